@@ -1,0 +1,42 @@
+# The verbs of this repository. Each works as the first command after a clone, with only python3 and make.
+UV_VERSION := 0.13.9
+UV := .uv/bin/uv
+RUN := $(UV) run --no-sync
+export UV_PYTHON_DOWNLOADS := never
+
+.PHONY: setup demo test check bench recipes docs clean
+
+setup: .setup  ## the environment: uv from python3 alone, then every distribution of the workspace
+
+.setup: pyproject.toml core/pyproject.toml tasks/pyproject.toml $(wildcard plugins/*/pyproject.toml) $(UV)
+	$(UV) sync --all-packages --all-extras --quiet
+	@touch .setup
+
+$(UV):
+	python3 -m venv .uv
+	.uv/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+
+demo: .setup  ## train the embedded digits, print the test accuracy, write a report
+	$(RUN) labwright run vision/digits
+
+test: .setup  ## everything, slow tests included
+	$(RUN) pytest -n 2 --dist worksteal
+
+check: .setup  ## lint, format, types
+	$(RUN) ruff check
+	$(RUN) ruff format --check
+	$(RUN) mypy
+
+bench: .setup  ## side by side with peers, in an environment of their own; writes benchmarks/RESULTS.md
+	$(UV) venv --quiet --allow-existing benchmarks/.venv
+	$(UV) pip install --quiet --python benchmarks/.venv -r benchmarks/peers.txt -e core -e tasks -e plugins/vision
+	benchmarks/.venv/bin/python benchmarks/overhead.py
+
+recipes: .setup  ## the figures that recipes promise, on real data (about half an hour)
+	$(RUN) python benchmarks/recipes.py
+
+docs: .setup  ## the documentation, into site/
+	$(RUN) mkdocs build --strict --quiet
+
+clean:  ## what was built; not the runs
+	rm -rf .setup .venv .uv benchmarks/.venv site dist

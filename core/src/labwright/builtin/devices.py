@@ -1,0 +1,95 @@
+"""The devices the core knows: the processor, NVIDIA and AMD GPUs, Apple GPUs, and the first of them that is there."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import torch
+from pydantic import Field
+
+from labwright.errors import LabwrightError
+from labwright.interfaces import Device, Precision
+
+
+class CPU(Device):
+    """The processor. Every precision runs; bf16 and fp16 are fast only where its instructions include them."""
+
+    def find(self) -> torch.device:
+        return torch.device("cpu")
+
+
+class CUDA(Device):
+    """An NVIDIA or AMD GPU, by its index among those that CUDA_VISIBLE_DEVICES leaves visible."""
+
+    def __init__(
+        self,
+        *,
+        index: Annotated[int, Field(ge=0)] = 0,
+        precision: Precision = "fp32",
+        compile: bool = False,  # noqa: A002 - the field's name in a recipe
+        accumulate: Annotated[int, Field(ge=1)] = 1,
+        workers: Annotated[int, Field(ge=0)] = 0,
+        threads: Annotated[int, Field(ge=1)] | None = None,
+    ) -> None:
+        super().__init__(precision=precision, compile=compile, accumulate=accumulate, workers=workers, threads=threads)
+        self.index = index
+
+    def find(self) -> torch.device:
+        if not torch.cuda.is_available():
+            raise LabwrightError(f"device 'cuda': {_why_no_cuda()}. {_what_is_there()}")
+        names = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
+        if self.index >= len(names):
+            raise LabwrightError(
+                f"device 'cuda', index: given {self.index}; there are "
+                + ", ".join(f"{number} ({name})" for number, name in enumerate(names))
+                + "."
+            )
+        if self.precision == "bf16" and not _computes_bf16(self.index):
+            raise LabwrightError(
+                f"device 'cuda', precision: {names[self.index]} has no bf16 arithmetic; use 'fp16' or 'fp32'."
+            )
+        return torch.device("cuda", self.index)
+
+
+class MPS(Device):
+    """An Apple GPU, through Metal Performance Shaders."""
+
+    def find(self) -> torch.device:
+        if not torch.backends.mps.is_available():
+            why = "needs macOS 12.3" if torch.backends.mps.is_built() else "is not part of this build of torch"
+            raise LabwrightError(f"device 'mps' {why}. {_what_is_there()}")
+        if self.precision == "bf16" and not torch.backends.mps.is_macos_or_newer(14, 0):
+            raise LabwrightError("device 'mps', precision: bf16 needs macOS 14; use 'fp16' or 'fp32'.")
+        return torch.device("mps")
+
+
+class Auto(Device):
+    """The first of cuda, mps and cpu that is there."""
+
+    def find(self) -> torch.device:
+        if torch.cuda.is_available():
+            return CUDA(precision=self.precision).find()
+        if torch.backends.mps.is_available():
+            return MPS(precision=self.precision).find()
+        return CPU(precision=self.precision).find()
+
+
+def _computes_bf16(index: int) -> bool:
+    # from Ampere on; before it torch only emulates bf16, more slowly than fp32
+    return torch.version.hip is not None or torch.cuda.get_device_capability(index) >= (8, 0)
+
+
+def _why_no_cuda() -> str:
+    if torch.version.cuda is None and torch.version.hip is None:
+        return f"torch {torch.__version__} is built without it"
+    return f"torch {torch.__version__} finds no GPU it can use; `labwright doctor` looks at driver and versions"
+
+
+def _what_is_there() -> str:
+    there = [name for name, found in _found().items() if found]
+    return f"There is {' and '.join(there)}; device 'auto' takes what is there."
+
+
+def _found() -> dict[str, bool]:
+    cuda, mps = torch.cuda.is_available(), torch.backends.mps.is_available()
+    return {"'cuda'": cuda, "'mps'": mps, "'cpu'": True}

@@ -1,0 +1,112 @@
+"""Rules that end a run before its last step. What was trained until then is saved and evaluated."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from labwright.errors import LabwrightError, StopRun, listed, nearest
+from labwright.hookspecs import hookimpl
+from labwright.interfaces import Goal
+from labwright.run import Run, read_log
+
+
+class Early:
+    """End when a metric of `valid` has not improved for a while.
+
+    `metric`: which one; the task's goal if left out. `direction`: which way it improves; known for the goal, to be
+    given for any other. `patience`: the evaluations without improvement that end the run. `min_delta`: how much better
+    than the best before it a value must be to count. A value that is no number is no improvement.
+
+    Its state is a function of the run's log, so that a resumed run ends where it would have ended: at once, if its
+    patience was used up already.
+    """
+
+    def __init__(
+        self,
+        *,
+        metric: str | None = None,
+        direction: Literal["minimize", "maximize"] | None = None,
+        patience: Annotated[int, Field(ge=1)] = 5,
+        min_delta: Annotated[float, Field(ge=0)] = 0.0,
+    ) -> None:
+        self.metric = metric
+        self.direction = direction
+        self.patience = patience
+        self.min_delta = min_delta
+        self._best: float | None = None
+        self._waited = 0
+        self._watched = ""
+
+    @hookimpl
+    def labwright_run_started(self, run: Run) -> None:
+        if run.task.batches("valid", size=1, seed=0, epoch=0) is None:
+            raise LabwrightError("stop 'early': the data has no `valid` split to watch.")
+        self._best, self._waited = None, 0
+        for record in read_log(run.folder / "metrics.jsonl"):
+            if record["event"] == "evaluation" and record["split"] == "valid" and record["step"] <= run.step:
+                self._take(self._goal(run, record["metrics"]), record["metrics"])
+        self._check()
+
+    @hookimpl
+    def labwright_evaluated(self, run: Run, metrics: Mapping[str, float]) -> None:
+        if metrics is not run.metrics.get("valid"):
+            return
+        self._take(self._goal(run, metrics), metrics)
+        self._check()
+
+    def _goal(self, run: Run, metrics: Mapping[str, float]) -> Goal:
+        """What is watched, and in which direction. Raises LabwrightError if either isn't known."""
+        goal = run.task.goal
+        name = self.metric or goal.metric
+        if name not in metrics:
+            raise LabwrightError(
+                f"stop 'early', metric: the task's metrics are {listed(metrics)}, "
+                f"none is called {name!r}{nearest(name, metrics)}"
+            )
+        direction = self.direction or (goal.direction if name == goal.metric else None)
+        if direction is None:
+            raise LabwrightError(
+                f"stop 'early', direction: {name!r} is not the task's goal ({goal.metric!r}); say whether to "
+                "'minimize' or 'maximize' it."
+            )
+        return Goal(name, direction)
+
+    def _take(self, goal: Goal, metrics: Mapping[str, float]) -> None:
+        self._watched = goal.metric
+        value = metrics[goal.metric]
+        discounted = value - self.min_delta if goal.direction == "maximize" else value + self.min_delta
+        if goal.better(value if self._best is None else discounted, self._best):
+            self._best, self._waited = value, 0
+        else:
+            self._waited += 1
+
+    def _check(self) -> None:
+        if self._waited >= self.patience:
+            evaluations = f"{self._waited} evaluation{'s' if self._waited > 1 else ''}"
+            if self._best is None:
+                raise StopRun(f"{self._watched} was no number in {evaluations}")
+            raise StopRun(f"{self._watched} has not improved on {self._best:.6g} in {evaluations}")
+
+
+class Seconds:
+    """End after a stretch of time, at the end of the step under way.
+
+    `limit` is in seconds of this process: what was trained before a resumption doesn't count.
+    """
+
+    def __init__(self, *, limit: Annotated[float, Field(gt=0)]) -> None:
+        self.limit = limit
+        self._end = 0.0
+
+    @hookimpl
+    def labwright_run_started(self) -> None:
+        self._end = time.monotonic() + self.limit
+
+    @hookimpl
+    def labwright_step_ended(self) -> None:
+        if time.monotonic() >= self._end:
+            raise StopRun(f"{self.limit:g} seconds are over")

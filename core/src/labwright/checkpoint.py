@@ -1,0 +1,212 @@
+"""Checkpoints: tensors as safetensors, everything else as JSON; written whole or not at all; nothing is ever unpickled.
+
+    checkpoints/step-00000120/
+        model.safetensors       parameters and buffers; tied tensors once
+        training.safetensors    optimizer state, weight averages, loss scale
+        state.json              step, best value, aliases of tied tensors, losses not yet logged
+        checksums.json          SHA-256 of each of the others, written last
+
+A folder appears under its name only when every file in it has reached the disk.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from labwright.errors import LabwrightError, RunFailed, listed, nearest
+
+CHECKSUMS = "checksums.json"
+
+
+class Damaged(LabwrightError):
+    """A checkpoint that isn't what was written."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """One moment of a run. `model` and `training` are flat names -> tensors; `state` is ready for JSON."""
+
+    state: dict[str, Any]
+    model: dict[str, Tensor]
+    training: dict[str, Tensor]
+
+
+class Checkpoints:
+    """The checkpoints of a run folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def path(self, step: int) -> Path:
+        return self.folder / f"step-{step:08d}"
+
+    def steps(self) -> list[int]:
+        """The steps there is a checkpoint of, whole or damaged, ascending."""
+        return sorted(int(path.name[5:]) for path in self.folder.glob("step-*") if path.name[5:].isdigit())
+
+    def write(self, step: int, checkpoint: Checkpoint, *, keep: int, best: int | None) -> None:
+        """Write a checkpoint, then drop all but the `keep` newest and that of step `best`.
+
+        Raises RunFailed if the disk doesn't take it; what was there before stays.
+        """
+        target = self.path(step)
+        building = self.folder / f".{target.name}.part"
+        try:
+            shutil.rmtree(building, ignore_errors=True)
+            building.mkdir(parents=True)
+            model, aliases = untied(checkpoint.model)
+            save_file(model, building / "model.safetensors")
+            save_file(untied(checkpoint.training)[0], building / "training.safetensors")
+            write_json(building / "state.json", checkpoint.state | {"aliases": aliases})
+            seal(building)
+            if target.exists():
+                shutil.rmtree(target)
+            building.rename(target)
+            _sync(self.folder)
+        except Exception as error:  # safetensors has an exception of its own for a full disk
+            shutil.rmtree(building, ignore_errors=True)
+            if not _is_io(error):
+                raise
+            older = [one for one in self.steps() if one != step]
+            kept = f"The checkpoint of step {older[-1]} is kept." if older else "There is none before it."
+            raise RunFailed(f"can't write the checkpoint {target}: {error}. {kept}") from error
+        for old in self.steps()[:-keep]:
+            if old not in (best, step):
+                shutil.rmtree(self.path(old))
+
+    def read(self, step: int) -> Checkpoint:
+        """The checkpoint of a step. Raises Damaged naming the file that isn't what was written."""
+        folder = self.path(step)
+        if not folder.is_dir():
+            raise LabwrightError(
+                f"there is no checkpoint {folder}; there are those of steps {listed(map(str, self.steps()))}."
+            )
+        verify(folder)
+        state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+        model = load_file(folder / "model.safetensors")
+        for name, stored in state.pop("aliases").items():
+            model[name] = model[stored]
+        return Checkpoint(state, model, load_file(folder / "training.safetensors"))
+
+    def newest(self) -> tuple[Checkpoint | None, list[str]]:
+        """The newest checkpoint that is whole, and what is wrong with each newer one."""
+        faults: list[str] = []
+        for step in reversed(self.steps()):
+            try:
+                return self.read(step), faults
+            except Damaged as damage:
+                faults.append(str(damage))
+        return None, faults
+
+
+def untied(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The tensors on the host, each stored once, and the names that stand for another's tensor."""
+    stored: dict[str, Tensor] = {}
+    aliases: dict[str, str] = {}
+    first: dict[tuple[Any, ...], str] = {}
+    for name, tensor in tensors.items():
+        if not isinstance(tensor, Tensor):
+            raise LabwrightError(f"the state {name!r} is a {type(tensor).__name__}; a checkpoint holds tensors only.")
+        key = (
+            tensor.device,
+            tensor.untyped_storage().data_ptr(),
+            tensor.storage_offset(),
+            tensor.shape,
+            tensor.stride(),
+        )
+        if tensor.numel() and key in first:
+            aliases[name] = first[key]
+            continue
+        first[key] = name
+        whole = tensor.numel() * tensor.element_size() == tensor.untyped_storage().nbytes()
+        copied = tensor.detach().contiguous().cpu()
+        stored[name] = copied if whole else copied.clone()  # a view would share memory with another
+    return stored, aliases
+
+
+def load_model(model: nn.Module, tensors: Mapping[str, Tensor], origin: Path) -> None:
+    """Copy tensors into a model. Raises LabwrightError if they are those of another model."""
+    mine = model.state_dict()
+    missing, extra = mine.keys() - tensors.keys(), tensors.keys() - mine.keys()
+    if missing or extra:
+        name = min(missing or extra)
+        said = f"lacks {name!r}" if missing else f"has {name!r}, which this model lacks"
+        raise LabwrightError(
+            f"{origin} is a checkpoint of another model: it {said}{nearest(name, extra if missing else mine)}."
+        )
+    for name, tensor in tensors.items():
+        if mine[name].shape != tensor.shape:
+            raise LabwrightError(
+                f"{origin} is a checkpoint of another model: {name!r} has shape {tuple(tensor.shape)} there and "
+                f"{tuple(mine[name].shape)} here."
+            )
+    model.load_state_dict(dict(tensors))
+
+
+def seal(folder: Path) -> None:
+    """Write the checksums of a folder's files and see that everything has reached the disk."""
+    write_json(folder / CHECKSUMS, {str(name): _digest(folder / name) for name in _files(folder)})
+    for name in [*_files(folder), Path(CHECKSUMS)]:
+        _sync(folder / name)
+    _sync(folder)
+
+
+def verify(folder: Path) -> None:
+    """Raises Damaged if a file of a sealed folder is missing, torn, changed or was added."""
+    try:
+        sums = json.loads((folder / CHECKSUMS).read_text(encoding="utf-8"))
+        expected = {Path(name): str(digest) for name, digest in sums.items()}
+    except (OSError, ValueError, AttributeError) as error:
+        raise Damaged(f"{folder / CHECKSUMS} is missing or torn.") from error
+    found = set(_files(folder))
+    for name in sorted(found ^ expected.keys()):
+        raise Damaged(f"{folder / name} {'is missing' if name in expected else 'was not written by labwright'}.")
+    for name, digest in expected.items():
+        if _digest(folder / name) != digest:
+            raise Damaged(f"{folder / name} is torn or was changed: its checksum differs.")
+
+
+def write_json(file: Path, value: Any) -> None:
+    file.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and path.name != CHECKSUMS:
+            yield path.relative_to(folder)
+
+
+def _digest(file: Path) -> str:
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _is_io(error: Exception) -> bool:
+    return isinstance(error, OSError) or type(error).__name__ == "SafetensorError"
+
+
+def all_finite(tensors: Mapping[str, Tensor]) -> str | None:
+    """The name of a tensor with a value that is no finite number, or None."""
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            return name
+    return None

@@ -1,0 +1,59 @@
+"""The command line: one file for each verb, which parses, calls and prints. Only verbs that need torch import it.
+
+Exit codes: 0 done; 1 a run failed, a check found something or a resumption wasn't exact; 2 the input needs mending;
+130 interrupted, with the run saved.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from labwright.cli import doctor, evaluate, listing, plugins, predict, resume, run, schema, show, verify_resume
+from labwright.cli.shared import Context
+from labwright.errors import LabwrightError, RunFailed
+
+EXIT_CODES = "Exit codes: 0 done, 1 a run failed or a check found something, 2 mend the input, 130 interrupted."
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=f"Example: labwright run vision/digits train.epochs=2. {EXIT_CODES}",
+)
+
+for verb in (run, resume, evaluate, predict, listing, show, plugins, doctor, schema, verify_resume):
+    app.command(verb.NAME, epilog=verb.EXAMPLE)(verb.verb)
+
+
+def _say_version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        typer.echo(f"labwright {version('labwright')}")
+        raise typer.Exit
+
+
+@app.callback()
+def labwright(
+    ctx: typer.Context,
+    no_plugin: Annotated[
+        list[str] | None, typer.Option(help="Leave a plugin out; may be given more than once.")
+    ] = None,
+    _version: Annotated[bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Show it.")] = False,
+) -> None:
+    """Deep-learning research on PyTorch: plugins, exact runs, kind errors."""
+    ctx.obj = Context(tuple(no_plugin or ()))
+
+
+def main() -> None:
+    """Run the command line; a user's slip is one message on stderr and exit code 2, a failed run exit code 1."""
+    try:
+        app()
+    except LabwrightError as error:
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(1 if isinstance(error, RunFailed) else 2)
+    except KeyboardInterrupt:
+        sys.exit(130)

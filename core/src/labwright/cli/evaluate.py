@@ -1,0 +1,29 @@
+"""`labwright evaluate`: metrics of a run's model over a split of its data."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from labwright.cli.shared import Json, RunFolder, print_json, print_metrics
+
+NAME = "evaluate"
+EXAMPLE = "Example: labwright evaluate runs/vision-digits-001 --split valid"
+
+
+def verb(
+    ctx: typer.Context,
+    run: RunFolder,
+    split: Annotated[str, typer.Option(help="train, valid or test.")] = "test",
+    checkpoint: Annotated[str, typer.Option(help="final (what the run ended with), last or best.")] = "final",
+    as_json: Json = False,
+) -> None:
+    """Evaluate a run's model on a split of its data."""
+    from labwright.saved import evaluated
+
+    metrics = evaluated(run, ctx.obj.plugins, split, checkpoint)
+    if as_json:
+        print_json({"run": str(run), "split": split, "checkpoint": checkpoint, "metrics": metrics})
+    else:
+        print_metrics({split: metrics})

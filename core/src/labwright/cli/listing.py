@@ -1,0 +1,53 @@
+"""`labwright list`: what is installed, by kind; without importing any of it unless `--for` asks what fits."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from labwright.cli.shared import Json, print_json, print_table
+from labwright.errors import LabwrightError, nearest
+from labwright.hookspecs import KINDS
+from labwright.plugins import Plugins, plural
+
+NAME = "list"
+EXAMPLE = "Example: labwright list models --for vision/digits"
+WHAT = {"recipes": "recipe"} | {plural(kind): kind for kind in KINDS}
+
+
+def verb(
+    ctx: typer.Context,
+    what: Annotated[str | None, typer.Argument(help=", ".join(WHAT) + "; everything if left out.")] = None,
+    fitting: Annotated[
+        str | None, typer.Option("--for", metavar="RECIPE", help="Only what fits the recipe's task.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """List recipes and components with what they are."""
+    if what is not None and what not in WHAT:
+        raise LabwrightError(f"there is no list of {what!r}{nearest(what, WHAT)}. There are {', '.join(WHAT)}.")
+    plugins: Plugins = ctx.obj.plugins
+    rows = []
+    for kind in [WHAT[what]] if what else WHAT.values():
+        names = plugins.names(kind)
+        if fitting is not None and kind != "recipe":
+            from labwright.fitting import fitting_names
+
+            names = fitting_names(kind, fitting, plugins)
+        rows += [_row(plugins, kind, name) for name in names]
+    if as_json:
+        print_json(rows)
+        return
+    for kind in dict.fromkeys(row["kind"] for row in rows):
+        typer.echo(typer.style(plural(kind), bold=True))
+        mine = [row for row in rows if row["kind"] == kind]
+        print_table([(row["name"], row["summary"], f"[{row['plugin']}]") for row in mine], indent="  ")
+    absent = [plugin for plugin in plugins.plugins if plugin.state == "quarantined"]
+    for plugin in absent:
+        typer.echo(f"plugin {plugin.name} did not load: {plugin.reason}", err=True)
+
+
+def _row(plugins: Plugins, kind: str, name: str) -> dict[str, str]:
+    owner, thing = plugins.described(kind, name)
+    return {"kind": kind, "name": name, "summary": thing.summary, "plugin": owner.name}

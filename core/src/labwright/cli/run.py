@@ -1,0 +1,44 @@
+"""`labwright run`: train a recipe."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from labwright.cli.shared import Json, Overrides, RecipeName, print_json, print_outcome, print_table, say
+
+NAME = "run"
+EXAMPLE = "Example: labwright run vision/digits model.width=48 train.epochs=5"
+
+
+def verb(
+    ctx: typer.Context,
+    recipe: RecipeName,
+    overrides: Overrides = None,
+    folder: Annotated[Path | None, typer.Option(help="The run folder; by default runs/RECIPE-001 and so on.")] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Build, train two steps, evaluate one batch, say the cost.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Train a recipe: evaluate, save, log and report into a run folder."""
+    if not recipe.endswith(".toml"):
+        ctx.obj.plugins.recipe(recipe)  # a misspelt name is answered before torch is imported
+    from labwright.experiment import Experiment
+
+    experiment = Experiment.from_recipe(recipe, overrides or (), plugins=ctx.obj.plugins)
+    say(*(f"note: {note}" for note in experiment.notes))
+    if dry_run:
+        from labwright.dry import dry_run as dry
+
+        cost = dry(experiment)
+        if as_json:
+            print_json(cost)
+        else:
+            print_table([(key.replace("_", " "), str(value)) for key, value in cost.items()])
+        return
+    outcome = experiment.run(folder).outcome
+    assert outcome is not None
+    print_outcome(outcome, as_json)

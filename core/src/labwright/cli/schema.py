@@ -1,0 +1,17 @@
+"""`labwright schema`: JSON Schema of recipes, for editors."""
+
+from __future__ import annotations
+
+import typer
+
+from labwright.cli.shared import print_json
+
+NAME = "schema"
+EXAMPLE = "Example: labwright schema > recipe.schema.json, then `#:schema ./recipe.schema.json` atop a recipe"
+
+
+def verb(ctx: typer.Context) -> None:
+    """Print the JSON Schema of recipes for the plugins installed here."""
+    from labwright.schema import recipe_schema
+
+    print_json(recipe_schema(ctx.obj.plugins))

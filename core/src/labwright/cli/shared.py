@@ -1,0 +1,72 @@
+"""What several verbs need: the installed plugins, output as text or JSON, options they have in common."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from labwright.plugins import Plugins
+
+if TYPE_CHECKING:
+    from labwright.run import Outcome
+
+Json = Annotated[bool, typer.Option("--json", help="Results as JSON on stdout, progress on stderr.")]
+RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, such as runs/vision-digits-001.")]
+RecipeName = Annotated[str, typer.Argument(metavar="RECIPE", help="A recipe's name, or a file that ends in .toml.")]
+Overrides = Annotated[
+    list[str] | None, typer.Argument(metavar="[FIELD=VALUE]...", help="Settings to change, such as train.epochs=5.")
+]
+
+
+@dataclass
+class Context:
+    """What the options before the verb said."""
+
+    blocked: tuple[str, ...]
+
+    @cached_property
+    def plugins(self) -> Plugins:
+        return Plugins.discover(self.blocked)
+
+
+def say(*lines: str) -> None:
+    """Lines for the person, on stderr."""
+    for line in lines:
+        typer.echo(line, err=True)
+
+
+def print_json(value: Any) -> None:
+    typer.echo(json.dumps(value, indent=2, default=str))
+
+
+def print_table(rows: Iterable[Sequence[str]], indent: str = "") -> None:
+    """Aligned columns, two spaces apart; the last one runs free."""
+    rows = list(rows)
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)][:-1]
+    for row in rows:
+        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=False)]
+        typer.echo((indent + "  ".join([*cells, row[-1]])).rstrip())
+
+
+def print_outcome(outcome: Outcome, as_json: bool) -> None:
+    """How a run ended, and the exit code that goes with it."""
+    if as_json:
+        print_json(outcome.json())
+    else:
+        print_metrics(outcome.metrics)
+    if outcome.status == "interrupted":
+        say(f"{outcome.reason}; saved. Go on with: labwright resume {outcome.folder}")
+        raise typer.Exit(130)
+
+
+def print_metrics(metrics: dict[str, dict[str, float]]) -> None:
+    """One line for each split, as many digits as tell runs apart."""
+    print_table(
+        [(split, "  ".join(f"{key} {value:.5g}" for key, value in one.items())) for split, one in metrics.items()]
+    )

@@ -1,0 +1,45 @@
+"""`labwright verify-resume`: prove that a recipe resumes bit for bit."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from labwright.cli.shared import Json, Overrides, RecipeName, print_json, say
+
+NAME = "verify-resume"
+EXAMPLE = "Example: labwright verify-resume vision/digits --steps 40"
+
+
+def verb(
+    ctx: typer.Context,
+    recipe: RecipeName,
+    overrides: Overrides = None,
+    steps: Annotated[int, typer.Option(min=2, help="How many steps in all; the stop is in the middle.")] = 20,
+    as_json: Json = False,
+) -> None:
+    """Run 2n steps; run n, stop and resume n; compare every loss and every tensor. Exit 1 if they differ in a bit."""
+    if not recipe.endswith(".toml"):
+        ctx.obj.plugins.recipe(recipe)
+    from labwright.experiment import Experiment
+    from labwright.verify import verify_resume
+
+    experiment = Experiment.from_recipe(recipe, overrides or (), plugins=ctx.obj.plugins)
+    say(*(f"note: {note}" for note in experiment.notes))
+    verdict = verify_resume(experiment, steps // 2)
+    if as_json:
+        print_json(verdict.json())
+    elif verdict.exact:
+        typer.echo(
+            f"exact: {verdict.steps} steps, stopped after {verdict.stopped_at} and resumed; every loss and all "
+            f"{verdict.tensors_compared} tensors are equal bit for bit."
+        )
+    else:
+        typer.echo(
+            f"not exact: losses differ from step {verdict.first_difference} on, {len(verdict.tensors_that_differ)} of "
+            f"{verdict.tensors_compared} tensors by up to {verdict.largest_difference:.3g}. Something in the task or "
+            "the model keeps state that is no parameter or buffer, or draws random numbers that are not torch's."
+        )
+    if not verdict.exact:
+        raise typer.Exit(1)

@@ -1,0 +1,61 @@
+"""A dry run: build everything, train two steps, evaluate one batch, say what a run would cost. Nothing is kept."""
+
+from __future__ import annotations
+
+import resource
+import sys
+import time
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from labwright.evaluation import evaluate
+from labwright.experiment import Experiment
+from labwright.hookspecs import hookimpl
+
+
+class _Times:
+    def __init__(self) -> None:
+        self.ends = [time.perf_counter()]
+
+    @hookimpl
+    def labwright_step_ended(self) -> None:
+        self.ends.append(time.perf_counter())
+
+
+def dry_run(experiment: Experiment) -> dict[str, Any]:
+    """What the experiment is made of and would cost, ready for JSON: seconds, bytes, counts."""
+    with TemporaryDirectory(prefix="labwright-") as scratch:
+        times = _Times()
+        trainer = experiment.quiet().trainer(Path(scratch) / "run", listeners=[times])
+        trainer.fit(until=2)
+        checkpoint = sum(file.stat().st_size for file in trainer.checkpoints.path(trainer.run.step).iterdir())
+        device = trainer.device
+        metrics: dict[str, dict[str, float]] = {}
+        for split in ("valid", "test"):
+            one = evaluate(
+                trainer.task,
+                trainer.model,
+                split,
+                device=device,
+                size=experiment.train.batch_size,
+                seed=experiment.train.seed,
+                autocast=partial(trainer.settings.autocast, device),
+                most=1,
+            )
+            metrics |= {} if one is None else {split: one}
+    seconds = [later - earlier for earlier, later in zip(times.ends, times.ends[1:], strict=False)]
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    return {
+        "device": str(device),
+        "parameters": sum(parameter.numel() for parameter in trainer.model.parameters() if parameter.requires_grad),
+        "steps": trainer.rhythm.total,
+        "steps_per_epoch": trainer.rhythm.per_epoch,
+        "first_step_seconds": round(seconds[0], 4),
+        "step_seconds": round(seconds[-1], 5),
+        "training_seconds": round(seconds[-1] * trainer.rhythm.total, 1),
+        "checkpoint_bytes": checkpoint,
+        "peak_memory_bytes": peak,
+        "one_batch": metrics,
+    }

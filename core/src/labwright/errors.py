@@ -1,0 +1,41 @@
+"""The errors a user can cause or meet, and the wording they share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class LabwrightError(Exception):
+    """Something a person can put right. Its text is the whole message: where, what was given, what holds, what next.
+
+    The command line prints it without a traceback and exits with 2.
+    """
+
+
+class RunFailed(LabwrightError):
+    """A run that was set up well and could not go on: a loss that is no number, a full disk. Exit code 1."""
+
+
+class StopRun(Exception):
+    """Raised by a hook implementation to end the run early; the run is saved and ends as "stopped"."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+def nearest(given: str, known: Iterable[str]) -> str:
+    """The words "; did you mean 'x'?", or nothing if no known name is near."""
+    known = list(known)
+    close = get_close_matches(given, known, n=1, cutoff=0.6)
+    if not close:  # a name given without its domain
+        close = [name for name in known if name.rpartition("/")[2] == given][:1]
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def listed(names: Iterable[str], most: int = 12) -> str:
+    """Names for a message: `a, b, c`, cut after `most`."""
+    names = sorted(names)
+    rest = f" and {len(names) - most} more" if len(names) > most else ""
+    return (", ".join(names[:most]) or "none") + rest

@@ -1,0 +1,228 @@
+"""Metrics over a split, and the few metrics the core has itself.
+
+A metric is anything with update, compute and reset. These sum up in float64 on the device (float32 where it has no
+float64, on mps) and read a value in `compute` alone, so that a GPU never waits. B batch, C classes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
+
+import torch
+from torch import Generator, Tensor, nn
+from torch.nn import functional
+
+from labwright.errors import LabwrightError, listed, nearest
+from labwright.feeding import derived
+from labwright.interfaces import Goal, Task
+
+# ---------------------------------------------------------------------------------------------------------- metrics
+
+
+class Mean:
+    """The weighted mean of all values it was given, of any shape; nan before the first."""
+
+    def __init__(self) -> None:
+        self._total: Tensor | float = 0.0
+        self._weight: Tensor | float = 0.0
+
+    def update(self, values: Tensor | float, weights: Tensor | float | None = None) -> None:
+        """Take in values; `weights` has their shape or one that expands to it, 1 if left out."""
+        values, weights = _precise(values), 1.0 if weights is None else _precise(weights)
+        self._total = self._total + _summed(values * weights)
+        if isinstance(values, Tensor) and isinstance(weights, Tensor):
+            weights = weights.expand_as(values)
+        elif isinstance(values, Tensor):
+            weights = weights * values.numel()
+        self._weight = self._weight + _summed(weights)
+
+    def compute(self) -> float:
+        weight = float(self._weight)
+        return float(self._total) / weight if weight else math.nan
+
+    def reset(self) -> None:
+        self._total = self._weight = 0.0
+
+
+class Accuracy:
+    """The share of labels that have the highest logit, from 0 to 1; nan before the first."""
+
+    def __init__(self) -> None:
+        self._mean = Mean()
+
+    def update(self, logits_BC: Tensor, labels_B: Tensor) -> None:
+        """Take in logits and labels; further axes may stand between B and C."""
+        self._mean.update(logits_BC.argmax(-1) == labels_B)
+
+    def compute(self) -> float:
+        return self._mean.compute()
+
+    def reset(self) -> None:
+        self._mean.reset()
+
+
+class CrossEntropy:
+    """The mean negative log-likelihood of the labels, in nats per sample; nan before the first."""
+
+    def __init__(self) -> None:
+        self._mean = Mean()
+
+    def update(self, logits_BC: Tensor, labels_B: Tensor) -> None:
+        """Take in logits and labels; further axes may stand between B and C."""
+        logits = logits_BC.flatten(0, -2)
+        logits = logits if logits.dtype == torch.float64 else logits.float()
+        self._mean.update(functional.cross_entropy(logits, labels_B.flatten(), reduction="none"))
+
+    def compute(self) -> float:
+        return self._mean.compute()
+
+    def reset(self) -> None:
+        self._mean.reset()
+
+
+class Perplexity:
+    """The exponential of the mean negative log-likelihood of a token, in nats; nan before the first.
+
+    Source: Jelinek et al. 1977.
+    """
+
+    def __init__(self) -> None:
+        self._nats: Tensor | float = 0.0
+        self._tokens: Tensor | float = 0.0
+
+    def update(self, nats_sum: Tensor | float, tokens: Tensor | float) -> None:
+        """Take in the summed negative log-likelihood of some tokens, and how many they are."""
+        self._nats = self._nats + _summed(_precise(nats_sum))
+        self._tokens = self._tokens + _summed(_precise(tokens))
+
+    def compute(self) -> float:
+        tokens = float(self._tokens)
+        if not tokens:
+            return math.nan
+        try:
+            return math.exp(float(self._nats) / tokens)
+        except OverflowError:
+            return math.inf
+
+    def reset(self) -> None:
+        self._nats = self._tokens = 0.0
+
+
+def _precise(values: Tensor | float) -> Tensor | float:
+    if not isinstance(values, Tensor):
+        return values
+    return values.detach().to(torch.float32 if values.device.type == "mps" else torch.float64)
+
+
+def _summed(values: Tensor | float) -> Tensor | float:
+    return values.sum() if isinstance(values, Tensor) else values
+
+
+# ------------------------------------------------------------------------------------------------------- evaluation
+
+
+def evaluate(
+    task: Task,
+    model: nn.Module,
+    split: str,
+    *,
+    device: torch.device,
+    size: int,
+    seed: int,
+    workers: int = 0,
+    autocast: Callable[[], AbstractContextManager[Any] | None] | None = None,
+) -> dict[str, float] | None:
+    """The task's metrics over a split, in batches of `size`; None if the data has no such split.
+
+    It leaves no trace: every module is in training or evaluation mode as it was, and the global generators of the CPU
+    and of the device go on where they were. Within it they are seeded by `seed` alone. `autocast` makes the context a
+    forward pass runs in. A metric whose result is a table of numbers gives one metric for each, `name/key`.
+
+    Raises LabwrightError if the split is empty, a metric is no single number, or the goal is not among the metrics.
+    """
+    batches = task.batches(split, size=size, seed=seed, epoch=0, workers=workers)
+    if batches is None:
+        return None
+    if not len(batches):
+        raise LabwrightError(f"{type(task).__name__}: the {split!r} split has no samples to evaluate on.")
+    metrics = task.metrics()
+    _check_goal(task.goal, metrics, within=True)
+    for metric in metrics.values():
+        if isinstance(metric, nn.Module):  # torchmetrics' keep their sums in buffers
+            metric.to(device)
+    with evaluating(model), seeded(derived(seed, 3), device):
+        for batch in batches:
+            moved = batch if device.type == "cpu" else batch.to(device)
+            context = autocast() if autocast else None
+            with context or nullcontext():
+                results = task.evaluate(model, moved)
+            for metric in metrics.values():
+                metric.update(*results)
+        values = dict(value for name, metric in metrics.items() for value in _numbers(name, metric.compute()))
+    _check_goal(task.goal, values, within=False)
+    return values
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Within it the model is in evaluation mode and no gradient is recorded; after it, each module is as it was."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        for module, training in modes:
+            module.training = training
+
+
+@contextmanager
+def seeded(seed: int, device: torch.device) -> Iterator[None]:
+    """Within it the global generators of the CPU and the device start from `seed`; after it, they go on as before."""
+    generators = _global_generators(device)
+    before = [generator.get_state() for generator in generators]
+    for generator in generators:
+        generator.manual_seed(seed)
+    try:
+        yield
+    finally:
+        for generator, state in zip(generators, before, strict=True):
+            generator.set_state(state)
+
+
+def _global_generators(device: torch.device) -> list[Generator]:
+    if device.type == "cpu":
+        return [torch.default_generator]
+    if device.type == "mps":
+        return [torch.default_generator, torch.mps._get_default_mps_generator()]
+    module = torch.get_device_module(device)
+    module.init()  # without it there are no generators yet
+    index = module.current_device() if device.index is None else device.index
+    return [torch.default_generator, module.default_generators[index]]
+
+
+def _check_goal(goal: Goal, names: Mapping[str, Any], *, within: bool) -> None:
+    """Raises LabwrightError if the goal is not among the names; `within`: nor can be in the table one of them gives."""
+    if goal.metric in names or (within and any(goal.metric.startswith(f"{name}/") for name in names)):
+        return
+    raise LabwrightError(
+        f"metrics() of the task gives {listed(names)}; its goal, {goal.metric!r}, is none of them"
+        f"{nearest(goal.metric, names)}"
+    )
+
+
+def _numbers(name: str, value: Any) -> Iterator[tuple[str, float]]:
+    if isinstance(value, Mapping):
+        for key, one in value.items():
+            yield from _numbers(f"{name}/{key}", one)
+        return
+    try:
+        yield name, float(value)
+    except (TypeError, ValueError, RuntimeError) as error:
+        shape = f" of shape {tuple(value.shape)}" if isinstance(value, Tensor) else ""
+        raise LabwrightError(
+            f"metric {name!r} gave a {type(value).__name__}{shape}; a metric is one number, or a table of numbers."
+        ) from error

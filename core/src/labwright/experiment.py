@@ -1,0 +1,383 @@
+"""An experiment: five components and how long to train them. From a recipe or from Python, it is the same thing."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from copy import copy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+
+import tomli_w
+import torch
+from pydantic import ConfigDict, Field
+from torch import nn
+
+from labwright import run as runs
+from labwright.checkpoint import seal, verify, write_json
+from labwright.config import Chosen, Where, choose, signature, validated
+from labwright.errors import LabwrightError, listed, nearest
+from labwright.feeding import derived
+from labwright.interfaces import Device, Optimizer, Task
+from labwright.plugins import Plugins, Relay, check_listener
+from labwright.recipe import TABLES, Source, override, read_recipe
+from labwright.run import Run
+from labwright.search import Choice, Mark
+from labwright.trainer import Rhythm, Trainer, phase_parameters
+
+Every = Annotated[str, Field(pattern=r"^[1-9][0-9]* (step|epoch)s?$")]
+
+
+@dataclass(frozen=True)
+class Train:
+    """How long to train, on how much at once, and what to keep.
+
+    `epochs` or `steps` says how long. `clip` bounds the norm of a phase's gradients. `ema` is the decay of averaged
+    weights, which are then what is evaluated; it starts lower, at (1 + step) / (10 + step). `evaluate_every` and
+    `save_every` are "3 epochs" or "500 steps"; `log_every` counts steps. `keep` is how many checkpoints stay beside the
+    best one. `final` says whether a run ends with its last weights or those that were best on `valid`.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+    epochs: Annotated[int, Field(ge=1)] | None = None
+    steps: Annotated[int, Field(ge=1)] | None = None
+    batch_size: Annotated[int, Field(ge=1), Choice(32, 64, 128, 256)] = 64
+    clip: Annotated[float, Field(gt=0)] | None = None
+    ema: Annotated[float, Field(gt=0, lt=1)] | None = None
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    evaluate_every: Every = "1 epoch"
+    save_every: Every = "1 epoch"
+    log_every: Annotated[int, Field(ge=1)] = 50
+    keep: Annotated[int, Field(ge=1)] = 2
+    final: Literal["last", "best"] = "last"
+
+    def rhythm(self, per_epoch: int) -> Rhythm:
+        """The settings in steps, for epochs of that many steps."""
+
+        def steps(every: str) -> int:
+            number, _, unit = every.partition(" ")
+            return int(number) * (per_epoch if unit.startswith("epoch") else 1)
+
+        total = self.steps if self.steps is not None else (self.epochs or 1) * per_epoch
+        return Rhythm(total, per_epoch, steps(self.evaluate_every), steps(self.save_every), self.log_every)
+
+
+@dataclass
+class Built:
+    """What an experiment is made of, ready to train."""
+
+    task: Task
+    model: nn.Module
+    criterion: Any
+    device: torch.device
+    device_settings: Device
+    optimizers: dict[str, Optimizer]
+
+
+class Experiment:
+    """Components by name, as tables with settings, or as objects; everything is checked here, before anything is built.
+
+    Raises LabwrightError for a name, a setting or a combination that doesn't fit.
+
+    Example: `lw.Experiment(task={"name": "classification", "data": "vision/digits"}, model="vision/cnn",
+    loss="cross-entropy", optimizer="adamw", train={"epochs": 5}).run()`
+    """
+
+    def __init__(
+        self,
+        *,
+        task: Any,
+        model: Any,
+        loss: Any = None,
+        optimizer: Any = None,
+        device: Any = "auto",
+        train: Mapping[str, Any] | None = None,
+        log: Sequence[Any] = ("progress", "report"),
+        stop: Sequence[Any] = (),
+        search: Mapping[str, Any] | None = None,
+        plugins: Plugins | Sequence[object] = (),
+        name: str = "experiment",
+        source: Source | None = None,
+        notes: Sequence[str] = (),
+    ) -> None:
+        self.notes = list(notes)
+        known = plugins if isinstance(plugins, Plugins) else Plugins.discover().extended(plugins)
+        self.plugins, self.name, self.source, self.search = known, name, source, dict(search or {})
+        here = Where(source=source)
+        self.task = choose("task", task, known, here / "task")
+        self.model = choose("model", model, known, here / "model")
+        self.loss = None if loss is None else choose("loss", loss, known, here / "loss")
+        self.device = choose("device", device, known, here / "device")
+        self.train = Train(**validated(Train, train or {}, "train", known, here / "train"))
+        if (self.train.epochs is None) == (self.train.steps is None):
+            given = "neither" if self.train.epochs is None else "both"
+            raise LabwrightError(f"{here / 'train'}: given {given} of epochs and steps; a run has one of them.")
+        self.phases = [phase.name for phase in self._task_unprepared().phases()]
+        self.optimizers = self._choose_optimizers(optimizer, here / "optimizer")
+        self.listeners = [
+            *(choose("logger", one, known, here / "log") for one in log),
+            *(choose("stop", one, known, here / "stop") for one in stop),
+        ]
+        self._check_fit(here)
+
+    @classmethod
+    def from_recipe(
+        cls, recipe: str | Path, overrides: Iterable[str] = (), *, plugins: Plugins | Sequence[object] = ()
+    ) -> Experiment:
+        """The experiment of a recipe: a name of an installed one, or a file that ends in .toml, with overrides."""
+        known = plugins if isinstance(plugins, Plugins) else Plugins.discover().extended(plugins)
+        file = Path(recipe) if str(recipe).endswith(".toml") else known.recipe(str(recipe)).path
+        name = file.parent.name if file.name == "recipe.toml" else file.stem if file == Path(recipe) else str(recipe)
+        table, source = read_recipe(file)
+        table, notes = override(table, overrides)
+        return cls.from_table(table, plugins=known, name=name, source=source, notes=notes)
+
+    @classmethod
+    def from_table(
+        cls,
+        table: Mapping[str, Any],
+        *,
+        plugins: Plugins,
+        name: str = "experiment",
+        source: Source | None = None,
+        notes: Sequence[str] = (),
+    ) -> Experiment:
+        """The experiment of a recipe's tables."""
+        here = Where(source=source)
+        for key in table:
+            if key not in TABLES:
+                raise LabwrightError(
+                    f"{here / key}: a recipe has no {key!r}{nearest(key, TABLES)}. It has {', '.join(TABLES)}."
+                )
+        for key in ("task", "model"):
+            if key not in table:
+                raise LabwrightError(
+                    f"{here / key}: the recipe names no {key}; a {key} is one of {listed(plugins.names(key))}."
+                )
+        for key in ("log", "stop"):
+            if not isinstance(table.get(key, []), list):
+                raise LabwrightError(f'{here / key}: given {table[key]!r}; it is a list, such as ["progress"].')
+        for key in ("train", "search"):
+            if not isinstance(table.get(key, {}), Mapping):
+                raise LabwrightError(f"{here / key}: given {table[key]!r}; it is a table, such as {{ epochs = 5 }}.")
+        return cls(**table, plugins=plugins, name=name, source=source, notes=notes)
+
+    def quiet(self) -> Experiment:
+        """The same experiment without its loggers and stopping rules."""
+        silent = copy(self)
+        silent.listeners = []
+        return silent
+
+    # ------------------------------------------------------------------------------------------------ what it says
+
+    def table(self) -> dict[str, Any]:
+        """The complete recipe: every setting, defaults included; made to be written as TOML."""
+        train = signature(Train).settings
+        optimizers = {phase: chosen.table() for phase, chosen in self.optimizers.items()}
+        first = next(iter(optimizers.values()), None)
+        same = all(one == first for one in optimizers.values())
+        table: dict[str, Any] = {"task": self.task.table(), "model": self.model.table()}
+        if self.loss:
+            table["loss"] = self.loss.table()
+        if first:
+            table["optimizer"] = (
+                first if same else first | {phase: one for phase, one in optimizers.items() if one != first}
+            )
+        table["device"] = self.device.table()
+        table["train"] = {
+            key: setting.written(value)
+            for key, setting in train.items()
+            if (value := getattr(self.train, key)) is not None
+        }
+        table["log"] = [chosen.table() for chosen in self.listeners if chosen.kind == "logger"]
+        table["stop"] = [chosen.table() for chosen in self.listeners if chosen.kind == "stop"]
+        return table | ({"search": self.search} if self.search else {})
+
+    def space(self) -> dict[str, Mark]:
+        """Where a study would look: the marks of every component, by dotted path."""
+        chosen = {"task": self.task, "model": self.model, "loss": self.loss}
+        marks = {f"{key}.{path}": mark for key, one in chosen.items() if one for path, mark in one.marks().items()}
+        for phase, optimizer in self.optimizers.items():
+            prefix = "optimizer" if len(self.optimizers) == 1 else f"optimizer.{phase}"
+            marks |= {f"{prefix}.{path}": mark for path, mark in optimizer.marks().items()}
+        return marks | {f"train.{key}": one.mark for key, one in signature(Train).settings.items() if one.mark}
+
+    # ----------------------------------------------------------------------------------------------------- building
+
+    def build(self, learned: Path | None = None) -> Built:
+        """Make everything: read the data (or take up what was learned from it), then model, loss and optimizers."""
+        settings: Device = self.device.build()
+        if settings.threads is not None:
+            torch.set_num_threads(settings.threads)
+        device = settings.find()
+        if self.train.batch_size % settings.accumulate:
+            raise LabwrightError(
+                f"device.accumulate: {settings.accumulate} micro-batches don't divide train.batch_size, "
+                f"{self.train.batch_size}."
+            )
+        task: Task = self.task.build()
+        if learned is None:
+            task.prepare()
+        else:
+            verify(learned)
+            task.load(learned)
+        inputs, outputs = task.ports()
+        torch.manual_seed(derived(self.train.seed, 0))
+        given = {"inputs": inputs, "outputs": outputs}
+        model: nn.Module = self._made(self.model, given).to(device)
+        criterion = None if self.loss is None else self._made(self.loss, given)
+        if isinstance(criterion, nn.Module):
+            criterion = criterion.to(device)
+        optimizers = {}
+        for phase in task.phases():
+            if phase.name in self.optimizers:
+                parameters = phase_parameters(model, phase.parameters, phase.name)
+                optimizers[phase.name] = self._made(self.optimizers[phase.name], {"parameters": parameters})
+        return Built(task, model, criterion, device, settings, optimizers)
+
+    def run(self, folder: Path | str | None = None, *, listeners: Sequence[object] = ()) -> Run:
+        """Train, evaluate and report, in a new run folder. Returns the run: its model, metrics and outcome."""
+        trainer = self.trainer(Path(folder) if folder is not None else None, listeners=listeners)
+        trainer.fit()
+        return trainer.run
+
+    def trainer(self, folder: Path | None = None, *, listeners: Sequence[object] = ()) -> Trainer:
+        """Everything built and written down in a new run folder, before the first step."""
+        built = self.build()
+        per_epoch = self._steps_per_epoch(built)
+        folder = runs.claim_folder(folder) if folder is not None else runs.new_folder(self.name)
+        (folder / "task").mkdir()
+        built.task.save(folder / "task")
+        seal(folder / "task")
+        self._write_down(folder, built)
+        return self._trainer(built, folder, per_epoch, listeners)
+
+    def resumed(self, folder: Path, *, listeners: Sequence[object] = ()) -> tuple[Trainer, list[str]]:
+        """A trainer that goes on from a run folder's newest whole checkpoint, and notes for the person."""
+        built = self.build()
+        trainer = self._trainer(built, folder, self._steps_per_epoch(built), listeners)
+        checkpoint, notes = trainer.checkpoints.newest()
+        if checkpoint is None:
+            raise LabwrightError(f"{folder} has no whole checkpoint to go on from. {' '.join(notes)}".strip())
+        trainer.restore(checkpoint)
+        trainer.log.cut(trainer.run.step)
+        self._write_down(folder, built)
+        return trainer, notes
+
+    def _trainer(self, built: Built, folder: Path, per_epoch: int, listeners: Sequence[object]) -> Trainer:
+        mine = [chosen.build() for chosen in self.listeners]
+        for listener in (*mine, *listeners):
+            check_listener(listener)
+        total = self.train.rhythm(per_epoch).total
+        run = Run(folder, self.table(), built.task, built.model, built.device, total, per_epoch, name=self.name)
+        return Trainer(built, self.train, run, Relay(self.plugins, [*mine, *listeners]))
+
+    def _steps_per_epoch(self, built: Built) -> int:
+        accumulate = built.device_settings.accumulate
+        batches = built.task.batches("train", size=self.train.batch_size // accumulate, seed=self.train.seed, epoch=0)
+        if batches is None or not len(batches):
+            raise LabwrightError(f"{Where(source=self.source) / 'task'}: the data has no training samples.")
+        return math.ceil(len(batches) / accumulate)
+
+    def _write_down(self, folder: Path, built: Built) -> None:
+        (folder / "recipe.toml").write_text(tomli_w.dumps(self.table()), encoding="utf-8")
+        write_json(folder / "environment.json", runs.environment(self.plugins, built.device))
+
+    # ----------------------------------------------------------------------------------------------------- checking
+
+    def _task_unprepared(self) -> Task:
+        task = self.task.build()
+        if not isinstance(task, Task):
+            raise LabwrightError(f"task {self.task.name or task!r} is no labwright.Task but a {type(task).__name__}.")
+        return task
+
+    def _choose_optimizers(self, value: Any, where: Where) -> dict[str, Chosen]:
+        """One optimizer for each phase; a table named after a phase overrides the others' settings."""
+        if value is None:
+            return {}
+        if not isinstance(value, Mapping):
+            return dict.fromkeys(self.phases, choose("optimizer", value, self.plugins, where))
+        own = {phase: value[phase] for phase in self.phases if isinstance(value.get(phase), Mapping)}
+        common = {key: one for key, one in value.items() if key not in own}
+        chosen = {}
+        for phase in self.phases:
+            mine = own.get(phase, {})
+            fresh = "name" in mine and mine["name"] != common.get("name")
+            place = where / phase if phase in own else where
+            chosen[phase] = choose("optimizer", mine if fresh else common | mine, self.plugins, place)
+        return chosen
+
+    def _check_fit(self, here: Where) -> None:
+        """Ports and the loss's contract, as far as they are known before the data is read."""
+        task = self._task_unprepared()
+        part = self.task.settings.get("data")
+        data = f"data {part.name!r}" if isinstance(part, Chosen) else f"task {self.task.name!r}"
+        for port, offered in zip(("inputs", "outputs"), task.port_types(), strict=True):
+            for chosen, kind in ((self.model, "model"), (self.loss, "loss")):
+                wanted = chosen.given.get(port) if chosen else None
+                if chosen and wanted and not issubclass(offered, wanted):
+                    asks = "takes" if port == "inputs" else "returns"
+                    names = " or ".join(one.__name__ for one in wanted)
+                    raise LabwrightError(
+                        f"{here / kind}: {kind} {chosen.name!r} {asks} {names}; {data} "
+                        f"{'offers' if port == 'inputs' else 'has targets'} {offered.__name__}. "
+                        f"`labwright list {kind}s --for RECIPE` shows those that fit."
+                    )
+        if task.contract is None:
+            return
+        if self.loss is None:
+            raise LabwrightError(
+                f"{here / 'loss'}: task {self.task.name!r} needs a loss: {listed(self.plugins.names('loss'))}."
+            )
+        if not self.optimizers:
+            raise LabwrightError(
+                f"{here / 'optimizer'}: task {self.task.name!r} needs an optimizer: sgd, adam, adamw, torch/NAME."
+            )
+        fault = contract_fault(self.loss, task.contract)
+        if fault:
+            raise LabwrightError(
+                f"{here / 'loss'}: loss {self.loss.name!r} doesn't fit task {self.task.name!r}: {fault}. "
+                "`labwright list losses --for RECIPE` shows those that fit."
+            )
+
+    def _made(self, chosen: Chosen, given: Mapping[str, Any]) -> Any:
+        try:
+            return chosen.build(**{key: value for key, value in given.items() if key in chosen.given})
+        except (ValueError, TypeError) as error:
+            where = Where(source=self.source) / chosen.kind
+            raise LabwrightError(f"{where}: {chosen.kind} {chosen.name!r} can't be built: {error}") from error
+
+
+def contract_fault(loss: Chosen, contract: type) -> str:
+    """How a loss's methods differ from what a task calls, or nothing; compared by the names of their parameters."""
+    inner = loss.settings.get("loss")
+    if isinstance(inner, Chosen):  # a loss around another is called as that one is
+        return contract_fault(inner, contract)
+    target = loss.target if loss.thing is None else loss.thing
+    for method, function in inspect.getmembers(contract, inspect.isfunction):
+        if method.startswith("_") and method != "__call__":
+            continue
+        wanted = list(inspect.signature(function).parameters)[1:]
+        has = _parameters(target, method)
+        if has is None:
+            return f"it has no method {method}({', '.join(wanted)})"
+        if has[: len(wanted)] != wanted:
+            call = "" if method == "__call__" else f".{method}"
+            return f"the task calls loss{call}({', '.join(wanted)}), it takes ({', '.join(has)})"
+    return ""
+
+
+def _parameters(target: Any, method: str) -> list[str] | None:
+    if method == "__call__":
+        if inspect.isfunction(target):
+            return list(inspect.signature(target).parameters)
+        of = target if inspect.isclass(target) else type(target)
+        method = "forward" if issubclass(of, nn.Module) else "__call__"
+    function = getattr(target, method, None)
+    if function is None:
+        return None
+    names = list(inspect.signature(function).parameters)
+    return names[1:] if inspect.isclass(target) else names

@@ -1,0 +1,92 @@
+"""How samples become batches: whole batches by index, in an order that is a function of (seed, epoch)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Generator, Tensor
+
+from labwright.interfaces import Batch, Split
+
+_MASK = (1 << 64) - 1
+
+
+def derived(*numbers: int) -> int:
+    """A seed made of several numbers: equal for equal numbers, unrelated for others.
+
+    The finaliser of SplitMix64, applied to each number in turn (Steele, Lea & Flood 2014, figure 17).
+    """
+    state = 0
+    for number in numbers:
+        state = (state + number + 0x9E3779B97F4A7C15) & _MASK
+        state = ((state ^ (state >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
+        state = ((state ^ (state >> 27)) * 0x94D049BB133111EB) & _MASK
+        state ^= state >> 31
+    return state & (_MASK >> 1)
+
+
+def generator(*numbers: int) -> Generator:
+    """A new CPU generator with the seed derived from the numbers."""
+    return Generator().manual_seed(derived(*numbers))
+
+
+def order(length: int, *, seed: int, epoch: int) -> Tensor:
+    """The permutation of 0..length-1 that epoch `epoch` goes through, int64."""
+    return torch.randperm(length, generator=generator(seed, epoch, 1))
+
+
+def draws(length: int, width: int, *, seed: int, epoch: int) -> Tensor:
+    """Uniform numbers in [0, 1) for augmentation, shape (length, width): row i belongs to sample i in this epoch."""
+    return torch.rand(length, width, generator=generator(seed, epoch, 2))
+
+
+class IndexedBatches:
+    """The batches of one pass over a split; see `Task.batches`."""
+
+    def __init__(
+        self,
+        split: Split,
+        *,
+        size: int,
+        seed: int,
+        epoch: int,
+        start: int = 0,
+        shard: tuple[int, int] = (0, 1),
+        shuffle: bool = False,
+        workers: int = 0,
+    ) -> None:
+        self.split, self.size, self.seed, self.epoch, self.workers = split, size, seed, epoch, workers
+        indices = order(len(split), seed=seed, epoch=epoch) if shuffle else torch.arange(len(split))
+        mine, of = shard
+        self.parts = torch.split(indices[mine::of], size)[start:] if len(split) else ()
+
+    def __len__(self) -> int:
+        return len(self.parts)
+
+    def __iter__(self) -> Iterator[Batch]:
+        if self.workers:
+            return self._fetched_ahead()
+        fetch, epoch, seed = self.split.fetch, self.epoch, self.seed
+        return (fetch(indices, epoch, seed) for indices in self.parts)
+
+    def _fetched_ahead(self) -> Iterator[Batch]:
+        from torch.utils.data import DataLoader
+
+        whole_batches = _Fetching(self)
+        return iter(DataLoader(whole_batches, batch_size=None, num_workers=self.workers))
+
+
+class _Fetching(torch.utils.data.Dataset[Batch]):
+    """Batches by their number, for the DataLoader's workers."""
+
+    def __init__(self, batches: IndexedBatches) -> None:
+        self.batches = batches
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __getitem__(self, number: int) -> Batch:
+        if number >= len(self):
+            raise IndexError(number)
+        return self.batches.split.fetch(self.batches.parts[number], self.batches.epoch, self.batches.seed)

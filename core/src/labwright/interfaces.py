@@ -1,0 +1,389 @@
+"""The interfaces: Task, Data, Loss, Optimizer, Device. A Model is any `nn.Module`.
+
+B batch. A constructor's signature is a component's configuration (see config.py): keyword parameters with types are its
+settings. Parameters named `inputs` and `outputs` with a port type, and `parameters`, are given by the core.
+Constructors do no work: data is read in `prepare()`, devices are touched when the run starts.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Protocol, Self
+
+import torch
+from pydantic import ConfigDict, Field
+from torch import Generator, Tensor, nn
+
+from labwright.errors import LabwrightError
+from labwright.ports import Port
+from labwright.search import Choice, Uniform
+
+if TYPE_CHECKING:
+    from labwright.builtin.report import Section
+
+# ---------------------------------------------------------------------------------------------------------- batches
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Samples side by side: `inputs` are the model's positional arguments, each with B rows; `targets` has B rows.
+
+    A task that needs more fields derives its own frozen dataclass; every tensor, or tuple of tensors, is moved along.
+    """
+
+    inputs: tuple[Tensor, ...]
+    targets: Tensor
+
+    def __len__(self) -> int:
+        return len(self.inputs[0])
+
+    def to(self, device: torch.device) -> Self:
+        """The same batch on a device; the copy doesn't wait where the memory is pinned."""
+        return replace(self, **{field.name: _moved(getattr(self, field.name), device) for field in fields(self)})
+
+    def pin_memory(self) -> Self:
+        """The same batch in page-locked memory; called by loader workers when the device is a GPU."""
+        return replace(self, **{field.name: _pinned(getattr(self, field.name)) for field in fields(self)})
+
+
+class Batches(Protocol):
+    """What `Task.batches` returns: iterable once or more, and `len` says how many batches there are from `start` on."""
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[Batch]: ...
+
+
+class Split(Protocol):
+    """A part of a dataset: `train`, `valid` or `test`."""
+
+    def __len__(self) -> int:
+        """How many samples there are."""
+        ...
+
+    def fetch(self, indices: Tensor, epoch: int, seed: int) -> Batch:
+        """The samples at `indices` (int64, shape (B,)) as one batch.
+
+        Augmentation depends on (seed, epoch, index) alone: neither on the order of calls nor on what else is asked for.
+        """
+        ...
+
+
+class Data(ABC):
+    """A dataset: embedded, local files, or a hub.
+
+    `item` and `target` are the port types it offers, known without reading anything. `in_memory` says that `fetch` is
+    a matter of indexing; other data is fetched by the device's loader workers.
+    """
+
+    item: ClassVar[type[Port]]
+    target: ClassVar[type[Port]]
+    source: ClassVar[str]
+    licence: ClassVar[str]
+    in_memory: ClassVar[bool] = True
+
+    @abstractmethod
+    def prepare(self) -> None:
+        """Read what is there, once. Raises LabwrightError naming the file that can't be used."""
+
+    @abstractmethod
+    def ports(self) -> tuple[Port, Port]:
+        """The input and the target, after `prepare()` or `load()`."""
+
+    @abstractmethod
+    def split(self, name: str) -> Split | None:
+        """The split of that name, or None if there is none; after `prepare()`."""
+
+    def read(self, path: Path) -> tuple[Tensor, ...]:
+        """One input from a file, as a model's arguments with one row; after `prepare()` or `load()`."""
+        raise LabwrightError(f"{type(self).__name__} can't read an input from a file, given {str(path)!r}.")
+
+    def parse(self, line: str) -> tuple[Tensor, ...]:
+        """One input from a line of text: by default the file of that name."""
+        return self.read(Path(line))
+
+    def files(self, folder: Path) -> list[Path]:
+        """The files of a folder that `read` understands, sorted."""
+        return sorted(path for path in folder.rglob("*") if path.is_file())
+
+    def save(self, folder: Path) -> None:
+        """Keep what `prepare()` learned: JSON, safetensors or tokenizer files in an empty folder."""
+
+    def load(self, folder: Path) -> None:
+        """Take up what `save` kept, instead of `prepare()` and without the data."""
+
+
+# ------------------------------------------------------------------------------------------------------------- task
+
+
+@dataclass(frozen=True)
+class Goal:
+    """The metric that says which of two models is better, and in which direction."""
+
+    metric: str
+    direction: Literal["minimize", "maximize"]
+
+    def better(self, value: float, than: float | None) -> bool:
+        if math.isnan(value):
+            return False
+        if than is None or math.isnan(than):
+            return True
+        return value > than if self.direction == "maximize" else value < than
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One optimizer update within a step: of the model's children named, or of all if none is.
+
+    It is due when the number of the step, counted from 1, is a multiple of `every`.
+    """
+
+    name: str
+    parameters: tuple[str, ...] = ()
+    every: int = 1
+
+
+class Metric(Protocol):
+    """Anything with these three: labwright's own few, or torchmetrics'."""
+
+    def update(self, *results: Any) -> None: ...
+
+    def compute(self) -> Any: ...
+
+    def reset(self) -> None: ...
+
+
+class Task(ABC):
+    """What is learned: data in, objective, measure of success.
+
+    `contract` is the Protocol a loss must fit: the parameter names of its methods are compared when the experiment is
+    built. None: the task needs no loss.
+    """
+
+    goal: ClassVar[Goal]
+    contract: ClassVar[type | None] = None
+    data: Data
+
+    def prepare(self) -> None:
+        """Read the data once: vocabulary, class names, scaling, graph."""
+        self.data.prepare()
+
+    def port_types(self) -> tuple[type[Port], type[Port]]:
+        """The types of the input and output ports, known before anything is read."""
+        return self.data.item, self.data.target
+
+    def ports(self) -> tuple[Port, Port]:
+        """What the model takes and returns; after `prepare()` or `load()`."""
+        return self.data.ports()
+
+    def save(self, folder: Path) -> None:
+        """Keep what `prepare()` learned in an empty folder."""
+        self.data.save(folder)
+
+    def load(self, folder: Path) -> None:
+        """Take up what `save` kept, instead of `prepare()` and without the training data."""
+        self.data.load(folder)
+
+    def batches(
+        self,
+        split: str,
+        *,
+        size: int,
+        seed: int,
+        epoch: int,
+        start: int = 0,
+        shard: tuple[int, int] = (0, 1),
+        workers: int = 0,
+    ) -> Batches | None:
+        """The batches of one pass over a split from batch `start` on: a function of its arguments. None: no such split.
+
+        `train` is shuffled by (seed, epoch), other splits keep their order. `shard` (i, n) is every n-th sample from
+        the i-th. `workers` processes fetch ahead where the data isn't in memory; they change nothing.
+        """
+        from labwright.feeding import IndexedBatches
+
+        part = self.data.split(split)
+        if part is None:
+            return None
+        return IndexedBatches(
+            part,
+            size=size,
+            seed=seed,
+            epoch=epoch,
+            start=start,
+            shard=shard,
+            shuffle=split == "train",
+            workers=0 if self.data.in_memory else workers,
+        )
+
+    @abstractmethod
+    def loss(self, model: nn.Module, batch: Any, criterion: Any, phase: str) -> Tensor:
+        """A scalar: the mean over `weight(batch)` of what the phase minimises.
+
+        It draws nothing, reads no value (`.item()`) and keeps no state but the model's buffers. Gradients with respect
+        to inputs are taken by `torch.func.grad`.
+        """
+
+    @abstractmethod
+    def evaluate(self, model: nn.Module, batch: Any) -> tuple[Any, ...]:
+        """What the metrics' `update` is called with: logits and labels, decoded text, ranked items."""
+
+    @abstractmethod
+    def metrics(self) -> dict[str, Metric]:
+        """New metrics by name; the goal's is among them."""
+
+    def phases(self) -> tuple[Phase, ...]:
+        return (Phase("train"),)
+
+    def draw(self, batch: Any, generator: Generator) -> Any:
+        """Every random part of the objective: noise, masks, negatives, mixup. `generator` is on the CPU."""
+        return batch
+
+    def weight(self, batch: Any) -> float:
+        """What the loss is a mean over: samples, or target tokens. A number known on the host."""
+        return len(batch)
+
+    def after_step(self, model: nn.Module, phase: str) -> None:
+        """Called after a phase's update: momentum teachers, target networks."""
+
+    def predict(self, model: nn.Module, inputs: tuple[Tensor, ...]) -> list[dict[str, Any]]:
+        """One JSON-ready answer for each row of the inputs."""
+        raise LabwrightError(f"task {type(self).__name__} can't predict.")
+
+    def report(self, model: nn.Module, split: str, device: torch.device) -> Sequence[Section]:
+        """Sections of report.html: figures and tables."""
+        return ()
+
+
+# ------------------------------------------------------------------------------------------------- loss and optimizer
+
+
+class Loss(nn.Module, ABC):
+    """A callable to a scalar; what it is called with is the task's contract.
+
+    It reduces over trailing axes, so that a leading axis of trials passes through.
+    """
+
+    @abstractmethod
+    def forward(self, *arguments: Any, **named: Any) -> Tensor: ...
+
+    def penalty(self, parameters: Mapping[str, Tensor]) -> Tensor | None:
+        """What is added for the model's parameters themselves, a scalar; None adds nothing."""
+        return None
+
+
+Schedule = Literal["constant", "linear", "cosine", "exponential", "one-cycle"]
+
+
+@dataclass(frozen=True)
+class Group:
+    """How parameters whose names match a pattern differ: a factor on the rate, another weight decay."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+    lr_factor: Annotated[float, Field(ge=0)] = 1.0
+    weight_decay: Annotated[float, Field(ge=0)] | None = None
+
+
+class Optimizer(ABC):
+    """Updates a phase's parameters by name; the schedule of its rate is part of it.
+
+    `schedule`: constant; linear, cosine and exponential fall from `lr` to `lr * end` over the run; one-cycle rises from
+    lr/25 to lr over the first 0.3, then falls to lr * end (Smith & Topin 2018). `warmup` is the share of the run
+    in which the rate first rises linearly from 0. `groups` maps name patterns (`"*.bias"`) to a Group; the first wins.
+    """
+
+    def __init__(
+        self,
+        parameters: Mapping[str, nn.Parameter],
+        *,
+        lr: Annotated[float, Field(gt=0), Uniform(1e-5, 1e-1, log=True)] = 1e-3,
+        weight_decay: Annotated[float, Field(ge=0)] = 0.0,
+        schedule: Annotated[Schedule, Choice("constant", "cosine", "one-cycle")] = "constant",
+        warmup: Annotated[float, Field(ge=0, lt=1)] = 0.0,
+        end: Annotated[float, Field(gt=0, le=1)] = 1e-3,
+        groups: dict[str, Group] | None = None,
+    ) -> None:
+        from labwright.schedules import grouped
+
+        self.parameters = dict(parameters)
+        self.lr = lr
+        self.weight_decay = weight_decay
+        self.schedule = schedule
+        self.warmup = warmup
+        self.end = end
+        self.groups = grouped(list(self.parameters), groups or {}, weight_decay)
+
+    def rate(self, step: int, total: int) -> float:
+        """The rate of update number `step`, counted from 0, in a run of `total` steps."""
+        from labwright.schedules import factor
+
+        return self.lr * factor(step, total, self.schedule, self.warmup, self.end)
+
+    @abstractmethod
+    def step(self, rate: float, found_inf: Tensor | None = None) -> None:
+        """Update every parameter that has a gradient; where `found_inf` (on the device) is 1, change nothing."""
+
+    @abstractmethod
+    def state_dict(self) -> dict[str, dict[str, Tensor]]:
+        """The state: parameter name -> slot -> tensor. Reading it doesn't change it."""
+
+    @abstractmethod
+    def load_state_dict(self, state: Mapping[str, Mapping[str, Tensor]]) -> None:
+        """Take up a state that `state_dict` gave. Raises LabwrightError naming what doesn't fit."""
+
+
+# ----------------------------------------------------------------------------------------------------------- device
+
+Precision = Literal["fp32", "bf16", "fp16"]
+
+
+class Device(ABC):
+    """Where and how it is computed; nothing here changes what is computed, precision apart.
+
+    `precision`: bf16 and fp16 compute in autocast and keep float32 weights; fp16 scales the loss. `compile`: use
+    torch.compile. `accumulate`: cut each batch into that many micro-batches, one after another; the loss is the
+    same mean. `workers`: processes that fetch data which isn't in memory. `threads`: CPU threads of this process.
+    """
+
+    def __init__(
+        self,
+        *,
+        precision: Precision = "fp32",
+        compile: bool = False,  # noqa: A002 - the field's name in a recipe
+        accumulate: Annotated[int, Field(ge=1)] = 1,
+        workers: Annotated[int, Field(ge=0)] = 0,
+        threads: Annotated[int, Field(ge=1)] | None = None,
+    ) -> None:
+        self.precision = precision
+        self.compile = compile
+        self.accumulate = accumulate
+        self.workers = workers
+        self.threads = threads
+
+    @abstractmethod
+    def find(self) -> torch.device:
+        """The device. Raises LabwrightError if it isn't there, saying what is."""
+
+    def autocast(self, device: torch.device) -> AbstractContextManager[Any] | None:
+        """The context a forward pass runs in, made anew for each; None for full precision."""
+        if self.precision == "fp32":
+            return None
+        return torch.autocast(device.type, torch.bfloat16 if self.precision == "bf16" else torch.float16)
+
+
+def _moved(value: Any, device: torch.device) -> Any:
+    if isinstance(value, Tensor):
+        return value.to(device, non_blocking=True)
+    return tuple(_moved(one, device) for one in value) if isinstance(value, tuple) else value
+
+
+def _pinned(value: Any) -> Any:
+    if isinstance(value, Tensor):
+        return value.pin_memory()
+    return tuple(_pinned(one) for one in value) if isinstance(value, tuple) else value

@@ -1,0 +1,115 @@
+"""What flows between a task's data and a model: shapes and meanings, fixed once the data has been read.
+
+B batch, C channels or classes, H height, W width, T time, D any width. An input port describes the positional arguments
+a model is called with; an output port what its forward returns. A plugin may define its own.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import torch
+from torch import Generator, Tensor
+
+
+class Port(ABC):
+    """A frozen dataclass that says what a model is called with, or what it returns."""
+
+    @abstractmethod
+    def example(self, batch_size: int, generator: Generator) -> tuple[Tensor, ...]:
+        """Random arguments of the right shapes and types: an input port's call, or an output port's target."""
+
+
+@dataclass(frozen=True)
+class Image(Port):
+    """Pictures: `model(x_BCHW)`, float32, usually scaled to about zero mean and unit variance."""
+
+    channels: int
+    height: int
+    width: int
+
+    def example(self, batch_size: int, generator: Generator) -> tuple[Tensor, ...]:
+        return (torch.randn(batch_size, self.channels, self.height, self.width, generator=generator),)
+
+
+@dataclass(frozen=True)
+class Tokens(Port):
+    """Symbols: `model(ids_BT, lengths_B)`, both int64. Positions from a row's length on hold `pad_id`."""
+
+    vocab_size: int
+    length: int
+    pad_id: int = 0
+
+    def example(self, batch_size: int, generator: Generator) -> tuple[Tensor, ...]:
+        ids_BT = torch.randint(0, self.vocab_size, (batch_size, self.length), generator=generator)
+        lengths_B = torch.randint(1, self.length + 1, (batch_size,), generator=generator)
+        ids_BT[torch.arange(self.length) >= lengths_B[:, None]] = self.pad_id
+        return ids_BT, lengths_B
+
+
+@dataclass(frozen=True)
+class Audio(Port):
+    """Sound: `model(x_BT, lengths_B)`, float32 in -1..1 and int64; `length` is in samples, `sample_rate` in Hz."""
+
+    sample_rate: int
+    length: int
+
+    def example(self, batch_size: int, generator: Generator) -> tuple[Tensor, ...]:
+        x_BT = torch.rand(batch_size, self.length, generator=generator) * 2 - 1
+        lengths_B = torch.randint(1, self.length + 1, (batch_size,), generator=generator)
+        return x_BT.masked_fill(torch.arange(self.length) >= lengths_B[:, None], 0.0), lengths_B
+
+
+@dataclass(frozen=True)
+class Features(Port):
+    """Numbers of any other kind: `model(x)` with x of shape (B, *shape), float32."""
+
+    shape: tuple[int, ...]
+
+    def example(self, batch_size: int, generator: Generator) -> tuple[Tensor, ...]:
+        return (torch.randn(batch_size, *self.shape, generator=generator),)
+
+
+@dataclass(frozen=True)
+class Interactions(Port):
+    """Pairs of a user and an item: `model(users_B, items_B)`, both int64."""
+
+    users: int
+    items: int
+
+    def example(self, batch_size: int, generator: Generator) -> tuple[Tensor, ...]:
+        return (
+            torch.randint(0, self.users, (batch_size,), generator=generator),
+            torch.randint(0, self.items, (batch_size,), generator=generator),
+        )
+
+
+@dataclass(frozen=True)
+class Latent(Port):
+    """Noise that a generator turns into something: `model(z_BD)`, float32 from a standard normal."""
+
+    dim: int
+
+    def example(self, batch_size: int, generator: Generator) -> tuple[Tensor, ...]:
+        return (torch.randn(batch_size, self.dim, generator=generator),)
+
+
+@dataclass(frozen=True)
+class Classes(Port):
+    """One of several classes: forward returns logits_BC; the target is labels_B, int64 in 0..C-1."""
+
+    names: tuple[str, ...]
+
+    def example(self, batch_size: int, generator: Generator) -> tuple[Tensor, ...]:
+        return (torch.randint(0, len(self.names), (batch_size,), generator=generator),)
+
+
+@dataclass(frozen=True)
+class Values(Port):
+    """Real numbers: forward returns values_BD; the target has the same shape, float32."""
+
+    dim: int
+
+    def example(self, batch_size: int, generator: Generator) -> tuple[Tensor, ...]:
+        return (torch.randn(batch_size, self.dim, generator=generator),)

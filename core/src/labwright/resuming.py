@@ -1,0 +1,48 @@
+"""Going on with a run, and saying what stands in the way of doing so exactly."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from labwright.checkpoint import verify
+from labwright.errors import LabwrightError
+from labwright.plugins import Plugins
+from labwright.run import differences, environment
+from labwright.saved import environment_of, experiment_of
+from labwright.trainer import Trainer
+
+
+def resume(folder: Path, plugins: Plugins, overrides: Iterable[str] = ()) -> tuple[Trainer, list[str]]:
+    """A trainer that goes on from a run folder's newest whole checkpoint, and notes for the person.
+
+    Raises LabwrightError for overrides that would make it another experiment, and for a folder that can't be resumed.
+    """
+    overrides = list(overrides)
+    before = experiment_of(folder, plugins)
+    experiment = experiment_of(folder, plugins, overrides) if overrides else before
+    was, now = before.table(), experiment.table()
+    for kind in ("task", "model", "loss"):
+        if _names(was.get(kind)) != _names(now.get(kind)):
+            raise LabwrightError(
+                f"the {kind} of {folder} can't be changed on resuming; start a new run with "
+                f"`labwright run {folder}/recipe.toml {' '.join(overrides)}`."
+            )
+    verify(folder / "task")
+    earlier = environment_of(folder)
+    trainer, notes = experiment.resumed(folder)
+    notes = [*experiment.notes, *(f"{fault} The checkpoint before it is used." for fault in notes)]
+    changed = [text.partition("=")[0] for text in overrides]
+    if changed:
+        notes.append(f"changed: {', '.join(changed)}. The run is no longer the one its first steps were.")
+    differing = differences(earlier, environment(plugins, trainer.device))
+    if differing:
+        notes.append(f"exactness no longer holds: {'; '.join(differing)}.")
+    return trainer, notes
+
+
+def _names(table: Any) -> Any:
+    if isinstance(table, Mapping):
+        return {key: _names(value) for key, value in table.items() if key == "name" or isinstance(value, Mapping)}
+    return table

@@ -1,0 +1,100 @@
+"""Taking up what a run folder holds: its experiment, and its model with the weights that were evaluated."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal, cast, get_args
+
+import torch
+from torch import Tensor
+
+from labwright.checkpoint import Checkpoints, load_model
+from labwright.errors import LabwrightError, listed, nearest
+from labwright.evaluation import evaluate
+from labwright.experiment import Built, Experiment
+from labwright.interfaces import Data
+from labwright.plugins import Plugins
+from labwright.trainer import updates
+
+Which = Literal["final", "last", "best"]
+
+
+def experiment_of(folder: Path, plugins: Plugins, overrides: Iterable[str] = ()) -> Experiment:
+    """The experiment a run folder holds. Raises LabwrightError if it is no run folder."""
+    if not (folder / "recipe.toml").is_file():
+        beside = [str(path.parent) for path in folder.parent.glob("*/recipe.toml")] if folder.parent.is_dir() else []
+        raise LabwrightError(f"{str(folder)!r} is no run folder: it has no recipe.toml{nearest(str(folder), beside)}.")
+    return Experiment.from_recipe(folder / "recipe.toml", overrides, plugins=plugins)
+
+
+def built_from(folder: Path, experiment: Experiment, *, checkpoint: Which = "final", data: bool = False) -> Built:
+    """Task and model as a run left them, in evaluation mode; the data itself is read only if `data` asks for it.
+
+    `final` are the weights the run ended with, by its own `train.final`. Raises LabwrightError for a checkpoint that
+    is damaged or missing.
+    """
+    built = experiment.build(None if data else folder / "task")
+    checkpoints = Checkpoints(folder / "checkpoints")
+    newest, faults = checkpoints.newest()
+    if newest is None:
+        raise LabwrightError(f"{folder} has no whole checkpoint. {' '.join(faults)}".strip())
+    if checkpoint == "best" or (checkpoint == "final" and experiment.train.final == "best"):
+        best = newest.state["best_step"]
+        if best is None and checkpoint == "best":
+            raise LabwrightError(f"{folder} has no best checkpoint: nothing was evaluated on a `valid` split.")
+        newest = newest if best is None else checkpoints.read(best)
+    load_model(built.model, newest.model, checkpoints.path(newest.state["step"]))
+    for update in updates(built, experiment.train):
+        update.load_state_dict(newest.training, weights_only=True)
+        update.adopt_average()
+    built.model.eval()
+    return built
+
+
+def environment_of(folder: Path) -> dict[str, Any]:
+    """What environment.json says, or nothing where it is missing or torn."""
+    try:
+        return dict(json.loads((folder / "environment.json").read_text(encoding="utf-8")))
+    except (OSError, ValueError):
+        return {}
+
+
+def evaluated(folder: Path, plugins: Plugins, split: str, checkpoint: str) -> dict[str, float]:
+    """Metrics of a run's model over a split of its data; equal to those the run logged. Raises LabwrightError."""
+    choices = get_args(Which)
+    if checkpoint not in choices:
+        raise LabwrightError(
+            f"there is no checkpoint {checkpoint!r}{nearest(checkpoint, choices)}; one of {listed(choices)}."
+        )
+    experiment = experiment_of(folder, plugins)
+    built = built_from(folder, experiment, checkpoint=cast(Which, checkpoint), data=True)
+    metrics = evaluate(
+        built.task,
+        built.model,
+        split,
+        device=built.device,
+        size=experiment.train.batch_size,
+        seed=experiment.train.seed,
+        workers=built.device_settings.workers,
+        autocast=partial(built.device_settings.autocast, built.device),
+    )
+    if metrics is None:
+        names = [name for name in ("train", "valid", "test") if built.task.data.split(name) is not None]
+        raise LabwrightError(
+            f"the data of {folder} has no split {split!r}{nearest(split, names)}; it has {listed(names)}."
+        )
+    return metrics
+
+
+def predictions(
+    folder: Path, plugins: Plugins, inputs: Callable[[Data], Iterable[tuple[str, tuple[Tensor, ...]]]]
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """What a run's model says of each input: (name, answer). `inputs` reads them through the run's data component."""
+    built = built_from(folder, experiment_of(folder, plugins))
+    with torch.inference_mode():
+        for name, arguments in inputs(built.task.data):
+            (answer,) = built.task.predict(built.model, tuple(one.to(built.device) for one in arguments))
+            yield name, answer

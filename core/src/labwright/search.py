@@ -1,0 +1,63 @@
+"""Marks that stand beside a setting and say where to look for a good value.
+
+A field's type and `Field` say what is valid; a mark says what a study tries. The two are independent.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Uniform:
+    """A real number between `low` and `high`, ends included; `log` looks at orders of magnitude evenly."""
+
+    low: float
+    high: float
+    log: bool = False
+    step: float | None = None
+
+    def __post_init__(self) -> None:
+        _check_range(self)
+        if self.log and self.step is not None:
+            raise ValueError("Uniform: a step and log=True exclude each other")
+
+
+@dataclass(frozen=True)
+class Integers:
+    """A whole number between `low` and `high`, ends included, in steps of `step` from `low`."""
+
+    low: int
+    high: int
+    log: bool = False
+    step: int = 1
+
+    def __post_init__(self) -> None:
+        _check_range(self)
+        if self.log and self.step != 1:
+            raise ValueError("Integers: a step and log=True exclude each other")
+
+
+@dataclass(frozen=True, init=False)
+class Choice:
+    """One of the options given, without an order between them."""
+
+    options: tuple[bool | int | float | str, ...]
+
+    def __init__(self, *options: bool | int | float | str) -> None:
+        if len(options) < 2:
+            raise ValueError(f"Choice needs two options or more, given {options!r}")
+        object.__setattr__(self, "options", options)
+
+
+Mark = Uniform | Integers | Choice
+
+
+def _check_range(mark: Uniform | Integers) -> None:
+    kind = type(mark).__name__
+    if not mark.low < mark.high:
+        raise ValueError(f"{kind}: low must lie below high, given {mark.low} and {mark.high}")
+    if mark.log and mark.low <= 0:
+        raise ValueError(f"{kind}: log=True needs a low above 0, given {mark.low}")
+    if mark.step is not None and mark.step <= 0:
+        raise ValueError(f"{kind}: the step must be above 0, given {mark.step}")

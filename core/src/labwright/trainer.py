@@ -1,0 +1,342 @@
+"""The loop. Read `Trainer.fit` from top to bottom; everything else is what it calls.
+
+A step takes one batch, cut into micro-batches when accumulating, and runs the phases that are due, one optimizer update
+each. The random numbers of a step are a function of (seed, step), its data of (seed, epoch): so a run that is resumed
+at any step goes on as if it had never stopped, and evaluating more often changes nothing.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from labwright.checkpoint import Checkpoint, Checkpoints, all_finite, load_model
+from labwright.errors import LabwrightError, RunFailed, StopRun
+from labwright.evaluation import evaluate
+from labwright.feeding import derived
+from labwright.interfaces import Batch, Task
+from labwright.plugins import Relay
+from labwright.run import Log, Outcome, Run, Status
+from labwright.update import Update
+from labwright.window import Means, Window
+
+if TYPE_CHECKING:
+    from labwright.experiment import Built, Train
+
+
+@dataclass
+class Rhythm:
+    """What happens when, in steps: derived from the train settings and the length of an epoch."""
+
+    total: int
+    per_epoch: int
+    evaluate: int
+    save: int
+    log: int
+
+
+class Trainer:
+    """Trains what `Experiment.build` made, in a run folder."""
+
+    def __init__(self, built: Built, train: Train, run: Run, relay: Relay) -> None:
+        self.task, self.model, self.device, self.settings = built.task, built.model, built.device, built.device_settings
+        self.train, self.run, self.relay = train, run, relay
+        self.rhythm = train.rhythm(run.steps_per_epoch)
+        self.updates = updates(built, train)
+        self.log = Log(run.folder / "metrics.jsonl")
+        self.checkpoints = Checkpoints(run.folder / "checkpoints")
+        self.window = Window(self.device)
+        self.draws = type(self.task).draw is not Task.draw
+        self.random = torch.Generator()
+        self.best_step: int | None = None
+        self.saved = -1
+        self.evaluated = -1
+        self.spent = 0.0
+
+    def fit(self, until: int | None = None) -> Outcome:
+        """Train to the end, to a StopRun, an interruption or a failure; then evaluate, report and say how it ended.
+
+        After step `until` it is interrupted on purpose: saved, and nothing more.
+        """
+        self.begun = time.monotonic()
+        self.marked = (self.begun, self.run.step)
+        try:
+            status, reason = self._loop(until)
+            self._finish(status)
+        except torch.OutOfMemoryError as error:
+            hint = "device.accumulate=2 needs half the memory for the same result"
+            raise self._failed(f"{self.device} is out of memory after step {self.run.step}; {hint}.") from error
+        except RunFailed as failure:
+            raise self._failed(str(failure)) from failure
+        except Exception as error:
+            self._ended(self._outcome("failed", f"{type(error).__name__}: {error}"))
+            raise
+        outcome = self._outcome(status, reason)
+        self._ended(outcome)
+        return outcome
+
+    def _loop(self, until: int | None) -> tuple[Status, str]:
+        run, rhythm, step_ended = self.run, self.rhythm, self.relay.step_ended
+        try:
+            for call in self.relay.run_started:
+                call(run=run)
+            with _interruptions() as interrupted:
+                for batches in self._feed():
+                    losses = self._step(batches)
+                    step = run.step
+                    for call in step_ended:
+                        call(run=run, step=step, losses=losses)
+                    if step % rhythm.log == 0:
+                        self._log(self.window.close())
+                    if step % rhythm.evaluate == 0:
+                        self._evaluate("valid")
+                    if step % rhythm.save == 0:
+                        self.save()
+                    if interrupted or step == until:
+                        return "interrupted", f"interrupted after step {step} of {rhythm.total}"
+        except StopRun as stop:
+            return "stopped", stop.reason
+        return "finished", f"{rhythm.total} steps"
+
+    def _feed(self) -> Iterator[tuple[Batch, ...]]:
+        """The micro-batches of every step that is still to do, in order."""
+        train, accumulate = self.train, self.settings.accumulate
+        per_epoch = self.rhythm.per_epoch
+        while self.run.step < self.rhythm.total:
+            epoch, done = divmod(self.run.step, per_epoch)
+            batches = self.task.batches(
+                "train",
+                size=train.batch_size // accumulate,
+                seed=train.seed,
+                epoch=epoch,
+                start=done * accumulate,
+                workers=self.settings.workers,
+            )
+            assert batches is not None
+            stream = iter(batches)
+            for _ in range(min(per_epoch - done, self.rhythm.total - self.run.step)):
+                yield tuple(islice(stream, accumulate))
+
+    def _step(self, batches: Sequence[Batch]) -> Mapping[str, Tensor]:
+        """One step: every phase that is due updates its parameters once. Returns each phase's mean loss."""
+        run, task, step = self.run, self.task, self.run.step
+        torch.default_generator.manual_seed(derived(self.train.seed, step, 5))
+        if self.device.type != "cpu":
+            torch.get_device_module(self.device).manual_seed(derived(self.train.seed, step, 5))
+        if self.draws:
+            self.random.manual_seed(derived(self.train.seed, step, 6))
+            batches = [task.draw(batch, self.random) for batch in batches]
+        weights = [task.weight(batch) for batch in batches]
+        if self.device.type != "cpu":
+            batches = [batch.to(self.device) for batch in batches]
+        losses = {}
+        for update in self.updates:
+            if (step + 1) % update.every == 0:
+                losses[update.name] = update(batches, weights, step, self.rhythm.total)
+                task.after_step(self.model, update.name)
+        run.step = step + 1
+        self.window.add(run.step, sum(weights), losses)
+        return losses
+
+    def _log(self, means: Means | None) -> None:
+        if means is None:
+            return
+        now = time.monotonic()
+        then, since = self.marked
+        self.marked = now, means.step
+        one = len(self.updates) == 1
+        values = {"loss" if one else f"loss/{phase}": loss for phase, loss in means.losses.items()}
+        for update in self.updates:
+            values["rate" if one else f"rate/{update.name}"] = update.optimizer.rate(means.step - 1, self.rhythm.total)
+        self._record("train", means.step, **values)
+        values["steps_per_second"] = (means.step - since) / max(now - then, 1e-9)
+        for call in self.relay.logged:
+            call(run=self.run, step=means.step, values=values)
+
+    def _evaluate(self, split: str) -> None:
+        """Metrics of a split with the weights that count, into the log; a better one on `valid` is saved."""
+        run, train = self.run, self.train
+        with self.averaged():
+            metrics = evaluate(
+                self.task,
+                self.model,
+                split,
+                device=self.device,
+                size=train.batch_size,
+                seed=train.seed,
+                workers=self.settings.workers,
+                autocast=partial(self.settings.autocast, self.device),
+            )
+        if metrics is None:
+            return
+        run.metrics[split] = metrics
+        self._record("evaluation", run.step, split=split, metrics=metrics)
+        if split == "valid":
+            self.evaluated = run.step
+            if self.task.goal.better(metrics[self.task.goal.metric], run.best):
+                run.best, self.best_step = metrics[self.task.goal.metric], run.step
+                self.save()
+        for call in self.relay.evaluated:
+            call(run=run, step=run.step, metrics=metrics)
+
+    def _finish(self, status: Status) -> None:
+        """Log what is under way, save, and unless interrupted evaluate the weights the run ends with."""
+        for means in self.window.flush() if status == "finished" else ():
+            self._log(means)
+        if status != "interrupted" and self.evaluated != self.run.step:
+            with suppress(StopRun):  # it has ended
+                self._evaluate("valid")
+        self.save()
+        if status == "interrupted":
+            return
+        if self.train.final == "best" and self.best_step is not None:
+            self.restore(self.checkpoints.read(self.best_step), weights_only=True)
+        for update in self.updates:
+            update.adopt_average()
+        with suppress(StopRun):
+            self._evaluate("test")
+
+    def save(self) -> None:
+        """Write a checkpoint of this step, unless there is one. Raises RunFailed for weights that are no numbers."""
+        if self.saved == self.run.step:
+            return
+        model = self.model.state_dict()
+        bad = all_finite(model)
+        if bad:
+            raise RunFailed(f"{bad!r} holds a value that is no finite number after step {self.run.step}.")
+        state = {
+            "step": self.run.step,
+            "best": self.run.best,
+            "best_step": self.best_step,
+            "metrics": self.run.metrics,
+            "window": self.window.state(),
+            "seconds": self.seconds,
+            "steps_per_epoch": self.run.steps_per_epoch,
+        }
+        training = {key: tensor for update in self.updates for key, tensor in update.state_dict().items()}
+        checkpoint = Checkpoint(state, model, training)
+        self.checkpoints.write(self.run.step, checkpoint, keep=self.train.keep, best=self.best_step)
+        self.saved = self.run.step
+
+    def restore(self, checkpoint: Checkpoint, *, weights_only: bool = False) -> None:
+        """Take up a checkpoint: everything, or the weights and averages alone."""
+        origin = self.checkpoints.path(checkpoint.state["step"])
+        load_model(self.model, checkpoint.model, origin)
+        for update in self.updates:
+            update.load_state_dict(checkpoint.training, weights_only=weights_only)
+        if weights_only:
+            return
+        state = checkpoint.state
+        if state["steps_per_epoch"] != self.run.steps_per_epoch:
+            raise LabwrightError(
+                f"{origin}: an epoch had {state['steps_per_epoch']} steps and has {self.run.steps_per_epoch} now. The "
+                "training data or the batch size has changed; start a new run."
+            )
+        self.run.step = self.saved = self.evaluated = state["step"]
+        self.run.best, self.best_step, self.run.metrics = state["best"], state["best_step"], state["metrics"]
+        self.window.load_state(state["window"])
+        self.spent = state["seconds"]
+
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """Within it the model has its averaged weights, where the recipe asks for averages."""
+        for update in self.updates:
+            update.swap_average()
+        try:
+            yield
+        finally:
+            for update in self.updates:
+                update.swap_average()
+
+    @property
+    def seconds(self) -> float:
+        return self.spent + time.monotonic() - self.begun
+
+    def _record(self, event: str, step: int, **values: Any) -> None:
+        epoch = round(step / self.rhythm.per_epoch, 4)
+        self.log.write({"event": event, "step": step, "epoch": epoch, **values, "seconds": round(self.seconds, 3)})
+
+    def _outcome(self, status: Status, reason: str) -> Outcome:
+        return Outcome(status, reason, self.run.step, dict(self.run.metrics), round(self.seconds, 3), self.run.folder)
+
+    def _ended(self, outcome: Outcome) -> None:
+        self.run.outcome = outcome
+        outcome.write()
+        for call in self.relay.run_ended:
+            call(run=self.run, outcome=outcome)
+
+    def _failed(self, reason: str) -> RunFailed:
+        """Tell the listeners, and return the failure with what is kept and how to go on."""
+        self._ended(self._outcome("failed", reason))
+        folder, steps = self.run.folder, self.checkpoints.steps()
+        if not steps:
+            return RunFailed(f"{reason} There was no checkpoint yet; the log is in {folder}.")
+        return RunFailed(
+            f"{reason} The checkpoint of step {steps[-1]} is kept: `labwright resume {folder}` goes on from it. If the "
+            "loss was the matter, add a lower optimizer.lr, train.clip=1.0 or device.precision=fp32."
+        )
+
+
+def updates(built: Built, train: Train) -> list[Update]:
+    """One Update for each phase of the task."""
+    return [
+        Update(
+            phase,
+            built.task,
+            built.model,
+            built.criterion,
+            built.optimizers[phase.name],
+            device=built.device,
+            settings=built.device_settings,
+            clip=train.clip,
+            ema=train.ema,
+        )
+        for phase in built.task.phases()
+    ]
+
+
+@contextmanager
+def _interruptions() -> Iterator[list[int]]:
+    """A list that is filled by the first Ctrl-C or SIGTERM; a second one interrupts at once."""
+    asked: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield asked
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def ask(number: int, _: Any) -> None:
+        asked.append(number)
+        signal.signal(number, before[signal.Signals(number)])
+
+    for number in before:
+        signal.signal(number, ask)
+    try:
+        yield asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def phase_parameters(model: nn.Module, names: Sequence[str], phase: str) -> dict[str, nn.Parameter]:
+    """The parameters a phase trains: those of the children named, or all. Raises LabwrightError for no such child."""
+    children = dict(model.named_children())
+    for name in names:
+        if name not in children:
+            raise LabwrightError(
+                f"phase {phase!r} trains {name!r}, which {type(model).__name__} lacks; it has {', '.join(children)}."
+            )
+    return {
+        name: parameter
+        for name, parameter in model.named_parameters()
+        if parameter.requires_grad and (not names or name.split(".")[0] in names)
+    }

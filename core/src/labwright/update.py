@@ -1,0 +1,154 @@
+"""One phase's optimizer update: forward, backward, clip, step, average. The only code inside a step that does work."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from labwright.builtin.scaling import LossScale
+from labwright.interfaces import Batch, Device, Loss, Optimizer, Phase, Task
+
+
+class Objective(nn.Module):
+    """Batch -> loss as one module: what is compiled, distributed and vectorised, never the bare model."""
+
+    def __init__(
+        self, task: Task, model: nn.Module, criterion: Any, phase: str, penalised: Mapping[str, Tensor]
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.criterion = criterion
+        self.task, self.phase, self.penalised = task, phase, dict(penalised)
+
+    def forward(self, batch: Batch) -> Tensor:
+        loss = self.task.loss(self.model, batch, self.criterion, self.phase)
+        if self.penalised:
+            penalty = self.criterion.penalty(self.penalised)
+            return loss if penalty is None else loss + penalty
+        return loss
+
+
+class Update:
+    """The update of one phase; called once for each step the phase is due in."""
+
+    def __init__(
+        self,
+        phase: Phase,
+        task: Task,
+        model: nn.Module,
+        criterion: Any,
+        optimizer: Optimizer,
+        *,
+        device: torch.device,
+        settings: Device,
+        clip: float | None,
+        ema: float | None,
+    ) -> None:
+        self.name, self.every = phase.name, phase.every
+        self.optimizer = optimizer
+        self.parameters: list[Tensor] = list(optimizer.parameters.values())
+        self.only = self.parameters if phase.parameters else None
+        penalises = isinstance(criterion, Loss) and type(criterion).penalty is not Loss.penalty
+        objective: Any = Objective(task, model, criterion, phase.name, optimizer.parameters if penalises else {})
+        self.objective = torch.compile(objective) if settings.compile else objective
+        self.settings, self.device, self.clip = settings, device, clip
+        self.full_precision = settings.precision == "fp32"
+        self.scale = LossScale(device) if settings.precision == "fp16" else None
+        self.decay = ema
+        self.average = [parameter.detach().clone() for parameter in self.parameters] if ema is not None else []
+
+    def __call__(self, batches: Sequence[Batch], weights: Sequence[float], step: int, total: int) -> Tensor:
+        """Update the phase's parameters by the mean over all the batches' weights. Returns that mean, on the device."""
+        mean = self._backward(batches, weights)
+        found_inf = self._prepare_gradients()
+        self.optimizer.step(self.optimizer.rate(step, total), found_inf)
+        for parameter in self.parameters:
+            parameter.grad = None
+        if self.decay is not None:
+            with torch.no_grad():
+                torch._foreach_lerp_(self.average, self.parameters, 1 - min(self.decay, (1 + step) / (10 + step)))
+        return mean
+
+    def _backward(self, batches: Sequence[Batch], weights: Sequence[float]) -> Tensor:
+        if len(batches) == 1:
+            loss = self._forward(batches[0])
+            torch.autograd.backward(self.scale.scale(loss) if self.scale else loss, inputs=self.only)
+            return loss.detach()
+        whole = sum(weights)
+        parts = []
+        for batch, weight in zip(batches, weights, strict=True):
+            part = self._forward(batch) * (weight / whole)
+            torch.autograd.backward(self.scale.scale(part) if self.scale else part, inputs=self.only)
+            parts.append(part.detach())
+        return torch.stack(parts).sum()
+
+    def _forward(self, batch: Batch) -> Tensor:
+        if self.full_precision:
+            return self.objective(batch)  # type: ignore[no-any-return]
+        context = self.settings.autocast(self.device)
+        assert context is not None
+        with context:
+            return self.objective(batch)  # type: ignore[no-any-return]
+
+    def _prepare_gradients(self) -> Tensor | None:
+        found_inf = None
+        if self.scale:
+            gradients = [parameter.grad for parameter in self.parameters if parameter.grad is not None]
+            found_inf = self.scale.unscale(gradients)
+            self.scale.update(found_inf)
+        if self.clip is not None:
+            nn.utils.clip_grad_norm_(self.parameters, self.clip)
+        return found_inf
+
+    def swap_average(self) -> None:
+        """Exchange the weights and their averages, if there are averages."""
+        for index, (parameter, average) in enumerate(zip(self.parameters, self.average, strict=False)):
+            parameter.data, self.average[index] = average, parameter.data
+
+    def adopt_average(self) -> None:
+        """Go on with the averages as the weights, for good; the run is over."""
+        self.swap_average()
+        self.average = []
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Everything but the weights, under names that begin with the phase's."""
+        state = {
+            f"{self.name}/optimizer/{parameter}/{slot}": tensor
+            for parameter, slots in self.optimizer.state_dict().items()
+            for slot, tensor in slots.items()
+        }
+        state |= {
+            f"{self.name}/average/{name}": one
+            for name, one in zip(self.optimizer.parameters, self.average, strict=False)
+        }
+        if self.scale:
+            state |= {f"{self.name}/scale/{slot}": tensor for slot, tensor in self.scale.state_dict().items()}
+        return state
+
+    def load_state_dict(self, state: Mapping[str, Tensor], *, weights_only: bool) -> None:
+        """Take up what `state_dict` gave; with `weights_only` the averages alone."""
+        mine = {
+            key.removeprefix(f"{self.name}/"): tensor
+            for key, tensor in state.items()
+            if key.startswith(f"{self.name}/")
+        }
+        for name, average in zip(self.optimizer.parameters, self.average, strict=False):
+            average.copy_(mine[f"average/{name}"])
+        if weights_only:
+            return
+        optimizer: dict[str, dict[str, Tensor]] = {}
+        for key, tensor in _below("optimizer/", mine).items():
+            parameter, _, slot = key.rpartition("/")
+            optimizer.setdefault(parameter, {})[slot] = tensor
+        self.optimizer.load_state_dict(optimizer)
+        if self.scale:
+            self.scale.load_state_dict(
+                {key.removeprefix("scale/"): one for key, one in mine.items() if key.startswith("scale/")}
+            )
+
+
+def _below(prefix: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {key.removeprefix(prefix): tensor for key, tensor in state.items() if key.startswith(prefix)}

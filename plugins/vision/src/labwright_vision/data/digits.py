@@ -1,0 +1,100 @@
+"""The handwritten digits that come with scikit-learn, 8x8 pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import torch
+from labwright.errors import LabwrightError
+from labwright.feeding import derived
+from labwright.interfaces import Data
+from labwright.ports import Classes, Image, Port
+from pydantic import Field
+from torch import Tensor
+
+from labwright_vision.data.augment import Affine, Rotate, Scale, Shift
+from labwright_vision.data.pictures import Pictures, held_out, read_picture, scaled
+
+_SIDE, _TOP = 8, 16  # pixels; the largest pixel value
+_MEAN, _DEVIATION = 0.3053, 0.3761  # of all 1,797 pictures, values 0..1
+_TEST = Path(__file__).with_name("digits_test.txt")
+
+
+class Digits(Data):
+    """1,797 handwritten digits of 8x8 pixels, white on black.
+
+    The 360 test pictures are those of scikit-learn's `train_test_split(test_size=0.2, stratify=y, random_state=0)`.
+    `valid` is the share of the other 1,437 that is held out for validation: the same ones each time, each class in
+    proportion; 0 trains on all of them. `rotate`, `shift` and `scale` augment the training pictures.
+
+    `read` takes a picture of any size: it is turned to grey and resized, not inverted, so show white on black.
+    """
+
+    item = Image
+    target = Classes
+    source = "scikit-learn; UCI Machine Learning Repository, Optical Recognition of Handwritten Digits (test part)"
+    licence = "CC BY 4.0"
+
+    def __init__(
+        self,
+        *,
+        valid: Annotated[float, Field(ge=0, lt=1)] = 0.1,
+        rotate: Rotate = 0.0,
+        shift: Shift = 0.0,
+        scale: Scale = 0.0,
+    ) -> None:
+        self.valid, self.rotate, self.shift, self.scale = valid, rotate, shift, scale
+        self._splits: dict[str, Pictures] = {}
+
+    def prepare(self) -> None:
+        pixels, labels = _read_table(_table())
+        x_NCHW, y_N = scaled(pixels, _MEAN, _DEVIATION, _TOP), torch.from_numpy(labels)
+        test = np.zeros(len(labels), dtype=bool)
+        test[np.loadtxt(_TEST, dtype=np.int64)] = True
+        rest = np.flatnonzero(~test)
+        mask = held_out(labels[rest].tolist(), self.valid, [derived(position) for position in rest.tolist()])
+        self._splits = {"test": _part(x_NCHW, y_N, np.flatnonzero(test))}
+        if mask.any():
+            self._splits["valid"] = _part(x_NCHW, y_N, rest[mask])
+        train = rest[~mask]
+        affine = Affine(len(train), rotate=self.rotate, shift=self.shift, scale=self.scale, fill=-_MEAN / _DEVIATION)
+        self._splits["train"] = _part(x_NCHW, y_N, train, affine)
+
+    def ports(self) -> tuple[Port, Port]:
+        return Image(1, _SIDE, _SIDE), Classes(tuple("0123456789"))
+
+    def split(self, name: str) -> Pictures | None:
+        return self._splits.get(name)
+
+    def read(self, path: Path) -> tuple[Tensor, ...]:
+        pixels = read_picture(path, channels=1, height=_SIDE, width=_SIDE)
+        return (scaled(pixels, _MEAN, _DEVIATION)[None],)
+
+
+def _part(x_NCHW: Tensor, y_N: Tensor, positions: np.ndarray, augment: Affine | None = None) -> Pictures:
+    chosen = torch.from_numpy(positions)
+    return Pictures(x_NCHW[chosen], y_N[chosen], augment)
+
+
+def _table() -> Path:
+    """The file scikit-learn ships; found without importing scikit-learn, which takes a second."""
+    spec = find_spec("sklearn")
+    places: Sequence[str] = (spec.submodule_search_locations or ()) if spec else ()
+    for place in places:
+        path = Path(place) / "datasets" / "data" / "digits.csv.gz"
+        if path.is_file():
+            return path
+    raise LabwrightError("data 'vision/digits' comes with scikit-learn: `pip install scikit-learn` brings it.")
+
+
+def _read_table(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Pixel values 0..16 of shape (N, 1, 8, 8) and labels (N,) int64."""
+    try:
+        table = np.loadtxt(path, delimiter=",", dtype=np.int64)
+        return table[:, :-1].reshape(-1, 1, _SIDE, _SIDE), table[:, -1]
+    except (OSError, EOFError, ValueError, IndexError) as error:
+        raise LabwrightError(f"{path} can't be read ({error}): install scikit-learn anew.") from error

@@ -1,0 +1,178 @@
+"""MNIST: read from a folder, or downloaded into it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import urllib.request
+import zipfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import torch
+from labwright.errors import LabwrightError
+from labwright.feeding import derived
+from labwright.interfaces import Data
+from labwright.ports import Classes, Image, Port
+from pydantic import Field
+from torch import Tensor
+
+from labwright_vision.data.augment import Affine, Rotate, Scale, Shift
+from labwright_vision.data.idx import read_idx
+from labwright_vision.data.pictures import Pictures, held_out, read_picture, scaled
+
+MIRRORS = (
+    "https://ossci-datasets.s3.amazonaws.com/mnist/",  # PyTorch's, torchvision's first choice
+    "https://storage.googleapis.com/cvdf-datasets/mnist/",  # TensorFlow Datasets'
+)
+SHA256 = {
+    "train-images-idx3-ubyte.gz": "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
+    "train-labels-idx1-ubyte.gz": "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
+    "t10k-images-idx3-ubyte.gz": "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
+    "t10k-labels-idx1-ubyte.gz": "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
+}
+_SIDE = 28
+_MEAN, _DEVIATION = 0.1307, 0.3081  # of the 60,000 training pictures, values 0..1
+_ARRAYS = ("x_train", "y_train", "x_test", "y_test")
+
+Parts = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+
+
+class Mnist(Data):
+    """Handwritten digits of 28x28 pixels, white on black: 60,000 to learn from and 10,000 to test on.
+
+    `folder` holds the four idx files, gzipped or not, or an `mnist.npz` with x_train, y_train, x_test, y_test; without
+    them the files are downloaded into it. The default folder is `labwright/mnist` in the user's cache. `valid` is the
+    share of the training part that is held out for validation: the same pictures each time, each class in proportion.
+    `rotate`, `shift` and `scale` augment the training pictures.
+
+    `read` takes a picture of any size: it is turned to grey and resized, not inverted, so show white on black.
+    """
+
+    item = Image
+    target = Classes
+    source = "LeCun, Cortes & Burges 1998, The MNIST database of handwritten digits"
+    licence = "CC BY-SA 3.0"
+
+    def __init__(
+        self,
+        *,
+        folder: Path | None = None,
+        valid: Annotated[float, Field(ge=0, lt=1)] = 0.1,
+        rotate: Rotate = 0.0,
+        shift: Shift = 0.0,
+        scale: Scale = 0.0,
+    ) -> None:
+        self.folder = folder
+        self.valid, self.rotate, self.shift, self.scale = valid, rotate, shift, scale
+        self._splits: dict[str, Pictures] = {}
+
+    def prepare(self) -> None:
+        folder = _cache() if self.folder is None else self.folder.expanduser()
+        x_train, y_train, x_test, y_test = read_mnist(folder)
+        mask = held_out(y_train.tolist(), self.valid, [derived(position) for position in range(len(y_train))])
+        affine = Affine(
+            len(mask) - int(mask.sum()),
+            rotate=self.rotate,
+            shift=self.shift,
+            scale=self.scale,
+            fill=-_MEAN / _DEVIATION,
+        )
+        self._splits = {"train": _part(x_train[~mask], y_train[~mask], affine), "test": _part(x_test, y_test)}
+        if mask.any():
+            self._splits["valid"] = _part(x_train[mask], y_train[mask])
+
+    def ports(self) -> tuple[Port, Port]:
+        return Image(1, _SIDE, _SIDE), Classes(tuple("0123456789"))
+
+    def split(self, name: str) -> Pictures | None:
+        return self._splits.get(name)
+
+    def read(self, path: Path) -> tuple[Tensor, ...]:
+        pixels = read_picture(path, channels=1, height=_SIDE, width=_SIDE)
+        return (scaled(pixels, _MEAN, _DEVIATION)[None],)
+
+
+def read_mnist(folder: Path, mirrors: Sequence[str] = MIRRORS, checksums: Mapping[str, str] = SHA256) -> Parts:
+    """Pictures (N, 28, 28) and labels (N,), uint8: of the training part, then of the test part.
+
+    Raises LabwrightError naming the file that is missing and can't be downloaded, or can't be used.
+    """
+    archive = folder / "mnist.npz"
+    if archive.is_file():
+        parts = _read_archive(archive)
+    else:
+        parts = _read_files([_found(folder, name) or _download(folder, name, mirrors, checksums) for name in SHA256])
+    for where, pictures, labels in (("training", *parts[:2]), ("test", *parts[2:])):
+        if pictures.shape != (labels.size, _SIDE, _SIDE) or labels.ndim != 1 or not 0 < labels.size or labels.max() > 9:
+            raise LabwrightError(
+                f"{folder}: the {where} part is no MNIST: pictures of shape {pictures.shape} and labels of shape "
+                f"{labels.shape} up to {labels.max(initial=0)}, not (N, 28, 28) and (N,) up to 9."
+            )
+    return parts
+
+
+def _part(pixels: np.ndarray, labels: np.ndarray, augment: Affine | None = None) -> Pictures:
+    return Pictures(scaled(pixels[:, None], _MEAN, _DEVIATION), torch.from_numpy(labels).long(), augment)
+
+
+def _cache() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "labwright" / "mnist"
+
+
+def _read_archive(path: Path) -> Parts:
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            x_train, y_train, x_test, y_test = (_as_bytes(name, arrays[name]) for name in _ARRAYS)
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        needed = ", ".join(_ARRAYS)
+        raise LabwrightError(f"{path} can't be read ({error}): it must be an npz file with {needed}.") from error
+    return x_train, y_train, x_test, y_test
+
+
+def _as_bytes(name: str, array: np.ndarray) -> np.ndarray:
+    if array.dtype.kind not in "ui" or (array.size and not 0 <= array.min() <= array.max() <= 255):
+        raise ValueError(f"{name} holds other values than whole numbers 0..255")
+    return array.astype(np.uint8)
+
+
+def _read_files(paths: Sequence[Path]) -> Parts:
+    x_train, y_train, x_test, y_test = (read_idx(path) for path in paths)
+    return x_train, y_train, x_test, y_test
+
+
+def _found(folder: Path, name: str) -> Path | None:
+    candidates = (folder / name, folder / name.removesuffix(".gz"))
+    return next((path for path in candidates if path.is_file()), None)
+
+
+def _download(folder: Path, name: str, mirrors: Sequence[str], checksums: Mapping[str, str]) -> Path:
+    """Fetch one file from the first mirror that has it right; nothing is kept under its name until it is checked."""
+    reasons = []
+    for mirror in mirrors:
+        try:
+            with urllib.request.urlopen(mirror + name, timeout=30) as answer:  # noqa: S310 - the mirrors are ours
+                content: bytes = answer.read()
+        except (OSError, ValueError) as error:
+            reasons.append(f"{mirror}: {error}")
+            continue
+        if hashlib.sha256(content).hexdigest() == checksums[name]:
+            return _kept(folder / name, content)
+        reasons.append(f"{mirror}: what came has another checksum")
+    raise LabwrightError(
+        f"MNIST is not in {folder} and {name} can't be downloaded ({'; '.join(reasons)}). Put {', '.join(SHA256)} there, "
+        f"or an mnist.npz with {', '.join(_ARRAYS)}; or say where they are: `task.data.folder=FOLDER`."
+    )
+
+
+def _kept(path: Path, content: bytes) -> Path:
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part.write_bytes(content)
+        part.replace(path)
+    except OSError as error:
+        raise LabwrightError(f"{path} can't be written ({error}): choose another folder by `task.data.folder`.") from error
+    return path

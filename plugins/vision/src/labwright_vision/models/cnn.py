@@ -1,0 +1,63 @@
+"""A small convolutional network. B batch, C channels, H height, W width."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from labwright.errors import LabwrightError
+from labwright.ports import Classes, Image
+from labwright.search import Integers, Uniform
+from pydantic import Field
+from torch import Tensor, nn
+
+
+class CNN(nn.Module):
+    """Plain convolutional network of a few stages, for pictures of up to about 64 pixels.
+
+    A stage is `depth` blocks of 3x3 convolution, batch normalisation (Ioffe & Szegedy 2015) and ReLU, then 2x2 max
+    pooling; the first stage has `width` channels and each later one twice as many. The last stage's pixels are all
+    seen by the classifier, behind dropout.
+
+    Raises LabwrightError if the picture is too small to be halved `stages` times.
+    """
+
+    def __init__(
+        self,
+        inputs: Image,
+        outputs: Classes,
+        *,
+        width: Annotated[int, Field(ge=1), Integers(16, 64, log=True)] = 32,
+        stages: Annotated[int, Field(ge=1), Integers(1, 3)] = 2,
+        depth: Annotated[int, Field(ge=1), Integers(1, 3)] = 2,
+        dropout: Annotated[float, Field(ge=0, lt=1), Uniform(0.0, 0.5)] = 0.0,
+    ) -> None:
+        super().__init__()
+        height, breadth = inputs.height >> stages, inputs.width >> stages
+        if not height or not breadth:
+            most = min(inputs.height, inputs.width).bit_length() - 1
+            raise LabwrightError(
+                f"model.stages: pictures of {inputs.height}x{inputs.width} can be halved {most} times at most, "
+                f"given {stages}."
+            )
+        channels = [width << stage for stage in range(stages)]
+        layers: list[nn.Module] = []
+        before = inputs.channels
+        for after in channels:
+            for _ in range(depth):
+                layers.append(_block(before, after))
+                before = after
+            layers.append(nn.MaxPool2d(2))
+        self.features = nn.Sequential(*layers)
+        self.dropout = nn.Dropout(dropout)
+        self.head = nn.Linear(channels[-1] * height * breadth, len(outputs.names))
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        """Logits of shape (B, classes)."""
+        logits: Tensor = self.head(self.dropout(self.features(x_BCHW).flatten(1)))
+        return logits
+
+
+def _block(before: int, after: int) -> nn.Sequential:
+    convolution = nn.Conv2d(before, after, kernel_size=3, padding=1, bias=False)
+    nn.init.kaiming_normal_(convolution.weight, nonlinearity="relu")  # He et al. 2015
+    return nn.Sequential(convolution, nn.BatchNorm2d(after), nn.ReLU())

@@ -1,0 +1,32 @@
+"""What labwright-vision brings: the menu. Nothing heavy is imported here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import labwright as lw
+
+
+@lw.hookimpl
+def labwright_components() -> Iterator[lw.Component]:
+    here = "labwright_vision"
+    yield lw.Component("data", "vision/digits", f"{here}.data.digits:Digits", "1,797 handwritten digits, 8x8 pixels")
+    yield lw.Component("data", "vision/mnist", f"{here}.data.mnist:Mnist", "70,000 handwritten digits, 28x28 pixels")
+    yield lw.Component(
+        "data", "vision/image-folder", f"{here}.data.image_folder:ImageFolder", "your own pictures, a folder per class"
+    )
+    yield lw.Component("model", "vision/mlp", f"{here}.models.mlp:MLP", "multilayer perceptron over the pixels")
+    yield lw.Component("model", "vision/cnn", f"{here}.models.cnn:CNN", "small convolutional network")
+    yield lw.Component("model", "vision/resnet", f"{here}.models.resnet:ResNet", "residual network for small pictures")
+    yield lw.Component("model", "vision/timm", f"{here}.models.timm:Timm", "any architecture of timm by its name")
+    yield lw.Component("optimizer", "timm/*", f"{here}.optimizers:TIMM", "any optimizer of timm by its name")
+
+
+@lw.hookimpl
+def labwright_recipes() -> Iterator[lw.Recipe]:
+    folder = Path(__file__).parent / "recipes"
+    yield lw.Recipe("vision/digits", folder / "digits.toml", "a small CNN on scikit-learn's digits")
+    yield lw.Recipe("vision/digits-mlp", folder / "digits-mlp.toml", "a perceptron on scikit-learn's digits, in seconds")
+    yield lw.Recipe("vision/mnist", folder / "mnist.toml", "a small CNN on MNIST")
+    yield lw.Recipe("vision/image-folder", folder / "image-folder.toml", "a residual network on your own pictures")

@@ -1,0 +1,117 @@
+"""Classification: which of several classes an input is. N samples, B batch, C classes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Protocol, runtime_checkable
+
+import torch
+from labwright.config import Part
+from labwright.errors import LabwrightError
+from labwright.evaluation import Accuracy, CrossEntropy
+from labwright.interfaces import Batch, Data, Goal, Metric, Split, Task
+from labwright.ports import Classes
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from labwright.builtin.report import Section
+
+_TOP = 5  # how many probabilities a prediction names
+_AT_ONCE = 1024  # samples fetched together when labels are looked at
+
+
+class ClassificationLoss(Protocol):
+    """What a loss is called with: logits of shape (B, C) and labels of shape (B,), int64 in 0..C-1."""
+
+    def __call__(self, logits: Tensor, labels: Tensor) -> Tensor: ...
+
+
+@runtime_checkable
+class Labelled(Protocol):
+    """A split that knows its labels, (N,) int64, without fetching its inputs."""
+
+    labels: Tensor
+
+
+class Classification(Task):
+    """Tell which of several classes an input is, of any kind. Higher is better: accuracy.
+
+    `cross_entropy` is in nats, the mean over samples. `prepare` raises LabwrightError if the training labels are
+    outside the classes, or all the same; data that is neither in memory nor `Labelled` is taken on trust.
+    """
+
+    goal = Goal("accuracy", "maximize")
+    contract = ClassificationLoss
+
+    def __init__(self, data: Annotated[Data, Part("data")]) -> None:
+        if not issubclass(data.target, Classes):
+            raise LabwrightError(
+                f"task.data: classification needs classes to tell apart; {type(data).__name__} has targets "
+                f"{data.target.__name__}. Task 'regression' takes Values."
+            )
+        self.data = data
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The classes in the order of their labels."""
+        outputs = self.data.ports()[1]
+        assert isinstance(outputs, Classes)
+        return outputs.names
+
+    def prepare(self) -> None:
+        super().prepare()
+        split = self.data.split("train")
+        labels = None if split is None or not len(split) else _labels(split, self.data.in_memory)
+        if labels is None:
+            return
+        data, classes = type(self.data).__name__, len(self.names)
+        lowest, highest = int(labels.min()), int(labels.max())
+        if lowest < 0 or highest >= classes:
+            raise LabwrightError(
+                f"{data}: a training label is {lowest if lowest < 0 else highest}, but the {classes} classes have labels "
+                f"0 to {classes - 1}."
+            )
+        if lowest == highest:
+            raise LabwrightError(
+                f"{data}: all {len(labels):,} training samples are of class {self.names[lowest]!r}; there is nothing to "
+                "tell apart."
+            )
+
+    def loss(self, model: nn.Module, batch: Batch, criterion: ClassificationLoss, phase: str) -> Tensor:
+        return criterion(model(*batch.inputs), batch.targets)
+
+    def evaluate(self, model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Logits (B, C) and labels (B,)."""
+        return model(*batch.inputs), batch.targets
+
+    def metrics(self) -> dict[str, Metric]:
+        return {"accuracy": Accuracy(), "cross_entropy": CrossEntropy()}
+
+    def predict(self, model: nn.Module, inputs: tuple[Tensor, ...]) -> list[dict[str, Any]]:
+        """For each row the most probable class, its probability, and the five most probable with theirs."""
+        probabilities_BC = _probabilities(model(*inputs))
+        values_BK, classes_BK = probabilities_BC.topk(min(_TOP, len(self.names)), dim=1)
+        answers = []
+        for values, classes in zip(values_BK.tolist(), classes_BK.tolist(), strict=True):
+            ranked = {self.names[label]: value for label, value in zip(classes, values, strict=True)}
+            answers.append({"label": self.names[classes[0]], "probability": values[0], "probabilities": ranked})
+        return answers
+
+    def report(self, model: nn.Module, split: str, device: torch.device) -> Sequence[Section]:
+        """A confusion matrix, precision and recall of each class, and where the inputs are pictures the worst mistakes."""
+        from labwright_tasks.classification_report import sections
+
+        return sections(self, model, split, device)
+
+
+def _labels(split: Split, in_memory: bool) -> Tensor | None:
+    if isinstance(split, Labelled):
+        return split.labels
+    if not in_memory:
+        return None
+    chunks = torch.arange(len(split)).split(_AT_ONCE)
+    return torch.cat([split.fetch(indices, 0, 0).targets for indices in chunks])
+
+
+def _probabilities(logits_BC: Tensor) -> Tensor:
+    return logits_BC.detach().float().softmax(dim=1).cpu()

@@ -1,0 +1,16 @@
+"""What labwright-tasks brings: the menu. Nothing heavy is imported here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import labwright as lw
+
+
+@lw.hookimpl
+def labwright_components() -> Iterator[lw.Component]:
+    here = "labwright_tasks"
+    yield lw.Component(
+        "task", "classification", f"{here}.classification:Classification", "which of several classes an input is"
+    )
+    yield lw.Component("task", "regression", f"{here}.regression:Regression", "real numbers that belong to an input")

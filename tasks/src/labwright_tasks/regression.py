@@ -1,0 +1,140 @@
+"""Regression: real numbers that belong to an input. B batch, D numbers each."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Protocol
+
+import torch
+from labwright.config import Part
+from labwright.errors import LabwrightError
+from labwright.evaluation import Mean
+from labwright.interfaces import Batch, Data, Goal, Metric, Task
+from labwright.ports import Values
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from labwright.builtin.report import Section
+
+
+class RegressionLoss(Protocol):
+    """What a loss is called with: two tensors of shape (B, D), float."""
+
+    def __call__(self, predictions: Tensor, targets: Tensor) -> Tensor: ...
+
+
+class Regression(Task):
+    """Predict real numbers from an input of any kind. Lower is better: root mean squared error.
+
+    Targets are taken as the data gives them: nothing is scaled, and every metric is in the target's own unit. `rmse`
+    and `mae` are over all samples and outputs; `r2` is the share of variance explained, the mean over outputs.
+    """
+
+    goal = Goal("rmse", "minimize")
+    contract = RegressionLoss
+
+    def __init__(self, data: Annotated[Data, Part("data")]) -> None:
+        if not issubclass(data.target, Values):
+            raise LabwrightError(
+                f"task.data: regression needs numbers to predict; {type(data).__name__} has targets "
+                f"{data.target.__name__}. Task 'classification' takes Classes."
+            )
+        self.data = data
+
+    def loss(self, model: nn.Module, batch: Batch, criterion: RegressionLoss, phase: str) -> Tensor:
+        return criterion(_fitting(model(*batch.inputs), batch.targets), batch.targets)
+
+    def evaluate(self, model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Predictions and targets, both (B, D)."""
+        return _fitting(model(*batch.inputs), batch.targets), batch.targets
+
+    def metrics(self) -> dict[str, Metric]:
+        return {"rmse": RootMeanSquare(), "mae": MeanAbsolute(), "r2": Explained()}
+
+    def predict(self, model: nn.Module, inputs: tuple[Tensor, ...]) -> list[dict[str, Any]]:
+        """For each row the numbers predicted."""
+        return [{"values": values} for values in model(*inputs).detach().float().cpu().tolist()]
+
+    def report(self, model: nn.Module, split: str, device: torch.device) -> Sequence[Section]:
+        """Predicted against true values, and the samples that are furthest off."""
+        from labwright_tasks.regression_report import sections
+
+        return sections(self, model, split, device)
+
+
+class RootMeanSquare:
+    """The root of the mean squared difference; nan before the first."""
+
+    def __init__(self) -> None:
+        self._mean = Mean()
+
+    def update(self, predictions: Tensor, targets: Tensor) -> None:
+        self._mean.update((predictions.float() - targets).square())
+
+    def compute(self) -> float:
+        return math.sqrt(self._mean.compute())
+
+    def reset(self) -> None:
+        self._mean.reset()
+
+
+class MeanAbsolute:
+    """The mean absolute difference; nan before the first."""
+
+    def __init__(self) -> None:
+        self._mean = Mean()
+
+    def update(self, predictions: Tensor, targets: Tensor) -> None:
+        self._mean.update((predictions.float() - targets).abs())
+
+    def compute(self) -> float:
+        return self._mean.compute()
+
+    def reset(self) -> None:
+        self._mean.reset()
+
+
+class Explained:
+    """The share of the targets' variance explained (R squared), the mean over outputs; nan before the first.
+
+    An output whose target never changes counts 1 if predicted exactly, else 0, as in scikit-learn. Sums are kept about
+    the running mean (Chan, Golub & LeVeque 1979), so that targets far from 0 lose no digits.
+    """
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def update(self, predictions: Tensor, targets: Tensor) -> None:
+        precise = torch.float32 if targets.device.type == "mps" else torch.float64
+        p_BD, t_BD = predictions.detach().to(precise), targets.to(precise)
+        count, mean_D = len(t_BD), t_BD.mean(dim=0)
+        delta_D = mean_D - self._mean
+        total = self._count + count
+        self._spread = self._spread + (t_BD - mean_D).square().sum(dim=0) + delta_D**2 * (self._count * count / total)
+        self._mean = self._mean + delta_D * (count / total)
+        self._missed = self._missed + (p_BD - t_BD).square().sum(dim=0)
+        self._count = total
+
+    def compute(self) -> float:
+        if not self._count:
+            return math.nan
+        missed, spread = torch.as_tensor(self._missed), torch.as_tensor(self._spread)
+        constant = torch.where(missed == 0, 1.0, 0.0)
+        return float(torch.where(spread == 0, constant, 1 - missed / spread).mean())
+
+    def reset(self) -> None:
+        self._count = 0
+        self._mean: Tensor | float = 0.0
+        self._spread: Tensor | float = 0.0
+        self._missed: Tensor | float = 0.0
+
+
+def _fitting(predictions: Tensor, targets: Tensor) -> Tensor:
+    """The predictions, if they have the targets' shape: broadcasting would compare every sample with every other."""
+    if predictions.shape != targets.shape:
+        raise LabwrightError(
+            f"the model gives predictions of shape {tuple(predictions.shape)} for targets of shape "
+            f"{tuple(targets.shape)}; both are (batch, numbers per sample)."
+        )
+    return predictions
