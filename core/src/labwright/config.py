@@ -12,6 +12,7 @@ import json
 import types
 import typing
 from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Union
@@ -72,7 +73,7 @@ class Signature:
 @functools.cache
 def signature(target: Any) -> Signature:
     """Read a class's or factory function's signature. Raises LabwrightError naming what can't be a setting."""
-    label = f"{target.__module__}.{target.__qualname__}"
+    label = _label(target)
     function = target.__init__ if inspect.isclass(target) else target
     if function in (object.__init__, nn.Module.__init__):
         return Signature(target, {}, {})
@@ -142,7 +143,7 @@ def _port_types(hint: Any) -> tuple[type, ...]:
 
 @dataclass(frozen=True)
 class Chosen:
-    """A component with its settings: by name from a recipe, or an object given from Python.
+    """A component with its settings: by name from a recipe, or a class or an object given from Python.
 
     `settings` holds validated values, and a Chosen where the setting is a part.
     """
@@ -160,7 +161,7 @@ class Chosen:
     def build(self, **given: Any) -> Any:
         """The object. `given` is what the core has for it: ports, parameters."""
         if self.thing is not None:
-            return self.thing
+            return deepcopy(self.thing) if isinstance(self.thing, nn.Module) else self.thing  # what is given stays as it is
         parts = {key: _built_part(value) for key, value in self.settings.items() if isinstance(value, Chosen)}
         mine = {key: given[key] for key in self.given}
         return self.target(**mine, **(self.settings | parts))
@@ -168,8 +169,8 @@ class Chosen:
     def table(self) -> dict[str, Any]:
         """The complete table of a recipe, defaults included; None is left out."""
         if self.thing is not None:
-            return {"object": f"{type(self.thing).__module__}.{type(self.thing).__qualname__}"}
-        table: dict[str, Any] = {"name": self.name}
+            return {"object": _label(type(self.thing))}
+        table: dict[str, Any] = {"name": self.name} if self.name else {"object": _label(self.target)}
         for key, setting in signature(self.target).settings.items():
             value = self.settings.get(key, setting.default)
             if isinstance(value, Chosen):
@@ -214,11 +215,11 @@ class Where:
 
 
 def choose(kind: str, value: Any, plugins: Plugins, where: Where) -> Chosen:
-    """The component that a recipe's value asks for: a name, a table with a name, or an object from Python.
+    """The component that a recipe's value asks for: a name, a table with a name, or a class or object from Python.
 
     Raises LabwrightError for a name that isn't there and for settings that don't fit.
     """
-    if isinstance(value, str):
+    if isinstance(value, str) or inspect.isclass(value):
         value = {"name": value}
     if not isinstance(value, Mapping):
         if value is None or isinstance(value, bool | int | float | list | tuple):
@@ -230,6 +231,9 @@ def choose(kind: str, value: Any, plugins: Plugins, where: Where) -> Chosen:
             "can use it. Register it in a plugin to name it in recipes."
         )
     name = value.get("name")
+    table = {key: one for key, one in value.items() if key != "name"}
+    if inspect.isclass(name):
+        return Chosen(kind, "", name, validated(name, table, f"{kind} {name.__name__!r}", plugins, where))
     if not isinstance(name, str):
         given = f"the name {name!r}" if "name" in value else f"a table without a name ({listed(value)})"
         raise LabwrightError(f"{where}: given {given}; a {kind} has one: {listed(plugins.names(kind))}.")
@@ -237,7 +241,6 @@ def choose(kind: str, value: Any, plugins: Plugins, where: Where) -> Chosen:
         target = plugins.load(kind, name)
     except LabwrightError as error:
         raise LabwrightError(f"{where}: {error}") from error
-    table = {key: one for key, one in value.items() if key != "name"}
     return Chosen(kind, name, target, validated(target, table, f"{kind} {name!r}", plugins, where))
 
 
@@ -284,6 +287,10 @@ def _checked(setting: Setting, value: Any, where: Where, label: str) -> Any:
         raise LabwrightError(f"{where}: given {value!r}; {said} ({label}).") from error
     except TypeError as error:
         raise LabwrightError(f"{where}: {label} is given {value!r}, which no recipe can hold: {error}.") from error
+
+
+def _label(target: Any) -> str:
+    return f"{target.__module__}.{target.__qualname__}"
 
 
 def _plain(value: Any) -> Any:

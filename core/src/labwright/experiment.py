@@ -352,19 +352,20 @@ class Experiment:
 
 
 def contract_fault(loss: Chosen, contract: type) -> str:
-    """How a loss's methods differ from what a task calls, or nothing; compared by the names of their parameters."""
+    """How a loss's methods differ from what a task calls, or nothing; by the names of their parameters."""
     inner = loss.settings.get("loss")
     if isinstance(inner, Chosen):  # a loss around another is called as that one is
         return contract_fault(inner, contract)
-    target = loss.target if loss.thing is None else loss.thing
     for method, function in inspect.getmembers(contract, inspect.isfunction):
         if method.startswith("_") and method != "__call__":
             continue
         wanted = list(inspect.signature(function).parameters)[1:]
-        has = _parameters(target, method)
+        has = _parameters(loss.target if loss.thing is None else loss.thing, method)
         if has is None:
             return f"it has no method {method}({', '.join(wanted)})"
-        if has[: len(wanted)] != wanted:
+        # an object from Python may be anyone's, such as torch.nn's: its number of arguments is all that must agree
+        fits = len(has) >= len(wanted) if loss.thing is not None else has[: len(wanted)] == wanted
+        if not fits:
             call = "" if method == "__call__" else f".{method}"
             return f"the task calls loss{call}({', '.join(wanted)}), it takes ({', '.join(has)})"
     return ""

@@ -68,16 +68,16 @@ class Classification(Task):
         lowest, highest = int(labels.min()), int(labels.max())
         if lowest < 0 or highest >= classes:
             raise LabwrightError(
-                f"{data}: a training label is {lowest if lowest < 0 else highest}, but the {classes} classes have labels "
-                f"0 to {classes - 1}."
+                f"{data}: a training label is {lowest if lowest < 0 else highest}, but its {classes} classes have "
+                f"labels 0 to {classes - 1}."
             )
         if lowest == highest:
             raise LabwrightError(
-                f"{data}: all {len(labels):,} training samples are of class {self.names[lowest]!r}; there is nothing to "
-                "tell apart."
+                f"{data}: all {len(labels):,} training samples are of class {self.names[lowest]!r}; there is nothing "
+                "to tell apart."
             )
 
-    def loss(self, model: nn.Module, batch: Batch, criterion: ClassificationLoss, phase: str) -> Tensor:
+    def loss(self, model: nn.Module, batch: Batch, criterion: ClassificationLoss, phase: str) -> Tensor:  # noqa: ARG002 - one phase
         return criterion(model(*batch.inputs), batch.targets)
 
     def evaluate(self, model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
@@ -98,7 +98,7 @@ class Classification(Task):
         return answers
 
     def report(self, model: nn.Module, split: str, device: torch.device) -> Sequence[Section]:
-        """A confusion matrix, precision and recall of each class, and where the inputs are pictures the worst mistakes."""
+        """A confusion matrix, each class's precision and recall, and of pictures the worst mistakes."""
         from labwright_tasks.classification_report import sections
 
         return sections(self, model, split, device)

@@ -1,4 +1,4 @@
-"""What a run's report shows of a classifier: figures and tables. N samples, C classes or channels, H height, W width."""
+"""What a run's report shows of a classifier: figures and tables. N samples, B batch, C classes or channels."""
 
 from __future__ import annotations
 
@@ -26,19 +26,20 @@ def sections(task: Classification, model: nn.Module, split: str, device: torch.d
     part = task.data.split(split)
     if part is None or not len(part):
         return []
-    probabilities_NC, labels = _answers(task, model, split, device)
-    confusion_CC = _confusion(labels, probabilities_NC.argmax(1), len(task.names))
-    found: list[Section] = [_matrix(confusion_CC, task.names), _table(confusion_CC, task.names)]
+    probabilities, labels = _answers(task, model, split, device)
+    confusion = _confusion(labels, probabilities.argmax(1), len(task.names))
+    found: list[Section] = [_matrix(confusion, task.names), _table(confusion, task.names)]
     if isinstance(task.ports()[0], Image):
-        given = probabilities_NC.argmax(1)
-        of_true = probabilities_NC.gather(1, labels[:, None])[:, 0]
+        given = probabilities.argmax(1)
+        of_true = probabilities.gather(1, labels[:, None])[:, 0]
         wrong = (given != labels).nonzero()[:, 0]
         worst = wrong[of_true[wrong].argsort(stable=True)][:_WORST]
         if len(worst):
             pictures = part.fetch(worst, 0, 0).inputs[0]
             captions = [
-                f"{task.names[given[i]]} {probabilities_NC[i, given[i]]:.0%}\ntrue: {task.names[labels[i]]} {of_true[i]:.0%}"
-                for i in worst.tolist()
+                f"{task.names[given[one]]} {probabilities[one, given[one]]:.0%}\n"
+                f"true: {task.names[labels[one]]} {of_true[one]:.0%}"
+                for one in worst.tolist()
             ]
             found.append(_mistakes(pictures, captions, len(wrong), len(labels)))
     return found
@@ -63,36 +64,36 @@ def _confusion(labels: Tensor, given: Tensor, classes: int) -> np.ndarray:
     return np.asarray(counts.view(classes, classes))
 
 
-def _matrix(confusion_CC: np.ndarray, names: tuple[str, ...]) -> Figure:
+def _matrix(confusion: np.ndarray, names: tuple[str, ...]) -> Figure:
     classes = len(names)
     side = min(12.0, 2.5 + 0.4 * classes)
     canvas = Canvas(figsize=(side, side), layout="constrained")
     axes = canvas.subplots()
-    rows = confusion_CC.sum(axis=1, keepdims=True)
-    axes.imshow(confusion_CC / np.maximum(rows, 1), cmap="Blues", vmin=0, vmax=1)
+    rows = confusion.sum(axis=1, keepdims=True)
+    axes.imshow(confusion / np.maximum(rows, 1), cmap="Blues", vmin=0, vmax=1)
     axes.set(xlabel="given", ylabel="true")
     if classes <= _NAMED:
         axes.set_xticks(range(classes), names, rotation=90 if max(map(len, names)) > 2 else 0)
         axes.set_yticks(range(classes), names)
-        for row, column in zip(*confusion_CC.nonzero(), strict=True):
-            dark = confusion_CC[row, column] > rows[row, 0] / 2
-            text = str(confusion_CC[row, column])
+        for row, column in zip(*confusion.nonzero(), strict=True):
+            dark = confusion[row, column] > rows[row, 0] / 2
+            text = str(confusion[row, column])
             axes.text(column, row, text, ha="center", va="center", color="white" if dark else "black", fontsize=8)
     return Figure("Confusion matrix", canvas, "Rows are the true classes; a cell's shade is its share of the row.")
 
 
-def _table(confusion_CC: np.ndarray, names: tuple[str, ...]) -> Table:
+def _table(confusion: np.ndarray, names: tuple[str, ...]) -> Table:
     rows: list[tuple[object, ...]] = []
     for label, name in enumerate(names):
-        right, given, true = confusion_CC[label, label], confusion_CC[:, label].sum(), confusion_CC[label].sum()
+        right, given, true = confusion[label, label], confusion[:, label].sum(), confusion[label].sum()
         precision, recall = _share(right, given), _share(right, true)
         rows.append((name, int(true), precision, recall, _share(2 * right, given + true)))
-    note = "F1 is the harmonic mean of precision and recall; a dash stands where there is nothing to divide by."
+    note = "F1 is the harmonic mean of precision and recall; a hyphen stands where there is nothing to divide by."
     return Table("Classes", ("class", "samples", "precision", "recall", "F1"), rows, note)
 
 
 def _share(part: int, whole: int) -> str:
-    return f"{part / whole:.4f}" if whole else "–"
+    return f"{part / whole:.4f}" if whole else "-"
 
 
 def _mistakes(x_BCHW: Tensor, captions: list[str], wrong: int, of: int) -> Figure:
@@ -102,16 +103,16 @@ def _mistakes(x_BCHW: Tensor, captions: list[str], wrong: int, of: int) -> Figur
     grid = canvas.subplots(rows, columns, squeeze=False).flatten()
     for axes in grid:
         axes.set_axis_off()
-    for axes, x_CHW, caption in zip(grid, x_BCHW, captions, strict=False):
-        axes.imshow(_visible(x_CHW), cmap="gray")
+    for axes, picture, caption in zip(grid, x_BCHW, captions, strict=False):
+        axes.imshow(_visible(picture), cmap="gray")
         axes.set_title(caption, fontsize=7)
     note = f"{wrong:,} of {of:,} are wrong; these are the ones whose true class was found least probable."
     return Figure("Worst mistakes", canvas, note)
 
 
-def _visible(x_CHW: Tensor) -> np.ndarray:
+def _visible(picture: Tensor) -> np.ndarray:
     """A scaled picture as values 0..1: (H, W, 3) if it has three channels, else the mean channel, (H, W)."""
-    x_CHW = x_CHW.float().cpu()
-    low, high = x_CHW.min(), x_CHW.max()
-    values = (x_CHW - low) / (high - low).clamp(min=1e-12)
+    picture = picture.float().cpu()
+    low, high = picture.min(), picture.max()
+    values = (picture - low) / (high - low).clamp(min=1e-12)
     return np.asarray(values.permute(1, 2, 0) if len(values) == 3 else values.mean(dim=0))

@@ -42,7 +42,7 @@ class Regression(Task):
             )
         self.data = data
 
-    def loss(self, model: nn.Module, batch: Batch, criterion: RegressionLoss, phase: str) -> Tensor:
+    def loss(self, model: nn.Module, batch: Batch, criterion: RegressionLoss, phase: str) -> Tensor:  # noqa: ARG002 - one phase
         return criterion(_fitting(model(*batch.inputs), batch.targets), batch.targets)
 
     def evaluate(self, model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:

@@ -30,12 +30,12 @@ def sections(task: Regression, model: nn.Module, split: str, device: torch.devic
             predicted_BD, target_BD = task.evaluate(model, batch.to(device))
             predictions.append(predicted_BD.float().cpu())
             targets.append(target_BD.cpu())
-    p_ND, t_ND = torch.cat(predictions), torch.cat(targets)
-    return [_scatter(p_ND, t_ND), _worst(p_ND, t_ND)]
+    predicted, true = torch.cat(predictions), torch.cat(targets)
+    return [_scatter(predicted, true), _worst(predicted, true)]
 
 
-def _scatter(p_ND: Tensor, t_ND: Tensor) -> Figure:
-    shown = min(t_ND.shape[1], _SHOWN)
+def _scatter(predicted: Tensor, true: Tensor) -> Figure:
+    shown = min(true.shape[1], _SHOWN)
     columns = min(shown, 3)
     rows = -(-shown // columns)
     canvas = Canvas(figsize=(4 * columns, 4 * rows), layout="constrained")
@@ -43,17 +43,17 @@ def _scatter(p_ND: Tensor, t_ND: Tensor) -> Figure:
     for axes in grid[shown:]:
         axes.set_axis_off()
     for number, axes in enumerate(grid[:shown]):
-        true, predicted = t_ND[:, number].numpy(), p_ND[:, number].numpy()
-        axes.scatter(true, predicted, s=8, alpha=0.5)
-        axes.axline((float(true[0]), float(true[0])), slope=1, color="gray", linewidth=1)
+        across, up = true[:, number].numpy(), predicted[:, number].numpy()
+        axes.scatter(across, up, s=8, alpha=0.5)
+        axes.axline((float(across[0]), float(across[0])), slope=1, color="gray", linewidth=1)
         axes.set(xlabel="true", ylabel="predicted", title=f"output {number}" if shown > 1 else "")
     return Figure("Predicted against true", canvas, "On the line a prediction is exact.")
 
 
-def _worst(p_ND: Tensor, t_ND: Tensor) -> Table:
-    off_N = (p_ND - t_ND).square().mean(dim=1).sqrt()
+def _worst(predicted: Tensor, true: Tensor) -> Table:
+    off_N = (predicted - true).square().mean(dim=1).sqrt()
     rows: list[tuple[object, ...]] = [
-        (index, _numbers(t_ND[index]), _numbers(p_ND[index]), f"{off_N[index]:.4g}")
+        (index, _numbers(true[index]), _numbers(predicted[index]), f"{off_N[index]:.4g}")
         for index in off_N.argsort(descending=True, stable=True)[:_WORST].tolist()
     ]
     note = "Counted from 0 in the order of the split."

@@ -10,9 +10,9 @@ There is no `maximize`: a loss is minimised.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, cast
+from typing import Annotated, Any, ClassVar, cast, final
 
 import torch
 from pydantic import Field
@@ -23,6 +23,7 @@ from labwright.interfaces import Group, Optimizer, Schedule
 from labwright.search import Choice, Uniform
 
 FUSED_DEVICES = ("cpu", "cuda", "mps", "xpu")  # where PyTorch has the kernels since 2.5
+FUSED_DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 
 Value = float | Tensor
 State = dict[str, Tensor]
@@ -60,15 +61,15 @@ def sgd(
     if isinstance(momentum, Tensor) and _counts(dampening):
         dampening = torch.where(momentum == 0, 0.0, dampening)
     if _counts(weight_decay):
-        gradient = _add(gradient.clone(), parameter, weight_decay)
+        gradient = _sum(gradient, parameter, weight_decay)
     if _counts(momentum):
         buffer = state.get("momentum_buffer")
         if buffer is None:
-            buffer = state["momentum_buffer"] = gradient.clone(memory_format=torch.preserve_format)
+            buffer = state["momentum_buffer"] = torch.empty_like(parameter).copy_(gradient)
         else:
-            _add(buffer.mul_(_along(momentum, buffer)), gradient, 1 - dampening)
-        gradient = _add(gradient.clone(), buffer, momentum) if nesterov else buffer
-    _add(parameter, gradient, -lr)
+            _add_(buffer.mul_(_along(momentum, buffer)), gradient, 1 - dampening)
+        gradient = _sum(gradient, buffer, momentum) if nesterov else buffer
+    _add_(parameter, gradient, -lr)
 
 
 def adam(
@@ -104,25 +105,32 @@ def adam(
         if decoupled:
             parameter.mul_(_along(1 - lr * weight_decay, parameter))
         else:
-            gradient = _add(gradient.clone(), parameter, weight_decay)
+            gradient = _sum(gradient, parameter, weight_decay)
     mean, square = state["exp_avg"], state["exp_avg_sq"]
-    mean.lerp_(gradient, cast(Any, _along(1 - beta1, mean)))
-    _add(square.mul_(_along(beta2, square)), gradient * gradient, 1 - beta2)
+    mean.lerp_(gradient, _along(1 - beta1, mean))
+    _add_(square.mul_(_along(beta2, square)), gradient * gradient, 1 - beta2)
     if amsgrad:
         square = torch.maximum(state["max_exp_avg_sq"], square, out=state["max_exp_avg_sq"])
     correction1, correction2 = 1 - beta1**step, 1 - beta2**step
     scale = square.sqrt().div_(_along(correction2**0.5, square)).add_(_along(eps, square))
-    _add(parameter, mean / scale, -(lr / correction1))
+    _add_(parameter, mean / scale, -(lr / correction1))
 
 
-def _add(target: Tensor, other: Tensor, factor: Value) -> Tensor:
+def _sum(one: Tensor, other: Tensor, factor: Value) -> Tensor:
+    """one + other * factor."""
+    if isinstance(factor, Tensor):
+        return torch.addcmul(one, other, _along(factor, one))
+    return torch.add(one, other, alpha=factor)
+
+
+def _add_(target: Tensor, other: Tensor, factor: Value) -> Tensor:
     """target += other * factor, in place."""
     if isinstance(factor, Tensor):
-        return target.addcmul_(other, cast(Tensor, _along(factor, target)))
+        return target.addcmul_(other, _along(factor, target))
     return target.add_(other, alpha=factor)
 
 
-def _along(value: Value, like: Tensor) -> Value:
+def _along(value: Any, like: Tensor) -> Any:
     """A hyper-parameter so that it goes along the first axis of `like`."""
     if not isinstance(value, Tensor):
         return value
@@ -146,22 +154,19 @@ def _adam_slots(amsgrad: bool) -> tuple[str, ...]:
 class _Part:
     """Parameters that one kernel call updates: of one group, device and dtype, and with one history.
 
-    `strides` are those of their gradients when the plan was made. `lists` has the slots' tensors in the parameters'
-    order. `step` counts their updates, and `waiting` is 1 as long as every one of them was skipped; both are
-    scalars on the device, None where they are not needed.
+    `strides` are those of their gradients when the plan was made. `lists` has each slot's tensors in the parameters'
+    order. `step` counts their updates, a float32 scalar on the device; None where the count isn't needed.
     """
 
     names: list[str]
-    parameters: list[nn.Parameter]
+    parameters: list[Tensor]
     strides: list[tuple[int, ...]]
     states: list[State]
     lists: dict[str, list[Tensor]]
     fused: bool
     factor: float
     decay: float
-    device: torch.device
     step: Tensor | None
-    waiting: Tensor | None
 
 
 class _Elementwise(Optimizer):
@@ -170,152 +175,160 @@ class _Elementwise(Optimizer):
     The plan is kept from step to step and made anew when other parameters have a gradient than last time.
     """
 
-    slots: tuple[str, ...] = ()  # the state's tensors of the parameter's shape
-    counted: ClassVar[bool]  # whether the state has `step`
+    counted: ClassVar[bool]  # whether the state has `step`; if not, the count only tells a skipped first update
 
     def __init__(self, parameters: Mapping[str, nn.Parameter], **shared: Any) -> None:
         super().__init__(parameters, **shared)
         self._state: dict[str, State] = {}
         self._steps: dict[str, Tensor] = {}  # one tensor for all parameters with the same history
-        self._waiting: dict[str, Tensor] = {}  # as `_Part.waiting`, likewise
         self._plan: list[_Part] | None = None
-        self._idle: list[nn.Parameter] = []
+        self._idle: list[nn.Parameter] = []  # the parameters without a gradient when the plan was made
+        self._counts: list[
+            tuple[Tensor, Tensor]
+        ] = []  # the plan's steps, each once, with a 1: adding a number costs more
 
     def step(self, rate: float, found_inf: Tensor | None = None) -> None:
         recording = torch.is_grad_enabled()
-        torch._C._set_grad_enabled(False)  # `torch.no_grad()` does the same in 5 times the time
+        torch._C._set_grad_enabled(False)  # what torch.no_grad() does, in a fifth of its time
         try:
-            for part, gradients in self._due():
-                found = found_inf if found_inf is None else found_inf.to(part.device)
-                if part.step is not None:
-                    part.step.add_(1)
-                if part.fused:
-                    self._update_fused(part, gradients, rate * part.factor, found)
-                else:
-                    self._update_plain(part, gradients, rate * part.factor, found)
-                if found is not None and part.step is not None:
-                    part.step.sub_(found.reshape(()))
-                if found is not None and part.waiting is not None:
-                    part.waiting.mul_(found.reshape(()))
+            due = self._due(found_inf is not None)
+            for count, one in self._counts:
+                count.add_(one)
+            for part, gradients in due:
+                found = found_inf if found_inf is None else found_inf.reshape(()).to(part.parameters[0].device)
+                update = self._update_fused if part.fused else self._update_plain
+                update(part, gradients, rate * part.factor, found)
+            if found_inf is not None:
+                for count, _ in self._counts:
+                    count.sub_(found_inf.reshape(()))
         finally:
             torch._C._set_grad_enabled(recording)
 
     def state_dict(self) -> dict[str, dict[str, Tensor]]:
         """The state in use, not a copy (`step` apart); parameters that were never updated have none."""
-        state = {}
-        begun = {id(step): bool(step > 0) for step in self._steps.values()}
-        begun |= {id(waiting): not waiting for waiting in self._waiting.values()}
-        for name in self.parameters:
-            step, waiting = self._steps.get(name), self._waiting.get(name)
-            if name in self._state and begun.get(id(step), True) and begun.get(id(waiting), True):
-                state[name] = self._state[name] | ({} if step is None else {"step": step.clone()})
+        begun = {id(count): bool(count > 0) for count in self._steps.values()}
+        state = {name: dict(slots) for name, slots in self._state.items() if begun.get(id(self._steps.get(name)), True)}
+        if self.counted:
+            for name, slots in state.items():
+                slots["step"] = self._steps[name].clone()
         return state
 
     def load_state_dict(self, state: Mapping[str, Mapping[str, Tensor]]) -> None:
         for name, slots in state.items():
-            self._check(name, slots)
-        self._state = {}
-        self._steps, self._waiting, self._plan = {}, {}, None
+            check_parameter(name, self.parameters)
+            shapes = dict.fromkeys(self.slots, self.parameters[name].shape)
+            check_slots(name, slots, shapes | ({"step": torch.Size(())} if self.counted else {}))
+        self._state, self._steps, self._plan = {}, {}, None
         shared: dict[tuple[torch.device, float], Tensor] = {}
         for name, slots in state.items():
             parameter = self.parameters[name].detach()
             self._state[name] = {slot: torch.empty_like(parameter).copy_(slots[slot]) for slot in self.slots}
             if self.counted:
-                key = (parameter.device, float(slots["step"]))
-                shared.setdefault(key, torch.tensor(key[1], dtype=torch.float32, device=key[0]))
-                self._steps[name] = shared[key]
+                device, step = parameter.device, float(slots["step"])
+                count = torch.full((), step, dtype=torch.float32, device=device)
+                self._steps[name] = shared.setdefault((device, step), count)
 
-    def _check(self, name: str, slots: Mapping[str, Tensor]) -> None:
-        check_parameter(name, self.parameters)
-        expected = dict.fromkeys(self.slots, self.parameters[name].shape)
-        if self.counted:
-            expected["step"] = torch.Size(())
-        check_slots(type(self).__name__, name, slots, expected)
-
-    def _due(self) -> list[tuple[_Part, list[Tensor]]]:
+    def _due(self, skippable: bool) -> list[tuple[_Part, list[Tensor]]]:
         """The parts of the plan, each with its gradients. Raises LabwrightError if one is sparse."""
-        if self._plan is not None:
-            due: list[tuple[_Part, list[Tensor]]] = []
-            try:
-                for part in self._plan:
-                    gradients = [parameter.grad for parameter in part.parameters]
-                    for gradient, stride in zip(gradients, part.strides, strict=True):
-                        if gradient is None or gradient.stride() != stride:
-                            raise _PlanIsOld
-                    due.append((part, cast(list[Tensor], gradients)))
-                for parameter in self._idle:
-                    if parameter.grad is not None:
-                        raise _PlanIsOld
-            except (_PlanIsOld, RuntimeError):  # a sparse gradient has no strides: RuntimeError
-                pass
-            else:
-                return due
-        self._make_plan()
-        return [(part, [cast(Tensor, parameter.grad) for parameter in part.parameters]) for part in self._plan or ()]
+        due = self._gathered()
+        if due is None:
+            self._make_plan(skippable)
+            due = self._gathered()
+            assert due is not None
+        return due
 
-    def _make_plan(self) -> None:
-        for name, parameter in self.parameters.items():
-            if parameter.grad is not None and parameter.grad.layout != torch.strided:
+    def _gathered(self) -> list[tuple[_Part, list[Tensor]]] | None:
+        """The gradients for each part of the plan; None if there is no plan for them."""
+        if self._plan is None:
+            return None
+        due = []
+        try:
+            for part in self._plan:
+                gradients = []
+                for parameter, stride in zip(part.parameters, part.strides, strict=True):
+                    gradient = parameter.grad
+                    if gradient is None or gradient.stride() != stride:
+                        return None
+                    gradients.append(gradient)
+                due.append((part, gradients))
+        except RuntimeError:  # a sparse gradient has no strides
+            return None
+        for parameter in self._idle:
+            if parameter.grad is not None:
+                return None
+        return due
+
+    def _make_plan(self, skippable: bool) -> None:
+        active = {name: parameter.grad for name, parameter in self.parameters.items() if parameter.grad is not None}
+        for name, gradient in active.items():
+            if gradient.layout != torch.strided:
                 raise LabwrightError(
-                    f"optimizer: the gradient of parameter {name!r} is sparse; {type(self).__name__} updates dense ones "
-                    "only. Build its layer with `sparse=False`."
+                    f"optimizer: the gradient of parameter {name!r} is sparse; {type(self).__name__} updates dense "
+                    "ones only. Build its layer with sparse=False."
                 )
-        active = [name for name, parameter in self.parameters.items() if parameter.grad is not None]
-        self._idle = [parameter for parameter in self.parameters.values() if parameter.grad is None]
-        self._part_ways(self._steps, active)
-        self._part_ways(self._waiting, active)
-        fresh_steps: dict[torch.device, Tensor] = {}
-        due = set(active)
+        self._count_apart(active)
+        self._begin([name for name in active if name not in self._state], skippable)
         members: dict[tuple[Any, ...], list[str]] = {}
         for number, (names, _, _) in enumerate(self.groups):
             for name in names:
-                if name not in due:
-                    continue
-                parameter = self.parameters[name]
-                if self.counted and name not in self._state:
-                    self._state[name] = {slot: torch.zeros_like(parameter) for slot in self.slots}
-                    fresh = torch.zeros((), device=parameter.device)
-                    self._steps[name] = fresh_steps.setdefault(parameter.device, fresh)
-                key = (number, parameter.device, parameter.dtype, _fits_kernel(parameter), name in self._state)
-                history = (id(self._steps.get(name)), id(self._waiting.get(name)))
-                members.setdefault((*key, *history), []).append(name)
-        self._plan = [self._part(names, *key[:4]) for key, names in members.items()]
+                if name in active:
+                    parameter = self.parameters[name]
+                    kind = (parameter.device, parameter.dtype, _fits_kernel(parameter, active[name]))
+                    history = (name in self._state, id(self._steps.get(name)))
+                    members.setdefault((number, *kind, *history), []).append(name)
+        self._plan = [self._part(names, group=key[0], fused=key[3]) for key, names in members.items()]
+        self._idle = [parameter for name, parameter in self.parameters.items() if name not in active]
+        counts = {id(part.step): part.step for part in self._plan if part.step is not None}
+        self._counts = [(count, torch.ones_like(count)) for count in counts.values()]
 
-    def _part(self, names: list[str], group: int, device: torch.device, _: torch.dtype, fused: bool) -> _Part:
-        parameters = [self.parameters[name] for name in names]
+    def _part(self, names: list[str], *, group: int, fused: bool) -> _Part:
         states = [self._state.get(name, {}) for name in names]
+        _, factor, decay = self.groups[group]
         return _Part(
             names=names,
-            parameters=parameters,
-            strides=[cast(Tensor, parameter.grad).stride() for parameter in parameters],
+            parameters=[self.parameters[name] for name in names],
+            strides=[cast(Tensor, self.parameters[name].grad).stride() for name in names],
             states=states,
-            lists={slot: [state[slot] for state in states if slot in state] for slot in self.slots},
+            lists={slot: [state[slot] for state in states if state] for slot in self.slots},
             fused=fused,
-            factor=self.groups[group][1],
-            decay=self.groups[group][2],
-            device=device,
+            factor=factor,
+            decay=decay,
             step=self._steps.get(names[0]),
-            waiting=self._waiting.get(names[0]),
         )
 
-    @staticmethod
-    def _part_ways(shared: dict[str, Tensor], active: Sequence[str]) -> None:
-        """Give the parameters that are updated now a count of their own where the others of it are not."""
-        resting = {id(count) for name, count in shared.items() if name not in set(active)}
+    def _count_apart(self, active: Mapping[str, Tensor]) -> None:
+        """Parameters with a gradient get a count of their own where they share one with others that have none."""
+        resting = {id(count) for name, count in self._steps.items() if name not in active}
         own: dict[int, Tensor] = {}
-        for name in active:
-            if name in shared and id(shared[name]) in resting:
-                shared[name] = own.setdefault(id(shared[name]), shared[name].clone())
+        for name, count in self._steps.items():
+            if name in active and id(count) in resting:
+                self._steps[name] = own.setdefault(id(count), count.clone())
+
+    def _begin_counted(self, names: Iterable[str]) -> None:
+        """Give parameters a state of zeros and a common count."""
+        steps: dict[torch.device, Tensor] = {}
+        for name in names:
+            parameter = self.parameters[name].detach()
+            zero = torch.zeros((), dtype=torch.float32, device=parameter.device)
+            self._state[name] = {slot: torch.zeros_like(parameter) for slot in self.slots}
+            self._steps[name] = steps.setdefault(parameter.device, zero)
 
     def _update_plain(self, part: _Part, gradients: list[Tensor], rate: float, found: Tensor | None) -> None:
         for parameter, gradient, state in zip(part.parameters, gradients, part.states, strict=True):
             tensors = [parameter, *state.values()]
             before = [] if found is None else [tensor.clone() for tensor in tensors]
             self._formula(part, parameter, gradient, state, rate)
-            if found is not None:
-                skipped = found.reshape(()) == 1
-                for tensor, old in zip(tensors, before, strict=True):
-                    tensor.copy_(torch.where(skipped, old, tensor))
+            for tensor, old in zip(tensors, before, strict=False):
+                tensor.copy_(torch.where(cast(Tensor, found) == 1, old, tensor))
+
+    @property
+    @abstractmethod
+    def slots(self) -> tuple[str, ...]:
+        """The state's tensors of the parameter's shape."""
+
+    @abstractmethod
+    def _begin(self, names: Sequence[str], skippable: bool) -> None:
+        """Make the state of parameters that are updated for the first time, in a step that may be skipped or not."""
 
     @abstractmethod
     def _update_fused(self, part: _Part, gradients: list[Tensor], rate: float, found: Tensor | None) -> None:
@@ -324,3 +337,237 @@ class _Elementwise(Optimizer):
     @abstractmethod
     def _formula(self, part: _Part, parameter: Tensor, gradient: Tensor, state: State, rate: float) -> None:
         """Update one parameter by the plain formula; the part's `step` has been counted up."""
+
+
+@final
+class SGD(_Elementwise):
+    """Stochastic gradient descent with momentum (Sutskever et al. 2013); see `sgd`.
+
+    `nesterov` looks ahead by the momentum, which must then be above 0, without dampening.
+    """
+
+    counted = False
+
+    def __init__(
+        self,
+        parameters: Mapping[str, nn.Parameter],
+        *,
+        lr: Annotated[float, Field(gt=0), Uniform(1e-3, 1.0, log=True)] = 0.1,
+        weight_decay: Decay = 0.0,
+        schedule: Scheduled = "constant",
+        warmup: Warmup = 0.0,
+        end: End = 1e-3,
+        groups: dict[str, Group] | None = None,
+        momentum: Annotated[float, Field(ge=0, lt=1), Uniform(0.0, 0.99)] = 0.0,
+        dampening: Annotated[float, Field(ge=0, le=1)] = 0.0,
+        nesterov: bool = False,
+    ) -> None:
+        shared = {"schedule": schedule, "warmup": warmup, "end": end, "groups": groups}
+        super().__init__(parameters, lr=lr, weight_decay=weight_decay, **shared)
+        if nesterov and (momentum == 0 or dampening != 0):
+            raise LabwrightError(
+                f"optimizer.nesterov: given momentum {momentum!r} and dampening {dampening!r}; Nesterov's method needs "
+                "a momentum above 0 and no dampening."
+            )
+        self.momentum, self.dampening, self.nesterov = momentum, dampening, nesterov
+
+    @property
+    def slots(self) -> tuple[str, ...]:
+        return ("momentum_buffer",) if self.momentum else ()
+
+    def _begin(self, names: Sequence[str], skippable: bool) -> None:
+        # A buffer of zeros stands for none, so that a skipped first step leaves none; with dampening the count tells.
+        if self.momentum and skippable:
+            self._begin_counted(names)
+
+    def _update_fused(self, part: _Part, gradients: list[Tensor], rate: float, found: Tensor | None) -> None:
+        if part.step is not None and self.dampening:
+            self._update_plain(part, gradients, rate, found)
+            return
+        buffers = part.lists["momentum_buffer"] if self.momentum else []
+        first = self.momentum != 0 and not buffers
+        if first:
+            buffers = [torch.empty_like(parameter) for parameter in part.parameters]
+            self._state |= {n: {"momentum_buffer": one} for n, one in zip(part.names, buffers, strict=True)}
+            self._plan = None
+        torch._fused_sgd_(
+            part.parameters,
+            gradients,
+            buffers,
+            weight_decay=part.decay,
+            momentum=self.momentum,
+            lr=rate,
+            dampening=self.dampening,
+            nesterov=self.nesterov,
+            maximize=False,
+            is_first_step=first,
+            grad_scale=None,
+            found_inf=found,
+        )
+
+    def _update_plain(self, part: _Part, gradients: list[Tensor], rate: float, found: Tensor | None) -> None:
+        super()._update_plain(part, gradients, rate, found)
+        if self.momentum and part.names[0] not in self._state:
+            self._state |= dict(zip(part.names, part.states, strict=True))
+            self._plan = None
+
+    def _formula(self, part: _Part, parameter: Tensor, gradient: Tensor, state: State, rate: float) -> None:
+        begun = 1 if part.step is None else (part.step > 1).to(parameter.dtype)
+        sgd(
+            parameter,
+            gradient,
+            state,
+            lr=rate,
+            weight_decay=part.decay,
+            momentum=self.momentum,
+            dampening=self.dampening * begun,
+            nesterov=self.nesterov,
+        )
+
+
+class _AnyAdam(_Elementwise):
+    """Adam with the weight decay in the gradient, or decoupled from it."""
+
+    counted = True
+    decoupled: ClassVar[bool]
+    betas: tuple[float, float]
+    eps: float
+    amsgrad: bool
+
+    @property
+    def slots(self) -> tuple[str, ...]:
+        return _adam_slots(self.amsgrad)
+
+    def _begin(self, names: Sequence[str], skippable: bool) -> None:  # noqa: ARG002 - its zeros stand for no state
+        self._begin_counted(names)
+
+    def _update_fused(self, part: _Part, gradients: list[Tensor], rate: float, found: Tensor | None) -> None:
+        assert part.step is not None
+        kernel = torch._fused_adamw_ if self.decoupled else torch._fused_adam_
+        lists = part.lists
+        kernel(
+            part.parameters,
+            gradients,
+            lists["exp_avg"],
+            lists["exp_avg_sq"],
+            lists["max_exp_avg_sq"] if self.amsgrad else [],
+            [part.step] * len(gradients),
+            amsgrad=self.amsgrad,
+            lr=rate,
+            beta1=self.betas[0],
+            beta2=self.betas[1],
+            weight_decay=part.decay,
+            eps=self.eps,
+            maximize=False,
+            grad_scale=None,
+            found_inf=found,
+        )
+
+    def _formula(self, part: _Part, parameter: Tensor, gradient: Tensor, state: State, rate: float) -> None:
+        assert part.step is not None
+        if part.step.is_cpu:
+            step: Value = part.step.item()
+        else:  # mps has no float64
+            step = part.step if part.step.device.type == "mps" else part.step.double()
+        adam(
+            parameter,
+            gradient,
+            state,
+            step=step,
+            lr=rate,
+            weight_decay=part.decay,
+            betas=self.betas,
+            eps=self.eps,
+            amsgrad=self.amsgrad,
+            decoupled=self.decoupled,
+        )
+
+
+@final
+class Adam(_AnyAdam):
+    """Adam (Kingma & Ba 2015), its weight decay added to the gradient; see `adam`."""
+
+    decoupled = False
+
+    def __init__(
+        self,
+        parameters: Mapping[str, nn.Parameter],
+        *,
+        lr: Rate = 1e-3,
+        weight_decay: Decay = 0.0,
+        schedule: Scheduled = "constant",
+        warmup: Warmup = 0.0,
+        end: End = 1e-3,
+        groups: dict[str, Group] | None = None,
+        betas: tuple[Beta, Beta] = (0.9, 0.999),
+        eps: Epsilon = 1e-8,
+        amsgrad: bool = False,
+    ) -> None:
+        shared = {"schedule": schedule, "warmup": warmup, "end": end, "groups": groups}
+        super().__init__(parameters, lr=lr, weight_decay=weight_decay, **shared)
+        self.betas, self.eps, self.amsgrad = betas, eps, amsgrad
+
+
+@final
+class AdamW(_AnyAdam):
+    """Adam with decoupled weight decay (Loshchilov & Hutter 2019); see `adam`."""
+
+    decoupled = True
+
+    def __init__(
+        self,
+        parameters: Mapping[str, nn.Parameter],
+        *,
+        lr: Rate = 1e-3,
+        weight_decay: Annotated[float, Field(ge=0), Uniform(1e-4, 1e-1, log=True)] = 0.01,
+        schedule: Scheduled = "constant",
+        warmup: Warmup = 0.0,
+        end: End = 1e-3,
+        groups: dict[str, Group] | None = None,
+        betas: tuple[Beta, Beta] = (0.9, 0.999),
+        eps: Epsilon = 1e-8,
+        amsgrad: bool = False,
+    ) -> None:
+        shared = {"schedule": schedule, "warmup": warmup, "end": end, "groups": groups}
+        super().__init__(parameters, lr=lr, weight_decay=weight_decay, **shared)
+        self.betas, self.eps, self.amsgrad = betas, eps, amsgrad
+
+
+# ---------------------------------------------------------------------------------------------------------- helpers
+
+
+def _fits_kernel(parameter: Tensor, gradient: Tensor) -> bool:
+    """Whether the fused kernels update this parameter rightly.
+
+    They run over memory in its order without looking at strides: an expanded gradient would be read beyond its end.
+    """
+    if parameter.device.type not in FUSED_DEVICES or parameter.dtype not in FUSED_DTYPES:
+        return False
+    like = torch.empty_like(parameter)  # has other strides if the parameter's memory has gaps
+    steps = zip(parameter.shape, parameter.stride(), gradient.stride(), like.stride(), strict=True)
+    return gradient.dtype == parameter.dtype and all(size == 1 or a == b == c for size, a, b, c in steps)
+
+
+def check_parameter(name: str, known: Iterable[str]) -> None:
+    """Raises LabwrightError if a state's parameter is none of those known."""
+    known = list(known)
+    if name not in known:
+        raise LabwrightError(
+            f"optimizer state: {name!r} is no parameter of this optimizer{nearest(name, known)}. "
+            f"It has {listed(known)}."
+        )
+
+
+def check_slots(name: str, slots: Mapping[str, Tensor], shapes: Mapping[str, Sequence[int]]) -> None:
+    """Raises LabwrightError if a parameter's state hasn't exactly these slots in these shapes."""
+    if slots.keys() != shapes.keys():
+        raise LabwrightError(
+            f"optimizer state: parameter {name!r} has the slots {listed(slots)}; this optimizer keeps {listed(shapes)}. "
+            "The state is of another optimizer or of other settings."
+        )
+    for slot, shape in shapes.items():
+        if tuple(slots[slot].shape) != tuple(shape):
+            raise LabwrightError(
+                f"optimizer state: {slot!r} of parameter {name!r} has shape {tuple(slots[slot].shape)}; here it has "
+                f"{tuple(shape)}. The state is of another model."
+            )

@@ -27,6 +27,6 @@ def labwright_components() -> Iterator[lw.Component]:
 def labwright_recipes() -> Iterator[lw.Recipe]:
     folder = Path(__file__).parent / "recipes"
     yield lw.Recipe("vision/digits", folder / "digits.toml", "a small CNN on scikit-learn's digits")
-    yield lw.Recipe("vision/digits-mlp", folder / "digits-mlp.toml", "a perceptron on scikit-learn's digits, in seconds")
+    yield lw.Recipe("vision/digits-mlp", folder / "digits-mlp.toml", "a perceptron on scikit-learn's digits")
     yield lw.Recipe("vision/mnist", folder / "mnist.toml", "a small CNN on MNIST")
     yield lw.Recipe("vision/image-folder", folder / "image-folder.toml", "a residual network on your own pictures")

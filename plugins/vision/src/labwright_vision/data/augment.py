@@ -41,7 +41,14 @@ class Affine:
         flip: bool = False,
         fill: float | None = None,
     ) -> None:
-        self.length, self.rotate, self.shift, self.scale, self.flip, self.fill = length, rotate, shift, scale, flip, fill
+        self.length, self.rotate, self.shift, self.scale, self.flip, self.fill = (
+            length,
+            rotate,
+            shift,
+            scale,
+            flip,
+            fill,
+        )
         self._table = (-1, -1, torch.empty(0))  # seed, epoch, draws: the last that was asked for
 
     @property

@@ -52,17 +52,17 @@ class Digits(Data):
 
     def prepare(self) -> None:
         pixels, labels = _read_table(_table())
-        x_NCHW, y_N = scaled(pixels, _MEAN, _DEVIATION, _TOP), torch.from_numpy(labels)
+        x, y = scaled(pixels, _MEAN, _DEVIATION, _TOP), torch.from_numpy(labels)
         test = np.zeros(len(labels), dtype=bool)
         test[np.loadtxt(_TEST, dtype=np.int64)] = True
         rest = np.flatnonzero(~test)
         mask = held_out(labels[rest].tolist(), self.valid, [derived(position) for position in rest.tolist()])
-        self._splits = {"test": _part(x_NCHW, y_N, np.flatnonzero(test))}
+        self._splits = {"test": _part(x, y, np.flatnonzero(test))}
         if mask.any():
-            self._splits["valid"] = _part(x_NCHW, y_N, rest[mask])
+            self._splits["valid"] = _part(x, y, rest[mask])
         train = rest[~mask]
         affine = Affine(len(train), rotate=self.rotate, shift=self.shift, scale=self.scale, fill=-_MEAN / _DEVIATION)
-        self._splits["train"] = _part(x_NCHW, y_N, train, affine)
+        self._splits["train"] = _part(x, y, train, affine)
 
     def ports(self) -> tuple[Port, Port]:
         return Image(1, _SIDE, _SIDE), Classes(tuple("0123456789"))
@@ -75,9 +75,9 @@ class Digits(Data):
         return (scaled(pixels, _MEAN, _DEVIATION)[None],)
 
 
-def _part(x_NCHW: Tensor, y_N: Tensor, positions: np.ndarray, augment: Affine | None = None) -> Pictures:
+def _part(x: Tensor, y: Tensor, positions: np.ndarray, augment: Affine | None = None) -> Pictures:
     chosen = torch.from_numpy(positions)
-    return Pictures(x_NCHW[chosen], y_N[chosen], augment)
+    return Pictures(x[chosen], y[chosen], augment)
 
 
 def _table() -> Path:

@@ -28,5 +28,5 @@ def read_idx(path: Path) -> np.ndarray:
     shape = tuple(int(size) for size in np.frombuffer(content[4:start], dtype=">u4"))
     expected = start + int(np.prod(shape, dtype=np.int64))
     if len(shape) != content[3] or len(content) != expected:
-        raise LabwrightError(f"{path} has {len(content):,} bytes, but its header, for an array {shape}, says {expected:,}.")
+        raise LabwrightError(f"{path} has {len(content):,} bytes; its header, for an array {shape}, says {expected:,}.")
     return np.frombuffer(content, dtype=np.uint8, offset=start).reshape(shape)

@@ -93,7 +93,9 @@ class ImageFolder(Data):
                 parts[name] = _found(root / folder, self.names, all_classes=False)
         shares = {name: getattr(self, name) for name in ("test", "valid") if name not in parts and getattr(self, name)}
         if sum(shares.values()) >= 1:
-            raise LabwrightError(f"task.data: valid and test leave nothing to learn from, given {self.valid}, {self.test}.")
+            raise LabwrightError(
+                f"task.data: valid and test leave nothing to learn from, given {self.valid}, {self.test}."
+            )
         left = 1.0
         for name, share in shares.items():
             mask = held_out(rest.labels.tolist(), share / left, rest.keys)
@@ -105,7 +107,9 @@ class ImageFolder(Data):
                 )
         missing = [self.names[label] for label in set(range(len(self.names))) - set(rest.labels.tolist())]
         if missing:
-            raise LabwrightError(f"{base}: no picture of {listed(missing)} is left to learn from; valid and test took all.")
+            raise LabwrightError(
+                f"{base}: no picture of {listed(missing)} is left to learn from; valid and test took all."
+            )
         affine = Affine(len(rest.paths), rotate=self.rotate, shift=self.shift, scale=self.scale, flip=self.flip)
         self._splits = {name: self._files(part) for name, part in parts.items()}
         self._splits["train"] = self._files(rest, affine)
@@ -180,7 +184,9 @@ def _found(base: Path, names: tuple[str, ...], *, all_classes: bool) -> _Found:
     for label, name in enumerate(names):
         of_class = _pictures(base / name)
         if all_classes and not of_class:
-            raise LabwrightError(f"{base / name} has no pictures: put some there ({listed(SUFFIXES)}), or take it away.")
+            raise LabwrightError(
+                f"{base / name} has no pictures: put some there ({listed(SUFFIXES)}), or take it away."
+            )
         paths += of_class
         labels += [label] * len(of_class)
     if not paths:

@@ -106,7 +106,7 @@ def read_mnist(folder: Path, mirrors: Sequence[str] = MIRRORS, checksums: Mappin
     else:
         parts = _read_files([_found(folder, name) or _download(folder, name, mirrors, checksums) for name in SHA256])
     for where, pictures, labels in (("training", *parts[:2]), ("test", *parts[2:])):
-        if pictures.shape != (labels.size, _SIDE, _SIDE) or labels.ndim != 1 or not 0 < labels.size or labels.max() > 9:
+        if pictures.shape != (labels.size, _SIDE, _SIDE) or labels.ndim != 1 or not labels.size or labels.max() > 9:
             raise LabwrightError(
                 f"{folder}: the {where} part is no MNIST: pictures of shape {pictures.shape} and labels of shape "
                 f"{labels.shape} up to {labels.max(initial=0)}, not (N, 28, 28) and (N,) up to 9."
@@ -115,7 +115,7 @@ def read_mnist(folder: Path, mirrors: Sequence[str] = MIRRORS, checksums: Mappin
 
 
 def _part(pixels: np.ndarray, labels: np.ndarray, augment: Affine | None = None) -> Pictures:
-    return Pictures(scaled(pixels[:, None], _MEAN, _DEVIATION), torch.from_numpy(labels).long(), augment)
+    return Pictures(scaled(pixels[:, None], _MEAN, _DEVIATION), torch.from_numpy(labels.astype(np.int64)), augment)
 
 
 def _cache() -> Path:
@@ -162,8 +162,8 @@ def _download(folder: Path, name: str, mirrors: Sequence[str], checksums: Mappin
             return _kept(folder / name, content)
         reasons.append(f"{mirror}: what came has another checksum")
     raise LabwrightError(
-        f"MNIST is not in {folder} and {name} can't be downloaded ({'; '.join(reasons)}). Put {', '.join(SHA256)} there, "
-        f"or an mnist.npz with {', '.join(_ARRAYS)}; or say where they are: `task.data.folder=FOLDER`."
+        f"MNIST is not in {folder} and {name} can't be downloaded ({'; '.join(reasons)}). Put {', '.join(SHA256)} "
+        f"there, or an mnist.npz with {', '.join(_ARRAYS)}; or say where they are: `task.data.folder=FOLDER`."
     )
 
 
@@ -174,5 +174,7 @@ def _kept(path: Path, content: bytes) -> Path:
         part.write_bytes(content)
         part.replace(path)
     except OSError as error:
-        raise LabwrightError(f"{path} can't be written ({error}): choose another folder by `task.data.folder`.") from error
+        raise LabwrightError(
+            f"{path} can't be written ({error}): choose another folder by `task.data.folder`."
+        ) from error
     return path

@@ -22,10 +22,10 @@ SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".t
 
 
 class Pictures:
-    """A split held in memory: x_NCHW float32, already scaled, and labels_N int64."""
+    """A split held in memory: `x` (N, C, H, W) float32, already scaled, and `labels` (N,) int64."""
 
-    def __init__(self, x_NCHW: Tensor, labels: Tensor, augment: Affine | None = None) -> None:
-        self.x_NCHW = x_NCHW
+    def __init__(self, x: Tensor, labels: Tensor, augment: Affine | None = None) -> None:
+        self.x = x
         self.labels = labels
         self.augment = augment if augment is not None and augment.active else None
 
@@ -33,7 +33,7 @@ class Pictures:
         return len(self.labels)
 
     def fetch(self, indices: Tensor, epoch: int, seed: int) -> Batch:
-        x_BCHW = self.x_NCHW[indices]
+        x_BCHW = self.x[indices]
         if self.augment is not None:
             x_BCHW = self.augment(x_BCHW, indices, epoch, seed)
         return Batch((x_BCHW,), self.labels[indices])
@@ -84,4 +84,4 @@ def read_picture(path: Path, *, channels: int, height: int, width: int) -> np.nd
 
 def scaled(pixels: np.ndarray, mean: Tensor | float, deviation: Tensor | float, top: float = 255.0) -> Tensor:
     """Pixel values 0..`top` as float32 of about zero mean and unit variance: (value / top - mean) / deviation."""
-    return torch.from_numpy(pixels).float().div_(top).sub_(mean).div_(deviation)
+    return torch.from_numpy(pixels.astype(np.float32)).div_(top).sub_(mean).div_(deviation)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Annotated
 
 from labwright.ports import Classes, Image
@@ -25,7 +26,7 @@ class MLP(nn.Module):
         super().__init__()
         sizes = [inputs.channels * inputs.height * inputs.width, *[width] * depth]
         layers: list[nn.Module] = []
-        for before, after in zip(sizes[:-1], sizes[1:], strict=True):
+        for before, after in pairwise(sizes):
             layers += [nn.Linear(before, after), nn.ReLU(), nn.Dropout(dropout)]
         self.hidden = nn.Sequential(*layers)
         self.head = nn.Linear(width, len(outputs.names))

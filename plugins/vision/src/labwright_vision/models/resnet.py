@@ -34,7 +34,8 @@ class ResNet(nn.Module):
         blocks, rest = divmod(depth - 2, 6)
         if rest:
             raise LabwrightError(
-                f"model.depth: this network has 6n + 2 layers, such as {depth - rest} or {depth - rest + 6}, given {depth}."
+                f"model.depth: this network has 6n + 2 layers, such as {depth - rest} or {depth - rest + 6}, "
+                f"given {depth}."
             )
         self.stem = _convolution(inputs.channels, width)
         self.norm = nn.BatchNorm2d(width)
