@@ -57,6 +57,12 @@ class Made(lw.Data):
         return self.rows if name == "train" else None
 
 
+class MadeOnDisk(Made):
+    """The same for rows that stay on disk."""
+
+    in_memory = False
+
+
 class NextToken(lw.Task):
     """The GPT's objective: logits and targets of all tokens, one row each."""
 
@@ -90,7 +96,8 @@ class Stepped:
 
 
 def fit(job: Job) -> nn.Module:
-    work, data = job.work, Made(job)
+    work = job.work
+    data = MadeOnDisk(job) if work.on_disk else Made(job)
     experiment = lw.Experiment(
         task=NextToken(data) if work.model == "gpt" else {"name": "classification", "data": data},
         model=build_model(work),

@@ -64,9 +64,7 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
 
 def new_parameters(dtype: torch.dtype = torch.float64) -> Parameters:
     generator = torch.Generator().manual_seed(0)
-    return {
-        name: nn.Parameter(torch.randn(shape, generator=generator, dtype=dtype)) for name, shape in SHAPES.items()
-    }
+    return {name: nn.Parameter(torch.randn(shape, generator=generator, dtype=dtype)) for name, shape in SHAPES.items()}
 
 
 def noisy(step: int, name: str, value: Tensor) -> Tensor:
@@ -143,7 +141,7 @@ def copied(state: dict[str, dict[str, Tensor]]) -> dict[str, dict[str, Tensor]]:
     return {name: {slot: tensor.clone() for slot, tensor in slots.items()} for name, slots in state.items()}
 
 
-# ------------------------------------------------------------------------------------------------ the same as torch.optim
+# ---------------------------------------------------------------------------------------------- the same as torch.optim
 
 
 @flags
@@ -257,17 +255,21 @@ def test_gradients_whose_memory_is_laid_out_otherwise_are_read_rightly(ours, set
     assert_within(values(odd), values(plain), 1e-12)
 
 
-# ------------------------------------------------------------------------------------------------------ one value per trial
+# -------------------------------------------------------------------------------------------------- one value per trial
 
 
 @pytest.mark.parametrize("nesterov", [False, True])
 def test_stacked_sgd_equals_separate_runs(nesterov):
     trials = [(0.1, 0.9, 0.0), (0.03, 0.5, 0.1), (0.01, 0.99, 0.0), (0.2, 0.1, 0.01)]
     dampening = [0.0] * 4 if nesterov else [0.0, 0.5, 0.9, 0.2]
-    settings = [{"momentum": m, "dampening": d, "nesterov": nesterov} for (_, m, _), d in zip(trials, dampening, strict=True)]
+    settings = [
+        {"momentum": m, "dampening": d, "nesterov": nesterov} for (_, m, _), d in zip(trials, dampening, strict=True)
+    ]
     if not nesterov:
         settings[3]["momentum"] = 0.0  # a trial without momentum is not dampened
-    together = {key: torch.tensor([one[key] for one in settings], dtype=torch.float64) for key in ("momentum", "dampening")}
+    together = {
+        key: torch.tensor([one[key] for one in settings], dtype=torch.float64) for key in ("momentum", "dampening")
+    }
 
     def update(stacked: Tensor, gradient: Tensor, state: dict[str, Tensor], step: int) -> None:
         sgd(stacked, gradient, state, lr=lr * 0.99**step, weight_decay=decay, nesterov=nesterov, **together)
@@ -313,7 +315,7 @@ def assert_stacked_equals(separate: list[Any], update: Callable[..., None]) -> N
         assert_within({name: value[trial] for name, value in stacked.items()}, values(one.parameters), 1e-12)
 
 
-# --------------------------------------------------------------------------------------------------------- skipped steps
+# -------------------------------------------------------------------------------------------------------- skipped steps
 
 
 @kinds
@@ -361,7 +363,7 @@ def test_a_state_saved_after_skipped_steps_goes_on_as_if_they_had_not_been(ours,
     assert_within(values(parameters), values(other), 1e-12)
 
 
-# ----------------------------------------------------------------------------------------------------------------- state
+# ---------------------------------------------------------------------------------------------------------------- state
 
 
 @kinds
@@ -448,7 +450,7 @@ def test_a_state_that_does_not_fit_is_refused_and_changes_nothing(ours, change, 
     assert_equal(optimizer.state_dict(), before)
 
 
-# -------------------------------------------------------------------------------------------------------------- settings
+# ------------------------------------------------------------------------------------------------------------- settings
 
 
 def test_a_sparse_gradient_is_refused_by_name_before_anything_is_updated():

@@ -67,7 +67,10 @@ def test_verify_resume_finds_a_model_with_hidden_state() -> None:
 
 
 def logged(folder: Path) -> list[dict[str, Any]]:
-    return [{key: value for key, value in record.items() if key != "seconds"} for record in read_log(folder / "metrics.jsonl")]
+    return [
+        {key: value for key, value in record.items() if key != "seconds"}
+        for record in read_log(folder / "metrics.jsonl")
+    ]
 
 
 def test_the_log_of_a_resumed_run_is_that_of_the_uninterrupted_one(tmp_path: Path) -> None:

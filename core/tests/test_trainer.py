@@ -88,7 +88,9 @@ class Linear(nn.Module):
 
 
 @pytest.mark.parametrize("task", [Sorting, Weighted])
-def test_accumulating_uneven_micro_batches_gives_the_loss_of_the_whole_batch(tmp_path: Path, task: type[lw.Task]) -> None:
+def test_accumulating_uneven_micro_batches_gives_the_loss_of_the_whole_batch(
+    tmp_path: Path, task: type[lw.Task]
+) -> None:
     def losses(accumulate: int) -> list[float]:
         kept = Kept()
         lw.Experiment(
@@ -134,7 +136,9 @@ def test_a_table_named_after_a_phase_overrides_the_common_settings() -> None:
 
 def test_clipping_bounds_the_norm_of_a_phases_gradients(tmp_path: Path) -> None:
     def distance(**train: Any) -> float:
-        experiment = sorting(model=Linear, optimizer={"name": "sgd", "lr": 1.0}, train={"steps": 1, "batch_size": 15} | train)
+        experiment = sorting(
+            model=Linear, optimizer={"name": "sgd", "lr": 1.0}, train={"steps": 1, "batch_size": 15} | train
+        )
         before = experiment.build().model.state_dict()
         after = experiment.run(tmp_path / f"{train}").model.state_dict()
         return float(torch.cat([(after[name] - before[name]).flatten() for name in before]).norm())
@@ -162,7 +166,9 @@ def test_averaged_weights_follow_their_law_and_are_what_is_evaluated(tmp_path: P
 
 def test_the_log_holds_means_weighted_by_samples_over_each_stretch(tmp_path: Path) -> None:
     kept = Kept()
-    sorting(Blobs(size=83), train={"epochs": 1, "batch_size": 30, "log_every": 3}).run(tmp_path / "run", listeners=[kept])
+    sorting(Blobs(size=83), train={"epochs": 1, "batch_size": 30, "log_every": 3}).run(
+        tmp_path / "run", listeners=[kept]
+    )
     one, two, three = (kept.losses[step]["train"] for step in (1, 2, 3))
     (record,) = [record for record in read_log(tmp_path / "run" / "metrics.jsonl") if record["event"] == "train"]
     assert record["loss"] == pytest.approx((30 * one + 30 * two + 23 * three) / 83, rel=1e-6)
@@ -183,7 +189,9 @@ class Poison:
 
 
 @pytest.mark.parametrize("log_every", [1, 50])
-def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_last_good_checkpoint(tmp_path: Path, log_every: int) -> None:
+def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_last_good_checkpoint(
+    tmp_path: Path, log_every: int
+) -> None:
     kept = Kept()
     experiment = sorting(model=Linear, train=TRAIN | {"log_every": log_every, "save_every": "4 steps"})
     with pytest.raises(lw.RunFailed, match=r"(became nan at step 6|no finite number).*checkpoint of step 4 is kept"):
@@ -267,9 +275,37 @@ def test_the_best_weights_are_kept_and_a_run_can_end_with_them(tmp_path: Path) -
 
 
 def test_precision_bf16_keeps_float32_weights_and_learns(tmp_path: Path) -> None:
-    run = sorting(device={"name": "cpu", "precision": "bf16"}, train={"epochs": 20, "batch_size": 15}).run(tmp_path / "run")
+    run = sorting(device={"name": "cpu", "precision": "bf16"}, train={"epochs": 20, "batch_size": 15}).run(
+        tmp_path / "run"
+    )
     assert {parameter.dtype for parameter in run.model.parameters()} == {torch.float32}
     assert run.metrics["test"]["accuracy"] > 0.9
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_no_value_is_read_from_the_device_within_the_steps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, precision: str
+) -> None:
+    reads: list[str] = []
+    for name in ("item", "tolist", "__float__", "__bool__", "__int__", "numpy", "cpu"):
+        original = getattr(Tensor, name)
+
+        def reading(self: Tensor, *args: Any, name: str = name, original: Any = original, **kwargs: Any) -> Any:
+            reads.append(name)
+            return original(self, *args, **kwargs)
+
+        monkeypatch.setattr(Tensor, name, reading)
+    within: list[int] = []
+
+    class Counts:
+        @lw.hookimpl
+        def labwright_step_ended(self) -> None:
+            within.append(len(reads))
+
+    train = {"steps": 30, "batch_size": 15, "clip": 1.0, "ema": 0.9, "evaluate_every": "30 steps", "save_every": "30 steps"}
+    duel(train=train, device={"name": "cpu", "precision": precision}).run(tmp_path / "run", listeners=[Counts()])
+    assert within[0] == within[-1]
+    assert len(reads) > within[-1]  # the counting works: the end of the run reads
 
 
 @pytest.mark.slow
@@ -278,9 +314,9 @@ def test_a_compiled_run_gives_the_losses_of_an_ordinary_one(tmp_path: Path) -> N
     losses = []
     for compiled in (False, True):
         kept = Kept()
-        sorting(
-            model=Linear, device={"name": "cpu", "compile": compiled}, train={"steps": 6, "batch_size": 15}
-        ).run(tmp_path / f"{compiled}", listeners=[kept])
+        sorting(model=Linear, device={"name": "cpu", "compile": compiled}, train={"steps": 6, "batch_size": 15}).run(
+            tmp_path / f"{compiled}", listeners=[kept]
+        )
         losses.append([loss["train"] for loss in kept.losses.values()])
     assert losses[1] == pytest.approx(losses[0], rel=1e-4)
 

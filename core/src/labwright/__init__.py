@@ -38,7 +38,8 @@ __all__ = ["Component", "LabwrightError", "Recipe", "RunFailed", "StopRun", "hoo
 def __getattr__(name: str) -> Any:
     if name not in _MODULE_OF:
         raise AttributeError(f"module 'labwright' has no attribute {name!r}")
-    return getattr(importlib.import_module(f"labwright.{_MODULE_OF[name]}"), name)
+    value = globals()[name] = getattr(importlib.import_module(f"labwright.{_MODULE_OF[name]}"), name)
+    return value
 
 
 def __dir__() -> list[str]:

@@ -6,18 +6,21 @@ validated settings; `Chosen.build` makes the object. The ten rules this holds to
 
 from __future__ import annotations
 
-import functools
 import inspect
 import json
+import re
 import types
 import typing
 from collections.abc import Mapping
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, is_dataclass
+from enum import Enum
+from functools import cache, reduce
+from operator import or_
 from pathlib import Path
 from typing import Annotated, Any, Union
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.errors import PydanticSchemaGenerationError, PydanticUserError
 from torch import nn
 
@@ -53,12 +56,19 @@ class Setting:
         return self.default is MISSING
 
     def validated(self, value: Any) -> Any:
-        """The value in its Python type. Numbers, texts and truth values are never taken for one another."""
-        return self.adapter.validate_json(json.dumps(value, default=_plain), strict=True)
+        """The value in its Python type. Numbers, texts and truth values are never taken for one another.
+
+        Raises ValueError for a value that is none of the setting's, TypeError for one that no recipe can hold.
+        """
+        plain = _plain(value)
+        result = self.adapter.validate_json(json.dumps(plain), strict=True)
+        if isinstance(plain, bool | float) and type(self.written(result)) is int:  # pydantic's Literal[1] takes both
+            raise ValueError("it should be a whole number")
+        return result
 
     def written(self, value: Any) -> Any:
         """The value as TOML and JSON have it."""
-        return _without_none(self.adapter.dump_python(value, mode="json"))
+        return _plain(self.adapter.dump_python(value, mode="json", warnings=False))
 
 
 @dataclass(frozen=True)
@@ -70,75 +80,117 @@ class Signature:
     given: Mapping[str, tuple[type, ...]]
 
 
-@functools.cache
+@cache
 def signature(target: Any) -> Signature:
     """Read a class's or factory function's signature. Raises LabwrightError naming what can't be a setting."""
-    label = _label(target)
     function = target.__init__ if inspect.isclass(target) else target
     if function in (object.__init__, nn.Module.__init__):
         return Signature(target, {}, {})
-    try:
-        hints = typing.get_type_hints(function, include_extras=True)
-    except NameError as error:
-        raise LabwrightError(
-            f"{label}: its constructor's annotations can't be resolved ({error}); import that name at module level."
-        ) from error
+    hints = _hints(function, _label(target))
     settings: dict[str, Setting] = {}
     given: dict[str, tuple[type, ...]] = {}
     parameters = list(inspect.signature(function).parameters.values())
     for parameter in parameters[1:] if inspect.isclass(target) else parameters:
-        where = f"{label}, parameter {parameter.name!r}"
+        name, where = parameter.name, f"{_label(target)}, parameter {parameter.name!r}"
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
             raise LabwrightError(
                 f"{where}: *args and **kwargs can't be checked; take `options: dict[str, Any]` instead."
             )
-        if parameter.name not in hints:
+        if parameter.kind is parameter.POSITIONAL_ONLY:
+            raise LabwrightError(f"{where}: settings are given by name; a parameter before / has none.")
+        if name not in hints:
             raise LabwrightError(f"{where}: it has no annotation, so that its values can't be checked.")
-        ports = _port_types(hints[parameter.name])
+        ports = _port_types(hints[name])
         if ports:
-            if parameter.name not in ("inputs", "outputs"):
+            if name not in ("inputs", "outputs"):
                 raise LabwrightError(f"{where}: a port is called `inputs` or `outputs`.")
-            given[parameter.name] = ports
-        elif parameter.name == "parameters":
-            given["parameters"] = ()
-        elif parameter.name in RESERVED:
+            given[name] = ports
+        elif name == "parameters":
+            given[name] = ()
+        elif name in RESERVED:
             raise LabwrightError(f"{where}: the name is reserved; call it otherwise.")
         else:
-            settings[parameter.name] = _setting(where, parameter, hints[parameter.name])
+            settings[name] = _setting(where, parameter, hints[name])
     return Signature(target, settings, given)
 
 
+def _hints(function: Any, label: str) -> dict[str, Any]:
+    try:
+        return typing.get_type_hints(function, include_extras=True)
+    except Exception as error:
+        for name, annotation in function.__annotations__.items():
+            alone = types.SimpleNamespace(__annotations__={name: annotation})
+            try:
+                typing.get_type_hints(alone, function.__globals__, include_extras=True)
+            except Exception as fault:
+                raise LabwrightError(
+                    f"{label}, parameter {name!r}: its annotation {annotation!r} can't be resolved ({fault}); import "
+                    "what it names at module level, not under TYPE_CHECKING."
+                ) from fault
+        raise LabwrightError(f"{label}: its annotations can't be resolved ({error}).") from error
+
+
 def _setting(where: str, parameter: inspect.Parameter, hint: Any) -> Setting:
-    extras = typing.get_args(hint)[1:] if typing.get_origin(hint) is Annotated else ()
+    _, extras, optional = _unwrapped(hint)
     part = next((extra for extra in extras if isinstance(extra, Part)), None)
     mark = next((extra for extra in extras if isinstance(extra, Uniform | Integers | Choice)), None)
-    try:
-        adapter: TypeAdapter[Any] = TypeAdapter(Any if part else hint)
+    try:  # `| None`: pydantic takes a configuration for anything but a dataclass itself
+        adapter: TypeAdapter[Any] = TypeAdapter(Any if part else hint | None, config=ConfigDict(extra="forbid"))
     except (PydanticSchemaGenerationError, PydanticUserError) as error:
         raise LabwrightError(
             f"{where}: {hint!r} can't be a setting. Settings are numbers, text, lists, tables, paths; a component is "
             "`Annotated[T, Part(kind)]`."
         ) from error
-    setting = Setting(parameter.name, adapter, parameter.default, mark, part)
-    if not part and parameter.default not in (None, MISSING) and _takes_none(hint):
+    default = parameter.default
+    setting = Setting(parameter.name, adapter, default, mark, part)
+    if optional and default is not None:
         raise LabwrightError(
             f"{where}: None is the field left out, so a field that can be None has None as its default."
         )
+    if part and default is not MISSING and not isinstance(default, str | None):
+        raise LabwrightError(f"{where}: the default of a part is the name of a {part.kind}, given {default!r}.")
+    if not part and default is not MISSING and default is not None:
+        try:
+            setting.validated(setting.written(default))
+        except (ValueError, TypeError) as error:
+            said = str(error).replace("\n", " ")
+            raise LabwrightError(
+                f"{where}: its default {default!r} isn't what its annotation allows: {said}"
+            ) from error
     return setting
 
 
-def _takes_none(hint: Any) -> bool:
-    bare = typing.get_args(hint)[0] if typing.get_origin(hint) is Annotated else hint
-    if typing.get_origin(bare) in (Union, types.UnionType):
-        return type(None) in typing.get_args(bare)
-    return False
+def _unwrapped(hint: Any) -> tuple[Any, list[Any], bool]:
+    """A type without Annotated and None around it, what stood in Annotated, and whether it can be None."""
+    if typing.get_origin(hint) is Annotated:
+        hint, *extras = typing.get_args(hint)
+        bare, inner, optional = _unwrapped(hint)
+        return bare, [*extras, *inner], optional
+    if typing.get_origin(hint) in (Union, types.UnionType) and types.NoneType in typing.get_args(hint):
+        bare, inner, _ = _unwrapped(reduce(or_, (one for one in typing.get_args(hint) if one is not types.NoneType)))
+        return bare, inner, True
+    return hint, [], False
 
 
 def _port_types(hint: Any) -> tuple[type, ...]:
-    if typing.get_origin(hint) is Annotated:
-        hint = typing.get_args(hint)[0]
-    options = typing.get_args(hint) if typing.get_origin(hint) in (Union, types.UnionType) else (hint,)
+    bare, _, _ = _unwrapped(hint)
+    options = typing.get_args(bare) if typing.get_origin(bare) in (Union, types.UnionType) else (bare,)
     return options if all(inspect.isclass(option) and issubclass(option, Port) for option in options) else ()
+
+
+@dataclass(frozen=True)
+class Where:
+    """A place in a recipe, for messages: `recipe.toml:3: task.data`."""
+
+    path: tuple[str, ...] = ()
+    source: Source | None = None
+
+    def __truediv__(self, key: str | int) -> Where:
+        return Where((*self.path, f"[{key}]" if isinstance(key, int) else key), self.source)
+
+    def __str__(self) -> str:
+        keys = [key if re.fullmatch(r"[\w-]+|\[\d+\]", key) else f'"{key}"' for key in self.path]
+        return (self.source.place(self.path) if self.source else "") + ".".join(keys).replace(".[", "[")
 
 
 @dataclass(frozen=True)
@@ -153,6 +205,7 @@ class Chosen:
     target: Any
     settings: dict[str, Any] = field(default_factory=dict)
     thing: Any = None
+    where: Where = field(default=Where(), compare=False)
 
     @property
     def given(self) -> Mapping[str, tuple[type, ...]]:
@@ -161,10 +214,14 @@ class Chosen:
     def build(self, **given: Any) -> Any:
         """The object. `given` is what the core has for it: ports, parameters."""
         if self.thing is not None:
-            return deepcopy(self.thing) if isinstance(self.thing, nn.Module) else self.thing  # what is given stays as it is
+            return deepcopy(self.thing) if isinstance(self.thing, nn.Module) else self.thing  # what is given is kept
         parts = {key: _built_part(value) for key, value in self.settings.items() if isinstance(value, Chosen)}
         mine = {key: given[key] for key in self.given}
-        return self.target(**mine, **(self.settings | parts))
+        try:
+            return self.target(**mine, **(self.settings | parts))
+        except (ValueError, TypeError) as error:
+            label = self.name or self.target.__name__
+            raise LabwrightError(f"{self.where}: {self.kind} {label!r} can't be built: {error}") from error
 
     def table(self) -> dict[str, Any]:
         """The complete table of a recipe, defaults included; None is left out."""
@@ -199,21 +256,6 @@ def _built_part(part: Chosen) -> Any:
     return part.build()
 
 
-@dataclass(frozen=True)
-class Where:
-    """A place in a recipe, for messages: `recipe.toml:3: task.data`."""
-
-    path: tuple[str, ...] = ()
-    source: Source | None = None
-
-    def __truediv__(self, key: str) -> Where:
-        return Where((*self.path, key), self.source)
-
-    def __str__(self) -> str:
-        place = self.source.place(self.path) + ": " if self.source else ""
-        return place + ".".join(self.path)
-
-
 def choose(kind: str, value: Any, plugins: Plugins, where: Where) -> Chosen:
     """The component that a recipe's value asks for: a name, a table with a name, or a class or object from Python.
 
@@ -222,26 +264,51 @@ def choose(kind: str, value: Any, plugins: Plugins, where: Where) -> Chosen:
     if isinstance(value, str) or inspect.isclass(value):
         value = {"name": value}
     if not isinstance(value, Mapping):
-        if value is None or isinstance(value, bool | int | float | list | tuple):
-            raise LabwrightError(f"{where}: given {value!r}; a {kind} is a name or a table with a name.")
-        return Chosen(kind, "", None, thing=value)
+        return _given_object(kind, value, where)
     if "object" in value:
         raise LabwrightError(
             f"{where}: this {kind} was an object given from Python ({value['object']}); only the process that made it "
             "can use it. Register it in a plugin to name it in recipes."
         )
-    name = value.get("name")
-    table = {key: one for key, one in value.items() if key != "name"}
+    if "name" not in value:
+        has = f"a table without a name ({listed(value)})" if value else "an empty table"
+        raise LabwrightError(f"{where}: given {has}; a {kind} has one: {listed(plugins.names(kind))}.")
+    name = value["name"]
     if inspect.isclass(name):
-        return Chosen(kind, "", name, validated(name, table, f"{kind} {name.__name__!r}", plugins, where))
-    if not isinstance(name, str):
-        given = f"the name {name!r}" if "name" in value else f"a table without a name ({listed(value)})"
-        raise LabwrightError(f"{where}: given {given}; a {kind} has one: {listed(plugins.names(kind))}.")
+        name, target = "", _of_kind(kind, name, where)
+    elif isinstance(name, str):
+        target = _loaded(kind, name, plugins, where / "name" if len(value) > 1 else where)
+    else:
+        raise LabwrightError(f"{where / 'name'}: given {name!r}; a {kind} is one of {listed(plugins.names(kind))}.")
+    label = f"{kind} {name or target.__name__!r}"
+    settings = {key: one for key, one in value.items() if key != "name"}
+    asks = sorted(set(signature(target).given) - _GIVEN.get(kind, set()))
+    if asks:
+        raise LabwrightError(f"{where}: {label} asks for {' and '.join(asks)} in its constructor, which no {kind} is given.")
+    return Chosen(kind, name, target, validated(target, settings, label, plugins, where), where=where)
+
+
+def _loaded(kind: str, name: str, plugins: Plugins, where: Where) -> Any:
     try:
-        target = plugins.load(kind, name)
+        return plugins.load(kind, name)
     except LabwrightError as error:
         raise LabwrightError(f"{where}: {error}") from error
-    return Chosen(kind, name, target, validated(target, table, f"{kind} {name!r}", plugins, where))
+
+
+def _given_object(kind: str, thing: Any, where: Where) -> Chosen:
+    if kind == "optimizer":
+        raise LabwrightError(f"{where}: given {_short(thing)}; an optimizer is built over parameters: give its name or class.")
+    if thing is None or isinstance(thing, bool | int | float | list | tuple):
+        raise LabwrightError(f"{where}: given {thing!r}; a {kind} is a name or a table with a name.")
+    _of_kind(kind, type(thing), where)
+    return Chosen(kind, "", None, thing=thing, where=where)
+
+
+def _of_kind(kind: str, given: type, where: Where) -> type:
+    base = _BASES.get(kind, object)
+    if not issubclass(given, base):
+        raise LabwrightError(f"{where}: given a {_label(given)}, which is no {_label(base)}; a {kind} is one, or a name.")
+    return given
 
 
 def validated(target: Any, table: Mapping[str, Any], label: str, plugins: Plugins, where: Where) -> dict[str, Any]:
@@ -249,27 +316,23 @@ def validated(target: Any, table: Mapping[str, Any], label: str, plugins: Plugin
     settings = signature(target).settings
     for key in table:
         if key not in settings:
-            raise LabwrightError(
-                f"{where / key}: {label} has no setting {key!r}{nearest(key, settings)}. "
-                f"It takes {listed(settings, 40)}."
-            )
+            takes = f"It takes {listed(settings, 40)}." if settings else "It has no settings."
+            raise LabwrightError(f"{where / key}: {label} has no setting {key!r}{nearest(key, settings)}. {takes}")
     result: dict[str, Any] = {}
     for key, setting in settings.items():
-        value = table.get(key)
-        if value is None and setting.part and isinstance(setting.default, str):
-            value = setting.default
+        value, here = table.get(key), where / key
         if value is None:
             if setting.required:
-                kind = f"; a {setting.part.kind}: {listed(plugins.names(setting.part.kind))}" if setting.part else ""
-                raise LabwrightError(f"{where / key}: {label} needs this setting{kind}.")
+                parts = f": a {setting.part.kind}, one of {listed(plugins.names(setting.part.kind))}" if setting.part else ""
+                raise LabwrightError(f"{here}: {label} needs this setting{parts}.")
             if key in table and setting.default is not None:
-                raise LabwrightError(
-                    f"{where / key}: given None, which means left out; its default is {setting.default!r}."
-                )
+                raise LabwrightError(f"{here}: given None, which means left out; its default is {setting.default!r}.")
+            if setting.part and setting.default:
+                result[key] = choose(setting.part.kind, setting.default, plugins, here)
         elif setting.part:
-            result[key] = choose(setting.part.kind, value, plugins, where / key)
+            result[key] = choose(setting.part.kind, value, plugins, here)
         else:
-            result[key] = _checked(setting, value, where / key, label)
+            result[key] = _checked(setting, value, here, label)
     return result
 
 
@@ -277,29 +340,23 @@ def _checked(setting: Setting, value: Any, where: Where, label: str) -> Any:
     try:
         return setting.validated(value)
     except ValidationError as error:
-        first = error.errors()[0]
-        for step in first["loc"]:
-            if isinstance(step, str) and isinstance(value, Mapping) and step in value:
-                where, value = where / step, value[step]
-        allowed = str(first.get("ctx", {}).get("expected", "")).replace(" or ", ", ").split(", ")
-        said = first["msg"].replace("Input should", "it should")
-        said = said[0].lower() + said[1:] + nearest(str(value), [word.strip("'") for word in allowed])
-        raise LabwrightError(f"{where}: given {value!r}; {said} ({label}).") from error
+        raise LabwrightError(_complaint(setting, error, value, where, label)) from error
+    except ValueError as error:
+        raise LabwrightError(f"{where}: given {value!r}; {error} ({label}).") from error
     except TypeError as error:
         raise LabwrightError(f"{where}: {label} is given {value!r}, which no recipe can hold: {error}.") from error
 
 
-def _label(target: Any) -> str:
-    return f"{target.__module__}.{target.__qualname__}"
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Path):
-        return str(value)
-    raise TypeError(f"{type(value).__name__} is neither number, text, list nor table")
-
-
-def _without_none(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _without_none(one) for key, one in value.items() if one is not None}
-    return [_without_none(one) for one in value] if isinstance(value, list) else value
+def _complaint(setting: Setting, error: ValidationError, value: Any, where: Where, label: str) -> str:
+    """What pydantic found, in the words of a recipe: place, value, what is allowed, how to write it."""
+    found = error.errors()
+    for step in found[0]["loc"]:
+        if isinstance(value, Mapping) and step in value or isinstance(value, Sequence) and isinstance(step, int) and step < len(value):
+            where, value = where / step, value[step]
+    first = found[0]
+    if first["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
+        takes = {key for one in _definitions(setting) for key in one.get("properties", {})}
+        return f"{where}: {label} has no such field{nearest(where.path[-1], takes)}. There are {listed(takes, 40)}."
+    same = [one for one in found if len(one["loc"]) == len(first["loc"])]
+    said = " or ".join(dict.fromkeys(_SHOULD.get(one["type"], _words(one["msg"])) for one in same))
+    return f"{where}: given {value!r}; it should {said}{_advice(setting, first, value)} ({label})."

@@ -12,6 +12,9 @@ class LabwrightError(Exception):
     The command line prints it without a traceback and exits with 2.
     """
 
+    def __init__(self, message: str) -> None:
+        super().__init__(message.replace("'?.", "'?"))  # after "did you mean 'x'?" a full stop is one too many
+
 
 class RunFailed(LabwrightError):
     """A run that was set up well and could not go on: a loss that is no number, a full disk. Exit code 1."""
@@ -26,12 +29,12 @@ class StopRun(Exception):
 
 
 def nearest(given: str, known: Iterable[str]) -> str:
-    """The words "; did you mean 'x'?", or nothing if no known name is near."""
-    known = list(known)
-    close = get_close_matches(given, known, n=1, cutoff=0.6)
+    """The words "; did you mean 'x'?", or nothing if no known name is near. Case doesn't matter."""
+    names = {name.lower(): name for name in known}
+    close = get_close_matches(given.lower(), names, n=1, cutoff=0.6)
     if not close:  # a name given without its domain
-        close = [name for name in known if name.rpartition("/")[2] == given][:1]
-    return f"; did you mean {close[0]!r}?" if close else ""
+        close = [name for name in names if name.rpartition("/")[2] == given.lower()][:1]
+    return f"; did you mean {names[close[0]]!r}?" if close else ""
 
 
 def listed(names: Iterable[str], most: int = 12) -> str:

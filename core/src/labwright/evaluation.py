@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from itertools import islice
 from typing import Any
 
 import torch
@@ -134,12 +135,13 @@ def evaluate(
     seed: int,
     workers: int = 0,
     autocast: Callable[[], AbstractContextManager[Any] | None] | None = None,
+    most: int | None = None,
 ) -> dict[str, float] | None:
     """The task's metrics over a split, in batches of `size`; None if the data has no such split.
 
     It leaves no trace: every module is in training or evaluation mode as it was, and the global generators of the CPU
     and of the device go on where they were. Within it they are seeded by `seed` alone. `autocast` makes the context a
-    forward pass runs in. A metric whose result is a table of numbers gives one metric for each, `name/key`.
+    forward pass runs in; `most` bounds the number of batches. A metric whose result is a table of numbers gives one metric for each, `name/key`.
 
     Raises LabwrightError if the split is empty, a metric is no single number, or the goal is not among the metrics.
     """
@@ -154,7 +156,7 @@ def evaluate(
         if isinstance(metric, nn.Module):  # torchmetrics' keep their sums in buffers
             metric.to(device)
     with evaluating(model), seeded(derived(seed, 3), device):
-        for batch in batches:
+        for batch in islice(batches, most):
             moved = batch if device.type == "cpu" else batch.to(device)
             context = autocast() if autocast else None
             with context or nullcontext():

@@ -132,8 +132,9 @@ class Experiment:
         file = Path(recipe) if str(recipe).endswith(".toml") else known.recipe(str(recipe)).path
         name = file.parent.name if file.name == "recipe.toml" else file.stem if file == Path(recipe) else str(recipe)
         table, source = read_recipe(file)
-        table, notes = override(table, overrides)
-        return cls.from_table(table, plugins=known, name=name, source=source, notes=notes)
+        given = list(overrides)
+        table, notes = override(table, given)
+        return cls.from_table(table, plugins=known, name=name, source=source.with_overrides(given), notes=notes)
 
     @classmethod
     def from_table(
@@ -300,11 +301,12 @@ class Experiment:
             return {}
         if not isinstance(value, Mapping):
             return dict.fromkeys(self.phases, choose("optimizer", value, self.plugins, where))
-        own = {phase: value[phase] for phase in self.phases if isinstance(value.get(phase), Mapping)}
+        own = {phase: value[phase] for phase in self.phases if isinstance(value.get(phase), Mapping | str)}
         common = {key: one for key, one in value.items() if key not in own}
         chosen = {}
         for phase in self.phases:
             mine = own.get(phase, {})
+            mine = {"name": mine} if isinstance(mine, str) else mine
             fresh = "name" in mine and mine["name"] != common.get("name")
             place = where / phase if phase in own else where
             chosen[phase] = choose("optimizer", mine if fresh else common | mine, self.plugins, place)

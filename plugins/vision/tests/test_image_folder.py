@@ -155,7 +155,7 @@ def test_a_damaged_picture_is_named_when_it_is_fetched(colours: Path) -> None:
         (["cat/1.png", "cat/2.png"], {}, "one class only, 'cat'"),
         (["cat/1.png", "dog/notes.txt"], {}, r"dog has no pictures"),
         (["cat/1.png", "dog/1.png"], {"valid": 0.1, "test": 0.0}, r"raise task\.data\.valid"),
-        (["cat/1.png", "dog/1.png", "dog/2.png"], {"valid": 0.0, "test": 0.6}, "leave no picture of cat"),
+        (["cat/1.png", "dog/1.png", "dog/2.png"], {"valid": 0.0, "test": 0.6}, "no picture of cat is left"),
         (["cat/1.png", "dog/1.png"], {"valid": 0.5, "test": 0.5}, "leave nothing to learn from"),
         (["train/cat/1.png", "train/dog/1.png", "test/cow/1.png"], {"valid": 0.0}, "test has classes .*: cow"),
         (["train/cat/1.png", "train/dog/1.png", "valid/cat/x.txt"], {"test": 0.0}, "valid has no pictures"),

@@ -28,8 +28,13 @@ BUILDS: list[Build] = [
 ]
 PICTURES = [Image(1, 8, 8), Image(3, 12, 16)]
 
+IDS = ["mlp", "cnn", "cnn-3", "resnet-8", "resnet-14", "timm", "timm-vit"]
 every_model = pytest.mark.parametrize(
-    "build", BUILDS, ids=["mlp", "cnn", "cnn-3", "resnet-8", "resnet-14", "timm", "vit"]
+    "build",
+    [
+        pytest.param(build, id=name, marks=[pytest.mark.slow] if name.startswith("timm") else [])  # its import alone
+        for build, name in zip(BUILDS, IDS, strict=True)
+    ],
 )
 every_picture = pytest.mark.parametrize("inputs", PICTURES, ids=["1x8x8", "3x12x16"])
 

@@ -109,7 +109,8 @@ def _labels(split: Split, in_memory: bool) -> Tensor | None:
         return split.labels
     if not in_memory:
         return None
-    chunks = torch.arange(len(split)).split(_AT_ONCE)
+    starts = range(0, len(split), _AT_ONCE)
+    chunks = (torch.arange(start, min(start + _AT_ONCE, len(split))) for start in starts)
     return torch.cat([split.fetch(indices, 0, 0).targets for indices in chunks])
 
 

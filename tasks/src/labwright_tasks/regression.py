@@ -102,6 +102,11 @@ class Explained:
     the running mean (Chan, Golub & LeVeque 1979), so that targets far from 0 lose no digits.
     """
 
+    _count: int
+    _mean: Tensor | float
+    _spread: Tensor | float
+    _missed: Tensor | float
+
     def __init__(self) -> None:
         self.reset()
 
@@ -125,9 +130,7 @@ class Explained:
 
     def reset(self) -> None:
         self._count = 0
-        self._mean: Tensor | float = 0.0
-        self._spread: Tensor | float = 0.0
-        self._missed: Tensor | float = 0.0
+        self._mean = self._spread = self._missed = 0.0
 
 
 def _fitting(predictions: Tensor, targets: Tensor) -> Tensor:

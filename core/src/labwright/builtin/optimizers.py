@@ -185,7 +185,7 @@ class _Elementwise(Optimizer):
         self._idle: list[nn.Parameter] = []  # the parameters without a gradient when the plan was made
         self._counts: list[
             tuple[Tensor, Tensor]
-        ] = []  # the plan's steps, each once, with a 1: adding a number costs more
+        ] = []  # the plan's steps, each once, and a 1 (adding a number is slower)
 
     def step(self, rate: float, found_inf: Tensor | None = None) -> None:
         recording = torch.is_grad_enabled()
@@ -562,8 +562,8 @@ def check_slots(name: str, slots: Mapping[str, Tensor], shapes: Mapping[str, Seq
     """Raises LabwrightError if a parameter's state hasn't exactly these slots in these shapes."""
     if slots.keys() != shapes.keys():
         raise LabwrightError(
-            f"optimizer state: parameter {name!r} has the slots {listed(slots)}; this optimizer keeps {listed(shapes)}. "
-            "The state is of another optimizer or of other settings."
+            f"optimizer state: parameter {name!r} has the slots {listed(slots)}; this optimizer keeps "
+            f"{listed(shapes)}. The state is of another optimizer or of other settings."
         )
     for slot, shape in shapes.items():
         if tuple(slots[slot].shape) != tuple(shape):

@@ -49,5 +49,6 @@ def verb(
 
 
 def _row(plugins: Plugins, kind: str, name: str) -> dict[str, str]:
-    owner, thing = plugins.described(kind, name)
-    return {"kind": kind, "name": name, "summary": thing.summary, "plugin": owner.name}
+    owners = plugins.owners(kind, name)
+    brought = " and ".join(plugin.name for plugin, _ in owners)
+    return {"kind": kind, "name": name, "summary": owners[0][1].summary, "plugin": brought}

@@ -17,8 +17,6 @@ def verb(ctx: typer.Context, run: RunFolder, overrides: Overrides = None, as_jso
     trainer, notes = resume(run, ctx.obj.plugins, overrides or ())
     say(*(f"note: {note}" for note in notes))
     if trainer.run.step >= trainer.rhythm.total:
-        say(
-            f"{run} has done all its {trainer.rhythm.total} steps. Longer: labwright resume {run} train.epochs=N"
-        )
+        say(f"{run} has done all its {trainer.rhythm.total} steps. Longer: labwright resume {run} train.epochs=N")
         return
     print_outcome(trainer.fit(), as_json)

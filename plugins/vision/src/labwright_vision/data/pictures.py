@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from labwright.errors import LabwrightError
 from labwright.interfaces import Batch
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from labwright_vision.data.augment import Affine
@@ -76,7 +76,7 @@ def read_picture(path: Path, *, channels: int, height: int, width: int) -> np.nd
                 picture = picture.convert("RGBA")  # a palette's transparent entry would be taken for a colour
             fitted = ImageOps.fit(picture.convert(mode), (width, height), Image.Resampling.BILINEAR)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        reason = "it is no picture that Pillow knows" if isinstance(error, Image.UnidentifiedImageError) else str(error)
+        reason = "it is no picture that Pillow knows" if isinstance(error, UnidentifiedImageError) else str(error)
         raise LabwrightError(f"{path} can't be read as a picture: {reason}. Mend it or take it away.") from error
     pixels = np.asarray(fitted)
     return pixels[None] if channels == 1 else np.ascontiguousarray(pixels.transpose(2, 0, 1))

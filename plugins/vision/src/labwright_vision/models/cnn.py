@@ -50,7 +50,7 @@ class CNN(nn.Module):
         self.features = nn.Sequential(*layers)
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(channels[-1] * height * breadth, len(outputs.names))
-        self.to(memory_format=torch.channels_last)  # a CPU takes a quarter less time for a step
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # a quarter faster on a CPU
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         """Logits of shape (B, classes)."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
+import torch
 from labwright.errors import LabwrightError
 from labwright.ports import Classes, Image
 from labwright.search import Choice, Integers
@@ -47,6 +48,7 @@ class ResNet(nn.Module):
                 before = after
         self.blocks = nn.Sequential(*layers)
         self.head = nn.Linear(before, len(outputs.names))
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # a quarter faster on a CPU
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         """Logits of shape (B, classes)."""

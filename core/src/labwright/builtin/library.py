@@ -1,0 +1,242 @@
+"""Optimizers of other libraries by their names: `torch/NAME` here, and whatever a plugin makes a `Family` of.
+
+The first of them that a process builds imports torch._dynamo, which takes about 3 s; `sgd`, `adam` and `adamw` don't.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from copy import deepcopy
+from typing import Annotated, Any, ClassVar
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from labwright.builtin.optimizers import check_parameter, check_slots
+from labwright.errors import LabwrightError, listed, nearest
+from labwright.interfaces import Group, Optimizer, Schedule
+from labwright.search import Choice, Uniform
+
+OURS = ("params", "lr", "weight_decay")  # what a library's constructor is given by settings of their own
+GROUP = "group:"  # stands before a slot that the library keeps for a group of parameters
+
+
+class LibraryOptimizer(Optimizer):
+    """A class derived from torch.optim.Optimizer, with its own settings as `options`.
+
+    `lr` and `weight_decay` left out are the library's own defaults. `found_inf` is read on the host, so that a GPU
+    waits: what the libraries do with it themselves starts SGD's momentum from memory that was never written.
+    A slot of the state that the library keeps for a group of parameters, such as a count of steps, is called
+    `group:SLOT` and stands with each parameter of the group; numbers are tensors without axes.
+    """
+
+    label: ClassVar[str]
+    library: ClassVar[Callable[..., torch.optim.Optimizer]]
+    defaults: ClassVar[Mapping[str, Any]]
+
+    def __init__(
+        self,
+        parameters: Mapping[str, nn.Parameter],
+        *,
+        lr: Annotated[float | None, Field(gt=0), Uniform(1e-5, 1e-1, log=True)] = None,
+        weight_decay: Annotated[float | None, Field(ge=0)] = None,
+        schedule: Annotated[Schedule, Choice("constant", "cosine", "one-cycle")] = "constant",
+        warmup: Annotated[float, Field(ge=0, lt=1)] = 0.0,
+        end: Annotated[float, Field(gt=0, le=1)] = 1e-3,
+        groups: dict[str, Group] | None = None,
+        options: dict[str, Any] | None = None,
+    ) -> None:
+        known = {name: one.default for name, one in inspect.signature(self.library).parameters.items()}
+        known.update(self.defaults)
+        if lr is None:
+            lr = _number(known["lr"])
+            if lr is None:
+                raise LabwrightError(f"optimizer.lr: {self.label!r} has no rate of its own; give one.")
+        decays = weight_decay is not None or any(one.weight_decay is not None for one in (groups or {}).values())
+        if decays and "weight_decay" not in known:
+            raise LabwrightError(f"optimizer.weight_decay: {self.label!r} has no weight decay; leave it out.")
+        decay = _number(known.get("weight_decay")) if weight_decay is None else weight_decay
+        super().__init__(
+            parameters,
+            lr=lr,
+            weight_decay=decay or 0.0,
+            schedule=schedule,
+            warmup=warmup,
+            end=end,
+            groups=groups,
+        )
+        self._arguments = {**self.defaults, **self._checked(options or {}, known), "lr": lr}
+        self._library = self._built([self._group(*group, known) for group in self.groups])
+        self._fixed = [dict(group) for group in self._library.param_groups]
+
+    def step(self, rate: float, found_inf: Tensor | None = None) -> None:
+        if found_inf is not None and found_inf.item() == 1:
+            return
+        for group, (_, factor, _) in zip(self._library.param_groups, self.groups, strict=True):
+            group["lr"] = rate * factor
+        self._library.step()
+
+    def state_dict(self) -> dict[str, dict[str, Tensor]]:
+        """The state in use, not a copy (numbers apart). Raises LabwrightError for what is neither tensor nor number."""
+        state: dict[str, dict[str, Tensor]] = {}
+        for (names, _, _), group, fixed in zip(self.groups, self._library.param_groups, self._fixed, strict=True):
+            for name in names:
+                slots = _slots(self._library, self.parameters[name], group, fixed)
+                if slots:
+                    state[name] = {slot: self._tensor(name, slot, value) for slot, value in slots.items()}
+        return state
+
+    def load_state_dict(self, state: Mapping[str, Mapping[str, Tensor]]) -> None:
+        for name in state:
+            check_parameter(name, self.parameters)
+        loaded = {name: self._like_its_own(name, slots) for name, slots in state.items()}
+        self._library.state.clear()
+        for (names, _, _), group, fixed in zip(self.groups, self._library.param_groups, self._fixed, strict=True):
+            group.update(fixed)
+            for key in group.keys() - fixed.keys():
+                del group[key]
+            for name in names:
+                slots = loaded.get(name, {})
+                group.update({slot.removeprefix(GROUP): one for slot, one in slots.items() if slot.startswith(GROUP)})
+                own = {slot: one for slot, one in slots.items() if not slot.startswith(GROUP)}
+                if own:
+                    self._library.state[self.parameters[name]] = own
+
+    def _checked(self, options: Mapping[str, Any], known: Iterable[str]) -> dict[str, Any]:
+        takes = [name for name in known if name not in OURS]
+        for key in options:
+            if key in OURS:
+                raise LabwrightError(f"optimizer.options: {key!r} is a setting of the optimizer itself, not an option.")
+            if key not in takes:
+                raise LabwrightError(
+                    f"optimizer.options: {self.label!r} has no option {key!r}{nearest(key, takes)}. "
+                    f"It takes {listed(takes, most=40)}."
+                )
+        return {key: tuple(value) if isinstance(value, list) else value for key, value in options.items()}
+
+    def _group(self, names: list[str], factor: float, decay: float, known: Iterable[str]) -> dict[str, Any]:
+        group = {"params": [self.parameters[name] for name in names], "lr": self.lr * factor}
+        return group | ({"weight_decay": decay} if "weight_decay" in known else {})
+
+    def _built(self, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
+        try:
+            return self.library(groups, **self._arguments)
+        except Exception as error:
+            takes = [name for name in inspect.signature(self.library).parameters if name not in OURS]
+            raise LabwrightError(
+                f"optimizer: {self.label!r} refuses its settings: {error}. Its options are {listed(takes, most=40)}."
+            ) from error
+
+    def _tensor(self, name: str, slot: str, value: Any) -> Tensor:
+        if isinstance(value, Tensor):
+            return value
+        if isinstance(value, bool | int | float):
+            return torch.tensor(value, dtype=torch.float64 if isinstance(value, float) else None)
+        raise LabwrightError(
+            f"the state of optimizer {self.label!r} can't be saved: {slot!r} of parameter {name!r} is neither tensor "
+            f"nor number but {type(value).__name__}. Use another optimizer, or options under which it isn't kept."
+        )
+
+    def _like_its_own(self, name: str, slots: Mapping[str, Tensor]) -> dict[str, Any]:
+        """Slots of a saved state as the library has them: numbers again, tensors where the library keeps them.
+
+        What the library has is seen by two steps of a parameter of the same kind, with gradients of zero.
+        """
+        own = self._own_slots(name)
+        shapes = {slot: value.shape if isinstance(value, Tensor) else () for slot, value in own.items()}
+        if all(slot.startswith(GROUP) for slot in slots):  # of a parameter that was never updated
+            shapes = {slot: shape for slot, shape in shapes.items() if slot.startswith(GROUP)}
+        check_slots(name, slots, shapes)
+        loaded: dict[str, Any] = {}
+        for slot, value in slots.items():
+            like = own[slot]
+            if isinstance(like, Tensor):
+                loaded[slot] = torch.empty_like(like, dtype=value.dtype).copy_(value)
+            else:
+                loaded[slot] = type(like)(value.item())
+        return loaded
+
+    def _own_slots(self, name: str) -> dict[str, Any]:
+        index = next(index for index, (names, _, _) in enumerate(self.groups) if name in names)
+        twin = nn.Parameter(self.parameters[name].detach().clone())
+        with torch.random.fork_rng(devices=[]):
+            group = {key: deepcopy(value) for key, value in self._fixed[index].items() if key != "params"}
+            library = self._built([group | {"params": [twin]}])
+            fixed = dict(library.param_groups[0])
+            for _ in range(2):
+                twin.grad = torch.zeros_like(twin)
+                library.step()
+        return _slots(library, twin, library.param_groups[0], fixed)
+
+
+class Family(Mapping[str, type[LibraryOptimizer]]):
+    """The optimizers of a library by name, each a LibraryOptimizer made when it is first asked for.
+
+    `names` lists them; `find` gives the library's class for a name, and arguments that stand beside the user's options.
+    """
+
+    def __init__(
+        self,
+        domain: str,
+        names: Callable[[], Iterable[str]],
+        find: Callable[[str], tuple[Callable[..., torch.optim.Optimizer], Mapping[str, Any]]],
+    ) -> None:
+        self._domain = domain
+        self._names = names
+        self._find = find
+        self._made: dict[str, type[LibraryOptimizer]] = {}
+
+    def __getitem__(self, name: str) -> type[LibraryOptimizer]:
+        if name not in self:
+            raise KeyError(name)
+        if name not in self._made:
+            library, defaults = self._find(name)
+            label = f"{self._domain}/{name}"
+            members = {
+                "label": label,
+                "library": staticmethod(library),
+                "defaults": defaults,
+                "__doc__": library.__doc__,
+            }
+            self._made[name] = type(name, (LibraryOptimizer,), members | {"__module__": __name__})
+        return self._made[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._made or name in set(self._names())
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(sorted(self._names()))
+
+    def __len__(self) -> int:
+        return len(list(self._names()))
+
+
+def _slots(
+    library: torch.optim.Optimizer, parameter: Tensor, group: dict[str, Any], fixed: dict[str, Any]
+) -> dict[str, Any]:
+    """The parameter's state, and what the library has written into its group since it was built."""
+    written = {
+        GROUP + key: value
+        for key, value in group.items()
+        if key not in ("params", "lr") and (key not in fixed or value is not fixed[key])
+    }
+    return dict(library.state.get(parameter, {})) | written
+
+
+def _number(value: Any) -> float | None:
+    return float(value) if isinstance(value, int | float) else None
+
+
+def _torch_names() -> list[str]:
+    # Left out: LBFGS, which calls the loss again and again within a step (a closure), and SparseAdam, which takes
+    # sparse gradients only, while a phase has parameters of every kind, and its gradients are clipped as dense ones.
+    out = {"LBFGS", "SparseAdam", "Optimizer"}
+    found = {name: getattr(torch.optim, name) for name in torch.optim.__all__ if name not in out}
+    return [name for name, one in found.items() if inspect.isclass(one) and issubclass(one, torch.optim.Optimizer)]
+
+
+TORCH: Mapping[str, type[LibraryOptimizer]] = Family(
+    "torch", _torch_names, lambda name: (getattr(torch.optim, name), {})
+)

@@ -1,0 +1,147 @@
+"""Losses for classes and for real numbers, and penalties on the weights.
+
+B batch, C classes, D values of a sample. They are means over a batch; axes before it, such as one of stacked trials,
+pass through, so that logits of shape (N, B, C) give N losses.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from typing import Annotated, Any, final
+
+import torch
+import torch.nn.functional as F  # noqa: N812 - the name it has everywhere
+from pydantic import Field
+from torch import Tensor
+
+from labwright.config import Part
+from labwright.errors import LabwrightError
+from labwright.interfaces import Loss
+from labwright.search import Uniform
+
+LEFT_OUT = -100  # the label of a sample that doesn't count, as in torch.nn.CrossEntropyLoss
+
+
+@final
+class CrossEntropy(Loss):
+    """Negative log-likelihood of the class, in nats; a share `label_smoothing` of it is spread evenly over all classes.
+
+    A label of -100 leaves its sample out of the mean. Source of the smoothing: Szegedy et al. 2016, section 7.
+    """
+
+    def __init__(self, *, label_smoothing: Annotated[float, Field(ge=0, lt=1), Uniform(0.0, 0.3)] = 0.0) -> None:
+        super().__init__()
+        self.label_smoothing: float | Tensor = label_smoothing  # a tensor with one value per trial will do as well
+
+    def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Logits (..., B, C) and int64 labels (..., B) in 0..C-1 to losses of shape (...)."""
+        smoothing = self.label_smoothing
+        if logits.dim() == 2 and not isinstance(smoothing, Tensor):
+            return F.cross_entropy(logits, labels, label_smoothing=smoothing)
+        log_shares = logits.log_softmax(-1)
+        counted = labels != LEFT_OUT
+        each = log_shares.gather(-1, labels.where(counted, 0).unsqueeze(-1)).squeeze(-1)
+        if isinstance(smoothing, Tensor):
+            each = each.lerp(log_shares.mean(-1), smoothing.to(each.dtype).unsqueeze(-1))
+        elif smoothing:
+            each = each.lerp(log_shares.mean(-1), smoothing)
+        return -each.where(counted, 0.0).sum(-1) / counted.sum(-1)
+
+
+class _OfValues(Loss):
+    """A mean over samples and over the values of each."""
+
+    def forward(self, predictions: Tensor, targets: Tensor) -> Tensor:
+        """Predictions and targets, both (..., B, D), to losses of shape (...).
+
+        Raises LabwrightError if their shapes differ.
+        """
+        if predictions.shape != targets.shape:
+            raise LabwrightError(
+                f"loss {type(self).__name__}: predictions have shape {tuple(predictions.shape)}, targets "
+                f"{tuple(targets.shape)}; they are compared value by value, so that both need the same."
+            )
+        if predictions.dim() <= 2:
+            return self._between(predictions, targets, "mean")
+        return self._between(predictions, targets, "none").mean((-2, -1))
+
+    @abstractmethod
+    def _between(self, predictions: Tensor, targets: Tensor, reduction: str) -> Tensor:
+        """The loss of each value, or their mean."""
+
+
+@final
+class MeanSquaredError(_OfValues):
+    """(prediction - target)**2, without a factor 1/2."""
+
+    def _between(self, predictions: Tensor, targets: Tensor, reduction: str) -> Tensor:
+        return F.mse_loss(predictions, targets, reduction=reduction)
+
+
+@final
+class MeanAbsoluteError(_OfValues):
+    """|prediction - target|; its gradient at 0 is 0."""
+
+    def _between(self, predictions: Tensor, targets: Tensor, reduction: str) -> Tensor:
+        return F.l1_loss(predictions, targets, reduction=reduction)
+
+
+@final
+class Huber(_OfValues):
+    """error**2 / 2 up to an absolute error of `delta`, delta * (|error| - delta / 2) beyond (Huber 1964).
+
+    `delta` is in units of the targets.
+    """
+
+    def __init__(self, *, delta: Annotated[float, Field(gt=0), Uniform(0.1, 10.0, log=True)] = 1.0) -> None:
+        super().__init__()
+        self.delta = delta
+
+    def _between(self, predictions: Tensor, targets: Tensor, reduction: str) -> Tensor:
+        return F.huber_loss(predictions, targets, reduction=reduction, delta=self.delta)
+
+
+@final
+class Penalized(Loss):
+    """Another loss, and l1 * (sum of |w|) + l2 * (sum of w**2) over all the model's parameters.
+
+    Calls, of methods other than `forward` too, go to the loss within, `inner`; its own penalty is added as well.
+    The gradient of the second term is 2 * l2 * w: an `l2` of half a `weight_decay` is the same for plain SGD.
+    """
+
+    def __init__(
+        self,
+        loss: Annotated[Any, Part("loss")],
+        *,
+        l1: Annotated[float, Field(ge=0), Uniform(1e-8, 1e-2, log=True)] = 0.0,
+        l2: Annotated[float, Field(ge=0), Uniform(1e-8, 1e-2, log=True)] = 0.0,
+    ) -> None:
+        super().__init__()
+        if not isinstance(loss, Loss):
+            raise LabwrightError(f"loss.loss: a penalty goes with a loss that is complete in itself, given {loss!r}.")
+        self.inner = loss
+        self.l1 = l1
+        self.l2 = l2
+
+    def forward(self, *arguments: Any, **named: Any) -> Tensor:
+        value: Tensor = self.inner(*arguments, **named)
+        return value
+
+    def penalty(self, parameters: Mapping[str, Tensor]) -> Tensor | None:
+        """What is added for the parameters, a scalar; None if both factors are 0 and the loss within adds nothing."""
+        terms = [self.inner.penalty(parameters)]
+        if self.l1:
+            terms += [self.l1 * parameter.abs().sum() for parameter in parameters.values()]
+        if self.l2:
+            terms += [self.l2 * parameter.square().sum() for parameter in parameters.values()]
+        there = [term for term in terms if term is not None]
+        return torch.stack(there).sum() if there else None
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            if name == "inner":  # not there yet
+                raise
+            return getattr(self.inner, name)

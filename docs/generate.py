@@ -1,0 +1,373 @@
+"""The reference pages made from the code: verbs, interfaces, Python names, and the settings of what is installed.
+
+mkdocs calls `on_files` (see `hooks:` in mkdocs.yml). Nothing of these pages is written by hand, so that none of it can
+differ from what the code does; docstrings are Markdown already.
+"""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import inspect
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import labwright as lw
+import typer.main
+from labwright import interfaces, ports, search
+from labwright.cli import EXIT_CODES, app
+from labwright.config import Setting, signature
+from labwright.experiment import Train
+from labwright.hookspecs import KINDS
+from labwright.plugins import Plugins, plural
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files
+
+WIDTH = 88  # of a signature on the page
+
+_LEADS = {
+    "task": "What is learned: data in, objective, measure of success.",
+    "data": "The datasets a task can be about. A recipe names one as `task.data`.",
+    "model": "Networks. The ports say which tasks a model goes with.",
+    "loss": "What is minimised. A loss goes with the tasks whose call it understands.",
+    "optimizer": "Update rules. The schedule of the rate is part of each.",
+    "device": "Where and how it is computed. Nothing here changes what is computed, precision apart.",
+    "logger": "What shows or stores a run's numbers, beside `metrics.jsonl`. A recipe lists them under `log`.",
+    "stop": "Rules that end a run early. A recipe lists them under `stop`.",
+}
+
+
+def on_files(files: Files, *, config: MkDocsConfig) -> Files:
+    """Add the generated pages to those that are written by hand."""
+    for uri, text in pages(Plugins.discover()).items():
+        files.append(File.generated(config, uri, content=text))
+    return files
+
+
+def pages(plugins: Plugins) -> dict[str, str]:
+    """Every generated page as Markdown, by its place below docs/."""
+    written = {
+        "reference/verbs.md": verbs(),
+        "reference/train.md": train(),
+        "reference/interfaces.md": interfaces_page(),
+        "reference/ports.md": ports_page(),
+        "reference/python.md": python(),
+    }
+    return written | {
+        f"reference/components/{plural(kind)}.md": components(plugins, kind) for kind in KINDS if plugins.names(kind)
+    }
+
+
+# ------------------------------------------------------------------------------------------------------------ verbs
+
+
+def verbs() -> str:
+    """The command line, from Typer's own commands."""
+    group: Any = typer.main.get_command(app)
+    parts = [
+        "# Verbs",
+        "`labwright VERB --help` shows the same. These options stand before the verb:",
+        _options(group.params),
+        f"{EXIT_CODES} [Messages and exit codes](messages.md) has more.",
+    ]
+    for name, command in group.commands.items():
+        arguments = [one for one in command.params if one.param_type_name == "argument"]
+        options = [one for one in command.params if one.param_type_name == "option"]
+        call = " ".join(["labwright", name, *(_metavar(one) for one in arguments)] + ["[OPTIONS]"] * bool(options))
+        label, _, examples = command.epilog.partition(": ")
+        parts += [f"## {name}", command.help, f"```console\n$ {call}\n```"]
+        parts += [_table(("argument", ""), [(_code(_metavar(one)), one.help or "") for one in arguments])]
+        parts += [
+            _options(options),
+            f"{label}:",
+            "```console\n" + "\n".join(f"$ {one}" for one in examples.split(" · ")) + "\n```",
+        ]
+    return _page(parts)
+
+
+def _options(options: Iterable[Any]) -> str:
+    rows = []
+    for one in options:
+        value = "" if one.is_flag else f" {_metavar(one)}"
+        default = "" if one.is_flag or one.default is None else _code(str(one.default))
+        rows.append((", ".join(_code(opt + value) for opt in one.opts), one.help or "", default))
+    return _table(("option", "", "default"), rows)
+
+
+def _metavar(parameter: Any) -> str:
+    if parameter.param_type_name == "option":
+        return str(parameter.metavar or parameter.name.rpartition("_")[2].upper())
+    name = str(parameter.metavar or parameter.name.upper())
+    optional = not parameter.required and not name.startswith("[")
+    return f"[{name}]" + "..." * (parameter.nargs == -1) if optional else name
+
+
+# --------------------------------------------------------------------------------------------------------- settings
+
+
+def train() -> str:
+    """The settings of a recipe's `train` table."""
+    return _page(["# Train settings", _docstring(Train), settings_table(Train)])
+
+
+def components(plugins: Plugins, kind: str) -> str:
+    """Every installed component of a kind, with its settings."""
+    parts = [
+        f"# {plural(kind).capitalize()}",
+        _LEADS[kind] + " These are the ones of the plugins this site was built with; "
+        f"`labwright list {plural(kind)}` shows yours. The [rules for settings](../settings.md) hold for all of them.",
+    ]
+    for name in plugins.names(kind):
+        (owner, component), *_ = plugins.owners(kind, name)
+        parts += [f"## {name}"]
+        if name.endswith("/*"):
+            parts += [component.summary.capitalize() + f". *From {owner.distribution}.*"]
+            parts += _family(kind, name, plugins.target(plugins.find(kind, name)))
+        else:
+            parts += _component(plugins.load(kind, name), owner.distribution)
+    return _page(parts)
+
+
+def _family(kind: str, name: str, members: Mapping[str, Any]) -> Iterator[str]:
+    known = {name[:-1] + member: members[member] for member in sorted(members, key=str.lower)}
+    first, target = next(iter(known.items()))
+    yield ", ".join(_code(member) for member in known) + "."
+    if all(signature(one).settings.keys() == signature(target).settings.keys() for one in known.values()):
+        yield "All have the same settings:"
+        yield settings_table(target)
+    else:
+        yield f"`labwright show {kind} {first}` shows the settings of one."
+
+
+def _component(target: Any, distribution: str) -> Iterator[str]:
+    yield _docstring(target)
+    found = signature(target)
+    facts = [f"From {distribution}."]
+    for port, verb in (("inputs", "Takes"), ("outputs", "Returns")):
+        if port in found.given:
+            facts.append(f"{verb} " + " or ".join(_port(one) for one in found.given[port]) + ".")
+    if inspect.isclass(target) and issubclass(target, interfaces.Data):
+        facts.append(f"Offers {_port(target.item)} with targets {_port(target.target)}.")
+        facts.append(f"Source: {target.source}. Licence: {target.licence}.")
+    yield f"*{' '.join(facts)}*"
+    yield settings_table(target) if found.settings else "It has no settings."
+
+
+def settings_table(target: Any) -> str:
+    """The settings of a constructor: name, type, default, valid range, where a study looks."""
+    rows = []
+    for name, setting in signature(target).settings.items():
+        schema = setting.adapter.json_schema()
+        kind = _part(setting.part.kind) if setting.part else _type(schema, schema.get("$defs", {}))
+        default = "required" if setting.required else _code(_shown(setting)) if setting.default is not None else ""
+        valid = "" if setting.part else _range(schema)
+        rows.append((_code(name), kind, default, valid, _searched(setting.mark) if setting.mark else ""))
+    return _table(("setting", "type", "default", "valid", "searched"), rows)
+
+
+def _part(kind: str) -> str:
+    return f"a name or table of [{plural(kind)}]({plural(kind)}.md)"
+
+
+def _shown(setting: Setting) -> str:
+    return _toml(setting.default if setting.part else setting.written(setting.default))
+
+
+def _searched(mark: search.Mark) -> str:
+    if isinstance(mark, search.Choice):
+        return ", ".join(_code(_toml(option)) for option in mark.options)
+    words = f"{_number(mark.low)} to {_number(mark.high)}"
+    if mark.step not in (None, 1):
+        words += f" in steps of {mark.step:g}"
+    return words + ", by orders of magnitude" * mark.log
+
+
+def _type(schema: Mapping[str, Any], named: Mapping[str, Any]) -> str:
+    """A JSON schema's type in words a recipe's reader knows."""
+    if "$ref" in schema:
+        properties = named[schema["$ref"].rpartition("/")[2]]["properties"]
+        return "table of " + ", ".join(_code(key) for key in properties)
+    if "enum" in schema or "const" in schema:
+        *most, last = (_code(_toml(one)) for one in schema.get("enum", [schema.get("const")]))
+        return ", ".join(most) + " or " * bool(most) + last
+    if "anyOf" in schema:
+        return " or ".join(_type(one, named) for one in schema["anyOf"] if one != {"type": "null"})
+    if schema.get("type") == "array":
+        several = schema.get("prefixItems", [])
+        kind = _type(schema.get("items") or next(iter(several), {}), named)
+        return f"list of {len(several) or ''} {kind}s".replace("  ", " ")
+    if schema.get("type") == "object":
+        below = schema.get("additionalProperties")
+        return "table" + (f", each a {_type(below, named)}" if isinstance(below, dict) and below else "")
+    if schema.get("format") == "path":
+        return "path"
+    words = {"integer": "whole number", "number": "number", "string": "text", "boolean": "`true` or `false`"}
+    return words.get(str(schema.get("type")), "any") + (f", {schema['description']}" if "description" in schema else "")
+
+
+def _toml(value: Any) -> str:
+    return json.dumps(value) if isinstance(value, str | bool) else _number(value)
+
+
+def _number(value: Any) -> str:
+    """A number as people write it: 1e-5, 2^63."""
+    return "2^63" if value == 2**63 else str(value).replace("e-0", "e-").removesuffix(".0")
+
+
+def _range(schema: Mapping[str, Any]) -> str:
+    """The limits a JSON schema states: `0 ≤ x < 1`, a pattern, a multiple."""
+    for option in schema.get("anyOf", ()):
+        if found := _range(option):
+            return found
+    words = []
+    for key, text in (
+        ("minimum", "≥ {}"),
+        ("exclusiveMinimum", "> {}"),
+        ("maximum", "≤ {}"),
+        ("exclusiveMaximum", "< {}"),
+        ("multipleOf", "a multiple of {}"),
+        ("minLength", "at least {} characters"),
+        ("pattern", "`{}`"),
+    ):
+        if key in schema:
+            words.append(text.format(_number(schema[key])))
+    return ", ".join(words)
+
+
+# ------------------------------------------------------------------------------------------------------- Python names
+
+
+def interfaces_page() -> str:
+    """The interfaces and what stands beside them, as signatures with their docstrings."""
+    names = ("Task", "Data", "Split", "Batch", "Loss", "Optimizer", "Device", "Goal", "Phase", "Group", "Metric")
+    lead = [
+        "# Interfaces",
+        "Five things make an experiment: a task, a model, a loss, an optimizer and a device. A model is any "
+        "`torch.nn.Module`; what it takes and returns are its [ports](ports.md). The others derive from the classes "
+        "here. A method that a class of yours must have says so; every other has a default. Shapes: B is the batch.",
+    ]
+    return _page([*lead, *(part for name in names for part in _class(getattr(interfaces, name), f"lw.{name}"))])
+
+
+def ports_page() -> str:
+    """Every port of the core, and the marks beside a setting."""
+    found = [one for one in vars(ports).values() if inspect.isclass(one) and issubclass(one, ports.Port)]
+    lead = ["# Ports and marks", _docstring(ports), "Ports are frozen dataclasses; all are names of `labwright`."]
+    marks = [
+        "## Search marks",
+        _docstring(search),
+        *(part for one in search.Mark.__args__ for part in _class(one, f"lw.{one.__name__}", level=3)),
+    ]
+    return _page([*lead, *(part for one in found for part in _class(one, f"lw.{one.__name__}")), *marks])
+
+
+def python() -> str:
+    """The names of `import labwright as lw` that no other page explains."""
+    names = (
+        *("Experiment", "Train", "Run", "Outcome", "Component", "Recipe", "Part", "Accuracy", "Mean"),
+        *("LabwrightError", "RunFailed", "StopRun"),
+    )
+    lead = [
+        "# Python names",
+        "`import labwright as lw` gives these names, those of the [interfaces](interfaces.md), the "
+        "[ports and marks](ports.md), and `lw.hookimpl`, which marks an implementation of a [hook](hooks.md). Names "
+        "that need torch are imported on first use.",
+    ]
+    return _page([*lead, *(part for name in names for part in _class(getattr(lw, name), f"lw.{name}"))])
+
+
+def _class(thing: type, label: str, level: int = 2) -> Iterator[str]:
+    yield f"{'#' * level} {label}"
+    own = vars(thing).get("__init__")
+    if own is not None and not getattr(thing, "_is_protocol", False):
+        yield _call(label, own, leave_out=1)
+    yield _docstring(thing)
+    values = {} if dataclasses.is_dataclass(thing) else inspect.get_annotations(thing)
+    if values:
+        yield "Class attributes: " + ", ".join(_code(f"{name}: {_bare(one)}") for name, one in values.items()) + "."
+    for name, member in vars(thing).items():
+        function = member.__func__ if isinstance(member, classmethod | staticmethod) else member
+        public = not name.startswith("_") or (getattr(thing, "_is_protocol", False) and name == "__len__")
+        inherited = not function.__doc__ and any(hasattr(base, name) for base in thing.__bases__)
+        if public and inspect.isfunction(function) and not inherited:
+            yield f"{'#' * (level + 1)} {label.rpartition('.')[2]}.{name}"
+            yield _call(name, function, leave_out=0 if isinstance(member, staticmethod) else 1)
+            yield _docstring(function)
+            if getattr(function, "__isabstractmethod__", False):
+                yield "A class of yours must have it."
+
+
+def _call(name: str, function: Callable[..., Any], leave_out: int) -> str:
+    """A signature as the code has it, without limits and marks, broken into lines where it is long."""
+    called = inspect.signature(function)
+    words = []
+    keyword = False
+    for one in list(called.parameters.values())[leave_out:]:
+        if one.kind is one.KEYWORD_ONLY and not keyword:
+            keyword = True
+            words.append("*")
+        stars = "*" * (one.kind is one.VAR_POSITIONAL) + "**" * (one.kind is one.VAR_KEYWORD)
+        word = f"{stars}{one.name}: {_bare(one.annotation)}"
+        if one.default is not one.empty:
+            word += " = " + ("..." if repr(one.default).startswith("<") else repr(one.default))
+        words.append(word)
+    returned = _bare(called.return_annotation)
+    arrow = "" if returned == "None" else f" -> {returned}"
+    line = f"{name}({', '.join(words)}){arrow}"
+    if len(line) > WIDTH:
+        inner = "".join(f"    {word},\n" for word in words)
+        line = f"{name}(\n{inner}){arrow}"
+    return f"```python\n{line}\n```"
+
+
+class _Bared(ast.NodeTransformer):
+    """`Annotated[T, ...]` and `ClassVar[T]` as T."""
+
+    def visit_Subscript(self, node: ast.Subscript) -> ast.AST:
+        self.generic_visit(node)
+        if isinstance(node.value, ast.Name) and node.value.id == "Annotated" and isinstance(node.slice, ast.Tuple):
+            return node.slice.elts[0]
+        return node.slice if isinstance(node.value, ast.Name) and node.value.id == "ClassVar" else node
+
+
+def _bare(annotation: Any) -> str:
+    if annotation is inspect.Parameter.empty:
+        return "None"
+    text = annotation if isinstance(annotation, str) else inspect.formatannotation(annotation)
+    return ast.unparse(_Bared().visit(ast.parse(text, mode="eval"))).replace("'", '"')
+
+
+# --------------------------------------------------------------------------------------------------------- Markdown
+
+
+def _docstring(thing: Any) -> str:
+    own = getattr(thing, "__doc__", None) or ""
+    if dataclasses.is_dataclass(thing) and own.startswith(f"{getattr(thing, '__name__', '')}("):
+        return ""  # the one that dataclass writes itself
+    return inspect.cleandoc(own)
+
+
+def _port(port: type) -> str:
+    name = port.__name__
+    return f"[{name}](../ports.md#lw{name.lower()})" if port.__module__ == ports.__name__ else name
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    if not rows:
+        return ""
+    kept = [column for column in range(len(head)) if any(row[column] for row in rows)]
+    lines = [
+        [head[column] for column in kept],
+        ["---"] * len(kept),
+        *([row[column] for column in kept] for row in rows),
+    ]
+    return "\n".join("| " + " | ".join(cell.replace("|", r"\|") for cell in line) + " |" for line in lines)
+
+
+def _code(text: str) -> str:
+    return f"`{text}`"
+
+
+def _page(parts: Iterable[str]) -> str:
+    return "\n\n".join(part for part in parts if part) + "\n"
