@@ -17,10 +17,10 @@ import labwright as lw
 import typer.main
 from labwright import interfaces, ports, search
 from labwright.cli import EXIT_CODES, app
-from labwright.config import Setting, signature
 from labwright.experiment import Train
 from labwright.hookspecs import KINDS
 from labwright.plugins import Plugins, plural
+from labwright.signature import Setting, signature
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 

@@ -200,6 +200,8 @@ def test_a_penalized_loss_is_called_as_the_loss_within():
     inner = CrossEntropy(label_smoothing=0.1)
     assert torch.equal(Penalized(inner, l1=0.1)(logits, labels=labels), inner(logits, labels))
     assert Penalized(inner).inner is inner
+    assert torch.equal(Penalized(nn.CrossEntropyLoss(), l1=0.1)(logits, labels), CrossEntropy()(logits, labels))
+    assert Penalized(nn.CrossEntropyLoss()).penalty({}) is None
     adversarial = Penalized(Penalized(Adversarial(), l1=1.0))
     assert adversarial.critic(torch.ones(2), fake=torch.zeros(2)).item() == 1
     assert copy.deepcopy(adversarial).critic(torch.ones(2), torch.zeros(2)).item() == 1

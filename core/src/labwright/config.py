@@ -1,7 +1,7 @@
-"""A constructor's signature is its settings: read, validated, completed, and written out again.
+"""From a recipe's tables to components: names looked up, settings validated, objects built, and written out again.
 
-`signature` reads what a component asks for; `choose` turns a name or a table of a recipe into a `Chosen` component with
-validated settings; `Chosen.build` makes the object. The ten rules this holds to are in docs/reference/settings.md.
+`choose` turns a name or a table of a recipe into a `Chosen` component with validated settings; `Chosen.build` makes the
+object. A constructor's signature is its settings: see signature.py. The rules are in docs/reference/settings.md.
 """
 
 from __future__ import annotations
@@ -9,173 +9,36 @@ from __future__ import annotations
 import inspect
 import json
 import re
-import types
-import typing
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from copy import deepcopy
-from dataclasses import dataclass, field, fields, is_dataclass
-from enum import Enum
-from functools import cache, reduce
-from operator import or_
-from pathlib import Path
-from typing import Annotated, Any, Union
+from dataclasses import dataclass, field
+from typing import Any
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError
-from pydantic.errors import PydanticSchemaGenerationError, PydanticUserError
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 from torch import nn
 
 from labwright.errors import LabwrightError, listed, nearest
+from labwright.interfaces import Data, Device, Task
 from labwright.plugins import Plugins
-from labwright.ports import Port
-from labwright.recipe import Source
-from labwright.search import Choice, Integers, Mark, Uniform
+from labwright.recipe import Source, parsed
+from labwright.search import Mark
+from labwright.signature import Part, Setting, Signature, label_of, signature
 
-MISSING = inspect.Parameter.empty
-RESERVED = ("name", "object")
+__all__ = ["Chosen", "Part", "Setting", "Signature", "Where", "choose", "signature", "validated"]
 
-
-@dataclass(frozen=True)
-class Part:
-    """Marks a setting that is itself a component: `data: Annotated[Data, Part("data")]`."""
-
-    kind: str
-
-
-@dataclass(frozen=True)
-class Setting:
-    """One keyword of a constructor: its type, its default, where to search, or which kind of component it is."""
-
-    name: str
-    adapter: TypeAdapter[Any]
-    default: Any
-    mark: Mark | None
-    part: Part | None
-
-    @property
-    def required(self) -> bool:
-        return self.default is MISSING
-
-    def validated(self, value: Any) -> Any:
-        """The value in its Python type. Numbers, texts and truth values are never taken for one another.
-
-        Raises ValueError for a value that is none of the setting's, TypeError for one that no recipe can hold.
-        """
-        plain = _plain(value)
-        result = self.adapter.validate_json(json.dumps(plain), strict=True)
-        if isinstance(plain, bool | float) and type(self.written(result)) is int:  # pydantic's Literal[1] takes both
-            raise ValueError("it should be a whole number")
-        return result
-
-    def written(self, value: Any) -> Any:
-        """The value as TOML and JSON have it."""
-        return _plain(self.adapter.dump_python(value, mode="json", warnings=False))
-
-
-@dataclass(frozen=True)
-class Signature:
-    """What a constructor asks for: its settings, and the parameters that the core gives (ports, parameters)."""
-
-    target: Any
-    settings: Mapping[str, Setting]
-    given: Mapping[str, tuple[type, ...]]
-
-
-@cache
-def signature(target: Any) -> Signature:
-    """Read a class's or factory function's signature. Raises LabwrightError naming what can't be a setting."""
-    function = target.__init__ if inspect.isclass(target) else target
-    if function in (object.__init__, nn.Module.__init__):
-        return Signature(target, {}, {})
-    hints = _hints(function, _label(target))
-    settings: dict[str, Setting] = {}
-    given: dict[str, tuple[type, ...]] = {}
-    parameters = list(inspect.signature(function).parameters.values())
-    for parameter in parameters[1:] if inspect.isclass(target) else parameters:
-        name, where = parameter.name, f"{_label(target)}, parameter {parameter.name!r}"
-        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
-            raise LabwrightError(
-                f"{where}: *args and **kwargs can't be checked; take `options: dict[str, Any]` instead."
-            )
-        if parameter.kind is parameter.POSITIONAL_ONLY:
-            raise LabwrightError(f"{where}: settings are given by name; a parameter before / has none.")
-        if name not in hints:
-            raise LabwrightError(f"{where}: it has no annotation, so that its values can't be checked.")
-        ports = _port_types(hints[name])
-        if ports:
-            if name not in ("inputs", "outputs"):
-                raise LabwrightError(f"{where}: a port is called `inputs` or `outputs`.")
-            given[name] = ports
-        elif name == "parameters":
-            given[name] = ()
-        elif name in RESERVED:
-            raise LabwrightError(f"{where}: the name is reserved; call it otherwise.")
-        else:
-            settings[name] = _setting(where, parameter, hints[name])
-    return Signature(target, settings, given)
-
-
-def _hints(function: Any, label: str) -> dict[str, Any]:
-    try:
-        return typing.get_type_hints(function, include_extras=True)
-    except Exception as error:
-        for name, annotation in function.__annotations__.items():
-            alone = types.SimpleNamespace(__annotations__={name: annotation})
-            try:
-                typing.get_type_hints(alone, function.__globals__, include_extras=True)
-            except Exception as fault:
-                raise LabwrightError(
-                    f"{label}, parameter {name!r}: its annotation {annotation!r} can't be resolved ({fault}); import "
-                    "what it names at module level, not under TYPE_CHECKING."
-                ) from fault
-        raise LabwrightError(f"{label}: its annotations can't be resolved ({error}).") from error
-
-
-def _setting(where: str, parameter: inspect.Parameter, hint: Any) -> Setting:
-    _, extras, optional = _unwrapped(hint)
-    part = next((extra for extra in extras if isinstance(extra, Part)), None)
-    mark = next((extra for extra in extras if isinstance(extra, Uniform | Integers | Choice)), None)
-    try:  # `| None`: pydantic takes a configuration for anything but a dataclass itself
-        adapter: TypeAdapter[Any] = TypeAdapter(Any if part else hint | None, config=ConfigDict(extra="forbid"))
-    except (PydanticSchemaGenerationError, PydanticUserError) as error:
-        raise LabwrightError(
-            f"{where}: {hint!r} can't be a setting. Settings are numbers, text, lists, tables, paths; a component is "
-            "`Annotated[T, Part(kind)]`."
-        ) from error
-    default = parameter.default
-    setting = Setting(parameter.name, adapter, default, mark, part)
-    if optional and default is not None:
-        raise LabwrightError(
-            f"{where}: None is the field left out, so a field that can be None has None as its default."
-        )
-    if part and default is not MISSING and not isinstance(default, str | None):
-        raise LabwrightError(f"{where}: the default of a part is the name of a {part.kind}, given {default!r}.")
-    if not part and default is not MISSING and default is not None:
-        try:
-            setting.validated(setting.written(default))
-        except (ValueError, TypeError) as error:
-            said = str(error).replace("\n", " ")
-            raise LabwrightError(
-                f"{where}: its default {default!r} isn't what its annotation allows: {said}"
-            ) from error
-    return setting
-
-
-def _unwrapped(hint: Any) -> tuple[Any, list[Any], bool]:
-    """A type without Annotated and None around it, what stood in Annotated, and whether it can be None."""
-    if typing.get_origin(hint) is Annotated:
-        hint, *extras = typing.get_args(hint)
-        bare, inner, optional = _unwrapped(hint)
-        return bare, [*extras, *inner], optional
-    if typing.get_origin(hint) in (Union, types.UnionType) and types.NoneType in typing.get_args(hint):
-        bare, inner, _ = _unwrapped(reduce(or_, (one for one in typing.get_args(hint) if one is not types.NoneType)))
-        return bare, inner, True
-    return hint, [], False
-
-
-def _port_types(hint: Any) -> tuple[type, ...]:
-    bare, _, _ = _unwrapped(hint)
-    options = typing.get_args(bare) if typing.get_origin(bare) in (Union, types.UnionType) else (bare,)
-    return options if all(inspect.isclass(option) and issubclass(option, Port) for option in options) else ()
+_BASES: dict[str, type] = {"task": Task, "data": Data, "model": nn.Module, "device": Device}
+_GIVEN = {"model": {"inputs", "outputs"}, "loss": {"inputs", "outputs"}, "optimizer": {"parameters"}}
+_SHOULD = {
+    "int_type": "be a whole number",
+    "float_type": "be a number",
+    "bool_type": "be true or false",
+    "string_type": "be text",
+    "list_type": "be a list",
+    "tuple_type": "be a list",
+    "dict_type": "be a table",
+    "dataclass_type": "be a table",
+}
 
 
 @dataclass(frozen=True)
@@ -226,8 +89,8 @@ class Chosen:
     def table(self) -> dict[str, Any]:
         """The complete table of a recipe, defaults included; None is left out."""
         if self.thing is not None:
-            return {"object": _label(type(self.thing))}
-        table: dict[str, Any] = {"name": self.name} if self.name else {"object": _label(self.target)}
+            return {"object": label_of(type(self.thing))}
+        table: dict[str, Any] = {"name": self.name} if self.name else {"object": label_of(self.target)}
         for key, setting in signature(self.target).settings.items():
             value = self.settings.get(key, setting.default)
             if isinstance(value, Chosen):
@@ -274,8 +137,10 @@ def choose(kind: str, value: Any, plugins: Plugins, where: Where) -> Chosen:
         has = f"a table without a name ({listed(value)})" if value else "an empty table"
         raise LabwrightError(f"{where}: given {has}; a {kind} has one: {listed(plugins.names(kind))}.")
     name = value["name"]
+    target: Any
     if inspect.isclass(name):
-        name, target = "", _of_kind(kind, name, where)
+        target = _of_kind(kind, name, where)
+        name = ""
     elif isinstance(name, str):
         target = _loaded(kind, name, plugins, where / "name" if len(value) > 1 else where)
     else:
@@ -284,7 +149,9 @@ def choose(kind: str, value: Any, plugins: Plugins, where: Where) -> Chosen:
     settings = {key: one for key, one in value.items() if key != "name"}
     asks = sorted(set(signature(target).given) - _GIVEN.get(kind, set()))
     if asks:
-        raise LabwrightError(f"{where}: {label} asks for {' and '.join(asks)} in its constructor, which no {kind} is given.")
+        raise LabwrightError(
+            f"{where}: {label} asks for {' and '.join(asks)} in its constructor, which no {kind} is given."
+        )
     return Chosen(kind, name, target, validated(target, settings, label, plugins, where), where=where)
 
 
@@ -297,7 +164,9 @@ def _loaded(kind: str, name: str, plugins: Plugins, where: Where) -> Any:
 
 def _given_object(kind: str, thing: Any, where: Where) -> Chosen:
     if kind == "optimizer":
-        raise LabwrightError(f"{where}: given {_short(thing)}; an optimizer is built over parameters: give its name or class.")
+        raise LabwrightError(
+            f"{where}: given a {label_of(type(thing))}; an optimizer is built over parameters: give its name or class."
+        )
     if thing is None or isinstance(thing, bool | int | float | list | tuple):
         raise LabwrightError(f"{where}: given {thing!r}; a {kind} is a name or a table with a name.")
     _of_kind(kind, type(thing), where)
@@ -307,7 +176,9 @@ def _given_object(kind: str, thing: Any, where: Where) -> Chosen:
 def _of_kind(kind: str, given: type, where: Where) -> type:
     base = _BASES.get(kind, object)
     if not issubclass(given, base):
-        raise LabwrightError(f"{where}: given a {_label(given)}, which is no {_label(base)}; a {kind} is one, or a name.")
+        raise LabwrightError(
+            f"{where}: given a {label_of(given)}, which is no {label_of(base)}; a {kind} is one, or a name."
+        )
     return given
 
 
@@ -323,7 +194,11 @@ def validated(target: Any, table: Mapping[str, Any], label: str, plugins: Plugin
         value, here = table.get(key), where / key
         if value is None:
             if setting.required:
-                parts = f": a {setting.part.kind}, one of {listed(plugins.names(setting.part.kind))}" if setting.part else ""
+                parts = (
+                    f": a {setting.part.kind}, one of {listed(plugins.names(setting.part.kind))}"
+                    if setting.part
+                    else ""
+                )
                 raise LabwrightError(f"{here}: {label} needs this setting{parts}.")
             if key in table and setting.default is not None:
                 raise LabwrightError(f"{here}: given None, which means left out; its default is {setting.default!r}.")
@@ -350,13 +225,63 @@ def _checked(setting: Setting, value: Any, where: Where, label: str) -> Any:
 def _complaint(setting: Setting, error: ValidationError, value: Any, where: Where, label: str) -> str:
     """What pydantic found, in the words of a recipe: place, value, what is allowed, how to write it."""
     found = error.errors()
-    for step in found[0]["loc"]:
-        if isinstance(value, Mapping) and step in value or isinstance(value, Sequence) and isinstance(step, int) and step < len(value):
+    first, path = found[0], found[0]["loc"]
+    for step in path:
+        if isinstance(value, Mapping) and step in value:
+            where, value = where / str(step), value[step]
+        elif isinstance(value, list | tuple) and isinstance(step, int) and step < len(value):
             where, value = where / step, value[step]
-    first = found[0]
     if first["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
-        takes = {key for one in _definitions(setting) for key in one.get("properties", {})}
-        return f"{where}: {label} has no such field{nearest(where.path[-1], takes)}. There are {listed(takes, 40)}."
-    same = [one for one in found if len(one["loc"]) == len(first["loc"])]
-    said = " or ".join(dict.fromkeys(_SHOULD.get(one["type"], _words(one["msg"])) for one in same))
-    return f"{where}: given {value!r}; it should {said}{_advice(setting, first, value)} ({label})."
+        takes = {key for one in _tables(setting.adapter.json_schema()) for key in one}
+        return (
+            f"{where}: there is no such field{nearest(str(path[-1]), takes)}. It takes {listed(takes, 40)} ({label})."
+        )
+    if first["type"].startswith("missing"):
+        return f"{where / str(path[-1])}: this field is needed ({label})."
+    alike = [one for one in found if len(one["loc"]) == len(path)]  # one for each type of a union
+    should = " or ".join(dict.fromkeys(_SHOULD.get(one["type"]) or _should(one["msg"]) for one in alike))
+    return f"{where}: given {value!r}; it should {should}{_advice(setting, first, value)} ({label})."
+
+
+def _tables(schema: Any) -> Iterator[Any]:
+    if isinstance(schema, dict):
+        yield schema.get("properties", {})
+        for one in schema.values():
+            yield from _tables(one)
+    elif isinstance(schema, list):
+        for one in schema:
+            yield from _tables(one)
+
+
+def _should(message: str) -> str:
+    """Pydantic's "Tuple should have at most 2 items after validation, not 3" without its first and its inner words."""
+    said = message.partition(" should ")[2].replace(" after validation", "")
+    return said or f"be otherwise: {message}"
+
+
+def _advice(setting: Setting, fault: ErrorDetails, value: Any) -> str:
+    """How what was probably meant is written."""
+    kind = fault["type"]
+    if kind in ("literal_error", "enum"):
+        return nearest(str(value), re.findall(r"'([^']*)'", fault["ctx"]["expected"]))
+    if kind == "string_pattern_mismatch" and isinstance(setting.default, str):
+        return f", such as {setting.default!r}"
+    if kind == "string_type" and isinstance(value, bool | int | float):
+        return f'; as text it is written "{json.dumps(value)}", in quotes'
+    if kind == "int_type" and isinstance(value, float) and value.is_integer():
+        return f"; write {int(value)}"
+    if kind in ("int_type", "float_type", "bool_type") and isinstance(value, str):
+        return _unquoted(value.strip(), setting)
+    return ""
+
+
+def _unquoted(text: str, setting: Setting) -> str:
+    if text.lower() in ("none", "null", "") and setting.default is None:
+        return "; for none, leave the field out"
+    for plain in (text, text.lower(), f"0{text}", f"{text}0"):  # "64", "True", ".5", "5."
+        try:
+            setting.validated(parsed(plain))
+        except (ValueError, TypeError):
+            continue
+        return f"; write {plain}" + (", without quotes" if plain == text else "")
+    return ""

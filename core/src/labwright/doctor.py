@@ -195,7 +195,7 @@ def _gpu(torch: Mapping[str, Any]) -> Check:
 
 
 def _is_built_for(capability: list[int], torch: Mapping[str, Any]) -> bool:
-    """Whether torch has code for a GPU: binaries run from their minor version on, intermediate code on all later ones."""
+    """Whether torch has code for a GPU: binaries run from their minor version on, intermediate code on later ones."""
     if torch["hip"] or not torch["architectures"]:
         return True
     major, minor = capability
@@ -296,7 +296,10 @@ def _try(code: str) -> _Tried:
     if done.returncode:
         lines = done.stderr.strip().splitlines()
         return _Tried(fault=lines[-1][:300] if lines else f"it ended with status {done.returncode}")
-    return _Tried(facts=json.loads(done.stdout.strip().splitlines()[-1]))
+    try:
+        return _Tried(facts=json.loads(done.stdout.strip().splitlines()[-1]))
+    except (IndexError, ValueError):
+        return _Tried(fault="it ended before it said anything")
 
 
 def _version(distribution: str) -> str | None:

@@ -74,7 +74,8 @@ class IndexedBatches:
         from torch.utils.data import DataLoader
 
         whole_batches = _Fetching(self)
-        return iter(DataLoader(whole_batches, batch_size=None, num_workers=self.workers))
+        pinned = torch.cuda.is_available()  # so that the copy to the GPU doesn't wait
+        return iter(DataLoader(whole_batches, batch_size=None, num_workers=self.workers, pin_memory=pinned))
 
 
 class _Fetching(torch.utils.data.Dataset[Batch]):

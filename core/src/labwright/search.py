@@ -22,6 +22,9 @@ class Uniform:
         if self.log and self.step is not None:
             raise ValueError("Uniform: a step and log=True exclude each other")
 
+    def __str__(self) -> str:
+        return f"{self.low:g} to {self.high:g}" + _manner(self.log, self.step)
+
 
 @dataclass(frozen=True)
 class Integers:
@@ -37,6 +40,9 @@ class Integers:
         if self.log and self.step != 1:
             raise ValueError("Integers: a step and log=True exclude each other")
 
+    def __str__(self) -> str:
+        return f"{self.low} to {self.high}" + _manner(self.log, self.step if self.step != 1 else None)
+
 
 @dataclass(frozen=True, init=False)
 class Choice:
@@ -49,8 +55,15 @@ class Choice:
             raise ValueError(f"Choice needs two options or more, given {options!r}")
         object.__setattr__(self, "options", options)
 
+    def __str__(self) -> str:
+        return " | ".join(map(str, self.options))
+
 
 Mark = Uniform | Integers | Choice
+
+
+def _manner(log: bool, step: float | None) -> str:
+    return ", log" if log else f", in steps of {step:g}" if step else ""
 
 
 def _check_range(mark: Uniform | Integers) -> None:

@@ -79,7 +79,10 @@ class LibraryOptimizer(Optimizer):
         self._library.step()
 
     def state_dict(self) -> dict[str, dict[str, Tensor]]:
-        """The state in use, not a copy (numbers apart). Raises LabwrightError for what is neither tensor nor number."""
+        """The state in use, not a copy, numbers and a group's slots apart.
+
+        Raises LabwrightError for what is neither tensor nor number.
+        """
         state: dict[str, dict[str, Tensor]] = {}
         for (names, _, _), group, fixed in zip(self.groups, self._library.param_groups, self._fixed, strict=True):
             for name in names:
@@ -131,7 +134,7 @@ class LibraryOptimizer(Optimizer):
 
     def _tensor(self, name: str, slot: str, value: Any) -> Tensor:
         if isinstance(value, Tensor):
-            return value
+            return value.clone() if slot.startswith(GROUP) else value  # a file has each tensor under one name
         if isinstance(value, bool | int | float):
             return torch.tensor(value, dtype=torch.float64 if isinstance(value, float) else None)
         raise LabwrightError(

@@ -13,7 +13,7 @@ from typing import Annotated, Any, final
 import torch
 import torch.nn.functional as F  # noqa: N812 - the name it has everywhere
 from pydantic import Field
-from torch import Tensor
+from torch import Tensor, nn
 
 from labwright.config import Part
 from labwright.errors import LabwrightError
@@ -118,7 +118,7 @@ class Penalized(Loss):
         l2: Annotated[float, Field(ge=0), Uniform(1e-8, 1e-2, log=True)] = 0.0,
     ) -> None:
         super().__init__()
-        if not isinstance(loss, Loss):
+        if not isinstance(loss, nn.Module):  # one that needs ports comes as a callable awaiting them
             raise LabwrightError(f"loss.loss: a penalty goes with a loss that is complete in itself, given {loss!r}.")
         self.inner = loss
         self.l1 = l1
@@ -130,7 +130,7 @@ class Penalized(Loss):
 
     def penalty(self, parameters: Mapping[str, Tensor]) -> Tensor | None:
         """What is added for the parameters, a scalar; None if both factors are 0 and the loss within adds nothing."""
-        terms = [self.inner.penalty(parameters)]
+        terms = [self.inner.penalty(parameters) if isinstance(self.inner, Loss) else None]
         if self.l1:
             terms += [self.l1 * parameter.abs().sum() for parameter in parameters.values()]
         if self.l2:

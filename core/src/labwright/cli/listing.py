@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from labwright.cli.shared import Json, print_json, print_table
+from labwright.cli.shared import Json, print_json, print_table, say
 from labwright.errors import LabwrightError, nearest
 from labwright.hookspecs import KINDS
 from labwright.plugins import Plugins, plural
@@ -31,21 +31,21 @@ def verb(
     rows = []
     for kind in [WHAT[what]] if what else WHAT.values():
         names = plugins.names(kind)
-        if fitting is not None and kind != "recipe":
+        if fitting is not None:
+            if kind == "recipe":
+                continue
             from labwright.fitting import fitting_names
 
             names = fitting_names(kind, fitting, plugins)
         rows += [_row(plugins, kind, name) for name in names]
     if as_json:
         print_json(rows)
-        return
-    for kind in dict.fromkeys(row["kind"] for row in rows):
-        typer.echo(typer.style(plural(kind), bold=True))
-        mine = [row for row in rows if row["kind"] == kind]
-        print_table([(row["name"], row["summary"], f"[{row['plugin']}]") for row in mine], indent="  ")
-    absent = [plugin for plugin in plugins.plugins if plugin.state == "quarantined"]
-    for plugin in absent:
-        typer.echo(f"plugin {plugin.name} did not load: {plugin.reason}", err=True)
+    else:
+        for kind in dict.fromkeys(row["kind"] for row in rows):
+            typer.echo(typer.style(plural(kind), bold=True))
+            mine = [row for row in rows if row["kind"] == kind]
+            print_table([(row["name"], row["summary"], f"[{row['plugin']}]") for row in mine], indent="  ")
+    say(*(f"plugin {one.name} did not load: {one.reason}" for one in plugins.plugins if one.state == "quarantined"))
 
 
 def _row(plugins: Plugins, kind: str, name: str) -> dict[str, str]:

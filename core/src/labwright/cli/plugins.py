@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import typer
 
 from labwright.cli.shared import Json, print_json, print_table
-from labwright.hookspecs import KINDS
-from labwright.plugins import Plugin, plural
+from labwright.discovery import Plugin
+from labwright.plugins import plural
 
 NAME = "plugins"
 EXAMPLE = "Example: labwright --no-plugin vision plugins"
@@ -18,28 +20,18 @@ def verb(ctx: typer.Context, as_json: Json = False) -> None:
     if as_json:
         print_json([_json(plugin) for plugin in found])
         return
-    print_table(
-        [
-            ("name", "distribution", "version", "needs labwright", "state", "brings"),
-            *(
-                (
-                    one.name,
-                    one.distribution,
-                    one.version,
-                    one.requires or "no range",
-                    one.state,
-                    one.reason or _brings(one),
-                )
-                for one in found
-            ),
-        ]
-    )
+    heads = ("name", "distribution", "version", "needs labwright", "state", "brings")
+    print_table([heads, *(_row(plugin) for plugin in found)])
+
+
+def _row(one: Plugin) -> tuple[str, ...]:
+    brings = one.reason or _brings(one)
+    return one.name, one.distribution, one.version, one.requires or "no range", one.state, brings
 
 
 def _brings(plugin: Plugin) -> str:
-    counts = {plural(kind): sum(one.kind == kind for one in plugin.components) for kind in KINDS}
-    counts["recipes"] = len(plugin.recipes)
-    return ", ".join(f"{count} {kind}" for kind, count in counts.items() if count)
+    kinds = Counter(["recipe"] * len(plugin.recipes) + [one.kind for one in plugin.components])
+    return ", ".join(f"{count} {kind if count == 1 else plural(kind)}" for kind, count in kinds.items())
 
 
 def _json(plugin: Plugin) -> dict[str, object]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import Annotated
 
 import typer
@@ -9,6 +10,7 @@ import typer
 from labwright.cli.shared import Json, print_json, print_table, say
 from labwright.errors import LabwrightError, listed, nearest
 from labwright.hookspecs import KINDS
+from labwright.plugins import Plugins
 
 NAME = "show"
 EXAMPLE = (
@@ -26,43 +28,59 @@ def verb(
     as_json: Json = False,
 ) -> None:
     """Show a recipe complete with every default, or the settings of one component."""
-    rest = rest or []
+    plugins: Plugins = ctx.obj.plugins
     if what in KINDS:
-        if len(rest) != 1:
-            raise LabwrightError(f"`show {what}` takes one name: {listed(ctx.obj.plugins.names(what))}.")
-        _component(ctx, what, rest[0], as_json)
+        if not rest or len(rest) != 1:
+            raise LabwrightError(f"`show {what}` takes one name: {listed(plugins.names(what), 40)}.")
+        _component(plugins, what, rest[0], as_json)
         return
     if "/" not in what and not what.endswith(".toml"):
         raise LabwrightError(
-            f"{what!r} is neither a recipe nor a kind{nearest(what, KINDS)}. Kinds are {', '.join(KINDS)}."
+            f"{what!r} is neither a recipe nor a kind{nearest(what, [*KINDS, *plugins.names('recipe')])}. "
+            f"Kinds are {', '.join(KINDS)}."
         )
     if not what.endswith(".toml"):
-        ctx.obj.plugins.recipe(what)
+        plugins.recipe(what)  # a misspelt name is answered before torch is imported
     import tomli_w
 
     from labwright.experiment import Experiment
 
-    experiment = Experiment.from_recipe(what, rest, plugins=ctx.obj.plugins)
+    experiment = Experiment.from_recipe(what, rest or (), plugins=plugins)
     say(*(f"note: {note}" for note in experiment.notes))
     if space:
-        marks = experiment.space()
+        marks = {path: str(mark) for path, mark in experiment.space().items()}
         if as_json:
-            print_json({path: str(mark) for path, mark in marks.items()})
+            print_json(marks)
         else:
-            print_table([(path, str(mark)) for path, mark in marks.items()])
+            print_table(list(marks.items()))
     elif as_json:
         print_json(experiment.table())
     else:
         typer.echo(tomli_w.dumps(experiment.table()).rstrip())
 
 
-def _component(ctx: typer.Context, kind: str, name: str, as_json: bool) -> None:
-    component = ctx.obj.plugins.find(kind, name)
-    from labwright.fitting import described_settings
+def _component(plugins: Plugins, kind: str, name: str, as_json: bool) -> None:
+    component = plugins.find(kind, name)
+    if name == component.name and name.endswith("/*"):
+        members = [name[:-1] + member for member in plugins.target(component)]
+        if as_json:
+            print_json({"kind": kind, "name": name, "summary": component.summary, "members": members})
+        else:
+            typer.echo("\n".join([f"{kind} {name}: {component.summary}", *(f"  {member}" for member in members)]))
+        return
+    from labwright.fitting import described
 
-    settings = described_settings(kind, name, ctx.obj.plugins)
+    found = described(kind, name, plugins)
     if as_json:
-        print_json({"kind": kind, "name": name, "summary": component.summary, "settings": settings})
+        print_json({"kind": kind, "name": name, "summary": component.summary} | found)
         return
     typer.echo(f"{kind} {name}: {component.summary}")
-    print_table([(one["name"], one["type"], one["default"], one["search"]) for one in settings], indent="  ")
+    for key, says in (("inputs", "takes"), ("outputs", "returns")):
+        if key in found["ports"]:
+            typer.echo(f"  {says} {found['ports'][key]}")
+    if found["documentation"]:
+        typer.echo("\n" + textwrap.indent(found["documentation"], "  "))
+    if found["settings"]:
+        rows = [(one["name"], one["type"], one["default"], one["search"]) for one in found["settings"]]
+        typer.echo()
+        print_table([("setting", "type", "default", "searched"), *rows], indent="  ")

@@ -1,0 +1,520 @@
+"""Progress, TensorBoard and the report, over real runs."""
+
+from __future__ import annotations
+
+import math
+import os
+import pty
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import labwright as lw
+import pytest
+import torch
+from labwright.builtin.report import Figure, Section, Table
+from labwright.checkpoint import Checkpoints
+from labwright.run import read_log
+from matplotlib.figure import Figure as Canvas
+from parts import Blobs, Duel, Hinge, Net, Pair, Sorting, duel, sorting
+from torch import nn
+
+TRAIN = {"epochs": 2, "batch_size": 15, "log_every": 2}  # 12 steps
+
+
+# --------------------------------------------------------------------------------------------------------- progress
+
+
+def test_off_a_terminal_progress_is_a_line_for_each_evaluation_on_stderr(tmp_path, capsys):
+    run = sorting(train=TRAIN, log=["progress"]).run(tmp_path / "run")
+    out, err = capsys.readouterr()
+    lines = err.splitlines()
+    assert out == ""
+    assert lines[0] == f"{tmp_path / 'run'}: 12 steps on cpu"
+    assert re.fullmatch(
+        r"step 6/12  [\d.,]+ steps/s  \S+ s left  loss \S+  rate 0.01  "
+        r"valid accuracy \S+, cross_entropy \S+ \(best so far\)",
+        lines[1],
+    )
+    assert lines[2].startswith("step 12/12  ")
+    assert "left" not in lines[2]
+    assert re.match(r"step 12/12 .* test accuracy \S+, cross_entropy \S+$", lines[3])
+    accuracy = run.metrics["test"]["accuracy"]
+    assert lines[4].startswith("finished after 12 steps in ")
+    assert f": test accuracy {accuracy:.4g}, cross_entropy " in lines[4]
+    assert lines[4].endswith(f"Everything is in {run.folder}. Next: labwright evaluate {run.folder}")
+    assert len(lines) == 5
+
+
+def test_between_evaluations_there_is_a_line_every_so_many_seconds(tmp_path, capsys):
+    train = TRAIN | {"evaluate_every": "10 epochs"}
+    sorting(train=train, log=[{"name": "progress", "every": 1e-9}]).run(tmp_path / "often")
+    often = capsys.readouterr().err.splitlines()
+    assert [line.split()[1] for line in often[1:7]] == ["2/12", "4/12", "6/12", "8/12", "10/12", "12/12"]
+    sorting(train=train, log=[{"name": "progress", "every": 1000.0}]).run(tmp_path / "seldom")
+    assert len(capsys.readouterr().err.splitlines()) == len(often) - 6
+
+
+def test_every_phase_shows_its_loss(tmp_path, capsys):
+    duel(train={"steps": 6, "batch_size": 15, "log_every": 3}, log=["progress"]).run(tmp_path / "run")
+    assert re.search(r"loss/critic \S+  loss/generator \S+  rate/critic 0.01  ", capsys.readouterr().err)
+
+
+def test_an_interrupted_run_says_how_to_go_on_and_a_resumed_one_where_it_begins(tmp_path, capsys):
+    folder = tmp_path / "a run"
+    experiment = sorting(train=TRAIN, log=["progress"])
+    experiment.trainer(folder).fit(until=7)
+    assert capsys.readouterr().err.splitlines()[-1].endswith(f". Next: labwright resume '{folder}'")
+    experiment.resumed(folder)[0].fit()
+    assert capsys.readouterr().err.splitlines()[0] == f"{folder}: from step 7 of 12 on cpu"
+
+
+def test_a_stopped_run_says_why_and_a_failed_one_leaves_the_next_step_to_its_error(tmp_path, capsys):
+    train = TRAIN | {"evaluate_every": "1 step"}
+    rule = {"name": "early", "patience": 1, "min_delta": 10.0}
+    sorting(train=train, log=["progress"], stop=[rule]).run(tmp_path / "stopped")
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith("stopped after 2 steps in ")
+    assert "(accuracy has not improved on " in last
+    broken = sorting(train=TRAIN, log=["progress"], optimizer={"name": "sgd", "lr": 1e30})
+    with pytest.raises(lw.RunFailed):
+        broken.run(tmp_path / "failed")
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith("failed after ")
+    assert last.endswith(f"Everything is in {tmp_path / 'failed'}")
+
+
+ON_A_TERMINAL = """
+import os, sys
+import labwright as lw
+from parts import sorting
+
+class Talking:
+    @lw.hookimpl
+    def labwright_step_ended(self, step):
+        if step == 3:
+            print("a warning", file=sys.stderr)
+        if step == 4 and os.fork() == 0:  # as a loader worker does
+            print("from a fork", file=sys.stderr, flush=True)
+            os._exit(0)
+        if step == 4:
+            os.wait()
+
+run = sorting(train={"epochs": 40, "batch_size": 15}, log=["progress"]).run(sys.argv[1], listeners=[Talking()])
+print("accuracy", run.metrics["test"]["accuracy"])
+assert sys.stderr is sys.__stderr__
+"""
+
+
+def on_a_terminal(code: str, folder: Path, columns: int = 100) -> tuple[str, str]:
+    """What a program prints on stdout, a pipe, and what on stderr, a terminal of that width."""
+    ours, theirs = pty.openpty()
+    env = os.environ | {"TERM": "xterm-256color", "COLUMNS": str(columns), "PYTHONPATH": str(Path(__file__).parent)}
+    words = [sys.executable, "-c", code, str(folder)]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=theirs, env=env, text=True) as program:
+        os.close(theirs)
+        seen = b""
+        while True:
+            try:
+                seen += os.read(ours, 65536)
+            except OSError:  # the terminal is closed
+                break
+        assert program.stdout is not None
+        out = program.stdout.read()
+    os.close(ours)
+    assert program.returncode == 0, seen.decode()
+    return out, seen.decode()
+
+
+@pytest.mark.parametrize("columns", [100, 40])
+def test_on_a_terminal_a_bar_is_drawn_in_place_and_goes_when_the_run_ends(tmp_path, columns):
+    out, seen = on_a_terminal(ON_A_TERMINAL, tmp_path / "run", columns)
+    assert re.fullmatch(r"accuracy [\d.]+\n", out)  # results in a pipe are not touched
+    plain = re.sub(r"\x1b\[[\d;?]*[a-zA-Z]", "", seen)
+    assert "━" in seen
+    assert "/240  " in plain
+    assert "steps/s" in plain
+    assert re.search(r"a warning\r\n", plain)
+    assert re.search(r"from a fork\r\n", plain)
+    assert seen.index("\x1b[?25l") < seen.index("\x1b[?25h")  # the cursor is hidden, then shown again
+    last = seen[seen.index("\x1b[?25h") :]
+    assert "━" not in last
+    assert plain.rstrip().endswith(f"Next: labwright evaluate {tmp_path / 'run'}")
+
+
+def test_a_dumb_terminal_gets_plain_lines(tmp_path):
+    code = "import os; os.environ['TERM'] = 'dumb'\n" + ON_A_TERMINAL
+    _, seen = on_a_terminal(code, tmp_path / "run")
+    assert "\x1b" not in seen
+    assert "step 240/240" in seen
+
+
+# ------------------------------------------------------------------------------------------------------ tensorboard
+
+
+def scalars(folder: Path) -> dict[str, list[tuple[int, float]]]:
+    """What TensorBoard itself reads from a folder: the points of every tag."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(folder), size_guidance={"tensors": 0, "scalars": 0})
+    events.Reload()
+    return {tag: [(one.step, one.value) for one in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
+
+
+def logged(folder: Path, event: str, key: str) -> list[tuple[int, float]]:
+    return [
+        (record["step"], record[key] if event == "train" else record["metrics"][key])
+        for record in read_log(folder / "metrics.jsonl")
+        if record["event"] == event and record.get("split", "valid") == "valid"
+    ]
+
+
+def close(points: list[tuple[int, float]]) -> Any:
+    """Event files hold float32."""
+    return [(step, pytest.approx(value, rel=1e-6)) for step, value in points]
+
+
+def test_tensorboard_reads_the_numbers_of_the_log(tmp_path):
+    run = sorting(train=TRAIN, log=["tensorboard"]).run(tmp_path / "run")
+    seen = scalars(run.folder / "tensorboard")
+    assert seen["train/loss"] == close(logged(run.folder, "train", "loss"))
+    assert seen["train/rate"] == close(logged(run.folder, "train", "rate"))
+    assert seen["valid/accuracy"] == close(logged(run.folder, "evaluation", "accuracy"))
+    assert seen["test/cross_entropy"] == close([(12, run.metrics["test"]["cross_entropy"])])
+    assert [step for step, _ in seen["train/steps_per_second"]] == [2, 4, 6, 8, 10, 12]
+
+
+def test_steps_that_a_resumed_run_does_again_are_read_once(tmp_path):
+    folder = tmp_path / "run"
+    experiment = sorting(train=TRAIN | {"log_every": 1, "evaluate_every": "2 steps"}, log=["tensorboard"])
+    experiment.trainer(folder).fit(until=5)
+    experiment.resumed(folder)[0].fit(until=9)
+    shutil.rmtree(Checkpoints(folder / "checkpoints").path(9))  # as if it had been killed after step 9
+    for checkpoint in (6, 8):
+        shutil.rmtree(Checkpoints(folder / "checkpoints").path(checkpoint), ignore_errors=True)
+    experiment.resumed(folder)[0].fit()
+    assert len(list((folder / "tensorboard").iterdir())) == 3
+    seen = scalars(folder / "tensorboard")
+    assert seen["train/loss"] == close(logged(folder, "train", "loss"))
+    assert [step for step, _ in seen["train/loss"]] == list(range(1, 13))
+    assert [step for step, _ in seen["valid/accuracy"]] == [2, 4, 6, 8, 10, 12]
+
+
+WITHOUT = """
+import sys
+from importlib.abc import MetaPathFinder
+class Barred(MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in sys.argv[2].split(","):
+            raise ImportError(f"No module named {name!r}", name=name)
+sys.meta_path.insert(0, Barred())
+from parts import sorting
+sorting(train={"steps": 2, "batch_size": 15}, log=["tensorboard"]).run(sys.argv[1])
+print(sorted(name for name in sys.modules if name in ("torch._dynamo", "torch.utils.tensorboard", "tensorflow")))
+"""
+
+
+def without(modules: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    env = os.environ | {"PYTHONPATH": str(Path(__file__).parent)}
+    words = [sys.executable, "-c", WITHOUT, str(folder), modules]
+    return subprocess.run(words, env=env, capture_output=True, text=True, timeout=300, check=False)
+
+
+def test_without_tensorboard_the_logger_says_what_to_install(tmp_path):
+    done = without("tensorboard", tmp_path / "run")
+    assert done.returncode == 1
+    assert "LabwrightError: logger 'tensorboard' can't be used" in done.stderr
+    assert done.stderr.rstrip().endswith("pip install 'labwright[tensorboard]'.")
+
+
+def test_event_files_need_neither_tensorflow_nor_torchs_writer(tmp_path):
+    done = without("tensorflow", tmp_path / "run")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "[]\n"
+
+
+# ----------------------------------------------------------------------------------------------------------- report
+
+
+class Page(HTMLParser):
+    """A page's text, and a check that every element that is opened is closed."""
+
+    VOID = ("meta", "img", "link", "br", "input")
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[str] = []
+        self.text = ""
+        self.links: list[str] = []
+        self.ids: list[str] = []
+        self.feed(html)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: Sequence[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        named = dict(attrs)
+        self.links += [value for key in ("src", "href", "xlink:href") if (value := named.get(key))]
+        self.ids += [value for key in ("id",) if (value := named.get(key))]
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: Sequence[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attrs)
+        if tag not in self.VOID:
+            self.open.pop()
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.open[-1:] != ["style"]:
+            self.text += data + " "
+
+
+def report_of(folder: Path) -> Page:
+    return Page((folder / "report.html").read_text(encoding="utf-8"))
+
+
+class Showing(Sorting):
+    """Sorting with sections in its report: what the test gives it."""
+
+    made: Any = staticmethod(lambda: [])
+
+    def report(self, model: nn.Module, split: str, device: torch.device) -> Sequence[Section]:
+        self.seen = (model.training, torch.is_grad_enabled(), split)
+        return self.made()
+
+
+def showing(made: Any, **changed: Any) -> tuple[lw.Experiment, Showing]:
+    task = Showing(Blobs())
+    task.made = made
+    settings = {"optimizer": {"name": "sgd", "lr": 0.01}, "device": "cpu", "train": TRAIN, "log": ["report"]} | changed
+    return lw.Experiment(task=task, model=Net, loss=nn.CrossEntropyLoss(), **settings), task
+
+
+def drawn(points: int = 3, label: str = "x") -> Canvas:
+    canvas = Canvas(figsize=(3, 2), layout="constrained")
+    axes = canvas.subplots()
+    axes.scatter(torch.rand(points).numpy(), torch.rand(points).numpy())
+    axes.set_xlabel(label)
+    return canvas
+
+
+def test_a_report_holds_what_the_run_was_and_how_it_went_in_one_file(tmp_path):
+    folder = tmp_path / "vision-digits-001"
+    run = sorting(train=TRAIN, log=["report"]).run(folder)
+    page = report_of(folder)
+    for text in (
+        "vision-digits-001",
+        "finished",
+        "12 of 12",
+        f"{sum(parameter.numel() for parameter in run.model.parameters()):,}",  # 16*4+16 + 2*16 + 3*16+3
+        f"{run.metrics['test']['accuracy']:.4g}",
+        "on test, higher is better",
+        "Training loss",
+        "Validation accuracy",
+        "Learning rate",
+        "All 3 evaluations",
+        "batch_size",
+        torch.__version__,
+        f"labwright run {folder / 'recipe.toml'}",
+        f"labwright evaluate {folder}",
+    ):
+        assert text in page.text, text
+    assert page.text.index("Validation accuracy") < page.text.index("Validation cross_entropy")  # the goal comes first
+    assert page.tags.count("svg") == 4
+    assert not {"script", "link", "iframe"} & set(page.tags)
+    assert all(link.startswith("#") for link in page.links)  # nothing is loaded
+    assert len(set(page.ids)) == len(page.ids)
+    assert {link.removeprefix("#") for link in page.links} <= set(page.ids)
+    assert "prefers-color-scheme: dark" in (folder / "report.html").read_text(encoding="utf-8")
+    assert "#a1000" not in (folder / "report.html").read_text(encoding="utf-8")  # curves have the page's colours
+    assert not list(folder.glob("*.tmp"))
+
+
+def test_what_a_task_shows_is_in_the_report_escaped(tmp_path):
+    def made() -> list[Section]:
+        table = Table("Rows <&>", ("name", "share"), [("<b>bold</b>", 0.12345), ("x", 2)], "a <note>")
+        return [Figure("A picture <i>", drawn(label="<script>"), "seen & noted"), table]
+
+    experiment, task = showing(made)
+    experiment.run(tmp_path / "run")
+    assert task.seen == (False, False, "test")
+    page = report_of(tmp_path / "run")
+    for text in (
+        "A closer look at the test split",
+        "A picture <i>",
+        "seen & noted",
+        "Rows <&>",
+        "<b>bold</b>",
+        "0.1235",
+    ):
+        assert text in page.text
+    assert not {"script", "b>bold", "i"} & set(page.tags) - {"i"}
+    assert page.tags.count("b") == 5  # the five facts of the heading
+
+
+def test_a_figure_of_very_many_marks_becomes_pixels(tmp_path):
+    experiment, _ = showing(lambda: [Figure("Many", drawn(points=40_000))])
+    experiment.run(tmp_path / "run")
+    page = report_of(tmp_path / "run")
+    assert page.tags.count("img") == 1
+    assert [link[:22] for link in page.links if not link.startswith("#")] == ["data:image/png;base64,"]
+    assert (tmp_path / "run" / "report.html").stat().st_size < 1_000_000
+
+
+def test_a_long_table_is_cut_and_says_so(tmp_path):
+    experiment, _ = showing(lambda: [Table("Long", ("number",), [(number,) for number in range(2000)])])
+    experiment.run(tmp_path / "run")
+    page = report_of(tmp_path / "run")
+    assert "The first 500 of 2,000 rows." in page.text
+    assert " 499 " in page.text
+    assert " 500 " not in page.text
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        lambda: 1 / 0,
+        lambda: [Figure("Bad", drawn(label="$\\nonsense{$"))],
+        lambda: [Table("Short", ("a", "b"), [("only one",)])],
+    ],
+    ids=["error", "unknown formula", "short row"],
+)
+def test_a_part_that_cannot_be_made_is_named_and_the_rest_is_there(tmp_path, caplog, made):
+    experiment, _ = showing(made)
+    run = experiment.run(tmp_path / "run")
+    assert run.outcome is not None
+    assert run.outcome.status == "finished"
+    page = report_of(tmp_path / "run")
+    assert "This part is missing" in page.text
+    assert "Error" in page.text
+    assert "labwright evaluate" in page.text
+    assert "the report has no sections of the task" in caplog.text
+
+
+def test_a_report_that_cannot_be_written_does_not_lose_the_run(tmp_path, caplog):
+    class InTheWay:
+        @lw.hookimpl
+        def labwright_run_started(self, run: lw.Run) -> None:
+            (run.folder / "report.html").mkdir()
+
+    run = sorting(train=TRAIN, log=["report"]).run(tmp_path / "run", listeners=[InTheWay()])
+    assert run.outcome is not None
+    assert run.outcome.status == "finished"
+    assert f"{run.folder}: report.html could not be written: IsADirectoryError" in caplog.text
+
+
+def test_a_warning_of_the_report_reaches_stderr(tmp_path):
+    code = (
+        "import sys, pathlib, labwright as lw\nfrom parts import sorting\n"
+        "class InTheWay:\n    @lw.hookimpl\n    def labwright_run_started(self, run):\n"
+        "        (run.folder / 'report.html').mkdir()\n"
+        "sorting(train={'steps': 2, 'batch_size': 15}, log=['report']).run(sys.argv[1], listeners=[InTheWay()])\n"
+    )
+    env = os.environ | {"PYTHONPATH": str(Path(__file__).parent)}
+    words = [sys.executable, "-c", code, str(tmp_path / "run")]
+    done = subprocess.run(words, env=env, capture_output=True, text=True, timeout=300, check=True)
+    assert "report.html could not be written: IsADirectoryError" in done.stderr
+
+
+def test_a_failed_run_has_a_report_with_the_reason(tmp_path):
+    with pytest.raises(lw.RunFailed):
+        sorting(train=TRAIN, log=["report"], optimizer={"name": "sgd", "lr": 1e30}).run(tmp_path / "run")
+    page = report_of(tmp_path / "run")
+    assert "failed" in page.text
+    assert re.search(r"the loss of phase 'train' became (nan|inf)", page.text)
+    assert "labwright resume" in page.text
+
+
+def test_an_interrupted_run_has_a_report_without_the_tasks_sections(tmp_path):
+    experiment, task = showing(lambda: [Table("Rows", ("a",), [(1,)])])
+    experiment.trainer(tmp_path / "run").fit(until=7)
+    page = report_of(tmp_path / "run")
+    assert "interrupted after step 7 of 12" in page.text
+    assert "labwright resume" in page.text
+    assert not hasattr(task, "seen")
+
+
+def test_every_phase_has_its_line_in_the_curves(tmp_path):
+    duel(train={"steps": 24, "batch_size": 15, "log_every": 3}, log=["report"]).run(tmp_path / "run")
+    page = report_of(tmp_path / "run")
+    html = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+    assert page.text.count("generator") >= 2
+    assert "stroke: var(--series-2)" in html
+    assert "lower is better" in page.text
+
+
+def test_a_run_without_held_out_data_has_a_report(tmp_path):
+    sorting(Blobs(held_out=0), train=TRAIN, log=["report"]).run(tmp_path / "run")
+    page = report_of(tmp_path / "run")
+    assert "No metrics" in page.text
+    assert "Training loss" in page.text
+
+
+class Wild(Sorting):
+    """Its metric is no number in the first evaluation."""
+
+    goal = lw.Goal("wild", "maximize")
+
+    def metrics(self) -> dict[str, lw.Metric]:
+        values = iter([math.nan])
+        self.first = getattr(self, "first", values)
+        return {"wild": Given(next(self.first, 0.5))}
+
+
+class Given:
+    def __init__(self, value: float) -> None:
+        self.value = value
+
+    def update(self, *results: Any) -> None: ...
+
+    def compute(self) -> float:
+        return self.value
+
+    def reset(self) -> None: ...
+
+
+def test_a_metric_that_was_no_number_leaves_a_gap_and_no_error(tmp_path, caplog):
+    settings = {"optimizer": {"name": "sgd", "lr": 0.01}, "device": "cpu", "train": TRAIN, "log": ["report"]}
+    lw.Experiment(task=Wild(Blobs()), model=Net, loss=nn.CrossEntropyLoss(), **settings).run(tmp_path / "run")
+    page = report_of(tmp_path / "run")
+    assert "best 0.5 at step 12" in page.text
+    assert caplog.text == ""
+
+
+def test_drawing_a_report_changes_nothing_for_other_figures_and_leaves_pyplot_alone(tmp_path):
+    code = (
+        "import sys, matplotlib\nbefore = dict(matplotlib.rcParams)\nfrom parts import sorting\n"
+        "sorting(train={'steps': 2, 'batch_size': 15}, log=['report']).run(sys.argv[1])\n"
+        "print(dict(matplotlib.rcParams) == before, 'matplotlib.pyplot' in sys.modules)"
+    )
+    env = os.environ | {"PYTHONPATH": str(Path(__file__).parent)}
+    words = [sys.executable, "-c", code, str(tmp_path / "run")]
+    done = subprocess.run(words, env=env, capture_output=True, text=True, timeout=300, check=True)
+    assert done.stdout == "True False\n"
+
+
+def test_the_adversarial_task_runs_with_every_logger_at_once(tmp_path, capsys):
+    experiment = lw.Experiment(
+        task=Duel(Blobs(noise=0.2)),
+        model=Pair,
+        loss=Hinge(),
+        optimizer={"name": "adam", "lr": 0.01},
+        device="cpu",
+        train={"steps": 12, "batch_size": 15, "log_every": 3},
+        log=["progress", "report", "tensorboard"],
+    )
+    run = experiment.run(tmp_path / "run")
+    assert run.outcome is not None
+    assert run.outcome.status == "finished"
+    assert (tmp_path / "run" / "report.html").is_file()
+    assert "train/loss/critic" in scalars(tmp_path / "run" / "tensorboard")
+    assert capsys.readouterr().err.count("\n") >= 4

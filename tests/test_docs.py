@@ -1,0 +1,309 @@
+"""What the documentation shows is what happens: its commands and code run, recipes are read, links lead somewhere.
+
+A page's blocks run in order, in a folder of the page's own:
+
+- `python`: executed, all in one namespace; an `output` block right after it is what it prints.
+- `console`: each line after `$ ` is run by bash, and what stands below it is what it says, on stdout and stderr. Below
+  a line `^C` stands what comes after Ctrl-C. Set-up commands (git, make, pip) are not run; that make targets exist is
+  tested.
+- `toml` with a task and a model: a whole recipe, which must be valid. Any other is read as TOML.
+
+In what is shown, `...` stands for anything, durations and speeds may be any, and a number with decimals need only be
+near: its last digits differ from processor to processor.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import io
+import json
+import math
+import os
+import re
+import signal
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import typer.main
+from labwright.cli import app
+from labwright.experiment import Experiment
+from labwright.plugins import Plugins
+from labwright.recipe import TABLES
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+WRITTEN = sorted(DOCS.rglob("*.md"))
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "core" / "README.md", *WRITTEN]
+SETTING_UP = ("git ", "make ", "pip ", "python3 -m venv ", "source ", "cd ")
+LANGUAGES = ("python", "output", "console", "toml", "json", "text", "ini")
+BIN = Path(sys.executable).parent
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fenced block of a page: its language, its text, and the line it begins on."""
+
+    language: str
+    text: str
+    line: int
+
+
+def blocks(page: Path) -> list[Block]:
+    found = []
+    lines = iter(enumerate(page.read_text(encoding="utf-8").splitlines(), 1))
+    for number, line in lines:
+        if fence := re.match(r"( *)```(\w*)", line):
+            inside = []
+            for _, inner in lines:
+                if inner.strip() == "```":
+                    break
+                inside.append(inner.removeprefix(fence[1]))
+            found.append(Block(fence[2], "\n".join(inside) + "\n", number))
+    return found
+
+
+def label(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+# --------------------------------------------------------------------------------------------------- what is compared
+
+_LOOSE = re.compile(r"\.\.\.|\d+ min \d\d s|[\d.,]+ s\b|[\d.,]+ steps/s|\d+\.\d+(?:e[-+]?\d+)?")
+
+
+def differs(shown: str, said: str) -> str:
+    """How what a page shows differs from what was said, or nothing."""
+    pattern, numbers, end = "", [], 0
+    for loose in _LOOSE.finditer(shown):
+        pattern += re.escape(shown[end : loose.start()])
+        end = loose.end()
+        if loose[0] == "...":
+            pattern += ".*?"
+        elif loose[0].endswith("s"):
+            pattern += r"(?:\d+ h \d\d min|\d+ min \d\d s|[\d.,]+ s|[\d.,]+ steps/s)"
+        else:
+            pattern += r"(-?\d+(?:\.\d+)?(?:e[-+]?\d+)?)"
+            numbers.append(float(loose[0]))
+    match = re.fullmatch(pattern + re.escape(shown[end:]), said, re.DOTALL)
+    if not match:
+        return f"the page shows\n{shown}\nbut this was said\n{said}"
+    for number, there in zip(numbers, match.groups(), strict=True):
+        if not math.isclose(number, float(there), rel_tol=0.1, abs_tol=0.03):
+            return f"the page shows {number}, but {there} was said, in\n{said}"
+    return ""
+
+
+def test_shown_output_may_leave_out_what_differs_from_machine_to_machine():
+    said = "step 21/42  154.1 steps/s  loss 1.09\nfinished in 12 s\n"
+    assert not differs("step 21/42  9 steps/s  loss 1.1\nfinished in 1 min 02 s\n", said)
+    assert not differs("step 21/42 ...\nfinished in 3.0 s\n", said)
+    assert differs("step 20/42 ...\nfinished in 3.0 s\n", said)
+    assert differs("step 21/42  9 steps/s  loss 1.5\nfinished in 3.0 s\n", said)
+
+
+# ------------------------------------------------------------------------------------------------------- what is run
+
+
+def commands(text: str) -> Iterator[tuple[str, str]]:
+    """The commands of a console block, each with the output shown below it."""
+    for part in re.split(r"^\$ ", text, flags=re.MULTILINE)[1:]:
+        command, _, shown = part.partition("\n")
+        while command.endswith("\\"):
+            more, _, shown = shown.partition("\n")
+            command = command[:-1] + more.removeprefix("> ")
+        yield command, shown
+
+
+def said_by(command: str, folder: Path, shown: str) -> tuple[str, int]:
+    """What a command says, stdout and stderr as they come, and its exit code."""
+    environment = os.environ | {
+        "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONUNBUFFERED": "1",
+        "OMP_NUM_THREADS": "1",
+        "COLUMNS": "120",
+    }
+    process = subprocess.Popen(
+        ["bash", "-c", command],
+        cwd=folder,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        stdin=subprocess.DEVNULL,
+        text=True,
+        start_new_session=True,
+    )
+    assert process.stdout is not None
+    said = ""
+    if "^C\n" in shown:
+        for _ in shown.partition("^C\n")[0].splitlines():
+            said += process.stdout.readline()
+        os.killpg(process.pid, signal.SIGINT)
+        said += "^C\n"
+    said += process.stdout.read()
+    return said, process.wait()
+
+
+def run_console(block: Block, page: Path, folder: Path) -> None:
+    for command, shown in commands(block.text):
+        if command.startswith(SETTING_UP):
+            continue
+        said, code = said_by(command, folder, shown)
+        place = f"{label(page)}, line {block.line}: $ {command}\n"
+        expected = 130 if "^C\n" in shown else 2 if re.search("^error: ", shown, re.MULTILINE) else 0
+        assert code == expected, f"{place}ended with exit code {code}:\n{said}"
+        fault = differs(shown, said) if shown else ""
+        assert not fault, place + fault
+
+
+def run_python(block: Block, page: Path, namespace: dict[str, object]) -> str:
+    printed = io.StringIO()
+    padded = "\n" * block.line + block.text  # so that a traceback has the page's line numbers
+    with contextlib.redirect_stdout(printed):
+        exec(compile(padded, label(page), "exec"), namespace)
+    return printed.getvalue()
+
+
+def run_page(page: Path, folder: Path) -> None:
+    namespace: dict[str, object] = {"__name__": "__main__"}
+    printed = ""
+    for block in blocks(page):
+        if block.language == "python":
+            printed = run_python(block, page, namespace)
+        elif block.language == "output":
+            fault = differs(block.text, printed)
+            assert not fault, f"{label(page)}, line {block.line}: {fault}"
+        elif block.language == "console":
+            run_console(block, page, folder)
+
+
+def a_plugin_for_a_later_core(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An installed distribution, as pip would have left it, that asks for a labwright there isn't yet."""
+    there = folder / "elsewhere"
+    info = there / "labwright_proteins-0.3.0.dist-info"
+    info.mkdir(parents=True)
+    metadata = "Metadata-Version: 2.1\nName: labwright-proteins\nVersion: 0.3.0\nRequires-Dist: labwright>=0.2,<0.3\n"
+    (info / "METADATA").write_text(metadata)
+    (info / "entry_points.txt").write_text("[labwright]\nproteins = labwright_proteins.plugin\n")
+    monkeypatch.setenv("PYTHONPATH", str(there))
+
+
+PREPARED = {"docs/how-to/install-plugins.md": a_plugin_for_a_later_core}
+TOGETHER = [page for page in PAGES if any(one.language in ("python", "console") for one in blocks(page))]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", TOGETHER, ids=label)
+def test_the_code_of_a_page_does_what_the_page_shows(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    if label(page) in PREPARED:
+        PREPARED[label(page)](tmp_path, monkeypatch)
+    run_page(page, tmp_path)
+
+
+# -------------------------------------------------------------------------------------------- what is read and followed
+
+
+@pytest.mark.parametrize("page", PAGES, ids=label)
+def test_every_block_says_what_it_is(page):
+    for block in blocks(page):
+        assert block.language in LANGUAGES, f"{label(page)}, line {block.line}: ```{block.language}"
+
+
+def test_recipes_on_the_pages_are_valid():
+    plugins = Plugins.discover()
+    whole = 0
+    for page in PAGES:
+        for block in blocks(page):
+            if block.language == "json":
+                json.loads(block.text)
+            elif block.language == "toml":
+                table = tomllib.loads(block.text)
+                if "task" in table and "model" in table:
+                    Experiment.from_table(table, plugins=plugins)
+                    whole += 1
+    assert whole >= 2
+
+
+def generated() -> dict[str, str]:
+    spec = importlib.util.spec_from_file_location("generate", DOCS / "generate.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    pages: dict[str, str] = module.pages(Plugins.discover())
+    return pages
+
+
+def test_links_lead_to_files_that_exist():
+    made = {DOCS / uri for uri in generated()}
+    for page in PAGES:
+        prose = re.sub(r"```.*?```|`[^`\n]*`", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+        for target in re.findall(r"\]\(([^)\s]+)\)", prose):
+            if target.startswith(("https://", "#")):
+                continue
+            file = Path(os.path.normpath(page.parent / target.partition("#")[0]))
+            assert file in made or file.exists(), f"{label(page)} links to {target}"
+
+
+@pytest.mark.slow
+def test_the_site_builds_without_a_warning_and_loads_nothing_from_elsewhere(tmp_path):
+    built = subprocess.run(
+        [BIN / "mkdocs", "build", "--strict", "--quiet", "--site-dir", tmp_path / "site"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert built.returncode == 0, built.stdout + built.stderr
+    for page in (tmp_path / "site").rglob("*.html"):
+        text = page.read_text(encoding="utf-8")
+        loaded = re.findall(r"<(?:script|img|iframe)\b[^>]*\bsrc=\"?([^\s\">]+)", text)
+        loaded += re.findall(r"<link\b(?=[^>]*rel=\"?(?:stylesheet|preconnect|icon))[^>]*\bhref=\"?([^\s\">]+)", text)
+        assert loaded
+        assert not [one for one in loaded if "//" in one], f"{page.name} loads from elsewhere"
+
+
+# ------------------------------------------------------------------------------------------ pages that must be complete
+
+
+def test_every_verb_that_is_named_exists():
+    verbs = set(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        named = re.findall(r"(?:`|^\$ (?:\w+=\S+ )?)labwright (?:--no-plugin \S+ )?([a-z][a-z-]*)", text, re.MULTILINE)
+        assert set(named) <= verbs, label(page)
+
+
+def test_every_make_target_that_is_named_exists():
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    named = set()
+    for page in PAGES:
+        named |= set(re.findall(r"(?:`|^\$ )make ([a-z]+)", page.read_text(encoding="utf-8"), re.MULTILINE))
+    assert named
+    assert named <= targets
+
+
+def test_the_readme_fits_on_a_page():
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) < 90
+
+
+def test_the_recipe_page_explains_every_table():
+    text = (DOCS / "reference" / "recipe.md").read_text(encoding="utf-8")
+    assert [table for table in TABLES if f"`{table}`" not in text] == []
+
+
+def test_every_component_and_every_verb_has_its_section():
+    made = generated()
+    plugins = Plugins.discover()
+    for plugin in plugins.loaded:
+        for component in plugin.components:
+            page = next(
+                text for uri, text in made.items() if uri.startswith(f"reference/components/{component.kind[:3]}")
+            )
+            assert f"\n## {component.name}\n" in page
+    for verb in typer.main.get_command(app).commands:  # type: ignore[attr-defined]
+        assert f"\n## {verb}\n" in made["reference/verbs.md"]
