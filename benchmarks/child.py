@@ -1,7 +1,7 @@
 """One measurement of one contender, in a process of its own: `overhead.py` starts this file and reads its result file.
 
 Arguments, as one JSON object: contender, kind, work, result (a file), folder, started (time.monotonic of the parent
-just before), quick. Writes one line of JSON: value, wall, loss, peak_mib — or skipped, with the reason.
+just before), quick. Writes one line of JSON: `value`, and beside it wall, whole and loss where they are measured — or skipped: why.
 """
 
 import importlib
@@ -16,7 +16,7 @@ from pathlib import Path
 
 from plan import CONTENDERS
 
-WARM_UP_ROWS = 256
+QUICK_STEPS = 60  # labwright logs every 50
 
 
 def main() -> None:
@@ -42,14 +42,14 @@ def answer(asked: dict, **result: object) -> None:
 def measure_step(asked: dict, fit: Callable) -> None:
     """The marginal cost of a step: a fit of 2E epochs less one of E, so that set-up and teardown cancel.
 
-    `value` is µs of CPU time, all threads of the process together; `wall` is the same in elapsed µs.
+    `value` is µs of CPU time, all threads of the process together; `wall` is the same in elapsed µs; `whole` is the
+    seconds of CPU time of the whole shorter fit, set-up and teardown included.
     """
     from loops.work import loss_over, make_data
 
     work = the_work(asked)
-    warm_up = replace(work, rows=WARM_UP_ROWS)
-    fit(job_for(asked, "warm-up", warm_up, make_data(warm_up, new_folder(asked, "few")), epochs=1))
     data = make_data(work, new_folder(asked, "data"))
+    fit(job_for(asked, "warm-up", work, data, epochs=1))  # an epoch: what is imported to log or save is there by then
     short_cpu, short_wall, _ = timed(fit, job_for(asked, "short", work, data, epochs=work.epochs))
     long_cpu, long_wall, model = timed(fit, job_for(asked, "long", work, data, epochs=2 * work.epochs))
     steps = work.epochs * work.steps
@@ -57,6 +57,7 @@ def measure_step(asked: dict, fit: Callable) -> None:
         asked,
         value=(long_cpu - short_cpu) / steps * 1e6,
         wall=(long_wall - short_wall) / steps * 1e6,
+        whole=short_cpu,
         loss=loss_over(model, data),
     )
 
@@ -92,7 +93,7 @@ def the_work(asked: dict):
     from loops.work import WORKS
 
     work = WORKS[asked["work"]]
-    return replace(work, rows=min(work.rows, 20 * work.batch_size), epochs=1) if asked["quick"] else work
+    return replace(work, rows=min(work.rows, QUICK_STEPS * work.batch_size), epochs=1) if asked["quick"] else work
 
 
 def job_for(asked: dict, name: str, work, data, epochs: int):

@@ -10,9 +10,9 @@ import pytest
 import torch
 from labwright.builtin.devices import CPU, CUDA, MPS, Auto
 from labwright.builtin.scaling import LossScale
-from labwright.config import signature
 from labwright.errors import LabwrightError
 from labwright.interfaces import Device
+from labwright.signature import signature
 from torch import nn
 from torch.amp import GradScaler
 

@@ -12,26 +12,14 @@ import torch
 from labwright.errors import LabwrightError
 from labwright.evaluation import Accuracy, CrossEntropy, Mean, Perplexity, evaluate, seeded
 from labwright.feeding import derived
-from labwright.interfaces import Batch, Data, Goal, Metric, Split, Task
+from labwright.interfaces import Data, Goal, Metric, Split, Task
 from labwright.ports import Classes, Features, Port
+from parts import Points
 from sklearn.metrics import accuracy_score, log_loss
 from torch import Tensor, nn
 
 CPU = torch.device("cpu")
 DEVICES = [CPU, *([torch.device("cuda", 0)] if torch.cuda.is_available() else [])]
-
-
-class Rows:
-    """A split of given rows."""
-
-    def __init__(self, x_BD: Tensor, labels_B: Tensor) -> None:
-        self.x_BD, self.labels_B = x_BD, labels_B
-
-    def __len__(self) -> int:
-        return len(self.x_BD)
-
-    def fetch(self, indices: Tensor, epoch: int, seed: int) -> Batch:
-        return Batch((self.x_BD[indices],), self.labels_B[indices])
 
 
 class Blobs(Data):
@@ -49,7 +37,7 @@ class Blobs(Data):
 
     def split(self, name: str) -> Split | None:
         part = {"train": slice(0, 60), "valid": slice(60, 101), "test": slice(0, 0)}.get(name)
-        return None if part is None else Rows(self.x_ND[part], self.labels_N[part])
+        return None if part is None else Points(self.x_ND[part], self.labels_N[part])
 
 
 class Sorting(Task):

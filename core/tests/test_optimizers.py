@@ -95,10 +95,10 @@ def set_gradients(parameters: Parameters, step: int, gradients: Gradients) -> No
         parameter.grad = gradients(step, name, parameter.detach())
 
 
-def train(optimizer: Optimizer, steps: range, *, total: int = 200, gradients: Gradients = noisy) -> None:
+def train(optimizer: Optimizer, steps: range, *, gradients: Gradients = noisy, found_inf: Tensor | None = None) -> None:
     for step in steps:
-        set_gradients(optimizer.parameters, step, gradients)  # type: ignore[arg-type]
-        optimizer.step(optimizer.rate(step, total))
+        set_gradients(optimizer.parameters, step, gradients)
+        optimizer.step(optimizer.rate(step, 200), found_inf)
 
 
 def train_theirs(
@@ -300,7 +300,7 @@ def test_stacked_adam_equals_separate_runs(ours, amsgrad):
 
 
 def assert_stacked_equals(separate: list[Any], update: Callable[..., None]) -> None:
-    """50 steps of the formula over stacked parameters, against one optimizer for each trial; every trial's noise differs."""
+    """50 steps of the formula over stacked parameters, against one optimizer for each trial; each has its own noise."""
     stacked = {name: torch.stack([one.parameters[name].detach() for one in separate]) for name in SHAPES}
     state: dict[str, dict[str, Tensor]] = {name: {} for name in SHAPES}
     for step in range(50):
@@ -338,15 +338,13 @@ def test_a_run_whose_steps_are_skipped_here_and_there_equals_one_without_them(ou
         bad = step < 0
         set_gradients(skipping, step, late if not bad else lambda *given: torch.full_like(given[2], torch.nan))
         one.step(0.03, torch.tensor(1.0 if bad else 0.0))
-    train_at = range(12)
-    for step in train_at:
+    for step in range(12):
         set_gradients(straight, step, late)
         other.step(0.03)
-    assert_within(values(skipping), {name: value for name, value in values(straight).items()}, 1e-12)
-    ours_state, their_state = one.state_dict(), other.state_dict()
-    assert ours_state.keys() == their_state.keys()
-    for name in ours_state:
-        assert_within(ours_state[name], their_state[name], 1e-12)
+    assert_within(values(skipping), values(straight), 1e-12)
+    assert one.state_dict().keys() == other.state_dict().keys()
+    for name, slots in one.state_dict().items():
+        assert_within(slots, other.state_dict()[name], 1e-12)
 
 
 @kinds
@@ -383,15 +381,16 @@ def test_the_state_has_the_names_and_values_of_torch_optims(ours, settings):
 
 @kinds
 @pytest.mark.parametrize("gradients", [noisy, late])
-def test_a_run_resumed_after_any_step_equals_the_whole_run_exactly(ours, settings, gradients, way):
+@pytest.mark.parametrize("found_inf", [None, torch.tensor(0.0)], ids=["fp32", "fp16"])
+def test_a_run_resumed_after_any_step_equals_the_whole_run_exactly(ours, settings, gradients, found_inf, way):
     whole = new_parameters()
-    train(ours(whole, **settings), range(14), gradients=gradients)
+    train(ours(whole, **settings), range(14), gradients=gradients, found_inf=found_inf)
     for stop in range(14):
         first = ours(new_parameters(), **settings)
-        train(first, range(stop), gradients=gradients)
+        train(first, range(stop), gradients=gradients, found_inf=found_inf)
         second = ours({n: nn.Parameter(v) for n, v in values(first.parameters).items()}, **settings)
         second.load_state_dict(copied(first.state_dict()))
-        train(second, range(stop, 14), gradients=gradients)
+        train(second, range(stop, 14), gradients=gradients, found_inf=found_inf)
         assert_equal(values(second.parameters), values(whole))
 
 
@@ -464,7 +463,7 @@ def test_a_sparse_gradient_is_refused_by_name_before_anything_is_updated():
             if not sparse:
                 optimizer.step(0.1)
                 continue
-            with pytest.raises(LabwrightError, match="'embedding.weight' is sparse"):
+            with pytest.raises(LabwrightError, match=r"'embedding\.weight' is sparse"):
                 optimizer.step(0.1)
             assert_equal(values(parameters), before)
 
@@ -491,12 +490,13 @@ def test_recording_of_gradients_is_as_before_after_a_step(ours):
         assert not torch.is_grad_enabled()
 
 
-def test_building_and_stepping_does_not_import_dynamo():
+def test_neither_building_and_stepping_nor_looking_through_the_library_imports_dynamo():
     script = """
 import json, sys, torch
 from torch import nn
 from labwright.builtin import optimizers
-seen = []
+from labwright.builtin.library import TORCH
+seen = [len([TORCH[name].label for name in TORCH]) == 0]
 for ways in (("cpu",), ()):
     optimizers.FUSED_DEVICES = ways
     for kind in (optimizers.SGD, optimizers.Adam, optimizers.AdamW):
@@ -510,7 +510,7 @@ for ways in (("cpu",), ()):
 print(json.dumps(seen))
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert json.loads(done.stdout) == [False] * 6
+    assert json.loads(done.stdout) == [False] * 7
 
 
 # ------------------------------------------------------------------------------------------- optimizers of a library
@@ -698,7 +698,7 @@ def test_a_state_that_is_neither_tensor_nor_number_is_refused_by_name():
         (lambda s: {"scael": s["scale"]}, ["'scael' is no parameter", "did you mean 'scale'?"]),
         (lambda s: {"scale": {"step": s["scale"]["step"]}}, ["'scale' has the slots step;", "keeps square_avg, step"]),
         (
-            lambda s: {"scale": s["scale"] | {"square_avg": torch.zeros(3)}},
+            lambda s: {"scale": s["scale"] | {"square_avg": torch.ones(3)}},
             ["'square_avg' of parameter 'scale'", "(3,)"],
         ),
     ],
@@ -711,13 +711,3 @@ def test_a_library_state_that_does_not_fit_is_refused_and_changes_nothing(change
         optimizer.load_state_dict(optimizer.state_dict() | change(optimizer.state_dict()))
     assert all(word in str(caught.value) for word in words), caught.value
     assert_equal(optimizer.state_dict(), before)
-
-
-def test_looking_through_the_family_does_not_import_dynamo():
-    script = """
-import sys
-from labwright.builtin.library import TORCH
-print(len([TORCH[name].label for name in TORCH]), "torch._dynamo" in sys.modules)
-"""
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == [str(len(TORCH)), "False"]

@@ -4,69 +4,32 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any
 
+import labwright as lw
 import pytest
 import torch
 from labwright.builtin.stopping import Early, Seconds
 from labwright.errors import LabwrightError, StopRun
-from labwright.interfaces import Batch, Data, Goal, Metric, Split, Task
 from labwright.plugins import Plugins, Relay, check_listener
-from labwright.ports import Port, Values
-from labwright.run import Log, Run
-from torch import Tensor, nn
+from labwright.run import Log, Run, read_log
+from parts import Blobs, Sorting, sorting
+from torch import nn
 
 
-class Numbers(Data):
-    """Eight numbers to learn from and, if asked for, eight to watch."""
-
-    item, target, source, licence = Values, Values, "made by the test", "none"
-
-    def __init__(self, parts: tuple[str, ...] = ("train", "valid", "test")) -> None:
-        self.parts = parts
-
-    def prepare(self) -> None: ...
-
-    def ports(self) -> tuple[Port, Port]:
-        return Values(1), Values(1)
-
-    def split(self, name: str) -> Split | None:
-        return Eight() if name in self.parts else None
+class Scoring(Sorting):
+    goal = lw.Goal("score", "maximize")
 
 
-class Eight:
-    def __len__(self) -> int:
-        return 8
-
-    def fetch(self, indices: Tensor, epoch: int, seed: int) -> Batch:
-        return Batch((indices[:, None].float(),), indices[:, None].float())
-
-
-class Fitting(Task):
-    goal = Goal("score", "maximize")
-
-    def __init__(self, data: Data) -> None:
-        self.data = data
-
-    def loss(self, model: nn.Module, batch: Any, criterion: Any, phase: str) -> Tensor:
-        return (model(*batch.inputs) - batch.targets).square().mean()
-
-    def evaluate(self, model: nn.Module, batch: Any) -> tuple[Any, ...]:
-        return (model(*batch.inputs), batch.targets)
-
-    def metrics(self) -> dict[str, Metric]:
-        return {}
-
-
-def new_run(folder: Path, data: Data | None = None) -> Run:
-    task = Fitting(data or Numbers())
+def new_run(folder: Path, data: lw.Data | None = None) -> Run:
+    task = Scoring(data or Blobs())
+    task.prepare()
     return Run(folder, {}, task, nn.Linear(1, 1), torch.device("cpu"), total_steps=100, steps_per_epoch=10)
 
 
 class Session:
     """A run's evaluations as the trainer makes them: into the run, into the log, to the listeners."""
 
-    def __init__(self, folder: Path, rule: object, *, step: int = 0, data: Data | None = None) -> None:
+    def __init__(self, folder: Path, rule: object, *, step: int = 0, data: lw.Data | None = None) -> None:
         self.run = new_run(folder, data)
         self.run.step = step
         self.log = Log(folder / "metrics.jsonl")
@@ -81,7 +44,7 @@ class Session:
         self.run.metrics[split] = metrics
         self.log.write({"event": "evaluation", "step": self.run.step, "split": split, "metrics": metrics})
         for call in self.relay.evaluated:
-            call(run=self.run, step=self.run.step, metrics=metrics)
+            call(run=self.run, step=self.run.step, split=split, metrics=metrics)
 
 
 def stopped_after(folder: Path, rule: object, values: list[float]) -> int | None:
@@ -144,7 +107,7 @@ def test_the_direction_of_another_metric_than_the_goal_has_to_be_said(tmp_path):
 
 def test_a_rule_with_nothing_to_watch_is_an_error(tmp_path):
     with pytest.raises(LabwrightError, match="the data has no `valid` split"):
-        Session(tmp_path, Early(), data=Numbers(("train",)))
+        Session(tmp_path, Early(), data=Blobs(held_out=0))
 
 
 VALUES = [0.1, 0.4, 0.3, 0.5, math.nan, 0.5, 0.49, 0.2, 0.9]
@@ -192,3 +155,24 @@ def test_a_run_ends_at_the_first_step_after_its_time_is_over(tmp_path):
             device_time = device_time @ device_time / 200
             for call in session.relay.step_ended:
                 call(run=session.run, step=step, losses={})
+
+
+def test_a_real_run_that_was_killed_ends_at_the_step_where_the_whole_one_ended(tmp_path):
+    experiment = sorting(
+        train={"steps": 60, "batch_size": 15, "evaluate_every": "2 steps", "save_every": "1 step", "keep": 60},
+        stop=[{"name": "early", "metric": "cross_entropy", "direction": "minimize", "patience": 2, "min_delta": 0.02}],
+    )
+    whole = experiment.run(tmp_path / "whole").outcome
+    assert whole is not None
+    assert (whole.status, 4 < whole.step < 60) == ("stopped", True)
+    folder = tmp_path / "killed"
+    experiment.trainer(folder).fit(until=whole.step - 1)
+    resumed = experiment.resumed(folder)[0].fit()
+    assert (resumed.status, resumed.step, resumed.reason) == (whole.status, whole.step, whole.reason)
+    again = experiment.resumed(folder)[0].fit()
+    assert (again.status, again.step, again.reason) == (whole.status, whole.step, whole.reason)
+    evaluated = [
+        [(one["step"], one["metrics"]) for one in read_log(path / "metrics.jsonl") if one.get("split") == "valid"]
+        for path in (tmp_path / "whole", folder)
+    ]
+    assert evaluated[0] == evaluated[1]

@@ -71,6 +71,11 @@ class Chosen:
     where: Where = field(default=Where(), compare=False)
 
     @property
+    def label(self) -> str:
+        """Its name for messages, or that of its class."""
+        return self.name or (type(self.thing).__name__ if self.target is None else str(self.target.__name__))
+
+    @property
     def given(self) -> Mapping[str, tuple[type, ...]]:
         return {} if self.thing is not None else signature(self.target).given
 
@@ -82,9 +87,8 @@ class Chosen:
         mine = {key: given[key] for key in self.given}
         try:
             return self.target(**mine, **(self.settings | parts))
-        except (ValueError, TypeError) as error:
-            label = self.name or self.target.__name__
-            raise LabwrightError(f"{self.where}: {self.kind} {label!r} can't be built: {error}") from error
+        except ValueError as error:
+            raise LabwrightError(f"{self.where}: {self.kind} {self.label!r} can't be built: {error}") from error
 
     def table(self) -> dict[str, Any]:
         """The complete table of a recipe, defaults included; None is left out."""
@@ -124,6 +128,7 @@ def choose(kind: str, value: Any, plugins: Plugins, where: Where) -> Chosen:
 
     Raises LabwrightError for a name that isn't there and for settings that don't fit.
     """
+    named = where / "name" if isinstance(value, Mapping) else where
     if isinstance(value, str) or inspect.isclass(value):
         value = {"name": value}
     if not isinstance(value, Mapping):
@@ -142,9 +147,9 @@ def choose(kind: str, value: Any, plugins: Plugins, where: Where) -> Chosen:
         target = _of_kind(kind, name, where)
         name = ""
     elif isinstance(name, str):
-        target = _loaded(kind, name, plugins, where / "name" if len(value) > 1 else where)
+        target = _loaded(kind, name, plugins, named)
     else:
-        raise LabwrightError(f"{where / 'name'}: given {name!r}; a {kind} is one of {listed(plugins.names(kind))}.")
+        raise LabwrightError(f"{named}: given {name!r}; a {kind} is one of {listed(plugins.names(kind))}.")
     label = f"{kind} {name or target.__name__!r}"
     settings = {key: one for key, one in value.items() if key != "name"}
     asks = sorted(set(signature(target).given) - _GIVEN.get(kind, set()))
@@ -163,12 +168,13 @@ def _loaded(kind: str, name: str, plugins: Plugins, where: Where) -> Any:
 
 
 def _given_object(kind: str, thing: Any, where: Where) -> Chosen:
-    if kind == "optimizer":
-        raise LabwrightError(
-            f"{where}: given a {label_of(type(thing))}; an optimizer is built over parameters: give its name or class."
-        )
     if thing is None or isinstance(thing, bool | int | float | list | tuple):
         raise LabwrightError(f"{where}: given {thing!r}; a {kind} is a name or a table with a name.")
+    if kind == "optimizer":
+        raise LabwrightError(
+            f"{where}: given a {label_of(type(thing))}; an optimizer is built over the parameters of a run's own model, so "
+            "give its name or its class."
+        )
     _of_kind(kind, type(thing), where)
     return Chosen(kind, "", None, thing=thing, where=where)
 

@@ -128,6 +128,8 @@ def _stated(point: metadata.EntryPoint) -> Plugin:
     dist = point.dist
     assert dist is not None
     try:
+        if not dist.name or not dist.version:
+            raise ValueError("no name or no version stands there")
         return Plugin(point.name, dist.name, dist.version, _required_core(dist))
     except Exception as error:  # noqa: BLE001 - whatever stands in the metadata of another distribution
         reason = f"the metadata of its distribution can't be read: {words(error)}"

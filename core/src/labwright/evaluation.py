@@ -141,7 +141,8 @@ def evaluate(
 
     It leaves no trace: every module is in training or evaluation mode as it was, and the global generators of the CPU
     and of the device go on where they were. Within it they are seeded by `seed` alone. `autocast` makes the context a
-    forward pass runs in; `most` bounds the number of batches. A metric whose result is a table of numbers gives one metric for each, `name/key`.
+    forward pass runs in; `most` bounds the number of batches. A metric whose result is a table of numbers gives one
+    metric for each, `name/key`.
 
     Raises LabwrightError if the split is empty, a metric is no single number, or the goal is not among the metrics.
     """

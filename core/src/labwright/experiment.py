@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from copy import copy
@@ -20,6 +19,7 @@ from labwright.checkpoint import seal, verify, write_json
 from labwright.config import Chosen, Where, choose, signature, validated
 from labwright.errors import LabwrightError, listed, nearest
 from labwright.feeding import derived
+from labwright.fitting import check_fit
 from labwright.interfaces import Device, Optimizer, Task
 from labwright.plugins import Plugins, Relay, check_listener
 from labwright.recipe import TABLES, Source, override, read_recipe
@@ -115,13 +115,18 @@ class Experiment:
         if (self.train.epochs is None) == (self.train.steps is None):
             given = "neither" if self.train.epochs is None else "both"
             raise LabwrightError(f"{here / 'train'}: given {given} of epochs and steps; a run has one of them.")
-        self.phases = [phase.name for phase in self._task_unprepared().phases()]
+        unprepared = self._task_unprepared()
+        self.phases = [phase.name for phase in unprepared.phases()]
         self.optimizers = self._choose_optimizers(optimizer, here / "optimizer")
         self.listeners = [
             *(choose("logger", one, known, here / "log") for one in log),
             *(choose("stop", one, known, here / "stop") for one in stop),
         ]
-        self._check_fit(here)
+        check_fit(unprepared, self.task, self.model, self.loss, here)
+        if unprepared.contract and not self.optimizers:
+            raise LabwrightError(
+                f"{here / 'optimizer'}: task {self.task.label!r} needs an optimizer: sgd, adam, adamw, torch/NAME."
+            )
 
     @classmethod
     def from_recipe(
@@ -299,6 +304,12 @@ class Experiment:
         """One optimizer for each phase; a table named after a phase overrides the others' settings."""
         if value is None:
             return {}
+        if isinstance(value, Optimizer):
+            kind = type(value).__name__
+            raise LabwrightError(
+                f"{where}: an optimizer is built over the parameters of a run's own model: give the class {kind}, or "
+                f'{{"name": {kind}, "lr": 0.1}}, instead of an object.'
+            )
         if not isinstance(value, Mapping):
             return dict.fromkeys(self.phases, choose("optimizer", value, self.plugins, where))
         own = {phase: value[phase] for phase in self.phases if isinstance(value.get(phase), Mapping | str)}
@@ -312,75 +323,9 @@ class Experiment:
             chosen[phase] = choose("optimizer", mine if fresh else common | mine, self.plugins, place)
         return chosen
 
-    def _check_fit(self, here: Where) -> None:
-        """Ports and the loss's contract, as far as they are known before the data is read."""
-        task = self._task_unprepared()
-        part = self.task.settings.get("data")
-        data = f"data {part.name!r}" if isinstance(part, Chosen) else f"task {self.task.name!r}"
-        for port, offered in zip(("inputs", "outputs"), task.port_types(), strict=True):
-            for chosen, kind in ((self.model, "model"), (self.loss, "loss")):
-                wanted = chosen.given.get(port) if chosen else None
-                if chosen and wanted and not issubclass(offered, wanted):
-                    asks = "takes" if port == "inputs" else "returns"
-                    names = " or ".join(one.__name__ for one in wanted)
-                    raise LabwrightError(
-                        f"{here / kind}: {kind} {chosen.name!r} {asks} {names}; {data} "
-                        f"{'offers' if port == 'inputs' else 'has targets'} {offered.__name__}. "
-                        f"`labwright list {kind}s --for RECIPE` shows those that fit."
-                    )
-        if task.contract is None:
-            return
-        if self.loss is None:
-            raise LabwrightError(
-                f"{here / 'loss'}: task {self.task.name!r} needs a loss: {listed(self.plugins.names('loss'))}."
-            )
-        if not self.optimizers:
-            raise LabwrightError(
-                f"{here / 'optimizer'}: task {self.task.name!r} needs an optimizer: sgd, adam, adamw, torch/NAME."
-            )
-        fault = contract_fault(self.loss, task.contract)
-        if fault:
-            raise LabwrightError(
-                f"{here / 'loss'}: loss {self.loss.name!r} doesn't fit task {self.task.name!r}: {fault}. "
-                "`labwright list losses --for RECIPE` shows those that fit."
-            )
-
     def _made(self, chosen: Chosen, given: Mapping[str, Any]) -> Any:
         try:
             return chosen.build(**{key: value for key, value in given.items() if key in chosen.given})
-        except (ValueError, TypeError) as error:
+        except ValueError as error:
             where = Where(source=self.source) / chosen.kind
-            raise LabwrightError(f"{where}: {chosen.kind} {chosen.name!r} can't be built: {error}") from error
-
-
-def contract_fault(loss: Chosen, contract: type) -> str:
-    """How a loss's methods differ from what a task calls, or nothing; by the names of their parameters."""
-    inner = loss.settings.get("loss")
-    if isinstance(inner, Chosen):  # a loss around another is called as that one is
-        return contract_fault(inner, contract)
-    for method, function in inspect.getmembers(contract, inspect.isfunction):
-        if method.startswith("_") and method != "__call__":
-            continue
-        wanted = list(inspect.signature(function).parameters)[1:]
-        has = _parameters(loss.target if loss.thing is None else loss.thing, method)
-        if has is None:
-            return f"it has no method {method}({', '.join(wanted)})"
-        # an object from Python may be anyone's, such as torch.nn's: its number of arguments is all that must agree
-        fits = len(has) >= len(wanted) if loss.thing is not None else has[: len(wanted)] == wanted
-        if not fits:
-            call = "" if method == "__call__" else f".{method}"
-            return f"the task calls loss{call}({', '.join(wanted)}), it takes ({', '.join(has)})"
-    return ""
-
-
-def _parameters(target: Any, method: str) -> list[str] | None:
-    if method == "__call__":
-        if inspect.isfunction(target):
-            return list(inspect.signature(target).parameters)
-        of = target if inspect.isclass(target) else type(target)
-        method = "forward" if issubclass(of, nn.Module) else "__call__"
-    function = getattr(target, method, None)
-    if function is None:
-        return None
-    names = list(inspect.signature(function).parameters)
-    return names[1:] if inspect.isclass(target) else names
+            raise LabwrightError(f"{where}: {chosen.kind} {chosen.label!r} can't be built: {error}") from error

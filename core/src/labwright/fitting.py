@@ -1,4 +1,4 @@
-"""What fits a recipe, and what a component's settings are; for `list --for` and `show`."""
+"""What fits together, by ports and by the loss's contract, before any data is read; and components in words."""
 
 from __future__ import annotations
 
@@ -8,14 +8,74 @@ import typing
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from labwright.config import Chosen, Part, Where, choose, signature
 from labwright.errors import LabwrightError, listed
-from labwright.experiment import contract_fault
 from labwright.interfaces import Task
-from labwright.plugins import Plugins
+from labwright.plugins import Plugins, plural
 from labwright.ports import Port
 from labwright.recipe import read_recipe
 from labwright.signature import unwrapped
+
+
+def check_fit(task: Task, chosen_task: Chosen, model: Chosen, loss: Chosen | None, here: Where) -> None:
+    """Raises LabwrightError if the model or the loss has other ports than the task, or the loss another contract."""
+    part = chosen_task.settings.get("data")
+    data = f"data {part.label!r}" if isinstance(part, Chosen) else f"task {chosen_task.label!r}"
+    for chosen in (model, loss):
+        for port, offered in zip(("inputs", "outputs"), task.port_types(), strict=True):
+            wanted = chosen.given.get(port) if chosen else None
+            if chosen and wanted and not issubclass(offered, wanted):
+                asks, has = ("takes", "offers") if port == "inputs" else ("returns", "has targets")
+                raise LabwrightError(
+                    f"{here / chosen.kind}: {chosen.kind} {chosen.label!r} {asks} "
+                    f"{' or '.join(one.__name__ for one in wanted)}; {data} {has} {offered.__name__}. "
+                    f"`labwright list {plural(chosen.kind)} --for RECIPE` shows those that fit."
+                )
+    if task.contract is None:
+        return
+    if loss is None:
+        raise LabwrightError(f"{here / 'loss'}: task {chosen_task.label!r} needs a loss; see `labwright list losses`.")
+    fault = contract_fault(loss, task.contract)
+    if fault:
+        raise LabwrightError(
+            f"{here / 'loss'}: loss {loss.label!r} doesn't fit task {chosen_task.label!r}: {fault}. "
+            "`labwright list losses --for RECIPE` shows those that fit."
+        )
+
+
+def contract_fault(loss: Chosen, contract: type) -> str:
+    """How a loss's methods differ from what a task calls, or nothing; by the names of their parameters."""
+    inner = loss.settings.get("loss")
+    if isinstance(inner, Chosen):  # a loss around another is called as that one is
+        return contract_fault(inner, contract)
+    for method, function in inspect.getmembers(contract, inspect.isfunction):
+        if method.startswith("_") and method != "__call__":
+            continue
+        wanted = list(inspect.signature(function).parameters)[1:]
+        has = _parameters(loss.target if loss.thing is None else loss.thing, method)
+        if has is None:
+            return f"it has no method {method}({', '.join(wanted)})"
+        # an object from Python may be anyone's, such as torch.nn's: its number of arguments is all that must agree
+        fits = len(has) >= len(wanted) if loss.thing is not None else has[: len(wanted)] == wanted
+        if not fits:
+            call = "" if method == "__call__" else f".{method}"
+            return f"the task calls loss{call}({', '.join(wanted)}), it takes ({', '.join(has)})"
+    return ""
+
+
+def _parameters(target: Any, method: str) -> list[str] | None:
+    if method == "__call__":
+        if inspect.isfunction(target):
+            return list(inspect.signature(target).parameters)
+        of = target if inspect.isclass(target) else type(target)
+        method = "forward" if issubclass(of, nn.Module) else "__call__"
+    function = getattr(target, method, None)
+    if function is None:
+        return None
+    names = list(inspect.signature(function).parameters)
+    return names[1:] if inspect.isclass(target) else names
 
 
 def fitting_names(kind: str, recipe: str, plugins: Plugins) -> list[str]:

@@ -100,8 +100,8 @@ def labwright_logged(run: Run, step: int, values: Mapping[str, float]) -> None:
 
 
 @hookspec
-def labwright_evaluated(run: Run, step: int, metrics: Mapping[str, float]) -> None:
-    """Called after each evaluation, with the metrics just written to the run's log.
+def labwright_evaluated(run: Run, step: int, split: str, metrics: Mapping[str, float]) -> None:
+    """Called after each evaluation of a split, with the metrics just written to the run's log.
 
     Raise `labwright.StopRun(reason)` to end the run early; any other error ends it as failed.
 

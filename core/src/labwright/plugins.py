@@ -100,7 +100,7 @@ class Plugins:
             family = component.name.endswith("/*")
             if not (isinstance(target, Mapping) if family else callable(target)):
                 wanted = "a mapping from names to classes" if family else "a class or a function"
-                raise TypeError(f"a {type(target).__name__} stands there, not {wanted}")
+                raise TypeError(f"it is of type {type(target).__name__}, not {wanted}")
         except (Exception, SystemExit) as error:
             owner = self.owners(component.kind, component.name)[0][0]
             raise LabwrightError(

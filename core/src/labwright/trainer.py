@@ -187,7 +187,7 @@ class Trainer:
                 run.best, self.best_step = metrics[self.task.goal.metric], run.step
                 self.save()
         for call in self.relay.evaluated:
-            call(run=run, step=run.step, metrics=metrics)
+            call(run=run, step=run.step, split=split, metrics=metrics)
 
     def _finish(self, status: Status) -> None:
         """Log what is under way, save, and unless interrupted evaluate the weights the run ends with."""

@@ -183,9 +183,7 @@ class _Elementwise(Optimizer):
         self._steps: dict[str, Tensor] = {}  # one tensor for all parameters with the same history
         self._plan: list[_Part] | None = None
         self._idle: list[nn.Parameter] = []  # the parameters without a gradient when the plan was made
-        self._counts: list[
-            tuple[Tensor, Tensor]
-        ] = []  # the plan's steps, each once, and a 1 (adding a number is slower)
+        self._counts: list[tuple[Tensor, Tensor]] = []  # the plan's steps, each once, beside a 1 to add
 
     def step(self, rate: float, found_inf: Tensor | None = None) -> None:
         recording = torch.is_grad_enabled()
@@ -200,7 +198,7 @@ class _Elementwise(Optimizer):
                 update(part, gradients, rate * part.factor, found)
             if found_inf is not None:
                 for count, _ in self._counts:
-                    count.sub_(found_inf.reshape(()))
+                    count.sub_(found_inf.reshape(()).to(count.device))
         finally:
             torch._C._set_grad_enabled(recording)
 
@@ -267,7 +265,7 @@ class _Elementwise(Optimizer):
                     "ones only. Build its layer with sparse=False."
                 )
         self._count_apart(active)
-        self._begin([name for name in active if name not in self._state], skippable)
+        self._begin(active, skippable)
         members: dict[tuple[Any, ...], list[str]] = {}
         for number, (names, _, _) in enumerate(self.groups):
             for name in names:
@@ -305,21 +303,26 @@ class _Elementwise(Optimizer):
                 self._steps[name] = own.setdefault(id(count), count.clone())
 
     def _begin_counted(self, names: Iterable[str]) -> None:
-        """Give parameters a state of zeros and a common count."""
-        steps: dict[torch.device, Tensor] = {}
+        """Give parameters without a state one of zeros and a count; those that lack the count alone one of 1."""
+        steps: dict[tuple[torch.device, bool], Tensor] = {}
         for name in names:
-            parameter = self.parameters[name].detach()
-            zero = torch.zeros((), dtype=torch.float32, device=parameter.device)
-            self._state[name] = {slot: torch.zeros_like(parameter) for slot in self.slots}
-            self._steps[name] = steps.setdefault(parameter.device, zero)
+            if name in self._steps:
+                continue
+            parameter, begun = self.parameters[name].detach(), name in self._state
+            if not begun:
+                self._state[name] = {slot: torch.zeros_like(parameter) for slot in self.slots}
+            count = torch.full((), float(begun), dtype=torch.float32, device=parameter.device)
+            self._steps[name] = steps.setdefault((parameter.device, begun), count)
 
     def _update_plain(self, part: _Part, gradients: list[Tensor], rate: float, found: Tensor | None) -> None:
         for parameter, gradient, state in zip(part.parameters, gradients, part.states, strict=True):
-            tensors = [parameter, *state.values()]
-            before = [] if found is None else [tensor.clone() for tensor in tensors]
+            if found is None:
+                self._formula(part, parameter, gradient, state, rate)
+                continue
+            before = [(tensor, tensor.clone()) for tensor in (parameter, *state.values())]
             self._formula(part, parameter, gradient, state, rate)
-            for tensor, old in zip(tensors, before, strict=False):
-                tensor.copy_(torch.where(cast(Tensor, found) == 1, old, tensor))
+            for tensor, old in before:
+                tensor.copy_(torch.where(found == 1, old, tensor))
 
     @property
     @abstractmethod
@@ -327,8 +330,8 @@ class _Elementwise(Optimizer):
         """The state's tensors of the parameter's shape."""
 
     @abstractmethod
-    def _begin(self, names: Sequence[str], skippable: bool) -> None:
-        """Make the state of parameters that are updated for the first time, in a step that may be skipped or not."""
+    def _begin(self, names: Iterable[str], skippable: bool) -> None:
+        """Make the state that these parameters need before a step, one that may be skipped or not."""
 
     @abstractmethod
     def _update_fused(self, part: _Part, gradients: list[Tensor], rate: float, found: Tensor | None) -> None:
@@ -375,8 +378,8 @@ class SGD(_Elementwise):
     def slots(self) -> tuple[str, ...]:
         return ("momentum_buffer",) if self.momentum else ()
 
-    def _begin(self, names: Sequence[str], skippable: bool) -> None:
-        # A buffer of zeros stands for none, so that a skipped first step leaves none; with dampening the count tells.
+    def _begin(self, names: Iterable[str], skippable: bool) -> None:
+        # If a first step may be skipped, a buffer of zeros stands for none, and the count tells whether to dampen.
         if self.momentum and skippable:
             self._begin_counted(names)
 
@@ -438,7 +441,7 @@ class _AnyAdam(_Elementwise):
     def slots(self) -> tuple[str, ...]:
         return _adam_slots(self.amsgrad)
 
-    def _begin(self, names: Sequence[str], skippable: bool) -> None:  # noqa: ARG002 - its zeros stand for no state
+    def _begin(self, names: Iterable[str], skippable: bool) -> None:  # noqa: ARG002 - its zeros stand for no state
         self._begin_counted(names)
 
     def _update_fused(self, part: _Part, gradients: list[Tensor], rate: float, found: Tensor | None) -> None:

@@ -50,9 +50,8 @@ class Progress:
         self._display.moved()
 
     @hookimpl
-    def labwright_evaluated(self, run: Run, metrics: Mapping[str, float]) -> None:
+    def labwright_evaluated(self, run: Run, split: str, metrics: Mapping[str, float]) -> None:
         assert self._display is not None
-        split = next((split for split, latest in run.metrics.items() if latest is metrics), "valid")
         goal = run.task.goal.metric
         best = " (best so far)" if split == "valid" and metrics.get(goal) == run.best else ""
         self._display.state.metrics = f"{split} {_listed(metrics, goal)}{best}"

@@ -52,8 +52,8 @@ class Early:
         self._check()
 
     @hookimpl
-    def labwright_evaluated(self, run: Run, metrics: Mapping[str, float]) -> None:
-        if metrics is not run.metrics.get("valid"):
+    def labwright_evaluated(self, run: Run, split: str, metrics: Mapping[str, float]) -> None:
+        if split != "valid":
             return
         self._take(self._goal(run, metrics), metrics)
         self._check()

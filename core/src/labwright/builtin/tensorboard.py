@@ -33,9 +33,8 @@ class TensorBoard:
         self._events.add(step, {f"train/{name}": value for name, value in values.items()})
 
     @hookimpl
-    def labwright_evaluated(self, run: Run, step: int, metrics: Mapping[str, float]) -> None:
+    def labwright_evaluated(self, step: int, split: str, metrics: Mapping[str, float]) -> None:
         assert self._events is not None
-        split = next((split for split, latest in run.metrics.items() if latest is metrics), "valid")
         self._events.add(step, {f"{split}/{name}": value for name, value in metrics.items()})
 
     @hookimpl

@@ -1,0 +1,369 @@
+"""Discovery: real distributions on sys.path, as pip would have left them."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import MENU, Site
+from labwright.discovery import Plugin
+from labwright.errors import LabwrightError
+from labwright.hookspecs import Component, Recipe, hookimpl
+from labwright.plugins import Plugins
+
+OK = MENU.format(kind="model", name="stars/ok", target="labwright_stars.models:Ok")
+
+
+def found(name: str, plugins: Plugins) -> Plugin:
+    (one,) = [plugin for plugin in plugins.plugins if plugin.name == name]
+    return one
+
+
+def test_an_installed_plugin_is_found_with_what_it_brings(site: Site):
+    recipe = site.folder / "labwright_stars" / "sky.toml"
+    package = site.install(
+        "stars",
+        OK + f"@lw.hookimpl\ndef labwright_recipes():\n    from pathlib import Path\n"
+        f'    yield lw.Recipe("stars/sky", Path({str(recipe)!r}), "the sky")\n',
+        models="class Ok: pass",
+    )
+    plugins = Plugins.discover()
+    assert found("stars", plugins) == Plugin(
+        "stars",
+        "labwright-stars",
+        "1.0",
+        ">=0.1,<0.2",
+        components=(Component("model", "stars/ok", "labwright_stars.models:Ok", "made by a test"),),
+        recipes=(Recipe("stars/sky", recipe, "the sky"),),
+    )
+    assert "stars/ok" in plugins.names("model")
+    assert f"{package}.models" not in sys.modules
+    assert plugins.load("model", "stars/ok") is sys.modules[f"{package}.models"].Ok
+
+
+def test_the_cores_own_plugin_comes_first_and_the_others_by_name(site: Site):
+    for name in ("zebra", "ant"):
+        site.install(name, MENU.format(kind="model", name=f"{name}/one", target="a:b"))
+    names = [plugin.name for plugin in Plugins.discover().plugins]
+    assert names == ["builtin", *sorted(names[1:])]
+    assert {"ant", "zebra"} < set(names)
+
+
+def test_names_without_a_domain_are_listed_first(site: Site):
+    site.install("stars", OK.replace("stars/ok", "zz"))
+    site.install("ant", MENU.format(kind="model", name="ant/one", target="a:b"))
+    names = Plugins.discover().names("model")
+    assert names == sorted(names, key=lambda name: ("/" in name, name))
+    assert names[0] == "zz"
+
+
+# ---------------------------------------------------------------------------------------------------- versions
+
+
+@pytest.mark.parametrize(
+    ("core", "lines", "range_shown", "state"),
+    [
+        ("0.1.0", ["labwright>=0.1,<0.2"], ">=0.1,<0.2", "loaded"),
+        ("0.1.0", ["labwright<0.2,>=0.1"], ">=0.1,<0.2", "loaded"),  # as hatchling writes it
+        ("0.1.0", ["labwright (>=0.1)"], ">=0.1", "loaded"),  # metadata of old tools
+        ("0.1.0", ["torch>=2", "labwright-tasks>=9", "labwright>=0.1"], ">=0.1", "loaded"),
+        ("0.1.0", ["Labwright[tensorboard]>=0.2"], ">=0.2", "quarantined"),
+        ("0.2.0", ["labwright>=0.1,<0.2"], ">=0.1,<0.2", "quarantined"),
+        ("0.1.0", ["labwright>=0.2,<0.3"], ">=0.2,<0.3", "quarantined"),
+        ("0.10.0", ["labwright>=0.9"], ">=0.9", "loaded"),  # numbers, not texts
+        ("0.1.0", ["labwright==0.1"], "==0.1", "loaded"),  # 0.1 is 0.1.0 (PEP 440, zero padding)
+        ("0.1.3", ["labwright~=0.1.2"], "~=0.1.2", "loaded"),
+        ("0.1.0", ["labwright!=0.1.0"], "!=0.1.0", "quarantined"),
+        ("0.1.0", ["labwright>=0.1", "labwright<0.1"], ">=0.1,<0.1", "quarantined"),
+        ("0.1.0", ["labwright>=9; extra == 'more'", "labwright>=0.1"], ">=0.1", "loaded"),
+        ("0.1.0", ["labwright>=9; extra == 'more'"], None, "loaded"),
+        ("0.1.0", ["labwright>=9; python_version < '3'", "labwright>=0.1; python_version > '3'"], ">=0.1", "loaded"),
+        ("0.1.0", [], None, "loaded"),
+        ("0.1.0", ["labwright"], None, "loaded"),
+        ("0.1.0", ["labwright @ https://example.org/labwright.whl"], None, "loaded"),
+        ("0.2.0.dev3", ["labwright>=0.2,<0.3"], ">=0.2,<0.3", "loaded"),  # a pre-release of the right base version
+        ("0.2.0rc1", ["labwright>=0.2,<0.3"], ">=0.2,<0.3", "loaded"),
+        ("0.2.0rc1", ["labwright>=0.1,<0.2"], ">=0.1,<0.2", "quarantined"),  # nor does pip take it for a 0.1
+        ("0.2.0rc1", ["labwright==0.2.0rc1"], "==0.2.0rc1", "loaded"),
+        ("0.1.0+cpu", ["labwright>=0.1,<0.2"], ">=0.1,<0.2", "loaded"),
+        ("0.1.0", ["labwright>=one"], ">=one", "quarantined"),
+    ],
+)
+def test_a_plugin_says_which_cores_it_works_with(site: Site, core, lines, range_shown, state):
+    (site.folder / f"labwright-{core}.dist-info").mkdir()  # found before the installed one
+    (site.folder / f"labwright-{core}.dist-info" / "METADATA").write_text(f"Name: labwright\nVersion: {core}\n")
+    site.install("stars", OK, requires=lines)
+    plugin = found("stars", Plugins.discover())
+    assert (plugin.requires, plugin.state) == (range_shown, state)
+    if state == "quarantined" and "one" not in plugin.requires:
+        assert plugin.reason == f"labwright-stars needs labwright{range_shown}; this is labwright {core}"
+    assert ("labwright_stars.plugin" in sys.modules) == (state == "loaded")
+
+
+# -------------------------------------------------------------------------------------------------- quarantine
+
+BROKEN = {
+    "import": (
+        "import no_such_module",
+        "labwright_import.plugin failed to import: ModuleNotFoundError: No module named",
+    ),
+    "exit": ("raise SystemExit(3)", "labwright_exit.plugin failed to import: SystemExit: 3"),
+    "syntax": ("def (:", r"SyntaxError: invalid syntax \(plugin.py, line 1\)"),
+    "skipped": ("import pytest\npytest.skip('not here', allow_module_level=True)", "failed to import: Skipped"),
+    "unknown-hook": (
+        "import labwright as lw\n@lw.hookimpl\ndef labwright_componets(): ...",
+        r"unknown hook 'labwright_componets'; did you mean 'labwright_components'\?$",
+    ),
+    "hook-argument": (
+        "import labwright as lw\n@lw.hookimpl\ndef labwright_evaluated(metric): ...",
+        r"labwright_evaluated gives run, step, split, metrics; here it asks for 'metric'; did you mean 'metrics'\?$",
+    ),
+    "no-arguments": (
+        "import labwright as lw\n@lw.hookimpl\ndef labwright_components(run): ...",
+        "labwright_components gives nothing; here it asks for 'run'$",
+    ),
+    "wrapper": (
+        "import labwright as lw\n@lw.hookimpl(wrapper=True)\ndef labwright_run_started():\n    yield",
+        "labwright_run_started is a wrapper; .*never wrapped",
+    ),
+    "unmarked": (
+        "def labwright_components(): ...",
+        "labwright_components isn't marked with labwright.hookimpl, so that it would never be called",
+    ),
+    "empty": ("", "implements none of labwright's hooks"),
+    "no-component": (
+        OK.replace("yield lw.Component(", "yield ("),
+        r"labwright_components yields a labwright.Component each time, gave \('model', ",
+    ),
+    "raising": (
+        OK.replace("yield", "1 / 0; yield"),
+        "labwright_components failed: ZeroDivisionError: division by zero",
+    ),
+    "exiting": (OK.replace("yield", "raise SystemExit; yield"), "labwright_components failed: SystemExit$"),
+    "three-arguments": (OK.replace(', "made by a test"', ""), "labwright_components failed: TypeError.*summary"),
+    "kind": (
+        OK.replace("'model'", "'modle'"),
+        r"component 'stars/ok': no kind is called 'modle'; did you mean 'model'\?",
+    ),
+    "kind-none": (OK.replace("'model'", "None"), "component 'stars/ok': its kind is text, given None"),
+    "name": (OK.replace("stars/ok", "Stars/Ok"), "component 'Stars/Ok': a name is kebab-case"),
+    "name-two": (OK.replace("stars/ok", "a/b/c"), "component 'a/b/c': a name is kebab-case"),
+    "name-star": (OK.replace("stars/ok", "*"), r"component '\*': a name is kebab-case"),
+    "target": (OK.replace("models:Ok", "models.Ok"), "component 'stars/ok': a target is 'module:attribute', given"),
+    "twice": (OK + "    yield lw.Component('model', 'stars/ok', 'a:b', '')", "model 'stars/ok' is declared twice"),
+    "recipe-name": (
+        "import labwright as lw\nfrom pathlib import Path\n@lw.hookimpl\ndef labwright_recipes():\n"
+        "    yield lw.Recipe('sky', Path('sky.toml'), '')",
+        "recipe 'sky': a name is kebab-case, with its domain",
+    ),
+    "recipe-path": (
+        "import labwright as lw\n@lw.hookimpl\ndef labwright_recipes():\n    yield lw.Recipe('a/b', 'b.toml', '')",
+        "recipe 'a/b': its path is the pathlib.Path of a .toml file, given 'b.toml'",
+    ),
+}
+
+
+def test_a_broken_plugin_is_set_aside_with_its_reason_and_the_others_work(site: Site):
+    for name, (source, _) in BROKEN.items():
+        site.install(name, source)
+    site.install("nowhere", entry_points="[labwright]\nnowhere = labwright_nowhere.absent\n")
+    site.install("garbled", entry_points="[labwright]\ngarbled = !!\n")
+    site.install("stars", OK, models="class Ok: pass")
+    plugins = Plugins.discover()
+    for name, (_, reason) in BROKEN.items():
+        plugin = found(name, plugins)
+        assert plugin.state == "quarantined", name
+        assert re.search(reason, plugin.reason), (name, plugin.reason)
+        assert "\n" not in plugin.reason
+    assert "No module named 'labwright_nowhere.absent'" in found("nowhere", plugins).reason
+    assert found("garbled", plugins).state == "quarantined"
+    assert found("builtin", plugins).state == found("stars", plugins).state == "loaded"
+    assert plugins.load("model", "stars/ok").__name__ == "Ok"
+    assert "adamw" in plugins.names("optimizer")
+
+
+def test_a_distribution_without_metadata_is_set_aside(site: Site):
+    site.install("stars", OK)
+    site.install("torn", OK)
+    (site.folder / "labwright_torn-1.0.dist-info" / "METADATA").unlink()
+    plugins = Plugins.discover()
+    assert "metadata" in found("torn", plugins).reason
+    assert found("stars", plugins).state == "loaded"
+
+
+def test_an_optional_hook_of_a_later_core_is_no_fault(site: Site):
+    site.install("stars", OK + "@lw.hookimpl(optionalhook=True)\ndef labwright_trial_pruned(): ...\n")
+    assert found("stars", Plugins.discover()).state == "loaded"
+
+
+# ---------------------------------------------------------------------------------------------------- blocking
+
+
+@pytest.fixture
+def stars(site: Site) -> Site:
+    site.install("stars", OK)
+    return site
+
+
+def blocked(name: str, *by_option: str) -> str:
+    plugin = found(name, Plugins.discover(by_option))
+    return plugin.reason if plugin.state == "blocked" else plugin.state
+
+
+def test_an_option_blocks_a_plugin_by_its_name_or_its_distributions(stars: Site):
+    assert blocked("stars") == "loaded"
+    assert blocked("stars", "stars") == "blocked by --no-plugin"
+    assert blocked("stars", "labwright-stars") == "blocked by --no-plugin"
+    assert blocked("tasks", "stars") == "loaded"
+
+
+def test_a_blocked_plugin_is_not_imported(stars: Site):
+    Plugins.discover(["stars"])
+    assert "labwright_stars.plugin" not in sys.modules
+
+
+def test_an_option_that_blocks_nothing_is_refused_with_the_nearest(stars: Site):
+    with pytest.raises(LabwrightError) as caught:
+        Plugins.discover(["star"])
+    assert str(caught.value) == (
+        "no plugin is called 'star'; did you mean 'stars'? `labwright plugins` shows the installed ones."
+    )
+
+
+def test_the_environment_blocks_plugins_also_such_as_are_not_installed(stars: Site, monkeypatch):
+    monkeypatch.setenv("LABWRIGHT_DISABLE_PLUGINS", "absent, stars")
+    assert blocked("stars") == "blocked by LABWRIGHT_DISABLE_PLUGINS"
+
+
+def test_the_nearest_pyproject_blocks_plugins(stars: Site, tmp_path: Path, monkeypatch):
+    (tmp_path / "pyproject.toml").write_text('[tool.labwright]\ndisable = ["stars"]\n')
+    (tmp_path / "below").mkdir()
+    monkeypatch.chdir(tmp_path / "below")
+    assert blocked("stars") == f"blocked by [tool.labwright] in {tmp_path / 'pyproject.toml'}"
+    (tmp_path / "below" / "pyproject.toml").write_text("[project]\n")
+    assert blocked("stars") == "loaded"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            "[tool.labwright]\ndisable = 'stars'",
+            r"disable is a list of plugin names, such as \[\"nlp\"\], not 'stars'\.$",
+        ),
+        (
+            "[tool.labwright]\ndisabled = ['stars']",
+            r"no setting 'disabled'; did you mean 'disable'\? It has disable\.$",
+        ),
+        ("[tool]\nlabwright = 'stars'", "disable is a list of plugin names"),
+        ("[tool.labwright", r"can't be read for \[tool.labwright\]: .*Expected"),
+    ],
+)
+def test_a_pyproject_that_blocks_nothing_as_it_stands_is_named(stars: Site, tmp_path: Path, text, said):
+    (tmp_path / "pyproject.toml").write_text(text)
+    with pytest.raises(LabwrightError, match=f"pyproject.toml.*{said}"):
+        Plugins.discover()
+
+
+# ------------------------------------------------------------------------------------------------------- names
+
+
+def answer(plugins: Plugins, kind: str, name: str) -> str:
+    with pytest.raises(LabwrightError) as caught:
+        plugins.load(kind, name)
+    return str(caught.value)
+
+
+def test_a_name_that_two_plugins_bring_names_both_distributions(site: Site):
+    site.install("stars", OK)
+    site.install("moons", OK, version="2.5")
+    plugins = Plugins.discover()
+    assert answer(plugins, "model", "stars/ok") == (
+        "model 'stars/ok' is brought by moons (labwright-moons 2.5) and stars (labwright-stars 1.0): block one of "
+        "them, for example with `--no-plugin labwright-stars`."
+    )
+    assert Plugins.discover(["labwright-stars"]).find("model", "stars/ok")
+
+
+def test_a_misspelt_name_is_answered_with_the_nearest_and_the_plugins_that_did_not_load(site: Site):
+    site.install("stars", OK)
+    site.install("nlp", OK, requires=["labwright>=0.2,<0.3"])
+    assert answer(Plugins.discover(), "model", "stars/okay") == (
+        "no model is called 'stars/okay'; did you mean 'stars/ok'? `labwright list models` shows all "
+        f"{len(Plugins.discover().names('model'))}.\n"
+        "1 plugin did not load and may offer it: nlp (labwright-nlp needs labwright>=0.2,<0.3; this is labwright 0.1.0)"
+    )
+    said = answer(Plugins.discover(["stars"]), "model", "nothing-like-it")
+    assert said.startswith("no model is called 'nothing-like-it'. `labwright list models` ")
+    assert "2 plugins did not load and may offer it: nlp (" in said
+    assert said.endswith(", stars (blocked by --no-plugin)")
+
+
+@pytest.mark.parametrize(("given", "meant"), [("ok", "stars/ok"), ("Stars/OK", "stars/ok"), ("star/ok", "stars/ok")])
+def test_the_nearest_name_may_lack_its_domain_or_differ_in_case(stars: Site, given, meant):
+    assert f"'{given}'; did you mean '{meant}'? `labwright" in answer(Plugins.discover(), "model", given)
+
+
+def test_a_name_of_another_kind_is_answered_with_that_kind(stars: Site):
+    assert "no data is called 'stars/ok'; it names a model. " in answer(Plugins.discover(), "data", "stars/ok")
+
+
+def test_a_kind_nobody_brings_is_said_to_be_empty():
+    assert answer(Plugins([]), "model", "any") == "no model is called 'any'. No plugin brings any."
+
+
+def test_a_member_of_a_family_is_found_by_its_whole_name(site: Site):
+    site.install("stars", OK.replace("stars/ok", "stars/*"), models="class Sun: pass\nOk = {'Sun': Sun}")
+    plugins = Plugins.discover()
+    assert plugins.load("model", "stars/Sun").__name__ == "Sun"
+    assert answer(plugins, "model", "stars/Sum") == (
+        "no model is called 'stars/Sum'; did you mean 'stars/Sun'? stars/* has Sun."
+    )
+    assert "stars/*" in plugins.names("model")
+
+
+@pytest.mark.parametrize(
+    ("source", "reason"),
+    [
+        ("import no_such_module", "ModuleNotFoundError: No module named 'no_such_module'"),
+        ("", "AttributeError: module 'labwright_stars.models' has no attribute 'Ok'"),
+        ("Ok = 3", "TypeError: it is of type int, not a class or a function"),
+        ("raise SystemExit('no licence')", "SystemExit: no licence"),
+    ],
+)
+def test_a_component_that_cannot_be_loaded_names_its_plugin(site: Site, source, reason):
+    site.install("stars", OK, models=source)
+    assert answer(Plugins.discover(), "model", "stars/ok") == (
+        "model 'stars/ok' of plugin stars (labwright-stars 1.0) can't be loaded from 'labwright_stars.models:Ok': "
+        f"{reason}. `labwright doctor` checks the installed versions."
+    )
+
+
+def test_a_recipe_whose_file_is_missing_names_its_plugin(site: Site):
+    site.install(
+        "stars",
+        "import labwright as lw\nfrom pathlib import Path\n@lw.hookimpl\ndef labwright_recipes():\n"
+        "    yield lw.Recipe('stars/sky', Path('/nowhere/sky.toml'), '')\n",
+    )
+    with pytest.raises(LabwrightError) as caught:
+        Plugins.discover().recipe("stars/sky")
+    assert str(caught.value) == (
+        "recipe 'stars/sky' of plugin stars (labwright-stars 1.0) has no file: /nowhere/sky.toml isn't there."
+    )
+
+
+def test_objects_given_from_python_bring_components_or_are_refused():
+    class Mine:
+        @hookimpl
+        def labwright_components(self):
+            yield Component("model", "mine/net", "torch.nn:Identity", "nothing")
+
+    class Wrong:
+        @hookimpl
+        def labwright_evaluated(self, metric): ...
+
+    assert Plugins([]).extended([Mine()]).load("model", "mine/net").__name__ == "Identity"
+    with pytest.raises(LabwrightError, match="plugin 'Wrong', given from Python: labwright_evaluated gives run, step"):
+        Plugins([]).extended([Wrong()])
