@@ -1,7 +1,8 @@
 """One measurement of one contender, in a process of its own: `overhead.py` starts this file and reads its result file.
 
 Arguments, as one JSON object: contender, kind, work, result (a file), folder, started (time.monotonic of the parent
-just before), quick. Writes one line of JSON: `value`, and beside it wall, whole and loss where they are measured — or skipped: why.
+just before), quick. Writes one line of JSON: `value`, and beside it wall, whole and loss where they are measured; or
+`skipped`, the reason.
 """
 
 import importlib
@@ -17,6 +18,8 @@ from pathlib import Path
 from plan import CONTENDERS
 
 QUICK_STEPS = 60  # labwright logs every 50
+WARM_UPS = ("first", "second")  # whole epochs: what is imported to log or save counts for nobody; a second fit may
+# still be dearer than a third (labwright's by 0.1 s, in matplotlib), which would pass for cheaper steps
 
 
 def main() -> None:
@@ -49,7 +52,8 @@ def measure_step(asked: dict, fit: Callable) -> None:
 
     work = the_work(asked)
     data = make_data(work, new_folder(asked, "data"))
-    fit(job_for(asked, "warm-up", work, data, epochs=1))  # an epoch: what is imported to log or save is there by then
+    for name in WARM_UPS:
+        fit(job_for(asked, name, work, data, epochs=1))
     short_cpu, short_wall, _ = timed(fit, job_for(asked, "short", work, data, epochs=work.epochs))
     long_cpu, long_wall, model = timed(fit, job_for(asked, "long", work, data, epochs=2 * work.epochs))
     steps = work.epochs * work.steps

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from labwright.hookspecs import Component, hookimpl
+from labwright.plugins import Plugins
 
 MENU = """\
 import labwright as lw
@@ -27,6 +29,21 @@ atexit.register(lambda: print("modules:" + json.dumps(sorted(sys.modules)), file
 sys.argv[0] = "labwright"
 main()
 """
+
+
+class Toys:
+    """A plugin with the parts of parts.py."""
+
+    @hookimpl
+    def labwright_components(self) -> Iterator[Component]:
+        yield Component("task", "sorting", "parts:Sorting", "tell blobs apart")
+        yield Component("data", "toys/blobs", "parts:Blobs", "three blobs")
+        yield Component("model", "toys/net", "parts:Net", "a small net")
+
+
+def toys() -> Plugins:
+    """The installed plugins and the toys."""
+    return Plugins.discover().extended([Toys()])
 
 
 @dataclass
@@ -88,8 +105,8 @@ class Answer:
 
 
 @pytest.fixture(scope="session")
-def labwright() -> Callable[..., Answer]:
-    """The command line in a process of its own: `labwright("list", "models", site=folder)`."""
+def command() -> Callable[..., Answer]:
+    """The command line in a process of its own: `command("list", "models", site=folder)`."""
 
     def run(*arguments: str, site: Path | None = None, cwd: Path | None = None) -> Answer:
         environment = os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "120"}

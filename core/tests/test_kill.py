@@ -26,7 +26,9 @@ def test_twenty_kills_at_random_moments_change_nothing(tmp_path: Path) -> None:
         worker.start()
         while number % 4 and worker.is_alive() and max(checkpoints.steps(), default=0) == steps[-1]:
             worker.join(0.005)  # three of four kills fall between checkpoints, or into the writing of one
-        worker.join(moments.uniform(0, 0.1 if number % 4 else 0.5))  # and one of four anywhere, also before the first step
+        worker.join(
+            moments.uniform(0, 0.1 if number % 4 else 0.5)
+        )  # and one of four anywhere, also before the first step
         worker.kill()
         worker.join()
         steps.append(max(checkpoints.steps(), default=0))

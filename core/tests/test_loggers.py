@@ -149,6 +149,7 @@ def test_on_a_terminal_a_bar_is_drawn_in_place_and_goes_when_the_run_ends(tmp_pa
     assert "steps/s" in plain
     assert re.search(r"a warning\r\n", plain)
     assert re.search(r"from a fork\r\n", plain)
+    assert "\x1b[2Kfrom a fork" not in seen  # a fork writes and draws no bar: its thread isn't there to end it
     assert seen.index("\x1b[?25l") < seen.index("\x1b[?25h")  # the cursor is hidden, then shown again
     assert "━" not in seen[seen.index("\x1b[?25h") :]
     assert plain.rstrip().endswith(f"Next: labwright evaluate {tmp_path / 'run'}")

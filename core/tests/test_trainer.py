@@ -302,7 +302,14 @@ def test_no_value_is_read_from_the_device_within_the_steps(
         def labwright_step_ended(self) -> None:
             within.append(len(reads))
 
-    train = {"steps": 30, "batch_size": 15, "clip": 1.0, "ema": 0.9, "evaluate_every": "30 steps", "save_every": "30 steps"}
+    train = {
+        "steps": 30,
+        "batch_size": 15,
+        "clip": 1.0,
+        "ema": 0.9,
+        "evaluate_every": "30 steps",
+        "save_every": "30 steps",
+    }
     duel(train=train, device={"name": "cpu", "precision": precision}).run(tmp_path / "run", listeners=[Counts()])
     assert within[0] == within[-1]
     assert len(reads) > within[-1]  # the counting works: the end of the run reads

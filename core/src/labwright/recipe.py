@@ -118,7 +118,7 @@ def _keys(path: str) -> tuple[str, ...]:
     """The keys of a dotted path; one with dots of its own stands in quotes: `optimizer.groups."*.bias".lr_factor`."""
     path = path.strip()
     keys = re.findall(r"\"[^\"]*\"|'[^']*'|[^.]+", path)
-    return tuple(key.strip("\"'") for key in keys) if ".".join(keys) == path else ("",)
+    return tuple(key.strip("\"'") for key in keys) if path and ".".join(keys) == path else ("",)
 
 
 def _table_at(table: dict[str, Any], keys: Sequence[str], text: str) -> dict[str, Any]:

@@ -57,13 +57,14 @@ class Setting:
         """
         plain = _plain(value)
         result = self.adapter.validate_json(json.dumps(plain), strict=True)
-        if isinstance(plain, bool | float) and type(self.written(result)) is int:  # pydantic's Literal[1] takes both
+        if type(self.written(result)) is int and type(plain) is not int:  # pydantic's Literal[1] takes true and 1.0
             raise ValueError("it should be a whole number")
         return result
 
-    def written(self, value: Any) -> Any:
+    @staticmethod
+    def written(value: Any) -> Any:
         """The value as TOML and JSON have it."""
-        return _plain(self.adapter.dump_python(value, mode="json", warnings=False))
+        return _plain(value)
 
 
 @dataclass(frozen=True)

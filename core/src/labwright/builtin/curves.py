@@ -61,7 +61,7 @@ def charts(log: Iterable[Mapping[str, Any]], goal: Goal) -> list[Chart]:
         note = f"best {best[1]:.4g} at step {best[0]:,}" if best else _last({name: points})
         found.append(_chart(f"Validation {name}", {name: points}, note, marked=best))
     if rates:
-        found.append(_chart("Learning rate", rates, _last(rates)))
+        found.append(_chart("Learning rate", rates, _last(rates), linear=True))
     return found
 
 
@@ -129,14 +129,24 @@ def _chart(
     note: str,
     *,
     smoothed: bool = False,
+    linear: bool = False,
     marked: tuple[int, float] | None = None,
 ) -> Chart:
     from matplotlib.figure import Figure
+    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
     figure = Figure(figsize=(5.2, 2.5), layout="constrained")
     axes = figure.subplots()
     values = [value for points in lines.values() for _, value in points]
-    _frame(axes, min(values), max(values), max(points[-1][0] for points in lines.values()))
+    low, high = min(values), max(values)
+    _frame(axes, max(points[-1][0] for points in lines.values()))
+    if linear or low <= 0 or high / low < LOG_SCALE_FROM:
+        axes.yaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 2.5, 5, 10]))
+    else:
+        axes.set_yscale("log")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 3.0) if high / low < 1e3 else (1.0,), numticks=6))
+        axes.yaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.4g}"))
     for number, points in enumerate(lines.values()):
         colour = SERIES[number % len(SERIES)]
         drawn = _thinned(points)
@@ -158,17 +168,10 @@ def _chart(
     return Chart(title, note, svg(figure, title, own_colours=False), tuple(lines) if len(lines) > 1 else ())
 
 
-def _frame(axes: Axes, low: float, high: float, last: int) -> None:
-    """Hairlines across, a base line, few and quiet ticks; a logarithmic scale where values lie far apart."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
+def _frame(axes: Axes, last: int) -> None:
+    """Hairlines across, a base line, few and quiet ticks, from step 0 to the last."""
+    from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-    if low > 0 and high / low >= LOG_SCALE_FROM:
-        axes.set_yscale("log")
-        axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 3.0) if high / low < 1e3 else (1.0,), numticks=6))
-        axes.yaxis.set_minor_locator(NullLocator())
-    else:
-        axes.yaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 2.5, 5, 10]))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.4g}"))
     axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10], integer=True))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
     axes.tick_params(length=0, labelsize=9, labelcolor=_INK, pad=6)

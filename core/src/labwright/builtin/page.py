@@ -136,8 +136,8 @@ def picture(title: str, element: str, note: str, inches: float) -> str:
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]], note: str = "") -> str:
-    """Numbers are aligned on the right."""
-    numeric = [bool(rows) and all(_is_number(row[column]) for row in rows) for column in range(len(columns))]
+    """Numbers are aligned on the right, except in the first column, which says what a row is."""
+    numeric = [column > 0 and all(_is_number(row[column]) for row in rows) for column in range(len(columns))]
     head = "".join(_cell("th", name, right=right) for name, right in zip(columns, numeric, strict=True))
     body = "".join(
         "<tr>" + "".join(_cell("td", one, right=right) for one, right in zip(row, numeric, strict=True)) + "</tr>\n"

@@ -105,7 +105,7 @@ def _facts(run: Run, outcome: Outcome, environment: Mapping[str, Any]) -> dict[s
         "epochs": f"{outcome.step / run.steps_per_epoch:.4g}",
         "time": _span(outcome.seconds),
         "parameters": f"{parameters:,}",
-        "device": str(environment.get("device_name") or run.device),
+        "device": " ".join(filter(None, (run.device.type, environment.get("device_name")))),
     }
 
 
@@ -201,9 +201,9 @@ def _flat(value: Any, path: str) -> Iterator[tuple[str, str]]:
     if isinstance(value, Mapping):
         for key, one in value.items():
             yield from _flat(one, f"{path}.{key}" if path else str(key))
-    elif isinstance(value, list) and any(isinstance(one, Mapping) for one in value):
+    elif isinstance(value, list) and all(isinstance(one, Mapping) for one in value):
         for one in value:
-            inner = {key: setting for key, setting in one.items() if key != "name"} if isinstance(one, Mapping) else {}
+            inner = {key: setting for key, setting in one.items() if key != "name"}
             yield _component(one), ", ".join(f"{key} {text}" for key, text in _flat(inner, "")) or "no settings"
     else:
         yield path or "value", _text(value)

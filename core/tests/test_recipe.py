@@ -1,0 +1,99 @@
+"""Reading recipe files, and overrides."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from labwright.errors import LabwrightError
+from labwright.recipe import override, parsed, read_recipe
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("3", 3),
+        ("1e-3", 1e-3),
+        ("true", True),
+        ("[1, 2]", [1, 2]),
+        ("{ a = 1 }", {"a": 1}),
+        ('"3"', "3"),
+        ("cosine", "cosine"),
+        ("vision/digits", "vision/digits"),
+        ("True", "True"),
+        (".5", ".5"),
+        ("1979-05-27", "1979-05-27"),  # TOML has dates; no setting has
+        ("1\nother = 2", "1\nother = 2"),
+        ("", ""),
+    ],
+)
+def test_a_value_is_what_toml_reads_and_else_the_text(text, value):
+    assert parsed(text) == value
+    assert type(parsed(text)) is type(value)
+
+
+def test_overrides_lead_through_tables_made_on_the_way_and_leave_the_recipe_as_it_is():
+    recipe = {"task": "classification", "train": {"epochs": 5}}
+    changed, notes = override(recipe, ["task.data.valid=0.2", "train.epochs=7", "device.threads=1"])
+    assert changed == {
+        "task": {"name": "classification", "data": {"valid": 0.2}},
+        "train": {"epochs": 7},
+        "device": {"threads": 1},
+    }
+    assert notes == []
+    assert recipe == {"task": "classification", "train": {"epochs": 5}}
+
+
+def test_a_key_with_dots_stands_in_quotes():
+    changed, _ = override({}, ['optimizer.groups."*.bias".lr_factor=2', "optimizer.groups.'a.b'.lr_factor=3"])
+    assert changed == {"optimizer": {"groups": {"*.bias": {"lr_factor": 2}, "a.b": {"lr_factor": 3}}}}
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("train.epochs", "override 'train.epochs' is no assignment: write field=value, such as train.epochs=5."),
+        ("=5", "override '=5' is no assignment"),
+        ("train..epochs=5", "override 'train..epochs=5' is no assignment"),
+        (
+            "trian.epochs=5",
+            "override 'trian.epochs=5': a recipe has no 'trian'; did you mean 'train'? It has task, model",
+        ),
+        ("train.epochs.many=5", "override 'train.epochs.many=5': train.epochs is 5, which has no fields."),
+        ("log.progress=5", "override 'log.progress=5': log is ['report'], which has no fields."),
+    ],
+)
+def test_an_override_that_leads_nowhere_is_refused(text, said):
+    with pytest.raises(LabwrightError) as caught:
+        override({"train": {"epochs": 5}, "log": ["report"]}, [text])
+    assert str(caught.value).startswith(said)
+
+
+def test_a_file_that_is_not_there_is_answered_with_the_nearest_beside_it(tmp_path: Path):
+    (tmp_path / "digits.toml").write_text("")
+    with pytest.raises(LabwrightError) as caught:
+        read_recipe(tmp_path / "digit.toml")
+    assert str(caught.value) == (
+        f"there is no recipe file '{tmp_path}/digit.toml'; did you mean '{tmp_path}/digits.toml'? An argument that "
+        "ends in .toml is a file, any other a recipe's name: `labwright list recipes`."
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"model =", "is no TOML: Invalid value"),
+        (b"a = 1\na = 2", "is no TOML: Cannot overwrite a value"),
+        (b"\xff\xfe", "can't be read: 'utf-8' codec"),
+    ],
+)
+def test_a_file_that_is_no_recipe_says_what_is_wrong_with_it(tmp_path: Path, content, said):
+    (tmp_path / "recipe.toml").write_bytes(content)
+    with pytest.raises(LabwrightError, match=said):
+        read_recipe(tmp_path / "recipe.toml")
+
+
+def test_a_folder_is_no_recipe(tmp_path: Path):
+    (tmp_path / "recipe.toml").mkdir()
+    with pytest.raises(LabwrightError, match="can't be read"):
+        read_recipe(tmp_path / "recipe.toml")

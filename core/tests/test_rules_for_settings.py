@@ -1,0 +1,456 @@
+"""The ten rules for settings (docs/reference/settings.md), each with a test of its name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import labwright as lw
+import pytest
+from conftest import toys
+from labwright.config import Chosen, Part, Where, choose, signature
+from labwright.errors import LabwrightError
+from labwright.experiment import Experiment
+from labwright.recipe import override, read_recipe
+from parts import Blobs, Net, Sorting
+from torch import nn
+
+if TYPE_CHECKING:
+    from fractions import Fraction
+
+PLUGINS = toys()
+RECIPE = """\
+task = { name = "sorting", data = { name = "toys/blobs", size = 60 } }
+model = "toys/net"
+loss = "cross-entropy"
+
+[optimizer]
+name = "adamw"
+lr = 0.01  # the rate
+
+[train]
+epochs = 2
+"""
+
+
+class Model(nn.Module):
+    """A model with a setting of each kind."""
+
+    def __init__(
+        self,
+        inputs: lw.Features,
+        *,
+        width: int = 8,
+        rate: float = 0.5,
+        deep: bool = False,
+        shape: tuple[int, int] = (3, 3),
+        size: Literal[1, 2, 3] = 2,
+        act: Literal["relu", "gelu"] = "relu",
+        file: Path | None = None,
+        options: dict[str, Any] | None = None,
+        groups: dict[str, lw.Group] | None = None,
+    ) -> None:
+        super().__init__()
+
+
+def settings(**given: Any) -> dict[str, Any]:
+    return choose("model", {"name": Model, **given}, PLUGINS, Where(("model",))).settings
+
+
+def refusal(*overrides: str, **given: Any) -> str:
+    with pytest.raises(LabwrightError) as caught:
+        if overrides:
+            table, _ = override({"model": {}}, overrides)
+            settings(**table["model"])
+        else:
+            settings(**given)
+    return str(caught.value)
+
+
+def fault(target: Any) -> str:
+    with pytest.raises(LabwrightError) as caught:
+        signature(target)
+    return str(caught.value)
+
+
+# ---------------------------------------------------------------------------------------- rule 1: annotations resolve
+
+
+def test_rule_1_annotations_resolve_at_run_time_or_the_error_names_class_and_annotation():
+    class Hidden(nn.Module):
+        def __init__(self, *, width: int, share: Fraction) -> None: ...
+
+    class Missing(nn.Module):
+        def __init__(self, *, share=1) -> None: ...
+
+    said = fault(Hidden)
+    assert (
+        "Hidden, parameter 'share': its annotation 'Fraction' can't be resolved (name 'Fraction' is not defined)"
+        in said
+    )
+    assert said.endswith("import what it names at module level, not under TYPE_CHECKING.")
+    assert "Missing, parameter 'share': it has no annotation" in fault(Missing)
+
+
+# ---------------------------------------------------------------------------------------- rule 2: parts in components
+
+
+class Around(nn.Module):
+    """A loss around another, with a default, and one that may be left out."""
+
+    def __init__(
+        self,
+        *,
+        loss: Annotated[nn.Module, Part("loss")] = "mse",  # type: ignore[assignment]
+        other: Annotated[nn.Module, Part("loss")] | None = None,
+    ) -> None:
+        super().__init__()
+        self.loss, self.other = loss, other
+
+
+class Ensemble(nn.Module):
+    """A model made of another, which is built once the ports are known."""
+
+    def __init__(
+        self, inputs: lw.Features, outputs: lw.Classes, *, of: Annotated[Callable[..., Any], Part("model")]
+    ) -> None:
+        super().__init__()
+        self.members = nn.ModuleList(of(inputs=inputs, outputs=outputs) for _ in range(2))
+
+
+def test_rule_2_a_part_is_given_by_its_name_or_a_table():
+    by_name = choose("loss", {"name": Around, "loss": "huber"}, PLUGINS, Where())
+    by_table = choose(
+        "loss", {"name": Around, "loss": {"name": "huber", "delta": 2.0}, "other": "mae"}, PLUGINS, Where()
+    )
+    assert by_name.settings["loss"].settings == {}
+    assert by_table.settings["loss"].settings == {"delta": 2.0}
+    built = by_table.build()
+    assert (built.loss.delta, type(built.other).__name__) == (2.0, "MeanAbsoluteError")
+
+
+def test_rule_2_a_part_has_its_default_and_may_be_left_out():
+    built = choose("loss", Around, PLUGINS, Where()).build()
+    assert (type(built.loss).__name__, built.other) == ("MeanSquaredError", None)
+
+
+def test_rule_2_a_part_that_needs_ports_arrives_as_a_callable_awaiting_them():
+    ensemble = choose("model", {"name": Ensemble, "of": {"name": Net, "width": 5}}, PLUGINS, Where())
+    built = ensemble.build(inputs=lw.Features((4,)), outputs=lw.Classes(("a", "b")))
+    assert [member.body[0].out_features for member in built.members] == [5, 5]
+
+
+def test_rule_2_the_path_of_a_parts_setting_leads_through_the_part():
+    with pytest.raises(LabwrightError, match=r"^loss\.loss\.delta: given 0; it should be greater than 0"):
+        choose("loss", {"name": Around, "loss": {"name": "huber", "delta": 0}}, PLUGINS, Where(("loss",)))
+
+
+# -------------------------------------------------------------------------------------------- rule 3: `name` is taken
+
+
+@pytest.mark.parametrize("reserved", ["name", "object"])
+def test_rule_3_name_is_reserved(reserved):
+    namespace: dict[str, Any] = {}
+    exec(f"def factory(*, {reserved}: str = 'x') -> None: ...", namespace)
+    assert f"parameter '{reserved}': the name is reserved" in fault(namespace["factory"])
+
+
+# ------------------------------------------------------------------------------------------------ rule 4: no **kwargs
+
+
+def test_rule_4_open_ended_arguments_are_refused():
+    class Open(nn.Module):
+        def __init__(self, **options: Any) -> None: ...
+
+    class Listed(nn.Module):
+        def __init__(self, *layers: int) -> None: ...
+
+    for target in (Open, Listed):
+        assert "*args and **kwargs can't be checked; take `options: dict[str, Any]` instead." in fault(target)
+
+
+def test_rule_4_options_take_anything_a_recipe_can_hold():
+    options = {"depth": 3, "rate": 0.5, "names": ["a", "b"], "deep": {"on": True}}
+    assert settings(options=options)["options"] == options
+    said = refusal(options={"tensor": object()})
+    assert "which no recipe can hold: object is neither number, text, list nor table" in said
+
+
+def test_rule_4_what_a_builder_complains_about_becomes_the_message():
+    class Fussy(nn.Module):
+        def __init__(self, *, options: dict[str, Any]) -> None:
+            raise ValueError("there is no architecture 'resnt'")
+
+    chosen = choose("model", {"name": Fussy, "options": {}}, PLUGINS, Where(("model",)))
+    with pytest.raises(
+        LabwrightError, match=r"^model: model 'Fussy' can't be built: there is no architecture 'resnt'$"
+    ):
+        chosen.build()
+
+
+# --------------------------------------------------------------------------------------------------- rule 5: families
+
+
+def test_rule_5_a_family_is_one_component_that_maps_listed_names_to_classes():
+    assert "torch/*" in PLUGINS.names("optimizer")
+    assert choose("optimizer", "torch/SGD", PLUGINS, Where()).target.__name__ == "SGD"
+    with pytest.raises(LabwrightError, match=r"'torch/SDG'; did you mean 'torch/SGD'\? torch/\* has ASGD, "):
+        choose("optimizer", "torch/SDG", PLUGINS, Where())
+
+
+# ------------------------------------------------------------------------------------------------- rule 6: strictness
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"width": True}, "model.width: given True; it should be a whole number (model 'Model')."),
+        (
+            {"width": "64"},
+            "model.width: given '64'; it should be a whole number; write 64, without quotes (model 'Model').",
+        ),
+        ({"width": 3.0}, "model.width: given 3.0; it should be a whole number; write 3 (model 'Model')."),
+        ({"width": 3.5}, "model.width: given 3.5; it should be a whole number (model 'Model')."),
+        ({"rate": True}, "model.rate: given True; it should be a number (model 'Model')."),
+        ({"rate": ".5"}, "model.rate: given '.5'; it should be a number; write 0.5 (model 'Model')."),
+        ({"deep": 1}, "model.deep: given 1; it should be true or false (model 'Model')."),
+        ({"deep": "True"}, "model.deep: given 'True'; it should be true or false; write true (model 'Model')."),
+        ({"size": True}, "model.size: given True; it should be a whole number (model 'Model')."),
+        ({"size": 2.0}, "model.size: given 2.0; it should be a whole number (model 'Model')."),
+        ({"shape": [3, "x"]}, "model.shape[1]: given 'x'; it should be a whole number (model 'Model')."),
+        ({"shape": [3, 3, 3]}, "model.shape: given [3, 3, 3]; it should have at most 2 items, not 3 (model 'Model')."),
+        (
+            {"act": "rel"},
+            "model.act: given 'rel'; it should be 'relu' or 'gelu'; did you mean 'relu'? (model 'Model').",
+        ),
+        (
+            {"file": 7},
+            "model.file: given 7; it should be text; as text it is written \"7\", in quotes (model 'Model').",
+        ),
+        ({"widht": 3}, "model.widht: model 'Model' has no setting 'widht'; did you mean 'width'? It takes act, deep, "),
+        (
+            {"groups": {"*.bias": {"lr_facotr": 2.0}}},
+            "model.groups.\"*.bias\".lr_facotr: there is no such field; did you mean 'lr_factor'? "
+            "It takes lr_factor, weight_decay (model 'Model').",
+        ),
+        (
+            {"groups": {"head": {"lr_factor": -1}}},
+            "model.groups.head.lr_factor: given -1; it should be greater than or equal to 0 (model 'Model').",
+        ),
+    ],
+)
+def test_rule_6_nothing_is_taken_for_something_else(given, said):
+    assert refusal(**given).startswith(said)
+
+
+def test_rule_6_whole_numbers_are_numbers_and_lists_fill_tuples():
+    assert settings(rate=1, shape=[5, 7]) == {"rate": 1.0, "shape": (5, 7)}
+    assert type(settings(rate=1)["rate"]) is float
+
+
+def test_rule_6_unknown_keys_are_refused_inside_any_dataclass():
+    @dataclass
+    class Plain:
+        """Of a plugin: it says nothing of unknown keys."""
+
+        size: int = 1
+
+    def takes(*, one: Plain | None = None, many: list[Plain] | None = None) -> None: ...
+
+    takes.__annotations__ = {"one": Plain | None, "many": list[Plain] | None}
+    for table, path in (({"one": {"sise": 1}}, "one.sise"), ({"many": [{"size": 2}, {"sise": 1}]}, "many[1].sise")):
+        with pytest.raises(LabwrightError) as caught:
+            choose("stop", {"name": type("Stop", (), {"__init__": _with_self(takes)}), **table}, PLUGINS, Where())
+        assert str(caught.value).startswith(f"{path}: there is no such field; did you mean 'size'? It takes size")
+
+
+def _with_self(function: Any) -> Any:
+    def method(self: Any, *, one: Any = None, many: Any = None) -> None: ...
+
+    method.__annotations__ = function.__annotations__
+    return method
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("width=16", {"width": 16}),
+        ("rate=1e-3", {"rate": 1e-3}),
+        ("deep=true", {"deep": True}),
+        ("shape=[1, 2]", {"shape": (1, 2)}),
+        ("act=gelu", {"act": "gelu"}),
+        ("file=a/b.txt", {"file": Path("a/b.txt")}),
+        ("options={depth = 3}", {"options": {"depth": 3}}),
+        ("options.depth=3", {"options": {"depth": 3}}),
+        ('groups."*.bias".lr_factor=2', {"groups": {"*.bias": lw.Group(lr_factor=2.0)}}),
+    ],
+)
+def test_rule_6_overrides_are_read_as_toml_else_as_text(text, value):
+    table, _ = override({"model": {}}, [f"model.{text}"])
+    assert settings(**table["model"]) == value
+
+
+# ------------------------------------------------------------------------------------------- rule 7: None is left out
+
+
+def test_rule_7_none_is_the_field_left_out():
+    assert settings(file=None) == {}
+    assert "file" not in Chosen("model", "", Model, settings(file=None)).table()
+    assert refusal(width=None) == "model.width: given None, which means left out; its default is 8."
+    assert settings(groups={"a": {"weight_decay": None}}) == {"groups": {"a": lw.Group()}}
+    assert "no recipe can hold: NoneType" in refusal(options={"list": [1, None]})
+
+
+def test_rule_7_a_field_that_can_be_none_has_none_as_its_default():
+    def factory(*, width: int | None = 3) -> None: ...
+
+    assert "a field that can be None has None as its default" in fault(factory)
+
+
+def test_rule_7_an_override_without_a_value_leaves_the_field_out():
+    assert override({"train": {"epochs": 5, "clip": 1.0}}, ["train.clip="])[0] == {"train": {"epochs": 5}}
+    assert override({"loss": "mse", "model": "a"}, ["loss="])[0] == {"model": "a"}
+
+
+# ----------------------------------------------------------------------------------------------- rule 8: another name
+
+
+@pytest.mark.parametrize("text", ["model=b", "model.name=b", 'model={name="b"}'])
+def test_rule_8_an_override_that_changes_a_name_drops_the_tables_other_settings_and_says_which(text):
+    changed, notes = override({"model": {"name": "a", "width": 3, "depth": 2}}, [text])
+    assert changed["model"] in ("b", {"name": "b"})
+    assert notes == ["model is now 'b'; settings of 'a' dropped: depth, width"]
+
+
+def test_rule_8_the_same_name_drops_nothing():
+    recipe = {"model": {"name": "a", "width": 3}}
+    assert override(recipe, ["model=a", "model.name=a"]) == (recipe, [])
+
+
+def test_rule_8_what_is_overridden_after_the_name_is_the_new_components():
+    recipe = {
+        "task": {"name": "t", "data": {"name": "d", "valid": 0.1}},
+        "optimizer": {"name": "adam", "critic": {"lr": 1}},
+    }
+    changed, notes = override(recipe, ["task.data=e", "task.data.fold=2", "optimizer.critic=sgd"])
+    assert changed["task"]["data"] == {"name": "e", "fold": 2}
+    assert changed["optimizer"] == {"name": "adam", "critic": "sgd"}
+    assert notes == [
+        "task.data is now 'e'; settings of 'd' dropped: valid",
+        "optimizer.critic is now 'sgd'; settings dropped: lr",
+    ]
+
+
+# ------------------------------------------------------------------------------------------ rule 9: objects of Python
+
+
+def test_rule_9_objects_given_from_python_are_named_in_the_recipe_and_refused_from_it():
+    experiment = lw.Experiment(
+        task=Sorting(Blobs()), model=Net, loss="cross-entropy", optimizer="sgd", train={"epochs": 1}, log=()
+    )
+    table = experiment.table()
+    assert table["task"] == {"object": "parts.Sorting"}
+    assert table["model"] == {"object": "parts.Net", "width": 16, "dropout": 0.3}
+    with pytest.raises(
+        LabwrightError, match=r"task: this task was an object given from Python \(parts.Sorting\); only "
+    ):
+        Experiment.from_table(table, plugins=PLUGINS)
+
+
+@pytest.mark.parametrize(
+    ("kind", "given", "said"),
+    [
+        (
+            "model",
+            Blobs(),
+            "given a parts.Blobs, which is no torch.nn.modules.module.Module; a model is one, or a name.",
+        ),
+        ("data", Blobs, None),
+        ("data", Net, "given a parts.Net, which is no labwright.interfaces.Data; a data is one, or a name."),
+        ("task", 3, "given 3; a task is a name or a table with a name."),
+        ("model", {}, "given an empty table; a model has one: "),
+        ("model", {"name": 3}, "given 3; a model is one of "),
+    ],
+)
+def test_rule_9_an_object_must_be_of_the_kind_it_is_given_for(kind, given, said):
+    if said is None:
+        assert choose(kind, given, PLUGINS, Where()).target is given
+        return
+    with pytest.raises(LabwrightError) as caught:
+        choose(kind, given, PLUGINS, Where((kind,)))
+    assert said in str(caught.value)
+
+
+def test_rule_9_an_optimizer_is_given_by_its_class_because_it_is_built_over_parameters():
+    from torch.optim import SGD
+
+    given = SGD([nn.Parameter()], lr=0.1)
+    with pytest.raises(LabwrightError, match=r"given a torch.optim.sgd.SGD; an optimizer is built over the parameters"):
+        choose("optimizer", given, PLUGINS, Where())
+
+
+# -------------------------------------------------------------------------------------------------- rule 10: the line
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "place"),
+    [
+        ("lr = 0.01", 'lr = "fast"', ":7: optimizer.lr: given 'fast'; it should be a number (optimizer 'adamw')."),
+        ("lr = 0.01", "rate = 0.01", ":7: optimizer.rate: optimizer 'adamw' has no setting 'rate'"),
+        ('"adamw"', '"adamx"', ":6: optimizer.name: no optimizer is called 'adamx'; did you mean 'adam"),
+        ("size = 60", "size = 6.5", ":1: task.data.size: given 6.5; it should be a whole number (data 'toys/blobs')."),
+        ("toys/blobs", "toys/blob", ":1: task.data.name: no data is called 'toys/blob'; did you mean 'toys/blobs'?"),
+        ("toys/net", "toys/nt", ":2: model: no model is called 'toys/nt'; did you mean 'toys/net'?"),
+        ("epochs = 2", "epochs = 2\nsteps = 3", ":9: train: given both of epochs and steps; a run has one of them."),
+        (
+            ', data = { name = "toys/blobs", size = 60 }',
+            "",
+            ":1: task.data: task 'sorting' needs this setting: a data, ",
+        ),
+        ('loss = "cross-entropy"', "", ": loss: task 'sorting' needs a loss"),
+    ],
+)
+def test_rule_10_a_message_gives_the_line_of_the_file_where_the_key_can_be_found_in_it(tmp_path, before, after, place):
+    file = tmp_path / "recipe.toml"
+    assert before in RECIPE
+    file.write_text(RECIPE.replace(before, after))
+    with pytest.raises(LabwrightError) as caught:
+        Experiment.from_recipe(file, plugins=PLUGINS)
+    assert str(caught.value).startswith(f"{file}{place}")
+
+
+def test_rule_10_a_value_from_the_command_line_has_no_line(tmp_path):
+    file = tmp_path / "recipe.toml"
+    file.write_text(RECIPE)
+    with pytest.raises(LabwrightError, match=r"^optimizer\.lr: given 0; it should be greater than 0 "):
+        Experiment.from_recipe(file, ["optimizer.lr=0"], plugins=PLUGINS)
+
+
+def test_rule_10_lines_are_found_through_every_way_toml_has_to_write_a_key(tmp_path):
+    file = tmp_path / "recipe.toml"
+    file.write_text(
+        '# a comment: model = 3\nmodel.name = "m"\nmodel . "wide" = 3\n\n[optimizer.groups."*.bias"]\nlr_factor = 1\n'
+        'text = """\nlr = 3\n"""\n[[stop]]\nname = "early"\n[[stop]]\nname = "seconds"\nlimit = 3\n'
+        "[task]\nsizes = [\n  1,\n  { deep = 2 },\n]\ndata = { name = 'd', more = { x = 1 } }\n[train]\n"
+    )
+    _, source = read_recipe(file)
+    lines = {
+        ("model",): 2,
+        ("model", "name"): 2,
+        ("model", "wide"): 3,
+        ("model", "absent"): 2,
+        ("optimizer",): 5,
+        ("optimizer", "groups", "*.bias", "lr_factor"): 6,
+        ("optimizer", "groups", "*.bias", "text"): 7,
+        ("stop",): 10,
+        ("stop", "limit"): 14,
+        ("task", "sizes"): 16,
+        ("task", "sizes", "[1]"): 16,
+        ("task", "sizes", "deep"): 18,
+        ("task", "data", "more", "x"): 20,
+        ("train",): 21,
+    }
+    assert {path: source.place(path) for path in lines} == {path: f"{file}:{line}: " for path, line in lines.items()}
+    assert source.place(("loss",)) == f"{file}: "

@@ -1,0 +1,185 @@
+"""Every verb, as a person uses it: one small run is trained, evaluated, asked, made longer and looked at."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from labwright.cli import app, main
+from PIL import Image
+
+Lab = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def lab(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Lab:
+    """Runs a command; returns its exit code, stdout and stderr."""
+
+    def run(*args: object, stdin: str = "") -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["labwright", *map(str, args)])
+        monkeypatch.setattr(sys, "stdin", io.StringIO(stdin))
+        with pytest.raises(SystemExit) as ended:
+            main()
+        said = capsys.readouterr()
+        return int(ended.value.code or 0), said.out, said.err
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The digits perceptron after three epochs, with its report."""
+    folder = tmp_path_factory.mktemp("verbs") / "run"
+    sys.argv = ["labwright", "run", "vision/digits-mlp", "train.epochs=3", "--folder", str(folder), "--json"]
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 0
+    return folder
+
+
+@pytest.fixture(scope="module")
+def eight(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with one picture, the first 8 of the digits."""
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    folder = tmp_path_factory.mktemp("pictures")
+    pixels = digits.images[list(digits.target).index(8)]
+    Image.fromarray((pixels * 15.9).astype(np.uint8)).save(folder / "eight.png")
+    return folder
+
+
+def test_a_run_folder_holds_what_it_should(trained: Path) -> None:
+    names = {path.name for path in trained.iterdir()}
+    assert names >= {
+        "recipe.toml",
+        "environment.json",
+        "task",
+        "metrics.jsonl",
+        "checkpoints",
+        "outcome.json",
+        "report.html",
+    }
+    recipe = tomllib.loads((trained / "recipe.toml").read_text())
+    assert recipe["train"]["epochs"] == 3
+    assert recipe["model"]["name"] == "vision/mlp"
+    assert json.loads((trained / "environment.json").read_text())["distributions"]["labwright-vision"]
+    page = (trained / "report.html").read_text()
+    assert "<svg" in page
+    assert "Confusion matrix" in page
+    assert "http://" not in page.replace("http://www.w3.org/", "")  # nothing is fetched from elsewhere
+
+
+def test_evaluate_repeats_the_metrics_the_run_logged(trained: Path, lab: Lab) -> None:
+    outcome = json.loads((trained / "outcome.json").read_text())
+    for split in ("valid", "test"):
+        code, out, _ = lab("evaluate", trained, "--split", split, "--json")
+        assert code == 0
+        assert json.loads(out)["metrics"] == outcome["metrics"][split]
+
+
+def test_predict_answers_for_a_file_a_folder_and_lines_of_stdin(trained: Path, eight: Path, lab: Lab) -> None:
+    picture = eight / "eight.png"
+    answers = []
+    for args, stdin in (([picture], ""), ([eight], ""), (["-"], f"{picture}\n"), ([], f"{picture}\n")):
+        code, out, _ = lab("predict", trained, *args, "--json", stdin=stdin)
+        assert code == 0
+        answers.append(json.loads(out))
+    assert all(answer == answers[0] for answer in answers)
+    assert answers[0]["label"] == "8"
+    assert answers[0]["input"] == str(picture)
+    code, out, _ = lab("predict", trained, picture)
+    assert out.split("\t")[:2] == [str(picture), "8"]
+
+
+def test_predict_needs_nothing_but_the_run_folder(trained: Path, eight: Path, lab: Lab, monkeypatch: Any) -> None:
+    from labwright_vision.data.digits import Digits
+
+    def refuse(self: Digits) -> None:
+        raise AssertionError("the training data was read")
+
+    monkeypatch.setattr(Digits, "prepare", refuse)
+    assert lab("predict", trained, eight / "eight.png")[0] == 0
+
+
+def test_resume_says_that_nothing_is_left_and_makes_a_run_longer(tmp_path: Path, lab: Lab) -> None:
+    folder = tmp_path / "run"
+    assert lab("run", "vision/digits-mlp", "train.epochs=1", "log=[]", "--folder", folder)[0] == 0
+    code, _, errors = lab("resume", folder)
+    assert (code, "has done all its 21 steps" in errors) == (0, True)
+    code, out, errors = lab("resume", folder, "train.epochs=2", "--json")
+    assert code == 0
+    assert json.loads(out)["step"] == 42
+    assert "changed: train.epochs" in errors
+    assert tomllib.loads((folder / "recipe.toml").read_text())["train"]["epochs"] == 2
+
+
+def test_verify_resume_proves_the_shipped_recipe(lab: Lab) -> None:
+    code, out, _ = lab("verify-resume", "vision/digits-mlp", "--steps", "8", "--json")
+    assert code == 0
+    assert json.loads(out)["exact"] is True
+
+
+def test_a_dry_run_says_what_a_run_would_cost_and_leaves_nothing(tmp_path: Path, lab: Lab, monkeypatch: Any) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, out, _ = lab("run", "vision/digits-mlp", "--dry-run", "--json")
+    cost = json.loads(out)
+    assert code == 0
+    assert cost["parameters"] == 64 * 128 + 128 + 128 * 128 + 128 + 128 * 10 + 10  # two hidden layers of 128
+    assert cost["steps"] == 20 * 21  # 1,293 pictures in batches of 64
+    assert set(cost["one_batch"]) == {"valid", "test"}
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_complete_recipe_runs_again_to_the_same_bits(trained: Path, tmp_path: Path, lab: Lab) -> None:
+    code, out, _ = lab("run", trained / "recipe.toml", "log=[]", "--folder", tmp_path / "again", "--json")
+    assert code == 0
+    assert json.loads(out)["metrics"] == json.loads((trained / "outcome.json").read_text())["metrics"]
+    weights = [folder / "checkpoints/step-00000063/model.safetensors" for folder in (trained, tmp_path / "again")]
+    assert weights[0].read_bytes() == weights[1].read_bytes()
+
+
+def test_runs_get_the_next_free_folder(tmp_path: Path, lab: Lab, monkeypatch: Any) -> None:
+    monkeypatch.chdir(tmp_path)
+    for _ in range(2):
+        assert lab("run", "vision/digits-mlp", "train={steps=2, batch_size=16}", "log=[]")[0] == 0
+    assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == [
+        "vision-digits-mlp-001",
+        "vision-digits-mlp-002",
+    ]
+
+
+def test_show_prints_a_recipe_that_is_complete_and_valid(lab: Lab, tmp_path: Path) -> None:
+    code, out, _ = lab("show", "vision/digits-mlp", "model.width=64")
+    assert code == 0
+    (tmp_path / "whole.toml").write_text(out)
+    assert lab("show", tmp_path / "whole.toml")[1] == out
+    assert tomllib.loads(out)["model"]["width"] == 64
+
+
+@pytest.mark.parametrize("verb", [command.name for command in app.registered_commands])
+def test_every_verb_has_an_example_in_its_help(verb: str, lab: Lab) -> None:
+    code, out, _ = lab(verb, "--help")
+    assert code == 0
+    assert "Example" in out
+    assert f"labwright {verb}" in out or verb in out.partition("Example")[2]
+
+
+def test_json_goes_to_stdout_alone_for_every_verb_that_has_it(trained: Path, lab: Lab) -> None:
+    for args in (
+        ["list"],
+        ["plugins"],
+        ["doctor"],
+        ["show", "vision/digits-mlp"],
+        ["show", "--space", "vision/digits-mlp"],
+    ):
+        code, out, _ = lab(*args, "--json")
+        assert code in (0, 1)
+        assert json.loads(out)
