@@ -1,6 +1,6 @@
 """The figures that the shipped recipes promise, on real data: accuracy over seeds, seconds of one core each.
 
-Example: `python benchmarks/recipes.py --seeds 5 --data ../shared/data` (or `make recipes`). Each run is a process of its
+Example: `python benchmarks/recipes.py --seeds 5 --data ../shared/data`. Each run is a process of its
 own with one thread; the seconds are its whole CPU time, imports and report included.
 """
 

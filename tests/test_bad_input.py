@@ -175,8 +175,14 @@ CASES: dict[str, tuple[Callable[[Path, Path], list[str]], str]] = {
         recipe("width", "widht"),
         r"mine\.toml:2: model\.widht: .*did you mean 'width'.*It takes .*depth",
     ),
-    "a text for a number": (recipe("width = 16", 'width = "16"'), r"mine\.toml:2: model\.width: given '16'; .*whole number"),
-    "true for a number": (recipe("steps = 3", "steps = true"), r"mine\.toml:9: train\.steps: given True; .*whole number"),
+    "a text for a number": (
+        recipe("width = 16", 'width = "16"'),
+        r"mine\.toml:2: model\.width: given '16'; .*whole number",
+    ),
+    "true for a number": (
+        recipe("steps = 3", "steps = true"),
+        r"mine\.toml:9: train\.steps: given True; .*whole number",
+    ),
     "a number out of range": (overriding("model.dropout=1.5"), r"model\.dropout: given 1\.5; .*less than 1"),
     "a word that isn't allowed": (
         overriding("optimizer.schedule=cosin"),

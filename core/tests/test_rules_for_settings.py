@@ -110,6 +110,13 @@ class Around(nn.Module):
         self.loss, self.other = loss, other
 
 
+class Penalizing(nn.Module):
+    """A loss around another that is usually Huber's."""
+
+    def __init__(self, *, loss: Annotated[nn.Module, Part("loss")] = "huber") -> None:  # type: ignore[assignment]
+        super().__init__()
+
+
 class Ensemble(nn.Module):
     """A model made of another, which is built once the ports are known."""
 
@@ -134,6 +141,20 @@ def test_rule_2_a_part_is_given_by_its_name_or_a_table():
 def test_rule_2_a_part_has_its_default_and_may_be_left_out():
     built = choose("loss", Around, PLUGINS, Where()).build()
     assert (type(built.loss).__name__, built.other) == ("MeanSquaredError", None)
+
+
+def test_rule_2_a_table_without_a_name_is_of_the_default_part():
+    part = choose("loss", {"name": Penalizing, "loss": {"delta": 3.0}}, PLUGINS, Where()).settings["loss"]
+    assert (part.name, part.settings) == ("huber", {"delta": 3.0})
+    with pytest.raises(LabwrightError, match=r"^other: given a table without a name \(delta\); a loss has one: "):
+        choose("loss", {"name": Around, "other": {"delta": 3.0}}, PLUGINS, Where())
+
+
+def test_rule_2_settings_of_the_default_device_need_no_name():
+    recipe = {"task": {"name": "sorting", "data": "toys/blobs"}, "model": "toys/net", "loss": "cross-entropy"}
+    recipe |= {"optimizer": "sgd", "train": {"steps": 1}}
+    table, _ = override(recipe, ["device.threads=1"])
+    assert Experiment.from_table(table, plugins=PLUGINS).table()["device"]["name"] == "auto"
 
 
 def test_rule_2_a_part_that_needs_ports_arrives_as_a_callable_awaiting_them():

@@ -87,6 +87,7 @@ def test_a_recipe_that_runs_is_valid(validator: Draft202012Validator, plugins: P
         'optimizer.groups={"*" = {lr_factor = -2}}',
         "device=gpu",
         "device.threads=0",
+        "device={precison = 'bf16'}",
         'log=["progres"]',
         "log=progress",
         "stop=[{name = 'early', patience = 0}]",
@@ -119,6 +120,7 @@ def test_what_labwright_refuses_the_schema_refuses(validator: Draft202012Validat
         "optimizer={name = 'adam', critic = 'sgd'}",
         "train={steps = 3}",
         "device=auto",
+        "device={precision = 'bf16'}",  # of the default device
         "log=[]",
         "search={model = {width = [1, 2]}}",
     ],

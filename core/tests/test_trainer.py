@@ -6,6 +6,7 @@ import json
 import os
 import signal
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -119,7 +120,7 @@ def test_each_phase_trains_its_own_parameters_when_it_is_due(tmp_path: Path) -> 
 
     kept = Kept()
     duel(train={"steps": 7, "batch_size": 15}).run(tmp_path / "run", listeners=[Weights(), kept])
-    for number, (before, after) in enumerate(zip(seen, seen[1:], strict=False), 2):
+    for number, (before, after) in enumerate(pairwise(seen), 2):
         moved = {name.split(".")[0] for name in before if not torch.equal(before[name], after[name])}
         assert moved == ({"critic", "generator"} if number % 3 == 0 else {"critic"}), number
         assert set(kept.losses[number]) == moved

@@ -143,7 +143,7 @@ def load_model(model: nn.Module, tensors: Mapping[str, Tensor], origin: Path) ->
         name = min(missing or extra)
         said = f"lacks {name!r}" if missing else f"has {name!r}, which this model lacks"
         raise LabwrightError(
-            f"{origin} is a checkpoint of another model: it {said}{nearest(name, extra if missing else mine)}."
+            f"{origin} is a checkpoint of another model: it {said}{nearest(name, extra if missing else mine)}"
         )
     for name, tensor in tensors.items():
         if mine[name].shape != tensor.shape:

@@ -18,14 +18,14 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 from torch import nn
 
-from labwright.errors import LabwrightError, listed, nearest
+from labwright.errors import LabwrightError, a, listed, nearest
 from labwright.interfaces import Data, Device, Task
 from labwright.plugins import Plugins
 from labwright.recipe import Source, parsed
 from labwright.search import Mark
 from labwright.signature import Part, Setting, Signature, label_of, signature
 
-__all__ = ["Chosen", "Part", "Setting", "Signature", "Where", "choose", "signature", "validated"]
+__all__ = ["Chosen", "Part", "Setting", "Signature", "Where", "choose", "signature", "validated", "with_default"]
 
 _BASES: dict[str, type] = {"task": Task, "data": Data, "model": nn.Module, "device": Device}
 _GIVEN = {"model": {"inputs", "outputs"}, "loss": {"inputs", "outputs"}, "optimizer": {"parameters"}}
@@ -140,7 +140,7 @@ def choose(kind: str, value: Any, plugins: Plugins, where: Where) -> Chosen:
         )
     if "name" not in value:
         has = f"a table without a name ({listed(value)})" if value else "an empty table"
-        raise LabwrightError(f"{where}: given {has}; a {kind} has one: {listed(plugins.names(kind))}.")
+        raise LabwrightError(f"{where}: given {has}; {a(kind)} has one: {listed(plugins.names(kind))}.")
     name = value["name"]
     target: Any
     if inspect.isclass(name):
@@ -149,7 +149,7 @@ def choose(kind: str, value: Any, plugins: Plugins, where: Where) -> Chosen:
     elif isinstance(name, str):
         target = _loaded(kind, name, plugins, named)
     else:
-        raise LabwrightError(f"{named}: given {name!r}; a {kind} is one of {listed(plugins.names(kind))}.")
+        raise LabwrightError(f"{named}: given {name!r}; {a(kind)} is one of {listed(plugins.names(kind))}.")
     label = f"{kind} {name or target.__name__!r}"
     settings = {key: one for key, one in value.items() if key != "name"}
     asks = sorted(set(signature(target).given) - _GIVEN.get(kind, set()))
@@ -169,11 +169,11 @@ def _loaded(kind: str, name: str, plugins: Plugins, where: Where) -> Any:
 
 def _given_object(kind: str, thing: Any, where: Where) -> Chosen:
     if thing is None or isinstance(thing, bool | int | float | list | tuple):
-        raise LabwrightError(f"{where}: given {thing!r}; a {kind} is a name or a table with a name.")
+        raise LabwrightError(f"{where}: given {thing!r}; {a(kind)} is a name or a table with a name.")
     if kind == "optimizer":
         raise LabwrightError(
-            f"{where}: given a {label_of(type(thing))}; an optimizer is built over the parameters of a run's own model, so "
-            "give its name or its class."
+            f"{where}: given a {label_of(type(thing))}; an optimizer is built over the parameters of a run's own "
+            "model: give its name or its class."
         )
     _of_kind(kind, type(thing), where)
     return Chosen(kind, "", None, thing=thing, where=where)
@@ -183,7 +183,7 @@ def _of_kind(kind: str, given: type, where: Where) -> type:
     base = _BASES.get(kind, object)
     if not issubclass(given, base):
         raise LabwrightError(
-            f"{where}: given a {label_of(given)}, which is no {label_of(base)}; a {kind} is one, or a name."
+            f"{where}: given a {label_of(given)}, which is no {label_of(base)}; {a(kind)} is one, or a name."
         )
     return given
 
@@ -194,14 +194,14 @@ def validated(target: Any, table: Mapping[str, Any], label: str, plugins: Plugin
     for key in table:
         if key not in settings:
             takes = f"It takes {listed(settings, 40)}." if settings else "It has no settings."
-            raise LabwrightError(f"{where / key}: {label} has no setting {key!r}{nearest(key, settings)}. {takes}")
+            raise LabwrightError(f"{where / key}: {label} has no setting {key!r}{nearest(key, settings)} {takes}")
     result: dict[str, Any] = {}
     for key, setting in settings.items():
         value, here = table.get(key), where / key
         if value is None:
             if setting.required:
                 parts = (
-                    f": a {setting.part.kind}, one of {listed(plugins.names(setting.part.kind))}"
+                    f": {a(setting.part.kind)}, one of {listed(plugins.names(setting.part.kind))}"
                     if setting.part
                     else ""
                 )
@@ -211,24 +211,30 @@ def validated(target: Any, table: Mapping[str, Any], label: str, plugins: Plugin
             if setting.part and setting.default:
                 result[key] = choose(setting.part.kind, setting.default, plugins, here)
         elif setting.part:
-            result[key] = choose(setting.part.kind, value, plugins, here)
+            result[key] = choose(setting.part.kind, with_default(value, setting.default), plugins, here)
         else:
             result[key] = _checked(setting, value, here, label)
     return result
 
 
+def with_default(value: Any, name: Any) -> Any:
+    """A table without a name is one of the default component, if there is one."""
+    return {"name": name} | value if isinstance(value, Mapping) and isinstance(name, str) else value
+
+
 def _checked(setting: Setting, value: Any, where: Where, label: str) -> Any:
+    of = f" ({label})" if " " in label else ""  # `train` says where it is
     try:
         return setting.validated(value)
     except ValidationError as error:
-        raise LabwrightError(_complaint(setting, error, value, where, label)) from error
+        raise LabwrightError(_complaint(setting, error, value, where, of)) from error
     except ValueError as error:
-        raise LabwrightError(f"{where}: given {value!r}; {error} ({label}).") from error
+        raise LabwrightError(f"{where}: given {value!r}; {error}{of}.") from error
     except TypeError as error:
         raise LabwrightError(f"{where}: {label} is given {value!r}, which no recipe can hold: {error}.") from error
 
 
-def _complaint(setting: Setting, error: ValidationError, value: Any, where: Where, label: str) -> str:
+def _complaint(setting: Setting, error: ValidationError, value: Any, where: Where, of: str) -> str:
     """What pydantic found, in the words of a recipe: place, value, what is allowed, how to write it."""
     found = error.errors()
     first, path = found[0], found[0]["loc"]
@@ -239,14 +245,12 @@ def _complaint(setting: Setting, error: ValidationError, value: Any, where: Wher
             where, value = where / step, value[step]
     if first["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
         takes = {key for one in _tables(setting.adapter.json_schema()) for key in one}
-        return (
-            f"{where}: there is no such field{nearest(str(path[-1]), takes)}. It takes {listed(takes, 40)} ({label})."
-        )
+        return f"{where}: there is no such field{nearest(str(path[-1]), takes)} It takes {listed(takes, 40)}{of}."
     if first["type"].startswith("missing"):
-        return f"{where / str(path[-1])}: this field is needed ({label})."
+        return f"{where / str(path[-1])}: this field is needed{of}."
     alike = [one for one in found if len(one["loc"]) == len(path)]  # one for each type of a union
     should = " or ".join(dict.fromkeys(_SHOULD.get(one["type"]) or _should(one["msg"]) for one in alike))
-    return f"{where}: given {value!r}; it should {should}{_advice(setting, first, value)} ({label})."
+    return f"{where}: given {value!r}; it should {should}{_advice(setting, first, value)}{of}."
 
 
 def _tables(schema: Any) -> Iterator[Any]:
@@ -269,11 +273,12 @@ def _advice(setting: Setting, fault: ErrorDetails, value: Any) -> str:
     """How what was probably meant is written."""
     kind = fault["type"]
     if kind in ("literal_error", "enum"):
-        return nearest(str(value), re.findall(r"'([^']*)'", fault["ctx"]["expected"]))
-    if kind == "string_pattern_mismatch" and isinstance(setting.default, str):
-        return f", such as {setting.default!r}"
+        return nearest(str(value), re.findall(r"'([^']*)'", fault["ctx"]["expected"]), "")
+    if kind == "string_pattern_mismatch":
+        return _such_as(setting)
     if kind == "string_type" and isinstance(value, bool | int | float):
-        return f'; as text it is written "{json.dumps(value)}", in quotes'
+        text = json.dumps(value)
+        return f'; as text it is written "{text}", in quotes' if _is_valid(setting, text) else _such_as(setting)
     if kind == "int_type" and isinstance(value, float) and value.is_integer():
         return f"; write {int(value)}"
     if kind in ("int_type", "float_type", "bool_type") and isinstance(value, str):
@@ -285,9 +290,18 @@ def _unquoted(text: str, setting: Setting) -> str:
     if text.lower() in ("none", "null", "") and setting.default is None:
         return "; for none, leave the field out"
     for plain in (text, text.lower(), f"0{text}", f"{text}0"):  # "64", "True", ".5", "5."
-        try:
-            setting.validated(parsed(plain))
-        except (ValueError, TypeError):
-            continue
-        return f"; write {plain}" + (", without quotes" if plain == text else "")
+        if _is_valid(setting, parsed(plain)):
+            return f"; write {plain}" + (", without quotes" if plain == text else "")
     return ""
+
+
+def _such_as(setting: Setting) -> str:
+    return f", such as {setting.default!r}" if isinstance(setting.default, str) else ""
+
+
+def _is_valid(setting: Setting, value: Any) -> bool:
+    try:
+        setting.validated(value)
+    except (ValueError, TypeError):
+        return False
+    return True

@@ -72,7 +72,7 @@ def installed(blocked: Iterable[str] = ()) -> list[Plugin]:
     for name in blocked:
         if name not in known:
             raise LabwrightError(
-                f"no plugin is called {name!r}{nearest(name, known)}. `labwright plugins` shows the installed ones."
+                f"no plugin is called {name!r}{nearest(name, known)} `labwright plugins` shows the installed ones."
             )
     off = dict.fromkeys(blocked, "--no-plugin") | _blocked_by_settings()
     core = metadata.version(GROUP)
@@ -98,7 +98,7 @@ def implementations(thing: object) -> dict[str, pluggy.HookImpl]:
     for name, impl in found.items():
         if name not in HOOKS:
             if not impl.optionalhook:
-                raise LabwrightError(f"unknown hook {name!r}{nearest(name, HOOKS)}")
+                raise LabwrightError(f"unknown hook {name!r}{nearest(name, HOOKS, '')}")
         elif impl.wrapper or impl.hookwrapper:
             raise LabwrightError(f"{name} is a wrapper; labwright's hooks are called one after another, never wrapped")
         else:
@@ -106,7 +106,7 @@ def implementations(thing: object) -> dict[str, pluggy.HookImpl]:
                 if argument not in HOOKS[name]:
                     gives = ", ".join(HOOKS[name]) or "nothing"
                     raise LabwrightError(
-                        f"{name} gives {gives}; here it asks for {argument!r}{nearest(argument, HOOKS[name])}"
+                        f"{name} gives {gives}; here it asks for {argument!r}{nearest(argument, HOOKS[name], '')}"
                     )
     for name in HOOKS:
         if name not in found and callable(getattr(thing, name, None)):
@@ -220,7 +220,9 @@ def _component_fault(component: Component) -> str:
             return f"component {component.name!r}: its {key} is text, given {value!r}"
     where = f"component {component.name!r}"
     if component.kind not in KINDS:
-        return f"{where}: no kind is called {component.kind!r}{nearest(component.kind, KINDS)} (one of {listed(KINDS)})"
+        return (
+            f"{where}: no kind is called {component.kind!r}{nearest(component.kind, KINDS)} Kinds are {listed(KINDS)}"
+        )
     if not _NAME.fullmatch(component.name):
         return f"{where}: a name is kebab-case, with its domain before a slash, such as 'vision/small-cnn'"
     if not _TARGET.fullmatch(component.target):
@@ -257,7 +259,7 @@ def _blocked_by_settings() -> dict[str, str]:
     for key in table:
         if key != "disable":
             raise LabwrightError(
-                f"{file}: [tool.labwright] has no setting {key!r}{nearest(key, ['disable'])}. It has disable."
+                f"{file}: [tool.labwright] has no setting {key!r}{nearest(key, ['disable'])} It has disable."
             )
     return blocked | dict.fromkeys(disabled, f"[tool.labwright] in {file}")
 

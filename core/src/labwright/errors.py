@@ -28,13 +28,18 @@ class StopRun(Exception):
         self.reason = reason
 
 
-def nearest(given: str, known: Iterable[str]) -> str:
-    """The words "; did you mean 'x'?", or nothing if no known name is near. Case doesn't matter."""
+def nearest(given: str, known: Iterable[str], otherwise: str = ".") -> str:
+    """The end of a sentence: "; did you mean 'x'?", or `otherwise` if no known name is near. Case doesn't matter."""
     names = {name.lower(): name for name in known}
     close = get_close_matches(given.lower(), names, n=1, cutoff=0.6)
     if not close:  # a name given without its domain
         close = [name for name in names if name.rpartition("/")[2] == given.lower()][:1]
-    return f"; did you mean {names[close[0]]!r}?" if close else ""
+    return f"; did you mean {names[close[0]]!r}?" if close else otherwise
+
+
+def a(kind: str) -> str:
+    """A kind with its article: `a model`, `an optimizer`."""
+    return f"an {kind}" if kind[0] in "aeiou" else f"a {kind}"
 
 
 def listed(names: Iterable[str], most: int = 12) -> str:

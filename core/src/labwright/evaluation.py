@@ -13,11 +13,11 @@ from itertools import islice
 from typing import Any
 
 import torch
-from torch import Generator, Tensor, nn
+from torch import Tensor, nn
 from torch.nn import functional
 
 from labwright.errors import LabwrightError, listed, nearest
-from labwright.feeding import derived
+from labwright.feeding import derived, global_generators
 from labwright.interfaces import Goal, Task
 
 # ---------------------------------------------------------------------------------------------------------- metrics
@@ -185,7 +185,7 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 @contextmanager
 def seeded(seed: int, device: torch.device) -> Iterator[None]:
     """Within it the global generators of the CPU and the device start from `seed`; after it, they go on as before."""
-    generators = _global_generators(device)
+    generators = global_generators(device)
     before = [generator.get_state() for generator in generators]
     for generator in generators:
         generator.manual_seed(seed)
@@ -194,17 +194,6 @@ def seeded(seed: int, device: torch.device) -> Iterator[None]:
     finally:
         for generator, state in zip(generators, before, strict=True):
             generator.set_state(state)
-
-
-def _global_generators(device: torch.device) -> list[Generator]:
-    if device.type == "cpu":
-        return [torch.default_generator]
-    if device.type == "mps":
-        return [torch.default_generator, torch.mps._get_default_mps_generator()]
-    module = torch.get_device_module(device)
-    module.init()  # without it there are no generators yet
-    index = module.current_device() if device.index is None else device.index
-    return [torch.default_generator, module.default_generators[index]]
 
 
 def _check_goal(goal: Goal, names: Mapping[str, Any], *, within: bool) -> None:

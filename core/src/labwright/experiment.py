@@ -16,7 +16,7 @@ from torch import nn
 
 from labwright import run as runs
 from labwright.checkpoint import seal, verify, write_json
-from labwright.config import Chosen, Where, choose, signature, validated
+from labwright.config import Chosen, Where, choose, signature, validated, with_default
 from labwright.errors import LabwrightError, listed, nearest
 from labwright.feeding import derived
 from labwright.fitting import check_fit
@@ -110,11 +110,14 @@ class Experiment:
         self.task = choose("task", task, known, here / "task")
         self.model = choose("model", model, known, here / "model")
         self.loss = None if loss is None else choose("loss", loss, known, here / "loss")
-        self.device = choose("device", device, known, here / "device")
+        self.device = choose("device", with_default(device, "auto"), known, here / "device")
         self.train = Train(**validated(Train, train or {}, "train", known, here / "train"))
         if (self.train.epochs is None) == (self.train.steps is None):
             given = "neither" if self.train.epochs is None else "both"
-            raise LabwrightError(f"{here / 'train'}: given {given} of epochs and steps; a run has one of them.")
+            raise LabwrightError(
+                f"{here / 'train'}: given {given} of epochs and steps; a run has one of them"
+                + ("; `train.epochs=` among the overrides leaves the epochs out." if given == "both" else ".")
+            )
         unprepared = self._task_unprepared()
         self.phases = [phase.name for phase in unprepared.phases()]
         self.optimizers = self._choose_optimizers(optimizer, here / "optimizer")
@@ -156,7 +159,7 @@ class Experiment:
         for key in table:
             if key not in TABLES:
                 raise LabwrightError(
-                    f"{here / key}: a recipe has no {key!r}{nearest(key, TABLES)}. It has {', '.join(TABLES)}."
+                    f"{here / key}: a recipe has no {key!r}{nearest(key, TABLES)} It has {', '.join(TABLES)}."
                 )
         for key in ("task", "model"):
             if key not in table:
@@ -165,7 +168,8 @@ class Experiment:
                 )
         for key in ("log", "stop"):
             if not isinstance(table.get(key, []), list):
-                raise LabwrightError(f'{here / key}: given {table[key]!r}; it is a list, such as ["progress"].')
+                such = table[key] if isinstance(table[key], str) else {"log": "progress", "stop": "early"}[key]
+                raise LabwrightError(f'{here / key}: given {table[key]!r}; it is a list, such as ["{such}"].')
         for key in ("train", "search"):
             if not isinstance(table.get(key, {}), Mapping):
                 raise LabwrightError(f"{here / key}: given {table[key]!r}; it is a table, such as {{ epochs = 5 }}.")

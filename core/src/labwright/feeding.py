@@ -41,6 +41,18 @@ def draws(length: int, width: int, *, seed: int, epoch: int) -> Tensor:
     return torch.rand(length, width, generator=generator(seed, epoch, 2))
 
 
+def global_generators(device: torch.device) -> list[Generator]:
+    """The generators that random numbers come from unless one is named: the CPU's, and the device's own."""
+    if device.type == "cpu":
+        return [torch.default_generator]
+    if device.type == "mps":
+        return [torch.default_generator, torch.mps._get_default_mps_generator()]
+    module = torch.get_device_module(device)
+    module.init()  # without it there are no generators yet
+    index = module.current_device() if device.index is None else device.index
+    return [torch.default_generator, module.default_generators[index]]
+
+
 class IndexedBatches:
     """The batches of one pass over a split; see `Task.batches`."""
 

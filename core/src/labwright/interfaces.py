@@ -78,7 +78,8 @@ class Data(ABC):
     """A dataset: embedded, local files, or a hub.
 
     `item` and `target` are the port types it offers, known without reading anything. `in_memory` says that `fetch` is
-    a matter of indexing; other data is fetched by the device's loader workers.
+    a matter of indexing; other data is fetched by the device's loader workers. `suffixes` are the endings of the files
+    that `read` understands, in lower case; none: any.
     """
 
     item: ClassVar[type[Port]]
@@ -86,6 +87,7 @@ class Data(ABC):
     source: ClassVar[str]
     licence: ClassVar[str]
     in_memory: ClassVar[bool] = True
+    suffixes: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
     def prepare(self) -> None:
@@ -109,7 +111,8 @@ class Data(ABC):
 
     def files(self, folder: Path) -> list[Path]:
         """The files of a folder that `read` understands, sorted."""
-        return sorted(path for path in folder.rglob("*") if path.is_file())
+        found = (path for path in folder.rglob("*") if path.is_file())
+        return sorted(path for path in found if not self.suffixes or path.suffix.lower() in self.suffixes)
 
     def save(self, folder: Path) -> None:
         """Keep what `prepare()` learned: JSON, safetensors or tokenizer files in an empty folder."""

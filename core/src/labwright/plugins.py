@@ -12,7 +12,7 @@ from typing import Any
 import pluggy
 
 from labwright.discovery import Plugin, asked, examined, implementations, installed, words
-from labwright.errors import LabwrightError, listed, nearest
+from labwright.errors import LabwrightError, a, listed, nearest
 from labwright.hookspecs import KINDS, Component, Recipe
 
 
@@ -64,8 +64,8 @@ class Plugins:
 
     def find(self, kind: str, name: str) -> Component:
         """The component of that name, or the family it belongs to. Raises LabwrightError."""
-        family = name.rpartition("/")[0] + "/*"
-        found = self._one(kind, name if self.owners(kind, name) or not self.owners(kind, family) else family)
+        whole = self.owners(kind, name) or not self.owners(kind, family(name))
+        found = self._one(kind, name if whole else family(name))
         assert isinstance(found, Component)
         return found
 
@@ -87,7 +87,7 @@ class Plugins:
         domain, _, member = name.rpartition("/")
         if member not in target:
             raise LabwrightError(
-                f"no {kind} is called {name!r}{nearest(name, [f'{domain}/{known}' for known in target])}. "
+                f"no {kind} is called {name!r}{nearest(name, [f'{domain}/{known}' for known in target])} "
                 f"{component.name} has {listed(target, most=40)}."
             )
         return target[member]
@@ -97,9 +97,9 @@ class Plugins:
         module, _, attribute = component.target.partition(":")
         try:
             target = getattr(importlib.import_module(module), attribute)
-            family = component.name.endswith("/*")
-            if not (isinstance(target, Mapping) if family else callable(target)):
-                wanted = "a mapping from names to classes" if family else "a class or a function"
+            many = component.name.endswith("/*")
+            if not (isinstance(target, Mapping) if many else callable(target)):
+                wanted = "a mapping from names to classes" if many else "a class or a function"
                 raise TypeError(f"it is of type {type(target).__name__}, not {wanted}")
         except (Exception, SystemExit) as error:
             owner = self.owners(component.kind, component.name)[0][0]
@@ -120,10 +120,12 @@ class Plugins:
                 f"`--no-plugin {owners[1][0].distribution}`."
             )
         known = self.names(kind)
-        others = [f"a {other}" for other in ("recipe", *KINDS) if self.owners(other, name)]
-        hint = f"; it names {' and '.join(others)}" if others else nearest(name, known)
+        others = [
+            a(other) for other in ("recipe", *KINDS) if self.owners(other, name) or self.owners(other, family(name))
+        ]
+        hint = f"; it names {' and '.join(others)}." if others else nearest(name, known)
         shown = f"`labwright list {plural(kind)}` shows all {len(known)}." if known else "No plugin brings any."
-        message = f"no {kind} is called {name!r}{hint}. {shown}"
+        message = f"no {kind} is called {name!r}{hint} {shown}"
         absent = [f"{plugin.name} ({plugin.reason})" for plugin in self.plugins if plugin.state != "loaded"]
         if absent:
             some = "1 plugin" if len(absent) == 1 else f"{len(absent)} plugins"
@@ -155,6 +157,11 @@ class Relay:
 def plural(kind: str) -> str:
     """The plural `labwright list` takes: task -> tasks, loss -> losses, data -> data, stop -> stops."""
     return {"loss": "losses", "data": "data"}.get(kind, kind + "s")
+
+
+def family(name: str) -> str:
+    """The name of the family a component may belong to: `torch/*` for `torch/SGD`."""
+    return name.rpartition("/")[0] + "/*"
 
 
 def check_listener(thing: object) -> None:

@@ -67,7 +67,7 @@ def read_recipe(file: Path) -> tuple[dict[str, Any], Source]:
     except FileNotFoundError as error:
         beside = [str(other) for other in file.parent.glob("*.toml")] if file.parent.is_dir() else []
         raise LabwrightError(
-            f"there is no recipe file {str(file)!r}{nearest(str(file), beside)}. An argument that ends in .toml is a "
+            f"there is no recipe file {str(file)!r}{nearest(str(file), beside)} An argument that ends in .toml is a "
             "file, any other a recipe's name: `labwright list recipes`."
         ) from error
     except tomllib.TOMLDecodeError as error:
@@ -91,7 +91,7 @@ def override(recipe: Mapping[str, Any], overrides: Iterable[str]) -> tuple[dict[
             raise LabwrightError(f"override {text!r} is no assignment: write field=value, such as train.epochs=5.")
         if keys[0] not in TABLES:
             raise LabwrightError(
-                f"override {text!r}: a recipe has no {keys[0]!r}{nearest(keys[0], TABLES)}. It has {', '.join(TABLES)}."
+                f"override {text!r}: a recipe has no {keys[0]!r}{nearest(keys[0], TABLES)} It has {', '.join(TABLES)}."
             )
         given = parsed(value.strip())
         if keys[-1] == "name" and len(keys) > 1 and isinstance(given, str):  # model.name=x is model=x

@@ -26,7 +26,7 @@ def experiment_of(folder: Path, plugins: Plugins, overrides: Iterable[str] = ())
     """The experiment a run folder holds. Raises LabwrightError if it is no run folder."""
     if not (folder / "recipe.toml").is_file():
         beside = [str(path.parent) for path in folder.parent.glob("*/recipe.toml")] if folder.parent.is_dir() else []
-        raise LabwrightError(f"{str(folder)!r} is no run folder: it has no recipe.toml{nearest(str(folder), beside)}.")
+        raise LabwrightError(f"{str(folder)!r} is no run folder: it has no recipe.toml{nearest(str(folder), beside)}")
     return Experiment.from_recipe(folder / "recipe.toml", overrides, plugins=plugins)
 
 
@@ -67,7 +67,7 @@ def evaluated(folder: Path, plugins: Plugins, split: str, checkpoint: str) -> di
     choices = get_args(Which)
     if checkpoint not in choices:
         raise LabwrightError(
-            f"there is no checkpoint {checkpoint!r}{nearest(checkpoint, choices)}; one of {listed(choices)}."
+            f"there is no checkpoint {checkpoint!r}{nearest(checkpoint, choices)} There are {listed(choices)}."
         )
     experiment = experiment_of(folder, plugins)
     built = built_from(folder, experiment, checkpoint=cast(Which, checkpoint), data=True)
@@ -84,7 +84,7 @@ def evaluated(folder: Path, plugins: Plugins, split: str, checkpoint: str) -> di
     if metrics is None:
         names = [name for name in ("train", "valid", "test") if built.task.data.split(name) is not None]
         raise LabwrightError(
-            f"the data of {folder} has no split {split!r}{nearest(split, names)}; it has {listed(names)}."
+            f"the data of {folder} has no split {split!r}{nearest(split, names)} It has {listed(names)}."
         )
     return metrics
 

@@ -59,7 +59,7 @@ def grouped(
     for pattern in groups:
         if not any(fnmatchcase(name, pattern) for name in names):
             raise LabwrightError(
-                f"optimizer.groups: no parameter matches {pattern!r}{nearest(pattern, names)}. "
+                f"optimizer.groups: no parameter matches {pattern!r}{nearest(pattern, names)} "
                 f"The parameters are {listed(names, most=40)}."
             )
     found: dict[tuple[float, float], list[str]] = {}

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from labwright.checkpoint import Checkpoint, Checkpoints, all_finite, load_model
 from labwright.errors import LabwrightError, RunFailed, StopRun
 from labwright.evaluation import evaluate
-from labwright.feeding import derived
+from labwright.feeding import derived, global_generators
 from labwright.interfaces import Batch, Task
 from labwright.plugins import Relay
 from labwright.run import Log, Outcome, Run, Status
@@ -58,6 +58,7 @@ class Trainer:
         self.window = Window(self.device)
         self.draws = type(self.task).draw is not Task.draw
         self.random = torch.Generator()
+        self.generators = global_generators(self.device)
         self.best_step: int | None = None
         self.saved = -1
         self.evaluated = -1
@@ -130,9 +131,9 @@ class Trainer:
     def _step(self, batches: Sequence[Batch]) -> Mapping[str, Tensor]:
         """One step: every phase that is due updates its parameters once. Returns each phase's mean loss."""
         run, task, step = self.run, self.task, self.run.step
-        torch.default_generator.manual_seed(derived(self.train.seed, step, 5))
-        if self.device.type != "cpu":
-            torch.get_device_module(self.device).manual_seed(derived(self.train.seed, step, 5))
+        seed = derived(self.train.seed, step, 5)
+        for generator in self.generators:
+            generator.manual_seed(seed)
         if self.draws:
             self.random.manual_seed(derived(self.train.seed, step, 6))
             batches = [task.draw(batch, self.random) for batch in batches]

@@ -114,7 +114,7 @@ class LibraryOptimizer(Optimizer):
                 raise LabwrightError(f"optimizer.options: {key!r} is a setting of the optimizer itself, not an option.")
             if key not in takes:
                 raise LabwrightError(
-                    f"optimizer.options: {self.label!r} has no option {key!r}{nearest(key, takes)}. "
+                    f"optimizer.options: {self.label!r} has no option {key!r}{nearest(key, takes)} "
                     f"It takes {listed(takes, most=40)}."
                 )
         return {key: tuple(value) if isinstance(value, list) else value for key, value in options.items()}

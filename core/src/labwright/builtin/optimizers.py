@@ -556,8 +556,7 @@ def check_parameter(name: str, known: Iterable[str]) -> None:
     known = list(known)
     if name not in known:
         raise LabwrightError(
-            f"optimizer state: {name!r} is no parameter of this optimizer{nearest(name, known)}. "
-            f"It has {listed(known)}."
+            f"optimizer state: {name!r} is no parameter of this optimizer{nearest(name, known)} It has {listed(known)}."
         )
 
 

@@ -26,7 +26,7 @@ def verb(
 ) -> None:
     """List recipes and components with what they are."""
     if what is not None and what not in WHAT:
-        raise LabwrightError(f"there is no list of {what!r}{nearest(what, WHAT)}. There are {', '.join(WHAT)}.")
+        raise LabwrightError(f"there is no list of {what!r}{nearest(what, WHAT)} There are {', '.join(WHAT)}.")
     plugins: Plugins = ctx.obj.plugins
     rows = []
     for kind in [WHAT[what]] if what else WHAT.values():

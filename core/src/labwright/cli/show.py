@@ -36,7 +36,7 @@ def verb(
         return
     if "/" not in what and not what.endswith(".toml"):
         raise LabwrightError(
-            f"{what!r} is neither a recipe nor a kind{nearest(what, [*KINDS, *plugins.names('recipe')])}. "
+            f"{what!r} is neither a recipe nor a kind{nearest(what, [*KINDS, *plugins.names('recipe')])} "
             f"Kinds are {', '.join(KINDS)}."
         )
     if not what.endswith(".toml"):

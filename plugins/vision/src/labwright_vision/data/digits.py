@@ -17,7 +17,7 @@ from pydantic import Field
 from torch import Tensor
 
 from labwright_vision.data.augment import Affine, Rotate, Scale, Shift
-from labwright_vision.data.pictures import Pictures, held_out, read_picture, scaled
+from labwright_vision.data.pictures import SUFFIXES, Pictures, held_out, read_picture, scaled
 
 _SIDE, _TOP = 8, 16  # pixels; the largest pixel value
 _MEAN, _DEVIATION = 0.3053, 0.3761  # of all 1,797 pictures, values 0..1
@@ -38,6 +38,7 @@ class Digits(Data):
     target = Classes
     source = "scikit-learn; UCI Machine Learning Repository, Optical Recognition of Handwritten Digits (test part)"
     licence = "CC BY 4.0"
+    suffixes = SUFFIXES
 
     def __init__(
         self,

@@ -54,6 +54,7 @@ class ImageFolder(Data):
     target = Classes
     source = "a folder of yours"
     licence = "yours"
+    suffixes = SUFFIXES
     in_memory = False
 
     def __init__(

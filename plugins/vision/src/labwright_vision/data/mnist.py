@@ -21,7 +21,7 @@ from torch import Tensor
 
 from labwright_vision.data.augment import Affine, Rotate, Scale, Shift
 from labwright_vision.data.idx import read_idx
-from labwright_vision.data.pictures import Pictures, held_out, read_picture, scaled
+from labwright_vision.data.pictures import SUFFIXES, Pictures, held_out, read_picture, scaled
 
 MIRRORS = (
     "https://ossci-datasets.s3.amazonaws.com/mnist/",  # PyTorch's, torchvision's first choice
@@ -55,6 +55,7 @@ class Mnist(Data):
     target = Classes
     source = "LeCun, Cortes & Burges 1998, The MNIST database of handwritten digits"
     licence = "CC BY-SA 3.0"
+    suffixes = SUFFIXES
 
     def __init__(
         self,

@@ -34,7 +34,7 @@ class Timm(nn.Module):
         if not timm.is_model(architecture):
             raise LabwrightError(
                 f"model.architecture: timm {timm.__version__} has no {architecture!r}"
-                f"{nearest(architecture.partition('.')[0], timm.list_models())}. `timm.list_models()` shows all."
+                f"{nearest(architecture.partition('.')[0], timm.list_models())} `timm.list_models()` shows all."
             )
         given: dict[str, Any] = {"in_chans": inputs.channels, "num_classes": len(outputs.names)}
         usual = timm.get_pretrained_cfg(architecture)

@@ -1,0 +1,138 @@
+"""A stranger's plugin, from wheels, in an environment of its own, where nothing else of ours is but core and tasks."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tomllib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from jsonschema import Draft202012Validator
+
+pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).parents[1]
+STRIPES = ROOT / "tests" / "third_party" / "labwright-stripes"
+MADE = {  # distributions that can't be used, and why they say so
+    "broken": ("labwright>=0.1,<0.2", "import no_such_library"),
+    "tomorrow": ("labwright>=0.2,<0.3", ""),
+}
+PROJECT = """\
+[project]
+name = "labwright-{name}"
+version = "1.0"
+dependencies = ["{requires}"]
+
+[project.entry-points.labwright]
+{name} = "labwright_{name}.plugin"
+
+[build-system]
+requires = ["hatchling"]
+build-backend = "hatchling.build"
+"""
+
+
+@dataclass(frozen=True)
+class Answer:
+    code: int
+    out: str
+    err: str
+
+
+Labwright = Callable[..., Answer]
+
+
+def tool() -> str:
+    own = ROOT / ".uv" / "bin" / "uv"
+    found = str(own) if own.is_file() else shutil.which("uv")
+    if found is None:
+        pytest.skip("uv isn't there to build wheels and make an environment; `make setup` brings it")
+    return found
+
+
+@pytest.fixture(scope="module")
+def labwright(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Labwright]:
+    """The command line of an environment with labwright, labwright-tasks, labwright-stripes and those of MADE."""
+    uv, folder = tool(), tmp_path_factory.mktemp("third-party")
+    environment = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "VIRTUAL_ENV")}
+    environment |= {"UV_PYTHON_DOWNLOADS": "never", "OMP_NUM_THREADS": "1"}
+
+    def run(*command: str | Path) -> Answer:
+        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=900)
+        return Answer(done.returncode, done.stdout, done.stderr)
+
+    def do(*command: str | Path) -> None:
+        answer = run(*command)
+        assert answer.code == 0, f"{' '.join(map(str, command))}\n{answer.err}"
+
+    for name, (requires, source) in MADE.items():
+        package = folder / name / "src" / f"labwright_{name}"
+        package.mkdir(parents=True)
+        (folder / name / "pyproject.toml").write_text(PROJECT.format(name=name, requires=requires))
+        (package / "__init__.py").write_text("")
+        (package / "plugin.py").write_text(source)
+    for source_tree in (ROOT / "core", ROOT / "tasks", STRIPES, *(folder / name for name in MADE)):
+        do(uv, "build", "--quiet", "--wheel", source_tree, "--out-dir", folder / "wheels")
+    wheels = sorted((folder / "wheels").glob("*.whl"))
+    assert len(wheels) == 3 + len(MADE)
+    python = folder / "venv" / "bin" / "python"
+    do(uv, "venv", "--quiet", "--python", sys.executable, folder / "venv")
+    unusable = [wheel for wheel in wheels if wheel.name.split("-")[0].removeprefix("labwright_") in MADE]
+    install = (uv, "pip", "install", "--quiet", "--python", python)
+    do(*install, "--constraint", ROOT / "constraints.txt", *(wheel for wheel in wheels if wheel not in unusable))
+    do(*install, "--no-deps", *unusable)  # as a person may who upgrades one of several
+    yield lambda *arguments: run(folder / "venv" / "bin" / "labwright", *arguments)
+    shutil.rmtree(folder / "venv")  # gigabytes, where uv's cache lies on another disk
+
+
+def test_what_is_installed_is_listed_without_a_first_party_plugin(labwright: Labwright):
+    answer = labwright("list", "--json")
+    assert answer.code == 0, answer.err
+    brought = {(row["kind"], row["name"]): row["plugin"] for row in json.loads(answer.out)}
+    assert brought["recipe", "stripes/four-ways"] == "stripes"
+    assert brought["data", "stripes/four-ways"] == "stripes"
+    assert brought["model", "stripes/edges"] == "stripes"
+    assert brought["task", "classification"] == "tasks"
+    assert brought["optimizer", "adamw"] == "builtin"
+    assert set(brought.values()) == {"stripes", "tasks", "builtin"}
+
+
+def test_plugins_that_cannot_be_used_are_set_aside_with_their_reasons(labwright: Labwright):
+    answer = labwright("plugins", "--json")
+    assert answer.code == 0, answer.err
+    found = {row["name"]: (row["state"], row["reason"]) for row in json.loads(answer.out)}
+    assert found["stripes"] == found["tasks"] == found["builtin"] == ("loaded", "")
+    assert found["broken"] == (
+        "quarantined",
+        "labwright_broken.plugin failed to import: ModuleNotFoundError: No module named 'no_such_library'",
+    )
+    assert found["tomorrow"] == ("quarantined", "labwright-tomorrow needs labwright>=0.2,<0.3; this is labwright 0.1.0")
+
+
+def test_its_recipe_runs_beside_them_and_learns(labwright: Labwright):
+    answer = labwright("run", "stripes/four-ways", "--folder", "run", "--json", "log=[]")
+    assert answer.code == 0, answer.err
+    assert json.loads(answer.out)["metrics"]["test"]["accuracy"] > 0.9  # by chance 0.25
+
+
+def test_a_misspelt_name_tells_of_the_plugins_that_did_not_load(labwright: Labwright):
+    answer = labwright("run", "stripes/for-ways")
+    assert answer.code == 2
+    assert "no recipe is called 'stripes/for-ways'; did you mean 'stripes/four-ways'?" in answer.err
+    assert "2 plugins did not load and may offer it: broken (" in answer.err
+
+
+def test_its_recipe_is_valid_by_the_schema_made_there(labwright: Labwright):
+
+    answer = labwright("schema")
+    assert answer.code == 0, answer.err
+    schema = json.loads(answer.out)
+    recipe = tomllib.loads((STRIPES / "src/labwright_stripes/recipes/four-ways.toml").read_text(encoding="utf-8"))
+    assert Draft202012Validator(schema).is_valid(recipe)
+    assert not Draft202012Validator(schema).is_valid(recipe | {"model": {"name": "stripes/edges", "fliters": 16}})

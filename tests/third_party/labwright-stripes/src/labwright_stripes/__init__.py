@@ -1,0 +1,1 @@
+"""Striped pictures for labwright."""
