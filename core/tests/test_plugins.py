@@ -367,3 +367,27 @@ def test_objects_given_from_python_bring_components_or_are_refused():
     assert Plugins([]).extended([Mine()]).load("model", "mine/net").__name__ == "Identity"
     with pytest.raises(LabwrightError, match="plugin 'Wrong', given from Python: labwright_evaluated gives run, step"):
         Plugins([]).extended([Wrong()])
+
+
+def test_the_command_line_shows_every_plugin_and_goes_on_without_those_it_cannot_use(
+    site: Site, tmp_path: Path, command
+):
+    site.install("free", OK, requires=[])
+    site.install("moons", OK.replace("stars/ok", "moons/ok"))
+    site.install("later", OK, requires=["labwright>=0.2,<0.3"])
+    site.install("wrong", "import no_such_module")
+    site.install("twin", OK)
+    shown = command("--no-plugin", "moons", "plugins", site=site.folder, cwd=tmp_path)
+    assert shown.code == 0
+    rows = {line.split()[0]: re.split(r"\s{2,}", line) for line in shown.out.splitlines()}
+    assert rows["free"] == ["free", "labwright-free", "1.0", "no range", "loaded", "1 model"]
+    assert rows["moons"][4:] == ["blocked", "blocked by --no-plugin"]
+    assert rows["later"][3:5] == [">=0.2,<0.3", "quarantined"]
+    assert rows["wrong"][5].startswith("labwright_wrong.plugin failed to import: ModuleNotFoundError")
+    listed = command("list", "models", site=site.folder, cwd=tmp_path)
+    assert listed.code == 0
+    assert re.search(r"^  stars/ok +made by a test +\[free and twin\]$", listed.out, re.MULTILINE)
+    assert "moons/ok" in listed.out
+    assert (
+        "plugin later did not load: labwright-later needs labwright>=0.2,<0.3; this is labwright 0.1.0\n" in listed.err
+    )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import labwright as lw
 import pytest
 from conftest import toys
+from labwright.builtin.optimizers import SGD
 from labwright.config import Chosen, Part, Where, choose, signature
 from labwright.errors import LabwrightError
 from labwright.experiment import Experiment
@@ -405,11 +406,12 @@ def test_rule_9_an_object_must_be_of_the_kind_it_is_given_for(kind, given, said)
 
 
 def test_rule_9_an_optimizer_is_given_by_its_class_because_it_is_built_over_parameters():
-    from torch.optim import SGD
-
-    given = SGD([nn.Parameter()], lr=0.1)
-    with pytest.raises(LabwrightError, match=r"given a torch.optim.sgd.SGD; an optimizer is built over the parameters"):
+    given = SGD({"weight": nn.Parameter()}, lr=0.1)
+    with pytest.raises(
+        LabwrightError, match=r"given a labwright.builtin.optimizers.SGD; an optimizer is built over the"
+    ):
         choose("optimizer", given, PLUGINS, Where())
+    assert choose("optimizer", {"name": SGD, "lr": 0.1}, PLUGINS, Where()).settings == {"lr": 0.1}
 
 
 # -------------------------------------------------------------------------------------------------- rule 10: the line

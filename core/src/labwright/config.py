@@ -219,7 +219,7 @@ def validated(target: Any, table: Mapping[str, Any], label: str, plugins: Plugin
 
 def with_default(value: Any, name: Any) -> Any:
     """A table without a name is one of the default component, if there is one."""
-    return {"name": name} | value if isinstance(value, Mapping) and isinstance(name, str) else value
+    return {"name": name, **value} if isinstance(value, Mapping) and isinstance(name, str) else value
 
 
 def _checked(setting: Setting, value: Any, where: Where, label: str) -> Any:

@@ -12,9 +12,6 @@ class LabwrightError(Exception):
     The command line prints it without a traceback and exits with 2.
     """
 
-    def __init__(self, message: str) -> None:
-        super().__init__(message.replace("'?.", "'?"))  # after "did you mean 'x'?" a full stop is one too many
-
 
 class RunFailed(LabwrightError):
     """A run that was set up well and could not go on: a loss that is no number, a full disk. Exit code 1."""
@@ -35,6 +32,11 @@ def nearest(given: str, known: Iterable[str], otherwise: str = ".") -> str:
     if not close:  # a name given without its domain
         close = [name for name in names if name.rpartition("/")[2] == given.lower()][:1]
     return f"; did you mean {names[close[0]]!r}?" if close else otherwise
+
+
+def sentence(text: str) -> str:
+    """A text with a full stop, unless it has an end."""
+    return text if text.endswith(("?", ".")) else f"{text}."
 
 
 def a(kind: str) -> str:

@@ -114,10 +114,8 @@ class Experiment:
         self.train = Train(**validated(Train, train or {}, "train", known, here / "train"))
         if (self.train.epochs is None) == (self.train.steps is None):
             given = "neither" if self.train.epochs is None else "both"
-            raise LabwrightError(
-                f"{here / 'train'}: given {given} of epochs and steps; a run has one of them"
-                + ("; `train.epochs=` among the overrides leaves the epochs out." if given == "both" else ".")
-            )
+            hint = " As an override, `train.epochs=` leaves the epochs out." if given == "both" else ""
+            raise LabwrightError(f"{here / 'train'}: given {given} of epochs and steps; a run has one of them.{hint}")
         unprepared = self._task_unprepared()
         self.phases = [phase.name for phase in unprepared.phases()]
         self.optimizers = self._choose_optimizers(optimizer, here / "optimizer")

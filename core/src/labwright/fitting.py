@@ -102,7 +102,7 @@ def _fits(kind: str, name: str, task: Task, plugins: Plugins) -> bool:
         return False
     inputs, outputs = task.port_types()
     if kind == "data":
-        return (target.item, target.target) == (inputs, outputs)
+        return (getattr(target, "item", None), getattr(target, "target", None)) == (inputs, outputs)
     if not issubclass(inputs, found.given.get("inputs", Port)) or not issubclass(
         outputs, found.given.get("outputs", Port)
     ):

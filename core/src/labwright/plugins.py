@@ -12,7 +12,7 @@ from typing import Any
 import pluggy
 
 from labwright.discovery import Plugin, asked, examined, implementations, installed, words
-from labwright.errors import LabwrightError, a, listed, nearest
+from labwright.errors import LabwrightError, a, listed, nearest, sentence
 from labwright.hookspecs import KINDS, Component, Recipe
 
 
@@ -46,7 +46,7 @@ class Plugins:
             name = getattr(thing, "__name__", type(thing).__name__)
             plugin = examined(Plugin(name, "given from Python", "", module=thing))
             if plugin.state != "loaded":
-                raise LabwrightError(f"plugin {name!r}, given from Python: {plugin.reason}.")
+                raise LabwrightError(f"plugin {name!r}, given from Python: {sentence(plugin.reason)}")
             added.append(plugin)
         return Plugins((*self.plugins, *added))
 
@@ -169,7 +169,7 @@ def check_listener(thing: object) -> None:
     try:
         implementations(thing)
     except LabwrightError as error:
-        raise LabwrightError(f"{thing!r} can't listen to a run: {error}.") from error
+        raise LabwrightError(f"{thing!r} can't listen to a run: {sentence(str(error))}") from error
 
 
 def _taking(impl: pluggy.HookImpl) -> Callable[..., object]:

@@ -34,7 +34,7 @@ def _shape(share: float, schedule: Schedule, end: float) -> float:
         case "constant":
             return 1.0
         case "linear":
-            return 1.0 + (end - 1.0) * share
+            return (1.0 - share) + end * share
         case "cosine":
             return _cosine(1.0, end, share)
         case "exponential":

@@ -124,9 +124,6 @@ class ImageFolder(Data):
     def read(self, path: Path) -> tuple[Tensor, ...]:
         return (_normal(read_picture(path, channels=self.channels, height=self.size, width=self.size)[None]),)
 
-    def files(self, folder: Path) -> list[Path]:
-        return _pictures(folder)
-
     def save(self, folder: Path) -> None:
         kept = {"classes": self.names, "size": self.size, "channels": self.channels}
         (folder / _KEPT).write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
