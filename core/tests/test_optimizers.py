@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 import torch
 from labwright.builtin import optimizers
+from labwright.builtin.formulas import adam, sgd
 from labwright.builtin.library import TORCH, Family, LibraryOptimizer
-from labwright.builtin.optimizers import SGD, Adam, AdamW, adam, sgd
+from labwright.builtin.optimizers import SGD, Adam, AdamW
 from labwright.errors import LabwrightError
 from labwright.interfaces import Group, Optimizer
 from torch import Tensor, nn

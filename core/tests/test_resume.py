@@ -159,7 +159,7 @@ def test_tied_tensors_are_stored_once_and_come_back_tied(tmp_path: Path) -> None
     experiment = sorting(model=Tied)
     experiment.trainer(tmp_path / "run").fit(until=3)
     state = json.loads((tmp_path / "run/checkpoints/step-00000003/state.json").read_text())
-    assert state["aliases"] == {"second.weight": "first.weight"}
+    assert state["aliases"]["model"] == {"second.weight": "first.weight"}
     trainer, _ = experiment.resumed(tmp_path / "run")
     assert trainer.model.first.weight is trainer.model.second.weight  # type: ignore[union-attr]
     assert verify_resume(experiment, 3).exact

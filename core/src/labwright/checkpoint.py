@@ -66,9 +66,13 @@ class Checkpoints:
             shutil.rmtree(building, ignore_errors=True)
             building.mkdir(parents=True)
             model, aliases = untied(checkpoint.model)
+            training, training_aliases = untied(checkpoint.training)
             save_file(model, building / "model.safetensors")
-            save_file(untied(checkpoint.training)[0], building / "training.safetensors")
-            write_json(building / "state.json", checkpoint.state | {"aliases": aliases})
+            save_file(training, building / "training.safetensors")
+            write_json(
+                building / "state.json",
+                checkpoint.state | {"aliases": {"model": aliases, "training": training_aliases}},
+            )
             seal(building)
             if target.exists():
                 shutil.rmtree(target)
@@ -95,9 +99,11 @@ class Checkpoints:
         verify(folder)
         state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
         model = load_file(folder / "model.safetensors")
-        for name, stored in state.pop("aliases").items():
-            model[name] = model[stored]
-        return Checkpoint(state, model, load_file(folder / "training.safetensors"))
+        training = load_file(folder / "training.safetensors")
+        aliases = state.pop("aliases")
+        for tensors, names in ((model, aliases["model"]), (training, aliases["training"])):
+            tensors.update({name: tensors[stored] for name, stored in names.items()})
+        return Checkpoint(state, model, training)
 
     def newest(self) -> tuple[Checkpoint | None, list[str]]:
         """The newest checkpoint that is whole, and what is wrong with each newer one."""

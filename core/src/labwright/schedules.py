@@ -19,8 +19,8 @@ ONE_CYCLE_START = 1 / 25
 def factor(step: int, total: int, schedule: Schedule, warmup: float, end: float) -> float:
     """The share of `lr` that update number `step` (from 0) of `total` uses, above 0 and at most 1.
 
-    In the first `warmup * total` updates it rises linearly towards what the schedule starts with. The schedule's last
-    update uses exactly `end`, unless it is constant.
+    In the first `warmup * total` updates it rises linearly towards what the schedule starts with. The last update uses
+    exactly `end`, unless the schedule is constant or fewer than two updates follow the warm-up.
     """
     rising = round(warmup * total)
     span = max(total - rising - 1, 1)
