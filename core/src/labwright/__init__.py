@@ -3,7 +3,6 @@
 Names that need torch are imported on first use, so that plugins can be listed without it.
 """
 
-# ruff: noqa: F401 - the names for type checkers are those of _LATER
 from __future__ import annotations
 
 import importlib
@@ -13,13 +12,36 @@ from labwright.errors import LabwrightError, RunFailed, StopRun
 from labwright.hookspecs import Component, Recipe, hookimpl
 
 if TYPE_CHECKING:
-    from labwright.config import Part
-    from labwright.evaluation import Accuracy, Mean
-    from labwright.experiment import Experiment, Train
-    from labwright.interfaces import Batch, Data, Device, Goal, Group, Loss, Metric, Optimizer, Phase, Split, Task
-    from labwright.ports import Audio, Classes, Features, Image, Interactions, Latent, Port, Tokens, Values
-    from labwright.run import Outcome, Run
-    from labwright.search import Choice, Integers, Uniform
+    from labwright.config import Part as Part
+    from labwright.evaluation import Accuracy as Accuracy
+    from labwright.evaluation import Mean as Mean
+    from labwright.experiment import Experiment as Experiment
+    from labwright.experiment import Train as Train
+    from labwright.interfaces import Batch as Batch
+    from labwright.interfaces import Data as Data
+    from labwright.interfaces import Device as Device
+    from labwright.interfaces import Goal as Goal
+    from labwright.interfaces import Group as Group
+    from labwright.interfaces import Loss as Loss
+    from labwright.interfaces import Metric as Metric
+    from labwright.interfaces import Optimizer as Optimizer
+    from labwright.interfaces import Phase as Phase
+    from labwright.interfaces import Split as Split
+    from labwright.interfaces import Task as Task
+    from labwright.ports import Audio as Audio
+    from labwright.ports import Classes as Classes
+    from labwright.ports import Features as Features
+    from labwright.ports import Image as Image
+    from labwright.ports import Interactions as Interactions
+    from labwright.ports import Latent as Latent
+    from labwright.ports import Port as Port
+    from labwright.ports import Tokens as Tokens
+    from labwright.ports import Values as Values
+    from labwright.run import Outcome as Outcome
+    from labwright.run import Run as Run
+    from labwright.search import Choice as Choice
+    from labwright.search import Integers as Integers
+    from labwright.search import Uniform as Uniform
 
 _LATER = {
     "config": ["Part"],

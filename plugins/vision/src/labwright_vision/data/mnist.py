@@ -125,7 +125,7 @@ def _cache() -> Path:
 
 def _read_archive(path: Path) -> Parts:
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             x_train, y_train, x_test, y_test = (_as_bytes(name, arrays[name]) for name in _ARRAYS)
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         needed = ", ".join(_ARRAYS)
