@@ -8,6 +8,7 @@ import argparse
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -32,6 +33,7 @@ EXAMPLE = """example:
 def main() -> None:
     """Measure, print the tables, and keep those of a full run."""
     options = parse_arguments()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the child is ended and its folder deleted
     warn_of_load()
     machine = report.machine_facts(options.python, command_line())
     results = run_rounds(options)
@@ -165,6 +167,8 @@ def run_in_terminal(command: list[str], environment: dict[str, str]) -> tuple[in
         process.kill()
         code = process.wait()
         tail.extend(f"\nstopped after {TIME_LIMIT} s".encode())
+    finally:
+        process.kill()  # nothing once it has ended; needed when this run is interrupted
     reader.join(timeout=5)
     os.close(ours)
     return code, tail.decode(errors="replace")

@@ -1,4 +1,4 @@
-"""The reference pages made from the code: verbs, interfaces, Python names, and the settings of what is installed.
+"""The pages made when the site is built: verbs, interfaces, Python names, components with settings, and benchmarks.
 
 mkdocs calls `on_files` (see `hooks:` in mkdocs.yml). Nothing of these pages is written by hand, so that none of it can
 differ from what the code does; docstrings are Markdown already.
@@ -11,6 +11,7 @@ import dataclasses
 import inspect
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import labwright as lw
@@ -25,6 +26,7 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
 WIDTH = 88  # of a signature on the page
+RESULTS = Path(__file__).parents[1] / "benchmarks" / "RESULTS.md"
 
 _LEADS = {
     "task": "What is learned: data in, objective, measure of success.",
@@ -53,6 +55,7 @@ def pages(plugins: Plugins) -> dict[str, str]:
         "reference/interfaces.md": interfaces_page(),
         "reference/ports.md": ports_page(),
         "reference/python.md": python(),
+        "explanation/benchmarks.md": benchmarks(),
     }
     return written | {
         f"reference/components/{plural(kind)}.md": components(plugins, kind) for kind in KINDS if plugins.names(kind)
@@ -336,6 +339,13 @@ def _bare(annotation: Any) -> str:
         return "None"
     text = annotation if isinstance(annotation, str) else inspect.formatannotation(annotation)
     return ast.unparse(_Bared().visit(ast.parse(text, mode="eval"))).replace("'", '"')
+
+
+def benchmarks() -> str:
+    """The last full run of the benchmarks, or how to make one."""
+    if RESULTS.is_file():
+        return RESULTS.read_text(encoding="utf-8")
+    return "# Benchmarks\n\nThere is no full run yet. `make bench` does one and writes `benchmarks/RESULTS.md`.\n"
 
 
 # --------------------------------------------------------------------------------------------------------- Markdown

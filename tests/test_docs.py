@@ -74,7 +74,9 @@ def label(page: Path) -> str:
 
 # --------------------------------------------------------------------------------------------------- what is compared
 
-_LOOSE = re.compile(r"\.\.\.|\d+ min \d\d s|[\d.,]+ s\b|[\d.,]+ steps/s|\d+\.\d+(?:e[-+]?\d+)?")
+_LOOSE = re.compile(
+    r"\.\.\.|\d+ min \d\d s|\d[\d.,]* s\b|\d[\d.,]* steps/s|(?<=accuracy )\d+\b(?!\.\d)|\d+\.\d+(?:e[-+]?\d+)?"
+)
 
 
 def differs(shown: str, said: str) -> str:
