@@ -21,6 +21,7 @@ import json
 import math
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -31,7 +32,7 @@ from pathlib import Path
 
 import pytest
 import typer.main
-from labwright.cli import app
+from labwright.cli import app, main
 from labwright.experiment import Experiment
 from labwright.plugins import Plugins
 from labwright.recipe import TABLES
@@ -123,14 +124,19 @@ def commands(text: str) -> Iterator[tuple[str, str]]:
 
 
 def said_by(command: str, folder: Path, shown: str) -> tuple[str, int]:
-    """What a command says, stdout and stderr as they come, and its exit code."""
+    """What a command says, stdout and stderr as they come, and its exit code.
+
+    A plain `labwright ...` runs in this process: starting Python and importing torch would be most of its time.
+    """
+    first, *rest = words = shlex.split(command)
+    if first == "labwright" and "^C\n" not in shown and not {"|", ">", "<", "&&"} & set(words):
+        return said_here(rest)
     environment = os.environ | {
         "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
         "PYTHONUNBUFFERED": "1",
         "OMP_NUM_THREADS": "1",
-        "COLUMNS": "120",
     }
-    process = subprocess.Popen(
+    with subprocess.Popen(
         ["bash", "-c", command],
         cwd=folder,
         env=environment,
@@ -139,16 +145,25 @@ def said_by(command: str, folder: Path, shown: str) -> tuple[str, int]:
         stdin=subprocess.DEVNULL,
         text=True,
         start_new_session=True,
-    )
-    assert process.stdout is not None
-    said = ""
-    if "^C\n" in shown:
-        for _ in shown.partition("^C\n")[0].splitlines():
-            said += process.stdout.readline()
-        os.killpg(process.pid, signal.SIGINT)
-        said += "^C\n"
-    said += process.stdout.read()
-    return said, process.wait()
+    ) as process:
+        assert process.stdout is not None
+        said = ""
+        if "^C\n" in shown:
+            for _ in shown.partition("^C\n")[0].splitlines():
+                said += process.stdout.readline()
+            os.killpg(process.pid, signal.SIGINT)
+            said += "^C\n"
+        said += process.stdout.read()
+        return said, process.wait()
+
+
+def said_here(words: list[str]) -> tuple[str, int]:
+    said = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+        patch.setattr(sys, "argv", ["labwright", *words])
+        with pytest.raises(SystemExit) as ended:
+            main()
+    return said.getvalue(), int(ended.value.code or 0)
 
 
 def run_console(block: Block, page: Path, folder: Path) -> None:
@@ -192,6 +207,7 @@ def a_plugin_for_a_later_core(folder: Path, monkeypatch: pytest.MonkeyPatch) -> 
     metadata = "Metadata-Version: 2.1\nName: labwright-proteins\nVersion: 0.3.0\nRequires-Dist: labwright>=0.2,<0.3\n"
     (info / "METADATA").write_text(metadata)
     (info / "entry_points.txt").write_text("[labwright]\nproteins = labwright_proteins.plugin\n")
+    monkeypatch.syspath_prepend(there)
     monkeypatch.setenv("PYTHONPATH", str(there))
 
 
