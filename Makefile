@@ -19,6 +19,7 @@ $(UV):
 demo: .setup  ## train the embedded digits, print the test accuracy, write a report
 	$(RUN) labwright run vision/digits
 
+test: export OMP_NUM_THREADS = 1  # two workers with two threads each would slow one another down
 test: .setup  ## everything, slow tests included
 	$(RUN) pytest -n 2 --dist worksteal
 
