@@ -19,7 +19,8 @@ $(UV):
 demo: .setup  ## train the embedded digits, print the test accuracy, write a report
 	$(RUN) labwright run vision/digits
 
-test: export OMP_NUM_THREADS = 1  # two workers with two threads each would slow one another down
+# one thread a process: two workers with two threads each would slow one another down
+test: export OMP_NUM_THREADS := 1
 test: .setup  ## everything, slow tests included
 	$(RUN) pytest -n 2 --dist worksteal
 
