@@ -294,7 +294,7 @@ def _class(thing: type, label: str, level: int = 2) -> Iterator[str]:
         public = not name.startswith("_") or (getattr(thing, "_is_protocol", False) and name == "__len__")
         inherited = not function.__doc__ and any(hasattr(base, name) for base in thing.__bases__)
         if public and inspect.isfunction(function) and not inherited:
-            yield f"{'#' * (level + 1)} {label.rpartition('.')[2]}.{name}"
+            yield f"{'#' * (level + 1)} `{label.rpartition('.')[2]}.{name}`"
             yield _call(name, function, leave_out=0 if isinstance(member, staticmethod) else 1)
             yield _docstring(function)
             if getattr(function, "__isabstractmethod__", False):
