@@ -28,6 +28,7 @@ import sys
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -259,7 +260,9 @@ def test_recipes_on_the_pages_are_valid():
     assert whole >= 2
 
 
+@cache
 def generated() -> dict[str, str]:
+    """The pages that are made when the site is built, by their place below docs/."""
     spec = importlib.util.spec_from_file_location("generate", DOCS / "generate.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -268,6 +271,7 @@ def generated() -> dict[str, str]:
     return pages
 
 
+@pytest.mark.slow
 def test_links_lead_to_files_that_exist():
     made = {DOCS / uri for uri in generated()}
     for page in PAGES:
@@ -325,6 +329,7 @@ def test_the_recipe_page_explains_every_table():
     assert [table for table in TABLES if f"`{table}`" not in text] == []
 
 
+@pytest.mark.slow
 def test_every_component_and_every_verb_has_its_section():
     made = generated()
     plugins = Plugins.discover()
