@@ -14,7 +14,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from labwright.builtin.optimizers import check_parameter, check_slots
+from labwright.builtin.elementwise import check_parameter, check_slots
 from labwright.errors import LabwrightError, listed, nearest
 from labwright.interfaces import Group, Optimizer, Schedule
 from labwright.search import Choice, Uniform
