@@ -41,7 +41,7 @@ def fit(job: Job) -> nn.Module:
     """As it comes: progress bar, CSV logger, a checkpoint each epoch.
 
     Where rich is installed Lightning draws its progress bar with it; the tqdm bar named here is what one gets from
-    installing Lightning alone, and costs less.
+    installing Lightning alone.
     """
     return _train(Logged(job), callbacks=[TQDMProgressBar()])
 

@@ -71,7 +71,7 @@ def labwright_recipes() -> Iterable[Recipe]:
 def labwright_run_started(run: Run) -> None:
     """Called once, before the first step of a run or of its resumption; `run.step` is the number of steps done.
 
-    Any error ends the run as failed.
+    Raise `labwright.StopRun(reason)` to end the run before it begins; any other error ends it as failed.
 
     Example: `def labwright_run_started(run): print(run.folder, run.total_steps)`
     """
