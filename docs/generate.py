@@ -16,7 +16,7 @@ from typing import Any
 
 import labwright as lw
 import typer.main
-from labwright import interfaces, ports, search
+from labwright import ports, search
 from labwright.cli import EXIT_CODES, app
 from labwright.experiment import Train
 from labwright.hookspecs import KINDS
@@ -150,7 +150,7 @@ def _component(target: Any, distribution: str) -> Iterator[str]:
     for port, verb in (("inputs", "Takes"), ("outputs", "Returns")):
         if port in found.given:
             facts.append(f"{verb} " + " or ".join(_port(one) for one in found.given[port]) + ".")
-    if inspect.isclass(target) and issubclass(target, interfaces.Data):
+    if inspect.isclass(target) and issubclass(target, lw.Data):
         facts.append(f"Offers {_port(target.item)} with targets {_port(target.target)}.")
         facts.append(f"Source: {target.source}. Licence: {target.licence}.")
     yield f"*{' '.join(facts)}*"
@@ -250,7 +250,7 @@ def interfaces_page() -> str:
         "`torch.nn.Module`; what it takes and returns are its [ports](ports.md). The others derive from the classes "
         "here. A method that a class of yours must have says so; every other has a default. Shapes: B is the batch.",
     ]
-    return _page([*lead, *(part for name in names for part in _class(getattr(interfaces, name), f"lw.{name}"))])
+    return _page([*lead, *(part for name in names for part in _class(getattr(lw, name), f"lw.{name}"))])
 
 
 def ports_page() -> str:

@@ -183,3 +183,36 @@ def test_json_goes_to_stdout_alone_for_every_verb_that_has_it(trained: Path, lab
         code, out, _ = lab(*args, "--json")
         assert code in (0, 1)
         assert json.loads(out)
+
+
+def test_predict_takes_a_line_by_its_name_and_no_other_option(trained: Path, eight: Path, lab: Lab) -> None:
+    picture = eight / "eight.png"
+    code, out, _ = lab("predict", trained, "--file", picture, "--json")
+    assert (code, json.loads(out)["label"]) == (0, "8")
+    code, out, _ = lab("predict", trained, f"--file={picture}")
+    assert (code, out.split("\t")[1]) == (0, "8")
+    code, _, errors = lab("predict", trained, "--user", "42")
+    assert code == 2
+    assert "predict has no option --user" in errors and "This run takes --file TEXT" in errors
+    assert lab("predict", trained, "--file")[0] == 2
+
+
+def test_export_writes_a_model_that_onnxruntime_reads_alone(trained: Path, tmp_path: Path, lab: Lab) -> None:
+    import numpy as np
+    import onnxruntime
+    from labwright_vision.data.digits import Digits
+
+    target = tmp_path / "model"
+    code, out, _ = lab("export", trained, "--out", target, "--json")
+    facts = json.loads(out)
+    assert code == 0 and facts["inputs"] == [{"name": "x", "dtype": "float32", "shape": ["batch", 1, 8, 8]}]
+    digits = Digits()
+    digits.prepare()
+    test = digits.split("test")
+    assert test is not None
+    session = onnxruntime.InferenceSession(target / "model.onnx")
+    (logits,) = session.run(None, {"x": test.x.numpy()})
+    accuracy = float(np.mean(logits.argmax(1) == test.labels.numpy()))
+    assert accuracy == json.loads((trained / "outcome.json").read_text())["metrics"]["test"]["accuracy"]
+    code, _, errors = lab("export", trained, "--out", target)
+    assert code == 2 and "isn't empty" in errors  # nothing is overwritten

@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 import torch
+from labwright.data import Data, Split
 from labwright.errors import LabwrightError
 from labwright.evaluation import Accuracy, CrossEntropy, Mean, Perplexity, evaluate, seeded
 from labwright.feeding import derived
-from labwright.interfaces import Data, Goal, Metric, Split, Task
+from labwright.interfaces import Goal, Metric, Task
 from labwright.ports import Classes, Features, Port
 from parts import Points
 from sklearn.metrics import accuracy_score, log_loss

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import pytest
 import torch
-from labwright.interfaces import Batch, Data
+from labwright.data import Batch, Data
 from labwright.ports import Classes, Features, Image, Port, Values
 from torch import Tensor
 

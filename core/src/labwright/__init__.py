@@ -13,12 +13,15 @@ from labwright.hookspecs import Component, Recipe, hookimpl
 
 if TYPE_CHECKING:
     from labwright.config import Part as Part
+    from labwright.data import Batch as Batch
+    from labwright.data import Data as Data
+    from labwright.data import Split as Split
     from labwright.evaluation import Accuracy as Accuracy
     from labwright.evaluation import Mean as Mean
     from labwright.experiment import Experiment as Experiment
     from labwright.experiment import Train as Train
-    from labwright.interfaces import Batch as Batch
-    from labwright.interfaces import Data as Data
+    from labwright.interfaces import Attachment as Attachment
+    from labwright.interfaces import ClosedForm as ClosedForm
     from labwright.interfaces import Device as Device
     from labwright.interfaces import Goal as Goal
     from labwright.interfaces import Group as Group
@@ -26,7 +29,6 @@ if TYPE_CHECKING:
     from labwright.interfaces import Metric as Metric
     from labwright.interfaces import Optimizer as Optimizer
     from labwright.interfaces import Phase as Phase
-    from labwright.interfaces import Split as Split
     from labwright.interfaces import Task as Task
     from labwright.ports import Audio as Audio
     from labwright.ports import Classes as Classes
@@ -45,9 +47,21 @@ if TYPE_CHECKING:
 
 _LATER = {
     "config": ["Part"],
+    "data": ["Batch", "Data", "Split"],
     "evaluation": ["Accuracy", "Mean"],
     "experiment": ["Experiment", "Train"],
-    "interfaces": ["Batch", "Data", "Device", "Goal", "Group", "Loss", "Metric", "Optimizer", "Phase", "Split", "Task"],
+    "interfaces": [
+        "Attachment",
+        "ClosedForm",
+        "Device",
+        "Goal",
+        "Group",
+        "Loss",
+        "Metric",
+        "Optimizer",
+        "Phase",
+        "Task",
+    ],
     "ports": ["Audio", "Classes", "Features", "Image", "Interactions", "Latent", "Port", "Tokens", "Values"],
     "run": ["Outcome", "Run"],
     "search": ["Choice", "Integers", "Uniform"],

@@ -18,8 +18,9 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 from torch import nn
 
+from labwright.data import Data
 from labwright.errors import LabwrightError, a, listed, nearest
-from labwright.interfaces import Data, Device, Task
+from labwright.interfaces import Device, Task
 from labwright.plugins import Plugins
 from labwright.recipe import Source, parsed
 from labwright.search import Mark
@@ -78,6 +79,12 @@ class Chosen:
     @property
     def given(self) -> Mapping[str, tuple[type, ...]]:
         return {} if self.thing is not None else signature(self.target).given
+
+    def is_a(self, base: type) -> bool:
+        """Whether what it builds is of that class, as far as can be told before it is built."""
+        if self.target is None:
+            return isinstance(self.thing, base)
+        return inspect.isclass(self.target) and issubclass(self.target, base)
 
     def build(self, **given: Any) -> Any:
         """The object. `given` is what the core has for it: ports, parameters."""

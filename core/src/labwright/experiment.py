@@ -20,7 +20,7 @@ from labwright.config import Chosen, Where, choose, signature, validated, with_d
 from labwright.errors import LabwrightError, listed, nearest
 from labwright.feeding import derived
 from labwright.fitting import check_fit
-from labwright.interfaces import Device, Optimizer, Task
+from labwright.interfaces import ClosedForm, Device, Optimizer, Task
 from labwright.plugins import Plugins, Relay, check_listener
 from labwright.recipe import TABLES, Source, override, read_recipe
 from labwright.run import Run
@@ -112,7 +112,8 @@ class Experiment:
         self.loss = None if loss is None else choose("loss", loss, known, here / "loss")
         self.device = choose("device", with_default(device, "auto"), known, here / "device")
         self.train = Train(**validated(Train, train or {}, "train", known, here / "train"))
-        if (self.train.epochs is None) == (self.train.steps is None):
+        self.closed_form = self.model.is_a(ClosedForm)
+        if not self.closed_form and (self.train.epochs is None) == (self.train.steps is None):
             given = "neither" if self.train.epochs is None else "both"
             hint = " As an override, `train.epochs=` leaves the epochs out." if given == "both" else ""
             raise LabwrightError(f"{here / 'train'}: given {given} of epochs and steps; a run has one of them.{hint}")
@@ -123,8 +124,9 @@ class Experiment:
             *(choose("logger", one, known, here / "log") for one in log),
             *(choose("stop", one, known, here / "stop") for one in stop),
         ]
+        self._check_closed_form(here)
         check_fit(unprepared, self.task, self.model, self.loss, here)
-        if unprepared.contract and not self.optimizers:
+        if unprepared.contract and not self.optimizers and not self.closed_form:
             raise LabwrightError(
                 f"{here / 'optimizer'}: task {self.task.label!r} needs an optimizer: sgd, adam, adamw, torch/NAME."
             )
@@ -288,13 +290,28 @@ class Experiment:
         batches = built.task.batches("train", size=self.train.batch_size // accumulate, seed=self.train.seed, epoch=0)
         if batches is None or not len(batches):
             raise LabwrightError(f"{Where(source=self.source) / 'task'}: the data has no training samples.")
-        return math.ceil(len(batches) / accumulate)
+        return 1 if self.closed_form else math.ceil(len(batches) / accumulate)
 
     def _write_down(self, folder: Path, built: Built) -> None:
         (folder / "recipe.toml").write_text(tomli_w.dumps(self.table()), encoding="utf-8")
         write_json(folder / "environment.json", runs.environment(self.plugins, built.device))
 
     # ----------------------------------------------------------------------------------------------------- checking
+
+    def _check_closed_form(self, here: Where) -> None:
+        """Raises LabwrightError for settings of a descent where the model is computed without one."""
+        descent = {
+            "loss": self.loss,
+            "optimizer": self.optimizers,
+            "train.epochs": self.train.epochs,
+            "train.steps": self.train.steps,
+        }
+        given = [field for field, value in descent.items() if value]
+        if self.closed_form and given:
+            raise LabwrightError(
+                f"{here / 'model'}: model {self.model.label!r} is computed in closed form: it has no use for "
+                f"{listed(given)}. As overrides, `{' '.join(f'{field}=' for field in given)}` leave them out."
+            )
 
     def _task_unprepared(self) -> Task:
         task = self.task.build()

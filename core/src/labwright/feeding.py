@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import torch
 from torch import Generator, Tensor
 
-from labwright.interfaces import Batch, Split
+from labwright.data import Batch, Split
 
 _MASK = (1 << 64) - 1
 

@@ -12,7 +12,7 @@ from torch import nn
 
 from labwright.config import Chosen, Part, Where, choose, signature
 from labwright.errors import LabwrightError, listed
-from labwright.interfaces import Task
+from labwright.interfaces import ClosedForm, Task
 from labwright.plugins import Plugins, plural
 from labwright.ports import Port
 from labwright.recipe import read_recipe
@@ -33,7 +33,7 @@ def check_fit(task: Task, chosen_task: Chosen, model: Chosen, loss: Chosen | Non
                     f"{' or '.join(one.__name__ for one in wanted)}; {data} {has} {offered.__name__}. "
                     f"`labwright list {plural(chosen.kind)} --for RECIPE` shows those that fit."
                 )
-    if task.contract is None:
+    if task.contract is None or model.is_a(ClosedForm):
         return
     if loss is None:
         raise LabwrightError(f"{here / 'loss'}: task {chosen_task.label!r} needs a loss; see `labwright list losses`.")

@@ -1,4 +1,4 @@
-"""The interfaces: Task, Data, Loss, Optimizer, Device. A Model is any `nn.Module`.
+"""The interfaces: Task, Loss, Optimizer, Device; Data is in data.py. A Model is any `nn.Module`.
 
 B batch. A constructor's signature is a component's configuration (see config.py): keyword parameters with types are its
 settings. Parameters named `inputs` and `outputs` with a port type, and `parameters`, are given by the core.
@@ -9,117 +9,23 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Protocol, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Protocol
 
 import torch
 from pydantic import ConfigDict, Field
 from torch import Generator, Tensor, nn
 
+from labwright.data import Batches, Data
 from labwright.errors import LabwrightError
 from labwright.ports import Port
 from labwright.search import Choice, Uniform
 
 if TYPE_CHECKING:
     from labwright.builtin.report import Section
-
-# ---------------------------------------------------------------------------------------------------------- batches
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Samples side by side: `inputs` are the model's positional arguments, each with B rows; `targets` has B rows.
-
-    A task that needs more fields derives its own frozen dataclass; every tensor, or tuple of tensors, is moved along.
-    """
-
-    inputs: tuple[Tensor, ...]
-    targets: Tensor
-
-    def __len__(self) -> int:
-        return len(self.inputs[0])
-
-    def to(self, device: torch.device) -> Self:
-        """The same batch on a device; the copy doesn't wait where the memory is pinned."""
-        return replace(self, **{field.name: _moved(getattr(self, field.name), device) for field in fields(self)})
-
-    def pin_memory(self) -> Self:
-        """The same batch in page-locked memory; called by loader workers when the device is a GPU."""
-        return replace(self, **{field.name: _pinned(getattr(self, field.name)) for field in fields(self)})
-
-
-class Batches(Protocol):
-    """What `Task.batches` returns: iterable once or more, and `len` says how many batches there are from `start` on."""
-
-    def __len__(self) -> int: ...
-
-    def __iter__(self) -> Iterator[Batch]: ...
-
-
-class Split(Protocol):
-    """A part of a dataset: `train`, `valid` or `test`."""
-
-    def __len__(self) -> int:
-        """How many samples there are."""
-        ...
-
-    def fetch(self, indices: Tensor, epoch: int, seed: int) -> Batch:
-        """The samples at `indices` (int64, shape (B,)) as one batch.
-
-        Augmentation depends on (seed, epoch, index) alone: neither on the order of calls nor on what else is asked for.
-        """
-        ...
-
-
-class Data(ABC):
-    """A dataset: embedded, local files, or a hub.
-
-    `item` and `target` are the port types it offers, known without reading anything. `in_memory` says that `fetch` is
-    a matter of indexing; other data is fetched by the device's loader workers. `suffixes` are the endings of the files
-    that `read` understands, in lower case; none: any.
-    """
-
-    item: ClassVar[type[Port]]
-    target: ClassVar[type[Port]]
-    source: ClassVar[str]
-    licence: ClassVar[str]
-    in_memory: ClassVar[bool] = True
-    suffixes: ClassVar[tuple[str, ...]] = ()
-
-    @abstractmethod
-    def prepare(self) -> None:
-        """Read what is there, once. Raises LabwrightError naming the file that can't be used."""
-
-    @abstractmethod
-    def ports(self) -> tuple[Port, Port]:
-        """The input and the target, after `prepare()` or `load()`."""
-
-    @abstractmethod
-    def split(self, name: str) -> Split | None:
-        """The split of that name, or None if there is none; after `prepare()`."""
-
-    def read(self, path: Path) -> tuple[Tensor, ...]:
-        """One input from a file, as a model's arguments with one row; after `prepare()` or `load()`."""
-        raise LabwrightError(f"{type(self).__name__} can't read an input from a file, given {str(path)!r}.")
-
-    def parse(self, line: str) -> tuple[Tensor, ...]:
-        """One input from a line of text: by default the file of that name."""
-        return self.read(Path(line))
-
-    def files(self, folder: Path) -> list[Path]:
-        """The files of a folder that `read` understands, sorted."""
-        found = (path for path in folder.rglob("*") if path.is_file())
-        return sorted(path for path in found if not self.suffixes or path.suffix.lower() in self.suffixes)
-
-    def save(self, folder: Path) -> None:
-        """Keep what `prepare()` learned: JSON, safetensors or tokenizer files in an empty folder."""
-
-    def load(self, folder: Path) -> None:
-        """Take up what `save` kept, instead of `prepare()` and without the data."""
-
 
 # ------------------------------------------------------------------------------------------------------------- task
 
@@ -149,6 +55,14 @@ class Phase:
     name: str
     parameters: tuple[str, ...] = ()
     every: int = 1
+
+
+@dataclass(frozen=True)
+class Attachment:
+    """A prediction that is a file: its bytes, and the ending its name should have, such as ".png"."""
+
+    data: bytes
+    suffix: str
 
 
 class Metric(Protocol):
@@ -254,13 +168,39 @@ class Task(ABC):
     def after_step(self, model: nn.Module, phase: str) -> None:
         """Called after a phase's update: momentum teachers, target networks."""
 
+    @property
+    def line(self) -> str:
+        """What a line of text that `parse` understands is called: `labwright predict RUN --LINE TEXT`."""
+        return self.data.line
+
+    def parse(self, line: str) -> tuple[Tensor, ...]:
+        """One input from a line of text, as the model's arguments with one row; after `prepare()` or `load()`."""
+        return self.data.parse(line)
+
     def predict(self, model: nn.Module, inputs: tuple[Tensor, ...]) -> list[dict[str, Any]]:
-        """One JSON-ready answer for each row of the inputs."""
+        """One answer for each row of the inputs: values ready for JSON.
+
+        A value may also be an iterator of texts, which are printed as they come, or an Attachment, which is saved.
+        """
         raise LabwrightError(f"task {type(self).__name__} can't predict.")
 
     def report(self, model: nn.Module, split: str, device: torch.device) -> Sequence[Section]:
         """Sections of report.html: figures and tables."""
         return ()
+
+
+# ------------------------------------------------------------------------------------------------------------ model
+
+
+class ClosedForm(nn.Module, ABC):
+    """A model that is computed rather than descended to: its state are buffers, and one call of `fit` is its training.
+
+    Its recipe has no loss, no optimizer, and neither epochs nor steps.
+    """
+
+    @abstractmethod
+    def fit(self, batches: Batches) -> None:
+        """Compute the buffers from the training batches, on the CPU, which may be gone through more than once."""
 
 
 # ------------------------------------------------------------------------------------------------- loss and optimizer
@@ -378,15 +318,3 @@ class Device(ABC):
         if self.precision == "fp32":
             return None
         return torch.autocast(device.type, torch.bfloat16 if self.precision == "bf16" else torch.float16)
-
-
-def _moved(value: Any, device: torch.device) -> Any:
-    if isinstance(value, Tensor):
-        return value.to(device, non_blocking=True)
-    return tuple(_moved(one, device) for one in value) if isinstance(value, tuple) else value
-
-
-def _pinned(value: Any) -> Any:
-    if isinstance(value, Tensor):
-        return value.pin_memory()
-    return tuple(_pinned(one) for one in value) if isinstance(value, tuple) else value

@@ -15,7 +15,7 @@ from labwright.checkpoint import Checkpoints, load_model
 from labwright.errors import LabwrightError, listed, nearest
 from labwright.evaluation import evaluate
 from labwright.experiment import Built, Experiment
-from labwright.interfaces import Data
+from labwright.interfaces import Task
 from labwright.plugins import Plugins
 from labwright.trainer import updates
 
@@ -90,11 +90,17 @@ def evaluated(folder: Path, plugins: Plugins, split: str, checkpoint: str) -> di
 
 
 def predictions(
-    folder: Path, plugins: Plugins, inputs: Callable[[Data], Iterable[tuple[str, tuple[Tensor, ...]]]]
+    folder: Path,
+    plugins: Plugins,
+    inputs: Callable[[Task], Iterable[tuple[str, tuple[Tensor, ...]]]],
+    overrides: Iterable[str] = (),
 ) -> Iterator[tuple[str, dict[str, Any]]]:
-    """What a run's model says of each input: (name, answer). `inputs` reads them through the run's data component."""
-    built = built_from(folder, experiment_of(folder, plugins))
+    """What a run's model says of each input: (name, answer). `inputs` reads them through the run's task.
+
+    An answer's iterators have to be gone through before the next answer is asked for.
+    """
+    built = built_from(folder, experiment_of(folder, plugins, overrides))
     with torch.inference_mode():
-        for name, arguments in inputs(built.task.data):
+        for name, arguments in inputs(built.task):
             (answer,) = built.task.predict(built.model, tuple(one.to(built.device) for one in arguments))
             yield name, answer

@@ -21,10 +21,11 @@ import torch
 from torch import Tensor, nn
 
 from labwright.checkpoint import Checkpoint, Checkpoints, all_finite, load_model
+from labwright.data import Batch
 from labwright.errors import LabwrightError, RunFailed, StopRun
 from labwright.evaluation import evaluate
 from labwright.feeding import derived, global_generators
-from labwright.interfaces import Batch, Task
+from labwright.interfaces import ClosedForm, Task
 from labwright.plugins import Relay
 from labwright.run import Log, Outcome, Run, Status
 from labwright.update import Update
@@ -91,6 +92,8 @@ class Trainer:
         try:
             for call in self.relay.run_started:
                 call(run=run)
+            if isinstance(self.model, ClosedForm):
+                return self._fit_once(self.model)
             with _interruptions() as interrupted:
                 for batches in self._feed():
                     losses = self._step(batches)
@@ -108,6 +111,18 @@ class Trainer:
         except StopRun as stop:
             return "stopped", stop.reason
         return "finished", f"{rhythm.total} steps"
+
+    def _fit_once(self, model: ClosedForm) -> tuple[Status, str]:
+        """The one step of a model in closed form."""
+        if not self.run.step:
+            batches = self.task.batches("train", size=self.train.batch_size, seed=self.train.seed, epoch=0)
+            assert batches is not None
+            with torch.no_grad():
+                model.fit(batches)
+            self.run.step = 1
+            for call in self.relay.step_ended:
+                call(run=self.run, step=1, losses={})
+        return "finished", "computed in closed form"
 
     def _feed(self) -> Iterator[tuple[Batch, ...]]:
         """The micro-batches of every step that is still to do, in order."""
@@ -303,6 +318,7 @@ def updates(built: Built, train: Train) -> list[Update]:
             ema=train.ema,
         )
         for phase in built.task.phases()
+        if phase.name in built.optimizers
     ]
 
 

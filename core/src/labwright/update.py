@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from labwright.builtin.scaling import LossScale
-from labwright.interfaces import Batch, Device, Loss, Optimizer, Phase, Task
+from labwright.data import Batch
+from labwright.interfaces import Device, Loss, Optimizer, Phase, Task
 
 
 class Objective(nn.Module):

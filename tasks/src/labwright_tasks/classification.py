@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Protocol, runtime_checkable
 
 import torch
 from labwright.config import Part
+from labwright.data import Batch, Data, Split
 from labwright.errors import LabwrightError
 from labwright.evaluation import Accuracy, CrossEntropy
-from labwright.interfaces import Batch, Data, Goal, Metric, Split, Task
+from labwright.interfaces import Goal, Metric, Task
 from labwright.ports import Classes
 from torch import Tensor, nn
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import torch
 from labwright.builtin.report import Figure, Section, Table
 from labwright.evaluation import evaluating
 from labwright.feeding import IndexedBatches
-from labwright.ports import Image
 from matplotlib.figure import Figure as Canvas
 from torch import Tensor, nn
 
@@ -29,19 +29,21 @@ def sections(task: Classification, model: nn.Module, split: str, device: torch.d
     probabilities, labels = _answers(task, model, split, device)
     confusion = _confusion(labels, probabilities.argmax(1), len(task.names))
     found: list[Section] = [_matrix(confusion, task.names), _table(confusion, task.names)]
-    if isinstance(task.ports()[0], Image):
-        given = probabilities.argmax(1)
-        of_true = probabilities.gather(1, labels[:, None])[:, 0]
-        wrong = (given != labels).nonzero()[:, 0]
-        worst = wrong[of_true[wrong].argsort(stable=True)][:_WORST]
-        if len(worst):
-            pictures = part.fetch(worst, 0, 0).inputs[0]
-            captions = [
-                f"{task.names[given[one]]} {probabilities[one, given[one]]:.0%}\n"
-                f"true: {task.names[labels[one]]} {of_true[one]:.0%}"
-                for one in worst.tolist()
-            ]
-            found.append(_mistakes(pictures, captions, len(wrong), len(labels)))
+    given = probabilities.argmax(1)
+    of_true = probabilities.gather(1, labels[:, None])[:, 0]
+    wrong = (given != labels).nonzero()[:, 0]
+    worst = wrong[of_true[wrong].argsort(stable=True)][:_WORST]
+    shown = task.data.show(part.fetch(worst, 0, 0).inputs) if len(worst) else []
+    if shown:
+        verdicts = [
+            (
+                f"{task.names[given[one]]} {probabilities[one, given[one]]:.0%}",
+                f"{task.names[labels[one]]} {of_true[one]:.0%}",
+            )
+            for one in worst.tolist()
+        ]
+        share = f"{len(wrong):,} of {len(labels):,} are wrong"
+        found.append(_mistakes(shown, verdicts, f"{share}; of these the true class was found least probable."))
     return found
 
 
@@ -96,17 +98,22 @@ def _share(part: int, whole: int) -> str:
     return f"{part / whole:.4f}" if whole else "-"
 
 
-def _mistakes(x_BCHW: Tensor, captions: list[str], wrong: int, of: int) -> Figure:
-    columns = min(8, len(captions))
-    rows = -(-len(captions) // columns)
-    canvas = Canvas(figsize=(1.5 * columns, 1.9 * rows), layout="constrained")
-    grid = canvas.subplots(rows, columns, squeeze=False).flatten()
+def _mistakes(
+    shown: Sequence[str] | Sequence[Tensor], verdicts: Sequence[tuple[str, str]], note: str
+) -> Figure | Table:
+    """Inputs as a report shows them, each with the class given and the true one: texts in a table, or pictures."""
+    if isinstance(shown[0], str):
+        rows: list[tuple[object, ...]] = [(text, *one) for text, one in zip(shown, verdicts, strict=True)]
+        return Table("Worst mistakes", ("input", "given", "true"), rows, note)
+    columns = min(8, len(shown))
+    rows_needed = -(-len(shown) // columns)
+    canvas = Canvas(figsize=(1.5 * columns, 1.9 * rows_needed), layout="constrained")
+    grid = canvas.subplots(rows_needed, columns, squeeze=False).flatten()
     for axes in grid:
         axes.set_axis_off()
-    for axes, picture, caption in zip(grid, x_BCHW, captions, strict=False):
+    for axes, picture, (given, true) in zip(grid, cast(Sequence[Tensor], shown), verdicts, strict=False):
         axes.imshow(_visible(picture), cmap="gray")
-        axes.set_title(caption, fontsize=7)
-    note = f"{wrong:,} of {of:,} are wrong; these are the ones whose true class was found least probable."
+        axes.set_title(f"{given}\ntrue: {true}", fontsize=7)
     return Figure("Worst mistakes", canvas, note)
 
 

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 import torch
 from labwright.config import Part
+from labwright.data import Batch, Data
 from labwright.errors import LabwrightError
 from labwright.evaluation import Mean
-from labwright.interfaces import Batch, Data, Goal, Metric, Task
+from labwright.interfaces import Goal, Metric, Task
 from labwright.ports import Values
 from torch import Tensor, nn
 

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from labwright.cli import doctor, evaluate, listing, plugins, predict, resume, run, schema, show, verify_resume
+from labwright.cli import doctor, evaluate, export, listing, plugins, predict, resume, run, schema, show, verify_resume
 from labwright.cli.shared import Context
 from labwright.errors import LabwrightError, RunFailed
 
@@ -24,8 +24,8 @@ app = typer.Typer(
     epilog=f"Example: labwright run vision/digits train.epochs=2. {EXIT_CODES}",
 )
 
-for verb in (run, resume, evaluate, predict, listing, show, plugins, doctor, schema, verify_resume):
-    app.command(verb.NAME, epilog=verb.EXAMPLE)(verb.verb)
+for verb in (run, resume, evaluate, predict, export, listing, show, plugins, doctor, schema, verify_resume):
+    app.command(verb.NAME, epilog=verb.EXAMPLE, context_settings=getattr(verb, "SETTINGS", None))(verb.verb)
 
 
 def _say_version(asked: bool) -> None:

@@ -9,9 +9,9 @@ from typing import Annotated
 
 import numpy as np
 import torch
+from labwright.data import Data
 from labwright.errors import LabwrightError
 from labwright.feeding import derived
-from labwright.interfaces import Data
 from labwright.ports import Classes, Image, Port
 from pydantic import Field
 from torch import Tensor

@@ -11,8 +11,8 @@ from typing import Annotated, Literal
 
 import numpy as np
 import torch
+from labwright.data import Batch, Data
 from labwright.errors import LabwrightError, listed
-from labwright.interfaces import Batch, Data
 from labwright.ports import Classes, Image, Port
 from pydantic import Field
 from torch import Tensor

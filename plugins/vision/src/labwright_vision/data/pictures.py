@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from labwright.data import Batch
 from labwright.errors import LabwrightError
-from labwright.interfaces import Batch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 

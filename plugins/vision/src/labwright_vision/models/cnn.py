@@ -18,6 +18,7 @@ class CNN(nn.Module):
     A stage is `depth` blocks of 3x3 convolution, batch normalisation (Ioffe & Szegedy 2015) and ReLU, the last of them
     with 2x2 max pooling right after its convolution, where the rest costs a quarter. The first stage has `width`
     channels and each later one twice as many. The classifier sees all pixels of the last stage, behind dropout.
+    `strided` puts a 5x5 convolution of stride 2 before the first stage, which quarters the cost of all that follows.
 
     Raises LabwrightError if the picture is too small to be halved `stages` times.
     """
@@ -31,18 +32,26 @@ class CNN(nn.Module):
         stages: Annotated[int, Field(ge=1), Integers(1, 3)] = 2,
         depth: Annotated[int, Field(ge=1), Integers(1, 3)] = 2,
         dropout: Annotated[float, Field(ge=0, lt=1), Uniform(0.0, 0.5)] = 0.0,
+        strided: bool = False,
     ) -> None:
         super().__init__()
-        height, breadth = inputs.height >> stages, inputs.width >> stages
+        sides = [inputs.height, inputs.width]
+        if strided:
+            sides = [(side + 1) // 2 for side in sides]
+        height, breadth = (side >> stages for side in sides)
         if not height or not breadth:
-            most = min(inputs.height, inputs.width).bit_length() - 1
+            most = min(sides).bit_length() - 1
+            rest = " after the strided convolution" if strided else ""
             raise LabwrightError(
-                f"model.stages: pictures of {inputs.height}x{inputs.width} can be halved {most} times at most, "
+                f"model.stages: pictures of {inputs.height}x{inputs.width} can be halved {most} times at most{rest}, "
                 f"given {stages}."
             )
         channels = [width << stage for stage in range(stages)]
         layers: list[nn.Module] = []
         before = inputs.channels
+        if strided:
+            layers.append(_block(before, width, kernel=5, stride=2))
+            before = width
         for after in channels:
             for number in range(depth):
                 layers.append(_block(before, after, halved=number == depth - 1))
@@ -58,8 +67,8 @@ class CNN(nn.Module):
         return logits
 
 
-def _block(before: int, after: int, *, halved: bool) -> nn.Sequential:
-    convolution = nn.Conv2d(before, after, kernel_size=3, padding=1, bias=False)
+def _block(before: int, after: int, *, halved: bool = False, kernel: int = 3, stride: int = 1) -> nn.Sequential:
+    convolution = nn.Conv2d(before, after, kernel, stride=stride, padding=kernel // 2, bias=False)
     nn.init.kaiming_normal_(convolution.weight, nonlinearity="relu")  # He et al. 2015
     pooling = [nn.MaxPool2d(2)] if halved else []
     return nn.Sequential(convolution, *pooling, nn.BatchNorm2d(after), nn.ReLU())

@@ -1,0 +1,36 @@
+"""`labwright export`: a run's model as an ONNX file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from labwright.cli.shared import Json, RunFolder, print_json, print_table
+
+NAME = "export"
+EXAMPLE = "Example: labwright export runs/vision-digits-001 --out digits-model"
+
+
+def verb(
+    ctx: typer.Context,
+    run: RunFolder,
+    out: Annotated[Path | None, typer.Option(help="An empty or new folder: RUN/export.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Write a run's model as ONNX and compare what onnxruntime makes of it with PyTorch."""
+    from labwright.export import export
+
+    facts = export(run, ctx.obj.plugins, out or run / "export")
+    if as_json:
+        print_json(facts)
+        return
+    shapes = ", ".join(f"{one['name']} {one['dtype']} {one['shape']}" for one in facts["inputs"])
+    print_table(
+        [
+            ("model", f"{facts['folder']}/model.onnx ({facts['bytes']:,} bytes)"),
+            ("takes", shapes.replace("'", "")),
+            ("checked", f"differs from PyTorch by at most {facts['largest_difference']:.2g}"),
+        ]
+    )

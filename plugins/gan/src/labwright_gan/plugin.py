@@ -1,0 +1,12 @@
+"""What labwright-gan brings: the menu. Nothing heavy is imported here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import labwright as lw
+
+
+@lw.hookimpl
+def labwright_components() -> Iterator[lw.Component]:
+    yield from ()
