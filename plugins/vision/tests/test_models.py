@@ -21,6 +21,7 @@ BUILDS: list[Build] = [
     lambda inputs: MLP(inputs, TEN, width=32, depth=2, dropout=0.1),
     lambda inputs: CNN(inputs, TEN, width=8, stages=2, depth=2, dropout=0.1),
     lambda inputs: CNN(inputs, TEN, width=8, stages=3, depth=1),
+    lambda inputs: CNN(inputs, TEN, width=16, stages=1, depth=1, strided=True),
     lambda inputs: ResNet(inputs, TEN, depth=8, width=8),
     lambda inputs: ResNet(inputs, TEN, depth=14, width=4),
     lambda inputs: Timm(inputs, TEN, architecture="test_resnet", options={"zero_init_last": False}),
@@ -28,7 +29,7 @@ BUILDS: list[Build] = [
 ]
 PICTURES = [Image(1, 8, 8), Image(3, 12, 16)]
 
-IDS = ["mlp", "cnn", "cnn-3", "resnet-8", "resnet-14", "timm", "timm-vit"]
+IDS = ["mlp", "cnn", "cnn-3", "cnn-strided", "resnet-8", "resnet-14", "timm", "timm-vit"]
 every_model = pytest.mark.parametrize(
     "build",
     [
@@ -126,6 +127,8 @@ def test_a_new_residual_block_that_adds_nothing_leaves_its_input(monkeypatch: py
 def test_a_picture_too_small_for_the_stages_is_refused_with_the_largest_number() -> None:
     with pytest.raises(LabwrightError, match="8x8 can be halved 3 times at most, given 4"):
         CNN(Image(1, 8, 8), TEN, stages=4)
+    with pytest.raises(LabwrightError, match="halved 2 times at most after the strided convolution, given 3"):
+        CNN(Image(1, 8, 8), TEN, stages=3, strided=True)
 
 
 @pytest.mark.slow
