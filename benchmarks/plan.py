@@ -47,7 +47,7 @@ MEASURES = {
         "Process start to the end of the first step, SGD",
         "start",
         "mlp",
-        tuple(name for name in CONTENDERS if name != "tensors"),
+        (REFERENCE, "labwright", "hf-trainer", "lightning"),
         "labwright at most 0.75",
     ),
     "start-adamw": Measure(

@@ -33,11 +33,11 @@ class Work:
 
 
 WORKS = {
-    "mlp": Work("mlp", "sgd", 0.1, rows=50_000, batch_size=64, epochs=4),
-    "mlp-adamw": Work("mlp", "adamw", 1e-3, rows=50_000, batch_size=64, epochs=4),
-    "items": Work("mlp", "sgd", 0.1, rows=50_000, batch_size=64, epochs=4, on_disk=True),
-    "cnn": Work("cnn", "sgd", 0.05, rows=32 * 150, batch_size=32, epochs=1),
-    "gpt": Work("gpt", "adamw", 1e-3, rows=12 * 60, batch_size=12, epochs=1),
+    "mlp": Work("mlp", "sgd", 0.1, rows=50_000, batch_size=64, epochs=1),
+    "mlp-adamw": Work("mlp", "adamw", 1e-3, rows=50_000, batch_size=64, epochs=1),
+    "items": Work("mlp", "sgd", 0.1, rows=50_000, batch_size=64, epochs=1, on_disk=True),
+    "cnn": Work("cnn", "sgd", 0.05, rows=32 * 40, batch_size=32, epochs=1),
+    "gpt": Work("gpt", "adamw", 1e-3, rows=12 * 24, batch_size=12, epochs=1),
 }
 
 

@@ -1,0 +1,67 @@
+"""What labwright adds to a step of its GPT: CPU time beside a loop written by hand around the same model, interleaved.
+
+python benchmarks/language_model.py TEXT_FILE, in an environment that has labwright-nlp. One thread.
+"""
+
+import math
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+from torch.nn import functional
+
+import labwright as lw
+
+STEPS, ROUNDS = 200, 7
+
+
+def by_hand(model: torch.nn.Module, ids: torch.Tensor, steps: int, *, context: int, batch: int) -> None:
+    """nanoGPT's loop: random windows, AdamW, clipping, a cosine with warm-up."""
+    norms = [one for one in model.parameters() if one.dim() < 2]
+    others = [one for one in model.parameters() if one.dim() >= 2]
+    groups = [{"params": others, "weight_decay": 0.1}, {"params": norms, "weight_decay": 0.0}]
+    optimizer = torch.optim.AdamW(groups, lr=3e-3, betas=(0.9, 0.99), fused=True)
+    lengths = torch.full((batch,), context)
+    for step in range(steps):
+        for group in optimizer.param_groups:
+            rising = step < 0.05 * steps
+            group["lr"] = 3e-3 * (step / (0.05 * steps) if rising else 0.55 + 0.45 * math.cos(math.pi * step / steps))
+        starts = torch.randint(len(ids) - context, (batch,))
+        x = torch.stack([ids[start : start + context] for start in starts])
+        y = torch.stack([ids[start + 1 : start + 1 + context] for start in starts])
+        loss = functional.cross_entropy(model(x, lengths).flatten(0, 1), y.flatten())
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+
+
+def main() -> None:
+    """Print the CPU milliseconds of a step, of both, and the ratio round by round."""
+    torch.set_num_threads(1)
+    overrides = [f"task.data.path={sys.argv[1]}", f"train.steps={STEPS}", "log=[]", "train.evaluate_every=9999 steps"]
+    experiment = lw.Experiment.from_recipe("nlp/shakespeare", overrides)
+    ratios = []
+    with tempfile.TemporaryDirectory() as home:
+        for number in range(ROUNDS + 1):  # the first warms up
+            trainer = experiment.trainer(Path(home) / str(number))
+            model, split = experiment.build().model, trainer.task.data.split("train")
+            spent = []
+            for work in (
+                lambda trainer=trainer: trainer._loop(None),
+                lambda model=model, ids=split.ids_N.long(): by_hand(model, ids, STEPS, context=64, batch=12),
+            ):
+                begun = time.process_time()
+                work()
+                spent.append((time.process_time() - begun) / STEPS * 1000)
+            if number:
+                ratios.append(spent[0] / spent[1])
+                print(f"labwright {spent[0]:.3f} ms, by hand {spent[1]:.3f} ms, ratio {ratios[-1]:.3f}")
+    print(f"median ratio {statistics.median(ratios):.3f}")
+
+
+if __name__ == "__main__":
+    main()
