@@ -10,10 +10,9 @@ import tempfile
 import time
 from pathlib import Path
 
+import labwright as lw
 import torch
 from torch.nn import functional
-
-import labwright as lw
 
 STEPS, ROUNDS = 200, 7
 

@@ -83,3 +83,9 @@ def test_the_modules_that_plugins_are_found_through_import_nothing_but_labwright
             }:
                 tops = {name.partition(".")[0] for _, name in imported(menu)}
                 assert tops <= standard | {"labwright"}, menu
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_no_file_is_longer_than_400_lines(package):
+    long = {file.name: file.read_text(encoding="utf-8").count("\n") for file in sources(package)}
+    assert {name: lines for name, lines in long.items() if lines > 400} == {}

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import torch
-from labwright.builtin import optimizers
+from labwright.builtin import elementwise
 from labwright.builtin.formulas import adam, sgd
 from labwright.builtin.library import TORCH, Family, LibraryOptimizer
 from labwright.builtin.optimizers import SGD, Adam, AdamW
@@ -58,7 +58,7 @@ kinds = pytest.mark.parametrize(
 @pytest.fixture(params=["kernel", "formula"])
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     if request.param == "formula":
-        monkeypatch.setattr(optimizers, "FUSED_DEVICES", ())
+        monkeypatch.setattr(elementwise, "FUSED_DEVICES", ())
     return str(request.param)
 
 
@@ -495,11 +495,11 @@ def test_neither_building_and_stepping_nor_looking_through_the_library_imports_d
     script = """
 import json, sys, torch
 from torch import nn
-from labwright.builtin import optimizers
+from labwright.builtin import elementwise
 from labwright.builtin.library import TORCH
 seen = [len([TORCH[name].label for name in TORCH]) == 0]
 for ways in (("cpu",), ()):
-    optimizers.FUSED_DEVICES = ways
+    elementwise.FUSED_DEVICES = ways
     for kind in (optimizers.SGD, optimizers.Adam, optimizers.AdamW):
         model = nn.Linear(3, 2)
         optimizer = kind(dict(model.named_parameters()))

@@ -143,7 +143,7 @@ def _direction(direction: str) -> str:
 
 
 def _evaluations(log: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """All evaluations as a table, folded away."""
+    """All evaluations as a table, folded away, if there are several."""
     records = [record for record in log if record["event"] == "evaluation"]
     names = list(dict.fromkeys(name for record in records for name in record["metrics"]))
     rows = [
@@ -155,7 +155,7 @@ def _evaluations(log: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         )
         for record in records
     ]
-    if rows:
+    if len(rows) > 1:
         yield page.folded(f"All {len(rows)} evaluations", _rows("", ("step", "epoch", "split", *names), rows))
 
 
