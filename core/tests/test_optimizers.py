@@ -495,7 +495,7 @@ def test_neither_building_and_stepping_nor_looking_through_the_library_imports_d
     script = """
 import json, sys, torch
 from torch import nn
-from labwright.builtin import elementwise
+from labwright.builtin import elementwise, optimizers
 from labwright.builtin.library import TORCH
 seen = [len([TORCH[name].label for name in TORCH]) == 0]
 for ways in (("cpu",), ()):
