@@ -3,10 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import labwright as lw
 
 
 @lw.hookimpl
 def labwright_components() -> Iterator[lw.Component]:
-    yield from ()
+    here = "labwright_gan"
+    yield lw.Component(
+        "task", "gan/adversarial", f"{here}.task:Adversarial", "a generator against a critic, of pictures or points"
+    )
+    yield lw.Component("data", "gan/ring", f"{here}.data.ring:Ring", "points of 8 Gaussians on a circle")
+    yield lw.Component("model", "gan/mlp", f"{here}.models.mlp:MLP", "two multilayer perceptrons")
+    yield lw.Component("model", "gan/dcgan", f"{here}.models.dcgan:DCGAN", "two convolutional networks")
+    yield lw.Component(
+        "model", "gan/cdcgan", f"{here}.models.dcgan:ConditionalDCGAN", "two convolutional networks told the class"
+    )
+    yield lw.Component("loss", "gan/non-saturating", f"{here}.losses:NonSaturating", "the loss of the first GAN")
+    yield lw.Component("loss", "gan/hinge", f"{here}.losses:Hinge", "scores beyond a margin don't count")
+    yield lw.Component("loss", "gan/wasserstein", f"{here}.losses:Wasserstein", "with a penalty on the critic's slope")
+    yield lw.Component("loss", "gan/r1", f"{here}.losses:R1", "another loss plus a penalty at the real samples")
+
+
+@lw.hookimpl
+def labwright_recipes() -> Iterator[lw.Recipe]:
+    folder = Path(__file__).parent / "recipes"
+    yield lw.Recipe("gan/ring", folder / "ring.toml", "eight Gaussians on a circle, hinge loss")
+    yield lw.Recipe("gan/ring-wgan-gp", folder / "ring-wgan-gp.toml", "eight Gaussians on a circle, Wasserstein loss")
+    yield lw.Recipe("gan/digits", folder / "digits.toml", "scikit-learn's digits by class; needs labwright-vision")
+    yield lw.Recipe("gan/mnist", folder / "mnist.toml", "MNIST by class; needs labwright-vision")

@@ -1,0 +1,141 @@
+"""What looks at pictures for the metrics: a classifier that has never seen a generated one, and its features.
+
+B batch, C classes, F features. A judge takes pictures in the data's own scale and gives features and logits.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import final
+
+import torch
+from labwright.builtin.optimizers import AdamW
+from labwright.data import Split
+from labwright.errors import LabwrightError
+from labwright.evaluation import seeded
+from labwright.feeding import IndexedBatches, derived
+from labwright.ports import Classes, Image, Port
+from torch import Tensor, nn
+from torch.nn import functional
+
+FEATURES = 64
+_SEED = 20
+_BATCH = 64
+_POOLED = 8  # pixels
+
+
+@final
+class SmallCNN(nn.Module):
+    """Three convolutions, two of them strided, and a layer of 64 features before the classes."""
+
+    about = "the 64 features before the last layer of a small convolutional classifier trained on the training part"
+
+    def __init__(self, picture: Image, classes: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            *_convolution(picture.channels, 16, stride=1),
+            *_convolution(16, 32, stride=2),
+            *_convolution(32, 64, stride=2),
+            nn.AdaptiveAvgPool2d(3),
+            nn.Flatten(),
+            nn.Linear(64 * 9, FEATURES),
+            nn.ReLU(),
+        )
+        self.head = nn.Linear(FEATURES, classes)
+
+    def forward(self, x_BCHW: Tensor) -> tuple[Tensor, Tensor]:
+        """Features (B, 64) and logits (B, C)."""
+        features_BF = self.body(x_BCHW)
+        return features_BF, self.head(features_BF)
+
+
+@final
+class FromRun(nn.Module):
+    """The classifier of a run; its features are what enters its last linear layer, or its logits if it has none."""
+
+    about = "what enters the last linear layer of the classifier given as `judge`"
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+        layers = [module for module in model.modules() if isinstance(module, nn.Linear)]
+        self.last = layers[-1] if layers else None
+
+    def forward(self, x_BCHW: Tensor) -> tuple[Tensor, Tensor]:
+        """Features (B, F) and logits (B, C)."""
+        if self.last is None:
+            logits_BC = self.model(x_BCHW)
+            return logits_BC, logits_BC
+        entered: list[Tensor] = []
+        handle = self.last.register_forward_pre_hook(lambda _, arguments: entered.append(arguments[0]))
+        try:
+            logits_BC = self.model(x_BCHW)
+        finally:
+            handle.remove()
+        return entered[-1].flatten(1), logits_BC
+
+
+@final
+class Pixels(nn.Module):
+    """What is left where pictures have no classes: their pixels, averaged to 8x8 at most; no logits."""
+
+    about = "the pixels, averaged to 8x8 at most, since the pictures have no classes a classifier could be trained on"
+
+    def forward(self, x_BCHW: Tensor) -> tuple[Tensor, None]:
+        """Features (B, F)."""
+        height, width = (min(_POOLED, side) for side in x_BCHW.shape[2:])
+        return functional.adaptive_avg_pool2d(x_BCHW, (height, width)).flatten(1), None
+
+
+Judge = SmallCNN | FromRun | Pixels
+
+
+def trained(split: Split, picture: Image, classes: int, epochs: int) -> SmallCNN:
+    """A classifier of a split's pictures after `epochs` passes, on the CPU: a function of its arguments."""
+    with seeded(derived(_SEED), torch.device("cpu")), torch.enable_grad():
+        judge = SmallCNN(picture, classes)
+        optimizer = AdamW(dict(judge.named_parameters()), lr=3e-3, schedule="one-cycle")
+        total, step = epochs * -(-len(split) // _BATCH), 0
+        for epoch in range(epochs):
+            for batch in IndexedBatches(split, size=_BATCH, seed=_SEED, epoch=epoch, shuffle=True):
+                torch.autograd.backward(functional.cross_entropy(judge(batch.inputs[0])[1], batch.targets))
+                optimizer.step(optimizer.rate(step, total))
+                judge.zero_grad()
+                step += 1
+    return judge.eval().requires_grad_(False)
+
+
+def of_run(folder: Path, ports: tuple[Port, Port]) -> FromRun:
+    """The classifier that a run folder holds.
+
+    Raises LabwrightError if there is none, or if it looks at other pictures or tells other classes apart.
+    """
+    from labwright.plugins import Plugins
+    from labwright.saved import built_from, experiment_of
+
+    threads = torch.get_num_threads()
+    try:
+        built = built_from(folder, experiment_of(folder, Plugins.discover(), ["device=cpu"]))
+    except LabwrightError as error:
+        raise LabwrightError(f"task.judge: {error}") from error
+    finally:
+        torch.set_num_threads(threads)  # that run may have wished for others
+    theirs = built.task.ports()
+    if theirs != ports:
+        raise LabwrightError(
+            f"task.judge: the run {folder} goes from {_words(theirs[0])} to {_words(theirs[1])}; a judge of this data "
+            f"goes from {_words(ports[0])} to {_words(ports[1])}."
+        )
+    return FromRun(built.model).eval().requires_grad_(False)
+
+
+def _convolution(before: int, after: int, stride: int) -> list[nn.Module]:
+    return [nn.Conv2d(before, after, 3, stride, 1, bias=False), nn.BatchNorm2d(after), nn.ReLU()]
+
+
+def _words(port: Port) -> str:
+    if isinstance(port, Image):
+        return f"pictures of {port.channels}x{port.height}x{port.width}"
+    if isinstance(port, Classes):
+        return f"the classes {', '.join(port.names[:12])}"
+    return type(port).__name__

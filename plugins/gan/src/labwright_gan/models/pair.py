@@ -1,0 +1,49 @@
+"""What the pairs of networks share, and spectral normalisation that costs one power iteration a phase."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+from torch.nn.utils.parametrizations import spectral_norm
+
+CriticNorm = Literal["spectral", "batch", "none"]
+
+
+class Pair(nn.Module):
+    """A `generator`, whose output is the model's, and a `critic`, which gives scores of shape (B,)."""
+
+    def __init__(self, generator: nn.Module, critic: nn.Module) -> None:
+        super().__init__()
+        self.generator = generator
+        self.critic = critic
+
+    def forward(self, z_BD: Tensor) -> Tensor:
+        """What the generator makes of the latents."""
+        made: Tensor = self.generator(z_BD)
+        return made
+
+
+def normalised(layer: nn.Module, norm: CriticNorm) -> nn.Module:
+    """A layer of a critic, divided by its largest singular value if the norm is spectral (Miyato et al. 2018)."""
+    return spectral_norm(layer) if norm == "spectral" else layer
+
+
+@contextmanager
+def computed_once(model: nn.Module, device: torch.device) -> Iterator[None]:
+    """Within it every spectrally normalised weight has been computed, once and in full precision.
+
+    So a phase is one power iteration however often the critic is called, and none of them falls within
+    `torch.func.grad`, where no buffer can be changed, or autocast, where the factors would be rounded.
+    """
+    with parametrize.cached():
+        with torch.autocast(device.type, enabled=False):
+            for module in model.modules():
+                if parametrize.is_parametrized(module):
+                    for name in module.parametrizations:  # type: ignore[union-attr]
+                        getattr(module, str(name))
+        yield

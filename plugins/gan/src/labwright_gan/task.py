@@ -1,0 +1,281 @@
+"""Adversarial training: a generator learns to make what a critic can't tell from the data, in two phases of one loop.
+
+B batch, C channels, H height, W width, D latent.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, final
+
+import torch
+from labwright.config import Part
+from labwright.data import Batch, Data
+from labwright.errors import LabwrightError, listed, nearest
+from labwright.feeding import generator
+from labwright.interfaces import Attachment, Goal, Metric, Phase, Task
+from labwright.ports import Classes, Features, Image, Latent, Port
+from labwright.search import Choice, Integers
+from pydantic import Field
+from torch import Generator, Tensor, nn
+
+from labwright_gan import judge as judges
+from labwright_gan.data.ring import KnownModes
+from labwright_gan.losses import AdversarialContract, Score, full, slope_penalty
+from labwright_gan.metrics import FID, KID, EnergyDistance, JudgeAccuracy, Modes, ReadAsAsked, Seen, Spread
+from labwright_gan.models.pair import computed_once
+from labwright_gan.pictures import Scaling, png
+from labwright_gan.ports import ClassLatent
+
+if TYPE_CHECKING:
+    from labwright.builtin.report import Section
+
+_SEED = 31  # of latents that belong to a line of text
+
+
+@dataclass(frozen=True)
+class Drawn(Batch):
+    """`inputs` holds real samples, pictures with values -1..1; `targets` their classes, asked of the generated too.
+
+    `latents` (B, D) are the critic's phase's and the generator's; `mix` (B,) is uniform in [0, 1).
+    """
+
+    latents: tuple[Tensor, Tensor]
+    mix: Tensor
+
+
+@final
+class Adversarial(Task):
+    """Make samples like those of the data: a generator against a critic (Goodfellow et al. 2014).
+
+    The model has children `generator` and `critic`, the latter giving scores of shape (B,); its forward is the
+    generator's. The critic is updated at each step, the generator at each `critic_steps`-th. Pictures are scaled to
+    -1..1 by the smallest and largest values of the training part, each channel by itself; points are left as they are.
+    `latent` is the number of normal values a sample is made from. `conditional` asks for a class: both networks are
+    told it, and generated samples are asked for the classes of the real ones beside them.
+
+    Points are measured by their energy distance and, where the data knows its modes, how they lie about these. Pictures
+    are measured by FID and KID on the features of a judge; conditional ones by the share that the judge reads as the
+    class asked for and by the spread within classes. The judge is a small classifier of the training part, trained
+    for `judge_epochs` when the data is read, or that of the run folder `judge`. Its features are the 64 values before
+    its last layer, or what enters the last linear layer of the run's model; without classes, pixels averaged to 8x8.
+
+    Raises LabwrightError for data that is neither pictures nor points, for classes the data hasn't, and in `prepare`
+    for a split with fewer than two samples or a judge of other pictures.
+    """
+
+    contract = AdversarialContract
+
+    def __init__(
+        self,
+        data: Annotated[Data, Part("data")],
+        *,
+        latent: Annotated[int, Field(ge=1), Choice(16, 32, 64, 128)] = 64,
+        conditional: bool = False,
+        critic_steps: Annotated[int, Field(ge=1), Integers(1, 5)] = 1,
+        judge: Path | None = None,
+        judge_epochs: Annotated[int, Field(ge=1)] = 10,
+    ) -> None:
+        if not issubclass(data.item, Image | Features):
+            raise LabwrightError(
+                f"task.data: adversarial training here makes pictures or points; {type(data).__name__} offers "
+                f"{data.item.__name__}."
+            )
+        for setting, given in (("conditional", conditional), ("judge", judge)):
+            if given and not issubclass(data.target, Classes):
+                raise LabwrightError(
+                    f"task.{setting}: it needs classes; {type(data).__name__} has targets {data.target.__name__}."
+                )
+        if judge is not None and not issubclass(data.item, Image):
+            raise LabwrightError(f"task.judge: a judge looks at pictures; {type(data).__name__} offers points.")
+        self.data = data
+        self.latent, self.conditional, self.critic_steps = latent, conditional, critic_steps
+        self.judge_folder, self.judge_epochs = judge, judge_epochs
+        self.scaling: Scaling | None = None
+        self.judge: judges.Judge | None = None
+
+    @property
+    def goal(self) -> Goal:  # type: ignore[override]  # it depends on what is made
+        return Goal("fid" if self.of_pictures else "energy_distance", "minimize")
+
+    @property
+    def of_pictures(self) -> bool:
+        return issubclass(self.data.item, Image)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The classes in the order of their labels; none if the data has none."""
+        target = self.data.ports()[1]
+        return target.names if isinstance(target, Classes) else ()
+
+    # ---------------------------------------------------------------------------------------------------- the data
+
+    def prepare(self) -> None:
+        super().prepare()
+        for name in ("train", "valid", "test"):
+            part = self.data.split(name)
+            if part is not None and len(part) == 1:
+                raise LabwrightError(
+                    f"task.data: the {name!r} split of {type(self.data).__name__} has 1 sample; what is generated is "
+                    "compared with 2 or more."
+                )
+        train = self.data.split("train")
+        picture, target = self.data.ports()
+        if train is None or not len(train) or not isinstance(picture, Image):
+            return
+        self.scaling = Scaling.of(train, f"task.data: {type(self.data).__name__}")
+        if self.judge_folder is not None:
+            self.judge = judges.of_run(self.judge_folder.expanduser(), (picture, target))
+        elif isinstance(target, Classes):
+            self.judge = judges.trained(train, picture, len(target.names), self.judge_epochs)
+        else:
+            self.judge = judges.Pixels()
+
+    def port_types(self) -> tuple[type[Port], type[Port]]:
+        return ClassLatent if self.conditional else Latent, self.data.item
+
+    def ports(self) -> tuple[Port, Port]:
+        inputs = ClassLatent(self.latent, self.names) if self.conditional else Latent(self.latent)
+        return inputs, self.data.ports()[0]
+
+    def save(self, folder: Path) -> None:
+        """The data's own in `data/`; the scaling of pictures, and the judge if it was trained here."""
+        from safetensors.torch import save_file
+
+        (folder / "data").mkdir()
+        self.data.save(folder / "data")
+        if self.scaling is not None:
+            scaling = {"low": self.scaling.low, "high": self.scaling.high}
+            (folder / "scaling.json").write_text(json.dumps(scaling) + "\n", encoding="utf-8")
+        if isinstance(self.judge, judges.SmallCNN):
+            save_file(self.judge.state_dict(), folder / "judge.safetensors")
+
+    def load(self, folder: Path) -> None:
+        from safetensors.torch import load_file
+
+        self.data.load(folder / "data")
+        picture = self.data.ports()[0]
+        if (folder / "scaling.json").is_file():
+            kept = json.loads((folder / "scaling.json").read_text(encoding="utf-8"))
+            self.scaling = Scaling(tuple(kept["low"]), tuple(kept["high"]))
+        if (folder / "judge.safetensors").is_file() and isinstance(picture, Image):
+            self.judge = judges.SmallCNN(picture, len(self.names)).eval().requires_grad_(False)
+            self.judge.load_state_dict(load_file(folder / "judge.safetensors"))
+
+    # ------------------------------------------------------------------------------------------------ the objective
+
+    def phases(self) -> tuple[Phase, ...]:
+        return Phase("critic", ("critic",)), Phase("generator", ("generator",), every=self.critic_steps)
+
+    def draw(self, batch: Batch, generator: Generator) -> Drawn:
+        size = len(batch)
+        latents = tuple(torch.randn(size, self.latent, generator=generator) for _ in range(2))
+        real = self._scaled(batch.inputs[0])
+        return Drawn((real,), batch.targets, (latents[0], latents[1]), torch.rand(size, generator=generator))
+
+    def loss(self, model: nn.Module, batch: Drawn, criterion: Any, phase: str) -> Tensor:
+        real = batch.inputs[0]
+        with computed_once(model, real.device):
+            return (self._critic if phase == "critic" else self._generator)(model, batch, criterion)
+
+    def _critic(self, model: nn.Module, batch: Drawn, criterion: Any) -> Tensor:
+        real, score = batch.inputs[0], self._score(model, batch)
+        with torch.no_grad():
+            fake: Tensor = model.get_submodule("generator")(*self._asked(batch.latents[0], batch.targets))
+        loss: Tensor = criterion.critic(score(real), score(fake))
+        try:
+            penalty = slope_penalty(criterion, score, real, fake, batch.mix)
+        except RuntimeError as error:
+            if not any(
+                isinstance(one, nn.modules.batchnorm._BatchNorm) for one in model.get_submodule("critic").modules()
+            ):
+                raise
+            raise LabwrightError(
+                "loss: a penalty on the critic's slope takes each sample by itself, which batch normalisation doesn't; "
+                "it goes with model.critic_norm=spectral or none, or leave the penalty out."
+            ) from error
+        return loss if penalty is None else loss + penalty
+
+    def _generator(self, model: nn.Module, batch: Drawn, criterion: Any) -> Tensor:
+        fake: Tensor = model.get_submodule("generator")(*self._asked(batch.latents[1], batch.targets))
+        loss: Tensor = criterion.generator(self._score(model, batch)(fake))
+        return loss
+
+    def _score(self, model: nn.Module, batch: Drawn) -> Score:
+        """Scores in full precision, one a sample, by a critic that knows the classes if it is told them."""
+        critic = model.get_submodule("critic")
+        told = (batch.targets,) if self.conditional else ()
+        return lambda x: full(critic(x, *told)).flatten()
+
+    def _asked(self, latents: Tensor, labels: Tensor) -> tuple[Tensor, ...]:
+        return (latents, labels) if self.conditional else (latents,)
+
+    def _scaled(self, x: Tensor) -> Tensor:
+        return x if self.scaling is None else self.scaling.unit(x)
+
+    # ----------------------------------------------------------------------------------------- the measure of success
+
+    def evaluate(self, model: nn.Module, batch: Batch) -> tuple[Seen]:
+        """As many generated samples as real ones, of their classes if conditional, from the global generator."""
+        given, labels = batch.inputs[0], batch.targets
+        latents = torch.randn(len(given), self.latent).to(given.device)
+        fake = model(*self._asked(latents, labels)).float()
+        real = self._scaled(given)
+        if self.judge is None or self.scaling is None:
+            return (Seen(real, fake, labels, real.flatten(1), fake.flatten(1)),)
+        judge = self.judge.to(given.device)
+        with torch.autocast(given.device.type, enabled=False):
+            real_features, real_logits = judge(given)
+            fake_features, fake_logits = judge(self.scaling.data(fake))
+        return (Seen(real, fake, labels, real_features, fake_features, real_logits, fake_logits),)
+
+    def metrics(self) -> dict[str, Metric]:
+        if not self.of_pictures:
+            modes = Modes(self.data.centres, self.data.sigma) if isinstance(self.data, KnownModes) else None
+            return {"energy_distance": EnergyDistance()} | ({} if modes is None else {"modes": modes})
+        found: dict[str, Metric] = {"fid": FID(), "kid": KID()}
+        if self.names:
+            found["judge_accuracy"] = JudgeAccuracy()
+        if self.conditional:
+            found |= {"read_as_asked": ReadAsAsked(), "spread": Spread(len(self.names))}
+        return found
+
+    # ---------------------------------------------------------------------------------------------- making and showing
+
+    @property
+    def line(self) -> str:
+        return "label" if self.conditional else "seed"
+
+    def parse(self, line: str) -> tuple[Tensor, ...]:
+        """`CLASS`, or `CLASS:SEED` for others of it; without classes `SEED`. The latent is a function of the seed."""
+        text = line.strip()
+        name, number = (text, "0") if self.conditional else ("", text)
+        if self.conditional and text not in self.names and ":" in text:
+            name, _, number = text.rpartition(":")
+        if self.conditional and name not in self.names:
+            raise LabwrightError(
+                f"given {line!r}; this run makes samples of {listed(self.names)}{nearest(name, self.names)}"
+            )
+        if not number.isdecimal():
+            example = f"{self.names[0]}:7" if self.conditional else "7"
+            raise LabwrightError(f"given {line!r}; a seed is a whole number, such as {example}.")
+        latents = torch.randn(1, self.latent, generator=generator(_SEED, int(number)))
+        return (latents, torch.tensor([self.names.index(name)])) if self.conditional else (latents,)
+
+    def predict(self, model: nn.Module, inputs: tuple[Tensor, ...]) -> list[dict[str, Any]]:
+        """For each row a picture as a PNG file, or the numbers of a point."""
+        if inputs[0].dim() != 2 or inputs[0].shape[1] != self.latent:
+            raise LabwrightError(f"this run makes samples; it reads no files but takes --{self.line} TEXT.")
+        made = model(*inputs).float()
+        if self.of_pictures:
+            return [{"picture": Attachment(png(one), ".png")} for one in made]
+        return [{"point": one} for one in made.tolist()]
+
+    def report(self, model: nn.Module, split: str, device: torch.device) -> Sequence[Section]:
+        """Generated samples beside real ones: a sheet of pictures, in rows by class if asked for; or points."""
+        from labwright_gan.report import sections
+
+        return sections(self, model, split, device)

@@ -1,0 +1,124 @@
+"""From the command line: a run, its predictions, and what a person can get wrong."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+Command = Callable[..., Any]  # see conftest.py
+SHORT = ("train.steps=4", "log=[]", "model.width=8")
+
+
+def test_a_run_of_points_is_predicted_from_and_evaluated(labwright: Command, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    ran = labwright("run", "gan/ring", "train.steps=4", "model.width=8", "--folder", folder)
+    assert ran.code == 0, ran.errors
+    page = (folder / "report.html").read_text()
+    assert "Circles are 3 standard deviations about each mode" in page and "This part is missing" not in page
+    said = labwright("predict", folder, "--seed", "3", "--json")
+    assert said.code == 0, said.errors
+    assert len(json.loads(said.out)["point"]) == 2
+    assert labwright("predict", folder, "--seed", "3", "--json").out == said.out
+    ran_again = labwright("evaluate", folder, "--json")
+    logged = json.loads((folder / "outcome.json").read_text())["metrics"]["test"]
+    assert ran_again.code == 0, ran_again.errors
+    assert set(logged) == {"energy_distance", "modes/covered", "modes/near"}
+    assert [value for value in logged.values() if str(value) in ran_again.out]
+
+
+@pytest.mark.slow
+def test_digits_are_drawn_by_class_into_files(labwright: Command, tmp_path: Path) -> None:
+    pytest.importorskip("labwright_vision", reason="the digits come with labwright-vision")
+    folder = tmp_path / "run"
+    ran = labwright("run", "gan/digits", "train.epochs=", "task.judge_epochs=1", *SHORT, "--folder", folder)
+    assert ran.code == 0, ran.errors
+    said = labwright("predict", folder, "--label", "7", "--label", "7:1", "--out", tmp_path / "drawn", "--json")
+    assert said.code == 0, said.errors
+    files = [Path(json.loads(line)["picture"]) for line in said.out.splitlines()]
+    for file in files:
+        with Image.open(file) as picture:
+            assert (picture.size, picture.format) == ((8, 8), "PNG")
+    assert files[0].read_bytes() != files[1].read_bytes()
+    asked = labwright("predict", folder, "--label", "seven")
+    assert (asked.code, "given 'seven'; this run makes samples of 0, 1, 2" in asked.errors) == (2, True), asked.errors
+
+
+@pytest.mark.slow
+def test_the_classifier_of_another_run_is_the_judge(labwright: Command, tmp_path: Path) -> None:
+    pytest.importorskip("labwright_vision", reason="the digits come with labwright-vision")
+    judge, folder = tmp_path / "judge", tmp_path / "run"
+    assert labwright("run", "vision/digits-mlp", "train.epochs=5", "log=[]", "--folder", judge).code == 0
+    accuracy = json.loads((judge / "outcome.json").read_text())["metrics"]["test"]["accuracy"]
+    short = ("train.epochs=", *SHORT)
+    ran = labwright("run", "gan/digits", f"task.judge={judge}", *short, "--folder", folder)
+    assert ran.code == 0, ran.errors
+    metrics = json.loads((folder / "outcome.json").read_text())["metrics"]["test"]
+    assert metrics["judge_accuracy"] == pytest.approx(accuracy)
+    assert not (folder / "task" / "judge.safetensors").exists()
+    wrong = labwright("run", "gan/digits", f"task.judge={folder}", *short)
+    assert wrong.code == 2
+    assert re.search(r"task\.judge: the run .* goes from ClassLatent to pictures of 1x8x8; a judge", wrong.errors)
+    missing = labwright("run", "gan/digits", f"task.judge={tmp_path / 'jugde'}", *short)
+    assert missing.code == 2
+    assert re.search(r"task\.judge: .*jugde' is no run folder.*did you mean '.*judge'", missing.errors)
+
+
+SLIPS: dict[str, tuple[tuple[str, ...], str]] = {
+    "a loss that isn't there": (("loss=gan/hing",), r"loss: no loss is called 'gan/hing'; did you mean 'gan/hinge'"),
+    "a loss that doesn't fit": (
+        ("loss=cross-entropy",),
+        r"'cross-entropy' doesn't fit .*no method critic\(real, fake\)",
+    ),
+    "a loss within that doesn't fit": (
+        ('loss={name="gan/r1", loss="mse"}',),
+        r"'gan/r1' doesn't fit task 'gan/adversarial'.*no method critic",
+    ),
+    "a penalty below 0": (('loss={name="gan/wasserstein", penalty=-1.0}',), r"loss\.penalty: given -1\.0; .*0"),
+    "a pair for pictures": (
+        ("model={name='gan/dcgan'}",),
+        r"model 'gan/dcgan' returns Image; data 'gan/ring' .*Features",
+    ),
+    "a pair that is told classes": (("model={name='gan/cdcgan'}",), r"'gan/cdcgan' takes ClassLatent; .*Latent"),
+    "a pair that isn't told classes": (("task.conditional=true",), r"'gan/mlp' takes Latent; .*offers ClassLatent"),
+    "a judge of points": (("task.judge=runs",), r"task\.judge: a judge looks at pictures; Ring offers points"),
+    "no latent": (("task.latent=0",), r"task\.latent: given 0; .*1"),
+    "no critic steps": (("task.critic_steps=0",), r"task\.critic_steps: given 0"),
+    "a misspelt setting": (("task.critic_step=2",), r"task\.critic_step: .*did you mean 'critic_steps'"),
+    "a norm that isn't there": (("model.critic_norm=spectrl",), r"model\.critic_norm: .*did you mean 'spectral'"),
+    "no width of a mode": (("task.data.sigma=0.0",), r"task\.data\.sigma: given 0\.0; .*greater than 0"),
+    "a phase that isn't there": (("optimizer.genrator={lr=1e-3}",), r"optimizer\.genrator"),
+}
+
+
+@pytest.mark.parametrize("slip", SLIPS)
+def test_a_slip_gets_one_message(
+    slip: str, labwright: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    overrides, pattern = SLIPS[slip]
+    said = labwright("run", "gan/ring", *overrides, "train.steps=2", "log=[]")
+    assert said.code == 2, said
+    assert said.errors.count("error: ") == 1
+    assert "Traceback" not in said.errors
+    assert re.search(pattern, said.errors, re.DOTALL), said.errors
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_slip_in_what_is_to_be_predicted(labwright: Command, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    assert labwright("run", "gan/ring", *SHORT, "--folder", folder).code == 0
+    for asked, pattern in (
+        (("--seed", "three"), r"given 'three'; a seed is a whole number, such as 7"),
+        (("--label", "7"), r"no option --label.*This run takes --seed TEXT"),
+        ((folder / "recipe.toml",), r"Ring can't read an input from a file"),
+    ):
+        said = labwright("predict", folder, *asked)
+        assert said.code == 2
+        assert re.search(pattern, said.errors, re.DOTALL), said.errors
+        assert "Traceback" not in said.errors

@@ -1,0 +1,323 @@
+"""Two phases in the one loop: what they learn, that they resume exactly, and that parts of a batch add up to it."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import labwright as lw
+import pytest
+import torch
+from labwright.checkpoint import verify
+from labwright.errors import LabwrightError
+from labwright.feeding import generator
+from labwright.verify import verify_resume
+from labwright_gan.data.ring import Points, Ring
+from labwright_gan.losses import R1, Hinge, Wasserstein
+from labwright_gan.models.dcgan import ConditionalDCGAN
+from labwright_gan.models.mlp import MLP
+from labwright_gan.pictures import Scaling
+from labwright_gan.task import Adversarial
+from PIL import Image
+from torch import Tensor, nn
+
+NAMES = ("top left", "top right", "bottom left", "bottom right")
+
+
+def squares(count: int, side: int, channels: int, seed: int) -> tuple[Tensor, Tensor]:
+    """Dark pictures with one bright quarter, (N, C, side, side) with noise, and which quarter it is, (N,)."""
+    labels = torch.arange(count) % 4
+    x = -0.5 + 0.1 * torch.randn(count, channels, side, side, generator=generator(seed))
+    half = side // 2
+    for one, label in zip(x, labels.tolist(), strict=True):
+        top, left = half * (label // 2), half * (label % 2)
+        one[:, top : top + half, left : left + half] += 2.0
+    return x, labels
+
+
+class Squares(lw.Data):
+    """Pictures of four classes that can be told apart at a glance."""
+
+    item = lw.Image
+    target = lw.Classes
+    source = "made by this test"
+    licence = "none needed"
+
+    def __init__(self, *, side: int = 8, channels: int = 1, held_out: int = 40) -> None:
+        self.side, self.channels, self.held_out = side, channels, held_out
+        self.splits: dict[str, Points] = {}
+
+    def prepare(self) -> None:
+        sizes = {"train": 96, "valid": self.held_out, "test": 40}
+        self.splits = {
+            name: Points(*squares(size, self.side, self.channels, seed))
+            for seed, (name, size) in enumerate(sizes.items())
+        }
+
+    def ports(self) -> tuple[lw.Port, lw.Port]:
+        return lw.Image(self.channels, self.side, self.side), lw.Classes(NAMES)
+
+    def split(self, name: str) -> Points | None:
+        return self.splits.get(name)
+
+
+class Unlabelled(Squares):
+    """The same without classes."""
+
+    target = lw.Values
+
+    def ports(self) -> tuple[lw.Port, lw.Port]:
+        return super().ports()[0], lw.Values(1)
+
+
+def duel(task: Any, model: Any, loss: Any = "gan/hinge", **changed: Any) -> lw.Experiment:
+    """A quiet experiment of a few steps."""
+    settings: dict[str, Any] = {
+        "optimizer": {"name": "adam", "lr": 1e-3, "betas": [0.0, 0.9], "generator": {"lr": 5e-4}},
+        "device": "cpu",
+        "train": {"steps": 8, "batch_size": 16},
+        "log": (),
+    } | changed
+    return lw.Experiment(task=task, model=model, loss=loss, **settings)
+
+
+RING = {"name": "gan/adversarial", "data": "gan/ring", "latent": 4, "critic_steps": 3}
+SPECTRAL = {"name": "gan/mlp", "width": 16, "critic_norm": "spectral"}
+AVERAGED = {"steps": 20, "batch_size": 16, "ema": 0.9, "clip": 1.0}
+R1_HINGE = {"name": "gan/r1", "loss": "gan/hinge"}
+
+
+def conditional(**settings: Any) -> Adversarial:
+    return Adversarial(Squares(), **({"latent": 4, "conditional": True, "judge_epochs": 2} | settings))
+
+
+CASES: dict[str, Any] = {
+    "spectral norm and averages": lambda: duel(RING, SPECTRAL, train=AVERAGED),
+    "a gradient penalty": lambda: duel(RING, {"name": "gan/mlp", "width": 16}, "gan/wasserstein", train=AVERAGED),
+    "accumulation": lambda: duel(RING, SPECTRAL, R1_HINGE, train=AVERAGED, device={"name": "cpu", "accumulate": 2}),
+    "bf16": lambda: duel(RING, SPECTRAL, "gan/wasserstein", device={"name": "cpu", "precision": "bf16"}),
+    "fp16 with a loss scale": lambda: duel(RING, SPECTRAL, R1_HINGE, device={"name": "cpu", "precision": "fp16"}),
+    "conditional pictures": lambda: duel(
+        conditional(critic_steps=3), ConditionalDCGAN, R1_HINGE, train={"steps": 20, "batch_size": 16, "ema": 0.9}
+    ),
+    "batch norm": lambda: duel(
+        conditional(critic_steps=2), {"name": "gan/cdcgan", "width": 4, "critic_norm": "batch"}, "gan/non-saturating"
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_run_resumed_in_mid_cycle_is_the_uninterrupted_one(case: str) -> None:
+    verdict = verify_resume(CASES[case](), 4)  # the generator is due at 3 and 6
+    assert verdict.exact, verdict
+
+
+@pytest.mark.parametrize("stopped_at", [1, 5, 63])  # the last is an epoch's end
+def test_a_spectral_critic_resumes_exactly_at_any_step(stopped_at: int) -> None:
+    verdict = verify_resume(
+        duel({**RING, "critic_steps": 2}, SPECTRAL, R1_HINGE, train={"steps": 200, "batch_size": 128, "ema": 0.9}),
+        stopped_at,
+    )
+    assert verdict.exact, verdict
+
+
+@pytest.mark.parametrize("phase", ["critic", "generator"])
+@pytest.mark.parametrize("loss", [Hinge(), Wasserstein(), R1(Hinge())], ids=["hinge", "wasserstein", "r1"])
+def test_parts_of_a_batch_give_the_gradients_of_the_whole(phase: str, loss: nn.Module) -> None:
+    task = Adversarial(Ring(), latent=4)
+    task.prepare()
+    torch.manual_seed(0)
+    inputs, outputs = task.ports()
+    model = MLP(inputs, outputs, width=16).double()  # type: ignore[arg-type]
+    split = task.data.split("train")
+    assert split is not None
+    whole = task.draw(split.fetch(torch.arange(12), 0, 0), generator(1))
+
+    def part(rows: slice) -> Any:
+        latents = (whole.latents[0][rows].double(), whole.latents[1][rows].double())
+        return type(whole)((whole.inputs[0][rows].double(),), whole.targets[rows], latents, whole.mix[rows].double())
+
+    def gradients(rows: slice, share: float) -> list[Tensor]:
+        parameters = list(model.get_submodule(phase).parameters())
+        value = share * task.loss(model, part(rows), loss, phase)
+        return list(torch.autograd.grad(value, parameters, allow_unused=True))
+
+    at_once = gradients(slice(0, 12), 1.0)
+    first, second = gradients(slice(0, 8), 8 / 12), gradients(slice(8, 12), 4 / 12)
+    for one, a, b in zip(at_once, first, second, strict=True):
+        if one is not None:
+            torch.testing.assert_close(one, a + b)
+
+
+def test_a_phase_moves_its_own_network_only(tmp_path: Path) -> None:
+    experiment = duel({**RING, "critic_steps": 2}, SPECTRAL, train={"steps": 1, "batch_size": 16})
+    trainer = experiment.trainer(tmp_path / "run")
+    before = {name: one.clone() for name, one in trainer.model.named_parameters()}
+    trainer.fit()
+    moved = {name.split(".")[0] for name, one in trainer.model.named_parameters() if not torch.equal(one, before[name])}
+    assert moved == {"critic"}
+
+
+@pytest.mark.slow
+def test_the_generator_learns_a_gaussian_in_seconds(tmp_path: Path) -> None:
+    data = Ring(modes=1, radius=1.0, sigma=0.3)  # mean (1, 0)
+    run = duel(
+        Adversarial(data, latent=4),
+        {"name": "gan/mlp", "width": 32, "depth": 2},
+        R1_HINGE | {"weight": 0.3},
+        optimizer={"name": "adam", "lr": 2e-3, "betas": [0.0, 0.9], "schedule": "linear"},
+        train={"steps": 1000, "batch_size": 64, "ema": 0.99, "evaluate_every": "500 steps", "save_every": "1000 steps"},
+    )
+    trained = run.run(tmp_path / "run")
+    with torch.no_grad():
+        made = trained.model(torch.randn(4000, 4, generator=generator(5)))
+    assert (made.mean(0) - torch.tensor([1.0, 0.0])).norm() < 0.1
+    assert (made.std(0) - 0.3).abs().max() < 0.1
+    assert trained.metrics["test"]["energy_distance"] < 0.02
+
+
+@pytest.mark.slow
+def test_a_conditional_pair_draws_what_it_is_asked_for(tmp_path: Path) -> None:
+    run = duel(
+        conditional(judge_epochs=8),
+        {"name": "gan/cdcgan", "width": 8, "stages": 2},
+        optimizer={"name": "adam", "lr": 2e-3, "betas": [0.0, 0.9]},
+        train={"steps": 200, "batch_size": 32, "ema": 0.95, "evaluate_every": "200 steps", "save_every": "200 steps"},
+    ).run(tmp_path / "run")
+    metrics = run.metrics["test"]
+    assert metrics["judge_accuracy"] > 0.95
+    assert metrics["read_as_asked"] > 0.95
+    assert set(metrics) == {"fid", "kid", "judge_accuracy", "read_as_asked", "spread"}
+    (section,) = run.task.report(run.model, "test", run.device)
+    assert isinstance(section.figure.axes[0].get_title(), str)
+    assert [label.get_text() for label in section.figure.axes[0].get_yticklabels()] == list(NAMES)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_what_was_learned_from_the_data_is_enough_to_draw(channels: int, tmp_path: Path) -> None:
+    run = duel(
+        Adversarial(Squares(channels=channels), latent=4, conditional=True, judge_epochs=1),
+        {"name": "gan/cdcgan", "width": 4},
+        train={"steps": 2, "batch_size": 16},
+    ).run(tmp_path / "run")
+    verify(tmp_path / "run" / "task")
+    there = Adversarial(Squares(channels=channels), latent=4, conditional=True, judge_epochs=1)
+    there.load(tmp_path / "run" / "task")  # and no prepare()
+    assert there.ports() == run.task.ports()
+    inputs = there.parse("bottom left:3")
+    with torch.no_grad():
+        (here,) = run.task.predict(run.model.eval(), inputs)
+        (answer,) = there.predict(run.model, inputs)
+    picture = answer["picture"]
+    assert isinstance(picture, lw.Attachment) and picture == here["picture"]
+    opened = Image.open(io.BytesIO(picture.data))
+    assert (opened.size, opened.mode, opened.format) == ((8, 8), "L" if channels == 1 else "RGB", "PNG")
+    assert there.metrics().keys() == run.metrics["test"].keys()
+    judged = [task.judge(torch.zeros(1, channels, 8, 8))[1] for task in (run.task, there)]
+    assert torch.equal(*judged)
+
+
+def test_a_line_is_a_class_and_the_seed_of_a_sample() -> None:
+    task = conditional()
+    task.prepare()
+    latent, label = task.parse("top right")
+    again, _ = task.parse("top right:0")
+    other, same = task.parse("top right:1")
+    assert label.tolist() == same.tolist() == [1]
+    assert torch.equal(latent, again) and not torch.equal(latent, other)
+    plain = Adversarial(Ring(), latent=4)
+    plain.prepare()
+    assert (task.line, plain.line) == ("label", "seed")
+    assert torch.equal(plain.parse("1")[0], other)
+    for line in ("-1", "1.5", "one"):
+        with pytest.raises(LabwrightError, match="a seed is a whole number, such as 7"):
+            plain.parse(line)
+    with pytest.raises(LabwrightError, match="a seed is a whole number, such as top left:7"):
+        task.parse("top left:x")
+    with pytest.raises(LabwrightError, match="did you mean 'top left'"):
+        task.parse("top lefft")
+
+
+def test_a_generator_of_files_says_what_it_takes() -> None:
+    task = conditional()
+    task.prepare()
+    with pytest.raises(LabwrightError, match="takes --label TEXT"):
+        task.predict(nn.Identity(), (torch.zeros(1, 1, 8, 8),))
+
+
+def test_pictures_reach_from_minus_one_to_one_in_each_channel_and_back() -> None:
+    data = Squares(channels=3)
+    data.prepare()
+    train = data.split("train")
+    assert train is not None
+    train.x[:, 1] = train.x[:, 1] * 5 + 2
+    train.x[:, 2] = 0.25  # one value throughout
+    scaling = Scaling.of(train, "here")
+    unit = scaling.unit(train.x)
+    assert unit[:, :2].amin((0, 2, 3)).tolist() == pytest.approx([-1, -1])
+    assert unit[:, :2].amax((0, 2, 3)).tolist() == pytest.approx([1, 1])
+    assert unit[:, 2].unique().tolist() == [0]
+    torch.testing.assert_close(scaling.data(unit), train.x)
+
+
+def test_pictures_of_one_colour_are_refused() -> None:
+    data = Squares()
+    data.prepare()
+    train = data.split("train")
+    assert train is not None
+    train.x[:] = 1.0
+    with pytest.raises(LabwrightError, match="Squares: all training pictures are of one colour"):
+        Scaling.of(train, "Squares")
+
+
+def test_a_split_of_one_sample_is_refused() -> None:
+    with pytest.raises(LabwrightError, match="'valid' split of Squares has 1 sample"):
+        Adversarial(Squares(held_out=1)).prepare()
+
+
+def test_pictures_without_classes_are_compared_by_their_pixels(tmp_path: Path) -> None:
+    run = duel(Adversarial(Unlabelled(), latent=4), {"name": "gan/dcgan", "width": 4}).run(tmp_path / "run")
+    assert set(run.metrics["test"]) == {"fid", "kid"}
+    (section,) = run.task.report(run.model, "test", run.device)
+    assert "averaged to 8x8" in section.note
+    for settings in ({"conditional": True}, {"judge": Path("runs")}):
+        with pytest.raises(LabwrightError, match=r"needs classes; Unlabelled has targets Values"):
+            Adversarial(Unlabelled(), **settings)
+
+
+def test_data_that_is_neither_pictures_nor_points_is_refused() -> None:
+    class Words(Squares):
+        item = lw.Tokens
+
+    with pytest.raises(LabwrightError, match="makes pictures or points; Words offers Tokens"):
+        Adversarial(Words())
+
+
+def test_the_judge_is_a_function_of_the_data_and_the_epochs() -> None:
+    tasks = [conditional(), conditional()]
+    for number, task in enumerate(tasks):
+        torch.manual_seed(number)
+        task.prepare()
+    one, same = (task.judge for task in tasks)
+    assert one is not None and same is not None
+    assert all(torch.equal(a, b) for a, b in zip(one.state_dict().values(), same.state_dict().values(), strict=True))
+
+
+def test_the_ring_is_what_it_says() -> None:
+    data = Ring()
+    data.prepare()
+    train = data.split("train")
+    assert train is not None
+    assert data.centres.norm(dim=1).tolist() == pytest.approx([2.0] * 8)
+    away = train.x - data.centres[train.labels]
+    assert away.std(0).tolist() == pytest.approx([0.05, 0.05], rel=0.03)
+    assert (away.norm(dim=1) < 0.15).float().mean().item() == pytest.approx(0.989, abs=0.005)  # 1 - exp(-9 / 2)
+    assert (data.split("valid") is not None) and data.split("other") is None
+
+
+@pytest.mark.parametrize("loss", [{"name": "gan/wasserstein"}, R1_HINGE], ids=["wasserstein", "r1"])
+def test_a_penalty_on_the_slope_of_a_critic_with_batch_norm_is_refused(loss: dict[str, Any], tmp_path: Path) -> None:
+    experiment = duel(conditional(), {"name": "gan/cdcgan", "width": 4, "stages": 2, "critic_norm": "batch"}, loss)
+    with pytest.raises(LabwrightError, match=r"goes with model\.critic_norm=spectral or none"):
+        experiment.run(tmp_path / "run")
