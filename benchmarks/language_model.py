@@ -49,9 +49,10 @@ def main() -> None:
             trainer = experiment.trainer(Path(home) / str(number))
             model, split = experiment.build().model, trainer.task.data.split("train")
             spent = []
+            ids = split.ids_N.long()
             for work in (
                 lambda trainer=trainer: trainer._loop(None),
-                lambda model=model, ids=split.ids_N.long(): by_hand(model, ids, STEPS, context=64, batch=12),
+                lambda model=model, ids=ids: by_hand(model, ids, STEPS, context=64, batch=12),
             ):
                 begun = time.process_time()
                 work()

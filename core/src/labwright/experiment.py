@@ -124,8 +124,8 @@ class Experiment:
             *(choose("logger", one, known, here / "log") for one in log),
             *(choose("stop", one, known, here / "stop") for one in stop),
         ]
-        self._check_closed_form(here)
         check_fit(unprepared, self.task, self.model, self.loss, here)
+        self._check_closed_form(here)
         if unprepared.contract and not self.optimizers and not self.closed_form:
             raise LabwrightError(
                 f"{here / 'optimizer'}: task {self.task.label!r} needs an optimizer: sgd, adam, adamw, torch/NAME."

@@ -13,4 +13,5 @@ def labwright_components() -> Iterator[lw.Component]:
     yield lw.Component(
         "task", "classification", f"{here}.classification:Classification", "which of several classes an input is"
     )
+    yield lw.Component("task", "language-model", f"{here}.language_model:LanguageModel", "what comes next in a text")
     yield lw.Component("task", "regression", f"{here}.regression:Regression", "real numbers that belong to an input")

@@ -3,10 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import labwright as lw
 
 
 @lw.hookimpl
 def labwright_components() -> Iterator[lw.Component]:
-    yield from ()
+    data, models = "labwright_nlp.data", "labwright_nlp.models"
+    yield lw.Component("data", "nlp/text-files", f"{data}.text_files:TextFiles", "your own texts with labels")
+    yield lw.Component("data", "nlp/datasets", f"{data}.hub:Datasets", "labelled texts of the Hugging Face hub")
+    yield lw.Component("data", "nlp/languages", f"{data}.languages:Languages", "names in 30 languages, out of Babel")
+    yield lw.Component("data", "nlp/plain-text", f"{data}.plain_text:PlainText", "your own running text")
+    yield lw.Component("data", "nlp/pydoc", f"{data}.pydoc:Pydoc", "the texts behind Python's help()")
+    yield lw.Component("model", "nlp/bag", f"{models}.bag:Bag", "bag of n-grams")
+    yield lw.Component("model", "nlp/text-cnn", f"{models}.text_cnn:TextCNN", "convolutions over a text")
+    yield lw.Component("model", "nlp/lstm", f"{models}.recurrent:LSTM", "long short-term memory over a text")
+    yield lw.Component("model", "nlp/gru", f"{models}.recurrent:GRU", "gated recurrent units over a text")
+    yield lw.Component("model", "nlp/encoder", f"{models}.encoder:Encoder", "any encoder of transformers")
+    yield lw.Component("model", "nlp/gpt", f"{models}.gpt:GPT", "decoder-only transformer, a language model")
+
+
+@lw.hookimpl
+def labwright_recipes() -> Iterator[lw.Recipe]:
+    folder = Path(__file__).parent / "recipes"
+    for name, summary in (
+        ("languages", "telling 30 languages apart, offline"),
+        ("pydoc", "a small GPT on the texts behind Python's help(), offline"),
+        ("polarity-bag", "a bag of n-grams on your own labelled texts"),
+        ("polarity-cnn", "convolutions on your own labelled texts"),
+        ("polarity-lstm", "a bidirectional LSTM on your own labelled texts"),
+        ("polarity-minilm", "a pretrained encoder, trained further on your own labelled texts"),
+        ("shakespeare", "a small GPT on your own text, character by character"),
+    ):
+        yield lw.Recipe(f"nlp/{name}", folder / f"{name}.toml", summary)

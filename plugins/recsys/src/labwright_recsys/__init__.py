@@ -1,0 +1,1 @@
+"""Recommendation for labwright: ranking from implicit feedback, clicks and ratings."""

@@ -1,1 +1,1 @@
-"""Data."""
+"""Texts: from files, from the hub, and offline ones."""

@@ -1,1 +1,1 @@
-"""Models."""
+"""Networks from tokens to classes, and to the tokens that follow."""

@@ -1,1 +1,1 @@
-"""Data."""
+"""Data of users and items."""

@@ -1,1 +1,1 @@
-"""Models."""
+"""Models that score a user and an item."""

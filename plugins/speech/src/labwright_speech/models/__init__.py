@@ -1,1 +1,1 @@
-"""Models."""
+"""Networks from waveforms to classes and to transcripts."""

@@ -1,0 +1,60 @@
+"""Telling languages apart by their names for countries, languages and currencies, as CLDR has them."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from pathlib import Path
+
+from labwright_nlp.data.reading import Rows
+from labwright_nlp.data.texts import Length, Share, Texts
+from labwright_nlp.tokenizing import Kind, Vocabulary, clean
+
+LOCALES = (
+    "af", "ca", "cs", "cy", "da", "de", "en", "es", "et", "eu", "fi", "fr", "ga", "hr", "hu",
+    "id", "is", "it", "lt", "lv", "nb", "nl", "pl", "pt", "ro", "sk", "sl", "sv", "tr", "vi",
+)  # fmt: skip
+
+
+class Languages(Texts):
+    """Which of 30 languages a name is in: CLDR's names of territories, languages and currencies, out of Babel.
+
+    All are written in Latin letters. A name that two of the languages share, in small letters or large, is left out.
+    A tenth, by a hash of the name, is the test part; `valid` is the share of all names held out for validation. The
+    other settings are those of `nlp/text-files`.
+    """
+
+    source = "Unicode CLDR, by way of Babel"
+    licence = "Unicode License v3"
+
+    def __init__(
+        self,
+        *,
+        valid: Share = 0.1,
+        tokenizer: Kind = "char",
+        vocabulary: Vocabulary = 1000,
+        pretrained: Path | None = None,
+        lower: bool = True,
+        length: Length = 48,
+    ) -> None:
+        super().__init__(
+            tokenizer=tokenizer,
+            vocabulary=vocabulary,
+            pretrained=pretrained,
+            lower=lower,
+            length=length,
+            valid=valid,
+            test=0.1,
+        )
+
+    def rows(self) -> dict[str, Rows]:
+        from babel import Locale
+
+        used: dict[str, dict[str, str]] = defaultdict(dict)  # a name in lower case -> language -> as it is written
+        for code in LOCALES:
+            locale = Locale.parse(code)
+            for table in (locale.territories, locale.languages, locale.currencies):
+                for name in table.values():
+                    used[clean(name, lower=True)].setdefault(code, clean(name))
+        alone = [next(iter(written.items())) for name, written in sorted(used.items()) if len(written) == 1 and name]
+        texts, labels = [name for _, name in alone], [code for code, _ in alone]
+        return {"train": Rows(texts, labels, "the names in Babel", list(range(len(alone))))}

@@ -1,0 +1,50 @@
+"""A text file of the user's own, for language modelling."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from labwright_nlp.data.corpus import Context, Corpus
+from labwright_nlp.data.reading import read_text
+from labwright_nlp.data.texts import Share
+from labwright_nlp.tokenizing import Kind, Vocabulary
+
+
+class PlainText(Corpus):
+    """One text file, gzipped or not, as running text: its last tenth is for validation, all before it to learn from.
+
+    `valid` and `test` are the shares at its end, `test` last; `context` is how many tokens the model sees at once.
+    `tokenizer` is `char`, `byte`, `word`, `bpe` (learned from the training part, at most `vocabulary` tokens) or
+    `pretrained`, read from tokenizer.json in the folder `pretrained`. `lower` puts everything in lower case first.
+    """
+
+    source = "a file of yours"
+    licence = "yours"
+
+    def __init__(
+        self,
+        *,
+        path: Path,
+        context: Context = 128,
+        valid: Share = 0.1,
+        test: Share = 0.0,
+        encoding: str = "utf-8",
+        tokenizer: Kind = "char",
+        vocabulary: Vocabulary = 8192,
+        pretrained: Path | None = None,
+        lower: bool = False,
+    ) -> None:
+        super().__init__(
+            context=context,
+            valid=valid,
+            test=test,
+            tokenizer=tokenizer,
+            vocabulary=vocabulary,
+            pretrained=pretrained,
+            lower=lower,
+        )
+        self.path, self.encoding = path, encoding
+
+    def text(self) -> tuple[str, str]:
+        path = self.path.expanduser()
+        return read_text(path, self.encoding), str(path)

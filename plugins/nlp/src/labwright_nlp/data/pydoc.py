@@ -1,0 +1,46 @@
+"""The texts behind Python's `help()`, for language modelling without any file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from labwright_nlp.data.corpus import Context, Corpus
+from labwright_nlp.data.texts import Share
+from labwright_nlp.tokenizing import Kind, Vocabulary
+
+
+class Pydoc(Corpus):
+    """The topics of Python's own `help()`: about 465,000 characters of English prose about Python and code.
+
+    They follow each other in alphabetical order, and differ a little between versions of Python. The settings are those
+    of `nlp/plain-text`.
+    """
+
+    source = "The Python Language Reference, as the module pydoc_data.topics has it"
+    licence = "Python Software Foundation License 2"
+
+    def __init__(
+        self,
+        *,
+        context: Context = 64,
+        valid: Share = 0.05,
+        test: Share = 0.05,
+        tokenizer: Kind = "char",
+        vocabulary: Vocabulary = 8192,
+        pretrained: Path | None = None,
+        lower: bool = False,
+    ) -> None:
+        super().__init__(
+            context=context,
+            valid=valid,
+            test=test,
+            tokenizer=tokenizer,
+            vocabulary=vocabulary,
+            pretrained=pretrained,
+            lower=lower,
+        )
+
+    def text(self) -> tuple[str, str]:
+        from pydoc_data.topics import topics
+
+        return "\n\n".join(topics[name] for name in sorted(topics)), "pydoc_data.topics"

@@ -1,0 +1,175 @@
+"""Texts with labels: what every dataset for text classification shares. N samples, B batch, T tokens, L all tokens."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from abc import ABC, abstractmethod
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import torch
+from labwright.data import Batch, Data
+from labwright.errors import LabwrightError, listed, nearest
+from labwright.ports import Classes, Port, Tokens
+from pydantic import Field
+from torch import Tensor
+
+from labwright_nlp.data.reading import Rows, read_text
+from labwright_nlp.tokenizing import Kind, Tokenizer, clean, kept, learned
+
+Length = Annotated[int, Field(ge=4, description="most tokens of a text; the rest is cut off")]
+Share = Annotated[float, Field(ge=0, lt=1)]
+_KEPT = "texts.json"
+
+
+class Texts(Data, ABC):
+    """Texts with a label each.
+
+    What a split lacks is held out of the training part by its share, each class in proportion; the choice follows from
+    the texts themselves, so that equal texts stay together and new ones move few old ones. A batch is as long as its
+    longest text. A text without any token that is known counts as one unknown token.
+    """
+
+    item = Tokens
+    target = Classes
+    line = "text"
+    suffixes = (".txt",)
+
+    def __init__(
+        self,
+        *,
+        tokenizer: Kind,
+        vocabulary: int,
+        pretrained: Path | None,
+        lower: bool,
+        length: int,
+        valid: float,
+        test: float,
+    ) -> None:
+        self.tokenizer, self.vocabulary, self.pretrained, self.lower = tokenizer, vocabulary, pretrained, lower
+        self.length, self.valid, self.test = length, valid, test
+        self.names: tuple[str, ...] = ()
+        self.tokens: Tokenizer | None = None
+        self._splits: dict[str, Encoded] = {}
+
+    @abstractmethod
+    def rows(self) -> dict[str, Rows]:
+        """What there is to learn from, `train`, and those of `valid` and `test` that have their own rows."""
+
+    def prepare(self) -> None:
+        rows = self.rows()
+        shares = {name: getattr(self, name) for name in ("test", "valid") if name not in rows and getattr(self, name)}
+        rows |= _parted(rows["train"], shares)
+        self.names = tuple(sorted(set(rows["train"].labels), key=_natural))
+        texts = {name: [clean(text, lower=self.lower) for text in part.texts] for name, part in rows.items()}
+        self.tokens = learned(self.tokenizer, texts["train"], vocabulary=self.vocabulary, pretrained=self.pretrained)
+        self._splits = {name: self._encoded(texts[name], _numbered(part, self.names)) for name, part in rows.items()}
+
+    def ports(self) -> tuple[Port, Port]:
+        assert self.tokens is not None
+        return Tokens(self.tokens.size, self.length, self.tokens.pad_id), Classes(self.names)
+
+    def split(self, name: str) -> Encoded | None:
+        return self._splits.get(name)
+
+    def parse(self, line: str) -> tuple[Tensor, ...]:
+        labels = torch.zeros(1, dtype=torch.int64)
+        return self._encoded([clean(line, lower=self.lower)], labels).fetch(torch.tensor([0]), 0, 0).inputs
+
+    def read(self, path: Path) -> tuple[Tensor, ...]:
+        return self.parse(read_text(path, "utf-8"))
+
+    def show(self, inputs: tuple[Tensor, ...]) -> list[str]:
+        """The texts as the model saw them, put together from their tokens."""
+        assert self.tokens is not None
+        ids_BT, lengths_B = inputs
+        rows = zip(ids_BT.tolist(), lengths_B.tolist(), strict=True)
+        return [self.tokens.decode(ids[:length]) for ids, length in rows]
+
+    def save(self, folder: Path) -> None:
+        assert self.tokens is not None
+        self.tokens.save(folder)
+        about = {"classes": self.names}
+        (folder / _KEPT).write_text(json.dumps(about, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+    def load(self, folder: Path) -> None:
+        self.tokens = kept(self.tokenizer, folder)
+        self.names = tuple(json.loads((folder / _KEPT).read_text(encoding="utf-8"))["classes"])
+
+    def _encoded(self, texts: Sequence[str], labels: Tensor) -> Encoded:
+        assert self.tokens is not None
+        unknown = np.array([min(1, self.tokens.size - 1)], dtype=np.int32)
+        ids = [one if len(one) else unknown for one in self.tokens.encode(texts, self.length)]
+        return Encoded(ids, labels, self.tokens.pad_id)
+
+
+class Encoded:
+    """A split in memory: the tokens of all texts end to end, and `labels` (N,) int64."""
+
+    def __init__(self, ids: Sequence[np.ndarray], labels: Tensor, pad_id: int) -> None:
+        self.labels, self.pad_id = labels, pad_id
+        self.lengths_N = torch.tensor([len(one) for one in ids], dtype=torch.int64)
+        self.starts_N = self.lengths_N.cumsum(0) - self.lengths_N
+        self.ids_L = torch.from_numpy(np.concatenate(ids).astype(np.int32))
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def fetch(self, indices: Tensor, epoch: int, seed: int) -> Batch:  # noqa: ARG002 - nothing is augmented
+        lengths_B = self.lengths_N[indices]
+        steps_T = torch.arange(int(lengths_B.max()))
+        places_BT = (self.starts_N[indices, None] + steps_T).clamp_(max=len(self.ids_L) - 1)
+        ids_BT = self.ids_L[places_BT].long().masked_fill_(steps_T >= lengths_B[:, None], self.pad_id)
+        return Batch((ids_BT, lengths_B), self.labels[indices])
+
+
+def _parted(rows: Rows, shares: dict[str, float]) -> dict[str, Rows]:
+    """The rows without those held out, as `train`, and each part by its share. Raises LabwrightError for an empty one.
+
+    Within a class those whose texts have the smallest hash are taken, for the first share first.
+    """
+    if sum(shares.values()) >= 1:
+        given = " and ".join(f"{name} {share}" for name, share in shares.items())
+        raise LabwrightError(f"task.data: {given} leave nothing to learn from.")
+    members: dict[str, list[int]] = defaultdict(list)
+    for index, label in enumerate(rows.labels):
+        members[label].append(index)
+    parts: dict[str, list[int]] = {name: [] for name in [*shares, "train"]}
+    for of_class in members.values():
+        ranked = sorted(of_class, key=lambda index: (hashlib.sha256(rows.texts[index].encode()).digest(), index))
+        taken, share_so_far = 0, 0.0
+        for name, share in shares.items():
+            share_so_far += share
+            upto = round(share_so_far * len(ranked))
+            parts[name] += ranked[taken:upto]
+            taken = upto
+        parts["train"] += ranked[taken:]
+    for name, share in shares.items():
+        if not parts[name]:
+            raise LabwrightError(
+                f"{rows.origin}: {len(rows.texts)} rows are too few to hold out {share} of each class: raise "
+                f"task.data.{name}, or set it to 0."
+            )
+    return {name: rows.take(sorted(chosen)) for name, chosen in parts.items()}
+
+
+def _natural(label: str) -> tuple[bool, int, str]:
+    """Numbers by their size, before other labels."""
+    number = label.removeprefix("-").isdecimal() and len(label) < 19
+    return not number, int(label) if number else 0, label
+
+
+def _numbered(rows: Rows, names: Sequence[str]) -> Tensor:
+    """The labels as the classes' numbers, (N,) int64. Raises LabwrightError for one that isn't among the classes."""
+    number = {name: index for index, name in enumerate(names)}
+    for label, place in zip(rows.labels, rows.places, strict=True):
+        if label not in number:
+            raise LabwrightError(
+                f"{rows.origin}, line {place}: no training text has the label {label!r}{nearest(label, names)} "
+                f"Labels are {listed(names)}."
+            )
+    return torch.tensor([number[label] for label in rows.labels], dtype=torch.int64)

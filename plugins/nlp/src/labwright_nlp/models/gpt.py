@@ -1,0 +1,88 @@
+"""A decoder-only transformer. B batch, T tokens, D width, H heads, V vocabulary."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated
+
+import torch
+from labwright.errors import LabwrightError
+from labwright.ports import Tokens
+from labwright.search import Integers
+from labwright_tasks.language_model import NextTokens
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+class GPT(nn.Module):
+    """Decoder-only transformer (Radford et al. 2019). Cost grows with depth * width**2.
+
+    Normalisation comes before attention and before the perceptron (4 * width units, GELU), and once more at the end;
+    nothing has a bias. Positions have learned vectors. The output layer's weights are those of the embedding (Press &
+    Wolf 2017). Weights start from a normal distribution of deviation 0.02, those that write into the residual stream
+    from 0.02 / sqrt(2 * depth).
+
+    Raises LabwrightError if the heads don't divide the width.
+    """
+
+    def __init__(
+        self,
+        inputs: Tokens,
+        outputs: NextTokens,
+        *,
+        width: Annotated[int, Field(ge=1), Integers(64, 512, step=64)] = 128,
+        depth: Annotated[int, Field(ge=1), Integers(1, 8)] = 4,
+        heads: Annotated[int, Field(ge=1)] = 4,
+        dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0,
+    ) -> None:
+        super().__init__()
+        if width % heads:
+            raise LabwrightError(f"model.heads: {heads} heads don't divide model.width, {width}.")
+        self.embedding = nn.Embedding(inputs.vocab_size, width)
+        self.positions = nn.Parameter(torch.empty(inputs.length, width))
+        self.dropout = nn.Dropout(dropout)
+        self.blocks = nn.ModuleList(_Block(width, heads, dropout) for _ in range(depth))
+        self.norm = nn.LayerNorm(width, bias=False)
+        self.head = nn.Linear(width, outputs.vocab_size, bias=False)
+        for name, parameter in self.named_parameters():
+            if parameter.dim() == 2:
+                into_residual = name.endswith("out.weight")
+                nn.init.normal_(parameter, std=0.02 / math.sqrt(2 * depth) if into_residual else 0.02)
+        self.head.weight = self.embedding.weight
+
+    def forward(self, ids_BT: Tensor, lengths_B: Tensor) -> Tensor:  # noqa: ARG002 - no token sees one after it
+        """Logits of shape (B, T, V): of the token after each."""
+        x_BTD = self.dropout(self.embedding(ids_BT) + self.positions[: ids_BT.shape[1]])
+        for block in self.blocks:
+            x_BTD = block(x_BTD)
+        logits: Tensor = self.head(self.norm(x_BTD))
+        return logits
+
+
+class _Block(nn.Module):
+    """Attention to the tokens before, and a perceptron, each added to what it was given."""
+
+    def __init__(self, width: int, heads: int, dropout: float) -> None:
+        super().__init__()
+        self.heads, self.share = heads, dropout
+        self.attention_norm = nn.LayerNorm(width, bias=False)
+        self.attention_in = nn.Linear(width, 3 * width, bias=False)
+        self.attention_out = nn.Linear(width, width, bias=False)
+        self.hidden_norm = nn.LayerNorm(width, bias=False)
+        self.hidden_in = nn.Linear(width, 4 * width, bias=False)
+        self.hidden_out = nn.Linear(4 * width, width, bias=False)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x_BTD: Tensor) -> Tensor:
+        x_BTD = x_BTD + self.dropout(self.attention_out(self._attended(self.attention_norm(x_BTD))))
+        hidden = functional.gelu(self.hidden_in(self.hidden_norm(x_BTD)))
+        return x_BTD + self.dropout(self.hidden_out(hidden))  # type: ignore[no-any-return]
+
+    def _attended(self, x_BTD: Tensor) -> Tensor:
+        query, key, value = (
+            one.unflatten(2, (self.heads, -1)).transpose(1, 2) for one in self.attention_in(x_BTD).chunk(3, dim=2)
+        )
+        share = self.share if self.training else 0.0
+        y_BHTD = functional.scaled_dot_product_attention(query, key, value, dropout_p=share, is_causal=True)
+        return y_BHTD.transpose(1, 2).flatten(2)

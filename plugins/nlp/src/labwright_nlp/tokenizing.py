@@ -1,0 +1,249 @@
+"""From text to numbers and back: words, characters, bytes, learned pieces, or a pretrained tokenizer.
+
+Every tokenizer of our own has its padding at 0. Texts come in as `clean` leaves them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import numpy as np
+from labwright.errors import LabwrightError
+from pydantic import Field
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer as Inner
+
+Kind = Literal["word", "char", "byte", "bpe", "pretrained"]
+Vocabulary = Annotated[int, Field(ge=3, description="most tokens there are, those of special meaning included")]
+
+PAD, UNKNOWN = "<pad>", "<unk>"
+_LEARNED, _LETTERS = "tokenizer.json", "characters.json"
+_AT_ONCE = 4096  # lines of a long text that are encoded together
+
+
+def clean(text: str, *, lower: bool = False) -> str:
+    """The text in valid Unicode, half a surrogate pair replaced, and in lower case if asked for."""
+    whole = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return whole.lower() if lower else whole
+
+
+class Tokenizer(ABC):
+    """Text to ids and back. `exact` says that no text is lost on the way, so that its characters can be counted."""
+
+    size: int
+    pad_id: int = 0
+    exact: bool = False
+
+    @abstractmethod
+    def encode(self, texts: Sequence[str], most: int | None = None) -> list[np.ndarray]:
+        """The ids of each text, int32, the first `most` of them if there are more."""
+
+    @abstractmethod
+    def stream(self, text: str) -> tuple[np.ndarray, np.ndarray]:
+        """The ids of a long text, (N,) int32, and for each token how many characters end before or with it, (N,)."""
+
+    @abstractmethod
+    def decode(self, ids: Sequence[int]) -> str: ...
+
+    @abstractmethod
+    def save(self, folder: Path) -> None: ...
+
+
+class Characters(Tokenizer):
+    """Each character is a token; id 1 stands for a character that isn't known."""
+
+    def __init__(self, letters: str) -> None:
+        self.letters = letters
+        self.size = len(letters) + 2
+        self.exact = True
+        self._ids = np.full(0x110000, 1, dtype=np.int32)
+        self._ids[_codes(letters)] = np.arange(2, self.size)
+
+    @classmethod
+    def learned(cls, texts: Iterable[str], vocabulary: int) -> Characters:
+        """The most frequent characters, in the order of their code points."""
+        counts: Counter[str] = Counter()
+        for text in texts:
+            counts.update(text)
+        ranked = sorted(counts, key=lambda letter: (-counts[letter], letter))
+        return cls("".join(sorted(ranked[: vocabulary - 2])))
+
+    def encode(self, texts: Sequence[str], most: int | None = None) -> list[np.ndarray]:
+        return [self._ids[_codes(text[:most])] for text in texts]
+
+    def stream(self, text: str) -> tuple[np.ndarray, np.ndarray]:
+        ids = self._ids[_codes(text)]
+        return ids, np.arange(1, len(ids) + 1)
+
+    def decode(self, ids: Sequence[int]) -> str:
+        return "".join("\ufffd" if one < 2 else self.letters[one - 2] for one in ids)
+
+    def save(self, folder: Path) -> None:
+        (folder / _LETTERS).write_text(json.dumps({"letters": self.letters}) + "\n", encoding="utf-8")
+
+
+class Bytes(Tokenizer):
+    """Each byte of the text in UTF-8 is a token, its value plus 1; nothing is unknown."""
+
+    size = 257
+    exact = True
+
+    def encode(self, texts: Sequence[str], most: int | None = None) -> list[np.ndarray]:
+        return [_bytes(text)[:most].astype(np.int32) + 1 for text in texts]
+
+    def stream(self, text: str) -> tuple[np.ndarray, np.ndarray]:
+        values = _bytes(text)
+        return values.astype(np.int32) + 1, np.cumsum((values & 0xC0) != 0x80)  # a character begins
+
+    def decode(self, ids: Sequence[int]) -> str:
+        return bytes(one - 1 for one in ids if one).decode("utf-8", "replace")
+
+    def save(self, folder: Path) -> None:
+        """Nothing was learned."""
+
+
+class Pieces(Tokenizer):
+    """A tokenizer of the tokenizers library; `special` tokens are left out of a text that is put together again."""
+
+    def __init__(self, inner: Inner, *, exact: bool, special: bool) -> None:
+        self.inner = inner
+        self.exact, self.special = exact, special
+        padding = inner.padding
+        inner.no_padding()
+        inner.no_truncation()
+        known = inner.get_vocab(with_added_tokens=True)
+        self.size = max(known.values(), default=0) + 1
+        self.pad_id = padding["pad_id"] if padding else known.get("[PAD]", known.get(PAD, 0))
+
+    def encode(self, texts: Sequence[str], most: int | None = None) -> list[np.ndarray]:
+        if most is not None:
+            self.inner.enable_truncation(most)
+        found = self.inner.encode_batch_fast(list(texts))
+        self.inner.no_truncation()
+        return [np.array(one.ids, dtype=np.int32) for one in found]
+
+    def stream(self, text: str) -> tuple[np.ndarray, np.ndarray]:
+        lines = text.split("\n")
+        lines = [f"{line}\n" for line in lines[:-1]] + lines[-1:]
+        ids: list[int] = []
+        ends: list[int] = []
+        before = 0
+        for start in range(0, len(lines), _AT_ONCE):
+            chunk = lines[start : start + _AT_ONCE]
+            for line, one in zip(chunk, self.inner.encode_batch(chunk, add_special_tokens=False), strict=True):
+                ids += one.ids
+                ends += [before + end for _, end in one.offsets]
+                before += len(line)
+        return np.array(ids, dtype=np.int32), np.array(ends, dtype=np.int64)
+
+    def decode(self, ids: Sequence[int]) -> str:
+        return str(self.inner.decode(list(ids), skip_special_tokens=self.special))
+
+    def save(self, folder: Path) -> None:
+        self.inner.save(str(folder / _LEARNED))
+
+
+def learned(kind: Kind, texts: Sequence[str], *, vocabulary: int, pretrained: Path | None) -> Tokenizer:
+    """The tokenizer of that kind, learned from the training texts, or read from the folder `pretrained`.
+
+    Words are runs of letters, digits and underscores, or of other signs; what isn't among the most frequent is unknown.
+    `bpe` merges bytes (Sennrich et al. 2016; Radford et al. 2019, section 2.2). Raises LabwrightError for a folder
+    without tokenizer.json, and if it is given for another kind or missing.
+    """
+    if (kind == "pretrained") != (pretrained is not None):
+        raise LabwrightError(
+            "task.data.pretrained: tokenizer 'pretrained' needs a folder that holds tokenizer.json."
+            if kind == "pretrained"
+            else f"task.data.pretrained: a tokenizer of kind {kind!r} is learned from the training texts; leave the "
+            'folder out, or set task.data.tokenizer="pretrained".'
+        )
+    match kind:
+        case "char":
+            return Characters.learned(texts, vocabulary)
+        case "byte":
+            return Bytes()
+        case "pretrained":
+            assert pretrained is not None
+            return _read(pretrained.expanduser() / _LEARNED, kind)
+        case "word":
+            return Pieces(_words(texts, vocabulary), exact=False, special=False)
+        case "bpe":
+            return Pieces(_merges(texts, vocabulary), exact=True, special=True)
+
+
+def kept(kind: Kind, folder: Path) -> Tokenizer:
+    """The tokenizer that `save` left in a folder."""
+    match kind:
+        case "char":
+            return Characters(json.loads((folder / _LETTERS).read_text(encoding="utf-8"))["letters"])
+        case "byte":
+            return Bytes()
+        case _:
+            return _read(folder / _LEARNED, kind)
+
+
+def _library() -> Any:
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # else it warns whenever another process is started
+    import tokenizers
+
+    return tokenizers
+
+
+def _read(path: Path, kind: Kind) -> Pieces:
+    if not path.parent.is_dir():
+        raise LabwrightError(
+            f"task.data.pretrained: there is no folder {str(path.parent)!r}. Nothing is downloaded: give a folder that "
+            "holds tokenizer.json, such as one made by `hf download NAME --local-dir FOLDER`."
+        )
+    if not path.is_file():
+        there = ", ".join(sorted(one.name for one in path.parent.iterdir())[:12])
+        raise LabwrightError(f"task.data.pretrained: {path.parent} has no tokenizer.json; it has {there or 'nothing'}.")
+    try:
+        inner = _library().Tokenizer.from_file(str(path))
+    except Exception as error:  # the library raises bare Exceptions
+        raise LabwrightError(f"{path} can't be read as a tokenizer: {error}") from error
+    return Pieces(inner, exact=kind == "bpe", special=kind != "word")
+
+
+def _words(texts: Sequence[str], vocabulary: int) -> Any:
+    library = _library()
+    inner = library.Tokenizer(library.models.WordLevel(unk_token=UNKNOWN))
+    inner.pre_tokenizer = library.pre_tokenizers.Whitespace()
+    trainer = library.trainers.WordLevelTrainer(
+        vocab_size=vocabulary, special_tokens=[PAD, UNKNOWN], show_progress=False
+    )
+    inner.train_from_iterator(texts, trainer)
+    return inner
+
+
+def _merges(texts: Sequence[str], vocabulary: int) -> Any:
+    library = _library()
+    alphabet = sorted(library.pre_tokenizers.ByteLevel.alphabet())
+    if vocabulary < len(alphabet) + 1:
+        raise LabwrightError(
+            f"task.data.vocabulary: 'bpe' starts from {len(alphabet)} bytes and padding, given {vocabulary}; it needs "
+            f"{len(alphabet) + 1} or more, such as 1024."
+        )
+    inner = library.Tokenizer(library.models.BPE())
+    inner.pre_tokenizer = library.pre_tokenizers.ByteLevel(add_prefix_space=False)
+    inner.decoder = library.decoders.ByteLevel()
+    trainer = library.trainers.BpeTrainer(
+        vocab_size=vocabulary, special_tokens=[PAD], initial_alphabet=alphabet, show_progress=False
+    )
+    inner.train_from_iterator(texts, trainer)
+    return inner
+
+
+def _codes(text: str) -> np.ndarray:
+    return np.frombuffer(text.encode("utf-32-le"), dtype=np.uint32)
+
+
+def _bytes(text: str) -> np.ndarray:
+    return np.frombuffer(text.encode("utf-8"), dtype=np.uint8)

@@ -1,0 +1,130 @@
+"""Tokenizers: nothing is lost where nothing should be, the same texts give the same tokens, files bring them back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as some
+from labwright.errors import LabwrightError
+from labwright_nlp.tokenizing import Bytes, Characters, Kind, Tokenizer, clean, kept, learned
+
+TEXTS = ["the cat sat on the mat .", "the dog, the cat;\n\n  and the Größe of it", "naïve 日本語 🙂 cat"]
+OWN: tuple[Kind, ...] = ("word", "char", "byte", "bpe")
+
+
+def made(kind: Kind, texts: list[str] = TEXTS, vocabulary: int = 400) -> Tokenizer:
+    return learned(kind, texts, vocabulary=vocabulary, pretrained=None)
+
+
+@pytest.mark.parametrize("kind", ["char", "byte", "bpe"])
+def test_a_text_of_the_training_part_comes_back_as_it_was(kind: Kind) -> None:
+    tokenizer = made(kind)
+    assert tokenizer.exact
+    for text, ids in zip(TEXTS, tokenizer.encode(TEXTS), strict=True):
+        assert ids.dtype == np.int32 and ids.min() > 0 and ids.max() < tokenizer.size
+        assert tokenizer.decode(ids.tolist()) == text
+
+
+@given(text=some.text(max_size=40).map(clean))
+def test_bytes_bring_back_any_text(text: str) -> None:
+    assert Bytes().decode(Bytes().encode([text])[0].tolist()) == text
+
+
+@given(text=some.text(max_size=40).map(clean))
+def test_characters_and_merges_bring_back_any_text_but_for_unknown_characters(text: str) -> None:
+    letters = Characters("abc ")
+    shown = letters.decode(letters.encode([text])[0].tolist())
+    assert shown == "".join(one if one in "abc " else "\ufffd" for one in text)
+    assert BPE.decode(BPE.encode([text])[0].tolist()) == text
+
+
+BPE: Any = made("bpe")
+
+
+@given(text=some.text(alphabet="ab \n\u00e9\u65e5\U0001f642", max_size=60))
+def test_the_ends_of_a_streams_tokens_count_every_character_once(text: str) -> None:
+    for tokenizer in (Characters("ab"), Bytes(), BPE):
+        ids, ends = tokenizer.stream(text)
+        assert len(ids) == len(ends)
+        assert (np.diff(ends, prepend=0) >= 0).all()
+        assert (ends[-1] if len(ends) else 0) == len(text)
+
+
+def test_words_are_runs_of_letters_or_of_signs_and_rare_ones_are_unknown() -> None:
+    tokenizer = made("word", vocabulary=5)
+    (ids,) = tokenizer.encode(["the zebra, the cat"])
+    assert tokenizer.decode(ids.tolist()) == "the <unk> , the cat"  # the 3 most frequent: the, cat and the comma
+    assert tokenizer.size == 5 and tokenizer.pad_id == 0 and not tokenizer.exact
+
+
+@pytest.mark.parametrize("kind", OWN)
+def test_learning_twice_gives_the_same_tokens(kind: Kind) -> None:
+    texts = [f"{word} {number}" for number, word in enumerate(" ".join(TEXTS * 20).split())]
+    one, other = made(kind, texts, 300), made(kind, texts, 300)
+    for a, b in zip(one.encode(TEXTS), other.encode(TEXTS), strict=True):
+        assert np.array_equal(a, b)
+
+
+@pytest.mark.parametrize("kind", OWN)
+def test_a_saved_tokenizer_is_the_same_one(kind: Kind, tmp_path: Path) -> None:
+    tokenizer = made(kind)
+    tokenizer.save(tmp_path)
+    again = kept(kind, tmp_path)
+    assert (again.size, again.pad_id, again.exact) == (tokenizer.size, tokenizer.pad_id, tokenizer.exact)
+    for a, b in zip(again.encode(TEXTS, 9), tokenizer.encode(TEXTS, 9), strict=True):
+        assert np.array_equal(a, b)
+
+
+@pytest.mark.parametrize("kind", OWN)
+def test_the_first_tokens_are_kept_of_a_text_that_is_too_long(kind: Kind) -> None:
+    tokenizer = made(kind)
+    (whole,), (cut,) = tokenizer.encode([TEXTS[1]]), tokenizer.encode([TEXTS[1]], 3)
+    assert cut.tolist() == whole[:3].tolist()
+    assert tokenizer.encode([TEXTS[1]])[0].tolist() == whole.tolist()  # the limit was for once
+
+
+def test_a_pretrained_tokenizer_gives_what_it_gives_elsewhere(tmp_path: Path) -> None:
+    from tokenizers import Tokenizer as Library
+    from tokenizers import models, pre_tokenizers, processors
+
+    words = {"[PAD]": 0, "[UNK]": 1, "[CLS]": 2, "[SEP]": 3, "cat": 4, "the": 5}
+    library = Library(models.WordLevel(words, unk_token="[UNK]"))
+    library.pre_tokenizer = pre_tokenizers.Whitespace()
+    library.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    library.enable_padding(pad_id=0, length=20)
+    library.save(str(tmp_path / "tokenizer.json"))
+    tokenizer = learned("pretrained", [], vocabulary=3, pretrained=tmp_path)
+    assert [ids.tolist() for ids in tokenizer.encode(["the cat", "the the the"], 4)] == [[2, 5, 4, 3], [2, 5, 5, 3]]
+    assert (tokenizer.size, tokenizer.pad_id) == (6, 0)
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings", "words"),
+    [
+        ("bpe", {"vocabulary": 100}, r"'bpe' starts from 256 bytes.*given 100"),
+        ("pretrained", {}, "needs a folder that holds tokenizer.json"),
+        ("word", {"pretrained": Path("x")}, "kind 'word' is learned from the training texts"),
+        ("pretrained", {"pretrained": Path("nowhere")}, r"there is no folder 'nowhere'\. Nothing is downloaded"),
+        ("pretrained", {"pretrained": Path(__file__).parent}, r"has no tokenizer\.json; it has .*conftest\.py"),
+    ],
+)
+def test_settings_that_do_not_go_together_are_answered(kind: Kind, settings: dict[str, Any], words: str) -> None:
+    with pytest.raises(LabwrightError, match=words):
+        learned(kind, TEXTS, **{"vocabulary": 300, "pretrained": None} | settings)
+
+
+def test_a_tokenizer_file_that_is_none_is_named(tmp_path: Path) -> None:
+    (tmp_path / "tokenizer.json").write_text("{}")
+    with pytest.raises(LabwrightError, match=r"tokenizer\.json can't be read as a tokenizer"):
+        learned("pretrained", [], vocabulary=3, pretrained=tmp_path)
+
+
+def test_half_a_surrogate_pair_is_replaced() -> None:
+    assert clean("a\ud800b") == "a\ufffdb"
+    assert clean("Ä🙂", lower=True) == "ä🙂"

@@ -1,0 +1,125 @@
+"""Clicks: whether a user takes to an item that was shown. B pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Protocol
+
+import torch
+from labwright.config import Part
+from labwright.data import Batch, Data
+from labwright.errors import LabwrightError
+from labwright.evaluation import Mean
+from labwright.interfaces import Goal, Metric, Task
+from labwright.ports import Port
+from torch import Tensor, nn
+
+from labwright_recsys.data.recommendation import Recommendation
+from labwright_recsys.data.splits import TRAIN
+from labwright_recsys.metrics import AUC, LogLoss
+from labwright_recsys.top_n import recommendation
+
+if TYPE_CHECKING:
+    from labwright.builtin.report import Section
+
+
+class ClicksLoss(Protocol):
+    """What a loss is called with: logits (B,), and whether it was clicked, (B,), 0.0 or 1.0."""
+
+    def __call__(self, logits: Tensor, clicked: Tensor) -> Tensor: ...
+
+
+class Clicks(Task):
+    """Tell whether a user takes to an item: whether its rating is `threshold` or higher. Higher is better: AUC.
+
+    For data of clicks, the rating is 0 or 1 and the threshold 1. `auc` is the probability that a clicked pair scores
+    above one that isn't, ties counted half; `log_loss` is in nats, the mean over pairs; `accuracy` is that of guessing
+    a click from probability 1/2 on.
+    """
+
+    goal = Goal("auc", "maximize")
+    contract = ClicksLoss
+    data: Recommendation
+
+    def __init__(self, data: Annotated[Data, Part("data")], *, threshold: float = 4.0) -> None:
+        self.data = recommendation(data, "predicting clicks")
+        self.threshold = threshold
+
+    def prepare(self) -> None:
+        super().prepare()
+        if not self.data.rated:
+            raise LabwrightError(
+                "task.data: predicting clicks needs to know what wasn't clicked: name the column of ratings, or of 0 "
+                "and 1 with task.threshold=1, as task.data.rating."
+            )
+        clicked = self._clicked(self.data.ratings_N[self.data.parts_N == TRAIN])
+        if clicked.min() == clicked.max():
+            low, high = float(self.data.ratings_N.min()), float(self.data.ratings_N.max())
+            raise LabwrightError(
+                f"task.threshold: given {self.threshold}, which all training pairs are {_side(clicked)}; ratings go "
+                f"from {low:g} to {high:g}."
+            )
+
+    def ports(self) -> tuple[Port, Port]:
+        """Pairs of the input port, such as a graph is made of, are those clicked."""
+        data = self.data
+        clicked_N = data.ratings_N >= self.threshold
+        return data.feedback(clicked_N & (data.parts_N == TRAIN)), data.ports()[1]
+
+    def loss(self, model: nn.Module, batch: Batch, criterion: ClicksLoss, phase: str) -> Tensor:  # noqa: ARG002 - one phase
+        return criterion(model(*batch.inputs), self._clicked(batch.targets))
+
+    def evaluate(self, model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Logits and whether it was clicked, both (B,) float."""
+        return model(*batch.inputs), self._clicked(batch.targets)
+
+    def metrics(self) -> dict[str, Metric]:
+        return {"auc": AUC(), "log_loss": LogLoss(), "accuracy": _Guessed()}
+
+    @property
+    def line(self) -> str:
+        return "pair"
+
+    def parse(self, line: str) -> tuple[Tensor, ...]:
+        """A user and an item, by their names with a blank or a tab between them."""
+        names = line.split("\t") if "\t" in line else line.split()
+        if len(names) != 2:
+            raise LabwrightError(f"given {line!r}; a pair is a user and an item with a blank or a tab between them.")
+        data = self.data
+        user = data.number(names[0].strip(), data.users, "user")
+        return torch.tensor([user]), torch.tensor([data.number(names[1].strip(), data.items, "item")])
+
+    def predict(self, model: nn.Module, inputs: tuple[Tensor, ...]) -> list[dict[str, Any]]:
+        """For each pair the item's title and the probability of a click."""
+        probabilities = model(*inputs).detach().float().sigmoid().cpu().tolist()
+        titles = (self.data.titles[item] for item in inputs[1].tolist())
+        return [{"title": title, "probability": one} for title, one in zip(titles, probabilities, strict=True)]
+
+    def report(self, model: nn.Module, split: str, device: torch.device) -> Sequence[Section]:
+        """How often it was clicked where a probability was given, and what was misjudged most."""
+        from labwright_recsys.clicks_report import sections
+
+        return sections(self, model, split, device)
+
+    def _clicked(self, ratings: Tensor) -> Tensor:
+        return (ratings >= self.threshold).float()
+
+
+class _Guessed:
+    """The share of pairs where a logit above 0 goes with a click; nan before the first."""
+
+    def __init__(self) -> None:
+        self._mean = Mean()
+
+    def update(self, logits_B: Tensor, clicked_B: Tensor) -> None:
+        self._mean.update((logits_B > 0) == (clicked_B > 0))
+
+    def compute(self) -> float:
+        return self._mean.compute()
+
+    def reset(self) -> None:
+        self._mean.reset()
+
+
+def _side(clicked: Tensor) -> str:
+    return "at or above" if bool(clicked[0]) else "below"

@@ -1,0 +1,179 @@
+"""What all data of users and items have in common: catalogue, parts, what is kept for predicting. N interactions."""
+
+from __future__ import annotations
+
+import json
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import torch
+from labwright.data import Batch, Data
+from labwright.errors import LabwrightError, nearest
+from labwright.ports import Port
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from labwright_recsys.data.splits import NAMES, TRAIN, Manner, parts
+from labwright_recsys.data.table import Table, Values
+from labwright_recsys.ports import Feedback, Preference, Side
+
+_TENSORS, _CATALOGUE = "interactions.safetensors", "catalogue.json"
+_MOST_COMPARED = 10_000  # names that a misspelt one is compared with
+
+
+class Pairs:
+    """A split: users, items and ratings of N interactions."""
+
+    def __init__(self, users_N: Tensor, items_N: Tensor, ratings_N: Tensor) -> None:
+        self.users_N, self.items_N, self.ratings_N = users_N, items_N, ratings_N
+
+    def __len__(self) -> int:
+        return len(self.users_N)
+
+    def fetch(self, indices: Tensor, epoch: int, seed: int) -> Batch:  # noqa: ARG002 - nothing is augmented
+        return Batch((self.users_N[indices], self.items_N[indices]), self.ratings_N[indices])
+
+
+class Recommendation(Data):
+    """Interactions of users with items, numbered in the order of their names: numbers by size, else by text.
+
+    Of several interactions of one user with one item the latest counts; without times, the last in the file. After
+    `prepare()` or `load()`, sorted by user and item: `users_N`, `items_N` (int64), `ratings_N` (float32; 1.0 where
+    there are none, and `rated` is False) and `parts_N` (uint8, see splits.py); `users`, `items` are names.
+    """
+
+    item = Feedback
+    target = Preference
+    line = "user"
+    users: tuple[str, ...] = ()
+    items: tuple[str, ...] = ()
+    titles: tuple[str, ...] = ()
+    rated = False
+    repeats = 0
+
+    def __init__(self, split: Manner, valid: float, test: float, seed: int) -> None:
+        self.manner, self.valid, self.test, self.seed = split, valid, test, seed
+        self.user_sides: tuple[Side, ...] = ()
+        self.item_sides: tuple[Side, ...] = ()
+
+    @abstractmethod
+    def table(self) -> Table:
+        """Read what is there. Raises LabwrightError naming the file that can't be used."""
+
+    def prepare(self) -> None:
+        table = self.table()
+        self.users, users = _numbered(table.users)
+        self.items, items = _numbered(table.items)
+        times = np.zeros(len(users)) if table.times is None else table.times
+        order = np.lexsort((times, items, users))  # stable: rows of the file keep their order
+        last = np.r_[(np.diff(users[order]) != 0) | (np.diff(items[order]) != 0), True]
+        kept = order[last]
+        self.repeats = len(users) - len(kept)
+        users, items = users[kept], items[kept]
+        found = parts(
+            self.manner,
+            users,
+            items,
+            None if table.times is None else table.times[kept],
+            valid=self.valid,
+            test=self.test,
+            seed=self.seed,
+        )
+        self.rated = table.ratings is not None
+        ratings = np.ones(len(kept)) if table.ratings is None else table.ratings[kept]
+        self.users_N, self.items_N = torch.from_numpy(users), torch.from_numpy(items)
+        self.ratings_N, self.parts_N = torch.from_numpy(ratings).float(), torch.from_numpy(found)
+        self.titles = tuple(table.titles.get(name, name) for name in self.items)
+        self.user_sides = tuple(_side(name, self.users, values) for name, values in table.user_sides.items())
+        self.item_sides = tuple(_side(name, self.items, values) for name, values in table.item_sides.items())
+
+    def ports(self) -> tuple[Port, Port]:
+        return self.feedback(self.parts_N == TRAIN), Preference()
+
+    def feedback(self, chosen_N: Tensor) -> Feedback:
+        """The input port, its pairs being the interactions chosen, a mask."""
+        pairs = torch.stack([self.users_N[chosen_N], self.items_N[chosen_N]])
+        return Feedback(len(self.users), len(self.items), pairs, self.user_sides, self.item_sides)
+
+    def split(self, name: str) -> Pairs | None:
+        if name not in NAMES:
+            return None
+        pairs = self.chosen(self.parts_N == NAMES[name])
+        return pairs if len(pairs) else None
+
+    def chosen(self, mask_N: Tensor) -> Pairs:
+        """The interactions that are chosen by a mask."""
+        return Pairs(self.users_N[mask_N], self.items_N[mask_N], self.ratings_N[mask_N])
+
+    def parse(self, line: str) -> tuple[Tensor, ...]:
+        """The user of that name."""
+        return (torch.tensor([self.number(line.strip(), self.users, "user")]),)
+
+    def number(self, name: str, names: Sequence[str], what: str) -> int:
+        """The number of a user or an item. Raises LabwrightError with the nearest name, or some that there are."""
+        try:
+            return names.index(name)
+        except ValueError:
+            some = f"; there are {len(names):,}, such as {', '.join(map(repr, names[:3]))}."
+            close = nearest(name, islice(names, _MOST_COMPARED), some)
+            raise LabwrightError(f"no {what} is called {name!r}{close}") from None
+
+    def save(self, folder: Path) -> None:
+        tensors = {
+            "users": self.users_N.int(),
+            "items": self.items_N.int(),
+            "ratings": self.ratings_N,
+            "parts": self.parts_N,
+        }
+        sides = {"user": self.user_sides, "item": self.item_sides}
+        for kind, of_kind in sides.items():
+            tensors |= {f"{kind}/{side.name}": side.codes_NV.int() for side in of_kind}
+        save_file(tensors, folder / _TENSORS)
+        kept = {
+            "users": self.users,
+            "items": self.items,
+            "titles": self.titles,
+            "rated": self.rated,
+            "sides": {kind: {side.name: side.values for side in of_kind} for kind, of_kind in sides.items()},
+        }
+        (folder / _CATALOGUE).write_text(json.dumps(kept, ensure_ascii=False) + "\n", encoding="utf-8")
+
+    def load(self, folder: Path) -> None:
+        tensors = load_file(folder / _TENSORS)
+        kept = json.loads((folder / _CATALOGUE).read_text(encoding="utf-8"))
+        self.users, self.items, self.titles = (tuple(kept[key]) for key in ("users", "items", "titles"))
+        self.rated = kept["rated"]
+        self.users_N, self.items_N = tensors["users"].long(), tensors["items"].long()
+        self.ratings_N, self.parts_N = tensors["ratings"], tensors["parts"]
+        self.user_sides, self.item_sides = (
+            tuple(
+                Side(name, tuple(values), tensors[f"{kind}/{name}"].long())
+                for name, values in kept["sides"][kind].items()
+            )
+            for kind in ("user", "item")
+        )
+
+
+def _numbered(names: Sequence[str]) -> tuple[tuple[str, ...], np.ndarray]:
+    """The different names in order, and each one's number (N,) int64."""
+    found = dict.fromkeys(names)
+    try:
+        ordered = sorted(found, key=lambda name: (int(name), name))
+    except ValueError:
+        ordered = sorted(found)
+    number = {name: index for index, name in enumerate(ordered)}
+    return tuple(ordered), np.fromiter((number[name] for name in names), dtype=np.int64, count=len(names))
+
+
+def _side(name: str, names: Sequence[str], values: Values) -> Side:
+    """A side with the values in their order; who isn't in `values` has none."""
+    known: Mapping[str, int] = {
+        value: code for code, value in enumerate(sorted({one for of in values.values() for one in of}), 1)
+    }
+    rows = [[known[value] for value in values.get(one, ())] for one in names]
+    width = max([1, *map(len, rows)])
+    codes = [row + [0] * (width - len(row)) for row in rows]
+    return Side(name, tuple(known), torch.tensor(codes, dtype=torch.int64))

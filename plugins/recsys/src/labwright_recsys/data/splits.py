@@ -1,0 +1,96 @@
+"""Which interactions are learned from, and which are held out: without randomness that isn't stated. N interactions."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import numpy as np
+from labwright.errors import LabwrightError
+from labwright.feeding import derived
+from pydantic import Field
+
+Manner = Literal["random", "leave-one-out", "temporal"]
+Share = Annotated[float, Field(ge=0, lt=1)]
+TRAIN, VALID, TEST, LEFT_OUT = range(4)
+NAMES = {"train": TRAIN, "valid": VALID, "test": TEST}
+
+
+def parts(
+    manner: Manner,
+    users: np.ndarray,
+    items: np.ndarray,
+    times: np.ndarray | None,
+    *,
+    valid: float,
+    test: float,
+    seed: int,
+) -> np.ndarray:
+    """The part of each interaction, (N,) uint8: TRAIN, VALID, TEST or LEFT_OUT. `users` and `items` are int64.
+
+    `random`: of a user's n interactions floor(test * n) and floor(valid * n) are held out, chosen by a number made of
+    (seed, user, item), as RecBole's ratio split by user does.
+    `leave-one-out`: a user's last interaction is test, the one before it valid; a user with fewer than three keeps
+    them all for training. Of equal times the order is by a number made of (user, item): never by the file's order,
+    which may be by item and would hold out the rare ones.
+    `temporal`: two moments cut all interactions, so that about shares `valid` and `test` come after them; none of
+    equal time are parted. What is held out of users that have nothing before the first moment is LEFT_OUT.
+
+    Raises LabwrightError if a split by time has no times, or nothing is left to learn from.
+    """
+    if manner != "random" and times is None:
+        raise LabwrightError(
+            f"task.data.split: {manner!r} goes by time, and these interactions have none; name the column of times, or "
+            "take task.data.split=random."
+        )
+    if manner == "temporal":
+        assert times is not None
+        return _by_time(users, times, valid=valid, test=test)
+    if manner == "random":
+        if valid + test >= 1:
+            raise LabwrightError(f"task.data: valid and test leave nothing to learn from, given {valid} and {test}.")
+        order = np.lexsort((_keys(seed, users, items), users))
+    else:
+        order = np.lexsort((_keys(0, users, items), times, users))  # type: ignore[arg-type]
+    counts = np.bincount(users)[users[order]]
+    first = np.r_[True, users[order][1:] != users[order][:-1]]
+    starts = np.maximum.accumulate(np.where(first, np.arange(len(users)), 0))
+    from_end = counts - (np.arange(len(users)) - starts)  # 1 is the last
+    if manner == "random":
+        tests, valids = (np.floor(share * counts + 1e-9) for share in (test, valid))
+    else:
+        tests = valids = np.where(counts >= 3, 1, 0)
+    found = np.empty(len(users), dtype=np.uint8)
+    found[order] = np.where(from_end <= tests, TEST, np.where(from_end <= tests + valids, VALID, TRAIN))
+    return found
+
+
+def _by_time(users: np.ndarray, times: np.ndarray, *, valid: float, test: float) -> np.ndarray:
+    ordered = np.sort(times)
+    held_out = int(np.floor((valid + test) * len(times) + 1e-9))
+    tests = int(np.floor(test * len(times) + 1e-9))
+    found = np.full(len(times), TRAIN, dtype=np.uint8)
+    if held_out:
+        found[times >= ordered[len(times) - held_out]] = VALID
+    if tests:
+        found[times >= ordered[len(times) - tests]] = TEST
+    train = found == TRAIN
+    if not train.any():
+        raise LabwrightError(
+            f"task.data.split: 'temporal' finds no interaction before the moment that valid={valid} and test={test} "
+            "begin: too many have the same time. Take task.data.split=random."
+        )
+    known = np.zeros(users.max() + 1, dtype=bool)
+    known[users[train]] = True
+    found[~train & ~known[users]] = LEFT_OUT
+    return found
+
+
+def _keys(seed: int, users: np.ndarray, items: np.ndarray) -> np.ndarray:
+    """A number for each pair, unrelated to its neighbours': the finaliser of SplitMix64, once for each part."""
+    state = np.full(len(users), derived(seed, 11), dtype=np.uint64)
+    for part in (users, items):
+        state = state + part.astype(np.uint64) + np.uint64(0x9E3779B97F4A7C15)
+        state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        state = state ^ (state >> np.uint64(31))
+    return state

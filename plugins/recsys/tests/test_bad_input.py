@@ -1,0 +1,170 @@
+"""What a person can get wrong with data of users and items: each slip gets its one message and no traceback."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import labwright as lw
+import pytest
+from labwright.run import Run
+
+GOOD = ["user,item,rating,time", *(f"u{n % 4},i{(7 * (n // 4) + n % 4) % 20},{n % 5 + 1},{n}" for n in range(60))]
+NAMED = ("task.data.rating=rating", "task.data.time=time")
+
+
+@dataclass(frozen=True)
+class Slip:
+    """Files by name, the settings of the run, and a pattern of the message."""
+
+    message: str
+    files: dict[str, Sequence[str]] = field(default_factory=lambda: {"mine.csv": GOOD})
+    settings: tuple[str, ...] = NAMED
+    data: str = "recsys/interactions"
+    task: str = "recsys/top-n"
+
+
+def lines(*changed: str) -> dict[str, Sequence[str]]:
+    return {"mine.csv": [*GOOD, *changed]}
+
+
+def movielens(*files: str) -> dict[str, Sequence[str]]:
+    return {f"folder/{name}": ["1\t2\t3"] for name in files} or {"folder/notes.txt": ["nothing"]}
+
+
+SLIPS = {
+    "no such file": Slip(
+        r"there is no file '.*mine\.cvs'; did you mean 'mine\.csv'", settings=("task.data.file=mine.cvs",)
+    ),
+    "a missing column": Slip(
+        r"mine\.csv has no column 'raiting'; did you mean 'rating'", settings=("task.data.rating=raiting",)
+    ),
+    "an empty file": Slip(r"mine\.csv is empty: it needs a header, user,item", {"mine.csv": []}, ()),
+    "a header and no rows": Slip(r"mine\.csv has no interactions", {"mine.csv": GOOD[:1]}),
+    "a rating that is no number": Slip(r"mine\.csv:62: the rating is 'good'", lines("u1,i3,good,61")),
+    "a rating that is nothing": Slip(r"mine\.csv:62: the rating is ''", lines("u1,i3,,61")),
+    "a rating that isn't finite": Slip(r"mine\.csv:62: the rating is 'nan'", lines("u1,i3,nan,61")),
+    "a negative time": Slip(r"mine\.csv:62: the time is '-5'; it should be seconds since 1970", lines("u1,i3,2,-5")),
+    "a time that is none": Slip(r"mine\.csv:62: the time is 'yesterday'.*2024-05-31", lines("u1,i3,2,yesterday")),
+    "a row that is too short": Slip(r"mine\.csv:62: given 'u1,i3', which has 2 of", lines("u1,i3")),
+    "a user without a name": Slip(r"mine\.csv:62: the user is empty", lines(" ,i3,2,5")),
+    "a file of another encoding": Slip(r"mine\.csv can't be read.*UTF-8", lines("J\xfcrgen,i3,2,5")),
+    "too few items": Slip(r"task\.top: given 25, but there are only 20 items", settings=(*NAMED, "task.top=25")),
+    "a split by time without times": Slip(
+        r"'leave-one-out' goes by time",
+        {"mine.csv": ["user,item", *(f"u{n},i{n}" for n in range(20))]},
+        ("task.data.split=leave-one-out",),
+    ),
+    "only users with one interaction": Slip(
+        r"of 20 users, none is both learned from and measured",
+        {"mine.csv": ["user,item", *(f"u{n},i{n}" for n in range(20))]},
+        (),
+    ),
+    "shares that leave nothing": Slip(
+        r"leave nothing to learn from, given 0\.5 and 0\.6",
+        settings=(*NAMED, "task.data.valid=0.5", "task.data.test=0.6"),
+    ),
+    "no rating is high enough": Slip(r"no training interaction is rated 9", settings=(*NAMED, "task.liked=9.0")),
+    "liked without ratings": Slip(r"task\.liked: given 4.*no ratings", settings=("task.liked=4.0",)),
+    "clicks without ratings": Slip(r"task\.data\.rating", settings=(), task="recsys/clicks"),
+    "a threshold all are above": Slip(
+        r"task\.threshold: given 0.*ratings go from 1 to 5",
+        settings=(*NAMED, "task.threshold=0.0"),
+        task="recsys/clicks",
+    ),
+    "a folder that isn't there": Slip(
+        r"task\.data\.folder: there is no folder '.*elsewhere'", {}, ("task.data.folder=elsewhere",), "recsys/movielens"
+    ),
+    "a wrong folder": Slip(
+        r"folder has no u\.data, ratings\.dat, ratings\.csv",
+        movielens(),
+        ("task.data.folder=folder",),
+        "recsys/movielens",
+    ),
+    "the folder above the right one": Slip(
+        r"did you mean '.*folder.ml-100k'",
+        {"folder/ml-100k/u.data": ["1\t2\t3\t4"]},
+        ("task.data.folder=folder",),
+        "recsys/movielens",
+    ),
+    "a line of u.data that is too short": Slip(
+        r"u\.data:1: given '1\\t2\\t3', which has 3 of the 4",
+        movielens("u.data"),
+        ("task.data.folder=folder",),
+        "recsys/movielens",
+    ),
+    "a packed file that is none": Slip(
+        r"u\.data\.gz can't be read", movielens("u.data.gz"), ("task.data.folder=folder",), "recsys/movielens"
+    ),
+    "data of pictures": Slip(
+        r"top-N recommendation needs interactions of users with items; Digits has none", {}, (), "vision/digits"
+    ),
+}
+
+
+@pytest.mark.parametrize("case", SLIPS)
+def test_a_slip_gets_one_message(case: str, write: Callable[..., Path], labwright: Callable, tmp_path: Path) -> None:
+    slip = SLIPS[case]
+    for name, content in slip.files.items():
+        write(name, content, encoding="latin-1")
+    clicks = slip.task == "recsys/clicks"
+    loss, model = ("recsys/binary-cross-entropy", "deepfm") if clicks else ("recsys/bpr", "bpr-mf")
+    text = f'task = {{ name = "{slip.task}", data = "{slip.data}" }}\nmodel = "recsys/{model}"\nloss = "{loss}"\n'
+    text += 'optimizer = "adam"\ndevice = "cpu"\ntrain = { steps = 2, batch_size = 16 }\nlog = []\n'
+    write("mine.toml", [text])
+    given = "task.data.file=mine.csv"
+    first = [given] if slip.data == "recsys/interactions" else []
+    said = labwright("run", "mine.toml", *first, *slip.settings)
+    assert said.code == 2, said
+    assert said.errors.count("error: ") == 1 and "Traceback" not in said.errors, said.errors
+    assert re.search(slip.message, said.errors, re.DOTALL), said.errors
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    data = {"name": "recsys/synthetic", "users": 30, "items": 40, "activity": 12}
+    return lw.Experiment(
+        task={"name": "recsys/top-n", "data": data}, model="recsys/popularity", device="cpu", log=()
+    ).run(tmp_path_factory.mktemp("trained") / "run")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--user", "1234"), r"no user is called '1234'"),
+        (("--user", "somebody"), r"no user is called 'somebody'; there are 30, such as '1', '2', '3'"),
+        (("--usr", "3"), r"no option --usr; did you mean 'user'"),
+        (("--user",), r"--user needs a text"),
+        (("u.data",), r"no file or folder 'u\.data'"),
+    ],
+)
+def test_a_slip_in_asking_gets_one_message(
+    words: tuple[str, ...], message: str, trained: Run, labwright: Callable
+) -> None:
+    said = labwright("predict", trained.folder, *words)
+    assert said.code == 2
+    assert said.errors.count("error: ") == 1 and "Traceback" not in said.errors
+    assert re.search(message, said.errors), said.errors
+
+
+def test_rankings_are_measured_on_what_was_held_out(trained: Run, labwright: Callable) -> None:
+    said = labwright("evaluate", trained.folder, "--split", "train")
+    assert said.code == 2
+    assert "take the split 'valid' or 'test'" in said.errors
+
+
+def test_repeated_pairs_and_users_of_one_interaction_are_no_slip(
+    write: Callable[..., Path], labwright: Callable
+) -> None:
+    write("mine.csv", [*GOOD, *GOOD[1:20], "alone,i3,4,99"])
+    write(
+        "mine.toml",
+        ['task = { name = "recsys/top-n", data = { name = "recsys/interactions", file = "mine.csv" } }'
+         '\nmodel = "recsys/ease"\ndevice = "cpu"\nlog = []'],
+    )  # fmt: skip
+    said = labwright("run", "mine.toml", "--folder", "run")
+    assert said.code == 0, said.errors
+    assert labwright("predict", "run", "--user", "alone").code == 0

@@ -1,0 +1,168 @@
+"""MovieLens' layouts, one's own files, and the made-up users: what is read, kept, and known."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from labwright_recsys.data.interactions import OwnInteractions
+from labwright_recsys.data.movielens import MovieLens
+from labwright_recsys.data.recommendation import Recommendation
+from labwright_recsys.data.synthetic import Synthetic
+from labwright_recsys.data.table import Table
+from labwright_recsys.ranking import best
+
+Write = Callable[..., Path]
+
+
+def rows(data: Recommendation) -> dict[tuple[str, str], float]:
+    triples = zip(data.users_N.tolist(), data.items_N.tolist(), data.ratings_N.tolist(), strict=True)
+    return {(data.users[user], data.items[item]): rating for user, item, rating in triples}
+
+
+def values(data: Recommendation, kind: str, name: str) -> list[set[str]]:
+    (side,) = [one for one in (data.user_sides if kind == "user" else data.item_sides) if one.name == name]
+    return [{side.values[code - 1] for code in row if code} for row in side.codes_NV.tolist()]
+
+
+def test_the_layout_of_100k_is_read_with_titles_and_sides(tmp_path: Path, write: Write) -> None:
+    write("u.data", ["2\t10\t5\t90\textra\tfields", "10\t9\t1\t91", "2\t9\t3\t92"])
+    flags = ["0"] * 19
+    flags[1] = flags[16] = "1"
+    film = f"10|Amélie (2001)|01-Jan-2001||http://x|{'|'.join(flags)}"
+    write("u.item", [film, f"9|Nine||||{'|'.join(['0'] * 19)}"], encoding="latin-1")
+    write("u.user", ["2|24|M|technician|85711", "10|53|F|other|94043"])
+    data = MovieLens(folder=tmp_path, valid=0.0, test=0.0)
+    data.prepare()
+    assert (data.users, data.items, data.titles) == (("2", "10"), ("9", "10"), ("Nine", "Amélie (2001)"))
+    assert rows(data) == {("2", "10"): 5.0, ("2", "9"): 3.0, ("10", "9"): 1.0}
+    assert values(data, "item", "genres") == [set(), {"Action", "Thriller"}]
+    assert values(data, "item", "year") == [set(), {"2001"}]
+    assert values(data, "user", "age") == [{"20s"}, {"50s"}]
+    assert values(data, "user", "occupation") == [{"technician"}, {"other"}]
+
+
+def test_the_layout_of_1m_is_read(tmp_path: Path, write: Write) -> None:
+    write("ratings.dat", ["1::7::4::978300760", "2::7::2::978300761"])
+    write("movies.dat", ["7::Léon: The Professional (1994)::Crime|Drama"], encoding="latin-1")
+    write("users.dat", ["1::F::1::10::48067", "2::M::56::16::70072"])
+    data = MovieLens(folder=tmp_path)
+    data.prepare()
+    assert data.titles == ("Léon: The Professional (1994)",)
+    assert values(data, "item", "genres") == [{"Crime", "Drama"}]
+    assert values(data, "user", "gender") == [{"F"}, {"M"}]
+
+
+def test_the_newer_layout_is_read_packed_too(tmp_path: Path, write: Write) -> None:
+    text = "userId,movieId,rating,timestamp\n1,31,2.5,1260759144\n1,1029,3.0,1260759179\n"
+    (tmp_path / "ratings.csv.gz").write_bytes(gzip.compress(text.encode()))
+    write("movies.csv", ["movieId,title,genres", '31,"Dangerous, Minds (1995)",Drama', "1029,Dumbo,(no genres listed)"])
+    data = MovieLens(folder=tmp_path)
+    data.prepare()
+    assert data.titles == ("Dangerous, Minds (1995)", "Dumbo")
+    assert rows(data) == {("1", "31"): 2.5, ("1", "1029"): 3.0}
+    assert values(data, "item", "genres") == [{"Drama"}, set()]
+
+
+def test_movielens_100k_is_read_whole(movielens: Path) -> None:
+    data = MovieLens(folder=movielens)
+    data.prepare()
+    assert (len(data.users), len(data.items), len(data.users_N), data.repeats) == (943, 1682, 100_000, 0)
+    assert data.ratings_N.long().bincount().tolist() == [0, 6110, 11370, 27145, 34174, 21201]
+    assert data.titles[data.items.index("50")] == "Star Wars (1977)"
+
+
+def test_of_repeated_pairs_the_latest_counts(made: Callable[..., Recommendation]) -> None:
+    table = Table(["a", "a", "b", "a"], ["x", "x", "x", "x"], np.array([1.0, 5.0, 3.0, 2.0]), np.array([9.0, 12, 1, 4]))
+    data = made(table)
+    data.prepare()
+    assert rows(data) == {("a", "x"): 5.0, ("b", "x"): 3.0}
+    assert data.repeats == 2
+    timeless = made(Table(table.users, table.items, table.ratings))
+    timeless.prepare()
+    assert rows(timeless) == {("a", "x"): 2.0, ("b", "x"): 3.0}
+
+
+CSV = [
+    "who,what,stars,when,called",
+    "ann,b2,4,2024-05-31,Two",
+    "bob,b10,3.5,2024-05-31T10:00:00+02:00,Ten",
+    "ann,b10,1,0,Ten",
+]
+
+
+def test_ones_own_csv_is_read_by_the_columns_named(write: Write) -> None:
+    named = {"user": "who", "item": "what", "rating": "stars", "time": "when", "title": "called"}
+    data = OwnInteractions(file=write("mine.csv", CSV), **named)
+    assert data.table().times.tolist() == [1717113600.0, 1717142400.0, 0.0]
+    data.prepare()
+    assert (data.items, data.titles) == (("b10", "b2"), ("Ten", "Two"))
+    assert rows(data) == {("ann", "b2"): 4.0, ("bob", "b10"): 3.5, ("ann", "b10"): 1.0}
+
+
+def test_without_ratings_every_interaction_counts_alike(write: Write) -> None:
+    data = OwnInteractions(file=write("mine.tsv", ["user\titem", "1\t2", "1\t3"]), delimiter="\t")
+    data.prepare()
+    assert not data.rated
+    assert set(rows(data).values()) == {1.0}
+
+
+def test_ones_own_parquet_equals_the_csv(tmp_path: Path, write: Write) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    import pyarrow
+
+    header, *lines = (line.split(",") for line in CSV)
+    columns = dict(zip(header, map(list, zip(*lines, strict=True)), strict=True))
+    columns["stars"] = [float(one) for one in columns["stars"]]
+    parquet.write_table(pyarrow.table(columns), tmp_path / "mine.parquet")
+    named = {"user": "who", "item": "what", "rating": "stars", "time": "when", "title": "called"}
+    left, right = (OwnInteractions(file=tmp_path / name, **named) for name in ("mine.parquet", "mine.csv"))
+    write("mine.csv", CSV)
+    for one in (left, right):
+        one.prepare()
+    assert rows(left) == rows(right)
+    assert left.titles == right.titles
+
+
+def test_what_was_read_is_kept_and_taken_up_again(tmp_path: Path) -> None:
+    data, again = Synthetic(users=20, items=30, activity=12), Synthetic()
+    data.prepare()
+    data.save(tmp_path)
+    again.load(tmp_path)
+    for name in ("users_N", "items_N", "ratings_N", "parts_N"):
+        assert torch.equal(getattr(data, name), getattr(again, name)), name
+    assert (data.users, data.items, data.titles, data.rated) == (again.users, again.items, again.titles, again.rated)
+    for mine, theirs in zip(data.user_sides + data.item_sides, again.user_sides + again.item_sides, strict=True):
+        assert (mine.name, mine.values) == (theirs.name, theirs.values)
+        assert torch.equal(mine.codes_NV, theirs.codes_NV)
+
+
+def test_what_users_want_beats_popularity_by_a_known_margin() -> None:
+    """Hits among ten of what was held out, by ranking with the model the data was made by."""
+    data = Synthetic()
+    data.prepare()
+    want_UI, popular_I = (torch.from_numpy(one).float() for one in data.wants())
+    train, test = data.split("train"), data.split("test")
+    names = {kind: torch.tensor([int(name) - 1 for name in getattr(data, kind)]) for kind in ("users", "items")}
+    want_UI = want_UI[names["users"]][:, names["items"]]
+    popular_UI = popular_I[names["items"]].expand(want_UI.shape).clone()
+    recall = []
+    for scores in (want_UI, popular_UI):
+        scores[train.users_N, train.items_N] = -torch.inf
+        top = best(scores, 10)
+        hits = (top[test.users_N] == test.items_N[:, None]).any(1)
+        recall.append(float(hits.float().mean()))
+    assert recall[0] > 1.5 * recall[1]
+
+
+def test_made_up_ratings_use_the_whole_scale_and_times_go_on() -> None:
+    data = Synthetic(users=100, items=80)
+    table = data.table()
+    assert set(table.ratings) == {1.0, 2.0, 3.0, 4.0, 5.0}
+    user = np.array(table.users, dtype=int)
+    same = user[1:] == user[:-1]
+    assert (np.diff(table.times)[same] == 3600).all()

@@ -1,0 +1,217 @@
+"""Each model against its formula computed another way, and what holds for all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pytest
+import torch
+from labwright.data import Batch
+from labwright_recsys.models.closed import EASE, ItemKNN, Popularity
+from labwright_recsys.models.deepfm import DeepFM
+from labwright_recsys.models.light_gcn import LightGCN
+from labwright_recsys.models.matrix_factorization import MatrixFactorization
+from labwright_recsys.models.neumf import NeuMF
+from labwright_recsys.ports import Feedback, Preference, Side
+from labwright_recsys.ranking import ScoresAll
+from torch import Tensor, nn
+from torch.nn import functional
+
+USERS, ITEMS = 9, 14
+OUT = Preference()
+
+
+def port(seed: int = 0, density: float = 0.3) -> Feedback:
+    had_UI = torch.rand(USERS, ITEMS, generator=torch.Generator().manual_seed(seed)) < density
+    had_UI[:, ITEMS - 1] = False  # an item nobody has had
+    had_UI[USERS - 1] = False  # a user who has had nothing
+    genres = torch.tensor([[1, 2], [3, 0], [0, 0], [2, 0]] * 4)[:ITEMS]
+    age = (torch.arange(USERS) % 3 + 1)[:, None]
+    sides = (Side("age", ("10s", "20s", "30s"), age),), (Side("genres", ("a", "b", "c"), genres),)
+    return Feedback(USERS, ITEMS, had_UI.nonzero().T.contiguous(), *sides)
+
+
+class Given:
+    """The port's pairs as training batches of five."""
+
+    def __init__(self, inputs: Feedback) -> None:
+        self.parts = inputs.pairs.split(5, dim=1)
+
+    def __len__(self) -> int:
+        return len(self.parts)
+
+    def __iter__(self) -> Iterator[Batch]:
+        return (Batch((users, items), torch.ones(len(users))) for users, items in self.parts)
+
+
+BUILDS: dict[str, Callable[[Feedback], nn.Module]] = {
+    "popularity": lambda inputs: Popularity(inputs, OUT),
+    "item-knn": lambda inputs: ItemKNN(inputs, OUT, neighbours=3),
+    "ease": lambda inputs: EASE(inputs, OUT, l2=0.5),
+    "bpr-mf": lambda inputs: MatrixFactorization(inputs, OUT, dim=8),
+    "bpr-mf without bias": lambda inputs: MatrixFactorization(inputs, OUT, dim=8, bias=False),
+    "neumf": lambda inputs: NeuMF(inputs, OUT, dim=4, width=8, depth=3, dropout=0.1),
+    "light-gcn": lambda inputs: LightGCN(inputs, OUT, dim=8, depth=3),
+    "deepfm": lambda inputs: DeepFM(inputs, OUT, dim=4, width=8),
+    "factorisation machine": lambda inputs: DeepFM(inputs, OUT, dim=4, depth=0),
+}
+CLOSED = ("popularity", "item-knn", "ease")
+every_model = pytest.mark.parametrize("name", BUILDS)
+learned = pytest.mark.parametrize("name", [name for name in BUILDS if name not in CLOSED])
+
+
+def built(name: str, seed: int = 0) -> nn.Module:
+    torch.manual_seed(seed)
+    model = BUILDS[name](port())
+    if name in CLOSED:
+        model.fit(Given(port()))
+    else:
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.add_(0.3 * torch.randn_like(parameter))
+    return model.eval()
+
+
+def everyone() -> tuple[Tensor, Tensor]:
+    return torch.arange(USERS).repeat_interleave(ITEMS), torch.arange(ITEMS).repeat(USERS)
+
+
+@every_model
+def test_a_pair_scores_the_same_alone_and_among_all_items(name: str) -> None:
+    model = built(name)
+    pairs = model(*everyone()).view(USERS, ITEMS)
+    assert model(torch.tensor([3]), torch.tensor([5])).shape == (1,)
+    torch.testing.assert_close(model(torch.tensor([3]), torch.tensor([5]))[0], pairs[3, 5])
+    if isinstance(model, ScoresAll):
+        users = torch.tensor([4, 0, 8])
+        torch.testing.assert_close(model.scores(users), pairs[users], rtol=1e-5, atol=1e-5)
+    else:
+        assert isinstance(model, DeepFM)
+
+
+@learned
+def test_every_parameter_gets_a_gradient(name: str) -> None:
+    model = built(name).train()
+    model(*everyone()).square().sum().backward()
+    without = [key for key, one in model.named_parameters() if one.grad is None or not one.grad.abs().sum() > 0]
+    assert without == []
+
+
+@learned
+def test_one_batch_can_be_learned_by_heart(name: str) -> None:
+    model = built(name)
+    labels = torch.rand(USERS * ITEMS, generator=torch.Generator().manual_seed(1)).round()
+    users, items = everyone()
+    if "light-gcn" in name or "machine" in name or "deepfm" in name:  # ranks too low for all pairs: one of each row
+        chosen = torch.arange(USERS) * ITEMS + torch.arange(USERS)
+        users, items, labels = users[chosen], items[chosen], labels[chosen]
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.05)
+    for _ in range(200):
+        optimizer.zero_grad()
+        loss = functional.binary_cross_entropy_with_logits(model(users, items), labels)
+        loss.backward()
+        optimizer.step()
+    assert loss.item() < 0.05
+
+
+@every_model
+def test_what_is_stored_brings_the_model_back_over_the_same_data(name: str) -> None:
+    model = built(name)
+    again = BUILDS[name](port())
+    again.load_state_dict(model.state_dict())
+    assert torch.equal(again.eval()(*everyone()), model(*everyone()))
+    assert not any("had" in key or "neighbours" in key or "codes" in key for key in model.state_dict())
+
+
+def history(inputs: Feedback) -> np.ndarray:
+    x_UI = np.zeros((USERS, ITEMS))
+    x_UI[tuple(inputs.pairs.numpy())] = 1
+    return x_UI
+
+
+def test_ease_solves_each_columns_ridge_regression_on_the_others() -> None:
+    """Column j minimises |x_j - X b|^2 + l2 |b|^2 over b with b_j = 0: a ridge regression without item j."""
+    x_UI, l2 = history(port()), 0.5
+    expected = np.zeros((ITEMS, ITEMS))
+    for j in range(ITEMS):
+        others = np.arange(ITEMS) != j
+        rest = x_UI[:, others]
+        stacked = np.vstack([rest, np.sqrt(l2) * np.eye(ITEMS - 1)])
+        expected[others, j] = np.linalg.lstsq(stacked, np.r_[x_UI[:, j], np.zeros(ITEMS - 1)], rcond=None)[0]
+    model = built("ease")
+    np.testing.assert_allclose(model.weights_II.numpy(), expected, atol=1e-6)
+    np.testing.assert_allclose(model.scores(torch.arange(USERS)).numpy(), x_UI @ expected, atol=1e-5)
+
+
+def test_neighbours_are_the_most_similar_by_the_cosine() -> None:
+    from sklearn.metrics.pairwise import cosine_similarity
+
+    x_UI = history(port())
+    cosines = cosine_similarity(x_UI.T) * (1 - np.eye(ITEMS))
+    for j in range(ITEMS):
+        cosines[cosines[:, j] < np.sort(cosines[:, j])[-3], j] = 0
+    found = built("item-knn").weights_II.numpy()
+    assert (np.count_nonzero(found, axis=0) <= 3).all()
+    np.testing.assert_allclose(found.sum(0), np.sort(cosines, axis=0)[-3:].sum(0), atol=1e-6)
+    np.testing.assert_allclose(found[found > 0], cosines[found > 0], atol=1e-6)
+
+
+def test_popularity_is_a_count() -> None:
+    model = built("popularity")
+    np.testing.assert_array_equal(model.scores(torch.tensor([0, 5])), np.stack([history(port()).sum(0)] * 2))
+
+
+@pytest.mark.parametrize("depth", [1, 2, 3])
+def test_light_gcn_smooths_by_the_normalised_adjacency_matrix(depth: int) -> None:
+    """Against dense products with D^-1/2 A D^-1/2 (He et al. 2020, eq. 7 and 8), gradients included."""
+    torch.manual_seed(0)
+    inputs = port()
+    model = LightGCN(inputs, OUT, dim=8, depth=depth)
+    a_NN = torch.zeros(USERS + ITEMS, USERS + ITEMS)
+    a_NN[:USERS, USERS:] = torch.from_numpy(history(inputs)).float()
+    a_NN = a_NN + a_NN.T
+    scale_N = a_NN.sum(0).clamp(min=1).rsqrt()
+    smooth_NN = scale_N[:, None] * a_NN * scale_N
+    nodes = model.nodes.detach().clone().requires_grad_()
+    layers = [nodes]
+    for _ in range(depth):
+        layers.append(smooth_NN @ layers[-1])
+    final = torch.stack(layers).mean(0)
+    users, items = everyone()
+    expected = (final[:USERS][users] * final[USERS:][items]).sum(1)
+    weights = torch.randn(len(users), generator=torch.Generator().manual_seed(2))
+    found = model(users, items)
+    torch.testing.assert_close(found, expected)
+    (found * weights).sum().backward()
+    (expected * weights).sum().backward()
+    torch.testing.assert_close(model.nodes.grad, nodes.grad)
+
+
+def test_a_factorisation_machine_is_the_sum_over_all_pairs_of_fields() -> None:
+    model = built("factorisation machine")
+    users, items = torch.tensor([0, 4, 8]), torch.tensor([0, 2, 13])
+    own_user, of_user = model.of_user(users)
+    own_item, of_item = model.of_item(items)
+    fields = [*of_user.unbind(1), *of_item.unbind(1)]
+    pairs = sum((fields[i] * fields[j]).sum(1) for i in range(len(fields)) for j in range(i))
+    torch.testing.assert_close(model(users, items), model.bias + own_user + own_item + pairs)
+
+
+def test_a_field_of_several_values_is_their_mean_and_of_none_is_nothing() -> None:
+    model = built("factorisation machine")
+    table = model.of_item.tables[1].weight
+    with torch.no_grad():
+        table[0] = 0.0  # what padding_idx keeps there in training
+    _, vectors = model.of_item(torch.tensor([0, 1, 2]))
+    torch.testing.assert_close(vectors[:, 1], torch.stack([(table[1] + table[2]) / 2, table[3], table[0]])[:, 1:])
+
+
+def test_neumf_without_its_hidden_half_is_a_weighted_product() -> None:
+    model = built("neumf")
+    with torch.no_grad():
+        model.head.weight[0, model.dim :] = 0.0
+    users, items = torch.tensor([2, 7]), torch.tensor([1, 1])
+    product = model.users(users)[:, :4] * model.items(items)[:, :4]
+    expected = product @ model.head.weight[0, :4] + model.head.bias + model.bias[items]
+    torch.testing.assert_close(model(users, items), expected)

@@ -1,0 +1,229 @@
+"""Ranking all items and predicting clicks: what is left out, measured, drawn, answered, kept and resumed."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import labwright as lw
+import numpy as np
+import pytest
+import torch
+from labwright.evaluation import evaluate
+from labwright.feeding import generator
+from labwright.verify import verify_resume
+from labwright_recsys.clicks import Clicks
+from labwright_recsys.data.movielens import MovieLens
+from labwright_recsys.data.recommendation import Recommendation
+from labwright_recsys.data.splits import TEST, TRAIN, VALID
+from labwright_recsys.data.synthetic import Synthetic
+from labwright_recsys.data.table import Table
+from labwright_recsys.models.matrix_factorization import MatrixFactorization
+from labwright_recsys.ports import Feedback
+from labwright_recsys.top_n import TopN
+from torch import Tensor, nn
+
+CPU = torch.device("cpu")
+SMALL = {"name": "recsys/synthetic", "users": 60, "items": 50, "activity": 15}
+Made = Callable[..., Recommendation]
+
+
+class Fixed(nn.Module):
+    """Scores that were given."""
+
+    def __init__(self, scores_UI: Tensor) -> None:
+        super().__init__()
+        self.scores_UI = scores_UI
+
+    def scores(self, users_B: Tensor) -> Tensor:
+        return self.scores_UI[users_B]
+
+
+def top_n(**changed: Any) -> lw.Experiment:
+    settings: dict[str, Any] = {
+        "task": {"name": "recsys/top-n", "data": SMALL},
+        "model": {"name": "recsys/bpr-mf", "dim": 8},
+        "loss": "recsys/bpr",
+        "optimizer": {"name": "adam", "lr": 0.02},
+        "device": {"name": "cpu", "threads": 1},
+        "train": {"epochs": 3, "batch_size": 128},
+        "log": (),
+    } | changed
+    return lw.Experiment(**settings)
+
+
+def clicks(**changed: Any) -> lw.Experiment:
+    return top_n(
+        **{
+            "task": {"name": "recsys/clicks", "data": SMALL},
+            "model": {"name": "recsys/deepfm", "dim": 4, "width": 8},
+            "loss": "recsys/binary-cross-entropy",
+        }
+        | changed
+    )
+
+
+@pytest.mark.parametrize("split", ["valid", "test"])
+def test_what_was_seen_before_stands_in_no_list(split: str) -> None:
+    task = TopN(Synthetic(users=40, items=30, activity=14), top=8)
+    task.prepare()
+    data = task.data
+    scores_UI = torch.rand(40, 30, generator=generator(0))
+    (batch,) = task.batches(split, size=16, seed=0, epoch=0)
+    hits, relevant, top = task.evaluate(Fixed(scores_UI), batch)
+    before = (TRAIN,) if split == "valid" else (TRAIN, VALID)
+    part = VALID if split == "valid" else TEST
+    for row, user in enumerate(batch.inputs[0].tolist()):
+        mine = data.users_N == user
+        seen = set(data.items_N[mine & sum(data.parts_N == one for one in before).bool()].tolist())
+        wanted = set(data.items_N[mine & (data.parts_N == part)].tolist())
+        ranked = sorted(set(range(30)) - seen, key=lambda item: -float(scores_UI[user, item]))[:8]
+        assert top[row].tolist() == ranked
+        assert hits[row].tolist() == [item in wanted for item in ranked]
+        assert int(relevant[row]) == len(wanted)
+    measured = {user for user in range(40) if ((data.users_N == user) & (data.parts_N == part)).any()}
+    assert set(batch.inputs[0].tolist()) == measured
+
+
+def test_knowing_what_is_held_out_is_perfect() -> None:
+    task = TopN(Synthetic(users=40, items=60, activity=20))
+    task.prepare()
+    data = task.data
+    scores_UI = torch.zeros(40, 60)
+    scores_UI[data.users_N, data.items_N] = 1.0  # training items too: they must be left out
+    metrics = evaluate(task, Fixed(scores_UI), "test", device=CPU, size=7, seed=0)
+    assert (metrics["ndcg"], metrics["hit"], metrics["recall"], metrics["mrr"]) == pytest.approx((1, 1, 1, 1))
+
+
+def test_liked_says_what_counts_and_the_rest_is_only_seen(made: Made) -> None:
+    count = 30
+    ratings = np.array([5.0, 1.0] * (count // 2))
+    table = Table(["a"] * count, [str(item) for item in range(count)], ratings)
+    task = TopN(made(table), top=5, liked=4.0)
+    task.prepare()
+    data = task.data
+    assert (task.pairs.ratings_N == 5).all()
+    inputs, _ = task.ports()
+    assert isinstance(inputs, Feedback)
+    assert set(inputs.pairs[1].tolist()) == set(task.pairs.items_N.tolist())
+    (batch,) = task.batches("test", size=9, seed=0, epoch=0)
+    assert int(batch.targets) == int(((data.parts_N == TEST) & (data.ratings_N == 5)).sum())
+    assert batch.seen.shape[1] == int((data.parts_N < TEST).sum())
+
+
+def test_negatives_are_drawn_anew_for_each_pair_and_never_had_in_training() -> None:
+    task = TopN(Synthetic(users=40, items=30, activity=14), negatives=3)
+    task.prepare()
+    (batch,) = task.batches("train", size=10**6, seed=0, epoch=0)
+    drawn, again, other = (task.draw(batch, generator(seed)) for seed in (1, 1, 2))
+    assert torch.equal(drawn.negatives, again.negatives)
+    assert not torch.equal(drawn.negatives, other.negatives)
+    had = set(zip(task.pairs.users_N.tolist(), task.pairs.items_N.tolist(), strict=True))
+    for user, items in zip(drawn.inputs[0].tolist(), drawn.negatives.tolist(), strict=True):
+        assert not any((user, item) in had for item in items)
+
+
+def test_training_batches_are_a_function_of_seed_and_epoch() -> None:
+    task = TopN(Synthetic(users=20, items=30, activity=12))
+    task.prepare()
+
+    def items(**changed: int) -> list[list[int]]:
+        settings = {"size": 32, "seed": 0, "epoch": 0} | changed
+        return [batch.inputs[1].tolist() for batch in task.batches("train", **settings)]
+
+    assert items() == items()
+    assert items(start=2) == items()[2:]
+    assert items() != items(epoch=1) and items() != items(seed=1)
+
+
+@pytest.mark.parametrize(
+    "experiment",
+    [
+        top_n(),
+        top_n(model={"name": "recsys/light-gcn", "dim": 8}),
+        top_n(model={"name": "recsys/neumf", "dim": 4, "dropout": 0.2}, loss="recsys/pointwise"),
+        clicks(),
+    ],
+    ids=["bpr", "light-gcn", "neumf", "deepfm"],
+)
+def test_a_resumed_run_is_the_uninterrupted_one(experiment: lw.Experiment) -> None:
+    verdict = verify_resume(experiment, 3)
+    assert verdict.exact, verdict
+
+
+def test_a_run_answers_for_a_user_with_titles_and_without_what_was_had(tmp_path: Path, labwright: Callable) -> None:
+    run = top_n(train={"steps": 2, "batch_size": 128}).run(tmp_path / "run")
+    said = labwright("predict", tmp_path / "run", "--user", "7", "--json")
+    assert said.code == 0, said.errors
+    answer = json.loads(said.out)
+    data = run.task.data
+    had = {data.items[item] for item in data.items_N[data.users_N == data.users.index("7")].tolist()}
+    assert len(answer["items"]) == 10 and had.isdisjoint(answer["items"])
+    name, found = next(iter(answer["items"].items()))
+    assert found["title"] == data.titles[data.items.index(name)]
+    assert [one["score"] for one in answer["items"].values()] == sorted(
+        (one["score"] for one in answer["items"].values()), reverse=True
+    )
+    plain = labwright("predict", tmp_path / "run", "--user", "7", "--set", "task.top=2")
+    assert plain.out.startswith("7\t") and plain.out.count("item ") == 2
+
+
+def test_clicks_are_predicted_for_a_user_and_an_item(tmp_path: Path, labwright: Callable) -> None:
+    clicks(train={"steps": 2, "batch_size": 128}).run(tmp_path / "run")
+    said = labwright("predict", tmp_path / "run", "--pair", "7 12", "--json")
+    assert said.code == 0, said.errors
+    answer = json.loads(said.out)
+    assert 0 < answer["probability"] < 1 and answer["title"].startswith("item 12 of kind")
+
+
+@pytest.mark.parametrize("experiment", [top_n(log=["report"]), clicks(log=["report"])], ids=["top-n", "clicks"])
+def test_the_report_has_lists_and_figures(experiment: lw.Experiment, tmp_path: Path) -> None:
+    run = experiment.run(tmp_path / "run")
+    text = (tmp_path / "run" / "report.html").read_text()
+    assert "This part is missing" not in text
+    titles = (
+        ("Recommended", "Users by activity", "Items by popularity")
+        if isinstance(run.task, TopN)
+        else ("Probabilities and clicks", "Misjudged most")
+    )
+    assert all(title in text for title in titles)
+
+
+def test_closed_form_models_run_like_any_other(tmp_path: Path) -> None:
+    for name in ("popularity", "item-knn", "ease"):
+        settings = {"loss": None, "optimizer": None, "train": {"batch_size": 100}}
+        run = top_n(model=f"recsys/{name}", **settings).run(tmp_path / name)
+        assert run.outcome.status == "finished"
+        assert 0 < run.metrics["test"]["ndcg"] < 1
+
+
+def test_clicks_of_a_known_model_have_its_auc_and_log_loss() -> None:
+    from sklearn.metrics import log_loss, roc_auc_score
+
+    task = Clicks(Synthetic(users=60, items=50, activity=20), threshold=3.0)
+    task.prepare()
+    torch.manual_seed(0)
+    model = MatrixFactorization(*task.ports(), dim=8, spread=1.0)
+    metrics = evaluate(task, model, "test", device=CPU, size=17, seed=0)
+    part = task.data.split("test")
+    logits = model(part.users_N, part.items_N).detach().double()
+    clicked = part.ratings_N >= 3
+    assert metrics["auc"] == pytest.approx(roc_auc_score(clicked, logits), abs=1e-9)
+    assert metrics["log_loss"] == pytest.approx(log_loss(clicked, logits.sigmoid()), rel=1e-5)
+    assert metrics["accuracy"] == pytest.approx(float(((logits > 0) == clicked).double().mean()))
+
+
+def test_all_users_of_movielens_100k_are_ranked_in_a_third_of_a_second(movielens: Path) -> None:
+    task = TopN(MovieLens(folder=movielens))
+    task.prepare()
+    torch.manual_seed(0)
+    model = MatrixFactorization(*task.ports(), dim=64)
+    spent = []
+    for _ in range(3):
+        begun = time.process_time()
+        evaluate(task, model, "test", device=CPU, size=1, seed=0)
+        spent.append(time.process_time() - begun)
+    assert min(spent) < 0.3

@@ -1,0 +1,106 @@
+"""Which recordings are for learning and which are held out."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from labwright.errors import LabwrightError, listed, nearest
+from pydantic import Field
+
+from labwright_speech.data.sound import Recording
+
+PARTS = ("train", "valid", "test")
+Share = Annotated[float, Field(ge=0, lt=1, description="share held out; 0: none")]
+By = Literal["recording", "speaker"]
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """What is held out: shares of recordings or of speakers, or the speakers named.
+
+    Where the data itself says what is for testing and for validation, that is taken; a share is held out of the rest
+    for a part that it lacks. `valid_speakers` and `test_speakers` pool everything and hold out those speakers.
+    """
+
+    valid: float
+    test: float
+    by: By
+    valid_speakers: tuple[str, ...]
+    test_speakers: tuple[str, ...]
+    classes: bool  # whether each class is held out in proportion
+
+    def split(self, recordings: Sequence[Recording], where: object) -> dict[str, list[Recording]]:
+        """The recordings of each part, in their order; parts without any are left out.
+
+        Raises LabwrightError for a speaker that isn't there, and if nothing is left to learn from.
+        """
+        named = {"valid": self.valid_speakers, "test": self.test_speakers}
+        if (self.by == "speaker" or any(named.values())) and not all(one.speaker for one in recordings):
+            raise LabwrightError(
+                f"{where}: to hold out speakers, they must be known: name them by a group (?P<speaker>...) of "
+                "task.data.pattern, or a column of the manifest."
+            )
+        speakers = {one.speaker for one in recordings}
+        for part, names in named.items():
+            for name in names:
+                if name not in speakers:
+                    raise LabwrightError(
+                        f"task.data.{part}_speakers: nobody is called {name!r}{nearest(name, speakers)} "
+                        f"Speakers are {listed(speakers)}."
+                    )
+        lacking: tuple[str, ...]
+        if any(named.values()):
+            of = {name: part for part, names in named.items() for name in names}
+            parts = _grouped(recordings, [of.get(one.speaker, "train") for one in recordings])
+            lacking = () if self.valid_speakers else ("valid",)
+        else:
+            parts = _grouped(recordings, [one.part or "train" for one in recordings])
+            lacking = tuple(part for part in ("test", "valid") if part not in parts)
+        left = 1.0
+        for part in lacking:
+            share, rest = getattr(self, part), parts.get("train", [])
+            if share and rest:
+                taken = self._taken(rest, share / left, part, where)
+                parts[part] = [one for one in rest if one in taken]
+                parts["train"] = [one for one in rest if one not in taken]
+                left -= share
+        if not parts.get("train"):
+            raise LabwrightError(f"{where}: no recording is left to learn from; valid and test took all.")
+        return parts
+
+    def _taken(self, rest: Sequence[Recording], share: float, part: str, where: object) -> set[Recording]:
+        """A share of the recordings: of each class, or of the speakers, by a number made of their names."""
+        if self.by == "speaker":
+            names = sorted({one.speaker for one in rest}, key=_number)
+            chosen = set(names[: max(1, round(share * len(names)))]) if len(names) > 1 else set()
+            taken = {one for one in rest if one.speaker in chosen}
+        else:
+            classes: defaultdict[str, list[Recording]] = defaultdict(list)
+            for one in rest:
+                classes[one.said if self.classes else ""].append(one)
+            taken = set()
+            for of_class in classes.values():
+                ordered = sorted(of_class, key=lambda one: _number(one.name))
+                taken |= set(ordered[: round(share * len(of_class))])
+        if not taken:
+            raise LabwrightError(
+                f"{where} has so few {self.by}s that {getattr(self, part)} of them is none: raise task.data.{part}, or "
+                "set it to 0."
+            )
+        return taken
+
+
+def _grouped(recordings: Sequence[Recording], parts: Sequence[str]) -> dict[str, list[Recording]]:
+    found: dict[str, list[Recording]] = {}
+    for part, one in zip(parts, recordings, strict=True):
+        found.setdefault(part, []).append(one)
+    return found
+
+
+def _number(name: str) -> int:
+    """A number made of a name, so that new recordings move few old ones."""
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8])

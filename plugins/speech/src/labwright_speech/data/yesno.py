@@ -1,0 +1,63 @@
+"""YESNO: one person saying yes and no in Hebrew, eight words in each recording."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+from labwright.errors import LabwrightError
+from pydantic import Field
+
+from labwright_speech.data.augment import Noise, Shift, Speed
+from labwright_speech.data.parts import HeldOut, Share
+from labwright_speech.data.sound import Recording, no_recordings, store
+from labwright_speech.data.transcripts import Transcripts
+
+_WORDS = {"0": "NO", "1": "YES"}
+_NAME = re.compile(r"(?:^|/)([01](?:_[01])*)\.\w+$")
+
+
+class YesNo(Transcripts):
+    """The 60 recordings of YESNO in a folder or zip archive, whose names are their words: 0_1_0_0_1_0_1_1.wav.
+
+    The transcripts are words NO and YES. `speed`, `shift` and `noise` augment the training recordings.
+    """
+
+    source = "openslr.org/1"
+    licence = "public domain"
+
+    def __init__(
+        self,
+        *,
+        folder: Path,
+        rate: Annotated[int, Field(ge=1000, le=192_000, description="samples per second")] = 8000,
+        valid: Share = 0.1,
+        test: Share = 0.2,
+        speed: Speed = 0.0,
+        shift: Shift = 0.0,
+        noise: Noise = 0.0,
+    ) -> None:
+        super().__init__()
+        self.folder, self.rate, self.alphabet = folder, rate, None
+        self.held_out = HeldOut(valid, test, "recording", (), (), classes=False)
+        self.speed, self.shift, self.noise = speed, shift, noise
+
+    def prepare(self) -> None:
+        root = self.folder.expanduser()
+        if not root.exists():
+            raise LabwrightError(f"task.data.folder: there is no folder or archive {str(root)!r}.")
+        recordings = list(self._recordings(root))
+        if not recordings:
+            raise no_recordings(root)
+        self._read(self.held_out.split(recordings, root), "keep")
+
+    @staticmethod
+    def _recordings(root: Path) -> Iterator[Recording]:
+        lie = store(root)
+        for name in lie.names():
+            match = _NAME.search(name)
+            if match is None:
+                raise LabwrightError(f"{lie.label(name)}: a name in YESNO is its words, such as 0_1_0_0_1_0_1_1.wav.")
+            yield Recording(lie, name, " ".join(_WORDS[one] for one in match[1].split("_")), where=lie.label(name))

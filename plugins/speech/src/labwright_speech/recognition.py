@@ -1,0 +1,218 @@
+"""Speech recognition: the text of what was said. B batch, T samples or frames, C blank and symbols, L symbols."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Protocol, runtime_checkable
+
+import torch
+from labwright.config import Part
+from labwright.data import Batch, Data
+from labwright.errors import LabwrightError
+from labwright.feeding import IndexedBatches, generator
+from labwright.interfaces import Goal, Metric, Task
+from labwright.search import Uniform
+from pydantic import Field
+from torch import Tensor, nn
+
+from labwright_speech.decoding import beam_search, greedy
+from labwright_speech.language_model import NGrams
+from labwright_speech.ports import Transcript
+
+if TYPE_CHECKING:
+    from labwright.builtin.report import Section
+
+_KEPT = "language_model.json"
+_TOGETHER = 8  # batches whose recordings are sorted by length among themselves
+
+
+class RecognitionLoss(Protocol):
+    """What a loss is called with: log-probabilities (B, T, C), the ids of symbols (B, L), how many they are (B,)."""
+
+    def __call__(self, log_probs: Tensor, targets: Tensor, lengths: Tensor) -> Tensor: ...
+
+
+@dataclass(frozen=True)
+class Utterances(Batch):
+    """Recordings and transcripts: `inputs` are x_BT and its lengths, `targets` ids_BL, 0 after `target_lengths`."""
+
+    target_lengths: Tensor
+
+
+@runtime_checkable
+class Timed(Protocol):
+    """A split that knows how long its recordings are, in samples (N,), and the transcripts of all."""
+
+    lengths: Tensor
+    texts: Sequence[str]
+
+
+class Recognition(Task):
+    """Write down what was said. Lower is better: word error rate.
+
+    `wer` and `cer` are wrong words and characters, substituted, left out or put in, per word and character said. The
+    loss is a mean over utterances, and training batches hold recordings of like length.
+
+    `beam` 0 takes the most probable symbol of each frame; above, a search goes on with that many texts, and adds to a
+    text's log-probability `lm_weight` times that of a character n-gram model and `lm_bonus` for each character. The
+    model has order `lm_order`, is made of the training transcripts by `prepare` and kept in the run folder, so that
+    `labwright predict RUN --set task.beam=16 --set task.lm_weight=0.5` needs no training.
+
+    `prepare` raises LabwrightError if there is nothing to learn from.
+    """
+
+    goal = Goal("wer", "minimize")
+    contract = RecognitionLoss
+
+    def __init__(
+        self,
+        data: Annotated[Data, Part("data")],
+        *,
+        beam: Annotated[int, Field(ge=0, le=1000)] = 0,
+        lm_order: Annotated[int, Field(ge=1, le=12)] = 6,
+        lm_weight: Annotated[float, Field(ge=0), Uniform(0.0, 1.5)] = 0.0,
+        lm_bonus: Annotated[float, Uniform(0.0, 2.0)] = 0.0,
+    ) -> None:
+        if not issubclass(data.target, Transcript):
+            raise LabwrightError(
+                f"task.data: recognition needs transcripts; {type(data).__name__} has targets {data.target.__name__}. "
+                "Task 'classification' takes Classes."
+            )
+        if lm_weight and not beam:
+            raise LabwrightError("task.lm_weight: a language model goes with a search; set task.beam too, such as 16.")
+        self.data = data
+        self.beam, self.lm_order, self.lm_weight, self.lm_bonus = beam, lm_order, lm_weight, lm_bonus
+        self.language_model: NGrams | None = None
+
+    @property
+    def alphabet(self) -> tuple[str, ...]:
+        """The symbols in the order of their classes."""
+        outputs = self.data.ports()[1]
+        assert isinstance(outputs, Transcript)
+        return outputs.alphabet
+
+    def prepare(self) -> None:
+        super().prepare()
+        split = self.data.split("train")
+        if isinstance(split, Timed):
+            self.language_model = NGrams.learned(split.texts, self.lm_order)
+
+    def save(self, folder: Path) -> None:
+        super().save(folder)
+        if self.language_model is not None:
+            self.language_model.save(folder / _KEPT)
+
+    def load(self, folder: Path) -> None:
+        super().load(folder)
+        if self.lm_weight:
+            kept = NGrams.load(folder / _KEPT)
+            if self.lm_order > kept.order:
+                raise LabwrightError(
+                    f"task.lm_order: given {self.lm_order}; the run has kept n-grams up to {kept.order}."
+                )
+            self.language_model = NGrams(self.lm_order, kept.letters, kept.counts)
+
+    def batches(
+        self,
+        split: str,
+        *,
+        size: int,
+        seed: int,
+        epoch: int,
+        start: int = 0,
+        shard: tuple[int, int] = (0, 1),
+        workers: int = 0,
+    ) -> IndexedBatches | None:
+        """As every task's, but that training batches hold recordings of like length."""
+        part = self.data.split(split)
+        if part is None:
+            return None
+        batches = IndexedBatches(
+            part,
+            size=size,
+            seed=seed,
+            epoch=epoch,
+            shard=shard,
+            shuffle=split == "train",
+            workers=0 if self.data.in_memory else workers,
+        )
+        if split == "train" and isinstance(part, Timed):
+            batches.parts = _alike(batches.parts, part.lengths, seed, epoch)
+        batches.parts = batches.parts[start:]
+        return batches
+
+    def loss(self, model: nn.Module, batch: Utterances, criterion: RecognitionLoss, phase: str) -> Tensor:  # noqa: ARG002 - one phase
+        return criterion(model(*batch.inputs), batch.targets, batch.target_lengths)
+
+    def evaluate(self, model: nn.Module, batch: Utterances) -> tuple[list[str], list[str]]:
+        """The texts found and the true ones."""
+        return self.texts(model(*batch.inputs)), transcripts(batch, self.alphabet)
+
+    def metrics(self) -> dict[str, Metric]:
+        return {"wer": ErrorRate(), "cer": ErrorRate(characters=True)}
+
+    def predict(self, model: nn.Module, inputs: tuple[Tensor, ...]) -> list[dict[str, Any]]:
+        """For each row the text."""
+        return [{"text": text} for text in self.texts(model(*inputs))]
+
+    def report(self, model: nn.Module, split: str, device: torch.device) -> Sequence[Section]:
+        """Transcripts with their errors, what was mistaken for what, and spectrograms."""
+        from labwright_speech.recognition_report import sections
+
+        return sections(self, model, split, device)
+
+    def texts(self, log_probs_BTC: Tensor) -> list[str]:
+        """What log-probabilities stand for, by the task's settings."""
+        log_probs_BTC = log_probs_BTC.detach().float().cpu()
+        if not self.beam:
+            return greedy(log_probs_BTC, self.alphabet)
+        scorer = self._score if self.lm_weight or self.lm_bonus else None
+        return [beam_search(one, self.alphabet, self.beam, scorer)[0][0] for one in log_probs_BTC.tolist()]
+
+    def _score(self, text: str, letter: str) -> float:
+        bonus = self.lm_bonus if letter else 0.0
+        if not self.lm_weight or self.language_model is None:
+            return bonus
+        return self.lm_weight * self.language_model.log_prob(text, letter) + bonus
+
+
+class ErrorRate:
+    """Wrong words, or characters, per word or character of the true texts (jiwer's alignment); nan before the first."""
+
+    def __init__(self, *, characters: bool = False) -> None:
+        self.characters = characters
+        self.wrong = self.all = 0
+
+    def update(self, found: list[str], true: list[str]) -> None:
+        """Take in the texts found and the true ones."""
+        import jiwer
+
+        process = jiwer.process_characters if self.characters else jiwer.process_words
+        counts = process(true, found)
+        self.wrong += counts.substitutions + counts.deletions + counts.insertions
+        self.all += counts.substitutions + counts.deletions + counts.hits
+
+    def compute(self) -> float:
+        return self.wrong / self.all if self.all else float("nan")
+
+    def reset(self) -> None:
+        self.wrong = self.all = 0
+
+
+def transcripts(batch: Utterances, alphabet: Sequence[str]) -> list[str]:
+    """The true texts of a batch."""
+    return ["".join(alphabet[one - 1] for one in ids if one) for ids in batch.targets.tolist()]
+
+
+def _alike(parts: Sequence[Tensor], lengths_N: Tensor, seed: int, epoch: int) -> tuple[Tensor, ...]:
+    """The same samples in as many batches of the same sizes, each of recordings of like length; in random order."""
+    alike: list[Tensor] = []
+    for first in range(0, len(parts), _TOGETHER):
+        some = parts[first : first + _TOGETHER]
+        indices = torch.cat(list(some))
+        by_length = indices[lengths_N[indices].argsort(stable=True)]
+        alike += by_length.split([len(one) for one in some])  # type: ignore[no-untyped-call]
+    mixed = torch.randperm(len(alike), generator=generator(seed, epoch, 7))
+    return tuple(alike[number] for number in mixed.tolist())

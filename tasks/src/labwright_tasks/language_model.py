@@ -1,0 +1,209 @@
+"""Language modelling: the next token of a text, and texts made that way. B batch, T tokens, V vocabulary."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, final
+
+import torch
+from labwright.builtin.losses import LEFT_OUT
+from labwright.config import Part
+from labwright.data import Batch, Data
+from labwright.errors import LabwrightError
+from labwright.evaluation import Perplexity
+from labwright.feeding import generator
+from labwright.interfaces import Goal, Metric, Task
+from labwright.ports import Port, Tokens
+from pydantic import Field
+from torch import Generator, Tensor, nn
+from torch.nn import functional
+
+from labwright_tasks.classification import ClassificationLoss
+
+if TYPE_CHECKING:
+    from labwright.builtin.report import Section
+
+_UNFINISHED = "\ufffd"  # what a decoder gives for a character some of whose bytes are still to come
+_LONGEST = 4  # bytes of a character
+
+
+@dataclass(frozen=True)
+class NextTokens(Port):
+    """What follows each token: forward returns logits_BTV; the target is next_BT, int64, -100 where nothing follows.
+
+    `characters` says that the data counts the characters its tokens stand for.
+    """
+
+    vocab_size: int
+    length: int
+    characters: bool = False
+
+    def example(self, batch_size: int, generator: Generator) -> tuple[Tensor, ...]:
+        return (torch.randint(0, self.vocab_size, (batch_size, self.length), generator=generator),)
+
+
+@dataclass(frozen=True)
+class TokenBatch(Batch):
+    """Windows of text: inputs (ids_BT, lengths_B), targets next_BT, how many targets and characters these are."""
+
+    tokens: int
+    characters: int = 0
+
+
+class LanguageModel(Task):
+    """Predict what comes next in a text, token by token. Lower is better: cross_entropy, in nats per token.
+
+    `perplexity` is its exponential; `bits_per_char` is there if the data counts characters. All are means over every
+    token of a split, each predicted from what stands before it in its own window.
+
+    A prediction goes on with a prompt for `length` tokens. `temperature` divides the logits, 0 always takes the most
+    probable token; `top_k` leaves the choice between that many; `sample_seed` says which of many texts it is. The data
+    shows tokens as text by `Data.show`.
+    """
+
+    goal = Goal("cross_entropy", "minimize")
+    contract = ClassificationLoss
+
+    def __init__(
+        self,
+        data: Annotated[Data, Part("data")],
+        *,
+        temperature: Annotated[float, Field(ge=0)] = 0.8,
+        top_k: Annotated[int, Field(ge=1)] | None = None,
+        length: Annotated[int, Field(ge=1, description="tokens a prediction adds to its prompt")] = 300,
+        sample_seed: Annotated[int, Field(ge=0)] = 0,
+    ) -> None:
+        if not issubclass(data.target, NextTokens):
+            raise LabwrightError(
+                f"task.data: a language model needs running text; {type(data).__name__} has targets "
+                f"{data.target.__name__}, not NextTokens. `labwright list data --for RECIPE` shows what fits a recipe."
+            )
+        self.data = data
+        self.temperature, self.top_k, self.length, self.sample_seed = temperature, top_k, length, sample_seed
+
+    def weight(self, batch: TokenBatch) -> float:
+        return batch.tokens
+
+    def loss(self, model: nn.Module, batch: TokenBatch, criterion: ClassificationLoss, phase: str) -> Tensor:  # noqa: ARG002 - one phase
+        return criterion(model(*batch.inputs).flatten(0, 1), batch.targets.flatten())
+
+    def evaluate(self, model: nn.Module, batch: TokenBatch) -> tuple[Tensor, int, int]:
+        """The sum of the targets' negative log-likelihoods in nats, how many they are, and their characters."""
+        nats_BT = self.nats(model, batch)
+        return nats_BT.sum(), batch.tokens, batch.characters
+
+    def nats(self, model: nn.Module, batch: TokenBatch) -> Tensor:
+        """Each target's negative log-likelihood, (B, T) in nats; 0 where there is none."""
+        logits_BTV = model(*batch.inputs).float()
+        targets = batch.targets.flatten()
+        each = functional.cross_entropy(logits_BTV.flatten(0, 1), targets, ignore_index=LEFT_OUT, reduction="none")
+        return each.view_as(batch.targets)
+
+    def metrics(self) -> dict[str, Metric]:
+        outputs = self.data.ports()[1]
+        assert isinstance(outputs, NextTokens)
+        metrics: dict[str, Metric] = {"cross_entropy": NatsPerToken(), "perplexity": PerplexityOfTokens()}
+        return metrics | ({"bits_per_char": BitsPerCharacter()} if outputs.characters else {})
+
+    def predict(self, model: nn.Module, inputs: tuple[Tensor, ...]) -> list[dict[str, Any]]:
+        """For each row a continuation, as an iterator of pieces of text."""
+        rows = zip(inputs[0].tolist(), inputs[1].tolist(), strict=True)
+        return [
+            {"continuation": self.continuation(model, ids[:length], number)}
+            for number, (ids, length) in enumerate(rows)
+        ]
+
+    def continuation(self, model: nn.Module, ids: Sequence[int], number: int = 0) -> Iterator[str]:
+        """What the model writes after these tokens, piece by piece; `number` tells one text from another."""
+        said = list(ids[-1:])  # with the token before it, a piece has the space that parts it from that one
+        before = self._text(said)
+        for token in self._tokens(model, list(ids), number):
+            said.append(token)
+            now = self._text(said)
+            if now.endswith(_UNFINISHED) and len(said) <= _LONGEST:
+                continue
+            yield now[len(before) :]
+            said = [token]
+            before = self._text(said)
+        yield self._text(said)[len(before) :]
+
+    def report(self, model: nn.Module, split: str, device: torch.device) -> Sequence[Section]:
+        """Texts the model wrote, and the loss by the place in the window."""
+        from labwright_tasks.language_model_report import sections
+
+        return sections(self, model, split, device)
+
+    def _tokens(self, model: nn.Module, ids: list[int], number: int) -> Iterator[int]:
+        """Tokens drawn one after the other, each from the last window of what stands before it."""
+        inputs = self.data.ports()[0]
+        assert isinstance(inputs, Tokens)
+        device = next(model.parameters()).device
+        draws = generator(self.sample_seed, number)
+        for _ in range(self.length):
+            window = torch.tensor([ids[-inputs.length :]], device=device)
+            logits_V = model(window, torch.tensor([window.shape[1]], device=device))[0, -1].float().cpu()
+            ids.append(drawn(logits_V, draws, temperature=self.temperature, top_k=self.top_k))
+            yield ids[-1]
+
+    def _text(self, ids: Sequence[int]) -> str:
+        (text,) = self.data.show((torch.tensor([ids]), torch.tensor([len(ids)])))
+        assert isinstance(text, str)
+        return text
+
+
+def drawn(logits_V: Tensor, draws: Generator, *, temperature: float, top_k: int | None) -> int:
+    """A token with the probability its logit gives it at a temperature, among the `top_k` most probable."""
+    if temperature == 0:
+        return int(logits_V.argmax())
+    values, tokens = logits_V.topk(min(top_k or len(logits_V), len(logits_V)))
+    shares = ((values - values[0]) / temperature).softmax(0)
+    return int(tokens[torch.multinomial(shares, 1, generator=draws)])
+
+
+class _OfText(ABC):
+    """Sums of nats, tokens and characters, and a number made of them; nan before the first token."""
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def update(self, nats: Tensor, tokens: int, characters: int) -> None:
+        """Take in the summed negative log-likelihood of some tokens, and how many tokens and characters they are."""
+        precise = torch.float32 if nats.device.type == "mps" else torch.float64
+        self._nats: Tensor | float = self._nats + nats.detach().to(precise)
+        self._tokens: int = self._tokens + tokens
+        self._characters: int = self._characters + characters
+
+    @abstractmethod
+    def compute(self) -> float: ...
+
+    def reset(self) -> None:
+        self._nats, self._tokens, self._characters = 0.0, 0, 0
+
+
+@final
+class NatsPerToken(_OfText):
+    """The mean negative log-likelihood of a token, in nats."""
+
+    def compute(self) -> float:
+        return float(self._nats) / self._tokens if self._tokens else math.nan
+
+
+@final
+class PerplexityOfTokens(_OfText):
+    """The exponential of the mean negative log-likelihood of a token."""
+
+    def compute(self) -> float:
+        perplexity = Perplexity()
+        perplexity.update(self._nats, self._tokens)
+        return perplexity.compute()
+
+
+@final
+class BitsPerCharacter(_OfText):
+    """The negative log-likelihood of the text in bits, for each of its characters."""
+
+    def compute(self) -> float:
+        return float(self._nats) / math.log(2) / self._characters if self._characters else math.nan
