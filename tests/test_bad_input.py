@@ -142,7 +142,7 @@ CASES: dict[str, tuple[Callable[[Path, Path], list[str]], str]] = {
         command("run", "vision/digist"),
         r"no recipe is called 'vision/digist'; did you mean 'vision/digits'",
     ),
-    "a recipe without its domain": (command("run", "digits"), r"did you mean 'vision/digits'"),
+    "a recipe without its domain": (command("run", "digits-mlp"), r"did you mean 'vision/digits-mlp'"),
     "no such recipe file": (
         command("run", "{here}/mine.toml"),
         r"no recipe file '.*mine\.toml'.*ends in \.toml is a file",
@@ -153,7 +153,7 @@ CASES: dict[str, tuple[Callable[[Path, Path], list[str]], str]] = {
         recipe('task = { name = "classification", data = "vision/digits" }\n'),
         r"task: .*names no task.*classification",
     ),
-    "no model": (recipe('model = { name = "vision/mlp", width = 16 }\n'), r"model: .*names no model.*vision/cnn"),
+    "no model": (recipe('model = { name = "vision/mlp", width = 16 }\n'), r"model: .*names no model.*nlp/bag"),
     "a task that isn't there": (
         recipe('"classification"', '"clasification"'),
         r"mine\.toml:1: task.*no task .*'classification'",

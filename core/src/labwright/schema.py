@@ -22,11 +22,11 @@ def recipe_schema(plugins: Plugins) -> dict[str, Any]:
     for kind in KINDS:
         options = [option for name in plugins.names(kind) for option in made.component(kind, name)]
         made.definitions[kind] = {"anyOf": options} if options else False
-    length = {"oneOf": [{"required": ["epochs"]}, {"required": ["steps"]}]}
+    lengths = [{"required": ["epochs"]}, {"required": ["steps"]}]
     properties = {
         **{kind: _ref(kind) for kind in ("task", "model", "loss", "optimizer")},
         "device": made.part("device", "auto"),
-        "train": made.table(Train) | length,
+        "train": made.table(Train),
         "log": {"type": "array", "items": _ref("logger")},
         "stop": {"type": "array", "items": _ref("stop")},
         "search": {"type": "object"},
@@ -38,6 +38,8 @@ def recipe_schema(plugins: Plugins) -> dict[str, Any]:
         "properties": properties,
         "required": ["task", "model", "train"],
         "additionalProperties": False,
+        "if": {"anyOf": [{"required": ["loss"]}, {"required": ["optimizer"]}]},  # not so for a model in closed form
+        "then": {"properties": {"train": {"oneOf": lengths}}},
         "$defs": made.definitions,
     }
 
