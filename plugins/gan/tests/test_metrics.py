@@ -74,8 +74,18 @@ def test_the_kernel_distance_is_its_definition_pair_by_pair() -> None:
 
     pairs = [(i, j) for i in range(5) for j in range(5)]
     within = sum(k(x[i], x[j]) + k(y[i], y[j]) for i, j in pairs if i != j) / 20
-    between = sum(k(x[i], y[j]) for i, j in pairs) / 25
+    between = sum(k(x[i], y[j]) for i, j in pairs if i != j) / 20
     assert kernel(x, y) == pytest.approx(within - 2 * between)
+
+
+def test_the_kernel_distance_of_one_distribution_is_0_on_average_though_the_classes_are_the_same() -> None:
+    centres = 3 * normal(10, 8)
+    trials = []
+    for trial in range(40):
+        centre = centres[torch.randint(10, (100,), generator=torch.Generator().manual_seed(trial))]
+        trials.append(kernel(centre + normal(100, 8, seed=100 + trial), centre + normal(100, 8, seed=200 + trial)))
+    mean, error = torch.tensor(trials).mean(), torch.tensor(trials).std() / 40**0.5
+    assert abs(mean) < 4 * error
 
 
 def test_kid_is_about_0_for_samples_of_one_distribution_and_its_blocks_hold_each_once() -> None:

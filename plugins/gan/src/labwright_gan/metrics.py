@@ -217,14 +217,17 @@ def frechet(mean: Tensor, covariance: Tensor, other_mean: Tensor, other_covarian
 
 
 def kernel(x_NF: Tensor, y_NF: Tensor) -> float:
-    """The unbiased squared maximum mean discrepancy with the kernel (x.y / F + 1)^3 (Gretton et al. 2012, lemma 6)."""
+    """The unbiased squared maximum mean discrepancy with the kernel (x.y / F + 1)^3 (Gretton et al. 2012, equation 4).
+
+    A row of x may depend on the same row of y, such as by the class they share: no row is compared with its own.
+    """
     count, features = x_NF.shape
 
-    def gram(left: Tensor, right: Tensor) -> Tensor:
-        return (left @ right.T / features + 1) ** 3
+    def between(left: Tensor, right: Tensor) -> Tensor:
+        gram = (left @ right.T / features + 1) ** 3
+        return (gram.sum() - gram.diagonal().sum()) / (count * (count - 1))
 
-    within = sum((one.sum() - one.diagonal().sum()) for one in (gram(x_NF, x_NF), gram(y_NF, y_NF)))
-    return float(within / (count * (count - 1)) - 2 * gram(x_NF, y_NF).mean())
+    return float(between(x_NF, x_NF) + between(y_NF, y_NF) - 2 * between(x_NF, y_NF))
 
 
 def _mean_distance(left: Tensor, right: Tensor) -> float:
