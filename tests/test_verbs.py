@@ -85,6 +85,15 @@ def test_evaluate_repeats_the_metrics_the_run_logged(trained: Path, lab: Lab) ->
         assert json.loads(out)["metrics"] == outcome["metrics"][split]
 
 
+def test_evaluate_takes_other_settings_than_the_run_had(trained: Path, lab: Lab) -> None:
+    code, out, _ = lab("evaluate", trained, "task.data.valid=0.5", "--split", "valid", "--json")
+    assert code == 0
+    assert json.loads(out)["metrics"] != json.loads((trained / "outcome.json").read_text())["metrics"]["valid"]
+    code, _, said = lab("evaluate", trained, "task.data.vlaid=0.5")
+    assert code == 2
+    assert "did you mean 'valid'" in said
+
+
 def test_predict_answers_for_a_file_a_folder_and_lines_of_stdin(trained: Path, eight: Path, lab: Lab) -> None:
     picture = eight / "eight.png"
     answers = []

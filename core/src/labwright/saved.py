@@ -62,14 +62,19 @@ def environment_of(folder: Path) -> dict[str, Any]:
         return {}
 
 
-def evaluated(folder: Path, plugins: Plugins, split: str, checkpoint: str) -> dict[str, float]:
-    """Metrics of a run's model over a split of its data; equal to those the run logged. Raises LabwrightError."""
+def evaluated(
+    folder: Path, plugins: Plugins, split: str, checkpoint: str, overrides: Iterable[str] = ()
+) -> dict[str, float]:
+    """Metrics of a run's model over a split of its data; without overrides those the run logged.
+
+    Raises LabwrightError.
+    """
     choices = get_args(Which)
     if checkpoint not in choices:
         raise LabwrightError(
             f"there is no checkpoint {checkpoint!r}{nearest(checkpoint, choices)} There are {listed(choices)}."
         )
-    experiment = experiment_of(folder, plugins)
+    experiment = experiment_of(folder, plugins, overrides)
     built = built_from(folder, experiment, checkpoint=cast(Which, checkpoint), data=True)
     metrics = evaluate(
         built.task,

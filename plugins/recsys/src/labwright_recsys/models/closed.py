@@ -57,11 +57,16 @@ class ItemToItem(ClosedForm):
         users_E, items_E = _pairs(batches)
         x_UI = torch.zeros(self.had_UI.shape)
         x_UI[users_E, items_E] = 1.0
-        self.weights_II.copy_(self._weights(x_UI.T @ x_UI))
+        weighted_UI = x_UI * self._importance(x_UI.sum(1))[:, None]
+        self.weights_II.copy_(self._weights(weighted_UI.T @ x_UI))
+
+    def _importance(self, lengths_U: Tensor) -> Tensor:
+        """How much each user counts, by how many items they have had."""
+        return torch.ones_like(lengths_U)
 
     @abstractmethod
     def _weights(self, together_II: Tensor) -> Tensor:
-        """The weights, from how many users have had both items of each pair (on the diagonal: one item)."""
+        """The weights, from how many users have had both items of each pair (on the diagonal: one item), weighted."""
 
     def forward(self, users_B: Tensor, items_B: Tensor) -> Tensor:
         return (self.had_UI[users_B].to(self.weights_II.dtype) * self.weights_II.T[items_B]).sum(1)
@@ -101,6 +106,10 @@ class EASE(ItemToItem):
 
     It minimises |X - X B|^2 + `l2` |B|^2 with a zero diagonal: B = I - P / diag(P), P = (X'X + l2)^-1, computed in
     float64. Memory and time grow with the square and the cube of the number of items.
+
+    With `dropout` p it is the denoising one (EDLAE, Steck 2020, section 3): p / (1 - p) times the diagonal of X'X is
+    added to l2, as if that share of every history were hidden. With `balance` a, a user's row counts
+    (mean length / length)^a: at 0 long histories weigh most, at 1 every user as much as the others.
     """
 
     def __init__(
@@ -109,13 +118,19 @@ class EASE(ItemToItem):
         outputs: Preference,  # noqa: ARG002 - says what it returns
         *,
         l2: Annotated[float, Field(gt=0), Uniform(10.0, 2000.0, log=True)] = 200.0,
+        dropout: Annotated[float, Field(ge=0, lt=1), Uniform(0.0, 0.8)] = 0.0,
+        balance: Annotated[float, Field(ge=0), Uniform(0.0, 1.0)] = 0.0,
     ) -> None:
         super().__init__(inputs)
-        self.l2 = l2
+        self.l2, self.dropout, self.balance = l2, dropout, balance
+
+    def _importance(self, lengths_U: Tensor) -> Tensor:
+        present_U = lengths_U.clamp(min=1)
+        return (lengths_U.sum() / (lengths_U > 0).sum() / present_U) ** self.balance
 
     def _weights(self, together_II: Tensor) -> Tensor:
         gram_II = together_II.double()
-        gram_II.diagonal().add_(self.l2)
+        gram_II.diagonal().mul_(1 + self.dropout / (1 - self.dropout)).add_(self.l2)
         inverse_II = torch.cholesky_inverse(torch.linalg.cholesky(gram_II))
         weights_II = -inverse_II / inverse_II.diagonal()
         return weights_II.fill_diagonal_(0.0)
