@@ -120,7 +120,6 @@ def test_a_report_shows_transcripts_mistakes_and_spectrograms(run: lw.Run) -> No
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(reason="a second synthesis in one process isn't yet the same as the first", strict=False)
 def test_a_resumed_run_is_the_uninterrupted_one(run: lw.Run) -> None:
     settings = [*SMALL, "task.data.shift=0.05", "train.batch_size=32"]
     verdict = verify_resume(lw.Experiment.from_recipe("speech/phrases", settings), 4)
