@@ -42,8 +42,8 @@ def spoken(lines: Iterable[Line]) -> tuple[list[np.ndarray], int]:
         raise LabwrightError(
             "this speech is made by eSpeak NG: `pip install 'labwright-speech[synth]'` brings it (GPL-3)."
         )
-    # In a process of its own: the library keeps its state in globals, and reads memory it never wrote, which glibc fills
-    # with the same byte each time if it is asked to.
+    # In a process of its own: the library keeps its state in globals, and what it says depends on what it said before.
+    # It reads memory it never wrote, too, which glibc fills with the same byte each time if it is asked to.
     ended = subprocess.run(
         [sys.executable, "-m", __name__],
         input=json.dumps([astuple(line) for line in lines]).encode(),
@@ -68,7 +68,7 @@ def _say(lines: Iterable[Line]) -> Iterable[bytes]:
 
     pieces: list[bytes] = []
 
-    def take(samples: ctypes._Pointer[ctypes.c_short] | None, count: int, events: object) -> int:  # noqa: ARG001 - its form
+    def take(samples: ctypes._Pointer[ctypes.c_short] | None, count: int, events: object) -> int:  # noqa: ARG001
         if samples and count > 0:
             pieces.append(ctypes.string_at(samples, 2 * count))
         return 0
