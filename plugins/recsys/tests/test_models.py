@@ -49,6 +49,8 @@ BUILDS: dict[str, Callable[[Feedback], nn.Module]] = {
     "popularity": lambda inputs: Popularity(inputs, OUT),
     "item-knn": lambda inputs: ItemKNN(inputs, OUT, neighbours=3),
     "ease": lambda inputs: EASE(inputs, OUT, l2=0.5),
+    "denoising ease": lambda inputs: EASE(inputs, OUT, l2=0.5, dropout=0.25),
+    "balanced ease": lambda inputs: EASE(inputs, OUT, l2=0.5, balance=0.5),
     "bpr-mf": lambda inputs: MatrixFactorization(inputs, OUT, dim=8),
     "bpr-mf without bias": lambda inputs: MatrixFactorization(inputs, OUT, dim=8, bias=False),
     "neumf": lambda inputs: NeuMF(inputs, OUT, dim=4, width=8, depth=3, dropout=0.1),
@@ -56,7 +58,7 @@ BUILDS: dict[str, Callable[[Feedback], nn.Module]] = {
     "deepfm": lambda inputs: DeepFM(inputs, OUT, dim=4, width=8),
     "factorisation machine": lambda inputs: DeepFM(inputs, OUT, dim=4, depth=0),
 }
-CLOSED = ("popularity", "item-knn", "ease")
+CLOSED = ("popularity", "item-knn", "ease", "denoising ease", "balanced ease")
 every_model = pytest.mark.parametrize("name", BUILDS)
 learned = pytest.mark.parametrize("name", [name for name in BUILDS if name not in CLOSED])
 
@@ -142,6 +144,32 @@ def test_ease_solves_each_columns_ridge_regression_on_the_others() -> None:
     model = built("ease")
     np.testing.assert_allclose(model.weights_II.numpy(), expected, atol=1e-6)
     np.testing.assert_allclose(model.scores(torch.arange(USERS)).numpy(), x_UI @ expected, atol=1e-5)
+
+
+def test_a_denoising_ease_is_the_mean_over_hidden_histories() -> None:
+    """EDLAE (Steck 2020, eq. 4): the ridge penalty of item i is l2 + p / (1 - p) |x_i|^2."""
+    x_UI, l2, dropout = history(port()), 0.5, 0.25
+    model = built("denoising ease")
+    penalty_I = l2 + dropout / (1 - dropout) * np.square(x_UI).sum(0)
+    for j in range(ITEMS):
+        others = np.arange(ITEMS) != j
+        rest = x_UI[:, others]
+        expected = np.linalg.solve(rest.T @ rest + np.diag(penalty_I[others]), rest.T @ x_UI[:, j])
+        np.testing.assert_allclose(model.weights_II.numpy()[others, j], expected, atol=1e-6)
+
+
+def test_balance_weighs_users_by_the_length_of_their_history() -> None:
+    """The same weights as plain EASE on rows times the root of (mean length / length)^balance."""
+    x_UI = history(port())
+    lengths_U = x_UI.sum(1)
+    present = lengths_U > 0
+    weight_U = (lengths_U[present].mean() / lengths_U[present]) ** 0.5
+    rows = x_UI[present] * np.sqrt(weight_U)[:, None]
+    model = built("balanced ease")
+    inverse = np.linalg.inv(rows.T @ rows + 0.5 * np.eye(ITEMS))
+    expected = -inverse / np.diag(inverse)
+    np.fill_diagonal(expected, 0.0)
+    np.testing.assert_allclose(model.weights_II.numpy(), expected, atol=1e-6)
 
 
 def test_neighbours_are_the_most_similar_by_the_cosine() -> None:

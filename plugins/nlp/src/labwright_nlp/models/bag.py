@@ -36,8 +36,10 @@ class Bag(nn.Module):
         self.dropout, self.buckets, self.pad_id = dropout, buckets, inputs.pad_id
         sizes = [inputs.vocab_size, *[buckets] * (ngrams - 1)]
         self.tables = nn.ModuleList(nn.Embedding(size, width) for size in sizes)
-        for table in self.tables:
-            nn.init.zeros_(table.weight)  # type: ignore[arg-type]  # what was never seen says nothing
+        words, *more = (table.weight for table in self.tables)
+        nn.init.uniform_(words, -1 / width, 1 / width)  # type: ignore[arg-type]
+        for weight in more:
+            nn.init.zeros_(weight)  # type: ignore[arg-type]  # what was never seen says nothing
         self.head = nn.Linear(width, len(outputs.names))
 
     def forward(self, ids_BT: Tensor, lengths_B: Tensor) -> Tensor:
