@@ -307,7 +307,8 @@ def test_the_nearest_name_may_lack_its_domain_or_differ_in_case(stars: Site, giv
 
 
 def test_a_name_of_another_kind_is_answered_with_that_kind(stars: Site):
-    assert "no data is called 'stars/ok'; it names a model. " in answer(Plugins.discover(), "data", "stars/ok")
+    said = answer(Plugins.discover(), "data", "stars/ok")
+    assert "no data is called 'stars/ok'; it names a model (`labwright show model stars/ok`). " in said
 
 
 def test_a_kind_nobody_brings_is_said_to_be_empty():

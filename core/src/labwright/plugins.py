@@ -121,7 +121,9 @@ class Plugins:
             )
         known = self.names(kind)
         others = [
-            a(other) for other in ("recipe", *KINDS) if self.owners(other, name) or self.owners(other, family(name))
+            f"{a(other)} (`labwright show {name if other == 'recipe' else f'{other} {name}'}`)"
+            for other in ("recipe", *KINDS)
+            if self.owners(other, name) or self.owners(other, family(name))
         ]
         hint = f"; it names {' and '.join(others)}." if others else nearest(name, known)
         shown = f"`labwright list {plural(kind)}` shows all {len(known)}." if known else "No plugin brings any."

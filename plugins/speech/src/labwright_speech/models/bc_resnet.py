@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from labwright.ports import Audio, Classes
-from labwright.search import Integers, Uniform
+from labwright.search import Choice, Integers, Uniform
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - its customary name
@@ -23,7 +23,7 @@ class BCResNet(nn.Module):
 
     Blocks of a depthwise convolution over bands with sub-spectral normalisation, and one over time behind a mean over
     all bands, whose result is added to every band. A `scale` of 1 is the paper's BC-ResNet-1, 8 its largest; it
-    multiplies all channels. 40 log-mel bands every 10 ms; in training SpecAugment hides `hidden_bands` times up to
+    multiplies all channels. 40 log-mel bands every `hop` seconds (the paper's 10 ms); in training SpecAugment hides `hidden_bands` times up to
     `hidden_width` bands and twice up to a share `hidden_gap` of the frames. The mean at the end is over the frames of
     the recording; convolutions see the silence behind it too, so that all inputs are to have the port's length.
     """
@@ -34,13 +34,14 @@ class BCResNet(nn.Module):
         outputs: Classes,
         *,
         scale: Annotated[float, Field(gt=0), Uniform(1.0, 4.0)] = 1.0,
+        hop: Annotated[float, Field(gt=0, le=0.1), Choice(0.01, 0.02)] = 0.01,
         dropout: Annotated[float, Field(ge=0, lt=1), Uniform(0.0, 0.3)] = 0.1,
         hidden_bands: Annotated[int, Field(ge=0), Integers(0, 2)] = 2,
         hidden_width: Annotated[int, Field(ge=0, le=_MELS), Integers(0, 7)] = 5,
         hidden_gap: Annotated[float, Field(ge=0, le=1), Uniform(0.0, 0.2)] = 0.1,
     ) -> None:
         super().__init__()
-        self.spectra = Spectra(inputs.sample_rate, mels=_MELS)
+        self.spectra = Spectra(inputs.sample_rate, mels=_MELS, hop=hop)
         self.hide = SpecAugment(bands=hidden_bands, width=hidden_width, gap=hidden_gap)
         before = round(16 * scale)
         self.stem = _normalised(nn.Conv2d(1, before, 5, stride=(2, 1), padding=2, bias=False))
