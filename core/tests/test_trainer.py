@@ -273,6 +273,8 @@ def test_the_best_weights_are_kept_and_a_run_can_end_with_them(tmp_path: Path) -
         "step-00000013",
     ]
     assert kept.evaluated[-1][1]["accuracy"] > values[13]
+    assert run.metrics["valid"] == kept.evaluated[best // 4 - 1][1]  # of the weights it ended with
+    assert json.loads((tmp_path / "run" / "outcome.json").read_text())["metrics"] == run.metrics
 
 
 def test_precision_bf16_keeps_float32_weights_and_learns(tmp_path: Path) -> None:

@@ -216,7 +216,9 @@ class Trainer:
         if status == "interrupted":
             return
         if self.train.final == "best" and self.best_step is not None:
-            self.restore(self.checkpoints.read(self.best_step), weights_only=True)
+            best = self.checkpoints.read(self.best_step)
+            self.restore(best, weights_only=True)
+            self.run.metrics = dict(best.state["metrics"])
         for update in self.updates:
             update.adopt_average()
         with suppress(StopRun):

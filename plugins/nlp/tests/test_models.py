@@ -103,13 +103,13 @@ def test_one_batch_can_be_learned_by_heart(build: Build) -> None:
 
 def test_the_bag_is_the_mean_over_its_ngrams_of_their_vectors() -> None:
     model = Bag(INPUTS, OUTPUTS, width=5, ngrams=2, buckets=7).eval()
-    ids = [5, 9, 5, 1]
+    ids = [0, 5, 9, 5, 1, 0]  # 0 is the boundary
     single, pairs = model.tables
     assert isinstance(single, nn.Embedding) and isinstance(pairs, nn.Embedding)
     vectors = [single.weight[one] for one in ids]
     vectors += [pairs.weight[(a * 1_000_003 + b) % 7] for a, b in pairwise(ids)]
     expected = model.head(torch.stack(vectors).mean(dim=0))
-    padded = torch.tensor([[*ids, 0, 0]])
+    padded = torch.tensor([[*ids[1:-1], 0, 0]])
     torch.testing.assert_close(model(padded, torch.tensor([4]))[0], expected)
 
 
@@ -120,9 +120,9 @@ def test_the_bag_leaves_out_whole_ngrams_in_training() -> None:
         model.head.weight.copy_(torch.eye(4)[:3])
         model.head.bias.zero_()
     torch.manual_seed(0)
-    ids = torch.arange(1, 3).repeat(200, 1)
-    seen = {round(one, 3) for one in model(ids, torch.full((200,), 2))[:, 0].tolist()}
-    assert seen == {0.0, 4.0, 8.0, 6.0}  # neither, the first, the second, the mean of both
+    ids = torch.ones(300, 1, dtype=torch.int64)
+    seen = {round(one, 3) for one in model(ids, torch.ones(300, dtype=torch.int64))[:, 0].tolist()}
+    assert seen == {0.0, 4.0, 2.0, 1.333}  # the word, 4, beside none, one or both of the boundaries, 0; or no word
 
 
 def test_the_cnn_is_the_largest_value_of_each_filter_over_the_text() -> None:

@@ -58,7 +58,15 @@ def test_a_folder_has_a_file_for_each_part_and_what_is_missing_is_held_out(tmp_p
     assert prepared(tmp_path / "set").split("test") is None
 
 
-def test_shares_are_held_out_of_each_class_and_equal_texts_stay_as_they_are(tmp_path: Path, write: Write) -> None:
+def test_equal_texts_of_a_class_are_never_on_both_sides(write: Write) -> None:
+    rows = [(f"text {number}", label) for number in range(30) for label in ("a", "b") for _ in range(1 + number % 4)]
+    data = prepared(write("rows.jsonl", rows), tokenizer="byte", valid=0.2, test=0.1)
+    parts = [set(shown(data, part)) for part in ("train", "valid", "test")]
+    assert sum(len(part) for part in parts) == len(set.union(*parts)) == 30
+    assert sum(len(data.split(part) or ()) for part in ("train", "valid", "test")) == len(rows)
+
+
+def test_shares_are_held_out_of_each_class_and_come_in_any_order(tmp_path: Path, write: Write) -> None:
     rows = [(f"text {number}", "rare" if number % 5 == 0 else "usual") for number in range(200)]
     data = prepared(write("rows.jsonl", rows), tokenizer="byte", valid=0.2, test=0.1)
     counts = {part: data.split(part).labels.bincount().tolist() for part in ("train", "valid", "test")}  # type: ignore

@@ -14,11 +14,20 @@ class Spectra(nn.Module):
 
     Frames of `window` seconds every `hop` seconds; the energies of `mels` bands (O'Shaughnessy's mel scale) and their
     natural logarithm; with `cepstra` above 0 their discrete cosine transform instead, that many coefficients. Of each
-    utterance the mean of each band is taken away and the whole is divided by its deviation; frames after its end are 0.
+    utterance the mean is taken away and the whole is divided by its deviation; frames after its end are 0. With
+    `by_band` it is the mean of each band, which takes away what the microphone does to a long utterance; of a single
+    word it would take away the vowel.
     """
 
     def __init__(
-        self, sample_rate: int, *, mels: int = 40, cepstra: int = 0, window: float = 0.025, hop: float = 0.01
+        self,
+        sample_rate: int,
+        *,
+        mels: int = 40,
+        cepstra: int = 0,
+        window: float = 0.025,
+        hop: float = 0.01,
+        by_band: bool = True,
     ) -> None:
         import torchaudio
 
@@ -27,6 +36,7 @@ class Spectra(nn.Module):
         self.hop = round(hop * sample_rate)
         self.rate = sample_rate / self.hop  # frames per second
         self.bands = cepstra or mels
+        self.by_band = by_band
         self.mel = torchaudio.transforms.MelSpectrogram(
             sample_rate,
             n_fft=max(512, 1 << (width - 1).bit_length()),
@@ -49,7 +59,7 @@ class Spectra(nn.Module):
             y_BMF = self.raw(x_BT.float())
             frames_B = self.frames(lengths_B)
             there_B1F = (torch.arange(y_BMF.shape[2], device=x_BT.device) < frames_B[:, None]).unsqueeze(1)
-            return normal(y_BMF, there_B1F, frames_B), frames_B
+            return normal(y_BMF, there_B1F, frames_B, by_band=self.by_band), frames_B
 
     def raw(self, x_BT: Tensor) -> Tensor:
         """Features as they are, (B, M, F)."""
@@ -60,12 +70,14 @@ class Spectra(nn.Module):
         return y_BMF
 
 
-def normal(y_BMF: Tensor, there_B1F: Tensor, frames_B: Tensor) -> Tensor:
-    """Each band's mean over the frames that are there taken away, all divided by their deviation; 0 elsewhere."""
+def normal(y_BMF: Tensor, there_B1F: Tensor, frames_B: Tensor, *, by_band: bool = True) -> Tensor:
+    """The mean over the frames that are there taken away, all divided by their deviation; 0 elsewhere."""
     count_B11 = frames_B[:, None, None].to(y_BMF.dtype)
+    whole_B11 = count_B11 * y_BMF.shape[1]
     y_BMF = y_BMF * there_B1F
-    y_BMF = (y_BMF - y_BMF.sum(2, keepdim=True) / count_B11) * there_B1F
-    square_B11 = y_BMF.square().sum((1, 2), keepdim=True) / (count_B11 * y_BMF.shape[1])
+    mean = y_BMF.sum(2, keepdim=True) / count_B11 if by_band else y_BMF.sum((1, 2), keepdim=True) / whole_B11
+    y_BMF = (y_BMF - mean) * there_B1F
+    square_B11 = y_BMF.square().sum((1, 2), keepdim=True) / whole_B11
     return y_BMF / (square_B11.sqrt() + _SPREAD)
 
 

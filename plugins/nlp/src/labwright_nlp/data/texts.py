@@ -130,7 +130,8 @@ class Encoded:
 def _parted(rows: Rows, shares: dict[str, float]) -> dict[str, Rows]:
     """The rows without those held out, as `train`, and each part by its share. Raises LabwrightError for an empty one.
 
-    Within a class those whose texts have the smallest hash are taken, for the first share first.
+    Within a class those whose texts have the smallest hash are taken, for the first share first. Equal texts of a class
+    stay together.
     """
     if sum(shares.values()) >= 1:
         given = " and ".join(f"{name} {share}" for name, share in shares.items())
@@ -145,6 +146,8 @@ def _parted(rows: Rows, shares: dict[str, float]) -> dict[str, Rows]:
         for name, share in shares.items():
             share_so_far += share
             upto = round(share_so_far * len(ranked))
+            while taken < upto < len(ranked) and rows.texts[ranked[upto - 1]] == rows.texts[ranked[upto]]:
+                upto -= 1
             parts[name] += ranked[taken:upto]
             taken = upto
         parts["train"] += ranked[taken:]

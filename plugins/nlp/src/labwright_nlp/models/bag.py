@@ -11,14 +11,16 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
+from labwright_nlp.models.masks import filled
+
 _MULTIPLIER = 1_000_003  # a prime, so that an n-gram's order of tokens matters
 
 
 class Bag(nn.Module):
     """The mean of the vectors of a text's n-grams, and a linear layer (Joulin et al. 2017, "fastText").
 
-    Single tokens have a vector each. Those of 2 to `ngrams` tokens share `buckets` vectors for each length, by a hash
-    of their tokens (Weinberger et al. 2009). In training `dropout` leaves out that share of the n-grams whole (Iyyer et
+    A text has a boundary before and behind it, a token like any other. Single tokens have a vector each. Those of 2 to
+    `ngrams` tokens share `buckets` vectors for each length, by a hash of their tokens (Weinberger et al. 2009). In training `dropout` leaves out that share of the n-grams whole (Iyyer et
     al. 2015, section 3).
     """
 
@@ -44,6 +46,9 @@ class Bag(nn.Module):
 
     def forward(self, ids_BT: Tensor, lengths_B: Tensor) -> Tensor:
         """Logits of shape (B, classes)."""
+        there_BT = filled(ids_BT.shape[1], lengths_B)
+        ids_BT = functional.pad(ids_BT.where(there_BT, self.pad_id), (1, 1), value=self.pad_id)  # it is the boundary
+        lengths_B = lengths_B + 2
         length = ids_BT.shape[1]
         steps_T = torch.arange(length, device=ids_BT.device)
         after_BT = functional.pad(ids_BT, (0, len(self.tables)), value=self.pad_id)

@@ -41,7 +41,7 @@ class BCResNet(nn.Module):
         hidden_gap: Annotated[float, Field(ge=0, le=1), Uniform(0.0, 0.2)] = 0.1,
     ) -> None:
         super().__init__()
-        self.spectra = Spectra(inputs.sample_rate, mels=_MELS, hop=hop)
+        self.spectra = Spectra(inputs.sample_rate, mels=_MELS, hop=hop, by_band=False)
         self.hide = SpecAugment(bands=hidden_bands, width=hidden_width, gap=hidden_gap)
         before = round(16 * scale)
         self.stem = _normalised(nn.Conv2d(1, before, 5, stride=(2, 1), padding=2, bias=False))

@@ -1,0 +1,83 @@
+"""What scikit-learn's logistic regression reaches on the same parts as our models: the floors that they have to beat.
+
+python benchmarks/floors.py --data ../shared/data: clicks on MovieLens 100k for three splits (AUC; the features that
+DeepFM sees, one-hot), and names by language (accuracy; character n-grams). Its strength is chosen on the valid part.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+from pathlib import Path
+
+import numpy as np
+from labwright_nlp.data.languages import Languages
+from labwright_recsys.data.movielens import MovieLens
+from scipy.sparse import csr_array, hstack
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
+
+PARTS = ("train", "valid", "test")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=Path(__file__).parents[2] / "shared" / "data")
+    folder = parser.parse_args().data / "movielens_100k"
+    aucs = [clicks(folder, seed) for seed in range(3)]
+    print(f"clicks: mean AUC {statistics.mean(aucs):.4f} ({' '.join(f'{auc:.4f}' for auc in aucs)})")
+    print(f"languages: accuracy {languages():.4f}")
+
+
+def clicks(folder: Path, seed: int) -> float:
+    data = MovieLens(folder=folder, seed=seed)
+    data.prepare()
+    port = data.ports()[0]
+    of_user = one_hot([side.codes_NV.numpy() for side in port.user_sides], port.users)
+    of_item = one_hot([side.codes_NV.numpy() for side in port.item_sides], port.items)
+    features, clicked = {}, {}
+    for part in PARTS:
+        pairs = data.split(part)
+        assert pairs is not None
+        features[part] = hstack([of_user[pairs.users_N.numpy()], of_item[pairs.items_N.numpy()]], format="csr")
+        clicked[part] = (pairs.ratings_N >= 4).numpy()
+    models = [LogisticRegression(C=c, max_iter=1000).fit(features["train"], clicked["train"]) for c in (0.1, 0.3, 1, 3)]
+    aucs = [
+        [roc_auc_score(clicked[part], model.decision_function(features[part])) for part in PARTS[1:]]
+        for model in models
+    ]
+    return float(max(aucs)[1])
+
+
+def one_hot(sides: list[np.ndarray], count: int) -> csr_array:
+    """A column for each name and for each value of a side; of several values each has its share."""
+    blocks = [csr_array(np.eye(count))]
+    for codes_NV in sides:
+        block = np.zeros((count, codes_NV.max() + 1))
+        np.add.at(block, (np.arange(count)[:, None], codes_NV), 1.0)
+        block = block[:, 1:]
+        blocks.append(csr_array(block / np.maximum(block.sum(1, keepdims=True), 1)))
+    return csr_array(hstack(blocks))
+
+
+def languages() -> float:
+    data = Languages(length=200)
+    data.prepare()
+    texts, labels = {}, {}
+    for part in PARTS:
+        split = data.split(part)
+        assert split is not None
+        batch = split.fetch(np.arange(len(split)), 0, 0)  # type: ignore[arg-type]
+        texts[part], labels[part] = data.show(batch.inputs), batch.targets.numpy()
+    turned = TfidfVectorizer(analyzer="char_wb", ngram_range=(1, 4), sublinear_tf=True, min_df=2)
+    features = {"train": turned.fit_transform(texts["train"])} | {
+        part: turned.transform(texts[part]) for part in PARTS[1:]
+    }
+    models = [LogisticRegression(C=c, max_iter=300).fit(features["train"], labels["train"]) for c in (3, 10, 30)]
+    best = max(models, key=lambda model: model.score(features["valid"], labels["valid"]))
+    return float(best.score(features["test"], labels["test"]))
+
+
+if __name__ == "__main__":
+    main()
