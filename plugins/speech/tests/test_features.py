@@ -50,10 +50,22 @@ def test_features_have_zero_mean_and_unit_spread_over_the_frames_that_are_there(
         assert row[:, :frames].square().mean() == pytest.approx(1, abs=0.01)
 
 
-def test_features_of_a_recording_are_the_same_beside_a_longer_one() -> None:
+def test_the_mean_over_all_bands_keeps_their_differences() -> None:
     x_BT, lengths_B = noise(8000, 3000)
-    together, _ = Spectra(8000)(x_BT, lengths_B)
-    alone, _ = Spectra(8000)(x_BT[1:, :3000], lengths_B[1:])
+    x_BT = torchaudio.functional.lowpass_biquad(x_BT, 8000, 500.0)
+    whole, frames_B = Spectra(8000, by_band=False)(x_BT, lengths_B)
+    raw = Spectra(8000).raw(x_BT)
+    for row, own, frames in zip(whole, raw, frames_B.tolist(), strict=True):
+        expected = own[:, :frames]
+        expected = (expected - expected.mean()) / expected.std(correction=0)
+        torch.testing.assert_close(row[:, :frames], expected, rtol=2e-3, atol=2e-3)
+
+
+@pytest.mark.parametrize("by_band", [True, False])
+def test_features_of_a_recording_are_the_same_beside_a_longer_one(by_band: bool) -> None:
+    x_BT, lengths_B = noise(8000, 3000)
+    together, _ = Spectra(8000, by_band=by_band)(x_BT, lengths_B)
+    alone, _ = Spectra(8000, by_band=by_band)(x_BT[1:, :3000], lengths_B[1:])
     torch.testing.assert_close(together[1:, :, :38], alone[:, :, :38], rtol=1e-4, atol=1e-4)
 
 

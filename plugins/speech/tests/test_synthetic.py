@@ -99,10 +99,7 @@ def test_without_the_synthesiser_the_message_says_what_to_install(monkeypatch: p
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("model", "epochs"),
-    [
-        ("speech/m5", 8),
-        pytest.param("speech/bc-resnet", 4, marks=pytest.mark.xfail(reason="the recipe isn't tuned yet")),
-    ],
+    [("speech/m5", 8), ("speech/bc-resnet", 10)],
 )
 def test_three_words_of_strange_voices_are_told_apart(tmp_path: Path, model: str, epochs: int) -> None:
     torch.set_num_threads(1)

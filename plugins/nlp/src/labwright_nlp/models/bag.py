@@ -20,8 +20,8 @@ class Bag(nn.Module):
     """The mean of the vectors of a text's n-grams, and a linear layer (Joulin et al. 2017, "fastText").
 
     A text has a boundary before and behind it, a token like any other. Single tokens have a vector each. Those of 2 to
-    `ngrams` tokens share `buckets` vectors for each length, by a hash of their tokens (Weinberger et al. 2009). In training `dropout` leaves out that share of the n-grams whole (Iyyer et
-    al. 2015, section 3).
+    `ngrams` tokens share `buckets` vectors for each length, by a hash of their tokens (Weinberger et al. 2009). In
+    training `dropout` leaves out that share of the n-grams whole (Iyyer et al. 2015, section 3).
     """
 
     def __init__(

@@ -23,9 +23,10 @@ class BCResNet(nn.Module):
 
     Blocks of a depthwise convolution over bands with sub-spectral normalisation, and one over time behind a mean over
     all bands, whose result is added to every band. A `scale` of 1 is the paper's BC-ResNet-1, 8 its largest; it
-    multiplies all channels. 40 log-mel bands every `hop` seconds (the paper's 10 ms); in training SpecAugment hides `hidden_bands` times up to
-    `hidden_width` bands and twice up to a share `hidden_gap` of the frames. The mean at the end is over the frames of
-    the recording; convolutions see the silence behind it too, so that all inputs are to have the port's length.
+    multiplies all channels. 40 log-mel bands every `hop` seconds (the paper's 10 ms); in training SpecAugment hides
+    `hidden_bands` times up to `hidden_width` bands and twice up to a share `hidden_gap` of the frames. The mean at the
+    end is over the frames of the recording; convolutions see the silence behind it too, so that all inputs are to have
+    the port's length.
     """
 
     def __init__(
