@@ -16,6 +16,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -114,6 +115,30 @@ class Checkpoints:
             except Damaged as damage:
                 faults.append(str(damage))
         return None, faults
+
+
+class MemoryCheckpoints:
+    """The best checkpoint alone, in memory: for a trial, of which nothing but its figures is kept."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._best: Checkpoint | None = None
+
+    def path(self, step: int) -> Path:
+        return self.folder / f"step-{step:08d}"
+
+    def steps(self) -> list[int]:
+        return []
+
+    def write(self, step: int, checkpoint: Checkpoint, *, keep: int, best: int | None) -> None:  # noqa: ARG002
+        if step == best:
+            model = {name: tensor.clone() for name, tensor in checkpoint.model.items()}
+            training = {name: tensor.clone() for name, tensor in checkpoint.training.items()}
+            self._best = Checkpoint(deepcopy(checkpoint.state), model, training)
+
+    def read(self, step: int) -> Checkpoint:
+        assert self._best is not None and self._best.state["step"] == step
+        return self._best
 
 
 def untied(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, str]]:

@@ -15,14 +15,14 @@ from pydantic import ConfigDict, Field
 from torch import nn
 
 from labwright import run as runs
-from labwright.checkpoint import seal, verify, write_json
+from labwright.checkpoint import Checkpoints, MemoryCheckpoints, seal, verify, write_json
 from labwright.config import Chosen, Where, choose, signature, validated, with_default
 from labwright.errors import LabwrightError, listed, nearest
 from labwright.feeding import derived
 from labwright.fitting import check_fit
 from labwright.interfaces import ClosedForm, Device, Optimizer, Task
 from labwright.plugins import Plugins, Relay, check_listener
-from labwright.recipe import TABLES, Source, override, read_recipe
+from labwright.recipe import TABLES, Source, changed, override, read_recipe
 from labwright.run import Run
 from labwright.search import Choice, Mark
 from labwright.trainer import Rhythm, Trainer, phase_parameters
@@ -104,6 +104,17 @@ class Experiment:
         notes: Sequence[str] = (),
     ) -> None:
         self.notes = list(notes)
+        self.given = {
+            "task": task,
+            "model": model,
+            "loss": loss,
+            "optimizer": optimizer,
+            "device": device,
+            "train": train or {},
+            "log": log,
+            "stop": stop,
+            "search": search or {},
+        }
         known = plugins if isinstance(plugins, Plugins) else Plugins.discover().extended(plugins)
         self.plugins, self.name, self.source, self.search = known, name, source, dict(search or {})
         here = Where(source=source)
@@ -181,6 +192,13 @@ class Experiment:
         silent.listeners = []
         return silent
 
+    def varied(self, values: Mapping[str, Any]) -> Experiment:
+        """The same experiment with other values at dotted paths, such as `{"model.width": 64}`.
+
+        A new component's name drops the settings of the one before. Raises LabwrightError for what doesn't fit.
+        """
+        return Experiment(**changed(self.given, values), plugins=self.plugins, name=self.name, source=self.source)
+
     # ------------------------------------------------------------------------------------------------ what it says
 
     def table(self) -> dict[str, Any]:
@@ -217,8 +235,11 @@ class Experiment:
 
     # ----------------------------------------------------------------------------------------------------- building
 
-    def build(self, learned: Path | None = None) -> Built:
-        """Make everything: read the data (or take up what was learned from it), then model, loss and optimizers."""
+    def build(self, learned: Path | None = None, *, task: Task | None = None) -> Built:
+        """Make everything: read the data (or take up what was learned from it), then model, loss and optimizers.
+
+        `task` is one of the same settings that was prepared before, so that its data isn't read again.
+        """
         settings: Device = self.device.build()
         if settings.threads is not None:
             torch.set_num_threads(settings.threads)
@@ -228,12 +249,8 @@ class Experiment:
                 f"device.accumulate: {settings.accumulate} micro-batches don't divide train.batch_size, "
                 f"{self.train.batch_size}."
             )
-        task: Task = self.task.build()
-        if learned is None:
-            task.prepare()
-        else:
-            verify(learned)
-            task.load(learned)
+        if task is None:
+            task = self.prepared(learned)
         inputs, outputs = task.ports()
         torch.manual_seed(derived(self.train.seed, 0))
         given = {"inputs": inputs, "outputs": outputs}
@@ -247,6 +264,16 @@ class Experiment:
                 parameters = phase_parameters(model, phase.parameters, phase.name)
                 optimizers[phase.name] = self._made(self.optimizers[phase.name], {"parameters": parameters})
         return Built(task, model, criterion, device, settings, optimizers)
+
+    def prepared(self, learned: Path | None = None) -> Task:
+        """The task with its data read, or with what was learned from it taken up."""
+        task: Task = self.task.build()
+        if learned is None:
+            task.prepare()
+        else:
+            verify(learned)
+            task.load(learned)
+        return task
 
     def run(self, folder: Path | str | None = None, *, listeners: Sequence[object] = ()) -> Run:
         """Train, evaluate and report, in a new run folder. Returns the run: its model, metrics and outcome."""
@@ -265,11 +292,26 @@ class Experiment:
         self._write_down(folder, built)
         return self._trainer(built, folder, per_epoch, listeners)
 
+    def trial(self, folder: Path, task: Task, *, listeners: Sequence[object] = ()) -> Trainer:
+        """A trainer for one trial of a study, over a prepared task: the same training, and little is written.
+
+        The folder gets the recipe, the log and the outcome. Checkpoints stay in memory, and the test part isn't looked
+        at: a search that saw it would choose by it.
+        """
+        built = self.build(task=task)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "metrics.jsonl").unlink(missing_ok=True)  # of an attempt that was killed
+        (folder / "recipe.toml").write_text(tomli_w.dumps(self.table()), encoding="utf-8")
+        trainer = self._trainer(built, folder, self._steps_per_epoch(built), listeners)
+        trainer.checkpoints = MemoryCheckpoints(folder)
+        trainer.tested = False
+        return trainer
+
     def resumed(self, folder: Path, *, listeners: Sequence[object] = ()) -> tuple[Trainer, list[str]]:
         """A trainer that goes on from a run folder's newest whole checkpoint, and notes for the person."""
         built = self.build()
         trainer = self._trainer(built, folder, self._steps_per_epoch(built), listeners)
-        checkpoint, notes = trainer.checkpoints.newest()
+        checkpoint, notes = Checkpoints(folder / "checkpoints").newest()
         if checkpoint is None:
             raise LabwrightError(f"{folder} has no whole checkpoint to go on from. {' '.join(notes)}".strip())
         trainer.restore(checkpoint)

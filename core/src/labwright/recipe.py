@@ -76,6 +76,21 @@ def read_recipe(file: Path) -> tuple[dict[str, Any], Source]:
         raise LabwrightError(f"the recipe file {file} can't be read: {error}.") from error
 
 
+def changed(recipe: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """The recipe with other values at dotted paths; what isn't a table or list, such as an object, is kept as it is."""
+    result: dict[str, Any] = _copied(recipe)
+    for path, value in values.items():
+        keys = _keys(path)
+        _set(_table_at(result, keys[:-1], path), keys, value)
+    return result
+
+
+def _copied(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _copied(one) for key, one in value.items()}
+    return [_copied(one) for one in value] if isinstance(value, list | tuple) else value
+
+
 def override(recipe: Mapping[str, Any], overrides: Iterable[str]) -> tuple[dict[str, Any], list[str]]:
     """The recipe with `field.path=value` overrides, and notes on the settings that fell away with a changed name.
 

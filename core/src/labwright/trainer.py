@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from labwright.checkpoint import Checkpoint, Checkpoints, all_finite, load_model
+from labwright.checkpoint import Checkpoint, Checkpoints, MemoryCheckpoints, all_finite, load_model
 from labwright.data import Batch
 from labwright.errors import LabwrightError, RunFailed, StopRun
 from labwright.evaluation import evaluate
@@ -55,7 +55,8 @@ class Trainer:
         self.rhythm = train.rhythm(run.steps_per_epoch)
         self.updates = updates(built, train)
         self.log = Log(run.folder / "metrics.jsonl")
-        self.checkpoints = Checkpoints(run.folder / "checkpoints")
+        self.checkpoints: Checkpoints | MemoryCheckpoints = Checkpoints(run.folder / "checkpoints")
+        self.tested = True  # whether the run ends with a look at the test part
         self.window = Window(self.device)
         self.draws = type(self.task).draw is not Task.draw
         self.random = torch.Generator()
@@ -65,13 +66,15 @@ class Trainer:
         self.evaluated = -1
         self.spent = 0.0
 
-    def fit(self, until: int | None = None) -> Outcome:
+    def fit(self, until: int | None = None, *, interruptible: bool = True) -> Outcome:
         """Train to the end, to a StopRun, an interruption or a failure; then evaluate, report and say how it ended.
 
-        After step `until` it is interrupted on purpose: saved, and nothing more.
+        After step `until` it is interrupted on purpose: saved, and nothing more. One that isn't `interruptible` leaves
+        Ctrl-C to whoever called it.
         """
         self.begun = time.monotonic()
         self.marked = (self.begun, self.run.step)
+        self.interruptible = interruptible
         try:
             status, reason = self._loop(until)
             self._finish(status)
@@ -94,7 +97,7 @@ class Trainer:
                 call(run=run)
             if isinstance(self.model, ClosedForm):
                 return self._fit_once(self.model)
-            with _interruptions() as interrupted:
+            with _interruptions(self.interruptible) as interrupted:
                 for batches in self._feed():
                     losses = self._step(batches)
                     step = run.step
@@ -221,8 +224,9 @@ class Trainer:
             self.run.metrics = dict(best.state["metrics"])
         for update in self.updates:
             update.adopt_average()
-        with suppress(StopRun):
-            self._evaluate("test")
+        if self.tested:
+            with suppress(StopRun):
+                self._evaluate("test")
 
     def save(self) -> None:
         """Write a checkpoint of this step, unless there is one. Raises RunFailed for weights that are no numbers."""
@@ -325,10 +329,10 @@ def updates(built: Built, train: Train) -> list[Update]:
 
 
 @contextmanager
-def _interruptions() -> Iterator[list[int]]:
-    """A list that is filled by the first Ctrl-C or SIGTERM; a second one interrupts at once."""
+def _interruptions(heeded: bool) -> Iterator[list[int]]:
+    """A list that is filled by the first Ctrl-C or SIGTERM, if they are heeded; a second one interrupts at once."""
     asked: list[int] = []
-    if threading.current_thread() is not threading.main_thread():
+    if not heeded or threading.current_thread() is not threading.main_thread():
         yield asked
         return
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
