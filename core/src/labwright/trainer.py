@@ -10,7 +10,7 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -56,6 +56,7 @@ class Trainer:
         self.updates = updates(built, train)
         self.log = Log(run.folder / "metrics.jsonl")
         self.checkpoints: Checkpoints | MemoryCheckpoints = Checkpoints(run.folder / "checkpoints")
+        self.interruptible = True
         self.tested = True  # whether the run ends with a look at the test part
         self.window = Window(self.device)
         self.draws = type(self.task).draw is not Task.draw
@@ -72,11 +73,19 @@ class Trainer:
         After step `until` it is interrupted on purpose: saved, and nothing more. One that isn't `interruptible` leaves
         Ctrl-C to whoever called it.
         """
+        self.interruptible = interruptible
+        self.begin()
+        return self.conclude(partial(self._loop, until))
+
+    def begin(self) -> None:
+        """Start the clock of the run."""
         self.begun = time.monotonic()
         self.marked = (self.begun, self.run.step)
-        self.interruptible = interruptible
+
+    def conclude(self, course: Callable[[], tuple[Status, str]]) -> Outcome:
+        """Go through the course, then evaluate, report and say how it ended. Raises what it failed of."""
         try:
-            status, reason = self._loop(until)
+            status, reason = course()
             self._finish(status)
         except torch.OutOfMemoryError as error:
             hint = "device.accumulate=2 needs half the memory for the same result"
@@ -91,29 +100,37 @@ class Trainer:
         return outcome
 
     def _loop(self, until: int | None) -> tuple[Status, str]:
-        run, rhythm, step_ended = self.run, self.rhythm, self.relay.step_ended
+        run, rhythm = self.run, self.rhythm
         try:
-            for call in self.relay.run_started:
-                call(run=run)
+            self.started()
             if isinstance(self.model, ClosedForm):
                 return self._fit_once(self.model)
-            with _interruptions(self.interruptible) as interrupted:
-                for batches in self._feed():
-                    losses = self._step(batches)
-                    step = run.step
-                    for call in step_ended:
-                        call(run=run, step=step, losses=losses)
-                    if step % rhythm.log == 0:
-                        self._log(self.window.close())
-                    if step % rhythm.evaluate == 0:
-                        self._evaluate("valid")
-                    if step % rhythm.save == 0:
-                        self.save()
-                    if interrupted or step == until:
-                        return "interrupted", f"interrupted after step {step} of {rhythm.total}"
+            with interruptions(self.interruptible) as interrupted:
+                for batches in self.feed():
+                    self.stepped(self.step(batches))
+                    if interrupted or run.step == until:
+                        return "interrupted", f"interrupted after step {run.step} of {rhythm.total}"
         except StopRun as stop:
             return "stopped", stop.reason
         return "finished", f"{rhythm.total} steps"
+
+    def started(self) -> None:
+        """Tell the listeners that the run starts."""
+        for call in self.relay.run_started:
+            call(run=self.run)
+
+    def stepped(self, losses: Mapping[str, Tensor]) -> None:
+        """What follows a step: listeners, the log, an evaluation, a checkpoint."""
+        run, rhythm = self.run, self.rhythm
+        step = run.step
+        for call in self.relay.step_ended:
+            call(run=run, step=step, losses=losses)
+        if step % rhythm.log == 0:
+            self._log(self.window.close())
+        if step % rhythm.evaluate == 0:
+            self._evaluate("valid")
+        if step % rhythm.save == 0:
+            self.save()
 
     def _fit_once(self, model: ClosedForm) -> tuple[Status, str]:
         """The one step of a model in closed form."""
@@ -127,7 +144,7 @@ class Trainer:
                 call(run=self.run, step=1, losses={})
         return "finished", "computed in closed form"
 
-    def _feed(self) -> Iterator[tuple[Batch, ...]]:
+    def feed(self) -> Iterator[tuple[Batch, ...]]:
         """The micro-batches of every step that is still to do, in order."""
         train, accumulate = self.train, self.settings.accumulate
         per_epoch = self.rhythm.per_epoch
@@ -146,15 +163,13 @@ class Trainer:
             for _ in range(min(per_epoch - done, self.rhythm.total - self.run.step)):
                 yield tuple(islice(stream, accumulate))
 
-    def _step(self, batches: Sequence[Batch]) -> Mapping[str, Tensor]:
+    def step(self, batches: Sequence[Batch]) -> Mapping[str, Tensor]:
         """One step: every phase that is due updates its parameters once. Returns each phase's mean loss."""
-        run, task, step = self.run, self.task, self.run.step
+        task, step = self.task, self.run.step
         seed = derived(self.train.seed, step, 5)
         for generator in self.generators:
             generator.manual_seed(seed)
-        if self.draws:
-            self.random.manual_seed(derived(self.train.seed, step, 6))
-            batches = [task.draw(batch, self.random) for batch in batches]
+        batches = self.drawn(batches)
         weights = [task.weight(batch) for batch in batches]
         if self.device.type != "cpu":
             batches = [batch.to(self.device) for batch in batches]
@@ -163,9 +178,20 @@ class Trainer:
             if (step + 1) % update.every == 0:
                 losses[update.name] = update(batches, weights, step, self.rhythm.total)
                 task.after_step(self.model, update.name)
-        run.step = step + 1
-        self.window.add(run.step, sum(weights), losses)
+        self.count(sum(weights), losses)
         return losses
+
+    def drawn(self, batches: Sequence[Batch]) -> Sequence[Batch]:
+        """A step's batches with the random part of the objective."""
+        if not self.draws:
+            return batches
+        self.random.manual_seed(derived(self.train.seed, self.run.step, 6))
+        return [self.task.draw(batch, self.random) for batch in batches]
+
+    def count(self, weight: float, losses: Mapping[str, Tensor]) -> None:
+        """A step is done."""
+        self.run.step += 1
+        self.window.add(self.run.step, weight, losses)
 
     def _log(self, means: Means | None) -> None:
         if means is None:
@@ -329,7 +355,7 @@ def updates(built: Built, train: Train) -> list[Update]:
 
 
 @contextmanager
-def _interruptions(heeded: bool) -> Iterator[list[int]]:
+def interruptions(heeded: bool) -> Iterator[list[int]]:
     """A list that is filled by the first Ctrl-C or SIGTERM, if they are heeded; a second one interrupts at once."""
     asked: list[int] = []
     if not heeded or threading.current_thread() is not threading.main_thread():

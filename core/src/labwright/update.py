@@ -64,6 +64,11 @@ class Update:
     def __call__(self, batches: Sequence[Batch], weights: Sequence[float], step: int, total: int) -> Tensor:
         """Update the phase's parameters by the mean over all the batches' weights. Returns that mean, on the device."""
         mean = self._backward(batches, weights)
+        self.apply(step, total)
+        return mean
+
+    def apply(self, step: int, total: int) -> None:
+        """Update the phase's parameters by their gradients, which are then gone: clip, step, average."""
         found_inf = self._prepare_gradients()
         self.optimizer.step(self.optimizer.rate(step, total), found_inf)
         for parameter in self.parameters:
@@ -71,7 +76,6 @@ class Update:
         if self.decay is not None:
             with torch.no_grad():
                 torch._foreach_lerp_(self.average, self.parameters, 1 - min(self.decay, (1 + step) / (10 + step)))
-        return mean
 
     def _backward(self, batches: Sequence[Batch], weights: Sequence[float]) -> Tensor:
         if len(batches) == 1:
