@@ -72,7 +72,7 @@ def test_a_mark_limits_nothing():
 
 
 def test_the_space_of_an_experiment_is_what_its_components_declare_by_dotted_path():
-    space = sorting(loss="cross-entropy").space()
+    space = sorting(loss="cross-entropy").marks()
     assert space["optimizer.lr"] == Uniform(1e-5, 1e-1, log=True)
     assert space["loss.label_smoothing"] == Uniform(0.0, 0.3)
     assert space["train.batch_size"] == Choice(32, 64, 128, 256)

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from labwright.search import Choice as Choice
     from labwright.search import Integers as Integers
     from labwright.search import Uniform as Uniform
+    from labwright.study.study import Study as Study
 
 _LATER = {
     "config": ["Part"],
@@ -65,6 +66,7 @@ _LATER = {
     "ports": ["Audio", "Classes", "Features", "Image", "Interactions", "Latent", "Port", "Tokens", "Values"],
     "run": ["Outcome", "Run"],
     "search": ["Choice", "Integers", "Uniform"],
+    "study.study": ["Study"],
 }
 _MODULE_OF = {name: module for module, names in _LATER.items() for name in names}
 

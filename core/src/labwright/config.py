@@ -26,7 +26,18 @@ from labwright.recipe import Source, parsed
 from labwright.search import Mark
 from labwright.signature import Part, Setting, Signature, label_of, signature
 
-__all__ = ["Chosen", "Part", "Setting", "Signature", "Where", "choose", "signature", "validated", "with_default"]
+__all__ = [
+    "Chosen",
+    "Part",
+    "Setting",
+    "Signature",
+    "Where",
+    "checked",
+    "choose",
+    "signature",
+    "validated",
+    "with_default",
+]
 
 _BASES: dict[str, type] = {"task": Task, "data": Data, "model": nn.Module, "device": Device}
 _GIVEN = {"model": {"inputs", "outputs"}, "loss": {"inputs", "outputs"}, "optimizer": {"parameters"}}
@@ -220,7 +231,7 @@ def validated(target: Any, table: Mapping[str, Any], label: str, plugins: Plugin
         elif setting.part:
             result[key] = choose(setting.part.kind, with_default(value, setting.default), plugins, here)
         else:
-            result[key] = _checked(setting, value, here, label)
+            result[key] = checked(setting, value, here, label)
     return result
 
 
@@ -229,7 +240,8 @@ def with_default(value: Any, name: Any) -> Any:
     return {"name": name, **value} if isinstance(value, Mapping) and isinstance(name, str) else value
 
 
-def _checked(setting: Setting, value: Any, where: Where, label: str) -> Any:
+def checked(setting: Setting, value: Any, where: Where, label: str) -> Any:
+    """The value in its Python type. Raises LabwrightError with place, value and what is allowed."""
     of = f" ({label})" if " " in label else ""  # `train` says where it is
     try:
         return setting.validated(value)

@@ -17,6 +17,10 @@ class RunFailed(LabwrightError):
     """A run that was set up well and could not go on: a loss that is no number, a full disk. Exit code 1."""
 
 
+class Diverged(RunFailed):
+    """A run whose numbers ceased to be numbers, as with too high a rate."""
+
+
 class StopRun(Exception):
     """Raised by a hook implementation to end the run early; the run is saved and ends as "stopped"."""
 

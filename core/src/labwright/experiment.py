@@ -129,6 +129,7 @@ class Experiment:
             hint = " As an override, `train.epochs=` leaves the epochs out." if given == "both" else ""
             raise LabwrightError(f"{here / 'train'}: given {given} of epochs and steps; a run has one of them.{hint}")
         unprepared = self._task_unprepared()
+        self.goal = unprepared.goal
         self.phases = [phase.name for phase in unprepared.phases()]
         self.optimizers = self._choose_optimizers(optimizer, here / "optimizer")
         self.listeners = [
@@ -224,8 +225,15 @@ class Experiment:
         table["stop"] = [chosen.table() for chosen in self.listeners if chosen.kind == "stop"]
         return table | ({"search": self.search} if self.search else {})
 
-    def space(self) -> dict[str, Mark]:
-        """Where a study would look: the marks of every component, by dotted path."""
+    def component(self, kind: str) -> Chosen | None:
+        """The task, model, loss, device, or the optimizer of the first phase."""
+        found: Chosen | None = (
+            getattr(self, kind, None) if kind != "optimizer" else next(iter(self.optimizers.values()), None)
+        )
+        return found
+
+    def marks(self) -> dict[str, Mark]:
+        """The search marks of every component, by dotted path."""
         chosen = {"task": self.task, "model": self.model, "loss": self.loss}
         marks = {f"{key}.{path}": mark for key, one in chosen.items() if one for path, mark in one.marks().items()}
         for phase, optimizer in self.optimizers.items():

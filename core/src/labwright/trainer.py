@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from labwright.checkpoint import Checkpoint, Checkpoints, MemoryCheckpoints, all_finite, load_model
 from labwright.data import Batch
-from labwright.errors import LabwrightError, RunFailed, StopRun
+from labwright.errors import Diverged, LabwrightError, RunFailed, StopRun
 from labwright.evaluation import evaluate
 from labwright.feeding import derived, global_generators
 from labwright.interfaces import ClosedForm, Task
@@ -91,7 +91,7 @@ class Trainer:
             hint = "device.accumulate=2 needs half the memory for the same result"
             raise self._failed(f"{self.device} is out of memory after step {self.run.step}; {hint}.") from error
         except RunFailed as failure:
-            raise self._failed(str(failure)) from failure
+            raise self._failed(str(failure), type(failure)) from failure
         except Exception as error:
             self._ended(self._outcome("failed", f"{type(error).__name__}: {error}"))
             raise
@@ -261,7 +261,7 @@ class Trainer:
         model = self.model.state_dict()
         bad = all_finite(model)
         if bad:
-            raise RunFailed(f"{bad!r} holds a value that is no finite number after step {self.run.step}.")
+            raise Diverged(f"{bad!r} holds a value that is no finite number after step {self.run.step}.")
         state = {
             "step": self.run.step,
             "best": self.run.best,
@@ -323,13 +323,13 @@ class Trainer:
         for call in self.relay.run_ended:
             call(run=self.run, outcome=outcome)
 
-    def _failed(self, reason: str) -> RunFailed:
+    def _failed(self, reason: str, kind: type[RunFailed] = RunFailed) -> RunFailed:
         """Tell the listeners, and return the failure with what is kept and how to go on."""
         self._ended(self._outcome("failed", reason))
         folder, steps = self.run.folder, self.checkpoints.steps()
         if not steps:
-            return RunFailed(f"{reason} There was no checkpoint yet; the log is in {folder}.")
-        return RunFailed(
+            return kind(f"{reason} There was no checkpoint yet; the log is in {folder}.")
+        return kind(
             f"{reason} The checkpoint of step {steps[-1]} is kept: `labwright resume {folder}` goes on from it. If the "
             "loss was the matter, add a lower optimizer.lr, train.clip=1.0 or device.precision=fp32."
         )

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from labwright.errors import RunFailed
+from labwright.errors import Diverged
 
 
 @dataclass
@@ -36,7 +36,7 @@ class Window:
         self.steps.append((step, weight, losses))
 
     def close(self) -> Means | None:
-        """Raises RunFailed naming the step and the phase, if a loss that has arrived is no finite number."""
+        """Raises Diverged naming the step and the phase, if a loss that has arrived is no finite number."""
         arrived = self._arrived()
         self._send()
         return arrived if self.device.type == "cuda" else self._arrived()
@@ -49,7 +49,7 @@ class Window:
         return [mean for mean in means if mean]
 
     def state(self) -> list[Any]:
-        """The open window as numbers, for a checkpoint. Raises RunFailed like `close`."""
+        """The open window as numbers, for a checkpoint. Raises Diverged like `close`."""
         for step, _, losses in self.steps:
             for phase, loss in losses.items():
                 _check(step, phase, float(loss))
@@ -98,4 +98,4 @@ class Window:
 
 def _check(step: int, phase: str, loss: float) -> None:
     if not math.isfinite(loss):
-        raise RunFailed(f"the loss of phase {phase!r} became {loss} at step {step}.")
+        raise Diverged(f"the loss of phase {phase!r} became {loss} at step {step}.")

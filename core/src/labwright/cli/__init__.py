@@ -11,7 +11,22 @@ from typing import Annotated
 
 import typer
 
-from labwright.cli import doctor, evaluate, export, listing, plugins, predict, resume, run, schema, show, verify_resume
+from labwright.cli import (
+    doctor,
+    evaluate,
+    export,
+    listing,
+    plugins,
+    predict,
+    resume,
+    run,
+    schema,
+    show,
+    study,
+    tune,
+    verify_resume,
+    worker,
+)
 from labwright.cli.shared import Context
 from labwright.errors import LabwrightError, RunFailed
 
@@ -24,7 +39,12 @@ app = typer.Typer(
     epilog=f"Example: labwright run vision/digits train.epochs=2. {EXIT_CODES}",
 )
 
-for verb in (run, resume, evaluate, predict, export, listing, show, plugins, doctor, schema, verify_resume):
+VERBS = (
+    *(run, resume, evaluate, predict, export),
+    *(tune, study, worker),
+    *(listing, show, plugins, doctor, schema, verify_resume),
+)
+for verb in VERBS:
     app.command(verb.NAME, epilog=verb.EXAMPLE, context_settings=getattr(verb, "SETTINGS", None))(verb.verb)
 
 

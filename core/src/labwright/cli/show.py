@@ -48,11 +48,15 @@ def verb(
     experiment = Experiment.from_recipe(what, rest or (), plugins=plugins)
     say(*(f"note: {note}" for note in experiment.notes))
     if space:
-        marks = {path: str(mark) for path, mark in experiment.space().items()}
+        from labwright.study.space import Space
+
+        found = Space.of(experiment).json()
         if as_json:
-            print_json(marks)
+            print_json(found)
         else:
-            print_table(list(marks.items()))
+            print_table(
+                [(name, one["searched"], f"if {one['if']}" if "if" in one else "") for name, one in found.items()]
+            )
     elif as_json:
         print_json(experiment.table())
     else:

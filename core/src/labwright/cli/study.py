@@ -1,0 +1,128 @@
+"""`labwright study`: look at a study, take its best recipe, or delete it."""
+
+from __future__ import annotations
+
+import csv
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from labwright.cli.shared import Json, print_json, print_table, say
+from labwright.errors import LabwrightError, nearest
+
+if TYPE_CHECKING:
+    from labwright.study.book import Book
+    from labwright.study.study import Study
+
+NAME = "study"
+EXAMPLE = "Examples: labwright study show vision-digits · labwright study best vision-digits > best.toml"
+ACTIONS = ("show", "best", "export", "delete")
+
+
+def verb(
+    ctx: typer.Context,
+    action: Annotated[str, typer.Argument(metavar="|".join(ACTIONS))],
+    name: Annotated[str, typer.Argument(metavar="STUDY", help="The study's name.")],
+    storage: Annotated[str, typer.Option(help="The URL that `tune` was given; a journal's by default.")] = "",
+    trial: Annotated[int | None, typer.Option(help="For `best`: this trial instead of the best one.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Show a study's trials, print a recipe, export all trials as CSV, or delete the study with its folder.
+
+    `best` prints a complete recipe, which `labwright run` takes. `export` prints a row for each trial.
+    """
+    if action not in ACTIONS:
+        raise LabwrightError(f"a study has no {action!r}{nearest(action, ACTIONS)} It has {', '.join(ACTIONS)}.")
+    from labwright.study.joining import recalled
+
+    study = recalled(name, storage, ctx.obj.plugins)
+    book = study.opened()
+    if action == "show":
+        _show(study, book, as_json)
+    elif action == "best":
+        _best(study, book, trial, as_json)
+    elif action == "export":
+        _export(study, book, as_json)
+    else:
+        book.storage.delete_study(book.study._study_id)
+        folder = Path("studies") / name
+        if (folder / "lock").is_file():
+            shutil.rmtree(folder)
+        say(f"study {name} is deleted")
+
+
+def _show(study: Study, book: Book, as_json: bool) -> None:
+    found = study.found(book)
+    rows = [study.said(trial) for trial in book.counted()]
+    if as_json:
+        print_json(found.json() | {"of": study.count, "all": rows})
+        return
+    goals = " and ".join(f"{goal.direction} {goal.metric}" for goal in study.goals)
+    typer.echo(f"{name_of(study)}: {found.trials} of {study.count} trials, {goals}")
+    typer.echo(f"{found.complete} complete, {found.pruned} pruned, {found.failed} failed")
+    best = {one["number"] for one in found.best}
+    header = ("trial", "state", *(goal.metric for goal in study.goals), "settings")
+    print_table([header, *(_row(study, one, one["number"] in best) for one in rows)])
+
+
+def name_of(study: Study) -> str:
+    return f"study {study.name}"
+
+
+def _row(study: Study, one: dict[str, object], best: bool) -> tuple[str, ...]:
+    values, settings = one["values"], one["settings"]
+    assert isinstance(values, dict) and isinstance(settings, dict)
+    said = "  ".join(
+        f"{path}={value:.4g}" if isinstance(value, float) else f"{path}={value}" for path, value in settings.items()
+    )
+    numbers = (f"{values[goal.metric]:.5g}" if goal.metric in values else "" for goal in study.goals)
+    return (f"{one['number']}{' *' if best else ''}", str(one["state"]), *numbers, said)
+
+
+def _best(study: Study, book: Book, number: int | None, as_json: bool) -> None:
+    import tomli_w
+
+    trials = {one.number: one for one in book.counted()}
+    if number is None:
+        best = study.found(book).best
+        if not best:
+            raise LabwrightError(f"study {study.name!r} has no complete trial yet.")
+        if len(best) > 1:
+            numbers = ", ".join(str(one["number"]) for one in best)
+            raise LabwrightError(
+                f"study {study.name!r} has {len(best)} best trials, {numbers}: say which with --trial."
+            )
+        number = best[0]["number"]
+    if number not in trials:
+        raise LabwrightError(f"study {study.name!r} has no finished trial {number}; it has {len(trials)}.")
+    recipe = study.recipe_of(trials[number])
+    if as_json:
+        print_json(recipe)
+    else:
+        typer.echo(tomli_w.dumps(recipe).rstrip())
+
+
+def _export(study: Study, book: Book, as_json: bool) -> None:
+    rows = [study.said(trial) | dict(trial.user_attrs) for trial in book.counted()]
+    if as_json:
+        print_json(rows)
+        return
+    paths = list(dict.fromkeys(one.path for one in study.space.dimensions))
+    metrics = [goal.metric for goal in study.goals]
+    writer = csv.writer(sys.stdout)
+    writer.writerow(["number", "state", *metrics, *paths, "steps", "seconds", "reason"])
+    for row in rows:
+        values = [row["values"].get(metric, "") for metric in metrics]
+        settings = [row["settings"].get(path, "") for path in paths]
+        writer.writerow(
+            [
+                row["number"],
+                row["state"],
+                *values,
+                *settings,
+                *(row.get(one, "") for one in ("steps", "seconds", "reason")),
+            ]
+        )

@@ -1,0 +1,117 @@
+"""`labwright tune`: search for better settings of a recipe."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from labwright.cli.shared import Json, Overrides, RecipeName, print_json, print_table, say
+from labwright.errors import LabwrightError
+from labwright.recipe import parsed
+
+if TYPE_CHECKING:
+    from labwright.study.study import Found
+
+NAME = "tune"
+EXAMPLE = "Example: labwright tune vision/digits-mlp task.data.valid=0.2 --trials 20 --workers 2"
+
+Name = Annotated[str | None, typer.Option(help="The study's name; by default the recipe's. The same one goes on.")]
+Storage = Annotated[
+    str | None, typer.Option(help="journal:FILE, grpc://HOST:PORT, sqlite:///FILE, postgresql+psycopg://...")
+]
+
+
+def verb(
+    ctx: typer.Context,
+    recipe: RecipeName,
+    overrides: Overrides = None,
+    trials: Annotated[int, typer.Option(help="How many, with those that are there already.")] = 50,
+    workers: Annotated[int, typer.Option(help="Processes that train side by side.")] = 1,
+    search: Annotated[
+        list[str] | None,
+        typer.Option(help="Where to look: model.width='{low=32,high=256,log=true}', or a list. May be given again."),
+    ] = None,
+    fix: Annotated[list[str] | None, typer.Option(help="What isn't searched: a path or pattern.")] = None,
+    only: Annotated[list[str] | None, typer.Option(help="Search nothing but this: a path or pattern.")] = None,
+    goal: Annotated[
+        list[str] | None, typer.Option(help="A metric of `valid`, `parameters` or `step_seconds`, as NAME[:minimize].")
+    ] = None,
+    sampler: Annotated[
+        str, typer.Option(help="See `labwright list samplers`; or a table, '{name=\"tpe\",startup=20}'.")
+    ] = "tpe",
+    pruner: Annotated[
+        str | None, typer.Option(help="See `labwright list pruners`; median if there is one goal.")
+    ] = None,
+    name: Name = None,
+    storage: Storage = None,
+    seed: Annotated[int, typer.Option(help="Of the study: the same seed gives the same trials.")] = 0,
+    batch: Annotated[int, typer.Option(help="Trials that are asked for at once.")] = 8,
+    threads: Annotated[int, typer.Option(help="CPU threads of a trial.")] = 1,
+    asynchronous: Annotated[
+        bool,
+        typer.Option("--asynchronous", help="Ask as workers become free: faster, not reproducible; others may join."),
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Search for better settings of a recipe: pruned, in parallel, reproducible. The same command goes on.
+
+    Overrides hold for all trials, and what they set isn't searched. The first trial is the recipe itself.
+    """
+    if not recipe.endswith(".toml"):
+        ctx.obj.plugins.recipe(recipe)  # a misspelt name is answered before torch is imported
+    from labwright.experiment import Experiment
+    from labwright.study.study import Study
+
+    experiment = Experiment.from_recipe(recipe, overrides or (), plugins=ctx.obj.plugins)
+    say(*(f"note: {note}" for note in experiment.notes))
+    pinned = [text.partition("=")[0] for text in overrides or ()]
+    study = Study(
+        experiment,
+        trials,
+        name=name,
+        storage=storage,
+        search=assignments(search or ()) | ({"only": only} if only else {}),
+        fixed=[*(fix or ()), *(path for path in pinned if path in experiment.marks())],
+        goals=goal or (),
+        sampler=parsed(sampler),
+        pruner=None if pruner is None else parsed(pruner),
+        workers=workers,
+        threads=threads,
+        batch=batch,
+        seed=seed,
+        asynchronous=asynchronous,
+    )
+    tell(study.run(), as_json)
+
+
+def assignments(texts: Iterable[str]) -> dict[str, Any]:
+    """`path=value` texts as a table. Raises LabwrightError for one that is no assignment."""
+    table = {}
+    for text in texts:
+        path, equals, value = text.partition("=")
+        if not equals or not value:
+            raise LabwrightError(
+                f"--search {text!r}: write PATH=RANGE, such as optimizer.lr='{{low=1e-4,high=1e-1,log=true}}'."
+            )
+        table[path.strip()] = parsed(value.strip())
+    return table
+
+
+def tell(found: Found, as_json: bool) -> None:
+    """What a study has come to, and the exit code that goes with it."""
+    if as_json:
+        print_json(found.json())
+    else:
+        typer.echo(
+            f"{found.trials} trials: {found.complete} complete, {found.pruned} pruned, {found.failed} failed; "
+            f"in {found.folder}"
+        )
+        for one in found.best:
+            values = "  ".join(f"{key} {value:.5g}" for key, value in one["values"].items())
+            typer.echo(f"best: trial {one['number']}  {values}")
+            print_table([(path, str(value)) for path, value in one["settings"].items()], indent="  ")
+    if found.interrupted:
+        say("interrupted; the same command goes on.")
+        raise typer.Exit(130)

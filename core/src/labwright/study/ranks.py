@@ -1,0 +1,91 @@
+"""A study under `torchrun`: the first rank asks, tells and decides, and every rank trains the same trial.
+
+What the first rank says is broadcast with a word for what it is, so that a rank whose trial has broken waits for the
+next trial while the others finish theirs.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import distributed
+
+from labwright.errors import StopRun
+from labwright.study.trial import Answer, Result, Spec, Trials
+
+
+def several() -> bool:
+    """Whether this process was started by `torchrun` beside others."""
+    return int(os.environ.get("WORLD_SIZE", "1")) > 1 and distributed.is_available()
+
+
+def follows() -> bool:
+    """Whether another rank leads. The process group is made here if the program hasn't made one."""
+    if not several():
+        return False
+    if not distributed.is_initialized():
+        distributed.init_process_group("gloo")
+    return distributed.get_rank() != 0
+
+
+class Ranks:
+    """Runs trials on all ranks; for the first one."""
+
+    def __init__(self, trials: Trials) -> None:
+        self.trials = trials
+        self.stopping = False
+
+    def run(self, specs: Iterator[Spec], answer: Answer) -> Iterator[Result]:
+        def said(number: int, reports: Sequence[Sequence[float]]) -> bool:
+            pruned = answer(number, [list(one) for one in reports])
+            _say("answer", pruned)
+            return pruned
+
+        while not self.stopping:
+            spec = next(specs, None)
+            if spec is None:
+                return
+            _say("trial", asdict(spec))
+            yield self.trials.run(spec, said)
+
+    def close(self) -> None:
+        _say("end", None)
+
+
+def follow(trials: Trials) -> None:
+    """Train what the first rank says until it says that it is over."""
+    rank = distributed.get_rank()
+    waiting: list[tuple[str, Any]] = []
+
+    def hear() -> tuple[str, Any]:
+        return waiting.pop() if waiting else _heard()
+
+    def answer(_: int, __: Sequence[Sequence[float]]) -> bool:
+        word, value = hear()
+        if word != "answer":  # the first rank has gone on: its trial broke
+            waiting.append((word, value))
+            raise StopRun("the first rank has ended this trial")
+        return bool(value)
+
+    while True:
+        word, value = hear()
+        if word == "end":
+            return
+        if word == "trial":
+            spec = Spec(**value)
+            trials.run(replace(spec, folder=str(Path(spec.folder) / f"rank-{rank}")), answer)
+
+
+def _say(word: str, value: Any) -> None:
+    distributed.broadcast_object_list([word, value], src=0, device=torch.device("cpu"))
+
+
+def _heard() -> tuple[str, Any]:
+    said: list[Any] = [None, None]
+    distributed.broadcast_object_list(said, src=0, device=torch.device("cpu"))
+    return said[0], said[1]

@@ -1,0 +1,401 @@
+"""A study: trials of one experiment over its search space, pruned, in parallel, resumable, and the same each time.
+
+Reproducible studies ask for their trials in batches, train a batch in whatever order there are workers for, and tell it
+in the trials' order: so the number of workers changes nothing. Asynchronous ones ask as soon as a worker is free.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import threading
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import optuna
+import tomli_w
+from optuna.trial import FrozenTrial, TrialState
+
+from labwright.builtin.samplers import Grid, Sampler
+from labwright.config import Where, choose
+from labwright.errors import LabwrightError, listed, sentence
+from labwright.experiment import Experiment
+from labwright.interfaces import Goal
+from labwright.study import ranks
+from labwright.study.book import RESULT, Book
+from labwright.study.progress import Progress
+from labwright.study.space import Space
+from labwright.study.storage import LEASE, Lease, alone, opened, taken_over
+from labwright.study.trial import PARAMETERS, STEP_SECONDS, Result, Spec, Trials
+from labwright.study.workers import Here, Pool, Workers, order_of
+
+DEFINITION = "labwright"  # the study's user attribute that says what is studied
+NAMES = {
+    "experiment": "the experiment",
+    "space": "the search space",
+    "goals": "what is searched for",
+    "sampler": "the sampler",
+    "pruner": "the pruner",
+    "seed": "the seed",
+    "batch": "the batch",
+    "threads": "the threads of a trial",
+    "asynchronous": "asynchronous",
+}
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a study has come to. `best` are the best trial alone, or those of the Pareto front, by number."""
+
+    name: str
+    folder: Path
+    trials: int
+    complete: int
+    pruned: int
+    failed: int
+    best: list[dict[str, Any]]
+    interrupted: bool = False
+
+    def json(self) -> dict[str, Any]:
+        return {key: str(value) if key == "folder" else value for key, value in vars(self).items()}
+
+
+class Study:
+    """Trials of an experiment. `Study(experiment, trials=50).run()` begins one, or goes on with the one of that name.
+
+    `name` is that of its folder in `studies`; `folder` gives another place. `storage` is a URL, by default a journal in
+    the folder. `search` adds to the experiment's own `[search]`, `fixed` are patterns of what isn't searched. `goals`
+    are metrics of `valid`, `parameters` or `step_seconds`, with `:minimize` or `:maximize` where the task doesn't say
+    it; the task's goal if there are none. `workers` are processes of `threads` threads each; with one the trials run in
+    this process. `batch` trials are asked for at once. `asynchronous` asks as workers become free, which is faster and
+    isn't reproducible, and lets other machines join.
+
+    Raises LabwrightError for what doesn't fit, and for a name whose study searches something else.
+    """
+
+    def __init__(
+        self,
+        experiment: Experiment,
+        trials: int = 50,
+        *,
+        name: str | None = None,
+        folder: Path | str | None = None,
+        storage: str | None = None,
+        search: Mapping[str, Any] | None = None,
+        fixed: Sequence[str] = (),
+        goals: Sequence[str] = (),
+        sampler: Any = "tpe",
+        pruner: Any = None,
+        workers: int = 1,
+        threads: int = 1,
+        batch: int = 8,
+        seed: int = 0,
+        asynchronous: bool = False,
+        quiet: bool = False,
+    ) -> None:
+        numbers = {"trials": trials, "workers": workers, "threads": threads, "batch": batch, "seed": seed}
+        for key, value in numbers.items():
+            least = 0 if key == "seed" else 1
+            if isinstance(value, bool) or not isinstance(value, int) or value < least:
+                raise LabwrightError(f"{key}: given {value!r}; it should be a whole number from {least} on.")
+        self.experiment, self.count = experiment, trials
+        self.name = name or experiment.name.replace("/", "-")
+        self.folder = Path(folder) if folder is not None else Path("studies") / self.name
+        self.url = storage or f"journal:{self.folder / 'journal.log'}"
+        self.search, self.fixed = dict(search or {}), list(fixed)
+        self.space = Space.of(experiment, search=search, fixed=fixed)
+        self.goals = [parsed_goal(one, experiment) for one in goals] or [experiment.goal]
+        if len({goal.metric for goal in self.goals}) < len(self.goals):
+            raise LabwrightError(f"goals: given {listed(goals)}; each metric once.")
+        plugins = experiment.plugins
+        self.sampler = choose("sampler", sampler, plugins, Where() / "sampler")
+        pruner = pruner if pruner is not None else "median" if len(self.goals) == 1 else "dominated"
+        self.pruner = choose("pruner", pruner, plugins, Where() / "pruner")
+        if len(self.goals) > 1 and self.pruner.name not in ("dominated", "none"):
+            raise LabwrightError(
+                f"pruner {self.pruner.label!r} knows one goal, and this study has {len(self.goals)}: take 'dominated' "
+                "or 'none'."
+            )
+        self.workers, self.threads, self.batch, self.seed = workers, threads, batch, seed
+        self.asynchronous, self.quiet = asynchronous, quiet
+        self.lease = Lease()
+        made = self.sampler.build()
+        if not isinstance(made, Sampler):
+            raise LabwrightError(f"sampler {self.sampler.label!r} is no Sampler but a {type(made).__name__}.")
+        self._sampler = made
+        made.make(0, self.space)  # whether it can search this space
+        if isinstance(made, Grid):
+            combinations = 1
+            for each in made.values(self.space).values():
+                combinations *= len(each)
+            self.count = min(self.count, combinations)
+
+    # ----------------------------------------------------------------------------------------------------- running
+
+    def run(self) -> Found:
+        """Run what is missing of the trials, write down the best and the report. Returns what was found.
+
+        Ctrl-C ends it when the trials under way have ended, a second one at once; both leave a study that goes on.
+        """
+        trials = Trials(self.experiment, self.goals, self.threads)
+        if ranks.follows():
+            ranks.follow(trials)
+            return Found(self.name, self.folder, 0, 0, 0, 0, [])
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with alone(self.folder):
+            book = self.opened()
+            pool = self._pool(trials)
+            try:
+                with self._driven(book), _interruptions(pool), Progress(self, book, self.quiet) as progress:
+                    run = self._at_once if self.asynchronous else self._in_batches
+                    run(book, pool, progress)
+            finally:
+                pool.close()
+            found = self.found(book, interrupted=pool.stopping)
+            self._write_down(book, found)
+        return found
+
+    def opened(self) -> Book:
+        """The study in its storage: a new one, or the one that is there if it searches the same."""
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        storage = opened(self.url)
+        directions = [goal.direction for goal in self.goals]
+        definition = self.definition()
+        if self.name in optuna.get_all_study_names(storage):
+            study = optuna.load_study(study_name=self.name, storage=storage)
+            there = study.user_attrs.get(DEFINITION)
+            if there is None:
+                raise LabwrightError(
+                    f"the storage has a study {self.name!r} that labwright didn't begin: give another."
+                )
+            differences = list(_differences(there, json.loads(json.dumps(definition))))
+            if differences:
+                raise LabwrightError(
+                    f"the study {self.name!r} is there and differs: {'; '.join(differences)}. Give it as it was, or "
+                    f"begin another one with --name."
+                )
+            if there["trials"] != self.count:
+                study.set_user_attr(DEFINITION, definition)
+        else:
+            study = optuna.create_study(study_name=self.name, storage=storage, directions=directions)
+            study.set_user_attr(DEFINITION, definition)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+                study.set_metric_names([goal.metric for goal in self.goals])
+        book = Book(
+            study,
+            storage,
+            space=self.space,
+            goals=self.goals,
+            sampler=self._sampler,
+            pruner=self.pruner.build(),
+            seed=self.seed,
+        )
+        if not study.get_trials(deepcopy=False) and not isinstance(self._sampler, Grid):
+            book.enqueue(self.space.point(self.experiment.table()))
+        return book
+
+    def definition(self) -> dict[str, Any]:
+        """What is studied, ready for JSON: enough for another machine to join."""
+        return {
+            "experiment": json.loads(json.dumps(self.experiment.given, default=repr)),
+            "name": self.experiment.name,
+            "search": self.search,
+            "fixed": self.fixed,
+            "space": self.space.json(),
+            "goals": [[goal.metric, goal.direction] for goal in self.goals],
+            "sampler": self.sampler.table(),
+            "pruner": self.pruner.table(),
+            "trials": self.count,
+            "seed": self.seed,
+            "batch": self.batch,
+            "threads": self.threads,
+            "asynchronous": self.asynchronous,
+        }
+
+    def _pool(self, trials: Trials) -> Pool:
+        if ranks.several():
+            return ranks.Ranks(trials)
+        if self.workers == 1:
+            return Here(trials)
+        return Workers(self.workers, order_of(trials, self.threads))
+
+    def _in_batches(self, book: Book, pool: Pool, progress: Progress) -> None:
+        while batch := book.batch(self.batch, self.count):
+            book.begin()
+            by_number = {trial.number: trial for trial in batch}
+            results = {
+                n: Result(**one.system_attrs[RESULT]) for n, one in by_number.items() if RESULT in one.system_attrs
+            }
+            due = (self._spec(trial) for number, trial in by_number.items() if number not in results)
+            for result in pool.run(due, book.answer):
+                results[result.number] = result
+                book.keep(by_number[result.number], result)
+                progress.ended(by_number[result.number], result)
+            if len(results) < len(batch):
+                return
+            for number in sorted(results):
+                book.tell(by_number[number], results[number])
+            self._check_begun(book, results)
+
+    def _at_once(self, book: Book, pool: Pool, progress: Progress) -> None:
+        under_way: dict[int, FrozenTrial] = {}
+
+        def due() -> Iterator[Spec]:
+            while True:
+                taken_over(book.study, book.storage, self.lease)
+                if len(book.counted()) + len(book.running()) >= self.count:
+                    return
+                trial = book.ask(lease=self.lease.now())
+                if book.surplus(trial, self.count):
+                    book.drop(trial)
+                    return
+                under_way[trial.number] = trial
+                yield self._spec(trial)
+
+        with self.lease.renewed(lambda: book.renew(under_way.values(), self.lease)):
+            asking = due()
+            while not pool.stopping:
+                ran = False
+                for result in pool.run(asking, lambda number, reports: book.answer_now(under_way[number], reports)):
+                    ran = True
+                    trial = under_way.pop(result.number)
+                    if book.tell(trial, result):
+                        progress.ended(trial, result)
+                others = [one for one in book.running() if not self.lease.free(one.system_attrs.get(LEASE))]
+                if not ran and (len(book.counted()) >= self.count or not others):
+                    return
+                if others and not ran:
+                    threading.Event().wait(1.0)  # another machine has the last ones: it may be lost yet
+                asking = due()
+
+    def _spec(self, trial: FrozenTrial) -> Spec:
+        return Spec(trial.number, self.space.values(trial.params), str(self.folder / "trials" / f"{trial.number:04d}"))
+
+    def _check_begun(self, book: Book, results: Mapping[int, Result]) -> None:
+        """Raises LabwrightError if nothing has come of the first batch: the study won't either."""
+        wrong = [one for one in results.values() if one.state == "failed" and not one.diverged]
+        if len(wrong) == len(results) and all(one.state is TrialState.FAIL for one in book.counted()):
+            raise LabwrightError(f"every trial failed; the first: {sentence(wrong[0].reason)}")
+
+    @contextmanager
+    def _driven(self, book: Book) -> Iterator[None]:
+        """A reproducible study is driven by one process: its lease is the study's."""
+        if self.asynchronous:
+            yield
+            return
+        held = book.storage.get_study_system_attrs(book.study._study_id).get(LEASE)
+        here = self.lease.owner.partition(":")[0]
+        if held and not self.lease.free(held) and held["owner"].partition(":")[0] != here:
+            raise LabwrightError(
+                f"the study {self.name!r} is being run by {held['owner']}. Wait for it, or begin one with "
+                "--asynchronous, which machines can share."
+            )
+        study_id = book.study._study_id
+        with self.lease.renewed(lambda: book.storage.set_study_system_attr(study_id, LEASE, self.lease.now())):
+            yield
+        book.storage.set_study_system_attr(study_id, LEASE, None)
+
+    # ----------------------------------------------------------------------------------------------------- findings
+
+    def found(self, book: Book, *, interrupted: bool = False) -> Found:
+        """How far the study is, and its best trials."""
+        trials = book.counted()
+        states = [trial.state for trial in trials]
+        best = [] if TrialState.COMPLETE not in states else book.study.best_trials
+        return Found(
+            self.name,
+            self.folder,
+            len(trials),
+            states.count(TrialState.COMPLETE),
+            states.count(TrialState.PRUNED),
+            states.count(TrialState.FAIL),
+            [
+                self.said(trial)
+                for trial in sorted(best, key=lambda one: one.number)[: 1 if len(self.goals) == 1 else None]
+            ],
+            interrupted,
+        )
+
+    def said(self, trial: FrozenTrial) -> dict[str, Any]:
+        """A trial ready for JSON: its number, values by goal, and settings by path."""
+        values = dict(zip((goal.metric for goal in self.goals), trial.values or (), strict=False))
+        return {"number": trial.number, "state": trial.state.name.lower(), "values": values} | {
+            "settings": self.space.shown(trial.params)
+        }
+
+    def recipe_of(self, trial: FrozenTrial) -> dict[str, Any]:
+        """A trial's complete recipe, which runs by itself."""
+        table = self.experiment.varied(self.space.values(trial.params)).table()
+        table.pop("search", None)
+        return table
+
+    def _write_down(self, book: Book, found: Found) -> None:
+        """The recipes of the best trials, and the report."""
+        trials = {trial.number: trial for trial in book.counted()}
+        for one in found.best:
+            file = self.folder / ("best.toml" if len(self.goals) == 1 else f"front/{one['number']:04d}.toml")
+            file.parent.mkdir(exist_ok=True)
+            with suppress(TypeError):  # objects from Python have no recipe
+                file.write_text(tomli_w.dumps(self.recipe_of(trials[one["number"]])), encoding="utf-8")
+
+
+def parsed_goal(text: str, experiment: Experiment) -> Goal:
+    """`accuracy`, `parameters` or `NAME:minimize`. Raises LabwrightError where the direction has to be said."""
+    metric, colon, direction = text.rpartition(":")
+    if not colon or direction not in ("minimize", "maximize"):
+        metric, direction = text, ""
+    known = {experiment.goal.metric: experiment.goal.direction, PARAMETERS: "minimize", STEP_SECONDS: "minimize"}
+    if not direction and metric not in known:
+        raise LabwrightError(
+            f"goal {text!r}: the task's goal is {experiment.goal.metric!r}; of another metric say in which direction, "
+            f"such as {metric}:minimize."
+        )
+    return Goal(metric, direction or known[metric])  # type: ignore[arg-type]
+
+
+def _differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> Iterator[str]:
+    """How two definitions differ, in words, with what differs innermost."""
+    for key, name in NAMES.items():
+        before, now = there.get(key), here.get(key)
+        if before == now:
+            continue
+        if isinstance(before, Mapping) and isinstance(now, Mapping):
+            for inner in sorted(before.keys() | now.keys()):
+                if before.get(inner) != now.get(inner):
+                    yield f"{name}, {inner}: was {_short(before.get(inner))}, is {_short(now.get(inner))}"
+        else:
+            yield f"{name} was {_short(before)}, is {_short(now)}"
+
+
+def _short(value: Any) -> str:
+    if value is None:
+        return "not there"
+    if isinstance(value, Mapping) and "searched" in value:
+        return str(value["searched"])
+    return json.dumps(value)
+
+
+@contextmanager
+def _interruptions(pool: Pool) -> Iterator[None]:
+    """The first Ctrl-C or SIGTERM takes no further trial, a second one interrupts at once."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def stop(number: int, _: Any) -> None:
+        pool.stopping = True
+        signal.signal(number, signal.default_int_handler)
+
+    for number in before:
+        signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

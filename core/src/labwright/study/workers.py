@@ -1,0 +1,221 @@
+"""Where trials run: in this process, or in warm worker processes that are told what to do in lines of JSON.
+
+A worker process is `python -m labwright.study.workers`. It imports and reads data once, and runs one trial at a time;
+one that dies is replaced and its trial is run again, under the same number.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import selectors
+import signal
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from typing import IO, Any, Protocol
+
+from labwright.errors import LabwrightError
+from labwright.study.trial import Answer, Result, Spec, Trials
+
+ATTEMPTS = 3  # of a trial whose worker dies, before the trial is what kills it
+
+
+class Pool(Protocol):
+    """Runs trials: results come as they are ready. No further spec is taken while `stopping`."""
+
+    stopping: bool
+
+    def run(self, specs: Iterator[Spec], answer: Answer) -> Iterator[Result]: ...
+
+    def close(self) -> None: ...
+
+
+class Here:
+    """One trial after another in this process."""
+
+    def __init__(self, trials: Trials) -> None:
+        self.trials = trials
+        self.stopping = False
+
+    def run(self, specs: Iterator[Spec], answer: Answer) -> Iterator[Result]:
+        while not self.stopping:
+            spec = next(specs, None)
+            if spec is None:
+                return
+            yield self.trials.run(spec, answer)
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+@dataclass
+class _Worker:
+    """A process, the pipes to and from it, and what it is doing."""
+
+    process: subprocess.Popen[bytes]
+    orders: IO[bytes]
+    says: IO[bytes]
+    spec: Spec | None = None
+    unread: bytes = b""
+
+
+@dataclass
+class Workers:
+    """Warm processes of one thread each; `order` is what each is told first: see `main`."""
+
+    count: int
+    order: Mapping[str, Any]
+    stopping: bool = False
+    deaths: int = 0
+    _all: list[_Worker] = field(default_factory=list)
+    _attempts: dict[int, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._selector = selectors.DefaultSelector()
+
+    def run(self, specs: Iterator[Spec], answer: Answer) -> Iterator[Result]:
+        again: list[Spec] = []  # their workers died
+        while True:
+            while not self.stopping and self._free():
+                spec = again.pop(0) if again else next(specs, None)
+                if spec is None:
+                    break
+                self._send(self._idle(), spec)
+            if not any(worker.spec for worker in self._all):
+                return
+            for worker in self._ready():
+                for message in self._messages(worker):
+                    if "report" in message:
+                        pruned = answer(message["number"], message["report"])
+                        self._order(worker, {"pruned": pruned})
+                    else:
+                        worker.spec = None
+                        yield Result(**message)
+                if worker.process.poll() is not None and (lost := self._buried(worker)) is not None:
+                    self._attempts[lost.number] = self._attempts.get(lost.number, 0) + 1
+                    if self._attempts[lost.number] < ATTEMPTS:
+                        again.append(lost)
+                    else:
+                        yield Result(lost.number, "failed", [], reason=f"{ATTEMPTS} processes died of it")
+
+    def close(self) -> None:
+        """End every process, at once if it is at work."""
+        for worker in self._all:
+            with suppress(OSError):
+                worker.orders.close()
+            if worker.spec is not None:
+                worker.process.kill()
+        for worker in self._all:
+            worker.process.wait()
+            worker.says.close()
+        self._all = []
+        self._selector.close()
+
+    def _free(self) -> bool:
+        return len(self._all) < self.count or any(worker.spec is None for worker in self._all)
+
+    def _idle(self) -> _Worker:
+        return next((worker for worker in self._all if worker.spec is None), None) or self._started()
+
+    def _started(self) -> _Worker:
+        reads, writes = os.pipe()
+        threads = str(self.order["threads"])
+        process = subprocess.Popen(
+            [sys.executable, "-m", "labwright.study.workers", str(writes)],
+            stdin=subprocess.PIPE,
+            stdout=2,  # what a component prints isn't a result
+            pass_fds=(writes,),
+            env=os.environ | {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads},
+            start_new_session=True,  # Ctrl-C is for the process that the person started
+        )
+        os.close(writes)
+        assert process.stdin is not None
+        worker = _Worker(process, process.stdin, os.fdopen(reads, "rb", buffering=0))
+        self._all.append(worker)
+        self._selector.register(worker.says, selectors.EVENT_READ, worker)
+        self._order(worker, self.order)
+        return worker
+
+    def _send(self, worker: _Worker, spec: Spec) -> None:
+        worker.spec = spec
+        self._order(worker, asdict(spec))
+
+    def _order(self, worker: _Worker, order: Mapping[str, Any]) -> None:
+        with suppress(OSError):  # a process that has died is noticed where it is listened to
+            worker.orders.write(json.dumps(order).encode() + b"\n")
+            worker.orders.flush()
+
+    def _ready(self) -> list[_Worker]:
+        """The workers that have said something or died."""
+        return [key.data for key, _ in self._selector.select()]
+
+    def _messages(self, worker: _Worker) -> Iterable[Any]:
+        said = os.read(worker.says.fileno(), 1 << 20)
+        if not said:  # it has closed its end
+            worker.process.wait()
+        *whole, worker.unread = (worker.unread + said).split(b"\n")
+        return [json.loads(line) for line in whole]
+
+    def _buried(self, worker: _Worker) -> Spec | None:
+        """Take a dead process away. Returns what it was doing."""
+        self._all.remove(worker)
+        self._selector.unregister(worker.says)
+        worker.says.close()
+        with suppress(OSError):
+            worker.orders.close()
+        self.deaths += 1
+        return worker.spec
+
+
+def main() -> None:
+    """A worker: the first line says what the study is, each further one is a trial or the answer to a report."""
+    from labwright.experiment import Experiment
+    from labwright.interfaces import Goal
+    from labwright.plugins import Plugins
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with os.fdopen(int(sys.argv[1]), "w") as says:
+
+        def say(message: Mapping[str, Any]) -> None:
+            says.write(json.dumps(message) + "\n")
+            says.flush()
+
+        def answer(number: int, reports: list[list[float]]) -> bool:
+            say({"number": number, "report": reports})
+            line = sys.stdin.readline()
+            if not line:  # nobody is there any more
+                sys.exit(0)
+            return bool(json.loads(line)["pruned"])
+
+        order = json.loads(sys.stdin.readline())
+        experiment = Experiment(**order["experiment"], plugins=Plugins.discover(order["blocked"]), name=order["name"])
+        goals = [Goal(metric, direction) for metric, direction in order["goals"]]
+        trials = Trials(experiment, goals, order["threads"])
+        for line in iter(sys.stdin.readline, ""):
+            say(trials.run(Spec(**json.loads(line)), answer).json())
+
+
+def order_of(trials: Trials, threads: int) -> dict[str, Any]:
+    """The first line for a worker process. Raises LabwrightError if the experiment can't be written down."""
+    experiment = trials.experiment
+    try:
+        given = json.loads(json.dumps(experiment.given))
+    except TypeError as error:
+        raise LabwrightError(
+            f"worker processes know components by their names only, and this experiment holds an object: {error}. Give "
+            "workers=1, or register it in a plugin."
+        ) from error
+    return {
+        "experiment": given,
+        "name": experiment.name,
+        "goals": [[goal.metric, goal.direction] for goal in trials.goals],
+        "threads": threads,
+        "blocked": [plugin.name for plugin in experiment.plugins.plugins if plugin.state == "blocked"],
+    }
+
+
+if __name__ == "__main__":
+    main()
