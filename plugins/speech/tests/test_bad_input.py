@@ -140,7 +140,7 @@ CASES: dict[str, tuple[Make, str]] = {
         texts("task.data.alphabet=ENOT"),
         r"rows\.jsonl:2: the transcript 'TWO' has 'W', which is not in task\.data\.alphabet",
     ),
-    "an empty transcript": (texts(change=row(text="  ")), r"rows\.jsonl:1: the transcript of .*1\.wav is empty"),
+    "an empty transcript": (texts(change=row(text="  ")), r"rows\.jsonl:1: column 'text' is empty"),
     "a transcript too long for its recording": (
         texts(change=row(text="SEVENTY SEVEN THOUSAND SEVEN HUNDRED")),
         r"25 frames per second; the transcript of words/a/1\.wav needs \d+",
@@ -150,6 +150,15 @@ CASES: dict[str, tuple[Make, str]] = {
         texts("task.data.manifest=words.toml"),
         r"words\.toml: a manifest ends in \.csv, \.json",
     ),
+    "a text that is null": (
+        texts(change=lambda here: (here / "rows.jsonl").write_text('{"path": "a/1.wav", "text": null}')),
+        r"rows\.jsonl:1: column 'text' is empty",
+    ),
+    "a manifest in another encoding": (
+        texts(change=lambda here: (here / "rows.jsonl").write_text('{"path": "ä"}', encoding="latin-1")),
+        r"rows\.jsonl is not written in UTF-8",
+    ),
+    "a bonus that is no number": (texts("task.lm_bonus=nan"), r"task\.lm_bonus: given nan; it should be a finite"),
     "a speaker nobody is": (
         texts('task.data.test_speakers=["ann"]'),
         r"to hold out speakers, they must be known",

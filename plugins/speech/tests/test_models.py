@@ -26,6 +26,7 @@ BUILDS: dict[str, Build] = {
     "bc-resnet": lambda: BCResNet(INPUTS, TEN, scale=1.0),
     "crnn": lambda: CRNN(INPUTS, LETTERS, width=32, mels=40, channels=8, stride=2),
     "crnn-4": lambda: CRNN(INPUTS, LETTERS, width=24, mels=30, channels=8, layers=1, stride=4),
+    "crnn-mfcc": lambda: CRNN(INPUTS, LETTERS, width=32, mels=40, cepstra=13, channels=8, stride=2),
     "conformer": lambda: Conformer(INPUTS, LETTERS, width=32, heads=2, layers=1, kernel=7, stride=4),
 }
 every_model = pytest.mark.parametrize("name", BUILDS)
@@ -112,9 +113,8 @@ def test_one_batch_can_be_learned_by_heart(name: str) -> None:
     x_BT, lengths_B = sample(8)
     parameters = list(model.parameters())
     averages = [(torch.zeros_like(one), torch.zeros_like(one)) for one in parameters]
-    for step in range(
-        1, 401 if name.startswith("crnn") else 121
-    ):  # Adam, written out: torch.optim takes seconds to import
+    steps = 400 if name.startswith("crnn") else 120
+    for step in range(1, steps + 1):  # Adam, written out: torch.optim takes seconds to import
         gradients = torch.autograd.grad(loss_of(name, model(x_BT, lengths_B)), parameters)
         with torch.no_grad():
             for one, (first, second), gradient in zip(parameters, averages, gradients, strict=True):
@@ -146,6 +146,12 @@ def test_frames_too_few_for_the_transcripts_are_refused_with_a_stride_that_fits(
     kind(INPUTS, dense, stride=2)
     with pytest.raises(LabwrightError, match=r"Take it out of the data"):
         kind(INPUTS, Transcript(tuple("AB"), 40, densest=300.0, of="x.wav"), stride=2)
+
+
+@pytest.mark.parametrize("name", ["crnn", "conformer"])
+def test_more_cepstral_coefficients_than_bands_are_refused(name: str) -> None:
+    with pytest.raises(LabwrightError, match=r"model\.cepstra: at most as many as model\.mels, 40, given 41"):
+        (CRNN if name == "crnn" else Conformer)(INPUTS, LETTERS, mels=40, cepstra=41)
 
 
 def test_what_a_conformer_cannot_have_is_named() -> None:

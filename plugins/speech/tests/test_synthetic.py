@@ -90,6 +90,17 @@ def test_a_word_given_twice_is_refused() -> None:
         SpokenWords(words=("yes", "yes")).prepare()
 
 
+@pytest.mark.parametrize("word", ["", " ", "..."])
+def test_a_word_that_cannot_be_said_is_refused(word: str) -> None:
+    with pytest.raises(LabwrightError, match=r"task\.data\.words: eSpeak NG says nothing for"):
+        SpokenWords(words=("yes", word), takes=1).prepare()
+
+
+def test_a_rate_of_no_simple_ratio_to_the_synthesisers_is_refused() -> None:
+    with pytest.raises(LabwrightError, match=r"22,050 samples per second, .* task\.data\.rate=7919"):
+        SpokenWords(words=("yes", "no"), takes=1, rate=7919).prepare()
+
+
 def test_without_the_synthesiser_the_message_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(espeak, "find_spec", lambda name: None)
     with pytest.raises(LabwrightError, match=r"pip install 'labwright-speech\[synth\]'"):

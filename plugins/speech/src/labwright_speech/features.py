@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from labwright.errors import LabwrightError
 from torch import Tensor, nn
 
 _FLOOR = 1e-6  # added to a band's energy before the logarithm; full scale is about 100
@@ -17,6 +18,8 @@ class Spectra(nn.Module):
     utterance the mean is taken away and the whole is divided by its deviation; frames after its end are 0. With
     `by_band` it is the mean of each band, which takes away what the microphone does to a long utterance; of a single
     word it would take away the vowel.
+
+    Raises LabwrightError for more coefficients than bands.
     """
 
     def __init__(
@@ -32,6 +35,8 @@ class Spectra(nn.Module):
         import torchaudio
 
         super().__init__()
+        if cepstra > mels:
+            raise LabwrightError(f"model.cepstra: at most as many as model.mels, {mels}, given {cepstra}.")
         width = round(window * sample_rate)
         self.hop = round(hop * sample_rate)
         self.rate = sample_rate / self.hop  # frames per second

@@ -10,6 +10,7 @@ import torch
 from labwright.builtin.report import Figure, Section, Table
 from labwright.evaluation import evaluating
 from labwright.feeding import IndexedBatches
+from labwright.ports import Audio
 from matplotlib.figure import Figure as Canvas
 from torch import Tensor, nn
 
@@ -42,14 +43,17 @@ def sections(task: Recognition, model: nn.Module, split: str, device: torch.devi
     order = sorted(range(len(true)), key=lambda one: (-wrong[one], one))
     worst = [one for one in order if wrong[one]]
     shown = (worst + [one for one in order if not wrong[one]])[:_SHOWN]
-    pictures = cast(Sequence[Tensor], task.data.show(part.fetch(torch.tensor(shown), 0, 0).inputs))
-    captions = [f"{_marked(true[one], found[one], words.alignments[one])}" for one in shown]
+    inputs = part.fetch(torch.tensor(shown), 0, 0).inputs
+    pictures = cast(Sequence[Tensor], task.data.show(inputs))
+    sound = cast(Audio, task.data.ports()[0])
+    seconds = [samples / sound.sample_rate for samples in inputs[1].tolist()]
+    captions = [_marked(true[one], found[one], words.alignments[one]) for one in shown]
     share = f"{len(worst):,} of {len(true):,} transcripts have an error."
     rows: list[tuple[object, ...]] = [
         (_marked(true[one], found[one], words.alignments[one]), true[one], wrong[one]) for one in worst
     ]
     return [
-        _spectrograms(pictures, captions),
+        _spectrograms(pictures, seconds, captions),
         Table("Transcripts with errors", ("found", "true", "wrong words"), rows, f"{share} {_LEGEND}"),
         _confusions(words, true, found),
     ]
@@ -93,11 +97,12 @@ def _confusions(words: Any, true: Sequence[str], found: Sequence[str]) -> Table:
     return Table("What was mistaken for what", ("said", "found", "times"), rows, total)
 
 
-def _spectrograms(pictures: Sequence[Tensor], captions: Sequence[str]) -> Figure:
-    canvas = Canvas(figsize=(9, 1.6 * len(pictures)), layout="constrained")
+def _spectrograms(pictures: Sequence[Tensor], seconds: Sequence[float], captions: Sequence[str]) -> Figure:
+    canvas = Canvas(figsize=(9, 1.7 * len(pictures)), layout="constrained")
     grid = canvas.subplots(len(pictures), 1, squeeze=False).flatten()
-    for axes, picture, caption in zip(grid, pictures, captions, strict=True):
-        axes.imshow(picture[0].numpy(), aspect="auto", cmap="magma")
-        axes.set_axis_off()
+    for axes, picture, end, caption in zip(grid, pictures, seconds, captions, strict=True):
+        axes.imshow(picture[0].numpy(), aspect="auto", cmap="magma", extent=(0, end, 0, 1))
+        axes.set_yticks([])
+        axes.tick_params(labelsize=7)
         axes.set_title(caption, fontsize=8)
-    return Figure("Spectrograms", canvas, f"Low frequencies below. {_LEGEND}")
+    return Figure("Spectrograms", canvas, f"Seconds; low frequencies below. {_LEGEND}")

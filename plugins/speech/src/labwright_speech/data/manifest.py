@@ -140,12 +140,12 @@ class Table:
         empty = True
         for number, row in _rows(file):
             where = f"{file}:{number}"
-            path, said = (self._cell(row, column, where) for column in (self.path, self.said))
+            path, said = (self._filled(row, column, where) for column in (self.path, self.said))
             name = known.get(path) or short.get(path)
             if name is None:
                 raise LabwrightError(
                     f"{where}: there is no recording {path!r} in {root}{nearest(path, known)} It has "
-                    f"{len(known):,} with the endings {listed(SUFFIXES)}."
+                    f"{len(known):,} with the endings {listed(SUFFIXES)}; a path is one below task.data.audio."
                 )
             speaker = self._cell(row, self.speaker, where) if self.speaker else ""
             part = self._cell(row, self.split, where) if self.split else ""
@@ -159,15 +159,21 @@ class Table:
         if empty:
             raise LabwrightError(f"{file} lists no recordings.")
 
+    def _filled(self, row: dict[str, Any], column: str, where: str) -> str:
+        value = self._cell(row, column, where)
+        if not value.strip():
+            raise LabwrightError(f"{where}: column {column!r} is empty. Fill it in, or take the row away.")
+        return value
+
     @staticmethod
     def _cell(row: dict[str, Any], column: str, where: str) -> str:
-        value = row.get(column)
-        if value is None:
+        if column not in row:
             raise LabwrightError(
                 f"{where}: there is no {column!r}{nearest(column, row)} The columns are {listed(row)}; say by "
                 "task.data.path, .text, .label, .speaker and .split which is which."
             )
-        return str(value)
+        value = row[column]
+        return "" if value is None else str(value)
 
 
 def _opened(file: Path) -> TextIO:
@@ -196,6 +202,9 @@ def _rows(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
                 reader = csv.DictReader(lines, delimiter="\t" if kind == ".tsv" else ",")
                 for row in reader:
                     number = reader.line_num
-                    yield number, {key: value for key, value in row.items() if key is not None and value is not None}
+                    yield number, {key: value for key, value in row.items() if key is not None}
+    except UnicodeDecodeError as error:
+        raise LabwrightError(f"{file} is not written in UTF-8: {error.reason}. Save it in that encoding.") from error
     except (OSError, ValueError, EOFError, zlib.error, csv.Error) as error:
-        raise LabwrightError(f"{file}:{number}: can't be read as {_KINDS[kind]}: {error}.") from error
+        where = f"{file}:{number}" if number else str(file)
+        raise LabwrightError(f"{where} can't be read as {_KINDS[kind]}: {error}.") from error

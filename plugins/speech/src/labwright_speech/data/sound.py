@@ -199,14 +199,19 @@ def no_recordings(where: object) -> LabwrightError:
     return LabwrightError(f"{where} has no recordings: put some there ({listed(SUFFIXES)}).")
 
 
-def _check(samples: int, own: int, rate: int, label: str) -> None:
-    if samples < 1:
-        raise LabwrightError(f"{label} holds no sound: it has 0 samples. Take it away.")
+def check_ratio(own: int, rate: int, label: str) -> None:
+    """Raises LabwrightError if sound of `own` samples per second can't be had at `rate` without an enormous filter."""
     if max(own, rate) // gcd(own, rate) > _ODD:
         raise LabwrightError(
             f"{label} has {own:,} samples per second, which have no simple ratio to task.data.rate={rate}: choose one "
             f"that has, such as {own} or {own // 2}."
         )
+
+
+def _check(samples: int, own: int, rate: int, label: str) -> None:
+    if samples < 1:
+        raise LabwrightError(f"{label} holds no sound: it has 0 samples. Take it away.")
+    check_ratio(own, rate, label)
 
 
 def _unreadable(label: str, error: Exception) -> LabwrightError:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from labwright_speech.data.augment import Noise, Shift, Speed
 from labwright_speech.data.espeak import Line, spoken
-from labwright_speech.data.sound import resampled
+from labwright_speech.data.sound import check_ratio, resampled
 from labwright_speech.data.transcripts import Entry, Transcripts
 from labwright_speech.data.words import Words
 
@@ -152,6 +152,10 @@ def _sounds(said: dict[str, list[str]], each: int, valid: bool, rate: int) -> di
         for place, text in enumerate(said[part])
     ]
     samples, own = spoken(lines)
+    check_ratio(own, rate, "eSpeak NG's speech")
+    for line, one in zip(lines, samples, strict=True):
+        if not one.any():
+            raise LabwrightError(f"task.data.words: eSpeak NG says nothing for {line.text!r}. Take it away.")
     waves = iter([resampled(_cut(one), own, rate) for one in samples])
     return {part: [next(waves) for _ in texts] for part, texts in said.items()}
 
@@ -168,4 +172,4 @@ def _cut(samples: np.ndarray) -> Tensor:
     """A waveform without the silence around it."""
     x_T = torch.from_numpy(samples.astype(np.float32) / 32768)
     loud = (x_T.abs() > _SILENT * x_T.abs().max()).nonzero()
-    return x_T[int(loud[0]) : int(loud[-1]) + 1] if len(loud) else x_T
+    return x_T[int(loud[0]) : int(loud[-1]) + 1]

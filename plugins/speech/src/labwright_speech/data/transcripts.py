@@ -108,8 +108,6 @@ class Transcripts(Data):
         )
 
     def _check(self, one: Entry, alphabet: Sequence[str]) -> None:
-        if not one.text.strip():
-            raise LabwrightError(f"{one.where}: the transcript of {one.label} is empty. Take the recording away.")
         for letter in one.text:
             if letter not in alphabet:
                 given = f"{''.join(alphabet)!r}"

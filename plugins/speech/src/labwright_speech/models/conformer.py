@@ -19,11 +19,13 @@ from labwright_speech.ports import Transcript, ended
 class Conformer(nn.Module):
     """`torchaudio.models.Conformer` (Gulati et al. 2020) over log-mel bands, with one frame of `stride` kept.
 
+    With `cepstra` above 0 it is over that many cepstral coefficients (MFCC) of the `mels` bands.
     `layers` of attention with `heads` heads, a depthwise convolution over `kernel` frames and two feed-forward parts of
     `4 * width` units. torchaudio's layers keep frames after a recording's end out of the attention, not out of the
     convolution: in a batch the last frames of a shorter recording differ a little from those of the recording alone.
 
-    Raises LabwrightError for a `width` that `heads` doesn't divide, an even `kernel`, and too few frames.
+    Raises LabwrightError for a `width` that `heads` doesn't divide, an even `kernel`, too few frames, and more
+    coefficients than bands.
     """
 
     def __init__(
@@ -32,6 +34,7 @@ class Conformer(nn.Module):
         outputs: Transcript,
         *,
         mels: Annotated[int, Field(ge=8)] = 64,
+        cepstra: Annotated[int, Field(ge=0)] = 0,
         width: Annotated[int, Field(ge=1), Choice(96, 144, 192, 256)] = 144,
         heads: Annotated[int, Field(ge=1), Choice(2, 4, 8)] = 4,
         layers: Annotated[int, Field(ge=1), Integers(2, 8)] = 4,
@@ -48,11 +51,11 @@ class Conformer(nn.Module):
             raise LabwrightError(f"model.heads: {heads} heads don't divide model.width, {width}.")
         if kernel % 2 == 0:
             raise LabwrightError(f"model.kernel: it is odd, such as {kernel + 1}, given {kernel}.")
-        self.spectra = Spectra(inputs.sample_rate, mels=mels)
+        self.spectra = Spectra(inputs.sample_rate, mels=mels, cepstra=cepstra)
         check_rate(outputs, self.spectra.rate / stride, stride)
-        self.hide = SpecAugment(width=min(hidden_width, mels), gap=hidden_gap)
+        self.hide = SpecAugment(width=min(hidden_width, self.spectra.bands), gap=hidden_gap)
         self.stride = stride
-        self.narrow = nn.Conv1d(mels, width, 2 * stride - 1, stride=stride, padding=stride - 1)
+        self.narrow = nn.Conv1d(self.spectra.bands, width, 2 * stride - 1, stride=stride, padding=stride - 1)
         whole = torchaudio.models.Conformer(width, heads, 4 * width, layers, kernel, dropout)
         self.layers: nn.ModuleList = whole.conformer_layers  # its forward reads lengths back from the device
         self.head = nn.Linear(width, 1 + len(outputs.alphabet))

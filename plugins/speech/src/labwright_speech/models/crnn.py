@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import torch
 from labwright.ports import Audio
-from labwright.search import Choice, Integers, Uniform
+from labwright.search import Choice, Integers, PerTrial, Uniform
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - its customary name
@@ -19,12 +19,13 @@ from labwright_speech.ports import Transcript, ended
 class CRNN(nn.Module):
     """Strided convolutions over log-mel bands and time, then bidirectional GRUs, as Deep Speech 2 (Amodei et al. 2016).
 
-    A log-mel frame is 10 ms; the convolutions, of `channels` channels, halve the bands each and leave one of `stride`
-    frames. `layers` bidirectional GRUs of `width` units each way follow, with dropout before each. In training
-    SpecAugment hides twice up to `hidden_width` of the bands and `hidden_gaps` times up to a share `hidden_gap` of the
-    frames. A row's result is that of the row alone, whatever it stands beside.
+    A log-mel frame is 10 ms, of `mels` bands or, with `cepstra` above 0, of as many cepstral coefficients (MFCC). The
+    convolutions, of `channels` channels, halve the bands each and leave one of `stride` frames. `layers` bidirectional
+    GRUs of `width` units each way follow, with dropout before each. In training SpecAugment hides twice up to
+    `hidden_width` of the bands and `hidden_gaps` times up to a share `hidden_gap` of the frames. A row's result is that
+    of the row alone, whatever it stands beside.
 
-    Raises LabwrightError if the frames are too few for the data's transcripts.
+    Raises LabwrightError if the frames are too few for the data's transcripts, and for more coefficients than bands.
     """
 
     def __init__(
@@ -33,26 +34,27 @@ class CRNN(nn.Module):
         outputs: Transcript,
         *,
         mels: Annotated[int, Field(ge=8)] = 64,
+        cepstra: Annotated[int, Field(ge=0)] = 0,
         channels: Annotated[int, Field(ge=1), Integers(16, 64, log=True)] = 32,
         width: Annotated[int, Field(ge=1), Integers(96, 384, log=True)] = 192,
         layers: Annotated[int, Field(ge=1), Integers(1, 4)] = 2,
         stride: Annotated[Literal[2, 4], Choice(2, 4)] = 4,
-        dropout: Annotated[float, Field(ge=0, lt=1), Uniform(0.0, 0.5)] = 0.2,
+        dropout: Annotated[float, Field(ge=0, lt=1), Uniform(0.0, 0.5), PerTrial()] = 0.2,
         hidden_width: Annotated[int, Field(ge=0), Integers(0, 16)] = 10,
         hidden_gaps: Annotated[int, Field(ge=0), Integers(0, 4)] = 2,
         hidden_gap: Annotated[float, Field(ge=0, le=1), Uniform(0.0, 0.2)] = 0.08,
     ) -> None:
         super().__init__()
-        self.spectra = Spectra(inputs.sample_rate, mels=mels)
+        self.spectra = Spectra(inputs.sample_rate, mels=mels, cepstra=cepstra)
         check_rate(outputs, self.spectra.rate / stride, stride)
-        self.hide = SpecAugment(width=min(hidden_width, mels), gaps=hidden_gaps, gap=hidden_gap)
+        self.hide = SpecAugment(width=min(hidden_width, self.spectra.bands), gaps=hidden_gaps, gap=hidden_gap)
         self.strides = (2, stride // 2)
         self.convolutions = nn.ModuleList(
             nn.Conv2d(before, channels, (3, 5), stride=(2, step), padding=(1, 2), bias=False)
             for before, step in zip((1, channels), self.strides, strict=True)
         )
         self.norms = nn.ModuleList(nn.BatchNorm2d(channels) for _ in self.strides)
-        before = channels * ((mels + 3) // 4)
+        before = channels * ((self.spectra.bands + 3) // 4)
         self.narrow = nn.Linear(before, width)
         self.dropout = nn.Dropout(dropout)
         self.layers = nn.ModuleList(_BothWays(2 * width if number else width, width) for number in range(layers))

@@ -6,7 +6,7 @@ from itertools import pairwise
 from typing import Annotated
 
 from labwright.ports import Audio, Classes
-from labwright.search import Choice, Integers, Uniform
+from labwright.search import Choice, Integers, PerTrial, Uniform
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - its customary name
@@ -33,7 +33,7 @@ class M5(nn.Module):
         *,
         width: Annotated[int, Field(ge=1), Integers(16, 128, log=True)] = 32,
         stride: Annotated[int, Field(ge=1, le=_FIRST), Choice(4, 8, 16)] = 4,
-        dropout: Annotated[float, Field(ge=0, lt=1), Uniform(0.0, 0.5)] = 0.0,
+        dropout: Annotated[float, Field(ge=0, lt=1), Uniform(0.0, 0.5), PerTrial()] = 0.0,
     ) -> None:
         super().__init__()
         self.stride = stride
