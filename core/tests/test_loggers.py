@@ -230,7 +230,7 @@ def test_without_tensorboard_the_logger_says_what_to_install(tmp_path, monkeypat
 class Page(HTMLParser):
     """A page's text, and a check that every element that is opened is closed."""
 
-    VOID = ("meta", "img", "link", "br", "input")
+    VOID = ("meta", "img", "link", "wbr", "input")
 
     def __init__(self, html: str) -> None:
         super().__init__()
@@ -364,6 +364,13 @@ def test_a_long_table_is_cut_and_says_so(tmp_path):
     cells = page.text.split()
     assert "499" in cells
     assert "501" not in cells
+
+
+def test_what_was_measured_once_has_no_curve(tmp_path):
+    sorting(train={"steps": 4, "batch_size": 10, "log_every": 4}, log=["report"]).run(tmp_path / "run")
+    page = report_of(tmp_path / "run")
+    assert "Learning curves" not in page.text
+    assert "svg" not in page.tags
 
 
 @pytest.mark.parametrize(

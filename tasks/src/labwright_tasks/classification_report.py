@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 _AT_ONCE = 256  # samples the model sees together
 _WORST = 24
+_JOINED = "\u00a0"  # a blank at which no line is broken
 _NAMED = 30  # classes up to which a confusion matrix names them and its cells
 
 
@@ -37,8 +38,8 @@ def sections(task: Classification, model: nn.Module, split: str, device: torch.d
     if shown:
         verdicts = [
             (
-                f"{task.names[given[one]]} {probabilities[one, given[one]]:.0%}",
-                f"{task.names[labels[one]]} {of_true[one]:.0%}",
+                f"{task.names[given[one]]}{_JOINED}{probabilities[one, given[one]]:.0%}",
+                f"{task.names[labels[one]]}{_JOINED}{of_true[one]:.0%}",
             )
             for one in worst.tolist()
         ]

@@ -40,7 +40,10 @@ class Chart:
 
 
 def charts(log: Iterable[Mapping[str, Any]], goal: Goal) -> list[Chart]:
-    """The learning curves of a run: the loss, each metric of `valid` with the goal first, the rate."""
+    """The learning curves of a run: the loss, each metric of `valid` with the goal first, the rate.
+
+    What was measured only once has no curve.
+    """
     records = list(log)
     training = [record for record in records if record["event"] == "train"]
     losses = _lines(training, "loss")
@@ -55,7 +58,7 @@ def charts(log: Iterable[Mapping[str, Any]], goal: Goal) -> list[Chart]:
         found.append(_chart("Training loss", losses, _last(losses), smoothed=True))
     for name in sorted(metrics, key=lambda name: name != goal.metric):
         points = _finite(metrics[name])
-        if not points:
+        if not points or len(metrics[name]) < 2:
             continue
         best = _best(points, goal) if name == goal.metric else None
         note = f"best {best[1]:.4g} at step {best[0]:,}" if best else _last({name: points})
@@ -104,7 +107,7 @@ def _lines(records: Sequence[Mapping[str, Any]], key: str) -> dict[str, Points]:
         for name, value in record.items():
             if name == key or name.startswith(f"{key}/"):
                 found.setdefault(name.removeprefix(key).removeprefix("/"), []).append((record["step"], value))
-    return {name: finite for name, points in found.items() if (finite := _finite(points))}
+    return {name: finite for name, points in found.items() if len(points) > 1 and (finite := _finite(points))}
 
 
 def _finite(points: Points) -> Points:

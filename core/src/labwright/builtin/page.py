@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Literal
 
+LONG = 24  # characters of a setting's name from which it may be broken after its dots
 STYLE = """
 :root {
   color-scheme: light dark;
@@ -44,7 +45,8 @@ pre i { color: var(--soft); font-style: normal }
 .pack { columns: 3 19rem; column-gap: 1rem; margin-bottom: -1rem }
 .pack .card { break-inside: avoid; margin-bottom: 1rem }
 .row { display: flex; flex-wrap: wrap; align-items: flex-start; gap: 1rem }
-.row .card { flex: 1 1 26rem; max-width: 100% }
+.row .card { flex: 1 1 auto; width: max-content; min-width: min(100%, 22rem); max-width: 100% }
+.row .card > p { width: 0; min-width: 100% }
 .card { background: var(--card); border: 1px solid var(--line); border-radius: 12px; padding: 1.1rem 1.25rem;
   min-width: 0 }
 .number { font-size: 1.9rem; font-weight: 600; line-height: 1.25; letter-spacing: -.02em }
@@ -68,6 +70,7 @@ th:last-child, td:last-child { padding-right: 0 }
 .right { text-align: right; white-space: nowrap }
 .pairs td { overflow-wrap: anywhere }
 .pairs td:first-child { color: var(--soft); white-space: nowrap; overflow-wrap: normal }
+.pairs td.long { white-space: normal }
 .warning { border-color: var(--interrupted) }
 details { margin-top: 1rem } summary { cursor: pointer; color: var(--soft); font-size: .9rem }
 details > .card { margin-top: .7rem }
@@ -151,7 +154,7 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]], 
 
 
 def pairs(title: str, values: Mapping[str, str]) -> str:
-    rows = "".join(f"<tr><td>{escape(name)}</td><td>{escape(value)}</td></tr>\n" for name, value in values.items())
+    rows = "".join(f"<tr>{_name(name)}<td>{escape(value)}</td></tr>\n" for name, value in values.items())
     return (
         f'<div class="card"><h3>{escape(title)}</h3><div class="scroll"><table class="pairs">{rows}</table></div></div>'
     )
@@ -176,6 +179,13 @@ def closing(text: str) -> str:
 
 def _note(note: str) -> str:
     return f'<p class="small">{escape(note)}</p>' if note else ""
+
+
+def _name(name: str) -> str:
+    """What a value is the value of; a long path may be broken, so that it leaves room for the value."""
+    if len(name) < LONG:
+        return f"<td>{escape(name)}</td>"
+    return f'<td class="long">{escape(name).replace(".", ".<wbr>")}</td>'
 
 
 def _cell(tag: str, value: object, *, right: bool) -> str:
