@@ -6,7 +6,8 @@ A page's blocks run in order, in a folder of the page's own:
 - `console`: each line after `$ ` is run by bash, and what stands below it is what it says, on stdout and stderr. Below
   a line `^C` stands what comes after Ctrl-C. Set-up commands (git, make, pip) are not run; that make targets exist is
   tested.
-- `toml` with a task and a model: a whole recipe, which must be valid. Any other is read as TOML.
+- `toml` with a task and a model: a whole recipe, which must be valid. Any other is read as TOML. One that begins with
+  `# NAME.toml` is put into that file, for the blocks after it.
 
 In what is shown, `...` stands for anything, durations and speeds may be any, and a number with decimals need only be
 near: its last digits differ from processor to processor.
@@ -199,6 +200,8 @@ def run_page(page: Path, folder: Path) -> None:
             assert not fault, f"{label(page)}, line {block.line}: {fault}"
         elif block.language == "console":
             run_console(block, page, folder)
+        elif block.language == "toml" and (named := re.match(r"# ([\w-]+\.toml)\n", block.text)):
+            (folder / named[1]).write_text(block.text, encoding="utf-8")
 
 
 def a_plugin_for_a_later_core(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
