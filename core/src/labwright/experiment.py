@@ -24,7 +24,7 @@ from labwright.interfaces import ClosedForm, Device, Optimizer, Task
 from labwright.plugins import Plugins, Relay, check_listener
 from labwright.recipe import TABLES, Source, changed, override, read_recipe
 from labwright.run import Run
-from labwright.search import Choice, Mark
+from labwright.search import Choice, Mark, PerTrial
 from labwright.trainer import Rhythm, Trainer, phase_parameters
 
 Every = Annotated[str, Field(pattern=r"^[1-9][0-9]* (step|epoch)s?$")]
@@ -45,9 +45,9 @@ class Train:
     epochs: Annotated[int, Field(ge=1)] | None = None
     steps: Annotated[int, Field(ge=1)] | None = None
     batch_size: Annotated[int, Field(ge=1), Choice(32, 64, 128, 256)] = 64
-    clip: Annotated[float, Field(gt=0)] | None = None
+    clip: Annotated[float, Field(gt=0), PerTrial()] | None = None
     ema: Annotated[float, Field(gt=0, lt=1)] | None = None
-    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    seed: Annotated[int, Field(ge=0, lt=2**63), PerTrial()] = 0
     evaluate_every: Every = "1 epoch"
     save_every: Every = "1 epoch"
     log_every: Annotated[int, Field(ge=1)] = 50

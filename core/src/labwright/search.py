@@ -62,6 +62,15 @@ class Choice:
 Mark = Uniform | Integers | Choice
 
 
+@dataclass(frozen=True)
+class PerTrial:
+    """Says that a setting leaves every shape and every branch alone, so that fused trials may differ in it.
+
+    A model's or a loss's setting must end up in float attributes of modules, which become tensors with one value per
+    trial; an optimizer's may be anything. A setting without this mark is structural.
+    """
+
+
 def _manner(log: bool, step: float | None) -> str:
     return ", log" if log else f", in steps of {step:g}" if step else ""
 

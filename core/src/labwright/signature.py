@@ -23,7 +23,7 @@ from torch import nn
 
 from labwright.errors import LabwrightError
 from labwright.ports import Port
-from labwright.search import Choice, Integers, Mark, Uniform
+from labwright.search import Choice, Integers, Mark, PerTrial, Uniform
 
 MISSING = inspect.Parameter.empty
 RESERVED = ("name", "object")
@@ -38,13 +38,17 @@ class Part:
 
 @dataclass(frozen=True)
 class Setting:
-    """One keyword of a constructor: its type, its default, where to search, or which kind of component it is."""
+    """One keyword of a constructor: its type, its default, where to search, or which kind of component it is.
+
+    `per_trial` says that fused trials may differ in it.
+    """
 
     name: str
     adapter: TypeAdapter[Any]
     default: Any
     mark: Mark | None
     part: Part | None
+    per_trial: bool = False
 
     @property
     def required(self) -> bool:
@@ -138,7 +142,8 @@ def _setting(where: str, parameter: inspect.Parameter, hint: Any) -> Setting:
             "`Annotated[T, Part(kind)]`."
         ) from error
     default = parameter.default
-    setting = Setting(parameter.name, adapter, default, mark, part)
+    per_trial = any(isinstance(extra, PerTrial) for extra in extras)
+    setting = Setting(parameter.name, adapter, default, mark, part, per_trial)
     if optional and default is not None:
         raise LabwrightError(
             f"{where}: None is the field left out, so a field that can be None has None as its default."

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from labwright.config import Part
 from labwright.errors import LabwrightError
 from labwright.interfaces import Loss
-from labwright.search import Uniform
+from labwright.search import PerTrial, Uniform
 
 LEFT_OUT = -100  # the label of a sample that doesn't count, as in torch.nn.CrossEntropyLoss
 
@@ -30,7 +30,9 @@ class CrossEntropy(Loss):
     A label of -100 leaves its sample out of the mean. Source of the smoothing: Szegedy et al. 2016, section 7.
     """
 
-    def __init__(self, *, label_smoothing: Annotated[float, Field(ge=0, lt=1), Uniform(0.0, 0.3)] = 0.0) -> None:
+    def __init__(
+        self, *, label_smoothing: Annotated[float, Field(ge=0, lt=1), Uniform(0.0, 0.3), PerTrial()] = 0.0
+    ) -> None:
         super().__init__()
         self.label_smoothing: float | Tensor = label_smoothing  # a tensor with one value per trial will do as well
 

@@ -13,15 +13,16 @@ from labwright.builtin.elementwise import Elementwise, Together
 from labwright.builtin.formulas import State, Value, adam, adam_slots, sgd
 from labwright.errors import LabwrightError
 from labwright.interfaces import Group, Schedule
-from labwright.search import Choice, Uniform
+from labwright.search import Choice, PerTrial, Uniform
 
-Rate = Annotated[float, Field(gt=0), Uniform(1e-5, 1e-1, log=True)]
-Decay = Annotated[float, Field(ge=0)]
-Scheduled = Annotated[Schedule, Choice("constant", "cosine", "one-cycle")]
-Warmup = Annotated[float, Field(ge=0, lt=1)]
-End = Annotated[float, Field(gt=0, le=1)]
+Rate = Annotated[float, Field(gt=0), Uniform(1e-5, 1e-1, log=True), PerTrial()]
+Decay = Annotated[float, Field(ge=0), PerTrial()]
+Scheduled = Annotated[Schedule, Choice("constant", "cosine", "one-cycle"), PerTrial()]
+Warmup = Annotated[float, Field(ge=0, lt=1), PerTrial()]
+End = Annotated[float, Field(gt=0, le=1), PerTrial()]
 Beta = Annotated[float, Field(ge=0, lt=1)]
-Epsilon = Annotated[float, Field(gt=0)]
+Betas = Annotated[tuple[Beta, Beta], PerTrial()]
+Epsilon = Annotated[float, Field(gt=0), PerTrial()]
 
 
 @final
@@ -37,14 +38,14 @@ class SGD(Elementwise):
         self,
         parameters: Mapping[str, nn.Parameter],
         *,
-        lr: Annotated[float, Field(gt=0), Uniform(1e-3, 1.0, log=True)] = 0.1,
+        lr: Annotated[float, Field(gt=0), Uniform(1e-3, 1.0, log=True), PerTrial()] = 0.1,
         weight_decay: Decay = 0.0,
         schedule: Scheduled = "constant",
         warmup: Warmup = 0.0,
         end: End = 1e-3,
         groups: dict[str, Group] | None = None,
-        momentum: Annotated[float, Field(ge=0, lt=1), Uniform(0.0, 0.99)] = 0.0,
-        dampening: Annotated[float, Field(ge=0, le=1)] = 0.0,
+        momentum: Annotated[float, Field(ge=0, lt=1), Uniform(0.0, 0.99), PerTrial()] = 0.0,
+        dampening: Annotated[float, Field(ge=0, le=1), PerTrial()] = 0.0,
         nesterov: bool = False,
     ) -> None:
         shared = {"schedule": schedule, "warmup": warmup, "end": end, "groups": groups}
@@ -184,7 +185,7 @@ class Adam(_AnyAdam):
         warmup: Warmup = 0.0,
         end: End = 1e-3,
         groups: dict[str, Group] | None = None,
-        betas: tuple[Beta, Beta] = (0.9, 0.999),
+        betas: Betas = (0.9, 0.999),
         eps: Epsilon = 1e-8,
         amsgrad: bool = False,
     ) -> None:
@@ -204,12 +205,12 @@ class AdamW(_AnyAdam):
         parameters: Mapping[str, nn.Parameter],
         *,
         lr: Rate = 1e-3,
-        weight_decay: Annotated[float, Field(ge=0), Uniform(1e-4, 1e-1, log=True)] = 0.01,
+        weight_decay: Annotated[float, Field(ge=0), Uniform(1e-4, 1e-1, log=True), PerTrial()] = 0.01,
         schedule: Scheduled = "constant",
         warmup: Warmup = 0.0,
         end: End = 1e-3,
         groups: dict[str, Group] | None = None,
-        betas: tuple[Beta, Beta] = (0.9, 0.999),
+        betas: Betas = (0.9, 0.999),
         eps: Epsilon = 1e-8,
         amsgrad: bool = False,
     ) -> None:

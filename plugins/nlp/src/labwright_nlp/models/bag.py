@@ -6,7 +6,7 @@ from typing import Annotated
 
 import torch
 from labwright.ports import Classes, Tokens
-from labwright.search import Integers, Uniform
+from labwright.search import Integers, PerTrial, Uniform
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
@@ -32,7 +32,7 @@ class Bag(nn.Module):
         width: Annotated[int, Field(ge=1), Integers(8, 128, log=True)] = 32,
         ngrams: Annotated[int, Field(ge=1, le=8), Integers(1, 4)] = 2,
         buckets: Annotated[int, Field(ge=1)] = 32_768,
-        dropout: Annotated[float, Field(ge=0, lt=1), Uniform(0.0, 0.7)] = 0.0,
+        dropout: Annotated[float, Field(ge=0, lt=1), Uniform(0.0, 0.7), PerTrial()] = 0.0,
     ) -> None:
         super().__init__()
         self.dropout, self.buckets, self.pad_id = dropout, buckets, inputs.pad_id

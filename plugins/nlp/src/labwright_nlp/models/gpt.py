@@ -8,7 +8,7 @@ from typing import Annotated
 import torch
 from labwright.errors import LabwrightError
 from labwright.ports import Tokens
-from labwright.search import Integers
+from labwright.search import Integers, PerTrial
 from labwright_tasks.language_model import NextTokens
 from pydantic import Field
 from torch import Tensor, nn
@@ -34,7 +34,7 @@ class GPT(nn.Module):
         width: Annotated[int, Field(ge=1), Integers(64, 512, step=64)] = 128,
         depth: Annotated[int, Field(ge=1), Integers(1, 8)] = 4,
         heads: Annotated[int, Field(ge=1)] = 4,
-        dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0,
+        dropout: Annotated[float, Field(ge=0, lt=1), PerTrial()] = 0.0,
     ) -> None:
         super().__init__()
         if width % heads:

@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal, final
 
 import torch
 from labwright.ports import Classes, Tokens
-from labwright.search import Choice, Integers, Uniform
+from labwright.search import Choice, Integers, PerTrial, Uniform
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -31,7 +31,7 @@ class Recurrent(nn.Module, ABC):
         depth: Annotated[int, Field(ge=1), Integers(1, 2)] = 1,
         bidirectional: bool = True,
         pooling: Annotated[Pooling, Choice("max", "mean", "last")] = "max",
-        dropout: Annotated[float, Field(ge=0, lt=1), Uniform(0.0, 0.7)] = 0.5,
+        dropout: Annotated[float, Field(ge=0, lt=1), Uniform(0.0, 0.7), PerTrial()] = 0.5,
     ) -> None:
         super().__init__()
         self.pooling = pooling

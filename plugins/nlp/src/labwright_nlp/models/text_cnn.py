@@ -6,7 +6,7 @@ from typing import Annotated
 
 import torch
 from labwright.ports import Classes, Tokens
-from labwright.search import Integers, Uniform
+from labwright.search import Integers, PerTrial, Uniform
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -29,7 +29,7 @@ class TextCNN(nn.Module):
         width: Annotated[int, Field(ge=1), Integers(32, 300, log=True)] = 128,
         filters: Annotated[int, Field(ge=1), Integers(32, 200, log=True)] = 100,
         kernels: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)] = (3, 4, 5),
-        dropout: Annotated[float, Field(ge=0, lt=1), Uniform(0.0, 0.7)] = 0.5,
+        dropout: Annotated[float, Field(ge=0, lt=1), Uniform(0.0, 0.7), PerTrial()] = 0.5,
     ) -> None:
         super().__init__()
         self.embedding = nn.Embedding(inputs.vocab_size, width)

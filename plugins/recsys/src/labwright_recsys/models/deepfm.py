@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Annotated
 
 import torch
-from labwright.search import Integers, Uniform
+from labwright.search import Integers, PerTrial, Uniform
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -30,7 +30,7 @@ class DeepFM(nn.Module):
         dim: Annotated[int, Field(ge=1), Integers(4, 64, log=True)] = 16,
         width: Annotated[int, Field(ge=1), Integers(16, 256, log=True)] = 64,
         depth: Annotated[int, Field(ge=0), Integers(0, 3)] = 2,
-        dropout: Annotated[float, Field(ge=0, lt=1), Uniform(0.0, 0.5)] = 0.2,
+        dropout: Annotated[float, Field(ge=0, lt=1), Uniform(0.0, 0.5), PerTrial()] = 0.2,
     ) -> None:
         super().__init__()
         self.of_user = _Fields(inputs.users, inputs.user_sides, dim)

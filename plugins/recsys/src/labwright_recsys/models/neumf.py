@@ -7,7 +7,7 @@ from typing import Annotated
 
 import torch
 from labwright.ports import Interactions
-from labwright.search import Integers, Uniform
+from labwright.search import Integers, PerTrial, Uniform
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -31,7 +31,7 @@ class NeuMF(nn.Module):
         dim: Annotated[int, Field(ge=1), Integers(8, 128, log=True)] = 64,
         width: Annotated[int, Field(ge=2), Integers(16, 128, log=True)] = 64,
         depth: Annotated[int, Field(ge=1), Integers(1, 4)] = 2,
-        dropout: Annotated[float, Field(ge=0, lt=1), Uniform(0.0, 0.5)] = 0.0,
+        dropout: Annotated[float, Field(ge=0, lt=1), Uniform(0.0, 0.5), PerTrial()] = 0.0,
     ) -> None:
         super().__init__()
         self.dim = dim

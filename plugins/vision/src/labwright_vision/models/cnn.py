@@ -7,7 +7,7 @@ from typing import Annotated
 import torch
 from labwright.errors import LabwrightError
 from labwright.ports import Classes, Image
-from labwright.search import Integers, Uniform
+from labwright.search import Integers, PerTrial, Uniform
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -31,7 +31,7 @@ class CNN(nn.Module):
         width: Annotated[int, Field(ge=1), Integers(16, 64, log=True)] = 32,
         stages: Annotated[int, Field(ge=1), Integers(1, 3)] = 2,
         depth: Annotated[int, Field(ge=1), Integers(1, 3)] = 2,
-        dropout: Annotated[float, Field(ge=0, lt=1), Uniform(0.0, 0.5)] = 0.0,
+        dropout: Annotated[float, Field(ge=0, lt=1), Uniform(0.0, 0.5), PerTrial()] = 0.0,
         strided: bool = False,
     ) -> None:
         super().__init__()

@@ -6,7 +6,7 @@ from itertools import pairwise
 from typing import Annotated
 
 from labwright.ports import Classes, Image
-from labwright.search import Integers, Uniform
+from labwright.search import Integers, PerTrial, Uniform
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -21,7 +21,7 @@ class MLP(nn.Module):
         *,
         width: Annotated[int, Field(ge=1), Integers(32, 512, log=True)] = 128,
         depth: Annotated[int, Field(ge=1), Integers(1, 4)] = 2,
-        dropout: Annotated[float, Field(ge=0, lt=1), Uniform(0.0, 0.5)] = 0.0,
+        dropout: Annotated[float, Field(ge=0, lt=1), Uniform(0.0, 0.5), PerTrial()] = 0.0,
     ) -> None:
         super().__init__()
         sizes = [inputs.channels * inputs.height * inputs.width, *[width] * depth]
