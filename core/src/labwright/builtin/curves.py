@@ -19,11 +19,11 @@ MOST_POINTS = 1000  # more are averaged in stretches
 SMOOTHED_FROM = 60  # from so many points on, a running mean is drawn over them
 LOG_SCALE_FROM = 30.0  # the ratio of the highest to the lowest value from which the scale is logarithmic
 SERIES = ("#a10001", "#a10002", "#a10003", "#a10004")  # stand for the page's variables, see `_COLOURS`
-_INK, _GRID, _CARD = "#a10005", "#a10006", "#a10007"
+INK, GRID, CARD = "#a10005", "#a10006", "#a10007"
 _COLOURS = {colour: f"var(--series-{number})" for number, colour in enumerate(SERIES, 1)} | {
-    _INK: "var(--soft)",
-    _GRID: "var(--line)",
-    _CARD: "var(--card)",
+    INK: "var(--soft)",
+    GRID: "var(--line)",
+    CARD: "var(--card)",
 }
 
 Points = list[tuple[int, float]]
@@ -165,7 +165,7 @@ def _chart(
             marker="o",
             markersize=8,
             color=SERIES[0],
-            markeredgecolor=_CARD,
+            markeredgecolor=CARD,
             markeredgewidth=2,
         )
     return Chart(title, note, svg(figure, title, own_colours=False), tuple(lines) if len(lines) > 1 else ())
@@ -177,12 +177,12 @@ def _frame(axes: Axes, last: int) -> None:
 
     axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10], integer=True))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
-    axes.tick_params(length=0, labelsize=9, labelcolor=_INK, pad=6)
-    axes.set_xlabel("step", color=_INK, fontsize=9)
-    axes.grid(axis="y", color=_GRID, linewidth=0.8)
+    axes.tick_params(length=0, labelsize=9, labelcolor=INK, pad=6)
+    axes.set_xlabel("step", color=INK, fontsize=9)
+    axes.grid(axis="y", color=GRID, linewidth=0.8)
     axes.set_axisbelow(True)
     axes.spines[["top", "left", "right"]].set_visible(False)
-    axes.spines["bottom"].set(color=_GRID, linewidth=1.2)
+    axes.spines["bottom"].set(color=GRID, linewidth=1.2)
     axes.margins(y=0.12)
     axes.set_xlim(-0.02 * last, 1.02 * last)
 
