@@ -7,8 +7,8 @@ says that all of them have the study's seed, for sequences that go on from trial
 
 from __future__ import annotations
 
-import warnings
 from abc import ABC, abstractmethod
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
@@ -54,21 +54,20 @@ class TPE(Sampler):
     def make(self, seed: int, space: Space) -> optuna.samplers.BaseSampler:  # noqa: ARG002
         import optuna
 
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            return optuna.samplers.TPESampler(
-                n_startup_trials=self.startup,
-                n_ei_candidates=self.candidates,
-                multivariate=self.multivariate,
-                group=bool(self.multivariate),
-                seed=seed,
-            )
+        return optuna.samplers.TPESampler(
+            n_startup_trials=self.startup,
+            n_ei_candidates=self.candidates,
+            multivariate=self.multivariate,
+            group=bool(self.multivariate),
+            seed=seed,
+        )
 
 
 class GP(Sampler):
     """Gaussian process with expected improvement, for spaces of few parameters and few trials.
 
-    The first `startup` trials are random. `deterministic` says that a trial repeated gives the same value.
+    The first `startup` trials are random. `deterministic` says that a trial repeated gives the same value. It needs
+    `pip install 'labwright[scipy]'`.
     """
 
     def __init__(self, *, startup: Startup = 10, deterministic: bool = False) -> None:
@@ -77,6 +76,7 @@ class GP(Sampler):
     def make(self, seed: int, space: Space) -> optuna.samplers.BaseSampler:  # noqa: ARG002
         import optuna
 
+        _needs("gp", "scipy", extra="scipy")
         return optuna.samplers.GPSampler(
             n_startup_trials=self.startup,
             deterministic_objective=self.deterministic,
@@ -89,7 +89,7 @@ class CMAES(Sampler):
     """Covariance matrix adaptation (Hansen 2016), for many numeric parameters and hundreds of trials; one goal.
 
     Choices and what stands under a condition are drawn at random. `sigma` is the first step, as a share of the ranges;
-    `population` the trials of a generation. It needs `pip install cmaes`.
+    `population` the trials of a generation. It needs `pip install 'labwright[cma-es]'`.
     """
 
     def __init__(
@@ -104,16 +104,14 @@ class CMAES(Sampler):
     def make(self, seed: int, space: Space) -> optuna.samplers.BaseSampler:  # noqa: ARG002
         import optuna
 
-        try:
-            return optuna.samplers.CmaEsSampler(
-                n_startup_trials=self.startup,
-                sigma0=self.sigma,
-                popsize=self.population,
-                warn_independent_sampling=False,
-                seed=seed,
-            )
-        except ImportError as error:
-            raise LabwrightError("sampler 'cma-es' needs a package: `pip install cmaes`.") from error
+        _needs("cma-es", "cmaes", extra="cma-es")
+        return optuna.samplers.CmaEsSampler(
+            n_startup_trials=self.startup,
+            sigma0=self.sigma,
+            popsize=self.population,
+            warn_independent_sampling=False,
+            seed=seed,
+        )
 
 
 class NSGAII(Sampler):
@@ -146,7 +144,7 @@ class NSGAIII(Sampler):
 class QMC(Sampler):
     """A quasi-random sequence, which fills a space more evenly than chance (Bergstra & Bengio 2012).
 
-    Choices and what stands under a condition are drawn at random. It needs `pip install scipy`.
+    Choices and what stands under a condition are drawn at random. It needs `pip install 'labwright[scipy]'`.
     """
 
     own_seed = True
@@ -157,6 +155,7 @@ class QMC(Sampler):
     def make(self, seed: int, space: Space) -> optuna.samplers.BaseSampler:  # noqa: ARG002
         import optuna
 
+        _needs("qmc", "scipy", extra="scipy")
         return optuna.samplers.QMCSampler(
             qmc_type=self.sequence, scramble=self.scramble, seed=seed, warn_independent_sampling=False
         )
@@ -195,3 +194,9 @@ class Random(Sampler):
         import optuna
 
         return optuna.samplers.RandomSampler(seed=seed)
+
+
+def _needs(sampler: str, package: str, *, extra: str) -> None:
+    """Raises LabwrightError if a sampler's package isn't installed."""
+    if find_spec(package) is None:
+        raise LabwrightError(f"sampler {sampler!r} needs a package: `pip install 'labwright[{extra}]'` brings it.")
