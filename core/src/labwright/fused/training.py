@@ -87,14 +87,15 @@ class Course:
     def step(self) -> None:
         """One step of every trial, and what follows it."""
         try:
-            computed = self._computed()
+            computed = self.advance()
         except Exception as error:  # noqa: BLE001 - it is that of every trial
             self._end("failed", "", error)
             return
         losses = dict(zip(map(id, self.program.trainers), computed, strict=True))
         self._each(lambda trainer: trainer.stepped(losses[id(trainer)]))
 
-    def _computed(self) -> list[Mapping[str, Tensor]]:
+    def advance(self) -> list[Mapping[str, Tensor]]:
+        """One step of every trial and nothing that follows it. Returns each one's losses by phase."""
         program = self.program
         trainers = program.trainers
         step, total = trainers[0].run.step, trainers[0].rhythm.total
