@@ -140,7 +140,7 @@ def _table_at(table: dict[str, Any], keys: Sequence[str], text: str) -> dict[str
     """The table below a recipe's that an override leads to, made where there is none."""
     for depth, key in enumerate(keys, 1):
         below = table.setdefault(key, {})
-        if isinstance(below, str):  # a component given by its name alone
+        if isinstance(below, str | type):  # a component given by its name, or from Python its class, alone
             below = table[key] = {"name": below}
         if not isinstance(below, dict):
             raise LabwrightError(f"override {text!r}: {'.'.join(keys[:depth])} is {below!r}, which has no fields.")

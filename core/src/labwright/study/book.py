@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import optuna
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.pruners import BasePruner, NopPruner
+from optuna.samplers import BaseSampler
 from optuna.storages import BaseStorage, InMemoryStorage
 from optuna.trial import FrozenTrial, TrialState
 
@@ -15,15 +18,24 @@ from labwright.builtin.samplers import Sampler
 from labwright.feeding import derived
 from labwright.interfaces import Goal
 from labwright.study.dominance import REPORTS
+from labwright.study.draft import Draft
 from labwright.study.space import Space
-from labwright.study.storage import LEASE, Lease
+from labwright.study.storage import LEASE, RELEASED, Lease
 from labwright.study.trial import Result
 
 BATCH = "labwright:batch"  # the number of the batch a trial was asked in
 RESULT = "labwright:result"  # what came out of it, before it is told
-LOST = "labwright:lost"  # whoever ran it is gone, or there were more trials than asked for: it doesn't count
+LOST = "labwright:lost"  # of a failed trial: why it doesn't count, such as that whoever ran it is gone
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
-CLOSE = (optuna.exceptions.UpdateFinishedTrialError, RuntimeError, ValueError)  # of a trial that is over already
+RETRY = "retry_of"  # user attribute: the number of the lost trial whose point this is
+
+
+@contextmanager
+def unwarned() -> Iterator[None]:
+    """Within it Optuna doesn't say which of its parts may still change: its version is bounded."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        yield
 
 
 class Book:
@@ -39,9 +51,10 @@ class Book:
         sampler: Sampler,
         pruner: BasePruner,
         seed: int,
+        baseline: Mapping[str, Any] | None = None,
     ) -> None:
         self.study, self.storage, self.space, self.goals = study, storage, space, goals
-        self.sampler, self.pruner, self.seed = sampler, pruner, seed
+        self.sampler, self.pruner, self.seed, self.baseline = sampler, pruner, seed, baseline
         self.single = len(goals) == 1
         self._past: list[FrozenTrial] = []  # what the pruner of the batch under way looks at
 
@@ -52,26 +65,44 @@ class Book:
 
     def counted(self) -> list[FrozenTrial]:
         """The finished trials that count: those whose worker was lost were asked again."""
-        return [trial for trial in self.trials(*FINISHED) if LOST not in trial.system_attrs]
+        return [trial for trial in self.trials(*FINISHED) if not lost(trial)]
 
     def running(self) -> list[FrozenTrial]:
         return self.trials(TrialState.RUNNING)
 
-    def enqueue(self, params: Mapping[str, Any]) -> None:
-        """Have a point tried before the sampler is asked."""
-        self.study.enqueue_trial(dict(params), user_attrs={"baseline": True})
+    def ask(
+        self, point: Mapping[str, Any] | None = None, *, marks: Mapping[str, Any] | None = None, **attributes: Any
+    ) -> FrozenTrial:
+        """A new trial with all its parameters, those of `point` as they are. Its sampler is seeded by its number.
 
-    def ask(self, **attributes: Any) -> FrozenTrial:
-        """A new trial with all its parameters. Its sampler is seeded by its number."""
-        waiting = self.trials(TrialState.WAITING)
-        number = waiting[0].number if waiting else len(self.trials())
+        The first trial of a study is its baseline. `marks` are user attributes, `attributes` our own.
+        """
+        marks = dict(marks or {})
+        if point is None and (waiting := self.trials(TrialState.WAITING)):  # somebody else wants this one tried
+            point = waiting[0].system_attrs.get("fixed_params") if self.claim(waiting[0], "asked") else None
+        while True:
+            number = len(self.trials())
+            if number == 0 and point is None and self.baseline is not None:
+                point, marks = self.baseline, {"baseline": True}
+            drawn = self._drawn(number, point, {f"labwright:{key}": value for key, value in attributes.items()}, marks)
+            trial_id = self.study._storage.create_new_trial(self.study._study_id, drawn)
+            trial = self.storage.get_trial(trial_id)
+            if trial.number == number:
+                return trial
+            self.drop(trial)  # another machine asked at this moment, and has what was drawn for that number
+
+    def _drawn(
+        self, number: int, point: Mapping[str, Any] | None, attributes: Mapping[str, Any], marks: Mapping[str, Any]
+    ) -> FrozenTrial:
+        draft = Draft(self.study._storage, number, point)
+        with unwarned():
+            study = optuna.Study(self.study.study_name, draft, sampler=self._sampler_of(number))
+            self.space.suggest(study.ask())
+        return draft.finished(attributes, marks)
+
+    def _sampler_of(self, number: int) -> BaseSampler:
         seed = self.seed if self.sampler.own_seed else derived(self.seed, number, 7)
-        self.study.sampler = self.sampler.make(seed % 2**32, self.space)
-        trial = self.study.ask()
-        self.space.suggest(trial)
-        for key, value in attributes.items():
-            self.storage.set_trial_system_attr(trial._trial_id, f"labwright:{key}", value)
-        return self.storage.get_trial(trial._trial_id)
+        return self.sampler.make(seed % 2**32, self.space)
 
     def batch(self, size: int, most: int) -> list[FrozenTrial]:
         """The trials of the batch under way, asked as far as they are missing; none if `most` trials are there.
@@ -102,8 +133,14 @@ class Book:
         return mirror.prunes(values)
 
     def answer_now(self, trial: FrozenTrial, values: Sequence[Sequence[float]]) -> bool:
-        """Whether a trial is pruned after these reports, by what is in the storage at this moment."""
-        self._report(self.storage, trial._trial_id, values, len(values))
+        """Whether a trial is pruned after these reports, by what is in the storage at this moment.
+
+        One that was taken over ends here too: it is run elsewhere.
+        """
+        try:
+            self._report(self.storage, trial._trial_id, values, len(values))
+        except UpdateFinishedTrialError:
+            return True
         if isinstance(self.pruner, NopPruner):
             return False
         return bool(self.pruner.prune(self.study, self.storage.get_trial(trial._trial_id)))
@@ -140,30 +177,66 @@ class Book:
         state = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}[result.state]
         if result.diverged:
             state = TrialState.PRUNED
-        with suppress(*CLOSE):
-            attributes = {"steps": result.steps, "seconds": result.seconds, "reason": result.reason}
+        attributes = {"steps": result.steps, "seconds": result.seconds, "reason": result.reason}
+        try:
             for key, value in attributes.items():
                 if value:
                     self.storage.set_trial_user_attr(trial_id, key, value)
-            self.study.tell(trial.number, result.values if state is TrialState.COMPLETE else None, state=state)
-            return True
-        return False
+            with unwarned():
+                self.study.sampler = self._sampler_of(trial.number)
+                self.study.tell(trial.number, result.values if state is TrialState.COMPLETE else None, state=state)
+        except UpdateFinishedTrialError:
+            return False
+        except (RuntimeError, ValueError):  # what a sampler does after a trial; or somebody was faster just now
+            return self.storage.get_trial(trial_id).state is state
+        return True
+
+    def claim(self, trial: FrozenTrial, why: str) -> bool:
+        """Close a trial so that it doesn't count. False if its owner told it, or somebody else claimed it, before."""
+        try:
+            self.storage.set_trial_system_attr(trial._trial_id, LOST, why)
+            return self.study._storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
+        except UpdateFinishedTrialError:
+            return False
 
     def drop(self, trial: FrozenTrial) -> None:
         """Close a trial that isn't wanted: others were quicker to ask for the last ones."""
-        with suppress(*CLOSE):
-            self.storage.set_trial_system_attr(trial._trial_id, LOST, "surplus")
-            self.study.tell(trial.number, state=TrialState.FAIL)
+        self.claim(trial, "surplus")
 
     def surplus(self, trial: FrozenTrial, most: int) -> bool:
         """Whether enough others have been asked for before this one."""
-        before = (one for one in self.trials() if one.number < trial.number and LOST not in one.system_attrs)
+        before = (one for one in self.trials() if one.number < trial.number and not lost(one))
         return sum(1 for _ in before) >= most
+
+    # ----------------------------------------------------------------------------------------------------- sharing
+
+    def taken_over(self, lease: Lease) -> FrozenTrial | None:
+        """A trial whose owner is gone, closed here and nowhere else; it is to be asked again. None if there is none."""
+        for trial in self.running():
+            if lease.over(trial.number, trial.system_attrs.get(LEASE)) and self.claim(trial, "its owner is gone"):
+                return trial
+        return None
+
+    def again(self, trial: FrozenTrial, **attributes: Any) -> FrozenTrial:
+        """A new trial at the point of a lost one."""
+        kept = {key: value for key, value in trial.user_attrs.items() if key == "baseline"}
+        return self.ask(trial.params, marks=kept | {RETRY: trial.number}, **attributes)
 
     def renew(self, trials: Iterable[FrozenTrial], lease: Lease) -> None:
         for trial in list(trials):
-            with suppress(*CLOSE):
+            with suppress(UpdateFinishedTrialError):
                 self.storage.set_trial_system_attr(trial._trial_id, LEASE, lease.now())
+
+    def release(self, trials: Iterable[FrozenTrial]) -> None:
+        """Say of trials that nobody works at them any more."""
+        for trial in list(trials):
+            with suppress(UpdateFinishedTrialError):
+                self.storage.set_trial_system_attr(trial._trial_id, LEASE, RELEASED)
+
+
+def lost(trial: FrozenTrial) -> bool:
+    """Whether a trial doesn't count. One that its owner told while it was being claimed does."""
+    return trial.state is TrialState.FAIL and LOST in trial.system_attrs
 
 
 class Mirror:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import signal
 import threading
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -25,8 +24,9 @@ from labwright.config import Where, choose
 from labwright.errors import LabwrightError, listed, sentence
 from labwright.experiment import Experiment
 from labwright.interfaces import Goal
+from labwright.signature import label_of
 from labwright.study import ranks
-from labwright.study.book import RESULT, Book
+from labwright.study.book import RESULT, Book, unwarned
 from labwright.study.progress import Progress
 from labwright.study.space import Space
 from labwright.study.storage import LEASE, Lease, alone, opened, taken_over
@@ -127,7 +127,8 @@ class Study:
         if not isinstance(made, Sampler):
             raise LabwrightError(f"sampler {self.sampler.label!r} is no Sampler but a {type(made).__name__}.")
         self._sampler = made
-        made.make(0, self.space)  # whether it can search this space
+        with unwarned():
+            made.make(0, self.space)  # whether it can search this space
         if isinstance(made, Grid):
             combinations = 1
             for each in made.values(self.space).values():
@@ -183,16 +184,17 @@ class Study:
         else:
             study = optuna.create_study(study_name=self.name, storage=storage, directions=directions)
             study.set_user_attr(DEFINITION, definition)
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            with unwarned():
                 study.set_metric_names([goal.metric for goal in self.goals])
+        with unwarned():
+            pruner = self.pruner.build()
         book = Book(
             study,
             storage,
             space=self.space,
             goals=self.goals,
             sampler=self._sampler,
-            pruner=self.pruner.build(),
+            pruner=pruner,
             seed=self.seed,
         )
         if not study.get_trials(deepcopy=False) and not isinstance(self._sampler, Grid):
@@ -202,7 +204,7 @@ class Study:
     def definition(self) -> dict[str, Any]:
         """What is studied, ready for JSON: enough for another machine to join."""
         return {
-            "experiment": json.loads(json.dumps(self.experiment.given, default=repr)),
+            "experiment": json.loads(json.dumps(self.experiment.given, default=_label)),
             "name": self.experiment.name,
             "search": self.search,
             "fixed": self.fixed,
@@ -342,6 +344,11 @@ class Study:
             file.parent.mkdir(exist_ok=True)
             with suppress(TypeError):  # objects from Python have no recipe
                 file.write_text(tomli_w.dumps(self.recipe_of(trials[one["number"]])), encoding="utf-8")
+
+
+def _label(thing: Any) -> str:
+    """What stands for a class or an object from Python."""
+    return label_of(thing if isinstance(thing, type) else type(thing))
 
 
 def parsed_goal(text: str, experiment: Experiment) -> Goal:

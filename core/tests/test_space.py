@@ -1,0 +1,215 @@
+"""The search space: what components declare, what `[search]` makes of it, and the way from a trial to a recipe."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import labwright as lw
+import optuna
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as some
+from labwright.search import Choice, Integers, Uniform
+from labwright.study.space import Dimension, Space
+from parts import sorting
+from pydantic import Field
+from torch import nn
+
+
+class Deep(nn.Module):
+    """A model with a mark of each kind."""
+
+    def __init__(
+        self,
+        inputs: lw.Features,
+        outputs: lw.Classes,
+        *,
+        width: Annotated[int, Field(ge=1), Integers(8, 64, log=True)] = 16,
+        dropout: Annotated[float, Field(ge=0, lt=1), Uniform(0.0, 0.5)] = 0.0,
+        kind: Annotated[str, Choice("a", "b")] = "a",
+        sizes: list[int] | None = None,
+        plain: int = 3,
+    ) -> None:
+        super().__init__()
+        self.head = nn.Linear(inputs.shape[0], len(outputs.names))
+
+
+class Flat(nn.Module):
+    """Another one, with a setting of the same name and one of its own."""
+
+    def __init__(
+        self,
+        inputs: lw.Features,
+        outputs: lw.Classes,
+        *,
+        width: Annotated[int, Field(ge=1), Integers(2, 4)] = 2,
+        rank: Annotated[int, Field(ge=1), Integers(1, 3)] = 1,
+    ) -> None:
+        super().__init__()
+        self.head = nn.Linear(inputs.shape[0], len(outputs.names))
+
+
+class Models:
+    @lw.hookimpl
+    def labwright_components(self) -> list[lw.Component]:
+        return [
+            lw.Component("model", "toys/deep", f"{__name__}:Deep", "one"),
+            lw.Component("model", "toys/flat", f"{__name__}:Flat", "another"),
+        ]
+
+
+def experiment(model: Any = "toys/deep", **changed: Any) -> lw.Experiment:
+    return sorting(model=model, plugins=[Models()], loss="cross-entropy", **changed)
+
+
+def space(search: dict[str, Any] | None = None, fixed: tuple[str, ...] = (), **changed: Any) -> Space:
+    return Space.of(experiment(**changed), search=search, fixed=fixed)
+
+
+def names(found: Space) -> list[str]:
+    return [one.name for one in found.dimensions]
+
+
+def draw(found: Space, seed: int) -> tuple[optuna.trial.FrozenTrial, dict[str, Any]]:
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed))
+    values = found.suggest(study.ask())
+    return study.trials[0], values
+
+
+def test_without_a_search_table_it_is_what_the_components_mark():
+    assert {one.name: one.mark for one in space(only_models()).dimensions} == {
+        "model.width": Integers(8, 64, log=True),
+        "model.dropout": Uniform(0.0, 0.5),
+        "model.kind": Choice("a", "b"),
+    }
+
+
+def only_models(**entries: Any) -> dict[str, Any]:
+    return {"only": ["model*"], **entries}
+
+
+def test_a_search_table_narrows_widens_adds_and_leaves_out():
+    found = space(
+        only_models(
+            **{
+                "model.width": {"low": 4, "high": 400, "log": True},
+                "model.dropout": {"low": 0, "high": 0.9, "step": 0.3},
+                "model.kind": False,
+                "model.plain": [1, 2, 5],
+                "model.sizes": [[1, 2], [3]],
+            }
+        )
+    )
+    marks = {one.name: one.mark for one in found.dimensions}
+    assert marks == {
+        "model.width": Integers(4, 400, log=True),
+        "model.dropout": Uniform(0, 0.9, step=0.3),
+        "model.plain": Choice(1, 2, 5),
+        "model.sizes": Choice("[1, 2]", "[3]"),
+    }
+    _, values = draw(found, seed=0)
+    assert values["model.sizes"] in ([1, 2], [3])
+
+
+def test_what_is_fixed_is_not_searched():
+    assert "optimizer.lr" not in names(space(fixed=("optimizer.*",)))
+    assert names(space(only_models(), fixed=("model.w*", "model.kind"))) == ["model.dropout"]
+
+
+def test_under_a_choice_of_models_each_has_its_own_settings():
+    found = space(only_models(model=["toys/deep", {"name": "toys/flat", "rank": 2}], **{"model.width": [8, 16]}))
+    assert names(found) == [
+        "model",
+        "model[toys/deep].width",
+        "model[toys/deep].dropout",
+        "model[toys/deep].kind",
+        "model[toys/flat].width",
+        "model[toys/flat].rank",
+    ]
+    assert found.dimensions[1].mark == found.dimensions[4].mark == Choice(8, 16)
+    assert found.dimensions[4].when == ("model", "toys/flat")
+    narrowed = space(only_models(model=["toys/deep", "toys/flat"], **{"model[toys/flat].width": [3, 4]}))
+    assert [one.mark for one in narrowed.dimensions if one.path == "model.width"] == [
+        Integers(8, 64, log=True),
+        Choice(3, 4),
+    ]
+
+
+@settings(deadline=None, max_examples=25)
+@given(some.integers(0, 2**32 - 1))
+def test_every_point_builds_and_is_found_again(seed: int):
+    base = experiment(model={"name": "toys/deep", "plain": 7})
+    found = Space.of(
+        base,
+        search={"model": ["toys/deep", {"name": "toys/flat", "rank": 2}], "optimizer.betas": [[0.9, 0.99], [0.8, 0.9]]},
+    )
+    trial, values = draw(found, seed)
+    varied = base.varied(values)
+    table = varied.table()
+    for one in found.dimensions:
+        assert (one.name in trial.params) == (one.when is None or trial.params["model"] == one.when[1])
+    chosen = trial.params["model"]
+    assert table["model"]["name"] == chosen
+    if chosen == "toys/deep":
+        assert table["model"]["plain"] == 7  # the recipe's own settings stay under its own model
+    for path, value in values.items():
+        if path != "model":
+            first, *rest = path.split(".")
+            at: Any = table[first]
+            for key in rest:
+                at = at[key]
+            assert at == value
+    point = found.point(table)
+    betas = point.pop("optimizer.betas", None)
+    assert betas is None  # a list is stored as its text
+    assert point == {key: value for key, value in trial.params.items() if key != "optimizer.betas"}
+
+
+@given(
+    some.floats(-1e3, 1e3),
+    some.floats(1e-3, 1e3),
+    some.floats(0.01, 1.0),
+    some.floats(0, 1),
+)
+def test_a_range_contains_its_own_grid_and_no_more(low: float, width: float, share: float, where: float):
+    one = Dimension("x", "x", Uniform(low, low + width, step=width * share))
+    grid = one.grid()
+    assert grid is not None and len(grid) == int(1 / share + 1e-8) + 1
+    assert all(one.contains(value) for value in grid if value <= low + width)
+    assert not one.contains(low + width * 1.01)
+    assert not one.contains("x") and not one.contains(True)
+
+
+def test_the_recipe_itself_is_a_point_as_far_as_it_lies_inside():
+    found = space(only_models(**{"model.width": {"low": 32, "high": 64}}))
+    assert found.point(experiment().table()) == {"model.dropout": 0.0, "model.kind": "a"}
+
+
+@pytest.mark.parametrize(
+    ("search", "fixed", "said"),
+    [
+        ({"model.widht": [1, 2]}, (), "has no setting 'model.widht'; did you mean 'model.width'"),
+        (
+            {"model.width": {"low": 0, "high": 9}},
+            (),
+            r'search."model.width".low: given 0; it should be greater than or',
+        ),
+        ({"model.width": {"low": 9, "high": 3}}, (), "low must lie below high, given 9 and 3"),
+        ({"model.width": {"low": 9}}, (), "a range needs a number for high"),
+        ({"model.width": {"low": 1, "hihg": 3}}, (), "a range has no 'hihg'; did you mean 'high'"),
+        ({"model.width": 3}, (), "given 3; it is {"),
+        ({"model.width": [3]}, (), "choices are a list of two values or more"),
+        ({"model.kind": ["a", 3]}, (), r'"model.kind"\[1\]: given 3'),
+        ({"model": "toys/flat"}, (), "a component is searched by a list of two names"),
+        ({"model": ["toys/flat", "toys/flat"]}, (), "the choices need different names"),
+        ({"model": ["toys/flat", "toys/fla"]}, (), "choice 'toys/fla' doesn't fit: .*did you mean 'toys/flat'"),
+        ({"model": ["toys/flat", "vision/mlp"]}, (), "doesn't fit"),
+        ({"only": "model.width"}, (), "it is a list of paths"),
+        ({"only": ["model.widht"]}, (), "'model.widht' is nothing that is searched; did you mean 'model.width'"),
+        ({}, ("optimizer.rl",), "'optimizer.rl' is nothing that is searched; did you mean 'optimizer.lr'"),
+        ({}, ("*",), "there is nothing to search"),
+    ],
+)
+def test_a_space_that_is_none_gets_one_message(search: dict[str, Any], fixed: tuple[str, ...], said: str):
+    with pytest.raises(lw.LabwrightError, match=said):
+        space(search, fixed)
