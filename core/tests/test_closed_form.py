@@ -69,7 +69,9 @@ def test_what_was_computed_is_kept_and_taken_up_again(tmp_path: Path) -> None:
 
 
 def test_verify_resume_has_nothing_to_find_in_one_step() -> None:
-    assert verify_resume(centroids(), 2).exact
+    verdict = verify_resume(centroids(), 2)
+    assert verdict.exact
+    assert (verdict.steps, verdict.stopped_at) == (1, 1)
 
 
 @pytest.mark.parametrize(

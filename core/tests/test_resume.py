@@ -59,6 +59,12 @@ class Forgetful(Net):
         return super().forward(x_BD) * (1 + 0.01 * self.calls)
 
 
+def test_a_run_shorter_than_asked_is_stopped_in_its_own_middle() -> None:
+    verdict = verify_resume(sorting(train={"steps": 7, "batch_size": 15}), 10)
+    assert verdict.exact
+    assert (verdict.steps, verdict.stopped_at) == (6, 3)
+
+
 def test_verify_resume_finds_a_model_with_hidden_state() -> None:
     verdict = verify_resume(sorting(model=Forgetful), 3)
     assert not verdict.exact

@@ -42,16 +42,21 @@ class _Losses:
 
 
 def verify_resume(experiment: Experiment, n: int) -> Verdict:
-    """Train 2n steps twice, once stopped after n and resumed in a new trainer; schedules see the recipe's length."""
+    """Train 2n steps twice, once stopped after n and resumed in a new trainer; schedules see the recipe's length.
+
+    A recipe that has fewer steps is stopped in its own middle.
+    """
     quiet = experiment.quiet()
     there, here = _Losses(), _Losses()
     with TemporaryDirectory(prefix="labwright-") as scratch:
         whole, cut = Path(scratch) / "whole", Path(scratch) / "cut"
         uninterrupted = quiet.trainer(whole, listeners=[there])
-        uninterrupted.fit(until=2 * n)
+        n = min(n, max(1, uninterrupted.run.total_steps // 2))
+        last = min(2 * n, uninterrupted.run.total_steps)
+        uninterrupted.fit(until=last)
         quiet.trainer(cut, listeners=[here]).fit(until=n)
         resumed, _ = quiet.resumed(cut, listeners=[here])
-        resumed.fit(until=2 * n)
+        resumed.fit(until=last)
         left, right = _state(uninterrupted), _state(resumed)
     wrong = [step for step in there.kept if step not in here.kept or _different(there.kept[step], here.kept[step])]
     tensors = _different(left, right)
@@ -59,7 +64,7 @@ def verify_resume(experiment: Experiment, n: int) -> Verdict:
         (_distance(left[name], right[name]) for name in tensors if name in left and name in right), default=0.0
     )
     exact = not wrong and not tensors
-    return Verdict(exact, 2 * n, n, min(wrong, default=None), len(left), tuple(tensors), largest)
+    return Verdict(exact, last, n, min(wrong, default=None), len(left), tuple(tensors), largest)
 
 
 def _state(trainer: Trainer) -> dict[str, Tensor]:
