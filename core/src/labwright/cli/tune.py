@@ -53,6 +53,9 @@ def verb(
         bool,
         typer.Option("--asynchronous", help="Ask as workers become free: faster, not reproducible; others may join."),
     ] = False,
+    lease: Annotated[
+        float, typer.Option(min=1, help="Seconds after which a machine that isn't heard of has lost its trials.")
+    ] = 60.0,
     as_json: Json = False,
 ) -> None:
     """Search for better settings of a recipe: pruned, in parallel, reproducible. The same command goes on.
@@ -82,6 +85,7 @@ def verb(
         batch=batch,
         seed=seed,
         asynchronous=asynchronous,
+        lease=lease,
     )
     tell(study.run(), as_json)
 

@@ -22,7 +22,8 @@ def verb(
 ) -> None:
     """Run trials of a study that `labwright tune --asynchronous` began, until it has all it asked for.
 
-    A machine that is lost keeps its trial for a minute; then another machine runs it again, and it counts once.
+    A machine that is lost keeps its trials for a minute, or what `tune --lease` was given; then another machine runs
+    them again, and they count once.
     """
     from labwright.study.joining import joined
 

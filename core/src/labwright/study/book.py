@@ -77,16 +77,16 @@ class Book:
 
         The first trial of a study is its baseline. `marks` are user attributes, `attributes` our own.
         """
-        marks = dict(marks or {})
         if point is None and (waiting := self.trials(TrialState.WAITING)):  # somebody else wants this one tried
             point = waiting[0].system_attrs.get("fixed_params") if self.claim(waiting[0], "asked") else None
+        ours = {f"labwright:{key}": value for key, value in attributes.items()}
         while True:
             number = len(self.trials())
             if number == 0 and point is None and self.baseline is not None:
-                point, marks = self.baseline, {"baseline": True}
-            drawn = self._drawn(number, point, {f"labwright:{key}": value for key, value in attributes.items()}, marks)
-            trial_id = self.study._storage.create_new_trial(self.study._study_id, drawn)
-            trial = self.storage.get_trial(trial_id)
+                drawn = self._drawn(number, self.baseline, ours, {"baseline": True})
+            else:
+                drawn = self._drawn(number, point, ours, marks or {})
+            trial = self.storage.get_trial(self.study._storage.create_new_trial(self.study._study_id, drawn))
             if trial.number == number:
                 return trial
             self.drop(trial)  # another machine asked at this moment, and has what was drawn for that number
@@ -188,7 +188,8 @@ class Book:
         except UpdateFinishedTrialError:
             return False
         except (RuntimeError, ValueError):  # what a sampler does after a trial; or somebody was faster just now
-            return self.storage.get_trial(trial_id).state is state
+            told = self.storage.get_trial(trial_id)
+            return told.state is state and not lost(told)
         return True
 
     def claim(self, trial: FrozenTrial, why: str) -> bool:

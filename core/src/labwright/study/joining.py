@@ -9,7 +9,7 @@ import optuna
 from labwright.errors import LabwrightError, listed, nearest
 from labwright.experiment import Experiment
 from labwright.plugins import Plugins
-from labwright.study.storage import opened
+from labwright.study.storage import SECONDS, opened, reached
 from labwright.study.study import DEFINITION, Study
 
 
@@ -31,11 +31,12 @@ def recalled(name: str, storage: str, plugins: Plugins, *, workers: int = 1) -> 
     """The study of that name, as it was begun. Raises LabwrightError if the storage has none."""
     url = url_of(name, storage)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    there = opened(url)
-    names = optuna.get_all_study_names(there)
-    if name not in names:
-        raise LabwrightError(f"the storage has no study {name!r}{nearest(name, names)} It has {listed(names)}.")
-    kept = optuna.load_study(study_name=name, storage=there).user_attrs.get(DEFINITION)
+    with reached(url):
+        there = opened(url)
+        names = optuna.get_all_study_names(there)
+        if name not in names:
+            raise LabwrightError(f"the storage has no study {name!r}{nearest(name, names)} It has {listed(names)}.")
+        kept = optuna.load_study(study_name=name, storage=there).user_attrs.get(DEFINITION)
     if kept is None:
         raise LabwrightError(f"study {name!r} wasn't begun by labwright.")
     experiment = Experiment(**kept["experiment"], plugins=plugins, name=kept["name"])
@@ -54,6 +55,7 @@ def recalled(name: str, storage: str, plugins: Plugins, *, workers: int = 1) -> 
         batch=kept["batch"],
         seed=kept["seed"],
         asynchronous=kept["asynchronous"],
+        lease=kept.get("lease", SECONDS),
     )
 
 
@@ -65,4 +67,5 @@ def joined(name: str, storage: str, plugins: Plugins, *, workers: int) -> Study:
             f"study {name!r} is reproducible, so that one `labwright tune` drives it. For one that machines share, "
             "begin it with --asynchronous."
         )
+    study.joins = True
     return study

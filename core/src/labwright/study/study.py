@@ -10,7 +10,7 @@ import json
 import signal
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ from labwright.study import ranks
 from labwright.study.book import RESULT, Book, unwarned
 from labwright.study.progress import Progress
 from labwright.study.space import Space
-from labwright.study.storage import LEASE, Lease, alone, opened, taken_over
+from labwright.study.storage import LEASE, SECONDS, Lease, alone, opened, reached
 from labwright.study.trial import PARAMETERS, STEP_SECONDS, Result, Spec, Trials
 from labwright.study.workers import Here, Pool, Workers, order_of
 
@@ -72,7 +72,7 @@ class Study:
     are metrics of `valid`, `parameters` or `step_seconds`, with `:minimize` or `:maximize` where the task doesn't say
     it; the task's goal if there are none. `workers` are processes of `threads` threads each; with one the trials run in
     this process. `batch` trials are asked for at once. `asynchronous` asks as workers become free, which is faster and
-    isn't reproducible, and lets other machines join.
+    isn't reproducible, and lets other machines join; one that isn't heard of for `lease` seconds has lost its trials.
 
     Raises LabwrightError for what doesn't fit, and for a name whose study searches something else.
     """
@@ -95,6 +95,7 @@ class Study:
         batch: int = 8,
         seed: int = 0,
         asynchronous: bool = False,
+        lease: float = SECONDS,
         quiet: bool = False,
     ) -> None:
         numbers = {"trials": trials, "workers": workers, "threads": threads, "batch": batch, "seed": seed}
@@ -122,7 +123,8 @@ class Study:
             )
         self.workers, self.threads, self.batch, self.seed = workers, threads, batch, seed
         self.asynchronous, self.quiet = asynchronous, quiet
-        self.lease = Lease()
+        self.lease = Lease(float(lease))
+        self.joins = False
         made = self.sampler.build()
         if not isinstance(made, Sampler):
             raise LabwrightError(f"sampler {self.sampler.label!r} is no Sampler but a {type(made).__name__}.")
@@ -147,11 +149,11 @@ class Study:
             ranks.follow(trials)
             return Found(self.name, self.folder, 0, 0, 0, 0, [])
         self.folder.mkdir(parents=True, exist_ok=True)
-        with alone(self.folder):
+        with nullcontext() if self.joins else alone(self.folder), reached(self.url):
             book = self.opened()
             pool = self._pool(trials)
             try:
-                with self._driven(book), _interruptions(pool), Progress(self, book, self.quiet) as progress:
+                with self._driven(book, pool), _interruptions(pool), Progress(self, book, self.quiet) as progress:
                     run = self._at_once if self.asynchronous else self._in_batches
                     run(book, pool, progress)
             finally:
@@ -169,6 +171,9 @@ class Study:
         if self.name in optuna.get_all_study_names(storage):
             study = optuna.load_study(study_name=self.name, storage=storage)
             there = study.user_attrs.get(DEFINITION)
+            if there is None and not study.get_trials(deepcopy=False):  # whoever began it came no further
+                study.set_user_attr(DEFINITION, definition)
+                there = definition
             if there is None:
                 raise LabwrightError(
                     f"the storage has a study {self.name!r} that labwright didn't begin: give another."
@@ -196,9 +201,8 @@ class Study:
             sampler=self._sampler,
             pruner=pruner,
             seed=self.seed,
+            baseline=None if isinstance(self._sampler, Grid) else self.space.point(self.experiment.table()),
         )
-        if not study.get_trials(deepcopy=False) and not isinstance(self._sampler, Grid):
-            book.enqueue(self.space.point(self.experiment.table()))
         return book
 
     def definition(self) -> dict[str, Any]:
@@ -217,6 +221,7 @@ class Study:
             "batch": self.batch,
             "threads": self.threads,
             "asynchronous": self.asynchronous,
+            "lease": self.lease.seconds,
         }
 
     def _pool(self, trials: Trials) -> Pool:
@@ -249,10 +254,11 @@ class Study:
 
         def due() -> Iterator[Spec]:
             while True:
-                taken_over(book.study, book.storage, self.lease)
+                gone = book.taken_over(self.lease)
                 if len(book.counted()) + len(book.running()) >= self.count:
                     return
-                trial = book.ask(lease=self.lease.now())
+                lease = self.lease.now()
+                trial = book.ask(lease=lease) if gone is None else book.again(gone, lease=lease)
                 if book.surplus(trial, self.count):
                     book.drop(trial)
                     return
@@ -260,20 +266,20 @@ class Study:
                 yield self._spec(trial)
 
         with self.lease.renewed(lambda: book.renew(under_way.values(), self.lease)):
-            asking = due()
-            while not pool.stopping:
-                ran = False
-                for result in pool.run(asking, lambda number, reports: book.answer_now(under_way[number], reports)):
-                    ran = True
-                    trial = under_way.pop(result.number)
-                    if book.tell(trial, result):
-                        progress.ended(trial, result)
-                others = [one for one in book.running() if not self.lease.free(one.system_attrs.get(LEASE))]
-                if not ran and (len(book.counted()) >= self.count or not others):
-                    return
-                if others and not ran:
-                    threading.Event().wait(1.0)  # another machine has the last ones: it may be lost yet
-                asking = due()
+            try:
+                while not pool.stopping:
+                    ran = False
+                    for result in pool.run(due(), lambda number, seen: book.answer_now(under_way[number], seen)):
+                        ran = True
+                        trial = under_way.pop(result.number)
+                        if book.tell(trial, result):
+                            progress.ended(trial, result)
+                    if not ran and (len(book.counted()) >= self.count or not book.running()):
+                        return
+                    if not ran:
+                        threading.Event().wait(1.0)  # another machine has the last ones: it may be lost yet
+            finally:
+                book.release(under_way.values())
 
     def _spec(self, trial: FrozenTrial) -> Spec:
         return Spec(trial.number, self.space.values(trial.params), str(self.folder / "trials" / f"{trial.number:04d}"))
@@ -285,22 +291,33 @@ class Study:
             raise LabwrightError(f"every trial failed; the first: {sentence(wrong[0].reason)}")
 
     @contextmanager
-    def _driven(self, book: Book) -> Iterator[None]:
+    def _driven(self, book: Book, pool: Pool) -> Iterator[None]:
         """A reproducible study is driven by one process: its lease is the study's."""
         if self.asynchronous:
             yield
             return
-        held = book.storage.get_study_system_attrs(book.study._study_id).get(LEASE)
-        here = self.lease.owner.partition(":")[0]
-        if held and not self.lease.free(held) and held["owner"].partition(":")[0] != here:
+        study_id, other = book.study._study_id, ""
+
+        def renew() -> None:
+            nonlocal other
+            other = self.lease.held_by(book.storage.get_study_system_attrs(study_id).get(LEASE))
+            if other:
+                pool.stopping = True
+            else:
+                book.storage.set_study_system_attr(study_id, LEASE, self.lease.now())
+
+        try:
+            with self.lease.renewed(renew):
+                if not other:
+                    yield
+        finally:
+            if not other:
+                book.storage.set_study_system_attr(study_id, LEASE, None)
+        if other:
             raise LabwrightError(
-                f"the study {self.name!r} is being run by {held['owner']}. Wait for it, or begin one with "
-                "--asynchronous, which machines can share."
+                f"the study {self.name!r} is being run by {other}. Wait for it, or begin one with --asynchronous, "
+                "which machines can share."
             )
-        study_id = book.study._study_id
-        with self.lease.renewed(lambda: book.storage.set_study_system_attr(study_id, LEASE, self.lease.now())):
-            yield
-        book.storage.set_study_system_attr(study_id, LEASE, None)
 
     # ----------------------------------------------------------------------------------------------------- findings
 

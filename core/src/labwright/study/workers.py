@@ -1,7 +1,7 @@
 """Where trials run: in this process, or in warm worker processes that are told what to do in lines of JSON.
 
 A worker process is `python -m labwright.study.workers`. It imports and reads data once, and runs one trial at a time;
-one that dies is replaced and its trial is run again, under the same number.
+one that dies is replaced and its trial is run again, under the same number. It ends with the process that started it.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ import selectors
 import signal
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
@@ -20,7 +22,9 @@ from typing import IO, Any, Protocol
 from labwright.errors import LabwrightError
 from labwright.study.trial import Answer, Result, Spec, Trials
 
-ATTEMPTS = 3  # of a trial whose worker dies, before the trial is what kills it
+ATTEMPTS = 5  # of a trial whose worker dies at it, before the trial is what kills it
+STARTS = 20  # of workers one after another that die before they take a trial, before that is what is wrong
+PATIENCE = 10  # seconds for a worker that is idle to end by itself
 
 
 class Pool(Protocol):
@@ -59,6 +63,7 @@ class _Worker:
     orders: IO[bytes]
     says: IO[bytes]
     spec: Spec | None = None
+    at_work: bool = False  # it has taken the trial that it was sent
     unread: bytes = b""
 
 
@@ -72,6 +77,7 @@ class Workers:
     deaths: int = 0
     _all: list[_Worker] = field(default_factory=list)
     _attempts: dict[int, int] = field(default_factory=dict)
+    _vain: int = 0  # workers that died before they took a trial, since one did
 
     def __post_init__(self) -> None:
         self._selector = selectors.DefaultSelector()
@@ -88,18 +94,19 @@ class Workers:
                 return
             for worker in self._ready():
                 for message in self._messages(worker):
-                    if "report" in message:
+                    if "begun" in message:
+                        worker.at_work, self._vain = True, 0
+                    elif "report" in message:
                         pruned = answer(message["number"], message["report"])
                         self._order(worker, {"pruned": pruned})
                     else:
-                        worker.spec = None
+                        worker.spec, worker.at_work = None, False
                         yield Result(**message)
-                if worker.process.poll() is not None and (lost := self._buried(worker)) is not None:
-                    self._attempts[lost.number] = self._attempts.get(lost.number, 0) + 1
-                    if self._attempts[lost.number] < ATTEMPTS:
-                        again.append(lost)
+                if worker.says.closed and worker.spec is not None:
+                    if self._given_up(worker, worker.spec):
+                        yield Result(worker.spec.number, "failed", [], reason=f"{ATTEMPTS} processes died of it")
                     else:
-                        yield Result(lost.number, "failed", [], reason=f"{ATTEMPTS} processes died of it")
+                        again.append(worker.spec)
 
     def close(self) -> None:
         """End every process, at once if it is at work."""
@@ -107,12 +114,31 @@ class Workers:
             with suppress(OSError):
                 worker.orders.close()
             if worker.spec is not None:
-                worker.process.kill()
+                _kill(worker.process)
         for worker in self._all:
-            worker.process.wait()
+            try:
+                worker.process.wait(PATIENCE)
+            except subprocess.TimeoutExpired:
+                _kill(worker.process)
+                worker.process.wait()
             worker.says.close()
         self._all = []
         self._selector.close()
+
+    def _given_up(self, worker: _Worker, spec: Spec) -> bool:
+        """Whether a trial whose worker died isn't tried again. Raises LabwrightError if workers don't come that far."""
+        if worker.at_work:
+            self._attempts[spec.number] = self._attempts.get(spec.number, 0) + 1
+            return self._attempts[spec.number] >= ATTEMPTS
+        self._vain += 1
+        code = worker.process.returncode
+        if self._vain >= STARTS or (code > 0 and self._vain >= ATTEMPTS):
+            how = f"signal {-code}" if code < 0 else f"exit code {code}"
+            raise LabwrightError(
+                f"{self._vain} worker processes ended before they began, the last with {how}: what they said is above. "
+                "With --workers 1 trials run in this process."
+            )
+        return False
 
     def _free(self) -> bool:
         return len(self._all) < self.count or any(worker.spec is None for worker in self._all)
@@ -124,7 +150,7 @@ class Workers:
         reads, writes = os.pipe()
         threads = str(self.order["threads"])
         process = subprocess.Popen(
-            [sys.executable, "-m", "labwright.study.workers", str(writes)],
+            [sys.executable, "-m", "labwright.study.workers", str(writes), str(os.getpid())],
             stdin=subprocess.PIPE,
             stdout=2,  # what a component prints isn't a result
             pass_fds=(writes,),
@@ -153,49 +179,73 @@ class Workers:
         return [key.data for key, _ in self._selector.select()]
 
     def _messages(self, worker: _Worker) -> Iterable[Any]:
+        """What a worker has said. One that has died is taken away."""
         said = os.read(worker.says.fileno(), 1 << 20)
-        if not said:  # it has closed its end
-            worker.process.wait()
+        if not said:
+            self._bury(worker)
         *whole, worker.unread = (worker.unread + said).split(b"\n")
         return [json.loads(line) for line in whole]
 
-    def _buried(self, worker: _Worker) -> Spec | None:
-        """Take a dead process away. Returns what it was doing."""
+    def _bury(self, worker: _Worker) -> None:
         self._all.remove(worker)
         self._selector.unregister(worker.says)
         worker.says.close()
         with suppress(OSError):
             worker.orders.close()
+        _kill(worker.process)  # one that can't be heard any more is of no use; and those that it started
+        worker.process.wait()
         self.deaths += 1
-        return worker.spec
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    """Kill a worker with the processes that it started."""
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 def main() -> None:
     """A worker: the first line says what the study is, each further one is a trial or the answer to a report."""
+    channel, parent = map(int, sys.argv[1:])
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
     from labwright.experiment import Experiment
     from labwright.interfaces import Goal
     from labwright.plugins import Plugins
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    with os.fdopen(int(sys.argv[1]), "w") as says:
+    with os.fdopen(channel, "w") as says:
 
         def say(message: Mapping[str, Any]) -> None:
-            says.write(json.dumps(message) + "\n")
-            says.flush()
+            try:
+                says.write(json.dumps(message) + "\n")
+                says.flush()
+            except BrokenPipeError:
+                os._exit(0)  # nobody is there any more
 
         def answer(number: int, reports: list[list[float]]) -> bool:
             say({"number": number, "report": reports})
             line = sys.stdin.readline()
-            if not line:  # nobody is there any more
-                sys.exit(0)
+            if not line:
+                os._exit(0)
             return bool(json.loads(line)["pruned"])
 
-        order = json.loads(sys.stdin.readline())
+        order = json.loads(sys.stdin.readline() or "null")
+        if order is None:
+            return
         experiment = Experiment(**order["experiment"], plugins=Plugins.discover(order["blocked"]), name=order["name"])
         goals = [Goal(metric, direction) for metric, direction in order["goals"]]
         trials = Trials(experiment, goals, order["threads"])
         for line in iter(sys.stdin.readline, ""):
-            say(trials.run(Spec(**json.loads(line)), answer).json())
+            spec = Spec(**json.loads(line))
+            say({"begun": spec.number})
+            say(trials.run(spec, answer).json())
+
+
+def _end_with(parent: int) -> None:
+    """End this process when the one that started it is gone, also in the middle of a trial."""
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os._exit(0)
 
 
 def order_of(trials: Trials, threads: int) -> dict[str, Any]:
