@@ -73,6 +73,10 @@ class Update:
         self.optimizer.step(self.optimizer.rate(step, total), found_inf)
         for parameter in self.parameters:
             parameter.grad = None
+        self.follow(step)
+
+    def follow(self, step: int) -> None:
+        """Let the averages follow the weights, if there are averages."""
         if self.decay is not None:
             with torch.no_grad():
                 torch._foreach_lerp_(self.average, self.parameters, 1 - min(self.decay, (1 + step) / (10 + step)))

@@ -73,6 +73,26 @@ class Elementwise(Optimizer):
         finally:
             torch._C._set_grad_enabled(recording)
 
+    def step_planned(self, rows: Mapping[str, Sequence[Tensor]], number: int, rate: float) -> bool:
+        """Update as `step` does by gradients given: of each parameter that has one, by name, that of this number.
+
+        False, and nothing is done, where they aren't those the plan was made for. Gradients aren't recorded.
+        """
+        plan = self._plan
+        if plan is None or not all(part.fused for part in plan) or sum(len(part.names) for part in plan) != len(rows):
+            return False
+        due = []
+        for part in plan:
+            gradients = [rows[name][number] for name in part.names if name in rows]
+            if [gradient.stride() for gradient in gradients] != part.strides:
+                return False
+            due.append((part, gradients))
+        for count, one in self._counts:
+            count.add_(one)
+        for part, gradients in due:
+            self._update_fused(part, gradients, rate * part.factor, None)
+        return True
+
     def state_dict(self) -> dict[str, dict[str, Tensor]]:
         """The state in use, not a copy (`step` apart); parameters that were never updated have none."""
         begun = {id(count): bool(count > 0) for count in self._steps.values()}

@@ -11,6 +11,7 @@ from torch import Tensor
 from labwright.errors import RunFailed, StopRun
 from labwright.fused.alike import CannotFuse
 from labwright.fused.program import FORMS, Form, Program, Stacked
+from labwright.fused.updating import apply
 from labwright.interfaces import Task
 from labwright.run import Outcome, Status
 from labwright.trainer import Trainer, interruptions
@@ -118,12 +119,9 @@ class Course:
         return list(losses)
 
     def _update(self, number: int, gradients: Mapping[str, Tensor], step: int, total: int) -> None:
-        rows = {name: gradient.unbind() for name, gradient in gradients.items()}
-        for index, trainer in enumerate(self.program.trainers):
-            update = trainer.updates[number]
-            for name, parts in rows.items():
-                update.optimizer.parameters[name].grad = parts[index]
-            update.apply(step, total)
+        updates = [trainer.updates[number] for trainer in self.program.trainers]
+        apply(updates, gradients, step, total)
+        for trainer, update in zip(self.program.trainers, updates, strict=True):
             if type(trainer.task).after_step is not Task.after_step:
                 trainer.task.after_step(trainer.model, update.name)
 
