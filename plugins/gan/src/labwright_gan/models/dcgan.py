@@ -142,7 +142,7 @@ def _stages(picture: Image, asked: int | None) -> int:
     most = (side // 2).bit_length() - 1
     if asked is not None and asked > most:
         raise LabwrightError(
-            f"model.stages: pictures of {size} can be doubled from 2 pixels {most} times at most, given {asked}."
+            f"model.stages: given {asked}; pictures of {size} allow {most} at most, doubling from 2 pixels or more."
         )
     return asked or max(1, most - 1)
 

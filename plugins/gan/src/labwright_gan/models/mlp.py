@@ -1,4 +1,4 @@
-"""Two multilayer perceptrons. B batch, D latent."""
+"""Two multilayer perceptrons."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated, Literal, final
 from labwright.ports import Features, Image, Latent
 from labwright.search import Choice, Integers
 from pydantic import Field
-from torch import Tensor, nn
+from torch import nn
 
 from labwright_gan.models.pair import Pair, normalised
 
@@ -42,7 +42,3 @@ class MLP(Pair):
         generator += [nn.Linear(width, size), *([nn.Tanh()] if picture else []), nn.Unflatten(1, shape)]
         critic += [normalised(nn.Linear(width, 1), critic_norm), nn.Flatten(0)]
         super().__init__(nn.Sequential(*generator), nn.Sequential(*critic))
-
-    def forward(self, z_BD: Tensor) -> Tensor:
-        """Samples of the shape of the data's."""
-        return super().forward(z_BD)
