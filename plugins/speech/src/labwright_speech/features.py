@@ -6,6 +6,7 @@ import torch
 from labwright.errors import LabwrightError
 from torch import Tensor, nn
 
+_WINDOW = 0.025  # seconds
 _FLOOR = 1e-6  # added to a band's energy before the logarithm; full scale is about 100
 _SPREAD = 1e-3  # added to a deviation, so that digital silence stays 0
 
@@ -13,7 +14,7 @@ _SPREAD = 1e-3  # added to a deviation, so that digital silence stays 0
 class Spectra(nn.Module):
     """Log-mel spectrogram of waveforms, or cepstral coefficients (MFCC), of zero mean and unit spread.
 
-    Frames of `window` seconds every `hop` seconds; the energies of `mels` bands (O'Shaughnessy's mel scale) and their
+    Frames of 25 ms every `hop` seconds; the energies of `mels` bands (O'Shaughnessy's mel scale) and their
     natural logarithm; with `cepstra` above 0 their discrete cosine transform instead, that many coefficients. Of each
     utterance the mean is taken away and the whole is divided by its deviation; frames after its end are 0. With
     `by_band` it is the mean of each band, which takes away what the microphone does to a long utterance; of a single
@@ -28,7 +29,6 @@ class Spectra(nn.Module):
         *,
         mels: int = 40,
         cepstra: int = 0,
-        window: float = 0.025,
         hop: float = 0.01,
         by_band: bool = True,
     ) -> None:
@@ -37,7 +37,7 @@ class Spectra(nn.Module):
         super().__init__()
         if cepstra > mels:
             raise LabwrightError(f"model.cepstra: at most as many as model.mels, {mels}, given {cepstra}.")
-        width = round(window * sample_rate)
+        width = round(_WINDOW * sample_rate)
         self.hop = round(hop * sample_rate)
         self.rate = sample_rate / self.hop  # frames per second
         self.bands = cepstra or mels
@@ -119,4 +119,5 @@ def _stretches(count: int, most_B: Tensor, whole_B: Tensor, size: int) -> Tensor
     start_BN = (start_BN * (whole_B[:, None] - width_BN + 1)).floor()
     place = torch.arange(size, device=most_B.device)
     inside_BNS = (place >= start_BN[..., None]) & (place < (start_BN + width_BN)[..., None])
-    return inside_BNS.any(1)  # type: ignore[no-any-return]
+    inside_BS: Tensor = inside_BNS.any(1)
+    return inside_BS

@@ -32,10 +32,6 @@ class Transcript(Port):
         lengths_B = torch.randint(1, self.longest + 1, (batch_size,), generator=generator)
         return ids_BL.masked_fill(torch.arange(self.longest) >= lengths_B[:, None], 0), lengths_B
 
-    def text(self, ids: list[int]) -> str:
-        """The text of some classes, blanks left out."""
-        return "".join(self.alphabet[one - 1] for one in ids if one != BLANK)
-
 
 def ended(log_probs_BTC: Tensor, lengths_B: Tensor) -> Tensor:
     """The same log-probabilities, with a certain blank in each frame from a row's length on."""

@@ -213,6 +213,6 @@ def _alike(parts: Sequence[Tensor], lengths_N: Tensor, seed: int, epoch: int) ->
         some = parts[first : first + _TOGETHER]
         indices = torch.cat(list(some))
         by_length = indices[lengths_N[indices].argsort(stable=True)]
-        alike += by_length.split([len(one) for one in some])  # type: ignore[no-untyped-call]
+        alike += torch.split(by_length, [len(one) for one in some])
     mixed = torch.randperm(len(alike), generator=generator(seed, epoch, 7))
     return tuple(alike[number] for number in mixed.tolist())

@@ -81,7 +81,8 @@ def _marked(true: str, found: str, chunks: Sequence[Any]) -> str:
 
 def _size(chunk: Any) -> int:
     """How many words are wrong in a piece of an alignment."""
-    return max(chunk.ref_end_idx - chunk.ref_start_idx, chunk.hyp_end_idx - chunk.hyp_start_idx)  # type: ignore[no-any-return]
+    words: int = max(chunk.ref_end_idx - chunk.ref_start_idx, chunk.hyp_end_idx - chunk.hyp_start_idx)
+    return words
 
 
 def _confusions(words: Any, true: Sequence[str], found: Sequence[str]) -> Table:

@@ -117,7 +117,8 @@ class Recording:
         except _FAULTS as error:
             raise _unreadable(self.label, error) from error
         _check(facts.frames, facts.samplerate, rate, self.label)
-        return -(-facts.frames * rate // facts.samplerate)  # type: ignore[no-any-return]
+        length: int = -(-facts.frames * rate // facts.samplerate)
+        return length
 
     def read(self, rate: int) -> Tensor:
         """The waveform (T,) at that rate, float32 in -1..1."""
