@@ -22,6 +22,7 @@ Command = Callable[..., Answer]
         (["plugins"], 0, "builtin"),
         (["list", "modles"], 2, "error: there is no list of 'modles'; did you mean 'models'? There are recipes, "),
         (["run", "visoin/digits"], 2, "error: no recipe is called 'visoin/digits'"),
+        (["compare", "x=visoin/digits", "visoin/digits"], 2, "error: no recipe is called 'visoin/digits'"),
         (["show", "visoin/digits"], 2, "error: no recipe is called 'visoin/digits'"),
         (["show", "modle"], 2, "error: 'modle' is neither a recipe nor a kind; did you mean 'model'? Kinds are task, "),
     ],

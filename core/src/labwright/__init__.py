@@ -12,6 +12,8 @@ from labwright.errors import LabwrightError, RunFailed, StopRun
 from labwright.hookspecs import Component, Recipe, hookimpl
 
 if TYPE_CHECKING:
+    from labwright.comparing.comparison import Comparison as Comparison
+    from labwright.comparing.comparison import compare as compare
     from labwright.config import Part as Part
     from labwright.data import Batch as Batch
     from labwright.data import Data as Data
@@ -47,6 +49,7 @@ if TYPE_CHECKING:
     from labwright.study.study import Study as Study
 
 _LATER = {
+    "comparing.comparison": ["Comparison", "compare"],
     "config": ["Part"],
     "data": ["Batch", "Data", "Split"],
     "evaluation": ["Accuracy", "Mean"],

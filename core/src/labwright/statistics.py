@@ -67,27 +67,24 @@ class Pair:
         return asdict(self)
 
     def sentence(self) -> str:
-        """The verdict in words, with the difference it rests on."""
+        """The verdict in words, with the difference it rests on: of the one named first from the one named after it."""
         both = f"{self.first} and {self.second}"
         said = {
             "better": f"{self.better} is better than {self.worse}",
-            "cannot tell": f"cannot tell {both} apart",
-            "too few seeds": f"no verdict on {both}: {_counted(self.seeds)} can't show p <= {1 - self.confidence:.2g}, "
-            f"{self.needed} can",
+            "cannot tell": f"Cannot tell {both} apart",
+            "too few seeds": f"No verdict on {both} from {_counted(self.seeds)}, it needs {self.needed}",
             "same values": f"{both} gave the same value for each of {self.seeds} seeds",
-            "seeds change nothing": f"{both} each gave one value for all {self.seeds} seeds, {self.better} the better "
-            "one; there is no chance in it that could be tested, and other data may decide otherwise",
+            "seeds change nothing": f"{self.better} is better than {self.worse} on this data, where each gave one "
+            f"value for all {self.seeds} seeds, so that there is no chance to test",
         }[self.verdict]
         if self.mean is not None and self.verdict != "same values":
-            flipped = self.better == self.second
-            sign, ahead = (-1.0, self.second_ahead) if flipped else (1.0, self.first_ahead)
-            said += f". {self.second} minus {self.first}: " if flipped else f". {self.first} minus {self.second}: "
-            said += f"{sign * self.mean:+.4g}"
+            sign, ahead = (-1, self.second_ahead) if self.better == self.second else (1, self.first_ahead)
+            said += f": difference {sign * self.mean:+.4g}"
             if self.interval is not None and self.verdict != "seeds change nothing":
                 low, high = sorted(sign * end for end in self.interval)
-                said += f", {self.confidence:.0%} interval {low:+.4g} to {high:+.4g}"
+                said += f" ({self.confidence:.0%} interval {low:+.4g} to {high:+.4g})"
             if self.p_holm is not None:
-                said += f"; ahead on {ahead} of {self.seeds}, p {self.p_holm:.2g}"
+                said += f", ahead on {ahead} of {self.seeds}, p {self.p_holm:.2g}"
         if self.left_out:
             said += f". {_counted(self.left_out)} left out, because a run failed"
         return f"{said}."

@@ -49,6 +49,7 @@ pre i { color: var(--soft); font-style: normal }
 .row .card > p { width: 0; min-width: 100% }
 .card { background: var(--card); border: 1px solid var(--line); border-radius: 12px; padding: 1.1rem 1.25rem;
   min-width: 0 }
+section > .card:not(:last-child) { margin-bottom: 1rem }
 .number { font-size: 1.9rem; font-weight: 600; line-height: 1.25; letter-spacing: -.02em }
 .goal { border-color: var(--series-1); box-shadow: inset 0 0 0 1px var(--series-1) }
 .goal .number { font-size: 2.5rem; line-height: 1.1; color: var(--series-1) }
@@ -103,6 +104,10 @@ def heading(title: str, about: str, status: str, reason: str, facts: Mapping[str
 
 def section(title: str, *content: str) -> str:
     return f"<section>\n<h2>{escape(title)}</h2>\n" + "\n".join(content) + "\n</section>"
+
+
+def paragraph(text: str) -> str:
+    return f"<p>{escape(text)}</p>"
 
 
 def together(cards: Iterable[str], how: Literal["cards", "charts", "pack", "row"]) -> str:

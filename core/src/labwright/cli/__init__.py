@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from labwright.cli import (
+    compare,
     doctor,
     evaluate,
     export,
@@ -41,7 +42,7 @@ app = typer.Typer(
 
 VERBS = (
     *(run, resume, evaluate, predict, export),
-    *(tune, study, worker),
+    *(tune, study, worker, compare),
     *(listing, show, plugins, doctor, schema, verify_resume),
 )
 for verb in VERBS:

@@ -1,0 +1,1 @@
+"""Comparisons: `candidates` says what, `runs` trains, `folder` keeps, `comparison` judges, `report` shows."""

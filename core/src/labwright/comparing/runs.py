@@ -1,0 +1,98 @@
+"""The runs of a comparison: which are there already, and the making of the others."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from labwright.comparing.folder import written
+from labwright.comparing.tally import Tally
+from labwright.errors import LabwrightError, RunFailed, listed, nearest
+from labwright.experiment import Experiment
+from labwright.interfaces import Goal, Task
+from labwright.run import Outcome
+
+
+@dataclass(frozen=True)
+class Job:
+    """A run that is to be made: a candidate's experiment with one seed, and its folder."""
+
+    name: str
+    seed: int
+    experiment: Experiment
+    folder: Path
+
+
+def run_here(jobs: Iterable[Job]) -> Iterator[tuple[Job, Outcome]]:
+    """Make the runs, one after another in this process; each comes back as it ends, one that failed as well.
+
+    This is all that knows how runs are made: whatever takes jobs and gives outcomes, in any order, can stand here.
+    """
+    threads = torch.get_num_threads()
+    tasks: dict[str, Task] = {}  # data that was read once stays in memory
+    for job in jobs:
+        torch.set_num_threads(threads)  # a candidate before may have asked for others
+        key = json.dumps(job.experiment.task.table(), sort_keys=True, default=repr)
+        if job.experiment.task.thing is not None:
+            key = str(id(job.experiment.task.thing))  # an object: its table says little
+        if key not in tasks:
+            tasks[key] = job.experiment.prepared()
+        trainer = job.experiment.trial(job.folder, tasks[key])
+        trainer.tested = True
+        try:
+            outcome = trainer.fit(interruptible=False)
+        except RunFailed:
+            failed = trainer.run.outcome
+            assert failed is not None
+            outcome = failed
+        yield job, outcome
+    torch.set_num_threads(threads)
+
+
+def outcomes_of(jobs: Sequence[Job], place: Path, goal: Goal, *, quiet: bool) -> dict[tuple[str, int], Outcome]:
+    """How each run ended, by candidate and seed; those that are there already are read."""
+    outcomes = {(job.name, job.seed): there for job in jobs if (there := _finished(job)) is not None}
+    names = list(dict.fromkeys(job.name for job in jobs))
+    with Tally(len(jobs), len(outcomes), quiet=quiet) as tally:
+        kept = f", {len(outcomes)} of them are there" if outcomes else ""
+        tally.say(f"{place}: {len(jobs)} runs of {', '.join(names)}{kept}; {goal.direction} {goal.metric}")
+        for job, outcome in run_here(job for job in jobs if (job.name, job.seed) not in outcomes):
+            outcomes[job.name, job.seed] = outcome
+            split = "test" if "test" in outcome.metrics else "valid"
+            line = f"{job.name}, seed {job.seed}: "
+            if outcome.status == "failed":
+                line += f"failed: {outcome.reason}"
+            else:
+                line += f"{split} {goal.metric} {value_of(outcome, split, goal.metric, job.name):.5g}"
+            tally.ended(f"{line} in {outcome.seconds:.1f} s")
+    return outcomes
+
+
+def _finished(job: Job) -> Outcome | None:
+    """The outcome of a run that was made before, of the same recipe, to its end."""
+    try:
+        recipe = tomllib.loads((job.folder / "recipe.toml").read_text(encoding="utf-8"))
+        told = json.loads((job.folder / "outcome.json").read_text(encoding="utf-8"))
+        outcome = Outcome(**(told | {"folder": job.folder}))
+    except (OSError, ValueError, TypeError):
+        return None
+    same = recipe == written(job.experiment)
+    return outcome if same and outcome.status in ("finished", "stopped") else None
+
+
+def value_of(outcome: Outcome, split: str, metric: str, name: str) -> float:
+    """A metric of a run that ended. Raises LabwrightError if there is none of that name."""
+    metrics = outcome.metrics.get(split, {})
+    if metric not in metrics:
+        raise LabwrightError(
+            f"candidate {name!r} reports no {metric!r} on {split}{nearest(metric, metrics)} It reports "
+            f"{listed(metrics)}."
+            if metrics
+            else f"candidate {name!r} has neither a test nor a valid part to compare on."
+        )
+    return metrics[metric]
