@@ -65,6 +65,7 @@ def verb(
     if not recipe.endswith(".toml"):
         ctx.obj.plugins.recipe(recipe)  # a misspelt name is answered before torch is imported
     from labwright.experiment import Experiment
+    from labwright.study import ranks
     from labwright.study.study import Study
 
     experiment = Experiment.from_recipe(recipe, overrides or (), plugins=ctx.obj.plugins)
@@ -87,7 +88,9 @@ def verb(
         asynchronous=asynchronous,
         lease=lease,
     )
-    tell(study.run(), as_json)
+    found = study.run()
+    if not ranks.follows():
+        tell(found, as_json)
 
 
 def assignments(texts: Iterable[str]) -> dict[str, Any]:

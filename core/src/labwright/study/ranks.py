@@ -25,12 +25,14 @@ def several() -> bool:
 
 
 def follows() -> bool:
-    """Whether another rank leads. The process group is made here if the program hasn't made one."""
-    if not several():
-        return False
-    if not distributed.is_initialized():
+    """Whether another rank leads."""
+    return several() and int(os.environ.get("RANK", "0")) != 0
+
+
+def meet() -> None:
+    """Make the process group, if there are several ranks and the program hasn't made one."""
+    if several() and not distributed.is_initialized():
         distributed.init_process_group("gloo")
-    return distributed.get_rank() != 0
 
 
 class Ranks:
@@ -55,6 +57,7 @@ class Ranks:
 
     def close(self) -> None:
         _say("end", None)
+        distributed.destroy_process_group()
 
 
 def follow(trials: Trials) -> None:
@@ -75,6 +78,7 @@ def follow(trials: Trials) -> None:
     while True:
         word, value = hear()
         if word == "end":
+            distributed.destroy_process_group()
             return
         if word == "trial":
             spec = Spec(**value)

@@ -145,6 +145,7 @@ class Study:
         Ctrl-C ends it when the trials under way have ended, a second one at once; both leave a study that goes on.
         """
         trials = Trials(self.experiment, self.goals, self.threads)
+        ranks.meet()
         if ranks.follows():
             ranks.follow(trials)
             return Found(self.name, self.folder, 0, 0, 0, 0, [])
