@@ -37,6 +37,8 @@ _LEADS = {
     "device": "Where and how it is computed. Nothing here changes what is computed, precision apart.",
     "logger": "What shows or stores a run's numbers, beside `metrics.jsonl`. A recipe lists them under `log`.",
     "stop": "Rules that end a run early. A recipe lists them under `stop`.",
+    "sampler": "How a study chooses the next settings to try: `labwright tune --sampler NAME`.",
+    "pruner": "How a study finds trials that need not be trained to their end: `labwright tune --pruner NAME`.",
 }
 
 
@@ -268,7 +270,7 @@ def ports_page() -> str:
 def python() -> str:
     """The names of `import labwright as lw` that no other page explains."""
     names = (
-        *("Experiment", "Train", "Run", "Outcome", "Component", "Recipe", "Part", "Accuracy", "Mean"),
+        *("Experiment", "Train", "Run", "Outcome", "Comparison", "Component", "Recipe", "Part", "Accuracy", "Mean"),
         *("LabwrightError", "RunFailed", "StopRun"),
     )
     lead = [
@@ -277,7 +279,8 @@ def python() -> str:
         "[ports and marks](ports.md), and `lw.hookimpl`, which marks an implementation of a [hook](hooks.md). Names "
         "that need torch are imported on first use.",
     ]
-    return _page([*lead, *(part for name in names for part in _class(getattr(lw, name), f"lw.{name}"))])
+    compare = ["## lw.compare", _call("lw.compare", lw.compare, leave_out=0), _docstring(lw.compare)]
+    return _page([*lead, *compare, *(part for name in names for part in _class(getattr(lw, name), f"lw.{name}"))])
 
 
 def _class(thing: type, label: str, level: int = 2) -> Iterator[str]:
