@@ -12,6 +12,7 @@ from labwright.errors import LabwrightError
 from labwright.recipe import parsed
 
 if TYPE_CHECKING:
+    from labwright.study.confirm import Confirmation
     from labwright.study.study import Found
 
 NAME = "tune"
@@ -56,6 +57,8 @@ def verb(
     lease: Annotated[
         float, typer.Option(min=1, help="Seconds after which a machine that isn't heard of has lost its trials.")
     ] = 60.0,
+    confirm: Annotated[int, typer.Option(help="Run so many of the best again over fresh seeds.")] = 0,
+    seeds: Annotated[int, typer.Option(help="How many fresh seeds, for --confirm.")] = 5,
     as_json: Json = False,
 ) -> None:
     """Search for better settings of a recipe: pruned, in parallel, reproducible. The same command goes on.
@@ -88,9 +91,13 @@ def verb(
         asynchronous=asynchronous,
         lease=lease,
     )
+    if min(confirm, seeds) < 0 or (confirm and not seeds):
+        raise LabwrightError(f"given --confirm {confirm} and --seeds {seeds}; they are numbers of trials and of seeds.")
     found = study.run()
-    if not ranks.follows():
-        tell(found, as_json)
+    if ranks.follows():
+        return
+    again = study.confirm(confirm, seeds) if confirm and not found.interrupted else None
+    tell(found, as_json, again)
 
 
 def assignments(texts: Iterable[str]) -> dict[str, Any]:
@@ -106,10 +113,10 @@ def assignments(texts: Iterable[str]) -> dict[str, Any]:
     return table
 
 
-def tell(found: Found, as_json: bool) -> None:
+def tell(found: Found, as_json: bool, again: Confirmation | None = None) -> None:
     """What a study has come to, and the exit code that goes with it."""
     if as_json:
-        print_json(found.json())
+        print_json(found.json() | ({} if again is None else {"confirmed": again.json()}))
     else:
         typer.echo(
             f"{found.trials} trials: {found.complete} complete, {found.pruned} pruned, {found.failed} failed; "
@@ -119,6 +126,8 @@ def tell(found: Found, as_json: bool) -> None:
             values = "  ".join(f"{key} {value:.5g}" for key, value in one["values"].items())
             typer.echo(f"best: trial {one['number']}  {values}")
             print_table([(path, str(value)) for path, value in one["settings"].items()], indent="  ")
+        if again is not None:
+            typer.echo("\n".join(again.lines()))
     if found.interrupted:
         say("interrupted; the same command goes on.")
         raise typer.Exit(130)

@@ -9,8 +9,9 @@ import optuna
 from labwright.errors import LabwrightError, listed, nearest
 from labwright.experiment import Experiment
 from labwright.plugins import Plugins
+from labwright.study.definition import DEFINITION
 from labwright.study.storage import SECONDS, opened, reached
-from labwright.study.study import DEFINITION, Study
+from labwright.study.study import Study
 
 
 def url_of(name: str, storage: str) -> str:

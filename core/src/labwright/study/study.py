@@ -23,28 +23,15 @@ from labwright.builtin.samplers import Grid, Sampler
 from labwright.config import Where, choose
 from labwright.errors import LabwrightError, listed, sentence
 from labwright.experiment import Experiment
-from labwright.interfaces import Goal
-from labwright.signature import label_of
 from labwright.study import ranks
 from labwright.study.book import RESULT, Book, unwarned
+from labwright.study.confirm import Confirmation, confirmed
+from labwright.study.definition import DEFINITION, differences, label, parsed_goal
 from labwright.study.progress import Progress
 from labwright.study.space import Space
 from labwright.study.storage import LEASE, SECONDS, Lease, alone, opened, reached
-from labwright.study.trial import PARAMETERS, STEP_SECONDS, Result, Spec, Trials
+from labwright.study.trial import Result, Spec, Trials
 from labwright.study.workers import Here, Pool, Workers, order_of
-
-DEFINITION = "labwright"  # the study's user attribute that says what is studied
-NAMES = {
-    "experiment": "the experiment",
-    "space": "the search space",
-    "goals": "what is searched for",
-    "sampler": "the sampler",
-    "pruner": "the pruner",
-    "seed": "the seed",
-    "batch": "the batch",
-    "threads": "the threads of a trial",
-    "asynchronous": "asynchronous",
-}
 
 
 @dataclass(frozen=True)
@@ -163,6 +150,17 @@ class Study:
             self._write_down(book, found)
         return found
 
+    def confirm(self, top: int = 3, seeds: int = 5) -> Confirmation:
+        """Run the best trials again over fresh seeds, and say how much of the winner's lead was luck."""
+        with alone(self.folder), reached(self.url):
+            book = self.opened()
+            pool = self._pool(Trials(self.experiment, self.goals, self.threads))
+            try:
+                with _interruptions(pool):
+                    return confirmed(self, book, pool, top=top, seeds=seeds)
+            finally:
+                pool.close()
+
     def opened(self) -> Book:
         """The study in its storage: a new one, or the one that is there if it searches the same."""
         optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -179,10 +177,10 @@ class Study:
                 raise LabwrightError(
                     f"the storage has a study {self.name!r} that labwright didn't begin: give another."
                 )
-            differences = list(_differences(there, json.loads(json.dumps(definition))))
-            if differences:
+            differing = list(differences(there, json.loads(json.dumps(definition))))
+            if differing:
                 raise LabwrightError(
-                    f"the study {self.name!r} is there and differs: {'; '.join(differences)}. Give it as it was, or "
+                    f"the study {self.name!r} is there and differs: {'; '.join(differing)}. Give it as it was, or "
                     f"begin another one with --name."
                 )
             if there["trials"] != self.count:
@@ -209,7 +207,7 @@ class Study:
     def definition(self) -> dict[str, Any]:
         """What is studied, ready for JSON: enough for another machine to join."""
         return {
-            "experiment": json.loads(json.dumps(self.experiment.given, default=_label)),
+            "experiment": json.loads(json.dumps(self.experiment.given, default=label)),
             "name": self.experiment.name,
             "search": self.search,
             "fixed": self.fixed,
@@ -362,47 +360,6 @@ class Study:
             file.parent.mkdir(exist_ok=True)
             with suppress(TypeError):  # objects from Python have no recipe
                 file.write_text(tomli_w.dumps(self.recipe_of(trials[one["number"]])), encoding="utf-8")
-
-
-def _label(thing: Any) -> str:
-    """What stands for a class or an object from Python."""
-    return label_of(thing if isinstance(thing, type) else type(thing))
-
-
-def parsed_goal(text: str, experiment: Experiment) -> Goal:
-    """`accuracy`, `parameters` or `NAME:minimize`. Raises LabwrightError where the direction has to be said."""
-    metric, colon, direction = text.rpartition(":")
-    if not colon or direction not in ("minimize", "maximize"):
-        metric, direction = text, ""
-    known = {experiment.goal.metric: experiment.goal.direction, PARAMETERS: "minimize", STEP_SECONDS: "minimize"}
-    if not direction and metric not in known:
-        raise LabwrightError(
-            f"goal {text!r}: the task's goal is {experiment.goal.metric!r}; of another metric say in which direction, "
-            f"such as {metric}:minimize."
-        )
-    return Goal(metric, direction or known[metric])  # type: ignore[arg-type]
-
-
-def _differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> Iterator[str]:
-    """How two definitions differ, in words, with what differs innermost."""
-    for key, name in NAMES.items():
-        before, now = there.get(key), here.get(key)
-        if before == now:
-            continue
-        if isinstance(before, Mapping) and isinstance(now, Mapping):
-            for inner in sorted(before.keys() | now.keys()):
-                if before.get(inner) != now.get(inner):
-                    yield f"{name}, {inner}: was {_short(before.get(inner))}, is {_short(now.get(inner))}"
-        else:
-            yield f"{name} was {_short(before)}, is {_short(now)}"
-
-
-def _short(value: Any) -> str:
-    if value is None:
-        return "not there"
-    if isinstance(value, Mapping) and "searched" in value:
-        return str(value["searched"])
-    return json.dumps(value)
 
 
 @contextmanager
