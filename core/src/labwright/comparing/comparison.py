@@ -64,7 +64,7 @@ class Comparison:
         others = [pair.second if pair.first == best else pair.first for pair in mine if pair.better is None]
         line = f"{best} has the best mean"
         line += f", and is better than {' and '.join(beaten)}" if beaten else ""
-        line += f"; it can't be told from {' and '.join(others)}" if others else ""
+        line += f"; it isn't shown to be better than {' or '.join(others)}" if others else ""
         return [f"{line}.", *said]
 
     @property

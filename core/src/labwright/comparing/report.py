@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 ROW = 0.46  # inches of a picture for each candidate or pair
 LONGEST = 30  # characters of a name beside a picture
 VERDICTS = {
-    "better": "better: ",
     "cannot tell": "can't tell",
     "too few seeds": "too few seeds",
     "same values": "the same values",
@@ -50,7 +49,7 @@ def _body(result: Comparison) -> Iterator[str]:
         "runs": f"{runs} of {result.seeds * len(result.candidates)}",
         "false alarms": f"at most {result.level:.3g}",
     }
-    status = "finished" if runs == result.seeds * len(result.candidates) else "failed"
+    status = "finished" if runs else "failed"
     yield page.heading(result.folder.name, about, status, "", facts)
     yield page.section("Verdict", *(page.paragraph(text) for text in result.sentences()), *_notes(result))
     yield page.section("Means over seeds", page.together(_cards(result), "cards"))
@@ -58,9 +57,8 @@ def _body(result: Comparison) -> Iterator[str]:
         charts = [_runs_chart(result)]
         if any(pair.seeds for pair in result.pairs):
             charts.append(_pairs_chart(result))
-        yield page.section(
-            "Runs and differences", page.together(charts, "charts"), _table(result.pairs), _values(result)
-        )
+        yield page.section("Runs and differences", page.together(charts, "charts"), _values(result))
+    yield page.section("Pairs", _table(result.pairs))
     if result.settings:
         yield page.section("Settings that differ", _settings(result))
     yield page.section("How to read it", *(page.paragraph(text) for text in _explained(result)))
@@ -162,18 +160,17 @@ def _short(name: str) -> str:
 
 
 def _table(pairs: Sequence[Pair]) -> str:
-    columns = ("first minus second", "seeds", "mean", "interval", "ahead", "effect g_z", "p", "p (Holm)", "verdict")
+    columns = ("first minus second", "verdict", "difference", "interval", "ahead", "p", "effect g_z", "seeds")
     rows = [
         (
-            f"{pair.first} − {pair.second}",  # noqa: RUF001 - a minus
-            pair.seeds,
+            f"{_short(pair.first)} − {_short(pair.second)}",  # noqa: RUF001 - a minus
+            f"better: {_short(pair.better)}" if pair.better else VERDICTS[pair.verdict],
             "-" if pair.mean is None else f"{pair.mean:.4g}",
             "-" if pair.interval is None else f"{pair.interval[0]:.4g} to {pair.interval[1]:.4g}",
             f"{pair.first_ahead} : {pair.second_ahead}",
-            "-" if pair.effect is None else f"{pair.effect:.2f}",
-            "-" if pair.p is None else f"{pair.p:.2g}",
             "-" if pair.p_holm is None else f"{pair.p_holm:.2g}",
-            VERDICTS[pair.verdict] + ((pair.better or "") if pair.verdict == "better" else ""),
+            "-" if pair.effect is None else f"{pair.effect:.2f}",
+            pair.seeds,
         )
         for pair in pairs
     ]
