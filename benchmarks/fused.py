@@ -29,7 +29,6 @@ from labwright.trainer import Trainer
 
 HERE = Path(__file__).resolve().parent
 COUNTS = (4, 8, 16, 32)
-LONG = {"train.epochs": None, "train.steps": 1_000_000, "train.log_every": 1_000_000}
 
 
 def recipe(task: Any, model: Any, loss: Any, optimizer: dict[str, Any], batch: int, device: str) -> dict[str, Any]:
@@ -70,15 +69,17 @@ CASES: dict[str, tuple[str, Callable[[str], dict[str, Any]], int]] = {
     ),
     "mlp-dropout": (
         "MLP 64-128-10, batch 64, dropout, clipping, AdamW",
-        lambda device: recipe(
-            {"name": "classification", "data": "vision/digits"},
-            {"name": "vision/mlp", "width": 128, "depth": 1, "dropout": 0.2},
-            "cross-entropy",
-            {"name": "adamw"},
-            64,
-            device,
-        )
-        | {"train": {"steps": 1_000_000, "batch_size": 64, "log_every": 1_000_000, "clip": 1.0}},
+        lambda device: (
+            recipe(
+                {"name": "classification", "data": "vision/digits"},
+                {"name": "vision/mlp", "width": 128, "depth": 1, "dropout": 0.2},
+                "cross-entropy",
+                {"name": "adamw"},
+                64,
+                device,
+            )
+            | {"train": {"steps": 1_000_000, "batch_size": 64, "log_every": 1_000_000, "clip": 1.0}}
+        ),
         40,
     ),
     "neumf": (
@@ -230,7 +231,7 @@ def worker(pipe: Any, case: str, most: int, folder: Path, device: str) -> None:
         some = trainers[:count]
         if form == SERIAL:
             feed = some[0].feed()
-            advance: Callable[[], Any] = lambda feed=feed: some[0].step(next(feed))  # noqa: E731
+            advance: Callable[[], Any] = lambda feed=feed, one=some[0]: one.step(next(feed))  # noqa: E731
             repeats = steps * 4
         else:
             program, _ = program_for(some, [form])

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch._C import _functorch as functorch  # type: ignore[attr-defined]
+from torch._C import _functorch as functorch
 
 
 def over_trials(function: Callable[[int], Any], count: int) -> Any:

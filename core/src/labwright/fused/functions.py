@@ -1,4 +1,4 @@
-"""Functions that a trial's code may call and that need another way for stacks: dropout, attention."""
+"""Functions that a trial's code may call and that need another way for stacks: dropout, attention, `out=`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from labwright.fused.drawing import Masks
 
 
 class Functions(TorchFunctionMode):
-    """Within it, dropout draws each trial's own mask, and attention folds the trials into the batch.
+    """Within it, dropout draws each trial's own mask, attention folds the trials into the batch, and the normalisation
+    that spectral norms use writes to stacks.
 
     `used` says whether any of them was called, so that it can be left out where they aren't.
     """
@@ -67,9 +68,9 @@ class Functions(TorchFunctionMode):
         if plain and not any(shares) and at_level(self.level):
             stacks = [as_stack(one, self.level, self.count) for one in (query, key, value)]
             folded = [stack.reshape(-1, *stack.shape[2:]) for stack in stacks]
-            with _switched_off():
-                y = functional.scaled_dot_product_attention(*folded, is_causal=is_causal, scale=scale)
-            return as_trial(y.unflatten(0, (self.count, -1)), self.level)
+            attended = functional.scaled_dot_product_attention
+            y = attended(folded[0], folded[1], folded[2], is_causal=is_causal, scale=scale)
+            return as_trial(y.view(self.count, -1, *y.shape[1:]), self.level)
         # The formula of torch's own reference, in its order: it is what runs on a CPU where there is dropout.
         if enable_gqa:
             key = key.repeat_interleave(query.shape[-3] // key.shape[-3], -3)
@@ -84,14 +85,21 @@ class Functions(TorchFunctionMode):
             scores = scores.masked_fill(~attn_mask, -math.inf) if bare else scores + attn_mask
         return self.masks.dropout(scores.softmax(-1), shares, self.level) @ value
 
+    def _normalize(
+        self,
+        input: Tensor,  # noqa: A002
+        p: float = 2.0,
+        dim: int = 1,
+        eps: float = 1e-12,
+        out: Tensor | None = None,
+    ) -> Tensor:
+        y = functional.normalize(input, p, dim, eps)
+        return y if out is None else out.copy_(y)
+
 
 def feature_shape(x: Tensor) -> tuple[int, ...]:
     """The shape of a mask that leaves out whole channels."""
     return (x.shape[0], x.shape[1], *(1,) * (x.dim() - 2))
-
-
-def _switched_off() -> Any:
-    return torch._C.DisableTorchFunction()
 
 
 _INSTEAD: Mapping[Any, Callable[..., Any]] = {
@@ -99,5 +107,6 @@ _INSTEAD: Mapping[Any, Callable[..., Any]] = {
     functional.dropout1d: Functions._feature_dropout,
     functional.dropout2d: Functions._feature_dropout,
     functional.dropout3d: Functions._feature_dropout,
+    functional.normalize: Functions._normalize,
     functional.scaled_dot_product_attention: Functions._attention,
 }

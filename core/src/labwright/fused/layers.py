@@ -146,10 +146,9 @@ def _batch_norm(layer: Any, own: Stacks, x_NBC: Tensor) -> Any:
     if x_NBC.dim() < 3:
         return NotImplemented
     own["num_batches_tracked"].add_(1)
-    count, channels = len(x_NBC), x_NBC.shape[2]
-    parts = (own[key].flatten() for key in ("running_mean", "running_var", "weight", "bias"))
-    y = functional.batch_norm(_side_by_side(x_NBC), *parts, training=True, momentum=layer.momentum, eps=layer.eps)
-    return y.unflatten(1, (count, channels)).transpose(0, 1)
+    mean, var, weight, bias = (own[key].flatten() for key in ("running_mean", "running_var", "weight", "bias"))
+    y = functional.batch_norm(_side_by_side(x_NBC), mean, var, weight, bias, True, layer.momentum, layer.eps)
+    return _apart(y, len(x_NBC))
 
 
 def _convolution(layer: Any, own: Stacks, x_NBC: Tensor) -> Any:
@@ -166,12 +165,17 @@ def _convolution(layer: Any, own: Stacks, x_NBC: Tensor) -> Any:
         layer.dilation,
         layer.groups * len(weight),
     )
-    return y.unflatten(1, (len(weight), -1)).transpose(0, 1)
+    return _apart(y, len(weight))
 
 
 def _side_by_side(x_NBC: Tensor) -> Tensor:
     """(N, B, C, ...) as (B, N * C, ...): without copying where it lies that way already."""
     return x_NBC.transpose(0, 1).flatten(1, 2)
+
+
+def _apart(y: Tensor, count: int) -> Tensor:
+    """(B, N * C, ...) as (N, B, C, ...), without copying."""
+    return y.view(len(y), count, -1, *y.shape[2:]).transpose(0, 1)
 
 
 def _cross_entropy(loss: CrossEntropy, own: Stacks, logits_NBC: Tensor, labels_NB: Tensor) -> Any:

@@ -43,7 +43,7 @@ class Program:
             name: deepcopy(criterion) if isinstance(criterion, nn.Module) else criterion
             for name, criterion in self.criteria.items()
         }
-        self.functions: Functions | None = None
+        self.functions: Functions
         self.watching = True
         self.level = 0
         self._arrange()
@@ -123,7 +123,6 @@ class Program:
     ) -> Tensor:
         """One trial's loss; `given` stands for some of its parameters, `buffers` for its buffers."""
         self.level = level
-        assert self.functions is not None
         self.functions.level = level
         parameters: dict[str, Tensor] = {}
         for owner, key, stack, name in self.places:
@@ -209,8 +208,10 @@ def _owner(root: nn.Module, place: str, *, parameters: bool) -> tuple[dict[str, 
 
 
 def _criterion(update: Update) -> Any:
-    return update.objective.criterion
+    objective: Any = update.objective
+    return objective.criterion
 
 
 def _penalised(update: Update) -> bool:
-    return bool(update.objective.penalised)
+    objective: Any = update.objective
+    return bool(objective.penalised)

@@ -136,7 +136,7 @@ def _places(model: nn.Module, *, parameters: bool) -> dict[str, str]:
     found: dict[str, str] = {}
     first: dict[int, str] = {}
     named: Iterator[tuple[str, Tensor]]
-    named = (model.named_parameters if parameters else model.named_buffers)(remove_duplicate=False)  # type: ignore[assignment]
+    named = (model.named_parameters if parameters else model.named_buffers)(remove_duplicate=False)
     for name, tensor in named:
         found[name] = first.setdefault(id(tensor), name)
     return found
@@ -144,9 +144,9 @@ def _places(model: nn.Module, *, parameters: bool) -> dict[str, str]:
 
 def _check_alike(models: Sequence[nn.Module]) -> None:
     first = models[0]
-    kinds = [(path, type(module), module.training) for path, module in first.named_modules(remove_duplicate=False)]
+    kinds = _kinds(first)
     for model in models[1:]:
-        if kinds != [(path, type(one), one.training) for path, one in model.named_modules(remove_duplicate=False)]:
+        if _kinds(model) != kinds:
             raise CannotFuse("trials have models of different modules")
         for parameters in (True, False):
             if _places(first, parameters=parameters) != _places(model, parameters=parameters):
@@ -162,6 +162,12 @@ def _check_alike(models: Sequence[nn.Module]) -> None:
             ):
                 has, had = (f"{tuple(one.shape)} {one.dtype}" for one in (tensor, other))
                 raise CannotFuse(f"trials differ in {name!r}: {has}, {had}")
+
+
+def _kinds(model: nn.Module) -> list[tuple[str, str, bool]]:
+    """Each module's path, the name of its class (a parametrised one has a class of its own), and its mode."""
+    modules = model.named_modules(remove_duplicate=False)
+    return [(path, f"{type(one).__module__}.{type(one).__qualname__}", one.training) for path, one in modules]
 
 
 def _rows_like(tensor: Tensor, count: int) -> Tensor:

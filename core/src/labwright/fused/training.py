@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -44,6 +45,8 @@ def fit_fused(trainers: Sequence[Trainer], form: Form = "grouped", *, interrupti
 def program_for(trainers: Sequence[Trainer], forms: Sequence[Form]) -> tuple[Program | None, list[str]]:
     """A program in the first of the forms that computes these trials' first step, and why not the ones before it."""
     reasons: list[str] = []
+    if len({(trainer.run.step, trainer.rhythm.total, trainer.rhythm.per_epoch) for trainer in trainers}) > 1:
+        return None, ["trials differ in the steps that are still to do"]
     for form in forms:
         try:
             program = Program(trainers, form)
@@ -136,9 +139,9 @@ class Course:
                 (batches[seed],) = next(self.feeds[seed])
         return [batches[trainer.train.seed] for trainer in self.program.trainers]
 
-    def _each(self, call: Any) -> None:
+    def _each(self, call: Callable[[Trainer], None]) -> None:
         """Call something for each trial; those for which it raises end, and the others go on."""
-        ended = []
+        ended: list[tuple[int, Status, str, Exception | None]] = []
         for number, trainer in enumerate(self.program.trainers):
             try:
                 call(trainer)
@@ -148,10 +151,10 @@ class Course:
                 ended.append((number, "failed", "", error))
         if not ended:
             return
-        gone = [(self.program.trainers[number], status, reason, error) for number, status, reason, error in ended]
+        trainers = self.program.trainers
         self._leave([number for number, *_ in ended])
-        for trainer, status, reason, error in gone:
-            self._conclude(trainer, status, reason, error)  # type: ignore[arg-type]
+        for number, status, reason, fault in ended:
+            self._conclude(trainers[number], status, reason, fault)
 
     def _leave(self, numbers: Sequence[int]) -> None:
         """Some trials leave the program."""
@@ -208,11 +211,12 @@ def _try(program: Program) -> None:
     fetched = {trainer.train.seed: next(trainer.feed())[0] for trainer in trainers}
     drawn, numbers, _ = _drawn(trainers, [fetched[trainer.train.seed] for trainer in trainers])
     batch = drawn[0] if len(drawn) == 1 else Stacked([drawn[number] for number in numbers])
-    assert program.functions is not None
     try:
-        for number in range(len(trainers[0].updates)):
-            program.masks.begin(trainers[0].run.step)
-            program.gradients(number, batch)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("error", "There is a performance drop")  # it would go from row to row
+            for number in range(len(trainers[0].updates)):
+                program.masks.begin(trainers[0].run.step)
+                program.gradients(number, batch)
     finally:
         for name, stack in before.items():
             program.rows.buffers[name].copy_(stack)
