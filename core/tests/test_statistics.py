@@ -230,9 +230,7 @@ def test_under_the_number_that_could_reach_the_level_there_is_an_interval_and_no
     assert (pair.verdict, pair.better, pair.needed) == ("too few seeds", None, 6)
     assert pair.interval is not None
     assert pair.interval[0] > 0
-    assert pair.sentence().startswith(
-        "no verdict on first and second from 5 seeds, it needs 6: difference +0.044 (95% "
-    )
+    assert pair.sentence().startswith("No verdict on first and second from 5 seeds, it needs 6: difference +0.044 (")
     assert one(HIGH[:6], LOW[:6]).verdict == "better"
     assert one(HIGH[:6], LOW[:6], level=0.01).verdict == "too few seeds"
 
