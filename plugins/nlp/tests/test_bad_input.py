@@ -66,6 +66,10 @@ CASES: dict[str, tuple[Command, str]] = {
         labelled("text,label\ngood,1\nna\xefve,0\n".encode("latin-1"), name="rows.csv"),
         r"rows\.csv, line 3: the byte 0xef is no utf-8\. Set task\.data\.encoding",
     ),
+    "an encoding with two bytes a letter": (
+        labelled("text,label\ngood,1\n".encode("utf-16"), name="rows.csv"),
+        r"rows\.csv, line 1: the byte 0xff is no utf-8\. Set .*, utf-16 by its first bytes\.",
+    ),
     "an encoding that isn't there": (labelled(GOOD, "task.data.encoding=uft-8"), r"no encoding of text 'uft-8'"),
     "a missing column": (
         labelled(GOOD, "task.data.text=txt"),
@@ -84,11 +88,23 @@ CASES: dict[str, tuple[Command, str]] = {
         labelled("text,label\ngood, very,1\n", name="rows.csv"),
         r"rows\.csv, line 2: 3 cells below a header of 2",
     ),
+    "semicolons between columns": (
+        labelled("text;label\ngood;1\nbad;0\n", name="rows.csv"),
+        r"no column 'text'\. It has text;label; .* A \.csv file has commas between its columns",
+    ),
+    "two columns of a name": (
+        labelled("text,text,label\na,b,1\nc,d,0\n", name="rows.csv"),
+        r"rows\.csv: 2 columns are called 'text'; rename all but one",
+    ),
     "a torn gzip file": (labelled(b"\x1f\x8b\x08\x00abc", name="rows.jsonl.gz"), r"rows\.jsonl\.gz can't be read"),
     "a kind of file that isn't read": (labelled(GOOD, name="rows.xlsx"), r"rows\.xlsx: texts .* \.csv, \.jsonl, \.tsv"),
     "an empty file": (labelled(""), r"rows\.jsonl has no rows"),
     "a folder without a training file": (labelled(GOOD, name="set/rows.jsonl"), r"has no file `train`.*rows\.jsonl"),
-    "too few rows to hold any out": (labelled("".join(GOOD.splitlines(True)[:4])), r"4 rows are too few to hold out"),
+    "too few rows to hold any out": (labelled("".join(GOOD.splitlines(True)[:4])), r"4 rows, 4 .* too few to hold out"),
+    "one text of each class, repeated": (
+        labelled('{"text": "a", "label": 0}\n{"text": "b", "label": 1}\n' * 20),
+        r"40 rows, 2 of them different, are too few",
+    ),
     "a tokenizer that isn't there": (labelled(GOOD, "task.data.tokenizer=words"), r"did you mean 'word'"),
     "merges with too small a vocabulary": (
         labelled(GOOD, "task.data.tokenizer=bpe", "task.data.vocabulary=100"),
@@ -97,6 +113,10 @@ CASES: dict[str, tuple[Command, str]] = {
     "a context longer than the text": (
         running("To be, or not to be" * 3, "task.data.context=64"),
         r"the train part of .*text\.txt has 51 tokens; with task\.data\.context=64 it needs 65",
+    ),
+    "a folder for a running text": (
+        lambda here: ["run", "nlp/shakespeare", f"task.data.path={here}"],
+        r" is a folder; a running text is one file",
     ),
     "heads that don't divide the width": (running("To be " * 200, "model.heads=3"), r"3 heads don't divide"),
     "a classifier for running text": (

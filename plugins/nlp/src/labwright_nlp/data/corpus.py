@@ -102,7 +102,7 @@ class Corpus(Data, ABC):
         return torch.from_numpy(ids).long()[None], torch.tensor([len(ids)])
 
     def read(self, path: Path) -> tuple[Tensor, ...]:
-        return self.parse(read_text(path, "utf-8"))
+        return self.parse(read_text(path))
 
     def show(self, inputs: tuple[Tensor, ...]) -> list[str]:
         assert self.tokens is not None

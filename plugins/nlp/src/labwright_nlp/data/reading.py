@@ -18,6 +18,7 @@ from labwright.errors import LabwrightError, listed, nearest
 from labwright_nlp.tokenizing import clean
 
 TABLES = (".jsonl", ".csv", ".tsv")  # each with .gz as well
+_UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
 @dataclass(frozen=True)
@@ -44,8 +45,13 @@ def suffix_of(path: Path) -> str:
     return Path(name).suffix
 
 
-def read_text(path: Path, encoding: str) -> str:
-    """The whole of a text file, gzipped or not, line ends as \\n. Raises LabwrightError naming file and line."""
+def read_text(path: Path, encoding: str | None = None) -> str:
+    """The whole of a text file, gzipped or not, line ends as \\n. Raises LabwrightError naming file and line.
+
+    Without an encoding it is UTF-8, and there is no setting to change that.
+    """
+    if path.is_dir():
+        raise LabwrightError(f"{path} is a folder; a running text is one file.")
     try:
         content = path.read_bytes()
         if path.name.lower().endswith(".gz"):
@@ -56,18 +62,14 @@ def read_text(path: Path, encoding: str) -> str:
     except (OSError, EOFError, zlib.error) as error:
         raise LabwrightError(f"{path} can't be read: {error}") from error
     try:
-        codec = codecs.lookup(encoding).name  # raises for what Python does not know
+        codec = codecs.lookup(encoding or "utf-8").name  # raises for what Python does not know
         text = content.decode("utf-8-sig" if codec == "utf-8" else codec)
     except LookupError as error:
         raise LabwrightError(
             f"task.data.encoding: Python knows no encoding of text {encoding!r}; usual ones are utf-8, latin-1, cp1252."
         ) from error
     except UnicodeDecodeError as error:
-        line = error.object.count(b"\n", 0, error.start) + 1
-        raise LabwrightError(
-            f"{path}, line {line}: the byte 0x{error.object[error.start]:02x} is no {encoding}. Set task.data.encoding "
-            "to what the file is written in, such as latin-1."
-        ) from error
+        raise _of_another_encoding(path, encoding, error) from error
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
@@ -81,14 +83,15 @@ def read_rows(path: Path, *, text: str, label: str, encoding: str) -> Rows:
     if suffix == ".jsonl":
         found = _json_lines(path, content)
     else:
-        found = _table(path, content, "\t" if suffix == ".tsv" else ",")
+        found = _table(path, content, "\t" if suffix == ".tsv" else ",", (text, label))
     for line, row in found:
         where = f"{path}, line {line}"
         for setting, column in (("text", text), ("label", label)):
             if column not in row:
+                between = " A .csv file has commas between its columns, a .tsv file tabs." if len(row) == 1 else ""
                 raise LabwrightError(
                     f"{where}: there is no column {column!r}{nearest(column, row)} It has {listed(row)}; "
-                    f"task.data.{setting} says which one holds the {setting}."
+                    f"task.data.{setting} says which one holds the {setting}.{between}"
                 )
         rows.texts.append(written(row[text], where))
         rows.labels.append(label_of(row[label], where))
@@ -114,6 +117,15 @@ def label_of(value: Any, where: str) -> str:
     raise LabwrightError(f"{where}: the label is {value!r}; it is a text or a whole number.")
 
 
+def _of_another_encoding(path: Path, encoding: str | None, error: UnicodeDecodeError) -> LabwrightError:
+    line = error.object.count(b"\n", 0, error.start) + 1
+    likely = "utf-16 by its first bytes" if error.object.startswith(_UTF_16) else "such as latin-1"
+    hint = "Convert it to UTF-8" if encoding is None else f"Set task.data.encoding to what the file is in, {likely}"
+    return LabwrightError(
+        f"{path}, line {line}: the byte 0x{error.object[error.start]:02x} is no {encoding or 'utf-8'}. {hint}."
+    )
+
+
 def _json_lines(path: Path, content: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
     for number, line in enumerate(content.split("\n"), 1):
         if not line.strip():
@@ -130,10 +142,15 @@ def _json_lines(path: Path, content: str) -> Iterator[tuple[int, Mapping[str, An
         yield number, row
 
 
-def _table(path: Path, content: str, delimiter: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
+def _table(
+    path: Path, content: str, delimiter: str, wanted: tuple[str, str]
+) -> Iterator[tuple[int, Mapping[str, Any]]]:
     reader = csv.reader(io.StringIO(content, newline=""), delimiter=delimiter, strict=True)
     try:
         names = next(reader, [])
+        for name in wanted:
+            if names.count(name) > 1:
+                raise LabwrightError(f"{path}: {names.count(name)} columns are called {name!r}; rename all but one.")
         for cells in reader:
             if not cells:
                 continue

@@ -18,7 +18,7 @@ from labwright.ports import Classes, Port, Tokens
 from pydantic import Field
 from torch import Tensor
 
-from labwright_nlp.data.reading import Rows, read_text
+from labwright_nlp.data.reading import TABLES, Rows, read_text, suffix_of
 from labwright_nlp.tokenizing import Kind, Tokenizer, clean, kept, learned
 
 Length = Annotated[int, Field(ge=4, description="most tokens of a text; the rest is cut off")]
@@ -81,7 +81,12 @@ class Texts(Data, ABC):
         return self._encoded([clean(line, lower=self.lower)], labels).fetch(torch.tensor([0]), 0, 0).inputs
 
     def read(self, path: Path) -> tuple[Tensor, ...]:
-        return self.parse(read_text(path, "utf-8"))
+        if suffix_of(path) in TABLES:
+            raise LabwrightError(
+                f"{path} is a table. A file is read as one text, so give a .txt file, or the table's texts one on each "
+                "line of stdin."
+            )
+        return self.parse(read_text(path))
 
     def show(self, inputs: tuple[Tensor, ...]) -> list[str]:
         """The texts as the model saw them, put together from their tokens."""
@@ -154,8 +159,8 @@ def _parted(rows: Rows, shares: dict[str, float]) -> dict[str, Rows]:
     for name, share in shares.items():
         if not parts[name]:
             raise LabwrightError(
-                f"{rows.origin}: {len(rows.texts)} rows are too few to hold out {share} of each class: raise "
-                f"task.data.{name}, or set it to 0."
+                f"{rows.origin}: {len(rows.texts)} rows, {len(set(rows.texts)):,} of them different, are too few to "
+                f"hold out {share} of each class: raise task.data.{name}, or set it to 0."
             )
     return {name: rows.take(sorted(chosen)) for name, chosen in parts.items()}
 
