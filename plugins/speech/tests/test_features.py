@@ -50,6 +50,15 @@ def test_features_have_zero_mean_and_unit_spread_over_the_frames_that_are_there(
         assert row[:, :frames].square().mean() == pytest.approx(1, abs=0.01)
 
 
+def test_cepstral_coefficients_have_unit_spread_each() -> None:
+    x_BT, lengths_B = noise(8000, 3000)
+    y_BMF, frames_B = Spectra(8000, cepstra=13)(x_BT, lengths_B)
+    assert y_BMF[1, :, 38:].abs().max() == 0
+    for row, frames in zip(y_BMF, frames_B.tolist(), strict=True):
+        assert row[:, :frames].mean(1).abs().max() < 1e-4
+        torch.testing.assert_close(row[:, :frames].square().mean(1), torch.ones(13), rtol=0.01, atol=0.01)
+
+
 def test_the_mean_over_all_bands_keeps_their_differences() -> None:
     x_BT, lengths_B = noise(8000, 3000)
     x_BT = torchaudio.functional.lowpass_biquad(x_BT, 8000, 500.0)

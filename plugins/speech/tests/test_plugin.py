@@ -11,6 +11,7 @@ import pytest
 from labwright.config import signature
 from labwright.fitting import fitting_names
 from labwright.plugins import Plugins
+from labwright.study.space import Space
 from labwright_speech import plugin
 
 RECIPES = {recipe.name: recipe for recipe in plugin.labwright_recipes()}
@@ -50,7 +51,7 @@ def test_the_plugin_loads_with_all_it_brings() -> None:
 @pytest.mark.parametrize("name", RECIPES)
 def test_every_recipe_is_a_complete_experiment(name: str) -> None:
     experiment = lw.Experiment.from_recipe(name)
-    assert experiment.space()
+    assert Space.of(experiment).dimensions
     assert RECIPES[name].path.read_text().startswith("# ")
 
 

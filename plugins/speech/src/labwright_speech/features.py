@@ -18,7 +18,8 @@ class Spectra(nn.Module):
     natural logarithm; with `cepstra` above 0 their discrete cosine transform instead, that many coefficients. Of each
     utterance the mean is taken away and the whole is divided by its deviation; frames after its end are 0. With
     `by_band` it is the mean of each band, which takes away what the microphone does to a long utterance; of a single
-    word it would take away the vowel.
+    word it would take away the vowel. Cepstral coefficients are each divided by their own deviation, which falls with
+    their number.
 
     Raises LabwrightError for more coefficients than bands.
     """
@@ -64,7 +65,8 @@ class Spectra(nn.Module):
             y_BMF = self.raw(x_BT.float())
             frames_B = self.frames(lengths_B)
             there_B1F = (torch.arange(y_BMF.shape[2], device=x_BT.device) < frames_B[:, None]).unsqueeze(1)
-            return normal(y_BMF, there_B1F, frames_B, by_band=self.by_band), frames_B
+            y_BMF = normal(y_BMF, there_B1F, frames_B, by_band=self.by_band, each=self.cosines is not None)
+            return y_BMF, frames_B
 
     def raw(self, x_BT: Tensor) -> Tensor:
         """Features as they are, (B, M, F)."""
@@ -75,15 +77,16 @@ class Spectra(nn.Module):
         return y_BMF
 
 
-def normal(y_BMF: Tensor, there_B1F: Tensor, frames_B: Tensor, *, by_band: bool = True) -> Tensor:
-    """The mean over the frames that are there taken away, all divided by their deviation; 0 elsewhere."""
+def normal(y_BMF: Tensor, there_B1F: Tensor, frames_B: Tensor, *, by_band: bool = True, each: bool = False) -> Tensor:
+    """The mean over the frames that are there taken away, all divided by their deviation or `each`; 0 elsewhere."""
     count_B11 = frames_B[:, None, None].to(y_BMF.dtype)
     whole_B11 = count_B11 * y_BMF.shape[1]
     y_BMF = y_BMF * there_B1F
     mean = y_BMF.sum(2, keepdim=True) / count_B11 if by_band else y_BMF.sum((1, 2), keepdim=True) / whole_B11
     y_BMF = (y_BMF - mean) * there_B1F
-    square_B11 = y_BMF.square().sum((1, 2), keepdim=True) / whole_B11
-    return y_BMF / (square_B11.sqrt() + _SPREAD)
+    square = y_BMF.square()
+    square = square.sum(2, keepdim=True) / count_B11 if each else square.sum((1, 2), keepdim=True) / whole_B11
+    return y_BMF / (square.sqrt() + _SPREAD)
 
 
 class SpecAugment(nn.Module):
