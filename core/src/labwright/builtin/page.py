@@ -7,6 +7,7 @@ from html import escape
 from typing import Literal
 
 LONG = 24  # characters of a setting's name from which it may be broken after its dots
+MANY = 8  # columns of a table from which on it scrolls rather than break its texts
 STYLE = """
 :root {
   color-scheme: light dark;
@@ -69,6 +70,7 @@ th, td { padding: .38rem .9rem .38rem 0; border-bottom: 1px solid var(--line); v
 tr:last-child td { border-bottom: 0 }
 th:last-child, td:last-child { padding-right: 0 }
 .right { text-align: right; white-space: nowrap }
+.many th, .many td { white-space: nowrap }
 .pairs td { overflow-wrap: anywhere }
 .pairs td:first-child { color: var(--soft); white-space: nowrap; overflow-wrap: normal }
 .pairs td.long { white-space: normal }
@@ -152,8 +154,9 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]], 
         for row in rows
     )
     named = f"<h3>{escape(title)}</h3>" if title else ""
+    many = ' class="many"' if len(columns) > MANY else ""
     return (
-        f'<div class="card">{named}{_note(note)}<div class="scroll"><table><thead><tr>{head}</tr></thead>\n'
+        f'<div class="card">{named}{_note(note)}<div class="scroll"><table{many}><thead><tr>{head}</tr></thead>\n'
         f"<tbody>{body}</tbody></table></div></div>"
     )
 
