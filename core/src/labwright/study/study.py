@@ -23,7 +23,7 @@ from labwright.builtin.samplers import Grid, Sampler
 from labwright.config import Where, choose
 from labwright.errors import LabwrightError, listed, sentence
 from labwright.experiment import Experiment
-from labwright.study import ranks
+from labwright.study import ranks, report
 from labwright.study.book import RESULT, Book, unwarned
 from labwright.study.confirm import Confirmation, confirmed
 from labwright.study.definition import DEFINITION, differences, label, parsed_goal
@@ -157,9 +157,11 @@ class Study:
             pool = self._pool(Trials(self.experiment, self.goals, self.threads))
             try:
                 with _interruptions(pool):
-                    return confirmed(self, book, pool, top=top, seeds=seeds)
+                    again = confirmed(self, book, pool, top=top, seeds=seeds)
             finally:
                 pool.close()
+            report.write(self, book, self.found(book))
+        return again
 
     def opened(self) -> Book:
         """The study in its storage: a new one, or the one that is there if it searches the same."""
@@ -360,6 +362,7 @@ class Study:
             file.parent.mkdir(exist_ok=True)
             with suppress(TypeError):  # objects from Python have no recipe
                 file.write_text(tomli_w.dumps(self.recipe_of(trials[one["number"]])), encoding="utf-8")
+        report.write(self, book, found)
 
 
 @contextmanager
