@@ -48,7 +48,14 @@ SLIPS = {
     "a rating that isn't finite": Slip(r"mine\.csv:62: the rating is 'nan'", lines("u1,i3,nan,61")),
     "a negative time": Slip(r"mine\.csv:62: the time is '-5'; it should be seconds since 1970", lines("u1,i3,2,-5")),
     "a time that is none": Slip(r"mine\.csv:62: the time is 'yesterday'.*2024-05-31", lines("u1,i3,2,yesterday")),
-    "a row that is too short": Slip(r"mine\.csv:62: given 'u1,i3', which has 2 of", lines("u1,i3")),
+    "a row that is too short": Slip(r"mine\.csv:62: given 'u1,i3', which has 2 columns; .* 4", lines("u1,i3")),
+    "a row that is too long": Slip(r"mine\.csv:62: .* has 5 columns; .* needs quotes", lines("u1,i3,2,5,6")),
+    "semicolons between columns": Slip(
+        r"no column 'user'.* user;item\. Set task\.data\.delimiter to ';'", {"mine.csv": ["user;item", "u1;i1"]}, ()
+    ),
+    "two columns of a name": Slip(
+        r"mine\.csv has 2 columns of the name 'item'", {"mine.csv": ["user,item,item", "u1,i1,i2"]}, ()
+    ),
     "a user without a name": Slip(r"mine\.csv:62: the user is empty", lines(" ,i3,2,5")),
     "a file of another encoding": Slip(r"mine\.csv can't be read.*UTF-8", lines("J\xfcrgen,i3,2,5")),
     "too few items": Slip(r"task\.top: given 25, but there are only 20 items", settings=(*NAMED, "task.top=25")),

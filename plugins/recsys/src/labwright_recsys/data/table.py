@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TextIO
 
 import numpy as np
-from labwright.errors import LabwrightError, nearest
+from labwright.errors import LabwrightError, nearest, sentence
 
 Values = Mapping[str, tuple[str, ...]]  # what is known of each user, or of each item, by its identifier
 
@@ -45,7 +45,8 @@ def opened(path: Path, encoding: str = "utf-8") -> TextIO:
 
 
 def unreadable(path: Path, error: Exception) -> LabwrightError:
-    return LabwrightError(f"{path} can't be read: {error}. Get the file anew, or convert it to UTF-8 text.")
+    instead = ", or convert it to UTF-8 text" if isinstance(error, UnicodeDecodeError) else ""
+    return LabwrightError(f"{path} can't be read: {sentence(str(error))} Get the file anew{instead}.")
 
 
 def split_lines(path: Path, separator: str, fields: int, encoding: str = "utf-8") -> Iterator[tuple[int, list[str]]]:
@@ -66,7 +67,8 @@ def split_lines(path: Path, separator: str, fields: int, encoding: str = "utf-8"
 def rows_of(path: Path, columns: tuple[str, ...], delimiter: str) -> Iterator[tuple[int, list[str]]]:
     """The columns of these names of a file with a header, row by row with its line's number.
 
-    Raises LabwrightError for a column that isn't there, with the nearest there is, and for a row that is too short.
+    Raises LabwrightError for a column that isn't there, with the nearest there is, or is there twice, and for a row
+    that has more or fewer cells than the header.
     """
     try:
         with opened(path) as stream:
@@ -78,19 +80,30 @@ def rows_of(path: Path, columns: tuple[str, ...], delimiter: str) -> Iterator[tu
                 if name not in header:
                     raise LabwrightError(
                         f"{path} has no column {name!r}{nearest(name, header)} Its columns are {', '.join(header)}."
+                        f"{_parted_otherwise(header)}"
+                    )
+                if header.count(name) > 1:
+                    raise LabwrightError(
+                        f"{path} has {header.count(name)} columns of the name {name!r}; rename all but one."
                     )
             places = [header.index(name) for name in columns]
             for row in reader:
                 if not row:
                     continue
-                if len(row) <= max(places):
+                if len(row) != len(header):
                     raise LabwrightError(
-                        f"{path}:{reader.line_num}: given {delimiter.join(row)[:60]!r}, which has {len(row)} of the "
-                        f"header's {len(header)} columns."
+                        f"{path}:{reader.line_num}: given {delimiter.join(row)[:60]!r}, which has {len(row)} columns; "
+                        f"the header has {len(header)}. A cell with {delimiter!r} in it needs quotes."
                     )
                 yield reader.line_num, [row[place] for place in places]
     except (OSError, EOFError, UnicodeDecodeError, csv.Error) as error:
         raise unreadable(path, error) from error
+
+
+def _parted_otherwise(header: Sequence[str]) -> str:
+    """What to do if the header was read as one column, because another sign stands between its names."""
+    found = next((sign for sign in ";\t|," if len(header) == 1 and sign in header[0]), None)
+    return "" if found is None else f" Set task.data.delimiter to {found!r}, which seems to part them."
 
 
 def table_of(
