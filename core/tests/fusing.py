@@ -35,14 +35,14 @@ class Heard:
 
 
 class Trials:
-    """Some experiments, each with a listener, trained in float64."""
+    """Some experiments over one prepared task, each with a listener, trained in float64."""
 
     def __init__(
-        self, experiments: Sequence[lw.Experiment], folder: Path, stops: Mapping[int, int] | None = None
+        self, experiments: Sequence[lw.Experiment], folder: Path, task: lw.Task, stops: Mapping[int, int] | None = None
     ) -> None:
         self.heard = [Heard((stops or {}).get(number)) for number in range(len(experiments))]
         self.trainers = [
-            in_double(experiment.trainer(folder / str(number), listeners=[heard]))
+            in_double(experiment.trial(folder / str(number), task, listeners=[heard]))
             for number, (experiment, heard) in enumerate(zip(experiments, self.heard, strict=True))
         ]
 
@@ -107,9 +107,10 @@ def check_equal(
     """Train `make(**changes)` for each of the changes, one after another and fused; every figure must agree."""
     experiments = [make(**one) for one in changes]
     assert len({fuse_key(one) for one in experiments}) == 1
-    serial = Trials(experiments, folder / "serial", stops)
+    task = experiments[0].prepared()
+    serial = Trials(experiments, folder / "serial", task, stops)
     expected = serial.one_after_another()
-    together = Trials([make(**one) for one in changes], folder / "fused", stops)
+    together = Trials(experiments, folder / "fused", task, stops)
     result = together.fused(form)
     assert not is_in_form or result.form == form, result.reasons
     for number, (want, got) in enumerate(zip(expected, result.outcomes, strict=True)):

@@ -170,9 +170,9 @@ def test_a_trial_that_diverges_fails_alone_and_the_others_are_the_same_to_the_la
     sorted_: Make, tmp_path: Path
 ) -> None:
     def weights(rates: tuple[float, ...], folder: Path) -> tuple[list[Any], list[dict[str, Tensor]]]:
-        trials = Trials(
-            [sorted_(optimizer={"name": "sgd", "lr": lr}, train={"log_every": 5, "epochs": 2}) for lr in rates], folder
-        )
+        train = {"log_every": 5, "epochs": 2}
+        experiments = [sorted_(optimizer={"name": "sgd", "lr": lr}, train=train) for lr in rates]
+        trials = Trials(experiments, folder, experiments[0].prepared())
         return trials.fused("grouped").outcomes, [trainer.model.state_dict() for trainer in trials.trainers]
 
     outcomes, broken = weights((0.1, 1e300, 0.2), tmp_path / "broken")
@@ -213,17 +213,31 @@ class Undecided(nn.Module):
 
 
 class Draws(nn.Module):
-    """Draws noise of its own in training."""
+    """Draws noise of its own in training, uniform and normal."""
 
     def __init__(self, inputs: lw.Features, outputs: lw.Classes) -> None:
         super().__init__()
         self.head = nn.Linear(inputs.shape[0], len(outputs.names))
 
     def forward(self, x_BD: Tensor) -> Tensor:
-        return self.head(x_BD + torch.randn_like(x_BD)) if self.training else self.head(x_BD)
+        if self.training:
+            x_BD = x_BD + torch.randn_like(x_BD) * torch.rand(len(x_BD), 1, dtype=x_BD.dtype)
+        return self.head(x_BD)
 
 
-@pytest.mark.parametrize(("model", "said"), [(Undecided, "vmap"), (Draws, "random")])
+class Permutes(Draws):
+    """Draws what isn't known to be drawn."""
+
+    def forward(self, x_BD: Tensor) -> Tensor:
+        return super().forward(x_BD[torch.randperm(len(x_BD))] if self.training else x_BD)
+
+
+@FORM
+def test_noise_within_a_model_is_each_trials_own(sorted_: Make, tmp_path: Path, form: Form) -> None:
+    check_equal(sorted_, [{"model": Draws, "train": {"seed": seed}} for seed in (0, 1, 1)], tmp_path, form)
+
+
+@pytest.mark.parametrize(("model", "said"), [(Undecided, "vmap"), (Permutes, "random")])
 def test_what_no_form_can_do_is_trained_one_after_another_and_the_reason_said(
     sorted_: Make, tmp_path: Path, model: type, said: str
 ) -> None:

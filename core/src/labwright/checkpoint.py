@@ -118,11 +118,11 @@ class Checkpoints:
 
 
 class MemoryCheckpoints:
-    """The best checkpoint alone, in memory: for a trial, of which nothing but its figures is kept."""
+    """The best checkpoint and the newest, in memory: for a trial, of which nothing but its figures is kept."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._best: Checkpoint | None = None
+        self._kept: dict[int, Checkpoint] = {}  # the newest too: what an evaluation after it finds may make it the best
 
     def path(self, step: int) -> Path:
         return self.folder / f"step-{step:08d}"
@@ -131,14 +131,13 @@ class MemoryCheckpoints:
         return []
 
     def write(self, step: int, checkpoint: Checkpoint, *, keep: int, best: int | None) -> None:  # noqa: ARG002
-        if step == best:
-            model = {name: tensor.clone() for name, tensor in checkpoint.model.items()}
-            training = {name: tensor.clone() for name, tensor in checkpoint.training.items()}
-            self._best = Checkpoint(deepcopy(checkpoint.state), model, training)
+        model = {name: tensor.clone() for name, tensor in checkpoint.model.items()}
+        training = {name: tensor.clone() for name, tensor in checkpoint.training.items()}
+        self._kept = {one: kept for one, kept in self._kept.items() if one == best}
+        self._kept[step] = Checkpoint(deepcopy(checkpoint.state), model, training)
 
     def read(self, step: int) -> Checkpoint:
-        assert self._best is not None and self._best.state["step"] == step
-        return self._best
+        return self._kept[step]
 
 
 def untied(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, str]]:

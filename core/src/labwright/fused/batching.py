@@ -12,12 +12,20 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch._C import _functorch as functorch
+
+functorch: Any = torch._C._functorch  # what torch.vmap is made of
 
 
 def over_trials(function: Callable[[int], Any], count: int) -> Any:
-    """Call a function for `count` trials at once, with the level of torch.func it runs at; its results as stacks."""
-    return torch.vmap(lambda one: function(functorch.maybe_get_level(one)), randomness="error")(torch.empty(count))
+    """Call a function for `count` trials at once, with the level of torch.func it runs at; its results as stacks.
+
+    What has no way over stacks is done row by row, without the warning: how long it takes is measured.
+    """
+    functorch._set_vmap_fallback_warning_enabled(False)
+    try:
+        return torch.vmap(lambda one: function(functorch.maybe_get_level(one)), randomness="error")(torch.empty(count))
+    finally:
+        functorch._set_vmap_fallback_warning_enabled(True)
 
 
 def at_level(level: int) -> bool:

@@ -1,8 +1,8 @@
-"""Dropout of several trials at once, each with the mask that its own serial run draws."""
+"""What several trials draw within a step, dropout above all: each what its own serial run draws."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 
 import torch
 from torch import Generator, Tensor
@@ -13,7 +13,7 @@ from labwright.fused.batching import as_trial, outside
 
 
 class Masks:
-    """Draws masks from one generator for each trial, seeded at each step as a serial run seeds the global one.
+    """Draws from one generator for each trial, seeded at each step as a serial run seeds the global one.
 
     `keys` say which trials draw the same: those with equal ones share a generator.
     """
@@ -52,11 +52,22 @@ class Masks:
                     row.zero_()
                 elif share:
                     row.bernoulli_(1 - share, generator=self._generator(number)).div_(1 - share)
-            if len(drawn) == 1:
-                mask = mask[0]
-            elif len(drawn) < len(self.group_of):
-                mask = mask[self.rows]
-        return x * (mask if len(drawn) == 1 else as_trial(mask, level))
+        return x * self._one(mask, level)
+
+    def drawn(self, draw: Callable[[Generator], Tensor], level: int) -> Tensor:
+        """What a trial draws from the generator of its own."""
+        with outside():
+            rows = torch.stack([draw(self._generator(number)) for number in range(len(self.members))])
+        return self._one(rows, level)
+
+    def _one(self, rows: Tensor, level: int) -> Tensor:
+        """One trial's tensor, from a row for each generator."""
+        if len(rows) == 1:
+            return rows[0]
+        if len(rows) < len(self.group_of):
+            with outside():
+                rows = rows[self.rows]
+        return as_trial(rows, level)
 
     def _generator(self, number: int) -> Generator:
         if not self.fresh[number]:

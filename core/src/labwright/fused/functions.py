@@ -1,4 +1,4 @@
-"""Functions that a trial's code may call and that need another way for stacks: dropout, attention, `out=`."""
+"""Functions of torch that need another way for stacks: dropout and other draws, attention, results written to `out`."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from torch import Tensor
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
+from labwright.fused.alike import CannotFuse
 from labwright.fused.batching import as_stack, as_trial, at_level
 from labwright.fused.drawing import Masks
 
 
 class Functions(TorchFunctionMode):
-    """Within it, dropout draws each trial's own mask, attention folds the trials into the batch, and the normalisation
-    that spectral norms use writes to stacks.
+    """Within it, draws are each trial's own, attention folds the trials into the batch, and `out=` may be a row.
 
     `used` says whether any of them was called, so that it can be left out where they aren't.
     """
@@ -31,11 +31,15 @@ class Functions(TorchFunctionMode):
     def __torch_function__(
         self, func: Callable[..., Any], types: Sequence[type], args: Sequence[Any] = (), kwargs: Any = None
     ) -> Any:
+        named = kwargs or {}
         instead = _INSTEAD.get(func)
-        if instead is None:
-            return func(*args, **(kwargs or {}))
-        self.used = True
-        return instead(self, *args, **(kwargs or {}))
+        if instead is not None:
+            self.used = True
+            return instead(self, *args, **named)
+        if func in _DRAWS and named.get("generator") is None:
+            self.used = True
+            return self._drawn(_DRAWS[func], args, named)
+        return func(*args, **named)
 
     def shares(self, p: float | Tensor) -> list[float]:
         """Each trial's share of what is left out."""
@@ -43,6 +47,15 @@ class Functions(TorchFunctionMode):
             shares: list[float] = as_stack(p, self.level, self.count).tolist()
             return shares
         return [float(p)] * self.count
+
+    def _drawn(self, draw: Callable[..., Tensor], args: Sequence[Any], named: dict[str, Any]) -> Tensor:
+        if args and isinstance(args[0], Tensor):  # rand_like(x)
+            like, *args = args
+            named = {"dtype": like.dtype, "device": like.device} | named
+            args = [like.shape, *args]
+        if torch.device(named.get("device") or "cpu").type != "cpu":
+            raise CannotFuse("on a GPU a trial's own draws can't be repeated")
+        return self.masks.drawn(lambda random: draw(*args, **(named | {"generator": random})), self.level)
 
     def _dropout(self, input: Tensor, p: Any = 0.5, training: bool = True, inplace: bool = False) -> Tensor:  # noqa: A002, ARG002
         return self.masks.dropout(input, self.shares(p), self.level) if training else input
@@ -102,6 +115,12 @@ def feature_shape(x: Tensor) -> tuple[int, ...]:
     return (x.shape[0], x.shape[1], *(1,) * (x.dim() - 2))
 
 
+_DRAWS: Mapping[Any, Callable[..., Tensor]] = {
+    torch.rand: torch.rand,
+    torch.randn: torch.randn,
+    torch.rand_like: torch.rand,
+    torch.randn_like: torch.randn,
+}
 _INSTEAD: Mapping[Any, Callable[..., Any]] = {
     functional.dropout: Functions._dropout,
     functional.dropout1d: Functions._feature_dropout,
