@@ -57,6 +57,9 @@ def verb(
     lease: Annotated[
         float, typer.Option(min=1, help="Seconds after which a machine that isn't heard of has lost its trials.")
     ] = 60.0,
+    fuse: Annotated[
+        str, typer.Option(help="auto: trials that differ in rates and the like as one program, if faster.")
+    ] = "none",
     confirm: Annotated[int, typer.Option(help="Run so many of the best again over fresh seeds.")] = 0,
     seeds: Annotated[int, typer.Option(help="How many fresh seeds, for --confirm.")] = 5,
     as_json: Json = False,
@@ -89,6 +92,7 @@ def verb(
         batch=batch,
         seed=seed,
         asynchronous=asynchronous,
+        fuse=fuse,  # type: ignore[arg-type]  # it is checked there
         lease=lease,
     )
     if min(confirm, seeds) < 0 or (confirm and not seeds):
@@ -115,6 +119,8 @@ def assignments(texts: Iterable[str]) -> dict[str, Any]:
 
 def tell(found: Found, as_json: bool, again: Confirmation | None = None) -> None:
     """What a study has come to, and the exit code that goes with it."""
+    from labwright.study.report_rows import number
+
     if as_json:
         print_json(found.json() | ({} if again is None else {"confirmed": again.json()}))
     else:
@@ -123,11 +129,16 @@ def tell(found: Found, as_json: bool, again: Confirmation | None = None) -> None
             f"in {found.folder}"
         )
         for one in found.best:
-            values = "  ".join(f"{key} {value:.5g}" for key, value in one["values"].items())
+            values = "  ".join(f"{key} {number(value, 5)}" for key, value in one["values"].items())
             typer.echo(f"best: trial {one['number']}  {values}")
-            print_table([(path, str(value)) for path, value in one["settings"].items()], indent="  ")
+            if len(found.best) == 1:
+                print_table([(path, str(value)) for path, value in one["settings"].items()], indent="  ")
+        if len(found.best) > 1:
+            typer.echo(f"their recipes: {found.folder}/front")
         if again is not None:
             typer.echo("\n".join(again.lines()))
+        if (found.folder / "report.html").is_file():
+            typer.echo(f"report: {found.folder / 'report.html'}")
     if found.interrupted:
         say("interrupted; the same command goes on.")
         raise typer.Exit(130)

@@ -16,7 +16,7 @@ from optuna.trial import FrozenTrial, TrialState
 from labwright.errors import LabwrightError
 from labwright.feeding import derived
 from labwright.selection import Selection, selection_bias
-from labwright.study.trial import Result, Spec
+from labwright.study.trial import Group, Result, Spec
 
 if TYPE_CHECKING:
     from labwright.study.book import Book
@@ -66,7 +66,7 @@ def confirmed(study: Study, book: Book, pool: Pool, *, top: int, seeds: int) -> 
         (Spec(index, study.space.values(trial.params) | {"train.seed": seed}, _folder(study, trial, seed), tested=True))
         for index, (trial, seed) in enumerate((trial, seed) for trial in best.values() for seed in fresh)
     ]
-    for result in pool.run(iter(specs), lambda *_: False):
+    for result in pool.run((Group((spec,)) for spec in specs), lambda *_: False):
         name = list(best)[result.number // seeds]
         results[name][result.number % seeds] = result
         if not study.quiet:

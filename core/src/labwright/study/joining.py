@@ -56,6 +56,7 @@ def recalled(name: str, storage: str, plugins: Plugins, *, workers: int = 1) -> 
         batch=kept["batch"],
         seed=kept["seed"],
         asynchronous=kept["asynchronous"],
+        fuse=kept["fuse"],
         lease=kept.get("lease", SECONDS),
     )
 

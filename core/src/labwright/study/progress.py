@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
+from labwright.study.report_rows import number
 from labwright.study.trial import Result
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ class Progress:
             goals = " and ".join(f"{goal.direction} {goal.metric}" for goal in study.goals)
             there = f", {self.done} are there" if self.done else ""
             how = "asynchronously, which isn't reproducible" if study.asynchronous else f"in batches of {study.batch}"
-            self._say(
+            self.say(
                 f"{study.folder}: {study.count} trials{there}; {goals} over {len(study.space.dimensions)} settings, "
                 f"{study.sampler.label} and {study.pruner.label}, {how}"
             )
@@ -77,11 +78,11 @@ class Progress:
         if self.quiet:
             return
         pairs = zip(self.study.goals, result.values, strict=False)
-        values = "  ".join(f"{goal.metric} {value:.5g}" for goal, value in pairs) or result.reason
+        values = "  ".join(f"{goal.metric} {number(value, 5)}" for goal, value in pairs) or result.reason
         shown = self.study.space.shown(trial.params)
         settings = "  ".join(f"{self.names[path]}={_short(value)}" for path, value in shown.items())
         mark = " (best so far)" if better and len(self.study.goals) == 1 else ""
-        self._say(f"trial {trial.number}  {result.state}  {values}{mark}  {result.seconds:.1f} s  {settings}")
+        self.say(f"trial {trial.number}  {result.state}  {values}{mark}  {result.seconds:.1f} s  {settings}")
         if self.bar is not None:
             self.bar.update(self.task, completed=self.done, description=self._summary())
 
@@ -93,7 +94,10 @@ class Progress:
     def _summary(self) -> str:
         return "" if self.best is None else f"best {self.goal.metric} {self.best:.5g}"
 
-    def _say(self, line: str) -> None:
+    def say(self, line: str) -> None:
+        """Show a line that stays."""
+        if self.quiet:
+            return
         if self.bar is not None:
             self.bar.console.print(line, markup=False, highlight=False)
         else:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ import torch
 from torch import distributed
 
 from labwright.errors import StopRun
-from labwright.study.trial import Answer, Result, Spec, Trials
+from labwright.study.trial import Answer, Group, Result, Spec, Trials
 
 
 def several() -> bool:
@@ -42,18 +42,18 @@ class Ranks:
         self.trials = trials
         self.stopping = False
 
-    def run(self, specs: Iterator[Spec], answer: Answer) -> Iterator[Result]:
+    def run(self, groups: Iterator[Group], answer: Answer) -> Iterator[Result]:
         def said(number: int, reports: Sequence[Sequence[float]]) -> bool:
             pruned = answer(number, [list(one) for one in reports])
             _say("answer", pruned)
             return pruned
 
         while not self.stopping:
-            spec = next(specs, None)
-            if spec is None:
+            group = next(groups, None)
+            if group is None:
                 return
-            _say("trial", asdict(spec))
-            yield self.trials.run(spec, said)
+            _say("trial", group.json())
+            yield from self.trials.run(group, said)
 
     def close(self) -> None:
         _say("end", None)
@@ -81,8 +81,10 @@ def follow(trials: Trials) -> None:
             distributed.destroy_process_group()
             return
         if word == "trial":
-            spec = Spec(**value)
-            trials.run(replace(spec, folder=str(Path(spec.folder) / f"rank-{rank}")), answer)
+            specs = (Spec(**one) for one in value["specs"])
+            mine = tuple(replace(spec, folder=str(Path(spec.folder) / f"rank-{rank}")) for spec in specs)
+            for _ in trials.run(Group(mine), answer):
+                pass  # what came of it is for the first rank to say
 
 
 def _say(word: str, value: Any) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import optuna
 import tomli_w
@@ -27,10 +27,11 @@ from labwright.study import ranks, report
 from labwright.study.book import RESULT, Book, unwarned
 from labwright.study.confirm import Confirmation, confirmed
 from labwright.study.definition import DEFINITION, differences, label, parsed_goal
+from labwright.study.grouping import Grouping
 from labwright.study.progress import Progress
 from labwright.study.space import Space
 from labwright.study.storage import LEASE, SECONDS, Lease, alone, opened, reached
-from labwright.study.trial import Result, Spec, Trials
+from labwright.study.trial import Group, Result, Spec, Trials
 from labwright.study.workers import Here, Pool, Workers, order_of
 
 
@@ -82,6 +83,7 @@ class Study:
         batch: int = 8,
         seed: int = 0,
         asynchronous: bool = False,
+        fuse: Literal["none", "auto"] = "none",
         lease: float = SECONDS,
         quiet: bool = False,
     ) -> None:
@@ -109,7 +111,10 @@ class Study:
                 "or 'none'."
             )
         self.workers, self.threads, self.batch, self.seed = workers, threads, batch, seed
-        self.asynchronous, self.quiet = asynchronous, quiet
+        self.asynchronous, self.quiet, self.fuse = asynchronous, quiet, fuse
+        if fuse not in ("none", "auto") or (fuse == "auto" and asynchronous):
+            said = "asynchronous trials are asked one by one" if fuse == "auto" else "it is none or auto"
+            raise LabwrightError(f"fuse: given {fuse!r}; {said}.")
         self.lease = Lease(float(lease))
         self.joins = False
         made = self.sampler.build()
@@ -222,6 +227,7 @@ class Study:
             "batch": self.batch,
             "threads": self.threads,
             "asynchronous": self.asynchronous,
+            "fuse": self.fuse,
             "lease": self.lease.seconds,
         }
 
@@ -233,14 +239,16 @@ class Study:
         return Workers(self.workers, order_of(trials, self.threads))
 
     def _in_batches(self, book: Book, pool: Pool, progress: Progress) -> None:
+        grouping = self._grouping(book, progress)
         while batch := book.batch(self.batch, self.count):
             book.begin()
             by_number = {trial.number: trial for trial in batch}
             results = {
                 n: Result(**one.system_attrs[RESULT]) for n, one in by_number.items() if RESULT in one.system_attrs
             }
-            due = (self._spec(trial) for number, trial in by_number.items() if number not in results)
-            for result in pool.run(due, book.answer):
+            due = [self._spec(trial) for number, trial in by_number.items() if number not in results]
+            groups = iter([Group((spec,)) for spec in due]) if grouping is None else grouping.groups(due)
+            for result in pool.run(groups, book.answer):
                 results[result.number] = result
                 book.keep(by_number[result.number], result)
                 progress.ended(by_number[result.number], result)
@@ -253,7 +261,7 @@ class Study:
     def _at_once(self, book: Book, pool: Pool, progress: Progress) -> None:
         under_way: dict[int, FrozenTrial] = {}
 
-        def due() -> Iterator[Spec]:
+        def due() -> Iterator[Group]:
             while True:
                 gone = book.taken_over(self.lease)
                 if len(book.counted()) + len(book.running()) >= self.count:
@@ -264,7 +272,7 @@ class Study:
                     book.drop(trial)
                     return
                 under_way[trial.number] = trial
-                yield self._spec(trial)
+                yield Group((self._spec(trial),))
 
         with self.lease.renewed(lambda: book.renew(under_way.values(), self.lease)):
             try:
@@ -281,6 +289,19 @@ class Study:
                         threading.Event().wait(1.0)  # another machine has the last ones: it may be lost yet
             finally:
                 book.release(under_way.values())
+
+    def _grouping(self, book: Book, progress: Progress) -> Grouping | None:
+        """How trials are put into programs, if they are; what was measured is kept with the study."""
+        if self.fuse == "none" or ranks.several():
+            return None
+        study_id = book.study._study_id
+        return Grouping(
+            Trials(self.experiment, self.goals, self.threads),
+            self.workers,
+            lambda key: book.storage.get_study_system_attrs(study_id).get(f"labwright:form:{key}"),
+            lambda key, form: book.storage.set_study_system_attr(study_id, f"labwright:form:{key}", form),
+            progress.say,
+        )
 
     def _spec(self, trial: FrozenTrial) -> Spec:
         return Spec(trial.number, self.space.values(trial.params), str(self.folder / "trials" / f"{trial.number:04d}"))

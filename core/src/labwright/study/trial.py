@@ -10,16 +10,20 @@ import json
 import math
 import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from labwright.errors import Diverged, LabwrightError, StopRun, listed, nearest
+from labwright.errors import Diverged, LabwrightError, RunFailed, StopRun, listed, nearest
 from labwright.experiment import Experiment
 from labwright.hookspecs import hookimpl
 from labwright.interfaces import Goal, Task
-from labwright.run import Run
+from labwright.run import Outcome, Run
+from labwright.trainer import Trainer
+
+if TYPE_CHECKING:
+    from labwright.fused import Form
 
 State = Literal["complete", "pruned", "failed"]
 Answer = Callable[[int, list[list[float]]], bool]  # trial number, reports so far -> whether it is pruned
@@ -27,7 +31,7 @@ Answer = Callable[[int, list[list[float]]], bool]  # trial number, reports so fa
 PARAMETERS, STEP_SECONDS = "parameters", "step_seconds"  # what can be searched for beside a task's metrics
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Spec:
     """A trial to run: the values it sets in the study's experiment, its folder, and whether the test part counts."""
 
@@ -35,6 +39,17 @@ class Spec:
     values: dict[str, Any]
     folder: str
     tested: bool = False
+
+
+@dataclass(frozen=True)
+class Group:
+    """Trials that are run as one: one after another if there is no form, else as one program of that form."""
+
+    specs: tuple[Spec, ...]
+    form: Form | None = None
+
+    def json(self) -> dict[str, Any]:
+        return {"specs": [asdict(spec) for spec in self.specs], "form": self.form}
 
 
 @dataclass
@@ -66,35 +81,89 @@ class Trials:
         self.goals = goals
         self._tasks: dict[str, Task] = {}
 
-    def run(self, spec: Spec, answer: Answer) -> Result:
-        """Train one trial to its end, to where it is pruned, or to where it fails: a Result in every case."""
+    def run(self, group: Group, answer: Answer) -> Iterator[Result]:
+        """Train a group's trials, each to its end, to where it is pruned, or to where it fails: a Result of each."""
+        if group.form is None:
+            for spec in group.specs:
+                yield self._alone(spec, answer)
+        else:
+            yield from self._together(group.specs, group.form, answer)
+
+    def begun(self, spec: Spec, answer: Answer) -> tuple[Trainer, Reporting]:
+        """A trial before its first step. Raises LabwrightError for settings that don't go together."""
+        reporting = Reporting(spec.number, self.goals, answer)
+        experiment = self.experiment.varied(spec.values)
+        trainer = experiment.trial(Path(spec.folder), self._prepared(experiment), listeners=[reporting])
+        trainer.tested = spec.tested
+        return trainer, reporting
+
+    def _alone(self, spec: Spec, answer: Answer) -> Result:
         begun = time.monotonic()
-        reporting = _Reporting(spec.number, self.goals, answer)
-        result = Result(spec.number, "complete", [])
+        reporting = None
         try:
-            experiment = self.experiment.varied(spec.values)
-            trainer = experiment.trial(Path(spec.folder), self._prepared(experiment), listeners=[reporting])
-            trainer.tested = spec.tested
-            outcome = trainer.fit(interruptible=False)
-            result.metrics = outcome.metrics
-            result.values = reporting.measured(trainer.run, outcome.metrics.get("valid", {}))
-            result.state = "pruned" if reporting.pruned else "complete"
-            result.reason = outcome.reason if outcome.status == "stopped" else ""
-            result.steps = outcome.step
-            if not all(math.isfinite(value) for value in result.values):
-                raise Diverged("a value is no finite number")
-        except LabwrightError as error:
-            run = reporting.run
-            result.reason = run.outcome.reason if run is not None and run.outcome is not None else str(error)
-            result.state, result.steps = "failed", run.step if run is not None else 0
-            result.diverged = isinstance(error, Diverged)
+            trainer, reporting = self.begun(spec, answer)
+            result = self._result(spec, reporting, trainer.fit(interruptible=False))
         except Exception as error:  # noqa: BLE001 - a trial that breaks is one point of the study, not its end
-            Path(spec.folder).mkdir(parents=True, exist_ok=True)
-            (Path(spec.folder) / "error.txt").write_text(traceback.format_exc(), encoding="utf-8")
-            result.state, result.reason = "failed", f"{type(error).__name__}: {error}"
-        result.reports = reporting.reports
+            result = self._broken(spec, reporting, error)
         result.seconds = round(time.monotonic() - begun, 3)
         return result
+
+    def _together(self, specs: Sequence[Spec], form: Form, answer: Answer) -> Iterator[Result]:
+        """Trials as one program; the seconds of each are its share."""
+        from labwright.fused import fit_fused
+
+        begun = time.monotonic()
+        trainers, results = {}, []
+        for spec in specs:
+            try:
+                trainers[spec] = self.begun(spec, answer)
+            except Exception as error:  # noqa: BLE001 - the others go on
+                results.append(self._broken(spec, None, error))
+        outcomes = fit_fused([trainer for trainer, _ in trainers.values()], form, interruptible=False).outcomes
+        for (spec, (_, reporting)), outcome in zip(trainers.items(), outcomes, strict=True):
+            if isinstance(outcome, RunFailed):
+                results.append(self._broken(spec, reporting, outcome.__cause__ or outcome))
+            else:
+                results.append(self._result(spec, reporting, outcome))
+        for result in results:
+            result.seconds = round((time.monotonic() - begun) / len(specs), 3)
+            yield result
+
+    def _result(self, spec: Spec, reporting: Reporting, outcome: Outcome) -> Result:
+        run = reporting.run
+        assert run is not None
+        values = reporting.measured(run, outcome.metrics.get("valid", {}))
+        if not all(math.isfinite(value) for value in values):
+            return self._broken(spec, reporting, Diverged("a value is no finite number"))
+        return Result(
+            spec.number,
+            "pruned" if reporting.pruned else "complete",
+            values,
+            reporting.reports,
+            reason=outcome.reason if outcome.status == "stopped" else "",
+            steps=outcome.step,
+            metrics=outcome.metrics,
+        )
+
+    def _broken(self, spec: Spec, reporting: Reporting | None, error: BaseException) -> Result:
+        """What is told of a trial that failed; for an error nobody foresaw its traceback is kept in error.txt."""
+        run = reporting.run if reporting is not None else None
+        if isinstance(error, LabwrightError):
+            reason = run.outcome.reason if run is not None and run.outcome is not None else str(error)
+        else:
+            Path(spec.folder).mkdir(parents=True, exist_ok=True)
+            told = "".join(traceback.format_exception(error))
+            (Path(spec.folder) / "error.txt").write_text(told, encoding="utf-8")
+            reason = f"{type(error).__name__}: {error}"
+        return Result(
+            spec.number,
+            "failed",
+            [],
+            reporting.reports if reporting is not None else [],
+            reason=reason,
+            steps=run.step if run is not None else 0,
+            diverged=isinstance(error, Diverged),
+        )
 
     def _prepared(self, experiment: Experiment) -> Task:
         key = json.dumps(experiment.task.table(), sort_keys=True, default=repr)
@@ -105,7 +174,7 @@ class Trials:
         return self._tasks[key]
 
 
-class _Reporting:
+class Reporting:
     """Reports each evaluation of `valid`, and ends the run where the answer is that it is pruned."""
 
     def __init__(self, number: int, goals: Sequence[Goal], answer: Answer) -> None:

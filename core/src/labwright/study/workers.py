@@ -16,11 +16,11 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import IO, Any, Protocol
 
 from labwright.errors import LabwrightError
-from labwright.study.trial import Answer, Result, Spec, Trials
+from labwright.study.trial import Answer, Group, Result, Spec, Trials
 
 ATTEMPTS = 5  # of a trial whose worker dies at it, before the trial is what kills it
 STARTS = 20  # of workers one after another that die before they take a trial, before that is what is wrong
@@ -28,28 +28,28 @@ PATIENCE = 10  # seconds for a worker that is idle to end by itself
 
 
 class Pool(Protocol):
-    """Runs trials: results come as they are ready. No further spec is taken while `stopping`."""
+    """Runs groups of trials: results come as they are ready. No further group is taken while `stopping`."""
 
     stopping: bool
 
-    def run(self, specs: Iterator[Spec], answer: Answer) -> Iterator[Result]: ...
+    def run(self, groups: Iterator[Group], answer: Answer) -> Iterator[Result]: ...
 
     def close(self) -> None: ...
 
 
 class Here:
-    """One trial after another in this process."""
+    """One group after another in this process."""
 
     def __init__(self, trials: Trials) -> None:
         self.trials = trials
         self.stopping = False
 
-    def run(self, specs: Iterator[Spec], answer: Answer) -> Iterator[Result]:
+    def run(self, groups: Iterator[Group], answer: Answer) -> Iterator[Result]:
         while not self.stopping:
-            spec = next(specs, None)
-            if spec is None:
+            group = next(groups, None)
+            if group is None:
                 return
-            yield self.trials.run(spec, answer)
+            yield from self.trials.run(group, answer)
 
     def close(self) -> None:
         """Nothing is held."""
@@ -62,8 +62,9 @@ class _Worker:
     process: subprocess.Popen[bytes]
     orders: IO[bytes]
     says: IO[bytes]
-    spec: Spec | None = None
-    at_work: bool = False  # it has taken the trial that it was sent
+    group: Group | None = None
+    left: int = 0  # of the group's trials
+    at_work: bool = False  # it has taken the group that it was sent
     unread: bytes = b""
 
 
@@ -82,15 +83,15 @@ class Workers:
     def __post_init__(self) -> None:
         self._selector = selectors.DefaultSelector()
 
-    def run(self, specs: Iterator[Spec], answer: Answer) -> Iterator[Result]:
-        again: list[Spec] = []  # their workers died
+    def run(self, groups: Iterator[Group], answer: Answer) -> Iterator[Result]:
+        again: list[Group] = []  # their workers died
         while True:
             while not self.stopping and self._free():
-                spec = again.pop(0) if again else next(specs, None)
-                if spec is None:
+                group = again.pop(0) if again else next(groups, None)
+                if group is None:
                     break
-                self._send(self._idle(), spec)
-            if not any(worker.spec for worker in self._all):
+                self._send(self._idle(), group)
+            if not any(worker.group for worker in self._all):
                 return
             for worker in self._ready():
                 for message in self._messages(worker):
@@ -100,20 +101,23 @@ class Workers:
                         pruned = answer(message["number"], message["report"])
                         self._order(worker, {"pruned": pruned})
                     else:
-                        worker.spec, worker.at_work = None, False
+                        worker.left -= 1
+                        if not worker.left:
+                            worker.group, worker.at_work = None, False
                         yield Result(**message)
-                if worker.says.closed and worker.spec is not None:
-                    if self._given_up(worker, worker.spec):
-                        yield Result(worker.spec.number, "failed", [], reason=f"{ATTEMPTS} processes died of it")
-                    else:
-                        again.append(worker.spec)
+                if worker.says.closed and worker.group is not None:
+                    if not self._given_up(worker, worker.group):
+                        again.append(worker.group)
+                        continue
+                    for spec in worker.group.specs:
+                        yield Result(spec.number, "failed", [], reason=f"{ATTEMPTS} processes died of it")
 
     def close(self) -> None:
         """End every process, at once if it is at work."""
         for worker in self._all:
             with suppress(OSError):
                 worker.orders.close()
-            if worker.spec is not None:
+            if worker.group is not None:
                 _kill(worker.process)
         for worker in self._all:
             try:
@@ -125,11 +129,12 @@ class Workers:
         self._all = []
         self._selector.close()
 
-    def _given_up(self, worker: _Worker, spec: Spec) -> bool:
-        """Whether a trial whose worker died isn't tried again. Raises LabwrightError if workers don't come that far."""
+    def _given_up(self, worker: _Worker, group: Group) -> bool:
+        """Whether a group whose worker died isn't tried again. Raises LabwrightError if workers don't come that far."""
         if worker.at_work:
-            self._attempts[spec.number] = self._attempts.get(spec.number, 0) + 1
-            return self._attempts[spec.number] >= ATTEMPTS
+            number = group.specs[0].number
+            self._attempts[number] = self._attempts.get(number, 0) + 1
+            return self._attempts[number] >= ATTEMPTS
         self._vain += 1
         code = worker.process.returncode
         if self._vain >= STARTS or (code > 0 and self._vain >= ATTEMPTS):
@@ -141,10 +146,10 @@ class Workers:
         return False
 
     def _free(self) -> bool:
-        return len(self._all) < self.count or any(worker.spec is None for worker in self._all)
+        return len(self._all) < self.count or any(worker.group is None for worker in self._all)
 
     def _idle(self) -> _Worker:
-        return next((worker for worker in self._all if worker.spec is None), None) or self._started()
+        return next((worker for worker in self._all if worker.group is None), None) or self._started()
 
     def _started(self) -> _Worker:
         reads, writes = os.pipe()
@@ -165,9 +170,9 @@ class Workers:
         self._order(worker, self.order)
         return worker
 
-    def _send(self, worker: _Worker, spec: Spec) -> None:
-        worker.spec = spec
-        self._order(worker, asdict(spec))
+    def _send(self, worker: _Worker, group: Group) -> None:
+        worker.group, worker.left = group, len(group.specs)
+        self._order(worker, group.json())
 
     def _order(self, worker: _Worker, order: Mapping[str, Any]) -> None:
         with suppress(OSError):  # a process that has died is noticed where it is listened to
@@ -236,9 +241,10 @@ def main() -> None:
         goals = [Goal(metric, direction) for metric, direction in order["goals"]]
         trials = Trials(experiment, goals, order["threads"])
         for line in iter(sys.stdin.readline, ""):
-            spec = Spec(**json.loads(line))
-            say({"begun": spec.number})
-            say(trials.run(spec, answer).json())
+            order = json.loads(line)
+            say({"begun": True})
+            for result in list(trials.run(Group(tuple(Spec(**one) for one in order["specs"]), order["form"]), answer)):
+                say(result.json())
 
 
 def _end_with(parent: int) -> None:

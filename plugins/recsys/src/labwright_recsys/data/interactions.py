@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Annotated
 
 from labwright.errors import LabwrightError, nearest
-from labwright.search import Choice
 from pydantic import Field
 
 from labwright_recsys.data.recommendation import Recommendation
@@ -45,7 +44,7 @@ class OwnInteractions(Recommendation):
         time: Column | None = None,
         title: Column | None = None,
         delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ",",
-        split: Annotated[Manner, Choice("random", "leave-one-out", "temporal")] = "random",
+        split: Manner = "random",
         valid: Share = 0.1,
         test: Share = 0.1,
         seed: Annotated[int, Field(ge=0)] = 0,

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Annotated
 
 from labwright.errors import LabwrightError
-from labwright.search import Choice
 from pydantic import Field
 
 from labwright_recsys.data.recommendation import Recommendation
@@ -39,7 +38,7 @@ class MovieLens(Recommendation):
         self,
         *,
         folder: Path,
-        split: Annotated[Manner, Choice("random", "leave-one-out", "temporal")] = "random",
+        split: Manner = "random",
         valid: Share = 0.1,
         test: Share = 0.1,
         seed: Annotated[int, Field(ge=0)] = 0,

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Annotated
 
 import numpy as np
-from labwright.search import Choice
 from pydantic import Field
 
 from labwright_recsys.data.recommendation import Recommendation
@@ -42,7 +41,7 @@ class Synthetic(Recommendation):
         tastes: Annotated[int, Field(ge=1)] = 4,
         strength: Annotated[float, Field(ge=0)] = 2.0,
         skew: Annotated[float, Field(ge=0)] = 1.0,
-        split: Annotated[Manner, Choice("random", "leave-one-out", "temporal")] = "random",
+        split: Manner = "random",
         valid: Share = 0.1,
         test: Share = 0.1,
         seed: Annotated[int, Field(ge=0)] = 0,
