@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import filecmp
 import json
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Literal, cast, get_args
 
 import torch
 from torch import Tensor
 
-from labwright.checkpoint import Checkpoints, load_model
+from labwright.checkpoint import CHECKSUMS, Checkpoints, load_model
 from labwright.errors import LabwrightError, listed, nearest
 from labwright.evaluation import evaluate
 from labwright.experiment import Built, Experiment
@@ -30,27 +32,14 @@ def experiment_of(folder: Path, plugins: Plugins, overrides: Iterable[str] = ())
     return Experiment.from_recipe(folder / "recipe.toml", overrides, plugins=plugins)
 
 
-def built_from(folder: Path, experiment: Experiment, *, checkpoint: Which = "final", data: bool = False) -> Built:
-    """Task and model as a run left them, in evaluation mode; the data itself is read only if `data` asks for it.
+def built_from(folder: Path, experiment: Experiment, *, checkpoint: Which = "final") -> Built:
+    """Task and model as a run left them, in evaluation mode; the data itself isn't read.
 
     `final` are the weights the run ended with, by its own `train.final`. Raises LabwrightError for a checkpoint that
     is damaged or missing.
     """
-    built = experiment.build(None if data else folder / "task")
-    checkpoints = Checkpoints(folder / "checkpoints")
-    newest, faults = checkpoints.newest()
-    if newest is None:
-        raise LabwrightError(f"{folder} has no whole checkpoint. {' '.join(faults)}".strip())
-    if checkpoint == "best" or (checkpoint == "final" and experiment.train.final == "best"):
-        best = newest.state["best_step"]
-        if best is None and checkpoint == "best":
-            raise LabwrightError(f"{folder} has no best checkpoint: nothing was evaluated on a `valid` split.")
-        newest = newest if best is None else checkpoints.read(best)
-    load_model(built.model, newest.model, checkpoints.path(newest.state["step"]))
-    for update in updates(built, experiment.train):
-        update.load_state_dict(newest.training, weights_only=True)
-        update.adopt_average()
-    built.model.eval()
+    built = experiment.build(folder / "task")
+    _restore(built, folder, experiment, checkpoint)
     return built
 
 
@@ -67,15 +56,19 @@ def evaluated(
 ) -> dict[str, float]:
     """Metrics of a run's model over a split of its data; without overrides those the run logged.
 
-    Raises LabwrightError.
+    Raises LabwrightError, also for other data of which the task learns something else than the run's did.
     """
     choices = get_args(Which)
     if checkpoint not in choices:
         raise LabwrightError(
             f"there is no checkpoint {checkpoint!r}{nearest(checkpoint, choices)} There are {listed(choices)}."
         )
+    overrides = list(overrides)
     experiment = experiment_of(folder, plugins, overrides)
-    built = built_from(folder, experiment, checkpoint=cast(Which, checkpoint), data=True)
+    built = experiment.build()
+    if any(one.startswith(("task=", "task.data")) for one in overrides):
+        _check_learned(built.task, folder / "task")
+    _restore(built, folder, experiment, cast(Which, checkpoint))
     metrics = evaluate(
         built.task,
         built.model,
@@ -109,3 +102,39 @@ def predictions(
         for name, arguments in inputs(built.task):
             (answer,) = built.task.predict(built.model, tuple(one.to(built.device) for one in arguments))
             yield name, answer
+
+
+def _restore(built: Built, folder: Path, experiment: Experiment, checkpoint: Which) -> None:
+    """Give the model the weights of a run's checkpoint, averaged ones if the run kept an average."""
+    checkpoints = Checkpoints(folder / "checkpoints")
+    newest, faults = checkpoints.newest()
+    if newest is None:
+        raise LabwrightError(f"{folder} has no whole checkpoint. {' '.join(faults)}".strip())
+    if checkpoint == "best" or (checkpoint == "final" and experiment.train.final == "best"):
+        best = newest.state["best_step"]
+        if best is None and checkpoint == "best":
+            raise LabwrightError(f"{folder} has no best checkpoint: nothing was evaluated on a `valid` split.")
+        newest = newest if best is None else checkpoints.read(best)
+    load_model(built.model, newest.model, checkpoints.path(newest.state["step"]))
+    for update in updates(built, experiment.train):
+        update.load_state_dict(newest.training, weights_only=True)
+        update.adopt_average()
+    built.model.eval()
+
+
+def _check_learned(task: Task, kept: Path) -> None:
+    """Raises LabwrightError if a task has learned something else of its data than a run's folder has: its model would
+    be given other numbers for the same things, or be measured on what it was trained on.
+    """
+    with TemporaryDirectory(prefix="labwright-") as scratch:
+        task.save(Path(scratch))
+        names = {
+            str(path.relative_to(top)) for top in (kept, Path(scratch)) for path in top.rglob("*") if path.is_file()
+        }
+        _, differing, missing = filecmp.cmpfiles(kept, scratch, names - {CHECKSUMS}, shallow=False)
+    if differing or missing:
+        raise LabwrightError(
+            f"task.data: with these settings the task learns something else of the data than the run did "
+            f"({listed(sorted(differing + missing))} in {kept}): the run's model can't be measured on it. "
+            "`labwright predict` answers for any input."
+        )

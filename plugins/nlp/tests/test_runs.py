@@ -95,6 +95,19 @@ def test_a_classifier_answers_a_text_from_its_run_folder_alone(
     assert answer["label"] == "pear" and answer["input"] == "a ripe pear"
 
 
+def test_texts_that_would_make_another_vocabulary_are_not_what_a_run_is_measured_on(
+    fruits: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    experiment("nlp/polarity-bag", f"task.data.path={fruits}", "train.epochs=1").run(tmp_path / "run")
+    others = tmp_path / "others.jsonl"
+    others.write_text(fruits.read_text().replace("number", "figure"))
+    monkeypatch.setattr(sys, "argv", ["labwright", "evaluate", str(tmp_path / "run"), f"task.data.path={others}"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    assert "learns something else of the data than the run did (tokenizer.json in" in capsys.readouterr().err
+
+
 def test_mistakes_are_shown_as_texts(fruits: Path, tmp_path: Path) -> None:
     run = experiment("nlp/polarity-bag", f"task.data.path={fruits}", "train.epochs=1").run(tmp_path / "run")
     *_, mistakes = run.task.report(run.model, "train", run.device)

@@ -163,6 +163,13 @@ def test_rankings_are_measured_on_what_was_held_out(trained: Run, labwright: Cal
     assert "take the split 'valid' or 'test'" in said.errors
 
 
+def test_a_run_is_not_measured_on_another_split_than_its_own(trained: Run, labwright: Callable) -> None:
+    said = labwright("evaluate", trained.folder, "task.data.split=leave-one-out")
+    assert said.code == 2
+    assert "learns something else of the data than the run did (interactions.safetensors in" in said.errors
+    assert labwright("evaluate", trained.folder, "task.data.split=random").code == 0
+
+
 def test_repeated_pairs_and_users_of_one_interaction_are_no_slip(
     write: Callable[..., Path], labwright: Callable
 ) -> None:
