@@ -397,6 +397,15 @@ def test_the_way_taken_is_measured(sorted_: Make, tmp_path: Path) -> None:
     assert all(trainer.run.step == 0 for trainer in trainers)
 
 
+def test_a_run_shorter_than_what_is_measured_is_measured_too(sorted_: Make, tmp_path: Path) -> None:
+    train = {"epochs": None, "steps": 1}
+    trainers = [sorted_(train=train | {"seed": seed}).trainer(tmp_path / str(seed)) for seed in range(2)]
+    assert seconds_per_step(trainers, counts=(2,), forms=["vmap"], steps=5, rounds=1).keys() == {
+        (SERIAL, 1),
+        ("vmap", 2),
+    }
+
+
 def test_the_fastest_way_counts_the_places_a_program_would_leave_empty() -> None:
     seconds = {(SERIAL, 1): 1.0, ("vmap", 4): 0.6, ("grouped", 16): 0.3}
     assert fastest(seconds, 16) == ("grouped", 16)

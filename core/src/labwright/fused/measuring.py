@@ -30,6 +30,8 @@ def seconds_per_step(
     Of each way the median over rounds, which are interleaved, of `steps` steps; CPU time where it is computed on the
     CPU. A form that can't be taken is left out. The trainers are used up: their weights move, nothing is written.
     """
+    total = trainers[0].rhythm.total
+    steps, warmed = min(steps, total), steps < total
     ways: list[Way] = [(SERIAL, 1)]
     ways += [(form, count) for count in counts if count <= len(trainers) for form in forms]
     seen: dict[Way, list[float]] = {way: [] for way in ways}
@@ -39,7 +41,7 @@ def seconds_per_step(
                 if advance is None:
                     del seen[form, count]
                     continue
-                spent = _timed(advance, steps, trainers[0].device) / (steps * count)
+                spent = _timed(advance, steps, warmed, trainers[0].device) / (steps * count)
             if number:
                 seen[form, count].append(spent)
     return {way: statistics.median(spent) for way, spent in seen.items()}
@@ -72,8 +74,9 @@ def _course(trainers: Sequence[Trainer], form: str) -> Iterator[Callable[[], obj
         trainer.window.steps = []
 
 
-def _timed(advance: Callable[[], object], steps: int, device: torch.device) -> float:
-    advance()  # what is made once, such as the optimizer's state
+def _timed(advance: Callable[[], object], steps: int, warmed: bool, device: torch.device) -> float:
+    if warmed:
+        advance()  # what is made once, such as the optimizer's state
     clock = time.process_time if device.type == "cpu" else time.perf_counter
     wait = torch.cuda.synchronize if device.type == "cuda" else nullcontext
     wait()
