@@ -47,11 +47,23 @@ def verb(
     elif action == "export":
         _export(study, book, as_json)
     else:
-        book.storage.delete_study(book.study._study_id)
-        folder = Path("studies") / name
-        if (folder / "lock").is_file():
-            shutil.rmtree(folder)
+        _delete(study, book)
         say(f"study {name} is deleted")
+
+
+def _delete(study: Study, book: Book) -> None:
+    """Delete a study that nobody runs, and its folder if it has one here. Raises LabwrightError if somebody does."""
+    from labwright.study.storage import LEASE, alone
+
+    study_id, folder = book.study._study_id, Path("studies") / study.name
+    if other := study.lease.held_by(book.storage.get_study_system_attrs(study_id).get(LEASE)):
+        raise LabwrightError(f"study {study.name!r} is being run by {other}. Wait for it, or end it.")
+    if not (folder / "lock").is_file():
+        book.storage.delete_study(study_id)
+        return
+    with alone(folder):
+        book.storage.delete_study(study_id)
+        shutil.rmtree(folder)
 
 
 def _show(study: Study, book: Book, as_json: bool) -> None:

@@ -15,13 +15,14 @@ import socket
 import threading
 import time
 import uuid
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
-from optuna.exceptions import StorageInternalError
+from optuna.exceptions import ExperimentalWarning, StorageInternalError
 from optuna.storages import BaseStorage, GrpcStorageProxy, JournalStorage, RDBStorage
 from optuna.storages.journal import BaseJournalBackend, JournalFileBackend
 
@@ -106,7 +107,9 @@ def _proxy(address: str) -> BaseStorage:
     host, colon, port = address.removeprefix("//").rstrip("/").rpartition(":")
     if not colon or not port.isdecimal():
         raise LabwrightError(f"given the storage 'grpc:{address}'; it is grpc://HOST:PORT")
-    proxy = GrpcStorageProxy(host=host.strip("[]"), port=int(port))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        proxy = GrpcStorageProxy(host=host.strip("[]"), port=int(port))
     proxy.wait_server_ready(timeout=PATIENCE)
     return proxy
 

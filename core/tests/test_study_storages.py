@@ -1,0 +1,398 @@
+"""Where studies are kept, and who may work at them: journals, databases, proxies, leases, interruptions."""
+
+from __future__ import annotations
+
+import multiprocessing
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import labwright as lw
+import pytest
+from conftest import Site
+from lab import PLUGIN, Lab, assert_parses, assert_whole, children, rows, trials_of, until
+from labwright.study.book import LOST, RETRY, Book, lost
+from labwright.study.space import Space
+from labwright.study.storage import LEASE, RELEASED, Lease, mended, opened, without_password
+from labwright.study.trial import Result
+from optuna.trial import FrozenTrial
+from parts import Blobs, sorting
+from servers import grpc_proxy
+from test_studies import Searched
+
+
+def study(folder: Path, trials: int = 6, **settings: Any) -> lw.Study:
+    experiment = sorting(Blobs(size=60, held_out=60), model=Searched, loss="cross-entropy", optimizer="sgd")
+    given = {"search": {"only": ["model.*", "optimizer.lr"]}, "batch": 4, "quiet": True, "asynchronous": True}
+    return lw.Study(experiment, trials, name="s", folder=folder, **(given | settings))
+
+
+def journal(folder: Path) -> str:
+    return f"journal:{folder / 'journal.log'}"
+
+
+@pytest.fixture
+def lab(site: Site) -> Iterator[Lab]:
+    site.install("toys", PLUGIN)
+    here = Lab(site.folder.parent, site.folder)
+    yield here
+    here.close()
+
+
+# ------------------------------------------------------------------------------------------------------------ a journal
+
+
+def test_a_torn_line_is_cut_off_when_a_journal_is_opened(tmp_path: Path) -> None:
+    study(tmp_path).run()
+    file = tmp_path / "journal.log"
+    whole, before = file.read_bytes(), rows(trials_of(journal(tmp_path), "s"))
+    for torn in (b"{", b'{"op_code":4,"worker' + b"x" * 10_000, b"\0" * 5000):
+        file.write_bytes(whole + torn)
+        assert rows(trials_of(journal(tmp_path), "s")) == before
+        assert file.read_bytes() == whole
+
+
+def test_a_line_that_another_process_tore_is_cut_off_before_the_next_is_written(tmp_path: Path) -> None:
+    book = study(tmp_path).opened()
+    trial = book.ask()
+    with (tmp_path / "journal.log").open("ab") as file:
+        file.write(b'{"op_code":9,"worker_id":"killed in the mid')
+    assert len(book.trials()) == 1  # what isn't whole isn't read
+    assert book.tell(trial, Result(0, "complete", [0.5]))
+    assert_parses(tmp_path / "journal.log")
+    assert [one.values for one in trials_of(journal(tmp_path), "s")] == [[0.5]]
+
+
+def test_an_empty_journal_and_one_without_a_whole_line_are_new_ones(tmp_path: Path) -> None:
+    file = tmp_path / "journal.log"
+    for torn in (b"", b"{"):
+        file.write_bytes(torn)
+        mended(file)
+        assert file.read_bytes() == b""
+    assert study(tmp_path, 2).run().trials == 2
+
+
+# -------------------------------------------------------------------------------------------------- databases, proxies
+
+
+def test_a_study_in_sqlite_has_the_same_trials_as_one_in_a_journal(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'studies.db'}"
+    one = study(tmp_path / "one", asynchronous=False)
+    other = study(tmp_path / "other", asynchronous=False, storage=url)
+    assert one.run().trials == other.run().trials == 6
+    assert rows(trials_of(url, "s")) == rows(trials_of(journal(tmp_path / "one"), "s"))
+
+
+@pytest.fixture
+def proxy(tmp_path: Path) -> Iterator[str]:
+    """A gRPC proxy of a journal."""
+    with grpc_proxy(journal(tmp_path)) as (url, _):
+        yield url
+
+
+def test_a_study_behind_a_grpc_proxy_has_the_same_trials_as_one_in_a_journal(tmp_path: Path, proxy: str) -> None:
+    one = study(tmp_path / "one", asynchronous=False)
+    assert one.run().trials == study(tmp_path / "other", asynchronous=False, storage=proxy).run().trials == 6
+    assert rows(trials_of(proxy, "s")) == rows(trials_of(journal(tmp_path / "one"), "s"))
+
+
+def test_behind_a_proxy_a_lost_trial_is_taken_over_once_too(tmp_path: Path, proxy: str) -> None:
+    one, other = (study(tmp_path / name, storage=proxy).opened() for name in ("one", "other"))
+    trial = one.ask(lease=RELEASED)
+    assert [book.taken_over(Lease()) is not None for book in (one, other)] == [True, False]
+    assert not one.tell(trial, Result(0, "complete", [0.5]))
+    assert one.answer_now(trial, [[0.5]])
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("somewhere", "given the storage 'somewhere'; it is journal:FILE"),
+        ("journal:", "given the storage 'journal:'; it is journal:FILE"),
+        ("grpc://here", "it is grpc://HOST:PORT"),
+        ("oracle://me:secret@here/db", r"the storage 'oracle://me:\*\*\*@here/db' needs a package"),
+        ("postgresql+asyncpg://me@here/db", r"pip install 'labwright\[postgresql\]'"),
+        ("postgresql+psycopg://me:secret@127.0.0.1:1/db", r"'postgresql\+psycopg://me:\*\*\*@127.0.0.1:1/db' can't be"),
+        ("mysql+pymysql://me:p@ss@127.0.0.1:1/db", r"'mysql\+pymysql://me:\*\*\*@127.0.0.1:1/db' can't be opened"),
+        ("sqlite:////nowhere/at/all.db", "unable to open database file"),
+        ("elsewhere://x", "can't be opened"),
+    ],
+)
+def test_a_storage_that_cannot_be_had_is_one_message(tmp_path: Path, url: str, said: str) -> None:
+    with pytest.raises(lw.LabwrightError, match=said) as raised:
+        study(tmp_path, storage=url).run()
+    assert "\n" not in str(raised.value) and "secret" not in str(raised.value)
+
+
+def test_a_proxy_that_is_not_there_is_one_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("labwright.study.storage.PATIENCE", 1)
+    with pytest.raises(lw.LabwrightError, match=r"the storage 'grpc://127.0.0.1:1' can't be opened"):
+        study(tmp_path, storage="grpc://127.0.0.1:1").run()
+
+
+def test_a_journal_that_is_none_is_one_message(tmp_path: Path) -> None:
+    (tmp_path / "journal.log").write_text("hello\nworld\n")
+    with pytest.raises(lw.LabwrightError, match="can't be opened"):
+        study(tmp_path).run()
+    assert (tmp_path / "journal.log").read_text() == "hello\nworld\n"
+
+
+def test_passwords_are_not_shown() -> None:
+    assert without_password("mysql+pymysql://me:a:b@c@host:3306/db") == "mysql+pymysql://me:***@host:3306/db"
+    assert without_password("postgresql+psycopg://host:5432/db") == "postgresql+psycopg://host:5432/db"
+    assert without_password("grpc://host:13000") == "grpc://host:13000"
+
+
+# -------------------------------------------------------------------------------------------------------------- asking
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "random", "qmc", "nsga-ii"])
+def test_a_process_that_dies_while_asking_leaves_no_half_trial(
+    tmp_path: Path, sampler: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = {"asynchronous": False, "sampler": sampler, "trials": 12}
+    whole = study(tmp_path / "whole", **given)
+    whole.run()
+    suggest, asked = Space.suggest, []
+
+    def dies(self: Space, trial: Any) -> Any:
+        asked.append(trial.number)
+        point = suggest(self, trial)
+        if len(asked) in (3, 8):
+            raise KeyboardInterrupt
+        return point
+
+    monkeypatch.setattr(Space, "suggest", dies)
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            study(tmp_path / "cut", **given).run()
+        assert all(len(trial.params) == 3 for trial in trials_of(journal(tmp_path / "cut"), "s"))
+    study(tmp_path / "cut", **given).run()
+    assert rows(trials_of(journal(tmp_path / "cut"), "s")) == rows(trials_of(journal(tmp_path / "whole"), "s"))
+
+
+def test_machines_that_ask_at_the_same_moment_have_different_points(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = study(tmp_path).opened(), study(tmp_path).opened()
+    suggest, between = Space.suggest, []
+
+    def meanwhile(self: Space, trial: Any) -> Any:
+        point = suggest(self, trial)
+        if not between:
+            between.append(True)
+            other.ask()
+        return point
+
+    one.ask()
+    monkeypatch.setattr(Space, "suggest", meanwhile)
+    one.ask()
+    counted = [trial for trial in one.trials() if not lost(trial)]
+    assert [trial.number for trial in counted] == [0, 1, 3]
+    assert len({tuple(trial.params.items()) for trial in counted}) == 3
+    assert one.trials()[2].system_attrs[LOST] == "surplus"
+
+
+def test_a_point_that_somebody_enqueued_is_asked_first(tmp_path: Path) -> None:
+    one = study(tmp_path, 4, asynchronous=False)
+    wanted = {"model.width": 12, "model.bias": 0.25, "optimizer.lr": 0.03}
+    one.opened().study.enqueue_trial(wanted)
+    assert one.run().trials == 4
+    counted = [trial for trial in trials_of(journal(tmp_path), "s") if not lost(trial)]
+    assert len(counted) == 4 and counted[0].params == wanted
+
+
+# -------------------------------------------------------------------------------------------------------------- leases
+
+
+class Clock:
+    """A clock that is set by hand, of one machine."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    made = Clock()
+    monkeypatch.setattr("labwright.study.storage.time.monotonic", lambda: made.now)
+    return made
+
+
+def elsewhere(**changed: Any) -> dict[str, Any]:
+    """The lease of a process on another machine."""
+    return {"owner": "far:1:ab", "machine": "far", "until": time.time() + 60} | changed
+
+
+def test_a_lease_is_over_when_it_has_not_changed_for_as_long_as_it_holds(tmp_path: Path, clock: Clock) -> None:
+    book, lease = study(tmp_path).opened(), Lease(60.0)
+    trial = book.ask(lease=elsewhere())
+    for now, gone in ((0, False), (59, False), (61, True)):
+        clock.now = 100.0 + now
+        assert lease.over(trial.number, trial.system_attrs[LEASE]) is gone
+    for hours in (1, 2, 3):  # it is renewed, by a machine whose clock is hours behind
+        clock.now += 3600
+        assert not lease.over(trial.number, elsewhere(until=time.time() - 7200 + hours))
+
+
+def test_a_process_of_this_machine_that_is_gone_holds_nothing(tmp_path: Path) -> None:
+    lease = Lease(60.0)
+    process = multiprocessing.get_context("forkserver").Process(target=int)
+    process.start()
+    process.join()
+    held = lease.now()
+    gone = held | {"owner": held["owner"].replace(f":{held['owner'].split(':')[1]}:", f":{process.pid}:")}
+    assert lease.over(0, gone) and not lease.held_by(gone)
+    alive = held | {"owner": f"{held['owner']}x"}
+    assert not lease.over(0, alive) and "process" in lease.held_by(alive)
+    assert not lease.over(0, held) and not lease.held_by(held)
+    assert lease.over(0, RELEASED)
+
+
+def _lost_trial(folder: Path) -> tuple[Book, FrozenTrial]:
+    book = study(folder).opened()
+    return book, book.ask(lease=RELEASED)
+
+
+def test_a_lost_trial_is_asked_again_once_and_what_its_owner_says_later_is_dropped(tmp_path: Path) -> None:
+    owner, trial = _lost_trial(tmp_path)
+    taker = study(tmp_path).opened()
+    gone = taker.taken_over(Lease())
+    assert gone is not None and gone.number == 0
+    again = taker.again(gone, lease=Lease().now())
+    assert again.params == trial.params
+    assert again.user_attrs == {"baseline": True, RETRY: 0}
+    assert owner.taken_over(Lease()) is None
+    assert owner.answer_now(trial, [[0.5]])  # it is to end
+    assert not owner.tell(trial, Result(0, "complete", [0.5]))
+    assert taker.tell(again, Result(1, "complete", [0.25]))
+    assert [one.number for one in owner.counted()] == [1]
+
+
+def test_an_owner_who_is_quicker_than_whoever_takes_over_has_told_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owner, trial = _lost_trial(tmp_path)
+    taker = study(tmp_path).opened()
+    write = taker.storage.set_trial_system_attr
+
+    def slow(*given: Any) -> None:
+        write(*given)
+        assert owner.tell(trial, Result(0, "complete", [0.5], [[0.5]]))
+
+    monkeypatch.setattr(taker.storage, "set_trial_system_attr", slow)
+    assert taker.taken_over(Lease()) is None
+    assert [one.values for one in taker.counted()] == [[0.5]]
+
+
+def test_a_study_goes_on_with_the_trials_of_a_machine_that_is_gone(tmp_path: Path) -> None:
+    _lost_trial(tmp_path)
+    assert study(tmp_path, 6).run().trials == 6
+    trials = trials_of(journal(tmp_path), "s")
+    assert_whole(trials, 6)
+    assert len(trials) == 7 and trials[0].params == trials[1].params
+
+
+def test_a_study_whose_process_died_before_it_was_described_is_begun_anew(tmp_path: Path) -> None:
+    import optuna
+
+    optuna.create_study(storage=opened(journal(tmp_path)), study_name="s", direction="maximize")
+    assert study(tmp_path, 2).run().trials == 2
+
+
+def test_a_reproducible_study_is_run_by_one_machine(tmp_path: Path) -> None:
+    url = journal(tmp_path)
+    given = {"storage": url, "asynchronous": False, "trials": 2}
+    book = study(tmp_path / "one", **given).opened()
+    book.storage.set_study_system_attr(book.study._study_id, LEASE, elsewhere())
+    with pytest.raises(lw.LabwrightError, match="is being run by process 1 on far"):
+        study(tmp_path / "other", **given).run()
+    book.storage.set_study_system_attr(book.study._study_id, LEASE, elsewhere(until=time.time() - 1))
+    assert study(tmp_path / "other", **given).run().trials == 2
+    assert book.storage.get_study_system_attrs(book.study._study_id)[LEASE] is None
+
+
+def test_a_study_that_another_machine_took_over_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = study(tmp_path, 40, asynchronous=False, lease=0.3)
+    keep: Callable[..., None] = Book.keep
+
+    def taken(self: Book, trial: FrozenTrial, result: Result) -> None:
+        self.storage.set_study_system_attr(self.study._study_id, LEASE, elsewhere())
+        time.sleep(0.3)
+        keep(self, trial, result)
+
+    monkeypatch.setattr(Book, "keep", taken)
+    with pytest.raises(lw.LabwrightError, match="is being run by process 1 on far"):
+        one.run()
+    assert len(trials_of(journal(tmp_path), "s")) <= 8
+
+
+# ----------------------------------------------------------------------------------------------------- as a person does
+
+
+@pytest.mark.slow
+def test_a_second_tune_is_refused_and_a_worker_of_a_reproducible_study_too(lab: Lab) -> None:
+    first = lab.tune("s", 60)
+    until(lambda: "trial 0" in lab.said(first))
+    second = lab.tune("s", 60)
+    worker = lab.start("worker", "s")
+    for process, said in (
+        (second, f"error: the study in studies/s is being run by process {first.pid}. Wait for it"),
+        (worker, "error: study 's' is reproducible, so that one `labwright tune` drives it"),
+    ):
+        code, told = lab.ended(process)
+        assert (code, told.count("\n")) == (2, 1) and told.startswith(said)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("presses", [1, 2])
+def test_ctrl_c_once_ends_after_the_trials_under_way_and_twice_at_once(lab: Lab, presses: int) -> None:
+    lab.epochs = 40
+    driver = lab.tune("cut", 12, "--workers", "2")
+    until(lambda: "trial 1" in lab.said(driver))
+    workers = children(driver)
+    driver.send_signal(signal.SIGINT)
+    if presses == 2:
+        time.sleep(0.2)
+        driver.send_signal(signal.SIGINT)
+    code, said = lab.ended(driver)
+    assert code == 130, said
+    assert "Traceback" not in said
+    if presses == 1:
+        assert "interrupted; the same command goes on." in said
+    assert not any(Path(f"/proc/{pid}").exists() for pid in workers)
+    code, said = lab.ended(lab.tune("cut", 12, "--workers", "2"))
+    assert code == 0, said
+    assert lab.ended(lab.tune("whole", 12))[0] == 0
+    assert rows(trials_of(f"journal:{lab.journal('cut')}", "cut")) == rows(
+        trials_of(f"journal:{lab.journal('whole')}", "whole")
+    )
+
+
+@pytest.mark.slow
+def test_a_storage_that_is_gone_in_the_middle_is_one_message(lab: Lab, tmp_path: Path) -> None:
+    with grpc_proxy(journal(tmp_path / "served")) as (url, server):
+        driver = lab.tune("s", 60, "--storage", url)
+        until(lambda: "trial 0" in lab.said(driver))
+        server.kill()
+        code, said = lab.ended(driver)
+    assert code == 2, said
+    assert "Traceback" not in said
+    assert said.splitlines()[-1].startswith(f"error: the storage '{url}' doesn't answer: ")
+
+
+@pytest.mark.slow
+def test_machines_join_a_study_from_the_same_folder_and_from_others(lab: Lab) -> None:
+    driver = lab.tune("s", 16, "--asynchronous")
+    until(lambda: "trial 0" in lab.said(driver))
+    machines = [
+        lab.start("worker", "s", "--json"),
+        lab.start("worker", "s", "--storage", f"journal:{lab.journal('s')}", at="away"),
+    ]
+    for process, at in zip([driver, *machines], [".", ".", "away"], strict=True):
+        code, said = lab.ended(process, at)
+        assert code == 0, said
+    assert_parses(lab.journal("s"))
+    assert_whole(trials_of(f"journal:{lab.journal('s')}", "s"), 16)
