@@ -146,7 +146,7 @@ def _first_line(error: BaseException) -> str:
     if type(error).__module__.partition(".")[0] == "grpc":
         error = RuntimeError(getattr(error, "details", lambda: error)())
     line = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
-    line = re.sub(r"^\(\w+(\.\w+)*\) ", "", line)  # SQLAlchemy's name for the driver's error
+    line = re.sub(r"^\(\w+(\.\w+)*\) | *\(Background on this error at: \S+\)$", "", line)  # SQLAlchemy's
     return line if line.endswith((".", "?", "!")) else line + "."
 
 

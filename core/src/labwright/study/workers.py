@@ -63,7 +63,6 @@ class _Worker:
     orders: IO[bytes]
     says: IO[bytes]
     group: Group | None = None
-    left: int = 0  # of the group's trials
     at_work: bool = False  # it has taken the group that it was sent
     unread: bytes = b""
 
@@ -101,10 +100,8 @@ class Workers:
                         pruned = answer(message["number"], message["report"])
                         self._order(worker, {"pruned": pruned})
                     else:
-                        worker.left -= 1
-                        if not worker.left:
-                            worker.group, worker.at_work = None, False
-                        yield Result(**message)
+                        worker.group, worker.at_work = None, False
+                        yield from (Result(**one) for one in message["results"])
                 if worker.says.closed and worker.group is not None:
                     if not self._given_up(worker, worker.group):
                         again.append(worker.group)
@@ -171,7 +168,7 @@ class Workers:
         return worker
 
     def _send(self, worker: _Worker, group: Group) -> None:
-        worker.group, worker.left = group, len(group.specs)
+        worker.group = group
         self._order(worker, group.json())
 
     def _order(self, worker: _Worker, order: Mapping[str, Any]) -> None:
@@ -243,8 +240,8 @@ def main() -> None:
         for line in iter(sys.stdin.readline, ""):
             order = json.loads(line)
             say({"begun": True})
-            for result in list(trials.run(Group(tuple(Spec(**one) for one in order["specs"]), order["form"]), answer)):
-                say(result.json())
+            group = Group(tuple(Spec(**one) for one in order["specs"]), order["form"])
+            say({"results": [result.json() for result in trials.run(group, answer)]})  # all of them or none
 
 
 def _end_with(parent: int) -> None:
