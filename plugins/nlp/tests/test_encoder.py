@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import labwright as lw
 import pytest
+import tokenizers
 import torch
 from labwright.errors import LabwrightError
+from labwright.plugins import Plugins
 from labwright.ports import Classes, Tokens
+from labwright.saved import built_from, experiment_of
 from labwright_nlp.models.encoder import Encoder
 
 INPUTS, OUTPUTS = Tokens(40, 12, pad_id=0), Classes(("a", "b", "c"))
@@ -40,6 +46,26 @@ def test_an_encoder_from_a_folder_gives_the_mean_of_what_transformers_gives(fold
         torch.testing.assert_close(first(ids_BT, lengths_B)[row], first.head(states[0]), rtol=1e-4, atol=1e-5)
 
 
+def test_the_datas_tokenizer_brings_its_encoder_and_a_run_answers_without_their_folder(
+    folder: Path, tmp_path: Path, write: Callable[..., Path]
+) -> None:
+    encoder, texts = tmp_path / "encoder", write("texts.jsonl", [(f"w{n % 20} w{n % 7}", n % 2) for n in range(40)])
+    shutil.copytree(folder, encoder)
+    words = {"[PAD]": 0, "[UNK]": 1} | {f"w{number}": number + 2 for number in range(38)}
+    tokenizer = tokenizers.Tokenizer(tokenizers.models.WordLevel(words, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.WhitespaceSplit()
+    tokenizer.save(str(encoder / "tokenizer.json"))
+    settings = [f"task.data.path={texts}", f"task.data.pretrained={encoder}", "task.data.length=8", "log=[]"]
+    settings += ["train.epochs=1", "train.batch_size=8"]
+    run = lw.Experiment.from_recipe("nlp/polarity-minilm", settings).run(tmp_path / "run")
+    theirs = lw.Experiment.from_recipe("nlp/polarity-minilm", [*settings, f"model.pretrained={folder}"])
+    assert theirs.run(tmp_path / "theirs").metrics == run.metrics  # the same weights by either way
+    shutil.rmtree(encoder)
+    kept = built_from(tmp_path / "run", experiment_of(tmp_path / "run", Plugins.discover()))
+    inputs = kept.task.parse("w3 w4")
+    torch.testing.assert_close(kept.model(*inputs), run.model.eval()(*inputs), rtol=0, atol=0)
+
+
 @pytest.mark.parametrize("name", ["bert", "roberta"])
 def test_an_encoder_by_name_starts_from_random_weights_and_learns(name: str) -> None:
     inputs = Tokens(40, 600, pad_id=0)  # more positions than these have by default
@@ -59,7 +85,7 @@ def test_what_cannot_be_an_encoder_is_answered(folder: Path, tmp_path: Path) -> 
         assert "\n" not in message
         return message
 
-    assert "either an architecture" in fault() and "given both" in fault(architecture="bert", pretrained=folder)
+    assert "which encoder?" in fault() and "leave one of them out" in fault(architecture="bert", pretrained=folder)
     assert "no model type 'brt'; did you mean 'bert'?" in fault(architecture="brt")
     assert "can't build an encoder 'bert'" in fault(architecture="bert", options={"hidden_size": 7})
     assert "there is no folder" in fault(pretrained=tmp_path / "nowhere")

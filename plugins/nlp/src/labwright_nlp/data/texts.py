@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Sequence
@@ -19,11 +20,12 @@ from pydantic import Field
 from torch import Tensor
 
 from labwright_nlp.data.reading import TABLES, Rows, read_text, suffix_of
+from labwright_nlp.ports import EncoderTokens
 from labwright_nlp.tokenizing import Kind, Tokenizer, clean, kept, learned
 
 Length = Annotated[int, Field(ge=4, description="most tokens of a text; the rest is cut off")]
 Share = Annotated[float, Field(ge=0, lt=1)]
-_KEPT = "texts.json"
+_KEPT, _ENCODER = "texts.json", "config.json"
 
 
 class Texts(Data, ABC):
@@ -31,7 +33,8 @@ class Texts(Data, ABC):
 
     What a split lacks is held out of the training part by its share, each class in proportion; the choice follows from
     the texts themselves, so that equal texts stay together and new ones move few old ones. A batch is as long as its
-    longest text. A text without any token that is known counts as one unknown token.
+    longest text. A text without any token that is known counts as one unknown token. With a pretrained tokenizer the
+    model is told which encoder it belongs to.
     """
 
     item = Tokens
@@ -54,6 +57,8 @@ class Texts(Data, ABC):
         self.length, self.valid, self.test = length, valid, test
         self.names: tuple[str, ...] = ()
         self.tokens: Tokenizer | None = None
+        self._encoder: Path | None = None  # where the tokenizer's encoder is: its folder, or what a run kept of it
+        self._whole = True
         self._splits: dict[str, Encoded] = {}
 
     @abstractmethod
@@ -67,11 +72,15 @@ class Texts(Data, ABC):
         self.names = tuple(sorted(set(rows["train"].labels), key=_natural))
         texts = {name: [clean(text, lower=self.lower) for text in part.texts] for name, part in rows.items()}
         self.tokens = learned(self.tokenizer, texts["train"], vocabulary=self.vocabulary, pretrained=self.pretrained)
+        self._encoder = None if self.pretrained is None else self.pretrained.expanduser()
         self._splits = {name: self._encoded(texts[name], _numbered(part, self.names)) for name, part in rows.items()}
 
     def ports(self) -> tuple[Port, Port]:
         assert self.tokens is not None
-        return Tokens(self.tokens.size, self.length, self.tokens.pad_id), Classes(self.names)
+        size, pad_id = self.tokens.size, self.tokens.pad_id
+        if self._encoder is None:
+            return Tokens(size, self.length, pad_id), Classes(self.names)
+        return EncoderTokens(size, self.length, pad_id, self._encoder, self._whole), Classes(self.names)
 
     def split(self, name: str) -> Encoded | None:
         return self._splits.get(name)
@@ -98,12 +107,16 @@ class Texts(Data, ABC):
     def save(self, folder: Path) -> None:
         assert self.tokens is not None
         self.tokens.save(folder)
+        if self._encoder is not None and (self._encoder / _ENCODER).is_file():
+            shutil.copyfile(self._encoder / _ENCODER, folder / _ENCODER)
         about = {"classes": self.names}
         (folder / _KEPT).write_text(json.dumps(about, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
     def load(self, folder: Path) -> None:
         self.tokens = kept(self.tokenizer, folder)
         self.names = tuple(json.loads((folder / _KEPT).read_text(encoding="utf-8"))["classes"])
+        if self.pretrained is not None:
+            self._encoder, self._whole = folder, False
 
     def _encoded(self, texts: Sequence[str], labels: Tensor) -> Encoded:
         assert self.tokens is not None

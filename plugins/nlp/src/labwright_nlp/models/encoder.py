@@ -15,6 +15,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from labwright_nlp.models.masks import filled, mean
+from labwright_nlp.ports import EncoderTokens
 
 _PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack")
 
@@ -22,10 +23,11 @@ _PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack")
 class Encoder(nn.Module):
     """A transformer encoder (Wolf et al. 2020), pooled over the text, with dropout and a linear layer on top.
 
-    Either `architecture`, a model type of transformers such as "bert" or "distilbert", which starts from random
-    weights, `options` being its configuration; or `pretrained`, a folder with config.json and weights as safetensors.
-    Nothing is downloaded and no code of a folder is run. The data's tokenizer must be the folder's:
-    `task.data.tokenizer="pretrained"`. `pooling` is the mean over the tokens or the first one's vector (`cls`).
+    With `task.data.tokenizer="pretrained"` it is the encoder of the tokenizer's folder, `task.data.pretrained`, which
+    holds config.json and weights as safetensors. `pretrained` is another such folder, for the same tokens. Nothing is
+    downloaded and no code of a folder is run. With `architecture`, a model type of transformers such as "bert" or
+    "distilbert", it starts from random weights. `options` change its configuration. `pooling` is the mean over the
+    tokens or the first one's vector (`cls`).
 
     Raises LabwrightError for a name transformers doesn't have, for a folder that can't be used, and for texts longer
     than the encoder's positions or tokens it doesn't know.
@@ -43,17 +45,8 @@ class Encoder(nn.Module):
         dropout: Annotated[float, Field(ge=0, lt=1), Uniform(0.0, 0.5)] = 0.1,
     ) -> None:
         super().__init__()
-        if (architecture is None) == (pretrained is None):
-            raise LabwrightError(
-                "model: an encoder is either an architecture of transformers, model.architecture=bert, or a folder, "
-                f"model.pretrained=FOLDER; given {'neither' if architecture is None else 'both'}."
-            )
         with _quiet():
-            if pretrained is not None:
-                self.network = _from_folder(pretrained.expanduser(), options or {})
-            else:
-                assert architecture is not None
-                self.network = _from_name(architecture, inputs, options or {})
+            self.network = _network(inputs, architecture, pretrained, options or {})
         self.network.float().train()  # as saved it may be in half precision, and is in evaluation mode
         if isinstance(getattr(self.network, "pooler", None), nn.Module):
             self.network.pooler = None  # its output isn't used
@@ -69,6 +62,26 @@ class Encoder(nn.Module):
         pooled_BD = mean(x_BTD, there_BT) if self.pooling == "mean" else x_BTD[:, 0]
         logits: Tensor = self.head(self.dropout(pooled_BD))
         return logits
+
+
+def _network(inputs: Tokens, architecture: str | None, pretrained: Path | None, options: dict[str, Any]) -> Any:
+    if architecture is not None and pretrained is not None:
+        raise LabwrightError(
+            f"model: an encoder is made by the name of its architecture, given {architecture!r}, or read from a "
+            f"folder, given {str(pretrained)!r}; leave one of them out."
+        )
+    if architecture is not None:
+        return _from_name(architecture, inputs, options)
+    if pretrained is not None:
+        return _from_folder(pretrained.expanduser(), options, "model.pretrained")
+    if not isinstance(inputs, EncoderTokens):
+        raise LabwrightError(
+            'model: which encoder? task.data.tokenizer="pretrained" and task.data.pretrained=FOLDER take one with its '
+            "tokenizer; model.architecture, such as bert, makes one with random weights."
+        )
+    if inputs.whole:
+        return _from_folder(inputs.folder, options, "task.data.pretrained")
+    return _without_weights(inputs.folder, options)
 
 
 def _from_name(architecture: str, inputs: Tokens, options: dict[str, Any]) -> Any:
@@ -92,15 +105,15 @@ def _from_name(architecture: str, inputs: Tokens, options: dict[str, Any]) -> An
         ) from error
 
 
-def _from_folder(folder: Path, options: dict[str, Any]) -> Any:
+def _from_folder(folder: Path, options: dict[str, Any], setting: str) -> Any:
     if not folder.is_dir():
         raise LabwrightError(
-            f"model.pretrained: there is no folder {str(folder)!r}. Nothing is downloaded: "
+            f"{setting}: there is no folder {str(folder)!r}. Nothing is downloaded: "
             "`hf download NAME --local-dir FOLDER` fetches a model of the Hugging Face hub."
         )
     if not (folder / "config.json").is_file():
         raise LabwrightError(
-            f"model.pretrained: {folder} has no config.json; it has {listed(path.name for path in folder.iterdir())}."
+            f"{setting}: {folder} has no config.json; it has {listed(path.name for path in folder.iterdir())}."
         )
     if not any(folder.glob("*.safetensors")):
         pickled = listed(path.name for path in folder.iterdir() if path.suffix in _PICKLED)
@@ -108,7 +121,7 @@ def _from_folder(folder: Path, options: dict[str, Any]) -> Any:
             "it has no weights" if pickled == "none" else f"its weights, {pickled}, aren't safetensors and may run code"
         )
         raise LabwrightError(
-            f"model.pretrained: {folder} has no *.safetensors; {reason}. Most models of the hub have safetensors, on "
+            f"{setting}: {folder} has no *.safetensors; {reason}. Most models of the hub have safetensors, on "
             "another revision if not on the main one."
         )
     import transformers
@@ -118,7 +131,17 @@ def _from_folder(folder: Path, options: dict[str, Any]) -> Any:
             str(folder), local_files_only=True, use_safetensors=True, trust_remote_code=False, **options
         )
     except Exception as error:  # hundreds of builders, any of which may raise anything
-        raise LabwrightError(f"model.pretrained: transformers can't load {folder}: {_said(error)}") from error
+        raise LabwrightError(f"{setting}: transformers can't load {folder}: {_said(error)}") from error
+
+
+def _without_weights(folder: Path, options: dict[str, Any]) -> Any:
+    """The encoder that a run kept the configuration of; a checkpoint's weights are still to come."""
+    import transformers
+
+    config = transformers.AutoConfig.from_pretrained(
+        str(folder), local_files_only=True, trust_remote_code=False, **options
+    )
+    return transformers.AutoModel.from_config(config)  # type: ignore[no-untyped-call]
 
 
 def _check(config: Any, inputs: Tokens) -> None:
