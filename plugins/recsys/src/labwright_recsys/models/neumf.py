@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from labwright_recsys.ports import Preference
 
-_ITEMS_AT_ONCE = 1 << 18  # pairs whose hidden layers are computed together
+_PAIRS_AT_ONCE = 1 << 13  # pairs whose hidden layers are computed together: few enough for the cache
 
 
 class NeuMF(nn.Module):
@@ -60,7 +60,7 @@ class NeuMF(nn.Module):
         products_BI = (user_BD[:, :dim] * of_product_D) @ item_ID[:, :dim].T
         from_user_BH = nn.functional.linear(user_BD[:, dim:], self.first.weight[:, :dim], self.first.bias)
         from_item_IH = nn.functional.linear(item_ID[:, dim:], self.first.weight[:, dim:])
-        at_once = max(1, _ITEMS_AT_ONCE // len(item_ID))
+        at_once = max(1, _PAIRS_AT_ONCE // len(item_ID))
         hidden_BI = torch.cat(
             [self.rest(chunk_BH[:, None] + from_item_IH) @ of_hidden_H for chunk_BH in from_user_BH.split(at_once)]  # type: ignore[no-untyped-call]
         )
