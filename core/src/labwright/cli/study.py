@@ -14,6 +14,10 @@ from labwright.cli.shared import Json, print_json, print_table, say
 from labwright.errors import LabwrightError, nearest
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from optuna.trial import FrozenTrial
+
     from labwright.study.book import Book
     from labwright.study.study import Study
 
@@ -72,26 +76,32 @@ def _show(study: Study, book: Book, as_json: bool) -> None:
     if as_json:
         print_json(found.json() | {"of": study.count, "all": rows})
         return
+    from labwright.study.report_rows import names
+
     goals = " and ".join(f"{goal.direction} {goal.metric}" for goal in study.goals)
-    typer.echo(f"{name_of(study)}: {found.trials} of {study.count} trials, {goals}")
-    typer.echo(f"{found.complete} complete, {found.pruned} pruned, {found.failed} failed")
+    typer.echo(f"study {study.name}: {found.trials} of {study.count} trials, {goals}")
+    typer.echo(f"{found.complete} complete, {found.pruned} pruned, {found.failed} failed; * {_starred(study)}")
     best = {one["number"] for one in found.best}
-    header = ("trial", "state", *(goal.metric for goal in study.goals), "settings")
-    print_table([header, *(_row(study, one, one["number"] in best) for one in rows)])
+    called = names(study.space.dimensions, short=True)
+    header = ("trial", "state", *(goal.metric for goal in study.goals), *called.values(), "")
+    print_table([header, *(_row(study, trial, trial.number in best, called) for trial in book.counted())])
+    if (study.folder / "report.html").is_file():
+        typer.echo(f"report: {study.folder / 'report.html'}")
 
 
-def name_of(study: Study) -> str:
-    return f"study {study.name}"
+def _starred(study: Study) -> str:
+    return "is the best" if len(study.goals) == 1 else "are those no other beats in every goal"
 
 
-def _row(study: Study, one: dict[str, object], best: bool) -> tuple[str, ...]:
-    values, settings = one["values"], one["settings"]
-    assert isinstance(values, dict) and isinstance(settings, dict)
-    said = "  ".join(
-        f"{path}={value:.4g}" if isinstance(value, float) else f"{path}={value}" for path, value in settings.items()
-    )
-    numbers = (f"{values[goal.metric]:.5g}" if goal.metric in values else "" for goal in study.goals)
-    return (f"{one['number']}{' *' if best else ''}", str(one["state"]), *numbers, said)
+def _row(study: Study, trial: FrozenTrial, best: bool, called: Mapping[str, str]) -> tuple[str, ...]:
+    """A trial as a row: its settings in three digits, and why it failed."""
+    from labwright.study.report_rows import number, said
+
+    values = dict(zip((goal.metric for goal in study.goals), trial.values or (), strict=False))
+    numbers = (number(values[goal.metric], 5) if goal.metric in values else "" for goal in study.goals)
+    settings = (said(trial.params[name]) if name in trial.params else "" for name in called)
+    reason = "" if trial.values else str(trial.user_attrs.get("reason", ""))
+    return (f"{trial.number}{' *' if best else ''}", trial.state.name.lower(), *numbers, *settings, reason)
 
 
 def _best(study: Study, book: Book, number: int | None, as_json: bool) -> None:

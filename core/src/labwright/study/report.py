@@ -26,6 +26,7 @@ MOST_BEST = 10  # trials in the table of the best
 MOST_FRONT = 30
 MOST_AXES = 12  # settings side by side
 MOST_PANELS = 24
+CONFIRMED = "confirmed.json"
 
 
 def write(study: Study, book: Book, found: Found) -> None:
@@ -116,11 +117,11 @@ class _Report:
             count = len(self.found.best)
             notes = ["that no other trial beats in every goal"]
             cards.append(page.headline("front", f"{count} trial{'s' * (count > 1)}", notes, goal=False))
-        pruned = [row for row in self.rows if row.state == "pruned"]
+        pruned = [row for row in self.rows if row.state == "pruned" and row.reports]
         if pruned:
             cards.append(self._saved(pruned))
         yield page.together(cards, "cards")
-        if len(self.goals) == 1 and len(self.complete) > 1:
+        if len(self.goals) == 1 and len(self.complete) > 1 and not (self.study.folder / CONFIRMED).is_file():
             yield page.paragraph(
                 f"Part of a lead is luck: the best of {len(self.complete)} trials was chosen by this very number. "
                 "The same command with --confirm 3 says how much."
@@ -136,15 +137,16 @@ class _Report:
 
     def _saved(self, pruned: Sequence[Row]) -> str:
         """What pruning has left out, counted in evaluations: trials may differ in the length of their steps."""
-        whole = max(len(row.reports) for row in self.rows)
-        trained = [row for row in self.rows if row.reports]
-        done = sum(len(row.reports) for row in trained)
+        trained = [row for row in self.rows if row.reports and row.state in ("complete", "pruned")]
+        lengths = [len(row.reports) for row in trained]
         seconds = sum(row.seconds for row in pruned), sum(row.seconds for row in self.rows) or 1.0
         notes = [
             f"of the training left out by pruning {len(pruned)} trials",
             f"{100 * seconds[0] / seconds[1]:.0f} % of the time went into them",
         ]
-        return page.headline("saved", f"{100 * (1 - done / (whole * len(trained))):.0f} %", notes, goal=False)
+        return page.headline(
+            "saved", f"{100 * (1 - sum(lengths) / (max(lengths) * len(lengths))):.0f} %", notes, goal=False
+        )
 
     # --------------------------------------------------------------------------------------------------------- course
 
@@ -191,7 +193,7 @@ class _Report:
 
     def _confirmed(self) -> Iterator[str]:
         """What `--confirm` has found, if it was asked for."""
-        file = self.study.folder / "confirmed.json"
+        file = self.study.folder / CONFIRMED
         if len(self.goals) > 1 or not file.is_file():
             return
         found = json.loads(file.read_text(encoding="utf-8"))

@@ -234,7 +234,7 @@ def legend(axes: Axes) -> None:
             list(once),
             loc="lower left",
             bbox_to_anchor=(0, 1.0),
-            ncols=5,
+            ncols=5 if axes.get_window_extent().width > 500 else 3,  # wider than the axes it would make them narrow
             frameon=False,
             labelcolor=INK,
             fontsize=8.5,

@@ -50,10 +50,10 @@ class Row:
 Rows = Sequence[Row]
 
 
-def number(value: float) -> str:
+def number(value: float, digits: int = 4) -> str:
     """A number as it is shown: 0.9306, 26,122, 3e-05."""
     whole = math.isfinite(value) and abs(value) >= 1000 and value == round(value)
-    return f"{value:,.0f}" if whole and abs(value) < 1e12 else f"{value:.4g}"
+    return f"{value:,.0f}" if whole and abs(value) < 1e12 else f"{value:.{digits}g}"
 
 
 def rows_of(book: Book, best: set[int]) -> list[Row]:
