@@ -107,7 +107,7 @@ CASES: dict[str, tuple[str, Callable[[str], dict[str, Any]], int]] = {
         30,
     ),
     "gru": (
-        "GRU of 32 units, texts of up to 24 characters, batch 16, AdamW",
+        "GRU of 32 units, texts of up to 24 characters, batch 16, AdamW (vmap-grad in both columns)",
         lambda device: recipe(
             {"name": "classification", "data": {"name": "nlp/languages", "length": 24}},
             {"name": "nlp/gru", "embedding": 32, "width": 32, "bidirectional": False, "dropout": 0.0},
