@@ -12,6 +12,7 @@ from pathlib import Path
 
 import labwright as lw
 import torch
+from labwright.trainer import Trainer
 from torch.nn import functional
 
 STEPS, ROUNDS = 200, 7
@@ -38,6 +39,14 @@ def by_hand(model: torch.nn.Module, ids: torch.Tensor, steps: int, *, context: i
         optimizer.step()
 
 
+def by_labwright(trainer: Trainer) -> None:
+    """The trainer's loop, from the first step to the last."""
+    trainer.begin()
+    trainer.started()
+    for batches in trainer.feed():
+        trainer.stepped(trainer.step(batches))
+
+
 def main() -> None:
     """Print the CPU milliseconds of a step, of both, and the ratio round by round."""
     torch.set_num_threads(1)
@@ -51,7 +60,7 @@ def main() -> None:
             spent = []
             ids = split.ids_N.long()
             for work in (
-                lambda trainer=trainer: trainer._loop(None),
+                lambda trainer=trainer: by_labwright(trainer),
                 lambda model=model, ids=ids: by_hand(model, ids, STEPS, context=64, batch=12),
             ):
                 begun = time.process_time()

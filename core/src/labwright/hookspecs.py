@@ -29,8 +29,9 @@ class Component:
     """One thing a recipe can name: what it is, what it is called, where its code is.
 
     `kind` is one of task, data, model, loss, optimizer, device, logger, stop, sampler, pruner. `name` is kebab-case,
-    `domain/name`. `target` is `module:attribute`, imported when the component is first used: a class, or a function that returns the
-    object. A name that ends in `/*` is a family: its target is a mapping from the rest of the name to a class.
+    `domain/name`. `target` is `module:attribute`, imported when the component is first used: a class, or a function
+    that returns the object. A name that ends in `/*` is a family: its target is a mapping from the rest of the name to
+    a class.
     `summary` is one line for `labwright list`.
     """
 
