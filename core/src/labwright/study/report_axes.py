@@ -65,8 +65,8 @@ class Scale:
         return cls(mark.low, mark.high, mark.log, isinstance(mark, Integers))
 
     @classmethod
-    def over(cls, low: float, high: float) -> Scale:
-        return cls(low, high, log=low > 0 and high / low >= LOG_SCALE_FROM)
+    def over(cls, low: float, high: float, goal: Goal) -> Scale:
+        return cls(low, high, log=bends(low, high, goal))
 
     def place(self, value: Any, row: Row) -> float:
         """Trials with the same option lie beside one another, so that they can be told apart."""
@@ -101,7 +101,7 @@ def near(rows: Rows, goal: Goal, index: int) -> tuple[float, float]:
     complete = [row.values[index] for row in rows if row.state == "complete"]
     low, high = min(every, default=0.0), max(every, default=1.0)
     if len(complete) >= ENOUGH:
-        log = low > 0 and high / low >= LOG_SCALE_FROM
+        log = bends(low, high, goal)
         bend, straight = (math.log, math.exp) if log else (float, float)
         best = bend(min(complete) if goal.direction == "minimize" else max(complete))
         reach = FAR * (bend(float(np.median(complete))) - best)
@@ -115,16 +115,21 @@ def near(rows: Rows, goal: Goal, index: int) -> tuple[float, float]:
 def heights(axes: Axes, rows: Rows, goal: Goal, index: int, *, across: bool = False) -> Callable[[float], float]:
     """Set an axis for a goal. Returns what moves a value that lies far from the best to the edge."""
     low, high = near(rows, goal, index)
-    span(axes, low, high, across=across)
+    span(axes, low, high, log=bends(low, high, goal), across=across)
     return lambda value: min(max(value, low), high)
 
 
-def span(axes: Axes, low: float, high: float, *, across: bool = False) -> None:
-    """Set an axis from low to high with some room, logarithmic if they are far apart."""
+def bends(low: float, high: float, goal: Goal) -> bool:
+    """Whether an axis is logarithmic: costs and losses that lie far apart; shares such as an accuracy never."""
+    return goal.direction == "minimize" and low > 0 and high / low >= LOG_SCALE_FROM
+
+
+def span(axes: Axes, low: float, high: float, *, log: bool, across: bool = False) -> None:
+    """Set an axis from low to high with some room."""
     from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
     axis = axes.xaxis if across else axes.yaxis
-    if low > 0 and high / low >= LOG_SCALE_FROM:
+    if log:
         (axes.set_xscale if across else axes.set_yscale)("log")
         decades = math.log10(high / low)
         axis.set_major_locator(LogLocator(subs=(1.0, 3.0) if decades < 3 else (1.0,), numticks=6))

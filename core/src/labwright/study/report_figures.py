@@ -17,6 +17,7 @@ from labwright.study.report_axes import (
     MAIN,
     RECIPE,
     Scale,
+    bends,
     drawn,
     heights,
     legend,
@@ -103,7 +104,7 @@ def intermediate(rows: Rows, goals: Sequence[Goal], goal: int) -> str:
     every = np.array([report[goal] for row in shown for report in row.reports])
     every = every[np.isfinite(every)]
     low, high = np.quantile(every, (0.0, 0.97) if goals[goal].direction == "minimize" else (0.03, 1.0))
-    span(axes, float(low), float(high))
+    span(axes, float(low), float(high), log=bends(float(low), float(high), goals[goal]))
     numbered(axes, max(len(row.reports) for row in shown), "evaluation", first=1)
     legend(axes)
     return drawn(figure, f"{goals[goal].metric} after each evaluation", shown, goals)
@@ -118,7 +119,7 @@ def times(rows: Rows) -> str:
         if those:
             numbers, seconds = [row.number for row in those], [row.seconds for row in those]
             axes.vlines(numbers, 0, seconds, colour, linewidth=width, label=state, urls=[link(row) for row in those])
-    span(axes, 0.0, max(row.seconds for row in rows))
+    span(axes, 0.0, max(row.seconds for row in rows), log=False)
     axes.set_ylim(bottom=0)
     axes.set_ylabel("seconds", color=INK, fontsize=9)
     numbered(axes, rows[-1].number, "trial")
@@ -195,7 +196,7 @@ def parallel(rows: Rows, dimensions: Sequence[Dimension], names: Mapping[str, st
     shown = thinned(complete, goals[0], 0, MOST_LINES)
     colours = shades(shown, goals[0], 0)
     settings = [Scale.of(one) for one in dimensions]
-    values = [Scale.over(*near(complete, goal, index)) for index, goal in enumerate(goals)]
+    values = [Scale.over(*near(complete, goal, index), goal) for index, goal in enumerate(goals)]
     figure, axes = made(PAGE, 3.9)
     for row in reversed(shown):
         at = [
