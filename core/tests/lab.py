@@ -108,7 +108,7 @@ def alive(pid: int) -> bool:
     return state != "Z"
 
 
-def until(condition: Callable[[], Any], seconds: float = 120.0) -> Any:
+def until(condition: Callable[[], Any], seconds: float = 300.0) -> Any:
     """What a condition comes to, as soon as it is true."""
     end = time.monotonic() + seconds
     while not (value := condition()):

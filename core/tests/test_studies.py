@@ -284,6 +284,8 @@ def test_asynchronous_has_as_many_trials_and_knows_what_is_there_at_the_moment(t
     found = one.run()
     assert (found.trials, found.complete + found.pruned) == (12, 12)
     assert one.opened().running() == []
+    complete = one.opened().trials(TrialState.COMPLETE)
+    assert all(len(trial.intermediate_values) == 8 for trial in complete)
 
 
 def test_a_metric_or_goal_beside_the_task_s_can_be_searched_for(tmp_path: Path):

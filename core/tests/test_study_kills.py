@@ -28,7 +28,7 @@ from servers import postgresql
 
 KILLS, TRIALS = 20, 60
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]  # a minute each on two idle cores
 
 
 @pytest.fixture

@@ -178,7 +178,10 @@ class Book:
         if result.diverged:
             state = TrialState.PRUNED
         attributes = {"steps": result.steps, "seconds": result.seconds, "reason": result.reason}
+        seen = len(self.storage.get_trial(trial_id).system_attrs.get(REPORTS, []))
         try:
+            if seen < len(result.reports):  # the last one of a trial asks for no answer
+                self._report(self.storage, trial_id, result.reports, seen + 1)
             for key, value in attributes.items():
                 if value:
                     self.storage.set_trial_user_attr(trial_id, key, value)

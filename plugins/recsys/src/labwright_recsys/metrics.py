@@ -116,7 +116,7 @@ class AUC:
         if not self._scores:
             return math.nan
         clicked = torch.cat(self._clicked).cpu()
-        _, group, sizes = torch.cat(self._scores).cpu().unique(return_inverse=True, return_counts=True)  # type: ignore[no-untyped-call]
+        _, group, sizes = torch.unique(torch.cat(self._scores).cpu(), return_inverse=True, return_counts=True)
         last = sizes.cumsum(0).double()
         ranks = (last - (sizes - 1) / 2)[group]  # the mean of the places that equal scores share, from 1
         positives = int(clicked.sum())

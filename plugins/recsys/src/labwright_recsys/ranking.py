@@ -27,7 +27,7 @@ def scores_of(model: nn.Module, users_B: Tensor, items: int) -> Tensor:
     at_once = max(1, _PAIRS_AT_ONCE // items)
     chunks = [
         model(users.repeat_interleave(items), all_I.repeat(len(users))).view(-1, items)
-        for users in users_B.split(at_once)  # type: ignore[no-untyped-call]
+        for users in torch.split(users_B, at_once)
     ]
     return torch.cat(chunks)
 

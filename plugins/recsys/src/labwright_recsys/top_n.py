@@ -149,7 +149,7 @@ class TopN(Task):
         users = self.measured(split)
         at_once = max(1, _SCORES_AT_ONCE // len(self.data.items))
         mine, of = shard
-        return _UserBatches(self, split, users[mine::of].split(at_once)[start:]) if len(users) else None  # type: ignore[no-untyped-call]
+        return _UserBatches(self, split, torch.split(users[mine::of], at_once)[start:]) if len(users) else None
 
     def measured(self, split: str) -> Tensor:
         """The users a split says something about: they have what was learned from, and want what was held out."""

@@ -37,11 +37,11 @@ class Bag(nn.Module):
         super().__init__()
         self.dropout, self.buckets, self.pad_id = dropout, buckets, inputs.pad_id
         sizes = [inputs.vocab_size, *[buckets] * (ngrams - 1)]
-        self.tables = nn.ModuleList(nn.Embedding(size, width) for size in sizes)
-        words, *more = (table.weight for table in self.tables)
-        nn.init.uniform_(words, -1 / width, 1 / width)  # type: ignore[arg-type]
-        for weight in more:
-            nn.init.zeros_(weight)  # type: ignore[arg-type]  # what was never seen says nothing
+        words, *more = tables = [nn.Embedding(size, width) for size in sizes]
+        nn.init.uniform_(words.weight, -1 / width, 1 / width)
+        for table in more:
+            nn.init.zeros_(table.weight)  # what was never seen says nothing
+        self.tables = nn.ModuleList(tables)
         self.head = nn.Linear(width, len(outputs.names))
 
     def forward(self, ids_BT: Tensor, lengths_B: Tensor) -> Tensor:
@@ -58,7 +58,7 @@ class Bag(nn.Module):
         for size, table in enumerate(self.tables, 1):
             if size > 1:  # the n-gram that begins here is the shorter one and the token after it
                 keys_BT = (keys_BT * _MULTIPLIER + after_BT[:, size - 1 : size - 1 + length]) % self.buckets
-            whole_BT = (steps_T + size <= lengths_B[:, None]).to(table.weight.dtype)  # type: ignore[arg-type]
+            whole_BT = (steps_T + size <= lengths_B[:, None]).to(self.head.weight.dtype)
             kept_B1T = functional.dropout(whole_BT, self.dropout, self.training)[:, None]
             total_B1W = total_B1W + kept_B1T @ table(keys_BT)
             count_B1 = count_B1 + kept_B1T.sum(dim=2)

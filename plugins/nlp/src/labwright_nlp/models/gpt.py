@@ -77,7 +77,8 @@ class _Block(nn.Module):
     def forward(self, x_BTD: Tensor) -> Tensor:
         x_BTD = x_BTD + self.dropout(self.attention_out(self._attended(self.attention_norm(x_BTD))))
         hidden = functional.gelu(self.hidden_in(self.hidden_norm(x_BTD)))
-        return x_BTD + self.dropout(self.hidden_out(hidden))  # type: ignore[no-any-return]
+        y_BTD: Tensor = self.dropout(self.hidden_out(hidden))
+        return x_BTD + y_BTD
 
     def _attended(self, x_BTD: Tensor) -> Tensor:
         query, key, value = (

@@ -50,7 +50,8 @@ def parts(
             raise LabwrightError(f"task.data: valid and test leave nothing to learn from, given {valid} and {test}.")
         order = np.lexsort((_keys(seed, users, items), users))
     else:
-        order = np.lexsort((_keys(0, users, items), times, users))  # type: ignore[arg-type]
+        assert times is not None
+        order = np.lexsort((_keys(0, users, items), times, users))
     counts = np.bincount(users)[users[order]]
     first = np.r_[True, users[order][1:] != users[order][:-1]]
     starts = np.maximum.accumulate(np.where(first, np.arange(len(users)), 0))

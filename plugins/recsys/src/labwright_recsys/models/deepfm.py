@@ -49,8 +49,10 @@ class DeepFM(nn.Module):
         vectors_BFD = torch.cat([user_BFD, item_BFD], dim=1)
         # All pairs' inner products: half of the squared sum less the sum of squares (Rendle 2010, lemma 3.1).
         pairs_B = (vectors_BFD.sum(1).square() - vectors_BFD.square().sum(1)).sum(1) / 2
-        score_B = self.bias + own_user_B + own_item_B + pairs_B
-        return score_B if self.deep is None else score_B + self.deep(vectors_BFD.flatten(1)).squeeze(1)  # type: ignore[no-any-return]
+        score_B: Tensor = self.bias + own_user_B + own_item_B + pairs_B
+        if self.deep is not None:
+            score_B = score_B + self.deep(vectors_BFD.flatten(1)).squeeze(1)
+        return score_B
 
 
 class _Fields(nn.Module):

@@ -37,7 +37,7 @@ class LightGCN(nn.Module):
         spread: Annotated[float, Field(gt=0)] = 0.1,
     ) -> None:
         super().__init__()
-        self.counts, self.depth = (inputs.users, inputs.items), depth
+        self.counts, self.depth = [inputs.users, inputs.items], depth
         self.nodes = nn.Parameter(torch.randn(inputs.users + inputs.items, dim) * (spread / dim**0.5) ** 0.5)
         graph = _graph(inputs.pairs, inputs.users, inputs.items)
         for name, tensor in zip(("starts_N1", "neighbours_M", "weights_M"), graph, strict=True):
@@ -45,14 +45,15 @@ class LightGCN(nn.Module):
 
     def smoothed(self) -> tuple[Tensor, Tensor]:
         """The final vectors of all users (U, D) and items (I, D)."""
-        layer_ND, total_ND = self.nodes, self.nodes
+        layer_ND: Tensor = self.nodes
+        total_ND: Tensor = self.nodes
         for _ in range(self.depth):
             if torch.compiler.is_exporting():
-                layer_ND = _plain(layer_ND, self.starts_N1, self.neighbours_M, self.weights_M)  # type: ignore[assignment]
+                layer_ND = _plain(layer_ND, self.starts_N1, self.neighbours_M, self.weights_M)
             else:
                 layer_ND = _Smooth.apply(layer_ND, self.starts_N1, self.neighbours_M, self.weights_M)  # type: ignore[no-untyped-call]
-            total_ND = total_ND + layer_ND  # type: ignore[assignment]
-        users_UD, items_ID = (total_ND / (self.depth + 1)).split(self.counts)  # type: ignore[no-untyped-call]
+            total_ND = total_ND + layer_ND
+        users_UD, items_ID = torch.split(total_ND / (self.depth + 1), self.counts)
         return users_UD, items_ID
 
     def forward(self, users_B: Tensor, items_B: Tensor) -> Tensor:

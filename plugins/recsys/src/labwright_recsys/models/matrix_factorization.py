@@ -36,9 +36,9 @@ class MatrixFactorization(nn.Module):
         self.bias = nn.Parameter(torch.zeros(inputs.items)) if bias else None
 
     def forward(self, users_B: Tensor, items_B: Tensor) -> Tensor:
-        scores_B = (self.users(users_B) * self.items(items_B)).sum(-1)
-        return scores_B if self.bias is None else scores_B + self.bias[items_B]  # type: ignore[no-any-return]
+        scores_B: Tensor = (self.users(users_B) * self.items(items_B)).sum(-1)
+        return scores_B if self.bias is None else scores_B + self.bias[items_B]
 
     def scores(self, users_B: Tensor) -> Tensor:
-        scores_BI = self.users(users_B) @ self.items.weight.T
-        return scores_BI if self.bias is None else scores_BI + self.bias  # type: ignore[no-any-return]
+        scores_BI: Tensor = self.users(users_B) @ self.items.weight.T
+        return scores_BI if self.bias is None else scores_BI + self.bias

@@ -51,17 +51,21 @@ class NeuMF(nn.Module):
         user_BD, item_BD = self.users(users_B), self.items(items_B)
         product_BD = user_BD[:, : self.dim] * item_BD[:, : self.dim]
         hidden_BH = self.rest(self.first(torch.cat([user_BD[:, self.dim :], item_BD[:, self.dim :]], dim=1)))
-        return self.head(torch.cat([product_BD, hidden_BH], dim=1)).squeeze(1) + self.bias[items_B]  # type: ignore[no-any-return]
+        scores_B: Tensor = self.head(torch.cat([product_BD, hidden_BH], dim=1)).squeeze(1)
+        return scores_B + self.bias[items_B]
 
     def scores(self, users_B: Tensor) -> Tensor:
         """The first layer is linear in user and item apart: it is computed once for each of them."""
         user_BD, item_ID, dim = self.users(users_B), self.items.weight, self.dim
         of_product_D, of_hidden_H = self.head.weight[0, :dim], self.head.weight[0, dim:]
-        products_BI = (user_BD[:, :dim] * of_product_D) @ item_ID[:, :dim].T
+        products_BI: Tensor = (user_BD[:, :dim] * of_product_D) @ item_ID[:, :dim].T
         from_user_BH = nn.functional.linear(user_BD[:, dim:], self.first.weight[:, :dim], self.first.bias)
         from_item_IH = nn.functional.linear(item_ID[:, dim:], self.first.weight[:, dim:])
         at_once = max(1, _PAIRS_AT_ONCE // len(item_ID))
         hidden_BI = torch.cat(
-            [self.rest(chunk_BH[:, None] + from_item_IH) @ of_hidden_H for chunk_BH in from_user_BH.split(at_once)]  # type: ignore[no-untyped-call]
+            [
+                self.rest(chunk_BH[:, None] + from_item_IH) @ of_hidden_H
+                for chunk_BH in torch.split(from_user_BH, at_once)
+            ]
         )
-        return products_BI + hidden_BI + self.head.bias + self.bias  # type: ignore[no-any-return]
+        return products_BI + hidden_BI + self.head.bias + self.bias
