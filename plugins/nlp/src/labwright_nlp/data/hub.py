@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -93,6 +94,9 @@ def _loaded(dataset: str, subset: str | None) -> dict[str, Any]:
     import datasets
 
     datasets.disable_progress_bars()
+    asking = logging.getLogger("huggingface_hub")
+    before = asking.level
+    asking.setLevel(logging.ERROR)  # it announces each time it asks again
     try:
         if (folder / "dataset_dict.json").is_file() or (folder / "state.json").is_file():
             found = datasets.load_from_disk(str(folder))
@@ -104,4 +108,6 @@ def _loaded(dataset: str, subset: str | None) -> dict[str, Any]:
             f"task.data.dataset: {dataset!r} can't be loaded: {type(error).__name__}: {sentence(said)} It is a name on "
             "the Hugging Face hub, which needs the network the first time, or a folder."
         ) from error
+    finally:
+        asking.setLevel(before)
     return dict(found) if isinstance(found, dict) else {"train": found}
