@@ -84,7 +84,9 @@ class Clicks(Task):
         """A user and an item, by their names with a blank or a tab between them."""
         names = line.split("\t") if "\t" in line else line.split()
         if len(names) != 2:
-            raise LabwrightError(f"given {line!r}; a pair is a user and an item with a blank or a tab between them.")
+            raise LabwrightError(
+                f"given {line!r}; a pair is a user and an item with a blank between them, or a tab where names have blanks."
+            )
         data = self.data
         user = data.number(names[0].strip(), data.users, "user")
         return torch.tensor([user]), torch.tensor([data.number(names[1].strip(), data.items, "item")])
