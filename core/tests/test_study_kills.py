@@ -79,7 +79,7 @@ def test_twenty_killed_processes_of_three_machines_cost_a_study_on_postgresql_no
         def join(at: str) -> None:
             machines[at] = lab.start("worker", "shared", "--storage", url, at=at)
 
-        until(lambda: "\ntrial 0" in lab.said(machines["home"], "home"))
+        lab.heard(machines["home"], "\ntrial 0", "home")
         for at in ("away", "abroad"):
             join(at)
         chance, kills = random.Random(2), {"worker": 0, "machine": 0, "driver": 0}

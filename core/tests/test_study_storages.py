@@ -12,7 +12,7 @@ from typing import Any
 import labwright as lw
 import pytest
 from conftest import Site
-from lab import PLUGIN, Lab, assert_parses, assert_whole, children, rows, trials_of, until
+from lab import PLUGIN, Lab, assert_parses, assert_whole, children, rows, trials_of
 from labwright.study.book import LOST, RETRY, Book, lost
 from labwright.study.space import Space
 from labwright.study.storage import LEASE, RELEASED, Lease, mended, opened, without_password
@@ -335,7 +335,7 @@ def test_a_study_that_another_machine_took_over_ends(tmp_path: Path, monkeypatch
 @pytest.mark.slow
 def test_a_second_tune_is_refused_and_a_worker_of_a_reproducible_study_too(lab: Lab) -> None:
     first = lab.tune("s", 60)
-    until(lambda: "trial 0" in lab.said(first))
+    lab.heard(first, "trial 0")
     second = lab.tune("s", 60)
     worker = lab.start("worker", "s")
     for process, said in (
@@ -351,7 +351,7 @@ def test_a_second_tune_is_refused_and_a_worker_of_a_reproducible_study_too(lab: 
 def test_ctrl_c_once_ends_after_the_trials_under_way_and_twice_at_once(lab: Lab, presses: int) -> None:
     lab.epochs = 40
     driver = lab.tune("cut", 12, "--workers", "2")
-    until(lambda: "trial 1" in lab.said(driver))
+    lab.heard(driver, "trial 1")
     workers = children(driver)
     driver.send_signal(signal.SIGINT)
     if presses == 2:
@@ -375,7 +375,7 @@ def test_ctrl_c_once_ends_after_the_trials_under_way_and_twice_at_once(lab: Lab,
 def test_a_storage_that_is_gone_in_the_middle_is_one_message(lab: Lab, tmp_path: Path) -> None:
     with grpc_proxy(journal(tmp_path / "served")) as (url, server):
         driver = lab.tune("s", 60, "--storage", url)
-        until(lambda: "trial 0" in lab.said(driver))
+        lab.heard(driver, "trial 0")
         server.kill()
         code, said = lab.ended(driver)
     assert code == 2, said
@@ -386,7 +386,7 @@ def test_a_storage_that_is_gone_in_the_middle_is_one_message(lab: Lab, tmp_path:
 @pytest.mark.slow
 def test_machines_join_a_study_from_the_same_folder_and_from_others(lab: Lab) -> None:
     driver = lab.tune("s", 16, "--asynchronous")
-    until(lambda: "trial 0" in lab.said(driver))
+    lab.heard(driver, "trial 0")
     machines = [
         lab.start("worker", "s", "--json"),
         lab.start("worker", "s", "--storage", f"journal:{lab.journal('s')}", at="away"),
