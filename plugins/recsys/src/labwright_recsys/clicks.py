@@ -85,7 +85,8 @@ class Clicks(Task):
         names = line.split("\t") if "\t" in line else line.split()
         if len(names) != 2:
             raise LabwrightError(
-                f"given {line!r}; a pair is a user and an item with a blank between them, or a tab where names have blanks."
+                f"given {line!r}; a pair is a user and an item with a blank between them, or with a tab if a name has "
+                "a blank."
             )
         data = self.data
         user = data.number(names[0].strip(), data.users, "user")
