@@ -7,7 +7,6 @@ in the trials' order: so the number of workers changes nothing. Asynchronous one
 from __future__ import annotations
 
 import json
-import signal
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
@@ -32,7 +31,7 @@ from labwright.study.progress import Progress
 from labwright.study.space import Space
 from labwright.study.storage import LEASE, SECONDS, Lease, alone, opened, reached
 from labwright.study.trial import Group, Result, Spec, Trials
-from labwright.study.workers import Here, Pool, Workers, order_of
+from labwright.study.workers import Here, Pool, Workers, interruptions, order_of
 
 
 @dataclass(frozen=True)
@@ -146,7 +145,7 @@ class Study:
             book = self.opened()
             pool = self._pool(trials)
             try:
-                with self._driven(book, pool), _interruptions(pool), Progress(self, book, self.quiet) as progress:
+                with self._driven(book, pool), interruptions(pool), Progress(self, book, self.quiet) as progress:
                     run = self._at_once if self.asynchronous else self._in_batches
                     run(book, pool, progress)
             finally:
@@ -161,7 +160,7 @@ class Study:
             book = self.opened()
             pool = self._pool(Trials(self.experiment, self.goals, self.threads))
             try:
-                with _interruptions(pool):
+                with interruptions(pool):
                     again = confirmed(self, book, pool, top=top, seeds=seeds)
             finally:
                 pool.close()
@@ -384,24 +383,3 @@ class Study:
             with suppress(TypeError):  # objects from Python have no recipe
                 file.write_text(tomli_w.dumps(self.recipe_of(trials[one["number"]])), encoding="utf-8")
         report.write(self, book, found)
-
-
-@contextmanager
-def _interruptions(pool: Pool) -> Iterator[None]:
-    """The first Ctrl-C or SIGTERM takes no further trial, a second one interrupts at once."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-
-    def stop(number: int, _: Any) -> None:
-        pool.stopping = True
-        signal.signal(number, signal.default_int_handler)
-
-    for number in before:
-        signal.signal(number, stop)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
