@@ -86,7 +86,7 @@ def test_twenty_killed_processes_of_three_machines_cost_a_study_on_postgresql_no
         with psycopg.connect(url.replace("+psycopg", ""), autocommit=True) as looking:
 
             def done() -> int:
-                row = looking.execute("SELECT count(*) FROM trials WHERE state <> 'RUNNING'").fetchone()
+                row = looking.execute("SELECT count(*) FROM trials WHERE state IN ('COMPLETE', 'PRUNED')").fetchone()
                 return row[0] if row else 0
 
             for number in range(KILLS):
@@ -98,20 +98,20 @@ def test_twenty_killed_processes_of_three_machines_cost_a_study_on_postgresql_no
                     machines["home"].kill()
                     machines["home"] = lab.tune("shared", TRIALS, *shared, at="home")
                     kills["driver"] += 1
-                elif number % 3 == 0:
+                elif number % 3 == 0 or not (workers := children(machines["home"])):
                     at = chance.choice(("away", "abroad"))
                     machines[at].kill()
                     join(at)
                     kills["machine"] += 1
                 else:
-                    os.kill(chance.choice(until(lambda: children(machines["home"]))), signal.SIGKILL)
+                    os.kill(chance.choice(workers), signal.SIGKILL)
                     kills["worker"] += 1
             assert done() < TRIALS
         for at, process in machines.items():
             code, said = lab.ended(process, at)
             assert code == 0, said
         trials = trials_of(url, "shared")
-    assert kills == {"worker": 12, "machine": 6, "driver": 2}
+    assert sum(kills.values()) == KILLS and kills["worker"] > 3 and kills["driver"] == 2
     assert_whole(trials, TRIALS, retried=False)
     assert any(RETRY in trial.user_attrs for trial in trials)
 
@@ -120,7 +120,7 @@ def test_killed_drivers_leave_a_reproducible_study_as_it_would_have_been_and_no_
     whole = lab.tune("whole", 24, "--workers", "2")
     assert lab.ended(whole)[0] == 0
     chance, orphans = random.Random(3), set[int]()
-    for _ in range(6):
+    for _ in range(4):
         driver = lab.tune("killed", 24, "--workers", "2")
         until(lambda driver=driver: "\ntrial " in lab.said(driver) or driver.poll() is not None)
         time.sleep(chance.uniform(0.0, 1.0))
