@@ -14,7 +14,7 @@ import torch
 from labwright.search import Integers, Uniform
 from labwright.study.book import Book
 from labwright.study.dominance import DominancePruner
-from labwright.study.trial import Result, Spec, Trials
+from labwright.study.trial import Group, Result, Spec, Trials
 from optuna.trial import TrialState
 from parts import Blobs, Net, Sorting, sorting
 from pydantic import Field
@@ -79,7 +79,8 @@ def test_the_first_trial_is_the_recipe_itself_and_the_best_is_a_recipe_that_runs
 def test_a_trial_trains_as_a_run_does_and_leaves_the_test_part_alone(tmp_path: Path):
     whole = experiment(train={"epochs": 4, "batch_size": 15, "final": "best"})
     run = whole.run(tmp_path / "run")
-    result = Trials(whole, [whole.goal], threads=1).run(Spec(0, {}, str(tmp_path / "trial")), lambda *_: False)
+    alone = Group((Spec(0, {}, str(tmp_path / "trial")),))
+    (result,) = Trials(whole, [whole.goal], threads=1).run(alone, lambda *_: False)
     assert result.values == [run.metrics["valid"]["accuracy"]]
     assert len(result.reports) == 4 and result.steps == run.step
     assert result.metrics.keys() == {"valid"}
