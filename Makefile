@@ -9,7 +9,7 @@ export UV_PYTHON_DOWNLOADS := never
 setup: .setup  ## the environment: uv from python3 alone, then every distribution of the workspace
 
 .setup: pyproject.toml core/pyproject.toml tasks/pyproject.toml $(wildcard plugins/*/pyproject.toml) $(UV)
-	$(UV) sync --all-packages --all-extras --quiet
+	$(UV) sync --all-packages --all-extras --compile-bytecode --quiet
 	@touch .setup
 
 $(UV):

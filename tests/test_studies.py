@@ -55,18 +55,18 @@ def test_any_number_of_workers_has_the_same_trials(place: Path) -> None:
     found = {}
     for workers in (1, 2, 4):
         name = f"with-{workers}"
-        said(place, "labwright", "tune", "mine.toml", "--trials", "18", "--workers", workers, "--name", name)
+        said(place, "labwright", "tune", "mine.toml", "--trials", "12", "--workers", workers, "--name", name)
         found[workers] = exported(place, name)
-    assert len(found[1]) == 18 and {"complete", "pruned"} == {row["state"] for row in found[1]}
+    assert len(found[1]) == 12 and {"complete", "pruned"} == {row["state"] for row in found[1]}
     assert found[1] == found[2] == found[4]
 
 
 @pytest.mark.slow
 def test_under_torchrun_all_ranks_train_and_stop_together(place: Path) -> None:
-    tune = ("labwright", "tune", "mine.toml", "--trials", "18")
+    tune = ("labwright", "tune", "mine.toml", "--trials", "12")
     said(place, *tune, "--name", "alone")
     ran = said(place, "torchrun", "--nproc-per-node", "2", "--no-python", BIN / tune[0], *tune[1:], "--json")
-    assert json.loads(ran.stdout)["trials"] == 18  # said once, by the first rank
+    assert json.loads(ran.stdout)["trials"] == 12  # said once, by the first rank
     trials = exported(place, "mine")
     assert trials == exported(place, "alone")
     assert "pruned" in {row["state"] for row in trials}

@@ -350,7 +350,7 @@ def test_a_second_tune_is_refused_and_a_worker_of_a_reproducible_study_too(lab: 
 @pytest.mark.parametrize("presses", [1, 2])
 def test_ctrl_c_once_ends_after_the_trials_under_way_and_twice_at_once(lab: Lab, presses: int) -> None:
     lab.epochs = 40
-    driver = lab.tune("cut", 12, "--workers", "2")
+    driver = lab.tune("cut", 8, "--workers", "2")
     lab.heard(driver, "trial 1")
     workers = children(driver)
     driver.send_signal(signal.SIGINT)
@@ -363,9 +363,9 @@ def test_ctrl_c_once_ends_after_the_trials_under_way_and_twice_at_once(lab: Lab,
     if presses == 1:
         assert "interrupted; the same command goes on." in said
     assert not any(Path(f"/proc/{pid}").exists() for pid in workers)
-    code, said = lab.ended(lab.tune("cut", 12, "--workers", "2"))
+    code, said = lab.ended(lab.tune("cut", 8, "--workers", "2"))
     assert code == 0, said
-    assert lab.ended(lab.tune("whole", 12))[0] == 0
+    assert lab.ended(lab.tune("whole", 8))[0] == 0
     assert rows(trials_of(f"journal:{lab.journal('cut')}", "cut")) == rows(
         trials_of(f"journal:{lab.journal('whole')}", "whole")
     )

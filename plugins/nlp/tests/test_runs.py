@@ -130,5 +130,5 @@ def test_an_exported_classifier_gives_the_same_answers(
 
 @pytest.mark.slow
 def test_names_in_30_languages_are_told_apart(tmp_path: Path) -> None:
-    run = experiment("nlp/languages").run(tmp_path / "run")
-    assert run.metrics["test"]["accuracy"] > 0.7  # by chance: about 0.03
+    run = experiment("nlp/languages", "train.epochs=2").run(tmp_path / "run")
+    assert run.metrics["test"]["accuracy"] > 0.6  # by chance: about 0.03

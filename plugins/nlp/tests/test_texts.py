@@ -128,6 +128,11 @@ def test_names_in_30_languages_are_each_of_one_language_and_in_one_part() -> Non
     again = Languages(valid=0.0)
     again.prepare()
     assert torch.equal(again.split("test").labels, data.split("test").labels)  # type: ignore[union-attr]
+    assert shown(again, "test") == shown(data, "test")
+    other = Languages(valid=0.0, seed=1)
+    other.prepare()
+    both = set(shown(other, "test")) & set(shown(data, "test"))
+    assert len(both) < 0.15 * parts["test"]  # by chance: a tenth
 
 
 def test_a_dataset_of_the_hub_is_read_from_a_folder(tmp_path: Path) -> None:

@@ -80,7 +80,7 @@ def _show(study: Study, book: Book, as_json: bool) -> None:
 
     goals = " and ".join(f"{goal.direction} {goal.metric}" for goal in study.goals)
     typer.echo(f"study {study.name}: {found.trials} of {study.count} trials, {goals}")
-    typer.echo(f"{found.complete} complete, {found.pruned} pruned, {found.failed} failed; * {_starred(study)}")
+    typer.echo(f"{found.counts()}; * {_starred(study)}")
     best = {one["number"] for one in found.best}
     called = names(study.space.dimensions, short=True)
     header = ("trial", "state", *(goal.metric for goal in study.goals), *called.values(), "")
@@ -95,13 +95,14 @@ def _starred(study: Study) -> str:
 
 def _row(study: Study, trial: FrozenTrial, best: bool, called: Mapping[str, str]) -> tuple[str, ...]:
     """A trial as a row: its settings in three digits, and why it failed."""
+    from labwright.study.book import state_of
     from labwright.study.report_rows import number, said
 
     values = dict(zip((goal.metric for goal in study.goals), trial.values or (), strict=False))
     numbers = (number(values[goal.metric], 5) if goal.metric in values else "" for goal in study.goals)
     settings = (said(trial.params[name]) if name in trial.params else "" for name in called)
     reason = "" if trial.values else str(trial.user_attrs.get("reason", ""))
-    return (f"{trial.number}{' *' if best else ''}", trial.state.name.lower(), *numbers, *settings, reason)
+    return (f"{trial.number}{' *' if best else ''}", state_of(trial), *numbers, *settings, reason)
 
 
 def _best(study: Study, book: Book, number: int | None, as_json: bool) -> None:

@@ -124,10 +124,7 @@ def tell(found: Found, as_json: bool, again: Confirmation | None = None) -> None
     if as_json:
         print_json(found.json() | ({} if again is None else {"confirmed": again.json()}))
     else:
-        typer.echo(
-            f"{found.trials} trials: {found.complete} complete, {found.pruned} pruned, {found.failed} failed; "
-            f"in {found.folder}"
-        )
+        typer.echo(f"{found.trials} trials: {found.counts()}; in {found.folder}")
         for one in found.best:
             values = "  ".join(f"{key} {number(value, 5)}" for key, value in one["values"].items())
             typer.echo(f"best: trial {one['number']}  {values}")

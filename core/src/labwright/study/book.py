@@ -21,13 +21,26 @@ from labwright.study.dominance import REPORTS
 from labwright.study.draft import Draft
 from labwright.study.space import Space
 from labwright.study.storage import LEASE, RELEASED, Lease
-from labwright.study.trial import Result
+from labwright.study.trial import Result, State
 
 BATCH = "labwright:batch"  # the number of the batch a trial was asked in
 RESULT = "labwright:result"  # what came out of it, before it is told
 LOST = "labwright:lost"  # of a failed trial: why it doesn't count, such as that whoever ran it is gone
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
+TOLD: dict[State, TrialState] = {
+    "complete": TrialState.COMPLETE,
+    "pruned": TrialState.PRUNED,
+    "diverged": TrialState.PRUNED,  # so that the sampler learns to keep away
+    "failed": TrialState.FAIL,
+}
+DIVERGED = "diverged"  # user attribute of such a trial
 RETRY = "retry_of"  # user attribute: the number of the lost trial whose point this is
+
+
+def state_of(trial: FrozenTrial) -> State:
+    """How a finished trial ended."""
+    states: dict[TrialState, State] = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned"}
+    return "diverged" if trial.user_attrs.get(DIVERGED) else states.get(trial.state, "failed")
 
 
 @contextmanager
@@ -170,14 +183,12 @@ class Book:
     def tell(self, trial: FrozenTrial, result: Result) -> bool:
         """Close a trial. False if it was closed already: its lease had expired, and it is run elsewhere.
 
-        A trial that failed because its numbers did is told as pruned, so that the sampler learns to keep away; one that
-        couldn't be built or broke is told as failed.
+        A trial that diverged is told as pruned; one that couldn't be built or broke is told as failed.
         """
         trial_id = trial._trial_id
-        state = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}[result.state]
-        if result.diverged:
-            state = TrialState.PRUNED
+        state = TOLD[result.state]
         attributes = {"steps": result.steps, "seconds": result.seconds, "reason": result.reason}
+        attributes[DIVERGED] = result.state == "diverged"
         seen = len(self.storage.get_trial(trial_id).system_attrs.get(REPORTS, []))
         try:
             if seen < len(result.reports):  # the last one of a trial asks for no answer

@@ -6,20 +6,21 @@ import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 
 from labwright.interfaces import Goal
 from labwright.search import Choice
+from labwright.study.book import state_of
 from labwright.study.dominance import REPORTS
 from labwright.study.space import Dimension
+from labwright.study.trial import State
 
 if TYPE_CHECKING:
     from labwright.study.book import Book
 
 NEAR = 0.02  # of a range: that near to its end, the best may lie beyond it
-State = Literal["complete", "pruned", "diverged", "failed"]
 
 
 @dataclass(frozen=True)
@@ -64,10 +65,7 @@ def rows_of(book: Book, best: set[int]) -> list[Row]:
 def _row(trial: FrozenTrial, best: bool) -> Row:
     attributes = trial.user_attrs
     reason = str(attributes.get("reason", ""))
-    states: dict[TrialState, State] = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned"}
-    state = states.get(trial.state, "failed")
-    if state == "pruned" and not reason.startswith("pruned"):  # told so that the sampler keeps away
-        state = "diverged"
+    state = state_of(trial)
     reports = [[float(value) for value in report] for report in trial.system_attrs.get(REPORTS, [])]
     values: Sequence[float] = ()
     if state in ("complete", "pruned"):

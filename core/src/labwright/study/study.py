@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import json
 import threading
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import optuna
 import tomli_w
@@ -23,14 +24,14 @@ from labwright.config import Where, choose
 from labwright.errors import LabwrightError, listed, sentence
 from labwright.experiment import Experiment
 from labwright.study import ranks, report
-from labwright.study.book import RESULT, Book, unwarned
+from labwright.study.book import RESULT, Book, state_of, unwarned
 from labwright.study.confirm import Confirmation, confirmed
 from labwright.study.definition import DEFINITION, differences, label, parsed_goal
 from labwright.study.grouping import Grouping
 from labwright.study.progress import Progress
 from labwright.study.space import Space
 from labwright.study.storage import LEASE, SECONDS, Lease, alone, opened, reached
-from labwright.study.trial import Group, Result, Spec, Trials
+from labwright.study.trial import Group, Result, Spec, State, Trials
 from labwright.study.workers import Here, Pool, Workers, interruptions, order_of
 
 
@@ -43,9 +44,15 @@ class Found:
     trials: int
     complete: int
     pruned: int
+    diverged: int
     failed: int
     best: list[dict[str, Any]]
     interrupted: bool = False
+
+    def counts(self) -> str:
+        """How many ended how: those complete, pruned and failed, and those that diverged if any did."""
+        counts = {state: getattr(self, state) for state in get_args(State)}
+        return ", ".join(f"{count} {state}" for state, count in counts.items() if count or state != "diverged")
 
     def json(self) -> dict[str, Any]:
         return {key: str(value) if key == "folder" else value for key, value in vars(self).items()}
@@ -139,7 +146,7 @@ class Study:
         ranks.meet()
         if ranks.follows():
             ranks.follow(trials)
-            return Found(self.name, self.folder, 0, 0, 0, 0, [])
+            return Found(self.name, self.folder, 0, 0, 0, 0, 0, [])
         self.folder.mkdir(parents=True, exist_ok=True)
         with nullcontext() if self.joins else alone(self.folder), reached(self.url):
             book = self.opened()
@@ -151,7 +158,8 @@ class Study:
             finally:
                 pool.close()
             found = self.found(book, interrupted=pool.stopping)
-            self._write_down(book, found)
+            if not self.joins:  # whoever began the study has its folder
+                self._write_down(book, found)
         return found
 
     def confirm(self, top: int = 3, seeds: int = 5) -> Confirmation:
@@ -307,7 +315,7 @@ class Study:
 
     def _check_begun(self, book: Book, results: Mapping[int, Result]) -> None:
         """Raises LabwrightError if nothing has come of the first batch: the study won't either."""
-        wrong = [one for one in results.values() if one.state == "failed" and not one.diverged]
+        wrong = [one for one in results.values() if one.state == "failed"]
         if len(wrong) == len(results) and all(one.state is TrialState.FAIL for one in book.counted()):
             raise LabwrightError(f"every trial failed; the first: {sentence(wrong[0].reason)}")
 
@@ -345,15 +353,16 @@ class Study:
     def found(self, book: Book, *, interrupted: bool = False) -> Found:
         """How far the study is, and its best trials."""
         trials = book.counted()
-        states = [trial.state for trial in trials]
-        best = [] if TrialState.COMPLETE not in states else book.study.best_trials
+        counts = Counter(map(state_of, trials))
+        best = book.study.best_trials if counts["complete"] else []
         return Found(
             self.name,
             self.folder,
             len(trials),
-            states.count(TrialState.COMPLETE),
-            states.count(TrialState.PRUNED),
-            states.count(TrialState.FAIL),
+            counts["complete"],
+            counts["pruned"],
+            counts["diverged"],
+            counts["failed"],
             [
                 self.said(trial)
                 for trial in sorted(best, key=lambda one: one.number)[: 1 if len(self.goals) == 1 else None]
@@ -364,7 +373,7 @@ class Study:
     def said(self, trial: FrozenTrial) -> dict[str, Any]:
         """A trial ready for JSON: its number, values by goal, and settings by path."""
         values = dict(zip((goal.metric for goal in self.goals), trial.values or (), strict=False))
-        return {"number": trial.number, "state": trial.state.name.lower(), "values": values} | {
+        return {"number": trial.number, "state": state_of(trial), "values": values} | {
             "settings": self.space.shown(trial.params)
         }
 

@@ -25,7 +25,7 @@ from labwright.trainer import Trainer
 if TYPE_CHECKING:
     from labwright.fused import Form
 
-State = Literal["complete", "pruned", "failed"]
+State = Literal["complete", "pruned", "diverged", "failed"]
 Answer = Callable[[int, list[list[float]]], bool]  # trial number, reports so far -> whether it is pruned
 
 PARAMETERS, STEP_SECONDS = "parameters", "step_seconds"  # what can be searched for beside a task's metrics
@@ -54,9 +54,9 @@ class Group:
 
 @dataclass
 class Result:
-    """How a trial ended. `reports` holds the values after each evaluation, from the first on.
+    """How a trial ended: `diverged` if its numbers ceased to be numbers, as with too high a rate.
 
-    `diverged` says that its numbers ceased to be numbers, as with too high a rate. `metrics` are those of each split.
+    `reports` holds the values after each evaluation, from the first on; `metrics` are those of each split.
     """
 
     number: int
@@ -66,7 +66,6 @@ class Result:
     reason: str = ""
     steps: int = 0
     seconds: float = 0.0
-    diverged: bool = False
     metrics: dict[str, dict[str, float]] = field(default_factory=dict)
 
     def json(self) -> dict[str, Any]:
@@ -157,12 +156,11 @@ class Trials:
             reason = f"{type(error).__name__}: {error}"
         return Result(
             spec.number,
-            "failed",
+            "diverged" if isinstance(error, Diverged) else "failed",
             [],
             reporting.reports if reporting is not None else [],
             reason=reason,
             steps=run.step if run is not None else 0,
-            diverged=isinstance(error, Diverged),
         )
 
     def _prepared(self, experiment: Experiment) -> Task:

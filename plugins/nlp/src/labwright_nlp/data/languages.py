@@ -4,23 +4,28 @@ from __future__ import annotations
 
 from collections import defaultdict
 from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
 
 from labwright_nlp.data.reading import Rows
 from labwright_nlp.data.texts import Length, Share, Texts
 from labwright_nlp.tokenizing import Kind, Vocabulary, clean
 
 LOCALES = (
-    "af", "ca", "cs", "cy", "da", "de", "en", "es", "et", "eu", "fi", "fr", "ga", "hr", "hu",
-    "id", "is", "it", "lt", "lv", "nb", "nl", "pl", "pt", "ro", "sk", "sl", "sv", "tr", "vi",
+    "bg", "cs", "da", "de", "el", "en", "es", "et", "fi", "fr", "ga", "hr", "hu", "it", "lt", "lv",
+    "mt", "nl", "pl", "pt", "ro", "sk", "sl", "sv",  # the official languages of the European Union
+    "is", "nb", "sq", "sr", "tr", "uk",  # and of neighbours
 )  # fmt: skip
 
 
 class Languages(Texts):
     """Which of 30 languages a name is in: CLDR's names of territories, languages and currencies, out of Babel.
 
-    All are written in Latin letters. A name that two of the languages share, in small letters or large, is left out.
-    A tenth, by a hash of the name, is the test part; `valid` is the share of all names held out for validation. The
-    other settings are those of `nlp/text-files`.
+    They are the official languages of the European Union and six of its neighbours. A name that two of them share, in
+    small letters or large, is left out. A tenth, by a hash of the name, is the test part; `valid` is the share of all
+    names held out for validation. With a `seed` other names are held out, for cross-validation. The other settings are
+    those of `nlp/text-files`.
     """
 
     source = "Unicode CLDR, by way of Babel"
@@ -35,6 +40,7 @@ class Languages(Texts):
         pretrained: Path | None = None,
         lower: bool = True,
         length: Length = 48,
+        seed: Annotated[int, Field(ge=0)] | None = None,
     ) -> None:
         super().__init__(
             tokenizer=tokenizer,
@@ -44,6 +50,7 @@ class Languages(Texts):
             length=length,
             valid=valid,
             test=0.1,
+            seed=seed,
         )
 
     def rows(self) -> dict[str, Rows]:

@@ -32,9 +32,9 @@ class Texts(Data, ABC):
     """Texts with a label each.
 
     What a split lacks is held out of the training part by its share, each class in proportion; the choice follows from
-    the texts themselves, so that equal texts stay together and new ones move few old ones. A batch is as long as its
-    longest text. A text without any token that is known counts as one unknown token. With a pretrained tokenizer the
-    model is told which encoder it belongs to.
+    the texts themselves, and from `seed` if there is one, so that equal texts stay together and new ones move few old
+    ones. A batch is as long as its longest text. A text without any token that is known counts as one unknown token.
+    With a pretrained tokenizer the model is told which encoder it belongs to.
     """
 
     item = Tokens
@@ -52,9 +52,10 @@ class Texts(Data, ABC):
         length: int,
         valid: float,
         test: float,
+        seed: int | None = None,
     ) -> None:
         self.tokenizer, self.vocabulary, self.pretrained, self.lower = tokenizer, vocabulary, pretrained, lower
-        self.length, self.valid, self.test = length, valid, test
+        self.length, self.valid, self.test, self.seed = length, valid, test, seed
         self.names: tuple[str, ...] = ()
         self.tokens: Tokenizer | None = None
         self._encoder: Path | None = None  # where the tokenizer's encoder is: its folder, or what a run kept of it
@@ -68,7 +69,7 @@ class Texts(Data, ABC):
     def prepare(self) -> None:
         rows = self.rows()
         shares = {name: getattr(self, name) for name in ("test", "valid") if name not in rows and getattr(self, name)}
-        rows |= _parted(rows["train"], shares)
+        rows |= _parted(rows["train"], shares, self.seed)
         self.names = tuple(sorted(set(rows["train"].labels), key=_natural))
         texts = {name: [clean(text, lower=self.lower) for text in part.texts] for name, part in rows.items()}
         self.tokens = learned(self.tokenizer, texts["train"], vocabulary=self.vocabulary, pretrained=self.pretrained)
@@ -145,7 +146,7 @@ class Encoded:
         return Batch((ids_BT, lengths_B), self.labels[indices])
 
 
-def _parted(rows: Rows, shares: dict[str, float]) -> dict[str, Rows]:
+def _parted(rows: Rows, shares: dict[str, float], seed: int | None) -> dict[str, Rows]:
     """The rows without those held out, as `train`, and each part by its share. Raises LabwrightError for an empty one.
 
     Within a class those whose texts have the smallest hash are taken, for the first share first. Equal texts of a class
@@ -158,8 +159,9 @@ def _parted(rows: Rows, shares: dict[str, float]) -> dict[str, Rows]:
     for index, label in enumerate(rows.labels):
         members[label].append(index)
     parts: dict[str, list[int]] = {name: [] for name in [*shares, "train"]}
+    salt = "" if seed is None else f"{seed} "
     for of_class in members.values():
-        ranked = sorted(of_class, key=lambda index: (hashlib.sha256(rows.texts[index].encode()).digest(), index))
+        ranked = sorted(of_class, key=lambda at: (hashlib.sha256(f"{salt}{rows.texts[at]}".encode()).digest(), at))
         taken, share_so_far = 0, 0.0
         for name, share in shares.items():
             share_so_far += share
