@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -255,9 +256,9 @@ def test_the_nearest_pyproject_blocks_plugins(stars: Site, tmp_path: Path, monke
         ),
         (
             "[tool.labwright]\ndisabled = ['stars']",
-            r"no setting 'disabled'; did you mean 'disable'\? It has disable\.$",
+            r"no setting 'disabled'; did you mean 'disable'\? It has allow, disable(,| and) local\.$",
         ),
-        ("[tool]\nlabwright = 'stars'", "disable is a list of plugin names"),
+        ("[tool]\nlabwright = 'stars'", "it is a table with allow, disable(,| and) local, not 'stars'"),
         ("[tool.labwright", r"can't be read for \[tool.labwright\]: .*Expected"),
     ],
 )
@@ -265,6 +266,80 @@ def test_a_pyproject_that_blocks_nothing_as_it_stands_is_named(stars: Site, tmp_
     (tmp_path / "pyproject.toml").write_text(text)
     with pytest.raises(LabwrightError, match=f"pyproject.toml.*{said}"):
         Plugins.discover()
+
+
+def test_a_list_of_allowed_plugins_blocks_the_others_but_the_core(stars: Site, tmp_path: Path):
+    stars.install("ant", MENU.format(kind="model", name="ant/one", target="a:b"))
+    (tmp_path / "pyproject.toml").write_text('[tool.labwright]\ndisable = ["ant"]\n')
+    (tmp_path / "labwright.toml").write_text('allow = ["labwright-stars", "absent"]\n')
+    assert blocked("stars") == "loaded" and found("builtin", Plugins.discover()).state == "loaded"
+    reason = f"blocked by {tmp_path / 'labwright.toml'}, which doesn't allow it"
+    assert blocked("ant") == reason  # labwright.toml stands alone
+    assert blocked("stars", "stars") == "blocked by --no-plugin"
+    (tmp_path / "labwright.toml").write_text("allow = []\n")
+    assert [plugin.name for plugin in Plugins.discover().loaded] == ["builtin"]
+
+
+# ------------------------------------------------------------------------------------------------------- files
+
+LOCAL = """\
+import labwright as lw
+from torch import nn
+
+class Straight(nn.Module):
+    def __init__(self, inputs: lw.Features, outputs: lw.Classes) -> None:
+        super().__init__()
+        self.line = nn.Linear(inputs.size, len(outputs.names))
+
+@lw.hookimpl
+def labwright_components():
+    yield lw.Component("model", "mine/straight", "labwright_local:Straight", "a line")
+"""
+
+
+@pytest.fixture
+def local(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The working folder with a file that is a plugin."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "labwright_local.py").write_text(LOCAL)
+    yield tmp_path / "labwright_local.py"
+    sys.modules.pop("labwright_local", None)
+
+
+def test_a_file_is_a_plugin_only_where_it_is_asked_for(local: Path):
+    assert "mine/straight" not in Plugins.discover().names("model")
+    assert "labwright_local" not in sys.modules
+    plugins = Plugins.discover(local=[Path("labwright_local.py")])
+    assert found("labwright_local", plugins).distribution == local.name
+    assert plugins.load("model", "mine/straight") is sys.modules["labwright_local"].Straight
+    local.with_name("labwright.toml").write_text('local = ["labwright_local.py"]\n')
+    both = Plugins.discover(local=[local])
+    assert [plugin.name for plugin in both.plugins].count("labwright_local") == 1
+    assert blocked("labwright_local", "labwright_local") == "blocked by --no-plugin"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("absent.py", None, "there is no such file."),
+        ("my-parts.py", LOCAL, "it is a Python module, called like labwright_local.py."),
+        ("json.py", LOCAL, "another module is called 'json', .*: rename the file."),
+        (
+            "broken.py",
+            "import absent_library",
+            "failed to import: ModuleNotFoundError: No module named 'absent_library'",
+        ),
+        ("empty.py", "", "it implements none of labwright's hooks."),
+    ],
+)
+def test_a_file_that_is_no_plugin_is_named(local: Path, name: str, text: str | None, said: str):
+    file = local.with_name(name)
+    if text is not None:
+        file.write_text(text)
+    with pytest.raises(LabwrightError, match=f"^plugin {file}:? {said}"):
+        Plugins.discover(local=[file])
+    sys.modules.pop("empty", None)
+    assert "broken" not in sys.modules
 
 
 # ------------------------------------------------------------------------------------------------------- names

@@ -9,8 +9,7 @@ import inspect
 import operator
 import os
 import re
-import tomllib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
@@ -21,6 +20,8 @@ import pluggy
 from labwright import hookspecs
 from labwright.errors import LabwrightError, listed, nearest
 from labwright.hookspecs import KINDS, Component, Recipe
+from labwright.settings import read
+from labwright.tracing import traced
 
 GROUP = "labwright"
 # What each hook gives, in order.
@@ -55,17 +56,19 @@ class Plugin:
     components: tuple[Component, ...] = ()
     recipes: tuple[Recipe, ...] = ()
     module: Any = field(default=None, repr=False, compare=False)
+    file: Path | None = None  # of a plugin that is a single file
 
     @property
     def origin(self) -> str:
         return f"{self.name} ({self.distribution} {self.version})"
 
 
-def installed(blocked: Iterable[str] = ()) -> list[Plugin]:
+def installed(blocked: Collection[str] = ()) -> list[Plugin]:
     """Every installed plugin: the core's own first, the others in the order of their names.
 
-    Raises LabwrightError if a name in `blocked` is no installed plugin, or if `[tool.labwright]` can't be read.
+    Raises LabwrightError if a name in `blocked` is no installed plugin, or if the project's settings can't be read.
     """
+    settings = read()
     found = [(_stated(point), point) for point in metadata.entry_points(group=GROUP)]
     found.sort(key=lambda pair: (pair[0].distribution != GROUP, pair[0].name, pair[0].distribution))
     known = {name for plugin, _ in found for name in (plugin.name, plugin.distribution)}
@@ -74,7 +77,12 @@ def installed(blocked: Iterable[str] = ()) -> list[Plugin]:
             raise LabwrightError(
                 f"no plugin is called {name!r}{nearest(name, known)} `labwright plugins` shows the installed ones."
             )
-    off = dict.fromkeys(blocked, "--no-plugin") | _blocked_by_settings()
+    off = dict.fromkeys(blocked, "--no-plugin") | _blocked_by_environment()
+    off |= dict.fromkeys(settings.disable, settings.origin)
+    if settings.allow is not None:
+        for plugin, _ in found:
+            if plugin.distribution != GROUP and not {plugin.name, plugin.distribution} & set(settings.allow):
+                off.setdefault(plugin.name, f"{settings.origin}, which doesn't allow it")
     core = metadata.version(GROUP)
     return [_loaded(plugin, point, off, core) for plugin, point in found]
 
@@ -83,8 +91,8 @@ def examined(plugin: Plugin) -> Plugin:
     """The plugin with what it brings, or set aside with the first thing that is wrong with it."""
     try:
         implemented = implementations(plugin.module)
-        components = _declared(implemented.get("labwright_components"), Component, _component_fault)
-        recipes = _declared(implemented.get("labwright_recipes"), Recipe, _recipe_fault)
+        components = _declared(plugin, implemented.get("labwright_components"), Component, _component_fault)
+        recipes = _declared(plugin, implemented.get("labwright_recipes"), Recipe, _recipe_fault)
     except LabwrightError as error:
         return replace(plugin, state="quarantined", reason=str(error))
     return replace(plugin, components=components, recipes=recipes)
@@ -192,14 +200,16 @@ def _loaded(plugin: Plugin, point: metadata.EntryPoint, blocked: Mapping[str, st
     return examined(replace(plugin, module=module))
 
 
-def _declared(impl: pluggy.HookImpl | None, kind: type[Any], fault_of: Callable[[Any], str]) -> tuple[Any, ...]:
+def _declared(
+    plugin: Plugin, impl: pluggy.HookImpl | None, kind: type[Any], fault_of: Callable[[Any], str]
+) -> tuple[Any, ...]:
     """What a hook implementation yields. Raises LabwrightError with the first thing that is wrong."""
     if impl is None:
         return ()
     name = impl.function.__name__
+    declare: Callable[[], Any] = impl.function
     try:
-        given: Any = impl.function()
-        things = list(given or ())
+        things = traced(lambda: list(declare() or ()), name, plugin.origin)()
     except (Exception, SystemExit) as error:
         raise LabwrightError(f"{name} failed: {words(error)}") from error
     seen: set[tuple[str, str]] = set()
@@ -239,29 +249,9 @@ def _recipe_fault(recipe: Recipe) -> str:
     return "" if isinstance(recipe.summary, str) else f"{where}: its summary is text, given {recipe.summary!r}"
 
 
-def _blocked_by_settings() -> dict[str, str]:
-    """Blocked names with what blocks them, from LABWRIGHT_DISABLE_PLUGINS and the nearest pyproject.toml."""
+def _blocked_by_environment() -> dict[str, str]:
     names = os.environ.get("LABWRIGHT_DISABLE_PLUGINS", "").split(",")
-    blocked = {name.strip(): "LABWRIGHT_DISABLE_PLUGINS" for name in names if name.strip()}
-    here = Path.cwd()
-    file = next((file for folder in (here, *here.parents) if (file := folder / "pyproject.toml").is_file()), None)
-    if file is None:
-        return blocked
-    try:
-        table = tomllib.loads(file.read_text(encoding="utf-8")).get("tool", {}).get(GROUP, {})
-    except (OSError, ValueError) as error:
-        raise LabwrightError(f"{file} can't be read for [tool.labwright]: {error}") from error
-    disabled = table.get("disable", []) if isinstance(table, dict) else table
-    if not isinstance(disabled, list) or not all(isinstance(name, str) for name in disabled):
-        raise LabwrightError(
-            f'{file}: [tool.labwright] disable is a list of plugin names, such as ["nlp"], not {disabled!r}.'
-        )
-    for key in table:
-        if key != "disable":
-            raise LabwrightError(
-                f"{file}: [tool.labwright] has no setting {key!r}{nearest(key, ['disable'])} It has disable."
-            )
-    return blocked | dict.fromkeys(disabled, f"[tool.labwright] in {file}")
+    return {name.strip(): "LABWRIGHT_DISABLE_PLUGINS" for name in names if name.strip()}
 
 
 def words(error: BaseException) -> str:

@@ -6,7 +6,8 @@ No global state, and nothing here imports torch. Which plugins there are is foun
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import pluggy
@@ -14,6 +15,9 @@ import pluggy
 from labwright.discovery import Plugin, asked, examined, implementations, installed, words
 from labwright.errors import LabwrightError, a, listed, nearest, sentence
 from labwright.hookspecs import KINDS, Component, Recipe
+from labwright.local import loaded
+from labwright.settings import read
+from labwright.tracing import traced
 
 
 class Plugins:
@@ -29,12 +33,16 @@ class Plugins:
                 self._owners.setdefault(("recipe", recipe.name), []).append((plugin, recipe))
 
     @classmethod
-    def discover(cls, blocked: Iterable[str] = ()) -> Plugins:
-        """The installed plugins, without those blocked by `blocked`, the environment or `[tool.labwright]`.
+    def discover(cls, blocked: Collection[str] = (), local: Iterable[Path] = ()) -> Plugins:
+        """The installed plugins, without those blocked by `blocked`, the environment or the project's settings.
 
-        Raises LabwrightError if a name in `blocked` is no installed plugin.
+        `local` are files with a plugin each, beside those of the settings. Raises LabwrightError if a name in `blocked`
+        is no installed plugin, or if a file can't be used.
         """
-        return cls(installed(blocked))
+        files = dict.fromkeys(file.expanduser().resolve() for file in (*read().local, *local))
+        off = {name for name in blocked if name in {file.stem for file in files}}
+        there = installed([name for name in blocked if name not in off])
+        return cls([*there, *(loaded(file, blocked=file.stem in off) for file in files)])
 
     def extended(self, objects: Sequence[object]) -> Plugins:
         """These plugins and objects with hook implementations that were given from Python.
@@ -143,8 +151,9 @@ class Relay:
     """
 
     def __init__(self, plugins: Plugins, listeners: Sequence[object] = ()) -> None:
-        things = (*(plugin.module for plugin in plugins.loaded), *listeners)
-        self._heard = [implementations(thing) for thing in things]
+        heard = [(plugin.origin, plugin.module) for plugin in plugins.loaded]
+        heard += [(type(listener).__name__, listener) for listener in listeners]
+        self._heard = [(owner, implementations(thing)) for owner, thing in heard]
         self.run_started = self._calls("labwright_run_started")
         self.step_ended = self._calls("labwright_step_ended")
         self.logged = self._calls("labwright_logged")
@@ -152,8 +161,9 @@ class Relay:
         self.run_ended = self._calls("labwright_run_ended")
 
     def _calls(self, hook: str) -> tuple[Callable[..., object], ...]:
-        found = [implemented[hook] for implemented in self._heard if hook in implemented]
-        return tuple(_taking(impl) for impl in sorted(found, key=lambda impl: impl.trylast - impl.tryfirst))
+        found = [(owner, implemented[hook]) for owner, implemented in self._heard if hook in implemented]
+        found.sort(key=lambda pair: pair[1].trylast - pair[1].tryfirst)
+        return tuple(traced(_taking(impl), hook, owner) for owner, impl in found)
 
 
 def plural(kind: str) -> str:

@@ -7,6 +7,7 @@ Exit codes: 0 done; 1 a run failed, a check found something or a resumption wasn
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -63,10 +64,13 @@ def labwright(
     no_plugin: Annotated[
         list[str] | None, typer.Option(help="Leave a plugin out; may be given more than once.")
     ] = None,
+    plugin: Annotated[
+        list[Path] | None, typer.Option(help="Use a Python file as a plugin, too; may be given more than once.")
+    ] = None,
     _version: Annotated[bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Show it.")] = False,
 ) -> None:
     """Deep-learning research on PyTorch: plugins, exact runs, kind errors."""
-    ctx.obj = Context(tuple(no_plugin or ()))
+    ctx.obj = Context(tuple(no_plugin or ()), tuple(plugin or ()))
 
 
 def main() -> None:

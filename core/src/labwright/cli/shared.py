@@ -29,10 +29,11 @@ class Context:
     """What the options before the verb said."""
 
     blocked: tuple[str, ...]
+    local: tuple[Path, ...] = ()
 
     @cached_property
     def plugins(self) -> Plugins:
-        return Plugins.discover(self.blocked)
+        return Plugins.discover(self.blocked, self.local)
 
 
 def say(*lines: str) -> None:

@@ -17,6 +17,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import IO, Any, Protocol
 
 from labwright.errors import LabwrightError
@@ -234,7 +235,8 @@ def main() -> None:
         order = json.loads(sys.stdin.readline() or "null")
         if order is None:
             return
-        experiment = Experiment(**order["experiment"], plugins=Plugins.discover(order["blocked"]), name=order["name"])
+        plugins = Plugins.discover(order["blocked"], map(Path, order["local"]))
+        experiment = Experiment(**order["experiment"], plugins=plugins, name=order["name"])
         goals = [Goal(metric, direction) for metric, direction in order["goals"]]
         trials = Trials(experiment, goals, order["threads"])
         for line in iter(sys.stdin.readline, ""):
@@ -288,6 +290,7 @@ def order_of(trials: Trials, threads: int) -> dict[str, Any]:
         "goals": [[goal.metric, goal.direction] for goal in trials.goals],
         "threads": threads,
         "blocked": [plugin.name for plugin in experiment.plugins.plugins if plugin.state == "blocked"],
+        "local": [str(plugin.file) for plugin in experiment.plugins.plugins if plugin.file is not None],
     }
 
 
