@@ -41,6 +41,7 @@ app = typer.Typer(
     epilog=f"Example: labwright run vision/digits train.epochs=2. {EXIT_CODES}",
 )
 
+TRAINING = (run, resume, evaluate, predict, export, tune, worker, compare, verify_resume)
 VERBS = (
     *(run, resume, evaluate, predict, export),
     *(tune, study, worker, compare),
@@ -67,10 +68,14 @@ def labwright(
     plugin: Annotated[
         list[Path] | None, typer.Option(help="Use a Python file as a plugin, too; may be given more than once.")
     ] = None,
+    locked: Annotated[
+        bool, typer.Option("--locked", help="Refuse plugins that aren't those of labwright.lock.")
+    ] = False,
     _version: Annotated[bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Show it.")] = False,
 ) -> None:
     """Deep-learning research on PyTorch: plugins, exact runs, kind errors."""
-    ctx.obj = Context(tuple(no_plugin or ()), tuple(plugin or ()))
+    trains = ctx.invoked_subcommand in {verb.NAME for verb in TRAINING}
+    ctx.obj = Context(tuple(no_plugin or ()), tuple(plugin or ()), locked, trains)
 
 
 def main() -> None:

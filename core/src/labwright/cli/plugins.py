@@ -3,20 +3,38 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
-from labwright.cli.shared import Json, print_json, print_table
+from labwright import locking
+from labwright.cli.shared import Json, print_json, print_table, say
 from labwright.discovery import Plugin
+from labwright.errors import LabwrightError, listed, nearest
 from labwright.plugins import plural
 
 NAME = "plugins"
-EXAMPLE = "Example: labwright --no-plugin vision plugins"
+EXAMPLE = "Examples: labwright plugins · labwright --no-plugin vision plugins · labwright plugins lock"
+ACTIONS = ("lock",)
 
 
-def verb(ctx: typer.Context, as_json: Json = False) -> None:
-    """Show every plugin: distribution, version, the labwright it needs, its state and what it brings."""
+def verb(
+    ctx: typer.Context, action: Annotated[str, typer.Argument(metavar="[lock]")] = "", as_json: Json = False
+) -> None:
+    """Show every plugin: distribution, version, the labwright it needs, its state and what it brings.
+
+    `lock` writes labwright.lock: distribution, version and hash of the files of each plugin in use. Where it lies, what
+    trains or evaluates warns if they are others; `labwright --locked VERB` refuses.
+    """
+    if action not in ("", *ACTIONS):
+        raise LabwrightError(f"plugins have no {action!r}{nearest(action, ACTIONS)} There is {listed(ACTIONS)}.")
     found: tuple[Plugin, ...] = ctx.obj.plugins.plugins
+    if action == "lock":
+        file = Path.cwd() / locking.FILE
+        locking.lock(ctx.obj.plugins.loaded, file)
+        say(f"{file}: {len(ctx.obj.plugins.loaded)} plugins are locked")
+        return
     if as_json:
         print_json([_json(plugin) for plugin in found])
         return
@@ -42,6 +60,7 @@ def _json(plugin: Plugin) -> dict[str, object]:
         "requires": plugin.requires,
         "state": plugin.state,
         "reason": plugin.reason,
+        "from": getattr(plugin.module, "__file__", None),
         "components": [{"kind": one.kind, "name": one.name, "target": one.target} for one in plugin.components],
         "recipes": [one.name for one in plugin.recipes],
     }

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from labwright.locking import check
 from labwright.plugins import Plugins
 
 if TYPE_CHECKING:
@@ -30,10 +31,16 @@ class Context:
 
     blocked: tuple[str, ...]
     local: tuple[Path, ...] = ()
+    locked: bool = False
+    trains: bool = False
 
     @cached_property
     def plugins(self) -> Plugins:
-        return Plugins.discover(self.blocked, self.local)
+        found = Plugins.discover(self.blocked, self.local)
+        if self.locked or self.trains:
+            said = check(found.loaded, refuse=self.locked)
+            say(*([f"warning: {said}"] if said else []))
+        return found
 
 
 def say(*lines: str) -> None:
