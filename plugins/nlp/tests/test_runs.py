@@ -28,11 +28,12 @@ def experiment(recipe: str, *overrides: str) -> lw.Experiment:
     return lw.Experiment.from_recipe(recipe, [*QUIET, *overrides])
 
 
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("model", ["bag", "text-cnn", "lstm", "gru"])
-def test_a_classifier_learns_what_a_word_tells(model: str, fruits: Path, tmp_path: Path) -> None:
+def test_a_classifier_learns_what_a_word_tells(model: str, precision: str, fruits: Path, tmp_path: Path) -> None:
     run = experiment(
         "nlp/polarity-bag", f"task.data.path={fruits}", f"model=nlp/{model}", "train.epochs=8", "train.batch_size=8",
-        "optimizer.lr=1e-2",
+        "optimizer.lr=1e-2", f"device.precision={precision}",
     ).run(tmp_path / "run")  # fmt: skip
     assert run.metrics["test"]["accuracy"] == 1.0
 

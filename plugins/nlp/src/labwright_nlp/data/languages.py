@@ -39,7 +39,7 @@ class Languages(Texts):
         vocabulary: Vocabulary = 1000,
         pretrained: Path | None = None,
         lower: bool = True,
-        length: Length = 48,
+        length: Length = 100,
         seed: Annotated[int, Field(ge=0)] | None = None,
     ) -> None:
         super().__init__(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC
-from typing import Annotated, ClassVar, Literal, final
+from contextlib import AbstractContextManager, nullcontext
+from typing import Annotated, Any, ClassVar, Literal, final
 
 import torch
 from labwright.ports import Classes, Tokens
@@ -50,9 +51,10 @@ class Recurrent(nn.Module, ABC):
         back_BT = torch.where(there_BT, lengths_B[:, None] - 1 - steps_T, steps_T)  # from the end of each text
         x_BTD = self.dropout(self.embedding(ids_BT))
         last_BD = x_BTD[:, 0]
-        for layer in self.layers:
-            x_BTD, last_BD = layer(x_BTD, back_BT, lengths_B)
-            x_BTD = self.dropout(x_BTD)
+        with _float32_on_the_cpu(x_BTD.device):
+            for layer in self.layers:
+                x_BTD, last_BD = layer(x_BTD, back_BT, lengths_B)
+                x_BTD = self.dropout(x_BTD)
         match self.pooling:
             case "max":
                 pooled_BD = x_BTD.masked_fill(~there_BT[:, :, None], -1e4).amax(dim=1)
@@ -106,6 +108,12 @@ class _Layer(nn.Module):
             outputs.append(_at(self.back(_at(x_BTD, back_BT))[0], back_BT))
             last.append(outputs[1][:, 0])
         return torch.cat(outputs, dim=2), torch.cat(last, dim=1)
+
+
+def _float32_on_the_cpu(device: torch.device) -> AbstractContextManager[Any]:
+    """Without autocast on the CPU: torch has an LSTM in bfloat16 for few processors, and fails on the others."""
+    there = device.type == "cpu" and torch.is_autocast_enabled("cpu")
+    return torch.autocast("cpu", enabled=False) if there else nullcontext()
 
 
 def _at(x_BTD: Tensor, places_BS: Tensor) -> Tensor:
