@@ -30,6 +30,8 @@ def markdown(results: dict[str, dict[str, dict]], machine: dict) -> str:
         f"{machine['system']} · Python {machine['python']} · load at the start {machine['load']}  \n"
         f"{versions}  \n`{machine['command']}`\n",
         EXPLANATION + "\n",
+        "Files beside this one: `FUSED.md`, trials trained as one program; `STUDIES.md`, what a study costs; "
+        "`PARETO.md`, pruning\nwith two goals.\n",
     ]
     parts += [_table(measure, entries) for measure, entries in results.items()]
     return "\n".join(parts)

@@ -12,24 +12,33 @@ from labwright import locking
 from labwright.cli.shared import Json, print_json, print_table, say
 from labwright.discovery import Plugin
 from labwright.errors import LabwrightError, listed, nearest
-from labwright.plugins import plural
+from labwright.plugins import Plugins, plural
 
 NAME = "plugins"
-EXAMPLE = "Examples: labwright plugins · labwright --no-plugin vision plugins · labwright plugins lock"
-ACTIONS = ("lock",)
+EXAMPLE = "Examples: labwright plugins · labwright --no-plugin vision plugins · labwright plugins check nlp"
+ACTIONS = ("check", "lock")
 
 
 def verb(
-    ctx: typer.Context, action: Annotated[str, typer.Argument(metavar="[lock]")] = "", as_json: Json = False
+    ctx: typer.Context,
+    action: Annotated[str, typer.Argument(metavar="[check|lock]")] = "",
+    name: Annotated[str, typer.Argument(metavar="[NAME]", help="For `check`: a plugin or its distribution.")] = "",
+    as_json: Json = False,
 ) -> None:
     """Show every plugin: distribution, version, the labwright it needs, its state and what it brings.
+
+    `check` loads every target and looks at what can be told without data and training: settings, defaults, search
+    marks, documentation. The conformance kit, labwright.testing, checks the rest.
 
     `lock` writes labwright.lock: distribution, version and hash of the files of each plugin in use. Where it lies, what
     trains or evaluates warns if they are others; `labwright --locked VERB` refuses.
     """
     if action not in ("", *ACTIONS):
-        raise LabwrightError(f"plugins have no {action!r}{nearest(action, ACTIONS)} There is {listed(ACTIONS)}.")
+        raise LabwrightError(f"plugins have no {action!r}{nearest(action, ACTIONS)} There are {listed(ACTIONS)}.")
     found: tuple[Plugin, ...] = ctx.obj.plugins.plugins
+    if action == "check":
+        _check(ctx.obj.plugins, name, as_json)
+        return
     if action == "lock":
         file = Path.cwd() / locking.FILE
         locking.lock(ctx.obj.plugins.loaded, file)
@@ -40,6 +49,31 @@ def verb(
         return
     heads = ("name", "distribution", "version", "needs labwright", "state", "brings")
     print_table([heads, *(_row(plugin) for plugin in found)])
+
+
+def _check(plugins: Plugins, name: str, as_json: bool) -> None:
+    """Run the checks that need neither data nor training; exit code 1 if one finds something."""
+    from labwright.testing.kit import Kit, checks_of, subjects
+
+    kit = Kit(plugins)
+    names = [name] if name else [plugin.name for plugin in plugins.loaded]
+    found = []
+    count = 0
+    for one in (subject for each in names for subject in subjects(kit, each)):
+        for check in checks_of(one, fast_only=True):
+            count += 1
+            try:
+                check.function(one)
+            except AssertionError as error:
+                found.append({"component": one.label, "check": check.name, "found": str(error), "mend": check.mend})
+    if as_json:
+        print_json({"checks": count, "found": found})
+    for fault in () if as_json else found:
+        typer.echo(f"{fault['component']}: {fault['found']}\n  {fault['check']}: {fault['mend'].splitlines()[0]}")
+    if not as_json:
+        typer.echo(f"{count} checks of {', '.join(names)}: {len(found) or 'nothing'} found")
+    if found:
+        raise typer.Exit(1)
 
 
 def _row(one: Plugin) -> tuple[str, ...]:

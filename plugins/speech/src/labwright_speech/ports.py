@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from labwright.ports import Port
@@ -24,8 +24,8 @@ class Transcript(Port):
 
     alphabet: tuple[str, ...]
     longest: int = 1
-    densest: float = 0.0
-    of: str = ""
+    densest: float = field(default=0.0, compare=False)  # these two are known in training only
+    of: str = field(default="", compare=False)
 
     def example(self, batch_size: int, generator: Generator) -> tuple[Tensor, ...]:
         ids_BL = torch.randint(1, len(self.alphabet) + 1, (batch_size, self.longest), generator=generator)

@@ -13,7 +13,6 @@ from labwright.data import Batch, Data
 from labwright.errors import LabwrightError
 from labwright.feeding import IndexedBatches, generator
 from labwright.interfaces import Goal, Metric, Task
-from labwright.search import Uniform
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -72,8 +71,8 @@ class Recognition(Task):
         *,
         beam: Annotated[int, Field(ge=0, le=1000)] = 0,
         lm_order: Annotated[int, Field(ge=1, le=12)] = 6,
-        lm_weight: Annotated[float, Field(ge=0, allow_inf_nan=False), Uniform(0.0, 1.5)] = 0.0,
-        lm_bonus: Annotated[float, Field(allow_inf_nan=False), Uniform(0.0, 2.0)] = 0.0,
+        lm_weight: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0,
+        lm_bonus: Annotated[float, Field(allow_inf_nan=False)] = 0.0,
     ) -> None:
         if not issubclass(data.target, Transcript):
             raise LabwrightError(

@@ -1,0 +1,215 @@
+"""The conformance kit: it finds each of many planted faults, and nothing in sound components."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import labwright as lw
+import pytest
+from conftest import MENU, Site
+from labwright.errors import LabwrightError
+from labwright.hookspecs import Component, hookimpl
+from labwright.plugins import Plugins
+from labwright.testing import CHECKS, conformance
+from labwright.testing.kit import Kit, NotApplicable, Subject, checks_of
+
+FAULTS = [  # kind, class, the check that finds it, what is said
+    ("model", "Undocumented", "is-documented", "Undocumented has no docstring"),
+    ("model", "Unannotated", "has-settings-that-can-be-checked", "parameter 'width': it has no annotation"),
+    ("model", "BadDefault", "has-settings-that-can-be-checked", "its default 1.5 isn't what its annotation allows"),
+    ("loss", "Doubled", "has-settings-that-survive-toml-and-json", "rate: 0.5 is read again as 1.0"),
+    ("model", "SearchedTooFar", "is-searched-among-valid-values", "rate is searched at 2.0, which isn't valid"),
+    ("model", "Heads", "can-be-built-with-sampled-settings", "it can't be built: .*heads must divide width"),
+    ("model", "Absent", "can-be-loaded", "can't be loaded from 'faults:Absent'"),
+    ("model", "Squeezes", "answers-batches-of-one-and-three", r"a batch of 1 is answered with shape \(3,\)"),
+    ("model", "LooksAtNeighbours", "answers-batches-of-one-and-three", "a row depends on its neighbours"),
+    ("model", "Unused", "trains-every-parameter", "more.weight gets no gradient"),
+    ("model", "Infinite", "trains-every-parameter", "the gradient of .* isn't finite"),
+    ("model", "OtherDice", "gives-the-same-losses-for-the-same-seed", "the losses are"),
+    ("model", "Forgetful", "keeps-everything-in-its-state", "it answers differently"),
+    ("model", "AlwaysDrops", "changes-nothing-in-evaluation", "a second answer is another"),
+    ("model", "Counts", "changes-nothing-in-evaluation", "evaluation changes calls"),
+    ("model", "StaysBehind", "moves-whole", "mask is a tensor that stays behind"),
+    ("model", "Mixes", "computes-in-bf16", "it can't be computed"),
+    ("model", "Rounds", "computes-in-bf16", "instead of"),
+    ("model", "Blind", "learns-one-batch-by-heart", "the loss goes from"),
+    ("task", "Vector", "has-a-loss-that-is-pure-and-scalar", r"the loss has shape \(4,\)"),
+    ("task", "Noisy", "has-a-loss-that-is-pure-and-scalar", "it draws from torch's generator"),
+    ("task", "Scribbles", "has-a-loss-that-is-pure-and-scalar", "at first, then|the batch is changed"),
+    ("task", "Tampers", "has-a-loss-that-is-pure-and-scalar", "at first, then|is changed"),
+    ("task", "EvaluatesAtRandom", "evaluates-without-a-trace", "a second one is another"),
+    ("task", "EvaluatesInTraining", "evaluates-without-a-trace", "it changes body.1"),
+    ("task", "Goalless", "reports-its-goal", "the goal is 'f1', the metrics are accuracy, cross_entropy"),
+    ("task", "SharedMetrics", "reports-its-goal", "gives the same 'accuracy' each time"),
+    ("task", "MetricOfOne", "reports-its-goal", "doesn't take what evaluate returns"),
+    ("task", "StartsOver", "begins-its-batches-anywhere", "the pass from batch 1 on has other batches"),
+    ("task", "Shuffles", "begins-its-batches-anywhere", "a second pass with the same seed"),
+    ("task", "DrawsFreely", "draws-from-the-generator-given", "it draws from torch's own generator"),
+    ("task", "NoSuchPart", "trains-parts-that-are-there", "trains 'tail', which Net lacks"),
+    ("task", "WeighsOnDevice", "weighs-a-batch-by-a-number", r"the weight of a batch of 4 is tensor\(4\)"),
+    ("loss", "Detached", "has-the-gradient-of-its-value", "the gradient's slope is"),
+    ("loss", "Summed", "is-a-mean-that-uneven-batches-agree-on", "the mean of the parts"),
+    ("optimizer", "Ascends", "descends-a-quadratic", "what is left of the loss"),
+    ("optimizer", "Forgets", "goes-on-from-its-state", "after resuming, weight is another"),
+    ("optimizer", "Levels", "heeds-groups", "`bias` moves in spite of a factor of 0"),
+    ("optimizer", "Overflows", "leaves-out-a-step-that-overflowed", "weight is changed"),
+    ("device", "Nowhere", "brings-tensors-there-and-back", "can't be brought there and back"),
+    ("device", "OnePrecision", "computes-in-the-precision-asked-for", "in bf16 there is no context"),
+    ("data", "Unlicensed", "states-source-and-licence", "`licence` is ''"),
+    ("data", "Leaks", "keeps-its-splits-apart", "90 of 90 samples of test are in train, too"),
+    ("data", "AugmentsFreely", "gives-a-sample-by-its-index-alone", "it draws from torch's global generator"),
+    (
+        "data",
+        "AugmentsByPlace",
+        "gives-a-sample-by-its-index-alone",
+        "sample 0 is another when asked for in another order",
+    ),
+    ("data", "SaysOtherwise", "gives-what-its-ports-say", "argument 0 is torch.float64, the port says torch.float32"),
+    ("data", "LoadsNothing", "takes-up-what-it-kept", "the ports are"),
+]
+SOUND = [
+    ("task", "Sorting", "parts"),
+    ("data", "Blobs", "parts"),
+    ("model", "Net", "parts"),
+    ("optimizer", "Momentum", "faults"),
+]
+
+
+class Planted:
+    """A plugin with sound components and faulty ones."""
+
+    @hookimpl
+    def labwright_components(self) -> Iterator[Component]:
+        for kind, name, module in SOUND:
+            yield Component(kind, f"sound/{name.lower()}", f"{module}:{name}", "sound")
+        for kind, name in dict.fromkeys(fault[:2] for fault in FAULTS):
+            yield Component(kind, f"faulty/{name.lower()}", f"faults:{name}", "one fault")
+
+
+def experiment(plugins: Plugins, kind: str, name: str) -> lw.Experiment:
+    """Blobs sorted by a net, with one component in the place of the sound one."""
+    chosen: dict[str, Any] = {
+        "task": {"name": "sound/sorting", "data": "sound/blobs"},
+        "model": "sound/net",
+        "loss": "cross-entropy",
+        "optimizer": {"name": "adamw", "lr": 0.01},
+        "device": "cpu",
+        "train": {"epochs": 1, "batch_size": 15},
+    }
+    if kind == "data":
+        chosen["task"]["data"] = name
+    elif kind == "task":
+        chosen["task"]["name"] = name
+    else:
+        chosen[kind] = name
+    return lw.Experiment(**chosen, log=[], plugins=plugins)
+
+
+def subject(kind: str, name: str) -> Subject:
+    plugins = Plugins.discover().extended([Planted()])
+    component = plugins.find(kind, name)
+    kit = Kit(plugins)
+    found = Subject(kit, component)
+    try:
+        kit.recipes = {found.label: experiment(plugins, kind, name)}
+    except LabwrightError:
+        kit.recipes = {}  # it can't even be checked
+    return found
+
+
+@pytest.mark.parametrize(("kind", "name", "check", "said"), FAULTS, ids=[f"{one[1]}: {one[2]}" for one in FAULTS])
+def test_a_planted_fault_is_found(kind: str, name: str, check: str, said: str) -> None:
+    with pytest.raises(AssertionError, match=said):
+        CHECKS[check].function(subject(kind, f"faulty/{name.lower()}"))
+
+
+def test_every_check_has_a_planted_fault() -> None:
+    elsewhere = {
+        "is-declared-without-torch",
+        "has-its-domain-and-a-summary",
+        "says-what-it-goes-with",
+        "repeats-itself",
+    }
+    assert {fault[2] for fault in FAULTS} | elsewhere == set(CHECKS)
+    assert len(FAULTS) >= 30
+
+
+@pytest.mark.parametrize(("kind", "name"), [one[:2] for one in SOUND])
+def test_nothing_is_found_in_sound_components(kind: str, name: str) -> None:
+    one = subject(kind, f"sound/{name.lower()}")
+    for each in checks_of(one):
+        try:
+            each.function(one)
+        except NotApplicable as reason:
+            assert str(reason) == "its plugin was given from Python", each.name
+
+
+def test_a_model_says_what_it_goes_with() -> None:
+    one = subject("model", "sound/net")
+    CHECKS["says-what-it-goes-with"].function(one)
+    assert one.notes[0] == "torch.compile: yes" and re.match("torch.func: ", one.notes[1])
+
+
+# ------------------------------------------------------------------------------------------- as an author has it
+
+
+@pytest.mark.parametrize(
+    ("plugin", "check", "said"),
+    [
+        ("import torch\n" + MENU, "is-declared-without-torch", "importing labwright_stars.plugin imports torch"),
+        (MENU.replace("made by a test", ""), "has-its-domain-and-a-summary", "its summary is empty"),
+        (MENU.replace("made by a test", "long " * 20), "has-its-domain-and-a-summary", "its summary is long"),
+        (MENU.replace("{name!r}", "'net'"), "has-its-domain-and-a-summary", "'net' has no domain"),
+    ],
+)
+def test_a_fault_of_a_declaration_is_found(site: Site, plugin: str, check: str, said: str) -> None:
+    site.install("stars", plugin.format(kind="model", name="stars/net", target="parts:Net"))
+    plugins = Plugins.discover()
+    (mine,) = [one for one in plugins.plugins if one.name == "stars"]
+    with pytest.raises(AssertionError, match=said):
+        CHECKS[check].function(Subject(Kit(plugins), mine.components[0]))
+
+
+@pytest.fixture
+def stars(site: Site) -> Site:
+    site.install("stars", MENU.format(kind="model", name="stars/net", target="parts:Net"))
+    return site
+
+
+def test_what_is_exempt_has_a_reason_and_is_there(stars: Site) -> None:
+    for exempt, said in (
+        ({"model stars/net: is-documentd": "no"}, "no check 'model stars/net: is-documentd'; did you mean"),
+        ({"model stars/net: is-documented": " "}, "'model stars/net: is-documented' needs a reason"),
+    ):
+        with pytest.raises(LabwrightError, match=said):
+            conformance("labwright-stars", exempt=exempt)
+    with pytest.raises(LabwrightError, match="brings no 'model stars/nut'; did you mean 'model stars/net'"):
+        conformance("labwright-stars", recipes={"model stars/nut": "vision/digits"})
+    with pytest.raises(LabwrightError, match="no plugin is called 'labwright-star'; did you mean 'labwright-stars'"):
+        conformance("labwright-star")
+
+
+def test_in_pytest_an_exemption_that_holds_fails_and_notes_are_shown(
+    stars: Site, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(stars.folder), str(Path(__file__).parent)]))
+    pytester.makepyfile(
+        test_stars="""
+        from labwright.testing import conformance
+
+        test_conformance = conformance(
+            "labwright-stars",
+            exempt={
+                "model stars/net: is-documented": "not so",
+                "model stars/net: trains-every-parameter": "no recipe goes with it",
+            },
+        )
+        """
+    )
+    ran = pytester.runpytest_subprocess("-k", "documented or every-parameter or loaded")
+    ran.assert_outcomes(passed=1, failed=1, xfailed=1)
+    ran.stdout.fnmatch_lines(["*XPASS(strict)*not so*"])

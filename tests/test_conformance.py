@@ -1,0 +1,196 @@
+"""All that first-party plugins bring is held to the conformance kit; data of one's own is tried on small files."""
+
+from __future__ import annotations
+
+import atexit
+import csv
+import json
+import random
+import shutil
+from pathlib import Path
+from tempfile import mkdtemp
+
+import labwright as lw
+import numpy as np
+import pytest
+import soundfile
+import torch
+from labwright.testing import conformance
+from PIL import Image
+from torch import Tensor
+
+pytestmark = pytest.mark.slow
+
+HERE = Path(mkdtemp(prefix="labwright-"))
+atexit.register(shutil.rmtree, HERE, ignore_errors=True)
+CHANCE = np.random.default_rng(0)
+
+
+def pictures() -> Path:
+    for label in ("cat", "dog", "owl"):
+        (HERE / "pictures" / label).mkdir(parents=True)
+        for number in range(20):
+            pixels = CHANCE.integers(0, 256, (12, 12, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(HERE / "pictures" / label / f"{number}.png")
+    return HERE / "pictures"
+
+
+def mnist() -> Path:
+    folder = HERE / "mnist"
+    folder.mkdir()
+    arrays = {}
+    for part, count in (("train", 60), ("test", 20)):
+        arrays[f"x_{part}"] = CHANCE.integers(0, 256, (count, 28, 28), dtype=np.uint8)
+        arrays[f"y_{part}"] = np.arange(count, dtype=np.uint8) % 10
+    np.savez(folder / "mnist.npz", **arrays)
+    return folder
+
+
+def texts() -> Path:
+    file = HERE / "texts.jsonl"
+    names = ("apple", "pear", "plum")
+    rows = [{"text": f"number {n} is a ripe {names[n % 3]} !", "label": names[n % 3]} for n in range(90)]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return file
+
+
+def running_text() -> Path:
+    file = HERE / "text.txt"
+    words = random.Random(0)
+    file.write_text(" ".join("".join(words.choices("abcdefgh", k=5)) for _ in range(2000)))
+    return file
+
+
+def ratings() -> Path:
+    file = HERE / "ratings.csv"
+    chance = random.Random(0)
+    pairs = sorted({(chance.randrange(40), chance.randrange(30)) for _ in range(700)})
+    with file.open("w", newline="") as lines:
+        csv.writer(lines).writerows([("user", "item", "rating"), *((u, i, chance.randint(1, 5)) for u, i in pairs)])
+    return file
+
+
+def movielens() -> Path:
+    folder = HERE / "movielens"
+    folder.mkdir()
+    rows = list(csv.reader((HERE / "ratings.csv").open()))[1:]
+    (folder / "u.data").write_text("".join(f"{u}\t{i}\t{r}\t{time}\n" for time, (u, i, r) in enumerate(rows)))
+    return folder
+
+
+def recordings() -> Path:
+    folder = HERE / "recordings"
+    rows = []
+    for word in ("yes", "no"):
+        (folder / word).mkdir(parents=True)
+        for number in range(20):
+            wave = CHANCE.standard_normal(4000).astype(np.float32) * 0.1
+            soundfile.write(folder / word / f"{number}.wav", wave, 8000)
+            rows.append({"path": f"{word}/{number}.wav", "text": word, "label": word, "speaker": str(number % 5)})
+    (folder / "all.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return folder
+
+
+def yesno() -> Path:
+    folder = HERE / "waves_yesno"
+    folder.mkdir()
+    for number in range(20):
+        name = "_".join(str(number >> bit & 1) for bit in range(8))
+        soundfile.write(folder / f"{name}.wav", CHANCE.standard_normal(16_000).astype(np.float32) * 0.1, 8000)
+    return folder
+
+
+class Line(lw.Data):
+    """Points near a plane."""
+
+    item = lw.Features
+    target = lw.Values
+    source = "made by a test"
+    licence = "none needed"
+
+    def prepare(self) -> None:
+        x_ND = torch.randn(60, 3, generator=torch.Generator().manual_seed(0))
+        self.x_ND, self.y_N1 = x_ND, x_ND.sum(1, keepdim=True)
+
+    def ports(self) -> tuple[lw.Port, lw.Port]:
+        return lw.Features((3,)), lw.Values(1)
+
+    def split(self, name: str) -> lw.Split | None:
+        rows = {"train": slice(0, 40), "test": slice(40, 60)}.get(name)
+        return None if rows is None else Rows(self.x_ND[rows], self.y_N1[rows])
+
+
+class Rows:
+    """A part of them."""
+
+    def __init__(self, x_ND: Tensor, y_N1: Tensor) -> None:
+        self.x_ND, self.y_N1 = x_ND, y_N1
+
+    def __len__(self) -> int:
+        return len(self.x_ND)
+
+    def fetch(self, indices: Tensor, epoch: int, seed: int) -> lw.Batch:
+        return lw.Batch((self.x_ND[indices],), self.y_N1[indices])
+
+
+class Plane(torch.nn.Linear):
+    """A linear layer."""
+
+    def __init__(self, inputs: lw.Features, outputs: lw.Values) -> None:
+        super().__init__(inputs.shape[0], outputs.dim)
+
+
+def regression(loss: object) -> lw.Experiment:
+    return lw.Experiment(
+        task={"name": "regression", "data": Line},
+        model=Plane,
+        loss=loss,
+        optimizer={"name": "adamw", "lr": 0.1},
+        train={"steps": 10, "batch_size": 8},
+        log=[],
+    )
+
+
+test_labwright = conformance(
+    "labwright",
+    recipes={f"loss {name}": regression(name) for name in ("mse", "mae", "huber")}
+    | {"loss penalized": regression({"name": "penalized", "loss": "mse", "l2": 0.01})},
+)
+test_tasks = conformance("labwright-tasks", recipes={"task regression": regression("mse")})
+test_vision = conformance(
+    "labwright-vision",
+    recipes={
+        "data vision/mnist": ["vision/mnist", f"task.data.folder={mnist()}"],
+        "data vision/image-folder": ["vision/image-folder", f"task.data.folder={pictures()}", "task.data.size=12"],
+        "model vision/timm": ["vision/digits-mlp", "model=vision/timm", "model.architecture=test_resnet"],
+    },
+)
+test_gan = conformance(
+    "labwright-gan",
+    recipes={"model gan/dcgan": ["gan/digits", "task.conditional=false", "model=gan/dcgan", "task.judge_epochs=1"]},
+)
+test_nlp = conformance(
+    "labwright-nlp",
+    recipes={
+        "data nlp/text-files": ["nlp/polarity-bag", f"task.data.path={texts()}"],
+        "data nlp/plain-text": ["nlp/shakespeare", f"task.data.path={running_text()}"],
+        "model nlp/encoder": ["nlp/languages", "model=nlp/encoder", "model.architecture=bert"],
+    },
+)
+test_recsys = conformance(
+    "labwright-recsys",
+    recipes={
+        "data recsys/interactions": [
+            "recsys/synthetic", 'task.data={name="recsys/interactions",file="' + str(ratings()) + '"}',
+        ],
+        "data recsys/movielens": ["recsys/movielens-bpr", f"task.data.folder={movielens()}"],
+    },
+)  # fmt: skip
+SOUNDS = recordings()
+test_speech = conformance(
+    "labwright-speech",
+    recipes={
+        "data speech/folder": ["speech/commands", 'task.data={name="speech/folder",folder="' + str(SOUNDS) + '"}'],
+        "data speech/manifest": ["speech/an4", f"task.data.manifest={SOUNDS}/all.jsonl", f"task.data.audio={SOUNDS}"],
+    },
+)
