@@ -51,6 +51,8 @@ def texts() -> Path:
     names = ("apple", "pear", "plum")
     rows = [{"text": f"number {n} is a ripe {names[n % 3]} !", "label": names[n % 3]} for n in range(90)]
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (HERE / "hub").mkdir()
+    shutil.copy(file, HERE / "hub" / "train.jsonl")
     return file
 
 
@@ -73,7 +75,7 @@ def ratings() -> Path:
 def movielens() -> Path:
     folder = HERE / "movielens"
     folder.mkdir()
-    rows = list(csv.reader((HERE / "ratings.csv").open()))[1:]
+    rows = list(csv.reader((HERE / "ratings.csv").read_text().splitlines()))[1:]
     (folder / "u.data").write_text("".join(f"{u}\t{i}\t{r}\t{time}\n" for time, (u, i, r) in enumerate(rows)))
     return folder
 
@@ -151,6 +153,8 @@ def regression(loss: object) -> lw.Experiment:
     )
 
 
+BERT = "hidden_size=32,num_hidden_layers=1,num_attention_heads=2,intermediate_size=64"
+
 test_labwright = conformance(
     "labwright",
     recipes={f"loss {name}": regression(name) for name in ("mse", "mae", "huber")}
@@ -173,24 +177,36 @@ test_nlp = conformance(
     "labwright-nlp",
     recipes={
         "data nlp/text-files": ["nlp/polarity-bag", f"task.data.path={texts()}"],
+        "data nlp/datasets": ["nlp/polarity-bag", f'task.data={{name="nlp/datasets",dataset="{HERE}/hub"}}'],
         "data nlp/plain-text": ["nlp/shakespeare", f"task.data.path={running_text()}"],
-        "model nlp/encoder": ["nlp/languages", "model=nlp/encoder", "model.architecture=bert"],
+        "model nlp/encoder": ["nlp/languages", f'model={{name="nlp/encoder",architecture="bert",options={{{BERT}}}}}'],
     },
 )
+RATINGS, MOVIELENS = ratings(), f"task.data.folder={movielens()}"
 test_recsys = conformance(
     "labwright-recsys",
     recipes={
-        "data recsys/interactions": [
-            "recsys/synthetic", 'task.data={name="recsys/interactions",file="' + str(ratings()) + '"}',
-        ],
-        "data recsys/movielens": ["recsys/movielens-bpr", f"task.data.folder={movielens()}"],
-    },
-)  # fmt: skip
+        "data recsys/interactions": ["recsys/synthetic", f'task.data={{name="recsys/interactions",file="{RATINGS}"}}'],
+        "data recsys/movielens": ["recsys/movielens-bpr", MOVIELENS],
+        "task recsys/clicks": ["recsys/movielens-deepfm", MOVIELENS],
+        "loss recsys/binary-cross-entropy": ["recsys/movielens-deepfm", MOVIELENS],
+    }
+    | {f"model recsys/{name}": [f"recsys/movielens-{name}", MOVIELENS] for name in ("popularity", "item-knn", "ease")},
+)
 SOUNDS = recordings()
+LISTED = f'manifest="{SOUNDS}/all.jsonl",audio="{SOUNDS}"'
+PACE = "a stride of 4 is too long for some data, which the message says"
 test_speech = conformance(
     "labwright-speech",
     recipes={
-        "data speech/folder": ["speech/commands", 'task.data={name="speech/folder",folder="' + str(SOUNDS) + '"}'],
-        "data speech/manifest": ["speech/an4", f"task.data.manifest={SOUNDS}/all.jsonl", f"task.data.audio={SOUNDS}"],
+        "data speech/folder": ["speech/commands", f'task.data={{name="speech/folder",folder="{SOUNDS}"}}'],
+        "data speech/manifest": ["speech/phrases", f'task.data={{name="speech/manifest",{LISTED}}}'],
+        "data speech/manifest-words": ["speech/commands", f'task.data={{name="speech/manifest-words",{LISTED}}}'],
+        "model speech/conformer": ["speech/phrases", 'model={name="speech/conformer",stride=2}'],
+        "data speech/yesno": ["speech/phrases", f'task.data={{name="speech/yesno",folder="{yesno()}"}}'],
+    },
+    exempt={
+        "model speech/crnn: can-be-built-with-sampled-settings": PACE,
+        "model speech/conformer: can-be-built-with-sampled-settings": PACE,
     },
 )

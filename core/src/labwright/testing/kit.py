@@ -192,6 +192,13 @@ class Subject:
         drawn: Batch = self.task.draw(next(iter(batches)), Generator().manual_seed(0))
         return drawn
 
+    def held_out(self, size: int) -> Batch:
+        """The first batch of what evaluation looks at: `valid`, else `test`, else `train`."""
+        parts = (self.task.batches(name, size=size, seed=0, epoch=0) for name in ("valid", "test", "train"))
+        batches = next(part for part in parts if part is not None and len(part))
+        found: Batch = next(iter(batches))
+        return found
+
     def losses(self, built: Built, batch: Batch) -> dict[str, torch.Tensor]:
         """The loss of each phase that has an optimizer; random numbers of the model begin at the same place."""
         found = {}

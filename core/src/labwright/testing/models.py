@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
 
 from labwright.data import Batch
 from labwright.experiment import Built
@@ -23,13 +23,13 @@ def answers_batches_of_one_and_three(subject: Subject) -> None:
     Look for `squeeze()` without an axis, for sizes taken from the first batch, for padding that isn't masked, and for
     statistics over the batch.
     """
-    model = subject.built().model
+    model = subject.built().model.eval()
     if isinstance(model, ClosedForm):
         raise NotApplicable("it is computed in closed form, and asked by its task")
+    three = subject.task.ports()[0].example(3, Generator().manual_seed(0))
     try:
-        three, one = subject.batch(3), subject.batch(1)
         with torch.no_grad():
-            whole, alone = (tensors(model.eval()(*batch.inputs)) for batch in (three, one))
+            whole, alone = tensors(model(*three)), tensors(model(*(one[:1] for one in three)))
     except NotImplementedError as error:
         raise NotApplicable("its task calls its parts") from error
     for of_three, of_one in zip(whole, alone, strict=True):
@@ -86,7 +86,7 @@ def keeps_everything_in_its_state(subject: Subject) -> None:
         other.model.load_state_dict(state)
     except RuntimeError as error:
         raise AssertionError(f"its state can't be taken up: {error}") from error
-    batch = subject.batch(4)
+    batch = subject.held_out(4)
     for name, tensor in other.model.state_dict().items():
         assert torch.equal(tensor, state[name]), f"{name} isn't taken up"
     first, again = (tensors(subject.results(each.model, batch)) for each in (one, other))
@@ -101,7 +101,7 @@ def changes_nothing_in_evaluation(subject: Subject) -> None:
     Dropout, noise and running statistics ask `self.training`.
     """
     built = subject.built()
-    batch = subject.batch(4)
+    batch = subject.held_out(4)
     before = {name: tensor.clone() for name, tensor in built.model.state_dict().items()}
     first, again = (tensors(subject.results(built.model, batch)) for _ in range(2))
     for left, right in zip(first, again, strict=True):

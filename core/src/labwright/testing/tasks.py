@@ -42,7 +42,7 @@ def evaluates_without_a_trace(subject: Subject) -> None:
 
     So evaluating more often changes nothing. Draw from nothing but torch's generator.
     """
-    built, batch = subject.built(), subject.batch(4)
+    built, batch = subject.built(), subject.held_out(4)
     state = {name: one.clone() for name, one in built.model.state_dict().items()}
     found = []
     for _ in range(2):
@@ -63,7 +63,7 @@ def reports_its_goal(subject: Subject) -> None:
     known = [name for name in metrics if goal == name or goal.startswith(f"{name}/")]
     assert known, f"the goal is {goal!r}, the metrics are {', '.join(metrics)}"
     assert task.metrics()[known[0]] is not metrics[known[0]], f"metrics() gives the same {known[0]!r} each time"
-    results = subject.results(built.model, subject.batch(4))
+    results = subject.results(built.model, subject.held_out(4))
     try:
         metrics[known[0]].update(*results)
     except TypeError as error:
