@@ -10,6 +10,8 @@ from pathlib import Path
 
 from plan import MEASURES, REFERENCE
 
+HERE = Path(__file__).parent
+BESIDE = ("FUSED.md", "STUDIES.md", "PARETO.md")  # written by other scripts, and repeated at the end of RESULTS.md
 DISTRIBUTIONS = (
     "labwright", "torch", "lightning", "transformers", "accelerate", "pytorch-ignite", "fastai", "keras", "numpy",
 )  # fmt: skip
@@ -30,10 +32,9 @@ def markdown(results: dict[str, dict[str, dict]], machine: dict) -> str:
         f"{machine['system']} · Python {machine['python']} · load at the start {machine['load']}  \n"
         f"{versions}  \n`{machine['command']}`\n",
         EXPLANATION + "\n",
-        "Files beside this one: `FUSED.md`, trials trained as one program; `STUDIES.md`, what a study costs; "
-        "`PARETO.md`, pruning\nwith two goals.\n",
     ]
     parts += [_table(measure, entries) for measure, entries in results.items()]
+    parts += [file.read_text(encoding="utf-8") for name in BESIDE if (file := HERE / name).is_file()]
     return "\n".join(parts)
 
 

@@ -27,7 +27,6 @@ from mkdocs.structure.files import File, Files
 
 WIDTH = 88  # of a signature on the page
 RESULTS = Path(__file__).parents[1] / "benchmarks" / "RESULTS.md"
-BESIDE = ("FUSED.md", "STUDIES.md", "PARETO.md")  # measured beside it, in files of their own
 
 _LEADS = {
     "task": "What is learned: data in, objective, measure of success.",
@@ -346,12 +345,10 @@ def _bare(annotation: Any) -> str:
 
 
 def benchmarks() -> str:
-    """The last full run of the benchmarks, or how to make one, and what was measured beside."""
-    whole = "# Benchmarks\n\nThere is no full run yet. `make bench` does one and writes `benchmarks/RESULTS.md`.\n"
+    """The last full run of the benchmarks, or how to make one."""
     if RESULTS.is_file():
-        whole = RESULTS.read_text(encoding="utf-8")
-    files = [RESULTS.with_name(name) for name in BESIDE]
-    return "\n".join([whole, *(file.read_text(encoding="utf-8") for file in files if file.is_file())])
+        return RESULTS.read_text(encoding="utf-8")
+    return "# Benchmarks\n\nThere is no full run yet. `make bench` does one and writes `benchmarks/RESULTS.md`.\n"
 
 
 # --------------------------------------------------------------------------------------------------------- Markdown
