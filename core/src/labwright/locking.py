@@ -9,8 +9,6 @@ from hashlib import sha256
 from importlib.util import find_spec
 from pathlib import Path
 
-import tomli_w
-
 from labwright.discovery import Plugin
 from labwright.errors import LabwrightError
 from labwright.settings import nearby
@@ -32,6 +30,8 @@ class Entry:
 
 def lock(plugins: tuple[Plugin, ...], file: Path) -> None:
     """Write down the plugins that are in use."""
+    import tomli_w  # here: every command would pay for it
+
     table = {plugin.name: vars(_entry(plugin)) for plugin in plugins}
     file.write_text(HEAD + tomli_w.dumps(table), encoding="utf-8")
 
