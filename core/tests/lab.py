@@ -127,19 +127,21 @@ def until(condition: Callable[[], Any], seconds: float = 300.0) -> Any:
     return value
 
 
-def kill_at_random(
-    victims: Callable[[], Sequence[int]], progress: Callable[[], int], *, kills: int, seed: int = 0
-) -> int:
-    """SIGKILL `kills` random processes at random moments; three of four after something went on since the last."""
+def kill_at_random(driver: subprocess.Popen[str], journal: Path, *, kills: int, seed: int = 0) -> None:
+    """SIGKILL random workers of a driver at random moments; three of four after the journal grew since the last."""
     chance = random.Random(seed)
-    before = progress()
+    before = until(lambda: journal.is_file() and journal.stat().st_size)
     for number in range(kills):
+
+        def victims(number: int = number) -> list[int]:
+            assert driver.poll() is None, f"the study was over after {number} kills of {kills}"
+            return children(driver)
+
         if number % 4:
-            until(lambda before=before: progress() != before)
+            until(lambda before=before, victims=victims: victims() and journal.stat().st_size != before)
         time.sleep(chance.uniform(0.0, 0.6))
         os.kill(chance.choice(until(victims)), signal.SIGKILL)
-        before = progress()
-    return kills
+        before = journal.stat().st_size
 
 
 def trials_of(url: str, name: str) -> list[FrozenTrial]:

@@ -40,12 +40,12 @@ def lab(site: Site) -> Iterator[Lab]:
 
 
 def test_twenty_killed_workers_leave_a_reproducible_study_as_it_would_have_been(lab: Lab) -> None:
+    lab.epochs = 80  # so that trials last as long as it takes to kill
     whole = lab.tune("whole", TRIALS)
     assert lab.ended(whole)[0] == 0
     driver = lab.tune("killed", TRIALS, "--workers", "2")
     journal = lab.journal("killed")
-    until(journal.is_file)
-    kill_at_random(lambda: children(driver), lambda: journal.stat().st_size, kills=KILLS)
+    kill_at_random(driver, journal, kills=KILLS)
     assert driver.poll() is None
     code, said = lab.ended(driver)
     assert code == 0, said
@@ -60,8 +60,7 @@ def test_killed_workers_cost_an_asynchronous_study_nothing(lab: Lab) -> None:
     lab.epochs = 60  # so that trials last as long as it takes to kill
     driver = lab.tune("killed", 24, "--workers", "2", "--asynchronous")
     journal = lab.journal("killed")
-    until(journal.is_file)
-    kill_at_random(lambda: children(driver), lambda: journal.stat().st_size, kills=6, seed=1)
+    kill_at_random(driver, journal, kills=6, seed=1)
     assert driver.poll() is None
     code, said = lab.ended(driver)
     assert code == 0, said
