@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from labwright.data import Batch as Batch
     from labwright.data import Data as Data
     from labwright.data import Split as Split
+    from labwright.data import TensorSplit as TensorSplit
     from labwright.evaluation import Accuracy as Accuracy
     from labwright.evaluation import Mean as Mean
     from labwright.experiment import Experiment as Experiment
@@ -51,7 +52,7 @@ if TYPE_CHECKING:
 _LATER = {
     "comparing.comparison": ["Comparison", "compare"],
     "config": ["Part"],
-    "data": ["Batch", "Data", "Split"],
+    "data": ["Batch", "Data", "Split", "TensorSplit"],
     "evaluation": ["Accuracy", "Mean"],
     "experiment": ["Experiment", "Train"],
     "interfaces": [

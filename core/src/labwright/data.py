@@ -60,6 +60,20 @@ class Split(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class TensorSplit:
+    """A split that lies in memory: each of `inputs`, and `labels`, has a row for each sample. Nothing is augmented."""
+
+    inputs: tuple[Tensor, ...]
+    labels: Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def fetch(self, indices: Tensor, epoch: int, seed: int) -> Batch:  # noqa: ARG002 - nothing is augmented
+        return Batch(tuple(one[indices] for one in self.inputs), self.labels[indices])
+
+
 class Data(ABC):
     """A dataset: embedded, local files, or a hub.
 

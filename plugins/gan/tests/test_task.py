@@ -13,7 +13,7 @@ from labwright.checkpoint import verify
 from labwright.errors import LabwrightError
 from labwright.feeding import generator
 from labwright.verify import verify_resume
-from labwright_gan.data.ring import Points, Ring
+from labwright_gan.data.ring import Ring
 from labwright_gan.losses import R1, Hinge, Wasserstein
 from labwright_gan.models.dcgan import ConditionalDCGAN
 from labwright_gan.models.mlp import MLP
@@ -46,19 +46,18 @@ class Squares(lw.Data):
 
     def __init__(self, *, side: int = 8, channels: int = 1, held_out: int = 40) -> None:
         self.side, self.channels, self.held_out = side, channels, held_out
-        self.splits: dict[str, Points] = {}
+        self.splits: dict[str, lw.TensorSplit] = {}
 
     def prepare(self) -> None:
         sizes = {"train": 96, "valid": self.held_out, "test": 40}
-        self.splits = {
-            name: Points(*squares(size, self.side, self.channels, seed))
-            for seed, (name, size) in enumerate(sizes.items())
-        }
+        for seed, (name, size) in enumerate(sizes.items()):
+            pictures, labels = squares(size, self.side, self.channels, seed)
+            self.splits[name] = lw.TensorSplit((pictures,), labels)
 
     def ports(self) -> tuple[lw.Port, lw.Port]:
         return lw.Image(self.channels, self.side, self.side), lw.Classes(NAMES)
 
-    def split(self, name: str) -> Points | None:
+    def split(self, name: str) -> lw.TensorSplit | None:
         return self.splits.get(name)
 
 
@@ -251,14 +250,14 @@ def test_pictures_reach_from_minus_one_to_one_in_each_channel_and_back() -> None
     data.prepare()
     train = data.split("train")
     assert train is not None
-    train.x[:, 1] = train.x[:, 1] * 5 + 2
-    train.x[:, 2] = 0.25  # one value throughout
+    train.inputs[0][:, 1] = train.inputs[0][:, 1] * 5 + 2
+    train.inputs[0][:, 2] = 0.25  # one value throughout
     scaling = Scaling.of(train, "here")
-    unit = scaling.unit(train.x)
+    unit = scaling.unit(train.inputs[0])
     assert unit[:, :2].amin((0, 2, 3)).tolist() == pytest.approx([-1, -1])
     assert unit[:, :2].amax((0, 2, 3)).tolist() == pytest.approx([1, 1])
     assert unit[:, 2].unique().tolist() == [0]
-    torch.testing.assert_close(scaling.data(unit), train.x)
+    torch.testing.assert_close(scaling.data(unit), train.inputs[0])
 
 
 def test_pictures_of_one_colour_are_refused() -> None:
@@ -266,7 +265,7 @@ def test_pictures_of_one_colour_are_refused() -> None:
     data.prepare()
     train = data.split("train")
     assert train is not None
-    train.x[:] = 1.0
+    train.inputs[0][:] = 1.0
     with pytest.raises(LabwrightError, match="Squares: all training pictures are of one colour"):
         Scaling.of(train, "Squares")
 
@@ -310,7 +309,7 @@ def test_the_ring_is_what_it_says() -> None:
     train = data.split("train")
     assert train is not None
     assert data.centres.norm(dim=1).tolist() == pytest.approx([2.0] * 8)
-    away = train.x - data.centres[train.labels]
+    away = train.inputs[0] - data.centres[train.labels]
     assert away.std(0).tolist() == pytest.approx([0.05, 0.05], rel=0.03)
     assert (away.norm(dim=1) < 0.15).float().mean().item() == pytest.approx(0.989, abs=0.005)  # 1 - exp(-9 / 2)
     assert (data.split("valid") is not None) and data.split("other") is None

@@ -18,6 +18,7 @@ from labwright.cli import (
     evaluate,
     export,
     listing,
+    new,
     plugins,
     predict,
     resume,
@@ -45,7 +46,7 @@ TRAINING = (run, resume, evaluate, predict, export, tune, worker, compare, verif
 VERBS = (
     *(run, resume, evaluate, predict, export),
     *(tune, study, worker, compare),
-    *(listing, show, plugins, doctor, schema, verify_resume),
+    *(listing, show, plugins, new, doctor, schema, verify_resume),
 )
 for verb in VERBS:
     app.command(verb.NAME, epilog=verb.EXAMPLE, context_settings=getattr(verb, "SETTINGS", None))(verb.verb)

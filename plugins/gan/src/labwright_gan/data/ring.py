@@ -6,7 +6,7 @@ import math
 from typing import Annotated, Protocol, final, runtime_checkable
 
 import torch
-from labwright.data import Batch, Data
+from labwright.data import Data, TensorSplit
 from labwright.feeding import generator
 from labwright.ports import Classes, Features, Port
 from pydantic import Field
@@ -24,20 +24,6 @@ class KnownModes(Protocol):
 
     @property
     def sigma(self) -> float: ...
-
-
-@final
-class Points:
-    """A split held in memory: `x` (N, 2) and the mode of each, `labels` (N,) int64."""
-
-    def __init__(self, x: Tensor, labels: Tensor) -> None:
-        self.x, self.labels = x, labels
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def fetch(self, indices: Tensor, epoch: int, seed: int) -> Batch:  # noqa: ARG002 - nothing is augmented
-        return Batch((self.x[indices],), self.labels[indices])
 
 
 @final
@@ -61,7 +47,7 @@ class Ring(Data):
         sigma: Annotated[float, Field(gt=0)] = 0.05,
     ) -> None:
         self.modes, self.radius, self.sigma = modes, radius, sigma
-        self._splits: dict[str, Points] = {}
+        self._splits: dict[str, TensorSplit] = {}
 
     @property
     def centres(self) -> Tensor:
@@ -73,10 +59,10 @@ class Ring(Data):
         for number, (name, size) in enumerate(_SIZES.items()):
             labels = torch.arange(size) % self.modes
             noise = torch.randn(size, 2, generator=generator(8, number))
-            self._splits[name] = Points(self.centres[labels] + self.sigma * noise, labels)
+            self._splits[name] = TensorSplit((self.centres[labels] + self.sigma * noise,), labels)
 
     def ports(self) -> tuple[Port, Port]:
         return Features((2,)), Classes(tuple(str(mode) for mode in range(self.modes)))
 
-    def split(self, name: str) -> Points | None:
+    def split(self, name: str) -> TensorSplit | None:
         return self._splits.get(name)

@@ -28,33 +28,20 @@ class FourWays(lw.Data):
 
     def __init__(self, *, noise: Annotated[float, Field(ge=0), lw.Uniform(0.0, 2.0)] = 0.5) -> None:
         self.noise = noise
-        self._splits: dict[str, Pictures] = {}
+        self._splits: dict[str, lw.TensorSplit] = {}
 
     def prepare(self) -> None:
         for seed, (name, size) in enumerate(SIZES.items()):
             generator = torch.Generator().manual_seed(seed)
             labels_N = torch.arange(size) % len(WAYS)
             noise = torch.randn(size, 1, SIDE, SIDE, generator=generator) * self.noise
-            self._splits[name] = Pictures(stripes(labels_N, generator) + noise, labels_N)
+            self._splits[name] = lw.TensorSplit((stripes(labels_N, generator) + noise,), labels_N)
 
     def ports(self) -> tuple[lw.Port, lw.Port]:
         return lw.Image(1, SIDE, SIDE), lw.Classes(WAYS)
 
-    def split(self, name: str) -> Pictures | None:
+    def split(self, name: str) -> lw.TensorSplit | None:
         return self._splits.get(name)
-
-
-class Pictures:
-    """A split: pictures (N, 1, H, W) and labels (N,)."""
-
-    def __init__(self, pictures: Tensor, labels: Tensor) -> None:
-        self.pictures, self.labels = pictures, labels
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def fetch(self, indices: Tensor, epoch: int, seed: int) -> lw.Batch:
-        return lw.Batch((self.pictures[indices],), self.labels[indices])
 
 
 def stripes(labels_N: Tensor, generator: Generator) -> Tensor:

@@ -1,0 +1,41 @@
+"""`labwright new`: a plugin to begin with, or one more component in the plugin of the working folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from labwright.cli.shared import Json, print_json, say
+from labwright.errors import LabwrightError, listed, nearest
+from labwright.new import SUMMARIES, new_component, new_plugin
+
+NAME = "new"
+EXAMPLE = "Examples: labwright new plugin proteins · labwright new model graph-pool"
+
+
+def verb(
+    what: Annotated[str, typer.Argument(metavar="plugin|model|task|loss|optimizer|device|data")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Lower-case words, such as proteins or graph-pool.")],
+    as_json: Json = False,
+) -> None:
+    """Write a new plugin, or a new component into the plugin that the working folder belongs to.
+
+    A plugin is a complete distribution in a folder labwright-NAME: it installs, its recipe runs, its tests pass. A
+    component is a module of its own that works, and a line in the plugin's module. Both are meant to be changed.
+    """
+    if what not in ("plugin", *SUMMARIES):
+        known = ("plugin", *SUMMARIES)
+        raise LabwrightError(f"`labwright new` makes no {what!r}{nearest(what, known)} It makes {listed(known)}.")
+    files = new_plugin(name) if what == "plugin" else new_component(what, name)
+    if as_json:
+        print_json([str(file) for file in files])
+        return
+    here = Path.cwd()
+    for file in files:
+        typer.echo(file.relative_to(here) if file.is_relative_to(here) else file)
+    if what == "plugin":
+        say(f"Next: pip install -e '{files[0].parts[0]}[test]' && pytest {files[0].parts[0]}")
+    else:
+        say("Next: pytest, which tries it as it is; then make it yours.")

@@ -1,0 +1,176 @@
+"""Beginnings: a whole plugin, or one more component in a plugin, written from templates/ under names of their own.
+
+templates/plugin is a working distribution called labwright-geometry, templates/parts holds a component of each kind
+called Sample; new ones are copies in which these names are replaced.
+"""
+
+from __future__ import annotations
+
+import ast
+import keyword
+import re
+import tomllib
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from labwright.errors import LabwrightError, a, listed
+from labwright.settings import PYPROJECT, nearby
+
+WIDTH = 120  # of a line that is written into a plugin's module
+TEMPLATES = Path(__file__).parent / "templates"
+SUMMARIES = {  # of the components in templates/parts
+    "model": "one hidden layer",
+    "task": "classification under noise",
+    "loss": "focal cross-entropy",
+    "optimizer": "signs of a momentum",
+    "device": "the processor",
+    "data": "two clouds of points",
+}
+_NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
+_NEXT = "Go into a plugin's folder, or make one with `labwright new plugin NAME`."
+
+
+# ----------------------------------------------------------------------------------------------------------- a plugin
+
+
+def new_plugin(name: str) -> list[Path]:
+    """Write a distribution into the folder labwright-NAME, below the working folder; the files, in order.
+
+    Raises LabwrightError if the name can't be used or the folder isn't empty.
+    """
+    name = _checked("plugin", name.removeprefix("labwright-"))
+    folder = Path(f"labwright-{name}")
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise LabwrightError(f"{folder} is there already: choose another name, or another working folder.")
+    package = f"labwright_{name.replace('-', '_')}"
+    written = []
+    for template in sorted((TEMPLATES / "plugin").rglob("*")):
+        if template.is_dir() or "__pycache__" in template.parts:
+            continue
+        place = folder / str(template.relative_to(TEMPLATES / "plugin")).replace("labwright_geometry", package)
+        text = template.read_text(encoding="utf-8").replace("labwright_geometry", package).replace("geometry", name)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text(text.replace(">=0.1,<0.2", fitting_range(metadata.version("labwright"))), encoding="utf-8")
+        written.append(place)
+    return written
+
+
+def fitting_range(version: str) -> str:
+    """The versions of labwright that what works with this one works with: below the next minor, from 1 on major one."""
+    major, minor = (int(part) for part in re.findall(r"\d+", version)[:2])
+    return f">={major}.{minor},<{major + 1}" if major else f">=0.{minor},<0.{minor + 1}"
+
+
+def _checked(kind: str, name: str) -> str:
+    if not _NAME.fullmatch(name) or keyword.iskeyword(name):
+        words = "a name is lower-case words, such as graph-pool, and none of Python's"
+        raise LabwrightError(f"{a(kind)} can't be called {name!r}: {words}.")
+    return name
+
+
+# -------------------------------------------------------------------------------------------------------- a component
+
+
+@dataclass(frozen=True)
+class _Home:
+    """The plugin a component is added to: its name, which is the domain of what it brings, its module and package."""
+
+    name: str
+    file: Path
+    package: str
+
+
+def new_component(kind: str, name: str) -> list[Path]:
+    """Write a component into the plugin in the working folder or above, and declare it there; the files, changed last.
+
+    A task comes with a recipe: the plugin's first, with the new task. Raises LabwrightError, before anything is
+    written, if there is no plugin, the name can't be used, or the plugin's module has no place for the line.
+    """
+    home = _home()
+    name = _checked(kind, name.removeprefix(f"{home.name}/"))
+    module, label = name.replace("-", "_"), f"{home.name}/{name}"
+    class_ = "".join(word.capitalize() for word in name.split("-"))
+    template = (TEMPLATES / "parts" / f"{kind}.py").read_text(encoding="utf-8")
+    files = {home.file.parent / f"{module}.py": re.sub(r"\bSample\b", class_, template)}
+    target = f"{home.package}.{module}:{class_}"
+    menu = _extended(
+        home.file.read_text(encoding="utf-8"),
+        home.file,
+        "labwright_components",
+        "lw.Component",
+        f'"{kind}", "{label}", "{target}", "{SUMMARIES[kind]}"',
+    )
+    recipe = _recipe_of_task(home, label) if kind == "task" else None
+    if recipe:
+        place = f'Path(__file__).parent / "recipes" / "{name}.toml"'
+        menu = _extended(menu, home.file, "labwright_recipes", "lw.Recipe", f'"{label}", {place}, "{SUMMARIES[kind]}"')
+        files[home.file.parent / "recipes" / f"{name}.toml"] = recipe
+    for file in files:
+        if file.exists():
+            raise LabwrightError(f"{file} is there already: choose another name for the {kind}.")
+    files[home.file] = menu
+    for file, text in files.items():
+        file.write_text(text, encoding="utf-8")
+    return list(files)
+
+
+def _home() -> _Home:
+    file = nearby(PYPROJECT)
+    if file is None:
+        raise LabwrightError(f"there is no {PYPROJECT} here or above. {_NEXT}")
+    entries = _toml(file).get("project", {}).get("entry-points", {}).get("labwright", {})
+    if not entries:
+        raise LabwrightError(f"{file} has no [project.entry-points.labwright]. {_NEXT}")
+    if len(entries) > 1:
+        raise LabwrightError(f"{file} has several plugins, {listed(entries)}; this command adds to a single one.")
+    ((name, module),) = entries.items()
+    path = Path(*module.split(".")).with_suffix(".py")
+    places = [file.parent / "src" / path, file.parent / path]
+    for place in places:
+        if place.is_file():
+            return _Home(name, place, module.rpartition(".")[0])
+    raise LabwrightError(f"{file}: the plugin's module {module} is neither {places[0]} nor {places[1]}.")
+
+
+def _toml(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise LabwrightError(f"{file} can't be read: {error}") from error
+
+
+def _recipe_of_task(home: _Home, label: str) -> str | None:
+    """The first of the plugin's recipes with another task on the same data; None if there is none."""
+    import tomli_w
+
+    for file in sorted((home.file.parent / "recipes").glob("*.toml")):
+        recipe = _toml(file)
+        task = recipe.get("task")
+        if isinstance(task, dict) and "data" in task:
+            return tomli_w.dumps(recipe | {"task": {"name": label, "data": task["data"]}})
+    return None
+
+
+def _extended(text: str, file: Path, hook: str, called: str, arguments: str) -> str:
+    """The source of a plugin's module in which a hook yields one thing more, at its end. Raises LabwrightError."""
+    try:
+        tree = ast.parse(text)
+    except SyntaxError as error:
+        raise LabwrightError(f"{file}:{error.lineno}: {error.msg}.") from error
+    line = f"yield {called}({arguments})"
+    imports = (one for one in ast.walk(tree) if isinstance(one, ast.Import | ast.ImportFrom))
+    missing = {"lw", *(["Path"] if "Path(" in line else [])} - {
+        name.asname or name.name for one in imports for name in one.names
+    }
+    function = next((one for one in tree.body if isinstance(one, ast.FunctionDef) and one.name == hook), None)
+    last = function.body[-1] if function else None
+    if missing or not (isinstance(last, ast.Expr) and isinstance(last.value, ast.Yield)):
+        where = f"{hook} that ends with a yield" if not missing else f"import of {listed(missing)}"
+        raise LabwrightError(f"{file} has no {where}, so that this is for you to put there:\n  {line}")
+    indent = " " * last.col_offset
+    if len(indent + line) > WIDTH:
+        line = f"yield {called}(\n{indent}    {arguments}\n{indent})"
+    lines = text.splitlines(keepends=True)
+    return "".join([*lines[: last.end_lineno], f"{indent}{line}\n", *lines[last.end_lineno :]])
