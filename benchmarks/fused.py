@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +23,14 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import labwright as lw
 import torch
-from labwright.fused.measuring import SERIAL, seconds_per_step
 from labwright.fused.program import FORMS, Form
 from labwright.fused.training import Course, program_for
 from labwright.trainer import Trainer
 
 HERE = Path(__file__).resolve().parent
 COUNTS = (4, 8, 16, 32)
+SERIAL = "serial"
+Way = tuple[str, int]  # a form or "serial", and how many trials at once
 
 
 def recipe(task: Any, model: Any, loss: Any, optimizer: dict[str, Any], batch: int, device: str) -> dict[str, Any]:
@@ -185,17 +187,52 @@ def main() -> None:
         options.out.write_text(text, encoding="utf-8")
 
 
-def alone(case: str, counts: list[int], forms: list[Form], home: Path, options: Any) -> dict[tuple[str, int], float]:
+def alone(case: str, counts: list[int], forms: list[Form], home: Path, options: Any) -> dict[Way, float]:
     """Seconds of a trial-step, of each way, in one process of one thread."""
     torch.set_num_threads(1)
     trainers = trainers_of(case, max(counts), home, options.device, seeds=options.seeds)
     tries = [*forms, "vmap-grad"] if case == "gru" and "vmap-grad" not in forms else forms
-    return seconds_per_step(trainers, counts=counts, forms=tries, steps=CASES[case][2], rounds=options.rounds)
+    clock = time.process_time if options.device == "cpu" else time.perf_counter
+    seen: dict[Way, list[float]] = {(SERIAL, 1): []} | {(form, count): [] for count in counts for form in tries}
+    for number in range(options.rounds + 1):  # the first warms up
+        for way in list(seen):
+            spent = timed(trainers, way, CASES[case][2], clock)
+            if spent is None:
+                del seen[way]
+            elif number:
+                seen[way].append(spent)
+    return {way: statistics.median(spent) for way, spent in seen.items()}
 
 
-def side_by_side(
-    case: str, counts: list[int], forms: list[Form], home: Path, options: Any
-) -> dict[tuple[str, int], float]:
+def timed(trainers: list[Trainer], way: Way, steps: int, clock: Callable[[], float]) -> float | None:
+    """Seconds of a trial-step in this way, None if it can't be taken; the trainers begin anew after it."""
+    form, count = way
+    some = trainers[:count]
+    program = None
+    if form == SERIAL:
+        feed = some[0].feed()
+        advance: Callable[[], Any] = lambda: some[0].step(next(feed))  # noqa: E731
+    else:
+        program, _ = program_for(some, [one for one in FORMS if one == form])
+        if program is None:
+            return None
+        advance = Course(program).advance
+    advance()  # what is made once, such as the optimizer's state
+    wait = torch.cuda.synchronize if some[0].device.type == "cuda" else nullcontext
+    wait()
+    begun = clock()
+    for _ in range(steps):
+        advance()
+    wait()
+    spent = (clock() - begun) / (steps * count)
+    if program:
+        program.rows.release()
+    for trainer in some:
+        trainer.run.step, trainer.window.steps = 0, []
+    return spent
+
+
+def side_by_side(case: str, counts: list[int], forms: list[Form], home: Path, options: Any) -> dict[Way, float]:
     """Seconds of wall time of a trial-step, of several processes together, each going its own way."""
     spawn = multiprocessing.get_context("spawn")
     ways = [(SERIAL, 1), *((form, count) for form in forms for count in counts)]
@@ -205,7 +242,7 @@ def side_by_side(
         process = spawn.Process(target=worker, args=(there, case, max(counts), home / str(number), options.device))
         process.start()
         pipes.append((here, process))
-    seen: dict[tuple[str, int], list[float]] = {way: [] for way in ways}
+    seen: dict[Way, list[float]] = {way: [] for way in ways}
     for number in range(options.rounds + 1):
         for way in list(seen):
             for here, _ in pipes:
@@ -225,32 +262,12 @@ def worker(pipe: Any, case: str, most: int, folder: Path, device: str) -> None:
     """Answer each way with the wall time of a trial-step, None if there is no such way."""
     torch.set_num_threads(1)
     trainers = trainers_of(case, most, folder, device)
-    steps = CASES[case][2]
     while (way := pipe.recv()) is not None:
-        form, count = way
-        some = trainers[:count]
-        if form == SERIAL:
-            feed = some[0].feed()
-            advance: Callable[[], Any] = lambda feed=feed, one=some[0]: one.step(next(feed))  # noqa: E731
-            repeats = steps * 4
-        else:
-            program, _ = program_for(some, [form])
-            if program is None:
-                pipe.send(None)
-                continue
-            advance, repeats = Course(program).advance, steps
-        advance()
-        begun = time.perf_counter()
-        for _ in range(repeats):
-            advance()
-        pipe.send((time.perf_counter() - begun) / (repeats * count))
-        if form != SERIAL:
-            program.rows.release()
-        for trainer in some:
-            trainer.run.step, trainer.window.steps = 0, []
+        steps = CASES[case][2] * (4 if way[0] == SERIAL else 1)
+        pipe.send(timed(trainers, way, steps, time.perf_counter))
 
 
-def row(case: str, seconds: dict[tuple[str, int], float], counts: list[int], forms: list[Form]) -> str:
+def row(case: str, seconds: dict[Way, float], counts: list[int], forms: list[Form]) -> str:
     serial = seconds[SERIAL, 1]
     cells = [f"{serial * 1e6:,.0f}"]
     for form in forms:

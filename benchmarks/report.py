@@ -11,7 +11,7 @@ from pathlib import Path
 from plan import MEASURES, REFERENCE
 
 HERE = Path(__file__).parent
-BESIDE = ("FUSED.md", "STUDIES.md", "PARETO.md")  # written by other scripts, and repeated at the end of RESULTS.md
+BESIDE = ("FUSED.md", "AUTO.md", "STUDIES.md", "PARETO.md", "LISTING.md")  # of other scripts, repeated in RESULTS.md
 DISTRIBUTIONS = (
     "labwright", "torch", "lightning", "transformers", "accelerate", "pytorch-ignite", "fastai", "keras", "numpy",
 )  # fmt: skip

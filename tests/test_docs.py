@@ -6,8 +6,9 @@ A page's blocks run in order, in a folder of the page's own:
 - `console`: each line after `$ ` is run by bash, and what stands below it is what it says, on stdout and stderr. Below
   a line `^C` stands what comes after Ctrl-C. Set-up commands (git, make, pip) are not run; that make targets exist is
   tested.
-- `toml` with a task and a model: a whole recipe, which must be valid. Any other is read as TOML. One that begins with
-  `# NAME.toml` is put into that file, for the blocks after it.
+- `cd` into a folder that is there is done, as a person would; a clone that isn't there is none.
+- `toml` with a task and a model: a whole recipe, which must be valid. Any other is read as TOML.
+- `toml` or `python` that begins with a comment of the file it is, `# NAME.toml`, is put there for the blocks after it.
 
 In what is shown, `...` stands for anything, durations and speeds may be any, and a number with decimals need only be
 near: its last digits differ from processor to processor.
@@ -37,6 +38,7 @@ import torch
 import typer.main
 from labwright.cli import app, main
 from labwright.experiment import Experiment
+from labwright.new import TEMPLATES
 from labwright.plugins import Plugins
 from labwright.recipe import TABLES
 
@@ -44,7 +46,7 @@ ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 WRITTEN = sorted(DOCS.rglob("*.md"))
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "core" / "README.md", *WRITTEN]
-SETTING_UP = ("git ", "make ", "pip ", "python3 -m venv ", "source ", "cd ")
+SETTING_UP = ("git ", "make ", "pip ", "python3 -m venv ", "source ")
 LANGUAGES = ("python", "output", "console", "toml", "json", "text", "ini")
 BIN = Path(sys.executable).parent
 
@@ -126,13 +128,14 @@ def commands(text: str) -> Iterator[tuple[str, str]]:
         yield command, shown
 
 
-def said_by(command: str, folder: Path, shown: str) -> tuple[str, int]:
+def said_by(command: str, shown: str, here: bool) -> tuple[str, int]:
     """What a command says, stdout and stderr as they come, and its exit code.
 
-    A plain `labwright ...` runs in this process: starting Python and importing torch would be most of its time.
+    A plain `labwright ...` runs in this process, if it may: starting Python and importing torch would be most of its
+    time.
     """
     first, *rest = words = shlex.split(command)
-    if first == "labwright" and "^C\n" not in shown and not {"|", ">", "<", "&&"} & set(words):
+    if here and first == "labwright" and "^C\n" not in shown and not {"|", ">", "<", "&&"} & set(words):
         return said_here(rest)
     environment = os.environ | {
         "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
@@ -141,7 +144,6 @@ def said_by(command: str, folder: Path, shown: str) -> tuple[str, int]:
     }
     with subprocess.Popen(
         ["bash", "-c", command],
-        cwd=folder,
         env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -169,13 +171,17 @@ def said_here(words: list[str]) -> tuple[str, int]:
     return said.getvalue(), int(ended.value.code or 0)
 
 
-def run_console(block: Block, page: Path, folder: Path) -> None:
+def run_console(block: Block, page: Path) -> None:
     for command, shown in commands(block.text):
-        if command.startswith(SETTING_UP):
+        first, _, rest = command.partition(" ")
+        if first == "cd" and Path(rest).is_dir():
+            os.chdir(rest)
+        if command.startswith((*SETTING_UP, "cd ")):
             continue
-        said, code = said_by(command, folder, shown)
+        said, code = said_by(command, shown, here=label(page) not in EDITED)
         place = f"{label(page)}, line {block.line}: $ {command}\n"
         expected = 130 if "^C\n" in shown else 2 if re.search("^error: ", shown, re.MULTILINE) else 0
+        expected = 1 if re.search(r"^\d+ failed, ", shown, re.MULTILINE) else expected  # pytest's last line
         assert code == expected, f"{place}ended with exit code {code}:\n{said}"
         fault = differs(shown, said) if shown else ""
         assert not fault, place + fault
@@ -189,19 +195,20 @@ def run_python(block: Block, page: Path, namespace: dict[str, object]) -> str:
     return printed.getvalue()
 
 
-def run_page(page: Path, folder: Path) -> None:
+def run_page(page: Path) -> None:
     namespace: dict[str, object] = {"__name__": "__main__"}
     printed = ""
     for block in blocks(page):
+        named = re.match(r"# ([\w./-]+\.(?:py|toml))\n", block.text)
+        if named and block.language in ("python", "toml"):
+            Path(named[1]).write_text(block.text, encoding="utf-8")
         if block.language == "python":
             printed = run_python(block, page, namespace)
         elif block.language == "output":
             fault = differs(block.text, printed)
             assert not fault, f"{label(page)}, line {block.line}: {fault}"
         elif block.language == "console":
-            run_console(block, page, folder)
-        elif block.language == "toml" and (named := re.match(r"# ([\w-]+\.toml)\n", block.text)):
-            (folder / named[1]).write_text(block.text, encoding="utf-8")
+            run_console(block, page)
 
 
 def a_plugin_for_a_later_core(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -216,7 +223,20 @@ def a_plugin_for_a_later_core(folder: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("PYTHONPATH", str(there))
 
 
-PREPARED = {"docs/how-to/install-plugins.md": a_plugin_for_a_later_core}
+def an_editable_plugin(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What `pip install -e` leaves of labwright-geometry; the sources come with the page."""
+    info = folder / "elsewhere" / "labwright_geometry-0.1.0.dist-info"
+    info.mkdir(parents=True)
+    metadata = "Metadata-Version: 2.1\nName: labwright-geometry\nVersion: 0.1.0\nRequires-Dist: labwright>=0.1,<0.2\n"
+    (info / "METADATA").write_text(metadata)
+    (info / "entry_points.txt").write_text("[labwright]\ngeometry = labwright_geometry.plugin\n")
+    paths = (folder / "elsewhere", folder / "labwright-geometry" / "src")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(map(str, paths)))
+
+
+FIRST_PLUGIN = "docs/tutorial/first-plugin.md"
+EDITED = (FIRST_PLUGIN,)  # pages that change a plugin's code: each command has to read it anew
+PREPARED = {"docs/how-to/install-plugins.md": a_plugin_for_a_later_core, FIRST_PLUGIN: an_editable_plugin}
 TOGETHER = [page for page in PAGES if any(one.language in ("python", "console") for one in blocks(page))]
 
 
@@ -236,7 +256,17 @@ def test_the_code_of_a_page_does_what_the_page_shows(page, tmp_path, monkeypatch
     monkeypatch.chdir(tmp_path)
     if label(page) in PREPARED:
         PREPARED[label(page)](tmp_path, monkeypatch)
-    run_page(page, tmp_path)
+    run_page(page)
+
+
+def test_the_tutorial_shows_the_files_that_are_written():
+    shown = {}
+    for block in blocks(ROOT / FIRST_PLUGIN):
+        if named := re.match(r"# ([\w./-]+)\n", block.text):
+            shown[named[1]] = block.text.partition("\n")[2]
+    package = ("plugin.py", "models.py", "data.py", "recipes/spirals.toml")
+    for name in ("pyproject.toml", *(f"src/labwright_geometry/{one}" for one in package)):
+        assert shown[name] == (TEMPLATES / "plugin" / name).read_text(encoding="utf-8"), name
 
 
 # -------------------------------------------------------------------------------------------- what is read and followed

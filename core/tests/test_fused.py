@@ -14,7 +14,7 @@ from labwright.config import signature
 from labwright.errors import RunFailed
 from labwright.experiment import Train
 from labwright.fused import FORMS, Form, fit_fused, fuse_key, why_not
-from labwright.fused.measuring import SERIAL, fastest, seconds_per_step
+from labwright.fused.measuring import gain
 from labwright.fused.training import Course, program_for
 from labwright.search import PerTrial
 from parts import Blobs, Duel, Hinge, Net, Pair, Sorting
@@ -389,25 +389,32 @@ def test_a_layer_with_a_way_over_stacks_is_asked_for_it(sorted_: Make, tmp_path:
     assert shell.called[0] == before + 1
 
 
-def test_the_way_taken_is_measured(sorted_: Make, tmp_path: Path) -> None:
-    trainers = [sorted_(train={"seed": seed}).trainer(tmp_path / str(seed)) for seed in range(4)]
-    seconds = seconds_per_step(trainers, counts=(2, 4, 8), steps=2, rounds=1)
-    assert seconds.keys() == {(SERIAL, 1), *((form, count) for form in FORMS for count in (2, 4))}
-    assert all(spent > 0 for spent in seconds.values())
-    assert all(trainer.run.step == 0 for trainer in trainers)
+def test_the_gain_is_measured_in_the_first_form_that_can_be_taken(sorted_: Make, tmp_path: Path) -> None:
+    trainers = [sorted_(train={"seed": seed}).trainer(tmp_path / str(seed)) for seed in range(8)]
+    form, faster = gain(trainers)
+    assert form == "grouped"
+    assert faster > 0
 
 
-def test_a_run_shorter_than_what_is_measured_is_measured_too(sorted_: Make, tmp_path: Path) -> None:
-    train = {"epochs": None, "steps": 1}
-    trainers = [sorted_(train=train | {"seed": seed}).trainer(tmp_path / str(seed)) for seed in range(2)]
-    assert seconds_per_step(trainers, counts=(2,), forms=["vmap"], steps=5, rounds=1).keys() == {
-        (SERIAL, 1),
-        ("vmap", 2),
-    }
+@pytest.mark.parametrize("steps", [1, 2])
+def test_a_run_of_a_step_or_two_is_no_trouble_to_measure(sorted_: Make, tmp_path: Path, steps: int) -> None:
+    train = {"epochs": None, "steps": steps}
+    trainers = [sorted_(train=train | {"seed": seed}).trainer(tmp_path / str(seed)) for seed in range(4)]
+    form, faster = gain(trainers)
+    assert (form, faster) == (None, 1.0) if steps == 1 else form == "grouped"
 
 
-def test_the_fastest_way_counts_the_places_a_program_would_leave_empty() -> None:
-    seconds = {(SERIAL, 1): 1.0, ("vmap", 4): 0.6, ("grouped", 16): 0.3}
-    assert fastest(seconds, 16) == ("grouped", 16)
-    assert fastest(seconds, 4) == ("vmap", 4)
-    assert fastest(seconds, 1) == (SERIAL, 1)
+def test_without_a_form_there_is_no_gain(sorted_: Make, tmp_path: Path) -> None:
+    class Looking(nn.Module):
+        """It looks at values, which no transform can."""
+
+        def __init__(self, inputs: lw.Features, outputs: lw.Classes) -> None:
+            super().__init__()
+            self.line = nn.Linear(inputs.shape[0], len(outputs.names))
+
+        def forward(self, x_BF: Tensor) -> Tensor:
+            out: Tensor = self.line(x_BF)
+            return out if float(out.detach().sum()) > 0 else -out
+
+    trainers = [sorted_(model=Looking, train={"seed": seed}).trainer(tmp_path / str(seed)) for seed in range(4)]
+    assert gain(trainers) == (None, 1.0)

@@ -12,6 +12,7 @@ import labwright as lw
 import pytest
 import torch
 from labwright.search import Integers, Uniform
+from labwright.study import grouping
 from labwright.study.book import Book
 from labwright.study.dominance import DominancePruner
 from labwright.study.trial import Group, Result, Spec, Trials
@@ -279,6 +280,28 @@ def test_with_two_goals_dominated_trials_are_pruned_and_the_front_is_written_dow
             better = max(a for a, _ in theirs) >= max(a for a, _ in mine) and theirs[0][1] <= mine[0][1]
             by += better and len(theirs) == len(mine) and other.number // 4 < trial.number // 4
         assert by >= 3, trial.number
+
+
+def test_fused_trials_are_those_of_a_study_without(tmp_path: Path, monkeypatch: Any, capsys: Any):
+    """Whatever was measured; in float32 losses differ by rounding, so that accuracies over 60 samples are the same."""
+    settings: dict[str, Any] = {"search": {"only": ["optimizer.lr"]}, "trials": 8, "experiment": experiment()}
+    whole = study(tmp_path / "none", **settings)
+    whole.run()
+    monkeypatch.setattr(grouping, "WORTH", 0.0)
+    fused = study(tmp_path / "auto", fuse="auto", quiet=False, **settings)
+    fused.run()
+    assert "trials are fused, 4 in a program (grouped)" in capsys.readouterr().err
+    assert rows(fused) == rows(whole)
+    again = study(tmp_path / "auto", fuse="auto", quiet=False, **(settings | {"trials": 12}))
+    monkeypatch.setattr(grouping, "gain", None)  # what was measured is kept with the study
+    again.run()
+    assert "trials are fused, 4 in a program (grouped)" in capsys.readouterr().err
+    monkeypatch.undo()
+    monkeypatch.setattr(grouping, "WORTH", 1000.0)
+    serial = study(tmp_path / "slow", fuse="auto", quiet=False, **settings)
+    serial.run()
+    assert "trials are trained one after another: that was measured to be fastest" in capsys.readouterr().err
+    assert rows(serial) == rows(whole)
 
 
 def test_asynchronous_has_as_many_trials_and_knows_what_is_there_at_the_moment(tmp_path: Path):

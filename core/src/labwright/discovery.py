@@ -9,6 +9,7 @@ import inspect
 import operator
 import os
 import re
+import warnings
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from importlib import metadata
@@ -56,6 +57,7 @@ class Plugin:
     components: tuple[Component, ...] = ()
     recipes: tuple[Recipe, ...] = ()
     module: Any = field(default=None, repr=False, compare=False)
+    hooks: Mapping[str, pluggy.HookImpl] = field(default_factory=dict, repr=False, compare=False)
     file: Path | None = None  # of a plugin that is a single file
 
     @property
@@ -95,7 +97,7 @@ def examined(plugin: Plugin) -> Plugin:
         recipes = _declared(plugin, implemented.get("labwright_recipes"), Recipe, _recipe_fault)
     except LabwrightError as error:
         return replace(plugin, state="quarantined", reason=str(error))
-    return replace(plugin, components=components, recipes=recipes)
+    return replace(plugin, components=components, recipes=recipes, hooks=implemented)
 
 
 def implementations(thing: object) -> dict[str, pluggy.HookImpl]:
@@ -121,7 +123,19 @@ def implementations(thing: object) -> dict[str, pluggy.HookImpl]:
             raise LabwrightError(f"{name} isn't marked with labwright.hookimpl, so that it would never be called")
     if not found:
         raise LabwrightError("it implements none of labwright's hooks")
+    for impl in found.values():
+        _warn_of_the_retired(impl)
     return found
+
+
+def _warn_of_the_retired(impl: pluggy.HookImpl) -> None:
+    """Say, as pluggy would, if the hook or an argument of it is on its way out: what its specification says of that."""
+    spec = getattr(getattr(hookspecs, impl.function.__name__, None), f"{GROUP}_spec", {})
+    of_arguments = spec.get("warn_on_impl_args") or {}
+    code = impl.function.__code__
+    for warning in (spec.get("warn_on_impl"), *map(of_arguments.get, asked(impl) if of_arguments else ())):
+        if warning is not None:
+            warnings.warn_explicit(warning, type(warning), code.co_filename, code.co_firstlineno)
 
 
 def asked(impl: pluggy.HookImpl) -> list[str]:

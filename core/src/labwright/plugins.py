@@ -151,9 +151,8 @@ class Relay:
     """
 
     def __init__(self, plugins: Plugins, listeners: Sequence[object] = ()) -> None:
-        heard = [(plugin.origin, plugin.module) for plugin in plugins.loaded]
-        heard += [(type(listener).__name__, listener) for listener in listeners]
-        self._heard = [(owner, implementations(thing)) for owner, thing in heard]
+        self._heard = [(plugin.origin, plugin.hooks) for plugin in plugins.loaded]
+        self._heard += [(type(listener).__name__, implementations(listener)) for listener in listeners]
         self.run_started = self._calls("labwright_run_started")
         self.step_ended = self._calls("labwright_step_ended")
         self.logged = self._calls("labwright_logged")

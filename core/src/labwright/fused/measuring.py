@@ -1,11 +1,9 @@
-"""How long a step of one trial takes, one after another and fused: measured, not assumed."""
+"""How many times as fast trials are as one program: measured, not assumed."""
 
 from __future__ import annotations
 
-import statistics
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Sequence
 
 import torch
 
@@ -13,75 +11,38 @@ from labwright.fused.program import FORMS, Form
 from labwright.fused.training import Course, program_for
 from labwright.trainer import Trainer
 
-SERIAL = "serial"
-Way = tuple[str, int]  # a form or "serial", and how many trials at once
+STEPS = 3
 
 
-def seconds_per_step(
-    trainers: Sequence[Trainer],
-    *,
-    counts: Iterable[int] = (4, 8, 16, 32),
-    forms: Sequence[Form] = FORMS,
-    steps: int = 5,
-    rounds: int = 3,
-) -> dict[Way, float]:
-    """Seconds of a trial's step by (form, number of trials): feeding, the objective, the update; ("serial", 1) too.
+def gain(trainers: Sequence[Trainer]) -> tuple[Form | None, float]:
+    """The first form that these trials can take, and how many times as fast it is; (None, 1.0) if they can take none.
 
-    Of each way the median over rounds, which are interleaved, of `steps` steps; CPU time where it is computed on the
-    CPU. A form that can't be taken is left out. The trainers are used up: their weights move, nothing is written.
+    A step of one trial, and a step of all of them: feeding, the objective, the update. Of each the fastest of a few
+    counts, after one that warms up; CPU time where it is computed on the CPU. The trainers are used up: their weights
+    move, nothing is written.
     """
-    total = trainers[0].rhythm.total
-    steps, warmed = min(steps, total), steps < total
-    ways: list[Way] = [(SERIAL, 1)]
-    ways += [(form, count) for count in counts if count <= len(trainers) for form in forms]
-    seen: dict[Way, list[float]] = {way: [] for way in ways}
-    for number in range(rounds + 1):  # the first warms up
-        for form, count in list(seen):
-            with _course(trainers[:count], form) as advance:
-                if advance is None:
-                    del seen[form, count]
-                    continue
-                spent = _timed(advance, steps, warmed, trainers[0].device) / (steps * count)
-            if number:
-                seen[form, count].append(spent)
-    return {way: statistics.median(spent) for way, spent in seen.items()}
+    first = trainers[0]
+    steps = min(STEPS, first.rhythm.total - 1)
+    if steps < 1:
+        return None, 1.0
+    feed = first.feed()
+    alone = _fastest(lambda: first.step(next(feed)), steps, first.device)
+    first.run.step, first.window.steps = 0, []
+    program, _ = program_for(trainers, FORMS)
+    if program is None:
+        return None, 1.0
+    together = _fastest(Course(program).advance, steps, first.device)
+    program.rows.release()
+    return program.form, alone * len(trainers) / together
 
 
-def fastest(seconds: Mapping[Way, float], trials: int) -> Way:
-    """The way that takes least for so many trials: what doesn't fill the last program counts as it is."""
-
-    def cost(way: Way) -> float:
-        _, count = way
-        return seconds[way] * (-(-trials // count) * count if trials < count else trials)
-
-    return min(seconds, key=cost)
-
-
-@contextmanager
-def _course(trainers: Sequence[Trainer], form: str) -> Iterator[Callable[[], object] | None]:
-    """One step of all these trainers, to be called again and again; they begin anew after it."""
-    if form == SERIAL:
-        (trainer,) = trainers
-        feed = trainer.feed()
-        yield lambda: trainer.step(next(feed))
-    else:
-        program, _ = program_for(trainers, [one for one in FORMS if one == form])
-        yield Course(program).advance if program else None
-        if program:
-            program.rows.release()
-    for trainer in trainers:
-        trainer.run.step = 0
-        trainer.window.steps = []
-
-
-def _timed(advance: Callable[[], object], steps: int, warmed: bool, device: torch.device) -> float:
-    if warmed:
-        advance()  # what is made once, such as the optimizer's state
+def _fastest(advance: Callable[[], object], steps: int, device: torch.device) -> float:
     clock = time.process_time if device.type == "cpu" else time.perf_counter
-    wait = torch.cuda.synchronize if device.type == "cuda" else nullcontext
-    wait()
-    begun = clock()
-    for _ in range(steps):
+    seconds = []
+    for _ in range(steps + 1):
+        begun = clock()
         advance()
-    wait()
-    return clock() - begun
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        seconds.append(clock() - begun)
+    return min(seconds[1:])

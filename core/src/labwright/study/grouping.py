@@ -6,30 +6,39 @@ import hashlib
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, cast
 
 from labwright.errors import LabwrightError
 from labwright.fused import Form, fuse_key, why_not
-from labwright.fused.measuring import SERIAL, seconds_per_step
+from labwright.fused.measuring import gain
 from labwright.study.trial import Group, Spec, Trials
+from labwright.trainer import Trainer
 
-COUNTS = (2, 4, 8, 16, 32)
+SERIAL = "serial"
+MOST = 32  # trials in a program: beyond that a step of each is hardly faster
+WORTH = 1.05  # times as fast at least: evaluation and all between steps isn't any faster in a program
+SHARE = 0.04  # of a study's time that measuring may take
+COST = 12  # steps of a trial, one after another, that measuring takes for each trial in it: making it is most of that
+LEAST = 4  # trials that are measured in any case
 
 
 class Grouping:
-    """Puts a batch's trials into groups; `kept` and `keep` are where a measured form is stored, by the trials' key."""
+    """Puts a batch's trials into groups; `count` is how many trials the study has in all.
+
+    `kept` and `keep` are where a measured form is stored, by the trials' key.
+    """
 
     def __init__(
         self,
         trials: Trials,
+        count: int,
         workers: int,
         kept: Callable[[str], Any],
         keep: Callable[[str, Any], None],
         say: Callable[[str], None],
     ) -> None:
-        self.trials, self.workers = trials, workers
+        self.trials, self.count, self.workers = trials, count, workers
         self.kept, self.keep, self.say = kept, keep, say
         self._said: set[str] = set()
 
@@ -52,17 +61,13 @@ class Grouping:
                 yield Group(tuple(together[first : first + count]), None if form == SERIAL else cast(Form, form))
 
     def _way(self, key: str, specs: Sequence[Spec]) -> tuple[str, int]:
-        """The form and the number of trials in it that takes least time, with all workers at work; measured once."""
+        """The form these trials are trained in and how many at once, so that all workers have some; measured once."""
         found = self.kept(key)
         if found is None:
-            seconds = self._measured(specs)
-
-            def whole(way: tuple[str, int]) -> float:
-                turns = math.ceil(math.ceil(len(specs) / way[1]) / self.workers)
-                return turns * way[1] * seconds[way]
-
-            form, count = min(seconds, key=whole)
-            faster = whole((SERIAL, 1)) / whole((form, count))
+            count = min(MOST, math.ceil(len(specs) / self.workers))
+            form, faster = self._gain(specs[:count]) if count > 1 else (None, 1.0)
+            if form is None or faster < WORTH:
+                form, count, faster = SERIAL, 1, 1.0
             found = {"form": form, "count": count, "faster": round(faster, 2)}
             self.keep(key, found)
         if found["form"] == SERIAL:
@@ -72,14 +77,18 @@ class Grouping:
             self._once(f"trials are fused, {count} in a program ({form}): {found['faster']:.1f} times as fast")
         return found["form"], found["count"]
 
-    def _measured(self, specs: Sequence[Spec]) -> dict[tuple[str, int], float]:
+    def _gain(self, specs: Sequence[Spec]) -> tuple[str | None, float]:
+        """As `gain`; of fewer trials where the whole study is so short that measuring would take a good part of it."""
         with TemporaryDirectory(prefix="labwright-") as scratch:
-            begun = [
-                self.trials.begun(replace(spec, folder=str(Path(scratch) / str(spec.number))), lambda *_: False)[0]
-                for spec in specs
-            ]
-            counts = sorted({len(specs), *(count for count in COUNTS if count < len(specs))})
-            return seconds_per_step(begun, counts=counts)
+
+            def begun(spec: Spec) -> Trainer:
+                trainer, _ = self.trials.begun(replace(spec, folder=f"{scratch}/{spec.number}"), lambda *_: False)
+                return trainer
+
+            first = begun(specs[0])
+            steps = self.count * first.rhythm.total / self.workers  # of trials, one after another
+            tried = max(LEAST, int(SHARE * steps / COST))
+            return gain([first, *map(begun, specs[1:tried])])
 
     def _once(self, line: str) -> None:
         if line not in self._said:

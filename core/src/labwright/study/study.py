@@ -304,6 +304,7 @@ class Study:
         study_id = book.study._study_id
         return Grouping(
             Trials(self.experiment, self.goals, self.threads),
+            self.count,
             self.workers,
             lambda key: book.storage.get_study_system_attrs(study_id).get(f"labwright:form:{key}"),
             lambda key, form: book.storage.set_study_system_attr(study_id, f"labwright:form:{key}", form),

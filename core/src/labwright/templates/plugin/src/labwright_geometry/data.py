@@ -24,7 +24,7 @@ class Spirals(lw.Data):
     licence = "CC0-1.0"
 
     def __init__(
-        self, *, classes: Annotated[int, Field(ge=2)] = 3, noise: Annotated[float, Field(ge=0)] = 0.02
+        self, *, classes: Annotated[int, Field(ge=2)] = 3, noise: Annotated[float, Field(ge=0)] = 0.05
     ) -> None:
         self.classes, self.noise = classes, noise
         self._splits: dict[str, lw.TensorSplit] = {}
