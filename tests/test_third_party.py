@@ -48,6 +48,37 @@ class Answer:
 Labwright = Callable[..., Answer]
 
 
+@dataclass(frozen=True)
+class Environment:
+    """A folder with an environment in it, `venv`, in which labwright and labwright-tasks are installed from wheels."""
+
+    uv: str
+    folder: Path
+
+    def run(self, *command: str | Path, cwd: Path | None = None) -> Answer:
+        """A command in the folder; a name that the environment has a program of is that program."""
+        first, *rest = command
+        own = self.folder / "venv" / "bin" / first
+        environment = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "VIRTUAL_ENV")}
+        environment |= {"UV_PYTHON_DOWNLOADS": "never", "OMP_NUM_THREADS": "1"}
+        words = [own if own.exists() else first, *rest]
+        done = subprocess.run(
+            words, cwd=cwd or self.folder, env=environment, capture_output=True, text=True, timeout=900
+        )
+        return Answer(done.returncode, done.stdout, done.stderr)
+
+    def do(self, *command: str | Path, cwd: Path | None = None) -> str:
+        """What a command that ends well says on stdout."""
+        answer = self.run(*command, cwd=cwd)
+        assert answer.code == 0, f"{' '.join(map(str, command))}\n{answer.out}\n{answer.err}"
+        return answer.out
+
+    def install(self, *what: str | Path) -> None:
+        python = self.folder / "venv" / "bin" / "python"
+        constraints = ROOT / "constraints.txt"
+        self.do(self.uv, "pip", "install", "--quiet", "--python", python, "--constraint", constraints, *what)
+
+
 def tool() -> str:
     own = ROOT / ".uv" / "bin" / "uv"
     found = str(own) if own.is_file() else shutil.which("uv")
@@ -57,38 +88,31 @@ def tool() -> str:
 
 
 @pytest.fixture(scope="module")
-def labwright(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Labwright]:
-    """The command line of an environment with labwright, labwright-tasks, labwright-stripes and those of MADE."""
-    uv, folder = tool(), tmp_path_factory.mktemp("third-party")
-    environment = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "VIRTUAL_ENV")}
-    environment |= {"UV_PYTHON_DOWNLOADS": "never", "OMP_NUM_THREADS": "1"}
-
-    def run(*command: str | Path) -> Answer:
-        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=900)
-        return Answer(done.returncode, done.stdout, done.stderr)
-
-    def do(*command: str | Path) -> None:
-        answer = run(*command)
-        assert answer.code == 0, f"{' '.join(map(str, command))}\n{answer.err}"
-
+def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Environment]:
+    """An environment with labwright, labwright-tasks, labwright-stripes and those of MADE."""
+    here = Environment(tool(), tmp_path_factory.mktemp("third-party"))
     for name, (requires, source) in MADE.items():
-        package = folder / name / "src" / f"labwright_{name}"
+        package = here.folder / name / "src" / f"labwright_{name}"
         package.mkdir(parents=True)
-        (folder / name / "pyproject.toml").write_text(PROJECT.format(name=name, requires=requires))
+        (here.folder / name / "pyproject.toml").write_text(PROJECT.format(name=name, requires=requires))
         (package / "__init__.py").write_text("")
         (package / "plugin.py").write_text(source)
-    for source_tree in (ROOT / "core", ROOT / "tasks", STRIPES, *(folder / name for name in MADE)):
-        do(uv, "build", "--quiet", "--wheel", source_tree, "--out-dir", folder / "wheels")
-    wheels = sorted((folder / "wheels").glob("*.whl"))
+    for source_tree in (ROOT / "core", ROOT / "tasks", STRIPES, *(here.folder / name for name in MADE)):
+        here.do(here.uv, "build", "--quiet", "--wheel", source_tree, "--out-dir", here.folder / "wheels")
+    wheels = sorted((here.folder / "wheels").glob("*.whl"))
     assert len(wheels) == 3 + len(MADE)
-    python = folder / "venv" / "bin" / "python"
-    do(uv, "venv", "--quiet", "--python", sys.executable, folder / "venv")
+    here.do(here.uv, "venv", "--quiet", "--python", sys.executable, here.folder / "venv")
     unusable = [wheel for wheel in wheels if wheel.name.split("-")[0].removeprefix("labwright_") in MADE]
-    install = (uv, "pip", "install", "--quiet", "--python", python)
-    do(*install, "--constraint", ROOT / "constraints.txt", *(wheel for wheel in wheels if wheel not in unusable))
-    do(*install, "--no-deps", *unusable)  # as a person may who upgrades one of several
-    yield lambda *arguments: run(folder / "venv" / "bin" / "labwright", *arguments)
-    shutil.rmtree(folder / "venv")  # gigabytes, where uv's cache lies on another disk
+    here.install(*(wheel for wheel in wheels if wheel not in unusable))
+    here.install("--no-deps", *unusable)  # as a person may who upgrades one of several
+    yield here
+    shutil.rmtree(here.folder / "venv")  # gigabytes, where uv's cache lies on another disk
+
+
+@pytest.fixture(scope="module")
+def labwright(environment: Environment) -> Labwright:
+    """The command line of the environment."""
+    return lambda *arguments: environment.run("labwright", *arguments)
 
 
 def test_what_is_installed_is_listed_without_a_first_party_plugin(labwright: Labwright):
@@ -136,3 +160,29 @@ def test_its_recipe_is_valid_by_the_schema_made_there(labwright: Labwright):
     recipe = tomllib.loads((STRIPES / "src/labwright_stripes/recipes/four-ways.toml").read_text(encoding="utf-8"))
     assert Draft202012Validator(schema).is_valid(recipe)
     assert not Draft202012Validator(schema).is_valid(recipe | {"model": {"name": "stripes/edges", "fliters": 16}})
+
+
+def test_a_new_plugin_runs_passes_its_tests_and_works_from_its_wheel(environment: Environment):
+    """As the tutorial has it, with a component of each kind added."""
+    environment.do("labwright", "new", "plugin", "geometry")
+    folder = environment.folder / "labwright-geometry"
+    for kind in ("model", "task", "loss", "optimizer", "device", "data"):
+        environment.do("labwright", "new", kind, f"my-{kind}", cwd=folder)
+    environment.install("--editable", f"{folder}[test]")
+    assert "passed" in environment.do("pytest", "--quiet", cwd=folder)
+    assert "nothing found" in environment.do("labwright", "plugins", "check", "geometry")
+    environment.do(environment.uv, "build", "--quiet", "--wheel", folder, "--out-dir", folder / "dist")
+    shutil.rmtree(folder / "src")  # what follows can only come from the wheel
+    environment.install("--no-deps", "--reinstall", *folder.glob("dist/*.whl"))
+    said = environment.do("labwright", "run", "geometry/spirals", "--json", "log=[]")
+    assert json.loads(said)["metrics"]["test"]["accuracy"] > 0.95
+    mine = (
+        "model=geometry/my-model",
+        "loss=geometry/my-loss",
+        "optimizer=geometry/my-optimizer",
+        "device=geometry/my-device",
+    )
+    said = environment.do("labwright", "run", "geometry/my-task", *mine, "--json", "log=[]")
+    assert json.loads(said)["metrics"]["test"]["accuracy"] > 0.5  # by chance 0.33
+    said = environment.do("labwright", "tune", "geometry/spirals", "--trials", "4", "--json")
+    assert json.loads(said)["best"][0]["values"]["accuracy"] > 0.5
