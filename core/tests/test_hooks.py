@@ -6,6 +6,7 @@ import ast
 import inspect
 import re
 import types
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -276,3 +277,30 @@ def test_a_listener_without_hooks_or_without_the_mark_is_refused():
         check_listener(Silent())
     with pytest.raises(LabwrightError, match=r"labwright_evaluated isn't marked with labwright\.hookimpl"):
         check_listener(Unmarked())
+
+
+def test_a_hook_or_an_argument_on_its_way_out_warns_whoever_asks_for_it(monkeypatch: pytest.MonkeyPatch):
+    """As pluggy does where specifications are registered: its `warn_on_impl` and `warn_on_impl_args`."""
+    later = FutureWarning("labwright_logged is labwright_measured since 0.2 and will be gone in 0.3")
+    spec = vars(hookspecs.labwright_logged)["labwright_spec"]
+    monkeypatch.setitem(spec, "warn_on_impl_args", {"values": FutureWarning("values are called numbers since 0.2")})
+
+    class Steps:
+        @lw.hookimpl
+        def labwright_logged(self, step):
+            pass
+
+    class Values:
+        @lw.hookimpl
+        def labwright_logged(self, values):
+            pass
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert set(implementations(Steps())) == {"labwright_logged"}
+    with pytest.warns(FutureWarning, match="values are called numbers since 0.2") as caught:
+        implementations(Values())
+    assert caught[0].filename == __file__
+    monkeypatch.setitem(spec, "warn_on_impl", later)
+    with pytest.warns(FutureWarning, match="labwright_measured since 0.2"):
+        implementations(Steps())
