@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import signal
+import socket
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 import labwright as lw
 import pytest
@@ -19,7 +25,7 @@ from labwright.study.storage import LEASE, RELEASED, Lease, mended, opened, with
 from labwright.study.trial import Result
 from optuna.trial import FrozenTrial
 from parts import Blobs, sorting
-from servers import grpc_proxy
+from servers import free_port, grpc_proxy
 from test_studies import Searched
 
 
@@ -396,3 +402,35 @@ def test_machines_join_a_study_from_the_same_folder_and_from_others(lab: Lab) ->
         assert code == 0, said
     assert_parses(lab.journal("s"))
     assert_whole(trials_of(f"journal:{lab.journal('s')}", "s"), 16)
+
+
+# -------------------------------------------------------------------------------------------------- seen by others
+
+
+def test_optuna_dashboard_shows_a_study_from_its_journal(tmp_path: Path):
+    one = study(tmp_path, asynchronous=False)
+    one.run()
+    port = free_port()
+    command = [Path(sys.executable).parent / "optuna-dashboard", tmp_path / "journal.log", "--port", str(port)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as dashboard:
+        try:
+            for _ in range(300):
+                with suppress(OSError), socket.create_connection(("127.0.0.1", port)):
+                    break
+                time.sleep(0.1)
+
+            def told(path: str) -> Any:
+                with urlopen(f"http://127.0.0.1:{port}/api/studies{path}", timeout=30) as answer:
+                    return json.load(answer)
+
+            (shown,) = told("")["study_summaries"]
+            assert (shown["study_name"], shown["directions"]) == ("s", ["maximize"])
+            seen = told(f"/{shown['study_id']}")["trials"]
+        finally:
+            dashboard.terminate()
+    trials = one.opened().trials()
+    assert [trial["number"] for trial in seen] == [trial.number for trial in trials]
+    for shown, trial in zip(seen, trials, strict=True):
+        assert shown["state"].upper() == trial.state.name
+        assert {one["name"] for one in shown["params"]} == set(trial.params)
+        assert {one["step"]: one["value"] for one in shown["intermediate_values"]} == trial.intermediate_values
