@@ -176,6 +176,8 @@ def run_console(block: Block, page: Path) -> None:
         first, _, rest = command.partition(" ")
         if first == "cd" and Path(rest).is_dir():
             os.chdir(rest)
+        if command == "pip install -e '.[test]'":
+            install_editable()
         if command.startswith((*SETTING_UP, "cd ")):
             continue
         said, code = said_by(command, shown, here=label(page) not in EDITED)
@@ -223,20 +225,23 @@ def a_plugin_for_a_later_core(folder: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("PYTHONPATH", str(there))
 
 
-def an_editable_plugin(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What `pip install -e` leaves of labwright-geometry; the sources come with the page."""
-    info = folder / "elsewhere" / "labwright_geometry-0.1.0.dist-info"
-    info.mkdir(parents=True)
-    metadata = "Metadata-Version: 2.1\nName: labwright-geometry\nVersion: 0.1.0\nRequires-Dist: labwright>=0.1,<0.2\n"
-    (info / "METADATA").write_text(metadata)
-    (info / "entry_points.txt").write_text("[labwright]\ngeometry = labwright_geometry.plugin\n")
+def room_for_a_plugin(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     paths = (folder / "elsewhere", folder / "labwright-geometry" / "src")
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(map(str, paths)))
 
 
+def install_editable() -> None:
+    """What `pip install -e` leaves of labwright-geometry, in its folder."""
+    info = Path.cwd().parent / "elsewhere" / "labwright_geometry-0.1.0.dist-info"
+    info.mkdir(parents=True)
+    metadata = "Metadata-Version: 2.1\nName: labwright-geometry\nVersion: 0.1.0\nRequires-Dist: labwright>=0.1,<0.2\n"
+    (info / "METADATA").write_text(metadata)
+    (info / "entry_points.txt").write_text("[labwright]\ngeometry = labwright_geometry.plugin\n")
+
+
 FIRST_PLUGIN = "docs/tutorial/first-plugin.md"
 EDITED = (FIRST_PLUGIN,)  # pages that change a plugin's code: each command has to read it anew
-PREPARED = {"docs/how-to/install-plugins.md": a_plugin_for_a_later_core, FIRST_PLUGIN: an_editable_plugin}
+PREPARED = {"docs/how-to/install-plugins.md": a_plugin_for_a_later_core, FIRST_PLUGIN: room_for_a_plugin}
 TOGETHER = [page for page in PAGES if any(one.language in ("python", "console") for one in blocks(page))]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import sys
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -44,6 +45,8 @@ def installed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Plugins:
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: labwright-rings\nVersion: 0.1.0\n")
     (info / "entry_points.txt").write_text("[labwright]\nrings = labwright_rings.plugin\n")
     monkeypatch.syspath_prepend(folder / "src")
+    for name in [one for one in sys.modules if one.startswith("labwright_rings")]:  # of another test
+        del sys.modules[name]
     return Plugins.discover()
 
 
@@ -125,6 +128,30 @@ def test_a_name_is_refused_or_makes_modules_that_python_reads(tmp_path_factory: 
             return
         for file in folder.rglob("*.py"):
             ast.parse(file.read_text())
+
+
+def test_a_summary_is_what_is_listed(plugin: Path, monkeypatch: pytest.MonkeyPatch):
+    new_component("loss", "focal", 'weighs down what is "right"')
+    (mine,) = (one for one in installed(plugin, monkeypatch).loaded if one.name == "rings")
+    assert mine.components[-1].summary == 'weighs down what is "right"'
+    with pytest.raises(LabwrightError, match="a summary is one line of 80 characters at most, given 81"):
+        new_component("loss", "long", "x" * 81)
+
+
+def test_a_name_that_is_taken_is_refused(plugin: Path, here: Path, monkeypatch: pytest.MonkeyPatch):
+    before = files_of(here)
+    with pytest.raises(LabwrightError, match=r"plugin.py declares model 'rings/mlp' already"):
+        new_component("model", "mlp")
+    with pytest.raises(LabwrightError, match=r"plugin.py declares 'rings/spirals' already"):
+        new_component("task", "spirals")
+    with pytest.raises(LabwrightError, match=r"a model of this plugin is called rings/NAME; given 'stars/net'"):
+        new_component("model", "stars/net")
+    with pytest.raises(LabwrightError, match="is a plugin itself: go into another folder"):
+        new_plugin("stars")
+    monkeypatch.chdir(here)
+    with pytest.raises(LabwrightError, match="a plugin called 'builtin' is installed, of labwright: choose another"):
+        new_plugin("builtin")
+    assert files_of(here) == before
 
 
 @pytest.mark.parametrize("name", ["Rings", "two rings", "1ring", "class", "", "a--b", "../up"])

@@ -7,6 +7,7 @@ called Sample; new ones are copies in which these names are replaced.
 from __future__ import annotations
 
 import ast
+import json
 import keyword
 import re
 import tomllib
@@ -38,9 +39,14 @@ _NEXT = "Go into a plugin's folder, or make one with `labwright new plugin NAME`
 def new_plugin(name: str) -> list[Path]:
     """Write a distribution into the folder labwright-NAME, below the working folder; the files, in order.
 
-    Raises LabwrightError if the name can't be used or the folder isn't empty.
+    Raises LabwrightError if the name can't be used or is taken, the folder isn't empty, or lies within a plugin.
     """
     name = _checked("plugin", name.removeprefix("labwright-"))
+    if name in (used := _in_use() | {"labwright": "labwright"}):
+        raise LabwrightError(f"a plugin called {name!r} is installed, of {used[name]}: choose another name.")
+    around = nearby(PYPROJECT)
+    if around and _plugins_of(around):
+        raise LabwrightError(f"{around.parent} is a plugin itself: go into another folder to make one.")
     folder = Path(f"labwright-{name}")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise LabwrightError(f"{folder} is there already: choose another name, or another working folder.")
@@ -64,10 +70,17 @@ def fitting_range(version: str) -> str:
 
 
 def _checked(kind: str, name: str) -> str:
-    if not _NAME.fullmatch(name) or keyword.iskeyword(name):
-        words = "a name is lower-case words, such as graph-pool, and none of Python's"
+    if keyword.iskeyword(name):
+        raise LabwrightError(f"{a(kind)} can't be called {name!r}: that is a word of Python's.")
+    if not _NAME.fullmatch(name):
+        words = "a name is lower-case letters and digits, a letter first, with '-' between words, such as graph-pool"
         raise LabwrightError(f"{a(kind)} can't be called {name!r}: {words}.")
     return name
+
+
+def _in_use() -> dict[str, str]:
+    """The names of installed plugins, with their distributions; nothing of them is imported."""
+    return {point.name: point.dist.name if point.dist else "" for point in metadata.entry_points(group="labwright")}
 
 
 # -------------------------------------------------------------------------------------------------------- a component
@@ -82,14 +95,21 @@ class _Home:
     package: str
 
 
-def new_component(kind: str, name: str) -> list[Path]:
+def new_component(kind: str, name: str, summary: str = "") -> list[Path]:
     """Write a component into the plugin in the working folder or above, and declare it there; the files, changed last.
 
-    A task comes with a recipe: the plugin's first, with the new task. Raises LabwrightError, before anything is
-    written, if there is no plugin, the name can't be used, or the plugin's module has no place for the line.
+    `summary` is what `labwright list` says of it; by default what the template is. A task comes with a recipe: the
+    plugin's first, with the new task. Raises LabwrightError, before anything is written, if there is no plugin, if the
+    name can't be used or is taken, or if the plugin's module has no place for the line.
     """
     home = _home()
-    name = _checked(kind, name.removeprefix(f"{home.name}/"))
+    name = name.removeprefix(f"{home.name}/")
+    if "/" in name:
+        raise LabwrightError(f"{a(kind)} of this plugin is called {home.name}/NAME; given {name!r}.")
+    name = _checked(kind, name)
+    if len(summary) > 80 or "\n" in summary:
+        raise LabwrightError(f"a summary is one line of 80 characters at most, given {len(summary)}: {summary!r}.")
+    said = json.dumps(summary or SUMMARIES[kind], ensure_ascii=False)
     module, label = name.replace("-", "_"), f"{home.name}/{name}"
     class_ = "".join(word.capitalize() for word in name.split("-"))
     template = (TEMPLATES / "parts" / f"{kind}.py").read_text(encoding="utf-8")
@@ -100,12 +120,12 @@ def new_component(kind: str, name: str) -> list[Path]:
         home.file,
         "labwright_components",
         "lw.Component",
-        f'"{kind}", "{label}", "{target}", "{SUMMARIES[kind]}"',
+        f'"{kind}", "{label}", "{target}", {said}',
     )
     recipe = _recipe_of_task(home, label) if kind == "task" else None
     if recipe:
         place = f'Path(__file__).parent / "recipes" / "{name}.toml"'
-        menu = _extended(menu, home.file, "labwright_recipes", "lw.Recipe", f'"{label}", {place}, "{SUMMARIES[kind]}"')
+        menu = _extended(menu, home.file, "labwright_recipes", "lw.Recipe", f'"{label}", {place}, {said}')
         files[home.file.parent / "recipes" / f"{name}.toml"] = recipe
     for file in files:
         if file.exists():
@@ -120,7 +140,7 @@ def _home() -> _Home:
     file = nearby(PYPROJECT)
     if file is None:
         raise LabwrightError(f"there is no {PYPROJECT} here or above. {_NEXT}")
-    entries = _toml(file).get("project", {}).get("entry-points", {}).get("labwright", {})
+    entries = _plugins_of(file)
     if not entries:
         raise LabwrightError(f"{file} has no [project.entry-points.labwright]. {_NEXT}")
     if len(entries) > 1:
@@ -132,6 +152,12 @@ def _home() -> _Home:
         if place.is_file():
             return _Home(name, place, module.rpartition(".")[0])
     raise LabwrightError(f"{file}: the plugin's module {module} is neither {places[0]} nor {places[1]}.")
+
+
+def _plugins_of(file: Path) -> dict[str, str]:
+    """The plugins of a pyproject.toml: name -> module."""
+    found: dict[str, str] = _toml(file).get("project", {}).get("entry-points", {}).get("labwright", {})
+    return found
 
 
 def _toml(file: Path) -> dict[str, Any]:
@@ -160,6 +186,8 @@ def _extended(text: str, file: Path, hook: str, called: str, arguments: str) -> 
     except SyntaxError as error:
         raise LabwrightError(f"{file}:{error.lineno}: {error.msg}.") from error
     line = f"yield {called}({arguments})"
+    for *kind, name in _declared(ast.parse(line)) & _declared(tree):
+        raise LabwrightError(f"{file} declares {' '.join([*kind, repr(name)])} already: choose another name.")
     imports = (one for one in ast.walk(tree) if isinstance(one, ast.Import | ast.ImportFrom))
     missing = {"lw", *(["Path"] if "Path(" in line else [])} - {
         name.asname or name.name for one in imports for name in one.names
@@ -174,3 +202,10 @@ def _extended(text: str, file: Path, hook: str, called: str, arguments: str) -> 
         line = f"yield {called}(\n{indent}    {arguments}\n{indent})"
     lines = text.splitlines(keepends=True)
     return "".join([*lines[: last.end_lineno], f"{indent}{line}\n", *lines[last.end_lineno :]])
+
+
+def _declared(tree: ast.AST) -> set[tuple[str, ...]]:
+    """What calls in a module begin with: kind and name of a component, name of a recipe."""
+    calls = (one.args[:2] for one in ast.walk(tree) if isinstance(one, ast.Call))
+    found = {tuple(str(one.value) for one in given if isinstance(one, ast.Constant)) for given in calls}
+    return found - {()}

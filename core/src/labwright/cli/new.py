@@ -12,12 +12,13 @@ from labwright.errors import LabwrightError, listed, nearest
 from labwright.new import SUMMARIES, new_component, new_plugin
 
 NAME = "new"
-EXAMPLE = "Examples: labwright new plugin proteins · labwright new model graph-pool"
+EXAMPLE = "Examples: labwright new plugin proteins · labwright new model graph-pool --summary 'pooling over a graph'"
 
 
 def verb(
     what: Annotated[str, typer.Argument(metavar="plugin|model|task|loss|optimizer|device|data")],
     name: Annotated[str, typer.Argument(metavar="NAME", help="Lower-case words, such as proteins or graph-pool.")],
+    summary: Annotated[str, typer.Option(help="What `labwright list` says of a component, a line.")] = "",
     as_json: Json = False,
 ) -> None:
     """Write a new plugin, or a new component into the plugin that the working folder belongs to.
@@ -28,7 +29,9 @@ def verb(
     if what not in ("plugin", *SUMMARIES):
         known = ("plugin", *SUMMARIES)
         raise LabwrightError(f"`labwright new` makes no {what!r}{nearest(what, known)} It makes {listed(known)}.")
-    files = new_plugin(name) if what == "plugin" else new_component(what, name)
+    if what == "plugin" and summary:
+        raise LabwrightError("--summary is for a component; what a plugin is stands in its pyproject.toml.")
+    files = new_plugin(name) if what == "plugin" else new_component(what, name, summary)
     if as_json:
         print_json([str(file) for file in files])
         return

@@ -57,20 +57,24 @@ def _check(plugins: Plugins, name: str, as_json: bool) -> None:
 
     kit = Kit(plugins)
     names = [name] if name else [plugin.name for plugin in plugins.loaded]
-    found = []
+    found: dict[tuple[str, str, str], list[str]] = {}  # what was found, and with which components
     count = 0
     for one in (subject for each in names for subject in subjects(kit, each)):
         for check in checks_of(one, fast_only=True):
             count += 1
             try:
                 check.function(one)
-            except AssertionError as error:
-                found.append({"component": one.label, "check": check.name, "found": str(error), "mend": check.mend})
+            except (AssertionError, LabwrightError) as error:
+                found.setdefault((check.name, str(error), check.mend), []).append(one.label)
     if as_json:
-        print_json({"checks": count, "found": found})
-    for fault in () if as_json else found:
-        typer.echo(f"{fault['component']}: {fault['found']}\n  {fault['check']}: {fault['mend'].splitlines()[0]}")
-    if not as_json:
+        faults = [
+            {"components": labels, "check": which, "found": said, "mend": mend}
+            for (which, said, mend), labels in found.items()
+        ]
+        print_json({"checks": count, "found": faults})
+    else:
+        for (which, said, mend), labels in found.items():
+            typer.echo(f"{', '.join(labels)}: {said}\n  {which}: {mend.splitlines()[0]}")
         typer.echo(f"{count} checks of {', '.join(names)}: {len(found) or 'nothing'} found")
     if found:
         raise typer.Exit(1)

@@ -1,4 +1,4 @@
-"""Checks of every component, whatever its kind; none of them trains or reads data."""
+"""Checks of every component, whatever its kind, and of recipes; none of them trains or reads data."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from typing import Any
 import tomli_w
 
 from labwright.errors import LabwrightError
+from labwright.experiment import Experiment
 from labwright.search import Choice, Integers, Mark
 from labwright.signature import MISSING, Setting
 from labwright.testing.kit import NotApplicable, Subject, check
@@ -93,6 +94,15 @@ def is_searched_among_valid_values(subject: Subject) -> None:
                 setting.validated(value)
             except (ValueError, TypeError) as error:
                 raise AssertionError(f"{name} is searched at {value!r}, which isn't valid: {error}") from error
+
+
+@check("recipe", fast=True)
+def can_be_read(subject: Subject) -> None:
+    """The file is there, and what stands in it goes together: names, settings, ports. Its data isn't looked at."""
+    try:
+        Experiment.from_recipe(subject.component.name, plugins=subject.plugins)
+    except LabwrightError as error:
+        raise AssertionError(str(error)) from error
 
 
 @check("model", "loss", "optimizer", "device", "task", "data")

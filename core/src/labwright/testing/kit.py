@@ -20,7 +20,7 @@ from labwright.data import Batch
 from labwright.errors import LabwrightError, nearest
 from labwright.experiment import Built, Experiment
 from labwright.fitting import fitting_names
-from labwright.hookspecs import KINDS, Component
+from labwright.hookspecs import KINDS, Component, Recipe
 from labwright.interfaces import ClosedForm, Task
 from labwright.plugins import Plugins
 from labwright.signature import Signature, signature
@@ -28,7 +28,7 @@ from labwright.signature import Signature, signature
 
 @dataclass(frozen=True)
 class Check:
-    """A check, the kinds of component it is for, and whether it needs no training and no data."""
+    """A check, the kinds of component it is for, "recipe" among them, and whether it needs no training and no data."""
 
     name: str
     kinds: tuple[str, ...]
@@ -76,12 +76,12 @@ class Kit:
 
 
 class Subject:
-    """A component under test, and a recipe in which it stands."""
+    """A component under test, and a recipe in which it stands; or a recipe under test."""
 
-    def __init__(self, kit: Kit, component: Component) -> None:
+    def __init__(self, kit: Kit, component: Component | Recipe) -> None:
         self.kit, self.plugins, self.component = kit, kit.plugins, component
-        self.kind = component.kind
-        self.owner = kit.plugins.owners(component.kind, component.name)[0][0]
+        self.kind = component.kind if isinstance(component, Component) else "recipe"
+        self.owner = kit.plugins.owners(self.kind, component.name)[0][0]
         self.notes: list[str] = []  # what checks have to say that is no failure
 
     @property
@@ -92,7 +92,10 @@ class Subject:
     def name(self) -> str:
         """The component's name, or that of a family's first member."""
         name = self.component.name
-        return name if not name.endswith("/*") else name[:-1] + next(iter(self.plugins.target(self.component)))
+        if isinstance(self.component, Recipe) or not name.endswith("/*"):
+            return name
+        first: str = next(iter(self.plugins.target(self.component)))
+        return name[:-1] + first
 
     @cached_property
     def target(self) -> Any:
@@ -129,6 +132,10 @@ class Subject:
     @cached_property
     def experiment(self) -> Experiment:
         """The first candidate whose data is there. Raises AssertionError if there is none."""
+        try:
+            _ = self.signature
+        except LabwrightError as error:  # no recipe can hold it, and this is why
+            raise AssertionError(str(error)) from error
         reasons = []
         for experiment in self.candidates:
             try:
@@ -224,11 +231,14 @@ def subjects(kit: Kit, distribution: str) -> list[Subject]:
     for plugin in mine:
         if plugin.state != "loaded":
             raise LabwrightError(f"plugin {plugin.name} is {plugin.state}: {plugin.reason}")
-    return [Subject(kit, component) for plugin in mine for component in plugin.components]
+    things: list[Component | Recipe] = [thing for plugin in mine for thing in plugin.components]
+    things += [recipe for plugin in mine for recipe in plugin.recipes]
+    return [Subject(kit, thing) for thing in things]
 
 
 def checks_of(subject: Subject, *, fast_only: bool = False) -> Iterator[Check]:
-    for one in CHECKS.values():
+    """The checks of a kind, the quick ones first: what they find explains what the others say."""
+    for one in sorted(CHECKS.values(), key=lambda one: not one.fast):
         if subject.kind in one.kinds and (one.fast or not fast_only):
             yield one
 
@@ -246,7 +256,11 @@ def conformance(
     import pytest
 
     kit = Kit(Plugins.discover(), recipes or {})
-    cases = {f"{one.label}: {each.name}": (one, each) for one in subjects(kit, distribution) for each in checks_of(one)}
+    try:
+        found = subjects(kit, distribution)
+    except LabwrightError as error:
+        pytest.fail(str(error), pytrace=False)
+    cases = {f"{one.label}: {each.name}": (one, each) for one in found for each in checks_of(one)}
     exemptions = dict(exempt or {})
     for key, reason in exemptions.items():
         if key not in cases:
@@ -282,5 +296,5 @@ def run(subject: Subject, each: Check) -> None:
         each.function(subject)
     except NotApplicable as reason:
         pytest.skip(str(reason))
-    except AssertionError as error:
+    except (AssertionError, LabwrightError) as error:
         raise AssertionError(f"{subject.label}: {error}\n\n{each.name}: {each.mend}") from error
