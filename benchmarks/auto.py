@@ -1,8 +1,8 @@
 """Whether `--fuse auto` chooses well: whole studies, each way forced, beside those that measure and choose.
 
-Wall seconds of `Study.run` without its report, measuring included; rates are searched and nothing is pruned, so that
-each trial has the same work. Rounds are interleaved, figures are medians. The last column is auto's time over that of
-the best way, which `--fuse auto` promises to keep below 1.05.
+Seconds of `Study.run` without its report, measuring included; rates are searched and nothing is pruned, so that each
+trial has the same work. CPU time with one worker, which is this process; wall time with several. Rounds are
+interleaved, figures are medians. The last column is auto's time over that of the best way, of the same round.
 
 Example: `OMP_NUM_THREADS=1 .venv/bin/python benchmarks/auto.py --rounds 5 --out benchmarks/AUTO.md`.
 """
@@ -29,10 +29,10 @@ from labwright.study.grouping import Grouping
 STEPS = {"mlp": 1200, "neumf": 450, "gan": 300, "transformer": 100, "cnn": 200}
 
 
-def seconds(case: str, way: str, trials: int, workers: int, folder: Path) -> float:
-    """A study's wall time; `way` is serial, auto, or a form that is forced with all trials of a batch."""
+def seconds(case: str, way: str, steps: int, trials: int, workers: int, folder: Path) -> float:
+    """A study's time; `way` is serial, auto, or a form that is forced with all trials of a batch."""
     table = CASES[case][1]("cpu")
-    table["train"] = table["train"] | {"steps": STEPS[case], "log_every": 50}
+    table["train"] = table["train"] | {"steps": steps, "log_every": 50}
     study = lw.Study(
         lw.Experiment(**table, log=()),
         trials,
@@ -49,9 +49,10 @@ def seconds(case: str, way: str, trials: int, workers: int, folder: Path) -> flo
         patched.enter_context(patch.object(report, "write"))
         if way not in ("serial", "auto"):
             patched.enter_context(patch.object(Grouping, "_way", lambda _, __, specs: (way, -(-len(specs) // workers))))
-        begun = time.perf_counter()
+        clock = time.process_time if workers == 1 else time.perf_counter
+        begun = clock()
         study.run()
-        return time.perf_counter() - begun
+        return clock() - begun
 
 
 def main() -> None:
@@ -71,9 +72,10 @@ def main() -> None:
     for case in options.only.split(","):
         seen: dict[str, list[float]] = {way: [] for way in ways}
         with tempfile.TemporaryDirectory() as scratch:
-            for number in range(options.rounds + 1):  # the first warms up
+            for number in range(options.rounds + 1):  # the first, which is short, warms up
                 for way in ways:
-                    spent = seconds(case, way, options.trials, options.workers, Path(scratch) / f"{number}-{way}")
+                    steps, folder = STEPS[case] if number else 5, Path(scratch) / f"{number}-{way}"
+                    spent = seconds(case, way, steps, options.trials, options.workers, folder)
                     seen[way] += [spent] if number else []
         medians = {way: statistics.median(found) for way, found in seen.items()}
         best = min(medians, key=lambda way: medians[way] if way != "auto" else float("inf"))
