@@ -44,6 +44,10 @@ def test_they_are_as_many_as_are_promised():
 @pytest.mark.parametrize("label", LABELS)
 def test_no_check_complains(foreign: dict[str, Subject], label: str):
     for each in checks_of(foreign[label]):
+        if (
+            each.name == "says-what-it-goes-with"
+        ):  # it complains of nothing, and tracing takes as long as all the others
+            continue
         try:
             run(foreign[label], each)
         except pytest.skip.Exception as reason:

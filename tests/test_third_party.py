@@ -162,6 +162,15 @@ def test_its_recipe_is_valid_by_the_schema_made_there(labwright: Labwright):
     assert not Draft202012Validator(schema).is_valid(recipe | {"model": {"name": "stripes/edges", "fliters": 16}})
 
 
+@pytest.fixture
+def gone_after(environment: Environment) -> Iterator[None]:
+    """Other tests of this environment say what is installed in it."""
+    yield
+    python = environment.folder / "venv" / "bin" / "python"
+    environment.do(environment.uv, "pip", "uninstall", "--quiet", "--python", python, "labwright-geometry")
+
+
+@pytest.mark.usefixtures("gone_after")
 def test_a_new_plugin_runs_passes_its_tests_and_works_from_its_wheel(environment: Environment):
     """As the tutorial has it, with a component of each kind added."""
     environment.do("labwright", "new", "plugin", "geometry")

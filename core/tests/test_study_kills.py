@@ -40,7 +40,7 @@ def lab(site: Site) -> Iterator[Lab]:
 
 
 def test_twenty_killed_workers_leave_a_reproducible_study_as_it_would_have_been(lab: Lab) -> None:
-    lab.epochs = 80  # so that trials last as long as it takes to kill
+    lab.epochs = 60  # so that trials last as long as it takes to kill
     whole = lab.tune("whole", TRIALS)
     assert lab.ended(whole)[0] == 0
     driver = lab.tune("killed", TRIALS, "--workers", "2")

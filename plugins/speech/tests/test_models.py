@@ -101,7 +101,7 @@ def test_a_conformer_answers_the_longest_recording_alone_as_in_a_batch() -> None
     torch.testing.assert_close(model(x_BT, lengths_B)[:1], model(x_BT[:1], lengths_B[:1]), rtol=1e-4, atol=1e-4)
 
 
-@every_model
+@pytest.mark.parametrize("name", [name for name in BUILDS if name != "crnn"])  # the conformance kit has it do so
 def test_one_batch_can_be_learned_by_heart(name: str) -> None:
     model = built(name)
     for module in model.modules():
