@@ -17,7 +17,7 @@ from labwright.trainer import Trainer
 
 SERIAL = "serial"
 MOST = 32  # trials in a program: beyond that a step of each is hardly faster
-WORTH = 1.05  # times as fast at least: evaluation and all between steps isn't any faster in a program
+WORTH = 1.0  # times as fast at least; of fewer trials than will be in it, a program gains rather less
 SHARE = 0.04  # of a study's time that measuring may take
 COST = 12  # steps of a trial, one after another, that measuring takes for each trial in it: making it is most of that
 LEAST = 4  # trials that are measured in any case
