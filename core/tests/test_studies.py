@@ -304,6 +304,18 @@ def test_fused_trials_are_those_of_a_study_without(tmp_path: Path, monkeypatch: 
     assert rows(serial) == rows(whole)
 
 
+def test_trials_that_cannot_be_fused_are_trained_one_after_another_and_say_why(tmp_path: Path, capsys: Any):
+    class Looking(Searched):
+        def forward(self, x_BD: Tensor) -> Tensor:
+            out = super().forward(x_BD)
+            return out if float(out.detach().sum()) > 0 else -out
+
+    settings: dict[str, Any] = {"search": {"only": ["optimizer.lr"]}, "experiment": experiment(model=Looking)}
+    found = study(tmp_path / "s", 4, fuse="auto", quiet=False, **settings).run()
+    assert (found.complete, found.failed) == (4, 0)
+    assert "trials aren't fused: grouped: " in capsys.readouterr().err
+
+
 def test_asynchronous_has_as_many_trials_and_knows_what_is_there_at_the_moment(tmp_path: Path):
     one = study(tmp_path / "s", 12, asynchronous=True, experiment=experiment(train={"epochs": 8, "batch_size": 15}))
     found = one.run()

@@ -16,6 +16,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from labwright.discovery import GROUP
 from labwright.errors import LabwrightError, a, listed
 from labwright.settings import PYPROJECT, nearby
 
@@ -42,7 +43,7 @@ def new_plugin(name: str) -> list[Path]:
     Raises LabwrightError if the name can't be used or is taken, the folder isn't empty, or lies within a plugin.
     """
     name = _checked("plugin", name.removeprefix("labwright-"))
-    if name in (used := _in_use() | {"labwright": "labwright"}):
+    if name in (used := _in_use() | {GROUP: GROUP}):
         raise LabwrightError(f"a plugin called {name!r} is installed, of {used[name]}: choose another name.")
     around = nearby(PYPROJECT)
     if around and _plugins_of(around):
@@ -58,7 +59,7 @@ def new_plugin(name: str) -> list[Path]:
         place = folder / str(template.relative_to(TEMPLATES / "plugin")).replace("labwright_geometry", package)
         text = template.read_text(encoding="utf-8").replace("labwright_geometry", package).replace("geometry", name)
         place.parent.mkdir(parents=True, exist_ok=True)
-        place.write_text(text.replace(">=0.1,<0.2", fitting_range(metadata.version("labwright"))), encoding="utf-8")
+        place.write_text(text.replace(">=0.1,<0.2", fitting_range(metadata.version(GROUP))), encoding="utf-8")
         written.append(place)
     return written
 
@@ -80,7 +81,7 @@ def _checked(kind: str, name: str) -> str:
 
 def _in_use() -> dict[str, str]:
     """The names of installed plugins, with their distributions; nothing of them is imported."""
-    return {point.name: point.dist.name if point.dist else "" for point in metadata.entry_points(group="labwright")}
+    return {point.name: point.dist.name if point.dist else "" for point in metadata.entry_points(group=GROUP)}
 
 
 # -------------------------------------------------------------------------------------------------------- a component
@@ -156,7 +157,7 @@ def _home() -> _Home:
 
 def _plugins_of(file: Path) -> dict[str, str]:
     """The plugins of a pyproject.toml: name -> module."""
-    found: dict[str, str] = _toml(file).get("project", {}).get("entry-points", {}).get("labwright", {})
+    found: dict[str, str] = _toml(file).get("project", {}).get("entry-points", {}).get(GROUP, {})
     return found
 
 

@@ -35,6 +35,8 @@ def verb(
     """
     if action not in ("", *ACTIONS):
         raise LabwrightError(f"plugins have no {action!r}{nearest(action, ACTIONS)} There are {listed(ACTIONS)}.")
+    if name and action != "check":
+        raise LabwrightError(f"`labwright plugins {action}` takes no name, given {name!r}: it is about all plugins.")
     found: tuple[Plugin, ...] = ctx.obj.plugins.plugins
     if action == "check":
         _check(ctx.obj.plugins, name, as_json)

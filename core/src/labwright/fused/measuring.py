@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 
+from labwright.fused.alike import CannotFuse
 from labwright.fused.program import FORMS, Form
 from labwright.fused.training import Course, program_for
 from labwright.trainer import Trainer
@@ -14,23 +15,23 @@ from labwright.trainer import Trainer
 STEPS = 3
 
 
-def gain(trainers: Sequence[Trainer]) -> tuple[Form | None, float]:
-    """The first form that these trials can take, and how many times as fast it is; (None, 1.0) if they can take none.
+def gain(trainers: Sequence[Trainer]) -> tuple[Form, float]:
+    """The first form that these trials can take, and how many times as fast it is.
 
     A step of one trial, and a step of all of them: feeding, the objective, the update. Of each the fastest of a few
     counts, after one that warms up; CPU time where it is computed on the CPU. The trainers are used up: their weights
-    move, nothing is written.
+    move, nothing is written. Raises CannotFuse, saying why, if they can take none.
     """
     first = trainers[0]
     steps = min(STEPS, first.rhythm.total - 1)
     if steps < 1:
-        return None, 1.0
+        raise CannotFuse("a trial of a single step is over before it is measured")
     feed = first.feed()
     alone = _fastest(lambda: first.step(next(feed)), steps, first.device)
     first.run.step, first.window.steps = 0, []
-    program, _ = program_for(trainers, FORMS)
+    program, reasons = program_for(trainers, FORMS)
     if program is None:
-        return None, 1.0
+        raise CannotFuse("; ".join(reasons))
     together = _fastest(Course(program).advance, steps, first.device)
     program.rows.release()
     return program.form, alone * len(trainers) / together

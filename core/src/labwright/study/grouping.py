@@ -61,23 +61,30 @@ class Grouping:
                 yield Group(tuple(together[first : first + count]), None if form == SERIAL else cast(Form, form))
 
     def _way(self, key: str, specs: Sequence[Spec]) -> tuple[str, int]:
-        """The form these trials are trained in and how many at once, so that all workers have some; measured once."""
+        """The form these trials are trained in, measured once, and how many at once, so that all workers have some."""
+        count = min(MOST, math.ceil(len(specs) / self.workers))
+        if count == 1:
+            return SERIAL, 1
         found = self.kept(key)
         if found is None:
-            count = min(MOST, math.ceil(len(specs) / self.workers))
-            form, faster = self._gain(specs[:count]) if count > 1 else (None, 1.0)
-            if form is None or faster < WORTH:
-                form, count, faster = SERIAL, 1, 1.0
-            found = {"form": form, "count": count, "faster": round(faster, 2)}
+            try:
+                form, faster = self._gain(specs[:count])
+                found = {"form": form if faster >= WORTH else SERIAL, "faster": round(faster, 2)}
+            except Exception as error:  # noqa: BLE001 - one that can't even be begun says so itself
+                found = {"form": SERIAL, "why": str(error)}
             self.keep(key, found)
-        if found["form"] == SERIAL:
-            self._once("trials are trained one after another: that was measured to be fastest")
-        else:
-            form, count = found["form"], found["count"]
-            self._once(f"trials are fused, {count} in a program ({form}): {found['faster']:.1f} times as fast")
-        return found["form"], found["count"]
+        if found["form"] != SERIAL:
+            self._once(f"trials are fused, {count} in a program ({found['form']}): {found['faster']:.1f} times as fast")
+            return found["form"], count
+        why = found.get("why")
+        self._once(
+            f"trials aren't fused: {why}"
+            if why
+            else "trials are trained one after another: that was measured to be fastest"
+        )
+        return SERIAL, 1
 
-    def _gain(self, specs: Sequence[Spec]) -> tuple[str | None, float]:
+    def _gain(self, specs: Sequence[Spec]) -> tuple[Form, float]:
         """As `gain`; of fewer trials where the whole study is so short that measuring would take a good part of it."""
         with TemporaryDirectory(prefix="labwright-") as scratch:
 
