@@ -102,11 +102,25 @@ def test_labels_that_are_numbers_are_in_the_order_of_numbers(write: Write) -> No
     assert data.ports()[1] == Classes(("-1", "9", "10", "True", "x"))
 
 
+def test_marked_capitals_share_their_letters_with_small_ones_and_are_shown_as_written(write: Write) -> None:
+    data = prepared(write("rows.jsonl", [("Oslo", "x"), ("SOLO", "y"), ("olso", "y")]), tokenizer="char", case="mark")
+    assert data.ports()[0] == Tokens(6, 128, 0)  # padding, unknown, the mark, and l, o, s
+    assert sorted(shown(data, "train")) == ["Oslo", "SOLO", "olso"]
+    assert data.parse("oSLO")[1].item() == 7
+
+
+def test_a_pretrained_tokenizer_takes_no_marks(tmp_path: Path) -> None:
+    with pytest.raises(
+        LabwrightError, match=r"task\.data\.case: a pretrained tokenizer knows no marks; set case='keep'"
+    ):
+        TextFiles(path=tmp_path, tokenizer="pretrained", pretrained=tmp_path, case="mark").prepare()
+
+
 def test_what_was_learned_is_enough_for_predictions(fruits: Path, tmp_path: Path) -> None:
-    data = prepared(fruits, lower=True)
+    data = prepared(fruits, case="lower")
     (tmp_path / "kept").mkdir()
     data.save(tmp_path / "kept")
-    again = TextFiles(path=tmp_path / "gone", lower=True)
+    again = TextFiles(path=tmp_path / "gone", case="lower")
     again.load(tmp_path / "kept")
     assert again.ports() == data.ports()
     for a, b in zip(again.parse("A ripe PLUM, isn't it"), data.parse("a ripe plum, isn't it"), strict=True):
@@ -177,7 +191,7 @@ def test_a_dataset_out_of_reach_is_told_in_the_librarys_words(monkeypatch: pytes
 
 
 def test_the_shared_film_reviews_are_read_whole(polarity: Path) -> None:
-    data = prepared(polarity, lower=True, length=64)
+    data = prepared(polarity, case="lower", length=64)
     assert [len(data.split(part) or ()) for part in ("train", "valid", "test")] == [8530, 1066, 1066]  # its SOURCE.md
     assert (
         json.loads(gzip.decompress((polarity / "test.jsonl.gz").read_bytes()).splitlines()[0])["text"].split()[0]

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as some
 from labwright.errors import LabwrightError
-from labwright_nlp.tokenizing import Bytes, Characters, Kind, Tokenizer, clean, kept, learned
+from labwright_nlp.tokenizing import MARK, Bytes, Characters, Kind, Tokenizer, clean, kept, learned, unmarked
 
 TEXTS = ["the cat sat on the mat .", "the dog, the cat;\n\n  and the Größe of it", "naïve 日本語 🙂 cat"]
 OWN: tuple[Kind, ...] = ("word", "char", "byte", "bpe")
@@ -127,4 +127,15 @@ def test_a_tokenizer_file_that_is_none_is_named(tmp_path: Path) -> None:
 
 def test_half_a_surrogate_pair_is_replaced() -> None:
     assert clean("a\ud800b") == "a\ufffdb"
-    assert clean("Ä🙂", lower=True) == "ä🙂"
+    assert clean("Ä🙂", "lower") == "ä🙂"
+
+
+def test_a_marked_capital_is_a_mark_and_the_small_letter_that_stands_there_elsewhere() -> None:
+    assert clean("iPad", "mark") == f"i{MARK}pad"
+    assert clean("Éa, ĐA", "mark") == f"{MARK}éa, {MARK}đ{MARK}a"
+
+
+@given(some.text().filter(lambda text: MARK not in text))
+@example("İstanbul, STRASSE ẞ, Ǆ ǅ ǆ, Σς, Ω (Ohm) and Ω, ŉ")  # letters whose other case isn't one letter, or another's
+def test_what_was_marked_is_the_text_again(text: str) -> None:
+    assert unmarked(clean(text, "mark")) == text

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
@@ -21,6 +21,7 @@ from torch import Tensor
 from labwright_nlp.data.reading import read_text
 from labwright_nlp.tokenizing import Kind, Tokenizer, clean, kept, learned
 
+Case = Literal["keep", "lower"]  # marks would be counted as characters
 Context = Annotated[int, Field(ge=1, description="tokens a model sees at once"), Choice(32, 64, 128, 256)]
 
 
@@ -47,10 +48,10 @@ class Corpus(Data, ABC):
         tokenizer: Kind,
         vocabulary: int,
         pretrained: Path | None,
-        lower: bool,
+        case: Case,
     ) -> None:
         self.context, self.valid, self.test = context, valid, test
-        self.tokenizer, self.vocabulary, self.pretrained, self.lower = tokenizer, vocabulary, pretrained, lower
+        self.tokenizer, self.vocabulary, self.pretrained, self.case = tokenizer, vocabulary, pretrained, case
         self.tokens: Tokenizer | None = None
         self._splits: dict[str, Windows] = {}
 
@@ -60,7 +61,7 @@ class Corpus(Data, ABC):
 
     def prepare(self) -> None:
         text, origin = self.text()
-        text = clean(text, lower=self.lower)
+        text = clean(text, self.case)
         if self.valid + self.test >= 1:
             raise LabwrightError(f"task.data: valid {self.valid} and test {self.test} leave nothing to learn from.")
         first, second = int(len(text) * (1 - self.valid - self.test)), int(len(text) * (1 - self.test))
@@ -96,7 +97,7 @@ class Corpus(Data, ABC):
     def parse(self, line: str) -> tuple[Tensor, ...]:
         """The tokens of a prompt, however many."""
         assert self.tokens is not None
-        ids, _ = self.tokens.stream(clean(line, lower=self.lower))
+        ids, _ = self.tokens.stream(clean(line, self.case))
         if not len(ids):
             raise LabwrightError(f"the prompt {line!r} has no token; give one with a word in it.")
         return torch.from_numpy(ids).long()[None], torch.tensor([len(ids)])

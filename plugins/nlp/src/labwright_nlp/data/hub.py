@@ -11,7 +11,7 @@ from labwright.errors import LabwrightError, listed, nearest, sentence
 
 from labwright_nlp.data.reading import Rows, label_of, written
 from labwright_nlp.data.texts import Length, Share, Texts
-from labwright_nlp.tokenizing import Kind, Vocabulary
+from labwright_nlp.tokenizing import Case, Kind, Vocabulary
 
 _VALID = ("valid", "validation", "val", "dev")
 
@@ -39,14 +39,14 @@ class Datasets(Texts):
         tokenizer: Kind = "word",
         vocabulary: Vocabulary = 20_000,
         pretrained: Path | None = None,
-        lower: bool = False,
+        case: Case = "keep",
         length: Length = 128,
     ) -> None:
         super().__init__(
             tokenizer=tokenizer,
             vocabulary=vocabulary,
             pretrained=pretrained,
-            lower=lower,
+            case=case,
             length=length,
             valid=valid,
             test=test,

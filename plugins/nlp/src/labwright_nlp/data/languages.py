@@ -10,7 +10,7 @@ from pydantic import Field
 
 from labwright_nlp.data.reading import Rows
 from labwright_nlp.data.texts import Length, Share, Texts
-from labwright_nlp.tokenizing import Kind, Vocabulary, clean
+from labwright_nlp.tokenizing import Case, Kind, Vocabulary, clean
 
 LOCALES = (
     "bg", "cs", "da", "de", "el", "en", "es", "et", "fi", "fr", "ga", "hr", "hu", "it", "lt", "lv",
@@ -38,7 +38,7 @@ class Languages(Texts):
         tokenizer: Kind = "char",
         vocabulary: Vocabulary = 1000,
         pretrained: Path | None = None,
-        lower: bool = True,
+        case: Case = "lower",
         length: Length = 100,
         seed: Annotated[int, Field(ge=0)] | None = None,
     ) -> None:
@@ -46,7 +46,7 @@ class Languages(Texts):
             tokenizer=tokenizer,
             vocabulary=vocabulary,
             pretrained=pretrained,
-            lower=lower,
+            case=case,
             length=length,
             valid=valid,
             test=0.1,
@@ -61,7 +61,7 @@ class Languages(Texts):
             locale = Locale.parse(code)
             for table in (locale.territories, locale.languages, locale.currencies):
                 for name in table.values():
-                    used[clean(name, lower=True)].setdefault(code, clean(name))
+                    used[clean(name, "lower")].setdefault(code, clean(name))
         alone = [next(iter(written.items())) for name, written in sorted(used.items()) if len(written) == 1 and name]
         texts, labels = [name for _, name in alone], [code for code, _ in alone]
         return {"train": Rows(texts, labels, "the names in Babel", list(range(len(alone))))}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from labwright_nlp.data.corpus import Context, Corpus
+from labwright_nlp.data.corpus import Case, Context, Corpus
 from labwright_nlp.data.reading import read_text
 from labwright_nlp.data.texts import Share
 from labwright_nlp.tokenizing import Kind, Vocabulary
@@ -15,7 +15,8 @@ class PlainText(Corpus):
 
     `valid` and `test` are the shares at its end, `test` last; `context` is how many tokens the model sees at once.
     `tokenizer` is `char`, `byte`, `word`, `bpe` (learned from the training part, at most `vocabulary` tokens) or
-    `pretrained`, read from tokenizer.json in the folder `pretrained`. `lower` puts everything in lower case first.
+    `pretrained`, read from tokenizer.json in the folder `pretrained`. `case` says whether capitals are kept or made
+    small (`lower`) before that.
     """
 
     source = "a file of yours"
@@ -32,7 +33,7 @@ class PlainText(Corpus):
         tokenizer: Kind = "char",
         vocabulary: Vocabulary = 8192,
         pretrained: Path | None = None,
-        lower: bool = False,
+        case: Case = "keep",
     ) -> None:
         super().__init__(
             context=context,
@@ -41,7 +42,7 @@ class PlainText(Corpus):
             tokenizer=tokenizer,
             vocabulary=vocabulary,
             pretrained=pretrained,
-            lower=lower,
+            case=case,
         )
         self.path, self.encoding = path, encoding
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from labwright_nlp.data.corpus import Context, Corpus
+from labwright_nlp.data.corpus import Case, Context, Corpus
 from labwright_nlp.data.texts import Share
 from labwright_nlp.tokenizing import Kind, Vocabulary
 
@@ -28,7 +28,7 @@ class Pydoc(Corpus):
         tokenizer: Kind = "char",
         vocabulary: Vocabulary = 8192,
         pretrained: Path | None = None,
-        lower: bool = False,
+        case: Case = "keep",
     ) -> None:
         super().__init__(
             context=context,
@@ -37,7 +37,7 @@ class Pydoc(Corpus):
             tokenizer=tokenizer,
             vocabulary=vocabulary,
             pretrained=pretrained,
-            lower=lower,
+            case=case,
         )
 
     def text(self) -> tuple[str, str]:

@@ -8,7 +8,7 @@ from labwright.errors import LabwrightError, listed, nearest
 
 from labwright_nlp.data.reading import TABLES, Rows, read_rows, suffix_of
 from labwright_nlp.data.texts import Length, Share, Texts
-from labwright_nlp.tokenizing import Kind, Vocabulary
+from labwright_nlp.tokenizing import Case, Kind, Vocabulary
 
 _NAMES = {"train": "train", "valid": "valid", "val": "valid", "dev": "valid", "test": "test"}
 
@@ -21,7 +21,8 @@ class TextFiles(Texts):
     part. `text` and `label` name the columns; a label is a text or a whole number.
 
     `tokenizer` is `word`, `char`, `byte`, `bpe` (all learned from the training texts, at most `vocabulary` tokens) or
-    `pretrained`, read from tokenizer.json in the folder `pretrained`. `lower` puts everything in lower case first.
+    `pretrained`, read from tokenizer.json in the folder `pretrained`. `case` says what becomes of capitals before
+    that: `keep`, `lower`, or `mark`, which writes a mark and the small letter.
     """
 
     source = "files of yours"
@@ -39,14 +40,14 @@ class TextFiles(Texts):
         tokenizer: Kind = "word",
         vocabulary: Vocabulary = 20_000,
         pretrained: Path | None = None,
-        lower: bool = False,
+        case: Case = "keep",
         length: Length = 128,
     ) -> None:
         super().__init__(
             tokenizer=tokenizer,
             vocabulary=vocabulary,
             pretrained=pretrained,
-            lower=lower,
+            case=case,
             length=length,
             valid=valid,
             test=test,

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from labwright_nlp.data.reading import TABLES, Rows, read_text, suffix_of
 from labwright_nlp.ports import EncoderTokens
-from labwright_nlp.tokenizing import Kind, Tokenizer, clean, kept, learned
+from labwright_nlp.tokenizing import Case, Kind, Tokenizer, clean, kept, learned, unmarked
 
 Length = Annotated[int, Field(ge=4, description="most tokens of a text; the rest is cut off")]
 Share = Annotated[float, Field(ge=0, lt=1)]
@@ -48,13 +48,13 @@ class Texts(Data, ABC):
         tokenizer: Kind,
         vocabulary: int,
         pretrained: Path | None,
-        lower: bool,
+        case: Case,
         length: int,
         valid: float,
         test: float,
         seed: int | None = None,
     ) -> None:
-        self.tokenizer, self.vocabulary, self.pretrained, self.lower = tokenizer, vocabulary, pretrained, lower
+        self.tokenizer, self.vocabulary, self.pretrained, self.case = tokenizer, vocabulary, pretrained, case
         self.length, self.valid, self.test, self.seed = length, valid, test, seed
         self.names: tuple[str, ...] = ()
         self.tokens: Tokenizer | None = None
@@ -67,11 +67,15 @@ class Texts(Data, ABC):
         """What there is to learn from, `train`, and those of `valid` and `test` that have their own rows."""
 
     def prepare(self) -> None:
+        if self.pretrained is not None and self.case == "mark":
+            raise LabwrightError(
+                "task.data.case: a pretrained tokenizer knows no marks; set case='keep', or learn a tokenizer."
+            )
         rows = self.rows()
         shares = {name: getattr(self, name) for name in ("test", "valid") if name not in rows and getattr(self, name)}
         rows |= _parted(rows["train"], shares, self.seed)
         self.names = tuple(sorted(set(rows["train"].labels), key=_natural))
-        texts = {name: [clean(text, lower=self.lower) for text in part.texts] for name, part in rows.items()}
+        texts = {name: [clean(text, self.case) for text in part.texts] for name, part in rows.items()}
         self.tokens = learned(self.tokenizer, texts["train"], vocabulary=self.vocabulary, pretrained=self.pretrained)
         self._encoder = None if self.pretrained is None else self.pretrained.expanduser()
         self._splits = {name: self._encoded(texts[name], _numbered(part, self.names)) for name, part in rows.items()}
@@ -88,7 +92,7 @@ class Texts(Data, ABC):
 
     def parse(self, line: str) -> tuple[Tensor, ...]:
         labels = torch.zeros(1, dtype=torch.int64)
-        return self._encoded([clean(line, lower=self.lower)], labels).fetch(torch.tensor([0]), 0, 0).inputs
+        return self._encoded([clean(line, self.case)], labels).fetch(torch.tensor([0]), 0, 0).inputs
 
     def read(self, path: Path) -> tuple[Tensor, ...]:
         if suffix_of(path) in TABLES:
@@ -99,11 +103,12 @@ class Texts(Data, ABC):
         return self.parse(read_text(path))
 
     def show(self, inputs: tuple[Tensor, ...]) -> list[str]:
-        """The texts as the model saw them, put together from their tokens."""
+        """The texts as the model saw them, put together from their tokens; capitals that were marked are capitals."""
         assert self.tokens is not None
         ids_BT, lengths_B = inputs
         rows = zip(ids_BT.tolist(), lengths_B.tolist(), strict=True)
-        return [self.tokens.decode(ids[:length]) for ids, length in rows]
+        texts = [self.tokens.decode(ids[:length]) for ids, length in rows]
+        return [unmarked(text) for text in texts] if self.case == "mark" else texts
 
     def save(self, folder: Path) -> None:
         assert self.tokens is not None
