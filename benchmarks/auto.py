@@ -2,7 +2,8 @@
 
 Seconds of `Study.run` without its report, measuring included; rates are searched and nothing is pruned, so that each
 trial has the same work. CPU time with one worker, which is this process; wall time with several. Rounds are
-interleaved, figures are medians. The last column is auto's time over that of the best way, of the same round.
+interleaved, each in another order, and figures are medians. The last column is auto's time over that of the best way,
+of the same round.
 
 Example: `OMP_NUM_THREADS=1 .venv/bin/python benchmarks/auto.py --rounds 5 --out benchmarks/AUTO.md`.
 """
@@ -73,7 +74,7 @@ def main() -> None:
         seen: dict[str, list[float]] = {way: [] for way in ways}
         with tempfile.TemporaryDirectory() as scratch:
             for number in range(options.rounds + 1):  # the first, which is short, warms up
-                for way in ways:
+                for way in (*ways[number % len(ways) :], *ways[: number % len(ways)]):
                     steps, folder = STEPS[case] if number else 5, Path(scratch) / f"{number}-{way}"
                     spent = seconds(case, way, steps, options.trials, options.workers, folder)
                     seen[way] += [spent] if number else []

@@ -5,17 +5,20 @@ from __future__ import annotations
 import json
 import time
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import labwright as lw
 import pytest
 import torch
+from labwright.fused import Form, measuring
 from labwright.search import Integers, Uniform
 from labwright.study import grouping
 from labwright.study.book import Book
 from labwright.study.dominance import DominancePruner
 from labwright.study.trial import Group, Result, Spec, Trials
+from labwright.trainer import Trainer
 from optuna.trial import TrialState
 from parts import Blobs, Net, Sorting, sorting
 from pydantic import Field
@@ -302,6 +305,24 @@ def test_fused_trials_are_those_of_a_study_without(tmp_path: Path, monkeypatch: 
     serial.run()
     assert "trials are trained one after another: that was measured to be fastest" in capsys.readouterr().err
     assert rows(serial) == rows(whole)
+
+
+@pytest.mark.parametrize(("worth", "cost", "counts"), [(0.0, 0.001, [4]), (1000.0, 0.001, [4, 8]), (1000.0, 1e9, [4])])
+def test_more_trials_are_measured_if_a_few_are_not_faster_and_the_study_is_long(
+    tmp_path: Path, monkeypatch: Any, worth: float, cost: float, counts: list[int]
+):
+    measured = []
+
+    def gain(trainers: Sequence[Trainer]) -> tuple[Form, float]:
+        measured.append(len(trainers))
+        return measuring.gain(trainers)
+
+    monkeypatch.setattr(grouping, "gain", gain)
+    monkeypatch.setattr(grouping, "WORTH", worth)
+    monkeypatch.setattr(grouping, "COST", cost)
+    settings: dict[str, Any] = {"search": {"only": ["optimizer.lr"]}, "experiment": experiment()}
+    found = study(tmp_path / "s", 8, fuse="auto", batch=8, **settings).run()
+    assert (measured, found.complete) == (counts, 8)
 
 
 def test_trials_that_cannot_be_fused_are_trained_one_after_another_and_say_why(tmp_path: Path, capsys: Any):

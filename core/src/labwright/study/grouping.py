@@ -20,7 +20,7 @@ MOST = 32  # trials in a program: beyond that a step of each is hardly faster
 WORTH = 1.0  # times as fast at least; of fewer trials than will be in it, a program gains rather less
 SHARE = 0.04  # of a study's time that measuring may take
 COST = 12  # steps of a trial, one after another, that measuring takes for each trial in it: making it is most of that
-LEAST = 4  # trials that are measured in any case
+LEAST = 4  # trials that are measured first: most programs are faster from there on
 
 
 class Grouping:
@@ -85,17 +85,18 @@ class Grouping:
         return SERIAL, 1
 
     def _gain(self, specs: Sequence[Spec]) -> tuple[Form, float]:
-        """As `gain`; of fewer trials where the whole study is so short that measuring would take a good part of it."""
+        """As `gain`: of a few trials, and of more if a few aren't faster and the study is long enough."""
         with TemporaryDirectory(prefix="labwright-") as scratch:
 
-            def begun(spec: Spec) -> Trainer:
-                trainer, _ = self.trials.begun(replace(spec, folder=f"{scratch}/{spec.number}"), lambda *_: False)
-                return trainer
+            def begun(count: int) -> list[Trainer]:
+                some = [replace(spec, folder=f"{scratch}/{count}-{spec.number}") for spec in specs[:count]]
+                return [self.trials.begun(spec, lambda *_: False)[0] for spec in some]
 
-            first = begun(specs[0])
-            steps = self.count * first.rhythm.total / self.workers  # of trials, one after another
-            tried = max(LEAST, int(SHARE * steps / COST))
-            return gain([first, *map(begun, specs[1:tried])])
+            few = begun(LEAST)
+            steps = self.count * few[0].rhythm.total / self.workers  # of trials, one after another
+            count = min(len(specs), int(SHARE * steps / COST))
+            form, faster = gain(few)
+            return gain(begun(count)) if faster < WORTH and count > len(few) else (form, faster)
 
     def _once(self, line: str) -> None:
         if line not in self._said:
