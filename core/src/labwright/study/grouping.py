@@ -74,7 +74,8 @@ class Grouping:
                 found = {"form": SERIAL, "why": str(error)}
             self.keep(key, found)
         if found["form"] != SERIAL:
-            self._once(f"trials are fused, {count} in a program ({found['form']}): {found['faster']:.1f} times as fast")
+            gained = f"{found['faster']:.1f} times as fast when measured, perhaps with fewer"
+            self._once(f"trials are fused, {count} in a program ({found['form']}): {gained}")
             return found["form"], count
         why = found.get("why")
         self._once(

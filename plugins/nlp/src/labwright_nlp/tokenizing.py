@@ -35,7 +35,8 @@ def clean(text: str, case: Case = "keep") -> str:
     """The text in valid Unicode, half a surrogate pair replaced, with its capitals as `case` says.
 
     `lower` makes them small, `mark` too, but with a mark before each, so that a word's letters are the same at the
-    beginning of a sentence as in it (Bérard et al. 2019, "Machine Translation of Restaurant Reviews", section 4.2).
+    beginning of a sentence as in it (inline casing; of words: Bérard et al. 2019, "Machine Translation of Restaurant
+    Reviews").
     """
     whole = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     match case:
