@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from labwright.config import Part as Part
     from labwright.data import Batch as Batch
     from labwright.data import Data as Data
+    from labwright.data import Labelled as Labelled
+    from labwright.data import LeftOut as LeftOut
     from labwright.data import Split as Split
     from labwright.data import TensorSplit as TensorSplit
     from labwright.evaluation import Accuracy as Accuracy
@@ -52,7 +54,7 @@ if TYPE_CHECKING:
 _LATER = {
     "comparing.comparison": ["Comparison", "compare"],
     "config": ["Part"],
-    "data": ["Batch", "Data", "Split", "TensorSplit"],
+    "data": ["Batch", "Data", "Labelled", "LeftOut", "Split", "TensorSplit"],
     "evaluation": ["Accuracy", "Mean"],
     "experiment": ["Experiment", "Train"],
     "interfaces": [

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, Self
+from typing import Any, ClassVar, Protocol, Self, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -20,6 +20,7 @@ class Batch:
     """Samples side by side: `inputs` are the model's positional arguments, each with B rows; `targets` has B rows.
 
     A task that needs more fields derives its own frozen dataclass; every tensor, or tuple of tensors, is moved along.
+    One whose tensors don't all have a row for each sample, or that counts something, has its own `rows`.
     """
 
     inputs: tuple[Tensor, ...]
@@ -27,6 +28,13 @@ class Batch:
 
     def __len__(self) -> int:
         return len(self.inputs[0])
+
+    def rows(self, some: slice) -> Self:
+        """Some of the samples: what accumulation cuts an update's batch into."""
+        count = len(self)
+        return replace(
+            self, **{field.name: _cut(getattr(self, field.name), some, count, field.name) for field in fields(self)}
+        )
 
     def to(self, device: torch.device) -> Self:
         """The same batch on a device; the copy doesn't wait where the memory is pinned."""
@@ -58,6 +66,22 @@ class Split(Protocol):
         Augmentation depends on (seed, epoch, index) alone: neither on the order of calls nor on what else is asked for.
         """
         ...
+
+
+@runtime_checkable
+class Labelled(Protocol):
+    """A split of classes that knows its labels, (N,) int64, without fetching its inputs."""
+
+    labels: Tensor
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """Something of the data that isn't used: how many of what, and why, read as "10 files left out: .jfif isn't read"."""
+
+    count: int
+    what: str
+    why: str
 
 
 @dataclass(frozen=True)
@@ -119,11 +143,37 @@ class Data(ABC):
         """How a report shows inputs, one for each row: texts, or pictures of shape (C, H, W); nothing: it doesn't."""
         return list(inputs[0]) if isinstance(self.ports()[0], Image) else []
 
+    def left_out(self) -> Sequence[LeftOut]:
+        """What was found and isn't used, after `prepare()`; said at the start of a run."""
+        return ()
+
+    def remarks(self) -> Sequence[str]:
+        """What to know about what was read, after `prepare()`: a sentence each, with the setting to change."""
+        return ()
+
+    def identity(self, split: str) -> Iterable[str] | None:  # noqa: ARG002 - a default
+        """What tells a split's samples from others, cheaply and in order: names and sizes of files, rows of a table.
+
+        A digest of it is kept with a run, which refuses to go on with other samples. None: a digest of samples fetched.
+        """
+        return None
+
     def save(self, folder: Path) -> None:
         """Keep what `prepare()` learned: JSON, safetensors or tokenizer files in an empty folder."""
 
     def load(self, folder: Path) -> None:
         """Take up what `save` kept, instead of `prepare()` and without the data."""
+
+
+def _cut(value: Any, some: slice, count: int, name: str) -> Any:
+    if isinstance(value, tuple):
+        return tuple(_cut(one, some, count, name) for one in value)
+    if isinstance(value, Tensor) and value.dim() and len(value) == count:
+        return value[some]
+    raise LabwrightError(
+        f"a batch's {name!r} has no row for each of its {count} samples, so that it can't be cut into micro-batches "
+        "for device.accumulate; its class needs a method `rows` of its own."
+    )
 
 
 def _moved(value: Any, device: torch.device) -> Any:

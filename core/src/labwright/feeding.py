@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Generator, Tensor
@@ -54,24 +54,15 @@ def global_generators(device: torch.device) -> list[Generator]:
 
 
 class IndexedBatches:
-    """The batches of one pass over a split; see `Task.batches`."""
+    """The batches of a split that hold the samples at `parts`, int64 indices for each; see `Task.batches`."""
 
-    def __init__(
-        self,
-        split: Split,
-        *,
-        size: int,
-        seed: int,
-        epoch: int,
-        start: int = 0,
-        shard: tuple[int, int] = (0, 1),
-        shuffle: bool = False,
-        workers: int = 0,
-    ) -> None:
-        self.split, self.size, self.seed, self.epoch, self.workers = split, size, seed, epoch, workers
-        indices = order(len(split), seed=seed, epoch=epoch) if shuffle else torch.arange(len(split))
-        mine, of = shard
-        self.parts = torch.split(indices[mine::of], size)[start:] if len(split) else ()
+    def __init__(self, split: Split, parts: Sequence[Tensor], *, seed: int, epoch: int, workers: int = 0) -> None:
+        self.split, self.parts, self.seed, self.epoch, self.workers = split, parts, seed, epoch, workers
+
+    @classmethod
+    def in_order(cls, split: Split, size: int) -> IndexedBatches:
+        """A whole split in its order, in batches of `size`, nothing augmented anew."""
+        return cls(split, torch.split(torch.arange(len(split)), size) if len(split) else (), seed=0, epoch=0)
 
     def __len__(self) -> int:
         return len(self.parts)

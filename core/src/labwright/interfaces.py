@@ -19,7 +19,7 @@ import torch
 from pydantic import ConfigDict, Field
 from torch import Generator, Tensor, nn
 
-from labwright.data import Batches, Data
+from labwright.data import Batches, Data, Split
 from labwright.errors import LabwrightError
 from labwright.ports import Port
 from labwright.search import Choice, Uniform
@@ -106,6 +106,21 @@ class Task(ABC):
         """Take up what `save` kept, instead of `prepare()` and without the training data."""
         self.data.load(folder)
 
+    def view(self, split: str, part: Split) -> Split | None:
+        """What a pass over a split goes through, made of the data's part: pairs, users, two views. None: nothing."""
+        return part
+
+    def order(self, split: str, part: Split, *, size: int, seed: int, epoch: int) -> Sequence[Tensor]:
+        """The samples of each batch of one pass over `view(split, part)`, int64 indices: a function of its arguments.
+
+        A batch of `train` is one update: micro-batches are cut from it, so that accumulation doesn't change it.
+        `train` is shuffled by (seed, epoch), other splits keep their order.
+        """
+        from labwright.feeding import order
+
+        indices = order(len(part), seed=seed, epoch=epoch) if split == "train" else torch.arange(len(part))
+        return torch.split(indices, size) if len(part) else ()
+
     def batches(
         self,
         split: str,
@@ -119,24 +134,18 @@ class Task(ABC):
     ) -> Batches | None:
         """The batches of one pass over a split from batch `start` on: a function of its arguments. None: no such split.
 
-        `train` is shuffled by (seed, epoch), other splits keep their order. `shard` (i, n) is every n-th sample from
-        the i-th. `workers` processes fetch ahead where the data isn't in memory; they change nothing.
+        `order` says which samples they hold; a task changes that, not this. `shard` (i, n) is every n-th sample of each
+        batch from the i-th. `workers` processes fetch ahead where the data isn't in memory; they change nothing.
         """
         from labwright.feeding import IndexedBatches
 
         part = self.data.split(split)
+        part = None if part is None else self.view(split, part)
         if part is None:
             return None
-        return IndexedBatches(
-            part,
-            size=size,
-            seed=seed,
-            epoch=epoch,
-            start=start,
-            shard=shard,
-            shuffle=split == "train",
-            workers=0 if self.data.in_memory else workers,
-        )
+        mine, of = shard
+        parts = [indices[mine::of] for indices in self.order(split, part, size=size, seed=seed, epoch=epoch)[start:]]
+        return IndexedBatches(part, parts, seed=seed, epoch=epoch, workers=0 if self.data.in_memory else workers)
 
     @abstractmethod
     def loss(self, model: nn.Module, batch: Any, criterion: Any, phase: str) -> Tensor:
@@ -209,11 +218,22 @@ class ClosedForm(nn.Module, ABC):
 class Loss(nn.Module, ABC):
     """A callable to a scalar; what it is called with is the task's contract.
 
-    It reduces over trailing axes, so that a leading axis of trials passes through.
+    It reduces over trailing axes, so that a leading axis of trials passes through. `separable` says that the loss of a
+    batch is the mean of its micro-batches' losses, weighed by `normalizer`; a loss that compares samples with one
+    another isn't, and is refused with `device.accumulate`.
     """
+
+    separable: ClassVar[bool] = True
 
     @abstractmethod
     def forward(self, *arguments: Any, **named: Any) -> Tensor: ...
+
+    def normalizer(self, targets: Tensor) -> float | None:
+        """What the mean over a batch with these targets divides by, such as the sum of its classes' weights.
+
+        None: by what `Task.weight` counts.
+        """
+        return None
 
     def penalty(self, parameters: Mapping[str, Tensor]) -> Tensor | None:
         """What is added for the model's parameters themselves, a scalar; None adds nothing."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 import torch
 from labwright.config import Part
-from labwright.data import Batch, Data, Split
+from labwright.data import Batch, Data, Labelled, Split
 from labwright.errors import LabwrightError
 from labwright.evaluation import Accuracy, CrossEntropy
 from labwright.interfaces import Goal, Metric, Task
@@ -25,13 +25,6 @@ class ClassificationLoss(Protocol):
     """What a loss is called with: logits of shape (B, C) and labels of shape (B,), int64 in 0..C-1."""
 
     def __call__(self, logits: Tensor, labels: Tensor) -> Tensor: ...
-
-
-@runtime_checkable
-class Labelled(Protocol):
-    """A split that knows its labels, (N,) int64, without fetching its inputs."""
-
-    labels: Tensor
 
 
 class Classification(Task):

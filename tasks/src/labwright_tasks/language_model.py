@@ -52,6 +52,11 @@ class TokenBatch(Batch):
     tokens: int
     characters: int = 0
 
+    def rows(self, some: slice) -> TokenBatch:
+        """Some of the windows. Their characters aren't counted: training, which cuts batches, has no use for them."""
+        inputs, targets = tuple(one[some] for one in self.inputs), self.targets[some]
+        return TokenBatch(inputs, targets, int((targets != LEFT_OUT).sum()))
+
 
 class LanguageModel(Task):
     """Predict what comes next in a text, token by token. Lower is better: cross_entropy, in nats per token.

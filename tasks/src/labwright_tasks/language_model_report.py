@@ -61,7 +61,7 @@ def _by_place(task: LanguageModel, model: nn.Module, part: Split, device: torch.
 def _losses(task: LanguageModel, model: nn.Module, part: Split, device: torch.device) -> tuple[Tensor, Tensor]:
     """The sum of the losses at each place, (T,) in nats, and how many there are, (T,)."""
     total_T = count_T = torch.zeros(())
-    for batch in islice(IndexedBatches(part, size=_AT_ONCE, seed=0, epoch=0), _BATCHES):
+    for batch in islice(IndexedBatches.in_order(part, _AT_ONCE), _BATCHES):
         nats_BT = task.nats(model, batch.to(device))  # type: ignore[arg-type]
         total_T = total_T + nats_BT.sum(dim=0).cpu().double()
         count_T = count_T + (batch.targets != LEFT_OUT).sum(dim=0)

@@ -26,7 +26,7 @@ def sections(task: Regression, model: nn.Module, split: str, device: torch.devic
         return []
     predictions, targets = [], []
     with evaluating(model):
-        for batch in IndexedBatches(part, size=_AT_ONCE, seed=0, epoch=0):
+        for batch in IndexedBatches.in_order(part, _AT_ONCE):
             predicted_BD, target_BD = task.evaluate(model, batch.to(device))
             predictions.append(predicted_BD.float().cpu())
             targets.append(target_BD.cpu())

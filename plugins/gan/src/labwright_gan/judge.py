@@ -13,7 +13,7 @@ from labwright.builtin.optimizers import AdamW
 from labwright.data import Split
 from labwright.errors import LabwrightError
 from labwright.evaluation import seeded
-from labwright.feeding import IndexedBatches, derived
+from labwright.feeding import IndexedBatches, derived, order
 from labwright.ports import Classes, Image, Port
 from torch import Tensor, nn
 from torch.nn import functional
@@ -97,7 +97,9 @@ def trained(split: Split, picture: Image, classes: int, epochs: int) -> SmallCNN
         optimizer = AdamW(dict(judge.named_parameters()), lr=3e-3, schedule="one-cycle")
         total, step = epochs * -(-len(split) // _BATCH), 0
         for epoch in range(epochs):
-            for batch in IndexedBatches(split, size=_BATCH, seed=_SEED, epoch=epoch, shuffle=True):
+            for batch in IndexedBatches(
+                split, torch.split(order(len(split), seed=_SEED, epoch=epoch), _BATCH), seed=_SEED, epoch=epoch
+            ):
                 torch.autograd.backward(functional.cross_entropy(judge(batch.inputs[0])[1], batch.targets))
                 optimizer.step(optimizer.rate(step, total))
                 judge.zero_grad()

@@ -26,7 +26,7 @@ class Scaling:
     def of(cls, split: Split, where: str) -> Scaling:
         """That of a split as its first epoch shows it. Raises LabwrightError if all pictures are of one colour."""
         lows, highs = [], []
-        for batch in IndexedBatches(split, size=_AT_ONCE, seed=0, epoch=0):
+        for batch in IndexedBatches.in_order(split, _AT_ONCE):
             low_C, high_C = batch.inputs[0].transpose(0, 1).flatten(1).aminmax(dim=1)
             lows.append(low_C)
             highs.append(high_C)

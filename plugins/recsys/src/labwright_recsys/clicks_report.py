@@ -26,7 +26,7 @@ def sections(task: Clicks, model: nn.Module, split: str, device: torch.device) -
         return []
     found = []
     with evaluating(model):
-        for batch in IndexedBatches(part, size=_AT_ONCE, seed=0, epoch=0):
+        for batch in IndexedBatches.in_order(part, _AT_ONCE):
             logits_B, clicked_B = task.evaluate(model, batch.to(device))
             found.append((logits_B.float().sigmoid().cpu(), clicked_B.cpu()))
     probability_N, clicked_N = (torch.cat(parts) for parts in zip(*found, strict=True))

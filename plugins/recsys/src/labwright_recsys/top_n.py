@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 import torch
 from labwright.config import Part
-from labwright.data import Batch, Batches, Data
+from labwright.data import Batch, Data, Split
 from labwright.errors import LabwrightError
-from labwright.feeding import IndexedBatches
 from labwright.interfaces import Goal, Metric, Task
 from labwright.ports import Port
 from labwright.search import Integers
@@ -130,26 +129,17 @@ class TopN(Task):
     def ports(self) -> tuple[Port, Port]:
         return self.data.feedback(self._wanted_N & (self.data.parts_N == TRAIN)), self.data.ports()[1]
 
-    def batches(
-        self,
-        split: str,
-        *,
-        size: int,
-        seed: int,
-        epoch: int,
-        start: int = 0,
-        shard: tuple[int, int] = (0, 1),
-        workers: int = 0,  # noqa: ARG002 - everything is in memory
-    ) -> Batches | None:
-        """Training pairs in batches of `size`; users of another split, as many at once as memory bears."""
+    def view(self, split: str, part: Split) -> Split | None:  # noqa: ARG002 - what a split holds was found in prepare()
+        """Training pairs; users of a split that is measured, None where there are none."""
         if split == "train":
-            return IndexedBatches(self.pairs, size=size, seed=seed, epoch=epoch, start=start, shard=shard, shuffle=True)
-        if split not in ("valid", "test"):
-            return None
-        users = self.measured(split)
-        at_once = max(1, _SCORES_AT_ONCE // len(self.data.items))
-        mine, of = shard
-        return _UserBatches(self, split, torch.split(users[mine::of], at_once)[start:]) if len(users) else None
+            return self.pairs
+        measured = _Measured(self, split, self.measured(split))
+        return measured if len(measured) else None
+
+    def order(self, split: str, part: Split, *, size: int, seed: int, epoch: int) -> Sequence[Tensor]:
+        """Pairs in batches of `size`; users, as many at once as memory bears."""
+        at_once = size if split == "train" else max(1, _SCORES_AT_ONCE // len(self.data.items))
+        return super().order(split, part, size=at_once, seed=seed, epoch=epoch)
 
     def measured(self, split: str) -> Tensor:
         """The users a split says something about: they have what was learned from, and want what was held out."""
@@ -228,17 +218,17 @@ class TopN(Task):
         return sections(self, model, split, device)
 
 
-class _UserBatches:
-    """Batches of users of a split that is measured."""
+class _Measured:
+    """The users of a split that is measured, (N,), as its samples."""
 
-    def __init__(self, task: TopN, split: str, parts: Sequence[Tensor]) -> None:
-        self.task, self.split, self.parts = task, split, parts
+    def __init__(self, task: TopN, split: str, users_N: Tensor) -> None:
+        self.task, self.split, self.users_N = task, split, users_N
 
     def __len__(self) -> int:
-        return len(self.parts)
+        return len(self.users_N)
 
-    def __iter__(self) -> Iterator[Users]:
-        return (self.task.users(self.split, users_B) for users_B in self.parts)
+    def fetch(self, indices: Tensor, epoch: int, seed: int) -> Users:  # noqa: ARG002 - nothing is augmented
+        return self.task.users(self.split, self.users_N[indices])
 
 
 def recommendation(data: Data, what: str) -> Recommendation:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Protocol, runtime_checkable
 
 import torch
 from labwright.config import Part
-from labwright.data import Batch, Data
+from labwright.data import Batch, Data, Split
 from labwright.errors import LabwrightError
-from labwright.feeding import IndexedBatches, generator
+from labwright.feeding import generator
 from labwright.interfaces import Goal, Metric, Task
 from pydantic import Field
 from torch import Tensor, nn
@@ -113,34 +113,10 @@ class Recognition(Task):
                 )
             self.language_model = NGrams(self.lm_order, kept.letters, kept.counts)
 
-    def batches(
-        self,
-        split: str,
-        *,
-        size: int,
-        seed: int,
-        epoch: int,
-        start: int = 0,
-        shard: tuple[int, int] = (0, 1),
-        workers: int = 0,
-    ) -> IndexedBatches | None:
+    def order(self, split: str, part: Split, *, size: int, seed: int, epoch: int) -> Sequence[Tensor]:
         """As every task's, but that training batches hold recordings of like length."""
-        part = self.data.split(split)
-        if part is None:
-            return None
-        batches = IndexedBatches(
-            part,
-            size=size,
-            seed=seed,
-            epoch=epoch,
-            shard=shard,
-            shuffle=split == "train",
-            workers=0 if self.data.in_memory else workers,
-        )
-        if split == "train" and isinstance(part, Timed):
-            batches.parts = _alike(batches.parts, part.lengths, seed, epoch)
-        batches.parts = batches.parts[start:]
-        return batches
+        batches = super().order(split, part, size=size, seed=seed, epoch=epoch)
+        return _alike(batches, part.lengths, seed, epoch) if split == "train" and isinstance(part, Timed) else batches
 
     def loss(self, model: nn.Module, batch: Utterances, criterion: RecognitionLoss, phase: str) -> Tensor:  # noqa: ARG002 - one phase
         return criterion(model(*batch.inputs), batch.targets, batch.target_lengths)

@@ -33,7 +33,7 @@ def sections(task: Recognition, model: nn.Module, split: str, device: torch.devi
     found: list[str] = []
     true: list[str] = []
     with evaluating(model):
-        for batch in IndexedBatches(part, size=_AT_ONCE, seed=0, epoch=0):
+        for batch in IndexedBatches.in_order(part, _AT_ONCE):
             texts = task.evaluate(model, cast(Any, batch.to(device)))
             found += texts[0]
             true += texts[1]
