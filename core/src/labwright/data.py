@@ -77,7 +77,7 @@ class Labelled(Protocol):
 
 @dataclass(frozen=True)
 class LeftOut:
-    """Something of the data that isn't used: how many of what, and why, read as "10 files left out: .jfif isn't read"."""
+    """Something of the data that isn't used: how many of what, and why; read as "10 files left out: .jfif"."""
 
     count: int
     what: str
