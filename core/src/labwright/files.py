@@ -1,0 +1,145 @@
+"""Writing files: whole or not at all, never through a link, and JSON that every program reads.
+
+JSON has no word for a number that isn't finite: `null` stands for it, in every file and in all output. Whoever reads
+numbers back takes `null` for nan, as pandas does.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import secrets
+import stat
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from labwright.errors import LabwrightError, RunFailed
+
+
+def write_text(path: Path, text: str, *, durable: bool = True) -> None:
+    """Write a file like `write_bytes`, in UTF-8. What can't be said in UTF-8 is escaped."""
+    write_bytes(path, text.encode("utf-8", "backslashreplace"), durable=durable)
+
+
+def write_json(path: Path, value: Any, *, durable: bool = True) -> None:
+    """Write a value as JSON like `write_bytes`, with `null` for what is no finite number."""
+    write_text(path, json_text(value, indent=1) + "\n", durable=durable)
+
+
+def write_bytes(path: Path, content: bytes, *, durable: bool = True) -> None:
+    """Write a file under a new name of its own and give it its name when it is whole.
+
+    A link of that name is replaced and not followed; what was there before stays until then. `durable` waits for the
+    disk. Raises RunFailed if the file can't be written.
+    """
+    unfinished = path.with_name(f".{path.name[:100]}.{secrets.token_hex(4)}.part")
+    try:
+        handle = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(content)
+                file.flush()
+                if durable:
+                    os.fsync(handle)
+            unfinished.replace(path)
+        except BaseException:
+            with suppress(OSError):
+                unfinished.unlink()
+            raise
+        if durable:
+            sync(path.parent)
+    except OSError as error:
+        raise RunFailed(f"can't write {path}: {error.strerror or error}.") from error
+
+
+def append_line(path: Path, line: str) -> None:
+    """Append a line to a file, on a line of its own whatever the file ends with.
+
+    Raises OSError if the disk takes no more, or if the path is a link.
+    """
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
+    with os.fdopen(handle, "rb+", buffering=0) as file:
+        size = os.fstat(handle).st_size
+        torn = size > 0 and os.pread(handle, 1, size - 1) != b"\n"
+        content = (b"\n" if torn else b"") + line.encode() + b"\n"
+        while content:
+            content = content[file.write(content) :]
+
+
+def sync(path: Path) -> None:
+    """See that a file, or the names in a folder, have reached the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def refuse_links(folder: Path) -> None:
+    """Raises LabwrightError if something in a folder that will be written to, at any depth, leads out of it.
+
+    These are links, and files that are none: devices, pipes, sockets. The folder itself may be reached by a link. A
+    hard link is no harm, as files are replaced and not written into.
+    """
+    for path, mode in _within(folder):
+        if stat.S_ISLNK(mode):
+            raise LabwrightError(
+                f"{path} is a link to {str(path.readlink())!r}: writing into {folder} could change what lies elsewhere. "
+                "Put there what it points to, or remove it."
+            )
+        _refuse_special(path, mode)
+
+
+def refuse_special(folder: Path) -> None:
+    """Raises LabwrightError if a name in a folder that will be read is a device, pipe or socket: reading may not end.
+
+    Links are followed.
+    """
+    for path, mode in _within(folder):
+        if stat.S_ISLNK(mode):
+            with suppress(OSError):  # one that leads nowhere is missing for whoever reads it
+                mode = path.stat().st_mode
+        _refuse_special(path, mode)
+
+
+def json_text(value: Any, *, indent: int | None = None, default: Callable[[Any], Any] | None = None) -> str:
+    """A value as JSON in the strict sense: `null` for nan and infinities. `default` turns other objects into JSON."""
+    return json.dumps(_finite(value), indent=indent, default=default, allow_nan=False)
+
+
+def numbers(value: Any) -> Any:
+    """What was read from JSON that holds numbers, with nan for `null`."""
+    if isinstance(value, dict):
+        return {key: numbers(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [numbers(one) for one in value]
+    return math.nan if value is None else value
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: _finite(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(one) for one in value]
+    return value
+
+
+def _within(folder: Path) -> Iterator[tuple[Path, int]]:
+    """Everything in a folder, with its mode; links aren't followed."""
+    with os.scandir(folder) as entries:
+        found = sorted(entries, key=lambda entry: entry.name)
+    for entry in found:
+        mode = entry.stat(follow_symlinks=False).st_mode
+        yield Path(entry.path), mode
+        if stat.S_ISDIR(mode):
+            yield from _within(Path(entry.path))
+
+
+def _refuse_special(path: Path, mode: int) -> None:
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode) or stat.S_ISLNK(mode)):
+        raise LabwrightError(f"{path} is no file but a device, pipe or socket. Remove it.")
