@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import os
@@ -83,12 +84,21 @@ def refused(constant: str) -> None:
     raise ValueError(f"{constant} is no JSON")
 
 
-def test_numbers_that_are_not_finite_are_null_in_json_and_nan_when_read_back(tmp_path: Path) -> None:
+def test_numbers_that_are_not_finite_are_words_in_json_and_numbers_again_when_read_back(tmp_path: Path) -> None:
     value = {"loss": math.nan, "all": [1.5, math.inf, (-math.inf,)], "step": 3}
-    plain = {"loss": None, "all": [1.5, None, [None]], "step": 3}
+    plain = {"loss": "NaN", "all": [1.5, "Infinity", ["-Infinity"]], "step": 3}
     assert json.loads(json_text(value), parse_constant=refused) == plain
     write_json(tmp_path / "file.json", value)
     read = numbers(json.loads((tmp_path / "file.json").read_text(), parse_constant=refused))
     assert math.isnan(read["loss"])
-    assert [math.isnan(one) for one in read["all"][:2]] == [False, True]
+    assert read["all"] == [1.5, math.inf, [-math.inf]]
     assert read["step"] == 3
+
+
+def test_pandas_reads_numbers_that_are_not_finite() -> None:
+    pandas = pytest.importorskip("pandas")
+    lines = "\n".join(json_text({"loss": value}) for value in (1.5, math.nan, math.inf))
+    column = pandas.read_json(io.StringIO(lines), lines=True)["loss"]
+    assert str(column.dtype) == "float64"
+    assert column.isna().tolist() == [False, True, False]
+    assert column[2] == math.inf

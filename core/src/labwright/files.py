@@ -1,7 +1,8 @@
 """Writing files: whole or not at all, never through a link, and JSON that every program reads.
 
-JSON has no word for a number that isn't finite: `null` stands for it, in every file and in all output. Whoever reads
-numbers back takes `null` for nan, as pandas does.
+JSON has no numbers that aren't finite: the strings "NaN", "Infinity" and "-Infinity" stand for them in every file and in
+all output, as in protobuf's JSON. pandas and `float` read them as what they are, and what computes with them otherwise
+fails loudly, as it wouldn't with null.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from typing import Any
 
 from labwright.errors import LabwrightError, RunFailed
 
+NOT_FINITE = ("NaN", "Infinity", "-Infinity")
+
 
 def write_text(path: Path, text: str, *, durable: bool = True) -> None:
     """Write a file like `write_bytes`, in UTF-8. What can't be said in UTF-8 is escaped."""
@@ -25,7 +28,7 @@ def write_text(path: Path, text: str, *, durable: bool = True) -> None:
 
 
 def write_json(path: Path, value: Any, *, durable: bool = True) -> None:
-    """Write a value as JSON like `write_bytes`, with `null` for what is no finite number."""
+    """Write a value as JSON like `write_bytes`."""
     write_text(path, json_text(value, indent=1) + "\n", durable=durable)
 
 
@@ -87,8 +90,8 @@ def refuse_links(folder: Path) -> None:
     for path, mode in _within(folder):
         if stat.S_ISLNK(mode):
             raise LabwrightError(
-                f"{path} is a link to {str(path.readlink())!r}: writing into {folder} could change what lies elsewhere. "
-                "Put there what it points to, or remove it."
+                f"{path} is a link to {str(path.readlink())!r}: writing into {folder} could change what lies "
+                "elsewhere. Put there what it points to, or remove it."
             )
         _refuse_special(path, mode)
 
@@ -106,22 +109,22 @@ def refuse_special(folder: Path) -> None:
 
 
 def json_text(value: Any, *, indent: int | None = None, default: Callable[[Any], Any] | None = None) -> str:
-    """A value as JSON in the strict sense: `null` for nan and infinities. `default` turns other objects into JSON."""
+    """A value as JSON in the strict sense, without nan and infinities. `default` turns other objects into JSON."""
     return json.dumps(_finite(value), indent=indent, default=default, allow_nan=False)
 
 
 def numbers(value: Any) -> Any:
-    """What was read from JSON that holds numbers, with nan for `null`."""
+    """What was read from JSON that holds numbers, with those that aren't finite as numbers again."""
     if isinstance(value, dict):
         return {key: numbers(one) for key, one in value.items()}
     if isinstance(value, list):
         return [numbers(one) for one in value]
-    return math.nan if value is None else value
+    return float(value) if isinstance(value, str) and value in NOT_FINITE else value
 
 
 def _finite(value: Any) -> Any:
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
     if isinstance(value, Mapping):
         return {key: _finite(one) for key, one in value.items()}
     if isinstance(value, list | tuple):
