@@ -1,0 +1,255 @@
+"""Tables: the same rows out of every kind of file, and nothing swallowed, dropped or made up on the way."""
+
+from __future__ import annotations
+
+import codecs
+import gzip
+import json
+import unicodedata
+from collections.abc import Callable
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from labwright.data import LeftOut
+from labwright.errors import LabwrightError
+from labwright_tasks.opening import opened
+from labwright_tasks.tables import Table, name_of, read_table
+
+COLUMNS = {"text": "text", "label": "label"}
+Read = Callable[..., Table]
+
+
+@pytest.fixture
+def read(tmp_path: Path) -> Read:
+    """`read("rows.csv", "text,label\\n…")`: the table of a file with this content."""
+
+    def table(name: str, content: str | bytes, columns: dict[str, str] = COLUMNS, **settings: Any) -> Table:
+        (tmp_path / name).write_bytes(content.encode() if isinstance(content, str) else content)
+        return read_table(tmp_path / name, columns, **settings)
+
+    return table
+
+
+@pytest.fixture
+def parquet(tmp_path: Path) -> Read:
+    """`parquet(text=[…], label=[…])`: the table of a Parquet file with these columns, values or arrays of pyarrow."""
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet as files
+
+    def table(**columns: Any) -> Table:
+        files.write_table(pyarrow.table(columns), tmp_path / "rows.parquet")
+        return read_table(tmp_path / "rows.parquet", {name: name for name in columns})
+
+    return table
+
+
+def fault(of: Callable[[], object]) -> str:
+    with pytest.raises(LabwrightError) as caught:
+        of()
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_the_same_rows_come_out_of_every_kind_of_file(read: Read, parquet: Read) -> None:
+    rows = [("a, b", "1"), ('say "no"', "0"), ("Größe\u2028", "1")]
+    jsonl = "".join(json.dumps({"label": int(label), "text": text}, ensure_ascii=False) + "\n" for text, label in rows)
+    csv = 'id,text,label\r\n7,"a, b",1\r\n8,"say ""no""",0\r\n9,Größe\u2028,1\r\n'
+    tables = [
+        read("rows.jsonl", jsonl),
+        read("rows.json", jsonl),
+        read("rows.jsonl.gz", gzip.compress(jsonl.encode())),
+        read("packed.csv", gzip.compress(csv.encode())),  # a browser may take the ending away
+        read("rows.csv", csv),
+        read("rows.CSV", codecs.BOM_UTF8 + csv.encode()),
+        read("rows.csv.gz", gzip.compress(csv.encode("utf-16"))),
+        read("rows.tsv", 'label\ttext\n1\ta, b\n\n0\tsay "no"\n1\tGröße\u2028'),
+        read("rows.dat", csv.replace(",", "|").replace("a|", "a,"), delimiter="|"),
+        parquet(text=[text for text, _ in rows], label=[int(label) for _, label in rows]),
+    ]
+    for table in tables:
+        assert list(zip(table["text"], table.names("label"), strict=True)) == rows, table.path
+    assert tables[4].where(1).endswith("rows.csv, line 3") and tables[7].where(2).endswith("rows.tsv, line 5")
+    assert tables[-1].where(0).endswith("rows.parquet, row 1")
+
+
+def test_a_quote_between_tabs_is_a_character(read: Read) -> None:
+    texts = ['"Heroes is a song', "dull", 'no better song than "Heroes"', '"', '""', 'the "end"', '6"']
+    table = read("rows.tsv", "text\tlabel\n" + "".join(f"{text}\tpos\n" for text in texts))
+    assert table["text"] == texts
+    quoted = read("quoted.tsv", '"text"\t"label"\n"a ""b""\tc"\t"pos"\nplain\tneg\n')  # as R writes them
+    assert quoted["text"] == ['a "b"\tc', "plain"] and quoted["label"] == ["pos", "neg"]
+
+
+def test_a_text_may_stand_on_several_lines_of_a_csv_file(read: Read) -> None:
+    content = 'label,text\npos,"Dear Sir,\n\nthanks, ""bye"""\nneg,"Good film\nReally, good"\npos,"one, two\n"\n'
+    table = read("rows.csv", content)
+    assert table["text"] == ['Dear Sir,\n\nthanks, "bye"', "Good film\nReally, good", "one, two\n"]
+    assert table.lines == [2, 5, 7]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ('label,text\npos,"Heroes is a song\nneg,terrible\nneg,dull\npos,no better song than heroes"\nneg,bad\n',
+         r"rows.csv, line 2: a quote opens a cell that goes on to line 5, and each line of it looks like a row"),
+        ('text,label\n"Heroes is a song,pos\nterrible,neg\nof heroes",pos\nbad,neg\n', "line 2: a quote opens"),
+        ('id,text\n3,fine\n4,"Heroes\n5,bad\n6,heroes"\n', "line 3: a quote opens a cell that goes on to line 5"),
+        ('text,label\nfine,pos\n"Heroes,neg\nbad,neg\n', "line 3: a quote opens a cell and isn't closed up to the end"),
+        ('text,label\n"Heroes,neg\n"bad, b",neg\n', "line 3: behind a quote that ends a cell stands 'bad, b\""),
+        ('text,label\n"he said \\"hi\\", then",pos\n', "line 2: behind a quote that ends a cell stands 'hi"),
+        ('text,label\na,"b" \n', "line 2: behind a quote"),
+    ],
+)  # fmt: skip
+def test_a_stray_quote_swallows_no_rows(read: Read, content: str, message: str) -> None:
+    columns = COLUMNS if "label" in content else {"text": "text", "user": "id"}
+    assert message in fault(lambda: read("rows.csv", content, columns))
+
+
+def test_quotes_within_a_cell_are_characters(read: Read) -> None:
+    assert read("rows.csv", 'text,label\n6" of rain,a\nthe "end",b\n')["text"] == ['6" of rain', 'the "end"']
+
+
+def test_a_row_has_as_many_cells_as_the_header(read: Read) -> None:
+    assert "rows.csv, line 3: 3 cells below a header of 2, given 'good, very,1'. A cell with ','" in fault(
+        lambda: read("rows.csv", "text,label\nfine,1\ngood, very,1\n")
+    )
+    assert "line 2: 1 cells below a header of 2" in fault(lambda: read("rows.csv", "text,label\nfine\n"))
+    assert "line 2: 3 cells below a header of 2" in fault(lambda: read("rows.tsv", "text\tlabel\na\tb\t\n"))
+
+
+def test_a_cell_may_be_long_and_the_csv_module_is_left_as_it_was(read: Read) -> None:
+    import csv
+
+    before, long = csv.field_size_limit(), "a " * 100_000
+    assert read("rows.csv", f'text,label\n{long},1\n"{long}",0\n')["text"] == [long, long]
+    assert csv.field_size_limit() == before
+
+
+def test_a_column_is_there_once(read: Read, parquet: Read) -> None:
+    assert "rows.csv: 2 columns are called 'text'" in fault(lambda: read("rows.csv", "text,text,label\na,b,1\n"))
+    assert "'text' is in it twice" in fault(lambda: read("rows.jsonl", '{"text": "a", "text": "b", "label": 1}\n'))
+    missing = r"there is no column 'text'; did you mean 'Text'? It has Text, label; task.data.text says which one"
+    assert missing in fault(lambda: read("rows.csv", "Text,label\na,1\n"))
+    assert missing in fault(lambda: read("rows.jsonl", '{"Text": "a", "label": 1}\n'))
+    assert "Semicolons seem to part them" in fault(lambda: read("rows.csv", "text;label\na;1\n"))
+    assert "Set task.data.delimiter to '\\t'" in fault(lambda: read("a.csv", "text\tlabel\na\t1\n", delimiter=","))
+    assert read("rows.csv", "text,label,,\na,1,,\n").names("label") == ["1"]
+    optional = read("rows.csv", "text,label\na,1\n", {"text": "text"}, optional={"label": "label", "id": "id"})
+    assert "label" in optional and "id" not in optional
+
+
+def test_labels_and_identifiers_have_one_spelling() -> None:
+    composed, apart = "caf\u00e9", unicodedata.normalize("NFD", "caf\u00e9")
+    assert name_of(apart) == composed
+    assert [name_of(one) for one in (" pos ", "pos\u00a0", "pos\u200b", "\ufeffpos")] == ["pos"] * 4
+    assert [name_of(one) for one in ("1", "1.0", "-1.00", "01", "1.5", "1.0a")] == ["1", "1", "-1", "01", "1.5", "1.0a"]
+    assert [name_of(one) for one in ("True", "TRUE", "false", "truest")] == ["true", "true", "false", "truest"]
+
+
+def test_labels_are_read_alike_from_every_kind_of_file(read: Read, parquet: Read) -> None:
+    for values in ([1, 0], [1.0, 0.0], ["1", "0"], ["1.0", "0.0"], [True, False], ["True", "False"]):
+        jsonl = "".join(json.dumps({"text": "a", "label": one}) + "\n" for one in values)
+        csv = "text,label\n" + "".join(f"a,{one}\n" for one in values)
+        expected = ["true", "false"] if str(values[0]) == "True" else ["1", "0"]
+        assert read("rows.jsonl", jsonl).names("label") == expected
+        assert read("rows.csv", csv).names("label") == expected
+        assert parquet(text=["a", "a"], label=values).names("label") == expected
+
+
+def test_identifiers_of_parquet_are_texts_whatever_their_type(parquet: Read) -> None:
+    pyarrow = pytest.importorskip("pyarrow")
+    assert parquet(user=[b"u1", None, "ü".encode()])["user"] == ["u1", "", "ü"]
+    assert parquet(user=[b"\xff\x00", b"u1"])["user"] == ["ff00", "7531"]  # as with UUIDs
+    assert parquet(user=[1.0, float("nan"), None, 2.5])["user"] == ["1", "", "", "2.5"]
+    assert parquet(user=pyarrow.array([1.0, 16777217.0]))["user"] == ["1", "16777217"]
+    assert parquet(user=pyarrow.array(["b", "a", "b"]).dictionary_encode())["user"] == ["b", "a", "b"]
+    assert parquet(user=[2**63 - 1, -5])["user"] == ["9223372036854775807", "-5"]
+    assert parquet(user=[Decimal("12.00"), Decimal("0.50")]).names("user") == ["12", "0.50"]
+    assert parquet(user=[date(2024, 5, 31)])["user"] == ["2024-05-31"]
+    assert parquet(user=pyarrow.array([None, None]))["user"] == ["", ""]
+
+
+def test_moments_of_parquet_keep_their_nanoseconds(parquet: Read) -> None:
+    pyarrow = pytest.importorskip("pyarrow")
+    moments = pyarrow.array([1_700_000_000_000_000_001, -1, 2_000_000_000, None], pyarrow.timestamp("ns"))
+    assert parquet(time=moments)["time"] == ["1700000000.000000001", "-0.000000001", "2", ""]
+    assert parquet(time=pyarrow.array([0, 1700000000], pyarrow.timestamp("s")))["time"] == ["0", "1700000000"]
+    zoned = datetime(2024, 5, 31, 2, tzinfo=UTC) + timedelta(milliseconds=250)
+    assert parquet(time=[zoned])["time"] == ["1717120800.25"]
+
+
+def test_a_number_that_is_not_exact_is_no_identifier(read: Read, parquet: Read) -> None:
+    assert "row 1: column 'user' has 9007199254740992.0" in fault(lambda: parquet(user=[2.0**53]))
+    assert "line 1: column 'label' has 1e+20" in fault(lambda: read("rows.jsonl", '{"text": "a", "label": 1e20}\n'))
+    big = 1_500_000_000_000_000_017
+    assert read("rows.jsonl", f'{{"text": "a", "label": {big}}}\n')["label"] == [str(big)]
+
+
+def test_rows_that_lack_something_are_left_out_and_counted(read: Read, parquet: Read) -> None:
+    jsonl = '{"text": "a", "label": 1}\n{"text": "b"}\n{"text": " ", "label": 1}\n{"text": "d", "label": NaN}\n'
+    table, left = read("rows.jsonl", jsonl).filled("text", "label")
+    assert table["text"] == ["a"] and table.lines == [1]
+    assert left[0] == LeftOut(1, "rows", f"no text, as in {table.path}, line 3")
+    assert left[1] == LeftOut(2, "rows", f"no label, as in {table.path}, line 2")
+    whole, nothing = read("rows.csv", "text,label\na,1\n").filled("text", "label")
+    assert whole["text"] == ["a"] and nothing == []
+    assert "rows.csv: none of its 2 rows has a text and a label" in fault(
+        lambda: read("rows.csv", "text,label\n,1\na,\n").filled("text", "label")
+    )
+    assert parquet(text=["a", None], label=[1, 2]).filled("text")[1][0].count == 1
+
+
+def test_utf_8_is_tried_before_another_encoding(tmp_path: Path) -> None:
+    for name, content, encoding in (
+        ("a", "Größe".encode(), "cp1252"),
+        ("b", "Größe".encode("cp1252"), "cp1252"),
+        ("c", "日本".encode("iso2022-jp"), "iso2022-jp"),
+        ("d", "Größe".encode("utf-16"), None),
+        ("e", "Größe".encode("utf-32"), "utf-8"),
+        ("f", "Größe".encode("utf-16-le"), "utf-16-le"),
+        ("g", codecs.BOM_UTF8 + "Größe".encode(), "latin-1"),
+    ):
+        (tmp_path / name).write_bytes(content)
+        assert opened(tmp_path / name, encoding).read() == ("日本" if name == "c" else "Größe"), name
+
+
+def test_bytes_that_are_no_text_are_answered_with_what_they_may_be(read: Read, tmp_path: Path) -> None:
+    good = "text,label\nfine,1\n"
+    western = good.encode() + "“Größe” 5 €,0\n".encode("cp1252")
+    said = "rows.csv, line 3: the byte 0x93 is no utf-8. "
+    assert said + "Set task.data.encoding to what it is in, such as cp1252." in fault(
+        lambda: read("rows.csv", western, encoding="utf-8")
+    )
+    assert said + "It may be cp1252: convert it by `iconv -f CP1252 -t UTF-8 rows.csv`" in fault(
+        lambda: read("rows.csv", western)
+    )
+    mixed = good.encode() + "Größe Größe Größe,0\n".encode() + b"na\xefve,0\n"
+    assert "line 4: the byte 0xef is no utf-8. The rest of it is UTF-8: mend the 1 places" in fault(
+        lambda: read("rows.csv", mixed, encoding="utf-8")
+    )
+    assert "such as gbk, shift_jis" in fault(
+        lambda: read("rows.csv", good.encode() + b"\x81\x8d,0\n", encoding="utf-8")
+    )
+    assert "It seems to be no text" in fault(lambda: read("rows.csv", b"PK\x03\x04\x00\x00\xff"))
+    assert "no encoding of text 'uft-8'" in fault(lambda: read("rows.csv", good, encoding="uft-8"))
+    assert "no encoding of text 'hex'" in fault(lambda: read("rows.csv", good, encoding="hex"))
+    assert "can't be read" in fault(lambda: read("torn.csv.gz", gzip.compress(western)[:-9]))
+    assert "is a folder; give the name of a file in it" in fault(lambda: opened(tmp_path))
+    assert "did you mean 'rows.csv'?" in fault(lambda: opened(tmp_path / "row.csv"))
+
+
+def test_what_is_no_table_is_answered(read: Read, parquet: Read) -> None:
+    assert "rows.jsonl, line 2: no JSON" in fault(lambda: read("rows.jsonl", '{"text": "a", "label": 1}\n{"text"\n'))
+    assert "rows.jsonl, line 1: a list; each line is an object" in fault(lambda: read("rows.jsonl", '["a", 1]\n'))
+    assert "line 1: column 'text' has a list" in fault(lambda: read("rows.jsonl", '{"text": ["a"], "label": 1}\n'))
+    assert "row 2: column 'text' has a list" in fault(lambda: parquet(text=[None, ["a"]]))
+    assert "can't be read as Parquet" in fault(lambda: read("torn.parquet", b"PAR1 torn"))
+    assert "no.csv'" in fault(lambda: read_table(Path("no.csv"), COLUMNS))
+    assert "a table is read from .csv, .json" in fault(lambda: read("rows.xlsx", b"PK"))
+    for name, content in (("rows.csv", ""), ("rows.csv", "text,label\n"), ("rows.tsv", "\n"), ("rows.jsonl", "\n")):
+        with pytest.raises(LabwrightError, match=f"{name} has no rows"):
+            read(name, content)
+    assert "\ufffd" in read("rows.jsonl", '{"text": "\\ud800", "label": 1}\n')["text"][0]
