@@ -11,9 +11,10 @@ import pytest
 import torch
 from labwright.data import Data, Split
 from labwright.errors import LabwrightError
-from labwright.evaluation import Accuracy, CrossEntropy, Mean, Perplexity, evaluate, seeded
+from labwright.evaluation import Accuracy, CrossEntropy, Mean, Perplexity, evaluate
 from labwright.feeding import derived
 from labwright.interfaces import Goal, Metric, Task
+from labwright.isolation import isolated
 from labwright.ports import Classes, Features, Port
 from parts import Points
 from sklearn.metrics import accuracy_score, log_loss
@@ -180,7 +181,8 @@ def test_a_metric_is_nan_before_its_first_value_and_after_a_reset(metric):
 @pytest.mark.parametrize("device", DEVICES, ids=str)
 def test_evaluation_is_scikit_learns_score_of_the_whole_split_whatever_the_batch_size(device, size):
     task, model = Sorting(), small_model().to(device)
-    values = evaluate(task, model, "valid", device=device, size=size, seed=0)
+    evaluated = evaluate(task, model, "valid", device=device, size=size, seed=0)
+    values = evaluated.metrics
     with torch.no_grad():
         logits = model.eval()(task.data.x_ND[60:].to(device)).cpu()
     labels = task.data.labels_N[60:]
@@ -244,14 +246,14 @@ class Drawing(Sorting):
 def test_what_an_evaluation_draws_depends_on_the_seed_alone(device):
     def drawn(seed: int) -> float:
         torch.rand(3, device=device)
-        return evaluate(Drawing(), small_model(), "valid", device=device, size=8, seed=seed)["drawn"]
+        return evaluate(Drawing(), small_model(), "valid", device=device, size=8, seed=seed).metrics["drawn"]
 
     assert drawn(5) == drawn(5)
     assert drawn(5) != drawn(6)
 
 
 def test_the_generators_start_from_the_derived_seed():
-    with seeded(derived(5, 3), CPU):
+    with isolated(CPU, seed=derived(5, 3)):
         inside = torch.rand(4)
     assert torch.equal(inside, torch.rand(4, generator=torch.Generator().manual_seed(derived(5, 3))))
 
@@ -268,9 +270,9 @@ def test_the_context_of_a_lower_precision_is_entered_for_each_forward_pass():
     def autocast() -> AbstractContextManager[Any]:
         return torch.autocast("cpu", torch.bfloat16)
 
-    low = evaluate(Watching(), small_model(), "valid", device=CPU, size=10, seed=0, autocast=autocast)
+    low = evaluate(Watching(), small_model(), "valid", device=CPU, size=10, seed=0, autocast=autocast).metrics
     assert dtypes == [torch.bfloat16] * 5
-    full = evaluate(Watching(), small_model(), "valid", device=CPU, size=10, seed=0, autocast=lambda: None)
+    full = evaluate(Watching(), small_model(), "valid", device=CPU, size=10, seed=0, autocast=lambda: None).metrics
     assert dtypes[5:] == [torch.float32] * 5
     assert low["nats"] == pytest.approx(full["nats"], rel=0.02)  # bfloat16 keeps eight bits
     assert low["nats"] != full["nats"]
@@ -306,9 +308,9 @@ def with_metric(result: Any, goal: str = "count/all") -> Task:
 @pytest.mark.parametrize("device", DEVICES, ids=str)
 def test_a_metric_that_gives_a_table_gives_one_number_for_each_entry(device):
     task = with_metric(lambda seen: {"all": seen, "half": {"one": seen / 2}})
-    values = evaluate(task, small_model().to(device), "valid", device=device, size=8, seed=0)
-    assert values == {"count/all": 41.0, "count/half/one": 20.5}
-    assert all(type(value) is float for value in values.values())
+    evaluated = evaluate(task, small_model().to(device), "valid", device=device, size=8, seed=0)
+    assert evaluated.metrics == {"count/all": 41.0, "count/half/one": 20.5}
+    assert all(type(value) is float for value in evaluated.metrics.values())
 
 
 @pytest.mark.parametrize(

@@ -144,8 +144,25 @@ def test_resuming_without_a_whole_checkpoint_is_one_message(tmp_path: Path) -> N
 
 def test_resuming_on_other_data_is_refused(tmp_path: Path) -> None:
     sorting().trainer(tmp_path / "run").fit(until=2)
-    with pytest.raises(lw.LabwrightError, match="an epoch had 6 steps and has 3 now"):
+    with pytest.raises(lw.LabwrightError, match=r"train had 90 samples and has 45.*--other-data"):
         sorting(Blobs(size=45)).resumed(tmp_path / "run")
+    with pytest.raises(lw.LabwrightError, match="an epoch had 6 steps and has 3 now"):
+        sorting(Blobs(size=45)).resumed(tmp_path / "run", other_data=True)
+
+
+def test_other_samples_as_many_as_before_are_noticed_and_taken_on_demand(tmp_path: Path) -> None:
+    sorting(Blobs(held_out=30)).trainer(tmp_path / "run").fit(until=2)
+
+    class Moved(Blobs):
+        def prepare(self) -> None:
+            super().prepare()
+            self.splits["valid"].x_ND += 1.0
+
+    with pytest.raises(lw.LabwrightError, match="valid holds other samples, as many as before"):
+        sorting(Moved(held_out=30)).resumed(tmp_path / "run")
+    trainer, notes = sorting(Moved(held_out=30)).resumed(tmp_path / "run", other_data=True)
+    assert notes == ["the data is not the same: valid holds other samples, as many as before."]
+    assert trainer.fit().status == "finished"
 
 
 class Tied(nn.Module):

@@ -11,6 +11,7 @@ A folder appears under its name only when every file in it has reached the disk.
 
 from __future__ import annotations
 
+import filecmp
 import hashlib
 import json
 import os
@@ -19,13 +20,18 @@ from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from labwright.data_summary import FILE as SUMMARY
 from labwright.errors import LabwrightError, RunFailed, listed, nearest
+
+if TYPE_CHECKING:
+    from labwright.interfaces import Task
 
 CHECKSUMS = "checksums.json"
 
@@ -165,15 +171,36 @@ def untied(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, 
     return stored, aliases
 
 
-def load_model(model: nn.Module, tensors: Mapping[str, Tensor], origin: Path) -> None:
-    """Copy tensors into a model. Raises LabwrightError if they are those of another model."""
+def split_state(module: nn.Module) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """A module's state: its tensors, and what `get_extra_state` of its parts gives beside them, ready for JSON.
+
+    Raises LabwrightError for extra state that is neither a tensor nor JSON.
+    """
+    state = module.state_dict()
+    extra = {name: value for name, value in state.items() if not isinstance(value, Tensor)}
+    for name, value in extra.items():
+        try:
+            same = json.loads(json.dumps(value, allow_nan=False)) == value
+        except (TypeError, ValueError):
+            same = False
+        if not same:
+            raise LabwrightError(
+                f"the state {name!r} of {type(module).__name__} is a {type(value).__name__} that JSON can't hold as it "
+                "is; get_extra_state gives a tensor, or text, numbers, lists and tables with names as keys."
+            )
+    return {name: value for name, value in state.items() if name not in extra}, extra
+
+
+def load_model(model: nn.Module, checkpoint: Checkpoint, origin: Path) -> None:
+    """Give a model a checkpoint's state. Raises LabwrightError if it is that of another model."""
+    tensors, extra = checkpoint.model, checkpoint.state["extra"]
     mine = model.state_dict()
-    missing, extra = mine.keys() - tensors.keys(), tensors.keys() - mine.keys()
-    if missing or extra:
-        name = min(missing or extra)
+    missing, surplus = mine.keys() - tensors.keys() - extra.keys(), (tensors.keys() | extra.keys()) - mine.keys()
+    if missing or surplus:
+        name = min(missing or surplus)
         said = f"lacks {name!r}" if missing else f"has {name!r}, which this model lacks"
         raise LabwrightError(
-            f"{origin} is a checkpoint of another model: it {said}{nearest(name, extra if missing else mine)}"
+            f"{origin} is a checkpoint of another model: it {said}{nearest(name, surplus if missing else mine)}"
         )
     for name, tensor in tensors.items():
         if mine[name].shape != tensor.shape:
@@ -181,7 +208,7 @@ def load_model(model: nn.Module, tensors: Mapping[str, Tensor], origin: Path) ->
                 f"{origin} is a checkpoint of another model: {name!r} has shape {tuple(tensor.shape)} there and "
                 f"{tuple(mine[name].shape)} here."
             )
-    model.load_state_dict(dict(tensors))
+    model.load_state_dict({**tensors, **extra})
 
 
 def seal(folder: Path) -> None:
@@ -205,6 +232,24 @@ def verify(folder: Path) -> None:
     for name, digest in expected.items():
         if _digest(folder / name) != digest:
             raise Damaged(f"{folder / name} is torn or was changed: its checksum differs.")
+
+
+def check_learned(task: Task, kept: Path) -> None:
+    """Raises LabwrightError if a task has learned something else of its data than a run's folder has: its model would
+    be given other numbers for the same things, or be measured on what it was trained on.
+    """
+    with TemporaryDirectory(prefix="labwright-") as scratch:
+        task.save(Path(scratch))
+        names = {
+            str(path.relative_to(top)) for top in (kept, Path(scratch)) for path in top.rglob("*") if path.is_file()
+        }
+        _, differing, missing = filecmp.cmpfiles(kept, scratch, names - {CHECKSUMS, SUMMARY}, shallow=False)
+    if differing or missing:
+        raise LabwrightError(
+            f"task.data: the task learns something else of this data than the run did "
+            f"({listed(sorted(differing + missing))} in {kept}): the run's model would be given other numbers for the "
+            "same things. Put the data back as it was, or begin a new run; `labwright predict` answers for any input."
+        )
 
 
 def write_json(file: Path, value: Any) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
-from torch import nn
+from torch import Tensor, nn
 
 from labwright.data import Data
 from labwright.errors import LabwrightError, a, listed, nearest
@@ -100,7 +100,7 @@ class Chosen:
     def build(self, **given: Any) -> Any:
         """The object. `given` is what the core has for it: ports, parameters."""
         if self.thing is not None:
-            return deepcopy(self.thing) if isinstance(self.thing, nn.Module) else self.thing  # what is given is kept
+            return _copied(self.thing) if isinstance(self.thing, nn.Module) else self.thing  # what is given is kept
         parts = {key: _built_part(value) for key, value in self.settings.items() if isinstance(value, Chosen)}
         mine = {key: given[key] for key in self.given}
         try:
@@ -132,6 +132,14 @@ class Chosen:
             elif setting.mark is not None:
                 found[key] = setting.mark
         return found
+
+
+def _copied(module: nn.Module) -> nn.Module:
+    """A copy; tensors that were computed, such as a weight that is normalised, are copied by value."""
+    values = (value for one in module.modules() for value in vars(one).values())
+    computed = {id(one): one.detach().clone() for one in values if isinstance(one, Tensor) and not one.is_leaf}
+    memo: dict[int, Any] = dict(computed)
+    return deepcopy(module, memo)
 
 
 def _built_part(part: Chosen) -> Any:

@@ -75,6 +75,15 @@ class Labelled(Protocol):
     labels: Tensor
 
 
+@runtime_checkable
+class Augmented(Protocol):
+    """A split that changes its samples from epoch to epoch."""
+
+    def plain(self) -> Split:
+        """The same samples as they are: what is measured, and looked at."""
+        ...
+
+
 @dataclass(frozen=True)
 class LeftOut:
     """Something of the data that isn't used: how many of what, and why; read as "10 files left out: .jfif"."""

@@ -17,6 +17,10 @@ from labwright.hookspecs import hookimpl
 
 class _Times:
     def __init__(self) -> None:
+        self.ends: list[float] = []
+
+    @hookimpl
+    def labwright_run_started(self) -> None:
         self.ends = [time.perf_counter()]
 
     @hookimpl
@@ -44,7 +48,7 @@ def dry_run(experiment: Experiment) -> dict[str, Any]:
                 autocast=partial(trainer.settings.autocast, device),
                 most=1,
             )
-            metrics |= {} if one is None else {split: one}
+            metrics |= {} if one is None else {split: one.metrics}
     seconds = [later - earlier for earlier, later in zip(times.ends, times.ends[1:], strict=False)]
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     return {

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
@@ -17,8 +18,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from labwright.errors import LabwrightError, listed, nearest
-from labwright.feeding import derived, global_generators
+from labwright.feeding import derived
 from labwright.interfaces import Goal, Task
+from labwright.isolation import isolated
 
 # ---------------------------------------------------------------------------------------------------------- metrics
 
@@ -125,6 +127,14 @@ def _summed(values: Tensor | float) -> Tensor | float:
 # ------------------------------------------------------------------------------------------------------- evaluation
 
 
+@dataclass(frozen=True)
+class Evaluated:
+    """Metrics by name, and of how many samples they are."""
+
+    metrics: dict[str, float]
+    samples: int
+
+
 def evaluate(
     task: Task,
     model: nn.Module,
@@ -136,8 +146,8 @@ def evaluate(
     workers: int = 0,
     autocast: Callable[[], AbstractContextManager[Any] | None] | None = None,
     most: int | None = None,
-) -> dict[str, float] | None:
-    """The task's metrics over a split, in batches of `size`; None if the data has no such split.
+) -> Evaluated | None:
+    """The task's metrics over a split, in batches of `size` and without augmentation; None if there is no such split.
 
     It leaves no trace: every module is in training or evaluation mode as it was, and the global generators of the CPU
     and of the device go on where they were. Within it they are seeded by `seed` alone. `autocast` makes the context a
@@ -146,7 +156,7 @@ def evaluate(
 
     Raises LabwrightError if the split is empty, a metric is no single number, or the goal is not among the metrics.
     """
-    batches = task.batches(split, size=size, seed=seed, epoch=0, workers=workers)
+    batches = task.batches(split, size=size, seed=seed, epoch=0, workers=workers, plain=True)
     if batches is None:
         return None
     if not len(batches):
@@ -156,8 +166,10 @@ def evaluate(
     for metric in metrics.values():
         if isinstance(metric, nn.Module):  # torchmetrics' keep their sums in buffers
             metric.to(device)
-    with evaluating(model), seeded(derived(seed, 3), device):
+    samples = 0
+    with evaluating(model), isolated(device, seed=derived(seed, 3)):
         for batch in islice(batches, most):
+            samples += len(batch)
             moved = batch if device.type == "cpu" else batch.to(device)
             context = autocast() if autocast else None
             with context or nullcontext():
@@ -166,7 +178,7 @@ def evaluate(
                 metric.update(*results)
         values = dict(value for name, metric in metrics.items() for value in _numbers(name, metric.compute()))
     _check_goal(task.goal, values, within=False)
-    return values
+    return Evaluated(values, samples)
 
 
 @contextmanager
@@ -180,20 +192,6 @@ def evaluating(model: nn.Module) -> Iterator[None]:
     finally:
         for module, training in modes:
             module.training = training
-
-
-@contextmanager
-def seeded(seed: int, device: torch.device) -> Iterator[None]:
-    """Within it the global generators of the CPU and the device start from `seed`; after it, they go on as before."""
-    generators = global_generators(device)
-    before = [generator.get_state() for generator in generators]
-    for generator in generators:
-        generator.manual_seed(seed)
-    try:
-        yield
-    finally:
-        for generator, state in zip(generators, before, strict=True):
-            generator.set_state(state)
 
 
 def _check_goal(goal: Goal, names: Mapping[str, Any], *, within: bool) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
@@ -15,13 +14,18 @@ from pydantic import ConfigDict, Field
 from torch import nn
 
 from labwright import run as runs
-from labwright.checkpoint import Checkpoints, MemoryCheckpoints, seal, verify, write_json
+from labwright.builtin.losses import separable
+from labwright.checkpoint import Checkpoints, MemoryCheckpoints, check_learned, seal, split_state, verify, write_json
 from labwright.config import Chosen, Where, choose, signature, validated, with_default
+from labwright.data_summary import read_summary, summarised
 from labwright.errors import LabwrightError, listed, nearest
 from labwright.feeding import derived
 from labwright.fitting import check_fit
 from labwright.interfaces import ClosedForm, Device, Optimizer, Task
+from labwright.isolation import isolated
+from labwright.materialize import complete
 from labwright.plugins import Plugins, Relay, check_listener
+from labwright.preflight import preflight
 from labwright.recipe import TABLES, Source, changed, override, read_recipe
 from labwright.run import Run
 from labwright.search import Choice, Mark, PerTrial
@@ -37,7 +41,8 @@ class Train:
     `epochs` or `steps` says how long. `clip` bounds the norm of a phase's gradients. `ema` is the decay of averaged
     weights, which are then what is evaluated; it starts lower, at (1 + step) / (10 + step). `evaluate_every` and
     `save_every` are "3 epochs" or "500 steps"; `log_every` counts steps. `keep` is how many checkpoints stay beside the
-    best one. `final` says whether a run ends with its last weights or those that were best on `valid`.
+    best one. `final` says whether a run ends with its last weights or those that were best on `valid`. `drop_last`
+    leaves out an epoch's last batch where it has fewer samples than `batch_size`.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
@@ -53,6 +58,7 @@ class Train:
     log_every: Annotated[int, Field(ge=1)] = 50
     keep: Annotated[int, Field(ge=1)] = 2
     final: Literal["last", "best"] = "last"
+    drop_last: bool = False
 
     def rhythm(self, per_epoch: int) -> Rhythm:
         """The settings in steps, for epochs of that many steps."""
@@ -246,35 +252,41 @@ class Experiment:
     def build(self, learned: Path | None = None, *, task: Task | None = None) -> Built:
         """Make everything: read the data (or take up what was learned from it), then model, loss and optimizers.
 
-        `task` is one of the same settings that was prepared before, so that its data isn't read again.
+        `task` is one of the same settings that was prepared before, so that its data isn't read again. Random numbers
+        and threads of the process are as before when it returns.
         """
         settings: Device = self.device.build()
-        if settings.threads is not None:
-            torch.set_num_threads(settings.threads)
         device = settings.find()
         if self.train.batch_size % settings.accumulate:
             raise LabwrightError(
                 f"device.accumulate: {settings.accumulate} micro-batches don't divide train.batch_size, "
                 f"{self.train.batch_size}."
             )
-        if task is None:
-            task = self.prepared(learned)
-        inputs, outputs = task.ports()
-        torch.manual_seed(derived(self.train.seed, 0))
-        given = {"inputs": inputs, "outputs": outputs}
-        model: nn.Module = self._made(self.model, given).to(device)
-        criterion = None if self.loss is None else self._made(self.loss, given)
-        if isinstance(criterion, nn.Module):
-            criterion = criterion.to(device)
-        optimizers = {}
-        for phase in task.phases():
-            if phase.name in self.optimizers:
-                parameters = phase_parameters(model, phase.parameters, phase.name)
-                optimizers[phase.name] = self._made(self.optimizers[phase.name], {"parameters": parameters})
+        with isolated(device, seed=derived(self.train.seed, 0), threads=settings.threads):
+            if task is None:
+                task = self._task_made(learned)
+            torch.manual_seed(derived(self.train.seed, 0))
+            inputs, outputs = task.ports()
+            given = {"inputs": inputs, "outputs": outputs}
+            model: nn.Module = complete(self._made(self.model, given), inputs).to(device)
+            criterion = None if self.loss is None else self._made(self.loss, given)
+            if isinstance(criterion, nn.Module):
+                criterion = criterion.to(device)
+            self._check_separable(criterion, settings)
+            split_state(model)
+            due = [phase for phase in task.phases() if phase.name in self.optimizers]
+            optimizers = {
+                phase: self._made(self.optimizers[phase], {"parameters": parameters})
+                for phase, parameters in phase_parameters(model, criterion, due).items()
+            }
         return Built(task, model, criterion, device, settings, optimizers)
 
     def prepared(self, learned: Path | None = None) -> Task:
         """The task with its data read, or with what was learned from it taken up."""
+        with isolated():
+            return self._task_made(learned)
+
+    def _task_made(self, learned: Path | None) -> Task:
         task: Task = self.task.build()
         if learned is None:
             task.prepare()
@@ -293,12 +305,18 @@ class Experiment:
         """Everything built and written down in a new run folder, before the first step."""
         built = self.build()
         per_epoch = self._steps_per_epoch(built)
+        notes = preflight(built, self.train)
+        data = summarised(built.task.data)
         folder = runs.claim_folder(folder) if folder is not None else runs.new_folder(self.name)
         (folder / "task").mkdir()
         built.task.save(folder / "task")
+        data.write(folder / "task")
         seal(folder / "task")
         self._write_down(folder, built)
-        return self._trainer(built, folder, per_epoch, listeners)
+        trainer = self._trainer(built, folder, per_epoch, listeners)
+        trainer.run.data = data
+        trainer.run.notes += [*data.remarks, *notes]
+        return trainer
 
     def trial(self, folder: Path, task: Task, *, listeners: Sequence[object] = ()) -> Trainer:
         """A trainer for one trial of a study, over a prepared task: the same training, and little is written.
@@ -315,17 +333,33 @@ class Experiment:
         trainer.tested = False
         return trainer
 
-    def resumed(self, folder: Path, *, listeners: Sequence[object] = ()) -> tuple[Trainer, list[str]]:
-        """A trainer that goes on from a run folder's newest whole checkpoint, and notes for the person."""
+    def resumed(
+        self, folder: Path, *, listeners: Sequence[object] = (), other_data: bool = False
+    ) -> tuple[Trainer, list[str]]:
+        """A trainer that goes on from a run folder's newest whole checkpoint, and notes for the person.
+
+        Raises LabwrightError where the data isn't what the run was begun with; `other_data` goes on with other samples
+        all the same, but never with a task that has learned something else of them.
+        """
         built = self.build()
+        data = summarised(built.task.data)
+        check_learned(built.task, folder / "task")
+        differing = data.differences(read_summary(folder / "task") or data.json())
+        if differing and not other_data:
+            raise LabwrightError(
+                f"the data isn't what {folder} was begun with: {'; '.join(differing)}. Put it back, begin a new run, "
+                "or go on with it all the same: --other-data."
+            )
         trainer = self._trainer(built, folder, self._steps_per_epoch(built), listeners)
-        checkpoint, notes = Checkpoints(folder / "checkpoints").newest()
+        trainer.run.data = data
+        checkpoint, faults = Checkpoints(folder / "checkpoints").newest()
         if checkpoint is None:
-            raise LabwrightError(f"{folder} has no whole checkpoint to go on from. {' '.join(notes)}".strip())
+            raise LabwrightError(f"{folder} has no whole checkpoint to go on from. {' '.join(faults)}".strip())
         trainer.restore(checkpoint)
-        trainer.log.cut(trainer.run.step)
+        trainer.log.cut(checkpoint.state["records"])
         self._write_down(folder, built)
-        return trainer, notes
+        notes = [f"{fault} The checkpoint before it is used." for fault in faults]
+        return trainer, [*notes, *(f"the data is not the same: {one}." for one in differing)]
 
     def _trainer(self, built: Built, folder: Path, per_epoch: int, listeners: Sequence[object]) -> Trainer:
         mine = [chosen.build() for chosen in self.listeners]
@@ -336,15 +370,23 @@ class Experiment:
         return Trainer(built, self.train, run, Relay(self.plugins, [*mine, *listeners]))
 
     def _steps_per_epoch(self, built: Built) -> int:
-        accumulate = built.device_settings.accumulate
-        batches = built.task.batches("train", size=self.train.batch_size // accumulate, seed=self.train.seed, epoch=0)
+        train = self.train
+        batches = built.task.batches("train", size=train.batch_size, seed=train.seed, epoch=0, whole=train.drop_last)
         if batches is None or not len(batches):
-            raise LabwrightError(f"{Where(source=self.source) / 'task'}: the data has no training samples.")
-        return 1 if self.closed_form else math.ceil(len(batches) / accumulate)
+            place = Where(source=self.source) / "task"
+            few = (
+                f" {train.batch_size}, which train.drop_last asks for"
+                if train.drop_last and batches is not None
+                else ""
+            )
+            raise LabwrightError(f"{place}: the data has no training samples{few and ', or fewer than' + few}.")
+        return 1 if self.closed_form else len(batches)
 
     def _write_down(self, folder: Path, built: Built) -> None:
         (folder / "recipe.toml").write_text(tomli_w.dumps(self.table()), encoding="utf-8")
-        write_json(folder / "environment.json", runs.environment(self.plugins, built.device))
+        write_json(
+            folder / "environment.json", runs.environment(self.plugins, built.device, built.device_settings.threads)
+        )
 
     # ----------------------------------------------------------------------------------------------------- checking
 
@@ -361,6 +403,16 @@ class Experiment:
             raise LabwrightError(
                 f"{here / 'model'}: model {self.model.label!r} is computed in closed form: it has no use for "
                 f"{listed(given)}. As overrides, `{' '.join(f'{field}=' for field in given)}` leave them out."
+            )
+
+    def _check_separable(self, criterion: Any, settings: Device) -> None:
+        """Raises LabwrightError if an update is to be cut into micro-batches and the loss doesn't allow it."""
+        if settings.accumulate > 1 and not separable(criterion):
+            assert self.loss is not None
+            raise LabwrightError(
+                f"{Where(source=self.source) / 'device'}: device.accumulate cuts a batch into {settings.accumulate}, "
+                f"and loss {self.loss.label!r} compares the samples of a batch with one another: cut, it is another "
+                "loss. Leave device.accumulate out, with a smaller train.batch_size where memory is short."
             )
 
     def _task_unprepared(self) -> Task:
@@ -395,6 +447,10 @@ class Experiment:
     def _made(self, chosen: Chosen, given: Mapping[str, Any]) -> Any:
         try:
             return chosen.build(**{key: value for key, value in given.items() if key in chosen.given})
-        except ValueError as error:
+        except (ValueError, RuntimeError, MemoryError) as error:
+            memory = isinstance(error, MemoryError | torch.OutOfMemoryError) or "allocate" in str(error)
+            if isinstance(error, RuntimeError) and not memory:
+                raise
+            said = "it needs more memory than there is; make it smaller" if memory else str(error)
             where = Where(source=self.source) / chosen.kind
-            raise LabwrightError(f"{where}: {chosen.kind} {chosen.label!r} can't be built: {error}") from error
+            raise LabwrightError(f"{where}: {chosen.kind} {chosen.label!r} can't be built: {said}") from error

@@ -78,7 +78,10 @@ class IndexedBatches:
 
         whole_batches = _Fetching(self)
         pinned = torch.cuda.is_available()  # so that the copy to the GPU doesn't wait
-        return iter(DataLoader(whole_batches, batch_size=None, num_workers=self.workers, pin_memory=pinned))
+        seed = generator(self.seed, self.epoch, 4)  # the workers' own: a DataLoader draws it from the global one
+        return iter(
+            DataLoader(whole_batches, batch_size=None, num_workers=self.workers, pin_memory=pinned, generator=seed)
+        )
 
 
 class _Fetching(torch.utils.data.Dataset[Batch]):

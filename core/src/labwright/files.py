@@ -1,8 +1,8 @@
 """Writing files: whole or not at all, never through a link, and JSON that every program reads.
 
-JSON has no numbers that aren't finite: the strings "NaN", "Infinity" and "-Infinity" stand for them in every file and in
-all output, as in protobuf's JSON. pandas and `float` read them as what they are, and what computes with them otherwise
-fails loudly, as it wouldn't with null.
+JSON has no numbers that aren't finite: the strings "NaN", "Infinity" and "-Infinity" stand for them in every file and
+in all output, as in protobuf's JSON. pandas and `float` read them as what they are, and what computes with them
+otherwise fails loudly, as it wouldn't with null.
 """
 
 from __future__ import annotations

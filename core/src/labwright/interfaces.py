@@ -19,8 +19,9 @@ import torch
 from pydantic import ConfigDict, Field
 from torch import Generator, Tensor, nn
 
-from labwright.data import Batches, Data, Split
+from labwright.data import Augmented, Batches, Data, Split
 from labwright.errors import LabwrightError
+from labwright.feeding import IndexedBatches, order
 from labwright.ports import Port
 from labwright.search import Choice, Uniform
 
@@ -116,8 +117,6 @@ class Task(ABC):
         A batch of `train` is one update: micro-batches are cut from it, so that accumulation doesn't change it.
         `train` is shuffled by (seed, epoch), other splits keep their order.
         """
-        from labwright.feeding import order
-
         indices = order(len(part), seed=seed, epoch=epoch) if split == "train" else torch.arange(len(part))
         return torch.split(indices, size) if len(part) else ()
 
@@ -131,20 +130,23 @@ class Task(ABC):
         start: int = 0,
         shard: tuple[int, int] = (0, 1),
         workers: int = 0,
-    ) -> Batches | None:
+        whole: bool = False,
+        plain: bool = False,
+    ) -> IndexedBatches | None:
         """The batches of one pass over a split from batch `start` on: a function of its arguments. None: no such split.
 
         `order` says which samples they hold; a task changes that, not this. `shard` (i, n) is every n-th sample of each
         batch from the i-th. `workers` processes fetch ahead where the data isn't in memory; they change nothing.
+        `whole` leaves out batches of fewer samples than `size`; `plain` fetches samples without augmentation.
         """
-        from labwright.feeding import IndexedBatches
-
         part = self.data.split(split)
-        part = None if part is None else self.view(split, part)
+        if part is not None:
+            part = self.view(split, part.plain() if plain and isinstance(part, Augmented) else part)
         if part is None:
             return None
-        mine, of = shard
-        parts = [indices[mine::of] for indices in self.order(split, part, size=size, seed=seed, epoch=epoch)[start:]]
+        (mine, of), parts = shard, self.order(split, part, size=size, seed=seed, epoch=epoch)
+        parts = [indices for indices in parts if len(indices) >= size] if whole else parts
+        parts = [indices[mine::of] for indices in parts[start:]] if of > 1 else parts[start:]
         return IndexedBatches(part, parts, seed=seed, epoch=epoch, workers=0 if self.data.in_memory else workers)
 
     @abstractmethod
@@ -193,6 +195,10 @@ class Task(ABC):
         """
         raise LabwrightError(f"task {type(self).__name__} can't predict.")
 
+    def remark(self, split: str, metrics: Mapping[str, float]) -> str | None:
+        """What to know about a split's metrics that look better than they are, a sentence; None: nothing."""
+        return None
+
     def report(self, model: nn.Module, split: str, device: torch.device) -> Sequence[Section]:
         """Sections of report.html: figures and tables."""
         return ()
@@ -223,7 +229,7 @@ class Loss(nn.Module, ABC):
     another isn't, and is refused with `device.accumulate`.
     """
 
-    separable: ClassVar[bool] = True
+    separable: bool = True
 
     @abstractmethod
     def forward(self, *arguments: Any, **named: Any) -> Tensor: ...

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,9 @@ from labwright.saved import environment_of, experiment_of
 from labwright.trainer import Trainer
 
 
-def resume(folder: Path, plugins: Plugins, overrides: Iterable[str] = ()) -> tuple[Trainer, list[str]]:
+def resume(
+    folder: Path, plugins: Plugins, overrides: Iterable[str] = (), *, other_data: bool = False
+) -> tuple[Trainer, list[str]]:
     """A trainer that goes on from a run folder's newest whole checkpoint, and notes for the person.
 
     Raises LabwrightError for overrides that would make it another experiment, and for a folder that can't be resumed.
@@ -31,15 +34,25 @@ def resume(folder: Path, plugins: Plugins, overrides: Iterable[str] = ()) -> tup
             )
     verify(folder / "task")
     earlier = environment_of(folder)
-    trainer, notes = experiment.resumed(folder)
-    notes = [*experiment.notes, *(f"{fault} The checkpoint before it is used." for fault in notes)]
+    trainer, notes = experiment.resumed(folder, other_data=other_data)
+    notes = [*experiment.notes, *notes]
     changed = [text.partition("=")[0] for text in overrides]
     if changed:
         notes.append(f"changed: {', '.join(changed)}. The run is no longer the one its first steps were.")
-    differing = differences(earlier, environment(plugins, trainer.device))
+    differing = differences(earlier, environment(plugins, trainer.device, trainer.settings.threads))
     if differing:
         notes.append(f"exactness no longer holds: {'; '.join(differing)}.")
     return trainer, notes
+
+
+def has_ended(folder: Path, trainer: Trainer) -> bool:
+    """Whether a run did all that a run does: its steps, and what follows the last of them."""
+    try:
+        outcome = json.loads((folder / "outcome.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    done = trainer.run.step >= trainer.rhythm.total
+    return done and outcome.get("status") == "finished" and outcome.get("step") == trainer.run.step
 
 
 def _names(table: Any) -> Any:

@@ -20,6 +20,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from importlib import metadata
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
+    from labwright.data_summary import DataSummary
     from labwright.interfaces import Task
 
 Status = Literal["finished", "stopped", "interrupted", "failed"]
@@ -39,7 +41,10 @@ Status = Literal["finished", "stopped", "interrupted", "failed"]
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a run ended: the status, its reason in words, the steps done, and the last metrics of each split."""
+    """How a run ended: the status, its reason in words, the steps done, and the last metrics of each split.
+
+    `samples` says of how many samples a split's metrics are; `notes` is what to know besides, a sentence each.
+    """
 
     status: Status
     reason: str
@@ -47,6 +52,8 @@ class Outcome:
     metrics: dict[str, dict[str, float]]
     seconds: float
     folder: Path
+    samples: dict[str, int] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     def json(self) -> dict[str, Any]:
         return asdict(self) | {"folder": str(self.folder)}
@@ -71,6 +78,9 @@ class Run:
     name: str = "experiment"
     step: int = 0
     metrics: dict[str, dict[str, float]] = field(default_factory=dict)
+    samples: dict[str, int] = field(default_factory=dict)
+    data: DataSummary | None = None
+    notes: list[str] = field(default_factory=list)
     best: float | None = None
     outcome: Outcome | None = None
 
@@ -123,6 +133,7 @@ class Log:
 
     def __init__(self, file: Path) -> None:
         self.file = file
+        self.records = 0
 
     def write(self, record: Mapping[str, Any]) -> None:
         """Append one record. Raises RunFailed if the disk takes no more."""
@@ -131,13 +142,15 @@ class Log:
                 lines.write(json.dumps(record) + "\n")
         except OSError as error:
             raise RunFailed(f"can't write {self.file}: {error.strerror}. What was logged before is kept.") from error
+        self.records += 1
 
-    def cut(self, step: int) -> None:
-        """Drop the records after a step, and a last line that was never finished."""
-        kept = [json.dumps(record) + "\n" for record in read_log(self.file) if record["step"] <= step]
+    def cut(self, records: int) -> None:
+        """Drop what was logged after that many records, and a last line that was never finished."""
+        kept = [json.dumps(record) + "\n" for record in islice(read_log(self.file), records)]
         replacing = self.file.with_suffix(".tmp")
         replacing.write_text("".join(kept), encoding="utf-8")
         replacing.replace(self.file)
+        self.records = len(kept)
 
 
 def read_log(file: Path) -> Iterator[dict[str, Any]]:
@@ -151,8 +164,8 @@ def read_log(file: Path) -> Iterator[dict[str, Any]]:
             return
 
 
-def environment(plugins: Plugins, device: torch.device) -> dict[str, Any]:
-    """What a result may depend on beside the recipe, ready for JSON."""
+def environment(plugins: Plugins, device: torch.device, threads: int | None = None) -> dict[str, Any]:
+    """What a result may depend on beside the recipe, for JSON; `threads` are the run's, None: the process's."""
     import torch
 
     versions = {"labwright": metadata.version("labwright")}
@@ -170,7 +183,7 @@ def environment(plugins: Plugins, device: torch.device) -> dict[str, Any]:
         "torch": torch.__version__,
         "device": device.type,
         "device_name": torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine(),
-        "threads": torch.get_num_threads(),
+        "threads": threads or torch.get_num_threads(),
         "cores": os.cpu_count(),
         "distributions": dict(sorted(versions.items())),
         "git": _git(),

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import filecmp
 import json
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, Literal, cast, get_args
 
 import torch
 from torch import Tensor
 
-from labwright.checkpoint import CHECKSUMS, Checkpoints, load_model
+from labwright.checkpoint import Checkpoints, check_learned, load_model
+from labwright.data_summary import read_summary, summarised
 from labwright.errors import LabwrightError, listed, nearest
 from labwright.evaluation import evaluate
 from labwright.experiment import Built, Experiment
@@ -52,11 +51,18 @@ def environment_of(folder: Path) -> dict[str, Any]:
 
 
 def evaluated(
-    folder: Path, plugins: Plugins, split: str, checkpoint: str, overrides: Iterable[str] = ()
+    folder: Path,
+    plugins: Plugins,
+    split: str,
+    checkpoint: str,
+    overrides: Iterable[str] = (),
+    *,
+    other_data: bool = False,
 ) -> dict[str, float]:
     """Metrics of a run's model over a split of its data; without overrides those the run logged.
 
-    Raises LabwrightError, also for other data of which the task learns something else than the run's did.
+    Raises LabwrightError, also for samples that aren't the run's although its data wasn't overridden (`other_data`
+    measures them all the same), and for data of which the task learns something else than the run's did.
     """
     choices = get_args(Which)
     if checkpoint not in choices:
@@ -66,8 +72,15 @@ def evaluated(
     overrides = list(overrides)
     experiment = experiment_of(folder, plugins, overrides)
     built = experiment.build()
-    if any(one.startswith(("task=", "task.data")) for one in overrides):
-        _check_learned(built.task, folder / "task")
+    check_learned(built.task, folder / "task")
+    if not other_data and not any(one.startswith(("task=", "task.data")) for one in overrides):
+        now, then = summarised(built.task.data), read_summary(folder / "task")
+        differing = now.differences(then, [split]) if then else []
+        if differing:
+            raise LabwrightError(
+                f"the data isn't what {folder} was begun with: {'; '.join(differing)}. Put it back, or measure it "
+                "all the same: --other-data."
+            )
     _restore(built, folder, experiment, cast(Which, checkpoint))
     metrics = evaluate(
         built.task,
@@ -84,7 +97,7 @@ def evaluated(
         raise LabwrightError(
             f"the data of {folder} has no split {split!r}{nearest(split, names)} It has {listed(names)}."
         )
-    return metrics
+    return metrics.metrics
 
 
 def predictions(
@@ -115,26 +128,8 @@ def _restore(built: Built, folder: Path, experiment: Experiment, checkpoint: Whi
         if best is None and checkpoint == "best":
             raise LabwrightError(f"{folder} has no best checkpoint: nothing was evaluated on a `valid` split.")
         newest = newest if best is None else checkpoints.read(best)
-    load_model(built.model, newest.model, checkpoints.path(newest.state["step"]))
+    load_model(built.model, newest, checkpoints.path(newest.state["step"]))
     for update in updates(built, experiment.train):
         update.load_state_dict(newest.training, weights_only=True)
         update.adopt_average()
     built.model.eval()
-
-
-def _check_learned(task: Task, kept: Path) -> None:
-    """Raises LabwrightError if a task has learned something else of its data than a run's folder has: its model would
-    be given other numbers for the same things, or be measured on what it was trained on.
-    """
-    with TemporaryDirectory(prefix="labwright-") as scratch:
-        task.save(Path(scratch))
-        names = {
-            str(path.relative_to(top)) for top in (kept, Path(scratch)) for path in top.rglob("*") if path.is_file()
-        }
-        _, differing, missing = filecmp.cmpfiles(kept, scratch, names - {CHECKSUMS}, shallow=False)
-    if differing or missing:
-        raise LabwrightError(
-            f"task.data: with these settings the task learns something else of the data than the run did "
-            f"({listed(sorted(differing + missing))} in {kept}): the run's model can't be measured on it. "
-            "`labwright predict` answers for any input."
-        )

@@ -19,13 +19,16 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
 
-from labwright.checkpoint import Checkpoint, Checkpoints, MemoryCheckpoints, all_finite, load_model
+from labwright.builtin.losses import normalizer
+from labwright.checkpoint import Checkpoint, Checkpoints, MemoryCheckpoints, all_finite, load_model, split_state
 from labwright.data import Batch
 from labwright.errors import Diverged, LabwrightError, RunFailed, StopRun
 from labwright.evaluation import evaluate
 from labwright.feeding import derived, global_generators
-from labwright.interfaces import ClosedForm, Task
+from labwright.interfaces import ClosedForm, Phase, Task
+from labwright.isolation import isolated
 from labwright.plugins import Relay
 from labwright.run import Log, Outcome, Run, Status
 from labwright.update import Update
@@ -53,6 +56,7 @@ class Trainer:
         self.task, self.model, self.device, self.settings = built.task, built.model, built.device, built.device_settings
         self.train, self.run, self.relay = train, run, relay
         self.rhythm = train.rhythm(run.steps_per_epoch)
+        self.criterion = built.criterion
         self.updates = updates(built, train)
         self.log = Log(run.folder / "metrics.jsonl")
         self.checkpoints: Checkpoints | MemoryCheckpoints = Checkpoints(run.folder / "checkpoints")
@@ -71,11 +75,12 @@ class Trainer:
         """Train to the end, to a StopRun, an interruption or a failure; then evaluate, report and say how it ended.
 
         After step `until` it is interrupted on purpose: saved, and nothing more. One that isn't `interruptible` leaves
-        Ctrl-C to whoever called it.
+        Ctrl-C to whoever called it. Random numbers and threads of the process are as before when it returns.
         """
         self.interruptible = interruptible
         self.begin()
-        return self.conclude(partial(self._loop, until))
+        with isolated(self.device, threads=self.settings.threads):
+            return self.conclude(partial(self._loop, until))
 
     def begin(self) -> None:
         """Start the clock of the run."""
@@ -92,6 +97,9 @@ class Trainer:
             raise self._failed(f"{self.device} is out of memory after step {self.run.step}; {hint}.") from error
         except RunFailed as failure:
             raise self._failed(str(failure), type(failure)) from failure
+        except KeyboardInterrupt:
+            self._ended(self._outcome("interrupted", f"interrupted at once after step {self.run.step}"))
+            raise
         except Exception as error:
             self._ended(self._outcome("failed", f"{type(error).__name__}: {error}"))
             raise
@@ -106,8 +114,8 @@ class Trainer:
             if isinstance(self.model, ClosedForm):
                 return self._fit_once(self.model)
             with interruptions(self.interruptible) as interrupted:
-                for batches in self.feed():
-                    self.stepped(self.step(batches))
+                for batch in self.feed():
+                    self.stepped(self.step(batch))
                     if interrupted or run.step == until:
                         return "interrupted", f"interrupted after step {run.step} of {rhythm.total}"
         except StopRun as stop:
@@ -144,58 +152,73 @@ class Trainer:
                 call(run=self.run, step=1, losses={})
         return "finished", "computed in closed form"
 
-    def feed(self) -> Iterator[tuple[Batch, ...]]:
-        """The micro-batches of every step that is still to do, in order."""
-        train, accumulate = self.train, self.settings.accumulate
-        per_epoch = self.rhythm.per_epoch
+    def feed(self) -> Iterator[Batch]:
+        """The batch of every step that is still to do, in order."""
+        train, per_epoch = self.train, self.rhythm.per_epoch
         while self.run.step < self.rhythm.total:
             epoch, done = divmod(self.run.step, per_epoch)
             batches = self.task.batches(
                 "train",
-                size=train.batch_size // accumulate,
+                size=train.batch_size,
                 seed=train.seed,
                 epoch=epoch,
-                start=done * accumulate,
+                start=done,
                 workers=self.settings.workers,
+                whole=train.drop_last,
             )
             assert batches is not None
-            stream = iter(batches)
-            for _ in range(min(per_epoch - done, self.rhythm.total - self.run.step)):
-                yield tuple(islice(stream, accumulate))
+            yield from islice(batches, min(per_epoch - done, self.rhythm.total - self.run.step))
 
-    def step(self, batches: Sequence[Batch]) -> Mapping[str, Tensor]:
+    def step(self, batch: Batch) -> Mapping[str, Tensor]:
         """One step: every phase that is due updates its parameters once. Returns each phase's mean loss."""
         task, step = self.task, self.run.step
         seed = derived(self.train.seed, step, 5)
         for generator in self.generators:
             generator.manual_seed(seed)
-        batches = self.drawn(batches)
-        weights = [task.weight(batch) for batch in batches]
-        if self.device.type != "cpu":
-            batches = [batch.to(self.device) for batch in batches]
+        batch = self.drawn(batch)
+        weight = task.weight(batch)
+        cut = self.cut(batch)
         losses = {}
         for update in self.updates:
             if (step + 1) % update.every == 0:
-                losses[update.name] = update(batches, weights, step, self.rhythm.total)
+                losses[update.name] = update(*cut, step, self.rhythm.total)
                 task.after_step(self.model, update.name)
-        self.count(sum(weights), losses)
+        self.count(weight, losses)
         return losses
 
-    def drawn(self, batches: Sequence[Batch]) -> Sequence[Batch]:
-        """A step's batches with the random part of the objective."""
+    def drawn(self, batch: Batch) -> Batch:
+        """A step's batch with the random part of the objective."""
         if not self.draws:
-            return batches
+            return batch
         self.random.manual_seed(derived(self.train.seed, self.run.step, 6))
-        return [self.task.draw(batch, self.random) for batch in batches]
+        drawn: Batch = self.task.draw(batch, self.random)
+        return drawn
+
+    def cut(self, batch: Batch) -> tuple[Sequence[Batch], Sequence[float]]:
+        """A step's batch as micro-batches on the device, and the weight of each in the mean over all of them."""
+        elsewhere = self.device.type != "cpu"
+        if self.settings.accumulate == 1:
+            return (batch.to(self.device) if elsewhere else batch,), (1.0,)
+        size = self.train.batch_size // self.settings.accumulate
+        pieces = [batch.rows(slice(start, start + size)) for start in range(0, len(batch), size)]
+        weights = [self._divisor(piece) for piece in pieces]
+        return [piece.to(self.device) for piece in pieces] if elsewhere else pieces, weights
+
+    def _divisor(self, batch: Batch) -> float:
+        """What the loss of a batch on the host divides by."""
+        own = normalizer(self.criterion, batch.targets)
+        return self.task.weight(batch) if own is None else own
 
     def count(self, weight: float, losses: Mapping[str, Tensor]) -> None:
         """A step is done."""
         self.run.step += 1
         self.window.add(self.run.step, weight, losses)
 
-    def _log(self, means: Means | None) -> None:
-        if means is None:
-            return
+    def _log(self, stretches: Sequence[Means]) -> None:
+        for means in stretches:
+            self._log_stretch(means)
+
+    def _log_stretch(self, means: Means) -> None:
         now = time.monotonic()
         then, since = self.marked
         self.marked = now, means.step
@@ -212,7 +235,7 @@ class Trainer:
         """Metrics of a split with the weights that count, into the log; a better one on `valid` is saved."""
         run, train = self.run, self.train
         with self.averaged():
-            metrics = evaluate(
+            evaluated = evaluate(
                 self.task,
                 self.model,
                 split,
@@ -222,12 +245,13 @@ class Trainer:
                 workers=self.settings.workers,
                 autocast=partial(self.settings.autocast, self.device),
             )
-        if metrics is None:
+        if evaluated is None:
             return
-        run.metrics[split] = metrics
-        self._record("evaluation", run.step, split=split, metrics=metrics)
+        metrics = run.metrics[split] = evaluated.metrics
+        run.samples[split] = evaluated.samples
+        self._record("evaluation", run.step, split=split, samples=evaluated.samples, metrics=metrics)
         if split == "valid":
-            self.evaluated = run.step
+            self.evaluated, self.saved = run.step, -1  # a checkpoint of this step knows nothing of it
             if self.task.goal.better(metrics[self.task.goal.metric], run.best):
                 run.best, self.best_step = metrics[self.task.goal.metric], run.step
                 self.save()
@@ -235,63 +259,94 @@ class Trainer:
             call(run=run, step=run.step, split=split, metrics=metrics)
 
     def _finish(self, status: Status) -> None:
-        """Log what is under way, save, and unless interrupted evaluate the weights the run ends with."""
-        for means in self.window.flush() if status == "finished" else ():
-            self._log(means)
-        if status != "interrupted" and self.evaluated != self.run.step:
+        """How every run ends: log what is under way, evaluate, save, choose the weights it ends with, and test them.
+
+        An interrupted run is saved only. Each part leaves a checkpoint from which `resume` does what is still to do.
+        """
+        if status == "interrupted":
+            self.save()
+            return
+        if status == "finished":
+            self._log(self.window.flush())
+        if self.evaluated != self.run.step:
             with suppress(StopRun):  # it has ended
                 self._evaluate("valid")
         self.save()
-        if status == "interrupted":
-            return
         if self.train.final == "best" and self.best_step is not None:
             best = self.checkpoints.read(self.best_step)
             self.restore(best, weights_only=True)
-            self.run.metrics = dict(best.state["metrics"])
+            self.run.metrics, self.run.samples = dict(best.state["metrics"]), dict(best.state["samples"])
         for update in self.updates:
             update.adopt_average()
         if self.tested:
             with suppress(StopRun):
                 self._evaluate("test")
+        for split, metrics in self.run.metrics.items():
+            remark = self.task.remark(split, metrics)
+            self.run.notes += [remark] if remark else []
 
     def save(self) -> None:
         """Write a checkpoint of this step, unless there is one. Raises RunFailed for weights that are no numbers."""
         if self.saved == self.run.step:
             return
-        model = self.model.state_dict()
-        bad = all_finite(model)
-        if bad:
-            raise Diverged(f"{bad!r} holds a value that is no finite number after step {self.run.step}.")
+        self._check_finite()
+        model, extra = split_state(self.model)
         state = {
             "step": self.run.step,
             "best": self.run.best,
             "best_step": self.best_step,
+            "evaluated": self.evaluated,
             "metrics": self.run.metrics,
+            "samples": self.run.samples,
             "window": self.window.state(),
             "seconds": self.seconds,
             "steps_per_epoch": self.run.steps_per_epoch,
+            "records": self.log.records,
+            "frozen": [name for name, one in self.model.named_parameters() if not one.requires_grad],
+            "extra": extra,
         }
         training = {key: tensor for update in self.updates for key, tensor in update.state_dict().items()}
+        if isinstance(self.criterion, nn.Module):
+            training |= {f"loss/{name}": tensor for name, tensor in self.criterion.state_dict().items()}
         checkpoint = Checkpoint(state, model, training)
         self.checkpoints.write(self.run.step, checkpoint, keep=self.train.keep, best=self.best_step)
         self.saved = self.run.step
 
+    def _check_finite(self) -> None:
+        """Raises Diverged naming a parameter, or a statistic that follows the data, which is no finite number."""
+        followed = {name: one.detach() for name, one in self.model.named_parameters()}
+        for path, module in self.model.named_modules():
+            if isinstance(module, _NormBase):
+                followed |= {f"{path}.{name}": one for name, one in module.named_buffers(recurse=False)}
+        bad = all_finite(followed)
+        if bad:
+            raise Diverged(f"{bad!r} holds a value that is no finite number after step {self.run.step}.")
+
     def restore(self, checkpoint: Checkpoint, *, weights_only: bool = False) -> None:
-        """Take up a checkpoint: everything, or the weights and averages alone."""
+        """Take up a checkpoint: everything, or the weights and averages alone. What it lacks is a note of the run."""
         origin = self.checkpoints.path(checkpoint.state["step"])
-        load_model(self.model, checkpoint.model, origin)
+        load_model(self.model, checkpoint, origin)
+        notes = []
         for update in self.updates:
-            update.load_state_dict(checkpoint.training, weights_only=weights_only)
+            notes += update.load_state_dict(checkpoint.training, weights_only=weights_only)
         if weights_only:
             return
+        self.run.notes += [f"{note[0].upper()}{note[1:]}." for note in dict.fromkeys(notes)]
         state = checkpoint.state
         if state["steps_per_epoch"] != self.run.steps_per_epoch:
             raise LabwrightError(
                 f"{origin}: an epoch had {state['steps_per_epoch']} steps and has {self.run.steps_per_epoch} now. The "
                 "training data or the batch size has changed; start a new run."
             )
-        self.run.step = self.saved = self.evaluated = state["step"]
-        self.run.best, self.best_step, self.run.metrics = state["best"], state["best_step"], state["metrics"]
+        if isinstance(self.criterion, nn.Module):
+            own = {key.removeprefix("loss/"): one for key, one in checkpoint.training.items() if key[:5] == "loss/"}
+            self.criterion.load_state_dict(own, strict=False)
+        for name, parameter in self.model.named_parameters():
+            parameter.requires_grad_(name not in state["frozen"])
+        self.run.step = self.saved = state["step"]
+        self.evaluated = state["evaluated"]
+        self.run.best, self.best_step = state["best"], state["best_step"]
+        self.run.metrics, self.run.samples = state["metrics"], state["samples"]
         self.window.load_state(state["window"])
         self.spent = state["seconds"]
 
@@ -315,7 +370,10 @@ class Trainer:
         self.log.write({"event": event, "step": step, "epoch": epoch, **values, "seconds": round(self.seconds, 3)})
 
     def _outcome(self, status: Status, reason: str) -> Outcome:
-        return Outcome(status, reason, self.run.step, dict(self.run.metrics), round(self.seconds, 3), self.run.folder)
+        run = self.run
+        seconds = round(self.seconds, 3)
+        samples, notes = dict(run.samples), tuple(run.notes)
+        return Outcome(status, reason, run.step, dict(run.metrics), seconds, run.folder, samples, notes)
 
     def _ended(self, outcome: Outcome) -> None:
         self.run.outcome = outcome
@@ -337,6 +395,7 @@ class Trainer:
 
 def updates(built: Built, train: Train) -> list[Update]:
     """One Update for each phase of the task."""
+    averages: dict[Tensor, Tensor] = {}
     return [
         Update(
             phase,
@@ -348,6 +407,7 @@ def updates(built: Built, train: Train) -> list[Update]:
             settings=built.device_settings,
             clip=train.clip,
             ema=train.ema,
+            averages=averages,
         )
         for phase in built.task.phases()
         if phase.name in built.optimizers
@@ -376,16 +436,37 @@ def interruptions(heeded: bool) -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
-def phase_parameters(model: nn.Module, names: Sequence[str], phase: str) -> dict[str, nn.Parameter]:
-    """The parameters a phase trains: those of the children named, or all. Raises LabwrightError for no such child."""
-    children = dict(model.named_children())
-    for name in names:
-        if name not in children:
+def phase_parameters(model: nn.Module, criterion: Any, phases: Sequence[Phase]) -> dict[str, dict[str, nn.Parameter]]:
+    """The parameters that each phase trains, by name: those of the children it names, or all, frozen ones too.
+
+    The loss's own, called `loss.NAME`, go to the phases that name `loss`, or to the first. Raises LabwrightError for a
+    child that isn't there, and for a phase all of whose parameters are frozen.
+    """
+    own = dict(model.named_parameters())
+    children = [name for name, _ in model.named_children()]
+    of_loss = dict(criterion.named_parameters(prefix="loss")) if isinstance(criterion, nn.Module) else {}
+    for_loss = [phase.name for phase in phases if "loss" in phase.parameters and "loss" not in children] or [
+        phase.name for phase in phases[:1]
+    ]
+    if of_loss and own.keys() & of_loss.keys():
+        raise LabwrightError(
+            f"both model {type(model).__name__} and loss {type(criterion).__name__} have {min(of_loss)!r}; call the "
+            "model's child something else than 'loss'."
+        )
+    found = {}
+    for phase in phases:
+        for name in phase.parameters:
+            if name not in children and not (name == "loss" and of_loss):
+                raise LabwrightError(
+                    f"phase {phase.name!r} trains {name!r}, which {type(model).__name__} lacks; it has "
+                    f"{', '.join(children)}."
+                )
+        mine = {k: one for k, one in own.items() if not phase.parameters or k.split(".")[0] in phase.parameters}
+        mine |= of_loss if phase.name in for_loss else {}
+        if mine and not any(one.requires_grad for one in mine.values()):
             raise LabwrightError(
-                f"phase {phase!r} trains {name!r}, which {type(model).__name__} lacks; it has {', '.join(children)}."
+                f"phase {phase.name!r} has nothing to train: all its {len(mine)} parameters are frozen "
+                "(requires_grad is False). Leave some of them free."
             )
-    return {
-        name: parameter
-        for name, parameter in model.named_parameters()
-        if parameter.requires_grad and (not names or name.split(".")[0] in names)
-    }
+        found[phase.name] = mine
+    return found

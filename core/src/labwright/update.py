@@ -27,13 +27,18 @@ class Objective(nn.Module):
     def forward(self, batch: Batch) -> Tensor:
         loss = self.task.loss(self.model, batch, self.criterion, self.phase)
         if self.penalised:
-            penalty = self.criterion.penalty(self.penalised)
+            trained = {name: one for name, one in self.penalised.items() if one.requires_grad}
+            penalty = self.criterion.penalty(trained)
             return loss if penalty is None else loss + penalty
         return loss
 
 
 class Update:
-    """The update of one phase; called once for each step the phase is due in."""
+    """The update of one phase; called once for each step the phase is due in.
+
+    `averages` holds the averaged weights of the phases before, by the parameter: what several phases train has one
+    average, which follows each update and belongs to the first of them.
+    """
 
     def __init__(
         self,
@@ -47,19 +52,27 @@ class Update:
         settings: Device,
         clip: float | None,
         ema: float | None,
+        averages: dict[Tensor, Tensor],
     ) -> None:
         self.name, self.every = phase.name, phase.every
         self.optimizer = optimizer
         self.parameters: list[Tensor] = list(optimizer.parameters.values())
-        self.only = self.parameters if phase.parameters else None
+        self.only_own = bool(phase.parameters)
         penalises = isinstance(criterion, Loss) and type(criterion).penalty is not Loss.penalty
         objective: Any = Objective(task, model, criterion, phase.name, optimizer.parameters if penalises else {})
+        self.plain = objective
         self.objective = torch.compile(objective) if settings.compile else objective
         self.settings, self.device, self.clip = settings, device, clip
         self.full_precision = settings.precision == "fp32"
         self.scale = LossScale(device) if settings.precision == "fp16" else None
         self.decay = ema
-        self.average = [parameter.detach().clone() for parameter in self.parameters] if ema is not None else []
+        self.average: list[Tensor] = []
+        self.owned: dict[str, tuple[Tensor, Tensor]] = {}  # name -> a parameter and its average
+        for name, parameter in optimizer.parameters.items() if ema is not None else ():
+            if parameter not in averages:
+                averages[parameter] = parameter.detach().clone()
+                self.owned[name] = parameter, averages[parameter]
+            self.average.append(averages[parameter])
 
     def __call__(self, batches: Sequence[Batch], weights: Sequence[float], step: int, total: int) -> Tensor:
         """Update the phase's parameters by the mean over all the batches' weights. Returns that mean, on the device."""
@@ -82,15 +95,16 @@ class Update:
                 torch._foreach_lerp_(self.average, self.parameters, 1 - min(self.decay, (1 + step) / (10 + step)))
 
     def _backward(self, batches: Sequence[Batch], weights: Sequence[float]) -> Tensor:
+        only = [one for one in self.parameters if one.requires_grad] if self.only_own else None
         if len(batches) == 1:
             loss = self._forward(batches[0])
-            torch.autograd.backward(self.scale.scale(loss) if self.scale else loss, inputs=self.only)
+            torch.autograd.backward(self.scale.scale(loss) if self.scale else loss, inputs=only)
             return loss.detach()
         whole = sum(weights)
         parts = []
         for batch, weight in zip(batches, weights, strict=True):
             part = self._forward(batch) * (weight / whole)
-            torch.autograd.backward(self.scale.scale(part) if self.scale else part, inputs=self.only)
+            torch.autograd.backward(self.scale.scale(part) if self.scale else part, inputs=only)
             parts.append(part.detach())
         return torch.stack(parts).sum()
 
@@ -114,13 +128,13 @@ class Update:
 
     def swap_average(self) -> None:
         """Exchange the weights and their averages, if there are averages."""
-        for index, (parameter, average) in enumerate(zip(self.parameters, self.average, strict=False)):
-            parameter.data, self.average[index] = average, parameter.data
+        for parameter, average in self.owned.values():
+            parameter.data, average.data = average.data, parameter.data
 
     def adopt_average(self) -> None:
         """Go on with the averages as the weights, for good; the run is over."""
         self.swap_average()
-        self.average = []
+        self.average, self.owned, self.decay = [], {}, None
 
     def state_dict(self) -> dict[str, Tensor]:
         """Everything but the weights, under names that begin with the phase's."""
@@ -129,34 +143,42 @@ class Update:
             for parameter, slots in self.optimizer.state_dict().items()
             for slot, tensor in slots.items()
         }
-        state |= {
-            f"{self.name}/average/{name}": one
-            for name, one in zip(self.optimizer.parameters, self.average, strict=False)
-        }
+        state |= {f"{self.name}/average/{name}": average for name, (_, average) in self.owned.items()}
         if self.scale:
             state |= {f"{self.name}/scale/{slot}": tensor for slot, tensor in self.scale.state_dict().items()}
         return state
 
-    def load_state_dict(self, state: Mapping[str, Tensor], *, weights_only: bool) -> None:
-        """Take up what `state_dict` gave; with `weights_only` the averages alone."""
-        mine = {
-            key.removeprefix(f"{self.name}/"): tensor
-            for key, tensor in state.items()
-            if key.startswith(f"{self.name}/")
-        }
-        for name, average in zip(self.optimizer.parameters, self.average, strict=False):
-            average.copy_(mine[f"average/{name}"])
+    def load_state_dict(self, state: Mapping[str, Tensor], *, weights_only: bool) -> list[str]:
+        """Take up what `state_dict` gave; with `weights_only` the averages alone.
+
+        Returns what wasn't kept and begins anew, and what was kept and isn't used, in words.
+        """
+        kept = _below(f"{self.name}/", state)
+        averages, scale = _below("average/", kept), _below("scale/", kept)
+        notes = []
+        if self.owned and not averages:
+            notes.append("the checkpoint has no averaged weights: they begin at its weights")
+            for parameter, average in self.owned.values():
+                average.copy_(parameter.detach())
+        elif self.owned:
+            for name, (_, average) in self.owned.items():
+                average.copy_(averages[name])
+        elif averages:
+            notes.append("the checkpoint's averaged weights are not used: train.ema is left out")
         if weights_only:
-            return
+            return notes
         optimizer: dict[str, dict[str, Tensor]] = {}
-        for key, tensor in _below("optimizer/", mine).items():
-            parameter, _, slot = key.rpartition("/")
-            optimizer.setdefault(parameter, {})[slot] = tensor
+        for key, tensor in _below("optimizer/", kept).items():
+            name, _, slot = key.rpartition("/")
+            optimizer.setdefault(name, {})[slot] = tensor
         self.optimizer.load_state_dict(optimizer)
-        if self.scale:
-            self.scale.load_state_dict(
-                {key.removeprefix("scale/"): one for key, one in mine.items() if key.startswith("scale/")}
-            )
+        if self.scale and scale:
+            self.scale.load_state_dict(scale)
+        elif self.scale:
+            notes.append("the checkpoint has no loss scale: it begins at its default")
+        elif scale:
+            notes.append(f"the checkpoint's loss scale is not used in {self.settings.precision}")
+        return notes
 
 
 def _below(prefix: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:

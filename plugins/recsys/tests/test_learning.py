@@ -39,7 +39,8 @@ def bounds() -> tuple[float, float]:
     users, items = ([int(name) - 1 for name in names] for names in (data.users, data.items))
     both = popular_I.expand(want_UI.shape), want_UI
     low, high = (
-        evaluate(task, Known(scores[users][:, items]), "test", device=CPU, size=1, seed=0)["ndcg"] for scores in both
+        evaluate(task, Known(scores[users][:, items]), "test", device=CPU, size=1, seed=0).metrics["ndcg"]
+        for scores in both
     )
     return low, high
 

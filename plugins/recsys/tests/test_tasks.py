@@ -94,7 +94,7 @@ def test_knowing_what_is_held_out_is_perfect() -> None:
     data = task.data
     scores_UI = torch.zeros(40, 60)
     scores_UI[data.users_N, data.items_N] = 1.0  # training items too: they must be left out
-    metrics = evaluate(task, Fixed(scores_UI), "test", device=CPU, size=7, seed=0)
+    metrics = evaluate(task, Fixed(scores_UI), "test", device=CPU, size=7, seed=0).metrics
     assert (metrics["ndcg"], metrics["hit"], metrics["recall"], metrics["mrr"]) == pytest.approx((1, 1, 1, 1))
 
 
@@ -207,7 +207,7 @@ def test_clicks_of_a_known_model_have_its_auc_and_log_loss() -> None:
     task.prepare()
     torch.manual_seed(0)
     model = MatrixFactorization(*task.ports(), dim=8, spread=1.0)
-    metrics = evaluate(task, model, "test", device=CPU, size=17, seed=0)
+    metrics = evaluate(task, model, "test", device=CPU, size=17, seed=0).metrics
     part = task.data.split("test")
     logits = model(part.users_N, part.items_N).detach().double()
     clicked = part.ratings_N >= 3

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 import torch
 from labwright.config import Part
 from labwright.data import Batch, Data, Labelled, Split
+from labwright.data_summary import majority
 from labwright.errors import LabwrightError
 from labwright.evaluation import Accuracy, CrossEntropy
 from labwright.interfaces import Goal, Metric, Task
 from labwright.ports import Classes
 from torch import Tensor, nn
 
+from labwright_tasks.model_output import output
+
 if TYPE_CHECKING:
     from labwright.builtin.report import Section
 
 _TOP = 5  # how many probabilities a prediction names
+_ROUNDING = 1e-9
 _AT_ONCE = 1024  # samples fetched together when labels are looked at
 
 
@@ -72,14 +76,28 @@ class Classification(Task):
             )
 
     def loss(self, model: nn.Module, batch: Batch, criterion: ClassificationLoss, phase: str) -> Tensor:  # noqa: ARG002 - one phase
-        return criterion(model(*batch.inputs), batch.targets)
+        return criterion(output(model, batch), batch.targets)
 
     def evaluate(self, model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
         """Logits (B, C) and labels (B,)."""
-        return model(*batch.inputs), batch.targets
+        return output(model, batch), batch.targets
 
     def metrics(self) -> dict[str, Metric]:
         return {"accuracy": Accuracy(), "cross_entropy": CrossEntropy()}
+
+    def remark(self, split: str, metrics: Mapping[str, float]) -> str | None:
+        """Says so where the accuracy is no better than that of always answering the most frequent class."""
+        part = self.data.split(split)
+        labels = None if part is None or not len(part) else _labels(part, self.data.in_memory)
+        if labels is None or "accuracy" not in metrics:
+            return None
+        name, share = majority(labels, self.names)
+        if metrics["accuracy"] > share + _ROUNDING:
+            return None
+        return (
+            f"accuracy {metrics['accuracy']:.4g} on {split} is no better than always answering {name!r}, which is "
+            f"{share:.4g} of it."
+        )
 
     def predict(self, model: nn.Module, inputs: tuple[Tensor, ...]) -> list[dict[str, Any]]:
         """For each row the most probable class, its probability, and the five most probable with theirs."""

@@ -22,6 +22,7 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional
 
 from labwright_tasks.classification import ClassificationLoss
+from labwright_tasks.model_output import output
 
 if TYPE_CHECKING:
     from labwright.builtin.report import Section
@@ -93,7 +94,7 @@ class LanguageModel(Task):
         return batch.tokens
 
     def loss(self, model: nn.Module, batch: TokenBatch, criterion: ClassificationLoss, phase: str) -> Tensor:  # noqa: ARG002 - one phase
-        return criterion(model(*batch.inputs).flatten(0, 1), batch.targets.flatten())
+        return criterion(output(model, batch).flatten(0, 1), batch.targets.flatten())
 
     def evaluate(self, model: nn.Module, batch: TokenBatch) -> tuple[Tensor, int, int]:
         """The sum of the targets' negative log-likelihoods in nats, how many they are, and their characters."""
@@ -102,7 +103,7 @@ class LanguageModel(Task):
 
     def nats(self, model: nn.Module, batch: TokenBatch) -> Tensor:
         """Each target's negative log-likelihood, (B, T) in nats; 0 where there is none."""
-        logits_BTV = model(*batch.inputs).float()
+        logits_BTV = output(model, batch).float()
         targets = batch.targets.flatten()
         each = functional.cross_entropy(logits_BTV.flatten(0, 1), targets, ignore_index=LEFT_OUT, reduction="none")
         return each.view_as(batch.targets)

@@ -15,6 +15,8 @@ from labwright.interfaces import Goal, Metric, Task
 from labwright.ports import Values
 from torch import Tensor, nn
 
+from labwright_tasks.model_output import output
+
 if TYPE_CHECKING:
     from labwright.builtin.report import Section
 
@@ -44,11 +46,11 @@ class Regression(Task):
         self.data = data
 
     def loss(self, model: nn.Module, batch: Batch, criterion: RegressionLoss, phase: str) -> Tensor:  # noqa: ARG002 - one phase
-        return criterion(_fitting(model(*batch.inputs), batch.targets), batch.targets)
+        return criterion(_fitting(output(model, batch), batch.targets), batch.targets)
 
     def evaluate(self, model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
         """Predictions and targets, both (B, D)."""
-        return _fitting(model(*batch.inputs), batch.targets), batch.targets
+        return _fitting(output(model, batch), batch.targets), batch.targets
 
     def metrics(self) -> dict[str, Metric]:
         return {"rmse": RootMeanSquare(), "mae": MeanAbsolute(), "r2": Explained()}

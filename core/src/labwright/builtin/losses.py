@@ -50,6 +50,28 @@ class CrossEntropy(Loss):
             each = each.lerp(log_shares.mean(-1), smoothing)
         return -each.where(counted, 0.0).sum(-1) / counted.sum(-1)
 
+    def normalizer(self, targets: Tensor) -> float | None:
+        """The labels that count, where some don't."""
+        counted = int((targets != LEFT_OUT).sum())
+        return counted if counted < targets.numel() else None
+
+
+def separable(criterion: Any) -> bool:
+    """Whether a loss says that it may be cut into micro-batches, or says nothing."""
+    return bool(getattr(criterion, "separable", True))
+
+
+def normalizer(criterion: Any, targets: Tensor) -> float | None:
+    """What the mean that a loss takes over a batch divides by; torch's losses over classes included. None: samples."""
+    if isinstance(criterion, Loss):
+        return criterion.normalizer(targets)
+    if isinstance(criterion, nn.CrossEntropyLoss | nn.NLLLoss) and targets.dtype == torch.int64:
+        counted = targets[targets != criterion.ignore_index]
+        if criterion.weight is not None:
+            return float(criterion.weight.cpu()[counted].double().sum())
+        return len(counted) if len(counted) < targets.numel() else None
+    return None
+
 
 class _OfValues(Loss):
     """A mean over samples and over the values of each."""
@@ -123,12 +145,17 @@ class Penalized(Loss):
         if not isinstance(loss, nn.Module):  # one that needs ports comes as a callable awaiting them
             raise LabwrightError(f"loss.loss: a penalty goes with a loss that is complete in itself, given {loss!r}.")
         self.inner = loss
+        self.separable = separable(loss)
         self.l1 = l1
         self.l2 = l2
 
     def forward(self, *arguments: Any, **named: Any) -> Tensor:
         value: Tensor = self.inner(*arguments, **named)
         return value
+
+    def normalizer(self, targets: Tensor) -> float | None:
+        """What the loss within divides by."""
+        return normalizer(self.inner, targets)
 
     def penalty(self, parameters: Mapping[str, Tensor]) -> Tensor | None:
         """What is added for the parameters, a scalar; None if both factors are 0 and the loss within adds nothing."""

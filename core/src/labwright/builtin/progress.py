@@ -33,6 +33,7 @@ class Progress:
     def __init__(self, *, every: Annotated[float, Field(gt=0)] = 30.0) -> None:
         self.every = every
         self._display: _Display | None = None
+        self._said = 0
 
     @hookimpl
     def labwright_run_started(self, run: Run) -> None:
@@ -42,6 +43,11 @@ class Progress:
         self._display = _Bar(state, console) if on_terminal else _Lines(state, self.every)
         begun = f"from step {run.step:,} of {run.total_steps:,}" if run.step else f"{run.total_steps:,} steps"
         self._display.say(f"{run.folder}: {begun} on {run.device}")
+        if run.data is not None:
+            self._display.say(f"data: {run.data.line()}")
+        for note in run.notes:
+            self._display.say(f"note: {note}")
+        self._said = len(run.notes)
 
     @hookimpl
     def labwright_logged(self, values: Mapping[str, float]) -> None:
@@ -61,6 +67,8 @@ class Progress:
     def labwright_run_ended(self, run: Run, outcome: Outcome) -> None:
         if self._display is not None:
             self._display.close()
+            for note in run.notes[self._said :]:
+                self._display.say(f"note: {note}")
             self._display.say(_closing(run, outcome))
             self._display = None
 

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 from labwright.builtin import page
 from labwright.builtin.curves import charts, svg
-from labwright.evaluation import evaluating, seeded
+from labwright.evaluation import evaluating
 from labwright.feeding import derived
 from labwright.hookspecs import hookimpl
+from labwright.isolation import isolated
 from labwright.run import Outcome, Run, read_log
 
 if TYPE_CHECKING:
@@ -162,7 +163,7 @@ def _evaluations(log: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 def _sections(run: Run, split: str) -> list[str]:
     """The task's own sections; one that can't be made is replaced by the reason."""
     try:
-        with evaluating(run.model), seeded(derived(0, 3), run.device):
+        with evaluating(run.model), isolated(run.device, seed=derived(0, 3)):
             return [_section(section) for section in run.task.report(run.model, split, run.device)]
     except Exception as error:  # noqa: BLE001 - the rest of the report is good
         _warn(f"{run.folder}: the report has no sections of the task", error)

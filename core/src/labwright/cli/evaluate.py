@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from labwright.cli.shared import Json, Overrides, RunFolder, print_json, print_metrics
+from labwright.cli.shared import Json, OtherData, Overrides, RunFolder, print_json, print_metrics
 
 NAME = "evaluate"
 EXAMPLE = "Example: labwright evaluate runs/vision-digits-001 --split valid"
@@ -18,12 +18,13 @@ def verb(
     overrides: Overrides = None,
     split: Annotated[str, typer.Option(help="train, valid or test.")] = "test",
     checkpoint: Annotated[str, typer.Option(help="final (what the run ended with), last or best.")] = "final",
+    other_data: OtherData = False,
     as_json: Json = False,
 ) -> None:
     """Evaluate a run's model on a split of its data, with the run's settings or some of them changed."""
     from labwright.saved import evaluated
 
-    metrics = evaluated(run, ctx.obj.plugins, split, checkpoint, overrides or ())
+    metrics = evaluated(run, ctx.obj.plugins, split, checkpoint, overrides or (), other_data=other_data)
     if as_json:
         print_json({"run": str(run), "split": split, "checkpoint": checkpoint, "metrics": metrics})
     else:

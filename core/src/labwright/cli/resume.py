@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import typer
 
-from labwright.cli.shared import Json, Overrides, RunFolder, print_outcome, say
+from labwright.cli.shared import Json, OtherData, Overrides, RunFolder, print_outcome, say
 
 NAME = "resume"
 EXAMPLE = "Example: labwright resume runs/vision-digits-001 train.epochs=40"
 
 
-def verb(ctx: typer.Context, run: RunFolder, overrides: Overrides = None, as_json: Json = False) -> None:
+def verb(
+    ctx: typer.Context,
+    run: RunFolder,
+    overrides: Overrides = None,
+    other_data: OtherData = False,
+    as_json: Json = False,
+) -> None:
     """Go on with a run exactly where its newest whole checkpoint left it; settings may be changed, parts may not."""
-    from labwright.resuming import resume
+    from labwright.resuming import has_ended, resume
 
-    trainer, notes = resume(run, ctx.obj.plugins, overrides or ())
+    trainer, notes = resume(run, ctx.obj.plugins, overrides or (), other_data=other_data)
     say(*(f"note: {note}" for note in notes))
-    if trainer.run.step >= trainer.rhythm.total:
+    if has_ended(run, trainer):
         say(f"{run} has done all its {trainer.rhythm.total} steps. Longer: labwright resume {run} train.epochs=N")
         return
     print_outcome(trainer.fit(), as_json)

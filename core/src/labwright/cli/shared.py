@@ -23,6 +23,9 @@ RecipeName = Annotated[str, typer.Argument(metavar="RECIPE", help="A recipe's na
 Overrides = Annotated[
     list[str] | None, typer.Argument(metavar="[FIELD=VALUE]...", help="Settings to change, such as train.epochs=5.")
 ]
+OtherData = Annotated[
+    bool, typer.Option("--other-data", help="Go on although the data's samples are not those of the run.")
+]
 
 
 @dataclass

@@ -10,6 +10,7 @@ import torch
 from labwright.fused.alike import CannotFuse
 from labwright.fused.program import FORMS, Form
 from labwright.fused.training import Course, program_for
+from labwright.isolation import isolated
 from labwright.trainer import Trainer
 
 STEPS = 3
@@ -26,13 +27,14 @@ def gain(trainers: Sequence[Trainer]) -> tuple[Form, float]:
     steps = min(STEPS, first.rhythm.total - 1)
     if steps < 1:
         raise CannotFuse("a trial of a single step is over before it is measured")
-    feed = first.feed()
-    alone = _fastest(lambda: first.step(next(feed)), steps, first.device)
-    first.run.step, first.window.steps = 0, []
-    program, reasons = program_for(trainers, FORMS)
-    if program is None:
-        raise CannotFuse("; ".join(reasons))
-    together = _fastest(Course(program).advance, steps, first.device)
+    with isolated(first.device, threads=first.settings.threads):
+        feed = first.feed()
+        alone = _fastest(lambda: first.step(next(feed)), steps, first.device)
+        first.run.step, first.window.steps = 0, []
+        program, reasons = program_for(trainers, FORMS)
+        if program is None:
+            raise CannotFuse("; ".join(reasons))
+        together = _fastest(Course(program).advance, steps, first.device)
     program.rows.release()
     return program.form, alone * len(trainers) / together
 

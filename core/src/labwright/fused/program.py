@@ -39,6 +39,8 @@ class Program:
         first = self.trainers[0]
         self.rows = Rows([trainer.model for trainer in self.trainers])
         self.criteria = {update.name: _criterion(update) for update in first.updates}
+        if any(isinstance(one, nn.Module) and any(True for _ in one.parameters()) for one in self.criteria.values()):
+            raise CannotFuse("the loss has parameters of its own")
         self.shells: dict[str, Any] = {
             name: deepcopy(criterion) if isinstance(criterion, nn.Module) else criterion
             for name, criterion in self.criteria.items()

@@ -6,13 +6,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from labwright.errors import RunFailed, StopRun
 from labwright.fused.alike import CannotFuse
 from labwright.fused.program import FORMS, Form, Program, Stacked
 from labwright.fused.updating import apply
 from labwright.interfaces import Task
+from labwright.isolation import isolated
 from labwright.run import Outcome, Status
 from labwright.trainer import Trainer, interruptions
 
@@ -73,8 +74,13 @@ class Course:
 
     def run(self, interruptible: bool) -> list[Outcome | RunFailed]:
         """Train to the end. Returns how each trial ended, in the order of the program's trainers."""
-        live = self.program.trainers
-        for trainer in live:
+        first = self.order[0]
+        with isolated(first.device, threads=first.settings.threads):
+            self._go(interruptible)
+        return [self.outcomes[id(trainer)] for trainer in self.order]
+
+    def _go(self, interruptible: bool) -> None:
+        for trainer in self.program.trainers:
             trainer.begin()
         self._each(lambda trainer: trainer.started())
         with interruptions(interruptible) as interrupted:
@@ -85,7 +91,6 @@ class Course:
                     self._end("interrupted", f"interrupted after step {live[0].run.step} of {live[0].rhythm.total}")
                 else:
                     self.step()
-        return [self.outcomes[id(trainer)] for trainer in self.order]
 
     def step(self) -> None:
         """One step of every trial, and what follows it."""
@@ -107,7 +112,7 @@ class Course:
         try:
             batch = drawn[0] if len(drawn) == 1 else Stacked([drawn[number] for number in numbers])
         except CannotFuse:  # such as texts of other lengths: this step is taken one after another
-            return [trainer.step((batch,)) for trainer, batch in zip(trainers, fetched, strict=True)]
+            return [trainer.step(batch) for trainer, batch in zip(trainers, fetched, strict=True)]
         program.masks.begin(step)
         losses: list[dict[str, Tensor]] = [{} for _ in trainers]
         for number, update in enumerate(trainers[0].updates):
@@ -135,7 +140,7 @@ class Course:
             if seed not in batches:
                 if seed not in self.feeds:
                     self.feeds[seed] = trainer.feed()
-                (batches[seed],) = next(self.feeds[seed])
+                batches[seed] = next(self.feeds[seed])
         return [batches[trainer.train.seed] for trainer in self.program.trainers]
 
     def _each(self, call: Callable[[Trainer], None]) -> None:
@@ -196,7 +201,7 @@ def _drawn(trainers: Sequence[Trainer], fetched: Sequence[Any]) -> tuple[list[An
     for trainer, batch in zip(trainers, fetched, strict=True):
         if trainer.train.seed not in numbers:
             numbers[trainer.train.seed] = len(batches)
-            (one,) = trainer.drawn((batch,))
+            one = trainer.drawn(batch)
             weights.append(trainer.task.weight(one))
             batches.append(one if trainer.device.type == "cpu" else one.to(trainer.device))
     whose = [numbers[trainer.train.seed] for trainer in trainers]
@@ -207,7 +212,11 @@ def _try(program: Program) -> None:
     """Compute the gradients of every phase of the first step, and leave no trace. Raises whatever can't be done."""
     trainers = program.trainers
     before = {name: stack.clone() for name, stack in program.rows.buffers.items()}
-    fetched = {trainer.train.seed: next(trainer.feed())[0] for trainer in trainers}
+    of_losses = [
+        buffer for shell in program.shells.values() if isinstance(shell, nn.Module) for buffer in shell.buffers()
+    ]
+    versions = [buffer._version for buffer in of_losses]
+    fetched = {trainer.train.seed: next(trainer.feed()) for trainer in trainers}
     drawn, numbers, _ = _drawn(trainers, [fetched[trainer.train.seed] for trainer in trainers])
     batch = drawn[0] if len(drawn) == 1 else Stacked([drawn[number] for number in numbers])
     try:
@@ -217,6 +226,8 @@ def _try(program: Program) -> None:
     finally:
         for name, stack in before.items():
             program.rows.buffers[name].copy_(stack)
+    if versions != [buffer._version for buffer in of_losses]:
+        raise CannotFuse("the loss changes buffers of its own")
     program.watching = program.functions.used
 
 

@@ -101,11 +101,12 @@ def trains_parts_that_are_there(subject: Subject) -> None:
     """Each phase names children of the model, and an optimizer's phase has something to train."""
     subject.descends()
     try:
-        model = subject.built().model
+        built = subject.built()
+        trained = phase_parameters(built.model, built.criterion, subject.task.phases())
     except LabwrightError as error:
         raise AssertionError(str(error)) from error
-    for phase in subject.task.phases():
-        assert phase_parameters(model, phase.parameters, phase.name), f"phase {phase.name!r} trains nothing"
+    for phase, parameters in trained.items():
+        assert parameters, f"phase {phase!r} trains nothing"
 
 
 @check("task")

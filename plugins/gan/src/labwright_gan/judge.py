@@ -12,8 +12,8 @@ import torch
 from labwright.builtin.optimizers import AdamW
 from labwright.data import Split
 from labwright.errors import LabwrightError
-from labwright.evaluation import seeded
 from labwright.feeding import IndexedBatches, derived, order
+from labwright.isolation import isolated
 from labwright.ports import Classes, Image, Port
 from torch import Tensor, nn
 from torch.nn import functional
@@ -92,7 +92,7 @@ Judge = SmallCNN | FromRun | Pixels
 
 def trained(split: Split, picture: Image, classes: int, epochs: int) -> SmallCNN:
     """A classifier of a split's pictures after `epochs` passes, on the CPU: a function of its arguments."""
-    with seeded(derived(_SEED), torch.device("cpu")), torch.enable_grad():
+    with isolated(seed=derived(_SEED)), torch.enable_grad():
         judge = SmallCNN(picture, classes)
         optimizer = AdamW(dict(judge.named_parameters()), lr=3e-3, schedule="one-cycle")
         total, step = epochs * -(-len(split) // _BATCH), 0
