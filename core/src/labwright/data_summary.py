@@ -48,6 +48,10 @@ class DataSummary:
     def json(self) -> dict[str, Any]:
         return asdict(self)
 
+    @classmethod
+    def of_json(cls, kept: Mapping[str, Any]) -> DataSummary:
+        return cls(**{**kept, "left_out": tuple(LeftOut(**one) for one in kept["left_out"])})
+
     def write(self, folder: Path) -> None:
         (folder / FILE).write_text(json.dumps(self.json(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 

@@ -54,6 +54,7 @@ class Outcome:
     folder: Path
     samples: dict[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    data: DataSummary | None = None
 
     def json(self) -> dict[str, Any]:
         return asdict(self) | {"folder": str(self.folder)}

@@ -373,7 +373,7 @@ class Trainer:
         run = self.run
         seconds = round(self.seconds, 3)
         samples, notes = dict(run.samples), tuple(run.notes)
-        return Outcome(status, reason, run.step, dict(run.metrics), seconds, run.folder, samples, notes)
+        return Outcome(status, reason, run.step, dict(run.metrics), seconds, run.folder, samples, notes, run.data)
 
     def _ended(self, outcome: Outcome) -> None:
         self.run.outcome = outcome

@@ -31,12 +31,15 @@ def verb(
     experiment = Experiment.from_recipe(recipe, overrides or (), plugins=ctx.obj.plugins)
     say(*(f"note: {note}" for note in experiment.notes))
     if dry_run:
+        from labwright.data_summary import DataSummary
         from labwright.dry import dry_run as dry
 
         cost = dry(experiment)
         if as_json:
             print_json(cost)
         else:
+            say(*(f"note: {note}" for note in cost.pop("notes")))
+            cost["data"] = DataSummary.of_json(cost["data"]).line()
             print_table([(key.replace("_", " "), str(value)) for key, value in cost.items()])
         return
     outcome = experiment.run(folder).outcome
