@@ -70,7 +70,7 @@ def test_the_same_rows_come_out_of_every_kind_of_file(read: Read, parquet: Read)
         parquet(text=[text for text, _ in rows], label=[int(label) for _, label in rows]),
     ]
     for table in tables:
-        assert list(zip(table["text"], table.names("label"), strict=True)) == rows, table.path
+        assert list(zip(table["text"], table.names("label"), strict=True)) == rows, table.origin
     assert tables[4].where(1).endswith("rows.csv, line 3") and tables[7].where(2).endswith("rows.tsv, line 5")
     assert tables[-1].where(0).endswith("rows.parquet, row 1")
 
@@ -192,8 +192,8 @@ def test_rows_that_lack_something_are_left_out_and_counted(read: Read, parquet: 
     jsonl = '{"text": "a", "label": 1}\n{"text": "b"}\n{"text": " ", "label": 1}\n{"text": "d", "label": NaN}\n'
     table, left = read("rows.jsonl", jsonl).filled("text", "label")
     assert table["text"] == ["a"] and table.lines == [1]
-    assert left[0] == LeftOut(1, "rows", f"no text, as in {table.path}, line 3")
-    assert left[1] == LeftOut(2, "rows", f"no label, as in {table.path}, line 2")
+    assert left[0] == LeftOut(1, "rows", f"no text, as in {table.origin}, line 3")
+    assert left[1] == LeftOut(2, "rows", f"no label, as in {table.origin}, line 2")
     whole, nothing = read("rows.csv", "text,label\na,1\n").filled("text", "label")
     assert whole["text"] == ["a"] and nothing == []
     assert "rows.csv: none of its 2 rows has a text and a label" in fault(
@@ -237,6 +237,7 @@ def test_bytes_that_are_no_text_are_answered_with_what_they_may_be(read: Read, t
     assert "no encoding of text 'uft-8'" in fault(lambda: read("rows.csv", good, encoding="uft-8"))
     assert "no encoding of text 'hex'" in fault(lambda: read("rows.csv", good, encoding="hex"))
     assert "can't be read" in fault(lambda: read("torn.csv.gz", gzip.compress(western)[:-9]))
+    assert "is a device, a pipe or a socket" in fault(lambda: opened(Path("/dev/null")))
     assert "is a folder; give the name of a file in it" in fault(lambda: opened(tmp_path))
     assert "did you mean 'rows.csv'?" in fault(lambda: opened(tmp_path / "row.csv"))
 

@@ -61,6 +61,8 @@ def no_file(path: Path) -> LabwrightError:
 
 def _unpacked(path: Path) -> bytes:
     try:
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            raise LabwrightError(f"{path} is a device, a pipe or a socket; write what it gives into a file first.")
         content = path.read_bytes()
         return gzip.decompress(content) if content.startswith(_GZIP) else content
     except FileNotFoundError as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -28,15 +28,16 @@ _Found = tuple[dict[str, list[str]], Sequence[int]]  # cells by setting, and the
 
 @dataclass(frozen=True)
 class Table:
-    """Columns of a file by the settings that name them, and the line each row begins in (Parquet: the row, from 1).
+    """Columns by the settings that name them, and the line of `origin` that each row begins in (Parquet: row, from 1).
 
     Every cell is a text, "" where nothing is said: an empty cell, null, NaN, a key left out. Numbers are written as in
     JSON, whole ones without a point; a moment of Parquet is its seconds since 1970, with all its decimals.
     """
 
-    path: Path
+    origin: str
     columns: Mapping[str, Sequence[str]]
     lines: Sequence[int]
+    unit: str = "line"
 
     def __len__(self) -> int:
         return len(self.lines)
@@ -54,7 +55,7 @@ class Table:
 
     def where(self, row: int) -> str:
         """The place of a row, counted from 0, for a message."""
-        return _where(self.path, self.lines[row])
+        return f"{self.origin}, {self.unit} {self.lines[row]}"
 
     def take(self, rows: Iterable[int]) -> Table:
         chosen = list(rows)
@@ -76,7 +77,7 @@ class Table:
                 kept = [row for row in kept if row not in bare]
         if not kept:
             needed = " and ".join(f"a {setting}" for setting in settings)
-            raise LabwrightError(f"{self.path}: none of its {len(self):,} rows has {needed}.")
+            raise LabwrightError(f"{self.origin}: none of its {len(self):,} rows has {needed}.")
         return (self.take(kept) if left else self), left
 
 
@@ -90,6 +91,24 @@ def name_of(text: str) -> str:
         return name.lower()
     whole = _WHOLE.fullmatch(name)
     return whole[1] if whole else name
+
+
+def cells_of(values: Sequence[Any], column: str, where: Callable[[int], str]) -> list[str]:
+    """Values as cells. Bytes are UTF-8, or all hexadecimal if any aren't, as a UUID's.
+
+    Raises LabwrightError, with what `where` says of its row, for a list, an object and a number that can't be exact.
+    """
+    if any(type(one) is bytes for one in values):
+        try:
+            values = [one.decode("utf-8") if type(one) is bytes else one for one in values]
+        except UnicodeDecodeError:
+            values = [one.hex() if type(one) is bytes else one for one in values]
+    found: list[str] = []
+    try:
+        found.extend(str(value) if type(value) is int else _cell(value) for value in values)
+    except ValueError as fault:
+        raise LabwrightError(f"{where(len(found))}: column {column!r} has {fault}.") from None
+    return found
 
 
 def suffix_of(path: Path) -> str:
@@ -135,7 +154,7 @@ def read_table(
         rows.refuse_swallowed({place: column for column, place in filling})
     if not lines:
         raise LabwrightError(f"{path} has no rows.")
-    return Table(path, found, lines)
+    return Table(str(path), found, lines, "row" if suffix in _PARQUET else "line")
 
 
 @dataclass(frozen=True)
@@ -162,9 +181,9 @@ class _Wanted:
 
 
 def _json_lines(wanted: _Wanted, encoding: str | None) -> _Found:
-    cells: dict[str, list[str]] = {name: [] for name in [*wanted.columns.values(), *wanted.optional.values()]}
+    values: dict[str, list[Any]] = {name: [] for name in [*wanted.columns.values(), *wanted.optional.values()]}
     header: dict[str, None] = {}
-    lines = []
+    lines: list[int] = []
     for number, line in enumerate(opened(wanted.path, encoding), 1):
         if not line.strip():
             continue
@@ -179,12 +198,15 @@ def _json_lines(wanted: _Wanted, encoding: str | None) -> _Found:
             raise LabwrightError(f"{wanted.path}, line {number}: {_kind(row)}; each line is an object of its own.")
         if row.keys() != header.keys():
             header |= dict.fromkeys(row)
-        for name, column in cells.items():
-            value = row.get(name)
-            column.append(str(value) if type(value) is int else _cell(value, number, wanted.path, name))
+        for name, column in values.items():
+            column.append(row.get(name))
         lines.append(number)
-    places = wanted.among(list(header)) if lines else {}
-    return {setting: cells[list(header)[place]] for setting, place in places.items()}, lines
+    names = list(header)
+    places = wanted.among(names) if lines else {}
+    return {
+        setting: cells_of(values[names[place]], names[place], lambda row: f"{wanted.path}, line {lines[row]}")
+        for setting, place in places.items()
+    }, lines
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -208,28 +230,25 @@ def _parquet(wanted: _Wanted) -> _Found:
         header = list(parquet.read_schema(path).names)
         places = wanted.among(header)
         table = parquet.read_table(path, columns=list(dict.fromkeys(header[place] for place in places.values())))
-        cells = {name: _column(table[name], path, name) for name in table.column_names}
+        columns = {name: _values(table[name]) for name in table.column_names}
     except (OSError, pyarrow.ArrowException) as error:
         raise LabwrightError(f"{path} can't be read as Parquet: {sentence(str(error).splitlines()[0])}") from error
-    return {setting: cells[header[place]] for setting, place in places.items()}, range(1, table.num_rows + 1)
+    return {
+        setting: cells_of(columns[header[place]], header[place], lambda row: f"{path}, row {row + 1}")
+        for setting, place in places.items()
+    }, range(1, table.num_rows + 1)
 
 
-def _column(column: Any, path: Path, name: str) -> list[str]:
-    """The cells of a column of Parquet. Bytes are UTF-8, or, if any aren't, hexadecimal, as for a UUID."""
+def _values(column: Any) -> list[Any]:
+    """The values of a column of Parquet, moments as seconds since 1970."""
     from pyarrow import types
 
     if types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
-    if types.is_timestamp(column.type):
-        decimals = {"s": 0, "ms": 3, "us": 6, "ns": 9}[column.type.unit]
-        return ["" if one is None else _moment(one, decimals) for one in column.cast("int64").to_pylist()]
-    values = column.to_pylist()
-    if any(isinstance(one, bytes) for one in values):
-        try:
-            values = [one if one is None else one.decode("utf-8") for one in values]
-        except UnicodeDecodeError:
-            values = [one if one is None else one.hex() for one in values]
-    return [str(one) if type(one) is int else _cell(one, row, path, name) for row, one in enumerate(values, 1)]
+    if not types.is_timestamp(column.type):
+        return list(column.to_pylist())
+    decimals = {"s": 0, "ms": 3, "us": 6, "ns": 9}[column.type.unit]
+    return [None if one is None else _moment(one, decimals) for one in column.cast("int64").to_pylist()]
 
 
 def _moment(count: int, decimals: int) -> str:
@@ -239,33 +258,24 @@ def _moment(count: int, decimals: int) -> str:
     return f"{sign}{whole[:point]}.{whole[point:]}".rstrip("0").rstrip(".") if decimals else f"{sign}{whole}"
 
 
-def _cell(value: Any, line: int, path: Path, column: str) -> str:
-    """A value as a cell. Raises LabwrightError for a list, an object, and a number that can't be exact."""
+def _kind(value: Any) -> str:
+    kinds = {list: "a list", dict: "an object", str: "a text", type(None): "null"}
+    return kinds.get(type(value), f"a {type(value).__name__}")
+
+
+def _cell(value: Any) -> str:
     if isinstance(value, str):  # half a surrogate pair is no letter
         return value if value.isascii() else value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     if value is None or value != value:
         return ""
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, float) and value.is_integer() and abs(value) < _EXACT:
-        return str(int(value))
-    if isinstance(value, float):
-        if not value.is_integer():
-            return repr(value)
-        fault = (
+    if isinstance(value, float) and value.is_integer() and abs(value) >= _EXACT:
+        raise ValueError(
             f"{value!r}, and numbers with a point can't tell whole ones apart from {_EXACT:,} on; write whole numbers"
         )
-    elif isinstance(value, list | dict | tuple):
-        fault = f"{_kind(value)}; a cell is a text or a number"
-    else:
-        return str(value)
-    raise LabwrightError(f"{_where(path, line)}: column {column!r} has {fault}.")
-
-
-def _where(path: Path, line: int) -> str:
-    return f"{path}, {'row' if suffix_of(path) in _PARQUET else 'line'} {line}"
-
-
-def _kind(value: Any) -> str:
-    kinds = {list: "a list", dict: "an object", str: "a text", type(None): "null"}
-    return kinds.get(type(value), f"a {type(value).__name__}")
+    if isinstance(value, float):
+        return str(int(value)) if value.is_integer() else repr(value)
+    if isinstance(value, list | dict | tuple):
+        raise ValueError(f"{_kind(value)}; a cell is a text or a number")
+    return str(value)
