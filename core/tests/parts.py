@@ -179,13 +179,15 @@ def sorting(data: lw.Data | None = None, model: Any = None, **changed: Any) -> l
 def duel(**changed: Any) -> lw.Experiment:
     """A quiet adversarial experiment; the generator is due every third step."""
     settings: dict[str, Any] = {
+        "task": Duel(Blobs(noise=0.2)),
+        "model": Pair,
         "loss": Hinge(),
         "optimizer": {"name": "adam", "lr": 0.01, "generator": {"lr": 0.005}},
         "device": "cpu",
         "train": {"steps": 20, "batch_size": 15},
         "log": (),
     } | changed
-    return lw.Experiment(task=Duel(Blobs(noise=0.2)), model=Pair, **settings)
+    return lw.Experiment(**settings)
 
 
 def train_or_go_on(folder: str) -> None:

@@ -50,7 +50,8 @@ class DataSummary:
 
     @classmethod
     def of_json(cls, kept: Mapping[str, Any]) -> DataSummary:
-        return cls(**{**kept, "left_out": tuple(LeftOut(**one) for one in kept["left_out"])})
+        left_out = tuple(LeftOut(**one) for one in kept["left_out"])
+        return cls(**{**kept, "left_out": left_out, "remarks": tuple(kept["remarks"])})
 
     def write(self, folder: Path) -> None:
         (folder / FILE).write_text(json.dumps(self.json(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -101,7 +102,7 @@ def read_summary(folder: Path) -> dict[str, Any] | None:
 def majority(labels: Tensor, names: tuple[str, ...]) -> tuple[str, float]:
     """The most frequent of some labels' classes, and its share."""
     counts = torch.bincount(labels.flatten(), minlength=len(names))
-    return names[int(counts.argmax())], float(counts.max() / counts.sum())
+    return names[int(counts.argmax())], int(counts.max()) / int(counts.sum())
 
 
 def _is_of_classes(labels: Tensor) -> bool:
