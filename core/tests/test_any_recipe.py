@@ -1,0 +1,181 @@
+"""Random recipes: a run is a function of its recipe, wherever it is cut, and however its work is divided.
+
+`LABWRIGHT_RECIPES=60` tries that many instead of a few.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import labwright as lw
+import pytest
+import torch
+from hypothesis import HealthCheck, Phase, given, note, settings
+from hypothesis import strategies as st
+from labwright.feeding import generator
+from parts import BlobsElsewhere, Duel, Hinge, Net, Pair, Sorting
+from torch import Tensor, nn
+
+SIZE, BATCH = 53, 12  # an epoch has 5 steps, the last of 5 samples
+EXAMPLES = int(os.environ.get("LABWRIGHT_RECIPES", "5"))
+
+
+class Doubles(BlobsElsewhere):
+    """Points in double precision, augmented, and fetched by loader workers if there are any."""
+
+    def __init__(self) -> None:
+        super().__init__(size=SIZE, noise=0.5, held_out=20)
+
+    def prepare(self) -> None:
+        super().prepare()
+        for split in self.splits.values():
+            split.x_ND = split.x_ND.to(torch.get_default_dtype())
+
+
+class Plain(nn.Module):
+    """Neither BatchNorm nor dropout."""
+
+    def __init__(self, inputs: lw.Features, outputs: lw.Classes) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(inputs.shape[0], 8), nn.Tanh(), nn.Linear(8, len(outputs.names)))
+
+    def forward(self, x_BD: Tensor) -> Tensor:
+        return self.layers(x_BD)
+
+
+class PlainPair(Pair):
+    def __init__(self, inputs: lw.Features) -> None:
+        super().__init__(inputs)
+        self.critic = nn.Sequential(nn.Linear(inputs.shape[0], 8), nn.Tanh(), nn.Linear(8, 1))
+
+
+class ByLength(Sorting):
+    """Batches of points that lie alike, as buckets by length."""
+
+    def order(self, split: str, part: Any, *, size: int, seed: int, epoch: int) -> Sequence[Tensor]:
+        if split != "train":
+            return super().order(split, part, size=size, seed=seed, epoch=epoch)
+        batches = torch.split(part.x_ND[:, 0].argsort(stable=True), size)
+        mixed = torch.randperm(len(batches), generator=generator(seed, epoch, 7)).tolist()
+        return [batches[number] for number in mixed]
+
+
+@st.composite
+def recipes(draw: st.DrawFn, *, exact: bool = False) -> dict[str, Any]:
+    """Parts and settings of an experiment; `exact`: nothing that makes micro-batches differ from their whole."""
+    two_phases = draw(st.booleans())
+    optimizer: dict[str, Any] = {"name": draw(st.sampled_from(["sgd", "adam", "adamw", "torch/RMSprop"])), "lr": 0.01}
+    optimizer["schedule"] = draw(st.sampled_from(["constant", "cosine", "one-cycle"]))
+    optimizer["warmup"] = draw(st.sampled_from([0.0, 0.3]))
+    train: dict[str, Any] = {"batch_size": BATCH, "seed": draw(st.integers(0, 1000)), "keep": 3}
+    train |= draw(st.sampled_from([{"epochs": 3}, {"steps": 13}, {"steps": 8}]))
+    train["evaluate_every"] = draw(st.sampled_from(["1 epoch", "3 steps", "4 steps"]))
+    train["save_every"] = draw(st.sampled_from(["1 epoch", "2 steps"]))
+    train["final"] = draw(st.sampled_from(["last", "best"]))
+    train["drop_last"] = draw(st.booleans())
+    train["log_every"] = draw(st.sampled_from([1, 4, 50]))
+    train |= draw(st.sampled_from([{}, {"clip": 0.5}]))
+    train |= draw(st.sampled_from([{}, {"ema": 0.9}]))
+    precision = "fp32" if exact else draw(st.sampled_from(["fp32", "bf16"]))
+    device = {"name": "cpu", "accumulate": draw(st.sampled_from([1, 2, 3])), "precision": precision, "threads": 1}
+    model: Any = (PlainPair if two_phases else Plain) if exact or draw(st.booleans()) else Pair if two_phases else Net
+    return {
+        "task": Duel if two_phases else draw(st.sampled_from([Sorting, ByLength])),
+        "model": model,
+        "loss": Hinge() if two_phases else "cross-entropy",
+        "optimizer": optimizer,
+        "device": device,
+        "train": train,
+        "stop": draw(st.sampled_from([[], [{"name": "early", "patience": 2}]])),
+        "log": [],
+    }
+
+
+def experiment(recipe: Mapping[str, Any], **device: Any) -> lw.Experiment:
+    return lw.Experiment(**{**recipe, "task": recipe["task"](Doubles()), "device": {**recipe["device"], **device}})
+
+
+class Kept:
+    def __init__(self) -> None:
+        self.losses: dict[int, dict[str, float]] = {}
+
+    @lw.hookimpl
+    def labwright_step_ended(self, step: int, losses: Mapping[str, Tensor]) -> None:
+        self.losses[step] = {phase: float(loss) for phase, loss in losses.items()}
+
+
+def trained(folder: Path, recipe: Mapping[str, Any], cut: int | None = None, **device: Any) -> tuple[Any, ...]:
+    """Losses, metrics, status and weights of a run, which may be cut after a step and resumed."""
+    kept = Kept()
+    if cut is None:
+        trainer = experiment(recipe, **device).trainer(folder, listeners=[kept])
+    else:
+        experiment(recipe, **device).trainer(folder, listeners=[kept]).fit(until=cut)
+        trainer, _ = experiment(recipe, **device).resumed(folder, listeners=[kept])
+    outcome = trainer.fit()
+    return kept.losses, outcome.metrics, outcome.status, trainer.model.state_dict()
+
+
+def same(left: tuple[Any, ...], right: tuple[Any, ...]) -> None:
+    assert left[:3] == right[:3]
+    for name, tensor in left[3].items():
+        assert torch.equal(tensor, right[3][name]), name
+
+
+@pytest.fixture
+def float64() -> Iterator[None]:
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+often = settings(
+    max_examples=EXAMPLES,
+    deadline=None,
+    derandomize=EXAMPLES < 20,
+    phases=[Phase.generate],
+    suppress_health_check=list(HealthCheck),
+)
+
+
+@often
+@given(recipe=recipes(), cut=st.integers(1, 12), workers=st.just(1))
+def test_a_run_is_the_same_bits_again_cut_anywhere_and_with_workers(
+    recipe: dict[str, Any], cut: int, workers: int
+) -> None:
+    with TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        whole = trained(folder / "whole", recipe)
+        same(whole, trained(folder / "again", recipe))
+        if cut < max(whole[0]):  # an early stop may have come before
+            note(f"cut after step {cut} of {max(whole[0])}")
+            same(whole, trained(folder / "cut", recipe, cut))
+        same(whole, trained(folder / "workers", recipe, workers=workers))
+
+
+@often
+@given(recipe=recipes(exact=True), accumulate=st.sampled_from([2, 3, 4, 6]))
+@pytest.mark.usefixtures("float64")
+def test_accumulating_otherwise_differs_in_the_last_digits_at_most(recipe: dict[str, Any], accumulate: int) -> None:
+    recipe = recipe | {"stop": []}  # a metric's last digit may decide when an early stop comes
+    with TemporaryDirectory() as scratch:
+        whole = trained(Path(scratch) / "whole", recipe, accumulate=1)
+        cut = trained(Path(scratch) / "cut", recipe, accumulate=accumulate)
+        assert max(whole[0]) == max(cut[0])
+        for step, losses in whole[0].items():
+            assert losses == pytest.approx(cut[0][step], rel=1e-12, abs=1e-12)
+        for name, tensor in whole[3].items():
+            assert float((tensor - cut[3][name]).abs().max()) < 1e-12
+
+
+@often
+@given(recipe=recipes())
+def test_what_accumulating_changes_is_said_and_nothing_else_is(recipe: dict[str, Any]) -> None:
+    with TemporaryDirectory() as scratch:
+        trainer = experiment(recipe).trainer(Path(scratch) / "run")
+    inexact = recipe["model"] in (Net, Pair) or recipe["device"]["precision"] != "fp32"
+    assert bool(trainer.run.notes) == (inexact and recipe["device"]["accumulate"] > 1)
