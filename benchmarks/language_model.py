@@ -48,8 +48,8 @@ def by_labwright(trainer: Trainer) -> Iterator[None]:
     """The trainer's loop, step by step."""
     trainer.begin()
     trainer.started()
-    for batches in trainer.feed():
-        trainer.stepped(trainer.step(batches))
+    for batch in trainer.feed():
+        trainer.stepped(trainer.step(batch))
         yield
 
 

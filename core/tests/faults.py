@@ -102,7 +102,7 @@ class OtherDice(Net):
 
     def __init__(self, inputs: lw.Features, outputs: lw.Classes) -> None:
         super().__init__(inputs, outputs)
-        nn.init.constant_(self.head.bias[:1], random.random())
+        nn.init.constant_(self.head.bias[:1], random.SystemRandom().random())
 
 
 class Forgetful(Net):

@@ -63,11 +63,12 @@ def in_double(trainer: Trainer) -> Trainer:
     """The same trainer in float64, data included."""
     trainer.model.double()
     for update in trainer.updates:
-        update.average = [average.double() for average in update.average]
+        for average in update.average:
+            average.data = average.data.double()
     feed = trainer.feed
-    trainer.feed = lambda: (tuple(doubled(batch) for batch in batches) for batches in feed())  # type: ignore[method-assign]
+    trainer.feed = lambda: (doubled(batch) for batch in feed())  # type: ignore[method-assign]
     drawn = trainer.drawn
-    trainer.drawn = lambda batches: [doubled(batch) for batch in drawn(batches)]  # type: ignore[method-assign]
+    trainer.drawn = lambda batch: doubled(drawn(batch))  # type: ignore[method-assign]
     task = trainer.task
     if not hasattr(task, "evaluated_in_double"):
         evaluate = task.evaluate

@@ -20,7 +20,7 @@ from labwright.feeding import generator
 from parts import BlobsElsewhere, Duel, Hinge, Net, Pair, Sorting
 from torch import Tensor, nn
 
-SIZE, BATCH = 53, 12  # an epoch has 5 steps, the last of 5 samples
+SIZE, BATCH = 53, 12  # an epoch has 5 steps, the last of 5 samples: with 3 micro-batches of 4, of 2 and 3
 EXAMPLES = int(os.environ.get("LABWRIGHT_RECIPES", "5"))
 
 

@@ -13,7 +13,7 @@ import labwright as lw
 import numpy as np
 import pytest
 import torch
-from parts import Blobs, sorting
+from parts import Blobs, Net, sorting
 
 
 class Careless(Blobs):
@@ -70,6 +70,19 @@ def test_a_run_is_the_same_whatever_was_drawn_before_it(tmp_path: Path) -> None:
         return sorting().run(tmp_path / name).metrics
 
     assert metrics("a") == metrics("b")
+
+
+def test_what_a_model_draws_from_numpy_or_python_is_a_matter_of_the_seed_too(tmp_path: Path) -> None:
+    class Dice(Net):
+        def __init__(self, inputs: lw.Features, outputs: lw.Classes) -> None:
+            super().__init__(inputs, outputs)
+            torch.nn.init.constant_(self.head.bias, random.random() + np.random.rand())
+
+    def bias(seed: int) -> Any:
+        random.random(), np.random.rand()
+        return sorting(model=Dice, train={"epochs": 1, "seed": seed}).build().model.head.bias.tolist()
+
+    assert bias(0) == bias(0) != bias(1)
 
 
 def test_a_second_thread_is_refused_and_the_first_goes_on(tmp_path: Path) -> None:

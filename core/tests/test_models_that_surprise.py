@@ -113,9 +113,11 @@ def test_a_batch_of_one_under_batchnorm_is_told_before_there_is_a_folder(tmp_pat
     with pytest.raises(lw.LabwrightError, match=r"train.drop_last=true leaves that batch out"):
         one_left.run(tmp_path / "run")
     assert not (tmp_path / "run").exists()
-    cut = sorting(Blobs(size=92), train=small(), device={"name": "cpu", "accumulate": 15})
+    ones = sorting(Blobs(size=92), train=small(), device={"name": "cpu", "accumulate": 15})
     with pytest.raises(lw.LabwrightError, match="only one, and BatchNorm has no statistics of one"):
-        cut.run(tmp_path / "run")
+        ones.run(tmp_path / "run")
+    cut = sorting(Blobs(size=94), train=small(epochs=1), device={"name": "cpu", "accumulate": 5})
+    assert cut.run(tmp_path / "cut").outcome.status == "finished"  # the last batch of 4 is cut in two of 2
     run = one_left.varied({"train.drop_last": True}).run(tmp_path / "dropped")
     assert (run.steps_per_epoch, run.outcome.step) == (6, 12)  # of 91 samples, 90 in batches of 15
     assert sorting(Blobs(size=91), model={"name": NoNorm}, train=small()).run(tmp_path / "none").steps_per_epoch == 7

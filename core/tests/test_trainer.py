@@ -100,7 +100,7 @@ def test_accumulating_uneven_micro_batches_gives_the_loss_of_the_whole_batch(
             loss="cross-entropy",
             optimizer={"name": "sgd", "lr": 0.5},
             device={"name": "cpu", "accumulate": accumulate},
-            train={"epochs": 3, "batch_size": 30},  # batches of 30, 30 and 23: as micro-batches of 10, 10, 3
+            train={"epochs": 3, "batch_size": 30},  # batches of 30, 30 and 23: as micro-batches of 7, 8, 8
             log=(),
         ).run(tmp_path / f"{accumulate}", listeners=[kept])
         return [loss["train"] for loss in kept.losses.values()]

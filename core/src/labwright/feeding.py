@@ -41,6 +41,12 @@ def draws(length: int, width: int, *, seed: int, epoch: int) -> Tensor:
     return torch.rand(length, width, generator=generator(seed, epoch, 2))
 
 
+def micro_batches(length: int, size: int) -> list[slice]:
+    """A batch of `length` samples in as few parts of at most `size` as there can be, which differ by one at most."""
+    count = -(-length // size)
+    return [slice(length * number // count, length * (number + 1) // count) for number in range(count)]
+
+
 def global_generators(device: torch.device) -> list[Generator]:
     """The generators that random numbers come from unless one is named: the CPU's, and the device's own."""
     if device.type == "cpu":

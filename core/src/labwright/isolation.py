@@ -22,8 +22,8 @@ _OURS = threading.RLock()  # torch's generators belong to the process: so does t
 def isolated(device: torch.device = _CPU, *, seed: int | None = None, threads: int | None = None) -> Iterator[None]:
     """Within it global random numbers are labwright's to use; after it they go on where they were.
 
-    Those of torch on the CPU and on `device`, of numpy and of Python; `seed` starts torch's. `threads` are the CPU
-    threads within it. It may be entered again by the same thread, and by one thread at a time.
+    Those of torch on the CPU and on `device`, of numpy and of Python, all started from `seed` where it is given.
+    `threads` are the CPU threads within it. It may be entered again by the same thread, and by one thread at a time.
 
     Raises LabwrightError while another thread of the process is within it: each would spoil the other's numbers.
     """
@@ -41,6 +41,9 @@ def isolated(device: torch.device = _CPU, *, seed: int | None = None, threads: i
         if seed is not None:
             for generator in generators:
                 generator.manual_seed(seed)
+            random.seed(seed)
+            if numpy:
+                numpy.random.seed(seed % 2**32)
         if threads is not None and threads != before:
             torch.set_num_threads(threads)
         try:

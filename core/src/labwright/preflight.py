@@ -13,7 +13,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from labwright.builtin.losses import normalizer
 from labwright.data import Batch
 from labwright.errors import LabwrightError
-from labwright.feeding import derived, generator
+from labwright.feeding import derived, generator, micro_batches
 from labwright.interfaces import ClosedForm
 from labwright.isolation import isolated
 from labwright.update import Objective
@@ -36,16 +36,21 @@ def preflight(built: Built, train: Train) -> list[str]:
         return []
     accumulate = built.device_settings.accumulate
     size = train.batch_size // accumulate
-    smallest = min(batches.parts, key=lambda part: len(part) % size or size, default=None)
+    smallest = min(batches.parts, key=lambda part: _smallest(len(part), size), default=None)
     normed = any(isinstance(module, _BatchNorm) for module in built.model.modules())
     with isolated(built.device, seed=derived(train.seed, 8)):
-        if normed and smallest is not None and (len(smallest) % size or size) == 1:
+        if normed and smallest is not None and _smallest(len(smallest), size) == 1:
             batch = _drawn(built, batches.split.fetch(smallest, 0, train.seed))
             _check_one(built, train, batch.rows(slice(len(batch) - 1, None)))
         if accumulate > 1 and len(batches.parts):
             whole = _drawn(built, batches.split.fetch(batches.parts[0][: 2 * size], 0, train.seed))
             _check_cut(built, size, whole)
     return _differences(built) if accumulate > 1 else []
+
+
+def _smallest(length: int, size: int) -> int:
+    """Of the micro-batches of a batch, the samples of the smallest."""
+    return min(some.stop - some.start for some in micro_batches(length, size))
 
 
 def _drawn(built: Built, batch: Batch) -> Batch:
@@ -70,7 +75,7 @@ def _check_one(built: Built, train: Train, one: Batch) -> None:
 
 def _check_cut(built: Built, size: int, batch: Batch) -> None:
     """Compares the loss of two micro-batches together with their mean, where the model itself draws nothing."""
-    pieces = [batch.rows(slice(start, start + size)) for start in range(0, len(batch), size)]
+    pieces = [batch.rows(some) for some in micro_batches(len(batch), size)]
     if len(pieces) < 2:
         return
     divisors = [normalizer(built.criterion, piece.targets) for piece in pieces]

@@ -26,7 +26,7 @@ from labwright.checkpoint import Checkpoint, Checkpoints, MemoryCheckpoints, all
 from labwright.data import Batch
 from labwright.errors import Diverged, LabwrightError, RunFailed, StopRun
 from labwright.evaluation import evaluate
-from labwright.feeding import derived, global_generators
+from labwright.feeding import derived, global_generators, micro_batches
 from labwright.interfaces import ClosedForm, Phase, Task
 from labwright.isolation import isolated
 from labwright.plugins import Relay
@@ -79,7 +79,8 @@ class Trainer:
         """
         self.interruptible = interruptible
         self.begin()
-        with isolated(self.device, threads=self.settings.threads):
+        seed = derived(self.train.seed, self.run.step, 9)  # of numpy and Python; torch has one for each step
+        with isolated(self.device, seed=seed, threads=self.settings.threads):
             return self.conclude(partial(self._loop, until))
 
     def begin(self) -> None:
@@ -200,7 +201,7 @@ class Trainer:
         if self.settings.accumulate == 1:
             return (batch.to(self.device) if elsewhere else batch,), (1.0,)
         size = self.train.batch_size // self.settings.accumulate
-        pieces = [batch.rows(slice(start, start + size)) for start in range(0, len(batch), size)]
+        pieces = [batch.rows(some) for some in micro_batches(len(batch), size)]
         weights = [self._divisor(piece) for piece in pieces]
         return [piece.to(self.device) for piece in pieces] if elsewhere else pieces, weights
 

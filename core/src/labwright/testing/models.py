@@ -66,7 +66,7 @@ def trains_every_parameter(subject: Subject) -> None:
 def gives_the_same_losses_for_the_same_seed(subject: Subject) -> None:
     """Built twice with one seed and updated six times, the losses agree in every bit.
 
-    Draw from torch's own generator, as `torch.rand` and dropout do; not from numpy, `random` or the clock.
+    Draw from torch's own generator, as `torch.rand` and dropout do: a run that is resumed begins others anew.
     """
     subject.descends()
     first, again = (list(islice(_training(subject), 6)) for _ in range(2))
