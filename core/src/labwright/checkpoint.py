@@ -15,6 +15,7 @@ import filecmp
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
@@ -29,11 +30,13 @@ from torch import Tensor, nn
 
 from labwright.data_summary import FILE as SUMMARY
 from labwright.errors import LabwrightError, RunFailed, listed, nearest
+from labwright.files import numbers, sync, write_json
 
 if TYPE_CHECKING:
     from labwright.interfaces import Task
 
 CHECKSUMS = "checksums.json"
+MOST_NAMED = 3  # damaged checkpoints; there may be thousands
 
 
 class Damaged(LabwrightError):
@@ -60,7 +63,11 @@ class Checkpoints:
 
     def steps(self) -> list[int]:
         """The steps there is a checkpoint of, whole or damaged, ascending."""
-        return sorted(int(path.name[5:]) for path in self.folder.glob("step-*") if path.name[5:].isdigit())
+        try:
+            names = [entry.name for entry in os.scandir(self.folder)]
+        except OSError:
+            return []
+        return sorted(int(name[5:]) for name in names if re.fullmatch(r"step-(\d{8}|[1-9]\d{8,17})", name, re.ASCII))
 
     def write(self, step: int, checkpoint: Checkpoint, *, keep: int, best: int | None) -> None:
         """Write a checkpoint, then drop all but the `keep` newest and that of step `best`.
@@ -68,7 +75,7 @@ class Checkpoints:
         Raises RunFailed if the disk doesn't take it; what was there before stays.
         """
         target = self.path(step)
-        building = self.folder / f".{target.name}.part"
+        building, before = (self.folder / f".{target.name}.{what}" for what in ("part", "before"))
         try:
             shutil.rmtree(building, ignore_errors=True)
             building.mkdir(parents=True)
@@ -81,46 +88,54 @@ class Checkpoints:
                 checkpoint.state | {"aliases": {"model": aliases, "training": training_aliases}},
             )
             seal(building)
-            if target.exists():
-                shutil.rmtree(target)
+            _remove(before)
+            if target.exists():  # of the same step, when less was known of it
+                target.rename(before)
             building.rename(target)
-            _sync(self.folder)
+            sync(self.folder)
+            _remove(before)
         except Exception as error:  # safetensors has an exception of its own for a full disk
             shutil.rmtree(building, ignore_errors=True)
             if not _is_io(error):
                 raise
             older = [one for one in self.steps() if one != step]
             kept = f"The checkpoint of step {older[-1]} is kept." if older else "There is none before it."
-            raise RunFailed(f"can't write the checkpoint {target}: {error}. {kept}") from error
+            raise RunFailed(f"can't write the checkpoint {target}: {error.__cause__ or error}. {kept}") from error
         for old in self.steps()[:-keep]:
             if old not in (best, step):
-                shutil.rmtree(self.path(old))
+                _remove(self.path(old))
 
     def read(self, step: int) -> Checkpoint:
         """The checkpoint of a step. Raises Damaged naming the file that isn't what was written."""
         folder = self.path(step)
-        if not folder.is_dir():
-            raise LabwrightError(
-                f"there is no checkpoint {folder}; there are those of steps {listed(map(str, self.steps()))}."
-            )
+        if not folder.exists():
+            known = listed(map(str, self.steps()))
+            raise Damaged(f"there is no checkpoint {folder}; there are those of steps {known}.")
         verify(folder)
-        state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
-        model = load_file(folder / "model.safetensors")
-        training = load_file(folder / "training.safetensors")
-        aliases = state.pop("aliases")
-        for tensors, names in ((model, aliases["model"]), (training, aliases["training"])):
-            tensors.update({name: tensors[stored] for name, stored in names.items()})
+        try:
+            state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+            model = load_file(folder / "model.safetensors")
+            training = load_file(folder / "training.safetensors")
+            aliases = state.pop("aliases")
+            for tensors, names in ((model, aliases["model"]), (training, aliases["training"])):
+                tensors.update({name: tensors[stored] for name, stored in names.items()})
+            state |= {"best": numbers(state["best"]), "metrics": numbers(state["metrics"])}
+            steps = state["step"], state["best_step"], state["steps_per_epoch"], state["log"], state["recipe"]
+        except Exception as error:  # the checksums are right: it was made so by something else
+            raise Damaged(f"{folder} was not written by labwright: {type(error).__name__}: {error}.") from error
+        if steps[0] != step:
+            raise Damaged(f"{folder} holds the checkpoint of step {steps[0]}.")
         return Checkpoint(state, model, training)
 
     def newest(self) -> tuple[Checkpoint | None, list[str]]:
-        """The newest checkpoint that is whole, and what is wrong with each newer one."""
+        """The newest checkpoint that is whole, and notes for the person: what is wrong with the newer ones."""
         faults: list[str] = []
         for step in reversed(self.steps()):
             try:
-                return self.read(step), faults
+                return self.read(step), _some(faults, f"The checkpoint of step {step} is used instead.")
             except Damaged as damage:
                 faults.append(str(damage))
-        return None, faults
+        return None, _some(faults, "")
 
 
 class MemoryCheckpoints:
@@ -213,14 +228,15 @@ def load_model(model: nn.Module, checkpoint: Checkpoint, origin: Path) -> None:
 
 def seal(folder: Path) -> None:
     """Write the checksums of a folder's files and see that everything has reached the disk."""
+    for name in _files(folder):
+        sync(folder / name)
     write_json(folder / CHECKSUMS, {str(name): _digest(folder / name) for name in _files(folder)})
-    for name in [*_files(folder), Path(CHECKSUMS)]:
-        _sync(folder / name)
-    _sync(folder)
 
 
 def verify(folder: Path) -> None:
     """Raises Damaged if a file of a sealed folder is missing, torn, changed or was added."""
+    if not folder.is_dir():
+        raise Damaged(f"{folder} is {'no folder' if folder.exists() else 'missing'}.")
     try:
         sums = json.loads((folder / CHECKSUMS).read_text(encoding="utf-8"))
         expected = {Path(name): str(digest) for name, digest in sums.items()}
@@ -230,7 +246,11 @@ def verify(folder: Path) -> None:
     for name in sorted(found ^ expected.keys()):
         raise Damaged(f"{folder / name} {'is missing' if name in expected else 'was not written by labwright'}.")
     for name, digest in expected.items():
-        if _digest(folder / name) != digest:
+        try:
+            same = _digest(folder / name) == digest
+        except OSError as error:
+            raise Damaged(f"{folder / name} can't be read: {error.strerror}.") from error
+        if not same:
             raise Damaged(f"{folder / name} is torn or was changed: its checksum differs.")
 
 
@@ -252,10 +272,6 @@ def check_learned(task: Task, kept: Path) -> None:
         )
 
 
-def write_json(file: Path, value: Any) -> None:
-    file.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
-
-
 def _files(folder: Path) -> Iterator[Path]:
     for path in sorted(folder.rglob("*")):
         if path.is_file() and path.name != CHECKSUMS:
@@ -267,16 +283,23 @@ def _digest(file: Path) -> str:
         return hashlib.file_digest(content, "sha256").hexdigest()
 
 
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+def _remove(path: Path) -> None:
+    """Remove what lies under the name of a checkpoint, be it a folder or not."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _some(faults: list[str], instead: str) -> list[str]:
+    """The first few faults, how many more there are, and what is used instead."""
+    more = len(faults) - MOST_NAMED
+    notes = faults if more <= 0 else [*faults[:MOST_NAMED], f"{more} more checkpoints are damaged."]
+    return [*notes[:-1], f"{notes[-1]} {instead}".strip()] if notes else []
 
 
 def _is_io(error: Exception) -> bool:
-    return isinstance(error, OSError) or type(error).__name__ == "SafetensorError"
+    return isinstance(error, OSError | RunFailed) or type(error).__name__ == "SafetensorError"
 
 
 def all_finite(tensors: Mapping[str, Tensor]) -> str | None:

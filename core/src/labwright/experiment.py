@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -15,14 +15,16 @@ from torch import nn
 
 from labwright import run as runs
 from labwright.builtin.losses import separable
-from labwright.checkpoint import Checkpoints, MemoryCheckpoints, check_learned, seal, split_state, verify, write_json
+from labwright.checkpoint import Checkpoints, MemoryCheckpoints, check_learned, seal, split_state, verify
 from labwright.config import Chosen, Where, choose, signature, validated, with_default
 from labwright.data_summary import read_summary, summarised
 from labwright.errors import LabwrightError, listed, nearest
 from labwright.feeding import derived
+from labwright.files import refuse_links, write_json, write_text
 from labwright.fitting import check_fit
 from labwright.interfaces import ClosedForm, Device, Optimizer, Task
 from labwright.isolation import isolated
+from labwright.locks import Lock
 from labwright.materialize import complete
 from labwright.plugins import Plugins, Relay, check_listener
 from labwright.preflight import preflight
@@ -73,7 +75,7 @@ class Train:
 
 @dataclass
 class Built:
-    """What an experiment is made of, ready to train."""
+    """What an experiment is made of, ready to train; `notes` say what its person should know of it."""
 
     task: Task
     model: nn.Module
@@ -81,6 +83,7 @@ class Built:
     device: torch.device
     device_settings: Device
     optimizers: dict[str, Optimizer]
+    notes: list[str] = field(default_factory=list)
 
 
 class Experiment:
@@ -308,12 +311,15 @@ class Experiment:
         notes = preflight(built, self.train)
         data = summarised(built.task.data)
         folder = runs.claim_folder(folder) if folder is not None else runs.new_folder(self.name)
+        lock = Lock(folder)
+        lock.acquire()
         (folder / "task").mkdir()
         built.task.save(folder / "task")
         data.write(folder / "task")
         seal(folder / "task")
         self._write_down(folder, built)
         trainer = self._trainer(built, folder, per_epoch, listeners)
+        trainer.lock = lock
         trainer.run.data = data
         trainer.run.notes += [*data.remarks, *notes]
         return trainer
@@ -327,7 +333,7 @@ class Experiment:
         built = self.build(task=task)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "metrics.jsonl").unlink(missing_ok=True)  # of an attempt that was killed
-        (folder / "recipe.toml").write_text(tomli_w.dumps(self.table()), encoding="utf-8")
+        write_text(folder / "recipe.toml", tomli_w.dumps(self.table()), durable=False)
         trainer = self._trainer(built, folder, self._steps_per_epoch(built), listeners)
         trainer.checkpoints = MemoryCheckpoints(folder)
         trainer.tested = False
@@ -339,8 +345,21 @@ class Experiment:
         """A trainer that goes on from a run folder's newest whole checkpoint, and notes for the person.
 
         Raises LabwrightError where the data isn't what the run was begun with; `other_data` goes on with other samples
-        all the same, but never with a task that has learned something else of them.
+        all the same, but never with a task that has learned something else of them. Raises it too if another process
+        writes in the folder, or if something in it leads out of it.
         """
+        refuse_links(folder)
+        lock = Lock(folder)
+        lock.acquire()
+        try:
+            trainer, notes = self._taken_up(folder, listeners, other_data)
+        except BaseException:
+            lock.release()
+            raise
+        trainer.lock = lock
+        return trainer, notes
+
+    def _taken_up(self, folder: Path, listeners: Sequence[object], other_data: bool) -> tuple[Trainer, list[str]]:
         built = self.build()
         data = summarised(built.task.data)
         check_learned(built.task, folder / "task")
@@ -352,13 +371,15 @@ class Experiment:
             )
         trainer = self._trainer(built, folder, self._steps_per_epoch(built), listeners)
         trainer.run.data = data
-        checkpoint, faults = Checkpoints(folder / "checkpoints").newest()
+        checkpoint, notes = Checkpoints(folder / "checkpoints").newest()
         if checkpoint is None:
-            raise LabwrightError(f"{folder} has no whole checkpoint to go on from. {' '.join(faults)}".strip())
+            raise LabwrightError(f"{folder} has no whole checkpoint to go on from. {' '.join(notes)}".strip())
         trainer.restore(checkpoint)
-        trainer.log.cut(checkpoint.state["records"])
+        notes += trainer.log.cut(checkpoint.state["log"])
+        changes = runs.changes(checkpoint.state["recipe"], self.table())
+        if changes:
+            notes.append(f"changed: {', '.join(changes)}. The run is no longer the one its first steps were.")
         self._write_down(folder, built)
-        notes = [f"{fault} The checkpoint before it is used." for fault in faults]
         return trainer, [*notes, *(f"the data is not the same: {one}." for one in differing)]
 
     def _trainer(self, built: Built, folder: Path, per_epoch: int, listeners: Sequence[object]) -> Trainer:
@@ -383,7 +404,7 @@ class Experiment:
         return 1 if self.closed_form else len(batches)
 
     def _write_down(self, folder: Path, built: Built) -> None:
-        (folder / "recipe.toml").write_text(tomli_w.dumps(self.table()), encoding="utf-8")
+        write_text(folder / "recipe.toml", tomli_w.dumps(self.table()))
         write_json(
             folder / "environment.json", runs.environment(self.plugins, built.device, built.device_settings.threads)
         )

@@ -15,9 +15,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from labwright.checkpoint import write_json
 from labwright.errors import LabwrightError, RunFailed
 from labwright.feeding import generator
+from labwright.files import refuse_links, write_json
 from labwright.plugins import Plugins
 from labwright.run import claim_folder
 from labwright.saved import built_from, experiment_of
@@ -36,10 +36,12 @@ def export(folder: Path, plugins: Plugins, target: Path) -> dict[str, Any]:
     missing = [name for name in NEEDED if find_spec(name) is None]
     if missing:
         raise LabwrightError(f"export needs {', '.join(missing)}: `pip install 'labwright[export]'` brings them.")
-    experiment = experiment_of(folder, plugins, ["device=cpu"])
-    built = built_from(folder, experiment)
+    overrides = ["device=cpu"]
+    built = built_from(folder, experiment_of(folder, plugins, overrides), overrides=overrides)
     inputs, outputs = built.task.ports()
     names = _argument_names(built.model, len(inputs.example(1, generator(0))))
+    if target.is_relative_to(folder):
+        refuse_links(folder)
     claim_folder(target)
     file = target / "model.onnx"
     _write(built.model, inputs.example(2, generator(0)), names, file)
@@ -56,6 +58,7 @@ def export(folder: Path, plugins: Plugins, target: Path) -> dict[str, Any]:
         "largest_difference": difference,
         "bytes": sum(one.stat().st_size for one in target.glob("model.onnx*")),
         "torch": torch.__version__,
+        "notes": built.notes,
     }
     write_json(target / "model.json", facts)
     return {"folder": str(target), **facts}

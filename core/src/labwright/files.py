@@ -72,6 +72,20 @@ def append_line(path: Path, line: str) -> None:
             content = content[file.write(content) :]
 
 
+def mute(stream: Any) -> None:
+    """Let a stream that takes no more, such as a broken pipe, lead to nowhere: what is still written is no error."""
+    with suppress(OSError, ValueError, AttributeError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
+
+
+def printable(text: str) -> str:
+    """A text for a line on a terminal: control characters, and what can't be said in UTF-8, are escaped."""
+    safe = "".join(one if one.isprintable() or one == " " else ascii(one)[1:-1] for one in text)
+    return safe.encode("utf-8", "backslashreplace").decode()
+
+
 def sync(path: Path) -> None:
     """See that a file, or the names in a folder, have reached the disk."""
     handle = os.open(path, os.O_RDONLY)

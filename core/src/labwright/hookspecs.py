@@ -1,7 +1,8 @@
 """Every hook of labwright. A plugin implements those it needs, marked with `labwright.hookimpl`.
 
 The first two say what a plugin brings and are called at discovery, so that a plugin's module must import nothing heavy.
-The others are called by a run, for the plugin that implements them and for the recipe's loggers and stopping rules.
+The others are called by a run, for the plugin that implements them and for the recipe's loggers and stopping rules. An
+OSError once a run has begun, as of a broken pipe, ends nothing but the calls of that hook, with a warning.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ No global state, and nothing here imports torch. Which plugins there are is foun
 from __future__ import annotations
 
 import importlib
+import logging
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -162,7 +163,11 @@ class Relay:
     def _calls(self, hook: str) -> tuple[Callable[..., object], ...]:
         found = [(owner, implemented[hook]) for owner, implemented in self._heard if hook in implemented]
         found.sort(key=lambda pair: pair[1].trylast - pair[1].tryfirst)
-        return tuple(traced(_taking(impl), hook, owner) for owner, impl in found)
+        begins = hook == "labwright_run_started"
+        return tuple(
+            traced(_taking(impl) if begins else _going_on(_taking(impl), hook, owner), hook, owner)
+            for owner, impl in found
+        )
 
 
 def plural(kind: str) -> str:
@@ -186,3 +191,21 @@ def check_listener(thing: object) -> None:
 def _taking(impl: pluggy.HookImpl) -> Callable[..., object]:
     function, names = impl.function, asked(impl)
     return lambda **given: function(**{name: given[name] for name in names})
+
+
+def _going_on(function: Callable[..., object], hook: str, owner: str) -> Callable[..., object]:
+    """The function, without which a run goes on once it raises OSError: a display may lose its pipe or its disk."""
+    lost = False
+
+    def called(**given: object) -> object:
+        nonlocal lost
+        if lost:
+            return None
+        try:
+            return function(**given)
+        except OSError as error:
+            lost = True
+            logging.getLogger(__name__).warning("%s of %s isn't called any more: %s", hook, owner, words(error))
+            return None
+
+    return called

@@ -9,6 +9,7 @@ from typing import Any
 
 from labwright.checkpoint import verify
 from labwright.errors import LabwrightError
+from labwright.files import refuse_links
 from labwright.plugins import Plugins
 from labwright.run import differences, environment
 from labwright.saved import environment_of, experiment_of
@@ -24,6 +25,7 @@ def resume(
     """
     overrides = list(overrides)
     before = experiment_of(folder, plugins)
+    refuse_links(folder)
     experiment = experiment_of(folder, plugins, overrides) if overrides else before
     was, now = before.table(), experiment.table()
     for kind in ("task", "model", "loss"):
@@ -36,12 +38,14 @@ def resume(
     earlier = environment_of(folder)
     trainer, notes = experiment.resumed(folder, other_data=other_data)
     notes = [*experiment.notes, *notes]
-    changed = [text.partition("=")[0] for text in overrides]
-    if changed:
-        notes.append(f"changed: {', '.join(changed)}. The run is no longer the one its first steps were.")
-    differing = differences(earlier, environment(plugins, trainer.device, trainer.settings.threads))
+    if not earlier:
+        notes.append(f"{folder / 'environment.json'} is missing or torn: whether this machine is another isn't known.")
+    now_here = environment(plugins, trainer.device, trainer.settings.threads)
+    differing = differences(earlier, now_here) if earlier else []
     if differing:
         notes.append(f"exactness no longer holds: {'; '.join(differing)}.")
+    if not any(chosen.name == "progress" for chosen in experiment.listeners):  # which says them
+        notes += trainer.run.notes
     return trainer, notes
 
 

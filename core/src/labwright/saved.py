@@ -1,9 +1,13 @@
-"""Taking up what a run folder holds: its experiment, and its model with the weights that were evaluated."""
+"""Taking up what a run folder holds: its experiment, and its model with the weights that were evaluated.
+
+Nothing here writes: a folder may be read-only. What isn't as it should be and can be passed over is said in notes.
+"""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
@@ -16,11 +20,30 @@ from labwright.data_summary import read_summary, summarised
 from labwright.errors import LabwrightError, listed, nearest
 from labwright.evaluation import evaluate
 from labwright.experiment import Built, Experiment
+from labwright.files import refuse_special
 from labwright.interfaces import Task
 from labwright.plugins import Plugins
+from labwright.run import changes
 from labwright.trainer import updates
 
 Which = Literal["final", "last", "best"]
+MATTER = ("task", "model", "train.batch_size", "train.seed", "train.ema", "train.final")  # to what a model answers
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Metrics of a run's model over the samples of a split; `step` is that of the checkpoint."""
+
+    run: str
+    split: str
+    checkpoint: str
+    step: int
+    samples: int
+    metrics: dict[str, float]
+    notes: list[str]
+
+    def json(self) -> dict[str, Any]:
+        return asdict(self)
 
 
 def experiment_of(folder: Path, plugins: Plugins, overrides: Iterable[str] = ()) -> Experiment:
@@ -28,17 +51,20 @@ def experiment_of(folder: Path, plugins: Plugins, overrides: Iterable[str] = ())
     if not (folder / "recipe.toml").is_file():
         beside = [str(path.parent) for path in folder.parent.glob("*/recipe.toml")] if folder.parent.is_dir() else []
         raise LabwrightError(f"{str(folder)!r} is no run folder: it has no recipe.toml{nearest(str(folder), beside)}")
+    refuse_special(folder)
     return Experiment.from_recipe(folder / "recipe.toml", overrides, plugins=plugins)
 
 
-def built_from(folder: Path, experiment: Experiment, *, checkpoint: Which = "final") -> Built:
-    """Task and model as a run left them, in evaluation mode; the data itself isn't read.
+def built_from(
+    folder: Path, experiment: Experiment, *, checkpoint: Which = "final", overrides: Iterable[str] = ()
+) -> Built:
+    """Task and model as a run left them, in evaluation mode, with notes; the data itself isn't read.
 
-    `final` are the weights the run ended with, by its own `train.final`. Raises LabwrightError for a checkpoint that
-    is damaged or missing.
+    `final` are the weights the run ended with, by its own `train.final`; `overrides` are those the experiment was made
+    with. Raises LabwrightError for a checkpoint that is damaged or missing.
     """
     built = experiment.build(folder / "task")
-    _restore(built, folder, experiment, checkpoint)
+    _restore(built, folder, experiment, checkpoint, overrides)
     return built
 
 
@@ -58,7 +84,7 @@ def evaluated(
     overrides: Iterable[str] = (),
     *,
     other_data: bool = False,
-) -> dict[str, float]:
+) -> Evaluation:
     """Metrics of a run's model over a split of its data; without overrides those the run logged.
 
     Raises LabwrightError, also for samples that aren't the run's although its data wasn't overridden (`other_data`
@@ -73,15 +99,15 @@ def evaluated(
     experiment = experiment_of(folder, plugins, overrides)
     built = experiment.build()
     check_learned(built.task, folder / "task")
-    if not other_data and not any(one.startswith(("task=", "task.data")) for one in overrides):
-        now, then = summarised(built.task.data), read_summary(folder / "task")
-        differing = now.differences(then, [split]) if then else []
-        if differing:
-            raise LabwrightError(
-                f"the data isn't what {folder} was begun with: {'; '.join(differing)}. Put it back, or measure it "
-                "all the same: --other-data."
-            )
-    _restore(built, folder, experiment, cast(Which, checkpoint))
+    now, then = summarised(built.task.data), read_summary(folder / "task")
+    differing = now.differences(then, [split]) if then else []
+    overridden = any(one.startswith(("task=", "task.data")) for one in overrides)
+    if differing and not other_data and not overridden:
+        raise LabwrightError(
+            f"the data isn't what {folder} was begun with: {'; '.join(differing)}. Put it back, or measure it "
+            "all the same: --other-data."
+        )
+    step = _restore(built, folder, experiment, cast(Which, checkpoint), overrides)
     metrics = evaluate(
         built.task,
         built.model,
@@ -93,32 +119,44 @@ def evaluated(
         autocast=partial(built.device_settings.autocast, built.device),
     )
     if metrics is None:
-        names = [name for name in ("train", "valid", "test") if built.task.data.split(name) is not None]
         raise LabwrightError(
-            f"the data of {folder} has no split {split!r}{nearest(split, names)} It has {listed(names)}."
+            f"the data of {folder} has no split {split!r}{nearest(split, now.samples)} It has {listed(now.samples)}."
         )
-    return metrics.metrics
+    notes = [*experiment.notes, *built.notes]
+    if differing or overridden:
+        notes.append(f"measured on the {split!r} part of this data, which is read as {now.line()}.")
+    return Evaluation(str(folder), split, checkpoint, step, metrics.samples, metrics.metrics, notes)
 
 
 def predictions(
-    folder: Path,
-    plugins: Plugins,
-    inputs: Callable[[Task], Iterable[tuple[str, tuple[Tensor, ...]]]],
-    overrides: Iterable[str] = (),
-) -> Iterator[tuple[str, dict[str, Any]]]:
-    """What a run's model says of each input: (name, answer). `inputs` reads them through the run's task.
+    built: Built, inputs: Iterable[tuple[str, Callable[[], tuple[Tensor, ...]]]]
+) -> Iterator[tuple[str, dict[str, Any] | Exception]]:
+    """What a run's model says of each input: its name, and the answer or why there is none. `inputs` are their readers.
 
-    An answer's iterators have to be gone through before the next answer is asked for.
+    An answer's iterators have to be gone through before the next answer is asked for. Raises LabwrightError if the
+    task doesn't predict.
     """
-    built = built_from(folder, experiment_of(folder, plugins, overrides))
+    if type(built.task).predict is Task.predict:
+        built.task.predict(built.model, ())  # says so
     with torch.inference_mode():
-        for name, arguments in inputs(built.task):
-            (answer,) = built.task.predict(built.model, tuple(one.to(built.device) for one in arguments))
+        for name, read in inputs:
+            answer: dict[str, Any] | Exception
+            try:
+                arguments = tuple(one.to(built.device) for one in read())
+            except Exception as error:  # noqa: BLE001 - what a damaged file makes a library raise is of any type
+                answer = error
+            else:
+                try:
+                    (answer,) = built.task.predict(built.model, arguments)
+                except LabwrightError as error:
+                    answer = error
             yield name, answer
 
 
-def _restore(built: Built, folder: Path, experiment: Experiment, checkpoint: Which) -> None:
-    """Give the model the weights of a run's checkpoint, averaged ones if the run kept an average."""
+def _restore(
+    built: Built, folder: Path, experiment: Experiment, checkpoint: Which, overrides: Iterable[str] = ()
+) -> int:
+    """Give the model the weights of a run's checkpoint, averaged ones if the run kept an average. Returns its step."""
     checkpoints = Checkpoints(folder / "checkpoints")
     newest, faults = checkpoints.newest()
     if newest is None:
@@ -128,8 +166,20 @@ def _restore(built: Built, folder: Path, experiment: Experiment, checkpoint: Whi
         if best is None and checkpoint == "best":
             raise LabwrightError(f"{folder} has no best checkpoint: nothing was evaluated on a `valid` split.")
         newest = newest if best is None else checkpoints.read(best)
-    load_model(built.model, newest, checkpoints.path(newest.state["step"]))
+    step: int = newest.state["step"]
+    built.notes += faults
+    given = tuple(one.partition("=")[0].strip() for one in overrides)
+    changed = [
+        change
+        for change in changes(newest.state["recipe"], experiment.table(), MATTER)
+        if not change.startswith(given or "=")
+    ]
+    if changed:
+        built.notes.append(f"recipe.toml isn't the one that step {step} was trained with: {', '.join(changed)}.")
+    load_model(built.model, newest, checkpoints.path(step))
     for update in updates(built, experiment.train):
-        update.load_state_dict(newest.training, weights_only=True)
+        notes = [f"{note}." for note in update.load_state_dict(newest.training, weights_only=True)]
+        built.notes += [note for note in notes if note not in built.notes]
         update.adopt_average()
     built.model.eval()
+    return step

@@ -6,6 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import ParamSpec, TypeVar
 
 VARIABLE = "LABWRIGHT_TRACE_HOOKS"
@@ -26,7 +27,8 @@ def traced(function: Callable[Given, Returned], hook: str, owner: str) -> Callab
             ended = "took"
         finally:
             took = (time.perf_counter() - begun) * 1000
-            print(f"hook {hook}  {owner}  {ended} {took:.2f} ms", file=sys.stderr)  # noqa: T201 - what it is for
+            with suppress(OSError):
+                print(f"hook {hook}  {owner}  {ended} {took:.2f} ms", file=sys.stderr)  # noqa: T201 - what it is for
         return result
 
     return called

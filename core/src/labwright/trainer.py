@@ -29,8 +29,9 @@ from labwright.evaluation import evaluate
 from labwright.feeding import derived, global_generators, micro_batches
 from labwright.interfaces import ClosedForm, Phase, Task
 from labwright.isolation import isolated
+from labwright.locks import Lock
 from labwright.plugins import Relay
-from labwright.run import Log, Outcome, Run, Status
+from labwright.run import Log, Outcome, Run, Status, plain
 from labwright.update import Update
 from labwright.window import Means, Window
 
@@ -60,6 +61,7 @@ class Trainer:
         self.updates = updates(built, train)
         self.log = Log(run.folder / "metrics.jsonl")
         self.checkpoints: Checkpoints | MemoryCheckpoints = Checkpoints(run.folder / "checkpoints")
+        self.lock: Lock | None = None  # of the run folder, given back when the run ends
         self.interruptible = True
         self.tested = True  # whether the run ends with a look at the test part
         self.window = Window(self.device)
@@ -84,7 +86,9 @@ class Trainer:
             return self.conclude(partial(self._loop, until))
 
     def begin(self) -> None:
-        """Start the clock of the run."""
+        """Start the clock of the run, alone in its folder."""
+        if self.lock is not None:
+            self.lock.acquire()
         self.begun = time.monotonic()
         self.marked = (self.begun, self.run.step)
 
@@ -104,9 +108,13 @@ class Trainer:
         except Exception as error:
             self._ended(self._outcome("failed", f"{type(error).__name__}: {error}"))
             raise
-        outcome = self._outcome(status, reason)
-        self._ended(outcome)
-        return outcome
+        else:
+            outcome = self._outcome(status, reason)
+            self._ended(outcome)
+            return outcome
+        finally:
+            if self.lock is not None:
+                self.lock.release()
 
     def _loop(self, until: int | None) -> tuple[Status, str]:
         run, rhythm = self.run, self.rhythm
@@ -302,7 +310,8 @@ class Trainer:
             "window": self.window.state(),
             "seconds": self.seconds,
             "steps_per_epoch": self.run.steps_per_epoch,
-            "records": self.log.records,
+            "log": self.log.mark(durable=isinstance(self.checkpoints, Checkpoints)),
+            "recipe": plain(self.run.recipe),
             "frozen": [name for name, one in self.model.named_parameters() if not one.requires_grad],
             "extra": extra,
         }
@@ -417,16 +426,23 @@ def updates(built: Built, train: Train) -> list[Update]:
 
 @contextmanager
 def interruptions(heeded: bool) -> Iterator[list[int]]:
-    """A list that is filled by the first Ctrl-C or SIGTERM, if they are heeded; a second one interrupts at once."""
+    """A list that is filled by a signal that asks for an end, if they are heeded; a second Ctrl-C or SIGTERM ends now.
+
+    SIGHUP comes of a closed terminal, often twice, and SIGUSR1 of a cluster's scheduler; who ignores them, as `nohup`
+    does, goes on.
+    """
     asked: list[int] = []
     if not heeded or threading.current_thread() is not threading.main_thread():
         yield asked
         return
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    gentle = [getattr(signal, name) for name in ("SIGHUP", "SIGUSR1") if hasattr(signal, name)]
+    gentle = [number for number in gentle if signal.getsignal(number) != signal.SIG_IGN]
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, *gentle)}
 
     def ask(number: int, _: Any) -> None:
         asked.append(number)
-        signal.signal(number, before[signal.Signals(number)])
+        if number not in gentle:
+            signal.signal(number, before[signal.Signals(number)])
 
     for number in before:
         signal.signal(number, ask)

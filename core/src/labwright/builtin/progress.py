@@ -8,9 +8,9 @@ import shlex
 import sys
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import IO, Annotated
+from typing import IO, Annotated, Any, cast
 
 from pydantic import Field
 from rich.console import Console, Group
@@ -20,6 +20,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from labwright.files import mute, printable
 from labwright.hookspecs import hookimpl
 from labwright.run import Outcome, Run
 
@@ -38,8 +39,8 @@ class Progress:
     @hookimpl
     def labwright_run_started(self, run: Run) -> None:
         state = _State(run, run.step, time.monotonic())
-        console = Console(stderr=True)
-        on_terminal = sys.stderr.isatty() and not console.is_dumb_terminal
+        console = Console(file=cast(IO[str], _Patient(sys.stderr)))
+        on_terminal = console.file.isatty() and not console.is_dumb_terminal
         self._display = _Bar(state, console) if on_terminal else _Lines(state, self.every)
         begun = f"from step {run.step:,} of {run.total_steps:,}" if run.step else f"{run.total_steps:,} steps"
         self._display.say(f"{run.folder}: {begun} on {run.device}")
@@ -131,8 +132,9 @@ class _Lines(_Display):
         self.state.metrics = ""
 
     def say(self, line: str) -> None:
-        sys.stderr.write(line + "\n")
-        sys.stderr.flush()
+        stream = _Patient(sys.stderr)
+        stream.write(printable(line) + "\n")
+        stream.flush()
 
     def _tell(self) -> None:
         self.last = time.monotonic()
@@ -161,7 +163,7 @@ class _Bar(_Display):
         atexit.register(self.close)  # the cursor comes back even if nobody says that the run has ended
 
     def say(self, line: str) -> None:
-        self.console.print(line, markup=False, highlight=False, soft_wrap=True)
+        self.console.print(printable(line), markup=False, highlight=False, soft_wrap=True)
 
     def close(self) -> None:
         self.live.stop()
@@ -176,6 +178,37 @@ class _Bar(_Display):
         bar = ProgressBar(run.total_steps, run.step, width=max(room, 1), complete_style="cyan", finished_style="green")
         line.add_row(*([bar, speed] if room >= 5 else [speed]))
         return Group(line, Text(self.state.numbers(), style="dim", no_wrap=True, overflow="ellipsis"))
+
+
+class _Patient:
+    """A stream to which writing never fails: once it takes no more, as a broken pipe, it leads nowhere."""
+
+    def __init__(self, stream: IO[str] | None) -> None:
+        self.stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+    def isatty(self) -> bool:
+        try:
+            return self.stream is not None and self.stream.isatty()
+        except ValueError:  # it is closed
+            return False
+
+    def write(self, text: str) -> int:
+        self._try(lambda stream: stream.write(text))
+        return len(text)
+
+    def flush(self) -> None:
+        self._try(lambda stream: stream.flush())
+
+    def _try(self, action: Callable[[IO[str]], object]) -> None:
+        if self.stream is not None:
+            try:
+                action(self.stream)
+            except (OSError, ValueError):
+                mute(self.stream)
+                self.stream = None
 
 
 class _Above(FileProxy):
@@ -200,6 +233,7 @@ def _closing(run: Run, outcome: Outcome) -> str:
     split = "test" if "test" in outcome.metrics else "valid"
     if split in outcome.metrics:
         line += f": {split} {_listed(outcome.metrics[split], run.task.goal.metric)}"
+        line += f" ({outcome.samples[split]:,} samples)" if split in outcome.samples else ""
     line += f". Everything is in {outcome.folder}"
     if outcome.status == "failed":  # the error itself says how to go on
         return line

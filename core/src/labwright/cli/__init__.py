@@ -1,14 +1,14 @@
 """The command line: one file for each verb, which parses, calls and prints. Only verbs that need torch import it.
 
 Exit codes: 0 done; 1 a run failed, a check found something or a resumption wasn't exact; 2 the input needs mending;
-130 interrupted, with the run saved.
+130 interrupted, with the run saved, by Ctrl-C or a signal that asks for an end.
 """
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TextIO
 
 import typer
 
@@ -30,8 +30,9 @@ from labwright.cli import (
     verify_resume,
     worker,
 )
-from labwright.cli.shared import Context
+from labwright.cli.shared import Context, say
 from labwright.errors import LabwrightError, RunFailed
+from labwright.files import mute
 
 EXIT_CODES = "Exit codes: 0 done, 1 a run failed or a check found something, 2 mend the input, 130 interrupted."
 
@@ -84,7 +85,22 @@ def main() -> None:
     try:
         app()
     except LabwrightError as error:
-        typer.echo(f"error: {error}", err=True)
+        say(f"error: {error}")
         sys.exit(1 if isinstance(error, RunFailed) else 2)
     except KeyboardInterrupt:
         sys.exit(130)
+    except OSError as error:
+        if not _is_lost(sys.stdout):
+            raise
+        mute(sys.stdout)
+        say(f"error: the results can't be written: {error.strerror}.")
+        sys.exit(1)
+
+
+def _is_lost(stream: TextIO) -> bool:
+    """Whether a stream takes no more, as on a full disk."""
+    try:
+        stream.flush()
+    except (OSError, ValueError):
+        return True
+    return False

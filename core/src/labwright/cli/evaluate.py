@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from labwright.cli.shared import Json, OtherData, Overrides, RunFolder, print_json, print_metrics
+from labwright.cli.shared import Json, OtherData, Overrides, RunFolder, print_json, print_metrics, say
 
 NAME = "evaluate"
 EXAMPLE = "Example: labwright evaluate runs/vision-digits-001 --split valid"
@@ -24,8 +24,9 @@ def verb(
     """Evaluate a run's model on a split of its data, with the run's settings or some of them changed."""
     from labwright.saved import evaluated
 
-    metrics = evaluated(run, ctx.obj.plugins, split, checkpoint, overrides or (), other_data=other_data)
+    evaluation = evaluated(run, ctx.obj.plugins, split, checkpoint, overrides or (), other_data=other_data)
+    say(*(f"note: {note}" for note in evaluation.notes))
     if as_json:
-        print_json({"run": str(run), "split": split, "checkpoint": checkpoint, "metrics": metrics})
+        print_json(evaluation.json())
     else:
-        print_metrics({split: metrics})
+        print_metrics({split: evaluation.metrics}, {split: evaluation.samples})

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from labwright.cli.shared import Json, RunFolder, print_json, print_table
+from labwright.cli.shared import Json, RunFolder, print_json, print_table, say
 
 NAME = "export"
 EXAMPLE = "Example: labwright export runs/vision-digits-001 --out digits-model"
@@ -23,6 +23,7 @@ def verb(
     from labwright.export import export
 
     facts = export(run, ctx.obj.plugins, out or run / "export")
+    say(*(f"note: {note}" for note in facts["notes"]))
     if as_json:
         print_json(facts)
         return

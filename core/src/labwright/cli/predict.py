@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
-import json
+import io
+import os
+import stat
 import sys
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from labwright.cli.shared import Json, RunFolder
+from labwright.cli.shared import Json, RunFolder, echo, say
 from labwright.errors import LabwrightError, nearest
+from labwright.files import json_text, printable, refuse_links, write_bytes
 
 if TYPE_CHECKING:
-    from labwright.interfaces import Task
+    from labwright.interfaces import Attachment, Task
 
 NAME = "predict"
 EXAMPLE = "Example: labwright predict runs/vision-digits-001 photos/ --json > answers.jsonl"
 SETTINGS = {"ignore_unknown_options": True}  # `--LINE TEXT`: the task says what LINE is
+MOST_NAMED = 10  # inputs that can't be read
+
+Reader = Callable[[], Any]
 
 
 def verb(
@@ -38,33 +46,73 @@ def verb(
     out: Annotated[Path | None, typer.Option(help="Where predictions that are files go: RUN/predictions.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Predict for files, folders or lines of stdin; one line each, with --json as JSON Lines."""
-    from labwright.interfaces import Attachment
-    from labwright.saved import predictions
+    """Predict for files, folders or lines of stdin; one line each, in their order, with --json as JSON Lines.
 
-    answers = predictions(run, ctx.obj.plugins, lambda task: _inputs(task, inputs or ["-"]), settings or ())
-    for number, (name, answer) in enumerate(answers):
+    An input that can't be read is told on stderr, and with --json as a line with its `error`; the others are answered,
+    and the exit code is 2.
+    """
+    from labwright.interfaces import Attachment
+    from labwright.saved import built_from, experiment_of, predictions
+
+    experiment = experiment_of(run, ctx.obj.plugins, settings or ())
+    built = built_from(run, experiment, overrides=settings or ())
+    say(*(f"note: {note}" for note in [*experiment.notes, *built.notes]))
+    kept = _Kept(run, out)
+    count = failed = 0
+    for name, answer in predictions(built, _inputs(built.task, inputs or ["-"])):
+        count += 1
+        if isinstance(answer, Exception):
+            failed += 1
+            reason = str(answer) if isinstance(answer, LabwrightError) else f"{type(answer).__name__}: {answer}"
+            if failed <= MOST_NAMED:
+                say(f"error: {printable(name)}: {printable(reason)}")
+            if as_json:
+                echo(json_text({"input": name, "error": reason}))
+            continue
         for key, value in answer.items():
             if isinstance(value, Attachment):
-                file = (out or run / "predictions") / f"{number:04d}{value.suffix}"
-                file.parent.mkdir(parents=True, exist_ok=True)
-                file.write_bytes(value.data)
-                answer[key] = str(file)
+                answer[key] = kept.write(value)
         if as_json:
             whole = {key: "".join(value) if isinstance(value, Iterator) else value for key, value in answer.items()}
-            typer.echo(json.dumps({"input": name} | whole))
+            echo(json_text({"input": name} | whole))
         else:
             _tell(name, answer)
+    if not count:
+        raise LabwrightError("stdin held no line: there is nothing to predict for. Give files, folders or lines.")
+    if failed:
+        if count > 1:
+            say(f"{failed:,} of {count:,} inputs couldn't be read.")
+        raise typer.Exit(2)
 
 
-def _inputs(task: Task, given: Iterable[str]) -> Iterator[tuple[str, Any]]:
+class _Kept:
+    """Where predictions that are files go, each under the next number that is free."""
+
+    def __init__(self, run: Path, out: Path | None) -> None:
+        self.run, self.folder, self.inside = run, out or run / "predictions", out is None
+        self.number = 0
+
+    def write(self, attachment: Attachment) -> str:
+        if not self.number and self.inside:
+            refuse_links(self.run)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise LabwrightError(f"can't write {self.folder}: {error.strerror}. Give a folder with --out.") from error
+        while os.path.lexists(file := self.folder / f"{self.number:04d}{attachment.suffix}"):
+            self.number += 1
+        write_bytes(file, attachment.data)
+        return str(file)
+
+
+def _inputs(task: Task, given: Iterable[str]) -> Iterator[tuple[str, Reader]]:
+    """The name of each input, and what reads it."""
     waiting = iter(given)
     for one in waiting:
         path = Path(one)
         if one == "-":
-            for line in sys.stdin:
-                if line.strip():
-                    yield line.strip(), task.parse(line.rstrip("\n"))
+            for line in _lines():
+                yield line.strip(), partial(_parsed, task, line)
         elif one.startswith("--"):
             name, equals, text = one.removeprefix("--").partition("=")
             if name != task.line:
@@ -75,29 +123,85 @@ def _inputs(task: Task, given: Iterable[str]) -> Iterator[tuple[str, Any]]:
             text = text if equals else next(waiting, "")
             if not text:
                 raise LabwrightError(f"--{name} needs a text, such as --{name} TEXT.")
-            yield text, task.parse(text)
+            yield text, partial(_parsed, task, text)
         elif path.is_dir():
             files = task.data.files(path)
+            left_out = _left_out(path, files)
             if not files:
-                raise LabwrightError(f"the folder {one!r} has no file that {type(task.data).__name__} reads.")
-            yield from ((str(file), task.data.read(file)) for file in files)
-        elif path.is_file():
-            yield one, task.data.read(path)
+                yield one, partial(_refuse, f"it has no file that {type(task.data).__name__} reads", left_out)
+            elif left_out:
+                say(f"note: {printable(one)}: {len(files):,} files read; left out: {left_out}.")
+            yield from ((str(file), partial(task.data.read, file)) for file in files)
         else:
-            raise LabwrightError(f"there is no file or folder {one!r}. This run takes --{task.line} TEXT as well.")
+            yield one, partial(_read, task, path)
+
+
+def _lines() -> Iterator[str]:
+    """The lines of stdin that aren't empty; bytes that are no UTF-8 are kept as those of a file's name are."""
+    if sys.stdin is None or sys.stdin.closed:
+        return
+    if sys.stdin.isatty():
+        say("reading lines from the terminal; Ctrl-D ends them.")
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(errors="surrogateescape")
+    yield from (line.rstrip("\r\n") for line in sys.stdin if line.strip())
+
+
+def _refuse(why: str, left_out: str) -> None:
+    raise LabwrightError(f"{why}; it has {left_out}." if left_out else f"{why}: it is empty.")
+
+
+def _read(task: Task, path: Path) -> Any:
+    _check_file(path, f" This run takes --{task.line} TEXT as well.")
+    return task.data.read(path)
+
+
+def _parsed(task: Task, line: str) -> Any:
+    if task.line == "file":
+        _check_file(Path(line))
+    return task.parse(line)
+
+
+def _check_file(path: Path, more: str = "") -> None:
+    """Raises LabwrightError if there is no file, or one that never ends: a device, pipe or socket."""
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError) as error:
+        missing = isinstance(error, FileNotFoundError | NotADirectoryError | ValueError)
+        raise LabwrightError(
+            f"there is no file or folder {str(path)!r}.{more}"
+            if missing
+            else f"{str(path)!r} can't be read: {getattr(error, 'strerror', error)}."
+        ) from error
+    if not stat.S_ISREG(mode):
+        what = "a folder" if stat.S_ISDIR(mode) else "a device, pipe or socket; `-` reads lines from stdin"
+        raise LabwrightError(f"{str(path)!r} is no file but {what}.")
+
+
+def _left_out(folder: Path, files: Iterable[Path]) -> str:
+    """What of a folder isn't among the files that are read: endings, hidden files, links to folders, in words."""
+    read = set(files)
+    found: Counter[str] = Counter()
+    for place, folders, names in os.walk(folder, onerror=lambda _: found.update(["folders that can't be read"])):
+        found.update("links to folders" for name in folders if Path(place, name).is_symlink())
+        for path in (Path(place, name) for name in names):
+            if path not in read:
+                hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
+                found["hidden" if hidden else path.suffix.lower() or "without an ending"] += 1
+    return ", ".join(f"{count:,} {printable(what)}" for what, count in found.most_common())
 
 
 def _tell(name: str, answer: dict[str, Any]) -> None:
     """One line; texts that come in pieces are shown piece by piece."""
-    typer.echo(name, nl=False)
+    echo(printable(name), nl=False)
     for value in answer.values():
         if isinstance(value, dict):
             continue
-        typer.echo("\t", nl=False)
+        echo("\t", nl=False)
         for piece in value if isinstance(value, Iterator) else [_shown(value)]:
-            typer.echo(piece, nl=False)
+            echo(piece, nl=False)
             sys.stdout.flush()
-    typer.echo()
+    echo()
 
 
 def _shown(value: Any) -> str:

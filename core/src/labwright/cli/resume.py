@@ -25,4 +25,4 @@ def verb(
     if has_ended(run, trainer):
         say(f"{run} has done all its {trainer.rhythm.total} steps. Longer: labwright resume {run} train.epochs=N")
         return
-    print_outcome(trainer.fit(), as_json)
+    print_outcome(trainer.fit(), as_json, notes)

@@ -44,4 +44,4 @@ def verb(
         return
     outcome = experiment.run(folder).outcome
     assert outcome is not None
-    print_outcome(outcome, as_json)
+    print_outcome(outcome, as_json, experiment.notes)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Sequence
+import sys
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from labwright.files import json_text, mute, printable
 from labwright.locking import check
 from labwright.plugins import Plugins
 
@@ -47,37 +48,52 @@ class Context:
 
 
 def say(*lines: str) -> None:
-    """Lines for the person, on stderr."""
-    for line in lines:
-        typer.echo(line, err=True)
+    """Lines for the person, on stderr; nobody there to read them, as with a full disk, is no reason to end."""
+    try:
+        for line in lines:
+            typer.echo(_safe(line), err=True)
+    except OSError:
+        mute(sys.stderr)
+
+
+def echo(text: str = "", *, nl: bool = True) -> None:
+    """Some of the results, on stdout. What can't be said in its encoding is escaped."""
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    typer.echo(text.encode(encoding, "backslashreplace").decode(encoding), nl=nl)
+
+
+def _safe(text: str) -> str:
+    return "\n".join(map(printable, text.split("\n")))
 
 
 def print_json(value: Any) -> None:
-    typer.echo(json.dumps(value, indent=2, default=str))
+    typer.echo(json_text(value, indent=2, default=str))
 
 
 def print_table(rows: Iterable[Sequence[str]], indent: str = "") -> None:
     """Aligned columns, two spaces apart; the last one runs free."""
-    rows = list(rows)
+    rows = [[_safe(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)][:-1]
     for row in rows:
         cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=False)]
         typer.echo((indent + "  ".join([*cells, row[-1]])).rstrip())
 
 
-def print_outcome(outcome: Outcome, as_json: bool) -> None:
+def print_outcome(outcome: Outcome, as_json: bool, notes: Sequence[str] = ()) -> None:
     """How a run ended, and the exit code that goes with it."""
     if as_json:
-        print_json(outcome.json())
+        print_json(outcome.json() | {"notes": [*notes, *outcome.notes]})
     else:
-        print_metrics(outcome.metrics)
+        print_metrics(outcome.metrics, outcome.samples)
     if outcome.status == "interrupted":
         say(f"{outcome.reason}; saved. Go on with: labwright resume {outcome.folder}")
         raise typer.Exit(130)
 
 
-def print_metrics(metrics: dict[str, dict[str, float]]) -> None:
-    """One line for each split, as many digits as tell runs apart."""
-    print_table(
-        [(split, "  ".join(f"{key} {value:.5g}" for key, value in one.items())) for split, one in metrics.items()]
-    )
+def print_metrics(metrics: Mapping[str, Mapping[str, float]], samples: Mapping[str, int]) -> None:
+    """One line for each split: as many digits as tell runs apart, and on how many samples they were measured."""
+    rows = []
+    for split, one in metrics.items():
+        numbers = [f"{key} {value:.5g}" for key, value in one.items()]
+        rows.append((split, "  ".join([*numbers, f"({samples[split]:,} samples)"] if split in samples else numbers)))
+    print_table(rows)

@@ -77,9 +77,8 @@ def _finished(job: Job) -> Outcome | None:
     """The outcome of a run that was made before, of the same recipe, to its end."""
     try:
         recipe = tomllib.loads((job.folder / "recipe.toml").read_text(encoding="utf-8"))
-        told = json.loads((job.folder / "outcome.json").read_text(encoding="utf-8"))
-        outcome = Outcome(**(told | {"folder": job.folder}))
-    except (OSError, ValueError, TypeError):
+        outcome = Outcome.read(job.folder)
+    except (OSError, ValueError, TypeError, KeyError):
         return None
     same = recipe == written(job.experiment)
     return outcome if same and outcome.status in ("finished", "stopped") else None
