@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 Status = Literal["finished", "stopped", "interrupted", "failed"]
 
-SECRETS = "password|passwd|secret|token|api_?key|access_?key"
+SECRETS = "password|passwd|secret|token|api[-_]?key|access[-_]?key"
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import html
+import re
 from collections.abc import Iterable, Mapping, Sequence
-from html import escape
 from typing import Literal
 
 LONG = 24  # characters of a setting's name from which it may be broken after its dots
@@ -80,6 +81,11 @@ details > .card { margin-top: .7rem }
 footer { margin-top: 3rem; color: var(--soft); font-size: .85rem }
 @media print { body { background: none } .card { break-inside: avoid } }
 """
+
+
+def escape(text: str) -> str:
+    """A text as HTML; control characters are written out, as they would be invisible."""
+    return html.escape(re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", lambda one: ascii(one[0])[1:-1], text))
 
 
 def document(title: str, body: Iterable[str]) -> str:

@@ -17,6 +17,7 @@ from labwright.builtin import page
 from labwright.builtin.curves import charts, svg
 from labwright.evaluation import evaluating
 from labwright.feeding import derived
+from labwright.files import write_text
 from labwright.hookspecs import hookimpl
 from labwright.isolation import isolated
 from labwright.run import Outcome, Run, read_log
@@ -58,19 +59,19 @@ class Report:
     def labwright_run_ended(self, run: Run, outcome: Outcome) -> None:
         try:
             text = page.document(run.folder.name, _body(run, outcome))
-            unfinished = run.folder / "report.html.tmp"
-            unfinished.write_text(text, encoding="utf-8")
-            unfinished.replace(run.folder / "report.html")
+            write_text(run.folder / "report.html", text)
         except Exception as error:  # noqa: BLE001 - a run isn't lost for its report
             _warn(f"{run.folder}: report.html could not be written", error)
 
 
 def _body(run: Run, outcome: Outcome) -> Iterator[str]:
-    log = list(read_log(run.folder / "metrics.jsonl"))
+    torn: list[int] = []
+    log = list(read_log(run.folder / "metrics.jsonl", torn))
     environment = _read(run, "environment.json")
     reason = "" if outcome.status == "finished" else outcome.reason
     yield page.heading(run.folder.name, _about(run), outcome.status, reason, _facts(run, outcome, environment))
-    yield page.section("Results", *_results(run, outcome, log))
+    notes = [*outcome.notes, *(f"Line {number} of metrics.jsonl is torn and left out." for number in torn)]
+    yield page.section("Results", *_results(run, outcome, log), *(page.warning("Note", note) for note in notes))
     curves = charts(log, run.task.goal)
     if curves:
         cards = [page.chart(one.title, one.note, one.svg, one.legend) for one in curves]
@@ -107,6 +108,7 @@ def _facts(run: Run, outcome: Outcome, environment: Mapping[str, Any]) -> dict[s
         "time": _span(outcome.seconds),
         "parameters": f"{parameters:,}",
         "device": " ".join(filter(None, (run.device.type, environment.get("device_name")))),
+        "data": run.data.line() if run.data is not None else "not kept",
     }
 
 
@@ -126,12 +128,16 @@ def _results(run: Run, outcome: Outcome, log: Sequence[Mapping[str, Any]]) -> It
     for name in sorted(names, key=lambda name: (name != goal.metric, name)):
         splits = sorted((split for split in outcome.metrics if name in outcome.metrics[split]), key=_split_order)
         shown, *others = splits
-        notes = [f"on {shown}" + (f", {_direction(goal.direction)}" if name == goal.metric else "")]
-        notes += [f"{outcome.metrics[split][name]:.4g} on {split}" for split in others]
+        notes = [f"on {_samples(outcome, shown)}" + (f", {_direction(goal.direction)}" if name == goal.metric else "")]
+        notes += [f"{outcome.metrics[split][name]:.4g} on {_samples(outcome, split)}" for split in others]
         if name == goal.metric and best:
             notes.append(f"best on valid {best[1]:.4g} at step {best[0]:,}")
         cards.append(page.headline(name, f"{outcome.metrics[shown][name]:.4g}", notes, goal=name == goal.metric))
     yield page.together(cards, "cards")
+
+
+def _samples(outcome: Outcome, split: str) -> str:
+    return f"{split} ({outcome.samples[split]:,} samples)" if split in outcome.samples else split
 
 
 def _split_order(split: str) -> tuple[int, str]:
@@ -242,8 +248,10 @@ def _again(run: Run, environment: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def _read(run: Run, name: str) -> dict[str, Any]:
-    file = run.folder / name
-    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    try:
+        return dict(json.loads((run.folder / name).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):  # it is missing or torn
+        return {}
 
 
 def _span(seconds: float) -> str:

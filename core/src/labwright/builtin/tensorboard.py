@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from labwright.errors import LabwrightError, RunFailed
+from labwright.errors import LabwrightError
 from labwright.hookspecs import hookimpl
 
 if TYPE_CHECKING:
@@ -80,8 +80,5 @@ class _Events:
         self._writer.close()
 
     def _write(self, **fields: Any) -> None:
-        try:
-            self._writer.write(self._event(wall_time=time.time(), **fields).SerializeToString())
-            self._writer.flush()
-        except OSError as error:
-            raise RunFailed(f"can't write {self.file}: {error.strerror}.") from error
+        self._writer.write(self._event(wall_time=time.time(), **fields).SerializeToString())
+        self._writer.flush()
