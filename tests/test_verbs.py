@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
+import subprocess
 import sys
 import tomllib
 from collections.abc import Callable
@@ -225,3 +227,117 @@ def test_export_writes_a_model_that_onnxruntime_reads_alone(trained: Path, tmp_p
     assert accuracy == json.loads((trained / "outcome.json").read_text())["metrics"]["test"]["accuracy"]
     code, _, errors = lab("export", trained, "--out", target)
     assert code == 2 and "isn't empty" in errors  # nothing is overwritten
+
+
+# ---------------------------------------------------------------------------------- what is passed over, and is said
+
+
+def copied(run: Path, tmp_path: Path) -> Path:
+    folder = tmp_path / "run"
+    shutil.copytree(run, folder)
+    return folder
+
+
+def test_a_damaged_newest_checkpoint_is_named_by_every_verb_that_takes_the_one_before(
+    trained: Path, eight: Path, tmp_path: Path, lab: Lab
+) -> None:
+    folder = copied(trained, tmp_path)
+    (folder / "checkpoints" / "step-00000063" / "state.json").write_text("{}")
+    said = "step-00000063/state.json is torn or was changed: its checksum differs. The checkpoint of step 42 is used"
+    for verb, *more in (["evaluate"], ["predict", eight], ["export", "--out", tmp_path / "model"]):
+        code, out, errors = lab(verb, folder, *more, "--json")
+        assert (code, said in errors) == (0, True), (verb, errors)
+        if verb != "predict":
+            assert [note for note in json.loads(out)["notes"] if said in note]
+    code, out, _ = lab("evaluate", folder, "--json")
+    assert json.loads(out)["step"] == 42
+    code, out, errors = lab("resume", folder, "--json")
+    assert code == 0 and said in errors
+    assert [note for note in json.loads(out)["notes"] if said in note]
+
+
+def test_evaluate_and_predict_change_nothing_in_the_run_folder(trained: Path, eight: Path, lab: Lab) -> None:
+    def state() -> dict[Path, tuple[int, int]]:
+        return {path: (path.stat().st_mtime_ns, path.stat().st_ino) for path in trained.rglob("*")}
+
+    before = state()
+    assert lab("evaluate", trained)[0] == 0
+    assert lab("predict", trained, eight)[0] == 0
+    assert state() == before
+
+
+def test_figures_come_with_the_number_of_samples_they_were_measured_on(trained: Path, lab: Lab) -> None:
+    assert json.loads((trained / "outcome.json").read_text())["samples"] == {"valid": 144, "test": 360}
+    assert lab("evaluate", trained)[1].rstrip().endswith("(360 samples)")
+    code, out, errors = lab("evaluate", trained, "task.data.valid=0.5", "--split", "valid", "--json")
+    assert (code, json.loads(out)["samples"]) == (0, 718)
+    assert "measured on the 'valid' part of this data, which is read as train 719, valid 718, test 360" in errors
+
+
+def test_predict_answers_for_the_inputs_that_can_be_read_and_counts_the_others(
+    trained: Path, eight: Path, tmp_path: Path, lab: Lab
+) -> None:
+    picture = eight / "eight.png"
+    torn = tmp_path / "torn\x1b[31m.png"
+    torn.write_bytes(picture.read_bytes()[:40])
+    given = [picture, torn, tmp_path / "missing.png", "/dev/zero", picture]
+    code, out, errors = lab("predict", trained, *given, "--json")
+    lines = [json.loads(line) for line in out.splitlines()]
+    assert code == 2
+    assert [line["input"] for line in lines] == [str(one) for one in given]
+    assert [line.get("label", "") for line in lines] == ["8", "", "", "", "8"]
+    assert "no file but a device, pipe or socket" in lines[3]["error"]
+    assert "3 of 5 inputs couldn't be read." in errors
+    assert "\x1b" not in errors and "torn\\x1b[31m.png" in errors
+    code, out, errors = lab("predict", trained, *given)
+    assert (code, len(out.splitlines()), errors.count("error: ")) == (2, 2, 3)
+
+
+def test_predict_says_what_of_a_folder_it_leaves_out(trained: Path, eight: Path, tmp_path: Path, lab: Lab) -> None:
+    for name in ("b.png", "a.png", "notes.txt", ".hidden.txt", "README"):
+        shutil.copy(eight / "eight.png", tmp_path / name)
+    (tmp_path / "more").symlink_to(eight)
+    code, out, errors = lab("predict", trained, tmp_path)
+    assert (code, [line.split("\t")[0][-5:] for line in out.splitlines()]) == (0, ["a.png", "b.png"])
+    for left_out in ("2 files read; left out: ", "1 .txt", "1 hidden", "1 without an ending", "1 links to folders"):
+        assert left_out in errors
+    (tmp_path / "empty").mkdir()
+    code, _, errors = lab("predict", trained, tmp_path / "empty")
+    assert (code, "has no file that Digits reads: it is empty." in errors) == (2, True)
+
+
+def test_predict_without_any_line_says_so(trained: Path, lab: Lab) -> None:
+    code, out, errors = lab("predict", trained, stdin="\n\n")
+    assert (code, out) == (2, "")
+    assert "stdin held no line" in errors
+
+
+def test_resume_says_what_state_begins_anew(tmp_path: Path, lab: Lab) -> None:
+    folder = tmp_path / "run"
+    assert lab("run", "vision/digits-mlp", "train.epochs=1", "log=[]", "--folder", folder)[0] == 0
+    for change, said in (
+        ("train.ema=0.9", "no averaged weights: they begin at its weights"),
+        ("device.precision=fp16", "no loss scale: it begins at its default"),
+    ):
+        again = copied(folder, tmp_path / change.partition("=")[0])
+        code, out, errors = lab("resume", again, "train.epochs=2", change, "--json")
+        assert (code, said in errors) == (0, True), errors
+        assert [note for note in json.loads(out)["notes"] if said in note]
+    code, _, errors = lab("resume", folder, "train.epochs=2", "optimizer=sgd")
+    assert code == 2
+    assert errors.count("error: ") == 1
+
+
+@pytest.mark.parametrize(
+    ("stream", "code"), [("2>/dev/full", 0), (">/dev/full", 1), ("2>&-", 0), ("2>&1 | true", None)]
+)
+def test_a_stream_that_takes_nothing_is_no_reason_to_end(tmp_path: Path, stream: str, code: int | None) -> None:
+    folder = tmp_path / "run"
+    command = f"{sys.executable} -m labwright.cli run vision/digits-mlp train.epochs=1 --folder {folder} {stream}"
+    ended = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False)
+    assert json.loads((folder / "outcome.json").read_text())["status"] == "finished"
+    assert "Traceback" not in ended.stderr
+    if code is not None:
+        assert ended.returncode == code
+    if code == 1:
+        assert "error: the results can't be written: No space left on device." in ended.stderr

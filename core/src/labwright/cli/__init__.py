@@ -6,9 +6,10 @@ Exit codes: 0 done; 1 a run failed, a check found something or a resumption wasn
 
 from __future__ import annotations
 
+import errno
 import sys
 from pathlib import Path
-from typing import Annotated, TextIO
+from typing import Annotated
 
 import typer
 
@@ -35,6 +36,7 @@ from labwright.errors import LabwrightError, RunFailed
 from labwright.files import mute
 
 EXIT_CODES = "Exit codes: 0 done, 1 a run failed or a check found something, 2 mend the input, 130 interrupted."
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)  # of a stream that takes no more
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -90,17 +92,8 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.exit(130)
     except OSError as error:
-        if not _is_lost(sys.stdout):
+        if error.filename is not None or error.errno not in FULL:
             raise
         mute(sys.stdout)
         say(f"error: the results can't be written: {error.strerror}.")
         sys.exit(1)
-
-
-def _is_lost(stream: TextIO) -> bool:
-    """Whether a stream takes no more, as on a full disk."""
-    try:
-        stream.flush()
-    except (OSError, ValueError):
-        return True
-    return False
