@@ -21,7 +21,7 @@ from labwright.data_summary import read_summary, summarised
 from labwright.errors import LabwrightError, listed, nearest
 from labwright.feeding import derived
 from labwright.fitting import check_fit
-from labwright.interfaces import ClosedForm, Device, Optimizer, Task
+from labwright.interfaces import ClosedForm, Device, Optimizer, Remarking, Task
 from labwright.isolation import isolated
 from labwright.materialize import complete
 from labwright.plugins import Plugins, Relay, check_listener
@@ -315,7 +315,8 @@ class Experiment:
         self._write_down(folder, built)
         trainer = self._trainer(built, folder, per_epoch, listeners)
         trainer.run.data = data
-        trainer.run.notes += [*data.remarks, *notes]
+        of_model = built.model.remarks() if isinstance(built.model, Remarking) else ()
+        trainer.run.notes += [*data.remarks, *of_model, *notes]
         return trainer
 
     def trial(self, folder: Path, task: Task, *, listeners: Sequence[object] = ()) -> Trainer:

@@ -35,9 +35,11 @@ def shown(data: Texts, part: str) -> list[str]:
 def test_every_kind_of_file_gives_the_same_rows(tmp_path: Path, write: Write) -> None:
     plain = write("plain.jsonl", ROWS)
     (tmp_path / "packed.jsonl.gz").write_bytes(gzip.compress(plain.read_bytes()))
-    for name, delimiter in (("table.csv", ","), ("table.tsv", "\t")):
-        with (tmp_path / name).open("w", newline="", encoding="utf-8-sig") as file:
-            csv.writer(file, delimiter=delimiter).writerows([("label", "id", "text"), *((b, 7, a) for a, b in ROWS)])
+    with (tmp_path / "table.csv").open("w", newline="", encoding="utf-8-sig") as file:
+        csv.writer(file).writerows([("label", "id", "text"), *((b, 7, a) for a, b in ROWS)])
+    with (tmp_path / "table.tsv").open("w", newline="", encoding="utf-16") as file:  # quoted in the header, as R does
+        tabs = csv.writer(file, delimiter="\t", quoting=csv.QUOTE_ALL)
+        tabs.writerows([("label", "id", "text"), *((b, 7, a) for a, b in ROWS)])
     (tmp_path / "latin.csv").write_text("text,label\nGröße,1\nklein,0\n", encoding="latin-1")
     for name in ("plain.jsonl", "packed.jsonl.gz", "table.csv", "table.tsv"):
         data = prepared(tmp_path / name, tokenizer="byte")
@@ -99,7 +101,7 @@ def test_a_text_without_a_known_token_is_one_unknown_token(write: Write) -> None
 
 def test_labels_that_are_numbers_are_in_the_order_of_numbers(write: Write) -> None:
     data = prepared(write("rows.jsonl", [("a", 10), ("b", 9), ("c", -1), ("d", True), ("e", "x")]))
-    assert data.ports()[1] == Classes(("-1", "9", "10", "True", "x"))
+    assert data.ports()[1] == Classes(("-1", "9", "10", "true", "x"))
 
 
 def test_marked_capitals_share_their_letters_with_small_ones_and_are_shown_as_written(write: Write) -> None:

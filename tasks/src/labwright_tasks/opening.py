@@ -53,10 +53,10 @@ def opened(path: Path, encoding: str | None = None) -> TextIO:
     ) from fault
 
 
-def no_file(path: Path) -> LabwrightError:
+def no_file(path: Path, there_is_none: str = "there is no file") -> LabwrightError:
     """That there is no such file, with the nearest name beside it."""
     beside = [one.name for one in path.parent.iterdir()] if path.parent.is_dir() else []
-    return LabwrightError(f"there is no file {str(path)!r}{nearest(path.name, beside)}")
+    return LabwrightError(f"{there_is_none} {str(path)!r}{nearest(path.name, beside)}")
 
 
 def _unpacked(path: Path) -> bytes:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from labwright.cli.shared import Json, RunFolder
+from labwright.cli.shared import Json, RunFolder, say
 from labwright.errors import LabwrightError, nearest
 
 if TYPE_CHECKING:
@@ -85,6 +85,7 @@ def _inputs(task: Task, given: Iterable[str]) -> Iterator[tuple[str, Any]]:
             yield one, task.data.read(path)
         else:
             raise LabwrightError(f"there is no file or folder {one!r}. This run takes --{task.line} TEXT as well.")
+    say(*(f"note: {note}" for note in task.data.noticed()))
 
 
 def _tell(name: str, answer: dict[str, Any]) -> None:
