@@ -24,7 +24,7 @@ def cut(lengths: Mapping[str, np.ndarray], most: int) -> list[str]:
         return []
     said = ", ".join(f"{count:,} of {len(lengths[part]):,} in {part}" for part, count in counts.items())
     whole_N = np.concatenate(list(lengths.values()))
-    nearly, longest = int(np.quantile(whole_N, 0.99, method="higher")), int(whole_N.max())
+    nearly, longest = int(np.quantile(whole_N, 0.99, method="inverted_cdf")), int(whole_N.max())
     larger = f"{nearly:,} would cut 1 in 100, {longest:,} none" if most < nearly < longest else f"{longest:,} cuts none"
     return [f"texts are cut to their first task.data.length={most:,} tokens: {said}; {larger}."]
 
