@@ -35,7 +35,7 @@ def test_texts_that_are_cut_are_counted_in_each_part_and_the_length_they_need_is
         "texts are cut to their first task.data.length=5 tokens: 40 of 80 in train, 5 of 10 in test, 5 of 10 in valid; "
         "7 cuts none."
     )
-    rows[0] = ("long " * 900, 0)
+    rows[0] = ("a " * 900, 0)
     (said,) = prepared(write("rows.jsonl", rows), length=5).remarks()
     assert said.endswith("; 7 would cut 1 in 100, 900 none.")
     assert prepared(write("rows.jsonl", rows), length=900).remarks() == []
@@ -52,7 +52,7 @@ def test_a_part_of_unknown_tokens_is_named_with_the_tokenizers_that_know_them(wr
     assert "of train" in said and "task.data.tokenizer=byte" in said
     text = write("rows.jsonl", rows).with_name("text.txt")
     text.write_text("plain words " * 50 + "ganz andere als vorher " * 26)
-    running = PlainText(path=text, tokenizer="word", context=4, valid=0.4)
+    running = PlainText(path=text, tokenizer="word", context=4, valid=0.6)
     running.prepare()
     (said,) = running.remarks()
     assert "of valid" in said
