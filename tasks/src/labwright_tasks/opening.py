@@ -48,8 +48,9 @@ def opened(path: Path, encoding: str | None = None) -> TextIO:
             return io.TextIOWrapper(io.BytesIO(content), codec)
     start = fault.start if isinstance(fault, UnicodeDecodeError) else 0
     line = content.count(b"\n", 0, start) + 1
+    hint = "Its first bytes say that it is; it may be cut off" if marked else _hint(content, path, encoding)
     raise LabwrightError(
-        f"{path}, line {line}: the byte 0x{content[start]:02x} is no {tried[-1]}. {_hint(content, path, encoding)}."
+        f"{path}, line {line}: the byte 0x{content[start]:02x} is no {marked or tried[-1]}. {hint}."
     ) from fault
 
 
