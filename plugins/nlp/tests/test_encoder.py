@@ -58,6 +58,7 @@ def test_the_datas_tokenizer_brings_its_encoder_and_a_run_answers_without_their_
     settings = [f"task.data.path={texts}", f"task.data.pretrained={encoder}", "task.data.length=8", "log=[]"]
     settings += ["train.epochs=1", "train.batch_size=8"]
     run = lw.Experiment.from_recipe("nlp/polarity-minilm", settings).run(tmp_path / "run")
+    assert f"37 of the encoder's 37 tensors come from {encoder}." in run.notes
     theirs = lw.Experiment.from_recipe("nlp/polarity-minilm", [*settings, f"model.pretrained={folder}"])
     assert theirs.run(tmp_path / "theirs").metrics == run.metrics  # the same weights by either way
     shutil.rmtree(encoder)

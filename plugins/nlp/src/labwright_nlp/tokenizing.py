@@ -10,7 +10,8 @@ import os
 import re
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -172,10 +173,8 @@ class Pieces(Tokenizer):
         self._behind = next((count for count, mark in enumerate(reversed(ended)) if not mark), 0) if ended else 0
 
     def encode(self, texts: Sequence[str]) -> list[np.ndarray]:
-        try:
+        with _refusing():
             found = self.inner.encode_batch_fast(list(texts))
-        except Exception as error:  # the library raises bare Exceptions
-            raise LabwrightError(f"task.data: the tokenizer can't take these texts: {error}.") from error
         return [np.array(one.ids, dtype=np.int32) for one in found]
 
     def cut(self, ids: np.ndarray, most: int) -> np.ndarray:
@@ -190,7 +189,9 @@ class Pieces(Tokenizer):
         before = 0
         for start in range(0, len(lines), _AT_ONCE):
             chunk = lines[start : start + _AT_ONCE]
-            for line, one in zip(chunk, self.inner.encode_batch(chunk, add_special_tokens=False), strict=True):
+            with _refusing():
+                found = self.inner.encode_batch(chunk, add_special_tokens=False)
+            for line, one in zip(chunk, found, strict=True):
                 ids += one.ids
                 ends += [before + end for _, end in one.offsets]
                 before += len(line)
@@ -240,6 +241,15 @@ def kept(kind: Kind, folder: Path) -> Tokenizer:
             return Bytes()
         case _:
             return _read(folder / _LEARNED, kind)
+
+
+@contextmanager
+def _refusing() -> Iterator[None]:
+    """The library's own words for texts that a tokenizer has no tokens for."""
+    try:
+        yield
+    except Exception as error:  # the library raises bare Exceptions
+        raise LabwrightError(f"task.data: the tokenizer can't take these texts: {error}.") from error
 
 
 def _library() -> Any:
