@@ -160,6 +160,10 @@ class Data(ABC):
         """What to know about what was read, after `prepare()`: a sentence each, with the setting to change."""
         return ()
 
+    def noticed(self) -> Sequence[str]:
+        """What to know about the inputs that `read` and `parse` gave since this was asked last; `predict` says it."""
+        return ()
+
     def identity(self, split: str) -> Iterable[str] | None:  # noqa: ARG002 - a default
         """What tells a split's samples from others, cheaply and in order: names and sizes of files, rows of a table.
 

@@ -22,7 +22,7 @@ from labwright.errors import LabwrightError, listed, nearest
 from labwright.feeding import derived
 from labwright.files import refuse_links, write_json, write_text
 from labwright.fitting import check_fit
-from labwright.interfaces import ClosedForm, Device, Optimizer, Task
+from labwright.interfaces import ClosedForm, Device, Optimizer, Remarking, Task
 from labwright.isolation import isolated
 from labwright.locks import Lock
 from labwright.materialize import complete
@@ -321,7 +321,8 @@ class Experiment:
         trainer = self._trainer(built, folder, per_epoch, listeners)
         trainer.lock = lock
         trainer.run.data = data
-        trainer.run.notes += [*data.remarks, *notes]
+        of_model = built.model.remarks() if isinstance(built.model, Remarking) else ()
+        trainer.run.notes += [*data.remarks, *of_model, *notes]
         return trainer
 
     def trial(self, folder: Path, task: Task, *, listeners: Sequence[object] = ()) -> Trainer:

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Protocol, runtime_checkable
 
 import torch
 from pydantic import ConfigDict, Field
@@ -216,6 +216,15 @@ class ClosedForm(nn.Module, ABC):
     @abstractmethod
     def fit(self, batches: Batches) -> None:
         """Compute the buffers from the training batches, on the CPU, which may be gone through more than once."""
+
+
+@runtime_checkable
+class Remarking(Protocol):
+    """A model with something to know about how it was made, such as how many of its weights a file had."""
+
+    def remarks(self) -> Sequence[str]:
+        """A sentence each; said at the start of a run."""
+        ...
 
 
 # ------------------------------------------------------------------------------------------------- loss and optimizer

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import gzip
+import json
+import os
+import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
+import labwright as lw
 import pytest
 from labwright.cli import main
 from labwright_nlp.data import hub
@@ -27,25 +33,103 @@ def labelled(content: str | bytes, *overrides: str, name: str = "rows.jsonl") ->
     return args
 
 
-def running(content: str, *overrides: str) -> Command:
+def running(content: str | bytes, *overrides: str, name: str = "text.txt") -> Command:
     """`labwright run nlp/shakespeare` on a text with this content."""
 
     def args(here: Path) -> list[str]:
-        (here / "text.txt").write_text(content)
-        return ["run", "nlp/shakespeare", f"task.data.path={here / 'text.txt'}", "log=[]", *overrides]
+        (here / name).write_bytes(content.encode() if isinstance(content, str) else content)
+        return ["run", "nlp/shakespeare", f"task.data.path={here / name}", "log=[]", *overrides]
 
     return args
 
 
-def pretrained(files: Sequence[str], *overrides: str) -> Command:
+def laid_out(*names: str, content: str = GOOD) -> Command:
+    """`labwright run nlp/polarity-bag` on a folder `set` with these files, those that end in / being folders."""
+
+    def args(here: Path) -> list[str]:
+        (here / "set").mkdir()
+        for name in names:
+            path = here / "set" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.mkdir() if name.endswith("/") else path.write_text(content)
+        return ["run", "nlp/polarity-bag", f"task.data.path={here / 'set'}", "log=[]"]
+
+    return args
+
+
+def linked(target: str) -> Command:
+    """The same on a link called rows.csv."""
+
+    def args(here: Path) -> list[str]:
+        (here / "rows.csv").symlink_to(target)
+        return ["run", "nlp/polarity-bag", f"task.data.path={here / 'rows.csv'}", "log=[]"]
+
+    return args
+
+
+def parquet(**columns: list[Any]) -> Command:
+    def args(here: Path) -> list[str]:
+        pyarrow = pytest.importorskip("pyarrow")
+        from pyarrow import parquet as files
+
+        files.write_table(pyarrow.table(columns), here / "rows.parquet")
+        return ["run", "nlp/polarity-bag", f"task.data.path={here / 'rows.parquet'}", "log=[]"]
+
+    return args
+
+
+def pretrained(files: Mapping[str, str], *overrides: str) -> Command:
     """`labwright run nlp/polarity-bag` with an encoder out of a folder with these files."""
 
     def args(here: Path) -> list[str]:
         (here / "encoder").mkdir()
-        for name in files:
-            (here / "encoder" / name).write_text("{}")
+        for name, content in files.items():
+            (here / "encoder" / name).write_text(content)
         settings = ["model=nlp/encoder", f"model.pretrained={here / 'encoder'}", *overrides]
         return [*labelled(GOOD)(here), *settings]
+
+    return args
+
+
+def weights(change: Callable[[str], str], *overrides: str, **config: int) -> Command:
+    """The same with a small BERT whose weights are called otherwise, with these sizes."""
+
+    def args(here: Path) -> list[str]:
+        import transformers
+        from safetensors.torch import load_file, save_file
+
+        sizes = {"vocab_size": 99, "hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1}
+        whole = transformers.BertConfig(**{**sizes, "intermediate_size": 8, "max_position_embeddings": 128, **config})
+        transformers.BertModel(whole).save_pretrained(here / "encoder")
+        file = here / "encoder" / "model.safetensors"
+        save_file({change(name): one for name, one in load_file(file).items()}, file, metadata={"format": "pt"})
+        return [*labelled(GOOD)(here), "model=nlp/encoder", f"model.pretrained={here / 'encoder'}", *overrides]
+
+    return args
+
+
+def tokenizer(content: str | None, *overrides: str) -> Command:
+    """`labwright run nlp/polarity-bag` with a tokenizer out of a folder with this tokenizer.json."""
+
+    def args(here: Path) -> list[str]:
+        (here / "folder").mkdir()
+        if content is not None:
+            (here / "folder" / "tokenizer.json").write_text(content)
+        settings = ["task.data.tokenizer=pretrained", f"task.data.pretrained={here / 'folder'}", "task.data.case=keep"]
+        return [*labelled(GOOD)(here), *settings, *overrides]
+
+    return args
+
+
+def of_hub(splits: Mapping[str, Mapping[str, list[Any]]], *overrides: str) -> Command:
+    """`labwright run nlp/polarity-bag` on a dataset that the datasets library wrote, with these columns by split."""
+
+    def args(here: Path) -> list[str]:
+        datasets = pytest.importorskip("datasets")
+        made = {name: datasets.Dataset.from_dict(dict(columns)) for name, columns in splits.items()}
+        datasets.DatasetDict(made).save_to_disk(str(here / "hub"))
+        data = ["task.data=nlp/datasets", f"task.data.dataset={here / 'hub'}"]
+        return ["run", "nlp/polarity-bag", *data, "log=[]", *overrides]
 
     return args
 
@@ -55,6 +139,13 @@ def unknown_in_valid(here: Path) -> list[str]:
     (here / "set" / "valid.jsonl").write_text('{"text": "a", "label": 1}\n{"text": "b", "label": "good"}\n')
     return args
 
+
+WORDS = json.dumps({"version": "1.0", "added_tokens": [], "normalizer": None, "pre_tokenizer": {"type": "Whitespace"},
+                    "post_processor": None, "decoder": None,
+                    "model": {"type": "WordLevel", "vocab": {"text": 0}, "unk_token": "[UNK]"}})  # fmt: skip
+SMALL = "model.options={hidden_size = 8, num_hidden_layers = 1, num_attention_heads = 1, intermediate_size = 8}"
+ROWS: dict[str, list[Any]] = {"text": [f"text {number}" for number in range(40)], "label": [0, 1] * 20}
+CSV = "text,label\n" + "".join(f"text {number},{number % 2}\n" for number in range(40))
 
 CASES: dict[str, tuple[Command, str]] = {
     # what it is: (the command, a pattern of its message)
@@ -67,16 +158,22 @@ CASES: dict[str, tuple[Command, str]] = {
         r"rows\.csv, line 3: the byte 0xef is no utf-8\. Set task\.data\.encoding",
     ),
     "an encoding with two bytes a letter": (
-        labelled("text,label\ngood,1\n".encode("utf-16"), name="rows.csv"),
-        r"rows\.csv, line 1: the byte 0xff is no utf-8\. Set .*, utf-16 by its first bytes\.",
+        labelled("text,label\ngood,1\n".encode("utf-16")[:-1] + b"\xd8", name="rows.csv"),
+        r"rows\.csv, line 2: the byte 0x\w\w is no utf-16\. Its first bytes say that it is; it may be cut off",
     ),
     "an encoding that isn't there": (labelled(GOOD, "task.data.encoding=uft-8"), r"no encoding of text 'uft-8'"),
     "a missing column": (
         labelled(GOOD, "task.data.text=txt"),
-        r"rows\.jsonl, line 1: there is no column 'txt'; did you mean 'text'\? It has label, text; task\.data\.text",
+        r"rows\.jsonl: there is no column 'txt'; did you mean 'text'\? It has label, text; task\.data\.text says",
     ),
-    "an empty text": (labelled(GOOD + '{"text": " ", "label": 1}\n'), r"rows\.jsonl, line 41: the text is empty"),
-    "no label": (labelled(GOOD + '{"text": "a", "label": null}\n'), r"line 41: the label is None"),
+    "no text in any row": (
+        labelled('{"text": " ", "label": 1}\n' * 9),
+        r"rows\.jsonl: none of its 9 rows has a text and a",
+    ),
+    "no label in any row": (
+        labelled('{"text": "a", "label": null}\n' * 9),
+        r"none of its 9 rows has a text and a label",
+    ),
     "one label only": (labelled(GOOD.replace('"label": 0', '"label": 1')), r"all 32 training samples are of class '1'"),
     "a label that is only in valid": (
         unknown_in_valid,
@@ -90,16 +187,22 @@ CASES: dict[str, tuple[Command, str]] = {
     ),
     "semicolons between columns": (
         labelled("text;label\ngood;1\nbad;0\n", name="rows.csv"),
-        r"no column 'text'\. It has text;label; .* A \.csv file has commas between its columns",
+        r"no column 'text'\. It has text;label; .* Semicolons seem to part them: a \.csv file has commas",
     ),
     "two columns of a name": (
         labelled("text,text,label\na,b,1\nc,d,0\n", name="rows.csv"),
         r"rows\.csv: 2 columns are called 'text'; rename all but one",
     ),
     "a torn gzip file": (labelled(b"\x1f\x8b\x08\x00abc", name="rows.jsonl.gz"), r"rows\.jsonl\.gz can't be read"),
-    "a kind of file that isn't read": (labelled(GOOD, name="rows.xlsx"), r"rows\.xlsx: texts .* \.csv, \.jsonl, \.tsv"),
+    "a kind of file that isn't read": (
+        labelled(GOOD, name="rows.xlsx"),
+        r"rows\.xlsx: a table is read from \.csv, \.json",
+    ),
     "an empty file": (labelled(""), r"rows\.jsonl has no rows"),
-    "a folder without a training file": (labelled(GOOD, name="set/rows.jsonl"), r"has no file `train`.*rows\.jsonl"),
+    "a folder without a training file": (
+        labelled(GOOD, name="set/rows.jsonl"),
+        r"has no file `train`, or `training` .*rows\.jsonl",
+    ),
     "too few rows to hold any out": (labelled("".join(GOOD.splitlines(True)[:4])), r"4 rows, 4 .* too few to hold out"),
     "one text of each class, repeated": (
         labelled('{"text": "a", "label": 0}\n{"text": "b", "label": 1}\n' * 20),
@@ -116,7 +219,7 @@ CASES: dict[str, tuple[Command, str]] = {
     ),
     "a folder for a running text": (
         lambda here: ["run", "nlp/shakespeare", f"task.data.path={here}"],
-        r" is a folder; a running text is one file",
+        r" is a folder; give the name of a file in it",
     ),
     "heads that don't divide the width": (running("To be " * 200, "model.heads=3"), r"3 heads don't divide"),
     "a classifier for running text": (
@@ -128,17 +231,192 @@ CASES: dict[str, tuple[Command, str]] = {
         r"a language model needs running text; Languages has targets Classes",
     ),
     "a pretrained folder that isn't there": (
-        pretrained([], "model.pretrained=no/where"),
+        pretrained({}, "model.pretrained=no/where"),
         r"model\.pretrained: there is no folder 'no/where'\. Nothing is downloaded",
     ),
-    "a pretrained folder without weights": (pretrained(["config.json"]), r"has no \*\.safetensors; it has no weights"),
+    "a pretrained folder without weights": (
+        pretrained({"config.json": "{}"}),
+        r"has no \*\.safetensors; it has no weights",
+    ),
     "a pretrained folder with pickled weights": (
-        pretrained(["config.json", "pytorch_model.bin"]),
+        pretrained({"config.json": "{}", "pytorch_model.bin": "{}"}),
         r"its weights, pytorch_model\.bin, aren't safetensors and may run code",
     ),
     "an architecture transformers lacks": (
         labelled(GOOD, "model=nlp/encoder", "model.architecture=distlbert"),
         r"has no model type 'distlbert'; did you mean 'distilbert'",
+    ),
+    "a quote that swallows rows": (
+        labelled('label,text\n0,"Heroes\n1,fine\n0,no heroes"\n' + "1,a\n0,b\n" * 20, name="rows.csv"),
+        r"rows\.csv, line 2: a quote opens a cell that goes on to line 4, and each line of it looks like a row",
+    ),
+    "a quote that isn't closed": (
+        labelled(CSV + '"Heroes,1\nfine,0\n', name="rows.csv"),
+        r"line 42: a quote opens a cell",
+    ),
+    "quotes with a backslash": (labelled(CSV + '"a \\"b\\"",1\n', name="rows.csv"), r"line 42: behind a quote .*'b"),
+    "a row with a cell too few": (labelled(CSV + "fine\n", name="rows.csv"), r"line 42: 1 cells below a header of 2"),
+    "a row with a tab too many": (
+        labelled("text\tlabel\na\tb\t1\n", name="rows.tsv"),
+        r"line 2: 3 cells .* has no place between tabs",
+    ),
+    "a column called otherwise": (labelled(GOOD.replace('"text"', '"Text"')), r"no column 'text'; did you mean 'Text'"),
+    "a file without a header": (labelled("fine,1\nbad,0\n", name="rows.csv"), r"no column 'text'\. It has 1, fine"),
+    "a header and no rows": (labelled("text,label\n", name="rows.csv"), r"rows\.csv has no rows"),
+    "blank lines": (labelled("\n\n \n", name="rows.csv"), r"rows\.csv has no rows"),
+    "a JSON file that is one list": (
+        labelled("[" + GOOD.replace("\n", ","), name="rows.json"),
+        r"rows\.json, line 1: no JSON",
+    ),
+    "a line cut off": (labelled(GOOD[:-9]), r"rows\.jsonl, line 40: no JSON"),
+    "a text of parts": (labelled('{"text": ["a", "b"], "label": 1}\n'), r"line 1: column 'text' has a list; a cell is"),
+    "a label of parts": (labelled('{"text": "a", "label": {"id": 1}}\n'), r"line 1: column 'label' has an object"),
+    "a name twice in an object": (
+        labelled('{"text": "a", "text": "b", "label": 1}\n'),
+        r"line 1: no JSON .*'text' is in it",
+    ),
+    "a label too large to be exact": (labelled('{"text": "a", "label": 1e17}\n'), r"line 1: column 'label' has 1e\+17"),
+    "deep nesting": (labelled("[" * 100_000), r"line 1: no JSON"),
+    "bytes of Windows": (
+        labelled(CSV.encode() + b"it\x92s,1\n", name="rows.csv"),
+        r"line 42: the byte 0x92 .* such as cp1252",
+    ),
+    "a broken letter in UTF-8": (
+        labelled((CSV + "Größe überall,1\n").encode() + b"na\xefve,0\n", name="rows.csv"),
+        r"line 43: .* The rest of it is UTF-8",
+    ),
+    "a spreadsheet called CSV": (labelled(b"PK\x03\x04\x14\x00\xff\xfe", name="rows.csv"), r"It seems to be no text"),
+    "an encoding that isn't one of text": (labelled(GOOD, "task.data.encoding=hex"), r"no encoding of text 'hex'"),
+    "half a gzip file": (
+        labelled(gzip.compress(GOOD.encode())[:-20], name="rows.jsonl.gz"),
+        r"rows\.jsonl\.gz can't be read",
+    ),
+    "a torn Parquet file": (labelled(b"PAR1\x00\x01", name="rows.parquet"), r"rows\.parquet can't be read as Parquet"),
+    "Parquet with lists": (parquet(text=[["a"], ["b"]], label=[0, 1]), r"row 1: column 'text' has a list"),
+    "Parquet without the column": (parquet(words=["a"], label=[0]), r"rows\.parquet: there is no column 'text'"),
+    "Parquet without rows": (parquet(text=[], label=[]), r"rows\.parquet has no rows"),
+    "a broken link": (linked("nowhere.csv"), r"task\.data\.path: there is no file or folder"),
+    "a link to a device": (linked("/dev/null"), r"rows\.csv is a device, a pipe or a socket"),
+    "a link to itself": (linked("rows.csv"), r"rows\.csv"),
+    "a folder called like a table": (laid_out("train.csv/", "test.csv"), r"set has no file `train`"),
+    "an empty folder": (laid_out(), r"set has no file `train`.*it has none\. One file is given by its name"),
+    "hidden files only": (laid_out(".train.jsonl", "._train.jsonl"), r"set has no file `train`.*it has none"),
+    "folders of classes": (laid_out("pos/1.txt", "neg/2.txt"), r"set has no file `train`.*it has neg, pos"),
+    "parts without one to learn from": (
+        laid_out("valid.jsonl", "test.jsonl"),
+        r"no file `train`.*test\.jsonl, valid\.jsonl",
+    ),
+    "two files for a part": (
+        laid_out("train.jsonl", "val.jsonl", "validation.jsonl"),
+        r"two files for 'valid': val\.jsonl",
+    ),
+    "a part in two kinds of file": (laid_out("train.jsonl", "Training.JSONL.GZ"), r"two files for 'train'"),
+    "an empty part": (laid_out("train.jsonl", content=""), r"train\.jsonl has no rows"),
+    "shares of everything": (
+        labelled(GOOD, "task.data.valid=0.5", "task.data.test=0.5"),
+        r"valid 0\.5|test 0\.5.* leave",
+    ),
+    "a share above one": (labelled(GOOD, "task.data.valid=1.5"), r"task\.data\.valid"),
+    "a length of nothing": (labelled(GOOD, "task.data.length=0"), r"task\.data\.length"),
+    "a case that isn't there": (labelled(GOOD, "task.data.case=upper"), r"task\.data\.case"),
+    "a vocabulary of nothing": (labelled(GOOD, "task.data.vocabulary=1"), r"task\.data\.vocabulary"),
+    "a pretrained tokenizer from nowhere": (
+        labelled(GOOD, "task.data.tokenizer=pretrained"),
+        r"needs a folder that holds",
+    ),
+    "a folder for a tokenizer that is learned": (
+        labelled(GOOD, "task.data.pretrained=x"),
+        r"a tokenizer of kind 'word' is learned",
+    ),
+    "a folder without a tokenizer": (tokenizer(None), r"has no tokenizer\.json; it has nothing"),
+    "a tokenizer that is none": (tokenizer("{}"), r"tokenizer\.json can't be read as a tokenizer"),
+    "a tokenizer cut off": (tokenizer(WORDS[:40]), r"tokenizer\.json can't be read as a tokenizer"),
+    "a tokenizer without the words": (tokenizer(WORDS), r"the tokenizer can't take these texts"),
+    "marks for a pretrained tokenizer": (tokenizer(WORDS, "task.data.case=mark"), r"knows no marks; set case='keep'"),
+    "a configuration cut off": (pretrained({"config.json": '{"a', "model.safetensors": ""}), r"can't load .*encoder"),
+    "a configuration of nothing": (pretrained({"config.json": "{}", "model.safetensors": ""}), r"can't load .*encoder"),
+    "weights cut off": (
+        pretrained({"config.json": '{"model_type": "bert"}', "model.safetensors": "torn"}),
+        r"can't load .*encoder",
+    ),
+    "weights under a prefix": (
+        weights(lambda name: f"module.{name}"),
+        r"has 0 of the encoder's 21 .* Take 'module\.' off",
+    ),
+    "adapters for weights": (weights(lambda name: f"base.{name}.lora_B"), r"has 0 of .* Those are adapters"),
+    "a layer lost": (
+        weights(lambda name: name.replace("layer.0", "layer.7")),
+        r"has 5 of .* model\.partial=true takes",
+    ),
+    "nothing to be partial with": (
+        weights(lambda name: f"x.{name}", "model.partial=true"),
+        r"has 0 of the encoder's 21",
+    ),
+    "weights of another size": (
+        weights(lambda name: name, "model.options={hidden_size = 16}"),
+        r"transformers can't load|can't load",
+    ),
+    "texts longer than an encoder reads": (weights(lambda name: name, max_position_embeddings=32), r"32 positions"),
+    "an encoder of fewer tokens": (
+        weights(lambda name: name, vocab_size=5),
+        r"knows 5 tokens, the data's tokenizer has",
+    ),
+    "an encoder of pictures": (
+        labelled(GOOD, "model=nlp/encoder", "model.architecture=vit", SMALL),
+        r"a text can't be given",
+    ),
+    "an encoder that can't be built": (
+        labelled(
+            GOOD,
+            "model=nlp/encoder",
+            "model.architecture=bert",
+            "model.options={hidden_size = 7, num_attention_heads = 2}",
+        ),
+        r"can't build an encoder 'bert'",
+    ),
+    "no encoder": (labelled(GOOD, "model=nlp/encoder"), r"which encoder\?"),
+    "a running text that isn't there": (
+        lambda here: ["run", "nlp/shakespeare", f"task.data.path={here / 'txet.txt'}"],
+        r"there is no file .*txet\.txt",
+    ),
+    "an empty running text": (running(""), r"text\.txt has no text to learn from"),
+    "a blank running text": (running(" \n" * 90), r"text\.txt has no text to learn from"),
+    "a running text of bytes": (
+        running(b"%PDF-1.7\n\x00\xe2\xe3"),
+        r"It seems to be no text; a spreadsheet or a document",
+    ),
+    "a running text cut off": (
+        running(gzip.compress(b"To be" * 99)[:-9], name="t.txt.gz"),
+        r"t\.txt\.gz can't be read",
+    ),
+    "a running text all held out": (
+        running("To be " * 99, "task.data.valid=0.6", "task.data.test=0.4"),
+        r"leave nothing",
+    ),
+    "a device as a running text": (
+        lambda here: ["run", "nlp/shakespeare", "task.data.path=/dev/zero"],
+        r"/dev/zero is a device, a pipe or a socket",
+    ),
+    "a dataset without a part to learn from": (of_hub({"test": ROWS}), r"no split 'train' with labels; it has test"),
+    "a dataset with two parts of a kind": (
+        of_hub({"train": ROWS, "val": ROWS, "validation": ROWS}),
+        r"two splits for 'valid': it has train, val, validation",
+    ),
+    "a dataset whose labels are secret": (
+        of_hub({"train": {"text": ["a"], "label": [None]}}),
+        r"no split 'train' with lab",
+    ),
+    "a dataset of parts": (
+        of_hub({"train": {"text": [["a"]] * 9, "label": [1] * 9}}),
+        r"row 0: column 'text' has a list",
+    ),
+    "a dataset's column called otherwise": (
+        of_hub({"train": ROWS}, "task.data.text=txt"),
+        r"no column 'txt'; did you mean",
+    ),
+    "a folder that is no dataset": (
+        lambda here: ["run", "nlp/polarity-bag", "task.data=nlp/datasets", f"task.data.dataset={here}", "log=[]"],
+        r"task\.data\.dataset: .* can't be loaded",
     ),
     "the datasets library missing": (
         lambda here: ["run", "nlp/polarity-bag", "task.data=nlp/datasets", "task.data.dataset=imdb"],
@@ -147,21 +425,105 @@ CASES: dict[str, tuple[Command, str]] = {
 }
 
 
-@pytest.mark.parametrize("what", CASES)
-def test_a_slip_is_answered_with_one_message(
-    what: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import re
-
-    command, pattern = CASES[what]
-    monkeypatch.chdir(tmp_path)
-    if "library missing" in what:
-        monkeypatch.setattr(hub, "find_spec", lambda name: None)
-    monkeypatch.setattr(sys, "argv", ["labwright", *command(tmp_path)])
+def told(args: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> str:
+    """What a command that can't be followed says, on one line."""
+    monkeypatch.setattr(sys, "argv", ["labwright", *args])
     with pytest.raises(SystemExit) as ended:
         main()
     said = capsys.readouterr().err
     assert ended.value.code == 2, said
-    assert re.search(pattern, said.replace("\n       ", " ")), said
-    assert said.count("error:") == 1 and "Traceback" not in said
+    assert "Traceback" not in said
+    return said.replace("\n       ", " ")
+
+
+@pytest.mark.parametrize("what", CASES)
+def test_a_slip_is_answered_with_one_message(
+    what: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command, pattern = CASES[what]
+    monkeypatch.chdir(tmp_path)
+    if "library missing" in what:
+        monkeypatch.setattr(hub, "find_spec", lambda name: None)
+    args = command(tmp_path)
+    capsys.readouterr()
+    said = told(args, capsys, monkeypatch)
+    assert re.search(pattern, said), said
+    assert len(re.findall(r"^error:", said, re.MULTILINE)) == 1
     assert not (tmp_path / "runs").exists()  # nothing was begun
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a run of texts with labels, and one of running text."""
+    folder = tmp_path_factory.mktemp("runs")
+    args = labelled(GOOD, "train.epochs=1")(folder)
+    lw.Experiment.from_recipe(args[1], args[2:]).run(folder / "labels")
+    args = running(
+        "To be, or not to be. " * 50,
+        "train.steps=2",
+        "train.epochs=",
+        "model.depth=1",
+        "model.width=16",
+        "task.data.context=8",
+    )(folder)
+    lw.Experiment.from_recipe(args[1], args[2:]).run(folder / "running")
+    return folder
+
+
+ASKED: dict[str, tuple[str, Callable[[Path], list[str]], str]] = {
+    # what it is: (the run, what is asked, a pattern of the message)
+    "a file that isn't there": ("labels", lambda here: ["no.txt"], r"there is no file or folder 'no\.txt'"),
+    "a table": ("labels", lambda here: [wrote(here / "a.csv", CSV)], r"a\.csv is a table\. A file is read as one text"),
+    "an empty file": ("labels", lambda here: [wrote(here / "a.txt", "\n")], r"a\.txt has no text in it"),
+    "a document": (
+        "labels",
+        lambda here: [wrote(here / "a.pdf", b"%PDF\x00\xff")],
+        r"a\.pdf, .* It seems to be no text",
+    ),
+    "a file of Windows": (
+        "labels",
+        lambda here: [wrote(here / "a.txt", b"it\x92s")],
+        r"It may be cp1252: convert it by",
+    ),
+    "a folder without texts": (
+        "labels",
+        lambda here: [str(folder_of(here, "a.md", ".b.txt"))],
+        r"no file that TextFiles",
+    ),
+    "bytes that are no UTF-8": (
+        "labels",
+        lambda here: ["--text", os.fsdecode(b"na\xefve")],
+        r"has bytes that are no UTF-8",
+    ),
+    "another option": ("labels", lambda here: ["--txt", "fine"], r"no option --txt; did you mean 'text'"),
+    "no text": ("labels", lambda here: ["--text", ""], r"--text needs a text"),
+    "an empty prompt": ("running", lambda here: ["--prompt", ""], r"--prompt needs a text"),
+    "a prompt of bytes": (
+        "running",
+        lambda here: ["--prompt", os.fsdecode(b"na\xefve")],
+        r"has bytes that are no UTF-8",
+    ),
+    "an empty file for a prompt": ("running", lambda here: [wrote(here / "a.txt", "")], r"has no token"),
+}
+
+
+def wrote(path: Path, content: str | bytes) -> str:
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return str(path)
+
+
+def folder_of(here: Path, *names: str) -> Path:
+    for name in names:
+        (here / name).write_text("fine")
+    return here
+
+
+@pytest.mark.parametrize("what", ASKED)
+def test_a_question_that_cannot_be_answered_is_told_why(
+    what: str, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name, asked, pattern = ASKED[what]
+    monkeypatch.chdir(tmp_path)
+    capsys.readouterr()
+    said = told(["predict", str(run / name), *asked(tmp_path)], capsys, monkeypatch)
+    assert re.search(pattern, said), said

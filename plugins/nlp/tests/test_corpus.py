@@ -78,7 +78,7 @@ def test_the_characters_of_all_targets_are_those_of_the_text(tmp_path: Path, kin
     data = prepared(tmp_path, tokenizer=kind, vocabulary=300, valid=0.3)
     split = data.split("valid")
     assert split is not None
-    counted = sum(batch.characters for batch in IndexedBatches(split, size=3, seed=0, epoch=0))  # type: ignore[attr-defined]
+    counted = sum(batch.characters for batch in IndexedBatches.in_order(split, 3))  # type: ignore[attr-defined]
     text = TEXT[int(len(TEXT) * 0.7) :]
     (first,) = data.show((split.ids_N[None, :1], torch.tensor([1])))
     assert counted == len(text) - len(first)

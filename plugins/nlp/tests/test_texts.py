@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from labwright.data import LeftOut
 from labwright.errors import LabwrightError
 from labwright.ports import Classes, Tokens
 from labwright_nlp.data.languages import LOCALES, Languages
@@ -35,9 +36,11 @@ def shown(data: Texts, part: str) -> list[str]:
 def test_every_kind_of_file_gives_the_same_rows(tmp_path: Path, write: Write) -> None:
     plain = write("plain.jsonl", ROWS)
     (tmp_path / "packed.jsonl.gz").write_bytes(gzip.compress(plain.read_bytes()))
-    for name, delimiter in (("table.csv", ","), ("table.tsv", "\t")):
-        with (tmp_path / name).open("w", newline="", encoding="utf-8-sig") as file:
-            csv.writer(file, delimiter=delimiter).writerows([("label", "id", "text"), *((b, 7, a) for a, b in ROWS)])
+    with (tmp_path / "table.csv").open("w", newline="", encoding="utf-8-sig") as file:
+        csv.writer(file).writerows([("label", "id", "text"), *((b, 7, a) for a, b in ROWS)])
+    with (tmp_path / "table.tsv").open("w", newline="", encoding="utf-16") as file:  # quoted in the header, as R does
+        tabs = csv.writer(file, delimiter="\t", quoting=csv.QUOTE_ALL)
+        tabs.writerows([("label", "id", "text"), *((b, 7, a) for a, b in ROWS)])
     (tmp_path / "latin.csv").write_text("text,label\nGröße,1\nklein,0\n", encoding="latin-1")
     for name in ("plain.jsonl", "packed.jsonl.gz", "table.csv", "table.tsv"):
         data = prepared(tmp_path / name, tokenizer="byte")
@@ -99,7 +102,7 @@ def test_a_text_without_a_known_token_is_one_unknown_token(write: Write) -> None
 
 def test_labels_that_are_numbers_are_in_the_order_of_numbers(write: Write) -> None:
     data = prepared(write("rows.jsonl", [("a", 10), ("b", 9), ("c", -1), ("d", True), ("e", "x")]))
-    assert data.ports()[1] == Classes(("-1", "9", "10", "True", "x"))
+    assert data.ports()[1] == Classes(("-1", "9", "10", "true", "x"))
 
 
 def test_marked_capitals_share_their_letters_with_small_ones_and_are_shown_as_written(write: Write) -> None:
@@ -175,6 +178,60 @@ def test_a_dataset_of_the_hub_is_read_from_a_folder(tmp_path: Path) -> None:
         Datasets(dataset=str(tmp_path / "whole")).prepare()
     with pytest.raises(LabwrightError, match=r"there is no folder .*nowhere"):
         Datasets(dataset=str(tmp_path / "nowhere")).prepare()
+
+
+@pytest.mark.parametrize(
+    ("labels", "names"),
+    [
+        ([0, 1] * 20, ("0", "1")),
+        ([1.0, 0.0] * 20, ("0", "1")),
+        ([True, False] * 20, ("false", "true")),
+        (["good", "bad "] * 20, ("bad", "good")),
+        ([None, *[0, 1] * 19, 1], ("0", "1")),
+    ],
+)
+def test_labels_of_the_hub_are_read_as_those_of_files(
+    labels: list[Any], names: tuple[str, ...], tmp_path: Path
+) -> None:
+    datasets = pytest.importorskip("datasets")
+    from labwright_nlp.data.hub import Datasets
+
+    made = datasets.Dataset.from_dict({"text": [f"text {number}" for number in range(40)], "label": labels})
+    made.save_to_disk(str(tmp_path / "hub"))
+    data = Datasets(dataset=str(tmp_path / "hub"))
+    data.prepare()
+    assert data.ports()[1] == Classes(names)
+    origin = f"dataset {str(tmp_path / 'hub')!r}, split 'train', row 0"
+    assert data.left_out() == [LeftOut(1, "rows", f"no label, as in {origin}")] * labels.count(None)
+
+
+def test_a_part_whose_labels_are_secret_is_held_out_of_the_others_and_splits_of_other_names_are_counted(
+    tmp_path: Path,
+) -> None:
+    datasets = pytest.importorskip("datasets")
+    from labwright_nlp.data.hub import Datasets
+
+    features = datasets.Features({"text": datasets.Value("string"), "label": datasets.ClassLabel(names=["no", "yes"])})
+    made = {
+        name: datasets.Dataset.from_dict(
+            {"text": [f"{name} {n}" for n in range(20)], "label": labels}, features=features
+        )
+        for name, labels in (
+            ("train", [0, 1] * 10),
+            ("dev", [1, 0] * 10),
+            ("test", [-1] * 20),  # as the hub marks them
+            ("unsupervised", [-1] * 20),
+        )
+    }
+    datasets.DatasetDict(made).save_to_disk(str(tmp_path / "hub"))
+    data = Datasets(dataset=str(tmp_path / "hub"), tokenizer="byte")
+    data.prepare()
+    assert [len(data.split(part) or ()) for part in ("train", "valid", "test")] == [18, 20, 2]
+    assert all(text.startswith("train") for text in shown(data, "test"))
+    assert data.left_out() == [
+        LeftOut(20, "rows", "no label in any of split 'test'"),
+        LeftOut(20, "rows", "of no part's name, split 'unsupervised'"),
+    ]
 
 
 def test_a_dataset_out_of_reach_is_told_in_the_librarys_words(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -75,16 +75,17 @@ def test_a_saved_tokenizer_is_the_same_one(kind: Kind, tmp_path: Path) -> None:
     tokenizer.save(tmp_path)
     again = kept(kind, tmp_path)
     assert (again.size, again.pad_id, again.exact) == (tokenizer.size, tokenizer.pad_id, tokenizer.exact)
-    for a, b in zip(again.encode(TEXTS, 9), tokenizer.encode(TEXTS, 9), strict=True):
+    assert again.unknown == tokenizer.unknown
+    for a, b in zip(again.encode(TEXTS), tokenizer.encode(TEXTS), strict=True):
         assert np.array_equal(a, b)
 
 
 @pytest.mark.parametrize("kind", OWN)
 def test_the_first_tokens_are_kept_of_a_text_that_is_too_long(kind: Kind) -> None:
     tokenizer = made(kind)
-    (whole,), (cut,) = tokenizer.encode([TEXTS[1]]), tokenizer.encode([TEXTS[1]], 3)
-    assert cut.tolist() == whole[:3].tolist()
-    assert tokenizer.encode([TEXTS[1]])[0].tolist() == whole.tolist()  # the limit was for once
+    (whole,) = tokenizer.encode([TEXTS[1]])
+    assert tokenizer.cut(whole, 3).tolist() == whole[:3].tolist()
+    assert tokenizer.cut(whole, len(whole)).tolist() == whole.tolist()
 
 
 def test_a_pretrained_tokenizer_gives_what_it_gives_elsewhere(tmp_path: Path) -> None:
@@ -100,8 +101,31 @@ def test_a_pretrained_tokenizer_gives_what_it_gives_elsewhere(tmp_path: Path) ->
     library.enable_padding(pad_id=0, length=20)
     library.save(str(tmp_path / "tokenizer.json"))
     tokenizer = learned("pretrained", [], vocabulary=3, pretrained=tmp_path)
-    assert [ids.tolist() for ids in tokenizer.encode(["the cat", "the the the"], 4)] == [[2, 5, 4, 3], [2, 5, 5, 3]]
-    assert (tokenizer.size, tokenizer.pad_id) == (6, 0)
+    short, long = tokenizer.encode(["the cat", "the the the"])
+    library.enable_truncation(4)
+    library.no_padding()
+    assert tokenizer.cut(short, 4).tolist() == short.tolist() == [2, 5, 4, 3] == library.encode("the cat").ids
+    assert tokenizer.cut(long, 4).tolist() == [2, 5, 5, 3] == library.encode("the the the").ids
+    assert (tokenizer.size, tokenizer.pad_id, tokenizer.unknown) == (6, 0, 1)
+
+
+@pytest.mark.parametrize(
+    ("words", "size", "pad_id"),
+    [
+        ({"!": 0, "good": 1, "<|endoftext|>": 2}, 3, 2),  # as GPT-2's, whose token 0 is an exclamation mark
+        ({"!": 0, "good": 1}, 3, 2),
+        ({"<s>": 0, "<pad>": 1, "</s>": 2, "good": 3}, 4, 1),
+    ],
+)
+def test_no_token_of_a_text_is_taken_for_padding(tmp_path: Path, words: dict[str, int], size: int, pad_id: int) -> None:
+    from tokenizers import Tokenizer as Library
+    from tokenizers import models
+
+    Library(models.WordLevel(words)).save(str(tmp_path / "tokenizer.json"))
+    tokenizer = learned("pretrained", [], vocabulary=3, pretrained=tmp_path)
+    assert (tokenizer.size, tokenizer.pad_id, tokenizer.unknown) == (size, pad_id, None)
+    with pytest.raises(LabwrightError, match=r"the tokenizer can't take these texts: WordLevel error: Missing \[UNK\]"):
+        tokenizer.encode(["bad"])
 
 
 @pytest.mark.parametrize(

@@ -48,15 +48,16 @@ def opened(path: Path, encoding: str | None = None) -> TextIO:
             return io.TextIOWrapper(io.BytesIO(content), codec)
     start = fault.start if isinstance(fault, UnicodeDecodeError) else 0
     line = content.count(b"\n", 0, start) + 1
+    hint = "Its first bytes say that it is; it may be cut off" if marked else _hint(content, path, encoding)
     raise LabwrightError(
-        f"{path}, line {line}: the byte 0x{content[start]:02x} is no {tried[-1]}. {_hint(content, path, encoding)}."
+        f"{path}, line {line}: the byte 0x{content[start]:02x} is no {marked or tried[-1]}. {hint}."
     ) from fault
 
 
-def no_file(path: Path) -> LabwrightError:
+def no_file(path: Path, there_is_none: str = "there is no file") -> LabwrightError:
     """That there is no such file, with the nearest name beside it."""
     beside = [one.name for one in path.parent.iterdir()] if path.parent.is_dir() else []
-    return LabwrightError(f"there is no file {str(path)!r}{nearest(path.name, beside)}")
+    return LabwrightError(f"{there_is_none} {str(path)!r}{nearest(path.name, beside)}")
 
 
 def _unpacked(path: Path) -> bytes:

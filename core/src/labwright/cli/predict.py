@@ -77,6 +77,7 @@ def verb(
             echo(json_text({"input": name} | whole))
         else:
             _tell(name, answer)
+    say(*(f"note: {note}" for note in built.task.data.noticed()))
     if not count:
         raise LabwrightError("stdin held no line: there is nothing to predict for. Give files, folders or lines.")
     if failed:

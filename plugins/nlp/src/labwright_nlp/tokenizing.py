@@ -10,7 +10,8 @@ import os
 import re
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -28,6 +29,16 @@ Vocabulary = Annotated[int, Field(ge=3, description="most tokens there are, thos
 PAD, UNKNOWN = "<pad>", "<unk>"
 _LEARNED, _LETTERS = "tokenizer.json", "characters.json"
 MARK = "\ue000"  # of the private use area, so that no text has it
+_PADS = (
+    "[PAD]",
+    PAD,
+    "<|pad|>",
+    "<|padding|>",
+    "<|endoftext|>",
+    "<|end_of_text|>",
+    "</s>",
+    "<eos>",
+)  # the first there is
 _AT_ONCE = 4096  # lines of a long text that are encoded together
 
 
@@ -54,15 +65,23 @@ def unmarked(text: str) -> str:
 
 
 class Tokenizer(ABC):
-    """Text to ids and back. `exact` says that no text is lost on the way, so that its characters can be counted."""
+    """Text to ids and back. `exact` says that no text is lost on the way, so that its characters can be counted.
+
+    `unknown` is the id of what isn't known; None: everything is.
+    """
 
     size: int
     pad_id: int = 0
+    unknown: int | None = None
     exact: bool = False
 
     @abstractmethod
-    def encode(self, texts: Sequence[str], most: int | None = None) -> list[np.ndarray]:
-        """The ids of each text, int32, the first `most` of them if there are more."""
+    def encode(self, texts: Sequence[str]) -> list[np.ndarray]:
+        """The ids of each text, int32."""
+
+    def cut(self, ids: np.ndarray, most: int) -> np.ndarray:
+        """The ids of a text, the first `most` of them if there are more; what stands behind every text stays."""
+        return ids[:most]
 
     @abstractmethod
     def stream(self, text: str) -> tuple[np.ndarray, np.ndarray]:
@@ -81,7 +100,7 @@ class Characters(Tokenizer):
     def __init__(self, letters: str) -> None:
         self.letters = letters
         self.size = len(letters) + 2
-        self.exact = True
+        self.exact, self.unknown = True, 1
         self._ids = np.full(0x110000, 1, dtype=np.int32)
         self._ids[_codes(letters)] = np.arange(2, self.size)
 
@@ -94,8 +113,8 @@ class Characters(Tokenizer):
         ranked = sorted(counts, key=lambda letter: (-counts[letter], letter))
         return cls("".join(sorted(ranked[: vocabulary - 2])))
 
-    def encode(self, texts: Sequence[str], most: int | None = None) -> list[np.ndarray]:
-        return [self._ids[_codes(text[:most])] for text in texts]
+    def encode(self, texts: Sequence[str]) -> list[np.ndarray]:
+        return [self._ids[_codes(text)] for text in texts]
 
     def stream(self, text: str) -> tuple[np.ndarray, np.ndarray]:
         ids = self._ids[_codes(text)]
@@ -114,8 +133,8 @@ class Bytes(Tokenizer):
     size = 257
     exact = True
 
-    def encode(self, texts: Sequence[str], most: int | None = None) -> list[np.ndarray]:
-        return [_bytes(text)[:most].astype(np.int32) + 1 for text in texts]
+    def encode(self, texts: Sequence[str]) -> list[np.ndarray]:
+        return [_bytes(text).astype(np.int32) + 1 for text in texts]
 
     def stream(self, text: str) -> tuple[np.ndarray, np.ndarray]:
         values = _bytes(text)
@@ -129,7 +148,11 @@ class Bytes(Tokenizer):
 
 
 class Pieces(Tokenizer):
-    """A tokenizer of the tokenizers library; `special` tokens are left out of a text that is put together again."""
+    """A tokenizer of the tokenizers library; `special` tokens are left out of a text that is put together again.
+
+    One that has no padding of its own, such as GPT-2's, pads with the token between texts, or with a new one, so that
+    no token of texts is taken for padding.
+    """
 
     def __init__(self, inner: Inner, *, exact: bool, special: bool) -> None:
         self.inner = inner
@@ -139,14 +162,24 @@ class Pieces(Tokenizer):
         inner.no_truncation()
         known = inner.get_vocab(with_added_tokens=True)
         self.size = max(known.values(), default=0) + 1
-        self.pad_id = padding["pad_id"] if padding else known.get("[PAD]", known.get(PAD, 0))
+        if padding:
+            self.pad_id = padding["pad_id"]
+        else:
+            self.pad_id = next((known[name] for name in _PADS if name in known), self.size)
+        self.size = max(self.size, self.pad_id + 1)
+        named = (getattr(inner.model, "unk_token", None), UNKNOWN, "[UNK]")
+        self.unknown = next((known[name] for name in named if name in known), None)
+        ended = inner.num_special_tokens_to_add(False) and inner.encode("a").special_tokens_mask
+        self._behind = next((count for count, mark in enumerate(reversed(ended)) if not mark), 0) if ended else 0
 
-    def encode(self, texts: Sequence[str], most: int | None = None) -> list[np.ndarray]:
-        if most is not None:
-            self.inner.enable_truncation(most)
-        found = self.inner.encode_batch_fast(list(texts))
-        self.inner.no_truncation()
+    def encode(self, texts: Sequence[str]) -> list[np.ndarray]:
+        with _refusing():
+            found = self.inner.encode_batch_fast(list(texts))
         return [np.array(one.ids, dtype=np.int32) for one in found]
+
+    def cut(self, ids: np.ndarray, most: int) -> np.ndarray:
+        behind = min(self._behind, most)
+        return ids if len(ids) <= most else np.concatenate([ids[: most - behind], ids[len(ids) - behind :]])
 
     def stream(self, text: str) -> tuple[np.ndarray, np.ndarray]:
         lines = text.split("\n")
@@ -156,7 +189,9 @@ class Pieces(Tokenizer):
         before = 0
         for start in range(0, len(lines), _AT_ONCE):
             chunk = lines[start : start + _AT_ONCE]
-            for line, one in zip(chunk, self.inner.encode_batch(chunk, add_special_tokens=False), strict=True):
+            with _refusing():
+                found = self.inner.encode_batch(chunk, add_special_tokens=False)
+            for line, one in zip(chunk, found, strict=True):
                 ids += one.ids
                 ends += [before + end for _, end in one.offsets]
                 before += len(line)
@@ -206,6 +241,15 @@ def kept(kind: Kind, folder: Path) -> Tokenizer:
             return Bytes()
         case _:
             return _read(folder / _LEARNED, kind)
+
+
+@contextmanager
+def _refusing() -> Iterator[None]:
+    """The library's own words for texts that a tokenizer has no tokens for."""
+    try:
+        yield
+    except Exception as error:  # the library raises bare Exceptions
+        raise LabwrightError(f"task.data: the tokenizer can't take these texts: {error}.") from error
 
 
 def _library() -> Any:

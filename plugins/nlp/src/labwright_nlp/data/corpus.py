@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -18,7 +20,8 @@ from labwright_tasks.language_model import NextTokens, TokenBatch
 from pydantic import Field
 from torch import Tensor
 
-from labwright_nlp.data.reading import read_text
+from labwright_nlp.data import noticing
+from labwright_nlp.data.reading import check_typed, read_text, text_files
 from labwright_nlp.tokenizing import Kind, Tokenizer, clean, kept, learned
 
 Case = Literal["keep", "lower"]  # marks would be counted as characters
@@ -54,6 +57,7 @@ class Corpus(Data, ABC):
         self.tokenizer, self.vocabulary, self.pretrained, self.case = tokenizer, vocabulary, pretrained, case
         self.tokens: Tokenizer | None = None
         self._splits: dict[str, Windows] = {}
+        self._digests: dict[str, str] = {}
 
     @abstractmethod
     def text(self) -> tuple[str, str]:
@@ -76,6 +80,7 @@ class Corpus(Data, ABC):
             if not part and not getattr(self, name, 0.0):
                 continue
             ids, ends = self.tokens.stream(part)
+            self._digests[name] = hashlib.sha256(part.encode()).hexdigest()
             if len(ids) <= (self.context if name == "train" else 1):
                 raise LabwrightError(
                     f"task.data: the {name} part of {origin} has {len(ids):,} tokens; with task.data.context="
@@ -94,9 +99,18 @@ class Corpus(Data, ABC):
     def split(self, name: str) -> Windows | None:
         return self._splits.get(name)
 
+    def remarks(self) -> Sequence[str]:
+        assert self.tokens is not None
+        ids = {name: split.ids_N.numpy() for name, split in self._splits.items()}
+        return noticing.unknown(ids, self.tokens.unknown, self.tokenizer)
+
+    def identity(self, split: str) -> Sequence[str]:
+        return (self._digests[split],)
+
     def parse(self, line: str) -> tuple[Tensor, ...]:
         """The tokens of a prompt, however many."""
         assert self.tokens is not None
+        check_typed(line)
         ids, _ = self.tokens.stream(clean(line, self.case))
         if not len(ids):
             raise LabwrightError(f"the prompt {line!r} has no token; give one with a word in it.")
@@ -104,6 +118,9 @@ class Corpus(Data, ABC):
 
     def read(self, path: Path) -> tuple[Tensor, ...]:
         return self.parse(read_text(path))
+
+    def files(self, folder: Path) -> list[Path]:
+        return text_files(folder, self.suffixes)
 
     def show(self, inputs: tuple[Tensor, ...]) -> list[str]:
         assert self.tokens is not None

@@ -7,21 +7,23 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from labwright.data import LeftOut
 from labwright.errors import LabwrightError, listed, nearest, sentence
+from labwright_tasks.parts import part_named
+from labwright_tasks.tables import Table, cells_of
 
-from labwright_nlp.data.reading import Rows, label_of, written
+from labwright_nlp.data.reading import rows_of
 from labwright_nlp.data.texts import Length, Share, Texts
 from labwright_nlp.tokenizing import Case, Kind, Vocabulary
-
-_VALID = ("valid", "validation", "val", "dev")
 
 
 class Datasets(Texts):
     """A dataset of the Hugging Face hub by its name, or a folder that the datasets library wrote or can read.
 
     `dataset` is a folder, if there is one of that name, else a name on the hub, such as "rotten_tomatoes"; `subset`
-    is its configuration. Its splits `train`, `validation` and `test` are taken as they are, and one it lacks is held
-    out as with `nlp/text-files`, whose other settings are the same. Needs the extra `labwright-nlp[datasets]`.
+    is its configuration. Its splits `train`, `validation` and `test`, or what else they are called, are taken as they
+    are. One that it lacks, or has without labels, is held out as with `nlp/text-files`, whose other settings are the
+    same. Rows without a text or a label are left out. Needs the extra `labwright-nlp[datasets]`.
     """
 
     source = "the Hugging Face hub, or a folder"
@@ -53,33 +55,43 @@ class Datasets(Texts):
         )
         self.dataset, self.subset, self.text, self.label = dataset, subset, text, label
 
-    def rows(self) -> dict[str, Rows]:
+    def rows(self) -> dict[str, Table]:
         splits = _loaded(self.dataset, self.subset)
-        if "train" not in splits:
-            raise LabwrightError(f"dataset {self.dataset!r} has no split 'train'; it has {listed(splits)}.")
-        names = {"train": "train", "test": "test"} | dict.fromkeys(_VALID, "valid")
-        return {names[name]: self._rows(name, part) for name, part in splits.items() if name in names}
+        parts: dict[str, Table] = {}
+        self.unused = []
+        for name, split in splits.items():
+            part = part_named(name)
+            if part in parts:
+                raise LabwrightError(f"dataset {self.dataset!r} has two splits for {part!r}: it has {listed(splits)}.")
+            table = self._table(name, split) if part else None
+            if part is None or table is None:
+                why = "no label in any of split" if part else "of no part's name, split"
+                self.unused.append(LeftOut(len(split), "rows", f"{why} {name!r}"))
+                continue
+            parts[part], left_out = rows_of(table)
+            self.unused += left_out
+        if "train" not in parts:
+            raise LabwrightError(f"dataset {self.dataset!r} has no split 'train' with labels; it has {listed(splits)}.")
+        return parts
 
-    def _rows(self, split: str, part: Any) -> Rows:
+    def _table(self, split: str, part: Any) -> Table | None:
+        """The rows of a split, None if none has a label: -1 is how the hub marks one that is kept secret."""
         origin = f"dataset {self.dataset!r}, split {split!r}"
-        for setting, column in (("text", self.text), ("label", self.label)):
+        named = {"text": self.text, "label": self.label}
+        for setting, column in named.items():
             if column not in part.column_names:
                 raise LabwrightError(
                     f"{origin}: there is no column {column!r}{nearest(column, part.column_names)} It has "
                     f"{listed(part.column_names)}; task.data.{setting} says which one holds the {setting}."
                 )
+        values = {setting: list(part[column]) for setting, column in named.items()}
         names = getattr(part.features[self.label], "names", None)  # of a ClassLabel
-        labels, texts = [], []
-        for number, value in enumerate(part[self.label]):
-            if names and value == -1:  # as the hub marks rows whose label is kept secret
-                raise LabwrightError(
-                    f"{origin}, row {number}: it has no label. Where a test part's labels aren't public, copy the "
-                    "dataset without that part."
-                )
-            labels.append(names[value] if names else label_of(value, f"{origin}, row {number}"))
-        for number, value in enumerate(part[self.text]):
-            texts.append(written(value, f"{origin}, row {number}"))
-        return Rows(texts, labels, origin, list(range(len(texts))))
+        if names:
+            values["label"] = [None if one is None or one < 0 else names[one] for one in values["label"]]
+        columns = {
+            setting: cells_of(of, named[setting], lambda row: f"{origin}, row {row}") for setting, of in values.items()
+        }
+        return Table(origin, columns, range(part.num_rows), "row") if any(columns["label"]) else None
 
 
 def _loaded(dataset: str, subset: str | None) -> dict[str, Any]:

@@ -6,9 +6,10 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Annotated
 
+from labwright.data import LeftOut
+from labwright_tasks.tables import Table
 from pydantic import Field
 
-from labwright_nlp.data.reading import Rows
 from labwright_nlp.data.texts import Length, Share, Texts
 from labwright_nlp.tokenizing import Case, Kind, Vocabulary, clean
 
@@ -53,7 +54,7 @@ class Languages(Texts):
             seed=seed,
         )
 
-    def rows(self) -> dict[str, Rows]:
+    def rows(self) -> dict[str, Table]:
         from babel import Locale
 
         used: dict[str, dict[str, str]] = defaultdict(dict)  # a name in lower case -> language -> as it is written
@@ -62,6 +63,8 @@ class Languages(Texts):
             for table in (locale.territories, locale.languages, locale.currencies):
                 for name in table.values():
                     used[clean(name, "lower")].setdefault(code, clean(name))
+        shared = sum(len(written) > 1 for written in used.values())
+        self.unused = [LeftOut(shared, "names", "the same in several languages")]
         alone = [next(iter(written.items())) for name, written in sorted(used.items()) if len(written) == 1 and name]
-        texts, labels = [name for _, name in alone], [code for code, _ in alone]
-        return {"train": Rows(texts, labels, "the names in Babel", list(range(len(alone))))}
+        columns = {"text": [name for _, name in alone], "label": [code for code, _ in alone]}
+        return {"train": Table("the names in Babel", columns, range(len(alone)))}

@@ -1,164 +1,83 @@
-"""Rows of text and label out of files: JSON Lines or CSV, gzipped or not, with the place of each for messages."""
+"""Rows of text and label out of tables, whole texts out of text files, and which files of a folder those are."""
 
 from __future__ import annotations
 
-import codecs
-import csv
-import gzip
-import io
-import json
-import zlib
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from labwright.errors import LabwrightError, listed, nearest
+from labwright.data import LeftOut
+from labwright.errors import LabwrightError, listed
+from labwright_tasks.opening import opened
+from labwright_tasks.parts import NAMES, part_named
+from labwright_tasks.tables import SUFFIXES, Table, suffix_of
 
 from labwright_nlp.tokenizing import clean
 
-TABLES = (".jsonl", ".csv", ".tsv")  # each with .gz as well
-_UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+_LEFTOVERS = ("__MACOSX", "Thumbs.db", "desktop.ini")  # what systems leave in folders, besides hidden files
+_NAMED = 3  # files that aren't used
 
 
-@dataclass(frozen=True)
-class Rows:
-    """Texts and their labels; `places` are the lines they stand in, in what `origin` names."""
-
-    texts: list[str]
-    labels: list[str]
-    origin: str
-    places: list[int]
-
-    def take(self, chosen: list[int]) -> Rows:
-        return Rows(
-            [self.texts[index] for index in chosen],
-            [self.labels[index] for index in chosen],
-            self.origin,
-            [self.places[index] for index in chosen],
-        )
-
-
-def suffix_of(path: Path) -> str:
-    """The ending that says what a file holds, without .gz, in lower case."""
-    name = path.name.lower().removesuffix(".gz")
-    return Path(name).suffix
+def rows_of(table: Table) -> tuple[Table, list[LeftOut]]:
+    """The rows that have a text and a label, in their usual spelling, and how many don't."""
+    table, left_out = table.filled("text", "label")
+    columns = {"text": [clean(one) for one in table["text"]], "label": table.names("label")}
+    return replace(table, columns=columns), left_out
 
 
 def read_text(path: Path, encoding: str | None = None) -> str:
-    """The whole of a text file, gzipped or not, line ends as \\n. Raises LabwrightError naming file and line.
+    """The whole of a text file, line ends as \\n. Raises LabwrightError naming the line that can't be read."""
+    return opened(path, encoding).read()
 
-    Without an encoding it is UTF-8, and there is no setting to change that.
+
+def check_typed(text: str) -> None:
+    """Raise LabwrightError for what came by the command line and is no UTF-8: Python keeps its bytes as surrogates."""
+    if any("\ud800" <= letter <= "\udfff" for letter in text):
+        raise LabwrightError(f"{text!r} has bytes that are no UTF-8; convert it first, such as by `iconv -t UTF-8`.")
+
+
+def tables_of_parts(folder: Path) -> tuple[dict[str, Path], list[LeftOut]]:
+    """The table of each part, by its file's name, and what else is in the folder.
+
+    Raises LabwrightError if there is none to learn from, or two for one part.
     """
-    if path.is_dir():
-        raise LabwrightError(f"{path} is a folder; a running text is one file.")
-    try:
-        content = path.read_bytes()
-        if path.name.lower().endswith(".gz"):
-            content = gzip.decompress(content)
-    except FileNotFoundError as error:
-        beside = [one.name for one in path.parent.iterdir()] if path.parent.is_dir() else []
-        raise LabwrightError(f"there is no file {str(path)!r}{nearest(path.name, beside)}") from error
-    except (OSError, EOFError, zlib.error) as error:
-        raise LabwrightError(f"{path} can't be read: {error}") from error
-    try:
-        codec = codecs.lookup(encoding or "utf-8").name  # raises for what Python does not know
-        text = content.decode("utf-8-sig" if codec == "utf-8" else codec)
-    except LookupError as error:
-        raise LabwrightError(
-            f"task.data.encoding: Python knows no encoding of text {encoding!r}; usual ones are utf-8, latin-1, cp1252."
-        ) from error
-    except UnicodeDecodeError as error:
-        raise _of_another_encoding(path, encoding, error) from error
-    return text.replace("\r\n", "\n").replace("\r", "\n")
-
-
-def read_rows(path: Path, *, text: str, label: str, encoding: str) -> Rows:
-    """The rows of a table. Raises LabwrightError naming the line that can't be used: no text, no label, no table."""
-    rows = Rows([], [], str(path), [])
-    suffix = suffix_of(path)
-    if suffix not in TABLES:
-        raise LabwrightError(f"{path}: texts with labels are read from {listed(TABLES)}, each with .gz as well.")
-    content = read_text(path, encoding)
-    if suffix == ".jsonl":
-        found = _json_lines(path, content)
-    else:
-        found = _table(path, content, "\t" if suffix == ".tsv" else ",", (text, label))
-    for line, row in found:
-        where = f"{path}, line {line}"
-        for setting, column in (("text", text), ("label", label)):
-            if column not in row:
-                between = " A .csv file has commas between its columns, a .tsv file tabs." if len(row) == 1 else ""
-                raise LabwrightError(
-                    f"{where}: there is no column {column!r}{nearest(column, row)} It has {listed(row)}; "
-                    f"task.data.{setting} says which one holds the {setting}.{between}"
-                )
-        rows.texts.append(written(row[text], where))
-        rows.labels.append(label_of(row[label], where))
-        rows.places.append(line)
-    if not rows.texts:
-        raise LabwrightError(f"{path} has no rows.")
-    return rows
-
-
-def written(value: Any, where: str) -> str:
-    """A text that says something. Raises LabwrightError for anything else."""
-    if not isinstance(value, str):
-        raise LabwrightError(f"{where}: the text is {value!r}; it is a piece of text.")
-    if not value.strip():
-        raise LabwrightError(f"{where}: the text is empty. Take the row away, or mend it.")
-    return clean(value)
-
-
-def label_of(value: Any, where: str) -> str:
-    """A label as a class's name: whole numbers and truth values as they are written."""
-    if isinstance(value, bool | int | str) and str(value).strip():
-        return str(value).strip()
-    raise LabwrightError(f"{where}: the label is {value!r}; it is a text or a whole number.")
-
-
-def _of_another_encoding(path: Path, encoding: str | None, error: UnicodeDecodeError) -> LabwrightError:
-    line = error.object.count(b"\n", 0, error.start) + 1
-    likely = "utf-16 by its first bytes" if error.object.startswith(_UTF_16) else "such as latin-1"
-    hint = "Convert it to UTF-8" if encoding is None else f"Set task.data.encoding to what the file is in, {likely}"
-    return LabwrightError(
-        f"{path}, line {line}: the byte 0x{error.object[error.start]:02x} is no {encoding or 'utf-8'}. {hint}."
-    )
-
-
-def _json_lines(path: Path, content: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    for number, line in enumerate(content.split("\n"), 1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError) as error:
+    files: dict[str, Path] = {}
+    others: list[str] = []
+    hidden = 0
+    for path in sorted(folder.iterdir()):
+        suffix = suffix_of(path)
+        part = part_named(path.name[: path.name.lower().rindex(suffix)]) if suffix in SUFFIXES else None
+        if is_hidden(path):
+            hidden += 1
+        elif part is None or not path.is_file():
+            others.append(path.name)
+        elif part in files:
             raise LabwrightError(
-                f"{path}, line {number}: no JSON ({error}); a .jsonl file has one object a line, such as "
-                '{"text": "...", "label": "..."}.'
-            ) from error
-        if not isinstance(row, dict):
-            raise LabwrightError(f"{path}, line {number}: a {type(row).__name__}; each line is an object of its own.")
-        yield number, row
+                f"{folder} has two files for {part!r}: {files[part].name} and {path.name}. Put their rows together, or "
+                "move one of them away."
+            )
+        else:
+            files[part] = path
+    if "train" not in files:
+        names = ", or ".join(f"`{name}`" for name in NAMES["train"])
+        raise LabwrightError(
+            f"{folder} has no file {names} with an ending of {listed(SUFFIXES)}; it has "
+            f"{listed([*(path.name for path in files.values()), *others])}. One file is given by its name."
+        )
+    left_out = [LeftOut(len(others), "files", f"no part's name: {listed(others, _NAMED)}")] if others else []
+    return files, left_out + ([LeftOut(hidden, "files", "hidden")] if hidden else [])
 
 
-def _table(
-    path: Path, content: str, delimiter: str, wanted: tuple[str, str]
-) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    reader = csv.reader(io.StringIO(content, newline=""), delimiter=delimiter, strict=True)
-    try:
-        names = next(reader, [])
-        for name in wanted:
-            if names.count(name) > 1:
-                raise LabwrightError(f"{path}: {names.count(name)} columns are called {name!r}; rename all but one.")
-        for cells in reader:
-            if not cells:
-                continue
-            if len(cells) != len(names):
-                raise LabwrightError(
-                    f"{path}, line {reader.line_num}: {len(cells)} cells below a header of {len(names)}. A cell with a "
-                    "separator or a line end in it needs quotes."
-                )
-            yield reader.line_num, dict(zip(names, cells, strict=True))
-    except csv.Error as error:
-        raise LabwrightError(f"{path}, line {reader.line_num}: no CSV ({error}).") from error
+def text_files(folder: Path, suffixes: Sequence[str]) -> list[Path]:
+    """The files with these endings anywhere below a folder, sorted, without hidden ones."""
+    found = (path for path in folder.rglob("*") if path.suffix.lower() in suffixes and path.is_file())
+    return sorted(path for path in found if not any(map(is_hidden, (path, *_between(path, folder)))))
+
+
+def is_hidden(path: Path) -> bool:
+    return path.name.startswith(".") or path.name in _LEFTOVERS
+
+
+def _between(path: Path, folder: Path) -> list[Path]:
+    """The folders that a file lies in, below a folder."""
+    return [one for one in path.parents if folder in one.parents]

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from labwright.errors import LabwrightError, listed, nearest
+from labwright_tasks.opening import no_file
+from labwright_tasks.tables import Table, read_table
 
-from labwright_nlp.data.reading import TABLES, Rows, read_rows, suffix_of
+from labwright_nlp.data.reading import rows_of, tables_of_parts
 from labwright_nlp.data.texts import Length, Share, Texts
 from labwright_nlp.tokenizing import Case, Kind, Vocabulary
 
-_NAMES = {"train": "train", "valid": "valid", "val": "valid", "dev": "valid", "test": "test"}
-
 
 class TextFiles(Texts):
-    """Texts and labels of your own: JSON Lines, CSV or TSV with a header, gzipped or not.
+    """Texts and labels of your own: JSON Lines, CSV or TSV with a header, gzipped or not, or Parquet.
 
-    `path` is one file, or a folder with a file `train`, such as train.csv, and perhaps `valid` (or `val`, `dev`) and
-    `test`. A part without a file is held out: `valid` and `test` are its shares of the training texts; 0 is no such
-    part. `text` and `label` name the columns; a label is a text or a whole number.
+    `path` is one file, or a folder with a file `train` (or `training`), such as train.csv, and perhaps `valid` (or
+    `validation`, `val`, `dev`) and `test` (or `testing`). A part without a file is held out: `valid` and `test` are its
+    shares of the training texts; 0 is no such part. `text` and `label` name the columns; rows without one or the other
+    are left out. A label is a text, a number or a truth value, the same one in every kind of file: 1.0 is 1. Files are
+    UTF-8; those that aren't are in `encoding`. Between tabs a quote is a character like any other.
 
     `tokenizer` is `word`, `char`, `byte`, `bpe` (all learned from the training texts, at most `vocabulary` tokens) or
     `pretrained`, read from tokenizer.json in the folder `pretrained`. `case` says what becomes of capitals before
@@ -54,33 +55,14 @@ class TextFiles(Texts):
         )
         self.path, self.text, self.label, self.encoding = path, text, label, encoding
 
-    def rows(self) -> dict[str, Rows]:
+    def rows(self) -> dict[str, Table]:
         path = self.path.expanduser()
-        files = _of_folder(path) if path.is_dir() else {"train": path}
         if not path.exists():
-            beside = [one.name for one in path.parent.iterdir()] if path.parent.is_dir() else []
-            raise LabwrightError(
-                f"task.data.path: there is no file or folder {str(path)!r}{nearest(path.name, beside)}"
-            )
-        return {
-            name: read_rows(file, text=self.text, label=self.label, encoding=self.encoding)
-            for name, file in files.items()
-        }
-
-
-def _of_folder(folder: Path) -> dict[str, Path]:
-    """The file of each part. Raises LabwrightError if there is none to learn from, or two for one part."""
-    files: dict[str, Path] = {}
-    there = sorted(path for path in folder.iterdir() if path.is_file() and suffix_of(path) in TABLES)
-    for path in there:
-        part = _NAMES.get(path.name.lower().partition(".")[0])
-        if part in files:
-            raise LabwrightError(f"{folder} has two files for {part!r}: {files[part].name} and {path.name}.")
-        if part:
-            files[part] = path
-    if "train" not in files:
-        raise LabwrightError(
-            f"{folder} has no file `train` with an ending of {listed(TABLES)}, .gz or not; it has "
-            f"{listed(path.name for path in there)}. One file is given by its name."
-        )
-    return files
+            raise no_file(path, "task.data.path: there is no file or folder")
+        files, self.unused = tables_of_parts(path) if path.is_dir() else ({"train": path}, [])
+        parts = {}
+        columns = {"text": self.text, "label": self.label}
+        for part, file in files.items():
+            parts[part], left_out = rows_of(read_table(file, columns, encoding=self.encoding))
+            self.unused += left_out
+        return parts

@@ -13,13 +13,16 @@ from typing import Annotated
 
 import numpy as np
 import torch
-from labwright.data import Batch, Data
+from labwright.data import Batch, Data, LeftOut
 from labwright.errors import LabwrightError, listed, nearest
 from labwright.ports import Classes, Port, Tokens
+from labwright_tasks.tables import SUFFIXES, Table, suffix_of
 from pydantic import Field
 from torch import Tensor
 
-from labwright_nlp.data.reading import TABLES, Rows, read_text, suffix_of
+from labwright_nlp.data import noticing
+from labwright_nlp.data.noticing import Noticed
+from labwright_nlp.data.reading import check_typed, read_text, text_files
 from labwright_nlp.ports import EncoderTokens
 from labwright_nlp.tokenizing import Case, Kind, Tokenizer, clean, kept, learned, unmarked
 
@@ -61,10 +64,17 @@ class Texts(Data, ABC):
         self._encoder: Path | None = None  # where the tokenizer's encoder is: its folder, or what a run kept of it
         self._whole = True
         self._splits: dict[str, Encoded] = {}
+        self._digests: dict[str, str] = {}
+        self._remarks: list[str] = []
+        self._noticed = Noticed()
+        self.unused: list[LeftOut] = []
 
     @abstractmethod
-    def rows(self) -> dict[str, Rows]:
-        """What there is to learn from, `train`, and those of `valid` and `test` that have their own rows."""
+    def rows(self) -> dict[str, Table]:
+        """The columns text and label of `train`, and of `valid` and `test` if they have their own rows.
+
+        What is left out is noted down in `unused`.
+        """
 
     def prepare(self) -> None:
         if self.pretrained is not None and self.case == "mark":
@@ -74,11 +84,20 @@ class Texts(Data, ABC):
         rows = self.rows()
         shares = {name: getattr(self, name) for name in ("test", "valid") if name not in rows and getattr(self, name)}
         rows |= _parted(rows["train"], shares, self.seed)
-        self.names = tuple(sorted(set(rows["train"].labels), key=_natural))
-        texts = {name: [clean(text, self.case) for text in part.texts] for name, part in rows.items()}
+        self.names = tuple(sorted(set(rows["train"]["label"]), key=_natural))
+        texts = {name: [clean(text, self.case) for text in part["text"]] for name, part in rows.items()}
         self.tokens = learned(self.tokenizer, texts["train"], vocabulary=self.vocabulary, pretrained=self.pretrained)
         self._encoder = None if self.pretrained is None else self.pretrained.expanduser()
-        self._splits = {name: self._encoded(texts[name], _numbered(part, self.names)) for name, part in rows.items()}
+        lengths: dict[str, np.ndarray] = {}
+        for name, part in rows.items():
+            ids, lengths[name] = self._encoded(texts[name])
+            self._splits[name] = Encoded(ids, _numbered(part, self.names), self.tokens.pad_id)
+        self._digests = {name: _digest(part) for name, part in rows.items()}
+        known = {name: split.ids_L.numpy() for name, split in self._splits.items()}
+        self._remarks = [
+            *noticing.cut(lengths, self.length),
+            *noticing.unknown(known, self.tokens.unknown, self.tokenizer),
+        ]
 
     def ports(self) -> tuple[Port, Port]:
         assert self.tokens is not None
@@ -90,17 +109,39 @@ class Texts(Data, ABC):
     def split(self, name: str) -> Encoded | None:
         return self._splits.get(name)
 
+    def left_out(self) -> Sequence[LeftOut]:
+        return self.unused
+
+    def remarks(self) -> Sequence[str]:
+        return self._remarks
+
+    def identity(self, split: str) -> Sequence[str]:
+        return (self._digests[split],)
+
     def parse(self, line: str) -> tuple[Tensor, ...]:
-        labels = torch.zeros(1, dtype=torch.int64)
-        return self._encoded([clean(line, self.case)], labels).fetch(torch.tensor([0]), 0, 0).inputs
+        assert self.tokens is not None
+        check_typed(line)
+        ids, lengths = self._encoded([clean(line, self.case)])
+        self._noticed.length(int(lengths[0]), self.length)
+        return Encoded(ids, torch.zeros(1, dtype=torch.int64), self.tokens.pad_id).fetch(torch.tensor([0]), 0, 0).inputs
 
     def read(self, path: Path) -> tuple[Tensor, ...]:
-        if suffix_of(path) in TABLES:
+        if suffix_of(path) in SUFFIXES:
             raise LabwrightError(
                 f"{path} is a table. A file is read as one text, so give a .txt file, or the table's texts one on each "
                 "line of stdin."
             )
-        return self.parse(read_text(path))
+        text = read_text(path)
+        if not text.strip():
+            raise LabwrightError(f"{path} has no text in it.")
+        self._noticed.file(path, text)
+        return self.parse(text)
+
+    def files(self, folder: Path) -> list[Path]:
+        return text_files(folder, self.suffixes)
+
+    def noticed(self) -> Sequence[str]:
+        return self._noticed.told(self.length)
 
     def show(self, inputs: tuple[Tensor, ...]) -> list[str]:
         """The texts as the model saw them, put together from their tokens; capitals that were marked are capitals."""
@@ -124,11 +165,12 @@ class Texts(Data, ABC):
         if self.pretrained is not None:
             self._encoder, self._whole = folder, False
 
-    def _encoded(self, texts: Sequence[str], labels: Tensor) -> Encoded:
+    def _encoded(self, texts: Sequence[str]) -> tuple[list[np.ndarray], np.ndarray]:
+        """The ids of each text, cut to `length`, and how many it had, (N,)."""
         assert self.tokens is not None
         unknown = np.array([min(1, self.tokens.size - 1)], dtype=np.int32)
-        ids = [one if len(one) else unknown for one in self.tokens.encode(texts, self.length)]
-        return Encoded(ids, labels, self.tokens.pad_id)
+        whole = [one if len(one) else unknown for one in self.tokens.encode(texts)]
+        return [self.tokens.cut(one, self.length) for one in whole], np.array([len(one) for one in whole])
 
 
 class Encoded:
@@ -151,7 +193,7 @@ class Encoded:
         return Batch((ids_BT, lengths_B), self.labels[indices])
 
 
-def _parted(rows: Rows, shares: dict[str, float], seed: int | None) -> dict[str, Rows]:
+def _parted(rows: Table, shares: dict[str, float], seed: int | None) -> dict[str, Table]:
     """The rows without those held out, as `train`, and each part by its share. Raises LabwrightError for an empty one.
 
     Within a class those whose texts have the smallest hash are taken, for the first share first. Equal texts of a class
@@ -161,17 +203,18 @@ def _parted(rows: Rows, shares: dict[str, float], seed: int | None) -> dict[str,
         given = " and ".join(f"{name} {share}" for name, share in shares.items())
         raise LabwrightError(f"task.data: {given} leave nothing to learn from.")
     members: dict[str, list[int]] = defaultdict(list)
-    for index, label in enumerate(rows.labels):
+    for index, label in enumerate(rows["label"]):
         members[label].append(index)
     parts: dict[str, list[int]] = {name: [] for name in [*shares, "train"]}
+    texts = rows["text"]
     salt = "" if seed is None else f"{seed} "
     for of_class in members.values():
-        ranked = sorted(of_class, key=lambda at: (hashlib.sha256(f"{salt}{rows.texts[at]}".encode()).digest(), at))
+        ranked = sorted(of_class, key=lambda at: (hashlib.sha256(f"{salt}{texts[at]}".encode()).digest(), at))
         taken, share_so_far = 0, 0.0
         for name, share in shares.items():
             share_so_far += share
             upto = round(share_so_far * len(ranked))
-            while taken < upto < len(ranked) and rows.texts[ranked[upto - 1]] == rows.texts[ranked[upto]]:
+            while taken < upto < len(ranked) and texts[ranked[upto - 1]] == texts[ranked[upto]]:
                 upto -= 1
             parts[name] += ranked[taken:upto]
             taken = upto
@@ -179,7 +222,7 @@ def _parted(rows: Rows, shares: dict[str, float], seed: int | None) -> dict[str,
     for name, share in shares.items():
         if not parts[name]:
             raise LabwrightError(
-                f"{rows.origin}: {len(rows.texts)} rows, {len(set(rows.texts)):,} of them different, are too few to "
+                f"{rows.origin}: {len(texts)} rows, {len(set(texts)):,} of them different, are too few to "
                 f"hold out {share} of each class: raise task.data.{name}, or set it to 0."
             )
     return {name: rows.take(sorted(chosen)) for name, chosen in parts.items()}
@@ -191,13 +234,20 @@ def _natural(label: str) -> tuple[bool, int, str]:
     return not number, int(label) if number else 0, label
 
 
-def _numbered(rows: Rows, names: Sequence[str]) -> Tensor:
+def _numbered(rows: Table, names: Sequence[str]) -> Tensor:
     """The labels as the classes' numbers, (N,) int64. Raises LabwrightError for one that isn't among the classes."""
     number = {name: index for index, name in enumerate(names)}
-    for label, place in zip(rows.labels, rows.places, strict=True):
+    for row, label in enumerate(rows["label"]):
         if label not in number:
             raise LabwrightError(
-                f"{rows.origin}, line {place}: no training text has the label {label!r}{nearest(label, names)} "
+                f"{rows.where(row)}: no training text has the label {label!r}{nearest(label, names)} "
                 f"Labels are {listed(names)}."
             )
-    return torch.tensor([number[label] for label in rows.labels], dtype=torch.int64)
+    return torch.tensor([number[label] for label in rows["label"]], dtype=torch.int64)
+
+
+def _digest(rows: Table) -> str:
+    digest = hashlib.sha256()
+    for text, label in zip(rows["text"], rows["label"], strict=True):
+        digest.update(f"{label}\0{text}\0".encode())
+    return digest.hexdigest()
