@@ -87,7 +87,8 @@ def facts(path: Path) -> Facts:
             if deep:
                 low, high = _range(np.asarray(picture))
                 return Facts(digest, deep=deep, low=low, high=high)
-            picture.convert("L")
+            for mode in ("L", "RGB"):
+                picture.convert(mode)
             transparent = _is_transparent(picture)
             unseen = _unseen(picture.convert("RGBA")) if transparent else ""
             return Facts(digest, transparent=transparent, unseen=unseen, frames=_has_frames(opened))
