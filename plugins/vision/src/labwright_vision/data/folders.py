@@ -45,13 +45,13 @@ class Tally:
     def left_out(self) -> list[LeftOut]:
         """One for each reason, the most frequent first; suffixes after them, the rare ones together."""
         found = [
-            LeftOut(count, _plural(what, count), why + self._first[what, why])
+            LeftOut(count, plural(what, count), why + self._first[what, why])
             for (what, why), count in self._counts.most_common()
         ]
         suffixes = self._suffixes.most_common()
         rest = sum(count for _, count in suffixes[_NAMED:])
         shown = [*suffixes[:_NAMED], *([("of other suffixes", rest)] if rest else [])]
-        return found + [LeftOut(count, _plural("file", count), suffix) for suffix, count in shown]
+        return found + [LeftOut(count, plural("file", count), suffix) for suffix, count in shown]
 
 
 @dataclass(frozen=True)
@@ -129,6 +129,18 @@ def class_folders(base: Path) -> dict[str, Path]:
 
 def normal(name: str) -> str:
     return unicodedata.normalize("NFC", name)
+
+
+def plural(what: str, count: int) -> str:
+    return what if count == 1 else f"{what}s"
+
+
+def expanded(folder: Path) -> Path:
+    """With the home folder in place of `~`. Raises LabwrightError where nobody is called `~NAME`."""
+    try:
+        return folder.expanduser()
+    except RuntimeError as error:
+        raise LabwrightError(f"task.data.folder: there is no home folder for {str(folder)!r}.") from error
 
 
 def alike(names: tuple[str, ...]) -> list[str]:
@@ -273,8 +285,4 @@ def _count(path: Path) -> int:
 
 def _has(folder: Path) -> str:
     count = sum(kind == "picture" for _, kind in _entries(folder))
-    return f" (but {count:,} {_plural('picture', count)})" if count else ""
-
-
-def _plural(what: str, count: int) -> str:
-    return what if count == 1 else f"{what}s"
+    return f" (but {count:,} {plural('picture', count)})" if count else ""

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from labwright_vision.data.augment import Affine, Flip, Rotate, Scale, Shift
 from labwright_vision.data.checking import examined
-from labwright_vision.data.folders import Layout, Tally, class_folders, laid_out, normal, pictures
+from labwright_vision.data.folders import Layout, Tally, class_folders, expanded, laid_out, normal, pictures
 from labwright_vision.data.pictures import held_out, scaled
 from labwright_vision.data.reading import BACKGROUNDS, SUFFIXES, read_picture
 from labwright_vision.data.seen import Picture, check_depth, remarks
@@ -82,7 +82,7 @@ class ImageFolder(Data):
         self._remarks: Sequence[str] = ()
 
     def prepare(self) -> None:
-        root, tally = _existing(self.folder.expanduser()), Tally()
+        root, tally = _existing(expanded(self.folder)), Tally()
         layout = laid_out(root, tally)
         self.names = layout.names
         whole = self._usable(root, _found(root, layout, tally), layout, tally)

@@ -74,7 +74,7 @@ class Mnist(Data):
         self._splits: dict[str, Pictures] = {}
 
     def prepare(self) -> None:
-        folder = cache() / "mnist" if self.folder is None else self.folder.expanduser()
+        folder = cache() / "mnist" if self.folder is None else folders.expanded(self.folder)
         x_train, y_train, x_test, y_test = read_mnist(folder)
         mask = held_out(y_train.tolist(), self.valid, [derived(position) for position in range(len(y_train))])
         affine = Affine(

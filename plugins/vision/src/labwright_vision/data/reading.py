@@ -87,10 +87,12 @@ def facts(path: Path) -> Facts:
             if deep:
                 low, high = _range(np.asarray(picture))
                 return Facts(digest, deep=deep, low=low, high=high)
+            if picture.has_transparency_data:
+                picture = picture.convert("RGBA")
             for mode in ("L", "RGB"):
                 picture.convert(mode)
-            transparent = _is_transparent(picture)
-            unseen = _unseen(picture.convert("RGBA")) if transparent else ""
+            transparent = picture.mode == "RGBA" and bool(np.asarray(picture)[..., 3].min() < 255)
+            unseen = _unseen(picture) if transparent else ""
             return Facts(digest, transparent=transparent, unseen=unseen, frames=_has_frames(opened))
     except Exception as error:  # noqa: BLE001 - as above
         return Facts(digest, problem=_reason(error))
@@ -145,10 +147,6 @@ def _range(values: np.ndarray) -> tuple[float, float]:
 
 def _on(picture: Image.Image, background: int) -> Image.Image:
     return Image.alpha_composite(Image.new("RGBA", picture.size, (background,) * 3 + (255,)), picture)
-
-
-def _is_transparent(picture: Image.Image) -> bool:
-    return picture.has_transparency_data and bool(np.asarray(picture.convert("RGBA"))[..., 3].min() < 255)
 
 
 def _unseen(picture: Image.Image) -> str:

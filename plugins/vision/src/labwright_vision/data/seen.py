@@ -8,7 +8,7 @@ from pathlib import Path
 
 from labwright.errors import LabwrightError, listed
 
-from labwright_vision.data.folders import Layout, alike, inner_names
+from labwright_vision.data.folders import Layout, alike, inner_names, plural
 from labwright_vision.data.reading import SIXTEEN, Facts
 
 _DARK = 16  # shades that are left of 255
@@ -32,12 +32,12 @@ def check_depth(pictures: Sequence[Picture], white: float | None) -> None:
     if not wrong:
         return
     low, high = min(one.facts.low for one in wrong), max(one.facts.high for one in wrong)
-    what = f"{len(wrong):,} pictures, such as {wrong[0].name}, hold {wrong[0].facts.deep}, {low:g} to {high:g}"
+    what = f"{_count(wrong)} of {wrong[0].facts.deep}, {low:g} to {high:g}, such as {wrong[0].name}"
     if low < 0:
-        raise LabwrightError(f"{what}: values below 0 have no shade; save the pictures with 8 or 16 bits.")
+        raise LabwrightError(f"{what}: values below 0 have no shade; save them with 8 or 16 bits.")
     if white is None:
         raise LabwrightError(f"{what}: which value is white? task.data.white={_guess(high):g} would suit these.")
-    raise LabwrightError(f"{what}, more than task.data.white={white:g}: raise it, or save them with 8 or 16 bits.")
+    raise LabwrightError(f"{what}: more than task.data.white={white:g}; raise it, or save them with 8 or 16 bits.")
 
 
 def remarks(
@@ -92,33 +92,34 @@ def _under_two(pictures: Sequence[Picture]) -> list[str]:
     if not torn:
         return []
     other = first[torn[0].facts.digest].name
-    return [
-        f"{len(torn):,} pictures stand under two classes, such as {torn[0].name} and {other}: take the wrong ones away."
-    ]
+    return [f"{_count(torn)} under two classes, such as {torn[0].name} and {other}: take the wrong ones away."]
 
 
 def _transparent(pictures: Sequence[Picture], background: str) -> list[str]:
-    count = sum(picture.facts.transparent for picture in pictures)
-    unseen = sum(picture.facts.unseen == background for picture in pictures)
+    some = [picture for picture in pictures if picture.facts.transparent]
+    unseen = [picture for picture in some if picture.facts.unseen == background]
     other = "black" if background == "white" else "white"
     if unseen:
         return [
-            f"{unseen:,} transparent pictures show nothing on {background}: task.data.background={other} shows them."
+            f"{_count(unseen)} of which nothing is seen on {background}, such as {unseen[0].name}: "
+            f"task.data.background={other} shows what is drawn on nothing."
         ]
-    return [
-        f"{count:,} pictures are transparent and shown on {background}; task.data.background={other} is the other way."
-    ] * bool(count)
+    if some:
+        return [
+            f"{_count(some)} with transparency, shown on {background}; task.data.background={other} is the other way."
+        ]
+    return []
 
 
 def _dark(pictures: Sequence[Picture], white: float | None) -> list[str]:
     """Pictures of 12 bits, say, that are stored in 16."""
-    highs = [picture.facts.high for picture in pictures if picture.facts.deep]
-    top = white or SIXTEEN
-    if not highs or max(highs) * _DARK > top:
+    deep = [picture for picture in pictures if picture.facts.deep]
+    top, high = white or SIXTEEN, max((picture.facts.high for picture in deep), default=0.0)
+    if not deep or high * _DARK > top:
         return []
     return [
-        f"{len(highs):,} pictures hold values up to {max(highs):g} where {top:g} is white, and come out nearly black: "
-        f"task.data.white={_guess(max(highs)):g} uses the whole range."
+        f"{_count(deep)} with values up to {high:g} where {top:g} is white, nearly black therefore: "
+        f"task.data.white={_guess(high):g} uses the whole range."
     ]
 
 
@@ -126,7 +127,11 @@ def _moving(pictures: Sequence[Picture]) -> list[str]:
     moving = [picture for picture in pictures if picture.facts.frames]
     if not moving:
         return []
-    return [f"{len(moving):,} pictures have several frames or pages, such as {moving[0].name}: the first is used."]
+    return [f"{_count(moving)} with several frames or pages, such as {moving[0].name}: the first is used."]
+
+
+def _count(pictures: Sequence[Picture]) -> str:
+    return f"{len(pictures):,} {plural('picture', len(pictures))}"
 
 
 def _guess(high: float) -> float:
