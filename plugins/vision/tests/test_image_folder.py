@@ -220,7 +220,7 @@ def test_values_without_a_known_white_are_refused_with_a_white_that_suits(
 
 
 def test_values_beyond_white_and_below_black_are_refused(colours: Path) -> None:
-    with pytest.raises(LabwrightError, match=r"0 to 300, such as .*: more than task\.data\.white=255: raise it"):
+    with pytest.raises(LabwrightError, match=r"0 to 300, such as .*: more than task\.data\.white=255; raise it"):
         prepared(deepen(colours, 300, np.float32), white=255.0)
     with pytest.raises(LabwrightError, match=r"0 to 5000, such as .*: more than task\.data\.white=4095"):
         prepared(deepen(colours, 5000, np.uint16), white=4095.0)

@@ -107,7 +107,7 @@ def _read_table(path: Path) -> tuple[np.ndarray, np.ndarray]:
     try:
         table = np.loadtxt(path, delimiter=",", dtype=np.int64)
         if table.shape != (_COUNT, _SIDE**2 + 1) or table.min() < 0 or table.max() > _TOP:
-            raise ValueError(f"a table {table.shape} of values up to {table.max()}")
+            raise ValueError(f"it is a table {table.shape}, or has values beyond 0 to {_TOP}")
         return table[:, :-1].reshape(-1, 1, _SIDE, _SIDE), table[:, -1]
     except (OSError, EOFError, ValueError, zlib.error) as error:
         raise LabwrightError(f"{path} can't be read ({error}): install scikit-learn anew.") from error

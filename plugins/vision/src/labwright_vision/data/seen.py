@@ -11,12 +11,12 @@ from labwright.errors import LabwrightError, listed
 from labwright_vision.data.folders import Layout, alike, inner_names, plural
 from labwright_vision.data.reading import SIXTEEN, Facts
 
-_DARK = 16  # shades that are left of 255
+_DARK = 16  # times too small: 16 shades are left of 256
 
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A picture file, its class, what was seen of it, its name below the root, and a number made of that."""
+    """A picture file, its class, what was seen of it, its name below the root; the smallest keys are held out."""
 
     path: Path
     label: int

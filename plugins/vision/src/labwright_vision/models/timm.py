@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from labwright.errors import LabwrightError, nearest
+from labwright.errors import LabwrightError, listed, nearest
 from labwright.ports import Classes, Image
 from torch import Tensor, nn
 
@@ -45,7 +45,7 @@ class Timm(nn.Module):
             )
         for name in options or {}:
             _check_option(name)
-        usual = timm.get_pretrained_cfg(architecture)
+        usual = _usual(architecture)
         given: dict[str, Any] = {"in_chans": inputs.channels, "num_classes": len(outputs.names)}
         if usual is not None and usual.fixed_input_size:
             given["img_size"] = (inputs.height, inputs.width)
@@ -93,6 +93,21 @@ def _check_option(name: str) -> None:
             f"model.options: {name!r} can make timm read pickled weights, which may run code, or load a part of them; "
             "model.pretrained=true loads all of them, as safetensors."
         )
+
+
+def _usual(architecture: str) -> Any:
+    """How its weights were trained; None if timm has none."""
+    import timm
+
+    try:
+        return timm.get_pretrained_cfg(architecture)
+    except RuntimeError as error:
+        name = architecture.partition(".")[0]
+        known = timm.list_pretrained(f"{name}.*")
+        raise LabwrightError(
+            f"model.architecture: timm {timm.__version__} has no {architecture!r}{nearest(architecture, known)} "
+            f"Tags of {name!r} are {listed(one.partition('.')[2] for one in known)}."
+        ) from error
 
 
 def _new(architecture: str, given: dict[str, Any]) -> nn.Module:
