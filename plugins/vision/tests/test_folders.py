@@ -219,6 +219,16 @@ def test_the_parts_held_out_are_the_same_in_both_forms_of_unicode(tmp_path: Path
     assert names[0] == names[1]
 
 
+def test_the_folder_one_is_in_holds_the_same_samples_as_by_its_whole_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(fill(tmp_path, "train"))
+    whole = list(prepared(tmp_path).identity("train"))
+    assert whole[0].startswith("train/cat/")
+    for folder in (".", f"../{tmp_path.name}", f"{tmp_path}/", "./"):
+        assert list(prepared(Path(folder)).identity("train")) == whole, folder
+
+
 def test_two_folders_of_one_name_in_two_forms_are_refused(tmp_path: Path) -> None:
     for form in ("NFC", "NFD"):
         picture(tmp_path / unicodedata.normalize(form, "caf\u00e9") / "1.png")

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import PIL
 
+from labwright_vision.data.folders import name_below
 from labwright_vision.data.reading import Facts, facts
 
 _MANY = 500  # pictures from which on keeping is worth a file
@@ -33,7 +34,7 @@ def examined(root: Path, paths: Sequence[Path]) -> list[Facts]:
             return list(pool.map(facts, paths))
         file = cache() / "pictures" / f"{hashlib.sha256(os.fsencode(root.resolve())).hexdigest()[:32]}.json"
         kept = _read(file)
-        names = [os.fsencode(path.relative_to(root)).decode("utf-8", "backslashreplace") for path in paths]
+        names = [name_below(path, root) for path in paths]
         stamps = [_stamp(path) for path in paths]
         known = [kept.get(name) for name in names]
         missing = [i for i, one in enumerate(known) if one is None or one[0] != stamps[i]]

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from labwright_vision.data.augment import Affine, Flip, Rotate, Scale, Shift
 from labwright_vision.data.checking import examined
-from labwright_vision.data.folders import Layout, Tally, class_folders, expanded, laid_out, normal, pictures
+from labwright_vision.data.folders import Layout, Tally, class_folders, expanded, laid_out, name_below, pictures
 from labwright_vision.data.pictures import held_out, scaled
 from labwright_vision.data.reading import BACKGROUNDS, SUFFIXES, read_picture
 from labwright_vision.data.seen import Picture, check_depth, remarks
@@ -258,19 +258,15 @@ def _found(root: Path, layout: Layout, tally: Tally) -> dict[str, list[Picture]]
     seen = iter(examined(root, paths))
     return {
         part: [
-            Picture(path, label, next(seen), _name(path, root), _key(path, layout.parts[part])) for path, label in some
+            Picture(path, label, next(seen), name_below(path, root), _key(name_below(path, layout.parts[part])))
+            for path, label in some
         ]
         for part, some in found.items()
     }
 
 
-def _name(path: Path, base: Path) -> str:
-    return normal(path.relative_to(base).as_posix())
-
-
-def _key(path: Path, base: Path) -> int:
-    """A number made of the name; the smallest are held out."""
-    return int.from_bytes(hashlib.sha256(_name(path, base).encode("utf-8", "surrogateescape")).digest()[:8])
+def _key(name: str) -> int:
+    return int.from_bytes(hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest()[:8])
 
 
 def _check_classes(train: Sequence[Picture], layout: Layout, tally: Tally) -> None:
