@@ -12,6 +12,12 @@ from PIL import Image
 SHARED = Path(__file__).resolve().parents[4] / "shared" / "data"
 
 
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is written to the cache of whoever runs the tests."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+
+
 @pytest.fixture
 def mnist_folder() -> Path:
     """20,000 + 10,000 pictures of MNIST as mnist.npz."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import subprocess
 import sys
 from collections import Counter
@@ -76,6 +77,38 @@ def test_only_training_pictures_are_augmented() -> None:
         a, b = one.fetch(first, 0, 0), other.fetch(first, 0, 0)
         assert torch.equal(a.inputs[0], b.inputs[0]) is same
         assert torch.equal(a.targets, b.targets)
+
+
+def test_augmented_pictures_are_measured_as_they_are() -> None:
+    plain, moved = prepared().split("train"), prepared(rotate=15.0, shift=0.1).split("train")
+    assert plain is not None and moved is not None
+    first = torch.arange(10)
+    assert torch.equal(moved.plain().fetch(first, 4, 2).inputs[0], plain.fetch(first, 0, 0).inputs[0])
+
+
+def test_samples_are_told_from_others_whatever_the_augmentation() -> None:
+    assert list(prepared().identity("train")) == list(prepared(rotate=15.0).identity("train"))
+    assert list(prepared().identity("test")) == list(prepared(valid=0.5).identity("test"))
+    assert list(prepared().identity("train")) != list(prepared(valid=0.5).identity("train"))
+
+
+def test_ink_on_nothing_is_read_on_black(tmp_path: Path) -> None:
+    pixels = np.full((8, 8, 4), 255, np.uint8)
+    pixels[:, 4:, 3] = 0  # white on the left, nothing on the right
+    Image.fromarray(pixels).save(tmp_path / "x.png")
+    (x,) = prepared().read(tmp_path / "x.png")
+    assert (x[..., :4] > 1).all() and (x[..., 4:] < 0).all()
+
+
+def test_a_table_of_digits_that_is_not_whole_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = gzip.decompress(digits._table().read_bytes())
+    path = tmp_path / "digits.csv.gz"
+    monkeypatch.setattr(digits, "_table", lambda: path)
+    for content in (whole[:5000], whole.replace(b"16", b"17", 1), whole[whole.index(b"\n") + 1 :], b"a,b\n"):
+        for packed in (gzip.compress(content), gzip.compress(content)[:-9]):
+            path.write_bytes(packed)
+            with pytest.raises(LabwrightError, match=r"digits\.csv\.gz can't be read .*: install scikit-learn anew"):
+                prepared()
 
 
 def test_a_picture_file_of_any_kind_is_read_as_the_data_is(tmp_path: Path) -> None:

@@ -135,16 +135,128 @@ def test_augmentation_is_the_same_whatever_the_batch(colours: Path) -> None:
     torch.testing.assert_close(part, whole[[7, 3]], rtol=0, atol=1e-6)
 
 
-def test_a_damaged_picture_is_named_when_it_is_fetched(colours: Path) -> None:
-    path = colours / "green" / "1.jpg"
+def test_pictures_are_measured_as_they_are(colours: Path) -> None:
+    data, moved = prepared(colours), prepared(colours, rotate=10.0, flip=True)
+    plain, augmented = data.split("train"), moved.split("train")
+    assert plain is not None and augmented is not None
+    everything = torch.arange(len(plain))
+    expected = plain.fetch(everything, 0, 0).inputs[0]
+    assert torch.equal(augmented.plain().fetch(everything, 3, 7).inputs[0], expected)
+    assert not torch.equal(augmented.fetch(everything, 3, 7).inputs[0], expected)
+    assert torch.equal(augmented.plain().labels, augmented.labels)
+
+
+def damage(folder: Path) -> Path:
+    """Three of the sixty can't be read: one is cut in half, one is empty, one is a text."""
+    path = folder / "green" / "1.jpg"
     noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
     Pillow.fromarray(noise).save(path)
     path.write_bytes(path.read_bytes()[:1500])
-    data = prepared(colours, valid=0.0, test=0.0)
+    (folder / "red" / "0.png").write_bytes(b"")
+    (folder / "red" / "2.bmp").write_text("no picture")
+    return folder
+
+
+def test_damaged_pictures_are_found_before_the_first_step(colours: Path) -> None:
+    with pytest.raises(LabwrightError) as caught:
+        prepared(damage(colours))
+    message = str(caught.value)
+    assert "3 of 60 pictures can't be read" in message and "task.data.on_damaged=leave-out" in message
+    assert "green/1.jpg: image file is truncated" in message
+    assert "red/0.png: it is empty" in message and "red/2.bmp: it is no picture that Pillow knows" in message
+
+
+def test_damaged_pictures_are_left_out_if_that_is_asked_for(colours: Path) -> None:
+    data = prepared(damage(colours), on_damaged="leave-out")
+    (only,) = data.left_out()
+    assert (only.count, only.what) == (3, "pictures") and only.why.startswith("damaged, such as green/1.jpg")
+    assert sum(len(data.split(part) or ()) for part in ("train", "valid", "test")) == 57
+    for part in ("train", "valid", "test"):
+        split = data.split(part)
+        assert split is not None
+        assert len(split.fetch(torch.arange(len(split)), 0, 0)) == len(split)
+
+
+def test_a_class_of_damaged_pictures_alone_is_refused(colours: Path) -> None:
+    for path in (colours / "red").iterdir():
+        path.write_bytes(b"")
+    with pytest.raises(LabwrightError, match=r"no pictures of red: .*20 pictures: damaged, such as red/0\.png"):
+        prepared(colours, on_damaged="leave-out")
+
+
+def test_a_picture_that_goes_during_a_run_is_named(colours: Path) -> None:
+    split = prepared(colours).split("train")
+    assert split is not None
+    split.paths[0].unlink()
+    with pytest.raises(LabwrightError, match=rf"{split.paths[0].name} can't be read as a picture: .*No such file"):
+        split.fetch(torch.tensor([0]), 0, 0)
+
+
+def deepen(folder: Path, top: float, kind: type) -> Path:
+    """Every blue picture becomes one of grey values from 0 to `top`."""
+    for number, path in enumerate(sorted((folder / "blue").iterdir())):
+        path.unlink()
+        values = np.linspace(0, top, 64).reshape(8, 8) * (1 - number / 100)
+        Pillow.fromarray(values.astype(kind)).save(path.with_suffix(".tif"))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("top", "kind", "white"),
+    [(1, np.float32, 1), (0.7, np.float32, 1), (255, np.float32, 255), (200, np.int32, 255), (3000, np.int32, 4095)],
+)
+def test_values_without_a_known_white_are_refused_with_a_white_that_suits(
+    colours: Path, top: float, kind: type, white: int
+) -> None:
+    deepen(colours, top, kind)
+    with pytest.raises(LabwrightError, match=rf"20 pictures of .*, such as blue/.*task\.data\.white={white} would"):
+        prepared(colours)
+    data = prepared(colours, white=white, valid=0.0, test=0.0)
     split = data.split("train")
     assert split is not None
-    with pytest.raises(LabwrightError, match=r"green/1\.jpg can't be read as a picture: .*truncated"):
-        split.fetch(torch.arange(len(split)), 0, 0)
+    assert len(split.fetch(torch.arange(20), 0, 0)) == 20
+    (read,) = data.read(split.paths[0])
+    assert torch.equal(read, split.fetch(torch.tensor([0]), 0, 0).inputs[0])
+
+
+def test_values_beyond_white_and_below_black_are_refused(colours: Path) -> None:
+    with pytest.raises(LabwrightError, match=r"0 to 300, such as .*: more than task\.data\.white=255; raise it"):
+        prepared(deepen(colours, 300, np.float32), white=255.0)
+    with pytest.raises(LabwrightError, match=r"0 to 5000, such as .*: more than task\.data\.white=4095"):
+        prepared(deepen(colours, 5000, np.uint16), white=4095.0)
+    with pytest.raises(LabwrightError, match="values below 0 have no shade"):
+        prepared(deepen(colours, -5, np.float32), white=255.0)
+
+
+def test_sixteen_bits_of_which_few_are_used_are_remarked(colours: Path) -> None:
+    deepen(colours, 4000, np.uint16)
+    (said,) = prepared(colours).remarks()
+    assert "20 pictures with values up to 4000 where 65535 is white" in said and "task.data.white=4095" in said
+    assert list(prepared(colours, white=4095.0).remarks()) == []
+
+
+def test_transparent_pictures_are_remarked_with_the_background_that_shows_them(colours: Path) -> None:
+    for number, path in enumerate(sorted((colours / "blue").iterdir())):
+        path.unlink()
+        pixels = np.zeros((24, 24, 4), np.uint8)  # black on nothing
+        pixels[: number + 1, :, 3] = 255
+        Pillow.fromarray(pixels).save(path.with_suffix(".png"))
+    (said,) = prepared(colours).remarks()
+    assert "20 pictures with transparency, shown on white" in said
+    (said,) = prepared(colours, background="black").remarks()
+    assert "20 pictures of which nothing is seen on black" in said and "task.data.background=white" in said
+
+
+def test_samples_are_told_from_others_by_name_and_content(colours: Path) -> None:
+    before = list(prepared(colours).identity("train"))
+    assert list(prepared(colours, rotate=5.0).identity("train")) == before and len(before) == 42
+    (colours / "red").rename(colours / "rot")
+    assert list(prepared(colours).identity("train")) != before
+    (colours / "rot").rename(colours / "red")
+    assert list(prepared(colours).identity("train")) == before
+    path = colours / before[0].rpartition(" ")[0]
+    Pillow.new("RGB", (20, 20), (1, 2, 3)).save(path)
+    assert list(prepared(colours).identity("train")) != before
 
 
 @pytest.mark.parametrize(
@@ -153,7 +265,7 @@ def test_a_damaged_picture_is_named_when_it_is_fetched(colours: Path) -> None:
         ([], {}, "has no sub-folders"),
         (["1.png"], {}, "has no sub-folders"),
         (["cat/1.png", "cat/2.png"], {}, "one class only, 'cat'"),
-        (["cat/1.png", "dog/notes.txt"], {}, r"dog has no pictures"),
+        (["cat/1.png", "dog/notes.txt"], {}, r"no pictures of dog: .*1 file: \.txt"),
         (["cat/1.png", "dog/1.png"], {"valid": 0.1, "test": 0.0}, r"raise task\.data\.valid"),
         (["cat/1.png", "dog/1.png", "dog/2.png"], {"valid": 0.0, "test": 0.6}, "no picture of cat is left"),
         (["cat/1.png", "dog/1.png"], {"valid": 0.5, "test": 0.5}, "leave nothing to learn from"),

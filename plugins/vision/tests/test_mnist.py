@@ -92,7 +92,11 @@ def test_an_npz_file_gives_the_same_splits_as_the_idx_files(tmp_path: Path) -> N
         (b"", "no idx file"),
         (b"\x00\x00\x0d\x01\x00\x00\x00\x00", "no idx file"),  # floats
         (b"<html>not found</html>", "no idx file"),
-        (bytes([0, 0, 8, 3, 0, 0, 0, 1]), "header"),  # torn in the header
+        (bytes([0, 0, 8, 3, 0, 0, 0, 1]), "ends after 8 bytes; its header alone has 16"),
+        (bytes([0, 0, 8, 3, 0, 0]), "ends after 6 bytes"),
+        (bytes([0, 0, 8, 0]), "says 5"),
+        (bytes([0, 0, 8, 2, *[255] * 8]), "says 18,446,744,065,119,617,037"),  # (2^32 - 1)^2 + 12
+        (bytes([0, 0, 8, 4, *([1, 0, 0, 0] * 4)]), "says"),  # 2^96, which is 0 in 64 bits
         (idx(np.zeros((3, 4), np.uint8))[:-1], "says 24"),
         (idx(np.zeros((3, 4), np.uint8)) + b"x", "says 24"),
     ],
@@ -110,6 +114,60 @@ def test_a_torn_gzip_file_is_named(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-20])
     with pytest.raises(LabwrightError, match=r"t10k-images-idx3-ubyte\.gz can't be read"):
         read_mnist(tmp_path)
+
+
+@pytest.mark.parametrize("name", SHA256)
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"not gzip", gzip.compress(b""), gzip.compress(b"<html>"), gzip.compress(idx(np.zeros((2, 2), np.uint8)))],
+)
+def test_each_of_the_four_files_is_read_whole_or_refused(tmp_path: Path, name: str, content: bytes) -> None:
+    write(tmp_path)
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(LabwrightError, match=str(tmp_path)):
+        read_mnist(tmp_path)
+
+
+@pytest.mark.parametrize("at", range(0, 1000, 90))
+def test_an_npz_file_that_is_damaged_is_refused_or_read_as_it_was(tmp_path: Path, at: int) -> None:
+    parts = dict(zip(("x_train", "y_train", "x_test", "y_test"), arrays().values(), strict=True))
+    path = tmp_path / "mnist.npz"
+    np.savez_compressed(path, **parts)
+    content = bytearray(path.read_bytes())
+    content[at] ^= 0xFF
+    for damaged in (content, content[:at], content[: -1 - at]):
+        path.write_bytes(damaged)
+        try:
+            read = read_mnist(tmp_path)
+        except LabwrightError as error:
+            assert "mnist.npz can't be read" in str(error)
+        else:
+            assert all(np.array_equal(one, other) for one, other in zip(read, parts.values(), strict=True))
+
+
+def test_an_array_under_the_name_of_an_archive_is_refused(tmp_path: Path) -> None:
+    with (tmp_path / "mnist.npz").open("wb") as file:
+        np.save(file, np.zeros(3))
+    with pytest.raises(LabwrightError, match=r"mnist\.npz can't be read"):
+        read_mnist(tmp_path)
+
+
+def test_samples_are_told_from_others_by_pictures_and_labels(tmp_path: Path) -> None:
+    def identity(part: str, **settings: float) -> list[str]:
+        data = Mnist(folder=tmp_path, **settings)
+        data.prepare()
+        return list(data.identity(part))
+
+    write(tmp_path)
+    before = {part: identity(part) for part in ("train", "test")}
+    assert identity("train", rotate=9.0) == before["train"]
+    assert identity("train", valid=0.5) != before["train"]
+    for name in ("t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz"):
+        write(tmp_path)
+        changed = arrays()[name].copy()
+        changed.flat[0] = (changed.flat[0] + 1) % 10
+        (tmp_path / name).write_bytes(gzip.compress(idx(changed)))
+        assert identity("test") != before["test"] and identity("train") == before["train"]
 
 
 def test_pictures_and_labels_that_differ_in_number_are_refused(tmp_path: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -141,3 +143,116 @@ def test_a_misspelt_architecture_is_answered_with_the_nearest() -> None:
 def test_what_timm_cannot_build_is_answered_with_its_own_words() -> None:
     with pytest.raises(LabwrightError, match=r"timm can't build 'test_resnet'.*no_such_option"):
         Timm(Image(3, 32, 32), TEN, architecture="test_resnet", options={"no_such_option": 1})
+
+
+def kept_on_this_machine(cache: Path, change: Callable[[dict[str, Tensor]], dict[str, Tensor]]) -> dict[str, Tensor]:
+    """Weights of timm's test_resnet in a local cache of the hub, as the hub's own library lays it out."""
+    import timm
+    from safetensors.torch import save_file
+
+    torch.manual_seed(5)
+    weights = {name: one.contiguous() for name, one in timm.create_model("test_resnet").state_dict().items()}
+    folder = cache / "models--timm--test_resnet.r160_in1k"
+    (folder / "refs").mkdir(parents=True)
+    (folder / "refs" / "main").write_text("0" * 40)
+    (folder / "snapshots" / ("0" * 40)).mkdir(parents=True)
+    save_file(change(weights), folder / "snapshots" / ("0" * 40) / "model.safetensors")
+    return weights
+
+
+def pretrained(cache: Path, channels: int = 3) -> Timm:
+    return Timm(
+        Image(channels, 32, 32), TEN, architecture="test_resnet", pretrained=True, options={"cache_dir": str(cache)}
+    )
+
+
+@pytest.fixture
+def offline(monkeypatch: pytest.MonkeyPatch) -> None:
+    constants = pytest.importorskip("huggingface_hub.constants")
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("offline")
+def test_pretrained_weights_are_all_in_their_places_but_for_the_last_layer(tmp_path: Path) -> None:
+    weights = kept_on_this_machine(tmp_path, lambda whole: whole)
+    network = pretrained(tmp_path).network.state_dict()
+    assert [name for name, one in network.items() if not torch.equal(one, weights[name])] == ["fc.weight", "fc.bias"]
+    assert network["fc.weight"].shape[0] == 10
+    grey = pretrained(tmp_path, channels=1).network.state_dict()
+    first = weights["conv1.0.weight"].sum(1, keepdim=True)  # of a grey picture all three channels are the same
+    torch.testing.assert_close(grey["conv1.0.weight"], first)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("offline")
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda whole: {f"module.{name}": one for name, one in whole.items()},
+        lambda whole: {name: one for name, one in whole.items() if not name.startswith("layer3")},
+        lambda whole: {name: one for name, one in whole.items() if name == "fc.weight"},
+        lambda whole: whole | {"another.weight": torch.zeros(1)},
+        lambda whole: whole | {"layer1.0.conv1.weight": torch.zeros(3, 3)},
+    ],
+    ids=["a-prefix", "a-layer-missing", "the-head-alone", "one-too-many", "another-shape"],
+)
+def test_pretrained_weights_that_do_not_fit_are_refused(
+    tmp_path: Path, change: Callable[[dict[str, Tensor]], dict[str, Tensor]]
+) -> None:
+    kept_on_this_machine(tmp_path, change)
+    with pytest.raises(LabwrightError, match=r"timm can't build 'test_resnet'.*Error.* in loading state_dict"):
+        pretrained(tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("offline")
+def test_pretrained_weights_that_are_nowhere_are_one_message(tmp_path: Path) -> None:
+    with pytest.raises(LabwrightError, match=r"timm can't build 'test_resnet'.*(offline|cache|connection)"):
+        pretrained(tmp_path)
+
+
+@pytest.mark.slow
+def test_weights_that_exist_as_pickles_alone_are_refused() -> None:
+    with pytest.raises(LabwrightError, match="no weights of 'gcvit_base' as safetensors"):
+        Timm(Image(3, 32, 32), TEN, architecture="gcvit_base", pretrained=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"checkpoint_path": "weights.pth"}, "'checkpoint_path' can make timm read pickled weights"),
+        ({"pretrained_cfg": {"file": "weights.pth"}}, "'pretrained_cfg' can make timm"),
+        ({"pretrained_cfg_overlay": {"url": "http://x"}}, "'pretrained_cfg_overlay' can make timm"),
+        ({"pretrained_strict": False}, "'pretrained_strict' can make timm"),
+        ({"pretrained": True}, "'pretrained' can make timm"),
+        ({"num_classes": 3}, "'num_classes' comes from the data"),
+        ({"in_chans": 3}, "'in_chans' comes from the data"),
+        ({"features_only": True}, "answers a picture by a list, not by 10 logits"),
+        ({"global_pool": ""}, "can't take pictures of 32x32"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_options_that_read_pickles_or_change_the_answer_are_refused(options: dict[str, Any], words: str) -> None:
+    with pytest.raises(LabwrightError, match=words):
+        Timm(Image(3, 32, 32), TEN, architecture="test_resnet", options=options)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("architecture", ["hf-hub:timm/resnet18", "local-dir:/tmp", "/tmp/x", "", "resnet18.a2_in1j"])
+def test_names_that_are_folders_or_hubs_are_no_architectures(architecture: str) -> None:
+    with pytest.raises(LabwrightError, match=r"timm .* has no '") as caught:
+        Timm(Image(3, 32, 32), TEN, architecture=architecture)
+    assert "." not in architecture or "did you mean 'resnet18.a2_in1k'" in str(caught.value)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("architecture", "side"), [("densenet121", 8), ("densenet121", 16), ("vit_tiny_patch16_224", 8)]
+)
+def test_pictures_too_small_for_an_architecture_are_refused_before_training(architecture: str, side: int) -> None:
+    with pytest.raises(
+        LabwrightError, match=rf"'{architecture}' can't take pictures of {side}x{side} .*task\.data\.size"
+    ):
+        Timm(Image(3, side, side), TEN, architecture=architecture)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import zlib
+from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
@@ -17,9 +18,11 @@ from pydantic import Field
 from torch import Tensor
 
 from labwright_vision.data.augment import Affine, Rotate, Scale, Shift
-from labwright_vision.data.pictures import SUFFIXES, Pictures, held_out, read_picture, scaled
+from labwright_vision.data.folders import Tally, pictures
+from labwright_vision.data.pictures import Pictures, held_out, scaled
+from labwright_vision.data.reading import SUFFIXES, read_picture
 
-_SIDE, _TOP = 8, 16  # pixels; the largest pixel value
+_COUNT, _SIDE, _TOP = 1797, 8, 16  # pictures; pixels; the largest pixel value
 _MEAN, _DEVIATION = 0.3053, 0.3761  # of all 1,797 pictures, values 0..1
 _TEST = Path(__file__).with_name("digits_test.txt")
 
@@ -31,7 +34,8 @@ class Digits(Data):
     `valid` is the share of the other 1,437 that is held out for validation: the same ones each time, each class in
     proportion; 0 trains on all of them. `rotate`, `shift` and `scale` augment the training pictures.
 
-    `read` takes a picture of any size: it is turned to grey and resized, not inverted, so show white on black.
+    `read` takes a picture of any size: it is turned to grey and resized, not inverted, so show white on black;
+    what is transparent is black.
     """
 
     item = Image
@@ -71,8 +75,14 @@ class Digits(Data):
     def split(self, name: str) -> Pictures | None:
         return self._splits.get(name)
 
+    def identity(self, split: str) -> Iterator[str]:
+        return self._splits[split].identity()
+
+    def files(self, folder: Path) -> list[Path]:
+        return pictures(folder, Tally())
+
     def read(self, path: Path) -> tuple[Tensor, ...]:
-        pixels = read_picture(path, channels=1, height=_SIDE, width=_SIDE)
+        pixels = read_picture(path, channels=1, height=_SIDE, width=_SIDE, background=0)
         return (scaled(pixels, _MEAN, _DEVIATION)[None],)
 
 
@@ -96,6 +106,8 @@ def _read_table(path: Path) -> tuple[np.ndarray, np.ndarray]:
     """Pixel values 0..16 of shape (N, 1, 8, 8) and labels (N,) int64."""
     try:
         table = np.loadtxt(path, delimiter=",", dtype=np.int64)
+        if table.shape != (_COUNT, _SIDE**2 + 1) or table.min() < 0 or table.max() > _TOP:
+            raise ValueError(f"it is a table {table.shape}, or has values beyond 0 to {_TOP}")
         return table[:, :-1].reshape(-1, 1, _SIDE, _SIDE), table[:, -1]
-    except (OSError, EOFError, ValueError, IndexError) as error:
+    except (OSError, EOFError, ValueError, zlib.error) as error:
         raise LabwrightError(f"{path} can't be read ({error}): install scikit-learn anew.") from error

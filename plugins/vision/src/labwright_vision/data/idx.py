@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import math
 import zlib
 from pathlib import Path
 
@@ -25,8 +26,10 @@ def read_idx(path: Path) -> np.ndarray:
     if len(content) < 4 or content[:3] != bytes([0, 0, _UNSIGNED_BYTE]):
         raise LabwrightError(f"{path} is no idx file of bytes: it starts with {content[:4]!r}, not b'\\x00\\x00\\x08'.")
     start = 4 + 4 * content[3]
+    if len(content) < start:
+        raise LabwrightError(f"{path} ends after {len(content)} bytes; its header alone has {start}.")
     shape = tuple(int(size) for size in np.frombuffer(content[4:start], dtype=">u4"))
-    expected = start + int(np.prod(shape, dtype=np.int64))
-    if len(shape) != content[3] or len(content) != expected:
+    expected = start + math.prod(shape)
+    if len(content) != expected:
         raise LabwrightError(f"{path} has {len(content):,} bytes; its header, for an array {shape}, says {expected:,}.")
     return np.frombuffer(content, dtype=np.uint8, offset=start).reshape(shape)

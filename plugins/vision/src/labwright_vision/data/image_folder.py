@@ -11,43 +11,41 @@ from typing import Annotated, Literal
 
 import numpy as np
 import torch
-from labwright.data import Batch, Data
-from labwright.errors import LabwrightError, listed
+from labwright.data import Batch, Data, LeftOut
+from labwright.errors import LabwrightError, listed, nearest, sentence
 from labwright.ports import Classes, Image, Port
 from pydantic import Field
 from torch import Tensor
 
 from labwright_vision.data.augment import Affine, Flip, Rotate, Scale, Shift
-from labwright_vision.data.pictures import SUFFIXES, held_out, read_picture, scaled
+from labwright_vision.data.checking import examined
+from labwright_vision.data.folders import Layout, Tally, class_folders, expanded, laid_out, name_below, pictures
+from labwright_vision.data.pictures import held_out, scaled
+from labwright_vision.data.reading import BACKGROUNDS, SUFFIXES, read_picture
+from labwright_vision.data.seen import Picture, check_depth, remarks
 
 # What pretrained networks expect: mean and deviation over ImageNet, values 0..1; for grey pictures the channels' mean.
 _MEAN = {3: (0.485, 0.456, 0.406), 1: (0.449,)}
 _DEVIATION = {3: (0.229, 0.224, 0.225), 1: (0.226,)}
 _KEPT = "image_folder.json"
-
-
-@dataclass(frozen=True)
-class _Found:
-    """The pictures of one part, ordered by class and path: files, labels, and a number made of each file's name."""
-
-    paths: tuple[Path, ...]
-    labels: np.ndarray
-    keys: tuple[int, ...]
-
-    def __getitem__(self, mask: np.ndarray) -> _Found:
-        chosen = np.flatnonzero(mask)
-        return _Found(tuple(self.paths[i] for i in chosen), self.labels[chosen], tuple(self.keys[i] for i in chosen))
+_NAMED = 3  # damaged pictures
 
 
 class ImageFolder(Data):
     """Pictures of any format Pillow reads, in one sub-folder for each class; the sub-folders' names are the classes.
 
-    Sub-folders `train`, `valid` (or `val`) and `test` with the classes below them are taken as they are. A part without
-    a folder is held out: `valid` and `test` are its shares of the pictures there are to learn from, each class in
-    proportion; 0 is no such part. The choice follows from the files' names, so that new pictures move few old ones.
+    Sub-folders `train`, `valid` and `test` with the classes below them are taken as they are; `training`, `val`,
+    `validation`, `dev` and `testing` are other names for them. A part without a folder is held out: `valid` and `test`
+    are its shares of the pictures there are to learn from, each class in proportion; 0 is no such part. The choice
+    follows from the files' names, so that new pictures move few old ones. Hidden files are left out.
+
+    Every picture is decoded once before a run begins. Damaged ones are refused, or with `on_damaged = "leave-out"`
+    left out.
 
     A picture is cut to a square around its middle and resized to `size` pixels, with 3 or 1 `channels`; values are
-    scaled by the mean and deviation of ImageNet. `rotate`, `shift`, `scale` and `flip` augment the training pictures.
+    scaled by the mean and deviation of ImageNet. What is transparent shows the `background`. In pictures of more than 8
+    bits the value `white` is white; for 16 bits it is 65535 unless you say so, for 32 bits and floats it must be said.
+    `rotate`, `shift`, `scale` and `flip` augment the training pictures.
     """
 
     item = Image
@@ -63,6 +61,9 @@ class ImageFolder(Data):
         folder: Path,
         size: Annotated[int, Field(ge=4, description="pixels along a side")] = 64,
         channels: Literal[1, 3] = 3,
+        background: Literal["white", "black"] = "white",
+        white: Annotated[float, Field(gt=0, allow_inf_nan=False, description="a value")] | None = None,
+        on_damaged: Literal["refuse", "leave-out"] = "refuse",
         valid: Annotated[float, Field(ge=0, lt=1)] = 0.1,
         test: Annotated[float, Field(ge=0, lt=1)] = 0.1,
         rotate: Rotate = 0.0,
@@ -71,49 +72,28 @@ class ImageFolder(Data):
         flip: Flip = False,
     ) -> None:
         self.folder, self.size, self.channels = folder, size, channels
+        self.background, self.white, self.on_damaged = background, white, on_damaged
         self.valid, self.test = valid, test
         self.rotate, self.shift, self.scale, self.flip = rotate, shift, scale, flip
         self.names: tuple[str, ...] = ()
         self._splits: dict[str, Files] = {}
+        self._identities: dict[str, list[str]] = {}
+        self._left_out: Sequence[LeftOut] = ()
+        self._remarks: Sequence[str] = ()
 
     def prepare(self) -> None:
-        root = self.folder.expanduser()
-        if not root.is_dir():
-            raise LabwrightError(f"task.data.folder: there is no folder {str(root)!r}.")
-        own = root / "train"
-        base = own if own.is_dir() and _folders(own) else root
-        self.names = tuple(folder.name for folder in _folders(base))
-        if not self.names:
-            raise LabwrightError(f"{base} has no sub-folders: put the pictures of each class into one of its own.")
-        if len(self.names) == 1:
-            raise LabwrightError(f"{base} has one class only, {self.names[0]!r}: there is nothing to tell apart.")
-        rest = _found(base, self.names, all_classes=True)
-        parts = {}
-        for name, folder in (("test", "test"), ("valid", "val"), ("valid", "valid")):
-            if base == own and (root / folder).is_dir():
-                parts[name] = _found(root / folder, self.names, all_classes=False)
-        shares = {name: getattr(self, name) for name in ("test", "valid") if name not in parts and getattr(self, name)}
-        if sum(shares.values()) >= 1:
-            raise LabwrightError(
-                f"task.data: valid and test leave nothing to learn from, given {self.valid}, {self.test}."
-            )
-        left = 1.0
-        for name, share in shares.items():
-            mask = held_out(rest.labels.tolist(), share / left, rest.keys)
-            parts[name], rest = rest[mask], rest[~mask]
-            left -= share
-            if not mask.any():
-                raise LabwrightError(
-                    f"{base} has so few pictures that {share} of them is none: raise task.data.{name}, or set it to 0."
-                )
-        missing = [self.names[label] for label in set(range(len(self.names))) - set(rest.labels.tolist())]
-        if missing:
-            raise LabwrightError(
-                f"{base}: no picture of {listed(missing)} is left to learn from; valid and test took all."
-            )
-        affine = Affine(len(rest.paths), rotate=self.rotate, shift=self.shift, scale=self.scale, flip=self.flip)
-        self._splits = {name: self._files(part) for name, part in parts.items()}
-        self._splits["train"] = self._files(rest, affine)
+        root, tally = _existing(expanded(self.folder)), Tally()
+        layout = laid_out(root, tally)
+        self.names = layout.names
+        whole = self._usable(root, _found(root, layout, tally), layout, tally)
+        parts = self._held_out(whole, layout)
+        affine = Affine(len(parts["train"]), rotate=self.rotate, shift=self.shift, scale=self.scale, flip=self.flip)
+        self._splits = {name: self._files(part, affine if name == "train" else None) for name, part in parts.items()}
+        self._identities = {
+            name: [f"{picture.name} {picture.facts.digest}" for picture in part] for name, part in parts.items()
+        }
+        self._left_out = tally.left_out()
+        self._remarks = remarks(parts, layout, background=self.background, white=self.white)
 
     def ports(self) -> tuple[Port, Port]:
         return Image(self.channels, self.size, self.size), Classes(self.names)
@@ -121,8 +101,20 @@ class ImageFolder(Data):
     def split(self, name: str) -> Files | None:
         return self._splits.get(name)
 
+    def left_out(self) -> Sequence[LeftOut]:
+        return self._left_out
+
+    def remarks(self) -> Sequence[str]:
+        return self._remarks
+
+    def identity(self, split: str) -> list[str]:
+        return self._identities[split]
+
+    def files(self, folder: Path) -> list[Path]:
+        return pictures(folder, Tally())
+
     def read(self, path: Path) -> tuple[Tensor, ...]:
-        return (_normal(read_picture(path, channels=self.channels, height=self.size, width=self.size)[None]),)
+        return (self._reader()([path]),)
 
     def save(self, folder: Path) -> None:
         kept = {"classes": self.names, "size": self.size, "channels": self.channels}
@@ -132,62 +124,157 @@ class ImageFolder(Data):
         kept = json.loads((folder / _KEPT).read_text(encoding="utf-8"))
         self.names, self.size, self.channels = tuple(kept["classes"]), kept["size"], kept["channels"]
 
-    def _files(self, part: _Found, augment: Affine | None = None) -> Files:
-        return Files(part.paths, torch.from_numpy(part.labels), self.channels, self.size, augment)
+    def _usable(
+        self, root: Path, parts: dict[str, list[Picture]], layout: Layout, tally: Tally
+    ) -> dict[str, list[Picture]]:
+        """The pictures that can be read; raises LabwrightError for those that can't, and for a class without any."""
+        damaged = [picture for part in parts.values() for picture in part if picture.facts.problem]
+        few = "; ".join(f"{picture.name}: {picture.facts.problem}" for picture in damaged[:_NAMED])
+        if damaged and self.on_damaged == "refuse":
+            count = sum(map(len, parts.values()))
+            more = f"; and {len(damaged) - _NAMED:,} more" if len(damaged) > _NAMED else ""
+            raise LabwrightError(
+                f"{root}: {len(damaged):,} of {count:,} pictures can't be read ({few}{more}). Mend them or take them "
+                "away, or leave them out: task.data.on_damaged=leave-out."
+            )
+        tally.add("picture", "damaged", few.split("; ")[0], len(damaged))
+        parts = {part: [one for one in some if not one.facts.problem] for part, some in parts.items()}
+        for part, some in parts.items():
+            if not some:
+                raise LabwrightError(f"{layout.parts[part]} has no pictures: put some there, or take it away.")
+        _check_classes(parts["train"], layout, tally)
+        check_depth([picture for some in parts.values() for picture in some], self.white)
+        return parts
+
+    def _held_out(self, parts: dict[str, list[Picture]], layout: Layout) -> dict[str, list[Picture]]:
+        """The parts, with shares of `train` for those that are wanted and have no folder."""
+        base, rest = layout.parts["train"], parts["train"]
+        shares = {name: getattr(self, name) for name in ("test", "valid") if name not in parts and getattr(self, name)}
+        if sum(shares.values()) >= 1:
+            raise LabwrightError(
+                f"task.data: valid and test leave nothing to learn from, given {self.valid}, {self.test}."
+            )
+        left, parts = 1.0, dict(parts)
+        for name, share in shares.items():
+            mask = held_out([one.label for one in rest], share / left, [one.key for one in rest])
+            parts[name] = [one for one, out in zip(rest, mask, strict=True) if out]
+            rest = [one for one, out in zip(rest, mask, strict=True) if not out]
+            left -= share
+            if not parts[name]:
+                raise LabwrightError(
+                    f"{base} has so few pictures that {share} of them is none: raise task.data.{name}, or set it to 0."
+                )
+        missing = [self.names[label] for label in set(range(len(self.names))) - {one.label for one in rest}]
+        if missing:
+            raise LabwrightError(
+                f"{base}: no picture of {listed(missing)} is left to learn from; valid and test took all."
+            )
+        return parts | {"train": rest}
+
+    def _files(self, part: Sequence[Picture], augment: Affine | None) -> Files:
+        labels = torch.tensor([picture.label for picture in part], dtype=torch.int64)
+        return Files([picture.path for picture in part], labels, self._reader(), augment)
+
+    def _reader(self) -> Reader:
+        return Reader(self.channels, self.size, self.white, BACKGROUNDS[self.background])
+
+
+@dataclass(frozen=True)
+class Reader:
+    """How pictures are read: square, `size` pixels along a side, scaled; `white` and `background` as in ImageFolder."""
+
+    channels: int
+    size: int
+    white: float | None
+    background: int
+
+    def __call__(self, paths: Sequence[Path]) -> Tensor:
+        """The pictures in these files, shape (B, C, H, W)."""
+        pixels = [
+            read_picture(
+                path,
+                channels=self.channels,
+                height=self.size,
+                width=self.size,
+                white=self.white,
+                background=self.background,
+            )
+            for path in paths
+        ]
+        mean, deviation = torch.tensor(_MEAN[self.channels]), torch.tensor(_DEVIATION[self.channels])
+        return scaled(np.stack(pixels), mean[:, None, None], deviation[:, None, None])
 
 
 class Files:
     """A split that reads a batch's pictures when they are asked for. N samples; labels_N int64."""
 
-    def __init__(
-        self, paths: Sequence[Path], labels: Tensor, channels: int, size: int, augment: Affine | None = None
-    ) -> None:
-        self.paths, self.labels, self.channels, self.size = paths, labels, channels, size
+    def __init__(self, paths: Sequence[Path], labels: Tensor, reader: Reader, augment: Affine | None = None) -> None:
+        self.paths, self.labels, self.reader = paths, labels, reader
         self.augment = augment if augment is not None and augment.active else None
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def fetch(self, indices: Tensor, epoch: int, seed: int) -> Batch:
-        chosen = (self.paths[index] for index in indices.tolist())
-        pixels = [read_picture(path, channels=self.channels, height=self.size, width=self.size) for path in chosen]
-        x_BCHW = _normal(np.stack(pixels))
+        x_BCHW = self.reader([self.paths[index] for index in indices.tolist()])
         if self.augment is not None:
             x_BCHW = self.augment(x_BCHW, indices, epoch, seed)
         return Batch((x_BCHW,), self.labels[indices])
 
-
-def _normal(pixels: np.ndarray) -> Tensor:
-    channels = pixels.shape[1]
-    mean, deviation = torch.tensor(_MEAN[channels]), torch.tensor(_DEVIATION[channels])
-    return scaled(pixels, mean[:, None, None], deviation[:, None, None])
+    def plain(self) -> Files:
+        return Files(self.paths, self.labels, self.reader)
 
 
-def _pictures(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+def _existing(root: Path) -> Path:
+    try:
+        there, packed = root.is_dir(), root.is_file()
+    except OSError as error:  # a name too long, a folder above that may not be entered
+        raise LabwrightError(f"task.data.folder: {str(root)!r} can't be read: {error.strerror}.") from error
+    if packed:
+        raise LabwrightError(f"task.data.folder: {str(root)!r} is a file, not a folder: unpack it if it is an archive.")
+    if not there:
+        raise LabwrightError(f"task.data.folder: there is no folder {str(root)!r}.")
+    return root
 
 
-def _folders(folder: Path) -> list[Path]:
-    """The classes' folders, sorted; hidden ones are left out."""
-    return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
-
-
-def _found(base: Path, names: tuple[str, ...], *, all_classes: bool) -> _Found:
-    """The pictures below `base`. Raises LabwrightError naming a folder that is no class, or one without pictures."""
-    strange = [folder.name for folder in _folders(base) if folder.name not in names]
-    if strange:
-        raise LabwrightError(f"{base} has classes that are not among the training pictures: {listed(strange)}.")
-    paths: list[Path] = []
-    labels: list[int] = []
-    for label, name in enumerate(names):
-        of_class = _pictures(base / name)
-        if all_classes and not of_class:
+def _found(root: Path, layout: Layout, tally: Tally) -> dict[str, list[Picture]]:
+    """The pictures of each part by class and path. Raises LabwrightError for a folder that is no class of `train`."""
+    found: dict[str, list[tuple[Path, int]]] = {}
+    for part, base in layout.parts.items():
+        of_class = class_folders(base)
+        strange = [name for name in of_class if name not in layout.names]
+        if strange:
             raise LabwrightError(
-                f"{base / name} has no pictures: put some there ({listed(SUFFIXES)}), or take it away."
+                f"{base} has classes that are not among the training pictures: {listed(strange)}"
+                f"{sentence(nearest(strange[0], layout.names, ''))}"
             )
-        paths += of_class
-        labels += [label] * len(of_class)
-    if not paths:
-        raise LabwrightError(f"{base} has no pictures: put some there ({listed(SUFFIXES)}), or take it away.")
-    keys = (hashlib.sha256(path.relative_to(base).as_posix().encode()).digest()[:8] for path in paths)
-    return _Found(tuple(paths), np.array(labels), tuple(int.from_bytes(key) for key in keys))
+        found[part] = [
+            (path, label)
+            for label, name in enumerate(layout.names)
+            if name in of_class
+            for path in pictures(of_class[name], tally, root)
+        ]
+    paths = [path for some in found.values() for path, _ in some]
+    seen = iter(examined(root, paths))
+    return {
+        part: [
+            Picture(path, label, next(seen), name_below(path, root), _key(name_below(path, layout.parts[part])))
+            for path, label in some
+        ]
+        for part, some in found.items()
+    }
+
+
+def _key(name: str) -> int:
+    return int.from_bytes(hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest()[:8])
+
+
+def _check_classes(train: Sequence[Picture], layout: Layout, tally: Tally) -> None:
+    there = {picture.label for picture in train}
+    empty = [name for label, name in enumerate(layout.names) if label not in there]
+    if empty:
+        left = "; ".join(f"{one.count:,} {one.what}: {one.why}" for one in tally.left_out())
+        raise LabwrightError(
+            f"{layout.parts['train']} has no pictures of {listed(empty)}: put some there, or take the folder away."
+            + (f" Left out were {left}." if left else "")
+        )

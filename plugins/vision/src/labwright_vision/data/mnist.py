@@ -5,8 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import urllib.request
-import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -19,9 +18,12 @@ from labwright.ports import Classes, Image, Port
 from pydantic import Field
 from torch import Tensor
 
+from labwright_vision.data import folders
 from labwright_vision.data.augment import Affine, Rotate, Scale, Shift
+from labwright_vision.data.checking import cache
 from labwright_vision.data.idx import read_idx
-from labwright_vision.data.pictures import SUFFIXES, Pictures, held_out, read_picture, scaled
+from labwright_vision.data.pictures import Pictures, held_out, scaled
+from labwright_vision.data.reading import SUFFIXES, read_picture
 
 MIRRORS = (
     "https://ossci-datasets.s3.amazonaws.com/mnist/",  # PyTorch's, torchvision's first choice
@@ -48,7 +50,8 @@ class Mnist(Data):
     share of the training part that is held out for validation: the same pictures each time, each class in proportion.
     `rotate`, `shift` and `scale` augment the training pictures.
 
-    `read` takes a picture of any size: it is turned to grey and resized, not inverted, so show white on black.
+    `read` takes a picture of any size: it is turned to grey and resized, not inverted, so show white on black;
+    what is transparent is black.
     """
 
     item = Image
@@ -71,7 +74,7 @@ class Mnist(Data):
         self._splits: dict[str, Pictures] = {}
 
     def prepare(self) -> None:
-        folder = _cache() if self.folder is None else self.folder.expanduser()
+        folder = cache() / "mnist" if self.folder is None else folders.expanded(self.folder)
         x_train, y_train, x_test, y_test = read_mnist(folder)
         mask = held_out(y_train.tolist(), self.valid, [derived(position) for position in range(len(y_train))])
         affine = Affine(
@@ -91,8 +94,14 @@ class Mnist(Data):
     def split(self, name: str) -> Pictures | None:
         return self._splits.get(name)
 
+    def identity(self, split: str) -> Iterator[str]:
+        return self._splits[split].identity()
+
+    def files(self, folder: Path) -> list[Path]:
+        return folders.pictures(folder, folders.Tally())
+
     def read(self, path: Path) -> tuple[Tensor, ...]:
-        pixels = read_picture(path, channels=1, height=_SIDE, width=_SIDE)
+        pixels = read_picture(path, channels=1, height=_SIDE, width=_SIDE, background=0)
         return (scaled(pixels, _MEAN, _DEVIATION)[None],)
 
 
@@ -119,15 +128,11 @@ def _part(pixels: np.ndarray, labels: np.ndarray, augment: Affine | None = None)
     return Pictures(scaled(pixels[:, None], _MEAN, _DEVIATION), torch.from_numpy(labels.astype(np.int64)), augment)
 
 
-def _cache() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "labwright" / "mnist"
-
-
 def _read_archive(path: Path) -> Parts:
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             x_train, y_train, x_test, y_test = (_as_bytes(name, arrays[name]) for name in _ARRAYS)
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    except Exception as error:  # numpy and zipfile raise ten kinds for what is torn
         needed = ", ".join(_ARRAYS)
         raise LabwrightError(f"{path} can't be read ({error}): it must be an npz file with {needed}.") from error
     return x_train, y_train, x_test, y_test

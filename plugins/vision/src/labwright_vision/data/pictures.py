@@ -1,24 +1,22 @@
-"""What the datasets share: a split held in memory, parts held out, and a picture read from a file.
+"""What the datasets share: a split held in memory, parts held out, and values scaled.
 
 N samples, B batch, C channels, H height, W width.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections import defaultdict
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
 from labwright.data import Batch
-from labwright.errors import LabwrightError
-from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from labwright_vision.data.augment import Affine
 
-SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
+_DIGESTED = 4096  # pictures
 
 
 class Pictures:
@@ -37,6 +35,14 @@ class Pictures:
         if self.augment is not None:
             x_BCHW = self.augment(x_BCHW, indices, epoch, seed)
         return Batch((x_BCHW,), self.labels[indices])
+
+    def plain(self) -> Pictures:
+        return Pictures(self.x, self.labels)
+
+    def identity(self) -> Iterator[str]:
+        """A digest of the labels, and one of the pictures: of some thousands of them where there are more."""
+        for tensor in (self.labels, self.x[:: max(1, len(self) // _DIGESTED)].contiguous()):
+            yield hashlib.sha256(tensor.numpy().tobytes()).hexdigest()
 
 
 def held_out(labels: Sequence[int], share: float, keys: Sequence[int]) -> np.ndarray:
@@ -57,29 +63,6 @@ def held_out(labels: Sequence[int], share: float, keys: Sequence[int]) -> np.nda
     for label, of_class in members.items():
         mask[sorted(of_class, key=lambda position: keys[position])[: counts[label]]] = True
     return mask
-
-
-def read_picture(path: Path, *, channels: int, height: int, width: int) -> np.ndarray:
-    """A picture as uint8 of shape (C, H, W), whatever its size: cut to the aspect around its middle, then resized.
-
-    Turned upright if the camera noted its position; grey or RGB as `channels` says; 16-bit grey keeps its upper 8 bits.
-    Raises LabwrightError naming a file that is no picture or is damaged.
-    """
-    mode = "L" if channels == 1 else "RGB"
-    try:
-        with Image.open(path) as opened:
-            opened.draft(mode, (2 * width, 2 * height))  # a large JPEG is decoded no larger than it needs to be
-            picture = ImageOps.exif_transpose(opened)
-            if picture.mode.startswith("I"):
-                picture = Image.fromarray((np.asarray(picture).clip(0, 65535) // 256).astype(np.uint8))
-            if picture.has_transparency_data:
-                picture = picture.convert("RGBA")  # a palette's transparent entry would be taken for a colour
-            fitted = ImageOps.fit(picture.convert(mode), (width, height), Image.Resampling.BILINEAR)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        reason = "it is no picture that Pillow knows" if isinstance(error, UnidentifiedImageError) else str(error)
-        raise LabwrightError(f"{path} can't be read as a picture: {reason}. Mend it or take it away.") from error
-    pixels = np.asarray(fitted)
-    return pixels[None] if channels == 1 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
 
 
 def scaled(pixels: np.ndarray, mean: Tensor | float, deviation: Tensor | float, top: float = 255.0) -> Tensor:

@@ -1,0 +1,296 @@
+"""What lies in a folder of pictures: its parts, its classes, their pictures, and what is left out of it."""
+
+from __future__ import annotations
+
+import os
+import unicodedata
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from labwright.data import LeftOut
+from labwright.errors import LabwrightError, listed
+from labwright_tasks.parts import NAMES, part_named
+
+from labwright_vision.data.reading import SUFFIXES
+
+# What systems and programs leave behind, besides names that begin with a dot.
+_LEFTOVERS = {"__MACOSX", "__pycache__", "@eaDir", "$RECYCLE.BIN", "System Volume Information", "lost+found"}
+_NAMED = 6  # suffixes
+
+Kind = Literal["folder", "picture", "other", "hidden", "broken", "special"]
+Place = tuple[int, int]  # a folder's device and number there
+
+
+class Tally:
+    """What is left out: how many of what, why, and the first of them as an example."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[tuple[str, str]] = Counter()
+        self._suffixes: Counter[str] = Counter()
+        self._first: dict[tuple[str, str], str] = {}
+
+    def add(self, what: str, why: str, example: Path | str = "", count: int = 1) -> None:
+        """`what` is one of them, such as "link"."""
+        if count:
+            self._counts[what, why] += count
+            self._first.setdefault((what, why), f", such as {example}" if str(example) else "")
+
+    def other(self, name: str) -> None:
+        """A file that is no picture by its name."""
+        self._suffixes[_suffix(name) or "without a suffix"] += 1
+
+    def left_out(self) -> list[LeftOut]:
+        """One for each reason, the most frequent first; suffixes after them, the rare ones together."""
+        found = [
+            LeftOut(count, plural(what, count), why + self._first[what, why])
+            for (what, why), count in self._counts.most_common()
+        ]
+        suffixes = self._suffixes.most_common()
+        rest = sum(count for _, count in suffixes[_NAMED:])
+        shown = [*suffixes[:_NAMED], *([("of other suffixes", rest)] if rest else [])]
+        return found + [LeftOut(count, plural("file", count), suffix) for suffix, count in shown]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Each part's folder, `train` always, and the names of the classes: the folders in that of `train`."""
+
+    parts: dict[str, Path]
+    names: tuple[str, ...]
+
+
+def laid_out(root: Path, tally: Tally) -> Layout:
+    """Which folders are parts and which are classes; what stands beside them goes to the tally.
+
+    With a folder `train`, by any of its names, that has folders of classes, `valid` and `test` beside it are parts,
+    too, and nothing else there is used. Without one, all folders are classes.
+
+    Raises LabwrightError where two folders are the same part, where parts stand without `train` or below classes, and
+    where there are no two classes.
+    """
+    named: dict[str | None, list[Path]] = defaultdict(list)
+    for folder in folders(root):
+        named[part_named(folder.name)].append(folder)
+    others = named.pop(None, [])
+    for part, several in named.items():
+        if len(several) > 1:
+            raise LabwrightError(
+                f"{root} has several folders for the part {part!r}: {listed(folder.name for folder in several)}. "
+                "Put their pictures together, or move one of them away."
+            )
+    parts = {str(part): several[0] for part, several in named.items()}
+    if not parts:
+        parts = {"train": root}
+    elif "train" in parts and folders(parts["train"]):
+        for folder in others:
+            tally.add("file", f"in {folder.name}, which is no part's name", count=_count(folder))
+        parts = {part: folder for part, folder in parts.items() if _has_classes(folder, tally)}
+    else:
+        raise LabwrightError(_without_train(root, parts))
+    for folder in sorted({root, *parts.values()}):
+        _look_beside(folder, root, tally)
+    return Layout(parts, _classes(parts["train"], root))
+
+
+def pictures(folder: Path, tally: Tally, top: Path | None = None) -> list[Path]:
+    """The pictures anywhere below a folder, links followed, sorted; what else there is goes to the tally.
+
+    Examples are named from `top`. Raises LabwrightError naming a folder that can't be read.
+    """
+    within = {_place(one) for start in (folder.absolute(), folder.resolve()) for one in (start, *start.parents)}
+    return sorted(_walked(folder, top or folder, tally, frozenset(within)))
+
+
+def folders(folder: Path) -> list[Path]:
+    """The folders in a folder, sorted, without hidden ones."""
+    return [path for path, kind in _entries(folder) if kind == "folder"]
+
+
+def class_folders(base: Path) -> dict[str, Path]:
+    """The folders of classes by name, in Unicode's composed form: a Mac and others then write the same name alike.
+
+    Raises LabwrightError for two folders of one name, and for a name that is no text.
+    """
+    found: dict[str, Path] = {}
+    for folder in folders(base):
+        name = normal(folder.name)
+        if name in found:
+            raise LabwrightError(
+                f"{base} has two folders called {name!r}, in different forms of Unicode: put their pictures together."
+            )
+        if any(unicodedata.category(letter) in ("Cc", "Cs") for letter in name):  # control, or no UTF-8
+            raise LabwrightError(f"{base}: the folder {name!r} is a class whose name can't be shown: rename it.")
+        found[name] = folder
+    return dict(sorted(found.items()))
+
+
+def normal(name: str) -> str:
+    return unicodedata.normalize("NFC", name)
+
+
+def name_below(path: Path, folder: Path) -> str:
+    """A path's name seen from a folder above it, the same on every system."""
+    above = "" if str(folder) == "." else str(folder).rstrip(os.sep) + os.sep
+    return normal(str(path).removeprefix(above).replace(os.sep, "/"))  # ten times as fast as relative_to
+
+
+def plural(what: str, count: int) -> str:
+    return what if count == 1 else f"{what}s"
+
+
+def expanded(folder: Path) -> Path:
+    """With the home folder in place of `~`. Raises LabwrightError where nobody is called `~NAME`."""
+    try:
+        return folder.expanduser()
+    except RuntimeError as error:
+        raise LabwrightError(f"task.data.folder: there is no home folder for {str(folder)!r}.") from error
+
+
+def alike(names: tuple[str, ...]) -> list[str]:
+    """Groups of names that differ in nothing but case and spaces, as texts."""
+    same: dict[str, list[str]] = defaultdict(list)
+    for name in names:
+        same["".join(name.casefold().split())].append(name)
+    return [" and ".join(map(repr, group)) for group in same.values() if len(group) > 1]
+
+
+def inner_names(base: Path) -> list[str]:
+    """Names of folders that lie in every class's folder, if no class has pictures beside them."""
+    within = []
+    for folder in class_folders(base).values():
+        kinds = {path.name: kind for path, kind in _entries(folder)}
+        if "picture" in kinds.values():
+            return []
+        within.append({name for name, kind in kinds.items() if kind == "folder"})
+    return sorted(set[str].intersection(*within)) if within else []
+
+
+def _classes(base: Path, root: Path) -> tuple[str, ...]:
+    found = class_folders(base)
+    if not found:
+        raise LabwrightError(
+            f"{base} has no sub-folders{_has(base)}: put the pictures of each class into one of its own."
+        )
+    if len(found) == 1:
+        (only,) = found.values()
+        inside = [folder.name for folder in folders(only)]
+        hint = f" If {listed(inside)} in it are what is meant: task.data.folder={only}." if len(inside) > 1 else ""
+        raise LabwrightError(f"{base} has one class only, {only.name!r}: there is nothing to tell apart.{hint}")
+    if len({part_named(name) for name in found} - {None}) > 1:
+        raise LabwrightError(
+            f"{base} has parts in it again, {listed(found)}: task.data.folder={base} is what is meant."
+        )
+    for folder in found.values():
+        for inner in folders(folder):
+            part = part_named(inner.name)
+            if part:
+                raise LabwrightError(
+                    f"{inner} is called like a part, and parts stand above classes: move its pictures to "
+                    f"{root / part / folder.name}, or rename it."
+                )
+    return tuple(found)
+
+
+def _without_train(root: Path, parts: dict[str, Path]) -> str:
+    train = parts.get("train")
+    if train is not None:
+        return (
+            f"{train} has no sub-folders{_has(train)}: put what is to be learned from there, each class in a folder of "
+            f"its own. If {train.name!r} is a class and no part, rename it."
+        )
+    return (
+        f"{root} has {listed(folder.name for folder in parts.values())}, but no folder {' or '.join(NAMES['train'])}: "
+        "put what is to be learned from there, each class in a folder of its own. If it is a class and no part, rename "
+        "it."
+    )
+
+
+def _has_classes(folder: Path, tally: Tally) -> bool:
+    """Whether a part has folders of classes; pictures without them are counted, an empty part is refused."""
+    if folders(folder):
+        return True
+    found = pictures(folder, Tally())
+    if not found:
+        raise LabwrightError(f"{folder} has no pictures: put some there, each class in its folder, or take it away.")
+    tally.add("picture", f"in {folder.name}, which has no folders of classes", count=len(found))
+    return False
+
+
+def _look_beside(folder: Path, root: Path, tally: Tally) -> None:
+    """Count what lies beside folders of parts or classes."""
+    for path, kind in _entries(folder):
+        if kind == "picture":
+            tally.add("picture", "in no class's folder", path.relative_to(root))
+        elif kind != "folder":
+            _leave_out(path, kind, root, tally)
+
+
+def _walked(folder: Path, top: Path, tally: Tally, within: frozenset[Place]) -> Iterator[Path]:
+    for path, kind in _entries(folder):
+        if kind == "picture":
+            yield path
+        elif kind != "folder":
+            _leave_out(path, kind, top, tally)
+        elif path.is_symlink() and _place(path) in within:
+            tally.add("link", "back to a folder above it", path.relative_to(top))
+        else:
+            yield from _walked(path, top, tally, within | {_place(path)})
+
+
+def _leave_out(path: Path, kind: Kind, top: Path, tally: Tally) -> None:
+    name = path.relative_to(top)
+    match kind:
+        case "hidden":
+            tally.add("file", "hidden", name, _count(path))
+        case "broken":
+            tally.add("link", "broken", name)
+        case "special":
+            tally.add("file", "a pipe, socket or device", name)
+        case _:
+            tally.other(path.name)
+
+
+def _entries(folder: Path) -> list[tuple[Path, Kind]]:
+    try:
+        with os.scandir(folder) as entries:
+            found = sorted(entries, key=lambda entry: entry.name)
+    except OSError as error:
+        raise LabwrightError(f"{folder} can't be read: {error.strerror}.") from error
+    return [(Path(entry.path), _kind(entry)) for entry in found]
+
+
+def _kind(entry: os.DirEntry[str]) -> Kind:
+    if entry.name.startswith(".") or entry.name in _LEFTOVERS:
+        return "hidden"
+    try:
+        if entry.is_dir():
+            return "folder"
+        if entry.is_file():
+            return "picture" if _suffix(entry.name) in SUFFIXES else "other"
+        return "broken" if entry.is_symlink() else "special"
+    except OSError:  # a link to itself
+        return "broken"
+
+
+def _suffix(name: str) -> str:
+    """The suffix in small letters, with its dot; nothing if there is none."""
+    before, dot, after = name.rpartition(".")
+    return f".{after.lower()}" if before and dot and after else ""
+
+
+def _place(folder: Path) -> Place:
+    of_folder = folder.stat()
+    return of_folder.st_dev, of_folder.st_ino
+
+
+def _count(path: Path) -> int:
+    """How many files a path is or has below it."""
+    return sum(len(files) for _, _, files in os.walk(path)) if path.is_dir() and not path.is_symlink() else 1
+
+
+def _has(folder: Path) -> str:
+    count = sum(kind == "picture" for _, kind in _entries(folder))
+    return f" (but {count:,} {plural('picture', count)})" if count else ""

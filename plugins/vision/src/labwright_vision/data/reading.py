@@ -1,0 +1,171 @@
+"""A picture from a file, of any kind that Pillow decodes by itself, and what one look at the whole file tells.
+
+C channels, H height, W width.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from labwright.errors import LabwrightError
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+# Those whose pixels Pillow decodes. The others it knows by name only, or hands to another program (EPS to Ghostscript).
+# fmt: off
+SUFFIXES = (
+    ".apng", ".avif", ".avifs", ".blp", ".bmp", ".bw", ".cur", ".dcx", ".dds", ".dib", ".fit", ".fits", ".flc", ".fli",
+    ".ftc", ".ftu", ".gbr", ".gif", ".icb", ".icns", ".ico", ".im", ".j2c", ".j2k", ".jfif", ".jp2", ".jpc", ".jpe",
+    ".jpeg", ".jpf", ".jpg", ".jpx", ".mpo", ".msp", ".pbm", ".pcd", ".pcx", ".pfm", ".pgm", ".png", ".pnm", ".ppm",
+    ".psd", ".pxr", ".qoi", ".ras", ".rgb", ".rgba", ".sgi", ".tga", ".tif", ".tiff", ".vda", ".vst", ".webp", ".xbm",
+    ".xpm",
+)
+# fmt: on
+_ELSEWHERE = {"BUFR", "EPS", "GRIB", "HDF5", "IPTC", "MPEG", "WMF"}
+_ANIMATED = {"AVIF", "DCX", "FLI", "GIF", "PNG", "TIFF", "WEBP"}  # the others' further frames are previews and layers
+SIXTEEN = 65535  # white, in pictures of 16 bits
+_POINTER = b"version https://git-lfs"
+BACKGROUNDS = {"black": 0, "white": 255}
+
+
+def read_picture(
+    path: Path, *, channels: int, height: int, width: int, white: float | None = None, background: int = 255
+) -> np.ndarray:
+    """A picture as uint8 of shape (C, H, W), whatever its size: cut to the aspect around its middle, then resized.
+
+    Turned upright if the camera noted its position; grey or RGB as `channels` says; the first of several frames. What
+    is transparent shows the grey value `background`. Values of more than 8 bits are scaled so that `white` becomes 255;
+    without it 65,535 is white in 16 bits, and floats and 32 bits are refused.
+
+    Raises LabwrightError naming a file that is no picture, is damaged, or has values beyond 0 to `white`.
+    """
+    mode = "L" if channels == 1 else "RGB"
+    try:
+        with _opened(path.read_bytes()) as opened:
+            opened.draft(mode, (2 * width, 2 * height))  # a large JPEG is decoded no larger than it needs to be
+            shown = _shown(opened, mode, white, background)
+            fitted = ImageOps.fit(shown, (width, height), Image.Resampling.BILINEAR)
+    except Exception as error:  # Pillow's forty readers raise anything
+        raise LabwrightError(
+            f"{path} can't be read as a picture: {_reason(error)}. Mend it or take it away."
+        ) from error
+    pixels = np.asarray(fitted)
+    return pixels[None] if channels == 1 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What one look at a whole file tells: a digest of its content, why it can't be read, and what is odd about it.
+
+    `deep` says which values of more than 8 bits it holds, `low` to `high`; `unseen` on which background a transparent
+    picture shows nothing at all; `frames` that it has several.
+    """
+
+    digest: str
+    problem: str = ""
+    deep: str = ""
+    low: float = 0.0
+    high: float = 0.0
+    transparent: bool = False
+    unseen: str = ""
+    frames: bool = False
+
+
+def facts(path: Path) -> Facts:
+    """Read and decode a whole file, once. What is wrong with it is in the answer; nothing is raised."""
+    digest = ""
+    try:
+        content = path.read_bytes()
+        digest = hashlib.blake2b(content, digest_size=16).hexdigest()
+        with _opened(content) as opened:
+            opened.draft("RGB", (16, 16))  # all of a JPEG is read, little of it is computed
+            picture, deep = ImageOps.exif_transpose(opened), _deep(opened)
+            if deep:
+                low, high = _range(np.asarray(picture))
+                return Facts(digest, deep=deep, low=low, high=high)
+            if picture.has_transparency_data:
+                picture = picture.convert("RGBA")
+            for mode in ("L", "RGB"):
+                picture.convert(mode)
+            transparent = picture.mode == "RGBA" and bool(np.asarray(picture)[..., 3].min() < 255)
+            unseen = _unseen(picture) if transparent else ""
+            return Facts(digest, transparent=transparent, unseen=unseen, frames=_has_frames(opened))
+    except Exception as error:  # noqa: BLE001 - as above
+        return Facts(digest, problem=_reason(error))
+
+
+def _opened(content: bytes) -> Image.Image:
+    if not content:
+        raise ValueError("it is empty")
+    if content.startswith(_POINTER):
+        raise ValueError("it is a pointer of Git LFS, whose picture `git lfs pull` fetches")
+    picture = Image.open(io.BytesIO(content))
+    if picture.format in _ELSEWHERE:
+        raise ValueError(f"Pillow doesn't decode {picture.format} by itself")
+    return picture
+
+
+def _shown(opened: Image.Image, mode: str, white: float | None, background: int) -> Image.Image:
+    """The picture upright, of 8 bits, without transparency."""
+    top = white or (SIXTEEN if _deep(opened) == "16 bits" else None)
+    deep = _deep(opened)
+    picture = ImageOps.exif_transpose(opened)
+    if deep:
+        picture = _eight_bits(np.asarray(picture), deep, top)
+    if picture.has_transparency_data:  # a palette's transparent entry would be taken for a colour, too
+        picture = _on(picture.convert("RGBA"), background)
+    return picture.convert(mode)
+
+
+def _deep(opened: Image.Image) -> str:
+    if opened.mode.startswith("I;16") or (opened.mode == "I" and opened.format in ("PNG", "PPM")):
+        return "16 bits"
+    return {"I": "32 bits", "F": "floats"}.get(opened.mode, "")
+
+
+def _eight_bits(values: np.ndarray, deep: str, top: float | None) -> Image.Image:
+    low, high = _range(values)
+    if top is None:
+        raise ValueError(
+            f"it holds {deep}, {low:g} to {high:g}, and nothing says which value is white; save it with 8 or 16 bits"
+        )
+    if not 0 <= low <= high <= top:
+        raise ValueError(f"it holds {deep}, {low:g} to {high:g}, which are not all within 0 to {top:g}, white")
+    return Image.fromarray(np.rint(values * (255 / top)).astype(np.uint8))
+
+
+def _range(values: np.ndarray) -> tuple[float, float]:
+    low, high = float(values.min()), float(values.max())
+    if not (math.isfinite(low) and math.isfinite(high)):
+        raise ValueError("it holds values that are no numbers")
+    return low, high
+
+
+def _on(picture: Image.Image, background: int) -> Image.Image:
+    return Image.alpha_composite(Image.new("RGBA", picture.size, (background,) * 3 + (255,)), picture)
+
+
+def _unseen(picture: Image.Image) -> str:
+    """The background on which a transparent picture is of one colour, or nothing."""
+    for name, background in BACKGROUNDS.items():
+        pixels = np.asarray(_on(picture, background))
+        if (pixels == pixels[0, 0]).all():
+            return name
+    return ""
+
+
+def _has_frames(opened: Image.Image) -> bool:
+    try:
+        return opened.format in _ANIMATED and bool(getattr(opened, "is_animated", False))
+    except Exception:  # noqa: BLE001 - a second frame that is damaged: only the first is used
+        return True
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, UnidentifiedImageError):
+        return "it is no picture that Pillow knows"
+    return (str(error) or type(error).__name__).rstrip(".")

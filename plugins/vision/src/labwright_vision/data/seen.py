@@ -1,0 +1,140 @@
+"""What was seen of a folder's pictures that a person should know."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from labwright.errors import LabwrightError, listed
+
+from labwright_vision.data.folders import Layout, alike, inner_names, plural
+from labwright_vision.data.reading import SIXTEEN, Facts
+
+_DARK = 16  # times too small: 16 shades are left of 256
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A picture file, its class, what was seen of it, its name below the root; the smallest keys are held out."""
+
+    path: Path
+    label: int
+    facts: Facts
+    name: str
+    key: int
+
+
+def check_depth(pictures: Sequence[Picture], white: float | None) -> None:
+    """Raises LabwrightError for values of more than 8 bits that are beyond white, or where nobody said what it is."""
+    deep = [picture for picture in pictures if picture.facts.deep and (white or picture.facts.deep != "16 bits")]
+    wrong = [one for one in deep if white is None or one.facts.low < 0 or one.facts.high > white]
+    if not wrong:
+        return
+    low, high = min(one.facts.low for one in wrong), max(one.facts.high for one in wrong)
+    what = f"{_count(wrong)} of {wrong[0].facts.deep}, {low:g} to {high:g}, such as {wrong[0].name}"
+    if low < 0:
+        raise LabwrightError(f"{what}: values below 0 have no shade; save them with 8 or 16 bits.")
+    if white is None:
+        raise LabwrightError(f"{what}: which value is white? task.data.white={_guess(high):g} would suit these.")
+    raise LabwrightError(f"{what}: more than task.data.white={white:g}; raise it, or save them with 8 or 16 bits.")
+
+
+def remarks(
+    parts: Mapping[str, Sequence[Picture]], layout: Layout, *, background: str, white: float | None
+) -> list[str]:
+    """Sentences about the pictures that are used, each with what to do."""
+    whole = [picture for part in parts.values() for picture in part]
+    return [
+        *_of_names(parts, layout),
+        *_twice(parts),
+        *_under_two(whole),
+        *_transparent(whole, background),
+        *_dark(whole, white),
+        *_moving(whole),
+    ]
+
+
+def _of_names(parts: Mapping[str, Sequence[Picture]], layout: Layout) -> list[str]:
+    said = [f"the classes {group} differ in case or spaces alone: are they one?" for group in alike(layout.names)]
+    inner = inner_names(layout.parts["train"])
+    if len(inner) > 1:
+        said.append(
+            f"each class has the folders {listed(inner)} in it, which are not told apart: the classes are the upper "
+            "folders. Where the inner ones are meant, bring them up."
+        )
+    for part, pictures in parts.items():
+        there = {picture.label for picture in pictures}
+        missing = [name for label, name in enumerate(layout.names) if label not in there]
+        if missing:
+            said.append(f"{part} has no picture of {listed(missing)}.")
+    return said
+
+
+def _twice(parts: Mapping[str, Sequence[Picture]]) -> list[str]:
+    """The same content in a part that is measured and in one before it."""
+    said = []
+    known = {picture.facts.digest: f"train ({picture.name})" for picture in parts["train"]}
+    for part in ("valid", "test"):
+        copies = [picture for picture in parts.get(part, ()) if picture.facts.digest in known]
+        if copies:
+            said.append(
+                f"{len(copies):,} of {len(parts[part]):,} pictures of {part} are in another part as well, such as "
+                f"{copies[0].name} in {known[copies[0].facts.digest]}: take the copies away, or {part} flatters."
+            )
+        known |= {picture.facts.digest: f"{part} ({picture.name})" for picture in parts.get(part, ())}
+    return said
+
+
+def _under_two(pictures: Sequence[Picture]) -> list[str]:
+    first: dict[str, Picture] = {}
+    torn = [one for one in pictures if first.setdefault(one.facts.digest, one).label != one.label]
+    if not torn:
+        return []
+    other = first[torn[0].facts.digest].name
+    return [f"{_count(torn)} under two classes, such as {torn[0].name} and {other}: take the wrong ones away."]
+
+
+def _transparent(pictures: Sequence[Picture], background: str) -> list[str]:
+    some = [picture for picture in pictures if picture.facts.transparent]
+    unseen = [picture for picture in some if picture.facts.unseen == background]
+    other = "black" if background == "white" else "white"
+    if unseen:
+        return [
+            f"{_count(unseen)} of which nothing is seen on {background}, such as {unseen[0].name}: "
+            f"task.data.background={other} shows what is drawn on nothing."
+        ]
+    if some:
+        return [
+            f"{_count(some)} with transparency, shown on {background}; task.data.background={other} is the other way."
+        ]
+    return []
+
+
+def _dark(pictures: Sequence[Picture], white: float | None) -> list[str]:
+    """Pictures of 12 bits, say, that are stored in 16."""
+    deep = [picture for picture in pictures if picture.facts.deep]
+    top, high = white or SIXTEEN, max((picture.facts.high for picture in deep), default=0.0)
+    if not deep or high * _DARK > top:
+        return []
+    return [
+        f"{_count(deep)} with values up to {high:g} where {top:g} is white, nearly black therefore: "
+        f"task.data.white={_guess(high):g} uses the whole range."
+    ]
+
+
+def _moving(pictures: Sequence[Picture]) -> list[str]:
+    moving = [picture for picture in pictures if picture.facts.frames]
+    if not moving:
+        return []
+    return [f"{_count(moving)} with several frames or pages, such as {moving[0].name}: the first is used."]
+
+
+def _count(pictures: Sequence[Picture]) -> str:
+    return f"{len(pictures):,} {plural('picture', len(pictures))}"
+
+
+def _guess(high: float) -> float:
+    """The smallest usual white that a value fits under: 1, or all ones of 8, 10, 12, 14, 16 bits or more."""
+    usual = [1.0, *(2.0**bits - 1 for bits in (8, 10, 12, 14, 16, 24, 32))]
+    return next((one for one in usual if high <= one), high)
