@@ -130,33 +130,33 @@ CASES: dict[str, tuple[Make, str]] = {
     ),
     "a recording that isn't there": (
         texts(change=row(path="a/11.wav")),
-        r"rows\.jsonl:1: there is no recording 'a/11\.wav' in words; did you mean 'a/1\.wav'",
+        r"rows\.jsonl, line 1: there is no recording 'a/11\.wav' in words; did you mean 'a/1\.wav'",
     ),
     "a column that isn't there": (
         texts("task.data.text=txt"),
-        r"rows\.jsonl:1: there is no 'txt'; did you mean 'text'",
+        r"rows\.jsonl: there is no column 'txt'; did you mean 'text'",
     ),
     "a letter the alphabet lacks": (
         texts("task.data.alphabet=ENOT"),
-        r"rows\.jsonl:2: the transcript 'TWO' has 'W', which is not in task\.data\.alphabet",
+        r"rows\.jsonl, line 2: the transcript 'TWO' has 'W', which is not in task\.data\.alphabet",
     ),
-    "an empty transcript": (texts(change=row(text="  ")), r"rows\.jsonl:1: column 'text' is empty"),
+    "an empty transcript": (texts(change=row(text="  ")), r"rows\.jsonl: none of its 1 rows has a text"),
     "a transcript too long for its recording": (
         texts(change=row(text="SEVENTY SEVEN THOUSAND SEVEN HUNDRED")),
         r"25 frames per second; the transcript of words/a/1\.wav needs \d+",
     ),
-    "no manifest": (texts("task.data.manifest=row.jsonl"), r"task\.data\.manifest: there is no file 'row\.jsonl'"),
+    "no manifest": (texts("task.data.manifest=row.jsonl"), r"there is no file 'row\.jsonl'"),
     "a manifest of another kind": (
         texts("task.data.manifest=words.toml"),
-        r"words\.toml: a manifest ends in \.csv, \.json",
+        r"words\.toml: a table is read from \.csv, \.json",
     ),
     "a text that is null": (
         texts(change=lambda here: (here / "rows.jsonl").write_text('{"path": "a/1.wav", "text": null}')),
-        r"rows\.jsonl:1: column 'text' is empty",
+        r"rows\.jsonl: none of its 1 rows has a text",
     ),
     "a manifest in another encoding": (
         texts(change=lambda here: (here / "rows.jsonl").write_text('{"path": "ä"}', encoding="latin-1")),
-        r"rows\.jsonl is not written in UTF-8",
+        r"rows\.jsonl, line 1: the byte 0xe4 is no utf-8",
     ),
     "a bonus that is no number": (texts("task.lm_bonus=nan"), r"task\.lm_bonus: given nan; it should be a finite"),
     "a speaker nobody is": (
