@@ -110,7 +110,7 @@ CASES: dict[str, tuple[Make, str]] = {
     "an archive that is none": (words("task.data.folder=words.zip", change=no_zip), r"can't be read as a zip archive"),
     "a damaged archive": (
         words("task.data.folder=words.zip", "task.data.valid=0.0", "task.data.test=0.0", change=damaged_zip),
-        r"a/1\.wav in words\.zip can't be read as sound",
+        r"a/1\.wav in words\.zip can't be read: the archive is damaged there",
     ),
     "a pattern that is not found": (
         words("task.data.pattern='(?P<label>x)'"),
@@ -140,7 +140,7 @@ CASES: dict[str, tuple[Make, str]] = {
         texts("task.data.alphabet=ENOT"),
         r"rows\.jsonl, line 2: the transcript 'TWO' has 'W', which is not in task\.data\.alphabet",
     ),
-    "an empty transcript": (texts(change=row(text="  ")), r"rows\.jsonl: none of its 1 rows has a text"),
+    "an empty transcript": (texts(change=row(text="  ")), r"rows\.jsonl: none of its 1 rows has a path and a text"),
     "a transcript too long for its recording": (
         texts(change=row(text="SEVENTY SEVEN THOUSAND SEVEN HUNDRED")),
         r"25 frames per second; the transcript of words/a/1\.wav needs \d+",
@@ -152,7 +152,7 @@ CASES: dict[str, tuple[Make, str]] = {
     ),
     "a text that is null": (
         texts(change=lambda here: (here / "rows.jsonl").write_text('{"path": "a/1.wav", "text": null}')),
-        r"rows\.jsonl: none of its 1 rows has a text",
+        r"rows\.jsonl: none of its 1 rows has a path and a text",
     ),
     "a manifest in another encoding": (
         texts(change=lambda here: (here / "rows.jsonl").write_text('{"path": "ä"}', encoding="latin-1")),

@@ -61,7 +61,7 @@ def _within(lie: Store) -> Store:
         if len(tops) != 1 or any(name.count("/") < 2 for name in lie.names):
             return lie
         (top,) = tops
-        if part_named(top) == "train" and not isinstance(lie, Archive):
+        if part_named(top):
             return lie
         lie = lie.below(top)
 
@@ -134,7 +134,7 @@ def _read_lists(layout: Layout) -> None:
             if line not in known:
                 unknown.append(f"{line} in {file}")
     if unknown:
-        layout.remarks.append(f"{len(unknown):,} lines of lists name no recording that is there: {several(unknown)}.")
+        layout.remarks.append(f"Lists name {len(unknown):,} recordings that aren't there: {several(unknown)}.")
     if layout.listed:
         layout.listed = {name: layout.listed.get(name, "train") for name in names}
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import io
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import cache
 from math import gcd
 from pathlib import Path
@@ -24,6 +23,8 @@ SUFFIXES = (
     *(".mp3", ".nist", ".oga", ".ogg", ".opus", ".paf", ".pvf", ".rf64", ".sds", ".sf", ".snd", ".sph", ".svx"),
     *(".voc", ".w64", ".wav", ".wave", ".wve", ".xi"),
 )
+_PIECE = 1 << 22  # samples read at once
+_APART = 100  # times one rate may be the other
 _ODD = 2000  # the largest term of a reduced ratio of rates; the filter's size grows with their product
 _FAULTS = (OSError, RuntimeError, TypeError)  # what soundfile raises for a file that it can't read
 _LOUDEST = 16.0  # beyond that no music goes over full scale, 1; integers of 8 bits do
@@ -76,6 +77,8 @@ def resampled(x_T: Tensor, own: int, rate: int) -> Tensor:
 
 def check_ratio(own: int, rate: int) -> None:
     """Raises Unusable if sound of `own` samples per second can't be had at `rate` without an enormous filter."""
+    if max(own, rate) > _APART * min(own, rate):
+        raise Unusable(f"has {own:,} samples per second, too far from task.data.rate={rate}")
     if max(own, rate) // gcd(own, rate) > _ODD:
         raise Unusable(
             f"has {own:,} samples per second, which have no simple ratio to task.data.rate={rate}: choose one that "
@@ -109,8 +112,9 @@ def _decoded(source: Source, start: float, seconds: float | None) -> tuple[np.nd
             if first < 0 or last > length + _LATE * own or (first >= length and length):
                 upto = "its end" if seconds is None else f"{start + seconds:g}"
                 raise Unusable(f"has {length / own:.2f} seconds, not those from {start:g} to {upto}")
-            file.seek(first)
-            x_TC = file.read(min(last, length) - first, dtype="float32", always_2d=True)
+            if first:
+                file.seek(first)
+            x_TC = _read(file, min(last, length) - first)
             slack = 2304 if file.format == "MP3" else 0  # two frames, which some encoders count too many
             if len(x_TC) + slack < min(last, length) - first:
                 raise Unusable(f"is damaged or cut off: of {length:,} samples, {first + len(x_TC):,} can be read")
@@ -120,25 +124,29 @@ def _decoded(source: Source, start: float, seconds: float | None) -> tuple[np.nd
         raise Unusable(f"can't be read as sound: {reason.rstrip('.') or type(error).__name__}") from error
 
 
+def _read(file: Any, frames: int) -> np.ndarray:
+    """At most so many frames, (T, C): piece by piece, since a damaged header may promise more than memory holds."""
+    pieces = []
+    most = max(1, _PIECE // file.channels)
+    while frames:
+        piece = file.read(min(frames, most), dtype="float32", always_2d=True)
+        pieces.append(piece)
+        frames -= len(piece)
+        if len(piece) < most:
+            break
+    return pieces[0] if len(pieces) == 1 else np.concatenate(pieces or [np.empty((0, 1), np.float32)])
+
+
 @contextmanager
 def _opened(source: Source) -> Iterator[Any]:
     import soundfile
 
-    if isinstance(source, Path):
-        with soundfile.SoundFile(source) as file:
-            yield file
-        return
-    try:
-        file = soundfile.SoundFile(io.BytesIO(source))
-    except RuntimeError:  # libsndfile knows MP3 in a file of its own only
-        with TemporaryDirectory() as folder:
-            path = Path(folder, "sound")
+    with ExitStack() as stack:
+        if isinstance(source, bytes):  # MP3, and damage, libsndfile takes from a file alone
+            path = Path(stack.enter_context(TemporaryDirectory()), "sound")
             path.write_bytes(source)
-            with soundfile.SoundFile(path) as file:
-                yield file
-        return
-    with file:
-        yield file
+            source = path
+        yield stack.enter_context(soundfile.SoundFile(source))
 
 
 def _content(source: Source) -> bytes:
