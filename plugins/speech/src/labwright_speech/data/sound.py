@@ -99,8 +99,10 @@ def listened(
     count = len(texts)
     if not count:
         return heard, []
+    whole = len(recordings) + len(faults)
+    if not heard:
+        raise LabwrightError(f"none of {whole:,} recordings can be used: {several(texts, '; ')}.")
     if on_damaged == "refuse":
-        whole = len(recordings) + len(faults)
         found = texts[0] if count == 1 else f"{count:,} of {whole:,} recordings can't be used: {several(texts, '; ')}"
         it = "it" if count == 1 else "them"
         raise LabwrightError(

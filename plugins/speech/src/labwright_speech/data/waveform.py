@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -139,14 +140,26 @@ def _read(file: Any, frames: int) -> np.ndarray:
 
 @contextmanager
 def _opened(source: Source) -> Iterator[Any]:
-    import soundfile
+    from soundfile import SoundFile
 
     with ExitStack() as stack:
-        if isinstance(source, bytes):  # MP3, and damage, libsndfile takes from a file alone
-            path = Path(stack.enter_context(TemporaryDirectory()), "sound")
+        try:
+            file = SoundFile(_Content(source) if isinstance(source, bytes) else source)
+        except RuntimeError:
+            if not isinstance(source, bytes):
+                raise
+            path = Path(stack.enter_context(TemporaryDirectory()), "sound")  # libsndfile knows MP3 in a file only
             path.write_bytes(source)
-            source = path
-        yield stack.enter_context(soundfile.SoundFile(source))
+            file = SoundFile(path)
+        yield stack.enter_context(file)
+
+
+class _Content(io.BytesIO):
+    """Bytes, before whose beginning a damaged header may point."""
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        start = (0, self.tell(), len(self.getbuffer()))[whence]
+        return super().seek(max(0, start + offset))
 
 
 def _content(source: Source) -> bytes:
