@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import pickle
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -79,6 +80,13 @@ def test_waveforms_are_decoded_once(sing: Sing, tmp_path: Path) -> None:
     (tmp_path / "1.wav").unlink()
     waves = Waveforms([one], 8000, heard)
     assert waves[0] is waves[0] and len(waves) == 1 and len(waves[0]) == heard[one].samples == 2400
+
+
+def test_recordings_of_an_archive_can_be_pickled_and_read_elsewhere(sing: Sing, tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "all.zip", "w") as archive:
+        archive.write(sing("1.wav"), "1.wav")
+    one = Recording(Archive(tmp_path / "all.zip"), "1.wav")
+    assert torch.equal(pickle.loads(pickle.dumps(one)).read(8000), one.read(8000))
 
 
 def test_waveforms_side_by_side_are_filled_up_with_silence() -> None:

@@ -136,6 +136,8 @@ def test_a_stretch_is_what_stands_there_and_ends_with_the_file() -> None:
         assert torch.equal(waveform(written(NOISE, kind), RATE, 0.25, 0.5), x_T[4000:12_000])
         assert torch.equal(waveform(written(NOISE, kind), RATE, 0.5), x_T[8000:])
         assert torch.equal(waveform(written(NOISE, kind), RATE, 0.5, 0.55), x_T[8000:])  # tables are rounded
+        assert len(waveform(written(NOISE, kind), RATE, 0.0, 0.95)) == RATE
+        assert len(waveform(written(NOISE, kind), RATE, 0.0, 0.85)) == 0.85 * RATE
     for start, seconds in ((0.5, 0.7), (1.0, None), (1.5, None), (0.0, 1000.0)):
         with pytest.raises(Unusable, match=r"has 1\.00 seconds, not those from"):
             waveform(written(NOISE), RATE, start, seconds)

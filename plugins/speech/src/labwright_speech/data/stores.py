@@ -128,6 +128,9 @@ class Archive:
     def below(self, folder: str) -> Archive:
         return Archive(self.path, f"{self.top}{folder}/")
 
+    def __getstate__(self) -> dict[str, object]:
+        return self.__dict__ | {"_opened": None}
+
     def _file(self) -> zipfile.ZipFile:
         """The open archive, this process's own: loader workers can't share a place in a file."""
         if self._opened is None or self._opened[0] != os.getpid():

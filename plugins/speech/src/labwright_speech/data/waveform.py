@@ -30,7 +30,7 @@ _ODD = 2000  # the largest term of a reduced ratio of rates; the filter's size g
 _FAULTS = (OSError, RuntimeError, TypeError)  # what soundfile raises for a file that it can't read
 _LOUDEST = 16.0  # beyond that no music goes over full scale, 1; integers of 8 bits do
 _HEARD = 0.01  # of its channels' effective value: their mean's, below which they have cancelled each other out
-_LATE = 0.1  # seconds a stretch may go on after the recording's end: tables are rounded
+_LATE = 0.1  # seconds a stretch may end after its file, and before it if it is the whole: tables are rounded
 _STREAMED = 0x7FFF0000  # sizes from here on are written by a program that doesn't know how much will come
 _TORN = 64  # bytes that may lack at the end: less than anybody hears
 # What libsndfile logs of files that are shorter than their headers say.
@@ -115,9 +115,10 @@ def _decoded(source: Source, start: float, seconds: float | None) -> tuple[np.nd
                 raise Unusable(f"has {length / own:.2f} seconds, not those from {start:g} to {upto}")
             if first:
                 file.seek(first)
-            x_TC = _read(file, min(last, length) - first)
+            last = length if not first and last > length - _LATE * own else min(last, length)
+            x_TC = _read(file, last - first)
             slack = 2304 if file.format == "MP3" else 0  # two frames, which some encoders count too many
-            if len(x_TC) + slack < min(last, length) - first:
+            if len(x_TC) + slack < last - first:
                 raise Unusable(f"is damaged or cut off: of {length:,} samples, {first + len(x_TC):,} can be read")
             return x_TC, own
     except _FAULTS as error:
