@@ -12,6 +12,7 @@ from labwright_speech.decoding import beam_search, collapsed, greedy
 from labwright_speech.language_model import NGrams
 from labwright_speech.losses import CTC
 from labwright_speech.ports import Transcript, ended
+from labwright_speech.recognition import Utterances
 from torch import Tensor
 
 ALPHABET = ("A", "B", "C")
@@ -154,3 +155,28 @@ def test_the_example_of_a_port_is_a_batch_of_targets() -> None:
     ids_BL, lengths_B = Transcript(ALPHABET, 5).example(8, torch.Generator().manual_seed(0))
     for ids, length in zip(ids_BL, lengths_B.tolist(), strict=True):
         assert (ids[:length] > 0).all() and (ids[:length] <= 3).all() and not ids[length:].any()
+
+
+def test_an_update_cut_into_micro_batches_has_the_loss_and_the_gradients_of_the_whole() -> None:
+    random = torch.Generator().manual_seed(0)
+    samples_B, lengths_B = torch.tensor([900, 400, 700, 900, 300]), torch.tensor([3, 1, 2, 4, 1])
+    ids_BL = torch.randint(1, 4, (5, 4), generator=random) * (torch.arange(4) < lengths_B[:, None])
+    x_BT = torch.randn(5, 900, generator=random, dtype=torch.float64) * (torch.arange(900) < samples_B[:, None])
+    batch = Utterances((x_BT, samples_B), ids_BL, lengths_B)
+    weights = torch.randn(100, 4, generator=random, dtype=torch.float64, requires_grad=True)
+
+    def loss(some: Utterances) -> Tensor:
+        x_BT, samples_B = some.inputs
+        frames_BTC = (x_BT.reshape(len(some), -1, 100) @ weights).log_softmax(2)
+        return CTC()(ended(frames_BTC, samples_B // 100), some.targets, some.target_lengths)
+
+    whole = loss(batch)
+    (expected,) = torch.autograd.grad(whole, weights)
+    parts = [batch.rows(slice(start, start + 2)) for start in range(0, 5, 2)]
+    assert [len(part) for part in parts] == [2, 2, 1]
+    assert CTC.separable and CTC().normalizer(ids_BL) is None  # None: by the number of utterances
+    combined = sum((loss(part) * len(part) for part in parts), torch.zeros(())) / len(batch)
+    (found,) = torch.autograd.grad(combined, weights)
+    assert whole.dtype == torch.float64
+    torch.testing.assert_close(combined, whole, rtol=1e-12, atol=0)
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-14)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -14,9 +15,14 @@ from labwright.builtin.report import Table
 from labwright.cli import main
 from labwright.data import Batch
 from labwright.errors import LabwrightError
+from labwright.ports import Audio
 from labwright.verify import verify_resume
+from labwright_speech.data.manifest import ManifestTranscripts
 from labwright_speech.data.synthetic import SpokenPhrases, SpokenWords
+from labwright_speech.losses import CTC
+from labwright_speech.ports import Transcript, ended
 from labwright_speech.recognition import ErrorRate, Recognition
+from torch import Tensor
 
 Sing = Callable[..., Path]
 SMALL = [
@@ -134,3 +140,42 @@ def test_data_of_another_kind_is_refused() -> None:
 def test_a_language_model_without_a_search_is_refused() -> None:
     with pytest.raises(LabwrightError, match=r"task\.lm_weight: .*set task\.beam too"):
         Recognition(SpokenPhrases(), lm_weight=0.5)
+
+
+class Frames(torch.nn.Module):
+    """A linear layer over each hundredth of a second, in double precision."""
+
+    def __init__(self, inputs: Audio, outputs: Transcript) -> None:
+        super().__init__()
+        self.hop = inputs.sample_rate // 100
+        self.layer = torch.nn.Linear(self.hop, 1 + len(outputs.alphabet)).double()
+
+    def forward(self, x_BT: Tensor, lengths_B: Tensor) -> Tensor:
+        over = -x_BT.shape[1] % self.hop
+        x_BFH = torch.nn.functional.pad(x_BT, (0, over)).unflatten(1, (-1, self.hop)).double()
+        return ended(self.layer(x_BFH).log_softmax(2), lengths_B // self.hop)
+
+
+def test_accumulating_is_the_same_training_though_batches_are_of_like_length(sing: Sing, tmp_path: Path) -> None:
+    rows = []
+    for number in range(22):
+        sing(f"{number}.wav", hertz=200 + 30 * number, seconds=0.3 + 0.03 * (7 * number % 22))
+        rows.append({"path": f"{number}.wav", "text": "abc"[number % 3] * (1 + number % 2) + "ab"})
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
+
+    def weights(accumulate: int) -> Tensor:
+        data = ManifestTranscripts(manifest=tmp_path / "rows.jsonl", rate=8000, valid=0.0, test=0.0, noise=0.1)
+        experiment = lw.Experiment(
+            task=Recognition(data),
+            model=Frames,
+            loss=CTC(),
+            optimizer={"name": "sgd", "lr": 0.1},
+            device={"name": "cpu", "accumulate": accumulate},
+            train={"steps": 6, "batch_size": 6},
+            log=(),
+        )
+        return experiment.run(tmp_path / f"{accumulate}").model.layer.weight.detach()
+
+    whole = weights(1)
+    for accumulate in (2, 3):
+        torch.testing.assert_close(weights(accumulate), whole, rtol=1e-12, atol=1e-13)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import pickle
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -13,17 +14,9 @@ import soundfile
 import torch
 from labwright.errors import LabwrightError
 from labwright_speech.data.augment import Augment
-from labwright_speech.data.sound import (
-    Archive,
-    Folder,
-    Recording,
-    Waveforms,
-    padded,
-    read_file,
-    resampled,
-    store,
-    window,
-)
+from labwright_speech.data.sound import Recording, Waveforms, listened, padded, read_file, window
+from labwright_speech.data.stores import Archive, Folder, store
+from labwright_speech.data.waveform import resampled
 
 Sing = Callable[..., Path]
 
@@ -71,21 +64,29 @@ def test_a_folder_and_a_zip_archive_of_it_hold_the_same(sing: Sing, tmp_path: Pa
         for name in names:
             archive.write(tmp_path / "in" / name, name)
         archive.writestr("__MACOSX/._1.wav", b"x")
-    folder, zipped = store(tmp_path / "in"), store(tmp_path / "all.zip")
+    folder, zipped = (store(tmp_path / name, "task.data.folder") for name in ("in", "all.zip"))
     assert isinstance(folder, Folder) and isinstance(zipped, Archive)
-    assert folder.names() == zipped.names() == names
+    assert folder.names == zipped.names == names
     for name in names:
         one, other = Recording(folder, name), Recording(zipped, name)
         assert torch.equal(one.read(16_000), other.read(16_000))
-        assert one.samples(16_000) == other.samples(16_000) == len(one.read(16_000)) == 4800
+        assert len(one.read(16_000)) == 4800
 
 
 def test_waveforms_are_decoded_once(sing: Sing, tmp_path: Path) -> None:
     sing("1.wav")
-    waves = Waveforms([Recording(Folder(tmp_path), "1.wav")], 8000)
-    first = waves[0]
+    one = Recording(Folder(tmp_path), "1.wav")
+    heard, _ = listened([one], 8000, "refuse")
     (tmp_path / "1.wav").unlink()
-    assert waves[0] is first and len(waves) == 1
+    waves = Waveforms([one], 8000, heard)
+    assert waves[0] is waves[0] and len(waves) == 1 and len(waves[0]) == heard[one].samples == 2400
+
+
+def test_recordings_of_an_archive_can_be_pickled_and_read_elsewhere(sing: Sing, tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "all.zip", "w") as archive:
+        archive.write(sing("1.wav"), "1.wav")
+    one = Recording(Archive(tmp_path / "all.zip"), "1.wav")
+    assert torch.equal(pickle.loads(pickle.dumps(one)).read(8000), one.read(8000))
 
 
 def test_waveforms_side_by_side_are_filled_up_with_silence() -> None:

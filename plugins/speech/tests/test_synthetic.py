@@ -125,3 +125,24 @@ def test_a_resumed_run_on_augmented_words_is_the_uninterrupted_one() -> None:
     settings = ['task.data.words=["yes", "no"]', "task.data.takes=1", "train.batch_size=16"]
     verdict = verify_resume(lw.Experiment.from_recipe("speech/commands", settings), 6)
     assert verdict.exact, verdict
+
+
+def test_what_was_asked_for_tells_the_samples_apart_and_is_the_same_each_time() -> None:
+    def identities(words: tuple[str, ...], takes: int = 1, rate: int = 8000) -> list[str]:
+        data = SpokenWords(words=words, takes=takes, rate=rate, valid=False)
+        data.prepare()
+        split = data.split("test")
+        assert split is not None and len(list(data.identity("test") or ())) == len(split)
+        return list(data.identity("test") or ())
+
+    first = identities(("yes", "no"))
+    assert first == identities(("yes", "no")) and len(set(first)) == len(first) == 24
+    for other in (
+        identities(("yes", "on")),
+        identities(("yes", "no"), takes=2),
+        identities(("yes", "no"), rate=16_000),
+    ):
+        assert other != first
+    phrases = SpokenPhrases(phrases=1, valid=False)
+    phrases.prepare()
+    assert len(set(phrases.identity("test") or ())) == 12 and phrases.identity("valid") is None

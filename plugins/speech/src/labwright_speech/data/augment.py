@@ -14,7 +14,7 @@ from labwright.search import Uniform
 from pydantic import Field
 from torch import Tensor
 
-from labwright_speech.data.sound import resampled
+from labwright_speech.data.waveform import resampled
 
 # The settings, as they stand in a constructor. 0: off.
 Speed = Annotated[

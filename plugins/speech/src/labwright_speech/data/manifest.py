@@ -1,42 +1,52 @@
-"""Recordings that a table lists: JSON Lines, CSV or TSV, also gzipped."""
+"""Recordings that a table lists: JSON Lines, CSV, TSV, gzipped or not, or Parquet."""
 
 from __future__ import annotations
 
-import csv
-import gzip
-import json
-import zlib
-from collections.abc import Iterator
-from dataclasses import dataclass
+import math
+import os
+import posixpath
+from collections import defaultdict
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, TextIO
+from typing import Annotated
 
+from labwright.data import LeftOut
 from labwright.errors import LabwrightError, listed, nearest
+from labwright_tasks.parts import NAMES, part_named
+from labwright_tasks.tables import Table, read_table
 from pydantic import Field
 
 from labwright_speech.data.augment import Noise, Shift, Speed
 from labwright_speech.data.parts import By, HeldOut, Share
-from labwright_speech.data.sound import SUFFIXES, Recording, store
+from labwright_speech.data.sound import OnDamaged, Recording
+from labwright_speech.data.stores import Store, composed, no_recordings, store
 from labwright_speech.data.transcripts import Case, Transcripts
 from labwright_speech.data.words import Words
 
-_PARTS = {"train": "train", "valid": "valid", "validation": "valid", "val": "valid", "dev": "valid", "test": "test"}
-_KINDS = {".jsonl": "JSON Lines", ".json": "JSON Lines", ".csv": "CSV", ".tsv": "TSV"}
+_PARTS = [name for names in NAMES.values() for name in names]
+_STRETCHES = ("offset", "duration")
+# Columns that may say where a recording begins or ends, under names that nobody has set.
+_OTHERS = ("start", "start_time", "begin", "end", "end_time")
 
 Rate = Annotated[int, Field(ge=1000, le=192_000, description="samples per second")]
 Column = Annotated[str, Field(min_length=1)]
+Seconds = Annotated[str | None, Field(description='a column of seconds; "": none')]
 
 
 class ManifestTranscripts(Transcripts):
-    """Recordings and their transcripts, listed in a manifest: .jsonl, .csv or .tsv, also .gz, with a row for each.
+    """Recordings and their transcripts in a manifest: .jsonl, .csv or .tsv, also .gz, or .parquet, a row for each.
 
     `path`, `text`, `speaker` and `split` are the columns' names; the last two may be missing. A path is one below
-    `audio`, a folder or zip archive (the manifest's own folder if it is None), with or without the file's ending. What
-    is held out, if `split` doesn't say it, are shares `valid` and `test` of recordings or of speakers, as `by` says;
-    `valid_speakers` and `test_speakers` hold out those speakers of everything there is.
+    `audio`, a folder or zip archive (the manifest's own folder if it is None), with or without the file's ending. A row
+    is of the stretch of its file that begins after `offset` seconds and has `duration` seconds; if these are None, the
+    columns `offset` and `duration` are used where there are such. What is held out, if `split` doesn't say it, are
+    shares `valid` and `test` of recordings or of speakers, as `by` says; `valid_speakers` and `test_speakers` hold out
+    those speakers of everything there is. Recordings that aren't there or can't be used are refused, or left out if
+    `on_damaged` says so.
 
-    Texts are taken with single spaces, in the `case` asked for. `alphabet` are the characters they may have; if it is
-    None, those of the training texts. `speed`, `shift` and `noise` augment the training recordings.
+    Texts are taken with single spaces, in the `case` asked for, with ' for a printed apostrophe. `alphabet` are the
+    characters they may have; if it is None, those of the training texts. `speed`, `shift` and `noise` augment the
+    training recordings.
     """
 
     source = "a manifest of yours"
@@ -51,6 +61,8 @@ class ManifestTranscripts(Transcripts):
         text: Column = "text",
         speaker: Column | None = None,
         split: Column | None = None,
+        offset: Seconds = None,
+        duration: Seconds = None,
         rate: Rate = 16_000,
         alphabet: Annotated[str, Field(min_length=1)] | None = None,
         case: Case = "keep",
@@ -59,18 +71,22 @@ class ManifestTranscripts(Transcripts):
         by: By = "recording",
         valid_speakers: tuple[str, ...] = (),
         test_speakers: tuple[str, ...] = (),
+        on_damaged: OnDamaged = "refuse",
         speed: Speed = 0.0,
         shift: Shift = 0.0,
         noise: Noise = 0.0,
     ) -> None:
         super().__init__()
-        self.table = Table(manifest, audio, path, text, speaker, split)
-        self.rate, self.alphabet, self.case = rate, alphabet, case
+        self.manifest = Manifest(manifest, audio, path, "text", text, speaker, split, offset, duration)
+        self.rate, self.alphabet, self.case, self.on_damaged = rate, alphabet, case, on_damaged
         self.held_out = HeldOut(valid, test, by, valid_speakers, test_speakers, classes=False)
         self.speed, self.shift, self.noise = speed, shift, noise
 
     def prepare(self) -> None:
-        self._read(self.held_out.split(list(self.table.recordings()), self.table.manifest), self.case)
+        rows = self.manifest.read()
+        heard = self._listen(rows.recordings, rows.left_out, rows.faults)
+        self._read(self.held_out.split(list(heard), self.manifest.file), heard, self.case)
+        self._remarks += rows.remarks
 
 
 class ManifestWords(Words):
@@ -91,6 +107,8 @@ class ManifestWords(Words):
         label: Column = "label",
         speaker: Column | None = None,
         split: Column | None = None,
+        offset: Seconds = None,
+        duration: Seconds = None,
         rate: Rate = 16_000,
         seconds: Annotated[float, Field(ge=0.05, le=60)] = 1.0,
         valid: Share = 0.1,
@@ -98,113 +116,158 @@ class ManifestWords(Words):
         by: By = "recording",
         valid_speakers: tuple[str, ...] = (),
         test_speakers: tuple[str, ...] = (),
+        on_damaged: OnDamaged = "refuse",
         speed: Speed = 0.0,
         shift: Shift = 0.0,
         noise: Noise = 0.0,
     ) -> None:
         super().__init__()
-        self.table = Table(manifest, audio, path, label, speaker, split)
-        self.rate, self.seconds = rate, seconds
+        self.manifest = Manifest(manifest, audio, path, "label", label, speaker, split, offset, duration)
+        self.rate, self.seconds, self.on_damaged = rate, seconds, on_damaged
         self.held_out = HeldOut(valid, test, by, valid_speakers, test_speakers, classes=True)
         self.speed, self.shift, self.noise = speed, shift, noise
 
     def prepare(self) -> None:
-        recordings = list(self.table.recordings())
-        for one in recordings:
-            one.samples(self.rate)  # now, rather than in the middle of an epoch
-        self._read(self.held_out.split(recordings, self.table.manifest), self.table.manifest)
+        rows = self.manifest.read()
+        heard = self._listen(rows.recordings, rows.left_out, rows.faults)
+        self._read(self.held_out.split(list(heard), self.manifest.file), heard, self.manifest.file)
+        self._remarks += rows.remarks
+
+
+@dataclass
+class Rows:
+    """What a manifest lists, why some of it can't be used, what isn't used, and what to know about it."""
+
+    recordings: list[Recording] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)
+    left_out: list[LeftOut] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
-class Table:
-    """A manifest: its file, where the recordings lie, and the names of its columns."""
+class Manifest:
+    """A manifest: its file, where the recordings lie, and the names of its columns.
 
-    manifest: Path
+    `setting` is the setting that says in which column stands what is said, `said`.
+    """
+
+    path: Path
     audio: Path | None
-    path: str
+    name: str
+    setting: str
     said: str
     speaker: str | None
     split: str | None
+    offset: str | None
+    duration: str | None
 
-    def recordings(self) -> Iterator[Recording]:
-        """The recordings of all rows. Raises LabwrightError naming the row that can't be used."""
-        file = self.manifest.expanduser()
-        if not file.is_file():
-            raise LabwrightError(f"task.data.manifest: there is no file {str(file)!r}.")
-        root = (self.audio or file.parent).expanduser()
-        if not root.exists():
-            raise LabwrightError(f"task.data.audio: there is no folder or archive {str(root)!r}.")
-        lie = store(root)
-        known = {name: name for name in lie.names()}
-        short = {name.removesuffix(Path(name).suffix): name for name in known}
-        empty = True
-        for number, row in _rows(file):
-            where = f"{file}:{number}"
-            path, said = (self._filled(row, column, where) for column in (self.path, self.said))
-            name = known.get(path) or short.get(path)
-            if name is None:
-                raise LabwrightError(
-                    f"{where}: there is no recording {path!r} in {root}{nearest(path, known)} It has "
-                    f"{len(known):,} with the endings {listed(SUFFIXES)}; a path is one below task.data.audio."
-                )
-            speaker = self._cell(row, self.speaker, where) if self.speaker else ""
-            part = self._cell(row, self.split, where) if self.split else ""
-            if part and part.lower() not in _PARTS:
-                raise LabwrightError(
-                    f"{where}: column {self.split!r} says {part!r}{nearest(part, _PARTS)} It is one of "
-                    f"{listed(_PARTS)}."
-                )
-            yield Recording(lie, name, said, speaker, _PARTS.get(part.lower(), ""), where)
-            empty = False
-        if empty:
-            raise LabwrightError(f"{file} lists no recordings.")
+    @property
+    def file(self) -> Path:
+        return self.path.expanduser()
 
-    def _filled(self, row: dict[str, Any], column: str, where: str) -> str:
-        value = self._cell(row, column, where)
-        if not value.strip():
-            raise LabwrightError(f"{where}: column {column!r} is empty. Fill it in, or take the row away.")
-        return value
+    def read(self) -> Rows:
+        """The recordings of all rows. Raises LabwrightError naming the row or column that can't be used."""
+        rows = Rows()
+        root = (self.audio or self.file.parent).expanduser()
+        table, rows.left_out = self._table().filled("path", self.setting)
+        lie = store(root, "task.data.audio")
+        if not lie.names:
+            raise no_recordings(root, lie.left_out)
+        names = _Names(lie, root)
+        said = table.names("label") if self.setting == "label" else table[self.setting]
+        speakers = table.names("speaker") if "speaker" in table else [""] * len(table)
+        used = set()
+        for row, path in enumerate(table["path"]):
+            where = table.where(row)
+            part = self._part(table["split"][row], where) if "split" in table else ""
+            try:
+                name = names.find(path)
+                start, seconds = (self._seconds(table, setting, row) for setting in _STRETCHES)
+            except _Fault as fault:
+                rows.faults.append(f"{where}: {fault}")
+                continue
+            used.add(name)
+            rows.recordings.append(Recording(lie, name, said[row], speakers[row], part, where, start or 0.0, seconds))
+        self._notice(rows, table, len(lie.names) - len(used))
+        return rows
 
-    @staticmethod
-    def _cell(row: dict[str, Any], column: str, where: str) -> str:
-        if column not in row:
+    def _table(self) -> Table:
+        columns = {"path": self.name, self.setting: self.said}
+        named = {"speaker": self.speaker, "split": self.split, "offset": self.offset, "duration": self.duration}
+        columns |= {setting: column for setting, column in named.items() if column}
+        optional = {setting: setting for setting in _STRETCHES if named[setting] is None}
+        optional |= {f"unused {name}": name for name in (*_OTHERS, "split") if name not in columns.values()}
+        return read_table(self.file, columns, optional=optional)
+
+    def _part(self, cell: str, where: str) -> str:
+        part = part_named(cell.strip())
+        if cell.strip() and part is None:
             raise LabwrightError(
-                f"{where}: there is no {column!r}{nearest(column, row)} The columns are {listed(row)}; say by "
-                "task.data.path, .text, .label, .speaker and .split which is which."
+                f"{where}: column {self.split!r} says {cell!r}{nearest(cell, _PARTS)} It is one of {listed(_PARTS)}."
             )
-        value = row[column]
-        return "" if value is None else str(value)
+        return part or ""
+
+    def _seconds(self, table: Table, setting: str, row: int) -> float | None:
+        cell = table[setting][row].strip() if setting in table else ""
+        if not cell:
+            return None
+        try:
+            seconds = float(cell)
+        except ValueError:
+            seconds = math.nan
+        if not 0 <= seconds < math.inf:
+            raise _Fault(f"task.data.{setting}: {cell!r} is no number of seconds")
+        return seconds
+
+    def _notice(self, rows: Rows, table: Table, unlisted: int) -> None:
+        if unlisted:
+            what = "recording" if unlisted == 1 else "recordings"
+            rows.left_out.append(LeftOut(unlisted, what, f"not in {self.file.name}"))
+        bare = sum(not cell.strip() for cell in table["split"]) if "split" in table else 0
+        if bare:
+            rows.remarks.append(f"{bare:,} rows say nothing in column {self.split!r}: they are taken for training.")
+        if "unused split" in table and any(map(part_named, table["unused split"])):
+            rows.remarks.append("column 'split' names parts and isn't used: set task.data.split=split to take them.")
+        for name in _OTHERS:
+            if f"unused {name}" in table:
+                rows.remarks.append(
+                    f"column {name!r} isn't used: if rows are stretches of files, task.data.offset and .duration name "
+                    "the columns with their beginnings and lengths in seconds."
+                )
 
 
-def _opened(file: Path) -> TextIO:
-    if file.name.endswith(".gz"):
-        return gzip.open(file, "rt", encoding="utf-8-sig", newline="")
-    return file.open(encoding="utf-8-sig", newline="")
+class _Fault(Exception):
+    """Why a row can't be used: a sentence without its end."""
 
 
-def _rows(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Each row with the number of its line."""
-    plain = file.name.removesuffix(".gz")
-    kind = Path(plain).suffix.lower()
-    if kind not in _KINDS:
-        raise LabwrightError(f"{file}: a manifest ends in {listed(_KINDS)}, also with .gz behind it.")
-    number = 0
-    try:
-        with _opened(file) as lines:
-            if _KINDS[kind] == "JSON Lines":
-                for number, line in enumerate(lines, 1):
-                    if line.strip():
-                        row = json.loads(line)
-                        if not isinstance(row, dict):
-                            raise ValueError(f"a line is an object, such as {{'path': ...}}, not {line.strip()[:40]!r}")
-                        yield number, row
-            else:
-                reader = csv.DictReader(lines, delimiter="\t" if kind == ".tsv" else ",")
-                for row in reader:
-                    number = reader.line_num
-                    yield number, {key: value for key, value in row.items() if key is not None}
-    except UnicodeDecodeError as error:
-        raise LabwrightError(f"{file} is not written in UTF-8: {error.reason}. Save it in that encoding.") from error
-    except (OSError, ValueError, EOFError, zlib.error, csv.Error) as error:
-        where = f"{file}:{number}" if number else str(file)
-        raise LabwrightError(f"{where} can't be read as {_KINDS[kind]}: {error}.") from error
+class _Names:
+    """Finds a manifest's paths among a store's recordings."""
+
+    def __init__(self, lie: Store, root: Path) -> None:
+        self.lie, self.root = lie, root
+        self.known = {composed(name): name for name in lie.names}
+        self.short: defaultdict[str, list[str]] = defaultdict(list)
+        for name in lie.names:
+            self.short[posixpath.splitext(composed(name))[0]].append(name)
+
+    def find(self, path: str) -> str:
+        """The recording of that path. Raises _Fault if there is none, or several."""
+        given = composed(path.strip())
+        if Path(given).is_absolute():
+            given = os.path.relpath(os.path.realpath(given), os.path.realpath(self.root))
+        for plain in (given, given.replace("\\", "/")):
+            name = posixpath.normpath(plain)
+            if name in self.known:
+                return self.known[name]
+            several = self.short.get(name, [])
+            if len(several) > 1:
+                raise _Fault(f"{path!r} may be any of {listed(several)}; write its ending, too")
+            if several:
+                return several[0]
+        if self.lie.size(given):
+            raise _Fault(
+                f"{self.lie.label(given)} is none of the recordings there: it is hidden, elsewhere, or no sound that "
+                "libsndfile reads"
+            )
+        near = nearest(given, self.known, "")
+        raise _Fault(f"there is no recording {path!r} in {self.root}{near or '; a path is one below task.data.audio'}")

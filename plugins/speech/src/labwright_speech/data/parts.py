@@ -79,13 +79,13 @@ class HeldOut:
             chosen = set(names[: max(1, round(share * len(names)))]) if len(names) > 1 else set()
             taken = {one for one in rest if one.speaker in chosen}
         else:
-            classes: defaultdict[str, list[Recording]] = defaultdict(list)
-            for one in rest:
-                classes[one.said if self.classes else ""].append(one)
-            taken = set()
-            for of_class in classes.values():
-                ordered = sorted(of_class, key=lambda one: _number(one.name))
-                taken |= set(ordered[: round(share * len(of_class))])
+            classes: defaultdict[str, list[str]] = defaultdict(list)  # of each the files, whose stretches stay together
+            for name, said in {one.name: one.said for one in reversed(rest)}.items():
+                classes[said if self.classes else ""].append(name)
+            files = set()
+            for names in classes.values():
+                files |= set(sorted(names, key=_number)[: round(share * len(names))])
+            taken = {one for one in rest if one.name in files}
         if not taken:
             raise LabwrightError(
                 f"{where} has so few {self.by}s that {getattr(self, part)} of them is none: raise task.data.{part}, or "
@@ -103,4 +103,4 @@ def _grouped(recordings: Sequence[Recording], parts: Sequence[str]) -> dict[str,
 
 def _number(name: str) -> int:
     """A number made of a name, so that new recordings move few old ones."""
-    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8])
+    return int.from_bytes(hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest()[:8])

@@ -1,101 +1,35 @@
-"""Reading recordings: from a file, a folder or a zip archive, as one channel at one sample rate. T samples."""
+"""Recordings: what is known of each, whether it can be used, its waveform. T samples."""
 
 from __future__ import annotations
 
-import io
-import os
-import zipfile
-import zlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import cache
-from math import gcd
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Annotated, Literal
 
 import torch
-from labwright.errors import LabwrightError, listed
+from labwright.data import LeftOut
+from labwright.errors import LabwrightError
+from pydantic import Field
 from torch import Tensor
 
-SUFFIXES = (".aif", ".aiff", ".flac", ".mp3", ".ogg", ".opus", ".wav")
-_MOST = 1 << 30  # bytes of decoded recordings kept in memory, for each split
-_ODD = 2000  # the largest term of a reduced ratio of rates; the filter's size grows with their product
-_FAULTS = (OSError, RuntimeError, TypeError)  # what soundfile raises for a file that it can't read
+from labwright_speech.data.stores import Store
+from labwright_speech.data.waveform import Unusable, waveform
 
+_MOST = 1 << 30  # bytes of decoded recordings kept in memory
 
-class Store(Protocol):
-    """Where recordings lie."""
-
-    def names(self) -> list[str]:
-        """The recordings' names, sorted: paths relative to the store, with slashes."""
-        ...
-
-    def open(self, name: str) -> Any:
-        """What soundfile reads that recording from: a path or a file. Raises OSError if it can't be got."""
-        ...
-
-    def label(self, name: str) -> str:
-        """The recording in words, for messages."""
-        ...
-
-
-class Folder:
-    """Recordings in a folder, and in those below it."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def names(self) -> list[str]:
-        found = (path.relative_to(self.path) for path in self.path.rglob("*") if path.suffix.lower() in SUFFIXES)
-        return sorted(path.as_posix() for path in found if not any(part.startswith(".") for part in path.parts))
-
-    def open(self, name: str) -> Path:
-        return self.path / name
-
-    def label(self, name: str) -> str:
-        return str(self.path / name)
-
-
-class Archive:
-    """Recordings in a zip archive. Raises LabwrightError if it is none."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._opened: tuple[int, zipfile.ZipFile] | None = None
-        self._names = sorted(
-            name for name in self._file().namelist() if Path(name).suffix.lower() in SUFFIXES and "__MACOSX" not in name
-        )
-
-    def names(self) -> list[str]:
-        return self._names
-
-    def open(self, name: str) -> io.BytesIO:
-        try:
-            return io.BytesIO(self._file().read(name))
-        except (KeyError, zipfile.BadZipFile, zlib.error, EOFError) as error:
-            raise OSError(f"the archive is damaged there: {error}") from error
-
-    def label(self, name: str) -> str:
-        return f"{name} in {self.path}"
-
-    def _file(self) -> zipfile.ZipFile:
-        """The open archive, this process's own: loader workers can't share a place in a file."""
-        if self._opened is None or self._opened[0] != os.getpid():
-            try:
-                self._opened = os.getpid(), zipfile.ZipFile(self.path)
-            except (OSError, zipfile.BadZipFile) as error:
-                raise LabwrightError(f"{self.path} can't be read as a zip archive: {error}.") from error
-        return self._opened[1]
-
-
-def store(path: Path) -> Store:
-    """A folder's or a zip archive's recordings."""
-    return Folder(path) if path.is_dir() else Archive(path)
+OnDamaged = Annotated[
+    Literal["refuse", "leave-out"], Field(description="what to do with recordings that can't be used")
+]
 
 
 @dataclass(frozen=True)
 class Recording:
-    """One recording: where it is, what is known of it. `said` is its class or its text."""
+    """One recording: where it is, what is known of it. `said` is its class or its text.
+
+    It is what its file holds from `start` seconds on: `seconds` of it, or all that is left.
+    """
 
     store: Store
     name: str
@@ -103,82 +37,104 @@ class Recording:
     speaker: str = ""
     part: str = ""  # train, valid or test where the data says so
     where: str = ""  # the place that says so
+    start: float = 0.0
+    seconds: float | None = None
 
     @property
     def label(self) -> str:
-        return self.store.label(self.name)
+        return _shown(self.store.label(self.name))
 
-    def samples(self, rate: int) -> int:
-        """How long it will be at that rate, by its header. Raises LabwrightError for a file that can't be used."""
-        import soundfile
+    @property
+    def identity(self) -> str:
+        """What tells it from others without decoding it."""
+        facts = (self.name, self.store.size(self.name), self.start, self.seconds, self.said)
+        return _shown("\t".join(map(str, facts)))
 
+    def waveform(self, rate: int) -> Tensor:
+        """The waveform (T,) at that rate. Raises Unusable."""
+        return waveform(self.source(), rate, self.start, self.seconds)
+
+    def source(self) -> Path | bytes:
+        """Its file or content. Raises Unusable."""
         try:
-            facts = soundfile.info(self.store.open(self.name))
-        except _FAULTS as error:
-            raise _unreadable(self.label, error) from error
-        _check(facts.frames, facts.samplerate, rate, self.label)
-        length: int = -(-facts.frames * rate // facts.samplerate)
-        return length
+            return self.store.open(self.name)
+        except (OSError, RuntimeError) as error:
+            raise Unusable(f"can't be read: {error}") from error
 
     def read(self, rate: int) -> Tensor:
-        """The waveform (T,) at that rate, float32 in -1..1."""
-        return _waveform(lambda: self.store.open(self.name), self.label, rate)
+        """The waveform (T,) at that rate. Raises LabwrightError naming a recording that can't be used."""
+        return _named(lambda: self.waveform(rate), self.label)
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What listening to a recording once has shown: its samples, a digest of them, and themselves if there was room."""
+
+    samples: int
+    digest: bytes
+    silent: bool
+    x_T: Tensor | None = field(compare=False)
+
+
+def listened(
+    recordings: Sequence[Recording], rate: int, on_damaged: OnDamaged, faults: Sequence[str] = ()
+) -> tuple[dict[Recording, Heard], list[LeftOut]]:
+    """Decode every recording once: what was heard of each that can be used, and how many can't.
+
+    `faults` says of others, one sentence each without its end, why they can't. Raises LabwrightError with the number of
+    those that can't be used, if there are any and `on_damaged` is "refuse".
+    """
+    heard: dict[Recording, Heard] = {}
+    texts = list(faults)
+    room = _MOST
+    for one in recordings:
+        try:
+            x_T = one.waveform(rate)
+        except Unusable as error:
+            texts.append(f"{one.label} {error}" + (f"; {one.where} lists it" if one.where else ""))
+            continue
+        room -= x_T.nbytes
+        digest = hashlib.blake2b(x_T.numpy().data, digest_size=16).digest()
+        heard[one] = Heard(len(x_T), digest, not bool(x_T.any()), x_T if room > 0 else None)
+    count = len(texts)
+    if not count:
+        return heard, []
+    whole = len(recordings) + len(faults)
+    if not heard:
+        raise LabwrightError(f"none of {whole:,} recordings can be used: {several(texts, '; ')}.")
+    if on_damaged == "refuse":
+        found = texts[0] if count == 1 else f"{count:,} of {whole:,} recordings can't be used: {several(texts, '; ')}"
+        it = "it" if count == 1 else "them"
+        raise LabwrightError(
+            f"{found}. Mend {it} or take {it} away; task.data.on_damaged=leave-out goes on without {it}."
+        )
+    return heard, [LeftOut(count, "recording" if count == 1 else "recordings", f"damaged: {several(texts, '; ')}")]
+
+
+def several(texts: Sequence[str], between: str = ", ", most: int = 3) -> str:
+    """The first of some texts, and how many more there are."""
+    rest = len(texts) - most
+    return between.join(texts[:most]) + (f"{between}and {rest:,} more" if rest > 0 else "")
 
 
 class Waveforms(Sequence[Tensor]):
-    """The waveforms of some recordings, read when they are asked for and kept as long as there is room."""
+    """The waveforms of some recordings: those kept from listening to them, the others read when they are asked for."""
 
-    def __init__(self, recordings: Sequence[Recording], rate: int) -> None:
+    def __init__(self, recordings: Sequence[Recording], rate: int, heard: Mapping[Recording, Heard]) -> None:
         self.recordings, self.rate = recordings, rate
-        self._kept: dict[int, Tensor] = {}
-        self._room = _MOST
+        self._kept = [heard[one].x_T for one in recordings]
 
     def __len__(self) -> int:
         return len(self.recordings)
 
     def __getitem__(self, index: int) -> Tensor:  # type: ignore[override]  # no slices are asked for
-        kept = self._kept.get(index)
-        if kept is None:
-            kept = self.recordings[index].read(self.rate)
-            self._room -= kept.nbytes
-            if self._room > 0:
-                self._kept[index] = kept
-        return kept
+        kept = self._kept[index]
+        return self.recordings[index].read(self.rate) if kept is None else kept
 
 
 def read_file(path: Path, rate: int) -> Tensor:
     """The waveform (T,) of one file at that rate. Raises LabwrightError naming a file that can't be used."""
-    return _waveform(lambda: path, str(path), rate)
-
-
-def _waveform(source: Callable[[], Any], label: str, rate: int) -> Tensor:
-    """What a file holds as (T,) float32 in -1..1: the mean of its channels, resampled."""
-    import soundfile
-
-    try:
-        samples_TC, own = soundfile.read(source(), dtype="float32", always_2d=True)
-    except _FAULTS as error:
-        raise _unreadable(label, error) from error
-    _check(len(samples_TC), own, rate, label)
-    x_T = torch.from_numpy(samples_TC).mean(dim=1)
-    if not torch.isfinite(x_T).all():
-        raise LabwrightError(f"{label} holds values that are no finite numbers. Mend it or take it away.")
-    return resampled(x_T, own, rate)
-
-
-def resampled(x_T: Tensor, own: int, rate: int) -> Tensor:
-    """A waveform at another sample rate, band-limited (torchaudio's windowed sinc)."""
-    if own == rate:
-        return x_T
-    y_T: Tensor = _resampler(own // gcd(own, rate), rate // gcd(own, rate))(x_T)
-    return y_T
-
-
-@cache
-def _resampler(own: int, rate: int) -> Any:
-    import torchaudio
-
-    return torchaudio.transforms.Resample(own, rate)
+    return _named(lambda: waveform(path, rate), str(path))
 
 
 def padded(waves: Sequence[Tensor], size: int | None = None) -> tuple[Tensor, Tensor]:
@@ -196,25 +152,13 @@ def window(x_T: Tensor, size: int) -> Tensor:
     return x_T if over <= 0 else x_T[over // 2 : over // 2 + size]
 
 
-def no_recordings(where: object) -> LabwrightError:
-    return LabwrightError(f"{where} has no recordings: put some there ({listed(SUFFIXES)}).")
+def _named(read: Callable[[], Tensor], label: str) -> Tensor:
+    try:
+        return read()
+    except Unusable as error:
+        raise LabwrightError(f"{_shown(label)} {error}. Mend it or take it away.") from error
 
 
-def check_ratio(own: int, rate: int, label: str) -> None:
-    """Raises LabwrightError if sound of `own` samples per second can't be had at `rate` without an enormous filter."""
-    if max(own, rate) // gcd(own, rate) > _ODD:
-        raise LabwrightError(
-            f"{label} has {own:,} samples per second, which have no simple ratio to task.data.rate={rate}: choose one "
-            f"that has, such as {own} or {own // 2}."
-        )
-
-
-def _check(samples: int, own: int, rate: int, label: str) -> None:
-    if samples < 1:
-        raise LabwrightError(f"{label} holds no sound: it has 0 samples. Take it away.")
-    check_ratio(own, rate, label)
-
-
-def _unreadable(label: str, error: Exception) -> LabwrightError:
-    reason = str(error).rpartition(": ")[2].rstrip(".") or type(error).__name__
-    return LabwrightError(f"{label} can't be read as sound: {reason}. Mend it or take it away.")
+def _shown(name: str) -> str:
+    """A name that can be printed, whatever bytes a file system has in it."""
+    return name.encode("utf-8", "backslashreplace").decode("utf-8")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import astuple
 from typing import Annotated
 
 import numpy as np
@@ -13,9 +14,9 @@ from torch import Tensor
 
 from labwright_speech.data.augment import Noise, Shift, Speed
 from labwright_speech.data.espeak import Line, spoken
-from labwright_speech.data.sound import check_ratio, resampled
 from labwright_speech.data.transcripts import Entry, Transcripts
-from labwright_speech.data.words import Words
+from labwright_speech.data.waveform import Unusable, check_ratio, resampled
+from labwright_speech.data.words import Clips, Words
 
 DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 COMMANDS = ("yes", "no", "up", "down", "left", "right", "on", "off", "stop", "go")
@@ -77,7 +78,11 @@ class SpokenWords(Words):
             part: [word for _ in voices for word in self.words * self.takes] for part, voices in _voices(self.valid)
         }
         sounds = _sounds(said, self.takes * len(self.words), self.valid, self.rate)
-        self._take({part: (sounds[part], said[part]) for part in said}, "speech/synthetic")
+        clips = {
+            part: Clips(waves, [len(one) for one in waves], said[part], identities)
+            for part, (waves, identities) in sounds.items()
+        }
+        self._take(clips, "speech/synthetic")
 
 
 class SpokenPhrases(Transcripts):
@@ -115,13 +120,13 @@ class SpokenPhrases(Transcripts):
         self._take(
             {
                 part: (
-                    sounds[part],
+                    waves,
                     [
-                        Entry(len(one), text.upper(), f"phrase {number}", part)
-                        for number, (one, text) in enumerate(zip(sounds[part], texts, strict=True))
+                        Entry(len(one), text.upper(), f"phrase {number}", part, identity)
+                        for number, (one, text, identity) in enumerate(zip(waves, said[part], identities, strict=True))
                     ],
                 )
-                for part, texts in said.items()
+                for part, (waves, identities) in sounds.items()
             }
         )
 
@@ -144,20 +149,31 @@ def _voices(valid: bool) -> list[tuple[str, list[str]]]:
     return list(groups.items())
 
 
-def _sounds(said: dict[str, list[str]], each: int, valid: bool, rate: int) -> dict[str, list[Tensor]]:
-    """The waveforms of texts, `each` of them by every voice of a part."""
-    lines = [
-        _line(text, voices[place // each], place % each)
+def _sounds(said: dict[str, list[str]], each: int, valid: bool, rate: int) -> dict[str, tuple[list[Tensor], list[str]]]:
+    """The waveforms of texts, `each` of them by every voice of a part, and what was asked for to get them.
+
+    That is their identity: two machines' eSpeak NG may differ in a sample.
+    """
+    lines = {
+        part: [_line(text, voices[place // each], place % each) for place, text in enumerate(said[part])]
         for part, voices in _voices(valid)
-        for place, text in enumerate(said[part])
-    ]
-    samples, own = spoken(lines)
-    check_ratio(own, rate, "eSpeak NG's speech")
-    for line, one in zip(lines, samples, strict=True):
-        if not one.any():
-            raise LabwrightError(f"task.data.words: eSpeak NG says nothing for {line.text!r}. Take it away.")
-    waves = iter([resampled(_cut(one), own, rate) for one in samples])
-    return {part: [next(waves) for _ in texts] for part, texts in said.items()}
+    }
+    samples, own = spoken([line for some in lines.values() for line in some])
+    try:
+        check_ratio(own, rate)
+    except Unusable as error:
+        raise LabwrightError(f"eSpeak NG's speech {error}.") from error
+    heard = iter(samples)
+    found = {}
+    for part, some in lines.items():
+        waves = []
+        for line in some:
+            one = next(heard)
+            if not one.any():
+                raise LabwrightError(f"task.data.words: eSpeak NG says nothing for {line.text!r}. Take it away.")
+            waves.append(resampled(_cut(one), own, rate))
+        found[part] = waves, ["\t".join(map(str, (*astuple(line), rate))) for line in some]
+    return found
 
 
 def _line(text: str, variant: str, number: int) -> Line:

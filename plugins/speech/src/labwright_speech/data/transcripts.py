@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import unicodedata
 from abc import abstractmethod
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -11,39 +13,35 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from labwright.data import Data
 from labwright.errors import LabwrightError
 from labwright.ports import Audio, Port
 from torch import Tensor
 
 from labwright_speech.data.augment import Augment
-from labwright_speech.data.sound import SUFFIXES, Recording, Waveforms, padded, read_file
-from labwright_speech.data.words import spectrograms
+from labwright_speech.data.recordings import Recordings, noticed
+from labwright_speech.data.sound import Heard, Recording, Waveforms, padded, read_file, several
 from labwright_speech.ports import Transcript
 from labwright_speech.recognition import Utterances
 
 Case = Literal["keep", "upper", "lower"]
 _KEPT = "transcripts.json"
+_APOSTROPHES = dict.fromkeys(map(ord, "\u2019\u02bc\uff07"), "'")  # as they are printed; nobody hears which it is
+_UNSEEN = dict.fromkeys(map(ord, "\u00ad\u200b\u200e\u200f\u2060\ufeff"), "")
+_FASTEST = 25.0  # symbols per second: more than anybody says
 
 
-class Transcripts(Data):
+class Transcripts(Recordings):
     """Recordings at `rate` samples per second, each with a text; `prepare` of a subclass fills them in.
 
     The alphabet is `alphabet`, or the characters of the training texts if that is None.
     """
 
-    item = Audio
     target = Transcript
-    suffixes = SUFFIXES
-    in_memory = False
 
-    rate: int
     alphabet: str | None
-    speed: float
-    shift: float
-    noise: float
 
     def __init__(self) -> None:
+        super().__init__()
         self._port = Transcript(())
         self._longest = 0
         self._splits: dict[str, Spoken] = {}
@@ -59,9 +57,6 @@ class Transcripts(Data):
 
     def read(self, path: Path) -> tuple[Tensor, ...]:
         return padded([read_file(path, self.rate)])
-
-    def show(self, inputs: tuple[Tensor, ...]) -> list[str] | list[Tensor]:
-        return list(spectrograms(*inputs, rate=self.rate))
 
     def save(self, folder: Path) -> None:
         port = self._port
@@ -79,12 +74,11 @@ class Transcripts(Data):
         self._port = Transcript(tuple(kept["alphabet"]), kept["symbols"])
 
     def _take(self, parts: Mapping[str, tuple[Sequence[Tensor], Sequence[Entry]]]) -> None:
-        """Make the splits. Raises LabwrightError for a text with a character that isn't in the alphabet."""
+        """Make the splits. Raises LabwrightError for texts with characters that aren't in the alphabet."""
         train = parts["train"][1]
-        alphabet = tuple(self.alphabet or sorted({letter for one in train for letter in one.text}))
-        for _, entries in parts.values():
-            for one in entries:
-                self._check(one, alphabet)
+        given = unicodedata.normalize("NFC", self.alphabet) if self.alphabet else None
+        alphabet = tuple(dict.fromkeys(given or sorted({letter for one in train for letter in one.text})))
+        self._check([one for _, entries in parts.values() for one in entries], alphabet)
         densest = max(train, key=lambda one: _frames(one.text) / self._shortest(one.samples))
         rate = _frames(densest.text) / self._shortest(densest.samples)
         self._longest = max(one.samples for one in train)
@@ -94,38 +88,65 @@ class Transcripts(Data):
             part: Spoken(sounds, entries, number, self._augment(len(entries), part))
             for part, (sounds, entries) in parts.items()
         }
+        held_out = {part: entries for part, (_, entries) in parts.items() if part != "train"}
+        self._remarks = [text for part, entries in held_out.items() for text in self._too_dense(part, entries)]
 
-    def _read(self, parts: Mapping[str, Sequence[Recording]], case: Case) -> None:
-        """Make the splits of recordings that lie somewhere; `said` is their text."""
-        self._take(
-            {
-                part: (
-                    Waveforms(some, self.rate),
-                    [Entry(one.samples(self.rate), tidy(one.said, case), one.label, one.where) for one in some],
-                )
-                for part, some in parts.items()
-            }
+    def _read(self, parts: Mapping[str, Sequence[Recording]], heard: Mapping[Recording, Heard], case: Case) -> None:
+        """Make the splits of recordings that lie somewhere and have been listened to; `said` is their text."""
+        kept = self.alphabet or ""
+        spelled = {one.said: tidy(one.said, case, kept) for some in parts.values() for one in some}
+        taken = {
+            part: [Entry(heard[one].samples, spelled[one.said], one.label, one.where, one.identity) for one in some]
+            for part, some in parts.items()
+        }
+        self._take({part: (Waveforms(some, self.rate, heard), taken[part]) for part, some in parts.items()})
+        self._remarks += noticed(parts, heard)
+        signs = [
+            one
+            for some in parts.values()
+            for one in some
+            if _spelled(one.said, kept) != unicodedata.normalize("NFC", one.said)
+        ]
+        if signs:
+            self._remarks.append(
+                f"{len(signs):,} transcripts are read with ' for a printed apostrophe, without invisible characters: "
+                f"{several([one.where or one.label for one in signs])}."
+            )
+
+    def _check(self, entries: Sequence[Entry], alphabet: Sequence[str]) -> None:
+        """Raises LabwrightError if transcripts have letters that aren't in the alphabet."""
+        known = set(alphabet)
+        strange = Counter(letter for one in entries for letter in set(one.text) - known)
+        if not strange:
+            return
+        first = next(one for one in entries if not known.issuperset(one.text))
+        letter = next(letter for letter in first.text if letter not in known)
+        letters = ", ".join(f"{letter!r} in {count:,}" for letter, count in strange.most_common(12))
+        origin = "task.data.alphabet" if self.alphabet else "the alphabet of the training transcripts"
+        whole = "".join(sorted(known | set(strange)))
+        raise LabwrightError(
+            f"{first.where}: the transcript {first.text!r} has {letter!r}, which is not in {origin}, "
+            f"{''.join(alphabet)!r}. Of {len(entries):,} transcripts, these have letters it lacks: {letters}. "
+            f"Mend them, give an alphabet that has them, task.data.alphabet={whole!r}, or set task.data.case."
         )
 
-    def _check(self, one: Entry, alphabet: Sequence[str]) -> None:
-        for letter in one.text:
-            if letter not in alphabet:
-                given = f"{''.join(alphabet)!r}"
-                origin = "task.data.alphabet" if self.alphabet else "the alphabet of the training transcripts"
-                raise LabwrightError(
-                    f"{one.where}: the transcript {one.text!r} has {letter!r}, which is not in {origin}, {given}. "
-                    "Mend the transcript, give an alphabet that has it, or set task.data.case."
-                )
+    def _too_dense(self, part: str, entries: Sequence[Entry]) -> list[str]:
+        """A sentence, if there are held-out transcripts that nobody can say in the time."""
+        seconds = [one.samples / self.rate for one in entries]
+        dense = [(one, time) for one, time in zip(entries, seconds, strict=True) if _frames(one.text) > _FASTEST * time]
+        if not dense:
+            return []
+        one, time = max(dense, key=lambda pair: _frames(pair[0].text) / pair[1])
+        return [
+            f"{len(dense):,} of {len(entries):,} transcripts of {part} have over {_FASTEST:g} symbols a second "
+            f"and can't be written down whole, such as {one.label}: {len(one.text):,} in {time:.2f} seconds. See "
+            "whether the two belong together."
+        ]
 
     def _shortest(self, samples: int) -> float:
         """How many seconds augmentation may leave of a recording."""
         left = samples / (1 + self.speed)
         return (left - min(self.shift * self.rate, left / 4)) / self.rate
-
-    def _augment(self, length: int, part: str) -> Augment | None:
-        if part != "train" or not (self.speed or self.shift or self.noise):
-            return None
-        return Augment(length, self.rate, speed=self.speed, shift=self.shift, noise=self.noise)
 
 
 @dataclass(frozen=True)
@@ -136,6 +157,7 @@ class Entry:
     text: str
     label: str
     where: str
+    identity: str
 
 
 class Spoken:
@@ -148,12 +170,17 @@ class Spoken:
         number: Mapping[str, int],
         augment: Augment | None = None,
     ) -> None:
-        self.sounds, self.number, self.augment = sounds, number, augment
+        self.sounds, self.entries, self.number, self.augment = sounds, entries, number, augment
         self.lengths = torch.tensor([one.samples for one in entries])
         self.texts = [one.text for one in entries]
+        self.identities = [one.identity for one in entries]
 
     def __len__(self) -> int:
         return len(self.texts)
+
+    def plain(self) -> Spoken:
+        """The same recordings, not augmented."""
+        return Spoken(self.sounds, self.entries, self.number)
 
     def fetch(self, indices: Tensor, epoch: int, seed: int) -> Utterances:
         waves, ids = [], []
@@ -168,10 +195,18 @@ class Spoken:
         return Utterances(padded(waves), ids_BL, lengths_B)
 
 
-def tidy(text: str, case: Case) -> str:
-    """A transcript with single spaces, in the case asked for."""
-    text = " ".join(text.split())
+def tidy(text: str, case: Case, kept: str = "") -> str:
+    """A transcript in composed Unicode with single spaces, in the case asked for.
+
+    A printed apostrophe becomes that of a keyboard, and characters that nobody sees go, but for those in `kept`.
+    """
+    text = " ".join(_spelled(text, kept).split())
     return {"keep": text, "upper": text.upper(), "lower": text.lower()}[case]
+
+
+def _spelled(text: str, kept: str) -> str:
+    changed = {letter: to for letter, to in (_APOSTROPHES | _UNSEEN).items() if chr(letter) not in kept}
+    return unicodedata.normalize("NFC", text).translate(changed)
 
 
 def _frames(text: str) -> int:

@@ -12,7 +12,8 @@ from pydantic import Field
 
 from labwright_speech.data.augment import Noise, Shift, Speed
 from labwright_speech.data.parts import HeldOut, Share
-from labwright_speech.data.sound import Recording, no_recordings, store
+from labwright_speech.data.sound import OnDamaged, Recording
+from labwright_speech.data.stores import Store, no_recordings, store
 from labwright_speech.data.transcripts import Transcripts
 
 _WORDS = {"0": "NO", "1": "YES"}
@@ -35,28 +36,28 @@ class YesNo(Transcripts):
         rate: Annotated[int, Field(ge=1000, le=192_000, description="samples per second")] = 8000,
         valid: Share = 0.1,
         test: Share = 0.2,
+        on_damaged: OnDamaged = "refuse",
         speed: Speed = 0.0,
         shift: Shift = 0.0,
         noise: Noise = 0.0,
     ) -> None:
         super().__init__()
-        self.folder, self.rate, self.alphabet = folder, rate, None
+        self.folder, self.rate, self.alphabet, self.on_damaged = folder, rate, None, on_damaged
         self.held_out = HeldOut(valid, test, "recording", (), (), classes=False)
         self.speed, self.shift, self.noise = speed, shift, noise
 
     def prepare(self) -> None:
         root = self.folder.expanduser()
-        if not root.exists():
-            raise LabwrightError(f"task.data.folder: there is no folder or archive {str(root)!r}.")
-        recordings = list(self._recordings(root))
+        lie = store(root, "task.data.folder")
+        recordings = list(self._recordings(lie))
         if not recordings:
-            raise no_recordings(root)
-        self._read(self.held_out.split(recordings, root), "keep")
+            raise no_recordings(root, lie.left_out)
+        heard = self._listen(recordings, lie.left_out)
+        self._read(self.held_out.split(list(heard), root), heard, "keep")
 
     @staticmethod
-    def _recordings(root: Path) -> Iterator[Recording]:
-        lie = store(root)
-        for name in lie.names():
+    def _recordings(lie: Store) -> Iterator[Recording]:
+        for name in lie.names:
             match = _NAME.search(name)
             if match is None:
                 raise LabwrightError(f"{lie.label(name)}: a name in YESNO is its words, such as 0_1_0_0_1_0_1_1.wav.")
