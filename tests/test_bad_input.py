@@ -240,7 +240,10 @@ CASES: dict[str, tuple[Callable[[Path, Path], list[str]], str]] = {
     "a folder of pictures that isn't there": (pictures("missing"), r"pictures.*"),
     "a folder without pictures": (pictures("text"), r"pictures.*"),
     "pictures of one class": (pictures("one class"), r"cats"),
-    "a corrupt picture": (pictures("corrupt"), r"12 of 24 pictures can't be read \(dogs/0\.png: .*on_damaged=leave-out"),
+    "a corrupt picture": (
+        pictures("corrupt"),
+        r"12 of 24 pictures can't be read \(dogs/0\.png: .*on_damaged=leave-out",
+    ),
     "an MNIST file cut short": (lambda here, trained: _torn_mnist(here), r"mnist\.npz can't be read"),
     "a run folder that isn't one": (command("resume", "{here}"), r"is no run folder: it has no recipe\.toml"),
     "a misspelt run folder": (command("evaluate", "{here}/rum"), r"is no run folder.*did you mean '.*run'"),

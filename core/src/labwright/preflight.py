@@ -50,7 +50,7 @@ def preflight(built: Built, train: Train) -> list[str]:
 
 def _smallest(length: int, size: int) -> int:
     """Of the micro-batches of a batch, the samples of the smallest."""
-    return min(some.stop - some.start for some in micro_batches(length, size))
+    return length // len(micro_batches(length, size))
 
 
 def _drawn(built: Built, batch: Batch) -> Batch:

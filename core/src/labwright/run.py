@@ -219,12 +219,15 @@ def _lines(file: Path) -> list[tuple[str, dict[str, Any] | None]]:
 
 def _check(record: dict[str, Any]) -> None:
     """Raises some error for what is no record of a log."""
-    values = {"train": lambda: record, "evaluation": lambda: record["metrics"] | {"step": record["step"]}}
-    for name, value in values[record["event"]]().items():
-        if name != "event":
-            float(value)
     if record["event"] == "evaluation":
         str.strip(record["split"])
+        values = [*record["metrics"].values(), record["step"]]
+    elif record["event"] == "train":
+        values = [value for name, value in record.items() if name != "event"]
+    else:
+        raise ValueError(record["event"])
+    for value in values:
+        float(value)
 
 
 def environment(plugins: Plugins, device: torch.device, threads: int | None = None) -> dict[str, Any]:
