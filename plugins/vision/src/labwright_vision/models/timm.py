@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -57,6 +58,12 @@ class Timm(nn.Module):
         except Exception as error:  # the builders behind 1,000 names raise anything
             raise LabwrightError(f"model: timm can't build {architecture!r} with {given}: {_said(error)}") from error
         self._try(inputs, len(outputs.names), architecture)
+        taken = f"all weights of {architecture!r} were taken over, {sum(1 for _ in self.network.state_dict())} tensors"
+        self._remarks = (f"model.pretrained: {taken} but for the last layer, which is new.",) if pretrained else ()
+
+    def remarks(self) -> Sequence[str]:
+        """What was taken over from pretrained weights."""
+        return self._remarks
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         """Logits of shape (B, classes)."""
