@@ -122,7 +122,8 @@ def evaluated(
         raise LabwrightError(
             f"the data of {folder} has no split {split!r}{nearest(split, now.samples)} It has {listed(now.samples)}."
         )
-    notes = [*experiment.notes, *built.notes]
+    remark = built.task.remark(split, metrics.metrics)
+    notes = [*experiment.notes, *built.notes, *([remark] if remark else [])]
     if differing or overridden:
         notes.append(f"measured on the {split!r} part of this data, which is read as {now.line()}.")
     return Evaluation(str(folder), split, checkpoint, step, metrics.samples, metrics.metrics, notes)
