@@ -192,7 +192,7 @@ def test_rows_that_lack_something_are_left_out_and_counted(read: Read, parquet: 
     jsonl = '{"text": "a", "label": 1}\n{"text": "b"}\n{"text": " ", "label": 1}\n{"text": "d", "label": NaN}\n'
     table, left = read("rows.jsonl", jsonl).filled("text", "label")
     assert table["text"] == ["a"] and table.lines == [1]
-    assert left[0] == LeftOut(1, "rows", f"no text, as in {table.origin}, line 3")
+    assert left[0] == LeftOut(1, "row", f"no text, as in {table.origin}, line 3")
     assert left[1] == LeftOut(2, "rows", f"no label, as in {table.origin}, line 2")
     whole, nothing = read("rows.csv", "text,label\na,1\n").filled("text", "label")
     assert whole["text"] == ["a"] and nothing == []

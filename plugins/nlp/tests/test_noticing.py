@@ -72,8 +72,8 @@ def test_rows_and_files_left_out_are_counted(tmp_path: Path, write: Write) -> No
     assert set(data.left_out()) == {
         LeftOut(4, "files", "no part's name: README.md, more, train.old and 1 more"),
         LeftOut(3, "files", "hidden"),
-        LeftOut(1, "rows", f"no text, as in {where} 41"),
-        LeftOut(1, "rows", f"no label, as in {where} 42"),
+        LeftOut(1, "row", f"no text, as in {where} 41"),
+        LeftOut(1, "row", f"no label, as in {where} 42"),
     }
     write("set/val.jsonl", rows)
     with pytest.raises(LabwrightError, match=r"has two files for 'valid': val\.jsonl and validation\.jsonl"):

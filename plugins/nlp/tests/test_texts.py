@@ -202,7 +202,7 @@ def test_labels_of_the_hub_are_read_as_those_of_files(
     data.prepare()
     assert data.ports()[1] == Classes(names)
     origin = f"dataset {str(tmp_path / 'hub')!r}, split 'train', row 0"
-    assert data.left_out() == [LeftOut(1, "rows", f"no label, as in {origin}")] * labels.count(None)
+    assert data.left_out() == [LeftOut(1, "row", f"no label, as in {origin}")] * labels.count(None)
 
 
 def test_a_part_whose_labels_are_secret_is_held_out_of_the_others_and_splits_of_other_names_are_counted(

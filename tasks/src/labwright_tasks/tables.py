@@ -73,7 +73,11 @@ class Table:
             cells = self.columns[setting]
             bare = {row for row in kept if not cells[row].strip(_UNSEEN)}
             if bare:
-                left.append(LeftOut(len(bare), "rows", f"no {setting}, as in {self.where(min(bare))}"))
+                left.append(
+                    LeftOut(
+                        len(bare), "row" if len(bare) == 1 else "rows", f"no {setting}, as in {self.where(min(bare))}"
+                    )
+                )
                 kept = [row for row in kept if row not in bare]
         if not kept:
             needed = " and ".join(f"a {setting}" for setting in settings)

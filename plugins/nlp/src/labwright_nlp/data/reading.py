@@ -64,8 +64,8 @@ def tables_of_parts(folder: Path) -> tuple[dict[str, Path], list[LeftOut]]:
             f"{folder} has no file {names} with an ending of {listed(SUFFIXES)}; it has "
             f"{listed([*(path.name for path in files.values()), *others])}. One file is given by its name."
         )
-    left_out = [LeftOut(len(others), "files", f"no part's name: {listed(others, _NAMED)}")] if others else []
-    return files, left_out + ([LeftOut(hidden, "files", "hidden")] if hidden else [])
+    found = [(len(others), f"no part's name: {listed(others, _NAMED)}"), (hidden, "hidden")]
+    return files, [LeftOut(count, "file" if count == 1 else "files", why) for count, why in found if count]
 
 
 def text_files(folder: Path, suffixes: Sequence[str]) -> list[Path]:
