@@ -56,16 +56,16 @@ class _OfHistories(ClosedForm):
     The histories, pairs sorted by user, are taken from the port, and are no part of what is stored.
     """
 
-    had_2E: Tensor
+    had_PE: Tensor
 
     def __init__(self, inputs: Feedback) -> None:
         super().__init__()
         self.users, self.items = inputs.users, inputs.items
-        self.register_buffer("had_2E", inputs.pairs, persistent=False)
+        self.register_buffer("had_PE", inputs.pairs, persistent=False)
 
     def had(self, users_B: Tensor) -> Tensor:
         """Which items the users have had, (B, I) bool."""
-        users_E, items_E = self.had_2E
+        users_E, items_E = self.had_PE
         if torch.compiler.is_exporting():  # a graph has no rows of unequal length
             none_UI = torch.zeros(self.users, self.items, dtype=torch.bool)
             return none_UI.index_put((users_E, items_E), torch.tensor(True))[users_B]
@@ -124,7 +124,7 @@ class ItemKNN(_OfHistories):
             self.weights_IK[block].copy_(torch.from_numpy(weights_CK))
 
     def cost(self) -> dict[str, int]:
-        needed = _BLOCK_BYTES + 12 * self.items * self.neighbours + 40 * self.had_2E.shape[1]
+        needed = _BLOCK_BYTES + 12 * self.items * self.neighbours + 40 * self.had_PE.shape[1]
         enough(
             needed,
             f"item-kNN with {self.neighbours:,} neighbours of {self.items:,} items",
