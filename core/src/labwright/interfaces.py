@@ -218,7 +218,7 @@ class ClosedForm(nn.Module, ABC):
         """Compute the buffers from the training batches, on the CPU, which may be gone through more than once."""
 
     def cost(self) -> Mapping[str, int]:
-        """What `fit` will take, such as `memory_bytes`, ready for JSON: a dry run says it, and doesn't fit.
+        """What `fit` will take, such as `fit_memory_bytes`, ready for JSON: a dry run says it, and doesn't fit.
 
         Raises LabwrightError, with the numbers and what to do, where the machine hasn't got it.
         """

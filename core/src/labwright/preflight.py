@@ -22,17 +22,21 @@ if TYPE_CHECKING:
     from labwright.experiment import Built, Train
 
 _DROPOUT = (nn.modules.dropout._DropoutNd, nn.MultiheadAttention, nn.RNNBase)  # some have a dropout of their own
+_MUCH = 10**9  # bytes
 _CLOSE = {"fp32": 1e-3, "bf16": 5e-2, "fp16": 5e-2}  # relative: rounding apart, a loss is what its parts are
 
 
 def preflight(built: Built, train: Train) -> list[str]:
     """What a person should know of an experiment that was built, a sentence each.
 
-    Raises LabwrightError for a batch of one sample under BatchNorm, and for a loss that isn't the mean of its
-    micro-batches' losses where `device.accumulate` cuts batches.
+    Raises LabwrightError for a batch of one sample under BatchNorm, for a loss that isn't the mean of its
+    micro-batches' losses where `device.accumulate` cuts batches, and for a model in closed form that needs more memory
+    than there is.
     """
     batches = built.task.batches("train", size=train.batch_size, seed=train.seed, epoch=0, whole=train.drop_last)
-    if batches is None or isinstance(built.model, ClosedForm) or not built.optimizers:
+    if isinstance(built.model, ClosedForm):
+        return _taken(built.model)
+    if batches is None or not built.optimizers:
         return []
     accumulate = built.device_settings.accumulate
     size = train.batch_size // accumulate
@@ -51,6 +55,11 @@ def preflight(built: Built, train: Train) -> list[str]:
 def _smallest(length: int, size: int) -> int:
     """Of the micro-batches of a batch, the samples of the smallest."""
     return min(some.stop - some.start for some in micro_batches(length, size))
+
+
+def _taken(model: ClosedForm) -> list[str]:
+    needed = model.cost().get("fit_memory_bytes", 0)
+    return [f"computing the model takes {needed / 1e9:.1f} GB of memory."] if needed >= _MUCH else []
 
 
 def _drawn(built: Built, batch: Batch) -> Batch:

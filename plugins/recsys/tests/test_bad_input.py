@@ -69,7 +69,7 @@ SLIPS = {
     ),
     "a rating too large to keep": Slip(r"line 62: the rating is '1e39'", lines("u1,i3,1e39,61")),
     "numbers among dates": Slip(
-        r"mine\.csv, line 3: the time is '1717286400'; the first one is '2024-05-31': all should be numbers, or all dates",
+        r"mine\.csv, line 3: the time is '1717286400'; the first one is '2024-05-31': all should be numbers",
         {"mine.csv": ["user,item,time", "u1,i1,2024-05-31", "u1,i2,1717286400"]},
         ("task.data.time=time",),
     ),
@@ -154,7 +154,7 @@ SLIPS = {
         r"u\.data\.gz can't be read: ", {"folder/u.data.gz": ["\x1f\x8b\x08\x00"]}, IN_FOLDER, "recsys/movielens"
     ),
     "ratings of somebody else": Slip(
-        r"ratings\.csv: there is no column 'userId'\. MovieLens' file has .*'recsys/interactions' reads a table of yours",
+        r"ratings\.csv: there is no column 'userId'\. MovieLens' file has .*'recsys/interactions' reads a table",
         {"folder/ratings.csv": GOOD},
         IN_FOLDER,
         "recsys/movielens",

@@ -90,7 +90,7 @@ def parted(path: Path, separator: str, settings: Sequence[str]) -> tables.Table:
         lines.append(number)
     if not lines:
         raise LabwrightError(f"{path} has no rows.")
-    return tables.Table(path, dict(zip(settings, zip(*found, strict=True), strict=True)), lines)
+    return tables.Table(str(path), dict(zip(settings, zip(*found, strict=True), strict=True)), lines)
 
 
 def _ratings(rows: tables.Table) -> np.ndarray:

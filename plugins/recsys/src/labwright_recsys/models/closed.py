@@ -1,6 +1,6 @@
 """Models that are computed from the training pairs at once.
 
-B batch, U users, I items, E pairs, K neighbours, C items of a block, S pairs of a batch.
+B batch, U users, I items, E pairs, P the 2 of a pair, K neighbours, C items of a block, S pairs of a batch.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
 _BLOCK = 1 << 22  # pairs of items looked at together
-_BLOCK_BYTES = 60 * _BLOCK  # sparse, dense, and sorted
+_PER_PAIR = 32  # bytes a pair of items takes meanwhile, and about as many an interaction
 _LAST = (1 << 31) - 1  # the highest number an item can have
 
 
@@ -56,7 +56,7 @@ class _OfHistories(ClosedForm):
     The histories, pairs sorted by user, are taken from the port, and are no part of what is stored.
     """
 
-    had_PE: Tensor
+    had_PE: Tensor  # users and items
 
     def __init__(self, inputs: Feedback) -> None:
         super().__init__()
@@ -76,6 +76,10 @@ class _OfHistories(ClosedForm):
         had_BI = torch.zeros(len(users_B), self.items, dtype=torch.bool, device=users_B.device)
         had_BI[rows_S, items_E[torch.arange(len(rows_S), device=users_B.device) + shift_B[rows_S]]] = True
         return had_BI
+
+    def _meanwhile(self) -> int:
+        """About the bytes that a fit takes beside what it computes."""
+        return _PER_PAIR * (min(_BLOCK, self.items**2) + self.had_PE.shape[1])
 
     def _matrix(self, batches: Batches) -> csr_array:
         """Who has had what, (U, I): 1.0 in float64."""
@@ -124,13 +128,10 @@ class ItemKNN(_OfHistories):
             self.weights_IK[block].copy_(torch.from_numpy(weights_CK))
 
     def cost(self) -> dict[str, int]:
-        needed = _BLOCK_BYTES + 12 * self.items * self.neighbours + 40 * self.had_PE.shape[1]
-        enough(
-            needed,
-            f"item-kNN with {self.neighbours:,} neighbours of {self.items:,} items",
-            "Set model.neighbours lower.",
-        )
-        return {"memory_bytes": needed}
+        needed = 12 * self.items * self.neighbours + self._meanwhile()
+        what = f"item-kNN with {self.neighbours:,} neighbours of each of {self.items:,} items"
+        enough(needed, what, "Set model.neighbours lower, or leave rare items out of the data.")
+        return {"fit_memory_bytes": needed}
 
     def forward(self, users_B: Tensor, items_B: Tensor) -> Tensor:
         return (self.had(users_B).gather(1, self.nearest_IK[items_B]) * self.weights_IK[items_B]).sum(1)
@@ -185,11 +186,11 @@ class EASE(_OfHistories):
         self.weights_II.copy_(gram_II.fill_diagonal_(0.0))
 
     def cost(self) -> dict[str, int]:
-        return {"memory_bytes": self._fits(12, "to be computed")}
+        return {"fit_memory_bytes": self._fits(12, "to be computed", self._meanwhile())}
 
-    def _fits(self, each: int, what: str) -> int:
+    def _fits(self, each: int, what: str, besides: int = 0) -> int:
         """The bytes of so many for each pair of items. Raises LabwrightError if the machine hasn't got them."""
-        needed = each * self.items**2
+        needed = each * self.items**2 + besides
         enough(
             needed,
             f"EASE over {self.items:,} items, {each} bytes for each pair of them {what},",
