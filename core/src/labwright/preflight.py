@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.utils.parametrizations import _SpectralNorm
 
 from labwright.builtin.losses import normalizer
 from labwright.data import Batch
@@ -138,6 +139,8 @@ def _differences(built: Built) -> list[str]:
         why.append("BatchNorm takes its statistics from micro-batches")
     if any(isinstance(module, _DROPOUT) and getattr(module, "p", getattr(module, "dropout", 0)) for module in modules):
         why.append("dropout draws for each micro-batch")
+    if any(isinstance(module, _SpectralNorm) for module in modules):
+        why.append("spectral normalisation takes a power iteration for each micro-batch")
     if built.device_settings.precision != "fp32":
         why.append(f"{built.device_settings.precision} rounds each micro-batch's gradients")
     accumulate = built.device_settings.accumulate

@@ -267,10 +267,10 @@ def test_what_is_known_of_the_interactions_is_said_before_a_run(
     write: Callable[..., Path], labwright: Callable
 ) -> None:
     rows = [f"u{n % 20},i{n // 20},{5 if n % 50 else 1}" for n in range(400)]
-    write("mine.csv", ["user,item,stars", *rows, *rows[:4], "u1,i3,", "alone,i3,5"])
+    write("mine.csv", ["user,item,is", *rows, *rows[:4], "u1,i3,", "alone,i3,5"])
     write(
         "mine.toml",
-        ['task = { name = "recsys/clicks", data = { name = "recsys/interactions", file = "mine.csv", rating = "stars" } }'
+        ['task = { name = "recsys/clicks", data = { name = "recsys/interactions", file = "mine.csv", rating = "is" } }'
          '\nmodel = { name = "recsys/deepfm", dim = 2, width = 4 }\nloss = "recsys/binary-cross-entropy"'
          '\noptimizer = "adam"\ndevice = "cpu"\ntrain = { steps = 2, batch_size = 64 }'],
     )  # fmt: skip
