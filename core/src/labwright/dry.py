@@ -33,12 +33,13 @@ class _Times:
 def dry_run(experiment: Experiment) -> dict[str, Any]:
     """What the experiment is made of and would cost, ready for JSON: seconds, bytes, counts.
 
-    A model in closed form is built and not fitted: that is all of its training.
+    A model in closed form is built and not fitted, which is all of its training: it says what that takes.
     """
     with TemporaryDirectory(prefix="labwright-") as scratch:
         times = _Times()
         trainer = experiment.quiet().trainer(Path(scratch) / "run", listeners=[times])
-        steps = {} if isinstance(trainer.model, ClosedForm) else _stepped(trainer, times)
+        model = trainer.model
+        steps = dict(model.cost()) if isinstance(model, ClosedForm) else _stepped(trainer, times)
     data, device = trainer.run.data, trainer.device
     assert data is not None
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

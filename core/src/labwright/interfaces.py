@@ -217,6 +217,13 @@ class ClosedForm(nn.Module, ABC):
     def fit(self, batches: Batches) -> None:
         """Compute the buffers from the training batches, on the CPU, which may be gone through more than once."""
 
+    def cost(self) -> Mapping[str, int]:
+        """What `fit` will take, such as `fit_memory_bytes`, ready for JSON: a dry run says it, and doesn't fit.
+
+        Raises LabwrightError, with the numbers and what to do, where the machine hasn't got it.
+        """
+        return {}
+
 
 @runtime_checkable
 class Remarking(Protocol):

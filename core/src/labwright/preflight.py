@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.utils.parametrizations import _SpectralNorm
 
 from labwright.builtin.losses import normalizer
 from labwright.data import Batch
@@ -22,17 +23,21 @@ if TYPE_CHECKING:
     from labwright.experiment import Built, Train
 
 _DROPOUT = (nn.modules.dropout._DropoutNd, nn.MultiheadAttention, nn.RNNBase)  # some have a dropout of their own
+_MUCH = 10**9  # bytes
 _CLOSE = {"fp32": 1e-3, "bf16": 5e-2, "fp16": 5e-2}  # relative: rounding apart, a loss is what its parts are
 
 
 def preflight(built: Built, train: Train) -> list[str]:
     """What a person should know of an experiment that was built, a sentence each.
 
-    Raises LabwrightError for a batch of one sample under BatchNorm, and for a loss that isn't the mean of its
-    micro-batches' losses where `device.accumulate` cuts batches.
+    Raises LabwrightError for a batch of one sample under BatchNorm, for a loss that isn't the mean of its
+    micro-batches' losses where `device.accumulate` cuts batches, and for a model in closed form that needs more memory
+    than there is.
     """
     batches = built.task.batches("train", size=train.batch_size, seed=train.seed, epoch=0, whole=train.drop_last)
-    if batches is None or isinstance(built.model, ClosedForm) or not built.optimizers:
+    if isinstance(built.model, ClosedForm):
+        return _taken(built.model)
+    if batches is None or not built.optimizers:
         return []
     accumulate = built.device_settings.accumulate
     size = train.batch_size // accumulate
@@ -51,6 +56,11 @@ def preflight(built: Built, train: Train) -> list[str]:
 def _smallest(length: int, size: int) -> int:
     """Of the micro-batches of a batch, the samples of the smallest."""
     return length // len(micro_batches(length, size))
+
+
+def _taken(model: ClosedForm) -> list[str]:
+    needed = model.cost().get("fit_memory_bytes", 0)
+    return [f"computing the model takes {needed / 1e9:.1f} GB of memory."] if needed >= _MUCH else []
 
 
 def _drawn(built: Built, batch: Batch) -> Batch:
@@ -129,6 +139,8 @@ def _differences(built: Built) -> list[str]:
         why.append("BatchNorm takes its statistics from micro-batches")
     if any(isinstance(module, _DROPOUT) and getattr(module, "p", getattr(module, "dropout", 0)) for module in modules):
         why.append("dropout draws for each micro-batch")
+    if any(isinstance(module, _SpectralNorm) for module in modules):
+        why.append("spectral normalisation takes a power iteration for each micro-batch")
     if built.device_settings.precision != "fp32":
         why.append(f"{built.device_settings.precision} rounds each micro-batch's gradients")
     accumulate = built.device_settings.accumulate

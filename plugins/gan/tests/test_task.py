@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +13,18 @@ import pytest
 import torch
 from labwright.checkpoint import verify
 from labwright.errors import LabwrightError
+from labwright.evaluation import evaluate
 from labwright.feeding import generator
 from labwright.verify import verify_resume
 from labwright_gan.data.ring import Ring
-from labwright_gan.losses import R1, Hinge, Wasserstein
+from labwright_gan.losses import R1, AdversarialLoss, Hinge, NonSaturating, Wasserstein
 from labwright_gan.models.dcgan import ConditionalDCGAN
 from labwright_gan.models.mlp import MLP
 from labwright_gan.pictures import Scaling
 from labwright_gan.task import Adversarial
 from PIL import Image
 from torch import Tensor, nn
+from torch.nn import functional
 
 NAMES = ("top left", "top right", "bottom left", "bottom right")
 
@@ -122,8 +126,14 @@ def test_a_spectral_critic_resumes_exactly_at_any_step(stopped_at: int) -> None:
 
 
 @pytest.mark.parametrize("phase", ["critic", "generator"])
-@pytest.mark.parametrize("loss", [Hinge(), Wasserstein(), R1(Hinge())], ids=["hinge", "wasserstein", "r1"])
-def test_parts_of_a_batch_give_the_gradients_of_the_whole(phase: str, loss: nn.Module) -> None:
+@pytest.mark.parametrize(
+    "loss",
+    [NonSaturating(), Hinge(), Wasserstein(), R1(Hinge()), R1(Wasserstein())],
+    ids=lambda one: type(one).__name__,
+)
+def test_parts_of_a_batch_give_the_gradients_of_the_whole(phase: str, loss: AdversarialLoss) -> None:
+    """The penalties on the slope as well: each sample has a slope of its own."""
+    assert loss.separable
     task = Adversarial(Ring(), latent=4)
     task.prepare()
     torch.manual_seed(0)
@@ -133,20 +143,70 @@ def test_parts_of_a_batch_give_the_gradients_of_the_whole(phase: str, loss: nn.M
     assert split is not None
     whole = task.draw(split.fetch(torch.arange(12), 0, 0), generator(1))
 
-    def part(rows: slice) -> Any:
-        latents = (whole.latents[0][rows].double(), whole.latents[1][rows].double())
-        return type(whole)((whole.inputs[0][rows].double(),), whole.targets[rows], latents, whole.mix[rows].double())
+    whole = replace(
+        whole,
+        inputs=(whole.inputs[0].double(),),
+        latents=(whole.latents[0].double(), whole.latents[1].double()),
+        mix=whole.mix.double(),
+    )
 
     def gradients(rows: slice, share: float) -> list[Tensor]:
         parameters = list(model.get_submodule(phase).parameters())
-        value = share * task.loss(model, part(rows), loss, phase)
+        value = share * task.loss(model, whole.rows(rows), loss, phase)
         return list(torch.autograd.grad(value, parameters, allow_unused=True))
 
     at_once = gradients(slice(0, 12), 1.0)
     first, second = gradients(slice(0, 8), 8 / 12), gradients(slice(8, 12), 4 / 12)
     for one, a, b in zip(at_once, first, second, strict=True):
         if one is not None:
-            torch.testing.assert_close(one, a + b)
+            torch.testing.assert_close(one, a + b, rtol=1e-12, atol=1e-14)
+
+
+class Relativistic(AdversarialLoss):
+    """Each sample against the mean of the others (Jolicoeur-Martineau 2019), which says that it can't be cut."""
+
+    separable = False
+
+    def critic(self, real: Tensor, fake: Tensor) -> Tensor:
+        return functional.softplus(fake - real.mean(-1)).mean(-1) + functional.softplus(fake.mean(-1) - real).mean(-1)
+
+    def generator(self, fake: Tensor) -> Tensor:
+        return -fake.mean(-1)
+
+
+@pytest.mark.parametrize("loss", [Relativistic, R1(Relativistic())], ids=["alone", "within a penalty"])
+def test_a_loss_that_compares_samples_is_not_cut(loss: Any, tmp_path: Path) -> None:
+    experiment = duel(RING, {"name": "gan/mlp", "width": 8}, loss, device={"name": "cpu", "accumulate": 2})
+    with pytest.raises(LabwrightError, match=r"device\.accumulate cuts .*compares the samples of a batch"):
+        experiment.run(tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_spectral_critic_that_is_cut_says_what_differs(tmp_path: Path) -> None:
+    run = duel(RING, SPECTRAL, train={"steps": 1, "batch_size": 16}, device={"name": "cpu", "accumulate": 2})
+    trained = run.run(tmp_path / "run")
+    assert any("spectral normalisation takes a power iteration for each micro-batch" in one for one in trained.notes)
+
+
+@pytest.mark.parametrize(
+    "task", [lambda: Adversarial(Ring(), latent=4), lambda: conditional()], ids=["ring", "squares"]
+)
+def test_what_is_measured_depends_on_the_seed_and_the_samples_alone(task: Callable[[], Adversarial]) -> None:
+    made = task()
+    made.prepare()
+    torch.manual_seed(0)
+    model = (ConditionalDCGAN if made.conditional else MLP)(*made.ports(), width=4)  # type: ignore[arg-type]
+    cpu = torch.device("cpu")
+
+    def drawn(size: int, seed: int) -> Tensor:
+        batches = made.batches("valid", size=size, seed=seed, epoch=0)
+        assert batches is not None
+        return torch.cat([batch.latents for batch in batches])  # type: ignore[attr-defined]
+
+    assert torch.equal(drawn(7, 0), drawn(40, 0)) and not torch.equal(drawn(7, 0), drawn(7, 1))
+    few, many = (evaluate(made, model, "valid", device=cpu, size=size, seed=0) for size in (9, 40))
+    assert few is not None and many is not None
+    assert few.metrics == pytest.approx(many.metrics, rel=1e-4)
 
 
 def test_a_phase_moves_its_own_network_only(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 from labwright.run import Run
 
 GOOD = ["user,item,rating,time", *(f"u{n % 4},i{(7 * (n // 4) + n % 4) % 20},{n % 5 + 1},{n}" for n in range(60))]
+IN_FOLDER = ("task.data.folder=folder",)
 NAMED = ("task.data.rating=rating", "task.data.time=time")
 
 
@@ -39,25 +40,69 @@ SLIPS = {
         r"there is no file '.*mine\.cvs'; did you mean 'mine\.csv'", settings=("task.data.file=mine.cvs",)
     ),
     "a missing column": Slip(
-        r"mine\.csv has no column 'raiting'; did you mean 'rating'", settings=("task.data.rating=raiting",)
+        r"mine\.csv: there is no column 'raiting'; did you mean 'rating'", settings=("task.data.rating=raiting",)
     ),
-    "an empty file": Slip(r"mine\.csv is empty: it needs a header, user,item", {"mine.csv": []}, ()),
-    "a header and no rows": Slip(r"mine\.csv has no interactions", {"mine.csv": GOOD[:1]}),
-    "a rating that is no number": Slip(r"mine\.csv:62: the rating is 'good'", lines("u1,i3,good,61")),
-    "a rating that is nothing": Slip(r"mine\.csv:62: the rating is ''", lines("u1,i3,,61")),
-    "a rating that isn't finite": Slip(r"mine\.csv:62: the rating is 'nan'", lines("u1,i3,nan,61")),
-    "a negative time": Slip(r"mine\.csv:62: the time is '-5'; it should be seconds since 1970", lines("u1,i3,2,-5")),
-    "a time that is none": Slip(r"mine\.csv:62: the time is 'yesterday'.*2024-05-31", lines("u1,i3,2,yesterday")),
-    "a row that is too short": Slip(r"mine\.csv:62: given 'u1,i3', which has 2 columns; .* 4", lines("u1,i3")),
-    "a row that is too long": Slip(r"mine\.csv:62: .* has 5 columns; .* needs quotes", lines("u1,i3,2,5,6")),
+    "an empty file": Slip(r"mine\.csv has no rows", {"mine.csv": []}, ()),
+    "a header and no rows": Slip(r"mine\.csv has no rows", {"mine.csv": GOOD[:1]}),
+    "a rating that is no number": Slip(r"mine\.csv, line 62: the rating is 'good'", lines("u1,i3,good,61")),
+    "a rating that isn't finite": Slip(r"mine\.csv, line 62: the rating is 'nan'", lines("u1,i3,nan,61")),
+    "a negative time": Slip(
+        r"mine\.csv, line 62: the time is '-5'; it should be seconds since 1970", lines("u1,i3,2,-5")
+    ),
+    "a time that is none": Slip(r"mine\.csv, line 62: the time is 'yesterday'.*2024-05-31", lines("u1,i3,2,yesterday")),
+    "a row that is too short": Slip(r"mine\.csv, line 62: 2 cells below a header of 4, given 'u1,i3'", lines("u1,i3")),
+    "a row that is too long": Slip(r"line 62: 5 cells below a header of 4.* needs quotes", lines("u1,i3,2,5,6")),
     "semicolons between columns": Slip(
-        r"no column 'user'.* user;item\. Set task\.data\.delimiter to ';'", {"mine.csv": ["user;item", "u1;i1"]}, ()
+        r"no column 'user'.*'?user;item'?;.* Set task\.data\.delimiter to ';'", {"mine.csv": ["user;item", "u1;i1"]}, ()
     ),
     "two columns of a name": Slip(
-        r"mine\.csv has 2 columns of the name 'item'", {"mine.csv": ["user,item,item", "u1,i1,i2"]}, ()
+        r"mine\.csv: 2 columns are called 'item'; rename all but one", {"mine.csv": ["user,item,item", "u1,i1,i2"]}, ()
     ),
-    "a user without a name": Slip(r"mine\.csv:62: the user is empty", lines(" ,i3,2,5")),
-    "a file of another encoding": Slip(r"mine\.csv can't be read.*UTF-8", lines("J\xfcrgen,i3,2,5")),
+    "a file of another encoding": Slip(
+        r"mine\.csv, line 62: the byte 0xfc is no utf-8\. Set task\.data\.encoding .* cp1252", lines("J\xfcrgen,i3,2,5")
+    ),
+    "an encoding that isn't there": Slip(
+        r"task\.data\.encoding: Python knows no encoding of text 'utf-9'", settings=("task.data.encoding=utf-9",)
+    ),
+    "ratings with a comma in quotes": Slip(
+        r"line 62: the rating is '4,5'; .* such as 4 or 3\.5", lines('u1,i3,"4,5",61')
+    ),
+    "a rating too large to keep": Slip(r"line 62: the rating is '1e39'", lines("u1,i3,1e39,61")),
+    "numbers among dates": Slip(
+        r"mine\.csv, line 3: the time is '1717286400'; the first one is '2024-05-31': all should be numbers",
+        {"mine.csv": ["user,item,time", "u1,i1,2024-05-31", "u1,i2,1717286400"]},
+        ("task.data.time=time",),
+    ),
+    "dates among numbers": Slip(
+        r"line 3: the time is '2024-06-02'; the first one is '20240531'",
+        {"mine.csv": ["user,item,time", "u1,i1,20240531", "u1,i2,2024-06-02"]},
+        ("task.data.time=time",),
+    ),
+    "dates of another order": Slip(
+        r"line 2: the time is '05/31/2024'; .* a date such as 2024-05-31",
+        {"mine.csv": ["user,item,time", "u1,i1,05/31/2024", "u1,i2,06/01/2024"]},
+        ("task.data.time=time",),
+    ),
+    "a file without a header": Slip(
+        r"there is no column 'user'\. It has .*A1.*; task\.data\.user says which one holds the user",
+        {"mine.csv": ["A1,B1,5.0,1400000000", "A1,B2,4.0,1400000001"]},
+        (),
+    ),
+    "one column for users and items": Slip(
+        r"task\.data\.item: given 'user', which task\.data\.user says", settings=("task.data.item=user",)
+    ),
+    "no row that is whole": Slip(
+        r"mine\.csv: none of its 2 rows has a user and an? item and a rating",
+        {"mine.csv": ["user,item,rating", "u1,,4", "u1,i1,"]},
+        ("task.data.rating=rating",),
+    ),
+    "a title that begins with a quote": Slip(
+        r"line 62: a quote opens a cell and isn't closed", lines('u1,"Heroes,2,61', "u2,i4,2,62", "u3,i5,2,63")
+    ),
+    "a quote that would swallow rows": Slip(
+        r"line 62: a quote opens a cell that goes on to line 64, and each line of it looks like a row",
+        lines('u1,"Heroes,2,61', "u2,i4,2,62", 'u3,of heroes",2,63'),
+    ),
     "too few items": Slip(r"task\.top: given 25, but there are only 20 items", settings=(*NAMED, "task.top=25")),
     "a split by time without times": Slip(
         r"'leave-one-out' goes by time",
@@ -87,23 +132,48 @@ SLIPS = {
     "a wrong folder": Slip(
         r"folder has no u\.data, ratings\.dat, ratings\.csv",
         movielens(),
-        ("task.data.folder=folder",),
+        IN_FOLDER,
         "recsys/movielens",
     ),
     "the folder above the right one": Slip(
         r"did you mean '.*folder.ml-100k'",
         {"folder/ml-100k/u.data": ["1\t2\t3\t4"]},
-        ("task.data.folder=folder",),
+        IN_FOLDER,
         "recsys/movielens",
     ),
     "a line of u.data that is too short": Slip(
-        r"u\.data:1: given '1\\t2\\t3', which has 3 of the 4",
+        r"u\.data, line 1: given '1\\t2\\t3', which has 3 of the 4",
         movielens("u.data"),
-        ("task.data.folder=folder",),
+        IN_FOLDER,
         "recsys/movielens",
     ),
     "a packed file that is none": Slip(
-        r"u\.data\.gz can't be read", movielens("u.data.gz"), ("task.data.folder=folder",), "recsys/movielens"
+        r"u\.data\.gz, line 1: given '1\\t2\\t3'", movielens("u.data.gz"), IN_FOLDER, "recsys/movielens"
+    ),
+    "a packed file that is cut": Slip(
+        r"u\.data\.gz can't be read: ", {"folder/u.data.gz": ["\x1f\x8b\x08\x00"]}, IN_FOLDER, "recsys/movielens"
+    ),
+    "ratings of somebody else": Slip(
+        r"ratings\.csv: there is no column 'userId'\. MovieLens' file has .*'recsys/interactions' reads a table",
+        {"folder/ratings.csv": GOOD},
+        IN_FOLDER,
+        "recsys/movielens",
+    ),
+    "an age that is none": Slip(
+        r"u\.user, line 2: the age is 'old'; it should be a whole number",
+        {"folder/u.data": ["1\t2\t3\t4"], "folder/u.user": ["1|24|M|artist|1", "2|old|M|artist|1"]},
+        IN_FOLDER,
+        "recsys/movielens",
+    ),
+    "an empty file of ratings": Slip(r"u\.data has no rows", {"folder/u.data": []}, IN_FOLDER, "recsys/movielens"),
+    "a folder for a file": Slip(
+        r"folder is a folder", movielens("u.data"), ("task.data.file=folder",), "recsys/interactions"
+    ),
+    "clicks all alike": Slip(
+        r"task\.threshold: given 4\.0, which all training pairs are at or above; ratings go from 4 to 4",
+        {"mine.csv": ["user,item,r", *(f"u{n % 5},i{n},4" for n in range(60))]},
+        ("task.data.rating=r",),
+        task="recsys/clicks",
     ),
     "data of pictures": Slip(
         r"top-N recommendation needs interactions of users with items; Digits has none", {}, (), "vision/digits"
@@ -166,7 +236,7 @@ def test_rankings_are_measured_on_what_was_held_out(trained: Run, labwright: Cal
 def test_a_run_is_not_measured_on_another_split_than_its_own(trained: Run, labwright: Callable) -> None:
     said = labwright("evaluate", trained.folder, "task.data.split=leave-one-out")
     assert said.code == 2
-    assert "learns something else of the data than the run did (interactions.safetensors in" in said.errors
+    assert "learns something else of this data than the run did (interactions.safetensors in" in said.errors
     assert labwright("evaluate", trained.folder, "task.data.split=random").code == 0
 
 

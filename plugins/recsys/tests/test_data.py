@@ -12,6 +12,7 @@ import torch
 from labwright_recsys.data.interactions import OwnInteractions
 from labwright_recsys.data.movielens import MovieLens
 from labwright_recsys.data.recommendation import Recommendation
+from labwright_recsys.data.splits import TEST, TRAIN, VALID
 from labwright_recsys.data.synthetic import Synthetic
 from labwright_recsys.data.table import Table
 from labwright_recsys.ranking import best
@@ -19,7 +20,7 @@ from labwright_recsys.ranking import best
 Write = Callable[..., Path]
 
 
-def rows(data: Recommendation) -> dict[tuple[str, str], float]:
+def rows_of(data: Recommendation) -> dict[tuple[str, str], float]:
     triples = zip(data.users_N.tolist(), data.items_N.tolist(), data.ratings_N.tolist(), strict=True)
     return {(data.users[user], data.items[item]): rating for user, item, rating in triples}
 
@@ -39,7 +40,7 @@ def test_the_layout_of_100k_is_read_with_titles_and_sides(tmp_path: Path, write:
     data = MovieLens(folder=tmp_path, valid=0.0, test=0.0)
     data.prepare()
     assert (data.users, data.items, data.titles) == (("2", "10"), ("9", "10"), ("Nine", "Amélie (2001)"))
-    assert rows(data) == {("2", "10"): 5.0, ("2", "9"): 3.0, ("10", "9"): 1.0}
+    assert rows_of(data) == {("2", "10"): 5.0, ("2", "9"): 3.0, ("10", "9"): 1.0}
     assert values(data, "item", "genres") == [set(), {"Action", "Thriller"}]
     assert values(data, "item", "year") == [set(), {"2001"}]
     assert values(data, "user", "age") == [{"20s"}, {"50s"}]
@@ -64,7 +65,7 @@ def test_the_newer_layout_is_read_packed_too(tmp_path: Path, write: Write) -> No
     data = MovieLens(folder=tmp_path)
     data.prepare()
     assert data.titles == ("Dangerous, Minds (1995)", "Dumbo")
-    assert rows(data) == {("1", "31"): 2.5, ("1", "1029"): 3.0}
+    assert rows_of(data) == {("1", "31"): 2.5, ("1", "1029"): 3.0}
     assert values(data, "item", "genres") == [{"Drama"}, set()]
 
 
@@ -80,35 +81,158 @@ def test_of_repeated_pairs_the_latest_counts(made: Callable[..., Recommendation]
     table = Table(["a", "a", "b", "a"], ["x", "x", "x", "x"], np.array([1.0, 5.0, 3.0, 2.0]), np.array([9.0, 12, 1, 4]))
     data = made(table)
     data.prepare()
-    assert rows(data) == {("a", "x"): 5.0, ("b", "x"): 3.0}
+    assert rows_of(data) == {("a", "x"): 5.0, ("b", "x"): 3.0}
     assert data.repeats == 2
     timeless = made(Table(table.users, table.items, table.ratings))
     timeless.prepare()
-    assert rows(timeless) == {("a", "x"): 2.0, ("b", "x"): 3.0}
+    assert rows_of(timeless) == {("a", "x"): 2.0, ("b", "x"): 3.0}
 
 
 CSV = [
     "who,what,stars,when,called",
     "ann,b2,4,2024-05-31,Two",
     "bob,b10,3.5,2024-05-31T10:00:00+02:00,Ten",
-    "ann,b10,1,0,Ten",
+    "ann,b10,1,1970-01-01,Ten",
 ]
 
 
 def test_ones_own_csv_is_read_by_the_columns_named(write: Write) -> None:
     named = {"user": "who", "item": "what", "rating": "stars", "time": "when", "title": "called"}
     data = OwnInteractions(file=write("mine.csv", CSV), **named)
-    assert data.table().times.tolist() == [1717113600.0, 1717142400.0, 0.0]
+    assert data.table().times.argsort().tolist() == [2, 0, 1]
     data.prepare()
     assert (data.items, data.titles) == (("b10", "b2"), ("Ten", "Two"))
-    assert rows(data) == {("ann", "b2"): 4.0, ("bob", "b10"): 3.5, ("ann", "b10"): 1.0}
+    assert rows_of(data) == {("ann", "b2"): 4.0, ("bob", "b10"): 3.5, ("ann", "b10"): 1.0}
+
+
+def order(*times: object, write: Write) -> list[int]:
+    """Rows in the order of their times, as they are read from a file."""
+    lines = ["user,item,time", *(f"u,i{row},{time}" for row, time in enumerate(times))]
+    found = OwnInteractions(file=write("times.csv", lines), time="time").table().times
+    assert found.dtype == np.int64
+    return found.argsort(kind="stable").tolist()
+
+
+def test_times_that_differ_stay_apart(write: Write) -> None:
+    nanoseconds = 1_500_000_000_000_000_000
+    assert order(*(nanoseconds - 20 * row for row in range(5)), write=write) == [4, 3, 2, 1, 0]
+    assert order("1717113600.000000003", "1717113600.000000001", "1717113600", write=write) == [2, 1, 0]
+    assert order(10**25, 7, 10**25 - 1, write=write) == [1, 2, 0]
+    assert order("2024-06-02", "20240531", "2024-05-31T23:00:00-03:00", write=write) == [1, 2, 0]
+    assert order("2024-06-02", "2024-06-02T02:00:00+02:00", "1969-01-01", write=write) == [2, 0, 1]
+
+
+def test_moments_of_parquet_keep_their_nanoseconds(tmp_path: Path) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    import pyarrow
+
+    moments = pyarrow.array([1_700_000_000_000_000_001, 1_700_000_000_000_000_003, 1_700_000_000_000_000_002])
+    columns = {"user": ["a", "a", "a"], "item": [1, 2, 3], "time": moments.cast(pyarrow.timestamp("ns"))}
+    parquet.write_table(pyarrow.table(columns), tmp_path / "mine.parquet")
+    data = OwnInteractions(file=tmp_path / "mine.parquet", time="time", split="leave-one-out")
+    data.prepare()
+    assert data.parts_N.tolist() == [TRAIN, TEST, VALID]
+
+
+def test_one_thing_has_one_name(tmp_path: Path, write: Write) -> None:
+    accents = ["Jose\u0301", "Jos\u00e9", "\ufeffJos\u00e9 "]
+    data = OwnInteractions(file=write("mine.csv", ["user,item", *(f"{name},i{n}" for n, name in enumerate(accents))]))
+    data.prepare()
+    assert data.users == ("Jos\u00e9",) and data.number("Jose\u0301", data.users, "user") == 0
+    data = OwnInteractions(file=write("mine.csv", ["user,item", "01,007", "1,7", "1.0,7.0", "01,7"]))
+    data.prepare()
+    assert (data.users, data.items, data.repeats) == (("01", "1"), ("007", "7"), 1)
+
+
+def test_identifiers_of_parquet_are_called_as_in_a_csv(tmp_path: Path) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    import pyarrow
+
+    for users, names in (
+        ([b"ann", b"bob"], ("ann", "bob")),
+        ([1.0, 16_777_217.0], ("1", "16777217")),
+        (pyarrow.array(["x", "y"]).dictionary_encode(), ("x", "y")),
+        ([bytes.fromhex("ff00"), bytes.fromhex("00ff")], ("00ff", "ff00")),
+        ([True, False], ("false", "true")),
+    ):
+        parquet.write_table(pyarrow.table({"user": users, "item": [1, 2]}), tmp_path / "mine.parquet")
+        data = OwnInteractions(file=tmp_path / "mine.parquet")
+        data.prepare()
+        assert data.users == names
+
+
+def test_a_quote_in_a_title_between_tabs_swallows_nothing(write: Write) -> None:
+    rows = [("u1", "x0"), ("u1", '"Heroes'), ("u2", "x0"), ("u2", 'called "Low"')]
+    data = OwnInteractions(file=write("mine.tsv", ["user\titem", *("\t".join(row) for row in rows)]))
+    data.prepare()
+    assert set(rows_of(data)) == set(rows)
+
+
+def test_another_encoding_is_read_where_it_is_said(write: Write) -> None:
+    path = write("mine.csv", ['"User";"ISBN"', '"1";"Le\u00f3n"'], encoding="cp1252")
+    named = {"user": "User", "item": "ISBN", "delimiter": ";", "encoding": "cp1252"}
+    data = OwnInteractions(file=path, **named)
+    data.prepare()
+    assert data.items == ("Le\u00f3n",)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1"])
+def test_titles_of_movielens_are_read_in_either_encoding_they_came_in(
+    encoding: str, tmp_path: Path, write: Write
+) -> None:
+    write("ratings.dat", ["1::73::5::838985046", "1::2::4.5::838985047", "2::73::3::838985048"])
+    write("movies.dat", ["73::Mis\u00e9rables, Les (1995)::Drama", "2::Jumanji (1995)::"], encoding=encoding)
+    data = MovieLens(folder=tmp_path)
+    data.prepare()
+    assert data.titles == ("Jumanji (1995)", "Mis\u00e9rables, Les (1995)")
+    assert values(data, "item", "genres") == [set(), {"Drama"}]
+
+
+def test_what_is_left_out_is_counted_with_the_reason(write: Write) -> None:
+    path = write("mine.csv", ["user,item,rating", "u,a,5", "u,a,4", "u,a,3", ",a,3", "u,b,", "v,b,2", " ,,1"])
+    data = OwnInteractions(file=path, rating="rating")
+    data.prepare()
+    assert rows_of(data) == {("u", "a"): 3.0, ("v", "b"): 2.0}
+    assert [(one.count, one.what) for one in data.left_out()] == [(2, "rows"), (1, "rows"), (2, "interactions")]
+    assert [one.why for one in data.left_out()] == [
+        f"no user, as in {path}, line 5",
+        f"no rating, as in {path}, line 6",
+        "of one user and item the latest counts",
+    ]
+
+
+def test_users_that_no_list_is_measured_for_are_counted(made: Callable[..., Recommendation]) -> None:
+    users = ["a"] * 10 + ["b"] * 9 + ["c"]
+    items = [*map(str, range(10)), *map(str, range(9)), "1"]
+    data = made(Table(users, items))
+    data.prepare()
+    assert data.left_out() == []
+    (said,) = data.remarks()
+    assert said.startswith("2 of 3 users are never measured: they have too few interactions for task.data.valid and ")
+    later = made(Table(users, items, times=np.arange(20.0)), split="temporal")
+    later.prepare()
+    assert [(one.count, one.what) for one in later.left_out()] == [(1, "interactions")]  # of c, who comes last
+    assert "nothing before the first moment of task.data.split=temporal" in later.left_out()[0].why
+
+
+def test_other_interactions_have_another_identity(made: Callable[..., Recommendation]) -> None:
+    def identity(*items: str, rating: float = 1.0) -> list[str]:
+        data = made(Table(["a", "a", "b"], list(items), np.array([1.0, 2.0, rating])), valid=0.0, test=0.0)
+        data.prepare()
+        return list(data.identity("train"))
+
+    first = identity("x", "y", "x")
+    assert first == identity("x", "y", "x")
+    assert first not in (identity("x", "z", "x"), identity("x", "y", "y"), identity("x", "y", "x", rating=3.0))
 
 
 def test_without_ratings_every_interaction_counts_alike(write: Write) -> None:
-    data = OwnInteractions(file=write("mine.tsv", ["user\titem", "1\t2", "1\t3"]), delimiter="\t")
+    data = OwnInteractions(
+        file=write("mine.tsv", ["user\titem", "1\t2", "1\t3"]),
+    )
     data.prepare()
     assert not data.rated
-    assert set(rows(data).values()) == {1.0}
+    assert set(rows_of(data).values()) == {1.0}
 
 
 def test_ones_own_parquet_equals_the_csv(tmp_path: Path, write: Write) -> None:
@@ -124,7 +248,7 @@ def test_ones_own_parquet_equals_the_csv(tmp_path: Path, write: Write) -> None:
     write("mine.csv", CSV)
     for one in (left, right):
         one.prepare()
-    assert rows(left) == rows(right)
+    assert rows_of(left) == rows_of(right)
     assert left.titles == right.titles
 
 

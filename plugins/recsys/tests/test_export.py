@@ -16,6 +16,7 @@ MODELS: dict[str, dict[str, Any]] = {
     "neumf": {"loss": "recsys/pointwise", "optimizer": "adam", "train": {"steps": 2}},
     "deepfm": {"loss": "recsys/bpr", "optimizer": "adam", "train": {"steps": 2}},
     "ease": {},
+    "item-knn": {},
     "popularity": {},
 }
 

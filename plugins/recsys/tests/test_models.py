@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from labwright.data import Batch
+from labwright.errors import LabwrightError
+from labwright_recsys import memory
 from labwright_recsys.models.closed import EASE, ItemKNN, Popularity
 from labwright_recsys.models.deepfm import DeepFM
 from labwright_recsys.models.light_gcn import LightGCN
@@ -33,10 +36,10 @@ def port(seed: int = 0, density: float = 0.3) -> Feedback:
 
 
 class Given:
-    """The port's pairs as training batches of five."""
+    """The port's pairs as training batches."""
 
-    def __init__(self, inputs: Feedback) -> None:
-        self.parts = inputs.pairs.split(5, dim=1)
+    def __init__(self, inputs: Feedback, size: int = 5) -> None:
+        self.parts = inputs.pairs.split(size, dim=1)
 
     def __len__(self) -> int:
         return len(self.parts)
@@ -172,17 +175,89 @@ def test_balance_weighs_users_by_the_length_of_their_history() -> None:
     np.testing.assert_allclose(model.weights_II.numpy(), expected, atol=1e-6)
 
 
+def dense_neighbours(x_UI: np.ndarray, neighbours: int, shrink: float = 0.0) -> np.ndarray:
+    """Each item's weights from all others, (I, I), in full: the cosines of the largest, of equal ones the first."""
+    x_UI = x_UI.astype(np.float32)
+    together_II = x_UI.T @ x_UI
+    lengths_I = np.sqrt(np.diag(together_II))
+    cosines_II = together_II / np.maximum(lengths_I[:, None] * lengths_I + np.float32(shrink), 1e-12)
+    np.fill_diagonal(cosines_II, 0.0)
+    order_II = np.argsort(-cosines_II, axis=1, kind="stable")[:, :neighbours]
+    weights_II = np.zeros_like(cosines_II)
+    np.put_along_axis(weights_II, order_II, np.take_along_axis(cosines_II, order_II, axis=1), axis=1)
+    return weights_II
+
+
+def spread_out(model: ItemKNN) -> np.ndarray:
+    """What a model has kept, as a matrix of all items by all items."""
+    weights_II = torch.zeros(model.items, model.items)
+    return weights_II.scatter_add(1, model.nearest_IK, model.weights_IK).numpy()
+
+
 def test_neighbours_are_the_most_similar_by_the_cosine() -> None:
     from sklearn.metrics.pairwise import cosine_similarity
 
     x_UI = history(port())
     cosines = cosine_similarity(x_UI.T) * (1 - np.eye(ITEMS))
-    for j in range(ITEMS):
-        cosines[cosines[:, j] < np.sort(cosines[:, j])[-3], j] = 0
-    found = built("item-knn").weights_II.numpy()
-    assert (np.count_nonzero(found, axis=0) <= 3).all()
-    np.testing.assert_allclose(found.sum(0), np.sort(cosines, axis=0)[-3:].sum(0), atol=1e-6)
+    model = built("item-knn")
+    found = spread_out(model)
+    assert model.nearest_IK.shape == model.weights_IK.shape == (ITEMS, 3)
+    np.testing.assert_allclose(model.weights_IK.numpy(), -np.sort(-cosines, axis=1)[:, :3], atol=1e-6)
     np.testing.assert_allclose(found[found > 0], cosines[found > 0], atol=1e-6)
+    np.testing.assert_allclose(model.scores(torch.arange(USERS)).numpy(), x_UI @ found.T, atol=1e-5)
+
+
+@pytest.mark.parametrize("shrink", [0.0, 7.5])
+@pytest.mark.parametrize("neighbours", [1, 40, 5000])
+def test_neighbours_kept_sparsely_are_those_of_the_dense_formula(neighbours: int, shrink: float) -> None:
+    """Over more than one block of items, many of them equally similar."""
+    users, items = 200, 2_100
+    x_UI = np.random.default_rng(3).random((users, items)) < np.linspace(0.05, 0.001, items)
+    pairs = torch.from_numpy(np.stack(np.nonzero(x_UI)))
+    inputs = Feedback(users, items, pairs)
+    model = ItemKNN(inputs, OUT, neighbours=neighbours, shrink=shrink)
+    model.fit(Given(inputs, 10_000))
+    np.testing.assert_array_equal(spread_out(model), dense_neighbours(x_UI, neighbours, shrink))
+
+
+def test_neighbours_take_twelve_bytes_each_however_many_items_there_are() -> None:
+    few, many = (ItemKNN(Feedback(5, items), OUT, neighbours=10) for items in (1_000, 100_000))
+    sizes = [sum(one.nbytes for one in model.state_dict().values()) for model in (few, many)]
+    assert sizes == [12 * 10 * 1_000, 12 * 10 * 100_000]
+    assert many.cost()["fit_memory_bytes"] < 1e9  # all pairs of them are 80 GB
+
+
+def test_ease_says_what_it_needs_and_refuses_what_the_machine_has_not() -> None:
+    needed = EASE(Feedback(5, 1_000), OUT).cost()["fit_memory_bytes"]
+    assert 12 * 1_000**2 <= needed < 50 * 1_000**2
+    with pytest.raises(LabwrightError, match=r"2,000,000 items, 4 bytes .* needs 16,000\.0 GB .*'recsys/item-knn'"):
+        EASE(Feedback(5, 2_000_000), OUT)
+    there = memory.free()
+    if there is None:
+        pytest.skip("this system doesn't say how much memory is free")
+    model = EASE(Feedback(5, int((there / 8) ** 0.5)), OUT)  # can be kept, and takes no memory yet
+    for refused in (model.cost, lambda: model.fit(Given(port()))):
+        with pytest.raises(
+            LabwrightError, match=r"12 bytes for each pair of them to be computed, needs .* GB are free"
+        ):
+            refused()
+
+
+def test_the_memory_that_is_free_is_what_a_container_has_left(tmp_path: Path) -> None:
+    def written(name: str, text: str) -> None:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+
+    written("proc/meminfo", "MemTotal:  9000 kB\nMemAvailable:    5000 kB\n")
+    assert memory.free(tmp_path) == 5000 * 1024
+    written("sys/fs/cgroup/memory.max", "max\n")
+    written("sys/fs/cgroup/memory.stat", "anon 1000000\nfile 700\n")
+    assert memory.free(tmp_path) == 5000 * 1024
+    written("sys/fs/cgroup/memory.max", "3000000\n")
+    assert memory.free(tmp_path) == 2_000_000
+    written("sys/fs/cgroup/memory/memory.limit_in_bytes", "2500000\n")
+    written("sys/fs/cgroup/memory/memory.stat", "total_rss 2400000\n")
+    assert memory.free(tmp_path) == 100_000
 
 
 def test_popularity_is_a_count() -> None:

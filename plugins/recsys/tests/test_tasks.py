@@ -216,6 +216,73 @@ def test_clicks_of_a_known_model_have_its_auc_and_log_loss() -> None:
     assert metrics["accuracy"] == pytest.approx(float(((logits > 0) == clicked).double().mean()))
 
 
+def rated(made: Made, ratings: list[float], **settings: Any) -> Recommendation:
+    """One user's interactions with as many items as there are ratings."""
+    return made(Table(["a"] * len(ratings), [str(item) for item in range(len(ratings))], np.array(ratings)), **settings)
+
+
+def test_a_threshold_that_leaves_nearly_one_kind_is_said(made: Made) -> None:
+    task = Clicks(rated(made, [5.0] * 97 + [1.0] * 3, valid=0.0, test=0.0))
+    task.prepare()
+    (said,) = (one for one in task.data.remarks() if "rated" in one)
+    assert said == (
+        "97 of 100 training interactions (97.0%) are rated at or above 4: is this the task.threshold that is meant?"
+    )
+    ranking = TopN(rated(made, [5.0] * 3 + [1.0] * 97, valid=0.0, test=0.0), liked=4.0)
+    ranking.prepare()
+    assert "97 of 100 training interactions (97.0%) are rated below 4: is this the task.liked that is" in str(
+        ranking.data.remarks()
+    )
+    even = Clicks(rated(made, [5.0] * 50 + [1.0] * 50, valid=0.0, test=0.0))
+    even.prepare()
+    assert even.data.remarks() == []
+
+
+def test_a_held_out_part_of_one_kind_has_no_auc_and_it_is_said(made: Made) -> None:
+    data = rated(made, [5.0] * 20)
+    data.prepare()
+    kinds = [1.0 if part == TRAIN and item % 2 else 5.0 for item, part in enumerate(data.parts_N.tolist())]
+    task = Clicks(rated(made, kinds))
+    task.prepare()
+    assert [one for one in task.data.remarks() if "auc" in one] == [
+        f"all 2 pairs of {split} are rated at or above task.threshold, 4: there is no auc of one kind."
+        for split in ("valid", "test")
+    ]
+
+
+def test_an_accuracy_that_always_clicking_has_too_is_said() -> None:
+    task = Clicks(Synthetic(users=60, items=50, activity=20), threshold=2.0)
+    task.prepare()
+    part = task.data.split("test")
+    share = float((part.ratings_N >= 2).double().mean())
+    assert share > 0.5
+    assert task.remark("test", {"accuracy": share, "auc": 0.6}) == (
+        f"accuracy {share:.4g} on test is no better than always answering a click, which is right for {share:.4g} of "
+        "its pairs."
+    )
+    assert task.remark("test", {"accuracy": share + 0.01}) is None
+
+
+def test_what_is_known_of_the_interactions_is_said_before_a_run(
+    write: Callable[..., Path], labwright: Callable
+) -> None:
+    rows = [f"u{n % 20},i{n // 20},{5 if n % 50 else 1}" for n in range(400)]
+    write("mine.csv", ["user,item,is", *rows, *rows[:4], "u1,i3,", "alone,i3,5"])
+    write(
+        "mine.toml",
+        ['task = { name = "recsys/clicks", data = { name = "recsys/interactions", file = "mine.csv", rating = "is" } }'
+         '\nmodel = { name = "recsys/deepfm", dim = 2, width = 4 }\nloss = "recsys/binary-cross-entropy"'
+         '\noptimizer = "adam"\ndevice = "cpu"\ntrain = { steps = 2, batch_size = 64 }'],
+    )  # fmt: skip
+    said = labwright("run", "mine.toml", "--folder", "run")
+    assert said.code == 0, said.errors
+    whole = " ".join(said.errors.split())
+    assert "train 321, valid 40, test 40; 1 rows left out: no rating, as in mine.csv, line 406; 4 interactions" in whole
+    assert "1 of 21 users are never measured" in whole
+    assert "(97.8%)" in whole and "is this the task.threshold that is meant?" in whole
+    assert "is no better than always answering a click" in whole
+
+
 def test_all_users_of_movielens_100k_are_ranked_in_under_three_tenths_of_a_second(movielens: Path) -> None:
     task = TopN(MovieLens(folder=movielens))
     task.prepare()

@@ -115,13 +115,10 @@ def of_run(folder: Path, ports: tuple[Port, Port]) -> FromRun:
     from labwright.plugins import Plugins
     from labwright.saved import built_from, experiment_of
 
-    threads = torch.get_num_threads()
     try:
         built = built_from(folder, experiment_of(folder, Plugins.discover(), ["device=cpu"]))
     except LabwrightError as error:
         raise LabwrightError(f"task.judge: {error}") from error
-    finally:
-        torch.set_num_threads(threads)  # that run may have wished for others
     theirs = built.task.ports()
     if theirs != ports:
         raise LabwrightError(

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Annotated, Any, Protocol, final
 
 import torch
+from labwright.builtin.losses import separable
 from labwright.config import Part
 from labwright.errors import LabwrightError
 from labwright.search import Uniform
@@ -33,7 +34,13 @@ class AdversarialContract(Protocol):
 
 
 class AdversarialLoss(nn.Module, ABC):
-    """A pair of losses, and what may be asked of the slope of the critic."""
+    """A pair of losses, and what may be asked of the slope of the critic.
+
+    `separable`: each is the mean of what single samples give, so that `device.accumulate` may cut a batch. One that
+    compares scores with one another, as a relativistic loss does, isn't.
+    """
+
+    separable: bool = True
 
     @abstractmethod
     def critic(self, real: Tensor, fake: Tensor) -> Tensor:
@@ -135,6 +142,7 @@ class R1(AdversarialLoss):
                 f"loss.loss: R1 goes with an adversarial loss, such as 'gan/hinge', given {type(loss).__name__}."
             )
         self.inner = loss
+        self.separable = separable(loss)
         self.weight = weight
 
     def critic(self, real: Tensor, fake: Tensor) -> Tensor:

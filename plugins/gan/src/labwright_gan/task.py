@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, final
 
 import torch
 from labwright.config import Part
-from labwright.data import Batch, Data
+from labwright.data import Batch, Data, Split
 from labwright.errors import LabwrightError, listed, nearest
 from labwright.feeding import generator
 from labwright.interfaces import Attachment, Goal, Metric, Phase, Task
@@ -45,6 +45,30 @@ class Drawn(Batch):
 
     latents: tuple[Tensor, Tensor]
     mix: Tensor
+
+
+@dataclass(frozen=True)
+class Measured(Batch):
+    """Samples, and the latents (B, D) of as many that are generated to be measured beside them."""
+
+    latents: Tensor
+
+
+class _Beside:
+    """A part of the data with the latents of what is measured beside it: a function of the seed and the index alone."""
+
+    def __init__(self, part: Split, dim: int) -> None:
+        self.part, self.dim = part, dim
+        self._drawn: tuple[int, Tensor] | None = None
+
+    def __len__(self) -> int:
+        return len(self.part)
+
+    def fetch(self, indices: Tensor, epoch: int, seed: int) -> Measured:
+        batch = self.part.fetch(indices, epoch, seed)
+        if self._drawn is None or self._drawn[0] != seed:
+            self._drawn = seed, torch.randn(len(self), self.dim, generator=generator(seed, 3))
+        return Measured(batch.inputs, batch.targets, self._drawn[1][indices])
 
 
 @final
@@ -134,6 +158,10 @@ class Adversarial(Task):
         else:
             self.judge = judges.Pixels()
 
+    def view(self, split: str, part: Split) -> Split:  # noqa: ARG002 - alike for all
+        """The data's own part, and what is made beside it when it is measured."""
+        return _Beside(part, self.latent)
+
     def port_types(self) -> tuple[type[Port], type[Port]]:
         return ClassLatent if self.conditional else Latent, self.data.item
 
@@ -218,11 +246,10 @@ class Adversarial(Task):
 
     # ----------------------------------------------------------------------------------------- the measure of success
 
-    def evaluate(self, model: nn.Module, batch: Batch) -> tuple[Seen]:
-        """As many generated samples as real ones, of their classes if conditional, from the global generator."""
+    def evaluate(self, model: nn.Module, batch: Measured) -> tuple[Seen]:
+        """As many generated samples as real ones, of their classes if conditional."""
         given, labels = batch.inputs[0], batch.targets
-        latents = torch.randn(len(given), self.latent).to(given.device)
-        fake = model(*self._asked(latents, labels)).float()
+        fake = model(*self._asked(batch.latents, labels)).float()
         real = self._scaled(given)
         if self.judge is None or self.scaling is None:
             return (Seen(real, fake, labels, real.flatten(1), fake.flatten(1)),)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 import torch
@@ -14,13 +14,15 @@ from labwright.interfaces import Goal, Metric, Task
 from labwright.ports import Port
 from torch import Tensor, nn
 
-from labwright_recsys.data.recommendation import Recommendation
+from labwright_recsys.data.recommendation import Recommendation, nearly_all
 from labwright_recsys.data.splits import TRAIN
 from labwright_recsys.metrics import AUC, LogLoss
 from labwright_recsys.top_n import recommendation
 
 if TYPE_CHECKING:
     from labwright.builtin.report import Section
+
+_ROUNDING = 1e-9
 
 
 class ClicksLoss(Protocol):
@@ -59,6 +61,20 @@ class Clicks(Task):
                 f"task.threshold: given {self.threshold}, which all training pairs are {_side(clicked)}; ratings go "
                 f"from {low:g} to {high:g}."
             )
+        self.data.noted = (*nearly_all(clicked, "task.threshold", self.threshold), *self._of_one_kind())
+
+    def _of_one_kind(self) -> list[str]:
+        """Which held-out splits have no AUC, a sentence each."""
+        found = []
+        for split in ("valid", "test"):
+            part = self.data.split(split)
+            clicked = None if part is None else self._clicked(part.ratings_N)
+            if clicked is not None and clicked.min() == clicked.max():
+                found.append(
+                    f"all {len(clicked):,} pairs of {split} are rated {_side(clicked)} task.threshold, "
+                    f"{self.threshold:g}: there is no auc of one kind."
+                )
+        return found
 
     def ports(self) -> tuple[Port, Port]:
         """Pairs of the input port, such as a graph is made of, are those clicked."""
@@ -76,6 +92,20 @@ class Clicks(Task):
     def metrics(self) -> dict[str, Metric]:
         return {"auc": AUC(), "log_loss": LogLoss(), "accuracy": _Guessed()}
 
+    def remark(self, split: str, metrics: Mapping[str, float]) -> str | None:
+        """Says so where the accuracy is no better than that of always giving the more frequent answer."""
+        part = self.data.split(split)
+        if part is None or "accuracy" not in metrics:
+            return None
+        clicked = float(self._clicked(part.ratings_N).double().mean())
+        share = max(clicked, 1 - clicked)
+        if metrics["accuracy"] > share + _ROUNDING:
+            return None
+        return (
+            f"accuracy {metrics['accuracy']:.4g} on {split} is no better than always answering "
+            f"{'a click' if clicked >= 0.5 else 'no click'}, which is right for {share:.4g} of its pairs."
+        )
+
     @property
     def line(self) -> str:
         return "pair"
@@ -89,8 +119,8 @@ class Clicks(Task):
                 "a blank."
             )
         data = self.data
-        user = data.number(names[0].strip(), data.users, "user")
-        return torch.tensor([user]), torch.tensor([data.number(names[1].strip(), data.items, "item")])
+        user = data.number(names[0], data.users, "user")
+        return torch.tensor([user]), torch.tensor([data.number(names[1], data.items, "item")])
 
     def predict(self, model: nn.Module, inputs: tuple[Tensor, ...]) -> list[dict[str, Any]]:
         """For each pair the item's title and the probability of a click."""

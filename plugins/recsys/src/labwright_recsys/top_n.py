@@ -17,7 +17,7 @@ from labwright.search import Integers
 from pydantic import Field
 from torch import Generator, Tensor, nn
 
-from labwright_recsys.data.recommendation import Recommendation
+from labwright_recsys.data.recommendation import Recommendation, nearly_all
 from labwright_recsys.data.splits import LEFT_OUT, TEST, TRAIN, VALID
 from labwright_recsys.metrics import NDCG, Coverage, Hit, Precision, Recall, ReciprocalRank
 from labwright_recsys.ranking import ItemsOf, best, scores_of
@@ -109,6 +109,8 @@ class TopN(Task):
         learned_N = self._wanted_N & (data.parts_N == TRAIN)
         if not learned_N.any():
             raise LabwrightError(f"task.liked: no training interaction is rated {self.liked} or higher.")
+        if self.liked is not None:
+            data.noted = nearly_all(self._wanted_N[data.parts_N == TRAIN], "task.liked", self.liked)
         self.pairs = data.chosen(learned_N)
         self.learned = self._items_of(learned_N)
         self.had = {part: self._items_of(data.parts_N < part) for part in (VALID, TEST, LEFT_OUT + 1)}

@@ -1,28 +1,29 @@
-"""Interactions of your own: a CSV or Parquet file with a user and an item in every row."""
+"""Interactions of your own: a CSV, Parquet or JSON Lines file with a user and an item in every row."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
-from labwright.errors import LabwrightError, nearest
+from labwright.errors import LabwrightError
+from labwright_tasks.tables import read_table, suffix_of
 from pydantic import Field
 
 from labwright_recsys.data.recommendation import Recommendation
 from labwright_recsys.data.splits import Manner, Share
-from labwright_recsys.data.table import Table, rows_of, table_of, unreadable
+from labwright_recsys.data.table import Table, table_of
 
 Column = Annotated[str, Field(min_length=1, description="the name of a column")]
 
 
 class OwnInteractions(Recommendation):
-    """A CSV file with a header, or a Parquet file: a row for each interaction of a user with an item.
+    """CSV or TSV with a header, Parquet or JSON Lines: a row for each interaction of a user with an item.
 
     `user`, `item`, `rating`, `time` and `title` name columns; the last three may be left out. Without ratings every
-    interaction counts alike. A time is seconds since 1970 or a date; a title is how reports call an item. `.csv.gz`
-    is unpacked; Parquet needs `pip install 'labwright-recsys[parquet]'`.
+    interaction counts alike. Times are numbers, such as seconds since 1970, or dates, one of the two throughout; a
+    title is how reports call an item. Rows that lack a user, an item, or a rating or time that is named, are left out,
+    and it is said how many. `delimiter` stands between cells, a comma if left out and a tab in a `.tsv` file. Text is
+    UTF-8, or else in `encoding`, and may be gzipped; Parquet needs `pip install 'labwright-recsys[parquet]'`.
 
     What `split` holds out: `random` of each user's n interactions floor(test * n) and floor(valid * n), chosen by
     `seed`; `leave-one-out` a user's last one as test and the one before as valid, if there are three (of equal times
@@ -43,57 +44,25 @@ class OwnInteractions(Recommendation):
         rating: Column | None = None,
         time: Column | None = None,
         title: Column | None = None,
-        delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ",",
+        delimiter: Annotated[str, Field(min_length=1, max_length=1)] | None = None,
+        encoding: str = "utf-8",
         split: Manner = "random",
         valid: Share = 0.1,
         test: Share = 0.1,
         seed: Annotated[int, Field(ge=0)] = 0,
     ) -> None:
         super().__init__(split, valid, test, seed)
-        self.file, self.delimiter = file, delimiter
+        self.file, self.delimiter, self.encoding = file, delimiter, encoding
         self.user, self.of_item, self.rating, self.time, self.title = user, item, rating, time, title
 
     def table(self) -> Table:
+        if self.user == self.of_item:
+            raise LabwrightError(
+                f"task.data.item: given {self.of_item!r}, which task.data.user says of the users' column."
+            )
         path = self.file.expanduser()
-        if not path.is_file():
-            beside = [one.name for one in path.parent.iterdir()] if path.parent.is_dir() else []
-            raise LabwrightError(f"task.data.file: there is no file {str(path)!r}{nearest(path.name, beside)}")
-        named = (self.user, self.of_item, self.rating, self.time, self.title)
-        columns = tuple(name for name in named if name is not None)
-        parquet = path.suffix.lower() in (".parquet", ".pq")
-        rows = _parquet_rows(path, columns) if parquet else rows_of(path, columns, self.delimiter)
-        titles: dict[str, str] = {}
-        rated, timed = self.rating is not None, self.time is not None
-        table = table_of(path, self._without_title(rows, titles), rated=rated, timed=timed)
-        return Table(table.users, table.items, table.ratings, table.times, titles)
-
-    def _without_title(
-        self, rows: Iterator[tuple[int, list[str]]], titles: dict[str, str]
-    ) -> Iterator[tuple[int, Sequence[str]]]:
-        """The rows without their last column if that is the title, which is noted down."""
-        for number, row in rows:
-            if self.title is not None:
-                titles[row[1].strip()] = row.pop()
-            yield number, row
-
-
-def _parquet_rows(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[int, list[str]]]:
-    """The rows of a Parquet file as texts, numbered from 1; nothing is an empty text."""
-    if find_spec("pyarrow") is None:
-        raise LabwrightError(f"{path}: Parquet needs pyarrow: `pip install 'labwright-recsys[parquet]'` brings it.")
-    import pyarrow
-    from pyarrow import parquet
-
-    try:
-        header = parquet.read_schema(path).names
-        for name in columns:
-            if name not in header:
-                raise LabwrightError(
-                    f"{path} has no column {name!r}{nearest(name, header)} Its columns are {', '.join(header)}."
-                )
-        table = parquet.read_table(path, columns=list(dict.fromkeys(columns)))
-    except (OSError, pyarrow.ArrowException) as error:
-        raise unreadable(path, error) from error
-    found = {name: ["" if one is None else str(one) for one in table[name].to_pylist()] for name in table.column_names}
-    for number, row in enumerate(zip(*(found[name] for name in columns), strict=True), 1):
-        yield number, list(row)
+        columns = {"user": self.user, "item": self.of_item}
+        others = {"rating": self.rating, "time": self.time, "title": self.title}
+        columns |= {setting: name for setting, name in others.items() if name is not None}
+        sign = self.delimiter or ("\t" if suffix_of(path) == ".tsv" else ",")
+        return table_of(read_table(path, columns, delimiter=sign, encoding=self.encoding))

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 from labwright.errors import LabwrightError
+from labwright_tasks import tables
 from pydantic import Field
 
 from labwright_recsys.data.recommendation import Recommendation
 from labwright_recsys.data.splits import Manner, Share
-from labwright_recsys.data.table import Table, Values, rows_of, split_lines, table_of
+from labwright_recsys.data.table import Table, Values, headed, parted, table_of
 
+_RATED = ("user", "item", "rating", "time")
 _YEAR = re.compile(r"\((\d{4})\)\s*$")
 _GENRES_100K = (
     "unknown", "Action", "Adventure", "Animation", "Children's", "Comedy", "Crime", "Documentary", "Drama", "Fantasy",
@@ -64,44 +67,59 @@ def _there(root: Path, name: str) -> Path | None:
 
 
 def _hundred_thousand(root: Path, path: Path) -> Table:
-    table = table_of(path, split_lines(path, "\t", 4, "latin-1"), rated=True, timed=True)
+    table = table_of(parted(path, "\t", _RATED))
     titles: dict[str, str] = {}
     genres: dict[str, tuple[str, ...]] = {}
     films = _there(root, "u.item")
-    for _, (film, title, _, _, _, *flags) in split_lines(films, "|", 24, "latin-1") if films else ():
-        titles[film] = title
-        genres[film] = tuple(genre for genre, flag in zip(_GENRES_100K, flags, strict=True) if flag == "1")
+    if films:
+        found = parted(films, "|", ("item", "title", "date", "video", "url", *_GENRES_100K))
+        names = found.names("item")
+        titles = dict(zip(names, found["title"], strict=True))
+        flags = zip(*(found[genre] for genre in _GENRES_100K), strict=True)
+        genres = {
+            film: tuple(genre for genre, flag in zip(_GENRES_100K, row, strict=True) if flag == "1")
+            for film, row in zip(names, flags, strict=True)
+        }
     people = _there(root, "u.user")
-    sides: dict[str, dict[str, tuple[str, ...]]] = {"age": {}, "gender": {}, "occupation": {}}
-    for number, (user, age, gender, work) in split_lines(people, "|", 4, "latin-1") if people else ():
-        sides["age"][user] = (_decade(age, people, number),)
-        sides["gender"][user], sides["occupation"][user] = (gender,), (work,)
+    sides: dict[str, Values] = {}
+    if people:
+        found = parted(people, "|", ("user", "age", "gender", "occupation"))
+        sides = {kind: _of_users(found, kind) for kind in ("gender", "occupation")}
+        sides = {"age": _of_users(_in_decades(found), "age")} | sides
     return _with(table, titles, genres, sides)
 
 
 def _million(root: Path, path: Path) -> Table:
-    table = table_of(path, split_lines(path, "::", 4, "latin-1"), rated=True, timed=True)
-    titles: dict[str, str] = {}
-    genres: dict[str, tuple[str, ...]] = {}
-    films = _there(root, "movies.dat")
-    for _, (film, title, kinds) in split_lines(films, "::", 3, "latin-1") if films else ():
-        titles[film], genres[film] = title, tuple(dict.fromkeys(kinds.split("|")))
-    people = _there(root, "users.dat")
-    sides: dict[str, dict[str, tuple[str, ...]]] = {"age": {}, "gender": {}, "occupation": {}}
-    for _, (user, gender, age, work) in split_lines(people, "::", 4, "latin-1") if people else ():
-        sides["gender"][user], sides["age"][user], sides["occupation"][user] = (gender,), (age,), (work,)
+    table = table_of(parted(path, "::", _RATED))
+    films, people = _there(root, "movies.dat"), _there(root, "users.dat")
+    titles, genres = _films(parted(films, "::", ("item", "title", "genres"))) if films else ({}, {})
+    sides: dict[str, Values] = {}
+    if people:
+        found = parted(people, "::", ("user", "gender", "age", "occupation"))
+        sides = {kind: _of_users(found, kind) for kind in ("age", "gender", "occupation")}
     return _with(table, titles, genres, sides)
 
 
 def _newer(root: Path, path: Path) -> Table:
-    table = table_of(path, rows_of(path, ("userId", "movieId", "rating", "timestamp"), ","), rated=True, timed=True)
-    titles: dict[str, str] = {}
-    genres: dict[str, tuple[str, ...]] = {}
+    columns = {"user": "userId", "item": "movieId", "rating": "rating", "time": "timestamp"}
+    table = table_of(headed(path, columns))
     films = _there(root, "movies.csv")
-    for _, (film, title, kinds) in rows_of(films, ("movieId", "title", "genres"), ",") if films else ():
-        titles[film] = title
-        genres[film] = () if kinds.startswith("(") else tuple(dict.fromkeys(kinds.split("|")))
+    columns = {"item": "movieId", "title": "title", "genres": "genres"}
+    titles, genres = _films(headed(films, columns)) if films else ({}, {})
     return _with(table, titles, genres, {})
+
+
+def _films(rows: tables.Table) -> tuple[dict[str, str], dict[str, tuple[str, ...]]]:
+    """Titles and genres by film; "(no genres listed)" is none."""
+    names = rows.names("item")
+    kinds = (
+        () if cell.startswith("(") else tuple(dict.fromkeys(filter(None, cell.split("|")))) for cell in rows["genres"]
+    )
+    return dict(zip(names, rows["title"], strict=True)), dict(zip(names, kinds, strict=True))
+
+
+def _of_users(rows: tables.Table, kind: str) -> Values:
+    return {user: (value,) for user, value in zip(rows.names("user"), rows[kind], strict=True)}
 
 
 _LAYOUTS: Mapping[str, Callable[[Path, Path], Table]] = {
@@ -119,19 +137,18 @@ def _with(
 ) -> Table:
     years = {film: (found.group(1),) for film, title in titles.items() if (found := _YEAR.search(title))}
     item_sides = {"genres": genres, "year": years}
-    return Table(
-        table.users,
-        table.items,
-        table.ratings,
-        table.times,
-        titles,
-        {name: values for name, values in user_sides.items() if values},
-        {name: values for name, values in item_sides.items() if values},
+    return replace(
+        table,
+        titles={film: title for film, title in titles.items() if title},
+        user_sides={name: values for name, values in user_sides.items() if values},
+        item_sides={name: values for name, values in item_sides.items() if values},
     )
 
 
-def _decade(age: str, path: Path | None, number: int) -> str:
-    try:
-        return f"{int(age) // 10 * 10}s"
-    except ValueError:
-        raise LabwrightError(f"{path}:{number}: the age is {age!r}; it should be a whole number.") from None
+def _in_decades(rows: tables.Table) -> tables.Table:
+    """Ages by decade, such as "20s". Raises LabwrightError for one that is no whole number."""
+    ages = rows["age"]
+    wrong = next((row for row, age in enumerate(ages) if not age.isdecimal()), None)
+    if wrong is not None:
+        raise LabwrightError(f"{rows.where(wrong)}: the age is {ages[wrong]!r}; it should be a whole number.")
+    return replace(rows, columns={**rows.columns, "age": [f"{int(age) // 10 * 10}s" for age in ages]})

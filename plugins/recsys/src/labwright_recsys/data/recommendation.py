@@ -5,22 +5,25 @@ from __future__ import annotations
 import json
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
+from hashlib import sha256
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import torch
-from labwright.data import Batch, Data
+from labwright.data import Batch, Data, LeftOut
 from labwright.errors import LabwrightError, nearest
 from labwright.ports import Port
+from labwright_tasks.tables import name_of
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from labwright_recsys.data.splits import NAMES, TRAIN, Manner, parts
+from labwright_recsys.data.splits import LEFT_OUT, NAMES, TEST, TRAIN, VALID, Manner, parts
 from labwright_recsys.data.table import Table, Values
 from labwright_recsys.ports import Feedback, Preference, Side
 
 _TENSORS, _CATALOGUE = "interactions.safetensors", "catalogue.json"
+_NEARLY_ALL = 0.95
 _MOST_COMPARED = 10_000  # names that a misspelt one is compared with
 
 
@@ -53,6 +56,8 @@ class Recommendation(Data):
     titles: tuple[str, ...] = ()
     rated = False
     repeats = 0
+    noted: tuple[str, ...] = ()  # what a task says of the data, beside the data's own remarks
+    _rows_left_out: tuple[LeftOut, ...] = ()
 
     def __init__(self, split: Manner, valid: float, test: float, seed: int) -> None:
         self.manner, self.valid, self.test, self.seed = split, valid, test, seed
@@ -67,11 +72,9 @@ class Recommendation(Data):
         table = self.table()
         self.users, users = _numbered(table.users)
         self.items, items = _numbered(table.items)
-        times = np.zeros(len(users)) if table.times is None else table.times
-        order = np.lexsort((times, items, users))  # stable: rows of the file keep their order
-        last = np.r_[(np.diff(users[order]) != 0) | (np.diff(items[order]) != 0), True]
-        kept = order[last]
+        kept = _latest(users, items, table.times)
         self.repeats = len(users) - len(kept)
+        self._rows_left_out = tuple(table.left_out)
         users, items = users[kept], items[kept]
         found = parts(
             self.manner,
@@ -104,18 +107,49 @@ class Recommendation(Data):
         pairs = self.chosen(self.parts_N == NAMES[name])
         return pairs if len(pairs) else None
 
+    def left_out(self) -> list[LeftOut]:
+        """Rows that lacked something, repeats, and what a split by time can't measure."""
+        found = [*self._rows_left_out, LeftOut(self.repeats, "interactions", "of one user and item the latest counts")]
+        unknown = int((self.parts_N == LEFT_OUT).sum())
+        why = "of users that have nothing before the first moment of task.data.split=temporal"
+        return [one for one in (*found, LeftOut(unknown, "interactions", why)) if one.count]
+
+    def remarks(self) -> list[str]:
+        """How many users are on no list that is measured, where something is held out; what the task noted."""
+        held_out_N = (self.parts_N == VALID) | (self.parts_N == TEST)
+        measured = len(self.users_N[held_out_N].unique())
+        found = []
+        if 0 < measured < len(self.users):
+            found.append(
+                f"{len(self.users) - measured:,} of {len(self.users):,} users are never measured: they have too few "
+                "interactions for task.data.valid and task.data.test to hold one out"
+                + (
+                    ", or all of them on one side of the moments of task.data.split."
+                    if self.manner == "temporal"
+                    else "."
+                )
+            )
+        return [*found, *self.noted]
+
+    def identity(self, split: str) -> list[str]:
+        """A digest of the split's users, items and ratings, and one of all names."""
+        mask_N = self.parts_N == NAMES[split]
+        tensors = (one[mask_N] for one in (self.users_N, self.items_N, self.ratings_N))
+        names = json.dumps([self.users, self.items])
+        return [sha256(one.numpy()).hexdigest() for one in tensors] + [sha256(names.encode()).hexdigest()]
+
     def chosen(self, mask_N: Tensor) -> Pairs:
         """The interactions that are chosen by a mask."""
         return Pairs(self.users_N[mask_N], self.items_N[mask_N], self.ratings_N[mask_N])
 
     def parse(self, line: str) -> tuple[Tensor, ...]:
         """The user of that name."""
-        return (torch.tensor([self.number(line.strip(), self.users, "user")]),)
+        return (torch.tensor([self.number(line, self.users, "user")]),)
 
     def number(self, name: str, names: Sequence[str], what: str) -> int:
         """The number of a user or an item. Raises LabwrightError with the nearest name, or some that there are."""
         try:
-            return names.index(name)
+            return names.index(name_of(name))
         except ValueError:
             some = f"; there are {len(names):,}, such as {', '.join(map(repr, names[:3]))}."
             close = nearest(name, islice(names, _MOST_COMPARED), some)
@@ -157,6 +191,18 @@ class Recommendation(Data):
         )
 
 
+def nearly_all(chosen_N: Tensor, setting: str, value: float) -> tuple[str, ...]:
+    """A sentence about interactions chosen by a threshold on their ratings, if nearly all or nearly none are."""
+    above, whole = int(chosen_N.sum()), len(chosen_N)
+    most, side = max((above, "at or above"), (whole - above, "below"))
+    if most < _NEARLY_ALL * whole:
+        return ()
+    return (
+        f"{most:,} of {whole:,} training interactions ({most / whole:.1%}) are rated {side} {value:g}: is this the "
+        f"{setting} that is meant?",
+    )
+
+
 def _numbered(names: Sequence[str]) -> tuple[tuple[str, ...], np.ndarray]:
     """The different names in order, and each one's number (N,) int64."""
     found = dict.fromkeys(names)
@@ -166,6 +212,14 @@ def _numbered(names: Sequence[str]) -> tuple[tuple[str, ...], np.ndarray]:
         ordered = sorted(found)
     number = {name: index for index, name in enumerate(ordered)}
     return tuple(ordered), np.fromiter((number[name] for name in names), dtype=np.int64, count=len(names))
+
+
+def _latest(users: np.ndarray, items: np.ndarray, times: np.ndarray | None) -> np.ndarray:
+    """The places of each pair's latest interaction, without times of its last one, sorted by user and item."""
+    by_time = () if times is None else (times,)
+    order = np.lexsort((*by_time, items, users))  # stable: of equal times the last in the file
+    last = np.r_[(np.diff(users[order]) != 0) | (np.diff(items[order]) != 0), True]
+    return order[last]
 
 
 def _side(name: str, names: Sequence[str], values: Values) -> Side:

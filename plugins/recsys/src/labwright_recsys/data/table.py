@@ -1,24 +1,31 @@
-"""Interactions as they were found: columns of text and numbers, read and checked. N rows."""
+"""Interactions as they were found: columns of text and numbers, checked. N rows."""
 
 from __future__ import annotations
 
-import csv
-import gzip
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import TextIO
 
 import numpy as np
-from labwright.errors import LabwrightError, nearest, sentence
+from labwright.data import LeftOut
+from labwright.errors import LabwrightError, listed
+from labwright_tasks import tables
+from labwright_tasks.delimited import Delimited
+from labwright_tasks.opening import opened
 
 Values = Mapping[str, tuple[str, ...]]  # what is known of each user, or of each item, by its identifier
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_LARGEST = float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True)
 class Table:
-    """Users, items, ratings and times (seconds since 1970) of N interactions, and what is known beside them."""
+    """Users, items, ratings and times of N interactions, and what is known beside them.
+
+    Of times only the order counts, and which are equal.
+    """
 
     users: Sequence[str]
     items: Sequence[str]
@@ -27,153 +34,122 @@ class Table:
     titles: Mapping[str, str] = field(default_factory=dict)
     user_sides: Mapping[str, Values] = field(default_factory=dict)
     item_sides: Mapping[str, Values] = field(default_factory=dict)
+    left_out: Sequence[LeftOut] = ()
 
 
-def lines_of(path: Path, encoding: str = "utf-8") -> Iterator[tuple[int, str]]:
-    """The lines of a text file that aren't blank, numbered from 1; a name that ends in .gz is unpacked."""
-    with opened(path, encoding) as stream:
-        for number, line in enumerate(stream, 1):
-            if line.strip():
-                yield number, line.rstrip("\r\n")
+def table_of(rows: tables.Table) -> Table:
+    """The interactions of rows that have `user` and `item`, and maybe `rating`, `time` and `title`.
 
-
-def opened(path: Path, encoding: str = "utf-8") -> TextIO:
-    """A text file, unpacked if its name ends in .gz."""
-    if path.suffix == ".gz":
-        return gzip.open(path, "rt", encoding=encoding, newline="")
-    return path.open(encoding=encoding, newline="")
-
-
-def unreadable(path: Path, error: Exception) -> LabwrightError:
-    instead = ", or convert it to UTF-8 text" if isinstance(error, UnicodeDecodeError) else ""
-    return LabwrightError(f"{path} can't be read: {sentence(str(error))} Get the file anew{instead}.")
-
-
-def split_lines(path: Path, separator: str, fields: int, encoding: str = "utf-8") -> Iterator[tuple[int, list[str]]]:
-    """The first `fields` fields of every line, with its number. Raises LabwrightError for a line with fewer."""
-    try:
-        for number, line in lines_of(path, encoding):
-            found = line.split(separator)
-            if len(found) < fields:
-                raise LabwrightError(
-                    f"{path}:{number}: given {line[:60]!r}, which has {len(found)} of the {fields} fields that stand "
-                    f"between {separator!r}."
-                )
-            yield number, found[:fields]
-    except (OSError, EOFError, UnicodeDecodeError) as error:
-        raise unreadable(path, error) from error
-
-
-def rows_of(path: Path, columns: tuple[str, ...], delimiter: str) -> Iterator[tuple[int, list[str]]]:
-    """The columns of these names of a file with a header, row by row with its line's number.
-
-    Raises LabwrightError for a column that isn't there, with the nearest there is, or is there twice, and for a row
-    that has more or fewer cells than the header.
+    A time is a whole number or one with a point, at least 0, such as seconds since 1970; or a date such as 2024-05-31
+    or 2024-05-31T17:00:00 (UTC unless it says): one of the two throughout. Rows that lack one of them are left out.
+    Raises LabwrightError naming the line of a rating that is no number, or a time that is none.
     """
-    try:
-        with opened(path) as stream:
-            reader = csv.reader(stream, delimiter=delimiter)
-            header = [name.strip().removeprefix("\ufeff") for name in next(reader, [])]
-            if not header:
-                raise LabwrightError(f"{path} is empty: it needs a header, {delimiter.join(columns)}, and rows.")
-            for name in columns:
-                if name not in header:
-                    raise LabwrightError(
-                        f"{path} has no column {name!r}{nearest(name, header)} Its columns are {', '.join(header)}."
-                        f"{_parted_otherwise(header)}"
-                    )
-                if header.count(name) > 1:
-                    raise LabwrightError(
-                        f"{path} has {header.count(name)} columns of the name {name!r}; rename all but one."
-                    )
-            places = [header.index(name) for name in columns]
-            for row in reader:
-                if not row:
-                    continue
-                if len(row) != len(header):
-                    raise LabwrightError(
-                        f"{path}:{reader.line_num}: given {delimiter.join(row)[:60]!r}, which has {len(row)} columns; "
-                        f"the header has {len(header)}. A cell with {delimiter!r} in it needs quotes."
-                    )
-                yield reader.line_num, [row[place] for place in places]
-    except (OSError, EOFError, UnicodeDecodeError, csv.Error) as error:
-        raise unreadable(path, error) from error
+    needed = [setting for setting in ("user", "item", "rating", "time") if setting in rows]
+    filled, left_out = rows.filled(*needed)
+    items = filled.names("item")
+    titles = dict(zip(items, filled.names("title"), strict=True)) if "title" in filled else {}
+    return Table(
+        filled.names("user"),
+        items,
+        _ratings(filled) if "rating" in filled else None,
+        _times(filled) if "time" in filled else None,
+        {item: title for item, title in titles.items() if title},
+        left_out=left_out,
+    )
 
 
-def _parted_otherwise(header: Sequence[str]) -> str:
-    """What to do if the header was read as one column, because another sign stands between its names."""
-    found = next((sign for sign in ";\t|," if len(header) == 1 and sign in header[0]), None)
-    return "" if found is None else f" Set task.data.delimiter to {found!r}, which seems to part them."
+def headed(path: Path, columns: Mapping[str, str]) -> tables.Table:
+    """A CSV file whose columns have known names. Raises LabwrightError for one that has others."""
+    header = Delimited(path, opened(path), ",").header
+    for name in columns.values():
+        if name not in header:
+            raise LabwrightError(
+                f"{path}: there is no column {name!r}. MovieLens' file has {listed(columns.values())}, this one "
+                f"{listed(header)}; the data 'recsys/interactions' reads a table of yours."
+            )
+    return tables.read_table(path, columns)
 
 
-def table_of(
-    path: Path,
-    rows: Iterable[tuple[int, Sequence[str]]],
-    *,
-    rated: bool,
-    timed: bool,
-) -> Table:
-    """A table of rows: line number, then user, item, rating if `rated`, time if `timed`, as texts.
+def parted(path: Path, separator: str, settings: Sequence[str]) -> tables.Table:
+    """A file without a header, UTF-8 or Latin-1: its first fields by what they hold, further ones passed over.
 
-    A time is a number of seconds since 1970, or a date such as 2024-05-31 or 2024-05-31T17:00:00 (UTC unless it says).
-    Raises LabwrightError naming the line of an empty name, a rating that is no number, or a time that is none.
+    Raises LabwrightError for a line with fewer, and if there is no line.
     """
-    numbers: list[int] = []
-    columns: list[list[str]] = [[] for _ in range(2 + rated + timed)]
-    for number, texts in rows:
-        numbers.append(number)
-        for column, text in zip(columns, texts, strict=True):
-            column.append(text.strip())
-    if not numbers:
-        raise LabwrightError(f"{path} has no interactions: each line is one, with a user and an item.")
-
-    def line(row: int) -> str:
-        return f"{path}:{numbers[row]}"
-
-    for what, column in zip(("user", "item"), columns, strict=False):
-        if "" in column:
-            raise LabwrightError(f"{line(column.index(''))}: the {what} is empty; every interaction needs both.")
-    ratings = _numbers(columns[2], line, "rating", "a number, such as 4 or 3.5") if rated else None
-    times = _times(columns[-1], line) if timed else None
-    return Table(columns[0], columns[1], ratings, times)
+    found: list[list[str]] = []
+    lines = []
+    for number, line in enumerate(opened(path, "latin-1"), 1):
+        if not line.strip():
+            continue
+        fields = line.rstrip("\n").split(separator)
+        if len(fields) < len(settings):
+            raise LabwrightError(
+                f"{path}, line {number}: given {line.rstrip()[:60]!r}, which has {len(fields)} of the {len(settings)} "
+                f"fields that stand between {separator!r}."
+            )
+        found.append(fields[: len(settings)])
+        lines.append(number)
+    if not lines:
+        raise LabwrightError(f"{path} has no rows.")
+    return tables.Table(str(path), dict(zip(settings, zip(*found, strict=True), strict=True)), lines)
 
 
-def _numbers(texts: Sequence[str], line: Callable[[int], str], what: str, wanted: str) -> np.ndarray:
+def _ratings(rows: tables.Table) -> np.ndarray:
+    cells = rows["rating"]
     try:
-        values = np.array(texts, dtype=np.float64)
+        values = np.array(cells, dtype=np.float64)
     except ValueError:
-        values = np.array([_number(text) for text in texts])
-    wrong = np.flatnonzero(~np.isfinite(values))
+        values = np.array([_number(cell) for cell in cells])
+    wrong = np.flatnonzero(~(np.abs(values) <= _LARGEST))
     if len(wrong):
-        raise LabwrightError(f"{line(wrong[0])}: the {what} is {texts[wrong[0]]!r}; it should be {wanted}.")
+        given = cells[wrong[0]]
+        raise LabwrightError(
+            f"{rows.where(wrong[0])}: the rating is {given!r}; it should be a number, such as 4 or 3.5."
+        )
     return values
 
 
-def _number(text: str) -> float:
+def _number(cell: str) -> float:
     try:
-        return float(text)
+        return float(cell)
     except ValueError:
         return np.nan
 
 
-def _times(texts: Sequence[str], line: Callable[[int], str]) -> np.ndarray:
-    wanted = "seconds since 1970, at least 0, or a date such as 2024-05-31"
+def _times(rows: tables.Table) -> np.ndarray:
+    """Times as int64: whole numbers as they are, so that nanoseconds stay apart; others by their places in order."""
+    cells = rows["time"]
     try:
-        times = np.array(texts, dtype=np.float64)
-    except ValueError:
-        times = np.array([_moment(text) for text in texts])
-    wrong = np.flatnonzero(~(np.isfinite(times) & (times >= 0)))
-    if len(wrong):
-        raise LabwrightError(f"{line(wrong[0])}: the time is {texts[wrong[0]]!r}; it should be {wanted}.")
-    return times
-
-
-def _moment(text: str) -> float:
-    number = _number(text)
-    if not np.isnan(number):
-        return number
-    try:
-        moment = datetime.fromisoformat(text)
-        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+        whole = np.array(cells, dtype=np.int64)
     except (ValueError, OverflowError):
-        return np.nan
+        return _ordered(rows, _date if _since_1970(cells[0]) is None else _since_1970)
+    return whole if whole.min() >= 0 else _ordered(rows, _since_1970)
+
+
+def _ordered(rows: tables.Table, read: Callable[[str], Decimal | None]) -> np.ndarray:
+    """The places of times in their order, equal ones alike. Raises LabwrightError for one that isn't read."""
+    cells = rows["time"]
+    times = [read(cell) for cell in cells]
+    if None in times:
+        wrong = times.index(None)
+        wanted = "it should be seconds since 1970 or another number of at least 0, or a date such as 2024-05-31"
+        if wrong and (_date(cells[wrong]) or _since_1970(cells[wrong])) is not None:
+            wanted = f"the first one is {cells[0]!r}: all should be numbers, or all dates"
+        raise LabwrightError(f"{rows.where(wrong)}: the time is {cells[wrong]!r}; {wanted}.")
+    places: np.ndarray = np.unique(np.array(times, dtype=object), return_inverse=True)[1]
+    return places.astype(np.int64)
+
+
+def _since_1970(cell: str) -> Decimal | None:
+    try:
+        number = Decimal(cell)
+    except InvalidOperation:
+        return None
+    return number if number.is_finite() and number >= 0 else None
+
+
+def _date(cell: str) -> Decimal | None:
+    try:
+        moment = datetime.fromisoformat(cell)
+    except ValueError:
+        return None
+    return Decimal(((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - _EPOCH) // timedelta(microseconds=1))
