@@ -78,7 +78,7 @@ def test_a_process_forked_from_the_holder_does_not_give_the_lock_back(tmp_path: 
         lock.release()
         os._exit(0)
     os.waitpid(child, 0)
-    assert (tmp_path / "lock").read_text().split()[0] == str(os.getpid())
+    assert (tmp_path / ".lock").read_text().split()[0] == str(os.getpid())
     with pytest.raises(lw.LabwrightError, match="under way"):
         Lock(tmp_path).acquire()
 
