@@ -341,3 +341,12 @@ def test_a_stream_that_takes_nothing_is_no_reason_to_end(tmp_path: Path, stream:
         assert ended.returncode == code
     if code == 1:
         assert "error: the results can't be written: No space left on device." in ended.stderr
+
+
+def test_a_working_folder_that_is_gone_is_one_message(tmp_path: Path) -> None:
+    (tmp_path / "gone").mkdir()
+    command = f"cd {tmp_path / 'gone'} && rmdir {tmp_path / 'gone'} && {sys.executable} -m labwright.cli list losses"
+    ended = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False)
+    assert ended.returncode == 2
+    assert ended.stderr.count("error: ") == 1
+    assert "the working folder is gone" in ended.stderr

@@ -202,7 +202,7 @@ def test_nothing_in_a_checkpoint_is_a_pickle(tmp_path: Path) -> None:
     for file in (tmp_path / "run").rglob("*"):
         if file.is_file():
             assert not file.read_bytes().startswith((b"\x80", b"PK")), file
-            assert file.suffix in {".safetensors", ".json", ".toml", ".jsonl"} or file.name == "lock", file
+            assert file.suffix in {".safetensors", ".json", ".toml", ".jsonl"} or file.name == ".lock", file
 
 
 def test_the_same_seed_gives_the_same_run_and_another_seed_another(tmp_path: Path) -> None:

@@ -6,7 +6,9 @@ import json
 import math
 import multiprocessing
 import os
+import re
 import signal
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -78,7 +80,7 @@ def test_a_process_forked_from_the_holder_does_not_give_the_lock_back(tmp_path: 
         lock.release()
         os._exit(0)
     os.waitpid(child, 0)
-    assert (tmp_path / "lock").read_text().split()[0] == str(os.getpid())
+    assert (tmp_path / ".lock").read_text().split()[0] == str(os.getpid())
     with pytest.raises(lw.LabwrightError, match="under way"):
         Lock(tmp_path).acquire()
 
@@ -96,6 +98,56 @@ def test_a_link_in_a_run_folder_is_refused_and_what_it_leads_to_stays(tmp_path: 
     with pytest.raises(lw.LabwrightError, match=f"run/{name} is a link to '.*precious'"):
         experiment.resumed(tmp_path / "run")
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+def test_files_that_have_another_name_elsewhere_are_replaced_and_not_written_into(tmp_path: Path) -> None:
+    experiment = begun(tmp_path / "run")
+    files = [path for path in (tmp_path / "run").rglob("*") if path.is_file() and path.name != ".lock"]
+    kept = {}
+    for number, path in enumerate(files):  # as a backup by hard links has them
+        (tmp_path / str(number)).hardlink_to(path)
+        kept[number] = path.read_bytes()
+    experiment.resumed(tmp_path / "run")[0].fit()
+    assert {number: (tmp_path / str(number)).read_bytes() for number in kept} == kept
+
+
+def test_what_a_killed_process_left_unfinished_is_cleared_away(tmp_path: Path) -> None:
+    experiment = begun(tmp_path / "run")
+    checkpoints = Checkpoints(tmp_path / "run" / "checkpoints")
+    checkpoints.path(9).rename(checkpoints.folder / ".step-00000009.before")
+    (checkpoints.folder / ".step-00000005.part").mkdir()
+    experiment.resumed(tmp_path / "run")[0].fit(until=12)
+    assert not list(checkpoints.folder.glob(".*"))
+    assert checkpoints.steps()[-1] == 12
+
+
+LIMITED = """
+import resource, sys
+from pathlib import Path
+import labwright as lw
+from parts import Net, sorting
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), int(sys.argv[2])))
+try:
+    sorting(model={"name": Net, "width": 64}, train={"steps": 9, "log_every": 1}).run(Path(sys.argv[1]))
+except lw.LabwrightError as error:
+    print("told:", error)
+"""
+
+
+@pytest.mark.parametrize(
+    ("limit", "said"),
+    [
+        (200, "can't write .*task"),
+        (800, r"can't write .*environment\.json: File too large"),
+        (3000, "can't write the checkpoint .*step-00000002: .*There is none before it"),
+    ],
+)
+def test_a_disk_that_takes_no_more_is_one_message(tmp_path: Path, limit: int, said: str) -> None:
+    paths = os.pathsep.join([str(Path(__file__).parent), *sys.path])
+    command = [sys.executable, "-c", LIMITED, str(tmp_path / "run"), str(limit)]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ | {"PYTHONPATH": paths})
+    assert "Traceback" not in ended.stderr
+    assert re.match(f"told: {said}", ended.stdout), ended.stdout + ended.stderr
 
 
 def test_a_run_folder_reached_by_a_link_is_resumed(tmp_path: Path) -> None:

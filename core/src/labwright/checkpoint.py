@@ -77,7 +77,8 @@ class Checkpoints:
         target = self.path(step)
         building, before = (self.folder / f".{target.name}.{what}" for what in ("part", "before"))
         try:
-            shutil.rmtree(building, ignore_errors=True)
+            for unfinished in self.folder.glob(".step-*"):  # of a process that was killed
+                _remove(unfinished)
             building.mkdir(parents=True)
             model, aliases = untied(checkpoint.model)
             training, training_aliases = untied(checkpoint.training)
@@ -88,7 +89,6 @@ class Checkpoints:
                 checkpoint.state | {"aliases": {"model": aliases, "training": training_aliases}},
             )
             seal(building)
-            _remove(before)
             if target.exists():  # of the same step, when less was known of it
                 target.rename(before)
             building.rename(target)

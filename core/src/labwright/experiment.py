@@ -18,7 +18,7 @@ from labwright.builtin.losses import separable
 from labwright.checkpoint import Checkpoints, MemoryCheckpoints, check_learned, seal, split_state, verify
 from labwright.config import Chosen, Where, choose, signature, validated, with_default
 from labwright.data_summary import read_summary, summarised
-from labwright.errors import LabwrightError, listed, nearest
+from labwright.errors import LabwrightError, RunFailed, listed, nearest
 from labwright.feeding import derived
 from labwright.files import refuse_links, write_json, write_text
 from labwright.fitting import check_fit
@@ -313,10 +313,13 @@ class Experiment:
         folder = runs.claim_folder(folder) if folder is not None else runs.new_folder(self.name)
         lock = Lock(folder)
         lock.acquire()
-        (folder / "task").mkdir()
-        built.task.save(folder / "task")
-        data.write(folder / "task")
-        seal(folder / "task")
+        try:
+            (folder / "task").mkdir()
+            built.task.save(folder / "task")
+            data.write(folder / "task")
+            seal(folder / "task")
+        except OSError as error:
+            raise RunFailed(f"can't write {folder / 'task'}: {error.strerror or error}.") from error
         self._write_down(folder, built)
         trainer = self._trainer(built, folder, per_epoch, listeners)
         trainer.lock = lock

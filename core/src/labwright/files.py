@@ -147,9 +147,12 @@ def _finite(value: Any) -> Any:
 
 
 def _within(folder: Path) -> Iterator[tuple[Path, int]]:
-    """Everything in a folder, with its mode; links aren't followed."""
-    with os.scandir(folder) as entries:
-        found = sorted(entries, key=lambda entry: entry.name)
+    """Everything in a folder, with its mode; links aren't followed, and folders that can't be read pass for empty."""
+    try:
+        with os.scandir(folder) as entries:
+            found = sorted(entries, key=lambda entry: entry.name)
+    except OSError:
+        return
     for entry in found:
         mode = entry.stat(follow_symlinks=False).st_mode
         yield Path(entry.path), mode

@@ -18,7 +18,7 @@ NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL)
 
 
 class Lock:
-    """The lock of a run folder: the file `lock` in it, which says who holds it."""
+    """The lock of a run folder: the file `.lock` in it, which says who holds it."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -30,7 +30,7 @@ class Lock:
         if self._held is not None:
             return
         try:
-            handle = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+            handle = os.open(self.folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
         except OSError as error:
             raise LabwrightError(f"can't write the run folder {self.folder}: {error.strerror}.") from error
         try:

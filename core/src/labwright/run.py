@@ -7,7 +7,7 @@ metrics.jsonl      one line for each stretch of training and each evaluation
 checkpoints/       see checkpoint.py
 outcome.json       how it ended
 report.html        curves, tables, samples
-lock               held by the process that writes here, see locks.py
+.lock              held by the process that writes here, see locks.py
 
 Every file is written whole or not at all and through no link, see files.py.
 """

@@ -78,6 +78,10 @@ def labwright(
     _version: Annotated[bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Show it.")] = False,
 ) -> None:
     """Deep-learning research on PyTorch: plugins, exact runs, kind errors."""
+    try:
+        Path.cwd()
+    except OSError as error:
+        raise LabwrightError("the working folder is gone: it was deleted or moved. Go to another one.") from error
     trains = ctx.invoked_subcommand in {verb.NAME for verb in TRAINING}
     ctx.obj = Context(tuple(no_plugin or ()), tuple(plugin or ()), locked, trains)
 
