@@ -135,35 +135,46 @@ def said_by(command: str, shown: str, here: bool) -> tuple[str, int]:
     time.
     """
     first, *rest = words = shlex.split(command)
-    if here and first == "labwright" and "^C\n" not in shown and not {"|", ">", "<", "&&"} & set(words):
-        return said_here(rest)
+    if here and first == "labwright" and not {"|", ">", "<", "&&"} & set(words):
+        before, interrupted, _ = shown.partition("^C\n")
+        return said_here(rest, before.count("\n") if interrupted else None)
+    assert "^C\n" not in shown, command
     environment = os.environ | {
         "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
         "PYTHONUNBUFFERED": "1",
         "OMP_NUM_THREADS": "1",
     }
-    with subprocess.Popen(
+    done = subprocess.run(
         ["bash", "-c", command],
         env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         stdin=subprocess.DEVNULL,
         text=True,
-        start_new_session=True,
-    ) as process:
-        assert process.stdout is not None
-        said = ""
-        if "^C\n" in shown:
-            for _ in shown.partition("^C\n")[0].splitlines():
-                said += process.stdout.readline()
-            os.killpg(process.pid, signal.SIGINT)
-            said += "^C\n"
-        said += process.stdout.read()
-        return said, process.wait()
+    )
+    return done.stdout, done.returncode
 
 
-def said_here(words: list[str]) -> tuple[str, int]:
-    said = io.StringIO()
+class Said(io.StringIO):
+    """What is said; Ctrl-C is pressed when it has so many lines, however long whoever says it would go on."""
+
+    def __init__(self, interrupted_after: int | None) -> None:
+        super().__init__()
+        self.left = interrupted_after
+
+    def write(self, text: str) -> int:
+        length = super().write(text)
+        if self.left is not None:
+            self.left -= text.count("\n")
+            if self.left <= 0:
+                self.left = None
+                super().write("^C\n")
+                signal.raise_signal(signal.SIGINT)
+        return length
+
+
+def said_here(words: list[str], interrupted_after: int | None = None) -> tuple[str, int]:
+    said = Said(interrupted_after)
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
         patch.setattr(sys, "argv", ["labwright", *words])
         with pytest.raises(SystemExit) as ended:

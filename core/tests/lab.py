@@ -94,7 +94,7 @@ class Lab:
 
         until(said)
 
-    def ended(self, process: subprocess.Popen[str], at: str = ".", seconds: float = 400) -> tuple[int, str]:
+    def ended(self, process: subprocess.Popen[str], at: str = ".", seconds: float = 3000) -> tuple[int, str]:
         """The exit code of a process that ends by itself, and what it said."""
         return process.wait(seconds), self.said(process, at)
 

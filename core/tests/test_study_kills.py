@@ -57,7 +57,7 @@ def test_twenty_killed_processes_of_three_machines_cost_a_study_on_postgresql_no
     order = [*(["worker", "self"] * 3), "driver", *(["worker", "worker", "self"] * 3), "driver", *(["worker"] * 3)]
     assert Counter(order) == kinds and len(order) == KILLS
     with postgresql() as url:
-        shared = ("--storage", url, "--asynchronous", "--workers", "2", "--lease", "4")
+        shared = ("--storage", url, "--asynchronous", "--workers", "2", "--lease", "30")
         start = {
             "home": lambda: lab.tune("shared", TRIALS, *shared, at="home"),
             "away": lambda: lab.start("worker", "shared", "--storage", url, at="away"),
@@ -76,7 +76,7 @@ def test_twenty_killed_processes_of_three_machines_cost_a_study_on_postgresql_no
                     machines[at] = start[at]()
             return all(machine.poll() is not None for machine in machines.values())
 
-        until(over)
+        until(over, seconds=3000)
         for at, machine in machines.items():
             code, said = lab.ended(machine, at)
             assert code == 0, said
