@@ -32,6 +32,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -256,6 +257,12 @@ PREPARED = {"docs/how-to/install-plugins.md": a_plugin_for_a_later_core, FIRST_P
 TOGETHER = [page for page in PAGES if any(one.language in ("python", "console") for one in blocks(page))]
 
 
+def marked(page: Path) -> Any:
+    """A page as a parameter: where Ctrl-C is pressed, its moment must not matter."""
+    interrupts = any("^C\n" in block.text for block in blocks(page))
+    return pytest.param(page, id=label(page), marks=[pytest.mark.timing] if interrupts else [])
+
+
 @pytest.fixture
 def one_thread() -> Iterator[None]:
     """As in the processes the pages start, so that a run may go on here that began there, and the other way round."""
@@ -266,7 +273,7 @@ def one_thread() -> Iterator[None]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("page", TOGETHER, ids=label)
+@pytest.mark.parametrize("page", [marked(page) for page in TOGETHER])
 @pytest.mark.usefixtures("one_thread")
 def test_the_code_of_a_page_does_what_the_page_shows(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -362,12 +369,17 @@ def test_every_verb_that_is_named_exists():
 
 
 def test_every_make_target_that_is_named_exists():
-    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
     named = set()
     for page in PAGES:
-        named |= set(re.findall(r"(?:`|^\$ )make ([a-z]+)", page.read_text(encoding="utf-8"), re.MULTILINE))
+        named |= set(re.findall(r"(?:`|^\$ )make ([a-z-]+)", page.read_text(encoding="utf-8"), re.MULTILINE))
     assert named
     assert named <= targets
+
+
+def test_what_verbs_write_into_the_working_folder_is_no_change_of_a_clone():
+    ignored = (ROOT / ".gitignore").read_text(encoding="utf-8").splitlines()
+    assert {"runs/", "studies/", "comparisons/"} <= set(ignored)
 
 
 def test_the_readme_fits_on_a_page():
