@@ -185,6 +185,7 @@ def test_a_process_that_dies_while_asking_leaves_no_half_trial(
 def test_machines_that_ask_at_the_same_moment_have_different_points(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Whoever is slower to draw draws again, and leaves no trial behind that would have others draw again."""
     one, other = study(tmp_path).opened(), study(tmp_path).opened()
     suggest, between = Space.suggest, []
 
@@ -197,6 +198,24 @@ def test_machines_that_ask_at_the_same_moment_have_different_points(
 
     one.ask()
     monkeypatch.setattr(Space, "suggest", meanwhile)
+    one.ask()
+    assert [trial.number for trial in one.trials() if not lost(trial)] == [0, 1, 2]
+    assert len({tuple(trial.params.items()) for trial in one.trials()}) == 3
+
+
+def test_of_two_trials_created_at_the_same_moment_the_later_is_drawn_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = study(tmp_path).opened(), study(tmp_path).opened()
+    create, between = one.study._storage.create_new_trial, []
+
+    def slow(*given: Any) -> int:
+        if not between:
+            between.append(other.ask())
+        return create(*given)
+
+    one.ask()
+    monkeypatch.setattr(one.study._storage, "create_new_trial", slow)
     one.ask()
     counted = [trial for trial in one.trials() if not lost(trial)]
     assert [trial.number for trial in counted] == [0, 1, 3]
