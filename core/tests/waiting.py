@@ -9,7 +9,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def until(condition: Callable[[], T], seconds: float = 300.0) -> T:
+def until(condition: Callable[[], T], seconds: float = 1000.0) -> T:
     """What a condition comes to, as soon as it is true. The limit is no part of a test: it ends one that hangs."""
     end = time.monotonic() + seconds
     while not (value := condition()):
