@@ -32,6 +32,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -135,35 +136,46 @@ def said_by(command: str, shown: str, here: bool) -> tuple[str, int]:
     time.
     """
     first, *rest = words = shlex.split(command)
-    if here and first == "labwright" and "^C\n" not in shown and not {"|", ">", "<", "&&"} & set(words):
-        return said_here(rest)
+    if here and first == "labwright" and not {"|", ">", "<", "&&"} & set(words):
+        before, interrupted, _ = shown.partition("^C\n")
+        return said_here(rest, before.count("\n") if interrupted else None)
+    assert "^C\n" not in shown, command
     environment = os.environ | {
         "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
         "PYTHONUNBUFFERED": "1",
         "OMP_NUM_THREADS": "1",
     }
-    with subprocess.Popen(
+    done = subprocess.run(
         ["bash", "-c", command],
         env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         stdin=subprocess.DEVNULL,
         text=True,
-        start_new_session=True,
-    ) as process:
-        assert process.stdout is not None
-        said = ""
-        if "^C\n" in shown:
-            for _ in shown.partition("^C\n")[0].splitlines():
-                said += process.stdout.readline()
-            os.killpg(process.pid, signal.SIGINT)
-            said += "^C\n"
-        said += process.stdout.read()
-        return said, process.wait()
+    )
+    return done.stdout, done.returncode
 
 
-def said_here(words: list[str]) -> tuple[str, int]:
-    said = io.StringIO()
+class Said(io.StringIO):
+    """What is said; Ctrl-C is pressed when it has so many lines, however long whoever says it would go on."""
+
+    def __init__(self, interrupted_after: int | None) -> None:
+        super().__init__()
+        self.left = interrupted_after
+
+    def write(self, text: str) -> int:
+        length = super().write(text)
+        if self.left is not None:
+            self.left -= text.count("\n")
+            if self.left <= 0:
+                self.left = None
+                super().write("^C\n")
+                signal.raise_signal(signal.SIGINT)
+        return length
+
+
+def said_here(words: list[str], interrupted_after: int | None = None) -> tuple[str, int]:
+    said = Said(interrupted_after)
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
         patch.setattr(sys, "argv", ["labwright", *words])
         with pytest.raises(SystemExit) as ended:
@@ -245,6 +257,12 @@ PREPARED = {"docs/how-to/install-plugins.md": a_plugin_for_a_later_core, FIRST_P
 TOGETHER = [page for page in PAGES if any(one.language in ("python", "console") for one in blocks(page))]
 
 
+def marked(page: Path) -> Any:
+    """A page as a parameter: where Ctrl-C is pressed, its moment must not matter."""
+    interrupts = any("^C\n" in block.text for block in blocks(page))
+    return pytest.param(page, id=label(page), marks=[pytest.mark.timing] if interrupts else [])
+
+
 @pytest.fixture
 def one_thread() -> Iterator[None]:
     """As in the processes the pages start, so that a run may go on here that began there, and the other way round."""
@@ -255,7 +273,7 @@ def one_thread() -> Iterator[None]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("page", TOGETHER, ids=label)
+@pytest.mark.parametrize("page", [marked(page) for page in TOGETHER])
 @pytest.mark.usefixtures("one_thread")
 def test_the_code_of_a_page_does_what_the_page_shows(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -351,12 +369,17 @@ def test_every_verb_that_is_named_exists():
 
 
 def test_every_make_target_that_is_named_exists():
-    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
     named = set()
     for page in PAGES:
-        named |= set(re.findall(r"(?:`|^\$ )make ([a-z]+)", page.read_text(encoding="utf-8"), re.MULTILINE))
+        named |= set(re.findall(r"(?:`|^\$ )make ([a-z-]+)", page.read_text(encoding="utf-8"), re.MULTILINE))
     assert named
     assert named <= targets
+
+
+def test_what_verbs_write_into_the_working_folder_is_no_change_of_a_clone():
+    ignored = (ROOT / ".gitignore").read_text(encoding="utf-8").splitlines()
+    assert {"runs/", "studies/", "comparisons/"} <= set(ignored)
 
 
 def test_the_readme_fits_on_a_page():

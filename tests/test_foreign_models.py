@@ -19,7 +19,7 @@ LABELS = [
     *(f"model foreign/{name.replace('_', '-')}" for name in (*TIMM, *TRANSFORMERS, *TORCHAUDIO)),
     *(f"data foreign/{name}" for name in ("blots", "letters", "tones")),
 ]
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 
 @pytest.fixture(scope="module")

@@ -39,7 +39,7 @@ def place(tmp_path: Path) -> Path:
 def said(folder: Path, *command: object, code: int = 0, **environment: str) -> subprocess.CompletedProcess[str]:
     surroundings = os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "120"} | environment
     words = [str(BIN / str(command[0])), *map(str, command[1:])]
-    done = subprocess.run(words, cwd=folder, env=surroundings, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(words, cwd=folder, env=surroundings, capture_output=True, text=True, timeout=1800)
     assert done.returncode == code, done.stderr
     return done
 
@@ -51,6 +51,7 @@ def exported(folder: Path, name: str) -> list[dict[str, Any]]:
 
 
 @pytest.mark.slow
+@pytest.mark.timing
 def test_any_number_of_workers_has_the_same_trials(place: Path) -> None:
     found = {}
     for workers in (1, 2, 4):
@@ -62,10 +63,13 @@ def test_any_number_of_workers_has_the_same_trials(place: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timing
 def test_under_torchrun_all_ranks_train_and_stop_together(place: Path) -> None:
     tune = ("labwright", "tune", "mine.toml", "--trials", "12")
     said(place, *tune, "--name", "alone")
-    ran = said(place, "torchrun", "--nproc-per-node", "2", "--no-python", BIN / tune[0], *tune[1:], "--json")
+    ran = said(
+        place, "torchrun", "--standalone", "--nproc-per-node", "2", "--no-python", BIN / tune[0], *tune[1:], "--json"
+    )
     assert json.loads(ran.stdout)["trials"] == 12  # said once, by the first rank
     trials = exported(place, "mine")
     assert trials == exported(place, "alone")

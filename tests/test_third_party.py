@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from jsonschema import Draft202012Validator
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 ROOT = Path(__file__).parents[1]
 STRIPES = ROOT / "tests" / "third_party" / "labwright-stripes"
@@ -63,7 +63,7 @@ class Environment:
         environment |= {"UV_PYTHON_DOWNLOADS": "never", "OMP_NUM_THREADS": "1"}
         words = [own if own.exists() else first, *rest]
         done = subprocess.run(
-            words, cwd=cwd or self.folder, env=environment, capture_output=True, text=True, timeout=900
+            words, cwd=cwd or self.folder, env=environment, capture_output=True, text=True, timeout=1800
         )
         return Answer(done.returncode, done.stdout, done.stderr)
 

@@ -113,7 +113,7 @@ def command() -> Callable[..., Answer]:
         if site is not None:
             environment["PYTHONPATH"] = str(site)
         command = [sys.executable, "-c", _WATCHED, *arguments]
-        done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=cwd, timeout=120)
+        done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=cwd, timeout=300)
         err, _, modules = done.stderr.rpartition("modules:")
         return Answer(done.returncode, done.stdout, err, frozenset(json.loads(modules)))
 

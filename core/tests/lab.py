@@ -1,16 +1,15 @@
-"""Studies as a person runs them: `labwright tune` and `labwright worker` in processes of their own, to be killed."""
+"""Studies as a person runs them: `labwright tune` and `labwright worker` in processes that die or wait when told."""
 
 from __future__ import annotations
 
 import json
 import os
 import random
-import signal
 import subprocess
 import sys
-import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,13 +19,14 @@ from labwright.study.book import LOST, RETRY, lost
 from labwright.study.storage import opened
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
+from waiting import until
 
 PLUGIN = """\
 import labwright as lw
 
 @lw.hookimpl
 def labwright_components():
-    yield lw.Component("task", "toys/sorting", "parts:Sorting", "tell blobs apart")
+    yield lw.Component("task", "toys/sorting", "mortal:Mortal", "tell blobs apart")
     yield lw.Component("data", "toys/blobs", "parts:Blobs", "three blobs")
     yield lw.Component("model", "toys/net", "parts:Net", "a small net")
 """
@@ -35,7 +35,7 @@ task = { name = "toys/sorting", data = { name = "toys/blobs", size = 150, held_o
 model = { name = "toys/net", width = 8 }
 loss = "cross-entropy"
 optimizer = { name = "sgd", lr = 0.001 }
-train = { epochs = EPOCHS, batch_size = 15, seed = 0 }
+train = { epochs = 8, batch_size = 15, seed = 0 }
 [search]
 only = ["model.*", "optimizer.lr"]
 "model.width" = { low = 2, high = 64, log = true }
@@ -47,24 +47,29 @@ DONE = (TrialState.COMPLETE, TrialState.PRUNED)
 
 @dataclass
 class Lab:
-    """A folder of studies, in which `site` holds a plugin with the parts of parts.py."""
+    """A folder of studies, in which `site` holds a plugin with a task of mortal.py and the parts of parts.py."""
 
     folder: Path
     site: Path
-    epochs: int = 8
     processes: list[subprocess.Popen[str]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        for name in ("fates", "met", "dying", "held"):
+            (self.folder / "lab" / name).mkdir(parents=True)
 
     def start(self, *arguments: str, at: str = ".") -> subprocess.Popen[str]:
         """A command in a folder below this one, as a process whose stderr can be read."""
         folder = self.folder / at
         folder.mkdir(exist_ok=True)
-        (folder / "toy.toml").write_text(RECIPE.replace("EPOCHS", str(self.epochs)))
+        (folder / "toy.toml").write_text(RECIPE)
         paths = [str(self.site), str(Path(__file__).parent), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
         with (folder / f"said-{len(self.processes)}.txt").open("w") as said:
             process = subprocess.Popen(
                 [sys.executable, "-c", "from labwright.cli import main; main()", *arguments],
                 cwd=folder,
-                env=os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "200", "PYTHONPATH": os.pathsep.join(paths)},
+                env=os.environ
+                | {"OMP_NUM_THREADS": "1", "COLUMNS": "200", "PYTHONPATH": os.pathsep.join(paths)}
+                | {"LAB": str(self.folder / "lab"), "LAB_PERSON": str(os.getpid())},
                 stdout=subprocess.DEVNULL,
                 stderr=said,
                 text=True,
@@ -89,59 +94,60 @@ class Lab:
 
         until(said)
 
-    def ended(self, process: subprocess.Popen[str], at: str = ".", seconds: float = 400) -> tuple[int, str]:
+    def ended(self, process: subprocess.Popen[str], at: str = ".", seconds: float = 3000) -> tuple[int, str]:
         """The exit code of a process that ends by itself, and what it said."""
         return process.wait(seconds), self.said(process, at)
 
     def journal(self, name: str, at: str = ".") -> Path:
         return self.folder / at / "studies" / name / "journal.log"
 
+    def doom(self, fates: Iterable[tuple[str, int]], seed: int = 0) -> None:
+        """Who is to be killed, in which trial of the process that does it; where in the trial is left to chance.
+
+        A worker must not be killed in its first trial, since that may be another's, which is given up when it has
+        killed a few; and two of three trials of a worker are to be whole, so that fates are met before a study is over.
+        """
+        chance = random.Random(seed)
+        for number, (who, trial) in enumerate(fates, len(list((self.folder / "lab" / "met").iterdir()))):
+            calls = chance.randrange(10_000 if who == "self" else 1_000)  # the first tell and ask themselves
+            fate = f"{number:02d}-{who}-{trial}-{chance.randint(1, 10)}-{calls}"
+            (self.folder / "lab" / "fates" / fate).touch()
+
+    def met(self) -> dict[str, int]:
+        """How many fates were met, of each kind; there must be none left."""
+        assert not list((self.folder / "lab" / "fates").iterdir())
+        return Counter(fate.name.split("-")[1] for fate in (self.folder / "lab" / "met").iterdir())
+
+    def hold(self, after: int) -> None:
+        """Have each process wait before its next trial when it has done so many."""
+        (self.folder / "lab" / "hold").write_text(str(after))
+
+    def held(self, count: int) -> list[Path]:
+        """Wait until so many processes wait. Each goes on when its file is deleted."""
+        folder = self.folder / "lab" / "held"
+        return until(lambda: held if len(held := sorted(folder.iterdir())) == count else [])
+
+    def let_go(self) -> None:
+        """Have no process wait any more."""
+        (self.folder / "lab" / "hold").unlink()
+        for held in (self.folder / "lab" / "held").iterdir():
+            held.unlink()
+
+    def living(self) -> list[int]:
+        """The processes of this lab that live, also those whose drivers were killed."""
+        mark = f"LAB={self.folder / 'lab'}".encode()
+        found = []
+        for process in Path("/proc").iterdir():
+            with suppress(OSError):
+                if process.name.isdecimal() and mark in (process / "environ").read_bytes().split(b"\0"):
+                    found.append(int(process.name))
+        return found
+
     def close(self) -> None:
         for process in self.processes:
             process.kill()
             process.wait()
-
-
-def children(process: subprocess.Popen[str]) -> list[int]:
-    """The processes that a process has started and that still live."""
-    found: list[int] = []
-    for task in Path(f"/proc/{process.pid}/task").glob("*/children"):
-        found += [int(pid) for pid in task.read_text().split()]
-    return [pid for pid in found if alive(pid)]
-
-
-def alive(pid: int) -> bool:
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except OSError:
-        return False
-    return state != "Z"
-
-
-def until(condition: Callable[[], Any], seconds: float = 300.0) -> Any:
-    """What a condition comes to, as soon as it is true."""
-    end = time.monotonic() + seconds
-    while not (value := condition()):
-        assert time.monotonic() < end, "it didn't come to that"
-        time.sleep(0.01)
-    return value
-
-
-def kill_at_random(driver: subprocess.Popen[str], journal: Path, *, kills: int, seed: int = 0) -> None:
-    """SIGKILL random workers of a driver at random moments; three of four after the journal grew since the last."""
-    chance = random.Random(seed)
-    before = until(lambda: journal.is_file() and journal.stat().st_size)
-    for number in range(kills):
-
-        def victims(number: int = number) -> list[int]:
-            assert driver.poll() is None, f"the study was over after {number} kills of {kills}"
-            return children(driver)
-
-        if number % 4:
-            until(lambda before=before, victims=victims: victims() and journal.stat().st_size != before)
-        time.sleep(chance.uniform(0.0, 0.6))
-        os.kill(chance.choice(until(victims)), signal.SIGKILL)
-        before = journal.stat().st_size
+        until(lambda: not self.living())  # workers end with their drivers
 
 
 def trials_of(url: str, name: str) -> list[FrozenTrial]:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import shutil
-from pathlib import Path
 from typing import Annotated, Any, Protocol
 
 import labwright as lw
 import torch
-from labwright.checkpoint import Checkpoints
 from labwright.config import Part
 from labwright.evaluation import Accuracy, CrossEntropy, Mean
 from labwright.feeding import draws, generator
@@ -188,18 +185,3 @@ def duel(**changed: Any) -> lw.Experiment:
         "log": (),
     } | changed
     return lw.Experiment(**settings)
-
-
-def train_or_go_on(folder: str) -> None:
-    """The work of a process that may be killed at any moment: begin the run in `folder`, or go on with it."""
-    torch.set_num_threads(1)
-    experiment = sorting(
-        Blobs(noise=0.3),
-        train={"steps": 300, "batch_size": 15, "ema": 0.9, "save_every": "3 steps", "evaluate_every": "10 steps"},
-    )
-    path = Path(folder)
-    if Checkpoints(path / "checkpoints").newest()[0] is None:
-        shutil.rmtree(path, ignore_errors=True)
-        experiment.run(path)
-    else:
-        experiment.resumed(path)[0].fit()

@@ -9,13 +9,14 @@ import signal
 import socket
 import subprocess
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
+
+from waiting import until
 
 NOBODY = 65534
 
@@ -55,7 +56,7 @@ def postgresql() -> Iterator[str]:
                 yield f"postgresql+psycopg://labwright@127.0.0.1:{port}/postgres"
             finally:
                 server.send_signal(signal.SIGINT)  # end the sessions, then end
-                server.wait(30)
+                server.wait(300)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -63,14 +64,21 @@ def postgresql() -> Iterator[str]:
 def _wait(server: subprocess.Popen[bytes], port: int, log: Path) -> None:
     import psycopg
 
-    for _ in range(600):
+    def answers() -> bool:
         assert server.poll() is None, log.read_text()
-        try:
+        with suppress(psycopg.OperationalError):
             psycopg.connect(f"host=127.0.0.1 port={port} user=labwright dbname=postgres", connect_timeout=5).close()
-            return
-        except psycopg.OperationalError:
-            time.sleep(0.1)
-    raise TimeoutError(log.read_text())
+            return True
+        return False
+
+    until(answers)
+
+
+def listens(port: int) -> bool:
+    """Whether something on this machine listens at a port."""
+    with suppress(OSError), socket.create_connection(("127.0.0.1", port)):
+        return True
+    return False
 
 
 @contextmanager
@@ -80,10 +88,7 @@ def grpc_proxy(storage: str) -> Iterator[tuple[str, BaseProcess]]:
     server = multiprocessing.get_context("forkserver").Process(target=_serve, args=(storage, port), daemon=True)
     server.start()
     try:
-        for _ in range(600):
-            with suppress(OSError), socket.create_connection(("127.0.0.1", port)):
-                break
-            time.sleep(0.1)
+        until(lambda: listens(port))
         yield f"grpc://127.0.0.1:{port}", server
     finally:
         server.kill()

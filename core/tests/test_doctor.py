@@ -47,6 +47,7 @@ def no_torch(first_on_path):
     return first_on_path
 
 
+@pytest.mark.timing
 def test_this_installation_is_sound_and_every_finding_says_so(monkeypatch, tmp_path):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     found = named(checks(folder=tmp_path))
@@ -61,6 +62,7 @@ def test_this_installation_is_sound_and_every_finding_says_so(monkeypatch, tmp_p
     assert all(check.advice == "" for check in found.values() if check.ok)
 
 
+@pytest.mark.timing
 def test_asking_the_doctor_imports_no_torch_here():
     code = (
         "import sys\nfrom labwright import doctor\nfrom labwright.plugins import Plugins\ndoctor.SECONDS = 0.01\n"
@@ -78,6 +80,7 @@ def test_a_torch_that_does_not_import_is_a_finding_and_the_rest_is_still_looked_
     assert {"python", "requirements", "compiler", "folder", "threads", "plugins"} <= set(found)
 
 
+@pytest.mark.timing
 def test_an_import_that_hangs_is_ended(first_on_path, monkeypatch):
     install(first_on_path, "torch", "2.13.0", "import time; time.sleep(600)")
     monkeypatch.setattr(doctor, "SECONDS", 2)

@@ -10,7 +10,6 @@ import shutil
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Sequence
 from html.parser import HTMLParser
 from pathlib import Path
@@ -25,6 +24,7 @@ from labwright.run import read_log
 from matplotlib.figure import Figure as Canvas
 from parts import Blobs, Duel, Hinge, Net, Pair, Sorting, duel, sorting
 from torch import nn
+from waiting import until
 
 TRAIN = {"epochs": 2, "batch_size": 15, "log_every": 2}  # 12 steps
 
@@ -39,7 +39,7 @@ def test_off_a_terminal_progress_is_a_line_for_each_evaluation_on_stderr(tmp_pat
     assert out == ""
     assert lines[0] == f"{tmp_path / 'run'}: 12 steps on cpu"
     assert re.fullmatch(
-        r"step 6/12  [\d.,]+ steps/s  \S+ s left  loss \S+  rate 0.01  "
+        r"step 6/12  [\d.,]+ steps/s  (?:\d+ (?:h|min) )?\S+ (?:s|min) left  loss \S+  rate 0.01  "
         r"valid accuracy \S+, cross_entropy \S+ \(best so far\)",
         lines[1],
     )
@@ -53,6 +53,7 @@ def test_off_a_terminal_progress_is_a_line_for_each_evaluation_on_stderr(tmp_pat
     assert len(lines) == 5
 
 
+@pytest.mark.timing
 def test_between_evaluations_there_is_a_line_every_so_many_seconds(tmp_path, capsys):
     train = TRAIN | {"evaluate_every": "10 epochs"}
     sorting(train=train, log=[{"name": "progress", "every": 1e-9}]).run(tmp_path / "often")
@@ -120,7 +121,13 @@ class Terminal:
 
 
 class Talking:
-    """Says something on stderr in the middle of a run, and in a forked process as a loader worker may."""
+    """Says something on stderr in the middle of a run, and in a forked process as a loader worker may.
+
+    Then it waits for the bar: it is a thread that draws it, in its own time.
+    """
+
+    def __init__(self, terminal: Terminal) -> None:
+        self.terminal = terminal
 
     @lw.hookimpl
     def labwright_step_ended(self, step: int) -> None:
@@ -131,15 +138,17 @@ class Talking:
                 print("from a fork", file=sys.stderr, flush=True)
                 os._exit(0)
             os.wait()
-        time.sleep(0.02)
+        if step == 6:
+            until(lambda: b"steps/s" in self.terminal.bytes)
 
 
+@pytest.mark.timing
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # the fork, from Python 3.12 on
 @pytest.mark.parametrize("columns", [100, 40])
 def test_on_a_terminal_a_bar_is_drawn_in_place_and_goes_when_the_run_ends(tmp_path, capsys, monkeypatch, columns):
     terminal = Terminal(monkeypatch, columns=columns)
     train = {"epochs": 8, "batch_size": 15, "log_every": 2}
-    sorting(train=train, log=["progress"]).run(tmp_path / "run", listeners=[Talking()])
+    sorting(train=train, log=["progress"]).run(tmp_path / "run", listeners=[Talking(terminal)])
     assert sys.stderr is terminal.stream  # as it was before
     assert capsys.readouterr().out == ""  # results in a pipe are not touched
     seen = terminal.seen
@@ -155,6 +164,7 @@ def test_on_a_terminal_a_bar_is_drawn_in_place_and_goes_when_the_run_ends(tmp_pa
     assert plain.rstrip().endswith(f"Next: labwright evaluate {tmp_path / 'run'}")
 
 
+@pytest.mark.timing
 def test_a_dumb_terminal_gets_plain_lines(tmp_path, monkeypatch):
     terminal = Terminal(monkeypatch, kind="dumb")
     sorting(train=TRAIN, log=["progress"]).run(tmp_path / "run")
@@ -499,7 +509,8 @@ print("settings of matplotlib as before:", str(matplotlib.rcParams.copy()) == be
 
 
 def test_loggers_import_nothing_heavy_change_no_global_setting_and_warn_on_stderr(tmp_path):
-    env = os.environ | {"PYTHONPATH": str(Path(__file__).parent)}
+    paths = [str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]
+    env = os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
     words = [sys.executable, "-c", IN_A_FRESH_PROCESS, str(tmp_path / "run")]
     done = subprocess.run(words, env=env, capture_output=True, text=True, timeout=300, check=False)
     assert done.stdout == "settings of matplotlib as before: True\n", done.stderr

@@ -1,34 +1,21 @@
-"""Studies whose processes are killed at random moments: no trial is lost, none counts twice, the storage is whole."""
+"""Studies whose processes are killed at counted moments: no trial is lost, none counts twice, the storage is whole."""
 
 from __future__ import annotations
 
-import os
-import random
 import signal
-import time
+from collections import Counter
 from collections.abc import Iterator
 
-import psycopg
 import pytest
 from conftest import Site
-from lab import (
-    PLUGIN,
-    Lab,
-    alive,
-    assert_parses,
-    assert_whole,
-    children,
-    kill_at_random,
-    rows,
-    trials_of,
-    until,
-)
+from lab import PLUGIN, Lab, assert_parses, assert_whole, rows, trials_of
 from labwright.study.book import RETRY
 from servers import postgresql
+from waiting import until
 
 KILLS, TRIALS = 20, 60
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]  # a minute each on two idle cores
+pytestmark = [pytest.mark.timing, pytest.mark.long]
 
 
 @pytest.fixture
@@ -40,78 +27,61 @@ def lab(site: Site) -> Iterator[Lab]:
 
 
 def test_twenty_killed_workers_leave_a_reproducible_study_as_it_would_have_been(lab: Lab) -> None:
-    lab.epochs = 60  # so that trials last as long as it takes to kill
     whole = lab.tune("whole", TRIALS)
     assert lab.ended(whole)[0] == 0
-    driver = lab.tune("killed", TRIALS, "--workers", "2")
-    journal = lab.journal("killed")
-    kill_at_random(driver, journal, kills=KILLS)
-    assert driver.poll() is None
-    code, said = lab.ended(driver)
+    lab.doom(("worker", 2 + number % 2) for number in range(KILLS))
+    code, said = lab.ended(lab.tune("killed", TRIALS, "--workers", "2"))
     assert code == 0, said
-    assert_parses(journal)
-    trials = trials_of(f"journal:{journal}", "killed")
+    assert lab.met() == {"worker": KILLS}
+    assert_parses(lab.journal("killed"))
+    trials = trials_of(f"journal:{lab.journal('killed')}", "killed")
     assert_whole(trials, TRIALS)
     assert len(trials) == TRIALS
     assert rows(trials) == rows(trials_of(f"journal:{lab.journal('whole')}", "whole"))
 
 
 def test_killed_workers_cost_an_asynchronous_study_nothing(lab: Lab) -> None:
-    lab.epochs = 60  # so that trials last as long as it takes to kill
-    driver = lab.tune("killed", 24, "--workers", "2", "--asynchronous")
-    journal = lab.journal("killed")
-    kill_at_random(driver, journal, kills=6, seed=1)
-    assert driver.poll() is None
-    code, said = lab.ended(driver)
+    lab.doom([("worker", 2 + number % 2) for number in range(6)], seed=1)
+    code, said = lab.ended(lab.tune("killed", 24, "--workers", "2", "--asynchronous"))
     assert code == 0, said
-    assert_parses(journal)
-    trials = trials_of(f"journal:{journal}", "killed")
+    assert lab.met() == {"worker": 6}
+    assert_parses(lab.journal("killed"))
+    trials = trials_of(f"journal:{lab.journal('killed')}", "killed")
     assert_whole(trials, 24)
     assert len(trials) == 24  # a worker's trial is run again under its number
 
 
 def test_twenty_killed_processes_of_three_machines_cost_a_study_on_postgresql_nothing(lab: Lab) -> None:
     """Workers, whole machines and the driver are killed; machines and the driver are started again."""
+    kinds = {"worker": 12, "driver": 2, "self": 6}
+    order = [*(["worker", "self"] * 3), "driver", *(["worker", "worker", "self"] * 3), "driver", *(["worker"] * 3)]
+    assert Counter(order) == kinds and len(order) == KILLS
     with postgresql() as url:
-        shared = ("--storage", url, "--asynchronous", "--workers", "2", "--lease", "4")
-        machines = {"home": lab.tune("shared", TRIALS, *shared, at="home")}
+        shared = ("--storage", url, "--asynchronous", "--workers", "2", "--lease", "30")
+        start = {
+            "home": lambda: lab.tune("shared", TRIALS, *shared, at="home"),
+            "away": lambda: lab.start("worker", "shared", "--storage", url, at="away"),
+            "abroad": lambda: lab.start("worker", "shared", "--storage", url, at="abroad"),
+        }
+        lab.hold(after=1)
+        machines = {"home": start["home"]()}
+        lab.held(2)
+        lab.doom([(who, 1 if who == "self" else 2) for who in order], seed=2)
+        machines |= {at: start[at]() for at in ("away", "abroad")}
+        lab.let_go()
 
-        def join(at: str) -> None:
-            machines[at] = lab.start("worker", "shared", "--storage", url, at=at)
+        def over() -> bool:
+            for at, machine in machines.items():
+                if machine.poll() == -signal.SIGKILL:
+                    machines[at] = start[at]()
+            return all(machine.poll() is not None for machine in machines.values())
 
-        lab.heard(machines["home"], "\ntrial 0", "home")
-        for at in ("away", "abroad"):
-            join(at)
-        chance, kills = random.Random(2), {"worker": 0, "machine": 0, "driver": 0}
-        with psycopg.connect(url.replace("+psycopg", ""), autocommit=True) as looking:
-
-            def done() -> int:
-                row = looking.execute("SELECT count(*) FROM trials WHERE state IN ('COMPLETE', 'PRUNED')").fetchone()
-                return row[0] if row else 0
-
-            for number in range(KILLS):
-                before = done()
-                if number % 4:
-                    until(lambda before=before: done() > before)
-                time.sleep(chance.uniform(0.0, 0.6))
-                if number in (6, 13):
-                    machines["home"].kill()
-                    machines["home"] = lab.tune("shared", TRIALS, *shared, at="home")
-                    kills["driver"] += 1
-                elif number % 3 == 0 or not (workers := children(machines["home"])):
-                    at = chance.choice(("away", "abroad"))
-                    machines[at].kill()
-                    join(at)
-                    kills["machine"] += 1
-                else:
-                    os.kill(chance.choice(workers), signal.SIGKILL)
-                    kills["worker"] += 1
-            assert done() < TRIALS
-        for at, process in machines.items():
-            code, said = lab.ended(process, at)
+        until(over, seconds=3000)
+        for at, machine in machines.items():
+            code, said = lab.ended(machine, at)
             assert code == 0, said
         trials = trials_of(url, "shared")
-    assert sum(kills.values()) == KILLS and kills["worker"] > 3 and kills["driver"] == 2
+    assert lab.met() == kinds
     assert_whole(trials, TRIALS, retried=False)
     assert any(RETRY in trial.user_attrs for trial in trials)
 
@@ -119,17 +89,13 @@ def test_twenty_killed_processes_of_three_machines_cost_a_study_on_postgresql_no
 def test_killed_drivers_leave_a_reproducible_study_as_it_would_have_been_and_no_process(lab: Lab) -> None:
     whole = lab.tune("whole", 16)
     assert lab.ended(whole)[0] == 0
-    chance, orphans = random.Random(3), set[int]()
-    for _ in range(3):
-        driver = lab.tune("killed", 16, "--workers", "2")
-        until(lambda driver=driver: "\ntrial " in lab.said(driver) or driver.poll() is not None)
-        time.sleep(chance.uniform(0.0, 1.0))
-        orphans.update(children(driver))
-        driver.send_signal(signal.SIGKILL)
-        driver.wait()
-    until(lambda: not any(map(alive, orphans)), seconds=60)  # those that were only starting end when they have
+    for number in range(3):
+        lab.doom([("driver", 2 + number % 2)], seed=3 + number)
+        assert lab.ended(lab.tune("killed", 16, "--workers", "2"))[0] == -signal.SIGKILL
+    until(lambda: not lab.living())
     code, said = lab.ended(lab.tune("killed", 16, "--workers", "2"))
     assert code == 0, said
+    assert lab.met() == {"driver": 3}
     assert_parses(lab.journal("killed"))
     assert rows(trials_of(f"journal:{lab.journal('killed')}", "killed")) == rows(
         trials_of(f"journal:{lab.journal('whole')}", "whole")

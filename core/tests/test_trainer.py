@@ -204,6 +204,7 @@ def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_last_good_checkpoi
     assert trainer.fit().status == "finished"
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_run_is_saved_and_goes_on_exactly(tmp_path: Path, number: signal.Signals) -> None:
     class Interrupt:

@@ -190,6 +190,7 @@ def test_pictures_of_floats_are_refused_rather_than_cut_to_zero(tmp_path: Path) 
         read_mnist(tmp_path)
 
 
+@pytest.mark.timing
 def test_what_is_missing_is_downloaded_into_the_folder_once(tmp_path: Path, mirror: tuple[str, dict[str, str]]) -> None:
     address, checksums = mirror
     folder = tmp_path / "new" / "mnist"
@@ -199,6 +200,7 @@ def test_what_is_missing_is_downloaded_into_the_folder_once(tmp_path: Path, mirr
     assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
 
 
+@pytest.mark.timing
 def test_a_mirror_that_is_down_or_wrong_is_passed_over(tmp_path: Path, mirror: tuple[str, dict[str, str]]) -> None:
     address, checksums = mirror
     wrong = tmp_path / "wrong"
@@ -209,6 +211,7 @@ def test_a_mirror_that_is_down_or_wrong_is_passed_over(tmp_path: Path, mirror: t
     assert {path.name for path in (tmp_path / "here").iterdir()} == set(checksums)
 
 
+@pytest.mark.timing
 def test_a_wrong_checksum_leaves_nothing_behind(tmp_path: Path, mirror: tuple[str, dict[str, str]]) -> None:
     with pytest.raises(LabwrightError, match="another checksum"):
         read_mnist(tmp_path / "here", [mirror[0]])  # the checksums of the true MNIST

@@ -99,6 +99,8 @@ class Book:
                 drawn = self._drawn(number, self.baseline, ours, {"baseline": True})
             else:
                 drawn = self._drawn(number, point, ours, marks or {})
+            if len(self.trials()) != number:  # somebody asked meanwhile; a trial to drop would be in others' way too
+                continue
             trial = self.storage.get_trial(self.study._storage.create_new_trial(self.study._study_id, drawn))
             if trial.number == number:
                 return trial
