@@ -163,8 +163,8 @@ def test_rows_without_a_path_or_a_text_are_left_out_with_a_count(clips: Path) ->
     rows = [{"path": "0.wav", "text": "a"}, {"path": "1.wav", "text": " "}, {"path": None, "text": "b"}]
     data = texts(listed(clips, rows))
     assert said(data) == ["a"]
-    assert any(one.startswith("1 rows: no text, as in ") for one in left_out(data))
-    assert any(one.startswith("1 rows: no path, as in ") for one in left_out(data))
+    assert any(one.startswith("1 row: no text, as in ") for one in left_out(data))
+    assert any(one.startswith("1 row: no path, as in ") for one in left_out(data))
 
 
 def test_paths_are_found_however_they_are_written(clips: Path, sing: Sing) -> None:
@@ -184,7 +184,7 @@ def test_columns_that_say_something_and_are_not_used_are_named(clips: Path) -> N
     assert second.startswith("column 'start' isn't used") and "task.data.offset" in second
     rows = [{"path": "0.wav", "text": "a", "split": "train"}, {"path": "1.wav", "text": "a", "split": ""}]
     (remark,) = texts(listed(clips, rows), split="split").remarks()
-    assert remark == "1 rows say nothing in column 'split': they are taken for training."
+    assert remark == "1 row has no part in column 'split': taken for training."
 
 
 def test_the_same_sound_in_two_parts_is_remarked_on(clips: Path) -> None:

@@ -225,7 +225,8 @@ class Manifest:
             rows.left_out.append(LeftOut(unlisted, what, f"not in {self.file.name}"))
         bare = sum(not cell.strip() for cell in table["split"]) if "split" in table else 0
         if bare:
-            rows.remarks.append(f"{bare:,} rows say nothing in column {self.split!r}: they are taken for training.")
+            are = "row has" if bare == 1 else "rows have"
+            rows.remarks.append(f"{bare:,} {are} no part in column {self.split!r}: taken for training.")
         if "unused split" in table and any(map(part_named, table["unused split"])):
             rows.remarks.append("column 'split' names parts and isn't used: set task.data.split=split to take them.")
         for name in _OTHERS:
