@@ -182,9 +182,11 @@ def _check_file(path: Path, more: str = "") -> None:
 def _left_out(folder: Path, files: Iterable[Path]) -> str:
     """What of a folder isn't among the files that are read: endings, hidden files, links to folders, in words."""
     read = set(files)
+    followed = {parent for file in read for parent in file.parents}
     found: Counter[str] = Counter()
     for place, folders, names in os.walk(folder, onerror=lambda _: found.update(["folders that can't be read"])):
-        found.update("links to folders" for name in folders if Path(place, name).is_symlink())
+        links = (path for name in folders if (path := Path(place, name)).is_symlink())
+        found.update("links to folders" for path in links if path not in followed)
         for path in (Path(place, name) for name in names):
             if path not in read:
                 hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
