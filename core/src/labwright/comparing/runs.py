@@ -10,12 +10,16 @@ from pathlib import Path
 
 import torch
 
+from labwright.caller import left_as_it_was
 from labwright.comparing.folder import written
 from labwright.comparing.tally import Tally
 from labwright.errors import LabwrightError, RunFailed, listed, nearest
 from labwright.experiment import Experiment
-from labwright.interfaces import Goal, Task
+from labwright.interfaces import Goal
+from labwright.prepared import Prepared
 from labwright.run import Outcome
+
+KEPT = 4  # candidates' data in memory: runs are made seed by seed, and most candidates have the same
 
 
 @dataclass(frozen=True)
@@ -33,25 +37,21 @@ def run_here(jobs: Iterable[Job]) -> Iterator[tuple[Job, Outcome]]:
 
     This is all that knows how runs are made: whatever takes jobs and gives outcomes, in any order, can stand here.
     """
-    threads = torch.get_num_threads()
-    tasks: dict[str, Task] = {}  # data that was read once stays in memory
-    for job in jobs:
-        torch.set_num_threads(threads)  # a candidate before may have asked for others
-        key = json.dumps(job.experiment.task.table(), sort_keys=True, default=repr)
-        if job.experiment.task.thing is not None:
-            key = str(id(job.experiment.task.thing))  # an object: its table says little
-        if key not in tasks:
-            tasks[key] = job.experiment.prepared()
-        trainer = job.experiment.trial(job.folder, tasks[key])
-        trainer.tested = True
-        try:
-            outcome = trainer.fit(interruptible=False)
-        except RunFailed:
-            failed = trainer.run.outcome
-            assert failed is not None
-            outcome = failed
-        yield job, outcome
-    torch.set_num_threads(threads)
+    with left_as_it_was():
+        threads = torch.get_num_threads()
+        tasks = Prepared(KEPT)
+        for job in jobs:
+            torch.set_num_threads(threads)  # a candidate before may have asked for others
+            trainer = job.experiment.trial(job.folder, tasks.of(job.experiment))
+            trainer.tested = True
+            try:
+                outcome = trainer.fit(interruptible=False)
+            except RunFailed:
+                failed = trainer.run.outcome
+                assert failed is not None
+                outcome = failed
+            del trainer  # and what it holds of the data
+            yield job, outcome
 
 
 def outcomes_of(jobs: Sequence[Job], place: Path, goal: Goal, *, quiet: bool) -> dict[tuple[str, int], Outcome]:
