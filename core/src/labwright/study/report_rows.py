@@ -59,7 +59,7 @@ def number(value: float, digits: int = 4) -> str:
 
 def rows_of(book: Book, best: set[int]) -> list[Row]:
     """The trials that count, by number."""
-    return [_row(trial, trial.number in best) for trial in book.counted()]
+    return [_row(trial, trial.number in best) for trial in book.ended()]
 
 
 def _row(trial: FrozenTrial, best: bool) -> Row:

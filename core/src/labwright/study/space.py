@@ -83,11 +83,14 @@ class Dimension:
 class Space:
     """Where a study looks. `Space.of(experiment)` reads it off; `suggest(trial)` draws from it.
 
-    `notes` say in words what isn't as the marks and the search table have it.
+    `notes` say in words what isn't as the marks and the search table have it. `beside` are the recipe's own values, by
+    path, that no mark can hold.
     """
 
-    def __init__(self, dimensions: Sequence[Dimension], notes: Sequence[str] = ()) -> None:
-        self.dimensions, self.notes = tuple(dimensions), tuple(notes)
+    def __init__(
+        self, dimensions: Sequence[Dimension], notes: Sequence[str] = (), beside: Mapping[str, Any] | None = None
+    ) -> None:
+        self.dimensions, self.notes, self.beside = tuple(dimensions), tuple(notes), dict(beside or {})
 
     @classmethod
     def of(
@@ -135,8 +138,12 @@ class Space:
                 f"{where}: there is nothing to search; the components have no marks. Add some, such as "
                 f'"optimizer.lr" = {EXAMPLES.partition(", a list")[0]}.'
             )
+        if not widened:
+            return cls(whole)
         found = cls([_grown(one) for one in whole])
-        return cls(found.dimensions, list(_widened(whole, found, experiment)) if widened else ())
+        point = found.point()
+        beside = {one.path: _value(experiment, one.path) for one in found._under(point) if one.name not in point}
+        return cls(found.dimensions, list(_widened(whole, found, beside)), beside)
 
     def within(self, samples: int | None) -> Space:
         """The space for training data of so many samples: larger batches than that aren't offered."""
@@ -148,7 +155,7 @@ class Space:
                     continue
                 one = fitting
             kept.append(one)
-        return Space(kept, [*self.notes, left]) if left else self
+        return Space(kept, [*self.notes, left], self.beside) if left else self
 
     def suggest(self, trial: optuna.Trial, point: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """A point of the space: values by the path they set in a recipe; `trial` keeps them by their names.
@@ -335,7 +342,7 @@ def _grown(one: Dimension) -> Dimension:
     return replace(one, mark=replace(one.mark, low=min(one.mark.low, value), high=max(one.mark.high, value)))
 
 
-def _widened(before: Sequence[Dimension], space: Space, experiment: Experiment) -> Iterator[str]:
+def _widened(before: Sequence[Dimension], space: Space, beside: Mapping[str, Any]) -> Iterator[str]:
     """What is said of the recipe's own values: which are searched for its sake, and which only its own trial has."""
     added = []
     for was, one in zip(before, space.dimensions, strict=True):
@@ -344,18 +351,16 @@ def _widened(before: Sequence[Dimension], space: Space, experiment: Experiment) 
             added.append(f"{one.path} {end}{said(one.own[0])}")
     if added:
         yield f"the recipe's own values are searched too: {', '.join(added)}."
-    point = space.point()
-    for one in space._under(point):
-        if one.name not in point:
-            value = said(_value(experiment, one.path))
-            yield f"{one.path}: {value}, the recipe's own, is none of {one.mark}, so that only the first trial has it."
+    marks = {one.path: one.mark for one in space.dimensions}
+    for path, value in beside.items():
+        yield f"{path}: {said(value)}, the recipe's own, is none of {marks[path]}, so that only the first trial has it."
 
 
 def _at_most(one: Dimension, most: int) -> Dimension | None:
     """A dimension without values above `most`, the recipe's own excepted; None if that leaves nothing to search."""
     most = max([most, *one.own])
     if isinstance(one.mark, Choice):
-        options = [option for option in one.mark.options if option is None or option <= most]
+        options = [size for size in one.mark.options if not isinstance(size, int | float) or size <= most]
         return replace(one, mark=Choice(*options)) if len(options) > 1 else None
     if most >= one.mark.high:
         return one
@@ -393,7 +398,7 @@ def _choices(given: Mapping[str, Any], setting: Setting, where: Where) -> tuple[
     options = [_valid(setting, option, where / number) for number, option in enumerate(options)]
     for number, option in enumerate(options):
         if option in options[:number]:
-            raise LabwrightError(f"{where / number}: given {option!r}, which stands there before; give each value once.")
+            raise LabwrightError(f"{where / number}: given {option!r}, which stands there before. Each value once.")
     if all(isinstance(option, str | bool | int | float | None) for option in options):
         return Choice(*options), None
     labels = [json.dumps(option) for option in options]
