@@ -69,12 +69,21 @@ class Comparison:
 
     @property
     def best(self) -> str | None:
-        """The candidate with the best mean, which need not be shown to be better."""
-        goal, best = Goal(self.metric, self.direction), None
+        """The candidate with the best mean, which need not be shown to be better; None if two share it."""
+        means = {one.name: one.mean for one in self.candidates if one.mean is not None}
+        if not means:
+            return None
+        best = (min if self.direction == "minimize" else max)(means.values())
+        named = [name for name, mean in means.items() if math.isclose(mean, best, rel_tol=1e-12)]
+        return named[0] if len(named) == 1 else None
+
+    @property
+    def winner(self) -> str | None:
+        """The candidate that is shown to be better than each of the others, if one is."""
         for one in self.candidates:
-            if one.mean is not None and goal.better(one.mean, best.mean if best else None):
-                best = one
-        return best.name if best else None
+            if all(pair.better == one.name for pair in self.pairs if one.name in (pair.first, pair.second)):
+                return one.name
+        return None
 
 
 def compare(

@@ -13,10 +13,12 @@ from importlib import metadata
 from typing import TYPE_CHECKING
 
 from labwright.builtin import page
+from labwright.files import write_text
 from labwright.study import report_figures as figures
 from labwright.study.importance import LEAST, Importance, best_of, importances
 from labwright.study.report_rows import Row, at_end, names, number, rows_of, said, span
 from labwright.study.space import Dimension
+from labwright.study.storage import without_password
 
 if TYPE_CHECKING:
     from labwright.study.book import Book
@@ -33,9 +35,7 @@ def write(study: Study, book: Book, found: Found) -> None:
     """Write report.html into the study's folder. What can't be drawn is named in its place and in a warning."""
     try:
         text = page.document(f"{study.name}: {found.trials} trials", _Report(study, book, found).body())
-        unfinished = study.folder / "report.html.tmp"
-        unfinished.write_text(text, encoding="utf-8")
-        unfinished.replace(study.folder / "report.html")
+        write_text(study.folder / "report.html", text)
     except Exception as error:  # noqa: BLE001 - a study isn't lost for its report
         _warn(f"{study.folder}: report.html could not be written", error)
 
@@ -196,7 +196,7 @@ class _Report:
         file = self.study.folder / CONFIRMED
         if len(self.goals) > 1 or not file.is_file():
             return
-        found = json.loads(file.read_text(encoding="utf-8"))
+        found = json.loads(file.read_bytes())
         rows = [
             (
                 one["name"],
@@ -303,6 +303,7 @@ class _Report:
             )
         columns = ("setting", "", "searched", "the recipe", *(() if best is None else (f"trial {best.number}", "")))
         keep = [place for place, _ in enumerate(columns) if any(row[place] for row in rows)]
+        yield from map(page.paragraph, self.study.space.notes)
         yield page.table("", [columns[place] for place in keep], [tuple(row[place] for place in keep) for row in rows])
 
     # ----------------------------------------------------------------------------------------------------- what's next
@@ -321,9 +322,8 @@ class _Report:
     def _next(self) -> Iterator[str]:
         study = self.study
         folder, name = shlex.quote(str(study.folder)), shlex.quote(study.name)
-        kept = (
-            "" if study.url == f"journal:studies/{study.name}/journal.log" else f" --storage {shlex.quote(study.url)}"
-        )
+        url = without_password(study.url)
+        kept = "" if url == f"journal:studies/{study.name}/journal.log" else f" --storage {shlex.quote(url)}"
         lines = []
         if len(self.goals) == 1 and self.found.best:
             lines.append(("train the best trial's recipe, and test it", f"labwright run {folder}/best.toml"))

@@ -469,8 +469,7 @@ class Study:
         """A trial ready for JSON: its number, values by goal, and settings by path."""
         values = dict(zip((goal.metric for goal in self.goals), trial.values or (), strict=False))
         return {"number": trial.number, "state": state_of(trial), "values": values} | {
-            "settings": self.space.shown(trial.params)
-            | (self.space.beside if trial.user_attrs.get(BASELINE) else {})
+            "settings": self.space.shown(trial.params) | (self.space.beside if trial.user_attrs.get(BASELINE) else {})
         }
 
     def recipe_of(self, trial: FrozenTrial) -> dict[str, Any]:
