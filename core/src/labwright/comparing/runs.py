@@ -8,9 +8,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
-from labwright.caller import left_as_it_was
 from labwright.comparing.folder import written
 from labwright.comparing.tally import Tally
 from labwright.errors import LabwrightError, RunFailed, listed, nearest
@@ -37,21 +34,18 @@ def run_here(jobs: Iterable[Job]) -> Iterator[tuple[Job, Outcome]]:
 
     This is all that knows how runs are made: whatever takes jobs and gives outcomes, in any order, can stand here.
     """
-    with left_as_it_was():
-        threads = torch.get_num_threads()
-        tasks = Prepared(KEPT)
-        for job in jobs:
-            torch.set_num_threads(threads)  # a candidate before may have asked for others
-            trainer = job.experiment.trial(job.folder, tasks.of(job.experiment))
-            trainer.tested = True
-            try:
-                outcome = trainer.fit(interruptible=False)
-            except RunFailed:
-                failed = trainer.run.outcome
-                assert failed is not None
-                outcome = failed
-            del trainer  # and what it holds of the data
-            yield job, outcome
+    tasks = Prepared(KEPT)
+    for job in jobs:
+        trainer = job.experiment.trial(job.folder, tasks.of(job.experiment))
+        trainer.tested = True
+        try:
+            outcome = trainer.fit(interruptible=False)
+        except RunFailed:
+            failed = trainer.run.outcome
+            assert failed is not None
+            outcome = failed
+        del trainer  # and what it holds of the data
+        yield job, outcome
 
 
 def outcomes_of(jobs: Sequence[Job], place: Path, goal: Goal, *, quiet: bool) -> dict[tuple[str, int], Outcome]:

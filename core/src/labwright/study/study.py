@@ -25,7 +25,6 @@ from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial
 
 from labwright.builtin.samplers import Grid, Sampler
-from labwright.caller import left_as_it_was
 from labwright.config import Where, choose
 from labwright.errors import LabwrightError, listed, sentence
 from labwright.experiment import Experiment
@@ -152,7 +151,7 @@ class Study:
         a study can't be made of is refused before anything is written: data that isn't there or has no `valid` part, a
         metric that no evaluation gives, a recipe that can't be built.
         """
-        with left_as_it_was(), quiet_optuna():
+        with quiet_optuna():
             trials = Trials(self.experiment, self.goals, self.threads)
             ranks.meet()
             if ranks.follows():
@@ -187,7 +186,7 @@ class Study:
 
     def confirm(self, top: int = 3, seeds: int = 5) -> Confirmation:
         """Run the best trials again over fresh seeds, and say how much of the winner's lead was luck."""
-        with left_as_it_was(), quiet_optuna(), alone(self.folder), reached(self.url):
+        with quiet_optuna(), alone(self.folder), reached(self.url):
             book = self.opened()
             self._claim()
             pool = self._pool(Trials(self.experiment, self.goals, self.threads))

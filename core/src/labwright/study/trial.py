@@ -19,6 +19,7 @@ from labwright.experiment import Experiment
 from labwright.files import write_text
 from labwright.hookspecs import hookimpl
 from labwright.interfaces import Goal, Task
+from labwright.preflight import preflight
 from labwright.prepared import Prepared
 from labwright.run import Outcome, Run
 from labwright.study.folder import emptied
@@ -88,7 +89,7 @@ class Trials:
         Raises LabwrightError if the data isn't there, can't be searched on, or the experiment can't be built.
         """
         task = self.tasks.of(self.experiment)
-        self.experiment.build(task=task)
+        preflight(self.experiment.build(task=task), self.experiment.train)
         samples = task.batches("train", size=1, seed=0, epoch=0)
         return 0 if samples is None else len(samples)
 

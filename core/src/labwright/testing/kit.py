@@ -27,6 +27,7 @@ from labwright.signature import Signature, signature
 
 KEPT = 8  # tasks in memory: those of one plugin's recipes, as a rule
 
+
 @dataclass(frozen=True)
 class Check:
     """A check, the kinds of component it is for, "recipe" among them, and whether it needs no training and no data."""
