@@ -181,7 +181,9 @@ def test_a_range_contains_its_own_grid_and_no_more(low: float, width: float, sha
 
 
 def test_the_recipe_s_own_values_are_searched_too_and_that_is_said():
-    found = space(only_models(**{"model.width": {"low": 32, "high": 64}, "model.kind": ["b", "c"], "model.plain": [1, 2]}))
+    found = space(
+        only_models(**{"model.width": {"low": 32, "high": 64}, "model.kind": ["b", "c"], "model.plain": [1, 2]})
+    )
     assert {one.path: one.mark for one in found.dimensions} == {
         "model.width": Integers(16, 64),
         "model.dropout": Uniform(0.0, 0.5),
@@ -235,7 +237,9 @@ def test_brackets_of_a_name_stand_for_themselves():
     search = only_models(model=["toys/deep", "toys/flat"])
     assert "model[toys/flat].width" not in names(space(search, fixed=("model[toys/flat].width",)))
     assert "model[toys/deep].width" in names(space(search, fixed=("model[toys/flat].*",)))
-    assert names(space(only_models(model=["toys/deep", "toys/flat"]) | {"only": ["model", "model[toys/flat].rank"]})) == [
+    assert names(
+        space(only_models(model=["toys/deep", "toys/flat"]) | {"only": ["model", "model[toys/flat].rank"]})
+    ) == [
         "model",
         "model[toys/flat].rank",
     ]
