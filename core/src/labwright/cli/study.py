@@ -89,8 +89,14 @@ def _delete(name: str, storage: str, yes: bool) -> None:
 
 
 def _show(study: Study, book: Book, as_json: bool) -> None:
+    from labwright.study.folder import untold
+
     found = study.found(book)
     ended = book.ended()
+    over = [trial for trial in book.trials() if trial.state.is_finished()]
+    if lost := untold(study.folder, (trial.number for trial in (*over, *ended))):
+        of = f"trial{'s' * (len(lost) > 1)} {', '.join(map(str, lost))}"
+        say(f"note: the storage doesn't have the end of {of}, which {study.folder / 'trials'} has")
     if as_json:
         print_json(found.json() | {"of": study.count, "all": [study.said(trial) for trial in ended]})
         return

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -66,27 +66,26 @@ def marker_of(folder: Path) -> Marker | None:
         ) from error
 
 
-def check_free(folder: Path, *, journal: bool) -> None:
-    """Raises LabwrightError if a folder holds something already; `journal`: the storage is a journal in it."""
+def check_folder(folder: Path, *, begun: bool, journal: bool) -> None:
+    """Raises LabwrightError if a folder holds something else than a study that is about to be run.
+
+    `begun` says that the storage has the study already, `journal` that the storage is a journal in the folder.
+    """
     marker = marker_of(folder)
-    if marker is not None:
+    if marker is not None and not begun:
         raise LabwrightError(
             f"{folder} is the folder of the study {marker.name!r} in {marker.storage}, and this storage has no such "
             "study. Give another --name, or the storage that it was begun with."
         )
     foreign = [name for name in _names(folder) if name not in ((LOCK, *JOURNALS) if journal else (LOCK,))]
-    if foreign:
+    if marker is None and foreign and not (begun and journal):
         raise LabwrightError(f"{folder} is there and holds {listed(foreign)}, but no study. Give another --name.")
 
 
-def claim(folder: Path, study: Marker, *, journal: bool) -> None:
+def claim(folder: Path, study: Marker) -> None:
     """Take a folder for a study that its storage has. Raises LabwrightError if it is another one's."""
     there = marker_of(folder)
     if there is None:
-        known = OURS if journal else (LOCK,)
-        foreign = [name for name in _names(folder) if name not in known and not _unfinished(name)]
-        if foreign and not journal:
-            raise LabwrightError(f"{folder} is there and holds {listed(foreign)}, but no study. Give another --name.")
         write_json(folder / MARKER, asdict(study))
     elif there.id != study.id:
         raise LabwrightError(
@@ -120,6 +119,16 @@ def emptied(folder: Path) -> Path:
             if path.is_symlink() or not path.is_dir():  # other ranks have folders in it
                 path.unlink()
     return folder
+
+
+def untold(folder: Path, numbers: Iterable[int]) -> list[int]:
+    """The trials that have ended in a study's folder and aren't among those that its storage says have ended."""
+    ended = {int(name) for name in _names(folder / "trials") if name.isdecimal() and _ended(folder / "trials" / name)}
+    return sorted(ended - set(numbers))
+
+
+def _ended(trial: Path) -> bool:
+    return (trial / "outcome.json").is_file()
 
 
 def _names(folder: Path) -> Iterator[str]:

@@ -33,7 +33,7 @@ from labwright.study import ranks, report
 from labwright.study.book import BASELINE, RESULT, Book, quiet_optuna, state_of, unwarned, vain
 from labwright.study.confirm import Confirmation, confirmed
 from labwright.study.definition import DEFINITION, differences, label, parsed_goal
-from labwright.study.folder import JOURNAL, Marker, check_free, checked_name, claim, cleared
+from labwright.study.folder import JOURNAL, Marker, check_folder, checked_name, claim, cleared
 from labwright.study.grouping import Grouping
 from labwright.study.progress import Progress
 from labwright.study.space import Space
@@ -186,6 +186,7 @@ class Study:
 
     def confirm(self, top: int = 3, seeds: int = 5) -> Confirmation:
         """Run the best trials again over fresh seeds, and say how much of the winner's lead was luck."""
+        check_folder(self.folder, begun=True, journal=self._own_journal())
         with quiet_optuna(), alone(self.folder), reached(self.url):
             book = self.opened()
             self._claim()
@@ -266,8 +267,9 @@ class Study:
         if self.workers > 1:
             order_of(trials, self.threads)
         storage = opened(self.url) if is_there(self.url) else None
-        if storage is None or self.name not in optuna.get_all_study_names(storage):
-            check_free(self.folder, journal=self._own_journal())
+        begun = storage is not None and self.name in optuna.get_all_study_names(storage)
+        check_folder(self.folder, begun=begun, journal=self._own_journal())
+        if not begun:
             self._look_within(trials.check())
             if self.workers > 1:
                 trials.tasks.forget()  # workers have their own
@@ -279,7 +281,7 @@ class Study:
             self._look_within(Trials(self.experiment, self.goals, self.threads).check())
 
     def _claim(self) -> None:
-        claim(self.folder, Marker(self.id, self.name, without_password(self.url)), journal=self._own_journal())
+        claim(self.folder, Marker(self.id, self.name, without_password(self.url)))
 
     def _own_journal(self) -> bool:
         """Whether the study is kept in its own folder."""
