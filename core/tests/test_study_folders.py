@@ -10,7 +10,7 @@ import pty
 import random
 import shutil
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -244,21 +244,20 @@ REPLACED = (b"", b"\xff\0\n", b"{}\n", b"[]", b"null\n", b'{"op_code":7,"worker_
 WAYS = ("truncated", "flipped", "replaced", "removed", "linked", "a folder")
 
 
-def outcomes(here: Path, said: Any, name: str, times: int, seed: int) -> Counter[str]:
+def outcomes(here: Path, said: Any, names: Sequence[str], times: int, seed: int) -> Counter[str]:
     """How `study show` answered to so many damages of each file: as before, with a note, or with one message."""
-    folder, whole = here / "studies" / name, here / "whole"
-    before = said("study", "show", name)
+    folder, whole = here / "studies" / "s", here / "whole"
+    before = said("study", "show", "s")
     folder.rename(whole)
     chance = random.Random(seed)
-    files = [file.relative_to(whole) for file in sorted(whole.rglob("*")) if file.is_file()]
     counts: Counter[str] = Counter()
-    for file, how, _ in itertools.product(files, WAYS, range(times)):
+    for name, how, _ in itertools.product(names, WAYS, range(times)):
         shutil.copytree(whole, folder)
-        damaged(folder / file, how, chance)
-        code, out, err = said("study", "show", name)
-        case = f"{file} {how}: {code} {out} {err}"
+        damaged(folder / name, how, chance)
+        code, out, err = said("study", "show", "s")
+        case = f"{name} {how}: {code} {out} {err}"
         assert "Traceback" not in err, case
-        report = f"report: {Path('studies') / name / 'report.html'}\n"
+        report = "report: studies/s/report.html\n"
         if (code, out.replace(report, ""), err) == (0, before[1].replace(report, ""), before[2]):
             counts["same"] += 1
         elif code == 0:
@@ -268,16 +267,14 @@ def outcomes(here: Path, said: Any, name: str, times: int, seed: int) -> Counter
             assert code == 2 and err.startswith("error: ") and err.count("\n") == 1, case
             counts["message"] += 1
         shutil.rmtree(folder)
-    shutil.copytree(whole, folder)
     return counts
 
 
 def test_a_damaged_study_is_shown_as_it_was_or_with_a_note_or_is_one_message(here: Path, said: Any):
-    code, _, err = said("tune", "toy.toml", "--trials", "2", "--name", "s", "--confirm", "1", "--seeds", "2")
+    code, _, err = said("tune", "toy.toml", "--trials", "2", "--name", "s")
     assert code == 0, err
-    counts = outcomes(here, said, "s", int(os.environ.get("LABWRIGHT_FUZZ", "1")), seed=0)
+    counts = outcomes(here, said, ["journal.log", "study.json", "trials/0000/outcome.json"], 1, seed=0)
     assert counts["same"] and counts["message"], counts
-    print(dict(counts))
 
 
 @pytest.mark.parametrize("name", ["study.json", "best.toml", "confirmed.json", "lock"])
