@@ -35,6 +35,7 @@ SECONDS = 60.0
 PATIENCE = 10  # seconds until a server that doesn't answer isn't there
 KINDS = "journal:FILE, grpc://HOST:PORT, sqlite:///FILE, postgresql+psycopg://... or mysql+pymysql://..."
 EXTRAS = {"postgresql": "postgresql", "mysql": "mysql", "mariadb": "mysql", "grpc": "grpc"}
+USER = r"((?:^|://)[^/:@]*):(?!//)(.*)@"  # in a URL, or what was meant as one: the name, and the password
 SECRETS = ("password", "passwd", "secret", "token")  # in names of a URL's parameters
 ATTEMPTS = 20  # to open a database that others are opening
 LIBRARIES = ("sqlalchemy", "grpc", "psycopg", "psycopg2", "pymysql")
@@ -51,7 +52,7 @@ def opened(url: str) -> BaseStorage:
         if kind == "journal" and rest:
             return _journal(Path(rest))
         if kind == "grpc":
-            return _proxy(rest)
+            return _proxy(rest, shown)
         if "://" not in url:
             raise LabwrightError(f"given the storage {shown!r}; it is {KINDS}")
         return _database(url, _settings(kind.partition("+")[0]))
@@ -102,10 +103,10 @@ def _database(url: str, settings: dict[str, Any]) -> BaseStorage:
     return RDBStorage(url, engine_kwargs=settings)
 
 
-def _proxy(address: str) -> BaseStorage:
+def _proxy(address: str, shown: str) -> BaseStorage:
     host, colon, port = address.removeprefix("//").rstrip("/").rpartition(":")
     if not colon or not port.isdecimal():
-        raise LabwrightError(f"given the storage 'grpc:{address}'; it is grpc://HOST:PORT")
+        raise LabwrightError(f"given the storage {shown!r}; it is grpc://HOST:PORT")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
         proxy = GrpcStorageProxy(host=host.strip("[]"), port=int(port))
@@ -139,7 +140,9 @@ def reached(url: str) -> Iterator[None]:
 
 def without_password(url: str) -> str:
     """A storage's URL as it may be shown: `***` for the password, wherever it stands."""
-    shown = re.sub(r"(://[^/:@]*):.*@", r"\1:***@", url)
+    if url.startswith("journal:"):
+        return url
+    shown = re.sub(USER, r"\1:***@", url)
     return re.sub(rf"(?i)([?&][^=&]*({'|'.join(SECRETS)})[^=&]*=)[^&]*", r"\1***", shown)
 
 
@@ -156,7 +159,7 @@ def _first_line(error: BaseException, url: str) -> str:
 
 def _secrets(url: str) -> Iterator[str]:
     """The passwords in a URL, as they stand there and decoded, the longest first."""
-    found = re.findall(r"://[^/:@]*:(.*)@", url)
+    found = [secret for _, secret in re.findall(USER, url)]
     found += [value for _, value in re.findall(rf"(?i)[?&][^=&]*({'|'.join(SECRETS)})[^=&]*=([^&]*)", url)]
     yield from sorted({one for secret in found for one in (secret, unquote(secret)) if one}, key=len, reverse=True)
 
@@ -229,7 +232,7 @@ class Lease:
             say(f"the study was being run by {other}; waiting up to {self._holds(held):g} s to see whether it still is")
         begun = time.monotonic()
         while other and time.monotonic() - begun <= self._holds(held):
-            threading.Event().wait(min(self._holds(held) / 20, 1.0))
+            time.sleep(min(self._holds(held) / 20, 1.0))
             if (now := read()) != held:
                 return self.held_by(now), now
         return "", held

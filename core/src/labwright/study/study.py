@@ -158,9 +158,14 @@ class Study:
                 ranks.follow(trials)
                 return Found(self.name, self.folder, 0, 0, 0, 0, 0, [])
             with reached(self.url):
-                storage = self._checked(trials)
+                storage, new = self._checked(trials), not self.folder.exists()
                 with nullcontext() if self.joins else alone(self.folder):
-                    book = self.opened(storage)
+                    try:
+                        book = self.opened(storage)
+                    except LabwrightError:
+                        if new:
+                            cleared(self.folder)
+                        raise
                     try:
                         return self._run(book, trials)
                     except InVain:
