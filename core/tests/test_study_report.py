@@ -291,8 +291,8 @@ def test_places_on_an_axis_follow_the_mark():
     assert place(Uniform(0, 4), 1) == pytest.approx(0.25)
     assert place(Uniform(1e-4, 1, log=True), 1e-3) == pytest.approx(0.25)
     assert place(Integers(1, 5), 3) == pytest.approx(0.5)
-    choices = Choice(1, True, "a")  # 1 and true are equal in Python
-    assert [round(place(choices, one), 1) for one in (1, True, "a")] == [0.1, 0.4, 0.8]
+    choices = Choice(None, 1, "a")
+    assert [round(place(choices, one), 1) for one in (None, 1, "a")] == [0.1, 0.4, 0.8]
 
 
 def test_hundreds_of_trials_are_thinned_and_the_best_stay():

@@ -288,19 +288,13 @@ class _Report:
 
     def _space(self) -> Iterator[str]:
         best = next((row for row in self.rows if row.best), None) if len(self.goals) == 1 else None
+        start, found = (row.params if row else {} for row in (self.baseline, best))
         rows = []
         for one in self.study.space.dimensions:
-            start = self.baseline.params.get(one.name) if self.baseline else None
-            value = best.params.get(one.name) if best else None
-            rows.append(
-                (
-                    one.path,
-                    f"if {one.when[0]} is {one.when[1]}" if one.when else "",
-                    str(one.mark),
-                    "" if start is None else said(start),
-                    *(() if best is None else ("" if value is None else said(value), at_end(one, value))),
-                )
-            )
+            begun, value = (said(params[one.name]) if one.name in params else "" for params in (start, found))
+            branch = f"if {one.when[0]} is {one.when[1]}" if one.when else ""
+            end = () if best is None else (value, at_end(one, found.get(one.name)))
+            rows.append((one.path, branch, str(one.mark), begun, *end))
         columns = ("setting", "", "searched", "the recipe", *(() if best is None else (f"trial {best.number}", "")))
         keep = [place for place, _ in enumerate(columns) if any(row[place] for row in rows)]
         yield from map(page.paragraph, self.study.space.notes)

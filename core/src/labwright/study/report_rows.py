@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from optuna.trial import FrozenTrial
 
 from labwright.interfaces import Goal
-from labwright.search import Choice
+from labwright.search import NONE, Choice
 from labwright.study.book import state_of
 from labwright.study.dominance import REPORTS
 from labwright.study.space import Dimension
@@ -110,6 +110,8 @@ def at_end(one: Dimension, value: Any) -> str:
 
 
 def said(value: Any) -> str:
+    if value is None:
+        return NONE
     if isinstance(value, bool):
         return "true" if value else "false"
     return f"{value:.3g}" if isinstance(value, float) else str(value)
