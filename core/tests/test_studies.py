@@ -246,6 +246,7 @@ def test_a_study_of_which_nothing_has_come_gives_way_to_another(tmp_path: Path):
     assert study(tmp_path / "s", 2, fixed=["model.bias"], seed=1).run().complete == 2
 
 
+@pytest.mark.timing
 def test_an_interrupted_study_counts_what_it_has(tmp_path: Path):
     one = study(tmp_path / "s", 4, pruner="none")
     keep, kept = Book.keep, []
@@ -264,6 +265,7 @@ def test_an_interrupted_study_counts_what_it_has(tmp_path: Path):
     assert study(tmp_path / "s", 4, pruner="none").run().trials == 4
 
 
+@pytest.mark.timing
 def test_an_interrupted_confirmation_says_what_whole_seeds_say(tmp_path: Path):
     one = study(tmp_path / "s", 3, pruner="none")
     one.run()

@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -236,6 +235,7 @@ def _open_at_once(url: str, start: Any, said: Any) -> None:
         said.put(str(error))
 
 
+@pytest.mark.timing
 def test_processes_may_make_the_same_database_at_the_same_moment(tmp_path: Path) -> None:
     context = multiprocessing.get_context("fork")
     for attempt in range(3):

@@ -14,6 +14,7 @@ from labwright.comparing.report import write_report
 from labwright.comparing.runs import Job, outcomes_of, value_of
 from labwright.errors import LabwrightError
 from labwright.interfaces import Goal
+from labwright.locks import Lock
 from labwright.plugins import Plugins
 from labwright.run import Outcome
 from labwright.statistics import LEVEL, Direction, Pair, finite, mean_interval, paired
@@ -125,7 +126,12 @@ def compare(
         for seed in range(seeds)  # seed by seed, so that one that is interrupted has whole pairs
         for one in quieted
     ]
-    outcomes = outcomes_of(jobs, place, goal, quiet=quiet)
+    lock = Lock(place)
+    lock.acquire()
+    try:
+        outcomes = outcomes_of(jobs, place, goal, quiet=quiet)
+    finally:
+        lock.release()
     result = _judged(place, quieted, outcomes, goal, level, seeds, notes)
     keep(place / RESULT, result.json())
     write_report(result)
