@@ -18,11 +18,19 @@ from typing import Any
 import labwright as lw
 import pytest
 from conftest import Site
-from lab import PLUGIN
 from labwright.cli import main
 from labwright.study.folder import OURS, checked_name
 from labwright.study.joining import recalled
 
+PLUGIN = """\
+import labwright as lw
+
+@lw.hookimpl
+def labwright_components():
+    yield lw.Component("task", "toys/sorting", "parts:Sorting", "tell blobs apart")
+    yield lw.Component("data", "toys/blobs", "parts:Blobs", "three blobs")
+    yield lw.Component("model", "toys/net", "parts:Net", "a small net")
+"""
 RECIPE = """\
 task = { name = "toys/sorting", data = { name = "toys/blobs", size = 60, held_out = 30 } }
 model = { name = "toys/net", width = 8 }

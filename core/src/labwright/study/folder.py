@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from labwright.errors import LabwrightError, listed
-from labwright.files import write_json
+from labwright.files import refuse_links, write_json
 
 MARKER = "study.json"
 LOCK = "lock"
@@ -67,10 +67,12 @@ def marker_of(folder: Path) -> Marker | None:
 
 
 def check_folder(folder: Path, *, begun: bool, journal: bool) -> None:
-    """Raises LabwrightError if a folder holds something else than a study that is about to be run.
+    """Raises LabwrightError if a folder holds links, or something else than a study that is about to be run.
 
     `begun` says that the storage has the study already, `journal` that the storage is a journal in the folder.
     """
+    if folder.is_dir():
+        refuse_links(folder)
     marker = marker_of(folder)
     if marker is not None and not begun:
         raise LabwrightError(

@@ -167,7 +167,8 @@ class Trials:
         else:
             Path(spec.folder).mkdir(parents=True, exist_ok=True)
             write_text(Path(spec.folder) / "error.txt", "".join(traceback.format_exception(error)))
-            reason = f"{type(error).__name__}: {error}"
+            last = traceback.extract_tb(error.__traceback__)[-1]
+            reason = f"{type(error).__name__}: {error} ({Path(last.filename).name}, line {last.lineno})"
         return Result(
             spec.number,
             "diverged" if isinstance(error, Diverged) else "failed",
