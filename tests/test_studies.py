@@ -13,7 +13,15 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+import labwright as lw
+import optuna
 import pytest
+from labwright.builtin.samplers import TPE
+from labwright.plugins import Plugins
+from labwright.study.book import Book
+from labwright.study.space import Space
+from optuna.pruners import NopPruner
+from optuna.storages import InMemoryStorage
 
 BIN = Path(sys.executable).parent
 STRIPES = Path(__file__).parent / "third_party" / "labwright-stripes"
@@ -128,3 +136,42 @@ def test_a_study_is_shown_exported_continued_and_deleted(place: Path) -> None:
     assert not (place / "studies" / "mine").exists()
     gone = said(place, "labwright", "study", "show", "mine", code=2)
     assert "there is no study 'mine' in studies/" in gone.stderr
+
+
+def recipes() -> list[str]:
+    return Plugins.discover().names("recipe")
+
+
+@pytest.mark.parametrize("name", recipes())
+def test_the_first_trial_of_any_recipe_is_the_recipe_in_every_setting(name: str) -> None:
+    recipe = lw.Experiment.from_recipe(name)
+    space = Space.of(recipe)
+    storage = InMemoryStorage()
+    study = optuna.create_study(storage=storage, direction="minimize")
+    sampler, point = TPE(), space.point()
+    book = Book(
+        study, storage, space=space, goals=[recipe.goal], sampler=sampler, pruner=NopPruner(), seed=0, baseline=point
+    )
+    first = book.ask()
+    assert first.user_attrs["baseline"] and first.params == point and space.whole(point)
+    assert recipe.varied(space.values(first.params)).table() == recipe.table()
+    assert space.whole(book.ask().params)
+
+
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [
+        ("vision/digits-mlp", ["train.epochs=2", "optimizer.schedule=linear", "train.batch_size=48"]),
+        ("gan/ring", ["train.epochs=", "train.steps=40", "optimizer.weight_decay=0.5"]),
+    ],
+)
+def test_the_first_trial_has_the_losses_of_the_recipe(tmp_path: Path, name: str, changes: list[str]) -> None:
+    recipe = lw.Experiment.from_recipe(name, [*changes, "log=[]", "device.threads=1"])
+    lw.Study(recipe, 1, name="s", folder=tmp_path / "s", quiet=True).run()
+    recipe.run(tmp_path / "run")
+
+    def lines(folder: Path) -> list[dict[str, Any]]:
+        read = map(json.loads, (folder / "metrics.jsonl").read_text().splitlines())
+        return [{k: v for k, v in one.items() if k != "seconds"} for one in read if one.get("split") != "test"]
+
+    assert lines(tmp_path / "s" / "trials" / "0000") == lines(tmp_path / "run") != []

@@ -15,6 +15,7 @@ from conftest import Site, toys
 from labwright.cli import main
 from labwright.comparing import comparison, runs
 from labwright.comparing.runs import Job
+from labwright.locks import Lock
 from labwright.plugins import Plugins
 from labwright.run import Outcome
 from parts import Blobs, Net, duel, sorting
@@ -80,7 +81,7 @@ def test_the_better_recipe_is_found_and_everything_is_written_down(here, plugins
     assert (pair.verdict, pair.better, pair.seeds, pair.p) == ("better", "good", 6, 2 / 64)
     assert pair.mean is not None
     assert pair.mean > 0.2
-    assert (found.metric, found.split, found.best) == ("accuracy", "test", "good")
+    assert (found.metric, found.split, found.best, found.winner) == ("accuracy", "test", "good", "good")
     assert found.settings == {"optimizer.lr": {"good": 0.02, "slow": 1e-5}}
     assert found.folder == Path("comparisons/good-vs-slow-001")
     told = json.loads((found.folder / "comparison.json").read_text())
@@ -150,6 +151,8 @@ def test_candidates_are_recipes_with_changes_run_folders_and_trials(here, plugin
 def test_experiments_of_objects_can_be_compared_and_keep_their_stopping_rules(here):
     found = lw.compare({"one": sorting(stop=["early"]), "same": sorting(stop=["early"])}, 2, quiet=True)
     assert found.pairs[0].verdict == "same values"
+    assert found.best is None and found.winner is None  # nobody is painted as the better one
+    assert 'class="card goal"' not in (found.folder / "report.html").read_text()
     assert 'name = "early"' in (found.folder / "same" / "seed-1" / "recipe.toml").read_text()
 
 
@@ -180,6 +183,16 @@ def test_more_seeds_are_added_without_naming_the_candidates_again(here, plugins,
     found = lw.compare(seeds=4, folder="both", plugins=plugins, quiet=True)
     assert [(one.name, len(one.values)) for one in found.candidates] == [("a", 4), ("b", 4)]
     assert len(counted) == 8
+
+
+def test_two_processes_do_not_make_the_same_comparison_at_once(here, plugins):
+    lw.compare(["good.toml", "slow.toml"], seeds=2, folder="both", plugins=plugins, quiet=True)
+    held = Lock(here / "both")
+    held.acquire()
+    with pytest.raises(lw.LabwrightError, match="both is under way"):
+        lw.compare(seeds=3, folder="both", plugins=plugins, quiet=True)
+    held.release()
+    assert lw.compare(seeds=3, folder="both", plugins=plugins, quiet=True).seeds == 3
 
 
 def test_a_run_that_was_cut_off_is_made_again(here, plugins, counted):

@@ -25,6 +25,9 @@ from torch import nn
         (lambda: Integers(1, 4, log=True, step=2), "exclude each other"),
         (lambda: Integers(1, 4, step=0), "the step must be above 0"),
         (lambda: Choice("one"), "two options or more"),
+        (lambda: Choice(0.5, 0.5), "0.5 stands there twice"),
+        (lambda: Choice(1, 0.5, 1.0), "1.0 stands there twice"),  # one value, kept as one
+        (lambda: Choice(True, 1), "1 stands there twice"),
     ],
 )
 def test_a_range_that_is_none_is_refused_where_it_is_written(make, said):
@@ -39,7 +42,7 @@ def test_a_range_that_is_none_is_refused_where_it_is_written(make, said):
         (Uniform(0.0, 0.5, step=0.25), "0 to 0.5, in steps of 0.25"),
         (Integers(16, 64), "16 to 64"),
         (Integers(64, 512, step=64), "64 to 512, in steps of 64"),
-        (Choice(64, "a", True), "64 | a | True"),
+        (Choice(64, "a", True, None), "64 | a | True | none"),
     ],
 )
 def test_a_mark_in_words(mark, words):

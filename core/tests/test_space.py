@@ -49,12 +49,17 @@ class Flat(nn.Module):
         self.head = nn.Linear(inputs.shape[0], len(outputs.names))
 
 
+class Deeper(Deep):
+    """One more, which is no choice anywhere."""
+
+
 class Models:
     @lw.hookimpl
     def labwright_components(self) -> list[lw.Component]:
         return [
             lw.Component("model", "toys/deep", f"{__name__}:Deep", "one"),
             lw.Component("model", "toys/flat", f"{__name__}:Flat", "another"),
+            lw.Component("model", "toys/deeper", f"{__name__}:Deeper", "one more"),
         ]
 
 
@@ -104,11 +109,11 @@ def test_a_search_table_narrows_widens_adds_and_leaves_out():
     assert marks == {
         "model.width": Integers(4, 400, log=True),
         "model.dropout": Uniform(0, 0.9, step=0.3),
-        "model.plain": Choice(1, 2, 5),
-        "model.sizes": Choice("[1, 2]", "[3]"),
+        "model.plain": Choice(1, 2, 5, 3),  # the recipe's own value is searched too
+        "model.sizes": Choice("[1, 2]", "[3]", "null"),
     }
     _, values = draw(found, seed=0)
-    assert values["model.sizes"] in ([1, 2], [3])
+    assert values["model.sizes"] in ([1, 2], [3], None)
 
 
 def test_what_is_fixed_is_not_searched():
@@ -139,10 +144,8 @@ def test_under_a_choice_of_models_each_has_its_own_settings():
 @given(some.integers(0, 2**32 - 1))
 def test_every_point_builds_and_is_found_again(seed: int):
     base = experiment(model={"name": "toys/deep", "plain": 7})
-    found = Space.of(
-        base,
-        search={"model": ["toys/deep", {"name": "toys/flat", "rank": 2}], "optimizer.betas": [[0.9, 0.99], [0.8, 0.9]]},
-    )
+    search = {"model": ["toys/deep", {"name": "toys/flat", "rank": 2}], "optimizer.betas": [[0.9, 0.99], [0.8, 0.9]]}
+    found = Space.of(base, search=search)
     trial, values = draw(found, seed)
     varied = base.varied(values)
     table = varied.table()
@@ -159,10 +162,7 @@ def test_every_point_builds_and_is_found_again(seed: int):
             for key in rest:
                 at = at[key]
             assert at == value
-    point = found.point(table)
-    betas = point.pop("optimizer.betas", None)
-    assert betas is None  # a list is stored as its text
-    assert point == {key: value for key, value in trial.params.items() if key != "optimizer.betas"}
+    assert Space.of(varied, search=search).point() == trial.params
 
 
 @given(
@@ -180,9 +180,86 @@ def test_a_range_contains_its_own_grid_and_no_more(low: float, width: float, sha
     assert not one.contains("x") and not one.contains(True)
 
 
-def test_the_recipe_itself_is_a_point_as_far_as_it_lies_inside():
-    found = space(only_models(**{"model.width": {"low": 32, "high": 64}}))
-    assert found.point(experiment().table()) == {"model.dropout": 0.0, "model.kind": "a"}
+def test_the_recipe_s_own_values_are_searched_too_and_that_is_said():
+    found = space(
+        only_models(**{"model.width": {"low": 32, "high": 64}, "model.kind": ["b", "c"], "model.plain": [1, 2]})
+    )
+    assert {one.path: one.mark for one in found.dimensions} == {
+        "model.width": Integers(16, 64),
+        "model.dropout": Uniform(0.0, 0.5),
+        "model.kind": Choice("b", "c", "a"),
+        "model.plain": Choice(1, 2, 3),
+    }
+    assert found.point() == {"model.width": 16, "model.dropout": 0.0, "model.kind": "a", "model.plain": 3}
+    assert found.notes == (
+        "the recipe's own values are searched too: model.width from 16, model.kind a, model.plain 3.",
+    )
+    assert space(only_models()).notes == ()
+
+
+@pytest.mark.parametrize("model", ["toys/deeper", Deeper, {"name": "toys/flat", "rank": 3}])
+def test_the_recipe_s_own_component_is_searched_too_with_its_settings(model: Any):
+    base = experiment(model=model)
+    found = Space.of(base, search=only_models(model=["toys/deep", {"name": "toys/flat", "rank": 1}]))
+    assert base.varied(found.values(found.point())).table() == base.table()
+
+
+def test_a_choice_with_another_setting_than_the_recipe_s_does_not_stand_for_the_recipe():
+    base = experiment(model={"name": "toys/deep", "plain": 7})
+    found = Space.of(base, search=only_models(model=[{"name": "toys/deep", "plain": 5}, "toys/flat"]))
+    assert found.point() == {}
+    assert found.notes == (
+        "model: toys/deep, the recipe's own, is none of toys/deep | toys/flat, so that only the first trial has it.",
+    )
+
+
+def test_what_no_range_can_hold_is_left_out_of_the_point_and_said():
+    ranges = {
+        "optimizer.weight_decay": {"low": 1e-4, "high": 0.1, "log": True},  # its own value is 0
+        "train.clip": {"low": 0.1, "high": 1.0},  # left out
+        "model.width": {"low": 8, "high": 64, "step": 7},  # 16
+    }
+    found = space({"only": list(ranges), **ranges}, optimizer={"name": "sgd", "lr": 0.1})
+    assert found.point() == {} and len(found.notes) == 3 and not found.whole({})
+    assert all("so that only the first trial has it" in note for note in found.notes)
+
+
+def test_none_is_a_choice_in_python_and_in_toml():
+    for none in (None, "none"):
+        found = space({"only": ["train.clip"], "train.clip": [none, 1.0]})
+        assert [one.mark for one in found.dimensions] == [Choice(None, 1.0)]
+        assert str(found.dimensions[0].mark) == "none | 1.0"
+        assert found.point() == {"train.clip": None}
+        assert experiment().varied({"train.clip": 3.0}).varied({"train.clip": None}).train.clip is None
+
+
+def test_brackets_of_a_name_stand_for_themselves():
+    search = only_models(model=["toys/deep", "toys/flat"])
+    assert "model[toys/flat].width" not in names(space(search, fixed=("model[toys/flat].width",)))
+    assert "model[toys/deep].width" in names(space(search, fixed=("model[toys/flat].*",)))
+    assert names(
+        space(only_models(model=["toys/deep", "toys/flat"]) | {"only": ["model", "model[toys/flat].rank"]})
+    ) == [
+        "model",
+        "model[toys/flat].rank",
+    ]
+
+
+def test_larger_batches_than_there_are_samples_are_not_offered_unless_the_recipe_has_one():
+    wide = sorting(model=Flat, train={"epochs": 1, "batch_size": 64}, loss="cross-entropy")
+    searched = Space.of(wide, search={"only": ["train.batch_size"]})
+
+    def marks(samples: int | None, found: Space = searched) -> list[Any]:
+        return [one.mark for one in found.within(samples).dimensions]
+
+    assert marks(None) == marks(256) == [Choice(32, 64, 128, 256)] and searched.within(256).notes == ()
+    assert marks(200) == [Choice(32, 64, 128)]
+    assert marks(40) == [Choice(32, 64)]  # the recipe's own stays
+    assert marks(20) == [Choice(32, 64)]
+    assert "the training part has 40 samples" in searched.within(40).notes[0]
+    ranged = Space.of(wide, search={"only": ["train.batch_size"], "train.batch_size": {"low": 16, "high": 512}})
+    assert marks(100, ranged) == [Integers(16, 100)]
+    assert marks(20, ranged) == [Integers(16, 64)]
 
 
 @pytest.mark.parametrize(
@@ -200,6 +277,9 @@ def test_the_recipe_itself_is_a_point_as_far_as_it_lies_inside():
         ({"model.width": 3}, (), "given 3; it is {"),
         ({"model.width": [3]}, (), "choices are a list of two values or more"),
         ({"model.kind": ["a", 3]}, (), r'"model.kind"\[1\]: given 3'),
+        ({"model.dropout": [0, 0.5, 0.0]}, (), r"\[2\]: given 0.0, which stands there before"),
+        ({"model.sizes": [[1], [1]]}, (), r"\[1\]: given \[1\], which stands there before"),
+        ({"model.kind": ["a", None]}, (), r"\[1\]: given None, which means left out, and this setting can't be"),
         ({"model": "toys/flat"}, (), "a component is searched by a list of two names"),
         ({"model": ["toys/flat", "toys/flat"]}, (), "the choices need different names"),
         ({"model": ["toys/flat", "toys/fla"]}, (), "choice 'toys/fla' doesn't fit: .*did you mean 'toys/flat'"),

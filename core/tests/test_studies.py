@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import sys
 import tomllib
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import labwright as lw
+import optuna
 import pytest
 import torch
 from labwright.fused import Form, measuring
@@ -78,6 +82,32 @@ def test_the_first_trial_is_the_recipe_itself_and_the_best_is_a_recipe_that_runs
         optimizer={"name": "sgd", "lr": best["optimizer.lr"]},
     )
     assert again.run(tmp_path / "again").metrics["valid"]["accuracy"] == max(values)  # trials are ordinary runs
+
+
+def test_the_first_trial_is_the_recipe_also_where_no_range_holds_its_values(tmp_path: Path):
+    whole = experiment(
+        optimizer={"name": "sgd", "lr": 0.05, "weight_decay": 0.0}, train={"epochs": 2, "batch_size": 60}
+    )
+    searched = {
+        "only": ["optimizer.lr", "optimizer.weight_decay", "train.batch_size"],
+        "optimizer.lr": [0.01, 0.1],
+        "optimizer.weight_decay": {"low": 1e-4, "high": 0.1, "log": True},
+    }
+    one = study(tmp_path / "s", 6, experiment=whole, search=searched, pruner="none", sampler="gp")
+    found = one.run()
+    assert found.complete == 6
+    assert found.notes == (
+        "the recipe's own values are searched too: optimizer.lr 0.05, train.batch_size 60.",
+        "optimizer.weight_decay: 0.0, the recipe's own, is none of 0.0001 to 0.1, log, so that only the first trial "
+        "has it.",
+        "train.batch_size: the training part has 60 samples, so that larger batches aren't searched.",
+    )
+    run = whole.run(tmp_path / "run")
+    assert rows(one)[0][3] == [run.metrics["valid"]["accuracy"]]
+    book = one.opened()
+    assert one.said(book.trials()[0])["settings"]["optimizer.weight_decay"] == 0.0
+    assert all(row[2]["optimizer.weight_decay"] >= 1e-4 and row[2]["train.batch_size"] <= 60 for row in rows(one)[1:])
+    assert one.recipe_of(book.trials()[0])["optimizer"]["weight_decay"] == 0.0
 
 
 def test_a_trial_trains_as_a_run_does_and_leaves_the_test_part_alone(tmp_path: Path):
@@ -175,16 +205,111 @@ def test_a_trial_that_cannot_be_built_or_diverges_is_a_point_and_not_the_end(tmp
     assert "a width of 60 or more is too wide" in reasons[70]
 
 
-def test_a_study_of_which_nothing_can_come_ends_after_its_first_batch(tmp_path: Path):
+def test_a_recipe_that_cannot_be_built_is_refused_before_anything_is_written(tmp_path: Path):
     one = study(
         tmp_path / "s",
-        50,
         search={"only": ["model.width"], "model.width": [70, 80]},
         experiment=experiment(model={"name": Searched, "width": 70}),
     )
-    with pytest.raises(lw.LabwrightError, match=r"every trial failed; the first: .*too wide"):
+    with pytest.raises(lw.LabwrightError, match=r"can't be built: a width of 60 or more is too wide"):
         one.run()
-    assert len(rows(one)) == 4
+    assert not (tmp_path / "s").exists()
+
+
+class Breaking(Searched):
+    """A net that can be built and breaks when it is trained."""
+
+    def forward(self, x_BD: Tensor) -> Tensor:
+        raise ValueError("it breaks")
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+@pytest.mark.parametrize("storage", ["journal", "sqlite"])
+def test_a_study_of_which_nothing_can_come_ends_and_leaves_nothing(tmp_path: Path, storage: str, asynchronous: bool):
+    url = None if storage == "journal" else f"sqlite:///{tmp_path / 'studies.db'}"
+    given: dict[str, Any] = {"storage": url, "asynchronous": asynchronous, "name": "s"}
+    with pytest.raises(
+        lw.LabwrightError, match=r"every trial failed; the first: ValueError: it breaks \(.*\)\. Nothing is kept"
+    ):
+        study(tmp_path / "s", 50, experiment=experiment(model=Breaking), **given).run()
+    assert not (tmp_path / "s").exists()
+    mended = study(tmp_path / "s", 2, seed=3, **given)
+    assert mended.run().complete == 2
+
+
+def test_a_study_of_which_nothing_has_come_gives_way_to_another(tmp_path: Path):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Book, "answer", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt()))
+        with pytest.raises(KeyboardInterrupt):
+            study(tmp_path / "s", 2).run()
+    assert [row[1] for row in rows(study(tmp_path / "s", 2))] == ["RUNNING"] * 2
+    assert study(tmp_path / "s", 2, fixed=["model.bias"], seed=1).run().complete == 2
+
+
+@pytest.mark.timing
+def test_an_interrupted_study_counts_what_it_has(tmp_path: Path):
+    one = study(tmp_path / "s", 4, pruner="none")
+    keep, kept = Book.keep, []
+
+    def interrupted(self: Book, trial: Any, result: Result) -> None:
+        keep(self, trial, result)
+        kept.append(result)
+        if len(kept) == 3:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Book, "keep", interrupted)
+        found = one.run()
+    assert (found.trials, found.complete, found.interrupted) == (3, 3, True)
+    assert found.best[0]["values"]["accuracy"] == max(result.values[0] for result in kept)
+    assert study(tmp_path / "s", 4, pruner="none").run().trials == 4
+
+
+@pytest.mark.timing
+def test_an_interrupted_confirmation_says_what_whole_seeds_say(tmp_path: Path):
+    one = study(tmp_path / "s", 3, pruner="none")
+    one.run()
+    run, made = Trials.run, []
+
+    def interrupted(self: Trials, group: Group, answer: Any) -> Any:
+        for result in run(self, group, answer):
+            made.append(result)
+            if len(made) == 5:
+                os.kill(os.getpid(), signal.SIGINT)
+            yield result
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Trials, "run", interrupted)
+        again = one.confirm(2, 4)
+    assert again.interrupted and len(again.seeds) == 2  # the fifth run was the first of the third seed
+    assert [(trial.seeds, trial.failed) for trial in again.selection.trials] == [(2, 0), (2, 0)]
+    assert list(again.lines())[-1] == "It was interrupted: this is what 2 of 4 seeds say."
+    assert json.loads((tmp_path / "s" / "confirmed.json").read_text())["seeds"] == again.seeds
+    whole = one.confirm(2, 4)
+    assert not whole.interrupted and whole.seeds[:2] == again.seeds
+
+
+def test_data_that_is_not_there_is_refused_once_and_nothing_is_written(tmp_path: Path):
+    class Gone(Blobs):
+        def prepare(self) -> None:
+            raise lw.LabwrightError("there is no folder 'here'.")
+
+    with pytest.raises(lw.LabwrightError, match=r"^there is no folder 'here'"):
+        study(tmp_path / "s", experiment=sorting(Gone(), model=Searched, loss="cross-entropy")).run()
+    assert not (tmp_path / "s").exists()
+
+
+def test_a_program_s_own_settings_of_optuna_and_signals_are_as_before(tmp_path: Path):
+    optuna.logging.set_verbosity(optuna.logging.DEBUG)
+    handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    filters, state, threads = list(warnings.filters), torch.get_rng_state(), torch.get_num_threads()
+    one = study(tmp_path / "s", 2, threads=2)
+    one.run()
+    one.confirm(1, 2)
+    assert optuna.logging.get_verbosity() == optuna.logging.DEBUG
+    assert handlers == [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    assert list(warnings.filters) == filters and torch.get_num_threads() == threads
+    assert torch.equal(torch.get_rng_state(), state)
 
 
 @pytest.mark.parametrize(

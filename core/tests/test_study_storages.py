@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,8 +18,9 @@ import pytest
 from conftest import Site
 from lab import PLUGIN, Lab, assert_parses, assert_whole, rows, trials_of
 from labwright.study.book import LOST, RETRY, Book, lost
+from labwright.study.journal import Journal
 from labwright.study.space import Space
-from labwright.study.storage import LEASE, RELEASED, Lease, mended, opened, without_password
+from labwright.study.storage import LEASE, RELEASED, Lease, opened, without_password
 from labwright.study.trial import Result
 from optuna.trial import FrozenTrial
 from parts import Blobs, sorting
@@ -50,14 +50,62 @@ def lab(site: Site) -> Iterator[Lab]:
 # ------------------------------------------------------------------------------------------------------------ a journal
 
 
-def test_a_torn_line_is_cut_off_when_a_journal_is_opened(tmp_path: Path) -> None:
-    study(tmp_path).run()
+def test_a_torn_line_is_left_out_by_who_reads_and_cut_off_by_who_writes(tmp_path: Path) -> None:
+    study(tmp_path, 2).run()
     file = tmp_path / "journal.log"
     whole, before = file.read_bytes(), rows(trials_of(journal(tmp_path), "s"))
     for torn in (b"{", b'{"op_code":4,"worker' + b"x" * 10_000, b"\0" * 5000):
         file.write_bytes(whole + torn)
         assert rows(trials_of(journal(tmp_path), "s")) == before
-        assert file.read_bytes() == whole
+        assert file.read_bytes() == whole + torn
+    assert study(tmp_path, 3).run().trials == 3
+    assert file.read_bytes().startswith(whole) and b"\0" not in file.read_bytes()
+    assert_parses(file)
+
+
+@pytest.mark.parametrize("change", [b"", b"}{", b'{"op_code":4}', b"[1]", b"\xff\xfe"])
+def test_a_damaged_line_is_named_with_the_way_out(tmp_path: Path, change: bytes) -> None:
+    study(tmp_path, 2).run()
+    file = tmp_path / "journal.log"
+    lines = file.read_bytes().splitlines(keepends=True)
+    file.write_bytes(b"".join([*lines[:7], change + b"\n", *lines[8:]]))
+    with pytest.raises(lw.LabwrightError, match=r"is damaged in line 8: .* head -n 7 ") as raised:
+        study(tmp_path, 2).run()
+    subprocess.run(str(raised.value).partition("from there: ")[2], shell=True, check=True)
+    assert file.read_bytes() == b"".join(lines[:7])
+    assert len(trials_of(journal(tmp_path), "s")) == 1
+
+
+def test_a_value_that_was_changed_in_a_journal_is_noticed(tmp_path: Path) -> None:
+    study(tmp_path, 2).run()
+    file = tmp_path / "journal.log"
+    content = file.read_bytes()
+    place = content.index(b'"intermediate_value":0.') + len(b'"intermediate_value":0.')
+    changed = b"1" if content[place : place + 1] != b"1" else b"2"
+    file.write_bytes(content[:place] + changed + content[place + 1 :])
+    with pytest.raises(lw.LabwrightError, match="is damaged in line"):
+        trials_of(journal(tmp_path), "s")
+
+
+def test_what_is_no_journal_is_neither_read_nor_written(tmp_path: Path) -> None:
+    notes = tmp_path / "notes.txt"
+    for text in (b"hello\nworld\n", b"a line without an end", b'{"a": 1}\n{"b'):
+        notes.write_bytes(text)
+        with pytest.raises(lw.LabwrightError, match=r"notes.txt is no journal of a study"):
+            study(tmp_path / "s", 2, storage=f"journal:{notes}").run()
+        assert notes.read_bytes() == text
+
+
+def test_a_journal_that_is_a_link_is_not_written(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").write_bytes(b"")
+    (tmp_path / "s").mkdir()
+    for name in ("journal.log", "journal.log.flock"):
+        (tmp_path / "s" / name).unlink(missing_ok=True)
+        (tmp_path / "s" / name).symlink_to(tmp_path / "elsewhere")
+        with pytest.raises(lw.LabwrightError, match="it is a link, and what a link leads to isn't written"):
+            Journal(tmp_path / "s" / "journal.log").append_logs([{"op_code": 0, "worker_id": "w"}])
+        (tmp_path / "s" / name).unlink()
+    assert (tmp_path / "elsewhere").read_bytes() == b""
 
 
 def test_a_line_that_another_process_tore_is_cut_off_before_the_next_is_written(tmp_path: Path) -> None:
@@ -72,12 +120,11 @@ def test_a_line_that_another_process_tore_is_cut_off_before_the_next_is_written(
 
 
 def test_an_empty_journal_and_one_without_a_whole_line_are_new_ones(tmp_path: Path) -> None:
-    file = tmp_path / "journal.log"
-    for torn in (b"", b"{"):
-        file.write_bytes(torn)
-        mended(file)
-        assert file.read_bytes() == b""
-    assert study(tmp_path, 2).run().trials == 2
+    for place, torn in enumerate((b"", b"{", b'{"op_code":0,"wor')):
+        folder = tmp_path / str(place)
+        folder.mkdir()
+        (folder / "journal.log").write_bytes(torn)
+        assert study(folder, 1).run().trials == 1
 
 
 # -------------------------------------------------------------------------------------------------- databases, proxies
@@ -141,17 +188,66 @@ def test_a_proxy_that_is_not_there_is_one_message(tmp_path: Path, monkeypatch: p
         study(tmp_path, storage="grpc://127.0.0.1:1").run()
 
 
-def test_a_journal_that_is_none_is_one_message(tmp_path: Path) -> None:
-    (tmp_path / "journal.log").write_text("hello\nworld\n")
-    with pytest.raises(lw.LabwrightError, match="can't be opened"):
-        study(tmp_path).run()
-    assert (tmp_path / "journal.log").read_text() == "hello\nworld\n"
-
-
 def test_passwords_are_not_shown() -> None:
     assert without_password("mysql+pymysql://me:a:b@c@host:3306/db") == "mysql+pymysql://me:***@host:3306/db"
     assert without_password("postgresql+psycopg://host:5432/db") == "postgresql+psycopg://host:5432/db"
     assert without_password("grpc://host:13000") == "grpc://host:13000"
+    asked = "postgresql+psycopg://host/db?user=me&password=s3cret&sslmode=require&sslpassword=other"
+    assert without_password(asked) == (
+        "postgresql+psycopg://host/db?user=me&password=***&sslmode=require&sslpassword=***"
+    )
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql+psycopg://me:s3cret@127.0.0.1:1/db",
+        "postgresql+psycopg://127.0.0.1:1/db?user=me&password=s3cret",
+        "mysql+pymysql://me:s3%63ret@127.0.0.1:1/db?secret=s3cret",
+        "nothing+here://me:s3cret@127.0.0.1:x/db",
+        "sqlite:////nowhere/at/all.db?password=s3cret",
+        "me:s3cret@somewhere",
+        "grpc://me:s3cret@there",
+    ],
+)
+def test_a_password_is_in_no_message_and_in_no_file(tmp_path: Path, url: str) -> None:
+    with pytest.raises(lw.LabwrightError) as raised:
+        study(tmp_path / "s", storage=url).run()
+    assert "s3cret" not in str(raised.value) and not (tmp_path / "s").exists()
+
+
+def test_a_password_of_a_storage_is_in_none_of_a_study_s_files(tmp_path: Path, capsys: Any) -> None:
+    url = f"sqlite:///file:{tmp_path / 'studies.db'}?uri=true&password=s3cret"  # SQLite doesn't mind
+    found = study(tmp_path / "s", 2, storage=url, asynchronous=False, quiet=False).run()
+    written = [file for file in (tmp_path / "s").rglob("*") if file.is_file()]
+    assert {"report.html", "study.json"} <= {file.name for file in written}
+    assert not [file for file in written if b"s3cret" in file.read_bytes()]
+    said = capsys.readouterr()
+    assert "s3cret" not in said.out + said.err + json.dumps(found.json())
+
+
+def _open_at_once(url: str, start: Any, said: Any) -> None:
+    start.wait()
+    try:
+        opened(url)
+        said.put("")
+    except Exception as error:
+        said.put(str(error))
+
+
+@pytest.mark.timing
+def test_processes_may_make_the_same_database_at_the_same_moment(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("fork")
+    for attempt in range(3):
+        start, said = context.Event(), context.Queue()
+        url = f"sqlite:///{tmp_path / f'{attempt}.db'}"
+        processes = [context.Process(target=_open_at_once, args=(url, start, said)) for _ in range(4)]
+        for process in processes:
+            process.start()
+        start.set()
+        assert [said.get(timeout=60) for _ in processes] == [""] * 4
+        for process in processes:
+            process.join()
 
 
 # -------------------------------------------------------------------------------------------------------------- asking
@@ -166,9 +262,9 @@ def test_a_process_that_dies_while_asking_leaves_no_half_trial(
     whole.run()
     suggest, asked = Space.suggest, []
 
-    def dies(self: Space, trial: Any) -> Any:
+    def dies(self: Space, trial: Any, *given: Any) -> Any:
         asked.append(trial.number)
-        point = suggest(self, trial)
+        point = suggest(self, trial, *given)
         if len(asked) in (3, 8):
             raise KeyboardInterrupt
         return point
@@ -189,8 +285,8 @@ def test_machines_that_ask_at_the_same_moment_have_different_points(
     one, other = study(tmp_path).opened(), study(tmp_path).opened()
     suggest, between = Space.suggest, []
 
-    def meanwhile(self: Space, trial: Any) -> Any:
-        point = suggest(self, trial)
+    def meanwhile(self: Space, trial: Any, *given: Any) -> Any:
+        point = suggest(self, trial, *given)
         if not between:
             between.append(True)
             other.ask()
@@ -251,7 +347,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 def elsewhere(**changed: Any) -> dict[str, Any]:
     """The lease of a process on another machine."""
-    return {"owner": "far:1:ab", "machine": "far", "until": time.time() + 3600} | changed
+    return {"owner": "far:1:ab", "machine": "far", "seconds": 60.0, "renewal": 1} | changed
 
 
 @pytest.mark.timing
@@ -261,9 +357,9 @@ def test_a_lease_is_over_when_it_has_not_changed_for_as_long_as_it_holds(tmp_pat
     for now, gone in ((0, False), (59, False), (61, True)):
         clock.now = 100.0 + now
         assert lease.over(trial.number, trial.system_attrs[LEASE]) is gone
-    for hours in (1, 2, 3):  # it is renewed, by a machine whose clock is hours behind
+    for renewal in (2, 3, 4):  # it is renewed
         clock.now += 3600
-        assert not lease.over(trial.number, elsewhere(until=time.time() - 7200 + hours))
+        assert not lease.over(trial.number, elsewhere(renewal=renewal))
 
 
 @pytest.mark.timing
@@ -333,15 +429,27 @@ def test_a_study_whose_process_died_before_it_was_described_is_begun_anew(tmp_pa
 
 
 @pytest.mark.timing
-def test_a_reproducible_study_is_run_by_one_machine(tmp_path: Path) -> None:
+def test_a_reproducible_study_is_run_by_one_machine_whatever_its_clock(tmp_path: Path, clock: Clock) -> None:
     url = journal(tmp_path)
     given = {"storage": url, "asynchronous": False, "trials": 2}
     book = study(tmp_path / "one", **given).opened()
-    book.storage.set_study_system_attr(book.study._study_id, LEASE, elsewhere())
-    with pytest.raises(lw.LabwrightError, match="is being run by process 1 on far"):
-        study(tmp_path / "other", **given).run()
-    book.storage.set_study_system_attr(book.study._study_id, LEASE, elsewhere(until=time.time() - 1))
-    assert study(tmp_path / "other", **given).run().trials == 2
+
+    def held(**changed: Any) -> None:
+        book.storage.set_study_system_attr(book.study._study_id, LEASE, elsewhere(**changed))
+
+    def sleep(seconds: float) -> None:
+        clock.now += seconds
+        if clock.now < 130:  # it is alive that long
+            held(renewal=int(clock.now))
+
+    held()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("labwright.study.storage.time.sleep", sleep)
+        with pytest.raises(lw.LabwrightError, match="is being run by process 1 on far"):
+            study(tmp_path / "other", **given).run()
+        clock.now = 130.0
+        assert study(tmp_path / "other", **given).run().trials == 2
+    assert clock.now > 190  # it was watched for as long as it holds
     assert book.storage.get_study_system_attrs(book.study._study_id)[LEASE] is None
 
 

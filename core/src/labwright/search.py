@@ -6,6 +6,9 @@ A field's type and `Field` say what is valid; a mark says what a study tries. Th
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
+
+NONE = "none"  # how a setting that is left out is written
 
 
 @dataclass(frozen=True)
@@ -46,17 +49,20 @@ class Integers:
 
 @dataclass(frozen=True, init=False)
 class Choice:
-    """One of the options given, without an order between them."""
+    """One of the options given, without an order between them; None is the setting left out."""
 
-    options: tuple[bool | int | float | str, ...]
+    options: tuple[bool | int | float | str | None, ...]
 
-    def __init__(self, *options: bool | int | float | str) -> None:
+    def __init__(self, *options: bool | int | float | str | None) -> None:
         if len(options) < 2:
             raise ValueError(f"Choice needs two options or more, given {options!r}")
+        twice = [one for place, one in enumerate(options) if one in options[:place]]  # 1 and 1.0 are one value
+        if twice:
+            raise ValueError(f"Choice needs options that differ, given {options!r}: {twice[0]!r} stands there twice")
         object.__setattr__(self, "options", options)
 
     def __str__(self) -> str:
-        return " | ".join(map(str, self.options))
+        return " | ".join(map(said, self.options))
 
 
 Mark = Uniform | Integers | Choice
@@ -69,6 +75,11 @@ class PerTrial:
     A model's or a loss's setting must end up in float attributes of modules, which become tensors with one value per
     trial; an optimizer's may be anything. A setting without this mark is structural.
     """
+
+
+def said(value: Any) -> str:
+    """A value as people read it."""
+    return NONE if value is None else str(value)
 
 
 def _manner(log: bool, step: float | None) -> str:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import csv
-import shutil
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from labwright.cli.shared import Json, print_json, print_table, say
-from labwright.errors import LabwrightError, nearest
+from labwright.errors import LabwrightError, listed, nearest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,6 +32,7 @@ def verb(
     name: Annotated[str, typer.Argument(metavar="STUDY", help="The study's name.")],
     storage: Annotated[str, typer.Option(help="The URL that `tune` was given; a journal's by default.")] = "",
     trial: Annotated[int | None, typer.Option(help="For `best`: this trial instead of the best one.")] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="For `delete`: don't ask.")] = False,
     as_json: Json = False,
 ) -> None:
     """Show a study's trials, print a recipe, export all trials as CSV, or delete the study with its folder.
@@ -40,51 +41,75 @@ def verb(
     """
     if action not in ACTIONS:
         raise LabwrightError(f"a study has no {action!r}{nearest(action, ACTIONS)} It has {', '.join(ACTIONS)}.")
+    if action == "delete":
+        _delete(name, storage, yes)
+        return
     from labwright.study.joining import recalled
+    from labwright.study.storage import reached
 
     study = recalled(name, storage, ctx.obj.plugins)
-    book = study.opened()
-    if action == "show":
-        _show(study, book, as_json)
-    elif action == "best":
-        _best(study, book, trial, as_json)
-    elif action == "export":
-        _export(study, book, as_json)
-    else:
-        _delete(study, book)
-        say(f"study {name} is deleted")
+    with reached(study.url):
+        book = study.opened()
+        if action == "show":
+            _show(study, book, as_json)
+        elif action == "best":
+            _best(study, book, trial, as_json)
+        else:
+            _export(study, book, as_json)
 
 
-def _delete(study: Study, book: Book) -> None:
-    """Delete a study that nobody runs, and its folder if it has one here. Raises LabwrightError if somebody does."""
-    from labwright.study.storage import LEASE, alone
+def _delete(name: str, storage: str, yes: bool) -> None:
+    """Delete a study, and what labwright wrote into its folder. Raises LabwrightError if somebody runs it."""
+    from labwright.study.folder import JOURNAL, cleared, marker_of
+    from labwright.study.joining import stored, url_of
+    from labwright.study.storage import LEASE, Lease, alone, reached
 
-    study_id, folder = book.study._study_id, Path("studies") / study.name
-    if other := study.lease.held_by(book.storage.get_study_system_attrs(study_id).get(LEASE)):
-        raise LabwrightError(f"study {study.name!r} is being run by {other}. Wait for it, or end it.")
-    if not (folder / "lock").is_file():
-        book.storage.delete_study(study_id)
-        return
-    with alone(folder):
-        book.storage.delete_study(study_id)
-        shutil.rmtree(folder)
+    folder = Path("studies") / name
+    with reached(url_of(name, storage)):
+        there, study, kept = stored(name, storage)
+        study_id = study._study_id
+        own = url_of(name, storage) == f"journal:{folder / JOURNAL}"
+        marker = marker_of(folder)
+        its = own if marker is None else marker.id == kept.get("id")
+        trials = len(study.get_trials(deepcopy=False))
+        if not yes and sys.stdin.isatty():
+            what = f"study {name} with {trials} trials{f' and its folder {folder}' if its else ''}"
+            typer.confirm(f"Delete {what}?", abort=True, err=True)
+        other, _ = Lease().watched(lambda: there.get_study_system_attrs(study_id).get(LEASE), say)
+        if other:
+            raise LabwrightError(f"study {name!r} is being run by {other}. Wait for it, or end it.")
+        with alone(folder) if its and folder.is_dir() else nullcontext():
+            there.delete_study(study_id)
+            rest = cleared(folder) if its else []
+    say(f"study {name} is deleted")
+    if rest:
+        say(f"note: {folder} stays, because labwright didn't write {listed(rest)}")
+    elif folder.exists() and not its:
+        say(f"note: {folder} stays, because it isn't this study's")
 
 
 def _show(study: Study, book: Book, as_json: bool) -> None:
+    from labwright.study.folder import untold
+
     found = study.found(book)
-    rows = [study.said(trial) for trial in book.counted()]
+    ended = book.ended()
+    over = [trial for trial in book.trials() if trial.state.is_finished()]
+    if lost := untold(study.folder, (trial.number for trial in (*over, *ended))):
+        of = f"trial{'s' * (len(lost) > 1)} {', '.join(map(str, lost))}"
+        say(f"note: the storage doesn't have the end of {of}, which {study.folder / 'trials'} has")
     if as_json:
-        print_json(found.json() | {"of": study.count, "all": rows})
+        print_json(found.json() | {"of": study.count, "all": [study.said(trial) for trial in ended]})
         return
     from labwright.study.report_rows import names
 
+    say(*(f"note: {note}" for note in found.notes))
     goals = " and ".join(f"{goal.direction} {goal.metric}" for goal in study.goals)
     typer.echo(f"study {study.name}: {found.trials} of {study.count} trials, {goals}")
     typer.echo(f"{found.counts()}; * {_starred(study)}")
     best = {one["number"] for one in found.best}
     called = names(study.space.dimensions, short=True)
     header = ("trial", "state", *(goal.metric for goal in study.goals), *called.values(), "")
-    print_table([header, *(_row(study, trial, trial.number in best, called) for trial in book.counted())])
+    print_table([header, *(_row(study, trial, trial.number in best, called) for trial in ended)])
     if (study.folder / "report.html").is_file():
         typer.echo(f"report: {study.folder / 'report.html'}")
 
@@ -108,7 +133,7 @@ def _row(study: Study, trial: FrozenTrial, best: bool, called: Mapping[str, str]
 def _best(study: Study, book: Book, number: int | None, as_json: bool) -> None:
     import tomli_w
 
-    trials = {one.number: one for one in book.counted()}
+    trials = {one.number: one for one in book.ended()}
     if number is None:
         best = study.found(book).best
         if not best:
@@ -129,7 +154,7 @@ def _best(study: Study, book: Book, number: int | None, as_json: bool) -> None:
 
 
 def _export(study: Study, book: Book, as_json: bool) -> None:
-    rows = [study.said(trial) | dict(trial.user_attrs) for trial in book.counted()]
+    rows = [study.said(trial) | dict(trial.user_attrs) for trial in book.ended()]
     if as_json:
         print_json(rows)
         return

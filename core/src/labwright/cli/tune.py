@@ -66,7 +66,8 @@ def verb(
 ) -> None:
     """Search for better settings of a recipe: pruned, in parallel, reproducible. The same command goes on.
 
-    Overrides hold for all trials, and what they set isn't searched. The first trial is the recipe itself.
+    Overrides hold for all trials, and what they set isn't searched. The first trial is the recipe itself, unless the
+    sampler is `grid`, and its own values are searched too.
     """
     if not recipe.endswith(".toml"):
         ctx.obj.plugins.recipe(recipe)  # a misspelt name is answered before torch is imported
@@ -136,6 +137,6 @@ def tell(found: Found, as_json: bool, again: Confirmation | None = None) -> None
             typer.echo("\n".join(again.lines()))
         if (found.folder / "report.html").is_file():
             typer.echo(f"report: {found.folder / 'report.html'}")
-    if found.interrupted:
+    if found.interrupted or (again is not None and again.interrupted):
         say("interrupted; the same command goes on.")
         raise typer.Exit(130)

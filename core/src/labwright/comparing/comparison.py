@@ -14,6 +14,7 @@ from labwright.comparing.report import write_report
 from labwright.comparing.runs import Job, outcomes_of, value_of
 from labwright.errors import LabwrightError
 from labwright.interfaces import Goal
+from labwright.locks import Lock
 from labwright.plugins import Plugins
 from labwright.run import Outcome
 from labwright.statistics import LEVEL, Direction, Pair, finite, mean_interval, paired
@@ -69,12 +70,21 @@ class Comparison:
 
     @property
     def best(self) -> str | None:
-        """The candidate with the best mean, which need not be shown to be better."""
-        goal, best = Goal(self.metric, self.direction), None
+        """The candidate with the best mean, which need not be shown to be better; None if two share it."""
+        means = {one.name: one.mean for one in self.candidates if one.mean is not None}
+        if not means:
+            return None
+        best = (min if self.direction == "minimize" else max)(means.values())
+        named = [name for name, mean in means.items() if math.isclose(mean, best, rel_tol=1e-12)]
+        return named[0] if len(named) == 1 else None
+
+    @property
+    def winner(self) -> str | None:
+        """The candidate that is shown to be better than each of the others, if one is."""
         for one in self.candidates:
-            if one.mean is not None and goal.better(one.mean, best.mean if best else None):
-                best = one
-        return best.name if best else None
+            if all(pair.better == one.name for pair in self.pairs if one.name in (pair.first, pair.second)):
+                return one.name
+        return None
 
 
 def compare(
@@ -116,7 +126,12 @@ def compare(
         for seed in range(seeds)  # seed by seed, so that one that is interrupted has whole pairs
         for one in quieted
     ]
-    outcomes = outcomes_of(jobs, place, goal, quiet=quiet)
+    lock = Lock(place)
+    lock.acquire()
+    try:
+        outcomes = outcomes_of(jobs, place, goal, quiet=quiet)
+    finally:
+        lock.release()
     result = _judged(place, quieted, outcomes, goal, level, seeds, notes)
     keep(place / RESULT, result.json())
     write_report(result)

@@ -21,6 +21,7 @@ from labwright import run as runs
 from labwright.comparing.candidates import Candidate, slug
 from labwright.errors import LabwrightError
 from labwright.experiment import Experiment
+from labwright.files import json_text, refuse_links, write_text
 
 RESULT = "comparison.json"
 LONGEST = 40  # characters of a folder's name
@@ -36,13 +37,14 @@ def opened(folder: Path | str | None, found: Sequence[Candidate]) -> tuple[Path,
     else:
         place = Path(folder)
         if (place / RESULT).is_file():
+            refuse_links(place)
             return place, _gone_on_with(place, found)
         if place.exists() and (not place.is_dir() or any(place.iterdir())):
             raise LabwrightError(f"{place} is there and holds no comparison. Give another --folder.")
     try:
         for one in found:
             (place / one.folder).mkdir(parents=True)
-            (place / one.folder / "recipe.toml").write_text(tomli_w.dumps(one.experiment.table()), encoding="utf-8")
+            write_text(place / one.folder / "recipe.toml", tomli_w.dumps(one.experiment.table()))
         keep(place / "environment.json", _environment(found))
         keep(place / RESULT, {"state": "begun", "candidates": [{"name": one.name} for one in found]})
     except OSError as error:
@@ -60,9 +62,7 @@ def sources_in(folder: Path | str) -> dict[str, Path]:
 
 def keep(file: Path, value: Any) -> None:
     """Write JSON, whole or not at all."""
-    unfinished = file.with_name(f"{file.name}.tmp")
-    unfinished.write_text(json.dumps(value, indent=1, default=str) + "\n", encoding="utf-8")
-    unfinished.replace(file)
+    write_text(file, json_text(value, indent=1, default=str) + "\n")
 
 
 def written(experiment: Experiment) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from labwright.builtin import page
 from labwright.builtin.curves import CARD, GRID, INK, SERIES, svg
+from labwright.files import write_text
 from labwright.statistics import Pair, finite
 
 if TYPE_CHECKING:
@@ -32,9 +33,7 @@ def write_report(result: Comparison) -> None:
     """Write report.html; a comparison isn't lost for its report."""
     try:
         text = page.document(result.folder.name, _body(result))
-        unfinished = result.folder / "report.html.tmp"
-        unfinished.write_text(text, encoding="utf-8")
-        unfinished.replace(result.folder / "report.html")
+        write_text(result.folder / "report.html", text)
     except Exception as error:  # noqa: BLE001 - the verdict is there already
         logging.getLogger(__name__).warning("%s: report.html could not be written: %s", result.folder, error)
 
@@ -85,7 +84,7 @@ def _cards(result: Comparison) -> Iterator[str]:
         if seen:
             notes.append(f"from {min(seen):.4g} to {max(seen):.4g} over {len(seen)} seeds")
         notes.append(f"{one.seconds:.3g} s a run")
-        yield page.headline(one.name, number, notes, goal=one.name == result.best)
+        yield page.headline(one.name, number, notes, goal=one.name == result.winner)
 
 
 def _runs_chart(result: Comparison) -> str:

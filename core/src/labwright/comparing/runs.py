@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import tomllib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
 from labwright.comparing.folder import written
 from labwright.comparing.tally import Tally
 from labwright.errors import LabwrightError, RunFailed, listed, nearest
 from labwright.experiment import Experiment
-from labwright.interfaces import Goal, Task
+from labwright.interfaces import Goal
+from labwright.prepared import Prepared
 from labwright.run import Outcome
+
+KEPT = 4  # candidates' data in memory: runs are made seed by seed, and most candidates have the same
 
 
 @dataclass(frozen=True)
@@ -33,16 +33,9 @@ def run_here(jobs: Iterable[Job]) -> Iterator[tuple[Job, Outcome]]:
 
     This is all that knows how runs are made: whatever takes jobs and gives outcomes, in any order, can stand here.
     """
-    threads = torch.get_num_threads()
-    tasks: dict[str, Task] = {}  # data that was read once stays in memory
+    tasks = Prepared(KEPT)
     for job in jobs:
-        torch.set_num_threads(threads)  # a candidate before may have asked for others
-        key = json.dumps(job.experiment.task.table(), sort_keys=True, default=repr)
-        if job.experiment.task.thing is not None:
-            key = str(id(job.experiment.task.thing))  # an object: its table says little
-        if key not in tasks:
-            tasks[key] = job.experiment.prepared()
-        trainer = job.experiment.trial(job.folder, tasks[key])
+        trainer = job.experiment.trial(job.folder, tasks.of(job.experiment))
         trainer.tested = True
         try:
             outcome = trainer.fit(interruptible=False)
@@ -50,8 +43,8 @@ def run_here(jobs: Iterable[Job]) -> Iterator[tuple[Job, Outcome]]:
             failed = trainer.run.outcome
             assert failed is not None
             outcome = failed
+        del trainer  # and what it holds of the data
         yield job, outcome
-    torch.set_num_threads(threads)
 
 
 def outcomes_of(jobs: Sequence[Job], place: Path, goal: Goal, *, quiet: bool) -> dict[tuple[str, int], Outcome]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from copy import copy
+from operator import le
 from typing import Any
 
 import optuna
@@ -34,6 +36,7 @@ TOLD: dict[State, TrialState] = {
     "failed": TrialState.FAIL,
 }
 DIVERGED = "diverged"  # user attribute of such a trial
+BASELINE = "baseline"  # user attribute of the trial that is the recipe itself
 RETRY = "retry_of"  # user attribute: the number of the lost trial whose point this is
 
 
@@ -49,6 +52,26 @@ def unwarned() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         yield
+
+
+@contextmanager
+def quiet_optuna() -> Iterator[None]:
+    """Within it Optuna says nothing but errors; afterwards it says what the program wants it to."""
+    before = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    try:
+        yield
+    finally:
+        optuna.logging.set_verbosity(before)
+
+
+def vain(study: optuna.Study) -> bool:
+    """Whether nothing has come of a study: no trial has ended but by failing."""
+    return all(
+        trial.state in (TrialState.FAIL, TrialState.WAITING)
+        or (trial.state is TrialState.RUNNING and RESULT not in trial.system_attrs)
+        for trial in study.get_trials(deepcopy=False)
+    )
 
 
 class Book:
@@ -80,6 +103,24 @@ class Book:
         """The finished trials that count: those whose worker was lost were asked again."""
         return [trial for trial in self.trials(*FINISHED) if not lost(trial)]
 
+    def ended(self) -> list[FrozenTrial]:
+        """Those that count, and those that have ended and will be told with their batch, as if they were told."""
+        waiting = [_told(trial) for trial in self.running() if RESULT in trial.system_attrs]
+        return sorted([*self.counted(), *waiting], key=lambda trial: trial.number)
+
+    def best(self) -> list[FrozenTrial]:
+        """The best of those that have ended, the first of equals; with several goals those that no other dominates."""
+        complete = [trial for trial in self.ended() if trial.state is TrialState.COMPLETE]
+        signs = [1.0 if goal.direction == "minimize" else -1.0 for goal in self.goals]
+        costs = [tuple(sign * value for sign, value in zip(signs, trial.values, strict=True)) for trial in complete]
+        if self.single:
+            return [min(zip(costs, complete, strict=True), key=lambda pair: pair[0])[1]] if complete else []
+
+        def dominated(one: tuple[float, ...]) -> bool:
+            return any(other != one and all(map(le, other, one)) for other in costs)
+
+        return [trial for trial, cost in zip(complete, costs, strict=True) if not dominated(cost)]
+
     def running(self) -> list[FrozenTrial]:
         return self.trials(TrialState.RUNNING)
 
@@ -96,9 +137,9 @@ class Book:
         while True:
             number = len(self.trials())
             if number == 0 and point is None and self.baseline is not None:
-                drawn = self._drawn(number, self.baseline, ours, {"baseline": True})
+                drawn = self._drawn(number, self.baseline, ours, {BASELINE: True}, whole=True)
             else:
-                drawn = self._drawn(number, point, ours, marks or {})
+                drawn = self._drawn(number, point, ours, marks or {}, whole=RETRY in (marks or {}))
             if len(self.trials()) != number:  # somebody asked meanwhile; a trial to drop would be in others' way too
                 continue
             trial = self.storage.get_trial(self.study._storage.create_new_trial(self.study._study_id, drawn))
@@ -107,13 +148,24 @@ class Book:
             self.drop(trial)  # another machine asked at this moment, and has what was drawn for that number
 
     def _drawn(
-        self, number: int, point: Mapping[str, Any] | None, attributes: Mapping[str, Any], marks: Mapping[str, Any]
+        self,
+        number: int,
+        point: Mapping[str, Any] | None,
+        attributes: Mapping[str, Any],
+        marks: Mapping[str, Any],
+        *,
+        whole: bool,
     ) -> FrozenTrial:
-        draft = Draft(self.study._storage, number, point)
+        """A trial as it is to be created; `whole` says that what `point` leaves out isn't to be drawn."""
+        draft = Draft(self.study._storage, number, point, hidden=self._partial)
         with unwarned():
             study = optuna.Study(self.study.study_name, draft, sampler=self._sampler_of(number))
-            self.space.suggest(study.ask())
+            self.space.suggest(study.ask(), point if whole else None)
         return draft.finished(attributes, marks)
+
+    def _partial(self, trial: FrozenTrial) -> bool:
+        """Whether a trial is the recipe itself with a value that the space can't hold: no sampler can learn from it."""
+        return bool(trial.user_attrs.get(BASELINE)) and not self.space.whole(trial.params)
 
     def _sampler_of(self, number: int) -> BaseSampler:
         seed = self.seed if self.sampler.own_seed else derived(self.seed, number, 7)
@@ -189,8 +241,7 @@ class Book:
         """
         trial_id = trial._trial_id
         state = TOLD[result.state]
-        attributes = {"steps": result.steps, "seconds": result.seconds, "reason": result.reason}
-        attributes[DIVERGED] = result.state == "diverged"
+        attributes = _attributes(result)
         seen = len(self.storage.get_trial(trial_id).system_attrs.get(REPORTS, []))
         try:
             if seen < len(result.reports):  # the last one of a trial asks for no answer
@@ -236,7 +287,7 @@ class Book:
 
     def again(self, trial: FrozenTrial, **attributes: Any) -> FrozenTrial:
         """A new trial at the point of a lost one."""
-        kept = {key: value for key, value in trial.user_attrs.items() if key == "baseline"}
+        kept = {key: value for key, value in trial.user_attrs.items() if key == BASELINE}
         return self.ask(trial.params, marks=kept | {RETRY: trial.number}, **attributes)
 
     def renew(self, trials: Iterable[FrozenTrial], lease: Lease) -> None:
@@ -249,6 +300,26 @@ class Book:
         for trial in list(trials):
             with suppress(UpdateFinishedTrialError):
                 self.storage.set_trial_system_attr(trial._trial_id, LEASE, RELEASED)
+
+
+def _attributes(result: Result) -> dict[str, Any]:
+    """What a trial that ended has in its user attributes."""
+    return {
+        "steps": result.steps,
+        "seconds": result.seconds,
+        "reason": result.reason,
+        DIVERGED: result.state == "diverged",
+    }
+
+
+def _told(trial: FrozenTrial) -> FrozenTrial:
+    """A trial whose result is kept, as it will be when it is told."""
+    result = Result(**trial.system_attrs[RESULT])
+    told = copy(trial)
+    told.state = TOLD[result.state]
+    told.values = result.values if told.state is TrialState.COMPLETE else None
+    told.user_attrs = trial.user_attrs | {key: value for key, value in _attributes(result).items() if value}
+    return told
 
 
 def lost(trial: FrozenTrial) -> bool:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import statistics
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -15,6 +14,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from labwright.errors import LabwrightError
 from labwright.feeding import derived
+from labwright.files import write_json, write_text
 from labwright.selection import Selection, selection_bias
 from labwright.study.trial import Group, Result, Spec
 
@@ -26,14 +26,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Confirmation:
-    """`selection` says what the fresh seeds say, on `valid`; `test` is each trial's mean on `test`, if there is one."""
+    """`selection` says what the fresh seeds say, on `valid`; `test` is each trial's mean on `test`, if there is one.
+
+    `seeds` are those that all trials were run with: fewer than the `asked` if it was interrupted.
+    """
 
     selection: Selection
     seeds: list[int]
     test: dict[str, float]
+    asked: int
+
+    @property
+    def interrupted(self) -> bool:
+        return len(self.seeds) < self.asked
 
     def json(self) -> dict[str, Any]:
-        return {"seeds": self.seeds, "test": self.test} | self.selection.json()
+        return {"seeds": self.seeds, "test": self.test, "asked": self.asked} | self.selection.json()
 
     def lines(self) -> Iterator[str]:
         """A table of the trials and what a person should know, as text."""
@@ -44,12 +52,15 @@ class Confirmation:
             test = f", on test {self.test[one.name]:.5g}" if one.name in self.test else ""
             yield f"  {one.name}: {one.searched:.5g} in the search, {mean}{between} over {one.seeds} seeds{test}"
         yield from self.selection.sentences()
+        if self.interrupted:
+            yield f"It was interrupted: this is what {len(self.seeds)} of {self.asked} seeds say."
 
 
 def confirmed(study: Study, book: Book, pool: Pool, *, top: int, seeds: int) -> Confirmation:
     """Run the `top` best trials over `seeds` fresh seeds each; writes confirmed.json and confirmed.toml.
 
-    Raises LabwrightError if there is no complete trial, or the study has several goals.
+    Seed by seed, so that one that is interrupted has whole seeds: the others are left out. Raises LabwrightError if
+    there is no complete trial, or the study has several goals; KeyboardInterrupt before the first seed is whole.
     """
     if len(study.goals) > 1:
         raise LabwrightError("--confirm is about one winner, and a study of several goals has none.")
@@ -61,37 +72,39 @@ def confirmed(study: Study, book: Book, pool: Pool, *, top: int, seeds: int) -> 
     ranked = sorted(complete, key=lambda trial: (sign * trial.values[0], trial.number))
     best = {_name(trial): trial for trial in ranked[:top]}
     fresh = [derived(study.seed, 11, number) % 2**31 for number in range(seeds)]
-    results = {name: [None] * seeds for name in best}  # type: dict[str, list[Result | None]]
-    specs = [
-        (Spec(index, study.space.values(trial.params) | {"train.seed": seed}, _folder(study, trial, seed), tested=True))
-        for index, (trial, seed) in enumerate((trial, seed) for trial in best.values() for seed in fresh)
-    ]
+    plan = [(seed, name) for seed in fresh for name in best]
+    specs = (
+        Spec(index, study.values(best[name]) | {"train.seed": seed}, _folder(study, best[name], seed), tested=True)
+        for index, (seed, name) in enumerate(plan)
+    )
+    results: dict[str, dict[int, Result]] = {name: {} for name in best}
     for result in pool.run((Group((spec,)) for spec in specs), lambda *_: False):
-        name = list(best)[result.number // seeds]
-        results[name][result.number % seeds] = result
+        seed, name = plan[result.number]
+        results[name][seed] = result
         if not study.quiet:
             value = f"{goal.metric} {result.values[0]:.5g}" if result.values else result.reason
-            typer.echo(f"{name} again, seed {fresh[result.number % seeds]}: {value}", err=True)
+            typer.echo(f"{name} again, seed {seed}: {value}", err=True)
+    whole = [seed for seed in fresh if all(seed in each for each in results.values())]
+    if not whole:
+        raise KeyboardInterrupt
     values = {
-        name: [one.values[0] if one and one.state == "complete" else None for one in each]
+        name: [each[seed].values[0] if each[seed].state == "complete" else None for seed in whole]
         for name, each in results.items()
     }
     selection = selection_bias({_name(trial): trial.values[0] for trial in complete}, values, goal.direction)
-    found = Confirmation(selection, fresh, _tests(results, goal.metric))
-    (study.folder / "confirmed.json").write_text(json.dumps(found.json(), indent=1) + "\n", encoding="utf-8")
+    kept = {name: [each[seed] for seed in whole] for name, each in results.items()}
+    found = Confirmation(selection, whole, _tests(kept, goal.metric), seeds)
+    write_json(study.folder / "confirmed.json", found.json())
     if selection.first is not None:
         with suppress(TypeError):  # objects from Python have no recipe
-            recipe = tomli_w.dumps(study.recipe_of(best[selection.first]))
-            (study.folder / "confirmed.toml").write_text(recipe, encoding="utf-8")
+            write_text(study.folder / "confirmed.toml", tomli_w.dumps(study.recipe_of(best[selection.first])))
     return found
 
 
-def _tests(results: dict[str, list[Result | None]], metric: str) -> dict[str, float]:
+def _tests(results: Mapping[str, Sequence[Result]], metric: str) -> dict[str, float]:
     found = {}
     for name, each in results.items():
-        values = [
-            one.metrics["test"][metric] for one in each if one is not None and metric in one.metrics.get("test", {})
-        ]
+        values = [one.metrics["test"][metric] for one in each if metric in one.metrics.get("test", {})]
         if values:
             found[name] = statistics.mean(values)
     return found

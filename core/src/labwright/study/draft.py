@@ -7,7 +7,7 @@ with the trial too, and is read back from the trials.
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from copy import copy
 from datetime import datetime
 from typing import Any
@@ -23,10 +23,17 @@ _ID = -1  # the draft's; no storage gives it
 
 
 class Draft(BaseStorage):
-    """What is in a storage, and one trial more. Nothing is written to the storage."""
+    """What is in a storage but for the trials that are `hidden`, and one trial more. Nothing is written to it."""
 
-    def __init__(self, storage: BaseStorage, number: int, fixed: Mapping[str, Any] | None = None) -> None:
-        self._storage = storage
+    def __init__(
+        self,
+        storage: BaseStorage,
+        number: int,
+        fixed: Mapping[str, Any] | None = None,
+        *,
+        hidden: Callable[[FrozenTrial], bool],
+    ) -> None:
+        self._storage, self._hidden = storage, hidden
         self._notes: dict[str, Any] = {}
         self._trial = FrozenTrial(
             number=number,
@@ -86,6 +93,7 @@ class Draft(BaseStorage):
         self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
     ) -> list[FrozenTrial]:
         trials = self._storage.get_all_trials(study_id, deepcopy=deepcopy, states=states)
+        trials = [trial for trial in trials if not self._hidden(trial)]
         here = states is None or TrialState.RUNNING in states
         return [*trials, copy(self._trial)] if here else trials
 

@@ -26,14 +26,14 @@ class Progress:
 
     def __init__(self, study: Study, book: Book, quiet: bool) -> None:
         self.study, self.book, self.quiet = study, book, quiet
-        self.done = len(book.counted())
+        self.done = len(book.ended())
         self.goal = study.goals[0]
         paths = {one.path for one in study.space.dimensions}
         last = [path.rpartition(".")[2] for path in paths]
         self.names = {
             path: path.rpartition(".")[2] if last.count(path.rpartition(".")[2]) == 1 else path for path in paths
         }
-        values = [one.values[0] for one in book.trials(TrialState.COMPLETE) if one.values]
+        values = [one.values[0] for one in book.ended() if one.state is TrialState.COMPLETE and one.values]
         self.best: float | None = None
         for value in values:
             self._take(value)
@@ -63,6 +63,8 @@ class Progress:
                 f"{study.folder}: {study.count} trials{there}; {goals} over {len(study.space.dimensions)} settings, "
                 f"{study.sampler.label} and {study.pruner.label}, {how}"
             )
+            for note in study.space.notes:
+                self.say(f"note: {note}")
         return self
 
     def __exit__(

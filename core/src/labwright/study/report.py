@@ -13,10 +13,12 @@ from importlib import metadata
 from typing import TYPE_CHECKING
 
 from labwright.builtin import page
+from labwright.files import write_text
 from labwright.study import report_figures as figures
 from labwright.study.importance import LEAST, Importance, best_of, importances
 from labwright.study.report_rows import Row, at_end, names, number, rows_of, said, span
 from labwright.study.space import Dimension
+from labwright.study.storage import without_password
 
 if TYPE_CHECKING:
     from labwright.study.book import Book
@@ -33,9 +35,7 @@ def write(study: Study, book: Book, found: Found) -> None:
     """Write report.html into the study's folder. What can't be drawn is named in its place and in a warning."""
     try:
         text = page.document(f"{study.name}: {found.trials} trials", _Report(study, book, found).body())
-        unfinished = study.folder / "report.html.tmp"
-        unfinished.write_text(text, encoding="utf-8")
-        unfinished.replace(study.folder / "report.html")
+        write_text(study.folder / "report.html", text)
     except Exception as error:  # noqa: BLE001 - a study isn't lost for its report
         _warn(f"{study.folder}: report.html could not be written", error)
 
@@ -196,7 +196,7 @@ class _Report:
         file = self.study.folder / CONFIRMED
         if len(self.goals) > 1 or not file.is_file():
             return
-        found = json.loads(file.read_text(encoding="utf-8"))
+        found = json.loads(file.read_bytes())
         rows = [
             (
                 one["name"],
@@ -288,21 +288,16 @@ class _Report:
 
     def _space(self) -> Iterator[str]:
         best = next((row for row in self.rows if row.best), None) if len(self.goals) == 1 else None
+        start, found = (row.params if row else {} for row in (self.baseline, best))
         rows = []
         for one in self.study.space.dimensions:
-            start = self.baseline.params.get(one.name) if self.baseline else None
-            value = best.params.get(one.name) if best else None
-            rows.append(
-                (
-                    one.path,
-                    f"if {one.when[0]} is {one.when[1]}" if one.when else "",
-                    str(one.mark),
-                    "" if start is None else said(start),
-                    *(() if best is None else ("" if value is None else said(value), at_end(one, value))),
-                )
-            )
+            begun, value = (said(params[one.name]) if one.name in params else "" for params in (start, found))
+            branch = f"if {one.when[0]} is {one.when[1]}" if one.when else ""
+            end = () if best is None else (value, at_end(one, found.get(one.name)))
+            rows.append((one.path, branch, str(one.mark), begun, *end))
         columns = ("setting", "", "searched", "the recipe", *(() if best is None else (f"trial {best.number}", "")))
         keep = [place for place, _ in enumerate(columns) if any(row[place] for row in rows)]
+        yield from map(page.paragraph, self.study.space.notes)
         yield page.table("", [columns[place] for place in keep], [tuple(row[place] for place in keep) for row in rows])
 
     # ----------------------------------------------------------------------------------------------------- what's next
@@ -321,9 +316,8 @@ class _Report:
     def _next(self) -> Iterator[str]:
         study = self.study
         folder, name = shlex.quote(str(study.folder)), shlex.quote(study.name)
-        kept = (
-            "" if study.url == f"journal:studies/{study.name}/journal.log" else f" --storage {shlex.quote(study.url)}"
-        )
+        url = without_password(study.url)
+        kept = "" if url == f"journal:studies/{study.name}/journal.log" else f" --storage {shlex.quote(url)}"
         lines = []
         if len(self.goals) == 1 and self.found.best:
             lines.append(("train the best trial's recipe, and test it", f"labwright run {folder}/best.toml"))

@@ -71,7 +71,7 @@ class Scale:
     def place(self, value: Any, row: Row) -> float:
         """Trials with the same option lie beside one another, so that they can be told apart."""
         if self.options:
-            at = next(place for place, one in enumerate(self.options) if type(one) is type(value) and one == value)
+            at = self.options.index(value)
             return (at + 0.5 + ((row.number * 0.618034) % 1 - 0.5) * 0.4) / len(self.options)
         return self._straight(min(max(value, self.low), self.high))
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from optuna.trial import FrozenTrial
 
 from labwright.interfaces import Goal
-from labwright.search import Choice
+from labwright.search import NONE, Choice
 from labwright.study.book import state_of
 from labwright.study.dominance import REPORTS
 from labwright.study.space import Dimension
@@ -59,7 +59,7 @@ def number(value: float, digits: int = 4) -> str:
 
 def rows_of(book: Book, best: set[int]) -> list[Row]:
     """The trials that count, by number."""
-    return [_row(trial, trial.number in best) for trial in book.counted()]
+    return [_row(trial, trial.number in best) for trial in book.ended()]
 
 
 def _row(trial: FrozenTrial, best: bool) -> Row:
@@ -110,6 +110,8 @@ def at_end(one: Dimension, value: Any) -> str:
 
 
 def said(value: Any) -> str:
+    if value is None:
+        return NONE
     if isinstance(value, bool):
         return "true" if value else "false"
     return f"{value:.3g}" if isinstance(value, float) else str(value)

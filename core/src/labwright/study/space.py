@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 from labwright.config import Chosen, Where, checked
 from labwright.errors import LabwrightError, listed, nearest
-from labwright.search import Choice, Integers, Mark, Uniform
+from labwright.search import NONE, Choice, Integers, Mark, Uniform, said
 from labwright.signature import Setting, signature
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from labwright.experiment import Experiment
 
+BATCH_SIZE = "train.batch_size"
 RANGE = ("low", "high", "log", "step")
 EXAMPLES = "{ low = 1e-4, high = 1e-1, log = true }, a list of choices, or false for none"
 
@@ -31,7 +32,8 @@ class Dimension:
     """One parameter of a study: the path it sets in a recipe, where it is looked for, and under which choice.
 
     `name` is what the storage calls it. `values` are what the labels of a Choice stand for, where these aren't plain.
-    `when` is the dimension and the label under which this one exists.
+    `when` is the dimension and the label under which this one exists. `own` holds the recipe's own value, as the study
+    stores it; it is empty where the recipe has none here, or one that no mark of this kind can hold.
     """
 
     name: str
@@ -39,6 +41,7 @@ class Dimension:
     mark: Mark
     values: Mapping[Any, Any] | None = None
     when: tuple[str, Any] | None = None
+    own: tuple[Any, ...] = ()
 
     def value(self, label: Any) -> Any:
         """What is set in the recipe for a value that the study stores."""
@@ -55,7 +58,7 @@ class Dimension:
     def contains(self, value: Any) -> bool:
         """Whether a study could have come to a value, such as the recipe's own."""
         if isinstance(self.mark, Choice):
-            return any(type(one) is type(value) and one == value for one in self.mark.options)
+            return any(isinstance(one, bool) == isinstance(value, bool) and one == value for one in self.mark.options)
         if isinstance(value, bool) or not isinstance(value, int | float):
             return False
         steps = (value - self.mark.low) / self.mark.step if self.mark.step else 0.0
@@ -78,17 +81,31 @@ class Dimension:
 
 
 class Space:
-    """Where a study looks. `Space.of(experiment)` reads it off; `suggest(trial)` draws from it."""
+    """Where a study looks. `Space.of(experiment)` reads it off; `suggest(trial)` draws from it.
 
-    def __init__(self, dimensions: Sequence[Dimension]) -> None:
-        self.dimensions = tuple(dimensions)
+    `notes` say in words what isn't as the marks and the search table have it. `beside` are the recipe's own values, by
+    path, that no mark can hold.
+    """
+
+    def __init__(
+        self, dimensions: Sequence[Dimension], notes: Sequence[str] = (), beside: Mapping[str, Any] | None = None
+    ) -> None:
+        self.dimensions, self.notes, self.beside = tuple(dimensions), tuple(notes), dict(beside or {})
 
     @classmethod
-    def of(cls, experiment: Experiment, *, search: Mapping[str, Any] | None = None, fixed: Iterable[str] = ()) -> Space:
+    def of(
+        cls,
+        experiment: Experiment,
+        *,
+        search: Mapping[str, Any] | None = None,
+        fixed: Iterable[str] = (),
+        widened: bool = True,
+    ) -> Space:
         """The marks of an experiment's components, narrowed, widened and added to by its `[search]` and by `search`.
 
-        `fixed` are patterns of paths that aren't searched; `only` in a search table are patterns of those that are.
-        Raises LabwrightError for a path that isn't there or a range that isn't valid.
+        `fixed` are patterns of paths that aren't searched; `only` in a search table are patterns of those that are. The
+        recipe's own values are searched too, unless `widened` is false. Raises LabwrightError for a path that isn't
+        there or a range that isn't valid.
         """
         where = Where(source=experiment.source) / "search"
         asked = dict(experiment.search) | dict(search or {})
@@ -97,17 +114,19 @@ class Space:
         if only is not None and not (isinstance(only, list) and all(isinstance(one, str) for one in only)):
             raise LabwrightError(f'{where / "only"}: given {only!r}; it is a list of paths, such as ["optimizer.*"].')
         used: set[str] = set()
+        recipe = experiment if widened else None
         dimensions = [
             one
-            for one in _dimensions(experiment, "", "", None, asked, used, where)
+            for one in _dimensions(experiment, "", "", None, asked, used, where, recipe)
             if (only is None or _matches(one, only)) and not _matches(one, fixed)
         ]
         for path in asked.keys() - used:
             raise LabwrightError(_unknown(path, experiment, where / path))
         for pattern in [*(only or ()), *fixed]:
             if not any(_matches(one, [pattern]) for one in dimensions) and _setting(experiment, pattern) is None:
-                known = [one.path for one in _dimensions(experiment, "", "", None, asked, used, where)]
-                if not any(fnmatchcase(path, pattern) for path in known):
+                every = list(_dimensions(experiment, "", "", None, asked, used, where, recipe))
+                if not any(_matches(one, [pattern]) for one in every):
+                    known = {one.path for one in every}
                     raise LabwrightError(
                         f"{pattern!r} is nothing that is searched{nearest(pattern, known)} "
                         f"Searched are {listed(known, 40)}."
@@ -119,28 +138,51 @@ class Space:
                 f"{where}: there is nothing to search; the components have no marks. Add some, such as "
                 f'"optimizer.lr" = {EXAMPLES.partition(", a list")[0]}.'
             )
-        return cls(whole)
+        if not widened:
+            return cls(whole)
+        found = cls([_grown(one) for one in whole])
+        point = found.point()
+        beside = {one.path: _value(experiment, one.path) for one in found._under(point) if one.name not in point}
+        return cls(found.dimensions, list(_widened(whole, found, beside)), beside)
 
-    def suggest(self, trial: optuna.Trial) -> dict[str, Any]:
-        """A point of the space: values by the path they set in a recipe; `trial` keeps them by their names."""
+    def within(self, samples: int | None) -> Space:
+        """The space for training data of so many samples: larger batches than that aren't offered."""
+        kept, left = [], ""
+        for one in self.dimensions:
+            if one.path == BATCH_SIZE and samples is not None and (fitting := _at_most(one, samples)) != one:
+                left = f"{BATCH_SIZE}: the training part has {samples} samples, so that larger batches aren't searched."
+                if fitting is None:
+                    continue
+                one = fitting
+            kept.append(one)
+        return Space(kept, [*self.notes, left], self.beside) if left else self
+
+    def suggest(self, trial: optuna.Trial, point: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """A point of the space: values by the path they set in a recipe; `trial` keeps them by their names.
+
+        A dimension that `point` leaves out is left out.
+        """
         drawn: dict[str, Any] = {}
         for one in self._under(drawn):
-            drawn[one.name] = one.suggested(trial)
+            if point is None or one.name in point:
+                drawn[one.name] = one.suggested(trial)
         return self.values(drawn)
 
     def values(self, params: Mapping[str, Any]) -> dict[str, Any]:
         """What a trial's stored parameters set in a recipe: a component before what is below it."""
         return {one.path: one.value(params[one.name]) for one in self.dimensions if one.name in params}
 
-    def point(self, table: Mapping[str, Any]) -> dict[str, Any]:
-        """The parameters that stand for a complete recipe, as far as it lies in the space."""
+    def point(self) -> dict[str, Any]:
+        """The parameters that stand for the recipe itself; without those that no mark can hold."""
         found: dict[str, Any] = {}
         for one in self._under(found):
-            value = _at(table, one.path)
-            value = value.get("name") if isinstance(value, Mapping) and "name" in value else value
-            if one.contains(value):
-                found[one.name] = value
+            if one.own:
+                found[one.name] = one.own[0]
         return found
+
+    def whole(self, params: Mapping[str, Any]) -> bool:
+        """Whether a trial's parameters are all that its choices ask for."""
+        return all(one.name in params for one in self._under(params))
 
     def shown(self, params: Mapping[str, Any]) -> dict[str, Any]:
         """A trial's parameters by the path they set."""
@@ -164,8 +206,12 @@ def _dimensions(
     asked: Mapping[str, Any],
     used: set[str],
     where: Where,
+    recipe: Experiment | None,
 ) -> Iterator[Dimension]:
-    """The dimensions below a path, `prefix` in the storage's names: components that are searched, then settings."""
+    """The dimensions below a path, `prefix` in the storage's names: components that are searched, then settings.
+
+    `recipe` is the experiment whose own values these are, None under a choice that isn't the recipe's.
+    """
     marks = {path: mark for path, mark in experiment.marks().items() if path.startswith(below)}
     mine = {}
     for key, entry in asked.items():
@@ -177,13 +223,14 @@ def _dimensions(
     searched = [path for path in mine if mine[path] is not False and _component(experiment, path)]
     for path in searched:
         stored = prefix + path.removeprefix(below)
-        yield from _choice_of_components(experiment, path, stored, when, mine[path], asked, used, where / path)
+        yield from _choice_of_components(experiment, path, stored, when, mine[path], asked, used, where / path, recipe)
     for path in dict.fromkeys([*marks, *mine]):
         if mine.get(path) is False or any(f"{path}.".startswith(f"{one}.") for one in searched):
             continue
         setting = _setting(experiment, path)
         mark, values = _mark(mine[path], setting, where / path) if setting and path in mine else (marks[path], None)
-        yield Dimension(prefix + path.removeprefix(below), path, mark, values, when)
+        own = () if recipe is None else _own(recipe, path, mark, values)
+        yield Dimension(prefix + path.removeprefix(below), path, mark, values, when, own)
 
 
 def _choice_of_components(
@@ -195,6 +242,7 @@ def _choice_of_components(
     asked: Mapping[str, Any],
     used: set[str],
     where: Where,
+    recipe: Experiment | None,
 ) -> Iterator[Dimension]:
     """A component that is searched, and under each of its choices the marks of that component."""
     options = given.get("choices") if isinstance(given, Mapping) else given
@@ -208,20 +256,115 @@ def _choice_of_components(
     mine = _component(experiment, path)
     assert mine is not None
     settings = {label: _branch(mine, label, option) for label, option in zip(labels, options, strict=True)}
-    yield Dimension(stored, path, Choice(*labels), settings, when)
-    for label in labels:
+    if recipe is not None and mine.label not in labels:
+        settings[mine.label] = _branch(mine, mine.name, _at(experiment.given, path))
+    own: tuple[str, ...] = ()
+    below: list[Dimension] = []
+    for label, chosen in settings.items():
         try:
-            variant = experiment.varied({path: settings[label]})
+            variant = experiment.varied({path: chosen})
         except LabwrightError as error:
             raise LabwrightError(f"{where}: choice {label!r} doesn't fit: {error}") from error
-        yield from _dimensions(variant, f"{path}.", f"{stored}[{label}].", (stored, label), asked, used, where)
+        known = recipe if label == mine.label else None
+        found = list(
+            _dimensions(variant, f"{path}.", f"{stored}[{label}].", (stored, label), asked, used, where, known)
+        )
+        if known is not None and _alike(variant, known, path, found):
+            own = (label,)
+        elif known is not None:
+            found = [replace(one, own=()) for one in found]
+        below += found
+    yield Dimension(stored, path, Choice(*labels), settings, when, own)
+    yield from below
 
 
 def _branch(mine: Chosen, label: str, option: Any) -> Any:
     """What a choice sets: its own table, or the recipe's where the recipe has that component."""
-    if isinstance(option, Mapping) or label != mine.name:
+    if isinstance(option, Mapping) or label != mine.name or not mine.name:
         return option
     return {key: value for key, value in mine.table().items() if value is not None}
+
+
+def _alike(variant: Experiment, recipe: Experiment, path: str, below: Iterable[Dimension]) -> bool:
+    """Whether a choice can be the recipe's component: what differs is searched below it."""
+    here, there = (
+        dict(_leaves(chosen.table(), path)) if (chosen := _component(one, path)) else {} for one in (variant, recipe)
+    )
+    differing = {leaf for leaf in here.keys() | there.keys() if here.get(leaf) != there.get(leaf)}
+    return differing <= {one.path for one in below if one.own}
+
+
+def _leaves(value: Any, path: str) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, Mapping):
+        for key, one in value.items():
+            yield from _leaves(one, path if key == "name" else f"{path}.{key}")
+    else:
+        yield path, value
+
+
+def _own(recipe: Experiment, path: str, mark: Mark, values: Mapping[Any, Any] | None) -> tuple[Any, ...]:
+    """The recipe's own value at a path as a mark would hold it; empty if none of that kind can."""
+    value = _value(recipe, path)
+    if isinstance(mark, Choice):
+        if values is not None:
+            return (next((label for label, one in values.items() if one == value), json.dumps(value)),)
+        return (value,) if isinstance(value, str | bool | int | float | None) else ()
+    if isinstance(value, bool) or not isinstance(value, int | float) or (mark.log and value <= 0):
+        return ()
+    steps = (value - mark.low) / mark.step if mark.step else 0.0
+    return (value,) if abs(steps - round(steps)) < 1e-8 else ()
+
+
+def _value(experiment: Experiment, path: str) -> Any:
+    """What an experiment's recipe has at the path of a setting, ready for TOML, or of a component: its name."""
+    if (chosen := _component(experiment, path)) is not None:
+        return chosen.label
+    setting = _setting(experiment, path)
+    above, _, key = path.rpartition(".")
+    owner = _component(experiment, above)
+    if setting is None:
+        return None
+    value = getattr(experiment.train, key) if owner is None else owner.settings.get(key, setting.default)
+    return None if value is None else setting.written(value)
+
+
+def _grown(one: Dimension) -> Dimension:
+    """A dimension that holds the recipe's own value."""
+    if not one.own or one.contains(one.own[0]):
+        return one
+    (value,) = one.own
+    if isinstance(one.mark, Choice):
+        options = (*one.mark.options, value)
+        values = one.values
+        if values is not None and value not in values:
+            values = {**values, value: json.loads(value)}
+        return replace(one, mark=Choice(*options), values=values)
+    return replace(one, mark=replace(one.mark, low=min(one.mark.low, value), high=max(one.mark.high, value)))
+
+
+def _widened(before: Sequence[Dimension], space: Space, beside: Mapping[str, Any]) -> Iterator[str]:
+    """What is said of the recipe's own values: which are searched for its sake, and which only its own trial has."""
+    added = []
+    for was, one in zip(before, space.dimensions, strict=True):
+        if one.mark != was.mark:
+            end = "" if isinstance(was.mark, Choice) else "from " if one.own[0] < was.mark.low else "up to "
+            added.append(f"{one.path} {end}{said(one.own[0])}")
+    if added:
+        yield f"the recipe's own values are searched too: {', '.join(added)}."
+    marks = {one.path: one.mark for one in space.dimensions}
+    for path, value in beside.items():
+        yield f"{path}: {said(value)}, the recipe's own, is none of {marks[path]}, so that only the first trial has it."
+
+
+def _at_most(one: Dimension, most: int) -> Dimension | None:
+    """A dimension without values above `most`, the recipe's own excepted; None if that leaves nothing to search."""
+    most = max([most, *one.own])
+    if isinstance(one.mark, Choice):
+        options = [size for size in one.mark.options if not isinstance(size, int | float) or size <= most]
+        return replace(one, mark=Choice(*options)) if len(options) > 1 else None
+    if most >= one.mark.high:
+        return one
+    return replace(one, mark=replace(one.mark, high=most)) if one.mark.low < most else None
 
 
 def _mark(given: Any, setting: Setting, where: Where) -> tuple[Mark, Mapping[Any, Any] | None]:
@@ -252,22 +395,39 @@ def _choices(given: Mapping[str, Any], setting: Setting, where: Where) -> tuple[
     options = given["choices"]
     if not isinstance(options, list) or len(options) < 2 or len(given) > 1:
         raise LabwrightError(f"{where}: given {dict(given)!r}; choices are a list of two values or more.")
+    options = [_valid(setting, option, where / number) for number, option in enumerate(options)]
     for number, option in enumerate(options):
-        _valid(setting, option, where / number)
-    if all(isinstance(option, str | bool | int | float) for option in options):
+        if option in options[:number]:
+            raise LabwrightError(f"{where / number}: given {option!r}, which stands there before. Each value once.")
+    if all(isinstance(option, str | bool | int | float | None) for option in options):
         return Choice(*options), None
     labels = [json.dumps(option) for option in options]
     return Choice(*labels), dict(zip(labels, options, strict=True))
 
 
-def _valid(setting: Setting, value: Any, where: Where) -> None:
+def _valid(setting: Setting, value: Any, where: Where) -> Any:
+    """The value as a recipe would hold it. None, in TOML "none", is a setting left out, for one that can be."""
+    if value is None or (value == NONE and setting.default is None and not _takes(setting, NONE)):
+        if setting.default is not None:
+            raise LabwrightError(f"{where}: given None, which means left out, and this setting can't be.")
+        return None
     number = isinstance(value, int) and not isinstance(value, bool)
     allowed = "number" in str(setting.adapter.json_schema())
-    checked(setting, float(value) if number and allowed else value, where, "")
+    return setting.written(checked(setting, float(value) if number and allowed else value, where, ""))
+
+
+def _takes(setting: Setting, value: Any) -> bool:
+    try:
+        setting.validated(value)
+    except (ValueError, TypeError):
+        return False
+    return True
 
 
 def _matches(one: Dimension, patterns: Iterable[str]) -> bool:
-    return any(fnmatchcase(name, pattern) for pattern in patterns for name in (one.path, one.name))
+    """Whether a dimension is meant: `*` and `?` stand for others, brackets for themselves."""
+    plain = [pattern.replace("[", "[[]") for pattern in patterns]
+    return any(fnmatchcase(name, pattern) for pattern in plain for name in (one.path, one.name))
 
 
 def _bare(path: str) -> str:

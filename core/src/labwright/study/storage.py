@@ -1,14 +1,13 @@
 """Where a study is kept: a journal file in its folder, or a database or gRPC proxy by its URL; and who drives it.
 
-A journal is locked by the kernel, so that a lock is gone with its process. Optuna's journal and gRPC storages have no
-heartbeat: whoever runs trials renews a lease, in the study's system attributes for `tune`, which runs them alone, and
-in the trial's where several machines share a study. What lies under a lease that is over is taken over, once.
+Optuna's journal and gRPC storages have no heartbeat: whoever runs trials renews a lease, in the study's system
+attributes for `tune`, which runs them alone, and in the trial's where several machines share a study. What lies under a
+lease that is over is taken over, once.
 """
 
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import re
 import socket
@@ -20,57 +19,26 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
+from urllib.parse import unquote
 
 from optuna.exceptions import ExperimentalWarning, StorageInternalError
 from optuna.storages import BaseStorage, GrpcStorageProxy, JournalStorage, RDBStorage
-from optuna.storages.journal import BaseJournalBackend, JournalFileBackend
 
 from labwright.errors import LabwrightError
+from labwright.files import refuse_links
+from labwright.study.journal import Journal, opened_to_write, why
 
 LEASE = "labwright:lease"
-RELEASED: dict[str, Any] = {"owner": "", "until": 0.0}  # the lease of what its owner has left
+RELEASED: dict[str, Any] = {"owner": ""}  # the lease of what its owner has left
 SECONDS = 60.0
 PATIENCE = 10  # seconds until a server that doesn't answer isn't there
 KINDS = "journal:FILE, grpc://HOST:PORT, sqlite:///FILE, postgresql+psycopg://... or mysql+pymysql://..."
 EXTRAS = {"postgresql": "postgresql", "mysql": "mysql", "mariadb": "mysql", "grpc": "grpc"}
+USER = r"((?:^|://)[^/:@]*):(?!//)(.*)@"  # in a URL, or what was meant as one: the name, and the password
+SECRETS = ("password", "passwd", "secret", "token")  # in names of a URL's parameters
+ATTEMPTS = 20  # to open a database that others are opening
 LIBRARIES = ("sqlalchemy", "grpc", "psycopg", "psycopg2", "pymysql")
-
-
-class Journal(BaseJournalBackend):
-    """A journal file whose lock the kernel takes back when its process ends, however it ends (flock).
-
-    What is written reaches the disk when a trial ends, not with every line: a process that dies loses nothing.
-    """
-
-    def __init__(self, file: Path) -> None:
-        self._file = file
-        self._inner = JournalFileBackend(str(file))
-
-    def read_logs(self, log_number_from: int) -> Iterator[dict[str, Any]]:
-        return self._inner.read_logs(log_number_from)
-
-    def append_logs(self, logs: list[dict[str, Any]]) -> None:
-        lines = "".join(json.dumps(log, separators=(",", ":")) + "\n" for log in logs)
-        try:
-            with locked(self._file), self._file.open("rb+") as journal:
-                _mend(journal)
-                journal.write(lines.encode())
-                journal.flush()
-                if any("state" in log for log in logs):
-                    os.fsync(journal.fileno())
-        except OSError as error:
-            raise LabwrightError(
-                f"the journal {self._file} can't be written: {error}. What was told is kept; the same command goes on."
-            ) from error
-
-
-@contextmanager
-def locked(file: Path) -> Iterator[None]:
-    """Within it no other process writes the file."""
-    with file.with_name(file.name + ".flock").open("ab") as held:
-        fcntl.flock(held, fcntl.LOCK_EX)
-        yield
 
 
 def opened(url: str) -> BaseStorage:
@@ -82,31 +50,63 @@ def opened(url: str) -> BaseStorage:
     shown = without_password(url)
     try:
         if kind == "journal" and rest:
-            file = Path(rest)
-            file.parent.mkdir(parents=True, exist_ok=True)
-            mended(file)
-            return JournalStorage(Journal(file))
+            return _journal(Path(rest))
         if kind == "grpc":
-            return _proxy(rest)
+            return _proxy(rest, shown)
         if "://" not in url:
             raise LabwrightError(f"given the storage {shown!r}; it is {KINDS}")
-        return RDBStorage(url, engine_kwargs=_settings(kind.partition("+")[0]))
+        return _database(url, _settings(kind.partition("+")[0]))
     except LabwrightError:
         raise
     except ImportError as error:
         extra = EXTRAS.get(kind.partition("+")[0])
         raise LabwrightError(
             f"the storage {shown!r} needs a package that isn't installed"
-            + (f": `pip install 'labwright[{extra}]'` brings it." if extra else f": {_first_line(error)}")
+            + (f": `pip install 'labwright[{extra}]'` brings it." if extra else f": {_first_line(error, url)}")
         ) from error
     except Exception as error:
-        raise LabwrightError(f"the storage {shown!r} can't be opened: {_first_line(error)}") from error
+        raise LabwrightError(f"the storage {shown!r} can't be opened: {_first_line(error, url)}") from error
 
 
-def _proxy(address: str) -> BaseStorage:
+def is_there(url: str) -> bool:
+    """Whether a storage could hold a study: a file that isn't there holds none, and isn't made by asking."""
+    kind, _, rest = url.partition(":")
+    if kind == "journal":
+        return Path(rest).is_file()
+    file = rest.removeprefix("///").partition("?")[0]
+    return not (kind.startswith("sqlite") and file) or Path(file).is_file()
+
+
+def _journal(file: Path) -> BaseStorage:
+    try:
+        return JournalStorage(Journal(file))
+    except OSError as error:
+        raise LabwrightError(f"the journal {file} can't be read: {why(error)}.") from error
+    except LabwrightError:
+        raise
+    except Exception as error:  # an entry that Optuna can't make sense of
+        raise LabwrightError(
+            f"the journal {file} holds what no study has written: {type(error).__name__}: {error}."
+        ) from error
+
+
+def _database(url: str, settings: dict[str, Any]) -> BaseStorage:
+    """A database's storage. Processes that make its tables at the same moment get in each other's way, and wait."""
+    for attempt in range(1, ATTEMPTS):
+        try:
+            return RDBStorage(url, engine_kwargs=settings)
+        except Exception as error:
+            said = f"{error} {error.__cause__}".lower()
+            if not any(word in said for word in ("already exists", "duplicate", "unique")):
+                raise
+            time.sleep(0.05 * attempt)
+    return RDBStorage(url, engine_kwargs=settings)
+
+
+def _proxy(address: str, shown: str) -> BaseStorage:
     host, colon, port = address.removeprefix("//").rstrip("/").rpartition(":")
     if not colon or not port.isdecimal():
-        raise LabwrightError(f"given the storage 'grpc:{address}'; it is grpc://HOST:PORT")
+        raise LabwrightError(f"given the storage {shown!r}; it is grpc://HOST:PORT")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
         proxy = GrpcStorageProxy(host=host.strip("[]"), port=int(port))
@@ -130,64 +130,63 @@ def reached(url: str) -> Iterator[None]:
     except Exception as error:
         if isinstance(error, StorageInternalError) or type(error).__module__.partition(".")[0] in LIBRARIES:
             cause = error.__cause__ if isinstance(error, StorageInternalError) and error.__cause__ else error
+            said = _first_line(cause, url)
             raise LabwrightError(
-                f"the storage {without_password(url)!r} doesn't answer: {_first_line(cause)} What was told is kept; "
-                "the same command goes on."
+                f"the storage {without_password(url)!r} doesn't answer: {said} What was told is kept; the same command "
+                "goes on."
             ) from error
         raise
 
 
 def without_password(url: str) -> str:
-    return re.sub(r"(://[^/:@]*):.*@", r"\1:***@", url)
+    """A storage's URL as it may be shown: `***` for the password, wherever it stands."""
+    if url.startswith("journal:"):
+        return url
+    shown = re.sub(USER, r"\1:***@", url)
+    return re.sub(rf"(?i)([?&][^=&]*({'|'.join(SECRETS)})[^=&]*=)[^&]*", r"\1***", shown)
 
 
-def _first_line(error: BaseException) -> str:
-    """What an error says, without what libraries add about themselves."""
+def _first_line(error: BaseException, url: str) -> str:
+    """What an error says, without what libraries add about themselves, and without the URL's password."""
     if type(error).__module__.partition(".")[0] == "grpc":
         error = RuntimeError(getattr(error, "details", lambda: error)())
     line = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
     line = re.sub(r"^\(\w+(\.\w+)*\) | *\(Background on this error at: \S+\)$", "", line)  # SQLAlchemy's
+    for secret in _secrets(url):
+        line = line.replace(secret, "***")
     return line if line.endswith((".", "?", "!")) else line + "."
 
 
-def mended(file: Path) -> None:
-    """Cut a line off a journal that was never finished, because its process died in the middle of it."""
-    if file.is_file():
-        with locked(file), file.open("rb+") as journal:
-            _mend(journal)
-
-
-def _mend(journal: IO[bytes]) -> None:
-    """Cut off an unfinished last line, and stand at the end."""
-    size = end = journal.seek(0, os.SEEK_END)
-    while end:
-        begin = max(end - 4096, 0)
-        journal.seek(begin)
-        newline = journal.read(end - begin).rfind(b"\n")
-        if newline >= 0:
-            end = begin + newline + 1
-            break
-        end = begin
-    if end < size:
-        journal.truncate(end)
-    journal.seek(end)
+def _secrets(url: str) -> Iterator[str]:
+    """The passwords in a URL, as they stand there and decoded, the longest first."""
+    found = [secret for _, secret in re.findall(USER, url)]
+    found += [value for _, value in re.findall(rf"(?i)[?&][^=&]*({'|'.join(SECRETS)})[^=&]*=([^&]*)", url)]
+    yield from sorted({one for secret in found for one in (secret, unquote(secret)) if one}, key=len, reverse=True)
 
 
 @contextmanager
 def alone(folder: Path) -> Iterator[None]:
-    """Within it no other process on this machine drives the study of that folder. Raises LabwrightError if one does."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("a+") as held:
+    """Within it no other process on this machine drives the study of that folder.
+
+    Raises LabwrightError if one does, or if the folder can't be written or leads elsewhere.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        refuse_links(folder)
+        lock = opened_to_write(folder / "lock")
+    except OSError as error:
+        raise LabwrightError(f"the folder {folder} can't be written: {why(error)}. Give another --name.") from error
+    with lock as held:
         try:
             fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            held.seek(0)
+            process = re.match(rb"\d{1,9}$", held.read(20).strip())
             raise LabwrightError(
-                f"the study in {folder} is being run by process {held.read().strip() or 'unknown'}. Wait for it, or "
-                "give another --name."
+                f"the study in {folder} is being run by process {process[0].decode() if process else 'unknown'}. Wait "
+                "for it, or give another --name."
             ) from error
         held.truncate(0)
-        held.write(str(os.getpid()))
+        held.write(str(os.getpid()).encode())
         held.flush()
         yield
 
@@ -196,33 +195,50 @@ def alone(folder: Path) -> Iterator[None]:
 class Lease:
     """What says that a study or a trial is being worked at. It is renewed three times in the seconds that it holds.
 
-    Clocks of machines differ: a lease is over when it hasn't changed for as long as it holds by the clock of whoever
-    looks at it, or, on the same machine, when its process is gone.
+    Clocks of machines differ, so none is asked: a lease is over when it hasn't changed for as long as it holds by the
+    clock of whoever looks at it, or, on the same machine, when its process is gone.
     """
 
     seconds: float = SECONDS
     owner: str = field(default_factory=lambda: f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}")
+    _renewals: int = 0
     _seen: dict[int, tuple[Any, float]] = field(default_factory=dict)
 
     def now(self) -> dict[str, Any]:
-        return {"owner": self.owner, "machine": _machine(), "until": time.time() + self.seconds}
+        self._renewals += 1
+        return {"owner": self.owner, "machine": _machine(), "seconds": self.seconds, "renewal": self._renewals}
 
     def over(self, trial: int, held: Mapping[str, Any] | None) -> bool:
         """Whether whoever held this lease of a trial is gone. To be asked again and again."""
-        if held is not None and (held == RELEASED or _gone(held)):
+        if held is not None and (not held["owner"] or _gone(held)):
             return True
         before, since = self._seen.get(trial, (RELEASED, 0.0))
         if before != held or (held is not None and held["owner"] == self.owner):
             self._seen[trial] = held, time.monotonic()
             return False
-        return bool(time.monotonic() - since > self.seconds)
+        return bool(time.monotonic() - since > self._holds(held))
 
     def held_by(self, held: Mapping[str, Any] | None) -> str:
-        """Who else holds this lease of a study, in words; empty if nobody does."""
-        if not held or held["owner"] == self.owner or held["until"] < time.time() or _gone(held):
+        """Who else holds this lease of a study, in words; empty if nobody does, or a process here that is gone."""
+        if not held or not held["owner"] or held["owner"] == self.owner or _gone(held):
             return ""
         host, process, _ = held["owner"].rsplit(":", 2)
         return f"process {process} on {host}"
+
+    def watched(self, read: Callable[[], Any], say: Callable[[str], None]) -> tuple[str, Any]:
+        """Like `held_by`, of the lease that `read` gives: it is watched until it changes or is over. And that lease."""
+        held = read()
+        if other := self.held_by(held):
+            say(f"the study was being run by {other}; waiting up to {self._holds(held):g} s to see whether it still is")
+        begun = time.monotonic()
+        while other and time.monotonic() - begun <= self._holds(held):
+            time.sleep(min(self._holds(held) / 20, 1.0))
+            if (now := read()) != held:
+                return self.held_by(now), now
+        return "", held
+
+    def _holds(self, held: Mapping[str, Any] | None) -> float:
+        return float((held or {}).get("seconds", self.seconds))
 
     @contextmanager
     def renewed(self, renew: Callable[[], None]) -> Iterator[None]:

@@ -7,9 +7,11 @@ in the trials' order: so the number of workers changes nothing. Asynchronous one
 from __future__ import annotations
 
 import json
+import math
 import threading
+import uuid
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,20 +19,25 @@ from typing import Any, Literal, get_args
 
 import optuna
 import tomli_w
-from optuna.trial import FrozenTrial, TrialState
+import typer
+from optuna.exceptions import DuplicatedStudyError
+from optuna.storages import BaseStorage
+from optuna.trial import FrozenTrial
 
 from labwright.builtin.samplers import Grid, Sampler
 from labwright.config import Where, choose
 from labwright.errors import LabwrightError, listed, sentence
 from labwright.experiment import Experiment
+from labwright.files import write_text
 from labwright.study import ranks, report
-from labwright.study.book import RESULT, Book, state_of, unwarned
+from labwright.study.book import BASELINE, RESULT, Book, quiet_optuna, state_of, unwarned, vain
 from labwright.study.confirm import Confirmation, confirmed
 from labwright.study.definition import DEFINITION, differences, label, parsed_goal
+from labwright.study.folder import JOURNAL, Marker, check_folder, checked_name, claim, cleared
 from labwright.study.grouping import Grouping
 from labwright.study.progress import Progress
 from labwright.study.space import Space
-from labwright.study.storage import LEASE, SECONDS, Lease, alone, opened, reached
+from labwright.study.storage import LEASE, SECONDS, Lease, alone, is_there, opened, reached, without_password
 from labwright.study.trial import Group, Result, Spec, State, Trials
 from labwright.study.workers import Here, Pool, Workers, interruptions, order_of
 
@@ -48,6 +55,7 @@ class Found:
     failed: int
     best: list[dict[str, Any]]
     interrupted: bool = False
+    notes: Sequence[str] = ()
 
     def counts(self) -> str:
         """How many ended how: those complete, pruned and failed, and those that diverged if any did."""
@@ -56,6 +64,10 @@ class Found:
 
     def json(self) -> dict[str, Any]:
         return {key: str(value) if key == "folder" else value for key, value in vars(self).items()}
+
+
+class InVain(LabwrightError):
+    """A study of which nothing can come."""
 
 
 class Study:
@@ -99,11 +111,10 @@ class Study:
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
                 raise LabwrightError(f"{key}: given {value!r}; it should be a whole number from {least} on.")
         self.experiment, self.count = experiment, trials
-        self.name = name or experiment.name.replace("/", "-")
+        self.name = checked_name(name if name is not None else experiment.name.replace("/", "-"))
         self.folder = Path(folder) if folder is not None else Path("studies") / self.name
         self.url = storage or f"journal:{self.folder / 'journal.log'}"
         self.search, self.fixed = dict(search or {}), list(fixed)
-        self.space = Space.of(experiment, search=search, fixed=fixed)
         self.goals = [parsed_goal(one, experiment) for one in goals] or [experiment.goal]
         if len({goal.metric for goal in self.goals}) < len(self.goals):
             raise LabwrightError(f"goals: given {listed(goals)}; each metric once.")
@@ -127,45 +138,63 @@ class Study:
         if not isinstance(made, Sampler):
             raise LabwrightError(f"sampler {self.sampler.label!r} is no Sampler but a {type(made).__name__}.")
         self._sampler = made
-        with unwarned():
-            made.make(0, self.space)  # whether it can search this space
-        if isinstance(made, Grid):
-            combinations = 1
-            for each in made.values(self.space).values():
-                combinations *= len(each)
-            self.count = min(self.count, combinations)
+        self._whole = Space.of(experiment, search=search, fixed=fixed, widened=not isinstance(made, Grid))
+        self.id, self.samples = uuid.uuid4().hex, None  # type: tuple[str, int | None]
+        self._look_within(None)
 
     # ----------------------------------------------------------------------------------------------------- running
 
     def run(self) -> Found:
         """Run what is missing of the trials, write down the best and the report. Returns what was found.
 
-        Ctrl-C ends it when the trials under way have ended, a second one at once; both leave a study that goes on.
+        Ctrl-C ends it when the trials under way have ended, a second one at once; both leave a study that goes on. What
+        a study can't be made of is refused before anything is written: data that isn't there or has no `valid` part, a
+        metric that no evaluation gives, a recipe that can't be built.
         """
-        trials = Trials(self.experiment, self.goals, self.threads)
-        ranks.meet()
-        if ranks.follows():
-            ranks.follow(trials)
-            return Found(self.name, self.folder, 0, 0, 0, 0, 0, [])
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with nullcontext() if self.joins else alone(self.folder), reached(self.url):
-            book = self.opened()
-            pool = self._pool(trials)
-            try:
-                with self._driven(book, pool), interruptions(pool), Progress(self, book, self.quiet) as progress:
-                    run = self._at_once if self.asynchronous else self._in_batches
-                    run(book, pool, progress)
-            finally:
-                pool.close()
-            found = self.found(book, interrupted=pool.stopping)
-            if not self.joins:  # whoever began the study has its folder
-                self._write_down(book, found)
+        with quiet_optuna():
+            trials = Trials(self.experiment, self.goals, self.threads)
+            ranks.meet()
+            if ranks.follows():
+                ranks.follow(trials)
+                return Found(self.name, self.folder, 0, 0, 0, 0, 0, [])
+            with reached(self.url):
+                storage, new = self._checked(trials), not self.folder.exists()
+                with nullcontext() if self.joins else alone(self.folder):
+                    try:
+                        book = self.opened(storage)
+                    except LabwrightError:
+                        if new:
+                            cleared(self.folder)
+                        raise
+                    try:
+                        return self._run(book, trials)
+                    except InVain:
+                        book.storage.delete_study(book.study._study_id)
+                        cleared(self.folder)
+                        raise
+
+    def _run(self, book: Book, trials: Trials) -> Found:
+        self._claim()
+        pool = self._pool(trials)
+        try:
+            with self._driven(book, pool), interruptions(pool), Progress(self, book, self.quiet) as progress:
+                if self.asynchronous:
+                    self._at_once(book, pool, progress)
+                else:
+                    self._in_batches(book, pool, progress, self._grouping(book, trials, progress))
+        finally:
+            pool.close()
+        found = self.found(book, interrupted=pool.stopping)
+        if not self.joins:  # whoever began the study has its folder
+            self._write_down(book, found)
         return found
 
     def confirm(self, top: int = 3, seeds: int = 5) -> Confirmation:
         """Run the best trials again over fresh seeds, and say how much of the winner's lead was luck."""
-        with alone(self.folder), reached(self.url):
+        check_folder(self.folder, begun=True, journal=self._own_journal())
+        with quiet_optuna(), alone(self.folder), reached(self.url):
             book = self.opened()
+            self._claim()
             pool = self._pool(Trials(self.experiment, self.goals, self.threads))
             try:
                 with interruptions(pool):
@@ -175,38 +204,17 @@ class Study:
             report.write(self, book, self.found(book))
         return again
 
-    def opened(self) -> Book:
+    def opened(self, storage: BaseStorage | None = None) -> Book:
         """The study in its storage: a new one, or the one that is there if it searches the same."""
-        optuna.logging.set_verbosity(optuna.logging.ERROR)
-        storage = opened(self.url)
-        directions = [goal.direction for goal in self.goals]
-        definition = self.definition()
-        if self.name in optuna.get_all_study_names(storage):
-            study = optuna.load_study(study_name=self.name, storage=storage)
-            there = study.user_attrs.get(DEFINITION)
-            if there is None and not study.get_trials(deepcopy=False):  # whoever began it came no further
-                study.set_user_attr(DEFINITION, definition)
-                there = definition
-            if there is None:
-                raise LabwrightError(
-                    f"the storage has a study {self.name!r} that labwright didn't begin: give another."
-                )
-            differing = list(differences(there, json.loads(json.dumps(definition))))
-            if differing:
-                raise LabwrightError(
-                    f"the study {self.name!r} is there and differs: {'; '.join(differing)}. Give it as it was, or "
-                    f"begin another one with --name."
-                )
-            if there["trials"] != self.count:
-                study.set_user_attr(DEFINITION, definition)
-        else:
-            study = optuna.create_study(study_name=self.name, storage=storage, directions=directions)
-            study.set_user_attr(DEFINITION, definition)
-            with unwarned():
-                study.set_metric_names([goal.metric for goal in self.goals])
+        with quiet_optuna():
+            storage = storage or opened(self.url)
+            try:
+                study = self._there(storage) or self._begun(storage)
+            except DuplicatedStudyError:  # another machine was quicker
+                study = self._there(storage) or self._begun(storage)
         with unwarned():
             pruner = self.pruner.build()
-        book = Book(
+        return Book(
             study,
             storage,
             space=self.space,
@@ -214,13 +222,92 @@ class Study:
             sampler=self._sampler,
             pruner=pruner,
             seed=self.seed,
-            baseline=None if isinstance(self._sampler, Grid) else self.space.point(self.experiment.table()),
+            baseline=None if isinstance(self._sampler, Grid) else self.space.point(),
         )
-        return book
+
+    def _there(self, storage: BaseStorage) -> optuna.Study | None:
+        """The study that the storage has. Raises LabwrightError if it searches something else.
+
+        One of which nothing has come is none; and whoever began one may have died before it was described.
+        """
+        if self.name not in optuna.get_all_study_names(storage):
+            return None
+        study = optuna.load_study(study_name=self.name, storage=storage)
+        there = study.user_attrs.get(DEFINITION)
+        if there is None and study.get_trials(deepcopy=False):
+            raise LabwrightError(f"the storage has a study {self.name!r} that labwright didn't begin: give another.")
+        if there is None:
+            self._read_data()
+            there = json.loads(json.dumps(self.definition()))
+            study.set_user_attr(DEFINITION, there)
+        self._look_within(there.get("samples"))
+        self.id = there.get("id", self.id)
+        differing = list(differences(there, json.loads(json.dumps(self.definition()))))
+        held = self.lease.held_by(storage.get_study_system_attrs(study._study_id).get(LEASE))
+        if differing and vain(study) and not held and not self.asynchronous:
+            storage.delete_study(study._study_id)
+            self._look_within(None)
+            return None
+        if differing:
+            raise LabwrightError(
+                f"the study {self.name!r} is there and differs: {'; '.join(differing)}. Give it as it was, or begin "
+                "another one with --name."
+            )
+        if there["trials"] != self.count or "id" not in there:
+            study.set_user_attr(DEFINITION, self.definition())
+        return study
+
+    def _begun(self, storage: BaseStorage) -> optuna.Study:
+        """The study, new in the storage."""
+        self._read_data()
+        directions = [goal.direction for goal in self.goals]
+        study = optuna.create_study(study_name=self.name, storage=storage, directions=directions)
+        study.set_user_attr(DEFINITION, self.definition())
+        with unwarned():
+            study.set_metric_names([goal.metric for goal in self.goals])
+        return study
+
+    def _checked(self, trials: Trials) -> BaseStorage | None:
+        """The storage, if it is there. Raises LabwrightError for what no new study can be made of."""
+        if self.workers > 1:
+            order_of(trials, self.threads)
+        storage = opened(self.url) if is_there(self.url) else None
+        begun = storage is not None and self.name in optuna.get_all_study_names(storage)
+        check_folder(self.folder, begun=begun, journal=self._own_journal())
+        if not begun:
+            self._look_within(trials.check())
+            if self.workers > 1:
+                trials.tasks.forget()  # workers have their own
+        return storage
+
+    def _read_data(self) -> None:
+        """Look within what the data has, if nobody has yet."""
+        if self.samples is None:
+            self._look_within(Trials(self.experiment, self.goals, self.threads).check())
+
+    def _claim(self) -> None:
+        claim(self.folder, Marker(self.id, self.name, without_password(self.url)))
+
+    def _own_journal(self) -> bool:
+        """Whether the study is kept in its own folder."""
+        return self.url == f"journal:{self.folder / JOURNAL}"
+
+    def _look_within(self, samples: int | None) -> None:
+        """Search what makes sense with so many training samples; None leaves that open."""
+        self.samples, self.space = samples, self._whole.within(samples)
+        if not self.space.dimensions:
+            raise LabwrightError(f"there is nothing to search. {' '.join(self.space.notes)}")
+        with unwarned():
+            self._sampler.make(0, self.space)  # whether it can search this space
+        if isinstance(self._sampler, Grid):
+            combinations = math.prod(map(len, self._sampler.values(self.space).values()))
+            self.count = min(self.count, combinations)
 
     def definition(self) -> dict[str, Any]:
         """What is studied, ready for JSON: enough for another machine to join."""
         return {
+            "id": self.id,
+            "samples": self.samples,
             "experiment": json.loads(json.dumps(self.experiment.given, default=label)),
             "name": self.experiment.name,
             "search": self.search,
@@ -245,8 +332,7 @@ class Study:
             return Here(trials)
         return Workers(self.workers, order_of(trials, self.threads))
 
-    def _in_batches(self, book: Book, pool: Pool, progress: Progress) -> None:
-        grouping = self._grouping(book, progress)
+    def _in_batches(self, book: Book, pool: Pool, progress: Progress, grouping: Grouping | None) -> None:
         while batch := book.batch(self.batch, self.count):
             book.begin()
             by_number = {trial.number: trial for trial in batch}
@@ -263,7 +349,7 @@ class Study:
                 return
             for number in sorted(results):
                 book.tell(by_number[number], results[number])
-            self._check_begun(book, results)
+            self._check_begun(book, results.values())
 
     def _at_once(self, book: Book, pool: Pool, progress: Progress) -> None:
         under_way: dict[int, FrozenTrial] = {}
@@ -290,6 +376,7 @@ class Study:
                         trial = under_way.pop(result.number)
                         if book.tell(trial, result):
                             progress.ended(trial, result)
+                            self._check_begun(book, [result], least=self.batch)
                     if not ran and (len(book.counted()) >= self.count or not book.running()):
                         return
                     if not ran:
@@ -297,13 +384,13 @@ class Study:
             finally:
                 book.release(under_way.values())
 
-    def _grouping(self, book: Book, progress: Progress) -> Grouping | None:
+    def _grouping(self, book: Book, trials: Trials, progress: Progress) -> Grouping | None:
         """How trials are put into programs, if they are; what was measured is kept with the study."""
         if self.fuse == "none" or ranks.several():
             return None
         study_id = book.study._study_id
         return Grouping(
-            Trials(self.experiment, self.goals, self.threads),
+            trials,
             self.count,
             self.workers,
             lambda key: book.storage.get_study_system_attrs(study_id).get(f"labwright:form:{key}"),
@@ -312,13 +399,22 @@ class Study:
         )
 
     def _spec(self, trial: FrozenTrial) -> Spec:
-        return Spec(trial.number, self.space.values(trial.params), str(self.folder / "trials" / f"{trial.number:04d}"))
+        return Spec(trial.number, self.values(trial), str(self.folder / "trials" / f"{trial.number:04d}"))
 
-    def _check_begun(self, book: Book, results: Mapping[int, Result]) -> None:
-        """Raises LabwrightError if nothing has come of the first batch: the study won't either."""
-        wrong = [one for one in results.values() if one.state == "failed"]
-        if len(wrong) == len(results) and all(one.state is TrialState.FAIL for one in book.counted()):
-            raise LabwrightError(f"every trial failed; the first: {sentence(wrong[0].reason)}")
+    def values(self, trial: FrozenTrial) -> dict[str, Any]:
+        """What a trial changes in the experiment: nothing if it is the recipe itself."""
+        return {} if trial.user_attrs.get(BASELINE) else self.space.values(trial.params)
+
+    def _check_begun(self, book: Book, results: Iterable[Result], *, least: int = 1) -> None:
+        """Raises LabwrightError if nothing has come of the first trials: the study won't either, and isn't kept."""
+        ended = book.counted()
+        failed = all(one.state == "failed" for one in results) and all(state_of(one) == "failed" for one in ended)
+        if not failed or len(ended) < least:
+            return
+        said = f"every trial failed; the first: {sentence(str(ended[0].user_attrs.get('reason', 'nobody knows why')))}"
+        if self.joins or book.running():  # others are at it
+            raise LabwrightError(said)
+        raise InVain(f"{said} Nothing is kept of the study; the recipe by itself, with `labwright run`, says more.")
 
     @contextmanager
     def _driven(self, book: Book, pool: Pool) -> Iterator[None]:
@@ -326,20 +422,27 @@ class Study:
         if self.asynchronous:
             yield
             return
-        study_id, other = book.study._study_id, ""
+        study_id = book.study._study_id
+
+        def read() -> Any:
+            return book.storage.get_study_system_attrs(study_id).get(LEASE)
+
+        other, over = self.lease.watched(read, lambda line: None if self.quiet else typer.echo(line, err=True))
 
         def renew() -> None:
             nonlocal other
-            other = self.lease.held_by(book.storage.get_study_system_attrs(study_id).get(LEASE))
+            held = read()
+            other = "" if held == over else self.lease.held_by(held)
             if other:
                 pool.stopping = True
             else:
                 book.storage.set_study_system_attr(study_id, LEASE, self.lease.now())
 
         try:
-            with self.lease.renewed(renew):
-                if not other:
-                    yield
+            if not other:
+                with self.lease.renewed(renew):
+                    if not other:
+                        yield
         finally:
             if not other:
                 book.storage.set_study_system_attr(study_id, LEASE, None)
@@ -353,9 +456,8 @@ class Study:
 
     def found(self, book: Book, *, interrupted: bool = False) -> Found:
         """How far the study is, and its best trials."""
-        trials = book.counted()
+        trials = book.ended()
         counts = Counter(map(state_of, trials))
-        best = book.study.best_trials if counts["complete"] else []
         return Found(
             self.name,
             self.folder,
@@ -364,32 +466,30 @@ class Study:
             counts["pruned"],
             counts["diverged"],
             counts["failed"],
-            [
-                self.said(trial)
-                for trial in sorted(best, key=lambda one: one.number)[: 1 if len(self.goals) == 1 else None]
-            ],
+            [self.said(trial) for trial in book.best()],
             interrupted,
+            self.space.notes,
         )
 
     def said(self, trial: FrozenTrial) -> dict[str, Any]:
         """A trial ready for JSON: its number, values by goal, and settings by path."""
         values = dict(zip((goal.metric for goal in self.goals), trial.values or (), strict=False))
         return {"number": trial.number, "state": state_of(trial), "values": values} | {
-            "settings": self.space.shown(trial.params)
+            "settings": self.space.shown(trial.params) | (self.space.beside if trial.user_attrs.get(BASELINE) else {})
         }
 
     def recipe_of(self, trial: FrozenTrial) -> dict[str, Any]:
         """A trial's complete recipe, which runs by itself."""
-        table = self.experiment.varied(self.space.values(trial.params)).table()
+        table = self.experiment.varied(self.values(trial)).table()
         table.pop("search", None)
         return table
 
     def _write_down(self, book: Book, found: Found) -> None:
         """The recipes of the best trials, and the report."""
-        trials = {trial.number: trial for trial in book.counted()}
+        trials = {trial.number: trial for trial in book.ended()}
         for one in found.best:
             file = self.folder / ("best.toml" if len(self.goals) == 1 else f"front/{one['number']:04d}.toml")
             file.parent.mkdir(exist_ok=True)
             with suppress(TypeError):  # objects from Python have no recipe
-                file.write_text(tomli_w.dumps(self.recipe_of(trials[one["number"]])), encoding="utf-8")
+                write_text(file, tomli_w.dumps(self.recipe_of(trials[one["number"]])))
         report.write(self, book, found)

@@ -6,7 +6,6 @@ in a worker process, and under `torchrun`.
 
 from __future__ import annotations
 
-import json
 import math
 import time
 import traceback
@@ -17,9 +16,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from labwright.errors import Diverged, LabwrightError, RunFailed, StopRun, listed, nearest
 from labwright.experiment import Experiment
+from labwright.files import write_text
 from labwright.hookspecs import hookimpl
 from labwright.interfaces import Goal, Task
+from labwright.preflight import preflight
+from labwright.prepared import Prepared
 from labwright.run import Outcome, Run
+from labwright.study.folder import emptied
 from labwright.trainer import Trainer
 
 if TYPE_CHECKING:
@@ -73,12 +76,22 @@ class Result:
 
 
 class Trials:
-    """Runs trials of one experiment, one after another; data that was read once stays in memory."""
+    """Runs trials of one experiment, one after another; the data of the last one stays in memory."""
 
     def __init__(self, experiment: Experiment, goals: Sequence[Goal], threads: int) -> None:
         self.experiment = experiment.varied({"log": [], "device.threads": threads})
         self.goals = goals
-        self._tasks: dict[str, Task] = {}
+        self.tasks = Prepared(check=lambda task: check_measurable(task, goals))
+
+    def check(self) -> int:
+        """Read the data and build the experiment itself. Returns the number of its training samples.
+
+        Raises LabwrightError if the data isn't there, can't be searched on, or the experiment can't be built.
+        """
+        task = self.tasks.of(self.experiment)
+        preflight(self.experiment.build(task=task), self.experiment.train)
+        samples = task.batches("train", size=1, seed=0, epoch=0)
+        return 0 if samples is None else len(samples)
 
     def run(self, group: Group, answer: Answer) -> Iterator[Result]:
         """Train a group's trials, each to its end, to where it is pruned, or to where it fails: a Result of each."""
@@ -92,7 +105,9 @@ class Trials:
         """A trial before its first step. Raises LabwrightError for settings that don't go together."""
         reporting = Reporting(spec.number, self.goals, answer)
         experiment = self.experiment.varied(spec.values)
-        trainer = experiment.trial(Path(spec.folder), self._prepared(experiment), listeners=[reporting])
+        task = self.tasks.of(experiment)
+        folder = emptied(Path(spec.folder))  # of an attempt that was killed
+        trainer = experiment.trial(folder, task, listeners=[reporting])
         trainer.tested = spec.tested
         return trainer, reporting
 
@@ -151,9 +166,9 @@ class Trials:
             reason = run.outcome.reason if run is not None and run.outcome is not None else str(error)
         else:
             Path(spec.folder).mkdir(parents=True, exist_ok=True)
-            told = "".join(traceback.format_exception(error))
-            (Path(spec.folder) / "error.txt").write_text(told, encoding="utf-8")
-            reason = f"{type(error).__name__}: {error}"
+            write_text(Path(spec.folder) / "error.txt", "".join(traceback.format_exception(error)))
+            last = traceback.extract_tb(error.__traceback__)[-1]
+            reason = f"{type(error).__name__}: {error} ({Path(last.filename).name}, line {last.lineno})"
         return Result(
             spec.number,
             "diverged" if isinstance(error, Diverged) else "failed",
@@ -162,14 +177,6 @@ class Trials:
             reason=reason,
             steps=run.step if run is not None else 0,
         )
-
-    def _prepared(self, experiment: Experiment) -> Task:
-        key = json.dumps(experiment.task.table(), sort_keys=True, default=repr)
-        if key not in self._tasks:
-            task = experiment.prepared()
-            check_measurable(task, self.goals)
-            self._tasks[key] = task
-        return self._tasks[key]
 
 
 class Reporting:
@@ -202,6 +209,12 @@ class Reporting:
             PARAMETERS: lambda: float(sum(one.numel() for one in run.model.parameters() if one.requires_grad)),
             STEP_SECONDS: lambda: (time.monotonic() - self._begun) / max(run.step, 1),
         }
+        for one in self.goals:
+            if one.metric not in metrics and one.metric not in beside:
+                raise LabwrightError(
+                    f"the evaluation of `valid` gave no {one.metric!r}{nearest(one.metric, metrics)} It gave "
+                    f"{listed(metrics)}."
+                )
         return [float(metrics[one.metric]) if one.metric in metrics else beside[one.metric]() for one in self.goals]
 
 

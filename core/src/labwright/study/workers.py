@@ -271,7 +271,7 @@ def interruptions(pool: Pool) -> Iterator[None]:
         yield
     finally:
         for number, handler in before.items():
-            signal.signal(number, handler)
+            signal.signal(number, handler if handler is not None else signal.SIG_DFL)  # None: not set from Python
 
 
 def order_of(trials: Trials, threads: int) -> dict[str, Any]:

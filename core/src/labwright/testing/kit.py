@@ -6,7 +6,6 @@ A check is a function of a Subject that raises AssertionError; its docstring say
 from __future__ import annotations
 
 import inspect
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -23,7 +22,10 @@ from labwright.fitting import fitting_names
 from labwright.hookspecs import KINDS, Component, Recipe
 from labwright.interfaces import ClosedForm, Task
 from labwright.plugins import Plugins
+from labwright.prepared import Prepared
 from labwright.signature import Signature, signature
+
+KEPT = 8  # tasks in memory: those of one plugin's recipes, as a rule
 
 
 @dataclass(frozen=True)
@@ -66,13 +68,10 @@ class Kit:
 
     plugins: Plugins
     recipes: Recipes = field(default_factory=dict)
-    _tasks: dict[str, Task] = field(default_factory=dict)
+    tasks: Prepared = field(default_factory=lambda: Prepared(KEPT))
 
     def prepared(self, experiment: Experiment) -> Task:
-        key = json.dumps(experiment.task.table(), sort_keys=True, default=repr)
-        if key not in self._tasks:
-            self._tasks[key] = experiment.prepared()
-        return self._tasks[key]
+        return self.tasks.of(experiment)
 
 
 class Subject:
