@@ -6,12 +6,14 @@ object. A constructor's signature is its settings: see signature.py. The rules a
 
 from __future__ import annotations
 
+import errno
 import inspect
 import json
 import re
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
@@ -19,7 +21,7 @@ from pydantic_core import ErrorDetails
 from torch import Tensor, nn
 
 from labwright.data import Data
-from labwright.errors import LabwrightError, a, listed, nearest
+from labwright.errors import LabwrightError, a, listed, nearest, shown
 from labwright.interfaces import Device, Task
 from labwright.plugins import Plugins
 from labwright.recipe import Source, parsed
@@ -62,6 +64,10 @@ class Where:
 
     def __truediv__(self, key: str | int) -> Where:
         return Where((*self.path, f"[{key}]" if isinstance(key, int) else key), self.source)
+
+    def typed(self) -> str | None:
+        """What an override said for this place, as it was typed."""
+        return self.source.typed(self.path) if self.source else None
 
     def __str__(self) -> str:
         keys = [key if re.fullmatch(r"[\w-]+|\[\d+\]", key) else f'"{key}"' for key in self.path]
@@ -175,7 +181,7 @@ def choose(kind: str, value: Any, plugins: Plugins, where: Where) -> Chosen:
     elif isinstance(name, str):
         target = _loaded(kind, name, plugins, named)
     else:
-        raise LabwrightError(f"{named}: given {name!r}; {a(kind)} is one of {listed(plugins.names(kind))}.")
+        raise LabwrightError(f"{named}: given {shown(name)}; {a(kind)} is one of {listed(plugins.names(kind))}.")
     label = f"{kind} {name or target.__name__!r}"
     settings = {key: one for key, one in value.items() if key != "name"}
     asks = sorted(set(signature(target).given) - _GIVEN.get(kind, set()))
@@ -195,7 +201,7 @@ def _loaded(kind: str, name: str, plugins: Plugins, where: Where) -> Any:
 
 def _given_object(kind: str, thing: Any, where: Where) -> Chosen:
     if thing is None or isinstance(thing, bool | int | float | list | tuple):
-        raise LabwrightError(f"{where}: given {thing!r}; {a(kind)} is a name or a table with a name.")
+        raise LabwrightError(f"{where}: given {shown(thing)}; {a(kind)} is a name or a table with a name.")
     if kind == "optimizer":
         raise LabwrightError(
             f"{where}: given a {label_of(type(thing))}; an optimizer is built over the parameters of a run's own "
@@ -251,14 +257,33 @@ def with_default(value: Any, name: Any) -> Any:
 def checked(setting: Setting, value: Any, where: Where, label: str) -> Any:
     """The value in its Python type. Raises LabwrightError with place, value and what is allowed."""
     of = f" ({label})" if " " in label else ""  # `train` says where it is
+    typed = where.typed()
+    if typed is not None and isinstance(value, bool | int | float) and not _is_valid(setting, value):
+        value = typed if _is_valid(setting, typed) else value  # a folder called 12e4
     try:
-        return setting.validated(value)
+        result = setting.validated(value)
     except ValidationError as error:
         raise LabwrightError(_complaint(setting, error, value, where, of)) from error
     except ValueError as error:
-        raise LabwrightError(f"{where}: given {value!r}; {error}{of}.") from error
+        raise LabwrightError(f"{where}: given {shown(value)}; {error}{of}.") from error
     except TypeError as error:
-        raise LabwrightError(f"{where}: {label} is given {value!r}, which no recipe can hold: {error}.") from error
+        raise LabwrightError(f"{where}: {label} is given {shown(value)}, which no recipe can hold: {error}.") from error
+    if isinstance(result, Path) and (fault := _path_fault(result)):
+        raise LabwrightError(f"{where}: given {shown(value)}; {fault}{of}.")
+    return result
+
+
+def _path_fault(path: Path) -> str:
+    """Why no file can have this path."""
+    try:
+        path.expanduser().lstat()
+    except RuntimeError:
+        return f"there is nobody called {path.parts[0][1:]!r} on this machine"
+    except ValueError:
+        return "a path has no zero bytes"
+    except OSError as error:  # that it isn't there may be right; who reads it says what is wrong
+        return "the name is too long for a file" if error.errno == errno.ENAMETOOLONG else ""
+    return ""
 
 
 def _complaint(setting: Setting, error: ValidationError, value: Any, where: Where, of: str) -> str:
@@ -277,7 +302,7 @@ def _complaint(setting: Setting, error: ValidationError, value: Any, where: Wher
         return f"{where / str(path[-1])}: this field is needed{of}."
     alike = [one for one in found if len(one["loc"]) == len(path)]  # one for each type of a union
     should = " or ".join(dict.fromkeys(_SHOULD.get(one["type"]) or _should(one["msg"]) for one in alike))
-    return f"{where}: given {value!r}; it should {should}{_advice(setting, first, value)}{of}."
+    return f"{where}: given {shown(value)}; it should {should}{_advice(setting, first, value)}{of}."
 
 
 def _tables(schema: Any) -> Iterator[Any]:

@@ -48,6 +48,15 @@ def a(kind: str) -> str:
     return f"an {kind}" if kind[0] in "aeiou" else f"a {kind}"
 
 
+def shown(value: object, most: int = 200) -> str:
+    """A value for a message, as `repr` writes it but of a length to be read, whatever it is."""
+    try:
+        text = repr(value)
+    except Exception as error:  # noqa: BLE001 - somebody's own __repr__, nested without end, a number of a million digits
+        text = f"<{type(value).__name__} that can't be shown: {type(error).__name__}>"
+    return text if len(text) <= most else f"{text[: most // 2]} ... {text[-most // 4 :]}"
+
+
 def listed(names: Iterable[str], most: int = 12) -> str:
     """Names for a message: `a, b, c`, cut after `most`."""
     names = sorted(names)
