@@ -6,7 +6,6 @@ object. A constructor's signature is its settings: see signature.py. The rules a
 
 from __future__ import annotations
 
-import errno
 import inspect
 import json
 import re
@@ -21,7 +20,7 @@ from pydantic_core import ErrorDetails
 from torch import Tensor, nn
 
 from labwright.data import Data
-from labwright.errors import LabwrightError, a, listed, nearest, shown
+from labwright.errors import LabwrightError, a, listed, nearest, path_fault, shown
 from labwright.interfaces import Device, Task
 from labwright.plugins import Plugins
 from labwright.recipe import Source, parsed
@@ -268,22 +267,9 @@ def checked(setting: Setting, value: Any, where: Where, label: str) -> Any:
         raise LabwrightError(f"{where}: given {shown(value)}; {error}{of}.") from error
     except TypeError as error:
         raise LabwrightError(f"{where}: {label} is given {shown(value)}, which no recipe can hold: {error}.") from error
-    if isinstance(result, Path) and (fault := _path_fault(result)):
+    if isinstance(result, Path) and (fault := path_fault(result)):
         raise LabwrightError(f"{where}: given {shown(value)}; {fault}{of}.")
     return result
-
-
-def _path_fault(path: Path) -> str:
-    """Why no file can have this path."""
-    try:
-        path.expanduser().lstat()
-    except RuntimeError:
-        return f"there is nobody called {path.parts[0][1:]!r} on this machine"
-    except ValueError:
-        return "a path has no zero bytes"
-    except OSError as error:  # that it isn't there may be right; who reads it says what is wrong
-        return "the name is too long for a file" if error.errno == errno.ENAMETOOLONG else ""
-    return ""
 
 
 def _complaint(setting: Setting, error: ValidationError, value: Any, where: Where, of: str) -> str:

@@ -137,9 +137,7 @@ def override(recipe: Mapping[str, Any], overrides: Iterable[str]) -> tuple[dict[
         path, equals, value = text.partition("=")
         keys = _keys(path)
         if not equals or not all(keys):
-            raise LabwrightError(
-                f"override {shown(text)} is no assignment: write field=value, such as train.epochs=5."
-            )
+            raise LabwrightError(f"override {shown(text)} is no assignment: write field=value, such as train.epochs=5.")
         _check_keys(keys, f"override {shown(text)}")
         given = parsed(value.strip())
         if keys[-1] == "name" and len(keys) > 1 and isinstance(given, str):  # model.name=x is model=x
@@ -171,7 +169,9 @@ def _keys(path: str) -> tuple[str, ...]:
 
 def _check_keys(keys: tuple[str, ...], given: str) -> None:
     if keys[0] not in TABLES:
-        raise LabwrightError(f"{given}: a recipe has no {keys[0]!r}{nearest(keys[0], TABLES)} It has {', '.join(TABLES)}.")
+        raise LabwrightError(
+            f"{given}: a recipe has no {keys[0]!r}{nearest(keys[0], TABLES)} It has {', '.join(TABLES)}."
+        )
     if len(keys) > toml.MOST_DEEP:
         raise LabwrightError(f"{given}: it leads {len(keys)} tables deep; a recipe has {toml.MOST_DEEP} at most.")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import re
+import stat
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +21,9 @@ _TOKEN = re.compile(
 
 def read(file: Path) -> tuple[dict[str, Any], str]:
     """The table a file holds, and its text. Raises OSError for what can't be opened, ValueError for what is no TOML."""
+    mode = file.stat().st_mode
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise ValueError("it is a pipe or a device")
     with file.open("rb") as opened:
         content = opened.read(MOST_BYTES + 1)
     if len(content) > MOST_BYTES:
@@ -45,6 +49,13 @@ def loads(text: str) -> dict[str, Any]:
     return table
 
 
+def table_at(table: Any, *keys: str) -> Any:
+    """What stands below tables of these names; an empty table where there are none."""
+    for key in keys:
+        table = table.get(key, {}) if isinstance(table, dict) else {}
+    return table
+
+
 def check(table: Any) -> None:
     """Raises ValueError for tables and lists in one another beyond MOST_DEEP, and whole numbers beyond 64 bits."""
     waiting = [(table, 0)]
@@ -62,13 +73,13 @@ def statements(text: str) -> Iterator[tuple[int, int]]:
     """The lines of each statement, comment and empty line of a TOML text: the first, and the one after the last."""
     begin = line = depth = 0
     for found in _TOKEN.finditer(text):
-        token = found[0]
-        line += token.count("\n")
-        if token in "[{":
+        piece = found[0]
+        line += piece.count("\n")
+        if piece in "[{":
             depth += 1
-        elif token in "]}":
+        elif piece in "]}":
             depth -= 1
-        elif token == "\n" and not depth:
+        elif piece == "\n" and not depth:
             yield begin, line
             begin = line
     yield begin, line + 1
