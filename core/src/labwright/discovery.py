@@ -31,6 +31,8 @@ GROUP = "labwright"
 HOOKS = {
     name: tuple(inspect.signature(spec).parameters) for name, spec in vars(hookspecs).items() if name.startswith(GROUP)
 }
+# How libraries are told not to look for plugins of their own, which would end at the same broken file.
+_ALONE = {"TORCH_DEVICE_BACKEND_AUTOLOAD": "0", "PYDANTIC_DISABLE_PLUGINS": "__all__"}
 _WORD = r"[a-z0-9]+(-[a-z0-9]+)*"
 _NAME = re.compile(rf"({_WORD}/)?{_WORD}|{_WORD}/\*")
 _RECIPE = re.compile(rf"{_WORD}/{_WORD}")
@@ -68,13 +70,19 @@ class Plugin:
         return f"{self.name} ({self.distribution} {self.version})"
 
 
-def installed() -> list[Plugin]:
-    """What the distributions say of their plugins, nothing of which is imported: the core's own first, then by name."""
+def installed() -> tuple[list[Plugin], list[str]]:
+    """What the distributions say of their plugins, nothing of which is imported: the core's own first, then by name.
+
+    And notes on distributions, of whatever kind, whose entry points can't be read.
+    """
+    notes: list[str] = []
     try:
         found = [_stated(point) for point in metadata.entry_points(group=GROUP)]
     except Exception:  # noqa: BLE001 - one file of any distribution that can't be read ends the reading of all
-        found = list(_one_by_one())
-    return sorted(found, key=lambda plugin: (plugin.distribution != GROUP, plugin.name, plugin.distribution))
+        found = list(_one_by_one(notes))
+        for name, value in _ALONE.items():
+            os.environ.setdefault(name, value)
+    return sorted(found, key=lambda plugin: (plugin.distribution != GROUP, plugin.name, plugin.distribution)), notes
 
 
 def canonical(name: str) -> str:
@@ -201,8 +209,8 @@ def asked(impl: pluggy.HookImpl) -> list[str]:
     return [one.name for one in parameters if one.default is one.empty and one.kind not in several]
 
 
-def _one_by_one() -> Iterator[Plugin]:
-    """The plugins of all distributions but those whose entry points can't be read; of these, what may be a plugin."""
+def _one_by_one(notes: list[str]) -> Iterator[Plugin]:
+    """The plugins of all distributions but those whose entry points can't be read, which are noted."""
     seen = set()
     for dist in metadata.distributions():
         name = canonical(dist.name or "unknown")
@@ -212,9 +220,7 @@ def _one_by_one() -> Iterator[Plugin]:
         try:
             found = list(dist.entry_points.select(group=GROUP))
         except Exception as error:  # noqa: BLE001 - whatever stands in the file of another distribution
-            if isinstance(error, UnicodeDecodeError) or f"[{GROUP}]" in (dist.read_text("entry_points.txt") or ""):
-                reason = f"its entry_points.txt can't be read: {words(error)}"
-                yield Plugin(name, name, "", state="quarantined", reason=reason)
+            notes.append(f"the entry points of {name} can't be read ({words(error)}): install it again, or remove it.")
         else:
             yield from map(_stated, found)
 

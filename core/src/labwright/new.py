@@ -81,7 +81,7 @@ def _checked(kind: str, name: str) -> str:
 
 def _in_use() -> dict[str, str]:
     """The names of installed plugins, with their distributions; nothing of them is imported."""
-    return {plugin.name: plugin.distribution for plugin in installed()}
+    return {plugin.name: plugin.distribution for plugin in installed()[0]}
 
 
 # -------------------------------------------------------------------------------------------------------- a component

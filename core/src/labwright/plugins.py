@@ -56,13 +56,14 @@ class Plugins:
         `local` are files with a plugin each, beside those of the settings. Raises LabwrightError if a name in `blocked`
         is no installed plugin, or if a file can't be used.
         """
-        settings, there = read(), installed()
+        settings = read()
+        there, unreadable = installed()
         files = {_resolved(file): distrusted(settings.file) or distrusted(file) for file in settings.local}
         files |= dict.fromkeys(map(_resolved, local), "")  # what is asked for by name is used wherever it lies
         known = [name for plugin in there for name in (plugin.name, plugin.distribution)]
         off, notes = blocks(settings, blocked, [*known, *(file.stem for file in files)])
         plugins = [_used(plugin, off, settings) for plugin in there]
-        return cls([*plugins, *(loaded(file, off, distrust) for file, distrust in files.items())], notes)
+        return cls([*plugins, *(loaded(file, off, distrust) for file, distrust in files.items())], unreadable + notes)
 
     def __deepcopy__(self, memo: object) -> Plugins:
         return self

@@ -60,12 +60,17 @@ def nearby(*names: str) -> Path | None:
 
     Raises LabwrightError if the working folder was removed.
     """
-    try:
-        here = Path.cwd()
-    except FileNotFoundError as error:
-        raise LabwrightError("the working folder isn't there any more: change into another one.") from error
+    here = working_folder()
     found = (folder / name for folder in (here, *here.parents) for name in names)
     return next((file for file in found if os.path.exists(file)), None)  # noqa: PTH110 - Path's raises where it may not look
+
+
+def working_folder() -> Path:
+    """The working folder. Raises LabwrightError if it was removed."""
+    try:
+        return Path.cwd()
+    except FileNotFoundError as error:
+        raise LabwrightError("the working folder isn't there any more: change into another one.") from error
 
 
 def distrusted(file: Path | None) -> str:
