@@ -10,6 +10,7 @@ import inspect
 import json
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
 from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,8 +25,9 @@ from labwright.errors import LabwrightError, a, listed, nearest, path_fault, sho
 from labwright.interfaces import Device, Task
 from labwright.plugins import Plugins
 from labwright.recipe import Source, parsed
+from labwright.room import Room
 from labwright.search import Mark
-from labwright.signature import Part, Setting, Signature, label_of, signature
+from labwright.signature import Part, Setting, Signature, label_of, plain, signature
 
 __all__ = [
     "Chosen",
@@ -33,8 +35,10 @@ __all__ = [
     "Setting",
     "Signature",
     "Where",
+    "check_containers",
     "checked",
     "choose",
+    "plain_table",
     "signature",
     "validated",
     "with_default",
@@ -109,7 +113,8 @@ class Chosen:
         parts = {key: _built_part(value) for key, value in self.settings.items() if isinstance(value, Chosen)}
         mine = {key: given[key] for key in self.given}
         try:
-            return self.target(**mine, **(self.settings | parts))
+            with Room() if self.kind == "model" else nullcontext():
+                return self.target(**mine, **(self.settings | parts))
         except ValueError as error:
             raise LabwrightError(f"{self.where}: {self.kind} {self.label!r} can't be built: {error}") from error
 
@@ -248,6 +253,27 @@ def validated(target: Any, table: Mapping[str, Any], label: str, plugins: Plugin
     return result
 
 
+def check_containers(given: Mapping[str, Any], where: Where) -> None:
+    """Raises LabwrightError for fields of a recipe that are no list or no table and should be one."""
+    for key, such in (("log", "progress"), ("stop", "early")):
+        if not isinstance(value := given[key], list | tuple):
+            such = value if isinstance(value, str) else such
+            raise LabwrightError(f'{where / key}: given {shown(value)}; it is a list, such as ["{such}"].')
+    for key in ("train", "search"):
+        if not isinstance(given[key], Mapping):
+            raise LabwrightError(f"{where / key}: given {shown(given[key])}; it is a table, such as {{ epochs = 5 }}.")
+
+
+def plain_table(value: Mapping[str, Any], where: Where) -> dict[str, Any]:
+    """A table as a recipe holds it. Raises LabwrightError for one that none can hold."""
+    try:
+        return dict(plain(value))
+    except RecursionError:
+        raise LabwrightError(f"{where}: it is nested without an end.") from None
+    except TypeError as error:
+        raise LabwrightError(f"{where}: it has what no recipe can hold: {error}.") from error
+
+
 def with_default(value: Any, name: Any) -> Any:
     """A table without a name is one of the default component, if there is one."""
     return {"name": name, **value} if isinstance(value, Mapping) and isinstance(name, str) else value
@@ -327,9 +353,9 @@ def _advice(setting: Setting, fault: ErrorDetails, value: Any) -> str:
 def _unquoted(text: str, setting: Setting) -> str:
     if text.lower() in ("none", "null", "") and setting.default is None:
         return "; for none, leave the field out"
-    for plain in (text, text.lower(), f"0{text}", f"{text}0"):  # "64", "True", ".5", "5."
-        if _is_valid(setting, parsed(plain)):
-            return f"; write {plain}" + (", without quotes" if plain == text else "")
+    for bare in (text, text.lower(), f"0{text}", f"{text}0"):  # "64", "True", ".5", "5."
+        if _is_valid(setting, parsed(bare)):
+            return f"; write {bare}" + (", without quotes" if bare == text else "")
     return ""
 
 

@@ -62,18 +62,18 @@ class Setting:
         Raises ValueError for a value that is none of the setting's, TypeError for one that no recipe can hold.
         """
         try:
-            plain = _plain(value)
+            given = plain(value)
         except RecursionError:
             raise TypeError("it is nested without an end") from None
-        result = self.adapter.validate_json(json.dumps(plain), strict=True)
-        if type(self.written(result)) is int and type(plain) is not int:  # pydantic's Literal[1] takes true and 1.0
+        result = self.adapter.validate_json(json.dumps(given), strict=True)
+        if type(self.written(result)) is int and type(given) is not int:  # pydantic's Literal[1] takes true and 1.0
             raise ValueError("it should be a whole number")
         return result
 
     @staticmethod
     def written(value: Any) -> Any:
         """The value as TOML and JSON have it."""
-        return _plain(value)
+        return plain(value)
 
 
 @dataclass(frozen=True)
@@ -191,20 +191,20 @@ def label_of(target: Any) -> str:
     return f"{target.__module__}.{target.__qualname__}"
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """A value as TOML holds it; None in a table is the field left out. Raises TypeError for what no recipe can hold."""
     if isinstance(value, np.generic) and not isinstance(value, str | float):
-        return _plain(_scalar(value))
+        return plain(_scalar(value))
     if isinstance(value, Mapping):
-        return {str(key): _plain(one) for key, one in value.items() if one is not None}
+        return {str(key): plain(one) for key, one in value.items() if one is not None}
     if isinstance(value, list | tuple | set | frozenset):
-        return [_plain(one) for one in value]
+        return [plain(one) for one in value]
     if is_dataclass(value) and not isinstance(value, type):
-        return _plain({one.name: getattr(value, one.name) for one in fields(value)})
+        return plain({one.name: getattr(value, one.name) for one in fields(value)})
     if isinstance(value, Path):
-        return _plain(str(value))
+        return plain(str(value))
     if isinstance(value, Enum):
-        return _plain(value.value)
+        return plain(value.value)
     if isinstance(value, str):
         return _text(value)
     if isinstance(value, int) and not -(2**63) <= value < 2**63:
@@ -220,10 +220,10 @@ def _plain(value: Any) -> Any:
 
 def _scalar(value: np.generic) -> Any:
     """A number of numpy's as Python's of the same value. Raises TypeError for one that Python hasn't."""
-    plain = value.item()
-    if isinstance(plain, np.generic):
+    like = value.item()
+    if isinstance(like, np.generic):
         raise TypeError(f"{type(value).__name__} has no like in Python")
-    return plain
+    return like
 
 
 def _text(value: str) -> str:
