@@ -37,7 +37,7 @@ def verb(
         return
     here = Path.cwd()
     for file in files:
-        echo(file.relative_to(here) if file.is_relative_to(here) else file)
+        echo(str(file.relative_to(here) if file.is_relative_to(here) else file))
     if what == "plugin":
         say(f"Next: pip install -e '{files[0].parts[0]}[test]' && pytest {files[0].parts[0]}")
     else:
