@@ -39,7 +39,8 @@ def test_every_distribution_says_what_it_is_under_which_licence_and_for_which_py
 
 def test_every_dependency_has_a_lower_bound():
     for project in PROJECTS.values():
-        lines = [*project["dependencies"], *sum(project.get("optional-dependencies", {}).values(), [])]
+        extras = project.get("optional-dependencies", {}).values()
+        lines = [line for lines in (project["dependencies"], *extras) for line in lines]
         bare = [one for one in map(Requirement, lines) if ">=" not in str(one.specifier)]
         assert not bare, (project["name"], bare)
 
