@@ -130,7 +130,7 @@ CASES = {
     ),
     "a model beyond all memory": Case(
         ["run", MLP, "model.width=9000000000000", "--folder", "run"],
-        r"'vision/mlp' can't be built: it asks for a tensor of shape \(9000000000000, 64\), which takes 2,304,000\.0 GB",
+        r"'vision/mlp' can't be built: it asks for a tensor of shape \(9000000000000, 64\), which takes 2,304,000\.0 ",
     ),
     # settings of the project
     "settings that are no TOML": settings(r"labwright\.toml can't be read: Invalid value", b"disable ="),

@@ -60,7 +60,7 @@ def test_a_new_plugin_brings_a_licence_and_says_whose_it_is(tmp_path: Path, monk
     assert project["authors"] and project["classifiers"]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_wheels_and_source_distributions_hold_the_licence_the_readme_and_the_metadata(tmp_path: Path):
     own = ROOT / ".uv" / "bin" / "uv"
     uv = str(own) if own.is_file() else shutil.which("uv")

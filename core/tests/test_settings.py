@@ -75,5 +75,5 @@ def test_a_working_folder_that_was_removed_is_named_by_the_command_line(here: Pa
     gone.mkdir()
     code = f"import os; os.rmdir({str(gone)!r}); from labwright.cli import main; main()"
     done = subprocess.run([sys.executable, "-c", code, "list"], cwd=gone, capture_output=True, text=True)
-    said = "error: the working folder isn't there any more: change into another one.\n"
+    said = "error: the working folder is gone: it was deleted or moved. Go to another one.\n"
     assert (done.returncode, done.stdout, done.stderr) == (2, "", said)

@@ -69,8 +69,8 @@ def working_folder() -> Path:
     """The working folder. Raises LabwrightError if it was removed."""
     try:
         return Path.cwd()
-    except FileNotFoundError as error:
-        raise LabwrightError("the working folder isn't there any more: change into another one.") from error
+    except OSError as error:
+        raise LabwrightError("the working folder is gone: it was deleted or moved. Go to another one.") from error
 
 
 def distrusted(file: Path | None) -> str:
