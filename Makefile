@@ -4,7 +4,7 @@ UV := .uv/bin/uv
 RUN := $(UV) run --no-sync
 export UV_PYTHON_DOWNLOADS := never
 
-.PHONY: setup demo test test-all check bench recipes docs clean
+.PHONY: setup demo test test-all test-lowest check bench recipes docs clean
 
 setup: .setup  ## the environment: uv from python3 alone, then every distribution of the workspace
 
@@ -31,6 +31,16 @@ test: .setup  ## what proves the product, in about ten minutes on two cores
 test-all: .setup  ## the same and the long proofs: kills, foreign models, fresh environments
 	$(RUN) pytest -n 2 --dist worksteal
 
+# warnings of old libraries are no faults of ours
+test-lowest: export OMP_NUM_THREADS := 1
+test-lowest: .setup  ## a cut of the tests with the lowest versions that are asked for, in an environment of their own
+	$(UV) venv --quiet --allow-existing .lowest
+	$(UV) pip install --quiet --no-config --python .lowest --resolution lowest-direct \
+		-e "core[cma-es,scipy,tensorboard,testing]" -e tasks $(patsubst %,-e %,$(wildcard plugins/*)) pyarrow==15.0.0
+	$(UV) pip install --quiet --no-config --python .lowest hypothesis jsonschema pytest-timeout pytest-xdist
+	.lowest/bin/pytest -n 2 --dist worksteal -o filterwarnings=default -m "not slow and not long and not timing" \
+		core/tests tasks/tests plugins tests/test_verbs.py
+
 check: .setup  ## lint, format, types
 	$(RUN) ruff check
 	$(RUN) ruff format --check
@@ -48,4 +58,4 @@ docs: .setup  ## the documentation, into site/
 	$(RUN) mkdocs build --strict --quiet
 
 clean:  ## what was built; not the runs
-	rm -rf .setup .venv .uv benchmarks/.venv site dist
+	rm -rf .setup .venv .uv .lowest benchmarks/.venv site dist

@@ -198,7 +198,7 @@ def minilm() -> str:
 def command(*arguments: str) -> dict:
     """The metrics that a labwright command prints."""
     ended = subprocess.run(
-        [sys.executable, "-m", "labwright.cli", *arguments, "--json"],
+        [sys.executable, "-m", "labwright", *arguments, "--json"],
         env=os.environ | {"OMP_NUM_THREADS": "1"},
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,

@@ -70,30 +70,32 @@ class Everything(nn.Module):
 
 
 FLOATS = st.floats(allow_nan=False)
+WHOLE = st.integers(-(2**63), 2**63 - 1)  # what TOML has
+FILES = st.text(st.characters(codec="utf-8", exclude_characters="\0~"), max_size=60)  # what may be a file's name
 ANYTHING = st.recursive(
-    st.booleans() | st.integers() | FLOATS | st.text(),
+    st.booleans() | WHOLE | FLOATS | st.text(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
     max_leaves=5,
 )
 CROPS = st.fixed_dictionaries(
-    {}, optional={"size": st.integers(), "shade": st.sampled_from(["light", "dark"]), "inner": st.just([{"size": 1}])}
+    {}, optional={"size": WHOLE, "shade": st.sampled_from(["light", "dark"]), "inner": st.just([{"size": 1}])}
 )
 GROUPS = st.fixed_dictionaries({}, optional={"lr_factor": st.floats(0, 9), "weight_decay": st.floats(0, 9)})
 TABLES = st.fixed_dictionaries(
     {},
     optional={
-        "whole": st.integers(),
+        "whole": WHOLE,
         "number": FLOATS | st.integers(-(2**53), 2**53),
         "flag": st.booleans(),
         "text": st.text(),
         "word": st.sampled_from(["relu", "gelu"]),
         "size": st.sampled_from([1, 2]),
         "shade": st.sampled_from(["light", "dark"]),
-        "path": st.text().map(lambda text: str(Path(text))),
-        "whole_or_text": st.integers() | st.text(),
+        "path": FILES.map(lambda text: str(Path(text))),
+        "whole_or_text": WHOLE | st.text(),
         "numbers": st.lists(FLOATS, max_size=3) | st.tuples(FLOATS),
-        "pair": st.tuples(st.text(), st.integers()),
-        "lists": st.lists(st.lists(st.integers(), max_size=2), max_size=2),
+        "pair": st.tuples(st.text(), WHOLE),
+        "lists": st.lists(st.lists(WHOLE, max_size=2), max_size=2),
         "names": st.lists(st.text(), max_size=3),
         "table": st.dictionaries(st.text(), FLOATS, max_size=3),
         "crop": CROPS,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import os
+import pickle
 import re
 import sys
 from collections.abc import Iterator
@@ -9,12 +12,25 @@ from pathlib import Path
 
 import pytest
 from conftest import MENU, Site
+from labwright import locking
 from labwright.discovery import Plugin
 from labwright.errors import LabwrightError
 from labwright.hookspecs import Component, Recipe, hookimpl
 from labwright.plugins import Plugins
 
 OK = MENU.format(kind="model", name="stars/ok", target="labwright_stars.models:Ok")
+
+
+OBJECT = """\
+import labwright as lw
+
+class Stars:
+    @lw.hookimpl
+    def labwright_recipes(self):
+        return []
+
+stars = Stars()
+"""
 
 
 def found(name: str, plugins: Plugins) -> Plugin:
@@ -113,6 +129,8 @@ BROKEN = {
     "exit": ("raise SystemExit(3)", "labwright_exit.plugin failed to import: SystemExit: 3"),
     "syntax": ("def (:", r"SyntaxError: invalid syntax \(plugin.py, line 1\)"),
     "skipped": ("import pytest\npytest.skip('not here', allow_module_level=True)", "failed to import: Skipped"),
+    "base-exception": ("class Ended(BaseException): ...\nraise Ended", "failed to import: Ended$"),
+    "unspeakable": ("class Odd(Exception):\n    def __str__(self): 1 / 0\nraise Odd", "failed to import: Odd$"),
     "unknown-hook": (
         "import labwright as lw\n@lw.hookimpl\ndef labwright_componets(): ...",
         r"unknown hook 'labwright_componets'; did you mean 'labwright_components'\?$",
@@ -185,6 +203,66 @@ def test_a_broken_plugin_is_set_aside_with_its_reason_and_the_others_work(site: 
     assert "adamw" in plugins.names("optimizer")
 
 
+def test_entry_points_of_any_distribution_that_cannot_be_read_are_noted_and_the_plugins_work(site: Site, monkeypatch):
+    site.install("stars", OK)
+    other = site.folder / "other-1.0.dist-info"
+    other.mkdir()
+    (other / "METADATA").write_text("Metadata-Version: 2.1\nName: Other\nVersion: 1.0\n")
+    (other / "entry_points.txt").write_text("[console_scripts]\nno equals sign here\n")
+    for name in ("TORCH_DEVICE_BACKEND_AUTOLOAD", "PYDANTIC_DISABLE_PLUGINS"):
+        monkeypatch.setenv(name, "")  # so that it is put back afterwards
+        monkeypatch.delenv(name)
+    plugins = Plugins.discover()
+    assert found("stars", plugins).state == "loaded"
+    (note,) = plugins.notes
+    assert re.match(r"the entry points of other can't be read \(TypeError.*\): install it again, or remove it\.", note)
+
+
+def test_an_entry_point_may_name_an_object_and_is_locked_by_its_files(site: Site):
+    package = site.install("stars", OBJECT, entry_points="[labwright]\nstars = labwright_stars.plugin:stars\n")
+    plugin = found("stars", Plugins.discover())
+    assert plugin.state == "loaded"
+    locking.lock((plugin,), Path("labwright.lock"))
+    there = locking.read()
+    assert there is not None and not locking.differences((plugin,), there[1])
+    (site.folder / package / "more.py").write_text("")
+    assert locking.differences((plugin,), there[1]) == ["the files of stars have changed"]
+
+
+def test_what_a_module_prints_while_it_is_imported_is_kept_off_stdout(site: Site, tmp_path: Path, capsys):
+    loud = "print('here I am')\n"
+    declared = OK.replace("    yield", "    print('a component')\n    yield")
+    site.install("stars", loud + declared, models=loud + "class Ok: pass")
+    (tmp_path / "loud_local.py").write_text(loud + OK.replace("stars/ok", "loud/ok"))
+    Plugins.discover(local=[Path("loud_local.py")]).load("model", "stars/ok")
+    said = capsys.readouterr()
+    sys.modules.pop("loud_local")
+    assert said.out == ""
+    assert said.err.splitlines() == ["here I am", "a component", "here I am", "here I am"]
+
+
+def test_copies_of_plugins_and_what_is_pickled_bring_the_same(site: Site, tmp_path: Path):
+    site.install("stars", OK, models="class Ok: pass")
+    site.install("wrong", "import no_such_module")
+    (tmp_path / "mine_local.py").write_text(OK.replace("stars/ok", "mine/ok"))
+    plugins = Plugins.discover(local=[Path("mine_local.py")]).extended([Brings()])
+    again = pickle.loads(pickle.dumps(plugins))
+    sys.modules.pop("mine_local")
+    assert copy.deepcopy(plugins) is plugins
+    assert again.plugins == plugins.plugins
+    assert [one.hooks.keys() for one in again.plugins] == [one.hooks.keys() for one in plugins.plugins]
+    assert again.load("model", "stars/ok") is plugins.load("model", "stars/ok")
+    assert again.load("model", "brought/net").__name__ == "Identity"
+
+
+class Brings:
+    """A plugin in a test's hand."""
+
+    @hookimpl
+    def labwright_components(self):
+        yield Component("model", "brought/net", "torch.nn:Identity", "nothing")
+
+
 def test_a_distribution_without_metadata_is_set_aside(site: Site):
     site.install("stars", OK)
     site.install("torn", OK)
@@ -208,6 +286,12 @@ def stars(site: Site) -> Site:
     return site
 
 
+def test_a_file_of_the_settings_is_blocked_like_any_plugin(site: Site, tmp_path: Path, monkeypatch):
+    (tmp_path / "mine_local.py").write_text("raise SystemExit")
+    (tmp_path / "labwright.toml").write_text('local = ["mine_local.py"]\ndisable = ["mine-local"]\n')
+    assert blocked("mine_local") == f"blocked by {tmp_path / 'labwright.toml'}"
+
+
 def blocked(name: str, *by_option: str) -> str:
     plugin = found(name, Plugins.discover(by_option))
     return plugin.reason if plugin.state == "blocked" else plugin.state
@@ -218,6 +302,28 @@ def test_an_option_blocks_a_plugin_by_its_name_or_its_distributions(stars: Site)
     assert blocked("stars", "stars") == "blocked by --no-plugin"
     assert blocked("stars", "labwright-stars") == "blocked by --no-plugin"
     assert blocked("tasks", "stars") == "loaded"
+
+
+@pytest.mark.parametrize("name", ["labwright_stars", "Labwright.Stars", "STARS"])
+def test_every_spelling_of_a_name_that_packaging_takes_for_the_same_blocks(stars: Site, monkeypatch, tmp_path, name):
+    assert blocked("stars", name) == "blocked by --no-plugin"
+    monkeypatch.setenv("LABWRIGHT_DISABLE_PLUGINS", name)
+    assert blocked("stars") == "blocked by LABWRIGHT_DISABLE_PLUGINS"
+    monkeypatch.delenv("LABWRIGHT_DISABLE_PLUGINS")
+    (tmp_path / "labwright.toml").write_text(f'allow = ["{name}"]\n')
+    assert blocked("stars") == "loaded"
+
+
+def test_a_name_to_block_that_no_plugin_has_is_said_with_the_nearest(stars: Site, monkeypatch, tmp_path: Path):
+    monkeypatch.setenv("LABWRIGHT_DISABLE_PLUGINS", "star,tasks")
+    (tmp_path / "labwright.toml").write_text('disable = ["satrs"]\n')
+    assert Plugins.discover().notes == (
+        "LABWRIGHT_DISABLE_PLUGINS: no plugin is called 'star'; did you mean 'stars'?",
+        f"{tmp_path / 'labwright.toml'}: no plugin is called 'satrs'; did you mean 'stars'?",
+    )
+    monkeypatch.delenv("LABWRIGHT_DISABLE_PLUGINS")
+    (tmp_path / "labwright.toml").unlink()
+    assert Plugins.discover().notes == ()
 
 
 def test_a_blocked_plugin_is_not_imported(stars: Site):
@@ -318,6 +424,32 @@ def test_a_file_is_a_plugin_only_where_it_is_asked_for(local: Path):
     assert blocked("labwright_local", "labwright_local") == "blocked by --no-plugin"
 
 
+def reason(plugins: Plugins) -> str:
+    plugin = found("labwright_local", plugins)
+    assert ("labwright_local" in sys.modules) == (plugin.state == "loaded")
+    return plugin.reason or plugin.state
+
+
+@pytest.mark.parametrize("whose", ["labwright.toml", "labwright_local.py", "."])
+def test_a_file_that_others_may_write_is_used_only_by_its_name(local: Path, whose: str):
+    local.with_name("labwright.toml").write_text('local = ["labwright_local.py"]\n')
+    (local.parent / whose).chmod(0o777 if whose == "." else 0o666)
+    said = f"others may write to {local.parent / whose}; `--plugin labwright_local.py` uses it all the same"
+    assert reason(Plugins.discover()) == said
+    assert reason(Plugins.discover(local=[local])) == "loaded"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only the administrator can give a file away")
+@pytest.mark.parametrize("whose", ["labwright.toml", "labwright_local.py", "."])
+def test_settings_of_somebody_else_run_nothing(local: Path, tmp_path: Path, monkeypatch, whose: str):
+    """Also from a folder below: what lies in a folder of all, such as /tmp, holds for everybody who works there."""
+    local.with_name("labwright.toml").write_text('local = ["labwright_local.py"]\n')
+    os.chown(local.parent / whose, 12345, -1)
+    (tmp_path / "below").mkdir()
+    monkeypatch.chdir(tmp_path / "below")
+    assert reason(Plugins.discover()).startswith(f"{local.parent / whose} belongs to another user, 12345; `--plugin ")
+
+
 @pytest.mark.parametrize(
     ("name", "text", "said"),
     [
@@ -407,6 +539,7 @@ def test_a_member_of_a_family_is_found_by_its_whole_name(site: Site):
         ("", "AttributeError: module 'labwright_stars.models' has no attribute 'Ok'"),
         ("Ok = 3", "TypeError: it is of type int, not a class or a function"),
         ("raise SystemExit('no licence')", "SystemExit: no licence"),
+        ("class Ended(BaseException): ...\nraise Ended('now')", "Ended: now"),
     ],
 )
 def test_a_component_that_cannot_be_loaded_names_its_plugin(site: Site, source, reason):

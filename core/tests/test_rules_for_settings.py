@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import labwright as lw
+import numpy as np
 import pytest
+import tomli_w
+import torch
 from conftest import toys
 from labwright.builtin.optimizers import SGD
 from labwright.config import Chosen, Part, Where, choose, signature
 from labwright.errors import LabwrightError
 from labwright.experiment import Experiment
-from labwright.recipe import override, read_recipe
+from labwright.recipe import Source, override, read_recipe
 from parts import Blobs, Net, Sorting
 from torch import nn
 
@@ -270,6 +274,72 @@ def test_rule_6_nothing_is_taken_for_something_else(given, said):
 def test_rule_6_whole_numbers_are_numbers_and_lists_fill_tuples():
     assert settings(rate=1, shape=[5, 7]) == {"rate": 1.0, "shape": (5, 7)}
     assert type(settings(rate=1)["rate"]) is float
+
+
+@pytest.mark.parametrize(
+    ("given", "value"),
+    [
+        ({"width": np.int64(3)}, 3),
+        ({"width": np.uint8(255)}, 255),
+        ({"rate": np.float32(0.1)}, float(np.float32(0.1))),  # the number it is: 0.10000000149...
+        ({"rate": np.float64(0.1)}, 0.1),
+        ({"rate": np.float16("inf")}, float("inf")),
+        ({"rate": np.int32(1)}, 1.0),
+        ({"deep": np.bool_(True)}, True),
+        ({"act": np.str_("gelu")}, "gelu"),
+        ({"size": np.int8(3)}, 3),
+        ({"shape": (np.int64(5), np.int64(7))}, (5, 7)),
+        ({"options": {"a": [np.float32(0.5)]}}, {"a": [0.5]}),
+    ],
+)
+def test_rule_6_a_number_of_numpys_is_the_number_it_is(given, value):
+    ((name, one),) = settings(**given).items()
+    assert one == value and type(one) is type(value)
+    assert tomllib.loads(tomli_w.dumps({name: one})) == {name: list(value) if isinstance(value, tuple) else value}
+
+
+class Unspeakable:
+    def __repr__(self) -> str:
+        raise ValueError
+
+
+ROUND: list[Any] = []
+ROUND.append(ROUND)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"width": np.float64(3.0)}, "model.width: given np.float64(3.0); it should be a whole number; write 3"),
+        ({"rate": np.bool_(True)}, "model.rate: given np.True_; it should be a number"),
+        ({"width": np.array(3)}, "which no recipe can hold: a ndarray is no plain value; give its .tolist()."),
+        ({"width": torch.tensor(3)}, "which no recipe can hold: a Tensor is no plain value; give its .tolist()."),
+        ({"shape": np.array([3, 3])}, "which no recipe can hold: a ndarray is no plain value; give its .tolist()."),
+        ({"rate": np.longdouble(1)}, "which no recipe can hold: longdouble has no like in Python."),
+        ({"rate": np.complex64(1)}, "which no recipe can hold: complex is neither number, text, list nor table."),
+        ({"rate": np.datetime64("2026-01-01")}, "which no recipe can hold: date is neither number, text, list nor"),
+        ({"rate": float("nan")}, "model.rate: model 'Model' is given nan, which no recipe can hold: nan is no number."),
+        ({"width": 2**63}, "which no recipe can hold: a whole number has 64 bits at most."),
+        ({"width": 10**5_000}, "is given <int that can't be shown: ValueError>, which no recipe can hold: a whole"),
+        ({"options": {"a": ROUND}}, "which no recipe can hold: it is nested without an end."),
+        ({"act": "\ud800"}, "which no recipe can hold: it is no Unicode text."),
+        ({"file": Path("\udcff")}, "which no recipe can hold: it is no Unicode text."),
+        ({"options": {"a": Unspeakable()}}, "which no recipe can hold: Unspeakable is neither number, text, list"),
+        ({"file": "~nobody-at-all/x"}, "model.file: given '~nobody-at-all/x'; there is nobody called 'nobody-at-all'"),
+        ({"file": Path("a" * 300)}, "; the name is too long for a file (model 'Model')."),
+        ({"act": "x" * 9_999}, "x'; it should be 'relu' or 'gelu' (model 'Model')."),
+    ],
+)
+def test_rule_6_what_no_recipe_can_hold_is_refused_in_words_of_a_readable_length(given, said):
+    found = refusal(**given)
+    assert said in found and len(found) < 500
+
+
+@pytest.mark.parametrize("text", ["12e4", "7", "1_000", "true", "nan", "2026-01-01"])
+def test_rule_6_what_looks_like_a_number_on_the_command_line_is_text_where_text_is_asked_for(text):
+    table, _ = override({"model": {"name": Model}}, [f"model.file={text}"])
+    where = Where(("model",), Source(Path("recipe.toml"), "").with_overrides([f"model.file={text}"]))
+    assert choose("model", table["model"], PLUGINS, where).settings == {"file": Path(text)}
 
 
 def test_rule_6_unknown_keys_are_refused_inside_any_dataclass():

@@ -10,8 +10,10 @@ import inspect
 import json
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
 from copy import deepcopy
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
@@ -19,12 +21,13 @@ from pydantic_core import ErrorDetails
 from torch import Tensor, nn
 
 from labwright.data import Data
-from labwright.errors import LabwrightError, a, listed, nearest
+from labwright.errors import LabwrightError, a, listed, nearest, path_fault, shown
 from labwright.interfaces import Device, Task
 from labwright.plugins import Plugins
 from labwright.recipe import Source, parsed
+from labwright.room import Room
 from labwright.search import Mark
-from labwright.signature import Part, Setting, Signature, label_of, signature
+from labwright.signature import Part, Setting, Signature, label_of, plain, signature
 
 __all__ = [
     "Chosen",
@@ -32,8 +35,10 @@ __all__ = [
     "Setting",
     "Signature",
     "Where",
+    "check_containers",
     "checked",
     "choose",
+    "plain_table",
     "signature",
     "validated",
     "with_default",
@@ -62,6 +67,10 @@ class Where:
 
     def __truediv__(self, key: str | int) -> Where:
         return Where((*self.path, f"[{key}]" if isinstance(key, int) else key), self.source)
+
+    def typed(self) -> str | None:
+        """What an override said for this place, as it was typed."""
+        return self.source.typed(self.path) if self.source else None
 
     def __str__(self) -> str:
         keys = [key if re.fullmatch(r"[\w-]+|\[\d+\]", key) else f'"{key}"' for key in self.path]
@@ -104,7 +113,8 @@ class Chosen:
         parts = {key: _built_part(value) for key, value in self.settings.items() if isinstance(value, Chosen)}
         mine = {key: given[key] for key in self.given}
         try:
-            return self.target(**mine, **(self.settings | parts))
+            with Room() if self.kind == "model" else nullcontext():
+                return self.target(**mine, **(self.settings | parts))
         except ValueError as error:
             raise LabwrightError(f"{self.where}: {self.kind} {self.label!r} can't be built: {error}") from error
 
@@ -175,7 +185,7 @@ def choose(kind: str, value: Any, plugins: Plugins, where: Where) -> Chosen:
     elif isinstance(name, str):
         target = _loaded(kind, name, plugins, named)
     else:
-        raise LabwrightError(f"{named}: given {name!r}; {a(kind)} is one of {listed(plugins.names(kind))}.")
+        raise LabwrightError(f"{named}: given {shown(name)}; {a(kind)} is one of {listed(plugins.names(kind))}.")
     label = f"{kind} {name or target.__name__!r}"
     settings = {key: one for key, one in value.items() if key != "name"}
     asks = sorted(set(signature(target).given) - _GIVEN.get(kind, set()))
@@ -195,7 +205,7 @@ def _loaded(kind: str, name: str, plugins: Plugins, where: Where) -> Any:
 
 def _given_object(kind: str, thing: Any, where: Where) -> Chosen:
     if thing is None or isinstance(thing, bool | int | float | list | tuple):
-        raise LabwrightError(f"{where}: given {thing!r}; {a(kind)} is a name or a table with a name.")
+        raise LabwrightError(f"{where}: given {shown(thing)}; {a(kind)} is a name or a table with a name.")
     if kind == "optimizer":
         raise LabwrightError(
             f"{where}: given a {label_of(type(thing))}; an optimizer is built over the parameters of a run's own "
@@ -243,6 +253,27 @@ def validated(target: Any, table: Mapping[str, Any], label: str, plugins: Plugin
     return result
 
 
+def check_containers(given: Mapping[str, Any], where: Where) -> None:
+    """Raises LabwrightError for fields of a recipe that are no list or no table and should be one."""
+    for key, such in (("log", "progress"), ("stop", "early")):
+        if not isinstance(value := given[key], list | tuple):
+            such = value if isinstance(value, str) else such
+            raise LabwrightError(f'{where / key}: given {shown(value)}; it is a list, such as ["{such}"].')
+    for key in ("train", "search"):
+        if not isinstance(given[key], Mapping):
+            raise LabwrightError(f"{where / key}: given {shown(given[key])}; it is a table, such as {{ epochs = 5 }}.")
+
+
+def plain_table(value: Mapping[str, Any], where: Where) -> dict[str, Any]:
+    """A table as a recipe holds it. Raises LabwrightError for one that none can hold."""
+    try:
+        return dict(plain(value))
+    except RecursionError:
+        raise LabwrightError(f"{where}: it is nested without an end.") from None
+    except TypeError as error:
+        raise LabwrightError(f"{where}: it has what no recipe can hold: {error}.") from error
+
+
 def with_default(value: Any, name: Any) -> Any:
     """A table without a name is one of the default component, if there is one."""
     return {"name": name, **value} if isinstance(value, Mapping) and isinstance(name, str) else value
@@ -251,14 +282,20 @@ def with_default(value: Any, name: Any) -> Any:
 def checked(setting: Setting, value: Any, where: Where, label: str) -> Any:
     """The value in its Python type. Raises LabwrightError with place, value and what is allowed."""
     of = f" ({label})" if " " in label else ""  # `train` says where it is
+    typed = where.typed()
+    if typed is not None and isinstance(value, bool | int | float) and not _is_valid(setting, value):
+        value = typed if _is_valid(setting, typed) else value  # a folder called 12e4
     try:
-        return setting.validated(value)
+        result = setting.validated(value)
     except ValidationError as error:
         raise LabwrightError(_complaint(setting, error, value, where, of)) from error
     except ValueError as error:
-        raise LabwrightError(f"{where}: given {value!r}; {error}{of}.") from error
+        raise LabwrightError(f"{where}: given {shown(value)}; {error}{of}.") from error
     except TypeError as error:
-        raise LabwrightError(f"{where}: {label} is given {value!r}, which no recipe can hold: {error}.") from error
+        raise LabwrightError(f"{where}: {label} is given {shown(value)}, which no recipe can hold: {error}.") from error
+    if isinstance(result, Path) and (fault := path_fault(result)):
+        raise LabwrightError(f"{where}: given {shown(value)}; {fault}{of}.")
+    return result
 
 
 def _complaint(setting: Setting, error: ValidationError, value: Any, where: Where, of: str) -> str:
@@ -277,7 +314,7 @@ def _complaint(setting: Setting, error: ValidationError, value: Any, where: Wher
         return f"{where / str(path[-1])}: this field is needed{of}."
     alike = [one for one in found if len(one["loc"]) == len(path)]  # one for each type of a union
     should = " or ".join(dict.fromkeys(_SHOULD.get(one["type"]) or _should(one["msg"]) for one in alike))
-    return f"{where}: given {value!r}; it should {should}{_advice(setting, first, value)}{of}."
+    return f"{where}: given {shown(value)}; it should {should}{_advice(setting, first, value)}{of}."
 
 
 def _tables(schema: Any) -> Iterator[Any]:
@@ -316,9 +353,9 @@ def _advice(setting: Setting, fault: ErrorDetails, value: Any) -> str:
 def _unquoted(text: str, setting: Setting) -> str:
     if text.lower() in ("none", "null", "") and setting.default is None:
         return "; for none, leave the field out"
-    for plain in (text, text.lower(), f"0{text}", f"{text}0"):  # "64", "True", ".5", "5."
-        if _is_valid(setting, parsed(plain)):
-            return f"; write {plain}" + (", without quotes" if plain == text else "")
+    for bare in (text, text.lower(), f"0{text}", f"{text}0"):  # "64", "True", ".5", "5."
+        if _is_valid(setting, parsed(bare)):
+            return f"; write {bare}" + (", without quotes" if bare == text else "")
     return ""
 
 

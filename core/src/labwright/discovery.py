@@ -9,8 +9,10 @@ import inspect
 import operator
 import os
 import re
+import sys
 import warnings
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import redirect_stdout
 from dataclasses import dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
@@ -19,9 +21,9 @@ from typing import Any, Literal
 import pluggy
 
 from labwright import hookspecs
-from labwright.errors import LabwrightError, listed, nearest
+from labwright.errors import LabwrightError, listed, nearest, words
 from labwright.hookspecs import KINDS, Component, Recipe
-from labwright.settings import read
+from labwright.settings import Settings
 from labwright.tracing import traced
 
 GROUP = "labwright"
@@ -29,6 +31,8 @@ GROUP = "labwright"
 HOOKS = {
     name: tuple(inspect.signature(spec).parameters) for name, spec in vars(hookspecs).items() if name.startswith(GROUP)
 }
+# How libraries are told not to look for plugins of their own, which would end at the same broken file.
+_ALONE = {"TORCH_DEVICE_BACKEND_AUTOLOAD": "0", "PYDANTIC_DISABLE_PLUGINS": "__all__"}
 _WORD = r"[a-z0-9]+(-[a-z0-9]+)*"
 _NAME = re.compile(rf"({_WORD}/)?{_WORD}|{_WORD}/\*")
 _RECIPE = re.compile(rf"{_WORD}/{_WORD}")
@@ -56,6 +60,7 @@ class Plugin:
     reason: str = ""
     components: tuple[Component, ...] = ()
     recipes: tuple[Recipe, ...] = ()
+    target: str = field(default="", repr=False, compare=False)  # what the entry point names: module[:object]
     module: Any = field(default=None, repr=False, compare=False)
     hooks: Mapping[str, pluggy.HookImpl] = field(default_factory=dict, repr=False, compare=False)
     file: Path | None = None  # of a plugin that is a single file
@@ -65,28 +70,85 @@ class Plugin:
         return f"{self.name} ({self.distribution} {self.version})"
 
 
-def installed(blocked: Collection[str] = ()) -> list[Plugin]:
-    """Every installed plugin: the core's own first, the others in the order of their names.
+def installed() -> tuple[list[Plugin], list[str]]:
+    """What the distributions say of their plugins, nothing of which is imported: the core's own first, then by name.
 
-    Raises LabwrightError if a name in `blocked` is no installed plugin, or if the project's settings can't be read.
+    And notes on distributions, of whatever kind, whose entry points can't be read.
     """
-    settings = read()
-    found = [(_stated(point), point) for point in metadata.entry_points(group=GROUP)]
-    found.sort(key=lambda pair: (pair[0].distribution != GROUP, pair[0].name, pair[0].distribution))
-    known = {name for plugin, _ in found for name in (plugin.name, plugin.distribution)}
-    for name in blocked:
-        if name not in known:
-            raise LabwrightError(
-                f"no plugin is called {name!r}{nearest(name, known)} `labwright plugins` shows the installed ones."
-            )
-    off = dict.fromkeys(blocked, "--no-plugin") | _blocked_by_environment()
-    off |= dict.fromkeys(settings.disable, settings.origin)
-    if settings.allow is not None:
-        for plugin, _ in found:
-            if plugin.distribution != GROUP and not {plugin.name, plugin.distribution} & set(settings.allow):
-                off.setdefault(plugin.name, f"{settings.origin}, which doesn't allow it")
+    notes: list[str] = []
+    try:
+        found = [_stated(point) for point in metadata.entry_points(group=GROUP)]
+    except Exception:  # noqa: BLE001 - one file of any distribution that can't be read ends the reading of all
+        found = list(_one_by_one(notes))
+        for name, value in _ALONE.items():
+            os.environ.setdefault(name, value)
+    return sorted(found, key=lambda plugin: (plugin.distribution != GROUP, plugin.name, plugin.distribution)), notes
+
+
+def canonical(name: str) -> str:
+    """A plugin's or distribution's name in the one spelling of all that mean the same: My_Plugin is my-plugin."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def blocks(settings: Settings, option: Collection[str], known: Collection[str]) -> tuple[dict[str, str], list[str]]:
+    """The canonical names that are blocked, each with what blocks it, and notes on those that no plugin has.
+
+    Raises LabwrightError for a name given as an option that no plugin has.
+    """
+    there = {canonical(name): name for name in known}
+    environment = [name.strip() for name in os.environ.get("LABWRIGHT_DISABLE_PLUGINS", "").split(",") if name.strip()]
+    given = {"--no-plugin": option, "LABWRIGHT_DISABLE_PLUGINS": environment, settings.origin: settings.disable}
+    off: dict[str, str] = {}
+    notes = []
+    for by, names in given.items():
+        for name in names:
+            if canonical(name) in there:
+                off.setdefault(canonical(name), by)
+                continue
+            said = f"no plugin is called {name!r}{nearest(name, there.values())}"
+            if by == "--no-plugin":
+                raise LabwrightError(f"{said} `labwright plugins` shows the installed ones.")
+            notes.append(f"{by}: {said}")
+    return off, notes
+
+
+def blocked(plugin: Plugin, off: Mapping[str, str], settings: Settings) -> str:
+    """By what a plugin is left out; "" if it isn't."""
+    names = {canonical(plugin.name), canonical(plugin.distribution)}
+    if by := next((off[name] for name in names if name in off), ""):
+        return f"blocked by {by}"
+    allowed = settings.allow is None or plugin.distribution == GROUP or names & set(map(canonical, settings.allow))
+    return "" if allowed else f"blocked by {settings.origin}, which doesn't allow it"
+
+
+def imported(plugin: Plugin) -> Plugin:
+    """The plugin with its module and what it brings, or set aside with the reason."""
+    if plugin.state != "loaded":
+        return plugin
     core = metadata.version(GROUP)
-    return [_loaded(plugin, point, off, core) for plugin, point in found]
+    try:
+        reason = f"{plugin.distribution} needs labwright{plugin.requires}; this is labwright {core}"
+        if plugin.requires and not _admits(plugin.requires, core):
+            return replace(plugin, state="quarantined", reason=reason)
+    except ValueError as error:
+        return replace(plugin, state="quarantined", reason=f"{plugin.distribution}'s metadata can't be read: {error}")
+    try:
+        return examined(replace(plugin, module=loaded_from(plugin)))
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # noqa: BLE001 - SystemExit, and what test frameworks raise, must not end the program
+        return replace(plugin, state="quarantined", reason=f"{plugin.target} failed to import: {words(error)}")
+
+
+def loaded_from(plugin: Plugin) -> Any:
+    """What a plugin's entry point names, imported."""
+    with printing_aside():
+        return metadata.EntryPoint(plugin.name, plugin.target, GROUP).load()
+
+
+def printing_aside() -> redirect_stdout[Any]:
+    """While this lasts, what somebody's module prints goes to stderr: stdout is for what was asked of labwright."""
+    return redirect_stdout(sys.stderr)
 
 
 def examined(plugin: Plugin) -> Plugin:
@@ -97,6 +159,8 @@ def examined(plugin: Plugin) -> Plugin:
         recipes = _declared(plugin, implemented.get("labwright_recipes"), Recipe, _recipe_fault)
     except LabwrightError as error:
         return replace(plugin, state="quarantined", reason=str(error))
+    except Exception as error:  # noqa: BLE001 - what an object of somebody's does when it is looked at
+        return replace(plugin, state="quarantined", reason=f"it can't be looked at: {words(error)}")
     return replace(plugin, components=components, recipes=recipes, hooks=implemented)
 
 
@@ -145,17 +209,33 @@ def asked(impl: pluggy.HookImpl) -> list[str]:
     return [one.name for one in parameters if one.default is one.empty and one.kind not in several]
 
 
+def _one_by_one(notes: list[str]) -> Iterator[Plugin]:
+    """The plugins of all distributions but those whose entry points can't be read, which are noted."""
+    seen = set()
+    for dist in metadata.distributions():
+        name = canonical(dist.name or "unknown")
+        if name in seen:
+            continue
+        seen.add(name)
+        try:
+            found = list(dist.entry_points.select(group=GROUP))
+        except Exception as error:  # noqa: BLE001 - whatever stands in the file of another distribution
+            notes.append(f"the entry points of {name} can't be read ({words(error)}): install it again, or remove it.")
+        else:
+            yield from map(_stated, found)
+
+
 def _stated(point: metadata.EntryPoint) -> Plugin:
-    """What a plugin's distribution says of it; nothing of it is imported."""
+    """What a plugin's distribution says of it."""
     dist = point.dist
     assert dist is not None
     try:
         if not dist.name or not dist.version:
             raise ValueError("no name or no version stands there")
-        return Plugin(point.name, dist.name, dist.version, _required_core(dist))
+        return Plugin(point.name, dist.name, dist.version, _required_core(dist), target=point.value)
     except Exception as error:  # noqa: BLE001 - whatever stands in the metadata of another distribution
         reason = f"the metadata of its distribution can't be read: {words(error)}"
-        return Plugin(point.name, "unknown", "", state="quarantined", reason=reason)
+        return Plugin(point.name, "unknown", "", state="quarantined", reason=reason, target=point.value)
 
 
 def _required_core(distribution: metadata.Distribution) -> str | None:
@@ -193,27 +273,6 @@ def _release(text: str) -> tuple[int, ...]:
     return tuple(int(number) for number in re.sub(r"(\.0+)+$", "", text).split("."))
 
 
-def _loaded(plugin: Plugin, point: metadata.EntryPoint, blocked: Mapping[str, str], core: str) -> Plugin:
-    by = blocked.get(plugin.name) or blocked.get(plugin.distribution)
-    if by:
-        return replace(plugin, state="blocked", reason=f"blocked by {by}")
-    if plugin.state != "loaded":
-        return plugin
-    try:
-        reason = f"{plugin.distribution} needs labwright{plugin.requires}; this is labwright {core}"
-        if plugin.requires and not _admits(plugin.requires, core):
-            return replace(plugin, state="quarantined", reason=reason)
-    except ValueError as error:
-        return replace(plugin, state="quarantined", reason=f"{plugin.distribution}'s metadata can't be read: {error}")
-    try:
-        module = point.load()
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:  # noqa: BLE001 - SystemExit, and what test frameworks raise, must not end the program
-        return replace(plugin, state="quarantined", reason=f"{point.value} failed to import: {words(error)}")
-    return examined(replace(plugin, module=module))
-
-
 def _declared(
     plugin: Plugin, impl: pluggy.HookImpl | None, kind: type[Any], fault_of: Callable[[Any], str]
 ) -> tuple[Any, ...]:
@@ -223,8 +282,11 @@ def _declared(
     name = impl.function.__name__
     declare: Callable[[], Any] = impl.function
     try:
-        things = traced(lambda: list(declare() or ()), name, plugin.origin)()
-    except (Exception, SystemExit) as error:
+        with printing_aside():
+            things = traced(lambda: list(declare() or ()), name, plugin.origin)()
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         raise LabwrightError(f"{name} failed: {words(error)}") from error
     seen: set[tuple[str, str]] = set()
     for thing in things:
@@ -261,14 +323,3 @@ def _recipe_fault(recipe: Recipe) -> str:
     if not isinstance(recipe.path, Path) or recipe.path.suffix != ".toml":
         return f"{where}: its path is the pathlib.Path of a .toml file, given {recipe.path!r}"
     return "" if isinstance(recipe.summary, str) else f"{where}: its summary is text, given {recipe.summary!r}"
-
-
-def _blocked_by_environment() -> dict[str, str]:
-    names = os.environ.get("LABWRIGHT_DISABLE_PLUGINS", "").split(",")
-    return {name.strip(): "LABWRIGHT_DISABLE_PLUGINS" for name in names if name.strip()}
-
-
-def words(error: BaseException) -> str:
-    """An error in one line: its type and the first line of what it says."""
-    first, *_ = [*str(error).strip().splitlines(), ""]
-    return f"{type(error).__name__}: {first}".rstrip(".: ")

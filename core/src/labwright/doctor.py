@@ -17,12 +17,13 @@ import sysconfig
 import tempfile
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from packaging.requirements import Requirement
+from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
@@ -111,8 +112,7 @@ def _torch(tried: _Tried) -> Check:
 def _requirements() -> Check:
     """labwright's own requirements against what is installed."""
     wrong, count = [], 0
-    for line in metadata.requires("labwright") or ():
-        requirement = Requirement(line)
+    for requirement in _required("labwright"):
         if requirement.marker is not None and not requirement.marker.evaluate({"extra": ""}):
             continue
         count += 1
@@ -131,8 +131,7 @@ def _partner(name: str, tried: _Tried | None) -> Check:
         return Check(name, None, "not installed", "")
     if torch is None:
         return Check(name, False, f"{version}, and no torch", "pip install torch")
-    pins = [Requirement(line) for line in metadata.requires(name) or ()]
-    pin = next((str(one.specifier) for one in pins if one.name == "torch" and one.specifier), "")
+    pin = next((str(one.specifier) for one in _required(name) if one.name == "torch" and one.specifier), "")
     known = WORKS_WITH.get(name, {}).get(_minor(version))
     together = f"torch{pin}" if pin else f"torch {known}" if known else "the torch released beside it"
     advice = f"{name} {version} goes with {together}; install both from one index"
@@ -156,6 +155,8 @@ def _plugins(plugins: Plugins | None) -> Iterator[Check]:
         yield Check("plugins", False, str(error), "put that right first")
         return
     yield Check("plugins", True, f"{len(plugins.loaded)} loaded: {listed(one.name for one in plugins.loaded)}", "")
+    for note in plugins.notes:
+        yield Check("plugins", None, note, "")
     for plugin in plugins.plugins:
         name = f"plugin {plugin.name}"
         if plugin.state == "quarantined":
@@ -300,6 +301,12 @@ def _try(code: str) -> _Tried:
         return _Tried(facts=json.loads(done.stdout.strip().splitlines()[-1]))
     except (IndexError, ValueError):
         return _Tried(fault="it ended before it said anything")
+
+
+def _required(distribution: str) -> Iterator[Requirement]:
+    for line in metadata.requires(distribution) or ():
+        with suppress(InvalidRequirement):  # of somebody else's distribution, and none that is asked about
+            yield Requirement(line)
 
 
 def _version(distribution: str) -> str | None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterable
 from difflib import get_close_matches
+from pathlib import Path
 
 
 class LabwrightError(Exception):
@@ -46,6 +48,37 @@ def sentence(text: str) -> str:
 def a(kind: str) -> str:
     """A kind with its article: `a model`, `an optimizer`."""
     return f"an {kind}" if kind[0] in "aeiou" else f"a {kind}"
+
+
+def shown(value: object, most: int = 200) -> str:
+    """A value for a message, as `repr` writes it but of a length to be read, whatever it is."""
+    try:
+        text = repr(value)
+    except Exception as error:  # noqa: BLE001 - somebody's own __repr__, nested without end, a number of a million digits
+        text = f"<{type(value).__name__} that can't be shown: {type(error).__name__}>"
+    return text if len(text) <= most else f"{text[: most // 2]} ... {text[-most // 4 :]}"
+
+
+def words(error: BaseException) -> str:
+    """An error in one line: its type and the first line of what it says."""
+    try:
+        first, *_ = [*str(error).strip().splitlines(), ""]
+    except Exception:  # noqa: BLE001 - somebody's own __str__
+        first = ""
+    return f"{type(error).__name__}: {first}".rstrip(".: ")
+
+
+def path_fault(path: Path) -> str:
+    """Why no file can have this path; "" if one can."""
+    try:
+        path.expanduser().lstat()
+    except RuntimeError:
+        return f"there is nobody called {path.parts[0][1:]!r} on this machine"
+    except ValueError:
+        return "a path has no zero bytes"
+    except OSError as error:  # that it isn't there may be right; who reads it says what is wrong
+        return "the name is too long for a file" if error.errno == errno.ENAMETOOLONG else ""
+    return ""
 
 
 def listed(names: Iterable[str], most: int = 12) -> str:

@@ -16,7 +16,16 @@ from torch import nn
 from labwright import run as runs
 from labwright.builtin.losses import separable
 from labwright.checkpoint import Checkpoints, MemoryCheckpoints, check_learned, seal, split_state, verify
-from labwright.config import Chosen, Where, choose, signature, validated, with_default
+from labwright.config import (
+    Chosen,
+    Where,
+    check_containers,
+    choose,
+    plain_table,
+    signature,
+    validated,
+    with_default,
+)
 from labwright.data_summary import read_summary, summarised
 from labwright.errors import LabwrightError, RunFailed, listed, nearest
 from labwright.feeding import derived
@@ -125,8 +134,12 @@ class Experiment:
             "search": search or {},
         }
         known = plugins if isinstance(plugins, Plugins) else Plugins.discover().extended(plugins)
-        self.plugins, self.name, self.source, self.search = known, name, source, dict(search or {})
+        if known is not plugins:  # else whoever found them has said it
+            self.notes += known.notes
         here = Where(source=source)
+        check_containers(self.given, here)
+        self.plugins, self.name, self.source = known, name, source
+        self.search = plain_table(search or {}, here / "search")
         self.task = choose("task", task, known, here / "task")
         self.model = choose("model", model, known, here / "model")
         self.loss = None if loss is None else choose("loss", loss, known, here / "loss")
@@ -187,13 +200,6 @@ class Experiment:
                 raise LabwrightError(
                     f"{here / key}: the recipe names no {key}; a {key} is one of {listed(plugins.names(key))}."
                 )
-        for key in ("log", "stop"):
-            if not isinstance(table.get(key, []), list):
-                such = table[key] if isinstance(table[key], str) else {"log": "progress", "stop": "early"}[key]
-                raise LabwrightError(f'{here / key}: given {table[key]!r}; it is a list, such as ["{such}"].')
-        for key in ("train", "search"):
-            if not isinstance(table.get(key, {}), Mapping):
-                raise LabwrightError(f"{here / key}: given {table[key]!r}; it is a table, such as {{ epochs = 5 }}.")
         return cls(**table, plugins=plugins, name=name, source=source, notes=notes)
 
     def quiet(self) -> Experiment:

@@ -6,25 +6,30 @@ A file is loaded only when it is asked for in one of these ways, never because i
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
+from dataclasses import replace
 from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
 
-from labwright.discovery import Plugin, examined, words
-from labwright.errors import LabwrightError, sentence
+from labwright.discovery import Plugin, canonical, examined, printing_aside
+from labwright.errors import LabwrightError, sentence, words
 
 
-def loaded(file: Path, *, blocked: bool = False) -> Plugin:
+def loaded(file: Path, off: Mapping[str, str] | None = None, distrust: str = "") -> Plugin:
     """The plugin in a file, imported as a module of the file's name, which its targets begin with: `FILE:Class`.
 
-    Raises LabwrightError if it can't be used: what was asked for by name is mended, not set aside.
+    `off` are the canonical names that are blocked, with what blocks them; `distrust` is why the file isn't used unless
+    the person names it. Raises LabwrightError if it can't be used: what was asked for by name is mended, not set aside.
     """
-    file = file.expanduser().resolve()
     here = Path.cwd()
     shown = file.relative_to(here) if file.is_relative_to(here) else file
-    if blocked:
-        return Plugin(file.stem, str(shown), "", state="blocked", reason="blocked by --no-plugin", file=file)
-    plugin = examined(Plugin(file.stem, str(shown), "", module=_module(file), file=file))
+    plugin = Plugin(file.stem, str(shown), "", file=file)
+    if by := (off or {}).get(canonical(file.stem)):
+        return replace(plugin, state="blocked", reason=f"blocked by {by}")
+    if distrust:
+        return replace(plugin, state="quarantined", reason=f"{distrust}; `--plugin {shown}` uses it all the same")
+    plugin = examined(replace(plugin, module=_module(file)))
     if plugin.state != "loaded":
         raise LabwrightError(f"plugin {file}: {sentence(plugin.reason)}")
     return plugin
@@ -46,8 +51,11 @@ def _module(file: Path) -> ModuleType:
     assert spec is not None and spec.loader is not None
     module = sys.modules[name] = module_from_spec(spec)
     try:
-        spec.loader.exec_module(module)
-    except (Exception, SystemExit) as error:
+        with printing_aside():
+            spec.loader.exec_module(module)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         del sys.modules[name]
         raise LabwrightError(f"plugin {file} failed to import: {sentence(words(error))}") from error
     return module

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import astuple, dataclass
 from hashlib import sha256
 from importlib.util import find_spec
 from pathlib import Path
 
+from labwright import toml
 from labwright.discovery import Plugin
 from labwright.errors import LabwrightError
 from labwright.settings import nearby
@@ -42,7 +42,7 @@ def read() -> tuple[Path, dict[str, Entry]] | None:
     if file is None:
         return None
     try:
-        table = tomllib.loads(file.read_text(encoding="utf-8"))
+        table, _ = toml.read(file)
         return file, {name: Entry(**entry) for name, entry in table.items()}
     except (OSError, ValueError, TypeError) as error:
         raise LabwrightError(f"{file} can't be read: {error}. `labwright plugins lock` writes it anew.") from error
@@ -106,7 +106,7 @@ def _files(plugin: Plugin) -> Iterator[tuple[str, Path]]:
     if plugin.file is not None:
         yield plugin.file.name, plugin.file
         return
-    spec = find_spec(plugin.module.__name__.partition(".")[0])
+    spec = find_spec(plugin.target.partition(":")[0].partition(".")[0])
     assert spec is not None
     if spec.submodule_search_locations is None and spec.origin is not None:
         yield Path(spec.origin).name, Path(spec.origin)

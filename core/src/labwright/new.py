@@ -10,13 +10,13 @@ import ast
 import json
 import keyword
 import re
-import tomllib
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from labwright.discovery import GROUP
+from labwright import toml
+from labwright.discovery import GROUP, installed
 from labwright.errors import LabwrightError, a, listed
 from labwright.settings import PYPROJECT, nearby
 
@@ -81,7 +81,7 @@ def _checked(kind: str, name: str) -> str:
 
 def _in_use() -> dict[str, str]:
     """The names of installed plugins, with their distributions; nothing of them is imported."""
-    return {point.name: point.dist.name if point.dist else "" for point in metadata.entry_points(group=GROUP)}
+    return {plugin.name: plugin.distribution for plugin in installed()[0]}
 
 
 # -------------------------------------------------------------------------------------------------------- a component
@@ -157,14 +157,14 @@ def _home() -> _Home:
 
 def _plugins_of(file: Path) -> dict[str, str]:
     """The plugins of a pyproject.toml: name -> module."""
-    found: dict[str, str] = _toml(file).get("project", {}).get("entry-points", {}).get(GROUP, {})
-    return found
+    found = toml.table_at(_toml(file), "project", "entry-points", GROUP)
+    return found if isinstance(found, dict) and all(isinstance(one, str) for one in found.values()) else {}
 
 
 def _toml(file: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
+        return toml.read(file)[0]
+    except (OSError, ValueError) as error:
         raise LabwrightError(f"{file} can't be read: {error}") from error
 
 

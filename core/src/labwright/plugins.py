@@ -8,24 +8,40 @@ from __future__ import annotations
 import importlib
 import logging
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pluggy
 
-from labwright.discovery import Plugin, asked, examined, implementations, installed, words
-from labwright.errors import LabwrightError, a, listed, nearest, sentence
+from labwright.discovery import (
+    Plugin,
+    asked,
+    blocked,
+    blocks,
+    examined,
+    implementations,
+    imported,
+    installed,
+    loaded_from,
+    printing_aside,
+)
+from labwright.errors import LabwrightError, a, listed, nearest, path_fault, sentence, shown, words
 from labwright.hookspecs import KINDS, Component, Recipe
 from labwright.local import loaded
-from labwright.settings import read
+from labwright.settings import Settings, distrusted, read
 from labwright.tracing import traced
 
 
 class Plugins:
-    """The plugins of one program run: `discover()` finds the installed ones, `find` and `recipe` look names up."""
+    """The plugins of one program run: `discover()` finds the installed ones, `find` and `recipe` look names up.
 
-    def __init__(self, plugins: Iterable[Plugin]) -> None:
-        self.plugins = tuple(plugins)
+    `notes` are for the person: what was asked for and came to nothing. Copies are the same object, and what is pickled
+    is imported anew where it is taken up.
+    """
+
+    def __init__(self, plugins: Iterable[Plugin], notes: Iterable[str] = ()) -> None:
+        self.plugins, self.notes = tuple(plugins), tuple(notes)
         self._owners: dict[tuple[str, str], list[tuple[Plugin, Component | Recipe]]] = {}
         for plugin in self.loaded:
             for component in plugin.components:
@@ -40,10 +56,22 @@ class Plugins:
         `local` are files with a plugin each, beside those of the settings. Raises LabwrightError if a name in `blocked`
         is no installed plugin, or if a file can't be used.
         """
-        files = dict.fromkeys(file.expanduser().resolve() for file in (*read().local, *local))
-        off = {name for name in blocked if name in {file.stem for file in files}}
-        there = installed([name for name in blocked if name not in off])
-        return cls([*there, *(loaded(file, blocked=file.stem in off) for file in files)])
+        settings = read()
+        there, unreadable = installed()
+        files = {_resolved(file): distrusted(settings.file) or distrusted(file) for file in settings.local}
+        files |= dict.fromkeys(map(_resolved, local), "")  # what is asked for by name is used wherever it lies
+        known = [name for plugin in there for name in (plugin.name, plugin.distribution)]
+        off, notes = blocks(settings, blocked, [*known, *(file.stem for file in files)])
+        plugins = [_used(plugin, off, settings) for plugin in there]
+        return cls([*plugins, *(loaded(file, off, distrust) for file, distrust in files.items())], unreadable + notes)
+
+    def __deepcopy__(self, memo: object) -> Plugins:
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        without = [replace(plugin, module=None, hooks={}) for plugin in self.plugins]
+        given = [None if plugin.target or plugin.file else plugin.module for plugin in self.plugins]
+        return _taken_up, (without, given, self.notes)
 
     def extended(self, objects: Sequence[object]) -> Plugins:
         """These plugins and objects with hook implementations that were given from Python.
@@ -57,7 +85,7 @@ class Plugins:
             if plugin.state != "loaded":
                 raise LabwrightError(f"plugin {name!r}, given from Python: {sentence(plugin.reason)}")
             added.append(plugin)
-        return Plugins((*self.plugins, *added))
+        return Plugins((*self.plugins, *added), self.notes)
 
     @property
     def loaded(self) -> tuple[Plugin, ...]:
@@ -105,12 +133,15 @@ class Plugins:
         """What a component's target names: a class or function, for a family the mapping. Raises LabwrightError."""
         module, _, attribute = component.target.partition(":")
         try:
-            target = getattr(importlib.import_module(module), attribute)
+            with printing_aside():
+                target = getattr(importlib.import_module(module), attribute)
             many = component.name.endswith("/*")
             if not (isinstance(target, Mapping) if many else callable(target)):
                 wanted = "a mapping from names to classes" if many else "a class or a function"
                 raise TypeError(f"it is of type {type(target).__name__}, not {wanted}")
-        except (Exception, SystemExit) as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
             owner = self.owners(component.kind, component.name)[0][0]
             raise LabwrightError(
                 f"{component.kind} {component.name!r} of plugin {owner.origin} can't be loaded from "
@@ -168,6 +199,30 @@ class Relay:
             traced(_taking(impl) if begins else _going_on(_taking(impl), hook, owner), hook, owner)
             for owner, impl in found
         )
+
+
+def _resolved(file: Path) -> Path:
+    if fault := path_fault(file):
+        raise LabwrightError(f"plugin {shown(str(file))}: {fault}.")
+    return file.expanduser().resolve()
+
+
+def _used(plugin: Plugin, off: Mapping[str, str], settings: Settings) -> Plugin:
+    by = blocked(plugin, off, settings)
+    return replace(plugin, state="blocked", reason=by) if by else imported(plugin)
+
+
+def _taken_up(plugins: Iterable[Plugin], given: Iterable[object], notes: Iterable[str]) -> Plugins:
+    """Plugins from a pickle: what is installed, or a file, is imported here; what was given from Python came along."""
+
+    def whole(plugin: Plugin, thing: object) -> Plugin:
+        if plugin.state != "loaded":
+            return plugin
+        if plugin.file is not None:
+            return loaded(plugin.file)
+        return examined(replace(plugin, module=loaded_from(plugin) if plugin.target else thing))
+
+    return Plugins(map(whole, plugins, given), notes)
 
 
 def plural(kind: str) -> str:

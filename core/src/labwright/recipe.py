@@ -10,47 +10,77 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from labwright.errors import LabwrightError, nearest
+from labwright import toml
+from labwright.errors import LabwrightError, nearest, shown
 
 TABLES = ("task", "model", "loss", "optimizer", "device", "train", "log", "stop", "search")
 
 
 @dataclass(frozen=True)
 class Source:
-    """The text a recipe was read from, to say on which line a key stands; `overridden` came from elsewhere."""
+    """The text a recipe was read from, to say on which line a key stands; `overridden` are fields with other values."""
 
     file: Path
     text: str
-    overridden: tuple[tuple[str, ...], ...] = ()
+    overridden: tuple[tuple[tuple[str, ...], str], ...] = ()
 
     def with_overrides(self, overrides: Iterable[str]) -> Source:
         """The same text, where some of it no longer holds."""
-        return replace(self, overridden=tuple(_keys(text.partition("=")[0]) for text in overrides))
+        parts = [text.partition("=") for text in overrides]
+        return replace(self, overridden=tuple((_keys(path), value.strip()) for path, _, value in parts))
+
+    def typed(self, path: Sequence[str]) -> str | None:
+        """What an override said, as it was typed, for exactly this field."""
+        return dict(self.overridden).get(tuple(path))
 
     def place(self, path: Sequence[str]) -> str:
         """`file:line: ` of the innermost key of the path that stands in the text; nothing for an overridden one."""
-        if any(tuple(path[: len(keys)]) == keys for keys in self.overridden):
+        if any(tuple(path[: len(keys)]) == keys for keys, _ in self.overridden):
             return ""
-        for end in range(len(path), 0, -1):
-            line = self._line(path[:end])
-            if line:
-                return f"{self.file}:{line}: "
-        return f"{self.file}: "
+        line = self._line(tuple(path))
+        return f"{self.file}:{line}: " if line else f"{self.file}: "
 
-    def _line(self, path: Sequence[str]) -> int | None:
-        """The line a key stands on: of the first statement after which the text so far, read as TOML, holds it."""
-        lines, begin = self.text.split("\n"), 0
-        for end in range(1, len(lines) + 1):
-            try:
-                table = tomllib.loads("\n".join(lines[:end]))
-            except tomllib.TOMLDecodeError:  # in the middle of a statement of several lines
-                continue
-            if _holds(table, path):
-                key = re.compile(rf"(^|[\s{{,.\"'[]){re.escape(path[-1])}[\"']?\s*[=\]]")
-                inner = (number for number in range(begin, end) if key.search(lines[number]))
-                return next(inner, begin) + 1
-            begin = end
-        return None
+    def _line(self, path: tuple[str, ...]) -> int | None:
+        """The line of the first statement that holds the path, or as much of it as stands in the text."""
+        lines = self.text.split("\n")
+        header: tuple[str, ...] = ()
+        found, line = 0, None
+        for begin, end in toml.statements(self.text):
+            table: dict[str, Any] | None = tomllib.loads("\n".join(lines[begin:end]))
+            if lines[begin].lstrip().startswith("["):
+                header, table = _header(table), None
+            for size in range(len(path), found, -1):
+                if _stands(path[:size], header, table):
+                    found, line = size, _inner(path[size - 1], lines, begin, end)
+                    break
+            if found == len(path):
+                break
+        return line
+
+
+def _stands(path: tuple[str, ...], header: tuple[str, ...], table: Any) -> bool:
+    """Whether a path stands in a statement below a header, or, without a table, in the header itself."""
+    if table is None:
+        return header[: len(path)] == path
+    return path[: len(header)] == header and _holds(table, path[len(header) :])
+
+
+def _header(table: Any) -> tuple[str, ...]:
+    """The keys of a line such as `[optimizer.groups]`, read as TOML."""
+    keys = []
+    while table:
+        if isinstance(table, list):
+            (table,) = table
+            continue
+        ((key, table),) = table.items()
+        keys.append(key)
+    return tuple(keys)
+
+
+def _inner(key: str, lines: Sequence[str], begin: int, end: int) -> int:
+    """The line of a key in a statement of several lines."""
+    sought = re.compile(rf"(^|[\s{{,.\"'[]){re.escape(key)}[\"']?\s*[=\]]")
+    return next((number for number in range(begin, end) if sought.search(lines[number])), begin) + 1
 
 
 def _holds(value: Any, path: Sequence[str]) -> bool:
@@ -62,25 +92,29 @@ def _holds(value: Any, path: Sequence[str]) -> bool:
 def read_recipe(file: Path) -> tuple[dict[str, Any], Source]:
     """The tables of a recipe file. Raises LabwrightError if it isn't there or is no TOML."""
     try:
-        text = file.read_text(encoding="utf-8")
-        return tomllib.loads(text), Source(file, text)
+        table, text = toml.read(file)
     except FileNotFoundError as error:
         beside = [str(other) for other in file.parent.glob("*.toml")] if file.parent.is_dir() else []
         raise LabwrightError(
             f"there is no recipe file {str(file)!r}{nearest(str(file), beside)} An argument that ends in .toml is a "
             "file, any other a recipe's name: `labwright list recipes`."
         ) from error
-    except tomllib.TOMLDecodeError as error:
+    except OSError as error:
+        raise LabwrightError(f"the recipe file {file} can't be read: {error.strerror}.") from error
+    except ValueError as error:
         raise LabwrightError(f"{file} is no TOML: {error}.") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise LabwrightError(f"the recipe file {file} can't be read: {error}.") from error
+    return table, Source(file, text)
 
 
 def changed(recipe: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
-    """The recipe with other values at dotted paths; what isn't a table or list, such as an object, is kept as it is."""
+    """The recipe with other values at dotted paths; what isn't a table or list, such as an object, is kept as it is.
+
+    Raises LabwrightError for a path that leads to no field of a recipe.
+    """
     result: dict[str, Any] = _copied(recipe)
     for path, value in values.items():
         keys = _keys(path)
+        _check_keys(keys, f"path {shown(path)}")
         _set(_table_at(result, keys[:-1], path), keys, value)
     return result
 
@@ -103,11 +137,8 @@ def override(recipe: Mapping[str, Any], overrides: Iterable[str]) -> tuple[dict[
         path, equals, value = text.partition("=")
         keys = _keys(path)
         if not equals or not all(keys):
-            raise LabwrightError(f"override {text!r} is no assignment: write field=value, such as train.epochs=5.")
-        if keys[0] not in TABLES:
-            raise LabwrightError(
-                f"override {text!r}: a recipe has no {keys[0]!r}{nearest(keys[0], TABLES)} It has {', '.join(TABLES)}."
-            )
+            raise LabwrightError(f"override {shown(text)} is no assignment: write field=value, such as train.epochs=5.")
+        _check_keys(keys, f"override {shown(text)}")
         given = parsed(value.strip())
         if keys[-1] == "name" and len(keys) > 1 and isinstance(given, str):  # model.name=x is model=x
             keys = keys[:-1]
@@ -122,8 +153,8 @@ def override(recipe: Mapping[str, Any], overrides: Iterable[str]) -> tuple[dict[
 def parsed(text: str) -> Any:
     """A value as TOML reads it, else the text itself: 3, 1e-3, true, [1, 2], cosine."""
     try:
-        value = tomllib.loads(f"value = {text}")
-    except tomllib.TOMLDecodeError:
+        value = toml.loads(f"value = {text}")
+    except ValueError:
         return text
     plain = len(value) == 1 and isinstance(value["value"], bool | int | float | str | list | dict)
     return value["value"] if plain else text
@@ -136,6 +167,15 @@ def _keys(path: str) -> tuple[str, ...]:
     return tuple(key.strip("\"'") for key in keys) if path and ".".join(keys) == path else ("",)
 
 
+def _check_keys(keys: tuple[str, ...], given: str) -> None:
+    if keys[0] not in TABLES:
+        raise LabwrightError(
+            f"{given}: a recipe has no {keys[0]!r}{nearest(keys[0], TABLES)} It has {', '.join(TABLES)}."
+        )
+    if len(keys) > toml.MOST_DEEP:
+        raise LabwrightError(f"{given}: it leads {len(keys)} tables deep; a recipe has {toml.MOST_DEEP} at most.")
+
+
 def _table_at(table: dict[str, Any], keys: Sequence[str], text: str) -> dict[str, Any]:
     """The table below a recipe's that an override leads to, made where there is none."""
     for depth, key in enumerate(keys, 1):
@@ -143,7 +183,9 @@ def _table_at(table: dict[str, Any], keys: Sequence[str], text: str) -> dict[str
         if isinstance(below, str | type):  # a component given by its name, or from Python its class, alone
             below = table[key] = {"name": below}
         if not isinstance(below, dict):
-            raise LabwrightError(f"override {text!r}: {'.'.join(keys[:depth])} is {below!r}, which has no fields.")
+            raise LabwrightError(
+                f"override {shown(text)}: {'.'.join(keys[:depth])} is {shown(below)}, which has no fields."
+            )
         table = below
     return table
 

@@ -19,7 +19,6 @@ import json
 import os
 import platform
 import re
-import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
@@ -28,8 +27,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from packaging.requirements import Requirement
+from packaging.requirements import InvalidRequirement, Requirement
 
+from labwright import git
 from labwright.errors import LabwrightError, RunFailed
 from labwright.files import append_line, json_text, numbers, sync, write_json, write_text
 from labwright.plugins import Plugins
@@ -240,7 +240,11 @@ def environment(plugins: Plugins, device: torch.device, threads: int | None = No
             continue
         versions[plugin.distribution] = plugin.version
         for line in metadata.requires(plugin.distribution) or ():
-            requirement = Requirement(line)
+            try:
+                requirement = Requirement(line)
+            except InvalidRequirement:
+                versions[line] = "no requirement that can be read"
+                continue
             if requirement.marker is None:
                 versions[requirement.name] = _version(requirement.name)
     return {
@@ -252,7 +256,7 @@ def environment(plugins: Plugins, device: torch.device, threads: int | None = No
         "threads": threads or torch.get_num_threads(),
         "cores": os.cpu_count(),
         "distributions": dict(sorted(versions.items())),
-        "git": _git(),
+        "git": git.commit(),
         "command": without_secrets(sys.argv),
     }
 
@@ -312,15 +316,3 @@ def _version(distribution: str) -> str:
         return metadata.version(distribution)
     except metadata.PackageNotFoundError:
         return "not installed"
-
-
-def _git() -> dict[str, Any] | None:
-    try:
-        commit = _git_says("rev-parse", "HEAD")
-        return {"commit": commit.strip(), "changed": bool(_git_says("status", "--porcelain", "--untracked-files=no"))}
-    except (OSError, subprocess.SubprocessError):
-        return None
-
-
-def _git_says(*words: str) -> str:
-    return subprocess.run(["git", *words], capture_output=True, text=True, check=True, timeout=5).stdout  # noqa: S607

@@ -13,13 +13,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from enum import Enum
 from functools import cache, reduce
+from math import isnan
 from operator import or_
 from pathlib import Path
 from typing import Annotated, Any, Union
 
+import numpy as np
 from pydantic import ConfigDict, TypeAdapter
 from pydantic.errors import PydanticSchemaGenerationError, PydanticUserError
-from torch import nn
+from torch import Tensor, nn
 
 from labwright.errors import LabwrightError
 from labwright.ports import Port
@@ -59,16 +61,19 @@ class Setting:
 
         Raises ValueError for a value that is none of the setting's, TypeError for one that no recipe can hold.
         """
-        plain = _plain(value)
-        result = self.adapter.validate_json(json.dumps(plain), strict=True)
-        if type(self.written(result)) is int and type(plain) is not int:  # pydantic's Literal[1] takes true and 1.0
+        try:
+            given = plain(value)
+        except RecursionError:
+            raise TypeError("it is nested without an end") from None
+        result = self.adapter.validate_json(json.dumps(given), strict=True)
+        if type(self.written(result)) is int and type(given) is not int:  # pydantic's Literal[1] takes true and 1.0
             raise ValueError("it should be a whole number")
         return result
 
     @staticmethod
     def written(value: Any) -> Any:
         """The value as TOML and JSON have it."""
-        return _plain(value)
+        return plain(value)
 
 
 @dataclass(frozen=True)
@@ -186,18 +191,45 @@ def label_of(target: Any) -> str:
     return f"{target.__module__}.{target.__qualname__}"
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """A value as TOML holds it; None in a table is the field left out. Raises TypeError for what no recipe can hold."""
+    if isinstance(value, np.generic) and not isinstance(value, str | float):
+        return plain(_scalar(value))
     if isinstance(value, Mapping):
-        return {str(key): _plain(one) for key, one in value.items() if one is not None}
+        return {str(key): plain(one) for key, one in value.items() if one is not None}
     if isinstance(value, list | tuple | set | frozenset):
-        return [_plain(one) for one in value]
+        return [plain(one) for one in value]
     if is_dataclass(value) and not isinstance(value, type):
-        return _plain({one.name: getattr(value, one.name) for one in fields(value)})
+        return plain({one.name: getattr(value, one.name) for one in fields(value)})
     if isinstance(value, Path):
-        return str(value)
+        return plain(str(value))
     if isinstance(value, Enum):
-        return _plain(value.value)
-    if isinstance(value, str | bool | int | float):
+        return plain(value.value)
+    if isinstance(value, str):
+        return _text(value)
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        raise TypeError("a whole number has 64 bits at most")
+    if isinstance(value, float) and isnan(value):
+        raise TypeError("nan is no number")
+    if isinstance(value, bool | int | float):
         return value
+    if isinstance(value, np.ndarray | Tensor):
+        raise TypeError(f"a {type(value).__name__} is no plain value; give its .tolist()")
     raise TypeError(f"{type(value).__name__} is neither number, text, list nor table")
+
+
+def _scalar(value: np.generic) -> Any:
+    """A number of numpy's as Python's of the same value. Raises TypeError for one that Python hasn't."""
+    like = value.item()
+    if isinstance(like, np.generic):
+        raise TypeError(f"{type(value).__name__} has no like in Python")
+    return like
+
+
+def _text(value: str) -> str:
+    """The text. Raises TypeError if it can't be written, as a file's name that is no UTF-8."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise TypeError("it is no Unicode text") from None
+    return str(value)

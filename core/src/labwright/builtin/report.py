@@ -227,7 +227,8 @@ def _environment(environment: Mapping[str, Any]) -> Iterator[str]:
     machine = {key: value for key, value in environment.items() if key not in ("distributions", "command", "git")}
     shown = {key.replace("_", " "): _text(value) for key, value in machine.items() if value not in (None, "")}
     if git := environment.get("git"):
-        shown["commit"] = git["commit"] + (" with uncommitted changes" if git["changed"] else "")
+        changes = {True: " with uncommitted changes", None: "; whether there were changes wasn't looked at"}
+        shown["commit"] = git["commit"] + changes.get(git["changed"], "")
     if command := environment.get("command"):
         shown["command"] = shlex.join(command)
     yield page.pairs("Machine", shown)

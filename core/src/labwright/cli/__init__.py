@@ -34,6 +34,7 @@ from labwright.cli import (
 from labwright.cli.shared import Context, say
 from labwright.errors import LabwrightError, RunFailed
 from labwright.files import mute
+from labwright.settings import working_folder
 
 EXIT_CODES = "Exit codes: 0 done, 1 a run failed or a check found something, 2 mend the input, 130 interrupted."
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)  # of a stream that takes no more
@@ -78,10 +79,7 @@ def labwright(
     _version: Annotated[bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Show it.")] = False,
 ) -> None:
     """Deep-learning research on PyTorch: plugins, exact runs, kind errors."""
-    try:
-        Path.cwd()
-    except OSError as error:
-        raise LabwrightError("the working folder is gone: it was deleted or moved. Go to another one.") from error
+    working_folder()  # libraries crash where there is none
     trains = ctx.invoked_subcommand in {verb.NAME for verb in TRAINING}
     ctx.obj = Context(tuple(no_plugin or ()), tuple(plugin or ()), locked, trains)
 
@@ -96,8 +94,9 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.exit(130)
     except OSError as error:
-        if error.filename is not None or error.errno not in FULL:
-            raise
+        if error.filename is not None or error.errno not in FULL:  # a file or folder, where nobody said it better
+            say(f"error: {error.strerror or error}" + (f": {error.filename}" if error.filename else ""))
+            sys.exit(2)
         mute(sys.stdout)
         say(f"error: the results can't be written: {error.strerror}.")
         sys.exit(1)

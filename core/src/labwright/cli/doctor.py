@@ -6,7 +6,7 @@ from dataclasses import asdict
 
 import typer
 
-from labwright.cli.shared import Json, print_json, print_table
+from labwright.cli.shared import Json, echo, print_json, print_table
 
 NAME = "doctor"
 EXAMPLE = "Example: labwright doctor --json"
@@ -24,6 +24,6 @@ def verb(ctx: typer.Context, as_json: Json = False) -> None:
         print_table([(marks[check.ok], check.name, check.found) for check in found])
         for check in found:
             if check.ok is not True and check.advice:
-                typer.echo(f"{check.name}: {check.advice}")
+                echo(f"{check.name}: {check.advice}")
     if any(check.ok is False for check in found):
         raise typer.Exit(1)

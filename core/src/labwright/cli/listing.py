@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from labwright.cli.shared import Json, print_json, print_table, say
+from labwright.cli.shared import Json, did_not_load, print_json, print_table, say
 from labwright.errors import LabwrightError, nearest
 from labwright.hookspecs import KINDS
 from labwright.plugins import Plugins, plural
@@ -45,7 +45,7 @@ def verb(
             typer.echo(typer.style(plural(kind), bold=True))
             mine = [row for row in rows if row["kind"] == kind]
             print_table([(row["name"], row["summary"], f"[{row['plugin']}]") for row in mine], indent="  ")
-    say(*(f"plugin {one.name} did not load: {one.reason}" for one in plugins.plugins if one.state == "quarantined"))
+    say(*(did_not_load(one) for one in plugins.plugins if one.state == "quarantined"))
 
 
 def _row(plugins: Plugins, kind: str, name: str) -> dict[str, str]:

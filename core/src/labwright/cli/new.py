@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from labwright.cli.shared import Json, print_json, say
+from labwright.cli.shared import Json, echo, print_json, say
 from labwright.errors import LabwrightError, listed, nearest
 from labwright.new import SUMMARIES, new_component, new_plugin
 
@@ -37,7 +37,7 @@ def verb(
         return
     here = Path.cwd()
     for file in files:
-        typer.echo(file.relative_to(here) if file.is_relative_to(here) else file)
+        echo(str(file.relative_to(here) if file.is_relative_to(here) else file))
     if what == "plugin":
         say(f"Next: pip install -e '{files[0].parts[0]}[test]' && pytest {files[0].parts[0]}")
     else:

@@ -9,9 +9,9 @@ from typing import Annotated
 import typer
 
 from labwright import locking
-from labwright.cli.shared import Json, print_json, print_table, say
+from labwright.cli.shared import Json, echo, print_json, print_table, say
 from labwright.discovery import Plugin
-from labwright.errors import LabwrightError, listed, nearest
+from labwright.errors import LabwrightError, listed, nearest, words
 from labwright.plugins import Plugins, plural
 
 NAME = "plugins"
@@ -55,7 +55,7 @@ def verb(
 
 def _check(plugins: Plugins, name: str, as_json: bool) -> None:
     """Run the checks that need neither data nor training; exit code 1 if one finds something."""
-    from labwright.testing.kit import Kit, checks_of, subjects
+    from labwright.testing.kit import Kit, NotApplicable, checks_of, subjects
 
     kit = Kit(plugins)
     names = [name] if name else [plugin.name for plugin in plugins.loaded]
@@ -63,11 +63,15 @@ def _check(plugins: Plugins, name: str, as_json: bool) -> None:
     count = 0
     for one in (subject for each in names for subject in subjects(kit, each)):
         for check in checks_of(one, fast_only=True):
-            count += 1
             try:
                 check.function(one)
+            except NotApplicable:
+                continue
             except (AssertionError, LabwrightError) as error:
                 found.setdefault((check.name, str(error), check.mend), []).append(one.label)
+            except Exception as error:  # noqa: BLE001 - of somebody's component; it is what the check found
+                found.setdefault((check.name, words(error), check.mend), []).append(one.label)
+            count += 1
     if as_json:
         faults = [
             {"components": labels, "check": which, "found": said, "mend": mend}
@@ -76,8 +80,8 @@ def _check(plugins: Plugins, name: str, as_json: bool) -> None:
         print_json({"checks": count, "found": faults})
     else:
         for (which, said, mend), labels in found.items():
-            typer.echo(f"{', '.join(labels)}: {said}\n  {which}: {mend.splitlines()[0]}")
-        typer.echo(f"{count} checks of {', '.join(names)}: {len(found) or 'nothing'} found")
+            echo(f"{', '.join(labels)}: {said}\n  {which}: {mend.splitlines()[0]}")
+        echo(f"{count} checks of {', '.join(names)}: {len(found) or 'nothing'} found")
     if found:
         raise typer.Exit(1)
 

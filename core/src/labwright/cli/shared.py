@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stdout, suppress
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
@@ -16,9 +19,43 @@ from labwright.locking import check
 from labwright.plugins import Plugins
 
 if TYPE_CHECKING:
+    from labwright.discovery import Plugin
     from labwright.run import Outcome
 
-Json = Annotated[bool, typer.Option("--json", help="Results as JSON on stdout, progress on stderr.")]
+# Where results go while stdout is kept for JSON.
+_RESULTS: ContextVar[TextIO | None] = ContextVar("results", default=None)
+
+
+@contextmanager
+def results_apart() -> Iterator[None]:
+    """While this lasts, stdout is for results: what else is printed, also by processes begun here, goes to stderr."""
+    results = sys.stdout
+    whole = results is not None and results is sys.__stdout__ and sys.stderr is sys.__stderr__ is not None
+    if whole:  # and not captured by whoever called
+        results.flush()
+        results = os.fdopen(os.dup(1), "w", encoding=results.encoding, errors=results.errors)
+        os.dup2(2, 1)
+    token = _RESULTS.set(results)
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    finally:
+        _RESULTS.reset(token)
+        if whole:
+            os.dup2(results.fileno(), 1)
+            with suppress(OSError):  # of what is written, each line was flushed
+                results.close()
+
+
+def _apart(ctx: typer.Context, asked: bool) -> bool:
+    if asked:
+        ctx.with_resource(results_apart())
+    return asked
+
+
+Json = Annotated[
+    bool, typer.Option("--json", callback=_apart, help="Results as JSON on stdout, all else that is printed on stderr.")
+]
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, such as runs/vision-digits-001.")]
 RecipeName = Annotated[str, typer.Argument(metavar="RECIPE", help="A recipe's name, or a file that ends in .toml.")]
 Overrides = Annotated[
@@ -41,10 +78,17 @@ class Context:
     @cached_property
     def plugins(self) -> Plugins:
         found = Plugins.discover(self.blocked, self.local)
+        absent = [one for one in found.plugins if one.state == "quarantined"] if self.trains else []
+        say(*(f"note: {note}" for note in found.notes), *map(did_not_load, absent))
         if self.locked or self.trains:
             said = check(found.loaded, refuse=self.locked)
             say(*([f"warning: {said}"] if said else []))
         return found
+
+
+def did_not_load(plugin: Plugin) -> str:
+    """The line about a plugin that is set aside."""
+    return f"plugin {plugin.name} did not load: {plugin.reason}"
 
 
 def say(*lines: str) -> None:
@@ -58,8 +102,9 @@ def say(*lines: str) -> None:
 
 def echo(text: str = "", *, nl: bool = True) -> None:
     """Some of the results, on stdout. What can't be said in its encoding is escaped."""
-    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
-    typer.echo(text.encode(encoding, "backslashreplace").decode(encoding), nl=nl)
+    results = _RESULTS.get() or sys.stdout
+    encoding = getattr(results, "encoding", None) or "utf-8"
+    typer.echo(text.encode(encoding, "backslashreplace").decode(encoding), nl=nl, file=results)
 
 
 def _safe(text: str) -> str:
@@ -67,7 +112,7 @@ def _safe(text: str) -> str:
 
 
 def print_json(value: Any) -> None:
-    typer.echo(json_text(value, indent=2, default=str))
+    echo(json_text(value, indent=2, default=str))
 
 
 def print_table(rows: Iterable[Sequence[str]], indent: str = "") -> None:
@@ -76,7 +121,7 @@ def print_table(rows: Iterable[Sequence[str]], indent: str = "") -> None:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)][:-1]
     for row in rows:
         cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=False)]
-        typer.echo((indent + "  ".join([*cells, row[-1]])).rstrip())
+        echo((indent + "  ".join([*cells, row[-1]])).rstrip())
 
 
 def print_outcome(outcome: Outcome, as_json: bool, notes: Sequence[str] = ()) -> None:

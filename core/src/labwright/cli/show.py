@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from labwright.cli.shared import Json, print_json, print_table, say
+from labwright.cli.shared import Json, echo, print_json, print_table, say
 from labwright.errors import LabwrightError, listed, nearest
 from labwright.hookspecs import KINDS
 from labwright.plugins import Plugins
@@ -60,7 +60,7 @@ def verb(
     elif as_json:
         print_json(experiment.table())
     else:
-        typer.echo(tomli_w.dumps(experiment.table()).rstrip())
+        echo(tomli_w.dumps(experiment.table()).rstrip())
 
 
 def _component(plugins: Plugins, kind: str, name: str, as_json: bool) -> None:
@@ -70,7 +70,7 @@ def _component(plugins: Plugins, kind: str, name: str, as_json: bool) -> None:
         if as_json:
             print_json({"kind": kind, "name": name, "summary": component.summary, "members": members})
         else:
-            typer.echo("\n".join([f"{kind} {name}: {component.summary}", *(f"  {member}" for member in members)]))
+            echo("\n".join([f"{kind} {name}: {component.summary}", *(f"  {member}" for member in members)]))
         return
     from labwright.fitting import described
 
@@ -78,13 +78,13 @@ def _component(plugins: Plugins, kind: str, name: str, as_json: bool) -> None:
     if as_json:
         print_json({"kind": kind, "name": name, "summary": component.summary} | found)
         return
-    typer.echo(f"{kind} {name}: {component.summary}")
+    echo(f"{kind} {name}: {component.summary}")
     for key, says in (("inputs", "takes"), ("outputs", "returns")):
         if key in found["ports"]:
-            typer.echo(f"  {says} {found['ports'][key]}")
+            echo(f"  {says} {found['ports'][key]}")
     if found["documentation"]:
-        typer.echo("\n" + textwrap.indent(found["documentation"], "  "))
+        echo("\n" + textwrap.indent(found["documentation"], "  "))
     if found["settings"]:
         rows = [(one["name"], one["type"], one["default"], one["search"]) for one in found["settings"]]
-        typer.echo()
+        echo()
         print_table([("setting", "type", "default", "searched"), *rows], indent="  ")

@@ -29,7 +29,7 @@ def is_declared_without_torch(subject: Subject) -> None:
 
     Import them in the modules that targets name, not in the plugin's module or its package's `__init__`.
     """
-    module = getattr(subject.owner.module, "__name__", "")
+    module = subject.owner.target.partition(":")[0] or getattr(subject.owner.module, "__name__", "")
     if not module:
         raise NotApplicable("its plugin was given from Python")
     assert not _imports_torch(module), f"importing {module} imports torch"

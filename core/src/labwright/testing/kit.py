@@ -16,6 +16,7 @@ from torch import Generator, nn
 
 from labwright.config import Chosen, Where, choose
 from labwright.data import Batch
+from labwright.discovery import canonical
 from labwright.errors import LabwrightError, nearest
 from labwright.experiment import Built, Experiment
 from labwright.fitting import fitting_names
@@ -224,7 +225,8 @@ class Subject:
 def subjects(kit: Kit, distribution: str) -> list[Subject]:
     """What a distribution declares. Raises LabwrightError if it isn't installed, or brings nothing."""
     known = {name for plugin in kit.plugins.plugins for name in (plugin.distribution, plugin.name)}
-    mine = [one for one in kit.plugins.plugins if distribution in (one.distribution, one.name)]
+    asked = canonical(distribution)
+    mine = [one for one in kit.plugins.plugins if asked in (canonical(one.distribution), canonical(one.name))]
     if not mine:
         raise LabwrightError(f"no plugin is called {distribution!r}{nearest(distribution, known)} Is it installed?")
     for plugin in mine:

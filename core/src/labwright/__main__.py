@@ -1,0 +1,5 @@
+"""`python -m labwright` is `labwright`."""
+
+from labwright.cli import main
+
+main()

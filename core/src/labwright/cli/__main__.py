@@ -1,5 +1,0 @@
-"""`python -m labwright.cli` is `labwright`."""
-
-from labwright.cli import main
-
-main()

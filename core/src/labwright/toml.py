@@ -1,0 +1,85 @@
+"""TOML that people write: files with or without a byte order mark, of a size and depth that settings have."""
+
+from __future__ import annotations
+
+import codecs
+import re
+import stat
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+MOST_BYTES = 1_000_000
+MOST_DEEP = 50
+_ENCODINGS = {codecs.BOM_UTF16_LE: "UTF-16", codecs.BOM_UTF16_BE: "UTF-16"}
+# What may hold a bracket or the end of a line that is none, and these themselves; of text that is TOML.
+_TOKEN = re.compile(
+    r"""#[^\n]*|\"{3}(?:\\.|[^\\])*?\"{3,5}|'{3}.*?'{3,5}|"(?:\\.|[^"\\\n])*"|'[^'\n]*'|[\[\]{}\n]""", re.DOTALL
+)
+
+
+def read(file: Path) -> tuple[dict[str, Any], str]:
+    """The table a file holds, and its text. Raises OSError for what can't be opened, ValueError for what is no TOML."""
+    mode = file.stat().st_mode
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise ValueError("it is a pipe or a device")
+    with file.open("rb") as opened:
+        content = opened.read(MOST_BYTES + 1)
+    if len(content) > MOST_BYTES:
+        raise ValueError(f"it has more than {MOST_BYTES:,} bytes, which is too much to be settings")
+    for mark, encoding in _ENCODINGS.items():
+        if content.startswith(mark):
+            raise ValueError(f"it is {encoding}, as some shells write what is redirected; save it as UTF-8")
+    try:
+        text = content.decode("utf-8-sig").replace("\r\n", "\n")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise ValueError(f"line {line} is no UTF-8, byte {content[error.start]:#04x}; save it as UTF-8") from error
+    return loads(text), text
+
+
+def loads(text: str) -> dict[str, Any]:
+    """The table a text holds. Raises ValueError for what is no TOML, is nested too deep, or has too long a number."""
+    try:
+        table = tomllib.loads(text)
+    except RecursionError:
+        raise ValueError(f"it is nested more than {MOST_DEEP} deep") from None
+    check(table)
+    return table
+
+
+def table_at(table: Any, *keys: str) -> Any:
+    """What stands below tables of these names; an empty table where there are none."""
+    for key in keys:
+        table = table.get(key, {}) if isinstance(table, dict) else {}
+    return table
+
+
+def check(table: Any) -> None:
+    """Raises ValueError for tables and lists in one another beyond MOST_DEEP, and whole numbers beyond 64 bits."""
+    waiting = [(table, 0)]
+    while waiting:
+        value, depth = waiting.pop()
+        if depth > MOST_DEEP:
+            raise ValueError(f"it is nested more than {MOST_DEEP} deep")
+        if isinstance(value, int) and not -(2**63) <= value < 2**63:
+            raise ValueError(f"it has a whole number of {value.bit_length()} bits; 64 are the most")
+        inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+        waiting += ((one, depth + 1) for one in inner)
+
+
+def statements(text: str) -> Iterator[tuple[int, int]]:
+    """The lines of each statement, comment and empty line of a TOML text: the first, and the one after the last."""
+    begin = line = depth = 0
+    for found in _TOKEN.finditer(text):
+        piece = found[0]
+        line += piece.count("\n")
+        if piece in "[{":
+            depth += 1
+        elif piece in "]}":
+            depth -= 1
+        elif piece == "\n" and not depth:
+            yield begin, line
+            begin = line
+    yield begin, line + 1
