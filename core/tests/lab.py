@@ -84,16 +84,6 @@ class Lab:
         """What a process wrote to stderr."""
         return (self.folder / at / f"said-{self.processes.index(process)}.txt").read_text()
 
-    def heard(self, process: subprocess.Popen[str], text: str, at: str = ".") -> None:
-        """Wait until a process has written a text to stderr."""
-
-        def said() -> bool:
-            over, words = process.poll() is not None, self.said(process, at)
-            assert text in words or not over, words
-            return text in words
-
-        until(said)
-
     def ended(self, process: subprocess.Popen[str], at: str = ".", seconds: float = 3000) -> tuple[int, str]:
         """The exit code of a process that ends by itself, and what it said."""
         return process.wait(seconds), self.said(process, at)
@@ -130,8 +120,6 @@ class Lab:
     def let_go(self) -> None:
         """Have no process wait any more."""
         (self.folder / "lab" / "hold").unlink()
-        for held in (self.folder / "lab" / "held").iterdir():
-            held.unlink()
 
     def living(self) -> list[int]:
         """The processes of this lab that live, also those whose drivers were killed."""

@@ -108,11 +108,11 @@ class Life:
             self._meet()
 
     def _wait(self) -> None:
-        hold = self.folder / "hold"
-        if hold.exists() and self.trial > int(hold.read_text()):
-            held = self.folder / "held" / str(os.getpid())
-            held.touch()
-            until(lambda: not held.exists())
+        hold, held = self.folder / "hold", self.folder / "held" / str(os.getpid())
+        with suppress(FileNotFoundError):  # nobody is to wait, or not any more
+            if self.trial > int(hold.read_text()):
+                held.touch()
+                until(lambda: not held.exists() or not hold.exists())
 
     def _meet(self) -> None:
         fates = sorted((self.folder / "fates").iterdir())

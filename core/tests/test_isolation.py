@@ -85,6 +85,7 @@ def test_what_a_model_draws_from_numpy_or_python_is_a_matter_of_the_seed_too(tmp
     assert bias(0) == bias(0) != bias(1)
 
 
+@pytest.mark.timing
 def test_a_second_thread_is_refused_and_the_first_goes_on(tmp_path: Path) -> None:
     begun, refused = Event(), Event()
 

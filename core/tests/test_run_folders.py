@@ -59,6 +59,7 @@ def hold(folder: str, held: Any) -> None:
     signal.pause()
 
 
+@pytest.mark.timing
 def test_the_lock_of_a_process_is_named_and_gone_when_it_is_killed(tmp_path: Path) -> None:
     context = multiprocessing.get_context("fork")
     held = context.Event()
@@ -72,6 +73,7 @@ def test_the_lock_of_a_process_is_named_and_gone_when_it_is_killed(tmp_path: Pat
     Lock(tmp_path).acquire()
 
 
+@pytest.mark.timing
 def test_a_process_forked_from_the_holder_does_not_give_the_lock_back(tmp_path: Path) -> None:
     lock = Lock(tmp_path)
     lock.acquire()
@@ -270,6 +272,7 @@ class At:
             self.action()
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1"])
 def test_a_signal_that_asks_for_an_end_is_answered_with_a_checkpoint(tmp_path: Path, name: str) -> None:
     number = getattr(signal, name)
@@ -282,6 +285,7 @@ def test_a_signal_that_asks_for_an_end_is_answered_with_a_checkpoint(tmp_path: P
     assert signal.getsignal(number) == before
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGUSR1])
 def test_a_second_hang_up_does_not_end_a_run_before_it_is_saved(tmp_path: Path, number: signal.Signals) -> None:
     def twice() -> None:
@@ -293,6 +297,7 @@ def test_a_second_hang_up_does_not_end_a_run_before_it_is_saved(tmp_path: Path, 
     assert outcome.status == "interrupted"
 
 
+@pytest.mark.timing
 def test_a_run_that_ignores_hang_ups_goes_on() -> None:
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:

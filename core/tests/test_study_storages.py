@@ -497,7 +497,7 @@ def test_a_second_tune_is_refused_and_a_worker_of_a_reproducible_study_too(lab: 
         assert (code, told.count("\n")) == (2, 1) and told.startswith(said)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timing
 @pytest.mark.parametrize("presses", [1, 2])
 def test_ctrl_c_once_ends_after_the_trials_under_way_and_twice_at_once(lab: Lab, presses: int) -> None:
