@@ -65,6 +65,11 @@ def test_the_classifier_of_another_run_is_the_judge(labwright: Command, tmp_path
     wrong = labwright("run", "gan/digits", f"task.judge={folder}", *short)
     assert wrong.code == 2
     assert re.search(r"task\.judge: the run .* goes from ClassLatent to pictures of 1x8x8; a judge", wrong.errors)
+    *_, newest = sorted((judge / "checkpoints").iterdir())
+    (newest / "model.safetensors").write_bytes(b"torn")
+    damaged = labwright("run", "gan/digits", f"task.judge={judge}", *short)
+    assert damaged.code == 2
+    assert re.search(r"task\.judge: .*model\.safetensors is torn.*A judge is the model of a run", damaged.errors)
     missing = labwright("run", "gan/digits", f"task.judge={tmp_path / 'jugde'}", *short)
     assert missing.code == 2
     assert re.search(r"task\.judge: .*jugde' is no run folder.*did you mean '.*judge'", missing.errors)
