@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -64,6 +65,11 @@ def test_the_classifier_of_another_run_is_the_judge(labwright: Command, tmp_path
     wrong = labwright("run", "gan/digits", f"task.judge={folder}", *short)
     assert wrong.code == 2
     assert re.search(r"task\.judge: the run .* goes from ClassLatent to pictures of 1x8x8; a judge", wrong.errors)
+    *_, newest = sorted((judge / "checkpoints").iterdir())
+    (newest / "model.safetensors").write_bytes(b"torn")
+    damaged = labwright("run", "gan/digits", f"task.judge={judge}", *short)
+    assert damaged.code == 2
+    assert re.search(r"task\.judge: .*model\.safetensors is torn.*A judge is the model of a run", damaged.errors)
     missing = labwright("run", "gan/digits", f"task.judge={tmp_path / 'jugde'}", *short)
     assert missing.code == 2
     assert re.search(r"task\.judge: .*jugde' is no run folder.*did you mean '.*judge'", missing.errors)
@@ -92,6 +98,23 @@ SLIPS: dict[str, tuple[tuple[str, ...], str]] = {
     "a misspelt setting": (("task.critic_step=2",), r"task\.critic_step: .*did you mean 'critic_steps'"),
     "a norm that isn't there": (("model.critic_norm=spectrl",), r"model\.critic_norm: .*did you mean 'spectral'"),
     "no width of a mode": (("task.data.sigma=0.0",), r"task\.data\.sigma: given 0\.0; .*greater than 0"),
+    "too many modes": (("task.data.modes=1000000000",), r"task\.data\.modes: given 1000000000; .*1000"),
+    "a radius without end": (("task.data.radius=inf",), r"task\.data\.radius: given inf; .*1000000"),
+    "a rate below 0 for one phase": (("optimizer.critic={lr=-1.0}",), r"optimizer\.critic\.lr: given -1\.0; .*greater"),
+    "a phase that is a number": (
+        ("optimizer.critic=5",),
+        r"optimizer\.critic: optimizer 'adam' has no setting 'critic'",
+    ),
+    "a penalty around nothing": (('loss={name="gan/r1"}',), r"loss\.loss: .*is missing|loss: .*needs"),
+    "a penalty around no loss": (
+        ('loss={name="gan/r1", loss="gan/ring"}',),
+        r"loss\.loss: no loss is called 'gan/ring'",
+    ),
+    "words for a number": (("task.latent=many",), r"task\.latent: given 'many'"),
+    "a latent no machine can hold": (("task.latent=1000000000",), r"'gan/mlp' can't be built: it needs more memory"),
+    "no loss": (("loss=",), r"loss"),
+    "no optimizer": (("optimizer=",), r"optimizer: task 'gan/adversarial' needs an optimizer"),
+    "data of words": (("task.data={name='nlp/languages'}",), r"makes pictures or points; .* offers Tokens"),
     "a phase that isn't there": (("optimizer.genrator={lr=1e-3}",), r"optimizer\.genrator"),
 }
 
@@ -110,11 +133,69 @@ def test_a_slip_gets_one_message(
     assert not list(tmp_path.iterdir())
 
 
+@pytest.fixture
+def folder_of_pictures(tmp_path: Path) -> Path:
+    """Forty random pictures of 30x30 pixels in two classes."""
+    random = np.random.default_rng(0)
+    for number in range(40):
+        file = tmp_path / "pictures" / "ab"[number % 2] / f"{number}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(random.integers(0, 256, (30, 30, 3), dtype=np.uint8)).save(file)
+    (file.parent / "notes.txt").write_text("not a picture")
+    return tmp_path / "pictures"
+
+
+def of_folder(folder: Path, *settings: str) -> tuple[str, ...]:
+    data = f"task.data={{name='vision/image-folder', folder='{folder}'}}"
+    return ("gan/digits", data, "task.judge_epochs=1", "train.epochs=", *SHORT, *settings)
+
+
+@pytest.mark.parametrize("side", [7, 20, 30])
+def test_pictures_of_any_size_are_drawn(
+    side: int, folder_of_pictures: Path, labwright: Command, tmp_path: Path
+) -> None:
+    pytest.importorskip("labwright_vision", reason="folders of pictures come with labwright-vision")
+    settings = (f"task.data.size={side}", "train.batch_size=8", "model.stages=", "--folder", tmp_path / "run")
+    ran = labwright("run", *of_folder(folder_of_pictures, *settings), "--json")
+    assert ran.code == 0, ran.errors
+    assert set(json.loads(ran.out)["metrics"]["test"]) == {"fid", "kid", "judge_accuracy", "read_as_asked", "spread"}
+    assert labwright("predict", tmp_path / "run", "--label", "a", "--out", tmp_path / "drawn").code == 0
+    (file,) = (tmp_path / "drawn").iterdir()
+    with Image.open(file) as picture:
+        assert picture.size == (side, side)
+
+
+PICTURES: dict[str, tuple[tuple[str, ...], str]] = {
+    "more doublings than a size allows": (
+        ("task.data.size=7",), r"model\.stages: given 2; pictures of 7x7 allow 1 at most, .*Left out, it follows",
+    ),
+    "a judge that isn't there": (("task.judge=elsewhere",), r"task\.judge: 'elsewhere' is no run folder"),
+    "a judge that is a file": (("task.judge=pictures/b/notes.txt",), r"task\.judge: .*notes\.txt' is no run folder"),
+    "a label that isn't there": (("task.data.folder=elsewhere",), r"task\.data\.folder.*elsewhere"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("slip", PICTURES)
+def test_a_slip_with_pictures_gets_one_message(
+    slip: str, folder_of_pictures: Path, labwright: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("labwright_vision", reason="folders of pictures come with labwright-vision")
+    monkeypatch.chdir(folder_of_pictures.parent)
+    overrides, pattern = PICTURES[slip]
+    said = labwright("run", *of_folder(folder_of_pictures, *overrides))
+    assert said.code == 2, said
+    assert said.errors.count("error: ") == 1 and "Traceback" not in said.errors, said.errors
+    assert re.search(pattern, said.errors, re.DOTALL), said.errors
+    assert not (folder_of_pictures.parent / "runs").exists()
+
+
 def test_a_slip_in_what_is_to_be_predicted(labwright: Command, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     assert labwright("run", "gan/ring", *SHORT, "--folder", folder).code == 0
     for asked, pattern in (
-        (("--seed", "three"), r"given 'three'; a seed is a whole number, such as 7"),
+        (("--seed", "three"), r"given 'three'; a seed is a whole number of 18 digits at most, such as 7"),
+        (("--seed", "9" * 5000), r"given '9{60}'; a seed is a whole number of 18 digits at most"),
+        (("--seed", "-7"), r"given '-7'; a seed is a whole number|--seed needs a text"),
         (("--label", "7"), r"no option --label.*This run takes --seed TEXT"),
         ((folder / "recipe.toml",), r"Ring can't read an input from a file"),
     ):

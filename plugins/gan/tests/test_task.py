@@ -290,9 +290,9 @@ def test_a_line_is_a_class_and_the_seed_of_a_sample() -> None:
     assert (task.line, plain.line) == ("label", "seed")
     assert torch.equal(plain.parse("1")[0], other)
     for line in ("-1", "1.5", "one"):
-        with pytest.raises(LabwrightError, match="a seed is a whole number, such as 7"):
+        with pytest.raises(LabwrightError, match="a seed is a whole number of 18 digits at most, such as 7"):
             plain.parse(line)
-    with pytest.raises(LabwrightError, match="a seed is a whole number, such as top left:7"):
+    with pytest.raises(LabwrightError, match="a seed is a whole number of 18 digits at most, such as top left:7"):
         task.parse("top left:x")
     with pytest.raises(LabwrightError, match="did you mean 'top left'"):
         task.parse("top lefft")

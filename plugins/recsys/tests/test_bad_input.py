@@ -104,6 +104,15 @@ SLIPS = {
         lines('u1,"Heroes,2,61', "u2,i4,2,62", 'u3,of heroes",2,63'),
     ),
     "too few items": Slip(r"task\.top: given 25, but there are only 20 items", settings=(*NAMED, "task.top=25")),
+    "more negatives than items": Slip(
+        r"task\.negatives: given 20, but there are only 20 items", settings=(*NAMED, "task.negatives=20")
+    ),
+    "made-up users that no machine can hold": Slip(
+        r"task\.data: the tastes of 100,000,000 users for 400 items.* needs 1,280\.0 GB",
+        {},
+        ("task.data.users=100000000",),
+        "recsys/synthetic",
+    ),
     "a split by time without times": Slip(
         r"'leave-one-out' goes by time",
         {"mine.csv": ["user,item", *(f"u{n},i{n}" for n in range(20))]},
@@ -215,6 +224,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Run:
         (("--user", "somebody"), r"no user is called 'somebody'; there are 30, such as '1', '2', '3'"),
         (("--usr", "3"), r"no option --usr; did you mean 'user'"),
         (("--user",), r"--user needs a text"),
+        (("--user", "9" * 5000), r"no user is called '9+'"),
+        (("--user", "12\t3"), r"no user is called"),
         (("u.data",), r"no file or folder 'u\.data'"),
     ],
 )

@@ -179,6 +179,20 @@ def test_clicks_are_predicted_for_a_user_and_an_item(tmp_path: Path, labwright: 
     assert 0 < answer["probability"] < 1 and answer["title"].startswith("item 12 of kind")
 
 
+def test_a_pair_that_is_none_is_answered_with_what_is_one() -> None:
+    task = Clicks(Synthetic(users=30, items=40, activity=12))
+    task.prepare()
+    assert [int(one) for one in task.parse("7\t12")] == [int(one) for one in task.parse(" 7.0  12 ")]
+    for line, message in (
+        ("7", "given '7'; a pair is a user and an item with a blank between them"),
+        ("7 12 3", "a pair is a user and an item"),
+        ("7 film", "no item is called 'film'; there are"),
+        ("nobody\t12", "no user is called 'nobody'"),
+    ):
+        with pytest.raises(lw.LabwrightError, match=message):
+            task.parse(line)
+
+
 @pytest.mark.parametrize("experiment", [top_n(log=["report"]), clicks(log=["report"])], ids=["top-n", "clicks"])
 def test_the_report_has_lists_and_figures(experiment: lw.Experiment, tmp_path: Path) -> None:
     run = experiment.run(tmp_path / "run")

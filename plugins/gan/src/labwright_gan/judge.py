@@ -110,7 +110,8 @@ def trained(split: Split, picture: Image, classes: int, epochs: int) -> SmallCNN
 def of_run(folder: Path, ports: tuple[Port, Port]) -> FromRun:
     """The classifier that a run folder holds.
 
-    Raises LabwrightError if there is none, or if it looks at other pictures or tells other classes apart.
+    Raises LabwrightError if there is none, if it isn't as the run left it, or if it looks at other pictures or tells
+    other classes apart.
     """
     from labwright.plugins import Plugins
     from labwright.saved import built_from, experiment_of
@@ -119,6 +120,8 @@ def of_run(folder: Path, ports: tuple[Port, Port]) -> FromRun:
         built = built_from(folder, experiment_of(folder, Plugins.discover(), ["device=cpu"]))
     except LabwrightError as error:
         raise LabwrightError(f"task.judge: {error}") from error
+    if built.notes:
+        raise LabwrightError(f"task.judge: {' '.join(built.notes)} A judge is the model of a run as that ended.")
     theirs = built.task.ports()
     if theirs != ports:
         raise LabwrightError(

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from labwright.builtin.report import Section
 
 _SEED = 31  # of latents that belong to a line of text
+_DIGITS = 18  # that a seed has at most
 
 
 @dataclass(frozen=True)
@@ -286,9 +287,11 @@ class Adversarial(Task):
             raise LabwrightError(
                 f"given {line!r}; this run makes samples of {listed(self.names)}{nearest(name, self.names)}"
             )
-        if not number.isdecimal():
+        if not number.isdecimal() or len(number) > _DIGITS:
             example = f"{self.names[0]}:7" if self.conditional else "7"
-            raise LabwrightError(f"given {line!r}; a seed is a whole number, such as {example}.")
+            raise LabwrightError(
+                f"given {line[:60]!r}; a seed is a whole number of {_DIGITS} digits at most, such as {example}."
+            )
         latents = torch.randn(1, self.latent, generator=generator(_SEED, int(number)))
         return (latents, torch.tensor([self.names.index(name)])) if self.conditional else (latents,)
 

@@ -26,9 +26,7 @@ def enough(needed: int, what: str, instead: str) -> None:
     """Raises LabwrightError if there is less memory than `what` needs, in bytes; `instead` is what to do then."""
     there = free()
     if there is not None and needed > there:
-        raise LabwrightError(
-            f"model: {what} needs {gigabytes(needed)} of memory, and {gigabytes(there)} are free. {instead}"
-        )
+        raise LabwrightError(f"{what} needs {gigabytes(needed)} of memory, and {gigabytes(there)} are free. {instead}")
 
 
 def gigabytes(count: int) -> str:

@@ -103,6 +103,11 @@ class TopN(Task):
                 f"task.top: given {self.top}, but there are only {len(data.items)} items; lists of {self.top} need "
                 "more of them, or a smaller task.top."
             )
+        if self.negatives >= len(data.items):
+            raise LabwrightError(
+                f"task.negatives: given {self.negatives}, but there are only {len(data.items)} items, the positive one "
+                "among them."
+            )
         self._wanted_N = torch.ones(len(data.users_N), dtype=torch.bool)
         if self.liked is not None:
             self._wanted_N = data.ratings_N >= self.liked

@@ -42,9 +42,9 @@ class Ring(Data):
     def __init__(
         self,
         *,
-        modes: Annotated[int, Field(ge=1)] = 8,
-        radius: Annotated[float, Field(gt=0)] = 2.0,
-        sigma: Annotated[float, Field(gt=0)] = 0.05,
+        modes: Annotated[int, Field(ge=1, le=1000)] = 8,
+        radius: Annotated[float, Field(gt=0, le=1e6)] = 2.0,
+        sigma: Annotated[float, Field(gt=0, le=1e6)] = 0.05,
     ) -> None:
         self.modes, self.radius, self.sigma = modes, radius, sigma
         self._splits: dict[str, TensorSplit] = {}

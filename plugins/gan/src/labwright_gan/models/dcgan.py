@@ -142,7 +142,8 @@ def _stages(picture: Image, asked: int | None) -> int:
     most = (side // 2).bit_length() - 1
     if asked is not None and asked > most:
         raise LabwrightError(
-            f"model.stages: given {asked}; pictures of {size} allow {most} at most, doubling from 2 pixels or more."
+            f"model.stages: given {asked}; pictures of {size} allow {most} at most, doubling from 2 pixels or more. "
+            "Left out, it follows their size."
         )
     return asked or max(1, most - 1)
 

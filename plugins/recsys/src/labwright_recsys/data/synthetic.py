@@ -10,8 +10,10 @@ from pydantic import Field
 from labwright_recsys.data.recommendation import Recommendation
 from labwright_recsys.data.splits import Manner, Share
 from labwright_recsys.data.table import Table
+from labwright_recsys.memory import enough
 
 _FEWEST = 10  # interactions of a user
+_PER_PAIR = 32  # bytes
 _DAY = 86_400.0  # seconds
 _BEGIN = 1_700_000_000.0  # seconds since 1970
 
@@ -56,8 +58,10 @@ class Synthetic(Recommendation):
         return self.strength * p_UD @ q_ID.T + b_I, b_I
 
     def table(self) -> Table:
-        p_UD, q_ID, b_I, random = self._drawn()
         users, items = self.counts
+        what = f"task.data: the tastes of {users:,} users for {items:,} items, drawn one by one,"
+        enough(_PER_PAIR * users * items, what, "Set task.data.users or task.data.items lower.")
+        p_UD, q_ID, b_I, random = self._drawn()
         taste_UI = p_UD @ q_ID.T
         noisy_UI = self.strength * taste_UI + b_I + random.gumbel(size=(users, items))
         order_UI = np.argsort(-noisy_UI, axis=1, kind="stable")

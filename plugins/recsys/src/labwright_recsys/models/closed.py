@@ -129,7 +129,7 @@ class ItemKNN(_OfHistories):
 
     def cost(self) -> dict[str, int]:
         needed = 12 * self.items * self.neighbours + self._meanwhile()
-        what = f"item-kNN with {self.neighbours:,} neighbours of each of {self.items:,} items"
+        what = f"model: item-kNN with {self.neighbours:,} neighbours of each of {self.items:,} items"
         enough(needed, what, "Set model.neighbours lower, or leave rare items out of the data.")
         return {"fit_memory_bytes": needed}
 
@@ -193,7 +193,7 @@ class EASE(_OfHistories):
         needed = each * self.items**2 + besides
         enough(
             needed,
-            f"EASE over {self.items:,} items, {each} bytes for each pair of them {what},",
+            f"model: EASE over {self.items:,} items, {each} bytes for each pair of them {what},",
             "Take 'recsys/item-knn', which keeps the nearest neighbours alone; or leave rare items out of the data.",
         )
         return needed
