@@ -117,7 +117,7 @@ class Recommendation(Data):
     def remarks(self) -> list[str]:
         """How many users are on no list that is measured, where something is held out; what the task noted."""
         held_out_N = (self.parts_N == VALID) | (self.parts_N == TEST)
-        measured = len(self.users_N[held_out_N].unique())
+        measured = len(torch.unique(self.users_N[held_out_N]))
         found = []
         if 0 < measured < len(self.users):
             found.append(
@@ -136,7 +136,7 @@ class Recommendation(Data):
         mask_N = self.parts_N == NAMES[split]
         tensors = (one[mask_N] for one in (self.users_N, self.items_N, self.ratings_N))
         names = json.dumps([self.users, self.items])
-        return [sha256(one.numpy()).hexdigest() for one in tensors] + [sha256(names.encode()).hexdigest()]
+        return [sha256(one.numpy().tobytes()).hexdigest() for one in tensors] + [sha256(names.encode()).hexdigest()]
 
     def chosen(self, mask_N: Tensor) -> Pairs:
         """The interactions that are chosen by a mask."""
