@@ -202,7 +202,7 @@ def in_this_process(verb: str, run: Path, picture: Path, plugins: Plugins, right
 
 
 def by_command(verb: str, run: Path, picture: Path) -> str:
-    command = [sys.executable, "-m", "labwright.cli", verb, str(run), *([str(picture)] if verb == "predict" else [])]
+    command = [sys.executable, "-m", "labwright", verb, str(run), *([str(picture)] if verb == "predict" else [])]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     if "Traceback" in ended.stderr or ended.returncode not in (0, 2):
         return f"WRONG: exit code {ended.returncode}: {ended.stderr[-300:]}"

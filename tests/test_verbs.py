@@ -334,7 +334,7 @@ def test_resume_says_what_state_begins_anew(tmp_path: Path, lab: Lab) -> None:
 )
 def test_a_stream_that_takes_nothing_is_no_reason_to_end(tmp_path: Path, stream: str, code: int | None) -> None:
     folder = tmp_path / "run"
-    command = f"{sys.executable} -m labwright.cli run vision/digits-mlp train.epochs=1 --folder {folder} {stream}"
+    command = f"{sys.executable} -m labwright run vision/digits-mlp train.epochs=1 --folder {folder} {stream}"
     ended = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False)
     assert json.loads((folder / "outcome.json").read_text())["status"] == "finished"
     assert "Traceback" not in ended.stderr
@@ -346,7 +346,7 @@ def test_a_stream_that_takes_nothing_is_no_reason_to_end(tmp_path: Path, stream:
 
 def test_a_working_folder_that_is_gone_is_one_message(tmp_path: Path) -> None:
     (tmp_path / "gone").mkdir()
-    command = f"cd {tmp_path / 'gone'} && rmdir {tmp_path / 'gone'} && {sys.executable} -m labwright.cli list losses"
+    command = f"cd {tmp_path / 'gone'} && rmdir {tmp_path / 'gone'} && {sys.executable} -m labwright list losses"
     ended = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False)
     assert ended.returncode == 2
     assert ended.stderr.count("error: ") == 1
