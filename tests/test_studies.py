@@ -58,7 +58,7 @@ def exported(folder: Path, name: str) -> list[dict[str, Any]]:
     return [{key: value for key, value in row.items() if key != "seconds"} for row in rows]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timing
 def test_any_number_of_workers_has_the_same_trials(place: Path) -> None:
     found = {}
