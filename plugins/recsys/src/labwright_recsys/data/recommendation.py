@@ -109,15 +109,19 @@ class Recommendation(Data):
 
     def left_out(self) -> list[LeftOut]:
         """Rows that lacked something, repeats, and what a split by time can't measure."""
-        found = [*self._rows_left_out, LeftOut(self.repeats, "interactions", "of one user and item the latest counts")]
-        unknown = int((self.parts_N == LEFT_OUT).sum())
-        why = "of users that have nothing before the first moment of task.data.split=temporal"
-        return [one for one in (*found, LeftOut(unknown, "interactions", why)) if one.count]
+        counts = {
+            "of one user and item the latest counts": self.repeats,
+            "of users that have nothing before the first moment of task.data.split=temporal": int(
+                (self.parts_N == LEFT_OUT).sum()
+            ),
+        }
+        found = [LeftOut(n, "interaction" if n == 1 else "interactions", why) for why, n in counts.items() if n]
+        return [*self._rows_left_out, *found]
 
     def remarks(self) -> list[str]:
         """How many users are on no list that is measured, where something is held out; what the task noted."""
         held_out_N = (self.parts_N == VALID) | (self.parts_N == TEST)
-        measured = len(self.users_N[held_out_N].unique())
+        measured = int(torch.bincount(self.users_N[held_out_N]).count_nonzero())
         found = []
         if 0 < measured < len(self.users):
             found.append(
@@ -136,7 +140,7 @@ class Recommendation(Data):
         mask_N = self.parts_N == NAMES[split]
         tensors = (one[mask_N] for one in (self.users_N, self.items_N, self.ratings_N))
         names = json.dumps([self.users, self.items])
-        return [sha256(one.numpy()).hexdigest() for one in tensors] + [sha256(names.encode()).hexdigest()]
+        return [sha256(one.numpy().tobytes()).hexdigest() for one in tensors] + [sha256(names.encode()).hexdigest()]
 
     def chosen(self, mask_N: Tensor) -> Pairs:
         """The interactions that are chosen by a mask."""
