@@ -86,7 +86,9 @@ def test_extra_state_that_json_can_hold_is_kept(tmp_path: Path) -> None:
     assert resumed.model.calls == whole.model.calls == 12
 
 
-@pytest.mark.parametrize("state", [{1, 2}, {1: "key"}, float("nan"), object()], ids=str)
+@pytest.mark.parametrize(
+    "state", [{1, 2}, {1: "key"}, float("nan"), object()], ids=["a set", "a number as key", "nan", "an object"]
+)
 def test_extra_state_that_json_cannot_hold_is_refused_before_training(tmp_path: Path, state: Any) -> None:
     class Odd(nn.Linear):
         def get_extra_state(self) -> Any:

@@ -193,7 +193,7 @@ def test_what_is_left_out_is_counted_with_the_reason(write: Write) -> None:
     data = OwnInteractions(file=path, rating="rating")
     data.prepare()
     assert rows_of(data) == {("u", "a"): 3.0, ("v", "b"): 2.0}
-    assert [(one.count, one.what) for one in data.left_out()] == [(2, "rows"), (1, "rows"), (2, "interactions")]
+    assert [(one.count, one.what) for one in data.left_out()] == [(2, "rows"), (1, "row"), (2, "interactions")]
     assert [one.why for one in data.left_out()] == [
         f"no user, as in {path}, line 5",
         f"no rating, as in {path}, line 6",
@@ -211,7 +211,7 @@ def test_users_that_no_list_is_measured_for_are_counted(made: Callable[..., Reco
     assert said.startswith("2 of 3 users are never measured: they have too few interactions for task.data.valid and ")
     later = made(Table(users, items, times=np.arange(20.0)), split="temporal")
     later.prepare()
-    assert [(one.count, one.what) for one in later.left_out()] == [(1, "interactions")]  # of c, who comes last
+    assert [(one.count, one.what) for one in later.left_out()] == [(1, "interaction")]  # of c, who comes last
     assert "nothing before the first moment of task.data.split=temporal" in later.left_out()[0].why
 
 

@@ -291,7 +291,7 @@ def test_what_is_known_of_the_interactions_is_said_before_a_run(
     said = labwright("run", "mine.toml", "--folder", "run")
     assert said.code == 0, said.errors
     whole = " ".join(said.errors.split())
-    assert "train 321, valid 40, test 40; 1 rows left out: no rating, as in mine.csv, line 406; 4 interactions" in whole
+    assert "train 321, valid 40, test 40; 1 row left out: no rating, as in mine.csv, line 406; 4 interactions" in whole
     assert "1 of 21 users are never measured" in whole
     assert "(97.8%)" in whole and "is this the task.threshold that is meant?" in whole
     assert "is no better than always answering a click" in whole

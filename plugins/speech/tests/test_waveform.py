@@ -118,6 +118,18 @@ def test_a_hole_in_a_file_is_found() -> None:
         (written(np.stack([TONE, -TONE], 1)), "opposite phase, whose mean is silence: keep one"),
         (written(TONE, rate=15_991), r"15,991 samples per second.*task\.data\.rate=16000: choose"),
     ],
+    ids=[
+        "empty",
+        "a beginning",
+        "zeros",
+        "a header",
+        "no samples",
+        "nan",
+        "inf",
+        "loud",
+        "opposite phase",
+        "an odd rate",
+    ],
 )
 def test_what_cannot_be_used_is_said(content: bytes, words: str, tmp_path: Path) -> None:
     (tmp_path / "x.wav").write_bytes(content)

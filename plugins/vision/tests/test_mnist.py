@@ -120,6 +120,7 @@ def test_a_torn_gzip_file_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "content",
     [b"", b"not gzip", gzip.compress(b""), gzip.compress(b"<html>"), gzip.compress(idx(np.zeros((2, 2), np.uint8)))],
+    ids=["empty", "not gzipped", "nothing gzipped", "a page", "other axes"],
 )
 def test_each_of_the_four_files_is_read_whole_or_refused(tmp_path: Path, name: str, content: bytes) -> None:
     write(tmp_path)

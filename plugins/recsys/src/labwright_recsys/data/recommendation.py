@@ -109,15 +109,19 @@ class Recommendation(Data):
 
     def left_out(self) -> list[LeftOut]:
         """Rows that lacked something, repeats, and what a split by time can't measure."""
-        found = [*self._rows_left_out, LeftOut(self.repeats, "interactions", "of one user and item the latest counts")]
-        unknown = int((self.parts_N == LEFT_OUT).sum())
-        why = "of users that have nothing before the first moment of task.data.split=temporal"
-        return [one for one in (*found, LeftOut(unknown, "interactions", why)) if one.count]
+        counts = {
+            "of one user and item the latest counts": self.repeats,
+            "of users that have nothing before the first moment of task.data.split=temporal": int(
+                (self.parts_N == LEFT_OUT).sum()
+            ),
+        }
+        found = [LeftOut(n, "interaction" if n == 1 else "interactions", why) for why, n in counts.items() if n]
+        return [*self._rows_left_out, *found]
 
     def remarks(self) -> list[str]:
         """How many users are on no list that is measured, where something is held out; what the task noted."""
         held_out_N = (self.parts_N == VALID) | (self.parts_N == TEST)
-        measured = len(torch.unique(self.users_N[held_out_N]))
+        measured = int(torch.bincount(self.users_N[held_out_N]).count_nonzero())
         found = []
         if 0 < measured < len(self.users):
             found.append(
