@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from labwright.data import Batch
 from labwright.errors import LabwrightError
-from labwright_recsys import memory
+from labwright.room import free
 from labwright_recsys.models.closed import EASE, ItemKNN, Popularity
 from labwright_recsys.models.deepfm import DeepFM
 from labwright_recsys.models.light_gcn import LightGCN
@@ -232,7 +231,7 @@ def test_ease_says_what_it_needs_and_refuses_what_the_machine_has_not() -> None:
     assert 12 * 1_000**2 <= needed < 50 * 1_000**2
     with pytest.raises(LabwrightError, match=r"2,000,000 items, 4 bytes .* needs 16,000\.0 GB .*'recsys/item-knn'"):
         EASE(Feedback(5, 2_000_000), OUT)
-    there = memory.free()
+    there = free()
     if there is None:
         pytest.skip("this system doesn't say how much memory is free")
     model = EASE(Feedback(5, int((there / 8) ** 0.5)), OUT)  # can be kept, and takes no memory yet
@@ -241,23 +240,6 @@ def test_ease_says_what_it_needs_and_refuses_what_the_machine_has_not() -> None:
             LabwrightError, match=r"12 bytes for each pair of them to be computed, needs .* GB are free"
         ):
             refused()
-
-
-def test_the_memory_that_is_free_is_what_a_container_has_left(tmp_path: Path) -> None:
-    def written(name: str, text: str) -> None:
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text(text)
-
-    written("proc/meminfo", "MemTotal:  9000 kB\nMemAvailable:    5000 kB\n")
-    assert memory.free(tmp_path) == 5000 * 1024
-    written("sys/fs/cgroup/memory.max", "max\n")
-    written("sys/fs/cgroup/memory.stat", "anon 1000000\nfile 700\n")
-    assert memory.free(tmp_path) == 5000 * 1024
-    written("sys/fs/cgroup/memory.max", "3000000\n")
-    assert memory.free(tmp_path) == 2_000_000
-    written("sys/fs/cgroup/memory/memory.limit_in_bytes", "2500000\n")
-    written("sys/fs/cgroup/memory/memory.stat", "total_rss 2400000\n")
-    assert memory.free(tmp_path) == 100_000
 
 
 def test_popularity_is_a_count() -> None:
