@@ -310,8 +310,8 @@ ROUND.append(ROUND)
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ({"width": np.float64(3.0)}, "model.width: given np.float64(3.0); it should be a whole number; write 3"),
-        ({"rate": np.bool_(True)}, "model.rate: given np.True_; it should be a number"),
+        ({"width": np.float64(3.5)}, "; it should be a whole number (model 'Model')."),
+        ({"rate": np.bool_(True)}, "; it should be a number (model 'Model')."),
         ({"width": np.array(3)}, "which no recipe can hold: a ndarray is no plain value; give its .tolist()."),
         ({"width": torch.tensor(3)}, "which no recipe can hold: a Tensor is no plain value; give its .tolist()."),
         ({"shape": np.array([3, 3])}, "which no recipe can hold: a ndarray is no plain value; give its .tolist()."),

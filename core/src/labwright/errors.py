@@ -81,6 +81,11 @@ def path_fault(path: Path) -> str:
     return ""
 
 
+def located(path: Path) -> str:
+    """A path for a message, and where it was looked for unless it says that itself."""
+    return f"{str(path)!r}" if path.is_absolute() else f"{str(path)!r} in {Path.cwd()}"
+
+
 def listed(names: Iterable[str], most: int = 12) -> str:
     """Names for a message: `a, b, c`, cut after `most`."""
     names = sorted(names)

@@ -141,6 +141,7 @@ def test_of_an_encoder_with_a_decoder_the_encoder_is_taken(tmp_path: Path) -> No
 
 
 def test_an_encoder_that_reads_padding_says_so() -> None:
+    pytest.importorskip("transformers", minversion="5", reason="before, its fnet takes no mask at all, and is refused")
     (said,) = Encoder(INPUTS, OUTPUTS, architecture="fnet", options=SMALL).remarks()
     assert "'fnet' takes padding for text" in said
 

@@ -287,5 +287,13 @@ def test_a_folder_that_cannot_be_used_is_answered_with_what_is_wrong(
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(LabwrightError, match=r"there is no folder .*nowhere"):
+    with pytest.raises(LabwrightError, match=rf"there is no folder '{tmp_path}/nowhere'\.$"):
         prepared(tmp_path / "nowhere")
+
+
+def test_a_relative_folder_is_looked_for_in_the_working_folder_and_the_message_says_in_which(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(LabwrightError, match=rf"there is no folder 'nowhere' in {tmp_path}\.$"):
+        prepared(Path("nowhere"))

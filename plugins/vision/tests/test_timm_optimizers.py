@@ -36,7 +36,7 @@ def copied(optimizer: LibraryOptimizer) -> dict[str, dict[str, Tensor]]:
 
 
 def test_every_member_of_the_family_resumes_exactly():
-    assert {"lion", "adan", "lamb", "muon", "mars", "adafactor", "nadamw"} <= set(TIMM)
+    assert {"lion", "adan", "lamb", "mars", "adafactor", "nadamw"} <= set(TIMM)
     for name, ours in TIMM.items():
         whole = ours(parameters(), lr=0.01)
         train(whole, range(8))
@@ -60,7 +60,7 @@ def test_what_cannot_be_used_is_no_member():
 def test_members_have_the_defaults_of_timms_own_factory():
     from timm.optim import create_optimizer_v2
 
-    for name in ("sgd", "momentum", "lion", "adopt", "muon", "lamb"):
+    for name in ("sgd", "momentum", "lion", "adopt", "lamb", *({"muon"} & set(TIMM))):  # muon is of later versions
         mine, theirs = parameters(), parameters()
         optimizer = TIMM[name](mine, lr=0.01, weight_decay=0.02)
         reference = create_optimizer_v2(list(theirs.values()), name, lr=0.01, weight_decay=0.02)

@@ -9,7 +9,7 @@ import zlib
 from pathlib import Path
 from typing import TextIO
 
-from labwright.errors import LabwrightError, nearest, sentence
+from labwright.errors import LabwrightError, located, nearest, sentence
 
 _MARKS = {  # byte order marks; UTF-32's before UTF-16's, which it begins with
     codecs.BOM_UTF8: "utf-8-sig",
@@ -57,7 +57,7 @@ def opened(path: Path, encoding: str | None = None) -> TextIO:
 def no_file(path: Path, there_is_none: str = "there is no file") -> LabwrightError:
     """That there is no such file, with the nearest name beside it."""
     beside = [one.name for one in path.parent.iterdir()] if path.parent.is_dir() else []
-    return LabwrightError(f"{there_is_none} {str(path)!r}{nearest(path.name, beside)}")
+    return LabwrightError(f"{there_is_none} {located(path)}{nearest(path.name, beside)}")
 
 
 def _unpacked(path: Path) -> bytes:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
-from labwright.errors import LabwrightError
+from labwright.errors import LabwrightError, located
 from pydantic import Field
 
 if TYPE_CHECKING:
@@ -262,8 +262,8 @@ def _library() -> Any:
 def _read(path: Path, kind: Kind) -> Pieces:
     if not path.parent.is_dir():
         raise LabwrightError(
-            f"task.data.pretrained: there is no folder {str(path.parent)!r}. Nothing is downloaded: give a folder that "
-            "holds tokenizer.json, such as one made by `hf download NAME --local-dir FOLDER`."
+            f"task.data.pretrained: there is no folder {located(path.parent)}. Nothing is downloaded: give a folder "
+            "that holds tokenizer.json, such as one made by `hf download NAME --local-dir FOLDER`."
         )
     if not path.is_file():
         there = ", ".join(sorted(one.name for one in path.parent.iterdir())[:12])

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from labwright.data import LeftOut
-from labwright.errors import LabwrightError, listed, nearest, sentence
+from labwright.errors import LabwrightError, listed, located, nearest, sentence
 from labwright_tasks.parts import part_named
 from labwright_tasks.tables import Table, cells_of
 
@@ -98,7 +98,7 @@ def _loaded(dataset: str, subset: str | None) -> dict[str, Any]:
     """The splits by name. Raises LabwrightError in the library's words if there is no such dataset within reach."""
     folder = Path(dataset).expanduser()
     if not folder.is_dir() and (folder.is_absolute() or dataset.startswith(".") or dataset.count("/") > 1):
-        raise LabwrightError(f"task.data.dataset: there is no folder {str(folder)!r}.")
+        raise LabwrightError(f"task.data.dataset: there is no folder {located(folder)}.")
     if find_spec("datasets") is None:
         raise LabwrightError(
             "data 'nlp/datasets' needs the datasets library: `pip install 'labwright-nlp[datasets]'` brings it."

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from labwright.errors import LabwrightError, listed, nearest
+from labwright.errors import LabwrightError, listed, located, nearest
 from labwright.ports import Tokens
 from torch import Tensor, nn
 
@@ -106,7 +106,7 @@ def _from_name(architecture: str, inputs: Tokens, options: dict[str, Any]) -> An
 def _from_folder(folder: Path, options: dict[str, Any], setting: str, partial: bool) -> tuple[Any, list[str]]:
     if not folder.is_dir():
         raise LabwrightError(
-            f"{setting}: there is no folder {str(folder)!r}. Nothing is downloaded: "
+            f"{setting}: there is no folder {located(folder)}. Nothing is downloaded: "
             "`hf download NAME --local-dir FOLDER` fetches a model of the Hugging Face hub."
         )
     if not (folder / "config.json").is_file():

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
-from labwright.errors import LabwrightError
+from labwright.errors import LabwrightError, located
 from labwright_tasks import tables
 from pydantic import Field
 
@@ -52,7 +52,7 @@ class MovieLens(Recommendation):
     def table(self) -> Table:
         root = self.folder.expanduser()
         if not root.is_dir():
-            raise LabwrightError(f"task.data.folder: there is no folder {str(root)!r}.")
+            raise LabwrightError(f"task.data.folder: there is no folder {located(root)}.")
         for name, layout in _LAYOUTS.items():
             path = _there(root, name)
             if path is not None:

@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import Protocol
 
 from labwright.data import LeftOut
-from labwright.errors import LabwrightError
+from labwright.errors import LabwrightError, located
 
 from labwright_speech.data.waveform import SUFFIXES, Source
 
@@ -144,7 +144,7 @@ class Archive:
 def store(path: Path, setting: str) -> Store:
     """A folder's or a zip archive's recordings. Raises LabwrightError naming the setting if neither is there."""
     if not path.exists():
-        raise LabwrightError(f"{setting}: there is no folder or archive {str(path)!r}.")
+        raise LabwrightError(f"{setting}: there is no folder or archive {located(path)}.")
     return Folder(path) if path.is_dir() else Archive(path)
 
 

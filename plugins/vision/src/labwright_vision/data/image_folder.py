@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 import numpy as np
 import torch
 from labwright.data import Batch, Data, LeftOut
-from labwright.errors import LabwrightError, listed, nearest, sentence
+from labwright.errors import LabwrightError, listed, located, nearest, sentence
 from labwright.ports import Classes, Image, Port
 from pydantic import Field
 from torch import Tensor
@@ -233,7 +233,7 @@ def _existing(root: Path) -> Path:
     if packed:
         raise LabwrightError(f"task.data.folder: {str(root)!r} is a file, not a folder: unpack it if it is an archive.")
     if not there:
-        raise LabwrightError(f"task.data.folder: there is no folder {str(root)!r}.")
+        raise LabwrightError(f"task.data.folder: there is no folder {located(root)}.")
     return root
 
 
