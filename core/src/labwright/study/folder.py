@@ -85,7 +85,11 @@ def check_folder(folder: Path, *, begun: bool, journal: bool) -> None:
 
 
 def claim(folder: Path, study: Marker) -> None:
-    """Take a folder for a study that its storage has. Raises LabwrightError if it is another one's."""
+    """Take a folder for a study that its storage has. Raises LabwrightError if it is another's, or can't be made."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)  # whoever joins a study has none yet
+    except OSError as error:
+        raise LabwrightError(f"the folder {folder} can't be made: {error.strerror}. Give another --name.") from error
     there = marker_of(folder)
     if there is None:
         write_json(folder / MARKER, asdict(study))
