@@ -86,6 +86,6 @@ def test_the_modules_that_plugins_are_found_through_import_nothing_but_labwright
 
 
 @pytest.mark.parametrize("package", PACKAGES)
-def test_no_file_is_longer_than_400_lines(package):
+def test_no_file_is_longer_than_600_lines(package):
     long = {file.name: file.read_text(encoding="utf-8").count("\n") for file in sources(package)}
-    assert {name: lines for name, lines in long.items() if lines > 400} == {}
+    assert {name: lines for name, lines in long.items() if lines > 600} == {}
