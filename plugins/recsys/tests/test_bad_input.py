@@ -37,7 +37,7 @@ def movielens(*files: str) -> dict[str, Sequence[str]]:
 
 SLIPS = {
     "no such file": Slip(
-        r"there is no file '.*mine\.cvs'; did you mean 'mine\.csv'", settings=("task.data.file=mine.cvs",)
+        r"there is no file '.*mine\.cvs' in .*; did you mean 'mine\.csv'", settings=("task.data.file=mine.cvs",)
     ),
     "a missing column": Slip(
         r"mine\.csv: there is no column 'raiting'; did you mean 'rating'", settings=("task.data.rating=raiting",)
