@@ -332,7 +332,10 @@ CASES: dict[str, tuple[Make, str]] = {
         texts(change=lambda here: (here / "rows.jsonl").write_text('{"path": "ä"}', encoding="latin-1")),
         r"rows\.jsonl, line 1: the byte 0xe4 is no utf-8",
     ),
-    "a bonus that is no number": (texts("task.lm_bonus=nan"), r"task\.lm_bonus: .* is given nan, which no recipe can hold"),
+    "a bonus that is no number": (
+        texts("task.lm_bonus=nan"),
+        r"task\.lm_bonus: .* is given nan, which no recipe can hold",
+    ),
     "a speaker nobody is": (
         texts('task.data.test_speakers=["ann"]'),
         r"to hold out speakers, they must be known",
