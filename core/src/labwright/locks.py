@@ -53,7 +53,8 @@ class Lock:
         self._held = None
 
     def __del__(self) -> None:
-        self.release()
+        if os is not None:  # nothing is left of modules when the interpreter ends, which gives every lock back
+            self.release()
 
     def _take(self, handle: int) -> None:
         end = time.monotonic() + PATIENCE
