@@ -350,7 +350,10 @@ class Trainer:
             )
         if isinstance(self.criterion, nn.Module):
             own = {key.removeprefix("loss/"): one for key, one in checkpoint.training.items() if key[:5] == "loss/"}
-            self.criterion.load_state_dict(own, strict=False)
+            unlike = self.criterion.load_state_dict(own, strict=False)
+            if unlike.missing_keys or unlike.unexpected_keys:
+                said = f"lacks {unlike.missing_keys}" if unlike.missing_keys else f"has {unlike.unexpected_keys}"
+                raise LabwrightError(f"{origin} is a checkpoint of another loss: its state {said}. Start a new run.")
         for name, parameter in self.model.named_parameters():
             parameter.requires_grad_(name not in state["frozen"])
         self.run.step = self.saved = state["step"]

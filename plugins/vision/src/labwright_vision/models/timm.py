@@ -58,12 +58,14 @@ class Timm(nn.Module):
         except Exception as error:  # the builders behind 1,000 names raise anything
             raise LabwrightError(f"model: timm can't build {architecture!r} with {given}: {_said(error)}") from error
         self._try(inputs, len(outputs.names), architecture)
-        taken = f"all weights of {architecture!r} were taken over, {sum(1 for _ in self.network.state_dict())} tensors"
-        self._remarks = (f"model.pretrained: {taken} but for the last layer, which is new.",) if pretrained else ()
+        self._taken_over = architecture if pretrained else ""
 
     def remarks(self) -> Sequence[str]:
         """What was taken over from pretrained weights."""
-        return self._remarks
+        if not self._taken_over:
+            return ()
+        count = len(self.network.state_dict())
+        return (f"model.pretrained: {count} tensors of {self._taken_over!r}: all but the last layer, which is new.",)
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         """Logits of shape (B, classes)."""
