@@ -60,7 +60,6 @@ class Update:
         self.only_own = bool(phase.parameters)
         penalises = isinstance(criterion, Loss) and type(criterion).penalty is not Loss.penalty
         objective: Any = Objective(task, model, criterion, phase.name, optimizer.parameters if penalises else {})
-        self.plain = objective
         self.objective = torch.compile(objective) if settings.compile else objective
         self.settings, self.device, self.clip = settings, device, clip
         self.full_precision = settings.precision == "fp32"
