@@ -24,8 +24,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import labwright as lw
 import torch
 from fused import CASES
-from labwright.study import report
-from labwright.study.grouping import Grouping
+from labwright_study import report
+from labwright_study.grouping import Grouping
 
 STEPS = {"mlp": 1200, "neumf": 450, "gan": 300, "transformer": 100, "cnn": 200}
 

@@ -23,9 +23,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import labwright as lw
 import torch
-from labwright.fused.program import FORMS, Form
-from labwright.fused.training import Course, program_for
-from labwright.trainer import Trainer
+from labwright.train.trainer import Trainer
+from labwright_study.fused.fused_loop import Course, program_for
+from labwright_study.fused.program import FORMS, Form
 
 HERE = Path(__file__).resolve().parent
 COUNTS = (4, 8, 16, 32)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import labwright as lw
 import torch
-from labwright.trainer import Trainer
+from labwright.train.trainer import Trainer
 from torch.nn import functional
 
 STEPS, ROUNDS, WARM = 120, 7, 20  # the first steps of a round aren't counted

@@ -20,8 +20,8 @@ from pathlib import Path
 import labwright as lw
 import optuna
 import torch
-from labwright.study import report
-from labwright.study.book import RESULT
+from labwright_study import report
+from labwright_study.trial_store import RESULT
 
 RESULTS = Path(__file__).parent / "PARETO.md"
 WORST = (0.5, math.log10(2e6))  # error, parameters: the corner that the hypervolume is measured from

@@ -16,12 +16,13 @@ from typing import Any
 
 import labwright as lw
 import typer.main
-from labwright import ports, search
+from labwright.base import search
 from labwright.cli import EXIT_CODES, app
-from labwright.experiment import Train
-from labwright.hookspecs import KINDS
-from labwright.plugins import Plugins, plural
-from labwright.signature import Setting, signature
+from labwright.config.signature import Setting, signature
+from labwright.data import ports
+from labwright.plugin.hookspecs import KINDS
+from labwright.plugin.registry import Plugins, plural
+from labwright.train.settings import Train
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from labwright.testing import conformance
+from labwright_testing import conformance
 from PIL import Image
 from torch import Tensor
 

@@ -21,9 +21,9 @@ import labwright as lw
 import numpy as np
 import pytest
 import torch
-from labwright.plugins import Plugins
-from labwright.resuming import resume
-from labwright.saved import built_from, evaluated, experiment_of, predictions
+from labwright.plugin.registry import Plugins
+from labwright.runs.load import built_from, evaluated, experiment_of, predictions
+from labwright.runs.resume import resume
 from PIL import Image
 
 BUDGET = int(os.environ.get("LABWRIGHT_DAMAGED", "40"))
@@ -111,7 +111,7 @@ def ask(verb: str, run: Path, picture: Path, plugins: Plugins) -> Answer:
         evaluation = evaluated(run, plugins, "test", "final")
         return Answer((evaluation.step, evaluation.metrics), evaluation.notes)
     if verb == "export":
-        from labwright.export import export
+        from labwright.runs.export import export
 
         facts = export(run, plugins, run.parent / "exported")
         return Answer((facts["inputs"], facts["input_port"], facts["output_port"]), facts["notes"])

@@ -38,10 +38,10 @@ import pytest
 import torch
 import typer.main
 from labwright.cli import app, main
-from labwright.experiment import Experiment
-from labwright.new import TEMPLATES
-from labwright.plugins import Plugins
-from labwright.recipe import TABLES
+from labwright.config.recipe import TABLES
+from labwright.plugin.new import TEMPLATES
+from labwright.plugin.registry import Plugins
+from labwright.runs.experiment import Experiment
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from labwright.config import signature
-from labwright.errors import LabwrightError
-from labwright.experiment import Experiment
-from labwright.fitting import fitting_names
-from labwright.plugins import Plugins
+from labwright.base.errors import LabwrightError
+from labwright.config.compatibility import fitting_names
+from labwright.config.resolve import signature
+from labwright.plugin.registry import Plugins
+from labwright.runs.experiment import Experiment
 
 FITTING = {  # a recipe of each kind of input, and the domains whose models take it
     "vision/digits-mlp": {"vision"},

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from labwright.plugins import Plugins
-from labwright.testing.kit import Kit, Subject, checks_of, run, subjects
+from labwright.plugin.registry import Plugins
+from labwright_testing.kit import Kit, Subject, checks_of, run, subjects
 
 SOURCES = Path(__file__).parent / "third_party" / "labwright-foreign" / "src"
 sys.path.insert(0, str(SOURCES))

@@ -16,10 +16,10 @@ from typing import Any
 import labwright as lw
 import optuna
 import pytest
-from labwright.builtin.samplers import TPE
-from labwright.plugins import Plugins
-from labwright.study.book import Book
-from labwright.study.space import Space
+from labwright.plugin.registry import Plugins
+from labwright_study.samplers import TPE
+from labwright_study.space import Space
+from labwright_study.trial_store import Book
 from optuna.pruners import NopPruner
 from optuna.storages import InMemoryStorage
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import optuna
 import torch
 from labwright import StopRun
-from labwright.hookspecs import hookimpl
+from labwright.plugin.hookspecs import hookimpl
 from objective import SPACE, Objective
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend

@@ -10,9 +10,9 @@ from typing import Any
 
 import labwright as lw
 import torch
-from labwright.run import Outcome
-from labwright.study import report
-from labwright.trainer import Trainer
+from labwright.interfaces.run import Outcome
+from labwright.train.trainer import Trainer
+from labwright_study import report
 from objective import experiment
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import labwright as lw
-from labwright.hookspecs import hookimpl
+from labwright.plugin.hookspecs import hookimpl
 
 SPACE = {"optimizer.lr": (1e-5, 1e-1), "optimizer.weight_decay": (1e-4, 1e-1)}
 TOOLS = ("by_hand", "by_labwright", "by_hydra", "by_ray")

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from labwright.hookspecs import Component, hookimpl
-from labwright.plugins import Plugins
+from labwright.plugin.hookspecs import Component, hookimpl
+from labwright.plugin.registry import Plugins
 
 MENU = """\
 import labwright as lw

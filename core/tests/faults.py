@@ -10,8 +10,8 @@ from typing import Annotated, Any
 
 import labwright as lw
 import torch
-from labwright.config import Part
-from labwright.search import Integers, Uniform
+from labwright.base.search import Integers, Uniform
+from labwright.config.resolve import Part
 from parts import Blobs, Net, Points, Sorting
 from pydantic import AfterValidator, Field
 from torch import Generator, Tensor, nn

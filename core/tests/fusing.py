@@ -9,9 +9,9 @@ from typing import Any
 
 import labwright as lw
 import torch
-from labwright.errors import RunFailed
-from labwright.fused import Form, Fused, fit_fused, fuse_key
-from labwright.trainer import Trainer
+from labwright.base.errors import RunFailed
+from labwright.train.trainer import Trainer
+from labwright_study.fused import Form, Fused, fit_fused, fuse_key
 from torch import Tensor
 
 

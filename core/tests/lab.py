@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from labwright.study.book import LOST, RETRY, lost
-from labwright.study.storage import opened
+from labwright_study.storage import opened
+from labwright_study.trial_store import LOST, RETRY, lost
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 from waiting import until

@@ -6,9 +6,9 @@ from typing import Annotated, Any, Protocol
 
 import labwright as lw
 import torch
-from labwright.config import Part
-from labwright.evaluation import Accuracy, CrossEntropy, Mean
-from labwright.feeding import draws, generator
+from labwright.base.seeding import draws, generator
+from labwright.config.resolve import Part
+from labwright.train.metrics import Accuracy, LogLoss, Mean
 from torch import Tensor, nn
 
 
@@ -90,7 +90,7 @@ class Sorting(lw.Task):
         return model(*batch.inputs), batch.targets
 
     def metrics(self) -> dict[str, lw.Metric]:
-        return {"accuracy": Accuracy(), "cross_entropy": CrossEntropy()}
+        return {"accuracy": Accuracy(), "cross_entropy": LogLoss()}
 
 
 class Net(nn.Module):

@@ -96,7 +96,7 @@ def grpc_proxy(storage: str) -> Iterator[tuple[str, BaseProcess]]:
 
 
 def _serve(storage: str, port: int) -> None:
-    from labwright.study.storage import opened
+    from labwright_study.storage import opened
     from optuna.storages import run_grpc_proxy_server
 
     run_grpc_proxy_server(opened(storage), host="127.0.0.1", port=port)

@@ -10,8 +10,8 @@ from typing import Any
 import labwright as lw
 import pytest
 import torch
-from labwright.feeding import generator
-from labwright.run import read_log
+from labwright.base.seeding import generator
+from labwright.train.log import read_log
 from parts import Blobs, Duel, Pair, Sorting, duel, sorting
 from torch import Tensor, nn
 

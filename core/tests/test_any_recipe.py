@@ -16,7 +16,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, Phase, given, note, settings
 from hypothesis import strategies as st
-from labwright.feeding import generator
+from labwright.base.seeding import generator
 from parts import BlobsElsewhere, Duel, Hinge, Net, Pair, Sorting
 from torch import Tensor, nn
 

@@ -10,9 +10,9 @@ import labwright as lw
 import pytest
 import torch
 from conftest import toys
-from labwright.data import Batches
-from labwright.saved import built_from
-from labwright.verify import verify_resume
+from labwright.data.dataset import Batches
+from labwright.runs.load import built_from
+from labwright.runs.verify_resume import verify_resume
 from parts import Blobs
 from torch import Tensor
 

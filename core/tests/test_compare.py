@@ -12,12 +12,12 @@ import labwright as lw
 import pytest
 import torch
 from conftest import Site, toys
+from labwright.base.locks import Lock
 from labwright.cli import main
-from labwright.comparing import comparison, runs
-from labwright.comparing.runs import Job
-from labwright.locks import Lock
-from labwright.plugins import Plugins
-from labwright.run import Outcome
+from labwright.interfaces.run import Outcome
+from labwright.plugin.registry import Plugins
+from labwright_study.comparing import comparison, runs
+from labwright_study.comparing.runs import Job
 from parts import Blobs, Net, duel, sorting
 from torch import nn
 

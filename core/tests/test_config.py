@@ -15,11 +15,12 @@ import tomli_w
 from conftest import toys
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from labwright.config import Part, Where, choose, signature
-from labwright.errors import LabwrightError
-from labwright.experiment import Experiment, Train
-from labwright.fitting import described, fitting_names
-from labwright.plugins import Plugins
+from labwright.base.errors import LabwrightError
+from labwright.config.compatibility import described, fitting_names
+from labwright.config.resolve import Part, Where, choose, signature
+from labwright.plugin.registry import Plugins
+from labwright.runs.experiment import Experiment
+from labwright.train.settings import Train
 from parts import Net
 from pydantic import Field
 from torch import nn

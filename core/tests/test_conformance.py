@@ -11,11 +11,11 @@ from typing import Any
 import labwright as lw
 import pytest
 from conftest import MENU, Site
-from labwright.errors import LabwrightError
-from labwright.hookspecs import Component, hookimpl
-from labwright.plugins import Plugins
-from labwright.testing import CHECKS, conformance
-from labwright.testing.kit import Kit, NotApplicable, Subject, checks_of, run, subjects
+from labwright.base.errors import LabwrightError
+from labwright.plugin.hookspecs import Component, hookimpl
+from labwright.plugin.registry import Plugins
+from labwright_testing import CHECKS, conformance
+from labwright_testing.kit import Kit, NotApplicable, Subject, checks_of, run, subjects
 
 FAULTS = [  # kind, class, the check that finds it, what is said
     ("model", "Undocumented", "is-documented", "Undocumented has no docstring"),

@@ -9,7 +9,7 @@ from pathlib import Path
 import labwright as lw
 import pytest
 import torch
-from labwright.plugins import Plugins
+from labwright.plugin.registry import Plugins
 from parts import Net, sorting
 
 PLUGINS = Plugins.discover()

@@ -10,7 +10,7 @@ from typing import Any
 import labwright as lw
 import pytest
 import torch
-from labwright.data_summary import DataSummary, majority, read_summary, summarised
+from labwright.data.summary import DataSummary, majority, read_summary, summarised
 from parts import Blobs, sorting
 
 FEW = {"epochs": 1, "batch_size": 15}

@@ -8,11 +8,11 @@ import sys
 
 import pytest
 import torch
+from labwright.base.errors import LabwrightError
 from labwright.builtin.devices import CPU, CUDA, MPS, Auto
-from labwright.builtin.scaling import LossScale
-from labwright.errors import LabwrightError
-from labwright.interfaces import Device
-from labwright.signature import signature
+from labwright.config.signature import signature
+from labwright.interfaces.device import Device
+from labwright.train.loss_scale import LossScale
 from torch import nn
 from torch.amp import GradScaler
 

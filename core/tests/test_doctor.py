@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from labwright import doctor
-from labwright.doctor import Check, checks
-from labwright.plugins import Plugin, Plugins
+from labwright.plugin import doctor
+from labwright.plugin.doctor import Check, checks
+from labwright.plugin.registry import Plugin, Plugins
 
 NO_PLUGINS = Plugins([])
 

@@ -10,8 +10,8 @@ from typing import Any
 import labwright as lw
 import pytest
 import torch
-from labwright.run import read_log
-from labwright.trainer import Trainer
+from labwright.train.log import read_log
+from labwright.train.trainer import Trainer
 from parts import Blobs, sorting
 
 # 4 epochs of 6 steps, saved each epoch, evaluated after the third and at the end

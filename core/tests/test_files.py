@@ -10,7 +10,7 @@ from pathlib import Path
 
 import labwright as lw
 import pytest
-from labwright.files import append_line, json_text, numbers, refuse_links, refuse_special, write_json, write_text
+from labwright.base.files import append_line, json_text, numbers, refuse_links, refuse_special, write_json, write_text
 
 
 def test_a_link_is_replaced_and_what_it_points_to_stays(tmp_path: Path) -> None:

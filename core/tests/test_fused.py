@@ -10,13 +10,13 @@ import labwright as lw
 import pytest
 import torch
 from fusing import Trials, check_equal
-from labwright.config import signature
-from labwright.errors import RunFailed
-from labwright.experiment import Train
-from labwright.fused import FORMS, CannotFuse, Form, fit_fused, fuse_key, why_not
-from labwright.fused.measuring import gain
-from labwright.fused.training import Course, program_for
-from labwright.search import PerTrial
+from labwright.base.errors import RunFailed
+from labwright.base.search import PerTrial
+from labwright.config.resolve import signature
+from labwright.train.settings import Train
+from labwright_study.fused import FORMS, CannotFuse, Form, fit_fused, fuse_key, why_not
+from labwright_study.fused.fused_loop import Course, program_for
+from labwright_study.fused.measuring import gain
 from parts import Blobs, Duel, Hinge, Net, Pair, Sorting
 from torch import Tensor, nn
 from torch.nn import functional

@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from labwright.git import commit
+from labwright.runs.git import commit
 
 pytestmark = pytest.mark.skipif(shutil.which("git") is None, reason="git isn't installed")
 

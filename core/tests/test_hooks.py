@@ -13,10 +13,11 @@ from typing import Any
 
 import labwright as lw
 import pytest
-from labwright import hookspecs
-from labwright.discovery import HOOKS, implementations
-from labwright.errors import LabwrightError
-from labwright.plugins import Plugins, Relay, check_listener
+from labwright.base.errors import LabwrightError
+from labwright.plugin import hookspecs
+from labwright.plugin.discovery import HOOKS, implementations
+from labwright.plugin.registry import Plugins
+from labwright.plugin.relay import Relay, check_listener
 from parts import duel, sorting
 
 ROOT = Path(__file__).parents[2]

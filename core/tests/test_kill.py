@@ -24,7 +24,7 @@ CALLS = 10_000  # as many as a step with its checkpoint makes; one without makes
 def work(*arguments: Any) -> BaseProcess:
     """A process that begins or goes on with the run in a folder."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["torch", "labwright.experiment", "mortal"])
+    context.set_forkserver_preload(["torch", "labwright.runs.experiment", "mortal"])
     worker = context.Process(target=mortal.train_or_go_on, args=arguments)
     worker.start()
     return worker

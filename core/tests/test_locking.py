@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 from conftest import MENU, Site
-from labwright import locking
-from labwright.errors import LabwrightError
-from labwright.plugins import Plugins
+from labwright.base.errors import LabwrightError
+from labwright.plugin import lockfile as locking
+from labwright.plugin.registry import Plugins
 
 OK = MENU.format(kind="model", name="stars/ok", target="labwright_stars.models:Ok")
 

@@ -18,9 +18,9 @@ from typing import Any
 import labwright as lw
 import pytest
 import torch
-from labwright.builtin.report import Figure, Section, Table
-from labwright.checkpoint import Checkpoints
-from labwright.run import read_log
+from labwright.interfaces.sections import Figure, Section, Table
+from labwright.train.checkpoints import Checkpoints
+from labwright.train.log import read_log
 from matplotlib.figure import Figure as Canvas
 from parts import Blobs, Duel, Hinge, Net, Pair, Sorting, duel, sorting
 from torch import nn

@@ -7,10 +7,10 @@ import math
 
 import pytest
 import torch
+from labwright.base.errors import LabwrightError
 from labwright.builtin.losses import CrossEntropy, Huber, MeanAbsoluteError, MeanSquaredError, Penalized
-from labwright.config import Part, signature
-from labwright.errors import LabwrightError
-from labwright.interfaces import Loss
+from labwright.config.resolve import Part, signature
+from labwright.interfaces.loss import Loss
 from torch import Tensor, nn
 
 OF_VALUES = [

@@ -9,13 +9,14 @@ from typing import Any
 
 import pytest
 import torch
-from labwright.data import Data, Split
-from labwright.errors import LabwrightError
-from labwright.evaluation import Accuracy, CrossEntropy, Mean, Perplexity, evaluate
-from labwright.feeding import derived
-from labwright.interfaces import Goal, Metric, Task
-from labwright.isolation import isolated
-from labwright.ports import Classes, Features, Port
+from labwright.base.errors import LabwrightError
+from labwright.base.isolation import isolated
+from labwright.base.seeding import derived_seed
+from labwright.data.dataset import Data, Split
+from labwright.data.ports import Classes, Features, Port
+from labwright.interfaces.task import Goal, Metric, Task
+from labwright.train.evaluation import evaluate
+from labwright.train.metrics import Accuracy, LogLoss, Mean, Perplexity
 from parts import Points
 from sklearn.metrics import accuracy_score, log_loss
 from torch import Tensor, nn
@@ -58,7 +59,7 @@ class Sorting(Task):
         return model(*batch.inputs), batch.targets
 
     def metrics(self) -> dict[str, Metric]:
-        return {"accuracy": Accuracy(), "nats": CrossEntropy()}
+        return {"accuracy": Accuracy(), "nats": LogLoss()}
 
 
 def small_model() -> nn.Module:
@@ -81,7 +82,7 @@ def uneven(length: int) -> Iterator[slice]:
 def test_accuracy_and_cross_entropy_over_uneven_batches_are_scikit_learns_over_all_rows(device):
     generator = torch.Generator().manual_seed(3)
     logits, labels = torch.randn(200, 7, generator=generator), torch.randint(0, 7, (200,), generator=generator)
-    accuracy, nats = Accuracy(), CrossEntropy()
+    accuracy, nats = Accuracy(), LogLoss()
     for rows in uneven(200):
         accuracy.update(logits[rows].to(device), labels[rows].to(device))
         nats.update(logits[rows].to(device), labels[rows].to(device))
@@ -91,13 +92,13 @@ def test_accuracy_and_cross_entropy_over_uneven_batches_are_scikit_learns_over_a
 
 
 def test_logits_of_no_preference_cost_the_logarithm_of_the_number_of_classes():
-    nats = CrossEntropy()
+    nats = LogLoss()
     nats.update(torch.zeros(5, 11), torch.arange(5))
     assert nats.compute() == pytest.approx(math.log(11), rel=1e-6)
 
 
 def test_float64_logits_keep_their_precision():
-    nats = CrossEntropy()
+    nats = LogLoss()
     logits = torch.tensor([[0.1, -0.2, 0.3]], dtype=torch.float64)
     nats.update(logits, torch.tensor([1]))
     closed_form = math.log(sum(math.exp(value) for value in logits[0].tolist())) + 0.2
@@ -106,7 +107,7 @@ def test_float64_logits_keep_their_precision():
 
 def test_metrics_take_logits_of_sequences_as_well():
     logits, labels = torch.randn(4, 6, 5), torch.randint(0, 5, (4, 6))
-    sequences, rows = (Accuracy(), CrossEntropy()), (Accuracy(), CrossEntropy())
+    sequences, rows = (Accuracy(), LogLoss()), (Accuracy(), LogLoss())
     for whole, flat in zip(sequences, rows, strict=True):
         whole.update(logits, labels)
         flat.update(logits.flatten(0, 1), labels.flatten())
@@ -161,11 +162,11 @@ def test_perplexity_is_the_exponential_of_the_nats_of_a_token():
     assert perplexity.compute() == math.inf
 
 
-@pytest.mark.parametrize("metric", [Mean, Accuracy, CrossEntropy, Perplexity])
+@pytest.mark.parametrize("metric", [Mean, Accuracy, LogLoss, Perplexity])
 def test_a_metric_is_nan_before_its_first_value_and_after_a_reset(metric):
     fresh = metric()
     assert math.isnan(fresh.compute())
-    if metric in (Accuracy, CrossEntropy):
+    if metric in (Accuracy, LogLoss):
         fresh.update(torch.randn(3, 2), torch.tensor([0, 1, 1]))
     else:
         fresh.update(torch.tensor(2.0), 1.0)
@@ -253,9 +254,9 @@ def test_what_an_evaluation_draws_depends_on_the_seed_alone(device):
 
 
 def test_the_generators_start_from_the_derived_seed():
-    with isolated(CPU, seed=derived(5, 3)):
+    with isolated(CPU, seed=derived_seed(5, 3)):
         inside = torch.rand(4)
-    assert torch.equal(inside, torch.rand(4, generator=torch.Generator().manual_seed(derived(5, 3))))
+    assert torch.equal(inside, torch.rand(4, generator=torch.Generator().manual_seed(derived_seed(5, 3))))
 
 
 def test_the_context_of_a_lower_precision_is_entered_for_each_forward_pass():

@@ -8,9 +8,9 @@ from typing import Any
 import labwright as lw
 import pytest
 import torch
-from labwright.plugins import Plugins
-from labwright.saved import evaluated
-from labwright.window import Window
+from labwright.plugin.registry import Plugins
+from labwright.runs.load import evaluated
+from labwright.train.loss_log import Window
 from parts import Blobs, BlobsElsewhere, Net, Sorting, sorting
 from torch import Tensor, nn
 

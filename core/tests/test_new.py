@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from labwright.errors import LabwrightError
-from labwright.new import SUMMARIES, fitting_range, new_component, new_plugin
-from labwright.plugins import Plugins
+from labwright.base.errors import LabwrightError
+from labwright.plugin.new import SUMMARIES, fitting_range, new_component, new_plugin
+from labwright.plugin.registry import Plugins
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 

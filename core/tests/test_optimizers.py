@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 import torch
+from labwright.base.errors import LabwrightError
 from labwright.builtin import elementwise
 from labwright.builtin.formulas import adam, sgd
 from labwright.builtin.library import TORCH, Family, LibraryOptimizer
 from labwright.builtin.optimizers import SGD, Adam, AdamW
-from labwright.errors import LabwrightError
-from labwright.interfaces import Group, Optimizer
+from labwright.interfaces.optimizer import Group, Optimizer
 from torch import Tensor, nn
 
 SHAPES = {"body.weight": (5, 3), "body.bias": (5,), "head.weight": (1, 5), "scale": ()}

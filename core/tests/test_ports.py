@@ -6,7 +6,7 @@ from dataclasses import FrozenInstanceError
 
 import pytest
 import torch
-from labwright.ports import Audio, Classes, Features, Image, Interactions, Latent, Tokens, Values
+from labwright.data.ports import Audio, Classes, Features, Image, Interactions, Latent, Tokens, Values
 
 
 def example(port, size=64):

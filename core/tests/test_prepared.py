@@ -8,8 +8,8 @@ from typing import Annotated, Any
 
 import labwright as lw
 import pytest
-from labwright.prepared import Prepared
-from labwright.search import Integers
+from labwright.base.search import Integers
+from labwright.runs.prepared import Prepared
 from parts import Blobs, Net, Sorting, sorting
 from torch import nn
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from labwright.errors import LabwrightError
-from labwright.recipe import override, parsed, read_recipe
+from labwright.base.errors import LabwrightError
+from labwright.config.recipe import override, parsed, read_recipe
 
 
 @pytest.mark.parametrize(

@@ -14,11 +14,11 @@ import pytest
 import tomli_w
 import torch
 from conftest import toys
+from labwright.base.errors import LabwrightError
 from labwright.builtin.optimizers import SGD
-from labwright.config import Chosen, Part, Where, choose, signature
-from labwright.errors import LabwrightError
-from labwright.experiment import Experiment
-from labwright.recipe import Source, override, read_recipe
+from labwright.config.recipe import Source, override, read_recipe
+from labwright.config.resolve import Chosen, Part, Where, choose, signature
+from labwright.runs.experiment import Experiment
 from parts import Blobs, Net, Sorting
 from torch import nn
 

@@ -16,10 +16,12 @@ from typing import Any
 
 import labwright as lw
 import pytest
-from labwright.checkpoint import Checkpoints, Damaged
-from labwright.locks import Lock
-from labwright.run import Outcome, read_log, without_secrets
-from labwright.trainer import interruptions
+from labwright.base.locks import Lock
+from labwright.interfaces.run import Outcome
+from labwright.runs.environment import without_secrets
+from labwright.train.checkpoints import Checkpoints, Damaged
+from labwright.train.interruption import interruptions
+from labwright.train.log import read_log
 from parts import Blobs, Net, sorting
 from torch import Tensor
 

@@ -11,9 +11,8 @@ import pytest
 import torch
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
-from labwright.errors import LabwrightError
-from labwright.interfaces import Group, Optimizer, Schedule
-from labwright.schedules import ONE_CYCLE_RISE, ONE_CYCLE_START, factor, grouped
+from labwright.base.errors import LabwrightError
+from labwright.interfaces.optimizer import ONE_CYCLE_RISE, ONE_CYCLE_START, Group, Optimizer, Schedule, factor, grouped
 from torch.optim import lr_scheduler
 
 TOTALS = [2, 3, 10, 97, 200]

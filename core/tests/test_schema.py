@@ -10,12 +10,12 @@ import labwright as lw
 import pytest
 from conftest import toys
 from jsonschema import Draft202012Validator
-from labwright.errors import LabwrightError
-from labwright.experiment import Experiment
-from labwright.hookspecs import Component
-from labwright.plugins import Plugins
-from labwright.recipe import override
-from labwright.schema import recipe_schema
+from labwright.base.errors import LabwrightError
+from labwright.config.recipe import override
+from labwright.config.schema import recipe_schema
+from labwright.plugin.hookspecs import Component
+from labwright.plugin.registry import Plugins
+from labwright.runs.experiment import Experiment
 from parts import Net
 
 GOOD: dict[str, Any] = {

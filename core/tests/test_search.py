@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Annotated
 
 import pytest
-from labwright.config import Where, choose, signature
-from labwright.plugins import Plugins
-from labwright.search import Choice, Integers, Uniform
+from labwright.base.search import Choice, Integers, Uniform
+from labwright.config.resolve import Where, choose, signature
+from labwright.plugin.registry import Plugins
 from parts import sorting
 from pydantic import Field
 from torch import nn

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from labwright.selection import expected_highest, selection_bias
+from labwright_study.selection import expected_highest, selection_bias
 
 
 @pytest.mark.parametrize(("count", "highest"), [(1, 0.0), (2, 0.56419), (5, 1.16296), (50, 2.24907), (1000, 3.24144)])

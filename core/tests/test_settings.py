@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from labwright.errors import LabwrightError
-from labwright.settings import FILE, PYPROJECT, nearby, read
+from labwright.base.errors import LabwrightError
+from labwright.plugin.project_config import FILE, PYPROJECT, nearby, read
 
 
 @pytest.fixture(autouse=True)

@@ -9,8 +9,8 @@ import optuna
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as some
-from labwright.search import Choice, Integers, Uniform
-from labwright.study.space import Dimension, Space
+from labwright.base.search import Choice, Integers, Uniform
+from labwright_study.space import Dimension, Space
 from parts import sorting
 from pydantic import Field
 from torch import nn

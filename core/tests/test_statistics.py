@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from labwright.statistics import (
+from labwright_study.paired_tests import (
     EXACT_UP_TO,
     FLIPS,
     Pair,

@@ -8,10 +8,12 @@ from pathlib import Path
 import labwright as lw
 import pytest
 import torch
+from labwright.base.errors import LabwrightError, StopRun
 from labwright.builtin.stopping import Early, Seconds
-from labwright.errors import LabwrightError, StopRun
-from labwright.plugins import Plugins, Relay, check_listener
-from labwright.run import Log, Run, read_log
+from labwright.interfaces.run import Run
+from labwright.plugin.registry import Plugins
+from labwright.plugin.relay import Relay, check_listener
+from labwright.train.log import Log, read_log
 from parts import Blobs, Sorting, sorting
 from torch import nn
 

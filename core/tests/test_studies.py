@@ -16,13 +16,13 @@ import labwright as lw
 import optuna
 import pytest
 import torch
-from labwright.fused import Form, measuring
-from labwright.search import Integers, Uniform
-from labwright.study import grouping
-from labwright.study.book import Book
-from labwright.study.dominance import DominancePruner
-from labwright.study.trial import Group, Result, Spec, Trials
-from labwright.trainer import Trainer
+from labwright.base.search import Integers, Uniform
+from labwright.train.trainer import Trainer
+from labwright_study import grouping
+from labwright_study.dominance import DominancePruner
+from labwright_study.fused import Form, measuring
+from labwright_study.trial import Group, Result, Spec, Trials
+from labwright_study.trial_store import Book
 from optuna.trial import TrialState
 from parts import Blobs, Net, Sorting, sorting
 from pydantic import Field

@@ -19,8 +19,8 @@ import labwright as lw
 import pytest
 from conftest import Site
 from labwright.cli import main
-from labwright.study.folder import OURS, checked_name
-from labwright.study.joining import recalled
+from labwright_study.folder import OURS, checked_name
+from labwright_study.joining import recalled
 
 PLUGIN = """\
 import labwright as lw

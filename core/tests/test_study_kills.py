@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 from conftest import Site
 from lab import PLUGIN, Lab, assert_parses, assert_whole, rows, trials_of
-from labwright.study.book import RETRY
+from labwright_study.trial_store import RETRY
 from servers import postgresql
 from waiting import until
 

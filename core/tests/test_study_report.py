@@ -14,14 +14,14 @@ import labwright as lw
 import numpy as np
 import optuna
 import pytest
-from labwright.builtin.curves import SERIES
-from labwright.search import Choice, Integers, Uniform
-from labwright.study import report, report_figures
-from labwright.study.book import Book
-from labwright.study.importance import LEAST, importances
-from labwright.study.report_axes import Scale
-from labwright.study.report_rows import Row, number
-from labwright.study.space import Dimension
+from labwright.base.search import Choice, Integers, Uniform
+from labwright.report.charts import SERIES
+from labwright_study import report, report_figures
+from labwright_study.importance import LEAST, importances
+from labwright_study.report_axes import Scale
+from labwright_study.report_rows import Row, number
+from labwright_study.space import Dimension
+from labwright_study.trial_store import Book
 from optuna.trial import TrialState
 from test_studies import Searched, experiment, study
 

@@ -17,11 +17,11 @@ import labwright as lw
 import pytest
 from conftest import Site
 from lab import PLUGIN, Lab, assert_parses, assert_whole, rows, trials_of
-from labwright.study.book import LOST, RETRY, Book, lost
-from labwright.study.journal import Journal
-from labwright.study.space import Space
-from labwright.study.storage import LEASE, RELEASED, Lease, opened, without_password
-from labwright.study.trial import Result
+from labwright_study.journal import Journal
+from labwright_study.space import Space
+from labwright_study.storage import LEASE, RELEASED, Lease, opened, without_password
+from labwright_study.trial import Result
+from labwright_study.trial_store import LOST, RETRY, Book, lost
 from optuna.trial import FrozenTrial
 from parts import Blobs, sorting
 from servers import free_port, grpc_proxy, listens
@@ -183,7 +183,7 @@ def test_a_storage_that_cannot_be_had_is_one_message(tmp_path: Path, url: str, s
 
 @pytest.mark.timing
 def test_a_proxy_that_is_not_there_is_one_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("labwright.study.storage.PATIENCE", 1)
+    monkeypatch.setattr("labwright_study.storage.PATIENCE", 1)
     with pytest.raises(lw.LabwrightError, match=r"the storage 'grpc://127.0.0.1:1' can't be opened"):
         study(tmp_path, storage="grpc://127.0.0.1:1").run()
 
@@ -341,7 +341,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     made = Clock()
-    monkeypatch.setattr("labwright.study.storage.time.monotonic", lambda: made.now)
+    monkeypatch.setattr("labwright_study.storage.time.monotonic", lambda: made.now)
     return made
 
 
@@ -444,7 +444,7 @@ def test_a_reproducible_study_is_run_by_one_machine_whatever_its_clock(tmp_path:
 
     held()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("labwright.study.storage.time.sleep", sleep)
+        patch.setattr("labwright_study.storage.time.sleep", sleep)
         with pytest.raises(lw.LabwrightError, match="is being run by process 1 on far"):
             study(tmp_path / "other", **given).run()
         clock.now = 130.0

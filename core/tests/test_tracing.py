@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 from conftest import MENU, Site
-from labwright.errors import StopRun
-from labwright.hookspecs import hookimpl
-from labwright.plugins import Plugins, Relay
-from labwright.tracing import VARIABLE, traced
+from labwright.base.errors import StopRun
+from labwright.plugin.hookspecs import hookimpl
+from labwright.plugin.registry import Plugins
+from labwright.plugin.relay import Relay
+from labwright.plugin.tracing import VARIABLE, traced
 
 LINE = re.compile(r"hook (\w+)  (.+)  (took|raised) \d+\.\d\d ms")
 

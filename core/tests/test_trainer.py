@@ -13,7 +13,8 @@ from typing import Any
 import labwright as lw
 import pytest
 import torch
-from labwright.run import Run, read_log
+from labwright.interfaces.run import Run
+from labwright.train.log import read_log
 from parts import Blobs, Duel, Hinge, Net, Pair, Sorting, duel, sorting
 from torch import Tensor, nn
 

@@ -7,8 +7,8 @@ from typing import ClassVar
 
 import pytest
 import torch
-from labwright.data import Batch, Data
-from labwright.ports import Classes, Features, Image, Port, Values
+from labwright.data.dataset import Batch, Data
+from labwright.data.ports import Classes, Features, Image, Port, Values
 from torch import Tensor
 
 

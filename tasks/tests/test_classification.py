@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 import torch
-from labwright.data import Batch
-from labwright.errors import LabwrightError
+from labwright.base.errors import LabwrightError
+from labwright.data.dataset import Batch
 from labwright_tasks.classification import Classification
 from torch import Tensor, nn
 from torch.nn import functional

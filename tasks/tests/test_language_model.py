@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 import torch
-from labwright.data import Data
-from labwright.errors import LabwrightError
-from labwright.feeding import IndexedBatches, generator
-from labwright.ports import Port, Tokens
+from labwright.base.errors import LabwrightError
+from labwright.base.seeding import generator
+from labwright.data.batching import IndexedBatches
+from labwright.data.dataset import Data
+from labwright.data.ports import Port, Tokens
 from labwright_tasks.language_model import LanguageModel, NextTokens, TokenBatch, drawn
 from torch import Tensor, nn
 from torch.nn import functional

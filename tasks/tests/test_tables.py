@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from labwright.data import LeftOut
-from labwright.errors import LabwrightError
+from labwright.base.errors import LabwrightError
+from labwright.data.dataset import LeftOut
 from labwright_tasks.opening import opened
 from labwright_tasks.tables import Table, name_of, read_table
 

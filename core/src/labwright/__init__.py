@@ -1,6 +1,6 @@
 """labwright: a plugin-based research framework on PyTorch. `import labwright as lw`.
 
-Names that need torch are imported on first use, so that plugins can be listed without it.
+Every public name is here. Those that need torch are imported on first use, so that plugins can be listed without it.
 """
 
 from __future__ import annotations
@@ -8,82 +8,138 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from labwright.errors import LabwrightError, RunFailed, StopRun
-from labwright.hookspecs import Component, Recipe, hookimpl
+from labwright.base.errors import LabwrightError, RunFailed, StopRun
+from labwright.plugin.hookspecs import Component, Kind, Recipe, Verb, hookimpl
 
 if TYPE_CHECKING:
-    from labwright.comparing.comparison import Comparison as Comparison
-    from labwright.comparing.comparison import compare as compare
-    from labwright.config import Part as Part
-    from labwright.data import Batch as Batch
-    from labwright.data import Data as Data
-    from labwright.data import Labelled as Labelled
-    from labwright.data import LeftOut as LeftOut
-    from labwright.data import Split as Split
-    from labwright.data import TensorSplit as TensorSplit
-    from labwright.evaluation import Accuracy as Accuracy
-    from labwright.evaluation import Mean as Mean
-    from labwright.experiment import Experiment as Experiment
-    from labwright.experiment import Train as Train
-    from labwright.interfaces import Attachment as Attachment
-    from labwright.interfaces import ClosedForm as ClosedForm
-    from labwright.interfaces import Device as Device
-    from labwright.interfaces import Goal as Goal
-    from labwright.interfaces import Group as Group
-    from labwright.interfaces import Loss as Loss
-    from labwright.interfaces import Metric as Metric
-    from labwright.interfaces import Optimizer as Optimizer
-    from labwright.interfaces import Phase as Phase
-    from labwright.interfaces import Task as Task
-    from labwright.ports import Audio as Audio
-    from labwright.ports import Classes as Classes
-    from labwright.ports import Features as Features
-    from labwright.ports import Image as Image
-    from labwright.ports import Interactions as Interactions
-    from labwright.ports import Latent as Latent
-    from labwright.ports import Port as Port
-    from labwright.ports import Tokens as Tokens
-    from labwright.ports import Values as Values
-    from labwright.run import Outcome as Outcome
-    from labwright.run import Run as Run
-    from labwright.search import Choice as Choice
-    from labwright.search import Integers as Integers
-    from labwright.search import Uniform as Uniform
-    from labwright.study.study import Study as Study
+    from labwright_study.comparing.comparison import Comparison as Comparison
+    from labwright_study.comparing.comparison import compare as compare
+    from labwright_study.study import Study as Study
+
+    from labwright.base.errors import Diverged as Diverged
+    from labwright.base.errors import listed as listed
+    from labwright.base.errors import located as located
+    from labwright.base.errors import nearest as nearest
+    from labwright.base.errors import sentence as sentence
+    from labwright.base.isolation import isolated as isolated
+    from labwright.base.memory import free_memory as free_memory
+    from labwright.base.search import Choice as Choice
+    from labwright.base.search import Integers as Integers
+    from labwright.base.search import PerTrial as PerTrial
+    from labwright.base.search import Uniform as Uniform
+    from labwright.base.seeding import derived_seed as derived_seed
+    from labwright.base.seeding import draws as draws
+    from labwright.base.seeding import epoch_order as epoch_order
+    from labwright.base.seeding import generator as generator
+    from labwright.builtin.library import Family as Family
+    from labwright.builtin.library import LibraryOptimizer as LibraryOptimizer
+    from labwright.config.resolve import Part as Part
+    from labwright.data.batching import IndexedBatches as IndexedBatches
+    from labwright.data.dataset import Batch as Batch
+    from labwright.data.dataset import Batches as Batches
+    from labwright.data.dataset import Data as Data
+    from labwright.data.dataset import Labelled as Labelled
+    from labwright.data.dataset import LeftOut as LeftOut
+    from labwright.data.dataset import Split as Split
+    from labwright.data.dataset import TensorSplit as TensorSplit
+    from labwright.data.ports import Audio as Audio
+    from labwright.data.ports import Classes as Classes
+    from labwright.data.ports import Features as Features
+    from labwright.data.ports import Image as Image
+    from labwright.data.ports import Interactions as Interactions
+    from labwright.data.ports import Latent as Latent
+    from labwright.data.ports import Port as Port
+    from labwright.data.ports import Tokens as Tokens
+    from labwright.data.ports import Values as Values
+    from labwright.data.summary import majority as majority
+    from labwright.interfaces.closed_form import ClosedForm as ClosedForm
+    from labwright.interfaces.device import Device as Device
+    from labwright.interfaces.loss import LEFT_OUT as LEFT_OUT
+    from labwright.interfaces.loss import Loss as Loss
+    from labwright.interfaces.loss import separable as separable
+    from labwright.interfaces.optimizer import Group as Group
+    from labwright.interfaces.optimizer import Optimizer as Optimizer
+    from labwright.interfaces.optimizer import Schedule as Schedule
+    from labwright.interfaces.run import Outcome as Outcome
+    from labwright.interfaces.run import Run as Run
+    from labwright.interfaces.sections import Figure as Figure
+    from labwright.interfaces.sections import Section as Section
+    from labwright.interfaces.sections import Table as Table
+    from labwright.interfaces.task import Attachment as Attachment
+    from labwright.interfaces.task import Goal as Goal
+    from labwright.interfaces.task import Metric as Metric
+    from labwright.interfaces.task import Phase as Phase
+    from labwright.interfaces.task import Task as Task
+    from labwright.plugin.registry import Plugins as Plugins
+    from labwright.runs.experiment import Experiment as Experiment
+    from labwright.train.evaluation import evaluate as evaluate
+    from labwright.train.evaluation import evaluating as evaluating
+    from labwright.train.metrics import Accuracy as Accuracy
+    from labwright.train.metrics import LogLoss as LogLoss
+    from labwright.train.metrics import Mean as Mean
+    from labwright.train.metrics import Perplexity as Perplexity
+    from labwright.train.settings import Train as Train
 
 _LATER = {
-    "comparing.comparison": ["Comparison", "compare"],
-    "config": ["Part"],
-    "data": ["Batch", "Data", "Labelled", "LeftOut", "Split", "TensorSplit"],
-    "evaluation": ["Accuracy", "Mean"],
-    "experiment": ["Experiment", "Train"],
-    "interfaces": [
-        "Attachment",
-        "ClosedForm",
-        "Device",
-        "Goal",
-        "Group",
-        "Loss",
-        "Metric",
-        "Optimizer",
-        "Phase",
-        "Task",
-    ],
-    "ports": ["Audio", "Classes", "Features", "Image", "Interactions", "Latent", "Port", "Tokens", "Values"],
-    "run": ["Outcome", "Run"],
-    "search": ["Choice", "Integers", "Uniform"],
-    "study.study": ["Study"],
+    "base.errors": ["Diverged", "listed", "located", "nearest", "sentence"],
+    "base.isolation": ["isolated"],
+    "base.memory": ["free_memory"],
+    "base.search": ["Choice", "Integers", "PerTrial", "Uniform"],
+    "base.seeding": ["derived_seed", "draws", "epoch_order", "generator"],
+    "builtin.library": ["Family", "LibraryOptimizer"],
+    "config.resolve": ["Part"],
+    "data.batching": ["IndexedBatches"],
+    "data.dataset": ["Batch", "Batches", "Data", "Labelled", "LeftOut", "Split", "TensorSplit"],
+    "data.ports": ["Audio", "Classes", "Features", "Image", "Interactions", "Latent", "Port", "Tokens", "Values"],
+    "data.summary": ["majority"],
+    "interfaces.closed_form": ["ClosedForm"],
+    "interfaces.device": ["Device"],
+    "interfaces.loss": ["LEFT_OUT", "Loss", "separable"],
+    "interfaces.optimizer": ["Group", "Optimizer", "Schedule"],
+    "interfaces.run": ["Outcome", "Run"],
+    "interfaces.sections": ["Figure", "Section", "Table"],
+    "interfaces.task": ["Attachment", "Goal", "Metric", "Phase", "Task"],
+    "plugin.registry": ["Plugins"],
+    "runs.experiment": ["Experiment"],
+    "train.evaluation": ["evaluate", "evaluating"],
+    "train.metrics": ["Accuracy", "LogLoss", "Mean", "Perplexity"],
+    "train.settings": ["Train"],
 }
 _MODULE_OF = {name: module for module, names in _LATER.items() for name in names}
+_OF_STUDIES = ("Comparison", "Study", "compare")  # labwright-study's, found through its entry point
 
-__all__ = ["Component", "LabwrightError", "Recipe", "RunFailed", "StopRun", "hookimpl", *_MODULE_OF]
+__all__ = [
+    "Component",
+    "Kind",
+    "LabwrightError",
+    "Recipe",
+    "RunFailed",
+    "StopRun",
+    "Verb",
+    "hookimpl",
+    *_MODULE_OF,
+    *_OF_STUDIES,
+]
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _MODULE_OF:
+    if name in _OF_STUDIES:
+        value = _of_studies(name)
+    elif name in _MODULE_OF:
+        value = getattr(importlib.import_module(f"labwright.{_MODULE_OF[name]}"), name)
+    else:
         raise AttributeError(f"module 'labwright' has no attribute {name!r}")
-    value = globals()[name] = getattr(importlib.import_module(f"labwright.{_MODULE_OF[name]}"), name)
+    globals()[name] = value
     return value
+
+
+def _of_studies(name: str) -> Any:
+    """A name of the plugin whose entry point is called `study`. Raises LabwrightError where it isn't installed."""
+    from importlib import metadata
+
+    for point in metadata.entry_points(group="labwright", name="study"):
+        return getattr(importlib.import_module(point.module.partition(".")[0]), name)
+    raise LabwrightError(f"labwright.{name} comes with labwright-study: pip install labwright[study]")
 
 
 def __dir__() -> list[str]:

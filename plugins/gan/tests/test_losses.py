@@ -6,8 +6,8 @@ import math
 
 import pytest
 import torch
+from labwright.base.errors import LabwrightError
 from labwright.builtin.losses import CrossEntropy, Penalized
-from labwright.errors import LabwrightError
 from labwright_gan.losses import R1, Hinge, NonSaturating, Wasserstein, slope_penalty, slopes
 from torch import Tensor, nn
 

@@ -11,10 +11,10 @@ import labwright as lw
 import pytest
 import tokenizers
 import torch
-from labwright.errors import LabwrightError
-from labwright.plugins import Plugins
-from labwright.ports import Classes, Tokens
-from labwright.saved import built_from, experiment_of
+from labwright.base.errors import LabwrightError
+from labwright.data.ports import Classes, Tokens
+from labwright.plugin.registry import Plugins
+from labwright.runs.load import built_from, experiment_of
 from labwright_nlp.models.encoder import Encoder
 
 INPUTS, OUTPUTS = Tokens(40, 12, pad_id=0), Classes(("a", "b", "c"))

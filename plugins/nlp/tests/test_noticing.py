@@ -10,11 +10,11 @@ from typing import Any
 
 import labwright as lw
 import pytest
+from labwright.base.errors import LabwrightError
 from labwright.cli import main
-from labwright.data import LeftOut
-from labwright.errors import LabwrightError
-from labwright.plugins import Plugins
-from labwright.resuming import resume
+from labwright.data.dataset import LeftOut
+from labwright.plugin.registry import Plugins
+from labwright.runs.resume import resume
 from labwright_nlp.data.languages import Languages
 from labwright_nlp.data.plain_text import PlainText
 from labwright_nlp.data.text_files import TextFiles

@@ -7,8 +7,8 @@ from typing import Any
 
 import labwright as lw
 import pytest
-from labwright.export import export
-from labwright.plugins import Plugins
+from labwright.plugin.registry import Plugins
+from labwright.runs.export import export
 
 MODELS: dict[str, dict[str, Any]] = {
     "bpr-mf": {"loss": "recsys/bpr", "optimizer": "adam", "train": {"steps": 2}},

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import pytest
 import torch
-from labwright.data import Batch
-from labwright.errors import LabwrightError
-from labwright.room import free
+from labwright.base.errors import LabwrightError
+from labwright.base.memory import free_memory
+from labwright.data.dataset import Batch
 from labwright_recsys.models.closed import EASE, ItemKNN, Popularity
 from labwright_recsys.models.deepfm import DeepFM
 from labwright_recsys.models.light_gcn import LightGCN
@@ -231,7 +231,7 @@ def test_ease_says_what_it_needs_and_refuses_what_the_machine_has_not() -> None:
     assert 12 * 1_000**2 <= needed < 50 * 1_000**2
     with pytest.raises(LabwrightError, match=r"2,000,000 items, 4 bytes .* needs 16,000\.0 GB .*'recsys/item-knn'"):
         EASE(Feedback(5, 2_000_000), OUT)
-    there = free()
+    there = free_memory()
     if there is None:
         pytest.skip("this system doesn't say how much memory is free")
     model = EASE(Feedback(5, int((there / 8) ** 0.5)), OUT)  # can be kept, and takes no memory yet

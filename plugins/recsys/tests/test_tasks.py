@@ -12,9 +12,9 @@ import labwright as lw
 import numpy as np
 import pytest
 import torch
-from labwright.evaluation import evaluate
-from labwright.feeding import generator
-from labwright.verify import verify_resume
+from labwright.base.seeding import generator
+from labwright.runs.verify_resume import verify_resume
+from labwright.train.evaluation import evaluate
 from labwright_recsys.clicks import Clicks
 from labwright_recsys.data.movielens import MovieLens
 from labwright_recsys.data.recommendation import Recommendation

@@ -9,7 +9,7 @@ import labwright as lw
 import pytest
 import torch
 from fusing import check_equal
-from labwright.feeding import generator
+from labwright.base.seeding import generator
 from torch import Tensor
 
 FORM = pytest.mark.parametrize("form", ["grouped", "vmap"])

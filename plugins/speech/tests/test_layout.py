@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 import soundfile
-from labwright.errors import LabwrightError
-from labwright.ports import Classes
+from labwright.base.errors import LabwrightError
+from labwright.data.ports import Classes
 from labwright_speech.data.folder import RecordingFolder
 from labwright_speech.data.yesno import YesNo
 

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from labwright.errors import LabwrightError
-from labwright.ports import Audio, Classes
+from labwright.base.errors import LabwrightError
+from labwright.data.ports import Audio, Classes
 from labwright_speech.losses import CTC
 from labwright_speech.models.bc_resnet import BCResNet
 from labwright_speech.models.conformer import Conformer

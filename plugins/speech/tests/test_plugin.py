@@ -8,11 +8,11 @@ from pathlib import Path
 
 import labwright as lw
 import pytest
-from labwright.config import signature
-from labwright.fitting import fitting_names
-from labwright.plugins import Plugins
-from labwright.study.space import Space
+from labwright.config.compatibility import fitting_names
+from labwright.config.resolve import signature
+from labwright.plugin.registry import Plugins
 from labwright_speech import plugin
+from labwright_study.space import Space
 
 RECIPES = {recipe.name: recipe for recipe in plugin.labwright_recipes()}
 

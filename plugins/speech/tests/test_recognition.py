@@ -11,12 +11,12 @@ import labwright as lw
 import pytest
 import soundfile
 import torch
-from labwright.builtin.report import Table
+from labwright.base.errors import LabwrightError
 from labwright.cli import main
-from labwright.data import Batch
-from labwright.errors import LabwrightError
-from labwright.ports import Audio
-from labwright.verify import verify_resume
+from labwright.data.dataset import Batch
+from labwright.data.ports import Audio
+from labwright.interfaces.sections import Table
+from labwright.runs.verify_resume import verify_resume
 from labwright_speech.data.manifest import ManifestTranscripts
 from labwright_speech.data.synthetic import SpokenPhrases, SpokenWords
 from labwright_speech.losses import CTC

@@ -8,9 +8,9 @@ import labwright as lw
 import numpy as np
 import pytest
 import torch
-from labwright.errors import LabwrightError
-from labwright.ports import Audio, Classes
-from labwright.verify import verify_resume
+from labwright.base.errors import LabwrightError
+from labwright.data.ports import Audio, Classes
+from labwright.runs.verify_resume import verify_resume
 from labwright_speech.data import espeak
 from labwright_speech.data.espeak import Line, spoken
 from labwright_speech.data.synthetic import VOICES, SpokenPhrases, SpokenWords

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from labwright.errors import LabwrightError
-from labwright.ports import Audio
+from labwright.base.errors import LabwrightError
+from labwright.data.ports import Audio
 from labwright_speech.data.manifest import ManifestTranscripts
 from labwright_speech.data.transcripts import Transcripts
 from labwright_speech.data.yesno import YesNo

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 import torch
-from labwright.errors import LabwrightError
-from labwright.ports import Classes, Image
+from labwright.base.errors import LabwrightError
+from labwright.data.ports import Classes, Image
 from labwright_vision.models.cnn import CNN
 from labwright_vision.models.mlp import MLP
 from labwright_vision.models.resnet import ResNet

@@ -7,8 +7,8 @@ import sys
 
 import pytest
 import torch
+from labwright.base.errors import LabwrightError
 from labwright.builtin.library import LibraryOptimizer
-from labwright.errors import LabwrightError
 from labwright_vision.optimizers import TIMM
 from torch import Tensor, nn
 

@@ -6,19 +6,27 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 import torch
-from labwright.config import Part
-from labwright.data import Batch, Data, Labelled, Split
-from labwright.data_summary import majority
-from labwright.errors import LabwrightError
-from labwright.evaluation import Accuracy, CrossEntropy
-from labwright.interfaces import Goal, Metric, Task
-from labwright.ports import Classes
+from labwright import (
+    Accuracy,
+    Batch,
+    Classes,
+    Data,
+    Goal,
+    Labelled,
+    LabwrightError,
+    LogLoss,
+    Metric,
+    Part,
+    Split,
+    Task,
+    majority,
+)
 from torch import Tensor, nn
 
 from labwright_tasks.model_output import output
 
 if TYPE_CHECKING:
-    from labwright.builtin.report import Section
+    from labwright import Section
 
 _TOP = 5  # how many probabilities a prediction names
 _ROUNDING = 1e-9
@@ -83,7 +91,7 @@ class Classification(Task):
         return output(model, batch), batch.targets
 
     def metrics(self) -> dict[str, Metric]:
-        return {"accuracy": Accuracy(), "cross_entropy": CrossEntropy()}
+        return {"accuracy": Accuracy(), "cross_entropy": LogLoss()}
 
     def remark(self, split: str, metrics: Mapping[str, float]) -> str | None:
         """Says so where the accuracy is no better than that of always answering the most frequent class."""

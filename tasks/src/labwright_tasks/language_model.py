@@ -9,14 +9,20 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, final
 
 import torch
-from labwright.builtin.losses import LEFT_OUT
-from labwright.config import Part
-from labwright.data import Batch, Data
-from labwright.errors import LabwrightError
-from labwright.evaluation import Perplexity
-from labwright.feeding import generator
-from labwright.interfaces import Goal, Metric, Task
-from labwright.ports import Port, Tokens
+from labwright import (
+    LEFT_OUT,
+    Batch,
+    Data,
+    Goal,
+    LabwrightError,
+    Metric,
+    Part,
+    Perplexity,
+    Port,
+    Task,
+    Tokens,
+    generator,
+)
 from pydantic import Field
 from torch import Generator, Tensor, nn
 from torch.nn import functional
@@ -25,7 +31,7 @@ from labwright_tasks.classification import ClassificationLoss
 from labwright_tasks.model_output import output
 
 if TYPE_CHECKING:
-    from labwright.builtin.report import Section
+    from labwright import Section
 
 _UNFINISHED = "\ufffd"  # what a decoder gives for a character some of whose bytes are still to come
 _LONGEST = 4  # bytes of a character

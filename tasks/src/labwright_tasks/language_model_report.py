@@ -6,15 +6,12 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 import torch
-from labwright.builtin.losses import LEFT_OUT
-from labwright.builtin.report import Figure, Section, Table
-from labwright.evaluation import evaluating
-from labwright.feeding import IndexedBatches
+from labwright import LEFT_OUT, Figure, IndexedBatches, Section, Table, evaluating
 from matplotlib.figure import Figure as Canvas
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
-    from labwright.data import Split
+    from labwright import Split
 
     from labwright_tasks.language_model import LanguageModel
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from labwright.data import Batch
-from labwright.errors import LabwrightError
+from labwright import Batch, LabwrightError
 from torch import Tensor, nn
 
 

@@ -9,7 +9,7 @@ import zlib
 from pathlib import Path
 from typing import TextIO
 
-from labwright.errors import LabwrightError, located, nearest, sentence
+from labwright import LabwrightError, located, nearest, sentence
 
 _MARKS = {  # byte order marks; UTF-32's before UTF-16's, which it begins with
     codecs.BOM_UTF8: "utf-8-sig",

@@ -7,18 +7,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 import torch
-from labwright.config import Part
-from labwright.data import Batch, Data
-from labwright.errors import LabwrightError
-from labwright.evaluation import Mean
-from labwright.interfaces import Goal, Metric, Task
-from labwright.ports import Values
+from labwright import Batch, Data, Goal, LabwrightError, Mean, Metric, Part, Task, Values
 from torch import Tensor, nn
 
 from labwright_tasks.model_output import output
 
 if TYPE_CHECKING:
-    from labwright.builtin.report import Section
+    from labwright import Section
 
 
 class RegressionLoss(Protocol):

@@ -11,8 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from labwright.data import LeftOut
-from labwright.errors import LabwrightError, listed, nearest, sentence
+from labwright import LabwrightError, LeftOut, listed, nearest, sentence
 
 from labwright_tasks.delimited import Delimited, parted_otherwise
 from labwright_tasks.opening import no_file, opened

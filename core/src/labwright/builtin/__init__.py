@@ -1,10 +1,13 @@
-"""The core's own plugin: losses, optimizers, devices, loggers and stopping rules, by the same path as anyone's."""
+"""The core's own plugin: its kinds, verbs and components, by the same path as anyone's.
+
+Components and nothing else: no other room imports it, and it imports all but cli.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from labwright.hookspecs import Component, hookimpl
+from labwright.plugin.hookspecs import Component, Kind, Verb, hookimpl
 
 
 @hookimpl
@@ -28,24 +31,35 @@ def labwright_components() -> Iterator[Component]:
     yield Component("logger", "tensorboard", f"{here}.tensorboard:TensorBoard", "event files for TensorBoard")
     yield Component("stop", "early", f"{here}.stopping:Early", "end when a metric has not improved for a while")
     yield Component("stop", "seconds", f"{here}.stopping:Seconds", "end after a stretch of time")
-    yield from _of_studies(here)
 
 
-def _of_studies(here: str) -> Iterator[Component]:
-    samplers, pruners = f"{here}.samplers", f"{here}.pruners"
-    yield Component("sampler", "tpe", f"{samplers}:TPE", "tree-structured Parzen estimator: the default")
-    yield Component("sampler", "gp", f"{samplers}:GP", "Gaussian process, for few trials")
-    yield Component("sampler", "cma-es", f"{samplers}:CMAES", "covariance matrix adaptation, for many numbers")
-    yield Component("sampler", "nsga-ii", f"{samplers}:NSGAII", "genetic, for two or three goals")
-    yield Component("sampler", "nsga-iii", f"{samplers}:NSGAIII", "genetic, for more goals")
-    yield Component("sampler", "qmc", f"{samplers}:QMC", "a quasi-random sequence")
-    yield Component("sampler", "grid", f"{samplers}:Grid", "every combination")
-    yield Component("sampler", "random", f"{samplers}:Random", "independent random points")
-    yield Component("pruner", "none", f"{pruners}:never", "every trial to its end")
-    yield Component("pruner", "median", f"{pruners}:median", "worse than the median: the default")
-    yield Component("pruner", "percentile", f"{pruners}:percentile", "not among the best share")
-    yield Component("pruner", "successive-halving", f"{pruners}:halving", "one in four goes on at each rung")
-    yield Component("pruner", "hyperband", f"{pruners}:hyperband", "successive halving with several first rungs")
-    yield Component("pruner", "patient", f"{pruners}:patient", "another pruner, once a trial stops improving")
-    yield Component("pruner", "wilcoxon", f"{pruners}:wilcoxon", "worse than the best by a signed-rank test")
-    yield Component("pruner", "dominated", f"{pruners}:dominated", "dominated by others: the default for several goals")
+@hookimpl
+def labwright_kinds() -> Iterator[Kind]:
+    here = "labwright.interfaces"
+    yield Kind("task", f"{here}.task:Task", "tasks", "`task` in a recipe")
+    yield Kind("data", "labwright.data.dataset:Data", "data", "`task.data` in a recipe")
+    yield Kind("model", "torch.nn:Module", "models", "`model` in a recipe")
+    yield Kind("loss", "", "losses", "`loss` in a recipe")
+    yield Kind("optimizer", "", "optimizers", "`optimizer` in a recipe")
+    yield Kind("device", f"{here}.device:Device", "devices", "`device` in a recipe")
+    yield Kind("logger", "", "loggers", "`log` in a recipe")
+    yield Kind("stop", "", "stops", "`stop` in a recipe")
+
+
+@hookimpl
+def labwright_verbs() -> Iterator[Verb]:
+    here, train, look, make = "labwright.cli", "Train", "Look", "Make plugins"
+    yield Verb("run", f"{here}.run:verb", "train a recipe", train, trains=True)
+    yield Verb("resume", f"{here}.resume:verb", "go on with a run exactly where it stopped", train, trains=True)
+    yield Verb("evaluate", f"{here}.evaluate:verb", "measure a run's model on a split", train, trains=True)
+    yield Verb("predict", f"{here}.predict:verb", "answers for files, folders or lines of text", train, trains=True)
+    yield Verb("export", f"{here}.export:verb", "write a run's model as ONNX", train, trains=True)
+    yield Verb(
+        "verify-resume", f"{here}.verify_resume:verb", "prove that a recipe resumes bit for bit", train, trains=True
+    )
+    yield Verb("list", f"{here}.listing:verb", "recipes and components that are installed", look)
+    yield Verb("show", f"{here}.show:verb", "a recipe in full, or a component's settings", look)
+    yield Verb("plugins", f"{here}.plugins:verb", "installed plugins, their state, checks and the lock", look)
+    yield Verb("doctor", f"{here}.doctor:verb", "check versions, the GPU, the compiler and plugins", look)
+    yield Verb("schema", f"{here}.schema:verb", "the JSON Schema of recipes, for editors", look)
+    yield Verb("new", f"{here}.new:verb", "begin a plugin, or a component of one", make)

@@ -9,8 +9,8 @@ from typing import Annotated
 import torch
 from pydantic import Field
 
-from labwright.errors import LabwrightError
-from labwright.interfaces import Device, Precision
+from labwright.base.errors import LabwrightError
+from labwright.interfaces.device import Device, Precision
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of malloc.h
 

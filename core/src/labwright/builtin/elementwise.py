@@ -13,9 +13,9 @@ from typing import Any, ClassVar, cast
 import torch
 from torch import Tensor, nn
 
+from labwright.base.errors import LabwrightError, listed, nearest
 from labwright.builtin.formulas import State
-from labwright.errors import LabwrightError, listed, nearest
-from labwright.interfaces import Optimizer
+from labwright.interfaces.optimizer import Optimizer
 
 FUSED_DEVICES = ("cpu", "cuda", "mps", "xpu")  # where PyTorch has the kernels since 2.5
 FUSED_DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
@@ -176,7 +176,7 @@ class Elementwise(Optimizer):
         return Together(
             names=names,
             parameters=[self.parameters[name] for name in names],
-            strides=[cast(Tensor, self.parameters[name].grad).stride() for name in names],
+            strides=[cast("Tensor", self.parameters[name].grad).stride() for name in names],
             states=states,
             lists={slot: [state[slot] for state in states if state] for slot in self.slots},
             fused=fused,

@@ -14,10 +14,10 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from labwright.base.errors import LabwrightError, listed, nearest
+from labwright.base.search import Choice, Uniform
 from labwright.builtin.elementwise import check_parameter, check_slots
-from labwright.errors import LabwrightError, listed, nearest
-from labwright.interfaces import Group, Optimizer, Schedule
-from labwright.search import Choice, Uniform
+from labwright.interfaces.optimizer import Group, Optimizer, Schedule
 
 OURS = ("params", "lr", "weight_decay")  # what a library's constructor is given by settings of their own
 GROUP = "group:"  # stands before a slot that the library keeps for a group of parameters

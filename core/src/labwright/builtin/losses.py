@@ -15,12 +15,10 @@ import torch.nn.functional as F  # noqa: N812 - the name it has everywhere
 from pydantic import Field
 from torch import Tensor, nn
 
-from labwright.config import Part
-from labwright.errors import LabwrightError
-from labwright.interfaces import Loss
-from labwright.search import PerTrial, Uniform
-
-LEFT_OUT = -100  # the label of a sample that doesn't count, as in torch.nn.CrossEntropyLoss
+from labwright.base.errors import LabwrightError
+from labwright.base.search import PerTrial, Uniform
+from labwright.config.resolve import Part
+from labwright.interfaces.loss import LEFT_OUT, Loss, normalizer, separable
 
 
 @final
@@ -54,23 +52,6 @@ class CrossEntropy(Loss):
         """The labels that count, where some don't."""
         counted = int((targets != LEFT_OUT).sum())
         return counted if counted < targets.numel() else None
-
-
-def separable(criterion: Any) -> bool:
-    """Whether a loss says that it may be cut into micro-batches, or says nothing."""
-    return bool(getattr(criterion, "separable", True))
-
-
-def normalizer(criterion: Any, targets: Tensor) -> float | None:
-    """What the mean that a loss takes over a batch divides by; torch's losses over classes included. None: samples."""
-    if isinstance(criterion, Loss):
-        return criterion.normalizer(targets)
-    if isinstance(criterion, nn.CrossEntropyLoss | nn.NLLLoss) and targets.dtype == torch.int64:
-        counted = targets[targets != criterion.ignore_index]
-        if criterion.weight is not None:
-            return float(criterion.weight.cpu()[counted].double().sum())
-        return len(counted) if len(counted) < targets.numel() else None
-    return None
 
 
 class _OfValues(Loss):

@@ -9,11 +9,11 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from labwright.base.errors import LabwrightError
+from labwright.base.search import Choice, PerTrial, Uniform
 from labwright.builtin.elementwise import Elementwise, Together
 from labwright.builtin.formulas import State, Value, adam, adam_slots, sgd
-from labwright.errors import LabwrightError
-from labwright.interfaces import Group, Schedule
-from labwright.search import Choice, PerTrial, Uniform
+from labwright.interfaces.optimizer import Group, Schedule
 
 Rate = Annotated[float, Field(gt=0), Uniform(1e-5, 1e-1, log=True), PerTrial()]
 Decay = Annotated[float, Field(ge=0), PerTrial()]

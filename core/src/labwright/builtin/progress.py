@@ -20,9 +20,9 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from labwright.files import mute, printable
-from labwright.hookspecs import hookimpl
-from labwright.run import Outcome, Run
+from labwright.base.files import mute, printable
+from labwright.interfaces.run import Outcome, Run
+from labwright.plugin.hookspecs import hookimpl
 
 REFRESHES_PER_SECOND = 4
 BAR_WIDTH = 40
@@ -39,7 +39,7 @@ class Progress:
     @hookimpl
     def labwright_run_started(self, run: Run) -> None:
         state = _State(run, run.step, time.monotonic())
-        console = Console(file=cast(IO[str], _Patient(sys.stderr)))
+        console = Console(file=cast("IO[str]", _Patient(sys.stderr)))
         on_terminal = console.file.isatty() and not console.is_dumb_terminal
         self._display = _Bar(state, console) if on_terminal else _Lines(state, self.every)
         begun = f"from step {run.step:,} of {run.total_steps:,}" if run.step else f"{run.total_steps:,} steps"

@@ -8,48 +8,24 @@ import json
 import logging
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from importlib import metadata
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from labwright.builtin import page
-from labwright.builtin.curves import charts, svg
-from labwright.evaluation import evaluating
-from labwright.feeding import derived
-from labwright.files import write_text
-from labwright.hookspecs import hookimpl
-from labwright.isolation import isolated
-from labwright.run import Outcome, Run, read_log
-
-if TYPE_CHECKING:
-    import matplotlib.figure
+from labwright.base.files import write_text
+from labwright.base.isolation import isolated
+from labwright.base.seeding import derived_seed
+from labwright.interfaces.run import Outcome, Run
+from labwright.interfaces.sections import Section, Table
+from labwright.plugin.hookspecs import hookimpl
+from labwright.report import page
+from labwright.report.charts import charts, svg
+from labwright.train.evaluation import evaluating
+from labwright.train.log import read_log
 
 MOST_ROWS = 500  # of a table
 MOST_SVG = 2_000_000  # characters; a figure of more is put in as pixels
 PIXELS_PER_INCH = 160
-
-
-@dataclass(frozen=True)
-class Figure:
-    """A section with a picture: a matplotlib Figure made without pyplot, drawn for white paper."""
-
-    title: str
-    figure: matplotlib.figure.Figure
-    note: str = ""
-
-
-@dataclass(frozen=True)
-class Table:
-    """A section with rows; each row has one cell for each column."""
-
-    title: str
-    columns: tuple[str, ...]
-    rows: list[tuple[object, ...]]
-    note: str = ""
-
-
-Section = Figure | Table
 
 
 class Report:
@@ -169,7 +145,7 @@ def _evaluations(log: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 def _sections(run: Run, split: str) -> list[str]:
     """The task's own sections; one that can't be made is replaced by the reason."""
     try:
-        with evaluating(run.model), isolated(run.device, seed=derived(0, 3)):
+        with evaluating(run.model), isolated(run.device, seed=derived_seed(0, 3)):
             return [_section(section) for section in run.task.report(run.model, split, run.device)]
     except Exception as error:  # noqa: BLE001 - the rest of the report is good
         _warn(f"{run.folder}: the report has no sections of the task", error)

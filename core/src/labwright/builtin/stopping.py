@@ -8,10 +8,11 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from labwright.errors import LabwrightError, StopRun, listed, nearest
-from labwright.hookspecs import hookimpl
-from labwright.interfaces import Goal
-from labwright.run import Run, read_log
+from labwright.base.errors import LabwrightError, StopRun, listed, nearest
+from labwright.interfaces.run import Run
+from labwright.interfaces.task import Goal
+from labwright.plugin.hookspecs import hookimpl
+from labwright.train.log import read_log
 
 
 class Early:

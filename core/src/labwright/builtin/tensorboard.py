@@ -6,11 +6,11 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from labwright.errors import LabwrightError
-from labwright.hookspecs import hookimpl
+from labwright.base.errors import LabwrightError
+from labwright.plugin.hookspecs import hookimpl
 
 if TYPE_CHECKING:
-    from labwright.run import Outcome, Run
+    from labwright.interfaces.run import Outcome, Run
 
 
 class TensorBoard:

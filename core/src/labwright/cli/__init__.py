@@ -7,53 +7,78 @@ Exit codes: 0 done; 1 a run failed, a check found something or a resumption wasn
 from __future__ import annotations
 
 import errno
+import inspect
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand, TyperGroup
 
-from labwright.cli import (
-    compare,
-    doctor,
-    evaluate,
-    export,
-    listing,
-    new,
-    plugins,
-    predict,
-    resume,
-    run,
-    schema,
-    show,
-    study,
-    tune,
-    verify_resume,
-    worker,
-)
+from labwright.base.errors import LabwrightError, RunFailed
+from labwright.base.files import mute
 from labwright.cli.shared import Context, say
-from labwright.errors import LabwrightError, RunFailed
-from labwright.files import mute
-from labwright.settings import working_folder
+from labwright.plugin.hookspecs import Verb
+from labwright.plugin.project_config import working_folder
 
 EXIT_CODES = "Exit codes: 0 done, 1 a run failed or a check found something, 2 mend the input, 130 interrupted."
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)  # of a stream that takes no more
 
+
+class Verbs(TyperGroup):
+    """The verbs that plugins bring, the core's own among them. To list them imports none; to use one imports it."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return list(dict.fromkeys(verb.name for plugin in _context(ctx).plugins.loaded for verb in plugin.verbs))
+
+    def get_command(self, ctx: Any, cmd_name: str) -> TyperCommand:
+        """What stands for a verb in lists."""
+        owners = _context(ctx).plugins.owners("verb", cmd_name)
+        plugin, verb = owners[0]
+        assert isinstance(verb, Verb)
+        core = plugin.distribution == "labwright"
+        summary = verb.summary if core else f"{verb.summary} ({' and '.join(owner.name for owner, _ in owners)})"
+        return TyperCommand(cmd_name, callback=None, help=summary, rich_help_panel=verb.group or "From plugins")
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """The verb itself. Raises LabwrightError if there is none of that name, or its target can't be loaded."""
+        if args[0].startswith("-"):
+            return super().resolve_command(ctx, args)
+        context = _context(ctx)
+        verb = context.plugins.verb(args[0])
+        context.trains = verb.trains
+        function = context.plugins.target(verb)
+        text, example = _documented(function)
+        app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+        settings = getattr(sys.modules[function.__module__], "SETTINGS", None)
+        app.command(verb.name, help=text, epilog=example, context_settings=settings)(function)
+        return verb.name, typer.main.get_command(app), args[1:]
+
+
+def _context(ctx: Any) -> Context:
+    """What the options before the verb said; made when the first asks, as lists are made while options are read."""
+    if ctx.obj is None:
+        said = ctx.params
+        ctx.obj = Context(
+            tuple(said.get("_no_plugin") or ()), tuple(said.get("_plugin") or ()), said.get("_locked", False)
+        )
+    context: Context = ctx.obj
+    return context
+
+
+def _documented(function: Any) -> tuple[str, str]:
+    """A verb's help, and the example that its docstring ends with."""
+    text, gap, example = (inspect.getdoc(function) or "").rpartition("\n\nExample")
+    return (text, f"Example{example}") if gap else (example, "")
+
+
 app = typer.Typer(
+    cls=Verbs,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog=f"Example: labwright run vision/digits train.epochs=2. {EXIT_CODES}",
 )
-
-TRAINING = (run, resume, evaluate, predict, export, tune, worker, compare, verify_resume)
-VERBS = (
-    *(run, resume, evaluate, predict, export),
-    *(tune, study, worker, compare),
-    *(listing, show, plugins, new, doctor, schema, verify_resume),
-)
-for verb in VERBS:
-    app.command(verb.NAME, epilog=verb.EXAMPLE, context_settings=getattr(verb, "SETTINGS", None))(verb.verb)
 
 
 def _say_version(asked: bool) -> None:
@@ -66,27 +91,28 @@ def _say_version(asked: bool) -> None:
 
 @app.callback()
 def labwright(
-    ctx: typer.Context,
-    no_plugin: Annotated[
-        list[str] | None, typer.Option(help="Leave a plugin out; may be given more than once.")
+    _no_plugin: Annotated[
+        list[str] | None,
+        typer.Option("--no-plugin", is_eager=True, help="Leave a plugin out; may be given more than once."),
     ] = None,
-    plugin: Annotated[
-        list[Path] | None, typer.Option(help="Use a Python file as a plugin, too; may be given more than once.")
+    _plugin: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--plugin", is_eager=True, help="Use a Python file as a plugin, too; may be given more than once."
+        ),
     ] = None,
-    locked: Annotated[
+    _locked: Annotated[
         bool, typer.Option("--locked", help="Refuse plugins that aren't those of labwright.lock.")
     ] = False,
     _version: Annotated[bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Show it.")] = False,
 ) -> None:
     """Deep-learning research on PyTorch: plugins, exact runs, kind errors."""
-    working_folder()  # libraries crash where there is none
-    trains = ctx.invoked_subcommand in {verb.NAME for verb in TRAINING}
-    ctx.obj = Context(tuple(no_plugin or ()), tuple(plugin or ()), locked, trains)
 
 
 def main() -> None:
     """Run the command line; a user's slip is one message on stderr and exit code 2, a failed run exit code 1."""
     try:
+        working_folder()  # libraries crash where there is none
         app()
     except LabwrightError as error:
         say(f"error: {error}")

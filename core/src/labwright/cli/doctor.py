@@ -8,13 +8,13 @@ import typer
 
 from labwright.cli.shared import Json, echo, print_json, print_table
 
-NAME = "doctor"
-EXAMPLE = "Example: labwright doctor --json"
-
 
 def verb(ctx: typer.Context, as_json: Json = False) -> None:
-    """Check versions that must fit together, the GPU, the compiler, write access and plugins; exit 1 if one fails."""
-    from labwright.doctor import checks
+    """Check versions that must fit together, the GPU, the compiler, write access and plugins; exit 1 if one fails.
+
+    Example: labwright doctor --json
+    """
+    from labwright.plugin.doctor import checks
 
     found = checks(ctx.obj.plugins)
     if as_json:

@@ -8,9 +8,6 @@ import typer
 
 from labwright.cli.shared import Json, OtherData, Overrides, RunFolder, print_json, print_metrics, say
 
-NAME = "evaluate"
-EXAMPLE = "Example: labwright evaluate runs/vision-digits-001 --split valid"
-
 
 def verb(
     ctx: typer.Context,
@@ -21,8 +18,11 @@ def verb(
     other_data: OtherData = False,
     as_json: Json = False,
 ) -> None:
-    """Evaluate a run's model on a split of its data, with the run's settings or some of them changed."""
-    from labwright.saved import evaluated
+    """Evaluate a run's model on a split of its data, with the run's settings or some of them changed.
+
+    Example: labwright evaluate runs/vision-digits-001 --split valid
+    """
+    from labwright.runs.load import evaluated
 
     evaluation = evaluated(run, ctx.obj.plugins, split, checkpoint, overrides or (), other_data=other_data)
     say(*(f"note: {note}" for note in evaluation.notes))

@@ -9,9 +9,6 @@ import typer
 
 from labwright.cli.shared import Json, RunFolder, print_json, print_table, say
 
-NAME = "export"
-EXAMPLE = "Example: labwright export runs/vision-digits-001 --out digits-model"
-
 
 def verb(
     ctx: typer.Context,
@@ -19,8 +16,11 @@ def verb(
     out: Annotated[Path | None, typer.Option(help="An empty or new folder: RUN/export.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Write a run's model as ONNX and compare what onnxruntime makes of it with PyTorch."""
-    from labwright.export import export
+    """Write a run's model as ONNX and compare what onnxruntime makes of it with PyTorch.
+
+    Example: labwright export runs/vision-digits-001 --out digits-model
+    """
+    from labwright.runs.export import export
 
     facts = export(run, ctx.obj.plugins, out or run / "export")
     say(*(f"note: {note}" for note in facts["notes"]))

@@ -6,13 +6,11 @@ from typing import Annotated
 
 import typer
 
+from labwright.base.errors import LabwrightError, nearest
 from labwright.cli.shared import Json, did_not_load, print_json, print_table, say
-from labwright.errors import LabwrightError, nearest
-from labwright.hookspecs import KINDS
-from labwright.plugins import Plugins, plural
+from labwright.plugin.hookspecs import KINDS
+from labwright.plugin.registry import Plugins, plural
 
-NAME = "list"
-EXAMPLE = "Example: labwright list models --for vision/digits"
 WHAT = {"recipes": "recipe"} | {plural(kind): kind for kind in KINDS}
 
 
@@ -24,7 +22,10 @@ def verb(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """List recipes and components with what they are."""
+    """List recipes and components with what they are.
+
+    Example: labwright list models --for vision/digits
+    """
     if what is not None and what not in WHAT:
         raise LabwrightError(f"there is no list of {what!r}{nearest(what, WHAT)} There are {', '.join(WHAT)}.")
     plugins: Plugins = ctx.obj.plugins
@@ -34,7 +35,7 @@ def verb(
         if fitting is not None:
             if kind == "recipe":
                 continue
-            from labwright.fitting import fitting_names
+            from labwright.config.compatibility import fitting_names
 
             names = fitting_names(kind, fitting, plugins)
         rows += [_row(plugins, kind, name) for name in names]

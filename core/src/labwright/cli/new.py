@@ -7,12 +7,9 @@ from typing import Annotated
 
 import typer
 
+from labwright.base.errors import LabwrightError, listed, nearest
 from labwright.cli.shared import Json, echo, print_json, say
-from labwright.errors import LabwrightError, listed, nearest
-from labwright.new import SUMMARIES, new_component, new_plugin
-
-NAME = "new"
-EXAMPLE = "Examples: labwright new plugin proteins · labwright new model graph-pool --summary 'pooling over a graph'"
+from labwright.plugin.new import SUMMARIES, new_component, new_plugin
 
 
 def verb(
@@ -25,6 +22,8 @@ def verb(
 
     A plugin is a complete distribution in a folder labwright-NAME: it installs, its recipe runs, its tests pass. A
     component is a module of its own that works, and a line in the plugin's module. Both are meant to be changed.
+
+    Examples: labwright new plugin proteins · labwright new model graph-pool --summary 'pooling over a graph'
     """
     if what not in ("plugin", *SUMMARIES):
         known = ("plugin", *SUMMARIES)

@@ -8,14 +8,12 @@ from typing import Annotated
 
 import typer
 
-from labwright import locking
+from labwright.base.errors import LabwrightError, listed, nearest, words
 from labwright.cli.shared import Json, echo, print_json, print_table, say
-from labwright.discovery import Plugin
-from labwright.errors import LabwrightError, listed, nearest, words
-from labwright.plugins import Plugins, plural
+from labwright.plugin import lockfile as locking
+from labwright.plugin.discovery import Plugin
+from labwright.plugin.registry import Plugins, plural
 
-NAME = "plugins"
-EXAMPLE = "Examples: labwright plugins · labwright --no-plugin vision plugins · labwright plugins check nlp"
 ACTIONS = ("check", "lock")
 
 
@@ -32,6 +30,8 @@ def verb(
 
     `lock` writes labwright.lock: distribution, version and hash of the files of each plugin in use. Where it lies, what
     trains or evaluates warns if they are others; `labwright --locked VERB` refuses.
+
+    Examples: labwright plugins · labwright --no-plugin vision plugins · labwright plugins check nlp
     """
     if action not in ("", *ACTIONS):
         raise LabwrightError(f"plugins have no {action!r}{nearest(action, ACTIONS)} There are {listed(ACTIONS)}.")
@@ -55,7 +55,7 @@ def verb(
 
 def _check(plugins: Plugins, name: str, as_json: bool) -> None:
     """Run the checks that need neither data nor training; exit code 1 if one finds something."""
-    from labwright.testing.kit import Kit, NotApplicable, checks_of, subjects
+    from labwright_testing.kit import Kit, NotApplicable, checks_of, subjects
 
     kit = Kit(plugins)
     names = [name] if name else [plugin.name for plugin in plugins.loaded]

@@ -14,15 +14,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from labwright.base.errors import LabwrightError, nearest
+from labwright.base.files import json_text, printable, refuse_links, write_bytes
 from labwright.cli.shared import Json, RunFolder, echo, say
-from labwright.errors import LabwrightError, nearest
-from labwright.files import json_text, printable, refuse_links, write_bytes
 
 if TYPE_CHECKING:
-    from labwright.interfaces import Attachment, Task
+    from labwright.interfaces.task import Attachment, Task
 
-NAME = "predict"
-EXAMPLE = "Example: labwright predict runs/vision-digits-001 photos/ --json > answers.jsonl"
 SETTINGS = {"ignore_unknown_options": True}  # `--LINE TEXT`: the task says what LINE is
 MOST_NAMED = 10  # inputs that can't be read
 
@@ -50,9 +48,11 @@ def verb(
 
     An input that can't be read is told on stderr, and with --json as a line with its `error`; the others are answered,
     and the exit code is 2.
+
+    Example: labwright predict runs/vision-digits-001 photos/ --json > answers.jsonl
     """
-    from labwright.interfaces import Attachment
-    from labwright.saved import built_from, experiment_of, predictions
+    from labwright.interfaces.task import Attachment
+    from labwright.runs.load import built_from, experiment_of, predictions
 
     experiment = experiment_of(run, ctx.obj.plugins, settings or ())
     built = built_from(run, experiment, overrides=settings or ())

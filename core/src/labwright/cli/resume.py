@@ -6,9 +6,6 @@ import typer
 
 from labwright.cli.shared import Json, OtherData, Overrides, RunFolder, print_outcome, say
 
-NAME = "resume"
-EXAMPLE = "Example: labwright resume runs/vision-digits-001 train.epochs=40"
-
 
 def verb(
     ctx: typer.Context,
@@ -17,8 +14,11 @@ def verb(
     other_data: OtherData = False,
     as_json: Json = False,
 ) -> None:
-    """Go on with a run exactly where its newest whole checkpoint left it; settings may be changed, parts may not."""
-    from labwright.resuming import has_ended, resume
+    """Go on with a run exactly where its newest whole checkpoint left it; settings may be changed, parts may not.
+
+    Example: labwright resume runs/vision-digits-001 train.epochs=40
+    """
+    from labwright.runs.resume import has_ended, resume
 
     trainer, notes = resume(run, ctx.obj.plugins, overrides or (), other_data=other_data)
     say(*(f"note: {note}" for note in notes))

@@ -9,9 +9,6 @@ import typer
 
 from labwright.cli.shared import Json, Overrides, RecipeName, print_json, print_outcome, print_table, say
 
-NAME = "run"
-EXAMPLE = "Example: labwright run vision/digits model.width=48 train.epochs=5"
-
 
 def verb(
     ctx: typer.Context,
@@ -23,16 +20,19 @@ def verb(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Train a recipe: evaluate, save, log and report into a run folder."""
+    """Train a recipe: evaluate, save, log and report into a run folder.
+
+    Example: labwright run vision/digits model.width=48 train.epochs=5
+    """
     if not recipe.endswith(".toml"):
         ctx.obj.plugins.recipe(recipe)  # a misspelt name is answered before torch is imported
-    from labwright.experiment import Experiment
+    from labwright.runs.experiment import Experiment
 
     experiment = Experiment.from_recipe(recipe, overrides or (), plugins=ctx.obj.plugins)
     say(*(f"note: {note}" for note in experiment.notes))
     if dry_run:
-        from labwright.data_summary import DataSummary
-        from labwright.dry import dry_run as dry
+        from labwright.data.summary import DataSummary
+        from labwright.runs.dry_run import dry_run as dry
 
         cost = dry(experiment)
         if as_json:

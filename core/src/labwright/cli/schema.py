@@ -6,12 +6,12 @@ import typer
 
 from labwright.cli.shared import print_json
 
-NAME = "schema"
-EXAMPLE = "Example: labwright schema > recipe.schema.json, then `#:schema ./recipe.schema.json` atop a recipe"
-
 
 def verb(ctx: typer.Context) -> None:
-    """Print the JSON Schema of recipes for the plugins installed here."""
-    from labwright.schema import recipe_schema
+    """Print the JSON Schema of recipes for the plugins installed here.
+
+    Example: labwright schema > recipe.schema.json, then `#:schema ./recipe.schema.json` atop a recipe
+    """
+    from labwright.config.schema import recipe_schema
 
     print_json(recipe_schema(ctx.obj.plugins))

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
-from labwright.files import json_text, mute, printable
-from labwright.locking import check
-from labwright.plugins import Plugins
+from labwright.base.files import json_text, mute, printable
+from labwright.plugin.lockfile import check
+from labwright.plugin.registry import Plugins
 
 if TYPE_CHECKING:
-    from labwright.discovery import Plugin
-    from labwright.run import Outcome
+    from labwright.interfaces.run import Outcome
+    from labwright.plugin.discovery import Plugin
 
 # Where results go while stdout is kept for JSON.
 _RESULTS: ContextVar[TextIO | None] = ContextVar("results", default=None)

@@ -7,15 +7,10 @@ from typing import Annotated
 
 import typer
 
+from labwright.base.errors import LabwrightError, listed, nearest
 from labwright.cli.shared import Json, echo, print_json, print_table, say
-from labwright.errors import LabwrightError, listed, nearest
-from labwright.hookspecs import KINDS
-from labwright.plugins import Plugins
-
-NAME = "show"
-EXAMPLE = (
-    "Examples: labwright show vision/digits · labwright show model vision/resnet · labwright show --space vision/digits"
-)
+from labwright.plugin.hookspecs import KINDS
+from labwright.plugin.registry import Plugins
 
 
 def verb(
@@ -27,7 +22,11 @@ def verb(
     space: Annotated[bool, typer.Option("--space", help="Where a study would look, instead of the settings.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Show a recipe complete with every default, or the settings of one component."""
+    """Show a recipe complete with every default, or the settings of one component.
+
+    Examples: labwright show vision/digits · labwright show model vision/resnet · labwright show --space
+    vision/digits
+    """
     plugins: Plugins = ctx.obj.plugins
     if what in KINDS:
         if not rest or len(rest) != 1:
@@ -43,12 +42,12 @@ def verb(
         plugins.recipe(what)  # a misspelt name is answered before torch is imported
     import tomli_w
 
-    from labwright.experiment import Experiment
+    from labwright.runs.experiment import Experiment
 
     experiment = Experiment.from_recipe(what, rest or (), plugins=plugins)
     say(*(f"note: {note}" for note in experiment.notes))
     if space:
-        from labwright.study.space import Space
+        from labwright_study.space import Space
 
         found = Space.of(experiment).json()
         if as_json:
@@ -72,7 +71,7 @@ def _component(plugins: Plugins, kind: str, name: str, as_json: bool) -> None:
         else:
             echo("\n".join([f"{kind} {name}: {component.summary}", *(f"  {member}" for member in members)]))
         return
-    from labwright.fitting import described
+    from labwright.config.compatibility import described
 
     found = described(kind, name, plugins)
     if as_json:

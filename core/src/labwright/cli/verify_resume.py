@@ -8,9 +8,6 @@ import typer
 
 from labwright.cli.shared import Json, Overrides, RecipeName, print_json, say
 
-NAME = "verify-resume"
-EXAMPLE = "Example: labwright verify-resume vision/digits --steps 40"
-
 
 def verb(
     ctx: typer.Context,
@@ -19,11 +16,14 @@ def verb(
     steps: Annotated[int, typer.Option(min=2, help="How many steps in all; the stop is in the middle.")] = 20,
     as_json: Json = False,
 ) -> None:
-    """Run 2n steps; run n, stop and resume n; compare every loss and every tensor. Exit 1 if they differ in a bit."""
+    """Run 2n steps; run n, stop and resume n; compare every loss and every tensor. Exit 1 if they differ in a bit.
+
+    Example: labwright verify-resume vision/digits --steps 40
+    """
     if not recipe.endswith(".toml"):
         ctx.obj.plugins.recipe(recipe)
-    from labwright.experiment import Experiment
-    from labwright.verify import verify_resume
+    from labwright.runs.experiment import Experiment
+    from labwright.runs.verify_resume import verify_resume
 
     experiment = Experiment.from_recipe(recipe, overrides or (), plugins=ctx.obj.plugins)
     say(*(f"note: {note}" for note in experiment.notes))

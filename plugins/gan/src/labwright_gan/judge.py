@@ -9,12 +9,8 @@ from pathlib import Path
 from typing import final
 
 import torch
+from labwright import Classes, Image, IndexedBatches, LabwrightError, Port, Split, derived_seed, epoch_order, isolated
 from labwright.builtin.optimizers import AdamW
-from labwright.data import Split
-from labwright.errors import LabwrightError
-from labwright.feeding import IndexedBatches, derived, order
-from labwright.isolation import isolated
-from labwright.ports import Classes, Image, Port
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -92,13 +88,13 @@ Judge = SmallCNN | FromRun | Pixels
 
 def trained(split: Split, picture: Image, classes: int, epochs: int) -> SmallCNN:
     """A classifier of a split's pictures after `epochs` passes, on the CPU: a function of its arguments."""
-    with isolated(seed=derived(_SEED)), torch.enable_grad():
+    with isolated(seed=derived_seed(_SEED)), torch.enable_grad():
         judge = SmallCNN(picture, classes)
         optimizer = AdamW(dict(judge.named_parameters()), lr=3e-3, schedule="one-cycle")
         total, step = epochs * -(-len(split) // _BATCH), 0
         for epoch in range(epochs):
             for batch in IndexedBatches(
-                split, torch.split(order(len(split), seed=_SEED, epoch=epoch), _BATCH), seed=_SEED, epoch=epoch
+                split, torch.split(epoch_order(len(split), seed=_SEED, epoch=epoch), _BATCH), seed=_SEED, epoch=epoch
             ):
                 torch.autograd.backward(functional.cross_entropy(judge(batch.inputs[0])[1], batch.targets))
                 optimizer.step(optimizer.rate(step, total))
@@ -113,8 +109,8 @@ def of_run(folder: Path, ports: tuple[Port, Port]) -> FromRun:
     Raises LabwrightError if there is none, if it isn't as the run left it, or if it looks at other pictures or tells
     other classes apart.
     """
-    from labwright.plugins import Plugins
-    from labwright.saved import built_from, experiment_of
+    from labwright import Plugins
+    from labwright.runs.load import built_from, experiment_of
 
     try:
         built = built_from(folder, experiment_of(folder, Plugins.discover(), ["device=cpu"]))

@@ -10,10 +10,7 @@ from collections.abc import Callable
 from typing import Annotated, Any, Protocol, final
 
 import torch
-from labwright.builtin.losses import separable
-from labwright.config import Part
-from labwright.errors import LabwrightError
-from labwright.search import Uniform
+from labwright import LabwrightError, Part, Uniform, separable
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional

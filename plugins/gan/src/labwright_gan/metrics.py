@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from typing import final
 
 import torch
-from labwright.evaluation import Accuracy
-from labwright.feeding import generator
+from labwright import Accuracy, generator
 from torch import Tensor
 
 _BLOCK = 1000  # samples whose kernel is computed at once, the subsets of Bińkowski et al. 2018, section 4

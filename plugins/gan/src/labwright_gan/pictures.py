@@ -7,9 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from labwright.data import Split
-from labwright.errors import LabwrightError
-from labwright.feeding import IndexedBatches
+from labwright import IndexedBatches, LabwrightError, Split
 from torch import Tensor
 
 _AT_ONCE = 256

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from labwright.ports import Port
+from labwright import Port
 from torch import Generator, Tensor
 
 

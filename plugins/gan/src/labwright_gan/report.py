@@ -5,10 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import torch
-from labwright.builtin.report import Figure, Section
-from labwright.data import Split
-from labwright.evaluation import evaluating
-from labwright.feeding import generator
+from labwright import Figure, Section, Split, evaluating, generator
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 from matplotlib.patches import Circle

@@ -12,13 +12,28 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, final
 
 import torch
-from labwright.config import Part
-from labwright.data import Batch, Data, Split
-from labwright.errors import LabwrightError, listed, nearest
-from labwright.feeding import generator
-from labwright.interfaces import Attachment, Goal, Metric, Phase, Task
-from labwright.ports import Classes, Features, Image, Latent, Port
-from labwright.search import Choice, Integers
+from labwright import (
+    Attachment,
+    Batch,
+    Choice,
+    Classes,
+    Data,
+    Features,
+    Goal,
+    Image,
+    Integers,
+    LabwrightError,
+    Latent,
+    Metric,
+    Part,
+    Phase,
+    Port,
+    Split,
+    Task,
+    generator,
+    listed,
+    nearest,
+)
 from pydantic import Field
 from torch import Generator, Tensor, nn
 
@@ -31,7 +46,7 @@ from labwright_gan.pictures import Scaling, png
 from labwright_gan.ports import ClassLatent
 
 if TYPE_CHECKING:
-    from labwright.builtin.report import Section
+    from labwright import Section
 
 _SEED = 31  # of latents that belong to a line of text
 _DIGITS = 18  # that a seed has at most

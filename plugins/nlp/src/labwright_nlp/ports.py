@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from labwright.ports import Tokens
+from labwright import Tokens
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
-from labwright.errors import LabwrightError, located
+from labwright import LabwrightError, located
 from pydantic import Field
 
 if TYPE_CHECKING:

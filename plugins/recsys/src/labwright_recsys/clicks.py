@@ -6,12 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 import torch
-from labwright.config import Part
-from labwright.data import Batch, Data
-from labwright.errors import LabwrightError
-from labwright.evaluation import Mean
-from labwright.interfaces import Goal, Metric, Task
-from labwright.ports import Port
+from labwright import Batch, Data, Goal, LabwrightError, Mean, Metric, Part, Port, Task
 from torch import Tensor, nn
 
 from labwright_recsys.data.recommendation import Recommendation, nearly_all
@@ -20,7 +15,7 @@ from labwright_recsys.metrics import AUC, LogLoss
 from labwright_recsys.top_n import recommendation
 
 if TYPE_CHECKING:
-    from labwright.builtin.report import Section
+    from labwright import Section
 
 _ROUNDING = 1e-9
 

@@ -9,7 +9,7 @@ from typing import final
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - the name it has everywhere
-from labwright.interfaces import Loss
+from labwright import Loss
 from torch import Tensor
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from labwright.errors import LabwrightError
-from labwright.room import free
+from labwright import LabwrightError, free_memory
 
 
 def enough(needed: int, what: str, instead: str) -> None:
     """Raises LabwrightError if there is less memory than `what` needs, in bytes; `instead` is what to do then."""
-    there = free()
+    there = free_memory()
     if there is not None and needed > there:
         raise LabwrightError(
             f"{what} needs {needed / 1e9:,.1f} GB of memory, and {there / 1e9:,.1f} GB are free. {instead}"

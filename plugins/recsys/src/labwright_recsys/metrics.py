@@ -11,7 +11,7 @@ import math
 from abc import ABC, abstractmethod
 
 import torch
-from labwright.evaluation import Mean
+from labwright import Mean
 from torch import Tensor
 from torch.nn import functional
 

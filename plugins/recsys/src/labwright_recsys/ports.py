@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import torch
-from labwright.ports import Interactions, Port
+from labwright import Interactions, Port
 from torch import Generator, Tensor
 
 

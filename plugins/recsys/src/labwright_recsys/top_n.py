@@ -8,12 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 import torch
-from labwright.config import Part
-from labwright.data import Batch, Data, Split
-from labwright.errors import LabwrightError
-from labwright.interfaces import Goal, Metric, Task
-from labwright.ports import Port
-from labwright.search import Integers
+from labwright import Batch, Data, Goal, Integers, LabwrightError, Metric, Part, Port, Split, Task
 from pydantic import Field
 from torch import Generator, Tensor, nn
 
@@ -23,7 +18,7 @@ from labwright_recsys.metrics import NDCG, Coverage, Hit, Precision, Recall, Rec
 from labwright_recsys.ranking import ItemsOf, best, scores_of
 
 if TYPE_CHECKING:
-    from labwright.builtin.report import Section
+    from labwright import Section
 
 _SCORES_AT_ONCE = 1 << 23  # users times items
 

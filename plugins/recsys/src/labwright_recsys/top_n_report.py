@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import torch
-from labwright.builtin.report import Figure, Section, Table
-from labwright.evaluation import evaluating
+from labwright import Figure, Section, Table, evaluating
 from matplotlib.figure import Figure as Canvas
 from torch import Tensor, nn
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from labwright.errors import LabwrightError
+from labwright import LabwrightError
 from torch import Tensor, nn
 
 _WINDOW = 0.025  # seconds

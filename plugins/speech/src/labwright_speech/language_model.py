@@ -8,7 +8,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from labwright.errors import LabwrightError
+from labwright import LabwrightError
 
 _START, _END = "\x02", "\x03"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import final
 
 import torch
-from labwright.interfaces import Loss
+from labwright import Loss
 from torch import Tensor
 from torch.nn import functional
 

@@ -8,11 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Protocol, runtime_checkable
 
 import torch
-from labwright.config import Part
-from labwright.data import Batch, Data, Split
-from labwright.errors import LabwrightError
-from labwright.feeding import generator
-from labwright.interfaces import Goal, Metric, Task
+from labwright import Batch, Data, Goal, LabwrightError, Metric, Part, Split, Task, generator
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -21,7 +17,7 @@ from labwright_speech.language_model import NGrams
 from labwright_speech.ports import Transcript
 
 if TYPE_CHECKING:
-    from labwright.builtin.report import Section
+    from labwright import Section
 
 _KEPT = "language_model.json"
 _TOGETHER = 8  # batches whose recordings are sorted by length among themselves

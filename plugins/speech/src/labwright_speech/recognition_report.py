@@ -7,10 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
-from labwright.builtin.report import Figure, Section, Table
-from labwright.evaluation import evaluating
-from labwright.feeding import IndexedBatches
-from labwright.ports import Audio
+from labwright import Audio, Figure, IndexedBatches, Section, Table, evaluating
 from matplotlib.figure import Figure as Canvas
 from torch import Tensor, nn
 

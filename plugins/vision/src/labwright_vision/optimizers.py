@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from typing import Any
 
 import torch
-from labwright.builtin.library import Family, LibraryOptimizer
+from labwright import Family, LibraryOptimizer
 
 MOMENTUM = 0.9  # what timm's own factory gives every optimizer that takes a momentum
 

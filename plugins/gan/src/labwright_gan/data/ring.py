@@ -6,9 +6,7 @@ import math
 from typing import Annotated, Protocol, final, runtime_checkable
 
 import torch
-from labwright.data import Data, TensorSplit
-from labwright.feeding import generator
-from labwright.ports import Classes, Features, Port
+from labwright import Classes, Data, Features, Port, TensorSplit, generator
 from pydantic import Field
 from torch import Tensor
 

@@ -5,9 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Annotated, TypeVar, final
 
-from labwright.errors import LabwrightError
-from labwright.ports import Image, Latent
-from labwright.search import Choice, Integers
+from labwright import Choice, Image, Integers, LabwrightError, Latent
 from pydantic import Field
 from torch import Tensor, nn
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 from typing import Annotated, Literal, final
 
-from labwright.ports import Features, Image, Latent
-from labwright.search import Choice, Integers
+from labwright import Choice, Features, Image, Integers, Latent
 from pydantic import Field
 from torch import nn
 

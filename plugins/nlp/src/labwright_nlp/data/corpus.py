@@ -10,12 +10,7 @@ from typing import Annotated, Literal
 
 import numpy as np
 import torch
-from labwright.builtin.losses import LEFT_OUT
-from labwright.data import Data
-from labwright.errors import LabwrightError
-from labwright.feeding import derived
-from labwright.ports import Port, Tokens
-from labwright.search import Choice
+from labwright import LEFT_OUT, Choice, Data, LabwrightError, Port, Tokens, derived_seed
 from labwright_tasks.language_model import NextTokens, TokenBatch
 from pydantic import Field
 from torch import Tensor
@@ -156,7 +151,7 @@ class Windows:
     def fetch(self, indices: Tensor, epoch: int, seed: int) -> TokenBatch:
         starts_B, last = indices * self.context, len(self.ids_N) - 1
         if self.moving:
-            starts_B = starts_B + derived(seed, epoch, 7) % (len(self.ids_N) - self.count * self.context)
+            starts_B = starts_B + derived_seed(seed, epoch, 7) % (len(self.ids_N) - self.count * self.context)
         window_BT = self.ids_N[(starts_B[:, None] + self.steps_T).clamp_(max=last)].long()
         lengths_B = (last - starts_B).clamp_(max=self.context)
         ids_BT, next_BT = window_BT[:, :-1], window_BT[:, 1:]

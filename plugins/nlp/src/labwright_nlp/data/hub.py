@@ -7,8 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from labwright.data import LeftOut
-from labwright.errors import LabwrightError, listed, located, nearest, sentence
+from labwright import LabwrightError, LeftOut, listed, located, nearest, sentence
 from labwright_tasks.parts import part_named
 from labwright_tasks.tables import Table, cells_of
 

@@ -6,7 +6,7 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Annotated
 
-from labwright.data import LeftOut
+from labwright import LeftOut
 from labwright_tasks.tables import Table
 from pydantic import Field
 

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from labwright.data import LeftOut
-from labwright.errors import LabwrightError, listed
+from labwright import LabwrightError, LeftOut, listed
 from labwright_tasks.opening import opened
 from labwright_tasks.parts import NAMES, part_named
 from labwright_tasks.tables import SUFFIXES, Table, suffix_of

@@ -13,9 +13,7 @@ from typing import Annotated
 
 import numpy as np
 import torch
-from labwright.data import Batch, Data, LeftOut
-from labwright.errors import LabwrightError, listed, nearest
-from labwright.ports import Classes, Port, Tokens
+from labwright import Batch, Classes, Data, LabwrightError, LeftOut, Port, Tokens, listed, nearest
 from labwright_tasks.tables import SUFFIXES, Table, suffix_of
 from pydantic import Field
 from torch import Tensor

@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from labwright.errors import LabwrightError, listed, located, nearest
-from labwright.ports import Tokens
+from labwright import LabwrightError, Tokens, listed, located, nearest
 from torch import Tensor, nn
 
 from labwright_nlp.ports import EncoderTokens

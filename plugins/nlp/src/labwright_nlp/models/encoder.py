@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import torch
-from labwright.ports import Classes, Tokens
-from labwright.search import Choice, Uniform
+from labwright import Choice, Classes, Tokens, Uniform
 from pydantic import Field
 from torch import Tensor, nn
 

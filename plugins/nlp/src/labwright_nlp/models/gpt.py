@@ -6,9 +6,7 @@ import math
 from typing import Annotated
 
 import torch
-from labwright.errors import LabwrightError
-from labwright.ports import Tokens
-from labwright.search import Integers, PerTrial
+from labwright import Integers, LabwrightError, PerTrial, Tokens
 from labwright_tasks.language_model import NextTokens
 from pydantic import Field
 from torch import Tensor, nn

@@ -7,8 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Annotated, Any, ClassVar, Literal, final
 
 import torch
-from labwright.ports import Classes, Tokens
-from labwright.search import Choice, Integers, PerTrial, Uniform
+from labwright import Choice, Classes, Integers, PerTrial, Tokens, Uniform
 from pydantic import Field
 from torch import Tensor, nn
 

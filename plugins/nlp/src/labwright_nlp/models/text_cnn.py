@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 import torch
-from labwright.ports import Classes, Tokens
-from labwright.search import Integers, PerTrial, Uniform
+from labwright import Classes, Integers, PerTrial, Tokens, Uniform
 from pydantic import Field
 from torch import Tensor, nn
 

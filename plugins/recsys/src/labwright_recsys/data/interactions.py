@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from labwright.errors import LabwrightError
+from labwright import LabwrightError
 from labwright_tasks.tables import read_table, suffix_of
 from pydantic import Field
 

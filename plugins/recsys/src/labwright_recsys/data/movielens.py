@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
-from labwright.errors import LabwrightError, located
+from labwright import LabwrightError, located
 from labwright_tasks import tables
 from pydantic import Field
 

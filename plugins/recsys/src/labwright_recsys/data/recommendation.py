@@ -11,9 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from labwright.data import Batch, Data, LeftOut
-from labwright.errors import LabwrightError, nearest
-from labwright.ports import Port
+from labwright import Batch, Data, LabwrightError, LeftOut, Port, nearest
 from labwright_tasks.tables import name_of
 from safetensors.torch import load_file, save_file
 from torch import Tensor

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 import numpy as np
-from labwright.errors import LabwrightError
-from labwright.feeding import derived
+from labwright import LabwrightError, derived_seed
 from pydantic import Field
 
 Manner = Literal["random", "leave-one-out", "temporal"]
@@ -88,7 +87,7 @@ def _by_time(users: np.ndarray, times: np.ndarray, *, valid: float, test: float)
 
 def _keys(seed: int, users: np.ndarray, items: np.ndarray) -> np.ndarray:
     """A number for each pair, unrelated to its neighbours': the finaliser of SplitMix64, once for each part."""
-    state = np.full(len(users), derived(seed, 11), dtype=np.uint64)
+    state = np.full(len(users), derived_seed(seed, 11), dtype=np.uint64)
     for part in (users, items):
         state = state + part.astype(np.uint64) + np.uint64(0x9E3779B97F4A7C15)
         state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)

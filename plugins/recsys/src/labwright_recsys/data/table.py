@@ -9,8 +9,7 @@ from decimal import Decimal, InvalidOperation
 from pathlib import Path
 
 import numpy as np
-from labwright.data import LeftOut
-from labwright.errors import LabwrightError, listed
+from labwright import LabwrightError, LeftOut, listed
 from labwright_tasks import tables
 from labwright_tasks.delimited import Delimited
 from labwright_tasks.opening import opened

@@ -11,10 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 import torch
-from labwright.data import Batches
-from labwright.interfaces import ClosedForm
-from labwright.ports import Interactions
-from labwright.search import Integers, Uniform
+from labwright import Batches, ClosedForm, Integers, Interactions, Uniform
 from pydantic import Field
 from torch import Tensor
 from torch.nn import functional

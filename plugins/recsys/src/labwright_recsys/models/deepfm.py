@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Annotated
 
 import torch
-from labwright.search import Integers, PerTrial, Uniform
+from labwright import Integers, PerTrial, Uniform
 from pydantic import Field
 from torch import Tensor, nn
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import torch
-from labwright.search import Integers
+from labwright import Integers
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 import torch
-from labwright.ports import Interactions
-from labwright.search import Choice, Integers
+from labwright import Choice, Integers, Interactions
 from pydantic import Field
 from torch import Tensor, nn
 

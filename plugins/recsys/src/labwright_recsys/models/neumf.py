@@ -6,8 +6,7 @@ from itertools import pairwise
 from typing import Annotated
 
 import torch
-from labwright.ports import Interactions
-from labwright.search import Integers, PerTrial, Uniform
+from labwright import Integers, Interactions, PerTrial, Uniform
 from pydantic import Field
 from torch import Tensor, nn
 

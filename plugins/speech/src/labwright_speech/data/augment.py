@@ -9,8 +9,7 @@ from __future__ import annotations
 from typing import Annotated
 
 import torch
-from labwright.feeding import draws, generator
-from labwright.search import Uniform
+from labwright import Uniform, draws, generator
 from pydantic import Field
 from torch import Tensor
 

@@ -13,7 +13,7 @@ from dataclasses import astuple, dataclass
 from importlib.util import find_spec
 
 import numpy as np
-from labwright.errors import LabwrightError
+from labwright import LabwrightError
 
 _SYNCHRONOUS = 2  # speak_lib.h: AUDIO_OUTPUT_SYNCHRONOUS
 _DO_NOT_EXIT = 0x8000  # espeakINITIALIZE_DONT_EXIT

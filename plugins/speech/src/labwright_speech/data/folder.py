@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Annotated
 
-from labwright.errors import LabwrightError
+from labwright import LabwrightError
 from pydantic import Field
 
 from labwright_speech.data.augment import Noise, Shift, Speed

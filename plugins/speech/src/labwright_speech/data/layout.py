@@ -6,8 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from labwright.data import LeftOut
-from labwright.errors import LabwrightError, listed
+from labwright import LabwrightError, LeftOut, listed
 from labwright_tasks.parts import NAMES, part_named
 
 from labwright_speech.data.sound import several

@@ -10,8 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
-from labwright.data import LeftOut
-from labwright.errors import LabwrightError, listed, nearest
+from labwright import LabwrightError, LeftOut, listed, nearest
 from labwright_tasks.parts import NAMES, part_named
 from labwright_tasks.tables import Table, read_table
 from pydantic import Field

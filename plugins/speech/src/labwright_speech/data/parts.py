@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from labwright.errors import LabwrightError, listed, nearest
+from labwright import LabwrightError, listed, nearest
 from pydantic import Field
 
 from labwright_speech.data.sound import Recording

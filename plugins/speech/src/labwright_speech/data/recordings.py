@@ -10,8 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from labwright.data import Data, LeftOut, Split
-from labwright.ports import Audio
+from labwright import Audio, Data, LeftOut, Split
 from torch import Tensor
 
 from labwright_speech.data.augment import Augment

@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import torch
-from labwright.data import LeftOut
-from labwright.errors import LabwrightError
+from labwright import LabwrightError, LeftOut
 from pydantic import Field
 from torch import Tensor
 

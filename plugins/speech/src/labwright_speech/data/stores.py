@@ -11,8 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
-from labwright.data import LeftOut
-from labwright.errors import LabwrightError, located
+from labwright import LabwrightError, LeftOut, located
 
 from labwright_speech.data.waveform import SUFFIXES, Source
 

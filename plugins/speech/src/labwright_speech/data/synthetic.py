@@ -7,8 +7,7 @@ from typing import Annotated
 
 import numpy as np
 import torch
-from labwright.errors import LabwrightError
-from labwright.feeding import generator
+from labwright import LabwrightError, generator
 from pydantic import Field
 from torch import Tensor
 

@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from labwright.errors import LabwrightError
-from labwright.ports import Audio, Port
+from labwright import Audio, LabwrightError, Port
 from torch import Tensor
 
 from labwright_speech.data.augment import Augment

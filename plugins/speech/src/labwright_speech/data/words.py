@@ -10,9 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from labwright.data import Batch
-from labwright.errors import LabwrightError
-from labwright.ports import Audio, Classes, Port
+from labwright import Audio, Batch, Classes, LabwrightError, Port
 from torch import Tensor
 
 from labwright_speech.data.augment import Augment

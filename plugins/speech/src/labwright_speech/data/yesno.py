@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
-from labwright.errors import LabwrightError
+from labwright import LabwrightError
 from pydantic import Field
 
 from labwright_speech.data.augment import Noise, Shift, Speed

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from labwright.errors import LabwrightError
-from labwright.ports import Audio
-from labwright.search import Choice, Integers, Uniform
+from labwright import Audio, Choice, Integers, LabwrightError, Uniform
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - its customary name

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 import torch
-from labwright.ports import Audio
-from labwright.search import Choice, Integers, PerTrial, Uniform
+from labwright import Audio, Choice, Integers, PerTrial, Uniform
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - its customary name

@@ -6,7 +6,7 @@ B batch, F frames, D features.
 from __future__ import annotations
 
 import torch
-from labwright.errors import LabwrightError
+from labwright import LabwrightError
 from torch import Tensor
 
 from labwright_speech.ports import Transcript

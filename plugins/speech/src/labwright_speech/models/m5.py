@@ -5,8 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Annotated
 
-from labwright.ports import Audio, Classes
-from labwright.search import Choice, Integers, PerTrial, Uniform
+from labwright import Audio, Choice, Classes, Integers, PerTrial, Uniform
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - its customary name

@@ -9,8 +9,7 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 import torch
-from labwright.feeding import draws
-from labwright.search import Choice, Uniform
+from labwright import Choice, Uniform, draws
 from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - its customary name

@@ -10,10 +10,7 @@ from typing import Annotated
 
 import numpy as np
 import torch
-from labwright.data import Data
-from labwright.errors import LabwrightError
-from labwright.feeding import derived
-from labwright.ports import Classes, Image, Port
+from labwright import Classes, Data, Image, LabwrightError, Port, derived_seed
 from pydantic import Field
 from torch import Tensor
 
@@ -61,7 +58,7 @@ class Digits(Data):
         test = np.zeros(len(labels), dtype=bool)
         test[np.loadtxt(_TEST, dtype=np.int64)] = True
         rest = np.flatnonzero(~test)
-        mask = held_out(labels[rest].tolist(), self.valid, [derived(position) for position in rest.tolist()])
+        mask = held_out(labels[rest].tolist(), self.valid, [derived_seed(position) for position in rest.tolist()])
         self._splits = {"test": _part(x, y, np.flatnonzero(test))}
         if mask.any():
             self._splits["valid"] = _part(x, y, rest[mask])

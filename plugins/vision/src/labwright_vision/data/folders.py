@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from labwright.data import LeftOut
-from labwright.errors import LabwrightError, listed
+from labwright import LabwrightError, LeftOut, listed
 from labwright_tasks.parts import NAMES, part_named
 
 from labwright_vision.data.reading import SUFFIXES

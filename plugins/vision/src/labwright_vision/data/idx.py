@@ -8,7 +8,7 @@ import zlib
 from pathlib import Path
 
 import numpy as np
-from labwright.errors import LabwrightError
+from labwright import LabwrightError
 
 _UNSIGNED_BYTE = 8
 

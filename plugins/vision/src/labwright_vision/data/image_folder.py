@@ -11,9 +11,7 @@ from typing import Annotated, Literal
 
 import numpy as np
 import torch
-from labwright.data import Batch, Data, LeftOut
-from labwright.errors import LabwrightError, listed, located, nearest, sentence
-from labwright.ports import Classes, Image, Port
+from labwright import Batch, Classes, Data, Image, LabwrightError, LeftOut, Port, listed, located, nearest, sentence
 from pydantic import Field
 from torch import Tensor
 

@@ -11,10 +11,7 @@ from typing import Annotated
 
 import numpy as np
 import torch
-from labwright.data import Data
-from labwright.errors import LabwrightError
-from labwright.feeding import derived
-from labwright.ports import Classes, Image, Port
+from labwright import Classes, Data, Image, LabwrightError, Port, derived_seed
 from pydantic import Field
 from torch import Tensor
 
@@ -76,7 +73,7 @@ class Mnist(Data):
     def prepare(self) -> None:
         folder = cache() / "mnist" if self.folder is None else folders.expanded(self.folder)
         x_train, y_train, x_test, y_test = read_mnist(folder)
-        mask = held_out(y_train.tolist(), self.valid, [derived(position) for position in range(len(y_train))])
+        mask = held_out(y_train.tolist(), self.valid, [derived_seed(position) for position in range(len(y_train))])
         affine = Affine(
             len(mask) - int(mask.sum()),
             rotate=self.rotate,

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
-from labwright.data import Batch
+from labwright import Batch
 from torch import Tensor
 
 from labwright_vision.data.augment import Affine

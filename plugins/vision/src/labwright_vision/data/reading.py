@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from labwright.errors import LabwrightError
+from labwright import LabwrightError
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 # Those whose pixels Pillow decodes. The others it knows by name only, or hands to another program (EPS to Ghostscript).

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from labwright.errors import LabwrightError, listed
+from labwright import LabwrightError, listed
 
 from labwright_vision.data.folders import Layout, alike, inner_names, plural
 from labwright_vision.data.reading import SIXTEEN, Facts

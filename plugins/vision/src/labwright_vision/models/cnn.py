@@ -5,9 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 import torch
-from labwright.errors import LabwrightError
-from labwright.ports import Classes, Image
-from labwright.search import Integers, PerTrial, Uniform
+from labwright import Classes, Image, Integers, LabwrightError, PerTrial, Uniform
 from pydantic import Field
 from torch import Tensor, nn
 

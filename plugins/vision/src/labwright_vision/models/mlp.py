@@ -5,8 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Annotated
 
-from labwright.ports import Classes, Image
-from labwright.search import Integers, PerTrial, Uniform
+from labwright import Classes, Image, Integers, PerTrial, Uniform
 from pydantic import Field
 from torch import Tensor, nn
 

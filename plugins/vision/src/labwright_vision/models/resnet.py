@@ -5,9 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 import torch
-from labwright.errors import LabwrightError
-from labwright.ports import Classes, Image
-from labwright.search import Choice, Integers
+from labwright import Choice, Classes, Image, Integers, LabwrightError
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - its customary name

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from labwright.errors import LabwrightError, listed, nearest
-from labwright.ports import Classes, Image
+from labwright import Classes, Image, LabwrightError, listed, nearest
 from torch import Tensor, nn
 
 _FROM_DATA = ("in_chans", "num_classes")

@@ -1,0 +1,49 @@
+"""How samples become batches: whole batches by index, in an order that is a function of (seed, epoch)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Generator, Tensor
+
+_MASK = (1 << 64) - 1
+
+
+def derived_seed(*numbers: int) -> int:
+    """A seed made of several numbers: equal for equal numbers, unrelated for others.
+
+    The finaliser of SplitMix64, applied to each number in turn (Steele, Lea & Flood 2014, figure 17).
+    """
+    state = 0
+    for number in numbers:
+        state = (state + number + 0x9E3779B97F4A7C15) & _MASK
+        state = ((state ^ (state >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
+        state = ((state ^ (state >> 27)) * 0x94D049BB133111EB) & _MASK
+        state ^= state >> 31
+    return state & (_MASK >> 1)
+
+
+def generator(*numbers: int) -> Generator:
+    """A new CPU generator with the seed derived from the numbers."""
+    return Generator().manual_seed(derived_seed(*numbers))
+
+
+def epoch_order(length: int, *, seed: int, epoch: int) -> Tensor:
+    """The permutation of 0..length-1 that epoch `epoch` goes through, int64."""
+    return torch.randperm(length, generator=generator(seed, epoch, 1))
+
+
+def draws(length: int, width: int, *, seed: int, epoch: int) -> Tensor:
+    """Uniform numbers in [0, 1) for augmentation, shape (length, width): row i belongs to sample i in this epoch."""
+    return torch.rand(length, width, generator=generator(seed, epoch, 2))
+
+
+def global_generators(device: torch.device) -> list[Generator]:
+    """The generators that random numbers come from unless one is named: the CPU's, and the device's own."""
+    if device.type == "cpu":
+        return [torch.default_generator]
+    if device.type == "mps":
+        return [torch.default_generator, torch.mps._get_default_mps_generator()]
+    module = torch.get_device_module(device)
+    module.init()  # without it there are no generators yet
+    index = module.current_device() if device.index is None else device.index
+    return [torch.default_generator, module.default_generators[index]]

@@ -1,0 +1,152 @@
+"""What fits together, by ports and by the loss's contract, before any data is read; and components in words."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import typing
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from labwright.base.errors import LabwrightError, listed
+from labwright.config.recipe import read_recipe
+from labwright.config.resolve import Chosen, Part, Where, choose, signature
+from labwright.config.signature import unwrapped
+from labwright.data.ports import Port
+from labwright.interfaces.closed_form import ClosedForm
+from labwright.interfaces.task import Task
+from labwright.plugin.registry import Plugins, plural
+
+
+def check_fit(task: Task, chosen_task: Chosen, model: Chosen, loss: Chosen | None, here: Where) -> None:
+    """Raises LabwrightError if the model or the loss has other ports than the task, or the loss another contract."""
+    part = chosen_task.settings.get("data")
+    data = f"data {part.label!r}" if isinstance(part, Chosen) else f"task {chosen_task.label!r}"
+    for chosen in (model, loss):
+        for port, offered in zip(("inputs", "outputs"), task.port_types(), strict=True):
+            wanted = chosen.given.get(port) if chosen else None
+            if chosen and wanted and not issubclass(offered, wanted):
+                asks, has = ("takes", "offers") if port == "inputs" else ("returns", "has targets")
+                raise LabwrightError(
+                    f"{here / chosen.kind}: {chosen.kind} {chosen.label!r} {asks} "
+                    f"{' or '.join(one.__name__ for one in wanted)}; {data} {has} {offered.__name__}. "
+                    f"`labwright list {plural(chosen.kind)} --for RECIPE` shows those that fit."
+                )
+    if task.contract is None or model.is_a(ClosedForm):
+        return
+    if loss is None:
+        raise LabwrightError(f"{here / 'loss'}: task {chosen_task.label!r} needs a loss; see `labwright list losses`.")
+    fault = contract_fault(loss, task.contract)
+    if fault:
+        raise LabwrightError(
+            f"{here / 'loss'}: loss {loss.label!r} doesn't fit task {chosen_task.label!r}: {fault}. "
+            "`labwright list losses --for RECIPE` shows those that fit."
+        )
+
+
+def contract_fault(loss: Chosen, contract: type) -> str:
+    """How a loss's methods differ from what a task calls, or nothing; by the names of their parameters."""
+    inner = loss.settings.get("loss")
+    if isinstance(inner, Chosen):  # a loss around another is called as that one is
+        return contract_fault(inner, contract)
+    for method, function in inspect.getmembers(contract, inspect.isfunction):
+        if method.startswith("_") and method != "__call__":
+            continue
+        wanted = list(inspect.signature(function).parameters)[1:]
+        has = _parameters(loss.target if loss.thing is None else loss.thing, method)
+        if has is None:
+            return f"it has no method {method}({', '.join(wanted)})"
+        # an object from Python may be anyone's, such as torch.nn's: its number of arguments is all that must agree
+        fits = len(has) >= len(wanted) if loss.thing is not None else has[: len(wanted)] == wanted
+        if not fits:
+            call = "" if method == "__call__" else f".{method}"
+            return f"the task calls loss{call}({', '.join(wanted)}), it takes ({', '.join(has)})"
+    return ""
+
+
+def _parameters(target: Any, method: str) -> list[str] | None:
+    if method == "__call__":
+        if inspect.isfunction(target):
+            return list(inspect.signature(target).parameters)
+        of = target if inspect.isclass(target) else type(target)
+        method = "forward" if issubclass(of, nn.Module) else "__call__"
+    function = getattr(target, method, None)
+    if function is None:
+        return None
+    names = list(inspect.signature(function).parameters)
+    return names[1:] if inspect.isclass(target) else names
+
+
+def fitting_names(kind: str, recipe: str, plugins: Plugins) -> list[str]:
+    """The names of a kind of component that go with a recipe's task: models by ports, losses by contract too.
+
+    Only the recipe's task is looked at, so that a recipe whose model or loss doesn't fit can be put right. Data fits if
+    it has the same ports. Kinds that any task takes are listed whole; what can't be loaded is left out.
+    """
+    table, source = read_recipe(Path(recipe) if recipe.endswith(".toml") else plugins.recipe(recipe).path)
+    where = Where(("task",), source)
+    if "task" not in table:
+        raise LabwrightError(f"{where}: the recipe names no task; it is one of {listed(plugins.names('task'))}.")
+    task: Task = choose("task", table["task"], plugins, where).build()
+    return [name for name in plugins.names(kind) if _fits(kind, name, task, plugins)]
+
+
+def _fits(kind: str, name: str, task: Task, plugins: Plugins) -> bool:
+    if kind not in ("model", "loss", "data") or name.endswith("/*"):
+        return True
+    try:
+        target = plugins.load(kind, name)
+        found = signature(target)
+    except LabwrightError:
+        return False
+    inputs, outputs = task.port_types()
+    if kind == "data":
+        return (getattr(target, "item", None), getattr(target, "target", None)) == (inputs, outputs)
+    if not issubclass(inputs, found.given.get("inputs", Port)) or not issubclass(
+        outputs, found.given.get("outputs", Port)
+    ):
+        return False
+    if kind == "model" or "loss" in found.settings:  # a loss around another fits as that one does
+        return True
+    return task.contract is not None and not contract_fault(Chosen(kind, name, target), task.contract)
+
+
+def described(kind: str, name: str, plugins: Plugins) -> dict[str, Any]:
+    """A component in words: its documentation, the ports it takes and returns, and its settings."""
+    target = plugins.load(kind, name)
+    found = signature(target)
+    function = target.__init__ if inspect.isclass(target) else target
+    hints = typing.get_type_hints(function, include_extras=True) if found.settings else {}
+    ports = {key: " | ".join(one.__name__ for one in types) for key, types in found.given.items() if types}
+    settings = [
+        {
+            "name": key,
+            "type": _words(hints[key]),
+            "default": "needed" if setting.required else "" if setting.default is None else repr(setting.default),
+            "search": str(setting.mark or ""),
+        }
+        for key, setting in found.settings.items()
+    ]
+    formulas = r"\.\. math::\n(?:[ \t]*\n|[ \t]+.*\n)+"  # of a library; not to be read on a terminal
+    documentation = re.sub(formulas, "", inspect.getdoc(target) or "")
+    return {"documentation": documentation, "ports": ports, "settings": settings}
+
+
+def _words(hint: Any) -> str:
+    """`Annotated[int, Field(ge=1)] | None` as `int >= 1`; None is the field left out."""
+    bare, extras, _ = unwrapped(hint)
+    for extra in extras:
+        if isinstance(extra, Part):
+            return f"a {extra.kind}"
+    limits = [f"{limit}".partition("(")[2].rstrip(")") for extra in extras for limit in getattr(extra, "metadata", ())]
+    for short, sign in (("ge=", ">= "), ("le=", "<= "), ("gt=", "> "), ("lt=", "< ")):
+        limits = [re.sub(f"^{short}", sign, limit) for limit in limits]
+    return " ".join([_type(bare), ", ".join(limits)]).rstrip()
+
+
+def _type(bare: Any) -> str:
+    if typing.get_origin(bare) is typing.Literal:
+        return " | ".join(map(str, typing.get_args(bare)))
+    return bare.__name__ if inspect.isclass(bare) and not typing.get_args(bare) else re.sub(r"\w+\.", "", str(bare))

@@ -1,0 +1,372 @@
+"""From a recipe's tables to components: names looked up, settings validated, objects built, and written out again.
+
+`choose` turns a name or a table of a recipe into a `Chosen` component with validated settings; `Chosen.build` makes the
+object. A constructor's signature is its settings: see signature.py. The rules are in docs/reference/settings.md.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
+from copy import deepcopy
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+from torch import Tensor, nn
+
+from labwright.base.errors import LabwrightError, a, listed, nearest, path_fault, shown
+from labwright.base.memory import Room
+from labwright.base.search import Mark
+from labwright.config.recipe import Source, parsed
+from labwright.config.signature import Part, Setting, Signature, label_of, plain, signature
+from labwright.data.dataset import Data
+from labwright.interfaces.device import Device
+from labwright.interfaces.task import Task
+from labwright.plugin.registry import Plugins
+
+__all__ = [
+    "Chosen",
+    "Part",
+    "Setting",
+    "Signature",
+    "Where",
+    "check_containers",
+    "checked",
+    "choose",
+    "plain_table",
+    "signature",
+    "validated",
+    "with_default",
+]
+
+_BASES: dict[str, type] = {"task": Task, "data": Data, "model": nn.Module, "device": Device}
+_GIVEN = {"model": {"inputs", "outputs"}, "loss": {"inputs", "outputs"}, "optimizer": {"parameters"}}
+_SHOULD = {
+    "int_type": "be a whole number",
+    "float_type": "be a number",
+    "bool_type": "be true or false",
+    "string_type": "be text",
+    "list_type": "be a list",
+    "tuple_type": "be a list",
+    "dict_type": "be a table",
+    "dataclass_type": "be a table",
+}
+
+
+@dataclass(frozen=True)
+class Where:
+    """A place in a recipe, for messages: `recipe.toml:3: task.data`."""
+
+    path: tuple[str, ...] = ()
+    source: Source | None = None
+
+    def __truediv__(self, key: str | int) -> Where:
+        return Where((*self.path, f"[{key}]" if isinstance(key, int) else key), self.source)
+
+    def typed(self) -> str | None:
+        """What an override said for this place, as it was typed."""
+        return self.source.typed(self.path) if self.source else None
+
+    def __str__(self) -> str:
+        keys = [key if re.fullmatch(r"[\w-]+|\[\d+\]", key) else f'"{key}"' for key in self.path]
+        return (self.source.place(self.path) if self.source else "") + ".".join(keys).replace(".[", "[")
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A component with its settings: by name from a recipe, or a class or an object given from Python.
+
+    `settings` holds validated values, and a Chosen where the setting is a part.
+    """
+
+    kind: str
+    name: str
+    target: Any
+    settings: dict[str, Any] = field(default_factory=dict)
+    thing: Any = None
+    where: Where = field(default=Where(), compare=False)
+
+    @property
+    def label(self) -> str:
+        """Its name for messages, or that of its class."""
+        return self.name or (type(self.thing).__name__ if self.target is None else str(self.target.__name__))
+
+    @property
+    def given(self) -> Mapping[str, tuple[type, ...]]:
+        return {} if self.thing is not None else signature(self.target).given
+
+    def is_a(self, base: type) -> bool:
+        """Whether what it builds is of that class, as far as can be told before it is built."""
+        if self.target is None:
+            return isinstance(self.thing, base)
+        return inspect.isclass(self.target) and issubclass(self.target, base)
+
+    def build(self, **given: Any) -> Any:
+        """The object. `given` is what the core has for it: ports, parameters."""
+        if self.thing is not None:
+            return _copied(self.thing) if isinstance(self.thing, nn.Module) else self.thing  # what is given is kept
+        parts = {key: _built_part(value) for key, value in self.settings.items() if isinstance(value, Chosen)}
+        mine = {key: given[key] for key in self.given}
+        try:
+            with Room() if self.kind == "model" else nullcontext():
+                return self.target(**mine, **(self.settings | parts))
+        except ValueError as error:
+            raise LabwrightError(f"{self.where}: {self.kind} {self.label!r} can't be built: {error}") from error
+
+    def table(self) -> dict[str, Any]:
+        """The complete table of a recipe, defaults included; None is left out."""
+        if self.thing is not None:
+            return {"object": label_of(type(self.thing))}
+        table: dict[str, Any] = {"name": self.name} if self.name else {"object": label_of(self.target)}
+        for key, setting in signature(self.target).settings.items():
+            value = self.settings.get(key, setting.default)
+            if isinstance(value, Chosen):
+                table[key] = value.table()
+            elif value is not None:
+                table[key] = setting.written(value)
+        return table
+
+    def marks(self) -> dict[str, Mark]:
+        """The search marks of this component and its parts, by dotted path."""
+        found: dict[str, Mark] = {}
+        if self.thing is not None:
+            return found
+        for key, setting in signature(self.target).settings.items():
+            if isinstance(part := self.settings.get(key), Chosen):
+                found |= {f"{key}.{path}": mark for path, mark in part.marks().items()}
+            elif setting.mark is not None:
+                found[key] = setting.mark
+        return found
+
+
+def _copied(module: nn.Module) -> nn.Module:
+    """A copy; tensors that were computed, such as a weight that is normalised, are copied by value."""
+    values = (value for one in module.modules() for value in vars(one).values())
+    computed = {id(one): one.detach().clone() for one in values if isinstance(one, Tensor) and not one.is_leaf}
+    memo: dict[int, Any] = dict(computed)
+    return deepcopy(module, memo)
+
+
+def _built_part(part: Chosen) -> Any:
+    """A part that needs ports arrives as a callable awaiting them."""
+    if part.given:
+        return part.build
+    return part.build()
+
+
+def choose(kind: str, value: Any, plugins: Plugins, where: Where) -> Chosen:
+    """The component that a recipe's value asks for: a name, a table with a name, or a class or object from Python.
+
+    Raises LabwrightError for a name that isn't there and for settings that don't fit.
+    """
+    named = where / "name" if isinstance(value, Mapping) else where
+    if isinstance(value, str) or inspect.isclass(value):
+        value = {"name": value}
+    if not isinstance(value, Mapping):
+        return _given_object(kind, value, where)
+    if "object" in value:
+        raise LabwrightError(
+            f"{where}: this {kind} was an object given from Python ({value['object']}); only the process that made it "
+            "can use it. Register it in a plugin to name it in recipes."
+        )
+    if "name" not in value:
+        has = f"a table without a name ({listed(value)})" if value else "an empty table"
+        raise LabwrightError(f"{where}: given {has}; {a(kind)} has one: {listed(plugins.names(kind))}.")
+    name = value["name"]
+    target: Any
+    if inspect.isclass(name):
+        target = _of_kind(kind, name, where)
+        name = ""
+    elif isinstance(name, str):
+        target = _loaded(kind, name, plugins, named)
+    else:
+        raise LabwrightError(f"{named}: given {shown(name)}; {a(kind)} is one of {listed(plugins.names(kind))}.")
+    label = f"{kind} {name or target.__name__!r}"
+    settings = {key: one for key, one in value.items() if key != "name"}
+    asks = sorted(set(signature(target).given) - _GIVEN.get(kind, set()))
+    if asks:
+        raise LabwrightError(
+            f"{where}: {label} asks for {' and '.join(asks)} in its constructor, which no {kind} is given."
+        )
+    return Chosen(kind, name, target, validated(target, settings, label, plugins, where), where=where)
+
+
+def _loaded(kind: str, name: str, plugins: Plugins, where: Where) -> Any:
+    try:
+        return plugins.load(kind, name)
+    except LabwrightError as error:
+        raise LabwrightError(f"{where}: {error}") from error
+
+
+def _given_object(kind: str, thing: Any, where: Where) -> Chosen:
+    if thing is None or isinstance(thing, bool | int | float | list | tuple):
+        raise LabwrightError(f"{where}: given {shown(thing)}; {a(kind)} is a name or a table with a name.")
+    if kind == "optimizer":
+        raise LabwrightError(
+            f"{where}: given a {label_of(type(thing))}; an optimizer is built over the parameters of a run's own "
+            "model: give its name or its class."
+        )
+    _of_kind(kind, type(thing), where)
+    return Chosen(kind, "", None, thing=thing, where=where)
+
+
+def _of_kind(kind: str, given: type, where: Where) -> type:
+    base = _BASES.get(kind, object)
+    if not issubclass(given, base):
+        raise LabwrightError(
+            f"{where}: given a {label_of(given)}, which is no {label_of(base)}; {a(kind)} is one, or a name."
+        )
+    return given
+
+
+def validated(target: Any, table: Mapping[str, Any], label: str, plugins: Plugins, where: Where) -> dict[str, Any]:
+    """The settings of a constructor from a table. Raises LabwrightError with place, value and what is allowed."""
+    settings = signature(target).settings
+    for key in table:
+        if key not in settings:
+            takes = f"It takes {listed(settings, 40)}." if settings else "It has no settings."
+            raise LabwrightError(f"{where / key}: {label} has no setting {key!r}{nearest(key, settings)} {takes}")
+    result: dict[str, Any] = {}
+    for key, setting in settings.items():
+        value, here = table.get(key), where / key
+        if value is None:
+            if setting.required:
+                parts = (
+                    f": {a(setting.part.kind)}, one of {listed(plugins.names(setting.part.kind))}"
+                    if setting.part
+                    else ""
+                )
+                raise LabwrightError(f"{here}: {label} needs this setting{parts}.")
+            if key in table and setting.default is not None:
+                raise LabwrightError(f"{here}: given None, which means left out; its default is {setting.default!r}.")
+            if setting.part and setting.default:
+                result[key] = choose(setting.part.kind, setting.default, plugins, here)
+        elif setting.part:
+            result[key] = choose(setting.part.kind, with_default(value, setting.default), plugins, here)
+        else:
+            result[key] = checked(setting, value, here, label)
+    return result
+
+
+def check_containers(given: Mapping[str, Any], where: Where) -> None:
+    """Raises LabwrightError for fields of a recipe that are no list or no table and should be one."""
+    for key, such in (("log", "progress"), ("stop", "early")):
+        if not isinstance(value := given[key], list | tuple):
+            such = value if isinstance(value, str) else such
+            raise LabwrightError(f'{where / key}: given {shown(value)}; it is a list, such as ["{such}"].')
+    for key in ("train", "search"):
+        if not isinstance(given[key], Mapping):
+            raise LabwrightError(f"{where / key}: given {shown(given[key])}; it is a table, such as {{ epochs = 5 }}.")
+
+
+def plain_table(value: Mapping[str, Any], where: Where) -> dict[str, Any]:
+    """A table as a recipe holds it. Raises LabwrightError for one that none can hold."""
+    try:
+        return dict(plain(value))
+    except RecursionError:
+        raise LabwrightError(f"{where}: it is nested without an end.") from None
+    except TypeError as error:
+        raise LabwrightError(f"{where}: it has what no recipe can hold: {error}.") from error
+
+
+def with_default(value: Any, name: Any) -> Any:
+    """A table without a name is one of the default component, if there is one."""
+    return {"name": name, **value} if isinstance(value, Mapping) and isinstance(name, str) else value
+
+
+def checked(setting: Setting, value: Any, where: Where, label: str) -> Any:
+    """The value in its Python type. Raises LabwrightError with place, value and what is allowed."""
+    of = f" ({label})" if " " in label else ""  # `train` says where it is
+    typed = where.typed()
+    if typed is not None and isinstance(value, bool | int | float) and not _is_valid(setting, value):
+        value = typed if _is_valid(setting, typed) else value  # a folder called 12e4
+    try:
+        result = setting.validated(value)
+    except ValidationError as error:
+        raise LabwrightError(_complaint(setting, error, value, where, of)) from error
+    except ValueError as error:
+        raise LabwrightError(f"{where}: given {shown(value)}; {error}{of}.") from error
+    except TypeError as error:
+        raise LabwrightError(f"{where}: {label} is given {shown(value)}, which no recipe can hold: {error}.") from error
+    if isinstance(result, Path) and (fault := path_fault(result)):
+        raise LabwrightError(f"{where}: given {shown(value)}; {fault}{of}.")
+    return result
+
+
+def _complaint(setting: Setting, error: ValidationError, value: Any, where: Where, of: str) -> str:
+    """What pydantic found, in the words of a recipe: place, value, what is allowed, how to write it."""
+    found = error.errors()
+    first, path = found[0], found[0]["loc"]
+    for step in path:
+        if isinstance(value, Mapping) and step in value:
+            where, value = where / str(step), value[step]
+        elif isinstance(value, list | tuple) and isinstance(step, int) and step < len(value):
+            where, value = where / step, value[step]
+    if first["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
+        takes = {key for one in _tables(setting.adapter.json_schema()) for key in one}
+        return f"{where}: there is no such field{nearest(str(path[-1]), takes)} It takes {listed(takes, 40)}{of}."
+    if first["type"].startswith("missing"):
+        return f"{where / str(path[-1])}: this field is needed{of}."
+    alike = [one for one in found if len(one["loc"]) == len(path)]  # one for each type of a union
+    should = " or ".join(dict.fromkeys(_SHOULD.get(one["type"]) or _should(one["msg"]) for one in alike))
+    return f"{where}: given {shown(value)}; it should {should}{_advice(setting, first, value)}{of}."
+
+
+def _tables(schema: Any) -> Iterator[Any]:
+    if isinstance(schema, dict):
+        yield schema.get("properties", {})
+        for one in schema.values():
+            yield from _tables(one)
+    elif isinstance(schema, list):
+        for one in schema:
+            yield from _tables(one)
+
+
+def _should(message: str) -> str:
+    """Pydantic's "Tuple should have at most 2 items after validation, not 3" without its first and its inner words."""
+    said = message.partition(" should ")[2].replace(" after validation", "")
+    return said or f"be otherwise: {message}"
+
+
+def _advice(setting: Setting, fault: ErrorDetails, value: Any) -> str:
+    """How what was probably meant is written."""
+    kind = fault["type"]
+    if kind in ("literal_error", "enum"):
+        return nearest(str(value), re.findall(r"'([^']*)'", fault["ctx"]["expected"]), "")
+    if kind == "string_pattern_mismatch":
+        return _such_as(setting)
+    if kind == "string_type" and isinstance(value, bool | int | float):
+        text = json.dumps(value)
+        return f'; as text it is written "{text}", in quotes' if _is_valid(setting, text) else _such_as(setting)
+    if kind == "int_type" and isinstance(value, float) and value.is_integer():
+        return f"; write {int(value)}"
+    if kind in ("int_type", "float_type", "bool_type") and isinstance(value, str):
+        return _unquoted(value.strip(), setting)
+    return ""
+
+
+def _unquoted(text: str, setting: Setting) -> str:
+    if text.lower() in ("none", "null", "") and setting.default is None:
+        return "; for none, leave the field out"
+    for bare in (text, text.lower(), f"0{text}", f"{text}0"):  # "64", "True", ".5", "5."
+        if _is_valid(setting, parsed(bare)):
+            return f"; write {bare}" + (", without quotes" if bare == text else "")
+    return ""
+
+
+def _such_as(setting: Setting) -> str:
+    return f", such as {setting.default!r}" if isinstance(setting.default, str) else ""
+
+
+def _is_valid(setting: Setting, value: Any) -> bool:
+    try:
+        setting.validated(value)
+    except (ValueError, TypeError):
+        return False
+    return True

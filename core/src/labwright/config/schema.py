@@ -1,0 +1,130 @@
+"""JSON Schema of a recipe, for the components that are installed: editors complete and check with it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from pydantic.errors import PydanticInvalidForJsonSchema
+
+from labwright.base.errors import LabwrightError
+from labwright.builtin.library import Family, LibraryOptimizer
+from labwright.config.resolve import signature
+from labwright.config.signature import Setting, label_of
+from labwright.plugin.hookspecs import KINDS
+from labwright.plugin.registry import Plugins
+from labwright.train.settings import Train
+
+
+def recipe_schema(plugins: Plugins) -> dict[str, Any]:
+    """A schema of draft 2020-12. Components that can't be loaded are left out; verbs name them."""
+    made = _Schema(plugins)
+    for kind in KINDS:
+        options = [option for name in plugins.names(kind) for option in made.component(kind, name)]
+        made.definitions[kind] = {"anyOf": options} if options else False
+    lengths = [{"required": ["epochs"]}, {"required": ["steps"]}]
+    properties = {
+        **{kind: _ref(kind) for kind in ("task", "model", "loss", "optimizer")},
+        "device": made.part("device", "auto"),
+        "train": made.table(Train),
+        "log": {"type": "array", "items": _ref("logger")},
+        "stop": {"type": "array", "items": _ref("stop")},
+        "search": {"type": "object"},
+    }
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "labwright recipe",
+        "type": "object",
+        "properties": properties,
+        "required": ["task", "model", "train"],
+        "additionalProperties": False,
+        "if": {"anyOf": [{"required": ["loss"]}, {"required": ["optimizer"]}]},  # not so for a model in closed form
+        "then": {"properties": {"train": {"oneOf": lengths}}},
+        "$defs": made.definitions,
+    }
+
+
+class _Schema:
+    """Schemas of components and of their settings; what several refer to gathers in `definitions`."""
+
+    def __init__(self, plugins: Plugins) -> None:
+        self.plugins = plugins
+        self.definitions: dict[str, Any] = {}
+
+    def component(self, kind: str, name: str) -> list[Any]:
+        """What a recipe may say for a component or for a family's members; nothing if it can't be loaded."""
+        try:
+            component = self.plugins.find(kind, name)
+            return [
+                option
+                for named, target in _members(name, self.plugins.target(component))
+                for option in self._named(kind, named | {"description": component.summary}, target)
+            ]
+        except LabwrightError:
+            return []
+
+    def part(self, kind: str, default: Any) -> dict[str, Any]:
+        """A component, or settings of the default one without its name."""
+        if not isinstance(default, str):
+            return _ref(kind)
+        try:
+            return {"anyOf": [_ref(kind), self.table(self.plugins.load(kind, default))]}
+        except LabwrightError:
+            return _ref(kind)
+
+    def table(self, target: Any) -> dict[str, Any]:
+        """The settings of a constructor."""
+        settings = signature(target).settings
+        properties = {
+            key: self.part(one.part.kind, one.default) if one.part else self._setting(one, f"{label_of(target)}.{key}.")
+            for key, one in settings.items()
+        }
+        required = [key for key, one in settings.items() if one.required]
+        return {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
+
+    def _named(self, kind: str, name: dict[str, Any], target: Any) -> list[Any]:
+        """The name alone, unless a setting is needed, and a table with the name."""
+        table = self.table(target)
+        whole = table | {"properties": {"name": name} | table["properties"], "required": ["name", *table["required"]]}
+        whole["description"] = name["description"]
+        if (
+            kind == "optimizer"
+        ):  # a table of a phase, which only the task can name: its own optimizer, or other settings
+            whole["additionalProperties"] = {"anyOf": [_ref("optimizer"), table | {"required": []}]}
+        return [whole] if table["required"] else [name, whole]
+
+    def _setting(self, setting: Setting, prefix: str) -> dict[str, Any]:
+        try:
+            found = _without_null(setting.adapter.json_schema(ref_template=f"#/$defs/{prefix}{{model}}"))
+        except PydanticInvalidForJsonSchema:  # a type that JSON Schema has no words for
+            found = {}
+        self.definitions |= {prefix + name: one for name, one in found.pop("$defs", {}).items()}
+        if setting.default is not None and not setting.required:
+            found["default"] = setting.written(setting.default)
+        return dict(found) | ({"description": f"searched: {setting.mark}"} if setting.mark else {})
+
+
+def _members(name: str, target: Any) -> Iterator[tuple[dict[str, Any], Any]]:
+    """The schema of a component's name with its class, for each member of a family."""
+    if isinstance(target, Family):  # only the library knows the names, and it may take seconds to import
+        yield {"type": "string", "pattern": f"^{name[:-1]}[^/]+$"}, LibraryOptimizer
+    elif name.endswith("/*"):
+        yield from (({"const": name[:-1] + member}, one) for member, one in target.items())
+    else:
+        yield {"const": name}, target
+
+
+def _ref(name: str) -> dict[str, Any]:
+    return {"$ref": f"#/$defs/{name}"}
+
+
+def _without_null(schema: Any) -> Any:
+    """None is the field left out, so that no value of a recipe is null."""
+    if isinstance(schema, list):
+        return [_without_null(one) for one in schema]
+    if not isinstance(schema, dict):
+        return schema
+    kept = {key: one for key, one in schema.items() if key != "anyOf" and (key, one) != ("default", None)}
+    options = [_without_null(one) for one in schema.get("anyOf", ()) if one != {"type": "null"}]
+    rest = {key: _without_null(one) for key, one in kept.items()}
+    return rest | (options[0] if len(options) == 1 else {"anyOf": options} if options else {})

@@ -1,0 +1,235 @@
+"""What a constructor's signature says: its settings, with their types, defaults and marks, and what the core gives it.
+
+The rules it holds to are in docs/reference/settings.md.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, is_dataclass
+from enum import Enum
+from functools import cache, reduce
+from math import isnan
+from operator import or_
+from pathlib import Path
+from typing import Annotated, Any, Union
+
+import numpy as np
+from pydantic import ConfigDict, TypeAdapter
+from pydantic.errors import PydanticSchemaGenerationError, PydanticUserError
+from torch import Tensor, nn
+
+from labwright.base.errors import LabwrightError
+from labwright.base.search import Choice, Integers, Mark, PerTrial, Uniform
+from labwright.data.ports import Port
+
+MISSING = inspect.Parameter.empty
+RESERVED = ("name", "object")
+
+
+@dataclass(frozen=True)
+class Part:
+    """Marks a setting that is itself a component: `data: Annotated[Data, Part("data")]`."""
+
+    kind: str
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One keyword of a constructor: its type, its default, where to search, or which kind of component it is.
+
+    `per_trial` says that fused trials may differ in it.
+    """
+
+    name: str
+    adapter: TypeAdapter[Any]
+    default: Any
+    mark: Mark | None
+    part: Part | None
+    per_trial: bool = False
+
+    @property
+    def required(self) -> bool:
+        return self.default is MISSING
+
+    def validated(self, value: Any) -> Any:
+        """The value in its Python type. Numbers, texts and truth values are never taken for one another.
+
+        Raises ValueError for a value that is none of the setting's, TypeError for one that no recipe can hold.
+        """
+        try:
+            given = plain(value)
+        except RecursionError:
+            raise TypeError("it is nested without an end") from None
+        result = self.adapter.validate_json(json.dumps(given), strict=True)
+        if type(self.written(result)) is int and type(given) is not int:  # pydantic's Literal[1] takes true and 1.0
+            raise ValueError("it should be a whole number")
+        return result
+
+    @staticmethod
+    def written(value: Any) -> Any:
+        """The value as TOML and JSON have it."""
+        return plain(value)
+
+
+@dataclass(frozen=True)
+class Signature:
+    """What a constructor asks for: its settings, and the parameters that the core gives (ports, parameters)."""
+
+    target: Any
+    settings: Mapping[str, Setting]
+    given: Mapping[str, tuple[type, ...]]
+
+
+@cache
+def signature(target: Any) -> Signature:
+    """Read a class's or factory function's signature. Raises LabwrightError naming what can't be a setting."""
+    function = target.__init__ if inspect.isclass(target) else target
+    if function in (object.__init__, nn.Module.__init__):
+        return Signature(target, {}, {})
+    hints = _hints(function, label_of(target))
+    settings: dict[str, Setting] = {}
+    given: dict[str, tuple[type, ...]] = {}
+    parameters = list(inspect.signature(function).parameters.values())
+    for parameter in parameters[1:] if inspect.isclass(target) else parameters:
+        name, where = parameter.name, f"{label_of(target)}, parameter {parameter.name!r}"
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            raise LabwrightError(
+                f"{where}: *args and **kwargs can't be checked; take `options: dict[str, Any]` instead."
+            )
+        if parameter.kind is parameter.POSITIONAL_ONLY:
+            raise LabwrightError(f"{where}: settings are given by name; a parameter before / has none.")
+        if name not in hints:
+            raise LabwrightError(f"{where}: it has no annotation, so that its values can't be checked.")
+        ports = _port_types(hints[name])
+        if ports:
+            if name not in ("inputs", "outputs"):
+                raise LabwrightError(f"{where}: a port is called `inputs` or `outputs`.")
+            given[name] = ports
+        elif name == "parameters":
+            given[name] = ()
+        elif name in RESERVED:
+            raise LabwrightError(f"{where}: the name is reserved; call it otherwise.")
+        else:
+            settings[name] = _setting(where, parameter, hints[name])
+    return Signature(target, settings, given)
+
+
+def _hints(function: Any, label: str) -> dict[str, Any]:
+    try:
+        return typing.get_type_hints(function, include_extras=True)
+    except Exception as error:
+        for name, annotation in function.__annotations__.items():
+            alone = types.SimpleNamespace(__annotations__={name: annotation})
+            try:
+                typing.get_type_hints(alone, function.__globals__, include_extras=True)
+            except Exception as fault:
+                raise LabwrightError(
+                    f"{label}, parameter {name!r}: its annotation {annotation!r} can't be resolved ({fault}); import "
+                    "what it names at module level, not under TYPE_CHECKING."
+                ) from fault
+        raise LabwrightError(f"{label}: its annotations can't be resolved ({error}).") from error
+
+
+def _setting(where: str, parameter: inspect.Parameter, hint: Any) -> Setting:
+    _, extras, optional = unwrapped(hint)
+    part = next((extra for extra in extras if isinstance(extra, Part)), None)
+    mark = next((extra for extra in extras if isinstance(extra, Uniform | Integers | Choice)), None)
+    try:  # `| None`: pydantic takes a configuration for anything but a dataclass itself
+        adapter: TypeAdapter[Any] = TypeAdapter(Any if part else hint | None, config=ConfigDict(extra="forbid"))
+    except (PydanticSchemaGenerationError, PydanticUserError) as error:
+        raise LabwrightError(
+            f"{where}: {hint!r} can't be a setting. Settings are numbers, text, lists, tables, paths; a component is "
+            "`Annotated[T, Part(kind)]`."
+        ) from error
+    default = parameter.default
+    per_trial = any(isinstance(extra, PerTrial) for extra in extras)
+    setting = Setting(parameter.name, adapter, default, mark, part, per_trial)
+    if optional and default is not None:
+        raise LabwrightError(
+            f"{where}: None is the field left out, so a field that can be None has None as its default."
+        )
+    if part and default is not MISSING and not isinstance(default, str | None):
+        raise LabwrightError(f"{where}: the default of a part is the name of a {part.kind}, given {default!r}.")
+    if not part and default is not MISSING and default is not None:
+        try:
+            setting.validated(setting.written(default))
+        except (ValueError, TypeError) as error:
+            said = str(error).replace("\n", " ")
+            raise LabwrightError(
+                f"{where}: its default {default!r} isn't what its annotation allows: {said}"
+            ) from error
+    return setting
+
+
+def unwrapped(hint: Any) -> tuple[Any, list[Any], bool]:
+    """A type without Annotated and None around it, what stood in Annotated, and whether it can be None."""
+    if typing.get_origin(hint) is Annotated:
+        hint, *extras = typing.get_args(hint)
+        bare, inner, optional = unwrapped(hint)
+        return bare, [*extras, *inner], optional
+    if typing.get_origin(hint) in (Union, types.UnionType) and types.NoneType in typing.get_args(hint):
+        bare, inner, _ = unwrapped(reduce(or_, (one for one in typing.get_args(hint) if one is not types.NoneType)))
+        return bare, inner, True
+    return hint, [], False
+
+
+def _port_types(hint: Any) -> tuple[type, ...]:
+    bare, _, _ = unwrapped(hint)
+    options = typing.get_args(bare) if typing.get_origin(bare) in (Union, types.UnionType) else (bare,)
+    return options if all(inspect.isclass(option) and issubclass(option, Port) for option in options) else ()
+
+
+def label_of(target: Any) -> str:
+    """Where a class or function stands: `package.module.Name`. Raises LabwrightError for anything else."""
+    if not inspect.isclass(target) and not inspect.isroutine(target):
+        raise LabwrightError(f"{target!r} is neither class nor function.")
+    return f"{target.__module__}.{target.__qualname__}"
+
+
+def plain(value: Any) -> Any:
+    """A value as TOML holds it; None in a table is the field left out. Raises TypeError for what no recipe can hold."""
+    if isinstance(value, np.generic) and not isinstance(value, str | float):
+        return plain(_scalar(value))
+    if isinstance(value, Mapping):
+        return {str(key): plain(one) for key, one in value.items() if one is not None}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [plain(one) for one in value]
+    if is_dataclass(value) and not isinstance(value, type):
+        return plain({one.name: getattr(value, one.name) for one in fields(value)})
+    if isinstance(value, Path):
+        return plain(str(value))
+    if isinstance(value, Enum):
+        return plain(value.value)
+    if isinstance(value, str):
+        return _text(value)
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        raise TypeError("a whole number has 64 bits at most")
+    if isinstance(value, float) and isnan(value):
+        raise TypeError("nan is no number")
+    if isinstance(value, bool | int | float):
+        return value
+    if isinstance(value, np.ndarray | Tensor):
+        raise TypeError(f"a {type(value).__name__} is no plain value; give its .tolist()")
+    raise TypeError(f"{type(value).__name__} is neither number, text, list nor table")
+
+
+def _scalar(value: np.generic) -> Any:
+    """A number of numpy's as Python's of the same value. Raises TypeError for one that Python hasn't."""
+    like = value.item()
+    if isinstance(like, np.generic):
+        raise TypeError(f"{type(value).__name__} has no like in Python")
+    return like
+
+
+def _text(value: str) -> str:
+    """The text. Raises TypeError if it can't be written, as a file's name that is no UTF-8."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise TypeError("it is no Unicode text") from None
+    return str(value)

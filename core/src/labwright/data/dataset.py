@@ -1,0 +1,201 @@
+"""Data: a dataset behind a task, its splits, and the batches they give. B batch."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any, ClassVar, Protocol, Self, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from labwright.base.errors import LabwrightError
+from labwright.data.ports import Image, Port
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Samples side by side: `inputs` are the model's positional arguments, each with B rows; `targets` has B rows.
+
+    A task that needs more fields derives its own frozen dataclass; every tensor, or tuple of tensors, is moved along.
+    One whose tensors don't all have a row for each sample, or that counts something, has its own `rows`.
+    """
+
+    inputs: tuple[Tensor, ...]
+    targets: Tensor
+
+    def __len__(self) -> int:
+        return len(self.inputs[0])
+
+    def rows(self, some: slice) -> Self:
+        """Some of the samples: what accumulation cuts an update's batch into."""
+        count = len(self)
+        return replace(
+            self, **{field.name: _cut(getattr(self, field.name), some, count, field.name) for field in fields(self)}
+        )
+
+    def to(self, device: torch.device) -> Self:
+        """The same batch on a device; the copy doesn't wait where the memory is pinned."""
+        return replace(self, **{field.name: _moved(getattr(self, field.name), device) for field in fields(self)})
+
+    def pin_memory(self) -> Self:
+        """The same batch in page-locked memory; called by loader workers when the device is a GPU."""
+        return replace(self, **{field.name: _pinned(getattr(self, field.name)) for field in fields(self)})
+
+
+class Batches(Protocol):
+    """What `Task.batches` returns: iterable once or more, and `len` says how many batches there are from `start` on."""
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[Batch]: ...
+
+
+class Split(Protocol):
+    """A part of a dataset: `train`, `valid` or `test`."""
+
+    def __len__(self) -> int:
+        """How many samples there are."""
+        ...
+
+    def fetch(self, indices: Tensor, epoch: int, seed: int) -> Batch:
+        """The samples at `indices` (int64, shape (B,)) as one batch.
+
+        Augmentation depends on (seed, epoch, index) alone: neither on the order of calls nor on what else is asked for.
+        """
+        ...
+
+
+@runtime_checkable
+class Labelled(Protocol):
+    """A split of classes that knows its labels, (N,) int64, without fetching its inputs."""
+
+    labels: Tensor
+
+
+@runtime_checkable
+class Augmented(Protocol):
+    """A split that changes its samples from epoch to epoch."""
+
+    def plain(self) -> Split:
+        """The same samples as they are: what is measured, and looked at."""
+        ...
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """Something of the data that isn't used: how many of what, and why; read as "10 files left out: .jfif"."""
+
+    count: int
+    what: str
+    why: str
+
+
+@dataclass(frozen=True)
+class TensorSplit:
+    """A split that lies in memory: each of `inputs`, and `labels`, has a row for each sample. Nothing is augmented."""
+
+    inputs: tuple[Tensor, ...]
+    labels: Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def fetch(self, indices: Tensor, epoch: int, seed: int) -> Batch:  # noqa: ARG002 - nothing is augmented
+        return Batch(tuple(one[indices] for one in self.inputs), self.labels[indices])
+
+
+class Data(ABC):
+    """A dataset: embedded, local files, or a hub.
+
+    `item` and `target` are the port types it offers, known without reading anything. `in_memory` says that `fetch` is
+    a matter of indexing; other data is fetched by the device's loader workers. `suffixes` are the endings of the files
+    that `read` understands, in lower case; none: any. `line` names what `parse` understands: `--LINE TEXT`.
+    """
+
+    item: ClassVar[type[Port]]
+    target: ClassVar[type[Port]]
+    source: ClassVar[str]
+    licence: ClassVar[str]
+    in_memory: ClassVar[bool] = True
+    suffixes: ClassVar[tuple[str, ...]] = ()
+    line: ClassVar[str] = "file"
+
+    @abstractmethod
+    def prepare(self) -> None:
+        """Read what is there, once. Raises LabwrightError naming the file that can't be used."""
+
+    @abstractmethod
+    def ports(self) -> tuple[Port, Port]:
+        """The input and the target, after `prepare()` or `load()`."""
+
+    @abstractmethod
+    def split(self, name: str) -> Split | None:
+        """The split of that name, or None if there is none; after `prepare()`."""
+
+    def read(self, path: Path) -> tuple[Tensor, ...]:
+        """One input from a file, as a model's arguments with one row; after `prepare()` or `load()`."""
+        raise LabwrightError(f"{type(self).__name__} can't read an input from a file, given {str(path)!r}.")
+
+    def parse(self, line: str) -> tuple[Tensor, ...]:
+        """One input from a line of text: by default the file of that name."""
+        return self.read(Path(line))
+
+    def files(self, folder: Path) -> list[Path]:
+        """The files of a folder that `read` understands, sorted."""
+        found = (path for path in folder.rglob("*") if path.is_file())
+        return sorted(path for path in found if not self.suffixes or path.suffix.lower() in self.suffixes)
+
+    def show(self, inputs: tuple[Tensor, ...]) -> list[str] | list[Tensor]:
+        """How a report shows inputs, one for each row: texts, or pictures of shape (C, H, W); nothing: it doesn't."""
+        return list(inputs[0]) if isinstance(self.ports()[0], Image) else []
+
+    def left_out(self) -> Sequence[LeftOut]:
+        """What was found and isn't used, after `prepare()`; said at the start of a run."""
+        return ()
+
+    def remarks(self) -> Sequence[str]:
+        """What to know about what was read, after `prepare()`: a sentence each, with the setting to change."""
+        return ()
+
+    def noticed(self) -> Sequence[str]:
+        """What to know about the inputs that `read` and `parse` gave since this was asked last; `predict` says it."""
+        return ()
+
+    def identity(self, split: str) -> Iterable[str] | None:  # noqa: ARG002 - a default
+        """What tells a split's samples from others, cheaply and in order: names and sizes of files, rows of a table.
+
+        A digest of it is kept with a run, which refuses to go on with other samples. None: a digest of samples fetched.
+        """
+        return None
+
+    def save(self, folder: Path) -> None:
+        """Keep what `prepare()` learned: JSON, safetensors or tokenizer files in an empty folder."""
+
+    def load(self, folder: Path) -> None:
+        """Take up what `save` kept, instead of `prepare()` and without the data."""
+
+
+def _cut(value: Any, some: slice, count: int, name: str) -> Any:
+    if isinstance(value, tuple):
+        return tuple(_cut(one, some, count, name) for one in value)
+    if isinstance(value, Tensor) and value.dim() and len(value) == count:
+        return value[some]
+    raise LabwrightError(
+        f"a batch's {name!r} has no row for each of its {count} samples, so that it can't be cut into micro-batches "
+        "for device.accumulate; its class needs a method `rows` of its own."
+    )
+
+
+def _moved(value: Any, device: torch.device) -> Any:
+    if isinstance(value, Tensor):
+        return value.to(device, non_blocking=True)
+    return tuple(_moved(one, device) for one in value) if isinstance(value, tuple) else value
+
+
+def _pinned(value: Any) -> Any:
+    if isinstance(value, Tensor):
+        return value.pin_memory()
+    return tuple(_pinned(one) for one in value) if isinstance(value, tuple) else value

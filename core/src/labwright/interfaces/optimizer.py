@@ -1,0 +1,128 @@
+"""The interface of an optimizer, the schedule of its rate included."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import ConfigDict, Field
+from torch import Tensor, nn
+
+from labwright.base.errors import LabwrightError, listed, nearest
+from labwright.base.search import Choice, Uniform
+
+ONE_CYCLE_RISE = 0.3  # share of the run, and the rate it starts from: PyTorch's and fastai's defaults
+ONE_CYCLE_START = 1 / 25
+Schedule = Literal["constant", "linear", "cosine", "exponential", "one-cycle"]
+
+
+@dataclass(frozen=True)
+class Group:
+    """How parameters whose names match a pattern differ: a factor on the rate, another weight decay."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+    lr_factor: Annotated[float, Field(ge=0)] = 1.0
+    weight_decay: Annotated[float, Field(ge=0)] | None = None
+
+
+class Optimizer(ABC):
+    """Updates a phase's parameters by name; the schedule of its rate is part of it.
+
+    `schedule`: constant; linear, cosine and exponential fall from `lr` to `lr * end` over the run; one-cycle rises from
+    lr/25 to lr over the first 0.3, then falls to lr * end (Smith & Topin 2018). `warmup` is the share of the run
+    in which the rate first rises linearly from 0. `groups` maps name patterns (`"*.bias"`) to a Group; the first wins.
+    """
+
+    def __init__(
+        self,
+        parameters: Mapping[str, nn.Parameter],
+        *,
+        lr: Annotated[float, Field(gt=0), Uniform(1e-5, 1e-1, log=True)] = 1e-3,
+        weight_decay: Annotated[float, Field(ge=0)] = 0.0,
+        schedule: Annotated[Schedule, Choice("constant", "cosine", "one-cycle")] = "constant",
+        warmup: Annotated[float, Field(ge=0, lt=1)] = 0.0,
+        end: Annotated[float, Field(gt=0, le=1)] = 1e-3,
+        groups: dict[str, Group] | None = None,
+    ) -> None:
+        self.parameters = dict(parameters)
+        self.lr = lr
+        self.weight_decay = weight_decay
+        self.schedule = schedule
+        self.warmup = warmup
+        self.end = end
+        self.groups = grouped(list(self.parameters), groups or {}, weight_decay)
+
+    def rate(self, step: int, total: int) -> float:
+        """The rate of update number `step`, counted from 0, in a run of `total` steps."""
+        return self.lr * factor(step, total, self.schedule, self.warmup, self.end)
+
+    @abstractmethod
+    def step(self, rate: float, found_inf: Tensor | None = None) -> None:
+        """Update every parameter that has a gradient; where `found_inf` (on the device) is 1, change nothing."""
+
+    @abstractmethod
+    def state_dict(self) -> dict[str, dict[str, Tensor]]:
+        """The state: parameter name -> slot -> tensor. Reading it doesn't change it."""
+
+    @abstractmethod
+    def load_state_dict(self, state: Mapping[str, Mapping[str, Tensor]]) -> None:
+        """Take up a state that `state_dict` gave. Raises LabwrightError naming what doesn't fit."""
+
+
+def factor(step: int, total: int, schedule: Schedule, warmup: float, end: float) -> float:
+    """The share of `lr` that update number `step` (from 0) of `total` uses, above 0 and at most 1.
+
+    In the first `warmup * total` updates it rises linearly towards what the schedule starts with. The last update uses
+    exactly `end`, unless the schedule is constant or fewer than two updates follow the warm-up.
+    """
+    rising = round(warmup * total)
+    span = max(total - rising - 1, 1)
+    share = min(max((step - rising) / span, 0.0), 1.0)
+    shape = _shape(share, schedule, end)
+    return shape * (step + 1) / (rising + 1) if step < rising else shape
+
+
+def _shape(share: float, schedule: Schedule, end: float) -> float:
+    match schedule:
+        case "constant":
+            return 1.0
+        case "linear":
+            return (1.0 - share) + end * share
+        case "cosine":
+            return _cosine(1.0, end, share)
+        case "exponential":
+            return float(end**share)
+        case "one-cycle":
+            if share < ONE_CYCLE_RISE:
+                return _cosine(ONE_CYCLE_START, 1.0, share / ONE_CYCLE_RISE)
+            return _cosine(1.0, end, (share - ONE_CYCLE_RISE) / (1 - ONE_CYCLE_RISE))
+
+
+def _cosine(start: float, end: float, share: float) -> float:
+    return end + (start - end) * (1 + math.cos(math.pi * share)) / 2
+
+
+def grouped(
+    names: Sequence[str], groups: Mapping[str, Group], weight_decay: float
+) -> list[tuple[list[str], float, float]]:
+    """Parameter names by what they share: (names, factor on the rate, weight decay). The first pattern wins.
+
+    Raises LabwrightError for a pattern that matches no name.
+    """
+    for pattern in groups:
+        if not any(fnmatchcase(name, pattern) for name in names):
+            raise LabwrightError(
+                f"optimizer.groups: no parameter matches {pattern!r}{nearest(pattern, names)} "
+                f"The parameters are {listed(names, most=40)}."
+            )
+    found: dict[tuple[float, float], list[str]] = {}
+    for name in names:
+        group = next((groups[pattern] for pattern in groups if fnmatchcase(name, pattern)), None)
+        decay = weight_decay if group is None or group.weight_decay is None else group.weight_decay
+        found.setdefault((1.0 if group is None else group.lr_factor, decay), []).append(name)
+    return [(members, *key) for key, members in found.items()]

@@ -1,0 +1,80 @@
+"""A run as tasks and hook implementations see it, and how it ended."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from labwright.base.errors import RunFailed
+from labwright.base.files import numbers, write_json
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    from labwright.data.summary import DataSummary
+    from labwright.interfaces.task import Task
+
+
+Status = Literal["finished", "stopped", "interrupted", "failed"]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended: the status, its reason in words, the steps done, and the last metrics of each split.
+
+    `samples` says of how many samples a split's metrics are; `notes` is what to know besides, a sentence each.
+    """
+
+    status: Status
+    reason: str
+    step: int
+    metrics: dict[str, dict[str, float]]
+    seconds: float
+    folder: Path
+    samples: dict[str, int] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    data: DataSummary | None = None
+
+    def json(self) -> dict[str, Any]:
+        return asdict(self) | {"folder": str(self.folder)}
+
+    def write(self) -> None:
+        """Write outcome.json; a disk that takes no more doesn't hide the outcome itself."""
+        with suppress(RunFailed):
+            write_json(self.folder / "outcome.json", self.json())
+
+    @classmethod
+    def read(cls, folder: Path) -> Outcome:
+        """What `write` wrote. Raises OSError, ValueError, TypeError or KeyError if it isn't there or is torn."""
+        told = json.loads((folder / "outcome.json").read_text(encoding="utf-8"))
+        return cls(**(told | {"folder": folder, "metrics": numbers(told["metrics"])}))
+
+
+@dataclass
+class Run:
+    """A run as hook implementations see it."""
+
+    folder: Path
+    recipe: Mapping[str, Any]
+    task: Task
+    model: nn.Module
+    device: torch.device
+    total_steps: int
+    steps_per_epoch: int
+    name: str = "experiment"
+    step: int = 0
+    metrics: dict[str, dict[str, float]] = field(default_factory=dict)
+    samples: dict[str, int] = field(default_factory=dict)
+    data: DataSummary | None = None
+    notes: list[str] = field(default_factory=list)
+    best: float | None = None
+    outcome: Outcome | None = None
+
+    @property
+    def epoch(self) -> float:
+        return self.step / self.steps_per_epoch

@@ -1,0 +1,211 @@
+"""The interfaces: Task, Loss, Optimizer, Device; Data is in data.py. A Model is any `nn.Module`.
+
+B batch. A constructor's signature is a component's configuration (see config.py): keyword parameters with types are its
+settings. Parameters named `inputs` and `outputs` with a port type, and `parameters`, are given by the core.
+Constructors do no work: data is read in `prepare()`, devices are touched when the run starts.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+
+import torch
+from torch import Generator, Tensor, nn
+
+from labwright.base.errors import LabwrightError
+from labwright.base.seeding import epoch_order
+from labwright.data.batching import IndexedBatches
+from labwright.data.dataset import Augmented, Data, Split
+from labwright.data.ports import Port
+
+if TYPE_CHECKING:
+    from labwright.interfaces.sections import Section
+
+# ------------------------------------------------------------------------------------------------------------- task
+
+
+@dataclass(frozen=True)
+class Goal:
+    """The metric that says which of two models is better, and in which direction."""
+
+    metric: str
+    direction: Literal["minimize", "maximize"]
+
+    def better(self, value: float, than: float | None) -> bool:
+        if math.isnan(value):
+            return False
+        if than is None or math.isnan(than):
+            return True
+        return value > than if self.direction == "maximize" else value < than
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One optimizer update within a step: of the model's children named, or of all if none is.
+
+    It is due when the number of the step, counted from 1, is a multiple of `every`.
+    """
+
+    name: str
+    parameters: tuple[str, ...] = ()
+    every: int = 1
+
+
+@dataclass(frozen=True)
+class Attachment:
+    """A prediction that is a file: its bytes, and the ending its name should have, such as ".png"."""
+
+    data: bytes
+    suffix: str
+
+
+class Metric(Protocol):
+    """Anything with these three: labwright's own few, or torchmetrics'."""
+
+    def update(self, *results: Any) -> None: ...
+
+    def compute(self) -> Any: ...
+
+    def reset(self) -> None: ...
+
+
+class Task(ABC):
+    """What is learned: data in, objective, measure of success.
+
+    `contract` is the Protocol a loss must fit: the parameter names of its methods are compared when the experiment is
+    built. None: the task needs no loss.
+    """
+
+    goal: ClassVar[Goal]
+    contract: ClassVar[type | None] = None
+    data: Data
+
+    def prepare(self) -> None:
+        """Read the data once: vocabulary, class names, scaling, graph."""
+        self.data.prepare()
+
+    def port_types(self) -> tuple[type[Port], type[Port]]:
+        """The types of the input and output ports, known before anything is read."""
+        return self.data.item, self.data.target
+
+    def ports(self) -> tuple[Port, Port]:
+        """What the model takes and returns; after `prepare()` or `load()`."""
+        return self.data.ports()
+
+    def save(self, folder: Path) -> None:
+        """Keep what `prepare()` learned in an empty folder."""
+        self.data.save(folder)
+
+    def load(self, folder: Path) -> None:
+        """Take up what `save` kept, instead of `prepare()` and without the training data."""
+        self.data.load(folder)
+
+    def view(self, split: str, part: Split) -> Split | None:
+        """What a pass over a split goes through, made of the data's part: pairs, users, two views. None: nothing."""
+        return part
+
+    def order(self, split: str, part: Split, *, size: int, seed: int, epoch: int) -> Sequence[Tensor]:
+        """The samples of each batch of one pass over `view(split, part)`, int64 indices: a function of its arguments.
+
+        A batch of `train` is one update: micro-batches are cut from it, so that accumulation doesn't change it.
+        `train` is shuffled by (seed, epoch), other splits keep their order.
+        """
+        indices = epoch_order(len(part), seed=seed, epoch=epoch) if split == "train" else torch.arange(len(part))
+        return torch.split(indices, size) if len(part) else ()
+
+    def batches(
+        self,
+        split: str,
+        *,
+        size: int,
+        seed: int,
+        epoch: int,
+        start: int = 0,
+        shard: tuple[int, int] = (0, 1),
+        workers: int = 0,
+        whole: bool = False,
+        plain: bool = False,
+    ) -> IndexedBatches | None:
+        """The batches of one pass over a split from batch `start` on: a function of its arguments. None: no such split.
+
+        `order` says which samples they hold; a task changes that, not this. `shard` (i, n) is every n-th sample of each
+        batch from the i-th. `workers` processes fetch ahead where the data isn't in memory; they change nothing.
+        `whole` leaves out batches of fewer samples than `size`; `plain` fetches samples without augmentation.
+        """
+        part = self.data.split(split)
+        if part is not None:
+            part = self.view(split, part.plain() if plain and isinstance(part, Augmented) else part)
+        if part is None:
+            return None
+        (mine, of), parts = shard, self.order(split, part, size=size, seed=seed, epoch=epoch)
+        parts = [indices for indices in parts if len(indices) >= size] if whole else parts
+        parts = [indices[mine::of] for indices in parts[start:]] if of > 1 else parts[start:]
+        return IndexedBatches(part, parts, seed=seed, epoch=epoch, workers=0 if self.data.in_memory else workers)
+
+    @abstractmethod
+    def loss(self, model: nn.Module, batch: Any, criterion: Any, phase: str) -> Tensor:
+        """A scalar: the mean over `weight(batch)` of what the phase minimises.
+
+        It draws nothing, reads no value (`.item()`) and keeps no state but the model's buffers. Gradients with respect
+        to inputs are taken by `torch.func.grad`.
+        """
+
+    @abstractmethod
+    def evaluate(self, model: nn.Module, batch: Any) -> tuple[Any, ...]:
+        """What the metrics' `update` is called with: logits and labels, decoded text, ranked items."""
+
+    @abstractmethod
+    def metrics(self) -> dict[str, Metric]:
+        """New metrics by name; the goal's is among them."""
+
+    def phases(self) -> tuple[Phase, ...]:
+        return (Phase("train"),)
+
+    def draw(self, batch: Any, generator: Generator) -> Any:
+        """Every random part of the objective: noise, masks, negatives, mixup. `generator` is on the CPU."""
+        return batch
+
+    def weight(self, batch: Any) -> float:
+        """What the loss is a mean over: samples, or target tokens. A number known on the host."""
+        return len(batch)
+
+    def after_step(self, model: nn.Module, phase: str) -> None:
+        """Called after a phase's update: momentum teachers, target networks."""
+
+    @property
+    def line(self) -> str:
+        """What a line of text that `parse` understands is called: `labwright predict RUN --LINE TEXT`."""
+        return self.data.line
+
+    def parse(self, line: str) -> tuple[Tensor, ...]:
+        """One input from a line of text, as the model's arguments with one row; after `prepare()` or `load()`."""
+        return self.data.parse(line)
+
+    def predict(self, model: nn.Module, inputs: tuple[Tensor, ...]) -> list[dict[str, Any]]:
+        """One answer for each row of the inputs: values ready for JSON.
+
+        A value may also be an iterator of texts, which are printed as they come, or an Attachment, which is saved.
+        """
+        raise LabwrightError(f"task {type(self).__name__} can't predict.")
+
+    def remark(self, split: str, metrics: Mapping[str, float]) -> str | None:
+        """What to know about a split's metrics that look better than they are, a sentence; None: nothing."""
+        return None
+
+    def report(self, model: nn.Module, split: str, device: torch.device) -> Sequence[Section]:
+        """Sections of report.html: figures and tables."""
+        return ()
+
+
+# ------------------------------------------------------------------------------------------------------------ model
+
+
+# ------------------------------------------------------------------------------------------------- loss and optimizer
+
+
+# ----------------------------------------------------------------------------------------------------------- device

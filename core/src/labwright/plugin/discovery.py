@@ -1,0 +1,347 @@
+"""Which plugins are installed, and which of them can be used: versions, blocking, hooks, what they declare.
+
+Nothing here raises for a plugin that can't be used: it is set aside with its reason. Nothing here imports torch.
+"""
+
+from __future__ import annotations
+
+import inspect
+import operator
+import os
+import re
+import sys
+import warnings
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import redirect_stdout
+from dataclasses import dataclass, field, replace
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Literal
+
+import pluggy
+
+from labwright.base.errors import LabwrightError, nearest, words
+from labwright.plugin import hookspecs
+from labwright.plugin.hookspecs import Component, Kind, Recipe, Verb
+from labwright.plugin.project_config import Settings
+from labwright.plugin.tracing import traced
+
+GROUP = "labwright"
+# What each hook gives, in order.
+HOOKS = {
+    name: tuple(inspect.signature(spec).parameters) for name, spec in vars(hookspecs).items() if name.startswith(GROUP)
+}
+# How libraries are told not to look for plugins of their own, which would end at the same broken file.
+_ALONE = {"TORCH_DEVICE_BACKEND_AUTOLOAD": "0", "PYDANTIC_DISABLE_PLUGINS": "__all__"}
+_WORD = r"[a-z0-9]+(-[a-z0-9]+)*"
+_NAME = re.compile(rf"({_WORD}/)?{_WORD}|{_WORD}/\*")
+_RECIPE = re.compile(rf"{_WORD}/{_WORD}")
+_TARGET = re.compile(r"[\w.]+:\w+")
+_RELEASE = r"\d+(?:\.\d+)*"
+_COMPARED = {
+    "<": operator.lt,
+    "<=": operator.le,
+    "==": operator.eq,
+    "!=": operator.ne,
+    ">=": operator.ge,
+    ">": operator.gt,
+}
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """What is known of one plugin: where it comes from, whether it is in use, and what it brings."""
+
+    name: str
+    distribution: str
+    version: str
+    requires: str | None = None  # the range of labwright versions it asks for; None if it states none
+    state: Literal["loaded", "blocked", "quarantined"] = "loaded"
+    reason: str = ""
+    components: tuple[Component, ...] = ()
+    recipes: tuple[Recipe, ...] = ()
+    kinds: tuple[Kind, ...] = ()
+    verbs: tuple[Verb, ...] = ()
+    target: str = field(default="", repr=False, compare=False)  # what the entry point names: module[:object]
+    module: Any = field(default=None, repr=False, compare=False)
+    hooks: Mapping[str, pluggy.HookImpl] = field(default_factory=dict, repr=False, compare=False)
+    file: Path | None = None  # of a plugin that is a single file
+
+    @property
+    def origin(self) -> str:
+        return f"{self.name} ({self.distribution} {self.version})"
+
+
+def installed() -> tuple[list[Plugin], list[str]]:
+    """What the distributions say of their plugins, nothing of which is imported: the core's own first, then by name.
+
+    And notes on distributions, of whatever kind, whose entry points can't be read.
+    """
+    notes: list[str] = []
+    try:
+        found = [_stated(point) for point in metadata.entry_points(group=GROUP)]
+    except Exception:  # noqa: BLE001 - one file of any distribution that can't be read ends the reading of all
+        found = list(_one_by_one(notes))
+        for name, value in _ALONE.items():
+            os.environ.setdefault(name, value)
+    return sorted(found, key=lambda plugin: (plugin.distribution != GROUP, plugin.name, plugin.distribution)), notes
+
+
+def canonical(name: str) -> str:
+    """A plugin's or distribution's name in the one spelling of all that mean the same: My_Plugin is my-plugin."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def blocks(settings: Settings, option: Collection[str], known: Collection[str]) -> tuple[dict[str, str], list[str]]:
+    """The canonical names that are blocked, each with what blocks it, and notes on those that no plugin has.
+
+    Raises LabwrightError for a name given as an option that no plugin has.
+    """
+    there = {canonical(name): name for name in known}
+    environment = [name.strip() for name in os.environ.get("LABWRIGHT_DISABLE_PLUGINS", "").split(",") if name.strip()]
+    given = {"--no-plugin": option, "LABWRIGHT_DISABLE_PLUGINS": environment, settings.origin: settings.disable}
+    off: dict[str, str] = {}
+    notes = []
+    for by, names in given.items():
+        for name in names:
+            if canonical(name) in there:
+                off.setdefault(canonical(name), by)
+                continue
+            said = f"no plugin is called {name!r}{nearest(name, there.values())}"
+            if by == "--no-plugin":
+                raise LabwrightError(f"{said} `labwright plugins` shows the installed ones.")
+            notes.append(f"{by}: {said}")
+    return off, notes
+
+
+def blocked(plugin: Plugin, off: Mapping[str, str], settings: Settings) -> str:
+    """By what a plugin is left out; "" if it isn't."""
+    names = {canonical(plugin.name), canonical(plugin.distribution)}
+    if by := next((off[name] for name in names if name in off), ""):
+        return f"blocked by {by}"
+    allowed = settings.allow is None or plugin.distribution == GROUP or names & set(map(canonical, settings.allow))
+    return "" if allowed else f"blocked by {settings.origin}, which doesn't allow it"
+
+
+def imported(plugin: Plugin) -> Plugin:
+    """The plugin with its module and what it brings, or set aside with the reason."""
+    if plugin.state != "loaded":
+        return plugin
+    core = metadata.version(GROUP)
+    try:
+        reason = f"{plugin.distribution} needs labwright{plugin.requires}; this is labwright {core}"
+        if plugin.requires and not _admits(plugin.requires, core):
+            return replace(plugin, state="quarantined", reason=reason)
+    except ValueError as error:
+        return replace(plugin, state="quarantined", reason=f"{plugin.distribution}'s metadata can't be read: {error}")
+    try:
+        return examined(replace(plugin, module=loaded_from(plugin)))
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # noqa: BLE001 - SystemExit, and what test frameworks raise, must not end the program
+        return replace(plugin, state="quarantined", reason=f"{plugin.target} failed to import: {words(error)}")
+
+
+def loaded_from(plugin: Plugin) -> Any:
+    """What a plugin's entry point names, imported."""
+    with printing_aside():
+        return metadata.EntryPoint(plugin.name, plugin.target, GROUP).load()
+
+
+def printing_aside() -> redirect_stdout[Any]:
+    """While this lasts, what somebody's module prints goes to stderr: stdout is for what was asked of labwright."""
+    return redirect_stdout(sys.stderr)
+
+
+def examined(plugin: Plugin) -> Plugin:
+    """The plugin with what it brings, or set aside with the first thing that is wrong with it."""
+    try:
+        implemented = implementations(plugin.module)
+        components = _declared(plugin, implemented.get("labwright_components"), Component, _component_fault)
+        recipes = _declared(plugin, implemented.get("labwright_recipes"), Recipe, _recipe_fault)
+        kinds = _declared(plugin, implemented.get("labwright_kinds"), Kind, _kind_fault)
+        verbs = _declared(plugin, implemented.get("labwright_verbs"), Verb, _verb_fault)
+    except LabwrightError as error:
+        return replace(plugin, state="quarantined", reason=str(error))
+    except Exception as error:  # noqa: BLE001 - what an object of somebody's does when it is looked at
+        return replace(plugin, state="quarantined", reason=f"it can't be looked at: {words(error)}")
+    return replace(plugin, components=components, recipes=recipes, kinds=kinds, verbs=verbs, hooks=implemented)
+
+
+def implementations(thing: object) -> dict[str, pluggy.HookImpl]:
+    """What an object implements, by hook. Raises LabwrightError with the first thing that is wrong."""
+    manager = pluggy.PluginManager(GROUP)
+    manager.register(thing)
+    found = {caller.name: caller.get_hookimpls()[0] for caller in manager.get_hookcallers(thing) or ()}
+    for name, impl in found.items():
+        if name not in HOOKS:
+            if not impl.optionalhook:
+                raise LabwrightError(f"unknown hook {name!r}{nearest(name, HOOKS, '')}")
+        elif impl.wrapper or impl.hookwrapper:
+            raise LabwrightError(f"{name} is a wrapper; labwright's hooks are called one after another, never wrapped")
+        else:
+            for argument in asked(impl):
+                if argument not in HOOKS[name]:
+                    gives = ", ".join(HOOKS[name]) or "nothing"
+                    raise LabwrightError(
+                        f"{name} gives {gives}; here it asks for {argument!r}{nearest(argument, HOOKS[name], '')}"
+                    )
+    for name in HOOKS:
+        if name not in found and callable(getattr(thing, name, None)):
+            raise LabwrightError(f"{name} isn't marked with labwright.hookimpl, so that it would never be called")
+    if not found:
+        raise LabwrightError("it implements none of labwright's hooks")
+    for impl in found.values():
+        _warn_of_the_retired(impl)
+    return found
+
+
+def _warn_of_the_retired(impl: pluggy.HookImpl) -> None:
+    """Say, as pluggy would, if the hook or an argument of it is on its way out: what its specification says of that."""
+    spec = getattr(getattr(hookspecs, impl.function.__name__, None), f"{GROUP}_spec", {})
+    of_arguments = spec.get("warn_on_impl_args") or {}
+    code = impl.function.__code__
+    for warning in (spec.get("warn_on_impl"), *map(of_arguments.get, asked(impl) if of_arguments else ())):
+        if warning is not None:
+            warnings.warn_explicit(warning, type(warning), code.co_filename, code.co_firstlineno)
+
+
+def asked(impl: pluggy.HookImpl) -> list[str]:
+    """The names of the arguments an implementation wants: those of the hook's that it takes."""
+    several = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    parameters = inspect.signature(impl.function).parameters.values()
+    return [one.name for one in parameters if one.default is one.empty and one.kind not in several]
+
+
+def _one_by_one(notes: list[str]) -> Iterator[Plugin]:
+    """The plugins of all distributions but those whose entry points can't be read, which are noted."""
+    seen = set()
+    for dist in metadata.distributions():
+        name = canonical(dist.name or "unknown")
+        if name in seen:
+            continue
+        seen.add(name)
+        try:
+            found = list(dist.entry_points.select(group=GROUP))
+        except Exception as error:  # noqa: BLE001 - whatever stands in the file of another distribution
+            notes.append(f"the entry points of {name} can't be read ({words(error)}): install it again, or remove it.")
+        else:
+            yield from map(_stated, found)
+
+
+def _stated(point: metadata.EntryPoint) -> Plugin:
+    """What a plugin's distribution says of it."""
+    dist = point.dist
+    assert dist is not None
+    try:
+        if not dist.name or not dist.version:
+            raise ValueError("no name or no version stands there")
+        return Plugin(point.name, dist.name, dist.version, _required_core(dist), target=point.value)
+    except Exception as error:  # noqa: BLE001 - whatever stands in the metadata of another distribution
+        reason = f"the metadata of its distribution can't be read: {words(error)}"
+        return Plugin(point.name, "unknown", "", state="quarantined", reason=reason, target=point.value)
+
+
+def _required_core(distribution: metadata.Distribution) -> str | None:
+    """The range in a distribution's own `Requires-Dist: labwright`, lines for extras left out."""
+    if distribution.name == GROUP:
+        return f"=={distribution.version}"
+    clauses: set[str] = set()
+    for line in distribution.requires or ():
+        text, _, marker = line.partition(";")
+        if re.match(rf"{GROUP}(?![\w.-])", text, re.IGNORECASE) and (not marker or _applies(marker)):
+            clauses |= set(re.sub(r"^\w+|\[.*\]|@.*|[\s()]", "", text).split(","))
+    return ",".join(sorted(clauses - {""}, reverse=True)) or None  # ">=" before "<"
+
+
+def _applies(marker: str) -> bool:
+    from packaging.markers import Marker  # here: few plugins have markers, and every command would pay for it
+
+    return Marker(marker.strip()).evaluate({"extra": ""})
+
+
+def _admits(requires: str, core: str) -> bool:
+    """Whether a range has room for this core, or for the release that this core is a pre-release of."""
+    clauses = [re.fullmatch(rf"([<>=!]=|[<>])({_RELEASE})", clause) for clause in requires.split(",")]
+    if re.fullmatch(_RELEASE, core) and all(clauses):  # as nearly always: a quarter of `labwright list` saved
+        return all(_COMPARED[one[1]](_release(core), _release(one[2])) for one in clauses if one)
+    from packaging.specifiers import SpecifierSet
+    from packaging.version import Version
+
+    allowed = SpecifierSet(requires)
+    return any(allowed.contains(version, prereleases=True) for version in (core, Version(core).base_version))
+
+
+def _release(text: str) -> tuple[int, ...]:
+    """Version numbers to compare: 0.2 is 0.2.0."""
+    return tuple(int(number) for number in re.sub(r"(\.0+)+$", "", text).split("."))
+
+
+def _declared(
+    plugin: Plugin, impl: pluggy.HookImpl | None, kind: type[Any], fault_of: Callable[[Any], str]
+) -> tuple[Any, ...]:
+    """What a hook implementation yields. Raises LabwrightError with the first thing that is wrong."""
+    if impl is None:
+        return ()
+    name = impl.function.__name__
+    declare: Callable[[], Any] = impl.function
+    try:
+        with printing_aside():
+            things = traced(lambda: list(declare() or ()), name, plugin.origin)()
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        raise LabwrightError(f"{name} failed: {words(error)}") from error
+    seen: set[tuple[str, str]] = set()
+    for thing in things:
+        if not isinstance(thing, kind):
+            raise LabwrightError(f"{name} yields a labwright.{kind.__name__} each time, gave {thing!r}")
+        fault = fault_of(thing)
+        key = (getattr(thing, "kind", kind.__name__.lower()), thing.name)
+        if fault or key in seen:
+            raise LabwrightError(fault or f"{key[0]} {key[1]!r} is declared twice")
+        seen.add(key)
+    return tuple(things)
+
+
+def _component_fault(component: Component) -> str:
+    for key, value in vars(component).items():
+        if not isinstance(value, str):
+            return f"component {component.name!r}: its {key} is text, given {value!r}"
+    where = f"component {component.name!r}"
+    if not _NAME.fullmatch(component.name):
+        return f"{where}: a name is kebab-case, with its domain before a slash, such as 'vision/small-cnn'"
+    if not _TARGET.fullmatch(component.target):
+        return f"{where}: a target is 'module:attribute', given {component.target!r}"
+    return ""
+
+
+def _kind_fault(kind: Kind) -> str:
+    for key, value in vars(kind).items():
+        if not isinstance(value, str):
+            return f"kind {kind.name!r}: its {key} is text, given {value!r}"
+    if not re.fullmatch(_WORD, kind.name) or not kind.heading:
+        return f"kind {kind.name!r}: a name is kebab-case, with a plural as its heading"
+    if kind.base and not _TARGET.fullmatch(kind.base):
+        return f"kind {kind.name!r}: its base is 'module:Class', given {kind.base!r}"
+    return ""
+
+
+def _verb_fault(verb: Verb) -> str:
+    for key in ("name", "target", "summary", "group"):
+        if not isinstance(value := getattr(verb, key), str):
+            return f"verb {verb.name!r}: its {key} is text, given {value!r}"
+    if not re.fullmatch(_WORD, verb.name):
+        return f"verb {verb.name!r}: a name is kebab-case, such as 'verify-resume'"
+    if not _TARGET.fullmatch(verb.target):
+        return f"verb {verb.name!r}: a target is 'module:attribute', given {verb.target!r}"
+    return ""
+
+
+def _recipe_fault(recipe: Recipe) -> str:
+    where = f"recipe {recipe.name!r}"
+    if not isinstance(recipe.name, str) or not _RECIPE.fullmatch(recipe.name):
+        return f"{where}: a name is kebab-case, with its domain before a slash, such as 'vision/digits'"
+    if not isinstance(recipe.path, Path) or recipe.path.suffix != ".toml":
+        return f"{where}: its path is the pathlib.Path of a .toml file, given {recipe.path!r}"
+    return "" if isinstance(recipe.summary, str) else f"{where}: its summary is text, given {recipe.summary!r}"

@@ -1,0 +1,320 @@
+"""Does what is installed fit together, and can a run work here? Facts and advice; nothing is printed or changed.
+
+Libraries are tried in processes of their own, so that one that crashes or hangs is a finding and not the end. Nothing
+here imports torch.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tempfile
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.version import Version
+
+from labwright.base.errors import LabwrightError, listed
+from labwright.plugin.registry import Plugins
+
+SECONDS = 120  # what an import may take, on a cold disk
+FREE_BYTES = 2**30
+WORKS_WITH = {"torchaudio": {"2.11": "2.13"}}  # its metadata pins no torch: distribution, its version -> torch's
+
+_TORCH = """
+import json, torch
+cuda = torch.cuda.is_available()
+count = range(torch.cuda.device_count() if cuda else 0)
+print(json.dumps({
+    "version": torch.__version__, "cuda": torch.version.cuda, "hip": torch.version.hip,
+    "gpus": [[torch.cuda.get_device_name(i), torch.cuda.get_device_capability(i)] for i in count],
+    "architectures": torch.cuda.get_arch_list() if cuda else [],
+    "mps": torch.backends.mps.is_available(), "threads": torch.get_num_threads(),
+}))
+"""
+
+
+@dataclass(frozen=True)
+class Check:
+    """One finding: `ok` is True (fits), False (to be put right) or None (worth knowing); `advice` may be empty."""
+
+    name: str
+    ok: bool | None
+    found: str
+    advice: str
+
+
+@dataclass(frozen=True)
+class _Tried:
+    """What came of running some Python: the JSON it printed last, or how it ended instead."""
+
+    facts: Any = None
+    fault: str = ""
+
+
+def checks(plugins: Plugins | None = None, folder: Path | None = None) -> list[Check]:
+    """Every finding about this installation and a working folder, the current one if left out."""
+    partners = [name for name in ("torchvision", "torchaudio") if _version(name)]
+    with ThreadPoolExecutor() as pool:
+        trying = pool.submit(_try, _TORCH)
+        importing = {name: pool.submit(_try, f"import {name}; print('null')") for name in partners}
+        torch = trying.result()
+        imports = {name: one.result() for name, one in importing.items()}
+    return [
+        _python(),
+        _torch(torch),
+        _requirements(),
+        *(_partner(name, imports.get(name)) for name in ("torchvision", "torchaudio")),
+        _gpu(torch.facts or {}),
+        _compiler(),
+        _folder(folder or Path.cwd()),
+        _threads(torch.facts or {}),
+        _tensorboard(),
+        *_plugins(plugins),
+    ]
+
+
+# -------------------------------------------------------------------------------------------------------- libraries
+
+
+def _python() -> Check:
+    wanted = metadata.metadata("labwright")["Requires-Python"] or ""
+    fits = SpecifierSet(wanted).contains(platform.python_version(), prereleases=True)
+    return Check("python", fits, platform.python_version(), "" if fits else f"labwright needs Python {wanted}")
+
+
+def _torch(tried: _Tried) -> Check:
+    if tried.facts is None:
+        return Check(
+            "torch",
+            False,
+            f"{_version('torch') or 'not installed'}: {tried.fault}",
+            "install torch again: pip install torch",
+        )
+    facts = tried.facts
+    built = f"CUDA {facts['cuda']}" if facts["cuda"] else f"ROCm {facts['hip']}" if facts["hip"] else "no GPU support"
+    return Check("torch", True, f"{facts['version']}, built with {built}", "")
+
+
+def _requirements() -> Check:
+    """labwright's own requirements against what is installed."""
+    wrong, count = [], 0
+    for requirement in _required("labwright"):
+        if requirement.marker is not None and not requirement.marker.evaluate({"extra": ""}):
+            continue
+        count += 1
+        version = _version(requirement.name)
+        if version is None or not requirement.specifier.contains(version, prereleases=True):
+            wrong.append(f"{requirement.name}{requirement.specifier} (found {version or 'none'})")
+    if wrong:
+        return Check("requirements", False, f"labwright needs {', '.join(wrong)}", "pip install --upgrade labwright")
+    return Check("requirements", True, f"all {count} of labwright's are met", "")
+
+
+def _partner(name: str, tried: _Tried | None) -> Check:
+    """A library that is compiled against one version of torch."""
+    version, torch = _version(name), _version("torch")
+    if version is None or tried is None:
+        return Check(name, None, "not installed", "")
+    if torch is None:
+        return Check(name, False, f"{version}, and no torch", "pip install torch")
+    pin = next((str(one.specifier) for one in _required(name) if one.name == "torch" and one.specifier), "")
+    known = WORKS_WITH.get(name, {}).get(_minor(version))
+    together = f"torch{pin}" if pin else f"torch {known}" if known else "the torch released beside it"
+    advice = f"{name} {version} goes with {together}; install both from one index"
+    if pin and not SpecifierSet(pin).contains(torch, prereleases=True):
+        return Check(name, False, f"{version} is made for torch{pin}; torch is {torch}", advice)
+    if tried.fault:
+        return Check(name, False, f"{version} doesn't import beside torch {torch}: {tried.fault}", advice)
+    return Check(name, True, f"{version} imports beside torch {torch}", "")
+
+
+def _tensorboard() -> Check:
+    version = _version("tensorboard")
+    advice = "" if version else "for the logger 'tensorboard': pip install 'labwright[tensorboard]'"
+    return Check("tensorboard", True if version else None, version or "not installed", advice)
+
+
+def _plugins(plugins: Plugins | None) -> Iterator[Check]:
+    try:
+        plugins = plugins or Plugins.discover()
+    except LabwrightError as error:
+        yield Check("plugins", False, str(error), "put that right first")
+        return
+    yield Check("plugins", True, f"{len(plugins.loaded)} loaded: {listed(one.name for one in plugins.loaded)}", "")
+    for note in plugins.notes:
+        yield Check("plugins", None, note, "")
+    for plugin in plugins.plugins:
+        name = f"plugin {plugin.name}"
+        if plugin.state == "quarantined":
+            yield Check(name, False, plugin.reason, f"update or remove {plugin.distribution} {plugin.version}")
+        elif plugin.state == "blocked":
+            yield Check(name, None, plugin.reason, "")
+        elif plugin.requires is None and plugin.version:
+            yield Check(name, None, f"{plugin.distribution} states no range of labwright versions", "")
+
+
+# ---------------------------------------------------------------------------------------------------------- machine
+
+
+def _gpu(torch: Mapping[str, Any]) -> Check:
+    driver = _nvidia_driver()
+    if torch.get("gpus"):
+        names = listed(name for name, _ in torch["gpus"])
+        left_out = [name for name, capability in torch["gpus"] if not _is_built_for(capability, torch)]
+        found = names + (f", driver {driver[1]}" if driver else "") + f", CUDA {torch['cuda'] or torch['hip']}"
+        if left_out:
+            advice = f"this torch has no code for {listed(left_out)}; install a build that has, see pytorch.org"
+            return Check("gpu", False, found, advice)
+        return Check("gpu", True, found, "")
+    if torch.get("mps"):
+        return Check("gpu", True, "an Apple GPU (mps)", "")
+    if driver is None:
+        return Check("gpu", None, "none; runs use the processor", "")
+    found = f"{driver[0]}, driver {driver[1]}, which torch doesn't find"
+    if not torch:
+        return Check("gpu", False, found, "torch itself doesn't import")
+    if torch["cuda"] is None:
+        return Check("gpu", False, found, "this torch is built without CUDA; install one with it, see pytorch.org")
+    advice = (
+        f"torch is built for CUDA {torch['cuda']}: the driver may be too old for it; look at CUDA_VISIBLE_DEVICES too"
+    )
+    return Check("gpu", False, found, advice)
+
+
+def _is_built_for(capability: list[int], torch: Mapping[str, Any]) -> bool:
+    """Whether torch has code for a GPU: binaries run from their minor version on, intermediate code on later ones."""
+    if torch["hip"] or not torch["architectures"]:
+        return True
+    major, minor = capability
+    for architecture in torch["architectures"]:
+        kind, _, number = architecture.partition("_")
+        digits = int(re.sub(r"\D", "", number))
+        if kind == "sm" and digits // 10 == major and digits % 10 <= minor:
+            return True
+        if kind == "compute" and digits <= 10 * major + minor:
+            return True
+    return False
+
+
+def _nvidia_driver() -> tuple[str, str] | None:
+    """The first GPU's name and the driver's version, if there is a driver."""
+    program = shutil.which("nvidia-smi")
+    if program is None:
+        return None
+    words = [program, "--query-gpu=name,driver_version", "--format=csv,noheader"]
+    try:
+        said = subprocess.run(words, capture_output=True, text=True, timeout=30, check=True).stdout
+    except (OSError, subprocess.SubprocessError):
+        return None
+    name, _, version = (said.splitlines() or [""])[0].partition(", ")
+    return (name, version) if version else None
+
+
+def _compiler() -> Check:
+    """Compile, without keeping it, what torch.compile's programs include."""
+    names = [os.environ.get("CXX", ""), "c++", "g++", "clang++"]
+    program = next((path for name in names if name and (path := shutil.which(name))), None)
+    only = "only device.compile=true needs it"
+    if program is None:
+        return Check("compiler", None, "no C++ compiler", f"install g++ or clang; {only}")
+    words = [program, "-fsyntax-only", "-x", "c++", f"-I{sysconfig.get_paths()['include']}", "-"]
+    source = "#include <vector>\n#include <Python.h>\n"
+    try:
+        done = subprocess.run(words, input=source, capture_output=True, text=True, timeout=60, check=False)
+    except (OSError, subprocess.SubprocessError) as error:
+        return Check("compiler", None, f"{program} doesn't run: {error}", f"install g++ or clang; {only}")
+    if done.returncode:
+        missing = "Python.h" in done.stderr and "vector" not in done.stderr
+        found = f"{program}, without {'Python.h' if missing else 'the C++ library'}"
+        return Check("compiler", None, found, f"install Python's and C++'s headers (python3-dev, g++); {only}")
+    return Check("compiler", True, program, "")
+
+
+def _folder(folder: Path) -> Check:
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(b"labwright")
+        free = shutil.disk_usage(folder).free
+    except OSError as error:
+        return Check(
+            "folder", False, f"{folder} can't be written: {error.strerror}", "work elsewhere, or give --folder"
+        )
+    enough = free >= FREE_BYTES
+    return Check(
+        "folder", enough, f"{folder}, {free / 2**30:.1f} GiB free", "" if enough else "make room for checkpoints"
+    )
+
+
+def _threads(torch: Mapping[str, Any]) -> Check:
+    cores = _cores()
+    threads = torch.get("threads")
+    if threads is None or threads <= cores:
+        return Check("threads", True, f"{threads or 'unknown'} for {cores} cores", "")
+    return Check(
+        "threads",
+        None,
+        f"{threads} for {cores} cores that this process may use",
+        f"set device.threads={cores} or OMP_NUM_THREADS={cores}: more threads than cores slow each other down",
+    )
+
+
+def _cores() -> int:
+    """The cores this process may use: those of the machine, its affinity and its control group's share."""
+    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text(encoding="ascii").split()
+        return min(cores, max(1, int(quota) // int(period)))
+    except (OSError, ValueError):  # no such file, or "max"
+        return cores
+
+
+# ---------------------------------------------------------------------------------------------------------- helpers
+
+
+def _try(code: str) -> _Tried:
+    """Run some Python that prints JSON, as a process of its own."""
+    words = [sys.executable, "-P", "-c", code]
+    try:
+        done = subprocess.run(words, capture_output=True, text=True, timeout=SECONDS, check=False)
+    except subprocess.TimeoutExpired:
+        return _Tried(fault=f"no answer within {SECONDS} s")
+    except OSError as error:
+        return _Tried(fault=f"{sys.executable} doesn't run: {error}")
+    if done.returncode:
+        lines = done.stderr.strip().splitlines()
+        return _Tried(fault=lines[-1][:300] if lines else f"it ended with status {done.returncode}")
+    try:
+        return _Tried(facts=json.loads(done.stdout.strip().splitlines()[-1]))
+    except (IndexError, ValueError):
+        return _Tried(fault="it ended before it said anything")
+
+
+def _required(distribution: str) -> Iterator[Requirement]:
+    for line in metadata.requires(distribution) or ():
+        with suppress(InvalidRequirement):  # of somebody else's distribution, and none that is asked about
+            yield Requirement(line)
+
+
+def _version(distribution: str) -> str | None:
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _minor(version: str) -> str:
+    return ".".join(str(part) for part in Version(version).release[:2])

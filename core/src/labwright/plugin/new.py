@@ -1,0 +1,212 @@
+"""Beginnings: a whole plugin, or one more component in a plugin, written from templates/ under names of their own.
+
+templates/plugin is a working distribution called labwright-geometry, templates/parts holds a component of each kind
+called Sample; new ones are copies in which these names are replaced.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import keyword
+import re
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from labwright.base import toml
+from labwright.base.errors import LabwrightError, a, listed
+from labwright.plugin.discovery import GROUP, installed
+from labwright.plugin.project_config import PYPROJECT, nearby
+
+WIDTH = 120  # of a line that is written into a plugin's module
+TEMPLATES = Path(__file__).parent / "templates"
+SUMMARIES = {  # of the components in templates/parts
+    "model": "one hidden layer",
+    "task": "classification under noise",
+    "loss": "focal cross-entropy",
+    "optimizer": "signs of a momentum",
+    "device": "the processor",
+    "data": "two clouds of points",
+}
+_NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
+_NEXT = "Go into a plugin's folder, or make one with `labwright new plugin NAME`."
+
+
+# ----------------------------------------------------------------------------------------------------------- a plugin
+
+
+def new_plugin(name: str) -> list[Path]:
+    """Write a distribution into the folder labwright-NAME, below the working folder; the files, in order.
+
+    Raises LabwrightError if the name can't be used or is taken, the folder isn't empty, or lies within a plugin.
+    """
+    name = _checked("plugin", name.removeprefix("labwright-"))
+    if name in (used := _in_use() | {GROUP: GROUP}):
+        raise LabwrightError(f"a plugin called {name!r} is installed, of {used[name]}: choose another name.")
+    around = nearby(PYPROJECT)
+    if around and _plugins_of(around):
+        raise LabwrightError(f"{around.parent} is a plugin itself: go into another folder to make one.")
+    folder = Path(f"labwright-{name}")
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise LabwrightError(f"{folder} is there already: choose another name, or another working folder.")
+    package = f"labwright_{name.replace('-', '_')}"
+    written = []
+    for template in sorted((TEMPLATES / "plugin").rglob("*")):
+        if template.is_dir() or "__pycache__" in template.parts:
+            continue
+        place = folder / str(template.relative_to(TEMPLATES / "plugin")).replace("labwright_geometry", package)
+        text = template.read_text(encoding="utf-8").replace("labwright_geometry", package).replace("geometry", name)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text(text.replace(">=0.1,<0.2", fitting_range(metadata.version(GROUP))), encoding="utf-8")
+        written.append(place)
+    return written
+
+
+def fitting_range(version: str) -> str:
+    """The versions of labwright that what works with this one works with: below the next minor, from 1 on major one."""
+    major, minor = (int(part) for part in re.findall(r"\d+", version)[:2])
+    return f">={major}.{minor},<{major + 1}" if major else f">=0.{minor},<0.{minor + 1}"
+
+
+def _checked(kind: str, name: str) -> str:
+    if keyword.iskeyword(name):
+        raise LabwrightError(f"{a(kind)} can't be called {name!r}: that is a word of Python's.")
+    if not _NAME.fullmatch(name):
+        words = "a name is lower-case letters and digits, a letter first, with '-' between words, such as graph-pool"
+        raise LabwrightError(f"{a(kind)} can't be called {name!r}: {words}.")
+    return name
+
+
+def _in_use() -> dict[str, str]:
+    """The names of installed plugins, with their distributions; nothing of them is imported."""
+    return {plugin.name: plugin.distribution for plugin in installed()[0]}
+
+
+# -------------------------------------------------------------------------------------------------------- a component
+
+
+@dataclass(frozen=True)
+class _Home:
+    """The plugin a component is added to: its name, which is the domain of what it brings, its module and package."""
+
+    name: str
+    file: Path
+    package: str
+
+
+def new_component(kind: str, name: str, summary: str = "") -> list[Path]:
+    """Write a component into the plugin in the working folder or above, and declare it there; the files, changed last.
+
+    `summary` is what `labwright list` says of it; by default what the template is. A task comes with a recipe: the
+    plugin's first, with the new task. Raises LabwrightError, before anything is written, if there is no plugin, if the
+    name can't be used or is taken, or if the plugin's module has no place for the line.
+    """
+    home = _home()
+    name = name.removeprefix(f"{home.name}/")
+    if "/" in name:
+        raise LabwrightError(f"{a(kind)} of this plugin is called {home.name}/NAME; given {name!r}.")
+    name = _checked(kind, name)
+    if len(summary) > 80 or "\n" in summary:
+        raise LabwrightError(f"a summary is one line of 80 characters at most, given {len(summary)}: {summary!r}.")
+    said = json.dumps(summary or SUMMARIES[kind], ensure_ascii=False)
+    module, label = name.replace("-", "_"), f"{home.name}/{name}"
+    class_ = "".join(word.capitalize() for word in name.split("-"))
+    template = (TEMPLATES / "parts" / f"{kind}.py").read_text(encoding="utf-8")
+    files = {home.file.parent / f"{module}.py": re.sub(r"\bSample\b", class_, template)}
+    target = f"{home.package}.{module}:{class_}"
+    menu = _extended(
+        home.file.read_text(encoding="utf-8"),
+        home.file,
+        "labwright_components",
+        "lw.Component",
+        f'"{kind}", "{label}", "{target}", {said}',
+    )
+    recipe = _recipe_of_task(home, label) if kind == "task" else None
+    if recipe:
+        place = f'Path(__file__).parent / "recipes" / "{name}.toml"'
+        menu = _extended(menu, home.file, "labwright_recipes", "lw.Recipe", f'"{label}", {place}, {said}')
+        files[home.file.parent / "recipes" / f"{name}.toml"] = recipe
+    for file in files:
+        if file.exists():
+            raise LabwrightError(f"{file} is there already: choose another name for the {kind}.")
+    files[home.file] = menu
+    for file, text in files.items():
+        file.write_text(text, encoding="utf-8")
+    return list(files)
+
+
+def _home() -> _Home:
+    file = nearby(PYPROJECT)
+    if file is None:
+        raise LabwrightError(f"there is no {PYPROJECT} here or above. {_NEXT}")
+    entries = _plugins_of(file)
+    if not entries:
+        raise LabwrightError(f"{file} has no [project.entry-points.labwright]. {_NEXT}")
+    if len(entries) > 1:
+        raise LabwrightError(f"{file} has several plugins, {listed(entries)}; this command adds to a single one.")
+    ((name, module),) = entries.items()
+    path = Path(*module.split(".")).with_suffix(".py")
+    places = [file.parent / "src" / path, file.parent / path]
+    for place in places:
+        if place.is_file():
+            return _Home(name, place, module.rpartition(".")[0])
+    raise LabwrightError(f"{file}: the plugin's module {module} is neither {places[0]} nor {places[1]}.")
+
+
+def _plugins_of(file: Path) -> dict[str, str]:
+    """The plugins of a pyproject.toml: name -> module."""
+    found = toml.table_at(_toml(file), "project", "entry-points", GROUP)
+    return found if isinstance(found, dict) and all(isinstance(one, str) for one in found.values()) else {}
+
+
+def _toml(file: Path) -> dict[str, Any]:
+    try:
+        return toml.read(file)[0]
+    except (OSError, ValueError) as error:
+        raise LabwrightError(f"{file} can't be read: {error}") from error
+
+
+def _recipe_of_task(home: _Home, label: str) -> str | None:
+    """The first of the plugin's recipes with another task on the same data; None if there is none."""
+    import tomli_w
+
+    for file in sorted((home.file.parent / "recipes").glob("*.toml")):
+        recipe = _toml(file)
+        task = recipe.get("task")
+        if isinstance(task, dict) and "data" in task:
+            return tomli_w.dumps(recipe | {"task": {"name": label, "data": task["data"]}})
+    return None
+
+
+def _extended(text: str, file: Path, hook: str, called: str, arguments: str) -> str:
+    """The source of a plugin's module in which a hook yields one thing more, at its end. Raises LabwrightError."""
+    try:
+        tree = ast.parse(text)
+    except SyntaxError as error:
+        raise LabwrightError(f"{file}:{error.lineno}: {error.msg}.") from error
+    line = f"yield {called}({arguments})"
+    for *kind, name in _declared(ast.parse(line)) & _declared(tree):
+        raise LabwrightError(f"{file} declares {' '.join([*kind, repr(name)])} already: choose another name.")
+    imports = (one for one in ast.walk(tree) if isinstance(one, ast.Import | ast.ImportFrom))
+    missing = {"lw", *(["Path"] if "Path(" in line else [])} - {
+        name.asname or name.name for one in imports for name in one.names
+    }
+    function = next((one for one in tree.body if isinstance(one, ast.FunctionDef) and one.name == hook), None)
+    last = function.body[-1] if function else None
+    if missing or not (isinstance(last, ast.Expr) and isinstance(last.value, ast.Yield)):
+        where = f"{hook} that ends with a yield" if not missing else f"import of {listed(missing)}"
+        raise LabwrightError(f"{file} has no {where}, so that this is for you to put there:\n  {line}")
+    indent = " " * last.col_offset
+    if len(indent + line) > WIDTH:
+        line = f"yield {called}(\n{indent}    {arguments}\n{indent})"
+    lines = text.splitlines(keepends=True)
+    return "".join([*lines[: last.end_lineno], f"{indent}{line}\n", *lines[last.end_lineno :]])
+
+
+def _declared(tree: ast.AST) -> set[tuple[str, ...]]:
+    """What calls in a module begin with: kind and name of a component, name of a recipe."""
+    calls = (one.args[:2] for one in ast.walk(tree) if isinstance(one, ast.Call))
+    found = {tuple(str(one.value) for one in given if isinstance(one, ast.Constant)) for given in calls}
+    return found - {()}

@@ -1,0 +1,279 @@
+"""The plugins of one program run: looking up what they bring, and relaying a run's events to them.
+
+No global state, and nothing here imports torch. Which plugins there are is found out in discovery.py.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pluggy
+
+from labwright.base.errors import LabwrightError, a, listed, nearest, path_fault, sentence, shown, words
+from labwright.plugin.discovery import (
+    Plugin,
+    asked,
+    blocked,
+    blocks,
+    examined,
+    imported,
+    installed,
+    loaded_from,
+    printing_aside,
+)
+from labwright.plugin.file_plugins import loaded
+from labwright.plugin.hookspecs import Component, Kind, Recipe, Verb
+from labwright.plugin.project_config import Settings, distrusted, read
+
+# What a person may look for and hasn't installed: the extra of labwright that brings it.
+COMES_WITH = {"tune": "study", "study": "study", "worker": "study", "compare": "study"}
+
+
+class Plugins:
+    """The plugins of one program run: `discover()` finds the installed ones, `find` and `recipe` look names up.
+
+    `notes` are for the person: what was asked for and came to nothing. Copies are the same object, and what is pickled
+    is imported anew where it is taken up.
+    """
+
+    def __init__(self, plugins: Iterable[Plugin], notes: Iterable[str] = ()) -> None:
+        self.kinds: dict[str, Kind] = {}
+        self.plugins, self.notes = self._with_kinds(plugins), tuple(notes)
+        self._owners: dict[tuple[str, str], list[tuple[Plugin, Component | Recipe | Verb]]] = {}
+        for plugin in self.loaded:
+            for component in plugin.components:
+                self._owners.setdefault((component.kind, component.name), []).append((plugin, component))
+            for brought, things in (("recipe", plugin.recipes), ("verb", plugin.verbs)):
+                for thing in things:
+                    self._owners.setdefault((brought, thing.name), []).append((plugin, thing))
+
+    @classmethod
+    def discover(cls, blocked: Collection[str] = (), local: Iterable[Path] = ()) -> Plugins:
+        """The installed plugins, without those blocked by `blocked`, the environment or the project's settings.
+
+        `local` are files with a plugin each, beside those of the settings. Raises LabwrightError if a name in `blocked`
+        is no installed plugin, or if a file can't be used.
+        """
+        settings = read()
+        there, unreadable = installed()
+        files = {_resolved(file): distrusted(settings.file) or distrusted(file) for file in settings.local}
+        files |= dict.fromkeys(map(_resolved, local), "")  # what is asked for by name is used wherever it lies
+        known = [name for plugin in there for name in (plugin.name, plugin.distribution)]
+        off, notes = blocks(settings, blocked, [*known, *(file.stem for file in files)])
+        plugins = [_used(plugin, off, settings) for plugin in there]
+        in_files = [loaded(file, off, distrust) for file, distrust in files.items()]
+        found = cls([*plugins, *in_files], unreadable + notes)
+        for before, plugin in zip(in_files, found.plugins[len(plugins) :], strict=True):
+            if plugin.state != before.state:  # what was asked for by name is mended, not set aside
+                raise LabwrightError(f"plugin {plugin.file}: {sentence(plugin.reason)}")
+        return found
+
+    def _with_kinds(self, plugins: Iterable[Plugin]) -> tuple[Plugin, ...]:
+        """The plugins, those set aside that add a kind which is there already, or a component of one that isn't."""
+        checked = []
+        for plugin in plugins:
+            taken = [kind.name for kind in plugin.kinds if kind.name in self.kinds or kind.name in ("recipe", "verb")]
+            if plugin.state == "loaded" and taken:
+                reason = f"kind {taken[0]!r} is there already; it adds it again"
+                plugin = replace(plugin, state="quarantined", reason=reason)
+            if plugin.state == "loaded":
+                self.kinds |= {kind.name: kind for kind in plugin.kinds}
+            checked.append(plugin)
+        return tuple(self._of_known_kinds(plugin) for plugin in checked)
+
+    def _of_known_kinds(self, plugin: Plugin) -> Plugin:
+        if plugin.state == "loaded":
+            for one in plugin.components:
+                if one.kind not in self.kinds:
+                    reason = (
+                        f"component {one.name!r}: no kind is called {one.kind!r}{nearest(one.kind, self.kinds)} "
+                        f"Kinds are {listed(self.kinds)}; a plugin may add others"
+                    )
+                    return replace(plugin, state="quarantined", reason=reason)
+        return plugin
+
+    def __deepcopy__(self, memo: object) -> Plugins:
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        without = [replace(plugin, module=None, hooks={}) for plugin in self.plugins]
+        given = [None if plugin.target or plugin.file else plugin.module for plugin in self.plugins]
+        return _taken_up, (without, given, self.notes)
+
+    def extended(self, objects: Sequence[object]) -> Plugins:
+        """These plugins and objects with hook implementations that were given from Python.
+
+        Raises LabwrightError if one of them can't be used: an object in hand is mended, not set aside.
+        """
+        added = []
+        for thing in objects:
+            name = getattr(thing, "__name__", type(thing).__name__)
+            added.append(examined(Plugin(name, "given from Python", "", module=thing)))
+        whole = Plugins((*self.plugins, *added), self.notes)
+        for plugin in whole.plugins[len(self.plugins) :]:
+            if plugin.state != "loaded":
+                raise LabwrightError(f"plugin {plugin.name!r}, given from Python: {sentence(plugin.reason)}")
+        return whole
+
+    @property
+    def loaded(self) -> tuple[Plugin, ...]:
+        return tuple(plugin for plugin in self.plugins if plugin.state == "loaded")
+
+    def names(self, kind: str) -> list[str]:
+        """The names of a kind of component, or of `recipe`, sorted; those without a domain first."""
+        return sorted((name for owned, name in self._owners if owned == kind), key=lambda name: ("/" in name, name))
+
+    def heading(self, kind: str) -> str:
+        """The plural of a kind, as `labwright list` takes it: losses, data, recipes."""
+        return self.kinds[kind].heading if kind in self.kinds else f"{kind}s"
+
+    def owners(self, kind: str, name: str) -> list[tuple[Plugin, Component | Recipe | Verb]]:
+        """Every plugin that brings exactly that name, with what it brings."""
+        return self._owners.get((kind, name), [])
+
+    def find(self, kind: str, name: str) -> Component:
+        """The component of that name, or the family it belongs to. Raises LabwrightError."""
+        whole = self.owners(kind, name) or not self.owners(kind, family(name))
+        found = self._one(kind, name if whole else family(name))
+        assert isinstance(found, Component)
+        return found
+
+    def recipe(self, name: str) -> Recipe:
+        """The recipe of that name. Raises LabwrightError."""
+        found = self._one("recipe", name)
+        assert isinstance(found, Recipe)
+        if not found.path.is_file():
+            owner = self.owners("recipe", name)[0][0]
+            raise LabwrightError(f"recipe {name!r} of plugin {owner.origin} has no file: {found.path} isn't there.")
+        return found
+
+    def verb(self, name: str) -> Verb:
+        """The verb of that name. Raises LabwrightError."""
+        found = self._one("verb", name)
+        assert isinstance(found, Verb)
+        return found
+
+    def load(self, kind: str, name: str) -> Any:
+        """The class or function behind a component's name; its module is imported here. Raises LabwrightError."""
+        component = self.find(kind, name)
+        target = self.target(component)
+        if not component.name.endswith("/*"):
+            return target
+        domain, _, member = name.rpartition("/")
+        if member not in target:
+            raise LabwrightError(
+                f"no {kind} is called {name!r}{nearest(name, [f'{domain}/{known}' for known in target])} "
+                f"{component.name} has {listed(target, most=40)}."
+            )
+        return target[member]
+
+    def target(self, component: Component | Verb) -> Any:
+        """What a component's or verb's target names: a class or function, for a family the mapping.
+
+        Raises LabwrightError.
+        """
+        kind = component.kind if isinstance(component, Component) else "verb"
+        module, _, attribute = component.target.partition(":")
+        try:
+            with printing_aside():
+                target = getattr(importlib.import_module(module), attribute)
+            many = component.name.endswith("/*")
+            if not (isinstance(target, Mapping) if many else callable(target)):
+                wanted = "a mapping from names to classes" if many else "a class or a function"
+                raise TypeError(f"it is of type {type(target).__name__}, not {wanted}")
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            owner = self.owners(kind, component.name)[0][0]
+            raise LabwrightError(
+                f"{kind} {component.name!r} of plugin {owner.origin} can't be loaded from "
+                f"{component.target!r}: {words(error)}. `labwright doctor` checks the installed versions."
+            ) from error
+        return target
+
+    def _one(self, kind: str, name: str) -> Component | Recipe | Verb:
+        owners = self.owners(kind, name)
+        if len(owners) == 1:
+            return owners[0][1]
+        if owners:
+            origins = " and ".join(plugin.origin for plugin, _ in owners)
+            raise LabwrightError(
+                f"{kind} {name!r} is brought by {origins}: block one of them, for example with "
+                f"`--no-plugin {owners[1][0].distribution}`."
+            )
+        known = self.names(kind)
+        others = [
+            f"{a(other)} (`labwright show {name if other == 'recipe' else f'{other} {name}'}`)"
+            for other in ("recipe", *self.kinds)
+            if self.owners(other, name) or self.owners(other, family(name))
+        ]
+        hint = f"; it names {' and '.join(others)}." if others else nearest(name, known)
+        shown = f"`labwright list {self.heading(kind)}` shows all {len(known)}." if known else "No plugin brings any."
+        if kind == "verb":
+            shown = f"`labwright --help` shows all {len(known)}."
+            if name in COMES_WITH:
+                which = COMES_WITH[name]
+                hint, shown = ".", f"`{name}` comes with labwright-{which}: pip install labwright[{which}]"
+        message = f"no {kind} is called {name!r}{hint} {shown}"
+        absent = [f"{plugin.name} ({plugin.reason})" for plugin in self.plugins if plugin.state != "loaded"]
+        if absent:
+            some = "1 plugin" if len(absent) == 1 else f"{len(absent)} plugins"
+            message += f"\n{some} did not load and may offer it: {', '.join(absent)}"
+        raise LabwrightError(message)
+
+
+def _resolved(file: Path) -> Path:
+    if fault := path_fault(file):
+        raise LabwrightError(f"plugin {shown(str(file))}: {fault}.")
+    return file.expanduser().resolve()
+
+
+def _used(plugin: Plugin, off: Mapping[str, str], settings: Settings) -> Plugin:
+    by = blocked(plugin, off, settings)
+    return replace(plugin, state="blocked", reason=by) if by else imported(plugin)
+
+
+def _taken_up(plugins: Iterable[Plugin], given: Iterable[object], notes: Iterable[str]) -> Plugins:
+    """Plugins from a pickle: what is installed, or a file, is imported here; what was given from Python came along."""
+
+    def whole(plugin: Plugin, thing: object) -> Plugin:
+        if plugin.state != "loaded":
+            return plugin
+        if plugin.file is not None:
+            return loaded(plugin.file)
+        return examined(replace(plugin, module=loaded_from(plugin) if plugin.target else thing))
+
+    return Plugins(map(whole, plugins, given), notes)
+
+
+def family(name: str) -> str:
+    """The name of the family a component may belong to: `torch/*` for `torch/SGD`."""
+    return name.rpartition("/")[0] + "/*"
+
+
+def _taking(impl: pluggy.HookImpl) -> Callable[..., object]:
+    function, names = impl.function, asked(impl)
+    return lambda **given: function(**{name: given[name] for name in names})
+
+
+def _going_on(function: Callable[..., object], hook: str, owner: str) -> Callable[..., object]:
+    """The function, without which a run goes on once it raises OSError: a display may lose its pipe or its disk."""
+    lost = False
+
+    def called(**given: object) -> object:
+        nonlocal lost
+        if lost:
+            return None
+        try:
+            return function(**given)
+        except OSError as error:
+            lost = True
+            logging.getLogger(__name__).warning("%s of %s isn't called any more: %s", hook, owner, words(error))
+            return None
+
+    return called

@@ -1,0 +1,46 @@
+"""The hook calls of one run, resolved once into tuples."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from labwright.base.errors import LabwrightError, sentence
+from labwright.plugin.discovery import (
+    implementations,
+)
+from labwright.plugin.registry import Plugins, _going_on, _taking
+from labwright.plugin.tracing import traced
+
+
+class Relay:
+    """The hook calls of one run, resolved once: for each hook a tuple of calls, empty if nobody listens.
+
+    The plugins are called first, then `listeners`, objects whose methods carry `hookimpl`, in the order given;
+    `tryfirst` and `trylast` move a call to the front or the end.
+    """
+
+    def __init__(self, plugins: Plugins, listeners: Sequence[object] = ()) -> None:
+        self._heard = [(plugin.origin, plugin.hooks) for plugin in plugins.loaded]
+        self._heard += [(type(listener).__name__, implementations(listener)) for listener in listeners]
+        self.run_started = self._calls("labwright_run_started")
+        self.step_ended = self._calls("labwright_step_ended")
+        self.logged = self._calls("labwright_logged")
+        self.evaluated = self._calls("labwright_evaluated")
+        self.run_ended = self._calls("labwright_run_ended")
+
+    def _calls(self, hook: str) -> tuple[Callable[..., object], ...]:
+        found = [(owner, implemented[hook]) for owner, implemented in self._heard if hook in implemented]
+        found.sort(key=lambda pair: pair[1].trylast - pair[1].tryfirst)
+        begins = hook == "labwright_run_started"
+        return tuple(
+            traced(_taking(impl) if begins else _going_on(_taking(impl), hook, owner), hook, owner)
+            for owner, impl in found
+        )
+
+
+def check_listener(thing: object) -> None:
+    """Raises LabwrightError if an object implements no hook, or one that isn't called as it asks."""
+    try:
+        implementations(thing)
+    except LabwrightError as error:
+        raise LabwrightError(f"{thing!r} can't listen to a run: {sentence(str(error))}") from error

@@ -1,0 +1,82 @@
+"""A dry run: build everything, train two steps, evaluate one batch, say what a run would cost. Nothing is kept."""
+
+from __future__ import annotations
+
+import resource
+import sys
+import time
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from labwright.interfaces.closed_form import ClosedForm
+from labwright.plugin.hookspecs import hookimpl
+from labwright.runs.experiment import Experiment
+from labwright.train.evaluation import evaluate
+from labwright.train.trainer import Trainer
+
+
+class _Times:
+    def __init__(self) -> None:
+        self.ends: list[float] = []
+
+    @hookimpl
+    def labwright_run_started(self) -> None:
+        self.ends = [time.perf_counter()]
+
+    @hookimpl
+    def labwright_step_ended(self) -> None:
+        self.ends.append(time.perf_counter())
+
+
+def dry_run(experiment: Experiment) -> dict[str, Any]:
+    """What the experiment is made of and would cost, ready for JSON: seconds, bytes, counts.
+
+    A model in closed form is built and not fitted, which is all of its training: it says what that takes.
+    """
+    with TemporaryDirectory(prefix="labwright-") as scratch:
+        times = _Times()
+        trainer = experiment.quiet().trainer(Path(scratch) / "run", listeners=[times])
+        model = trainer.model
+        steps = dict(model.cost()) if isinstance(model, ClosedForm) else _stepped(trainer, times)
+    data, device = trainer.run.data, trainer.device
+    assert data is not None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    return {
+        "device": str(device),
+        "data": data.json(),
+        "notes": trainer.run.notes,
+        "parameters": sum(parameter.numel() for parameter in trainer.model.parameters() if parameter.requires_grad),
+        "steps": trainer.rhythm.total,
+        "steps_per_epoch": trainer.rhythm.per_epoch,
+        **steps,
+        "peak_memory_bytes": peak,
+    }
+
+
+def _stepped(trainer: Trainer, times: _Times) -> dict[str, Any]:
+    """What two steps, a checkpoint and a batch of each part that is measured show."""
+    trainer.fit(until=2)
+    checkpoint = sum(file.stat().st_size for file in trainer.checkpoints.path(trainer.run.step).iterdir())
+    metrics: dict[str, dict[str, float]] = {}
+    for split in ("valid", "test"):
+        one = evaluate(
+            trainer.task,
+            trainer.model,
+            split,
+            device=trainer.device,
+            size=trainer.train.batch_size,
+            seed=trainer.train.seed,
+            autocast=partial(trainer.settings.autocast, trainer.device),
+            most=1,
+        )
+        metrics |= {} if one is None else {split: one.metrics}
+    seconds = [later - earlier for earlier, later in zip(times.ends, times.ends[1:], strict=False)]
+    return {
+        "first_step_seconds": round(seconds[0], 4),
+        "step_seconds": round(seconds[-1], 5),
+        "training_seconds": round(seconds[-1] * trainer.rhythm.total, 1),
+        "checkpoint_bytes": checkpoint,
+        "one_batch": metrics,
+    }

@@ -1,0 +1,78 @@
+"""What a result may depend on beside the recipe: versions, threads, hardware, the git commit."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import sys
+from collections.abc import Iterable, Mapping
+from importlib import metadata
+from typing import TYPE_CHECKING, Any
+
+from packaging.requirements import InvalidRequirement, Requirement
+
+from labwright.plugin.registry import Plugins
+from labwright.runs import git
+
+if TYPE_CHECKING:
+    import torch
+
+
+SECRETS = "password|passwd|secret|token|api[-_]?key|access[-_]?key"
+
+
+def environment(plugins: Plugins, device: torch.device, threads: int | None = None) -> dict[str, Any]:
+    """What a result may depend on beside the recipe, for JSON; `threads` are the run's, None: the process's."""
+    import torch
+
+    versions = {"labwright": metadata.version("labwright")}
+    for plugin in plugins.loaded:
+        if not plugin.version:
+            continue
+        versions[plugin.distribution] = plugin.version
+        for line in metadata.requires(plugin.distribution) or ():
+            try:
+                requirement = Requirement(line)
+            except InvalidRequirement:
+                versions[line] = "no requirement that can be read"
+                continue
+            if requirement.marker is None:
+                versions[requirement.name] = _version(requirement.name)
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "torch": torch.__version__,
+        "device": device.type,
+        "device_name": torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine(),
+        "threads": threads or torch.get_num_threads(),
+        "cores": os.cpu_count(),
+        "distributions": dict(sorted(versions.items())),
+        "git": git.commit(),
+        "command": without_secrets(sys.argv),
+    }
+
+
+def without_secrets(words: Iterable[str]) -> list[str]:
+    """A command's words, with *** for passwords in URLs and for the values of passwords, tokens and keys."""
+    said: list[str] = []
+    hidden = False
+    for word in words:
+        shown = re.sub(r"(\w://[^\s:/@]*):\S*@", r"\1:***@", word)
+        shown = re.sub(rf"(?i)((?:^|[\W_])(?:{SECRETS})[\"']?\s*=\s*)\S.*", r"\1***", shown)
+        said.append("***" if hidden else shown)
+        hidden = re.fullmatch(rf"(?i)--?[\w-]*(?:{SECRETS})", word) is not None
+    return said
+
+
+def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """What differs between two environments and can change the last bits of a result, in words."""
+    kinds = ("torch", "device", "device_name", "threads", "platform")
+    return [f"{kind} was {before.get(kind)}, is {now[kind]}" for kind in kinds if before.get(kind) != now[kind]]
+
+
+def _version(distribution: str) -> str:
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return "not installed"

@@ -1,0 +1,62 @@
+"""The run folder: recipe, environment, what the task learned, log, checkpoints, outcome.
+
+recipe.toml        complete; enough to run it again
+environment.json   versions, threads, hardware, git commit
+task/              what the task learned from its data, checksummed
+metrics.jsonl      one line for each stretch of training and each evaluation
+checkpoints/       see checkpoint.py
+outcome.json       how it ended
+report.html        curves, tables, samples
+.lock              held by the process that writes here, see locks.py
+
+Every file is written whole or not at all and through no link, see files.py.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from labwright.base.errors import LabwrightError
+
+if TYPE_CHECKING:
+    pass
+
+
+def new_folder(name: str, parent: Path = Path("runs")) -> Path:
+    """Make and return `parent/NAME-001`, or the next number that is free.
+
+    Raises LabwrightError if the folder can't be written.
+    """
+    stem = name.replace("/", "-")
+    number = 1
+    while True:
+        folder = parent / f"{stem}-{number:03d}"
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError as error:
+            if not parent.is_dir():
+                raise LabwrightError(f"can't make the run folder {folder}: {parent} is a file.") from error
+            number += 1
+            continue
+        except OSError as error:
+            raise _unwritable(folder, error) from error
+        return folder
+
+
+def claim_folder(folder: Path) -> Path:
+    """Make the folder a run was told to use. Raises LabwrightError if something is in it or it can't be written."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        filled = any(folder.iterdir())
+    except OSError as error:
+        raise _unwritable(folder, error) from error
+    if filled:
+        raise LabwrightError(
+            f"the run folder {folder} isn't empty. Give another one, or go on with `labwright resume {folder}`."
+        )
+    return folder
+
+
+def _unwritable(folder: Path, error: OSError) -> LabwrightError:
+    return LabwrightError(f"can't write the run folder {folder}: {error.strerror}. Give another one.")

@@ -1,0 +1,187 @@
+"""Taking up what a run folder holds: its experiment, and its model with the weights that were evaluated.
+
+Nothing here writes: a folder may be read-only. What isn't as it should be and can be passed over is said in notes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal, cast, get_args
+
+import torch
+from torch import Tensor
+
+from labwright.base.errors import LabwrightError, listed, nearest
+from labwright.base.files import refuse_special
+from labwright.config.recipe import changes
+from labwright.data.summary import read_summary, summarised
+from labwright.interfaces.task import Task
+from labwright.plugin.registry import Plugins
+from labwright.runs.experiment import Experiment
+from labwright.train.built import Built
+from labwright.train.checkpoints import Checkpoints, check_learned, load_model
+from labwright.train.evaluation import evaluate
+from labwright.train.trainer import updates
+
+Which = Literal["final", "last", "best"]
+MATTER = ("task", "model", "train.batch_size", "train.seed", "train.ema", "train.final")  # to what a model answers
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Metrics of a run's model over the samples of a split; `step` is that of the checkpoint."""
+
+    run: str
+    split: str
+    checkpoint: str
+    step: int
+    samples: int
+    metrics: dict[str, float]
+    notes: list[str]
+
+    def json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def experiment_of(folder: Path, plugins: Plugins, overrides: Iterable[str] = ()) -> Experiment:
+    """The experiment a run folder holds. Raises LabwrightError if it is no run folder."""
+    if not (folder / "recipe.toml").is_file():
+        beside = [str(path.parent) for path in folder.parent.glob("*/recipe.toml")] if folder.parent.is_dir() else []
+        raise LabwrightError(f"{str(folder)!r} is no run folder: it has no recipe.toml{nearest(str(folder), beside)}")
+    refuse_special(folder)
+    return Experiment.from_recipe(folder / "recipe.toml", overrides, plugins=plugins)
+
+
+def built_from(
+    folder: Path, experiment: Experiment, *, checkpoint: Which = "final", overrides: Iterable[str] = ()
+) -> Built:
+    """Task and model as a run left them, in evaluation mode, with notes; the data itself isn't read.
+
+    `final` are the weights the run ended with, by its own `train.final`; `overrides` are those the experiment was made
+    with. Raises LabwrightError for a checkpoint that is damaged or missing.
+    """
+    built = experiment.build(folder / "task")
+    _restore(built, folder, experiment, checkpoint, overrides)
+    return built
+
+
+def environment_of(folder: Path) -> dict[str, Any]:
+    """What environment.json says, or nothing where it is missing or torn."""
+    try:
+        return dict(json.loads((folder / "environment.json").read_text(encoding="utf-8")))
+    except (OSError, ValueError):
+        return {}
+
+
+def evaluated(
+    folder: Path,
+    plugins: Plugins,
+    split: str,
+    checkpoint: str,
+    overrides: Iterable[str] = (),
+    *,
+    other_data: bool = False,
+) -> Evaluation:
+    """Metrics of a run's model over a split of its data; without overrides those the run logged.
+
+    Raises LabwrightError, also for samples that aren't the run's although its data wasn't overridden (`other_data`
+    measures them all the same), and for data of which the task learns something else than the run's did.
+    """
+    choices = get_args(Which)
+    if checkpoint not in choices:
+        raise LabwrightError(
+            f"there is no checkpoint {checkpoint!r}{nearest(checkpoint, choices)} There are {listed(choices)}."
+        )
+    overrides = list(overrides)
+    experiment = experiment_of(folder, plugins, overrides)
+    built = experiment.build()
+    check_learned(built.task, folder / "task")
+    now, then = summarised(built.task.data), read_summary(folder / "task")
+    differing = now.differences(then, [split]) if then else []
+    overridden = any(one.startswith(("task=", "task.data")) for one in overrides)
+    if differing and not other_data and not overridden:
+        raise LabwrightError(
+            f"the data isn't what {folder} was begun with: {'; '.join(differing)}. Put it back, or measure it "
+            "all the same: --other-data."
+        )
+    step = _restore(built, folder, experiment, cast(Which, checkpoint), overrides)
+    metrics = evaluate(
+        built.task,
+        built.model,
+        split,
+        device=built.device,
+        size=experiment.train.batch_size,
+        seed=experiment.train.seed,
+        workers=built.device_settings.workers,
+        autocast=partial(built.device_settings.autocast, built.device),
+    )
+    if metrics is None:
+        raise LabwrightError(
+            f"the data of {folder} has no split {split!r}{nearest(split, now.samples)} It has {listed(now.samples)}."
+        )
+    remark = built.task.remark(split, metrics.metrics)
+    notes = [*experiment.notes, *built.notes, *([remark] if remark else [])]
+    if differing or overridden:
+        notes.append(f"measured on the {split!r} part of this data, which is read as {now.line()}.")
+    return Evaluation(str(folder), split, checkpoint, step, metrics.samples, metrics.metrics, notes)
+
+
+def predictions(
+    built: Built, inputs: Iterable[tuple[str, Callable[[], tuple[Tensor, ...]]]]
+) -> Iterator[tuple[str, dict[str, Any] | Exception]]:
+    """What a run's model says of each input: its name, and the answer or why there is none. `inputs` are their readers.
+
+    An answer's iterators have to be gone through before the next answer is asked for. Raises LabwrightError if the
+    task doesn't predict.
+    """
+    if type(built.task).predict is Task.predict:
+        built.task.predict(built.model, ())  # says so
+    with torch.inference_mode():
+        for name, read in inputs:
+            answer: dict[str, Any] | Exception
+            try:
+                arguments = tuple(one.to(built.device) for one in read())
+            except Exception as error:  # noqa: BLE001 - what a damaged file makes a library raise is of any type
+                answer = error
+            else:
+                try:
+                    (answer,) = built.task.predict(built.model, arguments)
+                except LabwrightError as error:
+                    answer = error
+            yield name, answer
+
+
+def _restore(
+    built: Built, folder: Path, experiment: Experiment, checkpoint: Which, overrides: Iterable[str] = ()
+) -> int:
+    """Give the model the weights of a run's checkpoint, averaged ones if the run kept an average. Returns its step."""
+    checkpoints = Checkpoints(folder / "checkpoints")
+    newest, faults = checkpoints.newest()
+    if newest is None:
+        raise LabwrightError(f"{folder} has no whole checkpoint. {' '.join(faults)}".strip())
+    if checkpoint == "best" or (checkpoint == "final" and experiment.train.final == "best"):
+        best = newest.state["best_step"]
+        if best is None and checkpoint == "best":
+            raise LabwrightError(f"{folder} has no best checkpoint: nothing was evaluated on a `valid` split.")
+        newest = newest if best is None else checkpoints.read(best)
+    step: int = newest.state["step"]
+    built.notes += faults
+    given = tuple(one.partition("=")[0].strip() for one in overrides)
+    changed = [
+        change
+        for change in changes(newest.state["recipe"], experiment.table(), MATTER)
+        if not change.startswith(given or "=")
+    ]
+    if changed:
+        built.notes.append(f"recipe.toml isn't the one that step {step} was trained with: {', '.join(changed)}.")
+    load_model(built.model, newest, checkpoints.path(step))
+    for update in updates(built, experiment.train):
+        notes = [f"{note}." for note in update.load_state_dict(newest.training, weights_only=True)]
+        built.notes += [note for note in notes if note not in built.notes]
+        update.adopt_average()
+    built.model.eval()
+    return step

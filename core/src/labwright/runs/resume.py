@@ -1,0 +1,65 @@
+"""Going on with a run, and saying what stands in the way of doing so exactly."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from labwright.base.errors import LabwrightError
+from labwright.base.files import refuse_links
+from labwright.plugin.registry import Plugins
+from labwright.runs.environment import differences, environment
+from labwright.runs.load import environment_of, experiment_of
+from labwright.train.checkpoints import verify
+from labwright.train.trainer import Trainer
+
+
+def resume(
+    folder: Path, plugins: Plugins, overrides: Iterable[str] = (), *, other_data: bool = False
+) -> tuple[Trainer, list[str]]:
+    """A trainer that goes on from a run folder's newest whole checkpoint, and notes for the person.
+
+    Raises LabwrightError for overrides that would make it another experiment, and for a folder that can't be resumed.
+    """
+    overrides = list(overrides)
+    before = experiment_of(folder, plugins)
+    refuse_links(folder)
+    experiment = experiment_of(folder, plugins, overrides) if overrides else before
+    was, now = before.table(), experiment.table()
+    for kind in ("task", "model", "loss"):
+        if _names(was.get(kind)) != _names(now.get(kind)):
+            raise LabwrightError(
+                f"the {kind} of {folder} can't be changed on resuming; start a new run with "
+                f"`labwright run {folder}/recipe.toml {' '.join(overrides)}`."
+            )
+    verify(folder / "task")
+    earlier = environment_of(folder)
+    trainer, notes = experiment.resumed(folder, other_data=other_data)
+    notes = [*experiment.notes, *notes]
+    if not earlier:
+        notes.append(f"{folder / 'environment.json'} is missing or torn: whether this machine is another isn't known.")
+    now_here = environment(plugins, trainer.device, trainer.settings.threads)
+    differing = differences(earlier, now_here) if earlier else []
+    if differing:
+        notes.append(f"exactness no longer holds: {'; '.join(differing)}.")
+    if not any(chosen.name == "progress" for chosen in experiment.listeners):  # which says them
+        notes += trainer.run.notes
+    return trainer, notes
+
+
+def has_ended(folder: Path, trainer: Trainer) -> bool:
+    """Whether a run did all that a run does: its steps, and what follows the last of them."""
+    try:
+        outcome = json.loads((folder / "outcome.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    done = trainer.run.step >= trainer.rhythm.total
+    return done and outcome.get("status") == "finished" and outcome.get("step") == trainer.run.step
+
+
+def _names(table: Any) -> Any:
+    if isinstance(table, Mapping):
+        return {key: _names(value) for key, value in table.items() if key == "name" or isinstance(value, Mapping)}
+    return table

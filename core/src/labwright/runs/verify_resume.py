@@ -1,0 +1,84 @@
+"""The proof of exact resumption: run 2n steps; run n, stop, resume n; compare every loss and the state at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from labwright.plugin.hookspecs import hookimpl
+from labwright.runs.experiment import Experiment
+from labwright.train.trainer import Trainer
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What was compared: `exact` if no loss of a step and no tensor of the last checkpoints differs in a bit."""
+
+    exact: bool
+    steps: int
+    stopped_at: int
+    first_difference: int | None
+    tensors_compared: int
+    tensors_that_differ: tuple[str, ...]
+    largest_difference: float
+
+    def json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+class _Losses:
+    def __init__(self) -> None:
+        self.kept: dict[int, dict[str, Tensor]] = {}
+
+    @hookimpl
+    def labwright_step_ended(self, step: int, losses: Mapping[str, Tensor]) -> None:
+        self.kept[step] = {phase: loss.detach().cpu() for phase, loss in losses.items()}
+
+
+def verify_resume(experiment: Experiment, n: int) -> Verdict:
+    """Train 2n steps twice, once stopped after n and resumed in a new trainer; schedules see the recipe's length.
+
+    A recipe that has fewer steps is stopped in its own middle.
+    """
+    quiet = experiment.quiet()
+    there, here = _Losses(), _Losses()
+    with TemporaryDirectory(prefix="labwright-") as scratch:
+        whole, cut = Path(scratch) / "whole", Path(scratch) / "cut"
+        uninterrupted = quiet.trainer(whole, listeners=[there])
+        n = min(n, max(1, uninterrupted.run.total_steps // 2))
+        last = min(2 * n, uninterrupted.run.total_steps)
+        uninterrupted.fit(until=last)
+        quiet.trainer(cut, listeners=[here]).fit(until=n)
+        resumed, _ = quiet.resumed(cut, listeners=[here])
+        resumed.fit(until=last)
+        left, right = _state(uninterrupted), _state(resumed)
+    wrong = [step for step in there.kept if step not in here.kept or _different(there.kept[step], here.kept[step])]
+    tensors = _different(left, right)
+    largest = max(
+        (_distance(left[name], right[name]) for name in tensors if name in left and name in right), default=0.0
+    )
+    exact = not wrong and not tensors
+    return Verdict(exact, last, n, min(wrong, default=None), len(left), tuple(tensors), largest)
+
+
+def _state(trainer: Trainer) -> dict[str, Tensor]:
+    checkpoint = trainer.checkpoints.read(trainer.run.step)
+    return checkpoint.model | checkpoint.training
+
+
+def _different(left: Mapping[str, Tensor], right: Mapping[str, Tensor]) -> list[str]:
+    return sorted(
+        name
+        for name in left.keys() | right.keys()
+        if name not in left or name not in right or not torch.equal(left[name], right[name])
+    )
+
+
+def _distance(left: Tensor, right: Tensor) -> float:
+    return float((left.double() - right.double()).abs().max()) if left.shape == right.shape else float("inf")

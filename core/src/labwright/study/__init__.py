@@ -1,1 +1,0 @@
-"""Studies: Optuna over anything installed. `space` says where, `trial` runs one, `study` asks, prunes and tells."""

@@ -1,0 +1,64 @@
+"""What the loop trains: a task, a model, a loss and an optimizer for each phase, ready to run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import nn
+
+from labwright.base.errors import LabwrightError
+from labwright.interfaces.device import Device
+from labwright.interfaces.optimizer import Optimizer
+from labwright.interfaces.task import Phase, Task
+
+
+@dataclass
+class Built:
+    """What an experiment is made of, ready to train; `notes` say what its person should know of it."""
+
+    task: Task
+    model: nn.Module
+    criterion: Any
+    device: torch.device
+    device_settings: Device
+    optimizers: dict[str, Optimizer]
+    notes: list[str] = field(default_factory=list)
+
+
+def phase_parameters(model: nn.Module, criterion: Any, phases: Sequence[Phase]) -> dict[str, dict[str, nn.Parameter]]:
+    """The parameters that each phase trains, by name: those of the children it names, or all, frozen ones too.
+
+    The loss's own, called `loss.NAME`, go to the phases that name `loss`, or to the first. Raises LabwrightError for a
+    child that isn't there, and for a phase all of whose parameters are frozen.
+    """
+    own = dict(model.named_parameters())
+    children = [name for name, _ in model.named_children()]
+    of_loss = dict(criterion.named_parameters(prefix="loss")) if isinstance(criterion, nn.Module) else {}
+    for_loss = [phase.name for phase in phases if "loss" in phase.parameters and "loss" not in children] or [
+        phase.name for phase in phases[:1]
+    ]
+    if of_loss and own.keys() & of_loss.keys():
+        raise LabwrightError(
+            f"both model {type(model).__name__} and loss {type(criterion).__name__} have {min(of_loss)!r}; call the "
+            "model's child something else than 'loss'."
+        )
+    found = {}
+    for phase in phases:
+        for name in phase.parameters:
+            if name not in children and not (name == "loss" and of_loss):
+                raise LabwrightError(
+                    f"phase {phase.name!r} trains {name!r}, which {type(model).__name__} lacks; it has "
+                    f"{', '.join(children)}."
+                )
+        mine = {k: one for k, one in own.items() if not phase.parameters or k.split(".")[0] in phase.parameters}
+        mine |= of_loss if phase.name in for_loss else {}
+        if mine and not any(one.requires_grad for one in mine.values()):
+            raise LabwrightError(
+                f"phase {phase.name!r} has nothing to train: all its {len(mine)} parameters are frozen "
+                "(requires_grad is False). Leave some of them free."
+            )
+        found[phase.name] = mine
+    return found

@@ -1,0 +1,310 @@
+"""Checkpoints: tensors as safetensors, everything else as JSON; written whole or not at all; nothing is ever unpickled.
+
+    checkpoints/step-00000120/
+        model.safetensors       parameters and buffers; tied tensors once
+        training.safetensors    optimizer state, weight averages, loss scale
+        state.json              step, best value, aliases of tied tensors, losses not yet logged
+        checksums.json          SHA-256 of each of the others, written last
+
+A folder appears under its name only when every file in it has reached the disk.
+"""
+
+from __future__ import annotations
+
+import filecmp
+import hashlib
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterator, Mapping
+from copy import deepcopy
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from labwright.base.errors import LabwrightError, RunFailed, listed, nearest
+from labwright.base.files import numbers, sync, write_json
+from labwright.data.summary import FILE as SUMMARY
+
+if TYPE_CHECKING:
+    from labwright.interfaces.task import Task
+
+CHECKSUMS = "checksums.json"
+MOST_NAMED = 3  # damaged checkpoints; there may be thousands
+
+
+class Damaged(LabwrightError):
+    """A checkpoint that isn't what was written."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """One moment of a run. `model` and `training` are flat names -> tensors; `state` is ready for JSON."""
+
+    state: dict[str, Any]
+    model: dict[str, Tensor]
+    training: dict[str, Tensor]
+
+
+class Checkpoints:
+    """The checkpoints of a run folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def path(self, step: int) -> Path:
+        return self.folder / f"step-{step:08d}"
+
+    def steps(self) -> list[int]:
+        """The steps there is a checkpoint of, whole or damaged, ascending."""
+        try:
+            names = [entry.name for entry in os.scandir(self.folder)]
+        except OSError:
+            return []
+        return sorted(int(name[5:]) for name in names if re.fullmatch(r"step-(\d{8}|[1-9]\d{8,17})", name, re.ASCII))
+
+    def write(self, step: int, checkpoint: Checkpoint, *, keep: int, best: int | None) -> None:
+        """Write a checkpoint, then drop all but the `keep` newest and that of step `best`.
+
+        Raises RunFailed if the disk doesn't take it; what was there before stays.
+        """
+        target = self.path(step)
+        building, before = (self.folder / f".{target.name}.{what}" for what in ("part", "before"))
+        try:
+            for unfinished in self.folder.glob(".step-*"):  # of a process that was killed
+                _remove(unfinished)
+            building.mkdir(parents=True)
+            model, aliases = untied(checkpoint.model)
+            training, training_aliases = untied(checkpoint.training)
+            save_file(model, building / "model.safetensors")
+            save_file(training, building / "training.safetensors")
+            write_json(
+                building / "state.json",
+                checkpoint.state | {"aliases": {"model": aliases, "training": training_aliases}},
+            )
+            seal(building)
+            if target.exists():  # of the same step, when less was known of it
+                target.rename(before)
+            building.rename(target)
+            sync(self.folder)
+            _remove(before)
+        except Exception as error:  # safetensors has an exception of its own for a full disk
+            shutil.rmtree(building, ignore_errors=True)
+            if not _is_io(error):
+                raise
+            older = [one for one in self.steps() if one != step]
+            kept = f"The checkpoint of step {older[-1]} is kept." if older else "There is none before it."
+            raise RunFailed(f"can't write the checkpoint {target}: {error.__cause__ or error}. {kept}") from error
+        for old in self.steps()[:-keep]:
+            if old not in (best, step):
+                _remove(self.path(old))
+
+    def read(self, step: int) -> Checkpoint:
+        """The checkpoint of a step. Raises Damaged naming the file that isn't what was written."""
+        folder = self.path(step)
+        if not folder.exists():
+            known = listed(map(str, self.steps()))
+            raise Damaged(f"there is no checkpoint {folder}; there are those of steps {known}.")
+        verify(folder)
+        try:
+            state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+            model = load_file(folder / "model.safetensors")
+            training = load_file(folder / "training.safetensors")
+            aliases = state.pop("aliases")
+            for tensors, names in ((model, aliases["model"]), (training, aliases["training"])):
+                tensors.update({name: tensors[stored] for name, stored in names.items()})
+            state |= {"best": numbers(state["best"]), "metrics": numbers(state["metrics"])}
+            steps = state["step"], state["best_step"], state["steps_per_epoch"], state["log"], state["recipe"]
+        except Exception as error:  # the checksums are right: it was made so by something else
+            raise Damaged(f"{folder} was not written by labwright: {type(error).__name__}: {error}.") from error
+        if steps[0] != step:
+            raise Damaged(f"{folder} holds the checkpoint of step {steps[0]}.")
+        return Checkpoint(state, model, training)
+
+    def newest(self) -> tuple[Checkpoint | None, list[str]]:
+        """The newest checkpoint that is whole, and notes for the person: what is wrong with the newer ones."""
+        faults: list[str] = []
+        for step in reversed(self.steps()):
+            try:
+                return self.read(step), _some(faults, f"The checkpoint of step {step} is used instead.")
+            except Damaged as damage:
+                faults.append(str(damage))
+        return None, _some(faults, "")
+
+
+class MemoryCheckpoints:
+    """The best checkpoint and the newest, in memory: for a trial, of which nothing but its figures is kept."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._kept: dict[int, Checkpoint] = {}  # the newest too: what an evaluation after it finds may make it the best
+
+    def path(self, step: int) -> Path:
+        return self.folder / f"step-{step:08d}"
+
+    def steps(self) -> list[int]:
+        return []
+
+    def write(self, step: int, checkpoint: Checkpoint, *, keep: int, best: int | None) -> None:  # noqa: ARG002
+        model = {name: tensor.clone() for name, tensor in checkpoint.model.items()}
+        training = {name: tensor.clone() for name, tensor in checkpoint.training.items()}
+        self._kept = {one: kept for one, kept in self._kept.items() if one == best}
+        self._kept[step] = Checkpoint(deepcopy(checkpoint.state), model, training)
+
+    def read(self, step: int) -> Checkpoint:
+        return self._kept[step]
+
+
+def untied(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The tensors on the host, each stored once, and the names that stand for another's tensor."""
+    stored: dict[str, Tensor] = {}
+    aliases: dict[str, str] = {}
+    first: dict[tuple[Any, ...], str] = {}
+    for name, tensor in tensors.items():
+        if not isinstance(tensor, Tensor):
+            raise LabwrightError(f"the state {name!r} is a {type(tensor).__name__}; a checkpoint holds tensors only.")
+        key = (
+            tensor.device,
+            tensor.untyped_storage().data_ptr(),
+            tensor.storage_offset(),
+            tensor.shape,
+            tensor.stride(),
+        )
+        if tensor.numel() and key in first:
+            aliases[name] = first[key]
+            continue
+        first[key] = name
+        whole = tensor.numel() * tensor.element_size() == tensor.untyped_storage().nbytes()
+        copied = tensor.detach().contiguous().cpu()
+        stored[name] = copied if whole else copied.clone()  # a view would share memory with another
+    return stored, aliases
+
+
+def split_state(module: nn.Module) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """A module's state: its tensors, and what `get_extra_state` of its parts gives beside them, ready for JSON.
+
+    Raises LabwrightError for extra state that is neither a tensor nor JSON.
+    """
+    state = module.state_dict()
+    extra = {name: value for name, value in state.items() if not isinstance(value, Tensor)}
+    for name, value in extra.items():
+        try:
+            same = json.loads(json.dumps(value, allow_nan=False)) == value
+        except (TypeError, ValueError):
+            same = False
+        if not same:
+            raise LabwrightError(
+                f"the state {name!r} of {type(module).__name__} is a {type(value).__name__} that JSON can't hold as it "
+                "is; get_extra_state gives a tensor, or text, numbers, lists and tables with names as keys."
+            )
+    return {name: value for name, value in state.items() if name not in extra}, extra
+
+
+def load_model(model: nn.Module, checkpoint: Checkpoint, origin: Path) -> None:
+    """Give a model a checkpoint's state. Raises LabwrightError if it is that of another model."""
+    tensors, extra = checkpoint.model, checkpoint.state["extra"]
+    mine = model.state_dict()
+    missing, surplus = mine.keys() - tensors.keys() - extra.keys(), (tensors.keys() | extra.keys()) - mine.keys()
+    if missing or surplus:
+        name = min(missing or surplus)
+        said = f"lacks {name!r}" if missing else f"has {name!r}, which this model lacks"
+        raise LabwrightError(
+            f"{origin} is a checkpoint of another model: it {said}{nearest(name, surplus if missing else mine)}"
+        )
+    for name, tensor in tensors.items():
+        if mine[name].shape != tensor.shape:
+            raise LabwrightError(
+                f"{origin} is a checkpoint of another model: {name!r} has shape {tuple(tensor.shape)} there and "
+                f"{tuple(mine[name].shape)} here."
+            )
+    model.load_state_dict({**tensors, **extra})
+
+
+def seal(folder: Path) -> None:
+    """Write the checksums of a folder's files and see that everything has reached the disk."""
+    for name in _files(folder):
+        sync(folder / name)
+    write_json(folder / CHECKSUMS, {str(name): _digest(folder / name) for name in _files(folder)})
+
+
+def verify(folder: Path) -> None:
+    """Raises Damaged if a file of a sealed folder is missing, torn, changed or was added."""
+    if not folder.is_dir():
+        raise Damaged(f"{folder} is {'no folder' if folder.exists() else 'missing'}.")
+    try:
+        sums = json.loads((folder / CHECKSUMS).read_text(encoding="utf-8"))
+        expected = {Path(name): str(digest) for name, digest in sums.items()}
+    except (OSError, ValueError, AttributeError) as error:
+        raise Damaged(f"{folder / CHECKSUMS} is missing or torn.") from error
+    found = set(_files(folder))
+    for name in sorted(found ^ expected.keys()):
+        raise Damaged(f"{folder / name} {'is missing' if name in expected else 'was not written by labwright'}.")
+    for name, digest in expected.items():
+        try:
+            same = _digest(folder / name) == digest
+        except OSError as error:
+            raise Damaged(f"{folder / name} can't be read: {error.strerror}.") from error
+        if not same:
+            raise Damaged(f"{folder / name} is torn or was changed: its checksum differs.")
+
+
+def check_learned(task: Task, kept: Path) -> None:
+    """Raises LabwrightError if a task has learned something else of its data than a run's folder has: its model would
+    be given other numbers for the same things, or be measured on what it was trained on.
+    """
+    with TemporaryDirectory(prefix="labwright-") as scratch:
+        task.save(Path(scratch))
+        names = {
+            str(path.relative_to(top)) for top in (kept, Path(scratch)) for path in top.rglob("*") if path.is_file()
+        }
+        _, differing, missing = filecmp.cmpfiles(kept, scratch, names - {CHECKSUMS, SUMMARY}, shallow=False)
+    if differing or missing:
+        raise LabwrightError(
+            f"task.data: the task learns something else of this data than the run did "
+            f"({listed(sorted(differing + missing))} in {kept}): the run's model would be given other numbers for the "
+            "same things. Put the data back as it was, or begin a new run; `labwright predict` answers for any input."
+        )
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and path.name != CHECKSUMS:
+            yield path.relative_to(folder)
+
+
+def _digest(file: Path) -> str:
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
+
+
+def _remove(path: Path) -> None:
+    """Remove what lies under the name of a checkpoint, be it a folder or not."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _some(faults: list[str], instead: str) -> list[str]:
+    """The first few faults, how many more there are, and what is used instead."""
+    more = len(faults) - MOST_NAMED
+    notes = faults if more <= 0 else [*faults[:MOST_NAMED], f"{more} more checkpoints are damaged."]
+    return [*notes[:-1], f"{notes[-1]} {instead}".strip()] if notes else []
+
+
+def _is_io(error: Exception) -> bool:
+    return isinstance(error, OSError | RunFailed) or type(error).__name__ == "SafetensorError"
+
+
+def all_finite(tensors: Mapping[str, Tensor]) -> str | None:
+    """The name of a tensor with a value that is no finite number, or None."""
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            return name
+    return None

@@ -1,0 +1,117 @@
+"""Metrics over a split, and the few metrics the core has itself.
+
+A metric is anything with update, compute and reset. These sum up in float64 on the device (float32 where it has no
+float64, on mps) and read a value in `compute` alone, so that a GPU never waits. B batch, C classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from labwright.base.errors import LabwrightError, listed, nearest
+from labwright.base.isolation import isolated
+from labwright.base.seeding import derived_seed
+from labwright.interfaces.task import Goal, Task
+
+# ---------------------------------------------------------------------------------------------------------- metrics
+
+
+# ------------------------------------------------------------------------------------------------------- evaluation
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """Metrics by name, and of how many samples they are."""
+
+    metrics: dict[str, float]
+    samples: int
+
+
+def evaluate(
+    task: Task,
+    model: nn.Module,
+    split: str,
+    *,
+    device: torch.device,
+    size: int,
+    seed: int,
+    workers: int = 0,
+    autocast: Callable[[], AbstractContextManager[Any] | None] | None = None,
+    most: int | None = None,
+) -> Evaluated | None:
+    """The task's metrics over a split, in batches of `size` and without augmentation; None if there is no such split.
+
+    It leaves no trace: every module is in training or evaluation mode as it was, and the global generators of the CPU
+    and of the device go on where they were. Within it they are seeded by `seed` alone. `autocast` makes the context a
+    forward pass runs in; `most` bounds the number of batches. A metric whose result is a table of numbers gives one
+    metric for each, `name/key`.
+
+    Raises LabwrightError if the split is empty, a metric is no single number, or the goal is not among the metrics.
+    """
+    batches = task.batches(split, size=size, seed=seed, epoch=0, workers=workers, plain=True)
+    if batches is None:
+        return None
+    if not len(batches):
+        raise LabwrightError(f"{type(task).__name__}: the {split!r} split has no samples to evaluate on.")
+    metrics = task.metrics()
+    _check_goal(task.goal, metrics, within=True)
+    for metric in metrics.values():
+        if isinstance(metric, nn.Module):  # torchmetrics' keep their sums in buffers
+            metric.to(device)
+    samples = 0
+    with evaluating(model), isolated(device, seed=derived_seed(seed, 3)):
+        for batch in islice(batches, most):
+            samples += len(batch)
+            moved = batch if device.type == "cpu" else batch.to(device)
+            context = autocast() if autocast else None
+            with context or nullcontext():
+                results = task.evaluate(model, moved)
+            for metric in metrics.values():
+                metric.update(*results)
+        values = dict(value for name, metric in metrics.items() for value in _numbers(name, metric.compute()))
+    _check_goal(task.goal, values, within=False)
+    return Evaluated(values, samples)
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Within it the model is in evaluation mode and no gradient is recorded; after it, each module is as it was."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        for module, training in modes:
+            module.training = training
+
+
+def _check_goal(goal: Goal, names: Mapping[str, Any], *, within: bool) -> None:
+    """Raises LabwrightError if the goal is not among the names; `within`: nor can be in the table one of them gives."""
+    if goal.metric in names or (within and any(goal.metric.startswith(f"{name}/") for name in names)):
+        return
+    raise LabwrightError(
+        f"metrics() of the task gives {listed(names)}; its goal, {goal.metric!r}, is none of them"
+        f"{nearest(goal.metric, names)}"
+    )
+
+
+def _numbers(name: str, value: Any) -> Iterator[tuple[str, float]]:
+    if isinstance(value, Mapping):
+        for key, one in value.items():
+            yield from _numbers(f"{name}/{key}", one)
+        return
+    try:
+        yield name, float(value)
+    except (TypeError, ValueError, RuntimeError) as error:
+        shape = f" of shape {tuple(value.shape)}" if isinstance(value, Tensor) else ""
+        raise LabwrightError(
+            f"metric {name!r} gave a {type(value).__name__}{shape}; a metric is one number, or a table of numbers."
+        ) from error

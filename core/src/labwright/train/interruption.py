@@ -1,0 +1,38 @@
+"""Signals that ask a run for an end."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+
+@contextmanager
+def interruptions(heeded: bool) -> Iterator[list[int]]:
+    """A list that is filled by a signal that asks for an end, if they are heeded; a second Ctrl-C or SIGTERM ends now.
+
+    SIGHUP comes of a closed terminal, often twice, and SIGUSR1 of a cluster's scheduler; who ignores them, as `nohup`
+    does, goes on.
+    """
+    asked: list[int] = []
+    if not heeded or threading.current_thread() is not threading.main_thread():
+        yield asked
+        return
+    gentle = [getattr(signal, name) for name in ("SIGHUP", "SIGUSR1") if hasattr(signal, name)]
+    gentle = [number for number in gentle if signal.getsignal(number) != signal.SIG_IGN]
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, *gentle)}
+
+    def ask(number: int, _: Any) -> None:
+        asked.append(number)
+        if number not in gentle:
+            signal.signal(number, before[signal.Signals(number)])
+
+    for number in before:
+        signal.signal(number, ask)
+    try:
+        yield asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

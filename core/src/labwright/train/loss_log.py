@@ -1,0 +1,111 @@
+"""Losses on their way from the device to the log, without making the device wait."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from labwright.base.errors import Diverged
+
+
+@dataclass
+class Means:
+    """The mean losses of a stretch of steps that ended with `step`, by phase, weighted as the steps were."""
+
+    step: int
+    losses: dict[str, float]
+
+
+class Window:
+    """Collects each step's losses as tensors; `close` sends them to the host and returns the means that have arrived.
+
+    On the CPU those of the window just closed; on a GPU those of the window before, copied in the meantime.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self.steps: list[tuple[int, float, Mapping[str, Tensor]]] = []
+        self._sent: tuple[Any, ...] | None = None
+        self._under_way: list[tuple[int, float, Mapping[str, Tensor]]] = []
+
+    def add(self, step: int, weight: float, losses: Mapping[str, Tensor]) -> None:
+        self.steps.append((step, weight, losses))
+
+    def close(self) -> list[Means]:
+        """Raises Diverged naming the step and the phase, if a loss that has arrived is no finite number."""
+        means = [self._arrived()]
+        self._send()
+        if self.device.type != "cuda":
+            means.append(self._arrived())
+        return [mean for mean in means if mean]
+
+    def flush(self) -> list[Means]:
+        """The means that are still under way, now: the device is waited for."""
+        means = [self._arrived()]
+        self._send()
+        means.append(self._arrived())
+        return [mean for mean in means if mean]
+
+    def state(self) -> dict[str, list[Any]]:
+        """What was sent and hasn't arrived, and the open window, as numbers for a checkpoint. Raises Diverged."""
+        return {"sent": _numbers(self._under_way), "open": _numbers(self.steps)}
+
+    def load_state(self, state: Mapping[str, list[Any]]) -> None:
+        self.steps = self._tensors(state["sent"])
+        self._send()
+        self.steps = self._tensors(state["open"])
+
+    def _tensors(self, numbers: list[Any]) -> list[tuple[int, float, Mapping[str, Tensor]]]:
+        return [
+            (step, weight, {name: torch.tensor(loss, device=self.device) for name, loss in losses.items()})
+            for step, weight, losses in numbers
+        ]
+
+    def _send(self) -> None:
+        if not self.steps:
+            return
+        by_phase: dict[str, list[tuple[int, float, Tensor]]] = {}
+        for step, weight, losses in self.steps:
+            for phase, loss in losses.items():
+                by_phase.setdefault(phase, []).append((step, weight, loss))
+        stacked = {phase: torch.stack([loss.float() for *_, loss in seen]) for phase, seen in by_phase.items()}
+        event = None
+        if self.device.type == "cuda":
+            stacked = {phase: losses.to("cpu", non_blocking=True) for phase, losses in stacked.items()}
+            event = torch.cuda.Event()  # type: ignore[no-untyped-call]
+            event.record()
+        self._sent = (self.steps[-1][0], by_phase, stacked, event)
+        self._under_way, self.steps = self.steps, []
+
+    def _arrived(self) -> Means | None:
+        if self._sent is None:
+            return None
+        step, by_phase, stacked, event = self._sent
+        self._sent, self._under_way = None, []
+        if event is not None:
+            event.synchronize()
+        means = {}
+        for phase, seen in by_phase.items():
+            losses = stacked[phase].tolist()
+            for (at, *_), loss in zip(seen, losses, strict=True):
+                _check(at, phase, loss)
+            total = sum(weight for _, weight, _ in seen)
+            means[phase] = sum(weight * loss for (_, weight, _), loss in zip(seen, losses, strict=True)) / total
+        return Means(step, means)
+
+
+def _numbers(steps: list[tuple[int, float, Mapping[str, Tensor]]]) -> list[Any]:
+    for step, _, losses in steps:
+        for phase, loss in losses.items():
+            _check(step, phase, float(loss))
+    return [[step, weight, {name: float(loss) for name, loss in losses.items()}] for step, weight, losses in steps]
+
+
+def _check(step: int, phase: str, loss: float) -> None:
+    if not math.isfinite(loss):
+        raise Diverged(f"the loss of phase {phase!r} became {loss} at step {step}.")

@@ -1,0 +1,112 @@
+"""The few metrics the core has itself.
+
+A metric is anything with update, compute and reset. These sum up in float64 on the device (float32 where it has no
+float64, on mps) and read a value in `compute` alone, so that a GPU never waits. B batch, C classes.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+
+class Mean:
+    """The weighted mean of all values it was given, of any shape; nan before the first."""
+
+    def __init__(self) -> None:
+        self._total: Tensor | float = 0.0
+        self._weight: Tensor | float = 0.0
+
+    def update(self, values: Tensor | float, weights: Tensor | float | None = None) -> None:
+        """Take in values; `weights` has their shape or one that expands to it, 1 if left out."""
+        values, weights = _precise(values), 1.0 if weights is None else _precise(weights)
+        self._total = self._total + _summed(values * weights)
+        if isinstance(values, Tensor) and isinstance(weights, Tensor):
+            weights = weights.expand_as(values)
+        elif isinstance(values, Tensor):
+            weights = weights * values.numel()
+        self._weight = self._weight + _summed(weights)
+
+    def compute(self) -> float:
+        weight = float(self._weight)
+        return float(self._total) / weight if weight else math.nan
+
+    def reset(self) -> None:
+        self._total = self._weight = 0.0
+
+
+class Accuracy:
+    """The share of labels that have the highest logit, from 0 to 1; nan before the first."""
+
+    def __init__(self) -> None:
+        self._mean = Mean()
+
+    def update(self, logits_BC: Tensor, labels_B: Tensor) -> None:
+        """Take in logits and labels; further axes may stand between B and C."""
+        self._mean.update(logits_BC.argmax(-1) == labels_B)
+
+    def compute(self) -> float:
+        return self._mean.compute()
+
+    def reset(self) -> None:
+        self._mean.reset()
+
+
+class LogLoss:
+    """The mean negative log-likelihood of the labels, in nats per sample; nan before the first."""
+
+    def __init__(self) -> None:
+        self._mean = Mean()
+
+    def update(self, logits_BC: Tensor, labels_B: Tensor) -> None:
+        """Take in logits and labels; further axes may stand between B and C."""
+        logits = logits_BC.flatten(0, -2)
+        logits = logits if logits.dtype == torch.float64 else logits.float()
+        self._mean.update(functional.cross_entropy(logits, labels_B.flatten(), reduction="none"))
+
+    def compute(self) -> float:
+        return self._mean.compute()
+
+    def reset(self) -> None:
+        self._mean.reset()
+
+
+class Perplexity:
+    """The exponential of the mean negative log-likelihood of a token, in nats; nan before the first.
+
+    Source: Jelinek et al. 1977.
+    """
+
+    def __init__(self) -> None:
+        self._nats: Tensor | float = 0.0
+        self._tokens: Tensor | float = 0.0
+
+    def update(self, nats_sum: Tensor | float, tokens: Tensor | float) -> None:
+        """Take in the summed negative log-likelihood of some tokens, and how many they are."""
+        self._nats = self._nats + _summed(_precise(nats_sum))
+        self._tokens = self._tokens + _summed(_precise(tokens))
+
+    def compute(self) -> float:
+        tokens = float(self._tokens)
+        if not tokens:
+            return math.nan
+        try:
+            return math.exp(float(self._nats) / tokens)
+        except OverflowError:
+            return math.inf
+
+    def reset(self) -> None:
+        self._nats = self._tokens = 0.0
+
+
+def _precise(values: Tensor | float) -> Tensor | float:
+    if not isinstance(values, Tensor):
+        return values
+    return values.detach().to(torch.float32 if values.device.type == "mps" else torch.float64)
+
+
+def _summed(values: Tensor | float) -> Tensor | float:
+    return values.sum() if isinstance(values, Tensor) else values

@@ -1,0 +1,187 @@
+"""One phase's optimizer update: forward, backward, clip, step, average. The only code inside a step that does work."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from labwright.data.dataset import Batch
+from labwright.interfaces.device import Device
+from labwright.interfaces.loss import Loss
+from labwright.interfaces.optimizer import Optimizer
+from labwright.interfaces.task import Phase, Task
+from labwright.train.loss_scale import LossScale
+
+
+class Objective(nn.Module):
+    """Batch -> loss as one module: what is compiled, distributed and vectorised, never the bare model."""
+
+    def __init__(
+        self, task: Task, model: nn.Module, criterion: Any, phase: str, penalised: Mapping[str, Tensor]
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.criterion = criterion
+        self.task, self.phase, self.penalised = task, phase, dict(penalised)
+
+    def forward(self, batch: Batch) -> Tensor:
+        loss = self.task.loss(self.model, batch, self.criterion, self.phase)
+        if self.penalised:
+            trained = {name: one for name, one in self.penalised.items() if one.requires_grad}
+            penalty = self.criterion.penalty(trained)
+            return loss if penalty is None else loss + penalty
+        return loss
+
+
+class Update:
+    """The update of one phase; called once for each step the phase is due in.
+
+    `averages` holds the averaged weights of the phases before, by the parameter: what several phases train has one
+    average, which follows each update and belongs to the first of them.
+    """
+
+    def __init__(
+        self,
+        phase: Phase,
+        task: Task,
+        model: nn.Module,
+        criterion: Any,
+        optimizer: Optimizer,
+        *,
+        device: torch.device,
+        settings: Device,
+        clip: float | None,
+        ema: float | None,
+        averages: dict[Tensor, Tensor],
+    ) -> None:
+        self.name, self.every = phase.name, phase.every
+        self.optimizer = optimizer
+        self.parameters: list[Tensor] = list(optimizer.parameters.values())
+        self.only_own = bool(phase.parameters)
+        penalises = isinstance(criterion, Loss) and type(criterion).penalty is not Loss.penalty
+        objective: Any = Objective(task, model, criterion, phase.name, optimizer.parameters if penalises else {})
+        self.objective = torch.compile(objective) if settings.compile else objective
+        self.settings, self.device, self.clip = settings, device, clip
+        self.full_precision = settings.precision == "fp32"
+        self.scale = LossScale(device) if settings.precision == "fp16" else None
+        self.decay = ema
+        self.average: list[Tensor] = []
+        self.owned: dict[str, tuple[Tensor, Tensor]] = {}  # name -> a parameter and its average
+        for name, parameter in optimizer.parameters.items() if ema is not None else ():
+            if parameter not in averages:
+                averages[parameter] = parameter.detach().clone()
+                self.owned[name] = parameter, averages[parameter]
+            self.average.append(averages[parameter])
+
+    def __call__(self, batches: Sequence[Batch], weights: Sequence[float], step: int, total: int) -> Tensor:
+        """Update the phase's parameters by the mean over all the batches' weights. Returns that mean, on the device."""
+        mean = self._backward(batches, weights)
+        self.apply(step, total)
+        return mean
+
+    def apply(self, step: int, total: int) -> None:
+        """Update the phase's parameters by their gradients, which are then gone: clip, step, average."""
+        found_inf = self._prepare_gradients()
+        self.optimizer.step(self.optimizer.rate(step, total), found_inf)
+        for parameter in self.parameters:
+            parameter.grad = None
+        self.follow(step)
+
+    def follow(self, step: int) -> None:
+        """Let the averages follow the weights, if there are averages."""
+        if self.decay is not None:
+            with torch.no_grad():
+                torch._foreach_lerp_(self.average, self.parameters, 1 - min(self.decay, (1 + step) / (10 + step)))
+
+    def _backward(self, batches: Sequence[Batch], weights: Sequence[float]) -> Tensor:
+        only = [one for one in self.parameters if one.requires_grad] if self.only_own else None
+        if len(batches) == 1:
+            loss = self._forward(batches[0])
+            torch.autograd.backward(self.scale.scale(loss) if self.scale else loss, inputs=only)
+            return loss.detach()
+        whole = sum(weights)
+        parts = []
+        for batch, weight in zip(batches, weights, strict=True):
+            part = self._forward(batch) * (weight / whole)
+            torch.autograd.backward(self.scale.scale(part) if self.scale else part, inputs=only)
+            parts.append(part.detach())
+        return torch.stack(parts).sum()
+
+    def _forward(self, batch: Batch) -> Tensor:
+        if self.full_precision:
+            return self.objective(batch)  # type: ignore[no-any-return]
+        context = self.settings.autocast(self.device)
+        assert context is not None
+        with context:
+            return self.objective(batch)  # type: ignore[no-any-return]
+
+    def _prepare_gradients(self) -> Tensor | None:
+        found_inf = None
+        if self.scale:
+            gradients = [parameter.grad for parameter in self.parameters if parameter.grad is not None]
+            found_inf = self.scale.unscale(gradients)
+            self.scale.update(found_inf)
+        if self.clip is not None:
+            nn.utils.clip_grad_norm_(self.parameters, self.clip)
+        return found_inf
+
+    def swap_average(self) -> None:
+        """Exchange the weights and their averages, if there are averages."""
+        for parameter, average in self.owned.values():
+            parameter.data, average.data = average.data, parameter.data
+
+    def adopt_average(self) -> None:
+        """Go on with the averages as the weights, for good; the run is over."""
+        self.swap_average()
+        self.average, self.owned, self.decay = [], {}, None
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Everything but the weights, under names that begin with the phase's."""
+        state = {
+            f"{self.name}/optimizer/{parameter}/{slot}": tensor
+            for parameter, slots in self.optimizer.state_dict().items()
+            for slot, tensor in slots.items()
+        }
+        state |= {f"{self.name}/average/{name}": average for name, (_, average) in self.owned.items()}
+        if self.scale:
+            state |= {f"{self.name}/scale/{slot}": tensor for slot, tensor in self.scale.state_dict().items()}
+        return state
+
+    def load_state_dict(self, state: Mapping[str, Tensor], *, weights_only: bool) -> list[str]:
+        """Take up what `state_dict` gave; with `weights_only` the averages alone.
+
+        Returns what wasn't kept and begins anew, and what was kept and isn't used, in words.
+        """
+        kept = _below(f"{self.name}/", state)
+        averages, scale = _below("average/", kept), _below("scale/", kept)
+        notes = []
+        if self.owned and not averages:
+            notes.append("the checkpoint has no averaged weights: they begin at its weights")
+            for parameter, average in self.owned.values():
+                average.copy_(parameter.detach())
+        elif self.owned:
+            for name, (_, average) in self.owned.items():
+                average.copy_(averages[name])
+        elif averages:
+            notes.append("the checkpoint's averaged weights are not used: train.ema is left out")
+        if weights_only:
+            return notes
+        optimizer: dict[str, dict[str, Tensor]] = {}
+        for key, tensor in _below("optimizer/", kept).items():
+            name, _, slot = key.rpartition("/")
+            optimizer.setdefault(name, {})[slot] = tensor
+        self.optimizer.load_state_dict(optimizer)
+        if self.scale and scale:
+            self.scale.load_state_dict(scale)
+        elif self.scale:
+            notes.append("the checkpoint has no loss scale: it begins at its default")
+        elif scale:
+            notes.append(f"the checkpoint's loss scale is not used in {self.settings.precision}")
+        return notes
+
+
+def _below(prefix: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {key.removeprefix(prefix): tensor for key, tensor in state.items() if key.startswith(prefix)}

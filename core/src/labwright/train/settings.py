@@ -1,0 +1,60 @@
+"""The `train` table of a recipe: how long, on how much at once, and what to keep."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import ConfigDict, Field
+
+from labwright.base.search import Choice, PerTrial
+
+Every = Annotated[str, Field(pattern=r"^[1-9][0-9]* (step|epoch)s?$")]
+
+
+@dataclass(frozen=True)
+class Train:
+    """How long to train, on how much at once, and what to keep.
+
+    `epochs` or `steps` says how long. `clip` bounds the norm of a phase's gradients. `ema` is the decay of averaged
+    weights, which are then what is evaluated; it starts lower, at (1 + step) / (10 + step). `evaluate_every` and
+    `save_every` are "3 epochs" or "500 steps"; `log_every` counts steps. `keep` is how many checkpoints stay beside the
+    best one. `final` says whether a run ends with its last weights or those that were best on `valid`. `drop_last`
+    leaves out an epoch's last batch where it has fewer samples than `batch_size`.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+    epochs: Annotated[int, Field(ge=1)] | None = None
+    steps: Annotated[int, Field(ge=1)] | None = None
+    batch_size: Annotated[int, Field(ge=1), Choice(32, 64, 128, 256)] = 64
+    clip: Annotated[float, Field(gt=0), PerTrial()] | None = None
+    ema: Annotated[float, Field(gt=0, lt=1)] | None = None
+    seed: Annotated[int, Field(ge=0, lt=2**63), PerTrial()] = 0
+    evaluate_every: Every = "1 epoch"
+    save_every: Every = "1 epoch"
+    log_every: Annotated[int, Field(ge=1)] = 50
+    keep: Annotated[int, Field(ge=1)] = 2
+    final: Literal["last", "best"] = "last"
+    drop_last: bool = False
+
+    def rhythm(self, per_epoch: int) -> Rhythm:
+        """The settings in steps, for epochs of that many steps."""
+
+        def steps(every: str) -> int:
+            number, _, unit = every.partition(" ")
+            return int(number) * (per_epoch if unit.startswith("epoch") else 1)
+
+        total = self.steps if self.steps is not None else (self.epochs or 1) * per_epoch
+        return Rhythm(total, per_epoch, steps(self.evaluate_every), steps(self.save_every), self.log_every)
+
+
+@dataclass
+class Rhythm:
+    """What happens when, in steps: derived from the train settings and the length of an epoch."""
+
+    total: int
+    per_epoch: int
+    evaluate: int
+    save: int
+    log: int

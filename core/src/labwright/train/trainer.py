@@ -1,0 +1,419 @@
+"""The loop. Read `Trainer.fit` from top to bottom; everything else is what it calls.
+
+A step takes one batch, cut into micro-batches when accumulating, and runs the phases that are due, one optimizer update
+each. The random numbers of a step are a function of (seed, step), its data of (seed, epoch): so a run that is resumed
+at any step goes on as if it had never stopped, and evaluating more often changes nothing.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from functools import partial
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
+
+from labwright.base.errors import Diverged, LabwrightError, RunFailed, StopRun
+from labwright.base.isolation import isolated
+from labwright.base.locks import Lock
+from labwright.base.seeding import derived_seed, global_generators
+from labwright.config.recipe import plain
+from labwright.data.batching import micro_batches
+from labwright.data.dataset import Batch
+from labwright.interfaces.closed_form import ClosedForm
+from labwright.interfaces.loss import normalizer
+from labwright.interfaces.run import Outcome, Run, Status
+from labwright.interfaces.task import Task
+from labwright.plugin.relay import Relay
+from labwright.train.checkpoints import Checkpoint, Checkpoints, MemoryCheckpoints, all_finite, load_model, split_state
+from labwright.train.evaluation import evaluate
+from labwright.train.interruption import interruptions
+from labwright.train.log import Log
+from labwright.train.loss_log import Means, Window
+from labwright.train.phase_step import Update
+
+if TYPE_CHECKING:
+    from labwright.train.built import Built
+    from labwright.train.settings import Train
+
+
+class Trainer:
+    """Trains what `Experiment.build` made, in a run folder."""
+
+    def __init__(self, built: Built, train: Train, run: Run, relay: Relay) -> None:
+        self.task, self.model, self.device, self.settings = built.task, built.model, built.device, built.device_settings
+        self.train, self.run, self.relay = train, run, relay
+        self.rhythm = train.rhythm(run.steps_per_epoch)
+        self.criterion = built.criterion
+        self.updates = updates(built, train)
+        self.log = Log(run.folder / "metrics.jsonl")
+        self.checkpoints: Checkpoints | MemoryCheckpoints = Checkpoints(run.folder / "checkpoints")
+        self.lock: Lock | None = None  # of the run folder, given back when the run ends
+        self.interruptible = True
+        self.tested = True  # whether the run ends with a look at the test part
+        self.window = Window(self.device)
+        self.draws = type(self.task).draw is not Task.draw
+        self.random = torch.Generator()
+        self.generators = global_generators(self.device)
+        self.best_step: int | None = None
+        self.saved = -1
+        self.evaluated = -1
+        self.spent = 0.0
+
+    def fit(self, until: int | None = None, *, interruptible: bool = True) -> Outcome:
+        """Train to the end, to a StopRun, an interruption or a failure; then evaluate, report and say how it ended.
+
+        After step `until` it is interrupted on purpose: saved, and nothing more. One that isn't `interruptible` leaves
+        Ctrl-C to whoever called it. Random numbers and threads of the process are as before when it returns.
+        """
+        self.interruptible = interruptible
+        self.begin()
+        seed = derived_seed(self.train.seed, self.run.step, 9)  # of numpy and Python; torch has one for each step
+        with isolated(self.device, seed=seed, threads=self.settings.threads):
+            return self.conclude(partial(self._loop, until))
+
+    def begin(self) -> None:
+        """Start the clock of the run, alone in its folder."""
+        if self.lock is not None:
+            self.lock.acquire()
+        self.begun = time.monotonic()
+        self.marked = (self.begun, self.run.step)
+
+    def conclude(self, course: Callable[[], tuple[Status, str]]) -> Outcome:
+        """Go through the course, then evaluate, report and say how it ended. Raises what it failed of."""
+        try:
+            status, reason = course()
+            self._finish(status)
+        except torch.OutOfMemoryError as error:
+            hint = "device.accumulate=2 needs half the memory for the same result"
+            raise self._failed(f"{self.device} is out of memory after step {self.run.step}; {hint}.") from error
+        except RunFailed as failure:
+            raise self._failed(str(failure), type(failure)) from failure
+        except KeyboardInterrupt:
+            self._ended(self._outcome("interrupted", f"interrupted at once after step {self.run.step}"))
+            raise
+        except Exception as error:
+            self._ended(self._outcome("failed", f"{type(error).__name__}: {error}"))
+            raise
+        else:
+            outcome = self._outcome(status, reason)
+            self._ended(outcome)
+            return outcome
+        finally:
+            if self.lock is not None:
+                self.lock.release()
+
+    def _loop(self, until: int | None) -> tuple[Status, str]:
+        run, rhythm = self.run, self.rhythm
+        try:
+            self.started()
+            if isinstance(self.model, ClosedForm):
+                return self._fit_once(self.model)
+            with interruptions(self.interruptible) as interrupted:
+                for batch in self.feed():
+                    self.stepped(self.step(batch))
+                    if interrupted or run.step == until:
+                        return "interrupted", f"interrupted after step {run.step} of {rhythm.total}"
+        except StopRun as stop:
+            return "stopped", stop.reason
+        return "finished", f"{rhythm.total} steps"
+
+    def started(self) -> None:
+        """Tell the listeners that the run starts."""
+        for call in self.relay.run_started:
+            call(run=self.run)
+
+    def stepped(self, losses: Mapping[str, Tensor]) -> None:
+        """What follows a step: listeners, the log, an evaluation, a checkpoint."""
+        run, rhythm = self.run, self.rhythm
+        step = run.step
+        for call in self.relay.step_ended:
+            call(run=run, step=step, losses=losses)
+        if step % rhythm.log == 0:
+            self._log(self.window.close())
+        if step % rhythm.evaluate == 0:
+            self._evaluate("valid")
+        if step % rhythm.save == 0:
+            self.save()
+
+    def _fit_once(self, model: ClosedForm) -> tuple[Status, str]:
+        """The one step of a model in closed form."""
+        if not self.run.step:
+            batches = self.task.batches("train", size=self.train.batch_size, seed=self.train.seed, epoch=0)
+            assert batches is not None
+            with torch.no_grad():
+                model.fit(batches)
+            self.run.step = 1
+            for call in self.relay.step_ended:
+                call(run=self.run, step=1, losses={})
+        return "finished", "computed in closed form"
+
+    def feed(self) -> Iterator[Batch]:
+        """The batch of every step that is still to do, in order."""
+        train, per_epoch = self.train, self.rhythm.per_epoch
+        while self.run.step < self.rhythm.total:
+            epoch, done = divmod(self.run.step, per_epoch)
+            batches = self.task.batches(
+                "train",
+                size=train.batch_size,
+                seed=train.seed,
+                epoch=epoch,
+                start=done,
+                workers=self.settings.workers,
+                whole=train.drop_last,
+            )
+            assert batches is not None
+            yield from islice(batches, min(per_epoch - done, self.rhythm.total - self.run.step))
+
+    def step(self, batch: Batch) -> Mapping[str, Tensor]:
+        """One step: every phase that is due updates its parameters once. Returns each phase's mean loss."""
+        task, step = self.task, self.run.step
+        seed = derived_seed(self.train.seed, step, 5)
+        for generator in self.generators:
+            generator.manual_seed(seed)
+        batch = self.drawn(batch)
+        weight = task.weight(batch)
+        cut = self.cut(batch)
+        losses = {}
+        for update in self.updates:
+            if (step + 1) % update.every == 0:
+                losses[update.name] = update(*cut, step, self.rhythm.total)
+                task.after_step(self.model, update.name)
+        self.count(weight, losses)
+        return losses
+
+    def drawn(self, batch: Batch) -> Batch:
+        """A step's batch with the random part of the objective."""
+        if not self.draws:
+            return batch
+        self.random.manual_seed(derived_seed(self.train.seed, self.run.step, 6))
+        drawn: Batch = self.task.draw(batch, self.random)
+        return drawn
+
+    def cut(self, batch: Batch) -> tuple[Sequence[Batch], Sequence[float]]:
+        """A step's batch as micro-batches on the device, and the weight of each in the mean over all of them."""
+        elsewhere = self.device.type != "cpu"
+        if self.settings.accumulate == 1:
+            return (batch.to(self.device) if elsewhere else batch,), (1.0,)
+        size = self.train.batch_size // self.settings.accumulate
+        pieces = [batch.rows(some) for some in micro_batches(len(batch), size)]
+        weights = [self._divisor(piece) for piece in pieces]
+        return [piece.to(self.device) for piece in pieces] if elsewhere else pieces, weights
+
+    def _divisor(self, batch: Batch) -> float:
+        """What the loss of a batch on the host divides by."""
+        own = normalizer(self.criterion, batch.targets)
+        return self.task.weight(batch) if own is None else own
+
+    def count(self, weight: float, losses: Mapping[str, Tensor]) -> None:
+        """A step is done."""
+        self.run.step += 1
+        self.window.add(self.run.step, weight, losses)
+
+    def _log(self, stretches: Sequence[Means]) -> None:
+        for means in stretches:
+            self._log_stretch(means)
+
+    def _log_stretch(self, means: Means) -> None:
+        now = time.monotonic()
+        then, since = self.marked
+        self.marked = now, means.step
+        one = len(self.updates) == 1
+        values = {"loss" if one else f"loss/{phase}": loss for phase, loss in means.losses.items()}
+        for update in self.updates:
+            values["rate" if one else f"rate/{update.name}"] = update.optimizer.rate(means.step - 1, self.rhythm.total)
+        self._record("train", means.step, **values)
+        values["steps_per_second"] = (means.step - since) / max(now - then, 1e-9)
+        for call in self.relay.logged:
+            call(run=self.run, step=means.step, values=values)
+
+    def _evaluate(self, split: str) -> None:
+        """Metrics of a split with the weights that count, into the log; a better one on `valid` is saved."""
+        run, train = self.run, self.train
+        with self.averaged():
+            evaluated = evaluate(
+                self.task,
+                self.model,
+                split,
+                device=self.device,
+                size=train.batch_size,
+                seed=train.seed,
+                workers=self.settings.workers,
+                autocast=partial(self.settings.autocast, self.device),
+            )
+        if evaluated is None:
+            return
+        metrics = run.metrics[split] = evaluated.metrics
+        run.samples[split] = evaluated.samples
+        self._record("evaluation", run.step, split=split, samples=evaluated.samples, metrics=metrics)
+        if split == "valid":
+            self.evaluated, self.saved = run.step, -1  # a checkpoint of this step knows nothing of it
+            if self.task.goal.better(metrics[self.task.goal.metric], run.best):
+                run.best, self.best_step = metrics[self.task.goal.metric], run.step
+                self.save()
+        for call in self.relay.evaluated:
+            call(run=run, step=run.step, split=split, metrics=metrics)
+
+    def _finish(self, status: Status) -> None:
+        """How every run ends: log what is under way, evaluate, save, choose the weights it ends with, and test them.
+
+        An interrupted run is saved only. Each part leaves a checkpoint from which `resume` does what is still to do.
+        """
+        if status == "interrupted":
+            self.save()
+            return
+        if status == "finished":
+            self._log(self.window.flush())
+        if self.evaluated != self.run.step:
+            with suppress(StopRun):  # it has ended
+                self._evaluate("valid")
+        self.save()
+        if self.train.final == "best" and self.best_step is not None:
+            best = self.checkpoints.read(self.best_step)
+            self.restore(best, weights_only=True)
+            self.run.metrics, self.run.samples = dict(best.state["metrics"]), dict(best.state["samples"])
+        for update in self.updates:
+            update.adopt_average()
+        if self.tested:
+            with suppress(StopRun):
+                self._evaluate("test")
+        for split, metrics in self.run.metrics.items():
+            remark = self.task.remark(split, metrics)
+            self.run.notes += [remark] if remark else []
+
+    def save(self) -> None:
+        """Write a checkpoint of this step, unless there is one. Raises RunFailed for weights that are no numbers."""
+        if self.saved == self.run.step:
+            return
+        self._check_finite()
+        model, extra = split_state(self.model)
+        state = {
+            "step": self.run.step,
+            "best": self.run.best,
+            "best_step": self.best_step,
+            "evaluated": self.evaluated,
+            "metrics": self.run.metrics,
+            "samples": self.run.samples,
+            "window": self.window.state(),
+            "seconds": self.seconds,
+            "steps_per_epoch": self.run.steps_per_epoch,
+            "log": self.log.mark(durable=isinstance(self.checkpoints, Checkpoints)),
+            "recipe": plain(self.run.recipe),
+            "frozen": [name for name, one in self.model.named_parameters() if not one.requires_grad],
+            "extra": extra,
+        }
+        training = {key: tensor for update in self.updates for key, tensor in update.state_dict().items()}
+        if isinstance(self.criterion, nn.Module):
+            training |= {f"loss/{name}": tensor for name, tensor in self.criterion.state_dict().items()}
+        checkpoint = Checkpoint(state, model, training)
+        self.checkpoints.write(self.run.step, checkpoint, keep=self.train.keep, best=self.best_step)
+        self.saved = self.run.step
+
+    def _check_finite(self) -> None:
+        """Raises Diverged naming a parameter, or a statistic that follows the data, which is no finite number."""
+        followed = {name: one.detach() for name, one in self.model.named_parameters()}
+        for path, module in self.model.named_modules():
+            if isinstance(module, _NormBase):
+                followed |= {f"{path}.{name}": one for name, one in module.named_buffers(recurse=False)}
+        bad = all_finite(followed)
+        if bad:
+            raise Diverged(f"{bad!r} holds a value that is no finite number after step {self.run.step}.")
+
+    def restore(self, checkpoint: Checkpoint, *, weights_only: bool = False) -> None:
+        """Take up a checkpoint: everything, or the weights and averages alone. What it lacks is a note of the run."""
+        origin = self.checkpoints.path(checkpoint.state["step"])
+        load_model(self.model, checkpoint, origin)
+        notes = []
+        for update in self.updates:
+            notes += update.load_state_dict(checkpoint.training, weights_only=weights_only)
+        if weights_only:
+            return
+        self.run.notes += [f"{note[0].upper()}{note[1:]}." for note in dict.fromkeys(notes)]
+        state = checkpoint.state
+        if state["steps_per_epoch"] != self.run.steps_per_epoch:
+            raise LabwrightError(
+                f"{origin}: an epoch had {state['steps_per_epoch']} steps and has {self.run.steps_per_epoch} now. The "
+                "training data or the batch size has changed; start a new run."
+            )
+        if isinstance(self.criterion, nn.Module):
+            own = {key.removeprefix("loss/"): one for key, one in checkpoint.training.items() if key[:5] == "loss/"}
+            unlike = self.criterion.load_state_dict(own, strict=False)
+            if unlike.missing_keys or unlike.unexpected_keys:
+                said = f"lacks {unlike.missing_keys}" if unlike.missing_keys else f"has {unlike.unexpected_keys}"
+                raise LabwrightError(f"{origin} is a checkpoint of another loss: its state {said}. Start a new run.")
+        for name, parameter in self.model.named_parameters():
+            parameter.requires_grad_(name not in state["frozen"])
+        self.run.step = self.saved = state["step"]
+        self.evaluated = state["evaluated"]
+        self.run.best, self.best_step = state["best"], state["best_step"]
+        self.run.metrics, self.run.samples = state["metrics"], state["samples"]
+        self.window.load_state(state["window"])
+        self.spent = state["seconds"]
+
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """Within it the model has its averaged weights, where the recipe asks for averages."""
+        for update in self.updates:
+            update.swap_average()
+        try:
+            yield
+        finally:
+            for update in self.updates:
+                update.swap_average()
+
+    @property
+    def seconds(self) -> float:
+        return self.spent + time.monotonic() - self.begun
+
+    def _record(self, event: str, step: int, **values: Any) -> None:
+        epoch = round(step / self.rhythm.per_epoch, 4)
+        self.log.write({"event": event, "step": step, "epoch": epoch, **values, "seconds": round(self.seconds, 3)})
+
+    def _outcome(self, status: Status, reason: str) -> Outcome:
+        run = self.run
+        seconds = round(self.seconds, 3)
+        samples, notes = dict(run.samples), tuple(run.notes)
+        return Outcome(status, reason, run.step, dict(run.metrics), seconds, run.folder, samples, notes, run.data)
+
+    def _ended(self, outcome: Outcome) -> None:
+        self.run.outcome = outcome
+        outcome.write()
+        for call in self.relay.run_ended:
+            call(run=self.run, outcome=outcome)
+
+    def _failed(self, reason: str, kind: type[RunFailed] = RunFailed) -> RunFailed:
+        """Tell the listeners, and return the failure with what is kept and how to go on."""
+        self._ended(self._outcome("failed", reason))
+        folder, steps = self.run.folder, self.checkpoints.steps()
+        if not steps:
+            return kind(f"{reason} There was no checkpoint yet; the log is in {folder}.")
+        return kind(
+            f"{reason} The checkpoint of step {steps[-1]} is kept: `labwright resume {folder}` goes on from it. If the "
+            "loss was the matter, add a lower optimizer.lr, train.clip=1.0 or device.precision=fp32."
+        )
+
+
+def updates(built: Built, train: Train) -> list[Update]:
+    """One Update for each phase of the task."""
+    averages: dict[Tensor, Tensor] = {}
+    return [
+        Update(
+            phase,
+            built.task,
+            built.model,
+            built.criterion,
+            built.optimizers[phase.name],
+            device=built.device,
+            settings=built.device_settings,
+            clip=train.clip,
+            ema=train.ema,
+            averages=averages,
+        )
+        for phase in built.task.phases()
+        if phase.name in built.optimizers
+    ]

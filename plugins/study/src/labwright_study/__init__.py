@@ -1,0 +1,24 @@
+"""Studies and comparisons for labwright: Optuna's search over what plugins declare, fused trials, paired tests.
+
+`labwright.Study` and `labwright.compare` are these; the verbs tune, study, worker and compare call them.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from labwright_study.comparing.comparison import Comparison as Comparison
+    from labwright_study.comparing.comparison import compare as compare
+    from labwright_study.study import Study as Study
+
+_MODULE_OF = {"Comparison": "comparing.comparison", "Study": "study", "compare": "comparing.comparison"}
+
+__all__ = ["Comparison", "Study", "compare"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module 'labwright_study' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"labwright_study.{_MODULE_OF[name]}"), name)

@@ -1,0 +1,174 @@
+"""What is compared: recipes, run folders and trials of studies, each under a name of its own."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from labwright import LabwrightError, Plugins, listed
+from labwright.config.recipe import parsed
+
+if TYPE_CHECKING:
+    from labwright import Experiment, Goal
+
+    Source = str | Path | Experiment
+    Sources = Sequence[Source] | Mapping[str, Source]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """An experiment under the name it has in the comparison."""
+
+    name: str
+    experiment: Experiment
+
+    @property
+    def folder(self) -> str:
+        """The name of its folder."""
+        return slug(self.name)
+
+
+def slug(name: str) -> str:
+    """A name that can be a file's."""
+    return re.sub(r"[^\w.=+-]+", "-", name).strip("-.")
+
+
+def candidates(sources: Sources, overrides: Iterable[str], plugins: Plugins) -> list[Candidate]:
+    """The candidates of a comparison: two or more, with the overrides applied to each.
+
+    A source is an experiment or a text: `[NAME=]SOURCE [field=value ...]`, where SOURCE is a recipe's name, a file that
+    ends in .toml, or a folder with a recipe.toml, such as a run's or a trial's. Raises LabwrightError.
+    """
+    common = list(overrides)
+    if isinstance(sources, str | Path):
+        sources = [sources]
+    named = sources.items() if isinstance(sources, Mapping) else [(None, source) for source in sources]
+    texts = {place: _read(one, plugins) for place, (_, one) in enumerate(named) if isinstance(one, str | Path)}
+    found = []
+    for place, (name, source) in enumerate(named):
+        if isinstance(source, str | Path):
+            text = texts[place]
+            settings = [*text.overrides, *common]
+            found.append(_named(name or text.name, _experiment(text.place, settings, plugins), settings))
+        else:
+            found.append(_named(name or source.name, _varied(source, common), common))
+    if len(found) < 2:
+        raise LabwrightError(
+            f"a comparison needs two candidates or more; given {listed(one.name for one in found)}. The same recipe "
+            'with other settings is one as well: labwright compare RECIPE "RECIPE field=value".'
+        )
+    taken: dict[str, str] = {}
+    for one in found:
+        if one.folder in taken:
+            raise LabwrightError(
+                f"two candidates are called {one.name!r}. Give one of them another name: NAME=SOURCE, a dict in Python."
+                if one.name == taken[one.folder]
+                else f"{taken[one.folder]!r} and {one.name!r} would have the same folder, {one.folder!r}. Give one of "
+                "them another name: NAME=SOURCE, a dict in Python."
+            )
+        taken[one.folder] = one.name
+    return found
+
+
+def check_names(sources: Iterable[str], plugins: Plugins) -> None:
+    """Raises LabwrightError for a recipe that there isn't, without importing torch."""
+    for source in sources:
+        _read(source, plugins)
+
+
+def common_goal(found: Sequence[Candidate], metric: str | None) -> Goal:
+    """What the candidates are measured by: the goal they have in common, or `metric` as NAME or NAME:minimize.
+
+    Raises LabwrightError where there is no such goal, or the direction isn't known.
+    """
+    from labwright import Goal
+
+    goals = {one.name: one.experiment.goal for one in found}
+    if metric is None:
+        if len(set(goals.values())) > 1:
+            each = ", ".join(f"{name} has {goal.metric} ({goal.direction})" for name, goal in goals.items())
+            raise LabwrightError(
+                f"the candidates have different goals: {each}. Name a metric that all of them report: --metric NAME."
+            )
+        return found[0].experiment.goal
+    name, colon, direction = metric.rpartition(":")
+    if colon and direction in ("minimize", "maximize"):
+        return Goal(name, direction)  # type: ignore[arg-type]
+    known = {goal.direction for goal in goals.values() if goal.metric == metric}
+    if len(known) != 1:
+        raise LabwrightError(
+            f"metric {metric!r} isn't the goal of a candidate, so say whether lower or higher is better: "
+            f"{metric}:minimize or {metric}:maximize."
+        )
+    return Goal(metric, known.pop())
+
+
+@dataclass(frozen=True)
+class _Text:
+    """A source in words: what it is called, where it is, what is changed in it."""
+
+    name: str
+    place: str
+    overrides: list[str]
+
+
+def _read(source: str | Path, plugins: Plugins) -> _Text:
+    """A source's parts. Raises LabwrightError for a recipe's name that there isn't."""
+    words = [str(source)] if isinstance(source, Path) or Path(source).exists() else shlex.split(source)
+    place, *overrides = words or [""]
+    name, equals, after = place.partition("=")
+    if equals and not Path(place).exists():
+        place = after
+    else:
+        name = " ".join([_name_of(place), *overrides])
+    path = Path(place)
+    known = place.endswith(".toml") or path.is_dir() or (path.parent != Path() and path.parent.is_dir())
+    if not known:
+        plugins.recipe(place)
+    return _Text(name, place, overrides)
+
+
+def _varied(experiment: Experiment, overrides: Sequence[str]) -> Experiment:
+    values = {path.strip(): value.strip() for path, _, value in (text.partition("=") for text in overrides)}
+    return experiment.varied({path: parsed(value) if value else None for path, value in values.items()})
+
+
+def _named(name: str, experiment: Experiment, overrides: Sequence[str]) -> Candidate:
+    if any(text.partition("=")[0].strip() in ("train.seed", "train") for text in overrides):
+        raise LabwrightError(f"candidate {name!r}: the comparison sets train.seed itself; say how many with --seeds.")
+    if not slug(name):
+        raise LabwrightError(f"candidate {name!r} needs a name with a letter or a number in it: NAME={name}.")
+    return Candidate(name, experiment)
+
+
+def _experiment(place: str, overrides: Sequence[str], plugins: Plugins) -> Experiment:
+    from labwright import Experiment
+    from labwright.runs.load import experiment_of
+
+    path = Path(place)
+    if place.endswith(".toml") or (path / "recipe.toml").is_file():
+        file = path if place.endswith(".toml") else path / "recipe.toml"
+        return Experiment.from_recipe(file, overrides, plugins=plugins)
+    if (path / "trials").is_dir():
+        raise LabwrightError(
+            f"{place!r} is a study; a candidate is one of its trials, such as {path / 'trials' / '0000'}."
+        )
+    if place not in plugins.names("recipe") and path.parent != Path() and path.parent.is_dir():
+        return experiment_of(path, plugins, overrides)  # which says what is missing
+    return Experiment.from_recipe(place, overrides, plugins=plugins)
+
+
+def _name_of(place: str) -> str:
+    """What a candidate is called by itself: the recipe, the file, the run, or the study and the trial."""
+    path = Path(place)
+    if place.endswith(".toml") and path.name != "recipe.toml":
+        return path.stem
+    folder = path.parent if path.name == "recipe.toml" else path
+    if not (folder / "recipe.toml").is_file():
+        return place
+    folder = folder.resolve()
+    return f"{folder.parent.parent.name}/{folder.name}" if folder.parent.name == "trials" else folder.name

@@ -1,0 +1,122 @@
+"""The folder of a comparison: begun for its candidates, or gone on with if they are the same.
+
+comparison.json          what came of it; at first only that it was begun
+environment.json         versions, threads, hardware, git commit
+report.html              what came of it, to look at
+CANDIDATE/recipe.toml    what is compared
+CANDIDATE/seed-0/        recipe, log and outcome of a run; there are no checkpoints
+"""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+from labwright import Experiment, LabwrightError
+from labwright.base.files import json_text, refuse_links, write_text
+from labwright.runs import folder as runs
+
+from labwright_study.comparing.candidates import Candidate, slug
+
+RESULT = "comparison.json"
+LONGEST = 40  # characters of a folder's name
+
+
+def opened(folder: Path | str | None, found: Sequence[Candidate]) -> tuple[Path, list[str]]:
+    """The comparison's folder, and notes. Raises LabwrightError for one that holds something else."""
+    if folder is None:
+        name = "-vs-".join(one.folder for one in found)
+        if len(name) > LONGEST:
+            name = f"{found[0].folder[:LONGEST]}-and-{len(found) - 1}-more"
+        place = runs.new_folder(name, Path("comparisons"))
+    else:
+        place = Path(folder)
+        if (place / RESULT).is_file():
+            refuse_links(place)
+            return place, _gone_on_with(place, found)
+        if place.exists() and (not place.is_dir() or any(place.iterdir())):
+            raise LabwrightError(f"{place} is there and holds no comparison. Give another --folder.")
+    try:
+        for one in found:
+            (place / one.folder).mkdir(parents=True)
+            write_text(place / one.folder / "recipe.toml", tomli_w.dumps(one.experiment.table()))
+        keep(place / "environment.json", _environment(found))
+        keep(place / RESULT, {"state": "begun", "candidates": [{"name": one.name} for one in found]})
+    except OSError as error:
+        raise LabwrightError(f"can't write the folder {place}: {error.strerror}. Give another --folder.") from error
+    return place, []
+
+
+def sources_in(folder: Path | str) -> dict[str, Path]:
+    """The candidates that a comparison's folder holds, by name. Raises LabwrightError if it holds none."""
+    place = Path(folder)
+    if not (place / RESULT).is_file():
+        raise LabwrightError(f"{place} holds no comparison to go on with, so say what is to be compared.")
+    return {name: place / slug(name) / "recipe.toml" for name in _names(place)}
+
+
+def keep(file: Path, value: Any) -> None:
+    """Write JSON, whole or not at all."""
+    write_text(file, json_text(value, indent=1, default=str) + "\n")
+
+
+def written(experiment: Experiment) -> dict[str, Any]:
+    """The experiment's table as it comes back from a file."""
+    return tomllib.loads(tomli_w.dumps(experiment.table()))
+
+
+def flat(table: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
+    """The settings of a recipe by dotted path; a component's name stands at the component's own path."""
+    for key, value in table.items():
+        if isinstance(value, Mapping):
+            yield from flat(value, f"{path}{key}.")
+        else:
+            yield (path.rstrip(".") if key == "name" and path else f"{path}{key}"), value
+
+
+def _gone_on_with(place: Path, found: Sequence[Candidate]) -> list[str]:
+    """Notes on going on. Raises LabwrightError where the folder's candidates are others."""
+    there, names = _names(place), [one.name for one in found]
+    if sorted(names) != sorted(there):
+        raise LabwrightError(
+            f"{place} compares {', '.join(there)}; given {', '.join(names)}. Give another --folder, or the same ones."
+        )
+    for one in found:
+        try:
+            recipe = tomllib.loads((place / one.folder / "recipe.toml").read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise _damaged(place, error) from error
+        was, now = dict(flat(recipe)), dict(flat(written(one.experiment)))
+        for path in {**was, **now}:
+            if was.get(path) != now.get(path):
+                raise LabwrightError(
+                    f"{place} compares another {one.name!r}: {path} was {was.get(path)!r}, is {now.get(path)!r}. Give "
+                    "another --folder, or the same settings."
+                )
+    try:
+        earlier = json.loads((place / "environment.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return []
+    differing = runs.differences(earlier, _environment(found))
+    return [f"earlier runs of this comparison were made otherwise: {'; '.join(differing)}."] if differing else []
+
+
+def _names(place: Path) -> list[str]:
+    try:
+        told = json.loads((place / RESULT).read_text(encoding="utf-8"))
+        return [str(one["name"]) for one in told["candidates"]]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise _damaged(place, error) from error
+
+
+def _damaged(place: Path, error: Exception) -> LabwrightError:
+    return LabwrightError(f"{place} can't be gone on with: {type(error).__name__}: {error}. Give another --folder.")
+
+
+def _environment(found: Sequence[Candidate]) -> dict[str, Any]:
+    first = found[0].experiment
+    return runs.environment(first.plugins, first.device.build().find())

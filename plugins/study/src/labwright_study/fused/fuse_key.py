@@ -1,0 +1,79 @@
+"""Which experiments can share a program, and why one can't be fused at all."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from labwright import Device, Experiment, LabwrightError, Train
+from labwright.config.resolve import Chosen, signature
+from labwright.config.signature import Setting
+
+
+class CannotFuse(LabwrightError):
+    """Why trials can't be trained as one program, or not in this form."""
+
+
+def fuse_key(experiment: Experiment) -> str:
+    """Equal for experiments that can share a program: everything that isn't declared PerTrial is equal.
+
+    What listens to a run (`log`, `stop`) makes no difference. Objects given from Python are equal to themselves only.
+    """
+    parts = {
+        # A task draws and arranges the batches: all of it is structural.
+        "task": _structure(experiment.task, per_trial=False),
+        "model": _structure(experiment.model),
+        "loss": experiment.loss and _structure(experiment.loss),
+        "device": _structure(experiment.device, per_trial=False),
+        "train": {
+            key: setting.written(value)
+            for key, setting in signature(Train).settings.items()
+            if not setting.per_trial and (value := getattr(experiment.train, key)) is not None
+        },
+        "optimizers": {phase: _structure(chosen) for phase, chosen in experiment.optimizers.items()},
+    }
+    return json.dumps(parts, sort_keys=True)
+
+
+def why_not(experiment: Experiment) -> str:
+    """Why an experiment can't be fused, as far as its settings tell; nothing if it may be.
+
+    The rest is known when its first step is tried: `fit_fused` says so then.
+    """
+    if experiment.closed_form:
+        return f"model {experiment.model.label!r} is computed in closed form, in one step"
+    if not experiment.optimizers:
+        return "it has no optimizer, so that there is nothing to be fused"
+    settings: Device = experiment.device.build()
+    if settings.compile:
+        return "device.compile: one trial's program is compiled, not that of several"
+    if settings.precision != "fp32":
+        return f"device.precision={settings.precision}: fused trials equal serial ones in full precision only"
+    if settings.accumulate > 1:
+        return "device.accumulate: fusing makes batches larger, accumulating smaller"
+    kind = settings.find().type
+    if kind not in ("cpu", "cuda"):
+        return f"device {kind!r}: fused trials were made for cpu and cuda"
+    return ""
+
+
+def _structure(chosen: Chosen, *, per_trial: bool = True) -> Any:
+    """A component without the settings that trials may differ in; `per_trial` says whether there are any."""
+    if chosen.thing is not None:
+        return ["object", type(chosen.thing).__qualname__, id(chosen.thing)]
+    target = chosen.target
+    settings: dict[str, Any] = {}
+    for key, setting in signature(target).settings.items():
+        value = chosen.settings.get(key, setting.default)
+        if isinstance(value, Chosen):
+            settings[key] = _structure(value, per_trial=per_trial)
+        elif not (per_trial and setting.per_trial) and value is not None:
+            settings[key] = _written(setting, value)
+    return [target.__module__, target.__qualname__, settings]
+
+
+def _written(setting: Setting, value: Any) -> Any:
+    try:
+        return setting.written(value)
+    except TypeError:
+        return ["object", id(value)]

@@ -1,0 +1,201 @@
+"""How a study comes to its points: Optuna's samplers by name, each with its settings.
+
+A sampler is a class whose `make(seed, space)` returns an Optuna sampler. A study makes one anew for every trial, with a
+seed of (study, trial): what a trial is asked for so depends on what was told before and on nothing else. `own_seed`
+says that all of them have the study's seed, for sequences that go on from trial to trial.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+
+from labwright import LabwrightError, listed
+from pydantic import Field
+
+if TYPE_CHECKING:
+    import optuna
+
+    from labwright_study.space import Space
+
+Startup = Annotated[int, Field(ge=0)]
+Population = Annotated[int, Field(ge=2)]
+
+
+class Sampler(ABC):
+    """Makes an Optuna sampler."""
+
+    own_seed: ClassVar[bool] = False
+
+    @abstractmethod
+    def make(self, seed: int, space: Space) -> optuna.samplers.BaseSampler:
+        """A new sampler; `seed` is below 2**32. Raises LabwrightError for a space it can't search."""
+
+
+class TPE(Sampler):
+    """Tree-structured Parzen estimator (Bergstra et al. 2011), for any space and several goals.
+
+    The first `startup` trials are random. `candidates` are drawn, the most promising one is taken. `multivariate`
+    models parameters together instead of one by one (Falkner et al. 2018), under conditions those that appear together;
+    left out, a study of one goal does so for the parameters that all trials have.
+    """
+
+    def __init__(
+        self,
+        *,
+        startup: Startup = 10,
+        candidates: Annotated[int, Field(ge=1)] = 24,
+        multivariate: bool | None = None,
+    ) -> None:
+        self.startup, self.candidates, self.multivariate = startup, candidates, multivariate
+
+    def make(self, seed: int, space: Space) -> optuna.samplers.BaseSampler:  # noqa: ARG002
+        import optuna
+
+        return optuna.samplers.TPESampler(
+            n_startup_trials=self.startup,
+            n_ei_candidates=self.candidates,
+            multivariate=self.multivariate,
+            group=bool(self.multivariate),
+            seed=seed,
+        )
+
+
+class GP(Sampler):
+    """Gaussian process with expected improvement, for spaces of few parameters and few trials.
+
+    The first `startup` trials are random. `deterministic` says that a trial repeated gives the same value. It needs
+    `pip install 'labwright[scipy]'`.
+    """
+
+    def __init__(self, *, startup: Startup = 10, deterministic: bool = False) -> None:
+        self.startup, self.deterministic = startup, deterministic
+
+    def make(self, seed: int, space: Space) -> optuna.samplers.BaseSampler:  # noqa: ARG002
+        import optuna
+
+        _needs("gp", "scipy", extra="scipy")
+        return optuna.samplers.GPSampler(
+            n_startup_trials=self.startup,
+            deterministic_objective=self.deterministic,
+            warn_independent_sampling=False,
+            seed=seed,
+        )
+
+
+class CMAES(Sampler):
+    """Covariance matrix adaptation (Hansen 2016), for many numeric parameters and hundreds of trials; one goal.
+
+    Choices and what stands under a condition are drawn at random. `sigma` is the first step, as a share of the ranges;
+    `population` the trials of a generation. It needs `pip install 'labwright[cma-es]'`.
+    """
+
+    def __init__(
+        self,
+        *,
+        startup: Annotated[int, Field(ge=1)] = 1,
+        sigma: Annotated[float, Field(gt=0)] | None = None,
+        population: Population | None = None,
+    ) -> None:
+        self.startup, self.sigma, self.population = startup, sigma, population
+
+    def make(self, seed: int, space: Space) -> optuna.samplers.BaseSampler:  # noqa: ARG002
+        import optuna
+
+        _needs("cma-es", "cmaes", extra="cma-es")
+        return optuna.samplers.CmaEsSampler(
+            n_startup_trials=self.startup,
+            sigma0=self.sigma,
+            popsize=self.population,
+            warn_independent_sampling=False,
+            seed=seed,
+        )
+
+
+class NSGAII(Sampler):
+    """Non-dominated sorting genetic algorithm II (Deb et al. 2002), for two or three goals and hundreds of trials.
+
+    `population` are the trials of a generation; `crossover` is the share of children that have two parents.
+    """
+
+    def __init__(self, *, population: Population = 50, crossover: Annotated[float, Field(ge=0, le=1)] = 0.9) -> None:
+        self.population, self.crossover = population, crossover
+
+    def make(self, seed: int, space: Space) -> optuna.samplers.BaseSampler:  # noqa: ARG002
+        import optuna
+
+        return optuna.samplers.NSGAIISampler(population_size=self.population, crossover_prob=self.crossover, seed=seed)
+
+
+class NSGAIII(Sampler):
+    """Non-dominated sorting genetic algorithm III (Deb & Jain 2014), for more than three goals."""
+
+    def __init__(self, *, population: Population = 50, crossover: Annotated[float, Field(ge=0, le=1)] = 0.9) -> None:
+        self.population, self.crossover = population, crossover
+
+    def make(self, seed: int, space: Space) -> optuna.samplers.BaseSampler:  # noqa: ARG002
+        import optuna
+
+        return optuna.samplers.NSGAIIISampler(population_size=self.population, crossover_prob=self.crossover, seed=seed)
+
+
+class QMC(Sampler):
+    """A quasi-random sequence, which fills a space more evenly than chance (Bergstra & Bengio 2012).
+
+    Choices and what stands under a condition are drawn at random. It needs `pip install 'labwright[scipy]'`.
+    """
+
+    own_seed = True
+
+    def __init__(self, *, sequence: Literal["sobol", "halton"] = "sobol", scramble: bool = True) -> None:
+        self.sequence, self.scramble = sequence, scramble
+
+    def make(self, seed: int, space: Space) -> optuna.samplers.BaseSampler:  # noqa: ARG002
+        import optuna
+
+        _needs("qmc", "scipy", extra="scipy")
+        return optuna.samplers.QMCSampler(
+            qmc_type=self.sequence, scramble=self.scramble, seed=seed, warn_independent_sampling=False
+        )
+
+
+class Grid(Sampler):
+    """Every combination of the values, in random order; the study ends with the last one.
+
+    All parameters need a list of values or a step, and none may stand under a condition.
+    """
+
+    own_seed = True
+
+    def make(self, seed: int, space: Space) -> optuna.samplers.BaseSampler:
+        import optuna
+
+        return optuna.samplers.GridSampler(self.values(space), seed=seed)
+
+    def values(self, space: Space) -> dict[str, list[Any]]:
+        values = {one.name: one.grid() for one in space.dimensions}
+        endless = [name for name, each in values.items() if each is None]
+        under = [one.name for one in space.dimensions if one.when]
+        if endless or under:
+            what = f"endlessly many values: {listed(endless)}" if endless else f"conditions: {listed(under)}"
+            raise LabwrightError(
+                f"sampler 'grid' goes through every combination, and the space has {what}. Give them a step or a list "
+                "in [search], or take another sampler, such as qmc."
+            )
+        return {name: each for name, each in values.items() if each is not None}
+
+
+class Random(Sampler):
+    """Independent random points: the baseline (Bergstra & Bengio 2012)."""
+
+    def make(self, seed: int, space: Space) -> optuna.samplers.BaseSampler:  # noqa: ARG002
+        import optuna
+
+        return optuna.samplers.RandomSampler(seed=seed)
+
+
+def _needs(sampler: str, package: str, *, extra: str) -> None:
+    """Raises LabwrightError if a sampler's package isn't installed."""
+    if find_spec(package) is None:
+        raise LabwrightError(f"sampler {sampler!r} needs a package: `pip install 'labwright[{extra}]'` brings it.")

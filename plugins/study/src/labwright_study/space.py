@@ -1,0 +1,478 @@
+"""The search space of an experiment: the marks of its components, and what its `[search]` table makes of them.
+
+A setting below a component that is itself searched exists only where that component is chosen. It is stored as
+`model[vision/mlp].depth`, since a study has one kind of parameter for a name, and shown as `model.depth`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any
+
+from labwright import Choice, Integers, LabwrightError, Uniform, listed, nearest
+from labwright.base.search import NONE, Mark, said
+from labwright.config.resolve import Chosen, Where, checked
+from labwright.config.signature import Setting, signature
+
+if TYPE_CHECKING:
+    import optuna
+    from labwright import Experiment
+
+BATCH_SIZE = "train.batch_size"
+RANGE = ("low", "high", "log", "step")
+EXAMPLES = "{ low = 1e-4, high = 1e-1, log = true }, a list of choices, or false for none"
+
+
+@dataclass(frozen=True)
+class Dimension:
+    """One parameter of a study: the path it sets in a recipe, where it is looked for, and under which choice.
+
+    `name` is what the storage calls it. `values` are what the labels of a Choice stand for, where these aren't plain.
+    `when` is the dimension and the label under which this one exists. `own` holds the recipe's own value, as the study
+    stores it; it is empty where the recipe has none here, or one that no mark of this kind can hold.
+    """
+
+    name: str
+    path: str
+    mark: Mark
+    values: Mapping[Any, Any] | None = None
+    when: tuple[str, Any] | None = None
+    own: tuple[Any, ...] = ()
+
+    def value(self, label: Any) -> Any:
+        """What is set in the recipe for a value that the study stores."""
+        return self.values[label] if self.values is not None else label
+
+    def suggested(self, trial: optuna.Trial) -> Any:
+        if isinstance(self.mark, Choice):
+            return trial.suggest_categorical(self.name, self.mark.options)
+        if isinstance(self.mark, Integers):
+            low, high, step = self.mark.low, self.mark.high, self.mark.step
+            return trial.suggest_int(self.name, low, high - (high - low) % step, step=step, log=self.mark.log)
+        return trial.suggest_float(self.name, self.mark.low, self.mark.high, step=self.mark.step, log=self.mark.log)
+
+    def contains(self, value: Any) -> bool:
+        """Whether a study could have come to a value, such as the recipe's own."""
+        if isinstance(self.mark, Choice):
+            return any(isinstance(one, bool) == isinstance(value, bool) and one == value for one in self.mark.options)
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return False
+        steps = (value - self.mark.low) / self.mark.step if self.mark.step else 0.0
+        return self.mark.low <= value <= self.mark.high and abs(steps - round(steps)) < 1e-8
+
+    def grid(self) -> list[Any] | None:
+        """Every value, or None if there are endlessly many."""
+        if isinstance(self.mark, Choice):
+            return list(self.mark.options)
+        if self.mark.step is None or self.mark.log:
+            whole = isinstance(self.mark, Integers)
+            return list(range(int(self.mark.low), int(self.mark.high) + 1)) if whole else None
+        count = int((self.mark.high - self.mark.low) / self.mark.step + 1e-8)
+        return [self.mark.low + number * self.mark.step for number in range(count + 1)]
+
+    def json(self) -> dict[str, Any]:
+        """As it is shown and stored, to be compared with that of another day."""
+        said = {"path": self.path, "searched": str(self.mark)}
+        return said | ({"if": f"{self.when[0]} = {self.when[1]}"} if self.when else {})
+
+
+class Space:
+    """Where a study looks. `Space.of(experiment)` reads it off; `suggest(trial)` draws from it.
+
+    `notes` say in words what isn't as the marks and the search table have it. `beside` are the recipe's own values, by
+    path, that no mark can hold.
+    """
+
+    def __init__(
+        self, dimensions: Sequence[Dimension], notes: Sequence[str] = (), beside: Mapping[str, Any] | None = None
+    ) -> None:
+        self.dimensions, self.notes, self.beside = tuple(dimensions), tuple(notes), dict(beside or {})
+
+    @classmethod
+    def of(
+        cls,
+        experiment: Experiment,
+        *,
+        search: Mapping[str, Any] | None = None,
+        fixed: Iterable[str] = (),
+        widened: bool = True,
+    ) -> Space:
+        """The marks of an experiment's components, narrowed, widened and added to by its `[search]` and by `search`.
+
+        `fixed` are patterns of paths that aren't searched; `only` in a search table are patterns of those that are. The
+        recipe's own values are searched too, unless `widened` is false. Raises LabwrightError for a path that isn't
+        there or a range that isn't valid.
+        """
+        where = Where(source=experiment.source) / "search"
+        asked = dict(experiment.search) | dict(search or {})
+        fixed = list(fixed)
+        only = asked.pop("only", None)
+        if only is not None and not (isinstance(only, list) and all(isinstance(one, str) for one in only)):
+            raise LabwrightError(f'{where / "only"}: given {only!r}; it is a list of paths, such as ["optimizer.*"].')
+        used: set[str] = set()
+        recipe = experiment if widened else None
+        dimensions = [
+            one
+            for one in _dimensions(experiment, "", "", None, asked, used, where, recipe)
+            if (only is None or _matches(one, only)) and not _matches(one, fixed)
+        ]
+        for path in asked.keys() - used:
+            raise LabwrightError(_unknown(path, experiment, where / path))
+        for pattern in [*(only or ()), *fixed]:
+            if not any(_matches(one, [pattern]) for one in dimensions) and _setting(experiment, pattern) is None:
+                every = list(_dimensions(experiment, "", "", None, asked, used, where, recipe))
+                if not any(_matches(one, [pattern]) for one in every):
+                    known = {one.path for one in every}
+                    raise LabwrightError(
+                        f"{pattern!r} is nothing that is searched{nearest(pattern, known)} "
+                        f"Searched are {listed(known, 40)}."
+                    )
+        names = {one.name for one in dimensions}
+        whole = [one for one in dimensions if one.when is None or one.when[0] in names]
+        if not whole:
+            raise LabwrightError(
+                f"{where}: there is nothing to search; the components have no marks. Add some, such as "
+                f'"optimizer.lr" = {EXAMPLES.partition(", a list")[0]}.'
+            )
+        if not widened:
+            return cls(whole)
+        found = cls([_grown(one) for one in whole])
+        point = found.point()
+        beside = {one.path: _value(experiment, one.path) for one in found._under(point) if one.name not in point}
+        return cls(found.dimensions, list(_widened(whole, found, beside)), beside)
+
+    def within(self, samples: int | None) -> Space:
+        """The space for training data of so many samples: larger batches than that aren't offered."""
+        kept, left = [], ""
+        for one in self.dimensions:
+            if one.path == BATCH_SIZE and samples is not None and (fitting := _at_most(one, samples)) != one:
+                left = f"{BATCH_SIZE}: the training part has {samples} samples, so that larger batches aren't searched."
+                if fitting is None:
+                    continue
+                one = fitting
+            kept.append(one)
+        return Space(kept, [*self.notes, left], self.beside) if left else self
+
+    def suggest(self, trial: optuna.Trial, point: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """A point of the space: values by the path they set in a recipe; `trial` keeps them by their names.
+
+        A dimension that `point` leaves out is left out.
+        """
+        drawn: dict[str, Any] = {}
+        for one in self._under(drawn):
+            if point is None or one.name in point:
+                drawn[one.name] = one.suggested(trial)
+        return self.values(drawn)
+
+    def values(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        """What a trial's stored parameters set in a recipe: a component before what is below it."""
+        return {one.path: one.value(params[one.name]) for one in self.dimensions if one.name in params}
+
+    def point(self) -> dict[str, Any]:
+        """The parameters that stand for the recipe itself; without those that no mark can hold."""
+        found: dict[str, Any] = {}
+        for one in self._under(found):
+            if one.own:
+                found[one.name] = one.own[0]
+        return found
+
+    def whole(self, params: Mapping[str, Any]) -> bool:
+        """Whether a trial's parameters are all that its choices ask for."""
+        return all(one.name in params for one in self._under(params))
+
+    def shown(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        """A trial's parameters by the path they set."""
+        return {one.path: params[one.name] for one in self.dimensions if one.name in params}
+
+    def json(self) -> dict[str, dict[str, Any]]:
+        return {one.name: one.json() for one in self.dimensions}
+
+    def _under(self, drawn: Mapping[str, Any]) -> Iterator[Dimension]:
+        """The dimensions that exist, given those that were drawn so far."""
+        for one in self.dimensions:
+            if one.when is None or (one.when[0] in drawn and drawn[one.when[0]] == one.when[1]):
+                yield one
+
+
+def _dimensions(
+    experiment: Experiment,
+    below: str,
+    prefix: str,
+    when: tuple[str, Any] | None,
+    asked: Mapping[str, Any],
+    used: set[str],
+    where: Where,
+    recipe: Experiment | None,
+) -> Iterator[Dimension]:
+    """The dimensions below a path, `prefix` in the storage's names: components that are searched, then settings.
+
+    `recipe` is the experiment whose own values these are, None under a choice that isn't the recipe's.
+    """
+    marks = {path: mark for path, mark in experiment.marks().items() if path.startswith(below)}
+    mine = {}
+    for key, entry in asked.items():
+        path = _bare(key)
+        stands = path.startswith(below) and key in (path, prefix + path.removeprefix(below))
+        if stands and (_setting(experiment, path) or _component(experiment, path)):
+            used.add(key)
+            mine[path] = entry
+    searched = [path for path in mine if mine[path] is not False and _component(experiment, path)]
+    for path in searched:
+        stored = prefix + path.removeprefix(below)
+        yield from _choice_of_components(experiment, path, stored, when, mine[path], asked, used, where / path, recipe)
+    for path in dict.fromkeys([*marks, *mine]):
+        if mine.get(path) is False or any(f"{path}.".startswith(f"{one}.") for one in searched):
+            continue
+        setting = _setting(experiment, path)
+        mark, values = _mark(mine[path], setting, where / path) if setting and path in mine else (marks[path], None)
+        own = () if recipe is None else _own(recipe, path, mark, values)
+        yield Dimension(prefix + path.removeprefix(below), path, mark, values, when, own)
+
+
+def _choice_of_components(
+    experiment: Experiment,
+    path: str,
+    stored: str,
+    when: tuple[str, Any] | None,
+    given: Any,
+    asked: Mapping[str, Any],
+    used: set[str],
+    where: Where,
+    recipe: Experiment | None,
+) -> Iterator[Dimension]:
+    """A component that is searched, and under each of its choices the marks of that component."""
+    options = given.get("choices") if isinstance(given, Mapping) else given
+    if not isinstance(options, list) or len(options) < 2:
+        raise LabwrightError(f"{where}: given {given!r}; a component is searched by a list of two names or more.")
+    labels: list[Any] = [one.get("name") if isinstance(one, Mapping) else one for one in options]
+    if not all(isinstance(label, str) for label in labels):
+        raise LabwrightError(f"{where}: given {given!r}; each choice is a name, or a table with one.")
+    if len(set(labels)) < len(labels):
+        raise LabwrightError(f"{where}: given {listed(labels)}; the choices need different names.")
+    mine = _component(experiment, path)
+    assert mine is not None
+    settings = {label: _branch(mine, label, option) for label, option in zip(labels, options, strict=True)}
+    if recipe is not None and mine.label not in labels:
+        settings[mine.label] = _branch(mine, mine.name, _at(experiment.given, path))
+    own: tuple[str, ...] = ()
+    below: list[Dimension] = []
+    for label, chosen in settings.items():
+        try:
+            variant = experiment.varied({path: chosen})
+        except LabwrightError as error:
+            raise LabwrightError(f"{where}: choice {label!r} doesn't fit: {error}") from error
+        known = recipe if label == mine.label else None
+        found = list(
+            _dimensions(variant, f"{path}.", f"{stored}[{label}].", (stored, label), asked, used, where, known)
+        )
+        if known is not None and _alike(variant, known, path, found):
+            own = (label,)
+        elif known is not None:
+            found = [replace(one, own=()) for one in found]
+        below += found
+    yield Dimension(stored, path, Choice(*labels), settings, when, own)
+    yield from below
+
+
+def _branch(mine: Chosen, label: str, option: Any) -> Any:
+    """What a choice sets: its own table, or the recipe's where the recipe has that component."""
+    if isinstance(option, Mapping) or label != mine.name or not mine.name:
+        return option
+    return {key: value for key, value in mine.table().items() if value is not None}
+
+
+def _alike(variant: Experiment, recipe: Experiment, path: str, below: Iterable[Dimension]) -> bool:
+    """Whether a choice can be the recipe's component: what differs is searched below it."""
+    here, there = (
+        dict(_leaves(chosen.table(), path)) if (chosen := _component(one, path)) else {} for one in (variant, recipe)
+    )
+    differing = {leaf for leaf in here.keys() | there.keys() if here.get(leaf) != there.get(leaf)}
+    return differing <= {one.path for one in below if one.own}
+
+
+def _leaves(value: Any, path: str) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, Mapping):
+        for key, one in value.items():
+            yield from _leaves(one, path if key == "name" else f"{path}.{key}")
+    else:
+        yield path, value
+
+
+def _own(recipe: Experiment, path: str, mark: Mark, values: Mapping[Any, Any] | None) -> tuple[Any, ...]:
+    """The recipe's own value at a path as a mark would hold it; empty if none of that kind can."""
+    value = _value(recipe, path)
+    if isinstance(mark, Choice):
+        if values is not None:
+            return (next((label for label, one in values.items() if one == value), json.dumps(value)),)
+        return (value,) if isinstance(value, str | bool | int | float | None) else ()
+    if isinstance(value, bool) or not isinstance(value, int | float) or (mark.log and value <= 0):
+        return ()
+    steps = (value - mark.low) / mark.step if mark.step else 0.0
+    return (value,) if abs(steps - round(steps)) < 1e-8 else ()
+
+
+def _value(experiment: Experiment, path: str) -> Any:
+    """What an experiment's recipe has at the path of a setting, ready for TOML, or of a component: its name."""
+    if (chosen := _component(experiment, path)) is not None:
+        return chosen.label
+    setting = _setting(experiment, path)
+    above, _, key = path.rpartition(".")
+    owner = _component(experiment, above)
+    if setting is None:
+        return None
+    value = getattr(experiment.train, key) if owner is None else owner.settings.get(key, setting.default)
+    return None if value is None else setting.written(value)
+
+
+def _grown(one: Dimension) -> Dimension:
+    """A dimension that holds the recipe's own value."""
+    if not one.own or one.contains(one.own[0]):
+        return one
+    (value,) = one.own
+    if isinstance(one.mark, Choice):
+        options = (*one.mark.options, value)
+        values = one.values
+        if values is not None and value not in values:
+            values = {**values, value: json.loads(value)}
+        return replace(one, mark=Choice(*options), values=values)
+    return replace(one, mark=replace(one.mark, low=min(one.mark.low, value), high=max(one.mark.high, value)))
+
+
+def _widened(before: Sequence[Dimension], space: Space, beside: Mapping[str, Any]) -> Iterator[str]:
+    """What is said of the recipe's own values: which are searched for its sake, and which only its own trial has."""
+    added = []
+    for was, one in zip(before, space.dimensions, strict=True):
+        if one.mark != was.mark:
+            end = "" if isinstance(was.mark, Choice) else "from " if one.own[0] < was.mark.low else "up to "
+            added.append(f"{one.path} {end}{said(one.own[0])}")
+    if added:
+        yield f"the recipe's own values are searched too: {', '.join(added)}."
+    marks = {one.path: one.mark for one in space.dimensions}
+    for path, value in beside.items():
+        yield f"{path}: {said(value)}, the recipe's own, is none of {marks[path]}, so that only the first trial has it."
+
+
+def _at_most(one: Dimension, most: int) -> Dimension | None:
+    """A dimension without values above `most`, the recipe's own excepted; None if that leaves nothing to search."""
+    most = max([most, *one.own])
+    if isinstance(one.mark, Choice):
+        options = [size for size in one.mark.options if not isinstance(size, int | float) or size <= most]
+        return replace(one, mark=Choice(*options)) if len(options) > 1 else None
+    if most >= one.mark.high:
+        return one
+    return replace(one, mark=replace(one.mark, high=most)) if one.mark.low < most else None
+
+
+def _mark(given: Any, setting: Setting, where: Where) -> tuple[Mark, Mapping[Any, Any] | None]:
+    """The mark that an entry of `[search]` asks for, and what its labels stand for. Raises LabwrightError."""
+    if isinstance(given, list):
+        given = {"choices": given}
+    if not isinstance(given, Mapping) or not given:
+        raise LabwrightError(f"{where}: given {given!r}; it is {EXAMPLES}.")
+    if "choices" in given:
+        return _choices(given, setting, where)
+    for key in given:
+        if key not in RANGE:
+            raise LabwrightError(
+                f"{where / str(key)}: a range has no {key!r}{nearest(str(key), RANGE)} It has low, high, log, step."
+            )
+    for key in ("low", "high"):
+        if isinstance(given.get(key), bool) or not isinstance(given.get(key), int | float):
+            raise LabwrightError(f"{where}: given {dict(given)!r}; a range needs a number for {key}.")
+        _valid(setting, given[key], where / key)
+    kind = Uniform if "number" in str(setting.adapter.json_schema()) else Integers
+    try:
+        return kind(**given), None
+    except (TypeError, ValueError) as error:
+        raise LabwrightError(f"{where}: {error}.") from error
+
+
+def _choices(given: Mapping[str, Any], setting: Setting, where: Where) -> tuple[Mark, Mapping[Any, Any] | None]:
+    options = given["choices"]
+    if not isinstance(options, list) or len(options) < 2 or len(given) > 1:
+        raise LabwrightError(f"{where}: given {dict(given)!r}; choices are a list of two values or more.")
+    options = [_valid(setting, option, where / number) for number, option in enumerate(options)]
+    for number, option in enumerate(options):
+        if option in options[:number]:
+            raise LabwrightError(f"{where / number}: given {option!r}, which stands there before. Each value once.")
+    if all(isinstance(option, str | bool | int | float | None) for option in options):
+        return Choice(*options), None
+    labels = [json.dumps(option) for option in options]
+    return Choice(*labels), dict(zip(labels, options, strict=True))
+
+
+def _valid(setting: Setting, value: Any, where: Where) -> Any:
+    """The value as a recipe would hold it. None, in TOML "none", is a setting left out, for one that can be."""
+    if value is None or (value == NONE and setting.default is None and not _takes(setting, NONE)):
+        if setting.default is not None:
+            raise LabwrightError(f"{where}: given None, which means left out, and this setting can't be.")
+        return None
+    number = isinstance(value, int) and not isinstance(value, bool)
+    allowed = "number" in str(setting.adapter.json_schema())
+    return setting.written(checked(setting, float(value) if number and allowed else value, where, ""))
+
+
+def _takes(setting: Setting, value: Any) -> bool:
+    try:
+        setting.validated(value)
+    except (ValueError, TypeError):
+        return False
+    return True
+
+
+def _matches(one: Dimension, patterns: Iterable[str]) -> bool:
+    """Whether a dimension is meant: `*` and `?` stand for others, brackets for themselves."""
+    plain = [pattern.replace("[", "[[]") for pattern in patterns]
+    return any(fnmatchcase(name, pattern) for pattern in plain for name in (one.path, one.name))
+
+
+def _bare(path: str) -> str:
+    """`model[vision/mlp].depth` as `model.depth`."""
+    bare, depth = "", 0
+    for character in path:
+        depth += (character == "[") - (character == "]")
+        bare += character if not depth and character != "]" else ""
+    return bare
+
+
+def _at(table: Any, path: str) -> Any:
+    for key in path.split("."):
+        table = table.get(key) if isinstance(table, Mapping) else None
+    return table
+
+
+def _component(experiment: Experiment, path: str) -> Chosen | None:
+    """The component at a path, if one is there."""
+    first, *rest = path.split(".")
+    found: Any = experiment.component(first)
+    if first == "optimizer" and rest and rest[0] in experiment.optimizers and len(experiment.optimizers) > 1:
+        found, rest = experiment.optimizers[rest[0]], rest[1:]
+    for key in rest:
+        found = found.settings.get(key) if isinstance(found, Chosen) else None
+    return found if isinstance(found, Chosen) else None
+
+
+def _setting(experiment: Experiment, path: str) -> Setting | None:
+    """The setting at a path, if there is one."""
+    above, _, key = path.rpartition(".")
+    if above == "train":
+        from labwright import Train
+
+        return signature(Train).settings.get(key)
+    owner = _component(experiment, above) if above else None
+    return None if owner is None or owner.target is None else signature(owner.target).settings.get(key)
+
+
+def _unknown(path: str, experiment: Experiment, where: Where) -> str:
+    from labwright import Train
+
+    above = _bare(path).rpartition(".")[0]
+    owner = _component(experiment, above) if above else None
+    keys = signature(Train).settings if above == "train" else {}
+    if owner is not None and owner.target is not None:
+        keys = signature(owner.target).settings
+    known = [f"{above}.{key}" for key in keys] or [*experiment.marks(), "model", "optimizer", "loss", "task"]
+    return f"{where}: the experiment has no setting {path!r}{nearest(path, known)} There are {listed(known, 40)}."

@@ -1,0 +1,494 @@
+"""A study: trials of one experiment over its search space, pruned, in parallel, resumable, and the same each time.
+
+Reproducible studies ask for their trials in batches, train a batch in whatever order there are workers for, and tell it
+in the trials' order: so the number of workers changes nothing. Asynchronous ones ask as soon as a worker is free.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import threading
+import uuid
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import optuna
+import tomli_w
+import typer
+from labwright import Experiment, LabwrightError, listed, sentence
+from labwright.base.files import write_text
+from labwright.config.resolve import Where, choose
+from optuna.exceptions import DuplicatedStudyError
+from optuna.storages import BaseStorage
+from optuna.trial import FrozenTrial
+
+from labwright_study import ranks, report
+from labwright_study.confirm import Confirmation, confirmed
+from labwright_study.definition import DEFINITION, differences, label, parsed_goal
+from labwright_study.folder import JOURNAL, Marker, check_folder, checked_name, claim, cleared
+from labwright_study.grouping import Grouping
+from labwright_study.progress import Progress
+from labwright_study.samplers import Grid, Sampler
+from labwright_study.space import Space
+from labwright_study.storage import LEASE, SECONDS, Lease, alone, is_there, opened, reached, without_password
+from labwright_study.trial import Group, Result, Spec, State, Trials
+from labwright_study.trial_store import BASELINE, RESULT, Book, quiet_optuna, state_of, unwarned, vain
+from labwright_study.workers import Here, Pool, Workers, interruptions, order_of
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a study has come to. `best` are the best trial alone, or those of the Pareto front, by number."""
+
+    name: str
+    folder: Path
+    trials: int
+    complete: int
+    pruned: int
+    diverged: int
+    failed: int
+    best: list[dict[str, Any]]
+    interrupted: bool = False
+    notes: Sequence[str] = ()
+
+    def counts(self) -> str:
+        """How many ended how: those complete, pruned and failed, and those that diverged if any did."""
+        counts = {state: getattr(self, state) for state in get_args(State)}
+        return ", ".join(f"{count} {state}" for state, count in counts.items() if count or state != "diverged")
+
+    def json(self) -> dict[str, Any]:
+        return {key: str(value) if key == "folder" else value for key, value in vars(self).items()}
+
+
+class InVain(LabwrightError):
+    """A study of which nothing can come."""
+
+
+class Study:
+    """Trials of an experiment. `Study(experiment, trials=50).run()` begins one, or goes on with the one of that name.
+
+    `name` is that of its folder in `studies`; `folder` gives another place. `storage` is a URL, by default a journal in
+    the folder. `search` adds to the experiment's own `[search]`, `fixed` are patterns of what isn't searched. `goals`
+    are metrics of `valid`, `parameters` or `step_seconds`, with `:minimize` or `:maximize` where the task doesn't say
+    it; the task's goal if there are none. `workers` are processes of `threads` threads each; with one the trials run in
+    this process. `batch` trials are asked for at once. `asynchronous` asks as workers become free, which is faster and
+    isn't reproducible, and lets other machines join; one that isn't heard of for `lease` seconds has lost its trials.
+
+    Raises LabwrightError for what doesn't fit, and for a name whose study searches something else.
+    """
+
+    def __init__(
+        self,
+        experiment: Experiment,
+        trials: int = 50,
+        *,
+        name: str | None = None,
+        folder: Path | str | None = None,
+        storage: str | None = None,
+        search: Mapping[str, Any] | None = None,
+        fixed: Sequence[str] = (),
+        goals: Sequence[str] = (),
+        sampler: Any = "tpe",
+        pruner: Any = None,
+        workers: int = 1,
+        threads: int = 1,
+        batch: int = 8,
+        seed: int = 0,
+        asynchronous: bool = False,
+        fuse: Literal["none", "auto"] = "none",
+        lease: float = SECONDS,
+        quiet: bool = False,
+    ) -> None:
+        numbers = {"trials": trials, "workers": workers, "threads": threads, "batch": batch, "seed": seed}
+        for key, value in numbers.items():
+            least = 0 if key == "seed" else 1
+            if isinstance(value, bool) or not isinstance(value, int) or value < least:
+                raise LabwrightError(f"{key}: given {value!r}; it should be a whole number from {least} on.")
+        self.experiment, self.count = experiment, trials
+        self.name = checked_name(name if name is not None else experiment.name.replace("/", "-"))
+        self.folder = Path(folder) if folder is not None else Path("studies") / self.name
+        self.url = storage or f"journal:{self.folder / 'journal.log'}"
+        self.search, self.fixed = dict(search or {}), list(fixed)
+        self.goals = [parsed_goal(one, experiment) for one in goals] or [experiment.goal]
+        if len({goal.metric for goal in self.goals}) < len(self.goals):
+            raise LabwrightError(f"goals: given {listed(goals)}; each metric once.")
+        plugins = experiment.plugins
+        self.sampler = choose("sampler", sampler, plugins, Where() / "sampler")
+        pruner = pruner if pruner is not None else "median" if len(self.goals) == 1 else "dominated"
+        self.pruner = choose("pruner", pruner, plugins, Where() / "pruner")
+        if len(self.goals) > 1 and self.pruner.name not in ("dominated", "none"):
+            raise LabwrightError(
+                f"pruner {self.pruner.label!r} knows one goal, and this study has {len(self.goals)}: take 'dominated' "
+                "or 'none'."
+            )
+        self.workers, self.threads, self.batch, self.seed = workers, threads, batch, seed
+        self.asynchronous, self.quiet, self.fuse = asynchronous, quiet, fuse
+        if fuse not in ("none", "auto") or (fuse == "auto" and asynchronous):
+            said = "asynchronous trials are asked one by one" if fuse == "auto" else "it is none or auto"
+            raise LabwrightError(f"fuse: given {fuse!r}; {said}.")
+        self.lease = Lease(float(lease))
+        self.joins = False
+        made = self.sampler.build()
+        if not isinstance(made, Sampler):
+            raise LabwrightError(f"sampler {self.sampler.label!r} is no Sampler but a {type(made).__name__}.")
+        self._sampler = made
+        self._whole = Space.of(experiment, search=search, fixed=fixed, widened=not isinstance(made, Grid))
+        self.id, self.samples = uuid.uuid4().hex, None  # type: tuple[str, int | None]
+        self._look_within(None)
+
+    # ----------------------------------------------------------------------------------------------------- running
+
+    def run(self) -> Found:
+        """Run what is missing of the trials, write down the best and the report. Returns what was found.
+
+        Ctrl-C ends it when the trials under way have ended, a second one at once; both leave a study that goes on. What
+        a study can't be made of is refused before anything is written: data that isn't there or has no `valid` part, a
+        metric that no evaluation gives, a recipe that can't be built.
+        """
+        with quiet_optuna():
+            trials = Trials(self.experiment, self.goals, self.threads)
+            ranks.meet()
+            if ranks.follows():
+                ranks.follow(trials)
+                return Found(self.name, self.folder, 0, 0, 0, 0, 0, [])
+            with reached(self.url):
+                storage, new = self._checked(trials), not self.folder.exists()
+                with nullcontext() if self.joins else alone(self.folder):
+                    try:
+                        book = self.opened(storage)
+                    except LabwrightError:
+                        if new:
+                            cleared(self.folder)
+                        raise
+                    try:
+                        return self._run(book, trials)
+                    except InVain:
+                        book.storage.delete_study(book.study._study_id)
+                        cleared(self.folder)
+                        raise
+
+    def _run(self, book: Book, trials: Trials) -> Found:
+        self._claim()
+        pool = self._pool(trials)
+        try:
+            with self._driven(book, pool), interruptions(pool), Progress(self, book, self.quiet) as progress:
+                if self.asynchronous:
+                    self._at_once(book, pool, progress)
+                else:
+                    self._in_batches(book, pool, progress, self._grouping(book, trials, progress))
+        finally:
+            pool.close()
+        found = self.found(book, interrupted=pool.stopping)
+        if not self.joins:  # whoever began the study has its folder
+            self._write_down(book, found)
+        return found
+
+    def confirm(self, top: int = 3, seeds: int = 5) -> Confirmation:
+        """Run the best trials again over fresh seeds, and say how much of the winner's lead was luck."""
+        check_folder(self.folder, begun=True, journal=self._own_journal())
+        with quiet_optuna(), alone(self.folder), reached(self.url):
+            book = self.opened()
+            self._claim()
+            pool = self._pool(Trials(self.experiment, self.goals, self.threads))
+            try:
+                with interruptions(pool):
+                    again = confirmed(self, book, pool, top=top, seeds=seeds)
+            finally:
+                pool.close()
+            report.write(self, book, self.found(book))
+        return again
+
+    def opened(self, storage: BaseStorage | None = None) -> Book:
+        """The study in its storage: a new one, or the one that is there if it searches the same."""
+        with quiet_optuna():
+            storage = storage or opened(self.url)
+            try:
+                study = self._there(storage) or self._begun(storage)
+            except DuplicatedStudyError:  # another machine was quicker
+                study = self._there(storage) or self._begun(storage)
+        with unwarned():
+            pruner = self.pruner.build()
+        return Book(
+            study,
+            storage,
+            space=self.space,
+            goals=self.goals,
+            sampler=self._sampler,
+            pruner=pruner,
+            seed=self.seed,
+            baseline=None if isinstance(self._sampler, Grid) else self.space.point(),
+        )
+
+    def _there(self, storage: BaseStorage) -> optuna.Study | None:
+        """The study that the storage has. Raises LabwrightError if it searches something else.
+
+        One of which nothing has come is none; and whoever began one may have died before it was described.
+        """
+        if self.name not in optuna.get_all_study_names(storage):
+            return None
+        study = optuna.load_study(study_name=self.name, storage=storage)
+        there = study.user_attrs.get(DEFINITION)
+        if there is None and study.get_trials(deepcopy=False):
+            raise LabwrightError(f"the storage has a study {self.name!r} that labwright didn't begin: give another.")
+        if there is None:
+            self._read_data()
+            there = json.loads(json.dumps(self.definition()))
+            study.set_user_attr(DEFINITION, there)
+        self._look_within(there.get("samples"))
+        self.id = there.get("id", self.id)
+        differing = list(differences(there, json.loads(json.dumps(self.definition()))))
+        held = self.lease.held_by(storage.get_study_system_attrs(study._study_id).get(LEASE))
+        if differing and vain(study) and not held and not self.asynchronous:
+            storage.delete_study(study._study_id)
+            self._look_within(None)
+            return None
+        if differing:
+            raise LabwrightError(
+                f"the study {self.name!r} is there and differs: {'; '.join(differing)}. Give it as it was, or begin "
+                "another one with --name."
+            )
+        if there["trials"] != self.count or "id" not in there:
+            study.set_user_attr(DEFINITION, self.definition())
+        return study
+
+    def _begun(self, storage: BaseStorage) -> optuna.Study:
+        """The study, new in the storage."""
+        self._read_data()
+        directions = [goal.direction for goal in self.goals]
+        study = optuna.create_study(study_name=self.name, storage=storage, directions=directions)
+        study.set_user_attr(DEFINITION, self.definition())
+        with unwarned():
+            study.set_metric_names([goal.metric for goal in self.goals])
+        return study
+
+    def _checked(self, trials: Trials) -> BaseStorage | None:
+        """The storage, if it is there. Raises LabwrightError for what no new study can be made of."""
+        if self.workers > 1:
+            order_of(trials, self.threads)
+        storage = opened(self.url) if is_there(self.url) else None
+        begun = storage is not None and self.name in optuna.get_all_study_names(storage)
+        check_folder(self.folder, begun=begun, journal=self._own_journal())
+        if not begun:
+            self._look_within(trials.check())
+            if self.workers > 1:
+                trials.tasks.forget()  # workers have their own
+        return storage
+
+    def _read_data(self) -> None:
+        """Look within what the data has, if nobody has yet."""
+        if self.samples is None:
+            self._look_within(Trials(self.experiment, self.goals, self.threads).check())
+
+    def _claim(self) -> None:
+        claim(self.folder, Marker(self.id, self.name, without_password(self.url)))
+
+    def _own_journal(self) -> bool:
+        """Whether the study is kept in its own folder."""
+        return self.url == f"journal:{self.folder / JOURNAL}"
+
+    def _look_within(self, samples: int | None) -> None:
+        """Search what makes sense with so many training samples; None leaves that open."""
+        self.samples, self.space = samples, self._whole.within(samples)
+        if not self.space.dimensions:
+            raise LabwrightError(f"there is nothing to search. {' '.join(self.space.notes)}")
+        with unwarned():
+            self._sampler.make(0, self.space)  # whether it can search this space
+        if isinstance(self._sampler, Grid):
+            combinations = math.prod(map(len, self._sampler.values(self.space).values()))
+            self.count = min(self.count, combinations)
+
+    def definition(self) -> dict[str, Any]:
+        """What is studied, ready for JSON: enough for another machine to join."""
+        return {
+            "id": self.id,
+            "samples": self.samples,
+            "experiment": json.loads(json.dumps(self.experiment.given, default=label)),
+            "name": self.experiment.name,
+            "search": self.search,
+            "fixed": self.fixed,
+            "space": self.space.json(),
+            "goals": [[goal.metric, goal.direction] for goal in self.goals],
+            "sampler": self.sampler.table(),
+            "pruner": self.pruner.table(),
+            "trials": self.count,
+            "seed": self.seed,
+            "batch": self.batch,
+            "threads": self.threads,
+            "asynchronous": self.asynchronous,
+            "fuse": self.fuse,
+            "lease": self.lease.seconds,
+        }
+
+    def _pool(self, trials: Trials) -> Pool:
+        if ranks.several():
+            return ranks.Ranks(trials)
+        if self.workers == 1:
+            return Here(trials)
+        return Workers(self.workers, order_of(trials, self.threads))
+
+    def _in_batches(self, book: Book, pool: Pool, progress: Progress, grouping: Grouping | None) -> None:
+        while batch := book.batch(self.batch, self.count):
+            book.begin()
+            by_number = {trial.number: trial for trial in batch}
+            results = {
+                n: Result(**one.system_attrs[RESULT]) for n, one in by_number.items() if RESULT in one.system_attrs
+            }
+            due = [self._spec(trial) for number, trial in by_number.items() if number not in results]
+            groups = iter([Group((spec,)) for spec in due]) if grouping is None else grouping.groups(due)
+            for result in pool.run(groups, book.answer):
+                results[result.number] = result
+                book.keep(by_number[result.number], result)
+                progress.ended(by_number[result.number], result)
+            if len(results) < len(batch):
+                return
+            for number in sorted(results):
+                book.tell(by_number[number], results[number])
+            self._check_begun(book, results.values())
+
+    def _at_once(self, book: Book, pool: Pool, progress: Progress) -> None:
+        under_way: dict[int, FrozenTrial] = {}
+
+        def due() -> Iterator[Group]:
+            while True:
+                gone = book.taken_over(self.lease)
+                if len(book.counted()) + len(book.running()) >= self.count:
+                    return
+                lease = self.lease.now()
+                trial = book.ask(lease=lease) if gone is None else book.again(gone, lease=lease)
+                if book.surplus(trial, self.count):
+                    book.drop(trial)
+                    return
+                under_way[trial.number] = trial
+                yield Group((self._spec(trial),))
+
+        with self.lease.renewed(lambda: book.renew(under_way.values(), self.lease)):
+            try:
+                while not pool.stopping:
+                    ran = False
+                    for result in pool.run(due(), lambda number, seen: book.answer_now(under_way[number], seen)):
+                        ran = True
+                        trial = under_way.pop(result.number)
+                        if book.tell(trial, result):
+                            progress.ended(trial, result)
+                            self._check_begun(book, [result], least=self.batch)
+                    if not ran and (len(book.counted()) >= self.count or not book.running()):
+                        return
+                    if not ran:
+                        threading.Event().wait(1.0)  # another machine has the last ones: it may be lost yet
+            finally:
+                book.release(under_way.values())
+
+    def _grouping(self, book: Book, trials: Trials, progress: Progress) -> Grouping | None:
+        """How trials are put into programs, if they are; what was measured is kept with the study."""
+        if self.fuse == "none" or ranks.several():
+            return None
+        study_id = book.study._study_id
+        return Grouping(
+            trials,
+            self.count,
+            self.workers,
+            lambda key: book.storage.get_study_system_attrs(study_id).get(f"labwright:form:{key}"),
+            lambda key, form: book.storage.set_study_system_attr(study_id, f"labwright:form:{key}", form),
+            progress.say,
+        )
+
+    def _spec(self, trial: FrozenTrial) -> Spec:
+        return Spec(trial.number, self.values(trial), str(self.folder / "trials" / f"{trial.number:04d}"))
+
+    def values(self, trial: FrozenTrial) -> dict[str, Any]:
+        """What a trial changes in the experiment: nothing if it is the recipe itself."""
+        return {} if trial.user_attrs.get(BASELINE) else self.space.values(trial.params)
+
+    def _check_begun(self, book: Book, results: Iterable[Result], *, least: int = 1) -> None:
+        """Raises LabwrightError if nothing has come of the first trials: the study won't either, and isn't kept."""
+        ended = book.counted()
+        failed = all(one.state == "failed" for one in results) and all(state_of(one) == "failed" for one in ended)
+        if not failed or len(ended) < least:
+            return
+        said = f"every trial failed; the first: {sentence(str(ended[0].user_attrs.get('reason', 'nobody knows why')))}"
+        if self.joins or book.running():  # others are at it
+            raise LabwrightError(said)
+        raise InVain(f"{said} Nothing is kept of the study; the recipe by itself, with `labwright run`, says more.")
+
+    @contextmanager
+    def _driven(self, book: Book, pool: Pool) -> Iterator[None]:
+        """A reproducible study is driven by one process: its lease is the study's."""
+        if self.asynchronous:
+            yield
+            return
+        study_id = book.study._study_id
+
+        def read() -> Any:
+            return book.storage.get_study_system_attrs(study_id).get(LEASE)
+
+        other, over = self.lease.watched(read, lambda line: None if self.quiet else typer.echo(line, err=True))
+
+        def renew() -> None:
+            nonlocal other
+            held = read()
+            other = "" if held == over else self.lease.held_by(held)
+            if other:
+                pool.stopping = True
+            else:
+                book.storage.set_study_system_attr(study_id, LEASE, self.lease.now())
+
+        try:
+            if not other:
+                with self.lease.renewed(renew):
+                    if not other:
+                        yield
+        finally:
+            if not other:
+                book.storage.set_study_system_attr(study_id, LEASE, None)
+        if other:
+            raise LabwrightError(
+                f"the study {self.name!r} is being run by {other}. Wait for it, or begin one with --asynchronous, "
+                "which machines can share."
+            )
+
+    # ----------------------------------------------------------------------------------------------------- findings
+
+    def found(self, book: Book, *, interrupted: bool = False) -> Found:
+        """How far the study is, and its best trials."""
+        trials = book.ended()
+        counts = Counter(map(state_of, trials))
+        return Found(
+            self.name,
+            self.folder,
+            len(trials),
+            counts["complete"],
+            counts["pruned"],
+            counts["diverged"],
+            counts["failed"],
+            [self.said(trial) for trial in book.best()],
+            interrupted,
+            self.space.notes,
+        )
+
+    def said(self, trial: FrozenTrial) -> dict[str, Any]:
+        """A trial ready for JSON: its number, values by goal, and settings by path."""
+        values = dict(zip((goal.metric for goal in self.goals), trial.values or (), strict=False))
+        return {"number": trial.number, "state": state_of(trial), "values": values} | {
+            "settings": self.space.shown(trial.params) | (self.space.beside if trial.user_attrs.get(BASELINE) else {})
+        }
+
+    def recipe_of(self, trial: FrozenTrial) -> dict[str, Any]:
+        """A trial's complete recipe, which runs by itself."""
+        table = self.experiment.varied(self.values(trial)).table()
+        table.pop("search", None)
+        return table
+
+    def _write_down(self, book: Book, found: Found) -> None:
+        """The recipes of the best trials, and the report."""
+        trials = {trial.number: trial for trial in book.ended()}
+        for one in found.best:
+            file = self.folder / ("best.toml" if len(self.goals) == 1 else f"front/{one['number']:04d}.toml")
+            file.parent.mkdir(exist_ok=True)
+            with suppress(TypeError):  # objects from Python have no recipe
+                write_text(file, tomli_w.dumps(self.recipe_of(trials[one["number"]])))
+        report.write(self, book, found)

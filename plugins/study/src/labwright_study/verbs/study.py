@@ -1,0 +1,175 @@
+"""`labwright study`: look at a study, take its best recipe, or delete it."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from labwright import LabwrightError, listed, nearest
+from labwright.cli.shared import Json, print_json, print_table, say
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from optuna.trial import FrozenTrial
+
+    from labwright_study.study import Study
+    from labwright_study.trial_store import Book
+
+ACTIONS = ("show", "best", "export", "delete")
+
+
+def verb(
+    ctx: typer.Context,
+    action: Annotated[str, typer.Argument(metavar="|".join(ACTIONS))],
+    name: Annotated[str, typer.Argument(metavar="STUDY", help="The study's name.")],
+    storage: Annotated[str, typer.Option(help="The URL that `tune` was given; a journal's by default.")] = "",
+    trial: Annotated[int | None, typer.Option(help="For `best`: this trial instead of the best one.")] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="For `delete`: don't ask.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Show a study's trials, print a recipe, export all trials as CSV, or delete the study with its folder.
+
+    `best` prints a complete recipe, which `labwright run` takes. `export` prints a row for each trial.
+
+    Examples: labwright study show vision-digits · labwright study best vision-digits > best.toml
+    """
+    if action not in ACTIONS:
+        raise LabwrightError(f"a study has no {action!r}{nearest(action, ACTIONS)} It has {', '.join(ACTIONS)}.")
+    if action == "delete":
+        _delete(name, storage, yes)
+        return
+    from labwright_study.joining import recalled
+    from labwright_study.storage import reached
+
+    study = recalled(name, storage, ctx.obj.plugins)
+    with reached(study.url):
+        book = study.opened()
+        if action == "show":
+            _show(study, book, as_json)
+        elif action == "best":
+            _best(study, book, trial, as_json)
+        else:
+            _export(study, book, as_json)
+
+
+def _delete(name: str, storage: str, yes: bool) -> None:
+    """Delete a study, and what labwright wrote into its folder. Raises LabwrightError if somebody runs it."""
+    from labwright_study.folder import JOURNAL, cleared, marker_of
+    from labwright_study.joining import stored, url_of
+    from labwright_study.storage import LEASE, Lease, alone, reached
+
+    folder = Path("studies") / name
+    with reached(url_of(name, storage)):
+        there, study, kept = stored(name, storage)
+        study_id = study._study_id
+        own = url_of(name, storage) == f"journal:{folder / JOURNAL}"
+        marker = marker_of(folder)
+        its = own if marker is None else marker.id == kept.get("id")
+        trials = len(study.get_trials(deepcopy=False))
+        if not yes and sys.stdin.isatty():
+            what = f"study {name} with {trials} trials{f' and its folder {folder}' if its else ''}"
+            typer.confirm(f"Delete {what}?", abort=True, err=True)
+        other, _ = Lease().watched(lambda: there.get_study_system_attrs(study_id).get(LEASE), say)
+        if other:
+            raise LabwrightError(f"study {name!r} is being run by {other}. Wait for it, or end it.")
+        with alone(folder) if its and folder.is_dir() else nullcontext():
+            there.delete_study(study_id)
+            rest = cleared(folder) if its else []
+    say(f"study {name} is deleted")
+    if rest:
+        say(f"note: {folder} stays, because labwright didn't write {listed(rest)}")
+    elif folder.exists() and not its:
+        say(f"note: {folder} stays, because it isn't this study's")
+
+
+def _show(study: Study, book: Book, as_json: bool) -> None:
+    from labwright_study.folder import untold
+
+    found = study.found(book)
+    ended = book.ended()
+    over = [trial for trial in book.trials() if trial.state.is_finished()]
+    if lost := untold(study.folder, (trial.number for trial in (*over, *ended))):
+        of = f"trial{'s' * (len(lost) > 1)} {', '.join(map(str, lost))}"
+        say(f"note: the storage doesn't have the end of {of}, which {study.folder / 'trials'} has")
+    if as_json:
+        print_json(found.json() | {"of": study.count, "all": [study.said(trial) for trial in ended]})
+        return
+    from labwright_study.report_rows import names
+
+    say(*(f"note: {note}" for note in found.notes))
+    goals = " and ".join(f"{goal.direction} {goal.metric}" for goal in study.goals)
+    typer.echo(f"study {study.name}: {found.trials} of {study.count} trials, {goals}")
+    typer.echo(f"{found.counts()}; * {_starred(study)}")
+    best = {one["number"] for one in found.best}
+    called = names(study.space.dimensions, short=True)
+    header = ("trial", "state", *(goal.metric for goal in study.goals), *called.values(), "")
+    print_table([header, *(_row(study, trial, trial.number in best, called) for trial in ended)])
+    if (study.folder / "report.html").is_file():
+        typer.echo(f"report: {study.folder / 'report.html'}")
+
+
+def _starred(study: Study) -> str:
+    return "is the best" if len(study.goals) == 1 else "are those no other beats in every goal"
+
+
+def _row(study: Study, trial: FrozenTrial, best: bool, called: Mapping[str, str]) -> tuple[str, ...]:
+    """A trial as a row: its settings in three digits, and why it failed."""
+    from labwright_study.report_rows import number, said
+    from labwright_study.trial_store import state_of
+
+    values = dict(zip((goal.metric for goal in study.goals), trial.values or (), strict=False))
+    numbers = (number(values[goal.metric], 5) if goal.metric in values else "" for goal in study.goals)
+    settings = (said(trial.params[name]) if name in trial.params else "" for name in called)
+    reason = "" if trial.values else str(trial.user_attrs.get("reason", ""))
+    return (f"{trial.number}{' *' if best else ''}", state_of(trial), *numbers, *settings, reason)
+
+
+def _best(study: Study, book: Book, number: int | None, as_json: bool) -> None:
+    import tomli_w
+
+    trials = {one.number: one for one in book.ended()}
+    if number is None:
+        best = study.found(book).best
+        if not best:
+            raise LabwrightError(f"study {study.name!r} has no complete trial yet.")
+        if len(best) > 1:
+            numbers = ", ".join(str(one["number"]) for one in best)
+            raise LabwrightError(
+                f"study {study.name!r} has {len(best)} best trials, {numbers}: say which with --trial."
+            )
+        number = best[0]["number"]
+    if number not in trials:
+        raise LabwrightError(f"study {study.name!r} has no finished trial {number}; it has {len(trials)}.")
+    recipe = study.recipe_of(trials[number])
+    if as_json:
+        print_json(recipe)
+    else:
+        typer.echo(tomli_w.dumps(recipe).rstrip())
+
+
+def _export(study: Study, book: Book, as_json: bool) -> None:
+    rows = [study.said(trial) | dict(trial.user_attrs) for trial in book.ended()]
+    if as_json:
+        print_json(rows)
+        return
+    paths = list(dict.fromkeys(one.path for one in study.space.dimensions))
+    metrics = [goal.metric for goal in study.goals]
+    writer = csv.writer(sys.stdout)
+    writer.writerow(["number", "state", *metrics, *paths, "steps", "seconds", "reason"])
+    for row in rows:
+        values = [row["values"].get(metric, "") for metric in metrics]
+        settings = [row["settings"].get(path, "") for path in paths]
+        writer.writerow(
+            [
+                row["number"],
+                row["state"],
+                *values,
+                *settings,
+                *(row.get(one, "") for one in ("steps", "seconds", "reason")),
+            ]
+        )
