@@ -24,7 +24,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import labwright as lw
 import torch
 from labwright.train.trainer import Trainer
-from labwright_study.fused.fused_loop import Course, program_for
+from labwright_study.fused.fused_loop import FusedLoop, program_for
 from labwright_study.fused.program import FORMS, Form
 
 HERE = Path(__file__).resolve().parent
@@ -216,7 +216,7 @@ def timed(trainers: list[Trainer], way: Way, steps: int, clock: Callable[[], flo
         program, _ = program_for(some, [one for one in FORMS if one == form])
         if program is None:
             return None
-        advance = Course(program).advance
+        advance = FusedLoop(program).advance
     advance()  # what is made once, such as the optimizer's state
     wait = torch.cuda.synchronize if some[0].device.type == "cuda" else nullcontext
     wait()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from labwright.base.errors import LabwrightError
 from labwright.config.compatibility import fitting_names
-from labwright.config.resolve import signature
+from labwright.config.signature import signature
 from labwright.plugin.registry import Plugins
 from labwright.runs.experiment import Experiment
 

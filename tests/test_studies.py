@@ -19,7 +19,7 @@ import pytest
 from labwright.plugin.registry import Plugins
 from labwright_study.samplers import TPE
 from labwright_study.space import Space
-from labwright_study.trial_store import Book
+from labwright_study.trial_store import TrialStore
 from optuna.pruners import NopPruner
 from optuna.storages import InMemoryStorage
 
@@ -149,7 +149,7 @@ def test_the_first_trial_of_any_recipe_is_the_recipe_in_every_setting(name: str)
     storage = InMemoryStorage()
     study = optuna.create_study(storage=storage, direction="minimize")
     sampler, point = TPE(), space.point()
-    book = Book(
+    book = TrialStore(
         study, storage, space=space, goals=[recipe.goal], sampler=sampler, pruner=NopPruner(), seed=0, baseline=point
     )
     first = book.ask()

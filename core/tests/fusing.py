@@ -62,7 +62,7 @@ class Trials:
 def in_double(trainer: Trainer) -> Trainer:
     """The same trainer in float64, data included."""
     trainer.model.double()
-    for update in trainer.updates:
+    for update in trainer.phase_steps:
         for average in update.average:
             average.data = average.data.double()
     feed = trainer.feed

@@ -17,7 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from labwright.base.errors import LabwrightError
 from labwright.config.compatibility import described, fitting_names
-from labwright.config.resolve import Part, Where, choose, signature
+from labwright.config.resolve import Where, resolve
+from labwright.config.signature import Part, signature
 from labwright.plugin.registry import Plugins
 from labwright.runs.experiment import Experiment
 from labwright.train.settings import Train
@@ -110,11 +111,11 @@ TABLES = st.fixed_dictionaries(
 @settings(max_examples=150, deadline=None)
 @given(table=TABLES)
 def test_a_validated_table_written_as_toml_and_read_again_gives_the_same_settings(table):
-    first = choose("model", {"name": Everything, **table}, NOBODY, Where())
+    first = resolve("model", {"name": Everything, **table}, NOBODY, Where())
     assert set(first.settings) == set(table)
     written = {key: value for key, value in first.table().items() if key != "object"}
     again = tomllib.loads(tomli_w.dumps(written))
-    second = choose("model", {"name": Everything, **again}, NOBODY, Where())
+    second = resolve("model", {"name": Everything, **again}, NOBODY, Where())
     assert {key: second.settings[key] for key in table} == first.settings
     assert {key: type(second.settings[key]) for key in table} == {key: type(one) for key, one in first.settings.items()}
     assert set(second.settings) == {name for name, one in signature(Everything).settings.items() if name in written}
@@ -152,8 +153,8 @@ def test_python_values_are_taken_as_a_recipe_would_write_them():
         "crop": Crop(size=3, shade=Shade.DARK),
         "names": {"a"},
     }
-    chosen = choose("model", {"name": Everything, **given_values}, NOBODY, Where()).settings
-    assert chosen == given_values | {"numbers": (1.0, 2.0), "names": frozenset({"a"})}
+    spec = resolve("model", {"name": Everything, **given_values}, NOBODY, Where()).settings
+    assert spec == given_values | {"numbers": (1.0, 2.0), "names": frozenset({"a"})}
 
 
 # ----------------------------------------------------------------------------------- what a constructor may not ask for
@@ -204,7 +205,7 @@ def test_what_the_core_gives_to_another_kind_is_refused(kind, parameter):
 
     Asking.__init__ = _asking_for(parameter)  # type: ignore[assignment]
     with pytest.raises(LabwrightError, match=f"asks for {parameter} in its constructor, which no {kind} is given"):
-        choose(kind, Asking, NOBODY, Where())
+        resolve(kind, Asking, NOBODY, Where())
 
 
 def _asking_for(parameter: str) -> Any:
@@ -219,12 +220,12 @@ def test_a_class_without_a_constructor_has_no_settings():
 
     assert dict(signature(Plain).settings) == {}
     with pytest.raises(LabwrightError, match=r"model 'Plain' has no setting 'width'. It has no settings."):
-        choose("model", {"name": Plain, "width": 3}, NOBODY, Where())
+        resolve("model", {"name": Plain, "width": 3}, NOBODY, Where())
 
 
 def test_a_setting_without_a_default_is_needed():
     with pytest.raises(LabwrightError, match=r"^model\.width: model 'factory' needs this setting\.$"):
-        choose(
+        resolve(
             "model", {"name": type("factory", (nn.Module,), {"__init__": _needing_width})}, NOBODY, Where(("model",))
         )
 
@@ -239,7 +240,7 @@ def test_a_missing_field_of_a_table_is_named():
         high: int
 
     with pytest.raises(LabwrightError, match=r"^stop\.area\.high: this field is needed \(stop 'Stop'\)\.$"):
-        choose("stop", {"name": _stop_with(Area), "area": {"low": 1}}, NOBODY, Where(("stop",)))
+        resolve("stop", {"name": _stop_with(Area), "area": {"low": 1}}, NOBODY, Where(("stop",)))
 
 
 def _stop_with(kind: type) -> type:
@@ -250,7 +251,7 @@ def _stop_with(kind: type) -> type:
 
 def test_a_value_of_none_of_several_types_is_answered_with_all_of_them():
     with pytest.raises(LabwrightError, match=r"whole_or_text: given \[1\]; it should be a whole number or be text "):
-        choose("model", {"name": Everything, "whole_or_text": [1]}, NOBODY, Where())
+        resolve("model", {"name": Everything, "whole_or_text": [1]}, NOBODY, Where())
 
 
 # ------------------------------------------------------------------------------------------------------- list and show

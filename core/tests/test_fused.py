@@ -12,10 +12,10 @@ import torch
 from fusing import Trials, check_equal
 from labwright.base.errors import RunFailed
 from labwright.base.search import PerTrial
-from labwright.config.resolve import signature
+from labwright.config.signature import signature
 from labwright.train.settings import Train
 from labwright_study.fused import FORMS, CannotFuse, Form, fit_fused, fuse_key, why_not
-from labwright_study.fused.fused_loop import Course, program_for
+from labwright_study.fused.fused_loop import FusedLoop, program_for
 from labwright_study.fused.measuring import gain
 from parts import Blobs, Duel, Hinge, Net, Pair, Sorting
 from torch import Tensor, nn
@@ -385,7 +385,7 @@ def test_a_layer_with_a_way_over_stacks_is_asked_for_it(sorted_: Make, tmp_path:
     assert program is not None
     shell: Any = program.rows.shell
     before = shell.called[0]
-    Course(program).advance()
+    FusedLoop(program).advance()
     assert shell.called[0] == before + 1
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from labwright.base.errors import LabwrightError
 from labwright.builtin.losses import CrossEntropy, Huber, MeanAbsoluteError, MeanSquaredError, Penalized
-from labwright.config.resolve import Part, signature
+from labwright.config.signature import Part, signature
 from labwright.interfaces.loss import Loss
 from torch import Tensor, nn
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from labwright.plugin.registry import Plugins
 from labwright.runs.load import evaluated
-from labwright.train.loss_log import Window
+from labwright.train.loss_log import LossLog
 from parts import Blobs, BlobsElsewhere, Net, Sorting, sorting
 from torch import Tensor, nn
 
@@ -259,15 +259,15 @@ def test_losses_on_their_way_to_the_host_are_in_the_checkpoint(monkeypatch: pyte
 
     monkeypatch.setattr(torch.cuda, "Event", Event)
 
-    def filled(window: Window, first: int, last: int) -> Window:
+    def filled(window: LossLog, first: int, last: int) -> LossLog:
         for step in range(first, last + 1):
             window.add(step, 1.0, {"train": torch.tensor(float(step))})
         return window
 
-    on_gpu = filled(Window(torch.device("cuda")), 1, 50)
+    on_gpu = filled(LossLog(torch.device("cuda")), 1, 50)
     assert on_gpu.close() == []
     state = filled(on_gpu, 51, 60).state()
-    resumed = Window(torch.device("cpu"))
+    resumed = LossLog(torch.device("cpu"))
     resumed.load_state(state)
     first, second = filled(resumed, 61, 100).close()
     assert (first.step, first.losses["train"]) == (50, pytest.approx(25.5))

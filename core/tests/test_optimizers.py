@@ -99,7 +99,7 @@ def set_gradients(parameters: Parameters, step: int, gradients: Gradients) -> No
 def train(optimizer: Optimizer, steps: range, *, gradients: Gradients = noisy, found_inf: Tensor | None = None) -> None:
     for step in steps:
         set_gradients(optimizer.parameters, step, gradients)
-        optimizer.step(optimizer.rate(step, 200), found_inf)
+        optimizer.step(optimizer.lr_at(step, 200), found_inf)
 
 
 def train_theirs(
@@ -109,7 +109,7 @@ def train_theirs(
     for step in range(steps):
         set_gradients(parameters, step, gradients)
         for group, (_, factor, _) in zip(theirs.param_groups, ours.groups, strict=True):
-            group["lr"] = ours.rate(step, 200) * factor
+            group["lr"] = ours.lr_at(step, 200) * factor
         theirs.step()
 
 

@@ -17,7 +17,8 @@ from conftest import toys
 from labwright.base.errors import LabwrightError
 from labwright.builtin.optimizers import SGD
 from labwright.config.recipe import Source, override, read_recipe
-from labwright.config.resolve import Chosen, Part, Where, choose, signature
+from labwright.config.resolve import ComponentSpec, Where, resolve
+from labwright.config.signature import Part, signature
 from labwright.runs.experiment import Experiment
 from parts import Blobs, Net, Sorting
 from torch import nn
@@ -61,7 +62,7 @@ class Model(nn.Module):
 
 
 def settings(**given: Any) -> dict[str, Any]:
-    return choose("model", {"name": Model, **given}, PLUGINS, Where(("model",))).settings
+    return resolve("model", {"name": Model, **given}, PLUGINS, Where(("model",))).settings
 
 
 def refusal(*overrides: str, **given: Any) -> str:
@@ -133,8 +134,8 @@ class Ensemble(nn.Module):
 
 
 def test_rule_2_a_part_is_given_by_its_name_or_a_table():
-    by_name = choose("loss", {"name": Around, "loss": "huber"}, PLUGINS, Where())
-    by_table = choose(
+    by_name = resolve("loss", {"name": Around, "loss": "huber"}, PLUGINS, Where())
+    by_table = resolve(
         "loss", {"name": Around, "loss": {"name": "huber", "delta": 2.0}, "other": "mae"}, PLUGINS, Where()
     )
     assert by_name.settings["loss"].settings == {}
@@ -144,15 +145,15 @@ def test_rule_2_a_part_is_given_by_its_name_or_a_table():
 
 
 def test_rule_2_a_part_has_its_default_and_may_be_left_out():
-    built = choose("loss", Around, PLUGINS, Where()).build()
+    built = resolve("loss", Around, PLUGINS, Where()).build()
     assert (type(built.loss).__name__, built.other) == ("MeanSquaredError", None)
 
 
 def test_rule_2_a_table_without_a_name_is_of_the_default_part():
-    part = choose("loss", {"name": Penalizing, "loss": {"delta": 3.0}}, PLUGINS, Where()).settings["loss"]
+    part = resolve("loss", {"name": Penalizing, "loss": {"delta": 3.0}}, PLUGINS, Where()).settings["loss"]
     assert (part.name, part.settings) == ("huber", {"delta": 3.0})
     with pytest.raises(LabwrightError, match=r"^other: given a table without a name \(delta\); a loss has one: "):
-        choose("loss", {"name": Around, "other": {"delta": 3.0}}, PLUGINS, Where())
+        resolve("loss", {"name": Around, "other": {"delta": 3.0}}, PLUGINS, Where())
 
 
 def test_rule_2_settings_of_the_default_device_need_no_name():
@@ -163,14 +164,14 @@ def test_rule_2_settings_of_the_default_device_need_no_name():
 
 
 def test_rule_2_a_part_that_needs_ports_arrives_as_a_callable_awaiting_them():
-    ensemble = choose("model", {"name": Ensemble, "of": {"name": Net, "width": 5}}, PLUGINS, Where())
+    ensemble = resolve("model", {"name": Ensemble, "of": {"name": Net, "width": 5}}, PLUGINS, Where())
     built = ensemble.build(inputs=lw.Features((4,)), outputs=lw.Classes(("a", "b")))
     assert [member.body[0].out_features for member in built.members] == [5, 5]
 
 
 def test_rule_2_the_path_of_a_parts_setting_leads_through_the_part():
     with pytest.raises(LabwrightError, match=r"^loss\.loss\.delta: given 0; it should be greater than 0"):
-        choose("loss", {"name": Around, "loss": {"name": "huber", "delta": 0}}, PLUGINS, Where(("loss",)))
+        resolve("loss", {"name": Around, "loss": {"name": "huber", "delta": 0}}, PLUGINS, Where(("loss",)))
 
 
 # -------------------------------------------------------------------------------------------- rule 3: `name` is taken
@@ -209,11 +210,11 @@ def test_rule_4_what_a_builder_complains_about_becomes_the_message():
         def __init__(self, *, options: dict[str, Any]) -> None:
             raise ValueError("there is no architecture 'resnt'")
 
-    chosen = choose("model", {"name": Fussy, "options": {}}, PLUGINS, Where(("model",)))
+    spec = resolve("model", {"name": Fussy, "options": {}}, PLUGINS, Where(("model",)))
     with pytest.raises(
         LabwrightError, match=r"^model: model 'Fussy' can't be built: there is no architecture 'resnt'$"
     ):
-        chosen.build()
+        spec.build()
 
 
 # --------------------------------------------------------------------------------------------------- rule 5: families
@@ -221,9 +222,9 @@ def test_rule_4_what_a_builder_complains_about_becomes_the_message():
 
 def test_rule_5_a_family_is_one_component_that_maps_listed_names_to_classes():
     assert "torch/*" in PLUGINS.names("optimizer")
-    assert choose("optimizer", "torch/SGD", PLUGINS, Where()).target.__name__ == "SGD"
+    assert resolve("optimizer", "torch/SGD", PLUGINS, Where()).target.__name__ == "SGD"
     with pytest.raises(LabwrightError, match=r"'torch/SDG'; did you mean 'torch/SGD'\? torch/\* has ASGD, "):
-        choose("optimizer", "torch/SDG", PLUGINS, Where())
+        resolve("optimizer", "torch/SDG", PLUGINS, Where())
 
 
 # ------------------------------------------------------------------------------------------------- rule 6: strictness
@@ -339,7 +340,7 @@ def test_rule_6_what_no_recipe_can_hold_is_refused_in_words_of_a_readable_length
 def test_rule_6_what_looks_like_a_number_on_the_command_line_is_text_where_text_is_asked_for(text):
     table, _ = override({"model": {"name": Model}}, [f"model.file={text}"])
     where = Where(("model",), Source(Path("recipe.toml"), "").with_overrides([f"model.file={text}"]))
-    assert choose("model", table["model"], PLUGINS, where).settings == {"file": Path(text)}
+    assert resolve("model", table["model"], PLUGINS, where).settings == {"file": Path(text)}
 
 
 def test_rule_6_unknown_keys_are_refused_inside_any_dataclass():
@@ -354,7 +355,7 @@ def test_rule_6_unknown_keys_are_refused_inside_any_dataclass():
     takes.__annotations__ = {"one": Plain | None, "many": list[Plain] | None}
     for table, path in (({"one": {"sise": 1}}, "one.sise"), ({"many": [{"size": 2}, {"sise": 1}]}, "many[1].sise")):
         with pytest.raises(LabwrightError) as caught:
-            choose("stop", {"name": type("Stop", (), {"__init__": _with_self(takes)}), **table}, PLUGINS, Where())
+            resolve("stop", {"name": type("Stop", (), {"__init__": _with_self(takes)}), **table}, PLUGINS, Where())
         assert str(caught.value).startswith(f"{path}: there is no such field; did you mean 'size'? It takes size")
 
 
@@ -389,7 +390,7 @@ def test_rule_6_overrides_are_read_as_toml_else_as_text(text, value):
 
 def test_rule_7_none_is_the_field_left_out():
     assert settings(file=None) == {}
-    assert "file" not in Chosen("model", "", Model, settings(file=None)).table()
+    assert "file" not in ComponentSpec("model", "", Model, settings(file=None)).table()
     assert refusal(width=None) == "model.width: given None, which means left out; its default is 8."
     assert settings(groups={"a": {"weight_decay": None}}) == {"groups": {"a": lw.Group()}}
     assert "no recipe can hold: NoneType" in refusal(options={"list": [1, None]})
@@ -468,10 +469,10 @@ def test_rule_9_objects_given_from_python_are_named_in_the_recipe_and_refused_fr
 )
 def test_rule_9_an_object_must_be_of_the_kind_it_is_given_for(kind, given, said):
     if said is None:
-        assert choose(kind, given, PLUGINS, Where()).target is given
+        assert resolve(kind, given, PLUGINS, Where()).target is given
         return
     with pytest.raises(LabwrightError) as caught:
-        choose(kind, given, PLUGINS, Where((kind,)))
+        resolve(kind, given, PLUGINS, Where((kind,)))
     assert said in str(caught.value)
 
 
@@ -480,8 +481,8 @@ def test_rule_9_an_optimizer_is_given_by_its_class_because_it_is_built_over_para
     with pytest.raises(
         LabwrightError, match=r"given a labwright.builtin.optimizers.SGD; an optimizer is built over the"
     ):
-        choose("optimizer", given, PLUGINS, Where())
-    assert choose("optimizer", {"name": SGD, "lr": 0.1}, PLUGINS, Where()).settings == {"lr": 0.1}
+        resolve("optimizer", given, PLUGINS, Where())
+    assert resolve("optimizer", {"name": SGD, "lr": 0.1}, PLUGINS, Where()).settings == {"lr": 0.1}
 
 
 # -------------------------------------------------------------------------------------------------- rule 10: the line

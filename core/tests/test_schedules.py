@@ -194,4 +194,4 @@ def test_an_optimizers_rate_is_the_factor_of_its_lr():
         def load_state_dict(self, state: Any) -> None: ...
 
     optimizer = Still({}, lr=0.5, schedule="cosine", warmup=0.1, end=0.01)
-    assert [optimizer.rate(step, 50) for step in range(50)] == [0.5 * one for one in ours(50, "cosine", 0.1, 0.01)]
+    assert [optimizer.lr_at(step, 50) for step in range(50)] == [0.5 * one for one in ours(50, "cosine", 0.1, 0.01)]

@@ -22,7 +22,7 @@ from labwright_study import grouping
 from labwright_study.dominance import DominancePruner
 from labwright_study.fused import Form, measuring
 from labwright_study.trial import Group, Result, Spec, Trials
-from labwright_study.trial_store import Book
+from labwright_study.trial_store import TrialStore
 from optuna.trial import TrialState
 from parts import Blobs, Net, Sorting, sorting
 from pydantic import Field
@@ -139,16 +139,16 @@ def test_a_trial_trains_as_a_run_does_and_leaves_the_test_part_alone(tmp_path: P
 def test_the_same_study_has_the_same_trials_also_in_two_pieces(tmp_path: Path, sampler: str):
     whole, cut = study(tmp_path / "whole", 16, sampler=sampler), study(tmp_path / "cut", 16, sampler=sampler)
     whole.run()
-    answer, asked = Book.answer, []
+    answer, asked = TrialStore.answer, []
 
-    def interrupted(self: Book, number: int, values: Any) -> bool:
+    def interrupted(self: TrialStore, number: int, values: Any) -> bool:
         asked.append(number)
         if number == 10:
             raise KeyboardInterrupt
         return answer(self, number, values)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Book, "answer", interrupted)
+        patch.setattr(TrialStore, "answer", interrupted)
         with pytest.raises(KeyboardInterrupt):
             cut.run()
     begun = rows(cut)
@@ -239,7 +239,7 @@ def test_a_study_of_which_nothing_can_come_ends_and_leaves_nothing(tmp_path: Pat
 
 def test_a_study_of_which_nothing_has_come_gives_way_to_another(tmp_path: Path):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Book, "answer", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt()))
+        patch.setattr(TrialStore, "answer", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt()))
         with pytest.raises(KeyboardInterrupt):
             study(tmp_path / "s", 2).run()
     assert [row[1] for row in rows(study(tmp_path / "s", 2))] == ["RUNNING"] * 2
@@ -249,16 +249,16 @@ def test_a_study_of_which_nothing_has_come_gives_way_to_another(tmp_path: Path):
 @pytest.mark.timing
 def test_an_interrupted_study_counts_what_it_has(tmp_path: Path):
     one = study(tmp_path / "s", 4, pruner="none")
-    keep, kept = Book.keep, []
+    keep, kept = TrialStore.keep, []
 
-    def interrupted(self: Book, trial: Any, result: Result) -> None:
+    def interrupted(self: TrialStore, trial: Any, result: Result) -> None:
         keep(self, trial, result)
         kept.append(result)
         if len(kept) == 3:
             os.kill(os.getpid(), signal.SIGINT)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Book, "keep", interrupted)
+        patch.setattr(TrialStore, "keep", interrupted)
         found = one.run()
     assert (found.trials, found.complete, found.interrupted) == (3, 3, True)
     assert found.best[0]["values"]["accuracy"] == max(result.values[0] for result in kept)

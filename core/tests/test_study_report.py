@@ -21,7 +21,7 @@ from labwright_study.importance import LEAST, importances
 from labwright_study.report_axes import Scale
 from labwright_study.report_rows import Row, number
 from labwright_study.space import Dimension
-from labwright_study.trial_store import Book
+from labwright_study.trial_store import TrialStore
 from optuna.trial import TrialState
 from test_studies import Searched, experiment, study
 
@@ -307,7 +307,7 @@ def test_hundreds_of_trials_are_thinned_and_the_best_stay():
 
 def test_the_book_is_what_the_rows_are_made_of(finished):
     one, found, _ = finished
-    book: Book = one.opened()
+    book: TrialStore = one.opened()
     rows = report.rows_of(book, {best["number"] for best in found.best})
     assert [(row.number, row.params) for row in rows] == [(trial.number, trial.params) for trial in book.counted()]
     assert [row.number for row in rows if row.baseline] == [0]

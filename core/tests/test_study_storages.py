@@ -21,7 +21,7 @@ from labwright_study.journal import Journal
 from labwright_study.space import Space
 from labwright_study.storage import LEASE, RELEASED, Lease, opened, without_password
 from labwright_study.trial import Result
-from labwright_study.trial_store import LOST, RETRY, Book, lost
+from labwright_study.trial_store import LOST, RETRY, TrialStore, lost
 from optuna.trial import FrozenTrial
 from parts import Blobs, sorting
 from servers import free_port, grpc_proxy, listens
@@ -377,7 +377,7 @@ def test_a_process_of_this_machine_that_is_gone_holds_nothing(tmp_path: Path) ->
     assert lease.over(0, RELEASED)
 
 
-def _lost_trial(folder: Path) -> tuple[Book, FrozenTrial]:
+def _lost_trial(folder: Path) -> tuple[TrialStore, FrozenTrial]:
     book = study(folder).opened()
     return book, book.ask(lease=RELEASED)
 
@@ -456,7 +456,7 @@ def test_a_reproducible_study_is_run_by_one_machine_whatever_its_clock(tmp_path:
 @pytest.mark.timing
 def test_a_study_that_another_machine_took_over_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     one = study(tmp_path, 40, asynchronous=False, lease=0.3)
-    keep: Callable[..., None] = Book.keep
+    keep: Callable[..., None] = TrialStore.keep
     held_by: Callable[..., str] = Lease.held_by
     noticed = threading.Event()
 
@@ -465,14 +465,14 @@ def test_a_study_that_another_machine_took_over_ends(tmp_path: Path, monkeypatch
             noticed.set()
         return other
 
-    def taken(self: Book, trial: FrozenTrial, result: Result) -> None:
+    def taken(self: TrialStore, trial: FrozenTrial, result: Result) -> None:
         while not noticed.is_set():  # a renewal that was under way may have been last
             self.storage.set_study_system_attr(self.study._study_id, LEASE, elsewhere())
             noticed.wait(0.1)
         keep(self, trial, result)
 
     monkeypatch.setattr(Lease, "held_by", looked)
-    monkeypatch.setattr(Book, "keep", taken)
+    monkeypatch.setattr(TrialStore, "keep", taken)
     with pytest.raises(lw.LabwrightError, match="is being run by process 1 on far"):
         one.run()
     assert len(trials_of(journal(tmp_path), "s")) < 40

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from labwright.base.seeding import generator as generator
     from labwright.builtin.library import Family as Family
     from labwright.builtin.library import LibraryOptimizer as LibraryOptimizer
-    from labwright.config.resolve import Part as Part
+    from labwright.config.signature import Part as Part
     from labwright.data.batching import IndexedBatches as IndexedBatches
     from labwright.data.dataset import Batch as Batch
     from labwright.data.dataset import Batches as Batches
@@ -87,7 +87,7 @@ _LATER = {
     "base.search": ["Choice", "Integers", "PerTrial", "Uniform"],
     "base.seeding": ["derived_seed", "draws", "epoch_order", "generator"],
     "builtin.library": ["Family", "LibraryOptimizer"],
-    "config.resolve": ["Part"],
+    "config.signature": ["Part"],
     "data.batching": ["IndexedBatches"],
     "data.dataset": ["Batch", "Batches", "Data", "Labelled", "LeftOut", "Split", "TensorSplit"],
     "data.ports": ["Audio", "Classes", "Features", "Image", "Interactions", "Latent", "Port", "Tokens", "Values"],

@@ -102,7 +102,7 @@ def test_a_run_does_not_go_on_with_other_texts(write: Write, tmp_path: Path) -> 
     path = write("rows.jsonl", rows)
     settings = [f"task.data.path={path}", "task.data.vocabulary=6", "train.epochs=4", "log=[]"]
     trainer = lw.Experiment.from_recipe("nlp/polarity-bag", settings).trainer(tmp_path / "run")
-    trainer.fit(until=trainer.rhythm.total // 2)
+    trainer.fit(until=trainer.intervals.total // 2)
     write("rows.jsonl", [(f"u{number % 7} t{number % 5}", label) for number, (_, label) in enumerate(rows)])
     with pytest.raises(LabwrightError, match=r"learns something else|holds other samples"):
         resume(tmp_path / "run", Plugins.discover())

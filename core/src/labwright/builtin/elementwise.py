@@ -56,7 +56,7 @@ class Elementwise(Optimizer):
         self._idle: list[nn.Parameter] = []  # the parameters without a gradient when the plan was made
         self._counts: list[tuple[Tensor, Tensor]] = []  # the plan's steps, each once, beside a 1 to add
 
-    def step(self, rate: float, found_inf: Tensor | None = None) -> None:
+    def step(self, lr: float, found_inf: Tensor | None = None) -> None:
         recording = torch.is_grad_enabled()
         torch._C._set_grad_enabled(False)  # what torch.no_grad() does, in a fifth of its time
         try:
@@ -66,14 +66,14 @@ class Elementwise(Optimizer):
             for part, gradients in due:
                 found = found_inf if found_inf is None else found_inf.reshape(()).to(part.parameters[0].device)
                 update = self._update_fused if part.fused else self._update_plain
-                update(part, gradients, rate * part.factor, found)
+                update(part, gradients, lr * part.factor, found)
             if found_inf is not None:
                 for count, _ in self._counts:
                     count.sub_(found_inf.reshape(()).to(count.device))
         finally:
             torch._C._set_grad_enabled(recording)
 
-    def step_planned(self, rows: Mapping[str, Sequence[Tensor]], number: int, rate: float) -> bool:
+    def step_planned(self, rows: Mapping[str, Sequence[Tensor]], number: int, lr: float) -> bool:
         """Update as `step` does by gradients given: of each parameter that has one, by name, that of this number.
 
         False, and nothing is done, where they aren't those the plan was made for. Gradients aren't recorded.
@@ -90,7 +90,7 @@ class Elementwise(Optimizer):
         for count, one in self._counts:
             count.add_(one)
         for part, gradients in due:
-            self._update_fused(part, gradients, rate * part.factor, None)
+            self._update_fused(part, gradients, lr * part.factor, None)
         return True
 
     def state_dict(self) -> dict[str, dict[str, Tensor]]:
@@ -205,13 +205,13 @@ class Elementwise(Optimizer):
             count = torch.full((), float(begun), dtype=torch.float32, device=parameter.device)
             self._steps[name] = steps.setdefault((parameter.device, begun), count)
 
-    def _update_plain(self, part: Together, gradients: list[Tensor], rate: float, found: Tensor | None) -> None:
+    def _update_plain(self, part: Together, gradients: list[Tensor], lr: float, found: Tensor | None) -> None:
         for parameter, gradient, state in zip(part.parameters, gradients, part.states, strict=True):
             if found is None:
-                self._formula(part, parameter, gradient, state, rate)
+                self._formula(part, parameter, gradient, state, lr)
                 continue
             before = [(tensor, tensor.clone()) for tensor in (parameter, *state.values())]
-            self._formula(part, parameter, gradient, state, rate)
+            self._formula(part, parameter, gradient, state, lr)
             for tensor, old in before:
                 tensor.copy_(torch.where(found == 1, old, tensor))
 
@@ -225,11 +225,11 @@ class Elementwise(Optimizer):
         """Make the state that these parameters need before a step, one that may be skipped or not."""
 
     @abstractmethod
-    def _update_fused(self, part: Together, gradients: list[Tensor], rate: float, found: Tensor | None) -> None:
+    def _update_fused(self, part: Together, gradients: list[Tensor], lr: float, found: Tensor | None) -> None:
         """Update a part by the kernel; its `step` has been counted up."""
 
     @abstractmethod
-    def _formula(self, part: Together, parameter: Tensor, gradient: Tensor, state: State, rate: float) -> None:
+    def _formula(self, part: Together, parameter: Tensor, gradient: Tensor, state: State, lr: float) -> None:
         """Update one parameter by the plain formula; the part's `step` has been counted up."""
 
 

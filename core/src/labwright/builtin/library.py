@@ -71,11 +71,11 @@ class LibraryOptimizer(Optimizer):
         self._library = self._built([self._group(*group, known) for group in self.groups])
         self._fixed = [dict(group) for group in self._library.param_groups]
 
-    def step(self, rate: float, found_inf: Tensor | None = None) -> None:
+    def step(self, lr: float, found_inf: Tensor | None = None) -> None:
         if found_inf is not None and found_inf.item() == 1:
             return
         for group, (_, factor, _) in zip(self._library.param_groups, self.groups, strict=True):
-            group["lr"] = rate * factor
+            group["lr"] = lr * factor
         self._library.step()
 
     def state_dict(self) -> dict[str, dict[str, Tensor]]:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from labwright.base.errors import LabwrightError
 from labwright.base.search import PerTrial, Uniform
-from labwright.config.resolve import Part
+from labwright.config.signature import Part
 from labwright.interfaces.loss import LEFT_OUT, Loss, normalizer, separable
 
 

@@ -66,9 +66,9 @@ class SGD(Elementwise):
         if self.momentum and skippable:
             self._begin_counted(names)
 
-    def _update_fused(self, part: Together, gradients: list[Tensor], rate: float, found: Tensor | None) -> None:
+    def _update_fused(self, part: Together, gradients: list[Tensor], lr: float, found: Tensor | None) -> None:
         if part.step is not None and self.dampening:
-            self._update_plain(part, gradients, rate, found)
+            self._update_plain(part, gradients, lr, found)
             return
         buffers = part.lists["momentum_buffer"] if self.momentum else []
         first = self.momentum != 0 and not buffers
@@ -82,7 +82,7 @@ class SGD(Elementwise):
             buffers,
             weight_decay=part.decay,
             momentum=self.momentum,
-            lr=rate,
+            lr=lr,
             dampening=self.dampening,
             nesterov=self.nesterov,
             maximize=False,
@@ -91,19 +91,19 @@ class SGD(Elementwise):
             found_inf=found,
         )
 
-    def _update_plain(self, part: Together, gradients: list[Tensor], rate: float, found: Tensor | None) -> None:
-        super()._update_plain(part, gradients, rate, found)
+    def _update_plain(self, part: Together, gradients: list[Tensor], lr: float, found: Tensor | None) -> None:
+        super()._update_plain(part, gradients, lr, found)
         if self.momentum and part.names[0] not in self._state:
             self._state |= dict(zip(part.names, part.states, strict=True))
             self._plan = None
 
-    def _formula(self, part: Together, parameter: Tensor, gradient: Tensor, state: State, rate: float) -> None:
+    def _formula(self, part: Together, parameter: Tensor, gradient: Tensor, state: State, lr: float) -> None:
         begun = 1 if part.step is None else (part.step > 1).to(parameter.dtype)
         sgd(
             parameter,
             gradient,
             state,
-            lr=rate,
+            lr=lr,
             weight_decay=part.decay,
             momentum=self.momentum,
             dampening=self.dampening * begun,
@@ -127,7 +127,7 @@ class _AnyAdam(Elementwise):
     def _begin(self, names: Iterable[str], skippable: bool) -> None:  # noqa: ARG002 - its zeros stand for no state
         self._begin_counted(names)
 
-    def _update_fused(self, part: Together, gradients: list[Tensor], rate: float, found: Tensor | None) -> None:
+    def _update_fused(self, part: Together, gradients: list[Tensor], lr: float, found: Tensor | None) -> None:
         assert part.step is not None
         kernel = torch._fused_adamw_ if self.decoupled else torch._fused_adam_
         lists = part.lists
@@ -139,7 +139,7 @@ class _AnyAdam(Elementwise):
             lists["max_exp_avg_sq"] if self.amsgrad else [],
             [part.step] * len(gradients),
             amsgrad=self.amsgrad,
-            lr=rate,
+            lr=lr,
             beta1=self.betas[0],
             beta2=self.betas[1],
             weight_decay=part.decay,
@@ -149,7 +149,7 @@ class _AnyAdam(Elementwise):
             found_inf=found,
         )
 
-    def _formula(self, part: Together, parameter: Tensor, gradient: Tensor, state: State, rate: float) -> None:
+    def _formula(self, part: Together, parameter: Tensor, gradient: Tensor, state: State, lr: float) -> None:
         assert part.step is not None
         if part.step.is_cpu:
             step: Value = part.step.item()
@@ -160,7 +160,7 @@ class _AnyAdam(Elementwise):
             gradient,
             state,
             step=step,
-            lr=rate,
+            lr=lr,
             weight_decay=part.decay,
             betas=self.betas,
             eps=self.eps,

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 class TensorBoard:
     """Every number of a run as an event file in its folder; `tensorboard --logdir runs` shows them side by side.
 
-    Tags are `train/loss`, `train/rate`, `train/steps_per_second` and `SPLIT/METRIC`. Steps that a resumed run does
+    Tags are `train/loss`, `train/lr`, `train/steps_per_second` and `SPLIT/METRIC`. Steps that a resumed run does
     again are shown once.
     """
 

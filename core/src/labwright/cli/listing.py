@@ -8,15 +8,14 @@ import typer
 
 from labwright.base.errors import LabwrightError, nearest
 from labwright.cli.shared import Json, did_not_load, print_json, print_table, say
-from labwright.plugin.hookspecs import KINDS
-from labwright.plugin.registry import Plugins, plural
-
-WHAT = {"recipes": "recipe"} | {plural(kind): kind for kind in KINDS}
+from labwright.plugin.registry import Plugins
 
 
 def verb(
     ctx: typer.Context,
-    what: Annotated[str | None, typer.Argument(help=", ".join(WHAT) + "; everything if left out.")] = None,
+    what: Annotated[
+        str | None, typer.Argument(help="recipes, tasks, models and so on; everything if left out.")
+    ] = None,
     fitting: Annotated[
         str | None, typer.Option("--for", metavar="RECIPE", help="Only what fits the recipe's task.")
     ] = None,
@@ -26,11 +25,12 @@ def verb(
 
     Example: labwright list models --for vision/digits
     """
-    if what is not None and what not in WHAT:
-        raise LabwrightError(f"there is no list of {what!r}{nearest(what, WHAT)} There are {', '.join(WHAT)}.")
     plugins: Plugins = ctx.obj.plugins
+    kinds = {"recipes": "recipe"} | {kind.heading: kind.name for kind in plugins.kinds.values()}
+    if what is not None and what not in kinds:
+        raise LabwrightError(f"there is no list of {what!r}{nearest(what, kinds)} There are {', '.join(kinds)}.")
     rows = []
-    for kind in [WHAT[what]] if what else WHAT.values():
+    for kind in [kinds[what]] if what else kinds.values():
         names = plugins.names(kind)
         if fitting is not None:
             if kind == "recipe":
@@ -43,7 +43,7 @@ def verb(
         print_json(rows)
     else:
         for kind in dict.fromkeys(row["kind"] for row in rows):
-            typer.echo(typer.style(plural(kind), bold=True))
+            typer.echo(typer.style(plugins.heading(kind), bold=True))
             mine = [row for row in rows if row["kind"] == kind]
             print_table([(row["name"], row["summary"], f"[{row['plugin']}]") for row in mine], indent="  ")
     say(*(did_not_load(one) for one in plugins.plugins if one.state == "quarantined"))

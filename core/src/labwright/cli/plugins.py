@@ -12,7 +12,7 @@ from labwright.base.errors import LabwrightError, listed, nearest, words
 from labwright.cli.shared import Json, echo, print_json, print_table, say
 from labwright.plugin import lockfile as locking
 from labwright.plugin.discovery import Plugin
-from labwright.plugin.registry import Plugins, plural
+from labwright.plugin.registry import Plugins
 
 ACTIONS = ("check", "lock")
 
@@ -50,7 +50,7 @@ def verb(
         print_json([_json(plugin) for plugin in found])
         return
     heads = ("name", "distribution", "version", "needs labwright", "state", "brings")
-    print_table([heads, *(_row(plugin) for plugin in found)])
+    print_table([heads, *(_row(plugin, ctx.obj.plugins) for plugin in found)])
 
 
 def _check(plugins: Plugins, name: str, as_json: bool) -> None:
@@ -86,14 +86,15 @@ def _check(plugins: Plugins, name: str, as_json: bool) -> None:
         raise typer.Exit(1)
 
 
-def _row(one: Plugin) -> tuple[str, ...]:
-    brings = one.reason or _brings(one)
+def _row(one: Plugin, plugins: Plugins) -> tuple[str, ...]:
+    brings = one.reason or _brings(one, plugins)
     return one.name, one.distribution, one.version, one.requires or "no range", one.state, brings
 
 
-def _brings(plugin: Plugin) -> str:
-    kinds = Counter(["recipe"] * len(plugin.recipes) + [one.kind for one in plugin.components])
-    return ", ".join(f"{count} {kind if count == 1 else plural(kind)}" for kind, count in kinds.items())
+def _brings(plugin: Plugin, plugins: Plugins) -> str:
+    brought = ["recipe"] * len(plugin.recipes) + ["verb"] * len(plugin.verbs) + ["kind"] * len(plugin.kinds)
+    counts = Counter(brought + [one.kind for one in plugin.components])
+    return ", ".join(f"{count} {kind if count == 1 else plugins.heading(kind)}" for kind, count in counts.items())
 
 
 def _json(plugin: Plugin) -> dict[str, object]:
@@ -107,4 +108,6 @@ def _json(plugin: Plugin) -> dict[str, object]:
         "from": getattr(plugin.module, "__file__", None),
         "components": [{"kind": one.kind, "name": one.name, "target": one.target} for one in plugin.components],
         "recipes": [one.name for one in plugin.recipes],
+        "verbs": [one.name for one in plugin.verbs],
+        "kinds": [one.name for one in plugin.kinds],
     }

@@ -23,6 +23,6 @@ def verb(
     trainer, notes = resume(run, ctx.obj.plugins, overrides or (), other_data=other_data)
     say(*(f"note: {note}" for note in notes))
     if has_ended(run, trainer):
-        say(f"{run} has done all its {trainer.rhythm.total} steps. Longer: labwright resume {run} train.epochs=N")
+        say(f"{run} has done all its {trainer.intervals.total} steps. Longer: labwright resume {run} train.epochs=N")
         return
     print_outcome(trainer.fit(), as_json, notes)

@@ -1,4 +1,4 @@
-"""`labwright show`: a recipe in full, a component's settings, or the search space."""
+"""`labwright show`: a recipe in full, or a component's settings."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import typer
 
 from labwright.base.errors import LabwrightError, listed, nearest
 from labwright.cli.shared import Json, echo, print_json, print_table, say
-from labwright.plugin.hookspecs import KINDS
 from labwright.plugin.registry import Plugins
 
 
@@ -19,24 +18,22 @@ def verb(
         str, typer.Argument(metavar="RECIPE | KIND", help="A recipe, or a kind of component and its name.")
     ],
     rest: Annotated[list[str] | None, typer.Argument(metavar="[NAME | FIELD=VALUE]...")] = None,
-    space: Annotated[bool, typer.Option("--space", help="Where a study would look, instead of the settings.")] = False,
     as_json: Json = False,
 ) -> None:
     """Show a recipe complete with every default, or the settings of one component.
 
-    Examples: labwright show vision/digits · labwright show model vision/resnet · labwright show --space
-    vision/digits
+    Examples: labwright show vision/digits · labwright show model vision/resnet
     """
     plugins: Plugins = ctx.obj.plugins
-    if what in KINDS:
+    if what in plugins.kinds:
         if not rest or len(rest) != 1:
             raise LabwrightError(f"`show {what}` takes one name: {listed(plugins.names(what), 40)}.")
         _component(plugins, what, rest[0], as_json)
         return
     if "/" not in what and not what.endswith(".toml"):
         raise LabwrightError(
-            f"{what!r} is neither a recipe nor a kind{nearest(what, [*KINDS, *plugins.names('recipe')])} "
-            f"Kinds are {', '.join(KINDS)}."
+            f"{what!r} is neither a recipe nor a kind{nearest(what, [*plugins.kinds, *plugins.names('recipe')])} "
+            f"Kinds are {', '.join(plugins.kinds)}."
         )
     if not what.endswith(".toml"):
         plugins.recipe(what)  # a misspelt name is answered before torch is imported
@@ -46,17 +43,7 @@ def verb(
 
     experiment = Experiment.from_recipe(what, rest or (), plugins=plugins)
     say(*(f"note: {note}" for note in experiment.notes))
-    if space:
-        from labwright_study.space import Space
-
-        found = Space.of(experiment).json()
-        if as_json:
-            print_json(found)
-        else:
-            print_table(
-                [(name, one["searched"], f"if {one['if']}" if "if" in one else "") for name, one in found.items()]
-            )
-    elif as_json:
+    if as_json:
         print_json(experiment.table())
     else:
         echo(tomli_w.dumps(experiment.table()).rstrip())

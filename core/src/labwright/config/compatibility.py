@@ -12,44 +12,51 @@ from torch import nn
 
 from labwright.base.errors import LabwrightError, listed
 from labwright.config.recipe import read_recipe
-from labwright.config.resolve import Chosen, Part, Where, choose, signature
-from labwright.config.signature import unwrapped
+from labwright.config.resolve import ComponentSpec, Where, resolve
+from labwright.config.signature import Part, signature, unwrapped
 from labwright.data.ports import Port
 from labwright.interfaces.closed_form import ClosedForm
 from labwright.interfaces.task import Task
-from labwright.plugin.registry import Plugins, plural
+from labwright.plugin.registry import Plugins
 
 
-def check_fit(task: Task, chosen_task: Chosen, model: Chosen, loss: Chosen | None, here: Where) -> None:
+def check_fit(
+    task: Task,
+    task_spec: ComponentSpec,
+    model: ComponentSpec,
+    loss: ComponentSpec | None,
+    plugins: Plugins,
+    here: Where,
+) -> None:
     """Raises LabwrightError if the model or the loss has other ports than the task, or the loss another contract."""
-    part = chosen_task.settings.get("data")
-    data = f"data {part.label!r}" if isinstance(part, Chosen) else f"task {chosen_task.label!r}"
-    for chosen in (model, loss):
+    part = task_spec.settings.get("data")
+    data = f"data {part.label!r}" if isinstance(part, ComponentSpec) else f"task {task_spec.label!r}"
+    for spec in (model, loss):
         for port, offered in zip(("inputs", "outputs"), task.port_types(), strict=True):
-            wanted = chosen.given.get(port) if chosen else None
-            if chosen and wanted and not issubclass(offered, wanted):
+            wanted = spec.given.get(port) if spec else None
+            if spec and wanted and not issubclass(offered, wanted):
                 asks, has = ("takes", "offers") if port == "inputs" else ("returns", "has targets")
                 raise LabwrightError(
-                    f"{here / chosen.kind}: {chosen.kind} {chosen.label!r} {asks} "
+                    f"{here / spec.kind}: {spec.kind} {spec.label!r} {asks} "
                     f"{' or '.join(one.__name__ for one in wanted)}; {data} {has} {offered.__name__}. "
-                    f"`labwright list {plural(chosen.kind)} --for RECIPE` shows those that fit."
+                    f"`labwright list {plugins.heading(spec.kind)} --for RECIPE` shows those that fit."
                 )
     if task.contract is None or model.is_a(ClosedForm):
         return
     if loss is None:
-        raise LabwrightError(f"{here / 'loss'}: task {chosen_task.label!r} needs a loss; see `labwright list losses`.")
+        raise LabwrightError(f"{here / 'loss'}: task {task_spec.label!r} needs a loss; see `labwright list losses`.")
     fault = contract_fault(loss, task.contract)
     if fault:
         raise LabwrightError(
-            f"{here / 'loss'}: loss {loss.label!r} doesn't fit task {chosen_task.label!r}: {fault}. "
+            f"{here / 'loss'}: loss {loss.label!r} doesn't fit task {task_spec.label!r}: {fault}. "
             "`labwright list losses --for RECIPE` shows those that fit."
         )
 
 
-def contract_fault(loss: Chosen, contract: type) -> str:
+def contract_fault(loss: ComponentSpec, contract: type) -> str:
     """How a loss's methods differ from what a task calls, or nothing; by the names of their parameters."""
     inner = loss.settings.get("loss")
-    if isinstance(inner, Chosen):  # a loss around another is called as that one is
+    if isinstance(inner, ComponentSpec):  # a loss around another is called as that one is
         return contract_fault(inner, contract)
     for method, function in inspect.getmembers(contract, inspect.isfunction):
         if method.startswith("_") and method != "__call__":
@@ -89,7 +96,7 @@ def fitting_names(kind: str, recipe: str, plugins: Plugins) -> list[str]:
     where = Where(("task",), source)
     if "task" not in table:
         raise LabwrightError(f"{where}: the recipe names no task; it is one of {listed(plugins.names('task'))}.")
-    task: Task = choose("task", table["task"], plugins, where).build()
+    task: Task = resolve("task", table["task"], plugins, where).build()
     return [name for name in plugins.names(kind) if _fits(kind, name, task, plugins)]
 
 
@@ -110,7 +117,7 @@ def _fits(kind: str, name: str, task: Task, plugins: Plugins) -> bool:
         return False
     if kind == "model" or "loss" in found.settings:  # a loss around another fits as that one does
         return True
-    return task.contract is not None and not contract_fault(Chosen(kind, name, target), task.contract)
+    return task.contract is not None and not contract_fault(ComponentSpec(kind, name, target), task.contract)
 
 
 def described(kind: str, name: str, plugins: Plugins) -> dict[str, Any]:

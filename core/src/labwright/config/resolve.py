@@ -24,28 +24,9 @@ from labwright.base.errors import LabwrightError, a, listed, nearest, path_fault
 from labwright.base.memory import Room
 from labwright.base.search import Mark
 from labwright.config.recipe import Source, parsed
-from labwright.config.signature import Part, Setting, Signature, label_of, plain, signature
-from labwright.data.dataset import Data
-from labwright.interfaces.device import Device
-from labwright.interfaces.task import Task
+from labwright.config.signature import Setting, label_of, plain, signature
 from labwright.plugin.registry import Plugins
 
-__all__ = [
-    "Chosen",
-    "Part",
-    "Setting",
-    "Signature",
-    "Where",
-    "check_containers",
-    "checked",
-    "choose",
-    "plain_table",
-    "signature",
-    "validated",
-    "with_default",
-]
-
-_BASES: dict[str, type] = {"task": Task, "data": Data, "model": nn.Module, "device": Device}
 _GIVEN = {"model": {"inputs", "outputs"}, "loss": {"inputs", "outputs"}, "optimizer": {"parameters"}}
 _SHOULD = {
     "int_type": "be a whole number",
@@ -79,7 +60,7 @@ class Where:
 
 
 @dataclass(frozen=True)
-class Chosen:
+class ComponentSpec:
     """A component with its settings: by name from a recipe, or a class or an object given from Python.
 
     `settings` holds validated values, and a Chosen where the setting is a part.
@@ -111,7 +92,7 @@ class Chosen:
         """The object. `given` is what the core has for it: ports, parameters."""
         if self.thing is not None:
             return _copied(self.thing) if isinstance(self.thing, nn.Module) else self.thing  # what is given is kept
-        parts = {key: _built_part(value) for key, value in self.settings.items() if isinstance(value, Chosen)}
+        parts = {key: _built_part(value) for key, value in self.settings.items() if isinstance(value, ComponentSpec)}
         mine = {key: given[key] for key in self.given}
         try:
             with Room() if self.kind == "model" else nullcontext():
@@ -126,7 +107,7 @@ class Chosen:
         table: dict[str, Any] = {"name": self.name} if self.name else {"object": label_of(self.target)}
         for key, setting in signature(self.target).settings.items():
             value = self.settings.get(key, setting.default)
-            if isinstance(value, Chosen):
+            if isinstance(value, ComponentSpec):
                 table[key] = value.table()
             elif value is not None:
                 table[key] = setting.written(value)
@@ -138,7 +119,7 @@ class Chosen:
         if self.thing is not None:
             return found
         for key, setting in signature(self.target).settings.items():
-            if isinstance(part := self.settings.get(key), Chosen):
+            if isinstance(part := self.settings.get(key), ComponentSpec):
                 found |= {f"{key}.{path}": mark for path, mark in part.marks().items()}
             elif setting.mark is not None:
                 found[key] = setting.mark
@@ -153,14 +134,14 @@ def _copied(module: nn.Module) -> nn.Module:
     return deepcopy(module, memo)
 
 
-def _built_part(part: Chosen) -> Any:
+def _built_part(part: ComponentSpec) -> Any:
     """A part that needs ports arrives as a callable awaiting them."""
     if part.given:
         return part.build
     return part.build()
 
 
-def choose(kind: str, value: Any, plugins: Plugins, where: Where) -> Chosen:
+def resolve(kind: str, value: Any, plugins: Plugins, where: Where) -> ComponentSpec:
     """The component that a recipe's value asks for: a name, a table with a name, or a class or object from Python.
 
     Raises LabwrightError for a name that isn't there and for settings that don't fit.
@@ -169,7 +150,7 @@ def choose(kind: str, value: Any, plugins: Plugins, where: Where) -> Chosen:
     if isinstance(value, str) or inspect.isclass(value):
         value = {"name": value}
     if not isinstance(value, Mapping):
-        return _given_object(kind, value, where)
+        return _given_object(kind, value, plugins, where)
     if "object" in value:
         raise LabwrightError(
             f"{where}: this {kind} was an object given from Python ({value['object']}); only the process that made it "
@@ -181,7 +162,7 @@ def choose(kind: str, value: Any, plugins: Plugins, where: Where) -> Chosen:
     name = value["name"]
     target: Any
     if inspect.isclass(name):
-        target = _of_kind(kind, name, where)
+        target = _of_kind(kind, name, plugins, where)
         name = ""
     elif isinstance(name, str):
         target = _loaded(kind, name, plugins, named)
@@ -194,7 +175,7 @@ def choose(kind: str, value: Any, plugins: Plugins, where: Where) -> Chosen:
         raise LabwrightError(
             f"{where}: {label} asks for {' and '.join(asks)} in its constructor, which no {kind} is given."
         )
-    return Chosen(kind, name, target, validated(target, settings, label, plugins, where), where=where)
+    return ComponentSpec(kind, name, target, validated(target, settings, label, plugins, where), where=where)
 
 
 def _loaded(kind: str, name: str, plugins: Plugins, where: Where) -> Any:
@@ -204,7 +185,7 @@ def _loaded(kind: str, name: str, plugins: Plugins, where: Where) -> Any:
         raise LabwrightError(f"{where}: {error}") from error
 
 
-def _given_object(kind: str, thing: Any, where: Where) -> Chosen:
+def _given_object(kind: str, thing: Any, plugins: Plugins, where: Where) -> ComponentSpec:
     if thing is None or isinstance(thing, bool | int | float | list | tuple):
         raise LabwrightError(f"{where}: given {shown(thing)}; {a(kind)} is a name or a table with a name.")
     if kind == "optimizer":
@@ -212,12 +193,12 @@ def _given_object(kind: str, thing: Any, where: Where) -> Chosen:
             f"{where}: given a {label_of(type(thing))}; an optimizer is built over the parameters of a run's own "
             "model: give its name or its class."
         )
-    _of_kind(kind, type(thing), where)
-    return Chosen(kind, "", None, thing=thing, where=where)
+    _of_kind(kind, type(thing), plugins, where)
+    return ComponentSpec(kind, "", None, thing=thing, where=where)
 
 
-def _of_kind(kind: str, given: type, where: Where) -> type:
-    base = _BASES.get(kind, object)
+def _of_kind(kind: str, given: type, plugins: Plugins, where: Where) -> type:
+    base = plugins.base(kind)
     if not issubclass(given, base):
         raise LabwrightError(
             f"{where}: given a {label_of(given)}, which is no {label_of(base)}; {a(kind)} is one, or a name."
@@ -246,9 +227,9 @@ def validated(target: Any, table: Mapping[str, Any], label: str, plugins: Plugin
             if key in table and setting.default is not None:
                 raise LabwrightError(f"{here}: given None, which means left out; its default is {setting.default!r}.")
             if setting.part and setting.default:
-                result[key] = choose(setting.part.kind, setting.default, plugins, here)
+                result[key] = resolve(setting.part.kind, setting.default, plugins, here)
         elif setting.part:
-            result[key] = choose(setting.part.kind, with_default(value, setting.default), plugins, here)
+            result[key] = resolve(setting.part.kind, with_default(value, setting.default), plugins, here)
         else:
             result[key] = checked(setting, value, here, label)
     return result

@@ -9,9 +9,7 @@ from pydantic.errors import PydanticInvalidForJsonSchema
 
 from labwright.base.errors import LabwrightError
 from labwright.builtin.library import Family, LibraryOptimizer
-from labwright.config.resolve import signature
-from labwright.config.signature import Setting, label_of
-from labwright.plugin.hookspecs import KINDS
+from labwright.config.signature import Setting, label_of, signature
 from labwright.plugin.registry import Plugins
 from labwright.train.settings import Train
 
@@ -19,7 +17,7 @@ from labwright.train.settings import Train
 def recipe_schema(plugins: Plugins) -> dict[str, Any]:
     """A schema of draft 2020-12. Components that can't be loaded are left out; verbs name them."""
     made = _Schema(plugins)
-    for kind in KINDS:
+    for kind in plugins.kinds:
         options = [option for name in plugins.names(kind) for option in made.component(kind, name)]
         made.definitions[kind] = {"anyOf": options} if options else False
     lengths = [{"required": ["epochs"]}, {"required": ["steps"]}]

@@ -57,12 +57,12 @@ class Optimizer(ABC):
         self.end = end
         self.groups = grouped(list(self.parameters), groups or {}, weight_decay)
 
-    def rate(self, step: int, total: int) -> float:
+    def lr_at(self, step: int, total: int) -> float:
         """The rate of update number `step`, counted from 0, in a run of `total` steps."""
         return self.lr * factor(step, total, self.schedule, self.warmup, self.end)
 
     @abstractmethod
-    def step(self, rate: float, found_inf: Tensor | None = None) -> None:
+    def step(self, lr: float, found_inf: Tensor | None = None) -> None:
         """Update every parameter that has a gradient; where `found_inf` (on the device) is 1, change nothing."""
 
     @abstractmethod

@@ -23,7 +23,7 @@ import pluggy
 from labwright.base.errors import LabwrightError, nearest, words
 from labwright.plugin import hookspecs
 from labwright.plugin.hookspecs import Component, Kind, Recipe, Verb
-from labwright.plugin.project_config import Settings
+from labwright.plugin.project_config import ProjectConfig
 from labwright.plugin.tracing import traced
 
 GROUP = "labwright"
@@ -92,7 +92,9 @@ def canonical(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def blocks(settings: Settings, option: Collection[str], known: Collection[str]) -> tuple[dict[str, str], list[str]]:
+def blocks(
+    settings: ProjectConfig, option: Collection[str], known: Collection[str]
+) -> tuple[dict[str, str], list[str]]:
     """The canonical names that are blocked, each with what blocks it, and notes on those that no plugin has.
 
     Raises LabwrightError for a name given as an option that no plugin has.
@@ -114,7 +116,7 @@ def blocks(settings: Settings, option: Collection[str], known: Collection[str]) 
     return off, notes
 
 
-def blocked(plugin: Plugin, off: Mapping[str, str], settings: Settings) -> str:
+def blocked(plugin: Plugin, off: Mapping[str, str], settings: ProjectConfig) -> str:
     """By what a plugin is left out; "" if it isn't."""
     names = {canonical(plugin.name), canonical(plugin.distribution)}
     if by := next((off[name] for name in names if name in off), ""):

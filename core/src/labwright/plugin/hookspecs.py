@@ -1,7 +1,7 @@
 """Every hook of labwright. A plugin implements those it needs, marked with `labwright.hookimpl`.
 
-The first four say what a plugin brings and are called at discovery, so that a plugin's module must import nothing heavy.
-The others are called by a run, for the plugin that implements them and for the recipe's loggers and stopping rules. An
+The first four say what a plugin brings; they are called at discovery, so that its module imports nothing heavy. The
+others are called by a run, for the plugin that implements them and for the recipe's loggers and stopping rules. An
 OSError once a run has begun, as of a broken pipe, ends nothing but the calls of that hook, with a warning.
 """
 
@@ -140,9 +140,9 @@ def labwright_step_ended(run: Run, step: int, losses: Mapping[str, Tensor]) -> N
 
 @hookspec
 def labwright_logged(run: Run, step: int, values: Mapping[str, float]) -> None:
-    """Called every `train.log_every` steps with numbers that have reached the host: `loss`, `rate`, `steps_per_second`.
+    """Called every `train.log_every` steps with numbers that have reached the host: `loss`, `lr`, `steps_per_second`.
 
-    A run of several phases has `loss/PHASE` and `rate/PHASE`. On a GPU the call comes one interval late, so that the
+    A run of several phases has `loss/PHASE` and `lr/PHASE`. On a GPU the call comes one interval late, so that the
     loop never waits. Raise `labwright.StopRun(reason)` to end the run early; any other error ends it as failed.
 
     Example: `def labwright_logged(step, values): writer.add_scalar("loss", values["loss"], step)`

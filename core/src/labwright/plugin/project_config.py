@@ -24,7 +24,7 @@ MEANING = {
 
 
 @dataclass(frozen=True)
-class Settings:
+class ProjectConfig:
     """`disable` are plugins that are left out; of `allow`, if it is there, no others are used; `local` are files.
 
     `origin` says where it stands, `file` in which file.
@@ -37,11 +37,11 @@ class Settings:
     local: tuple[Path, ...] = ()
 
 
-def read() -> Settings:
+def read() -> ProjectConfig:
     """The settings that hold in the working folder. Raises LabwrightError for those that can't be read."""
     file = nearby(FILE, PYPROJECT)
     if file is None:
-        return Settings()
+        return ProjectConfig()
     in_table = file.name == PYPROJECT
     try:
         table, _ = toml.read(file)
@@ -52,7 +52,7 @@ def read() -> Settings:
     origin = f"{TABLE} in {file}" if in_table else str(file)
     lists = {key: _checked(key, value, origin) for key, value in _entries(settings, origin)}
     local = tuple(_below(file.parent, one, origin) for one in lists.get("local", ()))
-    return Settings(origin, file, lists.get("disable", ()), lists.get("allow"), local)
+    return ProjectConfig(origin, file, lists.get("disable", ()), lists.get("allow"), local)
 
 
 def nearby(*names: str) -> Path | None:

@@ -28,10 +28,10 @@ from labwright.plugin.discovery import (
 )
 from labwright.plugin.file_plugins import loaded
 from labwright.plugin.hookspecs import Component, Kind, Recipe, Verb
-from labwright.plugin.project_config import Settings, distrusted, read
+from labwright.plugin.project_config import ProjectConfig, distrusted, read
 
 # What a person may look for and hasn't installed: the extra of labwright that brings it.
-COMES_WITH = {"tune": "study", "study": "study", "worker": "study", "compare": "study"}
+COMES_WITH = {"tune": "study", "study": "study", "space": "study", "worker": "study", "compare": "study"}
 
 
 class Plugins:
@@ -131,6 +131,11 @@ class Plugins:
     def heading(self, kind: str) -> str:
         """The plural of a kind, as `labwright list` takes it: losses, data, recipes."""
         return self.kinds[kind].heading if kind in self.kinds else f"{kind}s"
+
+    def base(self, kind: str) -> type:
+        """The class that the components of a kind derive from; its module is imported here."""
+        module, _, name = self.kinds[kind].base.partition(":")
+        return getattr(importlib.import_module(module), name) if module else object
 
     def owners(self, kind: str, name: str) -> list[tuple[Plugin, Component | Recipe | Verb]]:
         """Every plugin that brings exactly that name, with what it brings."""
@@ -233,7 +238,7 @@ def _resolved(file: Path) -> Path:
     return file.expanduser().resolve()
 
 
-def _used(plugin: Plugin, off: Mapping[str, str], settings: Settings) -> Plugin:
+def _used(plugin: Plugin, off: Mapping[str, str], settings: ProjectConfig) -> Plugin:
     by = blocked(plugin, off, settings)
     return replace(plugin, state="blocked", reason=by) if by else imported(plugin)
 

@@ -47,7 +47,7 @@ def charts(log: Iterable[Mapping[str, Any]], goal: Goal) -> list[Chart]:
     records = list(log)
     training = [record for record in records if record["event"] == "train"]
     losses = _lines(training, "loss")
-    rates = _lines(training, "rate")
+    rates = _lines(training, "lr")
     metrics: dict[str, Points] = {}
     for record in records:
         if record["event"] == "evaluation" and record["split"] == "valid":

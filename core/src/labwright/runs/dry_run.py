@@ -48,8 +48,8 @@ def dry_run(experiment: Experiment) -> dict[str, Any]:
         "data": data.json(),
         "notes": trainer.run.notes,
         "parameters": sum(parameter.numel() for parameter in trainer.model.parameters() if parameter.requires_grad),
-        "steps": trainer.rhythm.total,
-        "steps_per_epoch": trainer.rhythm.per_epoch,
+        "steps": trainer.intervals.total,
+        "steps_per_epoch": trainer.intervals.per_epoch,
         **steps,
         "peak_memory_bytes": peak,
     }
@@ -76,7 +76,7 @@ def _stepped(trainer: Trainer, times: _Times) -> dict[str, Any]:
     return {
         "first_step_seconds": round(seconds[0], 4),
         "step_seconds": round(seconds[-1], 5),
-        "training_seconds": round(seconds[-1] * trainer.rhythm.total, 1),
+        "training_seconds": round(seconds[-1] * trainer.intervals.total, 1),
         "checkpoint_bytes": checkpoint,
         "one_batch": metrics,
     }

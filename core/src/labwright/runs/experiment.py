@@ -18,17 +18,17 @@ from labwright.base.locks import Lock
 from labwright.base.search import Mark
 from labwright.base.seeding import derived_seed
 from labwright.config.compatibility import check_fit
-from labwright.config.recipe import TABLES, Source, changed, override, read_recipe
+from labwright.config.recipe import TABLES, Source, changed, changes, override, read_recipe
 from labwright.config.resolve import (
-    Chosen,
+    ComponentSpec,
     Where,
     check_containers,
-    choose,
     plain_table,
-    signature,
+    resolve,
     validated,
     with_default,
 )
+from labwright.config.signature import signature
 from labwright.data.summary import read_summary, summarised
 from labwright.interfaces.closed_form import ClosedForm, Remarking
 from labwright.interfaces.device import Device
@@ -38,7 +38,8 @@ from labwright.interfaces.run import Run
 from labwright.interfaces.task import Task
 from labwright.plugin.registry import Plugins
 from labwright.plugin.relay import Relay, check_listener
-from labwright.runs import folder as runs
+from labwright.runs.environment import environment
+from labwright.runs.folder import claim_folder, new_folder
 from labwright.train.built import Built, phase_parameters
 from labwright.train.checkpoints import Checkpoints, MemoryCheckpoints, check_learned, seal, split_state, verify
 from labwright.train.materialize import complete
@@ -92,10 +93,10 @@ class Experiment:
         check_containers(self.given, here)
         self.plugins, self.name, self.source = known, name, source
         self.search = plain_table(search or {}, here / "search")
-        self.task = choose("task", task, known, here / "task")
-        self.model = choose("model", model, known, here / "model")
-        self.loss = None if loss is None else choose("loss", loss, known, here / "loss")
-        self.device = choose("device", with_default(device, "auto"), known, here / "device")
+        self.task = resolve("task", task, known, here / "task")
+        self.model = resolve("model", model, known, here / "model")
+        self.loss = None if loss is None else resolve("loss", loss, known, here / "loss")
+        self.device = resolve("device", with_default(device, "auto"), known, here / "device")
         self.train = Train(**validated(Train, train or {}, "train", known, here / "train"))
         self.closed_form = self.model.is_a(ClosedForm)
         if not self.closed_form and (self.train.epochs is None) == (self.train.steps is None):
@@ -105,12 +106,12 @@ class Experiment:
         unprepared = self._task_unprepared()
         self.goal = unprepared.goal
         self.phases = [phase.name for phase in unprepared.phases()]
-        self.optimizers = self._choose_optimizers(optimizer, here / "optimizer")
+        self.optimizers = self._resolve_optimizers(optimizer, here / "optimizer")
         self.listeners = [
-            *(choose("logger", one, known, here / "log") for one in log),
-            *(choose("stop", one, known, here / "stop") for one in stop),
+            *(resolve("logger", one, known, here / "log") for one in log),
+            *(resolve("stop", one, known, here / "stop") for one in stop),
         ]
-        check_fit(unprepared, self.task, self.model, self.loss, here)
+        check_fit(unprepared, self.task, self.model, self.loss, known, here)
         self._check_closed_form(here)
         if unprepared.contract and not self.optimizers and not self.closed_form:
             raise LabwrightError(
@@ -172,7 +173,7 @@ class Experiment:
     def table(self) -> dict[str, Any]:
         """The complete recipe: every setting, defaults included; made to be written as TOML."""
         train = signature(Train).settings
-        optimizers = {phase: chosen.table() for phase, chosen in self.optimizers.items()}
+        optimizers = {phase: spec.table() for phase, spec in self.optimizers.items()}
         first = next(iter(optimizers.values()), None)
         same = all(one == first for one in optimizers.values())
         table: dict[str, Any] = {"task": self.task.table(), "model": self.model.table()}
@@ -188,21 +189,21 @@ class Experiment:
             for key, setting in train.items()
             if (value := getattr(self.train, key)) is not None
         }
-        table["log"] = [chosen.table() for chosen in self.listeners if chosen.kind == "logger"]
-        table["stop"] = [chosen.table() for chosen in self.listeners if chosen.kind == "stop"]
+        table["log"] = [spec.table() for spec in self.listeners if spec.kind == "logger"]
+        table["stop"] = [spec.table() for spec in self.listeners if spec.kind == "stop"]
         return table | ({"search": self.search} if self.search else {})
 
-    def component(self, kind: str) -> Chosen | None:
+    def component(self, kind: str) -> ComponentSpec | None:
         """The task, model, loss, device, or the optimizer of the first phase."""
-        found: Chosen | None = (
+        found: ComponentSpec | None = (
             getattr(self, kind, None) if kind != "optimizer" else next(iter(self.optimizers.values()), None)
         )
         return found
 
     def marks(self) -> dict[str, Mark]:
         """The search marks of every component, by dotted path."""
-        chosen = {"task": self.task, "model": self.model, "loss": self.loss}
-        marks = {f"{key}.{path}": mark for key, one in chosen.items() if one for path, mark in one.marks().items()}
+        spec = {"task": self.task, "model": self.model, "loss": self.loss}
+        marks = {f"{key}.{path}": mark for key, one in spec.items() if one for path, mark in one.marks().items()}
         for phase, optimizer in self.optimizers.items():
             prefix = "optimizer" if len(self.optimizers) == 1 else f"optimizer.{phase}"
             marks |= {f"{prefix}.{path}": mark for path, mark in optimizer.marks().items()}
@@ -268,7 +269,7 @@ class Experiment:
         per_epoch = self._steps_per_epoch(built)
         notes = preflight(built, self.train)
         data = summarised(built.task.data)
-        folder = runs.claim_folder(folder) if folder is not None else runs.new_folder(self.name)
+        folder = claim_folder(folder) if folder is not None else new_folder(self.name)
         lock = Lock(folder)
         lock.acquire()
         try:
@@ -338,17 +339,17 @@ class Experiment:
             raise LabwrightError(f"{folder} has no whole checkpoint to go on from. {' '.join(notes)}".strip())
         trainer.restore(checkpoint)
         notes += trainer.log.cut(checkpoint.state["log"])
-        changes = runs.changes(checkpoint.state["recipe"], self.table())
-        if changes:
-            notes.append(f"changed: {', '.join(changes)}. The run is no longer the one its first steps were.")
+        changed_since = changes(checkpoint.state["recipe"], self.table())
+        if changed_since:
+            notes.append(f"changed: {', '.join(changed_since)}. The run is no longer the one its first steps were.")
         self._write_down(folder, built)
         return trainer, [*notes, *(f"the data is not the same: {one}." for one in differing)]
 
     def _trainer(self, built: Built, folder: Path, per_epoch: int, listeners: Sequence[object]) -> Trainer:
-        mine = [chosen.build() for chosen in self.listeners]
+        mine = [spec.build() for spec in self.listeners]
         for listener in (*mine, *listeners):
             check_listener(listener)
-        total = self.train.rhythm(per_epoch).total
+        total = self.train.intervals(per_epoch).total
         run = Run(folder, self.table(), built.task, built.model, built.device, total, per_epoch, name=self.name)
         return Trainer(built, self.train, run, Relay(self.plugins, [*mine, *listeners]))
 
@@ -367,9 +368,7 @@ class Experiment:
 
     def _write_down(self, folder: Path, built: Built) -> None:
         write_text(folder / "recipe.toml", tomli_w.dumps(self.table()))
-        write_json(
-            folder / "environment.json", runs.environment(self.plugins, built.device, built.device_settings.threads)
-        )
+        write_json(folder / "environment.json", environment(self.plugins, built.device, built.device_settings.threads))
 
     # ----------------------------------------------------------------------------------------------------- checking
 
@@ -404,7 +403,7 @@ class Experiment:
             raise LabwrightError(f"task {self.task.name or task!r} is no labwright.Task but a {type(task).__name__}.")
         return task
 
-    def _choose_optimizers(self, value: Any, where: Where) -> dict[str, Chosen]:
+    def _resolve_optimizers(self, value: Any, where: Where) -> dict[str, ComponentSpec]:
         """One optimizer for each phase; a table named after a phase overrides the others' settings."""
         if value is None:
             return {}
@@ -415,25 +414,25 @@ class Experiment:
                 f'{{"name": {kind}, "lr": 0.1}}, instead of an object.'
             )
         if not isinstance(value, Mapping):
-            return dict.fromkeys(self.phases, choose("optimizer", value, self.plugins, where))
+            return dict.fromkeys(self.phases, resolve("optimizer", value, self.plugins, where))
         own = {phase: value[phase] for phase in self.phases if isinstance(value.get(phase), Mapping | str)}
         common = {key: one for key, one in value.items() if key not in own}
-        chosen = {}
+        spec = {}
         for phase in self.phases:
             mine = own.get(phase, {})
             mine = {"name": mine} if isinstance(mine, str) else mine
             fresh = "name" in mine and mine["name"] != common.get("name")
             place = where / phase if phase in own else where
-            chosen[phase] = choose("optimizer", mine if fresh else common | mine, self.plugins, place)
-        return chosen
+            spec[phase] = resolve("optimizer", mine if fresh else common | mine, self.plugins, place)
+        return spec
 
-    def _made(self, chosen: Chosen, given: Mapping[str, Any]) -> Any:
+    def _made(self, spec: ComponentSpec, given: Mapping[str, Any]) -> Any:
         try:
-            return chosen.build(**{key: value for key, value in given.items() if key in chosen.given})
+            return spec.build(**{key: value for key, value in given.items() if key in spec.given})
         except (ValueError, RuntimeError, MemoryError) as error:
             memory = isinstance(error, MemoryError | torch.OutOfMemoryError) or "allocate" in str(error)
             if isinstance(error, RuntimeError) and not memory:
                 raise
             said = "it needs more memory than there is; make it smaller" if memory else str(error)
-            where = Where(source=self.source) / chosen.kind
-            raise LabwrightError(f"{where}: {chosen.kind} {chosen.label!r} can't be built: {said}") from error
+            where = Where(source=self.source) / spec.kind
+            raise LabwrightError(f"{where}: {spec.kind} {spec.label!r} can't be built: {said}") from error

@@ -25,7 +25,7 @@ from labwright.runs.experiment import Experiment
 from labwright.train.built import Built
 from labwright.train.checkpoints import Checkpoints, check_learned, load_model
 from labwright.train.evaluation import evaluate
-from labwright.train.trainer import updates
+from labwright.train.trainer import phase_steps
 
 Which = Literal["final", "last", "best"]
 MATTER = ("task", "model", "train.batch_size", "train.seed", "train.ema", "train.final")  # to what a model answers
@@ -179,9 +179,9 @@ def _restore(
     if changed:
         built.notes.append(f"recipe.toml isn't the one that step {step} was trained with: {', '.join(changed)}.")
     load_model(built.model, newest, checkpoints.path(step))
-    for update in updates(built, experiment.train):
-        notes = [f"{note}." for note in update.load_state_dict(newest.training, weights_only=True)]
+    for phase_step in phase_steps(built, experiment.train):
+        notes = [f"{note}." for note in phase_step.load_state_dict(newest.training, weights_only=True)]
         built.notes += [note for note in notes if note not in built.notes]
-        update.adopt_average()
+        phase_step.adopt_average()
     built.model.eval()
     return step

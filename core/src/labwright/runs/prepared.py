@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from labwright.config.resolve import Chosen
+from labwright.config.resolve import ComponentSpec
 from labwright.interfaces.task import Task
 from labwright.runs.experiment import Experiment
 
@@ -57,9 +57,9 @@ class _Same:
     __hash__ = None  # type: ignore[assignment]
 
 
-def _identity(chosen: Chosen) -> tuple[Any, ...]:
+def _identity(spec: ComponentSpec) -> tuple[Any, ...]:
     """What makes a component the same as another: its class or object, and all its settings."""
-    thing = chosen.target if chosen.thing is None else chosen.thing
-    parts = [(key, _identity(one)) for key, one in chosen.settings.items() if isinstance(one, Chosen)]
-    settings = json.dumps(chosen.table(), sort_keys=True, default=repr)
+    thing = spec.target if spec.thing is None else spec.thing
+    parts = [(key, _identity(one)) for key, one in spec.settings.items() if isinstance(one, ComponentSpec)]
+    settings = json.dumps(spec.table(), sort_keys=True, default=repr)
     return _Same(thing), settings, tuple(parts)

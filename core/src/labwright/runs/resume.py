@@ -44,7 +44,7 @@ def resume(
     differing = differences(earlier, now_here) if earlier else []
     if differing:
         notes.append(f"exactness no longer holds: {'; '.join(differing)}.")
-    if not any(chosen.name == "progress" for chosen in experiment.listeners):  # which says them
+    if not any(spec.name == "progress" for spec in experiment.listeners):  # which says them
         notes += trainer.run.notes
     return trainer, notes
 
@@ -55,7 +55,7 @@ def has_ended(folder: Path, trainer: Trainer) -> bool:
         outcome = json.loads((folder / "outcome.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
-    done = trainer.run.step >= trainer.rhythm.total
+    done = trainer.run.step >= trainer.intervals.total
     return done and outcome.get("status") == "finished" and outcome.get("step") == trainer.run.step
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -79,7 +80,7 @@ def _lines(file: Path) -> list[tuple[str, dict[str, Any] | None]]:
     lines = []
     for line in file.read_text(encoding="utf-8", errors="replace").split("\n")[:-1]:
         try:
-            record = numbers(json.loads(line))
+            record = _with_lr(numbers(json.loads(line)))
             _check(record)
         except (ValueError, TypeError, KeyError, AttributeError):
             record = None
@@ -98,3 +99,8 @@ def _check(record: dict[str, Any]) -> None:
         raise ValueError(record["event"])
     for value in values:
         float(value)
+
+
+def _with_lr(record: dict[str, Any]) -> dict[str, Any]:
+    """A record with `lr` for what logs of version 0.1 called `rate`."""
+    return {re.sub(r"^rate(?=$|/)", "lr", key): value for key, value in record.items()}

@@ -14,14 +14,14 @@ from labwright.base.errors import Diverged
 
 
 @dataclass
-class Means:
+class MeanLosses:
     """The mean losses of a stretch of steps that ended with `step`, by phase, weighted as the steps were."""
 
     step: int
     losses: dict[str, float]
 
 
-class Window:
+class LossLog:
     """Collects each step's losses as tensors; `close` sends them to the host and returns the means that have arrived.
 
     On the CPU those of the window just closed; on a GPU those of the window before, copied in the meantime.
@@ -36,7 +36,7 @@ class Window:
     def add(self, step: int, weight: float, losses: Mapping[str, Tensor]) -> None:
         self.steps.append((step, weight, losses))
 
-    def close(self) -> list[Means]:
+    def close(self) -> list[MeanLosses]:
         """Raises Diverged naming the step and the phase, if a loss that has arrived is no finite number."""
         means = [self._arrived()]
         self._send()
@@ -44,7 +44,7 @@ class Window:
             means.append(self._arrived())
         return [mean for mean in means if mean]
 
-    def flush(self) -> list[Means]:
+    def flush(self) -> list[MeanLosses]:
         """The means that are still under way, now: the device is waited for."""
         means = [self._arrived()]
         self._send()
@@ -82,7 +82,7 @@ class Window:
         self._sent = (self.steps[-1][0], by_phase, stacked, event)
         self._under_way, self.steps = self.steps, []
 
-    def _arrived(self) -> Means | None:
+    def _arrived(self) -> MeanLosses | None:
         if self._sent is None:
             return None
         step, by_phase, stacked, event = self._sent
@@ -96,7 +96,7 @@ class Window:
                 _check(at, phase, loss)
             total = sum(weight for _, weight, _ in seen)
             means[phase] = sum(weight * loss for (_, weight, _), loss in zip(seen, losses, strict=True)) / total
-        return Means(step, means)
+        return MeanLosses(step, means)
 
 
 def _numbers(steps: list[tuple[int, float, Mapping[str, Tensor]]]) -> list[Any]:

@@ -36,7 +36,7 @@ class Objective(nn.Module):
         return loss
 
 
-class Update:
+class PhaseStep:
     """The update of one phase; called once for each step the phase is due in.
 
     `averages` holds the averaged weights of the phases before, by the parameter: what several phases train has one
@@ -85,7 +85,7 @@ class Update:
     def apply(self, step: int, total: int) -> None:
         """Update the phase's parameters by their gradients, which are then gone: clip, step, average."""
         found_inf = self._prepare_gradients()
-        self.optimizer.step(self.optimizer.rate(step, total), found_inf)
+        self.optimizer.step(self.optimizer.lr_at(step, total), found_inf)
         for parameter in self.parameters:
             parameter.grad = None
         self.follow(step)

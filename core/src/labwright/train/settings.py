@@ -38,7 +38,7 @@ class Train:
     final: Literal["last", "best"] = "last"
     drop_last: bool = False
 
-    def rhythm(self, per_epoch: int) -> Rhythm:
+    def intervals(self, per_epoch: int) -> Intervals:
         """The settings in steps, for epochs of that many steps."""
 
         def steps(every: str) -> int:
@@ -46,11 +46,11 @@ class Train:
             return int(number) * (per_epoch if unit.startswith("epoch") else 1)
 
         total = self.steps if self.steps is not None else (self.epochs or 1) * per_epoch
-        return Rhythm(total, per_epoch, steps(self.evaluate_every), steps(self.save_every), self.log_every)
+        return Intervals(total, per_epoch, steps(self.evaluate_every), steps(self.save_every), self.log_every)
 
 
 @dataclass
-class Rhythm:
+class Intervals:
     """What happens when, in steps: derived from the train settings and the length of an epoch."""
 
     total: int

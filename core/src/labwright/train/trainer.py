@@ -34,8 +34,8 @@ from labwright.train.checkpoints import Checkpoint, Checkpoints, MemoryCheckpoin
 from labwright.train.evaluation import evaluate
 from labwright.train.interruption import interruptions
 from labwright.train.log import Log
-from labwright.train.loss_log import Means, Window
-from labwright.train.phase_step import Update
+from labwright.train.loss_log import LossLog, MeanLosses
+from labwright.train.phase_step import PhaseStep
 
 if TYPE_CHECKING:
     from labwright.train.built import Built
@@ -48,15 +48,15 @@ class Trainer:
     def __init__(self, built: Built, train: Train, run: Run, relay: Relay) -> None:
         self.task, self.model, self.device, self.settings = built.task, built.model, built.device, built.device_settings
         self.train, self.run, self.relay = train, run, relay
-        self.rhythm = train.rhythm(run.steps_per_epoch)
+        self.intervals = train.intervals(run.steps_per_epoch)
         self.criterion = built.criterion
-        self.updates = updates(built, train)
+        self.phase_steps = phase_steps(built, train)
         self.log = Log(run.folder / "metrics.jsonl")
         self.checkpoints: Checkpoints | MemoryCheckpoints = Checkpoints(run.folder / "checkpoints")
         self.lock: Lock | None = None  # of the run folder, given back when the run ends
         self.interruptible = True
         self.tested = True  # whether the run ends with a look at the test part
-        self.window = Window(self.device)
+        self.loss_log = LossLog(self.device)
         self.draws = type(self.task).draw is not Task.draw
         self.random = torch.Generator()
         self.generators = global_generators(self.device)
@@ -109,7 +109,7 @@ class Trainer:
                 self.lock.release()
 
     def _loop(self, until: int | None) -> tuple[Status, str]:
-        run, rhythm = self.run, self.rhythm
+        run, intervals = self.run, self.intervals
         try:
             self.started()
             if isinstance(self.model, ClosedForm):
@@ -118,10 +118,10 @@ class Trainer:
                 for batch in self.feed():
                     self.stepped(self.step(batch))
                     if interrupted or run.step == until:
-                        return "interrupted", f"interrupted after step {run.step} of {rhythm.total}"
+                        return "interrupted", f"interrupted after step {run.step} of {intervals.total}"
         except StopRun as stop:
             return "stopped", stop.reason
-        return "finished", f"{rhythm.total} steps"
+        return "finished", f"{intervals.total} steps"
 
     def started(self) -> None:
         """Tell the listeners that the run starts."""
@@ -130,15 +130,15 @@ class Trainer:
 
     def stepped(self, losses: Mapping[str, Tensor]) -> None:
         """What follows a step: listeners, the log, an evaluation, a checkpoint."""
-        run, rhythm = self.run, self.rhythm
+        run, intervals = self.run, self.intervals
         step = run.step
         for call in self.relay.step_ended:
             call(run=run, step=step, losses=losses)
-        if step % rhythm.log == 0:
-            self._log(self.window.close())
-        if step % rhythm.evaluate == 0:
+        if step % intervals.log == 0:
+            self._log(self.loss_log.close())
+        if step % intervals.evaluate == 0:
             self._evaluate("valid")
-        if step % rhythm.save == 0:
+        if step % intervals.save == 0:
             self.save()
 
     def _fit_once(self, model: ClosedForm) -> tuple[Status, str]:
@@ -155,8 +155,8 @@ class Trainer:
 
     def feed(self) -> Iterator[Batch]:
         """The batch of every step that is still to do, in order."""
-        train, per_epoch = self.train, self.rhythm.per_epoch
-        while self.run.step < self.rhythm.total:
+        train, per_epoch = self.train, self.intervals.per_epoch
+        while self.run.step < self.intervals.total:
             epoch, done = divmod(self.run.step, per_epoch)
             batches = self.task.batches(
                 "train",
@@ -168,7 +168,7 @@ class Trainer:
                 whole=train.drop_last,
             )
             assert batches is not None
-            yield from islice(batches, min(per_epoch - done, self.rhythm.total - self.run.step))
+            yield from islice(batches, min(per_epoch - done, self.intervals.total - self.run.step))
 
     def step(self, batch: Batch) -> Mapping[str, Tensor]:
         """One step: every phase that is due updates its parameters once. Returns each phase's mean loss."""
@@ -180,10 +180,10 @@ class Trainer:
         weight = task.weight(batch)
         cut = self.cut(batch)
         losses = {}
-        for update in self.updates:
-            if (step + 1) % update.every == 0:
-                losses[update.name] = update(*cut, step, self.rhythm.total)
-                task.after_step(self.model, update.name)
+        for phase_step in self.phase_steps:
+            if (step + 1) % phase_step.every == 0:
+                losses[phase_step.name] = phase_step(*cut, step, self.intervals.total)
+                task.after_step(self.model, phase_step.name)
         self.count(weight, losses)
         return losses
 
@@ -213,20 +213,21 @@ class Trainer:
     def count(self, weight: float, losses: Mapping[str, Tensor]) -> None:
         """A step is done."""
         self.run.step += 1
-        self.window.add(self.run.step, weight, losses)
+        self.loss_log.add(self.run.step, weight, losses)
 
-    def _log(self, stretches: Sequence[Means]) -> None:
+    def _log(self, stretches: Sequence[MeanLosses]) -> None:
         for means in stretches:
             self._log_stretch(means)
 
-    def _log_stretch(self, means: Means) -> None:
+    def _log_stretch(self, means: MeanLosses) -> None:
         now = time.monotonic()
         then, since = self.marked
         self.marked = now, means.step
-        one = len(self.updates) == 1
+        one = len(self.phase_steps) == 1
         values = {"loss" if one else f"loss/{phase}": loss for phase, loss in means.losses.items()}
-        for update in self.updates:
-            values["rate" if one else f"rate/{update.name}"] = update.optimizer.rate(means.step - 1, self.rhythm.total)
+        for phase_step in self.phase_steps:
+            lr = phase_step.optimizer.lr_at(means.step - 1, self.intervals.total)
+            values["lr" if one else f"lr/{phase_step.name}"] = lr
         self._record("train", means.step, **values)
         values["steps_per_second"] = (means.step - since) / max(now - then, 1e-9)
         for call in self.relay.logged:
@@ -268,7 +269,7 @@ class Trainer:
             self.save()
             return
         if status == "finished":
-            self._log(self.window.flush())
+            self._log(self.loss_log.flush())
         if self.evaluated != self.run.step:
             with suppress(StopRun):  # it has ended
                 self._evaluate("valid")
@@ -277,8 +278,8 @@ class Trainer:
             best = self.checkpoints.read(self.best_step)
             self.restore(best, weights_only=True)
             self.run.metrics, self.run.samples = dict(best.state["metrics"]), dict(best.state["samples"])
-        for update in self.updates:
-            update.adopt_average()
+        for phase_step in self.phase_steps:
+            phase_step.adopt_average()
         if self.tested:
             with suppress(StopRun):
                 self._evaluate("test")
@@ -299,7 +300,7 @@ class Trainer:
             "evaluated": self.evaluated,
             "metrics": self.run.metrics,
             "samples": self.run.samples,
-            "window": self.window.state(),
+            "window": self.loss_log.state(),
             "seconds": self.seconds,
             "steps_per_epoch": self.run.steps_per_epoch,
             "log": self.log.mark(durable=isinstance(self.checkpoints, Checkpoints)),
@@ -307,7 +308,7 @@ class Trainer:
             "frozen": [name for name, one in self.model.named_parameters() if not one.requires_grad],
             "extra": extra,
         }
-        training = {key: tensor for update in self.updates for key, tensor in update.state_dict().items()}
+        training = {key: tensor for phase_step in self.phase_steps for key, tensor in phase_step.state_dict().items()}
         if isinstance(self.criterion, nn.Module):
             training |= {f"loss/{name}": tensor for name, tensor in self.criterion.state_dict().items()}
         checkpoint = Checkpoint(state, model, training)
@@ -329,8 +330,8 @@ class Trainer:
         origin = self.checkpoints.path(checkpoint.state["step"])
         load_model(self.model, checkpoint, origin)
         notes = []
-        for update in self.updates:
-            notes += update.load_state_dict(checkpoint.training, weights_only=weights_only)
+        for phase_step in self.phase_steps:
+            notes += phase_step.load_state_dict(checkpoint.training, weights_only=weights_only)
         if weights_only:
             return
         self.run.notes += [f"{note[0].upper()}{note[1:]}." for note in dict.fromkeys(notes)]
@@ -352,26 +353,26 @@ class Trainer:
         self.evaluated = state["evaluated"]
         self.run.best, self.best_step = state["best"], state["best_step"]
         self.run.metrics, self.run.samples = state["metrics"], state["samples"]
-        self.window.load_state(state["window"])
+        self.loss_log.load_state(state["window"])
         self.spent = state["seconds"]
 
     @contextmanager
     def averaged(self) -> Iterator[None]:
         """Within it the model has its averaged weights, where the recipe asks for averages."""
-        for update in self.updates:
-            update.swap_average()
+        for phase_step in self.phase_steps:
+            phase_step.swap_average()
         try:
             yield
         finally:
-            for update in self.updates:
-                update.swap_average()
+            for phase_step in self.phase_steps:
+                phase_step.swap_average()
 
     @property
     def seconds(self) -> float:
         return self.spent + time.monotonic() - self.begun
 
     def _record(self, event: str, step: int, **values: Any) -> None:
-        epoch = round(step / self.rhythm.per_epoch, 4)
+        epoch = round(step / self.intervals.per_epoch, 4)
         self.log.write({"event": event, "step": step, "epoch": epoch, **values, "seconds": round(self.seconds, 3)})
 
     def _outcome(self, status: Status, reason: str) -> Outcome:
@@ -398,11 +399,11 @@ class Trainer:
         )
 
 
-def updates(built: Built, train: Train) -> list[Update]:
+def phase_steps(built: Built, train: Train) -> list[PhaseStep]:
     """One Update for each phase of the task."""
     averages: dict[Tensor, Tensor] = {}
     return [
-        Update(
+        PhaseStep(
             phase,
             built.task,
             built.model,

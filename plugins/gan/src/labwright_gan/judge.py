@@ -97,7 +97,7 @@ def trained(split: Split, picture: Image, classes: int, epochs: int) -> SmallCNN
                 split, torch.split(epoch_order(len(split), seed=_SEED, epoch=epoch), _BATCH), seed=_SEED, epoch=epoch
             ):
                 torch.autograd.backward(functional.cross_entropy(judge(batch.inputs[0])[1], batch.targets))
-                optimizer.step(optimizer.rate(step, total))
+                optimizer.step(optimizer.lr_at(step, total))
                 judge.zero_grad()
                 step += 1
     return judge.eval().requires_grad_(False)

@@ -19,7 +19,7 @@ from labwright_study.trial import Group, Result, Spec
 
 if TYPE_CHECKING:
     from labwright_study.study import Study
-    from labwright_study.trial_store import Book
+    from labwright_study.trial_store import TrialStore
     from labwright_study.workers import Pool
 
 
@@ -55,7 +55,7 @@ class Confirmation:
             yield f"It was interrupted: this is what {len(self.seeds)} of {self.asked} seeds say."
 
 
-def confirmed(study: Study, book: Book, pool: Pool, *, top: int, seeds: int) -> Confirmation:
+def confirmed(study: Study, book: TrialStore, pool: Pool, *, top: int, seeds: int) -> Confirmation:
     """Run the `top` best trials over `seeds` fresh seeds each; writes confirmed.json and confirmed.toml.
 
     Seed by seed, so that one that is interrupted has whole seeds: the others are left out. Raises LabwrightError if

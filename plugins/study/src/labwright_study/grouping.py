@@ -95,7 +95,7 @@ class Grouping:
                 return [self.trials.begun(spec, lambda *_: False)[0] for spec in some]
 
             few = begun(LEAST)
-            steps = self.count * few[0].rhythm.total / self.workers  # of trials, one after another
+            steps = self.count * few[0].intervals.total / self.workers  # of trials, one after another
             count = min(len(specs), int(SHARE * steps / COST))
             form, faster = gain(few)
             return gain(begun(count)) if faster < WORTH and count > len(few) else (form, faster)

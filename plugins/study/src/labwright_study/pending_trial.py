@@ -22,7 +22,7 @@ NOTES = "labwright:notes"  # a trial's system attribute: what its sampler noted 
 _ID = -1  # the draft's; no storage gives it
 
 
-class Draft(BaseStorage):
+class PendingTrial(BaseStorage):
     """What is in a storage but for the trials that are `hidden`, and one trial more. Nothing is written to it."""
 
     def __init__(

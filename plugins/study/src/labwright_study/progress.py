@@ -18,13 +18,13 @@ from labwright_study.trial import Result
 
 if TYPE_CHECKING:
     from labwright_study.study import Study
-    from labwright_study.trial_store import Book
+    from labwright_study.trial_store import TrialStore
 
 
 class Progress:
     """A line for each trial that ended; on a terminal also a bar with the best so far."""
 
-    def __init__(self, study: Study, book: Book, quiet: bool) -> None:
+    def __init__(self, study: Study, book: TrialStore, quiet: bool) -> None:
         self.study, self.book, self.quiet = study, book, quiet
         self.done = len(book.ended())
         self.goal = study.goals[0]

@@ -23,7 +23,7 @@ from labwright_study.storage import without_password
 
 if TYPE_CHECKING:
     from labwright_study.study import Found, Study
-    from labwright_study.trial_store import Book
+    from labwright_study.trial_store import TrialStore
 
 MOST_BEST = 10  # trials in the table of the best
 MOST_FRONT = 30
@@ -32,7 +32,7 @@ MOST_PANELS = 24
 CONFIRMED = "confirmed.json"
 
 
-def write(study: Study, book: Book, found: Found) -> None:
+def write(study: Study, book: TrialStore, found: Found) -> None:
     """Write report.html into the study's folder. What can't be drawn is named in its place and in a warning."""
     try:
         text = page.document(f"{study.name}: {found.trials} trials", _Report(study, book, found).body())
@@ -44,7 +44,7 @@ def write(study: Study, book: Book, found: Found) -> None:
 class _Report:
     """The sections of one report."""
 
-    def __init__(self, study: Study, book: Book, found: Found) -> None:
+    def __init__(self, study: Study, book: TrialStore, found: Found) -> None:
         self.study, self.book, self.found = study, book, found
         self.goals = study.goals
         self.rows = rows_of(book, {one["number"] for one in found.best})

@@ -18,7 +18,7 @@ from labwright_study.trial import State
 from labwright_study.trial_store import state_of
 
 if TYPE_CHECKING:
-    from labwright_study.trial_store import Book
+    from labwright_study.trial_store import TrialStore
 
 NEAR = 0.02  # of a range: that near to its end, the best may lie beyond it
 
@@ -57,7 +57,7 @@ def number(value: float, digits: int = 4) -> str:
     return f"{value:,.0f}" if whole and abs(value) < 1e12 else f"{value:.{digits}g}"
 
 
-def rows_of(book: Book, best: set[int]) -> list[Row]:
+def rows_of(book: TrialStore, best: set[int]) -> list[Row]:
     """The trials that count, by number."""
     return [_row(trial, trial.number in best) for trial in book.ended()]
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from labwright import Choice, Integers, LabwrightError, Uniform, listed, nearest
 from labwright.base.search import NONE, Mark, said
-from labwright.config.resolve import Chosen, Where, checked
+from labwright.config.resolve import ComponentSpec, Where, checked
 from labwright.config.signature import Setting, signature
 
 if TYPE_CHECKING:
@@ -259,9 +259,9 @@ def _choice_of_components(
         settings[mine.label] = _branch(mine, mine.name, _at(experiment.given, path))
     own: tuple[str, ...] = ()
     below: list[Dimension] = []
-    for label, chosen in settings.items():
+    for label, spec in settings.items():
         try:
-            variant = experiment.varied({path: chosen})
+            variant = experiment.varied({path: spec})
         except LabwrightError as error:
             raise LabwrightError(f"{where}: choice {label!r} doesn't fit: {error}") from error
         known = recipe if label == mine.label else None
@@ -277,7 +277,7 @@ def _choice_of_components(
     yield from below
 
 
-def _branch(mine: Chosen, label: str, option: Any) -> Any:
+def _branch(mine: ComponentSpec, label: str, option: Any) -> Any:
     """What a choice sets: its own table, or the recipe's where the recipe has that component."""
     if isinstance(option, Mapping) or label != mine.name or not mine.name:
         return option
@@ -287,7 +287,7 @@ def _branch(mine: Chosen, label: str, option: Any) -> Any:
 def _alike(variant: Experiment, recipe: Experiment, path: str, below: Iterable[Dimension]) -> bool:
     """Whether a choice can be the recipe's component: what differs is searched below it."""
     here, there = (
-        dict(_leaves(chosen.table(), path)) if (chosen := _component(one, path)) else {} for one in (variant, recipe)
+        dict(_leaves(spec.table(), path)) if (spec := _component(one, path)) else {} for one in (variant, recipe)
     )
     differing = {leaf for leaf in here.keys() | there.keys() if here.get(leaf) != there.get(leaf)}
     return differing <= {one.path for one in below if one.own}
@@ -316,8 +316,8 @@ def _own(recipe: Experiment, path: str, mark: Mark, values: Mapping[Any, Any] | 
 
 def _value(experiment: Experiment, path: str) -> Any:
     """What an experiment's recipe has at the path of a setting, ready for TOML, or of a component: its name."""
-    if (chosen := _component(experiment, path)) is not None:
-        return chosen.label
+    if (spec := _component(experiment, path)) is not None:
+        return spec.label
     setting = _setting(experiment, path)
     above, _, key = path.rpartition(".")
     owner = _component(experiment, above)
@@ -444,15 +444,15 @@ def _at(table: Any, path: str) -> Any:
     return table
 
 
-def _component(experiment: Experiment, path: str) -> Chosen | None:
+def _component(experiment: Experiment, path: str) -> ComponentSpec | None:
     """The component at a path, if one is there."""
     first, *rest = path.split(".")
     found: Any = experiment.component(first)
     if first == "optimizer" and rest and rest[0] in experiment.optimizers and len(experiment.optimizers) > 1:
         found, rest = experiment.optimizers[rest[0]], rest[1:]
     for key in rest:
-        found = found.settings.get(key) if isinstance(found, Chosen) else None
-    return found if isinstance(found, Chosen) else None
+        found = found.settings.get(key) if isinstance(found, ComponentSpec) else None
+    return found if isinstance(found, ComponentSpec) else None
 
 
 def _setting(experiment: Experiment, path: str) -> Setting | None:

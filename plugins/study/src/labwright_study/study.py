@@ -22,7 +22,7 @@ import tomli_w
 import typer
 from labwright import Experiment, LabwrightError, listed, sentence
 from labwright.base.files import write_text
-from labwright.config.resolve import Where, choose
+from labwright.config.resolve import Where, resolve
 from optuna.exceptions import DuplicatedStudyError
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial
@@ -37,7 +37,7 @@ from labwright_study.samplers import Grid, Sampler
 from labwright_study.space import Space
 from labwright_study.storage import LEASE, SECONDS, Lease, alone, is_there, opened, reached, without_password
 from labwright_study.trial import Group, Result, Spec, State, Trials
-from labwright_study.trial_store import BASELINE, RESULT, Book, quiet_optuna, state_of, unwarned, vain
+from labwright_study.trial_store import BASELINE, RESULT, TrialStore, quiet_optuna, state_of, unwarned, vain
 from labwright_study.workers import Here, Pool, Workers, interruptions, order_of
 
 
@@ -118,9 +118,9 @@ class Study:
         if len({goal.metric for goal in self.goals}) < len(self.goals):
             raise LabwrightError(f"goals: given {listed(goals)}; each metric once.")
         plugins = experiment.plugins
-        self.sampler = choose("sampler", sampler, plugins, Where() / "sampler")
+        self.sampler = resolve("sampler", sampler, plugins, Where() / "sampler")
         pruner = pruner if pruner is not None else "median" if len(self.goals) == 1 else "dominated"
-        self.pruner = choose("pruner", pruner, plugins, Where() / "pruner")
+        self.pruner = resolve("pruner", pruner, plugins, Where() / "pruner")
         if len(self.goals) > 1 and self.pruner.name not in ("dominated", "none"):
             raise LabwrightError(
                 f"pruner {self.pruner.label!r} knows one goal, and this study has {len(self.goals)}: take 'dominated' "
@@ -172,7 +172,7 @@ class Study:
                         cleared(self.folder)
                         raise
 
-    def _run(self, book: Book, trials: Trials) -> Found:
+    def _run(self, book: TrialStore, trials: Trials) -> Found:
         self._claim()
         pool = self._pool(trials)
         try:
@@ -203,7 +203,7 @@ class Study:
             report.write(self, book, self.found(book))
         return again
 
-    def opened(self, storage: BaseStorage | None = None) -> Book:
+    def opened(self, storage: BaseStorage | None = None) -> TrialStore:
         """The study in its storage: a new one, or the one that is there if it searches the same."""
         with quiet_optuna():
             storage = storage or opened(self.url)
@@ -213,7 +213,7 @@ class Study:
                 study = self._there(storage) or self._begun(storage)
         with unwarned():
             pruner = self.pruner.build()
-        return Book(
+        return TrialStore(
             study,
             storage,
             space=self.space,
@@ -331,7 +331,7 @@ class Study:
             return Here(trials)
         return Workers(self.workers, order_of(trials, self.threads))
 
-    def _in_batches(self, book: Book, pool: Pool, progress: Progress, grouping: Grouping | None) -> None:
+    def _in_batches(self, book: TrialStore, pool: Pool, progress: Progress, grouping: Grouping | None) -> None:
         while batch := book.batch(self.batch, self.count):
             book.begin()
             by_number = {trial.number: trial for trial in batch}
@@ -350,7 +350,7 @@ class Study:
                 book.tell(by_number[number], results[number])
             self._check_begun(book, results.values())
 
-    def _at_once(self, book: Book, pool: Pool, progress: Progress) -> None:
+    def _at_once(self, book: TrialStore, pool: Pool, progress: Progress) -> None:
         under_way: dict[int, FrozenTrial] = {}
 
         def due() -> Iterator[Group]:
@@ -383,7 +383,7 @@ class Study:
             finally:
                 book.release(under_way.values())
 
-    def _grouping(self, book: Book, trials: Trials, progress: Progress) -> Grouping | None:
+    def _grouping(self, book: TrialStore, trials: Trials, progress: Progress) -> Grouping | None:
         """How trials are put into programs, if they are; what was measured is kept with the study."""
         if self.fuse == "none" or ranks.several():
             return None
@@ -404,7 +404,7 @@ class Study:
         """What a trial changes in the experiment: nothing if it is the recipe itself."""
         return {} if trial.user_attrs.get(BASELINE) else self.space.values(trial.params)
 
-    def _check_begun(self, book: Book, results: Iterable[Result], *, least: int = 1) -> None:
+    def _check_begun(self, book: TrialStore, results: Iterable[Result], *, least: int = 1) -> None:
         """Raises LabwrightError if nothing has come of the first trials: the study won't either, and isn't kept."""
         ended = book.counted()
         failed = all(one.state == "failed" for one in results) and all(state_of(one) == "failed" for one in ended)
@@ -416,7 +416,7 @@ class Study:
         raise InVain(f"{said} Nothing is kept of the study; the recipe by itself, with `labwright run`, says more.")
 
     @contextmanager
-    def _driven(self, book: Book, pool: Pool) -> Iterator[None]:
+    def _driven(self, book: TrialStore, pool: Pool) -> Iterator[None]:
         """A reproducible study is driven by one process: its lease is the study's."""
         if self.asynchronous:
             yield
@@ -453,7 +453,7 @@ class Study:
 
     # ----------------------------------------------------------------------------------------------------- findings
 
-    def found(self, book: Book, *, interrupted: bool = False) -> Found:
+    def found(self, book: TrialStore, *, interrupted: bool = False) -> Found:
         """How far the study is, and its best trials."""
         trials = book.ended()
         counts = Counter(map(state_of, trials))
@@ -483,7 +483,7 @@ class Study:
         table.pop("search", None)
         return table
 
-    def _write_down(self, book: Book, found: Found) -> None:
+    def _write_down(self, book: TrialStore, found: Found) -> None:
         """The recipes of the best trials, and the report."""
         trials = {trial.number: trial for trial in book.ended()}
         for one in found.best:

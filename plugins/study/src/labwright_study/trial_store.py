@@ -18,7 +18,7 @@ from optuna.storages import BaseStorage, InMemoryStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from labwright_study.dominance import REPORTS
-from labwright_study.pending_trial import Draft
+from labwright_study.pending_trial import PendingTrial
 from labwright_study.samplers import Sampler
 from labwright_study.space import Space
 from labwright_study.storage import LEASE, RELEASED, Lease
@@ -73,7 +73,7 @@ def vain(study: optuna.Study) -> bool:
     )
 
 
-class Book:
+class TrialStore:
     """The trials of one study in its storage."""
 
     def __init__(
@@ -156,7 +156,7 @@ class Book:
         whole: bool,
     ) -> FrozenTrial:
         """A trial as it is to be created; `whole` says that what `point` leaves out isn't to be drawn."""
-        draft = Draft(self.study._storage, number, point, hidden=self._partial)
+        draft = PendingTrial(self.study._storage, number, point, hidden=self._partial)
         with unwarned():
             study = optuna.Study(self.study.study_name, draft, sampler=self._sampler_of(number))
             self.space.suggest(study.ask(), point if whole else None)
@@ -195,7 +195,7 @@ class Book:
             return False
         mirror = self._mirrors.get(number)
         if mirror is None:
-            mirror = self._mirrors[number] = Mirror(self, number)
+            mirror = self._mirrors[number] = PrunerView(self, number)
         return mirror.prunes(values)
 
     def answer_now(self, trial: FrozenTrial, values: Sequence[Sequence[float]]) -> bool:
@@ -213,7 +213,7 @@ class Book:
 
     def begin(self) -> None:
         """A new batch: the last one's pruning is over."""
-        self._mirrors: dict[int, Mirror] = {}
+        self._mirrors: dict[int, PrunerView] = {}
 
     def _report(self, storage: BaseStorage, trial_id: int, values: Sequence[Sequence[float]], first: int = 1) -> None:
         """Write reports from number `first` on."""
@@ -326,13 +326,13 @@ def lost(trial: FrozenTrial) -> bool:
     return trial.state is TrialState.FAIL and LOST in trial.system_attrs
 
 
-class Mirror:
+class PrunerView:
     """A study in memory as one trial's pruner sees it: what was finished before its batch, and the trial itself.
 
     Its numbers are those of the study; the trial's neighbours in the batch are there and haven't reported.
     """
 
-    def __init__(self, book: Book, number: int) -> None:
+    def __init__(self, book: TrialStore, number: int) -> None:
         self.book = book
         self.storage = InMemoryStorage()
         self.study = optuna.create_study(

@@ -56,7 +56,7 @@ def repeats_itself(subject: Subject) -> None:
 
 
 def _made(subject: Subject, **settings: object) -> Device:
-    device: Device = subject.chosen(settings).build()
+    device: Device = subject.spec(settings).build()
     return device
 
 

@@ -14,10 +14,9 @@ from typing import Any
 import torch
 from labwright import Batch, ClosedForm, Component, Experiment, LabwrightError, Plugins, Recipe, Task, nearest
 from labwright.config.compatibility import fitting_names
-from labwright.config.resolve import Chosen, Where, choose
+from labwright.config.resolve import ComponentSpec, Where, resolve
 from labwright.config.signature import Signature, signature
 from labwright.plugin.discovery import canonical
-from labwright.plugin.hookspecs import KINDS
 from labwright.runs.prepared import Prepared
 from labwright.train.built import Built
 from torch import Generator, nn
@@ -49,7 +48,7 @@ def check(*kinds: str, fast: bool = False) -> Callable[[Callable[[Subject], None
 
     def registered(function: Callable[[Subject], None]) -> Callable[[Subject], None]:
         name = function.__name__.replace("_", "-")
-        CHECKS[name] = Check(name, kinds or KINDS, function, fast)
+        CHECKS[name] = Check(name, kinds, function, fast)
         return function
 
     return registered
@@ -101,9 +100,9 @@ class Subject:
     def signature(self) -> Signature:
         return signature(self.target)
 
-    def chosen(self, settings: Mapping[str, Any]) -> Chosen:
+    def spec(self, settings: Mapping[str, Any]) -> ComponentSpec:
         """The component with these settings, validated. Raises LabwrightError."""
-        return choose(self.kind, {"name": self.name, **settings}, self.plugins, Where((self.kind,)))
+        return resolve(self.kind, {"name": self.name, **settings}, self.plugins, Where((self.kind,)))
 
     # ------------------------------------------------------------------------------------------------- in a recipe
 
@@ -170,9 +169,9 @@ class Subject:
     def _there(self, experiment: Experiment) -> bool:
         if self.kind == "data":
             data = experiment.task.settings.get("data")
-            return isinstance(data, Chosen) and data.name == self.name
-        chosen = experiment.component(self.kind)
-        return chosen is not None and chosen.name == self.name
+            return isinstance(data, ComponentSpec) and data.name == self.name
+        spec = experiment.component(self.kind)
+        return spec is not None and spec.name == self.name
 
     @cached_property
     def task(self) -> Task:
@@ -236,7 +235,7 @@ def subjects(kit: Kit, distribution: str) -> list[Subject]:
 def checks_of(subject: Subject, *, fast_only: bool = False) -> Iterator[Check]:
     """The checks of a kind, the quick ones first: what they find explains what the others say."""
     for one in sorted(CHECKS.values(), key=lambda one: not one.fast):
-        if subject.kind in one.kinds and (one.fast or not fast_only):
+        if (subject.kind in one.kinds if one.kinds else subject.kind != "recipe") and (one.fast or not fast_only):
             yield one
 
 

@@ -90,7 +90,7 @@ def _problem() -> tuple[dict[str, nn.Parameter], Any]:
 
 
 def _made(subject: Subject, parameters: dict[str, nn.Parameter], **settings: Any) -> Optimizer:
-    optimizer: Optimizer = subject.chosen(settings).build(parameters=parameters)
+    optimizer: Optimizer = subject.spec(settings).build(parameters=parameters)
     return optimizer
 
 

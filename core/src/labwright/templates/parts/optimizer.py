@@ -31,7 +31,7 @@ class Sample(lw.Optimizer):
         self._means = {name: torch.zeros_like(one) for name, one in self.parameters.items()}
 
     @torch.no_grad()
-    def step(self, rate: float, found_inf: Tensor | None = None) -> None:
+    def step(self, lr: float, found_inf: Tensor | None = None) -> None:
         if found_inf is not None and float(found_inf):
             return
         for names, factor, decay in self.groups:
@@ -39,7 +39,7 @@ class Sample(lw.Optimizer):
                 parameter, mean = self.parameters[name], self._means[name]
                 if parameter.grad is not None:
                     mean.lerp_(parameter.grad, 1 - self.momentum)
-                    parameter.mul_(1 - rate * factor * decay).sub_(mean.sign(), alpha=rate * factor)
+                    parameter.mul_(1 - lr * factor * decay).sub_(mean.sign(), alpha=lr * factor)
 
     def state_dict(self) -> dict[str, dict[str, Tensor]]:
         return {name: {"mean": one} for name, one in self._means.items()}

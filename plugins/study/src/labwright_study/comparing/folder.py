@@ -18,7 +18,8 @@ from typing import Any
 import tomli_w
 from labwright import Experiment, LabwrightError
 from labwright.base.files import json_text, refuse_links, write_text
-from labwright.runs import folder as runs
+from labwright.runs.environment import differences, environment
+from labwright.runs.folder import new_folder
 
 from labwright_study.comparing.candidates import Candidate, slug
 
@@ -32,7 +33,7 @@ def opened(folder: Path | str | None, found: Sequence[Candidate]) -> tuple[Path,
         name = "-vs-".join(one.folder for one in found)
         if len(name) > LONGEST:
             name = f"{found[0].folder[:LONGEST]}-and-{len(found) - 1}-more"
-        place = runs.new_folder(name, Path("comparisons"))
+        place = new_folder(name, Path("comparisons"))
     else:
         place = Path(folder)
         if (place / RESULT).is_file():
@@ -101,7 +102,7 @@ def _gone_on_with(place: Path, found: Sequence[Candidate]) -> list[str]:
         earlier = json.loads((place / "environment.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return []
-    differing = runs.differences(earlier, _environment(found))
+    differing = differences(earlier, _environment(found))
     return [f"earlier runs of this comparison were made otherwise: {'; '.join(differing)}."] if differing else []
 
 
@@ -119,4 +120,4 @@ def _damaged(place: Path, error: Exception) -> LabwrightError:
 
 def _environment(found: Sequence[Candidate]) -> dict[str, Any]:
     first = found[0].experiment
-    return runs.environment(first.plugins, first.device.build().find())
+    return environment(first.plugins, first.device.build().find())

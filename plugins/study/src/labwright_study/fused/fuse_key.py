@@ -6,8 +6,8 @@ import json
 from typing import Any
 
 from labwright import Device, Experiment, LabwrightError, Train
-from labwright.config.resolve import Chosen, signature
-from labwright.config.signature import Setting
+from labwright.config.resolve import ComponentSpec
+from labwright.config.signature import Setting, signature
 
 
 class CannotFuse(LabwrightError):
@@ -30,7 +30,7 @@ def fuse_key(experiment: Experiment) -> str:
             for key, setting in signature(Train).settings.items()
             if not setting.per_trial and (value := getattr(experiment.train, key)) is not None
         },
-        "optimizers": {phase: _structure(chosen) for phase, chosen in experiment.optimizers.items()},
+        "optimizers": {phase: _structure(spec) for phase, spec in experiment.optimizers.items()},
     }
     return json.dumps(parts, sort_keys=True)
 
@@ -57,15 +57,15 @@ def why_not(experiment: Experiment) -> str:
     return ""
 
 
-def _structure(chosen: Chosen, *, per_trial: bool = True) -> Any:
+def _structure(spec: ComponentSpec, *, per_trial: bool = True) -> Any:
     """A component without the settings that trials may differ in; `per_trial` says whether there are any."""
-    if chosen.thing is not None:
-        return ["object", type(chosen.thing).__qualname__, id(chosen.thing)]
-    target = chosen.target
+    if spec.thing is not None:
+        return ["object", type(spec.thing).__qualname__, id(spec.thing)]
+    target = spec.target
     settings: dict[str, Any] = {}
     for key, setting in signature(target).settings.items():
-        value = chosen.settings.get(key, setting.default)
-        if isinstance(value, Chosen):
+        value = spec.settings.get(key, setting.default)
+        if isinstance(value, ComponentSpec):
             settings[key] = _structure(value, per_trial=per_trial)
         elif not (per_trial and setting.per_trial) and value is not None:
             settings[key] = _written(setting, value)

@@ -38,13 +38,13 @@ def fit_fused(trainers: Sequence[Trainer], form: Form = "grouped", *, interrupti
     program, reasons = program_for(trainers, FORMS[FORMS.index(form) :])
     if program is None:
         return Fused([_alone(trainer, interruptible) for trainer in trainers], None, reasons)
-    return Fused(Course(program).run(interruptible), program.form, reasons)
+    return Fused(FusedLoop(program).run(interruptible), program.form, reasons)
 
 
 def program_for(trainers: Sequence[Trainer], forms: Sequence[Form]) -> tuple[Program | None, list[str]]:
     """A program in the first of the forms that computes these trials' first step, and why not the ones before it."""
     reasons: list[str] = []
-    if len({(trainer.run.step, trainer.rhythm.total, trainer.rhythm.per_epoch) for trainer in trainers}) > 1:
+    if len({(trainer.run.step, trainer.intervals.total, trainer.intervals.per_epoch) for trainer in trainers}) > 1:
         return None, ["trials differ in the steps that are still to do"]
     for form in forms:
         try:
@@ -62,7 +62,7 @@ def program_for(trainers: Sequence[Trainer], forms: Sequence[Form]) -> tuple[Pro
     return None, reasons
 
 
-class Course:
+class FusedLoop:
     """The steps of a program's trials, each followed by what follows a step of its own run."""
 
     def __init__(self, program: Program) -> None:
@@ -84,10 +84,10 @@ class Course:
         self._each(lambda trainer: trainer.started())
         with interruptions(interruptible) as interrupted:
             while live := self.program.trainers:
-                if live[0].run.step >= live[0].rhythm.total:
-                    self._end("finished", f"{live[0].rhythm.total} steps")
+                if live[0].run.step >= live[0].intervals.total:
+                    self._end("finished", f"{live[0].intervals.total} steps")
                 elif interrupted:
-                    self._end("interrupted", f"interrupted after step {live[0].run.step} of {live[0].rhythm.total}")
+                    self._end("interrupted", f"interrupted after step {live[0].run.step} of {live[0].intervals.total}")
                 else:
                     self.step()
 
@@ -105,7 +105,7 @@ class Course:
         """One step of every trial and nothing that follows it. Returns each one's losses by phase."""
         program = self.program
         trainers = program.trainers
-        step, total = trainers[0].run.step, trainers[0].rhythm.total
+        step, total = trainers[0].run.step, trainers[0].intervals.total
         fetched = self._fetched()
         drawn, numbers, weights = _drawn(trainers, fetched)
         try:
@@ -114,22 +114,22 @@ class Course:
             return [trainer.step(batch) for trainer, batch in zip(trainers, fetched, strict=True)]
         program.masks.begin(step)
         losses: list[dict[str, Tensor]] = [{} for _ in trainers]
-        for number, update in enumerate(trainers[0].updates):
-            if (step + 1) % update.every == 0:
+        for number, phase_step in enumerate(trainers[0].phase_steps):
+            if (step + 1) % phase_step.every == 0:
                 found, gradients = program.gradients(number, batch)
                 for one, loss in zip(losses, found.unbind(), strict=True):
-                    one[update.name] = loss
+                    one[phase_step.name] = loss
                 self._update(number, gradients, step, total)
         for trainer, weight, one in zip(trainers, weights, losses, strict=True):
             trainer.count(weight, one)
         return list(losses)
 
     def _update(self, number: int, gradients: Mapping[str, Tensor], step: int, total: int) -> None:
-        updates = [trainer.updates[number] for trainer in self.program.trainers]
-        apply(updates, gradients, step, total)
-        for trainer, update in zip(self.program.trainers, updates, strict=True):
+        phase_steps = [trainer.phase_steps[number] for trainer in self.program.trainers]
+        apply(phase_steps, gradients, step, total)
+        for trainer, phase_step in zip(self.program.trainers, phase_steps, strict=True):
             if type(trainer.task).after_step is not Task.after_step:
-                trainer.task.after_step(trainer.model, update.name)
+                trainer.task.after_step(trainer.model, phase_step.name)
 
     def _fetched(self) -> list[Any]:
         """The next batch of each trial: those with the same seed have the same one."""
@@ -219,7 +219,7 @@ def _try(program: Program) -> None:
     drawn, numbers, _ = _drawn(trainers, [fetched[trainer.train.seed] for trainer in trainers])
     batch = drawn[0] if len(drawn) == 1 else Stacked([drawn[number] for number in numbers])
     try:
-        for number in range(len(trainers[0].updates)):
+        for number in range(len(trainers[0].phase_steps)):
             program.masks.begin(trainers[0].run.step)
             program.gradients(number, batch)
     finally:

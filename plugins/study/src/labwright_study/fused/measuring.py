@@ -10,7 +10,7 @@ from labwright import isolated
 from labwright.train.trainer import Trainer
 
 from labwright_study.fused.fuse_key import CannotFuse
-from labwright_study.fused.fused_loop import Course, program_for
+from labwright_study.fused.fused_loop import FusedLoop, program_for
 from labwright_study.fused.program import FORMS, Form
 
 STEPS = 3
@@ -24,17 +24,17 @@ def gain(trainers: Sequence[Trainer]) -> tuple[Form, float]:
     move, nothing is written. Raises CannotFuse, saying why, if they can take none.
     """
     first = trainers[0]
-    steps = min(STEPS, first.rhythm.total - 1)
+    steps = min(STEPS, first.intervals.total - 1)
     if steps < 1:
         raise CannotFuse("a trial of a single step is over before it is measured")
     with isolated(first.device, threads=first.settings.threads):
         feed = first.feed()
         alone = _fastest(lambda: first.step(next(feed)), steps, first.device)
-        first.run.step, first.window.steps = 0, []
+        first.run.step, first.loss_log.steps = 0, []
         program, reasons = program_for(trainers, FORMS)
         if program is None:
             raise CannotFuse("; ".join(reasons))
-        together = _fastest(Course(program).advance, steps, first.device)
+        together = _fastest(FusedLoop(program).advance, steps, first.device)
     program.rows.release()
     return program.form, alone * len(trainers) / together
 

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any, Literal
 
 import torch
-from labwright.train.phase_step import Update
+from labwright.train.phase_step import PhaseStep
 from labwright.train.trainer import Trainer
 from torch import Tensor, nn
 
@@ -38,7 +38,7 @@ class Program:
         self.trainers, self.form = list(trainers), form
         first = self.trainers[0]
         self.rows = Rows([trainer.model for trainer in self.trainers])
-        self.criteria = {update.name: _criterion(update) for update in first.updates}
+        self.criteria = {phase_step.name: _criterion(phase_step) for phase_step in first.phase_steps}
         if any(isinstance(one, nn.Module) and any(True for _ in one.parameters()) for one in self.criteria.values()):
             raise CannotFuse("the loss has parameters of its own")
         self.shells: dict[str, Any] = {
@@ -55,7 +55,7 @@ class Program:
 
         `batch` is one for all, or a `Stacked` one. A parameter the loss doesn't depend on has no gradient.
         """
-        trained = list(self.trainers[0].updates[number].optimizer.parameters)
+        trained = list(self.trainers[0].phase_steps[number].optimizer.parameters)
         with self.functions if self.watching else nullcontext():
             if self.form == "vmap-grad":
                 return self._inside(number, batch, trained)
@@ -109,10 +109,10 @@ class Program:
         """The losses that are modules, of each trial, by phase."""
         found: dict[str, list[nn.Module]] = {}
         for trainer in self.trainers:
-            for update in trainer.updates:
-                criterion = _criterion(update)
+            for phase_step in trainer.phase_steps:
+                criterion = _criterion(phase_step)
                 if isinstance(criterion, nn.Module):
-                    found.setdefault(update.name, []).append(criterion)
+                    found.setdefault(phase_step.name, []).append(criterion)
         return found
 
     def _loss(
@@ -140,12 +140,12 @@ class Program:
         for recurrent in self.recurrent:  # it keeps a list of its own
             recurrent._flat_weights = [getattr(recurrent, name) for name in recurrent._flat_weights_names]
         trainer = self.trainers[0]
-        update = trainer.updates[number]
+        phase_step = trainer.phase_steps[number]
         batch = batch.one(level) if isinstance(batch, Stacked) else batch
-        criterion = self.shells[update.name]
-        loss = trainer.task.loss(self.rows.shell, batch, criterion, update.name)
-        if _penalised(update):
-            penalty = criterion.penalty({name: parameters[name] for name in update.optimizer.parameters})
+        criterion = self.shells[phase_step.name]
+        loss = trainer.task.loss(self.rows.shell, batch, criterion, phase_step.name)
+        if _penalised(phase_step):
+            penalty = criterion.penalty({name: parameters[name] for name in phase_step.optimizer.parameters})
             loss = loss if penalty is None else loss + penalty
         for (owner, key, _), buffer in zip(self.buffer_places, buffers, strict=True):
             if owner[key] is not buffer:  # it was replaced instead of changed
@@ -209,11 +209,11 @@ def _owner(root: nn.Module, place: str, *, parameters: bool) -> tuple[dict[str, 
     return (module._parameters if parameters else module._buffers), key
 
 
-def _criterion(update: Update) -> Any:
-    objective: Any = update.objective
+def _criterion(phase_step: PhaseStep) -> Any:
+    objective: Any = phase_step.objective
     return objective.criterion
 
 
-def _penalised(update: Update) -> bool:
-    objective: Any = update.objective
+def _penalised(phase_step: PhaseStep) -> bool:
+    objective: Any = phase_step.objective
     return bool(objective.penalised)

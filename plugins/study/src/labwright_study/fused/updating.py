@@ -12,33 +12,33 @@ from collections.abc import Mapping, Sequence
 import torch
 from labwright.builtin.optimizers import SGD, Adam, AdamW
 from labwright.interfaces.optimizer import factor
-from labwright.train.phase_step import Update
+from labwright.train.phase_step import PhaseStep
 from torch import Tensor
 
 
-def apply(updates: Sequence[Update], gradients: Mapping[str, Tensor], step: int, total: int) -> None:
+def apply(phase_steps: Sequence[PhaseStep], gradients: Mapping[str, Tensor], step: int, total: int) -> None:
     """Update each trial's parameters of one phase by its row of the gradients: clip, step, average."""
     recording = torch.is_grad_enabled()
     torch._C._set_grad_enabled(False)
     try:
-        clip(gradients, [update.clip for update in updates])
+        clip(gradients, [phase_step.clip for phase_step in phase_steps])
         rows = {name: gradient.unbind() for name, gradient in gradients.items()}
         factors: dict[tuple[object, ...], float] = {}
-        for number, update in enumerate(updates):
-            optimizer = update.optimizer
+        for number, phase_step in enumerate(phase_steps):
+            optimizer = phase_step.optimizer
             if isinstance(optimizer, SGD | Adam | AdamW):
                 shape = (optimizer.schedule, optimizer.warmup, optimizer.end)
                 if shape not in factors:
                     factors[shape] = factor(step, total, *shape)
                 if optimizer.step_planned(rows, number, optimizer.lr * factors[shape]):
-                    update.follow(step)
+                    phase_step.follow(step)
                     continue
             for name, parts in rows.items():
                 optimizer.parameters[name].grad = parts[number]
-            optimizer.step(optimizer.rate(step, total))
-            for parameter in update.parameters:
+            optimizer.step(optimizer.lr_at(step, total))
+            for parameter in phase_step.parameters:
                 parameter.grad = None
-            update.follow(step)
+            phase_step.follow(step)
     finally:
         torch._C._set_grad_enabled(recording)
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
     from labwright_study.study import Study
-    from labwright_study.trial_store import Book
+    from labwright_study.trial_store import TrialStore
 
 ACTIONS = ("show", "best", "export", "delete")
 
@@ -87,7 +87,7 @@ def _delete(name: str, storage: str, yes: bool) -> None:
         say(f"note: {folder} stays, because it isn't this study's")
 
 
-def _show(study: Study, book: Book, as_json: bool) -> None:
+def _show(study: Study, book: TrialStore, as_json: bool) -> None:
     from labwright_study.folder import untold
 
     found = study.found(book)
@@ -129,7 +129,7 @@ def _row(study: Study, trial: FrozenTrial, best: bool, called: Mapping[str, str]
     return (f"{trial.number}{' *' if best else ''}", state_of(trial), *numbers, *settings, reason)
 
 
-def _best(study: Study, book: Book, number: int | None, as_json: bool) -> None:
+def _best(study: Study, book: TrialStore, number: int | None, as_json: bool) -> None:
     import tomli_w
 
     trials = {one.number: one for one in book.ended()}
@@ -152,7 +152,7 @@ def _best(study: Study, book: Book, number: int | None, as_json: bool) -> None:
         typer.echo(tomli_w.dumps(recipe).rstrip())
 
 
-def _export(study: Study, book: Book, as_json: bool) -> None:
+def _export(study: Study, book: TrialStore, as_json: bool) -> None:
     rows = [study.said(trial) | dict(trial.user_attrs) for trial in book.ended()]
     if as_json:
         print_json(rows)

@@ -1,0 +1,238 @@
+"""report.html: what a run was, how it went and how to do it again, in one file that needs no other."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import logging
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from importlib import metadata
+from typing import Any
+
+from labwright.base.files import write_text
+from labwright.base.isolation import isolated
+from labwright.base.seeding import derived_seed
+from labwright.interfaces.run import Outcome, Run
+from labwright.interfaces.sections import Section, Table
+from labwright.report import page
+from labwright.report.charts import charts, svg
+from labwright.train.evaluation import evaluating
+from labwright.train.log import read_log
+
+MOST_ROWS = 500  # of a table
+MOST_SVG = 2_000_000  # characters; a figure of more is put in as pixels
+PIXELS_PER_INCH = 160
+
+
+def write(run: Run, outcome: Outcome) -> None:
+    """Write report.html into the run's folder. What can't be drawn is named in a warning: a run isn't lost for it."""
+    try:
+        write_text(run.folder / "report.html", page.document(run.folder.name, _body(run, outcome)))
+    except Exception as error:  # noqa: BLE001 - whatever a task's section raises
+        _warn(f"{run.folder}: report.html could not be written", error)
+
+
+def _body(run: Run, outcome: Outcome) -> Iterator[str]:
+    torn: list[int] = []
+    log = list(read_log(run.folder / "metrics.jsonl", torn))
+    environment = _read(run, "environment.json")
+    reason = "" if outcome.status == "finished" else outcome.reason
+    yield page.heading(run.folder.name, _about(run), outcome.status, reason, _facts(run, outcome, environment))
+    notes = [*outcome.notes, *(f"Line {number} of metrics.jsonl is torn and left out." for number in torn)]
+    yield page.section("Results", *_results(run, outcome, log), *(page.warning("Note", note) for note in notes))
+    curves = charts(log, run.task.goal)
+    if curves:
+        cards = [page.chart(one.title, one.note, one.svg, one.legend) for one in curves]
+        yield page.section("Learning curves", page.together(cards, "charts"), *_evaluations(log))
+    if outcome.status in ("finished", "stopped") and outcome.metrics:
+        split = "test" if "test" in outcome.metrics else "valid"
+        sections = _sections(run, split)
+        if sections:
+            yield page.section(f"A closer look at the {split} split", page.together(sections, "row"))
+    yield page.section("Settings", page.together(_settings(run.recipe), "pack"))
+    yield page.section("Environment", page.together(_environment(environment), "pack"))
+    yield page.section("Do it again", page.commands(_again(run, environment)))
+    yield page.closing(f"labwright {metadata.version('labwright')}, {datetime.now().astimezone():%d %B %Y, %H:%M %Z}")
+
+
+def _about(run: Run) -> str:
+    """What was trained on what, in a line."""
+    task, model = _component(run.recipe.get("task")), _component(run.recipe.get("model"))
+    inner = run.recipe.get("task")
+    data = _component(inner.get("data")) if isinstance(inner, Mapping) else ""
+    return " ".join(part for part in (run.name, "·", task, f"of {data}" if data else "", f"with {model}") if part)
+
+
+def _component(table: Any) -> str:
+    """The name in a component's table."""
+    return str(table.get("name") or table.get("object", "")) if isinstance(table, Mapping) else str(table or "")
+
+
+def _facts(run: Run, outcome: Outcome, environment: Mapping[str, Any]) -> dict[str, str]:
+    parameters = sum(parameter.numel() for parameter in run.model.parameters())
+    return {
+        "steps": f"{outcome.step:,} of {run.total_steps:,}",
+        "epochs": f"{outcome.step / run.steps_per_epoch:.4g}",
+        "time": _span(outcome.seconds),
+        "parameters": f"{parameters:,}",
+        "device": " ".join(filter(None, (run.device.type, environment.get("device_name")))),
+        "data": run.data.line() if run.data is not None else "not kept",
+    }
+
+
+def _results(run: Run, outcome: Outcome, log: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    goal = run.task.goal
+    names = {name for metrics in outcome.metrics.values() for name in metrics}
+    if not names:
+        yield page.warning("No metrics", "The run ended before its first evaluation.")
+        return
+    best = None
+    for record in log:
+        if record["event"] == "evaluation" and record["split"] == "valid":
+            value = record["metrics"].get(goal.metric)
+            if value is not None and goal.better(value, best[1] if best else None):
+                best = record["step"], value
+    cards = []
+    for name in sorted(names, key=lambda name: (name != goal.metric, name)):
+        splits = sorted((split for split in outcome.metrics if name in outcome.metrics[split]), key=_split_order)
+        shown, *others = splits
+        notes = [f"on {_samples(outcome, shown)}" + (f", {_direction(goal.direction)}" if name == goal.metric else "")]
+        notes += [f"{outcome.metrics[split][name]:.4g} on {_samples(outcome, split)}" for split in others]
+        if name == goal.metric and best:
+            notes.append(f"best on valid {best[1]:.4g} at step {best[0]:,}")
+        cards.append(page.headline(name, f"{outcome.metrics[shown][name]:.4g}", notes, goal=name == goal.metric))
+    yield page.together(cards, "cards")
+
+
+def _samples(outcome: Outcome, split: str) -> str:
+    return f"{split} ({outcome.samples[split]:,} samples)" if split in outcome.samples else split
+
+
+def _split_order(split: str) -> tuple[int, str]:
+    known = ("test", "valid", "train")
+    return (known.index(split) if split in known else len(known), split)
+
+
+def _direction(direction: str) -> str:
+    return "higher is better" if direction == "maximize" else "lower is better"
+
+
+def _evaluations(log: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """All evaluations as a table, folded away, if there are several."""
+    records = [record for record in log if record["event"] == "evaluation"]
+    names = list(dict.fromkeys(name for record in records for name in record["metrics"]))
+    rows = [
+        (
+            record["step"],
+            f"{record['epoch']:.2f}",
+            record["split"],
+            *(record["metrics"].get(name, "") for name in names),
+        )
+        for record in records
+    ]
+    if len(rows) > 1:
+        yield page.folded(f"All {len(rows)} evaluations", _rows("", ("step", "epoch", "split", *names), rows))
+
+
+def _sections(run: Run, split: str) -> list[str]:
+    """The task's own sections; one that can't be made is replaced by the reason."""
+    try:
+        with evaluating(run.model), isolated(run.device, seed=derived_seed(0, 3)):
+            return [_section(section) for section in run.task.report(run.model, split, run.device)]
+    except Exception as error:  # noqa: BLE001 - the rest of the report is good
+        _warn(f"{run.folder}: the report has no sections of the task", error)
+        return [page.warning("This part is missing", f"{type(error).__name__}: {error}")]
+
+
+def _section(section: Section) -> str:
+    if isinstance(section, Table):
+        return _rows(section.title, section.columns, section.rows, section.note)
+    drawn = svg(section.figure, section.title, own_colours=True)
+    width = float(section.figure.get_size_inches()[0])
+    if len(drawn) > MOST_SVG:
+        pixels = io.BytesIO()
+        section.figure.savefig(pixels, format="png", dpi=PIXELS_PER_INCH)
+        data = base64.b64encode(pixels.getvalue()).decode()
+        drawn = f'<img alt="" style="width: {width:.2f}in" src="data:image/png;base64,{data}">'
+    return page.picture(section.title, drawn, section.note, width)
+
+
+def _rows(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]], note: str = "") -> str:
+    if len(rows) > MOST_ROWS:
+        note = f"{note} The first {MOST_ROWS:,} of {len(rows):,} rows.".strip()
+    return page.table(title, columns, rows[:MOST_ROWS], note)
+
+
+def _settings(recipe: Mapping[str, Any]) -> Iterator[str]:
+    """A card for each table of the recipe."""
+    for name, table in recipe.items():
+        values = dict(_flat(table, ""))
+        if values:
+            yield page.pairs(name, values)
+
+
+def _flat(value: Any, path: str) -> Iterator[tuple[str, str]]:
+    """The leaves of nested tables, by dotted path; each component of a list by its name."""
+    if isinstance(value, Mapping):
+        for key, one in value.items():
+            yield from _flat(one, f"{path}.{key}" if path else str(key))
+    elif isinstance(value, list) and all(isinstance(one, Mapping) for one in value):
+        for one in value:
+            inner = {key: setting for key, setting in one.items() if key != "name"}
+            yield _component(one), ", ".join(f"{key} {text}" for key, text in _flat(inner, "")) or "no settings"
+    else:
+        yield path or "value", _text(value)
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return ", ".join(_text(one) for one in value) if isinstance(value, list | tuple) else str(value)
+
+
+def _environment(environment: Mapping[str, Any]) -> Iterator[str]:
+    distributions = environment.get("distributions") or {}
+    machine = {key: value for key, value in environment.items() if key not in ("distributions", "command", "git")}
+    shown = {key.replace("_", " "): _text(value) for key, value in machine.items() if value not in (None, "")}
+    if git := environment.get("git"):
+        changes = {True: " with uncommitted changes", None: "; whether there were changes wasn't looked at"}
+        shown["commit"] = git["commit"] + changes.get(git["changed"], "")
+    if command := environment.get("command"):
+        shown["command"] = shlex.join(command)
+    yield page.pairs("Machine", shown)
+    if distributions:
+        yield page.pairs("Versions", {name: str(version) for name, version in distributions.items()})
+
+
+def _again(run: Run, environment: Mapping[str, Any]) -> list[tuple[str, str]]:
+    folder = shlex.quote(str(run.folder))
+    lines = []
+    if git := environment.get("git"):
+        lines.append(("the code it ran with", f"git checkout {git['commit']}"))
+    lines.append(("the same run in a new folder", f"labwright run {shlex.quote(str(run.folder / 'recipe.toml'))}"))
+    lines.append(("the metrics of the trained model", f"labwright evaluate {folder}"))
+    if run.step < run.total_steps:
+        lines.append(("go on from the last checkpoint", f"labwright resume {folder}"))
+    return lines
+
+
+def _read(run: Run, name: str) -> dict[str, Any]:
+    try:
+        return dict(json.loads((run.folder / name).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):  # it is missing or torn
+        return {}
+
+
+def _span(seconds: float) -> str:
+    """A stretch of time in words: 9.3 s, 4 min 05 s, 2 h 07 min."""
+    if seconds < 59.5:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def _warn(what: str, error: Exception) -> None:
+    logging.getLogger(__name__).warning("%s: %s: %s", what, type(error).__name__, error)

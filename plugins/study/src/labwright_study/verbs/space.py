@@ -1,0 +1,26 @@
+"""`labwright space`: where a study of a recipe would look."""
+
+from __future__ import annotations
+
+import typer
+from labwright.cli.shared import Json, Overrides, RecipeName, print_json, print_table, say
+
+
+def verb(ctx: typer.Context, recipe: RecipeName, overrides: Overrides = None, as_json: Json = False) -> None:
+    """Show where a study of a recipe would look: each setting that is searched, its range, and when it applies.
+
+    Example: labwright space vision/digits model.depth=3
+    """
+    if not recipe.endswith(".toml"):
+        ctx.obj.plugins.recipe(recipe)  # a misspelt name is answered before torch is imported
+    from labwright import Experiment
+
+    from labwright_study.space import Space
+
+    experiment = Experiment.from_recipe(recipe, overrides or (), plugins=ctx.obj.plugins)
+    say(*(f"note: {note}" for note in experiment.notes))
+    space = Space.of(experiment).json()
+    if as_json:
+        print_json(space)
+    else:
+        print_table([(name, one["searched"], f"if {one['if']}" if "if" in one else "") for name, one in space.items()])
