@@ -46,7 +46,7 @@ def install(site: Path, name: str) -> None:
     info, package = site / f"labwright_{name}-1.0.dist-info", site / f"labwright_{name}"
     info.mkdir()
     package.mkdir()
-    stated = f"Metadata-Version: 2.1\nName: labwright-{name}\nVersion: 1.0\nRequires-Dist: labwright>=0.1,<0.2\n"
+    stated = f"Metadata-Version: 2.1\nName: labwright-{name}\nVersion: 1.0\nRequires-Dist: labwright>=0.2,<0.3\n"
     (info / "METADATA").write_text(stated)
     (info / "entry_points.txt").write_text(f"[labwright]\n{name} = labwright_{name}.plugin\n")
     (package / "__init__.py").write_text("")

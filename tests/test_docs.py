@@ -230,7 +230,7 @@ def a_plugin_for_a_later_core(folder: Path, monkeypatch: pytest.MonkeyPatch) -> 
     there = folder / "elsewhere"
     info = there / "labwright_proteins-0.3.0.dist-info"
     info.mkdir(parents=True)
-    metadata = "Metadata-Version: 2.1\nName: labwright-proteins\nVersion: 0.3.0\nRequires-Dist: labwright>=0.2,<0.3\n"
+    metadata = "Metadata-Version: 2.1\nName: labwright-proteins\nVersion: 0.3.0\nRequires-Dist: labwright>=0.3,<0.4\n"
     (info / "METADATA").write_text(metadata)
     (info / "entry_points.txt").write_text("[labwright]\nproteins = labwright_proteins.plugin\n")
     monkeypatch.syspath_prepend(there)
@@ -246,7 +246,7 @@ def install_editable() -> None:
     """What `pip install -e` leaves of labwright-geometry, in its folder."""
     info = Path.cwd().parent / "elsewhere" / "labwright_geometry-0.1.0.dist-info"
     info.mkdir(parents=True)
-    metadata = "Metadata-Version: 2.1\nName: labwright-geometry\nVersion: 0.1.0\nRequires-Dist: labwright>=0.1,<0.2\n"
+    metadata = "Metadata-Version: 2.1\nName: labwright-geometry\nVersion: 0.1.0\nRequires-Dist: labwright>=0.2,<0.3\n"
     (info / "METADATA").write_text(metadata)
     (info / "entry_points.txt").write_text("[labwright]\ngeometry = labwright_geometry.plugin\n")
 

@@ -96,7 +96,7 @@ def test_models_of_two_plugins_are_searched_at_once_from_a_recipe_file(place: Pa
     info = site / "labwright_stripes-0.1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text(
-        "Metadata-Version: 2.1\nName: labwright-stripes\nVersion: 0.1.0\nRequires-Dist: labwright>=0.1\n"
+        "Metadata-Version: 2.1\nName: labwright-stripes\nVersion: 0.1.0\nRequires-Dist: labwright>=0.2\n"
     )
     (info / "entry_points.txt").write_text("[labwright]\nstripes = labwright_stripes.plugin\n")
     recipe = RECIPE.replace(

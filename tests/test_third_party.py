@@ -20,8 +20,8 @@ pytestmark = pytest.mark.long
 ROOT = Path(__file__).parents[1]
 STRIPES = ROOT / "tests" / "third_party" / "labwright-stripes"
 MADE = {  # distributions that can't be used, and why they say so
-    "broken": ("labwright>=0.1,<0.2", "import no_such_library"),
-    "tomorrow": ("labwright>=0.2,<0.3", ""),
+    "broken": ("labwright>=0.2,<0.3", "import no_such_library"),
+    "tomorrow": ("labwright>=0.3,<0.4", ""),
 }
 PROJECT = """\
 [project]
@@ -136,7 +136,7 @@ def test_plugins_that_cannot_be_used_are_set_aside_with_their_reasons(labwright:
         "quarantined",
         "labwright_broken.plugin failed to import: ModuleNotFoundError: No module named 'no_such_library'",
     )
-    assert found["tomorrow"] == ("quarantined", "labwright-tomorrow needs labwright>=0.2,<0.3; this is labwright 0.1.0")
+    assert found["tomorrow"] == ("quarantined", "labwright-tomorrow needs labwright>=0.3,<0.4; this is labwright 0.2.0")
 
 
 def test_its_recipe_runs_beside_them_and_learns(labwright: Labwright):

@@ -57,7 +57,7 @@ class Site:
         name: str,
         plugin: str = "",
         *,
-        requires: Sequence[str] = ("labwright>=0.1,<0.2",),
+        requires: Sequence[str] = ("labwright>=0.2,<0.3",),
         version: str = "1.0",
         entry_points: str | None = None,
         **files: str,

@@ -129,7 +129,7 @@ def test_a_requirement_of_labwright_that_is_not_met_is_named(no_torch):
 def test_plugins_that_are_set_aside_are_findings(no_torch):
     plugins = Plugins(
         [
-            Plugin("good", "labwright-good", "1.0", ">=0.1,<0.2"),
+            Plugin("good", "labwright-good", "1.0", ">=0.2,<0.3"),
             Plugin("old", "labwright-old", "0.3", ">=0.2", state="quarantined", reason="needs labwright>=0.2"),
             Plugin("off", "labwright-off", "1.0", None, state="blocked", reason="blocked by --no-plugin"),
             Plugin("vague", "labwright-vague", "1.0", None),

@@ -51,7 +51,7 @@ def test_an_installed_plugin_is_found_with_what_it_brings(site: Site):
         "stars",
         "labwright-stars",
         "1.0",
-        ">=0.1,<0.2",
+        ">=0.2,<0.3",
         components=(Component("model", "stars/ok", "labwright_stars.models:Ok", "made by a test"),),
         recipes=(Recipe("stars/sky", recipe, "the sky"),),
     )
@@ -496,11 +496,11 @@ def test_a_name_that_two_plugins_bring_names_both_distributions(site: Site):
 
 def test_a_misspelt_name_is_answered_with_the_nearest_and_the_plugins_that_did_not_load(site: Site):
     site.install("stars", OK)
-    site.install("nlp", OK, requires=["labwright>=0.2,<0.3"])
+    site.install("nlp", OK, requires=["labwright>=0.3,<0.4"])
     assert answer(Plugins.discover(), "model", "stars/okay") == (
         "no model is called 'stars/okay'; did you mean 'stars/ok'? `labwright list models` shows all "
         f"{len(Plugins.discover().names('model'))}.\n"
-        "1 plugin did not load and may offer it: nlp (labwright-nlp needs labwright>=0.2,<0.3; this is labwright 0.1.0)"
+        "1 plugin did not load and may offer it: nlp (labwright-nlp needs labwright>=0.3,<0.4; this is labwright 0.2.0)"
     )
     said = answer(Plugins.discover(["stars"]), "model", "nothing-like-it")
     assert said.startswith("no model is called 'nothing-like-it'. `labwright list models` ")
@@ -583,7 +583,7 @@ def test_the_command_line_shows_every_plugin_and_goes_on_without_those_it_cannot
 ):
     site.install("free", OK, requires=[])
     site.install("moons", OK.replace("stars/ok", "moons/ok"))
-    site.install("later", OK, requires=["labwright>=0.2,<0.3"])
+    site.install("later", OK, requires=["labwright>=0.3,<0.4"])
     site.install("wrong", "import no_such_module")
     site.install("twin", OK)
     shown = command("--no-plugin", "moons", "plugins", site=site.folder, cwd=tmp_path)
@@ -591,12 +591,12 @@ def test_the_command_line_shows_every_plugin_and_goes_on_without_those_it_cannot
     rows = {line.split()[0]: re.split(r"\s{2,}", line) for line in shown.out.splitlines()}
     assert rows["free"] == ["free", "labwright-free", "1.0", "no range", "loaded", "1 model"]
     assert rows["moons"][4:] == ["blocked", "blocked by --no-plugin"]
-    assert rows["later"][3:5] == [">=0.2,<0.3", "quarantined"]
+    assert rows["later"][3:5] == [">=0.3,<0.4", "quarantined"]
     assert rows["wrong"][5].startswith("labwright_wrong.plugin failed to import: ModuleNotFoundError")
     listed = command("list", "models", site=site.folder, cwd=tmp_path)
     assert listed.code == 0
     assert re.search(r"^  stars/ok +made by a test +\[free and twin\]$", listed.out, re.MULTILINE)
     assert "moons/ok" in listed.out
     assert (
-        "plugin later did not load: labwright-later needs labwright>=0.2,<0.3; this is labwright 0.1.0\n" in listed.err
+        "plugin later did not load: labwright-later needs labwright>=0.3,<0.4; this is labwright 0.2.0\n" in listed.err
     )

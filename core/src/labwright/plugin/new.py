@@ -59,7 +59,7 @@ def new_plugin(name: str) -> list[Path]:
         place = folder / str(template.relative_to(TEMPLATES / "plugin")).replace("labwright_geometry", package)
         text = template.read_text(encoding="utf-8").replace("labwright_geometry", package).replace("geometry", name)
         place.parent.mkdir(parents=True, exist_ok=True)
-        place.write_text(text.replace(">=0.1,<0.2", fitting_range(metadata.version(GROUP))), encoding="utf-8")
+        place.write_text(text.replace(">=0.2,<0.3", fitting_range(metadata.version(GROUP))), encoding="utf-8")
         written.append(place)
     return written
 
