@@ -1,7 +1,7 @@
-"""The command line: one file for each verb, which parses, calls and prints. Only verbs that need torch import it.
+"""The command line: one file for each verb, which parses, calls and prints.
 
-Exit codes: 0 done; 1 a run failed, a check found something or a resumption wasn't exact; 2 the input needs mending;
-130 interrupted, with the run saved, by Ctrl-C or a signal that asks for an end.
+Only verbs that need torch import it. What exit codes mean is said in `EXIT_CODES`.
+May import: base, data, interfaces, plugin, config, train, runs, report, builtin.
 """
 
 from __future__ import annotations
