@@ -36,8 +36,7 @@ from typing import Any
 
 import pytest
 import torch
-import typer.main
-from labwright.cli import app, main
+from labwright.cli import main
 from labwright.config.recipe import TABLES
 from labwright.plugin.new import TEMPLATES
 from labwright.plugin.registry import Plugins
@@ -45,6 +44,7 @@ from labwright.runs.experiment import Experiment
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
+CORE = ROOT / "core" / "src" / "labwright"
 WRITTEN = sorted(DOCS.rglob("*.md"))
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "core" / "README.md", *WRITTEN]
 SETTING_UP = ("git ", "make ", "pip ", "python3 -m venv ", "source ")
@@ -318,14 +318,32 @@ def test_recipes_on_the_pages_are_valid():
 
 
 @cache
-def generated() -> dict[str, str]:
-    """The pages that are made when the site is built, by their place below docs/."""
+def generator() -> Any:
+    """docs/generate.py as a module."""
     spec = importlib.util.spec_from_file_location("generate", DOCS / "generate.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    pages: dict[str, str] = module.pages(Plugins.discover())
+    return module
+
+
+@cache
+def generated() -> dict[str, str]:
+    """The pages that are made when the site is built, by their place below docs/."""
+    pages: dict[str, str] = generator().pages(Plugins.discover())
     return pages
+
+
+def test_the_architecture_is_drawn_as_it_is():
+    page = generator().ARCHITECTURE.read_text(encoding="utf-8")
+    assert page == generator().architecture(page), "`python docs/generate.py` draws it anew"
+
+
+def test_the_files_that_the_architecture_names_exist():
+    page = generator().ARCHITECTURE.read_text(encoding="utf-8")
+    named = set(re.findall(r"`([a-z_]\w*/[\w./-]+\.\w+)`", page)) - {"cli/NAME.py"}
+    assert len(named) > 30
+    assert [name for name in sorted(named) if not any((root / name).is_file() for root in (ROOT, CORE))] == []
 
 
 @pytest.mark.slow
@@ -361,7 +379,7 @@ def test_the_site_builds_without_a_warning_and_loads_nothing_from_elsewhere(tmp_
 
 
 def test_every_verb_that_is_named_exists():
-    verbs = set(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
+    verbs = set(Plugins.discover().names("verb"))
     for page in PAGES:
         text = page.read_text(encoding="utf-8")
         named = re.findall(r"(?:`|^\$ (?:\w+=\S+ )?)labwright (?:--no-plugin \S+ )?([a-z][a-z-]*)", text, re.MULTILINE)
@@ -379,7 +397,7 @@ def test_every_make_target_that_is_named_exists():
 
 def test_what_verbs_write_into_the_working_folder_is_no_change_of_a_clone():
     ignored = (ROOT / ".gitignore").read_text(encoding="utf-8").splitlines()
-    assert {"runs/", "studies/", "comparisons/"} <= set(ignored)
+    assert {"/runs/", "studies/", "comparisons/"} <= set(ignored)  # the core has a room called runs
 
 
 def test_the_readme_fits_on_a_page():
@@ -397,9 +415,7 @@ def test_every_component_and_every_verb_has_its_section():
     plugins = Plugins.discover()
     for plugin in plugins.loaded:
         for component in plugin.components:
-            page = next(
-                text for uri, text in made.items() if uri.startswith(f"reference/components/{component.kind[:3]}")
-            )
+            page = made[f"reference/components/{plugins.heading(component.kind)}.md"]
             assert f"\n## {component.name}\n" in page
-    for verb in typer.main.get_command(app).commands:  # type: ignore[attr-defined]
+    for verb in plugins.names("verb"):
         assert f"\n## {verb}\n" in made["reference/verbs.md"]

@@ -215,8 +215,9 @@ def test_the_core_names_no_distribution_of_a_plugin_but_to_say_what_to_install()
     words = "|".join(sorted(plugins | {name.replace("_", "-") for name in plugins}))
     for file in sources("labwright"):
         for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
-            named = re.search(rf"\b({words})\b", line) and "pip install" not in line
-            assert is_template(file) or not named, f"{place(file, number)}: {line.strip()}"
+            hint = "pip install" in line or file.name == "registry.py"  # which says what brings a verb that isn't there
+            named = re.search(rf"\b({words})\b", line)
+            assert hint or is_template(file) or not named, f"{place(file, number)}: {line.strip()}"
 
 
 def test_the_modules_that_plugins_are_found_through_import_nothing_but_labwright():
