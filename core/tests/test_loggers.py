@@ -40,7 +40,7 @@ def test_off_a_terminal_progress_is_a_line_for_each_evaluation_on_stderr(tmp_pat
     assert lines[0] == f"{tmp_path / 'run'}: 12 steps on cpu"
     assert lines.pop(1).startswith("data: train 90, valid 300, test 300")
     assert re.fullmatch(
-        r"step 6/12  [\d.,]+ steps/s  (?:\d+ (?:h|min) )?\S+ (?:s|min) left  loss \S+  rate 0.01  "
+        r"step 6/12  [\d.,]+ steps/s  (?:\d+ (?:h|min) )?\S+ (?:s|min) left  loss \S+  lr 0.01  "
         r"valid accuracy \S+, cross_entropy \S+ \(best so far\)",
         lines[1],
     )
@@ -67,7 +67,7 @@ def test_between_evaluations_there_is_a_line_every_so_many_seconds(tmp_path, cap
 
 def test_every_phase_shows_its_loss(tmp_path, capsys):
     duel(train={"steps": 6, "batch_size": 15, "log_every": 3}, log=["progress"]).run(tmp_path / "run")
-    assert re.search(r"loss/critic \S+  loss/generator \S+  rate/critic 0.01  ", capsys.readouterr().err)
+    assert re.search(r"loss/critic \S+  loss/generator \S+  lr/critic 0.01  ", capsys.readouterr().err)
 
 
 def test_an_interrupted_run_says_how_to_go_on_and_a_resumed_one_where_it_begins(tmp_path, capsys):
@@ -204,7 +204,7 @@ def test_tensorboard_reads_the_numbers_of_the_log(tmp_path):
     run = sorting(train=TRAIN, log=["tensorboard"]).run(tmp_path / "run")
     seen = scalars(run.folder / "tensorboard")
     assert seen["train/loss"] == close(logged(run.folder, "train", "loss"))
-    assert seen["train/rate"] == close(logged(run.folder, "train", "rate"))
+    assert seen["train/lr"] == close(logged(run.folder, "train", "lr"))
     assert seen["valid/accuracy"] == close(logged(run.folder, "evaluation", "accuracy"))
     assert seen["test/cross_entropy"] == close([(12, run.metrics["test"]["cross_entropy"])])
     assert [step for step, _ in seen["train/steps_per_second"]] == [2, 4, 6, 8, 10, 12]

@@ -31,8 +31,6 @@ if TYPE_CHECKING:
     from labwright.base.seeding import draws as draws
     from labwright.base.seeding import epoch_order as epoch_order
     from labwright.base.seeding import generator as generator
-    from labwright.builtin.library import Family as Family
-    from labwright.builtin.library import LibraryOptimizer as LibraryOptimizer
     from labwright.config.signature import Part as Part
     from labwright.data.batching import IndexedBatches as IndexedBatches
     from labwright.data.dataset import Batch as Batch
@@ -54,6 +52,8 @@ if TYPE_CHECKING:
     from labwright.data.summary import majority as majority
     from labwright.interfaces.closed_form import ClosedForm as ClosedForm
     from labwright.interfaces.device import Device as Device
+    from labwright.interfaces.library import Family as Family
+    from labwright.interfaces.library import LibraryOptimizer as LibraryOptimizer
     from labwright.interfaces.loss import LEFT_OUT as LEFT_OUT
     from labwright.interfaces.loss import Loss as Loss
     from labwright.interfaces.loss import separable as separable
@@ -86,7 +86,6 @@ _LATER = {
     "base.memory": ["free_memory"],
     "base.search": ["Choice", "Integers", "PerTrial", "Uniform"],
     "base.seeding": ["derived_seed", "draws", "epoch_order", "generator"],
-    "builtin.library": ["Family", "LibraryOptimizer"],
     "config.signature": ["Part"],
     "data.batching": ["IndexedBatches"],
     "data.dataset": ["Batch", "Batches", "Data", "Labelled", "LeftOut", "Split", "TensorSplit"],
@@ -94,6 +93,7 @@ _LATER = {
     "data.summary": ["majority"],
     "interfaces.closed_form": ["ClosedForm"],
     "interfaces.device": ["Device"],
+    "interfaces.library": ["Family", "LibraryOptimizer"],
     "interfaces.loss": ["LEFT_OUT", "Loss", "separable"],
     "interfaces.optimizer": ["Group", "Optimizer", "Schedule"],
     "interfaces.run": ["Outcome", "Run"],
