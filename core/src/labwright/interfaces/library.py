@@ -190,6 +190,12 @@ class Family(Mapping[str, type[LibraryOptimizer]]):
         self._find = find
         self._made: dict[str, type[LibraryOptimizer]] = {}
 
+    member = LibraryOptimizer  # whose settings those of every name are
+
+    def schema_of_names(self) -> dict[str, Any]:
+        """The JSON Schema of its names: only the library knows them, and may take seconds to import."""
+        return {"type": "string", "pattern": f"^{self._domain}/[^/]+$"}
+
     def __getitem__(self, name: str) -> type[LibraryOptimizer]:
         if name not in self:
             raise KeyError(name)
