@@ -10,6 +10,7 @@ import labwright as lw
 import pytest
 from conftest import toys
 from jsonschema import Draft202012Validator
+from labwright import builtin
 from labwright.base.errors import LabwrightError
 from labwright.config.recipe import override
 from labwright.config.schema import recipe_schema
@@ -158,7 +159,7 @@ def test_components_that_cannot_be_loaded_are_left_out_and_families_are_listed()
             yield Component("model", "broken/net", "no_such_module:Net", "")
             yield Component("model", "family/*", "test_schema:FAMILY", "")
 
-    schema = recipe_schema(Plugins([]).extended([Broken()]), lw.Train)
+    schema = recipe_schema(Plugins([]).extended([builtin, Broken()]), lw.Train)
     Draft202012Validator.check_schema(schema)
     (named, table) = schema["$defs"]["model"]["anyOf"]  # a family's members under their own names
     assert named["const"] == table["properties"]["name"]["const"] == "family/net"
