@@ -156,7 +156,7 @@ def test_labwright_logged_is_called_every_so_many_steps_with_numbers_of_the_host
     for number, one in enumerate(given):
         assert one["values"]["loss"] == pytest.approx(sum(losses[4 * number : 4 * number + 4]) / 4)
         assert {type(value) for value in one["values"].values()} == {float}
-        assert set(one["values"]) == {"loss", "rate", "steps_per_second"}
+        assert set(one["values"]) == {"loss", "lr", "steps_per_second"}
 
 
 def test_labwright_evaluated_is_called_with_the_metrics_just_written(heard: Recorder):

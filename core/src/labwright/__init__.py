@@ -31,8 +31,6 @@ if TYPE_CHECKING:
     from labwright.base.seeding import draws as draws
     from labwright.base.seeding import epoch_order as epoch_order
     from labwright.base.seeding import generator as generator
-    from labwright.builtin.library import Family as Family
-    from labwright.builtin.library import LibraryOptimizer as LibraryOptimizer
     from labwright.config.signature import Part as Part
     from labwright.data.batching import IndexedBatches as IndexedBatches
     from labwright.data.dataset import Batch as Batch
@@ -54,6 +52,8 @@ if TYPE_CHECKING:
     from labwright.data.summary import majority as majority
     from labwright.interfaces.closed_form import ClosedForm as ClosedForm
     from labwright.interfaces.device import Device as Device
+    from labwright.interfaces.library import Family as Family
+    from labwright.interfaces.library import LibraryOptimizer as LibraryOptimizer
     from labwright.interfaces.loss import LEFT_OUT as LEFT_OUT
     from labwright.interfaces.loss import Loss as Loss
     from labwright.interfaces.loss import separable as separable
@@ -63,8 +63,11 @@ if TYPE_CHECKING:
     from labwright.interfaces.run import Outcome as Outcome
     from labwright.interfaces.run import Run as Run
     from labwright.interfaces.sections import Figure as Figure
+    from labwright.interfaces.sections import Pictures as Pictures
     from labwright.interfaces.sections import Section as Section
+    from labwright.interfaces.sections import Sounds as Sounds
     from labwright.interfaces.sections import Table as Table
+    from labwright.interfaces.sections import Text as Text
     from labwright.interfaces.task import Attachment as Attachment
     from labwright.interfaces.task import Goal as Goal
     from labwright.interfaces.task import Metric as Metric
@@ -86,7 +89,6 @@ _LATER = {
     "base.memory": ["free_memory"],
     "base.search": ["Choice", "Integers", "PerTrial", "Uniform"],
     "base.seeding": ["derived_seed", "draws", "epoch_order", "generator"],
-    "builtin.library": ["Family", "LibraryOptimizer"],
     "config.signature": ["Part"],
     "data.batching": ["IndexedBatches"],
     "data.dataset": ["Batch", "Batches", "Data", "Labelled", "LeftOut", "Split", "TensorSplit"],
@@ -94,10 +96,11 @@ _LATER = {
     "data.summary": ["majority"],
     "interfaces.closed_form": ["ClosedForm"],
     "interfaces.device": ["Device"],
+    "interfaces.library": ["Family", "LibraryOptimizer"],
     "interfaces.loss": ["LEFT_OUT", "Loss", "separable"],
     "interfaces.optimizer": ["Group", "Optimizer", "Schedule"],
     "interfaces.run": ["Outcome", "Run"],
-    "interfaces.sections": ["Figure", "Section", "Table"],
+    "interfaces.sections": ["Figure", "Pictures", "Section", "Sounds", "Table", "Text"],
     "interfaces.task": ["Attachment", "Goal", "Metric", "Phase", "Task"],
     "plugin.registry": ["Plugins"],
     "runs.experiment": ["Experiment"],

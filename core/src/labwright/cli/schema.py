@@ -13,5 +13,6 @@ def verb(ctx: typer.Context) -> None:
     Example: labwright schema > recipe.schema.json, then `#:schema ./recipe.schema.json` atop a recipe
     """
     from labwright.config.schema import recipe_schema
+    from labwright.train.settings import Train
 
-    print_json(recipe_schema(ctx.obj.plugins))
+    print_json(recipe_schema(ctx.obj.plugins, Train))

@@ -1,6 +1,6 @@
 """From a recipe's tables to components: names looked up, settings validated, objects built, and written out again.
 
-`choose` turns a name or a table of a recipe into a `Chosen` component with validated settings; `Chosen.build` makes the
+`resolve` turns a name or a table of a recipe into a `ComponentSpec` with validated settings; its `build` makes the
 object. A constructor's signature is its settings: see signature.py. The rules are in docs/reference/settings.md.
 """
 
@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 from torch import Tensor, nn
@@ -63,7 +64,7 @@ class Where:
 class ComponentSpec:
     """A component with its settings: by name from a recipe, or a class or an object given from Python.
 
-    `settings` holds validated values, and a Chosen where the setting is a part.
+    `settings` holds validated values, and a ComponentSpec where the setting is a part.
     """
 
     kind: str
@@ -89,16 +90,24 @@ class ComponentSpec:
         return inspect.isclass(self.target) and issubclass(self.target, base)
 
     def build(self, **given: Any) -> Any:
-        """The object. `given` is what the core has for it: ports, parameters."""
+        """The object. `given` is what the core has for it: ports, parameters.
+
+        Raises LabwrightError with its place for a constructor's ValueError, and for more memory than there is.
+        """
         if self.thing is not None:
             return _copied(self.thing) if isinstance(self.thing, nn.Module) else self.thing  # what is given is kept
         parts = {key: _built_part(value) for key, value in self.settings.items() if isinstance(value, ComponentSpec)}
-        mine = {key: given[key] for key in self.given}
+        asked = {key: given[key] for key in self.given}
+        failed = f"{self.where}: {self.kind} {self.label!r} can't be built"
         try:
             with Room() if self.kind == "model" else nullcontext():
-                return self.target(**mine, **(self.settings | parts))
+                return self.target(**asked, **(self.settings | parts))
         except ValueError as error:
-            raise LabwrightError(f"{self.where}: {self.kind} {self.label!r} can't be built: {error}") from error
+            raise LabwrightError(f"{failed}: {error}") from error
+        except (RuntimeError, MemoryError) as error:
+            if not isinstance(error, MemoryError | torch.OutOfMemoryError) and "allocate" not in str(error):
+                raise
+            raise LabwrightError(f"{failed}: it needs more memory than there is; make it smaller") from error
 
     def table(self) -> dict[str, Any]:
         """The complete table of a recipe, defaults included; None is left out."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, Self, runtime_checkable
@@ -38,11 +38,14 @@ class Batch:
 
     def to(self, device: torch.device) -> Self:
         """The same batch on a device; the copy doesn't wait where the memory is pinned."""
-        return replace(self, **{field.name: _moved(getattr(self, field.name), device) for field in fields(self)})
+        return self._changed(lambda tensor: tensor.to(device, non_blocking=True))
 
     def pin_memory(self) -> Self:
         """The same batch in page-locked memory; called by loader workers when the device is a GPU."""
-        return replace(self, **{field.name: _pinned(getattr(self, field.name)) for field in fields(self)})
+        return self._changed(Tensor.pin_memory)
+
+    def _changed(self, change: Callable[[Tensor], Tensor]) -> Self:
+        return replace(self, **{field.name: _with_tensors(getattr(self, field.name), change) for field in fields(self)})
 
 
 class Batches(Protocol):
@@ -189,13 +192,8 @@ def _cut(value: Any, some: slice, count: int, name: str) -> Any:
     )
 
 
-def _moved(value: Any, device: torch.device) -> Any:
+def _with_tensors(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
+    """A field with its tensors changed, those of a tuple too; anything else is left as it is."""
     if isinstance(value, Tensor):
-        return value.to(device, non_blocking=True)
-    return tuple(_moved(one, device) for one in value) if isinstance(value, tuple) else value
-
-
-def _pinned(value: Any) -> Any:
-    if isinstance(value, Tensor):
-        return value.pin_memory()
-    return tuple(_pinned(one) for one in value) if isinstance(value, tuple) else value
+        return change(value)
+    return tuple(_with_tensors(one, change) for one in value) if isinstance(value, tuple) else value

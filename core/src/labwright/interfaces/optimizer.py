@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Annotated, ClassVar, Literal
@@ -126,3 +126,27 @@ def grouped(
         decay = weight_decay if group is None or group.weight_decay is None else group.weight_decay
         found.setdefault((1.0 if group is None else group.lr_factor, decay), []).append(name)
     return [(members, *key) for key, members in found.items()]
+
+
+def check_parameter(name: str, known: Iterable[str]) -> None:
+    """Raises LabwrightError if a state's parameter is none of those known."""
+    known = list(known)
+    if name not in known:
+        raise LabwrightError(
+            f"optimizer state: {name!r} is no parameter of this optimizer{nearest(name, known)} It has {listed(known)}."
+        )
+
+
+def check_slots(name: str, slots: Mapping[str, Tensor], shapes: Mapping[str, Sequence[int]]) -> None:
+    """Raises LabwrightError if a parameter's state hasn't exactly these slots in these shapes."""
+    if slots.keys() != shapes.keys():
+        raise LabwrightError(
+            f"optimizer state: parameter {name!r} has the slots {listed(slots)}; this optimizer keeps "
+            f"{listed(shapes)}. The state is of another optimizer or of other settings."
+        )
+    for slot, shape in shapes.items():
+        if tuple(slots[slot].shape) != tuple(shape):
+            raise LabwrightError(
+                f"optimizer state: {slot!r} of parameter {name!r} has shape {tuple(slots[slot].shape)}; here it has "
+                f"{tuple(shape)}. The state is of another model."
+            )

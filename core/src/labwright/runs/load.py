@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
@@ -24,8 +23,7 @@ from labwright.plugin.registry import Plugins
 from labwright.runs.experiment import Experiment
 from labwright.train.built import Built
 from labwright.train.checkpoints import Checkpoints, check_learned, load_model
-from labwright.train.evaluation import evaluate
-from labwright.train.trainer import phase_steps
+from labwright.train.phase_step import phase_steps
 
 Which = Literal["final", "last", "best"]
 MATTER = ("task", "model", "train.batch_size", "train.seed", "train.ema", "train.final")  # to what a model answers
@@ -109,16 +107,7 @@ def evaluated(
             "all the same: --other-data."
         )
     step = _restore(built, folder, experiment, cast(Which, checkpoint), overrides)
-    metrics = evaluate(
-        built.task,
-        built.model,
-        split,
-        device=built.device,
-        size=experiment.train.batch_size,
-        seed=experiment.train.seed,
-        workers=built.device_settings.workers,
-        autocast=partial(built.device_settings.autocast, built.device),
-    )
+    metrics = built.evaluate(split, size=experiment.train.batch_size, seed=experiment.train.seed)
     if metrics is None:
         raise LabwrightError(
             f"the data of {folder} has no split {split!r}{nearest(split, now.samples)} It has {listed(now.samples)}."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from labwright.base.errors import LabwrightError
 from labwright.interfaces.device import Device
 from labwright.interfaces.optimizer import Optimizer
 from labwright.interfaces.task import Phase, Task
+from labwright.train.evaluation import Evaluated, evaluate
 
 
 @dataclass
@@ -26,6 +28,21 @@ class Built:
     device_settings: Device
     optimizers: dict[str, Optimizer]
     notes: list[str] = field(default_factory=list)
+
+    def evaluate(self, split: str, *, size: int, seed: int, most: int | None = None) -> Evaluated | None:
+        """The metrics over a split as `evaluate` gives them, on the device and in the precision of these settings."""
+        settings = self.device_settings
+        return evaluate(
+            self.task,
+            self.model,
+            split,
+            device=self.device,
+            size=size,
+            seed=seed,
+            workers=settings.workers,
+            autocast=partial(settings.autocast, self.device),
+            most=most,
+        )
 
 
 def phase_parameters(model: nn.Module, criterion: Any, phases: Sequence[Phase]) -> dict[str, dict[str, nn.Parameter]]:
@@ -45,7 +62,7 @@ def phase_parameters(model: nn.Module, criterion: Any, phases: Sequence[Phase]) 
             f"both model {type(model).__name__} and loss {type(criterion).__name__} have {min(of_loss)!r}; call the "
             "model's child something else than 'loss'."
         )
-    found = {}
+    trained = {}
     for phase in phases:
         for name in phase.parameters:
             if name not in children and not (name == "loss" and of_loss):
@@ -53,12 +70,16 @@ def phase_parameters(model: nn.Module, criterion: Any, phases: Sequence[Phase]) 
                     f"phase {phase.name!r} trains {name!r}, which {type(model).__name__} lacks; it has "
                     f"{', '.join(children)}."
                 )
-        mine = {k: one for k, one in own.items() if not phase.parameters or k.split(".")[0] in phase.parameters}
-        mine |= of_loss if phase.name in for_loss else {}
-        if mine and not any(one.requires_grad for one in mine.values()):
+        parameters = {
+            name: parameter
+            for name, parameter in own.items()
+            if not phase.parameters or name.split(".")[0] in phase.parameters
+        }
+        parameters |= of_loss if phase.name in for_loss else {}
+        if parameters and not any(parameter.requires_grad for parameter in parameters.values()):
             raise LabwrightError(
-                f"phase {phase.name!r} has nothing to train: all its {len(mine)} parameters are frozen "
+                f"phase {phase.name!r} has nothing to train: all its {len(parameters)} parameters are frozen "
                 "(requires_grad is False). Leave some of them free."
             )
-        found[phase.name] = mine
-    return found
+        trained[phase.name] = parameters
+    return trained

@@ -1,8 +1,4 @@
-"""Metrics over a split, and the few metrics the core has itself.
-
-A metric is anything with update, compute and reset. These sum up in float64 on the device (float32 where it has no
-float64, on mps) and read a value in `compute` alone, so that a GPU never waits. B batch, C classes.
-"""
+"""Metrics over a split. A metric is anything with update, compute and reset: see metrics.py."""
 
 from __future__ import annotations
 
@@ -19,11 +15,6 @@ from labwright.base.errors import LabwrightError, listed, nearest
 from labwright.base.isolation import isolated
 from labwright.base.seeding import derived_seed
 from labwright.interfaces.task import Goal, Task
-
-# ---------------------------------------------------------------------------------------------------------- metrics
-
-
-# ------------------------------------------------------------------------------------------------------- evaluation
 
 
 @dataclass(frozen=True)
@@ -70,8 +61,7 @@ def evaluate(
         for batch in islice(batches, most):
             samples += len(batch)
             moved = batch if device.type == "cpu" else batch.to(device)
-            context = autocast() if autocast else None
-            with context or nullcontext():
+            with (autocast() if autocast else None) or nullcontext():
                 results = task.evaluate(model, moved)
             for metric in metrics.values():
                 metric.update(*results)

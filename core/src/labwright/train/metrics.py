@@ -38,15 +38,11 @@ class Mean:
         self._total = self._weight = 0.0
 
 
-class Accuracy:
-    """The share of labels that have the highest logit, from 0 to 1; nan before the first."""
+class _OfMean:
+    """A metric that is the mean of something."""
 
     def __init__(self) -> None:
         self._mean = Mean()
-
-    def update(self, logits_BC: Tensor, labels_B: Tensor) -> None:
-        """Take in logits and labels; further axes may stand between B and C."""
-        self._mean.update(logits_BC.argmax(-1) == labels_B)
 
     def compute(self) -> float:
         return self._mean.compute()
@@ -55,23 +51,22 @@ class Accuracy:
         self._mean.reset()
 
 
-class LogLoss:
-    """The mean negative log-likelihood of the labels, in nats per sample; nan before the first."""
+class Accuracy(_OfMean):
+    """The share of labels that have the highest logit, from 0 to 1; nan before the first."""
 
-    def __init__(self) -> None:
-        self._mean = Mean()
+    def update(self, logits_BC: Tensor, labels_B: Tensor) -> None:
+        """Take in logits and labels; further axes may stand between B and C."""
+        self._mean.update(logits_BC.argmax(-1) == labels_B)
+
+
+class LogLoss(_OfMean):
+    """The mean negative log-likelihood of the labels, in nats per sample; nan before the first."""
 
     def update(self, logits_BC: Tensor, labels_B: Tensor) -> None:
         """Take in logits and labels; further axes may stand between B and C."""
         logits = logits_BC.flatten(0, -2)
         logits = logits if logits.dtype == torch.float64 else logits.float()
         self._mean.update(functional.cross_entropy(logits, labels_B.flatten(), reduction="none"))
-
-    def compute(self) -> float:
-        return self._mean.compute()
-
-    def reset(self) -> None:
-        self._mean.reset()
 
 
 class Perplexity:

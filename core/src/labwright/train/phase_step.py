@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from labwright.data.dataset import Batch
-from labwright.interfaces.device import Device
 from labwright.interfaces.loss import Loss
-from labwright.interfaces.optimizer import Optimizer
 from labwright.interfaces.task import Phase, Task
+from labwright.train.built import Built
 from labwright.train.loss_scale import LossScale
+from labwright.train.settings import Train
 
 
 class Objective(nn.Module):
@@ -43,34 +44,22 @@ class PhaseStep:
     average, which follows each update and belongs to the first of them.
     """
 
-    def __init__(
-        self,
-        phase: Phase,
-        task: Task,
-        model: nn.Module,
-        criterion: Any,
-        optimizer: Optimizer,
-        *,
-        device: torch.device,
-        settings: Device,
-        clip: float | None,
-        ema: float | None,
-        averages: dict[Tensor, Tensor],
-    ) -> None:
+    def __init__(self, phase: Phase, built: Built, train: Train, averages: dict[Tensor, Tensor]) -> None:
         self.name, self.every = phase.name, phase.every
-        self.optimizer = optimizer
+        self.optimizer = optimizer = built.optimizers[phase.name]
+        self.settings, self.device = built.device_settings, built.device
+        task, model, criterion = built.task, built.model, built.criterion
         self.parameters: list[Tensor] = list(optimizer.parameters.values())
         self.only_own = bool(phase.parameters)
         penalises = isinstance(criterion, Loss) and type(criterion).penalty is not Loss.penalty
         objective: Any = Objective(task, model, criterion, phase.name, optimizer.parameters if penalises else {})
-        self.objective = torch.compile(objective) if settings.compile else objective
-        self.settings, self.device, self.clip = settings, device, clip
-        self.full_precision = settings.precision == "fp32"
-        self.scale = LossScale(device) if settings.precision == "fp16" else None
-        self.decay = ema
+        self.objective = torch.compile(objective) if self.settings.compile else objective
+        self.full_precision = self.settings.precision == "fp32"
+        self.scale = LossScale(self.device) if self.settings.precision == "fp16" else None
+        self.clip, self.decay = train.clip, train.ema
         self.average: list[Tensor] = []
         self.owned: dict[str, tuple[Tensor, Tensor]] = {}  # name -> a parameter and its average
-        for name, parameter in optimizer.parameters.items() if ema is not None else ():
+        for name, parameter in optimizer.parameters.items() if train.ema is not None else ():
             if parameter not in averages:
                 averages[parameter] = parameter.detach().clone()
                 self.owned[name] = parameter, averages[parameter]
@@ -111,11 +100,9 @@ class PhaseStep:
         return torch.stack(parts).sum()
 
     def _forward(self, batch: Batch) -> Tensor:
-        if self.full_precision:
+        if self.full_precision:  # the usual case pays for no context
             return self.objective(batch)  # type: ignore[no-any-return]
-        context = self.settings.autocast(self.device)
-        assert context is not None
-        with context:
+        with self.settings.autocast(self.device) or nullcontext():
             return self.objective(batch)  # type: ignore[no-any-return]
 
     def _prepare_gradients(self) -> Tensor | None:
@@ -185,3 +172,9 @@ class PhaseStep:
 
 def _below(prefix: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {key.removeprefix(prefix): tensor for key, tensor in state.items() if key.startswith(prefix)}
+
+
+def phase_steps(built: Built, train: Train) -> list[PhaseStep]:
+    """One for each phase of the task that has an optimizer."""
+    averages: dict[Tensor, Tensor] = {}
+    return [PhaseStep(phase, built, train, averages) for phase in built.task.phases() if phase.name in built.optimizers]

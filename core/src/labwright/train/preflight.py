@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from contextlib import contextmanager, nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -18,11 +17,9 @@ from labwright.data.batching import micro_batches
 from labwright.data.dataset import Batch
 from labwright.interfaces.closed_form import ClosedForm
 from labwright.interfaces.loss import normalizer
+from labwright.train.built import Built
 from labwright.train.phase_step import Objective
-
-if TYPE_CHECKING:
-    from labwright.train.built import Built
-    from labwright.train.settings import Train
+from labwright.train.settings import Train
 
 _DROPOUT = (nn.modules.dropout._DropoutNd, nn.MultiheadAttention, nn.RNNBase)  # some have a dropout of their own
 _MUCH = 10**9  # bytes
@@ -111,10 +108,7 @@ def _check_cut(built: Built, size: int, batch: Batch) -> None:
 def _loss(built: Built, phase: str, batch: Batch) -> Tensor:
     objective = Objective(built.task, built.model, built.criterion, phase, {})
     moved = batch if built.device.type == "cpu" else batch.to(built.device)
-    context = built.device_settings.autocast(built.device)
-    if context is None:
-        return objective(moved)  # type: ignore[no-any-return]
-    with context:
+    with built.device_settings.autocast(built.device) or nullcontext():
         return objective(moved)  # type: ignore[no-any-return]
 
 

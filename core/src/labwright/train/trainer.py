@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -30,22 +30,20 @@ from labwright.interfaces.loss import normalizer
 from labwright.interfaces.run import Outcome, Run, Status
 from labwright.interfaces.task import Task
 from labwright.plugin.relay import Relay
+from labwright.train.built import Built
 from labwright.train.checkpoints import Checkpoint, Checkpoints, MemoryCheckpoints, all_finite, load_model, split_state
-from labwright.train.evaluation import evaluate
 from labwright.train.interruption import interruptions
 from labwright.train.log import Log
 from labwright.train.loss_log import LossLog, MeanLosses
-from labwright.train.phase_step import PhaseStep
-
-if TYPE_CHECKING:
-    from labwright.train.built import Built
-    from labwright.train.settings import Train
+from labwright.train.phase_step import phase_steps
+from labwright.train.settings import Train
 
 
 class Trainer:
     """Trains what `Experiment.build` made, in a run folder."""
 
     def __init__(self, built: Built, train: Train, run: Run, relay: Relay) -> None:
+        self.built = built
         self.task, self.model, self.device, self.settings = built.task, built.model, built.device, built.device_settings
         self.train, self.run, self.relay = train, run, relay
         self.intervals = train.intervals(run.steps_per_epoch)
@@ -135,7 +133,8 @@ class Trainer:
         for call in self.relay.step_ended:
             call(run=run, step=step, losses=losses)
         if step % intervals.log == 0:
-            self._log(self.loss_log.close())
+            for means in self.loss_log.close():
+                self._log(means)
         if step % intervals.evaluate == 0:
             self._evaluate("valid")
         if step % intervals.save == 0:
@@ -215,11 +214,7 @@ class Trainer:
         self.run.step += 1
         self.loss_log.add(self.run.step, weight, losses)
 
-    def _log(self, stretches: Sequence[MeanLosses]) -> None:
-        for means in stretches:
-            self._log_stretch(means)
-
-    def _log_stretch(self, means: MeanLosses) -> None:
+    def _log(self, means: MeanLosses) -> None:
         now = time.monotonic()
         then, since = self.marked
         self.marked = now, means.step
@@ -237,16 +232,7 @@ class Trainer:
         """Metrics of a split with the weights that count, into the log; a better one on `valid` is saved."""
         run, train = self.run, self.train
         with self.averaged():
-            evaluated = evaluate(
-                self.task,
-                self.model,
-                split,
-                device=self.device,
-                size=train.batch_size,
-                seed=train.seed,
-                workers=self.settings.workers,
-                autocast=partial(self.settings.autocast, self.device),
-            )
+            evaluated = self.built.evaluate(split, size=train.batch_size, seed=train.seed)
         if evaluated is None:
             return
         metrics = run.metrics[split] = evaluated.metrics
@@ -269,7 +255,8 @@ class Trainer:
             self.save()
             return
         if status == "finished":
-            self._log(self.loss_log.flush())
+            for means in self.loss_log.flush():
+                self._log(means)
         if self.evaluated != self.run.step:
             with suppress(StopRun):  # it has ended
                 self._evaluate("valid")
@@ -397,24 +384,3 @@ class Trainer:
             f"{reason} The checkpoint of step {steps[-1]} is kept: `labwright resume {folder}` goes on from it. If the "
             "loss was the matter, add a lower optimizer.lr, train.clip=1.0 or device.precision=fp32."
         )
-
-
-def phase_steps(built: Built, train: Train) -> list[PhaseStep]:
-    """One Update for each phase of the task."""
-    averages: dict[Tensor, Tensor] = {}
-    return [
-        PhaseStep(
-            phase,
-            built.task,
-            built.model,
-            built.criterion,
-            built.optimizers[phase.name],
-            device=built.device,
-            settings=built.device_settings,
-            clip=train.clip,
-            ema=train.ema,
-            averages=averages,
-        )
-        for phase in built.task.phases()
-        if phase.name in built.optimizers
-    ]

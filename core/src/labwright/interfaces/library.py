@@ -1,4 +1,4 @@
-"""Optimizers of other libraries by their names: `torch/NAME` here, and whatever a plugin makes a `Family` of.
+"""Optimizers of other libraries by their names: whatever a plugin, or the core for torch's, makes a `Family` of.
 
 The first of them that a process builds imports torch._dynamo, which takes about 3 s; `sgd`, `adam` and `adamw` don't.
 """
@@ -16,8 +16,7 @@ from torch import Tensor, nn
 
 from labwright.base.errors import LabwrightError, listed, nearest
 from labwright.base.search import Choice, Uniform
-from labwright.builtin.elementwise import check_parameter, check_slots
-from labwright.interfaces.optimizer import Group, Optimizer, Schedule
+from labwright.interfaces.optimizer import Group, Optimizer, Schedule, check_parameter, check_slots
 
 OURS = ("params", "lr", "weight_decay")  # what a library's constructor is given by settings of their own
 GROUP = "group:"  # stands before a slot that the library keeps for a group of parameters
@@ -191,6 +190,12 @@ class Family(Mapping[str, type[LibraryOptimizer]]):
         self._find = find
         self._made: dict[str, type[LibraryOptimizer]] = {}
 
+    member = LibraryOptimizer  # whose settings those of every name are
+
+    def schema_of_names(self) -> dict[str, Any]:
+        """The JSON Schema of its names: only the library knows them, and may take seconds to import."""
+        return {"type": "string", "pattern": f"^{self._domain}/[^/]+$"}
+
     def __getitem__(self, name: str) -> type[LibraryOptimizer]:
         if name not in self:
             raise KeyError(name)
@@ -230,16 +235,3 @@ def _slots(
 
 def _number(value: Any) -> float | None:
     return float(value) if isinstance(value, int | float) else None
-
-
-def _torch_names() -> list[str]:
-    # Left out: LBFGS, which calls the loss again and again within a step (a closure), and SparseAdam, which takes
-    # sparse gradients only, while a phase has parameters of every kind, and its gradients are clipped as dense ones.
-    out = {"LBFGS", "SparseAdam", "Optimizer"}
-    found = {name: getattr(torch.optim, name) for name in torch.optim.__all__ if name not in out}
-    return [name for name, one in found.items() if inspect.isclass(one) and issubclass(one, torch.optim.Optimizer)]
-
-
-TORCH: Mapping[str, type[LibraryOptimizer]] = Family(
-    "torch", _torch_names, lambda name: (getattr(torch.optim, name), {})
-)
