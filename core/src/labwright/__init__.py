@@ -12,10 +12,6 @@ from labwright.base.errors import LabwrightError, RunFailed, StopRun
 from labwright.plugin.hookspecs import Component, Kind, Recipe, Verb, hookimpl
 
 if TYPE_CHECKING:
-    from labwright_study.comparing.comparison import Comparison as Comparison
-    from labwright_study.comparing.comparison import compare as compare
-    from labwright_study.study import Study as Study
-
     from labwright.base.errors import Diverged as Diverged
     from labwright.base.errors import listed as listed
     from labwright.base.errors import located as located
@@ -137,12 +133,15 @@ def __getattr__(name: str) -> Any:
 
 
 def _of_studies(name: str) -> Any:
-    """A name of the plugin whose entry point is called `study`. Raises LabwrightError where it isn't installed."""
+    """A name of the plugin whose entry point is called `study`.
+
+    Raises ImportError where it isn't installed: of an AttributeError `from labwright import Study` would lose the text.
+    """
     from importlib import metadata
 
     for point in metadata.entry_points(group="labwright", name="study"):
         return getattr(importlib.import_module(point.module.partition(".")[0]), name)
-    raise LabwrightError(f"labwright.{name} comes with labwright-study: pip install labwright[study]")
+    raise ImportError(f"labwright.{name} comes with labwright-study: pip install labwright[study]")
 
 
 def __dir__() -> list[str]:

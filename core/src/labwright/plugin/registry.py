@@ -221,10 +221,9 @@ class Plugins:
         shown = f"`labwright list {self.heading(kind)}` shows all {len(known)}." if known else "No plugin brings any."
         if kind == "verb":
             shown = f"`labwright --help` shows all {len(known)}."
-            if name in COMES_WITH:
-                which = COMES_WITH[name]
-                hint, shown = ".", f"`{name}` comes with labwright-{which}: pip install labwright[{which}]"
         message = f"no {kind} is called {name!r}{hint} {shown}"
+        if kind == "verb" and (extra := COMES_WITH.get(name)):
+            message = f"`{name}` comes with labwright-{extra}: pip install labwright[{extra}]"
         absent = [f"{plugin.name} ({plugin.reason})" for plugin in self.plugins if plugin.state != "loaded"]
         if absent:
             some = "1 plugin" if len(absent) == 1 else f"{len(absent)} plugins"

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from labwright import Experiment, Goal, LabwrightError
-from labwright.config.signature import label_of
 
 from labwright_study.trial import PARAMETERS, STEP_SECONDS
 
@@ -27,8 +26,9 @@ NAMES = {
 
 
 def label(thing: Any) -> str:
-    """What stands for a class or an object from Python."""
-    return label_of(thing if isinstance(thing, type) else type(thing))
+    """What stands for a class or an object from Python: where its class is."""
+    target = thing if isinstance(thing, type) else type(thing)
+    return f"{target.__module__}.{target.__qualname__}"
 
 
 def parsed_goal(text: str, experiment: Experiment) -> Goal:

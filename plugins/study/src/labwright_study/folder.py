@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from labwright import LabwrightError, listed
-from labwright.base.files import refuse_links, write_json
+from labwright.engine import refuse_links, write_json
 
 MARKER = "study.json"
 LOCK = "lock"

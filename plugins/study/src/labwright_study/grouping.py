@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, cast
 
 from labwright import LabwrightError
-from labwright.train.trainer import Trainer
+from labwright.engine import Trainer
 
 from labwright_study.fused import Form, fuse_key, why_not
 from labwright_study.fused.measuring import gain

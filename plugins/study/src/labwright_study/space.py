@@ -12,15 +12,13 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
-from labwright import Choice, Integers, LabwrightError, Uniform, listed, nearest
-from labwright.base.search import NONE, Mark, said
-from labwright.config.resolve import ComponentSpec, Where, checked
-from labwright.config.signature import Setting, signature
+from labwright import Choice, Experiment, Integers, LabwrightError, Train, Uniform, listed, nearest
+from labwright.engine import NONE, ComponentSpec, Setting, Where, checked, signature
 
 if TYPE_CHECKING:
     import optuna
-    from labwright import Experiment
 
+Mark = Uniform | Integers | Choice
 BATCH_SIZE = "train.batch_size"
 RANGE = ("low", "high", "log", "step")
 EXAMPLES = "{ low = 1e-4, high = 1e-1, log = true }, a list of choices, or false for none"
@@ -75,8 +73,8 @@ class Dimension:
 
     def json(self) -> dict[str, Any]:
         """As it is shown and stored, to be compared with that of another day."""
-        said = {"path": self.path, "searched": str(self.mark)}
-        return said | ({"if": f"{self.when[0]} = {self.when[1]}"} if self.when else {})
+        place = {"path": self.path, "searched": str(self.mark)}
+        return place | ({"if": f"{self.when[0]} = {self.when[1]}"} if self.when else {})
 
 
 class Space:
@@ -347,12 +345,17 @@ def _widened(before: Sequence[Dimension], space: Space, beside: Mapping[str, Any
     for was, one in zip(before, space.dimensions, strict=True):
         if one.mark != was.mark:
             end = "" if isinstance(was.mark, Choice) else "from " if one.own[0] < was.mark.low else "up to "
-            added.append(f"{one.path} {end}{said(one.own[0])}")
+            added.append(f"{one.path} {end}{_text(one.own[0])}")
     if added:
         yield f"the recipe's own values are searched too: {', '.join(added)}."
     marks = {one.path: one.mark for one in space.dimensions}
     for path, value in beside.items():
-        yield f"{path}: {said(value)}, the recipe's own, is none of {marks[path]}, so that only the first trial has it."
+        own = f"{_text(value)}, the recipe's own"
+        yield f"{path}: {own}, is none of {marks[path]}, so that only the first trial has it."
+
+
+def _text(value: Any) -> str:
+    return NONE if value is None else str(value)
 
 
 def _at_most(one: Dimension, most: int) -> Dimension | None:
@@ -459,16 +462,12 @@ def _setting(experiment: Experiment, path: str) -> Setting | None:
     """The setting at a path, if there is one."""
     above, _, key = path.rpartition(".")
     if above == "train":
-        from labwright import Train
-
         return signature(Train).settings.get(key)
     owner = _component(experiment, above) if above else None
     return None if owner is None or owner.target is None else signature(owner.target).settings.get(key)
 
 
 def _unknown(path: str, experiment: Experiment, where: Where) -> str:
-    from labwright import Train
-
     above = _bare(path).rpartition(".")[0]
     owner = _component(experiment, above) if above else None
     keys = signature(Train).settings if above == "train" else {}

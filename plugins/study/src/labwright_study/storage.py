@@ -23,7 +23,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from labwright import LabwrightError
-from labwright.base.files import refuse_links
+from labwright.engine import refuse_links
 from optuna.exceptions import ExperimentalWarning, StorageInternalError
 from optuna.storages import BaseStorage, GrpcStorageProxy, JournalStorage, RDBStorage
 
@@ -62,7 +62,7 @@ def opened(url: str) -> BaseStorage:
         extra = EXTRAS.get(kind.partition("+")[0])
         raise LabwrightError(
             f"the storage {shown!r} needs a package that isn't installed"
-            + (f": `pip install 'labwright[{extra}]'` brings it." if extra else f": {_first_line(error, url)}")
+            + (f": `pip install 'labwright-study[{extra}]'` brings it." if extra else f": {_first_line(error, url)}")
         ) from error
     except Exception as error:
         raise LabwrightError(f"the storage {shown!r} can't be opened: {_first_line(error, url)}") from error

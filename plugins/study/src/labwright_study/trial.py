@@ -28,10 +28,7 @@ from labwright import (
     listed,
     nearest,
 )
-from labwright.base.files import write_text
-from labwright.runs.prepared import Prepared
-from labwright.train.preflight import preflight
-from labwright.train.trainer import Trainer
+from labwright.engine import Prepared, Trainer, preflight, write_text
 
 from labwright_study.folder import emptied
 

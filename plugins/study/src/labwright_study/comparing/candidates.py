@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from labwright import LabwrightError, Plugins, listed
-from labwright.config.recipe import parsed
+from labwright import LabwrightError, Plugins, listed, nearest
 
 if TYPE_CHECKING:
     from labwright import Experiment, Goal
@@ -133,6 +132,8 @@ def _read(source: str | Path, plugins: Plugins) -> _Text:
 
 
 def _varied(experiment: Experiment, overrides: Sequence[str]) -> Experiment:
+    from labwright.engine import parsed
+
     values = {path.strip(): value.strip() for path, _, value in (text.partition("=") for text in overrides)}
     return experiment.varied({path: parsed(value) if value else None for path, value in values.items()})
 
@@ -147,7 +148,6 @@ def _named(name: str, experiment: Experiment, overrides: Sequence[str]) -> Candi
 
 def _experiment(place: str, overrides: Sequence[str], plugins: Plugins) -> Experiment:
     from labwright import Experiment
-    from labwright.runs.load import experiment_of
 
     path = Path(place)
     if place.endswith(".toml") or (path / "recipe.toml").is_file():
@@ -158,7 +158,8 @@ def _experiment(place: str, overrides: Sequence[str], plugins: Plugins) -> Exper
             f"{place!r} is a study; a candidate is one of its trials, such as {path / 'trials' / '0000'}."
         )
     if place not in plugins.names("recipe") and path.parent != Path() and path.parent.is_dir():
-        return experiment_of(path, plugins, overrides)  # which says what is missing
+        runs = [str(recipe.parent) for recipe in path.parent.glob("*/recipe.toml")]
+        raise LabwrightError(f"{place!r} is no run folder: it has no recipe.toml{nearest(place, runs)}")
     return Experiment.from_recipe(place, overrides, plugins=plugins)
 
 
