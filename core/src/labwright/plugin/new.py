@@ -21,7 +21,7 @@ from labwright.plugin.discovery import GROUP, installed
 from labwright.plugin.project_config import PYPROJECT, nearby
 
 WIDTH = 120  # of a line that is written into a plugin's module
-TEMPLATES = Path(__file__).parent / "templates"
+TEMPLATES = Path(__file__).parents[1] / "templates"
 SUMMARIES = {  # of the components in templates/parts
     "model": "one hidden layer",
     "task": "classification under noise",
