@@ -236,7 +236,7 @@ def test_an_implementation_takes_the_arguments_it_names_by_whatever_kind_of_para
 
     class Choosy:
         @lw.hookimpl
-        def labwright_evaluated(self, metrics, *, step, also=7):
+        def labwright_evaluated(self, metrics, step, also=7):
             given.append((metrics, step, also))
 
         @lw.hookimpl

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from labwright.base.seeding import draws as draws
     from labwright.base.seeding import epoch_order as epoch_order
     from labwright.base.seeding import generator as generator
+    from labwright.config.compatibility import fitting_names as fitting_names
     from labwright.config.signature import Part as Part
     from labwright.data.batching import IndexedBatches as IndexedBatches
     from labwright.data.dataset import Batch as Batch
@@ -71,6 +72,15 @@ if TYPE_CHECKING:
     from labwright.interfaces.task import Task as Task
     from labwright.plugin.registry import Plugins as Plugins
     from labwright.runs.experiment import Experiment as Experiment
+    from labwright.runs.prepared import Prepared as Prepared
+    from labwright.runs.quick_checks import QUICK_CHECKS as QUICK_CHECKS
+    from labwright.runs.quick_checks import Check as Check
+    from labwright.runs.quick_checks import Finding as Finding
+    from labwright.runs.quick_checks import NotApplicable as NotApplicable
+    from labwright.runs.quick_checks import Subject as Subject
+    from labwright.runs.quick_checks import findings as findings
+    from labwright.runs.quick_checks import quick_findings as quick_findings
+    from labwright.train.built import Built as Built
     from labwright.train.evaluation import evaluate as evaluate
     from labwright.train.evaluation import evaluating as evaluating
     from labwright.train.metrics import Accuracy as Accuracy
@@ -85,6 +95,7 @@ _LATER = {
     "base.memory": ["free_memory"],
     "base.search": ["Choice", "Integers", "PerTrial", "Uniform"],
     "base.seeding": ["derived_seed", "draws", "epoch_order", "generator"],
+    "config.compatibility": ["fitting_names"],
     "config.signature": ["Part"],
     "data.batching": ["IndexedBatches"],
     "data.dataset": ["Batch", "Batches", "Data", "Labelled", "LeftOut", "Split", "TensorSplit"],
@@ -100,6 +111,9 @@ _LATER = {
     "interfaces.task": ["Attachment", "Goal", "Metric", "Phase", "Task"],
     "plugin.registry": ["Plugins"],
     "runs.experiment": ["Experiment"],
+    "runs.prepared": ["Prepared"],
+    "runs.quick_checks": ["QUICK_CHECKS", "Check", "Finding", "NotApplicable", "Subject", "findings", "quick_findings"],
+    "train.built": ["Built"],
     "train.evaluation": ["evaluate", "evaluating"],
     "train.metrics": ["Accuracy", "LogLoss", "Mean", "Perplexity"],
     "train.settings": ["Train"],
