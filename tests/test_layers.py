@@ -30,6 +30,9 @@ ROOMS = ("base", "data", "interfaces", "plugin", "config", "train", "runs", "rep
 STABILITY = ROOT / "docs" / "reference" / "stability.md"
 PUBLIC_MODULES = set(re.findall(r"^\| `(labwright[\w.]*)` \|", STABILITY.read_text(encoding="utf-8"), re.MULTILINE))
 
+# Where the kit was in 0.1; it forwards, with a warning, in all of 0.2 and is gone in 0.3.
+FORWARDING = ROOT / "core" / "src" / "labwright" / "testing.py"
+
 MOST_LINES_OF_A_FILE = 600
 MOST_LINES_OF_A_FUNCTION = 60
 MOST_CODE_OF_THE_CORE = 6_500
@@ -47,6 +50,11 @@ def sources(package: str) -> list[Path]:
 def is_template(file: Path) -> bool:
     """Whether a file is copied by `labwright new`, and so is no module of the core."""
     return "templates" in file.parts
+
+
+def code_of(package: str) -> list[Path]:
+    """The files that are imported, without templates and what forwards to another distribution."""
+    return [file for file in sources(package) if not is_template(file) and file != FORWARDING]
 
 
 def place(file: Path, line: int) -> str:
@@ -87,10 +95,9 @@ def modules() -> Mapping[str, Path]:
     """Every module of every distribution, with its file."""
     found = {}
     for package, folder in PACKAGES.items():
-        for file in sources(package):
-            if not is_template(file):
-                parts = file.relative_to(folder / "src").with_suffix("").parts
-                found[".".join(parts).removesuffix(".__init__")] = file
+        for file in code_of(package):
+            parts = file.relative_to(folder / "src").with_suffix("").parts
+            found[".".join(parts).removesuffix(".__init__")] = file
     return found
 
 
@@ -192,10 +199,10 @@ def test_the_distributions_are_all_here():
 
 @pytest.mark.parametrize("package", PACKAGES)
 def test_imports_point_one_way(package):
-    for file in sources(package):
+    for file in code_of(package):
         for arrow in imports(file):
             top = arrow.module.partition(".")[0]
-            if top.startswith("labwright") and not is_template(file):
+            if top.startswith("labwright"):
                 assert top in allowed(package), f"{arrow.place} imports {arrow.module}"
 
 
@@ -204,8 +211,7 @@ def test_a_distribution_depends_on_what_it_imports_of_labwright_and_on_nothing_a
     project = DISTRIBUTIONS[PACKAGES[package]]
     names = [re.split(r"[^\w.-]", line)[0].replace("-", "_") for line in project["dependencies"]]
     ours = {name for name in names if name.startswith("labwright")}
-    files = [file for file in sources(package) if not is_template(file)]
-    uses = {arrow.module.partition(".")[0] for file in files for arrow in imports(file)}
+    uses = {arrow.module.partition(".")[0] for file in code_of(package) for arrow in imports(file)}
     needed = {name for name in uses if name.startswith("labwright")} - {package}
     assert needed <= ours <= allowed(package)  # a recipe may name tasks of a distribution that no code imports
 
@@ -213,11 +219,11 @@ def test_a_distribution_depends_on_what_it_imports_of_labwright_and_on_nothing_a
 def test_the_core_names_no_distribution_of_a_plugin_but_to_say_what_to_install():
     plugins = {package for package in PACKAGES if package not in MAY_IMPORT}
     words = "|".join(sorted(plugins | {name.replace("_", "-") for name in plugins}))
-    for file in sources("labwright"):
+    for file in code_of("labwright"):
         for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
             hint = "pip install" in line or file.name == "registry.py"  # which says what brings a verb that isn't there
             named = re.search(rf"\b({words})\b", line)
-            assert hint or is_template(file) or not named, f"{place(file, number)}: {line.strip()}"
+            assert hint or not named, f"{place(file, number)}: {line.strip()}"
 
 
 def test_the_modules_that_plugins_are_found_through_import_nothing_but_labwright():
@@ -258,7 +264,7 @@ def test_stability_names_the_public_modules():
 @pytest.mark.parametrize("package", FIRST_PARTY)
 def test_first_party_plugins_import_what_anybody_may(package):
     public = PUBLIC_MODULES - ({"labwright.engine"} if package != "labwright_study" else set())
-    files = [file for file in sources(package) if not is_template(file)]
+    files = code_of(package)
     private = [
         f"{arrow.place} imports {arrow.module}"
         for file in files
@@ -343,10 +349,8 @@ def test_code_is_counted_without_what_explains_it():
 
 def test_the_core_is_small():
     rooms: dict[str, int] = {}
-    for file in sources("labwright"):
-        if not is_template(file):
-            count = code_lines(file.read_text(encoding="utf-8"))
-            rooms[file.parent.name] = rooms.get(file.parent.name, 0) + count
+    for file in code_of("labwright"):
+        rooms[file.parent.name] = rooms.get(file.parent.name, 0) + code_lines(file.read_text(encoding="utf-8"))
     whole = sum(rooms.values())
     by_room = ", ".join(f"{room} {count:,}" for room, count in rooms.items())
     assert whole <= MOST_CODE_OF_THE_CORE, (

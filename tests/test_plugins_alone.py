@@ -179,6 +179,7 @@ def test_the_core_alone_trains_with_a_plugin_in_a_file_and_says_what_tune_comes_
         refused = fresh.labwright(verb, "line.toml", code=2).stderr
         assert f"`{verb}` comes with labwright-study: pip install labwright[study]" in refused
         assert "Traceback" not in refused
+    assert "comes with labwright-testing: pip install labwright[testing]" in fresh.labwright("check", code=2).stderr
     missing = fresh.run(fresh.python, "-c", "import labwright as lw; lw.Study", code=1).stderr
     assert "labwright.Study comes with labwright-study: pip install labwright[study]" in missing
     assert json.loads(fresh.labwright("list", "--json").stdout)
@@ -192,7 +193,9 @@ def test_everything_is_there_with_labwright_all(wheels: Path, fresh: Fresh):
     search = ["tune", "vision/digits-mlp", "task.data.valid=0.2", "train.epochs=1", "--trials", "2", "--json"]
     assert json.loads(fresh.labwright(*search).stdout)["complete"] == 2
     fresh.labwright("compare", "vision/digits-mlp", "studies/vision-digits-mlp/best.toml", "--seeds", "2")
+    fresh.labwright("plugins", "check", "vision")
+    fresh.labwright("check", "--help")
     (fresh.folder / "test_kit.py").write_text(
-        "from labwright_testing import conformance\n\ntest_conformance = conformance('recsys')\n"
+        "from labwright_testing import conformance\n\ntest_conformance = conformance('vision')\n"
     )
-    fresh.run(fresh.python, "-m", "pytest", "-q", "-x", "test_kit.py")
+    fresh.run(fresh.python, "-m", "pytest", "-q", "-k", "optimizer and constructor", "test_kit.py")

@@ -119,7 +119,7 @@ _LATER = {
     "train.settings": ["Train"],
 }
 _MODULE_OF = {name: module for module, names in _LATER.items() for name in names}
-_OF_STUDIES = ("Comparison", "Study", "compare")  # labwright-study's, found through its entry point
+_OF_STUDIES = ("Comparison", "Study", "compare")  # of the plugin that is called study, found through its entry point
 
 __all__ = [
     "Component",
