@@ -15,6 +15,7 @@ import re
 import textwrap
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -259,16 +260,36 @@ def _range(schema: Mapping[str, Any]) -> str:
 # ------------------------------------------------------------------------------------------------------- Python names
 
 
+INTERFACES = ("Task", "Data", "Split", "Batch", "Loss", "Optimizer", "Device", "Goal", "Phase", "Group", "Metric")
+GROUPS = {
+    "Experiments and runs": ("Experiment", "Train", "Run", "Outcome", "load", "evaluate", "evaluating", "Attachment"),
+    "Studies and comparisons": ("Study", "compare", "Comparison"),
+    "What plugins bring": ("hookimpl", "Component", "Recipe", "Kind", "Verb", "Plugins", "Part", "fitting_names"),
+    "Trying what plugins bring": (
+        *("quick_findings", "findings", "QUICK_CHECKS", "Check", "Finding", "Subject", "NotApplicable"),
+        *("Prepared", "Built"),
+    ),
+    "Data": ("TensorSplit", "Labelled", "Batches", "IndexedBatches", "LeftOut", "majority"),
+    "Models, losses, optimizers": ("ClosedForm", "LEFT_OUT", "separable", "Schedule", "Family", "LibraryOptimizer"),
+    "Metrics": ("Accuracy", "LogLoss", "Mean", "Perplexity"),
+    "Sections of a report": ("Section", "Figure", "Table", "Pictures", "Sounds", "Text"),
+    "Random numbers and memory": ("derived_seed", "generator", "epoch_order", "draws", "isolated", "free_memory"),
+    "Errors, and words for messages": (
+        *("LabwrightError", "RunFailed", "Diverged", "StopRun"),
+        *("listed", "nearest", "sentence", "located"),
+    ),
+}
+
+
 def interfaces_page() -> str:
     """The interfaces and what stands beside them, as signatures with their docstrings."""
-    names = ("Task", "Data", "Split", "Batch", "Loss", "Optimizer", "Device", "Goal", "Phase", "Group", "Metric")
     lead = [
         "# Interfaces",
         "Five things make an experiment: a task, a model, a loss, an optimizer and a device. A model is any "
         "`torch.nn.Module`; what it takes and returns are its [ports](ports.md). The others derive from the classes "
         "here. A method that a class of yours must have says so; every other has a default. Shapes: B is the batch.",
     ]
-    return _page([*lead, *(part for name in names for part in _class(getattr(lw, name), f"lw.{name}"))])
+    return _page([*lead, *(part for name in INTERFACES for part in _class(getattr(lw, name), f"lw.{name}"))])
 
 
 def ports_page() -> str:
@@ -278,25 +299,62 @@ def ports_page() -> str:
     marks = [
         "## Search marks",
         _docstring(search),
-        *(part for one in search.Mark.__args__ for part in _class(one, f"lw.{one.__name__}", level=3)),
+        *(part for one in _MARKS for part in _class(one, f"lw.{one.__name__}", level=3)),
     ]
     return _page([*lead, *(part for one in found for part in _class(one, f"lw.{one.__name__}")), *marks])
 
 
+_MARKS = (*search.Mark.__args__, search.PerTrial)
+
+
 def python() -> str:
     """The names of `import labwright as lw` that no other page explains."""
-    names = (
-        *("Experiment", "Train", "Run", "Outcome", "Comparison", "Component", "Recipe", "Part", "Accuracy", "Mean"),
-        *("LabwrightError", "RunFailed", "StopRun"),
-    )
-    lead = [
+    elsewhere = {*INTERFACES, *(name for name in lw.__all__ if issubclass(_kind(name), ports.Port))}
+    elsewhere |= {mark.__name__ for mark in _MARKS}
+    grouped = {name for names in GROUPS.values() for name in names}
+    groups = GROUPS | {"More": tuple(name for name in lw.__all__ if name not in grouped | elsewhere)}
+    parts = [
         "# Python names",
-        "`import labwright as lw` gives these names, those of the [interfaces](interfaces.md), the "
-        "[ports and marks](ports.md), and `lw.hookimpl`, which marks an implementation of a [hook](hooks.md). Names "
-        "that need torch are imported on first use.",
+        "`import labwright as lw` gives these names, those of the [interfaces](interfaces.md) and the "
+        "[ports and marks](ports.md). Names that need torch are imported on first use.",
     ]
-    compare = ["## lw.compare", _call("lw.compare", lw.compare, leave_out=0), _docstring(lw.compare)]
-    return _page([*lead, *compare, *(part for name in names for part in _class(getattr(lw, name), f"lw.{name}"))])
+    for heading, names in groups.items():
+        there = [name for name in names if name in lw.__all__]
+        parts += [f"## {heading}"] * bool(there)
+        parts += [part for name in there for part in _named(name)]
+    return _page(parts)
+
+
+def _kind(name: str) -> type:
+    thing = getattr(lw, name)
+    return thing if inspect.isclass(thing) else type(thing)
+
+
+def _named(name: str) -> Iterator[str]:
+    """A public name: a class with its methods, a function, or a value with what its module says below it."""
+    thing, label = getattr(lw, name), f"lw.{name}"
+    if inspect.isclass(thing):
+        yield from _class(thing, label, level=3)
+        return
+    yield f"### {label}"
+    if inspect.isfunction(thing):
+        yield _call(label, thing, leave_out=0)
+        yield _docstring(thing)
+    else:
+        assigned, said = _assigned(name)
+        yield f"```python\n{assigned}\n```"
+        yield said
+
+
+def _assigned(name: str) -> tuple[str, str]:
+    """The statement that makes a value, and the text below it."""
+    for file in sorted(CORE.rglob("*.py")):
+        body = ast.parse(file.read_text(encoding="utf-8")).body
+        for statement, below in pairwise(body):
+            if isinstance(statement, ast.Assign) and ast.unparse(statement.targets[0]) == name:
+                assert isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant), f"{name} in {file}: say"
+                return ast.unparse(statement), inspect.cleandoc(str(below.value.value))
+    raise LookupError(name)
 
 
 def _class(thing: type, label: str, level: int = 2) -> Iterator[str]:

@@ -34,6 +34,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import labwright as lw
 import pytest
 import torch
 from labwright.cli import main
@@ -408,6 +409,28 @@ def test_the_readme_fits_on_a_page():
 def test_the_recipe_page_explains_every_table():
     text = (DOCS / "reference" / "recipe.md").read_text(encoding="utf-8")
     assert [table for table in TABLES if f"`{table}`" not in text] == []
+
+
+PYTHON = ("interfaces", "ports", "python")  # the pages of public names
+
+
+def sections_of_names() -> dict[str, str]:
+    """What the reference says of each public name, by the name."""
+    text = "".join(generated()[f"reference/{page}.md"] for page in PYTHON)
+    parts = re.split(r"^#{2,3} lw\.(\w+)$", text, flags=re.MULTILINE)
+    assert len(parts[1::2]) == len(set(parts[1::2])), "a name has two sections"
+    return dict(zip(parts[1::2], parts[2::2], strict=True))
+
+
+def test_every_public_name_has_its_section():
+    assert sections_of_names().keys() == set(lw.__all__)
+
+
+@pytest.mark.parametrize("name", lw.__all__)
+def test_every_public_name_has_an_example_in_python(name):
+    example = re.search(r"Example: `(.+?)`(?:\n|$)", sections_of_names()[name], re.DOTALL)
+    assert example, f"the docstring of lw.{name} needs an `Example: `"
+    compile(example[1], name, "exec")
 
 
 @pytest.mark.slow

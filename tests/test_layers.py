@@ -47,14 +47,9 @@ def sources(package: str) -> list[Path]:
     return sorted((PACKAGES[package] / "src").rglob("*.py"))
 
 
-def is_template(file: Path) -> bool:
-    """Whether a file is copied by `labwright new`, and so is no module of the core."""
-    return "templates" in file.parts
-
-
 def code_of(package: str) -> list[Path]:
-    """The files that are imported, without templates and what forwards to another distribution."""
-    return [file for file in sources(package) if not is_template(file) and file != FORWARDING]
+    """The files without templates, which are copied and not imported, and without what forwards elsewhere."""
+    return [file for file in sources(package) if "templates" not in file.parts and file != FORWARDING]
 
 
 def place(file: Path, line: int) -> str:
@@ -221,7 +216,7 @@ def test_the_core_names_no_distribution_of_a_plugin_but_to_say_what_to_install()
     words = "|".join(sorted(plugins | {name.replace("_", "-") for name in plugins}))
     for file in code_of("labwright"):
         for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
-            hint = "pip install" in line or file.name == "registry.py"  # which says what brings a verb that isn't there
+            hint = re.search("pip install|comes with", line) or file.name == "registry.py"  # of what isn't there
             named = re.search(rf"\b({words})\b", line)
             assert hint or not named, f"{place(file, number)}: {line.strip()}"
 

@@ -40,6 +40,8 @@ class Plugins:
 
     `notes` are for the person: what was asked for and came to nothing. Copies are the same object, and what is pickled
     is imported anew where it is taken up.
+
+    Example: `lw.Plugins.discover().names("model")`
     """
 
     def __init__(self, plugins: Iterable[Plugin], notes: Iterable[str] = ()) -> None:

@@ -31,13 +31,18 @@ HEAVY = ("torchvision", "timm", "transformers", "torchmetrics", "optuna")  # wha
 
 
 class NotApplicable(Exception):
-    """A check has nothing to look at in this component; the reason is shown."""
+    """A check has nothing to look at in this component; the reason is shown.
+
+    Example: `raise lw.NotApplicable("it has no settings")`
+    """
 
 
 class Subject:
     """One thing that a plugin declares, under test: `Subject(plugins, plugin.components[0])`.
 
     `label` is `KIND NAME`, where the kind may be recipe, verb or kind; `owner` the plugin that declares it.
+
+    Example: `lw.Subject(plugins, plugins.loaded[0].components[0])`
     """
 
     def __init__(self, plugins: Plugins, declared: Declared) -> None:
@@ -76,6 +81,8 @@ class Check:
     """A function of a Subject that raises AssertionError, and the kinds it is for; `component` is every component's.
 
     The function's docstring says what must hold and how to mend it.
+
+    Example: `lw.Check(has_a_licence, ("data",))`
     """
 
     function: Callable[[Any], None]
@@ -95,7 +102,10 @@ class Check:
 
 @dataclass(frozen=True)
 class Finding:
-    """What came of a check of one thing; `found` is empty if nothing was wrong."""
+    """What came of a check of one thing; `found` is empty if nothing was wrong.
+
+    Example: `print(*(one.found for one in lw.quick_findings(lw.Plugins.discover(), "proteins")))`
+    """
 
     check: Check
     label: str
@@ -103,7 +113,10 @@ class Finding:
 
 
 def findings(subjects: Iterable[Subject], checks: Iterable[Check]) -> Iterator[Finding]:
-    """Try every check on every thing it is for; a check that has nothing to look at is passed over."""
+    """Try every check on every thing it is for; a check that has nothing to look at is passed over.
+
+    Example: `list(lw.findings([subject], lw.QUICK_CHECKS))`
+    """
     checks = list(checks)
     for subject in subjects:
         for check in checks:
@@ -122,7 +135,10 @@ def findings(subjects: Iterable[Subject], checks: Iterable[Check]) -> Iterator[F
 
 
 def quick_findings(plugins: Plugins, name: str = "") -> Iterator[Finding]:
-    """The quick checks of all that a plugin brings, of every plugin if none is named. Raises LabwrightError."""
+    """The quick checks of all that a plugin brings, of every plugin if none is named. Raises LabwrightError.
+
+    Example: `list(lw.quick_findings(lw.Plugins.discover(), "proteins"))`
+    """
     owners = plugins.called(name) if name else plugins.loaded
     return findings([Subject(plugins, declared) for owner in owners for declared in owner.brings], QUICK_CHECKS)
 
@@ -260,3 +276,7 @@ QUICK_CHECKS = (
     Check(says_how_it_is_called, ("verb",)),
     Check(gives_its_results_as_json, ("verb",)),
 )
+"""What `labwright plugins check` tries.
+
+Example: `list(lw.findings([subject], lw.QUICK_CHECKS))`
+"""

@@ -57,6 +57,8 @@ class Study:
     isn't reproducible, and lets other machines join; one that isn't heard of for `lease` seconds has lost its trials.
 
     Raises LabwrightError for what doesn't fit, and for a name whose study searches something else.
+
+    Example: `lw.Study(lw.Experiment.from_recipe("vision/digits-mlp"), trials=20, workers=2).run()`
     """
 
     def __init__(

@@ -25,7 +25,10 @@ class Standing:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What came of a comparison. `settings` are those in which the candidates differ, by dotted path and candidate."""
+    """What came of a comparison. `settings` are those in which the candidates differ, by dotted path and candidate.
+
+    Example: `print(lw.compare(["a.toml", "b.toml"], seeds=8))`
+    """
 
     folder: Path
     metric: str
