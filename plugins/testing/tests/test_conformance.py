@@ -263,7 +263,7 @@ def test_in_pytest_an_exemption_that_holds_fails_and_notes_are_shown(
     ran.stdout.fnmatch_lines(["*XPASS(strict)*not so*"])
 
 
-# ------------------------------------------------------------------------------------------------ verbs, kinds, commands
+# --------------------------------------------------------------------------------------------- verbs, kinds, commands
 
 VERBS = """\
 import labwright as lw
