@@ -16,7 +16,7 @@ import pytest
 from conftest import MENU, Site
 from labwright import QUICK_CHECKS, Component, LabwrightError, NotApplicable, Plugins, hookimpl, quick_findings
 from labwright_testing import CHECKS, conformance
-from labwright_testing.conformance import run
+from labwright_testing.pytest_cases import run
 from labwright_testing.kit import Kit, Subject
 
 FAULTS = [  # kind, class, the check that finds it, what is said
@@ -126,7 +126,7 @@ def subject(kind: str, name: str) -> Subject:
 @pytest.mark.parametrize(("kind", "name", "check", "said"), FAULTS, ids=[f"{one[1]}: {one[2]}" for one in FAULTS])
 def test_a_planted_fault_is_found(kind: str, name: str, check: str, said: str) -> None:
     with pytest.raises(AssertionError, match=said):
-        CHECKS[check].function(subject(kind, f"faulty/{name.lower()}"))
+        run(subject(kind, f"faulty/{name.lower()}"), CHECKS[check])
 
 
 def checks_of(one: Subject) -> list[Any]:
@@ -271,7 +271,7 @@ import labwright as lw
 @lw.hookimpl
 def labwright_verbs():
     for name in ("sound", "heavy", "silent", "mute"):
-        yield lw.Verb(name, f"labwright_stars.{name}:verb", "made by a test")
+        yield lw.Verb(name, f"labwright_moons.{name}:verb", "made by a test")
 
 @lw.hookimpl
 def labwright_kinds():
@@ -293,7 +293,7 @@ def verb(ctx: typer.Context, as_json: Json = False) -> None:
 def verbs(site: Site) -> Site:
     """A plugin with a sound verb and three with a fault each, and a kind whose base isn't there."""
     site.install(
-        "stars",
+        "moons",
         VERBS,
         sound=SOUND_VERB.replace("NAME", "sound"),
         heavy="import torchvision\n" + SOUND_VERB.replace("NAME", "heavy"),
@@ -304,7 +304,7 @@ def verbs(site: Site) -> Site:
 
 
 def test_the_faults_of_verbs_and_kinds_are_found_and_nothing_in_a_sound_one(verbs: Site) -> None:
-    found = {(one.label, one.check.name): one.found for one in quick_findings(Plugins.discover(), "stars") if one.found}
+    found = {(one.label, one.check.name): one.found for one in quick_findings(Plugins.discover(), "moons") if one.found}
     assert found == {
         ("verb heavy", "shows-its-help-at-once"): "its module imports torchvision",
         ("verb silent", "says-how-it-is-called"): "its last paragraph isn't `Example: labwright silent ...`",
@@ -314,7 +314,10 @@ def test_the_faults_of_verbs_and_kinds_are_found_and_nothing_in_a_sound_one(verb
     assert "can't be loaded from 'torch.nn:Modul': AttributeError" in found["kind trick", "can-be-loaded"]
 
 
-def test_the_commands_check_what_can_be_told_at_once_or_everything(stars: Site, command: Any, tmp_path: Path) -> None:
+def test_the_commands_check_what_can_be_told_at_once_or_everything(
+    stars: Site, command: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))  # where parts.py lies, too
     quick = command("plugins", "check", "labwright-stars", "--json", site=stars.folder, cwd=tmp_path)
     told = json.loads(quick.out)
     assert (quick.code, told["checks"], told["found"]) == (0, 7, [])
