@@ -577,7 +577,7 @@ def test_objects_given_from_python_bring_components_or_are_refused():
         @hookimpl
         def labwright_evaluated(self, metric): ...
 
-    assert Plugins([]).extended([Mine()]).load("model", "mine/net").__name__ == "Identity"
+    assert Plugins.discover().extended([Mine()]).load("model", "mine/net").__name__ == "Identity"
     with pytest.raises(LabwrightError, match="plugin 'Wrong', given from Python: labwright_evaluated gives run, step"):
         Plugins([]).extended([Wrong()])
 

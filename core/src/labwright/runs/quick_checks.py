@@ -232,9 +232,7 @@ def shows_its_help_at_once(subject: Subject) -> None:
 def says_how_it_is_called(subject: Subject) -> None:
     """A verb's docstring ends with a paragraph `Example: labwright VERB ...`, which its help shows."""
     _, _, example = (inspect.getdoc(subject.target) or "").rpartition("\n\nExample")
-    assert f"labwright {subject.name}" in example, (
-        f"the docstring's last paragraph isn't `Example: labwright {subject.name} ...`"
-    )
+    assert f"labwright {subject.name}" in example, f"its last paragraph isn't `Example: labwright {subject.name} ...`"
 
 
 def gives_its_results_as_json(subject: Subject) -> None:

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from labwright_testing.checks import CHECKS as CHECKS
-    from labwright_testing.conformance import conformance as conformance
+    from labwright_testing.pytest_cases import conformance as conformance
 
-_MODULE_OF = {"CHECKS": "checks", "conformance": "conformance"}
+_MODULE_OF = {"CHECKS": "checks", "conformance": "pytest_cases"}
 
 __all__ = ["CHECKS", "conformance"]
 
