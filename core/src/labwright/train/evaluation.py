@@ -73,11 +73,17 @@ def evaluate(
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
     """Within it the model is in evaluation mode and no gradient is recorded; after it, each module is as it was."""
+    with modes_kept(model), torch.no_grad():
+        model.eval()
+        yield
+
+
+@contextmanager
+def modes_kept(model: nn.Module) -> Iterator[None]:
+    """After it each module is in training or evaluation mode as it was."""
     modes = [(module, module.training) for module in model.modules()]
-    model.eval()
     try:
-        with torch.no_grad():
-            yield
+        yield
     finally:
         for module, training in modes:
             module.training = training
