@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 import typing
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,6 @@ from labwright.base.errors import LabwrightError, listed
 from labwright.config.recipe import read_recipe
 from labwright.config.resolve import ComponentSpec, Where, resolve
 from labwright.config.signature import Part, signature, unwrapped
-from labwright.data.ports import Port
 from labwright.interfaces.closed_form import ClosedForm
 from labwright.interfaces.task import Task
 from labwright.plugin.registry import Plugins
@@ -32,15 +32,13 @@ def check_fit(
     part = task_spec.settings.get("data")
     data = f"data {part.label!r}" if isinstance(part, ComponentSpec) else f"task {task_spec.label!r}"
     for spec in (model, loss):
-        for port, offered in zip(("inputs", "outputs"), task.port_types(), strict=True):
-            wanted = spec.given.get(port) if spec else None
-            if spec and wanted and not issubclass(offered, wanted):
-                asks, has = ("takes", "offers") if port == "inputs" else ("returns", "has targets")
-                raise LabwrightError(
-                    f"{here / spec.kind}: {spec.kind} {spec.label!r} {asks} "
-                    f"{' or '.join(one.__name__ for one in wanted)}; {data} {has} {offered.__name__}. "
-                    f"`labwright list {plugins.heading(spec.kind)} --for RECIPE` shows those that fit."
-                )
+        for port, offered in _misfits(spec.given, task) if spec else ():
+            asks, has = ("takes", "offers") if port == "inputs" else ("returns", "has targets")
+            raise LabwrightError(
+                f"{here / spec.kind}: {spec.kind} {spec.label!r} {asks} "
+                f"{' or '.join(wanted.__name__ for wanted in spec.given[port])}; {data} {has} {offered.__name__}. "
+                f"`labwright list {plugins.heading(spec.kind)} --for RECIPE` shows those that fit."
+            )
     if task.contract is None or model.is_a(ClosedForm):
         return
     if loss is None:
@@ -51,6 +49,12 @@ def check_fit(
             f"{here / 'loss'}: loss {loss.label!r} doesn't fit task {task_spec.label!r}: {fault}. "
             "`labwright list losses --for RECIPE` shows those that fit."
         )
+
+
+def _misfits(given: Mapping[str, tuple[type, ...]], task: Task) -> list[tuple[str, type]]:
+    """The ports that a constructor takes in other types than the task has, with those of the task."""
+    offered = zip(("inputs", "outputs"), task.port_types(), strict=True)
+    return [(port, type_) for port, type_ in offered if given.get(port) and not issubclass(type_, given[port])]
 
 
 def contract_fault(loss: ComponentSpec, contract: type) -> str:
@@ -112,12 +116,9 @@ def _fits(kind: str, name: str, task: Task, plugins: Plugins) -> bool:
         found = signature(target)
     except LabwrightError:
         return False
-    inputs, outputs = task.port_types()
     if kind == "data":
-        return (getattr(target, "item", None), getattr(target, "target", None)) == (inputs, outputs)
-    if not issubclass(inputs, found.given.get("inputs", Port)) or not issubclass(
-        outputs, found.given.get("outputs", Port)
-    ):
+        return (getattr(target, "item", None), getattr(target, "target", None)) == task.port_types()
+    if _misfits(found.given, task):
         return False
     if kind == "model" or "loss" in found.settings:  # a loss around another fits as that one does
         return True

@@ -198,9 +198,10 @@ def _given_object(kind: str, thing: Any, plugins: Plugins, where: Where) -> Comp
     if thing is None or isinstance(thing, bool | int | float | list | tuple):
         raise LabwrightError(f"{where}: given {shown(thing)}; {a(kind)} is a name or a table with a name.")
     if kind == "optimizer":
+        name = type(thing).__name__
         raise LabwrightError(
-            f"{where}: given a {label_of(type(thing))}; an optimizer is built over the parameters of a run's own "
-            "model: give its name or its class."
+            f"{where}: an optimizer is built over the parameters of a run's own model: give the class {name}, or "
+            f'{{"name": {name}, "lr": 0.1}}, instead of an object.'
         )
     _of_kind(kind, type(thing), plugins, where)
     return ComponentSpec(kind, "", None, thing=thing, where=where)

@@ -15,12 +15,8 @@ Every file is written whole or not at all and through no link, see files.py.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from labwright.base.errors import LabwrightError
-
-if TYPE_CHECKING:
-    pass
 
 
 def new_folder(name: str, parent: Path = Path("runs")) -> Path:

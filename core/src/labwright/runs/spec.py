@@ -22,7 +22,6 @@ from labwright.config.resolve import (
 )
 from labwright.config.signature import signature
 from labwright.interfaces.closed_form import ClosedForm
-from labwright.interfaces.optimizer import Optimizer
 from labwright.interfaces.task import Task
 from labwright.plugin.registry import Plugins
 from labwright.train.settings import Train
@@ -77,7 +76,10 @@ class ExperimentSpec:
             given = "neither" if self.train.epochs is None else "both"
             hint = " As an override, `train.epochs=` leaves the epochs out." if given == "both" else ""
             raise LabwrightError(f"{here / 'train'}: given {given} of epochs and steps; a run has one of them.{hint}")
-        unprepared = self._task_unprepared()
+        unprepared = self.task.build()
+        if not isinstance(unprepared, Task):
+            kind = type(unprepared).__name__
+            raise LabwrightError(f"task {self.task.name or unprepared!r} is no labwright.Task but a {kind}.")
         self.goal = unprepared.goal
         self.phases = [phase.name for phase in unprepared.phases()]
         self.optimizers = self._resolve_optimizers(optimizer, here / "optimizer")
@@ -147,14 +149,12 @@ class ExperimentSpec:
         train = signature(Train).settings
         optimizers = {phase: spec.table() for phase, spec in self.optimizers.items()}
         first = next(iter(optimizers.values()), None)
-        same = all(one == first for one in optimizers.values())
+        differing = {phase: table for phase, table in optimizers.items() if table != first}
         table: dict[str, Any] = {"task": self.task.table(), "model": self.model.table()}
         if self.loss:
             table["loss"] = self.loss.table()
         if first:
-            table["optimizer"] = (
-                first if same else first | {phase: one for phase, one in optimizers.items() if one != first}
-            )
+            table["optimizer"] = first | differing
         table["device"] = self.device.table()
         table["train"] = {
             key: setting.written(value)
@@ -167,18 +167,15 @@ class ExperimentSpec:
 
     def component(self, kind: str) -> ComponentSpec | None:
         """The task, model, loss, device, or the optimizer of the first phase."""
-        found: ComponentSpec | None = (
-            getattr(self, kind, None) if kind != "optimizer" else next(iter(self.optimizers.values()), None)
-        )
-        return found
+        of_kind = {"task": self.task, "model": self.model, "loss": self.loss, "device": self.device}
+        return next(iter(self.optimizers.values()), None) if kind == "optimizer" else of_kind.get(kind)
 
     def marks(self) -> dict[str, Mark]:
         """The search marks of every component, by dotted path."""
-        spec = {"task": self.task, "model": self.model, "loss": self.loss}
-        marks = {f"{key}.{path}": mark for key, one in spec.items() if one for path, mark in one.marks().items()}
+        components = {"task": self.task, "model": self.model, "loss": self.loss}
         for phase, optimizer in self.optimizers.items():
-            prefix = "optimizer" if len(self.optimizers) == 1 else f"optimizer.{phase}"
-            marks |= {f"{prefix}.{path}": mark for path, mark in optimizer.marks().items()}
+            components["optimizer" if len(self.optimizers) == 1 else f"optimizer.{phase}"] = optimizer
+        marks = {f"{at}.{path}": mark for at, spec in components.items() if spec for path, mark in spec.marks().items()}
         return marks | {f"train.{key}": one.mark for key, one in signature(Train).settings.items() if one.mark}
 
     def _check_closed_form(self, here: Where) -> None:
@@ -196,31 +193,19 @@ class ExperimentSpec:
                 f"{listed(given)}. As overrides, `{' '.join(f'{field}=' for field in given)}` leave them out."
             )
 
-    def _task_unprepared(self) -> Task:
-        task = self.task.build()
-        if not isinstance(task, Task):
-            raise LabwrightError(f"task {self.task.name or task!r} is no labwright.Task but a {type(task).__name__}.")
-        return task
-
     def _resolve_optimizers(self, value: Any, where: Where) -> dict[str, ComponentSpec]:
         """One optimizer for each phase; a table named after a phase overrides the others' settings."""
         if value is None:
             return {}
-        if isinstance(value, Optimizer):
-            kind = type(value).__name__
-            raise LabwrightError(
-                f"{where}: an optimizer is built over the parameters of a run's own model: give the class {kind}, or "
-                f'{{"name": {kind}, "lr": 0.1}}, instead of an object.'
-            )
         if not isinstance(value, Mapping):
             return dict.fromkeys(self.phases, resolve("optimizer", value, self.plugins, where))
         own = {phase: value[phase] for phase in self.phases if isinstance(value.get(phase), Mapping | str)}
         common = {key: one for key, one in value.items() if key not in own}
-        spec = {}
+        specs = {}
         for phase in self.phases:
-            mine = own.get(phase, {})
-            mine = {"name": mine} if isinstance(mine, str) else mine
-            fresh = "name" in mine and mine["name"] != common.get("name")
+            settings = own.get(phase, {})
+            settings = {"name": settings} if isinstance(settings, str) else settings
+            another = "name" in settings and settings["name"] != common.get("name")  # whose settings the others' aren't
             place = where / phase if phase in own else where
-            spec[phase] = resolve("optimizer", mine if fresh else common | mine, self.plugins, place)
-        return spec
+            specs[phase] = resolve("optimizer", settings if another else common | settings, self.plugins, place)
+        return specs

@@ -11,7 +11,9 @@ import torch
 from torch import nn
 
 from labwright.base.errors import LabwrightError
+from labwright.data.dataset import Batch
 from labwright.interfaces.device import Device
+from labwright.interfaces.loss import normalizer
 from labwright.interfaces.optimizer import Optimizer
 from labwright.interfaces.task import Phase, Task
 from labwright.train.evaluation import Evaluated, evaluate
@@ -46,6 +48,11 @@ class Built:
             autocast=partial(settings.autocast, self.device),
             most=most,
         )
+
+    def divisor(self, batch: Batch) -> float:
+        """What the loss of a batch on the host divides by."""
+        own = normalizer(self.criterion, batch.targets)
+        return self.task.weight(batch) if own is None else own
 
 
 def phase_parameters(model: nn.Module, criterion: Any, phases: Sequence[Phase]) -> dict[str, dict[str, nn.Parameter]]:

@@ -24,7 +24,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -300,11 +299,3 @@ def _some(faults: list[str], instead: str) -> list[str]:
 
 def _is_io(error: Exception) -> bool:
     return isinstance(error, OSError | RunFailed) or type(error).__name__ == "SafetensorError"
-
-
-def all_finite(tensors: Mapping[str, Tensor]) -> str | None:
-    """The name of a tensor with a value that is no finite number, or None."""
-    for name, tensor in tensors.items():
-        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
-            return name
-    return None

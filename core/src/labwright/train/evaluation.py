@@ -78,11 +78,17 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 
     Example: `with lw.evaluating(model): logits = model(x_BCHW)`
     """
+    with modes_kept(model), torch.no_grad():
+        model.eval()
+        yield
+
+
+@contextmanager
+def modes_kept(model: nn.Module) -> Iterator[None]:
+    """After it each module is in training or evaluation mode as it was."""
     modes = [(module, module.training) for module in model.modules()]
-    model.eval()
     try:
-        with torch.no_grad():
-            yield
+        yield
     finally:
         for module, training in modes:
             module.training = training

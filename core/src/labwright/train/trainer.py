@@ -26,12 +26,11 @@ from labwright.config.recipe import plain
 from labwright.data.batching import micro_batches
 from labwright.data.dataset import Batch
 from labwright.interfaces.closed_form import ClosedForm
-from labwright.interfaces.loss import normalizer
 from labwright.interfaces.run import Outcome, Run, Status
 from labwright.interfaces.task import Task
 from labwright.plugin.relay import Relay
 from labwright.train.built import Built
-from labwright.train.checkpoints import Checkpoint, Checkpoints, MemoryCheckpoints, all_finite, load_model, split_state
+from labwright.train.checkpoints import Checkpoint, Checkpoints, MemoryCheckpoints, load_model, split_state
 from labwright.train.interruption import interruptions
 from labwright.train.log import Log
 from labwright.train.loss_log import LossLog, MeanLosses
@@ -201,13 +200,8 @@ class Trainer:
             return (batch.to(self.device) if elsewhere else batch,), (1.0,)
         size = self.train.batch_size // self.settings.accumulate
         pieces = [batch.rows(some) for some in micro_batches(len(batch), size)]
-        weights = [self._divisor(piece) for piece in pieces]
+        weights = [self.built.divisor(piece) for piece in pieces]
         return [piece.to(self.device) for piece in pieces] if elsewhere else pieces, weights
-
-    def _divisor(self, batch: Batch) -> float:
-        """What the loss of a batch on the host divides by."""
-        own = normalizer(self.criterion, batch.targets)
-        return self.task.weight(batch) if own is None else own
 
     def count(self, weight: float, losses: Mapping[str, Tensor]) -> None:
         """A step is done."""
@@ -308,9 +302,9 @@ class Trainer:
         for path, module in self.model.named_modules():
             if isinstance(module, _NormBase):
                 followed |= {f"{path}.{name}": one for name, one in module.named_buffers(recurse=False)}
-        bad = all_finite(followed)
-        if bad:
-            raise Diverged(f"{bad!r} holds a value that is no finite number after step {self.run.step}.")
+        for name, tensor in followed.items():
+            if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+                raise Diverged(f"{name!r} holds a value that is no finite number after step {self.run.step}.")
 
     def restore(self, checkpoint: Checkpoint, *, weights_only: bool = False) -> None:
         """Take up a checkpoint: everything, or the weights and averages alone. What it lacks is a note of the run."""
