@@ -359,14 +359,16 @@ def _assigned(name: str) -> tuple[str, str]:
 
 def _class(thing: type, label: str, level: int = 2) -> Iterator[str]:
     yield f"{'#' * level} {label}"
-    own = vars(thing).get("__init__")
+    ours = [one for one in thing.__mro__ if one.__module__.startswith("labwright") and one.__name__ not in lw.__all__]
+    members = {name: member for one in (*reversed(ours), thing) for name, member in vars(one).items()}
+    own = members.get("__init__")
     if own is not None and not getattr(thing, "_is_protocol", False):
         yield _call(label, own, leave_out=1)
     yield _docstring(thing)
     values = {} if dataclasses.is_dataclass(thing) else inspect.get_annotations(thing)
     if values:
         yield "Class attributes: " + ", ".join(_code(f"{name}: {_bare(one)}") for name, one in values.items()) + "."
-    for name, member in vars(thing).items():
+    for name, member in members.items():
         function = member.__func__ if isinstance(member, classmethod | staticmethod) else member
         public = not name.startswith("_") or (getattr(thing, "_is_protocol", False) and name == "__len__")
         inherited = not function.__doc__ and any(hasattr(base, name) for base in thing.__bases__)
