@@ -235,12 +235,12 @@ def a_plugin_for_a_later_core(folder: Path, monkeypatch: pytest.MonkeyPatch) -> 
     (info / "METADATA").write_text(metadata)
     (info / "entry_points.txt").write_text("[labwright]\nproteins = labwright_proteins.plugin\n")
     monkeypatch.syspath_prepend(there)
-    monkeypatch.setenv("PYTHONPATH", str(there))
+    monkeypatch.setenv("PYTHONPATH", str(there), prepend=os.pathsep)
 
 
 def room_for_a_plugin(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     paths = (folder / "elsewhere", folder / "labwright-geometry" / "src")
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(map(str, paths)))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(map(str, paths)), prepend=os.pathsep)
 
 
 def install_editable() -> None:
