@@ -38,8 +38,10 @@ def write_bytes(path: Path, content: bytes, *, durable: bool = True) -> None:
     A link of that name is replaced and not followed; what was there before stays until then. `durable` waits for the
     disk. Raises RunFailed if the file can't be written.
     """
+    # in the same folder, since a name is given in one piece within a file system only
     unfinished = path.with_name(f".{path.name[:100]}.{secrets.token_hex(4)}.part")
     try:
+        # O_NOFOLLOW: a link of that name, laid by somebody else, isn't written through
         handle = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666)
         try:
             with os.fdopen(handle, "wb") as file:
@@ -66,6 +68,7 @@ def append_line(path: Path, line: str) -> None:
     handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
     with os.fdopen(handle, "rb+", buffering=0) as file:
         size = os.fstat(handle).st_size
+        # a killed process may have left a line without its end
         torn = size > 0 and os.pread(handle, 1, size - 1) != b"\n"
         content = (b"\n" if torn else b"") + line.encode() + b"\n"
         while content:

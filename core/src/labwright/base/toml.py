@@ -58,6 +58,7 @@ def table_at(table: Any, *keys: str) -> Any:
 
 def check(table: Any) -> None:
     """Raises ValueError for tables and lists in one another beyond MOST_DEEP, and whole numbers beyond 64 bits."""
+    # a stack of our own, as what is checked may be nested deeper than Python calls
     waiting = [(table, 0)]
     while waiting:
         value, depth = waiting.pop()

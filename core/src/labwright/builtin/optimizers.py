@@ -76,6 +76,7 @@ class SGD(Elementwise):
             self._update_plain(part, gradients, lr, found)
             return
         buffers = part.lists["momentum_buffer"] if self.momentum else []
+        # the kernel fills the buffers itself in the first step, with the gradients
         first = self.momentum != 0 and not buffers
         if first:
             buffers = [torch.empty_like(parameter) for parameter in part.parameters]
@@ -98,6 +99,7 @@ class SGD(Elementwise):
 
     def _update_plain(self, part: Together, gradients: list[Tensor], lr: float, found: Tensor | None) -> None:
         super()._update_plain(part, gradients, lr, found)
+        # the formula has made the first buffers: from now on they are state, and the plan knows of them
         if self.momentum and part.names[0] not in self._state:
             self._state |= dict(zip(part.names, part.states, strict=True))
             self._plan = None

@@ -160,6 +160,7 @@ def resolve(kind: str, value: Any, plugins: Plugins, where: Where) -> ComponentS
         value = {"name": value}
     if not isinstance(value, Mapping):
         return _given_object(kind, value, plugins, where)
+    # the mark that `table` leaves for what was given from Python
     if "object" in value:
         raise LabwrightError(
             f"{where}: this {kind} was an object given from Python ({value['object']}); only the process that made it "
@@ -179,6 +180,7 @@ def resolve(kind: str, value: Any, plugins: Plugins, where: Where) -> ComponentS
         raise LabwrightError(f"{named}: given {shown(name)}; {a(kind)} is one of {listed(plugins.names(kind))}.")
     label = f"{kind} {name or target.__name__!r}"
     settings = {key: one for key, one in value.items() if key != "name"}
+    # said here, where the name is, and not as a TypeError when it is built
     asks = sorted(set(signature(target).given) - _GIVEN.get(kind, set()))
     if asks:
         raise LabwrightError(
@@ -275,6 +277,7 @@ def checked(setting: Setting, value: Any, where: Where, label: str) -> Any:
     """The value in its Python type. Raises LabwrightError with place, value and what is allowed."""
     of = f" ({label})" if " " in label else ""  # `train` says where it is
     typed = where.typed()
+    # TOML reads an override that looks like a number as one; the person typed a text
     if typed is not None and isinstance(value, bool | int | float) and not _is_valid(setting, value):
         value = typed if _is_valid(setting, typed) else value  # a folder called 12e4
     try:
@@ -304,6 +307,7 @@ def _complaint(setting: Setting, error: ValidationError, value: Any, where: Wher
         return f"{where}: there is no such field{nearest(str(path[-1]), takes)} It takes {listed(takes, 40)}{of}."
     if first["type"].startswith("missing"):
         return f"{where / str(path[-1])}: this field is needed{of}."
+    # pydantic reports each member of a union; those at the same depth are alternatives
     alike = [one for one in found if len(one["loc"]) == len(path)]  # one for each type of a union
     should = " or ".join(dict.fromkeys(_SHOULD.get(one["type"]) or _should(one["msg"]) for one in alike))
     return f"{where}: given {shown(value)}; it should {should}{_advice(setting, first, value)}{of}."

@@ -65,6 +65,7 @@ class Setting:
             given = plain(value)
         except RecursionError:
             raise TypeError("it is nested without an end") from None
+        # through JSON in strict mode: lists become tuples, and a text is never taken for a number
         result = self.adapter.validate_json(json.dumps(given), strict=True)
         if type(self.written(result)) is int and type(given) is not int:  # pydantic's Literal[1] takes true and 1.0
             raise ValueError("it should be a whole number")
@@ -89,6 +90,7 @@ class Signature:
 def signature(target: Any) -> Signature:
     """Read a class's or factory function's signature. Raises LabwrightError naming what can't be a setting."""
     function = target.__init__ if inspect.isclass(target) else target
+    # a class without a constructor has no settings; torch's own takes *args
     if function in (object.__init__, nn.Module.__init__):
         return Signature(target, {}, {})
     hints = _hints(function, label_of(target))
@@ -123,6 +125,7 @@ def _hints(function: Any, label: str) -> dict[str, Any]:
     try:
         return typing.get_type_hints(function, include_extras=True)
     except Exception as error:
+        # one after the other, to say which of them it is
         for name, annotation in function.__annotations__.items():
             alone = types.SimpleNamespace(__annotations__={name: annotation})
             try:

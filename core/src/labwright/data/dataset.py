@@ -148,6 +148,7 @@ class Data(ABC):
 
     def files(self, folder: Path) -> list[Path]:
         """The files of a folder that `read` understands, sorted."""
+        # at any depth, as classes are often sub-folders
         found = (path for path in folder.rglob("*") if path.is_file())
         return sorted(path for path in found if not self.suffixes or path.suffix.lower() in self.suffixes)
 

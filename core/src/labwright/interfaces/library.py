@@ -163,6 +163,7 @@ class LibraryOptimizer(Optimizer):
     def _own_slots(self, name: str) -> dict[str, Any]:
         index = next(index for index, (names, _, _) in enumerate(self.groups) if name in names)
         twin = nn.Parameter(self.parameters[name].detach().clone())
+        # a library may draw numbers in a step
         with torch.random.fork_rng(devices=[]):
             group = {key: deepcopy(value) for key, value in self._fixed[index].items() if key != "params"}
             library = self._built([group | {"params": [twin]}])
@@ -202,6 +203,7 @@ class Family(Mapping[str, type[LibraryOptimizer]]):
         if name not in self._made:
             library, defaults = self._find(name)
             label = f"{self._domain}/{name}"
+            # a class of its own, as a class is what the registry hands out and what a signature is read from
             members = {
                 "label": label,
                 "library": staticmethod(library),

@@ -48,6 +48,7 @@ class Evaluation:
 def experiment_of(folder: Path, plugins: Plugins, overrides: Iterable[str] = ()) -> Experiment:
     """The experiment a run folder holds. Raises LabwrightError if it is no run folder."""
     if not (folder / "recipe.toml").is_file():
+        # a run folder that is misspelt lies mostly beside the one that was meant
         beside = [str(path.parent) for path in folder.parent.glob("*/recipe.toml")] if folder.parent.is_dir() else []
         raise LabwrightError(f"{str(folder)!r} is no run folder: it has no recipe.toml{nearest(str(folder), beside)}")
     refuse_special(folder)
@@ -96,6 +97,7 @@ def evaluated(
         )
     overrides = list(overrides)
     experiment = experiment_of(folder, plugins, overrides)
+    # from the data and not from the run's folder, as the samples themselves are needed
     built = experiment.build()
     check_learned(built.task, folder / "task")
     now, then = summarised(built.task.data), read_summary(folder / "task")
@@ -159,6 +161,7 @@ def _restore(
         newest = newest if best is None else checkpoints.read(best)
     step: int = newest.state["step"]
     built.notes += faults
+    # what the person has just overridden needs no telling
     given = tuple(one.partition("=")[0].strip() for one in overrides)
     changed = [
         change

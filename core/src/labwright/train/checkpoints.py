@@ -76,6 +76,7 @@ class Checkpoints:
         target = self.path(step)
         building, before = (self.folder / f".{target.name}.{what}" for what in ("part", "before"))
         try:
+            # only whole ones have a name without a dot
             for unfinished in self.folder.glob(".step-*"):  # of a process that was killed
                 _remove(unfinished)
             building.mkdir(parents=True)
@@ -89,6 +90,7 @@ class Checkpoints:
             )
             seal(building)
             if target.exists():  # of the same step, when less was known of it
+                # a folder can't be renamed onto one that isn't empty
                 target.rename(before)
             building.rename(target)
             sync(self.folder)
@@ -110,6 +112,7 @@ class Checkpoints:
         if not folder.exists():
             known = listed(map(str, self.steps()))
             raise Damaged(f"there is no checkpoint {folder}; there are those of steps {known}.")
+        # checksums first, so that no library parses bytes that were damaged
         verify(folder)
         try:
             state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
@@ -175,6 +178,7 @@ def untied(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, 
             tensor.shape,
             tensor.stride(),
         )
+        # empty tensors share a null pointer without being tied
         if tensor.numel() and key in first:
             aliases[name] = first[key]
             continue

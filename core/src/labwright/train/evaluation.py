@@ -52,6 +52,7 @@ def evaluate(
     if not len(batches):
         raise LabwrightError(f"{type(task).__name__}: the {split!r} split has no samples to evaluate on.")
     metrics = task.metrics()
+    # before the pass over the data, which may be long
     _check_goal(task.goal, metrics, within=True)
     for metric in metrics.values():
         if isinstance(metric, nn.Module):  # torchmetrics' keep their sums in buffers
@@ -66,6 +67,7 @@ def evaluate(
             for metric in metrics.values():
                 metric.update(*results)
         values = dict(value for name, metric in metrics.items() for value in _numbers(name, metric.compute()))
+    # again: a goal such as `f1/macro` stands in the table that a metric gives
     _check_goal(task.goal, values, within=False)
     return Evaluated(values, samples)
 
