@@ -85,7 +85,9 @@ def mute(stream: Any) -> None:
 
 def printable(text: str) -> str:
     """A text for a line on a terminal: control characters, and what can't be said in UTF-8, are escaped."""
-    safe = "".join(one if one.isprintable() or one == " " else ascii(one)[1:-1] for one in text)
+    safe = "".join(
+        character if character.isprintable() or character == " " else ascii(character)[1:-1] for character in text
+    )
     return safe.encode("utf-8", "backslashreplace").decode()
 
 
@@ -135,7 +137,7 @@ def numbers(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: numbers(one) for key, one in value.items()}
     if isinstance(value, list):
-        return [numbers(one) for one in value]
+        return [numbers(element) for element in value]
     return float(value) if isinstance(value, str) and value in NOT_FINITE else value
 
 
@@ -145,7 +147,7 @@ def _finite(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {key: _finite(one) for key, one in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(one) for one in value]
+        return [_finite(element) for element in value]
     return value
 
 
@@ -153,10 +155,10 @@ def _within(folder: Path) -> Iterator[tuple[Path, int]]:
     """Everything in a folder, with its mode; links aren't followed, and folders that can't be read pass for empty."""
     try:
         with os.scandir(folder) as entries:
-            found = sorted(entries, key=lambda entry: entry.name)
+            names = sorted(entries, key=lambda entry: entry.name)
     except OSError:
         return
-    for entry in found:
+    for entry in names:
         mode = entry.stat(follow_symlinks=False).st_mode
         yield Path(entry.path), mode
         if stat.S_ISDIR(mode):

@@ -246,8 +246,10 @@ def _torch_names() -> list[str]:
     # Left out: LBFGS, which calls the loss again and again within a step (a closure), and SparseAdam, which takes
     # sparse gradients only, while a phase has parameters of every kind, and its gradients are clipped as dense ones.
     out = {"LBFGS", "SparseAdam", "Optimizer"}
-    found = {name: getattr(torch.optim, name) for name in torch.optim.__all__ if name not in out}
-    return [name for name, one in found.items() if inspect.isclass(one) and issubclass(one, torch.optim.Optimizer)]
+    exported = {name: getattr(torch.optim, name) for name in torch.optim.__all__ if name not in out}
+    return [
+        name for name, value in exported.items() if inspect.isclass(value) and issubclass(value, torch.optim.Optimizer)
+    ]
 
 
 TORCH: Mapping[str, type[LibraryOptimizer]] = Family(

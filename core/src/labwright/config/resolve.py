@@ -124,21 +124,22 @@ class ComponentSpec:
 
     def marks(self) -> dict[str, Mark]:
         """The search marks of this component and its parts, by dotted path."""
-        found: dict[str, Mark] = {}
+        marks: dict[str, Mark] = {}
         if self.thing is not None:
-            return found
+            return marks
         for key, setting in signature(self.target).settings.items():
             if isinstance(part := self.settings.get(key), ComponentSpec):
-                found |= {f"{key}.{path}": mark for path, mark in part.marks().items()}
+                marks |= {f"{key}.{path}": mark for path, mark in part.marks().items()}
             elif setting.mark is not None:
-                found[key] = setting.mark
-        return found
+                marks[key] = setting.mark
+        return marks
 
 
 def _copied(module: nn.Module) -> nn.Module:
     """A copy; tensors that were computed, such as a weight that is normalised, are copied by value."""
-    values = (value for one in module.modules() for value in vars(one).values())
-    computed = {id(one): one.detach().clone() for one in values if isinstance(one, Tensor) and not one.is_leaf}
+    values = (value for part in module.modules() for value in vars(part).values())
+    tensors = [value for value in values if isinstance(value, Tensor) and not value.is_leaf]
+    computed = {id(tensor): tensor.detach().clone() for tensor in tensors}
     memo: dict[int, Any] = dict(computed)
     return deepcopy(module, memo)
 
@@ -295,32 +296,32 @@ def checked(setting: Setting, value: Any, where: Where, label: str) -> Any:
 
 def _complaint(setting: Setting, error: ValidationError, value: Any, where: Where, of: str) -> str:
     """What pydantic found, in the words of a recipe: place, value, what is allowed, how to write it."""
-    found = error.errors()
-    first, path = found[0], found[0]["loc"]
+    faults = error.errors()
+    first, path = faults[0], faults[0]["loc"]
     for step in path:
         if isinstance(value, Mapping) and step in value:
             where, value = where / str(step), value[step]
         elif isinstance(value, list | tuple) and isinstance(step, int) and step < len(value):
             where, value = where / step, value[step]
     if first["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
-        takes = {key for one in _tables(setting.adapter.json_schema()) for key in one}
+        takes = {key for table in _tables(setting.adapter.json_schema()) for key in table}
         return f"{where}: there is no such field{nearest(str(path[-1]), takes)} It takes {listed(takes, 40)}{of}."
     if first["type"].startswith("missing"):
         return f"{where / str(path[-1])}: this field is needed{of}."
     # pydantic reports each member of a union; those at the same depth are alternatives
-    alike = [one for one in found if len(one["loc"]) == len(path)]  # one for each type of a union
-    should = " or ".join(dict.fromkeys(_SHOULD.get(one["type"]) or _should(one["msg"]) for one in alike))
+    alike = [fault for fault in faults if len(fault["loc"]) == len(path)]  # one for each type of a union
+    should = " or ".join(dict.fromkeys(_SHOULD.get(fault["type"]) or _should(fault["msg"]) for fault in alike))
     return f"{where}: given {shown(value)}; it should {should}{_advice(setting, first, value)}{of}."
 
 
 def _tables(schema: Any) -> Iterator[Any]:
     if isinstance(schema, dict):
         yield schema.get("properties", {})
-        for one in schema.values():
-            yield from _tables(one)
+        for part in schema.values():
+            yield from _tables(part)
     elif isinstance(schema, list):
-        for one in schema:
-            yield from _tables(one)
+        for part in schema:
+            yield from _tables(part)
 
 
 def _should(message: str) -> str:

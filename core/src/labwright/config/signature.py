@@ -162,9 +162,9 @@ def _setting(where: str, parameter: inspect.Parameter, hint: Any) -> Setting:
         try:
             setting.validated(setting.written(default))
         except (ValueError, TypeError) as error:
-            said = str(error).replace("\n", " ")
+            reason = str(error).replace("\n", " ")
             raise LabwrightError(
-                f"{where}: its default {default!r} isn't what its annotation allows: {said}"
+                f"{where}: its default {default!r} isn't what its annotation allows: {reason}"
             ) from error
     return setting
 
@@ -201,9 +201,9 @@ def plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {str(key): plain(one) for key, one in value.items() if one is not None}
     if isinstance(value, list | tuple | set | frozenset):
-        return [plain(one) for one in value]
+        return [plain(element) for element in value]
     if is_dataclass(value) and not isinstance(value, type):
-        return plain({one.name: getattr(value, one.name) for one in fields(value)})
+        return plain({field.name: getattr(value, field.name) for field in fields(value)})
     if isinstance(value, Path):
         return plain(str(value))
     if isinstance(value, Enum):

@@ -53,7 +53,7 @@ class LibraryOptimizer(Optimizer):
             lr = _number(known["lr"])
             if lr is None:
                 raise LabwrightError(f"optimizer.lr: {self.label!r} has no rate of its own; give one.")
-        decays = weight_decay is not None or any(one.weight_decay is not None for one in (groups or {}).values())
+        decays = weight_decay is not None or any(group.weight_decay is not None for group in (groups or {}).values())
         if decays and "weight_decay" not in known:
             raise LabwrightError(f"optimizer.weight_decay: {self.label!r} has no weight decay; leave it out.")
         decay = _number(known.get("weight_decay")) if weight_decay is None else weight_decay

@@ -102,7 +102,7 @@ def evaluated(
     check_learned(built.task, folder / "task")
     now, then = summarised(built.task.data), read_summary(folder / "task")
     differing = now.differences(then, [split]) if then else []
-    overridden = any(one.startswith(("task=", "task.data")) for one in overrides)
+    overridden = any(override.startswith(("task=", "task.data")) for override in overrides)
     if differing and not other_data and not overridden:
         raise LabwrightError(
             f"the data isn't what {folder} was begun with: {'; '.join(differing)}. Put it back, or measure it "
@@ -135,7 +135,7 @@ def predictions(
         for name, read in inputs:
             answer: dict[str, Any] | Exception
             try:
-                arguments = tuple(one.to(built.device) for one in read())
+                arguments = tuple(argument.to(built.device) for argument in read())
             except Exception as error:  # noqa: BLE001 - what a damaged file makes a library raise is of any type
                 answer = error
             else:
@@ -162,7 +162,7 @@ def _restore(
     step: int = newest.state["step"]
     built.notes += faults
     # what the person has just overridden needs no telling
-    given = tuple(one.partition("=")[0].strip() for one in overrides)
+    given = tuple(override.partition("=")[0].strip() for override in overrides)
     changed = [
         change
         for change in changes(newest.state["recipe"], experiment.table(), MATTER)

@@ -86,8 +86,8 @@ class ExperimentSpec:
         self.phases = [phase.name for phase in unprepared.phases()]
         self.optimizers = self._resolve_optimizers(optimizer, here / "optimizer")
         self.listeners = [
-            *(resolve("logger", one, known, here / "log") for one in log),
-            *(resolve("stop", one, known, here / "stop") for one in stop),
+            *(resolve("logger", given, known, here / "log") for given in log),
+            *(resolve("stop", given, known, here / "stop") for given in stop),
         ]
         check_fit(unprepared, self.task, self.model, self.loss, known, here)
         self._check_closed_form(here)

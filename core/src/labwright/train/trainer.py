@@ -353,8 +353,8 @@ class Trainer:
             }
             unlike = self.criterion.load_state_dict(state_of_loss, strict=False)
             if unlike.missing_keys or unlike.unexpected_keys:
-                said = f"lacks {unlike.missing_keys}" if unlike.missing_keys else f"has {unlike.unexpected_keys}"
-                raise LabwrightError(f"{origin} is a checkpoint of another loss: its state {said}. Start a new run.")
+                fault = f"lacks {unlike.missing_keys}" if unlike.missing_keys else f"has {unlike.unexpected_keys}"
+                raise LabwrightError(f"{origin} is a checkpoint of another loss: its state {fault}. Start a new run.")
         # what a task or a listener had frozen by then is frozen again
         for name, parameter in self.model.named_parameters():
             parameter.requires_grad_(name not in state["frozen"])
