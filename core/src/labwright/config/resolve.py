@@ -152,9 +152,16 @@ def _built_part(part: ComponentSpec) -> Any:
 
 
 def resolve(kind: str, value: Any, plugins: Plugins, where: Where) -> ComponentSpec:
-    """The component that a recipe's value asks for: a name, a table with a name, or a class or object from Python.
+    """The component that a recipe's value asks for.
 
-    Raises LabwrightError for a name that isn't there and for settings that don't fit.
+    Args:
+        kind: task, data, model, loss, optimizer, device, or one that a plugin adds.
+        value: a name, a table with a name, or a class or object from Python.
+        plugins: that bring the names.
+        where: the value's place in a recipe, for messages.
+
+    Raises:
+        LabwrightError: for a name that isn't there and for settings that don't fit.
     """
     named = where / "name" if isinstance(value, Mapping) else where
     if isinstance(value, str) or inspect.isclass(value):
@@ -220,7 +227,18 @@ def _of_kind(kind: str, given: type, plugins: Plugins, where: Where) -> type:
 
 
 def validated(target: Any, table: Mapping[str, Any], label: str, plugins: Plugins, where: Where) -> dict[str, Any]:
-    """The settings of a constructor from a table. Raises LabwrightError with place, value and what is allowed."""
+    """The settings of a constructor from a table.
+
+    Args:
+        target: the class or function.
+        table: keyword -> value, as a recipe has them.
+        label: what the message calls the target, such as `model 'vision/cnn'`.
+        plugins: that bring the names of its parts.
+        where: the table's place in a recipe.
+
+    Raises:
+        LabwrightError: with place, value and what is allowed.
+    """
     settings = signature(target).settings
     for key in table:
         if key not in settings:

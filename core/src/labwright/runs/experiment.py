@@ -46,7 +46,19 @@ class Experiment(ExperimentSpec):
             return prepared_task(self)
 
     def run(self, folder: Path | str | None = None, *, listeners: Sequence[object] = ()) -> Run:
-        """Train, evaluate and report, in a new run folder. Returns the run: its model, metrics and outcome."""
+        """Train, evaluate and report, in a new run folder.
+
+        Args:
+            folder: an empty one, or one to be made; `runs/NAME-001` and so on by default.
+            listeners: objects with hook implementations, called after the plugins' and the recipe's.
+
+        Returns:
+            The run: its model, metrics and outcome.
+
+        Raises:
+            LabwrightError: for what can't be built, before there is a folder.
+            RunFailed: for a run that could not go on; its folder says how far it came.
+        """
         trainer = self.trainer(Path(folder) if folder is not None else None, listeners=listeners)
         trainer.fit()
         return trainer.run
@@ -97,9 +109,15 @@ class Experiment(ExperimentSpec):
     ) -> tuple[Trainer, list[str]]:
         """A trainer that goes on from a run folder's newest whole checkpoint, and notes for the person.
 
-        Raises LabwrightError where the data isn't what the run was begun with; `other_data` goes on with other samples
-        all the same, but never with a task that has learned something else of them. Raises it too if another process
-        writes in the folder, or if something in it leads out of it.
+        Args:
+            folder: of a run of this experiment.
+            listeners: as for `run`.
+            other_data: go on with other samples than the run was begun with, but never with a task that has learned
+                something else of them.
+
+        Raises:
+            LabwrightError: if the data isn't what the run was begun with, another process writes in the folder, or
+                something in it leads out of it.
         """
         # a folder that somebody sent is written to: nothing in it may lead elsewhere
         refuse_links(folder)

@@ -87,8 +87,17 @@ def evaluated(
 ) -> Evaluation:
     """Metrics of a run's model over a split of its data; without overrides those the run logged.
 
-    Raises LabwrightError, also for samples that aren't the run's although its data wasn't overridden (`other_data`
-    measures them all the same), and for data of which the task learns something else than the run's did.
+    Args:
+        folder: of the run.
+        plugins: that know what its recipe names.
+        split: `train`, `valid` or `test`.
+        checkpoint: `final`, `last` or `best`.
+        overrides: `field=value`, such as other data.
+        other_data: measure samples that aren't the run's although its data wasn't overridden.
+
+    Raises:
+        LabwrightError: for a checkpoint or a split that isn't there, for other samples, and for data of which the task
+            learns something else than the run's did.
     """
     choices = get_args(Which)
     if checkpoint not in choices:

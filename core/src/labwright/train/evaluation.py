@@ -40,11 +40,22 @@ def evaluate(
     """The task's metrics over a split, in batches of `size` and without augmentation; None if there is no such split.
 
     It leaves no trace: every module is in training or evaluation mode as it was, and the global generators of the CPU
-    and of the device go on where they were. Within it they are seeded by `seed` alone. `autocast` makes the context a
-    forward pass runs in; `most` bounds the number of batches. A metric whose result is a table of numbers gives one
-    metric for each, `name/key`.
+    and of the device go on where they were. A metric whose result is a table of numbers gives one metric for each,
+    `name/key`.
 
-    Raises LabwrightError if the split is empty, a metric is no single number, or the goal is not among the metrics.
+    Args:
+        task: says what is measured; its data is prepared.
+        model: on `device`.
+        split: `train`, `valid` or `test`.
+        device: where batches are moved to.
+        size: samples in a batch.
+        seed: of random numbers within it, alone: nothing drawn before changes the figures.
+        workers: processes that fetch data which isn't in memory.
+        autocast: makes the context that a forward pass runs in; None, or giving None, is full precision.
+        most: bounds the number of batches.
+
+    Raises:
+        LabwrightError: if the split is empty, a metric is no single number, or the goal is not among the metrics.
     """
     batches = task.batches(split, size=size, seed=seed, epoch=0, workers=workers, plain=True)
     if batches is None:
