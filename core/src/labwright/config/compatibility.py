@@ -31,8 +31,8 @@ def check_fit(
     """Raises LabwrightError if the model or the loss has other ports than the task, or the loss another contract."""
     part = task_spec.settings.get("data")
     data = f"data {part.label!r}" if isinstance(part, ComponentSpec) else f"task {task_spec.label!r}"
-    for spec in (model, loss):
-        for port, offered in _misfits(spec.given, task) if spec else ():
+    for spec in (model, loss) if loss else (model,):
+        for port, offered in _misfits(spec.given, task):
             asks, has = ("takes", "offers") if port == "inputs" else ("returns", "has targets")
             raise LabwrightError(
                 f"{here / spec.kind}: {spec.kind} {spec.label!r} {asks} "
