@@ -56,6 +56,8 @@ def evaluate(
 
     Raises:
         LabwrightError: if the split is empty, a metric is no single number, or the goal is not among the metrics.
+
+    Example: `lw.evaluate(task, model, "valid", device=torch.device("cpu"), size=256, seed=0)`
     """
     batches = task.batches(split, size=size, seed=seed, epoch=0, workers=workers, plain=True)
     if batches is None:
@@ -85,7 +87,10 @@ def evaluate(
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """Within it the model is in evaluation mode and no gradient is recorded; after it, each module is as it was."""
+    """Within it the model is in evaluation mode and no gradient is recorded; after it, each module is as it was.
+
+    Example: `with lw.evaluating(model): logits = model(x_BCHW)`
+    """
     with modes_kept(model), torch.no_grad():
         model.eval()
         yield
