@@ -48,6 +48,7 @@ class Evaluation:
 def experiment_of(folder: Path, plugins: Plugins, overrides: Iterable[str] = ()) -> Experiment:
     """The experiment a run folder holds. Raises LabwrightError if it is no run folder."""
     if not (folder / "recipe.toml").is_file():
+        # a run folder that is misspelt lies mostly beside the one that was meant
         beside = [str(path.parent) for path in folder.parent.glob("*/recipe.toml")] if folder.parent.is_dir() else []
         raise LabwrightError(f"{str(folder)!r} is no run folder: it has no recipe.toml{nearest(str(folder), beside)}")
     refuse_special(folder)
@@ -86,8 +87,17 @@ def evaluated(
 ) -> Evaluation:
     """Metrics of a run's model over a split of its data; without overrides those the run logged.
 
-    Raises LabwrightError, also for samples that aren't the run's although its data wasn't overridden (`other_data`
-    measures them all the same), and for data of which the task learns something else than the run's did.
+    Args:
+        folder: of the run.
+        plugins: that know what its recipe names.
+        split: `train`, `valid` or `test`.
+        checkpoint: `final`, `last` or `best`.
+        overrides: `field=value`, such as other data.
+        other_data: measure samples that aren't the run's although its data wasn't overridden.
+
+    Raises:
+        LabwrightError: for a checkpoint or a split that isn't there, for other samples, and for data of which the task
+            learns something else than the run's did.
     """
     choices = get_args(Which)
     if checkpoint not in choices:
@@ -96,11 +106,12 @@ def evaluated(
         )
     overrides = list(overrides)
     experiment = experiment_of(folder, plugins, overrides)
+    # from the data and not from the run's folder, as the samples themselves are needed
     built = experiment.build()
     check_learned(built.task, folder / "task")
     now, then = summarised(built.task.data), read_summary(folder / "task")
     differing = now.differences(then, [split]) if then else []
-    overridden = any(one.startswith(("task=", "task.data")) for one in overrides)
+    overridden = any(override.startswith(("task=", "task.data")) for override in overrides)
     if differing and not other_data and not overridden:
         raise LabwrightError(
             f"the data isn't what {folder} was begun with: {'; '.join(differing)}. Put it back, or measure it "
@@ -133,7 +144,7 @@ def predictions(
         for name, read in inputs:
             answer: dict[str, Any] | Exception
             try:
-                arguments = tuple(one.to(built.device) for one in read())
+                arguments = tuple(argument.to(built.device) for argument in read())
             except Exception as error:  # noqa: BLE001 - what a damaged file makes a library raise is of any type
                 answer = error
             else:
@@ -159,7 +170,8 @@ def _restore(
         newest = newest if best is None else checkpoints.read(best)
     step: int = newest.state["step"]
     built.notes += faults
-    given = tuple(one.partition("=")[0].strip() for one in overrides)
+    # what the person has just overridden needs no telling
+    given = tuple(override.partition("=")[0].strip() for override in overrides)
     changed = [
         change
         for change in changes(newest.state["recipe"], experiment.table(), MATTER)
