@@ -16,8 +16,8 @@ import pytest
 from conftest import MENU, Site
 from labwright import QUICK_CHECKS, Component, LabwrightError, NotApplicable, Plugins, hookimpl, quick_findings
 from labwright_testing import CHECKS, conformance
-from labwright_testing.pytest_cases import run
 from labwright_testing.kit import Kit, Subject
+from labwright_testing.pytest_cases import run
 
 FAULTS = [  # kind, class, the check that finds it, what is said
     ("model", "Undocumented", "is-documented", "Undocumented has no docstring"),
