@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import math
 import os
 import pty
@@ -10,15 +12,16 @@ import shutil
 import subprocess
 import sys
 import threading
+import wave
 from collections.abc import Sequence
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import labwright as lw
+import matplotlib.image
 import pytest
 import torch
-from labwright.interfaces.sections import Figure, Section, Table
 from labwright.train.checkpoints import Checkpoints
 from labwright.train.log import read_log
 from matplotlib.figure import Figure as Canvas
@@ -40,7 +43,7 @@ def test_off_a_terminal_progress_is_a_line_for_each_evaluation_on_stderr(tmp_pat
     assert lines[0] == f"{tmp_path / 'run'}: 12 steps on cpu"
     assert lines.pop(1).startswith("data: train 90, valid 300, test 300")
     assert re.fullmatch(
-        r"step 6/12  [\d.,]+ steps/s  (?:\d+ (?:h|min) )?\S+ (?:s|min) left  loss \S+  rate 0.01  "
+        r"step 6/12  [\d.,]+ steps/s  (?:\d+ (?:h|min) )?\S+ (?:s|min) left  loss \S+  lr 0.01  "
         r"valid accuracy \S+, cross_entropy \S+ \(best so far\)",
         lines[1],
     )
@@ -67,7 +70,7 @@ def test_between_evaluations_there_is_a_line_every_so_many_seconds(tmp_path, cap
 
 def test_every_phase_shows_its_loss(tmp_path, capsys):
     duel(train={"steps": 6, "batch_size": 15, "log_every": 3}, log=["progress"]).run(tmp_path / "run")
-    assert re.search(r"loss/critic \S+  loss/generator \S+  rate/critic 0.01  ", capsys.readouterr().err)
+    assert re.search(r"loss/critic \S+  loss/generator \S+  lr/critic 0.01  ", capsys.readouterr().err)
 
 
 def test_an_interrupted_run_says_how_to_go_on_and_a_resumed_one_where_it_begins(tmp_path, capsys):
@@ -204,7 +207,7 @@ def test_tensorboard_reads_the_numbers_of_the_log(tmp_path):
     run = sorting(train=TRAIN, log=["tensorboard"]).run(tmp_path / "run")
     seen = scalars(run.folder / "tensorboard")
     assert seen["train/loss"] == close(logged(run.folder, "train", "loss"))
-    assert seen["train/rate"] == close(logged(run.folder, "train", "rate"))
+    assert seen["train/lr"] == close(logged(run.folder, "train", "lr"))
     assert seen["valid/accuracy"] == close(logged(run.folder, "evaluation", "accuracy"))
     assert seen["test/cross_entropy"] == close([(12, run.metrics["test"]["cross_entropy"])])
     assert [step for step, _ in seen["train/steps_per_second"]] == [2, 4, 6, 8, 10, 12]
@@ -285,7 +288,7 @@ class Showing(Sorting):
 
     made: Any = staticmethod(list)
 
-    def report(self, model: nn.Module, split: str, device: torch.device) -> Sequence[Section]:
+    def report(self, model: nn.Module, split: str, device: torch.device) -> Sequence[lw.Section]:
         self.seen = (model.training, torch.is_grad_enabled(), split)
         return self.made()
 
@@ -295,6 +298,12 @@ def showing(made: Any, **changed: Any) -> tuple[lw.Experiment, Showing]:
     task.made = made
     settings = {"optimizer": {"name": "sgd", "lr": 0.01}, "device": "cpu", "train": TRAIN, "log": ["report"]} | changed
     return lw.Experiment(task=task, model=Net, loss=nn.CrossEntropyLoss(), **settings), task
+
+
+def embedded(link: str, kind: str) -> bytes:
+    """The file that an address in a page holds itself."""
+    assert link.startswith(f"data:{kind};base64,")
+    return base64.b64decode(link.partition(",")[2])
 
 
 def drawn(points: int = 3, label: str = "x") -> Canvas:
@@ -338,9 +347,9 @@ def test_a_report_holds_what_the_run_was_and_how_it_went_in_one_file(tmp_path):
 
 
 def test_what_a_task_shows_is_in_the_report_escaped(tmp_path):
-    def made() -> list[Section]:
-        table = Table("Rows <&>", ("name", "share"), [("<b>bold</b>", 0.12345), ("x", 2)], "a <note>")
-        return [Figure("A picture <i>", drawn(label="<script>"), "seen & noted"), table]
+    def made() -> list[lw.Section]:
+        table = lw.Table("Rows <&>", ("name", "share"), [("<b>bold</b>", 0.12345), ("x", 2)], "a <note>")
+        return [lw.Figure("A picture <i>", drawn(label="<script>"), "seen & noted"), table]
 
     experiment, task = showing(made)
     experiment.run(tmp_path / "run")
@@ -360,7 +369,7 @@ def test_what_a_task_shows_is_in_the_report_escaped(tmp_path):
 
 
 def test_a_figure_of_very_many_marks_becomes_pixels(tmp_path):
-    experiment, _ = showing(lambda: [Figure("Many", drawn(points=40_000))])
+    experiment, _ = showing(lambda: [lw.Figure("Many", drawn(points=40_000))])
     experiment.run(tmp_path / "run")
     page = report_of(tmp_path / "run")
     assert page.tags.count("img") == 1
@@ -369,13 +378,80 @@ def test_a_figure_of_very_many_marks_becomes_pixels(tmp_path):
 
 
 def test_a_long_table_is_cut_and_says_so(tmp_path):
-    experiment, _ = showing(lambda: [Table("Long", ("number",), [(number,) for number in range(2000)])])
+    experiment, _ = showing(lambda: [lw.Table("Long", ("number",), [(number,) for number in range(2000)])])
     experiment.run(tmp_path / "run")
     page = report_of(tmp_path / "run")
     assert "The first 500 of 2,000 rows." in page.text
     cells = page.text.split()
     assert "499" in cells
     assert "501" not in cells
+
+
+def test_pictures_are_put_into_the_page_with_their_captions(tmp_path):
+    grey = torch.linspace(0, 1, 12).view(1, 3, 4)
+    red = torch.tensor([2.0, -1.0, math.nan]).view(3, 1, 1).expand(3, 5, 5)  # outside 0..1, and no number
+    large = torch.rand(3, 700, 1400)
+    experiment, _ = showing(lambda: [lw.Pictures("Seen <b>", [grey, red, large], ["a <i>", "b", "c"], "noted")])
+    experiment.run(tmp_path / "run")
+    page = report_of(tmp_path / "run")
+    for text in ("Seen <b>", "a <i>", "noted"):
+        assert text in page.text
+    shown = [embedded(link, "image/png") for link in page.links if link.startswith("data:")]
+    first, second, third = (matplotlib.image.imread(io.BytesIO(file)) for file in shown)
+    assert first.shape == (3, 4, 4)
+    assert first[:, :, 0] == pytest.approx(grey[0].numpy(), abs=1 / 255)
+    assert second[0, 0].tolist() == [1, 0, 0, 1]
+    assert third.shape == (256, 512, 4)  # shrunk
+
+
+def test_recordings_are_put_into_the_page_and_can_be_listened_to(tmp_path):
+    def made() -> list[lw.Section]:
+        tone = torch.sin(torch.arange(800) * 0.1)
+        return [lw.Sounds("Heard", [tone, 2 * torch.ones(300_000)], 8000, ["a tone", "too loud and long"])]
+
+    experiment, _ = showing(made)
+    experiment.run(tmp_path / "run")
+    page = report_of(tmp_path / "run")
+    assert page.tags.count("audio") == 2
+    for text in ("a tone", "0.1 s", "the first 30.0 of 37.5 s"):
+        assert text in page.text
+    tone, loud = (embedded(link, "audio/wav") for link in page.links if link.startswith("data:"))
+    with wave.open(io.BytesIO(tone)) as sound:
+        assert (sound.getframerate(), sound.getnchannels(), sound.getnframes()) == (8000, 1, 800)
+        levels = torch.frombuffer(bytearray(sound.readframes(800)), dtype=torch.int16)
+    torch.testing.assert_close(levels / 32767, torch.sin(torch.arange(800) * 0.1), atol=1 / 32767, rtol=0)
+    assert loud[44:46] == (32767).to_bytes(2, "little")
+
+
+@pytest.mark.parametrize(("preformatted", "tag"), [(True, "pre"), (False, "p")])
+def test_passages_are_shown_as_they_are_and_nothing_in_them_is_markup(tmp_path, preformatted, tag):
+    passages = ["two\n  <script>lines</script> & a bell \a", "x" * 7000]
+    experiment, _ = showing(lambda: [lw.Text("Written", passages, ["first", "second"], preformatted)])
+    experiment.run(tmp_path / "run")
+    page = report_of(tmp_path / "run")
+    assert "two\n  <script>lines</script> & a bell \\x07" in page.text
+    assert "script" not in page.tags
+    assert f'<{tag} class="passage">two' in (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+    assert "the first 5,000 of 7,000 characters" in page.text
+    assert "x" * 5000 in page.text
+    assert "x" * 5001 not in page.text
+
+
+@pytest.mark.parametrize(
+    ("section", "tag", "shown", "said"),
+    [
+        (lw.Pictures("Many", [torch.zeros(1, 2, 2)] * 70), "img", 64, "The first 64 of 70 pictures."),
+        (lw.Sounds("Many", [torch.zeros(9)] * 30, 8000), "audio", 20, "The first 20 of 30 recordings."),
+        (lw.Text("Many", ["some words"] * 60), "figure", 50, "The first 50 of 60 passages."),
+    ],
+    ids=["pictures", "sounds", "text"],
+)
+def test_of_very_many_the_first_are_shown_and_the_page_says_so(tmp_path, section, tag, shown, said):
+    experiment, _ = showing(lambda: [section])
+    experiment.run(tmp_path / "run")
+    page = report_of(tmp_path / "run")
+    assert page.tags.count(tag) == shown
+    assert said in page.text
 
 
 def test_what_was_measured_once_has_no_curve(tmp_path):
@@ -389,10 +465,12 @@ def test_what_was_measured_once_has_no_curve(tmp_path):
     "made",
     [
         lambda: 1 / 0,
-        lambda: [Figure("Bad", drawn(label="$\\nonsense{$"))],
-        lambda: [Table("Short", ("a", "b"), [("only one",)])],
+        lambda: [lw.Figure("Bad", drawn(label="$\\nonsense{$"))],
+        lambda: [lw.Table("Short", ("a", "b"), [("only one",)])],
+        lambda: [lw.Text("Captions", ["one", "two"], ["only one"])],
+        lambda: ["no section"],
     ],
-    ids=["error", "unknown formula", "short row"],
+    ids=["error", "unknown formula", "short row", "a caption missing", "no section"],
 )
 def test_a_part_that_cannot_be_made_is_named_and_the_rest_is_there(tmp_path, caplog, made):
     experiment, _ = showing(made)
@@ -429,7 +507,7 @@ def test_a_failed_run_has_a_report_with_the_reason(tmp_path):
 
 
 def test_an_interrupted_run_has_a_report_without_the_tasks_sections(tmp_path):
-    experiment, task = showing(lambda: [Table("Rows", ("a",), [(1,)])])
+    experiment, task = showing(lambda: [lw.Table("Rows", ("a",), [(1,)])])
     experiment.trainer(tmp_path / "run").fit(until=7)
     page = report_of(tmp_path / "run")
     assert "interrupted after step 7 of 12" in page.text

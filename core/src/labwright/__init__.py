@@ -63,8 +63,11 @@ if TYPE_CHECKING:
     from labwright.interfaces.run import Outcome as Outcome
     from labwright.interfaces.run import Run as Run
     from labwright.interfaces.sections import Figure as Figure
+    from labwright.interfaces.sections import Pictures as Pictures
     from labwright.interfaces.sections import Section as Section
+    from labwright.interfaces.sections import Sounds as Sounds
     from labwright.interfaces.sections import Table as Table
+    from labwright.interfaces.sections import Text as Text
     from labwright.interfaces.task import Attachment as Attachment
     from labwright.interfaces.task import Goal as Goal
     from labwright.interfaces.task import Metric as Metric
@@ -97,7 +100,7 @@ _LATER = {
     "interfaces.loss": ["LEFT_OUT", "Loss", "separable"],
     "interfaces.optimizer": ["Group", "Optimizer", "Schedule"],
     "interfaces.run": ["Outcome", "Run"],
-    "interfaces.sections": ["Figure", "Section", "Table"],
+    "interfaces.sections": ["Figure", "Pictures", "Section", "Sounds", "Table", "Text"],
     "interfaces.task": ["Attachment", "Goal", "Metric", "Phase", "Task"],
     "plugin.registry": ["Plugins"],
     "runs.experiment": ["Experiment"],

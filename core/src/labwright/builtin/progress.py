@@ -20,6 +20,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from labwright.base.durations import duration
 from labwright.base.files import mute, printable
 from labwright.interfaces.run import Outcome, Run
 from labwright.plugin.hookspecs import hookimpl
@@ -91,7 +92,7 @@ class _State:
             parts.append(f"{_number(self.values['steps_per_second'])} steps/s")
         if self.first < step < total:
             left = (time.monotonic() - self.begun) * (total - step) / (step - self.first)
-            parts.append(f"{_span(left)} left")
+            parts.append(f"{duration(left)} left")
         return "  ".join(parts)
 
     def numbers(self) -> str:
@@ -227,7 +228,7 @@ class _Above(FileProxy):
 
 def _closing(run: Run, outcome: Outcome) -> str:
     """The line that says how a run ended: status, metrics, folder, next step."""
-    line = f"{outcome.status} after {outcome.step:,} step{'s' * (outcome.step != 1)} in {_span(outcome.seconds)}"
+    line = f"{outcome.status} after {outcome.step:,} step{'s' * (outcome.step != 1)} in {duration(outcome.seconds)}"
     if outcome.status == "stopped":
         line += f" ({outcome.reason})"
     split = "test" if "test" in outcome.metrics else "valid"
@@ -249,11 +250,3 @@ def _listed(metrics: Mapping[str, float], goal: str) -> str:
 
 def _number(value: float) -> str:
     return f"{value:,.0f}" if 1000 <= abs(value) < 1e9 else f"{value:.4g}"
-
-
-def _span(seconds: float) -> str:
-    """A stretch of time in words: 9.3 s, 12 s, 4 min 05 s, 2 h 07 min."""
-    if seconds < 59.5:
-        return f"{seconds:.1f} s" if seconds < 9.95 else f"{seconds:.0f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"

@@ -1,4 +1,4 @@
-"""report.html: the page every report shares, charts of a log, and the report of a run.
+"""report.html: the page and the frame of charts that every report shares, a task's sections, the report of a run.
 
 Nothing here computes a result: it shows what a run folder holds.
 It imports every room up to runs.

@@ -1,17 +1,40 @@
-"""The pieces a report's page is put together from: `page.section(...)` and the like are the macros of parts.html.
+"""A report's page and the pieces it is put together from: `page.section(...)` and the like are macros of parts.html.
 
 Each gives markup; every text that is no markup is escaped there.
 """
 
 from __future__ import annotations
 
+import logging
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
 from functools import cache
+from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader
 from markupsafe import Markup
+
+from labwright.base.files import write_text
+
+
+def write(folder: Path, title: str, body: Iterable[str]) -> None:
+    """Write report.html into a folder, whole or not at all; `body` are the parts of the page.
+
+    An error while it is made or written ends in a warning: what is reported on isn't lost for its report.
+    """
+    try:
+        made = f"labwright {metadata.version('labwright')}, {datetime.now().astimezone():%d %B %Y, %H:%M %Z}"
+        write_text(folder / "report.html", _parts().document(title, body, made))
+    except Exception as error:  # noqa: BLE001 - whatever a part's maker raises
+        warn(f"{folder}: report.html could not be written", error)
+
+
+def warn(what: str, error: Exception) -> None:
+    """Log what a report lacks, and why."""
+    logging.getLogger(__name__).warning("%s: %s: %s", what, type(error).__name__, error)
 
 
 def __getattr__(name: str) -> Callable[..., Markup]:
@@ -31,7 +54,7 @@ def visible(value: Any) -> Any:
     """A text with its control characters written out, as they would be invisible."""
     if not isinstance(value, str) or isinstance(value, Markup):
         return value
-    return re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", lambda one: ascii(one[0])[1:-1], value)
+    return re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", lambda match: ascii(match[0])[1:-1], value)
 
 
 def _cell(value: object) -> str:

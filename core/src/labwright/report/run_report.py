@@ -2,37 +2,25 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import json
-import logging
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
-from importlib import metadata
 from typing import Any
 
-from labwright.base.files import write_text
+from labwright.base.durations import duration
 from labwright.base.isolation import isolated
 from labwright.base.seeding import derived_seed
 from labwright.interfaces.run import Outcome, Run
-from labwright.interfaces.sections import Section, Table
 from labwright.report import page
-from labwright.report.charts import charts, svg
+from labwright.report.curves import curves
+from labwright.report.sections import card, table
 from labwright.train.evaluation import evaluating
 from labwright.train.log import read_log
-
-MOST_ROWS = 500  # of a table
-MOST_SVG = 2_000_000  # characters; a figure of more is put in as pixels
-PIXELS_PER_INCH = 160
 
 
 def write(run: Run, outcome: Outcome) -> None:
     """Write report.html into the run's folder. What can't be drawn is named in a warning: a run isn't lost for it."""
-    try:
-        write_text(run.folder / "report.html", page.document(run.folder.name, _body(run, outcome)))
-    except Exception as error:  # noqa: BLE001 - whatever a task's section raises
-        _warn(f"{run.folder}: report.html could not be written", error)
+    page.write(run.folder, run.folder.name, _body(run, outcome))
 
 
 def _body(run: Run, outcome: Outcome) -> Iterator[str]:
@@ -43,9 +31,9 @@ def _body(run: Run, outcome: Outcome) -> Iterator[str]:
     yield page.heading(run.folder.name, _about(run), outcome.status, reason, _facts(run, outcome, environment))
     notes = [*outcome.notes, *(f"Line {number} of metrics.jsonl is torn and left out." for number in torn)]
     yield page.section("Results", *_results(run, outcome, log), *(page.warning("Note", note) for note in notes))
-    curves = charts(log, run.task.goal)
-    if curves:
-        cards = [page.chart(one.title, one.note, one.svg, one.legend) for one in curves]
+    charts = curves(log, run.task.goal)
+    if charts:
+        cards = [page.chart(chart.title, chart.note, chart.svg, chart.legend) for chart in charts]
         yield page.section("Learning curves", page.together(cards, "charts"), *_evaluations(log))
     if outcome.status in ("finished", "stopped") and outcome.metrics:
         split = "test" if "test" in outcome.metrics else "valid"
@@ -55,14 +43,13 @@ def _body(run: Run, outcome: Outcome) -> Iterator[str]:
     yield page.section("Settings", page.together(_settings(run.recipe), "pack"))
     yield page.section("Environment", page.together(_environment(environment), "pack"))
     yield page.section("Do it again", page.commands(_again(run, environment)))
-    yield page.closing(f"labwright {metadata.version('labwright')}, {datetime.now().astimezone():%d %B %Y, %H:%M %Z}")
 
 
 def _about(run: Run) -> str:
     """What was trained on what, in a line."""
-    task, model = _component(run.recipe.get("task")), _component(run.recipe.get("model"))
-    inner = run.recipe.get("task")
-    data = _component(inner.get("data")) if isinstance(inner, Mapping) else ""
+    settings = run.recipe.get("task")
+    task, model = _component(settings), _component(run.recipe.get("model"))
+    data = _component(settings.get("data")) if isinstance(settings, Mapping) else ""
     return " ".join(part for part in (run.name, "·", task, f"of {data}" if data else "", f"with {model}") if part)
 
 
@@ -76,7 +63,7 @@ def _facts(run: Run, outcome: Outcome, environment: Mapping[str, Any]) -> dict[s
     return {
         "steps": f"{outcome.step:,} of {run.total_steps:,}",
         "epochs": f"{outcome.step / run.steps_per_epoch:.4g}",
-        "time": _span(outcome.seconds),
+        "time": duration(outcome.seconds),
         "parameters": f"{parameters:,}",
         "device": " ".join(filter(None, (run.device.type, environment.get("device_name")))),
         "data": run.data.line() if run.data is not None else "not kept",
@@ -134,42 +121,23 @@ def _evaluations(log: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         for record in records
     ]
     if len(rows) > 1:
-        yield page.folded(f"All {len(rows)} evaluations", _rows("", ("step", "epoch", "split", *names), rows))
+        yield page.folded(f"All {len(rows)} evaluations", table("", ("step", "epoch", "split", *names), rows))
 
 
 def _sections(run: Run, split: str) -> list[str]:
     """The task's own sections; one that can't be made is replaced by the reason."""
     try:
         with evaluating(run.model), isolated(run.device, seed=derived_seed(0, 3)):
-            return [_section(section) for section in run.task.report(run.model, split, run.device)]
+            return [card(section) for section in run.task.report(run.model, split, run.device)]
     except Exception as error:  # noqa: BLE001 - the rest of the report is good
-        _warn(f"{run.folder}: the report has no sections of the task", error)
+        page.warn(f"{run.folder}: the report has no sections of the task", error)
         return [page.warning("This part is missing", f"{type(error).__name__}: {error}")]
-
-
-def _section(section: Section) -> str:
-    if isinstance(section, Table):
-        return _rows(section.title, section.columns, section.rows, section.note)
-    drawn = svg(section.figure, section.title, own_colours=True)
-    width = float(section.figure.get_size_inches()[0])
-    if len(drawn) > MOST_SVG:
-        pixels = io.BytesIO()
-        section.figure.savefig(pixels, format="png", dpi=PIXELS_PER_INCH)
-        data = base64.b64encode(pixels.getvalue()).decode()
-        drawn = f'<img alt="" style="width: {width:.2f}in" src="data:image/png;base64,{data}">'
-    return page.picture(section.title, drawn, section.note, width)
-
-
-def _rows(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]], note: str = "") -> str:
-    if len(rows) > MOST_ROWS:
-        note = f"{note} The first {MOST_ROWS:,} of {len(rows):,} rows.".strip()
-    return page.table(title, columns, rows[:MOST_ROWS], note)
 
 
 def _settings(recipe: Mapping[str, Any]) -> Iterator[str]:
     """A card for each table of the recipe."""
-    for name, table in recipe.items():
-        values = dict(_flat(table, ""))
+    for name, settings in recipe.items():
+        values = dict(_flat(settings, ""))
         if values:
             yield page.pairs(name, values)
 
@@ -177,12 +145,12 @@ def _settings(recipe: Mapping[str, Any]) -> Iterator[str]:
 def _flat(value: Any, path: str) -> Iterator[tuple[str, str]]:
     """The leaves of nested tables, by dotted path; each component of a list by its name."""
     if isinstance(value, Mapping):
-        for key, one in value.items():
-            yield from _flat(one, f"{path}.{key}" if path else str(key))
-    elif isinstance(value, list) and all(isinstance(one, Mapping) for one in value):
-        for one in value:
-            inner = {key: setting for key, setting in one.items() if key != "name"}
-            yield _component(one), ", ".join(f"{key} {text}" for key, text in _flat(inner, "")) or "no settings"
+        for key, inner in value.items():
+            yield from _flat(inner, f"{path}.{key}" if path else str(key))
+    elif isinstance(value, list) and all(isinstance(component, Mapping) for component in value):
+        for component in value:
+            inner = {key: setting for key, setting in component.items() if key != "name"}
+            yield _component(component), ", ".join(f"{key} {text}" for key, text in _flat(inner, "")) or "no settings"
     else:
         yield path or "value", _text(value)
 
@@ -190,7 +158,7 @@ def _flat(value: Any, path: str) -> Iterator[tuple[str, str]]:
 def _text(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
-    return ", ".join(_text(one) for one in value) if isinstance(value, list | tuple) else str(value)
+    return ", ".join(map(_text, value)) if isinstance(value, list | tuple) else str(value)
 
 
 def _environment(environment: Mapping[str, Any]) -> Iterator[str]:
@@ -224,15 +192,3 @@ def _read(run: Run, name: str) -> dict[str, Any]:
         return dict(json.loads((run.folder / name).read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):  # it is missing or torn
         return {}
-
-
-def _span(seconds: float) -> str:
-    """A stretch of time in words: 9.3 s, 4 min 05 s, 2 h 07 min."""
-    if seconds < 59.5:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
-
-
-def _warn(what: str, error: Exception) -> None:
-    logging.getLogger(__name__).warning("%s: %s: %s", what, type(error).__name__, error)

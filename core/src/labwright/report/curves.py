@@ -1,0 +1,139 @@
+"""A run's log as learning curves: the loss, the metrics of `valid`, the learning rate."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from labwright.interfaces.task import Goal
+from labwright.report.charts import CARD, LOG_SCALE_FROM, SERIES, counted, figure, svg, ticks
+
+SIZE = (5.2, 2.5)  # inches
+MOST_POINTS = 1000  # more are averaged in stretches
+SMOOTHED_FROM = 60  # from so many points on, a running mean is drawn over them
+
+Points = list[tuple[int, float]]
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One chart: `note` is what one would read off it, `legend` the names of its lines where there are several."""
+
+    title: str
+    note: str
+    svg: str
+    legend: tuple[str, ...] = ()
+
+
+def curves(log: Iterable[Mapping[str, Any]], goal: Goal) -> list[Curve]:
+    """The learning curves of a run: the loss, each metric of `valid` with the goal first, the learning rate.
+
+    What was measured only once has no curve.
+    """
+    records = list(log)
+    training = [record for record in records if record["event"] == "train"]
+    losses = _lines(training, "loss")
+    rates = _lines(training, "lr")
+    metrics: dict[str, Points] = {}
+    for record in records:
+        if record["event"] == "evaluation" and record["split"] == "valid":
+            for name, value in record["metrics"].items():
+                metrics.setdefault(name, []).append((record["step"], value))
+    charts = []
+    if losses:
+        charts.append(_chart("Training loss", losses, _last(losses), smoothed=True))
+    for name in sorted(metrics, key=lambda name: name != goal.metric):
+        points = _finite(metrics[name])
+        if not points or len(metrics[name]) < 2:
+            continue
+        best = _best(points, goal) if name == goal.metric else None
+        note = f"best {best[1]:.4g} at step {best[0]:,}" if best else _last({name: points})
+        charts.append(_chart(f"Validation {name}", {name: points}, note, marked=best))
+    if rates:
+        charts.append(_chart("Learning rate", rates, _last(rates), linear=True))
+    return charts
+
+
+def _lines(records: Sequence[Mapping[str, Any]], key: str) -> dict[str, Points]:
+    """The lines of `key` and of `key/PHASE`, by phase."""
+    lines: dict[str, Points] = {}
+    for record in records:
+        for name, value in record.items():
+            if name == key or name.startswith(f"{key}/"):
+                lines.setdefault(name.removeprefix(key).removeprefix("/"), []).append((record["step"], value))
+    return {name: finite for name, points in lines.items() if len(points) > 1 and (finite := _finite(points))}
+
+
+def _finite(points: Points) -> Points:
+    return [(step, value) for step, value in points if math.isfinite(value)]
+
+
+def _last(lines: Mapping[str, Points]) -> str:
+    return "last " + ", ".join(f"{points[-1][1]:.4g}" for points in lines.values())
+
+
+def _best(points: Points, goal: Goal) -> tuple[int, float]:
+    best = points[0]
+    for point in points[1:]:
+        if goal.better(point[1], best[1]):
+            best = point
+    return best
+
+
+def _chart(
+    title: str,
+    lines: Mapping[str, Points],
+    note: str,
+    *,
+    smoothed: bool = False,
+    linear: bool = False,
+    marked: tuple[int, float] | None = None,
+) -> Curve:
+    canvas, axes = figure(*SIZE)
+    values = [value for points in lines.values() for _, value in points]
+    low, high = min(values), max(values)
+    log = not linear and low > 0 and high / low >= LOG_SCALE_FROM
+    if log:
+        axes.set_yscale("log")
+    ticks(axes.yaxis, low, high, log=log)
+    axes.margins(y=0.12)
+    last = max(points[-1][0] for points in lines.values())
+    counted(axes, "step", most=6)
+    axes.set_xlim(-0.02 * last, 1.02 * last)
+    for number, points in enumerate(lines.values()):
+        colour = SERIES[number % len(SERIES)]
+        drawn = _thinned(points)
+        steps, heights = [step for step, _ in drawn], [value for _, value in drawn]
+        if smoothed and len(drawn) >= SMOOTHED_FROM:
+            axes.plot(steps, heights, color=colour, linewidth=0.8, alpha=0.35)
+            heights = _running_mean(heights, len(drawn) // 40 + 1)
+        marker = "o" if len(drawn) <= 40 else ""
+        axes.plot(steps, heights, color=colour, linewidth=1.8, marker=marker, markersize=3.2)
+    if marked is not None:
+        step, value = marked
+        style: dict[str, Any] = {"color": SERIES[0], "markeredgecolor": CARD, "markeredgewidth": 2}
+        axes.plot([step], [value], marker="o", markersize=8, **style)
+    return Curve(title, note, svg(canvas, title, own_colours=False), tuple(lines) if len(lines) > 1 else ())
+
+
+def _thinned(points: Points) -> Points:
+    """At most MOST_POINTS points: the means of equally long stretches, each at its stretch's last step."""
+    stride = -(-len(points) // MOST_POINTS)
+    if stride == 1:
+        return points
+    stretches = [points[start : start + stride] for start in range(0, len(points), stride)]
+    return [(stretch[-1][0], sum(value for _, value in stretch) / len(stretch)) for stretch in stretches]
+
+
+def _running_mean(values: Sequence[float], reach: int) -> list[float]:
+    """Each value's mean with up to `reach` neighbours on either side, as many on one as on the other."""
+    sums = [0.0]
+    for value in values:
+        sums.append(sums[-1] + value)
+    means = []
+    for index in range(len(values)):
+        near = min(reach, index, len(values) - 1 - index)
+        means.append((sums[index + near + 1] - sums[index - near]) / (2 * near + 1))
+    return means
