@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from labwright.base.seeding import generator as generator
     from labwright.builtin.library import Family as Family
     from labwright.builtin.library import LibraryOptimizer as LibraryOptimizer
+    from labwright.builtin.optimizers import AdamW as AdamW
     from labwright.config.signature import Part as Part
     from labwright.data.batching import IndexedBatches as IndexedBatches
     from labwright.data.dataset import Batch as Batch
@@ -75,6 +76,7 @@ if TYPE_CHECKING:
     from labwright.interfaces.task import Task as Task
     from labwright.plugin.registry import Plugins as Plugins
     from labwright.runs.experiment import Experiment as Experiment
+    from labwright.runs.load import load as load
     from labwright.train.evaluation import evaluate as evaluate
     from labwright.train.evaluation import evaluating as evaluating
     from labwright.train.metrics import Accuracy as Accuracy
@@ -90,6 +92,7 @@ _LATER = {
     "base.search": ["Choice", "Integers", "PerTrial", "Uniform"],
     "base.seeding": ["derived_seed", "draws", "epoch_order", "generator"],
     "builtin.library": ["Family", "LibraryOptimizer"],
+    "builtin.optimizers": ["AdamW"],
     "config.signature": ["Part"],
     "data.batching": ["IndexedBatches"],
     "data.dataset": ["Batch", "Batches", "Data", "Labelled", "LeftOut", "Split", "TensorSplit"],
@@ -104,6 +107,7 @@ _LATER = {
     "interfaces.task": ["Attachment", "Goal", "Metric", "Phase", "Task"],
     "plugin.registry": ["Plugins"],
     "runs.experiment": ["Experiment"],
+    "runs.load": ["load"],
     "train.evaluation": ["evaluate", "evaluating"],
     "train.metrics": ["Accuracy", "LogLoss", "Mean", "Perplexity"],
     "train.settings": ["Train"],

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import labwright as lw
 import pytest
+from labwright import Plugins
 from labwright.config.compatibility import fitting_names
 from labwright.config.signature import signature
-from labwright.plugin.registry import Plugins
 from labwright_speech import plugin
 from labwright_study.space import Space
 
