@@ -237,7 +237,8 @@ class Adversarial(Task):
             penalty = slope_penalty(criterion, score, real, fake, batch.mix)
         except RuntimeError as error:
             if not any(
-                isinstance(one, nn.modules.batchnorm._BatchNorm) for one in model.get_submodule("critic").modules()
+                isinstance(module, nn.modules.batchnorm._BatchNorm)
+                for module in model.get_submodule("critic").modules()
             ):
                 raise
             raise LabwrightError(
@@ -282,12 +283,12 @@ class Adversarial(Task):
         if not self.of_pictures:
             modes = Modes(self.data.centres, self.data.sigma) if isinstance(self.data, KnownModes) else None
             return {"energy_distance": EnergyDistance()} | ({} if modes is None else {"modes": modes})
-        found: dict[str, Metric] = {"fid": FID(), "kid": KID()}
+        metrics: dict[str, Metric] = {"fid": FID(), "kid": KID()}
         if self.names:
-            found["judge_accuracy"] = JudgeAccuracy()
+            metrics["judge_accuracy"] = JudgeAccuracy()
         if self.conditional:
-            found |= {"read_as_asked": ReadAsAsked(), "spread": Spread(len(self.names))}
-        return found
+            metrics |= {"read_as_asked": ReadAsAsked(), "spread": Spread(len(self.names))}
+        return metrics
 
     # ---------------------------------------------------------------------------------------------- making and showing
 
@@ -319,8 +320,8 @@ class Adversarial(Task):
             raise LabwrightError(f"this run makes samples; it reads no files but takes --{self.line} TEXT.")
         made = model(*inputs).float()
         if self.of_pictures:
-            return [{"picture": Attachment(png(one), ".png")} for one in made]
-        return [{"point": one} for one in made.tolist()]
+            return [{"picture": Attachment(png(picture), ".png")} for picture in made]
+        return [{"point": point} for point in made.tolist()]
 
     def report(self, model: nn.Module, split: str, device: torch.device) -> Sequence[Section]:
         """Generated samples beside real ones: a sheet of pictures, in rows by class if asked for; or points."""
