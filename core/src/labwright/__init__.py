@@ -72,6 +72,7 @@ if TYPE_CHECKING:
     from labwright.interfaces.task import Task as Task
     from labwright.plugin.registry import Plugins as Plugins
     from labwright.runs.experiment import Experiment as Experiment
+    from labwright.runs.load import load as load
     from labwright.runs.prepared import Prepared as Prepared
     from labwright.runs.quick_checks import QUICK_CHECKS as QUICK_CHECKS
     from labwright.runs.quick_checks import Check as Check
@@ -114,6 +115,7 @@ _LATER = {
     "runs.prepared": ["Prepared"],
     "runs.quick_checks": ["QUICK_CHECKS", "Check", "Finding", "NotApplicable", "Subject", "findings", "quick_findings"],
     "train.built": ["Built"],
+    "runs.load": ["load"],
     "train.evaluation": ["evaluate", "evaluating"],
     "train.metrics": ["Accuracy", "LogLoss", "Mean", "Perplexity"],
     "train.settings": ["Train"],

@@ -104,5 +104,5 @@ def _why_no_cuda() -> str:
 
 
 def _what_is_there() -> str:
-    there = ["'cuda'"] * torch.cuda.is_available() + ["'mps'"] * torch.backends.mps.is_available() + ["'cpu'"]
-    return f"There is {' and '.join(there)}; device 'auto' takes what is there."
+    present = ["'cuda'"] * torch.cuda.is_available() + ["'mps'"] * torch.backends.mps.is_available() + ["'cpu'"]
+    return f"There is {' and '.join(present)}; device 'auto' takes what is there."

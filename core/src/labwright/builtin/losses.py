@@ -153,8 +153,8 @@ class Penalized(Loss):
             terms += [self.l1 * parameter.abs().sum() for parameter in parameters.values()]
         if self.l2:
             terms += [self.l2 * parameter.square().sum() for parameter in parameters.values()]
-        there = [term for term in terms if term is not None]
-        return torch.stack(there).sum() if there else None
+        added = [term for term in terms if term is not None]
+        return torch.stack(added).sum() if added else None
 
     def __getattr__(self, name: str) -> Any:
         try:

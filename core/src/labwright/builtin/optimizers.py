@@ -76,6 +76,7 @@ class SGD(Elementwise):
             self._update_plain(part, gradients, lr, found)
             return
         buffers = part.lists["momentum_buffer"] if self.momentum else []
+        # the kernel fills the buffers itself in the first step, with the gradients
         first = self.momentum != 0 and not buffers
         if first:
             buffers = [torch.empty_like(parameter) for parameter in part.parameters]
@@ -98,6 +99,7 @@ class SGD(Elementwise):
 
     def _update_plain(self, part: Together, gradients: list[Tensor], lr: float, found: Tensor | None) -> None:
         super()._update_plain(part, gradients, lr, found)
+        # the formula has made the first buffers: from now on they are state, and the plan knows of them
         if self.momentum and part.names[0] not in self._state:
             self._state |= dict(zip(part.names, part.states, strict=True))
             self._plan = None
@@ -244,8 +246,10 @@ def _torch_names() -> list[str]:
     # Left out: LBFGS, which calls the loss again and again within a step (a closure), and SparseAdam, which takes
     # sparse gradients only, while a phase has parameters of every kind, and its gradients are clipped as dense ones.
     out = {"LBFGS", "SparseAdam", "Optimizer"}
-    found = {name: getattr(torch.optim, name) for name in torch.optim.__all__ if name not in out}
-    return [name for name, one in found.items() if inspect.isclass(one) and issubclass(one, torch.optim.Optimizer)]
+    exported = {name: getattr(torch.optim, name) for name in torch.optim.__all__ if name not in out}
+    return [
+        name for name, value in exported.items() if inspect.isclass(value) and issubclass(value, torch.optim.Optimizer)
+    ]
 
 
 TORCH: Mapping[str, type[LibraryOptimizer]] = Family(

@@ -31,8 +31,8 @@ def check_fit(
     """Raises LabwrightError if the model or the loss has other ports than the task, or the loss another contract."""
     part = task_spec.settings.get("data")
     data = f"data {part.label!r}" if isinstance(part, ComponentSpec) else f"task {task_spec.label!r}"
-    for spec in (model, loss):
-        for port, offered in _misfits(spec.given, task) if spec else ():
+    for spec in (model, loss) if loss else (model,):
+        for port, offered in _misfits(spec.given, task):
             asks, has = ("takes", "offers") if port == "inputs" else ("returns", "has targets")
             raise LabwrightError(
                 f"{here / spec.kind}: {spec.kind} {spec.label!r} {asks} "
@@ -113,14 +113,14 @@ def _fits(kind: str, name: str, task: Task, plugins: Plugins) -> bool:
         return True
     try:
         target = plugins.load(kind, name)
-        found = signature(target)
+        constructor = signature(target)
     except LabwrightError:
         return False
     if kind == "data":
         return (getattr(target, "item", None), getattr(target, "target", None)) == task.port_types()
-    if _misfits(found.given, task):
+    if _misfits(constructor.given, task):
         return False
-    if kind == "model" or "loss" in found.settings:  # a loss around another fits as that one does
+    if kind == "model" or "loss" in constructor.settings:  # a loss around another fits as that one does
         return True
     return task.contract is not None and not contract_fault(ComponentSpec(kind, name, target), task.contract)
 
@@ -128,10 +128,10 @@ def _fits(kind: str, name: str, task: Task, plugins: Plugins) -> bool:
 def described(kind: str, name: str, plugins: Plugins) -> dict[str, Any]:
     """A component in words: its documentation, the ports it takes and returns, and its settings."""
     target = plugins.load(kind, name)
-    found = signature(target)
+    constructor = signature(target)
     function = target.__init__ if inspect.isclass(target) else target
-    hints = typing.get_type_hints(function, include_extras=True) if found.settings else {}
-    ports = {key: " | ".join(one.__name__ for one in types) for key, types in found.given.items() if types}
+    hints = typing.get_type_hints(function, include_extras=True) if constructor.settings else {}
+    ports = {key: " | ".join(type_.__name__ for type_ in types) for key, types in constructor.given.items() if types}
     settings = [
         {
             "name": key,
@@ -139,7 +139,7 @@ def described(kind: str, name: str, plugins: Plugins) -> dict[str, Any]:
             "default": "needed" if setting.required else "" if setting.default is None else repr(setting.default),
             "search": str(setting.mark or ""),
         }
-        for key, setting in found.settings.items()
+        for key, setting in constructor.settings.items()
     ]
     formulas = r"\.\. math::\n(?:[ \t]*\n|[ \t]+.*\n)+"  # of a library; not to be read on a terminal
     documentation = re.sub(formulas, "", inspect.getdoc(target) or "")

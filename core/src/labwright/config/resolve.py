@@ -124,21 +124,22 @@ class ComponentSpec:
 
     def marks(self) -> dict[str, Mark]:
         """The search marks of this component and its parts, by dotted path."""
-        found: dict[str, Mark] = {}
+        marks: dict[str, Mark] = {}
         if self.thing is not None:
-            return found
+            return marks
         for key, setting in signature(self.target).settings.items():
             if isinstance(part := self.settings.get(key), ComponentSpec):
-                found |= {f"{key}.{path}": mark for path, mark in part.marks().items()}
+                marks |= {f"{key}.{path}": mark for path, mark in part.marks().items()}
             elif setting.mark is not None:
-                found[key] = setting.mark
-        return found
+                marks[key] = setting.mark
+        return marks
 
 
 def _copied(module: nn.Module) -> nn.Module:
     """A copy; tensors that were computed, such as a weight that is normalised, are copied by value."""
-    values = (value for one in module.modules() for value in vars(one).values())
-    computed = {id(one): one.detach().clone() for one in values if isinstance(one, Tensor) and not one.is_leaf}
+    values = (value for part in module.modules() for value in vars(part).values())
+    tensors = [value for value in values if isinstance(value, Tensor) and not value.is_leaf]
+    computed = {id(tensor): tensor.detach().clone() for tensor in tensors}
     memo: dict[int, Any] = dict(computed)
     return deepcopy(module, memo)
 
@@ -151,15 +152,23 @@ def _built_part(part: ComponentSpec) -> Any:
 
 
 def resolve(kind: str, value: Any, plugins: Plugins, where: Where) -> ComponentSpec:
-    """The component that a recipe's value asks for: a name, a table with a name, or a class or object from Python.
+    """The component that a recipe's value asks for.
 
-    Raises LabwrightError for a name that isn't there and for settings that don't fit.
+    Args:
+        kind: task, data, model, loss, optimizer, device, or one that a plugin adds.
+        value: a name, a table with a name, or a class or object from Python.
+        plugins: that bring the names.
+        where: the value's place in a recipe, for messages.
+
+    Raises:
+        LabwrightError: for a name that isn't there and for settings that don't fit.
     """
     named = where / "name" if isinstance(value, Mapping) else where
     if isinstance(value, str) or inspect.isclass(value):
         value = {"name": value}
     if not isinstance(value, Mapping):
         return _given_object(kind, value, plugins, where)
+    # the mark that `table` leaves for what was given from Python
     if "object" in value:
         raise LabwrightError(
             f"{where}: this {kind} was an object given from Python ({value['object']}); only the process that made it "
@@ -179,6 +188,7 @@ def resolve(kind: str, value: Any, plugins: Plugins, where: Where) -> ComponentS
         raise LabwrightError(f"{named}: given {shown(name)}; {a(kind)} is one of {listed(plugins.names(kind))}.")
     label = f"{kind} {name or target.__name__!r}"
     settings = {key: one for key, one in value.items() if key != "name"}
+    # said here, where the name is, and not as a TypeError when it is built
     asks = sorted(set(signature(target).given) - _GIVEN.get(kind, set()))
     if asks:
         raise LabwrightError(
@@ -217,7 +227,18 @@ def _of_kind(kind: str, given: type, plugins: Plugins, where: Where) -> type:
 
 
 def validated(target: Any, table: Mapping[str, Any], label: str, plugins: Plugins, where: Where) -> dict[str, Any]:
-    """The settings of a constructor from a table. Raises LabwrightError with place, value and what is allowed."""
+    """The settings of a constructor from a table.
+
+    Args:
+        target: the class or function.
+        table: keyword -> value, as a recipe has them.
+        label: what the message calls the target, such as `model 'vision/cnn'`.
+        plugins: that bring the names of its parts.
+        where: the table's place in a recipe.
+
+    Raises:
+        LabwrightError: with place, value and what is allowed.
+    """
     settings = signature(target).settings
     for key in table:
         if key not in settings:
@@ -275,6 +296,7 @@ def checked(setting: Setting, value: Any, where: Where, label: str) -> Any:
     """The value in its Python type. Raises LabwrightError with place, value and what is allowed."""
     of = f" ({label})" if " " in label else ""  # `train` says where it is
     typed = where.typed()
+    # TOML reads an override that looks like a number as one; the person typed a text
     if typed is not None and isinstance(value, bool | int | float) and not _is_valid(setting, value):
         value = typed if _is_valid(setting, typed) else value  # a folder called 12e4
     try:
@@ -292,31 +314,32 @@ def checked(setting: Setting, value: Any, where: Where, label: str) -> Any:
 
 def _complaint(setting: Setting, error: ValidationError, value: Any, where: Where, of: str) -> str:
     """What pydantic found, in the words of a recipe: place, value, what is allowed, how to write it."""
-    found = error.errors()
-    first, path = found[0], found[0]["loc"]
+    faults = error.errors()
+    first, path = faults[0], faults[0]["loc"]
     for step in path:
         if isinstance(value, Mapping) and step in value:
             where, value = where / str(step), value[step]
         elif isinstance(value, list | tuple) and isinstance(step, int) and step < len(value):
             where, value = where / step, value[step]
     if first["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
-        takes = {key for one in _tables(setting.adapter.json_schema()) for key in one}
+        takes = {key for table in _tables(setting.adapter.json_schema()) for key in table}
         return f"{where}: there is no such field{nearest(str(path[-1]), takes)} It takes {listed(takes, 40)}{of}."
     if first["type"].startswith("missing"):
         return f"{where / str(path[-1])}: this field is needed{of}."
-    alike = [one for one in found if len(one["loc"]) == len(path)]  # one for each type of a union
-    should = " or ".join(dict.fromkeys(_SHOULD.get(one["type"]) or _should(one["msg"]) for one in alike))
+    # pydantic reports each member of a union; those at the same depth are alternatives
+    alike = [fault for fault in faults if len(fault["loc"]) == len(path)]  # one for each type of a union
+    should = " or ".join(dict.fromkeys(_SHOULD.get(fault["type"]) or _should(fault["msg"]) for fault in alike))
     return f"{where}: given {shown(value)}; it should {should}{_advice(setting, first, value)}{of}."
 
 
 def _tables(schema: Any) -> Iterator[Any]:
     if isinstance(schema, dict):
         yield schema.get("properties", {})
-        for one in schema.values():
-            yield from _tables(one)
+        for part in schema.values():
+            yield from _tables(part)
     elif isinstance(schema, list):
-        for one in schema:
-            yield from _tables(one)
+        for part in schema:
+            yield from _tables(part)
 
 
 def _should(message: str) -> str:

@@ -95,13 +95,13 @@ class _Schema:
 
     def _setting(self, setting: Setting, prefix: str) -> dict[str, Any]:
         try:
-            found = _without_null(setting.adapter.json_schema(ref_template=f"#/$defs/{prefix}{{model}}"))
+            schema = _without_null(setting.adapter.json_schema(ref_template=f"#/$defs/{prefix}{{model}}"))
         except PydanticInvalidForJsonSchema:  # a type that JSON Schema has no words for
-            found = {}
-        self.definitions |= {prefix + name: one for name, one in found.pop("$defs", {}).items()}
+            schema = {}
+        self.definitions |= {prefix + name: one for name, one in schema.pop("$defs", {}).items()}
         if setting.default is not None and not setting.required:
-            found["default"] = setting.written(setting.default)
-        return dict(found) | ({"description": f"searched: {setting.mark}"} if setting.mark else {})
+            schema["default"] = setting.written(setting.default)
+        return dict(schema) | ({"description": f"searched: {setting.mark}"} if setting.mark else {})
 
 
 def _members(name: str, target: Any) -> Iterator[tuple[dict[str, Any], Any]]:

@@ -68,6 +68,7 @@ class Setting:
             given = plain(value)
         except RecursionError:
             raise TypeError("it is nested without an end") from None
+        # through JSON in strict mode: lists become tuples, and a text is never taken for a number
         result = self.adapter.validate_json(json.dumps(given), strict=True)
         if type(self.written(result)) is int and type(given) is not int:  # pydantic's Literal[1] takes true and 1.0
             raise ValueError("it should be a whole number")
@@ -92,6 +93,7 @@ class Signature:
 def signature(target: Any) -> Signature:
     """Read a class's or factory function's signature. Raises LabwrightError naming what can't be a setting."""
     function = target.__init__ if inspect.isclass(target) else target
+    # a class without a constructor has no settings; torch's own takes *args
     if function in (object.__init__, nn.Module.__init__):
         return Signature(target, {}, {})
     hints = _hints(function, label_of(target))
@@ -126,6 +128,7 @@ def _hints(function: Any, label: str) -> dict[str, Any]:
     try:
         return typing.get_type_hints(function, include_extras=True)
     except Exception as error:
+        # one after the other, to say which of them it is
         for name, annotation in function.__annotations__.items():
             alone = types.SimpleNamespace(__annotations__={name: annotation})
             try:
@@ -162,9 +165,9 @@ def _setting(where: str, parameter: inspect.Parameter, hint: Any) -> Setting:
         try:
             setting.validated(setting.written(default))
         except (ValueError, TypeError) as error:
-            said = str(error).replace("\n", " ")
+            reason = str(error).replace("\n", " ")
             raise LabwrightError(
-                f"{where}: its default {default!r} isn't what its annotation allows: {said}"
+                f"{where}: its default {default!r} isn't what its annotation allows: {reason}"
             ) from error
     return setting
 
@@ -201,9 +204,9 @@ def plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {str(key): plain(one) for key, one in value.items() if one is not None}
     if isinstance(value, list | tuple | set | frozenset):
-        return [plain(one) for one in value]
+        return [plain(element) for element in value]
     if is_dataclass(value) and not isinstance(value, type):
-        return plain({one.name: getattr(value, one.name) for one in fields(value)})
+        return plain({field.name: getattr(value, field.name) for field in fields(value)})
     if isinstance(value, Path):
         return plain(str(value))
     if isinstance(value, Enum):

@@ -124,7 +124,7 @@ class TensorSplit:
         return len(self.labels)
 
     def fetch(self, indices: Tensor, epoch: int, seed: int) -> Batch:  # noqa: ARG002 - nothing is augmented
-        return Batch(tuple(one[indices] for one in self.inputs), self.labels[indices])
+        return Batch(tuple(tensor[indices] for tensor in self.inputs), self.labels[indices])
 
 
 class Data(ABC):
@@ -167,8 +167,9 @@ class Data(ABC):
 
     def files(self, folder: Path) -> list[Path]:
         """The files of a folder that `read` understands, sorted."""
-        found = (path for path in folder.rglob("*") if path.is_file())
-        return sorted(path for path in found if not self.suffixes or path.suffix.lower() in self.suffixes)
+        # at any depth, as classes are often sub-folders
+        files = (path for path in folder.rglob("*") if path.is_file())
+        return sorted(path for path in files if not self.suffixes or path.suffix.lower() in self.suffixes)
 
     def show(self, inputs: tuple[Tensor, ...]) -> list[str] | list[Tensor]:
         """How a report shows inputs, one for each row: texts, or pictures of shape (C, H, W); nothing: it doesn't."""
@@ -202,7 +203,7 @@ class Data(ABC):
 
 def _cut(value: Any, some: slice, count: int, name: str) -> Any:
     if isinstance(value, tuple):
-        return tuple(_cut(one, some, count, name) for one in value)
+        return tuple(_cut(tensor, some, count, name) for tensor in value)
     if isinstance(value, Tensor) and value.dim() and len(value) == count:
         return value[some]
     raise LabwrightError(
@@ -215,4 +216,4 @@ def _with_tensors(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
     """A field with its tensors changed, those of a tuple too; anything else is left as it is."""
     if isinstance(value, Tensor):
         return change(value)
-    return tuple(_with_tensors(one, change) for one in value) if isinstance(value, tuple) else value
+    return tuple(_with_tensors(tensor, change) for tensor in value) if isinstance(value, tuple) else value

@@ -57,7 +57,7 @@ class LibraryOptimizer(Optimizer):
             lr = _number(known["lr"])
             if lr is None:
                 raise LabwrightError(f"optimizer.lr: {self.label!r} has no rate of its own; give one.")
-        decays = weight_decay is not None or any(one.weight_decay is not None for one in (groups or {}).values())
+        decays = weight_decay is not None or any(group.weight_decay is not None for group in (groups or {}).values())
         if decays and "weight_decay" not in known:
             raise LabwrightError(f"optimizer.weight_decay: {self.label!r} has no weight decay; leave it out.")
         decay = _number(known.get("weight_decay")) if weight_decay is None else weight_decay
@@ -167,6 +167,7 @@ class LibraryOptimizer(Optimizer):
     def _own_slots(self, name: str) -> dict[str, Any]:
         index = next(index for index, (names, _, _) in enumerate(self.groups) if name in names)
         twin = nn.Parameter(self.parameters[name].detach().clone())
+        # a library may draw numbers in a step
         with torch.random.fork_rng(devices=[]):
             group = {key: deepcopy(value) for key, value in self._fixed[index].items() if key != "params"}
             library = self._built([group | {"params": [twin]}])
@@ -210,6 +211,7 @@ class Family(Mapping[str, type[LibraryOptimizer]]):
         if name not in self._made:
             library, defaults = self._find(name)
             label = f"{self._domain}/{name}"
+            # a class of its own, as a class is what the registry hands out and what a signature is read from
             members = {
                 "label": label,
                 "library": staticmethod(library),

@@ -89,6 +89,7 @@ def factor(step: int, total: int, schedule: Schedule, warmup: float, end: float)
     In the first `warmup * total` updates it rises linearly towards what the schedule starts with. The last update uses
     exactly `end`, unless the schedule is constant or fewer than two updates follow the warm-up.
     """
+    # (step + 1) / (rising + 1): no update is wasted on a rate of 0, and the schedule's first is full
     rising = round(warmup * total)
     span = max(total - rising - 1, 1)
     share = min(max((step - rising) / span, 0.0), 1.0)

@@ -1,8 +1,8 @@
-"""The interfaces: Task, Loss, Optimizer, Device; Data is in data.py. A Model is any `nn.Module`.
+"""The interface of a task. A model is any `nn.Module`; data is in data/dataset.py.
 
-B batch. A constructor's signature is a component's configuration (see config.py): keyword parameters with types are its
-settings. Parameters named `inputs` and `outputs` with a port type, and `parameters`, are given by the core.
-Constructors do no work: data is read in `prepare()`, devices are touched when the run starts.
+B batch. A constructor's signature is a component's configuration (see config/signature.py): keyword parameters with
+types are its settings. Parameters named `inputs` and `outputs` with a port type, and `parameters`, are given by the
+core. Constructors do no work: data is read in `prepare()`, devices are touched when the run starts.
 """
 
 from __future__ import annotations
@@ -25,8 +25,6 @@ from labwright.data.ports import Port
 
 if TYPE_CHECKING:
     from labwright.interfaces.sections import Section
-
-# ------------------------------------------------------------------------------------------------------------- task
 
 
 @dataclass(frozen=True)
@@ -144,11 +142,20 @@ class Task(ABC):
         whole: bool = False,
         plain: bool = False,
     ) -> IndexedBatches | None:
-        """The batches of one pass over a split from batch `start` on: a function of its arguments. None: no such split.
+        """The batches of one pass over a split: a function of its arguments. None: there is no such split.
 
-        `order` says which samples they hold; a task changes that, not this. `shard` (i, n) is every n-th sample of each
-        batch from the i-th. `workers` processes fetch ahead where the data isn't in memory; they change nothing.
-        `whole` leaves out batches of fewer samples than `size`; `plain` fetches samples without augmentation.
+        `order` says which samples they hold; a task changes that, not this.
+
+        Args:
+            split: `train`, `valid` or `test`.
+            size: samples in a batch.
+            seed: of the order and of augmentation, with `epoch`.
+            epoch: which pass it is, from 0.
+            start: the first batch, so that a resumed run goes on within an epoch.
+            shard: (i, n) is every n-th sample of each batch from the i-th.
+            workers: processes that fetch ahead where the data isn't in memory; they change nothing.
+            whole: leave out batches of fewer samples than `size`.
+            plain: fetch samples without augmentation.
         """
         part = self.data.split(split)
         if part is not None:
@@ -213,12 +220,3 @@ class Task(ABC):
     def report(self, model: nn.Module, split: str, device: torch.device) -> Sequence[Section]:
         """Sections of report.html: figures and tables."""
         return ()
-
-
-# ------------------------------------------------------------------------------------------------------------ model
-
-
-# ------------------------------------------------------------------------------------------------- loss and optimizer
-
-
-# ----------------------------------------------------------------------------------------------------------- device

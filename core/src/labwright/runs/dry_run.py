@@ -40,6 +40,7 @@ def dry_run(experiment: Experiment) -> dict[str, Any]:
         steps = dict(model.cost()) if isinstance(model, ClosedForm) else _stepped(trainer, times)
     data, device = trainer.run.data, trainer.device
     assert data is not None
+    # macOS counts bytes, Linux kibibytes
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     return {
         "device": str(device),
@@ -55,6 +56,7 @@ def dry_run(experiment: Experiment) -> dict[str, Any]:
 
 def _stepped(trainer: Trainer, times: _Times) -> dict[str, Any]:
     """What two steps, a checkpoint and a batch of each part that is measured show."""
+    # the first step also allocates and compiles; the second is what the others cost
     trainer.fit(until=2)
     checkpoint = sum(file.stat().st_size for file in trainer.checkpoints.path(trainer.run.step).iterdir())
     metrics: dict[str, dict[str, float]] = {}

@@ -46,7 +46,19 @@ class Experiment(ExperimentSpec):
             return prepared_task(self)
 
     def run(self, folder: Path | str | None = None, *, listeners: Sequence[object] = ()) -> Run:
-        """Train, evaluate and report, in a new run folder. Returns the run: its model, metrics and outcome."""
+        """Train, evaluate and report, in a new run folder.
+
+        Args:
+            folder: an empty one, or one to be made; `runs/NAME-001` and so on by default.
+            listeners: objects with hook implementations, called after the plugins' and the recipe's.
+
+        Returns:
+            The run: its model, metrics and outcome.
+
+        Raises:
+            LabwrightError: for what can't be built, before there is a folder.
+            RunFailed: for a run that could not go on; its folder says how far it came.
+        """
         trainer = self.trainer(Path(folder) if folder is not None else None, listeners=listeners)
         trainer.fit()
         return trainer.run
@@ -55,6 +67,7 @@ class Experiment(ExperimentSpec):
         """Everything built and written down in a new run folder, before the first step."""
         built = self.build()
         per_epoch = steps_per_epoch(self, built.task)
+        # all that can be refused is refused before there is a folder
         notes = preflight(built, self.train)
         data = summarised(built.task.data)
         folder = claim_folder(folder) if folder is not None else new_folder(self.name)
@@ -62,6 +75,7 @@ class Experiment(ExperimentSpec):
         lock.acquire()
         try:
             (folder / "task").mkdir()
+            # before the first step, so that even a run that fails can be looked at without its data
             built.task.save(folder / "task")
             data.write(folder / "task")
             seal(folder / "task")
@@ -95,10 +109,17 @@ class Experiment(ExperimentSpec):
     ) -> tuple[Trainer, list[str]]:
         """A trainer that goes on from a run folder's newest whole checkpoint, and notes for the person.
 
-        Raises LabwrightError where the data isn't what the run was begun with; `other_data` goes on with other samples
-        all the same, but never with a task that has learned something else of them. Raises it too if another process
-        writes in the folder, or if something in it leads out of it.
+        Args:
+            folder: of a run of this experiment.
+            listeners: as for `run`.
+            other_data: go on with other samples than the run was begun with, but never with a task that has learned
+                something else of them.
+
+        Raises:
+            LabwrightError: if the data isn't what the run was begun with, another process writes in the folder, or
+                something in it leads out of it.
         """
+        # a folder that somebody sent is written to: nothing in it may lead elsewhere
         refuse_links(folder)
         lock = Lock(folder)
         lock.acquire()
@@ -113,6 +134,7 @@ class Experiment(ExperimentSpec):
     def _taken_up(self, folder: Path, listeners: Sequence[object], other_data: bool) -> tuple[Trainer, list[str]]:
         built = self.build()
         data = summarised(built.task.data)
+        # other samples are a matter of choice; another vocabulary or scale would make the weights nonsense
         check_learned(built.task, folder / "task")
         differing = data.differences(read_summary(folder / "task") or data.json())
         if differing and not other_data:
@@ -130,6 +152,7 @@ class Experiment(ExperimentSpec):
         changed_since = changes(checkpoint.state["recipe"], self.table())
         if changed_since:
             notes.append(f"changed: {', '.join(changed_since)}. The run is no longer the one its first steps were.")
+        # last: a resumption that is refused leaves the folder as it was
         self._write_down(folder, built)
         return trainer, [*notes, *(f"the data is not the same: {one}." for one in differing)]
 

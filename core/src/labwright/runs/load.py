@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from labwright.base.errors import LabwrightError, listed, nearest
 from labwright.base.files import refuse_special
@@ -45,9 +45,46 @@ class Evaluation:
         return asdict(self)
 
 
+@dataclass(frozen=True)
+class Loaded:
+    """A run's task and model, and the experiment that its recipe describes.
+
+    `notes` say what isn't as the run left it: a damaged checkpoint that was passed over, a recipe that was changed.
+    """
+
+    task: Task
+    model: nn.Module
+    experiment: Experiment
+    notes: tuple[str, ...]
+
+
+def load(folder: Path | str, *, checkpoint: Which = "final", plugins: Plugins | None = None) -> Loaded:
+    """What a run folder holds: its task with what it learned of the data, and its model in evaluation mode.
+
+    Model and experiment are on the CPU, whatever the run was trained on. The data itself isn't read: `task.prepare()`
+    does that, `task.parse` and `task.predict` do without.
+
+    Args:
+        folder: a run folder, such as `labwright run --folder` makes.
+        checkpoint: the weights the run ended with (`final`), its last or its best ones.
+        plugins: those among which the recipe's names are looked up; all that are installed, if left out.
+
+    Raises LabwrightError for a folder that isn't a run's, a plugin it needs that isn't there, a damaged checkpoint.
+
+    Example: `run = lw.load("runs/digits"); print(run.task.predict(run.model, run.task.parse("...")))`
+    """
+    folder = Path(folder).expanduser()
+    _check_checkpoint(checkpoint)
+    overrides = ["device=cpu"]
+    experiment = experiment_of(folder, plugins or Plugins.discover(), overrides)
+    built = built_from(folder, experiment, checkpoint=checkpoint, overrides=overrides)
+    return Loaded(built.task, built.model, experiment, tuple(built.notes))
+
+
 def experiment_of(folder: Path, plugins: Plugins, overrides: Iterable[str] = ()) -> Experiment:
     """The experiment a run folder holds. Raises LabwrightError if it is no run folder."""
     if not (folder / "recipe.toml").is_file():
+        # a run folder that is misspelt lies mostly beside the one that was meant
         beside = [str(path.parent) for path in folder.parent.glob("*/recipe.toml")] if folder.parent.is_dir() else []
         raise LabwrightError(f"{str(folder)!r} is no run folder: it has no recipe.toml{nearest(str(folder), beside)}")
     refuse_special(folder)
@@ -86,21 +123,27 @@ def evaluated(
 ) -> Evaluation:
     """Metrics of a run's model over a split of its data; without overrides those the run logged.
 
-    Raises LabwrightError, also for samples that aren't the run's although its data wasn't overridden (`other_data`
-    measures them all the same), and for data of which the task learns something else than the run's did.
+    Args:
+        folder: of the run.
+        plugins: that know what its recipe names.
+        split: `train`, `valid` or `test`.
+        checkpoint: `final`, `last` or `best`.
+        overrides: `field=value`, such as other data.
+        other_data: measure samples that aren't the run's although its data wasn't overridden.
+
+    Raises:
+        LabwrightError: for a checkpoint or a split that isn't there, for other samples, and for data of which the task
+            learns something else than the run's did.
     """
-    choices = get_args(Which)
-    if checkpoint not in choices:
-        raise LabwrightError(
-            f"there is no checkpoint {checkpoint!r}{nearest(checkpoint, choices)} There are {listed(choices)}."
-        )
+    _check_checkpoint(checkpoint)
     overrides = list(overrides)
     experiment = experiment_of(folder, plugins, overrides)
+    # from the data and not from the run's folder, as the samples themselves are needed
     built = experiment.build()
     check_learned(built.task, folder / "task")
     now, then = summarised(built.task.data), read_summary(folder / "task")
     differing = now.differences(then, [split]) if then else []
-    overridden = any(one.startswith(("task=", "task.data")) for one in overrides)
+    overridden = any(override.startswith(("task=", "task.data")) for override in overrides)
     if differing and not other_data and not overridden:
         raise LabwrightError(
             f"the data isn't what {folder} was begun with: {'; '.join(differing)}. Put it back, or measure it "
@@ -133,7 +176,7 @@ def predictions(
         for name, read in inputs:
             answer: dict[str, Any] | Exception
             try:
-                arguments = tuple(one.to(built.device) for one in read())
+                arguments = tuple(argument.to(built.device) for argument in read())
             except Exception as error:  # noqa: BLE001 - what a damaged file makes a library raise is of any type
                 answer = error
             else:
@@ -142,6 +185,12 @@ def predictions(
                 except LabwrightError as error:
                     answer = error
             yield name, answer
+
+
+def _check_checkpoint(name: str) -> None:
+    choices = get_args(Which)
+    if name not in choices:
+        raise LabwrightError(f"there is no checkpoint {name!r}{nearest(name, choices)} There are {listed(choices)}.")
 
 
 def _restore(
@@ -159,7 +208,8 @@ def _restore(
         newest = newest if best is None else checkpoints.read(best)
     step: int = newest.state["step"]
     built.notes += faults
-    given = tuple(one.partition("=")[0].strip() for one in overrides)
+    # what the person has just overridden needs no telling
+    given = tuple(override.partition("=")[0].strip() for override in overrides)
     changed = [
         change
         for change in changes(newest.state["recipe"], experiment.table(), MATTER)

@@ -72,10 +72,12 @@ class ExperimentSpec:
         self.device = resolve("device", with_default(device, "auto"), known, here / "device")
         self.train = Train(**validated(Train, train or {}, "train", known, here / "train"))
         self.closed_form = self.model.is_a(ClosedForm)
+        # a model in closed form has no length; it is refused one below
         if not self.closed_form and (self.train.epochs is None) == (self.train.steps is None):
             given = "neither" if self.train.epochs is None else "both"
             hint = " As an override, `train.epochs=` leaves the epochs out." if given == "both" else ""
             raise LabwrightError(f"{here / 'train'}: given {given} of epochs and steps; a run has one of them.{hint}")
+        # constructors do no work, so that a task can be asked for its ports and phases before any data is read
         unprepared = self.task.build()
         if not isinstance(unprepared, Task):
             kind = type(unprepared).__name__
@@ -84,8 +86,8 @@ class ExperimentSpec:
         self.phases = [phase.name for phase in unprepared.phases()]
         self.optimizers = self._resolve_optimizers(optimizer, here / "optimizer")
         self.listeners = [
-            *(resolve("logger", one, known, here / "log") for one in log),
-            *(resolve("stop", one, known, here / "stop") for one in stop),
+            *(resolve("logger", given, known, here / "log") for given in log),
+            *(resolve("stop", given, known, here / "stop") for given in stop),
         ]
         check_fit(unprepared, self.task, self.model, self.loss, known, here)
         self._check_closed_form(here)
@@ -199,6 +201,7 @@ class ExperimentSpec:
             return {}
         if not isinstance(value, Mapping):
             return dict.fromkeys(self.phases, resolve("optimizer", value, self.plugins, where))
+        # a phase may be called what a setting is called; then only a table or a name is the phase's
         own = {phase: value[phase] for phase in self.phases if isinstance(value.get(phase), Mapping | str)}
         common = {key: one for key, one in value.items() if key not in own}
         specs = {}

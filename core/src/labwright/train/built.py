@@ -61,9 +61,11 @@ def phase_parameters(model: nn.Module, criterion: Any, phases: Sequence[Phase]) 
     The loss's own, called `loss.NAME`, go to the phases that name `loss`, or to the first. Raises LabwrightError for a
     child that isn't there, and for a phase all of whose parameters are frozen.
     """
+    # by name, as checkpoints and groups of an optimizer know them
     own = dict(model.named_parameters())
     children = [name for name, _ in model.named_children()]
     of_loss = dict(criterion.named_parameters(prefix="loss")) if isinstance(criterion, nn.Module) else {}
+    # a model may have a child called loss itself: then the name is the child's
     for_loss = [phase.name for phase in phases if "loss" in phase.parameters and "loss" not in children] or [
         phase.name for phase in phases[:1]
     ]

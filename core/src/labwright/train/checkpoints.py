@@ -76,6 +76,7 @@ class Checkpoints:
         target = self.path(step)
         building, before = (self.folder / f".{target.name}.{what}" for what in ("part", "before"))
         try:
+            # only whole ones have a name without a dot
             for unfinished in self.folder.glob(".step-*"):  # of a process that was killed
                 _remove(unfinished)
             building.mkdir(parents=True)
@@ -89,6 +90,7 @@ class Checkpoints:
             )
             seal(building)
             if target.exists():  # of the same step, when less was known of it
+                # a folder can't be renamed onto one that isn't empty
                 target.rename(before)
             building.rename(target)
             sync(self.folder)
@@ -97,7 +99,7 @@ class Checkpoints:
             shutil.rmtree(building, ignore_errors=True)
             if not _is_io(error):
                 raise
-            older = [one for one in self.steps() if one != step]
+            older = [other for other in self.steps() if other != step]
             kept = f"The checkpoint of step {older[-1]} is kept." if older else "There is none before it."
             raise RunFailed(f"can't write the checkpoint {target}: {error.__cause__ or error}. {kept}") from error
         for old in self.steps()[:-keep]:
@@ -110,6 +112,7 @@ class Checkpoints:
         if not folder.exists():
             known = listed(map(str, self.steps()))
             raise Damaged(f"there is no checkpoint {folder}; there are those of steps {known}.")
+        # checksums first, so that no library parses bytes that were damaged
         verify(folder)
         try:
             state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
@@ -153,7 +156,7 @@ class MemoryCheckpoints:
     def write(self, step: int, checkpoint: Checkpoint, *, keep: int, best: int | None) -> None:  # noqa: ARG002
         model = {name: tensor.clone() for name, tensor in checkpoint.model.items()}
         training = {name: tensor.clone() for name, tensor in checkpoint.training.items()}
-        self._kept = {one: kept for one, kept in self._kept.items() if one == best}
+        self._kept = {other: kept for other, kept in self._kept.items() if other == best}
         self._kept[step] = Checkpoint(deepcopy(checkpoint.state), model, training)
 
     def read(self, step: int) -> Checkpoint:
@@ -175,6 +178,7 @@ def untied(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, 
             tensor.shape,
             tensor.stride(),
         )
+        # empty tensors share a null pointer without being tied
         if tensor.numel() and key in first:
             aliases[name] = first[key]
             continue
@@ -208,19 +212,19 @@ def split_state(module: nn.Module) -> tuple[dict[str, Tensor], dict[str, Any]]:
 def load_model(model: nn.Module, checkpoint: Checkpoint, origin: Path) -> None:
     """Give a model a checkpoint's state. Raises LabwrightError if it is that of another model."""
     tensors, extra = checkpoint.model, checkpoint.state["extra"]
-    mine = model.state_dict()
-    missing, surplus = mine.keys() - tensors.keys() - extra.keys(), (tensors.keys() | extra.keys()) - mine.keys()
+    own = model.state_dict()
+    missing, surplus = own.keys() - tensors.keys() - extra.keys(), (tensors.keys() | extra.keys()) - own.keys()
     if missing or surplus:
         name = min(missing or surplus)
-        said = f"lacks {name!r}" if missing else f"has {name!r}, which this model lacks"
+        fault = f"lacks {name!r}" if missing else f"has {name!r}, which this model lacks"
         raise LabwrightError(
-            f"{origin} is a checkpoint of another model: it {said}{nearest(name, surplus if missing else mine)}"
+            f"{origin} is a checkpoint of another model: it {fault}{nearest(name, surplus if missing else own)}"
         )
     for name, tensor in tensors.items():
-        if mine[name].shape != tensor.shape:
+        if own[name].shape != tensor.shape:
             raise LabwrightError(
                 f"{origin} is a checkpoint of another model: {name!r} has shape {tuple(tensor.shape)} there and "
-                f"{tuple(mine[name].shape)} here."
+                f"{tuple(own[name].shape)} here."
             )
     model.load_state_dict({**tensors, **extra})
 
@@ -241,8 +245,8 @@ def verify(folder: Path) -> None:
         expected = {Path(name): str(digest) for name, digest in sums.items()}
     except (OSError, ValueError, AttributeError) as error:
         raise Damaged(f"{folder / CHECKSUMS} is missing or torn.") from error
-    found = set(_files(folder))
-    for name in sorted(found ^ expected.keys()):
+    present = set(_files(folder))
+    for name in sorted(present ^ expected.keys()):
         raise Damaged(f"{folder / name} {'is missing' if name in expected else 'was not written by labwright'}.")
     for name, digest in expected.items():
         try:

@@ -40,11 +40,22 @@ def evaluate(
     """The task's metrics over a split, in batches of `size` and without augmentation; None if there is no such split.
 
     It leaves no trace: every module is in training or evaluation mode as it was, and the global generators of the CPU
-    and of the device go on where they were. Within it they are seeded by `seed` alone. `autocast` makes the context a
-    forward pass runs in; `most` bounds the number of batches. A metric whose result is a table of numbers gives one
-    metric for each, `name/key`.
+    and of the device go on where they were. A metric whose result is a table of numbers gives one metric for each,
+    `name/key`.
 
-    Raises LabwrightError if the split is empty, a metric is no single number, or the goal is not among the metrics.
+    Args:
+        task: says what is measured; its data is prepared.
+        model: on `device`.
+        split: `train`, `valid` or `test`.
+        device: where batches are moved to.
+        size: samples in a batch.
+        seed: of random numbers within it, alone: nothing drawn before changes the figures.
+        workers: processes that fetch data which isn't in memory.
+        autocast: makes the context that a forward pass runs in; None, or giving None, is full precision.
+        most: bounds the number of batches.
+
+    Raises:
+        LabwrightError: if the split is empty, a metric is no single number, or the goal is not among the metrics.
 
     Example: `lw.evaluate(task, model, "valid", device=torch.device("cpu"), size=256, seed=0)`
     """
@@ -54,6 +65,7 @@ def evaluate(
     if not len(batches):
         raise LabwrightError(f"{type(task).__name__}: the {split!r} split has no samples to evaluate on.")
     metrics = task.metrics()
+    # before the pass over the data, which may be long
     _check_goal(task.goal, metrics, within=True)
     for metric in metrics.values():
         if isinstance(metric, nn.Module):  # torchmetrics' keep their sums in buffers
@@ -68,6 +80,7 @@ def evaluate(
             for metric in metrics.values():
                 metric.update(*results)
         values = dict(value for name, metric in metrics.items() for value in _numbers(name, metric.compute()))
+    # again: a goal such as `f1/macro` stands in the table that a metric gives
     _check_goal(task.goal, values, within=False)
     return Evaluated(values, samples)
 

@@ -58,6 +58,7 @@ class LossLog:
         return {"sent": _numbers(self._under_way), "open": _numbers(self.steps)}
 
     def load_state(self, state: Mapping[str, list[Any]]) -> None:
+        # in the order they came: what was under way is sent again, then the open stretch goes on
         self.steps = self._tensors(state["sent"])
         self._send()
         self.steps = self._tensors(state["open"])
@@ -75,6 +76,7 @@ class LossLog:
         for step, weight, losses in self.steps:
             for phase, loss in losses.items():
                 by_phase.setdefault(phase, []).append((step, weight, loss))
+        # one copy for a whole stretch: a GPU would be waited for at every single number
         stacked = {phase: torch.stack([loss.float() for *_, loss in seen]) for phase, seen in by_phase.items()}
         event = None
         if self.device.type == "cuda":
@@ -89,6 +91,7 @@ class LossLog:
             return None
         step, by_phase, stacked, event = self._sent
         self._sent, self._under_way = None, []
+        # done by now as a rule, as a whole stretch lies between
         if event is not None:
             event.synchronize()
         means = {}

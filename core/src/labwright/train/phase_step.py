@@ -31,7 +31,8 @@ class Objective(nn.Module):
     def forward(self, batch: Batch) -> Tensor:
         loss = self.task.loss(self.model, batch, self.criterion, self.phase)
         if self.penalised:
-            trained = {name: one for name, one in self.penalised.items() if one.requires_grad}
+            # frozen ones would only add a constant
+            trained = {name: parameter for name, parameter in self.penalised.items() if parameter.requires_grad}
             penalty = self.criterion.penalty(trained)
             return loss if penalty is None else loss + penalty
         return loss
@@ -50,7 +51,9 @@ class PhaseStep:
         self.settings, self.device = built.device_settings, built.device
         task, model, criterion = built.task, built.model, built.criterion
         self.parameters: list[Tensor] = list(optimizer.parameters.values())
+        # a phase of some children alone leaves no gradient in the others', which it goes through
         self.only_own = bool(phase.parameters)
+        # most losses add nothing for the parameters: those steps don't even ask
         penalises = isinstance(criterion, Loss) and type(criterion).penalty is not Loss.penalty
         objective: Any = Objective(task, model, criterion, phase.name, optimizer.parameters if penalises else {})
         self.objective = torch.compile(objective) if self.settings.compile else objective
@@ -83,19 +86,21 @@ class PhaseStep:
         """Let the averages follow the weights, if there are averages."""
         if self.decay is not None:
             with torch.no_grad():
+                # early weights are far off: the average starts by forgetting them fast
                 torch._foreach_lerp_(self.average, self.parameters, 1 - min(self.decay, (1 + step) / (10 + step)))
 
     def _backward(self, batches: Sequence[Batch], weights: Sequence[float]) -> Tensor:
-        only = [one for one in self.parameters if one.requires_grad] if self.only_own else None
+        inputs = [parameter for parameter in self.parameters if parameter.requires_grad] if self.only_own else None
         if len(batches) == 1:
             loss = self._forward(batches[0])
-            torch.autograd.backward(self.scale.scale(loss) if self.scale else loss, inputs=only)
+            torch.autograd.backward(self.scale.scale(loss) if self.scale else loss, inputs=inputs)
             return loss.detach()
+        # each part goes backward by itself, so that one part's graph is alive at a time
         whole = sum(weights)
         parts = []
         for batch, weight in zip(batches, weights, strict=True):
             part = self._forward(batch) * (weight / whole)
-            torch.autograd.backward(self.scale.scale(part) if self.scale else part, inputs=only)
+            torch.autograd.backward(self.scale.scale(part) if self.scale else part, inputs=inputs)
             parts.append(part.detach())
         return torch.stack(parts).sum()
 
@@ -111,6 +116,7 @@ class PhaseStep:
             gradients = [parameter.grad for parameter in self.parameters if parameter.grad is not None]
             found_inf = self.scale.unscale(gradients)
             self.scale.update(found_inf)
+        # after the scale is gone: a norm is bounded in the loss's own units
         if self.clip is not None:
             nn.utils.clip_grad_norm_(self.parameters, self.clip)
         return found_inf
@@ -118,6 +124,7 @@ class PhaseStep:
     def swap_average(self) -> None:
         """Exchange the weights and their averages, if there are averages."""
         for parameter, average in self.owned.values():
+            # pointers are exchanged and nothing is copied; compiled code holds the parameters themselves
             parameter.data, average.data = average.data, parameter.data
 
     def adopt_average(self) -> None:

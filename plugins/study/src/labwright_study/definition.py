@@ -45,10 +45,10 @@ def parsed_goal(text: str, experiment: Experiment) -> Goal:
     return Goal(metric, direction or known[metric])  # type: ignore[arg-type]
 
 
-def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> Iterator[str]:
+def differences(kept: Mapping[str, Any], given: Mapping[str, Any]) -> Iterator[str]:
     """How two definitions differ, in words, with what differs innermost."""
     for key, name in NAMES.items():
-        before, now = there.get(key), here.get(key)
+        before, now = kept.get(key), given.get(key)
         if before == now:
             continue
         if isinstance(before, Mapping) and isinstance(now, Mapping):

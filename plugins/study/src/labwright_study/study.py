@@ -56,9 +56,9 @@ class Study:
     this process. `batch` trials are asked for at once. `asynchronous` asks as workers become free, which is faster and
     isn't reproducible, and lets other machines join; one that isn't heard of for `lease` seconds has lost its trials.
 
-    Raises LabwrightError for what doesn't fit, and for a name whose study searches something else.
+    Raises LabwrightError for what doesn't fit; `run` does for a name whose study searches something else.
 
-    Example: `lw.Study(lw.Experiment.from_recipe("vision/digits-mlp"), trials=20, workers=2).run()`
+    Example: `lw.Study(lw.Experiment.from_recipe("vision/digits-mlp"), trials=20, workers=2).run().best`
     """
 
     def __init__(
@@ -194,7 +194,7 @@ class Study:
             pool = self._pool(Trials(self.experiment, self.goals, self.threads))
 
             def train(plan: Plan) -> Iterator[Result]:
-                groups = (Group((self._spec_again(place, *again),)) for place, again in enumerate(plan))
+                groups = (Group((self._spec_again(place, *pair),)) for place, pair in enumerate(plan))
                 return pool.run(groups, lambda *_: False)
 
             try:

@@ -47,7 +47,7 @@ def run_here(jobs: Iterable[Job]) -> Iterator[tuple[Job, Outcome]]:
 
 def outcomes_of(jobs: Sequence[Job], place: Path, goal: Goal, *, quiet: bool) -> dict[tuple[str, int], Outcome]:
     """How each run ended, by candidate and seed; those that are there already are read."""
-    outcomes = {(job.name, job.seed): there for job in jobs if (there := _finished(job)) is not None}
+    outcomes = {(job.name, job.seed): before for job in jobs if (before := _finished(job)) is not None}
     names = list(dict.fromkeys(job.name for job in jobs))
     with Tally("runs", len(jobs), len(outcomes), quiet=quiet) as tally:
         kept = f", {len(outcomes)} of them are there" if outcomes else ""
