@@ -270,7 +270,9 @@ GROUPS = {
         *("Prepared", "Built"),
     ),
     "Data": ("TensorSplit", "Labelled", "Batches", "IndexedBatches", "LeftOut", "majority"),
-    "Models, losses, optimizers": ("ClosedForm", "LEFT_OUT", "separable", "Schedule", "Family", "LibraryOptimizer"),
+    "Models, losses, optimizers": (
+        *("ClosedForm", "LEFT_OUT", "separable", "Schedule", "AdamW", "Family", "LibraryOptimizer"),
+    ),
     "Metrics": ("Accuracy", "LogLoss", "Mean", "Perplexity"),
     "Sections of a report": ("Section", "Figure", "Table", "Pictures", "Sounds", "Text"),
     "Random numbers and memory": ("derived_seed", "generator", "epoch_order", "draws", "isolated", "free_memory"),

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from labwright.base.seeding import draws as draws
     from labwright.base.seeding import epoch_order as epoch_order
     from labwright.base.seeding import generator as generator
+    from labwright.builtin.optimizers import AdamW as AdamW
     from labwright.config.compatibility import fitting_names as fitting_names
     from labwright.config.signature import Part as Part
     from labwright.data.batching import IndexedBatches as IndexedBatches
@@ -96,6 +97,7 @@ _LATER = {
     "base.memory": ["free_memory"],
     "base.search": ["Choice", "Integers", "PerTrial", "Uniform"],
     "base.seeding": ["derived_seed", "draws", "epoch_order", "generator"],
+    "builtin.optimizers": ["AdamW"],
     "config.compatibility": ["fitting_names"],
     "config.signature": ["Part"],
     "data.batching": ["IndexedBatches"],

@@ -1,4 +1,4 @@
-"""What labwright-study needs of the core beside the public names of `labwright`: how a trial is trained and reported.
+"""What studies need of the core beside the public names of `labwright`: how a trial is trained and reported.
 
 Experimental: these names may change in any version, so that other plugins had better do without them.
 

@@ -211,7 +211,10 @@ class Adam(_AnyAdam):
 
 @final
 class AdamW(_AnyAdam):
-    """Adam with decoupled weight decay (Loshchilov & Hutter 2019, algorithm 2)."""
+    """Adam with decoupled weight decay (Loshchilov & Hutter 2019, algorithm 2).
+
+    Example: `lw.AdamW(dict(model.named_parameters()), lr=3e-3)`
+    """
 
     decoupled = True
 

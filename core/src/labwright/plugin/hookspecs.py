@@ -69,7 +69,7 @@ class Kind:
     is used; "" asks for none. `heading` is its plural, in `labwright list`. `chosen` says in a few words where one of
     them is named, such as `tune --sampler`.
 
-    Example: `lw.Kind("scorer", "labwright_proteins.scoring:Scorer", "scorers", "`fold --scorer`")`
+    Example: `lw.Kind("scorer", "labwright_proteins.scoring:Scorer", "scorers", "fold --scorer")`
     """
 
     name: str
@@ -101,7 +101,7 @@ class Verb:
 def labwright_kinds() -> Iterable[Kind]:
     """Called at discovery: kinds of components this plugin adds. Must not import torch.
 
-    Example: `yield lw.Kind("sampler", "labwright_study.samplers:Sampler", "samplers", "tune --sampler")`
+    Example: `yield lw.Kind("scorer", "labwright_proteins.scoring:Scorer", "scorers", "fold --scorer")`
     """
     raise NotImplementedError
 
