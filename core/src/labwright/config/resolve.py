@@ -289,6 +289,7 @@ def plain_table(value: Mapping[str, Any], where: Where) -> dict[str, Any]:
 
 def with_default(value: Any, name: Any) -> Any:
     """A table without a name is one of the default component, if there is one."""
+    # device = { precision = "bf16" } is the default device, otherwise set
     return {"name": name, **value} if isinstance(value, Mapping) and isinstance(name, str) else value
 
 
