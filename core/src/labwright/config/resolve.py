@@ -210,8 +210,8 @@ def _given_object(kind: str, thing: Any, plugins: Plugins, where: Where) -> Comp
     if kind == "optimizer":
         name = type(thing).__name__
         raise LabwrightError(
-            f"{where}: an optimizer is built over the parameters of a run's own model: give the class {name}, or "
-            f'{{"name": {name}, "lr": 0.1}}, instead of an object.'
+            f"{where}: given a {label_of(type(thing))}; an optimizer is built over the parameters of a run's own "
+            f'model: give the class {name}, or {{"name": {name}, "lr": 0.1}}, instead of an object.'
         )
     _of_kind(kind, type(thing), plugins, where)
     return ComponentSpec(kind, "", None, thing=thing, where=where)
