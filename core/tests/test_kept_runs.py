@@ -1,4 +1,4 @@
-"""Run folders that version 0.1 left open as they did: two runs of kept/recipe.toml, with the plugin beside it."""
+"""Run folders that version 0.1 left: one finished and one interrupted run of kept/recipe.toml, its plugin beside it."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_an_interrupted_run_of_0_1_goes_on_as_the_uninterrupted_one_did(tmp_path
     assert not [note for note in notes if "metrics.jsonl" in note or "checkpoint" in note]
     assert trainer.run.step == 14
     assert trainer.fit().status == "finished"
-    assert next(read_log(folder / "metrics.jsonl"))["lr"] == pytest.approx(0.019172940902039477)
+    assert next(iter(read_log(folder / "metrics.jsonl")))["lr"] == pytest.approx(0.019172940902039477)
     assert [{**record, "seconds": 0} for record in read_log(folder / "metrics.jsonl")] == [
         {**record, "seconds": 0} for record in logged(KEPT / "finished")
     ]

@@ -7,8 +7,7 @@ from typing import ClassVar
 
 import pytest
 import torch
-from labwright.data.dataset import Batch, Data
-from labwright.data.ports import Classes, Features, Image, Port, Values
+from labwright import Batch, Classes, Data, Features, Image, Port, Values
 from torch import Tensor
 
 

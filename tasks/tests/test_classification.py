@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import labwright as lw
 import pytest
 import torch
-from labwright.base.errors import LabwrightError
-from labwright.data.dataset import Batch
+from labwright import Batch, LabwrightError
 from labwright_tasks.classification import Classification
 from torch import Tensor, nn
 from torch.nn import functional
@@ -98,17 +98,18 @@ def test_the_report_counts_what_was_given_for_what_was_true(classes: Callable[..
     task = prepared(classes([0, 0, 0, 1, 1, 2]))
     model = telling(task, [0, 0, 1, 1, 1, 0]).train()
     matrix, table, mistakes = task.report(model, "test", CPU)
-    assert matrix.figure.axes[0].get_xlabel() == "given"  # type: ignore[union-attr]
+    assert isinstance(matrix, lw.Figure) and isinstance(table, lw.Table) and isinstance(mistakes, lw.Pictures)
+    assert matrix.figure.axes[0].get_xlabel() == "given"
     shown = {(text.get_position()[1], text.get_position()[0]): text.get_text() for text in matrix.figure.axes[0].texts}
     assert shown == {(0, 0): "2", (0, 1): "1", (1, 1): "2", (2, 0): "1"}
-    assert table.columns == ("class", "samples", "precision", "recall", "F1")  # type: ignore[union-attr]
+    assert table.columns == ("class", "samples", "precision", "recall", "F1")
     assert table.rows == [  # by hand: a has 2 of 3 found and 2 of 3 right, b 2 of 2 and 2 of 3, c none
         ("a", 3, "0.6667", "0.6667", "0.6667"),
         ("b", 2, "0.6667", "1.0000", "0.8000"),
         ("c", 1, "-", "0.0000", "0.0000"),
     ]
-    captions = [axes.get_title() for axes in mistakes.figure.axes]  # type: ignore[union-attr]
-    assert sorted(caption.split()[0] for caption in captions) == ["a", "b"]
+    assert sorted(caption.split()[0] for caption in mistakes.captions) == ["a", "b"]
+    assert all(picture.aminmax() == (0, 1) for picture in mistakes.images)
     assert model.training  # as it was
 
 
@@ -119,9 +120,9 @@ def test_the_worst_mistakes_come_first_and_at_most_24_of_them(classes: Callable[
     wrong = torch.tensor([1, 0] * 30)
     model = Telling(inputs, functional.one_hot(wrong, 2) * sure[:, None])
     *_, mistakes = task.report(model, "test", CPU)
-    captions = [axes.get_title() for axes in mistakes.figure.axes if axes.get_title()]  # type: ignore[union-attr]
-    certainties = [int(caption.split()[1].rstrip("%")) for caption in captions]
-    assert len(captions) == 24 and certainties == sorted(certainties, reverse=True) and certainties[0] == 99
+    assert isinstance(mistakes, lw.Pictures)
+    certainties = [int(caption.split()[1].rstrip("%")) for caption in mistakes.captions]
+    assert len(mistakes.images) == 24 and certainties == sorted(certainties, reverse=True) and certainties[0] == 99
 
 
 def test_a_split_that_is_not_there_has_no_report(classes: Callable[..., Any]) -> None:

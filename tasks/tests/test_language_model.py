@@ -6,13 +6,10 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
+import labwright as lw
 import pytest
 import torch
-from labwright.base.errors import LabwrightError
-from labwright.base.seeding import generator
-from labwright.data.batching import IndexedBatches
-from labwright.data.dataset import Data
-from labwright.data.ports import Port, Tokens
+from labwright import Data, IndexedBatches, LabwrightError, Port, Tokens, generator
 from labwright_tasks.language_model import LanguageModel, NextTokens, TokenBatch, drawn
 from torch import Tensor, nn
 from torch.nn import functional
@@ -191,7 +188,8 @@ def test_the_report_shows_texts_and_the_loss_by_place() -> None:
         alphabet().train(),
     )
     texts, figure = task.report(model, "test", CPU)
-    assert texts.rows[0] == ("abcd", "abcdab")  # type: ignore[union-attr]
-    (line,) = figure.figure.axes[0].lines  # type: ignore[union-attr]
+    assert isinstance(texts, lw.Text) and isinstance(figure, lw.Figure)
+    assert (texts.captions[0], texts.passages[0]) == ("after: abcd", "abcdab")
+    (line,) = figure.figure.axes[0].lines
     assert len(line.get_ydata()) == 4 and model.training
     assert list(task.report(model, "valid", CPU)) == []

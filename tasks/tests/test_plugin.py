@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from labwright.plugin.registry import Plugins
+from labwright import Plugins
 
 
 def test_the_menu_imports_no_torch() -> None:

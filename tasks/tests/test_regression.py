@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from labwright.base.errors import LabwrightError
+from labwright import LabwrightError
 from labwright_tasks.regression import Explained, Regression
 from torch import nn
 from torch.nn import functional

@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from labwright.base.errors import LabwrightError
-from labwright.data.dataset import LeftOut
+from labwright import LabwrightError, LeftOut
 from labwright_tasks.opening import opened
 from labwright_tasks.tables import Table, name_of, read_table
 

@@ -12,10 +12,6 @@ from labwright.base.errors import LabwrightError, RunFailed, StopRun
 from labwright.plugin.hookspecs import Component, Kind, Recipe, Verb, hookimpl
 
 if TYPE_CHECKING:
-    from labwright_study.comparing.comparison import Comparison as Comparison
-    from labwright_study.comparing.comparison import compare as compare
-    from labwright_study.study import Study as Study
-
     from labwright.base.errors import Diverged as Diverged
     from labwright.base.errors import listed as listed
     from labwright.base.errors import located as located
@@ -31,6 +27,7 @@ if TYPE_CHECKING:
     from labwright.base.seeding import draws as draws
     from labwright.base.seeding import epoch_order as epoch_order
     from labwright.base.seeding import generator as generator
+    from labwright.config.compatibility import fitting_names as fitting_names
     from labwright.config.signature import Part as Part
     from labwright.data.batching import IndexedBatches as IndexedBatches
     from labwright.data.dataset import Batch as Batch
@@ -75,6 +72,16 @@ if TYPE_CHECKING:
     from labwright.interfaces.task import Task as Task
     from labwright.plugin.registry import Plugins as Plugins
     from labwright.runs.experiment import Experiment as Experiment
+    from labwright.runs.load import load as load
+    from labwright.runs.prepared import Prepared as Prepared
+    from labwright.runs.quick_checks import QUICK_CHECKS as QUICK_CHECKS
+    from labwright.runs.quick_checks import Check as Check
+    from labwright.runs.quick_checks import Finding as Finding
+    from labwright.runs.quick_checks import NotApplicable as NotApplicable
+    from labwright.runs.quick_checks import Subject as Subject
+    from labwright.runs.quick_checks import findings as findings
+    from labwright.runs.quick_checks import quick_findings as quick_findings
+    from labwright.train.built import Built as Built
     from labwright.train.evaluation import evaluate as evaluate
     from labwright.train.evaluation import evaluating as evaluating
     from labwright.train.metrics import Accuracy as Accuracy
@@ -89,6 +96,7 @@ _LATER = {
     "base.memory": ["free_memory"],
     "base.search": ["Choice", "Integers", "PerTrial", "Uniform"],
     "base.seeding": ["derived_seed", "draws", "epoch_order", "generator"],
+    "config.compatibility": ["fitting_names"],
     "config.signature": ["Part"],
     "data.batching": ["IndexedBatches"],
     "data.dataset": ["Batch", "Batches", "Data", "Labelled", "LeftOut", "Split", "TensorSplit"],
@@ -104,12 +112,16 @@ _LATER = {
     "interfaces.task": ["Attachment", "Goal", "Metric", "Phase", "Task"],
     "plugin.registry": ["Plugins"],
     "runs.experiment": ["Experiment"],
+    "runs.prepared": ["Prepared"],
+    "runs.quick_checks": ["QUICK_CHECKS", "Check", "Finding", "NotApplicable", "Subject", "findings", "quick_findings"],
+    "train.built": ["Built"],
+    "runs.load": ["load"],
     "train.evaluation": ["evaluate", "evaluating"],
     "train.metrics": ["Accuracy", "LogLoss", "Mean", "Perplexity"],
     "train.settings": ["Train"],
 }
 _MODULE_OF = {name: module for module, names in _LATER.items() for name in names}
-_OF_STUDIES = ("Comparison", "Study", "compare")  # labwright-study's, found through its entry point
+_OF_STUDIES = ("Comparison", "Study", "compare")  # of the plugin that is called study, found through its entry point
 
 __all__ = [
     "Component",
@@ -137,12 +149,15 @@ def __getattr__(name: str) -> Any:
 
 
 def _of_studies(name: str) -> Any:
-    """A name of the plugin whose entry point is called `study`. Raises LabwrightError where it isn't installed."""
+    """A name of the plugin whose entry point is called `study`.
+
+    Raises ImportError where it isn't installed: of an AttributeError `from labwright import Study` would lose the text.
+    """
     from importlib import metadata
 
     for point in metadata.entry_points(group="labwright", name="study"):
         return getattr(importlib.import_module(point.module.partition(".")[0]), name)
-    raise LabwrightError(f"labwright.{name} comes with labwright-study: pip install labwright[study]")
+    raise ImportError(f"labwright.{name} comes with labwright-study: pip install labwright[study]")
 
 
 def __dir__() -> list[str]:

@@ -6,7 +6,7 @@ import math
 
 import pytest
 import torch
-from labwright.base.errors import LabwrightError
+from labwright import LabwrightError
 from labwright.builtin.losses import CrossEntropy, Penalized
 from labwright_gan.losses import R1, Hinge, NonSaturating, Wasserstein, slope_penalty, slopes
 from torch import Tensor, nn

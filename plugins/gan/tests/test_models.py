@@ -6,8 +6,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from labwright.base.errors import LabwrightError
-from labwright.data.ports import Features, Image, Latent
+from labwright import Features, Image, LabwrightError, Latent
 from labwright_gan.losses import slopes
 from labwright_gan.models.dcgan import DCGAN, ConditionalDCGAN
 from labwright_gan.models.mlp import MLP

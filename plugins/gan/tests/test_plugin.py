@@ -8,7 +8,7 @@ from pathlib import Path
 
 import labwright as lw
 import pytest
-from labwright.plugin.registry import Plugins
+from labwright import Plugins
 from labwright_gan import plugin
 
 RECIPES = {recipe.name: recipe for recipe in plugin.labwright_recipes()}

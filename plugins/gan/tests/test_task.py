@@ -11,11 +11,9 @@ from typing import Any
 import labwright as lw
 import pytest
 import torch
-from labwright.base.errors import LabwrightError
-from labwright.base.seeding import generator
+from labwright import LabwrightError, evaluate, generator
 from labwright.runs.verify_resume import verify_resume
 from labwright.train.checkpoints import verify
-from labwright.train.evaluation import evaluate
 from labwright_gan.data.ring import Ring
 from labwright_gan.losses import R1, AdversarialLoss, Hinge, NonSaturating, Wasserstein
 from labwright_gan.models.dcgan import ConditionalDCGAN

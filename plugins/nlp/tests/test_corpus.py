@@ -8,10 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from labwright.base.errors import LabwrightError
-from labwright.data.batching import IndexedBatches
-from labwright.data.dataset import Batch
-from labwright.data.ports import Tokens
+from labwright import Batch, IndexedBatches, LabwrightError, Tokens
 from labwright_nlp.data.plain_text import PlainText
 from labwright_nlp.data.pydoc import Pydoc
 from labwright_tasks.language_model import NextTokens, TokenBatch

@@ -11,9 +11,7 @@ import labwright as lw
 import pytest
 import tokenizers
 import torch
-from labwright.base.errors import LabwrightError
-from labwright.data.ports import Classes, Tokens
-from labwright.plugin.registry import Plugins
+from labwright import Classes, LabwrightError, Plugins, Tokens
 from labwright.runs.load import built_from, experiment_of
 from labwright_nlp.models.encoder import Encoder
 

@@ -8,8 +8,7 @@ from itertools import pairwise
 
 import pytest
 import torch
-from labwright.base.errors import LabwrightError
-from labwright.data.ports import Classes, Tokens
+from labwright import Classes, LabwrightError, Tokens
 from labwright_nlp.models.bag import Bag
 from labwright_nlp.models.gpt import GPT
 from labwright_nlp.models.recurrent import GRU, LSTM

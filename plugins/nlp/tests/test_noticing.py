@@ -10,10 +10,8 @@ from typing import Any
 
 import labwright as lw
 import pytest
-from labwright.base.errors import LabwrightError
+from labwright import LabwrightError, LeftOut, Plugins
 from labwright.cli import main
-from labwright.data.dataset import LeftOut
-from labwright.plugin.registry import Plugins
 from labwright.runs.resume import resume
 from labwright_nlp.data.languages import Languages
 from labwright_nlp.data.plain_text import PlainText

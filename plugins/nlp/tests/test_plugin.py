@@ -8,7 +8,7 @@ from pathlib import Path
 
 import labwright as lw
 import pytest
-from labwright.plugin.registry import Plugins
+from labwright import Plugins
 from labwright_nlp import plugin
 
 RECIPES = {recipe.name: recipe for recipe in plugin.labwright_recipes()}
@@ -22,7 +22,7 @@ def test_the_menu_imports_no_torch() -> None:
 
 def test_components_are_loaded_without_the_libraries_that_few_need() -> None:
     code = (
-        "import sys; from labwright.plugins import Plugins; plugins = Plugins.discover()\n"
+        "import sys; from labwright import Plugins; plugins = Plugins.discover()\n"
         "for plugin in plugins.plugins:\n"
         "    for one in plugin.components if plugin.distribution == 'labwright-nlp' else ():\n"
         "        plugins.load(one.kind, one.name)\n"

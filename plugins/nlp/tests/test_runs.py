@@ -68,7 +68,7 @@ def test_a_language_model_learns_and_goes_on_with_a_prompt_elsewhere(
     assert valid["bits_per_char"] == pytest.approx(valid["cross_entropy"] / 0.6931471805599453)
     assert valid["perplexity"] == pytest.approx(2.718281828459045 ** valid["cross_entropy"])
     report = (tmp_path / "run" / "report.html").read_text()
-    assert "Written by the model" in report and "Loss by place in the window" in report and "\u21b5" in report
+    assert "Written by the model" in report and "Loss by place in the window" in report
     (tmp_path / "text.txt").unlink()
     shutil.move(tmp_path / "run", tmp_path / "elsewhere")
     greedy = ("predict", "elsewhere", "--prompt", "abc", "--set", "task.temperature=0.0")

@@ -11,9 +11,7 @@ from typing import Any
 
 import pytest
 import torch
-from labwright.base.errors import LabwrightError
-from labwright.data.dataset import LeftOut
-from labwright.data.ports import Classes, Tokens
+from labwright import Classes, LabwrightError, LeftOut, Tokens
 from labwright_nlp.data.languages import LOCALES, Languages
 from labwright_nlp.data.text_files import TextFiles
 from labwright_nlp.data.texts import Texts

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as some
-from labwright.base.errors import LabwrightError
+from labwright import LabwrightError
 from labwright_nlp.tokenizing import MARK, Bytes, Characters, Kind, Tokenizer, clean, kept, learned, unmarked
 
 TEXTS = ["the cat sat on the mat .", "the dog, the cat;\n\n  and the Größe of it", "naïve 日本語 🙂 cat"]

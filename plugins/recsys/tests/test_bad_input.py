@@ -9,7 +9,7 @@ from pathlib import Path
 
 import labwright as lw
 import pytest
-from labwright.interfaces.run import Run
+from labwright import Run
 
 GOOD = ["user,item,rating,time", *(f"u{n % 4},i{(7 * (n // 4) + n % 4) % 20},{n % 5 + 1},{n}" for n in range(60))]
 IN_FOLDER = ("task.data.folder=folder",)

@@ -7,7 +7,7 @@ from typing import Any
 
 import labwright as lw
 import pytest
-from labwright.plugin.registry import Plugins
+from labwright import Plugins
 from labwright.runs.export import export
 
 MODELS: dict[str, dict[str, Any]] = {

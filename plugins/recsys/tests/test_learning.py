@@ -9,7 +9,7 @@ import labwright as lw
 import numpy as np
 import pytest
 import torch
-from labwright.train.evaluation import evaluate
+from labwright import evaluate
 from labwright_recsys.clicks import Clicks
 from labwright_recsys.data.synthetic import Synthetic
 from labwright_recsys.top_n import TopN

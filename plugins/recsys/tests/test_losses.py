@@ -7,8 +7,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from labwright.base.seeding import generator
-from labwright.interfaces.loss import Loss
+from labwright import Loss, generator
 from labwright_recsys.clicks import Clicks
 from labwright_recsys.data.synthetic import Synthetic
 from labwright_recsys.losses import BPR, BinaryCrossEntropy, Pointwise, SampledSoftmax

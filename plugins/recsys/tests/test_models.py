@@ -7,9 +7,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import pytest
 import torch
-from labwright.base.errors import LabwrightError
-from labwright.base.memory import free_memory
-from labwright.data.dataset import Batch
+from labwright import Batch, LabwrightError, free_memory
 from labwright_recsys.models.closed import EASE, ItemKNN, Popularity
 from labwright_recsys.models.deepfm import DeepFM
 from labwright_recsys.models.light_gcn import LightGCN

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from labwright.base.errors import LabwrightError
+from labwright import LabwrightError
 from labwright_recsys.data.movielens import MovieLens
 from labwright_recsys.data.splits import LEFT_OUT, TEST, TRAIN, VALID, parts
 

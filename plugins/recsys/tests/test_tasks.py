@@ -12,9 +12,8 @@ import labwright as lw
 import numpy as np
 import pytest
 import torch
-from labwright.base.seeding import generator
+from labwright import evaluate, generator
 from labwright.runs.verify_resume import verify_resume
-from labwright.train.evaluation import evaluate
 from labwright_recsys.clicks import Clicks
 from labwright_recsys.data.movielens import MovieLens
 from labwright_recsys.data.recommendation import Recommendation

@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 import soundfile
-from labwright.base.errors import LabwrightError
-from labwright.data.ports import Classes
+from labwright import Classes, LabwrightError
 from labwright_speech.data.folder import RecordingFolder
 from labwright_speech.data.yesno import YesNo
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from labwright.base.errors import LabwrightError
+from labwright import LabwrightError
 from labwright_speech.data.manifest import ManifestTranscripts, ManifestWords
 
 Sing = Callable[..., Path]

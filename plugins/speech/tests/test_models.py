@@ -6,8 +6,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from labwright.base.errors import LabwrightError
-from labwright.data.ports import Audio, Classes
+from labwright import Audio, Classes, LabwrightError
 from labwright_speech.losses import CTC
 from labwright_speech.models.bc_resnet import BCResNet
 from labwright_speech.models.conformer import Conformer

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import labwright as lw
 import pytest
+from labwright import Plugins
 from labwright.config.compatibility import fitting_names
 from labwright.config.signature import signature
-from labwright.plugin.registry import Plugins
 from labwright_speech import plugin
 from labwright_study.space import Space
 
@@ -25,7 +25,7 @@ def test_the_menu_imports_no_torch() -> None:
 
 def test_components_load_neither_torchaudio_nor_soundfile_nor_jiwer() -> None:
     code = (
-        "import sys; from labwright.plugins import Plugins; from labwright_speech import plugin;"
+        "import sys; from labwright import Plugins; from labwright_speech import plugin;"
         "known = Plugins.discover(); [known.load(c.kind, c.name) for c in plugin.labwright_components()];"
         "print([n for n in ('torchaudio', 'soundfile', 'jiwer', 'matplotlib', 'espeakng_loader') if n in sys.modules])"
     )

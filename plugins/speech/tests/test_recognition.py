@@ -11,11 +11,8 @@ import labwright as lw
 import pytest
 import soundfile
 import torch
-from labwright.base.errors import LabwrightError
+from labwright import Audio, Batch, LabwrightError
 from labwright.cli import main
-from labwright.data.dataset import Batch
-from labwright.data.ports import Audio
-from labwright.interfaces.sections import Table
 from labwright.runs.verify_resume import verify_resume
 from labwright_speech.data.manifest import ManifestTranscripts
 from labwright_speech.data.synthetic import SpokenPhrases, SpokenWords
@@ -115,14 +112,20 @@ def test_files_are_written_down_alike_and_a_search_is_a_setting(
     assert out.startswith(f"{tmp_path / 'x.wav'}\t") and set(out.rpartition("\t")[2].strip()) <= set(" EFINOTVW")
 
 
-def test_a_report_shows_transcripts_mistakes_and_spectrograms(run: lw.Run) -> None:
+def test_a_report_shows_the_hardest_recordings_and_what_was_mistaken(run: lw.Run) -> None:
     sections = run.task.report(run.model, "test", torch.device("cpu"))
-    assert [one.title for one in sections] == ["Spectrograms", "Transcripts with errors", "What was mistaken for what"]
-    errors, confusions = sections[1], sections[2]
-    assert isinstance(errors, Table) and isinstance(confusions, Table)
+    pictures, sounds, errors, confusions = sections
+    assert [section.title for section in (pictures, errors)] == ["Spectrograms", "Transcripts with errors"]
+    assert isinstance(sounds, lw.Sounds) and isinstance(errors, lw.Table) and isinstance(confusions, lw.Table)
+    assert sounds.sample_rate == 8000 and len(sounds.waveforms) == 6
+    assert errors.rows[0][0] == sounds.captions[0]  # the hardest comes first
+    split = run.task.data.split("test")
+    assert split is not None
+    said = split.fetch(torch.arange(len(split)), 0, 0).inputs
+    assert any(torch.equal(sounds.waveforms[0], x_T[:length]) for x_T, length in zip(*said, strict=True))
     assert all(wrong for *_, wrong in errors.rows)
     assert sum(count for *_, count in confusions.rows) == sum(wrong for *_, wrong in errors.rows)
-    assert run.task.report(run.model, "nothing", torch.device("cpu")) == []
+    assert list(run.task.report(run.model, "nothing", torch.device("cpu"))) == []
 
 
 @pytest.mark.slow

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from labwright.base.errors import LabwrightError
+from labwright import LabwrightError
 from labwright_speech.data.augment import Augment
 from labwright_speech.data.sound import Recording, Waveforms, listened, padded, read_file, window
 from labwright_speech.data.stores import Archive, Folder, store

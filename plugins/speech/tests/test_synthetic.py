@@ -8,8 +8,7 @@ import labwright as lw
 import numpy as np
 import pytest
 import torch
-from labwright.base.errors import LabwrightError
-from labwright.data.ports import Audio, Classes
+from labwright import Audio, Classes, LabwrightError
 from labwright.runs.verify_resume import verify_resume
 from labwright_speech.data import espeak
 from labwright_speech.data.espeak import Line, spoken

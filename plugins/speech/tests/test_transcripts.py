@@ -11,8 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from labwright.base.errors import LabwrightError
-from labwright.data.ports import Audio
+from labwright import Audio, LabwrightError
 from labwright_speech.data.manifest import ManifestTranscripts
 from labwright_speech.data.transcripts import Transcripts
 from labwright_speech.data.yesno import YesNo

@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from labwright.base.errors import LabwrightError
-from labwright.data.ports import Audio, Classes
+from labwright import Audio, Classes, LabwrightError
 from labwright_speech.data.folder import RecordingFolder
 from labwright_speech.data.manifest import ManifestWords
 from labwright_speech.data.sound import Recording, Waveforms

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from labwright.base.errors import LabwrightError
+from labwright import LabwrightError
 from labwright_vision.data import digits
 from labwright_vision.data.digits import Digits
 from PIL import Image

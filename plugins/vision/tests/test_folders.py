@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from labwright.base.errors import LabwrightError
+from labwright import LabwrightError
 from labwright_vision.data.digits import Digits
 from labwright_vision.data.image_folder import ImageFolder
 from PIL import Image

@@ -9,8 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from labwright.base.errors import LabwrightError
-from labwright.data.ports import Classes, Image
+from labwright import Classes, Image, LabwrightError
 from labwright_vision.data.image_folder import ImageFolder
 from PIL import Image as Pillow
 

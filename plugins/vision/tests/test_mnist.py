@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from labwright.base.errors import LabwrightError
+from labwright import LabwrightError
 from labwright_vision.data.idx import read_idx
 from labwright_vision.data.mnist import SHA256, Mnist, read_mnist
 

@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from labwright.base.errors import LabwrightError
-from labwright.data.ports import Classes, Image
+from labwright import Classes, Image, LabwrightError
 from labwright_vision.models.cnn import CNN
 from labwright_vision.models.mlp import MLP
 from labwright_vision.models.resnet import ResNet

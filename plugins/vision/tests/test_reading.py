@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from labwright.base.errors import LabwrightError
+from labwright import LabwrightError
 from labwright_vision.data.reading import SUFFIXES, facts, read_picture
 from PIL import Image
 

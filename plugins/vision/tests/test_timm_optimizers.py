@@ -7,8 +7,7 @@ import sys
 
 import pytest
 import torch
-from labwright.base.errors import LabwrightError
-from labwright.interfaces.library import LibraryOptimizer
+from labwright import LabwrightError, LibraryOptimizer
 from labwright_vision.optimizers import TIMM
 from torch import Tensor, nn
 

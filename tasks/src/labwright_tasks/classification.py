@@ -12,6 +12,7 @@ from labwright import (
     Classes,
     Data,
     Goal,
+    IndexedBatches,
     Labelled,
     LabwrightError,
     LogLoss,
@@ -19,6 +20,7 @@ from labwright import (
     Part,
     Split,
     Task,
+    evaluating,
     majority,
 )
 from torch import Tensor, nn
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 _TOP = 5  # how many probabilities a prediction names
 _ROUNDING = 1e-9
 _AT_ONCE = 1024  # samples fetched together when labels are looked at
+_SEEN_AT_ONCE = 256  # samples the model sees together for a report
 
 
 class ClassificationLoss(Protocol):
@@ -121,7 +124,16 @@ class Classification(Task):
         """A confusion matrix, each class's precision and recall, and of pictures the worst mistakes."""
         from labwright_tasks.classification_report import sections
 
-        return sections(self, model, split, device)
+        part = self.data.split(split)
+        if part is None or not len(part):
+            return ()
+        probabilities, labels = [], []
+        with evaluating(model):
+            for batch in IndexedBatches.in_order(part, _SEEN_AT_ONCE):
+                logits_BC, labels_B = self.evaluate(model, batch.to(device))
+                probabilities.append(_probabilities(logits_BC))
+                labels.append(labels_B.cpu())
+        return sections(torch.cat(probabilities), torch.cat(labels), self.names, part, self.data.show)
 
 
 def _labels(split: Split, in_memory: bool) -> Tensor | None:

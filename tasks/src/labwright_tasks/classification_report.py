@@ -1,67 +1,49 @@
-"""What a run's report shows of a classifier: figures and tables. N samples, B batch, C classes or channels."""
+"""What a run's report shows of a classifier's answers. N samples, C classes or channels."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, cast
+from collections.abc import Callable, Sequence
+from typing import cast
 
 import numpy as np
 import torch
-from labwright import Figure, IndexedBatches, Section, Table, evaluating
+from labwright import Figure, Pictures, Section, Split, Table
 from matplotlib.figure import Figure as Canvas
-from torch import Tensor, nn
+from torch import Tensor
 
-if TYPE_CHECKING:
-    from labwright_tasks.classification import Classification
-
-_AT_ONCE = 256  # samples the model sees together
 _WORST = 24
 _JOINED = "\u00a0"  # a blank at which no line is broken
 _NAMED = 30  # classes up to which a confusion matrix names them and its cells
 
-
-def sections(task: Classification, model: nn.Module, split: str, device: torch.device) -> list[Section]:
-    """The sections for one split; none if the data has no such split."""
-    part = task.data.split(split)
-    if part is None or not len(part):
-        return []
-    probabilities, labels = _answers(task, model, split, device)
-    confusion = _confusion(labels, probabilities.argmax(1), len(task.names))
-    found: list[Section] = [_matrix(confusion, task.names), _table(confusion, task.names)]
-    given = probabilities.argmax(1)
-    of_true = probabilities.gather(1, labels[:, None])[:, 0]
-    wrong = (given != labels).nonzero()[:, 0]
-    worst = wrong[of_true[wrong].argsort(stable=True)][:_WORST]
-    shown = task.data.show(part.fetch(worst, 0, 0).inputs) if len(worst) else []
-    if shown:
-        verdicts = [
-            (
-                f"{task.names[given[one]]}{_JOINED}{probabilities[one, given[one]]:.0%}",
-                f"{task.names[labels[one]]}{_JOINED}{of_true[one]:.0%}",
-            )
-            for one in worst.tolist()
-        ]
-        share = f"{len(wrong):,} of {len(labels):,} are wrong"
-        found.append(_mistakes(shown, verdicts, f"{share}; of these the true class was found least probable."))
-    return found
+Show = Callable[[tuple[Tensor, ...]], Sequence[str] | Sequence[Tensor]]
 
 
-def _answers(task: Classification, model: nn.Module, split: str, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Probabilities (N, C) and labels (N,) in the order of the split, on the CPU."""
-    part = task.data.split(split)
-    assert part is not None
-    probabilities, labels = [], []
-    with evaluating(model):
-        for batch in IndexedBatches.in_order(part, _AT_ONCE):
-            logits_BC, labels_B = task.evaluate(model, batch.to(device))
-            probabilities.append(logits_BC.float().softmax(dim=1).cpu())
-            labels.append(labels_B.cpu())
-    return torch.cat(probabilities), torch.cat(labels)
+def sections(
+    probabilities_NC: Tensor, labels_N: Tensor, names: tuple[str, ...], part: Split, show: Show
+) -> list[Section]:
+    """A confusion matrix, a table of the classes, and the inputs whose true class was found least probable.
+
+    `probabilities_NC` and `labels_N` are the answers to a part of the data and the truth, in its order; `show` turns
+    inputs into what a person sees of them (`Data.show`), or nothing.
+    """
+    given_N = probabilities_NC.argmax(1)
+    confusion = _confusion(labels_N, given_N, len(names))
+    shown: list[Section] = [_matrix(confusion, names), _table(confusion, names)]
+    of_true_N = probabilities_NC.gather(1, labels_N[:, None])[:, 0]
+    wrong = (given_N != labels_N).nonzero()[:, 0]
+    worst = wrong[of_true_N[wrong].argsort(stable=True)][:_WORST]
+    inputs = show(part.fetch(worst, 0, 0).inputs) if len(worst) else []
+    if inputs:
+        given = [f"{names[given_N[n]]}{_JOINED}{probabilities_NC[n, given_N[n]]:.0%}" for n in worst.tolist()]
+        true = [f"{names[labels_N[n]]}{_JOINED}{of_true_N[n]:.0%}" for n in worst.tolist()]
+        share = f"{len(wrong):,} of {len(labels_N):,} are wrong"
+        shown.append(_mistakes(inputs, given, true, f"{share}; of these the true class was found least probable."))
+    return shown
 
 
-def _confusion(labels: Tensor, given: Tensor, classes: int) -> np.ndarray:
+def _confusion(labels_N: Tensor, given_N: Tensor, classes: int) -> np.ndarray:
     """Counts (C, C): row the true class, column the given one."""
-    counts = torch.bincount(labels * classes + given, minlength=classes * classes)
+    counts = torch.bincount(labels_N * classes + given_N, minlength=classes * classes)
     return np.asarray(counts.view(classes, classes))
 
 
@@ -98,27 +80,19 @@ def _share(part: int, whole: int) -> str:
 
 
 def _mistakes(
-    shown: Sequence[str] | Sequence[Tensor], verdicts: Sequence[tuple[str, str]], note: str
-) -> Figure | Table:
-    """Inputs as a report shows them, each with the class given and the true one: texts in a table, or pictures."""
-    if isinstance(shown[0], str):
-        rows: list[tuple[object, ...]] = [(text, *one) for text, one in zip(shown, verdicts, strict=True)]
+    inputs: Sequence[str] | Sequence[Tensor], given: Sequence[str], true: Sequence[str], note: str
+) -> Pictures | Table:
+    """Inputs as a person sees them, each with the class given and the true one: texts in a table, or pictures."""
+    if isinstance(inputs[0], str):
+        rows: list[tuple[object, ...]] = list(zip(cast(Sequence[str], inputs), given, true, strict=True))
         return Table("Worst mistakes", ("input", "given", "true"), rows, note)
-    columns = min(8, len(shown))
-    rows_needed = -(-len(shown) // columns)
-    canvas = Canvas(figsize=(1.5 * columns, 1.9 * rows_needed), layout="constrained")
-    grid = canvas.subplots(rows_needed, columns, squeeze=False).flatten()
-    for axes in grid:
-        axes.set_axis_off()
-    for axes, picture, (given, true) in zip(grid, cast(Sequence[Tensor], shown), verdicts, strict=False):
-        axes.imshow(_visible(picture), cmap="gray")
-        axes.set_title(f"{given}\ntrue: {true}", fontsize=7)
-    return Figure("Worst mistakes", canvas, note)
+    captions = [f"{answer}\ntrue: {truth}" for answer, truth in zip(given, true, strict=True)]
+    return Pictures(
+        "Worst mistakes", [_stretched(picture) for picture in cast(Sequence[Tensor], inputs)], captions, note
+    )
 
 
-def _visible(picture: Tensor) -> np.ndarray:
-    """A scaled picture as values 0..1: (H, W, 3) if it has three channels, else the mean channel, (H, W)."""
-    picture = picture.float().cpu()
-    low, high = picture.min(), picture.max()
-    values = (picture - low) / (high - low).clamp(min=1e-12)
-    return np.asarray(values.permute(1, 2, 0) if len(values) == 3 else values.mean(dim=0))
+def _stretched(picture_CHW: Tensor) -> Tensor:
+    """A picture with values 0..1, its lowest 0 and its highest 1: its own scale isn't known."""
+    low, high = picture_CHW.float().aminmax()
+    return (picture_CHW - low) / (high - low).clamp(min=1e-12)

@@ -55,7 +55,7 @@ class Delimited:
                     f"{self.path}, line {number}: {len(cells)} cells below a header of {width}, given "
                     f"{line.strip()[:60]!r}. A cell with {self.sign!r} or a line end in it {advice}."
                 )
-            if len(lines) > 1 and all(one.count(self.sign) == width - 1 for one in lines):
+            if len(lines) > 1 and all(piece.count(self.sign) == width - 1 for piece in lines):
                 self._spread.append(_Spread(row, number, lines))
             yield number, cells
             row += 1
@@ -100,11 +100,11 @@ class Delimited:
 
     def _in_quotes(self, number: int, line: str, at: int, lines: list[str]) -> tuple[str, str, int]:
         """A cell from behind its first quote on: its text, the line it ends in and the place behind its last quote."""
-        said: list[str] = []
+        pieces: list[str] = []
         while True:
             end = line.find('"', at)
             if end < 0:
-                said.append(line[at:])
+                pieces.append(line[at:])
                 _, line = next(self._lines, (0, ""))
                 if not line:
                     raise LabwrightError(
@@ -114,9 +114,9 @@ class Delimited:
                 lines.append(line)
                 at = 0
                 continue
-            said.append(line[at:end])
+            pieces.append(line[at:end])
             if line.startswith('"', end + 1):
-                said.append('"')
+                pieces.append('"')
                 at = end + 2
                 continue
             if line[end + 1 : end + 2] not in ("", "\n", self.sign):
@@ -126,17 +126,17 @@ class Delimited:
                     + (f"; the cell began in line {number}" if len(lines) > 1 else "")
                     + ". Put a cell with quotes in quotes and write those within it twice."
                 )
-            return "".join(said), line, end + 1
+            return "".join(pieces), line, end + 1
 
 
 def parted_otherwise(header: Sequence[str], sign: str, *, setting: bool) -> str:
     """What to do if a header was read as one column, because another sign stands between its names."""
-    found = next((one for one in ";\t|," if len(header) == 1 and one in header[0] and one != sign), None)
-    if found is None:
+    likely = next((other for other in ";\t|," if len(header) == 1 and other in header[0] and other != sign), None)
+    if likely is None:
         return ""
     if setting:
-        return f" Set task.data.delimiter to {found!r}, which seems to part them."
-    return f" {_NAMED[found].capitalize()} seem to part them: a .csv file has commas there, a .tsv file tabs."
+        return f" Set task.data.delimiter to {likely!r}, which seems to part them."
+    return f" {_NAMED[likely].capitalize()} seem to part them: a .csv file has commas there, a .tsv file tabs."
 
 
 def _number(cell: str) -> bool:

@@ -6,7 +6,8 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, final
+from itertools import islice
+from typing import TYPE_CHECKING, Annotated, Any, cast, final
 
 import torch
 from labwright import (
@@ -14,13 +15,16 @@ from labwright import (
     Batch,
     Data,
     Goal,
+    IndexedBatches,
     LabwrightError,
     Metric,
     Part,
     Perplexity,
     Port,
+    Split,
     Task,
     Tokens,
+    evaluating,
     generator,
 )
 from pydantic import Field
@@ -35,6 +39,8 @@ if TYPE_CHECKING:
 
 _UNFINISHED = "\ufffd"  # what a decoder gives for a character some of whose bytes are still to come
 _LONGEST = 4  # bytes of a character
+_TEXTS, _PROMPT, _WRITTEN = 4, 16, 200  # of a report: texts, tokens of a prompt, most pieces written after it
+_WINDOWS, _BATCHES = 64, 20  # of a report: windows together, and batches of them; enough for a smooth curve
 
 
 @dataclass(frozen=True)
@@ -61,7 +67,7 @@ class TokenBatch(Batch):
 
     def rows(self, some: slice) -> TokenBatch:
         """Some of the windows. Their characters aren't counted: training, which cuts batches, has no use for them."""
-        inputs, targets = tuple(one[some] for one in self.inputs), self.targets[some]
+        inputs, targets = tuple(values[some] for values in self.inputs), self.targets[some]
         return TokenBatch(inputs, targets, int((targets != LEFT_OUT).sum()))
 
 
@@ -111,8 +117,8 @@ class LanguageModel(Task):
         """Each target's negative log-likelihood, (B, T) in nats; 0 where there is none."""
         logits_BTV = output(model, batch).float()
         targets = batch.targets.flatten()
-        each = functional.cross_entropy(logits_BTV.flatten(0, 1), targets, ignore_index=LEFT_OUT, reduction="none")
-        return each.view_as(batch.targets)
+        nats = functional.cross_entropy(logits_BTV.flatten(0, 1), targets, ignore_index=LEFT_OUT, reduction="none")
+        return nats.view_as(batch.targets)
 
     def metrics(self) -> dict[str, Metric]:
         outputs = self.data.ports()[1]
@@ -130,23 +136,52 @@ class LanguageModel(Task):
 
     def continuation(self, model: nn.Module, ids: Sequence[int], number: int = 0) -> Iterator[str]:
         """What the model writes after these tokens, piece by piece; `number` tells one text from another."""
-        said = list(ids[-1:])  # with the token before it, a piece has the space that parts it from that one
-        before = self._text(said)
+        pending = list(ids[-1:])  # with the token before it, a piece has the space that parts it from that one
+        before = self._text(pending)
         for token in self._tokens(model, list(ids), number):
-            said.append(token)
-            now = self._text(said)
-            if now.endswith(_UNFINISHED) and len(said) <= _LONGEST:
+            pending.append(token)
+            text = self._text(pending)
+            if text.endswith(_UNFINISHED) and len(pending) <= _LONGEST:
                 continue
-            yield now[len(before) :]
-            said = [token]
-            before = self._text(said)
-        yield self._text(said)[len(before) :]
+            yield text[len(before) :]
+            pending = [token]
+            before = self._text(pending)
+        yield self._text(pending)[len(before) :]
 
     def report(self, model: nn.Module, split: str, device: torch.device) -> Sequence[Section]:
         """Texts the model wrote, and the loss by the place in the window."""
-        from labwright_tasks.language_model_report import sections
+        from labwright_tasks.language_model_report import by_place, written
 
-        return sections(self, model, split, device)
+        part = self.data.split(split)
+        if part is None or not len(part):
+            return ()
+        with evaluating(model):
+            prompts, continuations = self._samples(model, part)
+            nats_T = self._nats_by_place(model, part, device)
+        how = "the most probable token each time" if self.temperature == 0 else f"temperature {self.temperature:g}"
+        if self.top_k and self.temperature:
+            how += f", among the {self.top_k} most probable tokens"
+        return [written(prompts, continuations, how), by_place(nats_T)]
+
+    def _samples(self, model: nn.Module, part: Split) -> tuple[list[str], list[str]]:
+        """Beginnings of some windows, evenly spread over the part, and how the model goes on with them."""
+        windows = torch.unique(torch.arange(_TEXTS) * len(part) // _TEXTS)
+        ids_BT, lengths_B = part.fetch(windows, 0, 0).inputs
+        prompts, continuations = [], []
+        for number, (ids, length) in enumerate(zip(ids_BT.tolist(), lengths_B.tolist(), strict=True)):
+            prompt = ids[: min(length, _PROMPT)]
+            prompts.append(self._text(prompt))
+            continuations.append("".join(islice(self.continuation(model, prompt, number), _WRITTEN)))
+        return prompts, continuations
+
+    def _nats_by_place(self, model: nn.Module, part: Split, device: torch.device) -> Tensor:
+        """The mean loss at each place of a window, (T,) in nats; no number where nothing was predicted."""
+        sum_T = count_T = torch.zeros(())
+        for batch in islice(IndexedBatches.in_order(part, _WINDOWS), _BATCHES):
+            nats_BT = self.nats(model, cast(TokenBatch, batch.to(device)))
+            sum_T = sum_T + nats_BT.sum(dim=0).cpu().double()
+            count_T = count_T + (batch.targets != LEFT_OUT).sum(dim=0)
+        return sum_T / count_T
 
     def _tokens(self, model: nn.Module, ids: list[int], number: int) -> Iterator[int]:
         """Tokens drawn one after the other, each from the last window of what stands before it."""

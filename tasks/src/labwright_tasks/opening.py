@@ -56,7 +56,7 @@ def opened(path: Path, encoding: str | None = None) -> TextIO:
 
 def no_file(path: Path, there_is_none: str = "there is no file") -> LabwrightError:
     """That there is no such file, with the nearest name beside it."""
-    beside = [one.name for one in path.parent.iterdir()] if path.parent.is_dir() else []
+    beside = [file.name for file in path.parent.iterdir()] if path.parent.is_dir() else []
     return LabwrightError(f"{there_is_none} {located(path)}{nearest(path.name, beside)}")
 
 

@@ -7,13 +7,27 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 import torch
-from labwright import Batch, Data, Goal, LabwrightError, Mean, Metric, Part, Task, Values
+from labwright import (
+    Batch,
+    Data,
+    Goal,
+    IndexedBatches,
+    LabwrightError,
+    Mean,
+    Metric,
+    Part,
+    Task,
+    Values,
+    evaluating,
+)
 from torch import Tensor, nn
 
 from labwright_tasks.model_output import output
 
 if TYPE_CHECKING:
     from labwright import Section
+
+_AT_ONCE = 256  # samples the model sees together for a report
 
 
 class RegressionLoss(Protocol):
@@ -58,7 +72,16 @@ class Regression(Task):
         """Predicted against true values, and the samples that are furthest off."""
         from labwright_tasks.regression_report import sections
 
-        return sections(self, model, split, device)
+        part = self.data.split(split)
+        if part is None or not len(part):
+            return ()
+        predictions, targets = [], []
+        with evaluating(model):
+            for batch in IndexedBatches.in_order(part, _AT_ONCE):
+                predicted_BD, target_BD = self.evaluate(model, batch.to(device))
+                predictions.append(predicted_BD.float().cpu())
+                targets.append(target_BD.cpu())
+        return sections(torch.cat(predictions), torch.cat(targets))
 
 
 class RootMeanSquare:

@@ -1,39 +1,22 @@
-"""What a run's report shows of a regression. N samples, D numbers each."""
+"""What a run's report shows of a regression: predictions and what was true. N samples, D numbers each."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-import torch
-from labwright import Figure, IndexedBatches, Section, Table, evaluating
+from labwright import Figure, Section, Table
 from matplotlib.figure import Figure as Canvas
-from torch import Tensor, nn
+from torch import Tensor
 
-if TYPE_CHECKING:
-    from labwright_tasks.regression import Regression
-
-_AT_ONCE = 256  # samples the model sees together
 _SHOWN = 6  # outputs that get a picture of their own
 _WORST = 12
 
 
-def sections(task: Regression, model: nn.Module, split: str, device: torch.device) -> list[Section]:
-    """The sections for one split; none if the data has no such split."""
-    part = task.data.split(split)
-    if part is None or not len(part):
-        return []
-    predictions, targets = [], []
-    with evaluating(model):
-        for batch in IndexedBatches.in_order(part, _AT_ONCE):
-            predicted_BD, target_BD = task.evaluate(model, batch.to(device))
-            predictions.append(predicted_BD.float().cpu())
-            targets.append(target_BD.cpu())
-    predicted, true = torch.cat(predictions), torch.cat(targets)
-    return [_scatter(predicted, true), _worst(predicted, true)]
+def sections(predicted_ND: Tensor, true_ND: Tensor) -> list[Section]:
+    """Predicted against true values, an output each, and the samples that are furthest off."""
+    return [_scatter(predicted_ND, true_ND), _worst(predicted_ND, true_ND)]
 
 
-def _scatter(predicted: Tensor, true: Tensor) -> Figure:
-    shown = min(true.shape[1], _SHOWN)
+def _scatter(predicted_ND: Tensor, true_ND: Tensor) -> Figure:
+    shown = min(true_ND.shape[1], _SHOWN)
     columns = min(shown, 3)
     rows = -(-shown // columns)
     canvas = Canvas(figsize=(4 * columns, 4 * rows), layout="constrained")
@@ -41,17 +24,17 @@ def _scatter(predicted: Tensor, true: Tensor) -> Figure:
     for axes in grid[shown:]:
         axes.set_axis_off()
     for number, axes in enumerate(grid[:shown]):
-        across, up = true[:, number].numpy(), predicted[:, number].numpy()
+        across, up = true_ND[:, number].numpy(), predicted_ND[:, number].numpy()
         axes.scatter(across, up, s=8, alpha=0.5)
         axes.axline((float(across[0]), float(across[0])), slope=1, color="gray", linewidth=1)
         axes.set(xlabel="true", ylabel="predicted", title=f"output {number}" if shown > 1 else "")
     return Figure("Predicted against true", canvas, "On the line a prediction is exact.")
 
 
-def _worst(predicted: Tensor, true: Tensor) -> Table:
-    off_N = (predicted - true).square().mean(dim=1).sqrt()
+def _worst(predicted_ND: Tensor, true_ND: Tensor) -> Table:
+    off_N = (predicted_ND - true_ND).square().mean(dim=1).sqrt()
     rows: list[tuple[object, ...]] = [
-        (index, _numbers(true[index]), _numbers(predicted[index]), f"{off_N[index]:.4g}")
+        (index, _numbers(true_ND[index]), _numbers(predicted_ND[index]), f"{off_N[index]:.4g}")
         for index in off_N.argsort(descending=True, stable=True)[:_WORST].tolist()
     ]
     note = "Counted from 0 in the order of the split."

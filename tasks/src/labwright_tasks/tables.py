@@ -101,17 +101,17 @@ def cells_of(values: Sequence[Any], column: str, where: Callable[[int], str]) ->
 
     Raises LabwrightError, with what `where` says of its row, for a list, an object and a number that can't be exact.
     """
-    if any(type(one) is bytes for one in values):
+    if any(type(value) is bytes for value in values):
         try:
-            values = [one.decode("utf-8") if type(one) is bytes else one for one in values]
+            values = [value.decode("utf-8") if type(value) is bytes else value for value in values]
         except UnicodeDecodeError:
-            values = [one.hex() if type(one) is bytes else one for one in values]
-    found: list[str] = []
+            values = [value.hex() if type(value) is bytes else value for value in values]
+    cells: list[str] = []
     try:
-        found.extend(str(value) if type(value) is int else _cell(value) for value in values)
+        cells.extend(str(value) if type(value) is int else _cell(value) for value in values)
     except ValueError as fault:
-        raise LabwrightError(f"{where(len(found))}: column {column!r} has {fault}.") from None
-    return found
+        raise LabwrightError(f"{where(len(cells))}: column {column!r} has {fault}.") from None
+    return cells
 
 
 def suffix_of(path: Path) -> str:
@@ -251,7 +251,7 @@ def _values(column: Any) -> list[Any]:
     if not types.is_timestamp(column.type):
         return list(column.to_pylist())
     decimals = {"s": 0, "ms": 3, "us": 6, "ns": 9}[column.type.unit]
-    return [None if one is None else _moment(one, decimals) for one in column.cast("int64").to_pylist()]
+    return [None if count is None else _moment(count, decimals) for count in column.cast("int64").to_pylist()]
 
 
 def _moment(count: int, decimals: int) -> str:

@@ -57,6 +57,8 @@ def free_memory(root: Path = Path("/")) -> int | None:
     """Bytes that can be taken without swapping, within the limits of a container; None where that can't be told.
 
     Where the system doesn't say what is free, it is all there is. `root` is where /proc and /sys are.
+
+    Example: `fits = needed < (lw.free_memory() or needed + 1)`
     """
     limits = (_of_machine(root), *(_of_group(root, *group) for group in _GROUPS))
     return min((limit for limit in limits if limit), default=None)

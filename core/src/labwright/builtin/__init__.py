@@ -1,6 +1,7 @@
 """The core's own plugin: its kinds, verbs and components, by the same path as anyone's.
 
-Components and nothing else: no other room imports it, and it imports all but cli.
+Components and nothing else: no other room imports it.
+May import: base, data, interfaces, plugin, config, train, runs, report.
 """
 
 from __future__ import annotations

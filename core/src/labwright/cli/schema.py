@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import typer
 
-from labwright.cli.shared import print_json
+from labwright.cli.shared import Json, print_json
 
 
-def verb(ctx: typer.Context) -> None:
+def verb(ctx: typer.Context, _as_json: Json = False) -> None:
     """Print the JSON Schema of recipes for the plugins installed here.
 
     Example: labwright schema > recipe.schema.json, then `#:schema ./recipe.schema.json` atop a recipe

@@ -95,6 +95,10 @@ def fitting_names(kind: str, recipe: str, plugins: Plugins) -> list[str]:
 
     Only the recipe's task is looked at, so that a recipe whose model or loss doesn't fit can be put right. Data fits if
     it has the same ports. Kinds that any task takes are listed whole; what can't be loaded is left out.
+
+    Raises LabwrightError for a recipe that can't be read or names no task.
+
+    Example: `lw.fitting_names("model", "vision/digits", lw.Plugins.discover())`
     """
     table, source = read_recipe(Path(recipe) if recipe.endswith(".toml") else plugins.recipe(recipe).path)
     where = Where(("task",), source)

@@ -33,7 +33,10 @@ RESERVED = ("name", "object")
 
 @dataclass(frozen=True)
 class Part:
-    """Marks a setting that is itself a component: `data: Annotated[Data, Part("data")]`."""
+    """Marks a setting that is itself a component: `data: Annotated[Data, Part("data")]`.
+
+    Example: `data: Annotated[lw.Data, lw.Part("data")]`
+    """
 
     kind: str
 

@@ -18,7 +18,10 @@ def micro_batches(length: int, size: int) -> list[slice]:
 
 
 class IndexedBatches:
-    """The batches of a split that hold the samples at `parts`, int64 indices for each; see `Task.batches`."""
+    """The batches of a split that hold the samples at `parts`, int64 indices for each; see `Task.batches`.
+
+    Example: `lw.IndexedBatches(split, torch.arange(len(split)).split(64), seed=0, epoch=0)`
+    """
 
     def __init__(self, split: Split, parts: Sequence[Tensor], *, seed: int, epoch: int, workers: int = 0) -> None:
         self.split, self.parts, self.seed, self.epoch, self.workers = split, parts, seed, epoch, workers

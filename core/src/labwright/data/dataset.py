@@ -21,6 +21,8 @@ class Batch:
 
     A task that needs more fields derives its own frozen dataclass; every tensor, or tuple of tensors, is moved along.
     One whose tensors don't all have a row for each sample, or that counts something, has its own `rows`.
+
+    Example: `lw.Batch(inputs=(x_BCHW,), targets=labels_B)`
     """
 
     inputs: tuple[Tensor, ...]
@@ -49,7 +51,10 @@ class Batch:
 
 
 class Batches(Protocol):
-    """What `Task.batches` returns: iterable once or more, and `len` says how many batches there are from `start` on."""
+    """What `Task.batches` returns: iterable once or more, and `len` says how many batches there are from `start` on.
+
+    Example: `for batch in task.batches("train", size=64, seed=0, epoch=0): print(len(batch))`
+    """
 
     def __len__(self) -> int: ...
 
@@ -57,7 +62,10 @@ class Batches(Protocol):
 
 
 class Split(Protocol):
-    """A part of a dataset: `train`, `valid` or `test`."""
+    """A part of a dataset: `train`, `valid` or `test`.
+
+    Example: `split.fetch(torch.tensor([4, 2]), epoch=0, seed=0)`
+    """
 
     def __len__(self) -> int:
         """How many samples there are."""
@@ -73,7 +81,10 @@ class Split(Protocol):
 
 @runtime_checkable
 class Labelled(Protocol):
-    """A split of classes that knows its labels, (N,) int64, without fetching its inputs."""
+    """A split of classes that knows its labels, (N,) int64, without fetching its inputs.
+
+    Example: `counts_C = split.labels.bincount() if isinstance(split, lw.Labelled) else None`
+    """
 
     labels: Tensor
 
@@ -89,7 +100,10 @@ class Augmented(Protocol):
 
 @dataclass(frozen=True)
 class LeftOut:
-    """Something of the data that isn't used: how many of what, and why; read as "10 files left out: .jfif"."""
+    """Something of the data that isn't used: how many of what, and why; read as "10 files left out: .jfif".
+
+    Example: `lw.LeftOut(10, "files", ".jfif")`
+    """
 
     count: int
     what: str
@@ -98,7 +112,10 @@ class LeftOut:
 
 @dataclass(frozen=True)
 class TensorSplit:
-    """A split that lies in memory: each of `inputs`, and `labels`, has a row for each sample. Nothing is augmented."""
+    """A split that lies in memory: each of `inputs`, and `labels`, has a row for each sample. Nothing is augmented.
+
+    Example: `lw.TensorSplit((x_NF,), labels_N)`
+    """
 
     inputs: tuple[Tensor, ...]
     labels: Tensor
@@ -116,6 +133,8 @@ class Data(ABC):
     `item` and `target` are the port types it offers, known without reading anything. `in_memory` says that `fetch` is
     a matter of indexing; other data is fetched by the device's loader workers. `suffixes` are the endings of the files
     that `read` understands, in lower case; none: any. `line` names what `parse` understands: `--LINE TEXT`.
+
+    Example: `class Points(lw.Data): item, target, source, licence = lw.Features, lw.Classes, "made here", "CC0-1.0"`
     """
 
     item: ClassVar[type[Port]]

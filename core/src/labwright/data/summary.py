@@ -101,7 +101,10 @@ def read_summary(folder: Path) -> dict[str, Any] | None:
 
 
 def majority(labels: Tensor, names: tuple[str, ...]) -> tuple[str, float]:
-    """The most frequent of some labels' classes, and its share."""
+    """The most frequent of some labels' classes, and its share.
+
+    Example: `name, share = lw.majority(labels_N, ("cat", "dog"))`
+    """
     counts = torch.bincount(labels.flatten(), minlength=len(names))
     return names[int(counts.argmax())], int(counts.max()) / int(counts.sum())
 

@@ -29,6 +29,10 @@ class LibraryOptimizer(Optimizer):
     waits: what the libraries do with it themselves starts SGD's momentum from memory that was never written.
     A slot of the state that the library keeps for a group of parameters, such as a count of steps, is called
     `group:SLOT` and stands with each parameter of the group; numbers are tensors without axes.
+
+    Raises LabwrightError for an option that the library doesn't know, and for one it has to be given.
+
+    Example: `lw.Experiment(..., optimizer={"name": "torch/RAdam", "lr": 1e-3, "options": {"betas": [0.9, 0.95]}})`
     """
 
     label: ClassVar[str]
@@ -182,6 +186,10 @@ class Family(Mapping[str, type[LibraryOptimizer]]):
     """The optimizers of a library by name, each a LibraryOptimizer made when it is first asked for.
 
     `names` lists them; `find` gives the library's class for a name, and arguments that stand beside the user's options.
+
+    Raises KeyError for a name that isn't among them.
+
+    Example: `OPTIMIZERS = lw.Family("timm", list_optimizers, find)`
     """
 
     def __init__(

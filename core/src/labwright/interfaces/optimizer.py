@@ -18,11 +18,18 @@ from labwright.base.search import Choice, Uniform
 ONE_CYCLE_RISE = 0.3  # share of the run, and the rate it starts from: PyTorch's and fastai's defaults
 ONE_CYCLE_START = 1 / 25
 Schedule = Literal["constant", "linear", "cosine", "exponential", "one-cycle"]
+"""How the learning rate goes over a run; see `Optimizer`.
+
+Example: `schedule: Annotated[lw.Schedule, lw.Choice("constant", "cosine")] = "constant"`
+"""
 
 
 @dataclass(frozen=True)
 class Group:
-    """How parameters whose names match a pattern differ: a factor on the rate, another weight decay."""
+    """How parameters whose names match a pattern differ: a factor on the rate, another weight decay.
+
+    Example: `groups = {"*.bias": lw.Group(weight_decay=0.0)}`
+    """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
@@ -36,6 +43,8 @@ class Optimizer(ABC):
     `schedule`: constant; linear, cosine and exponential fall from `lr` to `lr * end` over the run; one-cycle rises from
     lr/25 to lr over the first 0.3, then falls to lr * end (Smith & Topin 2018). `warmup` is the share of the run
     in which the rate first rises linearly from 0. `groups` maps name patterns (`"*.bias"`) to a Group; the first wins.
+
+    Example: `class Lion(lw.Optimizer): ...`
     """
 
     def __init__(

@@ -28,6 +28,8 @@ class Outcome:
     """How a run ended: the status, its reason in words, the steps done, and the last metrics of each split.
 
     `samples` says of how many samples a split's metrics are; `notes` is what to know besides, a sentence each.
+
+    Example: `accuracy = experiment.run().metrics["test"]["accuracy"]`
     """
 
     status: Status
@@ -59,7 +61,10 @@ class Outcome:
 
 @dataclass
 class Run:
-    """A run as hook implementations see it."""
+    """A run as hook implementations see it.
+
+    Example: `def labwright_run_started(run): print(run.folder, run.total_steps)`
+    """
 
     folder: Path
     recipe: Mapping[str, Any]

@@ -29,7 +29,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Goal:
-    """The metric that says which of two models is better, and in which direction."""
+    """The metric that says which of two models is better, and in which direction.
+
+    Example: `goal = lw.Goal("accuracy", "maximize")`
+    """
 
     metric: str
     direction: Literal["minimize", "maximize"]
@@ -48,6 +51,8 @@ class Phase:
     """One optimizer update within a step: of the model's children named, or of all if none is.
 
     It is due when the number of the step, counted from 1, is a multiple of `every`.
+
+    Example: `def phases(self): return lw.Phase("critic", ("critic",)), lw.Phase("generator", ("generator",), every=5)`
     """
 
     name: str
@@ -57,14 +62,20 @@ class Phase:
 
 @dataclass(frozen=True)
 class Attachment:
-    """A prediction that is a file: its bytes, and the ending its name should have, such as ".png"."""
+    """A prediction that is a file: its bytes, and the ending its name should have, such as ".png".
+
+    Example: `lw.Attachment(png, ".png")`
+    """
 
     data: bytes
     suffix: str
 
 
 class Metric(Protocol):
-    """Anything with these three: labwright's own few, or torchmetrics'."""
+    """Anything with these three: labwright's own few, or torchmetrics'.
+
+    Example: `def metrics(self) -> dict[str, lw.Metric]: return {"accuracy": lw.Accuracy()}`
+    """
 
     def update(self, *results: Any) -> None: ...
 
@@ -78,6 +89,8 @@ class Task(ABC):
 
     `contract` is the Protocol a loss must fit: the parameter names of its methods are compared when the experiment is
     built. None: the task needs no loss.
+
+    Example: `class Sides(lw.Task): goal = lw.Goal("accuracy", "maximize")`
     """
 
     goal: ClassVar[Goal]

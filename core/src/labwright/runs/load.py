@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from labwright.base.errors import LabwrightError, listed, nearest
 from labwright.base.files import refuse_special
@@ -42,6 +42,42 @@ class Evaluation:
 
     def json(self) -> dict[str, Any]:
         return asdict(self)
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A run's task and model, and the experiment that its recipe describes.
+
+    `notes` say what isn't as the run left it: a damaged checkpoint that was passed over, a recipe that was changed.
+    """
+
+    task: Task
+    model: nn.Module
+    experiment: Experiment
+    notes: tuple[str, ...]
+
+
+def load(folder: Path | str, *, checkpoint: Which = "final", plugins: Plugins | None = None) -> Loaded:
+    """What a run folder holds: its task with what it learned of the data, and its model in evaluation mode.
+
+    Model and experiment are on the CPU, whatever the run was trained on. The data itself isn't read: `task.prepare()`
+    does that, `task.parse` and `task.predict` do without.
+
+    Args:
+        folder: a run folder, such as `labwright run --folder` makes.
+        checkpoint: the weights the run ended with (`final`), its last or its best ones.
+        plugins: those among which the recipe's names are looked up; all that are installed, if left out.
+
+    Raises LabwrightError for a folder that isn't a run's, a plugin it needs that isn't there, a damaged checkpoint.
+
+    Example: `run = lw.load("runs/digits"); print(run.task.predict(run.model, run.task.parse("...")))`
+    """
+    folder = Path(folder).expanduser()
+    _check_checkpoint(checkpoint)
+    overrides = ["device=cpu"]
+    experiment = experiment_of(folder, plugins or Plugins.discover(), overrides)
+    built = built_from(folder, experiment, checkpoint=checkpoint, overrides=overrides)
+    return Loaded(built.task, built.model, experiment, tuple(built.notes))
 
 
 def experiment_of(folder: Path, plugins: Plugins, overrides: Iterable[str] = ()) -> Experiment:
@@ -98,11 +134,7 @@ def evaluated(
         LabwrightError: for a checkpoint or a split that isn't there, for other samples, and for data of which the task
             learns something else than the run's did.
     """
-    choices = get_args(Which)
-    if checkpoint not in choices:
-        raise LabwrightError(
-            f"there is no checkpoint {checkpoint!r}{nearest(checkpoint, choices)} There are {listed(choices)}."
-        )
+    _check_checkpoint(checkpoint)
     overrides = list(overrides)
     experiment = experiment_of(folder, plugins, overrides)
     # from the data and not from the run's folder, as the samples themselves are needed
@@ -150,6 +182,12 @@ def predictions(
                 except LabwrightError as error:
                     answer = error
             yield name, answer
+
+
+def _check_checkpoint(name: str) -> None:
+    choices = get_args(Which)
+    if name not in choices:
+        raise LabwrightError(f"there is no checkpoint {name!r}{nearest(name, choices)} There are {listed(choices)}.")
 
 
 def _restore(

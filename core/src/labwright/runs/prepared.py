@@ -15,6 +15,8 @@ class Prepared:
 
     Two experiments share a task if theirs have the same settings, and the same classes and objects from Python: the
     very same, as two objects of one class may hold anything. `check` is called with each task that was prepared anew.
+
+    Example: `task = lw.Prepared().of(experiment)`
     """
 
     def __init__(self, most: int = 1, check: Callable[[Task], None] | None = None) -> None:

@@ -21,7 +21,10 @@ from labwright.train.evaluation import Evaluated, evaluate
 
 @dataclass
 class Built:
-    """What an experiment is made of, ready to train; `notes` say what its person should know of it."""
+    """What an experiment is made of, ready to train; `notes` say what its person should know of it.
+
+    Example: `built = lw.Experiment.from_recipe("vision/digits-mlp").build()`
+    """
 
     task: Task
     model: nn.Module

@@ -14,7 +14,10 @@ from torch.nn import functional
 
 
 class Mean:
-    """The weighted mean of all values it was given, of any shape; nan before the first."""
+    """The weighted mean of all values it was given, of any shape; nan before the first.
+
+    Example: `mean = lw.Mean(); mean.update(errors_B); mean.compute()`
+    """
 
     def __init__(self) -> None:
         self._total: Tensor | float = 0.0
@@ -52,7 +55,10 @@ class _OfMean:
 
 
 class Accuracy(_OfMean):
-    """The share of labels that have the highest logit, from 0 to 1; nan before the first."""
+    """The share of labels that have the highest logit, from 0 to 1; nan before the first.
+
+    Example: `def metrics(self): return {"accuracy": lw.Accuracy()}`
+    """
 
     def update(self, logits_BC: Tensor, labels_B: Tensor) -> None:
         """Take in logits and labels; further axes may stand between B and C."""
@@ -60,7 +66,10 @@ class Accuracy(_OfMean):
 
 
 class LogLoss(_OfMean):
-    """The mean negative log-likelihood of the labels, in nats per sample; nan before the first."""
+    """The mean negative log-likelihood of the labels, in nats per sample; nan before the first.
+
+    Example: `def metrics(self): return {"log_loss": lw.LogLoss()}`
+    """
 
     def update(self, logits_BC: Tensor, labels_B: Tensor) -> None:
         """Take in logits and labels; further axes may stand between B and C."""
@@ -73,6 +82,8 @@ class Perplexity:
     """The exponential of the mean negative log-likelihood of a token, in nats; nan before the first.
 
     Source: Jelinek et al. 1977.
+
+    Example: `def metrics(self): return {"perplexity": lw.Perplexity()}`
     """
 
     def __init__(self) -> None:

@@ -9,8 +9,19 @@ from pathlib import Path
 from typing import final
 
 import torch
-from labwright import Classes, Image, IndexedBatches, LabwrightError, Port, Split, derived_seed, epoch_order, isolated
-from labwright.builtin.optimizers import AdamW
+from labwright import (
+    AdamW,
+    Classes,
+    Image,
+    IndexedBatches,
+    LabwrightError,
+    Port,
+    Split,
+    derived_seed,
+    epoch_order,
+    isolated,
+    load,
+)
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -93,9 +104,8 @@ def trained(split: Split, picture: Image, classes: int, epochs: int) -> SmallCNN
         optimizer = AdamW(dict(judge.named_parameters()), lr=3e-3, schedule="one-cycle")
         total, step = epochs * -(-len(split) // _BATCH), 0
         for epoch in range(epochs):
-            for batch in IndexedBatches(
-                split, torch.split(epoch_order(len(split), seed=_SEED, epoch=epoch), _BATCH), seed=_SEED, epoch=epoch
-            ):
+            order = torch.split(epoch_order(len(split), seed=_SEED, epoch=epoch), _BATCH)
+            for batch in IndexedBatches(split, order, seed=_SEED, epoch=epoch):
                 torch.autograd.backward(functional.cross_entropy(judge(batch.inputs[0])[1], batch.targets))
                 optimizer.step(optimizer.lr_at(step, total))
                 judge.zero_grad()
@@ -109,22 +119,19 @@ def of_run(folder: Path, ports: tuple[Port, Port]) -> FromRun:
     Raises LabwrightError if there is none, if it isn't as the run left it, or if it looks at other pictures or tells
     other classes apart.
     """
-    from labwright import Plugins
-    from labwright.runs.load import built_from, experiment_of
-
     try:
-        built = built_from(folder, experiment_of(folder, Plugins.discover(), ["device=cpu"]))
+        run = load(folder)
     except LabwrightError as error:
         raise LabwrightError(f"task.judge: {error}") from error
-    if built.notes:
-        raise LabwrightError(f"task.judge: {' '.join(built.notes)} A judge is the model of a run as that ended.")
-    theirs = built.task.ports()
+    if run.notes:
+        raise LabwrightError(f"task.judge: {' '.join(run.notes)} A judge is the model of a run as that ended.")
+    theirs = run.task.ports()
     if theirs != ports:
         raise LabwrightError(
             f"task.judge: the run {folder} goes from {_words(theirs[0])} to {_words(theirs[1])}; a judge of this data "
             f"goes from {_words(ports[0])} to {_words(ports[1])}."
         )
-    return FromRun(built.model).eval().requires_grad_(False)
+    return FromRun(run.model).eval().requires_grad_(False)
 
 
 def _convolution(before: int, after: int, stride: int) -> list[nn.Module]:

@@ -30,6 +30,7 @@ from labwright import (
     Port,
     Split,
     Task,
+    evaluating,
     generator,
     listed,
     nearest,
@@ -48,7 +49,9 @@ from labwright_gan.ports import ClassLatent
 if TYPE_CHECKING:
     from labwright import Section
 
-_SEED = 31  # of latents that belong to a line of text
+_SEED, _REPORT_SEED = 31, 32  # of latents that belong to a line of text, and of those a report shows
+_ROWS, _COLUMNS = 10, 8  # of a report's sheet: classes, or rows of any; samples in a row
+_LOOKED_AT = 2000  # real samples a report draws, or among which it looks for some of each class
 _DIGITS = 18  # that a seed has at most
 
 
@@ -234,7 +237,8 @@ class Adversarial(Task):
             penalty = slope_penalty(criterion, score, real, fake, batch.mix)
         except RuntimeError as error:
             if not any(
-                isinstance(one, nn.modules.batchnorm._BatchNorm) for one in model.get_submodule("critic").modules()
+                isinstance(module, nn.modules.batchnorm._BatchNorm)
+                for module in model.get_submodule("critic").modules()
             ):
                 raise
             raise LabwrightError(
@@ -279,12 +283,12 @@ class Adversarial(Task):
         if not self.of_pictures:
             modes = Modes(self.data.centres, self.data.sigma) if isinstance(self.data, KnownModes) else None
             return {"energy_distance": EnergyDistance()} | ({} if modes is None else {"modes": modes})
-        found: dict[str, Metric] = {"fid": FID(), "kid": KID()}
+        metrics: dict[str, Metric] = {"fid": FID(), "kid": KID()}
         if self.names:
-            found["judge_accuracy"] = JudgeAccuracy()
+            metrics["judge_accuracy"] = JudgeAccuracy()
         if self.conditional:
-            found |= {"read_as_asked": ReadAsAsked(), "spread": Spread(len(self.names))}
-        return found
+            metrics |= {"read_as_asked": ReadAsAsked(), "spread": Spread(len(self.names))}
+        return metrics
 
     # ---------------------------------------------------------------------------------------------- making and showing
 
@@ -316,11 +320,43 @@ class Adversarial(Task):
             raise LabwrightError(f"this run makes samples; it reads no files but takes --{self.line} TEXT.")
         made = model(*inputs).float()
         if self.of_pictures:
-            return [{"picture": Attachment(png(one), ".png")} for one in made]
-        return [{"point": one} for one in made.tolist()]
+            return [{"picture": Attachment(png(picture), ".png")} for picture in made]
+        return [{"point": point} for point in made.tolist()]
 
     def report(self, model: nn.Module, split: str, device: torch.device) -> Sequence[Section]:
         """Generated samples beside real ones: a sheet of pictures, in rows by class if asked for; or points."""
-        from labwright_gan.report import sections
+        from labwright_gan import report
 
-        return sections(self, model, split, device)
+        part = self.data.split(split)
+        if part is None or not len(part):
+            return ()
+        looked_at = part.fetch(torch.arange(min(len(part), _LOOKED_AT)), 0, 0)
+        real = looked_at.inputs[0]
+        if self.scaling is not None:
+            made_rows, real_rows, classes = self._rows(model, self.scaling.unit(real), looked_at.targets, device)
+            return [report.pictures(made_rows, real_rows, classes, "" if self.judge is None else self.judge.about)]
+        if real.shape[1:] != (2,):  # points of more dimensions aren't drawn
+            return ()
+        made = self._made(model, len(real), looked_at.targets if self.conditional else None, device)
+        return [report.points(made, real, self.data if isinstance(self.data, KnownModes) else None)]
+
+    def _rows(
+        self, model: nn.Module, real: Tensor, labels: Tensor, device: torch.device
+    ) -> tuple[list[Tensor], list[Tensor], tuple[str, ...]]:
+        """Generated pictures and real ones in rows, and what the rows are called: the classes if they are asked for."""
+        classes = self.names[:_ROWS] if self.conditional else ()
+        if classes:
+            rows = [real[labels == label][:_COLUMNS] for label in range(len(classes))]
+        else:
+            rows = list(torch.split(real[: _ROWS * _COLUMNS], _COLUMNS))
+        asked = torch.arange(len(rows)).repeat_interleave(_COLUMNS) if classes else None
+        made = self._made(model, len(rows) * _COLUMNS, asked, device)
+        return list(torch.split(made, _COLUMNS)), rows, classes
+
+    def _made(self, model: nn.Module, count: int, labels: Tensor | None, device: torch.device) -> Tensor:
+        """Generated samples on the CPU, the same at each call."""
+        latents = torch.randn(count, self.latent, generator=generator(_REPORT_SEED)).to(device)
+        arguments = (latents,) if labels is None else (latents, labels.to(device))
+        with evaluating(model):
+            made: Tensor = model(*arguments)
+        return made.float().cpu()

@@ -56,7 +56,10 @@ def clean(text: str, case: Case = "keep") -> str:
         case "lower":
             return whole.lower()
         case "mark":
-            return "".join(MARK + one.lower() if one.lower().upper() == one != one.lower() else one for one in whole)
+            return "".join(
+                MARK + letter.lower() if letter.lower().upper() == letter != letter.lower() else letter
+                for letter in whole
+            )
 
 
 def unmarked(text: str) -> str:
@@ -121,7 +124,7 @@ class Characters(Tokenizer):
         return ids, np.arange(1, len(ids) + 1)
 
     def decode(self, ids: Sequence[int]) -> str:
-        return "".join("\ufffd" if one < 2 else self.letters[one - 2] for one in ids)
+        return "".join("\ufffd" if token < 2 else self.letters[token - 2] for token in ids)
 
     def save(self, folder: Path) -> None:
         (folder / _LETTERS).write_text(json.dumps({"letters": self.letters}) + "\n", encoding="utf-8")
@@ -141,7 +144,7 @@ class Bytes(Tokenizer):
         return values.astype(np.int32) + 1, np.cumsum((values & 0xC0) != 0x80)  # a character begins
 
     def decode(self, ids: Sequence[int]) -> str:
-        return bytes(one - 1 for one in ids if one).decode("utf-8", "replace")
+        return bytes(token - 1 for token in ids if token).decode("utf-8", "replace")
 
     def save(self, folder: Path) -> None:
         """Nothing was learned."""
@@ -174,8 +177,8 @@ class Pieces(Tokenizer):
 
     def encode(self, texts: Sequence[str]) -> list[np.ndarray]:
         with _refusing():
-            found = self.inner.encode_batch_fast(list(texts))
-        return [np.array(one.ids, dtype=np.int32) for one in found]
+            encodings = self.inner.encode_batch_fast(list(texts))
+        return [np.array(encoding.ids, dtype=np.int32) for encoding in encodings]
 
     def cut(self, ids: np.ndarray, most: int) -> np.ndarray:
         behind = min(self._behind, most)
@@ -190,10 +193,10 @@ class Pieces(Tokenizer):
         for start in range(0, len(lines), _AT_ONCE):
             chunk = lines[start : start + _AT_ONCE]
             with _refusing():
-                found = self.inner.encode_batch(chunk, add_special_tokens=False)
-            for line, one in zip(chunk, found, strict=True):
-                ids += one.ids
-                ends += [before + end for _, end in one.offsets]
+                encodings = self.inner.encode_batch(chunk, add_special_tokens=False)
+            for line, encoding in zip(chunk, encodings, strict=True):
+                ids += encoding.ids
+                ends += [before + end for _, end in encoding.offsets]
                 before += len(line)
         return np.array(ids, dtype=np.int32), np.array(ends, dtype=np.int64)
 
@@ -266,8 +269,8 @@ def _read(path: Path, kind: Kind) -> Pieces:
             "that holds tokenizer.json, such as one made by `hf download NAME --local-dir FOLDER`."
         )
     if not path.is_file():
-        there = ", ".join(sorted(one.name for one in path.parent.iterdir())[:12])
-        raise LabwrightError(f"task.data.pretrained: {path.parent} has no tokenizer.json; it has {there or 'nothing'}.")
+        names = ", ".join(sorted(file.name for file in path.parent.iterdir())[:12])
+        raise LabwrightError(f"task.data.pretrained: {path.parent} has no tokenizer.json; it has {names or 'nothing'}.")
     try:
         inner = _library().Tokenizer.from_file(str(path))
     except Exception as error:  # the library raises bare Exceptions

@@ -6,7 +6,19 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 import torch
-from labwright import Batch, Data, Goal, LabwrightError, Mean, Metric, Part, Port, Task
+from labwright import (
+    Batch,
+    Data,
+    Goal,
+    IndexedBatches,
+    LabwrightError,
+    Mean,
+    Metric,
+    Part,
+    Port,
+    Task,
+    evaluating,
+)
 from torch import Tensor, nn
 
 from labwright_recsys.data.recommendation import Recommendation, nearly_all
@@ -18,6 +30,7 @@ if TYPE_CHECKING:
     from labwright import Section
 
 _ROUNDING = 1e-9
+_AT_ONCE = 8192  # pairs the model sees together for a report
 
 
 class ClicksLoss(Protocol):
@@ -60,16 +73,16 @@ class Clicks(Task):
 
     def _of_one_kind(self) -> list[str]:
         """Which held-out splits have no AUC, a sentence each."""
-        found = []
+        notes = []
         for split in ("valid", "test"):
             part = self.data.split(split)
             clicked = None if part is None else self._clicked(part.ratings_N)
             if clicked is not None and clicked.min() == clicked.max():
-                found.append(
+                notes.append(
                     f"all {len(clicked):,} pairs of {split} are rated {_side(clicked)} task.threshold, "
                     f"{self.threshold:g}: there is no auc of one kind."
                 )
-        return found
+        return notes
 
     def ports(self) -> tuple[Port, Port]:
         """Pairs of the input port, such as a graph is made of, are those clicked."""
@@ -121,13 +134,22 @@ class Clicks(Task):
         """For each pair the item's title and the probability of a click."""
         probabilities = model(*inputs).detach().float().sigmoid().cpu().tolist()
         titles = (self.data.titles[item] for item in inputs[1].tolist())
-        return [{"title": title, "probability": one} for title, one in zip(titles, probabilities, strict=True)]
+        return [{"title": title, "probability": share} for title, share in zip(titles, probabilities, strict=True)]
 
     def report(self, model: nn.Module, split: str, device: torch.device) -> Sequence[Section]:
         """How often it was clicked where a probability was given, and what was misjudged most."""
         from labwright_recsys.clicks_report import sections
 
-        return sections(self, model, split, device)
+        pairs = self.data.split(split)
+        if pairs is None:
+            return ()
+        probabilities, clicked = [], []
+        with evaluating(model):
+            for batch in IndexedBatches.in_order(pairs, _AT_ONCE):
+                logits_B, clicked_B = self.evaluate(model, batch.to(device))
+                probabilities.append(logits_B.float().sigmoid().cpu())
+                clicked.append(clicked_B.cpu())
+        return sections(self.data, pairs, torch.cat(probabilities), torch.cat(clicked), self.threshold)
 
     def _clicked(self, ratings: Tensor) -> Tensor:
         return (ratings >= self.threshold).float()

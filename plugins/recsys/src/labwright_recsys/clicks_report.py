@@ -2,48 +2,33 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-import torch
-from labwright import Figure, IndexedBatches, Section, Table, evaluating
+from labwright import Figure, Section, Table
 from matplotlib.figure import Figure as Canvas
-from torch import Tensor, nn
+from torch import Tensor
 
-if TYPE_CHECKING:
-    from labwright_recsys.clicks import Clicks
+from labwright_recsys.data.recommendation import Pairs, Recommendation
 
-_AT_ONCE = 8192  # pairs the model sees together
 _GROUPS = 10
 _WORST = 12
 
 
-def sections(task: Clicks, model: nn.Module, split: str, device: torch.device) -> list[Section]:
-    """The sections for one split; none if the data has no such split."""
-    part = task.data.split(split)
-    if part is None:
-        return []
-    found = []
-    with evaluating(model):
-        for batch in IndexedBatches.in_order(part, _AT_ONCE):
-            logits_B, clicked_B = task.evaluate(model, batch.to(device))
-            found.append((logits_B.float().sigmoid().cpu(), clicked_B.cpu()))
-    probability_N, clicked_N = (torch.cat(parts) for parts in zip(*found, strict=True))
+def sections(
+    data: Recommendation, pairs: Pairs, probability_N: Tensor, clicked_N: Tensor, threshold: float
+) -> list[Section]:
+    """How often pairs were clicked where a probability was given, and the pairs misjudged most."""
     worst = (probability_N - clicked_N).abs().argsort(descending=True, stable=True)[:_WORST]
-    data = task.data
     rows: list[tuple[object, ...]] = [
         (
-            data.users[int(part.users_N[one])],
-            data.titles[int(part.items_N[one])],
-            f"{probability_N[one]:.3f}",
-            f"{part.ratings_N[one]:g}",
+            data.users[int(pairs.users_N[pair])],
+            data.titles[int(pairs.items_N[pair])],
+            f"{probability_N[pair]:.3f}",
+            f"{pairs.ratings_N[pair]:g}",
         )
-        for one in worst
+        for pair in worst
     ]
-    note = f"Rated {task.threshold:g} or higher is a click."
-    return [
-        _calibration(probability_N, clicked_N),
-        Table("Misjudged most", ("user", "item", "probability", "rating"), rows, note),
-    ]
+    note = f"Rated {threshold:g} or higher is a click."
+    misjudged = Table("Misjudged most", ("user", "item", "probability", "rating"), rows, note)
+    return [_calibration(probability_N, clicked_N), misjudged]
 
 
 def _calibration(probability_N: Tensor, clicked_N: Tensor) -> Figure:

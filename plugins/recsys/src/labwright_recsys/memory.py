@@ -7,8 +7,8 @@ from labwright import LabwrightError, free_memory
 
 def enough(needed: int, what: str, instead: str) -> None:
     """Raises LabwrightError if there is less memory than `what` needs, in bytes; `instead` is what to do then."""
-    there = free_memory()
-    if there is not None and needed > there:
+    free = free_memory()
+    if free is not None and needed > free:
         raise LabwrightError(
-            f"{what} needs {needed / 1e9:,.1f} GB of memory, and {there / 1e9:,.1f} GB are free. {instead}"
+            f"{what} needs {needed / 1e9:,.1f} GB of memory, and {free / 1e9:,.1f} GB are free. {instead}"
         )

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, Protocol, cast
 
 import torch
-from labwright import Batch, Data, Goal, Integers, LabwrightError, Metric, Part, Port, Split, Task
+from labwright import Batch, Data, Goal, Integers, LabwrightError, Metric, Part, Port, Split, Task, evaluating
 from pydantic import Field
 from torch import Generator, Tensor, nn
 
@@ -207,17 +207,25 @@ class TopN(Task):
         top_BK = best(scores_BI, self.top)
         answers = []
         for top_K, scores_K in zip(top_BK.tolist(), scores_BI.gather(1, top_BK.clamp(min=0)).tolist(), strict=True):
-            found = [(item, score) for item, score in zip(top_K, scores_K, strict=True) if item >= 0]
-            line = "; ".join(f"{self.data.titles[item]} {score:.4g}" for item, score in found)
-            items = {self.data.items[item]: {"title": self.data.titles[item], "score": score} for item, score in found}
+            ranked = [(item, score) for item, score in zip(top_K, scores_K, strict=True) if item >= 0]
+            line = "; ".join(f"{self.data.titles[item]} {score:.4g}" for item, score in ranked)
+            items = {self.data.items[item]: {"title": self.data.titles[item], "score": score} for item, score in ranked}
             answers.append({"recommended": line, "items": items})
         return answers
 
     def report(self, model: nn.Module, split: str, device: torch.device) -> Sequence[Section]:
         """Lists for some users beside what they had and wanted; who is served well; what is recommended how often."""
-        from labwright_recsys.top_n_report import sections
+        from labwright_recsys.top_n_report import Lists, sections
 
-        return sections(self, model, split, device)
+        batches = self.batches(split, size=1, seed=0, epoch=0)
+        if batches is None or split == "train":
+            return ()
+        with evaluating(model):
+            results = [
+                [part.cpu() for part in self.evaluate(model, cast(Users, batch.to(device)))] for batch in batches
+            ]
+        hits_BK, wanted_B, items_BK = (torch.cat(parts) for parts in zip(*results, strict=True))
+        return sections(self.data, split, self.pairs, Lists(self.measured(split), hits_BK, wanted_B, items_BK))
 
 
 class _Measured:

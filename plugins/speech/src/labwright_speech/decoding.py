@@ -24,7 +24,7 @@ def greedy(log_probs_BTC: Tensor, alphabet: Sequence[str]) -> list[str]:
 def collapsed(classes: Sequence[int], alphabet: Sequence[str]) -> str:
     """The text an alignment stands for: of equal neighbours one, and no blanks."""
     kept = [after for before, after in pairwise((BLANK, *classes)) if after != before]
-    return "".join(alphabet[one - 1] for one in kept if one != BLANK)
+    return "".join(alphabet[symbol - 1] for symbol in kept if symbol != BLANK)
 
 
 def beam_search(
@@ -45,31 +45,35 @@ def beam_search(
     added = {"": 0.0}
     for frame in log_probs_TC:
         if frame[BLANK] == 0.0:  # for certain: after the end
-            beams = {text: (_sum(*one), _NONE) for text, one in beams.items()}
+            beams = {text: (_sum(*ends), _NONE) for text, ends in beams.items()}
             continue
-        tried = [(alphabet[one - 1], value) for one, value in enumerate(frame) if one != BLANK and value > floor]
-        repeated = {alphabet[one - 1]: value for one, value in enumerate(frame) if one != BLANK}
-        found: dict[str, tuple[float, float]] = {}
+        tried = [
+            (alphabet[number - 1], value) for number, value in enumerate(frame) if number != BLANK and value > floor
+        ]
+        repeated = {alphabet[number - 1]: value for number, value in enumerate(frame) if number != BLANK}
+        reached: dict[str, tuple[float, float]] = {}
         for text, (blank, symbol) in beams.items():
             whole = _sum(blank, symbol)
             last = text[-1:]
-            there = found.get(text, (_NONE, _NONE))
-            again = _sum(there[1], symbol + repeated[last]) if last else _NONE
-            found[text] = (_sum(there[0], whole + frame[BLANK]), again)
+            known = reached.get(text, (_NONE, _NONE))
+            again = _sum(known[1], symbol + repeated[last]) if last else _NONE
+            reached[text] = (_sum(known[0], whole + frame[BLANK]), again)
             for new, value in tried:
-                reached = (blank if new == last else whole) + value
-                if reached == _NONE:
+                log_prob = (blank if new == last else whole) + value
+                if log_prob == _NONE:
                     continue
                 longer = text + new
-                there = found.get(longer, (_NONE, _NONE))
-                found[longer] = (there[0], _sum(there[1], reached))
+                known = reached.get(longer, (_NONE, _NONE))
+                reached[longer] = (known[0], _sum(known[1], log_prob))
                 if longer not in added:
                     added[longer] = added[text] + (scorer(text, new) if scorer else 0.0)
-        scored = sorted(((_sum(*one) + added[text], text) for text, one in found.items()), reverse=True)[:beam]
-        beams = {text: found[text] for _, text in scored}
+        scored = sorted(((_sum(*ends) + added[text], text) for text, ends in reached.items()), reverse=True)[:beam]
+        beams = {text: reached[text] for _, text in scored}
         if len(added) > 50 * beam:
             added = {text: added[text] for text in beams}
-    results = [(text, _sum(*one) + added[text] + (scorer(text, "") if scorer else 0.0)) for text, one in beams.items()]
+    results = [
+        (text, _sum(*ends) + added[text] + (scorer(text, "") if scorer else 0.0)) for text, ends in beams.items()
+    ]
     return sorted(results, key=lambda result: -result[1])
 
 

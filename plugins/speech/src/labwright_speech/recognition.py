@@ -5,10 +5,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Annotated, Any, Protocol, cast, runtime_checkable
 
 import torch
-from labwright import Batch, Data, Goal, LabwrightError, Metric, Part, Split, Task, generator
+from labwright import (
+    Audio,
+    Batch,
+    Data,
+    Goal,
+    IndexedBatches,
+    LabwrightError,
+    Metric,
+    Part,
+    Split,
+    Task,
+    evaluating,
+    generator,
+)
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -20,6 +33,7 @@ if TYPE_CHECKING:
     from labwright import Section
 
 _KEPT = "language_model.json"
+_AT_ONCE = 32  # recordings the model hears together for a report
 _TOGETHER = 8  # batches whose recordings are sorted by length among themselves
 
 
@@ -129,10 +143,20 @@ class Recognition(Task):
         return [{"text": text} for text in self.texts(model(*inputs))]
 
     def report(self, model: nn.Module, split: str, device: torch.device) -> Sequence[Section]:
-        """Transcripts with their errors, what was mistaken for what, and spectrograms."""
+        """The hardest recordings to see and to hear, transcripts with their errors, what was mistaken for what."""
         from labwright_speech.recognition_report import sections
 
-        return sections(self, model, split, device)
+        part = self.data.split(split)
+        if part is None or not len(part):
+            return ()
+        found: list[str] = []
+        true: list[str] = []
+        with evaluating(model):
+            for batch in IndexedBatches.in_order(part, _AT_ONCE):
+                texts = self.evaluate(model, cast(Utterances, batch.to(device)))
+                found += texts[0]
+                true += texts[1]
+        return sections(found, true, part, self.data.show, cast(Audio, self.data.ports()[0]).sample_rate)
 
     def texts(self, log_probs_BTC: Tensor) -> list[str]:
         """What log-probabilities stand for, by the task's settings."""
@@ -140,7 +164,7 @@ class Recognition(Task):
         if not self.beam:
             return greedy(log_probs_BTC, self.alphabet)
         scorer = self._score if self.lm_weight or self.lm_bonus else None
-        return [beam_search(one, self.alphabet, self.beam, scorer)[0][0] for one in log_probs_BTC.tolist()]
+        return [beam_search(rows, self.alphabet, self.beam, scorer)[0][0] for rows in log_probs_BTC.tolist()]
 
     def _score(self, text: str, letter: str) -> float:
         bonus = self.lm_bonus if letter else 0.0
@@ -174,16 +198,16 @@ class ErrorRate:
 
 def transcripts(batch: Utterances, alphabet: Sequence[str]) -> list[str]:
     """The true texts of a batch."""
-    return ["".join(alphabet[one - 1] for one in ids if one) for ids in batch.targets.tolist()]
+    return ["".join(alphabet[symbol - 1] for symbol in ids if symbol) for ids in batch.targets.tolist()]
 
 
 def _alike(parts: Sequence[Tensor], lengths_N: Tensor, seed: int, epoch: int) -> tuple[Tensor, ...]:
     """The same samples in as many batches of the same sizes, each of recordings of like length; in random order."""
     alike: list[Tensor] = []
     for first in range(0, len(parts), _TOGETHER):
-        some = parts[first : first + _TOGETHER]
-        indices = torch.cat(list(some))
+        together = parts[first : first + _TOGETHER]
+        indices = torch.cat(list(together))
         by_length = indices[lengths_N[indices].argsort(stable=True)]
-        alike += torch.split(by_length, [len(one) for one in some])
+        alike += torch.split(by_length, [len(batch) for batch in together])
     mixed = torch.randperm(len(alike), generator=generator(seed, epoch, 7))
     return tuple(alike[number] for number in mixed.tolist())

@@ -1,62 +1,53 @@
-"""What a run's report shows of a recogniser. N utterances, B batch."""
+"""What a run's report shows of a recogniser: what it got wrong. N utterances, T samples, F frequencies."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import Callable, Sequence
+from typing import Any, cast
 
 import torch
-from labwright import Audio, Figure, IndexedBatches, Section, Table, evaluating
+from labwright import Figure, Section, Sounds, Split, Table
 from matplotlib.figure import Figure as Canvas
-from torch import Tensor, nn
+from torch import Tensor
 
-if TYPE_CHECKING:
-    from labwright_speech.recognition import Recognition
-
-_AT_ONCE = 32  # recordings the model hears together
-_SHOWN = 6  # spectrograms
+_SHOWN = 6  # recordings to look at and listen to
 _CONFUSIONS = 30
 _NOTHING = "(nothing)"
+_LEGEND = "[said → found] was mistaken, [+found] was not said, [-said] was left out."
 
 
-def sections(task: Recognition, model: nn.Module, split: str, device: torch.device) -> list[Section]:
-    """The sections for one split; none if the data has no such split."""
+def sections(
+    found: Sequence[str],
+    true: Sequence[str],
+    part: Split,
+    show: Callable[[tuple[Tensor, ...]], Sequence[str] | Sequence[Tensor]],
+    sample_rate: int,
+) -> list[Section]:
+    """The recordings with most errors as spectrograms and to listen to, transcripts with errors, and what was mistaken.
+
+    `found` and `true` are the texts of a part of the data, in its order; `show` turns its inputs into spectrograms.
+    """
     import jiwer
 
-    part = task.data.split(split)
-    if part is None or not len(part):
-        return []
-    found: list[str] = []
-    true: list[str] = []
-    with evaluating(model):
-        for batch in IndexedBatches.in_order(part, _AT_ONCE):
-            texts = task.evaluate(model, cast(Any, batch.to(device)))
-            found += texts[0]
-            true += texts[1]
-    words = jiwer.process_words(true, found)
-    faults = [[chunk for chunk in chunks if chunk.type != "equal"] for chunks in words.alignments]
-    wrong = [sum(_size(chunk) for chunk in chunks) for chunks in faults]
-    order = sorted(range(len(true)), key=lambda one: (-wrong[one], one))
-    worst = [one for one in order if wrong[one]]
-    shown = (worst + [one for one in order if not wrong[one]])[:_SHOWN]
-    inputs = part.fetch(torch.tensor(shown), 0, 0).inputs
-    pictures = cast(Sequence[Tensor], task.data.show(inputs))
-    sound = cast(Audio, task.data.ports()[0])
-    seconds = [samples / sound.sample_rate for samples in inputs[1].tolist()]
-    captions = [_marked(true[one], found[one], words.alignments[one]) for one in shown]
-    share = f"{len(worst):,} of {len(true):,} transcripts have an error."
-    rows: list[tuple[object, ...]] = [
-        (_marked(true[one], found[one], words.alignments[one]), true[one], wrong[one]) for one in worst
-    ]
+    words = jiwer.process_words(list(true), list(found))
+    wrong_N = [sum(_size(chunk) for chunk in chunks if chunk.type != "equal") for chunks in words.alignments]
+    marked_N = [_marked(*texts) for texts in zip(true, found, words.alignments, strict=True)]
+    order = sorted(range(len(true)), key=lambda n: (-wrong_N[n], n))
+    with_errors = [n for n in order if wrong_N[n]]
+    hardest = order[:_SHOWN]
+    inputs = part.fetch(torch.tensor(hardest), 0, 0).inputs
+    captions = [marked_N[n] for n in hardest]
+    waveforms = [x_T[:length] for x_T, length in zip(inputs[0], inputs[1].tolist(), strict=True)]
+    seconds = [len(x_T) / sample_rate for x_T in waveforms]
+    rows: list[tuple[object, ...]] = [(marked_N[n], true[n], wrong_N[n]) for n in with_errors]
+    share = f"{len(with_errors):,} of {len(true):,} transcripts have an error."
     return [
-        _spectrograms(pictures, seconds, captions),
+        _spectrograms(cast(Sequence[Tensor], show(inputs)), seconds, captions),
+        Sounds("Hard recordings", waveforms, sample_rate, captions, f"Those of the spectrograms. {_LEGEND}"),
         Table("Transcripts with errors", ("found", "true", "wrong words"), rows, f"{share} {_LEGEND}"),
         _confusions(words, true, found),
     ]
-
-
-_LEGEND = "[said → found] was mistaken, [+found] was not said, [-said] was left out."
 
 
 def _marked(true: str, found: str, chunks: Sequence[Any]) -> str:

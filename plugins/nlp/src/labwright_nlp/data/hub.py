@@ -86,7 +86,7 @@ class Datasets(Texts):
         values = {setting: list(part[column]) for setting, column in named.items()}
         names = getattr(part.features[self.label], "names", None)  # of a ClassLabel
         if names:
-            values["label"] = [None if one is None or one < 0 else names[one] for one in values["label"]]
+            values["label"] = [None if label is None or label < 0 else names[label] for label in values["label"]]
         columns = {
             setting: cells_of(of, named[setting], lambda row: f"{origin}, row {row}") for setting, of in values.items()
         }
@@ -110,15 +110,15 @@ def _loaded(dataset: str, subset: str | None) -> dict[str, Any]:
     asking.setLevel(logging.ERROR)  # it announces each time it asks again
     try:
         if (folder / "dataset_dict.json").is_file() or (folder / "state.json").is_file():
-            found = datasets.load_from_disk(str(folder))
+            loaded = datasets.load_from_disk(str(folder))
         else:
-            found = datasets.load_dataset(str(folder) if folder.is_dir() else dataset, subset)
+            loaded = datasets.load_dataset(str(folder) if folder.is_dir() else dataset, subset)
     except Exception as error:  # whatever the hub, the network or a file has to say
-        said = str(error).strip().split("\n")[0]
+        reason = str(error).strip().split("\n")[0]
         raise LabwrightError(
-            f"task.data.dataset: {dataset!r} can't be loaded: {type(error).__name__}: {sentence(said)} It is a name on "
-            "the Hugging Face hub, which needs the network the first time, or a folder."
+            f"task.data.dataset: {dataset!r} can't be loaded: {type(error).__name__}: {sentence(reason)} It is a name "
+            "on the Hugging Face hub, which needs the network the first time, or a folder."
         ) from error
     finally:
         asking.setLevel(before)
-    return dict(found) if isinstance(found, dict) else {"train": found}
+    return dict(loaded) if isinstance(loaded, dict) else {"train": loaded}

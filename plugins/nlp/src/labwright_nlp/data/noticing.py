@@ -22,11 +22,11 @@ def cut(lengths: Mapping[str, np.ndarray], most: int) -> list[str]:
     counts = {part: int((lengths_N > most).sum()) for part, lengths_N in lengths.items()}
     if not any(counts.values()):
         return []
-    said = ", ".join(f"{count:,} of {len(lengths[part]):,} in {part}" for part, count in counts.items())
+    shares = ", ".join(f"{count:,} of {len(lengths[part]):,} in {part}" for part, count in counts.items())
     whole_N = np.concatenate(list(lengths.values()))
     nearly, longest = int(np.quantile(whole_N, 0.99, method="inverted_cdf")), int(whole_N.max())
     larger = f"{nearly:,} would cut 1 in 100, {longest:,} none" if most < nearly < longest else f"{longest:,} cuts none"
-    return [f"texts are cut to their first task.data.length={most:,} tokens: {said}; {larger}."]
+    return [f"texts are cut to their first task.data.length={most:,} tokens: {shares}; {larger}."]
 
 
 def unknown(ids: Mapping[str, np.ndarray], token: int | None, kind: Kind) -> list[str]:
@@ -56,20 +56,20 @@ class Noticed:
 
     def told(self, most: int) -> list[str]:
         """A sentence for each kind of thing, once."""
-        said = []
+        sentences = []
         if self._of_lines:
-            path, count = max(self._of_lines.items(), key=lambda one: one[1])
+            path, count = max(self._of_lines.items(), key=lambda item: item[1])
             more = f" and {len(self._of_lines) - 1:,} more files" if len(self._of_lines) > 1 else ""
             verb = "were each" if more else "was"
-            said.append(
+            sentences.append(
                 f"{path} of {count:,} lines{more} {verb} read as one text; "
                 f"`labwright predict RUN - < {path}` takes each line for a text of its own."
             )
         if self._longer:
             texts = "1 text was" if len(self._longer) == 1 else f"{len(self._longer):,} texts were"
-            said.append(
+            sentences.append(
                 f"{texts} cut to the first {most:,} tokens, the run's task.data.length; the longest has "
                 f"{max(self._longer):,}."
             )
         self._longer, self._of_lines = [], {}
-        return said
+        return sentences

@@ -20,7 +20,7 @@ _NAMED = 3  # files that aren't used
 def rows_of(table: Table) -> tuple[Table, list[LeftOut]]:
     """The rows that have a text and a label, in their usual spelling, and how many don't."""
     table, left_out = table.filled("text", "label")
-    columns = {"text": [clean(one) for one in table["text"]], "label": table.names("label")}
+    columns = {"text": [clean(text) for text in table["text"]], "label": table.names("label")}
     return replace(table, columns=columns), left_out
 
 
@@ -63,14 +63,14 @@ def tables_of_parts(folder: Path) -> tuple[dict[str, Path], list[LeftOut]]:
             f"{folder} has no file {names} with an ending of {listed(SUFFIXES)}; it has "
             f"{listed([*(path.name for path in files.values()), *others])}. One file is given by its name."
         )
-    found = [(len(others), f"no part's name: {listed(others, _NAMED)}"), (hidden, "hidden")]
-    return files, [LeftOut(count, "file" if count == 1 else "files", why) for count, why in found if count]
+    reasons = [(len(others), f"no part's name: {listed(others, _NAMED)}"), (hidden, "hidden")]
+    return files, [LeftOut(count, "file" if count == 1 else "files", why) for count, why in reasons if count]
 
 
 def text_files(folder: Path, suffixes: Sequence[str]) -> list[Path]:
     """The files with these endings anywhere below a folder, sorted, without hidden ones."""
-    found = (path for path in folder.rglob("*") if path.suffix.lower() in suffixes and path.is_file())
-    return sorted(path for path in found if not any(map(is_hidden, (path, *_between(path, folder)))))
+    files = (path for path in folder.rglob("*") if path.suffix.lower() in suffixes and path.is_file())
+    return sorted(path for path in files if not any(map(is_hidden, (path, *_between(path, folder)))))
 
 
 def is_hidden(path: Path) -> bool:
@@ -79,4 +79,4 @@ def is_hidden(path: Path) -> bool:
 
 def _between(path: Path, folder: Path) -> list[Path]:
     """The folders that a file lies in, below a folder."""
-    return [one for one in path.parents if folder in one.parents]
+    return [parent for parent in path.parents if folder in parent.parents]

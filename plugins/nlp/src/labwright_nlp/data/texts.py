@@ -167,8 +167,8 @@ class Texts(Data, ABC):
         """The ids of each text, cut to `length`, and how many it had, (N,)."""
         assert self.tokens is not None
         unknown = np.array([min(1, self.tokens.size - 1)], dtype=np.int32)
-        whole = [one if len(one) else unknown for one in self.tokens.encode(texts)]
-        return [self.tokens.cut(one, self.length) for one in whole], np.array([len(one) for one in whole])
+        whole = [ids_L if len(ids_L) else unknown for ids_L in self.tokens.encode(texts)]
+        return [self.tokens.cut(ids_L, self.length) for ids_L in whole], np.array([len(ids_L) for ids_L in whole])
 
 
 class Encoded:
@@ -176,7 +176,7 @@ class Encoded:
 
     def __init__(self, ids: Sequence[np.ndarray], labels: Tensor, pad_id: int) -> None:
         self.labels, self.pad_id = labels, pad_id
-        self.lengths_N = torch.tensor([len(one) for one in ids], dtype=torch.int64)
+        self.lengths_N = torch.tensor([len(ids_L) for ids_L in ids], dtype=torch.int64)
         self.starts_N = self.lengths_N.cumsum(0) - self.lengths_N
         self.ids_L = torch.from_numpy(np.concatenate(ids).astype(np.int32))
 

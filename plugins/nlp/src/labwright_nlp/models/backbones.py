@@ -124,7 +124,7 @@ def _from_folder(folder: Path, options: dict[str, Any], setting: str, partial: b
     import transformers
 
     try:
-        whole, found = transformers.AutoModel.from_pretrained(
+        whole, loading = transformers.AutoModel.from_pretrained(
             str(folder),
             local_files_only=True,
             use_safetensors=True,
@@ -135,8 +135,8 @@ def _from_folder(folder: Path, options: dict[str, Any], setting: str, partial: b
     except Exception as error:  # hundreds of builders, any of which may raise anything
         raise LabwrightError(f"{setting}: transformers can't load {folder}: {_said(error)}") from error
     network = _encoding(whole)
-    lacking, count = _lacking(network, whole, set(found["missing_keys"]))
-    others = sorted(found["unexpected_keys"])
+    lacking, count = _lacking(network, whole, set(loading["missing_keys"]))
+    others = sorted(loading["unexpected_keys"])
     had = f"{count - len(lacking)} of the encoder's {count} tensors"
     if lacking and (not partial or len(lacking) == count):
         instead = f" and has {_some(others)} instead" if others else ""
@@ -155,8 +155,8 @@ def _lacking(network: nn.Module, whole: nn.Module, missing: Collection[str]) -> 
     names: dict[int, list[str]] = {}
     for name, tensor in whole.state_dict(keep_vars=True).items():
         names.setdefault(id(tensor), []).append(name)
-    found = [names[one][0] for one in own if all(name in missing for name in names[one])]
-    return sorted(found), len(own)
+    lacking = [names[key][0] for key in own if all(name in missing for name in names[key])]
+    return sorted(lacking), len(own)
 
 
 def _some(names: list[str]) -> str:
@@ -168,7 +168,7 @@ def _cause(lacking: list[str], others: list[str]) -> str:
     if any("lora_" in name for name in others):
         return " Those are adapters: merge them into their model first, `merge_and_unload()` in peft, and save that."
     for name in others:
-        wanted = next((one for one in lacking if name.endswith(f".{one}")), None)
+        wanted = next((tensor for tensor in lacking if name.endswith(f".{tensor}")), None)
         if wanted is not None:
             return f" Take {name.removesuffix(wanted)!r} off the names in its safetensors."
     return ""
@@ -190,7 +190,7 @@ def _tried(network: nn.Module, inputs: Tokens) -> tuple[int, bool, bool]:
     Raises LabwrightError if the network can't be called with tokens and a mask.
     """
     length = min(_TRIED, inputs.length)
-    known = [one for one in range(inputs.vocab_size) if one != inputs.pad_id][:length] or [0]
+    known = [token for token in range(inputs.vocab_size) if token != inputs.pad_id][:length] or [0]
     ids_T = torch.tensor([known[place % len(known)] for place in range(length)])
     other_T = torch.cat([ids_T[:-1], ids_T[:1]])
     half = length // 2

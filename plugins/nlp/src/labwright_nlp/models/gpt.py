@@ -80,7 +80,8 @@ class _Block(nn.Module):
 
     def _attended(self, x_BTD: Tensor) -> Tensor:
         query, key, value = (
-            one.unflatten(2, (self.heads, -1)).transpose(1, 2) for one in self.attention_in(x_BTD).chunk(3, dim=2)
+            part_BTD.unflatten(2, (self.heads, -1)).transpose(1, 2)
+            for part_BTD in self.attention_in(x_BTD).chunk(3, dim=2)
         )
         share = self.share if self.training else 0.0
         y_BHTD = functional.scaled_dot_product_attention(query, key, value, dropout_p=share, is_causal=True)

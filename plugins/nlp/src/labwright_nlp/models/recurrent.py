@@ -111,8 +111,8 @@ class _Layer(nn.Module):
 
 def _float32_on_the_cpu(device: torch.device) -> AbstractContextManager[Any]:
     """Without autocast on the CPU: torch has an LSTM in bfloat16 for few processors, and fails on the others."""
-    there = device.type == "cpu" and torch.is_autocast_enabled("cpu")
-    return torch.autocast("cpu", enabled=False) if there else nullcontext()
+    autocast = device.type == "cpu" and torch.is_autocast_enabled("cpu")
+    return torch.autocast("cpu", enabled=False) if autocast else nullcontext()
 
 
 def _at(x_BTD: Tensor, places_BS: Tensor) -> Tensor:

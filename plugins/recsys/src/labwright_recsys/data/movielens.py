@@ -72,10 +72,10 @@ def _hundred_thousand(root: Path, path: Path) -> Table:
     genres: dict[str, tuple[str, ...]] = {}
     films = _there(root, "u.item")
     if films:
-        found = parted(films, "|", ("item", "title", "date", "video", "url", *_GENRES_100K))
-        names = found.names("item")
-        titles = dict(zip(names, found["title"], strict=True))
-        flags = zip(*(found[genre] for genre in _GENRES_100K), strict=True)
+        rows = parted(films, "|", ("item", "title", "date", "video", "url", *_GENRES_100K))
+        names = rows.names("item")
+        titles = dict(zip(names, rows["title"], strict=True))
+        flags = zip(*(rows[genre] for genre in _GENRES_100K), strict=True)
         genres = {
             film: tuple(genre for genre, flag in zip(_GENRES_100K, row, strict=True) if flag == "1")
             for film, row in zip(names, flags, strict=True)
@@ -83,9 +83,9 @@ def _hundred_thousand(root: Path, path: Path) -> Table:
     people = _there(root, "u.user")
     sides: dict[str, Values] = {}
     if people:
-        found = parted(people, "|", ("user", "age", "gender", "occupation"))
-        sides = {kind: _of_users(found, kind) for kind in ("gender", "occupation")}
-        sides = {"age": _of_users(_in_decades(found), "age")} | sides
+        rows = parted(people, "|", ("user", "age", "gender", "occupation"))
+        sides = {kind: _of_users(rows, kind) for kind in ("gender", "occupation")}
+        sides = {"age": _of_users(_in_decades(rows), "age")} | sides
     return _with(table, titles, genres, sides)
 
 
@@ -95,8 +95,8 @@ def _million(root: Path, path: Path) -> Table:
     titles, genres = _films(parted(films, "::", ("item", "title", "genres"))) if films else ({}, {})
     sides: dict[str, Values] = {}
     if people:
-        found = parted(people, "::", ("user", "gender", "age", "occupation"))
-        sides = {kind: _of_users(found, kind) for kind in ("age", "gender", "occupation")}
+        rows = parted(people, "::", ("user", "gender", "age", "occupation"))
+        sides = {kind: _of_users(rows, kind) for kind in ("age", "gender", "occupation")}
     return _with(table, titles, genres, sides)
 
 
@@ -135,7 +135,7 @@ def _with(
     genres: Mapping[str, tuple[str, ...]],
     user_sides: Mapping[str, Values],
 ) -> Table:
-    years = {film: (found.group(1),) for film, title in titles.items() if (found := _YEAR.search(title))}
+    years = {film: (match.group(1),) for film, title in titles.items() if (match := _YEAR.search(title))}
     item_sides = {"genres": genres, "year": years}
     return replace(
         table,

@@ -74,7 +74,7 @@ class Recommendation(Data):
         self.repeats = len(users) - len(kept)
         self._rows_left_out = tuple(table.left_out)
         users, items = users[kept], items[kept]
-        found = parts(
+        parts_N = parts(
             self.manner,
             users,
             items,
@@ -86,7 +86,7 @@ class Recommendation(Data):
         self.rated = table.ratings is not None
         ratings = np.ones(len(kept)) if table.ratings is None else table.ratings[kept]
         self.users_N, self.items_N = torch.from_numpy(users), torch.from_numpy(items)
-        self.ratings_N, self.parts_N = torch.from_numpy(ratings).float(), torch.from_numpy(found)
+        self.ratings_N, self.parts_N = torch.from_numpy(ratings).float(), torch.from_numpy(parts_N)
         self.titles = tuple(table.titles.get(name, name) for name in self.items)
         self.user_sides = tuple(_side(name, self.users, values) for name, values in table.user_sides.items())
         self.item_sides = tuple(_side(name, self.items, values) for name, values in table.item_sides.items())
@@ -113,16 +113,16 @@ class Recommendation(Data):
                 (self.parts_N == LEFT_OUT).sum()
             ),
         }
-        found = [LeftOut(n, "interaction" if n == 1 else "interactions", why) for why, n in counts.items() if n]
-        return [*self._rows_left_out, *found]
+        reasons = [LeftOut(n, "interaction" if n == 1 else "interactions", why) for why, n in counts.items() if n]
+        return [*self._rows_left_out, *reasons]
 
     def remarks(self) -> list[str]:
         """How many users are on no list that is measured, where something is held out; what the task noted."""
         held_out_N = (self.parts_N == VALID) | (self.parts_N == TEST)
         measured = int(torch.bincount(self.users_N[held_out_N]).count_nonzero())
-        found = []
+        sentences = []
         if 0 < measured < len(self.users):
-            found.append(
+            sentences.append(
                 f"{len(self.users) - measured:,} of {len(self.users):,} users are never measured: they have too few "
                 "interactions for task.data.valid and task.data.test to hold one out"
                 + (
@@ -131,14 +131,15 @@ class Recommendation(Data):
                     else "."
                 )
             )
-        return [*found, *self.noted]
+        return [*sentences, *self.noted]
 
     def identity(self, split: str) -> list[str]:
         """A digest of the split's users, items and ratings, and one of all names."""
         mask_N = self.parts_N == NAMES[split]
-        tensors = (one[mask_N] for one in (self.users_N, self.items_N, self.ratings_N))
+        tensors = (values_N[mask_N] for values_N in (self.users_N, self.items_N, self.ratings_N))
         names = json.dumps([self.users, self.items])
-        return [sha256(one.numpy().tobytes()).hexdigest() for one in tensors] + [sha256(names.encode()).hexdigest()]
+        contents = [*(values_N.numpy().tobytes() for values_N in tensors), names.encode()]
+        return [sha256(content).hexdigest() for content in contents]
 
     def chosen(self, mask_N: Tensor) -> Pairs:
         """The interactions that are chosen by a mask."""
@@ -207,11 +208,11 @@ def nearly_all(chosen_N: Tensor, setting: str, value: float) -> tuple[str, ...]:
 
 def _numbered(names: Sequence[str]) -> tuple[tuple[str, ...], np.ndarray]:
     """The different names in order, and each one's number (N,) int64."""
-    found = dict.fromkeys(names)
+    different = dict.fromkeys(names)
     try:
-        ordered = sorted(found, key=lambda name: (int(name), name))
+        ordered = sorted(different, key=lambda name: (int(name), name))
     except ValueError:
-        ordered = sorted(found)
+        ordered = sorted(different)
     number = {name: index for index, name in enumerate(ordered)}
     return tuple(ordered), np.fromiter((number[name] for name in names), dtype=np.int64, count=len(names))
 
@@ -227,9 +228,9 @@ def _latest(users: np.ndarray, items: np.ndarray, times: np.ndarray | None) -> n
 def _side(name: str, names: Sequence[str], values: Values) -> Side:
     """A side with the values in their order; who isn't in `values` has none."""
     known: Mapping[str, int] = {
-        value: code for code, value in enumerate(sorted({one for of in values.values() for one in of}), 1)
+        value: code for code, value in enumerate(sorted({value for of in values.values() for value in of}), 1)
     }
-    rows = [[known[value] for value in values.get(one, ())] for one in names]
+    rows = [[known[value] for value in values.get(name, ())] for name in names]
     width = max([1, *map(len, rows)])
     codes = [row + [0] * (width - len(row)) for row in rows]
     return Side(name, tuple(known), torch.tensor(codes, dtype=torch.int64))

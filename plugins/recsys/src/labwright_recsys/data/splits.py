@@ -59,21 +59,21 @@ def parts(
         tests, valids = (np.floor(share * counts + 1e-9) for share in (test, valid))
     else:
         tests = valids = np.where(counts >= 3, 1, 0)
-    found = np.empty(len(users), dtype=np.uint8)
-    found[order] = np.where(from_end <= tests, TEST, np.where(from_end <= tests + valids, VALID, TRAIN))
-    return found
+    parts_N = np.empty(len(users), dtype=np.uint8)
+    parts_N[order] = np.where(from_end <= tests, TEST, np.where(from_end <= tests + valids, VALID, TRAIN))
+    return parts_N
 
 
 def _by_time(users: np.ndarray, times: np.ndarray, *, valid: float, test: float) -> np.ndarray:
     ordered = np.sort(times)
     held_out = int(np.floor((valid + test) * len(times) + 1e-9))
     tests = int(np.floor(test * len(times) + 1e-9))
-    found = np.full(len(times), TRAIN, dtype=np.uint8)
+    parts_N = np.full(len(times), TRAIN, dtype=np.uint8)
     if held_out:
-        found[times >= ordered[len(times) - held_out]] = VALID
+        parts_N[times >= ordered[len(times) - held_out]] = VALID
     if tests:
-        found[times >= ordered[len(times) - tests]] = TEST
-    train = found == TRAIN
+        parts_N[times >= ordered[len(times) - tests]] = TEST
+    train = parts_N == TRAIN
     if not train.any():
         raise LabwrightError(
             f"task.data.split: 'temporal' finds no interaction before the moment that valid={valid} and test={test} "
@@ -81,8 +81,8 @@ def _by_time(users: np.ndarray, times: np.ndarray, *, valid: float, test: float)
         )
     known = np.zeros(users.max() + 1, dtype=bool)
     known[users[train]] = True
-    found[~train & ~known[users]] = LEFT_OUT
-    return found
+    parts_N[~train & ~known[users]] = LEFT_OUT
+    return parts_N
 
 
 def _keys(seed: int, users: np.ndarray, items: np.ndarray) -> np.ndarray:

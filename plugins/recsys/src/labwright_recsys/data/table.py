@@ -74,7 +74,7 @@ def parted(path: Path, separator: str, settings: Sequence[str]) -> tables.Table:
 
     Raises LabwrightError for a line with fewer, and if there is no line.
     """
-    found: list[list[str]] = []
+    cells: list[list[str]] = []
     lines = []
     for number, line in enumerate(opened(path, "latin-1"), 1):
         if not line.strip():
@@ -85,11 +85,11 @@ def parted(path: Path, separator: str, settings: Sequence[str]) -> tables.Table:
                 f"{path}, line {number}: given {line.rstrip()[:60]!r}, which has {len(fields)} of the {len(settings)} "
                 f"fields that stand between {separator!r}."
             )
-        found.append(fields[: len(settings)])
+        cells.append(fields[: len(settings)])
         lines.append(number)
     if not lines:
         raise LabwrightError(f"{path} has no rows.")
-    return tables.Table(str(path), dict(zip(settings, zip(*found, strict=True), strict=True)), lines)
+    return tables.Table(str(path), dict(zip(settings, zip(*cells, strict=True), strict=True)), lines)
 
 
 def _ratings(rows: tables.Table) -> np.ndarray:

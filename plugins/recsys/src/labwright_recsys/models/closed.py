@@ -82,7 +82,7 @@ class _OfHistories(ClosedForm):
         """Who has had what, (U, I): 1.0 in float64."""
         from scipy.sparse import csr_array
 
-        users_E, items_E = (one.numpy() for one in _pairs(batches))
+        users_E, items_E = (numbers.numpy() for numbers in _pairs(batches))
         return csr_array((np.ones(len(users_E)), (users_E, items_E)), shape=(self.users, self.items))
 
 
@@ -210,8 +210,8 @@ class EASE(_OfHistories):
 
 def _pairs(batches: Batches) -> tuple[Tensor, Tensor]:
     """The users and items of all batches, both (E,)."""
-    found = [batch.inputs for batch in batches]
-    return torch.cat([users for users, _ in found]), torch.cat([items for _, items in found])
+    inputs = [batch.inputs for batch in batches]
+    return torch.cat([users for users, _ in inputs]), torch.cat([items for _, items in inputs])
 
 
 def _together(weighted_UI: csr_array, x_UI: csr_array) -> Iterator[tuple[slice, csr_array]]:

@@ -75,11 +75,11 @@ class _Fields(nn.Module):
 
     def forward(self, names_B: Tensor) -> tuple[Tensor, Tensor]:
         """The sum of the fields' weights (B,) and their vectors (B, F, D)."""
-        found = [self.tables[0](names_B)]
+        fields = [self.tables[0](names_B)]
         for number in range(1, self.count):
             codes_BV = self.get_buffer(f"codes_{number}")[names_B]
             values = self.tables[number](codes_BV)
             counts_B = (codes_BV > 0).sum(1).clamp(min=1).to(values.dtype)
-            found.append(values.sum(1) / counts_B[:, None])
-        together_BFD = torch.stack(found, dim=1)
+            fields.append(values.sum(1) / counts_B[:, None])
+        together_BFD = torch.stack(fields, dim=1)
         return together_BFD[:, :, 0].sum(1), together_BFD[:, :, 1:]

@@ -54,12 +54,12 @@ def spoken(lines: Iterable[Line]) -> tuple[list[np.ndarray], int]:
     if ended.returncode:
         raise LabwrightError(ended.stderr.decode(errors="replace").strip() or "eSpeak NG ended without a word.")
     (rate,) = _COUNT.unpack_from(ended.stdout)
-    found, place = [], _COUNT.size
+    waves, place = [], _COUNT.size
     while place < len(ended.stdout):
         (count,) = _COUNT.unpack_from(ended.stdout, place)
-        found.append(np.frombuffer(ended.stdout, "<i2", count, place + _COUNT.size))
+        waves.append(np.frombuffer(ended.stdout, "<i2", count, place + _COUNT.size))
         place += _COUNT.size + 2 * count
-    return found, rate
+    return waves, rate
 
 
 def _say(lines: Iterable[Line]) -> Iterable[bytes]:
@@ -95,5 +95,5 @@ def _say(lines: Iterable[Line]) -> Iterable[bytes]:
 
 
 if __name__ == "__main__":
-    for part in _say(Line(*one) for one in json.load(sys.stdin)):
+    for part in _say(Line(*fields) for fields in json.load(sys.stdin)):
         sys.stdout.buffer.write(part)

@@ -43,7 +43,7 @@ def laid_out(root: Path, setting: str, *, by_folder: bool) -> Layout:
     parts = _parts(whole, root, layout)
     for part, lie in parts.items() or {"": whole}.items():
         inner = _within(lie) if by_folder else lie
-        names = [name for name in inner.names if not any(one.startswith("_") for one in name.split("/"))]
+        names = [name for name in inner.names if not any(folder.startswith("_") for folder in name.split("/"))]
         _leave_out(layout, len(inner.names) - len(names), "recording", "below or with a name that begins with _")
         if by_folder:
             _check_depth(inner, names, layout)
@@ -89,17 +89,17 @@ def _parts(whole: Store, root: Path, layout: Layout) -> dict[str, Store]:
             "put what is to be learned from there. If it is a class and no part, rename it."
         )
     used = {names[0]: part for part, names in called.items()}
-    found: dict[str, Store] = {}
+    stores: dict[str, Store] = {}
     for name, part in used.items():
-        found[part] = whole.below(name) if name in inside else Archive(archives[name])
+        stores[part] = whole.below(name) if name in inside else Archive(archives[name])
         if name not in inside:
             _uncount(layout, ".zip")
-            layout.left_out += found[part].left_out
+            layout.left_out += stores[part].left_out
     _leave_out(layout, loose, "recording", "beside the parts")
     for name, count in inside.items():
         if name not in used:
             _leave_out(layout, count, "recording", f"in {name}, which is no part's name")
-    return found
+    return stores
 
 
 def _check_depth(lie: Store, names: list[str], layout: Layout) -> None:

@@ -173,7 +173,7 @@ class Manifest:
         if not lie.names:
             raise no_recordings(root, lie.left_out)
         names = _Names(lie, root)
-        said = table.names("label") if self.setting == "label" else table[self.setting]
+        texts = table.names("label") if self.setting == "label" else table[self.setting]
         speakers = table.names("speaker") if "speaker" in table else [""] * len(table)
         used = set()
         for row, path in enumerate(table["path"]):
@@ -186,7 +186,7 @@ class Manifest:
                 rows.faults.append(f"{where}: {fault}")
                 continue
             used.add(name)
-            rows.recordings.append(Recording(lie, name, said[row], speakers[row], part, where, start or 0.0, seconds))
+            rows.recordings.append(Recording(lie, name, texts[row], speakers[row], part, where, start or 0.0, seconds))
         self._notice(rows, table, len(lie.names) - len(used))
         return rows
 

@@ -39,12 +39,12 @@ class HeldOut:
         Raises LabwrightError for a speaker that isn't there, and if nothing is left to learn from.
         """
         named = {"valid": self.valid_speakers, "test": self.test_speakers}
-        if (self.by == "speaker" or any(named.values())) and not all(one.speaker for one in recordings):
+        if (self.by == "speaker" or any(named.values())) and not all(recording.speaker for recording in recordings):
             raise LabwrightError(
                 f"{where}: to hold out speakers, they must be known: name them by a group (?P<speaker>...) of "
                 "task.data.pattern, or a column of the manifest."
             )
-        speakers = {one.speaker for one in recordings}
+        speakers = {recording.speaker for recording in recordings}
         for part, names in named.items():
             for name in names:
                 if name not in speakers:
@@ -55,18 +55,18 @@ class HeldOut:
         lacking: tuple[str, ...]
         if any(named.values()):
             of = {name: part for part, names in named.items() for name in names}
-            parts = _grouped(recordings, [of.get(one.speaker, "train") for one in recordings])
+            parts = _grouped(recordings, [of.get(recording.speaker, "train") for recording in recordings])
             lacking = () if self.valid_speakers else ("valid",)
         else:
-            parts = _grouped(recordings, [one.part or "train" for one in recordings])
+            parts = _grouped(recordings, [recording.part or "train" for recording in recordings])
             lacking = tuple(part for part in ("test", "valid") if part not in parts)
         left = 1.0
         for part in lacking:
             share, rest = getattr(self, part), parts.get("train", [])
             if share and rest:
                 taken = self._taken(rest, share / left, part, where)
-                parts[part] = [one for one in rest if one in taken]
-                parts["train"] = [one for one in rest if one not in taken]
+                parts[part] = [recording for recording in rest if recording in taken]
+                parts["train"] = [recording for recording in rest if recording not in taken]
                 left -= share
         if not parts.get("train"):
             raise LabwrightError(f"{where}: no recording is left to learn from; valid and test took all.")
@@ -75,17 +75,17 @@ class HeldOut:
     def _taken(self, rest: Sequence[Recording], share: float, part: str, where: object) -> set[Recording]:
         """A share of the recordings: of each class, or of the speakers, by a number made of their names."""
         if self.by == "speaker":
-            names = sorted({one.speaker for one in rest}, key=_number)
+            names = sorted({recording.speaker for recording in rest}, key=_number)
             chosen = set(names[: max(1, round(share * len(names)))]) if len(names) > 1 else set()
-            taken = {one for one in rest if one.speaker in chosen}
+            taken = {recording for recording in rest if recording.speaker in chosen}
         else:
             classes: defaultdict[str, list[str]] = defaultdict(list)  # of each the files, whose stretches stay together
-            for name, said in {one.name: one.said for one in reversed(rest)}.items():
+            for name, said in {recording.name: recording.said for recording in reversed(rest)}.items():
                 classes[said if self.classes else ""].append(name)
             files = set()
             for names in classes.values():
                 files |= set(sorted(names, key=_number)[: round(share * len(names))])
-            taken = {one for one in rest if one.name in files}
+            taken = {recording for recording in rest if recording.name in files}
         if not taken:
             raise LabwrightError(
                 f"{where} has so few {self.by}s that {getattr(self, part)} of them is none: raise task.data.{part}, or "
@@ -95,10 +95,10 @@ class HeldOut:
 
 
 def _grouped(recordings: Sequence[Recording], parts: Sequence[str]) -> dict[str, list[Recording]]:
-    found: dict[str, list[Recording]] = {}
-    for part, one in zip(parts, recordings, strict=True):
-        found.setdefault(part, []).append(one)
-    return found
+    grouped: dict[str, list[Recording]] = {}
+    for part, recording in zip(parts, recordings, strict=True):
+        grouped.setdefault(part, []).append(recording)
+    return grouped
 
 
 def _number(name: str) -> int:

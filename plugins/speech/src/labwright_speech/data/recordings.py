@@ -78,21 +78,21 @@ class Recordings(Data):
 
 def noticed(parts: Mapping[str, Sequence[Recording]], heard: Mapping[Recording, Heard]) -> list[str]:
     """Sentences about recordings that hold silence, and about those that training and another part have both."""
-    silent = [one.label for some in parts.values() for one in some if heard[one].silent]
-    found = []
+    silent = [recording.label for some in parts.values() for recording in some if heard[recording].silent]
+    sentences = []
     if silent:
         are = "1 recording is" if len(silent) == 1 else f"{len(silent):,} recordings are"
-        found.append(f"{are} digital silence: {several(silent)}. Take away what should hold sound.")
-    train = {heard[one].digest: one for one in parts["train"] if not heard[one].silent}
+        sentences.append(f"{are} digital silence: {several(silent)}. Take away what should hold sound.")
+    train = {heard[recording].digest: recording for recording in parts["train"] if not heard[recording].silent}
     for part, some in parts.items():
-        same = [(one, train[heard[one].digest]) for one in some if heard[one].digest in train]
+        same = [(recording, train[heard[recording].digest]) for recording in some if heard[recording].digest in train]
         if same and part != "train":
-            one, other = same[0]
-            found.append(
-                f"{len(same):,} of {len(some):,} recordings of {part} are among the training ones: {one.label} "
+            recording, other = same[0]
+            sentences.append(
+                f"{len(same):,} of {len(some):,} recordings of {part} are among the training ones: {recording.label} "
                 f"is {other.label}. A model is measured on what it hasn't heard: take them away."
             )
-    return found
+    return sentences
 
 
 def spectrograms(x_BT: Tensor, lengths_B: Tensor, *, rate: int) -> list[Tensor]:
@@ -102,4 +102,4 @@ def spectrograms(x_BT: Tensor, lengths_B: Tensor, *, rate: int) -> list[Tensor]:
     spectra = Spectra(rate, mels=64)
     frames_B = spectra.frames(lengths_B.cpu())
     raw_BMF = spectra.raw(x_BT.detach().float().cpu()).flip(1)
-    return [one[None, :, :frames] for one, frames in zip(raw_BMF, frames_B.tolist(), strict=True)]
+    return [raw_MF[None, :, :frames] for raw_MF, frames in zip(raw_BMF, frames_B.tolist(), strict=True)]

@@ -86,15 +86,15 @@ def listened(
     heard: dict[Recording, Heard] = {}
     texts = list(faults)
     room = _MOST
-    for one in recordings:
+    for recording in recordings:
         try:
-            x_T = one.waveform(rate)
+            x_T = recording.waveform(rate)
         except Unusable as error:
-            texts.append(f"{one.label} {error}" + (f"; {one.where} lists it" if one.where else ""))
+            texts.append(f"{recording.label} {error}" + (f"; {recording.where} lists it" if recording.where else ""))
             continue
         room -= x_T.nbytes
         digest = hashlib.blake2b(x_T.numpy().data, digest_size=16).digest()
-        heard[one] = Heard(len(x_T), digest, not bool(x_T.any()), x_T if room > 0 else None)
+        heard[recording] = Heard(len(x_T), digest, not bool(x_T.any()), x_T if room > 0 else None)
     count = len(texts)
     if not count:
         return heard, []
@@ -102,10 +102,12 @@ def listened(
     if not heard:
         raise LabwrightError(f"none of {whole:,} recordings can be used: {several(texts, '; ')}.")
     if on_damaged == "refuse":
-        found = texts[0] if count == 1 else f"{count:,} of {whole:,} recordings can't be used: {several(texts, '; ')}"
+        unusable = (
+            texts[0] if count == 1 else f"{count:,} of {whole:,} recordings can't be used: {several(texts, '; ')}"
+        )
         it = "it" if count == 1 else "them"
         raise LabwrightError(
-            f"{found}. Mend {it} or take {it} away; task.data.on_damaged=leave-out goes on without {it}."
+            f"{unusable}. Mend {it} or take {it} away; task.data.on_damaged=leave-out goes on without {it}."
         )
     return heard, [LeftOut(count, "recording" if count == 1 else "recordings", f"damaged: {several(texts, '; ')}")]
 
@@ -121,7 +123,7 @@ class Waveforms(Sequence[Tensor]):
 
     def __init__(self, recordings: Sequence[Recording], rate: int, heard: Mapping[Recording, Heard]) -> None:
         self.recordings, self.rate = recordings, rate
-        self._kept = [heard[one].x_T for one in recordings]
+        self._kept = [heard[recording].x_T for recording in recordings]
 
     def __len__(self) -> int:
         return len(self.recordings)
@@ -138,10 +140,10 @@ def read_file(path: Path, rate: int) -> Tensor:
 
 def padded(waves: Sequence[Tensor], size: int | None = None) -> tuple[Tensor, Tensor]:
     """Waveforms side by side: x_BT, zeros after each one's end, and lengths_B. T is the longest one's, or `size`."""
-    lengths_B = torch.tensor([len(one) for one in waves])
+    lengths_B = torch.tensor([len(x_T) for x_T in waves])
     x_BT = torch.zeros(len(waves), int(lengths_B.max()) if size is None else size)
-    for row, one in zip(x_BT, waves, strict=True):
-        row[: len(one)] = one
+    for row, x_T in zip(x_BT, waves, strict=True):
+        row[: len(x_T)] = x_T
     return x_BT, lengths_B
 
 

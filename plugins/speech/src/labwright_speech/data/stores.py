@@ -148,9 +148,9 @@ def store(path: Path, setting: str) -> Store:
 
 
 def no_recordings(where: object, left_out: Sequence[LeftOut]) -> LabwrightError:
-    there = "; ".join(f"{one.count:,} {one.what}: {one.why}" for one in left_out)
+    others = "; ".join(f"{kind.count:,} {kind.what}: {kind.why}" for kind in left_out)
     return LabwrightError(
-        f"{where} has no recordings: put some there ({_USUAL}).{f' It has {there}.' if there else ''}"
+        f"{where} has no recordings: put some there ({_USUAL}).{f' It has {others}.' if others else ''}"
     )
 
 
@@ -176,16 +176,16 @@ class _Others:
         """One for each reason, then for the most frequent suffixes and the rest of them."""
         suffixes = self._suffixes.most_common()
         rest = sum(count for _, count in suffixes[_NAMED:])
-        found = [*self._reasons.most_common(), *suffixes[:_NAMED], *([("of other suffixes", rest)] if rest else [])]
-        return [LeftOut(count, "file" if count == 1 else "files", why) for why, count in found]
+        counts = [*self._reasons.most_common(), *suffixes[:_NAMED], *([("of other suffixes", rest)] if rest else [])]
+        return [LeftOut(count, "file" if count == 1 else "files", why) for why, count in counts]
 
 
 def _walked(folder: str, within: tuple[str, ...] = (), prefix: str = "") -> Iterator[tuple[str, str]]:
     """The names of all files below a folder, and why one can't be used; `within`: the folders it has come through."""
     within = (*within, os.path.realpath(folder))
     try:
-        with os.scandir(folder) as found:
-            entries = sorted(found, key=lambda entry: entry.name)
+        with os.scandir(folder) as opened:
+            entries = sorted(opened, key=lambda entry: entry.name)
     except OSError as error:
         raise LabwrightError(f"{folder} can't be read: {error.strerror}.") from error
     for entry in entries:

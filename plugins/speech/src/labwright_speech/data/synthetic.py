@@ -73,12 +73,12 @@ class SpokenWords(Words):
     def prepare(self) -> None:
         if len(set(self.words)) < len(self.words):
             raise LabwrightError(f"task.data.words: a word stands there twice, given {list(self.words)}.")
-        said = {
+        texts = {
             part: [word for _ in voices for word in self.words * self.takes] for part, voices in _voices(self.valid)
         }
-        sounds = _sounds(said, self.takes * len(self.words), self.valid, self.rate)
+        sounds = _sounds(texts, self.takes * len(self.words), self.valid, self.rate)
         clips = {
-            part: Clips(waves, [len(one) for one in waves], said[part], identities)
+            part: Clips(waves, [len(x_T) for x_T in waves], texts[part], identities)
             for part, (waves, identities) in sounds.items()
         }
         self._take(clips, "speech/synthetic")
@@ -111,18 +111,18 @@ class SpokenPhrases(Transcripts):
         self.speed, self.shift, self.noise = speed, shift, noise
 
     def prepare(self) -> None:
-        said = {
+        texts = {
             part: [self._phrase(voice, number) for voice in voices for number in range(self.phrases)]
             for part, voices in _voices(self.valid)
         }
-        sounds = _sounds(said, self.phrases, self.valid, self.rate)
+        sounds = _sounds(texts, self.phrases, self.valid, self.rate)
         self._take(
             {
                 part: (
                     waves,
                     [
-                        Entry(len(one), text.upper(), f"phrase {number}", part, identity)
-                        for number, (one, text, identity) in enumerate(zip(waves, said[part], identities, strict=True))
+                        Entry(len(x_T), text.upper(), f"phrase {number}", part, identity)
+                        for number, (x_T, text, identity) in enumerate(zip(waves, texts[part], identities, strict=True))
                     ],
                 )
                 for part, (waves, identities) in sounds.items()
@@ -148,13 +148,15 @@ def _voices(valid: bool) -> list[tuple[str, list[str]]]:
     return list(groups.items())
 
 
-def _sounds(said: dict[str, list[str]], each: int, valid: bool, rate: int) -> dict[str, tuple[list[Tensor], list[str]]]:
+def _sounds(
+    texts: dict[str, list[str]], each: int, valid: bool, rate: int
+) -> dict[str, tuple[list[Tensor], list[str]]]:
     """The waveforms of texts, `each` of them by every voice of a part, and what was asked for to get them.
 
     That is their identity: two machines' eSpeak NG may differ in a sample.
     """
     lines = {
-        part: [_line(text, voices[place // each], place % each) for place, text in enumerate(said[part])]
+        part: [_line(text, voices[place // each], place % each) for place, text in enumerate(texts[part])]
         for part, voices in _voices(valid)
     }
     samples, own = spoken([line for some in lines.values() for line in some])
@@ -163,16 +165,16 @@ def _sounds(said: dict[str, list[str]], each: int, valid: bool, rate: int) -> di
     except Unusable as error:
         raise LabwrightError(f"eSpeak NG's speech {error}.") from error
     heard = iter(samples)
-    found = {}
+    sounds = {}
     for part, some in lines.items():
         waves = []
         for line in some:
-            one = next(heard)
-            if not one.any():
+            spoken_T = next(heard)
+            if not spoken_T.any():
                 raise LabwrightError(f"task.data.words: eSpeak NG says nothing for {line.text!r}. Take it away.")
-            waves.append(resampled(_cut(one), own, rate))
-        found[part] = waves, ["\t".join(map(str, (*astuple(line), rate))) for line in some]
-    return found
+            waves.append(resampled(_cut(spoken_T), own, rate))
+        sounds[part] = waves, ["\t".join(map(str, (*astuple(line), rate))) for line in some]
+    return sounds
 
 
 def _line(text: str, variant: str, number: int) -> Line:

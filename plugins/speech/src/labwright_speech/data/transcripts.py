@@ -76,12 +76,12 @@ class Transcripts(Recordings):
         """Make the splits. Raises LabwrightError for texts with characters that aren't in the alphabet."""
         train = parts["train"][1]
         given = unicodedata.normalize("NFC", self.alphabet) if self.alphabet else None
-        alphabet = tuple(dict.fromkeys(given or sorted({letter for one in train for letter in one.text})))
-        self._check([one for _, entries in parts.values() for one in entries], alphabet)
-        densest = max(train, key=lambda one: _frames(one.text) / self._shortest(one.samples))
+        alphabet = tuple(dict.fromkeys(given or sorted({letter for entry in train for letter in entry.text})))
+        self._check([entry for _, entries in parts.values() for entry in entries], alphabet)
+        densest = max(train, key=lambda entry: _frames(entry.text) / self._shortest(entry.samples))
         rate = _frames(densest.text) / self._shortest(densest.samples)
-        self._longest = max(one.samples for one in train)
-        self._port = Transcript(alphabet, max(len(one.text) for one in train), rate, densest.label)
+        self._longest = max(entry.samples for entry in train)
+        self._port = Transcript(alphabet, max(len(entry.text) for entry in train), rate, densest.label)
         number = {letter: place + 1 for place, letter in enumerate(alphabet)}
         self._splits = {
             part: Spoken(sounds, entries, number, self._augment(len(entries), part))
@@ -93,32 +93,32 @@ class Transcripts(Recordings):
     def _read(self, parts: Mapping[str, Sequence[Recording]], heard: Mapping[Recording, Heard], case: Case) -> None:
         """Make the splits of recordings that lie somewhere and have been listened to; `said` is their text."""
         kept = self.alphabet or ""
-        spelled = {one.said: tidy(one.said, case, kept) for some in parts.values() for one in some}
+        spelled = {recording.said: tidy(recording.said, case, kept) for some in parts.values() for recording in some}
         taken = {
-            part: [Entry(heard[one].samples, spelled[one.said], one.label, one.where, one.identity) for one in some]
+            part: [Entry(heard[r].samples, spelled[r.said], r.label, r.where, r.identity) for r in some]
             for part, some in parts.items()
         }
         self._take({part: (Waveforms(some, self.rate, heard), taken[part]) for part, some in parts.items()})
         self._remarks += noticed(parts, heard)
         signs = [
-            one
+            recording
             for some in parts.values()
-            for one in some
-            if _spelled(one.said, kept) != unicodedata.normalize("NFC", one.said)
+            for recording in some
+            if _spelled(recording.said, kept) != unicodedata.normalize("NFC", recording.said)
         ]
         if signs:
             self._remarks.append(
                 f"{len(signs):,} transcripts are read with ' for a printed apostrophe, without invisible characters: "
-                f"{several([one.where or one.label for one in signs])}."
+                f"{several([recording.where or recording.label for recording in signs])}."
             )
 
     def _check(self, entries: Sequence[Entry], alphabet: Sequence[str]) -> None:
         """Raises LabwrightError if transcripts have letters that aren't in the alphabet."""
         known = set(alphabet)
-        strange = Counter(letter for one in entries for letter in set(one.text) - known)
+        strange = Counter(letter for entry in entries for letter in set(entry.text) - known)
         if not strange:
             return
-        first = next(one for one in entries if not known.issuperset(one.text))
+        first = next(entry for entry in entries if not known.issuperset(entry.text))
         letter = next(letter for letter in first.text if letter not in known)
         letters = ", ".join(f"{letter!r} in {count:,}" for letter, count in strange.most_common(12))
         origin = "task.data.alphabet" if self.alphabet else "the alphabet of the training transcripts"
@@ -131,8 +131,10 @@ class Transcripts(Recordings):
 
     def _too_dense(self, part: str, entries: Sequence[Entry]) -> list[str]:
         """A sentence, if there are held-out transcripts that nobody can say in the time."""
-        seconds = [one.samples / self.rate for one in entries]
-        dense = [(one, time) for one, time in zip(entries, seconds, strict=True) if _frames(one.text) > _FASTEST * time]
+        seconds = [entry.samples / self.rate for entry in entries]
+        dense = [
+            (entry, time) for entry, time in zip(entries, seconds, strict=True) if _frames(entry.text) > _FASTEST * time
+        ]
         if not dense:
             return []
         one, time = max(dense, key=lambda pair: _frames(pair[0].text) / pair[1])
@@ -170,9 +172,9 @@ class Spoken:
         augment: Augment | None = None,
     ) -> None:
         self.sounds, self.entries, self.number, self.augment = sounds, entries, number, augment
-        self.lengths = torch.tensor([one.samples for one in entries])
-        self.texts = [one.text for one in entries]
-        self.identities = [one.identity for one in entries]
+        self.lengths = torch.tensor([entry.samples for entry in entries])
+        self.texts = [entry.text for entry in entries]
+        self.identities = [entry.identity for entry in entries]
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -189,7 +191,7 @@ class Spoken:
                 x_T = self.augment(x_T, index, epoch, seed)
             waves.append(x_T)
             ids.append(torch.tensor([self.number[letter] for letter in self.texts[index]]))
-        lengths_B = torch.tensor([len(one) for one in ids])
+        lengths_B = torch.tensor([len(ids_L) for ids_L in ids])
         ids_BL = torch.nn.utils.rnn.pad_sequence(ids, batch_first=True)
         return Utterances(padded(waves), ids_BL, lengths_B)
 

@@ -170,12 +170,12 @@ def _content(source: Source) -> bytes:
 def _check_whole(file: Any, source: Source) -> None:
     """Raises Unusable for a file that ends before its header says so."""
     log = file.extra_info
-    sizes = [(int(said), int(there)) for said, there in _SHORT.findall(log)]
-    sizes += [(int(said), int(there)) for there, said in _SHORT_64.findall(log)]
+    sizes = [(int(promised), int(present)) for promised, present in _SHORT.findall(log)]
+    sizes += [(int(promised), int(present)) for present, promised in _SHORT_64.findall(log)]
     if file.format == "NIST":
-        said = _SPHERE.match(_content(source)[:1024])
-        sizes += [(int(said[1]) * file.channels, file.frames * file.channels)] if said else []
-    cut = any(said - there > _TORN and said < _STREAMED for said, there in sizes)
+        promised = _SPHERE.match(_content(source)[:1024])
+        sizes += [(int(promised[1]) * file.channels, file.frames * file.channels)] if promised else []
+    cut = any(promised - present > _TORN and promised < _STREAMED for promised, present in sizes)
     if cut or "Junk after the last page" in log:  # half an Ogg page
         raise Unusable(
             f"is cut off: it ends after {file.frames / file.samplerate:.2f} seconds, in the middle of its sound"

@@ -100,9 +100,9 @@ class Words(Recordings):
         clips = {
             part: Clips(
                 Waveforms(some, self.rate, heard),
-                [heard[one].samples for one in some],
-                [one.said for one in some],
-                [one.identity for one in some],
+                [heard[recording].samples for recording in some],
+                [recording.said for recording in some],
+                [recording.identity for recording in some],
             )
             for part, some in parts.items()
         }

@@ -61,4 +61,4 @@ class YesNo(Transcripts):
             match = _NAME.search(name)
             if match is None:
                 raise LabwrightError(f"{lie.label(name)}: a name in YESNO is its words, such as 0_1_0_0_1_0_1_1.wav.")
-            yield Recording(lie, name, " ".join(_WORDS[one] for one in match[1].split("_")), where=lie.label(name))
+            yield Recording(lie, name, " ".join(_WORDS[digit] for digit in match[1].split("_")), where=lie.label(name))

@@ -43,14 +43,14 @@ class Tally:
 
     def left_out(self) -> list[LeftOut]:
         """One for each reason, the most frequent first; suffixes after them, the rare ones together."""
-        found = [
+        reasons = [
             LeftOut(count, plural(what, count), why + self._first[what, why])
             for (what, why), count in self._counts.most_common()
         ]
         suffixes = self._suffixes.most_common()
         rest = sum(count for _, count in suffixes[_NAMED:])
         shown = [*suffixes[:_NAMED], *([("of other suffixes", rest)] if rest else [])]
-        return found + [LeftOut(count, plural("file", count), suffix) for suffix, count in shown]
+        return reasons + [LeftOut(count, plural("file", count), suffix) for suffix, count in shown]
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ def pictures(folder: Path, tally: Tally, top: Path | None = None) -> list[Path]:
 
     Examples are named from `top`. Raises LabwrightError naming a folder that can't be read.
     """
-    within = {_place(one) for start in (folder.absolute(), folder.resolve()) for one in (start, *start.parents)}
+    within = {_place(above) for start in (folder.absolute(), folder.resolve()) for above in (start, *start.parents)}
     return sorted(_walked(folder, top or folder, tally, frozenset(within)))
 
 
@@ -113,17 +113,17 @@ def class_folders(base: Path) -> dict[str, Path]:
 
     Raises LabwrightError for two folders of one name, and for a name that is no text.
     """
-    found: dict[str, Path] = {}
+    classes: dict[str, Path] = {}
     for folder in folders(base):
         name = normal(folder.name)
-        if name in found:
+        if name in classes:
             raise LabwrightError(
                 f"{base} has two folders called {name!r}, in different forms of Unicode: put their pictures together."
             )
         if any(unicodedata.category(letter) in ("Cc", "Cs") for letter in name):  # control, or no UTF-8
             raise LabwrightError(f"{base}: the folder {name!r} is a class whose name can't be shown: rename it.")
-        found[name] = folder
-    return dict(sorted(found.items()))
+        classes[name] = folder
+    return dict(sorted(classes.items()))
 
 
 def normal(name: str) -> str:
@@ -168,21 +168,21 @@ def inner_names(base: Path) -> list[str]:
 
 
 def _classes(base: Path, root: Path) -> tuple[str, ...]:
-    found = class_folders(base)
-    if not found:
+    classes = class_folders(base)
+    if not classes:
         raise LabwrightError(
             f"{base} has no sub-folders{_has(base)}: put the pictures of each class into one of its own."
         )
-    if len(found) == 1:
-        (only,) = found.values()
+    if len(classes) == 1:
+        (only,) = classes.values()
         inside = [folder.name for folder in folders(only)]
         hint = f" If {listed(inside)} in it are what is meant: task.data.folder={only}." if len(inside) > 1 else ""
         raise LabwrightError(f"{base} has one class only, {only.name!r}: there is nothing to tell apart.{hint}")
-    if len({part_named(name) for name in found} - {None}) > 1:
+    if len({part_named(name) for name in classes} - {None}) > 1:
         raise LabwrightError(
-            f"{base} has parts in it again, {listed(found)}: task.data.folder={base} is what is meant."
+            f"{base} has parts in it again, {listed(classes)}: task.data.folder={base} is what is meant."
         )
-    for folder in found.values():
+    for folder in classes.values():
         for inner in folders(folder):
             part = part_named(inner.name)
             if part:
@@ -190,7 +190,7 @@ def _classes(base: Path, root: Path) -> tuple[str, ...]:
                     f"{inner} is called like a part, and parts stand above classes: move its pictures to "
                     f"{root / part / folder.name}, or rename it."
                 )
-    return tuple(found)
+    return tuple(classes)
 
 
 def _without_train(root: Path, parts: dict[str, Path]) -> str:
@@ -211,10 +211,10 @@ def _has_classes(folder: Path, tally: Tally) -> bool:
     """Whether a part has folders of classes; pictures without them are counted, an empty part is refused."""
     if folders(folder):
         return True
-    found = pictures(folder, Tally())
-    if not found:
+    stray = pictures(folder, Tally())
+    if not stray:
         raise LabwrightError(f"{folder} has no pictures: put some there, each class in its folder, or take it away.")
-    tally.add("picture", f"in {folder.name}, which has no folders of classes", count=len(found))
+    tally.add("picture", f"in {folder.name}, which has no folders of classes", count=len(stray))
     return False
 
 
@@ -255,10 +255,10 @@ def _leave_out(path: Path, kind: Kind, top: Path, tally: Tally) -> None:
 def _entries(folder: Path) -> list[tuple[Path, Kind]]:
     try:
         with os.scandir(folder) as entries:
-            found = sorted(entries, key=lambda entry: entry.name)
+            ordered = sorted(entries, key=lambda entry: entry.name)
     except OSError as error:
         raise LabwrightError(f"{folder} can't be read: {error.strerror}.") from error
-    return [(Path(entry.path), _kind(entry)) for entry in found]
+    return [(Path(entry.path), _kind(entry)) for entry in ordered]
 
 
 def _kind(entry: os.DirEntry[str]) -> Kind:

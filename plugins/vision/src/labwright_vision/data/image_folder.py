@@ -136,7 +136,7 @@ class ImageFolder(Data):
                 "away, or leave them out: task.data.on_damaged=leave-out."
             )
         tally.add("picture", "damaged", few.split("; ")[0], len(damaged))
-        parts = {part: [one for one in some if not one.facts.problem] for part, some in parts.items()}
+        parts = {part: [picture for picture in some if not picture.facts.problem] for part, some in parts.items()}
         for part, some in parts.items():
             if not some:
                 raise LabwrightError(f"{layout.parts[part]} has no pictures: put some there, or take it away.")
@@ -154,15 +154,15 @@ class ImageFolder(Data):
             )
         left, parts = 1.0, dict(parts)
         for name, share in shares.items():
-            mask = held_out([one.label for one in rest], share / left, [one.key for one in rest])
-            parts[name] = [one for one, out in zip(rest, mask, strict=True) if out]
-            rest = [one for one, out in zip(rest, mask, strict=True) if not out]
+            mask = held_out([picture.label for picture in rest], share / left, [picture.key for picture in rest])
+            parts[name] = [picture for picture, out in zip(rest, mask, strict=True) if out]
+            rest = [picture for picture, out in zip(rest, mask, strict=True) if not out]
             left -= share
             if not parts[name]:
                 raise LabwrightError(
                     f"{base} has so few pictures that {share} of them is none: raise task.data.{name}, or set it to 0."
                 )
-        missing = [self.names[label] for label in set(range(len(self.names))) - {one.label for one in rest}]
+        missing = [self.names[label] for label in set(range(len(self.names))) - {picture.label for picture in rest}]
         if missing:
             raise LabwrightError(
                 f"{base}: no picture of {listed(missing)} is left to learn from; valid and test took all."
@@ -225,19 +225,19 @@ class Files:
 
 def _existing(root: Path) -> Path:
     try:
-        there, packed = root.is_dir(), root.is_file()
+        exists, packed = root.is_dir(), root.is_file()
     except OSError as error:  # a name too long, a folder above that may not be entered
         raise LabwrightError(f"task.data.folder: {str(root)!r} can't be read: {error.strerror}.") from error
     if packed:
         raise LabwrightError(f"task.data.folder: {str(root)!r} is a file, not a folder: unpack it if it is an archive.")
-    if not there:
+    if not exists:
         raise LabwrightError(f"task.data.folder: there is no folder {located(root)}.")
     return root
 
 
 def _found(root: Path, layout: Layout, tally: Tally) -> dict[str, list[Picture]]:
     """The pictures of each part by class and path. Raises LabwrightError for a folder that is no class of `train`."""
-    found: dict[str, list[tuple[Path, int]]] = {}
+    files: dict[str, list[tuple[Path, int]]] = {}
     for part, base in layout.parts.items():
         of_class = class_folders(base)
         strange = [name for name in of_class if name not in layout.names]
@@ -246,20 +246,20 @@ def _found(root: Path, layout: Layout, tally: Tally) -> dict[str, list[Picture]]
                 f"{base} has classes that are not among the training pictures: {listed(strange)}"
                 f"{sentence(nearest(strange[0], layout.names, ''))}"
             )
-        found[part] = [
+        files[part] = [
             (path, label)
             for label, name in enumerate(layout.names)
             if name in of_class
             for path in pictures(of_class[name], tally, root)
         ]
-    paths = [path for some in found.values() for path, _ in some]
+    paths = [path for some in files.values() for path, _ in some]
     seen = iter(examined(root, paths))
     return {
         part: [
             Picture(path, label, next(seen), name_below(path, root), _key(name_below(path, layout.parts[part])))
             for path, label in some
         ]
-        for part, some in found.items()
+        for part, some in files.items()
     }
 
 
@@ -268,10 +268,10 @@ def _key(name: str) -> int:
 
 
 def _check_classes(train: Sequence[Picture], layout: Layout, tally: Tally) -> None:
-    there = {picture.label for picture in train}
-    empty = [name for label, name in enumerate(layout.names) if label not in there]
+    labels = {picture.label for picture in train}
+    empty = [name for label, name in enumerate(layout.names) if label not in labels]
     if empty:
-        left = "; ".join(f"{one.count:,} {one.what}: {one.why}" for one in tally.left_out())
+        left = "; ".join(f"{kind.count:,} {kind.what}: {kind.why}" for kind in tally.left_out())
         raise LabwrightError(
             f"{layout.parts['train']} has no pictures of {listed(empty)}: put some there, or take the folder away."
             + (f" Left out were {left}." if left else "")

@@ -28,10 +28,10 @@ class Picture:
 def check_depth(pictures: Sequence[Picture], white: float | None) -> None:
     """Raises LabwrightError for values of more than 8 bits that are beyond white, or where nobody said what it is."""
     deep = [picture for picture in pictures if picture.facts.deep and (white or picture.facts.deep != "16 bits")]
-    wrong = [one for one in deep if white is None or one.facts.low < 0 or one.facts.high > white]
+    wrong = [picture for picture in deep if white is None or picture.facts.low < 0 or picture.facts.high > white]
     if not wrong:
         return
-    low, high = min(one.facts.low for one in wrong), max(one.facts.high for one in wrong)
+    low, high = min(picture.facts.low for picture in wrong), max(picture.facts.high for picture in wrong)
     what = f"{_count(wrong)} of {wrong[0].facts.deep}, {low:g} to {high:g}, such as {wrong[0].name}"
     if low < 0:
         raise LabwrightError(f"{what}: values below 0 have no shade; save them with 8 or 16 bits.")
@@ -56,39 +56,39 @@ def remarks(
 
 
 def _of_names(parts: Mapping[str, Sequence[Picture]], layout: Layout) -> list[str]:
-    said = [f"the classes {group} differ in case or spaces alone: are they one?" for group in alike(layout.names)]
+    sentences = [f"the classes {group} differ in case or spaces alone: are they one?" for group in alike(layout.names)]
     inner = inner_names(layout.parts["train"])
     if len(inner) > 1:
-        said.append(
+        sentences.append(
             f"each class has the folders {listed(inner)} in it, which are not told apart: the classes are the upper "
             "folders. Where the inner ones are meant, bring them up."
         )
     for part, pictures in parts.items():
-        there = {picture.label for picture in pictures}
-        missing = [name for label, name in enumerate(layout.names) if label not in there]
+        labels = {picture.label for picture in pictures}
+        missing = [name for label, name in enumerate(layout.names) if label not in labels]
         if missing:
-            said.append(f"{part} has no picture of {listed(missing)}.")
-    return said
+            sentences.append(f"{part} has no picture of {listed(missing)}.")
+    return sentences
 
 
 def _twice(parts: Mapping[str, Sequence[Picture]]) -> list[str]:
     """The same content in a part that is measured and in one before it."""
-    said = []
+    sentences = []
     known = {picture.facts.digest: f"train ({picture.name})" for picture in parts["train"]}
     for part in ("valid", "test"):
         copies = [picture for picture in parts.get(part, ()) if picture.facts.digest in known]
         if copies:
-            said.append(
+            sentences.append(
                 f"{len(copies):,} of {len(parts[part]):,} pictures of {part} are in another part as well, such as "
                 f"{copies[0].name} in {known[copies[0].facts.digest]}: take the copies away, or {part} flatters."
             )
         known |= {picture.facts.digest: f"{part} ({picture.name})" for picture in parts.get(part, ())}
-    return said
+    return sentences
 
 
 def _under_two(pictures: Sequence[Picture]) -> list[str]:
     first: dict[str, Picture] = {}
-    torn = [one for one in pictures if first.setdefault(one.facts.digest, one).label != one.label]
+    torn = [picture for picture in pictures if first.setdefault(picture.facts.digest, picture).label != picture.label]
     if not torn:
         return []
     other = first[torn[0].facts.digest].name
@@ -137,4 +137,4 @@ def _count(pictures: Sequence[Picture]) -> str:
 def _guess(high: float) -> float:
     """The smallest usual white that a value fits under: 1, or all ones of 8, 10, 12, 14, 16 bits or more."""
     usual = [1.0, *(2.0**bits - 1 for bits in (8, 10, 12, 14, 16, 24, 32))]
-    return next((one for one in usual if high <= one), high)
+    return next((white for white in usual if high <= white), high)

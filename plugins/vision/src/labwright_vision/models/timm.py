@@ -114,7 +114,7 @@ def _usual(architecture: str) -> Any:
         known = timm.list_pretrained(f"{name}.*")
         raise LabwrightError(
             f"model.architecture: timm {timm.__version__} has no {architecture!r}{nearest(architecture, known)} "
-            f"Tags of {name!r} are {listed(one.partition('.')[2] for one in known)}."
+            f"Tags of {name!r} are {listed(tagged.partition('.')[2] for tagged in known)}."
         ) from error
 
 

@@ -10,8 +10,7 @@ from typing import Annotated, Any
 
 import labwright as lw
 import torch
-from labwright.base.search import Integers, Uniform
-from labwright.config.signature import Part
+from labwright import Integers, Part, Uniform
 from parts import Blobs, Net, Points, Sorting
 from pydantic import AfterValidator, Field
 from torch import Generator, Tensor, nn
