@@ -222,5 +222,5 @@ class Task(ABC):
         return None
 
     def report(self, model: nn.Module, split: str, device: torch.device) -> Sequence[Section]:
-        """Sections of report.html: figures and tables."""
+        """Sections of report.html, in their order: figures, tables, pictures, sounds, text."""
         return ()
