@@ -18,6 +18,7 @@ from functools import cache, cached_property
 from typing import Any
 
 import tomli_w
+from typer.models import OptionInfo
 
 from labwright.base.errors import LabwrightError, listed, words
 from labwright.base.search import Choice
@@ -237,15 +238,10 @@ def says_how_it_is_called(subject: Subject) -> None:
 
 def gives_its_results_as_json(subject: Subject) -> None:
     """A verb takes `as_json: labwright.cli.shared.Json = False`, and then prints its results with `print_json`."""
-    marks = [mark for hint in _hints(subject.target) for mark in hint if hasattr(mark, "param_decls")]
+    hints = inspect.get_annotations(subject.target, eval_str=True).values()
+    marks = [mark for hint in hints for mark in getattr(hint, "__metadata__", ()) if isinstance(mark, OptionInfo)]
     names = {name for mark in marks for name in (mark.default, *(mark.param_decls or ()))}  # Typer's first is `default`
     assert "--json" in names, "it has no option --json"
-
-
-def _hints(function: Any) -> list[tuple[Any, ...]]:
-    """What stands in Annotated beside the types of a function's parameters."""
-    hints = inspect.get_annotations(function, eval_str=True)
-    return [getattr(hint, "__metadata__", ()) for hint in hints.values()]
 
 
 @cache
