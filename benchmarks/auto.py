@@ -24,7 +24,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import labwright as lw
 import torch
 from fused import CASES
-from labwright_study import report
+from labwright_study import study as studies
 from labwright_study.grouping import Grouping
 
 STEPS = {"mlp": 1200, "neumf": 450, "gan": 300, "transformer": 100, "cnn": 200}
@@ -47,7 +47,7 @@ def seconds(case: str, way: str, steps: int, trials: int, workers: int, folder: 
         quiet=True,
     )
     with ExitStack() as patched:
-        patched.enter_context(patch.object(report, "write"))
+        patched.enter_context(patch.object(studies, "write_report"))
         if way not in ("serial", "auto"):
             patched.enter_context(patch.object(Grouping, "_way", lambda _, __, specs: (way, -(-len(specs) // workers))))
         clock = time.process_time if workers == 1 else time.perf_counter

@@ -1,7 +1,8 @@
-"""What fifty installed plugins cost `labwright list`, beside none of them: wall time of whole commands, interleaved.
+"""What fifty installed plugins cost `labwright list` and `--help`, beside none of them: wall time of whole commands.
 
-The plugins are distributions as pip leaves them, each with five components and a recipe, none of which imports torch.
-What is installed in the environment besides is there both times.
+The plugins are distributions as pip leaves them, each with a verb, a kind, five components, one of that kind, and a
+recipe. No target is imported: what they name isn't there. The commands are interleaved; what is installed in the
+environment besides is there both times.
 
 Example: `.venv/bin/python benchmarks/listing.py --rounds 15`.
 """
@@ -17,13 +18,23 @@ import tempfile
 import time
 from pathlib import Path
 
+PLUGINS = 50
 MENU = """\
 from pathlib import Path
 import labwright as lw
 
 @lw.hookimpl
+def labwright_kinds():
+    yield lw.Kind("{name}", "labwright_{name}.kind:Base", "{name}-things", "`labwright {name}`")
+
+@lw.hookimpl
+def labwright_verbs():
+    yield lw.Verb("{name}", "labwright_{name}.verb:verb", "made for a benchmark")
+
+@lw.hookimpl
 def labwright_components():
-    for number in range(5):
+    yield lw.Component("{name}", "{name}/thing", "labwright_{name}.kind:Thing", "made for a benchmark")
+    for number in range(4):
         yield lw.Component("model", f"{name}/net-{{number}}", "labwright_{name}.models:Net", "made for a benchmark")
 
 @lw.hookimpl
@@ -34,11 +45,13 @@ ASKED = """\
 import sys
 from labwright.cli import main
 
-sys.argv = ["labwright", "list"]
+sys.argv[0] = "labwright"
 try:
     main()
 finally:
     assert "torch" not in sys.modules
+    imported = [name for name in sys.modules if name.startswith("labwright_d") and "." in name]
+    assert all(name.endswith(".plugin") for name in imported), imported
 """
 
 
@@ -54,33 +67,38 @@ def install(site: Path, name: str) -> None:
     subprocess.run([sys.executable, "-m", "compileall", "-q", package], check=True)  # as pip does it
 
 
-def seconds(site: Path | None) -> float:
-    environment = os.environ | {"PYTHONPATH": str(site or "")}
+def seconds(command: str, site: Path | None) -> float:
+    environment = os.environ | {"COLUMNS": "120"}
+    if site is not None:
+        environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(site), os.environ.get("PYTHONPATH")]))
     begun = time.perf_counter()
-    said = subprocess.run([sys.executable, "-c", ASKED], env=environment, capture_output=True, text=True, check=True)
+    words = [sys.executable, "-c", ASKED, command]
+    said = subprocess.run(words, env=environment, capture_output=True, text=True, check=True)
     spent = time.perf_counter() - begun
-    assert ("d49/net-4" in said.stdout) == (site is not None), said.stderr
+    assert ("d49" in said.stdout) == (site is not None), said.stderr
     return spent
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--plugins", type=int, default=50)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         site = Path(scratch)
-        for number in range(options.plugins):
+        for number in range(PLUGINS):
             install(site, f"d{number:02d}")
-        none, many = [], []
-        for number in range(options.rounds + 1):  # the first warms up
-            for where, spent in ((None, none), (site, many)) if number % 2 else ((site, many), (None, none)):
-                found = seconds(where)
-                spent += [found] if number else []
-    ratios = sorted(one / other for one, other in zip(many, none, strict=True))
-    without, beside = (statistics.median(one) * 1000 for one in (none, many))
-    print(f"none {without:.0f} ms, {options.plugins} plugins {beside:.0f} ms")
-    print(f"ratio {statistics.median(ratios):.3f} [{ratios[0]:.3f}, {ratios[-1]:.3f}], {options.rounds} rounds")
+        for command in ("list", "--help"):
+            spent: dict[Path | None, list[float]] = {None: [], site: []}
+            for number in range(options.rounds + 1):  # the first warms up
+                for where in (None, site) if number % 2 else (site, None):
+                    found = seconds(command, where)
+                    spent[where] += [found] if number else []
+            ratios = sorted(many / none for many, none in zip(spent[site], spent[None], strict=True))
+            without, beside = (statistics.median(spent[where]) * 1000 for where in (None, site))
+            print(f"labwright {command}: none {without:.0f} ms, {PLUGINS} plugins {beside:.0f} ms")
+            print(
+                f"  ratio {statistics.median(ratios):.3f} [{ratios[0]:.3f}, {ratios[-1]:.3f}], {options.rounds} rounds"
+            )
 
 
 if __name__ == "__main__":

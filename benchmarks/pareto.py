@@ -20,7 +20,7 @@ from pathlib import Path
 import labwright as lw
 import optuna
 import torch
-from labwright_study import report
+from labwright_study import study as studies
 from labwright_study.trial_store import RESULT
 
 RESULTS = Path(__file__).parent / "PARETO.md"
@@ -69,7 +69,7 @@ def main() -> None:
     parser.add_argument("--samplers", nargs="*", default=["random", "nsga-ii"])
     options = parser.parse_args()
     torch.set_num_threads(1)
-    report.write = lambda *_: None  # type: ignore[assignment]
+    studies.write_report = lambda *_: None  # type: ignore[assignment]
     rows = []
     for sampler in options.samplers:
         saved, kept, pruned = [], [], []

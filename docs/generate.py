@@ -1,7 +1,8 @@
 """The pages made when the site is built: verbs, interfaces, Python names, components with settings, and benchmarks.
 
 mkdocs calls `on_files` (see `hooks:` in mkdocs.yml). Nothing of these pages is written by hand, so that none of it can
-differ from what the code does; docstrings are Markdown already.
+differ from what the code does; docstrings are Markdown already. `python docs/generate.py` draws the figures of
+explanation/architecture.md anew, which is a page that one reads in the repository too.
 """
 
 from __future__ import annotations
@@ -10,7 +11,11 @@ import ast
 import dataclasses
 import inspect
 import json
+import re
+import textwrap
+import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -18,28 +23,31 @@ import labwright as lw
 import typer.main
 from labwright.base import search
 from labwright.cli import EXIT_CODES, app
+from labwright.cli.shared import Context
 from labwright.config.signature import Setting, signature
 from labwright.data import ports
-from labwright.plugin.hookspecs import KINDS
-from labwright.plugin.registry import Plugins, plural
+from labwright.plugin.registry import Plugins
 from labwright.train.settings import Train
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
 WIDTH = 88  # of a signature on the page
-RESULTS = Path(__file__).parents[1] / "benchmarks" / "RESULTS.md"
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "benchmarks" / "RESULTS.md"
+ARCHITECTURE = ROOT / "docs" / "explanation" / "architecture.md"
+CORE = ROOT / "core" / "src" / "labwright"
 
 _LEADS = {
     "task": "What is learned: data in, objective, measure of success.",
-    "data": "The datasets a task can be about. A recipe names one as `task.data`.",
+    "data": "The datasets a task can be about.",
     "model": "Networks. The ports say which tasks a model goes with.",
     "loss": "What is minimised. A loss goes with the tasks whose call it understands.",
-    "optimizer": "Update rules. The schedule of the rate is part of each.",
+    "optimizer": "Update rules. The schedule of the learning rate is part of each.",
     "device": "Where and how it is computed. Nothing here changes what is computed, precision apart.",
-    "logger": "What shows or stores a run's numbers, beside `metrics.jsonl`. A recipe lists them under `log`.",
-    "stop": "Rules that end a run early. A recipe lists them under `stop`.",
-    "sampler": "How a study chooses the next settings to try: `labwright tune --sampler NAME`.",
-    "pruner": "How a study finds trials that need not be trained to their end: `labwright tune --pruner NAME`.",
+    "logger": "What shows or stores a run's numbers, beside `metrics.jsonl`.",
+    "stop": "Rules that end a run early.",
+    "sampler": "How a study chooses the next settings to try.",
+    "pruner": "How a study finds trials that need not be trained to their end.",
 }
 
 
@@ -53,36 +61,41 @@ def on_files(files: Files, *, config: MkDocsConfig) -> Files:
 def pages(plugins: Plugins) -> dict[str, str]:
     """Every generated page as Markdown, by its place below docs/."""
     written = {
-        "reference/verbs.md": verbs(),
-        "reference/train.md": train(),
+        "reference/verbs.md": verbs(plugins),
+        "reference/train.md": train(plugins),
         "reference/interfaces.md": interfaces_page(),
         "reference/ports.md": ports_page(),
         "reference/python.md": python(),
         "explanation/benchmarks.md": benchmarks(),
     }
     return written | {
-        f"reference/components/{plural(kind)}.md": components(plugins, kind) for kind in KINDS if plugins.names(kind)
+        f"reference/components/{plugins.heading(kind)}.md": components(plugins, kind)
+        for kind in plugins.kinds
+        if plugins.names(kind)
     }
 
 
 # ------------------------------------------------------------------------------------------------------------ verbs
 
 
-def verbs() -> str:
-    """The command line, from Typer's own commands."""
+def verbs(plugins: Plugins) -> str:
+    """The command line, from Typer's own commands; the verbs of every installed plugin."""
     group: Any = typer.main.get_command(app)
+    context = group.context_class(group, obj=Context(()))
     parts = [
         "# Verbs",
         "`labwright VERB --help` shows the same. These options stand before the verb:",
         _options(group.params),
         f"{EXIT_CODES} [Messages and exit codes](messages.md) has more.",
     ]
-    for name, command in group.commands.items():
+    for name in plugins.names("verb"):
+        (owner, _), *_ = plugins.owners("verb", name)
+        _, command, _ = group.resolve_command(context, [name])
         arguments = [one for one in command.params if one.param_type_name == "argument"]
         options = [one for one in command.params if one.param_type_name == "option"]
         call = " ".join(["labwright", name, *(_metavar(one) for one in arguments)] + ["[OPTIONS]"] * bool(options))
         label, _, examples = command.epilog.partition(": ")
-        parts += [f"## {name}", command.help, f"```console\n$ {call}\n```"]
+        parts += [f"## {name}", command.help, f"*From {owner.distribution}.*", f"```console\n$ {call}\n```"]
         parts += [_table(("argument", ""), [(_code(_metavar(one)), one.help or "") for one in arguments])]
         parts += [
             _options(options),
@@ -112,41 +125,43 @@ def _metavar(parameter: Any) -> str:
 # --------------------------------------------------------------------------------------------------------- settings
 
 
-def train() -> str:
+def train(plugins: Plugins) -> str:
     """The settings of a recipe's `train` table."""
-    return _page(["# Train settings", _docstring(Train), settings_table(Train)])
+    return _page(["# Train settings", _docstring(Train), settings_table(Train, plugins)])
 
 
 def components(plugins: Plugins, kind: str) -> str:
     """Every installed component of a kind, with its settings."""
     parts = [
-        f"# {plural(kind).capitalize()}",
-        _LEADS[kind] + " These are the ones of the plugins this site was built with; "
-        f"`labwright list {plural(kind)}` shows yours. The [rules for settings](../settings.md) hold for all of them.",
+        f"# {plugins.heading(kind).capitalize()}",
+        f"{_LEADS[kind]} Named by {plugins.kinds[kind].chosen}. These are the ones of the plugins this site was built "
+        f"with; `labwright list {plugins.heading(kind)}` shows yours. The [rules for settings](../settings.md) hold "
+        "for all of them.",
     ]
     for name in plugins.names(kind):
         (owner, component), *_ = plugins.owners(kind, name)
         parts += [f"## {name}"]
         if name.endswith("/*"):
             parts += [component.summary.capitalize() + f". *From {owner.distribution}.*"]
-            parts += _family(kind, name, plugins.target(plugins.find(kind, name)))
+            parts += _family(plugins, kind, name)
         else:
-            parts += _component(plugins.load(kind, name), owner.distribution)
+            parts += _component(plugins.load(kind, name), owner.distribution, plugins)
     return _page(parts)
 
 
-def _family(kind: str, name: str, members: Mapping[str, Any]) -> Iterator[str]:
+def _family(plugins: Plugins, kind: str, name: str) -> Iterator[str]:
+    members: Mapping[str, Any] = plugins.target(plugins.find(kind, name))
     known = {name[:-1] + member: members[member] for member in sorted(members, key=str.lower)}
     first, target = next(iter(known.items()))
     yield ", ".join(_code(member) for member in known) + "."
     if all(signature(one).settings.keys() == signature(target).settings.keys() for one in known.values()):
         yield "All have the same settings:"
-        yield settings_table(target)
+        yield settings_table(target, plugins)
     else:
         yield f"`labwright show {kind} {first}` shows the settings of one."
 
 
-def _component(target: Any, distribution: str) -> Iterator[str]:
+def _component(target: Any, distribution: str, plugins: Plugins) -> Iterator[str]:
     yield _docstring(target)
     found = signature(target)
     facts = [f"From {distribution}."]
@@ -157,23 +172,24 @@ def _component(target: Any, distribution: str) -> Iterator[str]:
         facts.append(f"Offers {_port(target.item)} with targets {_port(target.target)}.")
         facts.append(f"Source: {target.source}. Licence: {target.licence}.")
     yield f"*{' '.join(facts)}*"
-    yield settings_table(target) if found.settings else "It has no settings."
+    yield settings_table(target, plugins) if found.settings else "It has no settings."
 
 
-def settings_table(target: Any) -> str:
+def settings_table(target: Any, plugins: Plugins) -> str:
     """The settings of a constructor: name, type, default, valid range, where a study looks."""
     rows = []
     for name, setting in signature(target).settings.items():
         schema = setting.adapter.json_schema()
-        kind = _part(setting.part.kind) if setting.part else _type(schema, schema.get("$defs", {}))
+        kind = _part(setting.part.kind, plugins) if setting.part else _type(schema, schema.get("$defs", {}))
         default = "required" if setting.required else _code(_shown(setting)) if setting.default is not None else ""
         valid = "" if setting.part else _range(schema)
         rows.append((_code(name), kind, default, valid, _searched(setting.mark) if setting.mark else ""))
     return _table(("setting", "type", "default", "valid", "searched"), rows)
 
 
-def _part(kind: str) -> str:
-    return f"a name or table of [{plural(kind)}]({plural(kind)}.md)"
+def _part(kind: str, plugins: Plugins) -> str:
+    heading = plugins.heading(kind)
+    return f"a name or table of [{heading}]({heading}.md)"
 
 
 def _shown(setting: Setting) -> str:
@@ -244,16 +260,38 @@ def _range(schema: Mapping[str, Any]) -> str:
 # ------------------------------------------------------------------------------------------------------- Python names
 
 
+INTERFACES = ("Task", "Data", "Split", "Batch", "Loss", "Optimizer", "Device", "Goal", "Phase", "Group", "Metric")
+GROUPS = {
+    "Experiments and runs": ("Experiment", "Train", "Run", "Outcome", "load", "evaluate", "evaluating", "Attachment"),
+    "Studies and comparisons": ("Study", "compare", "Comparison"),
+    "What plugins bring": ("hookimpl", "Component", "Recipe", "Kind", "Verb", "Plugins", "Part", "fitting_names"),
+    "Trying what plugins bring": (
+        *("quick_findings", "findings", "QUICK_CHECKS", "Check", "Finding", "Subject", "NotApplicable"),
+        *("Prepared", "Built"),
+    ),
+    "Data": ("TensorSplit", "Labelled", "Batches", "IndexedBatches", "LeftOut", "majority"),
+    "Models, losses, optimizers": (
+        *("ClosedForm", "LEFT_OUT", "separable", "Schedule", "AdamW", "Family", "LibraryOptimizer"),
+    ),
+    "Metrics": ("Accuracy", "LogLoss", "Mean", "Perplexity"),
+    "Sections of a report": ("Section", "Figure", "Table", "Pictures", "Sounds", "Text"),
+    "Random numbers and memory": ("derived_seed", "generator", "epoch_order", "draws", "isolated", "free_memory"),
+    "Errors, and words for messages": (
+        *("LabwrightError", "RunFailed", "Diverged", "StopRun"),
+        *("listed", "nearest", "sentence", "located"),
+    ),
+}
+
+
 def interfaces_page() -> str:
     """The interfaces and what stands beside them, as signatures with their docstrings."""
-    names = ("Task", "Data", "Split", "Batch", "Loss", "Optimizer", "Device", "Goal", "Phase", "Group", "Metric")
     lead = [
         "# Interfaces",
         "Five things make an experiment: a task, a model, a loss, an optimizer and a device. A model is any "
         "`torch.nn.Module`; what it takes and returns are its [ports](ports.md). The others derive from the classes "
         "here. A method that a class of yours must have says so; every other has a default. Shapes: B is the batch.",
     ]
-    return _page([*lead, *(part for name in names for part in _class(getattr(lw, name), f"lw.{name}"))])
+    return _page([*lead, *(part for name in INTERFACES for part in _class(getattr(lw, name), f"lw.{name}"))])
 
 
 def ports_page() -> str:
@@ -263,37 +301,76 @@ def ports_page() -> str:
     marks = [
         "## Search marks",
         _docstring(search),
-        *(part for one in search.Mark.__args__ for part in _class(one, f"lw.{one.__name__}", level=3)),
+        *(part for one in _MARKS for part in _class(one, f"lw.{one.__name__}", level=3)),
     ]
     return _page([*lead, *(part for one in found for part in _class(one, f"lw.{one.__name__}")), *marks])
 
 
+_MARKS = (*search.Mark.__args__, search.PerTrial)
+
+
 def python() -> str:
     """The names of `import labwright as lw` that no other page explains."""
-    names = (
-        *("Experiment", "Train", "Run", "Outcome", "Comparison", "Component", "Recipe", "Part", "Accuracy", "Mean"),
-        *("LabwrightError", "RunFailed", "StopRun"),
-    )
-    lead = [
+    elsewhere = {*INTERFACES, *(name for name in lw.__all__ if issubclass(_kind(name), ports.Port))}
+    elsewhere |= {mark.__name__ for mark in _MARKS}
+    grouped = {name for names in GROUPS.values() for name in names}
+    groups = GROUPS | {"More": tuple(name for name in lw.__all__ if name not in grouped | elsewhere)}
+    parts = [
         "# Python names",
-        "`import labwright as lw` gives these names, those of the [interfaces](interfaces.md), the "
-        "[ports and marks](ports.md), and `lw.hookimpl`, which marks an implementation of a [hook](hooks.md). Names "
-        "that need torch are imported on first use.",
+        "`import labwright as lw` gives these names, those of the [interfaces](interfaces.md) and the "
+        "[ports and marks](ports.md). Names that need torch are imported on first use.",
     ]
-    compare = ["## lw.compare", _call("lw.compare", lw.compare, leave_out=0), _docstring(lw.compare)]
-    return _page([*lead, *compare, *(part for name in names for part in _class(getattr(lw, name), f"lw.{name}"))])
+    for heading, names in groups.items():
+        there = [name for name in names if name in lw.__all__]
+        parts += [f"## {heading}"] * bool(there)
+        parts += [part for name in there for part in _named(name)]
+    return _page(parts)
+
+
+def _kind(name: str) -> type:
+    thing = getattr(lw, name)
+    return thing if inspect.isclass(thing) else type(thing)
+
+
+def _named(name: str) -> Iterator[str]:
+    """A public name: a class with its methods, a function, or a value with what its module says below it."""
+    thing, label = getattr(lw, name), f"lw.{name}"
+    if inspect.isclass(thing):
+        yield from _class(thing, label, level=3)
+        return
+    yield f"### {label}"
+    if inspect.isfunction(thing):
+        yield _call(label, thing, leave_out=0)
+        yield _docstring(thing)
+    else:
+        assigned, said = _assigned(name)
+        yield f"```python\n{assigned}\n```"
+        yield said
+
+
+def _assigned(name: str) -> tuple[str, str]:
+    """The statement that makes a value, and the text below it."""
+    for file in sorted(CORE.rglob("*.py")):
+        body = ast.parse(file.read_text(encoding="utf-8")).body
+        for statement, below in pairwise(body):
+            if isinstance(statement, ast.Assign) and ast.unparse(statement.targets[0]) == name:
+                assert isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant), f"{name} in {file}: say"
+                return ast.unparse(statement), inspect.cleandoc(str(below.value.value))
+    raise LookupError(name)
 
 
 def _class(thing: type, label: str, level: int = 2) -> Iterator[str]:
     yield f"{'#' * level} {label}"
-    own = vars(thing).get("__init__")
+    ours = [one for one in thing.__mro__ if one.__module__.startswith("labwright") and one.__name__ not in lw.__all__]
+    members = {name: member for one in (*reversed(ours), thing) for name, member in vars(one).items()}
+    own = members.get("__init__")
     if own is not None and not getattr(thing, "_is_protocol", False):
         yield _call(label, own, leave_out=1)
     yield _docstring(thing)
     values = {} if dataclasses.is_dataclass(thing) else inspect.get_annotations(thing)
     if values:
         yield "Class attributes: " + ", ".join(_code(f"{name}: {_bare(one)}") for name, one in values.items()) + "."
-    for name, member in vars(thing).items():
+    for name, member in members.items():
         function = member.__func__ if isinstance(member, classmethod | staticmethod) else member
         public = not name.startswith("_") or (getattr(thing, "_is_protocol", False) and name == "__len__")
         inherited = not function.__doc__ and any(hasattr(base, name) for base in thing.__bases__)
@@ -352,6 +429,68 @@ def benchmarks() -> str:
     return "# Benchmarks\n\nThere is no full run yet. `make bench` does one and writes `benchmarks/RESULTS.md`.\n"
 
 
+# ----------------------------------------------------------------------------------------------- the architecture page
+
+_FIGURE = re.compile(r"(<!-- docs/generate.py draws (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+_ROOMS = list(CORE.glob("*/__init__.py"))
+_IMPORTED = re.compile(r"^ *(?:from|import) labwright\.(\w+)", re.MULTILINE)
+
+
+def architecture(page: str) -> str:
+    """The page with its figures as they are to be drawn today."""
+    figures = {"rooms": rooms, "arrows": arrows, "distributions": distributions}
+    return _FIGURE.sub(lambda found: f"{found[1]}\n{figures[found[2]]()}\n\n{found[3]}", page)
+
+
+def rooms_from_the_ground_up() -> list[str]:
+    """The core's rooms; the more of them one may import, the higher it stands."""
+    below = {file.parent.name: _module_docstring(file).rpartition("May import: ")[2] for file in _ROOMS}
+    return sorted(below, key=lambda room: (below[room] != "no other room.", below[room].count(",")))
+
+
+def rooms() -> str:
+    """The rooms as storeys, with what lives in each and its files."""
+    above = [file for file in sorted(CORE.glob("*.py")) if file.stem != "__main__"]
+    storeys = [("labwright", "Above all rooms: what others may import.", above)]
+    for room in reversed(rooms_from_the_ground_up()):
+        files = [file for file in sorted((CORE / room).glob("*.py")) if file.stem != "__init__"]
+        storeys.append((room, _module_docstring(CORE / room / "__init__.py").partition("\n")[0], files))
+    lines = []
+    for name, what, files in storeys:
+        lines.append(f"{'├' if lines else '┌'}─ {name} ".ljust(WIDTH - 1, "─") + ("┤" if lines else "┐"))
+        for text in (what, "  ".join(file.name for file in files)):
+            lines += [f"│ {line}".ljust(WIDTH - 1) + "│" for line in textwrap.wrap(text, WIDTH - 4)]
+    return "\n".join(["```text", *lines, "└" + "─" * (WIDTH - 2) + "┘", "```"])
+
+
+def arrows() -> str:
+    """Which room imports which: a row's marks, all of them left of the room itself."""
+    names = rooms_from_the_ground_up()
+    lines = [" " * 11 + " ".join(names)]
+    for room in names:
+        text = "\n".join(file.read_text(encoding="utf-8") for file in sorted((CORE / room).rglob("*.py")))
+        imported = set(_IMPORTED.findall(text))
+        marks = ["╲" if other == room else "●" if other in imported else " " for other in names]
+        cells = " ".join(mark.center(len(other)) for mark, other in zip(marks, names, strict=True))
+        lines.append(f"{room:<11}{cells}".rstrip())
+    return "\n".join(["```text", *lines, "```"])
+
+
+def distributions() -> str:
+    """Every distribution: where it is, what it is, what of ours it needs."""
+    rows = []
+    for file in (*sorted(ROOT.glob("*/pyproject.toml")), *sorted(ROOT.glob("plugins/*/pyproject.toml"))):
+        project = tomllib.loads(file.read_text(encoding="utf-8"))["project"]
+        needs = [line for line in project["dependencies"] if line.startswith("labwright")]
+        needed = ", ".join(re.split(r"[^\w-]", line)[0] for line in needs)
+        rows.append((_code(f"{file.parent.relative_to(ROOT)}/"), project["name"], project["description"], needed))
+    return _table(("folder", "distribution", "what it is", "needs"), rows)
+
+
+def _module_docstring(file: Path) -> str:
+    return ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or ""
+
+
 # --------------------------------------------------------------------------------------------------------- Markdown
 
 
@@ -385,3 +524,7 @@ def _code(text: str) -> str:
 
 def _page(parts: Iterable[str]) -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+if __name__ == "__main__":
+    ARCHITECTURE.write_text(architecture(ARCHITECTURE.read_text(encoding="utf-8")), encoding="utf-8")

@@ -50,7 +50,7 @@ def local(said: str, source: str, name: str = "mine_local.py") -> Case:
     return Case(["--plugin", name, "list"], said, {name: source.encode()})
 
 
-def settings(said: str, text: bytes | None, name: str = "labwright.base.toml") -> Case:
+def settings(said: str, text: bytes | None, name: str = "labwright.toml") -> Case:
     return Case(["list"], said, {name: text})
 
 

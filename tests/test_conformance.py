@@ -160,6 +160,8 @@ test_labwright = conformance(
     recipes={f"loss {name}": regression(name) for name in ("mse", "mae", "huber")}
     | {"loss penalized": regression({"name": "penalized", "loss": "mse", "l2": 0.01})},
 )
+test_study = conformance("labwright-study")
+test_testing = conformance("labwright-testing")
 test_tasks = conformance("labwright-tasks", recipes={"task regression": regression("mse")})
 test_vision = conformance(
     "labwright-vision",

@@ -34,10 +34,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import labwright as lw
 import pytest
 import torch
-import typer.main
-from labwright.cli import app, main
+from labwright.cli import main
 from labwright.config.recipe import TABLES
 from labwright.plugin.new import TEMPLATES
 from labwright.plugin.registry import Plugins
@@ -45,6 +45,7 @@ from labwright.runs.experiment import Experiment
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
+CORE = ROOT / "core" / "src" / "labwright"
 WRITTEN = sorted(DOCS.rglob("*.md"))
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "core" / "README.md", *WRITTEN]
 SETTING_UP = ("git ", "make ", "pip ", "python3 -m venv ", "source ")
@@ -234,12 +235,12 @@ def a_plugin_for_a_later_core(folder: Path, monkeypatch: pytest.MonkeyPatch) -> 
     (info / "METADATA").write_text(metadata)
     (info / "entry_points.txt").write_text("[labwright]\nproteins = labwright_proteins.plugin\n")
     monkeypatch.syspath_prepend(there)
-    monkeypatch.setenv("PYTHONPATH", str(there))
+    monkeypatch.setenv("PYTHONPATH", str(there), prepend=os.pathsep)
 
 
 def room_for_a_plugin(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     paths = (folder / "elsewhere", folder / "labwright-geometry" / "src")
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(map(str, paths)))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(map(str, paths)), prepend=os.pathsep)
 
 
 def install_editable() -> None:
@@ -318,14 +319,32 @@ def test_recipes_on_the_pages_are_valid():
 
 
 @cache
-def generated() -> dict[str, str]:
-    """The pages that are made when the site is built, by their place below docs/."""
+def generator() -> Any:
+    """docs/generate.py as a module."""
     spec = importlib.util.spec_from_file_location("generate", DOCS / "generate.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    pages: dict[str, str] = module.pages(Plugins.discover())
+    return module
+
+
+@cache
+def generated() -> dict[str, str]:
+    """The pages that are made when the site is built, by their place below docs/."""
+    pages: dict[str, str] = generator().pages(Plugins.discover())
     return pages
+
+
+def test_the_architecture_is_drawn_as_it_is():
+    page = generator().ARCHITECTURE.read_text(encoding="utf-8")
+    assert page == generator().architecture(page), "`python docs/generate.py` draws it anew"
+
+
+def test_the_files_that_the_architecture_names_exist():
+    page = generator().ARCHITECTURE.read_text(encoding="utf-8")
+    named = set(re.findall(r"`([a-z_]\w*/[\w./-]+\.\w+)`", page)) - {"cli/NAME.py"}
+    assert len(named) > 30
+    assert [name for name in sorted(named) if not any((root / name).is_file() for root in (ROOT, CORE))] == []
 
 
 @pytest.mark.slow
@@ -361,9 +380,10 @@ def test_the_site_builds_without_a_warning_and_loads_nothing_from_elsewhere(tmp_
 
 
 def test_every_verb_that_is_named_exists():
-    verbs = set(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
+    installed = set(Plugins.discover().names("verb"))
     for page in PAGES:
         text = page.read_text(encoding="utf-8")
+        verbs = installed | set(re.findall(r"lw\.Verb\(\s*\"([a-z-]+)\"", text))  # which a page shows how to add
         named = re.findall(r"(?:`|^\$ (?:\w+=\S+ )?)labwright (?:--no-plugin \S+ )?([a-z][a-z-]*)", text, re.MULTILINE)
         assert set(named) <= verbs, label(page)
 
@@ -379,7 +399,7 @@ def test_every_make_target_that_is_named_exists():
 
 def test_what_verbs_write_into_the_working_folder_is_no_change_of_a_clone():
     ignored = (ROOT / ".gitignore").read_text(encoding="utf-8").splitlines()
-    assert {"runs/", "studies/", "comparisons/"} <= set(ignored)
+    assert {"/runs/", "studies/", "comparisons/"} <= set(ignored)  # the core has a room called runs
 
 
 def test_the_readme_fits_on_a_page():
@@ -391,15 +411,35 @@ def test_the_recipe_page_explains_every_table():
     assert [table for table in TABLES if f"`{table}`" not in text] == []
 
 
+PYTHON = ("interfaces", "ports", "python")  # the pages of public names
+
+
+def sections_of_names() -> dict[str, str]:
+    """What the reference says of each public name, by the name."""
+    text = "".join(generated()[f"reference/{page}.md"] for page in PYTHON)
+    parts = re.split(r"^#{2,3} lw\.(\w+)$", text, flags=re.MULTILINE)
+    assert len(parts[1::2]) == len(set(parts[1::2])), "a name has two sections"
+    return dict(zip(parts[1::2], parts[2::2], strict=True))
+
+
+def test_every_public_name_has_its_section():
+    assert sections_of_names().keys() == set(lw.__all__)
+
+
+@pytest.mark.parametrize("name", lw.__all__)
+def test_every_public_name_has_an_example_in_python(name):
+    example = re.search(r"Example: `(.+?)`(?:\n|$)", sections_of_names()[name], re.DOTALL)
+    assert example, f"the docstring of lw.{name} needs an `Example: `"
+    compile(example[1], name, "exec")
+
+
 @pytest.mark.slow
 def test_every_component_and_every_verb_has_its_section():
     made = generated()
     plugins = Plugins.discover()
     for plugin in plugins.loaded:
         for component in plugin.components:
-            page = next(
-                text for uri, text in made.items() if uri.startswith(f"reference/components/{component.kind[:3]}")
-            )
+            page = made[f"reference/components/{plugins.heading(component.kind)}.md"]
             assert f"\n## {component.name}\n" in page
-    for verb in typer.main.get_command(app).commands:  # type: ignore[attr-defined]
+    for verb in plugins.names("verb"):
         assert f"\n## {verb}\n" in made["reference/verbs.md"]

@@ -12,7 +12,7 @@ import pytest
 MAY_IMPORT_TORCH = [
     (["show", "vision/digits"], 0),
     (["show", "model", "vision/cnn"], 0),
-    (["show", "--space", "vision/digits"], 0),
+    (["space", "vision/digits"], 0),
     (["schema"], 0),
     (["list", "models", "--for", "vision/digits"], 0),
     (["run", "vision/digits", "model.widht=3"], 2),

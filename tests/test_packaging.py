@@ -45,10 +45,33 @@ def test_every_dependency_has_a_lower_bound():
         assert not bare, (project["name"], bare)
 
 
-def test_what_is_used_of_torch_and_optuna_beside_their_public_api_has_an_upper_bound():
-    core = {one.name: str(one.specifier) for one in map(Requirement, PROJECTS[ROOT / "core"]["dependencies"])}
-    for name in ("torch", "optuna"):
-        assert "<" in core[name], f"core/pyproject.toml: {name}{core[name]}"
+def asked(project: dict[str, Any]) -> dict[str, str]:
+    """What a distribution depends on, extras apart, with the versions it asks for."""
+    return {one.name: str(one.specifier) for one in map(Requirement, project["dependencies"])}
+
+
+@pytest.mark.parametrize(("folder", "names"), [("core", {"torch"}), ("plugins/study", {"torch", "optuna"})])
+def test_what_is_used_of_torch_and_optuna_beside_their_public_api_has_an_upper_bound(folder: str, names: set[str]):
+    versions = asked(PROJECTS[ROOT / folder])
+    for name in names:
+        assert "<" in versions[name], f"{folder}/pyproject.toml: {name}{versions[name]}"
+
+
+def test_the_core_asks_for_little_and_says_what_each_package_is_for():
+    little = {"jinja2", "markupsafe", "matplotlib", "numpy", "packaging", "pluggy", "pydantic", "rich", "safetensors"}
+    little |= {"tomli-w", "torch", "typer"}
+    assert asked(PROJECTS[ROOT / "core"]).keys() == little
+    readme = (ROOT / "core" / "README.md").read_text()
+    assert [name for name in little if f"| {name} |" not in readme] == []
+
+
+def test_the_extras_of_the_core_bring_distributions_of_this_version():
+    extras = PROJECTS[ROOT / "core"]["optional-dependencies"]
+    assert extras.keys() == {"all", "export", "study", "tensorboard", "testing"}
+    plugins = {project["name"] for folder, project in PROJECTS.items() if folder.parent.name == "plugins"}
+    assert {Requirement(line).name for line in extras["all"]} == plugins
+    for line in (*extras["all"], *extras["study"], *extras["testing"]):
+        assert PROJECTS[ROOT / "core"]["version"] in Requirement(line).specifier, line
 
 
 def test_a_new_plugin_brings_a_licence_and_says_whose_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

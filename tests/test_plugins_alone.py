@@ -1,4 +1,4 @@
-"""Each plugin's wheel, alone with core and tasks in a fresh environment: it lists its parts and runs offline."""
+"""Wheels in fresh environments: the core's alone, each plugin's with core and tasks, and all of them together."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,8 @@ OFFLINE = {  # a recipe that needs nothing but what its plugin installs, and the
 
 
 def test_every_plugin_is_tried_alone():
-    assert set(OFFLINE) == {file.parent.name for file in ROOT.glob("plugins/*/pyproject.toml")}
+    tools = {"study", "testing"}  # which bring no recipe: they are tried with all the others, below
+    assert set(OFFLINE) | tools == {file.parent.name for file in ROOT.glob("plugins/*/pyproject.toml")}
 
 
 @pytest.fixture(scope="module")
@@ -42,29 +44,158 @@ def tool() -> str:
     return found
 
 
-@pytest.mark.parametrize("plugin", OFFLINE)
-def test_a_plugin_alone_lists_its_parts_and_runs_its_offline_recipe(plugin: str, wheels: Path, tmp_path: Path):
-    recipe, extra = OFFLINE[plugin]
-    environment = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "VIRTUAL_ENV")}
-    environment |= {"UV_PYTHON_DOWNLOADS": "never", "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+class Fresh:
+    """An environment that has nothing but Python and what is installed from the wheels."""
 
-    def do(*command: str | Path) -> str:
-        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=1800)
-        assert done.returncode == 0, f"{' '.join(map(str, command))}\n{done.stderr}"
-        return done.stdout
+    def __init__(self, folder: Path, wheels: Path) -> None:
+        self.folder = folder
+        self.wheels = wheels
+        self.python = folder / "venv" / "bin" / "python"
+        kept = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "VIRTUAL_ENV")}
+        self.environment = kept | {"UV_PYTHON_DOWNLOADS": "never", "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+        self.run(tool(), "venv", "--quiet", "--python", sys.executable, folder / "venv")
 
-    python, labwright = tmp_path / "venv" / "bin" / "python", tmp_path / "venv" / "bin" / "labwright"
-    do(tool(), "venv", "--quiet", "--python", sys.executable, tmp_path / "venv")
-    (wheel,) = wheels.glob(f"labwright_{plugin}-*.whl")
-    do(
-        *(tool(), "pip", "install", "--quiet", "--python", python, "--constraint", ROOT / "constraints.txt"),
-        *("--find-links", wheels, *wheels.glob("labwright-*.whl"), *wheels.glob("labwright_tasks-*.whl")),
-        f"labwright-{plugin}{extra} @ file://{wheel}",
-    )
-    brought = json.loads(do(labwright, "list", "--json"))
-    assert {row["plugin"] for row in brought} == {plugin, "tasks", "builtin"}
-    outcome = json.loads(
-        do(labwright, "run", recipe, "train.epochs=", "train.steps=4", "train.seed=1", "log=[]", "--json")
-    )
-    assert outcome["status"] == "finished" and outcome["metrics"]
+    def run(self, *command: str | Path, code: int = 0) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            command, cwd=self.folder, env=self.environment, capture_output=True, text=True, timeout=1800
+        )
+        assert done.returncode == code, f"{' '.join(map(str, command))}\n{done.stdout}\n{done.stderr}"
+        return done
+
+    def install(self, *requirements: str) -> None:
+        """Packages of ours from the wheels, all others in the versions of constraints.txt."""
+        command = [tool(), "pip", "install", "--quiet", "--python", self.python, "--find-links", self.wheels]
+        self.run(*command, "--constraint", ROOT / "constraints.txt", *requirements)
+
+    def labwright(self, *words: str, code: int = 0) -> subprocess.CompletedProcess[str]:
+        return self.run(self.folder / "venv" / "bin" / "labwright", *words, code=code)
+
+    def has(self, module: str) -> bool:
+        finds = f"from importlib.util import find_spec; print(find_spec({module!r}) is not None)"
+        return self.run(self.python, "-c", finds).stdout == "True\n"
+
+
+@pytest.fixture
+def fresh(wheels: Path, tmp_path: Path) -> Iterator[Fresh]:
+    yield Fresh(tmp_path, wheels)
     shutil.rmtree(tmp_path / "venv")  # gigabytes, where uv's cache lies on another disk
+
+
+def wheel(wheels: Path, package: str) -> str:
+    (file,) = wheels.glob(f"{package}-*.whl")
+    return f"file://{file}"
+
+
+@pytest.mark.parametrize("plugin", OFFLINE)
+def test_a_plugin_alone_lists_its_parts_and_runs_its_offline_recipe(plugin: str, wheels: Path, fresh: Fresh):
+    recipe, extra = OFFLINE[plugin]
+    fresh.install(
+        f"labwright @ {wheel(wheels, 'labwright')}",
+        f"labwright-tasks @ {wheel(wheels, 'labwright_tasks')}",
+        f"labwright-{plugin}{extra} @ {wheel(wheels, f'labwright_{plugin}')}",
+    )
+    brought = json.loads(fresh.labwright("list", "--json").stdout)
+    assert {row["plugin"] for row in brought} == {plugin, "tasks", "builtin"}
+    run = ["run", recipe, "train.epochs=", "train.steps=4", "train.seed=1", "log=[]", "--json"]
+    outcome = json.loads(fresh.labwright(*run).stdout)
+    assert outcome["status"] == "finished" and outcome["metrics"]
+
+
+LOCAL = '''
+"""Which side of a line a point lies on: data, task and model in one file."""
+
+from typing import Annotated, Any, Protocol
+
+import labwright as lw
+import torch
+from torch import nn
+
+
+class Sides(lw.Data):
+    item, target = lw.Features, lw.Classes
+    source, licence = "made here", "none needed"
+
+    def prepare(self):
+        points_N2 = torch.randn(256, 2, generator=torch.Generator().manual_seed(0))
+        self.points = lw.TensorSplit((points_N2,), (points_N2.sum(1) > 0).long())
+
+    def ports(self):
+        return lw.Features((2,)), lw.Classes(("below", "above"))
+
+    def split(self, name):
+        return self.points if name in ("train", "test") else None
+
+
+class Criterion(Protocol):
+    def __call__(self, logits, labels): ...
+
+
+class Side(lw.Task):
+    goal = lw.Goal("accuracy", "maximize")
+    contract = Criterion
+
+    def __init__(self, data: Annotated[lw.Data, lw.Part("data")]) -> None:
+        self.data = data
+
+    def loss(self, model, batch, criterion, phase):
+        return criterion(model(*batch.inputs), batch.targets)
+
+    def evaluate(self, model, batch):
+        return model(*batch.inputs), batch.targets
+
+    def metrics(self):
+        return {"accuracy": lw.Accuracy()}
+
+
+class Line(nn.Linear):
+    def __init__(self, inputs: lw.Features, outputs: lw.Classes) -> None:
+        super().__init__(inputs.shape[0], len(outputs.names))
+
+
+@lw.hookimpl
+def labwright_components():
+    yield lw.Component("data", "line/sides", "line:Sides", "points of the plane")
+    yield lw.Component("task", "line/side", "line:Side", "the side of a point")
+    yield lw.Component("model", "line/line", "line:Line", "one linear layer")
+'''
+RECIPE = """
+task = { name = "line/side", data = "line/sides" }
+model = "line/line"
+loss = "cross-entropy"
+optimizer = { name = "sgd", lr = 0.5 }
+train = { epochs = 5, batch_size = 32, seed = 0 }
+"""
+
+
+def test_the_core_alone_trains_with_a_plugin_in_a_file_and_says_what_tune_comes_with(wheels: Path, fresh: Fresh):
+    fresh.install(f"labwright @ {wheel(wheels, 'labwright')}")
+    absent = ("optuna", "scipy", "pytest", "labwright_tasks", "labwright_study", "labwright_testing")
+    assert not [module for module in absent if fresh.has(module)]
+    (fresh.folder / "line.py").write_text(LOCAL)
+    (fresh.folder / "line.toml").write_text(RECIPE)
+    outcome = json.loads(fresh.labwright("--plugin", "line.py", "run", "line.toml", "--json").stdout)
+    assert outcome["status"] == "finished" and outcome["metrics"]
+    for verb in ("tune", "study", "space", "worker", "compare"):
+        refused = fresh.labwright(verb, "line.toml", code=2).stderr
+        assert f"`{verb}` comes with labwright-study: pip install labwright[study]" in refused
+        assert "Traceback" not in refused
+    assert "comes with labwright-testing: pip install labwright[testing]" in fresh.labwright("check", code=2).stderr
+    missing = fresh.run(fresh.python, "-c", "import labwright as lw; lw.Study", code=1).stderr
+    assert "labwright.Study comes with labwright-study: pip install labwright[study]" in missing
+    assert json.loads(fresh.labwright("list", "--json").stdout)
+
+
+def test_everything_is_there_with_labwright_all(wheels: Path, fresh: Fresh):
+    fresh.install(f"labwright[all] @ {wheel(wheels, 'labwright')}")
+    brought = json.loads(fresh.labwright("list", "--json").stdout)
+    assert {row["plugin"] for row in brought} == {*OFFLINE, "study", "tasks", "builtin"}
+    fresh.labwright("space", "vision/digits-mlp")
+    search = ["tune", "vision/digits-mlp", "task.data.valid=0.2", "train.epochs=1", "--trials", "2", "--json"]
+    assert json.loads(fresh.labwright(*search).stdout)["complete"] == 2
+    fresh.labwright("compare", "vision/digits-mlp", "studies/vision-digits-mlp/best.toml", "--seeds", "2")
+    fresh.labwright("plugins", "check", "vision")
+    fresh.labwright("check", "--help")
+    (fresh.folder / "test_kit.py").write_text(
+        "from labwright_testing import conformance\n\ntest_conformance = conformance('vision')\n"
+    )
+    fresh.run(fresh.python, "-m", "pytest", "-q", "-k", "optimizer and constructor", "test_kit.py")

@@ -104,8 +104,8 @@ def test_models_of_two_plugins_are_searched_at_once_from_a_recipe_file(place: Pa
         'only = ["model*", "optimizer.lr"]\nmodel = ["vision/mlp", "stripes/edges"]',
     )
     (place / "both.toml").write_text(recipe)
-    paths = {"PYTHONPATH": str(site)}
-    space = json.loads(said(place, "labwright", "show", "--space", "both.toml", "--json", **paths).stdout)
+    paths = {"PYTHONPATH": os.pathsep.join([str(site), *filter(None, [os.environ.get("PYTHONPATH")])])}
+    space = json.loads(said(place, "labwright", "space", "both.toml", "--json", **paths).stdout)
     assert space["model[vision/mlp].depth"]["if"] == "model = vision/mlp"
     tuned = said(place, "labwright", "tune", "both.toml", "--trials", "10", "--workers", "2", "--json", **paths)
     found = json.loads(tuned.stdout)

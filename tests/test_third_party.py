@@ -19,9 +19,11 @@ pytestmark = pytest.mark.long
 
 ROOT = Path(__file__).parents[1]
 STRIPES = ROOT / "tests" / "third_party" / "labwright-stripes"
+SURVEY = ROOT / "tests" / "third_party" / "labwright-survey"
 MADE = {  # distributions that can't be used, and why they say so
     "broken": ("labwright>=0.2,<0.3", "import no_such_library"),
     "tomorrow": ("labwright>=0.3,<0.4", ""),
+    "yesterday": ("labwright>=0.1,<0.2", ""),
 }
 PROJECT = """\
 [project]
@@ -89,7 +91,7 @@ def tool() -> str:
 
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Environment]:
-    """An environment with labwright, labwright-tasks, labwright-stripes and those of MADE."""
+    """An environment with labwright, its tasks and kit, labwright-stripes, labwright-survey and those of MADE."""
     here = Environment(tool(), tmp_path_factory.mktemp("third-party"))
     for name, (requires, source) in MADE.items():
         package = here.folder / name / "src" / f"labwright_{name}"
@@ -97,10 +99,11 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Environmen
         (here.folder / name / "pyproject.toml").write_text(PROJECT.format(name=name, requires=requires))
         (package / "__init__.py").write_text("")
         (package / "plugin.py").write_text(source)
-    for source_tree in (ROOT / "core", ROOT / "tasks", STRIPES, *(here.folder / name for name in MADE)):
+    ours = (ROOT / "core", ROOT / "tasks", ROOT / "plugins" / "testing")
+    for source_tree in (*ours, STRIPES, SURVEY, *(here.folder / name for name in MADE)):
         here.do(here.uv, "build", "--quiet", "--wheel", source_tree, "--out-dir", here.folder / "wheels")
     wheels = sorted((here.folder / "wheels").glob("*.whl"))
-    assert len(wheels) == 3 + len(MADE)
+    assert len(wheels) == 5 + len(MADE)
     here.do(here.uv, "venv", "--quiet", "--python", sys.executable, here.folder / "venv")
     unusable = [wheel for wheel in wheels if wheel.name.split("-")[0].removeprefix("labwright_") in MADE]
     here.install(*(wheel for wheel in wheels if wheel not in unusable))
@@ -124,7 +127,7 @@ def test_what_is_installed_is_listed_without_a_first_party_plugin(labwright: Lab
     assert brought["model", "stripes/edges"] == "stripes"
     assert brought["task", "classification"] == "tasks"
     assert brought["optimizer", "adamw"] == "builtin"
-    assert set(brought.values()) == {"stripes", "tasks", "builtin"}
+    assert set(brought.values()) == {"stripes", "survey", "tasks", "builtin"}
 
 
 def test_plugins_that_cannot_be_used_are_set_aside_with_their_reasons(labwright: Labwright):
@@ -137,6 +140,9 @@ def test_plugins_that_cannot_be_used_are_set_aside_with_their_reasons(labwright:
         "labwright_broken.plugin failed to import: ModuleNotFoundError: No module named 'no_such_library'",
     )
     assert found["tomorrow"] == ("quarantined", "labwright-tomorrow needs labwright>=0.3,<0.4; this is labwright 0.2.0")
+    said = "labwright-yesterday needs labwright>=0.1,<0.2; this is labwright 0.2.0"
+    hint = "docs/how-to/core-versions.md says what to change"
+    assert found["yesterday"] == ("quarantined", f"{said}; {hint}")
 
 
 def test_its_recipe_runs_beside_them_and_learns(labwright: Labwright):
@@ -149,7 +155,7 @@ def test_a_misspelt_name_tells_of_the_plugins_that_did_not_load(labwright: Labwr
     answer = labwright("run", "stripes/for-ways")
     assert answer.code == 2
     assert "no recipe is called 'stripes/for-ways'; did you mean 'stripes/four-ways'?" in answer.err
-    assert "2 plugins did not load and may offer it: broken (" in answer.err
+    assert "3 plugins did not load and may offer it: broken (" in answer.err
 
 
 def test_its_recipe_is_valid_by_the_schema_made_there(labwright: Labwright):
@@ -160,6 +166,61 @@ def test_its_recipe_is_valid_by_the_schema_made_there(labwright: Labwright):
     recipe = tomllib.loads((STRIPES / "src/labwright_stripes/recipes/four-ways.toml").read_text(encoding="utf-8"))
     assert Draft202012Validator(schema).is_valid(recipe)
     assert not Draft202012Validator(schema).is_valid(recipe | {"model": {"name": "stripes/edges", "fliters": 16}})
+
+
+def test_a_verb_a_kind_and_a_section_of_a_stranger_work_like_ones_own(labwright: Labwright, environment: Environment):
+    assert "a statistic of a recipe's targets (survey)" in labwright("--help").out
+    listed = labwright("list", "statistics", "--json")
+    assert [row["name"] for row in json.loads(listed.out)] == ["survey/middle", "survey/spread"]
+    answer = labwright("survey", "survey/plane", "--by", "survey/spread", "--json")
+    assert answer.code == 0, answer.err
+    assert set(json.loads(answer.out)["parts"]) == {"train", "valid", "test"}
+    assert labwright("run", "survey/plane", "--folder", "plane", "log=['report']").code == 0
+    page = (environment.folder / "plane" / "report.html").read_text(encoding="utf-8")
+    assert "Errors surveyed" in page and "Spread" in page
+    assert "nothing found" in labwright("plugins", "check", "survey").out
+    everything = labwright("check", "survey")
+    assert everything.code == 0, everything.out
+
+
+def test_without_them_the_verb_the_kind_and_what_is_of_it_are_gone(labwright: Labwright):
+    answer = labwright("--no-plugin", "survey", "survey", "survey/plane")
+    assert answer.code == 2
+    assert "no verb is called 'survey'" in answer.err and "survey (blocked by --no-plugin)" in answer.err
+    assert "There are " in labwright("--no-plugin", "survey", "list", "statistics").err
+
+
+def test_with_one_module_broken_the_plugin_is_set_aside_and_the_others_work(
+    labwright: Labwright, environment: Environment
+):
+    (menu,) = (environment.folder / "venv").glob("lib/*/site-packages/labwright_survey/plugin.py")
+    whole = menu.read_text(encoding="utf-8")
+    for source, reason in (
+        (whole + "\nimport no_such_library\n", "No module named 'no_such_library'"),
+        (
+            whole.replace('lw.Kind("statistic"', 'lw.Kind("model"'),
+            "kind 'model' is brought by builtin (labwright 0.2.0)",
+        ),
+        (
+            whole.replace('Component("statistic"', 'Component("statistics"'),
+            "no kind is called 'statistics'; did you mean",
+        ),
+    ):
+        menu.unlink()  # a link into the cache of whoever installed it
+        menu.write_text(source, encoding="utf-8")
+        try:
+            found = {row["name"]: row for row in json.loads(labwright("plugins", "--json").out)}
+            assert found["survey"]["state"] == "quarantined" and reason in found["survey"]["reason"]
+            assert "no verb is called 'survey'" in labwright("survey", "survey/plane").err
+            assert labwright("show", "stripes/four-ways").code == 0
+        finally:
+            menu.write_text(whole, encoding="utf-8")
+
+
+def test_what_needs_a_distribution_that_is_not_there_says_which(labwright: Labwright):
+    answer = labwright("tune", "stripes/four-ways")
+    assert answer.code == 2
+    assert "`tune` comes with labwright-study: pip install labwright[study]" in answer.err
 
 
 @pytest.fixture
@@ -175,7 +236,7 @@ def test_a_new_plugin_runs_passes_its_tests_and_works_from_its_wheel(environment
     """As the tutorial has it, with a component of each kind added."""
     environment.do("labwright", "new", "plugin", "geometry")
     folder = environment.folder / "labwright-geometry"
-    for kind in ("model", "task", "loss", "optimizer", "device", "data"):
+    for kind in ("model", "task", "loss", "optimizer", "device", "data", "verb"):
         environment.do("labwright", "new", kind, f"my-{kind}", cwd=folder)
     environment.install("--editable", f"{folder}[test]")
     assert "passed" in environment.do("pytest", "--quiet", cwd=folder)
@@ -193,5 +254,5 @@ def test_a_new_plugin_runs_passes_its_tests_and_works_from_its_wheel(environment
     )
     said = environment.do("labwright", "run", "geometry/my-task", *mine, "--json", "log=[]")
     assert json.loads(said)["metrics"]["test"]["accuracy"] > 0.5  # by chance 0.33
-    said = environment.do("labwright", "tune", "geometry/spirals", "--trials", "4", "--json")
-    assert json.loads(said)["best"][0]["values"]["accuracy"] > 0.5
+    said = environment.do("labwright", "my-verb", "geometry/spirals", "--json")
+    assert json.loads(said)["layers.2.weight"] == 64 * 64

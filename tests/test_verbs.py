@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from labwright.cli import app, main
+from labwright import Plugins
+from labwright.cli import main
 from PIL import Image
 
 Lab = Callable[..., tuple[int, str, str]]
@@ -175,7 +176,7 @@ def test_show_prints_a_recipe_that_is_complete_and_valid(lab: Lab, tmp_path: Pat
     assert tomllib.loads(out)["model"]["width"] == 64
 
 
-@pytest.mark.parametrize("verb", [command.name for command in app.registered_commands])
+@pytest.mark.parametrize("verb", Plugins.discover().names("verb"))
 def test_every_verb_has_an_example_in_its_help(verb: str, lab: Lab) -> None:
     code, out, _ = lab(verb, "--help")
     assert code == 0
@@ -189,7 +190,7 @@ def test_json_goes_to_stdout_alone_for_every_verb_that_has_it(trained: Path, lab
         ["plugins"],
         ["doctor"],
         ["show", "vision/digits-mlp"],
-        ["show", "--space", "vision/digits-mlp"],
+        ["space", "vision/digits-mlp"],
     ):
         code, out, _ = lab(*args, "--json")
         assert code in (0, 1)

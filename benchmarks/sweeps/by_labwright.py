@@ -12,13 +12,13 @@ import labwright as lw
 import torch
 from labwright.interfaces.run import Outcome
 from labwright.train.trainer import Trainer
-from labwright_study import report
+from labwright_study import study as studies
 from objective import experiment
 
 
 def search(trials: int, epochs: int, folder: Path, *, reported: bool) -> None:
     if not reported:
-        report.write = lambda *_: None  # type: ignore[assignment]
+        studies.write_report = lambda *_: None  # type: ignore[assignment]
     lw.Study(experiment(epochs), trials, folder=folder, pruner="none", quiet=True).run()
 
 

@@ -111,7 +111,7 @@ def command() -> Callable[..., Answer]:
     def run(*arguments: str, site: Path | None = None, cwd: Path | None = None) -> Answer:
         environment = os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "120"}
         if site is not None:
-            environment["PYTHONPATH"] = str(site)
+            environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(site), os.environ.get("PYTHONPATH")]))
         command = [sys.executable, "-c", _WATCHED, *arguments]
         done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=cwd, timeout=300)
         err, _, modules = done.stderr.rpartition("modules:")

@@ -15,6 +15,7 @@ import tomli_w
 from conftest import toys
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from labwright import builtin
 from labwright.base.errors import LabwrightError
 from labwright.config.compatibility import described, fitting_names
 from labwright.config.resolve import Where, resolve
@@ -26,7 +27,7 @@ from parts import Net
 from pydantic import Field
 from torch import nn
 
-NOBODY = Plugins([])
+NOBODY = Plugins([]).extended([builtin])
 
 
 class Shade(Enum):

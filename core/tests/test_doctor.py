@@ -65,8 +65,8 @@ def test_this_installation_is_sound_and_every_finding_says_so(monkeypatch, tmp_p
 @pytest.mark.timing
 def test_asking_the_doctor_imports_no_torch_here():
     code = (
-        "import sys\nfrom labwright import doctor\nfrom labwright.plugins import Plugins\ndoctor.SECONDS = 0.01\n"
-        "doctor.checks(Plugins([]))\nprint('torch' in sys.modules)"
+        "import sys\nfrom labwright.plugin import doctor\nfrom labwright.plugin.registry import Plugins\n"
+        "doctor.SECONDS = 0.01\ndoctor.checks(Plugins([]))\nprint('torch' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300, check=True)
     assert done.stdout == "False\n"

@@ -156,7 +156,7 @@ def test_labwright_logged_is_called_every_so_many_steps_with_numbers_of_the_host
     for number, one in enumerate(given):
         assert one["values"]["loss"] == pytest.approx(sum(losses[4 * number : 4 * number + 4]) / 4)
         assert {type(value) for value in one["values"].values()} == {float}
-        assert set(one["values"]) == {"loss", "rate", "steps_per_second"}
+        assert set(one["values"]) == {"loss", "lr", "steps_per_second"}
 
 
 def test_labwright_evaluated_is_called_with_the_metrics_just_written(heard: Recorder):
@@ -176,23 +176,35 @@ def test_labwright_run_ended_is_called_once_and_last_with_how_it_ended(tmp_path,
     assert "labwright_run_ended" not in [name for name, _ in recorder.calls[:-1]]
 
 
-def test_labwright_components_and_labwright_recipes_are_called_when_plugins_are_found():
+def test_what_a_plugin_brings_is_asked_for_when_plugins_are_found():
+    """By labwright_components, labwright_recipes, labwright_kinds and labwright_verbs, once each."""
     called = []
 
     class Bringing:
         @lw.hookimpl
         def labwright_components(self):
             called.append("components")
-            return [lw.Component("model", "a/b", "torch.nn:Identity", "")]
+            return [lw.Component("trick", "a/b", "torch.nn:Identity", "")]
 
         @lw.hookimpl
         def labwright_recipes(self):
             called.append("recipes")
             return [lw.Recipe("a/b", Path("b.toml"), "")]
 
+        @lw.hookimpl
+        def labwright_kinds(self):
+            called.append("kinds")
+            return [lw.Kind("trick", "torch.nn:Module", "tricks", "nowhere")]
+
+        @lw.hookimpl
+        def labwright_verbs(self):
+            called.append("verbs")
+            return [lw.Verb("juggle", "a.b:verb", "")]
+
     plugins = Plugins([]).extended([Bringing()])
-    assert called == ["components", "recipes"]
-    assert (plugins.names("model"), plugins.names("recipe")) == (["a/b"], ["a/b"])
+    assert sorted(called) == ["components", "kinds", "recipes", "verbs"]
+    assert [plugins.names(kind) for kind in ("trick", "recipe", "verb")] == [["a/b"], ["a/b"], ["juggle"]]
+    assert plugins.base("trick").__name__ == "Module"
 
 
 # ------------------------------------------------------------------------------------------------------------ the relay
@@ -236,7 +248,7 @@ def test_an_implementation_takes_the_arguments_it_names_by_whatever_kind_of_para
 
     class Choosy:
         @lw.hookimpl
-        def labwright_evaluated(self, metrics, *, step, also=7):
+        def labwright_evaluated(self, metrics, step, also=7):
             given.append((metrics, step, also))
 
         @lw.hookimpl

@@ -80,10 +80,43 @@ def test_each_kind_of_component_is_declared_and_can_be_loaded(plugin: Path, monk
         new_component(kind, f"my-{kind}")
     found = installed(plugin, monkeypatch)
     (mine,) = (one for one in found.loaded if one.name == "rings")
-    for kind in SUMMARIES:
+    for kind in set(SUMMARIES) - {"verb"}:
         assert found.load(kind, f"rings/my-{kind}").__name__ == f"My{kind.capitalize()}"
+    assert "Example: labwright my-verb " in found.target(found.verb("my-verb")).__doc__
     assert [one.name for one in mine.recipes] == ["rings/spirals", "rings/my-task"]
     assert tomllib.loads(mine.recipes[1].path.read_text())["task"] == {"name": "rings/my-task", "data": "rings/spirals"}
+
+
+def test_a_verb_gets_its_hook_where_the_module_has_none(plugin: Path):
+    menu = plugin / "src" / "labwright_rings" / "plugin.py"
+    before = menu.read_text()
+    new_component("verb", "weigh", "what a model is made of")
+    new_component("verb", "look-at")
+    added = menu.read_text().removeprefix(before).splitlines()
+    assert added == [
+        "",
+        "",
+        "@lw.hookimpl",
+        "def labwright_verbs() -> Iterator[lw.Verb]:",
+        '    yield lw.Verb("weigh", "labwright_rings.weigh:verb", "what a model is made of")',
+        '    yield lw.Verb("look-at", "labwright_rings.look_at:verb", "the largest parameters of a model")',
+    ]
+    with pytest.raises(LabwrightError, match=r"plugin.py declares verb 'weigh' already"):
+        new_component("verb", "weigh")
+
+
+def test_a_verb_of_a_new_plugin_works_and_one_that_is_taken_is_refused(
+    plugin: Path, monkeypatch: pytest.MonkeyPatch, command: Callable[..., Any]
+):
+    new_component("verb", "weigh")
+    installed(plugin, monkeypatch)
+    answer = command("weigh", "rings/spirals", "--most", "2", "--json", site=plugin / "src", cwd=plugin)
+    assert (answer.code, json.loads(answer.out)) == (0, {"layers.2.weight": 64 * 64, "layers.4.weight": 3 * 64})
+    found = command("plugins", "check", "rings", site=plugin / "src", cwd=plugin)
+    assert "nothing found" in found.out
+    taken = command("new", "verb", "list", cwd=plugin)
+    assert taken.code == 2
+    assert "a verb called 'list' is brought by builtin (labwright 0.2.0): choose another name." in taken.err
 
 
 def test_a_component_leaves_everything_else_as_it_was(plugin: Path):
@@ -197,7 +230,7 @@ def test_without_a_plugin_there_is_nothing_to_add_to(here: Path):
             "import labwright as lw\n\ndef labwright_components():\n    return []\n",
             "has no labwright_components that ends",
         ),
-        ("import labwright as lw\n", "has no labwright_components that ends with a yield"),
+        ("import labwright as lw\n", "has no import of Iterator"),
         ("import labwright\n\ndef labwright_components():\n    yield 1\n", "has no import of lw"),
     ],
 )

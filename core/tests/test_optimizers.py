@@ -14,9 +14,8 @@ import pytest
 import torch
 from labwright.base.errors import LabwrightError
 from labwright.builtin import elementwise
-from labwright.builtin.formulas import adam, sgd
-from labwright.builtin.library import TORCH, Family, LibraryOptimizer
-from labwright.builtin.optimizers import SGD, Adam, AdamW
+from labwright.builtin.optimizers import SGD, TORCH, Adam, AdamW
+from labwright.interfaces.library import Family, LibraryOptimizer
 from labwright.interfaces.optimizer import Group, Optimizer
 from torch import Tensor, nn
 
@@ -255,66 +254,6 @@ def test_gradients_whose_memory_is_laid_out_otherwise_are_read_rightly(ours, set
     assert_within(values(odd), values(plain), 1e-12)
 
 
-# -------------------------------------------------------------------------------------------------- one value per trial
-
-
-@pytest.mark.parametrize("nesterov", [False, True])
-def test_stacked_sgd_equals_separate_runs(nesterov):
-    trials = [(0.1, 0.9, 0.0), (0.03, 0.5, 0.1), (0.01, 0.99, 0.0), (0.2, 0.1, 0.01)]
-    dampening = [0.0] * 4 if nesterov else [0.0, 0.5, 0.9, 0.2]
-    settings = [
-        {"momentum": m, "dampening": d, "nesterov": nesterov} for (_, m, _), d in zip(trials, dampening, strict=True)
-    ]
-    if not nesterov:
-        settings[3]["momentum"] = 0.0  # a trial without momentum is not dampened
-    together = {
-        key: torch.tensor([one[key] for one in settings], dtype=torch.float64) for key in ("momentum", "dampening")
-    }
-
-    def update(stacked: Tensor, gradient: Tensor, state: dict[str, Tensor], step: int) -> None:
-        sgd(stacked, gradient, state, lr=lr * 0.99**step, weight_decay=decay, nesterov=nesterov, **together)
-
-    lr = torch.tensor([trial[0] for trial in trials], dtype=torch.float64)
-    decay = torch.tensor([trial[2] for trial in trials], dtype=torch.float64)
-    separate = [
-        SGD(new_parameters(), lr=trial[0], weight_decay=trial[2], **one)
-        for trial, one in zip(trials, settings, strict=True)
-    ]
-    assert_stacked_equals(separate, update)
-
-
-@pytest.mark.parametrize("ours", [Adam, AdamW])
-@pytest.mark.parametrize("amsgrad", [False, True])
-def test_stacked_adam_equals_separate_runs(ours, amsgrad):
-    trials = [(0.1, 0.9, 0.999, 1e-8, 0.0), (0.03, 0.5, 0.9, 1e-3, 0.1), (0.01, 0.0, 0.99, 1e-8, 0.3)]
-    lr, beta1, beta2, eps, decay = torch.tensor(trials, dtype=torch.float64).T
-
-    def update(stacked: Tensor, gradient: Tensor, state: dict[str, Tensor], step: int) -> None:
-        common = {"weight_decay": decay, "betas": (beta1, beta2), "eps": eps, "amsgrad": amsgrad}
-        adam(stacked, gradient, state, step=step + 1, lr=lr * 0.99**step, decoupled=ours is AdamW, **common)
-
-    separate = [
-        ours(new_parameters(), lr=one[0], betas=one[1:3], eps=one[3], weight_decay=one[4], amsgrad=amsgrad)
-        for one in trials
-    ]
-    assert_stacked_equals(separate, update)
-
-
-def assert_stacked_equals(separate: list[Any], update: Callable[..., None]) -> None:
-    """50 steps of the formula over stacked parameters, against one optimizer for each trial; each has its own noise."""
-    stacked = {name: torch.stack([one.parameters[name].detach() for one in separate]) for name in SHAPES}
-    state: dict[str, dict[str, Tensor]] = {name: {} for name in SHAPES}
-    for step in range(50):
-        for name, value in stacked.items():
-            gradient = torch.stack([noisy(step + 1000 * trial, name, value[trial]) for trial in range(len(separate))])
-            update(value, gradient, state[name], step)
-        for trial, one in enumerate(separate):
-            set_gradients(one.parameters, step + 1000 * trial, noisy)
-            one.step(one.lr * 0.99**step)
-    for trial, one in enumerate(separate):
-        assert_within({name: value[trial] for name, value in stacked.items()}, values(one.parameters), 1e-12)
-
-
 # -------------------------------------------------------------------------------------------------------- skipped steps
 
 
@@ -496,7 +435,7 @@ def test_neither_building_and_stepping_nor_looking_through_the_library_imports_d
 import json, sys, torch
 from torch import nn
 from labwright.builtin import elementwise, optimizers
-from labwright.builtin.library import TORCH
+from labwright.builtin.optimizers import TORCH
 seen = [len([TORCH[name].label for name in TORCH]) == 0]
 for ways in (("cpu",), ()):
     elementwise.FUSED_DEVICES = ways

@@ -111,11 +111,15 @@ def test_names_without_a_domain_are_listed_first(site: Site):
 def test_a_plugin_says_which_cores_it_works_with(site: Site, core, lines, range_shown, state):
     (site.folder / f"labwright-{core}.dist-info").mkdir()  # found before the installed one
     (site.folder / f"labwright-{core}.dist-info" / "METADATA").write_text(f"Name: labwright\nVersion: {core}\n")
+    points = "[labwright]\nbuiltin = labwright.builtin\n"
+    (site.folder / f"labwright-{core}.dist-info" / "entry_points.txt").write_text(points)
     site.install("stars", OK, requires=lines)
     plugin = found("stars", Plugins.discover())
     assert (plugin.requires, plugin.state) == (range_shown, state)
     if state == "quarantined" and "one" not in plugin.requires:
-        assert plugin.reason == f"labwright-stars needs labwright{range_shown}; this is labwright {core}"
+        needs = f"labwright-stars needs labwright{range_shown}; this is labwright {core}"
+        hint = "; docs/how-to/core-versions.md says what to change"
+        assert plugin.reason == needs + (hint if range_shown == ">=0.1,<0.2" else "")
     assert ("labwright_stars.plugin" in sys.modules) == (state == "loaded")
 
 
@@ -179,7 +183,7 @@ BROKEN = {
     ),
     "recipe-path": (
         "import labwright as lw\n@lw.hookimpl\ndef labwright_recipes():\n    yield lw.Recipe('a/b', 'b.toml', '')",
-        "recipe 'a/b': its path is the pathlib.Path of a .toml file, given 'b.toml'",
+        "recipe 'a/b': its path is a pathlib.Path, given 'b.toml'",
     ),
 }
 
@@ -288,8 +292,8 @@ def stars(site: Site) -> Site:
 
 def test_a_file_of_the_settings_is_blocked_like_any_plugin(site: Site, tmp_path: Path, monkeypatch):
     (tmp_path / "mine_local.py").write_text("raise SystemExit")
-    (tmp_path / "labwright.base.toml").write_text('local = ["mine_local.py"]\ndisable = ["mine-local"]\n')
-    assert blocked("mine_local") == f"blocked by {tmp_path / 'labwright.base.toml'}"
+    (tmp_path / "labwright.toml").write_text('local = ["mine_local.py"]\ndisable = ["mine-local"]\n')
+    assert blocked("mine_local") == f"blocked by {tmp_path / 'labwright.toml'}"
 
 
 def blocked(name: str, *by_option: str) -> str:
@@ -310,19 +314,19 @@ def test_every_spelling_of_a_name_that_packaging_takes_for_the_same_blocks(stars
     monkeypatch.setenv("LABWRIGHT_DISABLE_PLUGINS", name)
     assert blocked("stars") == "blocked by LABWRIGHT_DISABLE_PLUGINS"
     monkeypatch.delenv("LABWRIGHT_DISABLE_PLUGINS")
-    (tmp_path / "labwright.base.toml").write_text(f'allow = ["{name}"]\n')
+    (tmp_path / "labwright.toml").write_text(f'allow = ["{name}"]\n')
     assert blocked("stars") == "loaded"
 
 
 def test_a_name_to_block_that_no_plugin_has_is_said_with_the_nearest(stars: Site, monkeypatch, tmp_path: Path):
     monkeypatch.setenv("LABWRIGHT_DISABLE_PLUGINS", "star,tasks")
-    (tmp_path / "labwright.base.toml").write_text('disable = ["satrs"]\n')
+    (tmp_path / "labwright.toml").write_text('disable = ["satrs"]\n')
     assert Plugins.discover().notes == (
         "LABWRIGHT_DISABLE_PLUGINS: no plugin is called 'star'; did you mean 'stars'?",
-        f"{tmp_path / 'labwright.base.toml'}: no plugin is called 'satrs'; did you mean 'stars'?",
+        f"{tmp_path / 'labwright.toml'}: no plugin is called 'satrs'; did you mean 'stars'?",
     )
     monkeypatch.delenv("LABWRIGHT_DISABLE_PLUGINS")
-    (tmp_path / "labwright.base.toml").unlink()
+    (tmp_path / "labwright.toml").unlink()
     assert Plugins.discover().notes == ()
 
 
@@ -377,12 +381,12 @@ def test_a_pyproject_that_blocks_nothing_as_it_stands_is_named(stars: Site, tmp_
 def test_a_list_of_allowed_plugins_blocks_the_others_but_the_core(stars: Site, tmp_path: Path):
     stars.install("ant", MENU.format(kind="model", name="ant/one", target="a:b"))
     (tmp_path / "pyproject.toml").write_text('[tool.labwright]\ndisable = ["ant"]\n')
-    (tmp_path / "labwright.base.toml").write_text('allow = ["labwright-stars", "absent"]\n')
+    (tmp_path / "labwright.toml").write_text('allow = ["labwright-stars", "absent"]\n')
     assert blocked("stars") == "loaded" and found("builtin", Plugins.discover()).state == "loaded"
-    reason = f"blocked by {tmp_path / 'labwright.base.toml'}, which doesn't allow it"
+    reason = f"blocked by {tmp_path / 'labwright.toml'}, which doesn't allow it"
     assert blocked("ant") == reason  # labwright.toml stands alone
     assert blocked("stars", "stars") == "blocked by --no-plugin"
-    (tmp_path / "labwright.base.toml").write_text("allow = []\n")
+    (tmp_path / "labwright.toml").write_text("allow = []\n")
     assert [plugin.name for plugin in Plugins.discover().loaded] == ["builtin"]
 
 
@@ -418,7 +422,7 @@ def test_a_file_is_a_plugin_only_where_it_is_asked_for(local: Path):
     plugins = Plugins.discover(local=[Path("labwright_local.py")])
     assert found("labwright_local", plugins).distribution == local.name
     assert plugins.load("model", "mine/straight") is sys.modules["labwright_local"].Straight
-    local.with_name("labwright.base.toml").write_text('local = ["labwright_local.py"]\n')
+    local.with_name("labwright.toml").write_text('local = ["labwright_local.py"]\n')
     both = Plugins.discover(local=[local])
     assert [plugin.name for plugin in both.plugins].count("labwright_local") == 1
     assert blocked("labwright_local", "labwright_local") == "blocked by --no-plugin"
@@ -430,9 +434,9 @@ def reason(plugins: Plugins) -> str:
     return plugin.reason or plugin.state
 
 
-@pytest.mark.parametrize("whose", ["labwright.base.toml", "labwright_local.py", "."])
+@pytest.mark.parametrize("whose", ["labwright.toml", "labwright_local.py", "."])
 def test_a_file_that_others_may_write_is_used_only_by_its_name(local: Path, whose: str):
-    local.with_name("labwright.base.toml").write_text('local = ["labwright_local.py"]\n')
+    local.with_name("labwright.toml").write_text('local = ["labwright_local.py"]\n')
     (local.parent / whose).chmod(0o777 if whose == "." else 0o666)
     said = f"others may write to {local.parent / whose}; `--plugin labwright_local.py` uses it all the same"
     assert reason(Plugins.discover()) == said
@@ -440,10 +444,10 @@ def test_a_file_that_others_may_write_is_used_only_by_its_name(local: Path, whos
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only the administrator can give a file away")
-@pytest.mark.parametrize("whose", ["labwright.base.toml", "labwright_local.py", "."])
+@pytest.mark.parametrize("whose", ["labwright.toml", "labwright_local.py", "."])
 def test_settings_of_somebody_else_run_nothing(local: Path, tmp_path: Path, monkeypatch, whose: str):
     """Also from a folder below: what lies in a folder of all, such as /tmp, holds for everybody who works there."""
-    local.with_name("labwright.base.toml").write_text('local = ["labwright_local.py"]\n')
+    local.with_name("labwright.toml").write_text('local = ["labwright_local.py"]\n')
     os.chown(local.parent / whose, 12345, -1)
     (tmp_path / "below").mkdir()
     monkeypatch.chdir(tmp_path / "below")
@@ -573,7 +577,7 @@ def test_objects_given_from_python_bring_components_or_are_refused():
         @hookimpl
         def labwright_evaluated(self, metric): ...
 
-    assert Plugins([]).extended([Mine()]).load("model", "mine/net").__name__ == "Identity"
+    assert Plugins.discover().extended([Mine()]).load("model", "mine/net").__name__ == "Identity"
     with pytest.raises(LabwrightError, match="plugin 'Wrong', given from Python: labwright_evaluated gives run, step"):
         Plugins([]).extended([Wrong()])
 

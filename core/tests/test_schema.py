@@ -10,6 +10,7 @@ import labwright as lw
 import pytest
 from conftest import toys
 from jsonschema import Draft202012Validator
+from labwright import builtin
 from labwright.base.errors import LabwrightError
 from labwright.config.recipe import override
 from labwright.config.schema import recipe_schema
@@ -38,7 +39,7 @@ def plugins() -> Plugins:
 
 @pytest.fixture(scope="module")
 def validator(plugins: Plugins) -> Draft202012Validator:
-    schema = recipe_schema(plugins)
+    schema = recipe_schema(plugins, lw.Train)
     Draft202012Validator.check_schema(schema)
     return Draft202012Validator(schema)
 
@@ -136,7 +137,7 @@ def test_a_missing_table_is_refused(validator: Draft202012Validator):
 
 
 def test_defaults_limits_and_marks_are_in_the_schema_for_editors_to_show(plugins: Plugins):
-    definitions = recipe_schema(plugins)["$defs"]
+    definitions = recipe_schema(plugins, lw.Train)["$defs"]
     adamw = next(
         one
         for one in definitions["optimizer"]["anyOf"]
@@ -158,7 +159,7 @@ def test_components_that_cannot_be_loaded_are_left_out_and_families_are_listed()
             yield Component("model", "broken/net", "no_such_module:Net", "")
             yield Component("model", "family/*", "test_schema:FAMILY", "")
 
-    schema = recipe_schema(Plugins([]).extended([Broken()]))
+    schema = recipe_schema(Plugins([]).extended([builtin, Broken()]), lw.Train)
     Draft202012Validator.check_schema(schema)
     (named, table) = schema["$defs"]["model"]["anyOf"]  # a family's members under their own names
     assert named["const"] == table["properties"]["name"]["const"] == "family/net"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 import pytest
+from labwright import builtin
 from labwright.base.search import Choice, Integers, Uniform
 from labwright.config.resolve import Where, resolve
 from labwright.config.signature import signature
@@ -62,7 +63,7 @@ def test_a_mark_is_found_where_none_is_allowed_too():
 
     marks = {name: setting.mark for name, setting in signature(Net).settings.items()}
     assert marks == {"inside": Uniform(0.1, 1.0), "beside": Integers(1, 4), "without": None}
-    assert resolve("model", Net, Plugins([]), Where()).marks() == {
+    assert resolve("model", Net, Plugins([]).extended([builtin]), Where()).marks() == {
         "inside": Uniform(0.1, 1.0),
         "beside": Integers(1, 4),
     }
@@ -72,7 +73,9 @@ def test_a_mark_limits_nothing():
     class Net(nn.Module):
         def __init__(self, *, width: Annotated[int, Integers(16, 64)] = 32) -> None: ...
 
-    assert resolve("model", {"name": Net, "width": 3}, Plugins([]), Where()).settings == {"width": 3}
+    assert resolve("model", {"name": Net, "width": 3}, Plugins([]).extended([builtin]), Where()).settings == {
+        "width": 3
+    }
 
 
 def test_the_space_of_an_experiment_is_what_its_components_declare_by_dotted_path():

@@ -175,7 +175,7 @@ def test_the_log_holds_means_weighted_by_samples_over_each_stretch(tmp_path: Pat
     (record,) = [record for record in read_log(tmp_path / "run" / "metrics.jsonl") if record["event"] == "train"]
     assert record["loss"] == pytest.approx((30 * one + 30 * two + 23 * three) / 83, rel=1e-6)
     assert kept.logged[3]["loss"] == record["loss"]
-    assert record["rate"] == 0.01
+    assert record["lr"] == 0.01
 
 
 class Poison:

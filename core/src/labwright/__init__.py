@@ -12,10 +12,6 @@ from labwright.base.errors import LabwrightError, RunFailed, StopRun
 from labwright.plugin.hookspecs import Component, Kind, Recipe, Verb, hookimpl
 
 if TYPE_CHECKING:
-    from labwright_study.comparing.comparison import Comparison as Comparison
-    from labwright_study.comparing.comparison import compare as compare
-    from labwright_study.study import Study as Study
-
     from labwright.base.errors import Diverged as Diverged
     from labwright.base.errors import listed as listed
     from labwright.base.errors import located as located
@@ -31,9 +27,8 @@ if TYPE_CHECKING:
     from labwright.base.seeding import draws as draws
     from labwright.base.seeding import epoch_order as epoch_order
     from labwright.base.seeding import generator as generator
-    from labwright.builtin.library import Family as Family
-    from labwright.builtin.library import LibraryOptimizer as LibraryOptimizer
     from labwright.builtin.optimizers import AdamW as AdamW
+    from labwright.config.compatibility import fitting_names as fitting_names
     from labwright.config.signature import Part as Part
     from labwright.data.batching import IndexedBatches as IndexedBatches
     from labwright.data.dataset import Batch as Batch
@@ -55,6 +50,8 @@ if TYPE_CHECKING:
     from labwright.data.summary import majority as majority
     from labwright.interfaces.closed_form import ClosedForm as ClosedForm
     from labwright.interfaces.device import Device as Device
+    from labwright.interfaces.library import Family as Family
+    from labwright.interfaces.library import LibraryOptimizer as LibraryOptimizer
     from labwright.interfaces.loss import LEFT_OUT as LEFT_OUT
     from labwright.interfaces.loss import Loss as Loss
     from labwright.interfaces.loss import separable as separable
@@ -77,6 +74,15 @@ if TYPE_CHECKING:
     from labwright.plugin.registry import Plugins as Plugins
     from labwright.runs.experiment import Experiment as Experiment
     from labwright.runs.load import load as load
+    from labwright.runs.prepared import Prepared as Prepared
+    from labwright.runs.quick_checks import QUICK_CHECKS as QUICK_CHECKS
+    from labwright.runs.quick_checks import Check as Check
+    from labwright.runs.quick_checks import Finding as Finding
+    from labwright.runs.quick_checks import NotApplicable as NotApplicable
+    from labwright.runs.quick_checks import Subject as Subject
+    from labwright.runs.quick_checks import findings as findings
+    from labwright.runs.quick_checks import quick_findings as quick_findings
+    from labwright.train.built import Built as Built
     from labwright.train.evaluation import evaluate as evaluate
     from labwright.train.evaluation import evaluating as evaluating
     from labwright.train.metrics import Accuracy as Accuracy
@@ -91,8 +97,8 @@ _LATER = {
     "base.memory": ["free_memory"],
     "base.search": ["Choice", "Integers", "PerTrial", "Uniform"],
     "base.seeding": ["derived_seed", "draws", "epoch_order", "generator"],
-    "builtin.library": ["Family", "LibraryOptimizer"],
     "builtin.optimizers": ["AdamW"],
+    "config.compatibility": ["fitting_names"],
     "config.signature": ["Part"],
     "data.batching": ["IndexedBatches"],
     "data.dataset": ["Batch", "Batches", "Data", "Labelled", "LeftOut", "Split", "TensorSplit"],
@@ -100,6 +106,7 @@ _LATER = {
     "data.summary": ["majority"],
     "interfaces.closed_form": ["ClosedForm"],
     "interfaces.device": ["Device"],
+    "interfaces.library": ["Family", "LibraryOptimizer"],
     "interfaces.loss": ["LEFT_OUT", "Loss", "separable"],
     "interfaces.optimizer": ["Group", "Optimizer", "Schedule"],
     "interfaces.run": ["Outcome", "Run"],
@@ -107,13 +114,16 @@ _LATER = {
     "interfaces.task": ["Attachment", "Goal", "Metric", "Phase", "Task"],
     "plugin.registry": ["Plugins"],
     "runs.experiment": ["Experiment"],
+    "runs.prepared": ["Prepared"],
+    "runs.quick_checks": ["QUICK_CHECKS", "Check", "Finding", "NotApplicable", "Subject", "findings", "quick_findings"],
+    "train.built": ["Built"],
     "runs.load": ["load"],
     "train.evaluation": ["evaluate", "evaluating"],
     "train.metrics": ["Accuracy", "LogLoss", "Mean", "Perplexity"],
     "train.settings": ["Train"],
 }
 _MODULE_OF = {name: module for module, names in _LATER.items() for name in names}
-_OF_STUDIES = ("Comparison", "Study", "compare")  # labwright-study's, found through its entry point
+_OF_STUDIES = ("Comparison", "Study", "compare")  # of the plugin that is called study, found through its entry point
 
 __all__ = [
     "Component",
@@ -141,12 +151,15 @@ def __getattr__(name: str) -> Any:
 
 
 def _of_studies(name: str) -> Any:
-    """A name of the plugin whose entry point is called `study`. Raises LabwrightError where it isn't installed."""
+    """A name of the plugin whose entry point is called `study`.
+
+    Raises ImportError where it isn't installed: of an AttributeError `from labwright import Study` would lose the text.
+    """
     from importlib import metadata
 
     for point in metadata.entry_points(group="labwright", name="study"):
         return getattr(importlib.import_module(point.module.partition(".")[0]), name)
-    raise LabwrightError(f"labwright.{name} comes with labwright-study: pip install labwright[study]")
+    raise ImportError(f"labwright.{name} comes with labwright-study: pip install labwright[study]")
 
 
 def __dir__() -> list[str]:

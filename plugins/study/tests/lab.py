@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+import waiting
 from labwright_study.storage import opened
 from labwright_study.trial_store import LOST, RETRY, lost
 from optuna.storages import RDBStorage
@@ -43,6 +44,7 @@ only = ["model.*", "optimizer.lr"]
 "optimizer.lr" = { low = 1e-5, high = 0.1, log = true }
 """
 DONE = (TrialState.COMPLETE, TrialState.PRUNED)
+PARTS = Path(waiting.__file__).parent  # the folder that also has mortal.py and parts.py
 
 
 @dataclass
@@ -62,7 +64,7 @@ class Lab:
         folder = self.folder / at
         folder.mkdir(exist_ok=True)
         (folder / "toy.toml").write_text(RECIPE)
-        paths = [str(self.site), str(Path(__file__).parent), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
+        paths = [str(self.site), str(PARTS), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
         with (folder / f"said-{len(self.processes)}.txt").open("w") as said:
             process = subprocess.Popen(
                 [sys.executable, "-c", "from labwright.cli import main; main()", *arguments],

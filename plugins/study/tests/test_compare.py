@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections.abc import Iterator
 from html.parser import HTMLParser
@@ -308,6 +309,7 @@ def test_without_a_test_part_valid_is_compared_and_said(here):
 
 # ------------------------------------------------------------------------------------------------------ command line
 
+PARTS = Path(inspect.getfile(Blobs)).read_text(encoding="utf-8")
 MENU = """\
 import labwright as lw
 @lw.hookimpl
@@ -327,7 +329,7 @@ def said_by(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
 
 
 def test_the_command_says_who_is_better_and_goes_on(site: Site, here, capsys, monkeypatch):
-    site.install("toys", MENU, parts=Path(__file__).with_name("parts.py").read_text(encoding="utf-8"))
+    site.install("toys", MENU, parts=PARTS)
     words = ["compare", "good.toml", "slow.toml", "--seeds", "6", "--set", "train.epochs=1", "--folder", "both"]
     code, out, err = said_by(capsys, monkeypatch, *words)
     assert code == 0, err
@@ -345,7 +347,7 @@ def test_the_command_says_who_is_better_and_goes_on(site: Site, here, capsys, mo
 
 
 def test_the_command_ends_with_1_where_a_run_failed(site: Site, here, capsys, monkeypatch):
-    site.install("toys", MENU, parts=Path(__file__).with_name("parts.py").read_text(encoding="utf-8"))
+    site.install("toys", MENU, parts=PARTS)
     diverging = "wild=good.toml optimizer.lr=1e30"
     code, out, err = said_by(capsys, monkeypatch, "compare", "good.toml", diverging, "--seeds", "2")
     assert code == 1

@@ -105,7 +105,7 @@ def test_the_first_trial_is_the_recipe_also_where_no_range_holds_its_values(tmp_
     run = whole.run(tmp_path / "run")
     assert rows(one)[0][3] == [run.metrics["valid"]["accuracy"]]
     book = one.opened()
-    assert one.said(book.trials()[0])["settings"]["optimizer.weight_decay"] == 0.0
+    assert one.summary_of(book.trials()[0])["settings"]["optimizer.weight_decay"] == 0.0
     assert all(row[2]["optimizer.weight_decay"] >= 1e-4 and row[2]["train.batch_size"] <= 60 for row in rows(one)[1:])
     assert one.recipe_of(book.trials()[0])["optimizer"]["weight_decay"] == 0.0
 

@@ -16,10 +16,11 @@ import optuna
 import pytest
 from labwright.base.search import Choice, Integers, Uniform
 from labwright.report.charts import SERIES
-from labwright_study import report, report_figures
 from labwright_study.importance import LEAST, importances
-from labwright_study.report_axes import Scale
-from labwright_study.report_rows import Row, number
+from labwright_study.report import figures
+from labwright_study.report import sections as sections_of_report
+from labwright_study.report.axes import Scale
+from labwright_study.report.rows import Row, number, rows_of
 from labwright_study.space import Dimension
 from labwright_study.trial_store import TrialStore
 from optuna.trial import TrialState
@@ -194,8 +195,8 @@ def test_an_interrupted_study_has_its_report_too(tmp_path):
     one = study(tmp_path / "more", 4)
     one.run()
     longer = study(tmp_path / "more", 8)
-    book = longer.opened()
-    report.write(longer, book, longer.found(book, interrupted=True))
+    store = longer.opened()
+    sections_of_report.write_report(longer.described(), store, longer.findings(store, interrupted=True))
     text = page_of(one.folder)
     assert ">interrupted</span>" in text
     assert "4 of 8 trials are there; the same command goes on." in text
@@ -218,7 +219,7 @@ def test_a_section_that_cannot_be_drawn_is_named_and_the_study_is_whole(tmp_path
     def broken(*_: Any) -> str:
         raise ValueError("no ink")
 
-    monkeypatch.setattr(report_figures, "parallel", broken)
+    monkeypatch.setattr(figures, "parallel", broken)
     one = study(tmp_path / "one", 4)
     assert one.run().complete
     there = sections(page_of(one.folder))
@@ -232,7 +233,7 @@ def test_a_report_that_cannot_be_written_costs_nothing_but_itself(tmp_path, monk
     def broken(*_: Any) -> str:
         raise OSError("no paper")
 
-    monkeypatch.setattr(report.page, "document", broken)
+    monkeypatch.setattr("labwright.report.page.write_text", broken)
     one = study(tmp_path / "one", 2)
     assert one.run().complete
     assert (one.folder / "best.toml").is_file()
@@ -298,17 +299,17 @@ def test_places_on_an_axis_follow_the_mark():
 def test_hundreds_of_trials_are_thinned_and_the_best_stay():
     goal = lw.Goal("accuracy", "maximize")
     many = [row(number=one, values=(one / 1000,), baseline=one == 7) for one in range(1000)]
-    kept = [one.number for one in report_figures.thinned(many, goal, 0, 150)]
+    kept = [one.number for one in figures.thinned(many, goal, 0, 150)]
     assert len(kept) <= 151
     assert kept[:3] == [999, 998, 997]
     assert {7, 950} <= set(kept)
     assert min(kept) < 10
 
 
-def test_the_book_is_what_the_rows_are_made_of(finished):
+def test_the_rows_are_made_of_what_the_store_has(finished):
     one, found, _ = finished
-    book: TrialStore = one.opened()
-    rows = report.rows_of(book, {best["number"] for best in found.best})
-    assert [(row.number, row.params) for row in rows] == [(trial.number, trial.params) for trial in book.counted()]
+    store: TrialStore = one.opened()
+    rows = rows_of(store.ended(), {best["number"] for best in found.best})
+    assert [(row.number, row.params) for row in rows] == [(trial.number, trial.params) for trial in store.counted()]
     assert [row.number for row in rows if row.baseline] == [0]
     assert [row.number for row in rows if row.best] == [found.best[0]["number"]]

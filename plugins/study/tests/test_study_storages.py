@@ -168,7 +168,7 @@ def test_behind_a_proxy_a_lost_trial_is_taken_over_once_too(tmp_path: Path, prox
         ("journal:", "given the storage 'journal:'; it is journal:FILE"),
         ("grpc://here", "it is grpc://HOST:PORT"),
         ("oracle://me:secret@here/db", r"the storage 'oracle://me:\*\*\*@here/db' needs a package"),
-        ("postgresql+asyncpg://me@here/db", r"pip install 'labwright\[postgresql\]'"),
+        ("postgresql+asyncpg://me@here/db", r"pip install 'labwright-study\[postgresql\]'"),
         ("postgresql+psycopg://me:secret@127.0.0.1:1/db", r"'postgresql\+psycopg://me:\*\*\*@127.0.0.1:1/db' can't be"),
         ("mysql+pymysql://me:p@ss@127.0.0.1:1/db", r"'mysql\+pymysql://me:\*\*\*@127.0.0.1:1/db' can't be opened"),
         ("sqlite:////nowhere/at/all.db", "unable to open database file"),

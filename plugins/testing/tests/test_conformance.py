@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import sys
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,11 +14,10 @@ from typing import Any
 import labwright as lw
 import pytest
 from conftest import MENU, Site
-from labwright.base.errors import LabwrightError
-from labwright.plugin.hookspecs import Component, hookimpl
-from labwright.plugin.registry import Plugins
+from labwright import QUICK_CHECKS, Component, LabwrightError, NotApplicable, Plugins, hookimpl, quick_findings
 from labwright_testing import CHECKS, conformance
-from labwright_testing.kit import Kit, NotApplicable, Subject, checks_of, run, subjects
+from labwright_testing.kit import Kit, Subject
+from labwright_testing.pytest_cases import run
 
 FAULTS = [  # kind, class, the check that finds it, what is said
     ("model", "Undocumented", "is-documented", "Undocumented has no docstring"),
@@ -124,12 +126,19 @@ def subject(kind: str, name: str) -> Subject:
 @pytest.mark.parametrize(("kind", "name", "check", "said"), FAULTS, ids=[f"{one[1]}: {one[2]}" for one in FAULTS])
 def test_a_planted_fault_is_found(kind: str, name: str, check: str, said: str) -> None:
     with pytest.raises(AssertionError, match=said):
-        CHECKS[check].function(subject(kind, f"faulty/{name.lower()}"))
+        run(subject(kind, f"faulty/{name.lower()}"), CHECKS[check])
+
+
+def checks_of(one: Subject) -> list[Any]:
+    return [check for check in CHECKS.values() if check.applies(one)]
 
 
 def test_every_check_has_a_planted_fault() -> None:
     elsewhere = {
         "can-be-read",
+        "shows-its-help-at-once",
+        "says-how-it-is-called",
+        "gives-its-results-as-json",
         "is-declared-without-torch",
         "has-its-domain-and-a-summary",
         "says-what-it-goes-with",
@@ -188,12 +197,10 @@ def labwright_recipes():
     package = site.install("stars", menu)
     recipe = 'task = { name = "classification", dato = "toys/blobs" }\nmodel = "toys/net"\nloss = "cross-entropy"\n'
     (site.folder / package / "misspelt.toml").write_text(recipe)
-    found = {one.label: one for one in subjects(Kit(Plugins.discover()), "labwright-stars")}
+    found = {one.label: one for one in Kit(Plugins.discover()).subjects("labwright-stars")}
     for name, said in (("gone", "has no file"), ("misspelt", "no setting 'dato'; did you mean 'data'")):
-        (check,) = checks_of(found[f"recipe stars/{name}"])
-        assert check.name == "can-be-read"
         with pytest.raises(AssertionError, match=said):
-            check.function(found[f"recipe stars/{name}"])
+            run(found[f"recipe stars/{name}"], CHECKS["can-be-read"])
 
 
 @pytest.mark.parametrize(
@@ -204,11 +211,12 @@ def test_what_cannot_stand_in_any_recipe_says_why_in_every_check(site: Site, tar
     site.install("stars", MENU.format(kind="model", name="stars/net", target=target))
     stray = "class Net:\n    '''A net.'''\n    def __init__(self, width=3): ...\n"
     (site.folder / "stray.py").write_text(stray)
-    (one,) = subjects(Kit(Plugins.discover()), "labwright-stars")
-    checks = list(checks_of(one))
-    assert [each.fast for each in checks] == sorted((each.fast for each in checks), reverse=True)
+    (one,) = Kit(Plugins.discover()).subjects("labwright-stars")
+    checks = checks_of(one)
+    quick = [each in QUICK_CHECKS for each in checks]
+    assert quick == sorted(quick, reverse=True)
     for each in checks:
-        if not each.fast:
+        if each not in QUICK_CHECKS:
             with pytest.raises(AssertionError, match=said):
                 run(one, each)
 
@@ -235,10 +243,11 @@ def test_what_is_exempt_has_a_reason_and_is_there(stars: Site) -> None:
 def test_in_pytest_an_exemption_that_holds_fails_and_notes_are_shown(
     stars: Site, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(stars.folder), str(Path(__file__).parent)]))
+    folders = [str(stars.folder), str(Path(__file__).parents[3] / "core" / "tests"), *sys.path]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(folders))
     pytester.makepyfile(
         test_stars="""
-        from labwright.testing import conformance
+        from labwright_testing import conformance
 
         test_conformance = conformance(
             "labwright-stars",
@@ -252,3 +261,88 @@ def test_in_pytest_an_exemption_that_holds_fails_and_notes_are_shown(
     ran = pytester.runpytest_subprocess("-k", "documented or every-parameter or loaded")
     ran.assert_outcomes(passed=1, failed=1, xfailed=1)
     ran.stdout.fnmatch_lines(["*XPASS(strict)*not so*"])
+
+
+# --------------------------------------------------------------------------------------------- verbs, kinds, commands
+
+VERBS = """\
+import labwright as lw
+
+@lw.hookimpl
+def labwright_verbs():
+    for name in ("sound", "heavy", "silent", "mute"):
+        yield lw.Verb(name, f"labwright_moons.{name}:verb", "made by a test")
+
+@lw.hookimpl
+def labwright_kinds():
+    yield lw.Kind("trick", "torch.nn:Modul", "tricks", "nowhere")
+"""
+SOUND_VERB = '''\
+import typer
+from labwright.cli.shared import Json
+
+def verb(ctx: typer.Context, as_json: Json = False) -> None:
+    """Do nothing.
+
+    Example: labwright NAME
+    """
+'''
+
+
+@pytest.fixture
+def verbs(site: Site) -> Site:
+    """A plugin with a sound verb and three with a fault each, and a kind whose base isn't there."""
+    site.install(
+        "moons",
+        VERBS,
+        sound=SOUND_VERB.replace("NAME", "sound"),
+        heavy="import torchvision\n" + SOUND_VERB.replace("NAME", "heavy"),
+        silent=SOUND_VERB.replace("NAME", "loud"),
+        mute=SOUND_VERB.replace("NAME", "mute").replace("Json = False", "bool = False"),
+    )
+    return site
+
+
+def test_the_faults_of_verbs_and_kinds_are_found_and_nothing_in_a_sound_one(verbs: Site) -> None:
+    found = {(one.label, one.check.name): one.found for one in quick_findings(Plugins.discover(), "moons") if one.found}
+    assert found == {
+        ("verb heavy", "shows-its-help-at-once"): "its module imports torchvision",
+        ("verb silent", "says-how-it-is-called"): "its last paragraph isn't `Example: labwright silent ...`",
+        ("verb mute", "gives-its-results-as-json"): "it has no option --json",
+        ("kind trick", "can-be-loaded"): found["kind trick", "can-be-loaded"],
+    }
+    assert "can't be loaded from 'torch.nn:Modul': AttributeError" in found["kind trick", "can-be-loaded"]
+
+
+def test_the_commands_check_what_can_be_told_at_once_or_everything(
+    stars: Site, command: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))  # where parts.py lies, too
+    quick = command("plugins", "check", "labwright-stars", "--json", site=stars.folder, cwd=tmp_path)
+    told = json.loads(quick.out)
+    assert (quick.code, told["checks"], told["found"]) == (0, 7, [])
+    everything = command("check", "stars", "--json", site=stars.folder, cwd=tmp_path)
+    told = json.loads(everything.out)
+    assert everything.code == 1 and told["checks"] > 14
+    assert {tuple(one["components"]) for one in told["found"]} == {("model stars/net",)}
+    assert any("no recipe can try it here" in one["found"] for one in told["found"])
+    absent = command("check", "satrs", site=stars.folder, cwd=tmp_path)
+    assert absent.code == 2 and "no plugin is called 'satrs'; did you mean 'stars'? Is it installed?" in absent.err
+
+
+def test_the_kits_old_place_forwards_with_a_warning() -> None:
+    from labwright import testing
+
+    with pytest.warns(FutureWarning, match="labwright.testing is labwright_testing since 0.2, and will be gone in 0.3"):
+        assert testing.conformance is conformance
+    with warnings.catch_warnings(), pytest.raises(AttributeError):
+        warnings.simplefilter("ignore")
+        _ = testing.no_such_name
+
+
+def test_without_the_kit_its_old_place_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    from labwright import testing
+
+    monkeypatch.setitem(sys.modules, "labwright_testing", None)
+    with pytest.raises(LabwrightError, match=r"comes with labwright-testing: pip install labwright\[testing\]"):
+        _ = testing.conformance

@@ -1,5 +1,5 @@
 """What everything stands on: errors and their words, search marks, named random streams, files, locks, memory.
 
 Nothing here knows what a task or a plugin is.
-It imports no other room.
+May import: no other room.
 """

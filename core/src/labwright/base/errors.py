@@ -12,19 +12,30 @@ class LabwrightError(Exception):
     """Something a person can put right. Its text is the whole message: where, what was given, what holds, what next.
 
     The command line prints it without a traceback and exits with 2.
+
+    Example: `raise lw.LabwrightError(f"{file}: line {number} has no label; leave it out or give it one.")`
     """
 
 
 class RunFailed(LabwrightError):
-    """A run that was set up well and could not go on: a loss that is no number, a full disk. Exit code 1."""
+    """A run that was set up well and could not go on: a loss that is no number, a full disk. Exit code 1.
+
+    Example: `raise lw.RunFailed("the simulator does not answer any more.")`
+    """
 
 
 class Diverged(RunFailed):
-    """A run whose numbers ceased to be numbers, as with too high a rate."""
+    """A run whose numbers ceased to be numbers, as with too high a rate.
+
+    Example: `raise lw.Diverged(f"the reward is {reward} after step {step}.")`
+    """
 
 
 class StopRun(Exception):
-    """Raised by a hook implementation to end the run early; the run is saved and ends as "stopped"."""
+    """Raised by a hook implementation to end the run early; the run is saved and ends as "stopped".
+
+    Example: `raise lw.StopRun("accuracy reached 0.99")`
+    """
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -32,7 +43,10 @@ class StopRun(Exception):
 
 
 def nearest(given: str, known: Iterable[str], otherwise: str = ".") -> str:
-    """The end of a sentence: "; did you mean 'x'?", or `otherwise` if no known name is near. Case doesn't matter."""
+    """The end of a sentence: "; did you mean 'x'?", or `otherwise` if no known name is near. Case doesn't matter.
+
+    Example: `raise lw.LabwrightError(f"no class is called {name!r}{lw.nearest(name, classes)}")`
+    """
     names = {name.lower(): name for name in known}
     close = get_close_matches(given.lower(), names, n=1, cutoff=0.6)
     if not close:  # a name given without its domain
@@ -41,7 +55,10 @@ def nearest(given: str, known: Iterable[str], otherwise: str = ".") -> str:
 
 
 def sentence(text: str) -> str:
-    """A text with a full stop, unless it has an end."""
+    """A text with a full stop, unless it has an end.
+
+    Example: `lw.sentence(str(error))`
+    """
     return text if text.endswith(("?", ".")) else f"{text}."
 
 
@@ -82,12 +99,18 @@ def path_fault(path: Path) -> str:
 
 
 def located(path: Path) -> str:
-    """A path for a message, and where it was looked for unless it says that itself."""
+    """A path for a message, and where it was looked for unless it says that itself.
+
+    Example: `raise lw.LabwrightError(f"there is no file {lw.located(file)}.")`
+    """
     return f"{str(path)!r}" if path.is_absolute() else f"{str(path)!r} in {Path.cwd()}"
 
 
 def listed(names: Iterable[str], most: int = 12) -> str:
-    """Names for a message: `a, b, c`, cut after `most`."""
+    """Names for a message: `a, b, c`, cut after `most`.
+
+    Example: `lw.listed(["cat", "dog"])`
+    """
     names = sorted(names)
     rest = f" and {len(names) - most} more" if len(names) > most else ""
     return (", ".join(names[:most]) or "none") + rest

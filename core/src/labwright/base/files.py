@@ -38,8 +38,10 @@ def write_bytes(path: Path, content: bytes, *, durable: bool = True) -> None:
     A link of that name is replaced and not followed; what was there before stays until then. `durable` waits for the
     disk. Raises RunFailed if the file can't be written.
     """
+    # in the same folder, since a name is given in one piece within a file system only
     unfinished = path.with_name(f".{path.name[:100]}.{secrets.token_hex(4)}.part")
     try:
+        # O_NOFOLLOW: a link of that name, laid by somebody else, isn't written through
         handle = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666)
         try:
             with os.fdopen(handle, "wb") as file:
@@ -66,6 +68,7 @@ def append_line(path: Path, line: str) -> None:
     handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
     with os.fdopen(handle, "rb+", buffering=0) as file:
         size = os.fstat(handle).st_size
+        # a killed process may have left a line without its end
         torn = size > 0 and os.pread(handle, 1, size - 1) != b"\n"
         content = (b"\n" if torn else b"") + line.encode() + b"\n"
         while content:
@@ -82,7 +85,9 @@ def mute(stream: Any) -> None:
 
 def printable(text: str) -> str:
     """A text for a line on a terminal: control characters, and what can't be said in UTF-8, are escaped."""
-    safe = "".join(one if one.isprintable() or one == " " else ascii(one)[1:-1] for one in text)
+    safe = "".join(
+        character if character.isprintable() or character == " " else ascii(character)[1:-1] for character in text
+    )
     return safe.encode("utf-8", "backslashreplace").decode()
 
 
@@ -132,7 +137,7 @@ def numbers(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: numbers(one) for key, one in value.items()}
     if isinstance(value, list):
-        return [numbers(one) for one in value]
+        return [numbers(element) for element in value]
     return float(value) if isinstance(value, str) and value in NOT_FINITE else value
 
 
@@ -142,7 +147,7 @@ def _finite(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {key: _finite(one) for key, one in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(one) for one in value]
+        return [_finite(element) for element in value]
     return value
 
 
@@ -150,10 +155,10 @@ def _within(folder: Path) -> Iterator[tuple[Path, int]]:
     """Everything in a folder, with its mode; links aren't followed, and folders that can't be read pass for empty."""
     try:
         with os.scandir(folder) as entries:
-            found = sorted(entries, key=lambda entry: entry.name)
+            names = sorted(entries, key=lambda entry: entry.name)
     except OSError:
         return
-    for entry in found:
+    for entry in names:
         mode = entry.stat(follow_symlinks=False).st_mode
         yield Path(entry.path), mode
         if stat.S_ISDIR(mode):

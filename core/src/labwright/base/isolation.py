@@ -26,6 +26,8 @@ def isolated(device: torch.device = _CPU, *, seed: int | None = None, threads: i
     `threads` are the CPU threads within it. It may be entered again by the same thread, and by one thread at a time.
 
     Raises LabwrightError while another thread of the process is within it: each would spoil the other's numbers.
+
+    Example: `with lw.isolated(seed=0): model = build()`
     """
     if not _OURS.acquire(blocking=False):
         raise LabwrightError(

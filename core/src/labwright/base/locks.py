@@ -66,8 +66,8 @@ class Lock:
                 if _gone(process, host) and time.monotonic() < end:
                     time.sleep(0.05)
                     continue
-                mine = process == str(os.getpid()) and host == socket.gethostname()
-                who = "this process itself" if mine else f"process {process or 'unknown'} on {host or 'this machine'}"
+                own = process == str(os.getpid()) and host == socket.gethostname()
+                who = "this process itself" if own else f"process {process or 'unknown'} on {host or 'this machine'}"
                 raise LabwrightError(
                     f"the run in {self.folder} is under way: {who} writes there. Wait for it, or end it."
                 ) from error

@@ -45,11 +45,11 @@ def _check(args: tuple[Any, ...], given: Mapping[str, Any]) -> None:
     wanted = math.prod(shape) * dtype.itemsize
     if wanted < LARGE or torch.device(given.get("device") or torch.get_default_device()).type != "cpu":
         return
-    there = free_memory()
-    if there is not None and wanted > there:
+    free = free_memory()
+    if free is not None and wanted > free:
         raise ValueError(
             f"it asks for a tensor of shape {shape}, which takes {wanted / 1e9:,.1f} GB of memory; "
-            f"{there / 1e9:,.1f} GB are free"
+            f"{free / 1e9:,.1f} GB are free"
         )
 
 
@@ -57,9 +57,11 @@ def free_memory(root: Path = Path("/")) -> int | None:
     """Bytes that can be taken without swapping, within the limits of a container; None where that can't be told.
 
     Where the system doesn't say what is free, it is all there is. `root` is where /proc and /sys are.
+
+    Example: `fits = needed < (lw.free_memory() or needed + 1)`
     """
-    found = [known for known in (_of_machine(root), *(_of_group(root, *group) for group in _GROUPS)) if known]
-    return min(found, default=None)
+    limits = (_of_machine(root), *(_of_group(root, *group) for group in _GROUPS))
+    return min((limit for limit in limits if limit), default=None)
 
 
 def _of_machine(root: Path) -> int | None:

@@ -13,7 +13,12 @@ NONE = "none"  # how a setting that is left out is written
 
 @dataclass(frozen=True)
 class Uniform:
-    """A real number between `low` and `high`, ends included; `log` looks at orders of magnitude evenly."""
+    """A real number between `low` and `high`, ends included; `log` looks at orders of magnitude evenly.
+
+    Raises ValueError unless `low` lies below `high`, and above 0 with `log`, which no `step` goes with.
+
+    Example: `dropout: Annotated[float, lw.Uniform(0.0, 0.5)] = 0.1`
+    """
 
     low: float
     high: float
@@ -31,7 +36,12 @@ class Uniform:
 
 @dataclass(frozen=True)
 class Integers:
-    """A whole number between `low` and `high`, ends included, in steps of `step` from `low`."""
+    """A whole number between `low` and `high`, ends included, in steps of `step` from `low`.
+
+    Raises ValueError unless `low` lies below `high`, and above 0 with `log`, which no `step` goes with.
+
+    Example: `width: Annotated[int, lw.Integers(64, 512, step=64)] = 256`
+    """
 
     low: int
     high: int
@@ -49,7 +59,12 @@ class Integers:
 
 @dataclass(frozen=True, init=False)
 class Choice:
-    """One of the options given, without an order between them; None is the setting left out."""
+    """One of the options given, without an order between them; None is the setting left out.
+
+    Raises ValueError for fewer than two options, and for two that are equal.
+
+    Example: `activation: Annotated[str, lw.Choice("relu", "gelu")] = "relu"`
+    """
 
     options: tuple[bool | int | float | str | None, ...]
 
@@ -74,6 +89,8 @@ class PerTrial:
 
     A model's or a loss's setting must end up in float attributes of modules, which become tensors with one value per
     trial; an optimizer's may be anything. A setting without this mark is structural.
+
+    Example: `smoothing: Annotated[float, lw.Uniform(0.0, 0.3), lw.PerTrial()] = 0.0`
     """
 
 

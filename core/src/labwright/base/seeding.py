@@ -12,6 +12,8 @@ def derived_seed(*numbers: int) -> int:
     """A seed made of several numbers: equal for equal numbers, unrelated for others.
 
     The finaliser of SplitMix64, applied to each number in turn (Steele, Lea & Flood 2014, figure 17).
+
+    Example: `random.seed(lw.derived_seed(seed, epoch, index))`
     """
     state = 0
     for number in numbers:
@@ -23,17 +25,26 @@ def derived_seed(*numbers: int) -> int:
 
 
 def generator(*numbers: int) -> Generator:
-    """A new CPU generator with the seed derived from the numbers."""
+    """A new CPU generator with the seed derived from the numbers.
+
+    Example: `torch.randn(8, generator=lw.generator(seed, epoch))`
+    """
     return Generator().manual_seed(derived_seed(*numbers))
 
 
 def epoch_order(length: int, *, seed: int, epoch: int) -> Tensor:
-    """The permutation of 0..length-1 that epoch `epoch` goes through, int64."""
+    """The permutation of 0..length-1 that epoch `epoch` goes through, int64.
+
+    Example: `lw.epoch_order(len(split), seed=seed, epoch=epoch).split(64)`
+    """
     return torch.randperm(length, generator=generator(seed, epoch, 1))
 
 
 def draws(length: int, width: int, *, seed: int, epoch: int) -> Tensor:
-    """Uniform numbers in [0, 1) for augmentation, shape (length, width): row i belongs to sample i in this epoch."""
+    """Uniform numbers in [0, 1) for augmentation, shape (length, width): row i belongs to sample i in this epoch.
+
+    Example: `flip_B = lw.draws(len(split), 1, seed=seed, epoch=epoch)[indices, 0] < 0.5`
+    """
     return torch.rand(length, width, generator=generator(seed, epoch, 2))
 
 

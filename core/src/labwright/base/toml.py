@@ -58,6 +58,7 @@ def table_at(table: Any, *keys: str) -> Any:
 
 def check(table: Any) -> None:
     """Raises ValueError for tables and lists in one another beyond MOST_DEEP, and whole numbers beyond 64 bits."""
+    # a stack of our own, as what is checked may be nested deeper than Python calls
     waiting = [(table, 0)]
     while waiting:
         value, depth = waiting.pop()
@@ -66,7 +67,7 @@ def check(table: Any) -> None:
         if isinstance(value, int) and not -(2**63) <= value < 2**63:
             raise ValueError(f"it has a whole number of {value.bit_length()} bits; 64 are the most")
         inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-        waiting += ((one, depth + 1) for one in inner)
+        waiting += ((element, depth + 1) for element in inner)
 
 
 def statements(text: str) -> Iterator[tuple[int, int]]:

@@ -1,6 +1,7 @@
 """The core's own plugin: its kinds, verbs and components, by the same path as anyone's.
 
-Components and nothing else: no other room imports it, and it imports all but cli.
+Components and nothing else: no other room imports it.
+May import: base, data, interfaces, plugin, config, train, runs, report.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ def labwright_components() -> Iterator[Component]:
     yield Component("optimizer", "sgd", f"{here}.optimizers:SGD", "stochastic gradient descent, momentum, Nesterov")
     yield Component("optimizer", "adam", f"{here}.optimizers:Adam", "Adam, with weight decay in the gradient")
     yield Component("optimizer", "adamw", f"{here}.optimizers:AdamW", "Adam with decoupled weight decay")
-    yield Component("optimizer", "torch/*", f"{here}.library:TORCH", "any optimizer of torch.optim by its name")
+    yield Component("optimizer", "torch/*", f"{here}.optimizers:TORCH", "any optimizer of torch.optim by its name")
     yield Component("device", "auto", f"{here}.devices:Auto", "the first of cuda, mps and cpu that is there")
     yield Component("device", "cpu", f"{here}.devices:CPU", "the processor")
     yield Component("device", "cuda", f"{here}.devices:CUDA", "an NVIDIA or AMD GPU")

@@ -104,10 +104,5 @@ def _why_no_cuda() -> str:
 
 
 def _what_is_there() -> str:
-    there = [name for name, found in _found().items() if found]
-    return f"There is {' and '.join(there)}; device 'auto' takes what is there."
-
-
-def _found() -> dict[str, bool]:
-    cuda, mps = torch.cuda.is_available(), torch.backends.mps.is_available()
-    return {"'cuda'": cuda, "'mps'": mps, "'cpu'": True}
+    present = ["'cuda'"] * torch.cuda.is_available() + ["'mps'"] * torch.backends.mps.is_available() + ["'cpu'"]
+    return f"There is {' and '.join(present)}; device 'auto' takes what is there."

@@ -13,12 +13,13 @@ from typing import Any, ClassVar, cast
 import torch
 from torch import Tensor, nn
 
-from labwright.base.errors import LabwrightError, listed, nearest
-from labwright.builtin.formulas import State
-from labwright.interfaces.optimizer import Optimizer
+from labwright.base.errors import LabwrightError
+from labwright.interfaces.optimizer import Optimizer, check_parameter, check_slots
 
 FUSED_DEVICES = ("cpu", "cuda", "mps", "xpu")  # where PyTorch has the kernels since 2.5
 FUSED_DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
+
+State = dict[str, Tensor]
 
 
 @dataclass(eq=False)
@@ -246,27 +247,3 @@ def _fits_kernel(parameter: Tensor, gradient: Tensor) -> bool:
     like = torch.empty_like(parameter)  # has other strides if the parameter's memory has gaps
     steps = zip(parameter.shape, parameter.stride(), gradient.stride(), like.stride(), strict=True)
     return gradient.dtype == parameter.dtype and all(size == 1 or a == b == c for size, a, b, c in steps)
-
-
-def check_parameter(name: str, known: Iterable[str]) -> None:
-    """Raises LabwrightError if a state's parameter is none of those known."""
-    known = list(known)
-    if name not in known:
-        raise LabwrightError(
-            f"optimizer state: {name!r} is no parameter of this optimizer{nearest(name, known)} It has {listed(known)}."
-        )
-
-
-def check_slots(name: str, slots: Mapping[str, Tensor], shapes: Mapping[str, Sequence[int]]) -> None:
-    """Raises LabwrightError if a parameter's state hasn't exactly these slots in these shapes."""
-    if slots.keys() != shapes.keys():
-        raise LabwrightError(
-            f"optimizer state: parameter {name!r} has the slots {listed(slots)}; this optimizer keeps "
-            f"{listed(shapes)}. The state is of another optimizer or of other settings."
-        )
-    for slot, shape in shapes.items():
-        if tuple(slots[slot].shape) != tuple(shape):
-            raise LabwrightError(
-                f"optimizer state: {slot!r} of parameter {name!r} has shape {tuple(slots[slot].shape)}; here it has "
-                f"{tuple(shape)}. The state is of another model."
-            )

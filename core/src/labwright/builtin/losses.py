@@ -48,6 +48,14 @@ class CrossEntropy(Loss):
             each = each.lerp(log_shares.mean(-1), smoothing)
         return -each.where(counted, 0.0).sum(-1) / counted.sum(-1)
 
+    def grouped(self, stacks: Mapping[str, Tensor], logits: Tensor, labels: Tensor) -> Any:
+        """The losses (N,) of N fused trials in one call, of logits (N, B, C); `stacks` may hold their smoothing."""
+        if logits.dim() != 3 or "label_smoothing" in stacks or isinstance(self.label_smoothing, Tensor):
+            return NotImplemented
+        flat = logits.flatten(0, 1), labels.flatten()
+        each_NB = F.cross_entropy(*flat, reduction="none", label_smoothing=self.label_smoothing).view(labels.shape)
+        return each_NB.sum(1) / (labels != LEFT_OUT).sum(1)
+
     def normalizer(self, targets: Tensor) -> float | None:
         """The labels that count, where some don't."""
         counted = int((targets != LEFT_OUT).sum())
@@ -145,8 +153,8 @@ class Penalized(Loss):
             terms += [self.l1 * parameter.abs().sum() for parameter in parameters.values()]
         if self.l2:
             terms += [self.l2 * parameter.square().sum() for parameter in parameters.values()]
-        there = [term for term in terms if term is not None]
-        return torch.stack(there).sum() if there else None
+        added = [term for term in terms if term is not None]
+        return torch.stack(added).sum() if added else None
 
     def __getattr__(self, name: str) -> Any:
         try:

@@ -1,7 +1,11 @@
-"""SGD, Adam and AdamW: PyTorch's fused kernels where there are any, the formulas of formulas.py elsewhere."""
+"""SGD, Adam and AdamW: PyTorch's fused kernels where there are any, the plain formulas elsewhere; and torch's others.
+
+There is no `maximize`: a loss is minimised.
+"""
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable, Mapping
 from typing import Annotated, ClassVar, final
 
@@ -11,8 +15,8 @@ from torch import Tensor, nn
 
 from labwright.base.errors import LabwrightError
 from labwright.base.search import Choice, PerTrial, Uniform
-from labwright.builtin.elementwise import Elementwise, Together
-from labwright.builtin.formulas import State, Value, adam, adam_slots, sgd
+from labwright.builtin.elementwise import Elementwise, State, Together
+from labwright.interfaces.library import Family, LibraryOptimizer
 from labwright.interfaces.optimizer import Group, Schedule
 
 Rate = Annotated[float, Field(gt=0), Uniform(1e-5, 1e-1, log=True), PerTrial()]
@@ -27,9 +31,10 @@ Epsilon = Annotated[float, Field(gt=0), PerTrial()]
 
 @final
 class SGD(Elementwise):
-    """Stochastic gradient descent with momentum (Sutskever et al. 2013); see `sgd`.
+    """Stochastic gradient descent with momentum (Sutskever et al. 2013, section 2), in the form of torch.optim.SGD.
 
-    `nesterov` looks ahead by the momentum, which must then be above 0, without dampening.
+    The first momentum is the gradient itself, undampened. `nesterov` looks ahead by the momentum, which must then be
+    above 0, without dampening.
     """
 
     counted = False
@@ -71,6 +76,7 @@ class SGD(Elementwise):
             self._update_plain(part, gradients, lr, found)
             return
         buffers = part.lists["momentum_buffer"] if self.momentum else []
+        # the kernel fills the buffers itself in the first step, with the gradients
         first = self.momentum != 0 and not buffers
         if first:
             buffers = [torch.empty_like(parameter) for parameter in part.parameters]
@@ -93,26 +99,32 @@ class SGD(Elementwise):
 
     def _update_plain(self, part: Together, gradients: list[Tensor], lr: float, found: Tensor | None) -> None:
         super()._update_plain(part, gradients, lr, found)
+        # the formula has made the first buffers: from now on they are state, and the plan knows of them
         if self.momentum and part.names[0] not in self._state:
             self._state |= dict(zip(part.names, part.states, strict=True))
             self._plan = None
 
     def _formula(self, part: Together, parameter: Tensor, gradient: Tensor, state: State, lr: float) -> None:
-        begun = 1 if part.step is None else (part.step > 1).to(parameter.dtype)
-        sgd(
-            parameter,
-            gradient,
-            state,
-            lr=lr,
-            weight_decay=part.decay,
-            momentum=self.momentum,
-            dampening=self.dampening * begun,
-            nesterov=self.nesterov,
-        )
+        if part.decay:
+            gradient = torch.add(gradient, parameter, alpha=part.decay)
+        if self.momentum:
+            buffer = state.get("momentum_buffer")
+            if buffer is None:
+                buffer = state["momentum_buffer"] = torch.empty_like(parameter).copy_(gradient)
+            else:
+                # a buffer of zeros whose first step is under way is undampened, as one that isn't there yet
+                begun = 1 if part.step is None else (part.step > 1).to(parameter.dtype)
+                dampening = self.dampening and self.dampening * begun
+                _add_(buffer.mul_(self.momentum), gradient, 1 - dampening)
+            gradient = torch.add(gradient, buffer, alpha=self.momentum) if self.nesterov else buffer
+        parameter.add_(gradient, alpha=-lr)
 
 
 class _AnyAdam(Elementwise):
-    """Adam with the weight decay in the gradient, or decoupled from it."""
+    """Adam with the weight decay in the gradient, or decoupled from it.
+
+    `amsgrad` takes the maximum before the bias correction, as torch.optim.Adam does (Reddi et al. 2018, algorithm 2).
+    """
 
     counted = True
     decoupled: ClassVar[bool]
@@ -122,7 +134,7 @@ class _AnyAdam(Elementwise):
 
     @property
     def slots(self) -> tuple[str, ...]:
-        return adam_slots(self.amsgrad)
+        return ("exp_avg", "exp_avg_sq", "max_exp_avg_sq") if self.amsgrad else ("exp_avg", "exp_avg_sq")
 
     def _begin(self, names: Iterable[str], skippable: bool) -> None:  # noqa: ARG002 - its zeros stand for no state
         self._begin_counted(names)
@@ -151,27 +163,30 @@ class _AnyAdam(Elementwise):
 
     def _formula(self, part: Together, parameter: Tensor, gradient: Tensor, state: State, lr: float) -> None:
         assert part.step is not None
-        if part.step.is_cpu:
-            step: Value = part.step.item()
-        else:  # mps has no float64
-            step = part.step if part.step.device.type == "mps" else part.step.double()
-        adam(
-            parameter,
-            gradient,
-            state,
-            step=step,
-            lr=lr,
-            weight_decay=part.decay,
-            betas=self.betas,
-            eps=self.eps,
-            amsgrad=self.amsgrad,
-            decoupled=self.decoupled,
-        )
+        if parameter.is_complex():
+            parameter, gradient = torch.view_as_real(parameter), torch.view_as_real(gradient)
+            state = {slot: torch.view_as_real(tensor) for slot, tensor in state.items()}
+        if part.decay and self.decoupled:
+            parameter.mul_(1 - lr * part.decay)
+        elif part.decay:
+            gradient = torch.add(gradient, parameter, alpha=part.decay)
+        beta1, beta2 = self.betas
+        mean, square = state["exp_avg"], state["exp_avg_sq"]
+        mean.lerp_(gradient, 1 - beta1)
+        square.mul_(beta2).add_(gradient * gradient, alpha=1 - beta2)
+        if self.amsgrad:
+            square = torch.maximum(state["max_exp_avg_sq"], square, out=state["max_exp_avg_sq"])
+        # in float64, as 1 - beta**step loses digits in float32; mps has none
+        step = part.step.item() if part.step.is_cpu else part.step
+        step = step.double() if isinstance(step, Tensor) and step.device.type != "mps" else step
+        correction1, correction2 = 1 - beta1**step, 1 - beta2**step
+        scale = square.sqrt().div_(correction2**0.5).add_(self.eps)
+        _add_(parameter, mean / scale, -(lr / correction1))
 
 
 @final
 class Adam(_AnyAdam):
-    """Adam (Kingma & Ba 2015), its weight decay added to the gradient; see `adam`."""
+    """Adam (Kingma & Ba 2015, algorithm 1), its weight decay added to the gradient."""
 
     decoupled = False
 
@@ -196,7 +211,10 @@ class Adam(_AnyAdam):
 
 @final
 class AdamW(_AnyAdam):
-    """Adam with decoupled weight decay (Loshchilov & Hutter 2019); see `adam`."""
+    """Adam with decoupled weight decay (Loshchilov & Hutter 2019, algorithm 2).
+
+    Example: `lw.AdamW(dict(model.named_parameters()), lr=3e-3)`
+    """
 
     decoupled = True
 
@@ -217,3 +235,26 @@ class AdamW(_AnyAdam):
         shared = {"schedule": schedule, "warmup": warmup, "end": end, "groups": groups}
         super().__init__(parameters, lr=lr, weight_decay=weight_decay, **shared)
         self.betas, self.eps, self.amsgrad = betas, eps, amsgrad
+
+
+def _add_(target: Tensor, other: Tensor, factor: float | Tensor) -> None:
+    """target += other * factor, in place; a factor that lies on the device isn't read."""
+    if isinstance(factor, Tensor):
+        target.addcmul_(other, factor.to(target.dtype))
+    else:
+        target.add_(other, alpha=factor)
+
+
+def _torch_names() -> list[str]:
+    # Left out: LBFGS, which calls the loss again and again within a step (a closure), and SparseAdam, which takes
+    # sparse gradients only, while a phase has parameters of every kind, and its gradients are clipped as dense ones.
+    out = {"LBFGS", "SparseAdam", "Optimizer"}
+    exported = {name: getattr(torch.optim, name) for name in torch.optim.__all__ if name not in out}
+    return [
+        name for name, value in exported.items() if inspect.isclass(value) and issubclass(value, torch.optim.Optimizer)
+    ]
+
+
+TORCH: Mapping[str, type[LibraryOptimizer]] = Family(
+    "torch", _torch_names, lambda name: (getattr(torch.optim, name), {})
+)

@@ -7,9 +7,7 @@ import os
 import shlex
 import sys
 import time
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import IO, Annotated, Any, cast
 
 from pydantic import Field
@@ -34,120 +32,91 @@ class Progress:
 
     def __init__(self, *, every: Annotated[float, Field(gt=0)] = 30.0) -> None:
         self.every = every
-        self._display: _Display | None = None
-        self._said = 0
+        self._run: Run | None = None
+        self._bar: _Bar | None = None
+        self._notes_said = 0
 
     @hookimpl
     def labwright_run_started(self, run: Run) -> None:
-        state = _State(run, run.step, time.monotonic())
+        self._run, self._first_step, self._begun = run, run.step, time.monotonic()
+        self._last_line = self._begun
+        self._values: dict[str, float] = {}
+        self._metrics = ""
+        self._notes_said = 0
         console = Console(file=cast("IO[str]", _Patient(sys.stderr)))
-        on_terminal = console.file.isatty() and not console.is_dumb_terminal
-        self._display = _Bar(state, console) if on_terminal else _Lines(state, self.every)
+        if console.file.isatty() and not console.is_dumb_terminal:
+            self._bar = _Bar(self._speed, self._numbers, run, console)
         begun = f"from step {run.step:,} of {run.total_steps:,}" if run.step else f"{run.total_steps:,} steps"
-        self._display.say(f"{run.folder}: {begun} on {run.device}")
+        self._say(f"{run.folder}: {begun} on {run.device}")
         if run.data is not None:
-            self._display.say(f"data: {run.data.line()}")
-        for note in run.notes:
-            self._display.say(f"note: {note}")
-        self._said = len(run.notes)
+            self._say(f"data: {run.data.line()}")
+        self._say_notes(run)
 
     @hookimpl
     def labwright_logged(self, values: Mapping[str, float]) -> None:
-        assert self._display is not None
-        self._display.state.values.update(values)
-        self._display.moved()
+        self._values.update(values)
+        if self._bar is None and time.monotonic() - self._last_line >= self.every:
+            self._say_step()
 
     @hookimpl
     def labwright_evaluated(self, run: Run, split: str, metrics: Mapping[str, float]) -> None:
-        assert self._display is not None
         goal = run.task.goal.metric
         best = " (best so far)" if split == "valid" and metrics.get(goal) == run.best else ""
-        self._display.state.metrics = f"{split} {_listed(metrics, goal)}{best}"
-        self._display.evaluated()
+        self._metrics = f"{split} {_listed(metrics, goal)}{best}"
+        if self._bar is None:
+            self._say_step()
+            self._metrics = ""
 
     @hookimpl
     def labwright_run_ended(self, run: Run, outcome: Outcome) -> None:
-        if self._display is not None:
-            self._display.close()
-            for note in run.notes[self._said :]:
-                self._display.say(f"note: {note}")
-            self._display.say(_closing(run, outcome))
-            self._display = None
+        if self._run is None:  # it never started
+            return
+        if self._bar is not None:
+            self._bar.close()
+        self._say_notes(run)
+        self._say(_closing(run, outcome))
+        self._run = self._bar = None
 
-
-@dataclass
-class _State:
-    """What is known of the run, for a display to show; `run.step` moves with every step."""
-
-    run: Run
-    first: int
-    begun: float
-    values: dict[str, float] = field(default_factory=dict)
-    metrics: str = ""
-
-    def speed(self) -> str:
-        step, total = self.run.step, self.run.total_steps
-        parts = [f"{step:,}/{total:,}"]
-        if "steps_per_second" in self.values:
-            parts.append(f"{_number(self.values['steps_per_second'])} steps/s")
-        if self.first < step < total:
-            left = (time.monotonic() - self.begun) * (total - step) / (step - self.first)
-            parts.append(f"{duration(left)} left")
-        return "  ".join(parts)
-
-    def numbers(self) -> str:
-        parts = [f"{name} {_number(value)}" for name, value in self.values.items() if name != "steps_per_second"]
-        return "  ".join([*parts, self.metrics] if self.metrics else parts)
-
-
-class _Display(ABC):
-    def __init__(self, state: _State) -> None:
-        self.state = state
-
-    def moved(self) -> None:
-        """New numbers of training are in the state."""
-
-    def evaluated(self) -> None:
-        """New metrics are in the state."""
-
-    def close(self) -> None:
-        """Nothing more will move."""
-
-    @abstractmethod
-    def say(self, line: str) -> None:
+    def _say(self, line: str) -> None:
         """Show a line that stays."""
-
-
-class _Lines(_Display):
-    def __init__(self, state: _State, every: float) -> None:
-        super().__init__(state)
-        self.every = every
-        self.last = state.begun
-
-    def moved(self) -> None:
-        if time.monotonic() - self.last >= self.every:
-            self._tell()
-
-    def evaluated(self) -> None:
-        self._tell()
-        self.state.metrics = ""
-
-    def say(self, line: str) -> None:
+        if self._bar is not None:
+            self._bar.say(line)
+            return
         stream = _Patient(sys.stderr)
         stream.write(printable(line) + "\n")
         stream.flush()
 
-    def _tell(self) -> None:
-        self.last = time.monotonic()
-        self.say(f"step {self.state.speed()}  {self.state.numbers()}")
+    def _say_step(self) -> None:
+        self._last_line = time.monotonic()
+        self._say(f"step {self._speed()}  {self._numbers()}")
+
+    def _say_notes(self, run: Run) -> None:
+        """The notes that came since they were said last."""
+        for note in run.notes[self._notes_said :]:
+            self._say(f"note: {note}")
+        self._notes_said = len(run.notes)
+
+    def _speed(self) -> str:
+        assert self._run is not None
+        step, total = self._run.step, self._run.total_steps
+        parts = [f"{step:,}/{total:,}"]
+        if "steps_per_second" in self._values:
+            parts.append(f"{_number(self._values['steps_per_second'])} steps/s")
+        if self._first_step < step < total:
+            left = (time.monotonic() - self._begun) * (total - step) / (step - self._first_step)
+            parts.append(f"{duration(left)} left")
+        return "  ".join(parts)
+
+    def _numbers(self) -> str:
+        parts = [f"{name} {_number(value)}" for name, value in self._values.items() if name != "steps_per_second"]
+        return "  ".join([*parts, self._metrics] if self._metrics else parts)
 
 
-class _Bar(_Display):
+class _Bar:
     """Two lines that a thread of rich's redraws in place, a few times a second: the loop itself draws nothing."""
 
-    def __init__(self, state: _State, console: Console) -> None:
-        super().__init__(state)
-        self.console = console
+    def __init__(self, speed: Callable[[], str], numbers: Callable[[], str], run: Run, console: Console) -> None:
+        self.speed, self.numbers, self.run, self.console = speed, numbers, run, console
         self.live = Live(
             get_renderable=self._picture,
             console=console,
@@ -172,13 +141,13 @@ class _Bar(_Display):
         atexit.unregister(self.close)
 
     def _picture(self) -> Group:
-        run, width = self.state.run, self.console.width
-        speed = Text(self.state.speed(), no_wrap=True, overflow="ellipsis")
-        room = min(BAR_WIDTH, width - speed.cell_len - 2)
+        speed = Text(self.speed(), no_wrap=True, overflow="ellipsis")
+        room = min(BAR_WIDTH, self.console.width - speed.cell_len - 2)
         line = Table.grid(padding=(0, 2, 0, 0))
-        bar = ProgressBar(run.total_steps, run.step, width=max(room, 1), complete_style="cyan", finished_style="green")
+        steps, total = self.run.step, self.run.total_steps
+        bar = ProgressBar(total, steps, width=max(room, 1), complete_style="cyan", finished_style="green")
         line.add_row(*([bar, speed] if room >= 5 else [speed]))
-        return Group(line, Text(self.state.numbers(), style="dim", no_wrap=True, overflow="ellipsis"))
+        return Group(line, Text(self.numbers(), style="dim", no_wrap=True, overflow="ellipsis"))
 
 
 class _Patient:

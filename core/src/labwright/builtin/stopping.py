@@ -46,6 +46,7 @@ class Early:
     def labwright_run_started(self, run: Run) -> None:
         if run.task.batches("valid", size=1, seed=0, epoch=0) is None:
             raise LabwrightError("stop 'early': the data has no `valid` split to watch.")
+        # from the log and not from a state of its own, so that a resumed run needs nothing else
         self._best, self._waited = None, 0
         for record in read_log(run.folder / "metrics.jsonl"):
             if record["event"] == "evaluation" and record["split"] == "valid" and record["step"] <= run.step:
@@ -79,6 +80,7 @@ class Early:
     def _take(self, goal: Goal, metrics: Mapping[str, float]) -> None:
         self._watched = goal.metric
         value = metrics[goal.metric]
+        # the margin is what a value must be better by, so that it counts against the value
         discounted = value - self.min_delta if goal.direction == "maximize" else value + self.min_delta
         if goal.better(value if self._best is None else discounted, self._best):
             self._best, self._waited = value, 0

@@ -1,7 +1,7 @@
-"""The command line: one file for each verb, which parses, calls and prints. Only verbs that need torch import it.
+"""The command line: one file for each verb, which parses, calls and prints.
 
-Exit codes: 0 done; 1 a run failed, a check found something or a resumption wasn't exact; 2 the input needs mending;
-130 interrupted, with the run saved, by Ctrl-C or a signal that asks for an end.
+Only verbs that need torch import it. What exit codes mean is said in `EXIT_CODES`.
+May import: base, data, interfaces, plugin, config, train, runs, report, builtin.
 """
 
 from __future__ import annotations
@@ -15,13 +15,16 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from labwright.base.errors import LabwrightError, RunFailed
+from labwright.base.errors import LabwrightError, RunFailed, words
 from labwright.base.files import mute
-from labwright.cli.shared import Context, say
+from labwright.cli.shared import Context, results_apart, say
 from labwright.plugin.hookspecs import Verb
 from labwright.plugin.project_config import working_folder
+from labwright.plugin.registry import Plugins
 
 EXIT_CODES = "Exit codes: 0 done, 1 a run failed or a check found something, 2 mend the input, 130 interrupted."
+GROUPS = ("Train", "Search and compare", "Look", "Make plugins")  # in this order; those of plugins follow
+OTHERS = "From plugins"  # the heading of verbs that name none
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)  # of a stream that takes no more
 
 
@@ -29,30 +32,49 @@ class Verbs(TyperGroup):
     """The verbs that plugins bring, the core's own among them. To list them imports none; to use one imports it."""
 
     def list_commands(self, ctx: Any) -> list[str]:
-        return list(dict.fromkeys(verb.name for plugin in _context(ctx).plugins.loaded for verb in plugin.verbs))
+        verbs = {verb.name: verb for plugin in _context(ctx).plugins.loaded for verb in plugin.verbs}
+        order = {group: place for place, group in enumerate(GROUPS)}
+        return sorted(verbs, key=lambda name: order.get(verbs[name].group, len(order)))
 
     def get_command(self, ctx: Any, cmd_name: str) -> TyperCommand:
         """What stands for a verb in lists."""
         owners = _context(ctx).plugins.owners("verb", cmd_name)
         plugin, verb = owners[0]
         assert isinstance(verb, Verb)
-        core = plugin.distribution == "labwright"
-        summary = verb.summary if core else f"{verb.summary} ({' and '.join(owner.name for owner, _ in owners)})"
-        return TyperCommand(cmd_name, callback=None, help=summary, rich_help_panel=verb.group or "From plugins")
+        names = " and ".join(owner.name for owner, _ in owners)
+        own = plugin.distribution == "labwright" and len(owners) == 1
+        summary = verb.summary if own else f"{verb.summary} ({names})"
+        return TyperCommand(cmd_name, callback=None, help=summary, rich_help_panel=verb.group or OTHERS)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """The verb itself. Raises LabwrightError if there is none of that name, or its target can't be loaded."""
+        """The verb itself. Raises LabwrightError if there is none of that name, or its target can't be used."""
         if args[0].startswith("-"):
             return super().resolve_command(ctx, args)
+        if "--json" in args:  # before any plugin is imported, which may print
+            ctx.with_resource(results_apart())
         context = _context(ctx)
         verb = context.plugins.verb(args[0])
-        context.trains = verb.trains
-        function = context.plugins.target(verb)
-        text, example = _documented(function)
-        app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-        settings = getattr(sys.modules[function.__module__], "SETTINGS", None)
-        app.command(verb.name, help=text, epilog=example, context_settings=settings)(function)
-        return verb.name, typer.main.get_command(app), args[1:]
+        context.announce(trains=verb.trains)
+        return verb.name, verb_command(verb, context.plugins), args[1:]
+
+
+def verb_command(verb: Verb, plugins: Plugins) -> Any:
+    """A verb as the command line runs it; its target is imported here. Raises LabwrightError if it can't be used."""
+    function = plugins.target(verb)
+    text, gap, example = (inspect.getdoc(function) or "").rpartition("\n\nExample")
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    try:
+        app.command(
+            verb.name,
+            help=text or example,
+            epilog=f"Example{example}" if gap else "",
+            context_settings=getattr(sys.modules[function.__module__], "SETTINGS", None),
+        )(function)
+        return typer.main.get_command(app)
+    except Exception as error:
+        owner = plugins.owners("verb", verb.name)[0][0]
+        message = f"verb {verb.name!r} of plugin {owner.origin} can't be used as Typer takes functions: {words(error)}."
+        raise LabwrightError(message) from error
 
 
 def _context(ctx: Any) -> Context:
@@ -64,12 +86,6 @@ def _context(ctx: Any) -> Context:
         )
     context: Context = ctx.obj
     return context
-
-
-def _documented(function: Any) -> tuple[str, str]:
-    """A verb's help, and the example that its docstring ends with."""
-    text, gap, example = (inspect.getdoc(function) or "").rpartition("\n\nExample")
-    return (text, f"Example{example}") if gap else (example, "")
 
 
 app = typer.Typer(
@@ -93,12 +109,12 @@ def _say_version(asked: bool) -> None:
 def labwright(
     _no_plugin: Annotated[
         list[str] | None,
-        typer.Option("--no-plugin", is_eager=True, help="Leave a plugin out; may be given more than once."),
+        typer.Option("--no-plugin", metavar="NAME", is_eager=True, help="Leave a plugin out; may be given repeatedly."),
     ] = None,
     _plugin: Annotated[
         list[Path] | None,
         typer.Option(
-            "--plugin", is_eager=True, help="Use a Python file as a plugin, too; may be given more than once."
+            "--plugin", metavar="FILE", is_eager=True, help="Use a Python file as a plugin; may be given repeatedly."
         ),
     ] = None,
     _locked: Annotated[

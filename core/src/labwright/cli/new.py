@@ -13,15 +13,17 @@ from labwright.plugin.new import SUMMARIES, new_component, new_plugin
 
 
 def verb(
-    what: Annotated[str, typer.Argument(metavar="plugin|model|task|loss|optimizer|device|data")],
+    ctx: typer.Context,
+    what: Annotated[str, typer.Argument(metavar="plugin|model|task|loss|optimizer|device|data|verb")],
     name: Annotated[str, typer.Argument(metavar="NAME", help="Lower-case words, such as proteins or graph-pool.")],
     summary: Annotated[str, typer.Option(help="What `labwright list` says of a component, a line.")] = "",
     as_json: Json = False,
 ) -> None:
-    """Write a new plugin, or a new component into the plugin that the working folder belongs to.
+    """Write a new plugin, or a new component or verb into the plugin that the working folder belongs to.
 
     A plugin is a complete distribution in a folder labwright-NAME: it installs, its recipe runs, its tests pass. A
-    component is a module of its own that works, and a line in the plugin's module. Both are meant to be changed.
+    component, or a verb of the command line, is a module of its own that works, and a line in the plugin's module. All
+    are meant to be changed.
 
     Examples: labwright new plugin proteins · labwright new model graph-pool --summary 'pooling over a graph'
     """
@@ -30,6 +32,9 @@ def verb(
         raise LabwrightError(f"`labwright new` makes no {what!r}{nearest(what, known)} It makes {listed(known)}.")
     if what == "plugin" and summary:
         raise LabwrightError("--summary is for a component; what a plugin is stands in its pyproject.toml.")
+    taken = ctx.obj.plugins.owners("verb", name) if what == "verb" else []
+    if taken:
+        raise LabwrightError(f"a verb called {name!r} is brought by {taken[0][0].origin}: choose another name.")
     files = new_plugin(name) if what == "plugin" else new_component(what, name, summary)
     if as_json:
         print_json([str(file) for file in files])

@@ -8,10 +8,10 @@ from typing import Annotated
 
 import typer
 
-from labwright.base.errors import LabwrightError, listed, nearest, words
-from labwright.cli.shared import Json, echo, print_json, print_table, say
+from labwright.base.errors import LabwrightError, listed, nearest
+from labwright.cli.shared import Json, print_findings, print_json, print_table, say
 from labwright.plugin import lockfile as locking
-from labwright.plugin.discovery import Plugin
+from labwright.plugin.discovery import Plugin, kind_of
 from labwright.plugin.registry import Plugins
 
 ACTIONS = ("check", "lock")
@@ -26,7 +26,7 @@ def verb(
     """Show every plugin: distribution, version, the labwright it needs, its state and what it brings.
 
     `check` loads every target and looks at what can be told without data and training: settings, defaults, search
-    marks, documentation. The conformance kit, labwright.testing, checks the rest.
+    marks, documentation. `labwright check NAME` trains, too: it comes with labwright-testing.
 
     `lock` writes labwright.lock: distribution, version and hash of the files of each plugin in use. Where it lies, what
     trains or evaluates warns if they are others; `labwright --locked VERB` refuses.
@@ -39,7 +39,9 @@ def verb(
         raise LabwrightError(f"`labwright plugins {action}` takes no name, given {name!r}: it is about all plugins.")
     found: tuple[Plugin, ...] = ctx.obj.plugins.plugins
     if action == "check":
-        _check(ctx.obj.plugins, name, as_json)
+        from labwright.runs.quick_checks import quick_findings
+
+        print_findings(quick_findings(ctx.obj.plugins, name), as_json)
         return
     if action == "lock":
         file = Path.cwd() / locking.FILE
@@ -53,47 +55,13 @@ def verb(
     print_table([heads, *(_row(plugin, ctx.obj.plugins) for plugin in found)])
 
 
-def _check(plugins: Plugins, name: str, as_json: bool) -> None:
-    """Run the checks that need neither data nor training; exit code 1 if one finds something."""
-    from labwright_testing.kit import Kit, NotApplicable, checks_of, subjects
-
-    kit = Kit(plugins)
-    names = [name] if name else [plugin.name for plugin in plugins.loaded]
-    found: dict[tuple[str, str, str], list[str]] = {}  # what was found, and with which components
-    count = 0
-    for one in (subject for each in names for subject in subjects(kit, each)):
-        for check in checks_of(one, fast_only=True):
-            try:
-                check.function(one)
-            except NotApplicable:
-                continue
-            except (AssertionError, LabwrightError) as error:
-                found.setdefault((check.name, str(error), check.mend), []).append(one.label)
-            except Exception as error:  # noqa: BLE001 - of somebody's component; it is what the check found
-                found.setdefault((check.name, words(error), check.mend), []).append(one.label)
-            count += 1
-    if as_json:
-        faults = [
-            {"components": labels, "check": which, "found": said, "mend": mend}
-            for (which, said, mend), labels in found.items()
-        ]
-        print_json({"checks": count, "found": faults})
-    else:
-        for (which, said, mend), labels in found.items():
-            echo(f"{', '.join(labels)}: {said}\n  {which}: {mend.splitlines()[0]}")
-        echo(f"{count} checks of {', '.join(names)}: {len(found) or 'nothing'} found")
-    if found:
-        raise typer.Exit(1)
-
-
 def _row(one: Plugin, plugins: Plugins) -> tuple[str, ...]:
     brings = one.reason or _brings(one, plugins)
     return one.name, one.distribution, one.version, one.requires or "no range", one.state, brings
 
 
 def _brings(plugin: Plugin, plugins: Plugins) -> str:
-    brought = ["recipe"] * len(plugin.recipes) + ["verb"] * len(plugin.verbs) + ["kind"] * len(plugin.kinds)
-    counts = Counter(brought + [one.kind for one in plugin.components])
+    counts = Counter(map(kind_of, plugin.brings))
     return ", ".join(f"{count} {kind if count == 1 else plugins.heading(kind)}" for kind, count in counts.items())
 
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import typer
 
-from labwright.cli.shared import print_json
+from labwright.cli.shared import Json, print_json
 
 
-def verb(ctx: typer.Context) -> None:
+def verb(ctx: typer.Context, _as_json: Json = False) -> None:
     """Print the JSON Schema of recipes for the plugins installed here.
 
     Example: labwright schema > recipe.schema.json, then `#:schema ./recipe.schema.json` atop a recipe
     """
     from labwright.config.schema import recipe_schema
+    from labwright.train.settings import Train
 
-    print_json(recipe_schema(ctx.obj.plugins))
+    print_json(recipe_schema(ctx.obj.plugins, Train))

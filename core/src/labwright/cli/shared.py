@@ -1,4 +1,26 @@
-"""What several verbs need: the installed plugins, output as text or JSON, options they have in common."""
+"""For whoever writes a verb: options that verbs have in common, and output as text or JSON.
+
+A verb is a function as Typer takes it, in a module of its own. Results go to stdout and all else to stderr, so that its
+`--json` is JSON whatever libraries print:
+
+    def verb(ctx: typer.Context, recipe: RecipeName, overrides: Overrides = None, as_json: Json = False) -> None:
+        '''Count the samples of a recipe's data.
+
+        Example: labwright count vision/digits
+        '''
+        import labwright as lw  # here: what is imported above, `--help` pays for
+
+        experiment = lw.Experiment.from_recipe(recipe, overrides or (), plugins=ctx.obj.plugins)
+        say(*(f"note: {note}" for note in experiment.notes))
+        ...
+        if as_json:
+            print_json(counts)
+        else:
+            print_table(counts.items())
+
+`ctx.obj.plugins` are the plugins (`lw.Plugins`) as the options before the verb left them. A person's slip is raised as
+`lw.LabwrightError`, which ends in its message and exit code 2; `raise typer.Exit(1)` says that something was found.
+"""
 
 from __future__ import annotations
 
@@ -21,6 +43,7 @@ from labwright.plugin.registry import Plugins
 if TYPE_CHECKING:
     from labwright.interfaces.run import Outcome
     from labwright.plugin.discovery import Plugin
+    from labwright.runs.quick_checks import Finding
 
 # Where results go while stdout is kept for JSON.
 _RESULTS: ContextVar[TextIO | None] = ContextVar("results", default=None)
@@ -47,15 +70,7 @@ def results_apart() -> Iterator[None]:
                 results.close()
 
 
-def _apart(ctx: typer.Context, asked: bool) -> bool:
-    if asked:
-        ctx.with_resource(results_apart())
-    return asked
-
-
-Json = Annotated[
-    bool, typer.Option("--json", callback=_apart, help="Results as JSON on stdout, all else that is printed on stderr.")
-]
+Json = Annotated[bool, typer.Option("--json", help="Results as JSON on stdout, all else that is printed on stderr.")]
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, such as runs/vision-digits-001.")]
 RecipeName = Annotated[str, typer.Argument(metavar="RECIPE", help="A recipe's name, or a file that ends in .toml.")]
 Overrides = Annotated[
@@ -68,22 +83,23 @@ OtherData = Annotated[
 
 @dataclass
 class Context:
-    """What the options before the verb said."""
+    """What the options before the verb said; `ctx.obj` of every verb, which looks at its `plugins`."""
 
     blocked: tuple[str, ...]
     local: tuple[Path, ...] = ()
     locked: bool = False
-    trains: bool = False
 
     @cached_property
     def plugins(self) -> Plugins:
-        found = Plugins.discover(self.blocked, self.local)
-        absent = [one for one in found.plugins if one.state == "quarantined"] if self.trains else []
-        say(*(f"note: {note}" for note in found.notes), *map(did_not_load, absent))
-        if self.locked or self.trains:
-            said = check(found.loaded, refuse=self.locked)
+        return Plugins.discover(self.blocked, self.local)
+
+    def announce(self, *, trains: bool) -> None:
+        """What a person should know of the plugins before a verb; more of it if it trains. Raises LabwrightError."""
+        absent = [one for one in self.plugins.plugins if one.state == "quarantined"] if trains else []
+        say(*(f"note: {note}" for note in self.plugins.notes), *map(did_not_load, absent))
+        if self.locked or trains:
+            said = check(self.plugins.loaded, refuse=self.locked)
             say(*([f"warning: {said}"] if said else []))
-        return found
 
 
 def did_not_load(plugin: Plugin) -> str:
@@ -92,7 +108,10 @@ def did_not_load(plugin: Plugin) -> str:
 
 
 def say(*lines: str) -> None:
-    """Lines for the person, on stderr; nobody there to read them, as with a full disk, is no reason to end."""
+    """Lines for the person, on stderr, such as progress and notes: `say("note: 3 files are left out")`.
+
+    Nobody there to read them, as with a full disk, is no reason to end.
+    """
     try:
         for line in lines:
             typer.echo(_safe(line), err=True)
@@ -101,7 +120,10 @@ def say(*lines: str) -> None:
 
 
 def echo(text: str = "", *, nl: bool = True) -> None:
-    """Some of the results, on stdout. What can't be said in its encoding is escaped."""
+    """Some of the results, on stdout: `echo("4 folds")`. What can't be said in its encoding is escaped.
+
+    Under `--json` only what goes through this and `print_json` reaches stdout; give one of them one value.
+    """
     results = _RESULTS.get() or sys.stdout
     encoding = getattr(results, "encoding", None) or "utf-8"
     typer.echo(text.encode(encoding, "backslashreplace").decode(encoding), nl=nl, file=results)
@@ -112,11 +134,15 @@ def _safe(text: str) -> str:
 
 
 def print_json(value: Any) -> None:
+    """The results of a verb under `--json`: `print_json({"folds": 4})`. NaN and infinities are written as texts."""
     echo(json_text(value, indent=2, default=str))
 
 
 def print_table(rows: Iterable[Sequence[str]], indent: str = "") -> None:
-    """Aligned columns, two spaces apart; the last one runs free."""
+    """Aligned columns, two spaces apart, the last one running free: `print_table([("fold", "loss"), ("1", "0.25")])`.
+
+    Control characters, as in the names of files, are spelt out.
+    """
     rows = [[_safe(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)][:-1]
     for row in rows:
@@ -125,7 +151,10 @@ def print_table(rows: Iterable[Sequence[str]], indent: str = "") -> None:
 
 
 def print_outcome(outcome: Outcome, as_json: bool, notes: Sequence[str] = ()) -> None:
-    """How a run ended, and the exit code that goes with it."""
+    """How a run ended, and the exit code that goes with it: `print_outcome(run.outcome, as_json)`.
+
+    Raises typer.Exit with code 130 for a run that was interrupted.
+    """
     if as_json:
         print_json(outcome.json() | {"notes": [*notes, *outcome.notes]})
     else:
@@ -136,9 +165,37 @@ def print_outcome(outcome: Outcome, as_json: bool, notes: Sequence[str] = ()) ->
 
 
 def print_metrics(metrics: Mapping[str, Mapping[str, float]], samples: Mapping[str, int]) -> None:
-    """One line for each split: as many digits as tell runs apart, and on how many samples they were measured."""
+    """One line for each split: as many digits as tell runs apart, and on how many samples they were measured.
+
+    Example: `print_metrics({"test": {"accuracy": 0.97}}, {"test": 360})`
+    """
     rows = []
-    for split, one in metrics.items():
-        numbers = [f"{key} {value:.5g}" for key, value in one.items()]
+    for split, values in metrics.items():
+        numbers = [f"{key} {value:.5g}" for key, value in values.items()]
         rows.append((split, "  ".join([*numbers, f"({samples[split]:,} samples)"] if split in samples else numbers)))
     print_table(rows)
+
+
+def print_findings(findings: Iterable[Finding], as_json: bool) -> None:
+    """What checks of plugins found: `print_findings(lw.quick_findings(ctx.obj.plugins), as_json)`.
+
+    Raises typer.Exit with code 1 if they found something.
+    """
+    found: dict[tuple[str, str, str], list[str]] = {}  # what was found, and in which components
+    count = 0
+    for one in findings:
+        count += 1
+        if one.found:
+            found.setdefault((one.check.name, one.found, one.check.mend), []).append(one.label)
+    if as_json:
+        faults = [
+            {"components": labels, "check": name, "found": what, "mend": mend}
+            for (name, what, mend), labels in found.items()
+        ]
+        print_json({"checks": count, "found": faults})
+    else:
+        for (name, what, mend), labels in found.items():
+            echo(f"{', '.join(labels)}: {what}\n  {name}: {mend.splitlines()[0]}")
+        echo(f"{count} checks: {len(found) or 'nothing'} found")
+    if found:
+        raise typer.Exit(1)

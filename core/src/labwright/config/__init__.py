@@ -1,5 +1,5 @@
 """From recipes to components: signatures as settings, names resolved, what fits together, recipe files, their schema.
 
 Input of people is checked here, once, with place, value and what is allowed.
-It imports base, data, interfaces and plugin.
+May import: base, data, interfaces, plugin.
 """

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 import typing
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,6 @@ from labwright.base.errors import LabwrightError, listed
 from labwright.config.recipe import read_recipe
 from labwright.config.resolve import ComponentSpec, Where, resolve
 from labwright.config.signature import Part, signature, unwrapped
-from labwright.data.ports import Port
 from labwright.interfaces.closed_form import ClosedForm
 from labwright.interfaces.task import Task
 from labwright.plugin.registry import Plugins
@@ -31,16 +31,14 @@ def check_fit(
     """Raises LabwrightError if the model or the loss has other ports than the task, or the loss another contract."""
     part = task_spec.settings.get("data")
     data = f"data {part.label!r}" if isinstance(part, ComponentSpec) else f"task {task_spec.label!r}"
-    for spec in (model, loss):
-        for port, offered in zip(("inputs", "outputs"), task.port_types(), strict=True):
-            wanted = spec.given.get(port) if spec else None
-            if spec and wanted and not issubclass(offered, wanted):
-                asks, has = ("takes", "offers") if port == "inputs" else ("returns", "has targets")
-                raise LabwrightError(
-                    f"{here / spec.kind}: {spec.kind} {spec.label!r} {asks} "
-                    f"{' or '.join(one.__name__ for one in wanted)}; {data} {has} {offered.__name__}. "
-                    f"`labwright list {plugins.heading(spec.kind)} --for RECIPE` shows those that fit."
-                )
+    for spec in (model, loss) if loss else (model,):
+        for port, offered in _misfits(spec.given, task):
+            asks, has = ("takes", "offers") if port == "inputs" else ("returns", "has targets")
+            raise LabwrightError(
+                f"{here / spec.kind}: {spec.kind} {spec.label!r} {asks} "
+                f"{' or '.join(wanted.__name__ for wanted in spec.given[port])}; {data} {has} {offered.__name__}. "
+                f"`labwright list {plugins.heading(spec.kind)} --for RECIPE` shows those that fit."
+            )
     if task.contract is None or model.is_a(ClosedForm):
         return
     if loss is None:
@@ -51,6 +49,12 @@ def check_fit(
             f"{here / 'loss'}: loss {loss.label!r} doesn't fit task {task_spec.label!r}: {fault}. "
             "`labwright list losses --for RECIPE` shows those that fit."
         )
+
+
+def _misfits(given: Mapping[str, tuple[type, ...]], task: Task) -> list[tuple[str, type]]:
+    """The ports that a constructor takes in other types than the task has, with those of the task."""
+    offered = zip(("inputs", "outputs"), task.port_types(), strict=True)
+    return [(port, type_) for port, type_ in offered if given.get(port) and not issubclass(type_, given[port])]
 
 
 def contract_fault(loss: ComponentSpec, contract: type) -> str:
@@ -91,6 +95,10 @@ def fitting_names(kind: str, recipe: str, plugins: Plugins) -> list[str]:
 
     Only the recipe's task is looked at, so that a recipe whose model or loss doesn't fit can be put right. Data fits if
     it has the same ports. Kinds that any task takes are listed whole; what can't be loaded is left out.
+
+    Raises LabwrightError for a recipe that can't be read or names no task.
+
+    Example: `lw.fitting_names("model", "vision/digits", lw.Plugins.discover())`
     """
     table, source = read_recipe(Path(recipe) if recipe.endswith(".toml") else plugins.recipe(recipe).path)
     where = Where(("task",), source)
@@ -104,18 +112,16 @@ def _fits(kind: str, name: str, task: Task, plugins: Plugins) -> bool:
     if kind not in ("model", "loss", "data") or name.endswith("/*"):
         return True
     try:
+        # what is broken is listed by `labwright plugins`; here it just doesn't fit
         target = plugins.load(kind, name)
-        found = signature(target)
+        constructor = signature(target)
     except LabwrightError:
         return False
-    inputs, outputs = task.port_types()
     if kind == "data":
-        return (getattr(target, "item", None), getattr(target, "target", None)) == (inputs, outputs)
-    if not issubclass(inputs, found.given.get("inputs", Port)) or not issubclass(
-        outputs, found.given.get("outputs", Port)
-    ):
+        return (getattr(target, "item", None), getattr(target, "target", None)) == task.port_types()
+    if _misfits(constructor.given, task):
         return False
-    if kind == "model" or "loss" in found.settings:  # a loss around another fits as that one does
+    if kind == "model" or "loss" in constructor.settings:  # a loss around another fits as that one does
         return True
     return task.contract is not None and not contract_fault(ComponentSpec(kind, name, target), task.contract)
 
@@ -123,10 +129,10 @@ def _fits(kind: str, name: str, task: Task, plugins: Plugins) -> bool:
 def described(kind: str, name: str, plugins: Plugins) -> dict[str, Any]:
     """A component in words: its documentation, the ports it takes and returns, and its settings."""
     target = plugins.load(kind, name)
-    found = signature(target)
+    constructor = signature(target)
     function = target.__init__ if inspect.isclass(target) else target
-    hints = typing.get_type_hints(function, include_extras=True) if found.settings else {}
-    ports = {key: " | ".join(one.__name__ for one in types) for key, types in found.given.items() if types}
+    hints = typing.get_type_hints(function, include_extras=True) if constructor.settings else {}
+    ports = {key: " | ".join(type_.__name__ for type_ in types) for key, types in constructor.given.items() if types}
     settings = [
         {
             "name": key,
@@ -134,7 +140,7 @@ def described(kind: str, name: str, plugins: Plugins) -> dict[str, Any]:
             "default": "needed" if setting.required else "" if setting.default is None else repr(setting.default),
             "search": str(setting.mark or ""),
         }
-        for key, setting in found.settings.items()
+        for key, setting in constructor.settings.items()
     ]
     formulas = r"\.\. math::\n(?:[ \t]*\n|[ \t]+.*\n)+"  # of a library; not to be read on a terminal
     documentation = re.sub(formulas, "", inspect.getdoc(target) or "")

@@ -51,6 +51,7 @@ class Source:
             table: dict[str, Any] | None = tomllib.loads("\n".join(lines[begin:end]))
             if lines[begin].lstrip().startswith("["):
                 header, table = _header(table), None
+            # the longest part of the path wins: a missing key is shown at the table it belongs in
             for size in range(len(path), found, -1):
                 if _stands(path[:size], header, table):
                     found, line = size, _inner(path[size - 1], lines, begin, end)
@@ -145,6 +146,7 @@ def override(recipe: Mapping[str, Any], overrides: Iterable[str]) -> tuple[dict[
         if keys[-1] == "name" and len(keys) > 1 and isinstance(given, str):  # model.name=x is model=x
             keys = keys[:-1]
         table = _table_at(changed, keys[:-1], text)
+        # `train.epochs=` without a value
         if given == "":
             table.pop(keys[-1], None)
         else:

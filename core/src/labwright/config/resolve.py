@@ -1,6 +1,6 @@
 """From a recipe's tables to components: names looked up, settings validated, objects built, and written out again.
 
-`choose` turns a name or a table of a recipe into a `Chosen` component with validated settings; `Chosen.build` makes the
+`resolve` turns a name or a table of a recipe into a `ComponentSpec` with validated settings; its `build` makes the
 object. A constructor's signature is its settings: see signature.py. The rules are in docs/reference/settings.md.
 """
 
@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 from torch import Tensor, nn
@@ -63,7 +64,7 @@ class Where:
 class ComponentSpec:
     """A component with its settings: by name from a recipe, or a class or an object given from Python.
 
-    `settings` holds validated values, and a Chosen where the setting is a part.
+    `settings` holds validated values, and a ComponentSpec where the setting is a part.
     """
 
     kind: str
@@ -89,16 +90,24 @@ class ComponentSpec:
         return inspect.isclass(self.target) and issubclass(self.target, base)
 
     def build(self, **given: Any) -> Any:
-        """The object. `given` is what the core has for it: ports, parameters."""
+        """The object. `given` is what the core has for it: ports, parameters.
+
+        Raises LabwrightError with its place for a constructor's ValueError, and for more memory than there is.
+        """
         if self.thing is not None:
             return _copied(self.thing) if isinstance(self.thing, nn.Module) else self.thing  # what is given is kept
         parts = {key: _built_part(value) for key, value in self.settings.items() if isinstance(value, ComponentSpec)}
-        mine = {key: given[key] for key in self.given}
+        asked = {key: given[key] for key in self.given}
+        failed = f"{self.where}: {self.kind} {self.label!r} can't be built"
         try:
             with Room() if self.kind == "model" else nullcontext():
-                return self.target(**mine, **(self.settings | parts))
+                return self.target(**asked, **(self.settings | parts))
         except ValueError as error:
-            raise LabwrightError(f"{self.where}: {self.kind} {self.label!r} can't be built: {error}") from error
+            raise LabwrightError(f"{failed}: {error}") from error
+        except (RuntimeError, MemoryError) as error:
+            if not isinstance(error, MemoryError | torch.OutOfMemoryError) and "allocate" not in str(error):
+                raise
+            raise LabwrightError(f"{failed}: it needs more memory than there is; make it smaller") from error
 
     def table(self) -> dict[str, Any]:
         """The complete table of a recipe, defaults included; None is left out."""
@@ -115,21 +124,22 @@ class ComponentSpec:
 
     def marks(self) -> dict[str, Mark]:
         """The search marks of this component and its parts, by dotted path."""
-        found: dict[str, Mark] = {}
+        marks: dict[str, Mark] = {}
         if self.thing is not None:
-            return found
+            return marks
         for key, setting in signature(self.target).settings.items():
             if isinstance(part := self.settings.get(key), ComponentSpec):
-                found |= {f"{key}.{path}": mark for path, mark in part.marks().items()}
+                marks |= {f"{key}.{path}": mark for path, mark in part.marks().items()}
             elif setting.mark is not None:
-                found[key] = setting.mark
-        return found
+                marks[key] = setting.mark
+        return marks
 
 
 def _copied(module: nn.Module) -> nn.Module:
     """A copy; tensors that were computed, such as a weight that is normalised, are copied by value."""
-    values = (value for one in module.modules() for value in vars(one).values())
-    computed = {id(one): one.detach().clone() for one in values if isinstance(one, Tensor) and not one.is_leaf}
+    values = (value for part in module.modules() for value in vars(part).values())
+    tensors = [value for value in values if isinstance(value, Tensor) and not value.is_leaf]
+    computed = {id(tensor): tensor.detach().clone() for tensor in tensors}
     memo: dict[int, Any] = dict(computed)
     return deepcopy(module, memo)
 
@@ -142,15 +152,23 @@ def _built_part(part: ComponentSpec) -> Any:
 
 
 def resolve(kind: str, value: Any, plugins: Plugins, where: Where) -> ComponentSpec:
-    """The component that a recipe's value asks for: a name, a table with a name, or a class or object from Python.
+    """The component that a recipe's value asks for.
 
-    Raises LabwrightError for a name that isn't there and for settings that don't fit.
+    Args:
+        kind: task, data, model, loss, optimizer, device, or one that a plugin adds.
+        value: a name, a table with a name, or a class or object from Python.
+        plugins: that bring the names.
+        where: the value's place in a recipe, for messages.
+
+    Raises:
+        LabwrightError: for a name that isn't there and for settings that don't fit.
     """
     named = where / "name" if isinstance(value, Mapping) else where
     if isinstance(value, str) or inspect.isclass(value):
         value = {"name": value}
     if not isinstance(value, Mapping):
         return _given_object(kind, value, plugins, where)
+    # the mark that `table` leaves for what was given from Python
     if "object" in value:
         raise LabwrightError(
             f"{where}: this {kind} was an object given from Python ({value['object']}); only the process that made it "
@@ -170,6 +188,7 @@ def resolve(kind: str, value: Any, plugins: Plugins, where: Where) -> ComponentS
         raise LabwrightError(f"{named}: given {shown(name)}; {a(kind)} is one of {listed(plugins.names(kind))}.")
     label = f"{kind} {name or target.__name__!r}"
     settings = {key: one for key, one in value.items() if key != "name"}
+    # said here, where the name is, and not as a TypeError when it is built
     asks = sorted(set(signature(target).given) - _GIVEN.get(kind, set()))
     if asks:
         raise LabwrightError(
@@ -189,9 +208,10 @@ def _given_object(kind: str, thing: Any, plugins: Plugins, where: Where) -> Comp
     if thing is None or isinstance(thing, bool | int | float | list | tuple):
         raise LabwrightError(f"{where}: given {shown(thing)}; {a(kind)} is a name or a table with a name.")
     if kind == "optimizer":
+        name = type(thing).__name__
         raise LabwrightError(
             f"{where}: given a {label_of(type(thing))}; an optimizer is built over the parameters of a run's own "
-            "model: give its name or its class."
+            f'model: give the class {name}, or {{"name": {name}, "lr": 0.1}}, instead of an object.'
         )
     _of_kind(kind, type(thing), plugins, where)
     return ComponentSpec(kind, "", None, thing=thing, where=where)
@@ -207,7 +227,18 @@ def _of_kind(kind: str, given: type, plugins: Plugins, where: Where) -> type:
 
 
 def validated(target: Any, table: Mapping[str, Any], label: str, plugins: Plugins, where: Where) -> dict[str, Any]:
-    """The settings of a constructor from a table. Raises LabwrightError with place, value and what is allowed."""
+    """The settings of a constructor from a table.
+
+    Args:
+        target: the class or function.
+        table: keyword -> value, as a recipe has them.
+        label: what the message calls the target, such as `model 'vision/cnn'`.
+        plugins: that bring the names of its parts.
+        where: the table's place in a recipe.
+
+    Raises:
+        LabwrightError: with place, value and what is allowed.
+    """
     settings = signature(target).settings
     for key in table:
         if key not in settings:
@@ -258,6 +289,7 @@ def plain_table(value: Mapping[str, Any], where: Where) -> dict[str, Any]:
 
 def with_default(value: Any, name: Any) -> Any:
     """A table without a name is one of the default component, if there is one."""
+    # device = { precision = "bf16" } is the default device, otherwise set
     return {"name": name, **value} if isinstance(value, Mapping) and isinstance(name, str) else value
 
 
@@ -265,6 +297,7 @@ def checked(setting: Setting, value: Any, where: Where, label: str) -> Any:
     """The value in its Python type. Raises LabwrightError with place, value and what is allowed."""
     of = f" ({label})" if " " in label else ""  # `train` says where it is
     typed = where.typed()
+    # TOML reads an override that looks like a number as one; the person typed a text
     if typed is not None and isinstance(value, bool | int | float) and not _is_valid(setting, value):
         value = typed if _is_valid(setting, typed) else value  # a folder called 12e4
     try:
@@ -282,31 +315,32 @@ def checked(setting: Setting, value: Any, where: Where, label: str) -> Any:
 
 def _complaint(setting: Setting, error: ValidationError, value: Any, where: Where, of: str) -> str:
     """What pydantic found, in the words of a recipe: place, value, what is allowed, how to write it."""
-    found = error.errors()
-    first, path = found[0], found[0]["loc"]
+    faults = error.errors()
+    first, path = faults[0], faults[0]["loc"]
     for step in path:
         if isinstance(value, Mapping) and step in value:
             where, value = where / str(step), value[step]
         elif isinstance(value, list | tuple) and isinstance(step, int) and step < len(value):
             where, value = where / step, value[step]
     if first["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
-        takes = {key for one in _tables(setting.adapter.json_schema()) for key in one}
+        takes = {key for table in _tables(setting.adapter.json_schema()) for key in table}
         return f"{where}: there is no such field{nearest(str(path[-1]), takes)} It takes {listed(takes, 40)}{of}."
     if first["type"].startswith("missing"):
         return f"{where / str(path[-1])}: this field is needed{of}."
-    alike = [one for one in found if len(one["loc"]) == len(path)]  # one for each type of a union
-    should = " or ".join(dict.fromkeys(_SHOULD.get(one["type"]) or _should(one["msg"]) for one in alike))
+    # pydantic reports each member of a union; those at the same depth are alternatives
+    alike = [fault for fault in faults if len(fault["loc"]) == len(path)]  # one for each type of a union
+    should = " or ".join(dict.fromkeys(_SHOULD.get(fault["type"]) or _should(fault["msg"]) for fault in alike))
     return f"{where}: given {shown(value)}; it should {should}{_advice(setting, first, value)}{of}."
 
 
 def _tables(schema: Any) -> Iterator[Any]:
     if isinstance(schema, dict):
         yield schema.get("properties", {})
-        for one in schema.values():
-            yield from _tables(one)
+        for part in schema.values():
+            yield from _tables(part)
     elif isinstance(schema, list):
-        for one in schema:
-            yield from _tables(one)
+        for part in schema:
+            yield from _tables(part)
 
 
 def _should(message: str) -> str:

@@ -8,14 +8,16 @@ from typing import Any
 from pydantic.errors import PydanticInvalidForJsonSchema
 
 from labwright.base.errors import LabwrightError
-from labwright.builtin.library import Family, LibraryOptimizer
 from labwright.config.signature import Setting, label_of, signature
+from labwright.interfaces.library import Family
 from labwright.plugin.registry import Plugins
-from labwright.train.settings import Train
 
 
-def recipe_schema(plugins: Plugins) -> dict[str, Any]:
-    """A schema of draft 2020-12. Components that can't be loaded are left out; verbs name them."""
+def recipe_schema(plugins: Plugins, train: type) -> dict[str, Any]:
+    """A schema of draft 2020-12; `train` is the class of the `train` table's settings.
+
+    Components that can't be loaded are left out; verbs name them.
+    """
     made = _Schema(plugins)
     for kind in plugins.kinds:
         options = [option for name in plugins.names(kind) for option in made.component(kind, name)]
@@ -24,7 +26,7 @@ def recipe_schema(plugins: Plugins) -> dict[str, Any]:
     properties = {
         **{kind: _ref(kind) for kind in ("task", "model", "loss", "optimizer")},
         "device": made.part("device", "auto"),
-        "train": made.table(Train),
+        "train": made.table(train),
         "log": {"type": "array", "items": _ref("logger")},
         "stop": {"type": "array", "items": _ref("stop")},
         "search": {"type": "object"},
@@ -63,6 +65,7 @@ class _Schema:
 
     def part(self, kind: str, default: Any) -> dict[str, Any]:
         """A component, or settings of the default one without its name."""
+        # no default, so that a table without a name says nothing
         if not isinstance(default, str):
             return _ref(kind)
         try:
@@ -93,19 +96,20 @@ class _Schema:
 
     def _setting(self, setting: Setting, prefix: str) -> dict[str, Any]:
         try:
-            found = _without_null(setting.adapter.json_schema(ref_template=f"#/$defs/{prefix}{{model}}"))
+            schema = _without_null(setting.adapter.json_schema(ref_template=f"#/$defs/{prefix}{{model}}"))
         except PydanticInvalidForJsonSchema:  # a type that JSON Schema has no words for
-            found = {}
-        self.definitions |= {prefix + name: one for name, one in found.pop("$defs", {}).items()}
+            schema = {}
+        # under names of their own, as two classes may define the same
+        self.definitions |= {prefix + name: one for name, one in schema.pop("$defs", {}).items()}
         if setting.default is not None and not setting.required:
-            found["default"] = setting.written(setting.default)
-        return dict(found) | ({"description": f"searched: {setting.mark}"} if setting.mark else {})
+            schema["default"] = setting.written(setting.default)
+        return dict(schema) | ({"description": f"searched: {setting.mark}"} if setting.mark else {})
 
 
 def _members(name: str, target: Any) -> Iterator[tuple[dict[str, Any], Any]]:
     """The schema of a component's name with its class, for each member of a family."""
-    if isinstance(target, Family):  # only the library knows the names, and it may take seconds to import
-        yield {"type": "string", "pattern": f"^{name[:-1]}[^/]+$"}, LibraryOptimizer
+    if isinstance(target, Family):
+        yield target.schema_of_names(), target.member
     elif name.endswith("/*"):
         yield from (({"const": name[:-1] + member}, one) for member, one in target.items())
     else:

@@ -33,7 +33,10 @@ RESERVED = ("name", "object")
 
 @dataclass(frozen=True)
 class Part:
-    """Marks a setting that is itself a component: `data: Annotated[Data, Part("data")]`."""
+    """Marks a setting that is itself a component: `data: Annotated[Data, Part("data")]`.
+
+    Example: `data: Annotated[lw.Data, lw.Part("data")]`
+    """
 
     kind: str
 
@@ -65,6 +68,7 @@ class Setting:
             given = plain(value)
         except RecursionError:
             raise TypeError("it is nested without an end") from None
+        # through JSON in strict mode: lists become tuples, and a text is never taken for a number
         result = self.adapter.validate_json(json.dumps(given), strict=True)
         if type(self.written(result)) is int and type(given) is not int:  # pydantic's Literal[1] takes true and 1.0
             raise ValueError("it should be a whole number")
@@ -89,6 +93,7 @@ class Signature:
 def signature(target: Any) -> Signature:
     """Read a class's or factory function's signature. Raises LabwrightError naming what can't be a setting."""
     function = target.__init__ if inspect.isclass(target) else target
+    # a class without a constructor has no settings; torch's own takes *args
     if function in (object.__init__, nn.Module.__init__):
         return Signature(target, {}, {})
     hints = _hints(function, label_of(target))
@@ -123,6 +128,7 @@ def _hints(function: Any, label: str) -> dict[str, Any]:
     try:
         return typing.get_type_hints(function, include_extras=True)
     except Exception as error:
+        # one after the other, to say which of them it is
         for name, annotation in function.__annotations__.items():
             alone = types.SimpleNamespace(__annotations__={name: annotation})
             try:
@@ -149,19 +155,21 @@ def _setting(where: str, parameter: inspect.Parameter, hint: Any) -> Setting:
     default = parameter.default
     per_trial = any(isinstance(extra, PerTrial) for extra in extras)
     setting = Setting(parameter.name, adapter, default, mark, part, per_trial)
+    # TOML has no null, so that such a None could never be written in a recipe
     if optional and default is not None:
         raise LabwrightError(
             f"{where}: None is the field left out, so a field that can be None has None as its default."
         )
     if part and default is not MISSING and not isinstance(default, str | None):
         raise LabwrightError(f"{where}: the default of a part is the name of a {part.kind}, given {default!r}.")
+    # a default that its own annotation refuses would be written into a recipe that can't be read
     if not part and default is not MISSING and default is not None:
         try:
             setting.validated(setting.written(default))
         except (ValueError, TypeError) as error:
-            said = str(error).replace("\n", " ")
+            reason = str(error).replace("\n", " ")
             raise LabwrightError(
-                f"{where}: its default {default!r} isn't what its annotation allows: {said}"
+                f"{where}: its default {default!r} isn't what its annotation allows: {reason}"
             ) from error
     return setting
 
@@ -193,20 +201,22 @@ def label_of(target: Any) -> str:
 
 def plain(value: Any) -> Any:
     """A value as TOML holds it; None in a table is the field left out. Raises TypeError for what no recipe can hold."""
+    # numbers that a loop over numpy's arrays gives, as in a notebook
     if isinstance(value, np.generic) and not isinstance(value, str | float):
         return plain(_scalar(value))
     if isinstance(value, Mapping):
         return {str(key): plain(one) for key, one in value.items() if one is not None}
     if isinstance(value, list | tuple | set | frozenset):
-        return [plain(one) for one in value]
+        return [plain(element) for element in value]
     if is_dataclass(value) and not isinstance(value, type):
-        return plain({one.name: getattr(value, one.name) for one in fields(value)})
+        return plain({field.name: getattr(value, field.name) for field in fields(value)})
     if isinstance(value, Path):
         return plain(str(value))
     if isinstance(value, Enum):
         return plain(value.value)
     if isinstance(value, str):
         return _text(value)
+    # TOML promises no more to other programs
     if isinstance(value, int) and not -(2**63) <= value < 2**63:
         raise TypeError("a whole number has 64 bits at most")
     if isinstance(value, float) and isnan(value):

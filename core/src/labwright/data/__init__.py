@@ -1,5 +1,5 @@
 """What flows: ports, data sets with their splits, batches, and a summary of what was read.
 
 A batch is whole from the start: data is fetched by indices, not sample by sample.
-It imports base.
+May import: base.
 """

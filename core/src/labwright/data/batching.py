@@ -18,7 +18,10 @@ def micro_batches(length: int, size: int) -> list[slice]:
 
 
 class IndexedBatches:
-    """The batches of a split that hold the samples at `parts`, int64 indices for each; see `Task.batches`."""
+    """The batches of a split that hold the samples at `parts`, int64 indices for each; see `Task.batches`.
+
+    Example: `lw.IndexedBatches(split, torch.arange(len(split)).split(64), seed=0, epoch=0)`
+    """
 
     def __init__(self, split: Split, parts: Sequence[Tensor], *, seed: int, epoch: int, workers: int = 0) -> None:
         self.split, self.parts, self.seed, self.epoch, self.workers = split, parts, seed, epoch, workers
@@ -40,6 +43,7 @@ class IndexedBatches:
     def _fetched_ahead(self) -> Iterator[Batch]:
         from torch.utils.data import DataLoader
 
+        # a worker fetches a whole batch: one sample at a time would cost more than it gains
         whole_batches = _Fetching(self)
         pinned = torch.cuda.is_available()  # so that the copy to the GPU doesn't wait
         seed = generator(self.seed, self.epoch, 4)  # the workers' own: a DataLoader draws it from the global one

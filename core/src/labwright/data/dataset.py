@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, Self, runtime_checkable
@@ -21,6 +21,8 @@ class Batch:
 
     A task that needs more fields derives its own frozen dataclass; every tensor, or tuple of tensors, is moved along.
     One whose tensors don't all have a row for each sample, or that counts something, has its own `rows`.
+
+    Example: `lw.Batch(inputs=(x_BCHW,), targets=labels_B)`
     """
 
     inputs: tuple[Tensor, ...]
@@ -38,15 +40,21 @@ class Batch:
 
     def to(self, device: torch.device) -> Self:
         """The same batch on a device; the copy doesn't wait where the memory is pinned."""
-        return replace(self, **{field.name: _moved(getattr(self, field.name), device) for field in fields(self)})
+        return self._changed(lambda tensor: tensor.to(device, non_blocking=True))
 
     def pin_memory(self) -> Self:
         """The same batch in page-locked memory; called by loader workers when the device is a GPU."""
-        return replace(self, **{field.name: _pinned(getattr(self, field.name)) for field in fields(self)})
+        return self._changed(Tensor.pin_memory)
+
+    def _changed(self, change: Callable[[Tensor], Tensor]) -> Self:
+        return replace(self, **{field.name: _with_tensors(getattr(self, field.name), change) for field in fields(self)})
 
 
 class Batches(Protocol):
-    """What `Task.batches` returns: iterable once or more, and `len` says how many batches there are from `start` on."""
+    """What `Task.batches` returns: iterable once or more, and `len` says how many batches there are from `start` on.
+
+    Example: `for batch in task.batches("train", size=64, seed=0, epoch=0): print(len(batch))`
+    """
 
     def __len__(self) -> int: ...
 
@@ -54,7 +62,10 @@ class Batches(Protocol):
 
 
 class Split(Protocol):
-    """A part of a dataset: `train`, `valid` or `test`."""
+    """A part of a dataset: `train`, `valid` or `test`.
+
+    Example: `split.fetch(torch.tensor([4, 2]), epoch=0, seed=0)`
+    """
 
     def __len__(self) -> int:
         """How many samples there are."""
@@ -70,7 +81,10 @@ class Split(Protocol):
 
 @runtime_checkable
 class Labelled(Protocol):
-    """A split of classes that knows its labels, (N,) int64, without fetching its inputs."""
+    """A split of classes that knows its labels, (N,) int64, without fetching its inputs.
+
+    Example: `counts_C = split.labels.bincount() if isinstance(split, lw.Labelled) else None`
+    """
 
     labels: Tensor
 
@@ -86,7 +100,10 @@ class Augmented(Protocol):
 
 @dataclass(frozen=True)
 class LeftOut:
-    """Something of the data that isn't used: how many of what, and why; read as "10 files left out: .jfif"."""
+    """Something of the data that isn't used: how many of what, and why; read as "10 files left out: .jfif".
+
+    Example: `lw.LeftOut(10, "files", ".jfif")`
+    """
 
     count: int
     what: str
@@ -95,7 +112,10 @@ class LeftOut:
 
 @dataclass(frozen=True)
 class TensorSplit:
-    """A split that lies in memory: each of `inputs`, and `labels`, has a row for each sample. Nothing is augmented."""
+    """A split that lies in memory: each of `inputs`, and `labels`, has a row for each sample. Nothing is augmented.
+
+    Example: `lw.TensorSplit((x_NF,), labels_N)`
+    """
 
     inputs: tuple[Tensor, ...]
     labels: Tensor
@@ -104,7 +124,7 @@ class TensorSplit:
         return len(self.labels)
 
     def fetch(self, indices: Tensor, epoch: int, seed: int) -> Batch:  # noqa: ARG002 - nothing is augmented
-        return Batch(tuple(one[indices] for one in self.inputs), self.labels[indices])
+        return Batch(tuple(tensor[indices] for tensor in self.inputs), self.labels[indices])
 
 
 class Data(ABC):
@@ -113,6 +133,8 @@ class Data(ABC):
     `item` and `target` are the port types it offers, known without reading anything. `in_memory` says that `fetch` is
     a matter of indexing; other data is fetched by the device's loader workers. `suffixes` are the endings of the files
     that `read` understands, in lower case; none: any. `line` names what `parse` understands: `--LINE TEXT`.
+
+    Example: `class Points(lw.Data): item, target, source, licence = lw.Features, lw.Classes, "made here", "CC0-1.0"`
     """
 
     item: ClassVar[type[Port]]
@@ -145,8 +167,9 @@ class Data(ABC):
 
     def files(self, folder: Path) -> list[Path]:
         """The files of a folder that `read` understands, sorted."""
-        found = (path for path in folder.rglob("*") if path.is_file())
-        return sorted(path for path in found if not self.suffixes or path.suffix.lower() in self.suffixes)
+        # at any depth, as classes are often sub-folders
+        files = (path for path in folder.rglob("*") if path.is_file())
+        return sorted(path for path in files if not self.suffixes or path.suffix.lower() in self.suffixes)
 
     def show(self, inputs: tuple[Tensor, ...]) -> list[str] | list[Tensor]:
         """How a report shows inputs, one for each row: texts, or pictures of shape (C, H, W); nothing: it doesn't."""
@@ -180,7 +203,7 @@ class Data(ABC):
 
 def _cut(value: Any, some: slice, count: int, name: str) -> Any:
     if isinstance(value, tuple):
-        return tuple(_cut(one, some, count, name) for one in value)
+        return tuple(_cut(tensor, some, count, name) for tensor in value)
     if isinstance(value, Tensor) and value.dim() and len(value) == count:
         return value[some]
     raise LabwrightError(
@@ -189,13 +212,8 @@ def _cut(value: Any, some: slice, count: int, name: str) -> Any:
     )
 
 
-def _moved(value: Any, device: torch.device) -> Any:
+def _with_tensors(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
+    """A field with its tensors changed, those of a tuple too; anything else is left as it is."""
     if isinstance(value, Tensor):
-        return value.to(device, non_blocking=True)
-    return tuple(_moved(one, device) for one in value) if isinstance(value, tuple) else value
-
-
-def _pinned(value: Any) -> Any:
-    if isinstance(value, Tensor):
-        return value.pin_memory()
-    return tuple(_pinned(one) for one in value) if isinstance(value, tuple) else value
+        return change(value)
+    return tuple(_with_tensors(tensor, change) for tensor in value) if isinstance(value, tuple) else value

@@ -14,7 +14,11 @@ from torch import Generator, Tensor
 
 
 class Port(ABC):
-    """A frozen dataclass that says what a model is called with, or what it returns."""
+    """A frozen dataclass that says what a model is called with, or what it returns.
+
+    Example: `@dataclass(frozen=True)
+    class Graph(lw.Port): features: int`
+    """
 
     @abstractmethod
     def example(self, batch_size: int, generator: Generator) -> tuple[Tensor, ...]:
@@ -23,7 +27,10 @@ class Port(ABC):
 
 @dataclass(frozen=True)
 class Image(Port):
-    """Pictures: `model(x_BCHW)`, float32, usually scaled to about zero mean and unit variance."""
+    """Pictures: `model(x_BCHW)`, float32, usually scaled to about zero mean and unit variance.
+
+    Example: `lw.Image(channels=3, height=32, width=32)`
+    """
 
     channels: int
     height: int
@@ -35,7 +42,10 @@ class Image(Port):
 
 @dataclass(frozen=True)
 class Tokens(Port):
-    """Symbols: `model(ids_BT, lengths_B)`, both int64. Positions from a row's length on hold `pad_id`."""
+    """Symbols: `model(ids_BT, lengths_B)`, both int64. Positions from a row's length on hold `pad_id`.
+
+    Example: `lw.Tokens(vocab_size=8_000, length=128)`
+    """
 
     vocab_size: int
     length: int
@@ -44,13 +54,17 @@ class Tokens(Port):
     def example(self, batch_size: int, generator: Generator) -> tuple[Tensor, ...]:
         ids_BT = torch.randint(0, self.vocab_size, (batch_size, self.length), generator=generator)
         lengths_B = torch.randint(1, self.length + 1, (batch_size,), generator=generator)
+        # as real batches are: a model that looks at padding is found out by its examples
         ids_BT[torch.arange(self.length) >= lengths_B[:, None]] = self.pad_id
         return ids_BT, lengths_B
 
 
 @dataclass(frozen=True)
 class Audio(Port):
-    """Sound: `model(x_BT, lengths_B)`, float32 in -1..1 and int64; `length` is in samples, `sample_rate` in Hz."""
+    """Sound: `model(x_BT, lengths_B)`, float32 in -1..1 and int64; `length` is in samples, `sample_rate` in Hz.
+
+    Example: `lw.Audio(sample_rate=16_000, length=16_000)`
+    """
 
     sample_rate: int
     length: int
@@ -63,7 +77,10 @@ class Audio(Port):
 
 @dataclass(frozen=True)
 class Features(Port):
-    """Numbers of any other kind: `model(x)` with x of shape (B, *shape), float32."""
+    """Numbers of any other kind: `model(x)` with x of shape (B, *shape), float32.
+
+    Example: `lw.Features((30,))`
+    """
 
     shape: tuple[int, ...]
 
@@ -73,7 +90,10 @@ class Features(Port):
 
 @dataclass(frozen=True)
 class Interactions(Port):
-    """Pairs of a user and an item: `model(users_B, items_B)`, both int64."""
+    """Pairs of a user and an item: `model(users_B, items_B)`, both int64.
+
+    Example: `lw.Interactions(users=943, items=1682)`
+    """
 
     users: int
     items: int
@@ -87,7 +107,10 @@ class Interactions(Port):
 
 @dataclass(frozen=True)
 class Latent(Port):
-    """Noise that a generator turns into something: `model(z_BD)`, float32 from a standard normal."""
+    """Noise that a generator turns into something: `model(z_BD)`, float32 from a standard normal.
+
+    Example: `lw.Latent(64)`
+    """
 
     dim: int
 
@@ -97,7 +120,10 @@ class Latent(Port):
 
 @dataclass(frozen=True)
 class Classes(Port):
-    """One of several classes: forward returns logits_BC; the target is labels_B, int64 in 0..C-1."""
+    """One of several classes: forward returns logits_BC; the target is labels_B, int64 in 0..C-1.
+
+    Example: `lw.Classes(("cat", "dog"))`
+    """
 
     names: tuple[str, ...]
 
@@ -107,7 +133,10 @@ class Classes(Port):
 
 @dataclass(frozen=True)
 class Values(Port):
-    """Real numbers: forward returns values_BD; the target has the same shape, float32."""
+    """Real numbers: forward returns values_BD; the target has the same shape, float32.
+
+    Example: `lw.Values(1)`
+    """
 
     dim: int
 

@@ -42,7 +42,7 @@ class DataSummary:
             counts = [f"{name} {count:,}" for name, count in of_train.items()]
             few = counts if len(counts) <= _NAMED else [*counts[: _NAMED - 1], "..."]
             parts.append(f"{len(of_train)} classes ({', '.join(few)})")
-        parts += [f"{one.count:,} {one.what} left out: {one.why}" for one in self.left_out]
+        parts += [f"{part.count:,} {part.what} left out: {part.why}" for part in self.left_out]
         return "; ".join(parts)
 
     def json(self) -> dict[str, Any]:
@@ -50,7 +50,7 @@ class DataSummary:
 
     @classmethod
     def of_json(cls, kept: Mapping[str, Any]) -> DataSummary:
-        left_out = tuple(LeftOut(**one) for one in kept["left_out"])
+        left_out = tuple(LeftOut(**fields) for fields in kept["left_out"])
         return cls(**{**kept, "left_out": left_out, "remarks": tuple(kept["remarks"])})
 
     def write(self, folder: Path) -> None:
@@ -58,16 +58,17 @@ class DataSummary:
 
     def differences(self, before: Mapping[str, Any], splits: Iterable[str] = SPLITS) -> list[str]:
         """How this data differs in some splits from that of a `json()` kept before, in words; nothing if it doesn't."""
-        found = []
+        differences = []
         for name in splits:
             now, then = self.samples.get(name, 0), before["samples"].get(name, 0)
             if now != then:
-                found.append(f"{name} had {then:,} samples and has {now:,}")
+                differences.append(f"{name} had {then:,} samples and has {now:,}")
             elif list(self.classes.get(name, ())) != list(before["classes"].get(name, ())):
-                found.append(f"the classes of {name} were others")
+                differences.append(f"the classes of {name} were others")
+            # the last to be looked at, as counts and classes are easier to understand
             elif self.digests.get(name) != before["digests"].get(name):
-                found.append(f"{name} holds other samples, as many as before")
-        return found
+                differences.append(f"{name} holds other samples, as many as before")
+        return differences
 
 
 def summarised(data: Data) -> DataSummary:
@@ -100,7 +101,10 @@ def read_summary(folder: Path) -> dict[str, Any] | None:
 
 
 def majority(labels: Tensor, names: tuple[str, ...]) -> tuple[str, float]:
-    """The most frequent of some labels' classes, and its share."""
+    """The most frequent of some labels' classes, and its share.
+
+    Example: `name, share = lw.majority(labels_N, ("cat", "dog"))`
+    """
     counts = torch.bincount(labels.flatten(), minlength=len(names))
     return names[int(counts.argmax())], int(counts.max()) / int(counts.sum())
 
@@ -128,12 +132,15 @@ def _digest(data: Data, name: str, split: Split) -> str:
     digest = hashlib.sha256()
     given = data.identity(name)
     if given is not None:
-        for one in given:
-            digest.update(one.encode("utf-8", "surrogatepass") + b"\0")
+        for line in given:
+            # names of files may be no Unicode
+            digest.update(line.encode("utf-8", "surrogatepass") + b"\0")
     elif isinstance(split, TensorSplit):
         for tensor in (*split.inputs, split.labels):
+            # large data isn't gone through at every start: rows from the first to the last tell it apart well enough
             _take(digest, tensor if tensor.nbytes <= _WHOLE else tensor[_spread(len(tensor), 4096)])
     else:
+        # augmentation would be other samples each time
         plain = split.plain() if isinstance(split, Augmented) else split
         _take_batch(digest, plain.fetch(_spread(len(split), _FETCHED), 0, 0))
     return digest.hexdigest()

@@ -1,5 +1,5 @@
 """What an author implements: task, loss, optimizer, device, closed form; and the run and report sections they speak of.
 
 A model is any `nn.Module`, so that it has no file here.
-It imports base and data.
+May import: base, data.
 """

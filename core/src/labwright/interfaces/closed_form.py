@@ -15,6 +15,8 @@ class ClosedForm(nn.Module, ABC):
     """A model that is computed rather than descended to: its state are buffers, and one call of `fit` is its training.
 
     Its recipe has no loss, no optimizer, and neither epochs nor steps.
+
+    Example: `class Popularity(lw.ClosedForm): ...`
     """
 
     @abstractmethod

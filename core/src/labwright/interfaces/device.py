@@ -18,6 +18,8 @@ class Device(ABC):
     `precision`: bf16 and fp16 compute in autocast and keep float32 weights; fp16 scales the loss. `compile`: use
     torch.compile. `accumulate`: cut each batch into that many micro-batches, one after another; the loss is the
     same mean. `workers`: processes that fetch data which isn't in memory. `threads`: CPU threads of this process.
+
+    Example: `class TPU(lw.Device): ...`
     """
 
     def __init__(

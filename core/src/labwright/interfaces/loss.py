@@ -16,6 +16,8 @@ class Loss(nn.Module, ABC):
     It reduces over trailing axes, so that a leading axis of trials passes through. `separable` says that the loss of a
     batch is the mean of its micro-batches' losses, weighed by `normalizer`; a loss that compares samples with one
     another isn't, and is refused with `device.accumulate`.
+
+    Example: `class Focal(lw.Loss): ...`
     """
 
     separable: bool = True
@@ -35,11 +37,18 @@ class Loss(nn.Module, ABC):
         return None
 
 
-LEFT_OUT = -100  # the label of a sample that doesn't count, as in torch.nn.CrossEntropyLoss
+LEFT_OUT = -100
+"""The label of a sample or token that doesn't count, as in torch.nn.CrossEntropyLoss.
+
+Example: `labels_BT[padding_BT] = lw.LEFT_OUT`
+"""
 
 
 def separable(criterion: Any) -> bool:
-    """Whether a loss says that it may be cut into micro-batches, or says nothing."""
+    """Whether a loss says that it may be cut into micro-batches, or says nothing.
+
+    Example: `if not lw.separable(criterion): raise lw.LabwrightError("this task cuts its batches.")`
+    """
     return bool(getattr(criterion, "separable", True))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Annotated, ClassVar, Literal
@@ -18,11 +18,18 @@ from labwright.base.search import Choice, Uniform
 ONE_CYCLE_RISE = 0.3  # share of the run, and the rate it starts from: PyTorch's and fastai's defaults
 ONE_CYCLE_START = 1 / 25
 Schedule = Literal["constant", "linear", "cosine", "exponential", "one-cycle"]
+"""How the learning rate goes over a run; see `Optimizer`.
+
+Example: `schedule: Annotated[lw.Schedule, lw.Choice("constant", "cosine")] = "constant"`
+"""
 
 
 @dataclass(frozen=True)
 class Group:
-    """How parameters whose names match a pattern differ: a factor on the rate, another weight decay."""
+    """How parameters whose names match a pattern differ: a factor on the rate, another weight decay.
+
+    Example: `groups = {"*.bias": lw.Group(weight_decay=0.0)}`
+    """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
@@ -36,6 +43,8 @@ class Optimizer(ABC):
     `schedule`: constant; linear, cosine and exponential fall from `lr` to `lr * end` over the run; one-cycle rises from
     lr/25 to lr over the first 0.3, then falls to lr * end (Smith & Topin 2018). `warmup` is the share of the run
     in which the rate first rises linearly from 0. `groups` maps name patterns (`"*.bias"`) to a Group; the first wins.
+
+    Example: `class Lion(lw.Optimizer): ...`
     """
 
     def __init__(
@@ -80,6 +89,7 @@ def factor(step: int, total: int, schedule: Schedule, warmup: float, end: float)
     In the first `warmup * total` updates it rises linearly towards what the schedule starts with. The last update uses
     exactly `end`, unless the schedule is constant or fewer than two updates follow the warm-up.
     """
+    # (step + 1) / (rising + 1): no update is wasted on a rate of 0, and the schedule's first is full
     rising = round(warmup * total)
     span = max(total - rising - 1, 1)
     share = min(max((step - rising) / span, 0.0), 1.0)
@@ -114,6 +124,7 @@ def grouped(
 
     Raises LabwrightError for a pattern that matches no name.
     """
+    # a pattern that matches nothing is a slip: nobody means to change no parameter
     for pattern in groups:
         if not any(fnmatchcase(name, pattern) for name in names):
             raise LabwrightError(
@@ -124,5 +135,31 @@ def grouped(
     for name in names:
         group = next((groups[pattern] for pattern in groups if fnmatchcase(name, pattern)), None)
         decay = weight_decay if group is None or group.weight_decay is None else group.weight_decay
+        # by what they share and not by pattern, so that fewer kernels are called
         found.setdefault((1.0 if group is None else group.lr_factor, decay), []).append(name)
     return [(members, *key) for key, members in found.items()]
+
+
+def check_parameter(name: str, known: Iterable[str]) -> None:
+    """Raises LabwrightError if a state's parameter is none of those known."""
+    known = list(known)
+    if name not in known:
+        raise LabwrightError(
+            f"optimizer state: {name!r} is no parameter of this optimizer{nearest(name, known)} It has {listed(known)}."
+        )
+
+
+def check_slots(name: str, slots: Mapping[str, Tensor], shapes: Mapping[str, Sequence[int]]) -> None:
+    """Raises LabwrightError if a parameter's state hasn't exactly these slots in these shapes."""
+    # before anything is changed, so that a state that doesn't fit leaves the optimizer as it was
+    if slots.keys() != shapes.keys():
+        raise LabwrightError(
+            f"optimizer state: parameter {name!r} has the slots {listed(slots)}; this optimizer keeps "
+            f"{listed(shapes)}. The state is of another optimizer or of other settings."
+        )
+    for slot, shape in shapes.items():
+        if tuple(slots[slot].shape) != tuple(shape):
+            raise LabwrightError(
+                f"optimizer state: {slot!r} of parameter {name!r} has shape {tuple(slots[slot].shape)}; here it has "
+                f"{tuple(shape)}. The state is of another model."
+            )

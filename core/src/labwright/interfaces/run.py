@@ -28,6 +28,8 @@ class Outcome:
     """How a run ended: the status, its reason in words, the steps done, and the last metrics of each split.
 
     `samples` says of how many samples a split's metrics are; `notes` is what to know besides, a sentence each.
+
+    Example: `accuracy = experiment.run().metrics["test"]["accuracy"]`
     """
 
     status: Status
@@ -45,6 +47,7 @@ class Outcome:
 
     def write(self) -> None:
         """Write outcome.json; a disk that takes no more doesn't hide the outcome itself."""
+        # the outcome is told all the same, to listeners and on the terminal
         with suppress(RunFailed):
             write_json(self.folder / "outcome.json", self.json())
 
@@ -52,12 +55,16 @@ class Outcome:
     def read(cls, folder: Path) -> Outcome:
         """What `write` wrote. Raises OSError, ValueError, TypeError or KeyError if it isn't there or is torn."""
         told = json.loads((folder / "outcome.json").read_text(encoding="utf-8"))
+        # the folder may have been moved since
         return cls(**(told | {"folder": folder, "metrics": numbers(told["metrics"])}))
 
 
 @dataclass
 class Run:
-    """A run as hook implementations see it."""
+    """A run as hook implementations see it.
+
+    Example: `def labwright_run_started(run): print(run.folder, run.total_steps)`
+    """
 
     folder: Path
     recipe: Mapping[str, Any]

@@ -86,3 +86,7 @@ class Text:
 
 
 Section = Figure | Table | Pictures | Sounds | Text
+"""Any of them.
+
+Example: `def report(self, model, split, device) -> list[lw.Section]: return [lw.Table("Sizes", ("n",), [(3,)])]`
+"""

@@ -1,8 +1,8 @@
-"""The interfaces: Task, Loss, Optimizer, Device; Data is in data.py. A Model is any `nn.Module`.
+"""The interface of a task. A model is any `nn.Module`; data is in data/dataset.py.
 
-B batch. A constructor's signature is a component's configuration (see config.py): keyword parameters with types are its
-settings. Parameters named `inputs` and `outputs` with a port type, and `parameters`, are given by the core.
-Constructors do no work: data is read in `prepare()`, devices are touched when the run starts.
+B batch. A constructor's signature is a component's configuration (see config/signature.py): keyword parameters with
+types are its settings. Parameters named `inputs` and `outputs` with a port type, and `parameters`, are given by the
+core. Constructors do no work: data is read in `prepare()`, devices are touched when the run starts.
 """
 
 from __future__ import annotations
@@ -26,17 +26,19 @@ from labwright.data.ports import Port
 if TYPE_CHECKING:
     from labwright.interfaces.sections import Section
 
-# ------------------------------------------------------------------------------------------------------------- task
-
 
 @dataclass(frozen=True)
 class Goal:
-    """The metric that says which of two models is better, and in which direction."""
+    """The metric that says which of two models is better, and in which direction.
+
+    Example: `goal = lw.Goal("accuracy", "maximize")`
+    """
 
     metric: str
     direction: Literal["minimize", "maximize"]
 
     def better(self, value: float, than: float | None) -> bool:
+        # nan is never better, and anything is better than nan
         if math.isnan(value):
             return False
         if than is None or math.isnan(than):
@@ -49,6 +51,8 @@ class Phase:
     """One optimizer update within a step: of the model's children named, or of all if none is.
 
     It is due when the number of the step, counted from 1, is a multiple of `every`.
+
+    Example: `def phases(self): return lw.Phase("critic", ("critic",)), lw.Phase("generator", ("generator",), every=5)`
     """
 
     name: str
@@ -58,14 +62,20 @@ class Phase:
 
 @dataclass(frozen=True)
 class Attachment:
-    """A prediction that is a file: its bytes, and the ending its name should have, such as ".png"."""
+    """A prediction that is a file: its bytes, and the ending its name should have, such as ".png".
+
+    Example: `lw.Attachment(png, ".png")`
+    """
 
     data: bytes
     suffix: str
 
 
 class Metric(Protocol):
-    """Anything with these three: labwright's own few, or torchmetrics'."""
+    """Anything with these three: labwright's own few, or torchmetrics'.
+
+    Example: `def metrics(self) -> dict[str, lw.Metric]: return {"accuracy": lw.Accuracy()}`
+    """
 
     def update(self, *results: Any) -> None: ...
 
@@ -79,6 +89,8 @@ class Task(ABC):
 
     `contract` is the Protocol a loss must fit: the parameter names of its methods are compared when the experiment is
     built. None: the task needs no loss.
+
+    Example: `class Sides(lw.Task): goal = lw.Goal("accuracy", "maximize")`
     """
 
     goal: ClassVar[Goal]
@@ -131,20 +143,32 @@ class Task(ABC):
         whole: bool = False,
         plain: bool = False,
     ) -> IndexedBatches | None:
-        """The batches of one pass over a split from batch `start` on: a function of its arguments. None: no such split.
+        """The batches of one pass over a split: a function of its arguments. None: there is no such split.
 
-        `order` says which samples they hold; a task changes that, not this. `shard` (i, n) is every n-th sample of each
-        batch from the i-th. `workers` processes fetch ahead where the data isn't in memory; they change nothing.
-        `whole` leaves out batches of fewer samples than `size`; `plain` fetches samples without augmentation.
+        `order` says which samples they hold; a task changes that, not this.
+
+        Args:
+            split: `train`, `valid` or `test`.
+            size: samples in a batch.
+            seed: of the order and of augmentation, with `epoch`.
+            epoch: which pass it is, from 0.
+            start: the first batch, so that a resumed run goes on within an epoch.
+            shard: (i, n) is every n-th sample of each batch from the i-th.
+            workers: processes that fetch ahead where the data isn't in memory; they change nothing.
+            whole: leave out batches of fewer samples than `size`.
+            plain: fetch samples without augmentation.
         """
         part = self.data.split(split)
         if part is not None:
+            # what is measured is measured on the samples as they are
             part = self.view(split, part.plain() if plain and isinstance(part, Augmented) else part)
         if part is None:
             return None
         (mine, of), parts = shard, self.order(split, part, size=size, seed=seed, epoch=epoch)
+        # before `start` is counted, which counts batches that are trained on
         parts = [indices for indices in parts if len(indices) >= size] if whole else parts
         parts = [indices[mine::of] for indices in parts[start:]] if of > 1 else parts[start:]
+        # data in memory is fetched faster here than by another process
         return IndexedBatches(part, parts, seed=seed, epoch=epoch, workers=0 if self.data.in_memory else workers)
 
     @abstractmethod
@@ -200,12 +224,3 @@ class Task(ABC):
     def report(self, model: nn.Module, split: str, device: torch.device) -> Sequence[Section]:
         """Sections of report.html, in their order: figures, tables, pictures, sounds, text."""
         return ()
-
-
-# ------------------------------------------------------------------------------------------------------------ model
-
-
-# ------------------------------------------------------------------------------------------------- loss and optimizer
-
-
-# ----------------------------------------------------------------------------------------------------------- device

@@ -1,5 +1,5 @@
 """How plugins are found, checked, blocked, called and begun: hooks, discovery, registry, relay, settings, lock file.
 
 Nothing here imports torch, so that plugins can be listed without it.
-It imports base; the interfaces for their types alone.
+May import: base, data, interfaces.
 """

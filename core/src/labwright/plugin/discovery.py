@@ -10,23 +10,23 @@ import operator
 import os
 import re
 import sys
-import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import redirect_stdout
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
 import pluggy
 
-from labwright.base.errors import LabwrightError, nearest, words
+from labwright.base.errors import LabwrightError, listed, nearest, words
 from labwright.plugin import hookspecs
 from labwright.plugin.hookspecs import Component, Kind, Recipe, Verb
 from labwright.plugin.project_config import ProjectConfig
 from labwright.plugin.tracing import traced
 
 GROUP = "labwright"
+BEFORE, CHANGED_IN = "0.1.0", "docs/how-to/core-versions.md"  # plugins for the version before, and what they change
 # What each hook gives, in order.
 HOOKS = {
     name: tuple(inspect.signature(spec).parameters) for name, spec in vars(hookspecs).items() if name.startswith(GROUP)
@@ -37,6 +37,8 @@ _WORD = r"[a-z0-9]+(-[a-z0-9]+)*"
 _NAME = re.compile(rf"({_WORD}/)?{_WORD}|{_WORD}/\*")
 _RECIPE = re.compile(rf"{_WORD}/{_WORD}")
 _TARGET = re.compile(r"[\w.]+:\w+")
+_TYPES = {"str": (str, "text"), "Path": (Path, "a pathlib.Path"), "bool": (bool, "True or False")}
+RESERVED = ("kind", "recipe", "verb")  # what plugins bring besides components
 _RELEASE = r"\d+(?:\.\d+)*"
 _COMPARED = {
     "<": operator.lt,
@@ -46,6 +48,14 @@ _COMPARED = {
     ">=": operator.ge,
     ">": operator.gt,
 }
+
+
+Declared = Component | Recipe | Kind | Verb
+
+
+def kind_of(declared: Declared) -> str:
+    """The kind of a component; else what the thing is: recipe, kind or verb."""
+    return declared.kind if isinstance(declared, Component) else type(declared).__name__.lower()
 
 
 @dataclass(frozen=True)
@@ -70,6 +80,11 @@ class Plugin:
     @property
     def origin(self) -> str:
         return f"{self.name} ({self.distribution} {self.version})"
+
+    @property
+    def brings(self) -> tuple[Declared, ...]:
+        """All that it declares."""
+        return (*self.components, *self.recipes, *self.kinds, *self.verbs)
 
 
 def installed() -> tuple[list[Plugin], list[str]]:
@@ -106,6 +121,8 @@ def blocks(
     notes = []
     for by, names in given.items():
         for name in names:
+            if there.get(canonical(name)) in (GROUP, "builtin"):
+                raise LabwrightError(f"{by}: {name!r} is labwright itself, without which nothing works.")
             if canonical(name) in there:
                 off.setdefault(canonical(name), by)
                 continue
@@ -133,7 +150,8 @@ def imported(plugin: Plugin) -> Plugin:
     try:
         reason = f"{plugin.distribution} needs labwright{plugin.requires}; this is labwright {core}"
         if plugin.requires and not _admits(plugin.requires, core):
-            return replace(plugin, state="quarantined", reason=reason)
+            hint = f"; {CHANGED_IN} says what to change" if _admits(plugin.requires, BEFORE) else ""
+            return replace(plugin, state="quarantined", reason=reason + hint)
     except ValueError as error:
         return replace(plugin, state="quarantined", reason=f"{plugin.distribution}'s metadata can't be read: {error}")
     try:
@@ -159,10 +177,7 @@ def examined(plugin: Plugin) -> Plugin:
     """The plugin with what it brings, or set aside with the first thing that is wrong with it."""
     try:
         implemented = implementations(plugin.module)
-        components = _declared(plugin, implemented.get("labwright_components"), Component, _component_fault)
-        recipes = _declared(plugin, implemented.get("labwright_recipes"), Recipe, _recipe_fault)
-        kinds = _declared(plugin, implemented.get("labwright_kinds"), Kind, _kind_fault)
-        verbs = _declared(plugin, implemented.get("labwright_verbs"), Verb, _verb_fault)
+        components, recipes, kinds, verbs = (_declared(plugin, implemented, hook) for hook in _FAULTS)
     except LabwrightError as error:
         return replace(plugin, state="quarantined", reason=str(error))
     except Exception as error:  # noqa: BLE001 - what an object of somebody's does when it is looked at
@@ -182,7 +197,7 @@ def implementations(thing: object) -> dict[str, pluggy.HookImpl]:
         elif impl.wrapper or impl.hookwrapper:
             raise LabwrightError(f"{name} is a wrapper; labwright's hooks are called one after another, never wrapped")
         else:
-            for argument in asked(impl):
+            for argument in impl.argnames:
                 if argument not in HOOKS[name]:
                     gives = ", ".join(HOOKS[name]) or "nothing"
                     raise LabwrightError(
@@ -193,26 +208,8 @@ def implementations(thing: object) -> dict[str, pluggy.HookImpl]:
             raise LabwrightError(f"{name} isn't marked with labwright.hookimpl, so that it would never be called")
     if not found:
         raise LabwrightError("it implements none of labwright's hooks")
-    for impl in found.values():
-        _warn_of_the_retired(impl)
+    manager.add_hookspecs(hookspecs)  # warns of a hook or an argument on its way out
     return found
-
-
-def _warn_of_the_retired(impl: pluggy.HookImpl) -> None:
-    """Say, as pluggy would, if the hook or an argument of it is on its way out: what its specification says of that."""
-    spec = getattr(getattr(hookspecs, impl.function.__name__, None), f"{GROUP}_spec", {})
-    of_arguments = spec.get("warn_on_impl_args") or {}
-    code = impl.function.__code__
-    for warning in (spec.get("warn_on_impl"), *map(of_arguments.get, asked(impl) if of_arguments else ())):
-        if warning is not None:
-            warnings.warn_explicit(warning, type(warning), code.co_filename, code.co_firstlineno)
-
-
-def asked(impl: pluggy.HookImpl) -> list[str]:
-    """The names of the arguments an implementation wants: those of the hook's that it takes."""
-    several = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-    parameters = inspect.signature(impl.function).parameters.values()
-    return [one.name for one in parameters if one.default is one.empty and one.kind not in several]
 
 
 def _one_by_one(notes: list[str]) -> Iterator[Plugin]:
@@ -279,14 +276,12 @@ def _release(text: str) -> tuple[int, ...]:
     return tuple(int(number) for number in re.sub(r"(\.0+)+$", "", text).split("."))
 
 
-def _declared(
-    plugin: Plugin, impl: pluggy.HookImpl | None, kind: type[Any], fault_of: Callable[[Any], str]
-) -> tuple[Any, ...]:
-    """What a hook implementation yields. Raises LabwrightError with the first thing that is wrong."""
-    if impl is None:
+def _declared(plugin: Plugin, implemented: Mapping[str, pluggy.HookImpl], name: str) -> tuple[Any, ...]:
+    """What a plugin's implementation of a hook yields. Raises LabwrightError with the first thing that is wrong."""
+    if name not in implemented:
         return ()
-    name = impl.function.__name__
-    declare: Callable[[], Any] = impl.function
+    declare: Callable[[], Any] = implemented[name].function
+    of, fault_of = _FAULTS[name]
     try:
         with printing_aside():
             things = traced(lambda: list(declare() or ()), name, plugin.origin)()
@@ -296,54 +291,60 @@ def _declared(
         raise LabwrightError(f"{name} failed: {words(error)}") from error
     seen: set[tuple[str, str]] = set()
     for thing in things:
-        if not isinstance(thing, kind):
-            raise LabwrightError(f"{name} yields a labwright.{kind.__name__} each time, gave {thing!r}")
-        fault = fault_of(thing)
-        key = (getattr(thing, "kind", kind.__name__.lower()), thing.name)
-        if fault or key in seen:
-            raise LabwrightError(fault or f"{key[0]} {key[1]!r} is declared twice")
+        if not isinstance(thing, of):
+            raise LabwrightError(f"{name} yields a labwright.{of.__name__} each time, gave {thing!r}")
+        if fault := _type_fault(of, thing) or fault_of(thing):
+            raise LabwrightError(f"{of.__name__.lower()} {thing.name!r}: {fault}")
+        key = (kind_of(thing), thing.name)
+        if key in seen:
+            raise LabwrightError(f"{key[0]} {key[1]!r} is declared twice")
         seen.add(key)
     return tuple(things)
 
 
+def _type_fault(of: type[Any], thing: Any) -> str:
+    """Which field of a declaration isn't of its type: text, a path, or a truth value."""
+    for one in fields(of):
+        value = getattr(thing, one.name)
+        of, called = _TYPES[str(one.type)]
+        if not isinstance(value, of):
+            return f"its {one.name} is {called}, given {value!r}"
+    return ""
+
+
 def _component_fault(component: Component) -> str:
-    for key, value in vars(component).items():
-        if not isinstance(value, str):
-            return f"component {component.name!r}: its {key} is text, given {value!r}"
-    where = f"component {component.name!r}"
     if not _NAME.fullmatch(component.name):
-        return f"{where}: a name is kebab-case, with its domain before a slash, such as 'vision/small-cnn'"
-    if not _TARGET.fullmatch(component.target):
-        return f"{where}: a target is 'module:attribute', given {component.target!r}"
-    return ""
-
-
-def _kind_fault(kind: Kind) -> str:
-    for key, value in vars(kind).items():
-        if not isinstance(value, str):
-            return f"kind {kind.name!r}: its {key} is text, given {value!r}"
-    if not re.fullmatch(_WORD, kind.name) or not kind.heading:
-        return f"kind {kind.name!r}: a name is kebab-case, with a plural as its heading"
-    if kind.base and not _TARGET.fullmatch(kind.base):
-        return f"kind {kind.name!r}: its base is 'module:Class', given {kind.base!r}"
-    return ""
-
-
-def _verb_fault(verb: Verb) -> str:
-    for key in ("name", "target", "summary", "group"):
-        if not isinstance(value := getattr(verb, key), str):
-            return f"verb {verb.name!r}: its {key} is text, given {value!r}"
-    if not re.fullmatch(_WORD, verb.name):
-        return f"verb {verb.name!r}: a name is kebab-case, such as 'verify-resume'"
-    if not _TARGET.fullmatch(verb.target):
-        return f"verb {verb.name!r}: a target is 'module:attribute', given {verb.target!r}"
-    return ""
+        return "a name is kebab-case, with its domain before a slash, such as 'vision/small-cnn'"
+    return _target_fault(component.target)
 
 
 def _recipe_fault(recipe: Recipe) -> str:
-    where = f"recipe {recipe.name!r}"
-    if not isinstance(recipe.name, str) or not _RECIPE.fullmatch(recipe.name):
-        return f"{where}: a name is kebab-case, with its domain before a slash, such as 'vision/digits'"
-    if not isinstance(recipe.path, Path) or recipe.path.suffix != ".toml":
-        return f"{where}: its path is the pathlib.Path of a .toml file, given {recipe.path!r}"
-    return "" if isinstance(recipe.summary, str) else f"{where}: its summary is text, given {recipe.summary!r}"
+    if not _RECIPE.fullmatch(recipe.name):
+        return "a name is kebab-case, with its domain before a slash, such as 'vision/digits'"
+    return "" if recipe.path.suffix == ".toml" else f"its path is that of a .toml file, given {recipe.path!r}"
+
+
+def _kind_fault(kind: Kind) -> str:
+    if not re.fullmatch(_WORD, kind.name) or kind.name in RESERVED:
+        return f"a name is kebab-case, and none of {listed(RESERVED)}"
+    if not kind.heading:
+        return "it has no heading, its plural in `labwright list`"
+    return _target_fault(kind.base) if kind.base else ""
+
+
+def _verb_fault(verb: Verb) -> str:
+    if not re.fullmatch(_WORD, verb.name):
+        return "a name is kebab-case, such as 'verify-resume'"
+    return _target_fault(verb.target)
+
+
+def _target_fault(target: str) -> str:
+    return "" if _TARGET.fullmatch(target) else f"a target is 'module:attribute', given {target!r}"
+
+
+_FAULTS: dict[str, tuple[type[Any], Callable[[Any], str]]] = {
+    "labwright_components": (Component, _component_fault),
+    "labwright_recipes": (Recipe, _recipe_fault),
+    "labwright_kinds": (Kind, _kind_fault),
+    "labwright_verbs": (Verb, _verb_fault),
+}

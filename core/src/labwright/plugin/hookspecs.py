@@ -21,6 +21,13 @@ if TYPE_CHECKING:
 
 hookspec = pluggy.HookspecMarker("labwright")
 hookimpl = pluggy.HookimplMarker("labwright")
+"""Marks a function or method as what is called for the hook of its name.
+
+Raises nothing: a hook that isn't there, or other arguments, set the plugin aside when it is loaded.
+
+Example: `@lw.hookimpl
+def labwright_logged(step, values): print(step, values["loss"])`
+"""
 
 
 @dataclass(frozen=True)
@@ -32,6 +39,8 @@ class Component:
     that returns the object. A name that ends in `/*` is a family: its target is a mapping from the rest of the name to
     a class.
     `summary` is one line for `labwright list`.
+
+    Example: `lw.Component("model", "proteins/esm", "labwright_proteins.models:ESM", "protein language model")`
     """
 
     kind: str
@@ -42,7 +51,10 @@ class Component:
 
 @dataclass(frozen=True)
 class Recipe:
-    """A complete experiment as a TOML file. `name` is `domain/name`; `path` the file; `summary` one line."""
+    """A complete experiment as a TOML file. `name` is `domain/name`; `path` the file; `summary` one line.
+
+    Example: `lw.Recipe("proteins/folds", Path(__file__).parent / "recipes" / "folds.toml", "fold recognition")`
+    """
 
     name: str
     path: Path
@@ -56,6 +68,8 @@ class Kind:
     `base` is the class they derive from, or what a function returns, as `module:Class`, imported when the first of them
     is used; "" asks for none. `heading` is its plural, in `labwright list`. `chosen` says in a few words where one of
     them is named, such as `tune --sampler`.
+
+    Example: `lw.Kind("scorer", "labwright_proteins.scoring:Scorer", "scorers", "fold --scorer")`
     """
 
     name: str
@@ -72,6 +86,8 @@ class Verb:
     begins with `Example:`. It takes `ctx: typer.Context`, whose `obj.plugins` are the plugins, and should take
     `as_json: labwright.cli.shared.Json`. `summary` is one line for `labwright --help`, `group` the heading it stands
     under there. A verb that `trains` (or evaluates) first says which plugins did not load, and minds labwright.lock.
+
+    Example: `lw.Verb("fold", "labwright_proteins.fold:verb", "predict a structure", trains=True)`
     """
 
     name: str
@@ -85,7 +101,7 @@ class Verb:
 def labwright_kinds() -> Iterable[Kind]:
     """Called at discovery: kinds of components this plugin adds. Must not import torch.
 
-    Example: `yield lw.Kind("sampler", "labwright_study.samplers:Sampler", "samplers", "tune --sampler")`
+    Example: `yield lw.Kind("scorer", "labwright_proteins.scoring:Scorer", "scorers", "fold --scorer")`
     """
     raise NotImplementedError
 

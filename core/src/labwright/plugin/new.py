@@ -21,7 +21,7 @@ from labwright.plugin.discovery import GROUP, installed
 from labwright.plugin.project_config import PYPROJECT, nearby
 
 WIDTH = 120  # of a line that is written into a plugin's module
-TEMPLATES = Path(__file__).parent / "templates"
+TEMPLATES = Path(__file__).parents[1] / "templates"
 SUMMARIES = {  # of the components in templates/parts
     "model": "one hidden layer",
     "task": "classification under noise",
@@ -29,6 +29,7 @@ SUMMARIES = {  # of the components in templates/parts
     "optimizer": "signs of a momentum",
     "device": "the processor",
     "data": "two clouds of points",
+    "verb": "the largest parameters of a model",
 }
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 _NEXT = "Go into a plugin's folder, or make one with `labwright new plugin NAME`."
@@ -99,9 +100,10 @@ class _Home:
 def new_component(kind: str, name: str, summary: str = "") -> list[Path]:
     """Write a component into the plugin in the working folder or above, and declare it there; the files, changed last.
 
-    `summary` is what `labwright list` says of it; by default what the template is. A task comes with a recipe: the
-    plugin's first, with the new task. Raises LabwrightError, before anything is written, if there is no plugin, if the
-    name can't be used or is taken, or if the plugin's module has no place for the line.
+    `kind` may be `verb`, too. `summary` is what `labwright list` or `--help` says of it; by default what the template
+    is. A task comes with a recipe: the plugin's first, with the new task. Raises LabwrightError, before anything is
+    written, if there is no plugin, if the name can't be used or is taken, or if the plugin's module has no place for
+    the line.
     """
     home = _home()
     name = name.removeprefix(f"{home.name}/")
@@ -114,15 +116,14 @@ def new_component(kind: str, name: str, summary: str = "") -> list[Path]:
     module, label = name.replace("-", "_"), f"{home.name}/{name}"
     class_ = "".join(word.capitalize() for word in name.split("-"))
     template = (TEMPLATES / "parts" / f"{kind}.py").read_text(encoding="utf-8")
-    files = {home.file.parent / f"{module}.py": re.sub(r"\bSample\b", class_, template)}
-    target = f"{home.package}.{module}:{class_}"
-    menu = _extended(
-        home.file.read_text(encoding="utf-8"),
-        home.file,
-        "labwright_components",
-        "lw.Component",
-        f'"{kind}", "{label}", "{target}", {said}',
-    )
+    text = re.sub(r"\bSample\b", class_, template).replace("labwright sample", f"labwright {name}")
+    files = {home.file.parent / f"{module}.py": text}
+    if kind == "verb":
+        declared = ("labwright_verbs", "lw.Verb", f'"{name}", "{home.package}.{module}:verb", {said}')
+    else:
+        arguments = f'"{kind}", "{label}", "{home.package}.{module}:{class_}", {said}'
+        declared = ("labwright_components", "lw.Component", arguments)
+    menu = _extended(home.file.read_text(encoding="utf-8"), home.file, *declared)
     recipe = _recipe_of_task(home, label) if kind == "task" else None
     if recipe:
         place = f'Path(__file__).parent / "recipes" / "{name}.toml"'
@@ -190,23 +191,28 @@ def _extended(text: str, file: Path, hook: str, called: str, arguments: str) -> 
     for *kind, name in _declared(ast.parse(line)) & _declared(tree):
         raise LabwrightError(f"{file} declares {' '.join([*kind, repr(name)])} already: choose another name.")
     imports = (one for one in ast.walk(tree) if isinstance(one, ast.Import | ast.ImportFrom))
-    missing = {"lw", *(["Path"] if "Path(" in line else [])} - {
-        name.asname or name.name for one in imports for name in one.names
-    }
     function = next((one for one in tree.body if isinstance(one, ast.FunctionDef) and one.name == hook), None)
+    needed = {"lw", *(["Path"] if "Path(" in line else []), *(["Iterator"] if function is None else [])}
+    missing = needed - {name.asname or name.name for one in imports for name in one.names}
     last = function.body[-1] if function else None
-    if missing or not (isinstance(last, ast.Expr) and isinstance(last.value, ast.Yield)):
-        where = f"{hook} that ends with a yield" if not missing else f"import of {listed(missing)}"
+    if missing or (function and not (isinstance(last, ast.Expr) and isinstance(last.value, ast.Yield))):
+        where = f"import of {listed(missing)}" if missing else f"{hook} that ends with a yield"
         raise LabwrightError(f"{file} has no {where}, so that this is for you to put there:\n  {line}")
-    indent = " " * last.col_offset
+    indent = " " * (last.col_offset if last else 4)
     if len(indent + line) > WIDTH:
         line = f"yield {called}(\n{indent}    {arguments}\n{indent})"
     lines = text.splitlines(keepends=True)
+    if last is None:
+        head = f"\n\n@lw.hookimpl\ndef {hook}() -> Iterator[{called}]:\n"
+        return f"{text.rstrip()}\n{head}{indent}{line}\n"
     return "".join([*lines[: last.end_lineno], f"{indent}{line}\n", *lines[last.end_lineno :]])
 
 
 def _declared(tree: ast.AST) -> set[tuple[str, ...]]:
-    """What calls in a module begin with: kind and name of a component, name of a recipe."""
-    calls = (one.args[:2] for one in ast.walk(tree) if isinstance(one, ast.Call))
-    found = {tuple(str(one.value) for one in given if isinstance(one, ast.Constant)) for given in calls}
+    """What calls in a module begin with: kind and name of a component, `verb` and its name, name of a recipe."""
+    found = set()
+    for call in (one for one in ast.walk(tree) if isinstance(one, ast.Call)):
+        verb = ast.unparse(call.func).endswith("Verb")
+        texts = [str(one.value) for one in call.args[: 1 if verb else 2] if isinstance(one, ast.Constant)]
+        found.add(("verb", *texts) if verb else tuple(texts))
     return found - {()}

@@ -15,7 +15,7 @@ from typing import Any
 from labwright.base import toml
 from labwright.base.errors import LabwrightError, listed, nearest, path_fault, shown
 
-FILE, PYPROJECT, TABLE = "labwright.base.toml", "pyproject.toml", "[tool.labwright]"
+FILE, PYPROJECT, TABLE = "labwright.toml", "pyproject.toml", "[tool.labwright]"
 MEANING = {
     "allow": 'a list of plugin names, such as ["nlp"]',
     "disable": 'a list of plugin names, such as ["nlp"]',

@@ -6,23 +6,22 @@ No global state, and nothing here imports torch. Which plugins there are is foun
 from __future__ import annotations
 
 import importlib
-import logging
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import pluggy
-
 from labwright.base.errors import LabwrightError, a, listed, nearest, path_fault, sentence, shown, words
 from labwright.plugin.discovery import (
+    Declared,
     Plugin,
-    asked,
     blocked,
     blocks,
+    canonical,
     examined,
     imported,
     installed,
+    kind_of,
     loaded_from,
     printing_aside,
 )
@@ -30,8 +29,10 @@ from labwright.plugin.file_plugins import loaded
 from labwright.plugin.hookspecs import Component, Kind, Recipe, Verb
 from labwright.plugin.project_config import ProjectConfig, distrusted, read
 
-# What a person may look for and hasn't installed: the extra of labwright that brings it.
-COMES_WITH = {"tune": "study", "study": "study", "space": "study", "worker": "study", "compare": "study"}
+# What a person may look for and hasn't installed, and the distribution that brings it: verbs and kinds.
+COMES_WITH = dict.fromkeys(("tune", "study", "space", "worker", "compare", "sampler", "pruner"), "labwright-study") | {
+    "check": "labwright-testing"
+}
 
 
 class Plugins:
@@ -39,18 +40,17 @@ class Plugins:
 
     `notes` are for the person: what was asked for and came to nothing. Copies are the same object, and what is pickled
     is imported anew where it is taken up.
+
+    Example: `lw.Plugins.discover().names("model")`
     """
 
     def __init__(self, plugins: Iterable[Plugin], notes: Iterable[str] = ()) -> None:
         self.kinds: dict[str, Kind] = {}
         self.plugins, self.notes = self._with_kinds(plugins), tuple(notes)
-        self._owners: dict[tuple[str, str], list[tuple[Plugin, Component | Recipe | Verb]]] = {}
+        self._owners: dict[tuple[str, str], list[tuple[Plugin, Declared]]] = {}
         for plugin in self.loaded:
-            for component in plugin.components:
-                self._owners.setdefault((component.kind, component.name), []).append((plugin, component))
-            for brought, things in (("recipe", plugin.recipes), ("verb", plugin.verbs)):
-                for thing in things:
-                    self._owners.setdefault((brought, thing.name), []).append((plugin, thing))
+            for declared in plugin.brings:
+                self._owners.setdefault((kind_of(declared), declared.name), []).append((plugin, declared))
 
     @classmethod
     def discover(cls, blocked: Collection[str] = (), local: Iterable[Path] = ()) -> Plugins:
@@ -75,27 +75,30 @@ class Plugins:
 
     def _with_kinds(self, plugins: Iterable[Plugin]) -> tuple[Plugin, ...]:
         """The plugins, those set aside that add a kind which is there already, or a component of one that isn't."""
+        owners: dict[str, Plugin] = {}
         checked = []
         for plugin in plugins:
-            taken = [kind.name for kind in plugin.kinds if kind.name in self.kinds or kind.name in ("recipe", "verb")]
-            if plugin.state == "loaded" and taken:
-                reason = f"kind {taken[0]!r} is there already; it adds it again"
-                plugin = replace(plugin, state="quarantined", reason=reason)
             if plugin.state == "loaded":
-                self.kinds |= {kind.name: kind for kind in plugin.kinds}
+                taken = next((kind.name for kind in plugin.kinds if kind.name in owners), None)
+                if taken is None:
+                    owners |= dict.fromkeys((kind.name for kind in plugin.kinds), plugin)
+                    self.kinds |= {kind.name: kind for kind in plugin.kinds}
+                else:
+                    reason = f"kind {taken!r} is brought by {owners[taken].origin} already"
+                    plugin = replace(plugin, state="quarantined", reason=reason)
             checked.append(plugin)
         return tuple(self._of_known_kinds(plugin) for plugin in checked)
 
     def _of_known_kinds(self, plugin: Plugin) -> Plugin:
-        if plugin.state == "loaded":
-            for one in plugin.components:
-                if one.kind not in self.kinds:
-                    reason = (
-                        f"component {one.name!r}: no kind is called {one.kind!r}{nearest(one.kind, self.kinds)} "
-                        f"Kinds are {listed(self.kinds)}; a plugin may add others"
-                    )
-                    return replace(plugin, state="quarantined", reason=reason)
-        return plugin
+        strange = next((one for one in plugin.components if one.kind not in self.kinds), None)
+        if plugin.state != "loaded" or strange is None:
+            return plugin
+        hint = f"; {COMES_WITH[strange.kind]} brings it." if strange.kind in COMES_WITH else ""
+        reason = (
+            f"component {strange.name!r}: no kind is called {strange.kind!r}"
+            f"{hint or nearest(strange.kind, self.kinds)} Kinds here are {listed(self.kinds)}"
+        )
+        return replace(plugin, state="quarantined", reason=reason)
 
     def __deepcopy__(self, memo: object) -> Plugins:
         return self
@@ -133,11 +136,23 @@ class Plugins:
         return self.kinds[kind].heading if kind in self.kinds else f"{kind}s"
 
     def base(self, kind: str) -> type:
-        """The class that the components of a kind derive from; its module is imported here."""
-        module, _, name = self.kinds[kind].base.partition(":")
-        return getattr(importlib.import_module(module), name) if module else object
+        """The class that the components of a kind derive from; its module is imported here. Raises LabwrightError."""
+        declared = self.kinds[kind]
+        found: type = self.target(declared) if declared.base else object
+        return found
 
-    def owners(self, kind: str, name: str) -> list[tuple[Plugin, Component | Recipe | Verb]]:
+    def called(self, name: str) -> list[Plugin]:
+        """The plugins in use of that name, or of that distribution. Raises LabwrightError for one that isn't."""
+        named = [one for one in self.plugins if canonical(name) in (canonical(one.name), canonical(one.distribution))]
+        if not named:
+            known = {given for plugin in self.plugins for given in (plugin.distribution, plugin.name)}
+            raise LabwrightError(f"no plugin is called {name!r}{nearest(name, known)} Is it installed?")
+        for plugin in named:
+            if plugin.state != "loaded":
+                raise LabwrightError(f"plugin {plugin.name} is {plugin.state}: {plugin.reason}")
+        return named
+
+    def owners(self, kind: str, name: str) -> list[tuple[Plugin, Declared]]:
         """Every plugin that brings exactly that name, with what it brings."""
         return self._owners.get((kind, name), [])
 
@@ -177,31 +192,32 @@ class Plugins:
             )
         return target[member]
 
-    def target(self, component: Component | Verb) -> Any:
-        """What a component's or verb's target names: a class or function, for a family the mapping.
+    def target(self, declared: Component | Verb | Kind) -> Any:
+        """What a component's or verb's target, or a kind's base, names: a class or function, for a family the mapping.
 
         Raises LabwrightError.
         """
-        kind = component.kind if isinstance(component, Component) else "verb"
-        module, _, attribute = component.target.partition(":")
+        named = declared.base if isinstance(declared, Kind) else declared.target
+        module, _, attribute = named.partition(":")
         try:
             with printing_aside():
                 target = getattr(importlib.import_module(module), attribute)
-            many = component.name.endswith("/*")
+            many = declared.name.endswith("/*")
             if not (isinstance(target, Mapping) if many else callable(target)):
                 wanted = "a mapping from names to classes" if many else "a class or a function"
                 raise TypeError(f"it is of type {type(target).__name__}, not {wanted}")
         except KeyboardInterrupt:
             raise
         except BaseException as error:
-            owner = self.owners(kind, component.name)[0][0]
+            kind = kind_of(declared)
+            owner = self.owners(kind, declared.name)[0][0]
             raise LabwrightError(
-                f"{kind} {component.name!r} of plugin {owner.origin} can't be loaded from "
-                f"{component.target!r}: {words(error)}. `labwright doctor` checks the installed versions."
+                f"{kind} {declared.name!r} of plugin {owner.origin} can't be loaded from "
+                f"{named!r}: {words(error)}. `labwright doctor` checks the installed versions."
             ) from error
         return target
 
-    def _one(self, kind: str, name: str) -> Component | Recipe | Verb:
+    def _one(self, kind: str, name: str) -> Declared:
         owners = self.owners(kind, name)
         if len(owners) == 1:
             return owners[0][1]
@@ -221,10 +237,10 @@ class Plugins:
         shown = f"`labwright list {self.heading(kind)}` shows all {len(known)}." if known else "No plugin brings any."
         if kind == "verb":
             shown = f"`labwright --help` shows all {len(known)}."
-            if name in COMES_WITH:
-                which = COMES_WITH[name]
-                hint, shown = ".", f"`{name}` comes with labwright-{which}: pip install labwright[{which}]"
         message = f"no {kind} is called {name!r}{hint} {shown}"
+        if kind == "verb" and name in COMES_WITH:
+            extra = COMES_WITH[name].removeprefix("labwright-")
+            message = f"`{name}` comes with {COMES_WITH[name]}: pip install labwright[{extra}]"
         absent = [f"{plugin.name} ({plugin.reason})" for plugin in self.plugins if plugin.state != "loaded"]
         if absent:
             some = "1 plugin" if len(absent) == 1 else f"{len(absent)} plugins"
@@ -259,26 +275,3 @@ def _taken_up(plugins: Iterable[Plugin], given: Iterable[object], notes: Iterabl
 def family(name: str) -> str:
     """The name of the family a component may belong to: `torch/*` for `torch/SGD`."""
     return name.rpartition("/")[0] + "/*"
-
-
-def _taking(impl: pluggy.HookImpl) -> Callable[..., object]:
-    function, names = impl.function, asked(impl)
-    return lambda **given: function(**{name: given[name] for name in names})
-
-
-def _going_on(function: Callable[..., object], hook: str, owner: str) -> Callable[..., object]:
-    """The function, without which a run goes on once it raises OSError: a display may lose its pipe or its disk."""
-    lost = False
-
-    def called(**given: object) -> object:
-        nonlocal lost
-        if lost:
-            return None
-        try:
-            return function(**given)
-        except OSError as error:
-            lost = True
-            logging.getLogger(__name__).warning("%s of %s isn't called any more: %s", hook, owner, words(error))
-            return None
-
-    return called

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 
-from labwright.base.errors import LabwrightError, sentence
-from labwright.plugin.discovery import (
-    implementations,
-)
-from labwright.plugin.registry import Plugins, _going_on, _taking
+import pluggy
+
+from labwright.base.errors import LabwrightError, sentence, words
+from labwright.plugin.discovery import implementations
+from labwright.plugin.registry import Plugins
 from labwright.plugin.tracing import traced
 
 
@@ -44,3 +45,26 @@ def check_listener(thing: object) -> None:
         implementations(thing)
     except LabwrightError as error:
         raise LabwrightError(f"{thing!r} can't listen to a run: {sentence(str(error))}") from error
+
+
+def _taking(impl: pluggy.HookImpl) -> Callable[..., object]:
+    function, names = impl.function, impl.argnames
+    return lambda **given: function(**{name: given[name] for name in names})
+
+
+def _going_on(function: Callable[..., object], hook: str, owner: str) -> Callable[..., object]:
+    """The function, without which a run goes on once it raises OSError: a display may lose its pipe or its disk."""
+    lost = False
+
+    def called(**given: object) -> object:
+        nonlocal lost
+        if lost:
+            return None
+        try:
+            return function(**given)
+        except OSError as error:
+            lost = True
+            logging.getLogger(__name__).warning("%s of %s isn't called any more: %s", hook, owner, words(error))
+            return None
+
+    return called

@@ -5,7 +5,6 @@ from __future__ import annotations
 import resource
 import sys
 import time
-from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -13,7 +12,6 @@ from typing import Any
 from labwright.interfaces.closed_form import ClosedForm
 from labwright.plugin.hookspecs import hookimpl
 from labwright.runs.experiment import Experiment
-from labwright.train.evaluation import evaluate
 from labwright.train.trainer import Trainer
 
 
@@ -42,6 +40,7 @@ def dry_run(experiment: Experiment) -> dict[str, Any]:
         steps = dict(model.cost()) if isinstance(model, ClosedForm) else _stepped(trainer, times)
     data, device = trainer.run.data, trainer.device
     assert data is not None
+    # macOS counts bytes, Linux kibibytes
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     return {
         "device": str(device),
@@ -57,21 +56,13 @@ def dry_run(experiment: Experiment) -> dict[str, Any]:
 
 def _stepped(trainer: Trainer, times: _Times) -> dict[str, Any]:
     """What two steps, a checkpoint and a batch of each part that is measured show."""
+    # the first step also allocates and compiles; the second is what the others cost
     trainer.fit(until=2)
     checkpoint = sum(file.stat().st_size for file in trainer.checkpoints.path(trainer.run.step).iterdir())
     metrics: dict[str, dict[str, float]] = {}
     for split in ("valid", "test"):
-        one = evaluate(
-            trainer.task,
-            trainer.model,
-            split,
-            device=trainer.device,
-            size=trainer.train.batch_size,
-            seed=trainer.train.seed,
-            autocast=partial(trainer.settings.autocast, trainer.device),
-            most=1,
-        )
-        metrics |= {} if one is None else {split: one.metrics}
+        evaluated = trainer.built.evaluate(split, size=trainer.train.batch_size, seed=trainer.train.seed, most=1)
+        metrics |= {} if evaluated is None else {split: evaluated.metrics}
     seconds = [later - earlier for earlier, later in zip(times.ends, times.ends[1:], strict=False)]
     return {
         "first_step_seconds": round(seconds[0], 4),

@@ -37,6 +37,7 @@ def environment(plugins: Plugins, device: torch.device, threads: int | None = No
             except InvalidRequirement:
                 versions[line] = "no requirement that can be read"
                 continue
+            # what an extra or a platform asks for may rightly be missing
             if requirement.marker is None:
                 versions[requirement.name] = _version(requirement.name)
     return {

@@ -56,7 +56,7 @@ def export(folder: Path, plugins: Plugins, target: Path) -> dict[str, Any]:
         "input_port": str(inputs),
         "output_port": str(outputs),
         "largest_difference": difference,
-        "bytes": sum(one.stat().st_size for one in target.glob("model.onnx*")),
+        "bytes": sum(part.stat().st_size for part in target.glob("model.onnx*")),
         "torch": torch.__version__,
         "notes": built.notes,
     }
@@ -101,11 +101,11 @@ def _difference(model: nn.Module, file: Path, names: Sequence[str], example: Seq
     (theirs, *_) = session.run(None, {name: one.numpy() for name, one in zip(names, example, strict=True)})
     with torch.inference_mode():
         ours = model(*example)
-    there = torch.from_numpy(theirs)
-    difference = float((there - ours).abs().max()) if there.shape == ours.shape else float("inf")
+    exported = torch.from_numpy(theirs)
+    difference = float((exported - ours).abs().max()) if exported.shape == ours.shape else float("inf")
     if not difference <= TOLERANCE * max(1.0, float(ours.abs().max())):
         raise RunFailed(
-            f"{file}: onnxruntime's output of shape {tuple(there.shape)} differs from PyTorch's of shape "
+            f"{file}: onnxruntime's output of shape {tuple(exported.shape)} differs from PyTorch's of shape "
             f"{tuple(ours.shape)} by up to {difference:.3g}. The file is not to be used."
         )
     return difference

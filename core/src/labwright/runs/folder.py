@@ -4,23 +4,19 @@ recipe.toml        complete; enough to run it again
 environment.json   versions, threads, hardware, git commit
 task/              what the task learned from its data, checksummed
 metrics.jsonl      one line for each stretch of training and each evaluation
-checkpoints/       see checkpoint.py
+checkpoints/       see train/checkpoints.py
 outcome.json       how it ended
 report.html        curves, tables, samples
-.lock              held by the process that writes here, see locks.py
+.lock              held by the process that writes here, see base/locks.py
 
-Every file is written whole or not at all and through no link, see files.py.
+Every file is written whole or not at all and through no link, see base/files.py.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from labwright.base.errors import LabwrightError
-
-if TYPE_CHECKING:
-    pass
 
 
 def new_folder(name: str, parent: Path = Path("runs")) -> Path:

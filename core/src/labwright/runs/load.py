@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
@@ -18,14 +17,12 @@ from torch import Tensor, nn
 from labwright.base.errors import LabwrightError, listed, nearest
 from labwright.base.files import refuse_special
 from labwright.config.recipe import changes
-from labwright.data.summary import read_summary, summarised
 from labwright.interfaces.task import Task
 from labwright.plugin.registry import Plugins
 from labwright.runs.experiment import Experiment
 from labwright.train.built import Built
-from labwright.train.checkpoints import Checkpoints, check_learned, load_model
-from labwright.train.evaluation import evaluate
-from labwright.train.trainer import phase_steps
+from labwright.train.checkpoints import Checkpoints, compared_data, load_model
+from labwright.train.phase_step import phase_steps
 
 Which = Literal["final", "last", "best"]
 MATTER = ("task", "model", "train.batch_size", "train.seed", "train.ema", "train.final")  # to what a model answers
@@ -86,6 +83,7 @@ def load(folder: Path | str, *, checkpoint: Which = "final", plugins: Plugins | 
 def experiment_of(folder: Path, plugins: Plugins, overrides: Iterable[str] = ()) -> Experiment:
     """The experiment a run folder holds. Raises LabwrightError if it is no run folder."""
     if not (folder / "recipe.toml").is_file():
+        # a run folder that is misspelt lies mostly beside the one that was meant
         beside = [str(path.parent) for path in folder.parent.glob("*/recipe.toml")] if folder.parent.is_dir() else []
         raise LabwrightError(f"{str(folder)!r} is no run folder: it has no recipe.toml{nearest(str(folder), beside)}")
     refuse_special(folder)
@@ -124,33 +122,32 @@ def evaluated(
 ) -> Evaluation:
     """Metrics of a run's model over a split of its data; without overrides those the run logged.
 
-    Raises LabwrightError, also for samples that aren't the run's although its data wasn't overridden (`other_data`
-    measures them all the same), and for data of which the task learns something else than the run's did.
+    Args:
+        folder: of the run.
+        plugins: that know what its recipe names.
+        split: `train`, `valid` or `test`.
+        checkpoint: `final`, `last` or `best`.
+        overrides: `field=value`, such as other data.
+        other_data: measure samples that aren't the run's although its data wasn't overridden.
+
+    Raises:
+        LabwrightError: for a checkpoint or a split that isn't there, for other samples, and for data of which the task
+            learns something else than the run's did.
     """
     _check_checkpoint(checkpoint)
     overrides = list(overrides)
     experiment = experiment_of(folder, plugins, overrides)
+    # from the data and not from the run's folder, as the samples themselves are needed
     built = experiment.build()
-    check_learned(built.task, folder / "task")
-    now, then = summarised(built.task.data), read_summary(folder / "task")
-    differing = now.differences(then, [split]) if then else []
-    overridden = any(one.startswith(("task=", "task.data")) for one in overrides)
+    now, differing = compared_data(built.task, folder / "task", [split])
+    overridden = any(override.startswith(("task=", "task.data")) for override in overrides)
     if differing and not other_data and not overridden:
         raise LabwrightError(
             f"the data isn't what {folder} was begun with: {'; '.join(differing)}. Put it back, or measure it "
             "all the same: --other-data."
         )
     step = _restore(built, folder, experiment, cast(Which, checkpoint), overrides)
-    metrics = evaluate(
-        built.task,
-        built.model,
-        split,
-        device=built.device,
-        size=experiment.train.batch_size,
-        seed=experiment.train.seed,
-        workers=built.device_settings.workers,
-        autocast=partial(built.device_settings.autocast, built.device),
-    )
+    metrics = built.evaluate(split, size=experiment.train.batch_size, seed=experiment.train.seed)
     if metrics is None:
         raise LabwrightError(
             f"the data of {folder} has no split {split!r}{nearest(split, now.samples)} It has {listed(now.samples)}."
@@ -176,7 +173,7 @@ def predictions(
         for name, read in inputs:
             answer: dict[str, Any] | Exception
             try:
-                arguments = tuple(one.to(built.device) for one in read())
+                arguments = tuple(argument.to(built.device) for argument in read())
             except Exception as error:  # noqa: BLE001 - what a damaged file makes a library raise is of any type
                 answer = error
             else:
@@ -208,7 +205,8 @@ def _restore(
         newest = newest if best is None else checkpoints.read(best)
     step: int = newest.state["step"]
     built.notes += faults
-    given = tuple(one.partition("=")[0].strip() for one in overrides)
+    # what the person has just overridden needs no telling
+    given = tuple(override.partition("=")[0].strip() for override in overrides)
     changed = [
         change
         for change in changes(newest.state["recipe"], experiment.table(), MATTER)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import gc
-import json
 from collections.abc import Callable
-from typing import Any
 
 from labwright.config.resolve import ComponentSpec
 from labwright.interfaces.task import Task
@@ -17,22 +15,24 @@ class Prepared:
 
     Two experiments share a task if theirs have the same settings, and the same classes and objects from Python: the
     very same, as two objects of one class may hold anything. `check` is called with each task that was prepared anew.
+
+    Example: `task = lw.Prepared().of(experiment)`
     """
 
     def __init__(self, most: int = 1, check: Callable[[Task], None] | None = None) -> None:
         self.most, self.check = most, check
-        self._kept: list[tuple[tuple[Any, ...], Task]] = []  # the one asked for last stands last
+        self._kept: list[tuple[ComponentSpec, Task]] = []  # the one asked for last stands last
 
     def of(self, experiment: Experiment) -> Task:
         """The task of an experiment with its data read. Raises LabwrightError if it can't be."""
-        key = _identity(experiment.task)
-        task = next((task for other, task in self._kept if other == key), None)
+        spec = experiment.task
+        task = next((task for kept, task in self._kept if _same(kept, spec)), None)
         if task is None:
             self._forget(self.most - 1)  # before the next is read, so that there are never more
             task = experiment.prepared()
             if self.check is not None:
                 self.check(task)
-        self._kept = [*(one for one in self._kept if one[0] != key), (key, task)]
+        self._kept = [*((kept, other) for kept, other in self._kept if other is not task), (spec, task)]
         return task
 
     def forget(self) -> None:
@@ -45,21 +45,12 @@ class Prepared:
             gc.collect()  # a run and its listeners hold one another, and the task
 
 
-class _Same:
-    """A thing that equals itself alone, and stays alive as long as it is compared."""
-
-    def __init__(self, thing: object) -> None:
-        self.thing = thing
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Same) and self.thing is other.thing
-
-    __hash__ = None  # type: ignore[assignment]
+def _same(one: ComponentSpec, other: ComponentSpec) -> bool:
+    """Whether two components are of the same class or are the very same object, with all their settings."""
+    return one == other and all(a is b for a, b in zip(_things(one), _things(other), strict=True))
 
 
-def _identity(spec: ComponentSpec) -> tuple[Any, ...]:
-    """What makes a component the same as another: its class or object, and all its settings."""
-    thing = spec.target if spec.thing is None else spec.thing
-    parts = [(key, _identity(one)) for key, one in spec.settings.items() if isinstance(one, ComponentSpec)]
-    settings = json.dumps(spec.table(), sort_keys=True, default=repr)
-    return _Same(thing), settings, tuple(parts)
+def _things(spec: ComponentSpec) -> list[object]:
+    """The objects from Python that a component and its parts are; None for those that are built."""
+    parts = [value for value in spec.settings.values() if isinstance(value, ComponentSpec)]
+    return [spec.thing, *(thing for part in parts for thing in _things(part))]

@@ -23,6 +23,7 @@ def resume(
 
     Raises LabwrightError for overrides that would make it another experiment, and for a folder that can't be resumed.
     """
+    # gone through twice
     overrides = list(overrides)
     before = experiment_of(folder, plugins)
     refuse_links(folder)
@@ -34,6 +35,7 @@ def resume(
                 f"the {kind} of {folder} can't be changed on resuming; start a new run with "
                 f"`labwright run {folder}/recipe.toml {' '.join(overrides)}`."
             )
+    # before anything is read from it
     verify(folder / "task")
     earlier = environment_of(folder)
     trainer, notes = experiment.resumed(folder, other_data=other_data)

@@ -51,9 +51,11 @@ def verify_resume(experiment: Experiment, n: int) -> Verdict:
     with TemporaryDirectory(prefix="labwright-") as scratch:
         whole, cut = Path(scratch) / "whole", Path(scratch) / "cut"
         uninterrupted = quiet.trainer(whole, listeners=[there])
+        # schedules depend on the length, so that the recipe's own is kept and only less of it is run
         n = min(n, max(1, uninterrupted.run.total_steps // 2))
         last = min(2 * n, uninterrupted.run.total_steps)
         uninterrupted.fit(until=last)
+        # another trainer: what an object remembers would hide what a checkpoint lacks
         quiet.trainer(cut, listeners=[here]).fit(until=n)
         resumed, _ = quiet.resumed(cut, listeners=[here])
         resumed.fit(until=last)

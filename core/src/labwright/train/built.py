@@ -4,20 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
 from torch import nn
 
 from labwright.base.errors import LabwrightError
+from labwright.data.dataset import Batch
 from labwright.interfaces.device import Device
+from labwright.interfaces.loss import normalizer
 from labwright.interfaces.optimizer import Optimizer
 from labwright.interfaces.task import Phase, Task
+from labwright.train.evaluation import Evaluated, evaluate
 
 
 @dataclass
 class Built:
-    """What an experiment is made of, ready to train; `notes` say what its person should know of it."""
+    """What an experiment is made of, ready to train; `notes` say what its person should know of it.
+
+    Example: `built = lw.Experiment.from_recipe("vision/digits-mlp").build()`
+    """
 
     task: Task
     model: nn.Module
@@ -27,6 +34,26 @@ class Built:
     optimizers: dict[str, Optimizer]
     notes: list[str] = field(default_factory=list)
 
+    def evaluate(self, split: str, *, size: int, seed: int, most: int | None = None) -> Evaluated | None:
+        """The metrics over a split as `evaluate` gives them, on the device and in the precision of these settings."""
+        settings = self.device_settings
+        return evaluate(
+            self.task,
+            self.model,
+            split,
+            device=self.device,
+            size=size,
+            seed=seed,
+            workers=settings.workers,
+            autocast=partial(settings.autocast, self.device),
+            most=most,
+        )
+
+    def divisor(self, batch: Batch) -> float:
+        """What the loss of a batch on the host divides by."""
+        own = normalizer(self.criterion, batch.targets)
+        return self.task.weight(batch) if own is None else own
+
 
 def phase_parameters(model: nn.Module, criterion: Any, phases: Sequence[Phase]) -> dict[str, dict[str, nn.Parameter]]:
     """The parameters that each phase trains, by name: those of the children it names, or all, frozen ones too.
@@ -34,9 +61,11 @@ def phase_parameters(model: nn.Module, criterion: Any, phases: Sequence[Phase]) 
     The loss's own, called `loss.NAME`, go to the phases that name `loss`, or to the first. Raises LabwrightError for a
     child that isn't there, and for a phase all of whose parameters are frozen.
     """
+    # by name, as checkpoints and groups of an optimizer know them
     own = dict(model.named_parameters())
     children = [name for name, _ in model.named_children()]
     of_loss = dict(criterion.named_parameters(prefix="loss")) if isinstance(criterion, nn.Module) else {}
+    # a model may have a child called loss itself: then the name is the child's
     for_loss = [phase.name for phase in phases if "loss" in phase.parameters and "loss" not in children] or [
         phase.name for phase in phases[:1]
     ]
@@ -45,7 +74,7 @@ def phase_parameters(model: nn.Module, criterion: Any, phases: Sequence[Phase]) 
             f"both model {type(model).__name__} and loss {type(criterion).__name__} have {min(of_loss)!r}; call the "
             "model's child something else than 'loss'."
         )
-    found = {}
+    trained = {}
     for phase in phases:
         for name in phase.parameters:
             if name not in children and not (name == "loss" and of_loss):
@@ -53,12 +82,16 @@ def phase_parameters(model: nn.Module, criterion: Any, phases: Sequence[Phase]) 
                     f"phase {phase.name!r} trains {name!r}, which {type(model).__name__} lacks; it has "
                     f"{', '.join(children)}."
                 )
-        mine = {k: one for k, one in own.items() if not phase.parameters or k.split(".")[0] in phase.parameters}
-        mine |= of_loss if phase.name in for_loss else {}
-        if mine and not any(one.requires_grad for one in mine.values()):
+        parameters = {
+            name: parameter
+            for name, parameter in own.items()
+            if not phase.parameters or name.split(".")[0] in phase.parameters
+        }
+        parameters |= of_loss if phase.name in for_loss else {}
+        if parameters and not any(parameter.requires_grad for parameter in parameters.values()):
             raise LabwrightError(
-                f"phase {phase.name!r} has nothing to train: all its {len(mine)} parameters are frozen "
+                f"phase {phase.name!r} has nothing to train: all its {len(parameters)} parameters are frozen "
                 "(requires_grad is False). Leave some of them free."
             )
-        found[phase.name] = mine
-    return found
+        trained[phase.name] = parameters
+    return trained

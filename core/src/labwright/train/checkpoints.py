@@ -17,23 +17,21 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from labwright.base.errors import LabwrightError, RunFailed, listed, nearest
 from labwright.base.files import numbers, sync, write_json
 from labwright.data.summary import FILE as SUMMARY
-
-if TYPE_CHECKING:
-    from labwright.interfaces.task import Task
+from labwright.data.summary import SPLITS, DataSummary, read_summary, summarised
+from labwright.interfaces.task import Task
 
 CHECKSUMS = "checksums.json"
 MOST_NAMED = 3  # damaged checkpoints; there may be thousands
@@ -77,6 +75,7 @@ class Checkpoints:
         target = self.path(step)
         building, before = (self.folder / f".{target.name}.{what}" for what in ("part", "before"))
         try:
+            # only whole ones have a name without a dot
             for unfinished in self.folder.glob(".step-*"):  # of a process that was killed
                 _remove(unfinished)
             building.mkdir(parents=True)
@@ -90,6 +89,7 @@ class Checkpoints:
             )
             seal(building)
             if target.exists():  # of the same step, when less was known of it
+                # a folder can't be renamed onto one that isn't empty
                 target.rename(before)
             building.rename(target)
             sync(self.folder)
@@ -98,7 +98,7 @@ class Checkpoints:
             shutil.rmtree(building, ignore_errors=True)
             if not _is_io(error):
                 raise
-            older = [one for one in self.steps() if one != step]
+            older = [other for other in self.steps() if other != step]
             kept = f"The checkpoint of step {older[-1]} is kept." if older else "There is none before it."
             raise RunFailed(f"can't write the checkpoint {target}: {error.__cause__ or error}. {kept}") from error
         for old in self.steps()[:-keep]:
@@ -111,6 +111,7 @@ class Checkpoints:
         if not folder.exists():
             known = listed(map(str, self.steps()))
             raise Damaged(f"there is no checkpoint {folder}; there are those of steps {known}.")
+        # checksums first, so that no library parses bytes that were damaged
         verify(folder)
         try:
             state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
@@ -154,7 +155,7 @@ class MemoryCheckpoints:
     def write(self, step: int, checkpoint: Checkpoint, *, keep: int, best: int | None) -> None:  # noqa: ARG002
         model = {name: tensor.clone() for name, tensor in checkpoint.model.items()}
         training = {name: tensor.clone() for name, tensor in checkpoint.training.items()}
-        self._kept = {one: kept for one, kept in self._kept.items() if one == best}
+        self._kept = {other: kept for other, kept in self._kept.items() if other == best}
         self._kept[step] = Checkpoint(deepcopy(checkpoint.state), model, training)
 
     def read(self, step: int) -> Checkpoint:
@@ -176,6 +177,7 @@ def untied(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, 
             tensor.shape,
             tensor.stride(),
         )
+        # empty tensors share a null pointer without being tied
         if tensor.numel() and key in first:
             aliases[name] = first[key]
             continue
@@ -209,19 +211,19 @@ def split_state(module: nn.Module) -> tuple[dict[str, Tensor], dict[str, Any]]:
 def load_model(model: nn.Module, checkpoint: Checkpoint, origin: Path) -> None:
     """Give a model a checkpoint's state. Raises LabwrightError if it is that of another model."""
     tensors, extra = checkpoint.model, checkpoint.state["extra"]
-    mine = model.state_dict()
-    missing, surplus = mine.keys() - tensors.keys() - extra.keys(), (tensors.keys() | extra.keys()) - mine.keys()
+    own = model.state_dict()
+    missing, surplus = own.keys() - tensors.keys() - extra.keys(), (tensors.keys() | extra.keys()) - own.keys()
     if missing or surplus:
         name = min(missing or surplus)
-        said = f"lacks {name!r}" if missing else f"has {name!r}, which this model lacks"
+        fault = f"lacks {name!r}" if missing else f"has {name!r}, which this model lacks"
         raise LabwrightError(
-            f"{origin} is a checkpoint of another model: it {said}{nearest(name, surplus if missing else mine)}"
+            f"{origin} is a checkpoint of another model: it {fault}{nearest(name, surplus if missing else own)}"
         )
     for name, tensor in tensors.items():
-        if mine[name].shape != tensor.shape:
+        if own[name].shape != tensor.shape:
             raise LabwrightError(
                 f"{origin} is a checkpoint of another model: {name!r} has shape {tuple(tensor.shape)} there and "
-                f"{tuple(mine[name].shape)} here."
+                f"{tuple(own[name].shape)} here."
             )
     model.load_state_dict({**tensors, **extra})
 
@@ -242,8 +244,8 @@ def verify(folder: Path) -> None:
         expected = {Path(name): str(digest) for name, digest in sums.items()}
     except (OSError, ValueError, AttributeError) as error:
         raise Damaged(f"{folder / CHECKSUMS} is missing or torn.") from error
-    found = set(_files(folder))
-    for name in sorted(found ^ expected.keys()):
+    present = set(_files(folder))
+    for name in sorted(present ^ expected.keys()):
         raise Damaged(f"{folder / name} {'is missing' if name in expected else 'was not written by labwright'}.")
     for name, digest in expected.items():
         try:
@@ -254,9 +256,11 @@ def verify(folder: Path) -> None:
             raise Damaged(f"{folder / name} is torn or was changed: its checksum differs.")
 
 
-def check_learned(task: Task, kept: Path) -> None:
-    """Raises LabwrightError if a task has learned something else of its data than a run's folder has: its model would
-    be given other numbers for the same things, or be measured on what it was trained on.
+def compared_data(task: Task, kept: Path, splits: Iterable[str] = SPLITS) -> tuple[DataSummary, list[str]]:
+    """What was read of a task's data, and how some splits differ from those a run's folder tells of, in words.
+
+    Raises LabwrightError if the task has learned something else of its data than the run's had: other samples may be a
+    person's choice, while another vocabulary or scale would make the weights nonsense.
     """
     with TemporaryDirectory(prefix="labwright-") as scratch:
         task.save(Path(scratch))
@@ -270,6 +274,8 @@ def check_learned(task: Task, kept: Path) -> None:
             f"({listed(sorted(differing + missing))} in {kept}): the run's model would be given other numbers for the "
             "same things. Put the data back as it was, or begin a new run; `labwright predict` answers for any input."
         )
+    now, then = summarised(task.data), read_summary(kept)
+    return now, now.differences(then, splits) if then else []
 
 
 def _files(folder: Path) -> Iterator[Path]:
@@ -300,11 +306,3 @@ def _some(faults: list[str], instead: str) -> list[str]:
 
 def _is_io(error: Exception) -> bool:
     return isinstance(error, OSError | RunFailed) or type(error).__name__ == "SafetensorError"
-
-
-def all_finite(tensors: Mapping[str, Tensor]) -> str | None:
-    """The name of a tensor with a value that is no finite number, or None."""
-    for name, tensor in tensors.items():
-        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
-            return name
-    return None

@@ -1,8 +1,4 @@
-"""Metrics over a split, and the few metrics the core has itself.
-
-A metric is anything with update, compute and reset. These sum up in float64 on the device (float32 where it has no
-float64, on mps) and read a value in `compute` alone, so that a GPU never waits. B batch, C classes.
-"""
+"""Metrics over a split. A metric is anything with update, compute and reset: see metrics.py."""
 
 from __future__ import annotations
 
@@ -19,11 +15,6 @@ from labwright.base.errors import LabwrightError, listed, nearest
 from labwright.base.isolation import isolated
 from labwright.base.seeding import derived_seed
 from labwright.interfaces.task import Goal, Task
-
-# ---------------------------------------------------------------------------------------------------------- metrics
-
-
-# ------------------------------------------------------------------------------------------------------- evaluation
 
 
 @dataclass(frozen=True)
@@ -49,11 +40,24 @@ def evaluate(
     """The task's metrics over a split, in batches of `size` and without augmentation; None if there is no such split.
 
     It leaves no trace: every module is in training or evaluation mode as it was, and the global generators of the CPU
-    and of the device go on where they were. Within it they are seeded by `seed` alone. `autocast` makes the context a
-    forward pass runs in; `most` bounds the number of batches. A metric whose result is a table of numbers gives one
-    metric for each, `name/key`.
+    and of the device go on where they were. A metric whose result is a table of numbers gives one metric for each,
+    `name/key`.
 
-    Raises LabwrightError if the split is empty, a metric is no single number, or the goal is not among the metrics.
+    Args:
+        task: says what is measured; its data is prepared.
+        model: on `device`.
+        split: `train`, `valid` or `test`.
+        device: where batches are moved to.
+        size: samples in a batch.
+        seed: of random numbers within it, alone: nothing drawn before changes the figures.
+        workers: processes that fetch data which isn't in memory.
+        autocast: makes the context that a forward pass runs in; None, or giving None, is full precision.
+        most: bounds the number of batches.
+
+    Raises:
+        LabwrightError: if the split is empty, a metric is no single number, or the goal is not among the metrics.
+
+    Example: `lw.evaluate(task, model, "valid", device=torch.device("cpu"), size=256, seed=0)`
     """
     batches = task.batches(split, size=size, seed=seed, epoch=0, workers=workers, plain=True)
     if batches is None:
@@ -61,6 +65,7 @@ def evaluate(
     if not len(batches):
         raise LabwrightError(f"{type(task).__name__}: the {split!r} split has no samples to evaluate on.")
     metrics = task.metrics()
+    # before the pass over the data, which may be long
     _check_goal(task.goal, metrics, within=True)
     for metric in metrics.values():
         if isinstance(metric, nn.Module):  # torchmetrics' keep their sums in buffers
@@ -70,24 +75,33 @@ def evaluate(
         for batch in islice(batches, most):
             samples += len(batch)
             moved = batch if device.type == "cpu" else batch.to(device)
-            context = autocast() if autocast else None
-            with context or nullcontext():
+            with (autocast() if autocast else None) or nullcontext():
                 results = task.evaluate(model, moved)
             for metric in metrics.values():
                 metric.update(*results)
         values = dict(value for name, metric in metrics.items() for value in _numbers(name, metric.compute()))
+    # again: a goal such as `f1/macro` stands in the table that a metric gives
     _check_goal(task.goal, values, within=False)
     return Evaluated(values, samples)
 
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """Within it the model is in evaluation mode and no gradient is recorded; after it, each module is as it was."""
+    """Within it the model is in evaluation mode and no gradient is recorded; after it, each module is as it was.
+
+    Example: `with lw.evaluating(model): logits = model(x_BCHW)`
+    """
+    with modes_kept(model), torch.no_grad():
+        model.eval()
+        yield
+
+
+@contextmanager
+def modes_kept(model: nn.Module) -> Iterator[None]:
+    """After it each module is in training or evaluation mode as it was."""
     modes = [(module, module.training) for module in model.modules()]
-    model.eval()
     try:
-        with torch.no_grad():
-            yield
+        yield
     finally:
         for module, training in modes:
             module.training = training

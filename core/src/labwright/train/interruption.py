@@ -13,6 +13,8 @@ from typing import Any
 def interruptions(heeded: bool) -> Iterator[list[int]]:
     """A list that is filled by a signal that asks for an end, if they are heeded; a second Ctrl-C or SIGTERM ends now.
 
+    Only what stands within it can end gently: what a run does after its steps is ended at once, and done by `resume`.
+
     SIGHUP comes of a closed terminal, often twice, and SIGUSR1 of a cluster's scheduler; who ignores them, as `nohup`
     does, goes on.
     """

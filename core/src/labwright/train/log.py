@@ -43,6 +43,7 @@ class Log:
         lines = _lines(self.file)[: mark["records"]]
         torn = [number for number, (_, record) in enumerate(lines, 1) if record is None]
         self.records, self._digest = 0, hashlib.sha256()
+        # lines stay as they were written, byte for byte: a log of an older version isn't rewritten
         kept = [line for line, record in lines if record is not None]
         for line in kept:
             self._take(line)
@@ -56,6 +57,7 @@ class Log:
 
     def _take(self, line: str) -> None:
         record = json.loads(line)
+        # times are others each time the same run is made
         record.pop("seconds", None)
         self.records += 1
         self._digest.update(json_text(record).encode())

@@ -12,6 +12,8 @@ from torch import Tensor
 
 from labwright.base.errors import Diverged
 
+Losses = Mapping[str, Tensor]  # by phase
+
 
 @dataclass
 class MeanLosses:
@@ -29,26 +31,26 @@ class LossLog:
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
-        self.steps: list[tuple[int, float, Mapping[str, Tensor]]] = []
+        self.steps: list[tuple[int, float, Losses]] = []
         self._sent: tuple[Any, ...] | None = None
-        self._under_way: list[tuple[int, float, Mapping[str, Tensor]]] = []
+        self._under_way: list[tuple[int, float, Losses]] = []
 
-    def add(self, step: int, weight: float, losses: Mapping[str, Tensor]) -> None:
+    def add(self, step: int, weight: float, losses: Losses) -> None:
         self.steps.append((step, weight, losses))
 
     def close(self) -> list[MeanLosses]:
         """Raises Diverged naming the step and the phase, if a loss that has arrived is no finite number."""
-        means = [self._arrived()]
-        self._send()
-        if self.device.type != "cuda":
-            means.append(self._arrived())
-        return [mean for mean in means if mean]
+        return self._means(wait=self.device.type != "cuda")
 
     def flush(self) -> list[MeanLosses]:
         """The means that are still under way, now: the device is waited for."""
+        return self._means(wait=True)
+
+    def _means(self, *, wait: bool) -> list[MeanLosses]:
         means = [self._arrived()]
         self._send()
-        means.append(self._arrived())
+        if wait:
+            means.append(self._arrived())
         return [mean for mean in means if mean]
 
     def state(self) -> dict[str, list[Any]]:
@@ -56,11 +58,12 @@ class LossLog:
         return {"sent": _numbers(self._under_way), "open": _numbers(self.steps)}
 
     def load_state(self, state: Mapping[str, list[Any]]) -> None:
+        # in the order they came: what was under way is sent again, then the open stretch goes on
         self.steps = self._tensors(state["sent"])
         self._send()
         self.steps = self._tensors(state["open"])
 
-    def _tensors(self, numbers: list[Any]) -> list[tuple[int, float, Mapping[str, Tensor]]]:
+    def _tensors(self, numbers: list[Any]) -> list[tuple[int, float, Losses]]:
         return [
             (step, weight, {name: torch.tensor(loss, device=self.device) for name, loss in losses.items()})
             for step, weight, losses in numbers
@@ -73,6 +76,7 @@ class LossLog:
         for step, weight, losses in self.steps:
             for phase, loss in losses.items():
                 by_phase.setdefault(phase, []).append((step, weight, loss))
+        # one copy for a whole stretch: a GPU would be waited for at every single number
         stacked = {phase: torch.stack([loss.float() for *_, loss in seen]) for phase, seen in by_phase.items()}
         event = None
         if self.device.type == "cuda":
@@ -87,6 +91,7 @@ class LossLog:
             return None
         step, by_phase, stacked, event = self._sent
         self._sent, self._under_way = None, []
+        # done by now as a rule, as a whole stretch lies between
         if event is not None:
             event.synchronize()
         means = {}
@@ -99,7 +104,7 @@ class LossLog:
         return MeanLosses(step, means)
 
 
-def _numbers(steps: list[tuple[int, float, Mapping[str, Tensor]]]) -> list[Any]:
+def _numbers(steps: list[tuple[int, float, Losses]]) -> list[Any]:
     for step, _, losses in steps:
         for phase, loss in losses.items():
             _check(step, phase, float(loss))

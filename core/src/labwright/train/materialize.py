@@ -13,7 +13,7 @@ from labwright.data.ports import Port
 
 def complete(model: nn.Module, inputs: Port) -> nn.Module:
     """The model, its lazy layers initialised by an example of its input. Raises LabwrightError if some stay lazy."""
-    if not any(is_lazy(one) for one in (*model.parameters(), *model.buffers())):
+    if not any(is_lazy(tensor) for tensor in (*model.parameters(), *model.buffers())):
         return model
     training = model.training
     try:

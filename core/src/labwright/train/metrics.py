@@ -14,7 +14,10 @@ from torch.nn import functional
 
 
 class Mean:
-    """The weighted mean of all values it was given, of any shape; nan before the first."""
+    """The weighted mean of all values it was given, of any shape; nan before the first.
+
+    Example: `mean = lw.Mean(); mean.update(errors_B); mean.compute()`
+    """
 
     def __init__(self) -> None:
         self._total: Tensor | float = 0.0
@@ -38,15 +41,11 @@ class Mean:
         self._total = self._weight = 0.0
 
 
-class Accuracy:
-    """The share of labels that have the highest logit, from 0 to 1; nan before the first."""
+class _OfMean:
+    """A metric that is the mean of something."""
 
     def __init__(self) -> None:
         self._mean = Mean()
-
-    def update(self, logits_BC: Tensor, labels_B: Tensor) -> None:
-        """Take in logits and labels; further axes may stand between B and C."""
-        self._mean.update(logits_BC.argmax(-1) == labels_B)
 
     def compute(self) -> float:
         return self._mean.compute()
@@ -55,11 +54,22 @@ class Accuracy:
         self._mean.reset()
 
 
-class LogLoss:
-    """The mean negative log-likelihood of the labels, in nats per sample; nan before the first."""
+class Accuracy(_OfMean):
+    """The share of labels that have the highest logit, from 0 to 1; nan before the first.
 
-    def __init__(self) -> None:
-        self._mean = Mean()
+    Example: `def metrics(self): return {"accuracy": lw.Accuracy()}`
+    """
+
+    def update(self, logits_BC: Tensor, labels_B: Tensor) -> None:
+        """Take in logits and labels; further axes may stand between B and C."""
+        self._mean.update(logits_BC.argmax(-1) == labels_B)
+
+
+class LogLoss(_OfMean):
+    """The mean negative log-likelihood of the labels, in nats per sample; nan before the first.
+
+    Example: `def metrics(self): return {"log_loss": lw.LogLoss()}`
+    """
 
     def update(self, logits_BC: Tensor, labels_B: Tensor) -> None:
         """Take in logits and labels; further axes may stand between B and C."""
@@ -67,17 +77,13 @@ class LogLoss:
         logits = logits if logits.dtype == torch.float64 else logits.float()
         self._mean.update(functional.cross_entropy(logits, labels_B.flatten(), reduction="none"))
 
-    def compute(self) -> float:
-        return self._mean.compute()
-
-    def reset(self) -> None:
-        self._mean.reset()
-
 
 class Perplexity:
     """The exponential of the mean negative log-likelihood of a token, in nats; nan before the first.
 
     Source: Jelinek et al. 1977.
+
+    Example: `def metrics(self): return {"perplexity": lw.Perplexity()}`
     """
 
     def __init__(self) -> None:

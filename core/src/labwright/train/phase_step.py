@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from labwright.data.dataset import Batch
-from labwright.interfaces.device import Device
 from labwright.interfaces.loss import Loss
-from labwright.interfaces.optimizer import Optimizer
 from labwright.interfaces.task import Phase, Task
+from labwright.train.built import Built
 from labwright.train.loss_scale import LossScale
+from labwright.train.settings import Train
 
 
 class Objective(nn.Module):
@@ -30,7 +31,8 @@ class Objective(nn.Module):
     def forward(self, batch: Batch) -> Tensor:
         loss = self.task.loss(self.model, batch, self.criterion, self.phase)
         if self.penalised:
-            trained = {name: one for name, one in self.penalised.items() if one.requires_grad}
+            # frozen ones would only add a constant
+            trained = {name: parameter for name, parameter in self.penalised.items() if parameter.requires_grad}
             penalty = self.criterion.penalty(trained)
             return loss if penalty is None else loss + penalty
         return loss
@@ -43,34 +45,24 @@ class PhaseStep:
     average, which follows each update and belongs to the first of them.
     """
 
-    def __init__(
-        self,
-        phase: Phase,
-        task: Task,
-        model: nn.Module,
-        criterion: Any,
-        optimizer: Optimizer,
-        *,
-        device: torch.device,
-        settings: Device,
-        clip: float | None,
-        ema: float | None,
-        averages: dict[Tensor, Tensor],
-    ) -> None:
+    def __init__(self, phase: Phase, built: Built, train: Train, averages: dict[Tensor, Tensor]) -> None:
         self.name, self.every = phase.name, phase.every
-        self.optimizer = optimizer
+        self.optimizer = optimizer = built.optimizers[phase.name]
+        self.settings, self.device = built.device_settings, built.device
+        task, model, criterion = built.task, built.model, built.criterion
         self.parameters: list[Tensor] = list(optimizer.parameters.values())
+        # a phase of some children alone leaves no gradient in the others', which it goes through
         self.only_own = bool(phase.parameters)
+        # most losses add nothing for the parameters: those steps don't even ask
         penalises = isinstance(criterion, Loss) and type(criterion).penalty is not Loss.penalty
         objective: Any = Objective(task, model, criterion, phase.name, optimizer.parameters if penalises else {})
-        self.objective = torch.compile(objective) if settings.compile else objective
-        self.settings, self.device, self.clip = settings, device, clip
-        self.full_precision = settings.precision == "fp32"
-        self.scale = LossScale(device) if settings.precision == "fp16" else None
-        self.decay = ema
+        self.objective = torch.compile(objective) if self.settings.compile else objective
+        self.full_precision = self.settings.precision == "fp32"
+        self.scale = LossScale(self.device) if self.settings.precision == "fp16" else None
+        self.clip, self.decay = train.clip, train.ema
         self.average: list[Tensor] = []
         self.owned: dict[str, tuple[Tensor, Tensor]] = {}  # name -> a parameter and its average
-        for name, parameter in optimizer.parameters.items() if ema is not None else ():
+        for name, parameter in optimizer.parameters.items() if train.ema is not None else ():
             if parameter not in averages:
                 averages[parameter] = parameter.detach().clone()
                 self.owned[name] = parameter, averages[parameter]
@@ -94,28 +86,28 @@ class PhaseStep:
         """Let the averages follow the weights, if there are averages."""
         if self.decay is not None:
             with torch.no_grad():
+                # early weights are far off: the average starts by forgetting them fast
                 torch._foreach_lerp_(self.average, self.parameters, 1 - min(self.decay, (1 + step) / (10 + step)))
 
     def _backward(self, batches: Sequence[Batch], weights: Sequence[float]) -> Tensor:
-        only = [one for one in self.parameters if one.requires_grad] if self.only_own else None
+        inputs = [parameter for parameter in self.parameters if parameter.requires_grad] if self.only_own else None
         if len(batches) == 1:
             loss = self._forward(batches[0])
-            torch.autograd.backward(self.scale.scale(loss) if self.scale else loss, inputs=only)
+            torch.autograd.backward(self.scale.scale(loss) if self.scale else loss, inputs=inputs)
             return loss.detach()
+        # each part goes backward by itself, so that one part's graph is alive at a time
         whole = sum(weights)
         parts = []
         for batch, weight in zip(batches, weights, strict=True):
             part = self._forward(batch) * (weight / whole)
-            torch.autograd.backward(self.scale.scale(part) if self.scale else part, inputs=only)
+            torch.autograd.backward(self.scale.scale(part) if self.scale else part, inputs=inputs)
             parts.append(part.detach())
         return torch.stack(parts).sum()
 
     def _forward(self, batch: Batch) -> Tensor:
-        if self.full_precision:
+        if self.full_precision:  # the usual case pays for no context
             return self.objective(batch)  # type: ignore[no-any-return]
-        context = self.settings.autocast(self.device)
-        assert context is not None
-        with context:
+        with self.settings.autocast(self.device) or nullcontext():
             return self.objective(batch)  # type: ignore[no-any-return]
 
     def _prepare_gradients(self) -> Tensor | None:
@@ -124,6 +116,7 @@ class PhaseStep:
             gradients = [parameter.grad for parameter in self.parameters if parameter.grad is not None]
             found_inf = self.scale.unscale(gradients)
             self.scale.update(found_inf)
+        # after the scale is gone: a norm is bounded in the loss's own units
         if self.clip is not None:
             nn.utils.clip_grad_norm_(self.parameters, self.clip)
         return found_inf
@@ -131,6 +124,7 @@ class PhaseStep:
     def swap_average(self) -> None:
         """Exchange the weights and their averages, if there are averages."""
         for parameter, average in self.owned.values():
+            # pointers are exchanged and nothing is copied; compiled code holds the parameters themselves
             parameter.data, average.data = average.data, parameter.data
 
     def adopt_average(self) -> None:
@@ -185,3 +179,9 @@ class PhaseStep:
 
 def _below(prefix: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {key.removeprefix(prefix): tensor for key, tensor in state.items() if key.startswith(prefix)}
+
+
+def phase_steps(built: Built, train: Train) -> list[PhaseStep]:
+    """One for each phase of the task that has an optimizer."""
+    averages: dict[Tensor, Tensor] = {}
+    return [PhaseStep(phase, built, train, averages) for phase in built.task.phases() if phase.name in built.optimizers]

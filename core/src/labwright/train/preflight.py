@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from contextlib import contextmanager, nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -17,12 +16,10 @@ from labwright.base.seeding import derived_seed, generator
 from labwright.data.batching import micro_batches
 from labwright.data.dataset import Batch
 from labwright.interfaces.closed_form import ClosedForm
-from labwright.interfaces.loss import normalizer
+from labwright.train.built import Built
+from labwright.train.evaluation import modes_kept
 from labwright.train.phase_step import Objective
-
-if TYPE_CHECKING:
-    from labwright.train.built import Built
-    from labwright.train.settings import Train
+from labwright.train.settings import Train
 
 _DROPOUT = (nn.modules.dropout._DropoutNd, nn.MultiheadAttention, nn.RNNBase)  # some have a dropout of their own
 _MUCH = 10**9  # bytes
@@ -90,8 +87,7 @@ def _check_cut(built: Built, size: int, batch: Batch) -> None:
     pieces = [batch.rows(some) for some in micro_batches(len(batch), size)]
     if len(pieces) < 2:
         return
-    divisors = [normalizer(built.criterion, piece.targets) for piece in pieces]
-    weights = [built.task.weight(p) if d is None else d for p, d in zip(pieces, divisors, strict=True)]
+    weights = [built.divisor(piece) for piece in pieces]
     with _kept(built.model):
         built.model.eval()
         for phase in built.task.phases():
@@ -111,10 +107,7 @@ def _check_cut(built: Built, size: int, batch: Batch) -> None:
 def _loss(built: Built, phase: str, batch: Batch) -> Tensor:
     objective = Objective(built.task, built.model, built.criterion, phase, {})
     moved = batch if built.device.type == "cpu" else batch.to(built.device)
-    context = built.device_settings.autocast(built.device)
-    if context is None:
-        return objective(moved)  # type: ignore[no-any-return]
-    with context:
+    with built.device_settings.autocast(built.device) or nullcontext():
         return objective(moved)  # type: ignore[no-any-return]
 
 
@@ -122,15 +115,13 @@ def _loss(built: Built, phase: str, batch: Batch) -> Tensor:
 def _kept(model: nn.Module) -> Iterator[None]:
     """Within it a model may be tried; after it buffers and modes are as before."""
     buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]
-    modes = [(module, module.training) for module in model.modules()]
     try:
-        yield
+        with modes_kept(model):
+            yield
     finally:
         with torch.no_grad():
             for buffer, before in buffers:
                 buffer.copy_(before)
-        for module, training in modes:
-            module.training = training
 
 
 def _differences(built: Built) -> list[str]:

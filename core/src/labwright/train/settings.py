@@ -21,6 +21,8 @@ class Train:
     `save_every` are "3 epochs" or "500 steps"; `log_every` counts steps. `keep` is how many checkpoints stay beside the
     best one. `final` says whether a run ends with its last weights or those that were best on `valid`. `drop_last`
     leaves out an epoch's last batch where it has fewer samples than `batch_size`.
+
+    Example: `lw.Experiment(..., train={"epochs": 5, "batch_size": 64, "seed": 0})`
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -26,26 +26,23 @@ from labwright.config.recipe import plain
 from labwright.data.batching import micro_batches
 from labwright.data.dataset import Batch
 from labwright.interfaces.closed_form import ClosedForm
-from labwright.interfaces.loss import normalizer
 from labwright.interfaces.run import Outcome, Run, Status
 from labwright.interfaces.task import Task
 from labwright.plugin.relay import Relay
-from labwright.train.checkpoints import Checkpoint, Checkpoints, MemoryCheckpoints, all_finite, load_model, split_state
-from labwright.train.evaluation import evaluate
+from labwright.train.built import Built
+from labwright.train.checkpoints import Checkpoint, Checkpoints, MemoryCheckpoints, load_model, split_state
 from labwright.train.interruption import interruptions
 from labwright.train.log import Log
 from labwright.train.loss_log import LossLog, MeanLosses
-from labwright.train.phase_step import PhaseStep
-
-if TYPE_CHECKING:
-    from labwright.train.built import Built
-    from labwright.train.settings import Train
+from labwright.train.phase_step import phase_steps
+from labwright.train.settings import Train
 
 
 class Trainer:
     """Trains what `Experiment.build` made, in a run folder."""
 
     def __init__(self, built: Built, train: Train, run: Run, relay: Relay) -> None:
+        self.built = built
         self.task, self.model, self.device, self.settings = built.task, built.model, built.device, built.device_settings
         self.train, self.run, self.relay = train, run, relay
         self.intervals = train.intervals(run.steps_per_epoch)
@@ -61,6 +58,7 @@ class Trainer:
         self.random = torch.Generator()
         self.generators = global_generators(self.device)
         self.best_step: int | None = None
+        # the steps of the last checkpoint and evaluation, so that neither is done twice
         self.saved = -1
         self.evaluated = -1
         self.spent = 0.0
@@ -69,25 +67,36 @@ class Trainer:
         """Train to the end, to a StopRun, an interruption or a failure; then evaluate, report and say how it ended.
 
         After step `until` it is interrupted on purpose: saved, and nothing more. One that isn't `interruptible` leaves
-        Ctrl-C to whoever called it. Random numbers and threads of the process are as before when it returns.
+        Ctrl-C to whoever called it. Signals are heard between steps: one that comes in the evaluation and the report
+        after the last step ends the process as it would any other, and resuming does what was still to do. Random
+        numbers and threads of the process are as before when it returns.
         """
         self.interruptible = interruptible
         self.begin()
+        # from the step it starts at, as a resumed run can't know what was drawn before
         seed = derived_seed(self.train.seed, self.run.step, 9)  # of numpy and Python; torch has one for each step
         with isolated(self.device, seed=seed, threads=self.settings.threads):
             return self.conclude(partial(self._loop, until))
 
     def begin(self) -> None:
-        """Start the clock of the run, alone in its folder."""
+        """Start the clock of the run, alone in its folder. Raises LabwrightError if another process writes there."""
         if self.lock is not None:
             self.lock.acquire()
         self.begun = time.monotonic()
         self.marked = (self.begun, self.run.step)
 
-    def conclude(self, course: Callable[[], tuple[Status, str]]) -> Outcome:
-        """Go through the course, then evaluate, report and say how it ended. Raises what it failed of."""
+    def conclude(self, steps: Callable[[], tuple[Status, str]]) -> Outcome:
+        """Go through the steps, then evaluate, report and say how it ended.
+
+        Args:
+            steps: does them, and returns how they ended and why in words.
+
+        Raises:
+            RunFailed: with what is kept and how to go on, for a full disk, numbers that ceased to be numbers, and a
+                device without memory. Any other error is passed on, after the listeners have been told.
+        """
         try:
-            status, reason = course()
+            status, reason = steps()
             self._finish(status)
         except torch.OutOfMemoryError as error:
             hint = "device.accumulate=2 needs half the memory for the same result"
@@ -95,6 +104,7 @@ class Trainer:
         except RunFailed as failure:
             raise self._failed(str(failure), type(failure)) from failure
         except KeyboardInterrupt:
+            # a second Ctrl-C: nothing more is done, not even a checkpoint
             self._ended(self._outcome("interrupted", f"interrupted at once after step {self.run.step}"))
             raise
         except Exception as error:
@@ -135,7 +145,8 @@ class Trainer:
         for call in self.relay.step_ended:
             call(run=run, step=step, losses=losses)
         if step % intervals.log == 0:
-            self._log(self.loss_log.close())
+            for means in self.loss_log.close():
+                self._log(means)
         if step % intervals.evaluate == 0:
             self._evaluate("valid")
         if step % intervals.save == 0:
@@ -168,15 +179,18 @@ class Trainer:
                 whole=train.drop_last,
             )
             assert batches is not None
+            # a task's own batches may be more than the first epoch had
             yield from islice(batches, min(per_epoch - done, self.intervals.total - self.run.step))
 
     def step(self, batch: Batch) -> Mapping[str, Tensor]:
         """One step: every phase that is due updates its parameters once. Returns each phase's mean loss."""
         task, step = self.task, self.run.step
         seed = derived_seed(self.train.seed, step, 5)
+        # every step starts its own random numbers: one that is resumed draws what it would have drawn
         for generator in self.generators:
             generator.manual_seed(seed)
         batch = self.drawn(batch)
+        # before the batch is moved: a count on a GPU would have to be waited for
         weight = task.weight(batch)
         cut = self.cut(batch)
         losses = {}
@@ -191,6 +205,7 @@ class Trainer:
         """A step's batch with the random part of the objective."""
         if not self.draws:
             return batch
+        # a generator of its own, so that what the model draws doesn't move what the objective draws
         self.random.manual_seed(derived_seed(self.train.seed, self.run.step, 6))
         drawn: Batch = self.task.draw(batch, self.random)
         return drawn
@@ -202,34 +217,27 @@ class Trainer:
             return (batch.to(self.device) if elsewhere else batch,), (1.0,)
         size = self.train.batch_size // self.settings.accumulate
         pieces = [batch.rows(some) for some in micro_batches(len(batch), size)]
-        weights = [self._divisor(piece) for piece in pieces]
+        weights = [self.built.divisor(piece) for piece in pieces]
         return [piece.to(self.device) for piece in pieces] if elsewhere else pieces, weights
-
-    def _divisor(self, batch: Batch) -> float:
-        """What the loss of a batch on the host divides by."""
-        own = normalizer(self.criterion, batch.targets)
-        return self.task.weight(batch) if own is None else own
 
     def count(self, weight: float, losses: Mapping[str, Tensor]) -> None:
         """A step is done."""
         self.run.step += 1
         self.loss_log.add(self.run.step, weight, losses)
 
-    def _log(self, stretches: Sequence[MeanLosses]) -> None:
-        for means in stretches:
-            self._log_stretch(means)
-
-    def _log_stretch(self, means: MeanLosses) -> None:
+    def _log(self, means: MeanLosses) -> None:
         now = time.monotonic()
-        then, since = self.marked
+        time_before, step_before = self.marked
         self.marked = now, means.step
-        one = len(self.phase_steps) == 1
-        values = {"loss" if one else f"loss/{phase}": loss for phase, loss in means.losses.items()}
+        alone = len(self.phase_steps) == 1  # then no name is needed to tell phases apart
+        values = {"loss" if alone else f"loss/{phase}": loss for phase, loss in means.losses.items()}
         for phase_step in self.phase_steps:
+            # the rate of the stretch's last update, which was counted from 0
             lr = phase_step.optimizer.lr_at(means.step - 1, self.intervals.total)
-            values["lr" if one else f"lr/{phase_step.name}"] = lr
+            values["lr" if alone else f"lr/{phase_step.name}"] = lr
         self._record("train", means.step, **values)
-        values["steps_per_second"] = (means.step - since) / max(now - then, 1e-9)
+        # for listeners alone: the log has seconds, from which it follows
+        values["steps_per_second"] = (means.step - step_before) / max(now - time_before, 1e-9)
         for call in self.relay.logged:
             call(run=self.run, step=means.step, values=values)
 
@@ -237,22 +245,14 @@ class Trainer:
         """Metrics of a split with the weights that count, into the log; a better one on `valid` is saved."""
         run, train = self.run, self.train
         with self.averaged():
-            evaluated = evaluate(
-                self.task,
-                self.model,
-                split,
-                device=self.device,
-                size=train.batch_size,
-                seed=train.seed,
-                workers=self.settings.workers,
-                autocast=partial(self.settings.autocast, self.device),
-            )
+            evaluated = self.built.evaluate(split, size=train.batch_size, seed=train.seed)
         if evaluated is None:
             return
         metrics = run.metrics[split] = evaluated.metrics
         run.samples[split] = evaluated.samples
         self._record("evaluation", run.step, split=split, samples=evaluated.samples, metrics=metrics)
         if split == "valid":
+            # only `valid` decides which weights are best: a run that looked at `test` would choose by it
             self.evaluated, self.saved = run.step, -1  # a checkpoint of this step knows nothing of it
             if self.task.goal.better(metrics[self.task.goal.metric], run.best):
                 run.best, self.best_step = metrics[self.task.goal.metric], run.step
@@ -269,7 +269,9 @@ class Trainer:
             self.save()
             return
         if status == "finished":
-            self._log(self.loss_log.flush())
+            for means in self.loss_log.flush():
+                self._log(means)
+        # unless an evaluation was due at the last step anyway
         if self.evaluated != self.run.step:
             with suppress(StopRun):  # it has ended
                 self._evaluate("valid")
@@ -277,7 +279,9 @@ class Trainer:
         if self.train.final == "best" and self.best_step is not None:
             best = self.checkpoints.read(self.best_step)
             self.restore(best, weights_only=True)
+            # the figures belong to the weights: those of the last step's go with them
             self.run.metrics, self.run.samples = dict(best.state["metrics"]), dict(best.state["samples"])
+        # what was evaluated is what the run ends with
         for phase_step in self.phase_steps:
             phase_step.adopt_average()
         if self.tested:
@@ -291,6 +295,7 @@ class Trainer:
         """Write a checkpoint of this step, unless there is one. Raises RunFailed for weights that are no numbers."""
         if self.saved == self.run.step:
             return
+        # a checkpoint that can't be gone on from would replace one that can
         self._check_finite()
         model, extra = split_state(self.model)
         state = {
@@ -305,7 +310,7 @@ class Trainer:
             "steps_per_epoch": self.run.steps_per_epoch,
             "log": self.log.mark(durable=isinstance(self.checkpoints, Checkpoints)),
             "recipe": plain(self.run.recipe),
-            "frozen": [name for name, one in self.model.named_parameters() if not one.requires_grad],
+            "frozen": [name for name, parameter in self.model.named_parameters() if not parameter.requires_grad],
             "extra": extra,
         }
         training = {key: tensor for phase_step in self.phase_steps for key, tensor in phase_step.state_dict().items()}
@@ -317,13 +322,14 @@ class Trainer:
 
     def _check_finite(self) -> None:
         """Raises Diverged naming a parameter, or a statistic that follows the data, which is no finite number."""
-        followed = {name: one.detach() for name, one in self.model.named_parameters()}
+        followed = {name: parameter.detach() for name, parameter in self.model.named_parameters()}
         for path, module in self.model.named_modules():
+            # a model's other buffers may hold infinities on purpose, such as masks
             if isinstance(module, _NormBase):
-                followed |= {f"{path}.{name}": one for name, one in module.named_buffers(recurse=False)}
-        bad = all_finite(followed)
-        if bad:
-            raise Diverged(f"{bad!r} holds a value that is no finite number after step {self.run.step}.")
+                followed |= {f"{path}.{name}": buffer for name, buffer in module.named_buffers(recurse=False)}
+        for name, tensor in followed.items():
+            if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+                raise Diverged(f"{name!r} holds a value that is no finite number after step {self.run.step}.")
 
     def restore(self, checkpoint: Checkpoint, *, weights_only: bool = False) -> None:
         """Take up a checkpoint: everything, or the weights and averages alone. What it lacks is a note of the run."""
@@ -342,11 +348,14 @@ class Trainer:
                 "training data or the batch size has changed; start a new run."
             )
         if isinstance(self.criterion, nn.Module):
-            own = {key.removeprefix("loss/"): one for key, one in checkpoint.training.items() if key[:5] == "loss/"}
-            unlike = self.criterion.load_state_dict(own, strict=False)
+            state_of_loss = {
+                key.removeprefix("loss/"): tensor for key, tensor in checkpoint.training.items() if key[:5] == "loss/"
+            }
+            unlike = self.criterion.load_state_dict(state_of_loss, strict=False)
             if unlike.missing_keys or unlike.unexpected_keys:
-                said = f"lacks {unlike.missing_keys}" if unlike.missing_keys else f"has {unlike.unexpected_keys}"
-                raise LabwrightError(f"{origin} is a checkpoint of another loss: its state {said}. Start a new run.")
+                fault = f"lacks {unlike.missing_keys}" if unlike.missing_keys else f"has {unlike.unexpected_keys}"
+                raise LabwrightError(f"{origin} is a checkpoint of another loss: its state {fault}. Start a new run.")
+        # what a task or a listener had frozen by then is frozen again
         for name, parameter in self.model.named_parameters():
             parameter.requires_grad_(name not in state["frozen"])
         self.run.step = self.saved = state["step"]
@@ -397,24 +406,3 @@ class Trainer:
             f"{reason} The checkpoint of step {steps[-1]} is kept: `labwright resume {folder}` goes on from it. If the "
             "loss was the matter, add a lower optimizer.lr, train.clip=1.0 or device.precision=fp32."
         )
-
-
-def phase_steps(built: Built, train: Train) -> list[PhaseStep]:
-    """One Update for each phase of the task."""
-    averages: dict[Tensor, Tensor] = {}
-    return [
-        PhaseStep(
-            phase,
-            built.task,
-            built.model,
-            built.criterion,
-            built.optimizers[phase.name],
-            device=built.device,
-            settings=built.device_settings,
-            clip=train.clip,
-            ema=train.ema,
-            averages=averages,
-        )
-        for phase in built.task.phases()
-        if phase.name in built.optimizers
-    ]

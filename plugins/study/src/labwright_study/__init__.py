@@ -9,11 +9,11 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from labwright_study.comparing.comparison import Comparison as Comparison
     from labwright_study.comparing.comparison import compare as compare
+    from labwright_study.comparing.result import Comparison as Comparison
     from labwright_study.study import Study as Study
 
-_MODULE_OF = {"Comparison": "comparing.comparison", "Study": "study", "compare": "comparing.comparison"}
+_MODULE_OF = {"Comparison": "comparing.result", "Study": "study", "compare": "comparing.comparison"}
 
 __all__ = ["Comparison", "Study", "compare"]
 

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from labwright import Experiment, Goal, LabwrightError
-from labwright.config.signature import label_of
 
 from labwright_study.trial import PARAMETERS, STEP_SECONDS
 
@@ -27,8 +26,9 @@ NAMES = {
 
 
 def label(thing: Any) -> str:
-    """What stands for a class or an object from Python."""
-    return label_of(thing if isinstance(thing, type) else type(thing))
+    """What stands for a class or an object from Python: where its class is."""
+    target = thing if isinstance(thing, type) else type(thing)
+    return f"{target.__module__}.{target.__qualname__}"
 
 
 def parsed_goal(text: str, experiment: Experiment) -> Goal:
@@ -45,10 +45,10 @@ def parsed_goal(text: str, experiment: Experiment) -> Goal:
     return Goal(metric, direction or known[metric])  # type: ignore[arg-type]
 
 
-def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> Iterator[str]:
+def differences(kept: Mapping[str, Any], given: Mapping[str, Any]) -> Iterator[str]:
     """How two definitions differ, in words, with what differs innermost."""
     for key, name in NAMES.items():
-        before, now = there.get(key), here.get(key)
+        before, now = kept.get(key), given.get(key)
         if before == now:
             continue
         if isinstance(before, Mapping) and isinstance(now, Mapping):

@@ -26,20 +26,20 @@ class DominancePruner(BasePruner):
         self.by, self.startup, self.warmup = by, startup, warmup
 
     def prune(self, study: Study, trial: FrozenTrial) -> bool:
-        mine = trial.system_attrs.get(REPORTS, [])
-        now = len(mine)
+        reports = trial.system_attrs.get(REPORTS, [])
+        now = len(reports)
         if not now or now <= self.warmup:
             return False
         states = (TrialState.COMPLETE, TrialState.PRUNED)
         others = study.get_trials(deepcopy=False, states=states)
-        if sum(one.state is TrialState.COMPLETE for one in others) < self.startup:
+        if sum(other.state is TrialState.COMPLETE for other in others) < self.startup:
             return False
-        signs = np.array([1.0 if one is StudyDirection.MINIMIZE else -1.0 for one in study.directions])
-        here = _best(mine, now, signs)
+        signs = np.array([1.0 if direction is StudyDirection.MINIMIZE else -1.0 for direction in study.directions])
+        best = _best(reports, now, signs)
         count = 0
         for other in others:
             theirs = other.system_attrs.get(REPORTS, [])
-            if len(theirs) >= now and _dominates(_best(theirs, now, signs), here):
+            if len(theirs) >= now and _dominates(_best(theirs, now, signs), best):
                 count += 1
         return count >= self.by
 
@@ -51,5 +51,5 @@ def _best(reports: Sequence[Sequence[float]], until: int, signs: NDArray[np.floa
     return best
 
 
-def _dominates(one: NDArray[np.float64], other: NDArray[np.float64]) -> bool:
-    return bool((one <= other).all() and (one < other).any())
+def _dominates(costs: NDArray[np.float64], others: NDArray[np.float64]) -> bool:
+    return bool((costs <= others).all() and (costs < others).any())

@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from labwright import LabwrightError, listed
-from labwright.base.files import refuse_links, write_json
+from labwright.engine import refuse_links, write_json
 
 MARKER = "study.json"
 LOCK = "lock"
@@ -57,8 +57,8 @@ def marker_of(folder: Path) -> Marker | None:
     if not file.is_file():
         return None
     try:
-        told = json.loads(file.read_bytes())
-        return Marker(str(told["id"]), str(told["name"]), str(told["storage"]))
+        kept = json.loads(file.read_bytes())
+        return Marker(str(kept["id"]), str(kept["name"]), str(kept["storage"]))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise LabwrightError(
             f"{file} can't be read, so that nobody knows whose folder it is: {type(error).__name__}: {error}. If it is "
@@ -90,12 +90,12 @@ def claim(folder: Path, study: Marker) -> None:
         folder.mkdir(parents=True, exist_ok=True)  # whoever joins a study has none yet
     except OSError as error:
         raise LabwrightError(f"the folder {folder} can't be made: {error.strerror}. Give another --name.") from error
-    there = marker_of(folder)
-    if there is None:
+    marker = marker_of(folder)
+    if marker is None:
         write_json(folder / MARKER, asdict(study))
-    elif there.id != study.id:
+    elif marker.id != study.id:
         raise LabwrightError(
-            f"{folder} is the folder of the study {there.name!r} in {there.storage}, not of that in {study.storage}. "
+            f"{folder} is the folder of the study {marker.name!r} in {marker.storage}, not of that in {study.storage}. "
             "Give another --name."
         )
 
@@ -144,4 +144,4 @@ def _names(folder: Path) -> Iterator[str]:
 
 def _unfinished(name: str) -> bool:
     """Whether it is a file of ours whose process died before it was whole."""
-    return name.endswith(".part") and any(name.startswith(f".{one}.") for one in OURS)
+    return name.endswith(".part") and any(name.startswith(f".{ours}.") for ours in OURS)

@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, cast
 
 from labwright import LabwrightError
-from labwright.train.trainer import Trainer
+from labwright.engine import Trainer
 
 from labwright_study.fused import Form, fuse_key, why_not
 from labwright_study.fused.measuring import gain
@@ -66,19 +66,19 @@ class Grouping:
         count = min(MOST, math.ceil(len(specs) / self.workers))
         if count == 1:
             return SERIAL, 1
-        found = self.kept(key)
-        if found is None:
+        measured = self.kept(key)
+        if measured is None:
             try:
                 form, faster = self._gain(specs[:count])
-                found = {"form": form if faster >= WORTH else SERIAL, "faster": round(faster, 2)}
+                measured = {"form": form if faster >= WORTH else SERIAL, "faster": round(faster, 2)}
             except Exception as error:  # noqa: BLE001 - one that can't even be begun says so itself
-                found = {"form": SERIAL, "why": str(error)}
-            self.keep(key, found)
-        if found["form"] != SERIAL:
-            gained = f"{found['faster']:.1f} times as fast when measured, perhaps with fewer"
-            self._once(f"trials are fused, {count} in a program ({found['form']}): {gained}")
-            return found["form"], count
-        why = found.get("why")
+                measured = {"form": SERIAL, "why": str(error)}
+            self.keep(key, measured)
+        if measured["form"] != SERIAL:
+            gained = f"{measured['faster']:.1f} times as fast when measured, perhaps with fewer"
+            self._once(f"trials are fused, {count} in a program ({measured['form']}): {gained}")
+            return measured["form"], count
+        why = measured.get("why")
         self._once(
             f"trials aren't fused: {why}"
             if why

@@ -50,8 +50,8 @@ def importances(study: optuna.Study, seed: int) -> list[Importance]:
         return []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        found = _evaluator(len(trials)).evaluate(study)
-        names, total = list(found), sum(found.values())
+        values = _evaluator(len(trials)).evaluate(study)
+        names, total = list(values), sum(values.values())
         if not total:
             return []
         some = [trial.number for trial in trials[:: -(-len(trials) // ENOUGH)]]
@@ -60,10 +60,10 @@ def importances(study: optuna.Study, seed: int) -> list[Importance]:
         for _ in range(SHUFFLES):
             place = dict(zip(some, map(float, random.permutation(len(some))), strict=True))
             drawn = evaluator.evaluate(study, names, target=partial(_at, place))
-            chance = {name: max(one, drawn[name]) for name, one in chance.items()}
+            chance = {name: max(highest, drawn[name]) for name, highest in chance.items()}
     fading = (len(some) / len(trials)) ** FADING
-    ranked = sorted(names, key=lambda name: -found[name])
-    return [Importance(name, found[name] / total, chance[name] * fading / total) for name in ranked]
+    ranked = sorted(names, key=lambda name: -values[name])
+    return [Importance(name, values[name] / total, chance[name] * fading / total) for name in ranked]
 
 
 def _at(place: Mapping[int, float], trial: FrozenTrial) -> float:

@@ -24,9 +24,9 @@ def url_of(name: str, storage: str) -> str:
         return storage
     journal = Path("studies") / name / JOURNAL
     if not journal.is_file():
-        there = sorted(file.parent.name for file in Path("studies").glob(f"*/{JOURNAL}"))
+        names = sorted(file.parent.name for file in Path("studies").glob(f"*/{JOURNAL}"))
         raise LabwrightError(
-            f"there is no study {name!r} in studies/{nearest(name, there)} There are {listed(there)}. One that is kept "
+            f"there is no study {name!r} in studies/{nearest(name, names)} There are {listed(names)}. One that is kept "
             "elsewhere is found with --storage."
         )
     return f"journal:{journal}"
@@ -38,15 +38,15 @@ def stored(name: str, storage: str) -> tuple[BaseStorage, optuna.Study, Mapping[
     with reached(url), quiet_optuna():
         if not is_there(url):
             raise LabwrightError(f"there is no storage {without_password(url)!r}.")
-        there = opened(url)
-        names = optuna.get_all_study_names(there)
+        found = opened(url)
+        names = optuna.get_all_study_names(found)
         if name not in names:
             raise LabwrightError(f"the storage has no study {name!r}{nearest(name, names)} It has {listed(names)}.")
-        study = optuna.load_study(study_name=name, storage=there)
+        study = optuna.load_study(study_name=name, storage=found)
     kept = study.user_attrs.get(DEFINITION)
     if not isinstance(kept, Mapping):
         raise LabwrightError(f"study {name!r} wasn't begun by labwright.")
-    return there, study, kept
+    return found, study, kept
 
 
 def recalled(name: str, storage: str, plugins: Plugins, *, workers: int = 1) -> Study:

@@ -2,7 +2,7 @@
 
 - The interval of a mean is the expanded percentile bootstrap (Hesterberg 2015, "What Teachers Should Know About the
   Bootstrap", section 5.3). With few seeds the plain percentile and BCa bootstraps are too narrow: of nominally 95 %
-  intervals of 8 normal differences both cover 88 %, the expanded one 94 % (tests/test_statistics.py measures it).
+  intervals of 8 normal differences both cover 88 %, the expanded one 94 % (tests/test_paired_tests.py measures it).
 - The test is the sign-flip permutation test of the mean difference, two-sided: if the two are the same, each seed's
   difference could as well have had the other sign. It is exact for up to 20 seeds and assumes no distribution.
 - Every pair of candidates is tested, and p is corrected for their number by Holm (1979). Against the best alone would
@@ -17,7 +17,6 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import combinations
-from statistics import NormalDist
 from typing import Any, Literal
 
 import numpy as np
@@ -69,7 +68,7 @@ class Pair:
     def sentence(self) -> str:
         """The verdict in words, with the difference it rests on: of the one named first from the one named after it."""
         both = f"{self.first} and {self.second}"
-        said = {
+        text = {
             "better": f"{self.better} is better than {self.worse}",
             "cannot tell": f"Cannot tell {both} apart",
             "too few seeds": f"No verdict on {both} from {_counted(self.seeds)}, it needs {self.needed}",
@@ -79,15 +78,15 @@ class Pair:
         }[self.verdict]
         if self.mean is not None and self.verdict != "same values":
             sign, ahead = (-1, self.second_ahead) if self.better == self.second else (1, self.first_ahead)
-            said += f": difference {sign * self.mean:+.4g}"
+            text += f": difference {sign * self.mean:+.4g}"
             if self.interval is not None and self.verdict != "seeds change nothing":
                 low, high = sorted(sign * end for end in self.interval)
-                said += f" ({self.confidence:.0%} interval {low:+.4g} to {high:+.4g})"
+                text += f" ({self.confidence:.0%} interval {low:+.4g} to {high:+.4g})"
             if self.p_holm is not None:
-                said += f", ahead on {ahead} of {self.seeds}, p {self.p_holm:.2g}"
+                text += f", ahead on {ahead} of {self.seeds}, p {self.p_holm:.2g}"
         if self.left_out:
-            said += f". {_counted(self.left_out)} left out, because a run failed"
-        return f"{said}."
+            text += f". {_counted(self.left_out)} left out, because a run failed"
+        return f"{text}."
 
     @property
     def worse(self) -> str | None:
@@ -213,31 +212,9 @@ def mean_interval(
 
 def expanded_tail(n: int, confidence: float) -> float:
     """The probability in each tail at which `mean_interval` takes its quantiles."""
-    return NormalDist().cdf(-math.sqrt(n / (n - 1)) * student_quantile((1 + confidence) / 2, n - 1))
+    from scipy import stats  # takes a second to import
 
-
-def student_quantile(probability: float, freedom: int) -> float:
-    """Student's t for a probability of one half or more and whole degrees of freedom, by bisection."""
-    low, high = 0.0, 1.0
-    while _student(high, freedom) < probability:
-        high *= 2
-    for _ in range(100):
-        middle = (low + high) / 2
-        low, high = (middle, high) if _student(middle, freedom) < probability else (low, middle)
-    return (low + high) / 2
-
-
-def _student(t: float, freedom: int) -> float:
-    """Its distribution function at t >= 0. Source: Abramowitz & Stegun 1964, 26.7.3 and 26.7.4."""
-    angle = math.atan2(t, math.sqrt(freedom))
-    cosine, sine = math.cos(angle), math.sin(angle)
-    odd = freedom % 2
-    term, total = (cosine if odd else 1.0), 0.0
-    for k in range(1 + odd, freedom, 2):
-        total += term
-        term *= cosine**2 * k / (k + 1)
-    inside = 2 / math.pi * (angle + sine * total) if odd else sine * total
-    return 0.5 + inside / 2
+    return float(stats.norm.cdf(-math.sqrt(n / (n - 1)) * stats.t.ppf((1 + confidence) / 2, n - 1)))
 
 
 def effect_size(differences: ArrayLike) -> float | None:

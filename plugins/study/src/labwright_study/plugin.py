@@ -32,8 +32,8 @@ def labwright_components() -> Iterator[lw.Component]:
 
 @lw.hookimpl
 def labwright_kinds() -> Iterator[lw.Kind]:
-    yield lw.Kind("sampler", "", "samplers", "`tune --sampler`")
-    yield lw.Kind("pruner", "", "pruners", "`tune --pruner`")
+    yield lw.Kind("sampler", "labwright_study.samplers:Sampler", "samplers", "`tune --sampler`")
+    yield lw.Kind("pruner", "optuna.pruners:BasePruner", "pruners", "`tune --pruner`")
 
 
 @lw.hookimpl

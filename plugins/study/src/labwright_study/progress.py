@@ -1,94 +1,121 @@
-"""What a person sees of a study as it goes on: a line for each trial, and a bar on a terminal. All of it on stderr."""
+"""What a person sees of many runs as they end: a bar on a terminal, a line for each elsewhere. All of it on stderr.
+
+A run's own display is the core's: it moves with every step, and is about one run.
+"""
 
 from __future__ import annotations
 
 import sys
-import time
+from collections import Counter
+from collections.abc import Iterable
 from types import TracebackType
-from typing import TYPE_CHECKING
 
 import typer
 from optuna.trial import FrozenTrial, TrialState
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-from rich.progress import Progress as Bar
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from labwright_study.report_rows import number
+from labwright_study.description import Description
+from labwright_study.report.rows import number
 from labwright_study.trial import Result
 
-if TYPE_CHECKING:
-    from labwright_study.study import Study
-    from labwright_study.trial_store import TrialStore
 
+class Tally:
+    """Counts what has ended: `with Tally("runs", 20, done=3) as tally: tally.say("..."); tally.ended("...")`.
 
-class Progress:
-    """A line for each trial that ended; on a terminal also a bar with the best so far."""
+    `summary` stands at the end of the bar.
+    """
 
-    def __init__(self, study: Study, book: TrialStore, quiet: bool) -> None:
-        self.study, self.book, self.quiet = study, book, quiet
-        self.done = len(book.ended())
-        self.goal = study.goals[0]
-        paths = {one.path for one in study.space.dimensions}
-        last = [path.rpartition(".")[2] for path in paths]
-        self.names = {
-            path: path.rpartition(".")[2] if last.count(path.rpartition(".")[2]) == 1 else path for path in paths
-        }
-        values = [one.values[0] for one in book.ended() if one.state is TrialState.COMPLETE and one.values]
-        self.best: float | None = None
-        for value in values:
-            self._take(value)
+    def __init__(self, noun: str, total: int, done: int = 0, summary: str = "", *, quiet: bool = False) -> None:
+        self.quiet = quiet
+        self._bar: Progress | None = None
         console = Console(stderr=True)
-        self.bar: Bar | None = None
         if sys.stderr.isatty() and not console.is_dumb_terminal and not quiet:
-            columns = (
-                TextColumn("trials"),
-                BarColumn(),
-                MofNCompleteColumn(),
-                TimeRemainingColumn(),
-                TextColumn("{task.description}"),
-            )
-            self.bar = Bar(*columns, console=console)
-            self.task = self.bar.add_task(self._summary(), total=study.count, completed=self.done)
+            columns = BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.description}")
+            self._bar = Progress(TextColumn(noun), *columns, console=console)
+            self._task = self._bar.add_task(summary, total=total, completed=done)
 
-    def __enter__(self) -> Progress:
-        self.begun = time.monotonic()
-        if self.bar is not None:
-            self.bar.start()
-        if not self.quiet:
-            study = self.study
-            goals = " and ".join(f"{goal.direction} {goal.metric}" for goal in study.goals)
-            there = f", {self.done} are there" if self.done else ""
-            how = "asynchronously, which isn't reproducible" if study.asynchronous else f"in batches of {study.batch}"
-            self.say(
-                f"{study.folder}: {study.count} trials{there}; {goals} over {len(study.space.dimensions)} settings, "
-                f"{study.sampler.label} and {study.pruner.label}, {how}"
-            )
-            for note in study.space.notes:
-                self.say(f"note: {note}")
+    def __enter__(self) -> Tally:
+        if self._bar is not None:
+            self._bar.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self.bar is not None:
-            self.bar.stop()
+        if self._bar is not None:
+            self._bar.stop()
+
+    def ended(self, line: str, summary: str = "") -> None:
+        """One more is done; the line says how."""
+        self.say(line)
+        if self._bar is not None:
+            self._bar.update(self._task, advance=1, description=summary)
+
+    def say(self, line: str) -> None:
+        """Show a line that stays."""
+        if self.quiet:
+            return
+        if self._bar is not None:
+            self._bar.console.print(line, markup=False, highlight=False, soft_wrap=True)
+        else:
+            typer.echo(line, err=True)
+
+
+class TrialProgress:
+    """A study's tally, with a line for each trial that ended and the best value so far.
+
+    `ended` are the trials that are there already.
+    """
+
+    def __init__(self, study: Description, ended: Iterable[FrozenTrial], *, quiet: bool) -> None:
+        self.study, self.goal = study, study.goals[0]
+        ended = list(ended)
+        self.done = len(ended)
+        self.best: float | None = None
+        for trial in ended:
+            if trial.state is TrialState.COMPLETE:
+                self._is_best(trial.values[0])
+        paths = {dimension.path for dimension in study.space.dimensions}
+        last = Counter(map(_last, paths))
+        self.names = {path: _last(path) if last[_last(path)] == 1 else path for path in paths}
+        self.tally = Tally("trials", study.trials, self.done, self._summary(), quiet=quiet)
+
+    def __enter__(self) -> TrialProgress:
+        self.tally.__enter__()
+        study = self.study
+        there = f", {self.done} are there" if self.done else ""
+        how = "asynchronously, which isn't reproducible" if study.asynchronous else f"in batches of {study.batch}"
+        self.say(
+            f"{study.folder}: {study.trials} trials{there}; {study.goals_in_words()} over "
+            f"{len(study.space.dimensions)} settings, {study.sampler} and {study.pruner}, {how}"
+        )
+        for note in study.space.notes:
+            self.say(f"note: {note}")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.tally.__exit__(kind, error, trace)
 
     def ended(self, trial: FrozenTrial, result: Result) -> None:
         """Show a trial that has ended."""
-        self.done += 1
-        better = result.state == "complete" and self._take(result.values[0])
-        if self.quiet:
-            return
-        pairs = zip(self.study.goals, result.values, strict=False)
-        values = "  ".join(f"{goal.metric} {number(value, 5)}" for goal, value in pairs) or result.reason
+        is_best = result.state == "complete" and self._is_best(result.values[0])
+        mark = " (best so far)" if is_best and len(self.study.goals) == 1 else ""
+        goals = zip(self.study.goals, result.values, strict=False)
+        values = "  ".join(f"{goal.metric} {number(value, 5)}" for goal, value in goals) or result.reason
         shown = self.study.space.shown(trial.params)
         settings = "  ".join(f"{self.names[path]}={_short(value)}" for path, value in shown.items())
-        mark = " (best so far)" if better and len(self.study.goals) == 1 else ""
-        self.say(f"trial {trial.number}  {result.state}  {values}{mark}  {result.seconds:.1f} s  {settings}")
-        if self.bar is not None:
-            self.bar.update(self.task, completed=self.done, description=self._summary())
+        line = f"trial {trial.number}  {result.state}  {values}{mark}  {result.seconds:.1f} s  {settings}"
+        self.tally.ended(line, self._summary())
 
-    def _take(self, value: float) -> bool:
+    def say(self, line: str) -> None:
+        """Show a line that stays."""
+        self.tally.say(line)
+
+    def _is_best(self, value: float) -> bool:
+        """Whether a value is the best so far; it is remembered then."""
         better = self.goal.better(value, self.best)
         self.best = value if better else self.best
         return better
@@ -96,14 +123,9 @@ class Progress:
     def _summary(self) -> str:
         return "" if self.best is None else f"best {self.goal.metric} {self.best:.5g}"
 
-    def say(self, line: str) -> None:
-        """Show a line that stays."""
-        if self.quiet:
-            return
-        if self.bar is not None:
-            self.bar.console.print(line, markup=False, highlight=False)
-        else:
-            typer.echo(line, err=True)
+
+def _last(path: str) -> str:
+    return path.rpartition(".")[2]
 
 
 def _short(value: object) -> str:

@@ -5,10 +5,9 @@ Steps are evaluations of `valid`, counted from 1. A pruner is a function with se
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from typing import Annotated, Any
 
-from labwright import LabwrightError, Part
+from labwright import Part
 from pydantic import Field
 
 Startup = Annotated[int, Field(ge=0)]
@@ -81,13 +80,10 @@ def patient(
 def wilcoxon(*, p: Annotated[float, Field(ge=0, le=1)] = 0.1, startup: Annotated[int, Field(ge=1)] = 2) -> Any:
     """Prune what a signed-rank test (Wilcoxon 1945) finds worse than the best trial, report by report.
 
-    It is for reports that are parts of the value, such as folds; `p` is the level. It needs
-    `pip install 'labwright[scipy]'`.
+    It is for reports that are parts of the value, such as folds; `p` is the level.
     """
     from optuna.pruners import WilcoxonPruner
 
-    if find_spec("scipy") is None:
-        raise LabwrightError("pruner 'wilcoxon' needs a package: `pip install 'labwright[scipy]'` brings it.")
     return WilcoxonPruner(p_threshold=p, n_startup_steps=startup)
 
 

@@ -17,6 +17,7 @@ from labwright import StopRun
 from torch import distributed
 
 from labwright_study.trial import Answer, Group, Result, Spec, Trials
+from labwright_study.workers import Pool
 
 
 def several() -> bool:
@@ -35,15 +36,14 @@ def meet() -> None:
         distributed.init_process_group("gloo")
 
 
-class Ranks:
+class Ranks(Pool):
     """Runs trials on all ranks; for the first one."""
 
     def __init__(self, trials: Trials) -> None:
         self.trials = trials
-        self.stopping = False
 
     def run(self, groups: Iterator[Group], answer: Answer) -> Iterator[Result]:
-        def said(number: int, reports: Sequence[Sequence[float]]) -> bool:
+        def shared(number: int, reports: Sequence[Sequence[float]]) -> bool:
             pruned = answer(number, [list(one) for one in reports])
             _say("answer", pruned)
             return pruned
@@ -53,7 +53,7 @@ class Ranks:
             if group is None:
                 return
             _say("trial", group.json())
-            yield from self.trials.run(group, said)
+            yield from self.trials.run(group, shared)
 
     def close(self) -> None:
         _say("end", None)
@@ -81,9 +81,9 @@ def follow(trials: Trials) -> None:
             distributed.destroy_process_group()
             return
         if word == "trial":
-            specs = (Spec(**one) for one in value["specs"])
-            mine = tuple(replace(spec, folder=str(Path(spec.folder) / f"rank-{rank}")) for spec in specs)
-            for _ in trials.run(Group(mine), answer):
+            specs = (Spec(**spec) for spec in value["specs"])
+            own = tuple(replace(spec, folder=str(Path(spec.folder) / f"rank-{rank}")) for spec in specs)
+            for _ in trials.run(Group(own), answer):
                 pass  # what came of it is for the first rank to say
 
 
@@ -92,6 +92,6 @@ def _say(word: str, value: Any) -> None:
 
 
 def _heard() -> tuple[str, Any]:
-    said: list[Any] = [None, None]
-    distributed.broadcast_object_list(said, src=0, device=torch.device("cpu"))
-    return said[0], said[1]
+    heard: list[Any] = [None, None]
+    distributed.broadcast_object_list(heard, src=0, device=torch.device("cpu"))
+    return heard[0], heard[1]

@@ -65,8 +65,7 @@ class TPE(Sampler):
 class GP(Sampler):
     """Gaussian process with expected improvement, for spaces of few parameters and few trials.
 
-    The first `startup` trials are random. `deterministic` says that a trial repeated gives the same value. It needs
-    `pip install 'labwright[scipy]'`.
+    The first `startup` trials are random. `deterministic` says that a trial repeated gives the same value.
     """
 
     def __init__(self, *, startup: Startup = 10, deterministic: bool = False) -> None:
@@ -75,7 +74,6 @@ class GP(Sampler):
     def make(self, seed: int, space: Space) -> optuna.samplers.BaseSampler:  # noqa: ARG002
         import optuna
 
-        _needs("gp", "scipy", extra="scipy")
         return optuna.samplers.GPSampler(
             n_startup_trials=self.startup,
             deterministic_objective=self.deterministic,
@@ -88,7 +86,7 @@ class CMAES(Sampler):
     """Covariance matrix adaptation (Hansen 2016), for many numeric parameters and hundreds of trials; one goal.
 
     Choices and what stands under a condition are drawn at random. `sigma` is the first step, as a share of the ranges;
-    `population` the trials of a generation. It needs `pip install 'labwright[cma-es]'`.
+    `population` the trials of a generation. It needs `pip install 'labwright-study[cma-es]'`.
     """
 
     def __init__(
@@ -103,7 +101,8 @@ class CMAES(Sampler):
     def make(self, seed: int, space: Space) -> optuna.samplers.BaseSampler:  # noqa: ARG002
         import optuna
 
-        _needs("cma-es", "cmaes", extra="cma-es")
+        if find_spec("cmaes") is None:
+            raise LabwrightError("sampler 'cma-es' needs a package: `pip install 'labwright-study[cma-es]'` brings it.")
         return optuna.samplers.CmaEsSampler(
             n_startup_trials=self.startup,
             sigma0=self.sigma,
@@ -143,7 +142,7 @@ class NSGAIII(Sampler):
 class QMC(Sampler):
     """A quasi-random sequence, which fills a space more evenly than chance (Bergstra & Bengio 2012).
 
-    Choices and what stands under a condition are drawn at random. It needs `pip install 'labwright[scipy]'`.
+    Choices and what stands under a condition are drawn at random.
     """
 
     own_seed = True
@@ -154,7 +153,6 @@ class QMC(Sampler):
     def make(self, seed: int, space: Space) -> optuna.samplers.BaseSampler:  # noqa: ARG002
         import optuna
 
-        _needs("qmc", "scipy", extra="scipy")
         return optuna.samplers.QMCSampler(
             qmc_type=self.sequence, scramble=self.scramble, seed=seed, warn_independent_sampling=False
         )
@@ -174,16 +172,17 @@ class Grid(Sampler):
         return optuna.samplers.GridSampler(self.values(space), seed=seed)
 
     def values(self, space: Space) -> dict[str, list[Any]]:
-        values = {one.name: one.grid() for one in space.dimensions}
-        endless = [name for name, each in values.items() if each is None]
-        under = [one.name for one in space.dimensions if one.when]
+        """The values of each parameter, by its name in the storage. Raises LabwrightError for a space without end."""
+        values = {dimension.name: dimension.grid() for dimension in space.dimensions}
+        endless = [name for name, options in values.items() if options is None]
+        under = [dimension.name for dimension in space.dimensions if dimension.when]
         if endless or under:
             what = f"endlessly many values: {listed(endless)}" if endless else f"conditions: {listed(under)}"
             raise LabwrightError(
                 f"sampler 'grid' goes through every combination, and the space has {what}. Give them a step or a list "
                 "in [search], or take another sampler, such as qmc."
             )
-        return {name: each for name, each in values.items() if each is not None}
+        return {name: options for name, options in values.items() if options is not None}
 
 
 class Random(Sampler):
@@ -193,9 +192,3 @@ class Random(Sampler):
         import optuna
 
         return optuna.samplers.RandomSampler(seed=seed)
-
-
-def _needs(sampler: str, package: str, *, extra: str) -> None:
-    """Raises LabwrightError if a sampler's package isn't installed."""
-    if find_spec(package) is None:
-        raise LabwrightError(f"sampler {sampler!r} needs a package: `pip install 'labwright[{extra}]'` brings it.")

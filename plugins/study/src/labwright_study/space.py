@@ -12,15 +12,13 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
-from labwright import Choice, Integers, LabwrightError, Uniform, listed, nearest
-from labwright.base.search import NONE, Mark, said
-from labwright.config.resolve import ComponentSpec, Where, checked
-from labwright.config.signature import Setting, signature
+from labwright import Choice, Experiment, Integers, LabwrightError, Train, Uniform, listed, nearest
+from labwright.engine import NONE, ComponentSpec, Setting, Where, checked, signature
 
 if TYPE_CHECKING:
     import optuna
-    from labwright import Experiment
 
+Mark = Uniform | Integers | Choice
 BATCH_SIZE = "train.batch_size"
 RANGE = ("low", "high", "log", "step")
 EXAMPLES = "{ low = 1e-4, high = 1e-1, log = true }, a list of choices, or false for none"
@@ -57,7 +55,8 @@ class Dimension:
     def contains(self, value: Any) -> bool:
         """Whether a study could have come to a value, such as the recipe's own."""
         if isinstance(self.mark, Choice):
-            return any(isinstance(one, bool) == isinstance(value, bool) and one == value for one in self.mark.options)
+            known = [option for option in self.mark.options if isinstance(option, bool) == isinstance(value, bool)]
+            return value in known  # 1 is not true
         if isinstance(value, bool) or not isinstance(value, int | float):
             return False
         steps = (value - self.mark.low) / self.mark.step if self.mark.step else 0.0
@@ -75,8 +74,8 @@ class Dimension:
 
     def json(self) -> dict[str, Any]:
         """As it is shown and stored, to be compared with that of another day."""
-        said = {"path": self.path, "searched": str(self.mark)}
-        return said | ({"if": f"{self.when[0]} = {self.when[1]}"} if self.when else {})
+        place = {"path": self.path, "searched": str(self.mark)}
+        return place | ({"if": f"{self.when[0]} = {self.when[1]}"} if self.when else {})
 
 
 class Space:
@@ -110,28 +109,31 @@ class Space:
         asked = dict(experiment.search) | dict(search or {})
         fixed = list(fixed)
         only = asked.pop("only", None)
-        if only is not None and not (isinstance(only, list) and all(isinstance(one, str) for one in only)):
+        if only is not None and not (isinstance(only, list) and all(isinstance(path, str) for path in only)):
             raise LabwrightError(f'{where / "only"}: given {only!r}; it is a list of paths, such as ["optimizer.*"].')
         used: set[str] = set()
         recipe = experiment if widened else None
         dimensions = [
-            one
-            for one in _dimensions(experiment, "", "", None, asked, used, where, recipe)
-            if (only is None or _matches(one, only)) and not _matches(one, fixed)
+            dimension
+            for dimension in _dimensions(experiment, "", "", None, asked, used, where, recipe)
+            if (only is None or _matches(dimension, only)) and not _matches(dimension, fixed)
         ]
         for path in asked.keys() - used:
             raise LabwrightError(_unknown(path, experiment, where / path))
         for pattern in [*(only or ()), *fixed]:
-            if not any(_matches(one, [pattern]) for one in dimensions) and _setting(experiment, pattern) is None:
+            if (
+                not any(_matches(dimension, [pattern]) for dimension in dimensions)
+                and _setting(experiment, pattern) is None
+            ):
                 every = list(_dimensions(experiment, "", "", None, asked, used, where, recipe))
-                if not any(_matches(one, [pattern]) for one in every):
-                    known = {one.path for one in every}
+                if not any(_matches(dimension, [pattern]) for dimension in every):
+                    known = {dimension.path for dimension in every}
                     raise LabwrightError(
                         f"{pattern!r} is nothing that is searched{nearest(pattern, known)} "
                         f"Searched are {listed(known, 40)}."
                     )
-        names = {one.name for one in dimensions}
-        whole = [one for one in dimensions if one.when is None or one.when[0] in names]
+        names = {dimension.name for dimension in dimensions}
+        whole = [dimension for dimension in dimensions if dimension.when is None or dimension.when[0] in names]
         if not whole:
             raise LabwrightError(
                 f"{where}: there is nothing to search; the components have no marks. Add some, such as "
@@ -139,21 +141,26 @@ class Space:
             )
         if not widened:
             return cls(whole)
-        found = cls([_grown(one) for one in whole])
-        point = found.point()
-        beside = {one.path: _value(experiment, one.path) for one in found._under(point) if one.name not in point}
-        return cls(found.dimensions, list(_widened(whole, found, beside)), beside)
+        grown = cls([_grown(dimension) for dimension in whole])
+        point = grown.point()
+        beside = {
+            dimension.path: _value(experiment, dimension.path)
+            for dimension in grown._under(point)
+            if dimension.name not in point
+        }
+        return cls(grown.dimensions, list(_widened(whole, grown, beside)), beside)
 
     def within(self, samples: int | None) -> Space:
         """The space for training data of so many samples: larger batches than that aren't offered."""
         kept, left = [], ""
-        for one in self.dimensions:
-            if one.path == BATCH_SIZE and samples is not None and (fitting := _at_most(one, samples)) != one:
+        for dimension in self.dimensions:
+            fitting: Dimension | None = dimension
+            if dimension.path == BATCH_SIZE and samples is not None:
+                fitting = _at_most(dimension, samples)
+            if fitting != dimension:
                 left = f"{BATCH_SIZE}: the training part has {samples} samples, so that larger batches aren't searched."
-                if fitting is None:
-                    continue
-                one = fitting
-            kept.append(one)
+            if fitting is not None:
+                kept.append(fitting)
         return Space(kept, [*self.notes, left], self.beside) if left else self
 
     def suggest(self, trial: optuna.Trial, point: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -162,39 +169,43 @@ class Space:
         A dimension that `point` leaves out is left out.
         """
         drawn: dict[str, Any] = {}
-        for one in self._under(drawn):
-            if point is None or one.name in point:
-                drawn[one.name] = one.suggested(trial)
+        for dimension in self._under(drawn):
+            if point is None or dimension.name in point:
+                drawn[dimension.name] = dimension.suggested(trial)
         return self.values(drawn)
 
     def values(self, params: Mapping[str, Any]) -> dict[str, Any]:
         """What a trial's stored parameters set in a recipe: a component before what is below it."""
-        return {one.path: one.value(params[one.name]) for one in self.dimensions if one.name in params}
+        return {
+            dimension.path: dimension.value(params[dimension.name])
+            for dimension in self.dimensions
+            if dimension.name in params
+        }
 
     def point(self) -> dict[str, Any]:
         """The parameters that stand for the recipe itself; without those that no mark can hold."""
-        found: dict[str, Any] = {}
-        for one in self._under(found):
-            if one.own:
-                found[one.name] = one.own[0]
-        return found
+        point: dict[str, Any] = {}
+        for dimension in self._under(point):
+            if dimension.own:
+                point[dimension.name] = dimension.own[0]
+        return point
 
     def whole(self, params: Mapping[str, Any]) -> bool:
         """Whether a trial's parameters are all that its choices ask for."""
-        return all(one.name in params for one in self._under(params))
+        return all(dimension.name in params for dimension in self._under(params))
 
     def shown(self, params: Mapping[str, Any]) -> dict[str, Any]:
         """A trial's parameters by the path they set."""
-        return {one.path: params[one.name] for one in self.dimensions if one.name in params}
+        return {dimension.path: params[dimension.name] for dimension in self.dimensions if dimension.name in params}
 
     def json(self) -> dict[str, dict[str, Any]]:
-        return {one.name: one.json() for one in self.dimensions}
+        return {dimension.name: dimension.json() for dimension in self.dimensions}
 
     def _under(self, drawn: Mapping[str, Any]) -> Iterator[Dimension]:
         """The dimensions that exist, given those that were drawn so far."""
-        for one in self.dimensions:
-            if one.when is None or (one.when[0] in drawn and drawn[one.when[0]] == one.when[1]):
-                yield one
+        for dimension in self.dimensions:
+            if dimension.when is None or (dimension.when[0] in drawn and drawn[dimension.when[0]] == dimension.when[1]):
+                yield dimension
 
 
 def _dimensions(
@@ -212,22 +223,26 @@ def _dimensions(
     `recipe` is the experiment whose own values these are, None under a choice that isn't the recipe's.
     """
     marks = {path: mark for path, mark in experiment.marks().items() if path.startswith(below)}
-    mine = {}
+    entries = {}
     for key, entry in asked.items():
         path = _bare(key)
         stands = path.startswith(below) and key in (path, prefix + path.removeprefix(below))
         if stands and (_setting(experiment, path) or _component(experiment, path)):
             used.add(key)
-            mine[path] = entry
-    searched = [path for path in mine if mine[path] is not False and _component(experiment, path)]
+            entries[path] = entry
+    searched = [path for path in entries if entries[path] is not False and _component(experiment, path)]
     for path in searched:
         stored = prefix + path.removeprefix(below)
-        yield from _choice_of_components(experiment, path, stored, when, mine[path], asked, used, where / path, recipe)
-    for path in dict.fromkeys([*marks, *mine]):
-        if mine.get(path) is False or any(f"{path}.".startswith(f"{one}.") for one in searched):
+        yield from _choice_of_components(
+            experiment, path, stored, when, entries[path], asked, used, where / path, recipe
+        )
+    for path in dict.fromkeys([*marks, *entries]):
+        if entries.get(path) is False or any(f"{path}.".startswith(f"{component}.") for component in searched):
             continue
         setting = _setting(experiment, path)
-        mark, values = _mark(mine[path], setting, where / path) if setting and path in mine else (marks[path], None)
+        mark, values = (
+            _mark(entries[path], setting, where / path) if setting and path in entries else (marks[path], None)
+        )
         own = () if recipe is None else _own(recipe, path, mark, values)
         yield Dimension(prefix + path.removeprefix(below), path, mark, values, when, own)
 
@@ -247,16 +262,16 @@ def _choice_of_components(
     options = given.get("choices") if isinstance(given, Mapping) else given
     if not isinstance(options, list) or len(options) < 2:
         raise LabwrightError(f"{where}: given {given!r}; a component is searched by a list of two names or more.")
-    labels: list[Any] = [one.get("name") if isinstance(one, Mapping) else one for one in options]
+    labels: list[Any] = [option.get("name") if isinstance(option, Mapping) else option for option in options]
     if not all(isinstance(label, str) for label in labels):
         raise LabwrightError(f"{where}: given {given!r}; each choice is a name, or a table with one.")
     if len(set(labels)) < len(labels):
         raise LabwrightError(f"{where}: given {listed(labels)}; the choices need different names.")
-    mine = _component(experiment, path)
-    assert mine is not None
-    settings = {label: _branch(mine, label, option) for label, option in zip(labels, options, strict=True)}
-    if recipe is not None and mine.label not in labels:
-        settings[mine.label] = _branch(mine, mine.name, _at(experiment.given, path))
+    current = _component(experiment, path)
+    assert current is not None
+    settings = {label: _branch(current, label, option) for label, option in zip(labels, options, strict=True)}
+    if recipe is not None and current.label not in labels:
+        settings[current.label] = _branch(current, current.name, _at(experiment.given, path))
     own: tuple[str, ...] = ()
     below: list[Dimension] = []
     for label, spec in settings.items():
@@ -264,39 +279,41 @@ def _choice_of_components(
             variant = experiment.varied({path: spec})
         except LabwrightError as error:
             raise LabwrightError(f"{where}: choice {label!r} doesn't fit: {error}") from error
-        known = recipe if label == mine.label else None
-        found = list(
+        known = recipe if label == current.label else None
+        dimensions = list(
             _dimensions(variant, f"{path}.", f"{stored}[{label}].", (stored, label), asked, used, where, known)
         )
-        if known is not None and _alike(variant, known, path, found):
+        if known is not None and _alike(variant, known, path, dimensions):
             own = (label,)
         elif known is not None:
-            found = [replace(one, own=()) for one in found]
-        below += found
+            dimensions = [replace(dimension, own=()) for dimension in dimensions]
+        below += dimensions
     yield Dimension(stored, path, Choice(*labels), settings, when, own)
     yield from below
 
 
-def _branch(mine: ComponentSpec, label: str, option: Any) -> Any:
+def _branch(current: ComponentSpec, label: str, option: Any) -> Any:
     """What a choice sets: its own table, or the recipe's where the recipe has that component."""
-    if isinstance(option, Mapping) or label != mine.name or not mine.name:
+    if isinstance(option, Mapping) or label != current.name or not current.name:
         return option
-    return {key: value for key, value in mine.table().items() if value is not None}
+    return {key: value for key, value in current.table().items() if value is not None}
 
 
 def _alike(variant: Experiment, recipe: Experiment, path: str, below: Iterable[Dimension]) -> bool:
     """Whether a choice can be the recipe's component: what differs is searched below it."""
-    here, there = (
-        dict(_leaves(spec.table(), path)) if (spec := _component(one, path)) else {} for one in (variant, recipe)
-    )
-    differing = {leaf for leaf in here.keys() | there.keys() if here.get(leaf) != there.get(leaf)}
-    return differing <= {one.path for one in below if one.own}
+    leaves = []
+    for tried in (variant, recipe):
+        spec = _component(tried, path)
+        leaves.append(dict(_leaves(spec.table(), path)) if spec else {})
+    of_choice, of_recipe = leaves
+    differing = {leaf for leaf in of_choice.keys() | of_recipe.keys() if of_choice.get(leaf) != of_recipe.get(leaf)}
+    return differing <= {dimension.path for dimension in below if dimension.own}
 
 
 def _leaves(value: Any, path: str) -> Iterator[tuple[str, Any]]:
     if isinstance(value, Mapping):
-        for key, one in value.items():
-            yield from _leaves(one, path if key == "name" else f"{path}.{key}")
+        for key, inner in value.items():
+            yield from _leaves(inner, path if key == "name" else f"{path}.{key}")
     else:
         yield path, value
 
@@ -306,7 +323,7 @@ def _own(recipe: Experiment, path: str, mark: Mark, values: Mapping[Any, Any] | 
     value = _value(recipe, path)
     if isinstance(mark, Choice):
         if values is not None:
-            return (next((label for label, one in values.items() if one == value), json.dumps(value)),)
+            return (next((label for label, option in values.items() if option == value), json.dumps(value)),)
         return (value,) if isinstance(value, str | bool | int | float | None) else ()
     if isinstance(value, bool) or not isinstance(value, int | float) or (mark.log and value <= 0):
         return ()
@@ -327,43 +344,51 @@ def _value(experiment: Experiment, path: str) -> Any:
     return None if value is None else setting.written(value)
 
 
-def _grown(one: Dimension) -> Dimension:
+def _grown(dimension: Dimension) -> Dimension:
     """A dimension that holds the recipe's own value."""
-    if not one.own or one.contains(one.own[0]):
-        return one
-    (value,) = one.own
-    if isinstance(one.mark, Choice):
-        options = (*one.mark.options, value)
-        values = one.values
+    if not dimension.own or dimension.contains(dimension.own[0]):
+        return dimension
+    (value,) = dimension.own
+    if isinstance(dimension.mark, Choice):
+        options = (*dimension.mark.options, value)
+        values = dimension.values
         if values is not None and value not in values:
             values = {**values, value: json.loads(value)}
-        return replace(one, mark=Choice(*options), values=values)
-    return replace(one, mark=replace(one.mark, low=min(one.mark.low, value), high=max(one.mark.high, value)))
+        return replace(dimension, mark=Choice(*options), values=values)
+    return replace(
+        dimension,
+        mark=replace(dimension.mark, low=min(dimension.mark.low, value), high=max(dimension.mark.high, value)),
+    )
 
 
 def _widened(before: Sequence[Dimension], space: Space, beside: Mapping[str, Any]) -> Iterator[str]:
     """What is said of the recipe's own values: which are searched for its sake, and which only its own trial has."""
     added = []
-    for was, one in zip(before, space.dimensions, strict=True):
-        if one.mark != was.mark:
-            end = "" if isinstance(was.mark, Choice) else "from " if one.own[0] < was.mark.low else "up to "
-            added.append(f"{one.path} {end}{said(one.own[0])}")
+    for was, dimension in zip(before, space.dimensions, strict=True):
+        if dimension.mark != was.mark:
+            end = "" if isinstance(was.mark, Choice) else "from " if dimension.own[0] < was.mark.low else "up to "
+            added.append(f"{dimension.path} {end}{_text(dimension.own[0])}")
     if added:
         yield f"the recipe's own values are searched too: {', '.join(added)}."
-    marks = {one.path: one.mark for one in space.dimensions}
+    marks = {dimension.path: dimension.mark for dimension in space.dimensions}
     for path, value in beside.items():
-        yield f"{path}: {said(value)}, the recipe's own, is none of {marks[path]}, so that only the first trial has it."
+        own = f"{_text(value)}, the recipe's own"
+        yield f"{path}: {own}, is none of {marks[path]}, so that only the first trial has it."
 
 
-def _at_most(one: Dimension, most: int) -> Dimension | None:
+def _text(value: Any) -> str:
+    return NONE if value is None else str(value)
+
+
+def _at_most(dimension: Dimension, most: int) -> Dimension | None:
     """A dimension without values above `most`, the recipe's own excepted; None if that leaves nothing to search."""
-    most = max([most, *one.own])
-    if isinstance(one.mark, Choice):
-        options = [size for size in one.mark.options if not isinstance(size, int | float) or size <= most]
-        return replace(one, mark=Choice(*options)) if len(options) > 1 else None
-    if most >= one.mark.high:
-        return one
-    return replace(one, mark=replace(one.mark, high=most)) if one.mark.low < most else None
+    most = max([most, *dimension.own])
+    if isinstance(dimension.mark, Choice):
+        options = [size for size in dimension.mark.options if not isinstance(size, int | float) or size <= most]
+        return replace(dimension, mark=Choice(*options)) if len(options) > 1 else None
+    if most >= dimension.mark.high:
+        return dimension
+    return replace(dimension, mark=replace(dimension.mark, high=most)) if dimension.mark.low < most else None
 
 
 def _mark(given: Any, setting: Setting, where: Where) -> tuple[Mark, Mapping[Any, Any] | None]:
@@ -423,10 +448,10 @@ def _takes(setting: Setting, value: Any) -> bool:
     return True
 
 
-def _matches(one: Dimension, patterns: Iterable[str]) -> bool:
+def _matches(dimension: Dimension, patterns: Iterable[str]) -> bool:
     """Whether a dimension is meant: `*` and `?` stand for others, brackets for themselves."""
     plain = [pattern.replace("[", "[[]") for pattern in patterns]
-    return any(fnmatchcase(name, pattern) for pattern in plain for name in (one.path, one.name))
+    return any(fnmatchcase(name, pattern) for pattern in plain for name in (dimension.path, dimension.name))
 
 
 def _bare(path: str) -> str:
@@ -447,28 +472,24 @@ def _at(table: Any, path: str) -> Any:
 def _component(experiment: Experiment, path: str) -> ComponentSpec | None:
     """The component at a path, if one is there."""
     first, *rest = path.split(".")
-    found: Any = experiment.component(first)
+    component: Any = experiment.component(first)
     if first == "optimizer" and rest and rest[0] in experiment.optimizers and len(experiment.optimizers) > 1:
-        found, rest = experiment.optimizers[rest[0]], rest[1:]
+        component, rest = experiment.optimizers[rest[0]], rest[1:]
     for key in rest:
-        found = found.settings.get(key) if isinstance(found, ComponentSpec) else None
-    return found if isinstance(found, ComponentSpec) else None
+        component = component.settings.get(key) if isinstance(component, ComponentSpec) else None
+    return component if isinstance(component, ComponentSpec) else None
 
 
 def _setting(experiment: Experiment, path: str) -> Setting | None:
     """The setting at a path, if there is one."""
     above, _, key = path.rpartition(".")
     if above == "train":
-        from labwright import Train
-
         return signature(Train).settings.get(key)
     owner = _component(experiment, above) if above else None
     return None if owner is None or owner.target is None else signature(owner.target).settings.get(key)
 
 
 def _unknown(path: str, experiment: Experiment, where: Where) -> str:
-    from labwright import Train
-
     above = _bare(path).rpartition(".")[0]
     owner = _component(experiment, above) if above else None
     keys = signature(Train).settings if above == "train" else {}

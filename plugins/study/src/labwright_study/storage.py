@@ -23,7 +23,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from labwright import LabwrightError
-from labwright.base.files import refuse_links
+from labwright.engine import refuse_links
 from optuna.exceptions import ExperimentalWarning, StorageInternalError
 from optuna.storages import BaseStorage, GrpcStorageProxy, JournalStorage, RDBStorage
 
@@ -62,7 +62,7 @@ def opened(url: str) -> BaseStorage:
         extra = EXTRAS.get(kind.partition("+")[0])
         raise LabwrightError(
             f"the storage {shown!r} needs a package that isn't installed"
-            + (f": `pip install 'labwright[{extra}]'` brings it." if extra else f": {_first_line(error, url)}")
+            + (f": `pip install 'labwright-study[{extra}]'` brings it." if extra else f": {_first_line(error, url)}")
         ) from error
     except Exception as error:
         raise LabwrightError(f"the storage {shown!r} can't be opened: {_first_line(error, url)}") from error
@@ -96,8 +96,8 @@ def _database(url: str, settings: dict[str, Any]) -> BaseStorage:
         try:
             return RDBStorage(url, engine_kwargs=settings)
         except Exception as error:
-            said = f"{error} {error.__cause__}".lower()
-            if not any(word in said for word in ("already exists", "duplicate", "unique")):
+            message = f"{error} {error.__cause__}".lower()
+            if not any(word in message for word in ("already exists", "duplicate", "unique")):
                 raise
             time.sleep(0.05 * attempt)
     return RDBStorage(url, engine_kwargs=settings)
@@ -130,10 +130,10 @@ def reached(url: str) -> Iterator[None]:
     except Exception as error:
         if isinstance(error, StorageInternalError) or type(error).__module__.partition(".")[0] in LIBRARIES:
             cause = error.__cause__ if isinstance(error, StorageInternalError) and error.__cause__ else error
-            said = _first_line(cause, url)
+            message = _first_line(cause, url)
             raise LabwrightError(
-                f"the storage {without_password(url)!r} doesn't answer: {said} What was told is kept; the same command "
-                "goes on."
+                f"the storage {without_password(url)!r} doesn't answer: {message} What was told is kept; the same "
+                "command goes on."
             ) from error
         raise
 
@@ -159,9 +159,9 @@ def _first_line(error: BaseException, url: str) -> str:
 
 def _secrets(url: str) -> Iterator[str]:
     """The passwords in a URL, as they stand there and decoded, the longest first."""
-    found = [secret for _, secret in re.findall(USER, url)]
-    found += [value for _, value in re.findall(rf"(?i)[?&][^=&]*({'|'.join(SECRETS)})[^=&]*=([^&]*)", url)]
-    yield from sorted({one for secret in found for one in (secret, unquote(secret)) if one}, key=len, reverse=True)
+    secrets = [secret for _, secret in re.findall(USER, url)]
+    secrets += [value for _, value in re.findall(rf"(?i)[?&][^=&]*({'|'.join(SECRETS)})[^=&]*=([^&]*)", url)]
+    yield from sorted({text for secret in secrets for text in (secret, unquote(secret)) if text}, key=len, reverse=True)
 
 
 @contextmanager

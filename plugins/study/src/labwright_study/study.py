@@ -13,56 +13,33 @@ import uuid
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import optuna
 import tomli_w
 import typer
-from labwright import Experiment, LabwrightError, listed, sentence
-from labwright.base.files import write_text
-from labwright.config.resolve import Where, resolve
+from labwright import Experiment, LabwrightError, derived_seed, listed, sentence
+from labwright.engine import Where, interruptions, resolve, write_json, write_text
 from optuna.exceptions import DuplicatedStudyError
 from optuna.storages import BaseStorage
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 
-from labwright_study import ranks, report
-from labwright_study.confirm import Confirmation, confirmed
+from labwright_study import ranks
+from labwright_study.confirm import Confirmation, Plan, confirmed, name_of
 from labwright_study.definition import DEFINITION, differences, label, parsed_goal
+from labwright_study.description import Description
+from labwright_study.findings import Findings
 from labwright_study.folder import JOURNAL, Marker, check_folder, checked_name, claim, cleared
 from labwright_study.grouping import Grouping
-from labwright_study.progress import Progress
+from labwright_study.progress import TrialProgress
+from labwright_study.report.sections import write_report
 from labwright_study.samplers import Grid, Sampler
 from labwright_study.space import Space
 from labwright_study.storage import LEASE, SECONDS, Lease, alone, is_there, opened, reached, without_password
-from labwright_study.trial import Group, Result, Spec, State, Trials
+from labwright_study.trial import Group, Result, Spec, Trials
 from labwright_study.trial_store import BASELINE, RESULT, TrialStore, quiet_optuna, state_of, unwarned, vain
-from labwright_study.workers import Here, Pool, Workers, interruptions, order_of
-
-
-@dataclass(frozen=True)
-class Found:
-    """What a study has come to. `best` are the best trial alone, or those of the Pareto front, by number."""
-
-    name: str
-    folder: Path
-    trials: int
-    complete: int
-    pruned: int
-    diverged: int
-    failed: int
-    best: list[dict[str, Any]]
-    interrupted: bool = False
-    notes: Sequence[str] = ()
-
-    def counts(self) -> str:
-        """How many ended how: those complete, pruned and failed, and those that diverged if any did."""
-        counts = {state: getattr(self, state) for state in get_args(State)}
-        return ", ".join(f"{count} {state}" for state, count in counts.items() if count or state != "diverged")
-
-    def json(self) -> dict[str, Any]:
-        return {key: str(value) if key == "folder" else value for key, value in vars(self).items()}
+from labwright_study.workers import Here, Pool, Workers, order_of
 
 
 class InVain(LabwrightError):
@@ -79,7 +56,9 @@ class Study:
     this process. `batch` trials are asked for at once. `asynchronous` asks as workers become free, which is faster and
     isn't reproducible, and lets other machines join; one that isn't heard of for `lease` seconds has lost its trials.
 
-    Raises LabwrightError for what doesn't fit, and for a name whose study searches something else.
+    Raises LabwrightError for what doesn't fit; `run` does for a name whose study searches something else.
+
+    Example: `lw.Study(lw.Experiment.from_recipe("vision/digits-mlp"), trials=20, workers=2).run().best`
     """
 
     def __init__(
@@ -114,7 +93,7 @@ class Study:
         self.folder = Path(folder) if folder is not None else Path("studies") / self.name
         self.url = storage or f"journal:{self.folder / 'journal.log'}"
         self.search, self.fixed = dict(search or {}), list(fixed)
-        self.goals = [parsed_goal(one, experiment) for one in goals] or [experiment.goal]
+        self.goals = [parsed_goal(text, experiment) for text in goals] or [experiment.goal]
         if len({goal.metric for goal in self.goals}) < len(self.goals):
             raise LabwrightError(f"goals: given {listed(goals)}; each metric once.")
         plugins = experiment.plugins
@@ -129,22 +108,20 @@ class Study:
         self.workers, self.threads, self.batch, self.seed = workers, threads, batch, seed
         self.asynchronous, self.quiet, self.fuse = asynchronous, quiet, fuse
         if fuse not in ("none", "auto") or (fuse == "auto" and asynchronous):
-            said = "asynchronous trials are asked one by one" if fuse == "auto" else "it is none or auto"
-            raise LabwrightError(f"fuse: given {fuse!r}; {said}.")
+            reason = "asynchronous trials are asked one by one" if fuse == "auto" else "it is none or auto"
+            raise LabwrightError(f"fuse: given {fuse!r}; {reason}.")
         self.lease = Lease(float(lease))
         self.joins = False
-        made = self.sampler.build()
-        if not isinstance(made, Sampler):
-            raise LabwrightError(f"sampler {self.sampler.label!r} is no Sampler but a {type(made).__name__}.")
-        self._sampler = made
-        self._whole = Space.of(experiment, search=search, fixed=fixed, widened=not isinstance(made, Grid))
+        self._sampler: Sampler = self.sampler.build()
+        widened = not isinstance(self._sampler, Grid)
+        self._whole = Space.of(experiment, search=search, fixed=fixed, widened=widened)
         self.id, self.samples = uuid.uuid4().hex, None  # type: tuple[str, int | None]
         self._look_within(None)
 
     # ----------------------------------------------------------------------------------------------------- running
 
-    def run(self) -> Found:
-        """Run what is missing of the trials, write down the best and the report. Returns what was found.
+    def run(self) -> Findings:
+        """Run what is missing of the trials, write down the best and the report. Returns what it has come to.
 
         Ctrl-C ends it when the trials under way have ended, a second one at once; both leave a study that goes on. What
         a study can't be made of is refused before anything is written: data that isn't there or has no `valid` part, a
@@ -155,62 +132,92 @@ class Study:
             ranks.meet()
             if ranks.follows():
                 ranks.follow(trials)
-                return Found(self.name, self.folder, 0, 0, 0, 0, 0, [])
+                return Findings(self.name, self.folder, 0, 0, 0, 0, 0, [])
             with reached(self.url):
                 storage, new = self._checked(trials), not self.folder.exists()
                 with nullcontext() if self.joins else alone(self.folder):
                     try:
-                        book = self.opened(storage)
+                        store = self.opened(storage)
                     except LabwrightError:
                         if new:
                             cleared(self.folder)
                         raise
                     try:
-                        return self._run(book, trials)
+                        return self._run(store, trials)
                     except InVain:
-                        book.storage.delete_study(book.study._study_id)
+                        store.storage.delete_study(store.study._study_id)
                         cleared(self.folder)
                         raise
 
-    def _run(self, book: TrialStore, trials: Trials) -> Found:
+    def _run(self, store: TrialStore, trials: Trials) -> Findings:
         self._claim()
         pool = self._pool(trials)
         try:
-            with self._driven(book, pool), interruptions(pool), Progress(self, book, self.quiet) as progress:
+            with (
+                self._driven(store, pool),
+                interruptions(True) as pool.signals,
+                TrialProgress(self.described(), store.ended(), quiet=self.quiet) as progress,
+            ):
                 if self.asynchronous:
-                    self._at_once(book, pool, progress)
+                    self._at_once(store, pool, progress)
                 else:
-                    self._in_batches(book, pool, progress, self._grouping(book, trials, progress))
+                    self._in_batches(store, pool, progress, self._grouping(store, trials, progress))
         finally:
             pool.close()
-        found = self.found(book, interrupted=pool.stopping)
+        findings = self.findings(store, interrupted=pool.stopping)
         if not self.joins:  # whoever began the study has its folder
-            self._write_down(book, found)
-        return found
+            self._write_down(store, findings)
+        return findings
 
     def confirm(self, top: int = 3, seeds: int = 5) -> Confirmation:
-        """Run the best trials again over fresh seeds, and say how much of the winner's lead was luck."""
+        """Run the best trials again over fresh seeds, and say how much of the winner's lead was luck.
+
+        Writes confirmed.json, confirmed.toml and the report.
+
+        Args:
+            top: How many of the best trials.
+            seeds: How many fresh seeds, each for all of these trials.
+
+        Raises LabwrightError if there is no complete trial, or the study has several goals; KeyboardInterrupt if it is
+        interrupted before the first seed is whole.
+        """
         check_folder(self.folder, begun=True, journal=self._own_journal())
+        if len(self.goals) > 1:
+            raise LabwrightError("--confirm is about one winner, and a study of several goals has none.")
         with quiet_optuna(), alone(self.folder), reached(self.url):
-            book = self.opened()
+            store = self.opened()
             self._claim()
+            complete = store.trials(TrialState.COMPLETE)
+            if not complete:
+                raise LabwrightError(f"the study {self.name!r} has no complete trial to confirm.")
+            fresh = [derived_seed(self.seed, 11, number) % 2**31 for number in range(seeds)]
             pool = self._pool(Trials(self.experiment, self.goals, self.threads))
+
+            def train(plan: Plan) -> Iterator[Result]:
+                groups = (Group((self._spec_again(place, *pair),)) for place, pair in enumerate(plan))
+                return pool.run(groups, lambda *_: False)
+
             try:
-                with interruptions(pool):
-                    again = confirmed(self, book, pool, top=top, seeds=seeds)
+                with interruptions(True) as pool.signals:
+                    again = confirmed(complete, self.goals[0], top=top, seeds=fresh, train=train, say=self._say)
             finally:
                 pool.close()
-            report.write(self, book, self.found(book))
+            self._write_confirmed(again, complete)
+            write_report(self.described(), store, self.findings(store))
         return again
+
+    def _spec_again(self, place: int, trial: FrozenTrial, seed: int) -> Spec:
+        folder = self.folder / "confirm" / f"{trial.number:04d}" / f"seed-{seed}"
+        return Spec(place, self.values(trial) | {"train.seed": seed}, str(folder), tested=True)
 
     def opened(self, storage: BaseStorage | None = None) -> TrialStore:
         """The study in its storage: a new one, or the one that is there if it searches the same."""
         with quiet_optuna():
             storage = storage or opened(self.url)
             try:
-                study = self._there(storage) or self._begun(storage)
+                study = self._kept(storage) or self._begun(storage)
             except DuplicatedStudyError:  # another machine was quicker
-                study = self._there(storage) or self._begun(storage)
+                study = self._kept(storage) or self._begun(storage)
         with unwarned():
             pruner = self.pruner.build()
         return TrialStore(
@@ -224,7 +231,7 @@ class Study:
             baseline=None if isinstance(self._sampler, Grid) else self.space.point(),
         )
 
-    def _there(self, storage: BaseStorage) -> optuna.Study | None:
+    def _kept(self, storage: BaseStorage) -> optuna.Study | None:
         """The study that the storage has. Raises LabwrightError if it searches something else.
 
         One of which nothing has come is none; and whoever began one may have died before it was described.
@@ -232,16 +239,16 @@ class Study:
         if self.name not in optuna.get_all_study_names(storage):
             return None
         study = optuna.load_study(study_name=self.name, storage=storage)
-        there = study.user_attrs.get(DEFINITION)
-        if there is None and study.get_trials(deepcopy=False):
+        kept = study.user_attrs.get(DEFINITION)
+        if kept is None and study.get_trials(deepcopy=False):
             raise LabwrightError(f"the storage has a study {self.name!r} that labwright didn't begin: give another.")
-        if there is None:
+        if kept is None:
             self._read_data()
-            there = json.loads(json.dumps(self.definition()))
-            study.set_user_attr(DEFINITION, there)
-        self._look_within(there.get("samples"))
-        self.id = there.get("id", self.id)
-        differing = list(differences(there, json.loads(json.dumps(self.definition()))))
+            kept = json.loads(json.dumps(self.definition()))
+            study.set_user_attr(DEFINITION, kept)
+        self._look_within(kept.get("samples"))
+        self.id = kept.get("id", self.id)
+        differing = list(differences(kept, json.loads(json.dumps(self.definition()))))
         held = self.lease.held_by(storage.get_study_system_attrs(study._study_id).get(LEASE))
         if differing and vain(study) and not held and not self.asynchronous:
             storage.delete_study(study._study_id)
@@ -252,7 +259,7 @@ class Study:
                 f"the study {self.name!r} is there and differs: {'; '.join(differing)}. Give it as it was, or begin "
                 "another one with --name."
             )
-        if there["trials"] != self.count or "id" not in there:
+        if kept["trials"] != self.count or "id" not in kept:
             study.set_user_attr(DEFINITION, self.definition())
         return study
 
@@ -331,69 +338,71 @@ class Study:
             return Here(trials)
         return Workers(self.workers, order_of(trials, self.threads))
 
-    def _in_batches(self, book: TrialStore, pool: Pool, progress: Progress, grouping: Grouping | None) -> None:
-        while batch := book.batch(self.batch, self.count):
-            book.begin()
+    def _in_batches(self, store: TrialStore, pool: Pool, progress: TrialProgress, grouping: Grouping | None) -> None:
+        while batch := store.batch(self.batch, self.count):
+            store.begin()
             by_number = {trial.number: trial for trial in batch}
             results = {
-                n: Result(**one.system_attrs[RESULT]) for n, one in by_number.items() if RESULT in one.system_attrs
+                number: Result(**trial.system_attrs[RESULT])
+                for number, trial in by_number.items()
+                if RESULT in trial.system_attrs
             }
             due = [self._spec(trial) for number, trial in by_number.items() if number not in results]
             groups = iter([Group((spec,)) for spec in due]) if grouping is None else grouping.groups(due)
-            for result in pool.run(groups, book.answer):
+            for result in pool.run(groups, store.answer):
                 results[result.number] = result
-                book.keep(by_number[result.number], result)
+                store.keep(by_number[result.number], result)
                 progress.ended(by_number[result.number], result)
             if len(results) < len(batch):
                 return
             for number in sorted(results):
-                book.tell(by_number[number], results[number])
-            self._check_begun(book, results.values())
+                store.tell(by_number[number], results[number])
+            self._check_begun(store, results.values())
 
-    def _at_once(self, book: TrialStore, pool: Pool, progress: Progress) -> None:
+    def _at_once(self, store: TrialStore, pool: Pool, progress: TrialProgress) -> None:
         under_way: dict[int, FrozenTrial] = {}
 
         def due() -> Iterator[Group]:
             while True:
-                gone = book.taken_over(self.lease)
-                if len(book.counted()) + len(book.running()) >= self.count:
+                gone = store.taken_over(self.lease)
+                if len(store.counted()) + len(store.running()) >= self.count:
                     return
                 lease = self.lease.now()
-                trial = book.ask(lease=lease) if gone is None else book.again(gone, lease=lease)
-                if book.surplus(trial, self.count):
-                    book.drop(trial)
+                trial = store.ask(lease=lease) if gone is None else store.again(gone, lease=lease)
+                if store.surplus(trial, self.count):
+                    store.drop(trial)
                     return
                 under_way[trial.number] = trial
                 yield Group((self._spec(trial),))
 
-        with self.lease.renewed(lambda: book.renew(under_way.values(), self.lease)):
+        with self.lease.renewed(lambda: store.renew(under_way.values(), self.lease)):
             try:
                 while not pool.stopping:
                     ran = False
-                    for result in pool.run(due(), lambda number, seen: book.answer_now(under_way[number], seen)):
+                    for result in pool.run(due(), lambda number, seen: store.answer_now(under_way[number], seen)):
                         ran = True
                         trial = under_way.pop(result.number)
-                        if book.tell(trial, result):
+                        if store.tell(trial, result):
                             progress.ended(trial, result)
-                            self._check_begun(book, [result], least=self.batch)
-                    if not ran and (len(book.counted()) >= self.count or not book.running()):
+                            self._check_begun(store, [result], least=self.batch)
+                    if not ran and (len(store.counted()) >= self.count or not store.running()):
                         return
                     if not ran:
                         threading.Event().wait(1.0)  # another machine has the last ones: it may be lost yet
             finally:
-                book.release(under_way.values())
+                store.release(under_way.values())
 
-    def _grouping(self, book: TrialStore, trials: Trials, progress: Progress) -> Grouping | None:
+    def _grouping(self, store: TrialStore, trials: Trials, progress: TrialProgress) -> Grouping | None:
         """How trials are put into programs, if they are; what was measured is kept with the study."""
         if self.fuse == "none" or ranks.several():
             return None
-        study_id = book.study._study_id
+        study_id = store.study._study_id
         return Grouping(
             trials,
             self.count,
             self.workers,
-            lambda key: book.storage.get_study_system_attrs(study_id).get(f"labwright:form:{key}"),
-            lambda key, form: book.storage.set_study_system_attr(study_id, f"labwright:form:{key}", form),
+            lambda key: store.storage.get_study_system_attrs(study_id).get(f"labwright:form:{key}"),
+            lambda key, form: store.storage.set_study_system_attr(study_id, f"labwright:form:{key}", form),
             progress.say,
         )
 
@@ -404,38 +413,40 @@ class Study:
         """What a trial changes in the experiment: nothing if it is the recipe itself."""
         return {} if trial.user_attrs.get(BASELINE) else self.space.values(trial.params)
 
-    def _check_begun(self, book: TrialStore, results: Iterable[Result], *, least: int = 1) -> None:
+    def _check_begun(self, store: TrialStore, results: Iterable[Result], *, least: int = 1) -> None:
         """Raises LabwrightError if nothing has come of the first trials: the study won't either, and isn't kept."""
-        ended = book.counted()
-        failed = all(one.state == "failed" for one in results) and all(state_of(one) == "failed" for one in ended)
+        ended = store.counted()
+        failed = all(result.state == "failed" for result in results)
+        failed = failed and all(state_of(trial) == "failed" for trial in ended)
         if not failed or len(ended) < least:
             return
-        said = f"every trial failed; the first: {sentence(str(ended[0].user_attrs.get('reason', 'nobody knows why')))}"
-        if self.joins or book.running():  # others are at it
-            raise LabwrightError(said)
-        raise InVain(f"{said} Nothing is kept of the study; the recipe by itself, with `labwright run`, says more.")
+        reason = str(ended[0].user_attrs.get("reason", "nobody knows why"))
+        message = f"every trial failed; the first: {sentence(reason)}"
+        if self.joins or store.running():  # others are at it
+            raise LabwrightError(message)
+        raise InVain(f"{message} Nothing is kept of the study; the recipe by itself, with `labwright run`, says more.")
 
     @contextmanager
-    def _driven(self, book: TrialStore, pool: Pool) -> Iterator[None]:
+    def _driven(self, store: TrialStore, pool: Pool) -> Iterator[None]:
         """A reproducible study is driven by one process: its lease is the study's."""
         if self.asynchronous:
             yield
             return
-        study_id = book.study._study_id
+        study_id = store.study._study_id
 
         def read() -> Any:
-            return book.storage.get_study_system_attrs(study_id).get(LEASE)
+            return store.storage.get_study_system_attrs(study_id).get(LEASE)
 
-        other, over = self.lease.watched(read, lambda line: None if self.quiet else typer.echo(line, err=True))
+        other, over = self.lease.watched(read, self._say)
 
         def renew() -> None:
             nonlocal other
             held = read()
             other = "" if held == over else self.lease.held_by(held)
             if other:
-                pool.stopping = True
+                pool.given_up = True
             else:
-                book.storage.set_study_system_attr(study_id, LEASE, self.lease.now())
+                store.storage.set_study_system_attr(study_id, LEASE, self.lease.now())
 
         try:
             if not other:
@@ -444,7 +455,7 @@ class Study:
                         yield
         finally:
             if not other:
-                book.storage.set_study_system_attr(study_id, LEASE, None)
+                store.storage.set_study_system_attr(study_id, LEASE, None)
         if other:
             raise LabwrightError(
                 f"the study {self.name!r} is being run by {other}. Wait for it, or begin one with --asynchronous, "
@@ -453,11 +464,28 @@ class Study:
 
     # ----------------------------------------------------------------------------------------------------- findings
 
-    def found(self, book: TrialStore, *, interrupted: bool = False) -> Found:
+    def described(self) -> Description:
+        """What is asked of the study, for its progress and its report."""
+        return Description(
+            name=self.name,
+            folder=self.folder,
+            storage=without_password(self.url),
+            experiment=self.experiment.name,
+            trials=self.count,
+            goals=self.goals,
+            space=self.space,
+            sampler=self.sampler.label,
+            pruner=self.pruner.label,
+            seed=self.seed,
+            batch=self.batch,
+            asynchronous=self.asynchronous,
+        )
+
+    def findings(self, store: TrialStore, *, interrupted: bool = False) -> Findings:
         """How far the study is, and its best trials."""
-        trials = book.ended()
+        trials = store.ended()
         counts = Counter(map(state_of, trials))
-        return Found(
+        return Findings(
             self.name,
             self.folder,
             len(trials),
@@ -465,12 +493,12 @@ class Study:
             counts["pruned"],
             counts["diverged"],
             counts["failed"],
-            [self.said(trial) for trial in book.best()],
+            [self.summary_of(trial) for trial in store.best()],
             interrupted,
             self.space.notes,
         )
 
-    def said(self, trial: FrozenTrial) -> dict[str, Any]:
+    def summary_of(self, trial: FrozenTrial) -> dict[str, Any]:
         """A trial ready for JSON: its number, values by goal, and settings by path."""
         values = dict(zip((goal.metric for goal in self.goals), trial.values or (), strict=False))
         return {"number": trial.number, "state": state_of(trial), "values": values} | {
@@ -483,12 +511,26 @@ class Study:
         table.pop("search", None)
         return table
 
-    def _write_down(self, book: TrialStore, found: Found) -> None:
+    def _write_down(self, store: TrialStore, findings: Findings) -> None:
         """The recipes of the best trials, and the report."""
-        trials = {trial.number: trial for trial in book.ended()}
-        for one in found.best:
-            file = self.folder / ("best.toml" if len(self.goals) == 1 else f"front/{one['number']:04d}.toml")
+        trials = {trial.number: trial for trial in store.ended()}
+        for best in findings.best:
+            file = self.folder / ("best.toml" if len(self.goals) == 1 else f"front/{best['number']:04d}.toml")
             file.parent.mkdir(exist_ok=True)
-            with suppress(TypeError):  # objects from Python have no recipe
-                write_text(file, tomli_w.dumps(self.recipe_of(trials[one["number"]])))
-        report.write(self, book, found)
+            self._write_recipe(file, trials[best["number"]])
+        write_report(self.described(), store, findings)
+
+    def _write_confirmed(self, again: Confirmation, complete: Iterable[FrozenTrial]) -> None:
+        write_json(self.folder / "confirmed.json", again.json())
+        for trial in complete:
+            if name_of(trial) == again.selection.first:
+                self._write_recipe(self.folder / "confirmed.toml", trial)
+
+    def _write_recipe(self, file: Path, trial: FrozenTrial) -> None:
+        with suppress(TypeError):  # objects from Python have no recipe
+            write_text(file, tomli_w.dumps(self.recipe_of(trial)))
+
+    def _say(self, line: str) -> None:
+        """A line for the person, unless the study is quiet."""
+        if not self.quiet:
+            typer.echo(line, err=True)

@@ -28,10 +28,7 @@ from labwright import (
     listed,
     nearest,
 )
-from labwright.base.files import write_text
-from labwright.runs.prepared import Prepared
-from labwright.train.preflight import preflight
-from labwright.train.trainer import Trainer
+from labwright.engine import Prepared, Trainer, preflight, write_text
 
 from labwright_study.folder import emptied
 
@@ -216,16 +213,16 @@ class Reporting:
     def measured(self, run: Run, metrics: Mapping[str, float]) -> list[float]:
         """The values of the study's goals."""
         beside = {
-            PARAMETERS: lambda: float(sum(one.numel() for one in run.model.parameters() if one.requires_grad)),
+            PARAMETERS: lambda: float(sum(each.numel() for each in run.model.parameters() if each.requires_grad)),
             STEP_SECONDS: lambda: (time.monotonic() - self._begun) / max(run.step, 1),
         }
-        for one in self.goals:
-            if one.metric not in metrics and one.metric not in beside:
+        names = [goal.metric for goal in self.goals]
+        for name in names:
+            if name not in metrics and name not in beside:
                 raise LabwrightError(
-                    f"the evaluation of `valid` gave no {one.metric!r}{nearest(one.metric, metrics)} It gave "
-                    f"{listed(metrics)}."
+                    f"the evaluation of `valid` gave no {name!r}{nearest(name, metrics)} It gave {listed(metrics)}."
                 )
-        return [float(metrics[one.metric]) if one.metric in metrics else beside[one.metric]() for one in self.goals]
+        return [float(metrics[name]) if name in metrics else beside[name]() for name in names]
 
 
 def check_measurable(task: Task, goals: Sequence[Goal]) -> None:

@@ -1,4 +1,4 @@
-"""A study's book: what Optuna is asked, told and made to decide. Everything that knows Optuna's trials is here."""
+"""The trials of a study in its storage: what Optuna is asked, told and made to decide, and nothing else knows of."""
 
 from __future__ import annotations
 
@@ -115,8 +115,8 @@ class TrialStore:
         if self.single:
             return [min(zip(costs, complete, strict=True), key=lambda pair: pair[0])[1]] if complete else []
 
-        def dominated(one: tuple[float, ...]) -> bool:
-            return any(other != one and all(map(le, other, one)) for other in costs)
+        def dominated(cost: tuple[float, ...]) -> bool:
+            return any(other != cost and all(map(le, other, cost)) for other in costs)
 
         return [trial for trial, cost in zip(complete, costs, strict=True) if not dominated(cost)]
 
@@ -156,11 +156,11 @@ class TrialStore:
         whole: bool,
     ) -> FrozenTrial:
         """A trial as it is to be created; `whole` says that what `point` leaves out isn't to be drawn."""
-        draft = PendingTrial(self.study._storage, number, point, hidden=self._partial)
+        pending = PendingTrial(self.study._storage, number, point, hidden=self._partial)
         with unwarned():
-            study = optuna.Study(self.study.study_name, draft, sampler=self._sampler_of(number))
+            study = optuna.Study(self.study.study_name, pending, sampler=self._sampler_of(number))
             self.space.suggest(study.ask(), point if whole else None)
-        return draft.finished(attributes, marks)
+        return pending.finished(attributes, marks)
 
     def _partial(self, trial: FrozenTrial) -> bool:
         """Whether a trial is the recipe itself with a value that the space can't hold: no sampler can learn from it."""
@@ -193,10 +193,10 @@ class TrialStore:
         """Whether a trial of the batch under way is pruned after these reports, by what the batches before it did."""
         if isinstance(self.pruner, NopPruner):
             return False
-        mirror = self._mirrors.get(number)
-        if mirror is None:
-            mirror = self._mirrors[number] = PrunerView(self, number)
-        return mirror.prunes(values)
+        view = self._views.get(number)
+        if view is None:
+            view = self._views[number] = PrunerView(self, number)
+        return view.prunes(values)
 
     def answer_now(self, trial: FrozenTrial, values: Sequence[Sequence[float]]) -> bool:
         """Whether a trial is pruned after these reports, by what is in the storage at this moment.
@@ -213,22 +213,22 @@ class TrialStore:
 
     def begin(self) -> None:
         """A new batch: the last one's pruning is over."""
-        self._mirrors: dict[int, PrunerView] = {}
+        self._views: dict[int, PrunerView] = {}
 
     def _report(self, storage: BaseStorage, trial_id: int, values: Sequence[Sequence[float]], first: int = 1) -> None:
         """Write reports from number `first` on."""
         if self.single:
             for report in range(first, len(values) + 1):
                 storage.set_trial_intermediate_value(trial_id, report, values[report - 1][0])
-        storage.set_trial_system_attr(trial_id, REPORTS, [list(one) for one in values])
+        storage.set_trial_system_attr(trial_id, REPORTS, [list(report) for report in values])
 
     # ------------------------------------------------------------------------------------------------------ telling
 
     def keep(self, trial: FrozenTrial, result: Result) -> None:
         """Write down what came out of a trial that will be told with its batch."""
         trial_id = trial._trial_id
-        mirror = self._mirrors.get(trial.number)
-        for key, value in mirror.rungs().items() if mirror else ():
+        view = self._views.get(trial.number)
+        for key, value in view.rungs().items() if view else ():
             self.storage.set_trial_system_attr(trial_id, key, value)
         self._report(self.storage, trial_id, result.reports)
         self.storage.set_trial_system_attr(trial_id, RESULT, {**result.json(), "reports": []})
@@ -272,8 +272,8 @@ class TrialStore:
 
     def surplus(self, trial: FrozenTrial, most: int) -> bool:
         """Whether enough others have been asked for before this one."""
-        before = (one for one in self.trials() if one.number < trial.number and not lost(one))
-        return sum(1 for _ in before) >= most
+        before = [other for other in self.trials() if other.number < trial.number and not lost(other)]
+        return len(before) >= most
 
     # ----------------------------------------------------------------------------------------------------- sharing
 
@@ -332,20 +332,22 @@ class PrunerView:
     Its numbers are those of the study; the trial's neighbours in the batch are there and haven't reported.
     """
 
-    def __init__(self, book: TrialStore, number: int) -> None:
-        self.book = book
+    def __init__(self, store: TrialStore, number: int) -> None:
+        self.store = store
         self.storage = InMemoryStorage()
+        shown = store.study
         self.study = optuna.create_study(
-            storage=self.storage, study_name=book.study.study_name, directions=book.study.directions, pruner=book.pruner
+            storage=self.storage, study_name=shown.study_name, directions=shown.directions, pruner=store.pruner
         )
-        past = {trial.number: trial for trial in book._past}
-        for one in range(number):
-            self.storage.create_new_trial(self.study._study_id, _bare(past[one]) if one in past else _unreported())
+        past = {trial.number: trial for trial in store._past}
+        for before in range(number):
+            trial = _bare(past[before]) if before in past else _unreported()
+            self.storage.create_new_trial(self.study._study_id, trial)
         self.trial_id = self.storage.create_new_trial(self.study._study_id)
 
     def prunes(self, values: Sequence[Sequence[float]]) -> bool:
-        self.book._report(self.storage, self.trial_id, values, len(values))
-        return bool(self.book.pruner.prune(self.study, self.storage.get_trial(self.trial_id)))
+        self.store._report(self.storage, self.trial_id, values, len(values))
+        return bool(self.store.pruner.prune(self.study, self.storage.get_trial(self.trial_id)))
 
     def rungs(self) -> dict[str, Any]:
         """What the pruner noted about the trial, for those that come after."""

@@ -14,11 +14,12 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import IO, Any
 
 from labwright import LabwrightError
 
@@ -29,22 +30,34 @@ STARTS = 20  # of workers one after another that die before they take a trial, b
 PATIENCE = 10  # seconds for a worker that is idle to end by itself
 
 
-class Pool(Protocol):
-    """Runs groups of trials: results come as they are ready. No further group is taken while `stopping`."""
+class Pool(ABC):
+    """Where trials run. `signals` are those heard that ask for an end, `given_up` that another process has the study.
 
-    stopping: bool
+    Both end it gently: no further group is taken, and what is under way is trained to its end.
+    """
 
-    def run(self, groups: Iterator[Group], answer: Answer) -> Iterator[Result]: ...
+    signals: Sequence[int] = ()
+    given_up: bool = False
 
-    def close(self) -> None: ...
+    @property
+    def stopping(self) -> bool:
+        """Whether no further group is taken."""
+        return bool(self.signals) or self.given_up
+
+    @abstractmethod
+    def run(self, groups: Iterator[Group], answer: Answer) -> Iterator[Result]:
+        """Run groups of trials; results come as they are ready. `answer` says whether a trial is pruned."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """End what was begun."""
 
 
-class Here:
+class Here(Pool):
     """One group after another in this process."""
 
     def __init__(self, trials: Trials) -> None:
         self.trials = trials
-        self.stopping = False
 
     def run(self, groups: Iterator[Group], answer: Answer) -> Iterator[Result]:
         while not self.stopping:
@@ -70,12 +83,11 @@ class _Worker:
 
 
 @dataclass
-class Workers:
+class Workers(Pool):
     """Warm processes of one thread each; `order` is what each is told first: see `main`."""
 
     count: int
     order: Mapping[str, Any]
-    stopping: bool = False
     deaths: int = 0
     _all: list[_Worker] = field(default_factory=list)
     _attempts: dict[int, int] = field(default_factory=dict)
@@ -184,10 +196,10 @@ class Workers:
 
     def _messages(self, worker: _Worker) -> Iterable[Any]:
         """What a worker has said. One that has died is taken away."""
-        said = os.read(worker.says.fileno(), 1 << 20)
-        if not said:
+        heard = os.read(worker.says.fileno(), 1 << 20)
+        if not heard:
             self._bury(worker)
-        *whole, worker.unread = (worker.unread + said).split(b"\n")
+        *whole, worker.unread = (worker.unread + heard).split(b"\n")
         return [json.loads(line) for line in whole]
 
     def _bury(self, worker: _Worker) -> None:
@@ -250,27 +262,6 @@ def _end_with(parent: int) -> None:
     while os.getppid() == parent:
         time.sleep(0.5)
     os._exit(0)
-
-
-@contextmanager
-def interruptions(pool: Pool) -> Iterator[None]:
-    """The first Ctrl-C or SIGTERM takes no further trial, a second one interrupts at once."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-
-    def stop(number: int, _: Any) -> None:
-        pool.stopping = True
-        signal.signal(number, signal.default_int_handler)
-
-    for number in before:
-        signal.signal(number, stop)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler if handler is not None else signal.SIG_DFL)  # None: not set from Python
 
 
 def order_of(trials: Trials, threads: int) -> dict[str, Any]:

@@ -1,13 +1,25 @@
 """The conformance kit, for tests of a plugin: what must hold of everything that a distribution brings.
 
-    from labwright.testing import conformance
+from labwright_testing import conformance
 
-    test_conformance = conformance("labwright-proteins")
-
-It needs pytest: `pip install 'labwright[testing]'`.
+test_conformance = conformance("labwright-proteins")
 """
 
-from labwright_testing import data, devices, every, losses, models, optimizers, tasks  # noqa: F401 - they bring the checks
-from labwright_testing.kit import CHECKS, conformance
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from labwright_testing.checks import CHECKS as CHECKS
+    from labwright_testing.pytest_cases import conformance as conformance
+
+_MODULE_OF = {"CHECKS": "checks", "conformance": "pytest_cases"}
 
 __all__ = ["CHECKS", "conformance"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module 'labwright_testing' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"labwright_testing.{_MODULE_OF[name]}"), name)

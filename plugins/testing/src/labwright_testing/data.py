@@ -9,15 +9,14 @@ from tempfile import TemporaryDirectory
 import torch
 from labwright import Batch, Data, Split
 
-from labwright_testing.kit import Subject, check
-from labwright_testing.models import tensors
+from labwright_testing.kit import Subject, check, tensors
 
 MOST = 2000  # samples of a split that are looked at
 SHARED = 0.01  # of the smaller split: so many equal samples may be chance
 PARTS = ("train", "valid", "test")
 
 
-@check("data", fast=True)
+@check("data")
 def states_source_and_licence(subject: Subject) -> None:
     """The class says where the data comes from and what its licence is: `source` and `licence`, each a line."""
     for key in ("source", "licence"):

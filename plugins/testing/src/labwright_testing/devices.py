@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import torch
-from labwright import Device, LabwrightError
+from labwright import Device, LabwrightError, NotApplicable
 from torch import nn
 
-from labwright_testing.kit import NotApplicable, Subject, check
+from labwright_testing.kit import Subject, check
 
 
 @check("device")
@@ -56,7 +56,7 @@ def repeats_itself(subject: Subject) -> None:
 
 
 def _made(subject: Subject, **settings: object) -> Device:
-    device: Device = subject.spec(settings).build()
+    device: Device = subject.made(settings)
     return device
 
 

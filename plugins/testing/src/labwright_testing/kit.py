@@ -1,61 +1,50 @@
-"""The conformance kit's frame: which checks there are, what they are given, and a pytest test made of them.
+"""The conformance kit's frame: which checks there are, and what they are given.
 
-A check is a function of a Subject that raises AssertionError; its docstring says what must hold and how to mend it.
+A check is a function of a Subject that raises AssertionError; its docstring says what must hold and how to mend it. The
+quick ones are the core's; those here try a component in a recipe.
 """
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+import labwright as lw
 import torch
-from labwright import Batch, ClosedForm, Component, Experiment, LabwrightError, Plugins, Recipe, Task, nearest
-from labwright.config.compatibility import fitting_names
-from labwright.config.resolve import ComponentSpec, Where, resolve
-from labwright.config.signature import Signature, signature
-from labwright.plugin.discovery import canonical
-from labwright.runs.prepared import Prepared
-from labwright.train.built import Built
-from torch import Generator, nn
+from labwright import (
+    QUICK_CHECKS,
+    Batch,
+    Built,
+    Check,
+    ClosedForm,
+    Experiment,
+    LabwrightError,
+    NotApplicable,
+    Plugins,
+    Prepared,
+    Task,
+    fitting_names,
+)
+from torch import Generator, Tensor, nn
 
 KEPT = 8  # tasks in memory: those of one plugin's recipes, as a rule
-
-
-@dataclass(frozen=True)
-class Check:
-    """A check, the kinds of component it is for, "recipe" among them, and whether it needs no training and no data."""
-
-    name: str
-    kinds: tuple[str, ...]
-    function: Callable[[Subject], None]
-    fast: bool
-
-    @property
-    def mend(self) -> str:
-        """What must hold and how to mend it."""
-        return inspect.getdoc(self.function) or ""
-
-
-CHECKS: dict[str, Check] = {}
+TRIED = ("task", "data", "model", "loss", "optimizer", "device")  # what stands in every recipe
+CHECKS: dict[str, Check] = {check.name: check for check in QUICK_CHECKS}  # the quick ones explain what others find
 Recipes = Mapping[str, str | Sequence[str] | Experiment]  # by `KIND NAME`; texts are a recipe's name and overrides
+Tried = Callable[["Subject"], None]
 
 
-def check(*kinds: str, fast: bool = False) -> Callable[[Callable[[Subject], None]], Callable[[Subject], None]]:
-    """Make a function a check of these kinds of component, of all if none is named; its name becomes kebab-case."""
+def check(*kinds: str) -> Callable[[Tried], Tried]:
+    """Make a function a check of these kinds of component; its name becomes kebab-case."""
 
-    def registered(function: Callable[[Subject], None]) -> Callable[[Subject], None]:
-        name = function.__name__.replace("_", "-")
-        CHECKS[name] = Check(name, kinds, function, fast)
+    def registered(function: Tried) -> Tried:
+        added = Check(function, kinds)
+        CHECKS[added.name] = added
         return function
 
     return registered
-
-
-class NotApplicable(Exception):
-    """A check has nothing to look at in this component; the reason is shown."""
 
 
 @dataclass
@@ -66,43 +55,22 @@ class Kit:
     recipes: Recipes = field(default_factory=dict)
     tasks: Prepared = field(default_factory=lambda: Prepared(KEPT))
 
-    def prepared(self, experiment: Experiment) -> Task:
-        return self.tasks.of(experiment)
+    def subjects(self, name: str) -> list[Subject]:
+        """What a plugin or distribution declares. Raises LabwrightError if it isn't in use."""
+        return [Subject(self, declared) for plugin in self.plugins.called(name) for declared in plugin.brings]
 
 
-class Subject:
-    """A component under test, and a recipe in which it stands; or a recipe under test."""
+class Subject(lw.Subject):
+    """A component under test, and a recipe in which it stands; or a recipe, verb or kind under test."""
 
-    def __init__(self, kit: Kit, component: Component | Recipe) -> None:
-        self.kit, self.plugins, self.component = kit, kit.plugins, component
-        self.kind = component.kind if isinstance(component, Component) else "recipe"
-        self.owner = kit.plugins.owners(self.kind, component.name)[0][0]
-        self.notes: list[str] = []  # what checks have to say that is no failure
+    def __init__(self, kit: Kit, declared: lw.Component | lw.Recipe | lw.Verb | lw.Kind) -> None:
+        super().__init__(kit.plugins, declared)
+        self.kit = kit
 
-    @property
-    def label(self) -> str:
-        return f"{self.kind} {self.component.name}"
-
-    @cached_property
-    def name(self) -> str:
-        """The component's name, or that of a family's first member."""
-        name = self.component.name
-        if isinstance(self.component, Recipe) or not name.endswith("/*"):
-            return name
-        first: str = next(iter(self.plugins.target(self.component)))
-        return name[:-1] + first
-
-    @cached_property
-    def target(self) -> Any:
-        return self.plugins.load(self.kind, self.name)
-
-    @cached_property
-    def signature(self) -> Signature:
-        return signature(self.target)
-
-    def spec(self, settings: Mapping[str, Any]) -> ComponentSpec:
-        """The component with these settings, validated. Raises LabwrightError."""
-        return resolve(self.kind, {"name": self.name, **settings}, self.plugins, Where((self.kind,)))
+    def made(self, settings: Mapping[str, Any], **given: Any) -> Any:
+        """The component alone with these settings, validated, and what the core would give it."""
+        known = self.signature.settings
+        return self.target(**given, **{name: known[name].validated(value) for name, value in settings.items()})
 
     # ------------------------------------------------------------------------------------------------- in a recipe
 
@@ -134,7 +102,7 @@ class Subject:
         reasons = []
         for experiment in self.candidates:
             try:
-                self.kit.prepared(experiment)
+                self.kit.tasks.of(experiment)
             except LabwrightError as error:
                 reasons.append(f" {experiment.name}: {error}")
             else:
@@ -150,7 +118,7 @@ class Subject:
             experiment = Experiment.from_recipe(recipe, overrides, plugins=self.plugins)
             there = self._there(experiment)
             if not there:
-                if self.kind == "task" or not self._fits(recipe):
+                if self.kind == "task" or self.declared.name not in fitting_names(self.kind, recipe, self.plugins):
                     return None
                 experiment = experiment.varied({"task.data" if self.kind == "data" else self.kind: self.name})
             return self._quiet(experiment), there
@@ -163,19 +131,14 @@ class Subject:
             quiet["device"] = {"name": "cpu", "threads": 1}
         return experiment.varied(quiet)
 
-    def _fits(self, recipe: str) -> bool:
-        return self.component.name in fitting_names(self.kind, recipe, self.plugins)
-
     def _there(self, experiment: Experiment) -> bool:
-        if self.kind == "data":
-            data = experiment.task.settings.get("data")
-            return isinstance(data, ComponentSpec) and data.name == self.name
-        spec = experiment.component(self.kind)
+        data = self.kind == "data"
+        spec = experiment.task.settings.get("data") if data else experiment.component(self.kind)
         return spec is not None and spec.name == self.name
 
     @cached_property
     def task(self) -> Task:
-        return self.kit.prepared(self.experiment)
+        return self.kit.tasks.of(self.experiment)
 
     def built(self, **changes: Any) -> Built:
         """Model, loss and optimizers, made anew."""
@@ -217,80 +180,14 @@ class Subject:
             return self.task.evaluate(model, batch)
 
 
-def subjects(kit: Kit, distribution: str) -> list[Subject]:
-    """What a distribution declares. Raises LabwrightError if it isn't installed, or brings nothing."""
-    known = {name for plugin in kit.plugins.plugins for name in (plugin.distribution, plugin.name)}
-    asked = canonical(distribution)
-    mine = [one for one in kit.plugins.plugins if asked in (canonical(one.distribution), canonical(one.name))]
-    if not mine:
-        raise LabwrightError(f"no plugin is called {distribution!r}{nearest(distribution, known)} Is it installed?")
-    for plugin in mine:
-        if plugin.state != "loaded":
-            raise LabwrightError(f"plugin {plugin.name} is {plugin.state}: {plugin.reason}")
-    things: list[Component | Recipe] = [thing for plugin in mine for thing in plugin.components]
-    things += [recipe for plugin in mine for recipe in plugin.recipes]
-    return [Subject(kit, thing) for thing in things]
-
-
-def checks_of(subject: Subject, *, fast_only: bool = False) -> Iterator[Check]:
-    """The checks of a kind, the quick ones first: what they find explains what the others say."""
-    for one in sorted(CHECKS.values(), key=lambda one: not one.fast):
-        if (subject.kind in one.kinds if one.kinds else subject.kind != "recipe") and (one.fast or not fast_only):
-            yield one
-
-
-def conformance(
-    distribution: str, *, exempt: Mapping[str, str] | None = None, recipes: Recipes | None = None
-) -> Callable[..., None]:
-    """A pytest test of everything a distribution brings: `test_conformance = conformance("labwright-proteins")`.
-
-    `exempt` maps `KIND NAME: CHECK` to the reason why the check can't hold; it is run all the same, and the test fails
-    if it holds after all. `recipes` maps `KIND NAME` to what it is tried in: a recipe's name, a list of that and
-    settings, `["proteins/folds", "task.data.folder=small"]`, or an Experiment. Raises LabwrightError for an exemption
-    of something that isn't there, or without a reason.
-    """
-    import pytest
-
-    kit = Kit(Plugins.discover(), recipes or {})
-    try:
-        found = subjects(kit, distribution)
-    except LabwrightError as error:
-        pytest.fail(str(error), pytrace=False)
-    cases = {f"{one.label}: {each.name}": (one, each) for one in found for each in checks_of(one)}
-    exemptions = dict(exempt or {})
-    for key, reason in exemptions.items():
-        if key not in cases:
-            raise LabwrightError(f"exempt: there is no check {key!r}{nearest(key, cases)}")
-        if not reason.strip():
-            raise LabwrightError(f"exempt: {key!r} needs a reason.")
-    labels = {one.label for one, _ in cases.values()}
-    for key in recipes or {}:
-        if key not in labels:
-            raise LabwrightError(f"recipes: {distribution} brings no {key!r}{nearest(key, labels)}")
-
-    def marks(key: str) -> Any:
-        return pytest.mark.xfail(reason=exemptions[key], strict=True) if key in exemptions else ()
-
-    parameters = [pytest.param(*case, id=key, marks=marks(key)) for key, case in cases.items()]
-
-    @pytest.mark.parametrize(("subject", "each"), parameters)
-    def test(subject: Subject, each: Check, record_property: Callable[[str, object], None]) -> None:
-        run(subject, each)
-        for note in subject.notes:
-            record_property("labwright", f"{subject.label}: {note}")
-        subject.notes.clear()
-
-    test.__doc__ = f"What must hold of everything that {distribution} brings."
-    return test
-
-
-def run(subject: Subject, each: Check) -> None:
-    """Run a check as a test; what it says is followed by what must hold."""
-    import pytest
-
-    try:
-        each.function(subject)
-    except NotApplicable as reason:
-        pytest.skip(str(reason))
-    except (AssertionError, LabwrightError) as error:
-        raise AssertionError(f"{subject.label}: {error}\n\n{each.name}: {each.mend}") from error
+def tensors(value: Any) -> list[Tensor]:
+    """The tensors in what a model or a task returns."""
+    if isinstance(value, Tensor):
+        return [value]
+    if isinstance(value, Batch):
+        return tensors(vars(value))
+    if isinstance(value, dict):
+        return [tensor for one in value.values() for tensor in tensors(one)]
+    if isinstance(value, tuple | list):
+        return [tensor for one in value for tensor in tensors(one)]
+    return []

@@ -6,11 +6,10 @@ from dataclasses import fields, replace
 from typing import Any
 
 import torch
-from labwright import Batch
+from labwright import Batch, NotApplicable
 from torch import Tensor, nn
 
-from labwright_testing.kit import NotApplicable, Subject, check
-from labwright_testing.models import tensors
+from labwright_testing.kit import Subject, check, tensors
 
 
 @check("loss")

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import islice
-from typing import Any
 
 import torch
-from labwright import Batch, ClosedForm
-from labwright.train.built import Built
-from labwright.train.phase_step import Objective
+from labwright import Batch, Built, ClosedForm, NotApplicable
 from torch import Generator, Tensor, nn
 
-from labwright_testing.kit import NotApplicable, Subject, check
+from labwright_testing.kit import Subject, check, tensors
 
 STEPS, FALL = 150, 0.5  # of the loss of one batch in so many steps
 SETTLED = 10  # losses in a row that say that it has fallen
@@ -187,11 +184,23 @@ def says_what_it_goes_with(subject: Subject) -> None:
             subject.notes.append(f"{what}: yes")
 
 
+class Objective(nn.Module):
+    """Batch -> loss of a phase, as one module."""
+
+    def __init__(self, subject: Subject, built: Built, phase: str) -> None:
+        super().__init__()
+        self.task, self.phase = subject.task, phase
+        self.model, self.criterion = built.model, built.criterion
+
+    def forward(self, batch: Batch) -> Tensor:
+        return self.task.loss(self.model, batch, self.criterion, self.phase)
+
+
 def _compiled(subject: Subject, built: Built, batch: Batch) -> None:
     """Trace the objective as one graph, without making code of it."""
     for phase in subject.task.phases():
         if phase.name in built.optimizers:
-            objective = Objective(subject.task, built.model, built.criterion, phase.name, {})
+            objective = Objective(subject, built, phase.name)
             torch.compile(objective, backend="eager", fullgraph=True)(batch)
 
 
@@ -200,7 +209,7 @@ def _functional(subject: Subject, built: Built, batch: Batch) -> None:
     for phase in subject.task.phases():
         if phase.name not in built.optimizers:
             continue
-        objective = Objective(subject.task, built.model, built.criterion, phase.name, {})
+        objective = Objective(subject, built, phase.name)
         weights = {name: torch.stack([one.detach()] * 2) for name, one in objective.named_parameters()}
         buffers = {name: torch.stack([one] * 2) for name, one in objective.named_buffers()}
 
@@ -227,16 +236,3 @@ def _training(subject: Subject) -> Iterator[float]:
             for parameter in built.model.parameters():
                 parameter.grad = None
             yield float(loss.detach())
-
-
-def tensors(value: Any) -> list[Tensor]:
-    """The tensors in what a model or a task returns."""
-    if isinstance(value, Tensor):
-        return [value]
-    if isinstance(value, Batch):
-        return tensors(vars(value))
-    if isinstance(value, dict):
-        return [tensor for one in value.values() for tensor in tensors(one)]
-    if isinstance(value, tuple | list):
-        return [tensor for one in value for tensor in tensors(one)]
-    return []

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from labwright import Optimizer
+from labwright import NotApplicable, Optimizer
 from torch import Tensor, nn
 
-from labwright_testing.kit import NotApplicable, Subject, check
+from labwright_testing.kit import Subject, check
 
 RATES = (0.3, 0.03, 0.003)
 STEPS = 200
@@ -90,7 +90,7 @@ def _problem() -> tuple[dict[str, nn.Parameter], Any]:
 
 
 def _made(subject: Subject, parameters: dict[str, nn.Parameter], **settings: Any) -> Optimizer:
-    optimizer: Optimizer = subject.spec(settings).build(parameters=parameters)
+    optimizer: Optimizer = subject.made(settings, parameters=parameters)
     return optimizer
 
 

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from labwright import LabwrightError, Plugins, listed
-from labwright.config.recipe import parsed
+from labwright import LabwrightError, Plugins, listed, nearest
 
 if TYPE_CHECKING:
     from labwright import Experiment, Goal
@@ -47,31 +46,33 @@ def candidates(sources: Sources, overrides: Iterable[str], plugins: Plugins) -> 
     if isinstance(sources, str | Path):
         sources = [sources]
     named = sources.items() if isinstance(sources, Mapping) else [(None, source) for source in sources]
-    texts = {place: _read(one, plugins) for place, (_, one) in enumerate(named) if isinstance(one, str | Path)}
-    found = []
-    for place, (name, source) in enumerate(named):
-        if isinstance(source, str | Path):
-            text = texts[place]
-            settings = [*text.overrides, *common]
-            found.append(_named(name or text.name, _experiment(text.place, settings, plugins), settings))
+    # All are read before the first is built, so that a misspelt name is answered at once.
+    read = [(name, _read(source, plugins) if isinstance(source, str | Path) else source) for name, source in named]
+    compared = []
+    for name, source in read:
+        if isinstance(source, _Text):
+            settings = [*source.overrides, *common]
+            compared.append(_named(name or source.name, _experiment(source.place, settings, plugins), settings))
         else:
-            found.append(_named(name or source.name, _varied(source, common), common))
-    if len(found) < 2:
+            compared.append(_named(name or source.name, _varied(source, common), common))
+    if len(compared) < 2:
+        names = listed(candidate.name for candidate in compared)
         raise LabwrightError(
-            f"a comparison needs two candidates or more; given {listed(one.name for one in found)}. The same recipe "
+            f"a comparison needs two candidates or more; given {names}. The same recipe "
             'with other settings is one as well: labwright compare RECIPE "RECIPE field=value".'
         )
     taken: dict[str, str] = {}
-    for one in found:
-        if one.folder in taken:
+    for candidate in compared:
+        name, folder = candidate.name, candidate.folder
+        if folder in taken:
             raise LabwrightError(
-                f"two candidates are called {one.name!r}. Give one of them another name: NAME=SOURCE, a dict in Python."
-                if one.name == taken[one.folder]
-                else f"{taken[one.folder]!r} and {one.name!r} would have the same folder, {one.folder!r}. Give one of "
-                "them another name: NAME=SOURCE, a dict in Python."
+                f"two candidates are called {name!r}. Give one of them another name: NAME=SOURCE, a dict in Python."
+                if name == taken[folder]
+                else f"{taken[folder]!r} and {name!r} would have the same folder, {folder!r}. Give one of them another "
+                "name: NAME=SOURCE, a dict in Python."
             )
-        taken[one.folder] = one.name
-    return found
+        taken[folder] = name
+    return compared
 
 
 def check_names(sources: Iterable[str], plugins: Plugins) -> None:
@@ -80,21 +81,21 @@ def check_names(sources: Iterable[str], plugins: Plugins) -> None:
         _read(source, plugins)
 
 
-def common_goal(found: Sequence[Candidate], metric: str | None) -> Goal:
+def common_goal(compared: Sequence[Candidate], metric: str | None) -> Goal:
     """What the candidates are measured by: the goal they have in common, or `metric` as NAME or NAME:minimize.
 
     Raises LabwrightError where there is no such goal, or the direction isn't known.
     """
     from labwright import Goal
 
-    goals = {one.name: one.experiment.goal for one in found}
+    goals = {candidate.name: candidate.experiment.goal for candidate in compared}
     if metric is None:
         if len(set(goals.values())) > 1:
             each = ", ".join(f"{name} has {goal.metric} ({goal.direction})" for name, goal in goals.items())
             raise LabwrightError(
                 f"the candidates have different goals: {each}. Name a metric that all of them report: --metric NAME."
             )
-        return found[0].experiment.goal
+        return compared[0].experiment.goal
     name, colon, direction = metric.rpartition(":")
     if colon and direction in ("minimize", "maximize"):
         return Goal(name, direction)  # type: ignore[arg-type]
@@ -133,6 +134,8 @@ def _read(source: str | Path, plugins: Plugins) -> _Text:
 
 
 def _varied(experiment: Experiment, overrides: Sequence[str]) -> Experiment:
+    from labwright.engine import parsed
+
     values = {path.strip(): value.strip() for path, _, value in (text.partition("=") for text in overrides)}
     return experiment.varied({path: parsed(value) if value else None for path, value in values.items()})
 
@@ -147,7 +150,6 @@ def _named(name: str, experiment: Experiment, overrides: Sequence[str]) -> Candi
 
 def _experiment(place: str, overrides: Sequence[str], plugins: Plugins) -> Experiment:
     from labwright import Experiment
-    from labwright.runs.load import experiment_of
 
     path = Path(place)
     if place.endswith(".toml") or (path / "recipe.toml").is_file():
@@ -158,7 +160,8 @@ def _experiment(place: str, overrides: Sequence[str], plugins: Plugins) -> Exper
             f"{place!r} is a study; a candidate is one of its trials, such as {path / 'trials' / '0000'}."
         )
     if place not in plugins.names("recipe") and path.parent != Path() and path.parent.is_dir():
-        return experiment_of(path, plugins, overrides)  # which says what is missing
+        runs = [str(recipe.parent) for recipe in path.parent.glob("*/recipe.toml")]
+        raise LabwrightError(f"{place!r} is no run folder: it has no recipe.toml{nearest(place, runs)}")
     return Experiment.from_recipe(place, overrides, plugins=plugins)
 
 

@@ -4,85 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from labwright import Goal, LabwrightError, Outcome, Plugins
-from labwright.base.locks import Lock
+from labwright.engine import Lock, write_json
 
 from labwright_study.comparing.candidates import Candidate, candidates, common_goal
-from labwright_study.comparing.folder import RESULT, flat, keep, opened, sources_in
+from labwright_study.comparing.folder import RESULT, flat, opened, sources_in
 from labwright_study.comparing.report import write_report
+from labwright_study.comparing.result import Comparison, Standing
 from labwright_study.comparing.runs import Job, outcomes_of, value_of
-from labwright_study.paired_tests import LEVEL, Direction, Pair, finite, mean_interval, paired
+from labwright_study.paired_tests import LEVEL, finite, mean_interval, paired
 
 if TYPE_CHECKING:
     from labwright_study.comparing.candidates import Sources
-
-
-@dataclass(frozen=True)
-class Standing:
-    """One candidate: its value for each seed, None where the run failed, with the reasons by seed."""
-
-    name: str
-    folder: Path
-    values: list[float | None]
-    mean: float | None
-    interval: tuple[float, float] | None
-    seconds: float
-    failures: dict[int, str]
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """What came of a comparison. `settings` are those in which the candidates differ, by dotted path and candidate."""
-
-    folder: Path
-    metric: str
-    direction: Direction
-    split: str
-    level: float
-    seeds: int
-    candidates: list[Standing]
-    pairs: list[Pair]
-    settings: dict[str, dict[str, Any]]
-    notes: list[str] = field(default_factory=list)
-
-    def json(self) -> dict[str, Any]:
-        return {"state": "done"} | asdict(self)
-
-    def sentences(self) -> list[str]:
-        """The verdicts in words; where there are several pairs, what they come to is the first."""
-        said = [pair.sentence() for pair in self.pairs]
-        best = self.best
-        if len(self.pairs) < 2 or best is None:
-            return said
-        mine = [pair for pair in self.pairs if best in (pair.first, pair.second)]
-        beaten = [str(pair.worse) for pair in mine if pair.better == best]
-        others = [pair.second if pair.first == best else pair.first for pair in mine if pair.better is None]
-        line = f"{best} has the best mean"
-        line += f", and is better than {' and '.join(beaten)}" if beaten else ""
-        line += f"; it isn't shown to be better than {' or '.join(others)}" if others else ""
-        return [f"{line}.", *said]
-
-    @property
-    def best(self) -> str | None:
-        """The candidate with the best mean, which need not be shown to be better; None if two share it."""
-        means = {one.name: one.mean for one in self.candidates if one.mean is not None}
-        if not means:
-            return None
-        best = (min if self.direction == "minimize" else max)(means.values())
-        named = [name for name, mean in means.items() if math.isclose(mean, best, rel_tol=1e-12)]
-        return named[0] if len(named) == 1 else None
-
-    @property
-    def winner(self) -> str | None:
-        """The candidate that is shown to be better than each of the others, if one is."""
-        for one in self.candidates:
-            if all(pair.better == one.name for pair in self.pairs if one.name in (pair.first, pair.second)):
-                return one.name
-        return None
 
 
 def compare(
@@ -114,15 +50,15 @@ def compare(
     if not 0 < level < 1:
         raise LabwrightError(f"level: given {level!r}; it is the rate of false alarms, such as 0.05.")
     known = plugins if isinstance(plugins, Plugins) else Plugins.discover().extended(plugins)
-    found = candidates(sources if sources or folder is None else sources_in(folder), overrides, known)
-    goal = common_goal(found, metric)
-    quieted = [Candidate(one.name, one.experiment.varied({"log": [], "train.seed": 0})) for one in found]
-    place, notes = opened(folder, quieted)
-    notes = [*(f"{one.name}: {note}" for one in found for note in one.experiment.notes), *notes, *_data_note(quieted)]
+    given = candidates(sources if sources or folder is None else sources_in(folder), overrides, known)
+    goal = common_goal(given, metric)
+    compared = [Candidate(one.name, one.experiment.varied({"log": [], "train.seed": 0})) for one in given]
+    place, notes = opened(folder, compared)
+    notes = [*(f"{one.name}: {note}" for one in given for note in one.experiment.notes), *notes, *_data_note(compared)]
     jobs = [
         Job(one.name, seed, one.experiment.varied({"train.seed": seed}), place / one.folder / f"seed-{seed}")
         for seed in range(seeds)  # seed by seed, so that one that is interrupted has whole pairs
-        for one in quieted
+        for one in compared
     ]
     lock = Lock(place)
     lock.acquire()
@@ -130,8 +66,8 @@ def compare(
         outcomes = outcomes_of(jobs, place, goal, quiet=quiet)
     finally:
         lock.release()
-    result = _judged(place, quieted, outcomes, goal, level, seeds, notes)
-    keep(place / RESULT, result.json())
+    result = _judged(place, compared, outcomes, goal, level, seeds, notes)
+    write_json(place / RESULT, result.json())
     write_report(result)
     return result
 
@@ -141,7 +77,7 @@ def compare(
 
 def _judged(
     place: Path,
-    found: Sequence[Candidate],
+    compared: Sequence[Candidate],
     outcomes: Mapping[tuple[str, int], Outcome],
     goal: Goal,
     level: float,
@@ -150,11 +86,11 @@ def _judged(
 ) -> Comparison:
     ended = [outcome for outcome in outcomes.values() if outcome.status != "failed"]
     split = "test" if all("test" in outcome.metrics for outcome in ended) else "valid"
-    standings = []
-    for one in found:
-        mine = [outcomes[one.name, seed] for seed in range(seeds)]
-        standings.append(_standing(one, place, mine, split, goal, level))
-    pairs = paired({one.name: one.values for one in standings}, goal.direction, level=level)
+    standings = [
+        _standing(candidate, place, [outcomes[candidate.name, seed] for seed in range(seeds)], split, goal, level)
+        for candidate in compared
+    ]
+    pairs = paired({standing.name: standing.values for standing in standings}, goal.direction, level=level)
     notes = list(notes)
     if split == "valid":
         notes.append("measured on valid, because there is no test part for all; what was tuned on it looks too good.")
@@ -174,44 +110,46 @@ def _judged(
         seeds=seeds,
         candidates=standings,
         pairs=pairs,
-        settings=_differing(found),
+        settings=_differing(compared),
         notes=notes,
     )
 
 
-def _standing(one: Candidate, place: Path, mine: Sequence[Outcome], split: str, goal: Goal, level: float) -> Standing:
+def _standing(
+    candidate: Candidate, place: Path, outcomes: Sequence[Outcome], split: str, goal: Goal, level: float
+) -> Standing:
     values: list[float | None] = []
     failures = {}
-    for seed, outcome in enumerate(mine):
-        value = math.nan if outcome.status == "failed" else value_of(outcome, split, goal.metric, one.name)
+    for seed, outcome in enumerate(outcomes):
+        value = math.nan if outcome.status == "failed" else value_of(outcome, split, goal.metric, candidate.name)
         values.append(value if math.isfinite(value) else None)
         if not math.isfinite(value):
             failures[seed] = outcome.reason if outcome.status == "failed" else f"{goal.metric} is {value}"
-    seen = finite(values)
+    measured = finite(values)
     return Standing(
-        name=one.name,
-        folder=place / one.folder,
+        name=candidate.name,
+        folder=place / candidate.folder,
         values=values,
-        mean=sum(seen) / len(seen) if seen else None,
-        interval=mean_interval(seen, 1 - level) if len(seen) > 1 else None,
-        seconds=sum(outcome.seconds for outcome in mine) / len(mine),
+        mean=sum(measured) / len(measured) if measured else None,
+        interval=mean_interval(measured, 1 - level) if len(measured) > 1 else None,
+        seconds=sum(outcome.seconds for outcome in outcomes) / len(outcomes),
         failures=failures,
     )
 
 
-def _differing(found: Sequence[Candidate]) -> dict[str, dict[str, Any]]:
+def _differing(compared: Sequence[Candidate]) -> dict[str, dict[str, Any]]:
     """The settings in which the candidates' recipes differ."""
-    settings = {one.name: dict(flat(one.experiment.table())) for one in found}
-    paths = dict.fromkeys(path for one in settings.values() for path in one)
+    settings = {candidate.name: dict(flat(candidate.experiment.table())) for candidate in compared}
+    paths = dict.fromkeys(path for recipe in settings.values() for path in recipe)
     return {
-        path: {name: one.get(path) for name, one in settings.items()}
+        path: {name: recipe.get(path) for name, recipe in settings.items()}
         for path in paths
-        if len({repr(one.get(path)) for one in settings.values()}) > 1
+        if len({repr(recipe.get(path)) for recipe in settings.values()}) > 1
     }
 
 
-def _data_note(found: Sequence[Candidate]) -> Iterator[str]:
-    data = {one.name: dict(flat(one.experiment.table())).get("task.data") for one in found}
+def _data_note(compared: Sequence[Candidate]) -> Iterator[str]:
+    data = {candidate.name: dict(flat(candidate.experiment.table())).get("task.data") for candidate in compared}
     if len(set(map(repr, data.values()))) > 1:
         each = ", ".join(f"{name} {value}" for name, value in data.items())
         yield f"the candidates' data differ ({each}), so they aren't measured on the same samples."

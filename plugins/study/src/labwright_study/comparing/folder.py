@@ -17,9 +17,7 @@ from typing import Any
 
 import tomli_w
 from labwright import Experiment, LabwrightError
-from labwright.base.files import json_text, refuse_links, write_text
-from labwright.runs.environment import differences, environment
-from labwright.runs.folder import new_folder
+from labwright.engine import differences, environment, new_folder, refuse_links, write_json, write_text
 
 from labwright_study.comparing.candidates import Candidate, slug
 
@@ -27,26 +25,26 @@ RESULT = "comparison.json"
 LONGEST = 40  # characters of a folder's name
 
 
-def opened(folder: Path | str | None, found: Sequence[Candidate]) -> tuple[Path, list[str]]:
+def opened(folder: Path | str | None, candidates: Sequence[Candidate]) -> tuple[Path, list[str]]:
     """The comparison's folder, and notes. Raises LabwrightError for one that holds something else."""
     if folder is None:
-        name = "-vs-".join(one.folder for one in found)
+        name = "-vs-".join(one.folder for one in candidates)
         if len(name) > LONGEST:
-            name = f"{found[0].folder[:LONGEST]}-and-{len(found) - 1}-more"
+            name = f"{candidates[0].folder[:LONGEST]}-and-{len(candidates) - 1}-more"
         place = new_folder(name, Path("comparisons"))
     else:
         place = Path(folder)
         if (place / RESULT).is_file():
             refuse_links(place)
-            return place, _gone_on_with(place, found)
+            return place, _gone_on_with(place, candidates)
         if place.exists() and (not place.is_dir() or any(place.iterdir())):
             raise LabwrightError(f"{place} is there and holds no comparison. Give another --folder.")
     try:
-        for one in found:
-            (place / one.folder).mkdir(parents=True)
-            write_text(place / one.folder / "recipe.toml", tomli_w.dumps(one.experiment.table()))
-        keep(place / "environment.json", _environment(found))
-        keep(place / RESULT, {"state": "begun", "candidates": [{"name": one.name} for one in found]})
+        for candidate in candidates:
+            (place / candidate.folder).mkdir(parents=True)
+            write_text(place / candidate.folder / "recipe.toml", tomli_w.dumps(candidate.experiment.table()))
+        write_json(place / "environment.json", _environment(candidates))
+        write_json(place / RESULT, {"state": "begun", "candidates": [{"name": one.name} for one in candidates]})
     except OSError as error:
         raise LabwrightError(f"can't write the folder {place}: {error.strerror}. Give another --folder.") from error
     return place, []
@@ -58,11 +56,6 @@ def sources_in(folder: Path | str) -> dict[str, Path]:
     if not (place / RESULT).is_file():
         raise LabwrightError(f"{place} holds no comparison to go on with, so say what is to be compared.")
     return {name: place / slug(name) / "recipe.toml" for name in _names(place)}
-
-
-def keep(file: Path, value: Any) -> None:
-    """Write JSON, whole or not at all."""
-    write_text(file, json_text(value, indent=1, default=str) + "\n")
 
 
 def written(experiment: Experiment) -> dict[str, Any]:
@@ -79,37 +72,37 @@ def flat(table: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
             yield (path.rstrip(".") if key == "name" and path else f"{path}{key}"), value
 
 
-def _gone_on_with(place: Path, found: Sequence[Candidate]) -> list[str]:
+def _gone_on_with(place: Path, candidates: Sequence[Candidate]) -> list[str]:
     """Notes on going on. Raises LabwrightError where the folder's candidates are others."""
-    there, names = _names(place), [one.name for one in found]
-    if sorted(names) != sorted(there):
+    before, now = _names(place), [candidate.name for candidate in candidates]
+    if sorted(now) != sorted(before):
         raise LabwrightError(
-            f"{place} compares {', '.join(there)}; given {', '.join(names)}. Give another --folder, or the same ones."
+            f"{place} compares {', '.join(before)}; given {', '.join(now)}. Give another --folder, or the same ones."
         )
-    for one in found:
+    for candidate in candidates:
         try:
-            recipe = tomllib.loads((place / one.folder / "recipe.toml").read_text(encoding="utf-8"))
+            recipe = tomllib.loads((place / candidate.folder / "recipe.toml").read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise _damaged(place, error) from error
-        was, now = dict(flat(recipe)), dict(flat(written(one.experiment)))
-        for path in {**was, **now}:
-            if was.get(path) != now.get(path):
+        kept, given = dict(flat(recipe)), dict(flat(written(candidate.experiment)))
+        for path in {**kept, **given}:
+            if kept.get(path) != given.get(path):
                 raise LabwrightError(
-                    f"{place} compares another {one.name!r}: {path} was {was.get(path)!r}, is {now.get(path)!r}. Give "
-                    "another --folder, or the same settings."
+                    f"{place} compares another {candidate.name!r}: {path} was {kept.get(path)!r}, is "
+                    f"{given.get(path)!r}. Give another --folder, or the same settings."
                 )
     try:
         earlier = json.loads((place / "environment.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return []
-    differing = differences(earlier, _environment(found))
+    differing = differences(earlier, _environment(candidates))
     return [f"earlier runs of this comparison were made otherwise: {'; '.join(differing)}."] if differing else []
 
 
 def _names(place: Path) -> list[str]:
     try:
-        told = json.loads((place / RESULT).read_text(encoding="utf-8"))
-        return [str(one["name"]) for one in told["candidates"]]
+        result = json.loads((place / RESULT).read_text(encoding="utf-8"))
+        return [str(candidate["name"]) for candidate in result["candidates"]]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise _damaged(place, error) from error
 
@@ -118,6 +111,6 @@ def _damaged(place: Path, error: Exception) -> LabwrightError:
     return LabwrightError(f"{place} can't be gone on with: {type(error).__name__}: {error}. Give another --folder.")
 
 
-def _environment(found: Sequence[Candidate]) -> dict[str, Any]:
-    first = found[0].experiment
+def _environment(candidates: Sequence[Candidate]) -> dict[str, Any]:
+    first = candidates[0].experiment
     return environment(first.plugins, first.device.build().find())

@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import logging
 import shlex
 from collections.abc import Callable, Iterator, Sequence
-from datetime import datetime
-from importlib import metadata
 from typing import TYPE_CHECKING
 
-from labwright.base.files import write_text
-from labwright.report import page
-from labwright.report.charts import CARD, GRID, INK, SERIES, svg
+from labwright.engine import charts, page
 
+from labwright_study.comparing.result import Comparison
 from labwright_study.paired_tests import Pair, finite
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-    from labwright_study.comparing.comparison import Comparison
 
 ROW = 0.46  # inches of a picture for each candidate or pair
 LONGEST = 30  # characters of a name beside a picture
@@ -32,17 +26,13 @@ VERDICTS = {
 
 def write_report(result: Comparison) -> None:
     """Write report.html; a comparison isn't lost for its report."""
-    try:
-        text = page.document(result.folder.name, _body(result))
-        write_text(result.folder / "report.html", text)
-    except Exception as error:  # noqa: BLE001 - the verdict is there already
-        logging.getLogger(__name__).warning("%s: report.html could not be written: %s", result.folder, error)
+    page.write(result.folder, result.folder.name, _body(result))
 
 
 def _body(result: Comparison) -> Iterator[str]:
     way = "higher" if result.direction == "maximize" else "lower"
     about = f"{result.metric} on {result.split}, {way} is better · paired over seeds 0 to {result.seeds - 1}"
-    runs = sum(len(finite(one.values)) for one in result.candidates)
+    runs = sum(len(finite(standing.values)) for standing in result.candidates)
     facts = {
         "candidates": str(len(result.candidates)),
         "seeds": str(result.seeds),
@@ -54,77 +44,76 @@ def _body(result: Comparison) -> Iterator[str]:
     yield page.section("Verdict", *(page.paragraph(text) for text in result.sentences()), *_notes(result))
     yield page.section("Means over seeds", page.together(_cards(result), "cards"))
     if runs:
-        charts = [_runs_chart(result)]
+        drawn = [_runs_chart(result)]
         if any(pair.seeds for pair in result.pairs):
-            charts.append(_pairs_chart(result))
-        yield page.section("Runs and differences", page.together(charts, "charts"), _values(result))
+            drawn.append(_pairs_chart(result))
+        yield page.section("Runs and differences", page.together(drawn, "charts"), _values(result))
     yield page.section("Pairs", _table(result.pairs))
     if result.settings:
         yield page.section("Settings that differ", _settings(result))
     yield page.section("How to read it", *(page.paragraph(text) for text in _explained(result)))
     yield page.section("Do it again", page.commands(_again(result)))
-    yield page.closing(f"labwright {metadata.version('labwright')}, {datetime.now().astimezone():%d %B %Y, %H:%M %Z}")
 
 
 def _notes(result: Comparison) -> Iterator[str]:
     for note in result.notes:
         yield page.warning("Note", note)
-    for one in result.candidates:
-        if one.failures:
-            reasons = [(seed, reason) for seed, reason in one.failures.items()]
-            yield page.table(f"Runs of {one.name} that failed", ("seed", "reason"), reasons)
+    for standing in result.candidates:
+        if standing.failures:
+            reasons = list(standing.failures.items())
+            yield page.table(f"Runs of {standing.name} that failed", ("seed", "reason"), reasons)
 
 
 def _cards(result: Comparison) -> Iterator[str]:
-    for one in result.candidates:
-        number = "none" if one.mean is None else f"{one.mean:.4g}"
+    for standing in result.candidates:
+        number = "none" if standing.mean is None else f"{standing.mean:.4g}"
         notes = []
-        if one.interval is not None:
-            notes.append(f"{1 - result.level:.0%} interval {one.interval[0]:.4g} to {one.interval[1]:.4g}")
-        seen = finite(one.values)
-        if seen:
-            notes.append(f"from {min(seen):.4g} to {max(seen):.4g} over {len(seen)} seeds")
-        notes.append(f"{one.seconds:.3g} s a run")
-        yield page.headline(one.name, number, notes, goal=one.name == result.winner)
+        if standing.interval is not None:
+            low, high = standing.interval
+            notes.append(f"{1 - result.level:.0%} interval {low:.4g} to {high:.4g}")
+        values = finite(standing.values)
+        if values:
+            notes.append(f"from {min(values):.4g} to {max(values):.4g} over {len(values)} seeds")
+        notes.append(f"{standing.seconds:.3g} s a run")
+        yield page.headline(standing.name, number, notes, goal=standing.name == result.winner)
 
 
 def _runs_chart(result: Comparison) -> str:
     """Every run as a point, a row for each candidate, with the mean and its interval."""
     axes, draw = _rows(len(result.candidates))
-    for row, one in enumerate(result.candidates):
-        axes.plot(finite(one.values), _spread(row, len(finite(one.values))), "o", color=SERIES[0], alpha=0.45, ms=4.5)
-        if one.mean is not None:
-            _mean(axes, row, one.mean, one.interval, SERIES[0])
-    _label(axes, [one.name for one in result.candidates], result.metric)
+    colour = charts.SERIES[0]
+    for row, standing in enumerate(result.candidates):
+        values = finite(standing.values)
+        axes.plot(values, _spread(row, len(values)), "o", color=colour, alpha=0.45, ms=4.5)
+        if standing.mean is not None:
+            _mean(axes, row, standing.mean, standing.interval, colour)
+    _label(axes, [standing.name for standing in result.candidates], result.metric)
     return draw("Every run", f"{result.metric} on {result.split}; mean with interval")
 
 
 def _pairs_chart(result: Comparison) -> str:
     """The differences of each pair as points, with their mean and its interval; apart from zero if it is told apart."""
     axes, draw = _rows(len(result.pairs))
-    values = {one.name: one.values for one in result.candidates}
+    values = {standing.name: standing.values for standing in result.candidates}
     for row, pair in enumerate(result.pairs):
-        colour = SERIES[0] if pair.better else INK
+        colour = charts.SERIES[0] if pair.better else charts.INK
         both = zip(values[pair.first], values[pair.second], strict=True)
         differences = [one - other for one, other in both if one is not None and other is not None]
         axes.plot(differences, _spread(row, len(differences)), "o", color=colour, alpha=0.45, ms=4.5)
         if pair.mean is not None:
             _mean(axes, row, pair.mean, pair.interval, colour)
-    axes.axvline(0, color=INK, linewidth=1, linestyle=(0, (3, 3)), zorder=0.5)
+    axes.axvline(0, color=charts.INK, linewidth=1, linestyle=(0, (3, 3)), zorder=0.5)
     names = [f"{_short(pair.first)} −\n{_short(pair.second)}" for pair in result.pairs]  # noqa: RUF001 - a minus
     _label(axes, names, f"difference in {result.metric}")
     return draw("Every difference", "paired by seed; mean with interval")
 
 
 def _rows(count: int) -> tuple[Axes, Callable[[str, str], str]]:
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(5.2, 0.8 + ROW * max(count, 2)), layout="constrained")
-    axes = figure.subplots()
+    figure, axes = charts.figure(5.2, 0.8 + ROW * max(count, 2), grid="x")
     axes.set_ylim(count - 0.5, -0.5)
 
     def draw(title: str, note: str) -> str:
-        return page.chart(title, note, svg(figure, title, own_colours=False), ())
+        return page.chart(title, note, charts.svg(figure, title, own_colours=False), ())
 
     return axes, draw
 
@@ -132,7 +121,7 @@ def _rows(count: int) -> tuple[Axes, Callable[[str, str], str]]:
 def _mean(axes: Axes, row: int, mean: float, interval: tuple[float, float] | None, colour: str) -> None:
     if interval is not None:
         axes.plot(interval, (row, row), color=colour, linewidth=2.4, solid_capstyle="round")
-    axes.plot([mean], [row], "o", color=colour, markersize=9, markeredgecolor=CARD, markeredgewidth=2)
+    axes.plot([mean], [row], "o", color=colour, markersize=9, markeredgecolor=charts.CARD, markeredgewidth=2)
 
 
 def _spread(row: int, count: int) -> list[float]:
@@ -141,17 +130,9 @@ def _spread(row: int, count: int) -> list[float]:
 
 
 def _label(axes: Axes, names: Sequence[str], along: str) -> None:
-    from matplotlib.ticker import FuncFormatter, MaxNLocator
-
     axes.set_yticks(range(len(names)), [name if "\n" in name else _short(name) for name in names])
-    axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.4g}"))
-    axes.tick_params(length=0, labelsize=9, labelcolor=INK, pad=6)
-    axes.set_xlabel(along, color=INK, fontsize=9)
-    axes.grid(axis="x", color=GRID, linewidth=0.8)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "left", "right"]].set_visible(False)
-    axes.spines["bottom"].set(color=GRID, linewidth=1.2)
+    charts.ticks(axes.xaxis, *axes.get_xlim(), log=False)
+    axes.set_xlabel(along, color=charts.INK, fontsize=9)
     axes.margins(x=0.06)
 
 
@@ -180,14 +161,14 @@ def _table(pairs: Sequence[Pair]) -> str:
 def _values(result: Comparison) -> str:
     rows = []
     for seed in range(result.seeds):
-        values = [one.values[seed] for one in result.candidates]
+        values = [standing.values[seed] for standing in result.candidates]
         rows.append((str(seed), *("failed" if value is None else f"{value:.5g}" for value in values)))
-    names = [one.name for one in result.candidates]
+    names = [standing.name for standing in result.candidates]
     return page.folded(f"{result.metric} of all {len(rows)} seeds", page.table("", ("seed", *names), rows))
 
 
 def _settings(result: Comparison) -> str:
-    names = [one.name for one in result.candidates]
+    names = [standing.name for standing in result.candidates]
     rows = [
         (path, *("not set" if values[name] is None else _shown(values[name]) for name in names))
         for path, values in result.settings.items()
@@ -224,4 +205,4 @@ def _again(result: Comparison) -> list[tuple[str, str]]:
     return [
         ("what failed, once more", f"{go_on} {result.seeds}"),
         ("the same with more seeds; what is there stays", f"{go_on} {2 * result.seeds}"),
-    ][0 if any(one.failures for one in result.candidates) else 1 :]
+    ][0 if any(standing.failures for standing in result.candidates) else 1 :]

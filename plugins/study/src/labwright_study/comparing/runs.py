@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from labwright import Experiment, Goal, LabwrightError, Outcome, RunFailed, listed, nearest
-from labwright.runs.prepared import Prepared
+from labwright.engine import Prepared
 
 from labwright_study.comparing.folder import written
-from labwright_study.comparing.progress import Tally
+from labwright_study.progress import Tally
 
 KEPT = 4  # candidates' data in memory: runs are made seed by seed, and most candidates have the same
 
@@ -47,9 +47,9 @@ def run_here(jobs: Iterable[Job]) -> Iterator[tuple[Job, Outcome]]:
 
 def outcomes_of(jobs: Sequence[Job], place: Path, goal: Goal, *, quiet: bool) -> dict[tuple[str, int], Outcome]:
     """How each run ended, by candidate and seed; those that are there already are read."""
-    outcomes = {(job.name, job.seed): there for job in jobs if (there := _finished(job)) is not None}
+    outcomes = {(job.name, job.seed): before for job in jobs if (before := _finished(job)) is not None}
     names = list(dict.fromkeys(job.name for job in jobs))
-    with Tally(len(jobs), len(outcomes), quiet=quiet) as tally:
+    with Tally("runs", len(jobs), len(outcomes), quiet=quiet) as tally:
         kept = f", {len(outcomes)} of them are there" if outcomes else ""
         tally.say(f"{place}: {len(jobs)} runs of {', '.join(names)}{kept}; {goal.direction} {goal.metric}")
         for job, outcome in run_here(job for job in jobs if (job.name, job.seed) not in outcomes):

@@ -6,8 +6,7 @@ import json
 from typing import Any
 
 from labwright import Device, Experiment, LabwrightError, Train
-from labwright.config.resolve import ComponentSpec
-from labwright.config.signature import Setting, signature
+from labwright.engine import ComponentSpec, Setting, signature
 
 
 class CannotFuse(LabwrightError):

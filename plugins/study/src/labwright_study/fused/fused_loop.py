@@ -7,9 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from labwright import Outcome, RunFailed, StopRun, Task, isolated
-from labwright.interfaces.run import Status
-from labwright.train.interruption import interruptions
-from labwright.train.trainer import Trainer
+from labwright.engine import Status, Trainer, interruptions
 from torch import Tensor, nn
 
 from labwright_study.fused.fuse_key import CannotFuse

@@ -6,20 +6,15 @@ It returns the stack of the outputs, or NotImplemented for what it doesn't do.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Protocol, runtime_checkable
 
 import torch
-from labwright import LEFT_OUT
-from labwright.builtin.losses import CrossEntropy
 from torch import Tensor, nn
 from torch.nn import functional
 
 from labwright_study.fused.batching import as_stack, as_trial, at_level
-from labwright_study.fused.functions import feature_shape
-
-if TYPE_CHECKING:
-    from labwright_study.fused.program import Program
+from labwright_study.fused.functions import Functions, feature_shape
 
 Stacks = Mapping[str, Tensor]
 
@@ -40,36 +35,40 @@ class Grouped(Protocol):
         ...
 
 
-def install(program: Program) -> None:
-    """Let the layers of a program's shell that are known go over stacks."""
-    roots = [(program.rows.shell, [trainer.model for trainer in program.trainers])]
-    for path, module in program.rows.shell.named_modules():
+def install_dropouts(shell: nn.Module, models: Sequence[nn.Module], functions: Functions) -> None:
+    """Let the dropouts of a shell draw as those of the models do, each for its own trial."""
+    for path, module in shell.named_modules():
         if type(module) in DROPOUTS:
-            shares: list[Any] = [model.get_submodule(path).p for model in roots[0][1]]
-            _give(module, _Dropout(program, module, shares))
-    if program.form != "grouped":
-        return
-    for path, module in program.rows.shell.named_modules():
+            shares: list[Any] = [model.get_submodule(path).p for model in models]
+            _give(module, _Dropout(module, shares, functions))
+
+
+def install_rules(
+    shell: nn.Module,
+    stacks: Mapping[str, Tensor],
+    values: Iterable[tuple[nn.Module, str, Tensor]],
+    functions: Functions,
+) -> None:
+    """Let the layers of a shell that are known go over stacks.
+
+    Args:
+        shell: A model or a loss.
+        stacks: Its parameters and buffers, (N, ...) by their place in it.
+        values: The floats that differ between trials, (N,), with the module and the attribute they belong to.
+        functions: What knows how many trials there are, and at which level they are computed.
+    """
+    values = list(values)
+    for path, module in shell.named_modules():
         rule = rule_of(module)
         if rule is not None:
             prefix = f"{path}." if path else ""
             own = {
-                place.removeprefix(prefix): tensor
-                for places, tensors in (
-                    (program.rows.names, program.rows.parameters),
-                    (program.rows.buffer_names, program.rows.buffers),
-                )
-                for place, name in places.items()
+                place.removeprefix(prefix): stack
+                for place, stack in stacks.items()
                 if place.startswith(prefix) and "." not in place.removeprefix(prefix)
-                for tensor in [tensors.get(name)]
-                if tensor is not None
             }
-            _give(module, _OverStacks(program, module, rule, own))
-    for shell in program.shells.values():
-        for module in shell.modules() if isinstance(shell, nn.Module) else ():
-            rule = rule_of(module)
-            if rule is not None:
-                _give(module, _OverStacks(program, module, rule, {}))
+            own |= {key: floats for owner, key, floats in values if owner is module}
+            _give(module, _OverStacks(module, rule, own, functions))
 
 
 def rule_of(module: nn.Module) -> Callable[..., Any] | None:
@@ -84,30 +83,29 @@ def _give(module: nn.Module, forward: Any) -> None:
 
 
 class _Dropout:
-    def __init__(self, program: Program, module: Any, shares: list[float]) -> None:
-        self.program, self.module, self.shares = program, module, shares
+    def __init__(self, module: Any, shares: list[float], functions: Functions) -> None:
+        self.module, self.shares, self.functions = module, shares, functions
         self.of_channels = DROPOUTS[type(module)]
 
     def __call__(self, x: Tensor) -> Tensor:
         if not self.module.training:
             return x
         shape = feature_shape(x) if self.of_channels else None
-        return self.program.masks.dropout(x, self.shares, self.program.level, shape)
+        return self.functions.masks.dropout(x, self.shares, self.functions.level, shape)
 
 
 class _OverStacks:
     """A module's forward that goes over stacks, outside of any gradient that the trial itself takes."""
 
-    def __init__(self, program: Program, module: nn.Module, rule: Callable[..., Any], own: Stacks) -> None:
-        self.program, self.module, self.rule = program, module, rule
-        self.own = dict(own) | {key: values for one, key, values in program.values if one is module}
-        self.count = len(program.trainers)
+    def __init__(self, module: nn.Module, rule: Callable[..., Any], own: Stacks, functions: Functions) -> None:
+        self.module, self.rule, self.own, self.functions = module, rule, own, functions
 
     def __call__(self, *inputs: Any, **named: Any) -> Any:
-        level = self.program.level
+        level = self.functions.level
         if named or not at_level(level):
             return type(self.module).forward(self.module, *inputs, **named)
-        stacks = [as_stack(one, level, self.count) if isinstance(one, Tensor) else one for one in inputs]
+        count = self.functions.count
+        stacks = [as_stack(each, level, count) if isinstance(each, Tensor) else each for each in inputs]
         output = self.rule(self.module, self.own, *stacks)
         if output is NotImplemented:
             return type(self.module).forward(self.module, *inputs)
@@ -139,10 +137,11 @@ def _embedding(layer: nn.Embedding, own: Stacks, ids: Tensor) -> Any:
     table_NVD = own["weight"]
     count, rows = table_NVD.shape[:2]
     first_N = torch.arange(0, count * rows, rows, device=ids.device)
-    found = functional.embedding(ids + first_N.view(-1, *(1,) * (ids.dim() - 1)), table_NVD.flatten(0, 1))
+    rows_of_ids = functional.embedding(ids + first_N.view(-1, *(1,) * (ids.dim() - 1)), table_NVD.flatten(0, 1))
     if layer.padding_idx is None:
-        return found
-    return torch.where((ids == layer.padding_idx).unsqueeze(-1), found.detach(), found)  # it isn't learned
+        return rows_of_ids
+    is_padding = (ids == layer.padding_idx).unsqueeze(-1)
+    return torch.where(is_padding, rows_of_ids.detach(), rows_of_ids)  # it isn't learned
 
 
 def _batch_norm(layer: Any, own: Stacks, x_NBC: Tensor) -> Any:
@@ -184,28 +183,6 @@ def _apart(y: Tensor, count: int) -> Tensor:
     return y.view(len(y), count, -1, *y.shape[2:]).transpose(0, 1)
 
 
-def _cross_entropy(loss: CrossEntropy, own: Stacks, logits_NBC: Tensor, labels_NB: Tensor) -> Any:
-    smoothing = own.get("label_smoothing")
-    if logits_NBC.dim() != 3:
-        return NotImplemented
-    if smoothing is not None:
-        return _smoothed(logits_NBC, labels_NB, smoothing)
-    assert isinstance(loss.label_smoothing, float)
-    each_NB = functional.cross_entropy(
-        logits_NBC.flatten(0, 1), labels_NB.flatten(), reduction="none", label_smoothing=loss.label_smoothing
-    ).view(labels_NB.shape)
-    return each_NB.sum(1) / (labels_NB != LEFT_OUT).sum(1)
-
-
-def _smoothed(logits_NBC: Tensor, labels_NB: Tensor, smoothing_N: Tensor) -> Tensor:
-    """Cross-entropy of which each trial spreads a share of its own over all classes."""
-    log_shares = logits_NBC.log_softmax(-1)
-    counted = labels_NB != LEFT_OUT
-    each = log_shares.gather(-1, labels_NB.where(counted, 0).unsqueeze(-1)).squeeze(-1)
-    each = each.lerp(log_shares.mean(-1), smoothing_N.to(each.dtype).unsqueeze(-1))
-    return -each.where(counted, 0.0).sum(-1) / counted.sum(-1)
-
-
 _CONVOLVE: Mapping[type, Callable[..., Tensor]] = {
     nn.Conv1d: functional.conv1d,
     nn.Conv2d: functional.conv2d,
@@ -217,6 +194,5 @@ _RULES: Mapping[type, Callable[..., Any]] = {
     nn.BatchNorm1d: _batch_norm,
     nn.BatchNorm2d: _batch_norm,
     nn.BatchNorm3d: _batch_norm,
-    CrossEntropy: _cross_entropy,
     **dict.fromkeys(_CONVOLVE, _convolution),
 }

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 from labwright import isolated
-from labwright.train.trainer import Trainer
+from labwright.engine import Trainer
 
 from labwright_study.fused.fuse_key import CannotFuse
 from labwright_study.fused.fused_loop import FusedLoop, program_for

@@ -10,15 +10,14 @@ from functools import partial
 from typing import Any, Literal
 
 import torch
-from labwright.train.phase_step import PhaseStep
-from labwright.train.trainer import Trainer
+from labwright.engine import PhaseStep, Trainer
 from torch import Tensor, nn
 
 from labwright_study.fused.batching import as_trial, over_trials
 from labwright_study.fused.drawing import Masks
 from labwright_study.fused.functions import Functions
 from labwright_study.fused.fuse_key import CannotFuse
-from labwright_study.fused.layers import install
+from labwright_study.fused.layers import install_dropouts, install_rules
 from labwright_study.fused.stacked import Rows, differing
 
 Form = Literal["grouped", "vmap", "vmap-grad"]
@@ -47,7 +46,6 @@ class Program:
         }
         self.functions: Functions
         self.watching = True
-        self.level = 0
         self._arrange()
 
     def gradients(self, number: int, batch: Any) -> tuple[Tensor, dict[str, Tensor]]:
@@ -103,7 +101,20 @@ class Program:
                 owner, key = _owner(self.rows.shell, place, parameters=False)
                 owner[key] = self.rows.shared[name]
         self.recurrent = [module for module in self.rows.shell.modules() if isinstance(module, nn.RNNBase)]
-        install(self)
+        self._install()
+
+    def _install(self) -> None:
+        """Give the layers of the shells their ways over stacks: dropouts in every form, the others in `grouped`."""
+        rows = self.rows
+        install_dropouts(rows.shell, rows.models, self.functions)
+        if self.form != "grouped":
+            return
+        stacks = {place: rows.parameters[name] for place, name in rows.names.items()}
+        stacks |= {place: rows.buffers[name] for place, name in rows.buffer_names.items() if name in rows.buffers}
+        install_rules(rows.shell, stacks, self.values, self.functions)
+        for shell in self.shells.values():
+            if isinstance(shell, nn.Module):
+                install_rules(shell, {}, self.values, self.functions)
 
     def _criteria(self) -> Mapping[str, Sequence[nn.Module]]:
         """The losses that are modules, of each trial, by phase."""
@@ -124,7 +135,6 @@ class Program:
         buffers: Sequence[Tensor] = (),
     ) -> Tensor:
         """One trial's loss; `given` stands for some of its parameters, `buffers` for its buffers."""
-        self.level = level
         self.functions.level = level
         parameters: dict[str, Tensor] = {}
         for owner, key, stack, name in self.places:

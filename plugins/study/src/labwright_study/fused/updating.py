@@ -2,18 +2,29 @@
 
 Every trial has its own optimizer, so that whatever differs between them costs nothing extra. The built-in ones call
 PyTorch's fused kernel once for each trial, on the rows of the stacks: on a CPU one pass over the memory at 8 us a call,
-where the formulas over whole stacks take ten passes. What else there is goes through `Update.apply`.
+where the formulas over whole stacks take ten passes. What else there is goes through `step`, as in a run.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Protocol, runtime_checkable
 
 import torch
-from labwright.builtin.optimizers import SGD, Adam, AdamW
-from labwright.interfaces.optimizer import factor
-from labwright.train.phase_step import PhaseStep
+from labwright.engine import PhaseStep
 from torch import Tensor
+
+
+@runtime_checkable
+class Planned(Protocol):
+    """An optimizer that may be given its gradients: the built-in ones, and any that has this method."""
+
+    def step_planned(self, rows: Mapping[str, Sequence[Tensor]], number: int, lr: float) -> bool:
+        """Update by the gradients given: of each parameter by name, that of this number among those of all trials.
+
+        False, and nothing is done, where these gradients aren't such as it can take. Nothing is recorded.
+        """
+        ...
 
 
 def apply(phase_steps: Sequence[PhaseStep], gradients: Mapping[str, Tensor], step: int, total: int) -> None:
@@ -23,21 +34,15 @@ def apply(phase_steps: Sequence[PhaseStep], gradients: Mapping[str, Tensor], ste
     try:
         clip(gradients, [phase_step.clip for phase_step in phase_steps])
         rows = {name: gradient.unbind() for name, gradient in gradients.items()}
-        factors: dict[tuple[object, ...], float] = {}
         for number, phase_step in enumerate(phase_steps):
             optimizer = phase_step.optimizer
-            if isinstance(optimizer, SGD | Adam | AdamW):
-                shape = (optimizer.schedule, optimizer.warmup, optimizer.end)
-                if shape not in factors:
-                    factors[shape] = factor(step, total, *shape)
-                if optimizer.step_planned(rows, number, optimizer.lr * factors[shape]):
-                    phase_step.follow(step)
-                    continue
-            for name, parts in rows.items():
-                optimizer.parameters[name].grad = parts[number]
-            optimizer.step(optimizer.lr_at(step, total))
-            for parameter in phase_step.parameters:
-                parameter.grad = None
+            lr = optimizer.lr_at(step, total)
+            if not (isinstance(optimizer, Planned) and optimizer.step_planned(rows, number, lr)):
+                for name, parts in rows.items():
+                    optimizer.parameters[name].grad = parts[number]
+                optimizer.step(lr)
+                for parameter in phase_step.parameters:
+                    parameter.grad = None
             phase_step.follow(step)
     finally:
         torch._C._set_grad_enabled(recording)

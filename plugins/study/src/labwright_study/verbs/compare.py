@@ -9,7 +9,7 @@ import typer
 from labwright.cli.shared import Json, print_json, print_table, say
 
 if TYPE_CHECKING:
-    from labwright_study.comparing.comparison import Comparison, Standing
+    from labwright_study.comparing.result import Comparison, Standing
 
 
 def verb(
@@ -63,22 +63,23 @@ def verb(
         print_json(result.json())
     else:
         _tell(result)
-    if any(one.failures for one in result.candidates):
+    if any(standing.failures for standing in result.candidates):
         raise typer.Exit(1)
 
 
 def _tell(result: Comparison) -> None:
     """Notes on stderr; means, verdicts and where the report is on stdout."""
     say(*(f"note: {note}" for note in result.notes))
-    print_table([_row(one, result) for one in result.candidates])
+    print_table([_row(standing, result) for standing in result.candidates])
     for sentence in result.sentences():
         typer.echo(sentence)
     typer.echo(f"report: {result.folder / 'report.html'}")
 
 
-def _row(one: Standing, result: Comparison) -> tuple[str, ...]:
-    mean = "no value" if one.mean is None else f"{result.split} {result.metric} {one.mean:.5g}"
+def _row(standing: Standing, result: Comparison) -> tuple[str, ...]:
+    mean = "no value" if standing.mean is None else f"{result.split} {result.metric} {standing.mean:.5g}"
     interval = ""
-    if one.interval is not None:
-        interval = f"{1 - result.level:.0%} interval {one.interval[0]:.5g} to {one.interval[1]:.5g}"
-    return one.name, mean, interval
+    if standing.interval is not None:
+        low, high = standing.interval
+        interval = f"{1 - result.level:.0%} interval {low:.5g} to {high:.5g}"
+    return standing.name, mean, interval

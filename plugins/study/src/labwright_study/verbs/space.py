@@ -23,4 +23,5 @@ def verb(ctx: typer.Context, recipe: RecipeName, overrides: Overrides = None, as
     if as_json:
         print_json(space)
     else:
-        print_table([(name, one["searched"], f"if {one['if']}" if "if" in one else "") for name, one in space.items()])
+        conditions = {name: f"if {place['if']}" if "if" in place else "" for name, place in space.items()}
+        print_table([(name, place["searched"], conditions[name]) for name, place in space.items()])

@@ -48,13 +48,13 @@ def verb(
 
     study = recalled(name, storage, ctx.obj.plugins)
     with reached(study.url):
-        book = study.opened()
+        store = study.opened()
         if action == "show":
-            _show(study, book, as_json)
+            _show(study, store, as_json)
         elif action == "best":
-            _best(study, book, trial, as_json)
+            _best(study, store, trial, as_json)
         else:
-            _export(study, book, as_json)
+            _export(study, store, as_json)
 
 
 def _delete(name: str, storage: str, yes: bool) -> None:
@@ -65,7 +65,7 @@ def _delete(name: str, storage: str, yes: bool) -> None:
 
     folder = Path("studies") / name
     with reached(url_of(name, storage)):
-        there, study, kept = stored(name, storage)
+        where, study, kept = stored(name, storage)
         study_id = study._study_id
         own = url_of(name, storage) == f"journal:{folder / JOURNAL}"
         marker = marker_of(folder)
@@ -74,11 +74,11 @@ def _delete(name: str, storage: str, yes: bool) -> None:
         if not yes and sys.stdin.isatty():
             what = f"study {name} with {trials} trials{f' and its folder {folder}' if its else ''}"
             typer.confirm(f"Delete {what}?", abort=True, err=True)
-        other, _ = Lease().watched(lambda: there.get_study_system_attrs(study_id).get(LEASE), say)
+        other, _ = Lease().watched(lambda: where.get_study_system_attrs(study_id).get(LEASE), say)
         if other:
             raise LabwrightError(f"study {name!r} is being run by {other}. Wait for it, or end it.")
         with alone(folder) if its and folder.is_dir() else nullcontext():
-            there.delete_study(study_id)
+            where.delete_study(study_id)
             rest = cleared(folder) if its else []
     say(f"study {name} is deleted")
     if rest:
@@ -87,25 +87,25 @@ def _delete(name: str, storage: str, yes: bool) -> None:
         say(f"note: {folder} stays, because it isn't this study's")
 
 
-def _show(study: Study, book: TrialStore, as_json: bool) -> None:
+def _show(study: Study, store: TrialStore, as_json: bool) -> None:
     from labwright_study.folder import untold
 
-    found = study.found(book)
-    ended = book.ended()
-    over = [trial for trial in book.trials() if trial.state.is_finished()]
+    findings = study.findings(store)
+    ended = store.ended()
+    over = [trial for trial in store.trials() if trial.state.is_finished()]
     if lost := untold(study.folder, (trial.number for trial in (*over, *ended))):
         of = f"trial{'s' * (len(lost) > 1)} {', '.join(map(str, lost))}"
         say(f"note: the storage doesn't have the end of {of}, which {study.folder / 'trials'} has")
     if as_json:
-        print_json(found.json() | {"of": study.count, "all": [study.said(trial) for trial in ended]})
+        print_json(findings.json() | {"of": study.count, "all": [study.summary_of(trial) for trial in ended]})
         return
-    from labwright_study.report_rows import names
+    from labwright_study.report.rows import names
 
-    say(*(f"note: {note}" for note in found.notes))
-    goals = " and ".join(f"{goal.direction} {goal.metric}" for goal in study.goals)
-    typer.echo(f"study {study.name}: {found.trials} of {study.count} trials, {goals}")
-    typer.echo(f"{found.counts()}; * {_starred(study)}")
-    best = {one["number"] for one in found.best}
+    say(*(f"note: {note}" for note in findings.notes))
+    goals = study.described().goals_in_words()
+    typer.echo(f"study {study.name}: {findings.trials} of {study.count} trials, {goals}")
+    typer.echo(f"{findings.counts()}; * {_starred(study)}")
+    best = {trial["number"] for trial in findings.best}
     called = names(study.space.dimensions, short=True)
     header = ("trial", "state", *(goal.metric for goal in study.goals), *called.values(), "")
     print_table([header, *(_row(study, trial, trial.number in best, called) for trial in ended)])
@@ -119,26 +119,26 @@ def _starred(study: Study) -> str:
 
 def _row(study: Study, trial: FrozenTrial, best: bool, called: Mapping[str, str]) -> tuple[str, ...]:
     """A trial as a row: its settings in three digits, and why it failed."""
-    from labwright_study.report_rows import number, said
+    from labwright_study.report.rows import number, setting
     from labwright_study.trial_store import state_of
 
     values = dict(zip((goal.metric for goal in study.goals), trial.values or (), strict=False))
     numbers = (number(values[goal.metric], 5) if goal.metric in values else "" for goal in study.goals)
-    settings = (said(trial.params[name]) if name in trial.params else "" for name in called)
+    settings = (setting(trial.params[name]) if name in trial.params else "" for name in called)
     reason = "" if trial.values else str(trial.user_attrs.get("reason", ""))
     return (f"{trial.number}{' *' if best else ''}", state_of(trial), *numbers, *settings, reason)
 
 
-def _best(study: Study, book: TrialStore, number: int | None, as_json: bool) -> None:
+def _best(study: Study, store: TrialStore, number: int | None, as_json: bool) -> None:
     import tomli_w
 
-    trials = {one.number: one for one in book.ended()}
+    trials = {trial.number: trial for trial in store.ended()}
     if number is None:
-        best = study.found(book).best
+        best = study.findings(store).best
         if not best:
             raise LabwrightError(f"study {study.name!r} has no complete trial yet.")
         if len(best) > 1:
-            numbers = ", ".join(str(one["number"]) for one in best)
+            numbers = ", ".join(str(trial["number"]) for trial in best)
             raise LabwrightError(
                 f"study {study.name!r} has {len(best)} best trials, {numbers}: say which with --trial."
             )
@@ -152,24 +152,17 @@ def _best(study: Study, book: TrialStore, number: int | None, as_json: bool) -> 
         typer.echo(tomli_w.dumps(recipe).rstrip())
 
 
-def _export(study: Study, book: TrialStore, as_json: bool) -> None:
-    rows = [study.said(trial) | dict(trial.user_attrs) for trial in book.ended()]
+def _export(study: Study, store: TrialStore, as_json: bool) -> None:
+    rows = [study.summary_of(trial) | dict(trial.user_attrs) for trial in store.ended()]
     if as_json:
         print_json(rows)
         return
-    paths = list(dict.fromkeys(one.path for one in study.space.dimensions))
+    paths = list(dict.fromkeys(dimension.path for dimension in study.space.dimensions))
     metrics = [goal.metric for goal in study.goals]
     writer = csv.writer(sys.stdout)
     writer.writerow(["number", "state", *metrics, *paths, "steps", "seconds", "reason"])
     for row in rows:
         values = [row["values"].get(metric, "") for metric in metrics]
         settings = [row["settings"].get(path, "") for path in paths]
-        writer.writerow(
-            [
-                row["number"],
-                row["state"],
-                *values,
-                *settings,
-                *(row.get(one, "") for one in ("steps", "seconds", "reason")),
-            ]
-        )
+        rest = (row.get(key, "") for key in ("steps", "seconds", "reason"))
+        writer.writerow([row["number"], row["state"], *values, *settings, *rest])

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from labwright import Choice, Goal
-from labwright.base.search import NONE
+from labwright.engine import NONE
 from optuna.trial import FrozenTrial
 
 from labwright_study.dominance import REPORTS
 from labwright_study.space import Dimension
 from labwright_study.trial import State
 from labwright_study.trial_store import state_of
-
-if TYPE_CHECKING:
-    from labwright_study.trial_store import TrialStore
 
 NEAR = 0.02  # of a range: that near to its end, the best may lie beyond it
 
@@ -57,9 +54,9 @@ def number(value: float, digits: int = 4) -> str:
     return f"{value:,.0f}" if whole and abs(value) < 1e12 else f"{value:.{digits}g}"
 
 
-def rows_of(book: TrialStore, best: set[int]) -> list[Row]:
-    """The trials that count, by number."""
-    return [_row(trial, trial.number in best) for trial in book.ended()]
+def rows_of(ended: Iterable[FrozenTrial], best: Collection[int]) -> list[Row]:
+    """The trials that have ended as rows; `best` are the numbers of the best of them."""
+    return [_row(trial, trial.number in best) for trial in ended]
 
 
 def _row(trial: FrozenTrial, best: bool) -> Row:
@@ -87,40 +84,34 @@ def _row(trial: FrozenTrial, best: bool) -> Row:
 def names(dimensions: Sequence[Dimension], *, short: bool = False) -> dict[str, str]:
     """What each dimension is called on the page: its path, or the end of it, and its branch where that is needed."""
 
-    def end(one: Dimension) -> str:
-        return one.path.rpartition(".")[2] if short else one.path
+    def end(dimension: Dimension) -> str:
+        return dimension.path.rpartition(".")[2] if short else dimension.path
 
-    counts = Counter(end(one) for one in dimensions)
-    paths = Counter(one.path for one in dimensions)
-    found = {}
-    for one in dimensions:
-        said = end(one) if counts[end(one)] == paths[one.path] else one.path
-        branch = str(one.when[1]).rpartition("/")[2] if one.when and paths[one.path] > 1 else ""
-        found[one.name] = f"{said} ({branch})" if branch else said
-    return found
+    counts = Counter(map(end, dimensions))
+    paths = Counter(dimension.path for dimension in dimensions)
+    shown = {}
+    for dimension in dimensions:
+        path = dimension.path
+        name = end(dimension) if counts[end(dimension)] == paths[path] else path
+        branch = str(dimension.when[1]).rpartition("/")[2] if dimension.when and paths[path] > 1 else ""
+        shown[dimension.name] = f"{name} ({branch})" if branch else name
+    return shown
 
 
-def at_end(one: Dimension, value: Any) -> str:
-    """Whether a value lies at an end of where it was looked for."""
-    if value is None or isinstance(one.mark, Choice):
+def at_end(dimension: Dimension, value: Any) -> str:
+    """Whether a value lies at an end of where it was looked for, in words; empty if it doesn't."""
+    mark = dimension.mark
+    if value is None or isinstance(mark, Choice):
         return ""
-    bend: Callable[[float], float] = math.log if one.mark.log else float
-    place = (bend(value) - bend(one.mark.low)) / (bend(one.mark.high) - bend(one.mark.low))
+    bend: Callable[[float], float] = math.log if mark.log else float
+    place = (bend(value) - bend(mark.low)) / (bend(mark.high) - bend(mark.low))
     return "at the lower end" if place < NEAR else "at the upper end" if place > 1 - NEAR else ""
 
 
-def said(value: Any) -> str:
+def setting(value: Any) -> str:
+    """The value of a setting as it is shown: none, true, 0.00312, cosine."""
     if value is None:
         return NONE
     if isinstance(value, bool):
         return "true" if value else "false"
     return f"{value:.3g}" if isinstance(value, float) else str(value)
-
-
-def span(seconds: float) -> str:
-    """A stretch of time in words: 9.3 s, 4 min 05 s, 2 h 07 min."""
-    if seconds < 59.5:
-        return f"{seconds:.1f}\u00a0s"
-    minutes, rest = divmod(round(seconds), 60)
-    parts = (f"{minutes} min", f"{rest:02d} s") if minutes < 60 else (f"{minutes // 60} h", f"{minutes % 60:02d} min")
-    return " ".join(parts).replace(" ", "\u00a0")

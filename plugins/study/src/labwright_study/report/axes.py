@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from labwright import Choice, Goal, Integers
-from labwright.report.charts import CARD, GRID, INK, LOG_SCALE_FROM, SERIES, svg
+from labwright.engine import charts
 
-from labwright_study.report_rows import Row, Rows, number
+from labwright_study.report.rows import Row, Rows, number
 from labwright_study.space import Dimension
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 LEVELS = 8  # shades from the worst trial to the best
 FAR = 5  # times as far from the best as the median is: what lies beyond is drawn at the edge
 ENOUGH = 8  # complete trials from which on an axis is for those near the best
-MAIN, BEST, RECIPE = SERIES[:3]
+MAIN, BEST, RECIPE = charts.SERIES[:3]
 FAILED = "#a20001"
 _SHADES = [f"#a2001{level}" for level in range(LEVELS)]
 _COLOURS = {FAILED: "var(--failed)"} | {
@@ -77,14 +77,16 @@ class Scale:
     def ticks(self) -> list[tuple[float, str]]:
         if self.options:
             count = len(self.options)
-            return [((place + 0.5) / count, label(one, max(4, 36 // count))) for place, one in enumerate(self.options)]
+            return [
+                ((place + 0.5) / count, label(option, max(4, 36 // count))) for place, option in enumerate(self.options)
+            ]
         if self.low == self.high:
             return [(0.5, number(self.low))]
         if self.whole and self.high - self.low <= 5:
-            return [(self._straight(one), label(one)) for one in range(int(self.low), int(self.high) + 1)]
+            return [(self._straight(value), label(value)) for value in range(int(self.low), int(self.high) + 1)]
         middle = math.sqrt(self.low * self.high) if self.log else (self.low + self.high) / 2
         middle = round(middle) if self.whole else float(f"{middle:.1g}") if self.log else middle
-        return [(self._straight(one), label(one)) for one in (self.low, middle, self.high)]
+        return [(self._straight(value), label(value)) for value in (self.low, middle, self.high)]
 
     def _straight(self, value: float) -> float:
         if self.low == self.high:
@@ -120,35 +122,24 @@ def heights(axes: Axes, rows: Rows, goal: Goal, index: int, *, across: bool = Fa
 
 def bends(low: float, high: float, goal: Goal) -> bool:
     """Whether an axis is logarithmic: costs and losses that lie far apart; shares such as an accuracy never."""
-    return goal.direction == "minimize" and low > 0 and high / low >= LOG_SCALE_FROM
+    return goal.direction == "minimize" and low > 0 and high / low >= charts.LOG_SCALE_FROM
 
 
 def span(axes: Axes, low: float, high: float, *, log: bool, across: bool = False) -> None:
     """Set an axis from low to high with some room."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
-
-    axis = axes.xaxis if across else axes.yaxis
     if log:
         (axes.set_xscale if across else axes.set_yscale)("log")
-        decades = math.log10(high / low)
-        axis.set_major_locator(LogLocator(subs=(1.0, 3.0) if decades < 3 else (1.0,), numticks=6))
-        axis.set_minor_locator(NullLocator())
         ends = low / (high / low) ** 0.07, high * (high / low) ** 0.07
     else:
         room = 0.07 * (high - low) or 0.07 * abs(high) or 1.0
-        axis.set_major_locator(MaxNLocator(4, steps=[1, 2, 2.5, 5, 10]))
         ends = low - room, high + room
+    charts.ticks(axes.xaxis if across else axes.yaxis, low, high, log=log, text=label)
     (axes.set_xlim if across else axes.set_ylim)(ends)
-    axis.set_major_formatter(FuncFormatter(lambda value, _: label(float(value))))
 
 
 def numbered(axes: Axes, last: int, name: str, first: int = 0) -> None:
     """The axis across for trials or evaluations."""
-    from matplotlib.ticker import FuncFormatter, MaxNLocator
-
-    axes.xaxis.set_major_locator(MaxNLocator(8, steps=[1, 2, 5, 10], integer=True))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
-    axes.set_xlabel(name, color=INK, fontsize=9)
+    charts.counted(axes, name)
     room = 0.02 * max(last - first, 1) + 0.3
     axes.set_xlim(first - room, last + room)
 
@@ -179,25 +170,6 @@ def shades(rows: Rows, goal: Goal, index: int) -> dict[int, str]:
 # ------------------------------------------------------------------------------------------------------------- drawing
 
 
-def made(
-    width: float, height: float, *, margins: tuple[float, float, float, float] | None = None
-) -> tuple[Figure, Axes]:
-    """A figure of a size in inches. `margins` on the left, right, bottom and top spare it finding them out."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), layout=None if margins else "constrained")
-    if margins:
-        left, right, bottom, top = margins
-        figure.subplots_adjust(left, bottom, 1 - right, 1 - top)
-    axes = figure.subplots()
-    axes.tick_params(length=0, labelsize=9, labelcolor=INK, pad=5)
-    axes.grid(axis="y", color=GRID, linewidth=0.8)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "left", "right"]].set_visible(False)
-    axes.spines["bottom"].set(color=GRID, linewidth=1.2)
-    return figure, axes
-
-
 def points(
     axes: Axes, rows: Rows, xs: Sequence[float], ys: Sequence[float], names: Sequence[str] = ("", "", "")
 ) -> None:
@@ -210,9 +182,9 @@ def points(
         at = [xs[place] for place in those], [ys[place] for place in those]
         style: dict[str, Any] = {"urls": [link(rows[place]) for place in those], "label": name}
         if those and state == "complete":
-            axes.scatter(*at, s=22, color=MAIN, edgecolor=CARD, linewidth=0.5, zorder=3, **style)
+            axes.scatter(*at, s=22, color=MAIN, edgecolor=charts.CARD, linewidth=0.5, zorder=3, **style)
         elif those:
-            axes.scatter(*at, s=16, marker="x", color=INK, linewidth=0.9, **style)
+            axes.scatter(*at, s=16, marker="x", color=charts.INK, linewidth=0.9, **style)
     best = [place for place, row in enumerate(rows) if row.best]
     if best:
         axes.scatter(
@@ -220,7 +192,7 @@ def points(
             [ys[place] for place in best],
             s=38,
             color=BEST,
-            edgecolor=CARD,
+            edgecolor=charts.CARD,
             linewidth=0.8,
             zorder=4,
             label=names[2],
@@ -240,7 +212,7 @@ def legend(axes: Axes) -> None:
             bbox_to_anchor=(0, 1.0),
             ncols=5 if axes.get_window_extent().width > 500 else 3,  # wider than the axes it would make them narrow
             frameon=False,
-            labelcolor=INK,
+            labelcolor=charts.INK,
             fontsize=8.5,
             handlelength=1.4,
             columnspacing=1.4,
@@ -256,13 +228,13 @@ def link(row: Row) -> str:
 
 def drawn(figure: Figure, name: str, rows: Rows = (), goals: Sequence[Goal] = ()) -> str:
     """The figure as SVG in the page's colours."""
-    text = svg(figure, name, own_colours=False)
+    text = charts.svg(figure, name, own_colours=False)
     for colour, variable in _COLOURS.items():
         text = text.replace(colour, variable)
-    said = {row.number: html.escape(row.line(goals)) for row in rows}
+    lines = {row.number: html.escape(row.line(goals)) for row in rows}
     return re.sub(
         r'<a xlink:href="trial:(\d+)"[^>]*>(.*?)</a>',
-        lambda one: f"<g><title>{said[int(one[1])]}</title>{one[2]}</g>",
+        lambda mark: f"<g><title>{lines[int(mark[1])]}</title>{mark[2]}</g>",
         text,
         flags=re.DOTALL,
     )

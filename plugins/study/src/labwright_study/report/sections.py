@@ -1,29 +1,22 @@
-"""report.html of a study: how the search went, what mattered, what is best and how to go on, in one file."""
+"""The sections of a study's report: how the search went, what mattered, what is best and how to go on, in one file."""
 
 from __future__ import annotations
 
 import json
-import logging
 import shlex
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from datetime import datetime
 from functools import cached_property, partial
-from importlib import metadata
-from typing import TYPE_CHECKING
 
-from labwright.base.files import write_text
-from labwright.report import page
+from labwright.engine import duration, page
 
-from labwright_study import report_figures as figures
+from labwright_study.description import Description
+from labwright_study.findings import Findings
 from labwright_study.importance import LEAST, Importance, best_of, importances
-from labwright_study.report_rows import Row, at_end, names, number, rows_of, said, span
+from labwright_study.report import figures
+from labwright_study.report.rows import Row, at_end, names, number, rows_of, setting
 from labwright_study.space import Dimension
-from labwright_study.storage import without_password
-
-if TYPE_CHECKING:
-    from labwright_study.study import Found, Study
-    from labwright_study.trial_store import TrialStore
+from labwright_study.trial_store import TrialStore
 
 MOST_BEST = 10  # trials in the table of the best
 MOST_FRONT = 30
@@ -32,33 +25,36 @@ MOST_PANELS = 24
 CONFIRMED = "confirmed.json"
 
 
-def write(study: Study, book: TrialStore, found: Found) -> None:
+def write_report(study: Description, store: TrialStore, findings: Findings) -> None:
     """Write report.html into the study's folder. What can't be drawn is named in its place and in a warning."""
-    try:
-        text = page.document(f"{study.name}: {found.trials} trials", _Report(study, book, found).body())
-        write_text(study.folder / "report.html", text)
-    except Exception as error:  # noqa: BLE001 - a study isn't lost for its report
-        _warn(f"{study.folder}: report.html could not be written", error)
+    title = f"{study.name}: {findings.trials} trials"
+    page.write(study.folder, title, _body(study, store, findings))
+
+
+def _body(study: Description, store: TrialStore, findings: Findings) -> Iterator[str]:
+    """Made while the page is written, so that whatever goes wrong there costs the report alone."""
+    yield from _Report(study, store, findings).body()
 
 
 class _Report:
     """The sections of one report."""
 
-    def __init__(self, study: Study, book: TrialStore, found: Found) -> None:
-        self.study, self.book, self.found = study, book, found
+    def __init__(self, study: Description, store: TrialStore, findings: Findings) -> None:
+        self.study, self.store, self.findings = study, store, findings
         self.goals = study.goals
-        self.rows = rows_of(book, {one["number"] for one in found.best})
+        self.rows = rows_of(store.ended(), {best["number"] for best in findings.best})
         self.complete = [row for row in self.rows if row.state == "complete"]
-        self.baseline = next((row for row in self.rows if row.baseline and row.state == "complete"), None)
-        self.dimensions = [one for one in study.space.dimensions if any(one.name in row.params for row in self.rows)]
+        self.baseline = next((row for row in self.complete if row.baseline), None)
+        searched = {name for row in self.rows for name in row.params}
+        self.dimensions = [dimension for dimension in study.space.dimensions if dimension.name in searched]
         self.names = names(self.dimensions)
         self.short = names(self.dimensions, short=True)
 
     def body(self) -> Iterator[str]:
-        study, found = self.study, self.found
-        finished = found.trials >= study.count
-        status = "finished" if finished else "interrupted" if found.interrupted else "stopped"
-        reason = "" if finished else f"{found.trials} of {study.count} trials are there; the same command goes on."
+        study, findings = self.study, self.findings
+        finished = findings.trials >= study.trials
+        status = "finished" if finished else "interrupted" if findings.interrupted else "stopped"
+        reason = "" if finished else f"{findings.trials} of {study.trials} trials are there; the same command goes on."
         yield page.heading(study.name, self._about(), status, reason, self._facts())
         if not self.rows:
             yield page.warning("No trials", "The study ended before its first trial did.")
@@ -75,16 +71,13 @@ class _Report:
             yield self._section("What failed", self._failures)
         yield self._section("Where it looked", self._space)
         yield self._section("Go on", self._next)
-        yield page.closing(
-            f"labwright {metadata.version('labwright')}, {datetime.now().astimezone():%d %B %Y, %H:%M %Z}"
-        )
 
     def _section(self, title: str, make: Callable[[], Iterator[str]]) -> str:
         """A section, if there is anything in it; what can't be made is replaced by the reason."""
         try:
             content = list(make())
         except Exception as error:  # noqa: BLE001 - the rest of the report is good
-            _warn(f"{self.study.folder}: the report has no section {title!r}", error)
+            page.warn(f"{self.study.folder}: the report has no section {title!r}", error)
             content = [page.warning("This part is missing", f"{type(error).__name__}: {error}")]
         return page.section(title, *content) if content else ""
 
@@ -92,20 +85,19 @@ class _Report:
 
     def _about(self) -> str:
         study = self.study
-        goals = " and ".join(f"{goal.direction} {goal.metric}" for goal in self.goals)
         how = "asynchronous" if study.asynchronous else f"batches of {study.batch}"
         return (
-            f"{study.experiment.name} · {goals} over {len(study.space.dimensions)} settings · "
-            f"{study.sampler.label}, {study.pruner.label}, seed {study.seed}, {how}"
+            f"{study.experiment} · {study.goals_in_words()} over {len(study.space.dimensions)} settings · "
+            f"{study.sampler}, {study.pruner}, seed {study.seed}, {how}"
         )
 
     def _facts(self) -> dict[str, str]:
         counts = Counter(row.state for row in self.rows)
         shown = {state: f"{counts[state]:,}" for state in ("complete", "pruned", "diverged", "failed") if counts[state]}
         return {
-            "trials": f"{len(self.rows):,} of {self.study.count:,}",
+            "trials": f"{len(self.rows):,} of {self.study.trials:,}",
             **shown,
-            "training": span(sum(row.seconds for row in self.rows)),
+            "training": duration(sum(row.seconds for row in self.rows)),
             "steps": f"{sum(row.steps for row in self.rows):,}",
         }
 
@@ -115,7 +107,7 @@ class _Report:
             return
         cards = [self._headline(index) for index in range(len(self.goals))]
         if len(self.goals) > 1:
-            count = len(self.found.best)
+            count = len(self.findings.best)
             notes = ["that no other trial beats in every goal"]
             cards.append(page.headline("front", f"{count} trial{'s' * (count > 1)}", notes, goal=False))
         pruned = [row for row in self.rows if row.state == "pruned" and row.reports]
@@ -170,23 +162,23 @@ class _Report:
         note = ""
         if len(self.goals) > 1:
             shown = [row for row in self.complete if row.best][:MOST_FRONT]
-            if len(self.found.best) > MOST_FRONT:
-                note = f"The first {MOST_FRONT} of {len(self.found.best)}."
+            if len(self.findings.best) > MOST_FRONT:
+                note = f"The first {MOST_FRONT} of {len(self.findings.best)}."
         else:
             downwards = self.goals[0].direction == "maximize"
             shown = sorted(self.complete, key=lambda row: row.values[0], reverse=downwards)[:MOST_BEST]
         if self.baseline is not None and self.baseline not in shown:
             shown.append(self.baseline)
-        used = [one for one in self._ranked() if any(one.name in row.params for row in shown)]
-        settings = (self.short[one.name] for one in used)
+        used = [dimension for dimension in self._ranked() if any(dimension.name in row.params for row in shown)]
+        settings = (self.short[dimension.name] for dimension in used)
         columns = ("trial", *(goal.metric for goal in self.goals), "steps", "time", *settings)
         rows = [
             (
                 f"{row.number}\u00a0(recipe)" if row.baseline else row.number,
                 *(int(value) if value >= 1000 and value == int(value) else number(value) for value in row.values),
                 row.steps,
-                span(row.seconds),
-                *(said(row.params[one.name]) if one.name in row.params else "" for one in used),
+                duration(row.seconds),
+                *(setting(row.params[one.name]) if one.name in row.params else "" for one in used),
             )
             for row in shown
         ]
@@ -197,20 +189,20 @@ class _Report:
         file = self.study.folder / CONFIRMED
         if len(self.goals) > 1 or not file.is_file():
             return
-        found = json.loads(file.read_bytes())
+        again = json.loads(file.read_bytes())
         rows = [
             (
-                one["name"],
-                number(one["searched"]),
-                "failed" if one["mean"] is None else number(one["mean"]),
-                "" if one["interval"] is None else " to ".join(map(number, one["interval"])),
-                one["seeds"],
-                "" if one["luck"] is None else number(one["luck"]),
-                number(found["test"][one["name"]]) if one["name"] in found["test"] else "",
+                trial["name"],
+                number(trial["searched"]),
+                "failed" if trial["mean"] is None else number(trial["mean"]),
+                "" if trial["interval"] is None else " to ".join(map(number, trial["interval"])),
+                trial["seeds"],
+                "" if trial["luck"] is None else number(trial["luck"]),
+                number(again["test"][trial["name"]]) if trial["name"] in again["test"] else "",
             )
-            for one in found["trials"]
+            for trial in again["trials"]
         ]
-        between = f"{found['confidence']:.0%} interval"
+        between = f"{again['confidence']:.0%} interval"
         columns = ("", "in the search", "over fresh seeds", between, "seeds", "luck", "test")
         note = f"{self.goals[0].metric}; luck is how much better a trial looked in the search than it is on average."
         yield page.table("", columns, rows, note)
@@ -230,16 +222,15 @@ class _Report:
                 some = f"{figures.MOST_LINES} of {shown:,} trials" if shown > figures.MOST_LINES else ""
                 cards.append(page.chart(f"{goal.metric} after each evaluation", some, drawn, ()))
         seconds = sorted(row.seconds for row in self.rows)
-        cards.append(
-            page.chart("Time of each trial", f"median {span(seconds[len(seconds) // 2])}", figures.times(self.rows), ())
-        )
+        median = f"median {duration(seconds[len(seconds) // 2])}"
+        cards.append(page.chart("Time of each trial", median, figures.times(self.rows), ()))
         yield page.together(cards, "charts")
 
     # ------------------------------------------------------------------------------------------------------- settings
 
     @cached_property
     def importances(self) -> list[Importance]:
-        return importances(self.book.study, self.study.seed)
+        return importances(self.store.study, self.study.seed)
 
     def _importances(self) -> Iterator[str]:
         if len(self.complete) < LEAST:
@@ -250,7 +241,7 @@ class _Report:
             yield page.paragraph("All complete trials are equally good: no setting mattered.")
             return
         shown = self.importances[:MOST_PANELS]
-        sure = sum(one.certain for one in shown)
+        sure = sum(importance.certain for importance in shown)
         read = f"{sure} of {len(shown)} settings beyond chance" if sure else "nothing beyond chance"
         best = best_of(len(self.complete))
         towards = "nearest to the front" if len(self.goals) > 1 else f"best by {self.goals[0].metric}"
@@ -260,7 +251,7 @@ class _Report:
             "says nothing."
         )
         yield page.paragraph(note)
-        rows = [(self.names[one.name], f"{100 * one.share:.0f}%", f"{100 * one.chance:.0f}%") for one in shown]
+        rows = [(self.names[each.name], f"{100 * each.share:.0f}%", f"{100 * each.chance:.0f}%") for each in shown]
         yield page.chart("Importance", read, figures.bars(shown, self.names), ())
         yield page.folded("As numbers", page.table("", ("setting", "share", "chance"), rows))
 
@@ -269,33 +260,39 @@ class _Report:
             return
         shown = self._ranked()[:MOST_PANELS]
         drawn = figures.panels(self.rows, shown, self.goals, index)
-        notes = (f"if {one.when[0].rpartition('.')[2]} is {one.when[1]}" if one.when else "" for one in shown)
-        cards = [page.chart(one.path, note, svg, ()) for one, note, svg in zip(shown, notes, drawn, strict=True)]
+        cards = []
+        for dimension, svg in zip(shown, drawn, strict=True):
+            note = ""
+            if dimension.when:
+                name, value = dimension.when
+                note = f"if {name.rpartition('.')[2]} is {value}"
+            cards.append(page.chart(dimension.path, note, svg, ()))
         yield page.together(cards, "cards")
 
     def _parallel(self) -> Iterator[str]:
         if len(self.complete) < 2 or len(self.dimensions) < 2:
             return
-        kept = {one.name for one in self._ranked()[:MOST_AXES]}
-        shown = [one for one in self.dimensions if one.name in kept]
+        kept = {dimension.name for dimension in self._ranked()[:MOST_AXES]}
+        shown = [dimension for dimension in self.dimensions if dimension.name in kept]
         drawn = figures.parallel(self.rows, shown, self.short, self.goals)
         note = "the better, the bluer" if len(self.goals) == 1 else f"the better by {self.goals[0].metric}, the bluer"
         yield page.chart("Each complete trial is a line", note, drawn, ())
 
     def _ranked(self) -> list[Dimension]:
         """The settings that were searched, the most important first."""
-        places = {one.name: place for place, one in enumerate(self.importances)}
-        return sorted(self.dimensions, key=lambda one: places.get(one.name, len(places)))
+        places = {importance.name: place for place, importance in enumerate(self.importances)}
+        return sorted(self.dimensions, key=lambda dimension: places.get(dimension.name, len(places)))
 
     def _space(self) -> Iterator[str]:
         best = next((row for row in self.rows if row.best), None) if len(self.goals) == 1 else None
-        start, found = (row.params if row else {} for row in (self.baseline, best))
+        start, end = (row.params if row else {} for row in (self.baseline, best))
         rows = []
-        for one in self.study.space.dimensions:
-            begun, value = (said(params[one.name]) if one.name in params else "" for params in (start, found))
-            branch = f"if {one.when[0]} is {one.when[1]}" if one.when else ""
-            end = () if best is None else (value, at_end(one, found.get(one.name)))
-            rows.append((one.path, branch, str(one.mark), begun, *end))
+        for dimension in self.study.space.dimensions:
+            name = dimension.name
+            begun, ended = (setting(params[name]) if name in params else "" for params in (start, end))
+            branch = f"if {dimension.when[0]} is {dimension.when[1]}" if dimension.when else ""
+            of_best = () if best is None else (ended, at_end(dimension, end.get(name)))
+            rows.append((dimension.path, branch, str(dimension.mark), begun, *of_best))
         columns = ("setting", "", "searched", "the recipe", *(() if best is None else (f"trial {best.number}", "")))
         keep = [place for place, _ in enumerate(columns) if any(row[place] for row in rows)]
         yield from map(page.paragraph, self.study.space.notes)
@@ -317,20 +314,16 @@ class _Report:
     def _next(self) -> Iterator[str]:
         study = self.study
         folder, name = shlex.quote(str(study.folder)), shlex.quote(study.name)
-        url = without_password(study.url)
-        kept = "" if url == f"journal:studies/{study.name}/journal.log" else f" --storage {shlex.quote(url)}"
+        own = study.storage == f"journal:studies/{study.name}/journal.log"
+        kept = "" if own else f" --storage {shlex.quote(study.storage)}"
         lines = []
-        if len(self.goals) == 1 and self.found.best:
+        if len(self.goals) == 1 and self.findings.best:
             lines.append(("train the best trial's recipe, and test it", f"labwright run {folder}/best.toml"))
             lines.append(("print that recipe", f"labwright study best {name}{kept}"))
-        elif self.found.best:
-            one = self.found.best[0]["number"]
-            lines.append(("train a recipe of the front, and test it", f"labwright run {folder}/front/{one:04d}.toml"))
-            lines.append(("print that recipe", f"labwright study best {name} --trial {one}{kept}"))
+        elif self.findings.best:
+            best = self.findings.best[0]["number"]
+            lines.append(("train a recipe of the front, and test it", f"labwright run {folder}/front/{best:04d}.toml"))
+            lines.append(("print that recipe", f"labwright study best {name} --trial {best}{kept}"))
         lines.append(("all trials", f"labwright study show {name}{kept}"))
         lines.append(("all trials as a table for other programs", f"labwright study export {name}{kept} > trials.csv"))
         yield page.commands(lines)
-
-
-def _warn(what: str, error: Exception) -> None:
-    logging.getLogger(__name__).warning("%s: %s: %s", what, type(error).__name__, error)

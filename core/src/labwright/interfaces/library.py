@@ -1,4 +1,4 @@
-"""Optimizers of other libraries by their names: `torch/NAME` here, and whatever a plugin makes a `Family` of.
+"""Optimizers of other libraries by their names: whatever a plugin, or the core for torch's, makes a `Family` of.
 
 The first of them that a process builds imports torch._dynamo, which takes about 3 s; `sgd`, `adam` and `adamw` don't.
 """
@@ -16,8 +16,7 @@ from torch import Tensor, nn
 
 from labwright.base.errors import LabwrightError, listed, nearest
 from labwright.base.search import Choice, Uniform
-from labwright.builtin.elementwise import check_parameter, check_slots
-from labwright.interfaces.optimizer import Group, Optimizer, Schedule
+from labwright.interfaces.optimizer import Group, Optimizer, Schedule, check_parameter, check_slots
 
 OURS = ("params", "lr", "weight_decay")  # what a library's constructor is given by settings of their own
 GROUP = "group:"  # stands before a slot that the library keeps for a group of parameters
@@ -30,6 +29,10 @@ class LibraryOptimizer(Optimizer):
     waits: what the libraries do with it themselves starts SGD's momentum from memory that was never written.
     A slot of the state that the library keeps for a group of parameters, such as a count of steps, is called
     `group:SLOT` and stands with each parameter of the group; numbers are tensors without axes.
+
+    Raises LabwrightError for an option that the library doesn't know, and for one it has to be given.
+
+    Example: `lw.Experiment(..., optimizer={"name": "torch/RAdam", "lr": 1e-3, "options": {"betas": [0.9, 0.95]}})`
     """
 
     label: ClassVar[str]
@@ -54,7 +57,7 @@ class LibraryOptimizer(Optimizer):
             lr = _number(known["lr"])
             if lr is None:
                 raise LabwrightError(f"optimizer.lr: {self.label!r} has no rate of its own; give one.")
-        decays = weight_decay is not None or any(one.weight_decay is not None for one in (groups or {}).values())
+        decays = weight_decay is not None or any(group.weight_decay is not None for group in (groups or {}).values())
         if decays and "weight_decay" not in known:
             raise LabwrightError(f"optimizer.weight_decay: {self.label!r} has no weight decay; leave it out.")
         decay = _number(known.get("weight_decay")) if weight_decay is None else weight_decay
@@ -69,9 +72,11 @@ class LibraryOptimizer(Optimizer):
         )
         self._arguments = {**self.defaults, **self._checked(options or {}, known), "lr": lr}
         self._library = self._built([self._group(*group, known) for group in self.groups])
+        # what a library writes into a group later is state, such as a count of steps; this is what it began with
         self._fixed = [dict(group) for group in self._library.param_groups]
 
     def step(self, lr: float, found_inf: Tensor | None = None) -> None:
+        # read on the host: see the class
         if found_inf is not None and found_inf.item() == 1:
             return
         for group, (_, factor, _) in zip(self._library.param_groups, self.groups, strict=True):
@@ -98,6 +103,7 @@ class LibraryOptimizer(Optimizer):
         self._library.state.clear()
         for (names, _, _), group, fixed in zip(self.groups, self._library.param_groups, self._fixed, strict=True):
             group.update(fixed)
+            # what the library had added since belongs to the state that is replaced
             for key in group.keys() - fixed.keys():
                 del group[key]
             for name in names:
@@ -117,6 +123,7 @@ class LibraryOptimizer(Optimizer):
                     f"optimizer.options: {self.label!r} has no option {key!r}{nearest(key, takes)} "
                     f"It takes {listed(takes, most=40)}."
                 )
+        # a recipe has lists where libraries unpack tuples, as of betas
         return {key: tuple(value) if isinstance(value, list) else value for key, value in options.items()}
 
     def _group(self, names: list[str], factor: float, decay: float, known: Iterable[str]) -> dict[str, Any]:
@@ -164,6 +171,7 @@ class LibraryOptimizer(Optimizer):
     def _own_slots(self, name: str) -> dict[str, Any]:
         index = next(index for index, (names, _, _) in enumerate(self.groups) if name in names)
         twin = nn.Parameter(self.parameters[name].detach().clone())
+        # a library may draw numbers in a step
         with torch.random.fork_rng(devices=[]):
             group = {key: deepcopy(value) for key, value in self._fixed[index].items() if key != "params"}
             library = self._built([group | {"params": [twin]}])
@@ -178,6 +186,10 @@ class Family(Mapping[str, type[LibraryOptimizer]]):
     """The optimizers of a library by name, each a LibraryOptimizer made when it is first asked for.
 
     `names` lists them; `find` gives the library's class for a name, and arguments that stand beside the user's options.
+
+    Raises KeyError for a name that isn't among them.
+
+    Example: `OPTIMIZERS = lw.Family("timm", list_optimizers, find)`
     """
 
     def __init__(
@@ -191,12 +203,19 @@ class Family(Mapping[str, type[LibraryOptimizer]]):
         self._find = find
         self._made: dict[str, type[LibraryOptimizer]] = {}
 
+    member = LibraryOptimizer  # whose settings those of every name are
+
+    def schema_of_names(self) -> dict[str, Any]:
+        """The JSON Schema of its names: only the library knows them, and may take seconds to import."""
+        return {"type": "string", "pattern": f"^{self._domain}/[^/]+$"}
+
     def __getitem__(self, name: str) -> type[LibraryOptimizer]:
         if name not in self:
             raise KeyError(name)
         if name not in self._made:
             library, defaults = self._find(name)
             label = f"{self._domain}/{name}"
+            # a class of its own, as a class is what the registry hands out and what a signature is read from
             members = {
                 "label": label,
                 "library": staticmethod(library),
@@ -230,16 +249,3 @@ def _slots(
 
 def _number(value: Any) -> float | None:
     return float(value) if isinstance(value, int | float) else None
-
-
-def _torch_names() -> list[str]:
-    # Left out: LBFGS, which calls the loss again and again within a step (a closure), and SparseAdam, which takes
-    # sparse gradients only, while a phase has parameters of every kind, and its gradients are clipped as dense ones.
-    out = {"LBFGS", "SparseAdam", "Optimizer"}
-    found = {name: getattr(torch.optim, name) for name in torch.optim.__all__ if name not in out}
-    return [name for name, one in found.items() if inspect.isclass(one) and issubclass(one, torch.optim.Optimizer)]
-
-
-TORCH: Mapping[str, type[LibraryOptimizer]] = Family(
-    "torch", _torch_names, lambda name: (getattr(torch.optim, name), {})
-)

@@ -10,8 +10,7 @@ from typing import Annotated, Any
 
 import labwright as lw
 import torch
-from labwright.base.search import Integers, Uniform
-from labwright.config.signature import Part
+from labwright import Integers, Part, Uniform
 from parts import Blobs, Net, Points, Sorting
 from pydantic import AfterValidator, Field
 from torch import Generator, Tensor, nn
@@ -309,14 +308,14 @@ class Momentum(lw.Optimizer):
         self.moving = {name: torch.zeros_like(one) for name, one in self.parameters.items()}
 
     @torch.no_grad()
-    def step(self, rate: float, found_inf: Tensor | None = None) -> None:
+    def step(self, lr: float, found_inf: Tensor | None = None) -> None:
         if found_inf is not None and float(found_inf):
             return
         for name, factor in self.factors().items():
             parameter = self.parameters[name]
             if parameter.grad is not None:
                 self.moving[name].mul_(0.9).add_(parameter.grad)
-                parameter.sub_(self.moving[name], alpha=self.sign * rate * factor)
+                parameter.sub_(self.moving[name], alpha=self.sign * lr * factor)
 
     def factors(self) -> dict[str, float]:
         return {name: factor for names, factor, _ in self.groups for name in names}
@@ -351,8 +350,8 @@ class Levels(Momentum):
 class Overflows(Momentum):
     """A step that is made in spite of an overflow."""
 
-    def step(self, rate: float, found_inf: Tensor | None = None) -> None:
-        super().step(rate)
+    def step(self, lr: float, found_inf: Tensor | None = None) -> None:
+        super().step(lr)
 
 
 # --------------------------------------------------------------------------------------------------------- devices

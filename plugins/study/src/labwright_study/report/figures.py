@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 from labwright import Goal
-from labwright.report.charts import CARD, GRID, INK
+from labwright.engine import charts
 
 from labwright_study.importance import Importance
-from labwright_study.report_axes import (
+from labwright_study.report.axes import (
     BEST,
     FAILED,
     MAIN,
@@ -22,7 +22,6 @@ from labwright_study.report_axes import (
     heights,
     legend,
     link,
-    made,
     near,
     numbered,
     points,
@@ -30,7 +29,7 @@ from labwright_study.report_axes import (
     span,
     thinned,
 )
-from labwright_study.report_rows import Rows, number
+from labwright_study.report.rows import Rows, number
 from labwright_study.space import Dimension
 
 MOST_POINTS = 300  # in the panel of a setting
@@ -47,7 +46,7 @@ def pairs(goals: Sequence[Goal]) -> list[tuple[int, int]]:
 
 def history(rows: Rows, goals: Sequence[Goal], goal: int) -> tuple[str, str]:
     """Every trial's value of a goal, and the best so far; and what one would read off it."""
-    figure, axes = made(HALF, 2.7) if goal else made(PAGE, 3.0)
+    figure, axes = charts.figure(HALF, 2.7) if goal else charts.figure(PAGE, 3.0)
     outside = heights(axes, rows, goals[goal], goal)
     valued = [row for row in rows if row.values]
     places = [outside(row.values[goal]) for row in valued]
@@ -89,18 +88,18 @@ def history(rows: Rows, goals: Sequence[Goal], goal: int) -> tuple[str, str]:
 
 def intermediate(rows: Rows, goals: Sequence[Goal], goal: int) -> str:
     """A goal after each evaluation, for each trial; those that were pruned end."""
-    figure, axes = made(HALF, 2.7)
+    figure, axes = charts.figure(HALF, 2.7)
     shown = thinned([row for row in rows if row.reports], goals[goal], goal, MOST_LINES)
     colours = shades(shown, goals[goal], goal)
     for row in reversed(shown):
         values = [report[goal] for report in row.reports]
-        style: dict[str, Any] = {"color": colours.get(row.number, INK), "linewidth": 0.9, "url": link(row)}
+        style: dict[str, Any] = {"color": colours.get(row.number, charts.INK), "linewidth": 0.9, "url": link(row)}
         if row.state == "complete" and (row.baseline or row.best):
             style |= {"linewidth": 2, "color": BEST if row.best else RECIPE, "zorder": 3}
             style |= {"label": "the recipe itself" if not row.best else "front" if len(goals) > 1 else "best"}
         axes.plot(range(1, len(values) + 1), values, **style)
         if row.state != "complete":
-            axes.plot(len(values), values[-1], "x", color=INK, markersize=4, label="pruned")
+            axes.plot(len(values), values[-1], "x", color=charts.INK, markersize=4, label="pruned")
     every = np.array([report[goal] for row in shown for report in row.reports])
     every = every[np.isfinite(every)]
     low, high = np.quantile(every, (0.0, 0.97) if goals[goal].direction == "minimize" else (0.03, 1.0))
@@ -112,16 +111,16 @@ def intermediate(rows: Rows, goals: Sequence[Goal], goal: int) -> str:
 
 def times(rows: Rows) -> str:
     """How long each trial took."""
-    figure, axes = made(HALF, 2.7)
+    figure, axes = charts.figure(HALF, 2.7)
     width = max(0.5, min(6.0, 220 / (rows[-1].number + 1)))
-    for state, colour in (("complete", MAIN), ("pruned", INK), ("diverged", FAILED), ("failed", FAILED)):
+    for state, colour in (("complete", MAIN), ("pruned", charts.INK), ("diverged", FAILED), ("failed", FAILED)):
         those = [row for row in rows if row.state == state]
         if those:
             numbers, seconds = [row.number for row in those], [row.seconds for row in those]
             axes.vlines(numbers, 0, seconds, colour, linewidth=width, label=state, urls=[link(row) for row in those])
     span(axes, 0.0, max(row.seconds for row in rows), log=False)
     axes.set_ylim(bottom=0)
-    axes.set_ylabel("seconds", color=INK, fontsize=9)
+    axes.set_ylabel("seconds", color=charts.INK, fontsize=9)
     numbered(axes, rows[-1].number, "trial")
     legend(axes)
     return drawn(figure, "Seconds of each trial", rows)
@@ -130,7 +129,7 @@ def times(rows: Rows) -> str:
 def front(rows: Rows, goals: Sequence[Goal], across: int, up: int) -> str:
     """Two goals against each other, with the trials of the front."""
     alone = len(goals) == 2
-    figure, axes = made(PAGE if alone else HALF, 3.9 if alone else 3.2)
+    figure, axes = charts.figure(PAGE if alone else HALF, 3.9 if alone else 3.2)
     outside = heights(axes, rows, goals[across], across, across=True), heights(axes, rows, goals[up], up)
     valued = [row for row in rows if row.values]
     xs, ys = [outside[0](row.values[across]) for row in valued], [outside[1](row.values[up]) for row in valued]
@@ -144,36 +143,36 @@ def front(rows: Rows, goals: Sequence[Goal], across: int, up: int) -> str:
     for row in valued:
         if row.baseline:
             place = row.values[across], row.values[up]
-            style: dict[str, Any] = {"color": RECIPE, "markersize": 6.5, "markeredgecolor": CARD, "zorder": 5}
+            style: dict[str, Any] = {"color": RECIPE, "markersize": 6.5, "markeredgecolor": charts.CARD, "zorder": 5}
             axes.plot(*place, "D", label="the recipe itself", **style)
         if row.best and alone and len(best) <= MOST_NAMED:
             place = row.values[across], row.values[up]
-            axes.annotate(str(row.number), place, (5, 5), textcoords="offset points", color=INK, fontsize=8)
-    axes.set_xlabel(goals[across].metric, color=INK, fontsize=9)
-    axes.set_ylabel(goals[up].metric, color=INK, fontsize=9)
-    axes.grid(axis="x", color=GRID, linewidth=0.8)
+            axes.annotate(str(row.number), place, (5, 5), textcoords="offset points", color=charts.INK, fontsize=8)
+    axes.set_xlabel(goals[across].metric, color=charts.INK, fontsize=9)
+    axes.set_ylabel(goals[up].metric, color=charts.INK, fontsize=9)
+    axes.grid(axis="x", color=charts.GRID, linewidth=0.8)
     legend(axes)
     return drawn(figure, f"{goals[up].metric} over {goals[across].metric}", rows, goals)
 
 
-def bars(found: Sequence[Importance], names: Mapping[str, str]) -> str:
+def bars(importances: Sequence[Importance], names: Mapping[str, str]) -> str:
     """How much each setting mattered, and how much of it chance would."""
-    figure, axes = made(PAGE, 0.6 + 0.24 * len(found))
-    for place, one in enumerate(found):
-        axes.barh(place, one.share, height=0.62, color=MAIN if one.certain else GRID)
-        axes.plot([one.chance] * 2, [place - 0.4, place + 0.4], color=INK, linewidth=1.4)
-    axes.set_yticks(range(len(found)), [names[one.name] for one in found])
+    figure, axes = charts.figure(PAGE, 0.6 + 0.24 * len(importances))
+    for place, importance in enumerate(importances):
+        axes.barh(place, importance.share, height=0.62, color=MAIN if importance.certain else charts.GRID)
+        axes.plot([importance.chance] * 2, [place - 0.4, place + 0.4], color=charts.INK, linewidth=1.4)
+    axes.set_yticks(range(len(importances)), [names[importance.name] for importance in importances])
     axes.invert_yaxis()
     axes.grid(axis="y", visible=False)
-    axes.grid(axis="x", color=GRID, linewidth=0.8)
-    axes.set_xlim(0, min(1.0, 1.4 * found[0].share))
+    axes.grid(axis="x", color=charts.GRID, linewidth=0.8)
+    axes.set_xlim(0, min(1.0, 1.4 * importances[0].share))
     axes.xaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
     return drawn(figure, "Importance of each setting")
 
 
 def panels(rows: Rows, dimensions: Sequence[Dimension], goals: Sequence[Goal], goal: int) -> Iterator[str]:
     """Each setting against a goal, one figure after the other."""
-    figure, axes = made(
+    figure, axes = charts.figure(
         PANEL, 1.9, margins=(0.17, 0.02, 0.14, 0.04)
     )  # made once: making it takes as long as drawing it
     outside = heights(axes, rows, goals[goal], goal)
@@ -195,13 +194,13 @@ def parallel(rows: Rows, dimensions: Sequence[Dimension], names: Mapping[str, st
     complete = [row for row in rows if row.state == "complete"]
     shown = thinned(complete, goals[0], 0, MOST_LINES)
     colours = shades(shown, goals[0], 0)
-    settings = [Scale.of(one) for one in dimensions]
+    settings = [Scale.of(dimension) for dimension in dimensions]
     values = [Scale.over(*near(complete, goal, index), goal) for index, goal in enumerate(goals)]
-    figure, axes = made(PAGE, 3.9)
+    figure, axes = charts.figure(PAGE, 3.9)
     for row in reversed(shown):
         at = [
-            scale.place(row.params[one.name], row) if one.name in row.params else ABSENT
-            for one, scale in zip(dimensions, settings, strict=True)
+            scale.place(row.params[dimension.name], row) if dimension.name in row.params else ABSENT
+            for dimension, scale in zip(dimensions, settings, strict=True)
         ]
         at += [scale.place(value, row) for scale, value in zip(values, row.values, strict=True)]
         style: dict[str, Any] = {"color": colours[row.number], "linewidth": 1.0}
@@ -209,17 +208,17 @@ def parallel(rows: Rows, dimensions: Sequence[Dimension], names: Mapping[str, st
             style = {"color": BEST, "linewidth": 2.2 if len(goals) == 1 else 1.2, "zorder": 3}
         axes.plot(at, url=link(row), **style)
     for place, scale in enumerate([*settings, *values]):
-        axes.plot([place, place], [0, 1], color=GRID, linewidth=1.2, zorder=1)
+        axes.plot([place, place], [0, 1], color=charts.GRID, linewidth=1.2, zorder=1)
         for height, text in scale.ticks():
-            box = {"facecolor": CARD, "edgecolor": "none", "pad": 0.8, "alpha": 0.75}
-            style = {"color": INK, "fontsize": 8, "va": "center", "zorder": 5, "bbox": box}
+            box = {"facecolor": charts.CARD, "edgecolor": "none", "pad": 0.8, "alpha": 0.75}
+            style = {"color": charts.INK, "fontsize": 8, "va": "center", "zorder": 5, "bbox": box}
             axes.annotate(text, (place, height), (5, 0), textcoords="offset points", **style)
-    absent = any(one.name not in row.params for row in shown for one in dimensions)
+    absent = any(dimension.name not in row.params for row in shown for dimension in dimensions)
     axes.set_xlim(-0.15, len(settings) + len(values) - 0.4)
     axes.set_ylim(-0.2 if absent else -0.04, 1.05)
     axes.set_yticks([ABSENT] if absent else [], ["not there"] if absent else [])
     axes.grid(visible=False)
     axes.spines["bottom"].set_visible(False)
-    titles = [*(names[one.name] for one in dimensions), *(goal.metric for goal in goals)]
+    titles = [*(names[dimension.name] for dimension in dimensions), *(goal.metric for goal in goals)]
     axes.set_xticks(range(len(titles)), titles, rotation=22, ha="right", rotation_mode="anchor")
     return drawn(figure, "Settings of each complete trial", shown, goals)

@@ -1,0 +1,79 @@
+"""From an experiment's components to objects: the data is read, then model, loss and optimizers are made."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from labwright.base.errors import LabwrightError
+from labwright.base.isolation import isolated
+from labwright.base.seeding import derived_seed
+from labwright.config.resolve import Where
+from labwright.interfaces.device import Device
+from labwright.interfaces.loss import separable
+from labwright.interfaces.task import Task
+from labwright.runs.spec import ExperimentSpec
+from labwright.train.built import Built, phase_parameters
+from labwright.train.checkpoints import split_state, verify
+from labwright.train.materialize import complete
+
+
+def build(spec: ExperimentSpec, learned: Path | None = None, task: Task | None = None) -> Built:
+    """Make everything: read the data (or take up what was learned from it), then model, loss and optimizers.
+
+    `task` is one of the same settings that was prepared before, so that its data isn't read again. Random numbers and
+    threads of the process are as before when it returns. Raises LabwrightError for what can't be built.
+    """
+    settings: Device = spec.device.build()
+    device = settings.find()
+    if spec.train.batch_size % settings.accumulate:
+        raise LabwrightError(
+            f"device.accumulate: {settings.accumulate} micro-batches don't divide train.batch_size, "
+            f"{spec.train.batch_size}."
+        )
+    with isolated(device, seed=derived_seed(spec.train.seed, 0), threads=settings.threads):
+        task = prepared_task(spec, learned) if task is None else task
+        torch.manual_seed(derived_seed(spec.train.seed, 0))  # the weights don't depend on what reading the data drew
+        inputs, outputs = task.ports()
+        model: nn.Module = complete(spec.model.build(inputs=inputs, outputs=outputs), inputs).to(device)
+        criterion = None if spec.loss is None else spec.loss.build(inputs=inputs, outputs=outputs)
+        if isinstance(criterion, nn.Module):
+            criterion = criterion.to(device)
+        if spec.loss is not None and settings.accumulate > 1 and not separable(criterion):
+            raise LabwrightError(
+                f"{Where(source=spec.source) / 'device'}: device.accumulate cuts a batch into {settings.accumulate}, "
+                f"and loss {spec.loss.label!r} compares the samples of a batch with one another: cut, it is another "
+                "loss. Leave device.accumulate out, with a smaller train.batch_size where memory is short."
+            )
+        split_state(model)  # refused here if no checkpoint could hold it
+        phases = [phase for phase in task.phases() if phase.name in spec.optimizers]
+        optimizers = {
+            phase: spec.optimizers[phase].build(parameters=parameters)
+            for phase, parameters in phase_parameters(model, criterion, phases).items()
+        }
+    return Built(task, model, criterion, device, settings, optimizers)
+
+
+def prepared_task(spec: ExperimentSpec, learned: Path | None = None) -> Task:
+    """The task with its data read, or with what was learned from it taken up from a run's folder."""
+    task: Task = spec.task.build()
+    if learned is None:
+        task.prepare()
+    else:
+        verify(learned)
+        task.load(learned)
+    return task
+
+
+def steps_per_epoch(spec: ExperimentSpec, task: Task) -> int:
+    """How many batches the training data has; one for a model in closed form. Raises LabwrightError if it has none."""
+    train = spec.train
+    batches = task.batches("train", size=train.batch_size, seed=train.seed, epoch=0, whole=train.drop_last)
+    if batches is None or not len(batches):
+        fewer = ""
+        if train.drop_last and batches is not None:
+            fewer = f", or fewer than {train.batch_size}, which train.drop_last asks for"
+        raise LabwrightError(f"{Where(source=spec.source) / 'task'}: the data has no training samples{fewer}.")
+    return 1 if spec.closed_form else len(batches)

@@ -1,0 +1,217 @@
+"""What an experiment consists of: five components and how long to train them, resolved, checked and written out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from copy import copy
+from pathlib import Path
+from typing import Any, Self
+
+from labwright.base.errors import LabwrightError, listed, nearest
+from labwright.base.search import Mark
+from labwright.config.compatibility import check_fit
+from labwright.config.recipe import TABLES, Source, changed, override, read_recipe
+from labwright.config.resolve import (
+    ComponentSpec,
+    Where,
+    check_containers,
+    plain_table,
+    resolve,
+    validated,
+    with_default,
+)
+from labwright.config.signature import signature
+from labwright.interfaces.closed_form import ClosedForm
+from labwright.interfaces.task import Task
+from labwright.plugin.registry import Plugins
+from labwright.train.settings import Train
+
+
+class ExperimentSpec:
+    """The components of an experiment with their settings, checked before anything is built; it does nothing yet."""
+
+    def __init__(
+        self,
+        *,
+        task: Any,
+        model: Any,
+        loss: Any = None,
+        optimizer: Any = None,
+        device: Any = "auto",
+        train: Mapping[str, Any] | None = None,
+        log: Sequence[Any] = ("progress", "report"),
+        stop: Sequence[Any] = (),
+        search: Mapping[str, Any] | None = None,
+        plugins: Plugins | Sequence[object] = (),
+        name: str = "experiment",
+        source: Source | None = None,
+        notes: Sequence[str] = (),
+    ) -> None:
+        self.notes = list(notes)
+        self.given = {
+            "task": task,
+            "model": model,
+            "loss": loss,
+            "optimizer": optimizer,
+            "device": device,
+            "train": train or {},
+            "log": log,
+            "stop": stop,
+            "search": search or {},
+        }
+        known = plugins if isinstance(plugins, Plugins) else Plugins.discover().extended(plugins)
+        if known is not plugins:  # else whoever found them has said it
+            self.notes += known.notes
+        here = Where(source=source)
+        check_containers(self.given, here)
+        self.plugins, self.name, self.source = known, name, source
+        self.search = plain_table(search or {}, here / "search")
+        self.task = resolve("task", task, known, here / "task")
+        self.model = resolve("model", model, known, here / "model")
+        self.loss = None if loss is None else resolve("loss", loss, known, here / "loss")
+        self.device = resolve("device", with_default(device, "auto"), known, here / "device")
+        self.train = Train(**validated(Train, train or {}, "train", known, here / "train"))
+        self.closed_form = self.model.is_a(ClosedForm)
+        self._check_length(here / "train")
+        # constructors do no work, so that a task can be asked for its ports and phases before any data is read
+        unprepared = self.task.build()
+        if not isinstance(unprepared, Task):
+            kind = type(unprepared).__name__
+            raise LabwrightError(f"task {self.task.name or unprepared!r} is no labwright.Task but a {kind}.")
+        self.goal = unprepared.goal
+        self.phases = [phase.name for phase in unprepared.phases()]
+        self.optimizers = self._resolve_optimizers(optimizer, here / "optimizer")
+        self.listeners = [
+            *(resolve("logger", given, known, here / "log") for given in log),
+            *(resolve("stop", given, known, here / "stop") for given in stop),
+        ]
+        check_fit(unprepared, self.task, self.model, self.loss, known, here)
+        self._check_descent(here, needed=unprepared.contract is not None)
+
+    @classmethod
+    def from_recipe(
+        cls, recipe: str | Path, overrides: Iterable[str] = (), *, plugins: Plugins | Sequence[object] = ()
+    ) -> Self:
+        """The experiment of a recipe: a name of an installed one, or a file that ends in .toml, with overrides."""
+        known = plugins if isinstance(plugins, Plugins) else Plugins.discover().extended(plugins)
+        file = Path(recipe) if str(recipe).endswith(".toml") else known.recipe(str(recipe)).path
+        name = file.parent.name if file.name == "recipe.toml" else file.stem if file == Path(recipe) else str(recipe)
+        table, source = read_recipe(file)
+        given = list(overrides)
+        table, notes = override(table, given)
+        return cls.from_table(table, plugins=known, name=name, source=source.with_overrides(given), notes=notes)
+
+    @classmethod
+    def from_table(
+        cls,
+        table: Mapping[str, Any],
+        *,
+        plugins: Plugins,
+        name: str = "experiment",
+        source: Source | None = None,
+        notes: Sequence[str] = (),
+    ) -> Self:
+        """The experiment of a recipe's tables."""
+        here = Where(source=source)
+        for key in table:
+            if key not in TABLES:
+                raise LabwrightError(
+                    f"{here / key}: a recipe has no {key!r}{nearest(key, TABLES)} It has {', '.join(TABLES)}."
+                )
+        for key in ("task", "model"):
+            if key not in table:
+                raise LabwrightError(
+                    f"{here / key}: the recipe names no {key}; a {key} is one of {listed(plugins.names(key))}."
+                )
+        return cls(**table, plugins=plugins, name=name, source=source, notes=notes)
+
+    def quiet(self) -> Self:
+        """The same experiment without its loggers and stopping rules."""
+        silent = copy(self)
+        silent.listeners = []
+        return silent
+
+    def varied(self, values: Mapping[str, Any]) -> Self:
+        """The same experiment with other values at dotted paths, such as `{"model.width": 64}`.
+
+        A new component's name drops the settings of the one before. Raises LabwrightError for what doesn't fit.
+        """
+        return type(self)(**changed(self.given, values), plugins=self.plugins, name=self.name, source=self.source)
+
+    def table(self) -> dict[str, Any]:
+        """The complete recipe: every setting, defaults included; made to be written as TOML."""
+        train = signature(Train).settings
+        optimizers = {phase: spec.table() for phase, spec in self.optimizers.items()}
+        first = next(iter(optimizers.values()), None)
+        differing = {phase: table for phase, table in optimizers.items() if table != first}
+        table: dict[str, Any] = {"task": self.task.table(), "model": self.model.table()}
+        if self.loss:
+            table["loss"] = self.loss.table()
+        if first:
+            table["optimizer"] = first | differing
+        table["device"] = self.device.table()
+        table["train"] = {
+            key: setting.written(value)
+            for key, setting in train.items()
+            if (value := getattr(self.train, key)) is not None
+        }
+        table["log"] = [spec.table() for spec in self.listeners if spec.kind == "logger"]
+        table["stop"] = [spec.table() for spec in self.listeners if spec.kind == "stop"]
+        return table | ({"search": self.search} if self.search else {})
+
+    def component(self, kind: str) -> ComponentSpec | None:
+        """The task, model, loss, device, or the optimizer of the first phase."""
+        of_kind = {"task": self.task, "model": self.model, "loss": self.loss, "device": self.device}
+        return next(iter(self.optimizers.values()), None) if kind == "optimizer" else of_kind.get(kind)
+
+    def marks(self) -> dict[str, Mark]:
+        """The search marks of every component, by dotted path."""
+        components = {"task": self.task, "model": self.model, "loss": self.loss}
+        for phase, optimizer in self.optimizers.items():
+            components["optimizer" if len(self.optimizers) == 1 else f"optimizer.{phase}"] = optimizer
+        marks = {f"{at}.{path}": mark for at, spec in components.items() if spec for path, mark in spec.marks().items()}
+        return marks | {f"train.{key}": one.mark for key, one in signature(Train).settings.items() if one.mark}
+
+    def _check_length(self, where: Where) -> None:
+        """Raises LabwrightError for a descent without a length or with two."""
+        if not self.closed_form and (self.train.epochs is None) == (self.train.steps is None):
+            given = "neither" if self.train.epochs is None else "both"
+            hint = " As an override, `train.epochs=` leaves the epochs out." if given == "both" else ""
+            raise LabwrightError(f"{where}: given {given} of epochs and steps; a run has one of them.{hint}")
+
+    def _check_descent(self, here: Where, *, needed: bool) -> None:
+        """Raises LabwrightError for a model in closed form with settings of a descent, and for a task without some."""
+        descent = {
+            "loss": self.loss,
+            "optimizer": self.optimizers,
+            "train.epochs": self.train.epochs,
+            "train.steps": self.train.steps,
+        }
+        given = [field for field, value in descent.items() if value]
+        if self.closed_form and given:
+            raise LabwrightError(
+                f"{here / 'model'}: model {self.model.label!r} is computed in closed form: it has no use for "
+                f"{listed(given)}. As overrides, `{' '.join(f'{field}=' for field in given)}` leave them out."
+            )
+        if needed and not self.optimizers and not self.closed_form:
+            raise LabwrightError(
+                f"{here / 'optimizer'}: task {self.task.label!r} needs an optimizer: sgd, adam, adamw, torch/NAME."
+            )
+
+    def _resolve_optimizers(self, value: Any, where: Where) -> dict[str, ComponentSpec]:
+        """One optimizer for each phase; a table named after a phase overrides the others' settings."""
+        if value is None:
+            return {}
+        if not isinstance(value, Mapping):
+            return dict.fromkeys(self.phases, resolve("optimizer", value, self.plugins, where))
+        # a phase may be called what a setting is called; then only a table or a name is the phase's
+        own = {phase: value[phase] for phase in self.phases if isinstance(value.get(phase), Mapping | str)}
+        common = {key: one for key, one in value.items() if key not in own}
+        specs = {}
+        for phase in self.phases:
+            settings = own.get(phase, {})
+            settings = {"name": settings} if isinstance(settings, str) else settings
+            another = "name" in settings and settings["name"] != common.get("name")  # whose settings the others' aren't
+            place = where / phase if phase in own else where
+            specs[phase] = resolve("optimizer", settings if another else common | settings, self.plugins, place)
+        return specs

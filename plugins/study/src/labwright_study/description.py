@@ -1,0 +1,36 @@
+"""What is asked of a study, as its progress and its report tell of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from labwright import Goal
+
+from labwright_study.space import Space
+
+
+@dataclass(frozen=True)
+class Description:
+    """A study in words and numbers. `storage` is its URL without a password, `trials` how many were asked for.
+
+    `experiment`, `sampler` and `pruner` are the names of these.
+    """
+
+    name: str
+    folder: Path
+    storage: str
+    experiment: str
+    trials: int
+    goals: Sequence[Goal]
+    space: Space
+    sampler: str
+    pruner: str
+    seed: int
+    batch: int
+    asynchronous: bool
+
+    def goals_in_words(self) -> str:
+        """`maximize accuracy and minimize parameters`."""
+        return " and ".join(f"{goal.direction} {goal.metric}" for goal in self.goals)

@@ -1,0 +1,1 @@
+"""Statistics of data and of what a model makes of it, for labwright."""
