@@ -461,7 +461,7 @@ def test_rule_9_objects_given_from_python_are_named_in_the_recipe_and_refused_fr
             "given a parts.Blobs, which is no torch.nn.modules.module.Module; a model is one, or a name.",
         ),
         ("data", Blobs, None),
-        ("data", Net, "given a parts.Net, which is no labwright.data.Data; a data is one, or a name."),
+        ("data", Net, "given a parts.Net, which is no labwright.data.dataset.Data; a data is one, or a name."),
         ("task", 3, "given 3; a task is a name or a table with a name."),
         ("model", {}, "given an empty table; a model has one: "),
         ("model", {"name": 3}, "given 3; a model is one of "),

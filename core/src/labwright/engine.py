@@ -1,4 +1,4 @@
-"""What studies need of the core beside the public names of `labwright`: how a trial is trained and reported.
+"""What a plugin of studies needs of the core beside the public names of `labwright`: how trials are trained and shown.
 
 Experimental: these names may change in any version, so that other plugins had better do without them.
 

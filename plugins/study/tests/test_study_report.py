@@ -306,7 +306,7 @@ def test_hundreds_of_trials_are_thinned_and_the_best_stay():
     assert min(kept) < 10
 
 
-def test_the_book_is_what_the_rows_are_made_of(finished):
+def test_the_rows_are_made_of_what_the_store_has(finished):
     one, found, _ = finished
     store: TrialStore = one.opened()
     rows = rows_of(store.ended(), {best["number"] for best in found.best})

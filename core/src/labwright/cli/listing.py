@@ -8,6 +8,7 @@ import typer
 
 from labwright.base.errors import LabwrightError, nearest
 from labwright.cli.shared import Json, did_not_load, print_json, print_table, say
+from labwright.plugin.hookspecs import Kind
 from labwright.plugin.registry import Plugins
 
 
@@ -52,4 +53,6 @@ def verb(
 def _row(plugins: Plugins, kind: str, name: str) -> dict[str, str]:
     owners = plugins.owners(kind, name)
     brought = " and ".join(plugin.name for plugin, _ in owners)
-    return {"kind": kind, "name": name, "summary": owners[0][1].summary, "plugin": brought}
+    declared = owners[0][1]
+    assert not isinstance(declared, Kind), "kinds aren't listed"
+    return {"kind": kind, "name": name, "summary": declared.summary, "plugin": brought}

@@ -112,6 +112,7 @@ def _fits(kind: str, name: str, task: Task, plugins: Plugins) -> bool:
     if kind not in ("model", "loss", "data") or name.endswith("/*"):
         return True
     try:
+        # what is broken is listed by `labwright plugins`; here it just doesn't fit
         target = plugins.load(kind, name)
         constructor = signature(target)
     except LabwrightError:

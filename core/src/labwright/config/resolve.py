@@ -210,8 +210,8 @@ def _given_object(kind: str, thing: Any, plugins: Plugins, where: Where) -> Comp
     if kind == "optimizer":
         name = type(thing).__name__
         raise LabwrightError(
-            f"{where}: an optimizer is built over the parameters of a run's own model: give the class {name}, or "
-            f'{{"name": {name}, "lr": 0.1}}, instead of an object.'
+            f"{where}: given a {label_of(type(thing))}; an optimizer is built over the parameters of a run's own "
+            f'model: give the class {name}, or {{"name": {name}, "lr": 0.1}}, instead of an object.'
         )
     _of_kind(kind, type(thing), plugins, where)
     return ComponentSpec(kind, "", None, thing=thing, where=where)
@@ -289,6 +289,7 @@ def plain_table(value: Mapping[str, Any], where: Where) -> dict[str, Any]:
 
 def with_default(value: Any, name: Any) -> Any:
     """A table without a name is one of the default component, if there is one."""
+    # device = { precision = "bf16" } is the default device, otherwise set
     return {"name": name, **value} if isinstance(value, Mapping) and isinstance(name, str) else value
 
 

@@ -65,6 +65,7 @@ class _Schema:
 
     def part(self, kind: str, default: Any) -> dict[str, Any]:
         """A component, or settings of the default one without its name."""
+        # no default, so that a table without a name says nothing
         if not isinstance(default, str):
             return _ref(kind)
         try:
@@ -98,6 +99,7 @@ class _Schema:
             schema = _without_null(setting.adapter.json_schema(ref_template=f"#/$defs/{prefix}{{model}}"))
         except PydanticInvalidForJsonSchema:  # a type that JSON Schema has no words for
             schema = {}
+        # under names of their own, as two classes may define the same
         self.definitions |= {prefix + name: one for name, one in schema.pop("$defs", {}).items()}
         if setting.default is not None and not setting.required:
             schema["default"] = setting.written(setting.default)

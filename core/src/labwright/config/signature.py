@@ -155,12 +155,14 @@ def _setting(where: str, parameter: inspect.Parameter, hint: Any) -> Setting:
     default = parameter.default
     per_trial = any(isinstance(extra, PerTrial) for extra in extras)
     setting = Setting(parameter.name, adapter, default, mark, part, per_trial)
+    # TOML has no null, so that such a None could never be written in a recipe
     if optional and default is not None:
         raise LabwrightError(
             f"{where}: None is the field left out, so a field that can be None has None as its default."
         )
     if part and default is not MISSING and not isinstance(default, str | None):
         raise LabwrightError(f"{where}: the default of a part is the name of a {part.kind}, given {default!r}.")
+    # a default that its own annotation refuses would be written into a recipe that can't be read
     if not part and default is not MISSING and default is not None:
         try:
             setting.validated(setting.written(default))
@@ -199,6 +201,7 @@ def label_of(target: Any) -> str:
 
 def plain(value: Any) -> Any:
     """A value as TOML holds it; None in a table is the field left out. Raises TypeError for what no recipe can hold."""
+    # numbers that a loop over numpy's arrays gives, as in a notebook
     if isinstance(value, np.generic) and not isinstance(value, str | float):
         return plain(_scalar(value))
     if isinstance(value, Mapping):
@@ -213,6 +216,7 @@ def plain(value: Any) -> Any:
         return plain(value.value)
     if isinstance(value, str):
         return _text(value)
+    # TOML promises no more to other programs
     if isinstance(value, int) and not -(2**63) <= value < 2**63:
         raise TypeError("a whole number has 64 bits at most")
     if isinstance(value, float) and isnan(value):

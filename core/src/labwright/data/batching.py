@@ -43,6 +43,7 @@ class IndexedBatches:
     def _fetched_ahead(self) -> Iterator[Batch]:
         from torch.utils.data import DataLoader
 
+        # a worker fetches a whole batch: one sample at a time would cost more than it gains
         whole_batches = _Fetching(self)
         pinned = torch.cuda.is_available()  # so that the copy to the GPU doesn't wait
         seed = generator(self.seed, self.epoch, 4)  # the workers' own: a DataLoader draws it from the global one

@@ -54,6 +54,7 @@ class Tokens(Port):
     def example(self, batch_size: int, generator: Generator) -> tuple[Tensor, ...]:
         ids_BT = torch.randint(0, self.vocab_size, (batch_size, self.length), generator=generator)
         lengths_B = torch.randint(1, self.length + 1, (batch_size,), generator=generator)
+        # as real batches are: a model that looks at padding is found out by its examples
         ids_BT[torch.arange(self.length) >= lengths_B[:, None]] = self.pad_id
         return ids_BT, lengths_B
 

@@ -65,6 +65,7 @@ class DataSummary:
                 differences.append(f"{name} had {then:,} samples and has {now:,}")
             elif list(self.classes.get(name, ())) != list(before["classes"].get(name, ())):
                 differences.append(f"the classes of {name} were others")
+            # the last to be looked at, as counts and classes are easier to understand
             elif self.digests.get(name) != before["digests"].get(name):
                 differences.append(f"{name} holds other samples, as many as before")
         return differences
@@ -132,11 +133,14 @@ def _digest(data: Data, name: str, split: Split) -> str:
     given = data.identity(name)
     if given is not None:
         for line in given:
+            # names of files may be no Unicode
             digest.update(line.encode("utf-8", "surrogatepass") + b"\0")
     elif isinstance(split, TensorSplit):
         for tensor in (*split.inputs, split.labels):
+            # large data isn't gone through at every start: rows from the first to the last tell it apart well enough
             _take(digest, tensor if tensor.nbytes <= _WHOLE else tensor[_spread(len(tensor), 4096)])
     else:
+        # augmentation would be other samples each time
         plain = split.plain() if isinstance(split, Augmented) else split
         _take_batch(digest, plain.fetch(_spread(len(split), _FETCHED), 0, 0))
     return digest.hexdigest()

@@ -72,9 +72,11 @@ class LibraryOptimizer(Optimizer):
         )
         self._arguments = {**self.defaults, **self._checked(options or {}, known), "lr": lr}
         self._library = self._built([self._group(*group, known) for group in self.groups])
+        # what a library writes into a group later is state, such as a count of steps; this is what it began with
         self._fixed = [dict(group) for group in self._library.param_groups]
 
     def step(self, lr: float, found_inf: Tensor | None = None) -> None:
+        # read on the host: see the class
         if found_inf is not None and found_inf.item() == 1:
             return
         for group, (_, factor, _) in zip(self._library.param_groups, self.groups, strict=True):
@@ -101,6 +103,7 @@ class LibraryOptimizer(Optimizer):
         self._library.state.clear()
         for (names, _, _), group, fixed in zip(self.groups, self._library.param_groups, self._fixed, strict=True):
             group.update(fixed)
+            # what the library had added since belongs to the state that is replaced
             for key in group.keys() - fixed.keys():
                 del group[key]
             for name in names:
@@ -120,6 +123,7 @@ class LibraryOptimizer(Optimizer):
                     f"optimizer.options: {self.label!r} has no option {key!r}{nearest(key, takes)} "
                     f"It takes {listed(takes, most=40)}."
                 )
+        # a recipe has lists where libraries unpack tuples, as of betas
         return {key: tuple(value) if isinstance(value, list) else value for key, value in options.items()}
 
     def _group(self, names: list[str], factor: float, decay: float, known: Iterable[str]) -> dict[str, Any]:

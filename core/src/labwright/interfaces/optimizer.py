@@ -124,6 +124,7 @@ def grouped(
 
     Raises LabwrightError for a pattern that matches no name.
     """
+    # a pattern that matches nothing is a slip: nobody means to change no parameter
     for pattern in groups:
         if not any(fnmatchcase(name, pattern) for name in names):
             raise LabwrightError(
@@ -134,6 +135,7 @@ def grouped(
     for name in names:
         group = next((groups[pattern] for pattern in groups if fnmatchcase(name, pattern)), None)
         decay = weight_decay if group is None or group.weight_decay is None else group.weight_decay
+        # by what they share and not by pattern, so that fewer kernels are called
         found.setdefault((1.0 if group is None else group.lr_factor, decay), []).append(name)
     return [(members, *key) for key, members in found.items()]
 
@@ -149,6 +151,7 @@ def check_parameter(name: str, known: Iterable[str]) -> None:
 
 def check_slots(name: str, slots: Mapping[str, Tensor], shapes: Mapping[str, Sequence[int]]) -> None:
     """Raises LabwrightError if a parameter's state hasn't exactly these slots in these shapes."""
+    # before anything is changed, so that a state that doesn't fit leaves the optimizer as it was
     if slots.keys() != shapes.keys():
         raise LabwrightError(
             f"optimizer state: parameter {name!r} has the slots {listed(slots)}; this optimizer keeps "

@@ -47,6 +47,7 @@ class Outcome:
 
     def write(self) -> None:
         """Write outcome.json; a disk that takes no more doesn't hide the outcome itself."""
+        # the outcome is told all the same, to listeners and on the terminal
         with suppress(RunFailed):
             write_json(self.folder / "outcome.json", self.json())
 
@@ -54,6 +55,7 @@ class Outcome:
     def read(cls, folder: Path) -> Outcome:
         """What `write` wrote. Raises OSError, ValueError, TypeError or KeyError if it isn't there or is torn."""
         told = json.loads((folder / "outcome.json").read_text(encoding="utf-8"))
+        # the folder may have been moved since
         return cls(**(told | {"folder": folder, "metrics": numbers(told["metrics"])}))
 
 

@@ -38,6 +38,7 @@ class Goal:
     direction: Literal["minimize", "maximize"]
 
     def better(self, value: float, than: float | None) -> bool:
+        # nan is never better, and anything is better than nan
         if math.isnan(value):
             return False
         if than is None or math.isnan(than):
@@ -159,12 +160,15 @@ class Task(ABC):
         """
         part = self.data.split(split)
         if part is not None:
+            # what is measured is measured on the samples as they are
             part = self.view(split, part.plain() if plain and isinstance(part, Augmented) else part)
         if part is None:
             return None
         (mine, of), parts = shard, self.order(split, part, size=size, seed=seed, epoch=epoch)
+        # before `start` is counted, which counts batches that are trained on
         parts = [indices for indices in parts if len(indices) >= size] if whole else parts
         parts = [indices[mine::of] for indices in parts[start:]] if of > 1 else parts[start:]
+        # data in memory is fetched faster here than by another process
         return IndexedBatches(part, parts, seed=seed, epoch=epoch, workers=0 if self.data.in_memory else workers)
 
     @abstractmethod
@@ -218,5 +222,5 @@ class Task(ABC):
         return None
 
     def report(self, model: nn.Module, split: str, device: torch.device) -> Sequence[Section]:
-        """Sections of report.html: figures and tables."""
+        """Sections of report.html, in their order: figures, tables, pictures, sounds, text."""
         return ()

@@ -12,7 +12,7 @@ from labwright.base.files import refuse_links, write_json, write_text
 from labwright.base.isolation import isolated
 from labwright.base.locks import Lock
 from labwright.config.recipe import changes
-from labwright.data.summary import read_summary, summarised
+from labwright.data.summary import summarised
 from labwright.interfaces.closed_form import Remarking
 from labwright.interfaces.run import Run
 from labwright.interfaces.task import Task
@@ -22,7 +22,7 @@ from labwright.runs.environment import environment
 from labwright.runs.folder import claim_folder, new_folder
 from labwright.runs.spec import ExperimentSpec
 from labwright.train.built import Built
-from labwright.train.checkpoints import Checkpoints, MemoryCheckpoints, check_learned, seal
+from labwright.train.checkpoints import Checkpoints, MemoryCheckpoints, compared_data, seal
 from labwright.train.preflight import preflight
 from labwright.train.trainer import Trainer
 
@@ -133,10 +133,7 @@ class Experiment(ExperimentSpec):
 
     def _taken_up(self, folder: Path, listeners: Sequence[object], other_data: bool) -> tuple[Trainer, list[str]]:
         built = self.build()
-        data = summarised(built.task.data)
-        # other samples are a matter of choice; another vocabulary or scale would make the weights nonsense
-        check_learned(built.task, folder / "task")
-        differing = data.differences(read_summary(folder / "task") or data.json())
+        data, differing = compared_data(built.task, folder / "task")
         if differing and not other_data:
             raise LabwrightError(
                 f"the data isn't what {folder} was begun with: {'; '.join(differing)}. Put it back, begin a new run, "

@@ -17,12 +17,11 @@ from torch import Tensor, nn
 from labwright.base.errors import LabwrightError, listed, nearest
 from labwright.base.files import refuse_special
 from labwright.config.recipe import changes
-from labwright.data.summary import read_summary, summarised
 from labwright.interfaces.task import Task
 from labwright.plugin.registry import Plugins
 from labwright.runs.experiment import Experiment
 from labwright.train.built import Built
-from labwright.train.checkpoints import Checkpoints, check_learned, load_model
+from labwright.train.checkpoints import Checkpoints, compared_data, load_model
 from labwright.train.phase_step import phase_steps
 
 Which = Literal["final", "last", "best"]
@@ -140,9 +139,7 @@ def evaluated(
     experiment = experiment_of(folder, plugins, overrides)
     # from the data and not from the run's folder, as the samples themselves are needed
     built = experiment.build()
-    check_learned(built.task, folder / "task")
-    now, then = summarised(built.task.data), read_summary(folder / "task")
-    differing = now.differences(then, [split]) if then else []
+    now, differing = compared_data(built.task, folder / "task", [split])
     overridden = any(override.startswith(("task=", "task.data")) for override in overrides)
     if differing and not other_data and not overridden:
         raise LabwrightError(

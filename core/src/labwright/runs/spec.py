@@ -72,11 +72,7 @@ class ExperimentSpec:
         self.device = resolve("device", with_default(device, "auto"), known, here / "device")
         self.train = Train(**validated(Train, train or {}, "train", known, here / "train"))
         self.closed_form = self.model.is_a(ClosedForm)
-        # a model in closed form has no length; it is refused one below
-        if not self.closed_form and (self.train.epochs is None) == (self.train.steps is None):
-            given = "neither" if self.train.epochs is None else "both"
-            hint = " As an override, `train.epochs=` leaves the epochs out." if given == "both" else ""
-            raise LabwrightError(f"{here / 'train'}: given {given} of epochs and steps; a run has one of them.{hint}")
+        self._check_length(here / "train")
         # constructors do no work, so that a task can be asked for its ports and phases before any data is read
         unprepared = self.task.build()
         if not isinstance(unprepared, Task):
@@ -90,11 +86,7 @@ class ExperimentSpec:
             *(resolve("stop", given, known, here / "stop") for given in stop),
         ]
         check_fit(unprepared, self.task, self.model, self.loss, known, here)
-        self._check_closed_form(here)
-        if unprepared.contract and not self.optimizers and not self.closed_form:
-            raise LabwrightError(
-                f"{here / 'optimizer'}: task {self.task.label!r} needs an optimizer: sgd, adam, adamw, torch/NAME."
-            )
+        self._check_descent(here, needed=unprepared.contract is not None)
 
     @classmethod
     def from_recipe(
@@ -180,8 +172,15 @@ class ExperimentSpec:
         marks = {f"{at}.{path}": mark for at, spec in components.items() if spec for path, mark in spec.marks().items()}
         return marks | {f"train.{key}": one.mark for key, one in signature(Train).settings.items() if one.mark}
 
-    def _check_closed_form(self, here: Where) -> None:
-        """Raises LabwrightError for settings of a descent where the model is computed without one."""
+    def _check_length(self, where: Where) -> None:
+        """Raises LabwrightError for a descent without a length or with two."""
+        if not self.closed_form and (self.train.epochs is None) == (self.train.steps is None):
+            given = "neither" if self.train.epochs is None else "both"
+            hint = " As an override, `train.epochs=` leaves the epochs out." if given == "both" else ""
+            raise LabwrightError(f"{where}: given {given} of epochs and steps; a run has one of them.{hint}")
+
+    def _check_descent(self, here: Where, *, needed: bool) -> None:
+        """Raises LabwrightError for a model in closed form with settings of a descent, and for a task without some."""
         descent = {
             "loss": self.loss,
             "optimizer": self.optimizers,
@@ -193,6 +192,10 @@ class ExperimentSpec:
             raise LabwrightError(
                 f"{here / 'model'}: model {self.model.label!r} is computed in closed form: it has no use for "
                 f"{listed(given)}. As overrides, `{' '.join(f'{field}=' for field in given)}` leave them out."
+            )
+        if needed and not self.optimizers and not self.closed_form:
+            raise LabwrightError(
+                f"{here / 'optimizer'}: task {self.task.label!r} needs an optimizer: sgd, adam, adamw, torch/NAME."
             )
 
     def _resolve_optimizers(self, value: Any, where: Where) -> dict[str, ComponentSpec]:

@@ -17,12 +17,12 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -30,9 +30,8 @@ from torch import Tensor, nn
 from labwright.base.errors import LabwrightError, RunFailed, listed, nearest
 from labwright.base.files import numbers, sync, write_json
 from labwright.data.summary import FILE as SUMMARY
-
-if TYPE_CHECKING:
-    from labwright.interfaces.task import Task
+from labwright.data.summary import SPLITS, DataSummary, read_summary, summarised
+from labwright.interfaces.task import Task
 
 CHECKSUMS = "checksums.json"
 MOST_NAMED = 3  # damaged checkpoints; there may be thousands
@@ -257,9 +256,11 @@ def verify(folder: Path) -> None:
             raise Damaged(f"{folder / name} is torn or was changed: its checksum differs.")
 
 
-def check_learned(task: Task, kept: Path) -> None:
-    """Raises LabwrightError if a task has learned something else of its data than a run's folder has: its model would
-    be given other numbers for the same things, or be measured on what it was trained on.
+def compared_data(task: Task, kept: Path, splits: Iterable[str] = SPLITS) -> tuple[DataSummary, list[str]]:
+    """What was read of a task's data, and how some splits differ from those a run's folder tells of, in words.
+
+    Raises LabwrightError if the task has learned something else of its data than the run's had: other samples may be a
+    person's choice, while another vocabulary or scale would make the weights nonsense.
     """
     with TemporaryDirectory(prefix="labwright-") as scratch:
         task.save(Path(scratch))
@@ -273,6 +274,8 @@ def check_learned(task: Task, kept: Path) -> None:
             f"({listed(sorted(differing + missing))} in {kept}): the run's model would be given other numbers for the "
             "same things. Put the data back as it was, or begin a new run; `labwright predict` answers for any input."
         )
+    now, then = summarised(task.data), read_summary(kept)
+    return now, now.differences(then, splits) if then else []
 
 
 def _files(folder: Path) -> Iterator[Path]:

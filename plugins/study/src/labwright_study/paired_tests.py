@@ -68,7 +68,7 @@ class Pair:
     def sentence(self) -> str:
         """The verdict in words, with the difference it rests on: of the one named first from the one named after it."""
         both = f"{self.first} and {self.second}"
-        said = {
+        text = {
             "better": f"{self.better} is better than {self.worse}",
             "cannot tell": f"Cannot tell {both} apart",
             "too few seeds": f"No verdict on {both} from {_counted(self.seeds)}, it needs {self.needed}",
@@ -78,15 +78,15 @@ class Pair:
         }[self.verdict]
         if self.mean is not None and self.verdict != "same values":
             sign, ahead = (-1, self.second_ahead) if self.better == self.second else (1, self.first_ahead)
-            said += f": difference {sign * self.mean:+.4g}"
+            text += f": difference {sign * self.mean:+.4g}"
             if self.interval is not None and self.verdict != "seeds change nothing":
                 low, high = sorted(sign * end for end in self.interval)
-                said += f" ({self.confidence:.0%} interval {low:+.4g} to {high:+.4g})"
+                text += f" ({self.confidence:.0%} interval {low:+.4g} to {high:+.4g})"
             if self.p_holm is not None:
-                said += f", ahead on {ahead} of {self.seeds}, p {self.p_holm:.2g}"
+                text += f", ahead on {ahead} of {self.seeds}, p {self.p_holm:.2g}"
         if self.left_out:
-            said += f". {_counted(self.left_out)} left out, because a run failed"
-        return f"{said}."
+            text += f". {_counted(self.left_out)} left out, because a run failed"
+        return f"{text}."
 
     @property
     def worse(self) -> str | None:

@@ -74,7 +74,7 @@ class Selection:
             return [f"{self.winner} gave no value for any fresh seed, so nothing can be said of its luck."]
         of = f"{self.confidence:.0%} interval"
         kind = "better" if winner.luck >= 0 else "worse"
-        said = [
+        lines = [
             f"{self.winner} had {winner.searched:.5g} in the search and has {winner.mean:.5g} on average over "
             f"{winner.seeds} fresh seeds{_between(winner.interval, of)}: it looked {abs(winner.luck):.3g} {kind} than "
             f"it is{_between(winner.luck_interval, of)}."
@@ -82,21 +82,21 @@ class Selection:
         if self.lead is not None and self.fresh_lead is not None and self.lead_luck is not None:
             all_of_it = self.lead > 0 and self.lead_luck >= self.lead
             luck = f"{'all' if all_of_it else f'{self.lead_luck:.3g}'} of it was luck"
-            said.append(
+            lines.append(
                 f"Its lead over {self.runner_up} was {self.lead:.3g} and is {self.fresh_lead:.3g}"
                 f"{_between(self.fresh_lead_interval, of)}: {luck if self.lead_luck > 0 else 'none of it was luck'}."
             )
-            said.append(self.pairs[0].sentence())
+            lines.append(self.pairs[0].sentence())
         if self.first is not None and self.first != self.winner:
-            said.append(f"Over fresh seeds {self.first} is best on average.")
+            lines.append(f"Over fresh seeds {self.first} is best on average.")
         if self.if_equal is not None:
-            said.append(
+            lines.append(
                 f"Were all {self.count} trials equally good, the best would still stand out by {self.if_equal:.3g}, "
                 f"because the standard deviation from seed to seed is {self.noise:.3g}."
             )
         if winner.failed:
-            said.append(f"{winner.failed} of {winner.seeds + winner.failed} fresh runs of {self.winner} failed.")
-        return said
+            lines.append(f"{winner.failed} of {winner.seeds + winner.failed} fresh runs of {self.winner} failed.")
+        return lines
 
 
 def selection_bias(

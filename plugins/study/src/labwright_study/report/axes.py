@@ -77,14 +77,16 @@ class Scale:
     def ticks(self) -> list[tuple[float, str]]:
         if self.options:
             count = len(self.options)
-            return [((place + 0.5) / count, label(one, max(4, 36 // count))) for place, one in enumerate(self.options)]
+            return [
+                ((place + 0.5) / count, label(option, max(4, 36 // count))) for place, option in enumerate(self.options)
+            ]
         if self.low == self.high:
             return [(0.5, number(self.low))]
         if self.whole and self.high - self.low <= 5:
-            return [(self._straight(one), label(one)) for one in range(int(self.low), int(self.high) + 1)]
+            return [(self._straight(value), label(value)) for value in range(int(self.low), int(self.high) + 1)]
         middle = math.sqrt(self.low * self.high) if self.log else (self.low + self.high) / 2
         middle = round(middle) if self.whole else float(f"{middle:.1g}") if self.log else middle
-        return [(self._straight(one), label(one)) for one in (self.low, middle, self.high)]
+        return [(self._straight(value), label(value)) for value in (self.low, middle, self.high)]
 
     def _straight(self, value: float) -> float:
         if self.low == self.high:
@@ -229,10 +231,10 @@ def drawn(figure: Figure, name: str, rows: Rows = (), goals: Sequence[Goal] = ()
     text = charts.svg(figure, name, own_colours=False)
     for colour, variable in _COLOURS.items():
         text = text.replace(colour, variable)
-    said = {row.number: html.escape(row.line(goals)) for row in rows}
+    lines = {row.number: html.escape(row.line(goals)) for row in rows}
     return re.sub(
         r'<a xlink:href="trial:(\d+)"[^>]*>(.*?)</a>',
-        lambda one: f"<g><title>{said[int(one[1])]}</title>{one[2]}</g>",
+        lambda mark: f"<g><title>{lines[int(mark[1])]}</title>{mark[2]}</g>",
         text,
         flags=re.DOTALL,
     )

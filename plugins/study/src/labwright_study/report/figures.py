@@ -155,17 +155,17 @@ def front(rows: Rows, goals: Sequence[Goal], across: int, up: int) -> str:
     return drawn(figure, f"{goals[up].metric} over {goals[across].metric}", rows, goals)
 
 
-def bars(found: Sequence[Importance], names: Mapping[str, str]) -> str:
+def bars(importances: Sequence[Importance], names: Mapping[str, str]) -> str:
     """How much each setting mattered, and how much of it chance would."""
-    figure, axes = charts.figure(PAGE, 0.6 + 0.24 * len(found))
-    for place, one in enumerate(found):
-        axes.barh(place, one.share, height=0.62, color=MAIN if one.certain else charts.GRID)
-        axes.plot([one.chance] * 2, [place - 0.4, place + 0.4], color=charts.INK, linewidth=1.4)
-    axes.set_yticks(range(len(found)), [names[one.name] for one in found])
+    figure, axes = charts.figure(PAGE, 0.6 + 0.24 * len(importances))
+    for place, importance in enumerate(importances):
+        axes.barh(place, importance.share, height=0.62, color=MAIN if importance.certain else charts.GRID)
+        axes.plot([importance.chance] * 2, [place - 0.4, place + 0.4], color=charts.INK, linewidth=1.4)
+    axes.set_yticks(range(len(importances)), [names[importance.name] for importance in importances])
     axes.invert_yaxis()
     axes.grid(axis="y", visible=False)
     axes.grid(axis="x", color=charts.GRID, linewidth=0.8)
-    axes.set_xlim(0, min(1.0, 1.4 * found[0].share))
+    axes.set_xlim(0, min(1.0, 1.4 * importances[0].share))
     axes.xaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
     return drawn(figure, "Importance of each setting")
 
@@ -194,13 +194,13 @@ def parallel(rows: Rows, dimensions: Sequence[Dimension], names: Mapping[str, st
     complete = [row for row in rows if row.state == "complete"]
     shown = thinned(complete, goals[0], 0, MOST_LINES)
     colours = shades(shown, goals[0], 0)
-    settings = [Scale.of(one) for one in dimensions]
+    settings = [Scale.of(dimension) for dimension in dimensions]
     values = [Scale.over(*near(complete, goal, index), goal) for index, goal in enumerate(goals)]
     figure, axes = charts.figure(PAGE, 3.9)
     for row in reversed(shown):
         at = [
-            scale.place(row.params[one.name], row) if one.name in row.params else ABSENT
-            for one, scale in zip(dimensions, settings, strict=True)
+            scale.place(row.params[dimension.name], row) if dimension.name in row.params else ABSENT
+            for dimension, scale in zip(dimensions, settings, strict=True)
         ]
         at += [scale.place(value, row) for scale, value in zip(values, row.values, strict=True)]
         style: dict[str, Any] = {"color": colours[row.number], "linewidth": 1.0}
@@ -213,12 +213,12 @@ def parallel(rows: Rows, dimensions: Sequence[Dimension], names: Mapping[str, st
             box = {"facecolor": charts.CARD, "edgecolor": "none", "pad": 0.8, "alpha": 0.75}
             style = {"color": charts.INK, "fontsize": 8, "va": "center", "zorder": 5, "bbox": box}
             axes.annotate(text, (place, height), (5, 0), textcoords="offset points", **style)
-    absent = any(one.name not in row.params for row in shown for one in dimensions)
+    absent = any(dimension.name not in row.params for row in shown for dimension in dimensions)
     axes.set_xlim(-0.15, len(settings) + len(values) - 0.4)
     axes.set_ylim(-0.2 if absent else -0.04, 1.05)
     axes.set_yticks([ABSENT] if absent else [], ["not there"] if absent else [])
     axes.grid(visible=False)
     axes.spines["bottom"].set_visible(False)
-    titles = [*(names[one.name] for one in dimensions), *(goal.metric for goal in goals)]
+    titles = [*(names[dimension.name] for dimension in dimensions), *(goal.metric for goal in goals)]
     axes.set_xticks(range(len(titles)), titles, rotation=22, ha="right", rotation_mode="anchor")
     return drawn(figure, "Settings of each complete trial", shown, goals)

@@ -241,7 +241,7 @@ class _Report:
             yield page.paragraph("All complete trials are equally good: no setting mattered.")
             return
         shown = self.importances[:MOST_PANELS]
-        sure = sum(one.certain for one in shown)
+        sure = sum(importance.certain for importance in shown)
         read = f"{sure} of {len(shown)} settings beyond chance" if sure else "nothing beyond chance"
         best = best_of(len(self.complete))
         towards = "nearest to the front" if len(self.goals) > 1 else f"best by {self.goals[0].metric}"
@@ -251,7 +251,7 @@ class _Report:
             "says nothing."
         )
         yield page.paragraph(note)
-        rows = [(self.names[one.name], f"{100 * one.share:.0f}%", f"{100 * one.chance:.0f}%") for one in shown]
+        rows = [(self.names[each.name], f"{100 * each.share:.0f}%", f"{100 * each.chance:.0f}%") for each in shown]
         yield page.chart("Importance", read, figures.bars(shown, self.names), ())
         yield page.folded("As numbers", page.table("", ("setting", "share", "chance"), rows))
 
