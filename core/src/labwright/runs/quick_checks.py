@@ -1,6 +1,6 @@
 """What can be told of a plugin in seconds: the checks that need neither training nor data.
 
-`labwright plugins check` runs them. labwright-testing builds on them: it adds the checks that train, as the verb
+`labwright plugins check` runs them. The conformance kit builds on them: it adds the checks that train, as the verb
 `labwright check` and as tests of pytest.
 """
 
