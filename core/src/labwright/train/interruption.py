@@ -29,7 +29,9 @@ def interruptions(heeded: bool) -> Iterator[list[int]]:
     def ask(number: int, _: Any) -> None:
         asked.append(number)
         if number not in gentle:
-            signal.signal(number, before[signal.Signals(number)])
+            handler = before[signal.Signals(number)]
+            # A program begun in the background ignores Ctrl-C; whoever sends it one twice all the same means it.
+            signal.signal(number, signal.default_int_handler if handler == signal.SIG_IGN else handler)
 
     for number in before:
         signal.signal(number, ask)
