@@ -82,7 +82,7 @@ def _context(ctx: Any) -> Context:
     if ctx.obj is None:
         said = ctx.params
         ctx.obj = Context(
-            tuple(said.get("_no_plugin") or ()), tuple(said.get("_plugin") or ()), said.get("_locked", False)
+            tuple(said.get("_no_plugin") or ()), tuple(map(Path, said.get("_plugin") or ())), said.get("_locked", False)
         )
     context: Context = ctx.obj
     return context
