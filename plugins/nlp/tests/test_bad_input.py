@@ -134,6 +134,11 @@ def of_hub(splits: Mapping[str, Mapping[str, list[Any]]], *overrides: str) -> Co
     return args
 
 
+def no_dataset(here: Path) -> list[str]:
+    pytest.importorskip("datasets")
+    return ["run", "nlp/polarity-bag", "task.data=nlp/datasets", f"task.data.dataset={here}", "log=[]"]
+
+
 def unknown_in_valid(here: Path) -> list[str]:
     args = labelled(GOOD, name="set/train.jsonl")(here)
     (here / "set" / "valid.jsonl").write_text('{"text": "a", "label": 1}\n{"text": "b", "label": "good"}\n')
@@ -415,7 +420,7 @@ CASES: dict[str, tuple[Command, str]] = {
         r"no column 'txt'; did you mean",
     ),
     "a folder that is no dataset": (
-        lambda here: ["run", "nlp/polarity-bag", "task.data=nlp/datasets", f"task.data.dataset={here}", "log=[]"],
+        no_dataset,
         r"task\.data\.dataset: .* can't be loaded",
     ),
     "the datasets library missing": (
