@@ -228,7 +228,7 @@ def timed(trainers: list[Trainer], way: Way, steps: int, clock: Callable[[], flo
     if program:
         program.rows.release()
     for trainer in some:
-        trainer.run.step, trainer.window.steps = 0, []
+        trainer.run.step, trainer.loss_log.steps = 0, []
     return spent
 
 

@@ -55,6 +55,34 @@ def test_the_same_settings_and_objects_share_a_task_and_others_do_not():
     assert tasks.of(experiment({"name": Turned, "turn": 4})) is not named
 
 
+class Optional(Blobs):
+    """Blobs with a table of anything as a setting."""
+
+    def __init__(self, *, options: dict[str, Any] | None = None) -> None:
+        super().__init__(size=30)
+        self.options = options
+
+
+class Ambiguous(Blobs):
+    """Blobs whose comparison has no yes or no, as that of arrays hasn't."""
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __eq__(self, other: object) -> Any:
+        raise RuntimeError("ambiguous")
+
+
+def test_settings_that_python_calls_equal_and_objects_it_cannot_compare_are_told_apart():
+    tasks = Prepared(4)
+    true, one = (tasks.of(experiment({"name": Optional, "options": {"on": on}})) for on in (True, 1))
+    assert (true.data.options, one.data.options) == ({"on": True}, {"on": 1})
+    assert one is not true
+    assert type(one.data.options["on"]) is int
+    data = Ambiguous(size=30)
+    assert tasks.of(experiment(Ambiguous(size=30))) is not tasks.of(experiment(data))
+    assert tasks.of(experiment(data)) is tasks.of(experiment(data))
+
+
 def test_classes_of_the_same_name_are_told_apart():
     def made(size: int) -> type[lw.Data]:
         class Local(Blobs):

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import signal
 from collections import Counter
-from collections.abc import Iterator
 
 import pytest
-from conftest import Site
-from lab import PLUGIN, Lab, assert_parses, assert_whole, rows, trials_of
+from lab import Lab, assert_parses, assert_whole, rows, trials_of
 from labwright_study.trial_store import RETRY
 from servers import postgresql
 from waiting import until
@@ -16,14 +14,6 @@ from waiting import until
 KILLS, TRIALS = 20, 60
 
 pytestmark = [pytest.mark.timing, pytest.mark.long]
-
-
-@pytest.fixture
-def lab(site: Site) -> Iterator[Lab]:
-    site.install("toys", PLUGIN)
-    here = Lab(site.folder.parent, site.folder)
-    yield here
-    here.close()
 
 
 def test_twenty_killed_workers_leave_a_reproducible_study_as_it_would_have_been(lab: Lab) -> None:

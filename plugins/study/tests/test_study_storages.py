@@ -15,8 +15,7 @@ from urllib.request import urlopen
 
 import labwright as lw
 import pytest
-from conftest import Site
-from lab import PLUGIN, Lab, assert_parses, assert_whole, rows, trials_of
+from lab import Lab, assert_parses, assert_whole, rows, trials_of
 from labwright_study.journal import Journal
 from labwright_study.space import Space
 from labwright_study.storage import LEASE, RELEASED, Lease, opened, without_password
@@ -37,14 +36,6 @@ def study(folder: Path, trials: int = 6, **settings: Any) -> lw.Study:
 
 def journal(folder: Path) -> str:
     return f"journal:{folder / 'journal.log'}"
-
-
-@pytest.fixture
-def lab(site: Site) -> Iterator[Lab]:
-    site.install("toys", PLUGIN)
-    here = Lab(site.folder.parent, site.folder)
-    yield here
-    here.close()
 
 
 # ------------------------------------------------------------------------------------------------------------ a journal

@@ -48,7 +48,8 @@ class Evaluation:
 class Loaded:
     """A run's task and model, and the experiment that its recipe describes.
 
-    `notes` say what isn't as the run left it: a damaged checkpoint that was passed over, a recipe that was changed.
+    `notes` say what isn't as the run left it: a damaged checkpoint that was passed over, a recipe that was changed; and
+    what is amiss with the plugins that were found.
     """
 
     task: Task
@@ -75,9 +76,11 @@ def load(folder: Path | str, *, checkpoint: Which = "final", plugins: Plugins | 
     folder = Path(folder).expanduser()
     _check_checkpoint(checkpoint)
     overrides = ["device=cpu"]
-    experiment = experiment_of(folder, plugins or Plugins.discover(), overrides)
+    known = Plugins.discover() if plugins is None else plugins
+    experiment = experiment_of(folder, known, overrides)
     built = built_from(folder, experiment, checkpoint=checkpoint, overrides=overrides)
-    return Loaded(built.task, built.model, experiment, tuple(built.notes))
+    unsaid = known.notes if plugins is None else ()  # else whoever found them has said them
+    return Loaded(built.task, built.model, experiment, (*unsaid, *built.notes))
 
 
 def experiment_of(folder: Path, plugins: Plugins, overrides: Iterable[str] = ()) -> Experiment:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import json
 from collections.abc import Callable
 
 from labwright.config.resolve import ComponentSpec
@@ -47,10 +48,17 @@ class Prepared:
 
 def _same(one: ComponentSpec, other: ComponentSpec) -> bool:
     """Whether two components are of the same class or are the very same object, with all their settings."""
-    return one == other and all(a is b for a, b in zip(_things(one), _things(other), strict=True))
+    things, others = _things(one), _things(other)
+    identical = len(things) == len(others) and all(a is b for a, b in zip(things, others, strict=True))
+    return identical and _settings(one) == _settings(other)
 
 
 def _things(spec: ComponentSpec) -> list[object]:
-    """The objects from Python that a component and its parts are; None for those that are built."""
+    """The class of a component and of its parts, or the object from Python that one is."""
     parts = [value for value in spec.settings.values() if isinstance(value, ComponentSpec)]
-    return [spec.thing, *(thing for part in parts for thing in _things(part))]
+    return [spec.target if spec.thing is None else spec.thing, *(thing for part in parts for thing in _things(part))]
+
+
+def _settings(spec: ComponentSpec) -> str:
+    """All settings as text: compared as values, true would be 1 and an array no answer."""
+    return json.dumps(spec.table(), sort_keys=True, default=repr)
