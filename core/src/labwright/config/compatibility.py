@@ -39,6 +39,7 @@ def check_fit(
                 f"{' or '.join(wanted.__name__ for wanted in spec.given[port])}; {data} {has} {offered.__name__}. "
                 f"`labwright list {plugins.heading(spec.kind)} --for RECIPE` shows those that fit."
             )
+    _check_parts(task_spec, here / "task", plugins)
     if task.contract is None or model.is_a(ClosedForm):
         return
     if loss is None:
@@ -49,6 +50,19 @@ def check_fit(
             f"{here / 'loss'}: loss {loss.label!r} doesn't fit task {task_spec.label!r}: {fault}. "
             "`labwright list losses --for RECIPE` shows those that fit."
         )
+
+
+def _check_parts(task: ComponentSpec, where: Where, plugins: Plugins) -> None:
+    """Raises LabwrightError if a loss among a task's own settings has another contract than its place."""
+    settings = {} if task.thing is not None else signature(task.target).settings
+    for path, part in task.parts().items():
+        mark = settings[path.partition(".")[0]].part
+        fault = contract_fault(part, mark.contract) if mark and mark.contract else ""
+        if fault:
+            raise LabwrightError(
+                f"{where}.{path}: {part.kind} {part.label!r} doesn't fit there: {fault}. "
+                f"`labwright list {plugins.heading(part.kind)}` shows what there is."
+            )
 
 
 def _misfits(given: Mapping[str, tuple[type, ...]], task: Task) -> list[tuple[str, type]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
 from copy import deepcopy
 from dataclasses import dataclass, field
@@ -64,7 +64,7 @@ class Where:
 class ComponentSpec:
     """A component with its settings: by name from a recipe, or a class or an object given from Python.
 
-    `settings` holds validated values, and a ComponentSpec where the setting is a part.
+    `settings` holds validated values, and where the setting is a part a ComponentSpec, or a list or table of them.
     """
 
     kind: str
@@ -96,7 +96,7 @@ class ComponentSpec:
         """
         if self.thing is not None:
             return _copied(self.thing) if isinstance(self.thing, nn.Module) else self.thing  # what is given is kept
-        parts = {key: _built_part(value) for key, value in self.settings.items() if isinstance(value, ComponentSpec)}
+        parts = {key: _mapped(_built_part, self.settings[key]) for key in self._parts()}
         asked = {key: given[key] for key in self.given}
         failed = f"{self.where}: {self.kind} {self.label!r} can't be built"
         try:
@@ -116,22 +116,38 @@ class ComponentSpec:
         table: dict[str, Any] = {"name": self.name} if self.name else {"object": label_of(self.target)}
         for key, setting in signature(self.target).settings.items():
             value = self.settings.get(key, setting.default)
-            if isinstance(value, ComponentSpec):
-                table[key] = value.table()
+            if setting.part and value is not None:
+                table[key] = _mapped(ComponentSpec.table, value)
             elif value is not None:
                 table[key] = setting.written(value)
         return table
+
+    def parts(self) -> dict[str, ComponentSpec]:
+        """The components within it by dotted path, such as `data`, `losses.class`, `metrics.0`."""
+        found: dict[str, ComponentSpec] = {}
+        for key in self._parts():
+            value = self.settings[key]
+            several = value if isinstance(value, Mapping) else dict(enumerate(value)) if isinstance(value, list) else {}
+            found |= {f"{key}.{place}": part for place, part in several.items()} if several else {key: value}
+        return found
+
+    def _parts(self) -> list[str]:
+        """The settings that hold a component or several."""
+        known = {} if self.thing is not None else signature(self.target).settings
+        return [key for key, value in self.settings.items() if key in known and known[key].part and value]
 
     def marks(self) -> dict[str, Mark]:
         """The search marks of this component and its parts, by dotted path."""
         marks: dict[str, Mark] = {}
         if self.thing is not None:
             return marks
+        # in the order of the constructor, which is that of a study's dimensions
         for key, setting in signature(self.target).settings.items():
-            if isinstance(part := self.settings.get(key), ComponentSpec):
-                marks |= {f"{key}.{path}": mark for path, mark in part.marks().items()}
-            elif setting.mark is not None:
+            if setting.mark is not None:
                 marks[key] = setting.mark
+            for place, part in self.parts().items() if setting.part else ():
+                if place.partition(".")[0] == key:
+                    marks |= {f"{place}.{path}": mark for path, mark in part.marks().items()}
         return marks
 
 
@@ -142,6 +158,13 @@ def _copied(module: nn.Module) -> nn.Module:
     computed = {id(tensor): tensor.detach().clone() for tensor in tensors}
     memo: dict[int, Any] = dict(computed)
     return deepcopy(module, memo)
+
+
+def _mapped(change: Callable[[ComponentSpec], Any], value: Any) -> Any:
+    """A component changed, or each of a list's or table's."""
+    if isinstance(value, Mapping):
+        return {key: change(part) for key, part in value.items()}
+    return [change(part) for part in value] if isinstance(value, list) else change(value)
 
 
 def _built_part(part: ComponentSpec) -> Any:
@@ -260,10 +283,31 @@ def validated(target: Any, table: Mapping[str, Any], label: str, plugins: Plugin
             if setting.part and setting.default:
                 result[key] = resolve(setting.part.kind, setting.default, plugins, here)
         elif setting.part:
-            result[key] = resolve(setting.part.kind, with_default(value, setting.default), plugins, here)
+            result[key] = _resolved_part(setting, setting.part.kind, value, plugins, here)
         else:
             result[key] = checked(setting, value, here, label)
     return result
+
+
+def _resolved_part(setting: Setting, kind: str, value: Any, plugins: Plugins, where: Where) -> Any:
+    """The component of a setting that is one, or those of a list's or table's."""
+    if setting.several is None:
+        return resolve(kind, with_default(value, setting.default), plugins, where)
+    if setting.several is dict:
+        if not isinstance(value, Mapping) or isinstance(value.get("name"), str):
+            raise LabwrightError(
+                f"{where}: given {shown(value)}; it is a table of {plugins.heading(kind)}, each under its own name."
+            )
+        return {str(name): resolve(kind, part, plugins, where / str(name)) for name, part in value.items()}
+    if not isinstance(value, list | tuple):
+        raise LabwrightError(
+            f"{where}: given {shown(value)}; it is a list of {plugins.heading(kind)}, such as {_such(kind, plugins)}."
+        )
+    return [resolve(kind, part, plugins, where / place) for place, part in enumerate(value)]
+
+
+def _such(kind: str, plugins: Plugins) -> str:
+    return json.dumps(plugins.names(kind)[:1])
 
 
 def check_containers(given: Mapping[str, Any], where: Where) -> None:

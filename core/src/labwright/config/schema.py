@@ -73,11 +73,19 @@ class _Schema:
         except LabwrightError:
             return _ref(kind)
 
+    def _parts(self, setting: Setting) -> dict[str, Any]:
+        assert setting.part is not None
+        if setting.several is list:
+            return {"type": "array", "items": _ref(setting.part.kind)}
+        if setting.several is dict:
+            return {"type": "object", "additionalProperties": _ref(setting.part.kind)}
+        return self.part(setting.part.kind, setting.default)
+
     def table(self, target: Any) -> dict[str, Any]:
         """The settings of a constructor."""
         settings = signature(target).settings
         properties = {
-            key: self.part(one.part.kind, one.default) if one.part else self._setting(one, f"{label_of(target)}.{key}.")
+            key: self._parts(one) if one.part else self._setting(one, f"{label_of(target)}.{key}.")
             for key, one in settings.items()
         }
         required = [key for key, one in settings.items() if one.required]

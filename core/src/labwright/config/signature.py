@@ -35,17 +35,22 @@ RESERVED = ("name", "object")
 class Part:
     """Marks a setting that is itself a component: `data: Annotated[Data, Part("data")]`.
 
+    Within a list or a table it marks several: `metrics: list[Annotated[lw.Metric, lw.Part("metric")]]`,
+    `losses: dict[str, Annotated[Any, lw.Part("loss")]]`. `contract` is the Protocol that a loss must fit there.
+
     Example: `data: Annotated[lw.Data, lw.Part("data")]`
     """
 
     kind: str
+    contract: type | None = None
 
 
 @dataclass(frozen=True)
 class Setting:
     """One keyword of a constructor: its type, its default, where to search, or which kind of component it is.
 
-    `per_trial` says that fused trials may differ in it.
+    `several` is list or dict for a setting that holds several components. `per_trial` says that fused trials may differ
+    in it.
     """
 
     name: str
@@ -54,6 +59,7 @@ class Setting:
     mark: Mark | None
     part: Part | None
     per_trial: bool = False
+    several: type | None = None
 
     @property
     def required(self) -> bool:
@@ -142,7 +148,13 @@ def _hints(function: Any, label: str) -> dict[str, Any]:
 
 
 def _setting(where: str, parameter: inspect.Parameter, hint: Any) -> Setting:
-    _, extras, optional = unwrapped(hint)
+    bare, extras, optional = unwrapped(hint)
+    several = typing.get_origin(bare)
+    within = unwrapped(typing.get_args(bare)[-1])[1] if several in (list, dict) else []
+    if any(isinstance(extra, Part) for extra in within):
+        extras = within
+    else:
+        several = None
     part = next((extra for extra in extras if isinstance(extra, Part)), None)
     mark = next((extra for extra in extras if isinstance(extra, Uniform | Integers | Choice)), None)
     try:  # `| None`: pydantic takes a configuration for anything but a dataclass itself
@@ -154,14 +166,15 @@ def _setting(where: str, parameter: inspect.Parameter, hint: Any) -> Setting:
         ) from error
     default = parameter.default
     per_trial = any(isinstance(extra, PerTrial) for extra in extras)
-    setting = Setting(parameter.name, adapter, default, mark, part, per_trial)
+    setting = Setting(parameter.name, adapter, default, mark, part, per_trial, several)
     # TOML has no null, so that such a None could never be written in a recipe
     if optional and default is not None:
         raise LabwrightError(
             f"{where}: None is the field left out, so a field that can be None has None as its default."
         )
-    if part and default is not MISSING and not isinstance(default, str | None):
-        raise LabwrightError(f"{where}: the default of a part is the name of a {part.kind}, given {default!r}.")
+    if part and default is not MISSING and not isinstance(default, None if several else str | None):
+        allowed = "None" if several else f"the name of a {part.kind}"
+        raise LabwrightError(f"{where}: the default of a part is {allowed}, given {default!r}.")
     # a default that its own annotation refuses would be written into a recipe that can't be read
     if not part and default is not MISSING and default is not None:
         try:

@@ -55,8 +55,8 @@ def _same(one: ComponentSpec, other: ComponentSpec) -> bool:
 
 def _things(spec: ComponentSpec) -> list[object]:
     """The class of a component and of its parts, or the object from Python that one is."""
-    parts = [value for value in spec.settings.values() if isinstance(value, ComponentSpec)]
-    return [spec.target if spec.thing is None else spec.thing, *(thing for part in parts for thing in _things(part))]
+    things = (thing for part in spec.parts().values() for thing in _things(part))
+    return [spec.target if spec.thing is None else spec.thing, *things]
 
 
 def _settings(spec: ComponentSpec) -> str:

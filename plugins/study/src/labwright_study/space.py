@@ -475,8 +475,11 @@ def _component(experiment: Experiment, path: str) -> ComponentSpec | None:
     component: Any = experiment.component(first)
     if first == "optimizer" and rest and rest[0] in experiment.optimizers and len(experiment.optimizers) > 1:
         component, rest = experiment.optimizers[rest[0]], rest[1:]
-    for key in rest:
-        component = component.settings.get(key) if isinstance(component, ComponentSpec) else None
+    while rest and isinstance(component, ComponentSpec):
+        # one of a list or table of components is two keys away: `losses.class`
+        parts = component.parts()
+        length = next((length for length in (1, 2) if ".".join(rest[:length]) in parts), 1)
+        component, rest = parts.get(".".join(rest[:length])), rest[length:]
     return component if isinstance(component, ComponentSpec) else None
 
 
