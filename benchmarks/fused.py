@@ -210,7 +210,7 @@ def timed(trainers: list[Trainer], way: Way, steps: int, clock: Callable[[], flo
     some = trainers[:count]
     program = None
     if form == SERIAL:
-        feed = some[0].feed()
+        feed = some[0].batches()
         advance: Callable[[], Any] = lambda: some[0].step(next(feed))  # noqa: E731
     else:
         program, _ = program_for(some, [one for one in FORMS if one == form])

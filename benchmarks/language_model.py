@@ -48,7 +48,7 @@ def by_labwright(trainer: Trainer) -> Iterator[None]:
     """The trainer's loop, step by step."""
     trainer.begin()
     trainer.started()
-    for batch in trainer.feed():
+    for batch in trainer.batches():
         trainer.stepped(trainer.step(batch))
         yield
 

@@ -55,6 +55,10 @@ if TYPE_CHECKING:
     from labwright.interfaces.loss import LEFT_OUT as LEFT_OUT
     from labwright.interfaces.loss import Loss as Loss
     from labwright.interfaces.loss import separable as separable
+    from labwright.interfaces.method import Method as Method
+    from labwright.interfaces.method import Stateful as Stateful
+    from labwright.interfaces.method import Steps as Steps
+    from labwright.interfaces.method import Update as Update
     from labwright.interfaces.optimizer import Group as Group
     from labwright.interfaces.optimizer import Optimizer as Optimizer
     from labwright.interfaces.optimizer import Schedule as Schedule
@@ -108,6 +112,7 @@ _LATER = {
     "interfaces.device": ["Device"],
     "interfaces.library": ["Family", "LibraryOptimizer"],
     "interfaces.loss": ["LEFT_OUT", "Loss", "separable"],
+    "interfaces.method": ["Method", "Stateful", "Steps", "Update"],
     "interfaces.optimizer": ["Group", "Optimizer", "Schedule"],
     "interfaces.run": ["Outcome", "Run"],
     "interfaces.sections": ["Figure", "Pictures", "Section", "Sounds", "Table", "Text"],

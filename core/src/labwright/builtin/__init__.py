@@ -23,6 +23,9 @@ def labwright_components() -> Iterator[Component]:
     yield Component("optimizer", "adam", f"{here}.optimizers:Adam", "Adam, with weight decay in the gradient")
     yield Component("optimizer", "adamw", f"{here}.optimizers:AdamW", "Adam with decoupled weight decay")
     yield Component("optimizer", "torch/*", f"{here}.optimizers:TORCH", "any optimizer of torch.optim by its name")
+    yield Component(
+        "method", "descent", "labwright.interfaces.method:Method", "the gradient of the mean loss, as it is"
+    )
     yield Component("device", "auto", f"{here}.devices:Auto", "the first of cuda, mps and cpu that is there")
     yield Component("device", "cpu", f"{here}.devices:CPU", "the processor")
     yield Component("device", "cuda", f"{here}.devices:CUDA", "an NVIDIA or AMD GPU")
@@ -42,6 +45,7 @@ def labwright_kinds() -> Iterator[Kind]:
     yield Kind("model", "torch.nn:Module", "models", "`model` in a recipe")
     yield Kind("loss", "", "losses", "`loss` in a recipe")
     yield Kind("optimizer", "", "optimizers", "`optimizer` in a recipe")
+    yield Kind("method", f"{here}.method:Method", "methods", "`method` in a recipe")
     yield Kind("device", f"{here}.device:Device", "devices", "`device` in a recipe")
     yield Kind("logger", "", "loggers", "`log` in a recipe")
     yield Kind("stop", "", "stops", "`stop` in a recipe")

@@ -15,7 +15,7 @@ from labwright.base import toml
 from labwright.base.errors import LabwrightError, nearest, shown
 from labwright.base.files import json_text
 
-TABLES = ("task", "model", "loss", "optimizer", "device", "train", "log", "stop", "search")
+TABLES = ("task", "model", "loss", "optimizer", "method", "device", "train", "log", "stop", "search")
 
 
 @dataclass(frozen=True)

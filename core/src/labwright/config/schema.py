@@ -25,6 +25,7 @@ def recipe_schema(plugins: Plugins, train: type) -> dict[str, Any]:
     lengths = [{"required": ["epochs"]}, {"required": ["steps"]}]
     properties = {
         **{kind: _ref(kind) for kind in ("task", "model", "loss", "optimizer")},
+        "method": made.part("method", "descent"),
         "device": made.part("device", "auto"),
         "train": made.table(train),
         "log": {"type": "array", "items": _ref("logger")},

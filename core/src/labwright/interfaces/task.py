@@ -172,11 +172,12 @@ class Task(ABC):
         return IndexedBatches(part, parts, seed=seed, epoch=epoch, workers=0 if self.data.in_memory else workers)
 
     @abstractmethod
-    def loss(self, model: nn.Module, batch: Any, criterion: Any, phase: str) -> Tensor:
+    def loss(self, model: nn.Module, batch: Any, criterion: Any, phase: str) -> Tensor | dict[str, Tensor]:
         """A scalar: the mean over `weight(batch)` of what the phase minimises.
 
-        It draws nothing, reads no value (`.item()`) and keeps no state but the model's buffers. Gradients with respect
-        to inputs are taken by `torch.func.grad`.
+        Or named parts, such as `{"class": ..., "box": ...}`: their sum is minimised, and each is logged. It draws
+        nothing, reads no value (`.item()`) and keeps no state but the model's buffers. Gradients with respect to inputs
+        are taken by `torch.func.grad`.
         """
 
     @abstractmethod

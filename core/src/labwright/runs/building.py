@@ -13,6 +13,7 @@ from labwright.base.seeding import derived_seed
 from labwright.config.resolve import Where
 from labwright.interfaces.device import Device
 from labwright.interfaces.loss import separable
+from labwright.interfaces.method import Method
 from labwright.interfaces.task import Task
 from labwright.runs.spec import ExperimentSpec
 from labwright.train.built import Built, phase_parameters
@@ -53,7 +54,9 @@ def build(spec: ExperimentSpec, learned: Path | None = None, task: Task | None =
             phase: spec.optimizers[phase].build(parameters=parameters)
             for phase, parameters in phase_parameters(model, criterion, phases).items()
         }
-    return Built(task, model, criterion, device, settings, optimizers)
+        method: Method = spec.method.build()
+        method.check(task, model)
+    return Built(task, model, criterion, device, settings, optimizers, method)
 
 
 def prepared_task(spec: ExperimentSpec, learned: Path | None = None) -> Task:

@@ -159,7 +159,7 @@ class Experiment(ExperimentSpec):
             check_listener(listener)
         total = self.train.intervals(per_epoch).total
         run = Run(folder, self.table(), built.task, built.model, built.device, total, per_epoch, name=self.name)
-        return Trainer(built, self.train, run, Relay(self.plugins, listeners))
+        return Trainer(built, self.train, run, Relay(self.plugins, listeners), listeners)
 
     def _write_down(self, folder: Path, built: Built) -> None:
         write_text(folder / "recipe.toml", tomli_w.dumps(self.table()))

@@ -37,6 +37,7 @@ class ExperimentSpec:
         model: Any,
         loss: Any = None,
         optimizer: Any = None,
+        method: Any = "descent",
         device: Any = "auto",
         train: Mapping[str, Any] | None = None,
         log: Sequence[Any] = ("progress", "report"),
@@ -53,6 +54,7 @@ class ExperimentSpec:
             "model": model,
             "loss": loss,
             "optimizer": optimizer,
+            "method": method,
             "device": device,
             "train": train or {},
             "log": log,
@@ -69,6 +71,7 @@ class ExperimentSpec:
         self.task = resolve("task", task, known, here / "task")
         self.model = resolve("model", model, known, here / "model")
         self.loss = None if loss is None else resolve("loss", loss, known, here / "loss")
+        self.method = resolve("method", with_default(method, "descent"), known, here / "method")
         self.device = resolve("device", with_default(device, "auto"), known, here / "device")
         self.train = Train(**validated(Train, train or {}, "train", known, here / "train"))
         self.closed_form = self.model.is_a(ClosedForm)
@@ -149,6 +152,8 @@ class ExperimentSpec:
             table["loss"] = self.loss.table()
         if first:
             table["optimizer"] = first | differing
+        if self.method.name != "descent":  # the usual one has nothing to say
+            table["method"] = self.method.table()
         table["device"] = self.device.table()
         table["train"] = {
             key: setting.written(value)
@@ -160,13 +165,20 @@ class ExperimentSpec:
         return table | ({"search": self.search} if self.search else {})
 
     def component(self, kind: str) -> ComponentSpec | None:
-        """The task, model, loss, device, or the optimizer of the first phase."""
-        of_kind = {"task": self.task, "model": self.model, "loss": self.loss, "device": self.device}
-        return next(iter(self.optimizers.values()), None) if kind == "optimizer" else of_kind.get(kind)
+        """The task, model, loss, method, device, or the optimizer of the first phase."""
+        if kind == "optimizer":
+            return next(iter(self.optimizers.values()), None)
+        return {
+            "task": self.task,
+            "model": self.model,
+            "loss": self.loss,
+            "method": self.method,
+            "device": self.device,
+        }.get(kind)
 
     def marks(self) -> dict[str, Mark]:
         """The search marks of every component, by dotted path."""
-        components = {"task": self.task, "model": self.model, "loss": self.loss}
+        components = {"task": self.task, "model": self.model, "loss": self.loss, "method": self.method}
         for phase, optimizer in self.optimizers.items():
             components["optimizer" if len(self.optimizers) == 1 else f"optimizer.{phase}"] = optimizer
         marks = {f"{at}.{path}": mark for at, spec in components.items() if spec for path, mark in spec.marks().items()}

@@ -14,6 +14,7 @@ from labwright.base.errors import LabwrightError
 from labwright.data.dataset import Batch
 from labwright.interfaces.device import Device
 from labwright.interfaces.loss import normalizer
+from labwright.interfaces.method import Method
 from labwright.interfaces.optimizer import Optimizer
 from labwright.interfaces.task import Phase, Task
 from labwright.train.evaluation import Evaluated, evaluate
@@ -32,6 +33,7 @@ class Built:
     device: torch.device
     device_settings: Device
     optimizers: dict[str, Optimizer]
+    method: Method = field(default_factory=Method)
     notes: list[str] = field(default_factory=list)
 
     def evaluate(self, split: str, *, size: int, seed: int, most: int | None = None) -> Evaluated | None:

@@ -193,19 +193,29 @@ def split_state(module: nn.Module) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
     Raises LabwrightError for extra state that is neither a tensor nor JSON.
     """
-    state = module.state_dict()
-    extra = {name: value for name, value in state.items() if not isinstance(value, Tensor)}
-    for name, value in extra.items():
+    return split_tensors(module.state_dict(), type(module).__name__)
+
+
+def split_tensors(state: Mapping[str, Any], owner: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The tensors of a state, and the rest, which JSON can hold. Raises LabwrightError if it can't."""
+    tensors = {name: value for name, value in state.items() if isinstance(value, Tensor)}
+    rest = {name: value for name, value in state.items() if name not in tensors}
+    for name, value in rest.items():
         try:
             same = json.loads(json.dumps(value, allow_nan=False)) == value
         except (TypeError, ValueError):
             same = False
         if not same:
             raise LabwrightError(
-                f"the state {name!r} of {type(module).__name__} is a {type(value).__name__} that JSON can't hold as it "
-                "is; get_extra_state gives a tensor, or text, numbers, lists and tables with names as keys."
+                f"the state {name!r} of {owner} is a {type(value).__name__} that JSON can't hold as it is; what a "
+                "checkpoint keeps is a tensor, or text, numbers, lists and tables with names as keys."
             )
-    return {name: value for name, value in state.items() if name not in extra}, extra
+    return tensors, rest
+
+
+def below(prefix: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors whose names begin so, without that beginning."""
+    return {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
 
 
 def load_model(model: nn.Module, checkpoint: Checkpoint, origin: Path) -> None:

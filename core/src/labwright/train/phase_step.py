@@ -1,4 +1,7 @@
-"""One phase's optimizer update: forward, backward, clip, step, average. The only code inside a step that does work."""
+"""One phase's optimizer update: forward, backward, clip, step, average. The only code inside a step that does work.
+
+A loss is a scalar, or a table of named parts: their sum is minimised, and each is logged.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ from labwright.data.dataset import Batch
 from labwright.interfaces.loss import Loss
 from labwright.interfaces.task import Phase, Task
 from labwright.train.built import Built
+from labwright.train.checkpoints import below
 from labwright.train.loss_scale import LossScale
 from labwright.train.settings import Train
 
@@ -28,13 +32,14 @@ class Objective(nn.Module):
         self.criterion = criterion
         self.task, self.phase, self.penalised = task, phase, dict(penalised)
 
-    def forward(self, batch: Batch) -> Tensor:
+    def forward(self, batch: Batch) -> Tensor | Mapping[str, Tensor]:
         loss = self.task.loss(self.model, batch, self.criterion, self.phase)
         if self.penalised:
             # frozen ones would only add a constant
             trained = {name: parameter for name, parameter in self.penalised.items() if parameter.requires_grad}
             penalty = self.criterion.penalty(trained)
-            return loss if penalty is None else loss + penalty
+            if penalty is not None:
+                return loss | {"penalty": penalty} if isinstance(loss, dict) else loss + penalty
         return loss
 
 
@@ -48,7 +53,8 @@ class PhaseStep:
     def __init__(self, phase: Phase, built: Built, train: Train, averages: dict[Tensor, Tensor]) -> None:
         self.name, self.every = phase.name, phase.every
         self.optimizer = optimizer = built.optimizers[phase.name]
-        self.settings, self.device = built.device_settings, built.device
+        self.settings, self.device, self.method = built.device_settings, built.device, built.method
+        self.model = built.model
         task, model, criterion = built.task, built.model, built.criterion
         self.parameters: list[Tensor] = list(optimizer.parameters.values())
         # a phase of some children alone leaves no gradient in the others', which it goes through
@@ -68,11 +74,16 @@ class PhaseStep:
                 self.owned[name] = parameter, averages[parameter]
             self.average.append(averages[parameter])
 
-    def __call__(self, batches: Sequence[Batch], weights: Sequence[float], step: int, total: int) -> Tensor:
-        """Update the phase's parameters by the mean over all the batches' weights. Returns that mean, on the device."""
-        mean = self._backward(batches, weights)
+    def __call__(
+        self, batches: Sequence[Batch], weights: Sequence[float], step: int, total: int
+    ) -> Mapping[str, Tensor]:
+        """Update the phase's parameters by the mean over all the batches' weights.
+
+        Returns that mean by the phase's name, and its named parts by PHASE/PART, on the device.
+        """
+        losses = self.method.gradients(self, batches, weights)
         self.apply(step, total)
-        return mean
+        return losses
 
     def apply(self, step: int, total: int) -> None:
         """Update the phase's parameters by their gradients, which are then gone: clip, step, average."""
@@ -89,26 +100,45 @@ class PhaseStep:
                 # early weights are far off: the average starts by forgetting them fast
                 torch._foreach_lerp_(self.average, self.parameters, 1 - min(self.decay, (1 + step) / (10 + step)))
 
-    def _backward(self, batches: Sequence[Batch], weights: Sequence[float]) -> Tensor:
+    def backward(self, batches: Sequence[Batch], weights: Sequence[float]) -> dict[str, Tensor]:
+        """Add the gradient of the weighted mean over the batches to each parameter's. Returns it and its parts."""
         inputs = [parameter for parameter in self.parameters if parameter.requires_grad] if self.only_own else None
         if len(batches) == 1:
-            loss = self._forward(batches[0])
+            losses = self._named(self.losses(batches[0]))
+            loss = losses[self.name]
             torch.autograd.backward(self.scale.scale(loss) if self.scale else loss, inputs=inputs)
-            return loss.detach()
-        # each part goes backward by itself, so that one part's graph is alive at a time
+            return {name: value.detach() for name, value in losses.items()}
+        # each micro-batch goes backward by itself, so that one's graph is alive at a time
         whole = sum(weights)
-        parts = []
+        shares: dict[str, list[Tensor]] = {}
         for batch, weight in zip(batches, weights, strict=True):
-            part = self._forward(batch) * (weight / whole)
-            torch.autograd.backward(self.scale.scale(part) if self.scale else part, inputs=inputs)
-            parts.append(part.detach())
-        return torch.stack(parts).sum()
+            losses = {name: value * (weight / whole) for name, value in self._named(self.losses(batch)).items()}
+            loss = losses[self.name]
+            torch.autograd.backward(self.scale.scale(loss) if self.scale else loss, inputs=inputs)
+            for name, value in losses.items():
+                shares.setdefault(name, []).append(value.detach())
+        return {name: torch.stack(values).sum() for name, values in shares.items()}
 
-    def _forward(self, batch: Batch) -> Tensor:
+    def derivative(self, loss: Tensor, *, keep: bool = False) -> Sequence[Tensor | None]:
+        """The gradient of a scalar by each parameter, times the loss scale; None where it doesn't depend on it."""
+        trained = [parameter for parameter in self.parameters if parameter.requires_grad]
+        scaled = self.scale.scale(loss) if self.scale else loss
+        found = iter(torch.autograd.grad(scaled, trained, retain_graph=keep, allow_unused=True))
+        return [next(found) if parameter.requires_grad else None for parameter in self.parameters]
+
+    def losses(self, batch: Batch) -> Tensor | Mapping[str, Tensor]:
+        """The loss of a batch, in the precision of the run."""
         if self.full_precision:  # the usual case pays for no context
             return self.objective(batch)  # type: ignore[no-any-return]
         with self.settings.autocast(self.device) or nullcontext():
             return self.objective(batch)  # type: ignore[no-any-return]
+
+    def _named(self, loss: Tensor | Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The loss by the phase's name, and its parts by PHASE/PART."""
+        if isinstance(loss, Tensor):
+            return {self.name: loss}
+        whole = torch.stack(tuple(loss.values())).sum()
+        return {self.name: whole, **{f"{self.name}/{part}": value for part, value in loss.items()}}
 
     def _prepare_gradients(self) -> Tensor | None:
         found_inf = None
@@ -149,8 +179,8 @@ class PhaseStep:
 
         Returns what wasn't kept and begins anew, and what was kept and isn't used, in words.
         """
-        kept = _below(f"{self.name}/", state)
-        averages, scale = _below("average/", kept), _below("scale/", kept)
+        kept = below(f"{self.name}/", state)
+        averages, scale = below("average/", kept), below("scale/", kept)
         notes = []
         if self.owned and not averages:
             notes.append("the checkpoint has no averaged weights: they begin at its weights")
@@ -164,7 +194,7 @@ class PhaseStep:
         if weights_only:
             return notes
         optimizer: dict[str, dict[str, Tensor]] = {}
-        for key, tensor in _below("optimizer/", kept).items():
+        for key, tensor in below("optimizer/", kept).items():
             name, _, slot = key.rpartition("/")
             optimizer.setdefault(name, {})[slot] = tensor
         self.optimizer.load_state_dict(optimizer)
@@ -175,10 +205,6 @@ class PhaseStep:
         elif scale:
             notes.append(f"the checkpoint's loss scale is not used in {self.settings.precision}")
         return notes
-
-
-def _below(prefix: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {key.removeprefix(prefix): tensor for key, tensor in state.items() if key.startswith(prefix)}
 
 
 def phase_steps(built: Built, train: Train) -> list[PhaseStep]:

@@ -26,11 +26,20 @@ from labwright.config.recipe import plain
 from labwright.data.batching import micro_batches
 from labwright.data.dataset import Batch
 from labwright.interfaces.closed_form import ClosedForm
+from labwright.interfaces.method import Stateful
 from labwright.interfaces.run import Outcome, Run, Status
 from labwright.interfaces.task import Task
 from labwright.plugin.relay import Relay
 from labwright.train.built import Built
-from labwright.train.checkpoints import Checkpoint, Checkpoints, MemoryCheckpoints, load_model, split_state
+from labwright.train.checkpoints import (
+    Checkpoint,
+    Checkpoints,
+    MemoryCheckpoints,
+    below,
+    load_model,
+    split_state,
+    split_tensors,
+)
 from labwright.train.interruption import interruptions
 from labwright.train.log import Log
 from labwright.train.loss_log import LossLog, MeanLosses
@@ -41,7 +50,7 @@ from labwright.train.settings import Train
 class Trainer:
     """Trains what `Experiment.build` made, in a run folder."""
 
-    def __init__(self, built: Built, train: Train, run: Run, relay: Relay) -> None:
+    def __init__(self, built: Built, train: Train, run: Run, relay: Relay, listeners: Sequence[object] = ()) -> None:
         self.built = built
         self.task, self.model, self.device, self.settings = built.task, built.model, built.device, built.device_settings
         self.train, self.run, self.relay = train, run, relay
@@ -55,6 +64,10 @@ class Trainer:
         self.tested = True  # whether the run ends with a look at the test part
         self.loss_log = LossLog(self.device)
         self.draws = type(self.task).draw is not Task.draw
+        owners = {"task": self.task, "method": built.method} | {
+            f"listener {number} ({type(listener).__name__})": listener for number, listener in enumerate(listeners, 1)
+        }
+        self.stateful = {owner: thing for owner, thing in owners.items() if isinstance(thing, Stateful)}
         self.random = torch.Generator()
         self.generators = global_generators(self.device)
         self.best_step: int | None = None
@@ -125,7 +138,7 @@ class Trainer:
             if isinstance(self.model, ClosedForm):
                 return self._fit_once(self.model)
             with interruptions(self.interruptible) as interrupted:
-                for batch in self.feed():
+                for batch in self.built.method.feed(self):
                     self.stepped(self.step(batch))
                     if interrupted or run.step == until:
                         return "interrupted", f"interrupted after step {run.step} of {intervals.total}"
@@ -164,7 +177,7 @@ class Trainer:
                 call(run=self.run, step=1, losses={})
         return "finished", "computed in closed form"
 
-    def feed(self) -> Iterator[Batch]:
+    def batches(self) -> Iterator[Batch]:
         """The batch of every step that is still to do, in order."""
         train, per_epoch = self.train, self.intervals.per_epoch
         while self.run.step < self.intervals.total:
@@ -183,7 +196,7 @@ class Trainer:
             yield from islice(batches, min(per_epoch - done, self.intervals.total - self.run.step))
 
     def step(self, batch: Batch) -> Mapping[str, Tensor]:
-        """One step: every phase that is due updates its parameters once. Returns each phase's mean loss."""
+        """One step: every phase that is due updates its parameters once. Returns the mean losses, of parts too."""
         task, step = self.task, self.run.step
         seed = derived_seed(self.train.seed, step, 5)
         # every step starts its own random numbers: one that is resumed draws what it would have drawn
@@ -193,10 +206,10 @@ class Trainer:
         # before the batch is moved: a count on a GPU would have to be waited for
         weight = task.weight(batch)
         cut = self.cut(batch)
-        losses = {}
+        losses: dict[str, Tensor] = {}
         for phase_step in self.phase_steps:
             if (step + 1) % phase_step.every == 0:
-                losses[phase_step.name] = phase_step(*cut, step, self.intervals.total)
+                losses.update(phase_step(*cut, step, self.intervals.total))
                 task.after_step(self.model, phase_step.name)
         self.count(weight, losses)
         return losses
@@ -230,7 +243,8 @@ class Trainer:
         time_before, step_before = self.marked
         self.marked = now, means.step
         alone = len(self.phase_steps) == 1  # then no name is needed to tell phases apart
-        values = {"loss" if alone else f"loss/{phase}": loss for phase, loss in means.losses.items()}
+        cut = len(self.phase_steps[0].name) + 1 if alone else 0
+        values = {f"loss/{name[cut:]}".rstrip("/"): loss for name, loss in means.losses.items()}
         for phase_step in self.phase_steps:
             # the rate of the stretch's last update, which was counted from 0
             lr = phase_step.optimizer.lr_at(means.step - 1, self.intervals.total)
@@ -312,10 +326,14 @@ class Trainer:
             "recipe": plain(self.run.recipe),
             "frozen": [name for name, parameter in self.model.named_parameters() if not parameter.requires_grad],
             "extra": extra,
+            "states": {},
         }
         training = {key: tensor for phase_step in self.phase_steps for key, tensor in phase_step.state_dict().items()}
         if isinstance(self.criterion, nn.Module):
             training |= {f"loss/{name}": tensor for name, tensor in self.criterion.state_dict().items()}
+        for owner, thing in self.stateful.items():
+            tensors, state["states"][owner] = split_tensors(thing.state(), f"the {owner}")
+            training |= {f"state/{owner}/{name}": tensor for name, tensor in tensors.items()}
         checkpoint = Checkpoint(state, model, training)
         self.checkpoints.write(self.run.step, checkpoint, keep=self.train.keep, best=self.best_step)
         self.saved = self.run.step
@@ -348,13 +366,16 @@ class Trainer:
                 "training data or the batch size has changed; start a new run."
             )
         if isinstance(self.criterion, nn.Module):
-            state_of_loss = {
-                key.removeprefix("loss/"): tensor for key, tensor in checkpoint.training.items() if key[:5] == "loss/"
-            }
-            unlike = self.criterion.load_state_dict(state_of_loss, strict=False)
+            unlike = self.criterion.load_state_dict(below("loss/", checkpoint.training), strict=False)
             if unlike.missing_keys or unlike.unexpected_keys:
                 fault = f"lacks {unlike.missing_keys}" if unlike.missing_keys else f"has {unlike.unexpected_keys}"
                 raise LabwrightError(f"{origin} is a checkpoint of another loss: its state {fault}. Start a new run.")
+        for owner, thing in self.stateful.items():
+            tensors = below(f"state/{owner}/", checkpoint.training)
+            if owner in state.get("states", {}):  # one of before there were states has none
+                thing.load_state({**state["states"][owner], **tensors})
+            else:
+                self.run.notes.append(f"The checkpoint has no state of the {owner}: it begins anew.")
         # what a task or a listener had frozen by then is frozen again
         for name, parameter in self.model.named_parameters():
             parameter.requires_grad_(name not in state["frozen"])

@@ -43,6 +43,8 @@ def why_not(experiment: Experiment) -> str:
         return f"model {experiment.model.label!r} is computed in closed form, in one step"
     if not experiment.optimizers:
         return "it has no optimizer, so that there is nothing to be fused"
+    if experiment.method.name != "descent":
+        return f"method {experiment.method.label!r}: fused trials take their gradients by plain descent"
     settings: Device = experiment.device.build()
     if settings.compile:
         return "device.compile: one trial's program is compiled, not that of several"

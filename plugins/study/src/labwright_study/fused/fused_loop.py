@@ -136,7 +136,7 @@ class FusedLoop:
             seed = trainer.train.seed
             if seed not in batches:
                 if seed not in self.feeds:
-                    self.feeds[seed] = trainer.feed()
+                    self.feeds[seed] = trainer.batches()
                 batches[seed] = next(self.feeds[seed])
         return [batches[trainer.train.seed] for trainer in self.program.trainers]
 
@@ -213,7 +213,7 @@ def _try(program: Program) -> None:
         buffer for shell in program.shells.values() if isinstance(shell, nn.Module) for buffer in shell.buffers()
     ]
     versions = [buffer._version for buffer in of_losses]
-    fetched = {trainer.train.seed: next(trainer.feed()) for trainer in trainers}
+    fetched = {trainer.train.seed: next(trainer.batches()) for trainer in trainers}
     drawn, numbers, _ = _drawn(trainers, [fetched[trainer.train.seed] for trainer in trainers])
     batch = drawn[0] if len(drawn) == 1 else Stacked([drawn[number] for number in numbers])
     try:

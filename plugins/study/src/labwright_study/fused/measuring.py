@@ -28,7 +28,7 @@ def gain(trainers: Sequence[Trainer]) -> tuple[Form, float]:
     if steps < 1:
         raise CannotFuse("a trial of a single step is over before it is measured")
     with isolated(first.device, threads=first.settings.threads):
-        feed = first.feed()
+        feed = first.batches()
         alone = _fastest(lambda: first.step(next(feed)), steps, first.device)
         first.run.step, first.loss_log.steps = 0, []
         program, reasons = program_for(trainers, FORMS)

@@ -154,6 +154,8 @@ class Program:
         batch = batch.one(level) if isinstance(batch, Stacked) else batch
         criterion = self.shells[phase_step.name]
         loss = trainer.task.loss(self.rows.shell, batch, criterion, phase_step.name)
+        if isinstance(loss, dict):
+            raise CannotFuse(f"the loss of task {type(trainer.task).__name__} has named parts: {', '.join(loss)}")
         if _penalised(phase_step):
             penalty = criterion.penalty({name: parameters[name] for name in phase_step.optimizer.parameters})
             loss = loss if penalty is None else loss + penalty

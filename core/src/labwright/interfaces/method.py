@@ -1,0 +1,106 @@
+"""The interface of a method: what a step eats, and how it becomes gradients. And whatever keeps a state of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor, nn
+
+from labwright.interfaces.run import Run
+from labwright.interfaces.task import Task
+
+
+class Steps(Protocol):
+    """A training as a method sees it: what is trained, on what, and how far it is (`run.step`).
+
+    Example: `def feed(self, steps: lw.Steps): return (batch for batch in steps.batches())`
+    """
+
+    task: Task
+    model: nn.Module
+    device: torch.device
+    run: Run
+
+    def batches(self) -> Iterator[Any]:
+        """The batch of every step that is still to do, in the task's order."""
+        ...
+
+
+class Update(Protocol):
+    """The update of one phase as a method sees it: its parameters, and losses over them.
+
+    A loss is a scalar, or a table of named parts whose sum is minimised.
+
+    Example: `def gradients(self, update: lw.Update, batches, weights): return update.backward(batches, weights)`
+    """
+
+    name: str
+    model: nn.Module
+    parameters: Sequence[Tensor]
+
+    def losses(self, batch: Any) -> Tensor | Mapping[str, Tensor]:
+        """The loss of a batch on the device, in the precision of the run."""
+        ...
+
+    def derivative(self, loss: Tensor, *, keep: bool = False) -> Sequence[Tensor | None]:
+        """The gradient of a scalar by each parameter, None where it doesn't depend on it; `keep` its graph.
+
+        With a loss scale (fp16) it is the scaled one: what is left in `grad` is scaled back later.
+        """
+        ...
+
+    def backward(self, batches: Sequence[Any], weights: Sequence[float]) -> Mapping[str, Tensor]:
+        """Add the gradient of the weighted mean over micro-batches to `grad` of each parameter.
+
+        Returns the mean under the phase's name, its parts under PHASE/PART, as scalars on the device.
+        """
+        ...
+
+
+class Method:
+    """What a step eats, and how it becomes gradients. This is plain descent, which others derive from.
+
+    A method overrides `gradients`, or `feed` if its steps eat something else than the task's batches, or both.
+    Clipping, averages, the optimizer with its schedule, and `Task.after_step` stay outside. One with a state of its own
+    has `state` and `load_state` (see Stateful).
+
+    Example: `class Noisy(lw.Method): ...`
+    """
+
+    def check(self, task: Task, model: nn.Module) -> None:
+        """Raises LabwrightError for what this method can't train, with the reason; before the first step."""
+
+    def feed(self, steps: Steps) -> Iterator[Any]:
+        """What each step that is still to do takes, in order: a function of the run's seed and step."""
+        return steps.batches()
+
+    def gradients(self, update: Update, batches: Sequence[Any], weights: Sequence[float]) -> Mapping[str, Tensor]:
+        """Leave gradients in `grad` of the phase's parameters.
+
+        Args:
+            update: of the phase that is due.
+            batches: the step's micro-batches, on the device; one, if `device.accumulate` is 1.
+            weights: of each in the mean over all of them.
+
+        Returns:
+            What `Update.backward` returns: the losses for the log.
+        """
+        return update.backward(batches, weights)
+
+
+@runtime_checkable
+class Stateful(Protocol):
+    """A task, method or listener with a state that a checkpoint keeps: replay buffers, environments, memory banks.
+
+    Example: `def state(self): return {"bank": self.bank_MD, "filled": self.filled}`
+    """
+
+    def state(self) -> Mapping[str, Any]:
+        """Names to tensors, or to values that JSON gives back as they are."""
+        ...
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Take up what `state` gave; tensors are on the CPU."""
+        ...
