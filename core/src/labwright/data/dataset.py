@@ -90,6 +90,16 @@ class Labelled(Protocol):
 
 
 @runtime_checkable
+class Ragged(Protocol):
+    """A split of sequences that knows how long each is, (N,) int64: batches of `train` hold those of like length.
+
+    Example: `longest = int(split.lengths.max()) if isinstance(split, lw.Ragged) else None`
+    """
+
+    lengths: Tensor
+
+
+@runtime_checkable
 class Augmented(Protocol):
     """A split that changes its samples from epoch to epoch."""
 

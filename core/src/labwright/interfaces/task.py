@@ -19,8 +19,8 @@ from torch import Generator, Tensor, nn
 
 from labwright.base.errors import LabwrightError
 from labwright.base.seeding import epoch_order
-from labwright.data.batching import IndexedBatches
-from labwright.data.dataset import Augmented, Data, Split
+from labwright.data.batching import IndexedBatches, bucketed
+from labwright.data.dataset import Augmented, Data, Ragged, Split
 from labwright.data.ports import Port
 
 if TYPE_CHECKING:
@@ -125,10 +125,15 @@ class Task(ABC):
         """The samples of each batch of one pass over `view(split, part)`, int64 indices: a function of its arguments.
 
         A batch of `train` is one update: micro-batches are cut from it, so that accumulation doesn't change it.
-        `train` is shuffled by (seed, epoch), other splits keep their order.
+        `train` is shuffled by (seed, epoch), and of a Ragged part each batch has samples of like length, so that little
+        is padded; other splits keep their order.
         """
-        indices = epoch_order(len(part), seed=seed, epoch=epoch) if split == "train" else torch.arange(len(part))
-        return torch.split(indices, size) if len(part) else ()
+        if not len(part):
+            return ()
+        if split != "train":
+            return torch.split(torch.arange(len(part)), size)
+        batches = torch.split(epoch_order(len(part), seed=seed, epoch=epoch), size)
+        return bucketed(batches, part.lengths, seed=seed, epoch=epoch) if isinstance(part, Ragged) else batches
 
     def batches(
         self,
