@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from labwright.data.dataset import Batch as Batch
     from labwright.data.dataset import Batches as Batches
     from labwright.data.dataset import Data as Data
+    from labwright.data.dataset import Input as Input
     from labwright.data.dataset import Labelled as Labelled
     from labwright.data.dataset import LeftOut as LeftOut
     from labwright.data.dataset import Ragged as Ragged
@@ -107,7 +108,7 @@ _LATER = {
     "config.compatibility": ["fitting_names"],
     "config.signature": ["Part"],
     "data.batching": ["IndexedBatches", "bucketed"],
-    "data.dataset": ["Batch", "Batches", "Data", "Labelled", "LeftOut", "Ragged", "Split", "TensorSplit"],
+    "data.dataset": ["Batch", "Batches", "Data", "Input", "Labelled", "LeftOut", "Ragged", "Split", "TensorSplit"],
     "data.ports": ["Audio", "Classes", "Features", "Image", "Interactions", "Latent", "Port", "Tokens", "Values"],
     "data.summary": ["majority"],
     "interfaces.closed_form": ["ClosedForm"],

@@ -88,13 +88,15 @@ class Task(ABC):
     """What is learned: data in, objective, measure of success.
 
     `contract` is the Protocol a loss must fit: the parameter names of its methods are compared when the experiment is
-    built. None: the task needs no loss.
+    built. None: the task needs no loss. `model_contract` is one that the model's methods must fit, such as `encode` and
+    `decode`, where the task calls more than the model itself.
 
     Example: `class Sides(lw.Task): goal = lw.Goal("accuracy", "maximize")`
     """
 
     goal: ClassVar[Goal]
     contract: ClassVar[type | None] = None
+    model_contract: ClassVar[type | None] = None
     data: Data
 
     def prepare(self) -> None:
@@ -213,13 +215,18 @@ class Task(ABC):
         return self.data.line
 
     def parse(self, line: str) -> tuple[Tensor, ...]:
-        """One input from a line of text, as the model's arguments with one row; after `prepare()` or `load()`."""
+        """One input from a line of text, as the model's arguments with one row; after `prepare()` or `load()`.
+
+        An Input, if `predict` needs to know its origin.
+        """
         return self.data.parse(line)
 
-    def predict(self, model: nn.Module, inputs: tuple[Tensor, ...]) -> list[dict[str, Any]]:
+    def predict(self, model: nn.Module, inputs: tuple[Tensor, ...], origins: Sequence[Any]) -> list[dict[str, Any]]:
         """One answer for each row of the inputs: values ready for JSON.
 
-        A value may also be an iterator of texts, which are printed as they come, or an Attachment, which is saved.
+        `origins` has for each row what its Input knew of where it came from, such as a picture's size, or None. Rows
+        are inputs of the same shapes that were asked for together: an answer depends on its own row alone. A value may
+        also be an iterator of texts, which are printed as they come, or an Attachment, which is saved.
         """
         raise LabwrightError(f"task {type(self).__name__} can't predict.")
 

@@ -130,7 +130,7 @@ class Recognition(Task):
     def metrics(self) -> dict[str, Metric]:
         return {"wer": ErrorRate(), "cer": ErrorRate(characters=True)}
 
-    def predict(self, model: nn.Module, inputs: tuple[Tensor, ...]) -> list[dict[str, Any]]:
+    def predict(self, model: nn.Module, inputs: tuple[Tensor, ...], origins: Sequence[Any]) -> list[dict[str, Any]]:  # noqa: ARG002
         """For each row the text."""
         return [{"text": text} for text in self.texts(model(*inputs))]
 
