@@ -59,11 +59,6 @@ def verb(
     experiment = experiment_of(run, ctx.obj.plugins, settings or ())
     built = built_from(run, experiment, overrides=settings or ())
     say(*(f"note: {note}" for note in [*experiment.notes, *built.notes]))
-    if (line := built.task.line) in RESERVED:
-        raise LabwrightError(
-            f"task {type(built.task).__name__} calls its lines {line!r}, but --{line} is an option of predict itself; "
-            "`line` should be another word."
-        )
     kept = _Kept(run, out)
     count = failed = 0
     given = inputs or ["-"]
@@ -117,6 +112,11 @@ class _Kept:
 
 def _inputs(task: Task, given: Iterable[str]) -> Iterator[tuple[str, Reader]]:
     """The name of each input, and what reads it."""
+    if (line := task.line) in RESERVED:
+        raise LabwrightError(
+            f"task {type(task).__name__} calls its lines {line!r}, but --{line} is an option of predict itself; "
+            "`line` should be another word."
+        )
     waiting = iter(given)
     for one in waiting:
         path = Path(one)
