@@ -61,7 +61,7 @@ def says(said: str, *command: str) -> Case:
 CASES = {
     # recipes that are none
     "a recipe in UTF-16": show(
-        r"mine\.toml is no TOML: it is UTF-16, .*save it as UTF-8", text=RECIPE.decode().encode("utf-16")
+        r"mine\.toml is no TOML: line 1 is no UTF-8, byte 0xff; save it as UTF-8", text=RECIPE.decode().encode("utf-16")
     ),
     "a recipe in another encoding": show(r"line 6 is no UTF-8, byte 0xe9", text=RECIPE + b"# caf\xe9"),
     "a recipe nested too deep": show(r"nested more than 50 deep", text=b"a = " + b"[" * 9_000 + b"]" * 9_000),
@@ -134,7 +134,7 @@ CASES = {
     ),
     # settings of the project
     "settings that are no TOML": settings(r"labwright\.toml can't be read: Invalid value", b"disable ="),
-    "settings in UTF-16": settings(r"labwright\.toml can't be read: it is UTF-16", "allow = []".encode("utf-16")),
+    "settings in UTF-16": settings(r"labwright\.toml can't be read: line 1 is no UTF-8", "allow = []".encode("utf-16")),
     "settings that are a folder": settings(r"labwright\.toml can't be read: .*directory", None),
     "a misspelt setting of the project": settings(r"no setting 'dissable'; did you mean 'disable'", b"dissable = []"),
     "plugins that are no list": settings(r"allow is a list of plugin names, .*not 'nlp'", b'allow = "nlp"'),

@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-import codecs
-import re
 import stat
 import tomllib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 MOST_BYTES = 1_000_000
 MOST_DEEP = 50
-_ENCODINGS = {codecs.BOM_UTF16_LE: "UTF-16", codecs.BOM_UTF16_BE: "UTF-16"}
-# What may hold a bracket or the end of a line that is none, and these themselves; of text that is TOML.
-_TOKEN = re.compile(
-    r"""#[^\n]*|\"{3}(?:\\.|[^\\])*?\"{3,5}|'{3}.*?'{3,5}|"(?:\\.|[^"\\\n])*"|'[^'\n]*'|[\[\]{}\n]""", re.DOTALL
-)
 
 
 def read(file: Path) -> tuple[dict[str, Any], str]:
@@ -28,10 +20,7 @@ def read(file: Path) -> tuple[dict[str, Any], str]:
         content = opened.read(MOST_BYTES + 1)
     if len(content) > MOST_BYTES:
         raise ValueError(f"it has more than {MOST_BYTES:,} bytes, which is too much to be settings")
-    for mark, encoding in _ENCODINGS.items():
-        if content.startswith(mark):
-            raise ValueError(f"it is {encoding}, as some shells write what is redirected; save it as UTF-8")
-    try:
+    try:  # some shells write UTF-16 where output is redirected, which fails at its first byte
         text = content.decode("utf-8-sig").replace("\r\n", "\n")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
@@ -68,19 +57,3 @@ def check(table: Any) -> None:
             raise ValueError(f"it has a whole number of {value.bit_length()} bits; 64 are the most")
         inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
         waiting += ((element, depth + 1) for element in inner)
-
-
-def statements(text: str) -> Iterator[tuple[int, int]]:
-    """The lines of each statement, comment and empty line of a TOML text: the first, and the one after the last."""
-    begin = line = depth = 0
-    for found in _TOKEN.finditer(text):
-        piece = found[0]
-        line += piece.count("\n")
-        if piece in "[{":
-            depth += 1
-        elif piece in "]}":
-            depth -= 1
-        elif piece == "\n" and not depth:
-            yield begin, line
-            begin = line
-    yield begin, line + 1

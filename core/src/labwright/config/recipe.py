@@ -6,7 +6,6 @@ import json
 import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from copy import deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -45,51 +44,35 @@ class Source:
     def _line(self, path: tuple[str, ...]) -> int | None:
         """The line of the first statement that holds the path, or as much of it as stands in the text."""
         lines = self.text.split("\n")
-        header: tuple[str, ...] = ()
-        found, line = 0, None
-        for begin, end in toml.statements(self.text):
-            table: dict[str, Any] | None = tomllib.loads("\n".join(lines[begin:end]))
-            if lines[begin].lstrip().startswith("["):
-                header, table = _header(table), None
+        header, begin, most, line = "", 0, 0, None
+        for end in range(1, len(lines) + 1):
+            statement = "\n".join(lines[begin:end])
+            try:
+                table = tomllib.loads(f"{header}\n{statement}")
+            except tomllib.TOMLDecodeError:  # it goes on in the next line
+                continue
+            if statement.lstrip().startswith("["):
+                header = statement
             # the longest part of the path wins: a missing key is shown at the table it belongs in
-            for size in range(len(path), found, -1):
-                if _stands(path[:size], header, table):
-                    found, line = size, _inner(path[size - 1], lines, begin, end)
-                    break
-            if found == len(path):
-                break
+            if (depth := _depth(table, path)) > most:
+                most, line = depth, _inner(path[depth - 1], lines, begin, end)
+            begin = end
         return line
 
 
-def _stands(path: tuple[str, ...], header: tuple[str, ...], table: Any) -> bool:
-    """Whether a path stands in a statement below a header, or, without a table, in the header itself."""
-    if table is None:
-        return header[: len(path)] == path
-    return path[: len(header)] == header and _holds(table, path[len(header) :])
-
-
-def _header(table: Any) -> tuple[str, ...]:
-    """The keys of a line such as `[optimizer.groups]`, read as TOML."""
-    keys = []
-    while table:
-        if isinstance(table, list):
-            (table,) = table
-            continue
-        ((key, table),) = table.items()
-        keys.append(key)
-    return tuple(keys)
+def _depth(value: Any, path: Sequence[str]) -> int:
+    """How many keys of a path, from its first on, stand in a table; in a list of tables, in any of them."""
+    if isinstance(value, list):
+        return max((_depth(element, path) for element in value), default=0)
+    if not path or not isinstance(value, dict) or path[0] not in value:
+        return 0
+    return 1 + _depth(value[path[0]], path[1:])
 
 
 def _inner(key: str, lines: Sequence[str], begin: int, end: int) -> int:
     """The line of a key in a statement of several lines."""
     sought = re.compile(rf"(^|[\s{{,.\"'[]){re.escape(key)}[\"']?\s*[=\]]")
     return next((number for number in range(begin, end) if sought.search(lines[number])), begin) + 1
-
-
-def _holds(value: Any, path: Sequence[str]) -> bool:
-    if isinstance(value, list):
-        return any(_holds(one, path) for one in value)
-    return not path or (isinstance(value, dict) and path[0] in value and _holds(value[path[0]], path[1:]))
 
 
 def read_recipe(file: Path) -> tuple[dict[str, Any], Source]:
@@ -116,9 +99,8 @@ def changed(recipe: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, A
     """
     result: dict[str, Any] = _copied(recipe)
     for path, value in values.items():
-        keys = _keys(path)
-        _check_keys(keys, f"path {shown(path)}")
-        _set(_table_at(result, keys[:-1], path), keys, value)
+        keys, given = _keys(path), f"path {shown(path)}"
+        _set(_table_of(result, keys, given), keys, value)
     return result
 
 
@@ -134,23 +116,22 @@ def override(recipe: Mapping[str, Any], overrides: Iterable[str]) -> tuple[dict[
     A value is read as TOML, else as text; none at all (`train.epochs=`) leaves the field out. Raises LabwrightError for
     an override that is no assignment or leads through something that is no table.
     """
-    changed = deepcopy(dict(recipe))
+    changed: dict[str, Any] = _copied(recipe)
     notes: list[str] = []
     for text in overrides:
         path, equals, value = text.partition("=")
-        keys = _keys(path)
+        keys, given = _keys(path), f"override {shown(text)}"
         if not equals or not all(keys):
-            raise LabwrightError(f"override {shown(text)} is no assignment: write field=value, such as train.epochs=5.")
-        _check_keys(keys, f"override {shown(text)}")
-        given = parsed(value.strip())
-        if keys[-1] == "name" and len(keys) > 1 and isinstance(given, str):  # model.name=x is model=x
+            raise LabwrightError(f"{given} is no assignment: write field=value, such as train.epochs=5.")
+        new = parsed(value.strip())
+        if keys[-1] == "name" and len(keys) > 1 and isinstance(new, str):  # model.name=x is model=x
             keys = keys[:-1]
-        table = _table_at(changed, keys[:-1], text)
+        table = _table_of(changed, keys, given)
         # `train.epochs=` without a value
-        if given == "":
+        if new == "":
             table.pop(keys[-1], None)
         else:
-            notes += _set(table, keys, given)
+            notes += _set(table, keys, new)
     return changed, notes
 
 
@@ -171,25 +152,21 @@ def _keys(path: str) -> tuple[str, ...]:
     return tuple(key.strip("\"'") for key in keys) if path and ".".join(keys) == path else ("",)
 
 
-def _check_keys(keys: tuple[str, ...], given: str) -> None:
+def _table_of(recipe: dict[str, Any], keys: Sequence[str], given: str) -> dict[str, Any]:
+    """The table of a recipe that the last of the keys stands in, made where there is none."""
     if keys[0] not in TABLES:
         raise LabwrightError(
             f"{given}: a recipe has no {keys[0]!r}{nearest(keys[0], TABLES)} It has {', '.join(TABLES)}."
         )
     if len(keys) > toml.MOST_DEEP:
         raise LabwrightError(f"{given}: it leads {len(keys)} tables deep; a recipe has {toml.MOST_DEEP} at most.")
-
-
-def _table_at(table: dict[str, Any], keys: Sequence[str], text: str) -> dict[str, Any]:
-    """The table below a recipe's that an override leads to, made where there is none."""
-    for depth, key in enumerate(keys, 1):
+    table = recipe
+    for depth, key in enumerate(keys[:-1], 1):
         below = table.setdefault(key, {})
         if isinstance(below, str | type):  # a component given by its name, or from Python its class, alone
             below = table[key] = {"name": below}
         if not isinstance(below, dict):
-            raise LabwrightError(
-                f"override {shown(text)}: {'.'.join(keys[:depth])} is {shown(below)}, which has no fields."
-            )
+            raise LabwrightError(f"{given}: {'.'.join(keys[:depth])} is {shown(below)}, which has no fields.")
         table = below
     return table
 
