@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import re
 import types
 import typing
 from collections.abc import Mapping
@@ -202,8 +203,8 @@ def label_of(target: Any) -> str:
 def plain(value: Any) -> Any:
     """A value as TOML holds it; None in a table is the field left out. Raises TypeError for what no recipe can hold."""
     # numbers that a loop over numpy's arrays gives, as in a notebook
-    if isinstance(value, np.generic) and not isinstance(value, str | float):
-        return plain(_scalar(value))
+    if isinstance(value, np.generic) and not isinstance(like := value.item(), np.generic):
+        return plain(like)
     if isinstance(value, Mapping):
         return {str(key): plain(one) for key, one in value.items() if one is not None}
     if isinstance(value, list | tuple | set | frozenset):
@@ -215,7 +216,9 @@ def plain(value: Any) -> Any:
     if isinstance(value, Enum):
         return plain(value.value)
     if isinstance(value, str):
-        return _text(value)
+        if re.search("[\ud800-\udfff]", value):  # as a file's name that is no UTF-8
+            raise TypeError("it is no Unicode text")
+        return str(value)
     # TOML promises no more to other programs
     if isinstance(value, int) and not -(2**63) <= value < 2**63:
         raise TypeError("a whole number has 64 bits at most")
@@ -226,20 +229,3 @@ def plain(value: Any) -> Any:
     if isinstance(value, np.ndarray | Tensor):
         raise TypeError(f"a {type(value).__name__} is no plain value; give its .tolist()")
     raise TypeError(f"{type(value).__name__} is neither number, text, list nor table")
-
-
-def _scalar(value: np.generic) -> Any:
-    """A number of numpy's as Python's of the same value. Raises TypeError for one that Python hasn't."""
-    like = value.item()
-    if isinstance(like, np.generic):
-        raise TypeError(f"{type(value).__name__} has no like in Python")
-    return like
-
-
-def _text(value: str) -> str:
-    """The text. Raises TypeError if it can't be written, as a file's name that is no UTF-8."""
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        raise TypeError("it is no Unicode text") from None
-    return str(value)
