@@ -9,9 +9,9 @@ import importlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from labwright.base.errors import LabwrightError, a, listed, nearest, path_fault, sentence, shown, words
+from labwright.base.errors import LabwrightError, a, listed, nearest, path_fault, sentence, shown
 from labwright.plugin.discovery import (
     Declared,
     Plugin,
@@ -19,11 +19,11 @@ from labwright.plugin.discovery import (
     blocks,
     canonical,
     examined,
+    guarded,
     imported,
     installed,
     kind_of,
     loaded_from,
-    printing_aside,
 )
 from labwright.plugin.file_plugins import loaded
 from labwright.plugin.hookspecs import Component, Kind, Recipe, Verb
@@ -33,6 +33,9 @@ from labwright.plugin.project_config import ProjectConfig, distrusted, read
 COMES_WITH = dict.fromkeys(("tune", "study", "space", "worker", "compare", "sampler", "pruner"), "labwright-study") | {
     "check": "labwright-testing"
 }
+
+
+_Thing = TypeVar("_Thing", Component, Recipe, Verb)
 
 
 class Plugins:
@@ -78,16 +81,15 @@ class Plugins:
         owners: dict[str, Plugin] = {}
         checked = []
         for plugin in plugins:
-            if plugin.state == "loaded":
-                taken = next((kind.name for kind in plugin.kinds if kind.name in owners), None)
-                if taken is None:
-                    owners |= dict.fromkeys((kind.name for kind in plugin.kinds), plugin)
-                    self.kinds |= {kind.name: kind for kind in plugin.kinds}
-                else:
-                    reason = f"kind {taken!r} is brought by {owners[taken].origin} already"
-                    plugin = replace(plugin, state="quarantined", reason=reason)
+            kinds = {kind.name: kind for kind in plugin.kinds} if plugin.state == "loaded" else {}
+            if taken := sorted(kinds.keys() & owners):
+                reason = f"kind {taken[0]!r} is brought by {owners[taken[0]].origin} already"
+                plugin = replace(plugin, state="quarantined", reason=reason)
+            else:
+                owners |= dict.fromkeys(kinds, plugin)
+                self.kinds |= kinds
             checked.append(plugin)
-        return tuple(self._of_known_kinds(plugin) for plugin in checked)
+        return tuple(map(self._of_known_kinds, checked))
 
     def _of_known_kinds(self, plugin: Plugin) -> Plugin:
         strange = next((one for one in plugin.components if one.kind not in self.kinds), None)
@@ -159,14 +161,11 @@ class Plugins:
     def find(self, kind: str, name: str) -> Component:
         """The component of that name, or the family it belongs to. Raises LabwrightError."""
         whole = self.owners(kind, name) or not self.owners(kind, family(name))
-        found = self._one(kind, name if whole else family(name))
-        assert isinstance(found, Component)
-        return found
+        return self._one(Component, kind, name if whole else family(name))
 
     def recipe(self, name: str) -> Recipe:
         """The recipe of that name. Raises LabwrightError."""
-        found = self._one("recipe", name)
-        assert isinstance(found, Recipe)
+        found = self._one(Recipe, "recipe", name)
         if not found.path.is_file():
             owner = self.owners("recipe", name)[0][0]
             raise LabwrightError(f"recipe {name!r} of plugin {owner.origin} has no file: {found.path} isn't there.")
@@ -174,9 +173,7 @@ class Plugins:
 
     def verb(self, name: str) -> Verb:
         """The verb of that name. Raises LabwrightError."""
-        found = self._one("verb", name)
-        assert isinstance(found, Verb)
-        return found
+        return self._one(Verb, "verb", name)
 
     def load(self, kind: str, name: str) -> Any:
         """The class or function behind a component's name; its module is imported here. Raises LabwrightError."""
@@ -199,34 +196,37 @@ class Plugins:
         """
         named = declared.base if isinstance(declared, Kind) else declared.target
         module, _, attribute = named.partition(":")
-        try:
-            with printing_aside():
-                target = getattr(importlib.import_module(module), attribute)
+        kind = kind_of(declared)
+        origin = self.owners(kind, declared.name)[0][0].origin
+        failed = f"{kind} {declared.name!r} of plugin {origin} can't be loaded from {named!r}"
+        with guarded(failed, ". `labwright doctor` checks the installed versions."):
+            target = getattr(importlib.import_module(module), attribute)
             many = declared.name.endswith("/*")
             if not (isinstance(target, Mapping) if many else callable(target)):
                 wanted = "a mapping from names to classes" if many else "a class or a function"
                 raise TypeError(f"it is of type {type(target).__name__}, not {wanted}")
-        except KeyboardInterrupt:
-            raise
-        except BaseException as error:
-            kind = kind_of(declared)
-            owner = self.owners(kind, declared.name)[0][0]
-            raise LabwrightError(
-                f"{kind} {declared.name!r} of plugin {owner.origin} can't be loaded from "
-                f"{named!r}: {words(error)}. `labwright doctor` checks the installed versions."
-            ) from error
         return target
 
-    def _one(self, kind: str, name: str) -> Declared:
+    def _one(self, of: type[_Thing], kind: str, name: str) -> _Thing:
         owners = self.owners(kind, name)
-        if len(owners) == 1:
-            return owners[0][1]
+        if len(owners) == 1 and isinstance(declared := owners[0][1], of):
+            return declared
         if owners:
             origins = " and ".join(plugin.origin for plugin, _ in owners)
             raise LabwrightError(
                 f"{kind} {name!r} is brought by {origins}: block one of them, for example with "
                 f"`--no-plugin {owners[1][0].distribution}`."
             )
+        absent = [f"{plugin.name} ({plugin.reason})" for plugin in self.plugins if plugin.state != "loaded"]
+        some = "1 plugin" if len(absent) == 1 else f"{len(absent)} plugins"
+        hint = f"\n{some} did not load and may offer it: {', '.join(absent)}" if absent else ""
+        raise LabwrightError(self._unknown(kind, name) + hint)
+
+    def _unknown(self, kind: str, name: str) -> str:
+        """That no plugin brings a name, and what was perhaps meant."""
+        if kind == "verb" and name in COMES_WITH:
+            extra = COMES_WITH[name].removeprefix("labwright-")
+            return f"`{name}` comes with {COMES_WITH[name]}: pip install labwright[{extra}]"
         known = self.names(kind)
         others = [
             f"{a(other)} (`labwright show {name if other == 'recipe' else f'{other} {name}'}`)"
@@ -234,18 +234,9 @@ class Plugins:
             if self.owners(other, name) or self.owners(other, family(name))
         ]
         hint = f"; it names {' and '.join(others)}." if others else nearest(name, known)
-        shown = f"`labwright list {self.heading(kind)}` shows all {len(known)}." if known else "No plugin brings any."
-        if kind == "verb":
-            shown = f"`labwright --help` shows all {len(known)}."
-        message = f"no {kind} is called {name!r}{hint} {shown}"
-        if kind == "verb" and name in COMES_WITH:
-            extra = COMES_WITH[name].removeprefix("labwright-")
-            message = f"`{name}` comes with {COMES_WITH[name]}: pip install labwright[{extra}]"
-        absent = [f"{plugin.name} ({plugin.reason})" for plugin in self.plugins if plugin.state != "loaded"]
-        if absent:
-            some = "1 plugin" if len(absent) == 1 else f"{len(absent)} plugins"
-            message += f"\n{some} did not load and may offer it: {', '.join(absent)}"
-        raise LabwrightError(message)
+        shows = "--help" if kind == "verb" else f"list {self.heading(kind)}"
+        all_ = f"`labwright {shows}` shows all {len(known)}." if known else "No plugin brings any."
+        return f"no {kind} is called {name!r}{hint} {all_}"
 
 
 def _resolved(file: Path) -> Path:
