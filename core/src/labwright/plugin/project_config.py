@@ -50,8 +50,9 @@ def read() -> ProjectConfig:
         raise LabwrightError(f"{file} can't be read{about}: {error}.") from error
     settings = toml.table_at(table, "tool", "labwright") if in_table else table
     origin = f"{TABLE} in {file}" if in_table else str(file)
-    lists = {key: _checked(key, value, origin) for key, value in _entries(settings, origin)}
-    local = tuple(_below(file.parent, one, origin) for one in lists.get("local", ()))
+    _check(settings, origin)
+    lists = {key: tuple(value) for key, value in settings.items()}
+    local = tuple(file.parent / Path(name).expanduser() for name in lists.get("local", ()))
     return ProjectConfig(origin, file, lists.get("disable", ()), lists.get("allow"), local)
 
 
@@ -104,22 +105,15 @@ def _own(gid: int) -> bool:
     return group.gr_name == user and set(group.gr_mem) <= {user}
 
 
-def _below(folder: Path, name: str, origin: str) -> Path:
-    if fault := path_fault(Path(name)):
-        raise LabwrightError(f"{origin}: local has {shown(name)}; {fault}.")
-    return folder / Path(name).expanduser()
-
-
-def _entries(table: Any, origin: str) -> list[tuple[str, Any]]:
-    if not isinstance(table, dict):
-        raise LabwrightError(f"{origin}: it is a table with {listed(MEANING)}, not {shown(table)}.")
-    for key in table:
+def _check(settings: Any, origin: str) -> None:
+    """Raises LabwrightError for settings that aren't what MEANING says."""
+    if not isinstance(settings, dict):
+        raise LabwrightError(f"{origin}: it is a table with {listed(MEANING)}, not {shown(settings)}.")
+    for key, value in settings.items():
         if key not in MEANING:
             raise LabwrightError(f"{origin}: no setting {key!r}{nearest(key, MEANING)} It has {listed(MEANING)}.")
-    return list(table.items())
-
-
-def _checked(key: str, value: Any, origin: str) -> tuple[str, ...]:
-    if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
-        raise LabwrightError(f"{origin}: {key} is {MEANING[key]}, not {shown(value)}.")
-    return tuple(value)
+        if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
+            raise LabwrightError(f"{origin}: {key} is {MEANING[key]}, not {shown(value)}.")
+        for name in value if key == "local" else ():
+            if fault := path_fault(Path(name)):
+                raise LabwrightError(f"{origin}: local has {shown(name)}; {fault}.")
