@@ -7,12 +7,22 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+from labwright.base.errors import LabwrightError
+
 MOST_BYTES = 1_000_000
 MOST_DEEP = 50
 
 
 def read(file: Path) -> tuple[dict[str, Any], str]:
-    """The table a file holds, and its text. Raises OSError for what can't be opened, ValueError for what is no TOML."""
+    """The table a file holds, and its text. Raises LabwrightError for what can't be opened, and for what is no TOML."""
+    try:
+        text = _text(file)
+        return loads(text), text
+    except (OSError, ValueError) as error:
+        raise LabwrightError(f"{file} can't be read: {getattr(error, 'strerror', None) or error}.") from error
+
+
+def _text(file: Path) -> str:
     mode = file.stat().st_mode
     if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
         raise ValueError("it is a pipe or a device")
@@ -21,11 +31,10 @@ def read(file: Path) -> tuple[dict[str, Any], str]:
     if len(content) > MOST_BYTES:
         raise ValueError(f"it has more than {MOST_BYTES:,} bytes, which is too much to be settings")
     try:  # some shells write UTF-16 where output is redirected, which fails at its first byte
-        text = content.decode("utf-8-sig").replace("\r\n", "\n")
+        return content.decode("utf-8-sig").replace("\r\n", "\n")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise ValueError(f"line {line} is no UTF-8, byte {content[error.start]:#04x}; save it as UTF-8") from error
-    return loads(text), text
 
 
 def loads(text: str) -> dict[str, Any]:

@@ -79,16 +79,14 @@ def read_recipe(file: Path) -> tuple[dict[str, Any], Source]:
     """The tables of a recipe file. Raises LabwrightError if it isn't there or is no TOML."""
     try:
         table, text = toml.read(file)
-    except FileNotFoundError as error:
+    except LabwrightError as error:
+        if not isinstance(error.__cause__, FileNotFoundError):
+            raise
         beside = [str(other) for other in file.parent.glob("*.toml")] if file.parent.is_dir() else []
         raise LabwrightError(
             f"there is no recipe file {str(file)!r}{nearest(str(file), beside)} An argument that ends in .toml is a "
             "file, any other a recipe's name: `labwright list recipes`."
         ) from error
-    except OSError as error:
-        raise LabwrightError(f"the recipe file {file} can't be read: {error.strerror}.") from error
-    except ValueError as error:
-        raise LabwrightError(f"{file} is no TOML: {error}.") from error
     return table, Source(file, text)
 
 

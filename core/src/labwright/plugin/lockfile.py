@@ -41,10 +41,10 @@ def read() -> tuple[Path, dict[str, Entry]] | None:
     if file is None:
         return None
     try:
-        table, _ = toml.read(file)
-        return file, {name: Entry(**entry) for name, entry in table.items()}
-    except (OSError, ValueError, TypeError) as error:
-        raise LabwrightError(f"{file} can't be read: {error}. `labwright plugins lock` writes it anew.") from error
+        return file, {name: Entry(**entry) for name, entry in toml.read(file)[0].items()}
+    except (LabwrightError, TypeError) as error:
+        reason = error.__cause__ or error
+        raise LabwrightError(f"{file} can't be read: {reason}. `labwright plugins lock` writes it anew.") from error
 
 
 def differences(plugins: tuple[Plugin, ...], locked: Mapping[str, Entry]) -> list[str]:

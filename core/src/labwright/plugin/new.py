@@ -13,7 +13,6 @@ import re
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 from labwright.base import toml
 from labwright.base.errors import LabwrightError, a, listed
@@ -152,15 +151,8 @@ def _home() -> _Home:
 
 def _plugins_of(file: Path) -> dict[str, str]:
     """The plugins of a pyproject.toml: name -> module."""
-    found = toml.table_at(_toml(file), "project", "entry-points", GROUP)
+    found = toml.table_at(toml.read(file)[0], "project", "entry-points", GROUP)
     return found if isinstance(found, dict) and all(isinstance(one, str) for one in found.values()) else {}
-
-
-def _toml(file: Path) -> dict[str, Any]:
-    try:
-        return toml.read(file)[0]
-    except (OSError, ValueError) as error:
-        raise LabwrightError(f"{file} can't be read: {error}") from error
 
 
 def _recipe_of_task(home: _Home, label: str) -> str | None:
@@ -168,7 +160,7 @@ def _recipe_of_task(home: _Home, label: str) -> str | None:
     import tomli_w
 
     for file in sorted((home.file.parent / "recipes").glob("*.toml")):
-        recipe = _toml(file)
+        recipe, _ = toml.read(file)
         task = recipe.get("task")
         if isinstance(task, dict) and "data" in task:
             return tomli_w.dumps(recipe | {"task": {"name": label, "data": task["data"]}})

@@ -43,11 +43,7 @@ def read() -> ProjectConfig:
     if file is None:
         return ProjectConfig()
     in_table = file.name == PYPROJECT
-    try:
-        table, _ = toml.read(file)
-    except (OSError, ValueError) as error:
-        about = f" for {TABLE}" if in_table else ""
-        raise LabwrightError(f"{file} can't be read{about}: {error}.") from error
+    table, _ = toml.read(file)
     settings = toml.table_at(table, "tool", "labwright") if in_table else table
     origin = f"{TABLE} in {file}" if in_table else str(file)
     _check(settings, origin)
