@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -12,7 +13,7 @@ from labwright.base.isolation import isolated
 from labwright.base.seeding import derived_seed
 from labwright.interfaces.run import Outcome, Run
 from labwright.report import page
-from labwright.report.curves import curves
+from labwright.report.curves import best, curves
 from labwright.report.sections import card, table
 from labwright.train.evaluation import evaluating
 from labwright.train.log import read_log
@@ -76,20 +77,21 @@ def _results(run: Run, outcome: Outcome, log: Sequence[Mapping[str, Any]]) -> It
     if not names:
         yield page.warning("No metrics", "The run ended before its first evaluation.")
         return
-    best = None
-    for record in log:
-        if record["event"] == "evaluation" and record["split"] == "valid":
-            value = record["metrics"].get(goal.metric)
-            if value is not None and goal.better(value, best[1] if best else None):
-                best = record["step"], value
+    points = [
+        (record["step"], record["metrics"][goal.metric])
+        for record in log
+        if record["event"] == "evaluation" and record["split"] == "valid" and goal.metric in record["metrics"]
+    ]
+    marked = best(points, goal) if (points := [point for point in points if math.isfinite(point[1])]) else None
     cards = []
     for name in sorted(names, key=lambda name: (name != goal.metric, name)):
-        splits = sorted((split for split in outcome.metrics if name in outcome.metrics[split]), key=_split_order)
-        shown, *others = splits
-        notes = [f"on {_samples(outcome, shown)}" + (f", {_direction(goal.direction)}" if name == goal.metric else "")]
+        splits = [split for split in outcome.metrics if name in outcome.metrics[split]]
+        shown, *others = sorted(splits, key=lambda split: (split != "test", split != "valid", split != "train", split))
+        notes = [f"on {_samples(outcome, shown)}"]
         notes += [f"{outcome.metrics[split][name]:.4g} on {_samples(outcome, split)}" for split in others]
-        if name == goal.metric and best:
-            notes.append(f"best on valid {best[1]:.4g} at step {best[0]:,}")
+        if name == goal.metric:
+            notes[0] += f", {'higher' if goal.direction == 'maximize' else 'lower'} is better"
+            notes += [f"best on valid {marked[1]:.4g} at step {marked[0]:,}"] if marked else []
         cards.append(page.headline(name, f"{outcome.metrics[shown][name]:.4g}", notes, goal=name == goal.metric))
     yield page.together(cards, "cards")
 
@@ -98,28 +100,14 @@ def _samples(outcome: Outcome, split: str) -> str:
     return f"{split} ({outcome.samples[split]:,} samples)" if split in outcome.samples else split
 
 
-def _split_order(split: str) -> tuple[int, str]:
-    known = ("test", "valid", "train")
-    return (known.index(split) if split in known else len(known), split)
-
-
-def _direction(direction: str) -> str:
-    return "higher is better" if direction == "maximize" else "lower is better"
-
-
 def _evaluations(log: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """All evaluations as a table, folded away, if there are several."""
     records = [record for record in log if record["event"] == "evaluation"]
     names = list(dict.fromkeys(name for record in records for name in record["metrics"]))
-    rows = [
-        (
-            record["step"],
-            f"{record['epoch']:.2f}",
-            record["split"],
-            *(record["metrics"].get(name, "") for name in names),
-        )
-        for record in records
-    ]
+    rows = []
+    for record in records:
+        values = [record["metrics"].get(name, "") for name in names]
+        rows.append((record["step"], f"{record['epoch']:.2f}", record["split"], *values))
     if len(rows) > 1:
         yield page.folded(f"All {len(rows)} evaluations", table("", ("step", "epoch", "split", *names), rows))
 
