@@ -116,14 +116,8 @@ class _Bar:
 
     def __init__(self, speed: Callable[[], str], numbers: Callable[[], str], run: Run, console: Console) -> None:
         self.speed, self.numbers, self.run, self.console = speed, numbers, run, console
-        self.live = Live(
-            get_renderable=self._picture,
-            console=console,
-            refresh_per_second=REFRESHES_PER_SECOND,
-            transient=True,
-            redirect_stdout=False,
-            redirect_stderr=False,
-        )
+        shown = {"get_renderable": self._picture, "refresh_per_second": REFRESHES_PER_SECOND, "transient": True}
+        self.live = Live(console=console, redirect_stdout=False, redirect_stderr=False, **shown)
         self.streams = (sys.stdout, sys.stderr)
         self.live.start()
         if sys.stdout.isatty():  # results in a pipe stay where they are

@@ -192,24 +192,21 @@ def changes(before: Any, recipe: Mapping[str, Any], where: Iterable[str] = ()) -
     """What a recipe says otherwise than one that `plain` gave, as `path from VALUE to VALUE`; what only watches is left
     out. `where` are the paths that matter, all if there are none.
     """
-    was, now = dict(_leaves(before)), dict(_leaves(plain(recipe)))
+    was, now = ({path: json_text(value) for path, value in leaves(table)} for table in (before, plain(recipe)))
     matter = tuple(where)
     return [
-        f"{path} from {_said(was, path)} to {_said(now, path)}"
+        f"{path} from {was.get(path, 'nothing')} to {now.get(path, 'nothing')}"
         for path in dict.fromkeys([*was, *now])
-        if was.get(path, ...) != now.get(path, ...)
+        if was.get(path) != now.get(path)
         and path.partition(".")[0] not in ("log", "search")
         and (not matter or any(f"{path}.".startswith(f"{one}.") for one in matter))
     ]
 
 
-def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """What stands in tables, by dotted path; a list is one value."""
     if isinstance(value, Mapping) and (value or path):
-        for key, one in value.items():
-            yield from _leaves(one, f"{path}.{key}" if path else key)
+        for key, inner in value.items():
+            yield from leaves(inner, f"{path}.{key}" if path else str(key))
     else:
         yield path, value
-
-
-def _said(values: Mapping[str, Any], path: str) -> str:
-    return json_text(values[path]) if path in values else "nothing"

@@ -126,20 +126,18 @@ def signature(target: Any) -> Signature:
 
 
 def _hints(function: Any, label: str) -> dict[str, Any]:
-    try:
-        return typing.get_type_hints(function, include_extras=True)
-    except Exception as error:
-        # one after the other, to say which of them it is
-        for name, annotation in function.__annotations__.items():
-            alone = types.SimpleNamespace(__annotations__={name: annotation})
-            try:
-                typing.get_type_hints(alone, function.__globals__, include_extras=True)
-            except Exception as fault:
-                raise LabwrightError(
-                    f"{label}, parameter {name!r}: its annotation {annotation!r} can't be resolved ({fault}); import "
-                    "what it names at module level, not under TYPE_CHECKING."
-                ) from fault
-        raise LabwrightError(f"{label}: its annotations can't be resolved ({error}).") from error
+    function, hints = inspect.unwrap(function), {}
+    # one after the other, to say which of them can't be resolved
+    for name, annotation in getattr(function, "__annotations__", {}).items():
+        alone = types.SimpleNamespace(__annotations__={name: annotation})
+        try:
+            hints |= typing.get_type_hints(alone, function.__globals__, include_extras=True)
+        except Exception as error:
+            raise LabwrightError(
+                f"{label}, parameter {name!r}: its annotation {annotation!r} can't be resolved ({error}); import "
+                "what it names at module level, not under TYPE_CHECKING."
+            ) from error
+    return hints
 
 
 def _setting(where: str, parameter: inspect.Parameter, hint: Any) -> Setting:

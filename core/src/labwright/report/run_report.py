@@ -11,6 +11,7 @@ from typing import Any
 from labwright.base.durations import duration
 from labwright.base.isolation import isolated
 from labwright.base.seeding import derived_seed
+from labwright.config.recipe import leaves
 from labwright.interfaces.run import Outcome, Run
 from labwright.report import page
 from labwright.report.curves import best, curves
@@ -125,22 +126,10 @@ def _sections(run: Run, split: str) -> list[str]:
 def _settings(recipe: Mapping[str, Any]) -> Iterator[str]:
     """A card for each table of the recipe."""
     for name, settings in recipe.items():
-        values = dict(_flat(settings, ""))
-        if values:
+        # the components of a list, such as loggers, by their names
+        tables = {_component(one): one for one in settings} if name in ("log", "stop") else settings
+        if values := {path or "value": _text(value) for path, value in leaves(tables)}:
             yield page.pairs(name, values)
-
-
-def _flat(value: Any, path: str) -> Iterator[tuple[str, str]]:
-    """The leaves of nested tables, by dotted path; each component of a list by its name."""
-    if isinstance(value, Mapping):
-        for key, inner in value.items():
-            yield from _flat(inner, f"{path}.{key}" if path else str(key))
-    elif isinstance(value, list) and all(isinstance(component, Mapping) for component in value):
-        for component in value:
-            inner = {key: setting for key, setting in component.items() if key != "name"}
-            yield _component(component), ", ".join(f"{key} {text}" for key, text in _flat(inner, "")) or "no settings"
-    else:
-        yield path or "value", _text(value)
 
 
 def _text(value: Any) -> str:
