@@ -150,12 +150,11 @@ def described(kind: str, name: str, plugins: Plugins) -> dict[str, Any]:
 def _words(hint: Any) -> str:
     """`Annotated[int, Field(ge=1)] | None` as `int >= 1`; None is the field left out."""
     bare, extras, _ = unwrapped(hint)
-    for extra in extras:
-        if isinstance(extra, Part):
-            return f"a {extra.kind}"
+    if part := next((extra for extra in extras if isinstance(extra, Part)), None):
+        return f"a {part.kind}"
     limits = [f"{limit}".partition("(")[2].rstrip(")") for extra in extras for limit in getattr(extra, "metadata", ())]
-    for short, sign in (("ge=", ">= "), ("le=", "<= "), ("gt=", "> "), ("lt=", "< ")):
-        limits = [re.sub(f"^{short}", sign, limit) for limit in limits]
+    signs = {"ge=": ">= ", "le=": "<= ", "gt=": "> ", "lt=": "< "}
+    limits = [signs.get(limit[:3], limit[:3]) + limit[3:] for limit in limits]
     return " ".join([_type(bare), ", ".join(limits)]).rstrip()
 
 

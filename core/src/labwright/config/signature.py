@@ -103,26 +103,28 @@ def signature(target: Any) -> Signature:
     parameters = list(inspect.signature(function).parameters.values())
     for parameter in parameters[1:] if inspect.isclass(target) else parameters:
         name, where = parameter.name, f"{label_of(target)}, parameter {parameter.name!r}"
-        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
-            raise LabwrightError(
-                f"{where}: *args and **kwargs can't be checked; take `options: dict[str, Any]` instead."
-            )
-        if parameter.kind is parameter.POSITIONAL_ONLY:
-            raise LabwrightError(f"{where}: settings are given by name; a parameter before / has none.")
-        if name not in hints:
-            raise LabwrightError(f"{where}: it has no annotation, so that its values can't be checked.")
+        fault = _fault(parameter, hints)
+        if fault:
+            raise LabwrightError(f"{where}: {fault}")
         ports = _port_types(hints[name])
-        if ports:
-            if name not in ("inputs", "outputs"):
-                raise LabwrightError(f"{where}: a port is called `inputs` or `outputs`.")
+        if ports or name == "parameters":
             given[name] = ports
-        elif name == "parameters":
-            given[name] = ()
-        elif name in RESERVED:
-            raise LabwrightError(f"{where}: the name is reserved; call it otherwise.")
         else:
             settings[name] = _setting(where, parameter, hints[name])
     return Signature(target, settings, given)
+
+
+def _fault(parameter: inspect.Parameter, hints: Mapping[str, Any]) -> str:
+    """Why a parameter can be no setting; "" if it can, or if it is a port."""
+    if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+        return "*args and **kwargs can't be checked; take `options: dict[str, Any]` instead."
+    if parameter.kind is parameter.POSITIONAL_ONLY:
+        return "settings are given by name; a parameter before / has none."
+    if parameter.name not in hints:
+        return "it has no annotation, so that its values can't be checked."
+    if _port_types(hints[parameter.name]) and parameter.name not in ("inputs", "outputs"):
+        return "a port is called `inputs` or `outputs`."
+    return "the name is reserved; call it otherwise." if parameter.name in RESERVED else ""
 
 
 def _hints(function: Any, label: str) -> dict[str, Any]:
@@ -154,22 +156,21 @@ def _setting(where: str, parameter: inspect.Parameter, hint: Any) -> Setting:
     default = parameter.default
     per_trial = any(isinstance(extra, PerTrial) for extra in extras)
     setting = Setting(parameter.name, adapter, default, mark, part, per_trial)
+    fault = ""
     # TOML has no null, so that such a None could never be written in a recipe
     if optional and default is not None:
-        raise LabwrightError(
-            f"{where}: None is the field left out, so a field that can be None has None as its default."
-        )
-    if part and default is not MISSING and not isinstance(default, str | None):
-        raise LabwrightError(f"{where}: the default of a part is the name of a {part.kind}, given {default!r}.")
+        fault = "None is the field left out, so a field that can be None has None as its default."
+    elif part and default is not MISSING and not isinstance(default, str | None):
+        fault = f"the default of a part is the name of a {part.kind}, given {default!r}."
     # a default that its own annotation refuses would be written into a recipe that can't be read
-    if not part and default is not MISSING and default is not None:
+    elif not part and default is not MISSING and default is not None:
         try:
             setting.validated(setting.written(default))
         except (ValueError, TypeError) as error:
             reason = str(error).replace("\n", " ")
-            raise LabwrightError(
-                f"{where}: its default {default!r} isn't what its annotation allows: {reason}"
-            ) from error
+            fault = f"its default {default!r} isn't what its annotation allows: {reason}"
+    if fault:
+        raise LabwrightError(f"{where}: {fault}")
     return setting
 
 

@@ -135,7 +135,7 @@ def blocks(
     return off, notes
 
 
-def blocked(plugin: Plugin, off: Mapping[str, str], settings: ProjectConfig) -> str:
+def blocked_by(plugin: Plugin, off: Mapping[str, str], settings: ProjectConfig) -> str:
     """By what a plugin is left out; "" if it isn't."""
     names = {canonical(plugin.name), canonical(plugin.distribution)}
     if by := next((off[name] for name in names if name in off), ""):
@@ -144,8 +144,10 @@ def blocked(plugin: Plugin, off: Mapping[str, str], settings: ProjectConfig) -> 
     return "" if allowed else f"blocked by {settings.origin}, which doesn't allow it"
 
 
-def imported(plugin: Plugin) -> Plugin:
-    """The plugin with its module and what it brings, or set aside with the reason."""
+def imported(plugin: Plugin, by: str = "") -> Plugin:
+    """The plugin with its module and what it brings, or set aside with the reason; `by` is what blocks it."""
+    if by:
+        return replace(plugin, state="blocked", reason=by)
     if plugin.state != "loaded":
         return plugin
     try:

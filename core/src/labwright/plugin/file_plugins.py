@@ -12,7 +12,7 @@ from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
 
-from labwright.base.errors import LabwrightError, sentence
+from labwright.base.errors import LabwrightError
 from labwright.plugin.discovery import Plugin, canonical, examined, guarded
 
 
@@ -29,10 +29,7 @@ def loaded(file: Path, off: Mapping[str, str] | None = None, distrust: str = "")
         return replace(plugin, state="blocked", reason=f"blocked by {by}")
     if distrust:
         return replace(plugin, state="quarantined", reason=f"{distrust}; `--plugin {shown}` uses it all the same")
-    plugin = examined(replace(plugin, module=_module(file)))
-    if plugin.state != "loaded":
-        raise LabwrightError(f"plugin {file}: {sentence(plugin.reason)}")
-    return plugin
+    return examined(replace(plugin, module=_module(file)))
 
 
 def _module(file: Path) -> ModuleType:

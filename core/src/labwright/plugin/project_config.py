@@ -5,9 +5,10 @@ Both hold for the folder they lie in and for those below. Where both lie, labwri
 
 from __future__ import annotations
 
+import grp
 import os
+import pwd
 import stat
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -80,8 +81,6 @@ def distrusted(file: Path | None) -> str:
             status = path.stat()
         except OSError:
             return ""  # whoever reads it says why it can't be read
-        if sys.platform == "win32":
-            continue
         if status.st_uid not in (os.geteuid(), 0):
             return f"{path} belongs to another user, {status.st_uid}"
         if status.st_mode & stat.S_IWOTH or (status.st_mode & stat.S_IWGRP and not _own(status.st_gid)):
@@ -91,9 +90,6 @@ def distrusted(file: Path | None) -> str:
 
 def _own(gid: int) -> bool:
     """Whether a group is the one that many systems give each user alone: of the user's name, with nobody else in it."""
-    import grp
-    import pwd
-
     try:
         user, group = pwd.getpwuid(os.geteuid()).pw_name, grp.getgrgid(gid)
     except KeyError:

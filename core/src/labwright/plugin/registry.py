@@ -15,7 +15,7 @@ from labwright.base.errors import LabwrightError, a, listed, nearest, path_fault
 from labwright.plugin.discovery import (
     Declared,
     Plugin,
-    blocked,
+    blocked_by,
     blocks,
     canonical,
     examined,
@@ -27,7 +27,7 @@ from labwright.plugin.discovery import (
 )
 from labwright.plugin.file_plugins import loaded
 from labwright.plugin.hookspecs import Component, Kind, Recipe, Verb
-from labwright.plugin.project_config import ProjectConfig, distrusted, read
+from labwright.plugin.project_config import distrusted, read
 
 # What a person may look for and hasn't installed, and the distribution that brings it: verbs and kinds.
 COMES_WITH = dict.fromkeys(("tune", "study", "space", "worker", "compare", "sampler", "pruner"), "labwright-study") | {
@@ -68,11 +68,10 @@ class Plugins:
         files |= dict.fromkeys(map(_resolved, local), "")  # what is asked for by name is used wherever it lies
         known = [name for plugin in there for name in (plugin.name, plugin.distribution)]
         off, notes = blocks(settings, blocked, [*known, *(file.stem for file in files)])
-        plugins = [_used(plugin, off, settings) for plugin in there]
-        in_files = [loaded(file, off, distrust) for file, distrust in files.items()]
-        found = cls([*plugins, *in_files], unreadable + notes)
-        for before, plugin in zip(in_files, found.plugins[len(plugins) :], strict=True):
-            if plugin.state != before.state:  # what was asked for by name is mended, not set aside
+        plugins = [imported(plugin, blocked_by(plugin, off, settings)) for plugin in there]
+        found = cls([*plugins, *(loaded(file, off, distrust) for file, distrust in files.items())], unreadable + notes)
+        for plugin, distrust in zip(found.plugins[len(plugins) :], files.values(), strict=True):
+            if plugin.state == "quarantined" and not distrust:  # what was asked for by name is mended, not set aside
                 raise LabwrightError(f"plugin {plugin.file}: {sentence(plugin.reason)}")
         return found
 
@@ -243,11 +242,6 @@ def _resolved(file: Path) -> Path:
     if fault := path_fault(file):
         raise LabwrightError(f"plugin {shown(str(file))}: {fault}.")
     return file.expanduser().resolve()
-
-
-def _used(plugin: Plugin, off: Mapping[str, str], settings: ProjectConfig) -> Plugin:
-    by = blocked(plugin, off, settings)
-    return replace(plugin, state="blocked", reason=by) if by else imported(plugin)
 
 
 def _taken_up(plugins: Iterable[Plugin], given: Iterable[object], notes: Iterable[str]) -> Plugins:
