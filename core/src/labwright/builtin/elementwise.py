@@ -156,7 +156,7 @@ class Elementwise(Optimizer):
     def _part(self, names: list[str], *, group: int, fused: bool) -> Together:
         states = [self._state.get(name, {}) for name in names]
         _, factor, decay = self.groups[group]
-        parameters = [self.parameters[name] for name in names]
+        parameters: list[Tensor] = [self.parameters[name] for name in names]
         return Together(
             names=names,
             parameters=parameters,

@@ -116,8 +116,8 @@ class _Bar:
 
     def __init__(self, speed: Callable[[], str], numbers: Callable[[], str], run: Run, console: Console) -> None:
         self.speed, self.numbers, self.run, self.console = speed, numbers, run, console
-        shown = {"get_renderable": self._picture, "refresh_per_second": REFRESHES_PER_SECOND, "transient": True}
-        self.live = Live(console=console, redirect_stdout=False, redirect_stderr=False, **shown)
+        shown: dict[str, Any] = {"get_renderable": self._picture, "refresh_per_second": REFRESHES_PER_SECOND}
+        self.live = Live(console=console, redirect_stdout=False, redirect_stderr=False, transient=True, **shown)
         self.streams = (sys.stdout, sys.stderr)
         self.live.start()
         if sys.stdout.isatty():  # results in a pipe stay where they are
@@ -153,14 +153,15 @@ class _Patient:
         return getattr(self.stream, name)
 
     def write(self, text: str) -> int:
-        return self._tried(lambda: self.stream.write(text))
+        self._tried(lambda: self.stream.write(text))
+        return len(text)
 
     def flush(self) -> None:
         self._tried(self.stream.flush)
 
-    def _tried(self, action: Callable[[], Any]) -> Any:
+    def _tried(self, action: Callable[[], object]) -> None:
         try:
-            return action()
+            action()
         except (OSError, ValueError):
             mute(self.stream)
             self.stream = _nowhere()

@@ -10,7 +10,7 @@ import inspect
 import json
 import re
 from collections.abc import Mapping
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -305,10 +305,8 @@ def _complaint(setting: Setting, error: ValidationError, value: Any, where: Wher
     faults = error.errors()
     first, path = faults[0], faults[0]["loc"]
     for step in path:
-        if isinstance(value, Mapping) and step in value:
-            where, value = where / str(step), value[step]
-        elif isinstance(value, list | tuple) and isinstance(step, int) and step < len(value):
-            where, value = where / step, value[step]
+        with suppress(KeyError, IndexError, TypeError):  # a step may be the name of a type, of those that were tried
+            value, where = value[step], where / step
     if first["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
         tables = setting.adapter.json_schema().get("$defs", {}).values()
         takes = {key for table in tables for key in table.get("properties", ())}

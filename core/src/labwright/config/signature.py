@@ -128,7 +128,8 @@ def _fault(parameter: inspect.Parameter, hints: Mapping[str, Any]) -> str:
 
 
 def _hints(function: Any, label: str) -> dict[str, Any]:
-    function, hints = inspect.unwrap(function), {}
+    function = inspect.unwrap(function)
+    hints: dict[str, Any] = {}
     # one after the other, to say which of them can't be resolved
     for name, annotation in getattr(function, "__annotations__", {}).items():
         alone = types.SimpleNamespace(__annotations__={name: annotation})

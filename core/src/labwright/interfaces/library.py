@@ -8,6 +8,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from copy import deepcopy
+from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar
 
 import torch
@@ -64,6 +65,9 @@ class LibraryOptimizer(Optimizer):
             parameters, lr=lr, weight_decay=decay, schedule=schedule, warmup=warmup, end=end, groups=groups
         )
         self._arguments = {**self.defaults, **self._checked(options or {}), "lr": lr}
+        self._begin()
+
+    def _begin(self) -> None:
         self._library = self._built([self._group(*group) for group in self.groups])
         # what a library writes into a group later is state, such as a count of steps; this is what it began with
         self._fixed = [dict(group) for group in self._library.param_groups]
@@ -93,12 +97,8 @@ class LibraryOptimizer(Optimizer):
         for name in state:
             check_parameter(name, self.parameters)
         loaded = {name: self._like_its_own(name, slots) for name, slots in state.items()}
-        self._library.state.clear()
-        for (names, _, _), group, fixed in zip(self.groups, self._library.param_groups, self._fixed, strict=True):
-            group.update(fixed)
-            # what the library had added since belongs to the state that is replaced
-            for key in group.keys() - fixed.keys():
-                del group[key]
+        self._begin()
+        for (names, _, _), group in zip(self.groups, self._library.param_groups, strict=True):
             for name in names:
                 slots = loaded.get(name, {})
                 group.update({slot.removeprefix(GROUP): one for slot, one in slots.items() if slot.startswith(GROUP)})
@@ -167,6 +167,7 @@ class LibraryOptimizer(Optimizer):
         return _slots(library, twin, library.param_groups[0], fixed)
 
 
+@dataclass(eq=False, repr=False)
 class Family(Mapping[str, type[LibraryOptimizer]]):
     """The optimizers of a library by name, each a LibraryOptimizer made when it is first asked for.
 
@@ -177,42 +178,36 @@ class Family(Mapping[str, type[LibraryOptimizer]]):
     Example: `OPTIMIZERS = lw.Family("timm", list_optimizers, find)`
     """
 
-    def __init__(
-        self,
-        domain: str,
-        names: Callable[[], Iterable[str]],
-        find: Callable[[str], tuple[Callable[..., torch.optim.Optimizer], Mapping[str, Any]]],
-    ) -> None:
-        self._domain = domain
-        self._names = names
-        self._find = find
-        self._made: dict[str, type[LibraryOptimizer]] = {}
+    domain: str
+    names: Callable[[], Iterable[str]]
+    find: Callable[[str], tuple[Callable[..., torch.optim.Optimizer], Mapping[str, Any]]]
+    _made: dict[str, type[LibraryOptimizer]] = field(default_factory=dict, init=False)
 
-    member = LibraryOptimizer  # whose settings those of every name are
+    member: ClassVar = LibraryOptimizer  # whose settings those of every name are
 
     def schema_of_names(self) -> dict[str, Any]:
         """The JSON Schema of its names: only the library knows them, and may take seconds to import."""
-        return {"type": "string", "pattern": f"^{self._domain}/[^/]+$"}
+        return {"type": "string", "pattern": f"^{self.domain}/[^/]+$"}
 
     def __getitem__(self, name: str) -> type[LibraryOptimizer]:
         if name not in self:
             raise KeyError(name)
         if name not in self._made:
-            library, defaults = self._find(name)
-            members = {"label": f"{self._domain}/{name}", "library": staticmethod(library), "defaults": defaults}
+            library, defaults = self.find(name)
+            members = {"label": f"{self.domain}/{name}", "library": staticmethod(library), "defaults": defaults}
             members |= {"__doc__": library.__doc__, "__module__": __name__}
             # a class of its own, as a class is what the registry hands out and what a signature is read from
             self._made[name] = type(name, (LibraryOptimizer,), members)
         return self._made[name]
 
     def __contains__(self, name: object) -> bool:
-        return name in self._made or name in set(self._names())
+        return name in self._made or name in set(self.names())
 
     def __iter__(self) -> Iterator[str]:
-        return iter(sorted(self._names()))
+        return iter(sorted(self.names()))
 
     def __len__(self) -> int:
-        return len(list(self._names()))
+        return len(list(self.names()))
 
 
 def _slots(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from hashlib import sha256
 from importlib.util import find_spec
 from pathlib import Path
@@ -92,7 +92,7 @@ def _entry(plugin: Plugin) -> Entry:
 def _files(plugin: Plugin) -> Iterator[tuple[str, Path]]:
     """The files of the package that a plugin's module lies in, with their names in it, in the order of these."""
     spec = None if plugin.file else find_spec(plugin.target.partition(":")[0].partition(".")[0])
-    places = (spec.submodule_search_locations or [spec.origin]) if spec else [plugin.file]
+    places: Sequence[Path | str | None] = (spec.submodule_search_locations or [spec.origin]) if spec else [plugin.file]
     for place in (Path(place) for place in places if place):
         if place.is_file():
             yield place.name, place
