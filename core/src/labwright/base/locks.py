@@ -46,6 +46,7 @@ class Lock:
         """Give the lock back, if it is held. A process that was forked from the holder only forgets it."""
         if self._held is None:
             return
+        # the file of a forked process is the holder's own: emptying it would hide who holds the lock
         if self._process == os.getpid():
             with suppress(OSError):
                 os.ftruncate(self._held, 0)

@@ -66,6 +66,7 @@ def _brings(plugin: Plugin, plugins: Plugins) -> str:
 
 
 def _json(plugin: Plugin) -> dict[str, object]:
+    # `from` is the file that was imported, to see which of two checkouts is in use
     known = ("name", "distribution", "version", "requires", "state", "reason")
     return {
         **{field: getattr(plugin, field) for field in known},

@@ -92,6 +92,7 @@ class _Kept:
         self.number = 0
 
     def write(self, attachment: Attachment) -> str:
+        # once, before the first: --out is the person's own choice
         if not self.number and self.inside:
             refuse_links(self.run)
         try:
@@ -120,6 +121,7 @@ def _inputs(task: Task, given: Iterable[str]) -> Iterator[tuple[str, Reader]]:
                     f"predict has no option --{name}{nearest(name, known)} This run takes --{task.line} TEXT."
                 )
             text = text if equals else next(waiting, "")
+            # "" too: a line of stdin that is empty is left out as well
             if not text:
                 raise LabwrightError(f"--{name} needs a text, such as --{name} TEXT.")
             yield text, partial(_parsed, task, text)
@@ -176,6 +178,7 @@ def _check_file(path: Path, more: str = "") -> None:
 
 def _left_out(folder: Path, files: Iterable[Path]) -> str:
     """What of a folder isn't among the files that are read: endings, hidden files, links to folders, in words."""
+    # a link to a folder counts as followed where one of the files was reached through it
     read = set(files)
     followed = {parent for file in read for parent in file.parents}
     found: Counter[str] = Counter()

@@ -46,6 +46,7 @@ def verb(
 
 def _component(plugins: Plugins, kind: str, name: str, as_json: bool) -> None:
     component = plugins.find(kind, name)
+    # a family as such, not one of its members
     if name == component.name and name.endswith("/*"):
         members = [name[:-1] + member for member in plugins.target(component)]
         if as_json:

@@ -62,6 +62,7 @@ def contract_fault(loss: ComponentSpec, contract: type) -> str:
     inner = loss.settings.get("loss")
     if isinstance(inner, ComponentSpec):  # a loss around another is called as that one is
         return contract_fault(inner, contract)
+    # by names, as both are checked before any tensor is there, and an author reads names
     for method, function in inspect.getmembers(contract, inspect.isfunction):
         if method.startswith("_") and method != "__call__":
             continue

@@ -146,6 +146,7 @@ def parsed(text: str) -> Any:
 def _keys(path: str) -> tuple[str, ...]:
     """The keys of a dotted path; one with dots of its own stands in quotes: `optimizer.groups."*.bias".lr_factor`."""
     path = path.strip()
+    # what the pattern leaves out, such as a second dot, is missing when the keys are put together again
     keys = re.findall(r"\"[^\"]*\"|'[^']*'|[^.]+", path)
     return tuple(key.strip("\"'") for key in keys) if path and ".".join(keys) == path else ("",)
 
@@ -172,6 +173,7 @@ def _table_of(recipe: dict[str, Any], keys: Sequence[str], given: str) -> dict[s
 def _set(table: dict[str, Any], keys: Sequence[str], value: Any) -> list[str]:
     """Set the last of the keys. What stood in a table that is replaced, as by another name, falls away with a note."""
     before = table.get(keys[-1])
+    # the name it has already: its settings stay
     if isinstance(before, dict) and before.get("name") == value:
         return []
     table[keys[-1]] = value

@@ -53,6 +53,7 @@ def differences(plugins: tuple[Plugin, ...], locked: Mapping[str, Entry]) -> lis
     lines = []
     for name in {**locked, **here}:
         was, now = locked.get(name), here.get(name)
+        # the version first: that the files differ goes without saying then
         if now is None:
             lines.append(f"{name} is not in use")
         elif was is None:
@@ -91,6 +92,7 @@ def _entry(plugin: Plugin) -> Entry:
 
 def _files(plugin: Plugin) -> Iterator[tuple[str, Path]]:
     """The files of the package that a plugin's module lies in, with their names in it, in the order of these."""
+    # the whole package and not the module alone, which only lists what the others hold
     spec = None if plugin.file else find_spec(plugin.target.partition(":")[0].partition(".")[0])
     places: Sequence[Path | str | None] = (spec.submodule_search_locations or [spec.origin]) if spec else [plugin.file]
     for place in (Path(place) for place in places if place):

@@ -81,6 +81,7 @@ def distrusted(file: Path | None) -> str:
             status = path.stat()
         except OSError:
             return ""  # whoever reads it says why it can't be read
+        # the folder too: who may write there can put another file in its place
         if status.st_uid not in (os.geteuid(), 0):
             return f"{path} belongs to another user, {status.st_uid}"
         if status.st_mode & stat.S_IWOTH or (status.st_mode & stat.S_IWGRP and not _own(status.st_gid)):

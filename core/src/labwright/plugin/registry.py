@@ -64,6 +64,7 @@ class Plugins:
         """
         settings = read()
         there, unreadable = installed()
+        # what settings name is code that would run: not where others may write to it, or to the settings
         files = {_resolved(file): distrusted(settings.file) or distrusted(file) for file in settings.local}
         files |= dict.fromkeys(map(_resolved, local), "")  # what is asked for by name is used wherever it lies
         known = [name for plugin in there for name in (plugin.name, plugin.distribution)]
@@ -88,6 +89,7 @@ class Plugins:
                 owners |= dict.fromkeys(kinds, plugin)
                 self.kinds |= kinds
             checked.append(plugin)
+        # only now, as a kind may be brought by a plugin that comes later
         return tuple(map(self._of_known_kinds, checked))
 
     def _of_known_kinds(self, plugin: Plugin) -> Plugin:
@@ -105,6 +107,7 @@ class Plugins:
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
+        # modules and hooks can't be pickled; what has neither target nor file is an object that must be
         without = [replace(plugin, module=None, hooks={}) for plugin in self.plugins]
         given = [None if plugin.target or plugin.file else plugin.module for plugin in self.plugins]
         return _taken_up, (without, given, self.notes)
@@ -159,6 +162,7 @@ class Plugins:
 
     def find(self, kind: str, name: str) -> Component:
         """The component of that name, or the family it belongs to. Raises LabwrightError."""
+        # a name of its own goes before a family's member; of neither, the name itself is said to be unknown
         whole = self.owners(kind, name) or not self.owners(kind, family(name))
         return self._one(Component, kind, name if whole else family(name))
 
@@ -216,6 +220,7 @@ class Plugins:
                 f"{kind} {name!r} is brought by {origins}: block one of them, for example with "
                 f"`--no-plugin {owners[1][0].distribution}`."
             )
+        # last, as it may be long: a name that is missing is often one of a plugin that broke
         absent = [f"{plugin.name} ({plugin.reason})" for plugin in self.plugins if plugin.state != "loaded"]
         some = "1 plugin" if len(absent) == 1 else f"{len(absent)} plugins"
         hint = f"\n{some} did not load and may offer it: {', '.join(absent)}" if absent else ""

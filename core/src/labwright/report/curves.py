@@ -100,6 +100,7 @@ def _chart(
     axes.margins(y=0.12)
     last = max(points[-1][0] for points in lines.values())
     counted(axes, "step", most=6)
+    # a little beyond the ends, so that no marker is cut
     axes.set_xlim(-0.02 * last, 1.02 * last)
     for number, points in enumerate(lines.values()):
         colour = SERIES[number % len(SERIES)]

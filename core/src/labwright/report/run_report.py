@@ -74,6 +74,7 @@ def _facts(run: Run, outcome: Outcome, environment: Mapping[str, Any]) -> dict[s
 
 def _results(run: Run, outcome: Outcome, log: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     goal = run.task.goal
+    # splits may have been measured by different metrics
     names = {name for metrics in outcome.metrics.values() for name in metrics}
     if not names:
         yield page.warning("No metrics", "The run ended before its first evaluation.")
