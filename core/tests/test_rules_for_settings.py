@@ -360,7 +360,7 @@ ROUND.append(ROUND)
         ({"width": np.array(3)}, "which no recipe can hold: a ndarray is no plain value; give its .tolist()."),
         ({"width": torch.tensor(3)}, "which no recipe can hold: a Tensor is no plain value; give its .tolist()."),
         ({"shape": np.array([3, 3])}, "which no recipe can hold: a ndarray is no plain value; give its .tolist()."),
-        ({"rate": np.longdouble(1)}, "which no recipe can hold: longdouble has no like in Python."),
+        ({"rate": np.longdouble(1)}, "which no recipe can hold: longdouble is neither number, text, list nor table."),
         ({"rate": np.complex64(1)}, "which no recipe can hold: complex is neither number, text, list nor table."),
         ({"rate": np.datetime64("2026-01-01")}, "which no recipe can hold: date is neither number, text, list nor"),
         ({"rate": float("nan")}, "model.rate: model 'Model' is given nan, which no recipe can hold: nan is no number."),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterable, Mapping
-from typing import Annotated, ClassVar, final
+from typing import Annotated, Any, final
 
 import torch
 from pydantic import Field
@@ -120,17 +120,32 @@ class SGD(Elementwise):
         parameter.add_(gradient, alpha=-lr)
 
 
-class _AnyAdam(Elementwise):
-    """Adam with the weight decay in the gradient, or decoupled from it.
+class Adam(Elementwise):
+    """Adam (Kingma & Ba 2015, algorithm 1), its weight decay added to the gradient.
 
     `amsgrad` takes the maximum before the bias correction, as torch.optim.Adam does (Reddi et al. 2018, algorithm 2).
     """
 
     counted = True
-    decoupled: ClassVar[bool]
-    betas: tuple[float, float]
-    eps: float
-    amsgrad: bool
+    decoupled = False  # the weight decay, from the gradient
+
+    def __init__(
+        self,
+        parameters: Mapping[str, nn.Parameter],
+        *,
+        lr: Rate = 1e-3,
+        weight_decay: Decay = 0.0,
+        schedule: Scheduled = "constant",
+        warmup: Warmup = 0.0,
+        end: End = 1e-3,
+        groups: dict[str, Group] | None = None,
+        betas: Betas = (0.9, 0.999),
+        eps: Epsilon = 1e-8,
+        amsgrad: bool = False,
+    ) -> None:
+        shared = {"schedule": schedule, "warmup": warmup, "end": end, "groups": groups}
+        super().__init__(parameters, lr=lr, weight_decay=weight_decay, **shared)
+        self.betas, self.eps, self.amsgrad = betas, eps, amsgrad
 
     @property
     def slots(self) -> tuple[str, ...]:
@@ -185,32 +200,7 @@ class _AnyAdam(Elementwise):
 
 
 @final
-class Adam(_AnyAdam):
-    """Adam (Kingma & Ba 2015, algorithm 1), its weight decay added to the gradient."""
-
-    decoupled = False
-
-    def __init__(
-        self,
-        parameters: Mapping[str, nn.Parameter],
-        *,
-        lr: Rate = 1e-3,
-        weight_decay: Decay = 0.0,
-        schedule: Scheduled = "constant",
-        warmup: Warmup = 0.0,
-        end: End = 1e-3,
-        groups: dict[str, Group] | None = None,
-        betas: Betas = (0.9, 0.999),
-        eps: Epsilon = 1e-8,
-        amsgrad: bool = False,
-    ) -> None:
-        shared = {"schedule": schedule, "warmup": warmup, "end": end, "groups": groups}
-        super().__init__(parameters, lr=lr, weight_decay=weight_decay, **shared)
-        self.betas, self.eps, self.amsgrad = betas, eps, amsgrad
-
-
-@final
-class AdamW(_AnyAdam):
+class AdamW(Adam):
     """Adam with decoupled weight decay (Loshchilov & Hutter 2019, algorithm 2).
 
     Example: `lw.AdamW(dict(model.named_parameters()), lr=3e-3)`
@@ -232,9 +222,9 @@ class AdamW(_AnyAdam):
         eps: Epsilon = 1e-8,
         amsgrad: bool = False,
     ) -> None:
-        shared = {"schedule": schedule, "warmup": warmup, "end": end, "groups": groups}
+        shared: dict[str, Any] = {"schedule": schedule, "warmup": warmup, "end": end, "groups": groups}
+        shared |= {"betas": betas, "eps": eps, "amsgrad": amsgrad}
         super().__init__(parameters, lr=lr, weight_decay=weight_decay, **shared)
-        self.betas, self.eps, self.amsgrad = betas, eps, amsgrad
 
 
 def _add_(target: Tensor, other: Tensor, factor: float | Tensor) -> None:

@@ -66,16 +66,11 @@ def _brings(plugin: Plugin, plugins: Plugins) -> str:
 
 
 def _json(plugin: Plugin) -> dict[str, object]:
+    # `from` is the file that was imported, to see which of two checkouts is in use
+    known = ("name", "distribution", "version", "requires", "state", "reason")
     return {
-        "name": plugin.name,
-        "distribution": plugin.distribution,
-        "version": plugin.version,
-        "requires": plugin.requires,
-        "state": plugin.state,
-        "reason": plugin.reason,
+        **{field: getattr(plugin, field) for field in known},
         "from": getattr(plugin.module, "__file__", None),
         "components": [{"kind": one.kind, "name": one.name, "target": one.target} for one in plugin.components],
-        "recipes": [one.name for one in plugin.recipes],
-        "verbs": [one.name for one in plugin.verbs],
-        "kinds": [one.name for one in plugin.kinds],
+        **{what: [one.name for one in getattr(plugin, what)] for what in ("recipes", "verbs", "kinds")},
     }

@@ -10,8 +10,7 @@ A verb is a function as Typer takes it, in a module of its own. Results go to st
         '''
         import labwright as lw  # here: what is imported above, `--help` pays for
 
-        experiment = lw.Experiment.from_recipe(recipe, overrides or (), plugins=ctx.obj.plugins)
-        say(*(f"note: {note}" for note in experiment.notes))
+        experiment = ctx.obj.experiment(recipe, overrides)
         ...
         if as_json:
             print_json(counts)
@@ -43,6 +42,7 @@ from labwright.plugin.registry import Plugins
 if TYPE_CHECKING:
     from labwright.interfaces.run import Outcome
     from labwright.plugin.discovery import Plugin
+    from labwright.runs.experiment import Experiment
     from labwright.runs.quick_checks import Finding
 
 # Where results go while stdout is kept for JSON.
@@ -93,13 +93,22 @@ class Context:
     def plugins(self) -> Plugins:
         return Plugins.discover(self.blocked, self.local)
 
+    def experiment(self, recipe: str, overrides: Sequence[str] | None = None) -> Experiment:
+        """The experiment of a recipe, by its name or in a file; its notes are said. Raises LabwrightError."""
+        if not recipe.endswith(".toml"):
+            self.plugins.recipe(recipe)  # a misspelt name is answered before torch is imported
+        from labwright.runs.experiment import Experiment
+
+        experiment = Experiment.from_recipe(recipe, overrides or (), plugins=self.plugins)
+        say(*(f"note: {note}" for note in experiment.notes))
+        return experiment
+
     def announce(self, *, trains: bool) -> None:
         """What a person should know of the plugins before a verb; more of it if it trains. Raises LabwrightError."""
         absent = [one for one in self.plugins.plugins if one.state == "quarantined"] if trains else []
         say(*(f"note: {note}" for note in self.plugins.notes), *map(did_not_load, absent))
-        if self.locked or trains:
-            said = check(self.plugins.loaded, refuse=self.locked)
-            say(*([f"warning: {said}"] if said else []))
+        if (self.locked or trains) and (said := check(self.plugins.loaded, refuse=self.locked)):
+            say(f"warning: {said}")
 
 
 def did_not_load(plugin: Plugin) -> str:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from labwright.base.errors import LabwrightError, listed, nearest
-from labwright.cli.shared import Json, echo, print_json, print_table, say
+from labwright.cli.shared import Json, echo, print_json, print_table
 from labwright.plugin.registry import Plugins
 
 
@@ -35,14 +35,9 @@ def verb(
             f"{what!r} is neither a recipe nor a kind{nearest(what, [*plugins.kinds, *plugins.names('recipe')])} "
             f"Kinds are {', '.join(plugins.kinds)}."
         )
-    if not what.endswith(".toml"):
-        plugins.recipe(what)  # a misspelt name is answered before torch is imported
     import tomli_w
 
-    from labwright.runs.experiment import Experiment
-
-    experiment = Experiment.from_recipe(what, rest or (), plugins=plugins)
-    say(*(f"note: {note}" for note in experiment.notes))
+    experiment = ctx.obj.experiment(what, rest)
     if as_json:
         print_json(experiment.table())
     else:
@@ -51,6 +46,7 @@ def verb(
 
 def _component(plugins: Plugins, kind: str, name: str, as_json: bool) -> None:
     component = plugins.find(kind, name)
+    # a family as such, not one of its members
     if name == component.name and name.endswith("/*"):
         members = [name[:-1] + member for member in plugins.target(component)]
         if as_json:
