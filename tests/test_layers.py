@@ -189,7 +189,7 @@ def test_a_room_imports_what_it_says(room):
 
 
 def test_the_distributions_are_all_here():
-    assert set(PACKAGES) > BASE | {"labwright_study", "labwright_testing"}
+    assert set(PACKAGES) > BASE | {"labwright_export", "labwright_study", "labwright_testing"}
 
 
 @pytest.mark.parametrize("package", PACKAGES)

@@ -30,8 +30,10 @@ from labwright.plugin.hookspecs import Component, Kind, Recipe, Verb
 from labwright.plugin.project_config import ProjectConfig, distrusted, read
 
 # What a person may look for and hasn't installed, and the distribution that brings it: verbs and kinds.
-COMES_WITH = dict.fromkeys(("tune", "study", "space", "worker", "compare", "sampler", "pruner"), "labwright-study") | {
-    "check": "labwright-testing"
+COMES_WITH = {
+    **dict.fromkeys(("tune", "study", "space", "worker", "compare", "sampler", "pruner"), "labwright-study"),
+    **dict.fromkeys(("check", "doctor"), "labwright-testing"),
+    "export": "labwright-export",
 }
 
 
