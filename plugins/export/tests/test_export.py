@@ -63,7 +63,7 @@ def test_nothing_is_overwritten_and_no_link_of_a_run_is_followed(run: Path, tmp_
         export(run, tmp_path / "full", plugins=toys())
     (tmp_path / "elsewhere").mkdir()
     (run / "export").symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(lw.LabwrightError, match="export is a link out of the run, to .*elsewhere"):
+    with pytest.raises(lw.LabwrightError, match=r"export is a link out of the run, to .*elsewhere"):
         export(run, run / "export", plugins=toys())
     assert list((tmp_path / "elsewhere").iterdir()) == []
 
