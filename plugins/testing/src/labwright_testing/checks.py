@@ -4,5 +4,8 @@ from labwright_testing import data, devices, every, losses, models, optimizers, 
 from labwright_testing.kit import TRIED_IN_RECIPES
 from labwright_testing.quick_checks import QUICK_CHECKS
 
-# the quick ones explain what others find
 CHECKS = {check.name: check for check in (*QUICK_CHECKS, *TRIED_IN_RECIPES)}
+"""What `labwright check` tries, by name; the quick checks come first, as they explain what others find.
+
+Example: `CHECKS["trains-every-parameter"].mend`
+"""

@@ -28,8 +28,10 @@ from labwright import (
     Task,
     Verb,
     fitting_names,
+    nearest,
     signature,
 )
+from packaging.utils import canonicalize_name
 from torch import Generator, Tensor, nn
 
 KEPT = 8  # tasks in memory: those of one plugin's recipes, as a rule
@@ -136,8 +138,15 @@ class Kit:
 
         Raises LabwrightError if it isn't in use.
         """
-        owners = self.plugins.called(name) if name else self.plugins.loaded
-        return [Subject(self, declared) for plugin in owners for declared in plugin.brings]
+        names = [(plugin, {plugin.name, plugin.distribution}) for plugin in self.plugins.plugins]
+        owners = [plugin for plugin, own in names if canonicalize_name(name) in map(canonicalize_name, own)]
+        if name and not owners:
+            close = nearest(name, [known for _, own in names for known in own])
+            raise LabwrightError(f"no plugin is called {name!r}{close} Is it installed?")
+        for plugin in owners:
+            if plugin.state != "loaded":
+                raise LabwrightError(f"plugin {plugin.name} is {plugin.state}: {plugin.reason}")
+        return [Subject(self, declared) for plugin in owners or self.plugins.loaded for declared in plugin.brings]
 
 
 class Subject:

@@ -15,12 +15,18 @@ from labwright_testing.kit import Check, Kit, NotApplicable, Recipes, Subject
 def conformance(
     distribution: str, *, exempt: Mapping[str, str] | None = None, recipes: Recipes | None = None
 ) -> Callable[..., None]:
-    """A pytest test of everything a distribution brings: `test_conformance = conformance("labwright-proteins")`.
+    """A pytest test of everything a distribution brings.
 
-    `exempt` maps `KIND NAME: CHECK` to the reason why the check can't hold; it is run all the same, and the test fails
-    if it holds after all. `recipes` maps `KIND NAME` to what it is tried in: a recipe's name, a list of that and
-    settings, `["proteins/folds", "task.data.folder=small"]`, or an Experiment. Raises LabwrightError for an exemption
-    of something that isn't there, or without a reason.
+    Args:
+        distribution: its name, or that of its plugin.
+        exempt: `KIND NAME: CHECK` to the reason why the check can't hold; it is run all the same, and the test fails if
+            it holds after all.
+        recipes: `KIND NAME` to what it is tried in: a recipe's name, a list of that and settings,
+            `["proteins/folds", "task.data.folder=small"]`, or an Experiment.
+
+    Raises LabwrightError for an exemption of something that isn't there, or without a reason.
+
+    Example: `test_conformance = conformance("labwright-proteins")`
     """
     kit = Kit(Plugins.discover(), recipes or {})
     try:

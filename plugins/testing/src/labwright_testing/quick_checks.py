@@ -152,3 +152,7 @@ QUICK_CHECKS = (
     Check(says_how_it_is_called, ("verb",)),
     Check(gives_its_results_as_json, ("verb",)),
 )
+"""What `labwright check --quick` tries.
+
+Example: `list(findings(Kit(lw.Plugins.discover()).subjects("proteins"), QUICK_CHECKS))`
+"""
