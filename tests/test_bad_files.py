@@ -154,9 +154,13 @@ CASES = {
         r"plugin 'a+ \.\.\. a+\.py': the name is too long", "--plugin", LONG + ".py", "list"
     ),
     # verbs
-    "a misspelt action on plugins": says(r"plugins have no 'chek'; did you mean 'check'", "plugins", "chek"),
+    "a misspelt action on plugins": says(r"given 'lokc'; did you mean 'lock'", "plugins", "lokc"),
     "a plugin to check that isn't there": says(
-        r"no plugin is called 'visoin'; did you mean 'vision'", "plugins", "check", "visoin"
+        r"no plugin is called 'visoin'; did you mean 'vision'", "check", "--quick", "visoin"
+    ),
+    "no plugin to check": says(r"takes the name of a plugin; `labwright check --quick` looks at all", "check"),
+    "a check where it was in 0.1": says(
+        r"given 'check nlp'; that is `labwright check --quick` since 0\.2", "plugins", "check", "nlp"
     ),
     "a kind without a name": says(r"`show model` takes one name: .*vision/mlp", "show", "model"),
     "a component that isn't there": says(

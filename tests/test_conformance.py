@@ -162,6 +162,7 @@ test_labwright = conformance(
 )
 test_study = conformance("labwright-study")
 test_testing = conformance("labwright-testing")
+test_export = conformance("labwright-export")
 test_tasks = conformance("labwright-tasks", recipes={"task regression": regression("mse")})
 test_vision = conformance(
     "labwright-vision",

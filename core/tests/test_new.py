@@ -112,7 +112,7 @@ def test_a_verb_of_a_new_plugin_works_and_one_that_is_taken_is_refused(
     installed(plugin, monkeypatch)
     answer = command("weigh", "rings/spirals", "--most", "2", "--json", site=plugin / "src", cwd=plugin)
     assert (answer.code, json.loads(answer.out)) == (0, {"layers.2.weight": 64 * 64, "layers.4.weight": 3 * 64})
-    found = command("plugins", "check", "rings", site=plugin / "src", cwd=plugin)
+    found = command("check", "--quick", "rings", site=plugin / "src", cwd=plugin)
     assert "nothing found" in found.out
     taken = command("new", "verb", "list", cwd=plugin)
     assert taken.code == 2

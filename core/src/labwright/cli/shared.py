@@ -43,7 +43,6 @@ if TYPE_CHECKING:
     from labwright.interfaces.run import Outcome
     from labwright.plugin.discovery import Plugin
     from labwright.runs.experiment import Experiment
-    from labwright.runs.quick_checks import Finding
 
 # Where results go while stdout is kept for JSON.
 _RESULTS: ContextVar[TextIO | None] = ContextVar("results", default=None)
@@ -183,28 +182,3 @@ def print_metrics(metrics: Mapping[str, Mapping[str, float]], samples: Mapping[s
         numbers = [f"{key} {value:.5g}" for key, value in values.items()]
         rows.append((split, "  ".join([*numbers, f"({samples[split]:,} samples)"] if split in samples else numbers)))
     print_table(rows)
-
-
-def print_findings(findings: Iterable[Finding], as_json: bool) -> None:
-    """What checks of plugins found: `print_findings(lw.quick_findings(ctx.obj.plugins), as_json)`.
-
-    Raises typer.Exit with code 1 if they found something.
-    """
-    found: dict[tuple[str, str, str], list[str]] = {}  # what was found, and in which components
-    count = 0
-    for one in findings:
-        count += 1
-        if one.found:
-            found.setdefault((one.check.name, one.found, one.check.mend), []).append(one.label)
-    if as_json:
-        faults = [
-            {"components": labels, "check": name, "found": what, "mend": mend}
-            for (name, what, mend), labels in found.items()
-        ]
-        print_json({"checks": count, "found": faults})
-    else:
-        for (name, what, mend), labels in found.items():
-            echo(f"{', '.join(labels)}: {what}\n  {name}: {mend.splitlines()[0]}")
-        echo(f"{count} checks: {len(found) or 'nothing'} found")
-    if found:
-        raise typer.Exit(1)

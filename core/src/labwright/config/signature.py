@@ -52,6 +52,8 @@ class Setting:
 
     `several` is list or dict for a setting that holds several components. `per_trial` says that fused trials may differ
     in it.
+
+    Example: `lw.signature(GPT).settings["width"].validated(128)`
     """
 
     name: str
@@ -98,7 +100,12 @@ class Signature:
 
 @cache
 def signature(target: Any) -> Signature:
-    """Read a class's or factory function's signature. Raises LabwrightError naming what can't be a setting."""
+    """The settings of a class or a function that makes one, by name, and what the core gives it, such as ports.
+
+    Raises LabwrightError naming what can't be a setting.
+
+    Example: `lw.signature(GPT).settings["width"].default`
+    """
     function = target.__init__ if inspect.isclass(target) else target
     # a class without a constructor has no settings; torch's own takes *args
     if function in (object.__init__, nn.Module.__init__):

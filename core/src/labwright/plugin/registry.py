@@ -17,7 +17,6 @@ from labwright.plugin.discovery import (
     Plugin,
     blocked_by,
     blocks,
-    canonical,
     examined,
     guarded,
     imported,
@@ -30,8 +29,10 @@ from labwright.plugin.hookspecs import Component, Kind, Recipe, Verb
 from labwright.plugin.project_config import distrusted, read
 
 # What a person may look for and hasn't installed, and the distribution that brings it: verbs and kinds.
-COMES_WITH = dict.fromkeys(("tune", "study", "space", "worker", "compare", "sampler", "pruner"), "labwright-study") | {
-    "check": "labwright-testing"
+COMES_WITH = {
+    **dict.fromkeys(("tune", "study", "space", "worker", "compare", "sampler", "pruner"), "labwright-study"),
+    **dict.fromkeys(("check", "doctor"), "labwright-testing"),
+    "export": "labwright-export",
 }
 
 
@@ -144,17 +145,6 @@ class Plugins:
         declared = self.kinds[kind]
         found: type = self.target(declared) if declared.base else object
         return found
-
-    def called(self, name: str) -> list[Plugin]:
-        """The plugins in use of that name, or of that distribution. Raises LabwrightError for one that isn't."""
-        named = [one for one in self.plugins if canonical(name) in (canonical(one.name), canonical(one.distribution))]
-        if not named:
-            known = {given for plugin in self.plugins for given in (plugin.distribution, plugin.name)}
-            raise LabwrightError(f"no plugin is called {name!r}{nearest(name, known)} Is it installed?")
-        for plugin in named:
-            if plugin.state != "loaded":
-                raise LabwrightError(f"plugin {plugin.name} is {plugin.state}: {plugin.reason}")
-        return named
 
     def owners(self, kind: str, name: str) -> list[tuple[Plugin, Declared]]:
         """Every plugin that brings exactly that name, with what it brings."""

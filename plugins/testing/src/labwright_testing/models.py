@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from itertools import islice
 
 import torch
-from labwright import Batch, Built, ClosedForm, NotApplicable
+from labwright import Batch, Built, ClosedForm
 from torch import Generator, Tensor, nn
 
-from labwright_testing.kit import Subject, check, tensors
+from labwright_testing.kit import NotApplicable, Subject, check, tensors
 
 STEPS, FALL = 150, 0.5  # of the loss of one batch in so many steps
 SETTLED = 10  # losses in a row that say that it has fallen

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from labwright import Device, Experiment, LabwrightError, Train
-from labwright.engine import ComponentSpec, Setting, signature
+from labwright import Device, Experiment, LabwrightError, Setting, Train, signature
+from labwright.engine import ComponentSpec
 
 
 class CannotFuse(LabwrightError):
