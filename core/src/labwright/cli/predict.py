@@ -140,7 +140,7 @@ def _inputs(task: Task, given: Iterable[str]) -> Iterator[tuple[str, Reader]]:
             left_out = _left_out(path, files)
             if not files:
                 reads = f"it has no file that {type(task.data).__name__} reads"
-                yield one, partial(_refuse, f"{reads}; it has {left_out or 'none at all'}.")
+                yield one, partial(_refuse, f"{reads}; it has {left_out}." if left_out else f"{reads}: it is empty.")
             elif left_out:
                 say(f"note: {printable(one)}: {len(files):,} files read; left out: {left_out}.")
             yield from ((str(file), partial(task.data.read, file)) for file in files)
