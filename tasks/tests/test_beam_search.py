@@ -21,9 +21,13 @@ def tokens_after(row: int, before: tuple[int, ...]) -> Tensor:
     return (2 * torch.randn(VOCABULARY, generator=torch.Generator().manual_seed(seed))).log_softmax(0)
 
 
-def logits_of(rows: list[int], beams: int) -> Callable[[Tensor], Tensor]:
-    def next_logits(ids_NT: Tensor) -> Tensor:
+def logits_of(rows: list[int], beams: int) -> Callable[[Tensor, Tensor], Tensor]:
+    known: list[Tensor] = []  # the sequences of the call before
+
+    def next_logits(ids_NT: Tensor, grown_N: Tensor) -> Tensor:
         assert len(ids_NT) == len(rows) * beams and bool((ids_NT[:, 0] == BEGIN).all())
+        assert not known or torch.equal(ids_NT[:, :-1], known.pop()[grown_N])
+        known.append(ids_NT)
         return torch.stack(
             [tokens_after(rows[place // beams], tuple(ids[1:])) for place, ids in enumerate(ids_NT.tolist())]
         )
@@ -100,7 +104,7 @@ def test_more_beams_find_sequences_that_are_at_least_as_good_on_average() -> Non
 
 
 def test_a_sequence_that_does_not_end_is_cut_at_the_longest() -> None:
-    def never_ends(ids_NT: Tensor) -> Tensor:
+    def never_ends(ids_NT: Tensor, grown_N: Tensor) -> Tensor:
         return torch.tensor([-50.0, 0.0, -1.0]).expand(len(ids_NT), -1)
 
     found = beam_search(never_ends, 2, beams=2, begin_id=BEGIN, end_id=END, longest=6, penalty=1.0, device=CPU)

@@ -16,7 +16,7 @@ _NONE = -math.inf
 
 
 def beam_search(
-    next_logits: Callable[[Tensor], Tensor],
+    next_logits: Callable[[Tensor, Tensor], Tensor],
     rows: int,
     *,
     beams: int,
@@ -32,7 +32,8 @@ def beam_search(
     7); one that reached `longest` counts as ended. A row is done when no beginning can become better than that.
 
     Args:
-        next_logits: of sequences (N, T), whose rows are each row's beams one after another: logits (N, V).
+        next_logits: of sequences (N, T), each row's beams one after another: logits (N, V). It is told of each which
+            sequence of the call before it goes on from, (N,).
         rows: how many searches go on side by side.
         beams: K.
         begin_id: the token that sequences begin with.
@@ -47,8 +48,9 @@ def beam_search(
     best_R = torch.full((rows,), _NONE, device=device)
     best: list[list[int]] = [[] for _ in range(rows)]
     first_R1 = torch.arange(rows, device=device)[:, None] * beams
+    grown_N = torch.arange(rows * beams, device=device)
     for length in range(1, longest + 1):
-        log_probs_NV = next_logits(ids_NT).float().log_softmax(-1)
+        log_probs_NV = next_logits(ids_NT, grown_N).float().log_softmax(-1)
         vocabulary = log_probs_NV.shape[1]
         sums_RC = (scores_RK[:, :, None] + log_probs_NV.view(rows, beams, vocabulary)).flatten(1)
         scores_RK, chosen_RK = sums_RC.topk(beams)

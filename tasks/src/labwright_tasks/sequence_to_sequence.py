@@ -83,6 +83,19 @@ class EncoderDecoder(Protocol):
     def decode(self, memory: Tensor, lengths: Tensor, target: Tensor) -> Tensor: ...
 
 
+@runtime_checkable
+class Incremental(Protocol):
+    """What a model may have beside `decode`, so that writing takes one token at a time instead of all again.
+
+    The state is tensors with a row for each target, such as the keys and values of its tokens. `extend` gives logits
+    (B, V) of the token after `tokens` (B,), and the state with those in it.
+    """
+
+    def begin(self, memory: Tensor, lengths: Tensor) -> tuple[Tensor, ...]: ...
+
+    def extend(self, state: tuple[Tensor, ...], tokens: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]: ...
+
+
 class PairedData(Data, ABC):
     """Data of sources and targets, both tokens, that can write a target down."""
 
@@ -250,11 +263,15 @@ class SequenceToSequence(Task):
     def texts(self, model: nn.Module, memory: Tensor, lengths_B: Tensor) -> list[str]:
         """What the model writes for sources whose `encode` gave this memory."""
         port = self.port
-        memory_N, lengths_N = (each.repeat_interleave(self.beams, dim=0) for each in (memory, lengths_B))
+        memory_N, lengths_N = (rows.repeat_interleave(self.beams, dim=0) for rows in (memory, lengths_B))
+        state = model.begin(memory_N, lengths_N) if isinstance(model, Incremental) else ()
 
-        def next_logits(ids_NT: Tensor) -> Tensor:
-            logits_NTV: Tensor = model.decode(memory_N, lengths_N, ids_NT)  # type: ignore[operator]
-            return logits_NTV[:, -1]
+        def next_logits(ids_NT: Tensor, grown_N: Tensor) -> Tensor:
+            nonlocal state
+            if not isinstance(model, Incremental):
+                return model.decode(memory_N, lengths_N, ids_NT)[:, -1]  # type: ignore[operator]
+            logits_NV, state = model.extend(tuple(tensor[grown_N] for tensor in state), ids_NT[:, -1])
+            return logits_NV
 
         found = beam_search(
             next_logits,

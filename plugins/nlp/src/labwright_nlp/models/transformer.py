@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Annotated
 
 import torch
@@ -72,9 +73,34 @@ class Transformer(nn.Module):
             x_BTD = block(x_BTD, None, memory, there_B11S)
         return functional.linear(self.decoder_norm(x_BTD), self.target.weight)
 
-    def _embedded(self, embedding: nn.Embedding, ids_BT: Tensor) -> Tensor:
+    def begin(self, memory: Tensor, lengths: Tensor) -> tuple[Tensor, ...]:
+        """The state of targets of which nothing is written: where sources are, and each block's keys and values.
+
+        Those of the memory, (B, H, S, d), come before those of the target so far, (B, H, 0, d).
+        """
+        state = [filled(memory.shape[1], lengths)[:, None, None, :]]
+        for block in self.decoder:
+            key_BHSd, value_BHSd = block.crossing.keys_and_values(memory)
+            state += [key_BHSd, value_BHSd, key_BHSd[:, :, :0], value_BHSd[:, :, :0]]
+        return tuple(state)
+
+    def extend(self, state: tuple[Tensor, ...], tokens: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """What `decode` says of the token after the last of each row, (B, V), given that one (B,) and the state before.
+
+        Beside it the state that has that token in it.
+        """
+        place, after = state[3].shape[2], list(state)
+        x_B1D = self._embedded(self.target, tokens[:, None], place)
+        for number, block in enumerate(self.decoder):
+            first = 1 + 4 * number
+            crossed, before = state[first : first + 2], state[first + 2 : first + 4]
+            x_B1D, after[first + 2 : first + 4] = block.extend(x_B1D, before, crossed, state[0])
+        return functional.linear(self.decoder_norm(x_B1D[:, 0]), self.target.weight), tuple(after)
+
+    def _embedded(self, embedding: nn.Embedding, ids_BT: Tensor, place: int = 0) -> Tensor:
         vectors_BTD = embedding(ids_BT) * math.sqrt(embedding.embedding_dim)
-        x_BTD: Tensor = self.dropout(vectors_BTD + self.positions[: ids_BT.shape[1]])  # type: ignore[index]
+        positions_TD = self.positions[place : place + ids_BT.shape[1]]  # type: ignore[index]
+        x_BTD: Tensor = self.dropout(vectors_BTD + positions_TD)
         return x_BTD
 
 
@@ -86,7 +112,9 @@ class _Block(nn.Module):
 
     def __init__(self, width: int, heads: int, dropout: float, *, crossing: bool) -> None:
         super().__init__()
+        self.own_norm = nn.LayerNorm(width)
         self.own = _Attention(width, heads, dropout)
+        self.crossing_norm = nn.LayerNorm(width) if crossing else nn.Identity()
         self.crossing = _Attention(width, heads, dropout) if crossing else None
         self.hidden_norm = nn.LayerNorm(width)
         self.hidden_in, self.hidden_out = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
@@ -95,39 +123,57 @@ class _Block(nn.Module):
     def forward(
         self, x_BTD: Tensor, there: Tensor | None, memory_BSD: Tensor | None = None, memory_there: Tensor | None = None
     ) -> Tensor:
-        x_BTD = x_BTD + self.dropout(self.own(x_BTD, None, there))
+        normed_BTD = self.own_norm(x_BTD)
+        own = self.own(normed_BTD, *self.own.keys_and_values(normed_BTD), there, causal=there is None)
+        crossed = () if self.crossing is None else self.crossing.keys_and_values(memory_BSD)
+        return self._rest(x_BTD + self.dropout(own), crossed, memory_there)
+
+    def extend(
+        self, x_B1D: Tensor, before: Sequence[Tensor], crossed: Sequence[Tensor], memory_there: Tensor
+    ) -> tuple[Tensor, list[Tensor]]:
+        """The block's answer for one token more, and the keys and values of its tokens with that one."""
+        normed_B1D = self.own_norm(x_B1D)
+        pairs = zip(before, self.own.keys_and_values(normed_B1D), strict=True)
+        own = [torch.cat(pair, dim=2) for pair in pairs]
+        x_B1D = x_B1D + self.dropout(self.own(normed_B1D, *own, None))
+        return self._rest(x_B1D, crossed, memory_there), own
+
+    def _rest(self, x_BTD: Tensor, crossed: Sequence[Tensor], memory_there: Tensor | None) -> Tensor:
         if self.crossing is not None:
-            x_BTD = x_BTD + self.dropout(self.crossing(x_BTD, memory_BSD, memory_there))
+            x_BTD = x_BTD + self.dropout(self.crossing(self.crossing_norm(x_BTD), *crossed, memory_there))
         hidden = functional.relu(self.hidden_in(self.hidden_norm(x_BTD)))
         y_BTD: Tensor = self.dropout(self.hidden_out(hidden))
         return x_BTD + y_BTD
 
 
 class _Attention(nn.Module):
-    """Scaled dot-product attention of several heads, to a memory or among the tokens themselves.
-
-    `there` is where those attended to are; None: each sees those up to it.
-    """
+    """Scaled dot-product attention of several heads. d is the width of one."""
 
     def __init__(self, width: int, heads: int, dropout: float) -> None:
         super().__init__()
         self.heads, self.share = heads, dropout
-        self.norm = nn.LayerNorm(width)
         self.query, self.key, self.value, self.out = (nn.Linear(width, width) for _ in range(4))
 
-    def forward(self, x_BTD: Tensor, memory_BSD: Tensor | None, there: Tensor | None) -> Tensor:
-        x_BTD = self.norm(x_BTD)
-        y_BSD = x_BTD if memory_BSD is None else memory_BSD
-        query, key, value = (
-            layer(z_BTD).unflatten(2, (self.heads, -1)).transpose(1, 2)
-            for layer, z_BTD in ((self.query, x_BTD), (self.key, y_BSD), (self.value, y_BSD))
+    def keys_and_values(self, y_BSD: Tensor) -> tuple[Tensor, Tensor]:
+        """Of what is attended to, (B, H, S, d) each."""
+        return self._split(self.key(y_BSD)), self._split(self.value(y_BSD))
+
+    def forward(
+        self, x_BTD: Tensor, key_BHSd: Tensor, value_BHSd: Tensor, there: Tensor | None, *, causal: bool = False
+    ) -> Tensor:
+        attended_BHTd = functional.scaled_dot_product_attention(
+            self._split(self.query(x_BTD)),
+            key_BHSd,
+            value_BHSd,
+            attn_mask=there,
+            dropout_p=self.share if self.training else 0.0,
+            is_causal=causal,
         )
-        share = self.share if self.training else 0.0
-        attended_BHTD = functional.scaled_dot_product_attention(
-            query, key, value, attn_mask=there, dropout_p=share, is_causal=there is None
-        )
-        out_BTD: Tensor = self.out(attended_BHTD.transpose(1, 2).flatten(2))
+        out_BTD: Tensor = self.out(attended_BHTd.transpose(1, 2).flatten(2))
         return out_BTD
+
+    def _split(self, x_BTD: Tensor) -> Tensor:
+        return x_BTD.unflatten(2, (self.heads, -1)).transpose(1, 2)
 
 
 def sinusoids(length: int, width: int) -> Tensor:
