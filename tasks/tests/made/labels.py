@@ -163,23 +163,23 @@ PAD, BEGIN, END = 0, 1, 2
 
 
 class Digits(PairedData):
-    """Strings of 2 to `longest` digits, and the same from their end, or in order."""
+    """Strings of 2 to `longest` digits, no two the same, and each from its end."""
 
     source, licence = "counted by a test", "none needed"
     line = "digits"
 
-    def __init__(self, *, longest: int = 5, ordered: bool = False, train: int = 64) -> None:
-        self.longest, self.ordered, self.train = longest, ordered, train
+    def __init__(self, *, longest: int = 5, train: int = 64, held_out: int = 20) -> None:
+        self.longest, self.train, self.held_out = longest, train, held_out
 
     def prepare(self) -> None:
         random = torch.Generator().manual_seed(0)
         texts: dict[str, None] = {}
-        while len(texts) < self.train + 40:
+        while len(texts) < self.train + 2 * self.held_out:
             length = int(torch.randint(2, self.longest + 1, (), generator=random))
             texts["".join(map(str, torch.randint(10, (length,), generator=random).tolist()))] = None
         rows = [_ids(text) for text in texts]
-        written = [_ids("".join(sorted(text)) if self.ordered else text[::-1]) for text in texts]
-        bounds = {"train": (0, self.train), "valid": (self.train, -20), "test": (-20, None)}
+        written = [_ids(text[::-1]) for text in texts]
+        bounds = {"train": (0, self.train), "valid": (self.train, -self.held_out), "test": (-self.held_out, None)}
         self.parts = {
             name: PairedTokens(rows[start:end], [[*ids, END] for ids in written[start:end]], pad_id=PAD)
             for name, (start, end) in bounds.items()
