@@ -15,7 +15,7 @@ from labwright.base import toml
 from labwright.base.errors import LabwrightError, nearest, shown
 from labwright.base.files import json_text
 
-TABLES = ("task", "model", "loss", "optimizer", "device", "train", "log", "stop", "search")
+TABLES = ("task", "model", "loss", "optimizer", "device", "train", "start", "log", "stop", "search")
 
 
 @dataclass(frozen=True)
@@ -185,7 +185,7 @@ def _table_at(table: dict[str, Any], keys: Sequence[str], text: str) -> dict[str
     for depth, key in enumerate(keys, 1):
         below = table.setdefault(key, {})
         if isinstance(below, str | type):  # a component given by its name, or from Python its class, alone
-            below = table[key] = {"name": below}
+            below = table[key] = {"run" if keys[0] == "start" else "name": below}
         if not isinstance(below, dict):
             raise LabwrightError(
                 f"override {shown(text)}: {'.'.join(keys[:depth])} is {shown(below)}, which has no fields."

@@ -7,7 +7,7 @@ from copy import copy
 from pathlib import Path
 from typing import Any, Self
 
-from labwright.base.errors import LabwrightError, listed, nearest
+from labwright.base.errors import LabwrightError, listed, nearest, shown
 from labwright.base.search import Mark
 from labwright.config.compatibility import check_fit
 from labwright.config.recipe import TABLES, Source, changed, override, read_recipe
@@ -24,6 +24,7 @@ from labwright.config.signature import signature
 from labwright.interfaces.closed_form import ClosedForm
 from labwright.interfaces.task import Task
 from labwright.plugin.registry import Plugins
+from labwright.runs.start import Start
 from labwright.train.settings import Train
 
 
@@ -39,6 +40,7 @@ class ExperimentSpec:
         optimizer: Any = None,
         device: Any = "auto",
         train: Mapping[str, Any] | None = None,
+        start: Mapping[str, Any] | Path | str | None = None,
         log: Sequence[Any] = ("progress", "report"),
         stop: Sequence[Any] = (),
         search: Mapping[str, Any] | None = None,
@@ -55,6 +57,7 @@ class ExperimentSpec:
             "optimizer": optimizer,
             "device": device,
             "train": train or {},
+            "start": start,
             "log": log,
             "stop": stop,
             "search": search or {},
@@ -71,6 +74,11 @@ class ExperimentSpec:
         self.loss = None if loss is None else resolve("loss", loss, known, here / "loss")
         self.device = resolve("device", with_default(device, "auto"), known, here / "device")
         self.train = Train(**validated(Train, train or {}, "train", known, here / "train"))
+        of_start = {"run": start} if isinstance(start, str | Path) else start
+        if not isinstance(of_start, Mapping | None):
+            such = 'it is a run folder, or a table such as { run = "runs/first" }'
+            raise LabwrightError(f"{here / 'start'}: given {shown(start)}; {such}.")
+        self.start = None if start is None else Start(**validated(Start, of_start, "start", known, here / "start"))
         self.closed_form = self.model.is_a(ClosedForm)
         self._check_length(here / "train")
         # constructors do no work, so that a task can be asked for its ports and phases before any data is read
@@ -155,6 +163,8 @@ class ExperimentSpec:
             for key, setting in train.items()
             if (value := getattr(self.train, key)) is not None
         }
+        if self.start:
+            table["start"] = plain_table(vars(self.start), Where())
         table["log"] = [spec.table() for spec in self.listeners if spec.kind == "logger"]
         table["stop"] = [spec.table() for spec in self.listeners if spec.kind == "stop"]
         return table | ({"search": self.search} if self.search else {})
@@ -186,6 +196,7 @@ class ExperimentSpec:
             "optimizer": self.optimizers,
             "train.epochs": self.train.epochs,
             "train.steps": self.train.steps,
+            "start": self.start,
         }
         given = [field for field, value in descent.items() if value]
         if self.closed_form and given:
