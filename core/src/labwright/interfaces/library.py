@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from labwright.base.errors import LabwrightError, listed, nearest
 from labwright.base.search import Choice, Uniform
-from labwright.interfaces.optimizer import Group, Optimizer, Schedule, check_parameter, check_slots
+from labwright.interfaces.optimizer import Group, LayerDecay, Optimizer, Schedule, check_parameter, check_slots
 
 OURS = ("params", "lr", "weight_decay")  # what a library's constructor is given by settings of their own
 GROUP = "group:"  # stands before a slot that the library keeps for a group of parameters
@@ -49,6 +49,7 @@ class LibraryOptimizer(Optimizer):
         warmup: Annotated[float, Field(ge=0, lt=1)] = 0.0,
         end: Annotated[float, Field(gt=0, le=1)] = 1e-3,
         groups: dict[str, Group] | None = None,
+        layer_decay: LayerDecay | None = None,
         options: dict[str, Any] | None = None,
     ) -> None:
         known = {name: one.default for name, one in inspect.signature(self.library).parameters.items()}
@@ -69,6 +70,7 @@ class LibraryOptimizer(Optimizer):
             warmup=warmup,
             end=end,
             groups=groups,
+            layer_decay=layer_decay,
         )
         self._arguments = {**self.defaults, **self._checked(options or {}, known), "lr": lr}
         self._library = self._built([self._group(*group, known) for group in self.groups])

@@ -172,7 +172,7 @@ def _named(take: Mapping[str, str] | None, there: Iterable[str], where: Where, s
     for pattern, target in patterns.items():
         if pattern.count("*") != target.count("*"):
             raise LabwrightError(
-                f"{where / pattern}: given {target!r}, which has not as many * as {pattern!r}: each stands for the same in both names."
+                f"{where / pattern}: given {target!r}; it has as many * as {pattern!r}, for the same parts of a name."
             )
         matches = {name: found for name in there if (found := re.fullmatch(_groups(pattern), name))}
         if not matches:
@@ -202,13 +202,14 @@ def _check(
     lost = [name for name, to in named.items() if to not in here]
     if len(lost) == len(named):
         raise LabwrightError(
-            f"{where / 'take'}: no tensor of {source} has a place in this model: there are {listed(there, SOME)}; here "
-            f"are {listed(here, SOME)}.{_advice(there, here)}"
+            f"{where / 'take'}: no tensor of {source} has a place in this model: {lost[0]!r} would be "
+            f"{named[lost[0]]!r}, and here are {listed(here, SOME)}.{_advice(there, here)}"
         )
     if lost and strict:
+        to = named[lost[0]]
         raise LabwrightError(
-            f"{where / 'take'}: {listed(lost, SOME)} of {source} have no place in this model, which has no {named[lost[0]]!r}"
-            f"{nearest(named[lost[0]], here)}{_advice(there, here)} start.strict=false leaves them out."
+            f"{where / 'take'}: {listed(lost, SOME)} of {source} have no place in this model, which has no {to!r}"
+            f"{nearest(to, here)}{_advice(there, here)} start.strict=false leaves them out."
         )
     origin: dict[str, str] = {}
     for name, to in named.items():

@@ -48,6 +48,7 @@ class Trainer:
         self.intervals = train.intervals(run.steps_per_epoch)
         self.criterion = built.criterion
         self.phase_steps = phase_steps(built, train)
+        self.freezing, self.thaws = built.freezing, built.freezing.ends(run.steps_per_epoch)
         self.log = Log(run.folder / "metrics.jsonl")
         self.checkpoints: Checkpoints | MemoryCheckpoints = Checkpoints(run.folder / "checkpoints")
         self.lock: Lock | None = None  # of the run folder, given back when the run ends
@@ -185,6 +186,8 @@ class Trainer:
     def step(self, batch: Batch) -> Mapping[str, Tensor]:
         """One step: every phase that is due updates its parameters once. Returns each phase's mean loss."""
         task, step = self.task, self.run.step
+        if step in self.thaws:
+            self.freezing.apply(step, self.intervals.per_epoch)
         seed = derived_seed(self.train.seed, step, 5)
         # every step starts its own random numbers: one that is resumed draws what it would have drawn
         for generator in self.generators:
@@ -310,7 +313,11 @@ class Trainer:
             "steps_per_epoch": self.run.steps_per_epoch,
             "log": self.log.mark(durable=isinstance(self.checkpoints, Checkpoints)),
             "recipe": plain(self.run.recipe),
-            "frozen": [name for name, parameter in self.model.named_parameters() if not parameter.requires_grad],
+            "frozen": [
+                name
+                for name, parameter in self.model.named_parameters()
+                if not parameter.requires_grad and name not in self.freezing.until  # which the recipe says
+            ],
             "extra": extra,
         }
         training = {key: tensor for phase_step in self.phase_steps for key, tensor in phase_step.state_dict().items()}
@@ -358,6 +365,7 @@ class Trainer:
         # what a task or a listener had frozen by then is frozen again
         for name, parameter in self.model.named_parameters():
             parameter.requires_grad_(name not in state["frozen"])
+        self.freezing.apply(state["step"], self.intervals.per_epoch)
         self.run.step = self.saved = state["step"]
         self.evaluated = state["evaluated"]
         self.run.best, self.best_step = state["best"], state["best_step"]
