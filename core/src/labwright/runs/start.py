@@ -69,9 +69,9 @@ class Started:
 
     def line(self) -> str:
         """It all in one line."""
-        kept = f"; {listed(self.kept, SOME)} of the model keep their initial values" if self.kept else ""
+        kept = f"; {listed(self.kept, SOME)} here keep their initial values" if self.kept else ""
         unused = f"; {listed(self.unused, SOME)} there aren't used" if self.unused else ""
-        return f"started from {self.source}: {len(self.taken)} tensors taken{kept}{unused}."
+        return f"{len(self.taken)} tensors were taken from {self.source}{kept}{unused}."
 
 
 def begin(model: nn.Module, start: Start, where: Where) -> Started:
@@ -83,7 +83,7 @@ def begin(model: nn.Module, start: Start, where: Where) -> Started:
     source, files, there = _read(start, where)
     # with the parameters themselves, so that tied ones are known by being the same
     here = {name: one for name, one in model.state_dict(keep_vars=True).items() if isinstance(one, Tensor)}
-    named = _named(start.take, there, where / "take", source)
+    named = _named(start.take, there, here, where / "take", source)
     _check(named, there, here, start.strict, where, source)
     taken = {name: to for name, to in named.items() if to in here}
     with torch.no_grad():
@@ -165,7 +165,9 @@ def _sums(files: Iterable[Path]) -> dict[str, str]:
     return {str(file): digest(file) for file in files}
 
 
-def _named(take: Mapping[str, str] | None, there: Iterable[str], where: Where, source: str) -> dict[str, str]:
+def _named(
+    take: Mapping[str, str] | None, there: Mapping[str, Tensor], here: Mapping[str, Tensor], where: Where, source: str
+) -> dict[str, str]:
     """The name here of every tensor there that a pattern takes. Raises LabwrightError for a pattern that takes none."""
     patterns = {"*": "*"} if take is None else take
     named: dict[str, str] = {}
@@ -179,6 +181,7 @@ def _named(take: Mapping[str, str] | None, there: Iterable[str], where: Where, s
             hint = nearest(pattern, [*there, *map(_top, there)])
             raise LabwrightError(
                 f"{where / pattern}: no tensor of {source} matches {pattern!r}{hint} It has {listed(there, SOME)}."
+                f"{_advice(there, here)}"
             )
         for name, found in matches.items():
             parts = iter(found.groups())
@@ -220,11 +223,11 @@ def _check(
             raise LabwrightError(f"{where / 'take'}: both {first!r} and {name!r} of {source} are taken as {to!r}.")
         given, own = there[name], here[to]
         if given.shape != own.shape:
-            fitting = _fitting(there, here)
+            fitting = _fitting(named, there, here)
+            advice = f": start.take = {_written(fitting)}." if fitting else "."
             raise LabwrightError(
                 f"{where / 'take'}: {name!r} has shape {tuple(given.shape)} in {source}, and {to!r} has "
-                f"{tuple(own.shape)} here. Take the others alone"
-                + (f": start.take = {_written(fitting)}." if fitting else ".")
+                f"{tuple(own.shape)} here. Take the others alone{advice}"
             )
         if given.is_floating_point() != own.is_floating_point():
             raise LabwrightError(
@@ -258,10 +261,15 @@ def _cuts(name: str) -> Iterator[tuple[str, str]]:
         yield ".".join(parts[cut:]), "".join(f"{part}." for part in parts[:cut])
 
 
-def _fitting(there: Mapping[str, Tensor], here: Mapping[str, Tensor]) -> dict[str, str]:
-    """The parts of a model, all of whose tensors have the same names and sizes in both."""
-    unlike = {_top(name) for name, tensor in there.items() if name not in here or here[name].shape != tensor.shape}
-    return {top: top for top in dict.fromkeys(map(_top, there)) if top not in unlike}
+def _fitting(named: Mapping[str, str], there: Mapping[str, Tensor], here: Mapping[str, Tensor]) -> dict[str, str]:
+    """Patterns for the parts of a source all of whose tensors have a place here, of their size."""
+    unlike = {_top(name) for name, to in named.items() if to not in here or here[to].shape != there[name].shape}
+    ends = {name: name.removeprefix(_top(name).removesuffix(".*")) for name in named}
+    return {
+        _top(name): f"{to.removesuffix(ends[name])}{'.*' if ends[name] else ''}"
+        for name, to in named.items()
+        if _top(name) not in unlike and to.endswith(ends[name])
+    }
 
 
 def _top(name: str) -> str:
