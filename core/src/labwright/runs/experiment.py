@@ -175,4 +175,4 @@ class Experiment(ExperimentSpec):
         """The recipe and the environment; `start` has the checksums of what the run began with."""
         write_text(folder / "recipe.toml", tomli_w.dumps(self.table()))
         here = environment(self.plugins, built.device, built.device_settings.threads)
-        write_json(folder / "environment.json", here | start)
+        write_json(folder / "environment.json", {**here, **start})

@@ -74,8 +74,9 @@ class Corpus(Data, ABC):
         if not parts["train"].strip():
             raise LabwrightError(f"{origin} has no text to learn from.")
         lines = parts["train"].splitlines(keepends=True)
-        given = {"vocabulary": self.vocabulary, "pretrained": self.pretrained, "start": self._start}
-        self.tokens = learned(self.tokenizer, lines, **given)
+        self.tokens = learned(
+            self.tokenizer, lines, vocabulary=self.vocabulary, pretrained=self.pretrained, start=self._start
+        )
         for name, part in parts.items():
             if not part and not getattr(self, name, 0.0):
                 continue

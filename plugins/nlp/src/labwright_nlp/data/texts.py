@@ -86,8 +86,9 @@ class Texts(Data, ABC):
         rows |= _parted(rows["train"], shares, self.seed)
         self.names = tuple(sorted(set(rows["train"]["label"]), key=_natural))
         texts = {name: [clean(text, self.case) for text in part["text"]] for name, part in rows.items()}
-        given = {"vocabulary": self.vocabulary, "pretrained": self.pretrained, "start": self._start}
-        self.tokens = learned(self.tokenizer, texts["train"], **given)
+        self.tokens = learned(
+            self.tokenizer, texts["train"], vocabulary=self.vocabulary, pretrained=self.pretrained, start=self._start
+        )
         lengths: dict[str, np.ndarray] = {}
         for name, part in rows.items():
             ids, lengths[name] = self._encoded(texts[name])
