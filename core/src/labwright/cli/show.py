@@ -63,15 +63,12 @@ def _start(experiment: Experiment, as_json: bool) -> None:
     started = experiment.begun(experiment.build())
     if started is None:
         raise LabwrightError("the recipe starts from no other weights; start.run=FOLDER names a run, or safetensors.")
+    say(started.line())
     if as_json:
         print_json(asdict(started))
         return
-    say(started.line())
-    rows = [(there, here) for there, here in started.taken.items()]
-    rows += [("", f"{here} (initial values)") for here in started.kept] + [
-        (there, "not used") for there in started.unused
-    ]
-    print_table([("there", "here"), *rows])
+    left = [("", f"{name} (initial values)") for name in started.kept] + [(name, "not used") for name in started.unused]
+    print_table([("there", "here"), *started.taken.items(), *left])
 
 
 def _component(plugins: Plugins, kind: str, name: str, as_json: bool) -> None:

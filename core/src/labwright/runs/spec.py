@@ -7,7 +7,7 @@ from copy import copy
 from pathlib import Path
 from typing import Any, Self
 
-from labwright.base.errors import LabwrightError, listed, nearest, shown
+from labwright.base.errors import LabwrightError, listed, nearest
 from labwright.base.search import Mark
 from labwright.config.compatibility import check_fit
 from labwright.config.recipe import TABLES, Source, changed, override, read_recipe
@@ -74,7 +74,8 @@ class ExperimentSpec:
         self.loss = None if loss is None else resolve("loss", loss, known, here / "loss")
         self.device = resolve("device", with_default(device, "auto"), known, here / "device")
         self.train = Train(**validated(Train, train or {}, "train", known, here / "train"))
-        self.start = None if start is None else self._resolve_start(start, here / "start")
+        of_start = start if isinstance(start, Mapping) else {"run": start}
+        self.start = None if start is None else Start(**validated(Start, of_start, "start", known, here / "start"))
         self.closed_form = self.model.is_a(ClosedForm)
         self._check_length(here / "train")
         # constructors do no work, so that a task can be asked for its ports and phases before any data is read
@@ -204,13 +205,6 @@ class ExperimentSpec:
             raise LabwrightError(
                 f"{here / 'optimizer'}: task {self.task.label!r} needs an optimizer: sgd, adam, adamw, torch/NAME."
             )
-
-    def _resolve_start(self, value: Any, where: Where) -> Start:
-        value = {"run": value} if isinstance(value, str | Path) else value
-        if not isinstance(value, Mapping):
-            such = 'it is a run folder, or a table such as { run = "runs/first" }'
-            raise LabwrightError(f"{where}: given {shown(value)}; {such}.")
-        return Start(**validated(Start, value, "start", self.plugins, where))
 
     def _resolve_optimizers(self, value: Any, where: Where) -> dict[str, ComponentSpec]:
         """One optimizer for each phase; a table named after a phase overrides the others' settings."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -26,7 +26,7 @@ SOME = 5  # names in a note or a message; `labwright show --start` has all
 class Start:
     """The weights a run begins with; they are copied once, and its folder needs their source no more.
 
-    `run` is a run folder, a folder of safetensors (model.safetensors, or the parts an index names), or one such file.
+    `run` is a run folder, a folder of safetensors (one file, or all the parts that an index names), or one such file.
     `checkpoint` is which weights of a run: those it ended with (`final`), its last or its best ones; averaged weights
     where it kept an average. `take` maps names there to names here, `{"encoder.*" = "backbone.*"}`: a `*` stands for
     the same on both sides, the first pattern that a name matches counts, and what none matches isn't taken. Left out,
@@ -80,204 +80,126 @@ def begin(model: nn.Module, start: Start, where: Where) -> Started:
     Raises LabwrightError for a source that can't be read, a pattern that matches nothing, and tensors of other sizes or
     without a place here.
     """
-    source, files, there = _read(start, where)
+    if start.of_run:
+        source, files, there = _of_run(start, where / "run")
+    else:
+        source, files, there = str(start.path), *_of_files(start, where)
     # with the parameters themselves, so that tied ones are known by being the same
     here = {name: one for name, one in model.state_dict(keep_vars=True).items() if isinstance(one, Tensor)}
-    named = _named(start.take, there, here, where / "take", source)
-    _check(named, there, here, start.strict, where, source)
+    named = _named(start, there, here, where / "take", source)
     taken = {name: to for name, to in named.items() if to in here}
     with torch.no_grad():
         for name, to in taken.items():
             here[to].copy_(there[name])
     given = {id(here[to]) for to in taken.values()}
     kept = [name for name, tensor in here.items() if id(tensor) not in given]
-    return Started(source, files, taken, kept, [name for name in there if name not in taken])
+    unused = [name for name in there if name not in taken]
+    return Started(source, {str(file): digest(file) for file in files}, taken, kept, unused)
 
 
-def _read(start: Start, where: Where) -> tuple[str, dict[str, str], dict[str, Tensor]]:
-    """What the source is called, the checksums of its files, and its tensors by name."""
+def _of_run(start: Start, where: Where) -> tuple[str, list[Path], dict[str, Tensor]]:
+    """What a run's checkpoint is called, its files, and its tensors: averaged ones where the run kept an average."""
+    checkpoints = Checkpoints(start.path / "checkpoints")
+    try:
+        checkpoint, faults = checkpoints.chosen(start.checkpoint)
+    except LabwrightError as error:
+        raise LabwrightError(f"{where}: {error}") from error
+    step, tensors = checkpoint.state["step"], checkpoint.model
+    averages = {key.partition("/average/")[2]: one for key, one in checkpoint.training.items() if "/average/" in key}
+    # by the tensor, as tied ones have one average and several names
+    averaged = {id(tensors[name]): average for name, average in averages.items() if name in tensors}
+    source = " ".join([f"{start.path} ({start.checkpoint}, step {step})", *faults])
+    files = [checkpoints.path(step) / f"{part}.safetensors" for part in ("model", "training")]
+    return source, files, {name: averaged.get(id(tensor), tensor) for name, tensor in tensors.items()}
+
+
+def _of_files(start: Start, where: Where) -> tuple[list[Path], dict[str, Tensor]]:
+    """The safetensors files that a source is, or has, and their tensors."""
     path = start.path
-    if not path.exists():
-        beside = map(str, path.parent.glob("*"))
-        raise LabwrightError(
-            f"{where / 'run'}: there is no run folder or file {located(path)}{nearest(str(path), beside)}"
-        )
-    if start.of_run:
-        checkpoints = Checkpoints(path / "checkpoints")
-        try:
-            checkpoint, faults = checkpoints.chosen(start.checkpoint)
-        except LabwrightError as error:
-            raise LabwrightError(f"{where / 'run'}: {error}") from error
-        folder = checkpoints.path(checkpoint.state["step"])
-        averages = {
-            key.partition("/average/")[2]: one for key, one in checkpoint.training.items() if "/average/" in key
-        }
-        # by the tensor, as tied ones have one average and several names
-        averaged = {id(checkpoint.model[name]): one for name, one in averages.items() if name in checkpoint.model}
-        tensors = {name: averaged.get(id(tensor), tensor) for name, tensor in checkpoint.model.items()}
-        source = " ".join([f"{path} ({start.checkpoint}, step {checkpoint.state['step']})", *faults])
-        return source, _sums([folder / "model.safetensors", folder / "training.safetensors"]), tensors
     if start.checkpoint != "final":
         raise LabwrightError(
             f"{where / 'checkpoint'}: {path} is no run folder, so that it has no {start.checkpoint!r}."
         )
-    files = _files(path, where / "run")
-    tensors = {}
-    for file in files:
-        try:
+    files = [path] if path.suffix == ".safetensors" else sorted(path.glob("*.safetensors"))
+    if not files:
+        beside = nearest(str(path), map(str, path.parent.glob("*")))
+        has = f"has {listed(file.name for file in path.iterdir())}." if path.is_dir() else f"isn't there{beside}"
+        raise LabwrightError(
+            f"{where / 'run'}: no run folder and no safetensors: {located(path)} {has} Nothing is downloaded, and "
+            "other files of weights, which may run code, aren't read."
+        )
+    tensors: dict[str, Tensor] = {}
+    try:
+        for file in files:
             tensors |= load_file(file)
-        except Exception as error:  # safetensors has an exception of its own
-            raise LabwrightError(f"{where / 'run'}: {file} can't be read as safetensors: {words(error)}.") from error
-    return str(path), _sums(files), tensors
-
-
-def _files(path: Path, where: Where) -> list[Path]:
-    """The safetensors files of a source that is no run."""
-    if path.is_file() and path.suffix == ".safetensors":
-        return [path]
-    if (path / "checksums.json").is_file() and path.parent.name == "checkpoints":
-        raise LabwrightError(
-            f"{where}: {path} is a checkpoint; give its run, {path.parent.parent}, and start.checkpoint."
-        )
-    indices = list(path.glob("*.safetensors.index.json"))
-    if indices:
-        try:
-            named = {
-                Path(path / name) for name in json.loads(indices[0].read_text(encoding="utf-8"))["weight_map"].values()
-            }
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise LabwrightError(f"{where}: {indices[0]} names no files: {words(error)}.") from error
-        astray = [file for file in sorted(named) if file.parent != path or not file.is_file()]
-        if astray:
-            raise LabwrightError(f"{where}: {indices[0]} names {astray[0]}, which isn't there beside it.")
-        return sorted(named)
-    whole = [path / "model.safetensors"] if (path / "model.safetensors").is_file() else list(path.glob("*.safetensors"))
-    if len(whole) != 1:
-        has = listed(file.name for file in path.iterdir()) if path.is_dir() else "something else"
-        raise LabwrightError(
-            f"{where}: {path} is no run folder and has no model.safetensors; it has {has}. Weights are read as "
-            "safetensors alone: files of other kinds may run code."
-        )
-    return whole
-
-
-def _sums(files: Iterable[Path]) -> dict[str, str]:
-    return {str(file): digest(file) for file in files}
+        parts = [json.loads(index.read_text(encoding="utf-8")) for index in path.glob("*.safetensors.index.json")]
+        lacking = {name for index in parts for name in index["weight_map"]} - tensors.keys()
+    except Exception as error:  # of the file system, of JSON, of safetensors
+        raise LabwrightError(f"{where / 'run'}: {path} can't be read as safetensors: {words(error)}.") from error
+    if lacking:
+        raise LabwrightError(f"{where / 'run'}: {path} lacks {listed(lacking, SOME)}, which its index names.")
+    return files, tensors
 
 
 def _named(
-    take: Mapping[str, str] | None, there: Mapping[str, Tensor], here: Mapping[str, Tensor], where: Where, source: str
+    start: Start, there: Mapping[str, Tensor], here: Mapping[str, Tensor], where: Where, source: str
 ) -> dict[str, str]:
-    """The name here of every tensor there that a pattern takes. Raises LabwrightError for a pattern that takes none."""
-    patterns = {"*": "*"} if take is None else take
+    """The name here of each tensor there that is taken. Raises LabwrightError for patterns that don't fit both."""
     named: dict[str, str] = {}
-    for pattern, target in patterns.items():
+    for pattern, target in (start.take or {"*": "*"}).items():
         if pattern.count("*") != target.count("*"):
             raise LabwrightError(
                 f"{where / pattern}: given {target!r}; it has as many * as {pattern!r}, for the same parts of a name."
             )
-        matches = {name: found for name in there if (found := re.fullmatch(_groups(pattern), name))}
+        matches = [match for name in there if (match := re.fullmatch(re.escape(pattern).replace(r"\*", "(.*)"), name))]
         if not matches:
-            hint = nearest(pattern, [*there, *map(_top, there)])
+            hint = nearest(pattern, [*there, *(f"{name.partition('.')[0]}.*" for name in there)])
             raise LabwrightError(
                 f"{where / pattern}: no tensor of {source} matches {pattern!r}{hint} It has {listed(there, SOME)}."
                 f"{_advice(there, here)}"
             )
-        for name, found in matches.items():
-            parts = iter(found.groups())
-            named.setdefault(name, re.sub(r"\*", lambda _: next(parts), target))  # noqa: B023 - used at once
+        for match in matches:
+            # the parts that the stars stand for, between those that are written
+            parts = zip(target.split("*"), (*match.groups(), ""), strict=True)
+            named.setdefault(match[0], "".join(written + same for written, same in parts))
+    lost = sorted(name for name, to in named.items() if to not in here)
+    if lost and (start.strict or len(lost) == len(named)):
+        some = len(lost) < len(named)
+        which = f"{listed(lost, SOME)} have no" if some else "no tensor has a"
+        raise LabwrightError(
+            f"{where}: of {source} {which} place in this model: {lost[0]!r} would be {named[lost[0]]!r}"
+            f"{nearest(named[lost[0]], here)} The model has {listed(here, SOME)}.{_advice(there, here)}"
+            f"{' start.strict=false leaves them out.' if some else ''}"
+        )
+    first = {to: name for name, to in reversed(named.items())}
+    for name, to in named.items():
+        if first[to] != name:
+            raise LabwrightError(f"{where}: both {first[to]!r} and {name!r} of {source} are taken as {to!r}.")
+        if to in here and _kind(there[name]) != _kind(here[to]):
+            raise LabwrightError(
+                f"{where}: {name!r} of {source} has {_kind(there[name])}, and {to!r} here {_kind(here[to])}. Take the "
+                f'others alone, by patterns such as {{ "body.*" = "body.*" }}.'
+            )
     return named
 
 
-def _groups(pattern: str) -> str:
-    return re.escape(pattern).replace(r"\*", "(.*)")
-
-
-def _check(
-    named: Mapping[str, str],
-    there: Mapping[str, Tensor],
-    here: Mapping[str, Tensor],
-    strict: bool,
-    where: Where,
-    source: str,
-) -> None:
-    """Raises LabwrightError for what is taken and doesn't fit the model."""
-    lost = [name for name, to in named.items() if to not in here]
-    if len(lost) == len(named):
-        raise LabwrightError(
-            f"{where / 'take'}: no tensor of {source} has a place in this model: {lost[0]!r} would be "
-            f"{named[lost[0]]!r}, and here are {listed(here, SOME)}.{_advice(there, here)}"
-        )
-    if lost and strict:
-        to = named[lost[0]]
-        raise LabwrightError(
-            f"{where / 'take'}: {listed(lost, SOME)} of {source} have no place in this model, which has no {to!r}"
-            f"{nearest(to, here)}{_advice(there, here)} start.strict=false leaves them out."
-        )
-    origin: dict[str, str] = {}
-    for name, to in named.items():
-        if to not in here:
-            continue
-        first = origin.setdefault(to, name)
-        if first != name:
-            raise LabwrightError(f"{where / 'take'}: both {first!r} and {name!r} of {source} are taken as {to!r}.")
-        given, own = there[name], here[to]
-        if given.shape != own.shape:
-            fitting = _fitting(named, there, here)
-            advice = f": start.take = {_written(fitting)}." if fitting else "."
-            raise LabwrightError(
-                f"{where / 'take'}: {name!r} has shape {tuple(given.shape)} in {source}, and {to!r} has "
-                f"{tuple(own.shape)} here. Take the others alone{advice}"
-            )
-        if given.is_floating_point() != own.is_floating_point():
-            raise LabwrightError(
-                f"{where / 'take'}: {name!r} is {given.dtype} in {source}, and {to!r} is {own.dtype} here: these are "
-                "other numbers, such as quantised ones."
-            )
+def _kind(tensor: Tensor) -> str:
+    """What one tensor has to have in common with another to be copied to it; a float of another size does."""
+    return f"shape {tuple(tensor.shape)}" + ("" if tensor.is_floating_point() else f" of {tensor.dtype}")
 
 
 def _advice(there: Mapping[str, Tensor], here: Mapping[str, Tensor]) -> str:
-    """The pattern that would give most tensors a place, a sentence: by the longest ending that two names share."""
-    fronts: dict[tuple[str, torch.Size], str] = {}
-    for name, tensor in here.items():
-        for ending, front in _cuts(name):
-            fronts.setdefault((ending, tensor.shape), front)
-    votes: Counter[tuple[str, str]] = Counter()
-    for name, tensor in there.items():
-        pairs = [
-            (front, fronts[ending, tensor.shape]) for ending, front in _cuts(name) if (ending, tensor.shape) in fronts
-        ]
-        votes.update(pair for pair in pairs[:1] if pair[0] != pair[1])
-    if not votes:
+    """The pattern that would give most tensors a place, a sentence: where names end alike, what stands before that."""
+    fronts = {(end, tensor.shape): front for name, tensor in here.items() for front, end in _cuts(name)}
+    cuts = [(front, (end, tensor.shape)) for name, tensor in there.items() for front, end in _cuts(name)]
+    votes = Counter((front, fronts[end]) for front, end in cuts if fronts.get(end, front) != front)
+    (mine, yours), count = max(votes.items(), key=lambda vote: vote[1], default=(("", ""), 0))
+    if count <= len(there.keys() & here.keys()):  # their own names do as well
         return ""
-    (mine, yours), count = votes.most_common(1)[0]
-    return f" start.take = {_written({f'{mine}*': f'{yours}*'})} has a place for {count} of them."
+    return f' start.take = {{ "{mine}*" = "{yours}*" }} has a place for {count} of them.'
 
 
-def _cuts(name: str) -> Iterator[tuple[str, str]]:
-    """The endings of a dotted name with what stands before them, the longest first."""
-    parts = name.split(".")
-    for cut in range(len(parts)):
-        yield ".".join(parts[cut:]), "".join(f"{part}." for part in parts[:cut])
-
-
-def _fitting(named: Mapping[str, str], there: Mapping[str, Tensor], here: Mapping[str, Tensor]) -> dict[str, str]:
-    """Patterns for the parts of a source all of whose tensors have a place here, of their size."""
-    unlike = {_top(name) for name, to in named.items() if to not in here or here[to].shape != there[name].shape}
-    ends = {name: name.removeprefix(_top(name).removesuffix(".*")) for name in named}
-    return {
-        _top(name): f"{to.removesuffix(ends[name])}{'.*' if ends[name] else ''}"
-        for name, to in named.items()
-        if _top(name) not in unlike and to.endswith(ends[name])
-    }
-
-
-def _top(name: str) -> str:
-    """The pattern of the part of a model that a tensor is in: `encoder.*`."""
-    top, dot, _ = name.partition(".")
-    return f"{top}.*" if dot else top
-
-
-def _written(take: Mapping[str, str]) -> str:
-    """As a recipe has it."""
-    return "{ " + ", ".join(f'"{name}" = "{to}"' for name, to in take.items()) + " }"
+def _cuts(name: str) -> list[tuple[str, str]]:
+    """A dotted name in two, at every dot."""
+    parts = re.split(r"(?<=\.)", name)
+    return [("".join(parts[:cut]), "".join(parts[cut:])) for cut in range(len(parts))]
