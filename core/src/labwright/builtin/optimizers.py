@@ -17,7 +17,7 @@ from labwright.base.errors import LabwrightError
 from labwright.base.search import Choice, PerTrial, Uniform
 from labwright.builtin.elementwise import Elementwise, State, Together
 from labwright.interfaces.library import Family, LibraryOptimizer
-from labwright.interfaces.optimizer import Group, Schedule
+from labwright.interfaces.optimizer import Group, LayerDecay, Schedule
 
 Rate = Annotated[float, Field(gt=0), Uniform(1e-5, 1e-1, log=True), PerTrial()]
 Decay = Annotated[float, Field(ge=0), PerTrial()]
@@ -49,11 +49,12 @@ class SGD(Elementwise):
         warmup: Warmup = 0.0,
         end: End = 1e-3,
         groups: dict[str, Group] | None = None,
+        layer_decay: LayerDecay | None = None,
         momentum: Annotated[float, Field(ge=0, lt=1), Uniform(0.0, 0.99), PerTrial()] = 0.0,
         dampening: Annotated[float, Field(ge=0, le=1), PerTrial()] = 0.0,
         nesterov: bool = False,
     ) -> None:
-        shared = {"schedule": schedule, "warmup": warmup, "end": end, "groups": groups}
+        shared = {"schedule": schedule, "warmup": warmup, "end": end, "groups": groups, "layer_decay": layer_decay}
         super().__init__(parameters, lr=lr, weight_decay=weight_decay, **shared)
         if nesterov and (momentum == 0 or dampening != 0):
             raise LabwrightError(
@@ -139,11 +140,12 @@ class Adam(Elementwise):
         warmup: Warmup = 0.0,
         end: End = 1e-3,
         groups: dict[str, Group] | None = None,
+        layer_decay: LayerDecay | None = None,
         betas: Betas = (0.9, 0.999),
         eps: Epsilon = 1e-8,
         amsgrad: bool = False,
     ) -> None:
-        shared = {"schedule": schedule, "warmup": warmup, "end": end, "groups": groups}
+        shared = {"schedule": schedule, "warmup": warmup, "end": end, "groups": groups, "layer_decay": layer_decay}
         super().__init__(parameters, lr=lr, weight_decay=weight_decay, **shared)
         self.betas, self.eps, self.amsgrad = betas, eps, amsgrad
 
@@ -218,12 +220,13 @@ class AdamW(Adam):
         warmup: Warmup = 0.0,
         end: End = 1e-3,
         groups: dict[str, Group] | None = None,
+        layer_decay: LayerDecay | None = None,
         betas: Betas = (0.9, 0.999),
         eps: Epsilon = 1e-8,
         amsgrad: bool = False,
     ) -> None:
         shared: dict[str, Any] = {"schedule": schedule, "warmup": warmup, "end": end, "groups": groups}
-        shared |= {"betas": betas, "eps": eps, "amsgrad": amsgrad}
+        shared |= {"layer_decay": layer_decay, "betas": betas, "eps": eps, "amsgrad": amsgrad}
         super().__init__(parameters, lr=lr, weight_decay=weight_decay, **shared)
 
 

@@ -14,7 +14,7 @@ from labwright.base import toml
 from labwright.base.errors import LabwrightError, nearest, shown
 from labwright.base.files import json_text
 
-TABLES = ("task", "model", "loss", "optimizer", "method", "device", "train", "log", "stop", "search")
+TABLES = ("task", "model", "loss", "optimizer", "method", "device", "train", "start", "log", "stop", "search")
 
 
 @dataclass(frozen=True)
@@ -163,7 +163,7 @@ def _table_of(recipe: dict[str, Any], keys: Sequence[str], given: str) -> dict[s
     for depth, key in enumerate(keys[:-1], 1):
         below = table.setdefault(key, {})
         if isinstance(below, str | type):  # a component given by its name, or from Python its class, alone
-            below = table[key] = {"name": below}
+            below = table[key] = {"run" if keys[0] == "start" else "name": below}
         if not isinstance(below, dict):
             raise LabwrightError(f"{given}: {'.'.join(keys[:depth])} is {shown(below)}, which has no fields.")
         table = below

@@ -253,11 +253,14 @@ def validated(target: Any, table: Mapping[str, Any], label: str, plugins: Plugin
         where: the table's place in a recipe.
 
     Raises:
-        LabwrightError: with place, value and what is allowed.
+        LabwrightError: with place, value and what is allowed; for a setting of before, what the class attribute
+            `moved` says to write now.
     """
     settings = signature(target).settings
     for key in table:
         if key not in settings:
+            if key in (moved := getattr(target, "moved", {})):
+                raise LabwrightError(f"{where / key}: {label} has no setting {key!r} any more: {moved[key]}")
             takes = f"It takes {listed(settings, 40)}." if settings else "It has no settings."
             raise LabwrightError(f"{where / key}: {label} has no setting {key!r}{nearest(key, settings)} {takes}")
     result: dict[str, Any] = {}

@@ -13,8 +13,8 @@ from labwright.interfaces.library import Family
 from labwright.plugin.registry import Plugins
 
 
-def recipe_schema(plugins: Plugins, train: type) -> dict[str, Any]:
-    """A schema of draft 2020-12; `train` is the class of the `train` table's settings.
+def recipe_schema(plugins: Plugins, train: type, start: type) -> dict[str, Any]:
+    """A schema of draft 2020-12; `train` and `start` are the classes of these tables' settings.
 
     Components that can't be loaded are left out; verbs name them.
     """
@@ -28,6 +28,7 @@ def recipe_schema(plugins: Plugins, train: type) -> dict[str, Any]:
         "method": made.part("method", "descent"),
         "device": made.part("device", "auto"),
         "train": made.table(train),
+        "start": {"anyOf": [{"type": "string"}, made.table(start)]},
         "log": {"type": "array", "items": _ref("logger")},
         "stop": {"type": "array", "items": _ref("stop")},
         "search": {"type": "object"},

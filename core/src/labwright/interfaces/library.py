@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from labwright.base.errors import LabwrightError, listed, nearest
 from labwright.base.search import Choice, Uniform
-from labwright.interfaces.optimizer import Group, Optimizer, Schedule, check_parameter, check_slots
+from labwright.interfaces.optimizer import Group, LayerDecay, Optimizer, Schedule, check_parameter, check_slots
 
 OURS = ("params", "lr", "weight_decay")  # what a library's constructor is given by settings of their own
 GROUP = "group:"  # stands before a slot that the library keeps for a group of parameters
@@ -50,6 +50,7 @@ class LibraryOptimizer(Optimizer):
         warmup: Annotated[float, Field(ge=0, lt=1)] = 0.0,
         end: Annotated[float, Field(gt=0, le=1)] = 1e-3,
         groups: dict[str, Group] | None = None,
+        layer_decay: LayerDecay | None = None,
         options: dict[str, Any] | None = None,
     ) -> None:
         self._known = {name: one.default for name, one in inspect.signature(self.library).parameters.items()}
@@ -62,7 +63,14 @@ class LibraryOptimizer(Optimizer):
             raise LabwrightError(f"optimizer.weight_decay: {self.label!r} has no weight decay; leave it out.")
         decay = weight_decay if weight_decay is not None else _number(self._known.get("weight_decay")) or 0.0
         super().__init__(
-            parameters, lr=lr, weight_decay=decay, schedule=schedule, warmup=warmup, end=end, groups=groups
+            parameters,
+            lr=lr,
+            weight_decay=decay,
+            schedule=schedule,
+            warmup=warmup,
+            end=end,
+            groups=groups,
+            layer_decay=layer_decay,
         )
         self._arguments = {**self.defaults, **self._checked(options or {}), "lr": lr}
         self._begin()
