@@ -28,7 +28,7 @@ from labwright.config.recipe import Source, parsed
 from labwright.config.signature import Setting, label_of, plain, signature
 from labwright.plugin.registry import Plugins
 
-_GIVEN = {"model": {"inputs", "outputs"}, "loss": {"inputs", "outputs"}, "optimizer": {"parameters"}}
+_GIVEN = {"optimizer": {"parameters"}} | {kind: {"inputs", "outputs"} for kind in ("model", "loss", "metric")}
 _SHOULD = {
     "int_type": "be a whole number",
     "float_type": "be a number",
@@ -109,6 +109,10 @@ class ComponentSpec:
                 raise
             raise LabwrightError(f"{failed}: it needs more memory than there is; make it smaller") from error
 
+    def __call__(self, **given: Any) -> Any:
+        """What a part awaits: see `_built_part`."""
+        return self.build(**given)
+
     def table(self) -> dict[str, Any]:
         """The complete table of a recipe, defaults included; None is left out."""
         if self.thing is not None:
@@ -168,10 +172,8 @@ def _mapped(change: Callable[[ComponentSpec], Any], value: Any) -> Any:
 
 
 def _built_part(part: ComponentSpec) -> Any:
-    """A part that needs ports arrives as a callable awaiting them."""
-    if part.given:
-        return part.build
-    return part.build()
+    """A part that needs ports arrives as a callable awaiting them; a metric always, as each evaluation has its own."""
+    return part if part.given or part.kind == "metric" else part.build()
 
 
 def resolve(kind: str, value: Any, plugins: Plugins, where: Where) -> ComponentSpec:

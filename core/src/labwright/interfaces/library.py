@@ -182,10 +182,11 @@ class LibraryOptimizer(Optimizer):
         return _slots(library, twin, library.param_groups[0], fixed)
 
 
-class Family(Mapping[str, type[LibraryOptimizer]]):
+class Family(Mapping[str, type[Any]]):
     """The optimizers of a library by name, each a LibraryOptimizer made when it is first asked for.
 
     `names` lists them; `find` gives the library's class for a name, and arguments that stand beside the user's options.
+    What is no optimizer gives its own `member`: a class whose `label`, `library` and `defaults` are those of a name.
 
     Raises KeyError for a name that isn't among them.
 
@@ -196,20 +197,20 @@ class Family(Mapping[str, type[LibraryOptimizer]]):
         self,
         domain: str,
         names: Callable[[], Iterable[str]],
-        find: Callable[[str], tuple[Callable[..., torch.optim.Optimizer], Mapping[str, Any]]],
+        find: Callable[[str], tuple[Callable[..., Any], Mapping[str, Any]]],
+        member: type[Any] = LibraryOptimizer,
     ) -> None:
+        self.member = member  # whose settings those of every name are
         self._domain = domain
         self._names = names
         self._find = find
-        self._made: dict[str, type[LibraryOptimizer]] = {}
-
-    member = LibraryOptimizer  # whose settings those of every name are
+        self._made: dict[str, type[Any]] = {}
 
     def schema_of_names(self) -> dict[str, Any]:
         """The JSON Schema of its names: only the library knows them, and may take seconds to import."""
         return {"type": "string", "pattern": f"^{self._domain}/[^/]+$"}
 
-    def __getitem__(self, name: str) -> type[LibraryOptimizer]:
+    def __getitem__(self, name: str) -> type[Any]:
         if name not in self:
             raise KeyError(name)
         if name not in self._made:
@@ -222,7 +223,7 @@ class Family(Mapping[str, type[LibraryOptimizer]]):
                 "defaults": defaults,
                 "__doc__": library.__doc__,
             }
-            self._made[name] = type(name, (LibraryOptimizer,), members | {"__module__": __name__})
+            self._made[name] = type(name, (self.member,), members | {"__module__": self.member.__module__})
         return self._made[name]
 
     def __contains__(self, name: object) -> bool:

@@ -11,6 +11,7 @@ from labwright.base.durations import duration
 from labwright.base.isolation import isolated
 from labwright.base.seeding import derived_seed
 from labwright.interfaces.run import Outcome, Run
+from labwright.interfaces.task import headlines
 from labwright.report import page
 from labwright.report.curves import curves
 from labwright.report.sections import card, table
@@ -83,7 +84,7 @@ def _results(run: Run, outcome: Outcome, log: Sequence[Mapping[str, Any]]) -> It
             if value is not None and goal.better(value, best[1] if best else None):
                 best = record["step"], value
     cards = []
-    for name in sorted(names, key=lambda name: (name != goal.metric, name)):
+    for name in headlines(sorted(names), goal.metric):
         splits = sorted((split for split in outcome.metrics if name in outcome.metrics[split]), key=_split_order)
         shown, *others = splits
         notes = [f"on {_samples(outcome, shown)}" + (f", {_direction(goal.direction)}" if name == goal.metric else "")]
@@ -92,6 +93,11 @@ def _results(run: Run, outcome: Outcome, log: Sequence[Mapping[str, Any]]) -> It
             notes.append(f"best on valid {best[1]:.4g} at step {best[0]:,}")
         cards.append(page.headline(name, f"{outcome.metrics[shown][name]:.4g}", notes, goal=name == goal.metric))
     yield page.together(cards, "cards")
+    inner = sorted(names - set(headlines(names, goal.metric)))
+    splits = sorted(outcome.metrics, key=_split_order)
+    rows = [(name, *(outcome.metrics[split].get(name, "") for split in splits)) for name in inner]
+    if rows:
+        yield page.folded(f"{len(rows)} more figures", table("", ("metric", *splits), rows))
 
 
 def _samples(outcome: Outcome, split: str) -> str:
@@ -110,7 +116,7 @@ def _direction(direction: str) -> str:
 def _evaluations(log: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """All evaluations as a table, folded away, if there are several."""
     records = [record for record in log if record["event"] == "evaluation"]
-    names = list(dict.fromkeys(name for record in records for name in record["metrics"]))
+    names = headlines(dict.fromkeys(name for record in records for name in record["metrics"]), "")
     rows = [
         (
             record["step"],
