@@ -103,7 +103,7 @@ def chosen_goal(text: str | None, chosen: Mapping[str, Any], usual: Goal, where:
     higher = getattr(_target(giver), "higher_is_better", None)
     if not direction and higher is None:
         raise LabwrightError(
-            f'{where}: is {metric!r} better higher or lower? Write "{metric}:maximize" or ":minimize".'
+            f'{where}: {metric!r} has no direction of its own; write "{metric}:maximize", or minimize.'
         )
     return Goal(metric, direction or ("maximize" if higher else "minimize"))  # type: ignore[arg-type]
 
@@ -136,9 +136,8 @@ def _target(metric: Any) -> Any:
 
 def _label(metric: Any) -> str:
     """What a recipe calls it, without the domain; of an object from Python its class in kebab-case."""
-    return (
-        str(metric.name).rpartition("/")[2] or re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", _target(metric).__name__).lower()
-    )
+    kebab = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", _target(metric).__name__).lower()
+    return str(metric.name).rpartition("/")[2] or kebab
 
 
 def _settings(metric: Any) -> dict[str, Any]:

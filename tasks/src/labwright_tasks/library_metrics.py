@@ -20,7 +20,7 @@ class LibraryMetric(nn.Module):
     given predictions and targets, and `num_outputs` where there are several. A result for each class or number becomes
     a table. `splits` are the only parts of the data it is computed on.
 
-    Raises LabwrightError with its own complaint for options that it doesn't take, and for what it can't be given.
+    Raises ValueError with its own complaint for options that it doesn't take, LabwrightError for what it can't compute.
     """
 
     label: ClassVar[str]
@@ -31,10 +31,8 @@ class LibraryMetric(nn.Module):
     def __init_subclass__(cls) -> None:
         # a name that stands for several tasks leaves it to the class of each
         of_classes = getattr(_library().classification, f"Multiclass{cls.__name__}", None)
-        cls.higher_is_better = next(
-            (one.higher_is_better for one in (cls.library, of_classes) if one and one.higher_is_better is not None),
-            None,
-        )
+        directions = [getattr(one, "higher_is_better", None) for one in (cls.library, of_classes)]
+        cls.higher_is_better = next((one for one in directions if one is not None), None)
 
     def __init__(self, outputs: Port, *, options: dict[str, Any] | None = None, splits: Splits | None = None) -> None:
         super().__init__()
@@ -47,9 +45,7 @@ class LibraryMetric(nn.Module):
         except Exception as error:  # whatever it has to say
             unknown = [key for key in options or {} if key not in known]
             hint = nearest(unknown[0], known, "") if unknown else ""
-            raise LabwrightError(
-                f"metric {self.label!r} refuses its options: {error}{hint}. They are {listed(known, most=40)}."
-            ) from error
+            raise ValueError(f"{error}{hint}. Its options are {listed(known, most=40)}") from error
 
     def update(self, *results: Tensor) -> None:
         predictions, *others = results
@@ -59,14 +55,18 @@ class LibraryMetric(nn.Module):
         self._tried(self.metric.update, predictions, *others)
 
     def compute(self) -> Any:
-        value = self._tried(self.metric.compute)
-        if not isinstance(value, Tensor) or value.dim() != 1:
-            return value
-        names = self.outputs.names if isinstance(self.outputs, Classes) else tuple(map(str, range(len(value))))
-        return dict(zip(names, value.tolist(), strict=True)) if len(names) == len(value) else value
+        return self._table(self._tried(self.metric.compute))
 
     def reset(self) -> None:
         self.metric.reset()
+
+    def _table(self, value: Any) -> Any:
+        """A result for each class or number, by their names."""
+        if not isinstance(value, Tensor) or not value.dim():
+            return value
+        names = self.outputs.names if isinstance(self.outputs, Classes) else tuple(map(str, range(len(value))))
+        fits = len(names) == len(value)
+        return {name: self._table(one) for name, one in zip(names, value, strict=True)} if fits else value
 
     def _of_port(self) -> dict[str, Any]:
         if isinstance(self.outputs, Classes):
@@ -92,7 +92,7 @@ def _library() -> Any:
 
 def _names() -> list[str]:
     library = _library()
-    exported = {name: getattr(library, name) for name in library.__all__}
+    exported = {name: getattr(library, name) for name in library.__all__ if name != "Metric"}
     return [name for name, one in exported.items() if inspect.isclass(one) and issubclass(one, library.Metric)]
 
 

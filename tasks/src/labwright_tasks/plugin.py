@@ -17,9 +17,7 @@ def labwright_components() -> Iterator[lw.Component]:
     yield lw.Component("task", "regression", f"{here}.regression:Regression", "real numbers that belong to an input")
     yield lw.Component("metric", "top-k", f"{here}.metrics:TopK", "share of labels among the k highest logits")
     yield lw.Component("metric", "f1", f"{here}.metrics:F1", "precision and recall, over classes alike and of each")
-    yield lw.Component(
-        "metric", "auroc", f"{here}.metrics:AUROC", "area under the ROC curve, each class against others"
-    )
+    yield lw.Component("metric", "auroc", f"{here}.metrics:AUROC", "area under the ROC curve, a class against others")
     yield lw.Component(
         "metric", "calibration-error", f"{here}.metrics:CalibrationError", "how far confidence is from accuracy"
     )
