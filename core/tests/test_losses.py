@@ -217,8 +217,10 @@ def test_a_penalty_around_something_that_is_no_loss_is_refused():
 @pytest.mark.parametrize("loss", [CrossEntropy, MeanSquaredError, MeanAbsoluteError, Huber, Penalized])
 def test_the_constructors_are_readable_as_settings(loss):
     settings = signature(loss).settings
-    assert list(settings) == {CrossEntropy: ["label_smoothing"], Huber: ["delta"], Penalized: ["loss", "l1", "l2"]}.get(
-        loss, []
-    )
+    assert list(settings) == {
+        CrossEntropy: ["label_smoothing", "weights"],
+        Huber: ["delta"],
+        Penalized: ["loss", "l1", "l2"],
+    }.get(loss, [])
     assert all(setting.mark for name, setting in settings.items() if name != "loss")
     assert loss is not Penalized or settings["loss"].part == Part("loss")

@@ -102,9 +102,7 @@ def chosen_goal(text: str | None, chosen: Mapping[str, Any], usual: Goal, where:
         raise LabwrightError(f"{where}: {metric!r} is computed on some splits only; leave out its `splits`.")
     higher = getattr(_target(giver), "higher_is_better", None)
     if not direction and higher is None:
-        raise LabwrightError(
-            f'{where}: {metric!r} has no direction of its own; write "{metric}:maximize", or minimize.'
-        )
+        raise LabwrightError(f'{where}: {metric!r} has no direction of its own; write "{metric}:maximize" or minimize.')
     return Goal(metric, direction or ("maximize" if higher else "minimize"))  # type: ignore[arg-type]
 
 

@@ -97,8 +97,8 @@ class Classification(Task):
         if labels is None:
             if self.sampling:
                 raise LabwrightError(
-                    f"task.sampling: {type(self.data).__name__} doesn't tell its training labels before every sample is "
-                    "fetched, so that they can't be balanced; leave it out."
+                    f"task.sampling: {type(self.data).__name__} doesn't tell its training labels before every sample "
+                    "is fetched, so that they can't be balanced; leave it out."
                 )
             return
         data, classes = type(self.data).__name__, len(self.names)

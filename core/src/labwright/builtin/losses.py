@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
+from math import inf
 from typing import Annotated, Any, Literal, final
 
 import torch
@@ -20,8 +21,6 @@ from labwright.base.search import PerTrial, Uniform
 from labwright.config.signature import Part
 from labwright.data.ports import Classes, Port
 from labwright.interfaces.loss import LEFT_OUT, Loss, normalizer, separable
-
-Weight = Annotated[float, Field(ge=0)]
 
 
 @final
@@ -39,7 +38,7 @@ class CrossEntropy(Loss):
         self,
         *,
         label_smoothing: Annotated[float, Field(ge=0, lt=1), Uniform(0.0, 0.3), PerTrial()] = 0.0,
-        weights: Literal["balanced"] | list[Weight] | dict[str, Weight] | None = None,
+        weights: Literal["balanced"] | list[float] | dict[str, float] | None = None,
     ) -> None:
         super().__init__()
         self.label_smoothing: float | Tensor = label_smoothing  # a tensor with one value per trial will do as well
@@ -111,8 +110,8 @@ def _class_weights(weights: str | list[float] | dict[str, float], outputs: Port)
         weights = [sum(counts) / (len(counts) * count) for count in counts]
     if len(weights) != len(names):
         raise LabwrightError(f"loss.weights: given {len(weights)} numbers for {len(names)} classes: {listed(names)}.")
-    if not any(weights):
-        raise LabwrightError("loss.weights: all are 0, so that nothing would be learned.")
+    if not any(weights) or not all(0 <= weight < inf for weight in weights):
+        raise LabwrightError(f"loss.weights: given {weights}; each is a number from 0 on, and not all are 0.")
     return weights
 
 

@@ -117,9 +117,10 @@ def _check_goal(goal: Goal, names: Mapping[str, Any], *, within: bool) -> None:
     """Raises LabwrightError if the goal is not among the names; `within`: nor can be in the table one of them gives."""
     if goal.metric in names or (within and any(goal.metric.startswith(f"{name}/") for name in names)):
         return
+    within_it = [name for name in names if name.startswith(f"{goal.metric}/")]  # it is a table, and a goal one number
+    hint = f"; did you mean {within_it[0]!r}?" if within_it else nearest(goal.metric, names)
     raise LabwrightError(
-        f"metrics() of the task gives {listed(names)}; its goal, {goal.metric!r}, is none of them"
-        f"{nearest(goal.metric, names)}"
+        f"metrics() of the task gives {listed(names)}; its goal, {goal.metric!r}, is none of them{hint}"
     )
 
 
