@@ -162,7 +162,13 @@ test_labwright = conformance(
 )
 test_study = conformance("labwright-study")
 test_testing = conformance("labwright-testing")
-test_tasks = conformance("labwright-tasks", recipes={"task regression": regression("mse")})
+test_tasks = conformance(
+    "labwright-tasks",
+    recipes={
+        "task regression": regression("mse"),
+        **{f"metric {name}": regression("mse") for name in ("rmse", "mae", "r2")},
+    },
+)
 test_vision = conformance(
     "labwright-vision",
     recipes={

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from warnings import catch_warnings
 
 import torch
 from torch import Tensor, nn
@@ -46,7 +47,7 @@ def preflight(built: Built, train: Train) -> list[str]:
         if normed and smallest is not None and _smallest(len(smallest), size) == 1:
             batch = _drawn(built, batches.split.fetch(smallest, 0, train.seed))
             _check_one(built, train, batch.rows(slice(len(batch) - 1, None)))
-        with _kept(built.model):
+        with _kept(built.model), catch_warnings(action="ignore"):  # of what one batch lacks, such as a class
             for split in ("valid", "test"):  # a metric that can't be computed would end the run after an epoch
                 built.evaluate(split, size=max(train.batch_size, 2), seed=train.seed, most=1)
         if accumulate > 1 and len(batches.parts):

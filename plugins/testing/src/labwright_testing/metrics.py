@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
@@ -89,9 +90,11 @@ def _rows(result: Any) -> int:
 
 
 def _computed(metric: Metric, results: Sequence[tuple[Any, ...]]) -> dict[str, float]:
-    for arguments in results:
-        metric.update(*arguments)
-    return _numbers(metric.compute())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of what so few samples lack, such as one of a class
+        for arguments in results:
+            metric.update(*arguments)
+        return _numbers(metric.compute())
 
 
 def _numbers(value: Any) -> dict[str, float]:
