@@ -82,8 +82,12 @@ def test_weights_may_name_some_classes_and_the_others_weigh_one():
 @pytest.mark.parametrize(
     ("weights", "outputs", "words"),
     [
-        ("balanced", Classes(("a", "b")), "'balanced' needs the number of training samples of each class"),
-        ("balanced", Classes(("a", "b"), (3, 0)), "class 'b' has no training samples"),
+        (
+            "balanced",
+            Classes(("a", "b")),
+            "needs training samples of each class: how many isn't told here; give a number",
+        ),
+        ("balanced", Classes(("a", "b"), (3, 0)), "class 'b' has none; give a number for each class"),
         ([1.0], Values(1), "the targets are Values, not Classes"),
         ([1.0, math.inf], Classes(("a", "b")), "each is a number from 0 on"),
     ],

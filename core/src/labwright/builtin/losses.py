@@ -90,23 +90,16 @@ def _class_weights(weights: str | list[float] | dict[str, float], outputs: Port)
     """A weight for each class. Raises LabwrightError for weights of other classes, and if all are 0."""
     if not isinstance(outputs, Classes):
         raise LabwrightError(f"loss.weights: the targets are {type(outputs).__name__}, not Classes; leave it out.")
-    names, counts = outputs.names, outputs.counts
+    names, counts = outputs.names, outputs.counts or [0]
     if isinstance(weights, dict):
-        for name in weights:
-            if name not in names:
-                raise LabwrightError(f"loss.weights: no class is called {name!r}{nearest(name, names)}")
+        if unknown := next((name for name in weights if name not in names), ""):
+            raise LabwrightError(f"loss.weights: no class is called {unknown!r}{nearest(unknown, names)}")
         weights = [weights.get(name, 1.0) for name in names]
     elif isinstance(weights, str):
-        if counts is None:
-            raise LabwrightError(
-                "loss.weights: 'balanced' needs the number of training samples of each class, which this task or its "
-                "data doesn't tell; give a number for each class."
-            )
         if 0 in counts:
-            raise LabwrightError(
-                f"loss.weights: class {names[counts.index(0)]!r} has no training samples to be 'balanced' by; give a "
-                "number for each class."
-            )
+            lacking = f"class {names[counts.index(0)]!r} has none" if outputs.counts else "how many isn't told here"
+            needs = f"'balanced' needs training samples of each class: {lacking}"
+            raise LabwrightError(f"loss.weights: {needs}; give a number for each class.")
         weights = [sum(counts) / (len(counts) * count) for count in counts]
     if len(weights) != len(names):
         raise LabwrightError(f"loss.weights: given {len(weights)} numbers for {len(names)} classes: {listed(names)}.")
