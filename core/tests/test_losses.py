@@ -85,7 +85,7 @@ def test_weights_may_name_some_classes_and_the_others_weigh_one():
         (
             "balanced",
             Classes(("a", "b")),
-            "needs training samples of each class: how many isn't told here; give a number",
+            "training samples of each class: how many isn't told here; give a number",
         ),
         ("balanced", Classes(("a", "b"), (3, 0)), "class 'b' has none; give a number for each class"),
         ([1.0], Values(1), "the targets are Values, not Classes"),

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
 
 import torch
@@ -40,7 +38,6 @@ _TOP = 5  # how many probabilities a prediction names
 _ROUNDING = 1e-9
 _AT_ONCE = 1024  # samples fetched together when labels are looked at
 _SEEN_AT_ONCE = 256  # samples the model sees together for a report
-_COUNTS = "class_counts.json"
 
 
 class ClassificationLoss(Protocol):
@@ -120,16 +117,6 @@ class Classification(Task):
         inputs, outputs = self.data.ports()
         assert isinstance(outputs, Classes)
         return inputs, replace(outputs, counts=self.counts)
-
-    def save(self, folder: Path) -> None:
-        super().save(folder)
-        if self.counts is not None:
-            (folder / _COUNTS).write_text(json.dumps(self.counts), encoding="utf-8")
-
-    def load(self, folder: Path) -> None:
-        super().load(folder)
-        file = folder / _COUNTS
-        self.counts = tuple(json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else None
 
     def order(self, split: str, part: Split, *, size: int, seed: int, epoch: int) -> Sequence[Tensor]:
         if split != "train" or self.sampling is None or self.labels_N is None:

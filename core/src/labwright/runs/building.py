@@ -40,7 +40,7 @@ def build(spec: ExperimentSpec, learned: Path | None = None, task: Task | None =
         inputs, outputs = task.ports()
         model: nn.Module = complete(spec.model.build(inputs=inputs, outputs=outputs), inputs).to(device)
         criterion = None if spec.loss is None else spec.loss.build(inputs=inputs, outputs=outputs)
-        if isinstance(criterion, Loss):
+        if isinstance(criterion, Loss) and learned is None:  # else nothing will be trained
             criterion.prepare(outputs)
         if isinstance(criterion, nn.Module):
             criterion = criterion.to(device)
