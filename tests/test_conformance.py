@@ -178,6 +178,7 @@ test_tasks = conformance(
         "task regression": regression("mse"),
         "task dense-labels": made("shapes"),
         "task sequence-to-sequence": made("digits"),
+        **{f"metric {name}": regression("mse") for name in ("rmse", "mae", "r2")},
     },
 )
 test_vision = conformance(

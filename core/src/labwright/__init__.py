@@ -90,6 +90,7 @@ if TYPE_CHECKING:
     from labwright.train.metrics import Accuracy as Accuracy
     from labwright.train.metrics import LogLoss as LogLoss
     from labwright.train.metrics import Mean as Mean
+    from labwright.train.metrics import Of as Of
     from labwright.train.metrics import Perplexity as Perplexity
     from labwright.train.settings import Train as Train
 
@@ -121,7 +122,7 @@ _LATER = {
     "train.built": ["Built"],
     "runs.load": ["load"],
     "train.evaluation": ["evaluate", "evaluating"],
-    "train.metrics": ["Accuracy", "LogLoss", "Mean", "Perplexity"],
+    "train.metrics": ["Accuracy", "LogLoss", "Mean", "Of", "Perplexity"],
     "train.settings": ["Train"],
 }
 _MODULE_OF = {name: module for module, names in _LATER.items() for name in names}

@@ -21,3 +21,16 @@ def labwright_components() -> Iterator[lw.Component]:
     yield lw.Component(
         "task", "sequence-to-sequence", f"{here}.sequence_to_sequence:SequenceToSequence", "one sequence out of another"
     )
+    yield lw.Component("metric", "top-k", f"{here}.metrics:TopK", "share of labels among the k highest logits")
+    yield lw.Component("metric", "f1", f"{here}.metrics:F1", "precision and recall, over classes alike and of each")
+    yield lw.Component("metric", "auroc", f"{here}.metrics:AUROC", "area under the ROC curve, a class against others")
+    yield lw.Component(
+        "metric", "calibration-error", f"{here}.metrics:CalibrationError", "how far confidence is from accuracy"
+    )
+    yield lw.Component("metric", "confusion", f"{here}.metrics:Confusion", "how often each class was given for each")
+    yield lw.Component("metric", "rmse", f"{here}.regression:RootMeanSquare", "root of the mean squared difference")
+    yield lw.Component("metric", "mae", f"{here}.regression:MeanAbsolute", "mean absolute difference")
+    yield lw.Component("metric", "r2", f"{here}.regression:Explained", "share of the variance explained")
+    yield lw.Component(
+        "metric", "torchmetrics/*", f"{here}.library_metrics:TORCHMETRICS", "any metric of torchmetrics by its name"
+    )

@@ -7,7 +7,7 @@ a model is called with; an output port what its forward returns. A plugin may de
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -131,10 +131,13 @@ class Latent(Port):
 class Classes(Port):
     """One of several classes: forward returns logits_BC; the target is labels_B, int64 in 0..C-1.
 
+    `counts` are the training samples of each class, where the task knows them.
+
     Example: `lw.Classes(("cat", "dog"))`
     """
 
     names: tuple[str, ...]
+    counts: tuple[int, ...] | None = field(default=None, compare=False, repr=False)
 
     def check(self, output: Any, target: Tensor) -> None:
         _check_shape(self, output, (*target.shape, len(self.names)), f"{len(self.names)} logits for each label")

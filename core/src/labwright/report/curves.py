@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from labwright.interfaces.task import Goal
+from labwright.interfaces.task import Goal, headlines
 from labwright.report.charts import CARD, LOG_SCALE_FROM, SERIES, counted, figure, svg, ticks
 
 SIZE = (5.2, 2.5)  # inches
@@ -50,7 +50,7 @@ def curves(log: Iterable[Mapping[str, Any]], goal: Goal) -> list[Curve]:
     charts = []
     if losses:
         charts.append(_chart("Training loss", losses, _last(losses), smoothed=True))
-    for name in sorted(metrics, key=lambda name: name != goal.metric):
+    for name in headlines(metrics, goal.metric):
         points = _finite(metrics[name])
         if not points or len(metrics[name]) < 2:
             continue
