@@ -9,9 +9,9 @@ from itertools import pairwise
 from typing import Any
 
 import torch
-from labwright import Metric, NotApplicable
+from labwright import Metric
 
-from labwright_testing.kit import Subject, check
+from labwright_testing.kit import NotApplicable, Subject, check
 
 SAMPLES = 40
 CLOSE = 1e-6
