@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from labwright.config.compatibility import fitting_names as fitting_names
     from labwright.config.signature import Part as Part
     from labwright.data.batching import IndexedBatches as IndexedBatches
+    from labwright.data.dataset import Augmented as Augmented
     from labwright.data.dataset import Batch as Batch
     from labwright.data.dataset import Batches as Batches
     from labwright.data.dataset import Data as Data
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from labwright.data.ports import Audio as Audio
     from labwright.data.ports import Classes as Classes
     from labwright.data.ports import Features as Features
+    from labwright.data.ports import Heads as Heads
     from labwright.data.ports import Image as Image
     from labwright.data.ports import Interactions as Interactions
     from labwright.data.ports import Latent as Latent
@@ -105,8 +107,19 @@ _LATER = {
     "config.compatibility": ["fitting_names"],
     "config.signature": ["Part"],
     "data.batching": ["IndexedBatches"],
-    "data.dataset": ["Batch", "Batches", "Data", "Labelled", "LeftOut", "Split", "TensorSplit"],
-    "data.ports": ["Audio", "Classes", "Features", "Image", "Interactions", "Latent", "Port", "Tokens", "Values"],
+    "data.dataset": ["Augmented", "Batch", "Batches", "Data", "Labelled", "LeftOut", "Split", "TensorSplit"],
+    "data.ports": [
+        "Audio",
+        "Classes",
+        "Features",
+        "Heads",
+        "Image",
+        "Interactions",
+        "Latent",
+        "Port",
+        "Tokens",
+        "Values",
+    ],
     "data.summary": ["majority"],
     "interfaces.closed_form": ["ClosedForm"],
     "interfaces.device": ["Device"],

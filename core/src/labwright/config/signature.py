@@ -172,7 +172,7 @@ def _setting(where: str, parameter: inspect.Parameter, hint: Any) -> Setting:
         raise LabwrightError(
             f"{where}: None is the field left out, so a field that can be None has None as its default."
         )
-    if part and default is not MISSING and not isinstance(default, None if several else str | None):
+    if part and default is not MISSING and not isinstance(default, types.NoneType if several else str | None):
         allowed = "None" if several else f"the name of a {part.kind}"
         raise LabwrightError(f"{where}: the default of a part is {allowed}, given {default!r}.")
     # a default that its own annotation refuses would be written into a recipe that can't be read

@@ -57,12 +57,13 @@ def curves(log: Iterable[Mapping[str, Any]], goal: Goal) -> list[Curve]:
 
 
 def _lines(records: Sequence[Mapping[str, Any]], key: str) -> dict[str, Points]:
-    """The lines of `key` and of `key/PHASE`, by phase."""
+    """The lines of `key` and of `key/PHASE` or `key/PART`, by phase or part."""
     lines: dict[str, Points] = {}
     for record in records:
         for name, value in record.items():
             if name == key or name.startswith(f"{key}/"):
-                lines.setdefault(name.removeprefix(key).removeprefix("/"), []).append((record["step"], value))
+                # of a loss with named parts the sum has none
+                lines.setdefault(name.removeprefix(key).removeprefix("/") or "sum", []).append((record["step"], value))
     return {name: finite for name, points in lines.items() if len(points) > 1 and (finite := _finite(points))}
 
 

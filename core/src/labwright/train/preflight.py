@@ -108,7 +108,8 @@ def _loss(built: Built, phase: str, batch: Batch) -> Tensor:
     objective = Objective(built.task, built.model, built.criterion, phase, {})
     moved = batch if built.device.type == "cpu" else batch.to(built.device)
     with built.device_settings.autocast(built.device) or nullcontext():
-        return objective(moved)  # type: ignore[no-any-return]
+        loss = objective(moved)
+    return torch.stack(tuple(loss.values())).sum() if isinstance(loss, dict) else loss
 
 
 @contextmanager
