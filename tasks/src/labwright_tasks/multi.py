@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 import torch
 from labwright import (
@@ -131,7 +131,7 @@ class MultiTask(Task):
     """
 
     contract = HeadsLoss
-    goal: ClassVar[Goal] = Goal(_SCORE, "maximize")
+    goal = Goal(_SCORE, "maximize")
 
     def __init__(
         self,
@@ -148,7 +148,7 @@ class MultiTask(Task):
         self.data, self.losses = data, dict(losses or {})
         self.heads: dict[str, Head] = {}
         if goal != _SCORE:
-            self.goal = Goal(goal, _direction(goal))  # type: ignore[misc]
+            self.goal = Goal(goal, _direction(goal))
 
     def prepare(self) -> None:
         super().prepare()

@@ -94,7 +94,7 @@ class Labelled(Protocol):
 class Augmented(Protocol):
     """A split that changes its samples from epoch to epoch.
 
-    Example: `plain = split.plain() if isinstance(split, lw.Augmented) else split`
+    Example: `part = part.plain() if isinstance(part, lw.Augmented) else part`
     """
 
     def plain(self) -> Split:

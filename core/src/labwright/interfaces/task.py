@@ -93,7 +93,7 @@ class Task(ABC):
     Example: `class Sides(lw.Task): goal = lw.Goal("accuracy", "maximize")`
     """
 
-    goal: ClassVar[Goal]
+    goal: Goal
     contract: ClassVar[type | None] = None
     data: Data
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 from labwright import Batch, Classes, Heads, LabwrightError, Port, Values
@@ -19,8 +19,8 @@ _PORTS = {"class": Classes(tuple("0123456789")), "parity": Classes(("even", "odd
 class DigitHeads(Digits):
     """The digits of `vision/digits` with up to three heads: `class`, `parity`, and `ink`, the mean pixel value 0..16.
 
-    `heads` are those there are. Ink is that of the picture as it is, before augmentation; the other settings are those
-    of `vision/digits`.
+    `heads` are those there are. Ink is that of the picture as the model sees it, augmented in training; the other
+    settings are those of `vision/digits`.
     """
 
     target = Heads
@@ -44,28 +44,23 @@ class DigitHeads(Digits):
 
     def split(self, name: str) -> ManyHeaded | None:  # type: ignore[override]
         part = super().split(name)
-        if part is None:
-            return None
-        known = {
-            "class": part.labels,
-            "parity": part.labels % 2,
-            "ink": pixels(part.x).flatten(1).mean(1, keepdim=True),
-        }
-        return ManyHeaded(part, {head: known[head] for head in self.heads})
+        return None if part is None else ManyHeaded(part, self.heads)
 
 
 class ManyHeaded:
-    """Pictures with targets of several heads; `labels` has those of each."""
+    """Pictures with targets of several heads."""
 
-    def __init__(self, part: Pictures, labels: Mapping[str, Tensor]) -> None:
-        self.part, self.labels = part, labels
+    def __init__(self, part: Pictures, heads: Sequence[str]) -> None:
+        self.part, self.heads = part, heads
 
     def __len__(self) -> int:
         return len(self.part)
 
     def fetch(self, indices: Tensor, epoch: int, seed: int) -> Batch:
-        inputs = self.part.fetch(indices, epoch, seed).inputs
-        return Batch(inputs, {head: targets[indices] for head, targets in self.labels.items()})
+        batch = self.part.fetch(indices, epoch, seed)
+        ink = pixels(batch.inputs[0]).flatten(1).mean(1, keepdim=True)
+        known = {"class": batch.targets, "parity": batch.targets % 2, "ink": ink}
+        return Batch(batch.inputs, {head: known[head] for head in self.heads})
 
     def plain(self) -> ManyHeaded:
-        return ManyHeaded(self.part.plain(), self.labels)
+        return ManyHeaded(self.part.plain(), self.heads)
