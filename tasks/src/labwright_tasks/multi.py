@@ -154,8 +154,12 @@ class MultiTask(Task):
         super().prepare()
         self._make_heads()
         if self.data.in_memory:  # other data's targets aren't gone through for this
-            for head in self.heads.values():
-                head.task.prepare()
+            for name, head in self.heads.items():
+                try:
+                    head.task.prepare()
+                except LabwrightError as error:
+                    fault = str(error).removeprefix(f"{OneHead.__name__}: ")
+                    raise LabwrightError(f"{type(self.data).__name__}, head {name!r}: {fault}") from error
 
     def load(self, folder: Path) -> None:
         super().load(folder)
