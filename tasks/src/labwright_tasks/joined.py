@@ -151,7 +151,7 @@ class JoinedSplit:
         """Batches of one set each, the sets one after the other."""
         lengths = [len(part) for part in self.parts.values()]
         both = zip(self.starts, lengths, strict=True)
-        return [batch for start, length in both for batch in torch.arange(start, start + length).split(size)]
+        return [batch for start, length in both for batch in torch.split(torch.arange(start, start + length), size)]
 
     def turns_of(self, size: int, seed: int, epoch: int) -> list[Tensor]:
         """The updates of an epoch, shuffled within each set; a function of the arguments."""
@@ -164,7 +164,7 @@ class JoinedSplit:
             rounds = -(-wanted // own)
             of_set = derived_seed(seed, number)
             orders = (epoch_order(length, seed=of_set, epoch=epoch * rounds + again) for again in range(rounds))
-            batches = [batch + start for order in orders for batch in order.split(size)][:wanted]
+            batches = [batch + start for order in orders for batch in torch.split(order, size)][:wanted]
             # the middle of each update's share of the epoch says when its turn is
             turns += [((place + 0.5) / wanted, number, batch) for place, batch in enumerate(batches)]
         return [batch for *_, batch in sorted(turns, key=lambda turn: turn[:2])]

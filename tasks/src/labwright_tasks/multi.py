@@ -32,9 +32,9 @@ from labwright import (
 )
 from torch import Generator, Tensor, nn
 
-from labwright_tasks.classification import Classification
+from labwright_tasks.classification import Classification, ClassificationLoss
 from labwright_tasks.joined import JoinedSplit
-from labwright_tasks.regression import Regression
+from labwright_tasks.regression import Regression, RegressionLoss
 
 if TYPE_CHECKING:
     from labwright import Section
@@ -61,16 +61,17 @@ class HeadsLoss(Protocol):
 
 @dataclass(frozen=True)
 class Kind:
-    """What a head of some port is: its task, its loss if the recipe names none, and the metric that the score takes."""
+    """What a head of some port is: its task, how its loss is called, the usual one, and the metric the score takes."""
 
     task: Callable[[Data], Task]
+    contract: type
     loss: Callable[[], nn.Module]
     measure: str
 
 
 KINDS = {
-    Classes: Kind(Classification, nn.CrossEntropyLoss, "accuracy"),
-    Values: Kind(Regression, nn.MSELoss, "r2"),
+    Classes: Kind(Classification, ClassificationLoss, nn.CrossEntropyLoss, "accuracy"),
+    Values: Kind(Regression, RegressionLoss, nn.MSELoss, "r2"),
 }
 
 
@@ -82,6 +83,11 @@ class Head:
     criterion: Any
     measure: str
     width: int
+
+    def criterion_on(self, device: torch.device) -> Any:
+        """Its loss, with what that holds where the model's outputs are."""
+        holds = isinstance(self.criterion, nn.Module) and next(self.criterion.buffers(), None) is not None
+        return self.criterion.to(device) if holds else self.criterion
 
 
 @dataclass(frozen=True)
@@ -179,11 +185,12 @@ class MultiTask(Task):
         """The parts of the heads that have targets in the batch."""
         rows = batch if isinstance(batch, HeadBatch) else HeadBatch.of(batch)
         outputs = self._outputs(model, rows)
-        losses = {}
+        losses: dict[str, Any] = {}
         for name, head in self.heads.items():
             if rows.share(name):
                 own = Batch(rows.inputs, rows.only(name, rows.targets[name]))
-                losses[name] = head.task.loss(_giving(rows.only(name, outputs[name])), own, head.criterion, phase)
+                answer, of_head = rows.only(name, outputs[name]), head.criterion_on(outputs[name].device)
+                losses[name] = head.task.loss(_giving(answer), own, of_head, phase)
         if not losses:  # as can be of a micro-batch: it has nothing to say
             return {name: 0.0 * outputs[name].sum() for name in outputs}
         parts = criterion(losses)
@@ -227,10 +234,13 @@ class MultiTask(Task):
         return " ".join(remarks) or None
 
     def predict(self, model: nn.Module, inputs: tuple[Tensor, ...]) -> list[dict[str, Any]]:
-        """For each row each head's answer, by head."""
+        """For each row what each head's own task predicts, as `HEAD/KEY`."""
         outputs = self._outputs(model, Batch(inputs, {}))
         answers = {name: head.task.predict(_giving(outputs[name]), inputs) for name, head in self.heads.items()}
-        return [{name: answers[name][row] for name in answers} for row in range(len(inputs[0]))]
+        return [
+            {f"{name}/{key}": value for name in answers for key, value in answers[name][row].items()}
+            for row in range(len(inputs[0]))
+        ]
 
     def report(self, model: nn.Module, split: str, device: torch.device) -> Sequence[Section]:
         """Each head's sections, under its name."""
@@ -277,8 +287,9 @@ class MultiTask(Task):
                     f"{listed(type_.__name__ for type_ in KINDS)}."
                 )
             task = kind.task(OneHead(targets, name, (inputs, port)))
+            assert isinstance(port, Classes | Values)
             width = len(port.names) if isinstance(port, Classes) else port.dim
-            self.heads[name] = Head(task, self._criterion(name, task, kind, (inputs, port)), kind.measure, width)
+            self.heads[name] = Head(task, self._criterion(name, kind, (inputs, port)), kind.measure, width)
         metrics = self.metrics()
         if self.goal.metric not in metrics:
             raise LabwrightError(
@@ -286,15 +297,15 @@ class MultiTask(Task):
                 f"{listed(metrics, 40)}."
             )
 
-    def _criterion(self, name: str, task: Task, kind: Kind, ports: tuple[Port, Port]) -> Any:
-        """A head's loss. Raises LabwrightError for one that is called otherwise, or that nobody would train."""
+    def _criterion(self, name: str, kind: Kind, ports: tuple[Port, Port]) -> Any:
+        """A head's loss. Raises LabwrightError for one that is called otherwise, or whose state nobody would keep."""
         criterion = self.losses.get(name)
         if criterion is None:
             return kind.loss()
         if inspect.ismethod(criterion):  # one that needs ports comes as a callable awaiting them
             criterion = criterion(inputs=ports[0], outputs=ports[1])
         where, label = f"task.losses.{name}", type(criterion).__name__
-        wanted = _arguments(type(task).contract.__call__)[1:]  # type: ignore[union-attr]
+        wanted = _arguments(kind.contract.__call__)[1:]  # type: ignore[operator]
         has = _arguments(criterion.forward if isinstance(criterion, nn.Module) else criterion)
         # those of torch.nn, given from Python, have names of their own
         if has[: len(wanted)] != wanted and not type(criterion).__module__.startswith("torch.nn"):
@@ -306,10 +317,10 @@ class MultiTask(Task):
             raise LabwrightError(
                 f"{where}: loss {label} is of all weights, not of one head: use optimizer.weight_decay."
             )
-        if isinstance(criterion, nn.Module) and (own := [name for name, _ in criterion.named_parameters()]):
+        if isinstance(criterion, nn.Module) and (own := criterion.state_dict()):
             raise LabwrightError(
-                f"{where}: loss {label} has parameters of its own ({listed(own)}), which only the recipe's `loss` can "
-                "have trained."
+                f"{where}: loss {label} has a state of its own ({listed(own)}): only that of the recipe's `loss` is "
+                "trained and kept. Buffers that follow from its settings are made with persistent=False."
             )
         return criterion
 

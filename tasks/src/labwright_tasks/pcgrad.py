@@ -57,7 +57,7 @@ def without_conflicts(gradients: Sequence[Gradients], order: Generator) -> Gradi
     if shared:
         flat_KP = torch.stack([torch.cat([_flat(part[at], total) for at, total in shared]) for part in gradients])
         whole_P = mixture(flat_KP @ flat_KP.T, order).sum(0) @ flat_KP
-        pieces = whole_P.split([total.numel() for _, total in shared])
+        pieces = torch.split(whole_P, [total.numel() for _, total in shared])
         for (at, total), piece in zip(shared, pieces, strict=True):
             summed[at] = piece.view(total.shape)
     return summed

@@ -29,15 +29,15 @@ class SharpnessAware(Method):
 
     def gradients(self, update: Update, batches: Sequence[Any], weights: Sequence[float]) -> Mapping[str, Tensor]:
         losses = update.backward(batches, weights)
+        slopes = [parameter.grad for parameter in update.parameters if parameter.grad is not None]
         climbing = [parameter for parameter in update.parameters if parameter.grad is not None]
         if not climbing:
             return losses
-        slopes = [parameter.grad for parameter in climbing]
         kept = [tensor.detach().clone() for tensor in (*climbing, *update.model.buffers())]
         with torch.no_grad():
             length = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(slopes)))
             # a loss scale drops out here, as only the direction counts
-            torch._foreach_add_(climbing, torch._foreach_mul(slopes, self.rho / length.clamp(min=_TINY)))
+            torch._foreach_add_(climbing, list(torch._foreach_mul(slopes, self.rho / length.clamp(min=_TINY))))
         for parameter in climbing:
             parameter.grad = None
         update.backward(batches, weights)

@@ -171,7 +171,7 @@ class Subject(lw.Subject):
             if phase.name in built.optimizers:
                 torch.manual_seed(0)
                 loss = self.task.loss(built.model, batch, built.criterion, phase.name)
-                found[phase.name] = sum(loss.values()) if isinstance(loss, dict) else loss
+                found[phase.name] = torch.stack(tuple(loss.values())).sum() if isinstance(loss, dict) else loss
         return found
 
     def results(self, model: nn.Module, batch: Batch) -> tuple[Any, ...]:

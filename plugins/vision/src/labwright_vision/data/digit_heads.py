@@ -24,7 +24,7 @@ class DigitHeads(Digits):
     the picture as the model sees it, augmented in training. The other settings are those of `vision/digits`.
     """
 
-    target = Heads
+    target = Heads  # type: ignore[assignment]  # Digits has Classes
 
     def __init__(
         self,
