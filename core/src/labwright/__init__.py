@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from labwright.config.signature import signature as signature
     from labwright.data.batching import IndexedBatches as IndexedBatches
     from labwright.data.batching import bucketed as bucketed
+    from labwright.data.dataset import Augmented as Augmented
     from labwright.data.dataset import Batch as Batch
     from labwright.data.dataset import Batches as Batches
     from labwright.data.dataset import Data as Data
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from labwright.data.ports import Audio as Audio
     from labwright.data.ports import Classes as Classes
     from labwright.data.ports import Features as Features
+    from labwright.data.ports import Heads as Heads
     from labwright.data.ports import Image as Image
     from labwright.data.ports import Interactions as Interactions
     from labwright.data.ports import Latent as Latent
@@ -104,8 +106,30 @@ _LATER = {
     "config.compatibility": ["fitting_names"],
     "config.signature": ["Part", "Setting", "signature"],
     "data.batching": ["IndexedBatches", "bucketed"],
-    "data.dataset": ["Batch", "Batches", "Data", "Input", "Labelled", "LeftOut", "Ragged", "Split", "TensorSplit"],
-    "data.ports": ["Audio", "Classes", "Features", "Image", "Interactions", "Latent", "Port", "Tokens", "Values"],
+    "data.dataset": [
+        "Augmented",
+        "Batch",
+        "Batches",
+        "Data",
+        "Input",
+        "Labelled",
+        "LeftOut",
+        "Ragged",
+        "Split",
+        "TensorSplit",
+    ],
+    "data.ports": [
+        "Audio",
+        "Classes",
+        "Features",
+        "Heads",
+        "Image",
+        "Interactions",
+        "Latent",
+        "Port",
+        "Tokens",
+        "Values",
+    ],
     "data.summary": ["majority"],
     "interfaces.closed_form": ["ClosedForm"],
     "interfaces.device": ["Device"],

@@ -63,9 +63,10 @@ def curves(log: Iterable[Mapping[str, Any]], goal: Goal) -> list[Curve]:
 
 
 def _phases(training: Mapping[str, Points], key: str) -> dict[str, Points]:
-    """The lines of `key` and of `key/PHASE`, by phase; of one point there is none."""
-    lines = {name.partition("/")[2]: points for name, points in training.items() if name.partition("/")[0] == key}
-    return {phase: finite for phase, points in lines.items() if len(points) > 1 and (finite := _finite(points))}
+    """The lines of `key` and of `key/PHASE` or `key/PART`, by phase or part; of one point there is none."""
+    # of a loss with named parts the sum has no name
+    lines = {name.partition("/")[2] or "sum": points for name, points in training.items() if name.split("/")[0] == key}
+    return {name: finite for name, points in lines.items() if len(points) > 1 and (finite := _finite(points))}
 
 
 def _finite(points: Points) -> Points:

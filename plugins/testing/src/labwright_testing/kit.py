@@ -300,7 +300,8 @@ class Subject:
         for phase in self.task.phases():
             if phase.name in built.optimizers:
                 torch.manual_seed(0)
-                losses[phase.name] = self.task.loss(built.model, batch, built.criterion, phase.name)
+                loss = self.task.loss(built.model, batch, built.criterion, phase.name)
+                losses[phase.name] = torch.stack(tuple(loss.values())).sum() if isinstance(loss, dict) else loss
         return losses
 
     def results(self, model: nn.Module, batch: Batch) -> tuple[Any, ...]:
