@@ -72,12 +72,8 @@ class CrossEntropy(Loss):
     def grouped(self, stacks: Mapping[str, Tensor], logits: Tensor, labels: Tensor) -> Any:
         """The losses (N,) of N fused trials in one call, of logits (N, B, C); `stacks` may hold their smoothing."""
         smoothing = self.label_smoothing
-        if (
-            logits.dim() != 3
-            or isinstance(smoothing, Tensor)
-            or "label_smoothing" in stacks
-            or self.weight_C is not None
-        ):
+        others = "label_smoothing" in stacks or self.weight_C is not None
+        if logits.dim() != 3 or isinstance(smoothing, Tensor) or others:
             return NotImplemented
         flat = logits.flatten(0, 1), labels.flatten()
         each_NB = F.cross_entropy(*flat, reduction="none", label_smoothing=smoothing).view(labels.shape)
