@@ -43,6 +43,7 @@ _LEADS = {
     "model": "Networks. The ports say which tasks a model goes with.",
     "loss": "What is minimised. A loss goes with the tasks whose call it understands.",
     "optimizer": "Update rules. The schedule of the learning rate is part of each.",
+    "method": "What a step eats, and how it becomes gradients.",
     "device": "Where and how it is computed. Nothing here changes what is computed, precision apart.",
     "logger": "What shows or stores a run's numbers, beside `metrics.jsonl`.",
     "stop": "Rules that end a run early.",

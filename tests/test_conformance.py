@@ -162,7 +162,14 @@ test_labwright = conformance(
 )
 test_study = conformance("labwright-study")
 test_testing = conformance("labwright-testing")
-test_tasks = conformance("labwright-tasks", recipes={"task regression": regression("mse")})
+TWICE = 'task.data={name="joined",sets={one="vision/digits",other="vision/digits"}}'
+test_tasks = conformance(
+    "labwright-tasks",
+    recipes={
+        "task regression": regression("mse"),
+        "data joined": ["vision/digits-heads", "task.data.valid=", "loss.weights=", TWICE],
+    },
+)
 test_vision = conformance(
     "labwright-vision",
     recipes={
