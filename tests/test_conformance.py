@@ -172,6 +172,7 @@ test_labwright = conformance(
 test_study = conformance("labwright-study")
 test_testing = conformance("labwright-testing")
 test_export = conformance("labwright-export")
+TWICE = 'task.data={name="joined",sets={one="vision/digits",other="vision/digits"}}'
 test_tasks = conformance(
     "labwright-tasks",
     recipes={
@@ -179,6 +180,7 @@ test_tasks = conformance(
         "task dense-labels": made("shapes"),
         "task sequence-to-sequence": made("digits"),
         **{f"metric {name}": regression("mse") for name in ("rmse", "mae", "r2")},
+        "data joined": ["vision/digits-heads", "task.data.valid=", "loss.weights=", TWICE],
     },
 )
 test_vision = conformance(
