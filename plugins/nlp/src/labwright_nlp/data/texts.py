@@ -217,11 +217,12 @@ def parted(rows: Table, shares: dict[str, float], seed: int | None) -> dict[str,
             parts[name] += ranked[taken:upto]
             taken = upto
         parts["train"] += ranked[taken:]
+    of_what = "each class" if "label" in rows else "them"
     for name, share in shares.items():
         if not parts[name]:
             raise LabwrightError(
                 f"{rows.origin}: {len(texts)} rows, {len(set(texts)):,} of them different, are too few to "
-                f"hold out {share} of{' each class' if 'label' in rows else ' them'}: raise task.data.{name}, or set it to 0."
+                f"hold out {share} of {of_what}: raise task.data.{name}, or set it to 0."
             )
     return {name: rows.take(sorted(chosen)) for name, chosen in parts.items()}
 
