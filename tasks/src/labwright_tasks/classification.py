@@ -128,7 +128,9 @@ class Classification(Task):
 
     def evaluate(self, model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
         """Logits (B, C) and labels (B,)."""
-        return output(model, batch), batch.targets
+        logits_BC = output(model, batch)
+        self.data.ports()[1].check(logits_BC, batch.targets)
+        return logits_BC, batch.targets
 
     def metrics(self) -> dict[str, Metric]:
         return new_metrics(self.chosen, *self.ports())
