@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from labwright.config.compatibility import fitting_names as fitting_names
     from labwright.config.signature import Part as Part
     from labwright.data.batching import IndexedBatches as IndexedBatches
+    from labwright.data.dataset import Augmented as Augmented
     from labwright.data.dataset import Batch as Batch
     from labwright.data.dataset import Batches as Batches
     from labwright.data.dataset import Data as Data
@@ -105,7 +106,7 @@ _LATER = {
     "config.compatibility": ["fitting_names"],
     "config.signature": ["Part"],
     "data.batching": ["IndexedBatches"],
-    "data.dataset": ["Batch", "Batches", "Data", "Labelled", "LeftOut", "Split", "TensorSplit"],
+    "data.dataset": ["Augmented", "Batch", "Batches", "Data", "Labelled", "LeftOut", "Split", "TensorSplit"],
     "data.ports": ["Audio", "Classes", "Features", "Image", "Interactions", "Latent", "Port", "Tokens", "Values"],
     "data.summary": ["majority"],
     "interfaces.closed_form": ["ClosedForm"],

@@ -15,3 +15,12 @@ def labwright_components() -> Iterator[lw.Component]:
     )
     yield lw.Component("task", "language-model", f"{here}.language_model:LanguageModel", "what comes next in a text")
     yield lw.Component("task", "regression", f"{here}.regression:Regression", "real numbers that belong to an input")
+    yield lw.Component("task", "two-views", f"{here}.two_views:TwoViews", "a representation, learned without labels")
+    yield lw.Component("model", "projected", f"{here}.projected:Projected", "any encoder, and a projector of views")
+    yield lw.Component(
+        "model", "with-teacher", f"{here}.projected:WithTeacher", "any encoder that predicts an average of itself"
+    )
+    yield lw.Component("model", "headed", f"{here}.projected:Headed", "any encoder, and a linear layer on its features")
+    yield lw.Component("loss", "nt-xent", f"{here}.views_losses:NtXent", "SimCLR's: a view's pair among all others")
+    yield lw.Component("loss", "vicreg", f"{here}.views_losses:VICReg", "variance, invariance and covariance of views")
+    yield lw.Component("loss", "byol", f"{here}.views_losses:Byol", "the distance from what a teacher gives")

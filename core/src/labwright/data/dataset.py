@@ -91,7 +91,10 @@ class Labelled(Protocol):
 
 @runtime_checkable
 class Augmented(Protocol):
-    """A split that changes its samples from epoch to epoch."""
+    """A split that changes its samples from epoch to epoch.
+
+    Example: `part = part.plain() if isinstance(part, lw.Augmented) else part`
+    """
 
     def plain(self) -> Split:
         """The same samples as they are: what is measured, and looked at."""

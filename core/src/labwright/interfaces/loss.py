@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 
 class Loss(nn.Module, ABC):
-    """A callable to a scalar; what it is called with is the task's contract.
+    """A callable to a scalar, or to named parts of one; what it is called with is the task's contract.
 
     It reduces over trailing axes, so that a leading axis of trials passes through. `separable` says that the loss of a
     batch is the mean of its micro-batches' losses, weighed by `normalizer`; a loss that compares samples with one
@@ -23,7 +23,7 @@ class Loss(nn.Module, ABC):
     separable: bool = True
 
     @abstractmethod
-    def forward(self, *arguments: Any, **named: Any) -> Tensor: ...
+    def forward(self, *arguments: Any, **named: Any) -> Tensor | dict[str, Tensor]: ...
 
     def normalizer(self, targets: Tensor) -> float | None:
         """What the mean over a batch with these targets divides by, such as the sum of its classes' weights.

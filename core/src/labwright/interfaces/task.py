@@ -93,7 +93,7 @@ class Task(ABC):
     Example: `class Sides(lw.Task): goal = lw.Goal("accuracy", "maximize")`
     """
 
-    goal: ClassVar[Goal]
+    goal: Goal
     contract: ClassVar[type | None] = None
     data: Data
 
@@ -199,8 +199,11 @@ class Task(ABC):
         """What the loss is a mean over: samples, or target tokens. A number known on the host."""
         return len(batch)
 
-    def after_step(self, model: nn.Module, phase: str) -> None:
-        """Called after a phase's update: momentum teachers, target networks."""
+    def after_step(self, model: nn.Module, phase: str, progress: float) -> None:
+        """Called after a phase's update: momentum teachers, target networks.
+
+        `progress` is the share of the run's steps that are done, this one included: 1 after the last.
+        """
 
     @property
     def line(self) -> str:

@@ -1,0 +1,180 @@
+"""Models around a trunk: any encoder, built to give `width` features of a sample, which other parts go on from.
+
+B batch, W features, D numbers of a projection. The trunk's weights are under `trunk.` in each, so that
+`start.take = { "trunk.*" = "trunk.*" }` carries them from one to another.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from copy import deepcopy
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Annotated, Any, final
+
+import torch
+from labwright import Classes, Integers, LabwrightError, Part, Port, Uniform, Values
+from pydantic import Field
+from torch import Generator, Tensor, nn
+
+Trunk = Annotated[Callable[..., nn.Module], Part("model")]
+Width = Annotated[int, Field(ge=1, description="features of the trunk"), Integers(32, 512, log=True)]
+Hidden = Annotated[int, Field(ge=1, description="units of a hidden layer"), Integers(64, 1024, log=True)]
+Dim = Annotated[int, Field(ge=2, description="numbers of a projection"), Integers(16, 256, log=True)]
+Layers = Annotated[int, Field(ge=1, description="linear layers of the projector"), Integers(1, 3)]
+
+
+@dataclass(frozen=True)
+class Projections(Port):
+    """What views are compared by: forward returns z_BD, of a width that is the model's own. There is no target."""
+
+    def example(self, batch_size: int, generator: Generator) -> tuple[Tensor, ...]:  # noqa: ARG002 - there are none
+        return (torch.empty(batch_size, 0),)
+
+
+class Embedding(nn.Module, ABC):
+    """A model that learns a representation: `embed` gives it, `project` what a loss compares instead."""
+
+    @abstractmethod
+    def embed(self, *inputs: Tensor) -> Tensor:
+        """The representation of each sample, (B, W): what is kept."""
+
+    @abstractmethod
+    def project(self, features_BW: Tensor) -> Tensor:
+        """What a loss compares, (B, D)."""
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        """Projections (B, D)."""
+        return self.project(self.embed(*inputs))
+
+
+class Taught(Embedding):
+    """One with a teacher: what it gives is what predictions from the other view are to be."""
+
+    @abstractmethod
+    def targets(self, *inputs: Tensor) -> Tensor:
+        """What the teacher gives, (B, D), without a gradient."""
+
+    @abstractmethod
+    def teach(self, progress: float) -> None:
+        """Let the teacher follow the model; `progress` is the share of the run's updates that are done."""
+
+
+class Projected(Embedding):
+    """Any encoder as a trunk, and on it a perceptron that projects to where views are compared.
+
+    The trunk is built to give `width` features. The projector has `layers` linear layers, batch normalisation and ReLU
+    between them (Chen et al. 2020, section 4.2; the representation before it is the better one).
+    """
+
+    def __init__(
+        self,
+        inputs: Port,
+        outputs: Projections,  # noqa: ARG002 - how wide is a setting
+        *,
+        trunk: Trunk,
+        width: Width = 128,
+        hidden: Hidden = 256,
+        dim: Dim = 64,
+        layers: Layers = 2,
+    ) -> None:
+        super().__init__()
+        self.trunk = trunk(inputs=inputs, outputs=Values(width))
+        self.projector = perceptron(width, *[hidden] * (layers - 1), dim)
+
+    def embed(self, *inputs: Tensor) -> Tensor:
+        features_BW: Tensor = self.trunk(*inputs)
+        return features_BW
+
+    def project(self, features_BW: Tensor) -> Tensor:
+        projections_BD: Tensor = self.projector(features_BW)
+        return projections_BD
+
+
+@final
+class WithTeacher(Taught):
+    """A trunk and a projector, a predictor on them, and a teacher: an average of trunk and projector over the updates.
+
+    After each update the teacher goes a share 1 - m of the way to the weights. With `rising`, m goes from `momentum` to 1
+    over the run along half a cosine. Momentum 0 makes the weights themselves the teacher, as in SimSiam (Chen & He 2021).
+
+    Source: Grill et al. 2020, "Bootstrap your own latent", section 3 and equation 8 of the appendix.
+    """
+
+    def __init__(
+        self,
+        inputs: Port,
+        outputs: Projections,  # noqa: ARG002 - how wide is a setting
+        *,
+        trunk: Trunk,
+        width: Width = 128,
+        hidden: Hidden = 256,
+        dim: Dim = 64,
+        layers: Layers = 2,
+        momentum: Annotated[float, Field(ge=0, lt=1), Uniform(0.9, 0.999)] = 0.99,
+        rising: bool = True,
+    ) -> None:
+        super().__init__()
+        self.momentum, self.rising = momentum, rising
+        self.trunk = trunk(inputs=inputs, outputs=Values(width))
+        self.projector = perceptron(width, *[hidden] * (layers - 1), dim)
+        self.predictor = perceptron(dim, hidden, dim)
+        self.teacher = nn.ModuleDict({"trunk": deepcopy(self.trunk), "projector": deepcopy(self.projector)})
+        self.teacher.requires_grad_(False)
+
+    def embed(self, *inputs: Tensor) -> Tensor:
+        features_BW: Tensor = self.trunk(*inputs)
+        return features_BW
+
+    def project(self, features_BW: Tensor) -> Tensor:
+        projections_BD: Tensor = self.projector(features_BW)
+        return projections_BD
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        """Predictions (B, D) of what the teacher gives for the other view."""
+        predictions_BD: Tensor = self.predictor(super().forward(*inputs))
+        return predictions_BD
+
+    def targets(self, *inputs: Tensor) -> Tensor:
+        with torch.no_grad():
+            targets_BD: Tensor = self.teacher["projector"](self.teacher["trunk"](*inputs))
+            return targets_BD
+
+    def teach(self, progress: float) -> None:
+        momentum = self.momentum
+        if self.rising:
+            momentum = 1 - (1 - momentum) * (math.cos(math.pi * progress) + 1) / 2
+        taught = [*self.trunk.parameters(), *self.projector.parameters()]
+        with torch.no_grad():
+            torch._foreach_lerp_(list(self.teacher.parameters()), taught, 1 - momentum)
+
+
+@final
+class Headed(nn.Module):
+    """Any encoder as a trunk that gives `width` features, and a linear layer on them: for classes, or for numbers.
+
+    With the trunk's weights from a run that learned without labels it is fine-tuned; with the trunk frozen besides, it
+    is a linear probe of what was learned.
+    """
+
+    def __init__(self, inputs: Port, outputs: Classes | Values, *, trunk: Trunk, width: Width = 128) -> None:
+        super().__init__()
+        self.trunk = trunk(inputs=inputs, outputs=Values(width))
+        self.head = nn.Linear(width, outputs.dim)
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        """Logits (B, classes), or values (B, D)."""
+        outputs: Tensor = self.head(self.trunk(*inputs))
+        return outputs
+
+
+def perceptron(*sizes: int) -> nn.Sequential:
+    """Linear layers from one size to the next, with batch normalisation and ReLU between them."""
+    layers: list[nn.Module] = []
+    for before, after in pairwise(sizes):
+        if layers:
+            layers += [nn.BatchNorm1d(before), nn.ReLU()]
+        layers.append(nn.Linear(before, after))
+    return nn.Sequential(*layers)
