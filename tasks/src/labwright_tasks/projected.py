@@ -1,6 +1,6 @@
-"""Models around a trunk: any encoder, built to give `width` features of a sample, which other parts go on from.
+"""Models around a trunk: any encoder, built to give so many `features` of a sample, which other parts go on from.
 
-B batch, W features, D numbers of a projection. The trunk's weights are under `trunk.` in each, so that
+B batch, F features, D numbers of a projection. The trunk's weights are under `trunk.` in each, so that
 `start.take = { "trunk.*" = "trunk.*" }` carries them from one to another.
 """
 
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass
 from itertools import pairwise
@@ -19,8 +18,8 @@ from labwright import Classes, Integers, LabwrightError, Part, Port, Uniform, Va
 from pydantic import Field
 from torch import Generator, Tensor, nn
 
-Trunk = Annotated[Callable[..., nn.Module], Part("model")]
-Width = Annotated[int, Field(ge=1, description="features of the trunk"), Integers(32, 512, log=True)]
+Trunk = Annotated[Any, Part("model")]
+Features = Annotated[int, Field(ge=1, description="that the trunk gives"), Integers(32, 512, log=True)]
 Hidden = Annotated[int, Field(ge=1, description="units of a hidden layer"), Integers(64, 1024, log=True)]
 Dim = Annotated[int, Field(ge=2, description="numbers of a projection"), Integers(16, 256, log=True)]
 Layers = Annotated[int, Field(ge=1, description="linear layers of the projector"), Integers(1, 3)]
@@ -39,10 +38,10 @@ class Embedding(nn.Module, ABC):
 
     @abstractmethod
     def embed(self, *inputs: Tensor) -> Tensor:
-        """The representation of each sample, (B, W): what is kept."""
+        """The representation of each sample, (B, F): what is kept."""
 
     @abstractmethod
-    def project(self, features_BW: Tensor) -> Tensor:
+    def project(self, features_BF: Tensor) -> Tensor:
         """What a loss compares, (B, D)."""
 
     def forward(self, *inputs: Tensor) -> Tensor:
@@ -65,7 +64,7 @@ class Taught(Embedding):
 class Projected(Embedding):
     """Any encoder as a trunk, and on it a perceptron that projects to where views are compared.
 
-    The trunk is built to give `width` features. The projector has `layers` linear layers, batch normalisation and ReLU
+    The trunk gives `features` numbers of a sample, as if it told so many classes apart. The projector has `layers` linear layers, batch normalisation and ReLU
     between them (Chen et al. 2020, section 4.2; the representation before it is the better one).
     """
 
@@ -75,21 +74,21 @@ class Projected(Embedding):
         outputs: Projections,  # noqa: ARG002 - how wide is a setting
         *,
         trunk: Trunk,
-        width: Width = 128,
+        features: Features = 128,
         hidden: Hidden = 256,
         dim: Dim = 64,
         layers: Layers = 2,
     ) -> None:
         super().__init__()
-        self.trunk = trunk(inputs=inputs, outputs=Values(width))
-        self.projector = perceptron(width, *[hidden] * (layers - 1), dim)
+        self.trunk = built_trunk(trunk, inputs, features)
+        self.projector = perceptron(features, *[hidden] * (layers - 1), dim)
 
     def embed(self, *inputs: Tensor) -> Tensor:
-        features_BW: Tensor = self.trunk(*inputs)
-        return features_BW
+        features_BF: Tensor = self.trunk(*inputs)
+        return features_BF
 
-    def project(self, features_BW: Tensor) -> Tensor:
-        projections_BD: Tensor = self.projector(features_BW)
+    def project(self, features_BF: Tensor) -> Tensor:
+        projections_BD: Tensor = self.projector(features_BF)
         return projections_BD
 
 
@@ -109,7 +108,7 @@ class WithTeacher(Taught):
         outputs: Projections,  # noqa: ARG002 - how wide is a setting
         *,
         trunk: Trunk,
-        width: Width = 128,
+        features: Features = 128,
         hidden: Hidden = 256,
         dim: Dim = 64,
         layers: Layers = 2,
@@ -118,18 +117,18 @@ class WithTeacher(Taught):
     ) -> None:
         super().__init__()
         self.momentum, self.rising = momentum, rising
-        self.trunk = trunk(inputs=inputs, outputs=Values(width))
-        self.projector = perceptron(width, *[hidden] * (layers - 1), dim)
+        self.trunk = built_trunk(trunk, inputs, features)
+        self.projector = perceptron(features, *[hidden] * (layers - 1), dim)
         self.predictor = perceptron(dim, hidden, dim)
         self.teacher = nn.ModuleDict({"trunk": deepcopy(self.trunk), "projector": deepcopy(self.projector)})
         self.teacher.requires_grad_(False)
 
     def embed(self, *inputs: Tensor) -> Tensor:
-        features_BW: Tensor = self.trunk(*inputs)
-        return features_BW
+        features_BF: Tensor = self.trunk(*inputs)
+        return features_BF
 
-    def project(self, features_BW: Tensor) -> Tensor:
-        projections_BD: Tensor = self.projector(features_BW)
+    def project(self, features_BF: Tensor) -> Tensor:
+        projections_BD: Tensor = self.projector(features_BF)
         return projections_BD
 
     def forward(self, *inputs: Tensor) -> Tensor:
@@ -153,21 +152,32 @@ class WithTeacher(Taught):
 
 @final
 class Headed(nn.Module):
-    """Any encoder as a trunk that gives `width` features, and a linear layer on them: for classes, or for numbers.
+    """Any encoder as a trunk that gives `features` numbers of a sample, and a linear layer on them: for classes, or for numbers.
 
     With the trunk's weights from a run that learned without labels it is fine-tuned; with the trunk frozen besides, it
     is a linear probe of what was learned.
     """
 
-    def __init__(self, inputs: Port, outputs: Classes | Values, *, trunk: Trunk, width: Width = 128) -> None:
+    def __init__(self, inputs: Port, outputs: Classes | Values, *, trunk: Trunk, features: Features = 128) -> None:
         super().__init__()
-        self.trunk = trunk(inputs=inputs, outputs=Values(width))
-        self.head = nn.Linear(width, outputs.dim)
+        self.trunk = built_trunk(trunk, inputs, features)
+        self.head = nn.Linear(features, len(outputs.names) if isinstance(outputs, Classes) else outputs.dim)
 
     def forward(self, *inputs: Tensor) -> Tensor:
         """Logits (B, classes), or values (B, D)."""
         outputs: Tensor = self.head(self.trunk(*inputs))
         return outputs
+
+
+def built_trunk(trunk: Any, inputs: Port, features: int) -> nn.Module:
+    """A setting's model for these inputs, which gives so many features: what would be the logits of so many classes."""
+    if isinstance(trunk, nn.Module):
+        raise LabwrightError(
+            f"model.trunk: {type(trunk).__name__} takes no ports, so that it can't be given {features} outputs; its "
+            "constructor needs `inputs` and `outputs: Classes`."
+        )
+    built: nn.Module = trunk(inputs=inputs, outputs=Classes(tuple(map(str, range(features)))))
+    return built
 
 
 def perceptron(*sizes: int) -> nn.Sequential:

@@ -1,6 +1,6 @@
 """What representations are worth, without training on them: metrics of what `TwoViews.evaluate` gives.
 
-N samples or B of a batch, M known ones, W features of a representation, D numbers of a projection, C classes.
+N samples or B of a batch, M known ones, F features of a representation, D numbers of a projection, C classes.
 """
 
 from __future__ import annotations
@@ -29,33 +29,33 @@ class NeighbourAccuracy:
         self.reset()
 
     def update(
-        self, features_BW: Tensor, projections_BD: Tensor, labels_B: Tensor, known_MW: Tensor, known_labels_M: Tensor
+        self, features_BF: Tensor, projections_BD: Tensor, labels_B: Tensor, known_MF: Tensor, known_labels_M: Tensor
     ) -> None:
         """Take in some samples, and others of known classes."""
-        given = features_BW, labels_B, known_MW, known_labels_M
+        given = features_BF, labels_B, known_MF, known_labels_M
         for kept, tensor in zip(self._kept, given, strict=True):
             kept.append(tensor)
 
     def compute(self) -> float:
         if not any(map(len, self._kept[2])):
             return math.nan
-        features_NW, labels_N, known_MW, known_labels_M = (torch.cat(kept) for kept in self._kept)
-        voted_N = vote(features_NW, known_MW, known_labels_M, k=self.k, temperature=self.temperature)
+        features_NF, labels_N, known_MF, known_labels_M = (torch.cat(kept) for kept in self._kept)
+        voted_N = vote(features_NF, known_MF, known_labels_M, k=self.k, temperature=self.temperature)
         return float((voted_N == labels_N).sum()) / len(labels_N)
 
     def reset(self) -> None:
         self._kept: tuple[list[Tensor], ...] = ([], [], [], [])
 
 
-def vote(features_NW: Tensor, known_MW: Tensor, known_labels_M: Tensor, *, k: int, temperature: float) -> Tensor:
+def vote(features_NF: Tensor, known_MF: Tensor, known_labels_M: Tensor, *, k: int, temperature: float) -> Tensor:
     """The class that each sample's nearest neighbours vote for, (N,) int64; of equal votes the smaller label's."""
-    known_MW, classes = functional.normalize(_precise(known_MW), dim=1), int(known_labels_M.max()) + 1
+    known_MF, classes = functional.normalize(_precise(known_MF), dim=1), int(known_labels_M.max()) + 1
     voted = []
-    for some_BW in functional.normalize(_precise(features_NW), dim=1).split(_AT_ONCE):
-        similarity_BK, places_BK = (some_BW @ known_MW.T).topk(min(k, len(known_MW)), dim=1)
+    for some_BF in functional.normalize(_precise(features_NF), dim=1).split(_AT_ONCE):
+        similarity_BK, places_BK = (some_BF @ known_MF.T).topk(min(k, len(known_MF)), dim=1)
         # as shares of the nearest one's votes, so that no temperature is too low for a float
         votes_BK = ((similarity_BK - similarity_BK[:, :1]) / temperature).exp()
-        votes_BC = votes_BK.new_zeros(len(some_BW), classes).scatter_add_(1, known_labels_M[places_BK], votes_BK)
+        votes_BC = votes_BK.new_zeros(len(some_BF), classes).scatter_add_(1, known_labels_M[places_BK], votes_BK)
         voted.append(votes_BC.argmax(1))
     return torch.cat(voted)
 
@@ -67,7 +67,7 @@ class _OfProjections(ABC):
         self.reset()
 
     def update(
-        self, features_BW: Tensor, projections_BD: Tensor, labels_B: Tensor, known_MW: Tensor, known_labels_M: Tensor
+        self, features_BF: Tensor, projections_BD: Tensor, labels_B: Tensor, known_MF: Tensor, known_labels_M: Tensor
     ) -> None:
         self._kept.append(projections_BD)
 

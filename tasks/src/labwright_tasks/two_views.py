@@ -1,6 +1,6 @@
 """Learning without labels: two augmented views of a sample are to be alike, and unlike those of others.
 
-B samples, W features of a representation, D numbers of a projection.
+B samples, F features of a representation, D numbers of a projection.
 """
 
 from __future__ import annotations
@@ -10,7 +10,20 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 import torch
-from labwright import Augmented, Batch, Classes, Data, Goal, LabwrightError, Metric, Part, Port, Split, Task, derived_seed
+from labwright import (
+    Augmented,
+    Batch,
+    Classes,
+    Data,
+    Goal,
+    LabwrightError,
+    Metric,
+    Part,
+    Port,
+    Split,
+    Task,
+    derived_seed,
+)
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -146,7 +159,11 @@ class TwoViews(Task):
         return [*parts[:-2], torch.cat(parts[-2:])]
 
     def loss(
-        self, model: nn.Module, batch: Views, criterion: ViewsLoss, phase: str  # noqa: ARG002 - one phase
+        self,
+        model: nn.Module,
+        batch: Views,
+        criterion: ViewsLoss,
+        phase: str,  # noqa: ARG002 - one phase
     ) -> Tensor | dict[str, Tensor]:
         # both at once, so that batch normalisation sees them together
         both = tuple(torch.cat(views) for views in zip(batch.inputs, batch.others, strict=True))
@@ -168,16 +185,16 @@ class TwoViews(Task):
             model.teach(progress)
 
     def evaluate(self, model: nn.Module, batch: Batch) -> tuple[Tensor, ...]:
-        """Representations (B, W), projections (B, D), labels, and of known samples representations and labels.
+        """Representations (B, F), projections (B, D), labels, and of known samples representations and labels.
 
         Batches of two views have no known samples: those they would be are the samples themselves.
         """
-        features_BW = _embedding(model).embed(*batch.inputs)
-        projections_BD = _embedding(model).project(features_BW)
+        features_BF = _embedding(model).embed(*batch.inputs)
+        projections_BD = _embedding(model).project(features_BF)
         if not isinstance(batch, Asked):
-            return features_BW, projections_BD, batch.targets, features_BW[:0], batch.targets[:0]
-        known_MW = _embedding(model).embed(*batch.known) if len(batch.known_labels) else features_BW[:0]
-        return features_BW, projections_BD, batch.targets, known_MW, batch.known_labels
+            return features_BF, projections_BD, batch.targets, features_BF[:0], batch.targets[:0]
+        known_MF = _embedding(model).embed(*batch.known) if len(batch.known_labels) else features_BF[:0]
+        return features_BF, projections_BD, batch.targets, known_MF, batch.known_labels
 
     def metrics(self) -> dict[str, Metric]:
         metrics: dict[str, Metric] = {"spread": Spread(), "rank": Rank()}
@@ -196,8 +213,8 @@ class TwoViews(Task):
 
     def predict(self, model: nn.Module, inputs: tuple[Tensor, ...]) -> list[dict[str, Any]]:
         """For each row its representation."""
-        features_BW = _embedding(model).embed(*inputs)
-        return [{"embedding": row} for row in features_BW.detach().float().cpu().tolist()]
+        features_BF = _embedding(model).embed(*inputs)
+        return [{"embedding": row} for row in features_BF.detach().float().cpu().tolist()]
 
 
 def _embedding(model: nn.Module) -> Embedding:
@@ -209,9 +226,7 @@ def _embedding(model: nn.Module) -> Embedding:
     return model
 
 
-def _mean(
-    first: Tensor | dict[str, Tensor], second: Tensor | dict[str, Tensor]
-) -> Tensor | dict[str, Tensor]:
+def _mean(first: Tensor | dict[str, Tensor], second: Tensor | dict[str, Tensor]) -> Tensor | dict[str, Tensor]:
     if isinstance(first, dict) and isinstance(second, dict):
         return {name: (value + second[name]) / 2 for name, value in first.items()}
     assert isinstance(first, Tensor) and isinstance(second, Tensor)

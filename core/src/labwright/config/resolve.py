@@ -98,12 +98,6 @@ class ComponentSpec:
             return _copied(self.thing) if isinstance(self.thing, nn.Module) else self.thing  # what is given is kept
         parts = {key: _mapped(_built_part, self.settings[key]) for key in self._parts()}
         asked = {key: given[key] for key in self.given}
-        for key, types in self.given.items():
-            if types and not isinstance(given[key], types):  # within another component; others were looked at before
-                raise LabwrightError(
-                    f"{self.where}: {self.kind} {self.label!r} has {key} {' or '.join(type_.__name__ for type_ in types)}; "
-                    f"there it is given {type(given[key]).__name__}."
-                )
         failed = f"{self.where}: {self.kind} {self.label!r} can't be built"
         try:
             with Room() if self.kind == "model" else nullcontext():

@@ -127,11 +127,6 @@ class Classes(Port):
 
     names: tuple[str, ...]
 
-    @property
-    def dim(self) -> int:
-        """How many numbers forward returns for a sample."""
-        return len(self.names)
-
     def example(self, batch_size: int, generator: Generator) -> tuple[Tensor, ...]:
         return (torch.randint(0, len(self.names), (batch_size,), generator=generator),)
 

@@ -170,7 +170,8 @@ class Subject(lw.Subject):
         for phase in self.task.phases():
             if phase.name in built.optimizers:
                 torch.manual_seed(0)
-                found[phase.name] = self.task.loss(built.model, batch, built.criterion, phase.name)
+                loss = self.task.loss(built.model, batch, built.criterion, phase.name)
+                found[phase.name] = sum(loss.values()) if isinstance(loss, dict) else loss
         return found
 
     def results(self, model: nn.Module, batch: Batch) -> tuple[Any, ...]:

@@ -178,9 +178,7 @@ class ImageFolder(Data):
 
     def _augment(self, length: int) -> Sequence[Augment]:
         return (
-            Affine(
-                length, rotate=self.rotate, shift=self.shift, scale=self.scale, flip=self.flip, crop=self.crop
-            ),
+            Affine(length, rotate=self.rotate, shift=self.shift, scale=self.scale, flip=self.flip, crop=self.crop),
             Colours(
                 length,
                 jitter=self.jitter,
@@ -227,9 +225,7 @@ class Reader:
 class Files:
     """A split that reads a batch's pictures when they are asked for. N samples; labels_N int64."""
 
-    def __init__(
-        self, paths: Sequence[Path], labels: Tensor, reader: Reader, augment: Sequence[Augment] = ()
-    ) -> None:
+    def __init__(self, paths: Sequence[Path], labels: Tensor, reader: Reader, augment: Sequence[Augment] = ()) -> None:
         self.paths, self.labels, self.reader = paths, labels, reader
         self.augment = [step for step in augment if step.active]
 

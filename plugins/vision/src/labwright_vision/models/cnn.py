@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 import torch
-from labwright import Classes, Image, Integers, LabwrightError, PerTrial, Uniform, Values
+from labwright import Classes, Image, Integers, LabwrightError, PerTrial, Uniform
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -24,7 +24,7 @@ class CNN(nn.Module):
     def __init__(
         self,
         inputs: Image,
-        outputs: Classes | Values,
+        outputs: Classes,
         *,
         width: Annotated[int, Field(ge=1), Integers(16, 64, log=True)] = 32,
         stages: Annotated[int, Field(ge=1), Integers(1, 3)] = 2,
@@ -56,11 +56,11 @@ class CNN(nn.Module):
                 before = after
         self.features = nn.Sequential(*layers)
         self.dropout = nn.Dropout(dropout)
-        self.head = nn.Linear(channels[-1] * height * breadth, outputs.dim)
+        self.head = nn.Linear(channels[-1] * height * breadth, len(outputs.names))
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # a quarter faster on a CPU
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
-        """Logits of shape (B, classes), or as many values."""
+        """Logits of shape (B, classes)."""
         logits: Tensor = self.head(self.dropout(self.features(x_BCHW).flatten(1)))
         return logits
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Annotated
 
-from labwright import Classes, Image, Integers, PerTrial, Uniform, Values
+from labwright import Classes, Image, Integers, PerTrial, Uniform
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -16,7 +16,7 @@ class MLP(nn.Module):
     def __init__(
         self,
         inputs: Image,
-        outputs: Classes | Values,
+        outputs: Classes,
         *,
         width: Annotated[int, Field(ge=1), Integers(32, 512, log=True)] = 128,
         depth: Annotated[int, Field(ge=1), Integers(1, 4)] = 2,
@@ -28,9 +28,9 @@ class MLP(nn.Module):
         for before, after in pairwise(sizes):
             layers += [nn.Linear(before, after), nn.ReLU(), nn.Dropout(dropout)]
         self.hidden = nn.Sequential(*layers)
-        self.head = nn.Linear(width, outputs.dim)
+        self.head = nn.Linear(width, len(outputs.names))
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
-        """Logits of shape (B, classes), or as many values."""
+        """Logits of shape (B, classes)."""
         logits: Tensor = self.head(self.hidden(x_BCHW.flatten(1)))
         return logits

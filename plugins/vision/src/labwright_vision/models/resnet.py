@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 import torch
-from labwright import Choice, Classes, Image, Integers, LabwrightError, Values
+from labwright import Choice, Classes, Image, Integers, LabwrightError
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - its customary name
@@ -24,7 +24,7 @@ class ResNet(nn.Module):
     def __init__(
         self,
         inputs: Image,
-        outputs: Classes | Values,
+        outputs: Classes,
         *,
         depth: Annotated[int, Field(ge=8), Choice(8, 14, 20, 32)] = 20,
         width: Annotated[int, Field(ge=1), Integers(8, 32, step=8)] = 16,
@@ -45,11 +45,11 @@ class ResNet(nn.Module):
                 layers.append(_Block(before, after))
                 before = after
         self.blocks = nn.Sequential(*layers)
-        self.head = nn.Linear(before, outputs.dim)
+        self.head = nn.Linear(before, len(outputs.names))
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # a quarter faster on a CPU
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
-        """Logits of shape (B, classes), or as many values."""
+        """Logits of shape (B, classes)."""
         x_BCHW = self.blocks(F.relu(self.norm(self.stem(x_BCHW))))
         logits: Tensor = self.head(x_BCHW.mean(dim=(2, 3)))
         return logits

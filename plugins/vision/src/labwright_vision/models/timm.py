@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from labwright import Classes, Image, LabwrightError, Values, listed, nearest
+from labwright import Classes, Image, LabwrightError, listed, nearest
 from torch import Tensor, nn
 
 _FROM_DATA = ("in_chans", "num_classes")
@@ -29,7 +29,7 @@ class Timm(nn.Module):
     def __init__(
         self,
         inputs: Image,
-        outputs: Classes | Values,
+        outputs: Classes,
         *,
         architecture: str,
         pretrained: bool = False,
@@ -46,7 +46,7 @@ class Timm(nn.Module):
         for name in options or {}:
             _check_option(name)
         usual = _usual(architecture)
-        given: dict[str, Any] = {"in_chans": inputs.channels, "num_classes": outputs.dim}
+        given: dict[str, Any] = {"in_chans": inputs.channels, "num_classes": len(outputs.names)}
         if usual is not None and usual.fixed_input_size:
             given["img_size"] = (inputs.height, inputs.width)
         given |= options or {}
@@ -56,7 +56,7 @@ class Timm(nn.Module):
             raise
         except Exception as error:  # the builders behind 1,000 names raise anything
             raise LabwrightError(f"model: timm can't build {architecture!r} with {given}: {_said(error)}") from error
-        self._try(inputs, outputs.dim, architecture)
+        self._try(inputs, len(outputs.names), architecture)
         self._taken_over = architecture if pretrained else ""
 
     def remarks(self) -> Sequence[str]:
@@ -67,7 +67,7 @@ class Timm(nn.Module):
         return (f"model.pretrained: {count} tensors of {self._taken_over!r}: all but the last layer, which is new.",)
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
-        """Logits of shape (B, classes), or as many values."""
+        """Logits of shape (B, classes)."""
         logits: Tensor = self.network(x_BCHW)
         return logits
 
