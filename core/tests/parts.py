@@ -164,13 +164,14 @@ class Duel(lw.Task):
 def sorting(data: lw.Data | None = None, model: Any = None, **changed: Any) -> lw.Experiment:
     """A quiet experiment over Blobs: 90 samples, batches of 15, so that an epoch has 6 steps."""
     settings: dict[str, Any] = {
+        "task": Sorting(data or Blobs()),
         "loss": nn.CrossEntropyLoss(),
         "optimizer": {"name": "adamw", "lr": 0.01},
         "device": "cpu",
         "train": {"epochs": 4, "batch_size": 15},
         "log": (),
     } | changed
-    return lw.Experiment(task=Sorting(data or Blobs()), model=model or Net, **settings)
+    return lw.Experiment(model=model or Net, **settings)
 
 
 def duel(**changed: Any) -> lw.Experiment:

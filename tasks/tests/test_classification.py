@@ -64,7 +64,7 @@ def test_accuracy_and_cross_entropy_are_means_over_samples_whatever_the_batches(
 def test_a_prediction_names_the_class_and_the_five_most_probable(classes: Callable[..., Any]) -> None:
     task = prepared(classes([0, 6], names="abcdefg"))
     logits = torch.tensor([[0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0]])
-    (answer,) = task.predict(nn.Identity(), (logits,))
+    (answer,) = task.predict(nn.Identity(), (logits,), [None])
     assert answer["label"] == "g"
     assert list(answer["probabilities"]) == ["g", "f", "e", "d", "c"]
     assert answer["probability"] == answer["probabilities"]["g"] == pytest.approx(logits.softmax(1)[0, 6].item())
@@ -72,7 +72,7 @@ def test_a_prediction_names_the_class_and_the_five_most_probable(classes: Callab
 
 def test_two_classes_give_two_probabilities_that_sum_to_one(classes: Callable[..., Any]) -> None:
     task = prepared(classes([0, 1], names="ab"))
-    (answer,) = task.predict(nn.Identity(), (torch.tensor([[0.3, -0.4]]),))
+    (answer,) = task.predict(nn.Identity(), (torch.tensor([[0.3, -0.4]]),), [None])
     assert sum(answer["probabilities"].values()) == pytest.approx(1)
 
 

@@ -127,7 +127,7 @@ def test_the_loss_is_the_mean_over_the_targets_that_are_there() -> None:
 def pieces(task: LanguageModel, model: nn.Module, prompt: str) -> list[str]:
     ids = torch.tensor([[LETTERS.index(letter) for letter in prompt]])
     with torch.no_grad():
-        (answer,) = task.predict(model, (ids, torch.tensor([len(prompt)])))
+        (answer,) = task.predict(model, (ids, torch.tensor([len(prompt)])), [None])
         assert isinstance(answer["continuation"], Iterator)
         return list(answer["continuation"])
 

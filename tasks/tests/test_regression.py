@@ -77,7 +77,10 @@ def test_the_loss_is_the_criterion_of_predictions_and_targets(values: Any) -> No
 
 def test_a_prediction_is_the_numbers_themselves(values: Any) -> None:
     rows = torch.tensor([[1.5, -2.0], [0.0, 3.0]])
-    assert Regression(values).predict(nn.Identity(), (rows,)) == [{"values": [1.5, -2.0]}, {"values": [0.0, 3.0]}]
+    assert Regression(values).predict(nn.Identity(), (rows,), [None, None]) == [
+        {"values": [1.5, -2.0]},
+        {"values": [0.0, 3.0]},
+    ]
 
 
 def test_the_report_shows_every_output_and_the_sample_furthest_off_first(values: Any) -> None:

@@ -31,12 +31,15 @@ if TYPE_CHECKING:
     from labwright.config.compatibility import fitting_names as fitting_names
     from labwright.config.signature import Part as Part
     from labwright.data.batching import IndexedBatches as IndexedBatches
+    from labwright.data.batching import bucketed as bucketed
     from labwright.data.dataset import Augmented as Augmented
     from labwright.data.dataset import Batch as Batch
     from labwright.data.dataset import Batches as Batches
     from labwright.data.dataset import Data as Data
+    from labwright.data.dataset import Input as Input
     from labwright.data.dataset import Labelled as Labelled
     from labwright.data.dataset import LeftOut as LeftOut
+    from labwright.data.dataset import Ragged as Ragged
     from labwright.data.dataset import Split as Split
     from labwright.data.dataset import TensorSplit as TensorSplit
     from labwright.data.ports import Audio as Audio
@@ -105,8 +108,19 @@ _LATER = {
     "builtin.optimizers": ["AdamW"],
     "config.compatibility": ["fitting_names"],
     "config.signature": ["Part"],
-    "data.batching": ["IndexedBatches"],
-    "data.dataset": ["Augmented", "Batch", "Batches", "Data", "Labelled", "LeftOut", "Split", "TensorSplit"],
+    "data.batching": ["IndexedBatches", "bucketed"],
+    "data.dataset": [
+        "Augmented",
+        "Batch",
+        "Batches",
+        "Data",
+        "Input",
+        "Labelled",
+        "LeftOut",
+        "Ragged",
+        "Split",
+        "TensorSplit",
+    ],
     "data.ports": ["Audio", "Classes", "Features", "Image", "Interactions", "Latent", "Port", "Tokens", "Values"],
     "data.summary": ["majority"],
     "interfaces.closed_form": ["ClosedForm"],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, Protocol
 
 import labwright as lw
@@ -60,7 +60,7 @@ class Sorting(lw.Task):
     def metrics(self) -> dict[str, lw.Metric]:
         return {"accuracy": lw.Accuracy()}
 
-    def predict(self, model: nn.Module, inputs: tuple[Tensor, ...]) -> list[dict[str, Any]]:
+    def predict(self, model: nn.Module, inputs: tuple[Tensor, ...], origins: Sequence[Any]) -> list[dict[str, Any]]:
         shares_BC = model(*inputs).softmax(-1)
         return [{"class": "abc"[int(row.argmax())], "share": float(row.max())} for row in shares_BC]
 

@@ -264,8 +264,8 @@ def test_what_was_learned_from_the_data_is_enough_to_draw(channels: int, tmp_pat
     assert there.ports() == run.task.ports()
     inputs = there.parse("bottom left:3")
     with torch.no_grad():
-        (here,) = run.task.predict(run.model.eval(), inputs)
-        (answer,) = there.predict(run.model, inputs)
+        (here,) = run.task.predict(run.model.eval(), inputs, [None])
+        (answer,) = there.predict(run.model, inputs, [None])
     picture = answer["picture"]
     assert isinstance(picture, lw.Attachment) and picture == here["picture"]
     opened = Image.open(io.BytesIO(picture.data))
@@ -300,7 +300,7 @@ def test_a_generator_of_files_says_what_it_takes() -> None:
     task = conditional()
     task.prepare()
     with pytest.raises(LabwrightError, match="takes --label TEXT"):
-        task.predict(nn.Identity(), (torch.zeros(1, 1, 8, 8),))
+        task.predict(nn.Identity(), (torch.zeros(1, 1, 8, 8),), [None])
 
 
 def test_pictures_reach_from_minus_one_to_one_in_each_channel_and_back() -> None:

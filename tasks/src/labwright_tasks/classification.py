@@ -110,7 +110,7 @@ class Classification(Task):
             f"{share:.4g} of it."
         )
 
-    def predict(self, model: nn.Module, inputs: tuple[Tensor, ...]) -> list[dict[str, Any]]:
+    def predict(self, model: nn.Module, inputs: tuple[Tensor, ...], origins: Sequence[Any]) -> list[dict[str, Any]]:  # noqa: ARG002
         """For each row the most probable class, its probability, and the five most probable with theirs."""
         probabilities_BC = _probabilities(model(*inputs))
         values_BK, classes_BK = probabilities_BC.topk(min(_TOP, len(self.names)), dim=1)

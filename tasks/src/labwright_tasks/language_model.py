@@ -126,13 +126,10 @@ class LanguageModel(Task):
         metrics: dict[str, Metric] = {"cross_entropy": NatsPerToken(), "perplexity": PerplexityOfTokens()}
         return metrics | ({"bits_per_char": BitsPerCharacter()} if outputs.characters else {})
 
-    def predict(self, model: nn.Module, inputs: tuple[Tensor, ...]) -> list[dict[str, Any]]:
+    def predict(self, model: nn.Module, inputs: tuple[Tensor, ...], origins: Sequence[Any]) -> list[dict[str, Any]]:  # noqa: ARG002
         """For each row a continuation, as an iterator of pieces of text."""
         rows = zip(inputs[0].tolist(), inputs[1].tolist(), strict=True)
-        return [
-            {"continuation": self.continuation(model, ids[:length], number)}
-            for number, (ids, length) in enumerate(rows)
-        ]
+        return [{"continuation": self.continuation(model, ids[:length])} for ids, length in rows]
 
     def continuation(self, model: nn.Module, ids: Sequence[int], number: int = 0) -> Iterator[str]:
         """What the model writes after these tokens, piece by piece; `number` tells one text from another."""

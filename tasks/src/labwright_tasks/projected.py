@@ -7,11 +7,10 @@ B batch, F features, D numbers of a projection. The trunk's weights are under `t
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
 from copy import deepcopy
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Annotated, Any, final
+from typing import Annotated, Any, Protocol, final, runtime_checkable
 
 import torch
 from labwright import Classes, Integers, LabwrightError, Part, Port, Uniform, Values
@@ -27,51 +26,50 @@ Layers = Annotated[int, Field(ge=1, description="linear layers of the projector"
 
 @dataclass(frozen=True)
 class Projections(Port):
-    """What views are compared by: forward returns z_BD, of a width that is the model's own. There is no target."""
+    """What views are compared by: forward returns (B, D), where D is the model's own. There is no target."""
 
-    def example(self, batch_size: int, generator: Generator) -> tuple[Tensor, ...]:  # noqa: ARG002 - there are none
+    def example(self, batch_size: int, generator: Generator) -> tuple[Tensor, ...]:  # noqa: ARG002 - nothing to draw
         return (torch.empty(batch_size, 0),)
 
 
-class Embedding(nn.Module, ABC):
-    """A model that learns a representation: `embed` gives it, `project` what a loss compares instead."""
+class Embeds(Protocol):
+    """A model that learns a representation: what is kept of it, and what a loss compares instead."""
 
-    @abstractmethod
     def embed(self, *inputs: Tensor) -> Tensor:
-        """The representation of each sample, (B, F): what is kept."""
+        """The representation of each sample, (B, F)."""
+        ...
 
-    @abstractmethod
     def project(self, features_BF: Tensor) -> Tensor:
-        """What a loss compares, (B, D)."""
-
-    def forward(self, *inputs: Tensor) -> Tensor:
-        """Projections (B, D)."""
-        return self.project(self.embed(*inputs))
+        """Projections of representations, (B, D)."""
+        ...
 
 
-class Taught(Embedding):
-    """One with a teacher: what it gives is what predictions from the other view are to be."""
+@runtime_checkable
+class Taught(Protocol):
+    """A model with a teacher: from one view, its forward pass predicts what the teacher gives for the other."""
 
-    @abstractmethod
     def targets(self, *inputs: Tensor) -> Tensor:
         """What the teacher gives, (B, D), without a gradient."""
+        ...
 
-    @abstractmethod
     def teach(self, progress: float) -> None:
-        """Let the teacher follow the model; `progress` is the share of the run's updates that are done."""
+        """Let the teacher follow the model; `progress` is the share of the run's steps that are done."""
+        ...
 
 
-class Projected(Embedding):
+@final
+class Projected(nn.Module):
     """Any encoder as a trunk, and on it a perceptron that projects to where views are compared.
 
-    The trunk gives `features` numbers of a sample, as if it told so many classes apart. The projector has `layers` linear layers, batch normalisation and ReLU
-    between them (Chen et al. 2020, section 4.2; the representation before it is the better one).
+    The trunk gives `features` numbers of a sample, as if it told so many classes apart: the representation. The
+    projector has `layers` linear layers, with batch normalisation and ReLU between them (Chen et al. 2020, section 4.2:
+    what stands before it serves other tasks better than what it gives).
     """
 
     def __init__(
         self,
         inputs: Port,
-        outputs: Projections,  # noqa: ARG002 - how wide is a setting
+        outputs: Projections,  # noqa: ARG002 - how many is a setting
         *,
         trunk: Trunk,
         features: Features = 128,
@@ -91,21 +89,26 @@ class Projected(Embedding):
         projections_BD: Tensor = self.projector(features_BF)
         return projections_BD
 
+    def forward(self, *inputs: Tensor) -> Tensor:
+        """Projections (B, D)."""
+        return self.project(self.embed(*inputs))
+
 
 @final
-class WithTeacher(Taught):
-    """A trunk and a projector, a predictor on them, and a teacher: an average of trunk and projector over the updates.
+class WithTeacher(nn.Module):
+    """Trunk and projector as in `projected`, a predictor on them, and a teacher: their average over the updates.
 
-    After each update the teacher goes a share 1 - m of the way to the weights. With `rising`, m goes from `momentum` to 1
-    over the run along half a cosine. Momentum 0 makes the weights themselves the teacher, as in SimSiam (Chen & He 2021).
+    After each update the teacher goes a share 1 - m of the way to trunk and projector. With `rising`, m goes from
+    `momentum` to 1 over the run along half a cosine. Momentum 0 makes the weights themselves the teacher, as in SimSiam
+    (Chen & He 2021).
 
-    Source: Grill et al. 2020, "Bootstrap your own latent", section 3 and equation 8 of the appendix.
+    Source: Grill et al. 2020, "Bootstrap your own latent", section 3.1 and 3.2.
     """
 
     def __init__(
         self,
         inputs: Port,
-        outputs: Projections,  # noqa: ARG002 - how wide is a setting
+        outputs: Projections,  # noqa: ARG002 - how many is a setting
         *,
         trunk: Trunk,
         features: Features = 128,
@@ -120,8 +123,7 @@ class WithTeacher(Taught):
         self.trunk = built_trunk(trunk, inputs, features)
         self.projector = perceptron(features, *[hidden] * (layers - 1), dim)
         self.predictor = perceptron(dim, hidden, dim)
-        self.teacher = nn.ModuleDict({"trunk": deepcopy(self.trunk), "projector": deepcopy(self.projector)})
-        self.teacher.requires_grad_(False)
+        self.teacher = nn.Sequential(deepcopy(self.trunk), deepcopy(self.projector)).requires_grad_(False)
 
     def embed(self, *inputs: Tensor) -> Tensor:
         features_BF: Tensor = self.trunk(*inputs)
@@ -133,26 +135,27 @@ class WithTeacher(Taught):
 
     def forward(self, *inputs: Tensor) -> Tensor:
         """Predictions (B, D) of what the teacher gives for the other view."""
-        predictions_BD: Tensor = self.predictor(super().forward(*inputs))
+        predictions_BD: Tensor = self.predictor(self.project(self.embed(*inputs)))
         return predictions_BD
 
     def targets(self, *inputs: Tensor) -> Tensor:
+        trunk, projector = self.teacher
         with torch.no_grad():
-            targets_BD: Tensor = self.teacher["projector"](self.teacher["trunk"](*inputs))
+            targets_BD: Tensor = projector(trunk(*inputs))
             return targets_BD
 
     def teach(self, progress: float) -> None:
         momentum = self.momentum
         if self.rising:
             momentum = 1 - (1 - momentum) * (math.cos(math.pi * progress) + 1) / 2
-        taught = [*self.trunk.parameters(), *self.projector.parameters()]
+        followed = [*self.trunk.parameters(), *self.projector.parameters()]
         with torch.no_grad():
-            torch._foreach_lerp_(list(self.teacher.parameters()), taught, 1 - momentum)
+            torch._foreach_lerp_(list(self.teacher.parameters()), followed, 1 - momentum)
 
 
 @final
 class Headed(nn.Module):
-    """Any encoder as a trunk that gives `features` numbers of a sample, and a linear layer on them: for classes, or for numbers.
+    """Any encoder as a trunk that gives `features` numbers of a sample, and a linear layer on them.
 
     With the trunk's weights from a run that learned without labels it is fine-tuned; with the trunk frozen besides, it
     is a linear probe of what was learned.
@@ -164,9 +167,9 @@ class Headed(nn.Module):
         self.head = nn.Linear(features, len(outputs.names) if isinstance(outputs, Classes) else outputs.dim)
 
     def forward(self, *inputs: Tensor) -> Tensor:
-        """Logits (B, classes), or values (B, D)."""
-        outputs: Tensor = self.head(self.trunk(*inputs))
-        return outputs
+        """Logits (B, classes), or values (B, numbers)."""
+        answers: Tensor = self.head(self.trunk(*inputs))
+        return answers
 
 
 def built_trunk(trunk: Any, inputs: Port, features: int) -> nn.Module:

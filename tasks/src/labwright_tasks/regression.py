@@ -64,7 +64,7 @@ class Regression(Task):
     def metrics(self) -> dict[str, Metric]:
         return {"rmse": RootMeanSquare(), "mae": MeanAbsolute(), "r2": Explained()}
 
-    def predict(self, model: nn.Module, inputs: tuple[Tensor, ...]) -> list[dict[str, Any]]:
+    def predict(self, model: nn.Module, inputs: tuple[Tensor, ...], origins: Sequence[Any]) -> list[dict[str, Any]]:  # noqa: ARG002
         """For each row the numbers predicted."""
         return [{"values": values} for values in model(*inputs).detach().float().cpu().tolist()]
 

@@ -27,7 +27,7 @@ from labwright import (
 from pydantic import Field
 from torch import Tensor, nn
 
-from labwright_tasks.projected import Embedding, Projections, Taught
+from labwright_tasks.projected import Embeds, Projections, Taught
 from labwright_tasks.representations import NeighbourAccuracy, Rank, Spread
 from labwright_tasks.views_losses import Byol, ViewsLoss
 
@@ -91,8 +91,8 @@ class BesideKnown:
 class TwoViews(Task):
     """Learn a representation without labels: of two augmented views of a sample, as unlike others as the loss asks.
 
-    Higher is better: `knn_accuracy`, of the `neighbours` nearest of `known` training samples, whose labels are looked at
-    for this alone. Where the data has no classes, or with `neighbours` 0, it is `rank`: how many dimensions projections
+    Higher is better: `knn_accuracy`, by the `neighbours` nearest among `known` training samples, whose labels are looked
+    at for this alone. Where the data has no classes, or `neighbours` is 0, it is `rank`: how many dimensions projections
     fill. `spread` says whether they have collapsed: 0 is all at one point.
 
     Data offers any input, and a training part that augments its samples by (seed, epoch, index). A last batch of one
@@ -100,6 +100,7 @@ class TwoViews(Task):
     """
 
     contract = ViewsLoss
+    model_contract = Embeds
 
     def __init__(
         self,
@@ -171,8 +172,8 @@ class TwoViews(Task):
         if not isinstance(model, Taught):
             if isinstance(criterion, Byol):
                 raise LabwrightError(
-                    f"loss: BYOL's needs a model with a teacher, such as 'with-teacher'; {type(model).__name__} has none, "
-                    "and without one all views at the same point are its minimum."
+                    "loss: BYOL's needs a model with a teacher, such as 'with-teacher': without one, as in "
+                    f"{type(model).__name__}, all views at one point are its minimum."
                 )
             return criterion(first, second)
         of_first, of_second = model.targets(*both).chunk(2)
@@ -184,16 +185,16 @@ class TwoViews(Task):
         if isinstance(model, Taught):
             model.teach(progress)
 
-    def evaluate(self, model: nn.Module, batch: Batch) -> tuple[Tensor, ...]:
+    def evaluate(self, model: Any, batch: Batch) -> tuple[Tensor, ...]:
         """Representations (B, F), projections (B, D), labels, and of known samples representations and labels.
 
         Batches of two views have no known samples: those they would be are the samples themselves.
         """
-        features_BF = _embedding(model).embed(*batch.inputs)
-        projections_BD = _embedding(model).project(features_BF)
+        features_BF = model.embed(*batch.inputs)
+        projections_BD = model.project(features_BF)
         if not isinstance(batch, Asked):
             return features_BF, projections_BD, batch.targets, features_BF[:0], batch.targets[:0]
-        known_MF = _embedding(model).embed(*batch.known) if len(batch.known_labels) else features_BF[:0]
+        known_MF = model.embed(*batch.known) if len(batch.known_labels) else features_BF[:0]
         return features_BF, projections_BD, batch.targets, known_MF, batch.known_labels
 
     def metrics(self) -> dict[str, Metric]:
@@ -211,19 +212,10 @@ class TwoViews(Task):
             "optimizer.lr, a longer warm-up, larger batches or another loss help."
         )
 
-    def predict(self, model: nn.Module, inputs: tuple[Tensor, ...]) -> list[dict[str, Any]]:
-        """For each row its representation."""
-        features_BF = _embedding(model).embed(*inputs)
+    def predict(self, model: Any, inputs: tuple[Tensor, ...], origins: Sequence[Any]) -> list[dict[str, Any]]:
+        """For each row its representation, and nothing of where it came from."""
+        features_BF = model.embed(*inputs)
         return [{"embedding": row} for row in features_BF.detach().float().cpu().tolist()]
-
-
-def _embedding(model: nn.Module) -> Embedding:
-    if not isinstance(model, Embedding):
-        raise LabwrightError(
-            f"model {type(model).__name__} has no representation to take: derive it from "
-            "labwright_tasks.projected.Embedding."
-        )
-    return model
 
 
 def _mean(first: Tensor | dict[str, Tensor], second: Tensor | dict[str, Tensor]) -> Tensor | dict[str, Tensor]:

@@ -1,7 +1,7 @@
 """Losses over two views of the same samples. B samples, D numbers of a projection.
 
-Row i of `first` and of `second` are the views of sample i. A loss here compares the samples of a batch with one another,
-or would if it were cut, so that none is separable but BYOL's.
+Row i of `first` and of `second` are the views of sample i. What compares the samples of a batch with one another isn't
+separable: `device.accumulate` may not cut a batch.
 """
 
 from __future__ import annotations
@@ -53,9 +53,9 @@ class NtXent(Loss):
 class VICReg(Loss):
     """Variance, invariance and covariance of two views' projections, as three parts with their weights.
 
-    `invariance` is the mean squared difference of the views, over samples and dimensions; `variance` how far each
-    dimension's standard deviation over the batch stays below 1, the mean over dimensions and views; `covariance` the sum
-    of squared covariances of different dimensions over D, summed over the views.
+    `invariance` is the mean squared difference of the views, over samples and dimensions; `variance` how far the
+    standard deviation of a dimension stays below 1, the mean over dimensions and views; `covariance` the sum of squared
+    covariances of different dimensions over D, summed over the views.
 
     Source: Bardes et al. 2022, "VICReg", section 4.1, with means where the authors' code takes them (the paper sums the
     invariance over dimensions, and the variance over views).

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from labwright.interfaces.task import Attachment, Task
 
 SETTINGS = {"ignore_unknown_options": True}  # `--LINE TEXT`: the task says what LINE is
+AT_ONCE = 64  # files that are read before they are answered together
+RESERVED = ("set", "out", "json", "help")
 MOST_NAMED = 10  # inputs that can't be read
 
 Reader = Callable[[], Any]
@@ -59,7 +61,9 @@ def verb(
     say(*(f"note: {note}" for note in [*experiment.notes, *built.notes]))
     kept = _Kept(run, out)
     count = failed = 0
-    for name, answer in predictions(built, _inputs(built.task, inputs or ["-"])):
+    given = inputs or ["-"]
+    at_once = 1 if "-" in given else AT_ONCE  # whoever writes lines may wait for an answer before the next
+    for name, answer in predictions(built, _inputs(built.task, given), at_once=at_once):
         count += 1
         if isinstance(answer, Exception):
             failed += 1
@@ -108,6 +112,11 @@ class _Kept:
 
 def _inputs(task: Task, given: Iterable[str]) -> Iterator[tuple[str, Reader]]:
     """The name of each input, and what reads it."""
+    if (line := task.line) in RESERVED:
+        raise LabwrightError(
+            f"task {type(task).__name__} calls its lines {line!r}, but --{line} is an option of predict itself; "
+            "`line` should be another word."
+        )
     waiting = iter(given)
     for one in waiting:
         path = Path(one)
@@ -117,7 +126,7 @@ def _inputs(task: Task, given: Iterable[str]) -> Iterator[tuple[str, Reader]]:
         elif one.startswith("--"):
             name, equals, text = one.removeprefix("--").partition("=")
             if name != task.line:
-                known = [task.line, "set", "out", "json"]
+                known = [task.line, *RESERVED]
                 raise LabwrightError(
                     f"predict has no option --{name}{nearest(name, known)} This run takes --{task.line} TEXT."
                 )

@@ -39,6 +39,12 @@ def check_fit(
                 f"{' or '.join(wanted.__name__ for wanted in spec.given[port])}; {data} {has} {offered.__name__}. "
                 f"`labwright list {plugins.heading(spec.kind)} --for RECIPE` shows those that fit."
             )
+    fault = contract_fault(model, task.model_contract) if task.model_contract else ""
+    if fault:
+        raise LabwrightError(
+            f"{here / 'model'}: model {model.label!r} doesn't fit task {task_spec.label!r}: {fault}. "
+            "`labwright list models --for RECIPE` shows those that fit."
+        )
     _check_parts(task_spec, here / "task", plugins)
     if task.contract is None or model.is_a(ClosedForm):
         return
@@ -72,7 +78,7 @@ def _misfits(given: Mapping[str, tuple[type, ...]], task: Task) -> list[tuple[st
 
 
 def contract_fault(loss: ComponentSpec, contract: type) -> str:
-    """How a loss's methods differ from what a task calls, or nothing; by the names of their parameters."""
+    """How a loss's or a model's methods differ from what a task calls, or nothing; by the names of their parameters."""
     inner = loss.settings.get("loss")
     if isinstance(inner, ComponentSpec):  # a loss around another is called as that one is
         return contract_fault(inner, contract)
@@ -87,7 +93,7 @@ def contract_fault(loss: ComponentSpec, contract: type) -> str:
         fits = len(has) >= len(wanted) if loss.thing is not None else has[: len(wanted)] == wanted
         if not fits:
             call = "" if method == "__call__" else f".{method}"
-            return f"the task calls loss{call}({', '.join(wanted)}), it takes ({', '.join(has)})"
+            return f"the task calls {loss.kind}{call}({', '.join(wanted)}), it takes ({', '.join(has)})"
     return ""
 
 
@@ -135,9 +141,10 @@ def _fits(kind: str, name: str, task: Task, plugins: Plugins) -> bool:
         return (getattr(target, "item", None), getattr(target, "target", None)) == task.port_types()
     if _misfits(constructor.given, task):
         return False
-    if kind == "model" or "loss" in constructor.settings:  # a loss around another fits as that one does
-        return True
-    return task.contract is not None and not contract_fault(ComponentSpec(kind, name, target), task.contract)
+    contract = task.model_contract if kind == "model" else task.contract
+    if contract is None or "loss" in constructor.settings:  # a loss around another fits as that one does
+        return kind == "model" or "loss" in constructor.settings
+    return not contract_fault(ComponentSpec(kind, name, target), contract)
 
 
 def described(kind: str, name: str, plugins: Plugins) -> dict[str, Any]:

@@ -98,6 +98,12 @@ class ComponentSpec:
             return _copied(self.thing) if isinstance(self.thing, nn.Module) else self.thing  # what is given is kept
         parts = {key: _mapped(_built_part, self.settings[key]) for key in self._parts()}
         asked = {key: given[key] for key in self.given}
+        for key, types in self.given.items():  # a part's ports are known no earlier
+            if types and not isinstance(asked[key], types):
+                asks = f"{'takes' if key == 'inputs' else 'returns'} {' or '.join(type_.__name__ for type_ in types)}"
+                raise LabwrightError(
+                    f"{self.where}: {self.kind} {self.label!r} {asks}; here it is given {type(asked[key]).__name__}."
+                )
         failed = f"{self.where}: {self.kind} {self.label!r} can't be built"
         try:
             with Room() if self.kind == "model" else nullcontext():

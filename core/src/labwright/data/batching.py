@@ -10,11 +10,35 @@ from torch import Tensor
 from labwright.base.seeding import generator
 from labwright.data.dataset import Batch, Split
 
+_TOGETHER = 8  # batches whose samples are sorted by length among themselves
+
 
 def micro_batches(length: int, size: int) -> list[slice]:
     """A batch of `length` samples in as few parts of at most `size` as there can be, which differ by one at most."""
     count = -(-length // size)
     return [slice(length * number // count, length * (number + 1) // count) for number in range(count)]
+
+
+def bucketed(batches: Sequence[Tensor], lengths: Tensor, *, seed: int, epoch: int) -> Sequence[Tensor]:
+    """The same samples in as many batches of the same sizes, each of samples of like length; in random order.
+
+    Args:
+        batches: int64 indices of the samples of each, in the order of an epoch.
+        lengths: of all samples, (N,).
+        seed: of the order, with `epoch`.
+
+    Samples are sorted within stretches of a few batches alone, so that which of them meet changes from epoch to epoch.
+
+    Example: `lw.bucketed(torch.arange(len(split)).split(64), split.lengths, seed=0, epoch=0)`
+    """
+    alike: list[Tensor] = []
+    for first in range(0, len(batches), _TOGETHER):
+        together = batches[first : first + _TOGETHER]
+        indices = torch.cat(list(together))
+        by_length = indices[lengths[indices].argsort(stable=True)]
+        alike += torch.split(by_length, [len(batch) for batch in together])
+    mixed = torch.randperm(len(alike), generator=generator(seed, epoch, 7))
+    return [alike[number] for number in mixed.tolist()]
 
 
 class IndexedBatches:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, ClassVar, Protocol, Self, runtime_checkable
 
 import torch
 from torch import Tensor
 
-from labwright.base.errors import LabwrightError
+from labwright.base.errors import LabwrightError, listed
 from labwright.data.ports import Image, Port
 
 
@@ -48,6 +50,22 @@ class Batch:
 
     def _changed(self, change: Callable[[Tensor], Tensor]) -> Self:
         return replace(self, **{field.name: _with_tensors(getattr(self, field.name), change) for field in fields(self)})
+
+
+class Input(tuple[Tensor, ...]):
+    """One input as a model's arguments with one row each, and its `origin`: what `Task.predict` needs beside them.
+
+    Such as a picture's size for boxes in it, or a text's words for a span of them.
+
+    Example: `lw.Input((x_1CHW,), origin=(height, width))`
+    """
+
+    origin: Any
+
+    def __new__(cls, arguments: Iterable[Tensor], origin: Any = None) -> Self:
+        made = super().__new__(cls, arguments)
+        made.origin = origin
+        return made
 
 
 class Batches(Protocol):
@@ -87,6 +105,16 @@ class Labelled(Protocol):
     """
 
     labels: Tensor
+
+
+@runtime_checkable
+class Ragged(Protocol):
+    """A split of sequences that knows how long each is, (N,) int64: batches of `train` hold those of like length.
+
+    Example: `longest = int(split.lengths.max()) if isinstance(split, lw.Ragged) else None`
+    """
+
+    lengths: Tensor
 
 
 @runtime_checkable
@@ -161,12 +189,28 @@ class Data(ABC):
         """The split of that name, or None if there is none; after `prepare()`."""
 
     def read(self, path: Path) -> tuple[Tensor, ...]:
-        """One input from a file, as a model's arguments with one row; after `prepare()` or `load()`."""
+        """One input from a file, as a model's arguments with one row; after `prepare()` or `load()`.
+
+        An Input, if `Task.predict` needs to know its origin.
+        """
         raise LabwrightError(f"{type(self).__name__} can't read an input from a file, given {str(path)!r}.")
 
     def parse(self, line: str) -> tuple[Tensor, ...]:
         """One input from a line of text: by default the file of that name."""
         return self.read(Path(line))
+
+    def decode(self, content: bytes, suffix: str) -> tuple[Tensor, ...]:
+        """One input from the bytes of a file whose name ends in `suffix`, as a server gets them; as `read` does.
+
+        Raises LabwrightError for a suffix that `read` doesn't understand.
+        """
+        if not re.fullmatch(r"(\.\w+)+", suffix) or (self.suffixes and suffix.lower() not in self.suffixes):
+            known = listed(self.suffixes or ["files of any ending"])
+            raise LabwrightError(f"{type(self).__name__} can't read {suffix!r}; it reads {known}.")
+        with TemporaryDirectory(prefix="labwright-") as scratch:
+            file = Path(scratch) / f"input{suffix}"
+            file.write_bytes(content)
+            return self.read(file)
 
     def files(self, folder: Path) -> list[Path]:
         """The files of a folder that `read` understands, sorted."""

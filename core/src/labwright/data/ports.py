@@ -8,9 +8,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Generator, Tensor
+
+from labwright.base.errors import LabwrightError
 
 
 class Port(ABC):
@@ -23,6 +26,12 @@ class Port(ABC):
     @abstractmethod
     def example(self, batch_size: int, generator: Generator) -> tuple[Tensor, ...]:
         """Random arguments of the right shapes and types: an input port's call, or an output port's target."""
+
+    def check(self, output: Any, target: Tensor) -> None:
+        """Raises LabwrightError if what a model returned, and the target beside it, aren't what this port stands for.
+
+        A task calls it with what it evaluates; shapes and types alone are looked at.
+        """
 
 
 @dataclass(frozen=True)
@@ -127,6 +136,9 @@ class Classes(Port):
 
     names: tuple[str, ...]
 
+    def check(self, output: Any, target: Tensor) -> None:
+        _check_shape(self, output, (*target.shape, len(self.names)), f"{len(self.names)} logits for each label")
+
     def example(self, batch_size: int, generator: Generator) -> tuple[Tensor, ...]:
         return (torch.randint(0, len(self.names), (batch_size,), generator=generator),)
 
@@ -140,5 +152,14 @@ class Values(Port):
 
     dim: int
 
+    def check(self, output: Any, target: Tensor) -> None:
+        _check_shape(self, output, (len(target), self.dim), f"{self.dim} values for each sample")
+
     def example(self, batch_size: int, generator: Generator) -> tuple[Tensor, ...]:
         return (torch.randn(batch_size, self.dim, generator=generator),)
+
+
+def _check_shape(port: Port, output: Any, shape: tuple[int, ...], what: str) -> None:
+    if not isinstance(output, Tensor) or tuple(output.shape) != shape:
+        came = f"shape {tuple(output.shape)}" if isinstance(output, Tensor) else f"a {type(output).__name__}"
+        raise LabwrightError(f"the model returned {came}; {type(port).__name__} stands for {shape}, {what}.")

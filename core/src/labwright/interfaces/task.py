@@ -19,8 +19,8 @@ from torch import Generator, Tensor, nn
 
 from labwright.base.errors import LabwrightError
 from labwright.base.seeding import epoch_order
-from labwright.data.batching import IndexedBatches
-from labwright.data.dataset import Augmented, Data, Split
+from labwright.data.batching import IndexedBatches, bucketed
+from labwright.data.dataset import Augmented, Data, Ragged, Split
 from labwright.data.ports import Port
 
 if TYPE_CHECKING:
@@ -88,13 +88,15 @@ class Task(ABC):
     """What is learned: data in, objective, measure of success.
 
     `contract` is the Protocol a loss must fit: the parameter names of its methods are compared when the experiment is
-    built. None: the task needs no loss.
+    built. None: the task needs no loss. `model_contract` is one that the model's methods must fit, such as `encode` and
+    `decode`, where the task calls more than the model itself.
 
     Example: `class Sides(lw.Task): goal = lw.Goal("accuracy", "maximize")`
     """
 
     goal: Goal
     contract: ClassVar[type | None] = None
+    model_contract: ClassVar[type | None] = None
     data: Data
 
     def prepare(self) -> None:
@@ -125,10 +127,15 @@ class Task(ABC):
         """The samples of each batch of one pass over `view(split, part)`, int64 indices: a function of its arguments.
 
         A batch of `train` is one update: micro-batches are cut from it, so that accumulation doesn't change it.
-        `train` is shuffled by (seed, epoch), other splits keep their order.
+        `train` is shuffled by (seed, epoch), and of a Ragged part each batch has samples of like length, so that little
+        is padded; other splits keep their order.
         """
-        indices = epoch_order(len(part), seed=seed, epoch=epoch) if split == "train" else torch.arange(len(part))
-        return torch.split(indices, size) if len(part) else ()
+        if not len(part):
+            return ()
+        if split != "train":
+            return torch.split(torch.arange(len(part)), size)
+        batches = torch.split(epoch_order(len(part), seed=seed, epoch=epoch), size)
+        return bucketed(batches, part.lengths, seed=seed, epoch=epoch) if isinstance(part, Ragged) else batches
 
     def batches(
         self,
@@ -211,13 +218,18 @@ class Task(ABC):
         return self.data.line
 
     def parse(self, line: str) -> tuple[Tensor, ...]:
-        """One input from a line of text, as the model's arguments with one row; after `prepare()` or `load()`."""
+        """One input from a line of text, as the model's arguments with one row; after `prepare()` or `load()`.
+
+        An Input, if `predict` needs to know its origin.
+        """
         return self.data.parse(line)
 
-    def predict(self, model: nn.Module, inputs: tuple[Tensor, ...]) -> list[dict[str, Any]]:
+    def predict(self, model: nn.Module, inputs: tuple[Tensor, ...], origins: Sequence[Any]) -> list[dict[str, Any]]:
         """One answer for each row of the inputs: values ready for JSON.
 
-        A value may also be an iterator of texts, which are printed as they come, or an Attachment, which is saved.
+        `origins` has for each row what its Input knew of where it came from, such as a picture's size, or None. Rows
+        are inputs of the same shapes that were asked for together: an answer depends on its own row alone. A value may
+        also be an iterator of texts, which are printed as they come, or an Attachment, which is saved.
         """
         raise LabwrightError(f"task {type(self).__name__} can't predict.")
 

@@ -6,8 +6,9 @@ Nothing here writes: a folder may be read-only. What isn't as it should be and c
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
@@ -71,7 +72,7 @@ def load(folder: Path | str, *, checkpoint: Which = "final", plugins: Plugins | 
 
     Raises LabwrightError for a folder that isn't a run's, a plugin it needs that isn't there, a damaged checkpoint.
 
-    Example: `run = lw.load("runs/digits"); print(run.task.predict(run.model, run.task.parse("...")))`
+    Example: `run = lw.load("runs/digits"); print(run.task.predict(run.model, run.task.parse("..."), [None]))`
     """
     folder = Path(folder).expanduser()
     _check_checkpoint(checkpoint)
@@ -163,28 +164,49 @@ def evaluated(
 
 
 def predictions(
-    built: Built, inputs: Iterable[tuple[str, Callable[[], tuple[Tensor, ...]]]]
+    built: Built, inputs: Iterable[tuple[str, Callable[[], tuple[Tensor, ...]]]], *, at_once: int = 1
 ) -> Iterator[tuple[str, dict[str, Any] | Exception]]:
-    """What a run's model says of each input: its name, and the answer or why there is none. `inputs` are their readers.
+    """What a run's model says of each input: its name, and the answer or why there is none.
 
     An answer's iterators have to be gone through before the next answer is asked for. Raises LabwrightError if the
     task doesn't predict.
+
+    Args:
+        built: a task and a model.
+        inputs: their names and readers.
+        at_once: inputs that are read before they are answered: those of the same shapes go through the model together.
     """
     if type(built.task).predict is Task.predict:
-        built.task.predict(built.model, ())  # says so
+        built.task.predict(built.model, (), ())  # says so
     with torch.inference_mode():
-        for name, read in inputs:
-            answer: dict[str, Any] | Exception
-            try:
-                arguments = tuple(argument.to(built.device) for argument in read())
-            except Exception as error:  # noqa: BLE001 - what a damaged file makes a library raise is of any type
-                answer = error
-            else:
-                try:
-                    (answer,) = built.task.predict(built.model, arguments)
-                except LabwrightError as error:
-                    answer = error
-            yield name, answer
+        waiting = iter(inputs)
+        while chunk := list(islice(waiting, at_once)):
+            given = [_attempt(read) for _, read in chunk]
+            alike: dict[Any, list[int]] = {}
+            for place, arguments in enumerate(given):
+                if not isinstance(arguments, Exception):
+                    alike.setdefault(tuple((x.shape[1:], x.dtype) for x in arguments), []).append(place)
+            answers: dict[int, dict[str, Any] | Exception] = dict(enumerate(given))  # type: ignore[arg-type]
+            for places in alike.values():
+                rows = [given[place] for place in places]
+                answers.update(zip(places, _answers(built, rows), strict=True))  # type: ignore[arg-type]
+            yield from ((name, answers[place]) for place, (name, _) in enumerate(chunk))
+
+
+def _attempt(read: Callable[[], tuple[Tensor, ...]]) -> tuple[Tensor, ...] | Exception:
+    try:
+        return read()
+    except Exception as error:  # noqa: BLE001 - what a damaged file makes a library raise is of any type
+        return error
+
+
+def _answers(built: Built, rows: Sequence[tuple[Tensor, ...]]) -> list[dict[str, Any] | Exception]:
+    """What the model says of inputs of the same shapes; if it can't say it of all together, of one after another."""
+    arguments = tuple(torch.cat(column).to(built.device) for column in zip(*rows, strict=True))
+    try:
+        return [*built.task.predict(built.model, arguments, [getattr(row, "origin", None) for row in rows])]
+    except LabwrightError as error:
+        return [error] if len(rows) == 1 else [answer for row in rows for answer in _answers(built, [row])]
 
 
 def _check_checkpoint(name: str) -> None:

@@ -137,8 +137,7 @@ class PhaseStep:
         """The loss by the phase's name, and its parts by PHASE/PART."""
         if isinstance(loss, Tensor):
             return {self.name: loss}
-        whole = torch.stack(tuple(loss.values())).sum()
-        return {self.name: whole, **{f"{self.name}/{part}": value for part, value in loss.items()}}
+        return {self.name: summed(loss), **{f"{self.name}/{part}": value for part, value in loss.items()}}
 
     def _prepare_gradients(self) -> Tensor | None:
         found_inf = None
@@ -205,6 +204,11 @@ class PhaseStep:
         elif scale:
             notes.append(f"the checkpoint's loss scale is not used in {self.settings.precision}")
         return notes
+
+
+def summed(loss: Tensor | Mapping[str, Tensor]) -> Tensor:
+    """A loss as the scalar that is minimised: itself, or the sum of its parts."""
+    return loss if isinstance(loss, Tensor) else torch.stack(tuple(loss.values())).sum()
 
 
 def phase_steps(built: Built, train: Train) -> list[PhaseStep]:

@@ -18,7 +18,7 @@ from labwright.data.dataset import Batch
 from labwright.interfaces.closed_form import ClosedForm
 from labwright.train.built import Built
 from labwright.train.evaluation import modes_kept
-from labwright.train.phase_step import Objective
+from labwright.train.phase_step import Objective, summed
 from labwright.train.settings import Train
 
 _DROPOUT = (nn.modules.dropout._DropoutNd, nn.MultiheadAttention, nn.RNNBase)  # some have a dropout of their own
@@ -108,7 +108,7 @@ def _loss(built: Built, phase: str, batch: Batch) -> Tensor:
     objective = Objective(built.task, built.model, built.criterion, phase, {})
     moved = batch if built.device.type == "cpu" else batch.to(built.device)
     with built.device_settings.autocast(built.device) or nullcontext():
-        return objective(moved)  # type: ignore[no-any-return]
+        return summed(objective(moved))
 
 
 @contextmanager

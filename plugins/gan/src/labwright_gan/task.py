@@ -314,7 +314,7 @@ class Adversarial(Task):
         latents = torch.randn(1, self.latent, generator=generator(_SEED, int(number)))
         return (latents, torch.tensor([self.names.index(name)])) if self.conditional else (latents,)
 
-    def predict(self, model: nn.Module, inputs: tuple[Tensor, ...]) -> list[dict[str, Any]]:
+    def predict(self, model: nn.Module, inputs: tuple[Tensor, ...], origins: Sequence[Any]) -> list[dict[str, Any]]:  # noqa: ARG002
         """For each row a picture as a PNG file, or the numbers of a point."""
         if inputs[0].dim() != 2 or inputs[0].shape[1] != self.latent:
             raise LabwrightError(f"this run makes samples; it reads no files but takes --{self.line} TEXT.")

@@ -130,7 +130,7 @@ class Clicks(Task):
         user = data.number(names[0], data.users, "user")
         return torch.tensor([user]), torch.tensor([data.number(names[1], data.items, "item")])
 
-    def predict(self, model: nn.Module, inputs: tuple[Tensor, ...]) -> list[dict[str, Any]]:
+    def predict(self, model: nn.Module, inputs: tuple[Tensor, ...], origins: Sequence[Any]) -> list[dict[str, Any]]:  # noqa: ARG002
         """For each pair the item's title and the probability of a click."""
         probabilities = model(*inputs).detach().float().sigmoid().cpu().tolist()
         titles = (self.data.titles[item] for item in inputs[1].tolist())

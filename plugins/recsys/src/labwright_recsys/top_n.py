@@ -195,7 +195,7 @@ class TopN(Task):
 
     # ------------------------------------------------------------------------------------------------------ answers
 
-    def predict(self, model: nn.Module, inputs: tuple[Tensor, ...]) -> list[dict[str, Any]]:
+    def predict(self, model: nn.Module, inputs: tuple[Tensor, ...], origins: Sequence[Any]) -> list[dict[str, Any]]:  # noqa: ARG002
         """For each user the `top` best items of those that stand in none of the user's interactions, of any part.
 
         `recommended` is a line of titles; `items` has each item's title and score by its name.

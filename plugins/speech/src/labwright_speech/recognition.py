@@ -17,10 +17,8 @@ from labwright import (
     LabwrightError,
     Metric,
     Part,
-    Split,
     Task,
     evaluating,
-    generator,
 )
 from pydantic import Field
 from torch import Tensor, nn
@@ -34,7 +32,6 @@ if TYPE_CHECKING:
 
 _KEPT = "language_model.json"
 _AT_ONCE = 32  # recordings the model hears together for a report
-_TOGETHER = 8  # batches whose recordings are sorted by length among themselves
 
 
 class RecognitionLoss(Protocol):
@@ -123,11 +120,6 @@ class Recognition(Task):
                 )
             self.language_model = NGrams(self.lm_order, kept.letters, kept.counts)
 
-    def order(self, split: str, part: Split, *, size: int, seed: int, epoch: int) -> Sequence[Tensor]:
-        """As every task's, but that training batches hold recordings of like length."""
-        batches = super().order(split, part, size=size, seed=seed, epoch=epoch)
-        return _alike(batches, part.lengths, seed, epoch) if split == "train" and isinstance(part, Timed) else batches
-
     def loss(self, model: nn.Module, batch: Utterances, criterion: RecognitionLoss, phase: str) -> Tensor:  # noqa: ARG002 - one phase
         return criterion(model(*batch.inputs), batch.targets, batch.target_lengths)
 
@@ -138,7 +130,7 @@ class Recognition(Task):
     def metrics(self) -> dict[str, Metric]:
         return {"wer": ErrorRate(), "cer": ErrorRate(characters=True)}
 
-    def predict(self, model: nn.Module, inputs: tuple[Tensor, ...]) -> list[dict[str, Any]]:
+    def predict(self, model: nn.Module, inputs: tuple[Tensor, ...], origins: Sequence[Any]) -> list[dict[str, Any]]:  # noqa: ARG002
         """For each row the text."""
         return [{"text": text} for text in self.texts(model(*inputs))]
 
@@ -199,15 +191,3 @@ class ErrorRate:
 def transcripts(batch: Utterances, alphabet: Sequence[str]) -> list[str]:
     """The true texts of a batch."""
     return ["".join(alphabet[symbol - 1] for symbol in ids if symbol) for ids in batch.targets.tolist()]
-
-
-def _alike(parts: Sequence[Tensor], lengths_N: Tensor, seed: int, epoch: int) -> tuple[Tensor, ...]:
-    """The same samples in as many batches of the same sizes, each of recordings of like length; in random order."""
-    alike: list[Tensor] = []
-    for first in range(0, len(parts), _TOGETHER):
-        together = parts[first : first + _TOGETHER]
-        indices = torch.cat(list(together))
-        by_length = indices[lengths_N[indices].argsort(stable=True)]
-        alike += torch.split(by_length, [len(batch) for batch in together])
-    mixed = torch.randperm(len(alike), generator=generator(seed, epoch, 7))
-    return tuple(alike[number] for number in mixed.tolist())

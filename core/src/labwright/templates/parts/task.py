@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Annotated, Any, Protocol
 
@@ -50,7 +51,7 @@ class Sample(lw.Task):
     def metrics(self) -> dict[str, lw.Metric]:
         return {"accuracy": lw.Accuracy()}
 
-    def predict(self, model: nn.Module, inputs: tuple[Tensor, ...]) -> list[dict[str, Any]]:
+    def predict(self, model: nn.Module, inputs: tuple[Tensor, ...], origins: Sequence[Any]) -> list[dict[str, Any]]:
         """The most probable class of each row."""
         _, outputs = self.data.ports()
         assert isinstance(outputs, lw.Classes)

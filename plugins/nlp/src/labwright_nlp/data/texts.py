@@ -176,15 +176,15 @@ class Encoded:
 
     def __init__(self, ids: Sequence[np.ndarray], labels: Tensor, pad_id: int) -> None:
         self.labels, self.pad_id = labels, pad_id
-        self.lengths_N = torch.tensor([len(ids_L) for ids_L in ids], dtype=torch.int64)
-        self.starts_N = self.lengths_N.cumsum(0) - self.lengths_N
+        self.lengths = torch.tensor([len(ids_L) for ids_L in ids], dtype=torch.int64)
+        self.starts_N = self.lengths.cumsum(0) - self.lengths
         self.ids_L = torch.from_numpy(np.concatenate(ids).astype(np.int32))
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def fetch(self, indices: Tensor, epoch: int, seed: int) -> Batch:  # noqa: ARG002 - nothing is augmented
-        lengths_B = self.lengths_N[indices]
+        lengths_B = self.lengths[indices]
         steps_T = torch.arange(int(lengths_B.max()))
         places_BT = (self.starts_N[indices, None] + steps_T).clamp_(max=len(self.ids_L) - 1)
         ids_BT = self.ids_L[places_BT].long().masked_fill_(steps_T >= lengths_B[:, None], self.pad_id)

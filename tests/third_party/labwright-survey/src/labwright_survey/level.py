@@ -43,7 +43,7 @@ class Level(lw.Task):
     def metrics(self) -> dict[str, lw.Metric]:
         return {"error": lw.Mean()}
 
-    def predict(self, model: nn.Module, inputs: tuple[Tensor, ...]) -> list[dict[str, Any]]:
+    def predict(self, model: nn.Module, inputs: tuple[Tensor, ...], origins: Sequence[Any]) -> list[dict[str, Any]]:
         """The number for each row."""
         return [{"level": float(level)} for level in model(*inputs)]
 
