@@ -91,9 +91,9 @@ class BesideKnown:
 class TwoViews(Task):
     """Learn a representation without labels: of two augmented views of a sample, as unlike others as the loss asks.
 
-    Higher is better: `knn_accuracy`, by the `neighbours` nearest among `known` training samples, whose labels are looked
-    at for this alone. Where the data has no classes, or `neighbours` is 0, it is `rank`: how many dimensions projections
-    fill. `spread` says whether they have collapsed: 0 is all at one point.
+    Higher is better: `knn_accuracy`, by the `neighbours` nearest among `known` training samples, the one use of labels.
+    Where the data has no classes, or `neighbours` is 0, it is `rank`: how many dimensions projections fill. `spread`
+    says whether they have collapsed: 0 is all at one point.
 
     Data offers any input, and a training part that augments its samples by (seed, epoch, index). A last batch of one
     sample, which nothing can be compared with, is trained on with the one before it.
@@ -212,8 +212,8 @@ class TwoViews(Task):
             "optimizer.lr, a longer warm-up, larger batches or another loss help."
         )
 
-    def predict(self, model: Any, inputs: tuple[Tensor, ...], origins: Sequence[Any]) -> list[dict[str, Any]]:
-        """For each row its representation, and nothing of where it came from."""
+    def predict(self, model: Any, inputs: tuple[Tensor, ...], origins: Sequence[Any]) -> list[dict[str, Any]]:  # noqa: ARG002 - embeddings are of no size
+        """For each row its representation."""
         features_BF = model.embed(*inputs)
         return [{"embedding": row} for row in features_BF.detach().float().cpu().tolist()]
 

@@ -29,7 +29,7 @@ class ViewsLoss(Protocol):
 class NtXent(Loss):
     """The normalised temperature-scaled cross-entropy of SimCLR, in nats: which of all others is a view's own pair.
 
-    Each of the 2B views is told from the 2B - 2 of other samples by cosine similarity over `temperature`.
+    A view's other one is to be told from the 2B - 2 views of other samples, by cosine similarity over `temperature`.
 
     Source: Chen et al. 2020, "A simple framework for contrastive learning of visual representations", equation 1.
     """
@@ -42,7 +42,6 @@ class NtXent(Loss):
 
     def forward(self, first: Tensor, second: Tensor) -> Tensor:
         views_ND = functional.normalize(_precise(torch.cat([first, second])), dim=1)
-        # rather than float32's largest number: what exp makes of it is exactly nothing, whatever the type
         itself_NN = torch.eye(len(views_ND), dtype=torch.bool, device=views_ND.device)
         similarity_NN = (views_ND @ views_ND.T / self.temperature).masked_fill(itself_NN, -torch.inf)
         pairs_N = torch.arange(len(views_ND), device=views_ND.device).roll(len(first))
