@@ -162,7 +162,13 @@ test_labwright = conformance(
 )
 test_study = conformance("labwright-study")
 test_testing = conformance("labwright-testing")
-test_tasks = conformance("labwright-tasks", recipes={"task regression": regression("mse")})
+test_tasks = conformance(
+    "labwright-tasks",
+    recipes={
+        "task regression": regression("mse"),
+        "model headed": ["vision/digits-mlp", "model=headed", "model.trunk=vision/mlp"],
+    },
+)
 test_vision = conformance(
     "labwright-vision",
     recipes={
