@@ -405,7 +405,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"loss": {"name": NtXent, "temperature": 0}}, "loss.temperature: given 0"),
     ({"loss": {"name": VICReg, "variance": -1.0}}, "loss.variance: given -1"),
     ({"device": {"name": "cpu", "accumulate": 2}}, "compares the samples of a batch with one another"),
-    ({"train": {"steps": 2, "batch_size": 1}}, "a batch of one sample has no other"),
+    ({"train": {"steps": 2, "batch_size": 1}}, "compares samples with one another, and a batch has only one"),
 ]
 
 

@@ -144,7 +144,7 @@ def test_crops_and_colours_are_settings_of_a_folder(colours: Path) -> None:
         shown, as_they_are = split.fetch(everything, 2, 5).inputs[0], plain.fetch(everything, 2, 5).inputs[0]
         # each picture is of one colour, so that no crop of it is another
         assert torch.allclose(shown, as_they_are, atol=1e-5) == (setting == "crop")
-    with pytest.raises(LabwrightError, match="task.data.grey: pictures of one channel are grey as they are"):
+    with pytest.raises(LabwrightError, match="grey: pictures of one channel are grey as they are"):
         ImageFolder(folder=colours, channels=1, grey=0.2)
 
 

@@ -23,6 +23,7 @@ from labwright import (
     Split,
     Task,
     derived_seed,
+    separable,
 )
 from pydantic import Field
 from torch import Tensor, nn
@@ -150,13 +151,8 @@ class TwoViews(Task):
 
     def order(self, split: str, part: Split, *, size: int, seed: int, epoch: int) -> Sequence[Tensor]:
         parts = list(super().order(split, part, size=size, seed=seed, epoch=epoch))
-        if split != "train" or not parts or len(parts[-1]) > 1:
+        if split != "train" or size == 1 or len(parts) < 2 or len(parts[-1]) > 1:
             return parts
-        if len(parts) == 1 or size == 1:
-            raise LabwrightError(
-                "train.batch_size: a batch of one sample has no other to compare its views with; "
-                f"given {size}, of {len(part)} samples."
-            )
         return [*parts[:-2], torch.cat(parts[-2:])]
 
     def loss(
@@ -166,6 +162,11 @@ class TwoViews(Task):
         criterion: ViewsLoss,
         phase: str,  # noqa: ARG002 - one phase
     ) -> Tensor | dict[str, Tensor]:
+        if len(batch) == 1 and not separable(criterion):
+            raise LabwrightError(
+                f"train.batch_size: loss {type(criterion).__name__} compares samples with one another, and a batch "
+                "has only one; at least two are needed, better hundreds."
+            )
         # both at once, so that batch normalisation sees them together
         both = tuple(torch.cat(views) for views in zip(batch.inputs, batch.others, strict=True))
         first, second = model(*both).chunk(2)
