@@ -69,6 +69,20 @@ class Elsewhere(Clouds):
     in_memory = False
 
 
+class Uneven(Clouds):
+    """Samples that are as long as the seed has it."""
+
+    def split(self, name: str) -> Any:
+        part = self.parts[name]
+
+        class Cut(Part):
+            def fetch(self, indices: Tensor, epoch: int, seed: int) -> lw.Batch:
+                whole = super().fetch(indices, epoch, seed)
+                return lw.Batch((whole.inputs[0][:, : 1 + seed % 5],), whole.targets)
+
+        return Cut(part.x, part.labels, 1.0)
+
+
 class Measured(Clouds):
     """The same points with numbers instead of classes."""
 
@@ -390,6 +404,7 @@ class Unembedding(nn.Module):
 
 REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"task": {"name": TwoViews, "data": {"name": Clouds, "noise": 0.0}}}, "shows a sample the same way each time"),
+    ({"task": {"name": TwoViews, "data": Uneven}}, "two views of the same samples have other shapes"),
     ({"task": {"name": TwoViews, "data": {"name": Clouds, "names": ["all"]}}}, "task.neighbours=0"),
     ({"task": {"name": TwoViews, "data": Clouds, "neighbours": -1}}, "task.neighbours: given -1"),
     ({"task": {"name": TwoViews, "data": Clouds, "temperature": 0.0}}, "task.temperature: given 0"),

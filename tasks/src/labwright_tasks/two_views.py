@@ -134,11 +134,16 @@ class TwoViews(Task):
         if train is None or not len(train):
             return
         views = Pairs(train).fetch(torch.arange(min(len(train), _LOOKED_AT)), 0, 0)
-        if all(torch.equal(first, second) for first, second in zip(views.inputs, views.others, strict=True)):
+        pairs = list(zip(views.inputs, views.others, strict=True))
+        if any(first.shape != second.shape for first, second in pairs):
+            raise LabwrightError(
+                f"{name}: two views of the same samples have other shapes; views are to have the same."
+            )
+        if all(torch.equal(first, second) for first, second in pairs):
             raise LabwrightError(
                 f"{name} shows a sample the same way each time, so that there are no two views of it: set what changes "
                 "its training samples, such as crop, flip, jitter, rotate or shift of pictures: task.data.shift=0.1. "
-                "`labwright show data/NAME` has its settings."
+                "`labwright show data NAME` has its settings."
             )
 
     def view(self, split: str, part: Split) -> Split:
