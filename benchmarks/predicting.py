@@ -1,6 +1,6 @@
 """What answering in batches saves `labwright predict` on a folder of pictures: the whole of reading and answering.
 
-A residual network as `vision/image-folder` has it, pictures of 32 x 32 in PNG, drawn at random. One after another and in
+A residual network as `vision/image-folder` has it, random pictures of 32 x 32 in PNG. One after another and in
 batches are interleaved, in one process with one thread.
 
 Example: `.venv/bin/python benchmarks/predicting.py --pictures 2000 --rounds 3`

@@ -80,7 +80,7 @@ def _polarity(model: str, bar: str) -> Promise:
 _JUDGED = ("task.data.folder=DATA/mnist", "task.judge=JUDGE")
 _SHAKESPEARE = ("task.data.path=DATA/tiny_shakespeare/input.txt.gz",)
 _SLOWLY = (*_SHAKESPEARE, "optimizer.lr=1e-3")
-_MINILM = ("task.data.path=DATA/mr_polarity", "task.data.pretrained=MINILM")
+_MINILM = ("task.data.path=DATA/mr_polarity", "start.run=MINILM")
 _FSDD = ("task.data.folder=DATA/fsdd",)
 _SPEAKERS = ("george", "jackson", "lucas", "nicolas", "theo", "yweweler")
 _ONE_OUT = (*_FSDD, 'task.data.test_speakers=["EACH"]')

@@ -17,9 +17,12 @@ import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import labwright as lw
+import labwright_export
+import labwright_testing
 import typer.main
 from labwright.base import search
 from labwright.cli import EXIT_CODES, app
@@ -43,6 +46,7 @@ _LEADS = {
     "model": "Networks. The ports say which tasks a model goes with.",
     "loss": "What is minimised. A loss goes with the tasks whose call it understands.",
     "optimizer": "Update rules. The schedule of the learning rate is part of each.",
+    "method": "How a batch becomes gradients, and what a step eats.",
     "device": "Where and how it is computed. Nothing here changes what is computed, precision apart.",
     "logger": "What shows or stores a run's numbers, beside `metrics.jsonl`.",
     "stop": "Rules that end a run early.",
@@ -265,10 +269,7 @@ GROUPS = {
     "Experiments and runs": ("Experiment", "Train", "Run", "Outcome", "load", "evaluate", "evaluating", "Attachment"),
     "Studies and comparisons": ("Study", "compare", "Comparison"),
     "What plugins bring": ("hookimpl", "Component", "Recipe", "Kind", "Verb", "Plugins", "Part", "fitting_names"),
-    "Trying what plugins bring": (
-        *("quick_findings", "findings", "QUICK_CHECKS", "Check", "Finding", "Subject", "NotApplicable"),
-        *("Prepared", "Built"),
-    ),
+    "Trying what plugins bring": ("signature", "Setting", "Prepared", "Built"),
     "Data": ("TensorSplit", "Labelled", "Batches", "IndexedBatches", "LeftOut", "majority"),
     "Models, losses, optimizers": (
         *("ClosedForm", "LEFT_OUT", "separable", "Schedule", "AdamW", "Family", "LibraryOptimizer"),
@@ -318,12 +319,16 @@ def python() -> str:
     parts = [
         "# Python names",
         "`import labwright as lw` gives these names, those of the [interfaces](interfaces.md) and the "
-        "[ports and marks](ports.md). Names that need torch are imported on first use.",
+        "[ports and marks](ports.md). Names that need torch are imported on first use. Below are those of two "
+        "distributions beside the core.",
     ]
     for heading, names in groups.items():
         there = [name for name in names if name in lw.__all__]
         parts += [f"## {heading}"] * bool(there)
-        parts += [part for name in there for part in _named(name)]
+        parts += [part for name in there for part in _named(lw, f"lw.{name}")]
+    for package in (labwright_testing, labwright_export):
+        parts += [f"## Names of {package.__name__}"]
+        parts += [part for name in package.__all__ for part in _named(package, f"{package.__name__}.{name}")]
     return _page(parts)
 
 
@@ -332,9 +337,10 @@ def _kind(name: str) -> type:
     return thing if inspect.isclass(thing) else type(thing)
 
 
-def _named(name: str) -> Iterator[str]:
+def _named(package: ModuleType, label: str) -> Iterator[str]:
     """A public name: a class with its methods, a function, or a value with what its module says below it."""
-    thing, label = getattr(lw, name), f"lw.{name}"
+    name = label.rpartition(".")[2]
+    thing = inspect.unwrap(getattr(package, name))  # from a cache
     if inspect.isclass(thing):
         yield from _class(thing, label, level=3)
         return
@@ -343,14 +349,14 @@ def _named(name: str) -> Iterator[str]:
         yield _call(label, thing, leave_out=0)
         yield _docstring(thing)
     else:
-        assigned, said = _assigned(name)
+        assigned, said = _assigned(name, Path(str(package.__file__)).parent)
         yield f"```python\n{assigned}\n```"
         yield said
 
 
-def _assigned(name: str) -> tuple[str, str]:
+def _assigned(name: str, package: Path) -> tuple[str, str]:
     """The statement that makes a value, and the text below it."""
-    for file in sorted(CORE.rglob("*.py")):
+    for file in sorted(package.rglob("*.py")):
         body = ast.parse(file.read_text(encoding="utf-8")).body
         for statement, below in pairwise(body):
             if isinstance(statement, ast.Assign) and ast.unparse(statement.targets[0]) == name:

@@ -61,21 +61,20 @@ def says(said: str, *command: str) -> Case:
 CASES = {
     # recipes that are none
     "a recipe in UTF-16": show(
-        r"mine\.toml is no TOML: it is UTF-16, .*save it as UTF-8", text=RECIPE.decode().encode("utf-16")
+        r"mine\.toml can't be read: line 1 is no UTF-8, byte 0xff; save it as UTF-8",
+        text=RECIPE.decode().encode("utf-16"),
     ),
     "a recipe in another encoding": show(r"line 6 is no UTF-8, byte 0xe9", text=RECIPE + b"# caf\xe9"),
     "a recipe nested too deep": show(r"nested more than 50 deep", text=b"a = " + b"[" * 9_000 + b"]" * 9_000),
     "a recipe of tables in tables": show(r"nested more than 50 deep", text=b"[" + b"a." * 9_000 + b"a]"),
     "a recipe that is far too long": show(r"more than 1,000,000 bytes", text=RECIPE + b"# " + b"a" * 1_000_000),
-    "a number of five thousand digits": show(r"is no TOML", text=b"a = " + b"9" * 5_000),
+    "a number of five thousand digits": show(r"can't be read: ", text=b"a = " + b"9" * 5_000),
     "a number of more than 64 bits": show(r"a whole number of 80 bits; 64", text=b"a = 0x" + b"f" * 20),
-    "a folder for a recipe": show(r"the recipe file mine\.toml can't be read: Is a directory", text=None),
+    "a folder for a recipe": show(r"mine\.toml can't be read: Is a directory", text=None),
     "an empty recipe": show(r"task: the recipe names no task", text=b""),
-    "a binary file for a recipe": show(r"is no UTF-8|is no TOML", text=bytes(range(256))),
-    "a key that stands there twice": show(r"is no TOML: Cannot overwrite", text=RECIPE + b'loss = "mse"'),
-    "a recipe with a name too long": says(
-        r"the recipe file a+\.toml can't be read: File name too long", "show", LONG + ".toml"
-    ),
+    "a binary file for a recipe": show(r"is no UTF-8|can't be read", text=bytes(range(256))),
+    "a key that stands there twice": show(r"can't be read: Cannot overwrite", text=RECIPE + b'loss = "mse"'),
+    "a recipe with a name too long": says(r"a+\.toml can't be read: File name too long", "show", LONG + ".toml"),
     # values that no setting has
     "a date for a number": recipe(
         r"toml:5: train\.steps: train is given datetime\.date\(2026, 1, 1\), which no recipe", b"3", b"2026-01-01"
@@ -134,13 +133,11 @@ CASES = {
     ),
     # settings of the project
     "settings that are no TOML": settings(r"labwright\.toml can't be read: Invalid value", b"disable ="),
-    "settings in UTF-16": settings(r"labwright\.toml can't be read: it is UTF-16", "allow = []".encode("utf-16")),
+    "settings in UTF-16": settings(r"labwright\.toml can't be read: line 1 is no UTF-8", "allow = []".encode("utf-16")),
     "settings that are a folder": settings(r"labwright\.toml can't be read: .*directory", None),
     "a misspelt setting of the project": settings(r"no setting 'dissable'; did you mean 'disable'", b"dissable = []"),
     "plugins that are no list": settings(r"allow is a list of plugin names, .*not 'nlp'", b'allow = "nlp"'),
-    "a pyproject that is no TOML": settings(
-        r"pyproject\.toml can't be read for \[tool\.labwright\]", b"[tool", "pyproject.toml"
-    ),
+    "a pyproject that is no TOML": settings(r"pyproject\.toml can't be read: ", b"[tool", "pyproject.toml"),
     "a local file that isn't there": settings(r"plugin .*absent\.py: there is no such file", b'local = ["absent.py"]'),
     "a lock that is torn": Case(
         ["--locked", "list"], r"labwright\.lock can't be read.*writes it anew", {"labwright.lock": b"[nlp"}
@@ -157,9 +154,13 @@ CASES = {
         r"plugin 'a+ \.\.\. a+\.py': the name is too long", "--plugin", LONG + ".py", "list"
     ),
     # verbs
-    "a misspelt action on plugins": says(r"plugins have no 'chek'; did you mean 'check'", "plugins", "chek"),
+    "a misspelt action on plugins": says(r"given 'lokc'; did you mean 'lock'", "plugins", "lokc"),
     "a plugin to check that isn't there": says(
-        r"no plugin is called 'visoin'; did you mean 'vision'", "plugins", "check", "visoin"
+        r"no plugin is called 'visoin'; did you mean 'vision'", "check", "--quick", "visoin"
+    ),
+    "no plugin to check": says(r"takes the name of a plugin; `labwright check --quick` looks at all", "check"),
+    "a check where it was in 0.1": says(
+        r"given 'check nlp'; that is `labwright check --quick` since 0\.2", "plugins", "check", "nlp"
     ),
     "a kind without a name": says(r"`show model` takes one name: .*vision/mlp", "show", "model"),
     "a component that isn't there": says(
@@ -269,7 +270,7 @@ def test_a_file_that_may_not_be_read_is_named(
     with pytest.raises(SystemExit) as ended:
         main()
     assert ended.value.code == 2
-    assert "error: mine.toml is no TOML: it is a pipe or a device." in capsys.readouterr().err
+    assert "error: mine.toml can't be read: it is a pipe or a device." in capsys.readouterr().err
 
 
 def test_there_are_seventy_cases_here() -> None:

@@ -147,7 +147,7 @@ CASES: dict[str, tuple[Callable[[Path, Path], list[str]], str]] = {
         command("run", "{here}/mine.toml"),
         r"no recipe file '.*mine\.toml'.*ends in \.toml is a file",
     ),
-    "a recipe that is no TOML": (recipe("steps = 3", "steps = = 3"), r"mine\.toml is no TOML: .*line 9"),
+    "a recipe that is no TOML": (recipe("steps = 3", "steps = = 3"), r"mine\.toml can't be read: .*line 9"),
     "a table no recipe has": (recipe("[train]", "[trian]"), r"mine\.toml:8: trian: .*did you mean 'train'"),
     "no task": (
         recipe('task = { name = "classification", data = "vision/digits" }\n'),

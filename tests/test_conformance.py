@@ -153,6 +153,15 @@ def regression(loss: object) -> lw.Experiment:
     )
 
 
+MADE = Path(__file__).parents[1] / "tasks" / "tests" / "made"
+
+
+def made(recipe: str, *overrides: str) -> lw.Experiment:
+    """A recipe of the tests of labwright-tasks, with their data."""
+    plugins = lw.Plugins.discover(local=[MADE / "labels.py"])
+    return lw.Experiment.from_recipe(str(MADE / f"{recipe}.toml"), overrides, plugins=plugins)
+
+
 BERT = "hidden_size=32,num_hidden_layers=1,num_attention_heads=2,intermediate_size=64"
 
 test_labwright = conformance(
@@ -162,11 +171,14 @@ test_labwright = conformance(
 )
 test_study = conformance("labwright-study")
 test_testing = conformance("labwright-testing")
+test_export = conformance("labwright-export")
 test_tasks = conformance(
     "labwright-tasks",
     recipes={
         "task regression": regression("mse"),
         "model headed": ["vision/digits-mlp", "model=headed", "model.trunk=vision/mlp"],
+        "task dense-labels": made("shapes"),
+        "task sequence-to-sequence": made("digits"),
     },
 )
 test_vision = conformance(
@@ -187,6 +199,7 @@ test_nlp = conformance(
         "data nlp/text-files": ["nlp/polarity-bag", f"task.data.path={texts()}"],
         "data nlp/datasets": ["nlp/polarity-bag", f'task.data={{name="nlp/datasets",dataset="{HERE}/hub"}}'],
         "data nlp/plain-text": ["nlp/shakespeare", f"task.data.path={running_text()}"],
+        "model nlp/transformer": made("digits", "model=nlp/transformer", "model.width=32", "optimizer.lr=0.005"),
         "model nlp/encoder": ["nlp/languages", f'model={{name="nlp/encoder",architecture="bert",options={{{BERT}}}}}'],
     },
 )

@@ -111,9 +111,9 @@ def ask(verb: str, run: Path, picture: Path, plugins: Plugins) -> Answer:
         evaluation = evaluated(run, plugins, "test", "final")
         return Answer((evaluation.step, evaluation.metrics), evaluation.notes)
     if verb == "export":
-        from labwright.runs.export import export
+        from labwright_export import export
 
-        facts = export(run, plugins, run.parent / "exported")
+        facts = export(run, run.parent / "exported", plugins=plugins)
         return Answer((facts["inputs"], facts["input_port"], facts["output_port"]), facts["notes"])
     built = built_from(run, experiment_of(run, plugins))
     ((_, answer),) = predictions(built, [("eight", lambda: built.task.data.read(picture))])

@@ -35,6 +35,8 @@ from pathlib import Path
 from typing import Any
 
 import labwright as lw
+import labwright_export
+import labwright_testing
 import pytest
 import torch
 from labwright.cli import main
@@ -412,24 +414,26 @@ def test_the_recipe_page_explains_every_table():
 
 
 PYTHON = ("interfaces", "ports", "python")  # the pages of public names
+PACKAGES = {"lw": lw, "labwright_testing": labwright_testing, "labwright_export": labwright_export}
+PUBLIC = [f"{package}.{name}" for package, module in PACKAGES.items() for name in module.__all__]
 
 
 def sections_of_names() -> dict[str, str]:
     """What the reference says of each public name, by the name."""
     text = "".join(generated()[f"reference/{page}.md"] for page in PYTHON)
-    parts = re.split(r"^#{2,3} lw\.(\w+)$", text, flags=re.MULTILINE)
+    parts = re.split(rf"^#{{2,3}} ({'|'.join(PUBLIC)})$", text, flags=re.MULTILINE)
     assert len(parts[1::2]) == len(set(parts[1::2])), "a name has two sections"
     return dict(zip(parts[1::2], parts[2::2], strict=True))
 
 
 def test_every_public_name_has_its_section():
-    assert sections_of_names().keys() == set(lw.__all__)
+    assert sections_of_names().keys() == set(PUBLIC)
 
 
-@pytest.mark.parametrize("name", lw.__all__)
+@pytest.mark.parametrize("name", PUBLIC)
 def test_every_public_name_has_an_example_in_python(name):
     example = re.search(r"Example: `(.+?)`(?:\n|$)", sections_of_names()[name], re.DOTALL)
-    assert example, f"the docstring of lw.{name} needs an `Example: `"
+    assert example, f"the docstring of {name} needs an `Example: `"
     compile(example[1], name, "exec")
 
 

@@ -35,7 +35,7 @@ FORWARDING = ROOT / "core" / "src" / "labwright" / "testing.py"
 
 MOST_LINES_OF_A_FILE = 600
 MOST_LINES_OF_A_FUNCTION = 60
-MOST_CODE_OF_THE_CORE = 8_320  # lines; what we want is 6,500: this number falls and never rises
+MOST_CODE_OF_THE_CORE = 7_480  # lines; what we want is 6,500: this number falls and never rises
 MOST_NAMES_OF_THE_ENGINE = 25
 
 
@@ -189,7 +189,7 @@ def test_a_room_imports_what_it_says(room):
 
 
 def test_the_distributions_are_all_here():
-    assert set(PACKAGES) > BASE | {"labwright_study", "labwright_testing"}
+    assert set(PACKAGES) > BASE | {"labwright_export", "labwright_study", "labwright_testing"}
 
 
 @pytest.mark.parametrize("package", PACKAGES)

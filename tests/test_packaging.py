@@ -70,7 +70,7 @@ def test_the_extras_of_the_core_bring_distributions_of_this_version():
     assert extras.keys() == {"all", "export", "study", "tensorboard", "testing"}
     plugins = {project["name"] for folder, project in PROJECTS.items() if folder.parent.name == "plugins"}
     assert {Requirement(line).name for line in extras["all"]} == plugins
-    for line in (*extras["all"], *extras["study"], *extras["testing"]):
+    for line in (line for name in ("all", "export", "study", "testing") for line in extras[name]):
         assert PROJECTS[ROOT / "core"]["version"] in Requirement(line).specifier, line
 
 

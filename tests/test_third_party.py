@@ -178,7 +178,7 @@ def test_a_verb_a_kind_and_a_section_of_a_stranger_work_like_ones_own(labwright:
     assert labwright("run", "survey/plane", "--folder", "plane", "log=['report']").code == 0
     page = (environment.folder / "plane" / "report.html").read_text(encoding="utf-8")
     assert "Errors surveyed" in page and "Spread" in page
-    assert "nothing found" in labwright("plugins", "check", "survey").out
+    assert "nothing found" in labwright("check", "--quick", "survey").out
     everything = labwright("check", "survey")
     assert everything.code == 0, everything.out
 
@@ -240,7 +240,7 @@ def test_a_new_plugin_runs_passes_its_tests_and_works_from_its_wheel(environment
         environment.do("labwright", "new", kind, f"my-{kind}", cwd=folder)
     environment.install("--editable", f"{folder}[test]")
     assert "passed" in environment.do("pytest", "--quiet", cwd=folder)
-    assert "nothing found" in environment.do("labwright", "plugins", "check", "geometry")
+    assert "nothing found" in environment.do("labwright", "check", "--quick", "geometry")
     environment.do(environment.uv, "build", "--quiet", "--wheel", folder, "--out-dir", folder / "dist")
     shutil.rmtree(folder / "src")  # what follows can only come from the wheel
     environment.install("--no-deps", "--reinstall", *folder.glob("dist/*.whl"))

@@ -96,6 +96,6 @@ def test_a_run_warns_and_locked_refuses(locked: Site, command, tmp_path: Path):
     assert again.code == 0 and "plugins are locked" in again.err
     assert command("--locked", "list", "devices", site=locked.folder, cwd=tmp_path).code == 0
     named = command("plugins", "lock", "moons", site=locked.folder, cwd=tmp_path)
-    assert named.code == 2 and "`labwright plugins lock` takes no name, given 'moons'" in named.err
+    assert named.code == 2 and "`labwright plugins` takes `lock` or nothing, given 'lock moons'." in named.err
     unknown = command("plugins", "look", site=locked.folder, cwd=tmp_path)
-    assert unknown.code == 2 and "plugins have no 'look'; did you mean 'lock'?" in unknown.err
+    assert unknown.code == 2 and "given 'look'; did you mean 'lock'?" in unknown.err

@@ -174,6 +174,29 @@ def test_a_method_may_feed_its_own_and_resumes_with_its_state() -> None:
     assert not verify_resume(sorting(method=Lost), 4).exact
 
 
+class Miscounted(lw.Method):
+    """The planted fault: it counts its steps, and begins anew when it is resumed."""
+
+    steps = 0
+
+    def gradients(self, update: lw.Update, batches: Sequence[Any], weights: Sequence[float]) -> Mapping[str, Tensor]:
+        self.steps += 1
+        return super().gradients(update, batches, weights)
+
+    def state(self) -> dict[str, Any]:
+        return {"steps": self.steps}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Forgets it."""
+
+
+def test_a_count_that_begins_anew_is_found() -> None:
+    verdict = verify_resume(sorting(method=Miscounted), 4)
+    assert not verdict.exact
+    assert verdict.first_difference is None
+    assert verdict.tensors_that_differ == ("state/method",)
+
+
 class Banked(Sorting):
     """Cross-entropy and the similarity to a queue of earlier outputs, which is state of the task (as in MoCo)."""
 

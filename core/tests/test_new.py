@@ -101,7 +101,7 @@ def test_a_verb_gets_its_hook_where_the_module_has_none(plugin: Path):
         '    yield lw.Verb("weigh", "labwright_rings.weigh:verb", "what a model is made of")',
         '    yield lw.Verb("look-at", "labwright_rings.look_at:verb", "the largest parameters of a model")',
     ]
-    with pytest.raises(LabwrightError, match=r"plugin.py declares verb 'weigh' already"):
+    with pytest.raises(LabwrightError, match=r'plugin.py declares lw.Verb\("weigh", ...\) already'):
         new_component("verb", "weigh")
 
 
@@ -112,7 +112,7 @@ def test_a_verb_of_a_new_plugin_works_and_one_that_is_taken_is_refused(
     installed(plugin, monkeypatch)
     answer = command("weigh", "rings/spirals", "--most", "2", "--json", site=plugin / "src", cwd=plugin)
     assert (answer.code, json.loads(answer.out)) == (0, {"layers.2.weight": 64 * 64, "layers.4.weight": 3 * 64})
-    found = command("plugins", "check", "rings", site=plugin / "src", cwd=plugin)
+    found = command("check", "--quick", "rings", site=plugin / "src", cwd=plugin)
     assert "nothing found" in found.out
     taken = command("new", "verb", "list", cwd=plugin)
     assert taken.code == 2
@@ -173,9 +173,9 @@ def test_a_summary_is_what_is_listed(plugin: Path, monkeypatch: pytest.MonkeyPat
 
 def test_a_name_that_is_taken_is_refused(plugin: Path, here: Path, monkeypatch: pytest.MonkeyPatch):
     before = files_of(here)
-    with pytest.raises(LabwrightError, match=r"plugin.py declares model 'rings/mlp' already"):
+    with pytest.raises(LabwrightError, match=r'plugin.py declares lw.Component\("model", "rings/mlp", ...\) already'):
         new_component("model", "mlp")
-    with pytest.raises(LabwrightError, match=r"plugin.py declares 'rings/spirals' already"):
+    with pytest.raises(LabwrightError, match=r'plugin.py declares lw.Recipe\("rings/spirals", ...\) already'):
         new_component("task", "spirals")
     with pytest.raises(LabwrightError, match=r"a model of this plugin is called rings/NAME; given 'stars/net'"):
         new_component("model", "stars/net")

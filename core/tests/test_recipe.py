@@ -82,13 +82,13 @@ def test_a_file_that_is_not_there_is_answered_with_the_nearest_beside_it(tmp_pat
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b"model =", "is no TOML: Invalid value"),
-        (b"a = 1\na = 2", "is no TOML: Cannot overwrite a value"),
-        (b"a = 1\nb = '\xe9'", "is no TOML: line 2 is no UTF-8, byte 0xe9; save it as UTF-8."),
-        ("a = 1\n".encode("utf-16"), "is no TOML: it is UTF-16, as some shells write .*; save it as UTF-8."),
+        (b"model =", "can't be read: Invalid value"),
+        (b"a = 1\na = 2", "can't be read: Cannot overwrite a value"),
+        (b"a = 1\nb = '\xe9'", "can't be read: line 2 is no UTF-8, byte 0xe9; save it as UTF-8."),
+        ("a = 1\n".encode("utf-16"), "can't be read: line 1 is no UTF-8, byte 0xff; save it as UTF-8."),
         (b"a = " + b"[" * 60_000 + b"]" * 60_000, "is nested more than 50 deep"),
         (b"a." * 9_000 + b"a = 1", "is nested more than 50 deep"),
-        (b"a = " + b"9" * 5_000, "is no TOML: Exceeds the limit"),
+        (b"a = " + b"9" * 5_000, "can't be read: Exceeds the limit"),
         (b"a = 0x" + b"f" * 5_000, "a whole number of 20000 bits; 64 are the most"),
         (b"#" * 1_000_001, "more than 1,000,000 bytes"),
     ],

@@ -169,6 +169,50 @@ def test_rule_2_a_part_that_needs_ports_arrives_as_a_callable_awaiting_them():
     assert [member.body[0].out_features for member in built.members] == [5, 5]
 
 
+class Mixed(nn.Module):
+    """Losses in a list and in a table."""
+
+    def __init__(
+        self,
+        *,
+        first: list[Annotated[nn.Module, Part("loss")]] | None = None,
+        named: dict[str, Annotated[nn.Module, Part("loss", contract=Sorting.Contract)]] | None = None,
+    ) -> None:
+        super().__init__()
+        self.first, self.named = first or [], named or {}
+
+
+def test_rule_2_a_list_or_a_table_may_hold_several_parts():
+    given = {"first": ["mae", {"name": "huber", "delta": 2.0}], "named": {"class": "cross-entropy"}}
+    spec = resolve("loss", {"name": Mixed, **given}, PLUGINS, Where())
+    built = spec.build()
+    assert [type(loss).__name__ for loss in built.first] == ["MeanAbsoluteError", "Huber"]
+    assert {name: type(loss).__name__ for name, loss in built.named.items()} == {"class": "CrossEntropy"}
+    assert list(spec.parts()) == ["first.0", "first.1", "named.class"]
+    assert {"first.1.delta", "named.class.label_smoothing"} <= spec.marks().keys()
+    table = spec.table()
+    assert (table["first"][1]["delta"], table["named"]["class"]["label_smoothing"]) == (2.0, 0.0)
+    again = {key: table[key] for key in given}
+    assert resolve("loss", {"name": Mixed, **again}, PLUGINS, Where()).table() == table
+    assert resolve("loss", Mixed, PLUGINS, Where()).build().named == {}
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"first": "mae"}, r"^first: given 'mae'; it is a list of losses, such as \["),
+        ({"first": ["mae", {"name": "huber", "delta": 0}]}, r"^first\[1\]\.delta: given 0; it should be greater"),
+        ({"first": ["meh"]}, r"^first\[0\]: no loss is called 'meh'"),
+        ({"named": "mae"}, "^named: given 'mae'; it is a table of losses, each under its own name"),
+        ({"named": {"name": "mae"}}, "^named: given .*; it is a table of losses, each under its own name"),
+        ({"named": {"class": {"label_smoothing": 0.1}}}, r"^named\.class: given a table without a name"),
+    ],
+)
+def test_rule_2_what_is_no_list_or_table_of_parts_is_refused(given, said):
+    with pytest.raises(LabwrightError, match=said):
+        resolve("loss", {"name": Mixed, **given}, PLUGINS, Where())
+
+
 def test_rule_2_the_path_of_a_parts_setting_leads_through_the_part():
     with pytest.raises(LabwrightError, match=r"^loss\.loss\.delta: given 0; it should be greater than 0"):
         resolve("loss", {"name": Around, "loss": {"name": "huber", "delta": 0}}, PLUGINS, Where(("loss",)))
@@ -316,7 +360,7 @@ ROUND.append(ROUND)
         ({"width": np.array(3)}, "which no recipe can hold: a ndarray is no plain value; give its .tolist()."),
         ({"width": torch.tensor(3)}, "which no recipe can hold: a Tensor is no plain value; give its .tolist()."),
         ({"shape": np.array([3, 3])}, "which no recipe can hold: a ndarray is no plain value; give its .tolist()."),
-        ({"rate": np.longdouble(1)}, "which no recipe can hold: longdouble has no like in Python."),
+        ({"rate": np.longdouble(1)}, "which no recipe can hold: longdouble is neither number, text, list nor table."),
         ({"rate": np.complex64(1)}, "which no recipe can hold: complex is neither number, text, list nor table."),
         ({"rate": np.datetime64("2026-01-01")}, "which no recipe can hold: date is neither number, text, list nor"),
         ({"rate": float("nan")}, "model.rate: model 'Model' is given nan, which no recipe can hold: nan is no number."),

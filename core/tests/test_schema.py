@@ -17,6 +17,7 @@ from labwright.config.schema import recipe_schema
 from labwright.plugin.hookspecs import Component
 from labwright.plugin.registry import Plugins
 from labwright.runs.experiment import Experiment
+from labwright.runs.start import Start
 from parts import Net
 
 GOOD: dict[str, Any] = {
@@ -39,7 +40,7 @@ def plugins() -> Plugins:
 
 @pytest.fixture(scope="module")
 def validator(plugins: Plugins) -> Draft202012Validator:
-    schema = recipe_schema(plugins, lw.Train)
+    schema = recipe_schema(plugins, lw.Train, Start)
     Draft202012Validator.check_schema(schema)
     return Draft202012Validator(schema)
 
@@ -137,7 +138,7 @@ def test_a_missing_table_is_refused(validator: Draft202012Validator):
 
 
 def test_defaults_limits_and_marks_are_in_the_schema_for_editors_to_show(plugins: Plugins):
-    definitions = recipe_schema(plugins, lw.Train)["$defs"]
+    definitions = recipe_schema(plugins, lw.Train, Start)["$defs"]
     adamw = next(
         one
         for one in definitions["optimizer"]["anyOf"]
@@ -159,7 +160,7 @@ def test_components_that_cannot_be_loaded_are_left_out_and_families_are_listed()
             yield Component("model", "broken/net", "no_such_module:Net", "")
             yield Component("model", "family/*", "test_schema:FAMILY", "")
 
-    schema = recipe_schema(Plugins([]).extended([builtin, Broken()]), lw.Train)
+    schema = recipe_schema(Plugins([]).extended([builtin, Broken()]), lw.Train, Start)
     Draft202012Validator.check_schema(schema)
     (named, table) = schema["$defs"]["model"]["anyOf"]  # a family's members under their own names
     assert named["const"] == table["properties"]["name"]["const"] == "family/net"

@@ -35,7 +35,7 @@ def test_a_pyproject_that_says_nothing_of_labwright_says_nothing(here: Path, tex
     ("content", "said"),
     [
         (b"disable = [", "can't be read: Invalid"),
-        ("disable = []".encode("utf-16"), "can't be read: it is UTF-16, as some shells write .*; save it as UTF-8."),
+        ("disable = []".encode("utf-16"), "can't be read: line 1 is no UTF-8, byte 0xff; save it as UTF-8."),
         (b"allow = ['caf\xe9']", "can't be read: line 1 is no UTF-8, byte 0xe9; save it as UTF-8."),
         (b"allow = " + b"[" * 9_000 + b"]" * 9_000, "can't be read: it is nested more than 50 deep."),
         (b"#" * 1_000_001, "can't be read: it has more than 1,000,000 bytes"),

@@ -214,10 +214,10 @@ def test_a_misspelt_verb_is_answered_with_the_nearest_and_one_of_another_distrib
     assert re.match(
         r"error: no verb is called 'tuen'; did you mean 'tune'\? `labwright --help` shows all \d+\.\n", answer.err
     )
-    for verb, distribution, extra in (("tune", "labwright-study", "study"), ("check", "labwright-testing", "testing")):
-        absent = command("--no-plugin", distribution, verb, cwd=tmp_path)
+    for verb, extra in (("tune", "study"), ("check", "testing"), ("doctor", "testing"), ("export", "export")):
+        absent = command("--no-plugin", f"labwright-{extra}", verb, cwd=tmp_path)
         assert absent.code == 2
-        assert f"`{verb}` comes with {distribution}: pip install labwright[{extra}]" in absent.err
+        assert f"`{verb}` comes with labwright-{extra}: pip install labwright[{extra}]" in absent.err
 
 
 def test_labwright_itself_cannot_be_left_out(site: Site, monkeypatch: pytest.MonkeyPatch):

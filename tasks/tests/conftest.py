@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import ClassVar
 
+import labwright as lw
 import pytest
 import torch
-from labwright import Batch, Classes, Data, Features, Image, Port, Values
+from labwright import Batch, Classes, Data, Features, Image, Plugins, Port, Values
+from labwright.cli import main
 from torch import Tensor
 
 
@@ -63,3 +67,36 @@ def values() -> Made:
     generator = torch.Generator().manual_seed(0)
     x, y = torch.randn(100, 3, generator=generator), 1000 + torch.randn(100, 2, generator=generator)
     return Made({"train": (x, y), "test": (x, y)}, (Features((3,)), Values(2)))
+
+
+MADE = Path(__file__).parent / "made"
+
+
+@pytest.fixture(scope="session")
+def plugins() -> Plugins:
+    """The installed plugins and that of made/labels.py."""
+    return Plugins.discover(local=[MADE / "labels.py"])
+
+
+@pytest.fixture
+def made(plugins: Plugins) -> Callable[..., lw.Experiment]:
+    """`made("shapes", "train.epochs=1")`: the experiment of a recipe beside made/labels.py."""
+
+    def experiment(recipe: str, *overrides: str) -> lw.Experiment:
+        return lw.Experiment.from_recipe(str(MADE / f"{recipe}.toml"), overrides, plugins=plugins)
+
+    return experiment
+
+
+@pytest.fixture
+def command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[int, str, str]]:
+    """`command("evaluate", "run")`: the exit code and what labwright printed and said, with the plugin of made/."""
+
+    def called(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["labwright", "--plugin", str(MADE / "labels.py"), *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        told = capsys.readouterr()
+        return int(ended.value.code or 0), told.out, told.err
+
+    return called

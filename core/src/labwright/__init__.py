@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from labwright.builtin.optimizers import AdamW as AdamW
     from labwright.config.compatibility import fitting_names as fitting_names
     from labwright.config.signature import Part as Part
+    from labwright.config.signature import Setting as Setting
+    from labwright.config.signature import signature as signature
     from labwright.data.batching import IndexedBatches as IndexedBatches
     from labwright.data.batching import bucketed as bucketed
     from labwright.data.dataset import Augmented as Augmented
@@ -83,13 +85,6 @@ if TYPE_CHECKING:
     from labwright.runs.experiment import Experiment as Experiment
     from labwright.runs.load import load as load
     from labwright.runs.prepared import Prepared as Prepared
-    from labwright.runs.quick_checks import QUICK_CHECKS as QUICK_CHECKS
-    from labwright.runs.quick_checks import Check as Check
-    from labwright.runs.quick_checks import Finding as Finding
-    from labwright.runs.quick_checks import NotApplicable as NotApplicable
-    from labwright.runs.quick_checks import Subject as Subject
-    from labwright.runs.quick_checks import findings as findings
-    from labwright.runs.quick_checks import quick_findings as quick_findings
     from labwright.train.built import Built as Built
     from labwright.train.evaluation import evaluate as evaluate
     from labwright.train.evaluation import evaluating as evaluating
@@ -107,7 +102,7 @@ _LATER = {
     "base.seeding": ["derived_seed", "draws", "epoch_order", "generator"],
     "builtin.optimizers": ["AdamW"],
     "config.compatibility": ["fitting_names"],
-    "config.signature": ["Part"],
+    "config.signature": ["Part", "Setting", "signature"],
     "data.batching": ["IndexedBatches", "bucketed"],
     "data.dataset": [
         "Augmented",
@@ -135,7 +130,6 @@ _LATER = {
     "plugin.registry": ["Plugins"],
     "runs.experiment": ["Experiment"],
     "runs.prepared": ["Prepared"],
-    "runs.quick_checks": ["QUICK_CHECKS", "Check", "Finding", "NotApplicable", "Subject", "findings", "quick_findings"],
     "train.built": ["Built"],
     "runs.load": ["load"],
     "train.evaluation": ["evaluate", "evaluating"],

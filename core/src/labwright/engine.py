@@ -5,9 +5,9 @@ Experimental: these names may change in any version, so that other plugins had b
 A trial           `Trainer` takes the steps of a run, `PhaseStep` is one phase of a step, `Prepared` keeps tasks whose
                   data is read, `preflight` tries an experiment before it is trained, `interruptions` hears signals;
                   `Status` is how a run ended.
-A search space    `signature` gives the settings of a constructor, each a `Setting`; `checked` validates a value for
-                  one; `resolve` makes a `ComponentSpec` of a name or a table; `Where` is a place in a recipe, for
-                  messages; `parsed` reads a value as a recipe would, `NONE` is how one that is left out is written.
+A search space    `checked` validates a value for a setting; `resolve` makes a `ComponentSpec` of a name or a table;
+                  `Where` is a place in a recipe, for messages; `parsed` reads a value as a recipe would, `NONE` is how
+                  one that is left out is written.
 Files             `write_text` and `write_json` write whole or not at all, `refuse_links` minds what leads out of a
                   folder, `new_folder` finds a free number, `Lock` keeps others out; `environment` says what a result
                   may depend on, `differences` how two of them differ.
@@ -23,7 +23,6 @@ from labwright.base.locks import Lock
 from labwright.base.search import NONE
 from labwright.config.recipe import parsed
 from labwright.config.resolve import ComponentSpec, Where, checked, resolve
-from labwright.config.signature import Setting, signature
 from labwright.interfaces.run import Status
 from labwright.report import charts, page
 from labwright.runs.environment import differences, environment
@@ -40,7 +39,6 @@ __all__ = [
     "Lock",
     "PhaseStep",
     "Prepared",
-    "Setting",
     "Status",
     "Trainer",
     "Where",
@@ -56,7 +54,6 @@ __all__ = [
     "preflight",
     "refuse_links",
     "resolve",
-    "signature",
     "write_json",
     "write_text",
 ]

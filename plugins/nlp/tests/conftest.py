@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -28,6 +29,19 @@ def polarity() -> Path:
 def shakespeare() -> Path:
     """1,115,394 characters of plays."""
     return shared("tiny_shakespeare", "input.txt.gz") / "input.txt.gz"
+
+
+@pytest.fixture
+def captions() -> Callable[[str], list[tuple[str, str]]]:
+    """`captions("train")`: English and German captions of Multi30k (Elliott et al. 2016), in small letters."""
+
+    def read(part: str) -> list[tuple[str, str]]:
+        file = shared("multi30k_en_de", f"{part}.jsonl.gz") / f"{part}.jsonl.gz"
+        with gzip.open(file, "rt", encoding="utf-8") as lines:
+            rows = [json.loads(line) for line in lines]
+        return [(row["en"].lower(), row["de"].lower()) for row in rows]
+
+    return read
 
 
 @pytest.fixture

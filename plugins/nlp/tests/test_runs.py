@@ -121,7 +121,7 @@ def test_mistakes_are_shown_as_texts(fruits: Path, tmp_path: Path) -> None:
 def test_an_exported_classifier_gives_the_same_answers(
     model: str, fruits: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pytest.importorskip("onnxruntime")
+    pytest.importorskip("labwright_export")
     monkeypatch.chdir(tmp_path)
     overrides = [f"task.data.path={fruits}", f"model=nlp/{model}", "task.data.length=12", "train.epochs=1"]
     experiment("nlp/polarity-bag", *overrides).run(tmp_path / "run")

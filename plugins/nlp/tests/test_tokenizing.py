@@ -132,7 +132,12 @@ def test_no_token_of_a_text_is_taken_for_padding(tmp_path: Path, words: dict[str
     ("kind", "settings", "words"),
     [
         ("bpe", {"vocabulary": 100}, r"'bpe' starts from 256 bytes.*given 100"),
-        ("pretrained", {}, "needs a folder that holds tokenizer.json"),
+        ("pretrained", {}, r"that of a folder with tokenizer\.json alone, task\.data\.pretrained=FOLDER"),
+        (
+            "pretrained",
+            {"pretrained": Path("x"), "start": Path("y")},
+            "write start.run=FOLDER instead of task.data.pre",
+        ),
         ("word", {"pretrained": Path("x")}, "kind 'word' is learned from the training texts"),
         ("pretrained", {"pretrained": Path("nowhere")}, r"there is no folder 'nowhere' in /.*\. Nothing is downloaded"),
         ("pretrained", {"pretrained": Path(__file__).parent}, r"has no tokenizer\.json; it has .*conftest\.py"),

@@ -7,8 +7,6 @@ from typing import Any
 
 import labwright as lw
 import pytest
-from labwright import Plugins
-from labwright.runs.export import export
 
 MODELS: dict[str, dict[str, Any]] = {
     "bpr-mf": {"loss": "recsys/bpr", "optimizer": "adam", "train": {"steps": 2}},
@@ -24,13 +22,12 @@ MODELS: dict[str, dict[str, Any]] = {
 @pytest.mark.slow
 @pytest.mark.parametrize("name", MODELS)
 def test_a_model_is_exported_and_computes_the_same(name: str, tmp_path: Path) -> None:
-    pytest.importorskip("onnxruntime")
-    pytest.importorskip("onnxscript")
+    export = pytest.importorskip("labwright_export").export
     data = {"name": "recsys/synthetic", "users": 30, "items": 40, "activity": 12}
     experiment = lw.Experiment(
         task={"name": "recsys/top-n", "data": data}, model=f"recsys/{name}", device="cpu", log=(), **MODELS[name]
     )
     experiment.run(tmp_path / "run")
-    facts = export(tmp_path / "run", Plugins.discover(), tmp_path / "exported")
+    facts = export(tmp_path / "run", tmp_path / "exported")
     assert facts["largest_difference"] < 1e-4
-    assert [one["name"] for one in facts["inputs"]] == ["users", "items"]
+    assert [argument["name"] for argument in facts["inputs"]] == ["users", "items"]

@@ -137,6 +137,16 @@ def test_an_optimizer_of_the_library_updates_each_trial_by_itself(sorted_: Make,
     check_equal(sorted_, [{"optimizer": {"name": "torch/NAdam", "lr": 0.01}}] * 2, tmp_path, "grouped")
 
 
+def test_trials_that_start_from_a_run_with_layers_of_their_own_rates_equal_serial_ones(
+    sorted_: Make, tmp_path: Path
+) -> None:
+    start = str(sorted_(train={"seed": 8, "ema": 0.5}).run(tmp_path / "source").folder)
+    optimizers = [{"lr": 0.02, "layer_decay": 0.3}, {"lr": 0.02, "layer_decay": 0.8}, {"lr": 0.01}]
+    result = check_equal(sorted_, [{"start": start, "optimizer": one} for one in optimizers], tmp_path, "grouped")
+    first, second, _ = [one.metrics["valid"] for one in result.outcomes if isinstance(one, lw.Outcome)]
+    assert first != second
+
+
 def test_a_penalty_on_the_weights_is_each_trials_own(sorted_: Make, tmp_path: Path) -> None:
     loss = {"name": "penalized", "loss": "cross-entropy", "l2": 0.01}
     check_equal(sorted_, [{"loss": loss, "optimizer": {"lr": lr}} for lr in (0.01, 0.02)], tmp_path, "grouped")
@@ -291,6 +301,8 @@ def test_a_step_whose_batches_differ_in_shape_is_taken_one_after_another(tmp_pat
         ({"device": {"name": "cpu", "compile": True}}, "device.compile"),
         ({"device": {"name": "cpu", "precision": "bf16"}}, "device.precision=bf16"),
         ({"device": {"name": "cpu", "accumulate": 3}}, "device.accumulate"),
+        ({"optimizer": {"groups": {"body.*": {"frozen": True}}}}, "optimizer.groups: 'body.*' is frozen"),
+        ({"optimizer": {"groups": {"body.*": {"unfreeze": "1 epoch"}}}}, "optimizer.groups: 'body.*' is frozen"),
     ],
 )
 def test_why_not_names_the_setting(sorted_: Make, changed: dict[str, Any], said: str) -> None:
@@ -318,6 +330,7 @@ def test_why_not_names_the_setting(sorted_: Make, changed: dict[str, Any], said:
         {"train": {"final": "best"}},
         {"device": {"name": "cpu", "precision": "bf16"}},
         {"device": {"name": "cpu", "accumulate": 3}},
+        {"start": "runs/first"},
     ],
 )
 def test_the_key_differs_where_a_structural_setting_does(sorted_: Make, changed: dict[str, Any]) -> None:
@@ -329,6 +342,7 @@ def test_the_key_differs_where_a_structural_setting_does(sorted_: Make, changed:
     [
         {"optimizer": {"lr": 0.5, "weight_decay": 0.2, "betas": [0.5, 0.9], "eps": 1e-3, "warmup": 0.1, "end": 0.5}},
         {"optimizer": {"schedule": "one-cycle"}},
+        {"optimizer": {"layer_decay": 0.5}},
         {"loss": {"name": "cross-entropy", "label_smoothing": 0.3}},
         {"train": {"seed": 9}},
         {"train": {"clip": 1.0}},

@@ -27,7 +27,7 @@ def test_simclr_learns_digits_without_a_label(tmp_path: Path) -> None:
     assert 0.88 <= untrained <= 0.94  # 0.911 to 0.931 over seeds 0 to 4: random features are no mean ones
     run = recipe.run(tmp_path / "run")
     learned = run.metrics["test"]
-    assert learned["knn_accuracy"] >= 0.955, learned  # 0.967 to 0.978 over seeds; the pixels themselves 0.975
+    assert learned["knn_accuracy"] >= 0.955, learned  # the pixels themselves 0.975
     assert learned["spread"] >= 0.9
     loaded = lw.load(tmp_path / "run")
     loaded.task.prepare()

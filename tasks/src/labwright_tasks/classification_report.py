@@ -28,7 +28,7 @@ def sections(
     """
     given_N = probabilities_NC.argmax(1)
     confusion = _confusion(labels_N, given_N, len(names))
-    shown: list[Section] = [_matrix(confusion, names), _table(confusion, names)]
+    shown: list[Section] = [matrix(confusion, names), _table(confusion, names)]
     of_true_N = probabilities_NC.gather(1, labels_N[:, None])[:, 0]
     wrong = (given_N != labels_N).nonzero()[:, 0]
     worst = wrong[of_true_N[wrong].argsort(stable=True)][:_WORST]
@@ -47,7 +47,7 @@ def _confusion(labels_N: Tensor, given_N: Tensor, classes: int) -> np.ndarray:
     return np.asarray(counts.view(classes, classes))
 
 
-def _matrix(confusion: np.ndarray, names: tuple[str, ...]) -> Figure:
+def matrix(confusion: np.ndarray, names: tuple[str, ...]) -> Figure:
     classes = len(names)
     side = min(12.0, 2.5 + 0.4 * classes)
     canvas = Canvas(figsize=(side, side), layout="constrained")
@@ -88,11 +88,11 @@ def _mistakes(
         return Table("Worst mistakes", ("input", "given", "true"), rows, note)
     captions = [f"{answer}\ntrue: {truth}" for answer, truth in zip(given, true, strict=True)]
     return Pictures(
-        "Worst mistakes", [_stretched(picture) for picture in cast(Sequence[Tensor], inputs)], captions, note
+        "Worst mistakes", [stretched(picture) for picture in cast(Sequence[Tensor], inputs)], captions, note
     )
 
 
-def _stretched(picture_CHW: Tensor) -> Tensor:
+def stretched(picture_CHW: Tensor) -> Tensor:
     """A picture with values 0..1, its lowest 0 and its highest 1: its own scale isn't known."""
     low, high = picture_CHW.float().aminmax()
     return (picture_CHW - low) / (high - low).clamp(min=1e-12)

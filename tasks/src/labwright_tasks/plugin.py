@@ -13,8 +13,14 @@ def labwright_components() -> Iterator[lw.Component]:
     yield lw.Component(
         "task", "classification", f"{here}.classification:Classification", "which of several classes an input is"
     )
+    yield lw.Component(
+        "task", "dense-labels", f"{here}.dense_labels:DenseLabels", "a class for each word or pixel of an input"
+    )
     yield lw.Component("task", "language-model", f"{here}.language_model:LanguageModel", "what comes next in a text")
     yield lw.Component("task", "regression", f"{here}.regression:Regression", "real numbers that belong to an input")
+    yield lw.Component(
+        "task", "sequence-to-sequence", f"{here}.sequence_to_sequence:SequenceToSequence", "one sequence out of another"
+    )
     yield lw.Component("task", "two-views", f"{here}.two_views:TwoViews", "a representation, learned without labels")
     yield lw.Component("model", "projected", f"{here}.projected:Projected", "any encoder, and a projector of views")
     yield lw.Component(

@@ -148,9 +148,9 @@ class WithTeacher(nn.Module):
         momentum = self.momentum
         if self.rising:
             momentum = 1 - (1 - momentum) * (math.cos(math.pi * progress) + 1) / 2
-        followed = [*self.trunk.parameters(), *self.projector.parameters()]
+        taught: list[Tensor] = list(self.teacher.parameters())
         with torch.no_grad():
-            torch._foreach_lerp_(list(self.teacher.parameters()), followed, 1 - momentum)
+            torch._foreach_lerp_(taught, [*self.trunk.parameters(), *self.projector.parameters()], 1 - momentum)
 
 
 @final

@@ -1,6 +1,18 @@
-"""Stretches of time in words, as progress lines and reports say them."""
+"""Stretches of training as recipes say them, and of time in words, as progress lines and reports do."""
 
 from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+Stretch = Annotated[str, Field(pattern=r"^[1-9][0-9]* (step|epoch)s?$")]
+
+
+def in_steps(stretch: str, per_epoch: int) -> int:
+    """How many steps "500 steps" or "3 epochs" are, where an epoch has `per_epoch`."""
+    number, _, unit = stretch.partition(" ")
+    return int(number) * (per_epoch if unit.startswith("epoch") else 1)
 
 
 def duration(seconds: float) -> str:

@@ -41,14 +41,13 @@ def write_bytes(path: Path, content: bytes, *, durable: bool = True) -> None:
     # in the same folder, since a name is given in one piece within a file system only
     unfinished = path.with_name(f".{path.name[:100]}.{secrets.token_hex(4)}.part")
     try:
-        # O_NOFOLLOW: a link of that name, laid by somebody else, isn't written through
-        handle = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666)
         try:
-            with os.fdopen(handle, "wb") as file:
+            # x: a link of that name, laid by somebody else, isn't written through
+            with unfinished.open("xb") as file:
                 file.write(content)
                 file.flush()
                 if durable:
-                    os.fsync(handle)
+                    os.fsync(file.fileno())
             unfinished.replace(path)
         except BaseException:
             with suppress(OSError):
@@ -153,16 +152,8 @@ def _finite(value: Any) -> Any:
 
 def _within(folder: Path) -> Iterator[tuple[Path, int]]:
     """Everything in a folder, with its mode; links aren't followed, and folders that can't be read pass for empty."""
-    try:
-        with os.scandir(folder) as entries:
-            names = sorted(entries, key=lambda entry: entry.name)
-    except OSError:
-        return
-    for entry in names:
-        mode = entry.stat(follow_symlinks=False).st_mode
-        yield Path(entry.path), mode
-        if stat.S_ISDIR(mode):
-            yield from _within(Path(entry.path))
+    for path in sorted(folder.rglob("*")):
+        yield path, path.lstat().st_mode
 
 
 def _refuse_special(path: Path, mode: int) -> None:

@@ -37,6 +37,7 @@ def isolated(device: torch.device = _CPU, *, seed: int | None = None, threads: i
     try:
         generators = global_generators(device)
         states = [generator.get_state() for generator in generators]
+        # only where somebody has imported it: nothing here needs it
         numpy: Any = sys.modules.get("numpy")
         of_numpy = numpy.random.get_state() if numpy else None
         of_python, before = random.getstate(), torch.get_num_threads()

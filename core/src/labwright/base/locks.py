@@ -46,6 +46,7 @@ class Lock:
         """Give the lock back, if it is held. A process that was forked from the holder only forgets it."""
         if self._held is None:
             return
+        # the file of a forked process is the holder's own: emptying it would hide who holds the lock
         if self._process == os.getpid():
             with suppress(OSError):
                 os.ftruncate(self._held, 0)
@@ -74,11 +75,8 @@ class Lock:
             except OSError as error:
                 if error.errno not in NO_LOCKS:
                     raise
-                logging.getLogger(__name__).warning(
-                    "%s lies where there are no locks (%s): see that no other process writes there.",
-                    self.folder,
-                    error.strerror,
-                )
+                unlocked = f"{self.folder} lies where there are no locks ({error.strerror})"
+                logging.getLogger(__name__).warning("%s: see that no other process writes there.", unlocked)
             return
 
 
@@ -88,8 +86,6 @@ def _gone(process: str, host: str) -> bool:
         return False
     try:
         os.kill(int(process), 0)
-    except ProcessLookupError:
-        return True
-    except OSError:
-        return False
+    except OSError as error:
+        return isinstance(error, ProcessLookupError)
     return False

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import sys
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -64,9 +63,7 @@ def free_memory(root: Path = Path("/")) -> int | None:
     return min((limit for limit in limits if limit), default=None)
 
 
-def _of_machine(root: Path) -> int | None:
-    if sys.platform == "win32":
-        return None
+def _of_machine(root: Path) -> int:
     try:
         lines = (root / "proc/meminfo").read_text(encoding="ascii").splitlines()
         return 1024 * int(dict(line.split(":") for line in lines)["MemAvailable"].split()[0])

@@ -12,7 +12,31 @@ NONE = "none"  # how a setting that is left out is written
 
 
 @dataclass(frozen=True)
-class Uniform:
+class _Range:
+    low: float
+    high: float
+    log: bool = False
+    step: float | None = None
+
+    def __post_init__(self) -> None:
+        kind = type(self).__name__
+        if not self.low < self.high:
+            raise ValueError(f"{kind}: low must lie below high, given {self.low} and {self.high}")
+        if self.log and self.low <= 0:
+            raise ValueError(f"{kind}: log=True needs a low above 0, given {self.low}")
+        if self.step is not None and self.step <= 0:
+            raise ValueError(f"{kind}: the step must be above 0, given {self.step}")
+        if self.log and self.step != type(self).step:
+            raise ValueError(f"{kind}: a step and log=True exclude each other")
+
+    def __str__(self) -> str:
+        low, high = (f"{end}" if isinstance(end, int) else f"{end:g}" for end in (self.low, self.high))
+        steps = f", in steps of {self.step:g}" if self.step != type(self).step else ""
+        return f"{low} to {high}{', log' if self.log else steps}"
+
+
+@dataclass(frozen=True)
+class Uniform(_Range):
     """A real number between `low` and `high`, ends included; `log` looks at orders of magnitude evenly.
 
     Raises ValueError unless `low` lies below `high`, and above 0 with `log`, which no `step` goes with.
@@ -20,22 +44,9 @@ class Uniform:
     Example: `dropout: Annotated[float, lw.Uniform(0.0, 0.5)] = 0.1`
     """
 
-    low: float
-    high: float
-    log: bool = False
-    step: float | None = None
-
-    def __post_init__(self) -> None:
-        _check_range(self)
-        if self.log and self.step is not None:
-            raise ValueError("Uniform: a step and log=True exclude each other")
-
-    def __str__(self) -> str:
-        return f"{self.low:g} to {self.high:g}" + _manner(self.log, self.step)
-
 
 @dataclass(frozen=True)
-class Integers:
+class Integers(_Range):
     """A whole number between `low` and `high`, ends included, in steps of `step` from `low`.
 
     Raises ValueError unless `low` lies below `high`, and above 0 with `log`, which no `step` goes with.
@@ -45,16 +56,7 @@ class Integers:
 
     low: int
     high: int
-    log: bool = False
     step: int = 1
-
-    def __post_init__(self) -> None:
-        _check_range(self)
-        if self.log and self.step != 1:
-            raise ValueError("Integers: a step and log=True exclude each other")
-
-    def __str__(self) -> str:
-        return f"{self.low} to {self.high}" + _manner(self.log, self.step if self.step != 1 else None)
 
 
 @dataclass(frozen=True, init=False)
@@ -97,17 +99,3 @@ class PerTrial:
 def said(value: Any) -> str:
     """A value as people read it."""
     return NONE if value is None else str(value)
-
-
-def _manner(log: bool, step: float | None) -> str:
-    return ", log" if log else f", in steps of {step:g}" if step else ""
-
-
-def _check_range(mark: Uniform | Integers) -> None:
-    kind = type(mark).__name__
-    if not mark.low < mark.high:
-        raise ValueError(f"{kind}: low must lie below high, given {mark.low} and {mark.high}")
-    if mark.log and mark.low <= 0:
-        raise ValueError(f"{kind}: log=True needs a low above 0, given {mark.low}")
-    if mark.step is not None and mark.step <= 0:
-        raise ValueError(f"{kind}: the step must be above 0, given {mark.step}")

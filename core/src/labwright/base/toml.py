@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-import codecs
-import re
 import stat
 import tomllib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from labwright.base.errors import LabwrightError
+
 MOST_BYTES = 1_000_000
 MOST_DEEP = 50
-_ENCODINGS = {codecs.BOM_UTF16_LE: "UTF-16", codecs.BOM_UTF16_BE: "UTF-16"}
-# What may hold a bracket or the end of a line that is none, and these themselves; of text that is TOML.
-_TOKEN = re.compile(
-    r"""#[^\n]*|\"{3}(?:\\.|[^\\])*?\"{3,5}|'{3}.*?'{3,5}|"(?:\\.|[^"\\\n])*"|'[^'\n]*'|[\[\]{}\n]""", re.DOTALL
-)
 
 
 def read(file: Path) -> tuple[dict[str, Any], str]:
-    """The table a file holds, and its text. Raises OSError for what can't be opened, ValueError for what is no TOML."""
+    """The table a file holds, and its text. Raises LabwrightError for what can't be opened, and for what is no TOML."""
+    try:
+        text = _text(file)
+        return loads(text), text
+    except (OSError, ValueError) as error:
+        raise LabwrightError(f"{file} can't be read: {getattr(error, 'strerror', None) or error}.") from error
+
+
+def _text(file: Path) -> str:
     mode = file.stat().st_mode
     if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
         raise ValueError("it is a pipe or a device")
@@ -28,15 +30,11 @@ def read(file: Path) -> tuple[dict[str, Any], str]:
         content = opened.read(MOST_BYTES + 1)
     if len(content) > MOST_BYTES:
         raise ValueError(f"it has more than {MOST_BYTES:,} bytes, which is too much to be settings")
-    for mark, encoding in _ENCODINGS.items():
-        if content.startswith(mark):
-            raise ValueError(f"it is {encoding}, as some shells write what is redirected; save it as UTF-8")
-    try:
-        text = content.decode("utf-8-sig").replace("\r\n", "\n")
+    try:  # some shells write UTF-16 where output is redirected, which fails at its first byte
+        return content.decode("utf-8-sig").replace("\r\n", "\n")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise ValueError(f"line {line} is no UTF-8, byte {content[error.start]:#04x}; save it as UTF-8") from error
-    return loads(text), text
 
 
 def loads(text: str) -> dict[str, Any]:
@@ -68,19 +66,3 @@ def check(table: Any) -> None:
             raise ValueError(f"it has a whole number of {value.bit_length()} bits; 64 are the most")
         inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
         waiting += ((element, depth + 1) for element in inner)
-
-
-def statements(text: str) -> Iterator[tuple[int, int]]:
-    """The lines of each statement, comment and empty line of a TOML text: the first, and the one after the last."""
-    begin = line = depth = 0
-    for found in _TOKEN.finditer(text):
-        piece = found[0]
-        line += piece.count("\n")
-        if piece in "[{":
-            depth += 1
-        elif piece in "]}":
-            depth -= 1
-        elif piece == "\n" and not depth:
-            yield begin, line
-            begin = line
-    yield begin, line + 1

@@ -32,13 +32,16 @@ class Together:
 
     names: list[str]
     parameters: list[Tensor]
-    strides: list[tuple[int, ...]]
+    strides: list[tuple[int, ...] | None]
     states: list[State]
     lists: dict[str, list[Tensor]]
     fused: bool
     factor: float
     decay: float
     step: Tensor | None
+
+
+Due = list[tuple[Together, list[Tensor]]]  # what a step updates, by which gradients
 
 
 class Elementwise(Optimizer):
@@ -61,16 +64,7 @@ class Elementwise(Optimizer):
         recording = torch.is_grad_enabled()
         torch._C._set_grad_enabled(False)  # what torch.no_grad() does, in a fifth of its time
         try:
-            due = self._due(found_inf is not None)
-            for count, one in self._counts:
-                count.add_(one)
-            for part, gradients in due:
-                found = found_inf if found_inf is None else found_inf.reshape(()).to(part.parameters[0].device)
-                update = self._update_fused if part.fused else self._update_plain
-                update(part, gradients, lr * part.factor, found)
-            if found_inf is not None:
-                for count, _ in self._counts:
-                    count.sub_(found_inf.reshape(()).to(count.device))
+            self._update(self._due(found_inf is not None), lr, found_inf)
         finally:
             torch._C._set_grad_enabled(recording)
 
@@ -82,16 +76,10 @@ class Elementwise(Optimizer):
         plan = self._plan
         if plan is None or not all(part.fused for part in plan) or sum(len(part.names) for part in plan) != len(rows):
             return False
-        due = []
-        for part in plan:
-            gradients = [rows[name][number] for name in part.names if name in rows]
-            if [gradient.stride() for gradient in gradients] != part.strides:
-                return False
-            due.append((part, gradients))
-        for count, one in self._counts:
-            count.add_(one)
-        for part, gradients in due:
-            self._update_fused(part, gradients, lr * part.factor, None)
+        due = [(part, [rows[name][number] for name in part.names if name in rows]) for part in plan]
+        if not _as_planned(due):
+            return False
+        self._update(due, lr, None)
         return True
 
     def state_dict(self) -> dict[str, dict[str, Tensor]]:
@@ -109,44 +97,38 @@ class Elementwise(Optimizer):
             shapes = dict.fromkeys(self.slots, self.parameters[name].shape)
             check_slots(name, slots, shapes | ({"step": torch.Size(())} if self.counted else {}))
         self._state, self._steps, self._plan = {}, {}, None
-        shared: dict[tuple[torch.device, float], Tensor] = {}
+        counts: dict[tuple[torch.device, float], Tensor] = {}
         for name, slots in state.items():
             parameter = self.parameters[name].detach()
             self._state[name] = {slot: torch.empty_like(parameter).copy_(slots[slot]) for slot in self.slots}
             if self.counted:
-                device, step = parameter.device, float(slots["step"])
-                count = torch.full((), step, dtype=torch.float32, device=device)
-                self._steps[name] = shared.setdefault((device, step), count)
+                self._count(name, float(slots["step"]), counts)
 
-    def _due(self, skippable: bool) -> list[tuple[Together, list[Tensor]]]:
+    def _due(self, skippable: bool) -> Due:
         """The parts of the plan, each with its gradients. Raises LabwrightError if one is sparse."""
-        due = self._gathered()
-        if due is None:
+        if (due := self._gathered()) is None:
             self._make_plan(skippable)
             due = self._gathered()
             assert due is not None
         return due
 
-    def _gathered(self) -> list[tuple[Together, list[Tensor]]] | None:
+    def _gathered(self) -> Due | None:
         """The gradients for each part of the plan; None if there is no plan for them."""
         if self._plan is None:
             return None
-        due = []
-        try:
-            for part in self._plan:
-                gradients = []
-                for parameter, stride in zip(part.parameters, part.strides, strict=True):
-                    gradient = parameter.grad
-                    if gradient is None or gradient.stride() != stride:
-                        return None
-                    gradients.append(gradient)
-                due.append((part, gradients))
-        except RuntimeError:  # a sparse gradient has no strides
-            return None
-        for parameter in self._idle:
-            if parameter.grad is not None:
-                return None
-        return due
+        due = [(part, [cast("Tensor", parameter.grad) for parameter in part.parameters]) for part in self._plan]
+        return due if _as_planned(due) and all(parameter.grad is None for parameter in self._idle) else None
+
+    def _update(self, due: Due, lr: float, found_inf: Tensor | None) -> None:
+        for count, one in self._counts:
+            count.add_(one)
+        for part, gradients in due:
+            found = found_inf if found_inf is None else found_inf.reshape(()).to(part.parameters[0].device)
+            update = self._update_fused if part.fused else self._update_plain
+            update(part, gradients, lr * part.factor, found)
+        if found_inf is not None:
+            for count, _ in self._counts:
+                count.sub_(found_inf.reshape(()).to(count.device))
 
     def _make_plan(self, skippable: bool) -> None:
         active = {name: parameter.grad for name, parameter in self.parameters.items() if parameter.grad is not None}
@@ -174,10 +156,11 @@ class Elementwise(Optimizer):
     def _part(self, names: list[str], *, group: int, fused: bool) -> Together:
         states = [self._state.get(name, {}) for name in names]
         _, factor, decay = self.groups[group]
+        parameters: list[Tensor] = [self.parameters[name] for name in names]
         return Together(
             names=names,
-            parameters=[self.parameters[name] for name in names],
-            strides=[cast("Tensor", self.parameters[name].grad).stride() for name in names],
+            parameters=parameters,
+            strides=_strides(parameter.grad for parameter in parameters),
             states=states,
             lists={slot: [state[slot] for state in states if state] for slot in self.slots},
             fused=fused,
@@ -196,15 +179,20 @@ class Elementwise(Optimizer):
 
     def _begin_counted(self, names: Iterable[str]) -> None:
         """Give parameters without a state one of zeros and a count; those that lack the count alone one of 1."""
-        steps: dict[tuple[torch.device, bool], Tensor] = {}
+        counts: dict[tuple[torch.device, float], Tensor] = {}
         for name in names:
             if name in self._steps:
                 continue
-            parameter, begun = self.parameters[name].detach(), name in self._state
+            begun = name in self._state
             if not begun:
-                self._state[name] = {slot: torch.zeros_like(parameter) for slot in self.slots}
-            count = torch.full((), float(begun), dtype=torch.float32, device=parameter.device)
-            self._steps[name] = steps.setdefault((parameter.device, begun), count)
+                self._state[name] = {slot: torch.zeros_like(self.parameters[name].detach()) for slot in self.slots}
+            self._count(name, float(begun), counts)
+
+    def _count(self, name: str, step: float, counts: dict[tuple[torch.device, float], Tensor]) -> None:
+        """Begin a parameter's count at a step, one with all those in `counts` on its device that begin there, too."""
+        device = self.parameters[name].device
+        count = torch.full((), step, dtype=torch.float32, device=device)
+        self._steps[name] = counts.setdefault((device, step), count)
 
     def _update_plain(self, part: Together, gradients: list[Tensor], lr: float, found: Tensor | None) -> None:
         for parameter, gradient, state in zip(part.parameters, gradients, part.states, strict=True):
@@ -235,6 +223,18 @@ class Elementwise(Optimizer):
 
 
 # ---------------------------------------------------------------------------------------------------------- helpers
+
+
+def _strides(gradients: Iterable[Tensor | None]) -> list[tuple[int, ...] | None]:
+    return [None if gradient is None else gradient.stride() for gradient in gradients]
+
+
+def _as_planned(due: Due) -> bool:
+    """Whether each parameter of a plan has a gradient, laid out as when the plan was made."""
+    try:
+        return all(_strides(gradients) == part.strides for part, gradients in due)
+    except RuntimeError:  # a sparse gradient has no strides
+        return False
 
 
 def _fits_kernel(parameter: Tensor, gradient: Tensor) -> bool:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterable, Mapping
-from typing import Annotated, ClassVar, final
+from typing import Annotated, Any, final
 
 import torch
 from pydantic import Field
@@ -17,7 +17,7 @@ from labwright.base.errors import LabwrightError
 from labwright.base.search import Choice, PerTrial, Uniform
 from labwright.builtin.elementwise import Elementwise, State, Together
 from labwright.interfaces.library import Family, LibraryOptimizer
-from labwright.interfaces.optimizer import Group, Schedule
+from labwright.interfaces.optimizer import Group, LayerDecay, Schedule
 
 Rate = Annotated[float, Field(gt=0), Uniform(1e-5, 1e-1, log=True), PerTrial()]
 Decay = Annotated[float, Field(ge=0), PerTrial()]
@@ -49,11 +49,12 @@ class SGD(Elementwise):
         warmup: Warmup = 0.0,
         end: End = 1e-3,
         groups: dict[str, Group] | None = None,
+        layer_decay: LayerDecay | None = None,
         momentum: Annotated[float, Field(ge=0, lt=1), Uniform(0.0, 0.99), PerTrial()] = 0.0,
         dampening: Annotated[float, Field(ge=0, le=1), PerTrial()] = 0.0,
         nesterov: bool = False,
     ) -> None:
-        shared = {"schedule": schedule, "warmup": warmup, "end": end, "groups": groups}
+        shared = {"schedule": schedule, "warmup": warmup, "end": end, "groups": groups, "layer_decay": layer_decay}
         super().__init__(parameters, lr=lr, weight_decay=weight_decay, **shared)
         if nesterov and (momentum == 0 or dampening != 0):
             raise LabwrightError(
@@ -120,17 +121,33 @@ class SGD(Elementwise):
         parameter.add_(gradient, alpha=-lr)
 
 
-class _AnyAdam(Elementwise):
-    """Adam with the weight decay in the gradient, or decoupled from it.
+class Adam(Elementwise):
+    """Adam (Kingma & Ba 2015, algorithm 1), its weight decay added to the gradient.
 
     `amsgrad` takes the maximum before the bias correction, as torch.optim.Adam does (Reddi et al. 2018, algorithm 2).
     """
 
     counted = True
-    decoupled: ClassVar[bool]
-    betas: tuple[float, float]
-    eps: float
-    amsgrad: bool
+    decoupled = False  # the weight decay, from the gradient
+
+    def __init__(
+        self,
+        parameters: Mapping[str, nn.Parameter],
+        *,
+        lr: Rate = 1e-3,
+        weight_decay: Decay = 0.0,
+        schedule: Scheduled = "constant",
+        warmup: Warmup = 0.0,
+        end: End = 1e-3,
+        groups: dict[str, Group] | None = None,
+        layer_decay: LayerDecay | None = None,
+        betas: Betas = (0.9, 0.999),
+        eps: Epsilon = 1e-8,
+        amsgrad: bool = False,
+    ) -> None:
+        shared = {"schedule": schedule, "warmup": warmup, "end": end, "groups": groups, "layer_decay": layer_decay}
+        super().__init__(parameters, lr=lr, weight_decay=weight_decay, **shared)
+        self.betas, self.eps, self.amsgrad = betas, eps, amsgrad
 
     @property
     def slots(self) -> tuple[str, ...]:
@@ -185,32 +202,7 @@ class _AnyAdam(Elementwise):
 
 
 @final
-class Adam(_AnyAdam):
-    """Adam (Kingma & Ba 2015, algorithm 1), its weight decay added to the gradient."""
-
-    decoupled = False
-
-    def __init__(
-        self,
-        parameters: Mapping[str, nn.Parameter],
-        *,
-        lr: Rate = 1e-3,
-        weight_decay: Decay = 0.0,
-        schedule: Scheduled = "constant",
-        warmup: Warmup = 0.0,
-        end: End = 1e-3,
-        groups: dict[str, Group] | None = None,
-        betas: Betas = (0.9, 0.999),
-        eps: Epsilon = 1e-8,
-        amsgrad: bool = False,
-    ) -> None:
-        shared = {"schedule": schedule, "warmup": warmup, "end": end, "groups": groups}
-        super().__init__(parameters, lr=lr, weight_decay=weight_decay, **shared)
-        self.betas, self.eps, self.amsgrad = betas, eps, amsgrad
-
-
-@final
-class AdamW(_AnyAdam):
+class AdamW(Adam):
     """Adam with decoupled weight decay (Loshchilov & Hutter 2019, algorithm 2).
 
     Example: `lw.AdamW(dict(model.named_parameters()), lr=3e-3)`
@@ -228,13 +220,14 @@ class AdamW(_AnyAdam):
         warmup: Warmup = 0.0,
         end: End = 1e-3,
         groups: dict[str, Group] | None = None,
+        layer_decay: LayerDecay | None = None,
         betas: Betas = (0.9, 0.999),
         eps: Epsilon = 1e-8,
         amsgrad: bool = False,
     ) -> None:
-        shared = {"schedule": schedule, "warmup": warmup, "end": end, "groups": groups}
+        shared: dict[str, Any] = {"schedule": schedule, "warmup": warmup, "end": end, "groups": groups}
+        shared |= {"layer_decay": layer_decay, "betas": betas, "eps": eps, "amsgrad": amsgrad}
         super().__init__(parameters, lr=lr, weight_decay=weight_decay, **shared)
-        self.betas, self.eps, self.amsgrad = betas, eps, amsgrad
 
 
 def _add_(target: Tensor, other: Tensor, factor: float | Tensor) -> None:

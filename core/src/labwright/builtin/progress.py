@@ -8,6 +8,7 @@ import shlex
 import sys
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import IO, Annotated, Any, cast
 
 from pydantic import Field
@@ -43,7 +44,7 @@ class Progress:
         self._values: dict[str, float] = {}
         self._metrics = ""
         self._notes_said = 0
-        console = Console(file=cast("IO[str]", _Patient(sys.stderr)))
+        console = Console(file=_patient())
         if console.file.isatty() and not console.is_dumb_terminal:
             self._bar = _Bar(self._speed, self._numbers, run, console)
         begun = f"from step {run.step:,} of {run.total_steps:,}" if run.step else f"{run.total_steps:,} steps"
@@ -82,9 +83,7 @@ class Progress:
         if self._bar is not None:
             self._bar.say(line)
             return
-        stream = _Patient(sys.stderr)
-        stream.write(printable(line) + "\n")
-        stream.flush()
+        print(printable(line), file=_patient(), flush=True)
 
     def _say_step(self) -> None:
         self._last_line = time.monotonic()
@@ -117,14 +116,8 @@ class _Bar:
 
     def __init__(self, speed: Callable[[], str], numbers: Callable[[], str], run: Run, console: Console) -> None:
         self.speed, self.numbers, self.run, self.console = speed, numbers, run, console
-        self.live = Live(
-            get_renderable=self._picture,
-            console=console,
-            refresh_per_second=REFRESHES_PER_SECOND,
-            transient=True,
-            redirect_stdout=False,
-            redirect_stderr=False,
-        )
+        shown: dict[str, Any] = {"get_renderable": self._picture, "refresh_per_second": REFRESHES_PER_SECOND}
+        self.live = Live(console=console, redirect_stdout=False, redirect_stderr=False, transient=True, **shown)
         self.streams = (sys.stdout, sys.stderr)
         self.live.start()
         if sys.stdout.isatty():  # results in a pipe stay where they are
@@ -153,32 +146,35 @@ class _Bar:
 class _Patient:
     """A stream to which writing never fails: once it takes no more, as a broken pipe, it leads nowhere."""
 
-    def __init__(self, stream: IO[str] | None) -> None:
+    def __init__(self, stream: IO[str]) -> None:
         self.stream = stream
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.stream, name)
 
-    def isatty(self) -> bool:
-        try:
-            return self.stream is not None and self.stream.isatty()
-        except ValueError:  # it is closed
-            return False
-
     def write(self, text: str) -> int:
-        self._try(lambda stream: stream.write(text))
+        self._tried(lambda: self.stream.write(text))
         return len(text)
 
     def flush(self) -> None:
-        self._try(lambda stream: stream.flush())
+        self._tried(self.stream.flush)
 
-    def _try(self, action: Callable[[IO[str]], object]) -> None:
-        if self.stream is not None:
-            try:
-                action(self.stream)
-            except (OSError, ValueError):
-                mute(self.stream)
-                self.stream = None
+    def _tried(self, action: Callable[[], object]) -> None:
+        try:
+            action()
+        except (OSError, ValueError):
+            mute(self.stream)
+            self.stream = _nowhere()
+
+
+def _patient() -> IO[str]:
+    """stderr, as it is now; a program may have none, or have closed it."""
+    there = sys.stderr is not None and not sys.stderr.closed
+    return cast("IO[str]", _Patient(sys.stderr if there else _nowhere()))
+
+
+def _nowhere() -> IO[str]:
+    return Path(os.devnull).open("w", encoding="utf-8")
 
 
 class _Above(FileProxy):

@@ -80,10 +80,9 @@ def verb_command(verb: Verb, plugins: Plugins) -> Any:
 def _context(ctx: Any) -> Context:
     """What the options before the verb said; made when the first asks, as lists are made while options are read."""
     if ctx.obj is None:
-        said = ctx.params
-        ctx.obj = Context(
-            tuple(said.get("_no_plugin") or ()), tuple(map(Path, said.get("_plugin") or ())), said.get("_locked", False)
-        )
+        given = ctx.params
+        files = tuple(map(Path, given.get("_plugin") or ()))
+        ctx.obj = Context(tuple(given.get("_no_plugin") or ()), files, given.get("_locked", False))
     context: Context = ctx.obj
     return context
 

@@ -36,6 +36,7 @@ def verb(
         if fitting is not None:
             if kind == "recipe":
                 continue
+            # here: it imports torch, which a list without --for does without
             from labwright.config.compatibility import fitting_names
 
             names = fitting_names(kind, fitting, plugins)

@@ -9,6 +9,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -60,11 +61,11 @@ def verb(
     built = built_from(run, experiment, overrides=settings or ())
     say(*(f"note: {note}" for note in [*experiment.notes, *built.notes]))
     kept = _Kept(run, out)
-    count = failed = 0
     given = inputs or ["-"]
     at_once = 1 if "-" in given else AT_ONCE  # whoever writes lines may wait for an answer before the next
-    for name, answer in predictions(built, _inputs(built.task, given), at_once=at_once):
-        count += 1
+    failed, count = 0, 0
+    answers = predictions(built, _inputs(built.task, given), at_once=at_once)
+    for count, (name, answer) in enumerate(answers, 1):  # noqa: B007
         if isinstance(answer, Exception):
             failed += 1
             reason = str(answer) if isinstance(answer, LabwrightError) else f"{type(answer).__name__}: {answer}"
@@ -73,9 +74,7 @@ def verb(
             if as_json:
                 echo(json_text({"input": name, "error": reason}))
             continue
-        for key, value in answer.items():
-            if isinstance(value, Attachment):
-                answer[key] = kept.write(value)
+        answer = {key: kept.write(value) if isinstance(value, Attachment) else value for key, value in answer.items()}
         if as_json:
             whole = {key: "".join(value) if isinstance(value, Iterator) else value for key, value in answer.items()}
             echo(json_text({"input": name} | whole))
@@ -98,6 +97,7 @@ class _Kept:
         self.number = 0
 
     def write(self, attachment: Attachment) -> str:
+        # once, before the first: --out is the person's own choice
         if not self.number and self.inside:
             refuse_links(self.run)
         try:
@@ -131,6 +131,7 @@ def _inputs(task: Task, given: Iterable[str]) -> Iterator[tuple[str, Reader]]:
                     f"predict has no option --{name}{nearest(name, known)} This run takes --{task.line} TEXT."
                 )
             text = text if equals else next(waiting, "")
+            # "" too: a line of stdin that is empty is left out as well
             if not text:
                 raise LabwrightError(f"--{name} needs a text, such as --{name} TEXT.")
             yield text, partial(_parsed, task, text)
@@ -138,7 +139,8 @@ def _inputs(task: Task, given: Iterable[str]) -> Iterator[tuple[str, Reader]]:
             files = task.data.files(path)
             left_out = _left_out(path, files)
             if not files:
-                yield one, partial(_refuse, f"it has no file that {type(task.data).__name__} reads", left_out)
+                reads = f"it has no file that {type(task.data).__name__} reads"
+                yield one, partial(_refuse, f"{reads}; it has {left_out}." if left_out else f"{reads}: it is empty.")
             elif left_out:
                 say(f"note: {printable(one)}: {len(files):,} files read; left out: {left_out}.")
             yield from ((str(file), partial(task.data.read, file)) for file in files)
@@ -157,8 +159,8 @@ def _lines() -> Iterator[str]:
     yield from (line.rstrip("\r\n") for line in sys.stdin if line.strip())
 
 
-def _refuse(why: str, left_out: str) -> None:
-    raise LabwrightError(f"{why}; it has {left_out}." if left_out else f"{why}: it is empty.")
+def _refuse(why: str) -> None:
+    raise LabwrightError(why)
 
 
 def _read(task: Task, path: Path) -> Any:
@@ -177,12 +179,8 @@ def _check_file(path: Path, more: str = "") -> None:
     try:
         mode = path.stat().st_mode
     except (OSError, ValueError) as error:
-        missing = isinstance(error, FileNotFoundError | NotADirectoryError | ValueError)
-        raise LabwrightError(
-            f"there is no file or folder {str(path)!r}.{more}"
-            if missing
-            else f"{str(path)!r} can't be read: {getattr(error, 'strerror', error)}."
-        ) from error
+        reason = getattr(error, "strerror", None) or error
+        raise LabwrightError(f"there is no file or folder {str(path)!r} to read: {reason}.{more}") from error
     if not stat.S_ISREG(mode):
         what = "a folder" if stat.S_ISDIR(mode) else "a device, pipe or socket; `-` reads lines from stdin"
         raise LabwrightError(f"{str(path)!r} is no file but {what}.")
@@ -190,6 +188,7 @@ def _check_file(path: Path, more: str = "") -> None:
 
 def _left_out(folder: Path, files: Iterable[Path]) -> str:
     """What of a folder isn't among the files that are read: endings, hidden files, links to folders, in words."""
+    # a link to a folder counts as followed where one of the files was reached through it
     read = set(files)
     followed = {parent for file in read for parent in file.parents}
     found: Counter[str] = Counter()
@@ -209,8 +208,7 @@ def _tell(name: str, answer: dict[str, Any]) -> None:
     for value in answer.values():
         if isinstance(value, dict):
             continue
-        echo("\t", nl=False)
-        for piece in value if isinstance(value, Iterator) else [_shown(value)]:
+        for piece in chain("\t", value if isinstance(value, Iterator) else [_shown(value)]):
             echo(piece, nl=False)
             sys.stdout.flush()
     echo()

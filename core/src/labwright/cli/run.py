@@ -24,12 +24,7 @@ def verb(
 
     Example: labwright run vision/digits model.width=48 train.epochs=5
     """
-    if not recipe.endswith(".toml"):
-        ctx.obj.plugins.recipe(recipe)  # a misspelt name is answered before torch is imported
-    from labwright.runs.experiment import Experiment
-
-    experiment = Experiment.from_recipe(recipe, overrides or (), plugins=ctx.obj.plugins)
-    say(*(f"note: {note}" for note in experiment.notes))
+    experiment = ctx.obj.experiment(recipe, overrides)
     if dry_run:
         from labwright.data.summary import DataSummary
         from labwright.runs.dry_run import dry_run as dry

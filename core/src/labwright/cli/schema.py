@@ -13,6 +13,7 @@ def verb(ctx: typer.Context, _as_json: Json = False) -> None:
     Example: labwright schema > recipe.schema.json, then `#:schema ./recipe.schema.json` atop a recipe
     """
     from labwright.config.schema import recipe_schema
+    from labwright.runs.start import Start
     from labwright.train.settings import Train
 
-    print_json(recipe_schema(ctx.obj.plugins, Train))
+    print_json(recipe_schema(ctx.obj.plugins, Train, Start))

@@ -10,8 +10,7 @@ A verb is a function as Typer takes it, in a module of its own. Results go to st
         '''
         import labwright as lw  # here: what is imported above, `--help` pays for
 
-        experiment = lw.Experiment.from_recipe(recipe, overrides or (), plugins=ctx.obj.plugins)
-        say(*(f"note: {note}" for note in experiment.notes))
+        experiment = ctx.obj.experiment(recipe, overrides)
         ...
         if as_json:
             print_json(counts)
@@ -43,7 +42,7 @@ from labwright.plugin.registry import Plugins
 if TYPE_CHECKING:
     from labwright.interfaces.run import Outcome
     from labwright.plugin.discovery import Plugin
-    from labwright.runs.quick_checks import Finding
+    from labwright.runs.experiment import Experiment
 
 # Where results go while stdout is kept for JSON.
 _RESULTS: ContextVar[TextIO | None] = ContextVar("results", default=None)
@@ -93,13 +92,22 @@ class Context:
     def plugins(self) -> Plugins:
         return Plugins.discover(self.blocked, self.local)
 
+    def experiment(self, recipe: str, overrides: Sequence[str] | None = None) -> Experiment:
+        """The experiment of a recipe, by its name or in a file; its notes are said. Raises LabwrightError."""
+        if not recipe.endswith(".toml"):
+            self.plugins.recipe(recipe)  # a misspelt name is answered before torch is imported
+        from labwright.runs.experiment import Experiment
+
+        experiment = Experiment.from_recipe(recipe, overrides or (), plugins=self.plugins)
+        say(*(f"note: {note}" for note in experiment.notes))
+        return experiment
+
     def announce(self, *, trains: bool) -> None:
         """What a person should know of the plugins before a verb; more of it if it trains. Raises LabwrightError."""
         absent = [one for one in self.plugins.plugins if one.state == "quarantined"] if trains else []
         say(*(f"note: {note}" for note in self.plugins.notes), *map(did_not_load, absent))
-        if self.locked or trains:
-            said = check(self.plugins.loaded, refuse=self.locked)
-            say(*([f"warning: {said}"] if said else []))
+        if (self.locked or trains) and (said := check(self.plugins.loaded, refuse=self.locked)):
+            say(f"warning: {said}")
 
 
 def did_not_load(plugin: Plugin) -> str:
@@ -174,28 +182,3 @@ def print_metrics(metrics: Mapping[str, Mapping[str, float]], samples: Mapping[s
         numbers = [f"{key} {value:.5g}" for key, value in values.items()]
         rows.append((split, "  ".join([*numbers, f"({samples[split]:,} samples)"] if split in samples else numbers)))
     print_table(rows)
-
-
-def print_findings(findings: Iterable[Finding], as_json: bool) -> None:
-    """What checks of plugins found: `print_findings(lw.quick_findings(ctx.obj.plugins), as_json)`.
-
-    Raises typer.Exit with code 1 if they found something.
-    """
-    found: dict[tuple[str, str, str], list[str]] = {}  # what was found, and in which components
-    count = 0
-    for one in findings:
-        count += 1
-        if one.found:
-            found.setdefault((one.check.name, one.found, one.check.mend), []).append(one.label)
-    if as_json:
-        faults = [
-            {"components": labels, "check": name, "found": what, "mend": mend}
-            for (name, what, mend), labels in found.items()
-        ]
-        print_json({"checks": count, "found": faults})
-    else:
-        for (name, what, mend), labels in found.items():
-            echo(f"{', '.join(labels)}: {what}\n  {name}: {mend.splitlines()[0]}")
-        echo(f"{count} checks: {len(found) or 'nothing'} found")
-    if found:
-        raise typer.Exit(1)

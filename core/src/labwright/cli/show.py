@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import textwrap
-from typing import Annotated
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from labwright.base.errors import LabwrightError, listed, nearest
 from labwright.cli.shared import Json, echo, print_json, print_table, say
 from labwright.plugin.registry import Plugins
+
+if TYPE_CHECKING:
+    from labwright.runs.experiment import Experiment
 
 
 def verb(
@@ -18,11 +22,15 @@ def verb(
         str, typer.Argument(metavar="RECIPE | KIND", help="A recipe, or a kind of component and its name.")
     ],
     rest: Annotated[list[str] | None, typer.Argument(metavar="[NAME | FIELD=VALUE]...")] = None,
+    start: Annotated[
+        bool,
+        typer.Option("--start", help="Build it, and list each tensor that its `start` gives the model or doesn't."),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Show a recipe complete with every default, or the settings of one component.
 
-    Examples: labwright show vision/digits · labwright show model vision/resnet
+    Examples: labwright show vision/digits · labwright show model vision/resnet · labwright show --start mine.toml
     """
     plugins: Plugins = ctx.obj.plugins
     if what in plugins.kinds:
@@ -35,22 +43,32 @@ def verb(
             f"{what!r} is neither a recipe nor a kind{nearest(what, [*plugins.kinds, *plugins.names('recipe')])} "
             f"Kinds are {', '.join(plugins.kinds)}."
         )
-    if not what.endswith(".toml"):
-        plugins.recipe(what)  # a misspelt name is answered before torch is imported
     import tomli_w
 
-    from labwright.runs.experiment import Experiment
-
-    experiment = Experiment.from_recipe(what, rest or (), plugins=plugins)
-    say(*(f"note: {note}" for note in experiment.notes))
-    if as_json:
+    experiment: Experiment = ctx.obj.experiment(what, rest)
+    if start:
+        _start(experiment, as_json)
+    elif as_json:
         print_json(experiment.table())
     else:
         echo(tomli_w.dumps(experiment.table()).rstrip())
 
 
+def _start(experiment: Experiment, as_json: bool) -> None:
+    started = experiment.begun(experiment.build())
+    if started is None:
+        raise LabwrightError("the recipe starts from no other weights; start.run=FOLDER names a run, or safetensors.")
+    say(started.line())
+    if as_json:
+        print_json(asdict(started))
+        return
+    left = [("", f"{name} (initial values)") for name in started.kept] + [(name, "not used") for name in started.unused]
+    print_table([("there", "here"), *started.taken.items(), *left])
+
+
 def _component(plugins: Plugins, kind: str, name: str, as_json: bool) -> None:
     component = plugins.find(kind, name)
+    # a family as such, not one of its members
     if name == component.name and name.endswith("/*"):
         members = [name[:-1] + member for member in plugins.target(component)]
         if as_json:

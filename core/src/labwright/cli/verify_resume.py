@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from labwright.cli.shared import Json, Overrides, RecipeName, print_json, say
+from labwright.cli.shared import Json, Overrides, RecipeName, print_json
 
 
 def verb(
@@ -20,13 +20,9 @@ def verb(
 
     Example: labwright verify-resume vision/digits --steps 40
     """
-    if not recipe.endswith(".toml"):
-        ctx.obj.plugins.recipe(recipe)
-    from labwright.runs.experiment import Experiment
     from labwright.runs.verify_resume import verify_resume
 
-    experiment = Experiment.from_recipe(recipe, overrides or (), plugins=ctx.obj.plugins)
-    say(*(f"note: {note}" for note in experiment.notes))
+    experiment = ctx.obj.experiment(recipe, overrides)
     verdict = verify_resume(experiment, steps // 2)
     if as_json:
         print_json(verdict.json())

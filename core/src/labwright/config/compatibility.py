@@ -82,6 +82,7 @@ def contract_fault(loss: ComponentSpec, contract: type) -> str:
     inner = loss.settings.get("loss")
     if isinstance(inner, ComponentSpec):  # a loss around another is called as that one is
         return contract_fault(inner, contract)
+    # by names, as both are checked before any tensor is there, and an author reads names
     for method, function in inspect.getmembers(contract, inspect.isfunction):
         if method.startswith("_") and method != "__call__":
             continue
@@ -171,12 +172,11 @@ def described(kind: str, name: str, plugins: Plugins) -> dict[str, Any]:
 def _words(hint: Any) -> str:
     """`Annotated[int, Field(ge=1)] | None` as `int >= 1`; None is the field left out."""
     bare, extras, _ = unwrapped(hint)
-    for extra in extras:
-        if isinstance(extra, Part):
-            return f"a {extra.kind}"
+    if part := next((extra for extra in extras if isinstance(extra, Part)), None):
+        return f"a {part.kind}"
     limits = [f"{limit}".partition("(")[2].rstrip(")") for extra in extras for limit in getattr(extra, "metadata", ())]
-    for short, sign in (("ge=", ">= "), ("le=", "<= "), ("gt=", "> "), ("lt=", "< ")):
-        limits = [re.sub(f"^{short}", sign, limit) for limit in limits]
+    signs = {"ge=": ">= ", "le=": "<= ", "gt=": "> ", "lt=": "< "}
+    limits = [signs.get(limit[:3], limit[:3]) + limit[3:] for limit in limits]
     return " ".join([_type(bare), ", ".join(limits)]).rstrip()
 
 

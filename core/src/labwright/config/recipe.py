@@ -6,7 +6,6 @@ import json
 import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from copy import deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from labwright.base import toml
 from labwright.base.errors import LabwrightError, nearest, shown
 from labwright.base.files import json_text
 
-TABLES = ("task", "model", "loss", "optimizer", "method", "device", "train", "log", "stop", "search")
+TABLES = ("task", "model", "loss", "optimizer", "method", "device", "train", "start", "log", "stop", "search")
 
 
 @dataclass(frozen=True)
@@ -45,39 +44,29 @@ class Source:
     def _line(self, path: tuple[str, ...]) -> int | None:
         """The line of the first statement that holds the path, or as much of it as stands in the text."""
         lines = self.text.split("\n")
-        header: tuple[str, ...] = ()
-        found, line = 0, None
-        for begin, end in toml.statements(self.text):
-            table: dict[str, Any] | None = tomllib.loads("\n".join(lines[begin:end]))
-            if lines[begin].lstrip().startswith("["):
-                header, table = _header(table), None
+        header, begin, most, line = "", 0, 0, None
+        for end in range(1, len(lines) + 1):
+            statement = "\n".join(lines[begin:end])
+            try:
+                table = tomllib.loads(f"{header}\n{statement}")
+            except tomllib.TOMLDecodeError:  # it goes on in the next line
+                continue
+            if statement.lstrip().startswith("["):
+                header = statement
             # the longest part of the path wins: a missing key is shown at the table it belongs in
-            for size in range(len(path), found, -1):
-                if _stands(path[:size], header, table):
-                    found, line = size, _inner(path[size - 1], lines, begin, end)
-                    break
-            if found == len(path):
-                break
+            if (depth := _depth(table, path)) > most:
+                most, line = depth, _inner(path[depth - 1], lines, begin, end)
+            begin = end
         return line
 
 
-def _stands(path: tuple[str, ...], header: tuple[str, ...], table: Any) -> bool:
-    """Whether a path stands in a statement below a header, or, without a table, in the header itself."""
-    if table is None:
-        return header[: len(path)] == path
-    return path[: len(header)] == header and _holds(table, path[len(header) :])
-
-
-def _header(table: Any) -> tuple[str, ...]:
-    """The keys of a line such as `[optimizer.groups]`, read as TOML."""
-    keys = []
-    while table:
-        if isinstance(table, list):
-            (table,) = table
-            continue
-        ((key, table),) = table.items()
-        keys.append(key)
-    return tuple(keys)
+def _depth(value: Any, path: Sequence[str]) -> int:
+    """How many keys of a path, from its first on, stand in a table; in a list of tables, in any of them."""
+    if isinstance(value, list):
+        return max((_depth(element, path) for element in value), default=0)
+    if not path or not isinstance(value, dict) or path[0] not in value:
+        return 0
+    return 1 + _depth(value[path[0]], path[1:])
 
 
 def _inner(key: str, lines: Sequence[str], begin: int, end: int) -> int:
@@ -86,26 +75,18 @@ def _inner(key: str, lines: Sequence[str], begin: int, end: int) -> int:
     return next((number for number in range(begin, end) if sought.search(lines[number])), begin) + 1
 
 
-def _holds(value: Any, path: Sequence[str]) -> bool:
-    if isinstance(value, list):
-        return any(_holds(one, path) for one in value)
-    return not path or (isinstance(value, dict) and path[0] in value and _holds(value[path[0]], path[1:]))
-
-
 def read_recipe(file: Path) -> tuple[dict[str, Any], Source]:
     """The tables of a recipe file. Raises LabwrightError if it isn't there or is no TOML."""
     try:
         table, text = toml.read(file)
-    except FileNotFoundError as error:
+    except LabwrightError as error:
+        if not isinstance(error.__cause__, FileNotFoundError):
+            raise
         beside = [str(other) for other in file.parent.glob("*.toml")] if file.parent.is_dir() else []
         raise LabwrightError(
             f"there is no recipe file {str(file)!r}{nearest(str(file), beside)} An argument that ends in .toml is a "
             "file, any other a recipe's name: `labwright list recipes`."
         ) from error
-    except OSError as error:
-        raise LabwrightError(f"the recipe file {file} can't be read: {error.strerror}.") from error
-    except ValueError as error:
-        raise LabwrightError(f"{file} is no TOML: {error}.") from error
     return table, Source(file, text)
 
 
@@ -116,9 +97,8 @@ def changed(recipe: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, A
     """
     result: dict[str, Any] = _copied(recipe)
     for path, value in values.items():
-        keys = _keys(path)
-        _check_keys(keys, f"path {shown(path)}")
-        _set(_table_at(result, keys[:-1], path), keys, value)
+        keys, given = _keys(path), f"path {shown(path)}"
+        _set(_table_of(result, keys, given), keys, value)
     return result
 
 
@@ -134,23 +114,22 @@ def override(recipe: Mapping[str, Any], overrides: Iterable[str]) -> tuple[dict[
     A value is read as TOML, else as text; none at all (`train.epochs=`) leaves the field out. Raises LabwrightError for
     an override that is no assignment or leads through something that is no table.
     """
-    changed = deepcopy(dict(recipe))
+    changed: dict[str, Any] = _copied(recipe)
     notes: list[str] = []
     for text in overrides:
         path, equals, value = text.partition("=")
-        keys = _keys(path)
+        keys, given = _keys(path), f"override {shown(text)}"
         if not equals or not all(keys):
-            raise LabwrightError(f"override {shown(text)} is no assignment: write field=value, such as train.epochs=5.")
-        _check_keys(keys, f"override {shown(text)}")
-        given = parsed(value.strip())
-        if keys[-1] == "name" and len(keys) > 1 and isinstance(given, str):  # model.name=x is model=x
+            raise LabwrightError(f"{given} is no assignment: write field=value, such as train.epochs=5.")
+        new = parsed(value.strip())
+        if keys[-1] == "name" and len(keys) > 1 and isinstance(new, str):  # model.name=x is model=x
             keys = keys[:-1]
-        table = _table_at(changed, keys[:-1], text)
+        table = _table_of(changed, keys, given)
         # `train.epochs=` without a value
-        if given == "":
+        if new == "":
             table.pop(keys[-1], None)
         else:
-            notes += _set(table, keys, given)
+            notes += _set(table, keys, new)
     return changed, notes
 
 
@@ -167,29 +146,26 @@ def parsed(text: str) -> Any:
 def _keys(path: str) -> tuple[str, ...]:
     """The keys of a dotted path; one with dots of its own stands in quotes: `optimizer.groups."*.bias".lr_factor`."""
     path = path.strip()
+    # what the pattern leaves out, such as a second dot, is missing when the keys are put together again
     keys = re.findall(r"\"[^\"]*\"|'[^']*'|[^.]+", path)
     return tuple(key.strip("\"'") for key in keys) if path and ".".join(keys) == path else ("",)
 
 
-def _check_keys(keys: tuple[str, ...], given: str) -> None:
+def _table_of(recipe: dict[str, Any], keys: Sequence[str], given: str) -> dict[str, Any]:
+    """The table of a recipe that the last of the keys stands in, made where there is none."""
     if keys[0] not in TABLES:
         raise LabwrightError(
             f"{given}: a recipe has no {keys[0]!r}{nearest(keys[0], TABLES)} It has {', '.join(TABLES)}."
         )
     if len(keys) > toml.MOST_DEEP:
         raise LabwrightError(f"{given}: it leads {len(keys)} tables deep; a recipe has {toml.MOST_DEEP} at most.")
-
-
-def _table_at(table: dict[str, Any], keys: Sequence[str], text: str) -> dict[str, Any]:
-    """The table below a recipe's that an override leads to, made where there is none."""
-    for depth, key in enumerate(keys, 1):
+    table = recipe
+    for depth, key in enumerate(keys[:-1], 1):
         below = table.setdefault(key, {})
         if isinstance(below, str | type):  # a component given by its name, or from Python its class, alone
-            below = table[key] = {"name": below}
+            below = table[key] = {"run" if keys[0] == "start" else "name": below}
         if not isinstance(below, dict):
-            raise LabwrightError(
-                f"override {shown(text)}: {'.'.join(keys[:depth])} is {shown(below)}, which has no fields."
-            )
+            raise LabwrightError(f"{given}: {'.'.join(keys[:depth])} is {shown(below)}, which has no fields.")
         table = below
     return table
 
@@ -197,6 +173,7 @@ def _table_at(table: dict[str, Any], keys: Sequence[str], text: str) -> dict[str
 def _set(table: dict[str, Any], keys: Sequence[str], value: Any) -> list[str]:
     """Set the last of the keys. What stood in a table that is replaced, as by another name, falls away with a note."""
     before = table.get(keys[-1])
+    # the name it has already: its settings stay
     if isinstance(before, dict) and before.get("name") == value:
         return []
     table[keys[-1]] = value
@@ -217,24 +194,21 @@ def changes(before: Any, recipe: Mapping[str, Any], where: Iterable[str] = ()) -
     """What a recipe says otherwise than one that `plain` gave, as `path from VALUE to VALUE`; what only watches is left
     out. `where` are the paths that matter, all if there are none.
     """
-    was, now = dict(_leaves(before)), dict(_leaves(plain(recipe)))
+    was, now = ({path: json_text(value) for path, value in leaves(table)} for table in (before, plain(recipe)))
     matter = tuple(where)
     return [
-        f"{path} from {_said(was, path)} to {_said(now, path)}"
+        f"{path} from {was.get(path, 'nothing')} to {now.get(path, 'nothing')}"
         for path in dict.fromkeys([*was, *now])
-        if was.get(path, ...) != now.get(path, ...)
+        if was.get(path) != now.get(path)
         and path.partition(".")[0] not in ("log", "search")
         and (not matter or any(f"{path}.".startswith(f"{one}.") for one in matter))
     ]
 
 
-def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """What stands in tables, by dotted path; a list is one value."""
     if isinstance(value, Mapping) and (value or path):
-        for key, one in value.items():
-            yield from _leaves(one, f"{path}.{key}" if path else key)
+        for key, inner in value.items():
+            yield from leaves(inner, f"{path}.{key}" if path else str(key))
     else:
         yield path, value
-
-
-def _said(values: Mapping[str, Any], path: str) -> str:
-    return json_text(values[path]) if path in values else "nothing"

@@ -9,8 +9,8 @@ from __future__ import annotations
 import inspect
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import nullcontext
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext, suppress
 from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -96,7 +96,11 @@ class ComponentSpec:
         """
         if self.thing is not None:
             return _copied(self.thing) if isinstance(self.thing, nn.Module) else self.thing  # what is given is kept
-        parts = {key: _mapped(_built_part, self.settings[key]) for key in self._parts()}
+        # a part that needs ports arrives as a callable awaiting them
+        built = {
+            key: _mapped(lambda part: part.build if part.given else part.build(), self.settings[key])
+            for key in self._parts()
+        }
         asked = {key: given[key] for key in self.given}
         for key, types in self.given.items():  # a part's ports are known no earlier
             if types and not isinstance(asked[key], types):
@@ -104,16 +108,16 @@ class ComponentSpec:
                 raise LabwrightError(
                     f"{self.where}: {self.kind} {self.label!r} {asks}; here it is given {type(asked[key]).__name__}."
                 )
-        failed = f"{self.where}: {self.kind} {self.label!r} can't be built"
         try:
             with Room() if self.kind == "model" else nullcontext():
-                return self.target(**asked, **(self.settings | parts))
-        except ValueError as error:
-            raise LabwrightError(f"{failed}: {error}") from error
-        except (RuntimeError, MemoryError) as error:
-            if not isinstance(error, MemoryError | torch.OutOfMemoryError) and "allocate" not in str(error):
+                return self.target(**asked, **(self.settings | built))
+        except (ValueError, RuntimeError, MemoryError) as error:
+            # PyTorch has no error of its own for memory of the CPU that it can't have
+            memory = isinstance(error, MemoryError | torch.OutOfMemoryError) or "allocate" in str(error)
+            if not memory and not isinstance(error, ValueError):
                 raise
-            raise LabwrightError(f"{failed}: it needs more memory than there is; make it smaller") from error
+            reason = error if isinstance(error, ValueError) else "it needs more memory than there is; make it smaller"
+            raise LabwrightError(f"{self.where}: {self.kind} {self.label!r} can't be built: {reason}") from error
 
     def table(self) -> dict[str, Any]:
         """The complete table of a recipe, defaults included; None is left out."""
@@ -173,13 +177,6 @@ def _mapped(change: Callable[[ComponentSpec], Any], value: Any) -> Any:
     return [change(part) for part in value] if isinstance(value, list) else change(value)
 
 
-def _built_part(part: ComponentSpec) -> Any:
-    """A part that needs ports arrives as a callable awaiting them."""
-    if part.given:
-        return part.build
-    return part.build()
-
-
 def resolve(kind: str, value: Any, plugins: Plugins, where: Where) -> ComponentSpec:
     """The component that a recipe's value asks for.
 
@@ -212,7 +209,10 @@ def resolve(kind: str, value: Any, plugins: Plugins, where: Where) -> ComponentS
         target = _of_kind(kind, name, plugins, where)
         name = ""
     elif isinstance(name, str):
-        target = _loaded(kind, name, plugins, named)
+        try:
+            target = plugins.load(kind, name)
+        except LabwrightError as error:
+            raise LabwrightError(f"{named}: {error}") from error
     else:
         raise LabwrightError(f"{named}: given {shown(name)}; {a(kind)} is one of {listed(plugins.names(kind))}.")
     label = f"{kind} {name or target.__name__!r}"
@@ -224,13 +224,6 @@ def resolve(kind: str, value: Any, plugins: Plugins, where: Where) -> ComponentS
             f"{where}: {label} asks for {' and '.join(asks)} in its constructor, which no {kind} is given."
         )
     return ComponentSpec(kind, name, target, validated(target, settings, label, plugins, where), where=where)
-
-
-def _loaded(kind: str, name: str, plugins: Plugins, where: Where) -> Any:
-    try:
-        return plugins.load(kind, name)
-    except LabwrightError as error:
-        raise LabwrightError(f"{where}: {error}") from error
 
 
 def _given_object(kind: str, thing: Any, plugins: Plugins, where: Where) -> ComponentSpec:
@@ -266,31 +259,30 @@ def validated(target: Any, table: Mapping[str, Any], label: str, plugins: Plugin
         where: the table's place in a recipe.
 
     Raises:
-        LabwrightError: with place, value and what is allowed.
+        LabwrightError: with place, value and what is allowed; for a setting of before, what the class attribute
+            `moved` says to write now.
     """
     settings = signature(target).settings
     for key in table:
         if key not in settings:
+            if key in (moved := getattr(target, "moved", {})):
+                raise LabwrightError(f"{where / key}: {label} has no setting {key!r} any more: {moved[key]}")
             takes = f"It takes {listed(settings, 40)}." if settings else "It has no settings."
             raise LabwrightError(f"{where / key}: {label} has no setting {key!r}{nearest(key, settings)} {takes}")
     result: dict[str, Any] = {}
     for key, setting in settings.items():
         value, here = table.get(key), where / key
-        if value is None:
-            if setting.required:
-                parts = (
-                    f": {a(setting.part.kind)}, one of {listed(plugins.names(setting.part.kind))}"
-                    if setting.part
-                    else ""
-                )
-                raise LabwrightError(f"{here}: {label} needs this setting{parts}.")
-            if key in table and setting.default is not None:
-                raise LabwrightError(f"{here}: given None, which means left out; its default is {setting.default!r}.")
-            if setting.part and setting.default:
-                result[key] = resolve(setting.part.kind, setting.default, plugins, here)
-        elif setting.part:
-            result[key] = _resolved_part(setting, setting.part.kind, value, plugins, here)
-        else:
+        if value is None and setting.required:
+            kind = setting.part.kind if setting.part else ""
+            hint = f": {a(kind)}, one of {listed(plugins.names(kind))}" if kind else ""
+            raise LabwrightError(f"{here}: {label} needs this setting{hint}.")
+        if value is None and key in table and setting.default is not None:
+            raise LabwrightError(f"{here}: given None, which means left out; its default is {setting.default!r}.")
+        if setting.part:
+            part = setting.default if value is None else with_default(value, setting.default)
+            if part is not None:
+                result[key] = _resolved_part(setting, setting.part.kind, part, plugins, here)
+        elif value is not None:
             result[key] = checked(setting, value, here, label)
     return result
 
@@ -298,7 +290,7 @@ def validated(target: Any, table: Mapping[str, Any], label: str, plugins: Plugin
 def _resolved_part(setting: Setting, kind: str, value: Any, plugins: Plugins, where: Where) -> Any:
     """The component of a setting that is one, or those of a list's or table's."""
     if setting.several is None:
-        return resolve(kind, with_default(value, setting.default), plugins, where)
+        return resolve(kind, value, plugins, where)
     if setting.several is dict:
         if not isinstance(value, Mapping) or isinstance(value.get("name"), str):
             raise LabwrightError(
@@ -368,12 +360,11 @@ def _complaint(setting: Setting, error: ValidationError, value: Any, where: Wher
     faults = error.errors()
     first, path = faults[0], faults[0]["loc"]
     for step in path:
-        if isinstance(value, Mapping) and step in value:
-            where, value = where / str(step), value[step]
-        elif isinstance(value, list | tuple) and isinstance(step, int) and step < len(value):
-            where, value = where / step, value[step]
+        with suppress(KeyError, IndexError, TypeError):  # a step may be the name of a type, of those that were tried
+            value, where = value[step], where / step
     if first["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
-        takes = {key for table in _tables(setting.adapter.json_schema()) for key in table}
+        tables = setting.adapter.json_schema().get("$defs", {}).values()
+        takes = {key for table in tables for key in table.get("properties", ())}
         return f"{where}: there is no such field{nearest(str(path[-1]), takes)} It takes {listed(takes, 40)}{of}."
     if first["type"].startswith("missing"):
         return f"{where / str(path[-1])}: this field is needed{of}."
@@ -381,16 +372,6 @@ def _complaint(setting: Setting, error: ValidationError, value: Any, where: Wher
     alike = [fault for fault in faults if len(fault["loc"]) == len(path)]  # one for each type of a union
     should = " or ".join(dict.fromkeys(_SHOULD.get(fault["type"]) or _should(fault["msg"]) for fault in alike))
     return f"{where}: given {shown(value)}; it should {should}{_advice(setting, first, value)}{of}."
-
-
-def _tables(schema: Any) -> Iterator[Any]:
-    if isinstance(schema, dict):
-        yield schema.get("properties", {})
-        for part in schema.values():
-            yield from _tables(part)
-    elif isinstance(schema, list):
-        for part in schema:
-            yield from _tables(part)
 
 
 def _should(message: str) -> str:
@@ -402,31 +383,23 @@ def _should(message: str) -> str:
 def _advice(setting: Setting, fault: ErrorDetails, value: Any) -> str:
     """How what was probably meant is written."""
     kind = fault["type"]
+    such = f", such as {setting.default!r}" if isinstance(setting.default, str) else ""
     if kind in ("literal_error", "enum"):
         return nearest(str(value), re.findall(r"'([^']*)'", fault["ctx"]["expected"]), "")
     if kind == "string_pattern_mismatch":
-        return _such_as(setting)
+        return such
     if kind == "string_type" and isinstance(value, bool | int | float):
         text = json.dumps(value)
-        return f'; as text it is written "{text}", in quotes' if _is_valid(setting, text) else _such_as(setting)
-    if kind == "int_type" and isinstance(value, float) and value.is_integer():
-        return f"; write {int(value)}"
-    if kind in ("int_type", "float_type", "bool_type") and isinstance(value, str):
-        return _unquoted(value.strip(), setting)
-    return ""
-
-
-def _unquoted(text: str, setting: Setting) -> str:
-    if text.lower() in ("none", "null", "") and setting.default is None:
+        return f'; as text it is written "{text}", in quotes' if _is_valid(setting, text) else such
+    if kind not in ("int_type", "float_type", "bool_type"):
+        return ""
+    text = value.strip() if isinstance(value, str) else f"{value:g}" if isinstance(value, float) else ""
+    if text.lower() in ("none", "null", "") and isinstance(value, str) and setting.default is None:
         return "; for none, leave the field out"
-    for bare in (text, text.lower(), f"0{text}", f"{text}0"):  # "64", "True", ".5", "5."
-        if _is_valid(setting, parsed(bare)):
-            return f"; write {bare}" + (", without quotes" if bare == text else "")
+    for bare in (text, text.lower(), f"0{text}", f"{text}0"):  # "64" or 64.0, "True", ".5", "5."
+        if text and _is_valid(setting, parsed(bare)):
+            return f"; write {bare}" + (", without quotes" if bare == value else "")
     return ""
-
-
-def _such_as(setting: Setting) -> str:
-    return f", such as {setting.default!r}" if isinstance(setting.default, str) else ""
 
 
 def _is_valid(setting: Setting, value: Any) -> bool:

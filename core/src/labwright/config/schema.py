@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from pydantic.errors import PydanticInvalidForJsonSchema
+from pydantic.json_schema import GenerateJsonSchema, NoDefault
 
 from labwright.base.errors import LabwrightError
 from labwright.config.signature import Setting, label_of, signature
@@ -13,8 +13,8 @@ from labwright.interfaces.library import Family
 from labwright.plugin.registry import Plugins
 
 
-def recipe_schema(plugins: Plugins, train: type) -> dict[str, Any]:
-    """A schema of draft 2020-12; `train` is the class of the `train` table's settings.
+def recipe_schema(plugins: Plugins, train: type, start: type) -> dict[str, Any]:
+    """A schema of draft 2020-12; `train` and `start` are the classes of these tables' settings.
 
     Components that can't be loaded are left out; verbs name them.
     """
@@ -28,6 +28,7 @@ def recipe_schema(plugins: Plugins, train: type) -> dict[str, Any]:
         "method": made.part("method", "descent"),
         "device": made.part("device", "auto"),
         "train": made.table(train),
+        "start": {"anyOf": [{"type": "string"}, made.table(start)]},
         "log": {"type": "array", "items": _ref("logger")},
         "stop": {"type": "array", "items": _ref("stop")},
         "search": {"type": "object"},
@@ -43,6 +44,20 @@ def recipe_schema(plugins: Plugins, train: type) -> dict[str, Any]:
         "then": {"properties": {"train": {"oneOf": lengths}}},
         "$defs": made.definitions,
     }
+
+
+class _Generator(GenerateJsonSchema):
+    """Pydantic's, without null: None is the field left out, so that no value of a recipe is null."""
+
+    def nullable_schema(self, schema: Any) -> Any:
+        return self.generate_inner(schema["schema"])
+
+    def get_default_value(self, schema: Any) -> Any:
+        default = super().get_default_value(schema)
+        return NoDefault if default is None else default
+
+    def handle_invalid_for_json_schema(self, schema: Any, error_info: str) -> Any:  # noqa: ARG002 - it has no words for it
+        return {}
 
 
 class _Schema:
@@ -69,10 +84,7 @@ class _Schema:
         # no default, so that a table without a name says nothing
         if not isinstance(default, str):
             return _ref(kind)
-        try:
-            return {"anyOf": [_ref(kind), self.table(self.plugins.load(kind, default))]}
-        except LabwrightError:
-            return _ref(kind)
+        return {"anyOf": [_ref(kind), self.table(self.plugins.load(kind, default))]}
 
     def _parts(self, setting: Setting) -> dict[str, Any]:
         assert setting.part is not None
@@ -97,17 +109,14 @@ class _Schema:
         table = self.table(target)
         whole = table | {"properties": {"name": name} | table["properties"], "required": ["name", *table["required"]]}
         whole["description"] = name["description"]
-        if (
-            kind == "optimizer"
-        ):  # a table of a phase, which only the task can name: its own optimizer, or other settings
+        # a table of a phase, which only the task can name: its own optimizer, or other settings
+        if kind == "optimizer":
             whole["additionalProperties"] = {"anyOf": [_ref("optimizer"), table | {"required": []}]}
         return [whole] if table["required"] else [name, whole]
 
     def _setting(self, setting: Setting, prefix: str) -> dict[str, Any]:
-        try:
-            schema = _without_null(setting.adapter.json_schema(ref_template=f"#/$defs/{prefix}{{model}}"))
-        except PydanticInvalidForJsonSchema:  # a type that JSON Schema has no words for
-            schema = {}
+        template = f"#/$defs/{prefix}{{model}}"
+        schema = setting.adapter.json_schema(ref_template=template, schema_generator=_Generator)
         # under names of their own, as two classes may define the same
         self.definitions |= {prefix + name: one for name, one in schema.pop("$defs", {}).items()}
         if setting.default is not None and not setting.required:
@@ -127,15 +136,3 @@ def _members(name: str, target: Any) -> Iterator[tuple[dict[str, Any], Any]]:
 
 def _ref(name: str) -> dict[str, Any]:
     return {"$ref": f"#/$defs/{name}"}
-
-
-def _without_null(schema: Any) -> Any:
-    """None is the field left out, so that no value of a recipe is null."""
-    if isinstance(schema, list):
-        return [_without_null(one) for one in schema]
-    if not isinstance(schema, dict):
-        return schema
-    kept = {key: one for key, one in schema.items() if key != "anyOf" and (key, one) != ("default", None)}
-    options = [_without_null(one) for one in schema.get("anyOf", ()) if one != {"type": "null"}]
-    rest = {key: _without_null(one) for key, one in kept.items()}
-    return rest | (options[0] if len(options) == 1 else {"anyOf": options} if options else {})

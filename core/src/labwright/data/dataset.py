@@ -176,6 +176,9 @@ class Data(ABC):
     suffixes: ClassVar[tuple[str, ...]] = ()
     line: ClassVar[str] = "file"
 
+    def starts_from(self, folder: Path) -> None:
+        """Called before `prepare()` where a run starts from other weights: see `Task.starts_from`."""
+
     @abstractmethod
     def prepare(self) -> None:
         """Read what is there, once. Raises LabwrightError naming the file that can't be used."""

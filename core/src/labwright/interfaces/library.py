@@ -8,6 +8,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from copy import deepcopy
+from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar
 
 import torch
@@ -16,7 +17,7 @@ from torch import Tensor, nn
 
 from labwright.base.errors import LabwrightError, listed, nearest
 from labwright.base.search import Choice, Uniform
-from labwright.interfaces.optimizer import Group, Optimizer, Schedule, check_parameter, check_slots
+from labwright.interfaces.optimizer import Group, LayerDecay, Optimizer, Schedule, check_parameter, check_slots
 
 OURS = ("params", "lr", "weight_decay")  # what a library's constructor is given by settings of their own
 GROUP = "group:"  # stands before a slot that the library keeps for a group of parameters
@@ -49,29 +50,33 @@ class LibraryOptimizer(Optimizer):
         warmup: Annotated[float, Field(ge=0, lt=1)] = 0.0,
         end: Annotated[float, Field(gt=0, le=1)] = 1e-3,
         groups: dict[str, Group] | None = None,
+        layer_decay: LayerDecay | None = None,
         options: dict[str, Any] | None = None,
     ) -> None:
-        known = {name: one.default for name, one in inspect.signature(self.library).parameters.items()}
-        known.update(self.defaults)
+        self._known = {name: one.default for name, one in inspect.signature(self.library).parameters.items()}
+        self._known |= self.defaults
+        lr = _number(self._known["lr"]) if lr is None else lr
         if lr is None:
-            lr = _number(known["lr"])
-            if lr is None:
-                raise LabwrightError(f"optimizer.lr: {self.label!r} has no rate of its own; give one.")
+            raise LabwrightError(f"optimizer.lr: {self.label!r} has no rate of its own; give one.")
         decays = weight_decay is not None or any(group.weight_decay is not None for group in (groups or {}).values())
-        if decays and "weight_decay" not in known:
+        if decays and "weight_decay" not in self._known:
             raise LabwrightError(f"optimizer.weight_decay: {self.label!r} has no weight decay; leave it out.")
-        decay = _number(known.get("weight_decay")) if weight_decay is None else weight_decay
+        decay = weight_decay if weight_decay is not None else _number(self._known.get("weight_decay")) or 0.0
         super().__init__(
             parameters,
             lr=lr,
-            weight_decay=decay or 0.0,
+            weight_decay=decay,
             schedule=schedule,
             warmup=warmup,
             end=end,
             groups=groups,
+            layer_decay=layer_decay,
         )
-        self._arguments = {**self.defaults, **self._checked(options or {}, known), "lr": lr}
-        self._library = self._built([self._group(*group, known) for group in self.groups])
+        self._arguments = {**self.defaults, **self._checked(options or {}), "lr": lr}
+        self._begin()
+
+    def _begin(self) -> None:
+        self._library = self._built([self._group(*group) for group in self.groups])
         # what a library writes into a group later is state, such as a count of steps; this is what it began with
         self._fixed = [dict(group) for group in self._library.param_groups]
 
@@ -100,12 +105,8 @@ class LibraryOptimizer(Optimizer):
         for name in state:
             check_parameter(name, self.parameters)
         loaded = {name: self._like_its_own(name, slots) for name, slots in state.items()}
-        self._library.state.clear()
-        for (names, _, _), group, fixed in zip(self.groups, self._library.param_groups, self._fixed, strict=True):
-            group.update(fixed)
-            # what the library had added since belongs to the state that is replaced
-            for key in group.keys() - fixed.keys():
-                del group[key]
+        self._begin()
+        for (names, _, _), group in zip(self.groups, self._library.param_groups, strict=True):
             for name in names:
                 slots = loaded.get(name, {})
                 group.update({slot.removeprefix(GROUP): one for slot, one in slots.items() if slot.startswith(GROUP)})
@@ -113,8 +114,8 @@ class LibraryOptimizer(Optimizer):
                 if own:
                     self._library.state[self.parameters[name]] = own
 
-    def _checked(self, options: Mapping[str, Any], known: Iterable[str]) -> dict[str, Any]:
-        takes = [name for name in known if name not in OURS]
+    def _checked(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        takes = [name for name in self._known if name not in OURS]
         for key in options:
             if key in OURS:
                 raise LabwrightError(f"optimizer.options: {key!r} is a setting of the optimizer itself, not an option.")
@@ -126,18 +127,17 @@ class LibraryOptimizer(Optimizer):
         # a recipe has lists where libraries unpack tuples, as of betas
         return {key: tuple(value) if isinstance(value, list) else value for key, value in options.items()}
 
-    def _group(self, names: list[str], factor: float, decay: float, known: Iterable[str]) -> dict[str, Any]:
+    def _group(self, names: list[str], factor: float, decay: float) -> dict[str, Any]:
         group = {"params": [self.parameters[name] for name in names], "lr": self.lr * factor}
-        return group | ({"weight_decay": decay} if "weight_decay" in known else {})
+        return group | ({"weight_decay": decay} if "weight_decay" in self._known else {})
 
     def _built(self, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
         try:
             return self.library(groups, **self._arguments)
         except Exception as error:
-            takes = [name for name in inspect.signature(self.library).parameters if name not in OURS]
-            raise LabwrightError(
-                f"optimizer: {self.label!r} refuses its settings: {error}. Its options are {listed(takes, most=40)}."
-            ) from error
+            takes = listed((name for name in self._known if name not in OURS), most=40)
+            said = f"optimizer: {self.label!r} refuses its settings: {error}. Its options are {takes}."
+            raise LabwrightError(said) from error
 
     def _tensor(self, name: str, slot: str, value: Any) -> Tensor:
         if isinstance(value, Tensor):
@@ -159,14 +159,7 @@ class LibraryOptimizer(Optimizer):
         if all(slot.startswith(GROUP) for slot in slots):  # of a parameter that was never updated
             shapes = {slot: shape for slot, shape in shapes.items() if slot.startswith(GROUP)}
         check_slots(name, slots, shapes)
-        loaded: dict[str, Any] = {}
-        for slot, value in slots.items():
-            like = own[slot]
-            if isinstance(like, Tensor):
-                loaded[slot] = torch.empty_like(like, dtype=value.dtype).copy_(value)
-            else:
-                loaded[slot] = type(like)(value.item())
-        return loaded
+        return {slot: _like(own[slot], value) for slot, value in slots.items()}
 
     def _own_slots(self, name: str) -> dict[str, Any]:
         index = next(index for index, (names, _, _) in enumerate(self.groups) if name in names)
@@ -182,6 +175,7 @@ class LibraryOptimizer(Optimizer):
         return _slots(library, twin, library.param_groups[0], fixed)
 
 
+@dataclass(eq=False, repr=False)
 class Family(Mapping[str, type[LibraryOptimizer]]):
     """The optimizers of a library by name, each a LibraryOptimizer made when it is first asked for.
 
@@ -192,47 +186,36 @@ class Family(Mapping[str, type[LibraryOptimizer]]):
     Example: `OPTIMIZERS = lw.Family("timm", list_optimizers, find)`
     """
 
-    def __init__(
-        self,
-        domain: str,
-        names: Callable[[], Iterable[str]],
-        find: Callable[[str], tuple[Callable[..., torch.optim.Optimizer], Mapping[str, Any]]],
-    ) -> None:
-        self._domain = domain
-        self._names = names
-        self._find = find
-        self._made: dict[str, type[LibraryOptimizer]] = {}
+    domain: str
+    names: Callable[[], Iterable[str]]
+    find: Callable[[str], tuple[Callable[..., torch.optim.Optimizer], Mapping[str, Any]]]
+    _made: dict[str, type[LibraryOptimizer]] = field(default_factory=dict, init=False)
 
-    member = LibraryOptimizer  # whose settings those of every name are
+    member: ClassVar = LibraryOptimizer  # whose settings those of every name are
 
     def schema_of_names(self) -> dict[str, Any]:
         """The JSON Schema of its names: only the library knows them, and may take seconds to import."""
-        return {"type": "string", "pattern": f"^{self._domain}/[^/]+$"}
+        return {"type": "string", "pattern": f"^{self.domain}/[^/]+$"}
 
     def __getitem__(self, name: str) -> type[LibraryOptimizer]:
         if name not in self:
             raise KeyError(name)
         if name not in self._made:
-            library, defaults = self._find(name)
-            label = f"{self._domain}/{name}"
+            library, defaults = self.find(name)
+            members = {"label": f"{self.domain}/{name}", "library": staticmethod(library), "defaults": defaults}
+            members |= {"__doc__": library.__doc__, "__module__": __name__}
             # a class of its own, as a class is what the registry hands out and what a signature is read from
-            members = {
-                "label": label,
-                "library": staticmethod(library),
-                "defaults": defaults,
-                "__doc__": library.__doc__,
-            }
-            self._made[name] = type(name, (LibraryOptimizer,), members | {"__module__": __name__})
+            self._made[name] = type(name, (LibraryOptimizer,), members)
         return self._made[name]
 
     def __contains__(self, name: object) -> bool:
-        return name in self._made or name in set(self._names())
+        return name in self._made or name in set(self.names())
 
     def __iter__(self) -> Iterator[str]:
-        return iter(sorted(self._names()))
+        return iter(sorted(self.names()))
 
     def __len__(self) -> int:
-        return len(list(self._names()))
+        return len(list(self.names()))
 
 
 def _slots(
@@ -245,6 +228,12 @@ def _slots(
         if key not in ("params", "lr") and (key not in fixed or value is not fixed[key])
     }
     return dict(library.state.get(parameter, {})) | written
+
+
+def _like(own: Any, value: Tensor) -> Any:
+    if isinstance(own, Tensor):
+        return torch.empty_like(own, dtype=value.dtype).copy_(value)
+    return type(own)(value.item())
 
 
 def _number(value: Any) -> float | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,8 +13,9 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import ConfigDict, Field
 from torch import Tensor, nn
 
+from labwright.base.durations import Stretch
 from labwright.base.errors import LabwrightError, listed, nearest
-from labwright.base.search import Choice, Uniform
+from labwright.base.search import Choice, PerTrial, Uniform
 
 ONE_CYCLE_RISE = 0.3  # share of the run, and the rate it starts from: PyTorch's and fastai's defaults
 ONE_CYCLE_START = 1 / 25
@@ -22,19 +24,26 @@ Schedule = Literal["constant", "linear", "cosine", "exponential", "one-cycle"]
 
 Example: `schedule: Annotated[lw.Schedule, lw.Choice("constant", "cosine")] = "constant"`
 """
+LayerDecay = Annotated[float, Field(gt=0, le=1), PerTrial()]
 
 
 @dataclass(frozen=True)
 class Group:
-    """How parameters whose names match a pattern differ: a factor on the rate, another weight decay.
+    """How parameters whose names match a pattern differ: in a factor on the rate, in weight decay, in being frozen.
 
-    Example: `groups = {"*.bias": lw.Group(weight_decay=0.0)}`
+    `frozen` ones have no gradient and no state, and a module all of whose parameters are frozen is in evaluation mode:
+    BatchNorm stands still, dropout does nothing. `unfreeze`, "500 steps" or "2 epochs", is when they begin to learn
+    (gradual unfreezing: Howard & Ruder 2018, section 3.3).
+
+    Example: `groups = {"*.bias": lw.Group(weight_decay=0.0), "backbone.*": lw.Group(frozen=True)}`
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
     lr_factor: Annotated[float, Field(ge=0)] = 1.0
     weight_decay: Annotated[float, Field(ge=0)] | None = None
+    frozen: bool = False
+    unfreeze: Stretch | None = None
 
 
 class Optimizer(ABC):
@@ -43,6 +52,8 @@ class Optimizer(ABC):
     `schedule`: constant; linear, cosine and exponential fall from `lr` to `lr * end` over the run; one-cycle rises from
     lr/25 to lr over the first 0.3, then falls to lr * end (Smith & Topin 2018). `warmup` is the share of the run
     in which the rate first rises linearly from 0. `groups` maps name patterns (`"*.bias"`) to a Group; the first wins.
+    `layer_decay` multiplies the rate once for each layer below the top: see `layer_factors`. `frozen` has the names of
+    the parameters that groups freeze, and when each is to learn; None: never.
 
     Example: `class Lion(lw.Optimizer): ...`
     """
@@ -57,6 +68,7 @@ class Optimizer(ABC):
         warmup: Annotated[float, Field(ge=0, lt=1)] = 0.0,
         end: Annotated[float, Field(gt=0, le=1)] = 1e-3,
         groups: dict[str, Group] | None = None,
+        layer_decay: LayerDecay | None = None,
     ) -> None:
         self.parameters = dict(parameters)
         self.lr = lr
@@ -64,7 +76,9 @@ class Optimizer(ABC):
         self.schedule = schedule
         self.warmup = warmup
         self.end = end
-        self.groups = grouped(list(self.parameters), groups or {}, weight_decay)
+        self.groups = grouped(list(self.parameters), groups or {}, weight_decay, layer_decay)
+        of_names = {name: group_of(name, groups or {}) for name in self.parameters}
+        self.frozen = {name: group.unfreeze for name, group in of_names.items() if group.frozen or group.unfreeze}
 
     def lr_at(self, step: int, total: int) -> float:
         """The rate of update number `step`, counted from 0, in a run of `total` steps."""
@@ -117,8 +131,35 @@ def _cosine(start: float, end: float, share: float) -> float:
     return end + (start - end) * (1 + math.cos(math.pi * share)) / 2
 
 
+def group_of(name: str, groups: Mapping[str, Group]) -> Group:
+    """The group of the first pattern that a parameter's name matches; one that changes nothing if there is none."""
+    return next((group for pattern, group in groups.items() if fnmatchcase(name, pattern)), Group())
+
+
+def layer_factors(names: Sequence[str], decay: float) -> dict[str, float]:
+    """The factor on each parameter's rate under layer-wise decay: `decay` once for each layer between it and the top.
+
+    Layers are told by the names in their order: `encoder.layer.3.` is one, up to the first number; so is what stands
+    together between numbered ones, such as embeddings below and a head on top. It is ELECTRA's rule (Clark et al. 2020)
+    and discriminative fine-tuning (Howard & Ruder 2018, section 3.1). Raises LabwrightError if no name has a number.
+    """
+    layers: dict[str, int] = {}
+    numbered: set[str] = set()
+    depths = {}
+    for name in names:
+        block = re.match(r"(.*?\.)??\d+\.", name)
+        numbered |= {block[0]} if block else set()
+        depths[name] = layers.setdefault(block[0] if block else str(len(numbered)), len(layers))
+    if not numbered and decay != 1:
+        raise LabwrightError(
+            f"optimizer.layer_decay: no parameter's name has a number that tells its layer: {listed(names)}. "
+            "optimizer.groups with lr_factor give parts of the model rates of their own."
+        )
+    return {name: decay ** (len(layers) - 1 - depth) for name, depth in depths.items()}
+
+
 def grouped(
-    names: Sequence[str], groups: Mapping[str, Group], weight_decay: float
+    names: Sequence[str], groups: Mapping[str, Group], weight_decay: float, layer_decay: float | None = None
 ) -> list[tuple[list[str], float, float]]:
     """Parameter names by what they share: (names, factor on the rate, weight decay). The first pattern wins.
 
@@ -132,11 +173,12 @@ def grouped(
                 f"The parameters are {listed(names, most=40)}."
             )
     found: dict[tuple[float, float], list[str]] = {}
+    factors = {} if layer_decay is None else layer_factors(names, layer_decay)
     for name in names:
-        group = next((groups[pattern] for pattern in groups if fnmatchcase(name, pattern)), None)
-        decay = weight_decay if group is None or group.weight_decay is None else group.weight_decay
+        group = group_of(name, groups)
+        decay = weight_decay if group.weight_decay is None else group.weight_decay
         # by what they share and not by pattern, so that fewer kernels are called
-        found.setdefault((1.0 if group is None else group.lr_factor, decay), []).append(name)
+        found.setdefault((group.lr_factor * factors.get(name, 1.0), decay), []).append(name)
     return [(members, *key) for key, members in found.items()]
 
 

@@ -103,6 +103,14 @@ class Task(ABC):
         """Read the data once: vocabulary, class names, scaling, graph."""
         self.data.prepare()
 
+    def starts_from(self, folder: Path) -> None:
+        """Called before `prepare()` where a run starts from other weights, with the folder of what belongs to them.
+
+        It is what the other run's task kept, or where the weights' files are. When a run is gone on with or evaluated,
+        it is what the run's own task kept: `save` keeps what is needed of it.
+        """
+        self.data.starts_from(folder)
+
     def port_types(self) -> tuple[type[Port], type[Port]]:
         """The types of the input and output ports, known before anything is read."""
         return self.data.item, self.data.target

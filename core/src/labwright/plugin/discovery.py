@@ -6,14 +6,14 @@ Nothing here raises for a plugin that can't be used: it is set aside with its re
 from __future__ import annotations
 
 import inspect
-import operator
 import os
 import re
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import redirect_stdout
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, field, fields, replace
 from importlib import metadata
+from operator import eq, ge, gt, le, lt, ne
 from pathlib import Path
 from typing import Any, Literal
 
@@ -31,24 +31,19 @@ BEFORE, CHANGED_IN = "0.1.0", "docs/how-to/core-versions.md"  # plugins for the 
 HOOKS = {
     name: tuple(inspect.signature(spec).parameters) for name, spec in vars(hookspecs).items() if name.startswith(GROUP)
 }
-# How libraries are told not to look for plugins of their own, which would end at the same broken file.
-_ALONE = {"TORCH_DEVICE_BACKEND_AUTOLOAD": "0", "PYDANTIC_DISABLE_PLUGINS": "__all__"}
 _WORD = r"[a-z0-9]+(-[a-z0-9]+)*"
-_NAME = re.compile(rf"({_WORD}/)?{_WORD}|{_WORD}/\*")
-_RECIPE = re.compile(rf"{_WORD}/{_WORD}")
 _TARGET = re.compile(r"[\w.]+:\w+")
 _TYPES = {"str": (str, "text"), "Path": (Path, "a pathlib.Path"), "bool": (bool, "True or False")}
 RESERVED = ("kind", "recipe", "verb")  # what plugins bring besides components
 _RELEASE = r"\d+(?:\.\d+)*"
-_COMPARED = {
-    "<": operator.lt,
-    "<=": operator.le,
-    "==": operator.eq,
-    "!=": operator.ne,
-    ">=": operator.ge,
-    ">": operator.gt,
+_COMPARED = {"<": lt, "<=": le, "==": eq, "!=": ne, ">=": ge, ">": gt}
+# How the things that plugins declare are called; each has a hook of its own: labwright_components and so on.
+_NAMES: dict[type[Any], tuple[str, str]] = {
+    Component: (rf"({_WORD}/)?{_WORD}|{_WORD}/\*", "with its domain before a slash, such as 'vision/small-cnn'"),
+    Recipe: (rf"{_WORD}/{_WORD}", "with its domain before a slash, such as 'vision/digits'"),
+    Kind: (rf"(?!({'|'.join(RESERVED)})$){_WORD}", f"and none of {listed(RESERVED)}"),
+    Verb: (_WORD, "such as 'verify-resume'"),
 }
-
 
 Declared = Component | Recipe | Kind | Verb
 
@@ -93,13 +88,20 @@ def installed() -> tuple[list[Plugin], list[str]]:
     And notes on distributions, of whatever kind, whose entry points can't be read.
     """
     notes: list[str] = []
-    try:
-        found = [_stated(point) for point in metadata.entry_points(group=GROUP)]
-    except Exception:  # noqa: BLE001 - one file of any distribution that can't be read ends the reading of all
-        found = list(_one_by_one(notes))
-        for name, value in _ALONE.items():
-            os.environ.setdefault(name, value)
-    return sorted(found, key=lambda plugin: (plugin.distribution != GROUP, plugin.name, plugin.distribution)), notes
+    found: dict[tuple[str, str], Plugin] = {}  # the first on the path of each name is the one that is imported
+    for distribution in metadata.distributions():
+        try:
+            points = distribution.entry_points.select(group=GROUP)
+        except Exception as error:  # noqa: BLE001 - whatever stands in the file of another distribution
+            name = canonical(distribution.name or "unknown")
+            notes.append(f"the entry points of {name} can't be read ({words(error)}): install it again, or remove it.")
+            # torch and pydantic would look for plugins of their own, and end at the same file
+            os.environ.setdefault("TORCH_DEVICE_BACKEND_AUTOLOAD", "0")
+            os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
+            continue
+        for plugin in map(_stated, points):
+            found.setdefault((canonical(plugin.distribution), plugin.name), plugin)
+    return sorted(found.values(), key=lambda one: (one.distribution != GROUP, one.name, one.distribution)), notes
 
 
 def canonical(name: str) -> str:
@@ -133,7 +135,7 @@ def blocks(
     return off, notes
 
 
-def blocked(plugin: Plugin, off: Mapping[str, str], settings: ProjectConfig) -> str:
+def blocked_by(plugin: Plugin, off: Mapping[str, str], settings: ProjectConfig) -> str:
     """By what a plugin is left out; "" if it isn't."""
     names = {canonical(plugin.name), canonical(plugin.distribution)}
     if by := next((off[name] for name in names if name in off), ""):
@@ -142,42 +144,59 @@ def blocked(plugin: Plugin, off: Mapping[str, str], settings: ProjectConfig) -> 
     return "" if allowed else f"blocked by {settings.origin}, which doesn't allow it"
 
 
-def imported(plugin: Plugin) -> Plugin:
-    """The plugin with its module and what it brings, or set aside with the reason."""
+def imported(plugin: Plugin, by: str = "") -> Plugin:
+    """The plugin with its module and what it brings, or set aside with the reason; `by` is what blocks it."""
+    if by:
+        return replace(plugin, state="blocked", reason=by)
     if plugin.state != "loaded":
         return plugin
+    try:
+        _check_version(plugin)
+        module = loaded_from(plugin)
+    except LabwrightError as error:
+        return replace(plugin, state="quarantined", reason=str(error))
+    return examined(replace(plugin, module=module))
+
+
+def _check_version(plugin: Plugin) -> None:
+    """Raises LabwrightError if a plugin asks for another version of labwright, or states none that can be read."""
     core = metadata.version(GROUP)
     try:
-        reason = f"{plugin.distribution} needs labwright{plugin.requires}; this is labwright {core}"
-        if plugin.requires and not _admits(plugin.requires, core):
-            hint = f"; {CHANGED_IN} says what to change" if _admits(plugin.requires, BEFORE) else ""
-            return replace(plugin, state="quarantined", reason=reason + hint)
+        if not plugin.requires or _admits(plugin.requires, core):
+            return
+        hint = f"; {CHANGED_IN} says what to change" if _admits(plugin.requires, BEFORE) else ""
     except ValueError as error:
-        return replace(plugin, state="quarantined", reason=f"{plugin.distribution}'s metadata can't be read: {error}")
-    try:
-        return examined(replace(plugin, module=loaded_from(plugin)))
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:  # noqa: BLE001 - SystemExit, and what test frameworks raise, must not end the program
-        return replace(plugin, state="quarantined", reason=f"{plugin.target} failed to import: {words(error)}")
+        raise LabwrightError(f"{plugin.distribution}'s metadata can't be read: {error}") from error
+    raise LabwrightError(f"{plugin.distribution} needs labwright{plugin.requires}; this is labwright {core}{hint}")
 
 
 def loaded_from(plugin: Plugin) -> Any:
-    """What a plugin's entry point names, imported."""
-    with printing_aside():
+    """What a plugin's entry point names, imported. Raises LabwrightError for whatever it raises."""
+    with guarded(f"{plugin.target} failed to import"):
         return metadata.EntryPoint(plugin.name, plugin.target, GROUP).load()
 
 
-def printing_aside() -> redirect_stdout[Any]:
-    """While this lasts, what somebody's module prints goes to stderr: stdout is for what was asked of labwright."""
-    return redirect_stdout(sys.stderr)
+@contextmanager
+def guarded(failed: str, hint: str = "") -> Iterator[None]:
+    """Around somebody's code: what it prints goes to stderr, and whatever it raises is a LabwrightError.
+
+    Also SystemExit, and what test frameworks raise, which must not end the program. stdout is for what was asked of
+    labwright. The message is what `failed`, the error, and a hint.
+    """
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        raise LabwrightError(f"{failed}: {words(error)}{hint}") from error
 
 
 def examined(plugin: Plugin) -> Plugin:
     """The plugin with what it brings, or set aside with the first thing that is wrong with it."""
     try:
         implemented = implementations(plugin.module)
-        components, recipes, kinds, verbs = (_declared(plugin, implemented, hook) for hook in _FAULTS)
+        components, recipes, kinds, verbs = (_declared(plugin, implemented, of) for of in _NAMES)
     except LabwrightError as error:
         return replace(plugin, state="quarantined", reason=str(error))
     except Exception as error:  # noqa: BLE001 - what an object of somebody's does when it is looked at
@@ -191,18 +210,16 @@ def implementations(thing: object) -> dict[str, pluggy.HookImpl]:
     manager.register(thing)
     found = {caller.name: caller.get_hookimpls()[0] for caller in manager.get_hookcallers(thing) or ()}
     for name, impl in found.items():
+        if name not in HOOKS and impl.optionalhook:
+            continue
         if name not in HOOKS:
-            if not impl.optionalhook:
-                raise LabwrightError(f"unknown hook {name!r}{nearest(name, HOOKS, '')}")
-        elif impl.wrapper or impl.hookwrapper:
+            raise LabwrightError(f"unknown hook {name!r}{nearest(name, HOOKS, '')}")
+        if impl.wrapper or impl.hookwrapper:
             raise LabwrightError(f"{name} is a wrapper; labwright's hooks are called one after another, never wrapped")
-        else:
-            for argument in impl.argnames:
-                if argument not in HOOKS[name]:
-                    gives = ", ".join(HOOKS[name]) or "nothing"
-                    raise LabwrightError(
-                        f"{name} gives {gives}; here it asks for {argument!r}{nearest(argument, HOOKS[name], '')}"
-                    )
+        for argument in impl.argnames:
+            if argument not in HOOKS[name]:
+                asks = f"here it asks for {argument!r}{nearest(argument, HOOKS[name], '')}"
+                raise LabwrightError(f"{name} gives {', '.join(HOOKS[name]) or 'nothing'}; {asks}")
     for name in HOOKS:
         if name not in found and callable(getattr(thing, name, None)):
             raise LabwrightError(f"{name} isn't marked with labwright.hookimpl, so that it would never be called")
@@ -210,22 +227,6 @@ def implementations(thing: object) -> dict[str, pluggy.HookImpl]:
         raise LabwrightError("it implements none of labwright's hooks")
     manager.add_hookspecs(hookspecs)  # warns of a hook or an argument on its way out
     return found
-
-
-def _one_by_one(notes: list[str]) -> Iterator[Plugin]:
-    """The plugins of all distributions but those whose entry points can't be read, which are noted."""
-    seen = set()
-    for dist in metadata.distributions():
-        name = canonical(dist.name or "unknown")
-        if name in seen:
-            continue
-        seen.add(name)
-        try:
-            found = list(dist.entry_points.select(group=GROUP))
-        except Exception as error:  # noqa: BLE001 - whatever stands in the file of another distribution
-            notes.append(f"the entry points of {name} can't be read ({words(error)}): install it again, or remove it.")
-        else:
-            yield from map(_stated, found)
 
 
 def _stated(point: metadata.EntryPoint) -> Plugin:
@@ -248,15 +249,15 @@ def _required_core(distribution: metadata.Distribution) -> str | None:
     clauses: set[str] = set()
     for line in distribution.requires or ():
         text, _, marker = line.partition(";")
-        if re.match(rf"{GROUP}(?![\w.-])", text, re.IGNORECASE) and (not marker or _applies(marker)):
-            clauses |= set(re.sub(r"^\w+|\[.*\]|@.*|[\s()]", "", text).split(","))
+        if not re.match(rf"{GROUP}(?![\w.-])", text, re.IGNORECASE):
+            continue
+        if marker:
+            from packaging.markers import Marker  # here: few plugins have markers, and every command would pay for it
+
+            if not Marker(marker.strip()).evaluate({"extra": ""}):
+                continue
+        clauses |= set(re.sub(r"^\w+|\[.*\]|@.*|[\s()]", "", text).split(","))
     return ",".join(sorted(clauses - {""}, reverse=True)) or None  # ">=" before "<"
-
-
-def _applies(marker: str) -> bool:
-    from packaging.markers import Marker  # here: few plugins have markers, and every command would pay for it
-
-    return Marker(marker.strip()).evaluate({"extra": ""})
 
 
 def _admits(requires: str, core: str) -> bool:
@@ -276,25 +277,21 @@ def _release(text: str) -> tuple[int, ...]:
     return tuple(int(number) for number in re.sub(r"(\.0+)+$", "", text).split("."))
 
 
-def _declared(plugin: Plugin, implemented: Mapping[str, pluggy.HookImpl], name: str) -> tuple[Any, ...]:
+def _declared(plugin: Plugin, implemented: Mapping[str, pluggy.HookImpl], of: type[Any]) -> tuple[Any, ...]:
     """What a plugin's implementation of a hook yields. Raises LabwrightError with the first thing that is wrong."""
-    if name not in implemented:
+    what = of.__name__.lower()
+    hook = f"{GROUP}_{what}s"
+    if hook not in implemented:
         return ()
-    declare: Callable[[], Any] = implemented[name].function
-    of, fault_of = _FAULTS[name]
-    try:
-        with printing_aside():
-            things = traced(lambda: list(declare() or ()), name, plugin.origin)()
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:
-        raise LabwrightError(f"{name} failed: {words(error)}") from error
+    declare: Callable[[], Any] = implemented[hook].function
+    with guarded(f"{hook} failed"):
+        things = traced(lambda: list(declare() or ()), hook, plugin.origin)()
     seen: set[tuple[str, str]] = set()
     for thing in things:
         if not isinstance(thing, of):
-            raise LabwrightError(f"{name} yields a labwright.{of.__name__} each time, gave {thing!r}")
-        if fault := _type_fault(of, thing) or fault_of(thing):
-            raise LabwrightError(f"{of.__name__.lower()} {thing.name!r}: {fault}")
+            raise LabwrightError(f"{hook} yields a labwright.{of.__name__} each time, gave {thing!r}")
+        if fault := _fault(of, thing):
+            raise LabwrightError(f"{what} {thing.name!r}: {fault}")
         key = (kind_of(thing), thing.name)
         if key in seen:
             raise LabwrightError(f"{key[0]} {key[1]!r} is declared twice")
@@ -302,49 +299,20 @@ def _declared(plugin: Plugin, implemented: Mapping[str, pluggy.HookImpl], name: 
     return tuple(things)
 
 
-def _type_fault(of: type[Any], thing: Any) -> str:
-    """Which field of a declaration isn't of its type: text, a path, or a truth value."""
+def _fault(of: type[Any], thing: Any) -> str:
+    """What is wrong with the fields of a declaration; "" if nothing is."""
     for one in fields(of):
         value = getattr(thing, one.name)
-        of, called = _TYPES[str(one.type)]
-        if not isinstance(value, of):
+        type_, called = _TYPES[str(one.type)]
+        if not isinstance(value, type_):
             return f"its {one.name} is {called}, given {value!r}"
-    return ""
-
-
-def _component_fault(component: Component) -> str:
-    if not _NAME.fullmatch(component.name):
-        return "a name is kebab-case, with its domain before a slash, such as 'vision/small-cnn'"
-    return _target_fault(component.target)
-
-
-def _recipe_fault(recipe: Recipe) -> str:
-    if not _RECIPE.fullmatch(recipe.name):
-        return "a name is kebab-case, with its domain before a slash, such as 'vision/digits'"
-    return "" if recipe.path.suffix == ".toml" else f"its path is that of a .toml file, given {recipe.path!r}"
-
-
-def _kind_fault(kind: Kind) -> str:
-    if not re.fullmatch(_WORD, kind.name) or kind.name in RESERVED:
-        return f"a name is kebab-case, and none of {listed(RESERVED)}"
-    if not kind.heading:
+    pattern, advice = _NAMES[of]
+    if not re.fullmatch(pattern, thing.name):
+        return f"a name is kebab-case, {advice}"
+    if of is Recipe:
+        return "" if thing.path.suffix == ".toml" else f"its path is that of a .toml file, given {thing.path!r}"
+    if of is Kind and not thing.heading:
         return "it has no heading, its plural in `labwright list`"
-    return _target_fault(kind.base) if kind.base else ""
-
-
-def _verb_fault(verb: Verb) -> str:
-    if not re.fullmatch(_WORD, verb.name):
-        return "a name is kebab-case, such as 'verify-resume'"
-    return _target_fault(verb.target)
-
-
-def _target_fault(target: str) -> str:
-    return "" if _TARGET.fullmatch(target) else f"a target is 'module:attribute', given {target!r}"
-
-
-_FAULTS: dict[str, tuple[type[Any], Callable[[Any], str]]] = {
-    "labwright_components": (Component, _component_fault),
-    "labwright_recipes": (Recipe, _recipe_fault),
-    "labwright_kinds": (Kind, _kind_fault),
-    "labwright_verbs": (Verb, _verb_fault),
-}
+    target = thing.base if of is Kind else thing.target
+    fits = _TARGET.fullmatch(target) or (of is Kind and not target)  # a kind without a base takes whatever it is given
+    return "" if fits else f"a target is 'module:attribute', given {target!r}"

@@ -12,8 +12,8 @@ from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
 
-from labwright.base.errors import LabwrightError, sentence, words
-from labwright.plugin.discovery import Plugin, canonical, examined, printing_aside
+from labwright.base.errors import LabwrightError
+from labwright.plugin.discovery import Plugin, canonical, examined, guarded
 
 
 def loaded(file: Path, off: Mapping[str, str] | None = None, distrust: str = "") -> Plugin:
@@ -29,10 +29,7 @@ def loaded(file: Path, off: Mapping[str, str] | None = None, distrust: str = "")
         return replace(plugin, state="blocked", reason=f"blocked by {by}")
     if distrust:
         return replace(plugin, state="quarantined", reason=f"{distrust}; `--plugin {shown}` uses it all the same")
-    plugin = examined(replace(plugin, module=_module(file)))
-    if plugin.state != "loaded":
-        raise LabwrightError(f"plugin {file}: {sentence(plugin.reason)}")
-    return plugin
+    return examined(replace(plugin, module=_module(file)))
 
 
 def _module(file: Path) -> ModuleType:
@@ -51,11 +48,9 @@ def _module(file: Path) -> ModuleType:
     assert spec is not None and spec.loader is not None
     module = sys.modules[name] = module_from_spec(spec)
     try:
-        with printing_aside():
+        with guarded(f"plugin {file} failed to import", "."):
             spec.loader.exec_module(module)
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:
+    except BaseException:
         del sys.modules[name]
-        raise LabwrightError(f"plugin {file} failed to import: {sentence(words(error))}") from error
+        raise
     return module

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import astuple, dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from hashlib import sha256
 from importlib.util import find_spec
 from pathlib import Path
+from typing import NamedTuple
 
 from labwright.base import toml
 from labwright.base.errors import LabwrightError
@@ -19,8 +19,7 @@ HEAD = (
 )
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(NamedTuple):
     """One plugin as it is locked."""
 
     distribution: str
@@ -32,7 +31,7 @@ def lock(plugins: tuple[Plugin, ...], file: Path) -> None:
     """Write down the plugins that are in use."""
     import tomli_w  # here: every command would pay for it
 
-    table = {plugin.name: vars(_entry(plugin)) for plugin in plugins}
+    table = {plugin.name: _entry(plugin)._asdict() for plugin in plugins}
     file.write_text(HEAD + tomli_w.dumps(table), encoding="utf-8")
 
 
@@ -42,17 +41,28 @@ def read() -> tuple[Path, dict[str, Entry]] | None:
     if file is None:
         return None
     try:
-        table, _ = toml.read(file)
-        return file, {name: Entry(**entry) for name, entry in table.items()}
-    except (OSError, ValueError, TypeError) as error:
-        raise LabwrightError(f"{file} can't be read: {error}. `labwright plugins lock` writes it anew.") from error
+        return file, {name: Entry(**entry) for name, entry in toml.read(file)[0].items()}
+    except (LabwrightError, TypeError) as error:
+        reason = error.__cause__ or error
+        raise LabwrightError(f"{file} can't be read: {reason}. `labwright plugins lock` writes it anew.") from error
 
 
 def differences(plugins: tuple[Plugin, ...], locked: Mapping[str, Entry]) -> list[str]:
     """What is other than it was locked: a line for each plugin."""
     here = {plugin.name: _entry(plugin) for plugin in plugins}
-    names = [name for name in {**locked, **here} if locked.get(name) != here.get(name)]
-    return [_difference(name, locked.get(name), here.get(name)) for name in names]
+    lines = []
+    for name in {**locked, **here}:
+        was, now = locked.get(name), here.get(name)
+        # the version first: that the files differ goes without saying then
+        if now is None:
+            lines.append(f"{name} is not in use")
+        elif was is None:
+            lines.append(f"{name} was not in use")
+        elif was[:2] != now[:2]:
+            lines.append(f"{name} was {' '.join(was[:2]).strip()} and is {' '.join(now[:2]).strip()}")
+        elif was != now:
+            lines.append(f"the files of {name} have changed")
+    return lines
 
 
 def check(plugins: tuple[Plugin, ...], *, refuse: bool) -> str:
@@ -61,55 +71,32 @@ def check(plugins: tuple[Plugin, ...], *, refuse: bool) -> str:
     With `refuse` it is raised as a LabwrightError, and so is that there is no lock.
     """
     there = read()
-    if there is None:
-        if refuse:
-            raise LabwrightError(f"--locked: there is no {FILE} here or above. `labwright plugins lock` writes one.")
-        return ""
-    file, locked = there
-    differing = differences(plugins, locked)
-    if not differing:
-        return ""
-    said = (
-        f"the plugins aren't those of {file}: {'; '.join(differing)}. `labwright plugins lock` takes them as they are."
-    )
-    if refuse:
+    said = ""
+    if there is None and refuse:
+        said = f"--locked: there is no {FILE} here or above. `labwright plugins lock` writes one."
+    elif there is not None and (lines := differences(plugins, there[1])):
+        others = "; ".join(lines)
+        said = f"the plugins aren't those of {there[0]}: {others}. `labwright plugins lock` takes them as they are."
+    if said and refuse:
         raise LabwrightError(said)
     return said
 
 
-def _difference(name: str, locked: Entry | None, here: Entry | None) -> str:
-    if here is None:
-        return f"{name} is not in use"
-    if locked is None:
-        return f"{name} was not in use"
-    if (locked.distribution, locked.version) != (here.distribution, here.version):
-        was, now = (" ".join(astuple(entry)[:2]).strip() for entry in (locked, here))
-        return f"{name} was {was} and is {now}"
-    return f"the files of {name} have changed"
-
-
 def _entry(plugin: Plugin) -> Entry:
-    return Entry(plugin.distribution, plugin.version, _hash(plugin))
-
-
-def _hash(plugin: Plugin) -> str:
-    """Over the names and contents of a plugin's package, or of its file."""
+    """A plugin with a hash over the names and contents of its package, or of its file."""
     whole = sha256()
     for name, file in _files(plugin):
-        content = sha256(file.read_bytes()).hexdigest()
-        whole.update(f"{name} {content}\n".encode())
-    return whole.hexdigest()
+        whole.update(f"{name} {sha256(file.read_bytes()).hexdigest()}\n".encode())
+    return Entry(plugin.distribution, plugin.version, whole.hexdigest())
 
 
 def _files(plugin: Plugin) -> Iterator[tuple[str, Path]]:
     """The files of the package that a plugin's module lies in, with their names in it, in the order of these."""
-    if plugin.file is not None:
-        yield plugin.file.name, plugin.file
-        return
-    spec = find_spec(plugin.target.partition(":")[0].partition(".")[0])
-    assert spec is not None
-    if spec.submodule_search_locations is None and spec.origin is not None:
-        yield Path(spec.origin).name, Path(spec.origin)
-    for folder in map(Path, spec.submodule_search_locations or ()):
-        files = (file for file in folder.rglob("*") if file.is_file() and file.suffix != ".pyc")
-        yield from sorted((str(file.relative_to(folder).as_posix()), file) for file in files)
+    # the whole package and not the module alone, which only lists what the others hold
+    spec = None if plugin.file else find_spec(plugin.target.partition(":")[0].partition(".")[0])
+    places: Sequence[Path | str | None] = (spec.submodule_search_locations or [spec.origin]) if spec else [plugin.file]
+    for place in (Path(place) for place in places if place):
+        if place.is_file():
+            yield place.name, place
+        files = (file for file in place.rglob("*") if file.is_file() and file.suffix != ".pyc")
+        yield from sorted((file.relative_to(place).as_posix(), file) for file in files)

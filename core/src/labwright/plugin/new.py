@@ -13,7 +13,6 @@ import re
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 from labwright.base import toml
 from labwright.base.errors import LabwrightError, a, listed
@@ -44,7 +43,8 @@ def new_plugin(name: str) -> list[Path]:
     Raises LabwrightError if the name can't be used or is taken, the folder isn't empty, or lies within a plugin.
     """
     name = _checked("plugin", name.removeprefix("labwright-"))
-    if name in (used := _in_use() | {GROUP: GROUP}):
+    used = {GROUP: GROUP} | {plugin.name: plugin.distribution for plugin in installed()[0]}  # nothing is imported
+    if name in used:
         raise LabwrightError(f"a plugin called {name!r} is installed, of {used[name]}: choose another name.")
     around = nearby(PYPROJECT)
     if around and _plugins_of(around):
@@ -80,11 +80,6 @@ def _checked(kind: str, name: str) -> str:
     return name
 
 
-def _in_use() -> dict[str, str]:
-    """The names of installed plugins, with their distributions; nothing of them is imported."""
-    return {plugin.name: plugin.distribution for plugin in installed()[0]}
-
-
 # -------------------------------------------------------------------------------------------------------- a component
 
 
@@ -118,20 +113,18 @@ def new_component(kind: str, name: str, summary: str = "") -> list[Path]:
     template = (TEMPLATES / "parts" / f"{kind}.py").read_text(encoding="utf-8")
     text = re.sub(r"\bSample\b", class_, template).replace("labwright sample", f"labwright {name}")
     files = {home.file.parent / f"{module}.py": text}
-    if kind == "verb":
-        declared = ("labwright_verbs", "lw.Verb", f'"{name}", "{home.package}.{module}:verb", {said}')
-    else:
-        arguments = f'"{kind}", "{label}", "{home.package}.{module}:{class_}", {said}'
-        declared = ("labwright_components", "lw.Component", arguments)
-    menu = _extended(home.file.read_text(encoding="utf-8"), home.file, *declared)
+    names = [name] if kind == "verb" else [kind, label]
+    target = f"{home.package}.{module}:{'verb' if kind == 'verb' else class_}"
+    quoted = [f'"{text}"' for text in (*names, target)]
+    menu = home.file.read_text(encoding="utf-8")
+    menu = _extended(menu, home.file, "Verb" if kind == "verb" else "Component", *quoted, said)
     recipe = _recipe_of_task(home, label) if kind == "task" else None
     if recipe:
         place = f'Path(__file__).parent / "recipes" / "{name}.toml"'
-        menu = _extended(menu, home.file, "labwright_recipes", "lw.Recipe", f'"{label}", {place}, {said}')
+        menu = _extended(menu, home.file, "Recipe", f'"{label}"', place, said)
         files[home.file.parent / "recipes" / f"{name}.toml"] = recipe
-    for file in files:
-        if file.exists():
-            raise LabwrightError(f"{file} is there already: choose another name for the {kind}.")
+    if there := next(filter(Path.exists, files), None):
+        raise LabwrightError(f"{there} is there already: choose another name for the {kind}.")
     files[home.file] = menu
     for file, text in files.items():
         file.write_text(text, encoding="utf-8")
@@ -158,15 +151,8 @@ def _home() -> _Home:
 
 def _plugins_of(file: Path) -> dict[str, str]:
     """The plugins of a pyproject.toml: name -> module."""
-    found = toml.table_at(_toml(file), "project", "entry-points", GROUP)
+    found = toml.table_at(toml.read(file)[0], "project", "entry-points", GROUP)
     return found if isinstance(found, dict) and all(isinstance(one, str) for one in found.values()) else {}
-
-
-def _toml(file: Path) -> dict[str, Any]:
-    try:
-        return toml.read(file)[0]
-    except (OSError, ValueError) as error:
-        raise LabwrightError(f"{file} can't be read: {error}") from error
 
 
 def _recipe_of_task(home: _Home, label: str) -> str | None:
@@ -174,45 +160,39 @@ def _recipe_of_task(home: _Home, label: str) -> str | None:
     import tomli_w
 
     for file in sorted((home.file.parent / "recipes").glob("*.toml")):
-        recipe = _toml(file)
+        recipe, _ = toml.read(file)
         task = recipe.get("task")
         if isinstance(task, dict) and "data" in task:
             return tomli_w.dumps(recipe | {"task": {"name": label, "data": task["data"]}})
     return None
 
 
-def _extended(text: str, file: Path, hook: str, called: str, arguments: str) -> str:
-    """The source of a plugin's module in which a hook yields one thing more, at its end. Raises LabwrightError."""
+def _extended(text: str, file: Path, what: str, *arguments: str) -> str:
+    """The source of a plugin's module whose hook for `what` (Component, Recipe, Verb) yields one more, at its end.
+
+    Raises LabwrightError if the module declares it already, or has no place for it.
+    """
     try:
         tree = ast.parse(text)
     except SyntaxError as error:
         raise LabwrightError(f"{file}:{error.lineno}: {error.msg}.") from error
-    line = f"yield {called}({arguments})"
-    for *kind, name in _declared(ast.parse(line)) & _declared(tree):
-        raise LabwrightError(f"{file} declares {' '.join([*kind, repr(name)])} already: choose another name.")
+    names = ", ".join(arguments[: 2 if what == "Component" else 1])
+    if f"{what}({names}," in re.sub(r"\(\s+", "(", text).replace("'", '"'):
+        raise LabwrightError(f"{file} declares lw.{what}({names}, ...) already: choose another name.")
+    hook, whole = f"labwright_{what.lower()}s", ", ".join(arguments)
+    line = f"yield lw.{what}({whole})"
     imports = (one for one in ast.walk(tree) if isinstance(one, ast.Import | ast.ImportFrom))
     function = next((one for one in tree.body if isinstance(one, ast.FunctionDef) and one.name == hook), None)
     needed = {"lw", *(["Path"] if "Path(" in line else []), *(["Iterator"] if function is None else [])}
     missing = needed - {name.asname or name.name for one in imports for name in one.names}
     last = function.body[-1] if function else None
-    if missing or (function and not (isinstance(last, ast.Expr) and isinstance(last.value, ast.Yield))):
+    if missing or (last and not (isinstance(last, ast.Expr) and isinstance(last.value, ast.Yield))):
         where = f"import of {listed(missing)}" if missing else f"{hook} that ends with a yield"
         raise LabwrightError(f"{file} has no {where}, so that this is for you to put there:\n  {line}")
     indent = " " * (last.col_offset if last else 4)
     if len(indent + line) > WIDTH:
-        line = f"yield {called}(\n{indent}    {arguments}\n{indent})"
-    lines = text.splitlines(keepends=True)
+        line = f"yield lw.{what}(\n{indent}    {whole}\n{indent})"
     if last is None:
-        head = f"\n\n@lw.hookimpl\ndef {hook}() -> Iterator[{called}]:\n"
-        return f"{text.rstrip()}\n{head}{indent}{line}\n"
+        return f"{text.rstrip()}\n\n\n@lw.hookimpl\ndef {hook}() -> Iterator[lw.{what}]:\n{indent}{line}\n"
+    lines = text.splitlines(keepends=True)
     return "".join([*lines[: last.end_lineno], f"{indent}{line}\n", *lines[last.end_lineno :]])
-
-
-def _declared(tree: ast.AST) -> set[tuple[str, ...]]:
-    """What calls in a module begin with: kind and name of a component, `verb` and its name, name of a recipe."""
-    found = set()
-    for call in (one for one in ast.walk(tree) if isinstance(one, ast.Call)):
-        verb = ast.unparse(call.func).endswith("Verb")
-        texts = [str(one.value) for one in call.args[: 1 if verb else 2] if isinstance(one, ast.Constant)]
-        found.add(("verb", *texts) if verb else tuple(texts))
-    return found - {()}

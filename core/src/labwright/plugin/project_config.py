@@ -5,9 +5,10 @@ Both hold for the folder they lie in and for those below. Where both lie, labwri
 
 from __future__ import annotations
 
+import grp
 import os
+import pwd
 import stat
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,15 +44,12 @@ def read() -> ProjectConfig:
     if file is None:
         return ProjectConfig()
     in_table = file.name == PYPROJECT
-    try:
-        table, _ = toml.read(file)
-    except (OSError, ValueError) as error:
-        about = f" for {TABLE}" if in_table else ""
-        raise LabwrightError(f"{file} can't be read{about}: {error}.") from error
+    table, _ = toml.read(file)
     settings = toml.table_at(table, "tool", "labwright") if in_table else table
     origin = f"{TABLE} in {file}" if in_table else str(file)
-    lists = {key: _checked(key, value, origin) for key, value in _entries(settings, origin)}
-    local = tuple(_below(file.parent, one, origin) for one in lists.get("local", ()))
+    _check(settings, origin)
+    lists = {key: tuple(value) for key, value in settings.items()}
+    local = tuple(file.parent / Path(name).expanduser() for name in lists.get("local", ()))
     return ProjectConfig(origin, file, lists.get("disable", ()), lists.get("allow"), local)
 
 
@@ -83,8 +81,7 @@ def distrusted(file: Path | None) -> str:
             status = path.stat()
         except OSError:
             return ""  # whoever reads it says why it can't be read
-        if sys.platform == "win32":
-            continue
+        # the folder too: who may write there can put another file in its place
         if status.st_uid not in (os.geteuid(), 0):
             return f"{path} belongs to another user, {status.st_uid}"
         if status.st_mode & stat.S_IWOTH or (status.st_mode & stat.S_IWGRP and not _own(status.st_gid)):
@@ -94,9 +91,6 @@ def distrusted(file: Path | None) -> str:
 
 def _own(gid: int) -> bool:
     """Whether a group is the one that many systems give each user alone: of the user's name, with nobody else in it."""
-    import grp
-    import pwd
-
     try:
         user, group = pwd.getpwuid(os.geteuid()).pw_name, grp.getgrgid(gid)
     except KeyError:
@@ -104,22 +98,15 @@ def _own(gid: int) -> bool:
     return group.gr_name == user and set(group.gr_mem) <= {user}
 
 
-def _below(folder: Path, name: str, origin: str) -> Path:
-    if fault := path_fault(Path(name)):
-        raise LabwrightError(f"{origin}: local has {shown(name)}; {fault}.")
-    return folder / Path(name).expanduser()
-
-
-def _entries(table: Any, origin: str) -> list[tuple[str, Any]]:
-    if not isinstance(table, dict):
-        raise LabwrightError(f"{origin}: it is a table with {listed(MEANING)}, not {shown(table)}.")
-    for key in table:
+def _check(settings: Any, origin: str) -> None:
+    """Raises LabwrightError for settings that aren't what MEANING says."""
+    if not isinstance(settings, dict):
+        raise LabwrightError(f"{origin}: it is a table with {listed(MEANING)}, not {shown(settings)}.")
+    for key, value in settings.items():
         if key not in MEANING:
             raise LabwrightError(f"{origin}: no setting {key!r}{nearest(key, MEANING)} It has {listed(MEANING)}.")
-    return list(table.items())
-
-
-def _checked(key: str, value: Any, origin: str) -> tuple[str, ...]:
-    if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
-        raise LabwrightError(f"{origin}: {key} is {MEANING[key]}, not {shown(value)}.")
-    return tuple(value)
+        if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
+            raise LabwrightError(f"{origin}: {key} is {MEANING[key]}, not {shown(value)}.")
+        for name in value if key == "local" else ():
+            if fault := path_fault(Path(name)):
+                raise LabwrightError(f"{origin}: local has {shown(name)}; {fault}.")

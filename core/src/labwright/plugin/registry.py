@@ -9,30 +9,34 @@ import importlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from labwright.base.errors import LabwrightError, a, listed, nearest, path_fault, sentence, shown, words
+from labwright.base.errors import LabwrightError, a, listed, nearest, path_fault, sentence, shown
 from labwright.plugin.discovery import (
     Declared,
     Plugin,
-    blocked,
+    blocked_by,
     blocks,
-    canonical,
     examined,
+    guarded,
     imported,
     installed,
     kind_of,
     loaded_from,
-    printing_aside,
 )
 from labwright.plugin.file_plugins import loaded
 from labwright.plugin.hookspecs import Component, Kind, Recipe, Verb
-from labwright.plugin.project_config import ProjectConfig, distrusted, read
+from labwright.plugin.project_config import distrusted, read
 
 # What a person may look for and hasn't installed, and the distribution that brings it: verbs and kinds.
-COMES_WITH = dict.fromkeys(("tune", "study", "space", "worker", "compare", "sampler", "pruner"), "labwright-study") | {
-    "check": "labwright-testing"
+COMES_WITH = {
+    **dict.fromkeys(("tune", "study", "space", "worker", "compare", "sampler", "pruner"), "labwright-study"),
+    **dict.fromkeys(("check", "doctor"), "labwright-testing"),
+    "export": "labwright-export",
 }
+
+
+_Thing = TypeVar("_Thing", Component, Recipe, Verb)
 
 
 class Plugins:
@@ -61,15 +65,15 @@ class Plugins:
         """
         settings = read()
         there, unreadable = installed()
+        # what settings name is code that would run: not where others may write to it, or to the settings
         files = {_resolved(file): distrusted(settings.file) or distrusted(file) for file in settings.local}
         files |= dict.fromkeys(map(_resolved, local), "")  # what is asked for by name is used wherever it lies
         known = [name for plugin in there for name in (plugin.name, plugin.distribution)]
         off, notes = blocks(settings, blocked, [*known, *(file.stem for file in files)])
-        plugins = [_used(plugin, off, settings) for plugin in there]
-        in_files = [loaded(file, off, distrust) for file, distrust in files.items()]
-        found = cls([*plugins, *in_files], unreadable + notes)
-        for before, plugin in zip(in_files, found.plugins[len(plugins) :], strict=True):
-            if plugin.state != before.state:  # what was asked for by name is mended, not set aside
+        plugins = [imported(plugin, blocked_by(plugin, off, settings)) for plugin in there]
+        found = cls([*plugins, *(loaded(file, off, distrust) for file, distrust in files.items())], unreadable + notes)
+        for plugin, distrust in zip(found.plugins[len(plugins) :], files.values(), strict=True):
+            if plugin.state == "quarantined" and not distrust:  # what was asked for by name is mended, not set aside
                 raise LabwrightError(f"plugin {plugin.file}: {sentence(plugin.reason)}")
         return found
 
@@ -78,16 +82,16 @@ class Plugins:
         owners: dict[str, Plugin] = {}
         checked = []
         for plugin in plugins:
-            if plugin.state == "loaded":
-                taken = next((kind.name for kind in plugin.kinds if kind.name in owners), None)
-                if taken is None:
-                    owners |= dict.fromkeys((kind.name for kind in plugin.kinds), plugin)
-                    self.kinds |= {kind.name: kind for kind in plugin.kinds}
-                else:
-                    reason = f"kind {taken!r} is brought by {owners[taken].origin} already"
-                    plugin = replace(plugin, state="quarantined", reason=reason)
+            kinds = {kind.name: kind for kind in plugin.kinds} if plugin.state == "loaded" else {}
+            if taken := sorted(kinds.keys() & owners):
+                reason = f"kind {taken[0]!r} is brought by {owners[taken[0]].origin} already"
+                plugin = replace(plugin, state="quarantined", reason=reason)
+            else:
+                owners |= dict.fromkeys(kinds, plugin)
+                self.kinds |= kinds
             checked.append(plugin)
-        return tuple(self._of_known_kinds(plugin) for plugin in checked)
+        # only now, as a kind may be brought by a plugin that comes later
+        return tuple(map(self._of_known_kinds, checked))
 
     def _of_known_kinds(self, plugin: Plugin) -> Plugin:
         strange = next((one for one in plugin.components if one.kind not in self.kinds), None)
@@ -104,6 +108,7 @@ class Plugins:
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
+        # modules and hooks can't be pickled; what has neither target nor file is an object that must be
         without = [replace(plugin, module=None, hooks={}) for plugin in self.plugins]
         given = [None if plugin.target or plugin.file else plugin.module for plugin in self.plugins]
         return _taken_up, (without, given, self.notes)
@@ -141,32 +146,19 @@ class Plugins:
         found: type = self.target(declared) if declared.base else object
         return found
 
-    def called(self, name: str) -> list[Plugin]:
-        """The plugins in use of that name, or of that distribution. Raises LabwrightError for one that isn't."""
-        named = [one for one in self.plugins if canonical(name) in (canonical(one.name), canonical(one.distribution))]
-        if not named:
-            known = {given for plugin in self.plugins for given in (plugin.distribution, plugin.name)}
-            raise LabwrightError(f"no plugin is called {name!r}{nearest(name, known)} Is it installed?")
-        for plugin in named:
-            if plugin.state != "loaded":
-                raise LabwrightError(f"plugin {plugin.name} is {plugin.state}: {plugin.reason}")
-        return named
-
     def owners(self, kind: str, name: str) -> list[tuple[Plugin, Declared]]:
         """Every plugin that brings exactly that name, with what it brings."""
         return self._owners.get((kind, name), [])
 
     def find(self, kind: str, name: str) -> Component:
         """The component of that name, or the family it belongs to. Raises LabwrightError."""
+        # a name of its own goes before a family's member; of neither, the name itself is said to be unknown
         whole = self.owners(kind, name) or not self.owners(kind, family(name))
-        found = self._one(kind, name if whole else family(name))
-        assert isinstance(found, Component)
-        return found
+        return self._one(Component, kind, name if whole else family(name))
 
     def recipe(self, name: str) -> Recipe:
         """The recipe of that name. Raises LabwrightError."""
-        found = self._one("recipe", name)
-        assert isinstance(found, Recipe)
+        found = self._one(Recipe, "recipe", name)
         if not found.path.is_file():
             owner = self.owners("recipe", name)[0][0]
             raise LabwrightError(f"recipe {name!r} of plugin {owner.origin} has no file: {found.path} isn't there.")
@@ -174,9 +166,7 @@ class Plugins:
 
     def verb(self, name: str) -> Verb:
         """The verb of that name. Raises LabwrightError."""
-        found = self._one("verb", name)
-        assert isinstance(found, Verb)
-        return found
+        return self._one(Verb, "verb", name)
 
     def load(self, kind: str, name: str) -> Any:
         """The class or function behind a component's name; its module is imported here. Raises LabwrightError."""
@@ -199,34 +189,38 @@ class Plugins:
         """
         named = declared.base if isinstance(declared, Kind) else declared.target
         module, _, attribute = named.partition(":")
-        try:
-            with printing_aside():
-                target = getattr(importlib.import_module(module), attribute)
+        kind = kind_of(declared)
+        origin = self.owners(kind, declared.name)[0][0].origin
+        failed = f"{kind} {declared.name!r} of plugin {origin} can't be loaded from {named!r}"
+        with guarded(failed, ". `labwright doctor` checks the installed versions."):
+            target = getattr(importlib.import_module(module), attribute)
             many = declared.name.endswith("/*")
             if not (isinstance(target, Mapping) if many else callable(target)):
                 wanted = "a mapping from names to classes" if many else "a class or a function"
                 raise TypeError(f"it is of type {type(target).__name__}, not {wanted}")
-        except KeyboardInterrupt:
-            raise
-        except BaseException as error:
-            kind = kind_of(declared)
-            owner = self.owners(kind, declared.name)[0][0]
-            raise LabwrightError(
-                f"{kind} {declared.name!r} of plugin {owner.origin} can't be loaded from "
-                f"{named!r}: {words(error)}. `labwright doctor` checks the installed versions."
-            ) from error
         return target
 
-    def _one(self, kind: str, name: str) -> Declared:
+    def _one(self, of: type[_Thing], kind: str, name: str) -> _Thing:
         owners = self.owners(kind, name)
-        if len(owners) == 1:
-            return owners[0][1]
+        if len(owners) == 1 and isinstance(declared := owners[0][1], of):
+            return declared
         if owners:
             origins = " and ".join(plugin.origin for plugin, _ in owners)
             raise LabwrightError(
                 f"{kind} {name!r} is brought by {origins}: block one of them, for example with "
                 f"`--no-plugin {owners[1][0].distribution}`."
             )
+        # last, as it may be long: a name that is missing is often one of a plugin that broke
+        absent = [f"{plugin.name} ({plugin.reason})" for plugin in self.plugins if plugin.state != "loaded"]
+        some = "1 plugin" if len(absent) == 1 else f"{len(absent)} plugins"
+        hint = f"\n{some} did not load and may offer it: {', '.join(absent)}" if absent else ""
+        raise LabwrightError(self._unknown(kind, name) + hint)
+
+    def _unknown(self, kind: str, name: str) -> str:
+        """That no plugin brings a name, and what was perhaps meant."""
+        if kind == "verb" and name in COMES_WITH:
+            extra = COMES_WITH[name].removeprefix("labwright-")
+            return f"`{name}` comes with {COMES_WITH[name]}: pip install labwright[{extra}]"
         known = self.names(kind)
         others = [
             f"{a(other)} (`labwright show {name if other == 'recipe' else f'{other} {name}'}`)"
@@ -234,29 +228,15 @@ class Plugins:
             if self.owners(other, name) or self.owners(other, family(name))
         ]
         hint = f"; it names {' and '.join(others)}." if others else nearest(name, known)
-        shown = f"`labwright list {self.heading(kind)}` shows all {len(known)}." if known else "No plugin brings any."
-        if kind == "verb":
-            shown = f"`labwright --help` shows all {len(known)}."
-        message = f"no {kind} is called {name!r}{hint} {shown}"
-        if kind == "verb" and name in COMES_WITH:
-            extra = COMES_WITH[name].removeprefix("labwright-")
-            message = f"`{name}` comes with {COMES_WITH[name]}: pip install labwright[{extra}]"
-        absent = [f"{plugin.name} ({plugin.reason})" for plugin in self.plugins if plugin.state != "loaded"]
-        if absent:
-            some = "1 plugin" if len(absent) == 1 else f"{len(absent)} plugins"
-            message += f"\n{some} did not load and may offer it: {', '.join(absent)}"
-        raise LabwrightError(message)
+        shows = "--help" if kind == "verb" else f"list {self.heading(kind)}"
+        all_ = f"`labwright {shows}` shows all {len(known)}." if known else "No plugin brings any."
+        return f"no {kind} is called {name!r}{hint} {all_}"
 
 
 def _resolved(file: Path) -> Path:
     if fault := path_fault(file):
         raise LabwrightError(f"plugin {shown(str(file))}: {fault}.")
     return file.expanduser().resolve()
-
-
-def _used(plugin: Plugin, off: Mapping[str, str], settings: ProjectConfig) -> Plugin:
-    by = blocked(plugin, off, settings)
-    return replace(plugin, state="blocked", reason=by) if by else imported(plugin)
 
 
 def _taken_up(plugins: Iterable[Plugin], given: Iterable[object], notes: Iterable[str]) -> Plugins:

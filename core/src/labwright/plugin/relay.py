@@ -31,7 +31,9 @@ class Relay:
 
     def _calls(self, hook: str) -> tuple[Callable[..., object], ...]:
         found = [(owner, implemented[hook]) for owner, implemented in self._heard if hook in implemented]
+        # in the order given, where pluggy would begin with the last
         found.sort(key=lambda pair: pair[1].trylast - pair[1].tryfirst)
+        # a run that can't begin is refused; one that is under way isn't lost for a display
         begins = hook == "labwright_run_started"
         return tuple(
             traced(_taking(impl) if begins else _going_on(_taking(impl), hook, owner), hook, owner)

@@ -25,10 +25,10 @@ def traced(function: Callable[Given, Returned], hook: str, owner: str) -> Callab
         try:
             result = function(*args, **kwargs)
             ended = "took"
+            return result
         finally:
             took = (time.perf_counter() - begun) * 1000
             with suppress(OSError):
                 print(f"hook {hook}  {owner}  {ended} {took:.2f} ms", file=sys.stderr)  # noqa: T201 - what it is for
-        return result
 
     return called

@@ -94,17 +94,13 @@ def svg(canvas: Figure, label: str, *, own_colours: bool) -> str:
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>|<style type=\"text/css\">.*?</style>", "", text, flags=re.DOTALL)
     text = re.sub(r'<g id="[^"]*"', "<g", text)
-    text = re.sub(r'<svg [^>]*?(viewBox="[^"]*")[^>]*>', _opening(html.escape(label), canvas), text, count=1)
+    opening = (
+        rf'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" \1 role="img" '
+        rf'aria-label="{html.escape(label)}" style="max-width: {canvas.get_size_inches()[0]:.2f}in">'
+    )
+    text = re.sub(r'<svg [^>]*?(viewBox="[^"]*")[^>]*>', opening, text, count=1)
     if own_colours:
         return text
     for colour, variable in _COLOURS.items():
         text = text.replace(colour, variable)
     return re.sub(r"font-family: [^;\"]*", "font-family: inherit", text)
-
-
-def _opening(label: str, canvas: Figure) -> str:
-    width, _ = canvas.get_size_inches()
-    return (
-        rf'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" \1 role="img" '
-        rf'aria-label="{label}" style="max-width: {width:.2f}in">'
-    )

@@ -5,7 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any
+
+import numpy as np
 
 from labwright.interfaces.task import Goal
 from labwright.report.charts import CARD, LOG_SCALE_FROM, SERIES, counted, figure, svg, ticks
@@ -32,15 +35,18 @@ def curves(log: Iterable[Mapping[str, Any]], goal: Goal) -> list[Curve]:
 
     What was measured only once has no curve.
     """
-    records = list(log)
-    training = [record for record in records if record["event"] == "train"]
-    losses = _lines(training, "loss")
-    rates = _lines(training, "lr")
+    training: dict[str, Points] = {}
     metrics: dict[str, Points] = {}
-    for record in records:
-        if record["event"] == "evaluation" and record["split"] == "valid":
-            for name, value in record["metrics"].items():
-                metrics.setdefault(name, []).append((record["step"], value))
+    for record in log:
+        if record["event"] == "train":
+            values, lines = record, training
+        elif record["event"] == "evaluation" and record["split"] == "valid":
+            values, lines = record["metrics"], metrics
+        else:
+            continue
+        for name, value in values.items():
+            lines.setdefault(name, []).append((record["step"], value))
+    losses, rates = _phases(training, "loss"), _phases(training, "lr")
     charts = []
     if losses:
         charts.append(_chart("Training loss", losses, _last(losses), smoothed=True))
@@ -48,22 +54,18 @@ def curves(log: Iterable[Mapping[str, Any]], goal: Goal) -> list[Curve]:
         points = _finite(metrics[name])
         if not points or len(metrics[name]) < 2:
             continue
-        best = _best(points, goal) if name == goal.metric else None
-        note = f"best {best[1]:.4g} at step {best[0]:,}" if best else _last({name: points})
-        charts.append(_chart(f"Validation {name}", {name: points}, note, marked=best))
+        marked = best(points, goal) if name == goal.metric else None
+        note = f"best {marked[1]:.4g} at step {marked[0]:,}" if marked else _last({name: points})
+        charts.append(_chart(f"Validation {name}", {name: points}, note, marked=marked))
     if rates:
         charts.append(_chart("Learning rate", rates, _last(rates), linear=True))
     return charts
 
 
-def _lines(records: Sequence[Mapping[str, Any]], key: str) -> dict[str, Points]:
-    """The lines of `key` and of `key/PHASE`, by phase."""
-    lines: dict[str, Points] = {}
-    for record in records:
-        for name, value in record.items():
-            if name == key or name.startswith(f"{key}/"):
-                lines.setdefault(name.removeprefix(key).removeprefix("/"), []).append((record["step"], value))
-    return {name: finite for name, points in lines.items() if len(points) > 1 and (finite := _finite(points))}
+def _phases(training: Mapping[str, Points], key: str) -> dict[str, Points]:
+    """The lines of `key` and of `key/PHASE`, by phase; of one point there is none."""
+    lines = {name.partition("/")[2]: points for name, points in training.items() if name.partition("/")[0] == key}
+    return {phase: finite for phase, points in lines.items() if len(points) > 1 and (finite := _finite(points))}
 
 
 def _finite(points: Points) -> Points:
@@ -74,12 +76,9 @@ def _last(lines: Mapping[str, Points]) -> str:
     return "last " + ", ".join(f"{points[-1][1]:.4g}" for points in lines.values())
 
 
-def _best(points: Points, goal: Goal) -> tuple[int, float]:
-    best = points[0]
-    for point in points[1:]:
-        if goal.better(point[1], best[1]):
-            best = point
-    return best
+def best(points: Points, goal: Goal) -> tuple[int, float]:
+    """The first of the best points."""
+    return (max if goal.direction == "maximize" else min)(points, key=itemgetter(1))
 
 
 def _chart(
@@ -101,6 +100,7 @@ def _chart(
     axes.margins(y=0.12)
     last = max(points[-1][0] for points in lines.values())
     counted(axes, "step", most=6)
+    # a little beyond the ends, so that no marker is cut
     axes.set_xlim(-0.02 * last, 1.02 * last)
     for number, points in enumerate(lines.values()):
         colour = SERIES[number % len(SERIES)]
@@ -129,11 +129,8 @@ def _thinned(points: Points) -> Points:
 
 def _running_mean(values: Sequence[float], reach: int) -> list[float]:
     """Each value's mean with up to `reach` neighbours on either side, as many on one as on the other."""
-    sums = [0.0]
-    for value in values:
-        sums.append(sums[-1] + value)
-    means = []
-    for index in range(len(values)):
-        near = min(reach, index, len(values) - 1 - index)
-        means.append((sums[index + near + 1] - sums[index - near]) / (2 * near + 1))
+    sums = np.cumsum([0.0, *values])
+    index = np.arange(len(values))
+    near = np.minimum(reach, np.minimum(index, index[::-1]))
+    means: list[float] = ((sums[index + near + 1] - sums[index - near]) / (2 * near + 1)).tolist()
     return means

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -10,9 +11,10 @@ from typing import Any
 from labwright.base.durations import duration
 from labwright.base.isolation import isolated
 from labwright.base.seeding import derived_seed
+from labwright.config.recipe import leaves
 from labwright.interfaces.run import Outcome, Run
 from labwright.report import page
-from labwright.report.curves import curves
+from labwright.report.curves import best, curves
 from labwright.report.sections import card, table
 from labwright.train.evaluation import evaluating
 from labwright.train.log import read_log
@@ -72,24 +74,26 @@ def _facts(run: Run, outcome: Outcome, environment: Mapping[str, Any]) -> dict[s
 
 def _results(run: Run, outcome: Outcome, log: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     goal = run.task.goal
+    # splits may have been measured by different metrics
     names = {name for metrics in outcome.metrics.values() for name in metrics}
     if not names:
         yield page.warning("No metrics", "The run ended before its first evaluation.")
         return
-    best = None
-    for record in log:
-        if record["event"] == "evaluation" and record["split"] == "valid":
-            value = record["metrics"].get(goal.metric)
-            if value is not None and goal.better(value, best[1] if best else None):
-                best = record["step"], value
+    points = [
+        (record["step"], record["metrics"][goal.metric])
+        for record in log
+        if record["event"] == "evaluation" and record["split"] == "valid" and goal.metric in record["metrics"]
+    ]
+    marked = best(points, goal) if (points := [point for point in points if math.isfinite(point[1])]) else None
     cards = []
     for name in sorted(names, key=lambda name: (name != goal.metric, name)):
-        splits = sorted((split for split in outcome.metrics if name in outcome.metrics[split]), key=_split_order)
-        shown, *others = splits
-        notes = [f"on {_samples(outcome, shown)}" + (f", {_direction(goal.direction)}" if name == goal.metric else "")]
+        splits = [split for split in outcome.metrics if name in outcome.metrics[split]]
+        shown, *others = sorted(splits, key=lambda split: (split != "test", split != "valid", split != "train", split))
+        notes = [f"on {_samples(outcome, shown)}"]
         notes += [f"{outcome.metrics[split][name]:.4g} on {_samples(outcome, split)}" for split in others]
-        if name == goal.metric and best:
-            notes.append(f"best on valid {best[1]:.4g} at step {best[0]:,}")
+        if name == goal.metric:
+            notes[0] += f", {'higher' if goal.direction == 'maximize' else 'lower'} is better"
+            notes += [f"best on valid {marked[1]:.4g} at step {marked[0]:,}"] if marked else []
         cards.append(page.headline(name, f"{outcome.metrics[shown][name]:.4g}", notes, goal=name == goal.metric))
     yield page.together(cards, "cards")
 
@@ -98,28 +102,14 @@ def _samples(outcome: Outcome, split: str) -> str:
     return f"{split} ({outcome.samples[split]:,} samples)" if split in outcome.samples else split
 
 
-def _split_order(split: str) -> tuple[int, str]:
-    known = ("test", "valid", "train")
-    return (known.index(split) if split in known else len(known), split)
-
-
-def _direction(direction: str) -> str:
-    return "higher is better" if direction == "maximize" else "lower is better"
-
-
 def _evaluations(log: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """All evaluations as a table, folded away, if there are several."""
     records = [record for record in log if record["event"] == "evaluation"]
     names = list(dict.fromkeys(name for record in records for name in record["metrics"]))
-    rows = [
-        (
-            record["step"],
-            f"{record['epoch']:.2f}",
-            record["split"],
-            *(record["metrics"].get(name, "") for name in names),
-        )
-        for record in records
-    ]
+    rows = []
+    for record in records:
+        values = [record["metrics"].get(name, "") for name in names]
+        rows.append((record["step"], f"{record['epoch']:.2f}", record["split"], *values))
     if len(rows) > 1:
         yield page.folded(f"All {len(rows)} evaluations", table("", ("step", "epoch", "split", *names), rows))
 
@@ -137,22 +127,10 @@ def _sections(run: Run, split: str) -> list[str]:
 def _settings(recipe: Mapping[str, Any]) -> Iterator[str]:
     """A card for each table of the recipe."""
     for name, settings in recipe.items():
-        values = dict(_flat(settings, ""))
-        if values:
+        # the components of a list, such as loggers, by their names
+        tables = {_component(one): one for one in settings} if name in ("log", "stop") else settings
+        if values := {path or "value": _text(value) for path, value in leaves(tables)}:
             yield page.pairs(name, values)
-
-
-def _flat(value: Any, path: str) -> Iterator[tuple[str, str]]:
-    """The leaves of nested tables, by dotted path; each component of a list by its name."""
-    if isinstance(value, Mapping):
-        for key, inner in value.items():
-            yield from _flat(inner, f"{path}.{key}" if path else str(key))
-    elif isinstance(value, list) and all(isinstance(component, Mapping) for component in value):
-        for component in value:
-            inner = {key: setting for key, setting in component.items() if key != "name"}
-            yield _component(component), ", ".join(f"{key} {text}" for key, text in _flat(inner, "")) or "no settings"
-    else:
-        yield path or "value", _text(value)
 
 
 def _text(value: Any) -> str:

@@ -7,6 +7,7 @@ import io
 import wave
 from collections.abc import Sequence
 from functools import singledispatch
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -58,45 +59,44 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]], 
 
 @card.register
 def _pictures(section: Pictures) -> str:
-    captions = _captions(section.title, section.captions, len(section.images), "pictures")
-    shown = [
-        (_png(image), caption, max(image.shape[1:]) <= COARSE)
-        for image, caption in zip(section.images[:MOST_PICTURES], captions, strict=False)
-    ]
-    return page.pictures(section.title, shown, _cut(section.note, len(section.images), MOST_PICTURES, "pictures"))
+    shown, note = _captioned(section, section.images, MOST_PICTURES, "pictures")
+    images = [(_png(image), caption, max(image.shape[1:]) <= COARSE) for image, caption in shown]
+    return page.pictures(section.title, images, note)
 
 
 @card.register
 def _sounds(section: Sounds) -> str:
-    captions = _captions(section.title, section.captions, len(section.waveforms), "recordings")
-    shown = []
-    for waveform, caption in zip(section.waveforms[:MOST_SOUNDS], captions, strict=False):
+    shown, note = _captioned(section, section.waveforms, MOST_SOUNDS, "recordings")
+    recordings = []
+    for waveform, caption in shown:
         length = f"{min(len(waveform), MOST_SAMPLES) / section.sample_rate:.1f}"
         whole = f"{len(waveform) / section.sample_rate:.1f} s"
         about = f"the first {length} of {whole}" if len(waveform) > MOST_SAMPLES else whole
-        shown.append((_wav(waveform[:MOST_SAMPLES], section.sample_rate), caption, about))
-    return page.sounds(section.title, shown, _cut(section.note, len(section.waveforms), MOST_SOUNDS, "recordings"))
+        recordings.append((_wav(waveform[:MOST_SAMPLES], section.sample_rate), caption, about))
+    return page.sounds(section.title, recordings, note)
 
 
 @card.register
 def _text(section: Text) -> str:
-    captions = _captions(section.title, section.captions, len(section.passages), "passages")
-    shown = []
-    for passage, caption in zip(section.passages[:MOST_PASSAGES], captions, strict=False):
+    shown, note = _captioned(section, section.passages, MOST_PASSAGES, "passages")
+    passages = []
+    for passage, caption in shown:
         cut = len(passage) > MOST_CHARACTERS
         about = f"the first {MOST_CHARACTERS:,} of {len(passage):,} characters" if cut else ""
-        shown.append((passage[:MOST_CHARACTERS], caption, about))
-    note = _cut(section.note, len(section.passages), MOST_PASSAGES, "passages")
-    return page.text(section.title, shown, note, section.preformatted)
+        passages.append((passage[:MOST_CHARACTERS], caption, about))
+    return page.text(section.title, passages, note, section.preformatted)
 
 
-def _captions(title: str, captions: Sequence[str], count: int, what: str) -> Sequence[str]:
-    """The captions, or as many empty ones."""
-    if len(captions) not in (0, count):
-        raise LabwrightError(
-            f"section {title!r} has {len(captions)} captions for {count} {what}; give each one or none."
-        )
-    return captions or [""] * count
+def _captioned(
+    section: Pictures | Sounds | Text, things: Sequence[Any], most: int, what: str
+) -> tuple[list[tuple[Any, str]], str]:
+    """The first of a section's things, each with its caption or none, and its note, which says if these aren't all."""
+    count = len(section.captions)
+    if count not in (0, len(things)):
+        said = f"section {section.title!r} has {count} captions for {len(things)} {what}; give each one or none."
+        raise LabwrightError(said)
+    captioned = list(zip(things, section.captions or [""] * len(things), strict=True))
+    return captioned[:most], _cut(section.note, len(things), most, what)
 
 
 def _cut(note: str, count: int, most: int, what: str) -> str:
@@ -124,9 +124,7 @@ def _wav(waveform_T: Tensor, sample_rate: int) -> str:
     levels_T = (waveform_T.detach().float().cpu().nan_to_num().clamp(-1, 1) * 32767).round().to(torch.int16)
     file = io.BytesIO()
     with wave.open(file, "wb") as sound:
-        sound.setnchannels(1)
-        sound.setsampwidth(2)
-        sound.setframerate(sample_rate)
+        sound.setparams((1, 2, sample_rate, 0, "NONE", ""))  # channels, bytes of a level, levels a second
         sound.writeframes(levels_T.numpy().astype("<i2").tobytes())
     return _embedded("audio/wav", file)
 

@@ -21,10 +21,13 @@ from labwright.train.checkpoints import split_state, verify
 from labwright.train.materialize import complete
 
 
-def build(spec: ExperimentSpec, learned: Path | None = None, task: Task | None = None) -> Built:
+def build(
+    spec: ExperimentSpec, learned: Path | None = None, task: Task | None = None, begun: Path | None = None
+) -> Built:
     """Make everything: read the data (or take up what was learned from it), then model, loss and optimizers.
 
-    `task` is one of the same settings that was prepared before, so that its data isn't read again. Random numbers and
+    `task` is one of the same settings that was prepared before, so that its data isn't read again. `begun` is what
+    the task of such a run kept, where what it started from isn't asked any more. Random numbers and
     threads of the process are as before when it returns. Raises LabwrightError for what can't be built.
     """
     settings: Device = spec.device.build()
@@ -35,7 +38,7 @@ def build(spec: ExperimentSpec, learned: Path | None = None, task: Task | None =
             f"{spec.train.batch_size}."
         )
     with isolated(device, seed=derived_seed(spec.train.seed, 0), threads=settings.threads):
-        task = prepared_task(spec, learned) if task is None else task
+        task = prepared_task(spec, learned, begun) if task is None else task
         torch.manual_seed(derived_seed(spec.train.seed, 0))  # the weights don't depend on what reading the data drew
         inputs, outputs = task.ports()
         model: nn.Module = complete(spec.model.build(inputs=inputs, outputs=outputs), inputs).to(device)
@@ -59,9 +62,11 @@ def build(spec: ExperimentSpec, learned: Path | None = None, task: Task | None =
     return Built(task, model, criterion, device, settings, optimizers, method)
 
 
-def prepared_task(spec: ExperimentSpec, learned: Path | None = None) -> Task:
+def prepared_task(spec: ExperimentSpec, learned: Path | None = None, begun: Path | None = None) -> Task:
     """The task with its data read, or with what was learned from it taken up from a run's folder."""
     task: Task = spec.task.build()
+    if spec.start is not None:
+        task.starts_from(learned or begun or spec.start.learned)
     if learned is None:
         task.prepare()
     else:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import re
 import sys
 from collections.abc import Iterable, Mapping
 from importlib import metadata
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from packaging.requirements import InvalidRequirement, Requirement
@@ -52,6 +54,14 @@ def environment(plugins: Plugins, device: torch.device, threads: int | None = No
         "git": git.commit(),
         "command": without_secrets(sys.argv),
     }
+
+
+def environment_of(folder: Path) -> dict[str, Any]:
+    """What a run folder's environment.json says, or nothing where it is missing or torn."""
+    try:
+        return dict(json.loads((folder / "environment.json").read_text(encoding="utf-8")))
+    except (OSError, ValueError):
+        return {}
 
 
 def without_secrets(words: Iterable[str]) -> list[str]:

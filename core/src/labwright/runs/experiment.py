@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import tomli_w
 
@@ -12,15 +13,17 @@ from labwright.base.files import refuse_links, write_json, write_text
 from labwright.base.isolation import isolated
 from labwright.base.locks import Lock
 from labwright.config.recipe import changes
+from labwright.config.resolve import Where
 from labwright.data.summary import summarised
 from labwright.interfaces.closed_form import Remarking
 from labwright.interfaces.run import Run
 from labwright.interfaces.task import Task
 from labwright.plugin.relay import Relay, check_listener
 from labwright.runs.building import build, prepared_task, steps_per_epoch
-from labwright.runs.environment import environment
+from labwright.runs.environment import environment, environment_of
 from labwright.runs.folder import claim_folder, new_folder
 from labwright.runs.spec import ExperimentSpec
+from labwright.runs.start import Started, begin
 from labwright.train.built import Built
 from labwright.train.checkpoints import Checkpoints, MemoryCheckpoints, compared_data, seal
 from labwright.train.preflight import preflight
@@ -36,9 +39,13 @@ class Experiment(ExperimentSpec):
     loss="cross-entropy", optimizer="adamw", train={"epochs": 5}).run()`
     """
 
-    def build(self, learned: Path | None = None, *, task: Task | None = None) -> Built:
-        """Make everything: see `building.build`."""
-        return build(self, learned, task)
+    def build(self, learned: Path | None = None, *, task: Task | None = None, begun: Path | None = None) -> Built:
+        """Make everything: see `building.build`. The weights are initial ones, whatever a run starts from."""
+        return build(self, learned, task, begun)
+
+    def begun(self, built: Built) -> Started | None:
+        """What a run that begins is given of what it starts from: its weights are copied. None: it starts anew."""
+        return None if self.start is None else begin(built.model, self.start, Where(("start",), self.source))
 
     def prepared(self) -> Task:
         """The task with its data read."""
@@ -66,6 +73,7 @@ class Experiment(ExperimentSpec):
     def trainer(self, folder: Path | None = None, *, listeners: Sequence[object] = ()) -> Trainer:
         """Everything built and written down in a new run folder, before the first step."""
         built = self.build()
+        started = self.begun(built)
         per_epoch = steps_per_epoch(self, built.task)
         # all that can be refused is refused before there is a folder
         notes = preflight(built, self.train)
@@ -81,11 +89,12 @@ class Experiment(ExperimentSpec):
             seal(folder / "task")
         except OSError as error:
             raise RunFailed(f"can't write {folder / 'task'}: {error.strerror or error}.") from error
-        self._write_down(folder, built)
+        self._write_down(folder, built, {"start": started.files} if started else {})
         trainer = self._trainer(built, folder, per_epoch, listeners)
         trainer.lock = lock
         trainer.run.data = data
         of_model = built.model.remarks() if isinstance(built.model, Remarking) else ()
+        trainer.run.notes += [started.line()] if started else []
         trainer.run.notes += [*data.remarks, *of_model, *notes]
         return trainer
 
@@ -96,6 +105,7 @@ class Experiment(ExperimentSpec):
         at: a search that saw it would choose by it.
         """
         built = self.build(task=task)
+        self.begun(built)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "metrics.jsonl").unlink(missing_ok=True)  # of an attempt that was killed
         write_text(folder / "recipe.toml", tomli_w.dumps(self.table()), durable=False)
@@ -132,7 +142,7 @@ class Experiment(ExperimentSpec):
         return trainer, notes
 
     def _taken_up(self, folder: Path, listeners: Sequence[object], other_data: bool) -> tuple[Trainer, list[str]]:
-        built = self.build()
+        built = self.build(begun=folder / "task")
         data, differing = compared_data(built.task, folder / "task")
         if differing and not other_data:
             raise LabwrightError(
@@ -150,7 +160,7 @@ class Experiment(ExperimentSpec):
         if changed_since:
             notes.append(f"changed: {', '.join(changed_since)}. The run is no longer the one its first steps were.")
         # last: a resumption that is refused leaves the folder as it was
-        self._write_down(folder, built)
+        self._write_down(folder, built, {key: kept for key, kept in environment_of(folder).items() if key == "start"})
         return trainer, [*notes, *(f"the data is not the same: {one}." for one in differing)]
 
     def _trainer(self, built: Built, folder: Path, per_epoch: int, listeners: Sequence[object]) -> Trainer:
@@ -161,6 +171,8 @@ class Experiment(ExperimentSpec):
         run = Run(folder, self.table(), built.task, built.model, built.device, total, per_epoch, name=self.name)
         return Trainer(built, self.train, run, Relay(self.plugins, listeners), listeners)
 
-    def _write_down(self, folder: Path, built: Built) -> None:
+    def _write_down(self, folder: Path, built: Built, start: Mapping[str, Any]) -> None:
+        """The recipe and the environment; `start` has the checksums of what the run began with."""
         write_text(folder / "recipe.toml", tomli_w.dumps(self.table()))
-        write_json(folder / "environment.json", environment(self.plugins, built.device, built.device_settings.threads))
+        here = environment(self.plugins, built.device, built.device_settings.threads)
+        write_json(folder / "environment.json", {**here, **start})

@@ -5,12 +5,11 @@ Nothing here writes: a folder may be read-only. What isn't as it should be and c
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal, cast, get_args
+from typing import Any, cast, get_args
 
 import torch
 from torch import Tensor, nn
@@ -22,10 +21,9 @@ from labwright.interfaces.task import Task
 from labwright.plugin.registry import Plugins
 from labwright.runs.experiment import Experiment
 from labwright.train.built import Built
-from labwright.train.checkpoints import Checkpoints, compared_data, load_model
+from labwright.train.checkpoints import Checkpoints, Which, compared_data, load_model
 from labwright.train.phase_step import phase_steps
 
-Which = Literal["final", "last", "best"]
 MATTER = ("task", "model", "train.batch_size", "train.seed", "train.ema", "train.final")  # to what a model answers
 
 
@@ -107,14 +105,6 @@ def built_from(
     return built
 
 
-def environment_of(folder: Path) -> dict[str, Any]:
-    """What environment.json says, or nothing where it is missing or torn."""
-    try:
-        return dict(json.loads((folder / "environment.json").read_text(encoding="utf-8")))
-    except (OSError, ValueError):
-        return {}
-
-
 def evaluated(
     folder: Path,
     plugins: Plugins,
@@ -142,7 +132,7 @@ def evaluated(
     overrides = list(overrides)
     experiment = experiment_of(folder, plugins, overrides)
     # from the data and not from the run's folder, as the samples themselves are needed
-    built = experiment.build()
+    built = experiment.build(begun=folder / "task")
     now, differing = compared_data(built.task, folder / "task", [split])
     overridden = any(override.startswith(("task=", "task.data")) for override in overrides)
     if differing and not other_data and not overridden:
@@ -220,28 +210,21 @@ def _restore(
 ) -> int:
     """Give the model the weights of a run's checkpoint, averaged ones if the run kept an average. Returns its step."""
     checkpoints = Checkpoints(folder / "checkpoints")
-    newest, faults = checkpoints.newest()
-    if newest is None:
-        raise LabwrightError(f"{folder} has no whole checkpoint. {' '.join(faults)}".strip())
-    if checkpoint == "best" or (checkpoint == "final" and experiment.train.final == "best"):
-        best = newest.state["best_step"]
-        if best is None and checkpoint == "best":
-            raise LabwrightError(f"{folder} has no best checkpoint: nothing was evaluated on a `valid` split.")
-        newest = newest if best is None else checkpoints.read(best)
-    step: int = newest.state["step"]
+    kept, faults = checkpoints.chosen(checkpoint, experiment.train.final)
+    step: int = kept.state["step"]
     built.notes += faults
     # what the person has just overridden needs no telling
     given = tuple(override.partition("=")[0].strip() for override in overrides)
     changed = [
         change
-        for change in changes(newest.state["recipe"], experiment.table(), MATTER)
+        for change in changes(kept.state["recipe"], experiment.table(), MATTER)
         if not change.startswith(given or "=")
     ]
     if changed:
         built.notes.append(f"recipe.toml isn't the one that step {step} was trained with: {', '.join(changed)}.")
-    load_model(built.model, newest, checkpoints.path(step))
+    load_model(built.model, kept, checkpoints.path(step))
     for phase_step in phase_steps(built, experiment.train):
-        notes = [f"{note}." for note in phase_step.load_state_dict(newest.training, weights_only=True)]
+        notes = [f"{note}." for note in phase_step.load_state_dict(kept.training, weights_only=True)]
         built.notes += [note for note in notes if note not in built.notes]
         phase_step.adopt_average()
     built.model.eval()

@@ -22,18 +22,17 @@ class Prepared:
 
     def __init__(self, most: int = 1, check: Callable[[Task], None] | None = None) -> None:
         self.most, self.check = most, check
-        self._kept: list[tuple[ComponentSpec, Task]] = []  # the one asked for last stands last
+        self._kept: list[tuple[Experiment, Task]] = []  # the one asked for last stands last
 
     def of(self, experiment: Experiment) -> Task:
         """The task of an experiment with its data read. Raises LabwrightError if it can't be."""
-        spec = experiment.task
-        task = next((task for kept, task in self._kept if _same(kept, spec)), None)
+        task = next((task for kept, task in self._kept if _same(kept, experiment)), None)
         if task is None:
             self._forget(self.most - 1)  # before the next is read, so that there are never more
             task = experiment.prepared()
             if self.check is not None:
                 self.check(task)
-        self._kept = [*((kept, other) for kept, other in self._kept if other is not task), (spec, task)]
+        self._kept = [*((kept, other) for kept, other in self._kept if other is not task), (experiment, task)]
         return task
 
     def forget(self) -> None:
@@ -46,11 +45,11 @@ class Prepared:
             gc.collect()  # a run and its listeners hold one another, and the task
 
 
-def _same(one: ComponentSpec, other: ComponentSpec) -> bool:
-    """Whether two components are of the same class or are the very same object, with all their settings."""
-    things, others = _things(one), _things(other)
+def _same(one: Experiment, other: Experiment) -> bool:
+    """Whether two tasks are of the same class or are the very same object, with all their settings, and start alike."""
+    things, others = _things(one.task), _things(other.task)
     identical = len(things) == len(others) and all(a is b for a, b in zip(things, others, strict=True))
-    return identical and _settings(one) == _settings(other)
+    return identical and one.start == other.start and _settings(one.task) == _settings(other.task)
 
 
 def _things(spec: ComponentSpec) -> list[object]:

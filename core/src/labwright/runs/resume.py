@@ -10,8 +10,8 @@ from typing import Any
 from labwright.base.errors import LabwrightError
 from labwright.base.files import refuse_links
 from labwright.plugin.registry import Plugins
-from labwright.runs.environment import differences, environment
-from labwright.runs.load import environment_of, experiment_of
+from labwright.runs.environment import differences, environment, environment_of
+from labwright.runs.load import experiment_of
 from labwright.train.checkpoints import verify
 from labwright.train.trainer import Trainer
 
@@ -29,8 +29,9 @@ def resume(
     refuse_links(folder)
     experiment = experiment_of(folder, plugins, overrides) if overrides else before
     was, now = before.table(), experiment.table()
-    for kind in ("task", "model", "loss"):
-        if _names(was.get(kind)) != _names(now.get(kind)):
+    for kind in ("task", "model", "loss", "start"):
+        same = was.get(kind) == now.get(kind) if kind == "start" else _names(was.get(kind)) == _names(now.get(kind))
+        if not same:
             raise LabwrightError(
                 f"the {kind} of {folder} can't be changed on resuming; start a new run with "
                 f"`labwright run {folder}/recipe.toml {' '.join(overrides)}`."

@@ -24,6 +24,7 @@ from labwright.config.signature import signature
 from labwright.interfaces.closed_form import ClosedForm
 from labwright.interfaces.task import Task
 from labwright.plugin.registry import Plugins
+from labwright.runs.start import Start
 from labwright.train.settings import Train
 
 
@@ -40,6 +41,7 @@ class ExperimentSpec:
         method: Any = "descent",
         device: Any = "auto",
         train: Mapping[str, Any] | None = None,
+        start: Mapping[str, Any] | Path | str | None = None,
         log: Sequence[Any] = ("progress", "report"),
         stop: Sequence[Any] = (),
         search: Mapping[str, Any] | None = None,
@@ -57,6 +59,7 @@ class ExperimentSpec:
             "method": method,
             "device": device,
             "train": train or {},
+            "start": start,
             "log": log,
             "stop": stop,
             "search": search or {},
@@ -74,6 +77,8 @@ class ExperimentSpec:
         self.method = resolve("method", with_default(method, "descent"), known, here / "method")
         self.device = resolve("device", with_default(device, "auto"), known, here / "device")
         self.train = Train(**validated(Train, train or {}, "train", known, here / "train"))
+        of_start = start if isinstance(start, Mapping) else {"run": start}
+        self.start = None if start is None else Start(**validated(Start, of_start, "start", known, here / "start"))
         self.closed_form = self.model.is_a(ClosedForm)
         self._check_length(here / "train")
         # constructors do no work, so that a task can be asked for its ports and phases before any data is read
@@ -160,6 +165,8 @@ class ExperimentSpec:
             for key, setting in train.items()
             if (value := getattr(self.train, key)) is not None
         }
+        if self.start:
+            table["start"] = plain_table(vars(self.start), Where())
         table["log"] = [spec.table() for spec in self.listeners if spec.kind == "logger"]
         table["stop"] = [spec.table() for spec in self.listeners if spec.kind == "stop"]
         return table | ({"search": self.search} if self.search else {})
@@ -198,6 +205,7 @@ class ExperimentSpec:
             "optimizer": self.optimizers,
             "train.epochs": self.train.epochs,
             "train.steps": self.train.steps,
+            "start": self.start,
         }
         given = [field for field, value in descent.items() if value]
         if self.closed_form and given:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -71,7 +72,10 @@ def verify_resume(experiment: Experiment, n: int) -> Verdict:
 
 def _state(trainer: Trainer) -> dict[str, Tensor]:
     checkpoint = trainer.checkpoints.read(trainer.run.step)
-    return checkpoint.model | checkpoint.training
+    # what tasks, methods and listeners keep beside tensors is compared as the text it is kept as
+    texts = {owner: json.dumps(rest, sort_keys=True).encode() for owner, rest in checkpoint.state["states"].items()}
+    rest = {f"state/{owner}": torch.tensor(list(text), dtype=torch.uint8) for owner, text in texts.items()}
+    return checkpoint.model | checkpoint.training | rest
 
 
 def _different(left: Mapping[str, Tensor], right: Mapping[str, Tensor]) -> list[str]:

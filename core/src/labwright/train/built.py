@@ -18,11 +18,14 @@ from labwright.interfaces.method import Method
 from labwright.interfaces.optimizer import Optimizer
 from labwright.interfaces.task import Phase, Task
 from labwright.train.evaluation import Evaluated, evaluate
+from labwright.train.freezing import Freezing
 
 
 @dataclass
 class Built:
     """What an experiment is made of, ready to train; `notes` say what its person should know of it.
+
+    What groups of the optimizers freeze is frozen. Raises LabwrightError for a phase all of whose parameters are.
 
     Example: `built = lw.Experiment.from_recipe("vision/digits-mlp").build()`
     """
@@ -35,6 +38,17 @@ class Built:
     optimizers: dict[str, Optimizer]
     method: Method = field(default_factory=Method)
     notes: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.freezing = Freezing(self.model, self.optimizers)
+        self.freezing.apply()
+        for phase, optimizer in self.optimizers.items():
+            parameters = optimizer.parameters.values()
+            if parameters and not any(parameter.requires_grad for parameter in parameters):
+                raise LabwrightError(
+                    f"phase {phase!r} has nothing to train: all its {len(parameters)} parameters are frozen, by "
+                    "optimizer.groups or by the model itself (requires_grad is False). Leave some of them free."
+                )
 
     def evaluate(self, split: str, *, size: int, seed: int, most: int | None = None) -> Evaluated | None:
         """The metrics over a split as `evaluate` gives them, on the device and in the precision of these settings."""
@@ -61,7 +75,7 @@ def phase_parameters(model: nn.Module, criterion: Any, phases: Sequence[Phase]) 
     """The parameters that each phase trains, by name: those of the children it names, or all, frozen ones too.
 
     The loss's own, called `loss.NAME`, go to the phases that name `loss`, or to the first. Raises LabwrightError for a
-    child that isn't there, and for a phase all of whose parameters are frozen.
+    child that isn't there.
     """
     # by name, as checkpoints and groups of an optimizer know them
     own = dict(model.named_parameters())
@@ -90,10 +104,5 @@ def phase_parameters(model: nn.Module, criterion: Any, phases: Sequence[Phase]) 
             if not phase.parameters or name.split(".")[0] in phase.parameters
         }
         parameters |= of_loss if phase.name in for_loss else {}
-        if parameters and not any(parameter.requires_grad for parameter in parameters.values()):
-            raise LabwrightError(
-                f"phase {phase.name!r} has nothing to train: all its {len(parameters)} parameters are frozen "
-                "(requires_grad is False). Leave some of them free."
-            )
         trained[phase.name] = parameters
     return trained

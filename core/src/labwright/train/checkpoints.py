@@ -22,7 +22,7 @@ from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, Literal
 
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -33,6 +33,7 @@ from labwright.data.summary import FILE as SUMMARY
 from labwright.data.summary import SPLITS, DataSummary, read_summary, summarised
 from labwright.interfaces.task import Task
 
+Which = Literal["final", "last", "best"]
 CHECKSUMS = "checksums.json"
 MOST_NAMED = 3  # damaged checkpoints; there may be thousands
 
@@ -138,6 +139,23 @@ class Checkpoints:
                 faults.append(str(damage))
         return None, _some(faults, "")
 
+    def chosen(self, which: Which, final: str | None = None) -> tuple[Checkpoint, list[str]]:
+        """The checkpoint of a name, and notes: `final` is `best` or `last`, as the run's own `train.final` says.
+
+        Raises LabwrightError if there is none.
+        """
+        folder = self.folder.parent
+        checkpoint, faults = self.newest()
+        if checkpoint is None:
+            raise LabwrightError(f"{folder} has no whole checkpoint. {' '.join(faults)}".strip())
+        final = final or checkpoint.state["recipe"]["train"]["final"]
+        if which == "best" or (which == "final" and final == "best"):
+            best = checkpoint.state["best_step"]
+            if best is None and which == "best":
+                raise LabwrightError(f"{folder} has no best checkpoint: nothing was evaluated on a `valid` split.")
+            checkpoint = checkpoint if best is None else self.read(best)
+        return checkpoint, faults
+
 
 class MemoryCheckpoints:
     """The best checkpoint and the newest, in memory: for a trial, of which nothing but its figures is kept."""
@@ -242,7 +260,7 @@ def seal(folder: Path) -> None:
     """Write the checksums of a folder's files and see that everything has reached the disk."""
     for name in _files(folder):
         sync(folder / name)
-    write_json(folder / CHECKSUMS, {str(name): _digest(folder / name) for name in _files(folder)})
+    write_json(folder / CHECKSUMS, {str(name): digest(folder / name) for name in _files(folder)})
 
 
 def verify(folder: Path) -> None:
@@ -251,19 +269,25 @@ def verify(folder: Path) -> None:
         raise Damaged(f"{folder} is {'no folder' if folder.exists() else 'missing'}.")
     try:
         sums = json.loads((folder / CHECKSUMS).read_text(encoding="utf-8"))
-        expected = {Path(name): str(digest) for name, digest in sums.items()}
+        expected = {Path(name): str(checksum) for name, checksum in sums.items()}
     except (OSError, ValueError, AttributeError) as error:
         raise Damaged(f"{folder / CHECKSUMS} is missing or torn.") from error
     present = set(_files(folder))
     for name in sorted(present ^ expected.keys()):
         raise Damaged(f"{folder / name} {'is missing' if name in expected else 'was not written by labwright'}.")
-    for name, digest in expected.items():
+    for name, checksum in expected.items():
         try:
-            same = _digest(folder / name) == digest
+            same = digest(folder / name) == checksum
         except OSError as error:
             raise Damaged(f"{folder / name} can't be read: {error.strerror}.") from error
         if not same:
             raise Damaged(f"{folder / name} is torn or was changed: its checksum differs.")
+
+
+def digest(file: Path) -> str:
+    """The SHA-256 of a file."""
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
 
 
 def compared_data(task: Task, kept: Path, splits: Iterable[str] = SPLITS) -> tuple[DataSummary, list[str]]:
@@ -292,11 +316,6 @@ def _files(folder: Path) -> Iterator[Path]:
     for path in sorted(folder.rglob("*")):
         if path.is_file() and path.name != CHECKSUMS:
             yield path.relative_to(folder)
-
-
-def _digest(file: Path) -> str:
-    with file.open("rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()
 
 
 def _remove(path: Path) -> None:

@@ -7,9 +7,8 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import ConfigDict, Field
 
+from labwright.base.durations import Stretch, in_steps
 from labwright.base.search import Choice, PerTrial
-
-Every = Annotated[str, Field(pattern=r"^[1-9][0-9]* (step|epoch)s?$")]
 
 
 @dataclass(frozen=True)
@@ -33,8 +32,8 @@ class Train:
     clip: Annotated[float, Field(gt=0), PerTrial()] | None = None
     ema: Annotated[float, Field(gt=0, lt=1)] | None = None
     seed: Annotated[int, Field(ge=0, lt=2**63), PerTrial()] = 0
-    evaluate_every: Every = "1 epoch"
-    save_every: Every = "1 epoch"
+    evaluate_every: Stretch = "1 epoch"
+    save_every: Stretch = "1 epoch"
     log_every: Annotated[int, Field(ge=1)] = 50
     keep: Annotated[int, Field(ge=1)] = 2
     final: Literal["last", "best"] = "last"
@@ -42,13 +41,9 @@ class Train:
 
     def intervals(self, per_epoch: int) -> Intervals:
         """The settings in steps, for epochs of that many steps."""
-
-        def steps(every: str) -> int:
-            number, _, unit = every.partition(" ")
-            return int(number) * (per_epoch if unit.startswith("epoch") else 1)
-
         total = self.steps if self.steps is not None else (self.epochs or 1) * per_epoch
-        return Intervals(total, per_epoch, steps(self.evaluate_every), steps(self.save_every), self.log_every)
+        evaluate, save = in_steps(self.evaluate_every, per_epoch), in_steps(self.save_every, per_epoch)
+        return Intervals(total, per_epoch, evaluate, save, self.log_every)
 
 
 @dataclass

@@ -57,6 +57,7 @@ class Trainer:
         self.intervals = train.intervals(run.steps_per_epoch)
         self.criterion = built.criterion
         self.phase_steps = phase_steps(built, train)
+        self.freezing, self.thaws = built.freezing, built.freezing.ends(run.steps_per_epoch)
         self.log = Log(run.folder / "metrics.jsonl")
         self.checkpoints: Checkpoints | MemoryCheckpoints = Checkpoints(run.folder / "checkpoints")
         self.lock: Lock | None = None  # of the run folder, given back when the run ends
@@ -198,6 +199,8 @@ class Trainer:
     def step(self, batch: Batch) -> Mapping[str, Tensor]:
         """One step: every phase that is due updates its parameters once. Returns the mean losses, of parts too."""
         task, step = self.task, self.run.step
+        if step in self.thaws:
+            self.freezing.apply(step, self.intervals.per_epoch)
         seed = derived_seed(self.train.seed, step, 5)
         # every step starts its own random numbers: one that is resumed draws what it would have drawn
         for generator in self.generators:
@@ -324,7 +327,11 @@ class Trainer:
             "steps_per_epoch": self.run.steps_per_epoch,
             "log": self.log.mark(durable=isinstance(self.checkpoints, Checkpoints)),
             "recipe": plain(self.run.recipe),
-            "frozen": [name for name, parameter in self.model.named_parameters() if not parameter.requires_grad],
+            "frozen": [
+                name
+                for name, parameter in self.model.named_parameters()
+                if not parameter.requires_grad and name not in self.freezing.until  # which the recipe says
+            ],
             "extra": extra,
             "states": {},
         }
@@ -379,6 +386,7 @@ class Trainer:
         # what a task or a listener had frozen by then is frozen again
         for name, parameter in self.model.named_parameters():
             parameter.requires_grad_(name not in state["frozen"])
+        self.freezing.apply(state["step"], self.intervals.per_epoch)
         self.run.step = self.saved = state["step"]
         self.evaluated = state["evaluated"]
         self.run.best, self.best_step = state["best"], state["best_step"]

@@ -24,6 +24,9 @@ def labwright_components() -> Iterator[lw.Component]:
     yield lw.Component("model", "nlp/gru", f"{models}.recurrent:GRU", "gated recurrent units over a text")
     yield lw.Component("model", "nlp/encoder", f"{models}.encoder:Encoder", "any encoder of transformers")
     yield lw.Component("model", "nlp/gpt", f"{models}.gpt:GPT", "decoder-only transformer, a language model")
+    yield lw.Component(
+        "model", "nlp/transformer", f"{models}.transformer:Transformer", "encoder-decoder, one text out of another"
+    )
 
 
 @lw.hookimpl

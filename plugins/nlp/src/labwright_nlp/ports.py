@@ -10,10 +10,6 @@ from labwright import Tokens
 
 @dataclass(frozen=True)
 class EncoderTokens(Tokens):
-    """Tokens of a pretrained encoder's own tokenizer: its configuration is in `folder`, as config.json.
-
-    `whole` says that its weights are there too. In a run folder they aren't: a checkpoint has those trained further.
-    """
+    """Tokens of an encoder's own tokenizer: the encoder's configuration is in `folder`, as config.json."""
 
     folder: Path = Path()
-    whole: bool = True

@@ -207,16 +207,26 @@ class Pieces(Tokenizer):
         self.inner.save(str(folder / _LEARNED))
 
 
-def learned(kind: Kind, texts: Sequence[str], *, vocabulary: int, pretrained: Path | None) -> Tokenizer:
+def learned(
+    kind: Kind, texts: Sequence[str], *, vocabulary: int, pretrained: Path | None, start: Path | None = None
+) -> Tokenizer:
     """The tokenizer of that kind, learned from the training texts, or read from the folder `pretrained`.
 
-    Words are runs of letters, digits and underscores, or of other signs; what isn't among the most frequent is unknown.
-    `bpe` merges bytes (Sennrich et al. 2016; Radford et al. 2019, section 2.2). Raises LabwrightError for a folder
-    without tokenizer.json, and if it is given for another kind or missing.
+    `start` is the folder that belongs to the weights the run starts from: a pretrained tokenizer is its, unless another
+    is given. Words are runs of letters, digits and underscores, or of other signs; what isn't among the most frequent
+    is unknown. `bpe` merges bytes (Sennrich et al. 2016; Radford et al. 2019, section 2.2). Raises LabwrightError for a
+    folder without tokenizer.json, and if it is given for another kind, missing or given twice.
     """
+    if kind == "pretrained" and pretrained is not None and start is not None:
+        raise LabwrightError(
+            f"task.data.pretrained: the run starts from {start}, and takes the tokenizer there: write start.run=FOLDER "
+            "instead of task.data.pretrained=FOLDER, for the tokenizer and the weights that go with it."
+        )
+    pretrained = start if kind == "pretrained" and pretrained is None else pretrained
     if (kind == "pretrained") != (pretrained is not None):
         raise LabwrightError(
-            "task.data.pretrained: tokenizer 'pretrained' needs a folder that holds tokenizer.json."
+            "task.data.tokenizer: 'pretrained' is the tokenizer of what the run starts from, start.run=FOLDER, or that "
+            "of a folder with tokenizer.json alone, task.data.pretrained=FOLDER."
             if kind == "pretrained"
             else f"task.data.pretrained: a tokenizer of kind {kind!r} is learned from the training texts; leave the "
             'folder out, or set task.data.tokenizer="pretrained".'
@@ -265,12 +275,12 @@ def _library() -> Any:
 def _read(path: Path, kind: Kind) -> Pieces:
     if not path.parent.is_dir():
         raise LabwrightError(
-            f"task.data.pretrained: there is no folder {located(path.parent)}. Nothing is downloaded: give a folder "
+            f"task.data.tokenizer: there is no folder {located(path.parent)}. Nothing is downloaded: give a folder "
             "that holds tokenizer.json, such as one made by `hf download NAME --local-dir FOLDER`."
         )
     if not path.is_file():
         names = ", ".join(sorted(file.name for file in path.parent.iterdir())[:12])
-        raise LabwrightError(f"task.data.pretrained: {path.parent} has no tokenizer.json; it has {names or 'nothing'}.")
+        raise LabwrightError(f"task.data.tokenizer: {path.parent} has no tokenizer.json; it has {names or 'nothing'}.")
     try:
         inner = _library().Tokenizer.from_file(str(path))
     except Exception as error:  # the library raises bare Exceptions

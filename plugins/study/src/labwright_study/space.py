@@ -12,8 +12,19 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
-from labwright import Choice, Experiment, Integers, LabwrightError, Train, Uniform, listed, nearest
-from labwright.engine import NONE, ComponentSpec, Setting, Where, checked, signature
+from labwright import (
+    Choice,
+    Experiment,
+    Integers,
+    LabwrightError,
+    Setting,
+    Train,
+    Uniform,
+    listed,
+    nearest,
+    signature,
+)
+from labwright.engine import NONE, ComponentSpec, Where, checked
 
 if TYPE_CHECKING:
     import optuna

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import torch
-from labwright import Device, LabwrightError, NotApplicable
+from labwright import Device, LabwrightError
 from torch import nn
 
-from labwright_testing.kit import Subject, check
+from labwright_testing.kit import NotApplicable, Subject, check
 
 
 @check("device")
@@ -25,7 +25,7 @@ def brings_tensors_there_and_back(subject: Subject) -> None:
 @check("device")
 def computes_in_the_precision_asked_for(subject: Subject) -> None:
     """`autocast` is None in fp32, else a context, new each time, in which a matrix product has that type."""
-    if "precision" not in subject.signature.settings:
+    if "precision" not in subject.settings:
         raise NotApplicable("it has no setting `precision`")
     device = _found(_made(subject))
     assert _made(subject).autocast(device) is None, "in fp32 there is a context"

@@ -15,7 +15,7 @@ DRAWS = 5
 @check(*TRIED)
 def can_be_built_with_sampled_settings(subject: Subject) -> None:
     """Any point of the declared search space builds: settings drawn together go together."""
-    marks = {name: one.mark for name, one in subject.signature.settings.items() if one.mark is not None}
+    marks = {name: one.mark for name, one in subject.settings.items() if one.mark is not None}
     chance = random.Random(0)  # noqa: S311 - no secret
     prefix = "task.data" if subject.kind == "data" else subject.kind
     reads = subject.kind in ("model", "loss", "optimizer")

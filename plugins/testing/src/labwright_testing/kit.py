@@ -1,76 +1,196 @@
-"""The conformance kit's frame: which checks there are, and what they are given.
+"""The conformance kit's frame: what a check is, what it is given, and what came of it.
 
-A check is a function of a Subject that raises AssertionError; its docstring says what must hold and how to mend it. The
-quick ones are the core's; those here try a component in a recipe.
+A check is a function of a Subject that raises AssertionError; its docstring says what must hold and how to mend it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import inspect
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-import labwright as lw
 import torch
 from labwright import (
-    QUICK_CHECKS,
     Batch,
     Built,
-    Check,
     ClosedForm,
+    Component,
     Experiment,
+    Kind,
     LabwrightError,
-    NotApplicable,
     Plugins,
     Prepared,
+    Recipe,
+    Setting,
     Task,
+    Verb,
     fitting_names,
+    nearest,
+    signature,
 )
+from packaging.utils import canonicalize_name
 from torch import Generator, Tensor, nn
 
 KEPT = 8  # tasks in memory: those of one plugin's recipes, as a rule
 TRIED = ("task", "data", "model", "loss", "optimizer", "device")  # what stands in every recipe
-CHECKS: dict[str, Check] = {check.name: check for check in QUICK_CHECKS}  # the quick ones explain what others find
+TRIED_IN_RECIPES: list[Check] = []  # in the order in which `check` made them
+Declared = Component | Recipe | Verb | Kind
 Recipes = Mapping[str, str | Sequence[str] | Experiment]  # by `KIND NAME`; texts are a recipe's name and overrides
 Tried = Callable[["Subject"], None]
+
+
+class NotApplicable(Exception):
+    """A check has nothing to look at in this component; the reason is shown.
+
+    Example: `raise NotApplicable("it has no settings")`
+    """
+
+
+@dataclass(frozen=True)
+class Check:
+    """A function of a Subject that raises AssertionError, and the kinds it is for; `component` is every component's.
+
+    The function's docstring says what must hold and how to mend it.
+
+    Example: `Check(has_a_licence, ("data",))`
+    """
+
+    function: Tried
+    kinds: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        return self.function.__name__.replace("_", "-")
+
+    @property
+    def mend(self) -> str:
+        return inspect.getdoc(self.function) or ""
+
+    def applies(self, subject: Subject) -> bool:
+        return subject.kind in self.kinds or ("component" in self.kinds and isinstance(subject.declared, Component))
 
 
 def check(*kinds: str) -> Callable[[Tried], Tried]:
     """Make a function a check of these kinds of component; its name becomes kebab-case."""
 
     def registered(function: Tried) -> Tried:
-        added = Check(function, kinds)
-        CHECKS[added.name] = added
+        TRIED_IN_RECIPES.append(Check(function, kinds))
         return function
 
     return registered
 
 
+@dataclass(frozen=True)
+class Finding:
+    """What came of a check of one thing; `found` is empty if nothing was wrong.
+
+    Example: `print(*(finding.found for finding in quick_findings(lw.Plugins.discover(), "proteins")))`
+    """
+
+    check: Check
+    label: str
+    found: str
+
+
+def findings(subjects: Iterable[Subject], checks: Iterable[Check]) -> Iterator[Finding]:
+    """Try every check on every thing it is for; a check that has nothing to look at is passed over.
+
+    Example: `list(findings(Kit(lw.Plugins.discover()).subjects("proteins"), CHECKS.values()))`
+    """
+    checks = list(checks)
+    for subject in subjects:
+        for check in checks:
+            if not check.applies(subject):
+                continue
+            fault = ""
+            try:
+                check.function(subject)
+            except NotApplicable:
+                continue
+            except (AssertionError, LabwrightError) as error:
+                fault = str(error)
+            except Exception as error:  # noqa: BLE001 - of somebody's component; it is what the check found
+                fault = traceback.format_exception_only(error)[-1].strip()
+            yield Finding(check, subject.label, fault)
+
+
+# --------------------------------------------------------------------------------------------------- what is looked at
+
+
 @dataclass
 class Kit:
-    """The plugins of a session, and the tasks that were prepared for their components."""
+    """The plugins of a session, and the tasks that were prepared for their components.
+
+    `recipes` maps `KIND NAME` to what it is tried in, as in `conformance`.
+
+    Example: `Kit(lw.Plugins.discover()).subjects("proteins")`
+    """
 
     plugins: Plugins
     recipes: Recipes = field(default_factory=dict)
     tasks: Prepared = field(default_factory=lambda: Prepared(KEPT))
 
-    def subjects(self, name: str) -> list[Subject]:
-        """What a plugin or distribution declares. Raises LabwrightError if it isn't in use."""
-        return [Subject(self, declared) for plugin in self.plugins.called(name) for declared in plugin.brings]
+    def subjects(self, name: str = "") -> list[Subject]:
+        """What a plugin or distribution declares; what all do, if none is named.
+
+        Raises LabwrightError if it isn't in use.
+        """
+        names = [(plugin, {plugin.name, plugin.distribution}) for plugin in self.plugins.plugins]
+        owners = [plugin for plugin, own in names if canonicalize_name(name) in map(canonicalize_name, own)]
+        if name and not owners:
+            close = nearest(name, [known for _, own in names for known in own])
+            raise LabwrightError(f"no plugin is called {name!r}{close} Is it installed?")
+        for plugin in owners:
+            if plugin.state != "loaded":
+                raise LabwrightError(f"plugin {plugin.name} is {plugin.state}: {plugin.reason}")
+        return [Subject(self, declared) for plugin in owners or self.plugins.loaded for declared in plugin.brings]
 
 
-class Subject(lw.Subject):
-    """A component under test, and a recipe in which it stands; or a recipe, verb or kind under test."""
+class Subject:
+    """One thing that a plugin declares, under test: a component and a recipe it stands in, or a recipe, verb or kind.
 
-    def __init__(self, kit: Kit, declared: lw.Component | lw.Recipe | lw.Verb | lw.Kind) -> None:
-        super().__init__(kit.plugins, declared)
-        self.kit = kit
+    `label` is `KIND NAME`, where the kind may be recipe, verb or kind; `owner` the plugin that declares it.
+
+    Example: `Subject(kit, kit.plugins.find("model", "proteins/esm"))`
+    """
+
+    def __init__(self, kit: Kit, declared: Declared) -> None:
+        self.kit, self.plugins, self.declared = kit, kit.plugins, declared
+        self.kind = declared.kind if isinstance(declared, Component) else type(declared).__name__.lower()
+        self.label = f"{self.kind} {declared.name}"
+        self.owner = self.plugins.owners(self.kind, declared.name)[0][0]
+        self.notes: list[str] = []  # what checks have to say that is no failure
+
+    @cached_property
+    def name(self) -> str:
+        """Its name, or that of a family's first member. Raises LabwrightError if the family can't be loaded."""
+        if not isinstance(self.declared, Component) or not self.declared.name.endswith("/*"):
+            return self.declared.name
+        first: str = next(iter(self.plugins.target(self.declared)))
+        return self.declared.name[:-1] + first
+
+    @cached_property
+    def target(self) -> Any:
+        """The class or function behind it. Raises LabwrightError if it can't be loaded."""
+        if isinstance(self.declared, Component):
+            return self.plugins.load(self.kind, self.name)
+        if isinstance(self.declared, Kind):
+            return self.plugins.base(self.declared.name)
+        assert isinstance(self.declared, Verb), "a recipe has no target"
+        return self.plugins.target(self.declared)
+
+    @cached_property
+    def settings(self) -> Mapping[str, Setting]:
+        """Its settings. Raises LabwrightError naming a parameter that can't be one."""
+        return signature(self.target).settings
 
     def made(self, settings: Mapping[str, Any], **given: Any) -> Any:
         """The component alone with these settings, validated, and what the core would give it."""
-        known = self.signature.settings
-        return self.target(**given, **{name: known[name].validated(value) for name, value in settings.items()})
+        values = {name: self.settings[name].validated(value) for name, value in settings.items()}
+        return self.target(**given, **values)
 
     # ------------------------------------------------------------------------------------------------- in a recipe
 
@@ -84,19 +204,19 @@ class Subject(lw.Subject):
         given = self.kit.recipes.get(self.label)
         if isinstance(given, Experiment):
             return [self._quiet(given)]
-        mine = [recipe.name for recipe in self.owner.recipes]
-        others = [name for name in self.plugins.names("recipe") if name not in mine]
-        recipes: list[Sequence[str]] = [[name] for name in (*mine, *others)]
+        own = [recipe.name for recipe in self.owner.recipes]
+        others = [name for name in self.plugins.names("recipe") if name not in own]
+        recipes: list[Sequence[str]] = [[name] for name in (*own, *others)]
         if given is not None:
             recipes = [[given] if isinstance(given, str) else given]
-        found = [pair for recipe, *overrides in recipes if (pair := self._within(recipe, overrides)) is not None]
-        return [experiment for experiment, named in sorted(found, key=lambda pair: not pair[1])]
+        fitting = [pair for recipe, *overrides in recipes if (pair := self._within(recipe, overrides)) is not None]
+        return [experiment for experiment, named in sorted(fitting, key=lambda pair: not pair[1])]
 
     @cached_property
     def experiment(self) -> Experiment:
         """The first candidate whose data is there. Raises AssertionError if there is none."""
         try:
-            _ = self.signature
+            _ = self.settings
         except LabwrightError as error:  # no recipe can hold it, and this is why
             raise AssertionError(str(error)) from error
         reasons = []
@@ -116,12 +236,12 @@ class Subject(lw.Subject):
         """An experiment of a recipe with the component in it, and whether the recipe names it itself."""
         try:
             experiment = Experiment.from_recipe(recipe, overrides, plugins=self.plugins)
-            there = self._there(experiment)
-            if not there:
+            named = self._stands_in(experiment)
+            if not named:
                 if self.kind == "task" or self.declared.name not in fitting_names(self.kind, recipe, self.plugins):
                     return None
                 experiment = experiment.varied({"task.data" if self.kind == "data" else self.kind: self.name})
-            return self._quiet(experiment), there
+            return self._quiet(experiment), named
         except LabwrightError:
             return None
 
@@ -131,7 +251,7 @@ class Subject(lw.Subject):
             quiet["device"] = {"name": "cpu", "threads": 1}
         return experiment.varied(quiet)
 
-    def _there(self, experiment: Experiment) -> bool:
+    def _stands_in(self, experiment: Experiment) -> bool:
         data = self.kind == "data"
         spec = experiment.task.settings.get("data") if data else experiment.component(self.kind)
         return spec is not None and spec.name == self.name
@@ -161,18 +281,18 @@ class Subject(lw.Subject):
         """The first batch of what evaluation looks at: `valid`, else `test`, else `train`."""
         parts = (self.task.batches(name, size=size, seed=0, epoch=0) for name in ("valid", "test", "train"))
         batches = next(part for part in parts if part is not None and len(part))
-        found: Batch = next(iter(batches))
-        return found
+        batch: Batch = next(iter(batches))
+        return batch
 
     def losses(self, built: Built, batch: Batch) -> dict[str, torch.Tensor]:
         """The loss of each phase that has an optimizer; random numbers of the model begin at the same place."""
-        found = {}
+        losses = {}
         for phase in self.task.phases():
             if phase.name in built.optimizers:
                 torch.manual_seed(0)
                 loss = self.task.loss(built.model, batch, built.criterion, phase.name)
-                found[phase.name] = sum(loss.values()) if isinstance(loss, dict) else loss
-        return found
+                losses[phase.name] = torch.stack(tuple(loss.values())).sum() if isinstance(loss, dict) else loss
+        return losses
 
     def results(self, model: nn.Module, batch: Batch) -> tuple[Any, ...]:
         """What the task's metrics are called with, in evaluation mode."""
@@ -188,7 +308,7 @@ def tensors(value: Any) -> list[Tensor]:
     if isinstance(value, Batch):
         return tensors(vars(value))
     if isinstance(value, dict):
-        return [tensor for one in value.values() for tensor in tensors(one)]
+        return [tensor for part in value.values() for tensor in tensors(part)]
     if isinstance(value, tuple | list):
-        return [tensor for one in value for tensor in tensors(one)]
+        return [tensor for part in value for tensor in tensors(part)]
     return []

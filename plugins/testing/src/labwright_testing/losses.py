@@ -6,10 +6,10 @@ from dataclasses import fields, replace
 from typing import Any
 
 import torch
-from labwright import Batch, NotApplicable, separable
+from labwright import Batch, separable
 from torch import Tensor, nn
 
-from labwright_testing.kit import Subject, check, tensors
+from labwright_testing.kit import NotApplicable, Subject, check, tensors
 
 
 @check("loss")

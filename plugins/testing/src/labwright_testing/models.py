@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from itertools import islice
 
 import torch
-from labwright import Batch, Built, ClosedForm, NotApplicable
+from labwright import Batch, Built, ClosedForm
 from torch import Generator, Tensor, nn
 
-from labwright_testing.kit import Subject, check, tensors
+from labwright_testing.kit import NotApplicable, Subject, check, tensors
 
 STEPS, FALL = 150, 0.5  # of the loss of one batch in so many steps
 SETTLED = 10  # losses in a row that say that it has fallen
@@ -193,7 +193,8 @@ class Objective(nn.Module):
         self.model, self.criterion = built.model, built.criterion
 
     def forward(self, batch: Batch) -> Tensor:
-        return self.task.loss(self.model, batch, self.criterion, self.phase)
+        loss = self.task.loss(self.model, batch, self.criterion, self.phase)
+        return sum(loss.values(), torch.zeros(())) if isinstance(loss, dict) else loss
 
 
 def _compiled(subject: Subject, built: Built, batch: Batch) -> None:
@@ -231,6 +232,7 @@ def _training(subject: Subject) -> Iterator[float]:
                 continue
             optimizer = built.optimizers[phase.name]
             loss = subject.task.loss(built.model, batch, built.criterion, phase.name)
+            loss = sum(loss.values(), torch.zeros(())) if isinstance(loss, dict) else loss
             torch.autograd.backward(loss)
             optimizer.step(optimizer.lr)
             for parameter in built.model.parameters():

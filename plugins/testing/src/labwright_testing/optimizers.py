@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from labwright import NotApplicable, Optimizer
+from labwright import Optimizer
 from torch import Tensor, nn
 
-from labwright_testing.kit import Subject, check
+from labwright_testing.kit import NotApplicable, Subject, check
 
 RATES = (0.3, 0.03, 0.003)
 STEPS = 200
@@ -53,7 +53,7 @@ def goes_on_from_its_state(subject: Subject) -> None:
 @check("optimizer")
 def heeds_groups(subject: Subject) -> None:
     """A group with `lr_factor` 0 leaves its parameters as they are: `self.groups` gives each parameter's factor."""
-    if "groups" not in subject.signature.settings:
+    if "groups" not in subject.settings:
         raise NotApplicable("it has no setting `groups`")
     parameters, loss = _problem()
     before = {name: one.detach().clone() for name, one in parameters.items()}

@@ -9,5 +9,6 @@ import labwright as lw
 
 @lw.hookimpl
 def labwright_verbs() -> Iterator[lw.Verb]:
-    summary = "try all that a plugin brings, as its tests do"
-    yield lw.Verb("check", "labwright_testing.verb:verb", summary, "Make plugins")
+    here = "labwright_testing.verbs"
+    yield lw.Verb("check", f"{here}.check:verb", "try all that a plugin brings, as its tests do", "Make plugins")
+    yield lw.Verb("doctor", f"{here}.doctor:verb", "check versions, the GPU, the compiler and plugins", "Look")

@@ -6,36 +6,42 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
-from labwright import Check, LabwrightError, NotApplicable, Plugins, nearest
+from labwright import LabwrightError, Plugins, nearest
 
 from labwright_testing.checks import CHECKS
-from labwright_testing.kit import Kit, Recipes, Subject
+from labwright_testing.kit import Check, Kit, NotApplicable, Recipes, Subject
 
 
 def conformance(
     distribution: str, *, exempt: Mapping[str, str] | None = None, recipes: Recipes | None = None
 ) -> Callable[..., None]:
-    """A pytest test of everything a distribution brings: `test_conformance = conformance("labwright-proteins")`.
+    """A pytest test of everything a distribution brings.
 
-    `exempt` maps `KIND NAME: CHECK` to the reason why the check can't hold; it is run all the same, and the test fails
-    if it holds after all. `recipes` maps `KIND NAME` to what it is tried in: a recipe's name, a list of that and
-    settings, `["proteins/folds", "task.data.folder=small"]`, or an Experiment. Raises LabwrightError for an exemption
-    of something that isn't there, or without a reason.
+    Args:
+        distribution: its name, or that of its plugin.
+        exempt: `KIND NAME: CHECK` to the reason why the check can't hold; it is run all the same, and the test fails if
+            it holds after all.
+        recipes: `KIND NAME` to what it is tried in: a recipe's name, a list of that and settings,
+            `["proteins/folds", "task.data.folder=small"]`, or an Experiment.
+
+    Raises LabwrightError for an exemption of something that isn't there, or without a reason.
+
+    Example: `test_conformance = conformance("labwright-proteins")`
     """
     kit = Kit(Plugins.discover(), recipes or {})
     try:
         subjects = kit.subjects(distribution)
     except LabwrightError as error:
         pytest.fail(str(error), pytrace=False)
-    applied = [(one, each) for one in subjects for each in CHECKS.values() if each.applies(one)]
-    cases = {f"{one.label}: {each.name}": (one, each) for one, each in applied}
+    applied = [(subject, check) for subject in subjects for check in CHECKS.values() if check.applies(subject)]
+    cases = {f"{subject.label}: {check.name}": (subject, check) for subject, check in applied}
     exemptions = dict(exempt or {})
     for key, reason in exemptions.items():
         if key not in cases:
             raise LabwrightError(f"exempt: there is no check {key!r}{nearest(key, cases)}")
         if not reason.strip():
             raise LabwrightError(f"exempt: {key!r} needs a reason.")
-    labels = {one.label for one in subjects}
+    labels = {subject.label for subject in subjects}
     for key in recipes or {}:
         if key not in labels:
             raise LabwrightError(f"recipes: {distribution} brings no {key!r}{nearest(key, labels)}")

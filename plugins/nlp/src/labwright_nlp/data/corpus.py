@@ -51,8 +51,12 @@ class Corpus(Data, ABC):
         self.context, self.valid, self.test = context, valid, test
         self.tokenizer, self.vocabulary, self.pretrained, self.case = tokenizer, vocabulary, pretrained, case
         self.tokens: Tokenizer | None = None
+        self._start: Path | None = None  # what belongs to the weights that the run starts from
         self._splits: dict[str, Windows] = {}
         self._digests: dict[str, str] = {}
+
+    def starts_from(self, folder: Path) -> None:
+        self._start = folder
 
     @abstractmethod
     def text(self) -> tuple[str, str]:
@@ -70,7 +74,9 @@ class Corpus(Data, ABC):
         if not parts["train"].strip():
             raise LabwrightError(f"{origin} has no text to learn from.")
         lines = parts["train"].splitlines(keepends=True)
-        self.tokens = learned(self.tokenizer, lines, vocabulary=self.vocabulary, pretrained=self.pretrained)
+        self.tokens = learned(
+            self.tokenizer, lines, vocabulary=self.vocabulary, pretrained=self.pretrained, start=self._start
+        )
         for name, part in parts.items():
             if not part and not getattr(self, name, 0.0):
                 continue

@@ -15,8 +15,8 @@ class PlainText(Corpus):
 
     `valid` and `test` are the shares at its end, `test` last; `context` is how many tokens the model sees at once.
     `tokenizer` is `char`, `byte`, `word`, `bpe` (learned from the training part, at most `vocabulary` tokens) or
-    `pretrained`, read from tokenizer.json in the folder `pretrained`. `case` says whether capitals are kept or made
-    small (`lower`) before that.
+    `pretrained`: that of what the run starts from, or of the folder `pretrained`, which holds tokenizer.json. `case`
+    says whether capitals are kept or made small (`lower`) before that.
     """
 
     source = "a file of yours"

@@ -22,8 +22,8 @@ class TextFiles(Texts):
     UTF-8; those that aren't are in `encoding`. Between tabs a quote is a character like any other.
 
     `tokenizer` is `word`, `char`, `byte`, `bpe` (all learned from the training texts, at most `vocabulary` tokens) or
-    `pretrained`, read from tokenizer.json in the folder `pretrained`. `case` says what becomes of capitals before
-    that: `keep`, `lower`, or `mark`, which writes a mark and the small letter.
+    `pretrained`: that of what the run starts from, or of the folder `pretrained`, which holds tokenizer.json. `case`
+    says what becomes of capitals before that: `keep`, `lower`, or `mark`, which writes a mark and the small letter.
     """
 
     source = "files of yours"

@@ -35,7 +35,7 @@ class Texts(Data, ABC):
     What a split lacks is held out of the training part by its share, each class in proportion; the choice follows from
     the texts themselves, and from `seed` if there is one, so that equal texts stay together and new ones move few old
     ones. A batch is as long as its longest text. A text without any token that is known counts as one unknown token.
-    With a pretrained tokenizer the model is told which encoder it belongs to.
+    With the tokenizer of what the run starts from, the model is told which encoder it belongs to.
     """
 
     item = Tokens
@@ -59,8 +59,7 @@ class Texts(Data, ABC):
         self.length, self.valid, self.test, self.seed = length, valid, test, seed
         self.names: tuple[str, ...] = ()
         self.tokens: Tokenizer | None = None
-        self._encoder: Path | None = None  # where the tokenizer's encoder is: its folder, or what a run kept of it
-        self._whole = True
+        self._start: Path | None = None  # where the tokenizer's encoder is: its folder, or what a run kept of it
         self._splits: dict[str, Encoded] = {}
         self._digests: dict[str, str] = {}
         self._remarks: list[str] = []
@@ -74,8 +73,11 @@ class Texts(Data, ABC):
         What is left out is noted down in `unused`.
         """
 
+    def starts_from(self, folder: Path) -> None:
+        self._start = folder
+
     def prepare(self) -> None:
-        if self.pretrained is not None and self.case == "mark":
+        if self.tokenizer == "pretrained" and self.case == "mark":
             raise LabwrightError(
                 "task.data.case: a pretrained tokenizer knows no marks; set case='keep', or learn a tokenizer."
             )
@@ -84,8 +86,9 @@ class Texts(Data, ABC):
         rows |= _parted(rows["train"], shares, self.seed)
         self.names = tuple(sorted(set(rows["train"]["label"]), key=_natural))
         texts = {name: [clean(text, self.case) for text in part["text"]] for name, part in rows.items()}
-        self.tokens = learned(self.tokenizer, texts["train"], vocabulary=self.vocabulary, pretrained=self.pretrained)
-        self._encoder = None if self.pretrained is None else self.pretrained.expanduser()
+        self.tokens = learned(
+            self.tokenizer, texts["train"], vocabulary=self.vocabulary, pretrained=self.pretrained, start=self._start
+        )
         lengths: dict[str, np.ndarray] = {}
         for name, part in rows.items():
             ids, lengths[name] = self._encoded(texts[name])
@@ -100,9 +103,9 @@ class Texts(Data, ABC):
     def ports(self) -> tuple[Port, Port]:
         assert self.tokens is not None
         size, pad_id = self.tokens.size, self.tokens.pad_id
-        if self._encoder is None:
+        if self._start is None or self.tokenizer != "pretrained":
             return Tokens(size, self.length, pad_id), Classes(self.names)
-        return EncoderTokens(size, self.length, pad_id, self._encoder, self._whole), Classes(self.names)
+        return EncoderTokens(size, self.length, pad_id, self._start), Classes(self.names)
 
     def split(self, name: str) -> Encoded | None:
         return self._splits.get(name)
@@ -152,16 +155,16 @@ class Texts(Data, ABC):
     def save(self, folder: Path) -> None:
         assert self.tokens is not None
         self.tokens.save(folder)
-        if self._encoder is not None and (self._encoder / _ENCODER).is_file():
-            shutil.copyfile(self._encoder / _ENCODER, folder / _ENCODER)
+        if self._start is not None and self.tokenizer == "pretrained" and (self._start / _ENCODER).is_file():
+            shutil.copyfile(self._start / _ENCODER, folder / _ENCODER)
         about = {"classes": self.names}
         (folder / _KEPT).write_text(json.dumps(about, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
     def load(self, folder: Path) -> None:
         self.tokens = kept(self.tokenizer, folder)
         self.names = tuple(json.loads((folder / _KEPT).read_text(encoding="utf-8"))["classes"])
-        if self.pretrained is not None:
-            self._encoder, self._whole = folder, False
+        if (folder / _ENCODER).is_file():
+            self._start = folder
 
     def _encoded(self, texts: Sequence[str]) -> tuple[list[np.ndarray], np.ndarray]:
         """The ids of each text, cut to `length`, and how many it had, (N,)."""

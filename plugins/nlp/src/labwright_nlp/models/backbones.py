@@ -1,23 +1,21 @@
-"""The networks of encoders: built by their name, or read from a folder, and tried. B batch, T tokens, D width."""
+"""The networks of encoders: by their name or by a folder's configuration, and tried. B batch, T tokens, D width."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from labwright import LabwrightError, Tokens, listed, located, nearest
+from labwright import LabwrightError, Tokens, listed, nearest
 from torch import Tensor, nn
 
 from labwright_nlp.ports import EncoderTokens
 
-_PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack")
 _TRIED = 8  # tokens
-_NAMED = 3  # weights
 
 
 @dataclass(frozen=True)
@@ -33,43 +31,29 @@ class Backbone:
     remarks: tuple[str, ...]
 
 
-def backbone(
-    inputs: Tokens, architecture: str | None, pretrained: Path | None, options: dict[str, Any], *, partial: bool
-) -> Backbone:
+def backbone(inputs: Tokens, architecture: str | None, options: dict[str, Any]) -> Backbone:
     """The network that an encoder's settings ask for. Raises LabwrightError for one that can't be had, or used."""
     with _quiet():
-        network, remarks = _network(inputs, architecture, pretrained, options, partial)
-        network.float()  # as saved it may be in half precision
+        network = _encoding(_network(inputs, architecture, options))
+        network.float()  # as configured it may be in half precision
         _check(network.config, inputs)
         width, causal, mixing = _tried(network.eval(), inputs)
-    if mixing:
-        remarks.append(
-            f"the encoder {network.config.model_type!r} takes padding for text: what it says of one depends a little "
-            "on how long the others of its batch are."
-        )
-    return Backbone(network.train(), width, causal, tuple(remarks))
+    padded = (
+        f"the encoder {network.config.model_type!r} takes padding for text: what it says of one depends a little "
+        "on how long the others of its batch are."
+    )
+    return Backbone(network.train(), width, causal, (padded,) if mixing else ())
 
 
-def _network(
-    inputs: Tokens, architecture: str | None, pretrained: Path | None, options: dict[str, Any], partial: bool
-) -> tuple[Any, list[str]]:
-    if architecture is not None and pretrained is not None:
-        raise LabwrightError(
-            f"model: an encoder is made by the name of its architecture, given {architecture!r}, or read from a "
-            f"folder, given {str(pretrained)!r}; leave one of them out."
-        )
+def _network(inputs: Tokens, architecture: str | None, options: dict[str, Any]) -> Any:
     if architecture is not None:
-        return _encoding(_from_name(architecture, inputs, options)), []
-    if pretrained is not None:
-        return _from_folder(pretrained.expanduser(), options, "model.pretrained", partial)
-    if not isinstance(inputs, EncoderTokens):
-        raise LabwrightError(
-            'model: which encoder? task.data.tokenizer="pretrained" and task.data.pretrained=FOLDER take one with its '
-            "tokenizer; model.architecture, such as bert, makes one with random weights."
-        )
-    if inputs.whole:
-        return _from_folder(inputs.folder, options, "task.data.pretrained", partial)
-    return _encoding(_without_weights(inputs.folder, options)), []
+        return _from_name(architecture, inputs, options)
+    if isinstance(inputs, EncoderTokens):
+        return _from_folder(inputs.folder, options)
+    raise LabwrightError(
+        'model: which encoder? start.run=FOLDER with task.data.tokenizer="pretrained" takes one with its tokenizer and '
+        "weights; model.architecture, such as bert, makes one with random weights."
+    )
 
 
 def _encoding(whole: Any) -> Any:
@@ -102,86 +86,24 @@ def _from_name(architecture: str, inputs: Tokens, options: dict[str, Any]) -> An
         ) from error
 
 
-def _from_folder(folder: Path, options: dict[str, Any], setting: str, partial: bool) -> tuple[Any, list[str]]:
-    if not folder.is_dir():
-        raise LabwrightError(
-            f"{setting}: there is no folder {located(folder)}. Nothing is downloaded: "
-            "`hf download NAME --local-dir FOLDER` fetches a model of the Hugging Face hub."
-        )
+def _from_folder(folder: Path, options: dict[str, Any]) -> Any:
+    """The encoder that a folder has the configuration of; its weights are still to come."""
     if not (folder / "config.json").is_file():
         raise LabwrightError(
-            f"{setting}: {folder} has no config.json; it has {listed(path.name for path in folder.iterdir())}."
-        )
-    if not any(folder.glob("*.safetensors")):
-        pickled = listed(path.name for path in folder.iterdir() if path.suffix in _PICKLED)
-        reason = (
-            "it has no weights" if pickled == "none" else f"its weights, {pickled}, aren't safetensors and may run code"
-        )
-        raise LabwrightError(
-            f"{setting}: {folder} has no *.safetensors; {reason}. Most models of the hub have safetensors, on "
-            "another revision if not on the main one."
+            f"start.run: {folder} has no config.json that says what encoder it is of; it has "
+            f"{listed(path.name for path in folder.iterdir())}."
         )
     import transformers
 
     try:
-        whole, loading = transformers.AutoModel.from_pretrained(
-            str(folder),
-            local_files_only=True,
-            use_safetensors=True,
-            trust_remote_code=False,
-            output_loading_info=True,
-            **options,
+        config = transformers.AutoConfig.from_pretrained(
+            str(folder), local_files_only=True, trust_remote_code=False, **options
         )
+        # what is drawn for weights that are then replaced moves nothing that is drawn after them
+        with torch.random.fork_rng(devices=[]):
+            return transformers.AutoModel.from_config(config)  # type: ignore[no-untyped-call]
     except Exception as error:  # hundreds of builders, any of which may raise anything
-        raise LabwrightError(f"{setting}: transformers can't load {folder}: {_said(error)}") from error
-    network = _encoding(whole)
-    lacking, count = _lacking(network, whole, set(loading["missing_keys"]))
-    others = sorted(loading["unexpected_keys"])
-    had = f"{count - len(lacking)} of the encoder's {count} tensors"
-    if lacking and (not partial or len(lacking) == count):
-        instead = f" and has {_some(others)} instead" if others else ""
-        hint = "" if len(lacking) == count else " model.partial=true takes what there is; the others are random then."
-        raise LabwrightError(
-            f"{setting}: {folder} has {had}; it lacks {_some(lacking)}{instead}.{_cause(lacking, others)}{hint}"
-        )
-    random = f"; {_some(lacking)} are random" if lacking else ""
-    unused = f"; {len(others)} others there aren't used, such as {others[0]}" if others else ""
-    return network, [f"{had} come from {folder}{random}{unused}."]
-
-
-def _lacking(network: nn.Module, whole: nn.Module, missing: Collection[str]) -> tuple[list[str], int]:
-    """Which of a network's tensors a file lacked under all of their names in the whole, and how many it has."""
-    own = {id(tensor) for tensor in network.state_dict(keep_vars=True).values()}
-    names: dict[int, list[str]] = {}
-    for name, tensor in whole.state_dict(keep_vars=True).items():
-        names.setdefault(id(tensor), []).append(name)
-    lacking = [names[key][0] for key in own if all(name in missing for name in names[key])]
-    return sorted(lacking), len(own)
-
-
-def _some(names: list[str]) -> str:
-    return ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
-
-
-def _cause(lacking: list[str], others: list[str]) -> str:
-    """Why weights may have other names than those wanted, as a sentence."""
-    if any("lora_" in name for name in others):
-        return " Those are adapters: merge them into their model first, `merge_and_unload()` in peft, and save that."
-    for name in others:
-        wanted = next((tensor for tensor in lacking if name.endswith(f".{tensor}")), None)
-        if wanted is not None:
-            return f" Take {name.removesuffix(wanted)!r} off the names in its safetensors."
-    return ""
-
-
-def _without_weights(folder: Path, options: dict[str, Any]) -> Any:
-    """The encoder that a run kept the configuration of; a checkpoint's weights are still to come."""
-    import transformers
-
-    config = transformers.AutoConfig.from_pretrained(
-        str(folder), local_files_only=True, trust_remote_code=False, **options
-    )
-    return transformers.AutoModel.from_config(config)  # type: ignore[no-untyped-call]
+        raise LabwrightError(f"start.run: transformers can't make the encoder of {folder}: {_said(error)}") from error
 
 
 def _tried(network: nn.Module, inputs: Tokens) -> tuple[int, bool, bool]:
@@ -221,7 +143,7 @@ def _check(config: Any, inputs: Tokens) -> None:
     if known < inputs.vocab_size:
         raise LabwrightError(
             f"model: the encoder knows {known:,} tokens, the data's tokenizer has {inputs.vocab_size:,}: "
-            'task.data.tokenizer="pretrained" and task.data.pretrained=FOLDER take the tokenizer that goes with it.'
+            'task.data.tokenizer="pretrained" takes the tokenizer of what the run starts from.'
         )
 
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from labwright import Choice, Classes, Tokens, Uniform
@@ -18,17 +17,22 @@ from labwright_nlp.models.masks import filled, mean
 class Encoder(nn.Module):
     """A transformer encoder (Wolf et al. 2020), pooled over the text, with dropout and a linear layer on top.
 
-    With `task.data.tokenizer="pretrained"` it is the encoder of the tokenizer's folder, `task.data.pretrained`, which
-    holds config.json and weights as safetensors. `pretrained` is another such folder, for the same tokens. Nothing is
-    downloaded and no code of a folder is run. A folder has all of the encoder's weights, or with `partial` some: the
-    others are random then. With `architecture`, a model type of transformers such as "bert" or "distilbert", it starts
-    from random weights. `options` change its configuration. Of a model with an encoder and a decoder, such as T5, it is
-    the encoder. `pooling` is the mean over the tokens, or the vector of one (`cls`): the first, or the last where a
-    token sees only those before it, as in GPT-2.
+    With `task.data.tokenizer="pretrained"` it is the encoder of the folder that the run starts from, `start.run`, which
+    holds config.json, tokenizer.json and weights as safetensors; `start.take` says under which names it has them here,
+    such as `{"*" = "network.*"}`. Nothing is downloaded and no code of a folder is run. With `architecture`, a model
+    type of transformers such as "bert" or "distilbert", it starts from random weights. `options` change its
+    configuration. Of a model with an encoder and a decoder, such as T5, it is the encoder. `pooling` is the mean over
+    the tokens, or the vector of one (`cls`): the first, or the last where a token sees only those before it, as in
+    GPT-2.
 
-    Raises LabwrightError for a name transformers doesn't have, for a folder that can't be used or whose weights are
-    others, and for texts longer than the encoder's positions or tokens it doesn't know.
+    Raises LabwrightError for a name transformers doesn't have, for a configuration that can't be used, and for texts
+    longer than the encoder's positions or tokens it doesn't know.
     """
+
+    moved: ClassVar = {
+        "pretrained": "start.run=FOLDER names it once, for the tokenizer, the configuration and the weights.",
+        "partial": "start.strict=false takes what there is of a folder's weights; else leave it out.",
+    }
 
     def __init__(
         self,
@@ -36,14 +40,12 @@ class Encoder(nn.Module):
         outputs: Classes,
         *,
         architecture: str | None = None,
-        pretrained: Path | None = None,
         options: dict[str, Any] | None = None,
-        partial: bool = False,
         pooling: Annotated[Literal["mean", "cls"], Choice("mean", "cls")] = "mean",
         dropout: Annotated[float, Field(ge=0, lt=1), Uniform(0.0, 0.5)] = 0.1,
     ) -> None:
         super().__init__()
-        made = backbone(inputs, architecture, pretrained, options or {}, partial=partial)
+        made = backbone(inputs, architecture, options or {})
         self.network, self._remarks, self.causal = made.network, made.remarks, made.causal
         self.pooling = pooling
         self.dropout = nn.Dropout(dropout)

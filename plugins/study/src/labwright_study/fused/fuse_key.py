@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from labwright import Device, Experiment, LabwrightError, Train
-from labwright.engine import ComponentSpec, Setting, signature
+from labwright import Device, Experiment, Group, LabwrightError, Setting, Train, signature
+from labwright.engine import ComponentSpec
 
 
 class CannotFuse(LabwrightError):
@@ -29,6 +29,7 @@ def fuse_key(experiment: Experiment) -> str:
             for key, setting in signature(Train).settings.items()
             if not setting.per_trial and (value := getattr(experiment.train, key)) is not None
         },
+        "start": experiment.table().get("start"),
         "optimizers": {phase: _structure(spec) for phase, spec in experiment.optimizers.items()},
     }
     return json.dumps(parts, sort_keys=True)
@@ -45,6 +46,14 @@ def why_not(experiment: Experiment) -> str:
         return "it has no optimizer, so that there is nothing to be fused"
     if experiment.method.name != "descent":
         return f"method {experiment.method.label!r}: fused trials take their gradients by plain descent"
+    frozen = [
+        pattern
+        for spec in experiment.optimizers.values()
+        for pattern, group in (spec.settings.get("groups") or {}).items()
+        if isinstance(group, Group) and (group.frozen or group.unfreeze)
+    ]
+    if frozen:
+        return f"optimizer.groups: {frozen[0]!r} is frozen; fused trials compute the gradients of all parameters"
     settings: Device = experiment.device.build()
     if settings.compile:
         return "device.compile: one trial's program is compiled, not that of several"

@@ -1,8 +1,4 @@
-"""What can be told of a plugin in seconds: the checks that need neither training nor data.
-
-`labwright plugins check` runs them. The conformance kit builds on them: it adds the checks that train, as the verb
-`labwright check` and as tests of pytest.
-"""
+"""What can be told of a plugin in seconds: the checks that need neither training nor data."""
 
 from __future__ import annotations
 
@@ -12,139 +8,24 @@ import os
 import subprocess
 import sys
 import tomllib
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
-from functools import cache, cached_property
-from typing import Any
+from collections.abc import Iterator
+from functools import cache
 
 import tomli_w
+from labwright import Choice, Experiment, Kind, LabwrightError, Plugins, Verb, listed
 from typer.models import OptionInfo
 
-from labwright.base.errors import LabwrightError, listed, words
-from labwright.base.search import Choice
-from labwright.config.signature import Signature, signature
-from labwright.plugin.discovery import Declared, kind_of
-from labwright.plugin.hookspecs import Component, Kind, Verb
-from labwright.plugin.registry import Plugins
-from labwright.runs.experiment import Experiment
+from labwright_testing.kit import Check, Finding, Kit, NotApplicable, Subject, findings
 
 HEAVY = ("torchvision", "timm", "transformers", "torchmetrics", "optuna")  # what a verb's `--help` must not wait for
-
-
-class NotApplicable(Exception):
-    """A check has nothing to look at in this component; the reason is shown.
-
-    Example: `raise lw.NotApplicable("it has no settings")`
-    """
-
-
-class Subject:
-    """One thing that a plugin declares, under test: `Subject(plugins, plugin.components[0])`.
-
-    `label` is `KIND NAME`, where the kind may be recipe, verb or kind; `owner` the plugin that declares it.
-
-    Example: `lw.Subject(plugins, plugins.loaded[0].components[0])`
-    """
-
-    def __init__(self, plugins: Plugins, declared: Declared) -> None:
-        self.plugins, self.declared = plugins, declared
-        self.kind = kind_of(declared)
-        self.label = f"{self.kind} {declared.name}"
-        self.owner = plugins.owners(self.kind, declared.name)[0][0]
-        self.notes: list[str] = []  # what checks have to say that is no failure
-
-    @cached_property
-    def name(self) -> str:
-        """Its name, or that of a family's first member. Raises LabwrightError if the family can't be loaded."""
-        if not isinstance(self.declared, Component) or not self.declared.name.endswith("/*"):
-            return self.declared.name
-        first: str = next(iter(self.plugins.target(self.declared)))
-        return self.declared.name[:-1] + first
-
-    @cached_property
-    def target(self) -> Any:
-        """The class or function behind it. Raises LabwrightError if it can't be loaded."""
-        if isinstance(self.declared, Component):
-            return self.plugins.load(self.kind, self.name)
-        if isinstance(self.declared, Kind):
-            return self.plugins.base(self.declared.name)
-        assert isinstance(self.declared, Verb), "a recipe has no target"
-        return self.plugins.target(self.declared)
-
-    @cached_property
-    def signature(self) -> Signature:
-        """Its settings. Raises LabwrightError naming a parameter that can't be one."""
-        return signature(self.target)
-
-
-@dataclass(frozen=True)
-class Check:
-    """A function of a Subject that raises AssertionError, and the kinds it is for; `component` is every component's.
-
-    The function's docstring says what must hold and how to mend it.
-
-    Example: `lw.Check(has_a_licence, ("data",))`
-    """
-
-    function: Callable[[Any], None]
-    kinds: tuple[str, ...]
-
-    @property
-    def name(self) -> str:
-        return self.function.__name__.replace("_", "-")
-
-    @property
-    def mend(self) -> str:
-        return inspect.getdoc(self.function) or ""
-
-    def applies(self, subject: Subject) -> bool:
-        return subject.kind in self.kinds or ("component" in self.kinds and isinstance(subject.declared, Component))
-
-
-@dataclass(frozen=True)
-class Finding:
-    """What came of a check of one thing; `found` is empty if nothing was wrong.
-
-    Example: `print(*(one.found for one in lw.quick_findings(lw.Plugins.discover(), "proteins")))`
-    """
-
-    check: Check
-    label: str
-    found: str
-
-
-def findings(subjects: Iterable[Subject], checks: Iterable[Check]) -> Iterator[Finding]:
-    """Try every check on every thing it is for; a check that has nothing to look at is passed over.
-
-    Example: `list(lw.findings([subject], lw.QUICK_CHECKS))`
-    """
-    checks = list(checks)
-    for subject in subjects:
-        for check in checks:
-            if not check.applies(subject):
-                continue
-            found = ""
-            try:
-                check.function(subject)
-            except NotApplicable:
-                continue
-            except (AssertionError, LabwrightError) as error:
-                found = str(error)
-            except Exception as error:  # noqa: BLE001 - of somebody's component; it is what the check found
-                found = words(error)
-            yield Finding(check, subject.label, found)
 
 
 def quick_findings(plugins: Plugins, name: str = "") -> Iterator[Finding]:
     """The quick checks of all that a plugin brings, of every plugin if none is named. Raises LabwrightError.
 
-    Example: `list(lw.quick_findings(lw.Plugins.discover(), "proteins"))`
+    Example: `list(quick_findings(lw.Plugins.discover(), "proteins"))`
     """
-    owners = plugins.called(name) if name else plugins.loaded
-    return findings([Subject(plugins, declared) for owner in owners for declared in owner.brings], QUICK_CHECKS)
-
-
-# ------------------------------------------------------------------------------------------------------- what is tried
+    return findings(Kit(plugins).subjects(name), QUICK_CHECKS)
 
 
 def is_declared_without_torch(subject: Subject) -> None:
@@ -163,9 +44,10 @@ def has_its_domain_and_a_summary(subject: Subject) -> None:
     """A component is called `domain/name`, so that two plugins seldom clash; a summary is one line of 80 characters."""
     declared = subject.declared
     assert not isinstance(declared, Kind)
-    theirs = {"recipe", "verb", *(kind.name for kind in subject.owner.kinds)}  # whoever adds a kind may name its first
-    bare = subject.kind in theirs or subject.owner.distribution == "labwright-tasks"
-    assert bare or "/" in declared.name, f"{declared.name!r} has no domain"
+    # whoever adds a kind may name its first
+    nameable = {"recipe", "verb", *(kind.name for kind in subject.owner.kinds)}
+    may_be_bare = subject.kind in nameable or subject.owner.distribution == "labwright-tasks"
+    assert may_be_bare or "/" in declared.name, f"{declared.name!r} has no domain"
     assert declared.summary.strip(), "its summary is empty"
     fits = "\n" not in declared.summary and len(declared.summary) <= 80
     assert fits, f"its summary is long: {declared.summary!r}"
@@ -190,12 +72,12 @@ def has_settings_that_can_be_checked(subject: Subject) -> None:
     Import what annotations name at the top of the module, not under TYPE_CHECKING. docs/reference/settings.md has the
     rules.
     """
-    assert subject.signature.settings is not None
+    assert subject.settings is not None
 
 
 def has_settings_that_survive_toml_and_json(subject: Subject) -> None:
     """A default written to TOML or JSON and read again is the same value: that is how a run folder keeps it."""
-    for name, setting in subject.signature.settings.items():
+    for name, setting in subject.settings.items():
         if setting.required or setting.default is None or setting.part:
             continue
         written = setting.written(setting.default)
@@ -206,7 +88,7 @@ def has_settings_that_survive_toml_and_json(subject: Subject) -> None:
 
 def is_searched_among_valid_values(subject: Subject) -> None:
     """The ends of each search mark, and all options of a Choice, are valid values of the setting."""
-    for name, setting in subject.signature.settings.items():
+    for name, setting in subject.settings.items():
         mark = setting.mark
         for value in mark.options if isinstance(mark, Choice) else (mark.low, mark.high) if mark else ():
             try:
@@ -248,7 +130,7 @@ def gives_its_results_as_json(subject: Subject) -> None:
 def _imported_by(module: str) -> frozenset[str]:
     """Which of torch and HEAVY the import of a module brings along, in a process of its own."""
     names = ("torch", *HEAVY)
-    program = f"import json, sys, {module}; print(json.dumps([one for one in {names} if one in sys.modules]))"
+    program = f"import json, sys, {module}; print(json.dumps([name for name in {names} if name in sys.modules]))"
     paths = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     ran = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, env=os.environ | paths, check=False
@@ -270,7 +152,7 @@ QUICK_CHECKS = (
     Check(says_how_it_is_called, ("verb",)),
     Check(gives_its_results_as_json, ("verb",)),
 )
-"""What `labwright plugins check` tries.
+"""What `labwright check --quick` tries.
 
-Example: `list(lw.findings([subject], lw.QUICK_CHECKS))`
+Example: `list(findings(Kit(lw.Plugins.discover()).subjects("proteins"), QUICK_CHECKS))`
 """

@@ -1,6 +1,6 @@
 """Does what is installed fit together, and can a run work here? Facts and advice; nothing is printed or changed.
 
-Libraries are tried in processes of their own, so that one that crashes or hangs is a finding and not the end. Nothing
+Libraries are tried in processes of their own, so that one that crashes or hangs is a diagnosis and not the end. Nothing
 here imports torch.
 """
 
@@ -23,12 +23,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from labwright import LabwrightError, Plugins, listed
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
-
-from labwright.base.errors import LabwrightError, listed
-from labwright.plugin.registry import Plugins
 
 SECONDS = 120  # what an import may take, on a cold disk
 FREE_BYTES = 2**30
@@ -48,13 +46,13 @@ print(json.dumps({
 
 
 @dataclass(frozen=True)
-class Check:
-    """One finding: `ok` is True (fits), False (to be put right) or None (worth knowing); `advice` may be empty."""
+class Diagnosis:
+    """What was found of one thing: `ok` is True (fits), False (to be put right) or None (worth knowing)."""
 
     name: str
     ok: bool | None
     found: str
-    advice: str
+    advice: str = ""
 
 
 @dataclass(frozen=True)
@@ -65,14 +63,14 @@ class _Tried:
     fault: str = ""
 
 
-def checks(plugins: Plugins | None = None, folder: Path | None = None) -> list[Check]:
-    """Every finding about this installation and a working folder, the current one if left out."""
+def diagnoses(plugins: Plugins | None = None, folder: Path | None = None) -> list[Diagnosis]:
+    """All that can be said of this installation and a working folder, the current one if left out."""
     partners = [name for name in ("torchvision", "torchaudio") if _version(name)]
     with ThreadPoolExecutor() as pool:
         trying = pool.submit(_try, _TORCH)
         importing = {name: pool.submit(_try, f"import {name}; print('null')") for name in partners}
         torch = trying.result()
-        imports = {name: one.result() for name, one in importing.items()}
+        imports = {name: tried.result() for name, tried in importing.items()}
     return [
         _python(),
         _torch(torch),
@@ -90,109 +88,106 @@ def checks(plugins: Plugins | None = None, folder: Path | None = None) -> list[C
 # -------------------------------------------------------------------------------------------------------- libraries
 
 
-def _python() -> Check:
+def _python() -> Diagnosis:
     wanted = metadata.metadata("labwright")["Requires-Python"] or ""
     fits = SpecifierSet(wanted).contains(platform.python_version(), prereleases=True)
-    return Check("python", fits, platform.python_version(), "" if fits else f"labwright needs Python {wanted}")
+    return Diagnosis("python", fits, platform.python_version(), "" if fits else f"labwright needs Python {wanted}")
 
 
-def _torch(tried: _Tried) -> Check:
+def _torch(tried: _Tried) -> Diagnosis:
     if tried.facts is None:
-        return Check(
-            "torch",
-            False,
-            f"{_version('torch') or 'not installed'}: {tried.fault}",
-            "install torch again: pip install torch",
-        )
+        fault = f"{_version('torch') or 'not installed'}: {tried.fault}"
+        return Diagnosis("torch", False, fault, "install torch again: pip install torch")
     facts = tried.facts
     built = f"CUDA {facts['cuda']}" if facts["cuda"] else f"ROCm {facts['hip']}" if facts["hip"] else "no GPU support"
-    return Check("torch", True, f"{facts['version']}, built with {built}", "")
+    return Diagnosis("torch", True, f"{facts['version']}, built with {built}")
 
 
-def _requirements() -> Check:
+def _requirements() -> Diagnosis:
     """labwright's own requirements against what is installed."""
-    wrong, count = [], 0
-    for requirement in _required("labwright"):
-        if requirement.marker is not None and not requirement.marker.evaluate({"extra": ""}):
-            continue
-        count += 1
+    without_extras = {"extra": ""}
+    required = [need for need in _required("labwright") if not need.marker or need.marker.evaluate(without_extras)]
+    unmet = []
+    for requirement in required:
         version = _version(requirement.name)
         if version is None or not requirement.specifier.contains(version, prereleases=True):
-            wrong.append(f"{requirement.name}{requirement.specifier} (found {version or 'none'})")
-    if wrong:
-        return Check("requirements", False, f"labwright needs {', '.join(wrong)}", "pip install --upgrade labwright")
-    return Check("requirements", True, f"all {count} of labwright's are met", "")
+            unmet.append(f"{requirement.name}{requirement.specifier} (found {version or 'none'})")
+    if unmet:
+        needed = f"labwright needs {', '.join(unmet)}"
+        return Diagnosis("requirements", False, needed, "pip install --upgrade labwright")
+    return Diagnosis("requirements", True, f"all {len(required)} of labwright's are met")
 
 
-def _partner(name: str, tried: _Tried | None) -> Check:
+def _partner(name: str, tried: _Tried | None) -> Diagnosis:
     """A library that is compiled against one version of torch."""
     version, torch = _version(name), _version("torch")
     if version is None or tried is None:
-        return Check(name, None, "not installed", "")
+        return Diagnosis(name, None, "not installed")
     if torch is None:
-        return Check(name, False, f"{version}, and no torch", "pip install torch")
-    pin = next((str(one.specifier) for one in _required(name) if one.name == "torch" and one.specifier), "")
+        return Diagnosis(name, False, f"{version}, and no torch", "pip install torch")
+    of_torch = (requirement.specifier for requirement in _required(name) if requirement.name == "torch")
+    pin = next((str(specifier) for specifier in of_torch if specifier), "")
     known = WORKS_WITH.get(name, {}).get(_minor(version))
     together = f"torch{pin}" if pin else f"torch {known}" if known else "the torch released beside it"
     advice = f"{name} {version} goes with {together}; install both from one index"
     if pin and not SpecifierSet(pin).contains(torch, prereleases=True):
-        return Check(name, False, f"{version} is made for torch{pin}; torch is {torch}", advice)
+        return Diagnosis(name, False, f"{version} is made for torch{pin}; torch is {torch}", advice)
     if tried.fault:
-        return Check(name, False, f"{version} doesn't import beside torch {torch}: {tried.fault}", advice)
-    return Check(name, True, f"{version} imports beside torch {torch}", "")
+        return Diagnosis(name, False, f"{version} doesn't import beside torch {torch}: {tried.fault}", advice)
+    return Diagnosis(name, True, f"{version} imports beside torch {torch}")
 
 
-def _tensorboard() -> Check:
+def _tensorboard() -> Diagnosis:
     version = _version("tensorboard")
     advice = "" if version else "for the logger 'tensorboard': pip install 'labwright[tensorboard]'"
-    return Check("tensorboard", True if version else None, version or "not installed", advice)
+    return Diagnosis("tensorboard", True if version else None, version or "not installed", advice)
 
 
-def _plugins(plugins: Plugins | None) -> Iterator[Check]:
+def _plugins(plugins: Plugins | None) -> Iterator[Diagnosis]:
     try:
         plugins = plugins or Plugins.discover()
     except LabwrightError as error:
-        yield Check("plugins", False, str(error), "put that right first")
+        yield Diagnosis("plugins", False, str(error), "put that right first")
         return
-    yield Check("plugins", True, f"{len(plugins.loaded)} loaded: {listed(one.name for one in plugins.loaded)}", "")
+    names = [plugin.name for plugin in plugins.loaded]
+    yield Diagnosis("plugins", True, f"{len(names)} loaded: {listed(names)}")
     for note in plugins.notes:
-        yield Check("plugins", None, note, "")
+        yield Diagnosis("plugins", None, note)
     for plugin in plugins.plugins:
         name = f"plugin {plugin.name}"
         if plugin.state == "quarantined":
-            yield Check(name, False, plugin.reason, f"update or remove {plugin.distribution} {plugin.version}")
+            yield Diagnosis(name, False, plugin.reason, f"update or remove {plugin.distribution} {plugin.version}")
         elif plugin.state == "blocked":
-            yield Check(name, None, plugin.reason, "")
+            yield Diagnosis(name, None, plugin.reason)
         elif plugin.requires is None and plugin.version:
-            yield Check(name, None, f"{plugin.distribution} states no range of labwright versions", "")
+            yield Diagnosis(name, None, f"{plugin.distribution} states no range of labwright versions")
 
 
 # ---------------------------------------------------------------------------------------------------------- machine
 
 
-def _gpu(torch: Mapping[str, Any]) -> Check:
+def _gpu(torch: Mapping[str, Any]) -> Diagnosis:
     driver = _nvidia_driver()
     if torch.get("gpus"):
         names = listed(name for name, _ in torch["gpus"])
         left_out = [name for name, capability in torch["gpus"] if not _is_built_for(capability, torch)]
-        found = names + (f", driver {driver[1]}" if driver else "") + f", CUDA {torch['cuda'] or torch['hip']}"
+        installed = names + (f", driver {driver[1]}" if driver else "") + f", CUDA {torch['cuda'] or torch['hip']}"
         if left_out:
             advice = f"this torch has no code for {listed(left_out)}; install a build that has, see pytorch.org"
-            return Check("gpu", False, found, advice)
-        return Check("gpu", True, found, "")
+            return Diagnosis("gpu", False, installed, advice)
+        return Diagnosis("gpu", True, installed)
     if torch.get("mps"):
-        return Check("gpu", True, "an Apple GPU (mps)", "")
+        return Diagnosis("gpu", True, "an Apple GPU (mps)")
     if driver is None:
-        return Check("gpu", None, "none; runs use the processor", "")
-    found = f"{driver[0]}, driver {driver[1]}, which torch doesn't find"
+        return Diagnosis("gpu", None, "none; runs use the processor")
     if not torch:
-        return Check("gpu", False, found, "torch itself doesn't import")
-    if torch["cuda"] is None:
-        return Check("gpu", False, found, "this torch is built without CUDA; install one with it, see pytorch.org")
-    advice = (
-        f"torch is built for CUDA {torch['cuda']}: the driver may be too old for it; look at CUDA_VISIBLE_DEVICES too"
-    )
-    return Check("gpu", False, found, advice)
+        advice = "torch itself doesn't import"
+    elif torch["cuda"] is None:
+        advice = "this torch is built without CUDA; install one with it, see pytorch.org"
+    else:
+        old = f"torch is built for CUDA {torch['cuda']}: the driver may be too old for it"
+        advice = f"{old}; look at CUDA_VISIBLE_DEVICES too"
+    return Diagnosis("gpu", False, f"{driver[0]}, driver {driver[1]}, which torch doesn't find", advice)
 
 
 def _is_built_for(capability: list[int], torch: Mapping[str, Any]) -> bool:
@@ -217,59 +212,52 @@ def _nvidia_driver() -> tuple[str, str] | None:
         return None
     words = [program, "--query-gpu=name,driver_version", "--format=csv,noheader"]
     try:
-        said = subprocess.run(words, capture_output=True, text=True, timeout=30, check=True).stdout
+        output = subprocess.run(words, capture_output=True, text=True, timeout=30, check=True).stdout
     except (OSError, subprocess.SubprocessError):
         return None
-    name, _, version = (said.splitlines() or [""])[0].partition(", ")
+    name, _, version = (output.splitlines() or [""])[0].partition(", ")
     return (name, version) if version else None
 
 
-def _compiler() -> Check:
+def _compiler() -> Diagnosis:
     """Compile, without keeping it, what torch.compile's programs include."""
     names = [os.environ.get("CXX", ""), "c++", "g++", "clang++"]
     program = next((path for name in names if name and (path := shutil.which(name))), None)
     only = "only device.compile=true needs it"
     if program is None:
-        return Check("compiler", None, "no C++ compiler", f"install g++ or clang; {only}")
+        return Diagnosis("compiler", None, "no C++ compiler", f"install g++ or clang; {only}")
     words = [program, "-fsyntax-only", "-x", "c++", f"-I{sysconfig.get_paths()['include']}", "-"]
     source = "#include <vector>\n#include <Python.h>\n"
     try:
         done = subprocess.run(words, input=source, capture_output=True, text=True, timeout=60, check=False)
     except (OSError, subprocess.SubprocessError) as error:
-        return Check("compiler", None, f"{program} doesn't run: {error}", f"install g++ or clang; {only}")
+        return Diagnosis("compiler", None, f"{program} doesn't run: {error}", f"install g++ or clang; {only}")
     if done.returncode:
-        missing = "Python.h" in done.stderr and "vector" not in done.stderr
-        found = f"{program}, without {'Python.h' if missing else 'the C++ library'}"
-        return Check("compiler", None, found, f"install Python's and C++'s headers (python3-dev, g++); {only}")
-    return Check("compiler", True, program, "")
+        missing = "Python.h" if "Python.h" in done.stderr and "vector" not in done.stderr else "the C++ library"
+        advice = f"install Python's and C++'s headers (python3-dev, g++); {only}"
+        return Diagnosis("compiler", None, f"{program}, without {missing}", advice)
+    return Diagnosis("compiler", True, program)
 
 
-def _folder(folder: Path) -> Check:
+def _folder(folder: Path) -> Diagnosis:
     try:
         with tempfile.TemporaryFile(dir=folder) as file:
             file.write(b"labwright")
         free = shutil.disk_usage(folder).free
     except OSError as error:
-        return Check(
-            "folder", False, f"{folder} can't be written: {error.strerror}", "work elsewhere, or give --folder"
-        )
+        fault = f"{folder} can't be written: {error.strerror}"
+        return Diagnosis("folder", False, fault, "work elsewhere, or give --folder")
     enough = free >= FREE_BYTES
-    return Check(
-        "folder", enough, f"{folder}, {free / 2**30:.1f} GiB free", "" if enough else "make room for checkpoints"
-    )
+    advice = "" if enough else "make room for checkpoints"
+    return Diagnosis("folder", enough, f"{folder}, {free / 2**30:.1f} GiB free", advice)
 
 
-def _threads(torch: Mapping[str, Any]) -> Check:
-    cores = _cores()
-    threads = torch.get("threads")
+def _threads(torch: Mapping[str, Any]) -> Diagnosis:
+    cores, threads = _cores(), torch.get("threads")
     if threads is None or threads <= cores:
-        return Check("threads", True, f"{threads or 'unknown'} for {cores} cores", "")
-    return Check(
-        "threads",
-        None,
-        f"{threads} for {cores} cores that this process may use",
-        f"set device.threads={cores} or OMP_NUM_THREADS={cores}: more threads than cores slow each other down",
-    )
+        return Diagnosis("threads", True, f"{threads or 'unknown'} for {cores} cores")
+    advice = f"set device.threads={cores} or OMP_NUM_THREADS={cores}: more threads than cores slow each other down"
+    return Diagnosis("threads", None, f"{threads} for {cores} cores that this process may use", advice)
 
 
 def _cores() -> int:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import asdict
 
 import typer
-
 from labwright.cli.shared import Json, echo, print_json, print_table
 
 
@@ -14,16 +13,16 @@ def verb(ctx: typer.Context, as_json: Json = False) -> None:
 
     Example: labwright doctor --json
     """
-    from labwright.plugin.doctor import checks
+    from labwright_testing.doctor import diagnoses
 
-    found = checks(ctx.obj.plugins)
+    diagnosed = diagnoses(ctx.obj.plugins)
     if as_json:
-        print_json([asdict(check) for check in found])
+        print_json([asdict(diagnosis) for diagnosis in diagnosed])
     else:
         marks = {True: "ok", False: "FAIL", None: "note"}
-        print_table([(marks[check.ok], check.name, check.found) for check in found])
-        for check in found:
-            if check.ok is not True and check.advice:
-                echo(f"{check.name}: {check.advice}")
-    if any(check.ok is False for check in found):
+        print_table([(marks[diagnosis.ok], diagnosis.name, diagnosis.found) for diagnosis in diagnosed])
+        for diagnosis in diagnosed:
+            if diagnosis.ok is not True and diagnosis.advice:
+                echo(f"{diagnosis.name}: {diagnosis.advice}")
+    if any(diagnosis.ok is False for diagnosis in diagnosed):
         raise typer.Exit(1)

@@ -3,65 +3,71 @@
 from __future__ import annotations
 
 import inspect
+import json
 import logging
 import shutil
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import labwright as lw
 import torch
 from torch import Tensor, nn
 
-from labwright.base.errors import LabwrightError, RunFailed
-from labwright.base.files import refuse_links, write_json
-from labwright.base.seeding import generator
-from labwright.plugin.registry import Plugins
-from labwright.runs.folder import claim_folder
-from labwright.runs.load import built_from, experiment_of
-
-NEEDED = ("onnx", "onnxruntime", "onnxscript")
 CHECKED = (1, 3)  # batch sizes that are compared; the file was traced with 2
 TOLERANCE = 1e-4  # largest difference, as a share of the largest output
 
 
-def export(folder: Path, plugins: Plugins, target: Path) -> dict[str, Any]:
-    """Write model.onnx, what the task learned (`task/`) and model.json into the folder `target`; returns model.json.
+def export(run: Path | str, target: Path | str, *, plugins: lw.Plugins | None = None) -> dict[str, Any]:
+    """Write model.onnx, what the task learned (`task/`) and model.json into a folder; returns what model.json says.
 
     The size of a batch is free, other axes are those of the input port. The model is the one the run ended with, on the
-    CPU. Raises LabwrightError if the model can't be exported, RunFailed if onnxruntime computes something else.
+    CPU.
+
+    Args:
+        run: the run folder.
+        target: a new or empty folder.
+        plugins: those among which the recipe's names are looked up; all that are installed, if left out.
+
+    Raises LabwrightError if the model can't be exported, RunFailed if onnxruntime computes something else.
+
+    Example: `labwright_export.export("runs/digits", "digits-model")`
     """
-    missing = [name for name in NEEDED if find_spec(name) is None]
-    if missing:
-        raise LabwrightError(f"export needs {', '.join(missing)}: `pip install 'labwright[export]'` brings them.")
-    overrides = ["device=cpu"]
-    built = built_from(folder, experiment_of(folder, plugins, overrides), overrides=overrides)
-    inputs, outputs = built.task.ports()
-    names = _argument_names(built.model, len(inputs.example(1, generator(0))))
-    if target.is_relative_to(folder):
-        refuse_links(folder)
-    claim_folder(target)
+    run, target = Path(run).expanduser(), Path(target).expanduser()
+    loaded = lw.load(run, plugins=plugins)
+    inputs, outputs = loaded.task.ports()
+    names = _argument_names(loaded.model, len(inputs.example(1, lw.generator(0))))
+    _claim(target, run)
     file = target / "model.onnx"
-    _write(built.model, inputs.example(2, generator(0)), names, file)
-    examples = [inputs.example(size, generator(size)) for size in CHECKED]
-    difference = max(_difference(built.model, file, names, example) for example in examples)
-    shutil.copytree(folder / "task", target / "task")
+    _write(loaded.model, inputs.example(2, lw.generator(0)), names, file)
+    examples = [inputs.example(size, lw.generator(size)) for size in CHECKED]
+    difference = max(_difference(loaded.model, file, names, example) for example in examples)
+    shutil.copytree(run / "task", target / "task")
     facts = {
         "inputs": [
-            {"name": name, "dtype": str(one.dtype).removeprefix("torch."), "shape": ["batch", *one.shape[1:]]}
-            for name, one in zip(names, examples[0], strict=True)
+            {"name": name, "dtype": str(argument.dtype).removeprefix("torch."), "shape": ["batch", *argument.shape[1:]]}
+            for name, argument in zip(names, examples[0], strict=True)
         ],
         "input_port": str(inputs),
         "output_port": str(outputs),
         "largest_difference": difference,
         "bytes": sum(part.stat().st_size for part in target.glob("model.onnx*")),
         "torch": torch.__version__,
-        "notes": built.notes,
+        "notes": list(loaded.notes),
     }
-    write_json(target / "model.json", facts)
+    (target / "model.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
     return {"folder": str(target), **facts}
+
+
+def _claim(target: Path, run: Path) -> None:
+    """Make an empty folder. Raises LabwrightError if something is in it, or a link in the run leads it elsewhere."""
+    if target.is_relative_to(run) and not target.resolve().is_relative_to(run.resolve()):
+        raise lw.LabwrightError(f"{target} is a link out of the run, to {target.resolve()}: remove it, or give --out.")
+    target.mkdir(parents=True, exist_ok=True)
+    if any(target.iterdir()):
+        raise lw.LabwrightError(f"the folder {target} isn't empty. Give another one (--out), or empty it.")
 
 
 def _argument_names(model: nn.Module, count: int) -> list[str]:
@@ -84,9 +90,9 @@ def _write(model: nn.Module, example: Sequence[Tensor], names: Sequence[str], fi
                 verbose=False,
             )
     except Exception as error:  # the exporter's errors have no common class but this
-        first = str(error).strip().split("\n")[0]
-        raise LabwrightError(
-            f"model {type(model).__name__} can't be exported to ONNX: {first} Its forward may use what a graph can't "
+        reason = str(error).strip().split("\n")[0]
+        raise lw.LabwrightError(
+            f"model {type(model).__name__} can't be exported to ONNX: {reason} Its forward may use what a graph can't "
             "hold: values read by Python, packed sequences, other files."
         ) from error
     assert program is not None
@@ -98,13 +104,14 @@ def _difference(model: nn.Module, file: Path, names: Sequence[str], example: Seq
     import onnxruntime
 
     session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
-    (theirs, *_) = session.run(None, {name: one.numpy() for name, one in zip(names, example, strict=True)})
+    given = {name: argument.numpy() for name, argument in zip(names, example, strict=True)}
+    (output, *_) = session.run(None, given)
     with torch.inference_mode():
         ours = model(*example)
-    exported = torch.from_numpy(theirs)
+    exported = torch.from_numpy(output)
     difference = float((exported - ours).abs().max()) if exported.shape == ours.shape else float("inf")
     if not difference <= TOLERANCE * max(1.0, float(ours.abs().max())):
-        raise RunFailed(
+        raise lw.RunFailed(
             f"{file}: onnxruntime's output of shape {tuple(exported.shape)} differs from PyTorch's of shape "
             f"{tuple(ours.shape)} by up to {difference:.3g}. The file is not to be used."
         )

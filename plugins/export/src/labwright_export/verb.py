@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-
 from labwright.cli.shared import Json, RunFolder, print_json, print_table, say
 
 
@@ -20,18 +19,18 @@ def verb(
 
     Example: labwright export runs/vision-digits-001 --out digits-model
     """
-    from labwright.runs.export import export
+    from labwright_export.to_onnx import export
 
-    facts = export(run, ctx.obj.plugins, out or run / "export")
+    facts = export(run, out or run / "export", plugins=ctx.obj.plugins)
     say(*(f"note: {note}" for note in facts["notes"]))
     if as_json:
         print_json(facts)
         return
-    shapes = ", ".join(f"{one['name']} {one['dtype']} {one['shape']}" for one in facts["inputs"])
+    arguments = ", ".join(f"{argument['name']} {argument['dtype']} {argument['shape']}" for argument in facts["inputs"])
     print_table(
         [
             ("model", f"{facts['folder']}/model.onnx ({facts['bytes']:,} bytes)"),
-            ("takes", shapes.replace("'", "")),
+            ("takes", arguments.replace("'", "")),
             ("checked", f"differs from PyTorch by at most {facts['largest_difference']:.2g}"),
         ]
     )

@@ -1,0 +1,129 @@
+"""A run's model as an ONNX file: onnxruntime and PyTorch agree, or the file isn't called done."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import labwright as lw
+import onnxruntime
+import pytest
+import torch
+from conftest import MENU, Site, toys
+from labwright_export import export
+
+PARTS = Path(__file__).parents[3] / "core" / "tests" / "parts.py"
+
+
+def trained(folder: Path, plugins: lw.Plugins, model: str = "toys/net") -> Path:
+    lw.Experiment(
+        task={"name": "sorting", "data": "toys/blobs"},
+        model=model,
+        loss="cross-entropy",
+        optimizer={"name": "adamw", "lr": 0.01},
+        device="cpu",
+        train={"steps": 2, "batch_size": 15},
+        log=[],
+        plugins=plugins,
+    ).run(folder)
+    return folder
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    return trained(tmp_path / "run", toys())
+
+
+def test_onnxruntime_answers_batches_of_any_size_as_pytorch_does(run: Path, tmp_path: Path) -> None:
+    facts = export(run, tmp_path / "exported", plugins=toys())
+    model = lw.load(run, plugins=toys()).model
+    session = onnxruntime.InferenceSession(tmp_path / "exported" / "model.onnx")
+    for size in (1, 7):
+        x_BD = torch.randn(size, 4, generator=lw.generator(size))
+        (logits_BC,) = session.run(None, {facts["inputs"][0]["name"]: x_BD.numpy()})
+        torch.testing.assert_close(torch.from_numpy(logits_BC), model(x_BD).detach(), rtol=0, atol=1e-5)
+
+
+def test_the_folder_says_what_the_model_takes_and_holds_what_the_task_learned(run: Path, tmp_path: Path) -> None:
+    facts = export(run, tmp_path / "exported", plugins=toys())
+    assert json.loads((tmp_path / "exported" / "model.json").read_text()) == {
+        key: value for key, value in facts.items() if key != "folder"
+    }
+    assert [(argument["dtype"], argument["shape"]) for argument in facts["inputs"]] == [("float32", ["batch", 4])]
+    written = {file.name: file.read_bytes() for file in (tmp_path / "exported" / "task").iterdir()}
+    assert written == {file.name: file.read_bytes() for file in (run / "task").iterdir()}
+
+
+def test_nothing_is_overwritten_and_no_link_of_a_run_is_followed(run: Path, tmp_path: Path) -> None:
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "notes.txt").write_text("mine")
+    with pytest.raises(lw.LabwrightError, match="full isn't empty"):
+        export(run, tmp_path / "full", plugins=toys())
+    (tmp_path / "elsewhere").mkdir()
+    (run / "export").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(lw.LabwrightError, match=r"export is a link out of the run, to .*elsewhere"):
+        export(run, run / "export", plugins=toys())
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+NETS = '''
+import labwright as lw
+from torch import nn
+
+
+class Reads(nn.Linear):
+    """A layer whose answer hangs on a value that Python reads."""
+
+    def __init__(self, inputs: lw.Features, outputs: lw.Classes) -> None:
+        super().__init__(4, 3)
+
+    def forward(self, x_BD):
+        return super().forward(x_BD) * (2 if float(x_BD.sum()) > 0 else 1)
+
+
+class Counts(Reads):
+    """A layer that adds how often it was called: a graph holds one number of these."""
+
+    calls = 0
+
+    def forward(self, x_BD):
+        self.calls += 1
+        return nn.Linear.forward(self, x_BD) + self.calls
+'''
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "message"),
+    [
+        ("Reads", lw.LabwrightError, "model Reads can't be exported to ONNX: .*values read by Python"),
+        ("Counts", lw.RunFailed, r"onnxruntime's output of shape \(1, 3\) differs from PyTorch's of shape \(1, 3\)"),
+    ],
+)
+def test_a_model_that_a_graph_cannot_hold_is_refused(
+    site: Site, tmp_path: Path, name: str, kind: type[lw.LabwrightError], message: str
+) -> None:
+    menu = MENU.format(kind="model", name="stars/net", target=f"labwright_stars.nets:{name}")
+    site.install("stars", menu, nets=NETS)
+    plugins = toys()
+    run = trained(tmp_path / "run", plugins, "stars/net")
+    with pytest.raises(kind, match=message) as refused:
+        export(run, tmp_path / "exported", plugins=plugins)
+    assert type(refused.value) is kind
+
+
+def test_the_verb_writes_into_the_run_and_says_what_the_model_takes(
+    site: Site, command: Any, run: Path, tmp_path: Path
+) -> None:
+    menu = MENU.format(kind="model", name="toys/net", target="parts:Net")
+    menu += '    yield lw.Component("task", "sorting", "parts:Sorting", "made by a test")\n'
+    menu += '    yield lw.Component("data", "toys/blobs", "parts:Blobs", "made by a test")\n'
+    site.install("toys", menu)
+    shutil.copy(PARTS, site.folder)
+    answer = command("export", str(run), site=site.folder, cwd=tmp_path)
+    assert answer.code == 0, answer.err
+    model, takes, checked = answer.out.splitlines()
+    assert model.startswith(f"model    {run / 'export' / 'model.onnx'} (")
+    assert takes == "takes    x float32 [batch, 4]"
+    assert checked.startswith("checked  differs from PyTorch by at most ")

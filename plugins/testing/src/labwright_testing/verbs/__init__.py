@@ -1,0 +1,1 @@
+"""The verbs check and doctor. Each parses, calls and prints."""

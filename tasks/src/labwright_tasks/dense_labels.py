@@ -1,0 +1,352 @@
+"""Dense labels: a class for each position of a sequence or pixel of a picture. B batch, C classes, H height, W width.
+
+Positions are all axes between B and C, written P where it doesn't matter how many these are.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import sys
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, final
+
+import torch
+from labwright import (
+    LEFT_OUT,
+    Attachment,
+    Batch,
+    Data,
+    Goal,
+    IndexedBatches,
+    LabwrightError,
+    Metric,
+    Part,
+    Port,
+    Split,
+    Task,
+    Tokens,
+    evaluating,
+)
+from torch import Generator, Tensor, nn
+from torch.nn import functional
+
+from labwright_tasks.classification import ClassificationLoss
+from labwright_tasks.entities import entities, tag_entities
+from labwright_tasks.model_output import output
+
+if TYPE_CHECKING:
+    from labwright import Section
+
+_AT_ONCE = 32  # samples fetched, or seen by the model, together where all are gone through
+_EXAMPLES = 6  # of a report
+_COLOURS = 256  # classes that a picture with a palette can tell apart
+
+
+@dataclass(frozen=True)
+class PositionClasses(Port):
+    """A class for each position: forward returns logits, (B, *positions, C); the target is labels, (B, *positions).
+
+    Labels are int64 in 0..C-1, or -100 (`labwright.LEFT_OUT`) where none counts. Classes come last, as in everything
+    else that returns logits: a convolutional network ends with `.movedim(1, -1)`, which copies nothing. `shape` has the
+    most positions along each axis: (T,) or (H, W).
+    """
+
+    names: tuple[str, ...]
+    shape: tuple[int, ...]
+
+    def check(self, output: Any, target: Tensor) -> None:
+        wanted = (*target.shape, len(self.names))
+        if isinstance(output, Tensor) and output.shape == wanted:
+            return
+        came, hint = f"a {type(output).__name__}", ""
+        if isinstance(output, Tensor):
+            came = f"shape {tuple(output.shape)}"
+            if output.dim() == len(wanted) and output.movedim(1, -1).shape == wanted:
+                hint = " Its classes come before the positions: end the model with logits.movedim(1, -1)."
+        raise LabwrightError(
+            f"the model returned {came}; PositionClasses stands for {wanted}, {len(self.names)} logits for each "
+            f"position.{hint}"
+        )
+
+    def example(self, batch_size: int, generator: Generator) -> tuple[Tensor, ...]:
+        return (torch.randint(0, len(self.names), (batch_size, *self.shape), generator=generator),)
+
+
+@dataclass(frozen=True)
+class Words:
+    """The origin of a sequence: its words, and of each the position that speaks for it, such as its first piece's.
+
+    Example: `lw.Input((ids_1T, lengths_1), origin=Words(("New", "York"), (0, 2)))`
+    """
+
+    words: tuple[str, ...]
+    positions: tuple[int, ...]
+
+
+class DenseLabels(Task):
+    """Tell the class of each position of a sequence, or of each pixel of a picture. Higher is better: mean_iou.
+
+    The loss is a mean over the positions that have a label. `accuracy` is the share of them that are right,
+    `cross_entropy` in nats a mean over them. `iou/CLASS` is right positions over those that are of the class or given
+    it (Everingham et al. 2010, section 4.2), nan for a class that is neither in the split nor given; `mean_iou` is the
+    mean over the other classes. All are of the positions of the whole split together. Where the classes are O and B-
+    and I- of some types, `entity_f1` is that of whole entities, each right if its type and both its ends are.
+
+    A prediction has a class for each position, or for each word if the data says what its words are (an origin
+    `Words`). Of a picture it is another one in its size, or in that of its origin (height, width), by the nearest
+    pixel: a PNG whose values are the labels and whose palette shows them.
+
+    `prepare` raises LabwrightError for training labels outside the classes, and if none counts; data that isn't in
+    memory is taken on trust.
+    """
+
+    goal = Goal("mean_iou", "maximize")
+    contract = ClassificationLoss
+
+    def __init__(self, data: Annotated[Data, Part("data")]) -> None:
+        if not issubclass(data.target, PositionClasses):
+            raise LabwrightError(
+                f"task.data: dense labels need a class for each position; {type(data).__name__} has targets "
+                f"{data.target.__name__}, not PositionClasses. Task 'classification' takes Classes."
+            )
+        self.data = data
+
+    @property
+    def port(self) -> PositionClasses:
+        outputs = self.data.ports()[1]
+        assert isinstance(outputs, PositionClasses)
+        return outputs
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The classes in the order of their labels."""
+        return self.port.names
+
+    def prepare(self) -> None:
+        super().prepare()
+        split = self.data.split("train")
+        if not self.data.in_memory or split is None or not len(split):
+            return
+        data, classes, any_counted = type(self.data).__name__, len(self.names), False
+        for targets in _targets(split):
+            if targets.dim() != 1 + len(self.port.shape):
+                raise LabwrightError(
+                    f"{data}: labels have shape {tuple(targets.shape)}, which isn't a batch of samples with "
+                    f"{len(self.port.shape)} axes of positions, as its port has: {self.port.shape}."
+                )
+            counted = targets[targets != LEFT_OUT]
+            any_counted = any_counted or bool(len(counted))
+            for label in (int(counted.min()), int(counted.max())) if len(counted) else ():
+                if not 0 <= label < classes:
+                    raise LabwrightError(
+                        f"{data}: a training label is {label}, but its {classes} classes have labels 0 to "
+                        f"{classes - 1}, and {LEFT_OUT} (labwright.LEFT_OUT) is left out."
+                    )
+        if not any_counted:
+            raise LabwrightError(
+                f"{data}: none of the {len(split):,} training samples has a label that counts; all are {LEFT_OUT}."
+            )
+
+    def weight(self, batch: Batch) -> float:
+        """The positions that count; next to nothing where none does, as it is divided by."""
+        return int((batch.targets != LEFT_OUT).sum()) or sys.float_info.min
+
+    def loss(self, model: nn.Module, batch: Batch, criterion: ClassificationLoss, phase: str) -> Tensor:  # noqa: ARG002 - one phase
+        logits, labels = self._logits(model, batch).flatten(0, -2), batch.targets.flatten()
+        none = (labels == LEFT_OUT).all()
+        # a mean over nothing is no number: where no position counts, any label does, and the loss is 0
+        return criterion(logits, labels.masked_fill(none, 0)) * ~none
+
+    def evaluate(self, model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+        """Of a batch: how often each class (row) was given each class (column), the sum of nats, and of entities.
+
+        Of entities it is how many are right, given and true, (3,); zeros where classes are no tags.
+        """
+        logits, labels = self._logits(model, batch), batch.targets
+        given = logits.argmax(-1)
+        counted, classes = labels != LEFT_OUT, len(self.names)
+        pairs = labels[counted] * classes + given[counted]
+        exact = logits if logits.dtype == torch.float64 else logits.float()
+        nats = functional.cross_entropy(
+            exact.flatten(0, -2), labels.flatten(), ignore_index=LEFT_OUT, reduction="none"
+        ).sum(dtype=torch.float32 if logits.device.type == "mps" else torch.float64)
+        confusion_CC = torch.bincount(pairs, minlength=classes**2).view(classes, classes)
+        return confusion_CC, nats, self._entities(given, labels)
+
+    def metrics(self) -> dict[str, Metric]:
+        metrics: dict[str, Metric] = {
+            "mean_iou": MeanIoU(),
+            "accuracy": PositionAccuracy(),
+            "cross_entropy": NatsPerPosition(),
+            "iou": IoU(self.names),
+        }
+        return metrics | ({"entity_f1": EntityF1()} if tag_entities(self.names) else {})
+
+    def predict(self, model: nn.Module, inputs: tuple[Tensor, ...], origins: Sequence[Any]) -> list[dict[str, Any]]:
+        """For each row the classes of its positions or words; of a picture a PNG, and each class's share of it."""
+        logits = model(*inputs)
+        self.port.check(logits, logits[..., 0])
+        rows = [*logits.argmax(-1).cpu()]
+        if isinstance(self.data.ports()[0], Tokens):
+            rows = [labels[:length] for labels, length in zip(rows, inputs[1].tolist(), strict=True)]
+        return [self._answer(labels, origin) for labels, origin in zip(rows, origins, strict=True)]
+
+    def report(self, model: nn.Module, split: str, device: torch.device) -> Sequence[Section]:
+        """A confusion matrix, each class's figures, and examples: pictures beside their labels, or marked texts."""
+        from labwright_tasks.dense_labels_report import sections
+
+        part = self.data.split(split)
+        if part is None or not len(part):
+            return ()
+        confusion_CC = torch.zeros(len(self.names), len(self.names), dtype=torch.int64)
+        with evaluating(model):
+            for batch in IndexedBatches.in_order(part, _AT_ONCE):
+                confusion_CC += self.evaluate(model, batch.to(device))[0].cpu()
+            examples = part.fetch(torch.unique(torch.arange(_EXAMPLES) * len(part) // _EXAMPLES), 0, 0)
+            given = self._logits(model, examples.to(device)).argmax(-1).cpu()
+        return sections(confusion_CC, self.names, examples, given, self.data)
+
+    def _logits(self, model: nn.Module, batch: Batch) -> Tensor:
+        logits = output(model, batch)
+        self.port.check(logits, batch.targets)
+        return logits
+
+    def _entities(self, given: Tensor, labels: Tensor) -> Tensor:
+        if labels.dim() != 2 or not tag_entities(self.names):
+            return torch.zeros(3, dtype=torch.int64)
+        found = torch.zeros(3, dtype=torch.int64)
+        for given_T, labels_T in zip(given.tolist(), labels.tolist(), strict=True):
+            places = [place for place, label in enumerate(labels_T) if label != LEFT_OUT]
+            ours, true = (entities([self.names[row[place]] for place in places]) for row in (given_T, labels_T))
+            found += torch.tensor([len(ours & true), len(ours), len(true)])
+        return found
+
+    def _answer(self, labels: Tensor, origin: Any) -> dict[str, Any]:
+        if labels.dim() == 2 and len(self.names) <= _COLOURS:
+            labels_HW = labels if origin is None else self._resized(labels, origin)
+            counts = torch.bincount(labels_HW.flatten(), minlength=len(self.names)).tolist()
+            shares = {name: count / labels_HW.numel() for name, count in zip(self.names, counts, strict=True) if count}
+            return {"labels": Attachment(_png(labels_HW), ".png"), "shares": shares}
+        if not isinstance(origin, Words):
+            return {"labels": _named(labels.tolist(), self.names)}
+        # a word behind the last position was cut off
+        seen = [self.names[labels[place]] if place < len(labels) else None for place in origin.positions]
+        return {"words": list(origin.words), "labels": seen}
+
+    def _resized(self, labels_HW: Tensor, origin: Any) -> Tensor:
+        if not (isinstance(origin, tuple) and len(origin) == 2 and all(isinstance(side, int) for side in origin)):
+            raise LabwrightError(
+                f"{type(self.data).__name__} gives a picture the origin {origin!r}; it should be (height, width), as "
+                "in lw.Input((x_1CHW,), origin=(480, 640))."
+            )
+        # in float64 every label is exact
+        return functional.interpolate(labels_HW.double()[None, None], size=origin, mode="nearest-exact")[0, 0].long()
+
+
+class _OfSums(ABC):
+    """Sums of what `DenseLabels.evaluate` gives, and numbers made of them; nan before the first position."""
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def update(self, confusion_CC: Tensor, nats: Tensor, entities_3: Tensor) -> None:
+        """Take in the confusion matrix of some positions, the sum of their nats, and counts of entities."""
+        self.confusion_CC: Tensor = self.confusion_CC + confusion_CC.cpu()
+        self.nats += float(nats)
+        self.entities_3: Tensor = self.entities_3 + entities_3
+
+    @abstractmethod
+    def compute(self) -> Any: ...
+
+    def reset(self) -> None:
+        self.confusion_CC, self.nats, self.entities_3 = torch.zeros(1, 1, dtype=torch.int64), 0.0, torch.zeros(3)
+
+    @property
+    def positions(self) -> int:
+        return int(self.confusion_CC.sum())
+
+
+@final
+class PositionAccuracy(_OfSums):
+    """The share of positions whose class is right."""
+
+    def compute(self) -> float:
+        return int(self.confusion_CC.trace()) / self.positions if self.positions else math.nan
+
+
+@final
+class NatsPerPosition(_OfSums):
+    """The mean negative log-likelihood of a position's label, in nats."""
+
+    def compute(self) -> float:
+        return self.nats / self.positions if self.positions else math.nan
+
+
+@final
+class MeanIoU(_OfSums):
+    """The mean of the classes' intersections over union; classes that are neither true nor given are left out."""
+
+    def compute(self) -> float:
+        return float(overlaps(self.confusion_CC).nanmean())
+
+
+@final
+class IoU(_OfSums):
+    """Each class's intersection over union, by its name; nan for one that is neither true nor given."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        super().__init__()
+        self.names = names
+
+    def compute(self) -> dict[str, float]:
+        of_classes = overlaps(self.confusion_CC).expand(len(self.names))
+        return dict(zip(self.names, of_classes.tolist(), strict=True))
+
+
+@final
+class EntityF1(_OfSums):
+    """The harmonic mean of precision and recall of entities; nan where none is true and none was given."""
+
+    def compute(self) -> float:
+        right, given, true = self.entities_3.tolist()
+        return 2 * right / (given + true) if given + true else math.nan
+
+
+def overlaps(confusion_CC: Tensor) -> Tensor:
+    """Each class's intersection over union, (C,) float64, of a matrix with a row for each true class; nan for 0 / 0."""
+    right_C = confusion_CC.diagonal().double()
+    return right_C / (confusion_CC.sum(0) + confusion_CC.sum(1) - right_C)
+
+
+def palette(classes: int) -> list[tuple[int, int, int]]:
+    """A colour for each class, the first black: those of PASCAL VOC, made of the bits of the label."""
+    colours = []
+    for label in range(classes):
+        channels = [0, 0, 0]
+        for bit in range(8):
+            for channel in range(3):
+                channels[channel] |= (label >> (3 * bit + channel) & 1) << (7 - bit)
+        colours.append((channels[0], channels[1], channels[2]))
+    return colours
+
+
+def _png(labels_HW: Tensor) -> bytes:
+    from PIL import Image
+
+    picture, file = Image.fromarray(labels_HW.to(torch.uint8).numpy()), io.BytesIO()
+    picture.putpalette([channel for colour in palette(_COLOURS) for channel in colour])
+    picture.save(file, "PNG")
+    return file.getvalue()
+
+
+def _named(labels: Any, names: Sequence[str]) -> Any:
+    """Labels in lists of any depth, by their classes' names."""
+    return [_named(row, names) for row in labels] if isinstance(labels, list) else names[labels]
+
+
+def _targets(split: Split) -> Iterator[Tensor]:
+    for batch in IndexedBatches.in_order(split, _AT_ONCE):
+        yield batch.targets
