@@ -37,6 +37,23 @@ def test_simclr_learns_digits_without_a_label(tmp_path: Path) -> None:
     assert len(answer["embedding"]) == 64
 
 
+def test_what_was_learned_begins_a_classifier_and_is_probed(tmp_path: Path) -> None:
+    learned = experiment("vision/digits-simclr", **{"train.epochs": 2}).run(tmp_path / "run")
+    labelled = experiment(
+        "vision/digits-mlp",
+        **{
+            "model": {"name": "headed", "trunk": {"name": "vision/cnn", "width": 16}, "features": 64},
+            "start": {"run": str(tmp_path / "run"), "take": {"trunk.*": "trunk.*"}},
+            "train.epochs": 1,
+        },
+    )
+    trunk = {name: one.clone() for name, one in learned.model.trunk.state_dict().items()}
+    probe = labelled.varied({"optimizer.groups": {"trunk.*": {"frozen": True}}}).run(tmp_path / "probe").model
+    assert all(torch.equal(one, trunk[name]) for name, one in probe.trunk.state_dict().items())
+    tuned = labelled.run(tmp_path / "tuned").model
+    assert not torch.equal(tuned.trunk.head.weight, trunk["head.weight"])
+
+
 @pytest.mark.parametrize("changes", [{}, {"loss": "vicreg"}], ids=["nt-xent", "vicreg"])
 def test_simclr_on_digits_resumes_exactly(changes: dict[str, Any]) -> None:
     assert verify_resume(experiment("vision/digits-simclr", **{"train.epochs": 1}, **changes), 3).exact
