@@ -274,7 +274,7 @@ GROUPS = {
     "Models, losses, optimizers": (
         *("ClosedForm", "LEFT_OUT", "separable", "Schedule", "AdamW", "Family", "LibraryOptimizer"),
     ),
-    "Metrics": ("Accuracy", "LogLoss", "Mean", "Perplexity"),
+    "Metrics": ("Accuracy", "LogLoss", "Mean", "Perplexity", "Of"),
     "Sections of a report": ("Section", "Figure", "Table", "Pictures", "Sounds", "Text"),
     "Random numbers and memory": ("derived_seed", "generator", "epoch_order", "draws", "isolated", "free_memory"),
     "Errors, and words for messages": (

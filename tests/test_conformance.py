@@ -179,6 +179,7 @@ test_tasks = conformance(
         "model headed": ["vision/digits-mlp", "model=headed", "model.trunk=vision/mlp"],
         "task dense-labels": made("shapes"),
         "task sequence-to-sequence": made("digits"),
+        **{f"metric {name}": regression("mse") for name in ("rmse", "mae", "r2")},
     },
 )
 test_vision = conformance(

@@ -108,6 +108,7 @@ LOSSES: dict[str, Any] = {
     "torch's that leaves a class out": nn.CrossEntropyLoss(ignore_index=1),
     "one that divides by something of its own": ByWeights(),
     "by name": "cross-entropy",
+    "by name with weights of classes": {"name": "cross-entropy", "weights": [1.0, 10.0, 0.3], "label_smoothing": 0.1},
     "with a penalty around it": {"name": "penalized", "loss": "cross-entropy", "l2": 0.01},
 }
 

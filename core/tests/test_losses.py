@@ -10,7 +10,8 @@ import torch
 from labwright.base.errors import LabwrightError
 from labwright.builtin.losses import CrossEntropy, Huber, MeanAbsoluteError, MeanSquaredError, Penalized
 from labwright.config.signature import Part, signature
-from labwright.interfaces.loss import Loss
+from labwright.data.ports import Classes, Values
+from labwright.interfaces.loss import LEFT_OUT, Loss
 from torch import Tensor, nn
 
 OF_VALUES = [
@@ -51,6 +52,49 @@ def test_cross_entropy_equals_that_of_torch(smoothing):
     logits, labels = normal(8, 5), some_labels(8)
     expected = nn.CrossEntropyLoss(label_smoothing=smoothing)(logits, labels)
     assert torch.equal(CrossEntropy(label_smoothing=smoothing)(logits, labels), expected)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_weights_of_classes_are_those_of_torch_and_lead_axes_pass_through(smoothing):
+    logits, labels, weights = normal(3, 8, 5), some_labels(3, 8), [1.0, 0.5, 2.0, 0.0, 3.0]
+    labels[0, 2] = LEFT_OUT
+    loss = CrossEntropy(label_smoothing=smoothing, weights=weights)
+    loss.prepare(Classes(tuple("abcde")))
+    reference = nn.CrossEntropyLoss(torch.tensor(weights, dtype=torch.float64), label_smoothing=smoothing)
+    expected = [reference(each, its) for each, its in zip(logits, labels, strict=True)]
+    assert torch.equal(loss(logits[0], labels[0]), expected[0])
+    assert loss(logits, labels).tolist() == pytest.approx([value.item() for value in expected], rel=1e-14)
+    per_trial = CrossEntropy(weights=weights)
+    per_trial.prepare(Classes(tuple("abcde")))
+    per_trial.label_smoothing = torch.full((3,), smoothing, dtype=torch.float64)
+    assert per_trial(logits, labels).tolist() == pytest.approx([value.item() for value in expected], rel=1e-14)
+    assert loss.grouped({}, logits, labels) is NotImplemented
+    assert loss.normalizer(labels[0]) == sum(weights[label] for label in labels[0].tolist() if label != LEFT_OUT)
+
+
+def test_weights_may_name_some_classes_and_the_others_weigh_one():
+    loss = CrossEntropy(weights={"b": 2.5})
+    loss.prepare(Classes(("a", "b", "c")))
+    assert loss.weight_C.tolist() == [1.0, 2.5, 1.0]
+    assert not loss.state_dict()  # the data gives them, not a checkpoint
+
+
+@pytest.mark.parametrize(
+    ("weights", "outputs", "words"),
+    [
+        (
+            "balanced",
+            Classes(("a", "b")),
+            "training samples of each class: how many isn't told here; give a number",
+        ),
+        ("balanced", Classes(("a", "b"), (3, 0)), "class 'b' has none; give a number for each class"),
+        ([1.0], Values(1), "the targets are Values, not Classes"),
+        ([1.0, math.inf], Classes(("a", "b")), "each is a number from 0 on"),
+    ],
+)
+def test_weights_that_can_not_be_known_are_refused(weights, outputs, words):
+    with pytest.raises(LabwrightError, match=words):
+        CrossEntropy(weights=weights).prepare(outputs)
 
 
 def test_cross_entropy_of_equal_logits_is_the_logarithm_of_the_number_of_classes():
@@ -217,8 +261,10 @@ def test_a_penalty_around_something_that_is_no_loss_is_refused():
 @pytest.mark.parametrize("loss", [CrossEntropy, MeanSquaredError, MeanAbsoluteError, Huber, Penalized])
 def test_the_constructors_are_readable_as_settings(loss):
     settings = signature(loss).settings
-    assert list(settings) == {CrossEntropy: ["label_smoothing"], Huber: ["delta"], Penalized: ["loss", "l1", "l2"]}.get(
-        loss, []
-    )
-    assert all(setting.mark for name, setting in settings.items() if name != "loss")
+    assert list(settings) == {
+        CrossEntropy: ["label_smoothing", "weights"],
+        Huber: ["delta"],
+        Penalized: ["loss", "l1", "l2"],
+    }.get(loss, [])
+    assert all(setting.mark for name, setting in settings.items() if name not in ("loss", "weights"))
     assert loss is not Penalized or settings["loss"].part == Part("loss")

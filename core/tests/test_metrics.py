@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from typing import Any
 
+import labwright as lw
 import pytest
 import torch
 from labwright.base.errors import LabwrightError
@@ -16,7 +17,9 @@ from labwright.data.dataset import Data, Split
 from labwright.data.ports import Classes, Features, Port
 from labwright.interfaces.task import Goal, Metric, Task
 from labwright.train.evaluation import evaluate
-from labwright.train.metrics import Accuracy, LogLoss, Mean, Perplexity
+from labwright.train.metrics import Accuracy, LogLoss, Mean, Of, Perplexity
+from labwright.train.preflight import preflight
+from labwright.train.settings import Train
 from parts import Points
 from sklearn.metrics import accuracy_score, log_loss
 from torch import Tensor, nn
@@ -332,3 +335,89 @@ def test_a_goal_that_is_none_of_the_metrics_is_an_error(goal):
     task = with_metric(lambda seen: {"all": seen}, goal)
     with pytest.raises(LabwrightError, match=f"goal, '{goal}', is none of them; did you mean 'count"):
         evaluate(task, small_model(), "valid", device=CPU, size=8, seed=0)
+
+
+# ------------------------------------------------------------------------------------------- tables, splits, preflight
+
+
+class Named(Sorting):
+    """Evaluates to a table, from which each metric takes its own."""
+
+    def evaluate(self, model: nn.Module, batch: Any) -> dict[str, Any]:
+        logits = model(*batch.inputs)
+        return {"logits": logits, "labels": batch.targets, "mirrored": -logits}
+
+    def metrics(self) -> dict[str, Metric]:
+        return {
+            "accuracy": Of(Accuracy(), "logits", "labels"),
+            "mirrored": Of(Accuracy(), "mirrored", "labels"),
+            "count": Of(Table(lambda seen: seen), "logits", "labels", splits=["train"]),
+        }
+
+
+def test_a_metric_takes_its_own_of_a_table_and_only_on_the_splits_it_names():
+    model = small_model()
+    plain = evaluate(Sorting(), model, "valid", device=CPU, size=8, seed=0).metrics
+    values = evaluate(Named(), model, "valid", device=CPU, size=8, seed=0).metrics
+    assert list(values) == ["accuracy", "mirrored"]
+    assert values["accuracy"] == plain["accuracy"] != values["mirrored"]
+    assert evaluate(Named(), model, "train", device=CPU, size=8, seed=0).metrics["count"] == 60
+
+
+def test_a_name_that_is_not_in_the_table_is_an_error():
+    class Misspelt(Named):
+        def metrics(self) -> dict[str, Metric]:
+            return {"accuracy": Of(Accuracy(), "logits", "lables")}
+
+    with pytest.raises(LabwrightError, match="labels, logits, mirrored, and no 'lables'; did you mean 'labels'"):
+        evaluate(Misspelt(), small_model(), "valid", device=CPU, size=8, seed=0)
+
+
+def test_a_goal_that_is_a_table_is_answered_with_what_is_in_it():
+    task = with_metric(lambda seen: {"all": seen}, "count")
+    with pytest.raises(LabwrightError, match="its goal, 'count', is none of them; did you mean 'count/all'"):
+        evaluate(task, small_model(), "valid", device=CPU, size=8, seed=0)
+
+
+class Whole(Sorting):
+    """The same data without the empty split."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.data.split = lambda name: None if name == "test" else Blobs.split(self.data, name)
+
+
+def experiment(task: Task) -> lw.Experiment:
+    settings = {"optimizer": "sgd", "train": {"epochs": 1, "seed": 0}, "log": []}
+    return lw.Experiment(task=task, model=small_model(), device="cpu", **settings)
+
+
+@pytest.mark.parametrize("fault", [ValueError("no"), LabwrightError("no")])
+def test_a_metric_that_breaks_ends_a_run_before_there_is_a_folder(tmp_path, fault):
+    class Broken(Whole):
+        def metrics(self) -> dict[str, Metric]:
+            return {"accuracy": Accuracy(), "broken": Table(self.broken)}
+
+        def broken(self, seen: Tensor) -> float:
+            raise fault
+
+    with pytest.raises(type(fault), match="no"):
+        experiment(Broken()).run(tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_looking_at_the_metrics_before_the_first_step_leaves_no_trace(tmp_path):
+    class Counting(Whole):
+        """Its model counts what it saw in a buffer."""
+
+        def evaluate(self, model: nn.Module, batch: Any) -> tuple[Any, ...]:
+            model[2].running_mean.add_(1.0)
+            return super().evaluate(model, batch)
+
+    task = Counting()
+    built = experiment(task).build(task=task)
+    before = {name: value.clone() for name, value in built.model.state_dict().items()}
+    state = torch.get_rng_state()
+    assert preflight(built, Train(epochs=1)) == []
+    assert all(torch.equal(value, before[name]) for name, value in built.model.state_dict().items())
+    assert torch.equal(state, torch.get_rng_state()) and built.model.training

@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from labwright.data.ports import Audio as Audio
     from labwright.data.ports import Classes as Classes
     from labwright.data.ports import Features as Features
+    from labwright.data.ports import Heads as Heads
     from labwright.data.ports import Image as Image
     from labwright.data.ports import Interactions as Interactions
     from labwright.data.ports import Latent as Latent
@@ -91,6 +92,7 @@ if TYPE_CHECKING:
     from labwright.train.metrics import Accuracy as Accuracy
     from labwright.train.metrics import LogLoss as LogLoss
     from labwright.train.metrics import Mean as Mean
+    from labwright.train.metrics import Of as Of
     from labwright.train.metrics import Perplexity as Perplexity
     from labwright.train.settings import Train as Train
 
@@ -116,7 +118,18 @@ _LATER = {
         "Split",
         "TensorSplit",
     ],
-    "data.ports": ["Audio", "Classes", "Features", "Image", "Interactions", "Latent", "Port", "Tokens", "Values"],
+    "data.ports": [
+        "Audio",
+        "Classes",
+        "Features",
+        "Heads",
+        "Image",
+        "Interactions",
+        "Latent",
+        "Port",
+        "Tokens",
+        "Values",
+    ],
     "data.summary": ["majority"],
     "interfaces.closed_form": ["ClosedForm"],
     "interfaces.device": ["Device"],
@@ -133,7 +146,7 @@ _LATER = {
     "train.built": ["Built"],
     "runs.load": ["load"],
     "train.evaluation": ["evaluate", "evaluating"],
-    "train.metrics": ["Accuracy", "LogLoss", "Mean", "Perplexity"],
+    "train.metrics": ["Accuracy", "LogLoss", "Mean", "Of", "Perplexity"],
     "train.settings": ["Train"],
 }
 _MODULE_OF = {name: module for module, names in _LATER.items() for name in names}

@@ -357,6 +357,43 @@ class Overflows(Momentum):
 # --------------------------------------------------------------------------------------------------------- devices
 
 
+class ByBatch:
+    """The mean of the accuracies of batches, as if each had as many samples."""
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def update(self, logits: Tensor, labels: Tensor) -> None:
+        self.shares.append(float((logits.argmax(-1) == labels).double().mean()) * len(labels) ** 0.5)
+
+    def compute(self) -> float:
+        return sum(self.shares) / len(self.shares)
+
+    def reset(self) -> None:
+        self.shares: list[float] = []
+
+
+class KeepsOn:
+    """Samples counted, for ever."""
+
+    count = 0
+
+    def update(self, logits: Tensor, labels: Tensor) -> None:
+        self.count += len(labels)
+
+    def compute(self) -> float:
+        return float(self.count)
+
+    def reset(self) -> None: ...
+
+
+class Rolls(KeepsOn):
+    """Samples counted, and dice."""
+
+    def compute(self) -> float:
+        return float(torch.rand(()))
+
+
 class Nowhere(lw.Device):
     """A device that nothing comes back from."""
 

@@ -66,6 +66,9 @@ FAULTS = [  # kind, class, the check that finds it, what is said
     ("optimizer", "Forgets", "goes-on-from-its-state", "after resuming, weight is another"),
     ("optimizer", "Levels", "heeds-groups", "`bias` moves in spite of a factor of 0"),
     ("optimizer", "Overflows", "leaves-out-a-step-that-overflowed", "weight is changed"),
+    ("metric", "ByBatch", "has-no-order-and-no-size-of-batches", "in one batch it is .*, in 2 batches"),
+    ("metric", "KeepsOn", "begins-anew-after-reset", "at first, .* after a reset"),
+    ("metric", "Rolls", "gives-numbers", "it draws from torch's generator"),
     ("device", "Nowhere", "brings-tensors-there-and-back", "can't be brought there and back"),
     ("device", "OnePrecision", "computes-in-the-precision-asked-for", "in bf16 there is no context"),
     ("data", "Unlicensed", "states-source-and-licence", "`licence` is ''"),
@@ -113,6 +116,9 @@ def experiment(plugins: Plugins, kind: str, name: str) -> lw.Experiment:
         chosen["task"]["data"] = name
     elif kind == "task":
         chosen["task"]["name"] = name
+    elif kind == "metric":
+        goal = f"{name.rpartition('/')[2]}:maximize"
+        chosen["task"] = {"name": "classification", "data": "sound/blobs", "metrics": [name], "goal": goal}
     else:
         chosen[kind] = name
     return lw.Experiment(**chosen, log=[], plugins=plugins)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, Protocol
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
 
 import torch
 from labwright import (
@@ -18,13 +19,16 @@ from labwright import (
     LogLoss,
     Metric,
     Part,
+    Port,
     Split,
     Task,
     evaluating,
+    generator,
     majority,
 )
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
 
+from labwright_tasks.chosen_metrics import chosen, chosen_goal, new_metrics
 from labwright_tasks.model_output import output
 
 if TYPE_CHECKING:
@@ -43,22 +47,38 @@ class ClassificationLoss(Protocol):
 
 
 class Classification(Task):
-    """Tell which of several classes an input is, of any kind. Higher is better: accuracy.
+    """Tell which of several classes an input is, of any kind. Higher is better: accuracy, unless `goal` says otherwise.
 
-    `cross_entropy` is in nats, the mean over samples. `prepare` raises LabwrightError if the training labels are
-    outside the classes, or all the same; data that is neither in memory nor `Labelled` is taken on trust.
+    `metrics` left out are `accuracy` and `cross_entropy`, in nats, the mean over samples. `goal` is one of the metrics,
+    `f1/macro`, or with a direction, `NAME:minimize`. `sampling` "balanced" draws every training sample of a class at
+    random, and each class as often as any other: an epoch is as long as before, but no longer sees every sample once.
+
+    `prepare` raises LabwrightError if the training labels are outside the classes, or all the same; data that is
+    neither in memory nor `Labelled` is taken on trust, and can't be balanced.
     """
 
     goal = Goal("accuracy", "maximize")
     contract = ClassificationLoss
 
-    def __init__(self, data: Annotated[Data, Part("data")]) -> None:
+    def __init__(
+        self,
+        data: Annotated[Data, Part("data")],
+        *,
+        metrics: list[Annotated[Metric, Part("metric")]] | None = None,
+        goal: str | None = None,
+        sampling: Literal["balanced"] | None = None,
+    ) -> None:
         if not issubclass(data.target, Classes):
             raise LabwrightError(
                 f"task.data: classification needs classes to tell apart; {type(data).__name__} has targets "
                 f"{data.target.__name__}. Task 'regression' takes Values."
             )
-        self.data = data
+        usual = {"accuracy": Accuracy(), "cross_entropy": LogLoss()}
+        self.chosen = chosen(metrics, usual, data.target, ("logits", "labels"))
+        self.goal = chosen_goal(goal, self.chosen, Classification.goal)
+        self.data, self.sampling = data, sampling
+        self.labels_N: Tensor | None = None  # of the training samples
+        self.counts: tuple[int, ...] | None = None  # of each class among them
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -72,6 +92,11 @@ class Classification(Task):
         split = self.data.split("train")
         labels = None if split is None or not len(split) else _labels(split, self.data.in_memory)
         if labels is None:
+            if self.sampling:
+                raise LabwrightError(
+                    f"task.sampling: {type(self.data).__name__} doesn't tell its training labels before every sample "
+                    "is fetched, so that they can't be balanced; leave it out."
+                )
             return
         data, classes = type(self.data).__name__, len(self.names)
         lowest, highest = int(labels.min()), int(labels.max())
@@ -85,6 +110,18 @@ class Classification(Task):
                 f"{data}: all {len(labels):,} training samples are of class {self.names[lowest]!r}; there is nothing "
                 "to tell apart."
             )
+        self.labels_N, self.counts = labels, tuple(labels.bincount(minlength=classes).tolist())
+
+    def ports(self) -> tuple[Port, Port]:
+        """Those of the data; the classes with how many training samples each has."""
+        inputs, outputs = self.data.ports()
+        assert isinstance(outputs, Classes)
+        return inputs, replace(outputs, counts=self.counts)
+
+    def order(self, split: str, part: Split, *, size: int, seed: int, epoch: int) -> Sequence[Tensor]:
+        if split != "train" or self.sampling is None or self.labels_N is None:
+            return super().order(split, part, size=size, seed=seed, epoch=epoch)
+        return torch.split(balanced_order(self.labels_N, generator(seed, epoch, 10)), size)
 
     def loss(self, model: nn.Module, batch: Batch, criterion: ClassificationLoss, phase: str) -> Tensor:  # noqa: ARG002 - one phase
         return criterion(output(model, batch), batch.targets)
@@ -94,7 +131,7 @@ class Classification(Task):
         return output(model, batch), batch.targets
 
     def metrics(self) -> dict[str, Metric]:
-        return {"accuracy": Accuracy(), "cross_entropy": LogLoss()}
+        return new_metrics(self.chosen, *self.ports())
 
     def remark(self, split: str, metrics: Mapping[str, float]) -> str | None:
         """Says so where the accuracy is no better than that of always answering the most frequent class."""
@@ -134,6 +171,16 @@ class Classification(Task):
                 probabilities.append(_probabilities(logits_BC))
                 labels.append(labels_B.cpu())
         return sections(torch.cat(probabilities), torch.cat(labels), self.names, part, self.data.show)
+
+
+def balanced_order(labels_N: Tensor, draws: Generator) -> Tensor:
+    """As many samples as there are labels, int64 indices (N,): each of a class drawn at random, then one of its own."""
+    by_class_N = labels_N.argsort(stable=True)
+    counts_K = labels_N.unique(return_counts=True)[1]  # of the K classes that occur
+    drawn_N = torch.randint(len(counts_K), (len(labels_N),), generator=draws)
+    within_N = torch.rand(len(labels_N), generator=draws, dtype=torch.float64)
+    starts_K = counts_K.cumsum(0) - counts_K
+    return by_class_N[starts_K[drawn_N] + (within_N * counts_K[drawn_N]).long()]
 
 
 def _labels(split: Split, in_memory: bool) -> Tensor | None:

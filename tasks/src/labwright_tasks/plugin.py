@@ -21,6 +21,28 @@ def labwright_components() -> Iterator[lw.Component]:
     yield lw.Component(
         "task", "sequence-to-sequence", f"{here}.sequence_to_sequence:SequenceToSequence", "one sequence out of another"
     )
+    yield lw.Component("metric", "top-k", f"{here}.metrics:TopK", "share of labels among the k highest logits")
+    yield lw.Component("metric", "f1", f"{here}.metrics:F1", "precision and recall, over classes alike and of each")
+    yield lw.Component("metric", "auroc", f"{here}.metrics:AUROC", "area under the ROC curve, a class against others")
+    yield lw.Component(
+        "metric", "calibration-error", f"{here}.metrics:CalibrationError", "how far confidence is from accuracy"
+    )
+    yield lw.Component("metric", "confusion", f"{here}.metrics:Confusion", "how often each class was given for each")
+    yield lw.Component("metric", "rmse", f"{here}.regression:RootMeanSquare", "root of the mean squared difference")
+    yield lw.Component("metric", "mae", f"{here}.regression:MeanAbsolute", "mean absolute difference")
+    yield lw.Component("metric", "r2", f"{here}.regression:Explained", "share of the variance explained")
+    yield lw.Component(
+        "metric", "torchmetrics/*", f"{here}.library_metrics:TORCHMETRICS", "any metric of torchmetrics by its name"
+    )
+    yield lw.Component("task", "multi", f"{here}.multi:MultiTask", "several answers about each input, a head for each")
+    yield lw.Component(
+        "data", "joined", f"{here}.joined:Joined", "several data sets of like inputs, each of them a head"
+    )
+    yield lw.Component("model", "heads", f"{here}.heads:HeadsOnTrunk", "linear heads on any model as their trunk")
+    yield lw.Component("loss", "weighted", f"{here}.head_losses:Weighted", "heads' losses by weights that are given")
+    yield lw.Component("loss", "uncertainty", f"{here}.head_losses:Uncertainty", "heads' losses by learned variances")
+    yield lw.Component("method", "sam", f"{here}.sam:SharpnessAware", "the gradient where the loss is worst nearby")
+    yield lw.Component("method", "pcgrad", f"{here}.pcgrad:ProjectedGradients", "parts' gradients without conflicts")
     yield lw.Component("task", "two-views", f"{here}.two_views:TwoViews", "a representation, learned without labels")
     yield lw.Component("model", "projected", f"{here}.projected:Projected", "any encoder, and a projector of views")
     yield lw.Component(

@@ -22,6 +22,7 @@ from labwright import (
 )
 from torch import Tensor, nn
 
+from labwright_tasks.chosen_metrics import chosen, chosen_goal, new_metrics
 from labwright_tasks.model_output import output
 
 if TYPE_CHECKING:
@@ -37,21 +38,31 @@ class RegressionLoss(Protocol):
 
 
 class Regression(Task):
-    """Predict real numbers from an input of any kind. Lower is better: root mean squared error.
+    """Predict real numbers from an input of any kind. Lower is better: root mean squared error, or what `goal` says.
 
-    Targets are taken as the data gives them: nothing is scaled, and every metric is in the target's own unit. `rmse`
-    and `mae` are over all samples and outputs; `r2` is the share of variance explained, the mean over outputs.
+    Targets are taken as the data gives them: nothing is scaled, and every metric is in the target's own unit. `metrics`
+    left out are `rmse` and `mae`, over all samples and outputs, and `r2`, the share of variance explained, the mean
+    over outputs. `goal` is one of the metrics, `mae`, or with a direction, `NAME:maximize`.
     """
 
     goal = Goal("rmse", "minimize")
     contract = RegressionLoss
 
-    def __init__(self, data: Annotated[Data, Part("data")]) -> None:
+    def __init__(
+        self,
+        data: Annotated[Data, Part("data")],
+        *,
+        metrics: list[Annotated[Metric, Part("metric")]] | None = None,
+        goal: str | None = None,
+    ) -> None:
         if not issubclass(data.target, Values):
             raise LabwrightError(
                 f"task.data: regression needs numbers to predict; {type(data).__name__} has targets "
                 f"{data.target.__name__}. Task 'classification' takes Classes."
             )
+        usual = {"rmse": RootMeanSquare(), "mae": MeanAbsolute(), "r2": Explained()}
+        self.chosen = chosen(metrics, usual, data.target, ("predictions", "targets"))
+        self.goal = chosen_goal(goal, self.chosen, Regression.goal)
         self.data = data
 
     def loss(self, model: nn.Module, batch: Batch, criterion: RegressionLoss, phase: str) -> Tensor:  # noqa: ARG002 - one phase
@@ -62,7 +73,7 @@ class Regression(Task):
         return _fitting(output(model, batch), batch.targets), batch.targets
 
     def metrics(self) -> dict[str, Metric]:
-        return {"rmse": RootMeanSquare(), "mae": MeanAbsolute(), "r2": Explained()}
+        return new_metrics(self.chosen, *self.ports())
 
     def predict(self, model: nn.Module, inputs: tuple[Tensor, ...], origins: Sequence[Any]) -> list[dict[str, Any]]:  # noqa: ARG002
         """For each row the numbers predicted."""
@@ -87,6 +98,8 @@ class Regression(Task):
 class RootMeanSquare:
     """The root of the mean squared difference; nan before the first."""
 
+    higher_is_better = False
+
     def __init__(self) -> None:
         self._mean = Mean()
 
@@ -102,6 +115,8 @@ class RootMeanSquare:
 
 class MeanAbsolute:
     """The mean absolute difference; nan before the first."""
+
+    higher_is_better = False
 
     def __init__(self) -> None:
         self._mean = Mean()
@@ -122,6 +137,8 @@ class Explained:
     An output whose target never changes counts 1 if predicted exactly, else 0, as in scikit-learn. Sums are kept about
     the running mean (Chan, Golub & LeVeque 1979), so that targets far from 0 lose no digits.
     """
+
+    higher_is_better = True
 
     _count: int
     _mean: Tensor | float

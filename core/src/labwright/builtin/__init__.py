@@ -23,6 +23,9 @@ def labwright_components() -> Iterator[Component]:
     yield Component("optimizer", "adam", f"{here}.optimizers:Adam", "Adam, with weight decay in the gradient")
     yield Component("optimizer", "adamw", f"{here}.optimizers:AdamW", "Adam with decoupled weight decay")
     yield Component("optimizer", "torch/*", f"{here}.optimizers:TORCH", "any optimizer of torch.optim by its name")
+    yield Component("metric", "accuracy", "labwright.train.metrics:Accuracy", "share of labels with the highest logit")
+    yield Component("metric", "log-loss", "labwright.train.metrics:LogLoss", "negative log-likelihood of the label")
+    yield Component("metric", "perplexity", "labwright.train.metrics:Perplexity", "exponential of a token's log-loss")
     yield Component(
         "method", "descent", "labwright.interfaces.method:Method", "the gradient of the mean loss, as it is"
     )
@@ -45,6 +48,7 @@ def labwright_kinds() -> Iterator[Kind]:
     yield Kind("model", "torch.nn:Module", "models", "`model` in a recipe")
     yield Kind("loss", "", "losses", "`loss` in a recipe")
     yield Kind("optimizer", "", "optimizers", "`optimizer` in a recipe")
+    yield Kind("metric", f"{here}.task:Metric", "metrics", "`task.metrics` in a recipe")
     yield Kind("method", f"{here}.method:Method", "methods", "`method` in a recipe")
     yield Kind("device", f"{here}.device:Device", "devices", "`device` in a recipe")
     yield Kind("logger", "", "loggers", "`log` in a recipe")

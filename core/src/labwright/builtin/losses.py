@@ -8,16 +8,18 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import Annotated, Any, final
+from math import inf
+from typing import Annotated, Any, Literal, final
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - the name it has everywhere
 from pydantic import Field
 from torch import Tensor, nn
 
-from labwright.base.errors import LabwrightError
+from labwright.base.errors import LabwrightError, listed, nearest
 from labwright.base.search import PerTrial, Uniform
 from labwright.config.signature import Part
+from labwright.data.ports import Classes, Port
 from labwright.interfaces.loss import LEFT_OUT, Loss, normalizer, separable
 
 
@@ -26,40 +28,84 @@ class CrossEntropy(Loss):
     """Negative log-likelihood of the class, in nats; a share `label_smoothing` of it is spread evenly over all classes.
 
     A label of -100 leaves its sample out of the mean. Source of the smoothing: Szegedy et al. 2016, section 7.
+
+    `weights` weighs each sample by its class, and the mean is over weights: a number for each class, a table of some
+    classes' where others weigh 1, or "balanced", which is N / (C * N_c) for N_c of N training samples (King & Zeng
+    2001, as in scikit-learn). They are known after `prepare`.
     """
 
     def __init__(
-        self, *, label_smoothing: Annotated[float, Field(ge=0, lt=1), Uniform(0.0, 0.3), PerTrial()] = 0.0
+        self,
+        *,
+        label_smoothing: Annotated[float, Field(ge=0, lt=1), Uniform(0.0, 0.3), PerTrial()] = 0.0,
+        weights: Literal["balanced"] | list[float] | dict[str, float] | None = None,
     ) -> None:
         super().__init__()
         self.label_smoothing: float | Tensor = label_smoothing  # a tensor with one value per trial will do as well
+        self.weights = weights
+        self.weight_C: Tensor | None  # as the task's data gives it, so that no checkpoint needs it
+        self.register_buffer("weight_C", None, persistent=False)
+
+    def prepare(self, outputs: Port) -> None:
+        if self.weights is not None:
+            self.weight_C = torch.tensor(_class_weights(self.weights, outputs))
 
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Logits (..., B, C) and int64 labels (..., B) in 0..C-1 to losses of shape (...)."""
         smoothing = self.label_smoothing
+        weight_C = None if self.weight_C is None else self.weight_C.to(logits.dtype)
         if logits.dim() == 2 and not isinstance(smoothing, Tensor):
-            return F.cross_entropy(logits, labels, label_smoothing=smoothing)
+            return F.cross_entropy(logits, labels, weight_C, label_smoothing=smoothing)
         log_shares = logits.log_softmax(-1)
         counted = labels != LEFT_OUT
-        each = log_shares.gather(-1, labels.where(counted, 0).unsqueeze(-1)).squeeze(-1)
+        known = labels.where(counted, 0)
+        divisor = counted
+        if weight_C is not None:
+            log_shares, divisor = log_shares * weight_C, weight_C[known].where(counted, 0.0)
+        each = log_shares.gather(-1, known.unsqueeze(-1)).squeeze(-1)
         if isinstance(smoothing, Tensor):
             each = each.lerp(log_shares.mean(-1), smoothing.to(each.dtype).unsqueeze(-1))
         elif smoothing:
             each = each.lerp(log_shares.mean(-1), smoothing)
-        return -each.where(counted, 0.0).sum(-1) / counted.sum(-1)
+        return -each.where(counted, 0.0).sum(-1) / divisor.sum(-1)
 
     def grouped(self, stacks: Mapping[str, Tensor], logits: Tensor, labels: Tensor) -> Any:
         """The losses (N,) of N fused trials in one call, of logits (N, B, C); `stacks` may hold their smoothing."""
-        if logits.dim() != 3 or "label_smoothing" in stacks or isinstance(self.label_smoothing, Tensor):
+        per_trial = "label_smoothing" in stacks or isinstance(self.label_smoothing, Tensor)
+        if logits.dim() != 3 or per_trial or self.weight_C is not None:
             return NotImplemented
         flat = logits.flatten(0, 1), labels.flatten()
         each_NB = F.cross_entropy(*flat, reduction="none", label_smoothing=self.label_smoothing).view(labels.shape)
         return each_NB.sum(1) / (labels != LEFT_OUT).sum(1)
 
     def normalizer(self, targets: Tensor) -> float | None:
-        """The labels that count, where some don't."""
+        """The weights of the labels, or the labels that count, where some don't."""
+        if self.weight_C is not None:
+            return float(self.weight_C.cpu().double()[targets[targets != LEFT_OUT]].sum())
         counted = int((targets != LEFT_OUT).sum())
         return counted if counted < targets.numel() else None
+
+
+def _class_weights(weights: str | list[float] | dict[str, float], outputs: Port) -> list[float]:
+    """A weight for each class. Raises LabwrightError for weights of other classes, and if all are 0."""
+    if not isinstance(outputs, Classes):
+        raise LabwrightError(f"loss.weights: the targets are {type(outputs).__name__}, not Classes; leave it out.")
+    names, counts = outputs.names, outputs.counts or [0]
+    if isinstance(weights, dict):
+        if unknown := next((name for name in weights if name not in names), ""):
+            raise LabwrightError(f"loss.weights: no class is called {unknown!r}{nearest(unknown, names)}")
+        weights = [weights.get(name, 1.0) for name in names]
+    elif isinstance(weights, str):
+        if 0 in counts:
+            lacking = f"class {names[counts.index(0)]!r} has none" if outputs.counts else "how many isn't told here"
+            needs = f"'balanced' needs training samples of each class: {lacking}"
+            raise LabwrightError(f"loss.weights: {needs}; give a number for each class.")
+        weights = [sum(counts) / (len(counts) * count) for count in counts]
+    if len(weights) != len(names):
+        raise LabwrightError(f"loss.weights: given {len(weights)} numbers for {len(names)} classes: {listed(names)}.")
+    if not any(weights) or not all(0 <= weight < inf for weight in weights):
+        raise LabwrightError(f"loss.weights: given {weights}; each is a number from 0 on, and not all are 0.")
+    return weights
 
 
 class _OfValues(Loss):
@@ -141,6 +187,10 @@ class Penalized(Loss):
     def forward(self, *arguments: Any, **named: Any) -> Tensor:
         value: Tensor = self.inner(*arguments, **named)
         return value
+
+    def prepare(self, outputs: Port) -> None:
+        if isinstance(self.inner, Loss):
+            self.inner.prepare(outputs)
 
     def normalizer(self, targets: Tensor) -> float | None:
         """What the loss within divides by."""

@@ -22,6 +22,7 @@ from rich.text import Text
 from labwright.base.durations import duration
 from labwright.base.files import mute, printable
 from labwright.interfaces.run import Outcome, Run
+from labwright.interfaces.task import headlines
 from labwright.plugin.hookspecs import hookimpl
 
 REFRESHES_PER_SECOND = 4
@@ -209,8 +210,7 @@ def _closing(run: Run, outcome: Outcome) -> str:
 
 def _listed(metrics: Mapping[str, float], goal: str) -> str:
     """Metrics in words, the goal first."""
-    names = sorted(metrics, key=lambda name: name != goal)
-    return ", ".join(f"{name} {_number(metrics[name])}" for name in names)
+    return ", ".join(f"{name} {_number(metrics[name])}" for name in headlines(metrics, goal))
 
 
 def _number(value: float) -> str:

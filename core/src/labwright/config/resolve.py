@@ -28,7 +28,7 @@ from labwright.config.recipe import Source, parsed
 from labwright.config.signature import Setting, label_of, plain, signature
 from labwright.plugin.registry import Plugins
 
-_GIVEN = {"model": {"inputs", "outputs"}, "loss": {"inputs", "outputs"}, "optimizer": {"parameters"}}
+_GIVEN = {"optimizer": {"parameters"}} | {kind: {"inputs", "outputs"} for kind in ("model", "loss", "metric")}
 _SHOULD = {
     "int_type": "be a whole number",
     "float_type": "be a number",
@@ -96,11 +96,7 @@ class ComponentSpec:
         """
         if self.thing is not None:
             return _copied(self.thing) if isinstance(self.thing, nn.Module) else self.thing  # what is given is kept
-        # a part that needs ports arrives as a callable awaiting them
-        built = {
-            key: _mapped(lambda part: part.build if part.given else part.build(), self.settings[key])
-            for key in self._parts()
-        }
+        built = {key: _mapped(_built_part, self.settings[key]) for key in self._parts()}
         asked = {key: given[key] for key in self.given}
         for key, types in self.given.items():  # a part's ports are known no earlier
             if types and not isinstance(asked[key], types):
@@ -118,6 +114,10 @@ class ComponentSpec:
                 raise
             reason = error if isinstance(error, ValueError) else "it needs more memory than there is; make it smaller"
             raise LabwrightError(f"{self.where}: {self.kind} {self.label!r} can't be built: {reason}") from error
+
+    def __call__(self, **given: Any) -> Any:
+        """What a part awaits: see `_built_part`."""
+        return self.build(**given)
 
     def table(self) -> dict[str, Any]:
         """The complete table of a recipe, defaults included; None is left out."""
@@ -175,6 +175,11 @@ def _mapped(change: Callable[[ComponentSpec], Any], value: Any) -> Any:
     if isinstance(value, Mapping):
         return {key: change(part) for key, part in value.items()}
     return [change(part) for part in value] if isinstance(value, list) else change(value)
+
+
+def _built_part(part: ComponentSpec) -> Any:
+    """A part that needs ports arrives as a callable awaiting them; a metric always, as each evaluation has its own."""
+    return part if part.given or part.kind == "metric" else part.build()
 
 
 def resolve(kind: str, value: Any, plugins: Plugins, where: Where) -> ComponentSpec:

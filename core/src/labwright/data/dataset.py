@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,14 +21,15 @@ from labwright.data.ports import Image, Port
 class Batch:
     """Samples side by side: `inputs` are the model's positional arguments, each with B rows; `targets` has B rows.
 
-    A task that needs more fields derives its own frozen dataclass; every tensor, or tuple of tensors, is moved along.
+    Of several heads `targets` is a dict of such tensors by name. A task that needs more fields derives its own frozen
+    dataclass; every tensor, also in a tuple or a dict, is moved along.
     One whose tensors don't all have a row for each sample, or that counts something, has its own `rows`.
 
     Example: `lw.Batch(inputs=(x_BCHW,), targets=labels_B)`
     """
 
     inputs: tuple[Tensor, ...]
-    targets: Tensor
+    targets: Any
 
     def __len__(self) -> int:
         return len(self.inputs[0])
@@ -145,17 +146,19 @@ class LeftOut:
 class TensorSplit:
     """A split that lies in memory: each of `inputs`, and `labels`, has a row for each sample. Nothing is augmented.
 
+    Of several heads `labels` is a dict of tensors by name.
+
     Example: `lw.TensorSplit((x_NF,), labels_N)`
     """
 
     inputs: tuple[Tensor, ...]
-    labels: Tensor
+    labels: Any
 
     def __len__(self) -> int:
-        return len(self.labels)
+        return len(self.inputs[0])
 
     def fetch(self, indices: Tensor, epoch: int, seed: int) -> Batch:  # noqa: ARG002 - nothing is augmented
-        return Batch(tuple(tensor[indices] for tensor in self.inputs), self.labels[indices])
+        return Batch(*(_with_tensors(value, lambda tensor: tensor[indices]) for value in (self.inputs, self.labels)))
 
 
 class Data(ABC):
@@ -254,6 +257,8 @@ class Data(ABC):
 def _cut(value: Any, some: slice, count: int, name: str) -> Any:
     if isinstance(value, tuple):
         return tuple(_cut(tensor, some, count, name) for tensor in value)
+    if isinstance(value, Mapping):
+        return {key: _cut(tensor, some, count, f"{name}.{key}") for key, tensor in value.items()}
     if isinstance(value, Tensor) and value.dim() and len(value) == count:
         return value[some]
     raise LabwrightError(
@@ -263,7 +268,9 @@ def _cut(value: Any, some: slice, count: int, name: str) -> Any:
 
 
 def _with_tensors(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
-    """A field with its tensors changed, those of a tuple too; anything else is left as it is."""
+    """A field with its tensors changed, those of a tuple or dict too; anything else is left as it is."""
     if isinstance(value, Tensor):
         return change(value)
+    if isinstance(value, Mapping):
+        return {key: _with_tensors(tensor, change) for key, tensor in value.items()}
     return tuple(_with_tensors(tensor, change) for tensor in value) if isinstance(value, tuple) else value

@@ -7,7 +7,8 @@ a model is called with; an output port what its forward returns. A plugin may de
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -131,10 +132,13 @@ class Latent(Port):
 class Classes(Port):
     """One of several classes: forward returns logits_BC; the target is labels_B, int64 in 0..C-1.
 
+    `counts` are the training samples of each class, where the task knows them.
+
     Example: `lw.Classes(("cat", "dog"))`
     """
 
     names: tuple[str, ...]
+    counts: tuple[int, ...] | None = field(default=None, compare=False, repr=False)
 
     def check(self, output: Any, target: Tensor) -> None:
         _check_shape(self, output, (*target.shape, len(self.names)), f"{len(self.names)} logits for each label")
@@ -157,6 +161,27 @@ class Values(Port):
 
     def example(self, batch_size: int, generator: Generator) -> tuple[Tensor, ...]:
         return (torch.randn(batch_size, self.dim, generator=generator),)
+
+
+@dataclass(frozen=True)
+class Heads(Port):
+    """Several outputs by name: forward returns a dict with each head's answer; targets are such a dict, too.
+
+    A name has neither dot nor slash, as metrics and weights are named after it. Raises LabwrightError for one that has.
+
+    Example: `lw.Heads({"species": lw.Classes(("cat", "dog")), "age": lw.Values(1)})`
+    """
+
+    ports: Mapping[str, Port]
+
+    def __post_init__(self) -> None:
+        for name in self.ports:
+            if not name or "." in name or "/" in name:
+                raise LabwrightError(f"Heads: a head is called {name!r}; its name has neither dot nor slash, as 'age'.")
+
+    def example(self, batch_size: int, generator: Generator) -> tuple[Tensor, ...]:
+        """The targets of each head in turn."""
+        return tuple(tensor for port in self.ports.values() for tensor in port.example(batch_size, generator))
 
 
 def _check_shape(port: Port, output: Any, shape: tuple[int, ...], what: str) -> None:

@@ -176,10 +176,11 @@ class LibraryOptimizer(Optimizer):
 
 
 @dataclass(eq=False, repr=False)
-class Family(Mapping[str, type[LibraryOptimizer]]):
+class Family(Mapping[str, type[Any]]):
     """The optimizers of a library by name, each a LibraryOptimizer made when it is first asked for.
 
     `names` lists them; `find` gives the library's class for a name, and arguments that stand beside the user's options.
+    What is no optimizer gives its own `member`: a class whose `label`, `library` and `defaults` are those of a name.
 
     Raises KeyError for a name that isn't among them.
 
@@ -188,24 +189,23 @@ class Family(Mapping[str, type[LibraryOptimizer]]):
 
     domain: str
     names: Callable[[], Iterable[str]]
-    find: Callable[[str], tuple[Callable[..., torch.optim.Optimizer], Mapping[str, Any]]]
-    _made: dict[str, type[LibraryOptimizer]] = field(default_factory=dict, init=False)
-
-    member: ClassVar = LibraryOptimizer  # whose settings those of every name are
+    find: Callable[[str], tuple[Callable[..., Any], Mapping[str, Any]]]
+    member: type[Any] = LibraryOptimizer  # whose settings those of every name are
+    _made: dict[str, type[Any]] = field(default_factory=dict, init=False)
 
     def schema_of_names(self) -> dict[str, Any]:
         """The JSON Schema of its names: only the library knows them, and may take seconds to import."""
         return {"type": "string", "pattern": f"^{self.domain}/[^/]+$"}
 
-    def __getitem__(self, name: str) -> type[LibraryOptimizer]:
+    def __getitem__(self, name: str) -> type[Any]:
         if name not in self:
             raise KeyError(name)
         if name not in self._made:
             library, defaults = self.find(name)
             members = {"label": f"{self.domain}/{name}", "library": staticmethod(library), "defaults": defaults}
-            members |= {"__doc__": library.__doc__, "__module__": __name__}
+            members |= {"__doc__": library.__doc__, "__module__": self.member.__module__}
             # a class of its own, as a class is what the registry hands out and what a signature is read from
-            self._made[name] = type(name, (LibraryOptimizer,), members)
+            self._made[name] = type(name, (self.member,), members)
         return self._made[name]
 
     def __contains__(self, name: object) -> bool:

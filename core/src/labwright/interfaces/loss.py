@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from labwright.data.ports import Port
+
 
 class Loss(nn.Module, ABC):
     """A callable to a scalar, or to named parts of one; what it is called with is the task's contract.
@@ -24,6 +26,9 @@ class Loss(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, *arguments: Any, **named: Any) -> Tensor | dict[str, Tensor]: ...
+
+    def prepare(self, outputs: Port) -> None:
+        """Take up what is known of the targets once the data is read, such as how often each class occurs."""
 
     def normalizer(self, targets: Tensor) -> float | None:
         """What the mean over a batch with these targets divides by, such as the sum of its classes' weights.

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
 
 import torch
 from torch import Generator, Tensor, nn
@@ -46,6 +46,11 @@ class Goal:
         return value > than if self.direction == "maximize" else value < than
 
 
+def headlines(metrics: Iterable[str], goal: str) -> list[str]:
+    """The names that are shown at a glance, the goal first: none of a table within a table, such as `f1/class/cat`."""
+    return sorted((name for name in metrics if name.count("/") < 2 or name == goal), key=lambda name: name != goal)
+
+
 @dataclass(frozen=True)
 class Phase:
     """One optimizer update within a step: of the model's children named, or of all if none is.
@@ -71,8 +76,12 @@ class Attachment:
     suffix: str
 
 
+@runtime_checkable
 class Metric(Protocol):
-    """Anything with these three: labwright's own few, or torchmetrics'.
+    """Anything with these three: labwright's own, or torchmetrics'.
+
+    It may say more of itself: `higher_is_better`, for who chooses it as the goal; `splits`, the only ones it is
+    computed on; `ordered = True` if the order of its updates matters.
 
     Example: `def metrics(self) -> dict[str, lw.Metric]: return {"accuracy": lw.Accuracy()}`
     """
@@ -87,9 +96,10 @@ class Metric(Protocol):
 class Task(ABC):
     """What is learned: data in, objective, measure of success.
 
-    `contract` is the Protocol a loss must fit: the parameter names of its methods are compared when the experiment is
-    built. None: the task needs no loss. `model_contract` is one that the model's methods must fit, such as `encode` and
-    `decode`, where the task calls more than the model itself.
+    `goal` is of the class, or of an object whose settings choose it. `contract` is the Protocol a loss must fit: the
+    parameter names of its methods are compared when the experiment is built. None: the task needs no loss.
+    `model_contract` is one that the model's methods must fit, such as `encode` and `decode`, where the task calls more
+    than the model itself.
 
     Example: `class Sides(lw.Task): goal = lw.Goal("accuracy", "maximize")`
     """
@@ -196,8 +206,11 @@ class Task(ABC):
         """
 
     @abstractmethod
-    def evaluate(self, model: nn.Module, batch: Any) -> tuple[Any, ...]:
-        """What the metrics' `update` is called with: logits and labels, decoded text, ranked items."""
+    def evaluate(self, model: nn.Module, batch: Any) -> tuple[Any, ...] | Mapping[str, Any]:
+        """What the metrics' `update` is called with: logits and labels, decoded text, ranked items.
+
+        Or a table of them, such as `{"logits": ..., "boxes": ...}`, from which each metric is given its own by `Of`.
+        """
 
     @abstractmethod
     def metrics(self) -> dict[str, Metric]:

@@ -25,6 +25,7 @@ SUMMARIES = {  # of the components in templates/parts
     "model": "one hidden layer",
     "task": "classification under noise",
     "loss": "focal cross-entropy",
+    "metric": "mean probability of the true class",
     "optimizer": "signs of a momentum",
     "device": "the processor",
     "data": "two clouds of points",

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from labwright.interfaces.task import Goal
+from labwright.interfaces.task import Goal, headlines
 from labwright.report.charts import CARD, LOG_SCALE_FROM, SERIES, counted, figure, svg, ticks
 
 SIZE = (5.2, 2.5)  # inches
@@ -50,7 +50,7 @@ def curves(log: Iterable[Mapping[str, Any]], goal: Goal) -> list[Curve]:
     charts = []
     if losses:
         charts.append(_chart("Training loss", losses, _last(losses), smoothed=True))
-    for name in sorted(metrics, key=lambda name: name != goal.metric):
+    for name in headlines(metrics, goal.metric):
         points = _finite(metrics[name])
         if not points or len(metrics[name]) < 2:
             continue
@@ -63,9 +63,10 @@ def curves(log: Iterable[Mapping[str, Any]], goal: Goal) -> list[Curve]:
 
 
 def _phases(training: Mapping[str, Points], key: str) -> dict[str, Points]:
-    """The lines of `key` and of `key/PHASE`, by phase; of one point there is none."""
-    lines = {name.partition("/")[2]: points for name, points in training.items() if name.partition("/")[0] == key}
-    return {phase: finite for phase, points in lines.items() if len(points) > 1 and (finite := _finite(points))}
+    """The lines of `key` and of `key/PHASE` or `key/PART`, by phase or part; of one point there is none."""
+    # of a loss with named parts the sum has no name
+    lines = {name.partition("/")[2] or "sum": points for name, points in training.items() if name.split("/")[0] == key}
+    return {name: finite for name, points in lines.items() if len(points) > 1 and (finite := _finite(points))}
 
 
 def _finite(points: Points) -> Points:

@@ -13,6 +13,7 @@ from labwright.base.isolation import isolated
 from labwright.base.seeding import derived_seed
 from labwright.config.recipe import leaves
 from labwright.interfaces.run import Outcome, Run
+from labwright.interfaces.task import headlines
 from labwright.report import page
 from labwright.report.curves import best, curves
 from labwright.report.sections import card, table
@@ -86,9 +87,9 @@ def _results(run: Run, outcome: Outcome, log: Sequence[Mapping[str, Any]]) -> It
     ]
     marked = best(points, goal) if (points := [point for point in points if math.isfinite(point[1])]) else None
     cards = []
-    for name in sorted(names, key=lambda name: (name != goal.metric, name)):
+    for name in headlines(sorted(names), goal.metric):
         splits = [split for split in outcome.metrics if name in outcome.metrics[split]]
-        shown, *others = sorted(splits, key=lambda split: (split != "test", split != "valid", split != "train", split))
+        shown, *others = sorted(splits, key=_split_order)
         notes = [f"on {_samples(outcome, shown)}"]
         notes += [f"{outcome.metrics[split][name]:.4g} on {_samples(outcome, split)}" for split in others]
         if name == goal.metric:
@@ -96,6 +97,16 @@ def _results(run: Run, outcome: Outcome, log: Sequence[Mapping[str, Any]]) -> It
             notes += [f"best on valid {marked[1]:.4g} at step {marked[0]:,}"] if marked else []
         cards.append(page.headline(name, f"{outcome.metrics[shown][name]:.4g}", notes, goal=name == goal.metric))
     yield page.together(cards, "cards")
+    inner = sorted(names - set(headlines(names, goal.metric)))
+    splits = sorted(outcome.metrics, key=_split_order)
+    rows = [(name, *(outcome.metrics[split].get(name, "") for split in splits)) for name in inner]
+    if rows:
+        yield page.folded(f"{len(rows)} more figures", table("", ("metric", *splits), rows))
+
+
+def _split_order(split: str) -> tuple[bool, bool, bool, str]:
+    """What is looked at first: test, then valid."""
+    return split != "test", split != "valid", split != "train", split
 
 
 def _samples(outcome: Outcome, split: str) -> str:
@@ -105,7 +116,7 @@ def _samples(outcome: Outcome, split: str) -> str:
 def _evaluations(log: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """All evaluations as a table, folded away, if there are several."""
     records = [record for record in log if record["event"] == "evaluation"]
-    names = list(dict.fromkeys(name for record in records for name in record["metrics"]))
+    names = headlines(dict.fromkeys(name for record in records for name in record["metrics"]), "")
     rows = []
     for record in records:
         values = [record["metrics"].get(name, "") for name in names]

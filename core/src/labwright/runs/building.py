@@ -12,7 +12,7 @@ from labwright.base.isolation import isolated
 from labwright.base.seeding import derived_seed
 from labwright.config.resolve import Where
 from labwright.interfaces.device import Device
-from labwright.interfaces.loss import separable
+from labwright.interfaces.loss import Loss, separable
 from labwright.interfaces.method import Method
 from labwright.interfaces.task import Task
 from labwright.runs.spec import ExperimentSpec
@@ -43,6 +43,8 @@ def build(
         inputs, outputs = task.ports()
         model: nn.Module = complete(spec.model.build(inputs=inputs, outputs=outputs), inputs).to(device)
         criterion = None if spec.loss is None else spec.loss.build(inputs=inputs, outputs=outputs)
+        if isinstance(criterion, Loss) and learned is None:  # else nothing will be trained
+            criterion.prepare(outputs)
         if isinstance(criterion, nn.Module):
             criterion = criterion.to(device)
         if spec.loss is not None and settings.accumulate > 1 and not separable(criterion):

@@ -81,11 +81,7 @@ class ExperimentSpec:
         self.start = None if start is None else Start(**validated(Start, of_start, "start", known, here / "start"))
         self.closed_form = self.model.is_a(ClosedForm)
         self._check_length(here / "train")
-        # constructors do no work, so that a task can be asked for its ports and phases before any data is read
-        unprepared = self.task.build()
-        if not isinstance(unprepared, Task):
-            kind = type(unprepared).__name__
-            raise LabwrightError(f"task {self.task.name or unprepared!r} is no labwright.Task but a {kind}.")
+        unprepared = self._unprepared()
         self.goal = unprepared.goal
         self.phases = [phase.name for phase in unprepared.phases()]
         self.optimizers = self._resolve_optimizers(optimizer, here / "optimizer")
@@ -190,6 +186,13 @@ class ExperimentSpec:
             components["optimizer" if len(self.optimizers) == 1 else f"optimizer.{phase}"] = optimizer
         marks = {f"{at}.{path}": mark for at, spec in components.items() if spec for path, mark in spec.marks().items()}
         return marks | {f"train.{key}": one.mark for key, one in signature(Train).settings.items() if one.mark}
+
+    def _unprepared(self) -> Task:
+        """The task, to be asked for its ports and phases before any data is read: constructors do no work."""
+        task = self.task.build()
+        if not isinstance(task, Task):
+            raise LabwrightError(f"task {self.task.name or task!r} is no labwright.Task but a {type(task).__name__}.")
+        return task
 
     def _check_length(self, where: Where) -> None:
         """Raises LabwrightError for a descent without a length or with two."""

@@ -60,7 +60,7 @@ class Built:
             device=self.device,
             size=size,
             seed=seed,
-            workers=settings.workers,
+            workers=settings.workers if most is None else 0,  # for a few batches they would take longer to start
             autocast=partial(settings.autocast, self.device),
             most=most,
         )

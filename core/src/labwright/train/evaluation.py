@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from itertools import islice
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from labwright.base.errors import LabwrightError, listed, nearest
 from labwright.base.isolation import isolated
 from labwright.base.seeding import derived_seed
-from labwright.interfaces.task import Goal, Task
+from labwright.interfaces.task import Goal, Metric, Task
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def evaluate(
         return None
     if not len(batches):
         raise LabwrightError(f"{type(task).__name__}: the {split!r} split has no samples to evaluate on.")
-    metrics = task.metrics()
+    metrics = {name: metric for name, metric in task.metrics().items() if split in _splits(metric, split)}
     # before the pass over the data, which may be long
     _check_goal(task.goal, metrics, within=True)
     for metric in metrics.values():
@@ -77,8 +77,9 @@ def evaluate(
             moved = batch if device.type == "cpu" else batch.to(device)
             with (autocast() if autocast else None) or nullcontext():
                 results = task.evaluate(model, moved)
+            arguments = (results,) if isinstance(results, Mapping) else results
             for metric in metrics.values():
-                metric.update(*results)
+                metric.update(*arguments)
         values = dict(value for name, metric in metrics.items() for value in _numbers(name, metric.compute()))
     # again: a goal such as `f1/macro` stands in the table that a metric gives
     _check_goal(task.goal, values, within=False)
@@ -107,13 +108,19 @@ def modes_kept(model: nn.Module) -> Iterator[None]:
             module.training = training
 
 
+def _splits(metric: Metric, split: str) -> Sequence[str]:
+    """The splits a metric names, or the one under way."""
+    return getattr(metric, "splits", None) or (split,)
+
+
 def _check_goal(goal: Goal, names: Mapping[str, Any], *, within: bool) -> None:
     """Raises LabwrightError if the goal is not among the names; `within`: nor can be in the table one of them gives."""
     if goal.metric in names or (within and any(goal.metric.startswith(f"{name}/") for name in names)):
         return
+    within_it = [name for name in names if name.startswith(f"{goal.metric}/")]  # it is a table, and a goal one number
+    hint = f"; did you mean {within_it[0]!r}?" if within_it else nearest(goal.metric, names)
     raise LabwrightError(
-        f"metrics() of the task gives {listed(names)}; its goal, {goal.metric!r}, is none of them"
-        f"{nearest(goal.metric, names)}"
+        f"metrics() of the task gives {listed(names)}; its goal, {goal.metric!r}, is none of them{hint}"
     )
 
 

@@ -7,10 +7,15 @@ float64, on mps) and read a value in `compute` alone, so that a GPU never waits.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
+
+from labwright.base.errors import LabwrightError, listed, nearest
+from labwright.interfaces.task import Metric
 
 
 class Mean:
@@ -60,9 +65,11 @@ class Accuracy(_OfMean):
     Example: `def metrics(self): return {"accuracy": lw.Accuracy()}`
     """
 
-    def update(self, logits_BC: Tensor, labels_B: Tensor) -> None:
-        """Take in logits and labels; further axes may stand between B and C."""
-        self._mean.update(logits_BC.argmax(-1) == labels_B)
+    higher_is_better = True
+
+    def update(self, logits: Tensor, labels: Tensor) -> None:
+        """Take in logits (B, C) and labels (B,); further axes may stand between B and C."""
+        self._mean.update(logits.argmax(-1) == labels)
 
 
 class LogLoss(_OfMean):
@@ -71,11 +78,13 @@ class LogLoss(_OfMean):
     Example: `def metrics(self): return {"log_loss": lw.LogLoss()}`
     """
 
-    def update(self, logits_BC: Tensor, labels_B: Tensor) -> None:
-        """Take in logits and labels; further axes may stand between B and C."""
-        logits = logits_BC.flatten(0, -2)
+    higher_is_better = False
+
+    def update(self, logits: Tensor, labels: Tensor) -> None:
+        """Take in logits (B, C) and labels (B,); further axes may stand between B and C."""
+        logits = logits.flatten(0, -2)
         logits = logits if logits.dtype == torch.float64 else logits.float()
-        self._mean.update(functional.cross_entropy(logits, labels_B.flatten(), reduction="none"))
+        self._mean.update(functional.cross_entropy(logits, labels.flatten(), reduction="none"))
 
 
 class Perplexity:
@@ -85,6 +94,8 @@ class Perplexity:
 
     Example: `def metrics(self): return {"perplexity": lw.Perplexity()}`
     """
+
+    higher_is_better = False
 
     def __init__(self) -> None:
         self._nats: Tensor | float = 0.0
@@ -106,6 +117,33 @@ class Perplexity:
 
     def reset(self) -> None:
         self._nats = self._tokens = 0.0
+
+
+class Of(nn.Module):
+    """A metric of some of what `Task.evaluate` returns as a table, computed on `splits` alone if any are named.
+
+    Example: `def metrics(self): return {"accuracy": lw.Of(lw.Accuracy(), "logits", "labels", splits=["test"])}`
+    """
+
+    def __init__(self, metric: Metric, *names: str, splits: Sequence[str] = ()) -> None:
+        super().__init__()
+        self.metric, self.names = metric, names  # a module: so that one of torchmetrics within it is moved along
+        self.splits = tuple(splits) or getattr(metric, "splits", None)
+
+    def update(self, results: Mapping[str, Any]) -> None:
+        """Take in the results of those names. Raises LabwrightError for one that isn't there."""
+        for name in self.names:
+            if name not in results:
+                raise LabwrightError(
+                    f"evaluate() of the task gives {listed(results)}, and no {name!r}{nearest(name, results)}"
+                )
+        self.metric.update(*(results[name] for name in self.names))
+
+    def compute(self) -> Any:
+        return self.metric.compute()
+
+    def reset(self) -> None:
+        self.metric.reset()
 
 
 def _precise(values: Tensor | float) -> Tensor | float:

@@ -1,9 +1,10 @@
-"""What is known to go wrong before a run has a folder: batches BatchNorm can't take, losses that can't be cut."""
+"""What goes wrong before a run has a folder: metrics, batches BatchNorm can't take, losses that can't be cut."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from warnings import catch_warnings
 
 import torch
 from torch import Tensor, nn
@@ -29,9 +30,9 @@ _CLOSE = {"fp32": 1e-3, "bf16": 5e-2, "fp16": 5e-2}  # relative: rounding apart,
 def preflight(built: Built, train: Train) -> list[str]:
     """What a person should know of an experiment that was built, a sentence each.
 
-    Raises LabwrightError for a batch of one sample under BatchNorm, for a loss that isn't the mean of its
-    micro-batches' losses where `device.accumulate` cuts batches, and for a model in closed form that needs more memory
-    than there is.
+    Raises LabwrightError for metrics that one batch can't be evaluated with, for a batch of one sample under BatchNorm,
+    for a loss that isn't the mean of its micro-batches' losses where `device.accumulate` cuts batches, and for a model
+    in closed form that needs more memory than there is.
     """
     batches = built.task.batches("train", size=train.batch_size, seed=train.seed, epoch=0, whole=train.drop_last)
     if isinstance(built.model, ClosedForm):
@@ -46,6 +47,9 @@ def preflight(built: Built, train: Train) -> list[str]:
         if normed and smallest is not None and _smallest(len(smallest), size) == 1:
             batch = _drawn(built, batches.split.fetch(smallest, 0, train.seed))
             _check_one(built, train, batch.rows(slice(len(batch) - 1, None)))
+        with _kept(built.model), catch_warnings(action="ignore"):  # of what one batch lacks, such as a class
+            for split in ("valid", "test"):  # a metric that can't be computed would end the run after an epoch
+                built.evaluate(split, size=max(train.batch_size, 2), seed=train.seed, most=1)
         if accumulate > 1 and len(batches.parts):
             whole = _drawn(built, batches.split.fetch(batches.parts[0][: 2 * size], 0, train.seed))
             _check_cut(built, size, whole)

@@ -351,6 +351,8 @@ def _value(experiment: Experiment, path: str) -> Any:
     owner = _component(experiment, above)
     if setting is None:
         return None
+    if isinstance(setting, Entry):
+        return (_value(experiment, above) or {}).get(key)
     value = getattr(experiment.train, key) if owner is None else owner.settings.get(key, setting.default)
     return None if value is None else setting.written(value)
 
@@ -500,7 +502,18 @@ def _setting(experiment: Experiment, path: str) -> Setting | None:
     if above == "train":
         return signature(Train).settings.get(key)
     owner = _component(experiment, above) if above else None
-    return None if owner is None or owner.target is None else signature(owner.target).settings.get(key)
+    if owner is not None:
+        return None if owner.target is None else signature(owner.target).settings.get(key)
+    table = _setting(experiment, above) if "." in above else None
+    is_table = table is not None and not table.part and "additionalProperties" in str(table.adapter.json_schema())
+    return Entry(key, table.adapter, None, None, None) if table is not None and is_table else None
+
+
+class Entry(Setting):
+    """One entry of a setting that is a table of values, such as the weight of one head: `loss.weights.ink`."""
+
+    def validated(self, value: Any) -> Any:
+        return super().validated({self.name: value})[self.name]
 
 
 def _unknown(path: str, experiment: Experiment, where: Where) -> str:

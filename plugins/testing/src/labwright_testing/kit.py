@@ -240,7 +240,7 @@ class Subject:
             if not named:
                 if self.kind == "task" or self.declared.name not in fitting_names(self.kind, recipe, self.plugins):
                     return None
-                experiment = experiment.varied({"task.data" if self.kind == "data" else self.kind: self.name})
+                experiment = experiment.varied(self._named())
             return self._quiet(experiment), named
         except LabwrightError:
             return None
@@ -252,9 +252,19 @@ class Subject:
         return experiment.varied(quiet)
 
     def _stands_in(self, experiment: Experiment) -> bool:
+        if self.kind == "metric":
+            parts = experiment.task.parts().values()
+            return any(part.kind == "metric" and part.name == self.name for part in parts)
         data = self.kind == "data"
         spec = experiment.task.settings.get("data") if data else experiment.component(self.kind)
         return spec is not None and spec.name == self.name
+
+    def _named(self) -> dict[str, Any]:
+        """The settings of a recipe that name the component."""
+        if self.kind == "metric":
+            # the goal must be one of the metrics
+            return {"task.metrics": [self.name], "task.goal": f"{self.name.rpartition('/')[2]}:maximize"}
+        return {"task.data" if self.kind == "data" else self.kind: self.name}
 
     @cached_property
     def task(self) -> Task:
@@ -298,7 +308,8 @@ class Subject:
         """What the task's metrics are called with, in evaluation mode."""
         model.eval()
         with torch.no_grad():
-            return self.task.evaluate(model, batch)
+            results = self.task.evaluate(model, batch)
+        return results if isinstance(results, tuple) else (results,)
 
 
 def tensors(value: Any) -> list[Tensor]:

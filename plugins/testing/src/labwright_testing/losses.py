@@ -70,6 +70,8 @@ def _converted(batch: Batch) -> Batch:
     def doubled(value: Any) -> Any:
         if isinstance(value, Tensor):
             return value.double() if value.is_floating_point() else value
+        if isinstance(value, dict):
+            return {key: doubled(inner) for key, inner in value.items()}
         return tuple(map(doubled, value)) if isinstance(value, tuple) else value
 
     return replace(batch, **{field.name: doubled(getattr(batch, field.name)) for field in fields(batch)})
@@ -84,6 +86,8 @@ def _rows(batch: Batch, rows: slice) -> Batch:
     def cut(value: Any) -> Any:
         if isinstance(value, Tensor):
             return value[rows]
+        if isinstance(value, dict):
+            return {key: cut(inner) for key, inner in value.items()}
         return tuple(map(cut, value)) if isinstance(value, tuple) else value
 
     return replace(batch, **{field.name: cut(getattr(batch, field.name)) for field in fields(batch)})

@@ -12,6 +12,9 @@ import labwright as lw
 def labwright_components() -> Iterator[lw.Component]:
     here = "labwright_vision"
     yield lw.Component("data", "vision/digits", f"{here}.data.digits:Digits", "1,797 handwritten digits, 8x8 pixels")
+    yield lw.Component(
+        "data", "vision/digits-heads", f"{here}.data.digit_heads:DigitHeads", "the digits' class, parity and ink"
+    )
     yield lw.Component("data", "vision/mnist", f"{here}.data.mnist:Mnist", "70,000 handwritten digits, 28x28 pixels")
     yield lw.Component(
         "data", "vision/image-folder", f"{here}.data.image_folder:ImageFolder", "your own pictures, a folder per class"
@@ -28,6 +31,7 @@ def labwright_recipes() -> Iterator[lw.Recipe]:
     folder = Path(__file__).parent / "recipes"
     yield lw.Recipe("vision/digits", folder / "digits.toml", "a small CNN on scikit-learn's digits")
     yield lw.Recipe("vision/digits-mlp", folder / "digits-mlp.toml", "a perceptron on scikit-learn's digits")
+    yield lw.Recipe("vision/digits-heads", folder / "digits-heads.toml", "class, parity and ink of digits by one CNN")
     yield lw.Recipe("vision/mnist", folder / "mnist.toml", "a small CNN on MNIST")
     yield lw.Recipe("vision/image-folder", folder / "image-folder.toml", "a residual network on your own pictures")
     yield lw.Recipe("vision/digits-simclr", folder / "digits-simclr.toml", "SimCLR on scikit-learn's digits")

@@ -53,8 +53,8 @@ class Digits(Data):
         self._splits: dict[str, Pictures] = {}
 
     def prepare(self) -> None:
-        pixels, labels = _read_table(_table())
-        x, y = scaled(pixels, _MEAN, _DEVIATION, _TOP), torch.from_numpy(labels)
+        values, labels = _read_table(_table())
+        x, y = scaled(values, _MEAN, _DEVIATION, _TOP), torch.from_numpy(labels)
         test = np.zeros(len(labels), dtype=bool)
         test[np.loadtxt(_TEST, dtype=np.int64)] = True
         rest = np.flatnonzero(~test)
@@ -79,8 +79,13 @@ class Digits(Data):
         return pictures(folder, Tally())
 
     def read(self, path: Path) -> tuple[Tensor, ...]:
-        pixels = read_picture(path, channels=1, height=_SIDE, width=_SIDE, background=0)
-        return (scaled(pixels, _MEAN, _DEVIATION)[None],)
+        picture = read_picture(path, channels=1, height=_SIDE, width=_SIDE, background=0)
+        return (scaled(picture, _MEAN, _DEVIATION)[None],)
+
+
+def pixels(x: Tensor) -> Tensor:
+    """The pixel values 0..16 of pictures as a model sees them."""
+    return (x * _DEVIATION + _MEAN) * _TOP
 
 
 def _part(x: Tensor, y: Tensor, positions: np.ndarray, augment: Affine | None = None) -> Pictures:

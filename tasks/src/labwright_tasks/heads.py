@@ -1,0 +1,47 @@
+"""Heads on any trunk. B batch, D features."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from labwright import Classes, Heads, Integers, LabwrightError, Part, Port, Values
+from pydantic import Field
+from torch import Tensor, nn
+
+
+class HeadsOnTrunk(nn.Module):
+    """A trunk that all heads share, and for each head a linear layer on its features, behind ReLU (Caruana 1997).
+
+    The trunk is any model that tells classes apart, for inputs of this kind: it is built as if there were `features`
+    classes, so that what would be its logits are hidden units here.
+    """
+
+    def __init__(
+        self,
+        inputs: Port,
+        outputs: Heads,
+        *,
+        trunk: Annotated[Any, Part("model")],
+        features: Annotated[int, Field(ge=1), Integers(16, 256, log=True)] = 64,
+    ) -> None:
+        super().__init__()
+        if isinstance(trunk, nn.Module):
+            raise LabwrightError(
+                f"model.trunk: {type(trunk).__name__} takes no ports, so that it can't be given {features} outputs; "
+                "its constructor needs `inputs` and `outputs: Classes`."
+            )
+        self.trunk = trunk(inputs=inputs, outputs=Classes(tuple(map(str, range(features)))))
+        self.names = tuple(outputs.ports)
+        for name, port in outputs.ports.items():
+            self.add_module(f"head_{name}", nn.Linear(features, _width(name, port)))
+
+    def forward(self, *inputs: Tensor) -> dict[str, Tensor]:
+        """For each head logits (B, classes) or values (B, numbers)."""
+        features_BD = self.trunk(*inputs).relu()
+        return {name: self.get_submodule(f"head_{name}")(features_BD) for name in self.names}
+
+
+def _width(name: str, port: Port) -> int:
+    if isinstance(port, Classes | Values):
+        return len(port.names) if isinstance(port, Classes) else port.dim
+    raise LabwrightError(f"model: head {name!r} returns {type(port).__name__}; a linear layer gives Classes or Values.")

@@ -1,0 +1,177 @@
+"""Metrics of classes, and of numbers: what a recipe names in `task.metrics`. B batch, C classes, D numbers of a sample.
+
+They sum up on the device and read values in `compute` alone, so that a GPU never waits. Those of classes take logits
+(B, C) and labels (B,), as `Classification.evaluate` returns them; further axes may stand between B and C. `splits` are
+the only parts of the data they are computed on; left out, it is all of them.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from typing import Annotated, Any, Literal, final
+
+import torch
+from labwright import Classes, Mean
+from pydantic import Field
+from torch import Tensor
+
+Splits = Annotated[tuple[Literal["train", "valid", "test"], ...], Field(min_length=1)]
+
+
+def probabilities(logits: Tensor) -> Tensor:
+    """Softmax over the last axis, all other axes made one, in float64 where the device has it."""
+    precise = torch.float32 if logits.device.type == "mps" else torch.float64
+    return logits.detach().flatten(0, -2).to(precise).softmax(-1)
+
+
+@final
+class TopK:
+    """The share of labels that are among the `k` highest logits, from 0 to 1; nan before the first."""
+
+    higher_is_better = True
+
+    def __init__(self, outputs: Classes, *, k: Annotated[int, Field(ge=1)] = 5, splits: Splits | None = None) -> None:
+        if k >= len(outputs.names):
+            raise ValueError(f"k is {k}, and of {len(outputs.names)} classes so many are always right; make it smaller")
+        self.k, self.splits, self._mean = k, splits, Mean()
+
+    def update(self, logits: Tensor, labels: Tensor) -> None:
+        self._mean.update((logits.topk(self.k, dim=-1).indices == labels.unsqueeze(-1)).any(-1))
+
+    def compute(self) -> float:
+        return self._mean.compute()
+
+    def reset(self) -> None:
+        self._mean.reset()
+
+
+class _OfCounts(ABC):
+    """Made of how often each class was given for each true one: counts (C, C), a row for each true class."""
+
+    def __init__(self, names: tuple[str, ...], splits: Splits | None) -> None:
+        self.names, self.splits = names, splits
+        self.reset()
+
+    def update(self, logits: Tensor, labels: Tensor) -> None:
+        classes = len(self.names)
+        pairs = labels.flatten() * classes + logits.argmax(-1).flatten()
+        self._counts = self._counts + pairs.bincount(minlength=classes**2).view(classes, classes)
+
+    @abstractmethod
+    def compute(self) -> Any: ...
+
+    def reset(self) -> None:
+        self._counts: Tensor | int = 0
+
+    def counts(self) -> Tensor:
+        """The counts on the host."""
+        return torch.as_tensor(self._counts, device="cpu").expand(len(self.names), len(self.names))
+
+
+@final
+class F1(_OfCounts):
+    """F1, the harmonic mean of precision and recall (van Rijsbergen 1979): `f1/macro`, and `f1/class/NAME` of each.
+
+    A class that neither occurs nor is given has none and is left out of the mean, which is over classes alike.
+    """
+
+    higher_is_better = True
+
+    def __init__(self, outputs: Classes, *, splits: Splits | None = None) -> None:
+        super().__init__(outputs.names, splits)
+
+    def compute(self) -> dict[str, Any]:
+        counts = self.counts()
+        both_C = counts.sum(0) + counts.sum(1)
+        scores_C = 2 * counts.diagonal().double() / both_C
+        present = both_C > 0
+        each = {name: float(scores_C[label]) for label, name in enumerate(self.names) if present[label]}
+        return {"macro": float(scores_C[present].mean()), "class": each}
+
+
+@final
+class Confusion(_OfCounts):
+    """How often each class was given for each true one: `confusion/TRUE/GIVEN`, without those that are 0.
+
+    A run's report draws it as a matrix whether it is named here or not.
+    """
+
+    def __init__(self, outputs: Classes, *, splits: Splits | None = None) -> None:
+        super().__init__(outputs.names, splits)
+
+    def compute(self) -> dict[str, dict[str, int]]:
+        rows = zip(self.names, self.counts().tolist(), strict=True)
+        return {true: {given: n for given, n in zip(self.names, row, strict=True) if n} for true, row in rows}
+
+
+@final
+class AUROC:
+    """The probability that a sample of a class is given more of it than one of another, ties counted half; of 0 to 1.
+
+    The mean over classes, each against the others (Hanley & McNeil 1982); a class without samples on either side is
+    left out. It keeps the probabilities of all samples: name `splits` where there are many.
+    """
+
+    higher_is_better = True
+
+    def __init__(self, outputs: Classes, *, splits: Splits | None = None) -> None:
+        self.splits, self._classes = splits, len(outputs.names)
+        self.reset()
+
+    def update(self, logits: Tensor, labels: Tensor) -> None:
+        self._scores.append(probabilities(logits))
+        self._labels.append(labels.flatten())
+
+    def compute(self) -> float:
+        if not self._scores:
+            return math.nan
+        scores_CN, labels_N = torch.cat(self._scores).T.cpu(), torch.cat(self._labels).cpu()
+        areas = [area_under_curve(scores_N, labels_N == label) for label, scores_N in enumerate(scores_CN)]
+        return float(torch.stack(areas).nanmean())
+
+    def reset(self) -> None:
+        self._scores: list[Tensor] = []
+        self._labels: list[Tensor] = []
+
+
+def area_under_curve(scores_N: Tensor, positive_N: Tensor) -> Tensor:
+    """The share of pairs of a positive and another where the positive scores higher, ties counted half (Mann-Whitney).
+
+    nan where there are no pairs.
+    """
+    _, places_N, ties = scores_N.unique(return_inverse=True, return_counts=True)
+    ranks = ties.double().cumsum(0) - (ties - 1) / 2  # counted from 1, the mean of those that tie
+    positives = int(positive_N.sum())
+    others = len(positive_N) - positives
+    above = ranks[places_N][positive_N].sum() - positives * (positives + 1) / 2
+    return above / (positives * others)
+
+
+@final
+class CalibrationError:
+    """Expected calibration error (Guo et al. 2017, eq. 3): how far confidence is from accuracy, from 0 to 1.
+
+    Confidence is the highest probability. Samples are gathered by it in `bins` of equal width, and the distances of
+    their means are weighed by the samples in them.
+    """
+
+    higher_is_better = False
+
+    def __init__(self, *, bins: Annotated[int, Field(ge=1)] = 15, splits: Splits | None = None) -> None:
+        self.bins, self.splits = bins, splits
+        self.reset()
+
+    def update(self, logits: Tensor, labels: Tensor) -> None:
+        confidence_N, given_N = probabilities(logits).max(-1)
+        bin_N = (confidence_N * self.bins).ceil().long().clamp(1, self.bins) - 1
+        excess_N = confidence_N - (given_N == labels.flatten()).to(confidence_N.dtype)
+        self._excess = self._excess + excess_N.new_zeros(self.bins).index_add(0, bin_N, excess_N)
+        self._samples = self._samples + len(confidence_N)
+
+    def compute(self) -> float:
+        return float(torch.as_tensor(self._excess).abs().sum()) / self._samples if self._samples else math.nan
+
+    def reset(self) -> None:
+        self._excess: Tensor | float = 0.0
+        self._samples = 0

@@ -1,0 +1,516 @@
+"""Several tasks at once: each head is measured and trained as if it were alone, on the samples that have a target."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import labwright as lw
+import pytest
+import torch
+from labwright import LEFT_OUT, Batch, Classes, Features, Heads, LabwrightError, Values
+from labwright_tasks.classification import Classification
+from labwright_tasks.head_losses import Uncertainty, Weighted
+from labwright_tasks.heads import HeadsOnTrunk
+from labwright_tasks.multi import HeadBatch, MultiTask
+from labwright_tasks.regression import Regression
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from torch.nn import functional
+
+CPU = torch.device("cpu")
+PORTS = Heads({"kind": Classes(("a", "b", "c")), "side": Classes(("left", "right")), "size": Values(2)})
+
+
+class Samples(lw.Data):
+    """Points in four dimensions: which of three axes they lie along, on which side of 0, and two numbers of them.
+
+    With `gaps` every third sample has no kind, every fifth no size.
+    """
+
+    item, target = Features, Heads
+    source = "made by this test"
+    licence = "CC0-1.0"
+
+    def __init__(self, *, gaps: bool = False, rows: int = 60, double: bool = False) -> None:
+        self.gaps, self.rows, self.double = gaps, rows, double
+
+    def prepare(self) -> None:
+        x_ND = torch.randn(self.rows, 4, generator=torch.Generator().manual_seed(3))
+        x_ND = x_ND.double() if self.double else x_ND
+        kind, side = x_ND[:, :3].abs().argmax(1), (x_ND[:, 3] > 0).long()
+        size = torch.stack([x_ND.sum(1), x_ND[:, 0] - x_ND[:, 1]], dim=1)
+        if self.gaps:
+            kind[::3], size[::5] = LEFT_OUT, torch.nan
+        self.x_ND, self.targets = x_ND, {"kind": kind, "side": side, "size": size}
+
+    def ports(self) -> tuple[lw.Port, lw.Port]:
+        return Features((4,)), PORTS
+
+    def split(self, name: str) -> lw.TensorSplit:
+        some = {"train": slice(0, -20), "valid": slice(-20, -10), "test": slice(-10, None)}[name]
+        return lw.TensorSplit((self.x_ND[some],), {head: values[some] for head, values in self.targets.items()})
+
+
+class Trunk(nn.Module):
+    """A perceptron with one hidden layer, in double precision where that is the default."""
+
+    def __init__(self, inputs: Features, outputs: Classes, *, width: int = 16) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(*inputs.shape, width), nn.Tanh(), nn.Linear(width, len(outputs.names)))
+
+    def forward(self, x_BD: Tensor) -> Tensor:
+        logits: Tensor = self.layers(x_BD)
+        return logits
+
+
+ON_TRUNK = {"name": "heads", "trunk": Trunk, "features": 8}
+
+
+def experiment(**changed: Any) -> lw.Experiment:
+    settings: dict[str, Any] = {
+        "task": {"name": "multi", "data": Samples},
+        "model": ON_TRUNK,
+        "loss": "weighted",
+        "optimizer": {"name": "sgd", "lr": 0.1},
+        "train": {"steps": 8, "batch_size": 20},
+        "device": {"name": "cpu"},
+        "log": (),
+    }
+    return lw.Experiment(**{**settings, **changed})
+
+
+def of_gaps(**changed: Any) -> dict[str, Any]:
+    return {"name": "multi", "data": {"name": Samples, "gaps": True, **changed}}
+
+
+def first_batch(built: lw.Built, size: int = 20) -> Batch:
+    batches = built.task.batches("train", size=size, seed=0, epoch=0)
+    assert batches is not None
+    return next(iter(batches))
+
+
+@pytest.fixture
+def float64() -> Iterator[None]:
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+# ----------------------------------------------------------------------------------------------------------- the losses
+
+
+def test_the_parts_are_each_heads_own_loss() -> None:
+    built = experiment().build()
+    batch = first_batch(built)
+    parts = built.task.loss(built.model, batch, built.criterion, "train")
+    outputs, targets = built.model(*batch.inputs), batch.targets
+    assert isinstance(parts, dict)
+    assert torch.equal(parts["kind"], functional.cross_entropy(outputs["kind"], targets["kind"]))
+    assert torch.equal(parts["side"], functional.cross_entropy(outputs["side"], targets["side"]))
+    assert torch.equal(parts["size"], functional.mse_loss(outputs["size"], targets["size"]))
+
+
+def test_the_recipe_chooses_a_heads_loss_and_weights() -> None:
+    smooth = {"name": "cross-entropy", "label_smoothing": 0.2}
+    task = {"name": "multi", "data": Samples, "losses": {"kind": smooth, "size": "mae"}}
+    built = experiment(task=task, loss={"name": "weighted", "weights": {"size": 0.25, "side": 3.0}}).build()
+    batch = first_batch(built)
+    parts: Any = built.task.loss(built.model, batch, built.criterion, "train")
+    outputs, targets = built.model(*batch.inputs), batch.targets
+    nats = functional.cross_entropy(outputs["kind"], targets["kind"], label_smoothing=0.2)
+    torch.testing.assert_close(parts["kind"], nats)
+    torch.testing.assert_close(parts["side"], 3 * functional.cross_entropy(outputs["side"], targets["side"]))
+    torch.testing.assert_close(parts["size"], functional.l1_loss(outputs["size"], targets["size"]) / 4)
+
+
+def test_what_has_no_target_counts_neither_in_the_loss_nor_in_the_metrics() -> None:
+    built = experiment(task=of_gaps()).build()
+    batch = built.task.draw(first_batch(built), torch.Generator())
+    parts: Any = built.task.loss(built.model, batch, built.criterion, "train")
+    outputs, targets = built.model(*batch.inputs), batch.targets
+    has_kind, has_size = targets["kind"] != LEFT_OUT, ~targets["size"].isnan().any(1)
+    assert 0 < int(has_kind.sum()) < 20 and 0 < int(has_size.sum()) < 20
+    nats = functional.cross_entropy(outputs["kind"][has_kind], targets["kind"][has_kind])
+    torch.testing.assert_close(parts["kind"], nats)
+    squares = functional.mse_loss(outputs["size"][has_size], targets["size"][has_size])
+    torch.testing.assert_close(parts["size"], squares)
+    metrics = built.task.metrics()
+    for metric in metrics.values():
+        metric.update(*built.task.evaluate(built.model, batch))
+    right = outputs["kind"].argmax(1)[has_kind] == targets["kind"][has_kind]
+    assert metrics["kind/accuracy"].compute() == pytest.approx(float(right.float().mean()))
+    assert metrics["size/rmse"].compute() == pytest.approx(math.sqrt(squares.item()), rel=1e-6)
+
+
+def test_a_batch_without_any_target_of_a_head_leaves_it_out() -> None:
+    built = experiment(task=of_gaps()).build()
+    batch = first_batch(built)
+    nowhere = {**batch.targets, "kind": torch.full((20,), LEFT_OUT)}
+    parts: Any = built.task.loss(built.model, Batch(batch.inputs, nowhere), built.criterion, "train")
+    assert list(parts) == ["side", "size"]
+    (results,) = built.task.evaluate(built.model, Batch(batch.inputs, nowhere))
+    assert list(results) == ["side", "size"]
+    metrics = built.task.metrics()
+    for metric in metrics.values():
+        metric.update(results)
+    assert math.isnan(metrics["kind/accuracy"].compute())
+    others = metrics["side/accuracy"].compute(), metrics["size/r2"].compute()
+    assert metrics["score"].compute() == pytest.approx(sum(others) / 2)
+
+
+def test_a_batch_without_any_target_at_all_moves_nothing() -> None:
+    built = experiment(task=of_gaps()).build()
+    batch = first_batch(built)
+    kind, size = torch.full((20,), LEFT_OUT), torch.full((20, 2), torch.nan)
+    parts: Any = built.task.loss(
+        built.model, Batch(batch.inputs, {"kind": kind, "side": kind, "size": size}), built.criterion, "train"
+    )
+    torch.stack(tuple(parts.values())).sum().backward()  # type: ignore[no-untyped-call]
+    assert all(not parameter.grad.any() for parameter in built.model.parameters() if parameter.grad is not None)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{}, {"loss": "uncertainty"}, {"method": "pcgrad"}, {"method": "sam"}],
+    ids=["plain", "uncertainty", "pcgrad", "sam"],
+)
+@pytest.mark.usefixtures("float64")
+def test_accumulation_changes_nothing_wherever_the_gaps_are(changed: dict[str, Any], tmp_path: Path) -> None:
+    def after(accumulate: int) -> Mapping[str, Tensor]:
+        device = {"name": "cpu", "accumulate": accumulate}
+        run = experiment(task=of_gaps(double=True), device=device, **changed).run(tmp_path / str(accumulate))
+        return run.model.state_dict()
+
+    whole, halves, quarters = after(1), after(2), after(4)
+    for name, value in whole.items():
+        torch.testing.assert_close(halves[name], value, rtol=0, atol=1e-12, msg=name)
+        torch.testing.assert_close(quarters[name], value, rtol=0, atol=1e-12, msg=name)
+
+
+def test_what_is_logged_is_each_part_and_their_sum(tmp_path: Path) -> None:
+    run = experiment(train={"steps": 4, "batch_size": 20, "log_every": 2}).run(tmp_path / "run")
+    lines = [json.loads(line) for line in (run.folder / "metrics.jsonl").read_text().splitlines()]
+    for line in lines:
+        if line["event"] == "train":
+            parts = [line[f"loss/{head}"] for head in PORTS.ports]
+            assert line["loss"] == pytest.approx(sum(parts), rel=1e-6)
+
+
+# ---------------------------------------------------------------------------------------------------- how they combine
+
+
+def test_learned_variances_come_to_rest_where_the_likelihood_is_greatest() -> None:
+    losses = {"kind": torch.tensor(0.7), "side": torch.tensor(2.0), "size": torch.tensor(5.0)}
+    criterion = Uncertainty(PORTS)
+    parts = {name: part.item() for name, part in criterion(losses).items()}
+    assert parts == pytest.approx({"kind": 0.7, "side": 2.0, "size": 2.5})  # s = 0 at first
+    # exp(-s) L + s / 2 is least at s = log(2 L); exp(-s) L / 2 + s / 2, a Gaussian's, at s = log(L)
+    for name, rest in (("kind", math.log(1.4)), ("side", math.log(4.0)), ("size", math.log(5.0))):
+        log_variance = criterion.get_parameter(f"log_variance_{name}")
+        log_variance.data.fill_(rest)
+        (slope,) = torch.autograd.grad(criterion(losses)[name], log_variance)
+        assert abs(float(slope)) < 1e-6
+
+
+def test_the_size_of_a_gaussian_head_is_its_mean_squared_error(tmp_path: Path) -> None:
+    class Still(nn.Module):
+        """Answers nothing but zeros: what is left to learn is how far off they are."""
+
+        def __init__(self, inputs: Features, outputs: Heads) -> None:
+            super().__init__()
+            self.zero = nn.Parameter(torch.zeros(()), requires_grad=False)
+
+        def forward(self, x: Tensor) -> dict[str, Tensor]:
+            return {"kind": x.new_zeros(len(x), 3), "side": x.new_zeros(len(x), 2), "size": x.new_zeros(len(x), 2)}
+
+    run = experiment(
+        model=Still,
+        loss="uncertainty",
+        optimizer={"name": "sgd", "lr": 0.5, "momentum": 0.0},
+        train={"steps": 300, "batch_size": 40, "evaluate_every": "300 steps"},
+    ).run(tmp_path / "run")
+    size = Samples()
+    size.prepare()
+    mean_square = size.split("train").labels["size"].square().mean()
+    (last,) = list((run.folder / "checkpoints").glob("*300*"))
+    kept = {name: value for file in last.rglob("*.safetensors") for name, value in load_file(file).items()}
+    assert float(kept["loss/log_variance_size"]) == pytest.approx(math.log(mean_square), abs=1e-3)
+    assert float(kept["loss/log_variance_side"]) == pytest.approx(math.log(2 * math.log(2)), abs=1e-3)
+
+
+def test_learned_variances_are_gone_on_with_bit_for_bit(tmp_path: Path) -> None:
+    def checkpoint(folder: Path) -> dict[str, Tensor]:
+        files = sorted((folder / "checkpoints").rglob("*8*/*.safetensors"))
+        return {f"{file.name}/{name}": value for file in files for name, value in load_file(file).items()}
+
+    learned = experiment(loss="uncertainty", task=of_gaps())
+    learned.run(tmp_path / "whole")
+    learned.trainer(tmp_path / "parts").fit(until=5)
+    learned.resumed(tmp_path / "parts")[0].fit()
+    whole, parts = checkpoint(tmp_path / "whole"), checkpoint(tmp_path / "parts")
+    assert any("log_variance" in name for name in whole) and whole.keys() == parts.keys()
+    assert all(torch.equal(value, parts[name]) for name, value in whole.items())
+
+
+def test_a_weight_of_nothing_leaves_a_head_untrained(tmp_path: Path) -> None:
+    built = experiment(loss={"name": "weighted", "weights": {"side": 0.0}}).build()
+    before = built.model.get_parameter("head_side.weight").detach().clone()
+    run = experiment(loss={"name": "weighted", "weights": {"side": 0.0}}).run(tmp_path / "run")
+    assert torch.equal(run.model.get_parameter("head_side.weight"), before)
+
+
+# --------------------------------------------------------------------------------------------- measured, said and shown
+
+
+def test_each_head_is_measured_as_its_own_task_would_be(tmp_path: Path) -> None:
+    run = experiment(task=of_gaps()).run(tmp_path / "run")
+    names = list(run.metrics["test"])
+    assert names == [
+        "score",
+        *(f"{head}/{metric}" for head in ("kind", "side") for metric in ("accuracy", "cross_entropy")),
+        *(f"size/{metric}" for metric in ("rmse", "mae", "r2")),
+    ]
+    found = run.metrics["test"]
+    assert found["score"] == pytest.approx((found["kind/accuracy"] + found["side/accuracy"] + found["size/r2"]) / 3)
+
+
+@pytest.mark.parametrize(
+    ("goal", "direction"), [("score", "maximize"), ("size/rmse", "minimize"), ("side/accuracy", "maximize")]
+)
+def test_the_recipe_chooses_the_goal(goal: str, direction: str) -> None:
+    task = {"name": "multi", "data": Samples, "goal": goal}
+    assert experiment(task=task).goal == lw.Goal(goal, direction)  # type: ignore[arg-type]
+    assert MultiTask(Samples()).goal == lw.Goal("score", "maximize")
+
+
+def test_a_prediction_has_an_answer_of_each_head(tmp_path: Path) -> None:
+    run = experiment().run(tmp_path / "run")
+    x = torch.randn(3, 4)
+    answers = run.task.predict(run.model, (x,))
+    outputs = run.model(x)
+    assert len(answers) == 3
+    for row, answer in enumerate(answers):
+        assert answer["kind/label"] == "abc"[int(outputs["kind"][row].argmax())]
+        assert set(answer["side/probabilities"]) == {"left", "right"}
+        assert answer["size/values"] == pytest.approx(outputs["size"][row].tolist())
+
+
+def test_the_report_has_each_heads_sections_of_the_samples_that_count(tmp_path: Path) -> None:
+    run = experiment(task=of_gaps()).run(tmp_path / "run")
+    sections = run.task.report(run.model, "test", CPU)
+    titles = [section.title for section in sections]
+    assert titles == [
+        *(f"{head}: {title}" for head in ("kind", "side") for title in ("Confusion matrix", "Classes")),
+        *(f"size: {title}" for title in ("Predicted against true", "Furthest off")),
+    ]
+    by_title = {section.title: section for section in sections}
+    table = by_title["kind: Classes"]
+    assert isinstance(table, lw.Table)
+    has_kind = Samples(gaps=True)
+    has_kind.prepare()
+    assert sum(row[1] for row in table.rows) == int((has_kind.split("test").labels["kind"] != LEFT_OUT).sum())  # type: ignore[misc]
+
+
+def test_a_head_no_better_than_its_most_frequent_class_is_remarked_upon() -> None:
+    built = experiment().build()
+    remark = built.task.remark("test", {"score": 0.1, "kind/accuracy": 0.0, "side/accuracy": 1.0})
+    assert remark is not None and remark.startswith(
+        "head 'kind': accuracy 0 on test is no better than always answering"
+    )
+
+
+def test_the_rows_that_count_are_known_without_looking_at_them_again() -> None:
+    built = experiment(task=of_gaps()).build()
+    whole = built.task.draw(first_batch(built), torch.Generator())
+    assert isinstance(whole, HeadBatch)
+    pieces = [whole.rows(slice(0, 7)), whole.rows(slice(7, 20))]
+    for head in PORTS.ports:
+        counted = sum(piece.share(head) * len(piece) for piece in pieces)
+        assert counted == pytest.approx(whole.share(head) * 20)
+        assert pieces[0].shares[head] == whole.share(head)
+    assert isinstance(whole.to(CPU), HeadBatch) and whole.to(CPU).counted.keys() == {"kind", "size"}
+
+
+# ------------------------------------------------------------------------------------------------------- bad input
+
+
+class Bare(nn.Module):
+    """No heads: one tensor."""
+
+    def __init__(self, inputs: Features) -> None:
+        super().__init__()
+        self.layer = nn.Linear(4, 3)
+
+    def forward(self, x: Tensor) -> Any:
+        return self.layer(x)
+
+
+class Lacking(Bare):
+    def forward(self, x: Tensor) -> Any:
+        return {"kind": self.layer(x), "size": self.layer(x)[:, :2]}
+
+
+class Wide(Bare):
+    def forward(self, x: Tensor) -> Any:
+        return {"kind": self.layer(x), "side": self.layer(x), "size": self.layer(x)[:, :2]}
+
+
+class Summing(nn.Module):
+    def forward(self, losses: dict[str, Tensor]) -> Tensor:
+        return torch.stack(tuple(losses.values())).sum()
+
+
+class Scaled(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(()))
+
+    def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
+        return functional.cross_entropy(logits * self.scale, labels)
+
+
+class Single(Samples):
+    """Samples of one head alone, as a classification has it."""
+
+    target = Classes
+
+    def ports(self) -> tuple[lw.Port, lw.Port]:
+        return Features((4,)), PORTS.ports["kind"]
+
+    def split(self, name: str) -> lw.TensorSplit:
+        split = super().split(name)
+        return lw.TensorSplit(split.inputs, split.labels["kind"])
+
+
+class Odd(Samples):
+    def ports(self) -> tuple[lw.Port, lw.Port]:
+        return Features((4,)), Heads({"kind": PORTS.ports["kind"], "scene": lw.Image(1, 4, 4)})
+
+
+class Beyond(Samples):
+    def prepare(self) -> None:
+        super().prepare()
+        self.targets["side"][3] = 7
+
+
+def multi(**settings: Any) -> dict[str, Any]:
+    return {"task": {"name": "multi", "data": Samples, **settings}}
+
+
+def weights(**settings: float) -> dict[str, Any]:
+    return {"loss": {"name": "weighted", "weights": settings}}
+
+
+ALONE = {"task": {"name": "classification", "data": Single}, "model": Trunk, "loss": "cross-entropy"}
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        (multi(data=Single), r"task\.data: several tasks at once need data with Heads; Single has targets Classes\."),
+        (multi(losses={"knd": "mse"}), r"task\.losses\.knd: the data has no head 'knd'; did you mean 'kind'\? It has"),
+        (multi(losses={"size": "cross-entropy"}), r"losses\.size: loss CrossEntropy doesn't fit a head of Values: it"),
+        (multi(losses={"kind": "mse"}), r"losses\.kind: loss MeanSquaredError doesn't fit a head of Classes: it takes"),
+        (multi(losses={"kind": {"name": "penalized", "loss": "mse"}}), r"losses\.kind: loss Penalized doesn't fit"),
+        (multi(losses={"kind": Scaled}), r"losses\.kind: loss Scaled has a state of its own \(scale\): only that"),
+        (multi(losses={"kind": "cross-entropi"}), r"task\.losses\.kind: no loss is called 'cross-entropi'; did you"),
+        (multi(losses="mse"), r"task\.losses: given 'mse'; it is a table of losses, each under its own name"),
+        (multi(goal="kind/acuracy"), r"task\.goal: given 'kind/acuracy'; it is 'score'.*did you mean 'accuracy'"),
+        (multi(goal="accuracy"), r"task\.goal: given 'accuracy'; it is 'score', or HEAD/METRIC"),
+        (multi(goal="knd/accuracy"), r"task\.goal: there is no metric 'knd/accuracy'; did you mean 'kind/accuracy'\?"),
+        (multi(goal="size/accuracy"), r"task\.goal: there is no metric 'size/accuracy'"),
+        (multi(data=Odd), r"task\.data: head 'scene' has targets Image; task 'multi' has heads of Classes, Values\."),
+        (multi(data=Beyond), r"Beyond, head 'side': a training label is 7, but its 2 classes have labels 0 to 1"),
+        (weights(sise=2.0), r"loss\.weights\.sise: the data has no head 'sise'; did you mean 'size'\?"),
+        (weights(size=-1.0), r"loss\.weights\.size: given -1\.0; it should be greater than or equal to 0"),
+        (weights(size=0.0, kind=0.0, side=0.0), r"loss\.weights: all weights are 0, so that there is nothing to"),
+        ({"loss": None}, r"loss: task 'multi' needs a loss; see `labwright list losses`\."),
+        (
+            {"loss": "cross-entropy"},
+            r"loss 'cross-entropy' doesn't fit task 'multi': the task calls loss\(losses\),",
+        ),
+        ({"loss": {"name": "penalized", "loss": "weighted"}}, r"loss\.loss: a penalty goes with a loss that is"),
+        ({"loss": Summing}, r"loss Summing returned a Tensor; of task 'multi' it returns a part for each loss it is"),
+        ({"model": Bare}, r"model Bare returned a Tensor; task 'multi' takes a dict with a tensor for each head: kind"),
+        ({"model": Lacking}, r"gives for head 'side' none among kind, size; it should be of shape \(20, 2\)\."),
+        ({"model": Wide}, r"model Wide gives for head 'side' shape \(20, 3\); it should be of shape \(20, 2\)\."),
+        ({"model": Trunk}, r"model 'Trunk' returns Classes; data 'Samples' has targets Heads"),
+        ({"model": {"name": "heads"}}, r"model\.trunk: model 'heads' needs this setting: a model, one of"),
+        ({"model": {"name": "heads", "trunk": Bare(Features((4,)))}}, r"model\.trunk: Bare takes no ports, so that"),
+        ({"model": {**ON_TRUNK, "features": 0}}, r"model\.features: given 0; it should be greater than or equal to 1"),
+        ({**ALONE, "method": "pcgrad"}, r"method: 'pcgrad' projects .* the loss of task Classification has none"),
+    ],
+)
+def test_bad_input_is_answered_in_one_message(changed: dict[str, Any], words: str, tmp_path: Path) -> None:
+    with pytest.raises(LabwrightError, match=words) as raised:
+        experiment(**changed).run(tmp_path / "run")
+    assert "\n" not in str(raised.value)
+
+
+def test_a_trunk_for_other_ports_is_refused_by_name() -> None:
+    class Reader(nn.Module):
+        def __init__(self, inputs: lw.Tokens, outputs: Classes) -> None:
+            super().__init__()
+
+    with pytest.raises(LabwrightError, match=r"model\.trunk: model 'Reader' takes Tokens; here it is given Features\."):
+        experiment(model={"name": "heads", "trunk": Reader}).build()
+
+
+@pytest.mark.parametrize("name", ["a/b", "a.b", ""])
+def test_a_heads_name_can_stand_in_the_name_of_a_metric(name: str) -> None:
+    with pytest.raises(LabwrightError, match="its name has neither dot nor slash"):
+        Heads({name: Values(1)})
+
+
+def test_heads_may_be_called_whatever_a_module_is() -> None:
+    ports = Heads({"type": Values(1), "train": Values(2), "keys": Classes(("a", "b"))})
+    model = HeadsOnTrunk(Features((4,)), ports, trunk=partial(Trunk), features=5)
+    assert {name: tuple(answer.shape) for name, answer in model(torch.randn(3, 4)).items()} == {
+        "type": (3, 1),
+        "train": (3, 2),
+        "keys": (3, 2),
+    }
+    assert isinstance(Weighted(ports)({"type": torch.ones(())})["type"], Tensor)
+    learned = {name for name, _ in Uncertainty(ports).named_parameters()}
+    assert learned == {"log_variance_type", "log_variance_train", "log_variance_keys"}
+
+
+def test_a_head_alone_is_its_own_task_bit_for_bit(tmp_path: Path) -> None:
+    """The same model, samples and order: `classification` and a `multi` of one head take the same steps."""
+
+    class OnlyKind(Samples):
+        def ports(self) -> tuple[lw.Port, lw.Port]:
+            return Features((4,)), Heads({"kind": PORTS.ports["kind"]})
+
+        def split(self, name: str) -> lw.TensorSplit:
+            split = super().split(name)
+            return lw.TensorSplit(split.inputs, {"kind": split.labels["kind"]})
+
+    class Alone(nn.Module):
+        """The model on the trunk, of which `classification` sees the one answer."""
+
+        def __init__(self, inputs: Features, outputs: Classes) -> None:
+            super().__init__()
+            self.both = HeadsOnTrunk(inputs, Heads({"kind": outputs}), trunk=partial(Trunk))
+
+        def forward(self, x: Tensor) -> Tensor:
+            answer: Tensor = self.both(x)["kind"]
+            return answer
+
+    several = experiment(task={"name": "multi", "data": OnlyKind}, model={"name": "heads", "trunk": Trunk})
+    single = experiment(task={"name": "classification", "data": Single}, model=Alone, loss="cross-entropy")
+    ours, theirs = several.run(tmp_path / "several"), single.run(tmp_path / "single")
+    assert ours.metrics["test"]["kind/cross_entropy"] == theirs.metrics["test"]["cross_entropy"]
+    for name, value in ours.model.state_dict().items():
+        assert torch.equal(value, theirs.model.state_dict()[f"both.{name}"]), name
+
+
+def test_heads_are_tasks_of_their_ports() -> None:
+    built = experiment().build()
+    assert isinstance(built.task, MultiTask)
+    assert [type(head.task) for head in built.task.heads.values()] == [Classification, Classification, Regression]
