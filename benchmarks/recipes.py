@@ -90,7 +90,7 @@ PROMISES = (
     Promise("vision/digits-mlp", "accuracy", ">= 0.95", 0.5, seeds=5),
     Promise("vision/digits", "accuracy", ">= 0.997", 0.5, seeds=5),
     Promise("vision/mnist", "accuracy", ">= 0.995", 4, overrides=("task.data.folder=DATA/mnist",), data="mnist"),
-    Promise("vision/digits-simclr", "knn_accuracy", ">= 0.955", 0.5, seeds=3),  # an untrained network: 0.92
+    Promise("vision/digits-simclr", "knn_accuracy", ">= 0.95", 0.5, seeds=3),  # an untrained network: 0.92
     Promise("vision/digits-byol", "knn_accuracy", ">= 0.93", 1.5, seeds=2),
     Promise("gan/ring", "modes/near", ">= 0.90", 1.1, seeds=5),
     Promise("gan/ring-wgan-gp", "modes/near", ">= 0.87", 1.1, seeds=5),

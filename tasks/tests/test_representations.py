@@ -10,8 +10,6 @@ import torch
 from labwright_tasks.representations import NeighbourAccuracy, Rank, Spread, vote
 from torch import Tensor
 
-NONE = torch.zeros(0)
-
 
 def normal(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
@@ -43,12 +41,12 @@ def test_accuracy_is_over_all_batches_of_both() -> None:
     metric = NeighbourAccuracy(k=4, temperature=0.1)
     assert math.isnan(metric.compute())
     for some in (slice(0, 3), slice(3, 10)):
-        metric.update(asked[some], NONE, labels[some], known[some], known_labels[some])
-    metric.update(asked[:0], NONE, labels[:0], known[10:], known_labels[10:])
+        metric.update(asked[some], labels[some], known[some], known_labels[some])
+    metric.update(asked[:0], labels[:0], known[10:], known_labels[10:])
     share = (vote(asked, known, known_labels, k=4, temperature=0.1) == labels).double().mean()
     assert metric.compute() == float(share)
     metric.reset()
-    metric.update(asked, NONE, labels, known[:0], known_labels[:0])
+    metric.update(asked, labels, known[:0], known_labels[:0])
     assert math.isnan(metric.compute())  # nothing is known
 
 
@@ -56,7 +54,7 @@ def spread(projections: Tensor) -> float:
     metric = Spread()
     assert math.isnan(metric.compute())
     for some in projections.split(7):
-        metric.update(NONE, some, NONE, NONE, NONE)
+        metric.update(some)
     return metric.compute()
 
 
@@ -69,7 +67,7 @@ def test_the_spread_of_a_point_is_0_and_of_the_sphere_1() -> None:
 
 def rank(projections: Tensor) -> float:
     metric = Rank()
-    metric.update(NONE, projections, NONE, NONE, NONE)
+    metric.update(projections)
     return metric.compute()
 
 

@@ -28,9 +28,7 @@ class NeighbourAccuracy:
         self.k, self.temperature = k, temperature
         self.reset()
 
-    def update(
-        self, features_BF: Tensor, _: Tensor, labels_B: Tensor, known_MF: Tensor, known_labels_M: Tensor
-    ) -> None:
+    def update(self, features_BF: Tensor, labels_B: Tensor, known_MF: Tensor, known_labels_M: Tensor) -> None:
         """Take in some samples, and others of known classes."""
         given = features_BF, labels_B, known_MF, known_labels_M
         for kept, tensor in zip(self._kept, given, strict=True):
@@ -66,7 +64,7 @@ class _OfProjections(ABC):
     def __init__(self) -> None:
         self.reset()
 
-    def update(self, _: Tensor, projections_BD: Tensor, *others: Tensor) -> None:  # noqa: ARG002 - of other metrics
+    def update(self, projections_BD: Tensor) -> None:
         self._kept.append(projections_BD)
 
     def compute(self) -> float:

@@ -18,6 +18,7 @@ from labwright import (
     Goal,
     LabwrightError,
     Metric,
+    Of,
     Part,
     Port,
     Split,
@@ -191,23 +192,23 @@ class TwoViews(Task):
         if isinstance(model, Taught):
             model.teach(progress)
 
-    def evaluate(self, model: Any, batch: Batch) -> tuple[Tensor, ...]:
-        """Representations (B, F), projections (B, D), labels, and of known samples representations and labels.
+    def evaluate(self, model: Any, batch: Batch) -> dict[str, Tensor]:
+        """Representations (B, F), projections (B, D) and labels; of known samples representations and labels.
 
-        Batches of two views have no known samples: those they would be are the samples themselves.
+        Batches of two views bring no known samples along: those would be the same ones.
         """
         features_BF = model.embed(*batch.inputs)
-        projections_BD = model.project(features_BF)
-        if not isinstance(batch, Asked):
-            return features_BF, projections_BD, batch.targets, features_BF[:0], batch.targets[:0]
-        known_MF = model.embed(*batch.known) if len(batch.known_labels) else features_BF[:0]
-        return features_BF, projections_BD, batch.targets, known_MF, batch.known_labels
+        results = {"features": features_BF, "projections": model.project(features_BF), "labels": batch.targets}
+        if not isinstance(batch, Asked) or not len(batch.known_labels):
+            return results | {"known": features_BF[:0], "known_labels": batch.targets[:0]}
+        return results | {"known": model.embed(*batch.known), "known_labels": batch.known_labels}
 
     def metrics(self) -> dict[str, Metric]:
-        metrics: dict[str, Metric] = {"spread": Spread(), "rank": Rank()}
-        if self.labelled:
-            metrics = {"knn_accuracy": NeighbourAccuracy(self.neighbours, self.temperature)} | metrics
-        return metrics
+        metrics: dict[str, Metric] = {"spread": Of(Spread(), "projections"), "rank": Of(Rank(), "projections")}
+        if not self.labelled:
+            return metrics
+        neighbours = NeighbourAccuracy(self.neighbours, self.temperature)
+        return {"knn_accuracy": Of(neighbours, "features", "labels", "known", "known_labels")} | metrics
 
     def remark(self, split: str, metrics: Mapping[str, float]) -> str | None:
         """Says so where the projections have collapsed to a point."""
