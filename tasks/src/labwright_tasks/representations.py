@@ -49,7 +49,7 @@ def vote(features_NF: Tensor, known_MF: Tensor, known_labels_M: Tensor, *, k: in
     """The class that each sample's nearest neighbours vote for, (N,) int64; of equal votes the smaller label's."""
     known_MF, classes = functional.normalize(_precise(known_MF), dim=1), int(known_labels_M.max()) + 1
     voted = []
-    for some_BF in functional.normalize(_precise(features_NF), dim=1).split(_AT_ONCE):
+    for some_BF in torch.split(functional.normalize(_precise(features_NF), dim=1), _AT_ONCE):
         similarity_BK, places_BK = (some_BF @ known_MF.T).topk(min(k, len(known_MF)), dim=1)
         # as shares of the nearest one's votes, so that no temperature is too low for a float
         votes_BK = ((similarity_BK - similarity_BK[:, :1]) / temperature).exp()

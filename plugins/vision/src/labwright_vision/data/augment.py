@@ -172,7 +172,8 @@ def _turned(turns_B: Tensor) -> Tensor:
     angles_B = turns_B * math.tau
     cos_B, sin_B = angles_B.cos(), angles_B.sin()
     turn_B22 = torch.stack([cos_B, -sin_B, sin_B, cos_B], dim=1).view(-1, 2, 2)
-    return from_iq_32 @ turn_B22 @ to_iq_23
+    turned_B33: Tensor = from_iq_32 @ turn_B22 @ to_iq_23
+    return turned_B33
 
 
 def _sampled(x_BCHW: Tensor, grid_BHW2: Tensor, padding: Literal["border", "zeros"]) -> Tensor:
