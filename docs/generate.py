@@ -30,6 +30,7 @@ from labwright.cli.shared import Context
 from labwright.config.signature import Setting, signature
 from labwright.data import ports
 from labwright.plugin.registry import Plugins
+from labwright.runs.start import Start
 from labwright.train.settings import Train
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
@@ -67,6 +68,7 @@ def pages(plugins: Plugins) -> dict[str, str]:
     written = {
         "reference/verbs.md": verbs(plugins),
         "reference/train.md": train(plugins),
+        "reference/start.md": start(plugins),
         "reference/interfaces.md": interfaces_page(),
         "reference/ports.md": ports_page(),
         "reference/python.md": python(),
@@ -132,6 +134,11 @@ def _metavar(parameter: Any) -> str:
 def train(plugins: Plugins) -> str:
     """The settings of a recipe's `train` table."""
     return _page(["# Train settings", _docstring(Train), settings_table(Train, plugins)])
+
+
+def start(plugins: Plugins) -> str:
+    """The settings of a recipe's `start` table."""
+    return _page(["# What a run starts from", _docstring(Start), settings_table(Start, plugins)])
 
 
 def components(plugins: Plugins, kind: str) -> str:

@@ -56,6 +56,17 @@ def texts() -> Path:
     return file
 
 
+def pairs() -> Path:
+    file = HERE / "pairs.jsonl"
+    chance = random.Random(0)
+    rows = [
+        {"text": " ".join(words), "translation": " ".join(words[::-1])}
+        for words in (chance.choices(["one", "two", "three", "four", "five"], k=3 + n % 4) for n in range(300))
+    ]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return file
+
+
 def running_text() -> Path:
     file = HERE / "text.txt"
     words = random.Random(0)
@@ -172,6 +183,7 @@ test_labwright = conformance(
 test_study = conformance("labwright-study")
 test_testing = conformance("labwright-testing")
 test_export = conformance("labwright-export")
+TWICE = 'task.data={name="joined",sets={one="vision/digits",other="vision/digits"}}'
 test_tasks = conformance(
     "labwright-tasks",
     recipes={
@@ -180,6 +192,7 @@ test_tasks = conformance(
         "task dense-labels": made("shapes"),
         "task sequence-to-sequence": made("digits"),
         **{f"metric {name}": regression("mse") for name in ("rmse", "mae", "r2")},
+        "data joined": ["vision/digits-heads", "task.data.valid=", "loss.weights=", TWICE],
     },
 )
 test_vision = conformance(
@@ -200,7 +213,8 @@ test_nlp = conformance(
         "data nlp/text-files": ["nlp/polarity-bag", f"task.data.path={texts()}"],
         "data nlp/datasets": ["nlp/polarity-bag", f'task.data={{name="nlp/datasets",dataset="{HERE}/hub"}}'],
         "data nlp/plain-text": ["nlp/shakespeare", f"task.data.path={running_text()}"],
-        "model nlp/transformer": made("digits", "model=nlp/transformer", "model.width=32", "optimizer.lr=0.005"),
+        "data nlp/text-pairs": ["nlp/translation", f"task.data.path={pairs()}"],
+        "model nlp/transformer": ["nlp/translation", f"task.data.path={HERE}/pairs.jsonl", "model.width=32"],
         "model nlp/encoder": ["nlp/languages", f'model={{name="nlp/encoder",architecture="bert",options={{{BERT}}}}}'],
     },
 )

@@ -6,7 +6,7 @@ from dataclasses import FrozenInstanceError
 
 import pytest
 import torch
-from labwright.data.ports import Audio, Classes, Features, Image, Interactions, Latent, Tokens, Values
+from labwright.data.ports import Audio, Classes, Features, Heads, Image, Interactions, Latent, Tokens, Values
 
 
 def example(port, size=64):
@@ -25,6 +25,7 @@ def example(port, size=64):
         (Latent(9), [(64, 9)], [torch.float32]),
         (Classes(("a", "b", "c")), [(64,)], [torch.int64]),
         (Values(2), [(64, 2)], [torch.float32]),
+        (Heads({"a": Classes(("x", "y")), "b": Values(3)}), [(64,), (64, 3)], [torch.int64, torch.float32]),
     ],
 )
 def test_an_example_has_the_shapes_and_types_of_the_call(port, shapes, types):

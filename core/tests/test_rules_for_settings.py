@@ -304,7 +304,7 @@ def test_rule_5_a_family_is_one_component_that_maps_listed_names_to_classes():
         (
             {"groups": {"*.bias": {"lr_facotr": 2.0}}},
             "model.groups.\"*.bias\".lr_facotr: there is no such field; did you mean 'lr_factor'? "
-            "It takes lr_factor, weight_decay (model 'Model').",
+            "It takes frozen, lr_factor, unfreeze, weight_decay (model 'Model').",
         ),
         (
             {"groups": {"head": {"lr_factor": -1}}},

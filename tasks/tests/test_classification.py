@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import labwright as lw
@@ -139,3 +140,20 @@ def test_a_batch_of_another_kind_of_input_is_classified_alike(classes: Callable[
 
     logits, labels = task.evaluate(Counting(), batch)
     assert logits.shape == (2, 3) and labels.tolist() == [0, 2]
+
+
+def test_a_model_that_returns_another_shape_is_told_before_the_first_step(tmp_path: Path) -> None:
+    class Halves(nn.Module):
+        """Two logits, whatever is asked for."""
+
+        def __init__(self, inputs: lw.Image, outputs: lw.Classes) -> None:
+            super().__init__()
+            self.line = nn.Linear(inputs.channels * inputs.height * inputs.width, 2)
+
+        def forward(self, x_BCHW: torch.Tensor) -> torch.Tensor:
+            return self.line(x_BCHW.flatten(1))
+
+    experiment = lw.Experiment.from_recipe("vision/digits-mlp").varied({"model": Halves, "log": []})
+    with pytest.raises(lw.LabwrightError, match=r"the model returned shape \(64, 2\); Classes stands for \(64, 10\)"):
+        experiment.run(tmp_path / "run")
+    assert not (tmp_path / "run").exists()

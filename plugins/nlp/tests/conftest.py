@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -32,16 +31,9 @@ def shakespeare() -> Path:
 
 
 @pytest.fixture
-def captions() -> Callable[[str], list[tuple[str, str]]]:
-    """`captions("train")`: English and German captions of Multi30k (Elliott et al. 2016), in small letters."""
-
-    def read(part: str) -> list[tuple[str, str]]:
-        file = shared("multi30k_en_de", f"{part}.jsonl.gz") / f"{part}.jsonl.gz"
-        with gzip.open(file, "rt", encoding="utf-8") as lines:
-            rows = [json.loads(line) for line in lines]
-        return [(row["en"].lower(), row["de"].lower()) for row in rows]
-
-    return read
+def multi30k() -> Path:
+    """31,014 captions in English and German (Elliott et al. 2016): train, valid and test as jsonl.gz."""
+    return shared("multi30k_en_de", "train.jsonl.gz")
 
 
 @pytest.fixture

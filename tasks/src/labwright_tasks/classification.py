@@ -73,7 +73,7 @@ class Classification(Task):
                 f"task.data: classification needs classes to tell apart; {type(data).__name__} has targets "
                 f"{data.target.__name__}. Task 'regression' takes Values."
             )
-        usual = {"accuracy": Accuracy(), "cross_entropy": LogLoss()}
+        usual: dict[str, Metric] = {"accuracy": Accuracy(), "cross_entropy": LogLoss()}
         self.chosen = chosen(metrics, usual, data.target, ("logits", "labels"))
         self.goal = chosen_goal(goal, self.chosen, Classification.goal)
         self.data, self.sampling = data, sampling
@@ -128,7 +128,9 @@ class Classification(Task):
 
     def evaluate(self, model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
         """Logits (B, C) and labels (B,)."""
-        return output(model, batch), batch.targets
+        logits_BC = output(model, batch)
+        self.data.ports()[1].check(logits_BC, batch.targets)
+        return logits_BC, batch.targets
 
     def metrics(self) -> dict[str, Metric]:
         return new_metrics(self.chosen, *self.ports())
@@ -176,7 +178,8 @@ class Classification(Task):
 def balanced_order(labels_N: Tensor, draws: Generator) -> Tensor:
     """As many samples as there are labels, int64 indices (N,): each of a class drawn at random, then one of its own."""
     by_class_N = labels_N.argsort(stable=True)
-    counts_K = labels_N.unique(return_counts=True)[1]  # of the K classes that occur
+    counts_K = labels_N.bincount()
+    counts_K = counts_K[counts_K > 0]  # of the K classes that occur
     drawn_N = torch.randint(len(counts_K), (len(labels_N),), generator=draws)
     within_N = torch.rand(len(labels_N), generator=draws, dtype=torch.float64)
     starts_K = counts_K.cumsum(0) - counts_K

@@ -5,13 +5,10 @@ Positions are all axes between B and C, written P where it doesn't matter how ma
 
 from __future__ import annotations
 
-import io
-import math
 import sys
-from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, final
+from typing import TYPE_CHECKING, Annotated, Any
 
 import torch
 from labwright import (
@@ -35,14 +32,15 @@ from torch.nn import functional
 
 from labwright_tasks.classification import ClassificationLoss
 from labwright_tasks.entities import entities, tag_entities
+from labwright_tasks.label_pictures import COLOURS, png
 from labwright_tasks.model_output import output
+from labwright_tasks.overlap import EntityF1, IoU, MeanIoU, NatsPerPosition, PositionAccuracy
 
 if TYPE_CHECKING:
     from labwright import Section
 
 _AT_ONCE = 32  # samples fetched, or seen by the model, together where all are gone through
 _EXAMPLES = 6  # of a report
-_COLOURS = 256  # classes that a picture with a palette can tell apart
 
 
 @dataclass(frozen=True)
@@ -225,11 +223,11 @@ class DenseLabels(Task):
         return found
 
     def _answer(self, labels: Tensor, origin: Any) -> dict[str, Any]:
-        if labels.dim() == 2 and len(self.names) <= _COLOURS:
+        if labels.dim() == 2 and len(self.names) <= COLOURS:
             labels_HW = labels if origin is None else self._resized(labels, origin)
             counts = torch.bincount(labels_HW.flatten(), minlength=len(self.names)).tolist()
             shares = {name: count / labels_HW.numel() for name, count in zip(self.names, counts, strict=True) if count}
-            return {"labels": Attachment(_png(labels_HW), ".png"), "shares": shares}
+            return {"labels": Attachment(png(labels_HW), ".png"), "shares": shares}
         if not isinstance(origin, Words):
             return {"labels": _named(labels.tolist(), self.names)}
         # a word behind the last position was cut off
@@ -244,102 +242,6 @@ class DenseLabels(Task):
             )
         # in float64 every label is exact
         return functional.interpolate(labels_HW.double()[None, None], size=origin, mode="nearest-exact")[0, 0].long()
-
-
-class _OfSums(ABC):
-    """Sums of what `DenseLabels.evaluate` gives, and numbers made of them; nan before the first position."""
-
-    def __init__(self) -> None:
-        self.reset()
-
-    def update(self, confusion_CC: Tensor, nats: Tensor, entities_3: Tensor) -> None:
-        """Take in the confusion matrix of some positions, the sum of their nats, and counts of entities."""
-        self.confusion_CC: Tensor = self.confusion_CC + confusion_CC.cpu()
-        self.nats += float(nats)
-        self.entities_3: Tensor = self.entities_3 + entities_3
-
-    @abstractmethod
-    def compute(self) -> Any: ...
-
-    def reset(self) -> None:
-        self.confusion_CC, self.nats, self.entities_3 = torch.zeros(1, 1, dtype=torch.int64), 0.0, torch.zeros(3)
-
-    @property
-    def positions(self) -> int:
-        return int(self.confusion_CC.sum())
-
-
-@final
-class PositionAccuracy(_OfSums):
-    """The share of positions whose class is right."""
-
-    def compute(self) -> float:
-        return int(self.confusion_CC.trace()) / self.positions if self.positions else math.nan
-
-
-@final
-class NatsPerPosition(_OfSums):
-    """The mean negative log-likelihood of a position's label, in nats."""
-
-    def compute(self) -> float:
-        return self.nats / self.positions if self.positions else math.nan
-
-
-@final
-class MeanIoU(_OfSums):
-    """The mean of the classes' intersections over union; classes that are neither true nor given are left out."""
-
-    def compute(self) -> float:
-        return float(overlaps(self.confusion_CC).nanmean())
-
-
-@final
-class IoU(_OfSums):
-    """Each class's intersection over union, by its name; nan for one that is neither true nor given."""
-
-    def __init__(self, names: Sequence[str]) -> None:
-        super().__init__()
-        self.names = names
-
-    def compute(self) -> dict[str, float]:
-        of_classes = overlaps(self.confusion_CC).expand(len(self.names))
-        return dict(zip(self.names, of_classes.tolist(), strict=True))
-
-
-@final
-class EntityF1(_OfSums):
-    """The harmonic mean of precision and recall of entities; nan where none is true and none was given."""
-
-    def compute(self) -> float:
-        right, given, true = self.entities_3.tolist()
-        return 2 * right / (given + true) if given + true else math.nan
-
-
-def overlaps(confusion_CC: Tensor) -> Tensor:
-    """Each class's intersection over union, (C,) float64, of a matrix with a row for each true class; nan for 0 / 0."""
-    right_C = confusion_CC.diagonal().double()
-    return right_C / (confusion_CC.sum(0) + confusion_CC.sum(1) - right_C)
-
-
-def palette(classes: int) -> list[tuple[int, int, int]]:
-    """A colour for each class, the first black: those of PASCAL VOC, made of the bits of the label."""
-    colours = []
-    for label in range(classes):
-        channels = [0, 0, 0]
-        for bit in range(8):
-            for channel in range(3):
-                channels[channel] |= (label >> (3 * bit + channel) & 1) << (7 - bit)
-        colours.append((channels[0], channels[1], channels[2]))
-    return colours
-
-
-def _png(labels_HW: Tensor) -> bytes:
-    from PIL import Image
-
-    picture, file = Image.fromarray(labels_HW.to(torch.uint8).numpy()), io.BytesIO()
-    picture.putpalette([channel for colour in palette(_COLOURS) for channel in colour])
-    picture.save(file, "PNG")
-    return file.getvalue()
 
 
 def _named(labels: Any, names: Sequence[str]) -> Any:

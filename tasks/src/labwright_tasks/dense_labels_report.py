@@ -12,7 +12,8 @@ from labwright import LEFT_OUT, Batch, Data, Pictures, Section, Table, Text, Tok
 from torch import Tensor
 
 from labwright_tasks.classification_report import matrix, stretched
-from labwright_tasks.dense_labels import overlaps, palette
+from labwright_tasks.label_pictures import palette
+from labwright_tasks.overlap import overlaps
 
 _UNLABELLED = (0.5, 0.5, 0.5)  # of positions that don't count
 

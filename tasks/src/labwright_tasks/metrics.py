@@ -49,6 +49,8 @@ class TopK:
 class _OfCounts(ABC):
     """Made of how often each class was given for each true one: counts (C, C), a row for each true class."""
 
+    _counts: Tensor | int
+
     def __init__(self, names: tuple[str, ...], splits: Splits | None) -> None:
         self.names, self.splits = names, splits
         self.reset()
@@ -62,7 +64,7 @@ class _OfCounts(ABC):
     def compute(self) -> Any: ...
 
     def reset(self) -> None:
-        self._counts: Tensor | int = 0
+        self._counts = 0
 
     def counts(self) -> Tensor:
         """The counts on the host."""
@@ -140,12 +142,13 @@ def area_under_curve(scores_N: Tensor, positive_N: Tensor) -> Tensor:
 
     nan where there are no pairs.
     """
-    _, places_N, ties = scores_N.unique(return_inverse=True, return_counts=True)
+    _, places_N, ties = torch.unique(scores_N, return_inverse=True, return_counts=True)  # type: ignore[no-untyped-call]
     ranks = ties.double().cumsum(0) - (ties - 1) / 2  # counted from 1, the mean of those that tie
     positives = int(positive_N.sum())
     others = len(positive_N) - positives
     above = ranks[places_N][positive_N].sum() - positives * (positives + 1) / 2
-    return above / (positives * others)
+    area: Tensor = above / (positives * others)
+    return area
 
 
 @final
@@ -157,6 +160,9 @@ class CalibrationError:
     """
 
     higher_is_better = False
+
+    _excess: Tensor | float
+    _samples: int
 
     def __init__(self, *, bins: Annotated[int, Field(ge=1)] = 15, splits: Splits | None = None) -> None:
         self.bins, self.splits = bins, splits
@@ -173,5 +179,4 @@ class CalibrationError:
         return float(torch.as_tensor(self._excess).abs().sum()) / self._samples if self._samples else math.nan
 
     def reset(self) -> None:
-        self._excess: Tensor | float = 0.0
-        self._samples = 0
+        self._excess, self._samples = 0.0, 0

@@ -60,7 +60,7 @@ class Regression(Task):
                 f"task.data: regression needs numbers to predict; {type(data).__name__} has targets "
                 f"{data.target.__name__}. Task 'classification' takes Classes."
             )
-        usual = {"rmse": RootMeanSquare(), "mae": MeanAbsolute(), "r2": Explained()}
+        usual: dict[str, Metric] = {"rmse": RootMeanSquare(), "mae": MeanAbsolute(), "r2": Explained()}
         self.chosen = chosen(metrics, usual, data.target, ("predictions", "targets"))
         self.goal = chosen_goal(goal, self.chosen, Regression.goal)
         self.data = data

@@ -269,7 +269,8 @@ class SequenceToSequence(Task):
         def next_logits(ids_NT: Tensor, grown_N: Tensor) -> Tensor:
             nonlocal state
             if not isinstance(model, Incremental):
-                return model.decode(memory_N, lengths_N, ids_NT)[:, -1]  # type: ignore[operator]
+                logits_NTV: Tensor = model.decode(memory_N, lengths_N, ids_NT)  # type: ignore[operator]
+                return logits_NTV[:, -1]
             logits_NV, state = model.extend(tuple(tensor[grown_N] for tensor in state), ids_NT[:, -1])
             return logits_NV
 

@@ -71,11 +71,12 @@ class CrossEntropy(Loss):
 
     def grouped(self, stacks: Mapping[str, Tensor], logits: Tensor, labels: Tensor) -> Any:
         """The losses (N,) of N fused trials in one call, of logits (N, B, C); `stacks` may hold their smoothing."""
-        per_trial = "label_smoothing" in stacks or isinstance(self.label_smoothing, Tensor)
-        if logits.dim() != 3 or per_trial or self.weight_C is not None:
+        smoothing = self.label_smoothing
+        others = "label_smoothing" in stacks or self.weight_C is not None
+        if logits.dim() != 3 or isinstance(smoothing, Tensor) or others:
             return NotImplemented
         flat = logits.flatten(0, 1), labels.flatten()
-        each_NB = F.cross_entropy(*flat, reduction="none", label_smoothing=self.label_smoothing).view(labels.shape)
+        each_NB = F.cross_entropy(*flat, reduction="none", label_smoothing=smoothing).view(labels.shape)
         return each_NB.sum(1) / (labels != LEFT_OUT).sum(1)
 
     def normalizer(self, targets: Tensor) -> float | None:

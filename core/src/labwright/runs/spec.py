@@ -77,8 +77,7 @@ class ExperimentSpec:
         self.method = resolve("method", with_default(method, "descent"), known, here / "method")
         self.device = resolve("device", with_default(device, "auto"), known, here / "device")
         self.train = Train(**validated(Train, train or {}, "train", known, here / "train"))
-        of_start = start if isinstance(start, Mapping) else {"run": start}
-        self.start = None if start is None else Start(**validated(Start, of_start, "start", known, here / "start"))
+        self.start = None if start is None else self._resolve_start(start, here / "start")
         self.closed_form = self.model.is_a(ClosedForm)
         self._check_length(here / "train")
         unprepared = self._unprepared()
@@ -220,6 +219,10 @@ class ExperimentSpec:
             raise LabwrightError(
                 f"{here / 'optimizer'}: task {self.task.label!r} needs an optimizer: sgd, adam, adamw, torch/NAME."
             )
+
+    def _resolve_start(self, value: Any, where: Where) -> Start:
+        table = value if isinstance(value, Mapping) else {"run": value}
+        return Start(**validated(Start, table, "start", self.plugins, where))
 
     def _resolve_optimizers(self, value: Any, where: Where) -> dict[str, ComponentSpec]:
         """One optimizer for each phase; a table named after a phase overrides the others' settings."""

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from labwright.base.errors import LabwrightError
 from labwright.data.dataset import Batch
@@ -67,7 +67,8 @@ class Built:
 
     def divisor(self, batch: Batch) -> float:
         """What the loss of a batch on the host divides by."""
-        own = normalizer(self.criterion, batch.targets)
+        # of several heads it is the task that knows what each divides by
+        own = normalizer(self.criterion, batch.targets) if isinstance(batch.targets, Tensor) else None
         return self.task.weight(batch) if own is None else own
 
 

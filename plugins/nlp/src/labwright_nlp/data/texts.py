@@ -83,7 +83,7 @@ class Texts(Data, ABC):
             )
         rows = self.rows()
         shares = {name: getattr(self, name) for name in ("test", "valid") if name not in rows and getattr(self, name)}
-        rows |= _parted(rows["train"], shares, self.seed)
+        rows |= parted(rows["train"], shares, self.seed)
         self.names = tuple(sorted(set(rows["train"]["label"]), key=_natural))
         texts = {name: [clean(text, self.case) for text in part["text"]] for name, part in rows.items()}
         self.tokens = learned(
@@ -93,7 +93,7 @@ class Texts(Data, ABC):
         for name, part in rows.items():
             ids, lengths[name] = self._encoded(texts[name])
             self._splits[name] = Encoded(ids, _numbered(part, self.names), self.tokens.pad_id)
-        self._digests = {name: _digest(part) for name, part in rows.items()}
+        self._digests = {name: digest(part) for name, part in rows.items()}
         known = {name: split.ids_L.numpy() for name, split in self._splits.items()}
         self._remarks = [
             *noticing.cut(lengths, self.length),
@@ -194,17 +194,17 @@ class Encoded:
         return Batch((ids_BT, lengths_B), self.labels[indices])
 
 
-def _parted(rows: Table, shares: dict[str, float], seed: int | None) -> dict[str, Table]:
+def parted(rows: Table, shares: dict[str, float], seed: int | None) -> dict[str, Table]:
     """The rows without those held out, as `train`, and each part by its share. Raises LabwrightError for an empty one.
 
     Within a class those whose texts have the smallest hash are taken, for the first share first. Equal texts of a class
-    stay together.
+    stay together. Without labels all are of one class.
     """
     if sum(shares.values()) >= 1:
         given = " and ".join(f"{name} {share}" for name, share in shares.items())
         raise LabwrightError(f"task.data: {given} leave nothing to learn from.")
     members: dict[str, list[int]] = defaultdict(list)
-    for index, label in enumerate(rows["label"]):
+    for index, label in enumerate(rows["label"] if "label" in rows else [""] * len(rows)):
         members[label].append(index)
     parts: dict[str, list[int]] = {name: [] for name in [*shares, "train"]}
     texts = rows["text"]
@@ -220,11 +220,12 @@ def _parted(rows: Table, shares: dict[str, float], seed: int | None) -> dict[str
             parts[name] += ranked[taken:upto]
             taken = upto
         parts["train"] += ranked[taken:]
+    of_what = "each class" if "label" in rows else "them"
     for name, share in shares.items():
         if not parts[name]:
             raise LabwrightError(
                 f"{rows.origin}: {len(texts)} rows, {len(set(texts)):,} of them different, are too few to "
-                f"hold out {share} of each class: raise task.data.{name}, or set it to 0."
+                f"hold out {share} of {of_what}: raise task.data.{name}, or set it to 0."
             )
     return {name: rows.take(sorted(chosen)) for name, chosen in parts.items()}
 
@@ -247,8 +248,9 @@ def _numbered(rows: Table, names: Sequence[str]) -> Tensor:
     return torch.tensor([number[label] for label in rows["label"]], dtype=torch.int64)
 
 
-def _digest(rows: Table) -> str:
-    digest = hashlib.sha256()
-    for text, label in zip(rows["text"], rows["label"], strict=True):
-        digest.update(f"{label}\0{text}\0".encode())
-    return digest.hexdigest()
+def digest(rows: Table, other: str = "label") -> str:
+    """What tells the texts of some rows, and another column of theirs, from others."""
+    hashed = hashlib.sha256()
+    for text, cell in zip(rows["text"], rows[other], strict=True):
+        hashed.update(f"{cell}\0{text}\0".encode())
+    return hashed.hexdigest()

@@ -80,6 +80,7 @@ class Transformer(nn.Module):
         """
         state = [filled(memory.shape[1], lengths)[:, None, None, :]]
         for block in self.decoder:
+            assert isinstance(block, _Block) and block.crossing is not None
             key_BHSd, value_BHSd = block.crossing.keys_and_values(memory)
             state += [key_BHSd, value_BHSd, key_BHSd[:, :, :0], value_BHSd[:, :, :0]]
         return tuple(state)
@@ -92,6 +93,7 @@ class Transformer(nn.Module):
         place, after = state[3].shape[2], list(state)
         x_B1D = self._embedded(self.target, tokens[:, None], place)
         for number, block in enumerate(self.decoder):
+            assert isinstance(block, _Block)
             first = 1 + 4 * number
             crossed, before = state[first : first + 2], state[first + 2 : first + 4]
             x_B1D, after[first + 2 : first + 4] = block.extend(x_B1D, before, crossed, state[0])
@@ -125,7 +127,9 @@ class _Block(nn.Module):
     ) -> Tensor:
         normed_BTD = self.own_norm(x_BTD)
         own = self.own(normed_BTD, *self.own.keys_and_values(normed_BTD), there, causal=there is None)
-        crossed = () if self.crossing is None else self.crossing.keys_and_values(memory_BSD)
+        crossed: Sequence[Tensor] = ()
+        if self.crossing is not None and memory_BSD is not None:
+            crossed = self.crossing.keys_and_values(memory_BSD)
         return self._rest(x_BTD + self.dropout(own), crossed, memory_there)
 
     def extend(
@@ -173,7 +177,7 @@ class _Attention(nn.Module):
         return out_BTD
 
     def _split(self, x_BTD: Tensor) -> Tensor:
-        return x_BTD.unflatten(2, (self.heads, -1)).transpose(1, 2)
+        return x_BTD.reshape(*x_BTD.shape[:2], self.heads, -1).transpose(1, 2)
 
 
 def sinusoids(length: int, width: int) -> Tensor:

@@ -1,0 +1,167 @@
+"""Pairs of texts in files, such as sentences and their translations."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from labwright import LabwrightError, LeftOut, Port, Tokens
+from labwright_tasks.opening import no_file
+from labwright_tasks.sequence_to_sequence import PairedData, PairedTokens, TargetTokens
+from labwright_tasks.tables import Table, read_table
+from torch import Tensor
+
+from labwright_nlp.data import noticing
+from labwright_nlp.data.noticing import Noticed
+from labwright_nlp.data.reading import check_typed, read_text, tables_of_parts, text_files
+from labwright_nlp.data.texts import Length, Share, digest, parted
+from labwright_nlp.tokenizing import Case, Kind, Tokenizer, Vocabulary, clean, kept, learned, unmarked
+
+_SIDES = ("text", "translation")
+
+
+class TextPairs(PairedData):
+    """Texts and what is to be written for each: JSON Lines, CSV or TSV with a header, gzipped or not, or Parquet.
+
+    `path` is one file, or a folder with a file `train`, and perhaps `valid` and `test`; a part without a file is held
+    out of the training pairs by its share, equal texts together. `text` and `translation` name the columns; rows
+    without one or the other are left out. Both sides have a tokenizer of the same kind, `word`, `char`, `byte` or
+    `bpe`, learned from the training texts, at most `vocabulary` tokens each; after the target's come its begin and its
+    end. `case` says what becomes of capitals, as in `nlp/text-files`, and `length` is the most tokens of a text.
+    """
+
+    source = "files of yours"
+    licence = "yours"
+    line = "text"
+    suffixes = (".txt",)
+
+    def __init__(
+        self,
+        *,
+        path: Path,
+        text: str = "text",
+        translation: str = "translation",
+        encoding: str = "utf-8",
+        valid: Share = 0.1,
+        test: Share = 0.1,
+        tokenizer: Kind = "word",
+        vocabulary: Vocabulary = 10_000,
+        case: Case = "keep",
+        length: Length = 64,
+    ) -> None:
+        if tokenizer == "pretrained":
+            raise LabwrightError(
+                "task.data.tokenizer: pairs of texts learn a tokenizer for each side: word, char, byte or bpe."
+            )
+        self.path, self.columns, self.encoding = path, {"text": text, "translation": translation}, encoding
+        self.valid, self.test = valid, test
+        self.tokenizer, self.vocabulary, self.case, self.length = tokenizer, vocabulary, case, length
+        self.sides: dict[str, Tokenizer] = {}
+        self._splits: dict[str, PairedTokens] = {}
+        self._digests: dict[str, str] = {}
+        self._remarks: list[str] = []
+        self._noticed = Noticed()
+        self._left_out: list[LeftOut] = []
+
+    def prepare(self) -> None:
+        rows = self._rows()
+        shares = {name: getattr(self, name) for name in ("test", "valid") if name not in rows and getattr(self, name)}
+        rows |= parted(rows["train"], shares, None)
+        for side in _SIDES:
+            self.sides[side] = learned(
+                self.tokenizer, [*rows["train"][side]], vocabulary=self.vocabulary, pretrained=None
+            )
+        end_id = self._target_port().end_id
+        lengths: dict[str, np.ndarray] = {}
+        for name, part in rows.items():
+            sources, targets = ([self._ids(side, text) for text in part[side]] for side in _SIDES)
+            lengths[name] = np.array([max(map(len, pair)) for pair in zip(sources, targets, strict=True)])
+            self._splits[name] = PairedTokens(
+                [ids[: self.length] for ids in sources],
+                [[*ids[: self.length], end_id] for ids in targets],
+                pad_id=self.sides["text"].pad_id,
+            )
+            self._digests[name] = digest(part, "translation")
+        self._remarks = noticing.cut(lengths, self.length)
+
+    def ports(self) -> tuple[Port, Port]:
+        tokens = self.sides["text"]
+        return Tokens(tokens.size, self.length, tokens.pad_id), self._target_port()
+
+    def split(self, name: str) -> PairedTokens | None:
+        return self._splits.get(name)
+
+    def left_out(self) -> Sequence[LeftOut]:
+        return self._left_out
+
+    def remarks(self) -> Sequence[str]:
+        return self._remarks
+
+    def identity(self, split: str) -> Sequence[str]:
+        return (self._digests[split],)
+
+    def written(self, ids: Sequence[int]) -> str:
+        tokens = self.sides["translation"]
+        return self._text(tokens, [token for token in ids if token < tokens.size])
+
+    def show(self, inputs: tuple[Tensor, ...]) -> list[str]:
+        rows = zip(inputs[0].tolist(), inputs[1].tolist(), strict=True)
+        return [self._text(self.sides["text"], ids[:length]) for ids, length in rows]
+
+    def parse(self, line: str) -> tuple[Tensor, ...]:
+        check_typed(line)
+        ids = self._ids("text", clean(line, self.case))
+        self._noticed.length(len(ids), self.length)
+        ids = ids[: self.length]
+        return torch.tensor([ids]), torch.tensor([len(ids)])
+
+    def read(self, path: Path) -> tuple[Tensor, ...]:
+        text = read_text(path)
+        if not text.strip():
+            raise LabwrightError(f"{path} has no text in it.")
+        self._noticed.file(path, text)
+        return self.parse(text)
+
+    def files(self, folder: Path) -> list[Path]:
+        return text_files(folder, self.suffixes)
+
+    def noticed(self) -> Sequence[str]:
+        return self._noticed.told(self.length)
+
+    def save(self, folder: Path) -> None:
+        for side, tokens in self.sides.items():
+            (folder / side).mkdir()
+            tokens.save(folder / side)
+
+    def load(self, folder: Path) -> None:
+        self.sides = {side: kept(self.tokenizer, folder / side) for side in _SIDES}
+
+    def _rows(self) -> dict[str, Table]:
+        """The pairs of `train`, and of the parts that have files of their own, as they are tokenized."""
+        path = self.path.expanduser()
+        if not path.exists():
+            raise no_file(path, "task.data.path: there is no file or folder")
+        files, self._left_out = tables_of_parts(path) if path.is_dir() else ({"train": path}, [])
+        parts = {}
+        for part, file in files.items():
+            rows, left_out = read_table(file, self.columns, encoding=self.encoding).filled(*_SIDES)
+            columns = {side: [clean(text, self.case) for text in rows[side]] for side in _SIDES}
+            parts[part] = replace(rows, columns=columns)
+            self._left_out += left_out
+        return parts
+
+    def _target_port(self) -> TargetTokens:
+        """What is written: the tokenizer's tokens, and behind them a begin and an end."""
+        tokens = self.sides["translation"]
+        return TargetTokens(tokens.size + 2, self.length + 1, tokens.pad_id, tokens.size, tokens.size + 1)
+
+    def _ids(self, side: str, text: str) -> list[int]:
+        """A text without any token that is known counts as one unknown token."""
+        (ids,) = self.sides[side].encode([text])
+        return ids.tolist() or [min(1, self.sides[side].size - 1)]
+
+    def _text(self, tokens: Tokenizer, ids: Sequence[int]) -> str:
+        return unmarked(tokens.decode(ids)) if self.case == "mark" else tokens.decode(ids)

@@ -1,0 +1,139 @@
+"""Pairs of texts: read from files, held out together, tokenized on both sides, kept with a run."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import labwright as lw
+import pytest
+import torch
+from labwright import LabwrightError, Tokens
+from labwright.cli import main
+from labwright.runs.verify_resume import verify_resume
+from labwright_nlp.data.text_pairs import TextPairs
+from labwright_tasks.sequence_to_sequence import TargetTokens
+
+ROWS = [(f"the {word} number {n}", f"{word} numéro {n}") for n in range(30) for word in ("first", "Last")]
+
+
+def written(path: Path, rows: Sequence[tuple[object, object]] = ROWS) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lines = [json.dumps({"text": text, "translation": meant}) for text, meant in rows]
+    path.write_text("".join(f"{line}\n" for line in lines))
+    return path
+
+
+def prepared(path: Path, **settings: Any) -> TextPairs:
+    data = TextPairs(path=path, **settings)
+    data.prepare()
+    return data
+
+
+@pytest.mark.parametrize("tokenizer", ["word", "char", "byte", "bpe"])
+def test_both_sides_come_back_as_they_were(tokenizer: Any, tmp_path: Path) -> None:
+    data = prepared(written(tmp_path / "pairs.jsonl"), tokenizer=tokenizer, valid=0.0, test=0.0)
+    split = data.split("train")
+    assert split is not None and len(split) == 60 and data.split("valid") is None
+    batch = split.fetch(torch.tensor([3, 40]), 0, 0)
+    assert data.show(batch.inputs) == [ROWS[3][0], ROWS[40][0]]
+    port = data.ports()[1]
+    assert isinstance(port, TargetTokens)
+    for row, (_, meant) in zip(batch.targets.tolist(), (ROWS[3], ROWS[40]), strict=True):
+        ids = [token for token in row if token != -100]
+        assert ids[-1] == port.end_id == port.vocab_size - 1 and port.begin_id not in ids
+        assert data.written(ids) == meant
+
+
+def test_parts_that_have_no_file_are_held_out_with_equal_texts_together(tmp_path: Path) -> None:
+    rows = [("same", str(n)) for n in range(20)] + ROWS
+    data = prepared(written(tmp_path / "pairs.jsonl", rows), valid=0.2, test=0.2)
+    texts = {}
+    for name in ("train", "valid", "test"):
+        split = data.split(name)
+        assert split is not None
+        texts[name] = set(data.show(split.fetch(torch.arange(len(split)), 0, 0).inputs))
+    assert not texts["train"] & texts["valid"] and not texts["train"] & texts["test"]
+    assert len(set.union(*texts.values())) == 61
+
+
+def test_a_folder_has_a_file_for_each_part(tmp_path: Path) -> None:
+    written(tmp_path / "pairs" / "train.jsonl")
+    written(tmp_path / "pairs" / "dev.jsonl", ROWS[:7])
+    data = prepared(tmp_path / "pairs", test=0.0)
+    sizes = {name: len(split) for name in ("train", "valid", "test") if (split := data.split(name)) is not None}
+    assert sizes == {"train": 60, "valid": 7}
+
+
+def test_texts_are_cut_and_rows_that_lack_a_side_are_left_out_and_told(tmp_path: Path) -> None:
+    rows = [*ROWS, ("only this", ""), (None, "only that")]
+    data = prepared(written(tmp_path / "pairs.jsonl", rows), length=4, valid=0.0, test=0.0, tokenizer="char")
+    assert [f"{part.count} {part.what}" for part in data.left_out()] == ["1 row", "1 row"]
+    assert any("cut to their first task.data.length=4 tokens" in remark for remark in data.remarks())
+    split = data.split("train")
+    assert split is not None and int(split.lengths.max()) == 4 and int(split.target_lengths.max()) == 5
+    assert data.parse("abcdefgh")[0].shape == (1, 4) and "cut to the first 4" in data.noticed()[0]
+
+
+def test_capitals_that_are_marked_are_written_as_capitals(tmp_path: Path) -> None:
+    data = prepared(written(tmp_path / "pairs.jsonl"), case="mark", tokenizer="char", valid=0.0, test=0.0)
+    split = data.split("train")
+    assert split is not None
+    batch = split.fetch(torch.tensor([1]), 0, 0)
+    assert (
+        data.show(batch.inputs) == ["the Last number 0"] and data.written(batch.targets[0].tolist()) == "Last numéro 0"
+    )
+
+
+def test_what_was_learned_is_kept(tmp_path: Path) -> None:
+    data = prepared(written(tmp_path / "pairs.jsonl"))
+    (tmp_path / "kept").mkdir()
+    data.save(tmp_path / "kept")
+    other = TextPairs(path=tmp_path / "gone")
+    other.load(tmp_path / "kept")
+    assert other.ports() == data.ports() and isinstance(other.ports()[0], Tokens)
+    ids, lengths = data.parse("the first number 3")
+    assert [torch.equal(*pair) for pair in zip(other.parse("the first number 3"), (ids, lengths), strict=True)] == [
+        True
+    ] * 2
+    assert data.parse("zebra")[0].tolist() == [[1]]  # not known
+
+
+def test_a_translation_resumes_exactly_and_is_written_from_the_run_folder_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = written(tmp_path / "pairs.jsonl")
+    small = [f"task.data.path={file}", "model.width=32", "model.depth=1", "train.batch_size=8", "log=[]"]
+    experiment = lw.Experiment.from_recipe("nlp/translation", [*small, "train.epochs=2", "model.dropout=0.1"])
+    assert verify_resume(experiment, 5).exact
+    lw.Experiment.from_recipe("nlp/translation", [*small, "train.epochs=30"]).run(tmp_path / "run")
+    file.unlink()
+    monkeypatch.setattr(sys, "argv", ["labwright", "predict", str(tmp_path / "run"), "--text", "the last number 7"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    told = capsys.readouterr()
+    assert ended.value.code == 0, told.err
+    assert told.out == "the last number 7\tlast numéro 7\n"
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"path": "gone.jsonl"}, r"task\.data\.path: there is no file or folder"),
+        ({"text": "english"}, "there is no column 'english'.* task.data.text says which one"),
+        ({"translation": "translatoin"}, "there is no column 'translatoin'; did you mean 'translation'"),
+        ({"tokenizer": "pretrained"}, r"task\.data\.tokenizer: pairs of texts learn a tokenizer for each side"),
+        ({"valid": 0.6, "test": 0.5}, "leave nothing to learn from"),
+        ({"tokenizer": "bpe", "vocabulary": 100}, r"task\.data\.vocabulary: 'bpe' starts from 256 bytes"),
+        ({"valid": 0.001}, "too few to hold out 0.001 of them: raise task.data.valid"),
+        ({"encoding": "utf-16"}, "pairs.jsonl"),
+    ],
+)
+def test_what_cannot_be_read_is_told(settings: dict[str, Any], words: str, tmp_path: Path) -> None:
+    written(tmp_path / "pairs.jsonl")
+    path = tmp_path / settings.pop("path", "pairs.jsonl")
+    with pytest.raises(LabwrightError, match=words):
+        prepared(path, **settings)
