@@ -91,6 +91,8 @@ PROMISES = (
     Promise("vision/digits", "accuracy", ">= 0.997", 0.5, seeds=5),
     Promise("vision/digits-heads", "score", ">= 0.99", 1, seeds=3),
     Promise("vision/mnist", "accuracy", ">= 0.995", 4, overrides=("task.data.folder=DATA/mnist",), data="mnist"),
+    Promise("vision/digits-simclr", "knn_accuracy", ">= 0.95", 0.5, seeds=3),  # an untrained network: 0.92
+    Promise("vision/digits-byol", "knn_accuracy", ">= 0.93", 1.5, seeds=2),
     Promise("gan/ring", "modes/near", ">= 0.90", 1.1, seeds=5),
     Promise("gan/ring-wgan-gp", "modes/near", ">= 0.87", 1.1, seeds=5),
     Promise("gan/mnist", "read_as_asked", ">= 0.95", 20, overrides=_JUDGED, data="mnist"),

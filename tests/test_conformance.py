@@ -188,6 +188,7 @@ test_tasks = conformance(
     "labwright-tasks",
     recipes={
         "task regression": regression("mse"),
+        "model headed": ["vision/digits-mlp", "model=headed", "model.trunk=vision/mlp"],
         "task dense-labels": made("shapes"),
         "task sequence-to-sequence": made("digits"),
         **{f"metric {name}": regression("mse") for name in ("rmse", "mae", "r2")},

@@ -210,7 +210,7 @@ class Banked(Sorting):
         self.newest_BC = logits_BC.detach()
         return {"class": criterion(logits_BC, batch.targets), "bank": 0.01 * near}
 
-    def after_step(self, model: nn.Module, phase: str) -> None:
+    def after_step(self, model: nn.Module, phase: str, progress: float) -> None:
         self.bank_MC = torch.cat([self.newest_BC, self.bank_MC])[:8]
 
     def state(self) -> dict[str, Tensor]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from labwright_vision.data import augment
-from labwright_vision.data.augment import Affine
+from labwright_vision.data.augment import Affine, Colours, recoloured
 from torch import Tensor
 
 ANGLE, ACROSS, DOWN, SIZE, MIRRORED = range(5)
@@ -110,3 +110,101 @@ def test_angles_shifts_and_sizes_stay_within_their_settings() -> None:
     assert size.min() >= 0.75 - 1e-4 and size.max() <= 1.25 + 1e-4 and size.std() > 0.1
     assert angle.abs().max() <= 20 + 1e-3 and angle.std() > 8
     assert offset.abs().max() <= 0.2 + 1e-4  # -1..1 is the whole side
+
+
+# ---------------------------------------------------------------------------------------------------- crops and colours
+
+MEAN, DEVIATION = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)
+
+
+def drawn(monkeypatch: pytest.MonkeyPatch, *row: float) -> None:
+    """Let the draws of every sample be these, whichever table they are for."""
+    monkeypatch.setattr(
+        augment, "draws", lambda length, width, *, seed, epoch: torch.tensor(row[:width]).expand(length, width)
+    )
+
+
+def test_a_crop_shows_its_window_over_the_whole_side(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn(monkeypatch, 1.0, 0.5, 0.0, 1.0, 0.5)  # a quarter of the area, square, at the left and at the bottom
+    places = torch.arange(8.0)
+    across, down = places.expand(1, 1, 8, 8), places[:, None].expand(1, 1, 8, 8)
+    shown = torch.cat([Affine(1, crop=0.75)(x, torch.arange(1), 0, 0) for x in (across, down)])
+    inside = (places + 0.5) / 2 - 0.5  # where the middle of a pixel lies in a window of half the side
+    torch.testing.assert_close(shown[0, 0, 0], inside.clamp(min=0), rtol=0, atol=1e-5)
+    torch.testing.assert_close(shown[1, 0, :, 0], (inside + 4).clamp(max=7), rtol=0, atol=1e-5)
+
+
+def test_crops_lie_within_the_picture_and_within_their_settings() -> None:
+    windows = Affine(2000, crop=0.8)._windows(torch.rand(2000, 4, generator=torch.Generator().manual_seed(0)))
+    sides, centres = torch.stack([windows[:, 0, 0], windows[:, 1, 1]], dim=1), windows[:, :2, 2]
+    assert bool((centres.abs() + sides <= 1 + 1e-6).all())
+    free = sides.amax(dim=1) < 1  # longer ones are cut to the picture
+    area, aspect = sides.prod(dim=1), sides[:, 0] / sides[:, 1]
+    assert area.min() >= 0.2 - 1e-6 and area.max() <= 1 + 1e-6 and area.std() > 0.15
+    assert aspect[free].min() >= 3 / 4 - 1e-5 and aspect[free].max() <= 4 / 3 + 1e-5
+
+
+@pytest.mark.parametrize(("crop", "jitter", "grey"), [(0.8, 0.0, 0.0), (0.0, 0.5, 0.2)])
+def test_crops_and_colours_are_functions_of_seed_epoch_and_index(crop: float, jitter: float, grey: float) -> None:
+    def made() -> Affine | Colours:
+        return Affine(9, crop=crop) if crop else Colours(9, jitter=jitter, grey=grey, mean=MEAN, deviation=DEVIATION)
+
+    x, everything = pictures(9, 3, 8, 8), torch.arange(9)
+    augmenting = made()
+    whole = augmenting(x, everything, 4, 2)
+    augmenting(x, everything, 4, 3), augmenting(x, everything, 5, 2)  # what was asked for between changes nothing
+    assert torch.equal(augmenting(x, everything, 4, 2), whole)
+    some = torch.tensor([7, 0])
+    torch.testing.assert_close(made()(x[some], some, 4, 2), whole[some], rtol=0, atol=1e-6)
+    for epoch, seed in ((5, 2), (4, 3)):
+        assert not torch.allclose(augmenting(x, everything, epoch, seed), whole, atol=1e-3)
+
+
+@pytest.mark.parametrize(("place", "name"), [(0, "brightness"), (1, "contrast"), (2, "saturation")])
+def test_factors_are_those_of_torchvision(place: int, name: str) -> None:
+    functional = pytest.importorskip("torchvision.transforms.v2.functional")
+    x = pictures(3, 3, 6, 5) * 0.5 + 0.2  # nothing is clipped
+    for factor in (0.6, 1.0, 1.3):
+        factors = torch.ones(3, 3)
+        factors[:, place] = factor
+        expected = getattr(functional, f"adjust_{name}")(x, factor)
+        # it has 0.2989 for red, where Pillow and BT.601 have 0.299
+        torch.testing.assert_close(recoloured(x, factors, torch.zeros(3)), expected, rtol=0, atol=1e-4)
+
+
+def test_a_hue_turns_and_keeps_luma() -> None:
+    x = pictures(2, 3, 4, 4) * 0.2 + 0.4
+    unchanged, weights = torch.ones(2, 3), torch.tensor([0.299, 0.587, 0.114])[:, None, None]
+    third = recoloured(x, unchanged, torch.full((2,), 1 / 3))
+    torch.testing.assert_close((third * weights).sum(1), (x * weights).sum(1), rtol=0, atol=1e-5)
+    assert float((third - x).abs().max()) > 0.05
+    again = recoloured(recoloured(third, unchanged, torch.full((2,), 1 / 3)), unchanged, torch.full((2,), 1 / 3))
+    torch.testing.assert_close(again, x, rtol=0, atol=1e-5)
+    shades = x[:, :1].expand(-1, 3, -1, -1)
+    torch.testing.assert_close(recoloured(shades, unchanged, torch.full((2,), 0.4)), shades, rtol=0, atol=1e-5)
+
+
+def test_colours_are_changed_in_the_scale_of_pixels_and_clipped_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn(monkeypatch, 1.0, 0.5, 0.5, 0.5, 0.0, 1.0)  # brightness at its most, the others as they are
+    values = pictures(2, 3, 4, 4)
+    mean, deviation = torch.tensor(MEAN)[:, None, None], torch.tensor(DEVIATION)[:, None, None]
+    brighter = Colours(2, jitter=0.5, grey=0.0, mean=MEAN, deviation=DEVIATION)
+    shown = brighter((values - mean) / deviation, torch.arange(2), 0, 0) * deviation + mean
+    torch.testing.assert_close(shown, (values * 1.4).clamp(max=1), rtol=0, atol=1e-5)
+
+
+def test_four_in_five_pictures_are_jittered_and_a_share_is_grey() -> None:
+    x = pictures(1, 3, 4, 4).expand(1000, -1, -1, -1) * 0.3 + 0.3
+    jittered = Colours(1000, jitter=0.4, grey=0.0, mean=(0.0,) * 3, deviation=(1.0,) * 3)(x, torch.arange(1000), 0, 0)
+    changed = int(((jittered - x).abs().amax(dim=(1, 2, 3)) > 1e-4).sum())
+    assert 750 <= changed <= 850  # 800 expected, standard deviation 13
+    shaded = Colours(1000, jitter=0.0, grey=0.3, mean=(0.0,) * 3, deviation=(1.0,) * 3)(x, torch.arange(1000), 0, 0)
+    grey = int((shaded.std(dim=1).amax(dim=(1, 2)) < 1e-5).sum())
+    assert 240 <= grey <= 360  # 300 expected, standard deviation 15
+
+
+def test_grey_pictures_have_no_colour_to_turn() -> None:
+    x = pictures(2, 1, 4, 4)
+    shown = Colours(2, jitter=1.0, grey=0.0, mean=(0.0,), deviation=(1.0,))(x, torch.arange(2), 0, 0)
+    assert shown.shape == x.shape and not torch.allclose(shown, x)
+    assert not Colours(2, jitter=0.0, grey=1.0, mean=(0.0,), deviation=(1.0,)).active

@@ -134,6 +134,20 @@ def test_augmentation_is_the_same_whatever_the_batch(colours: Path) -> None:
     torch.testing.assert_close(part, whole[[7, 3]], rtol=0, atol=1e-6)
 
 
+def test_crops_and_colours_are_settings_of_a_folder(colours: Path) -> None:
+    plain = prepared(colours).split("train")
+    assert plain is not None
+    everything = torch.arange(len(plain))
+    for setting, value in (("crop", 0.8), ("jitter", 0.5), ("grey", 1.0)):
+        split = prepared(colours, **{setting: value}).split("train")
+        assert split is not None
+        shown, as_they_are = split.fetch(everything, 2, 5).inputs[0], plain.fetch(everything, 2, 5).inputs[0]
+        # each picture is of one colour, so that no crop of it is another
+        assert torch.allclose(shown, as_they_are, atol=1e-5) == (setting == "crop")
+    with pytest.raises(LabwrightError, match="grey: pictures of one channel are grey as they are"):
+        ImageFolder(folder=colours, channels=1, grey=0.2)
+
+
 def test_pictures_are_measured_as_they_are(colours: Path) -> None:
     data, moved = prepared(colours), prepared(colours, rotate=10.0, flip=True)
     plain, augmented = data.split("train"), moved.split("train")

@@ -43,3 +43,12 @@ def labwright_components() -> Iterator[lw.Component]:
     yield lw.Component("loss", "uncertainty", f"{here}.head_losses:Uncertainty", "heads' losses by learned variances")
     yield lw.Component("method", "sam", f"{here}.sam:SharpnessAware", "the gradient where the loss is worst nearby")
     yield lw.Component("method", "pcgrad", f"{here}.pcgrad:ProjectedGradients", "parts' gradients without conflicts")
+    yield lw.Component("task", "two-views", f"{here}.two_views:TwoViews", "a representation, learned without labels")
+    yield lw.Component("model", "projected", f"{here}.projected:Projected", "any encoder, and a projector of views")
+    yield lw.Component(
+        "model", "with-teacher", f"{here}.projected:WithTeacher", "any encoder that predicts an average of itself"
+    )
+    yield lw.Component("model", "headed", f"{here}.projected:Headed", "any encoder, and a linear layer on its features")
+    yield lw.Component("loss", "nt-xent", f"{here}.views_losses:NtXent", "SimCLR's: a view's pair among all others")
+    yield lw.Component("loss", "vicreg", f"{here}.views_losses:VICReg", "variance, invariance and covariance of views")
+    yield lw.Component("loss", "byol", f"{here}.views_losses:Byol", "the distance from what a teacher gives")

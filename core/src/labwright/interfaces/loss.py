@@ -13,7 +13,7 @@ from labwright.data.ports import Port
 
 
 class Loss(nn.Module, ABC):
-    """A callable to a scalar; what it is called with is the task's contract.
+    """A callable to a scalar, or to named parts of one; what it is called with is the task's contract.
 
     It reduces over trailing axes, so that a leading axis of trials passes through. `separable` says that the loss of a
     batch is the mean of its micro-batches' losses, weighed by `normalizer`; a loss that compares samples with one
@@ -25,7 +25,7 @@ class Loss(nn.Module, ABC):
     separable: bool = True
 
     @abstractmethod
-    def forward(self, *arguments: Any, **named: Any) -> Tensor: ...
+    def forward(self, *arguments: Any, **named: Any) -> Tensor | dict[str, Tensor]: ...
 
     def prepare(self, outputs: Port) -> None:
         """Take up what is known of the targets once the data is read, such as how often each class occurs."""

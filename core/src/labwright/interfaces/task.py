@@ -227,8 +227,11 @@ class Task(ABC):
         """What the loss is a mean over: samples, or target tokens. A number known on the host."""
         return len(batch)
 
-    def after_step(self, model: nn.Module, phase: str) -> None:
-        """Called after a phase's update: momentum teachers, target networks."""
+    def after_step(self, model: nn.Module, phase: str, progress: float) -> None:
+        """Called after a phase's update: momentum teachers, target networks.
+
+        `progress` is the share of the run's steps that are done, this one included: 1 after the last.
+        """
 
     @property
     def line(self) -> str:

@@ -213,7 +213,7 @@ class Trainer:
         for phase_step in self.phase_steps:
             if (step + 1) % phase_step.every == 0:
                 losses.update(phase_step(*cut, step, self.intervals.total))
-                task.after_step(self.model, phase_step.name)
+                task.after_step(self.model, phase_step.name, (step + 1) / self.intervals.total)
         self.count(weight, losses)
         return losses
 

@@ -6,7 +6,7 @@ from dataclasses import fields, replace
 from typing import Any
 
 import torch
-from labwright import Batch
+from labwright import Batch, separable
 from torch import Tensor, nn
 
 from labwright_testing.kit import NotApplicable, Subject, check, tensors
@@ -28,7 +28,8 @@ def has_the_gradient_of_its_value(subject: Subject) -> None:
         loss = subject.losses(built, batch)[phase]
         double = loss.dtype is torch.float64  # one that computes in float32 on purpose can't be looked at so closely
         far, rough = (1e-6, 1e-4) if double else (1e-3, 5e-2)
-        parameters = list(built.optimizers[phase].parameters.values())
+        # frozen ones, such as a teacher's, are not what it is minimised over
+        parameters = [one for one in built.optimizers[phase].parameters.values() if one.requires_grad]
         directions = [torch.randn(one.shape, generator=draw, dtype=torch.float64) for one in parameters]
         gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
         slope = sum(float((g * d).sum()) for g, d in zip(gradients, directions, strict=True) if g is not None)
@@ -50,6 +51,8 @@ def is_a_mean_that_uneven_batches_agree_on(subject: Subject) -> None:
     A loss is a mean over samples or tokens, not a sum, and nothing in it depends on the size of the batch.
     """
     built = subject.built()
+    if not separable(built.criterion):
+        raise NotApplicable("it says that it compares the samples of a batch with one another")
     built.model.eval()
     batch = subject.batch(6)
     parts = [_rows(batch, slice(0, 1)), _rows(batch, slice(1, 6))]

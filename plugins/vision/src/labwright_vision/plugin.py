@@ -34,3 +34,6 @@ def labwright_recipes() -> Iterator[lw.Recipe]:
     yield lw.Recipe("vision/digits-heads", folder / "digits-heads.toml", "class, parity and ink of digits by one CNN")
     yield lw.Recipe("vision/mnist", folder / "mnist.toml", "a small CNN on MNIST")
     yield lw.Recipe("vision/image-folder", folder / "image-folder.toml", "a residual network on your own pictures")
+    yield lw.Recipe("vision/digits-simclr", folder / "digits-simclr.toml", "SimCLR on scikit-learn's digits")
+    yield lw.Recipe("vision/digits-byol", folder / "digits-byol.toml", "BYOL on scikit-learn's digits")
+    yield lw.Recipe("vision/image-folder-simclr", folder / "image-folder-simclr.toml", "SimCLR on your own pictures")

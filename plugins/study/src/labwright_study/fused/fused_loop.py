@@ -127,7 +127,7 @@ class FusedLoop:
         apply(phase_steps, gradients, step, total)
         for trainer, phase_step in zip(self.program.trainers, phase_steps, strict=True):
             if type(trainer.task).after_step is not Task.after_step:
-                trainer.task.after_step(trainer.model, phase_step.name)
+                trainer.task.after_step(trainer.model, phase_step.name, (step + 1) / total)
 
     def _fetched(self) -> list[Any]:
         """The next batch of each trial: those with the same seed have the same one."""

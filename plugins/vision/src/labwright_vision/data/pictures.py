@@ -14,7 +14,7 @@ import torch
 from labwright import Batch
 from torch import Tensor
 
-from labwright_vision.data.augment import Affine
+from labwright_vision.data.augment import Augment
 
 _DIGESTED = 4096  # pictures
 
@@ -22,7 +22,7 @@ _DIGESTED = 4096  # pictures
 class Pictures:
     """A split held in memory: `x` (N, C, H, W) float32, already scaled, and `labels` (N,) int64."""
 
-    def __init__(self, x: Tensor, labels: Tensor, augment: Affine | None = None) -> None:
+    def __init__(self, x: Tensor, labels: Tensor, augment: Augment | None = None) -> None:
         self.x = x
         self.labels = labels
         self.augment = augment if augment is not None and augment.active else None

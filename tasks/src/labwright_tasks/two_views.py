@@ -1,0 +1,232 @@
+"""Learning without labels: two augmented views of a sample are to be alike, and unlike those of others.
+
+B samples, F features of a representation, D numbers of a projection.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import torch
+from labwright import (
+    Augmented,
+    Batch,
+    Classes,
+    Data,
+    Goal,
+    LabwrightError,
+    Metric,
+    Of,
+    Part,
+    Port,
+    Split,
+    Task,
+    derived_seed,
+    separable,
+)
+from pydantic import Field
+from torch import Tensor, nn
+
+from labwright_tasks.projected import Embeds, Projections, Taught
+from labwright_tasks.representations import NeighbourAccuracy, Rank, Spread
+from labwright_tasks.views_losses import Byol, ViewsLoss
+
+_STREAM = 20  # of the seeds of the views, among derived seeds
+_LOOKED_AT = 64  # samples looked at to see whether anything is augmented
+_COLLAPSED = 0.05  # of the spread; projections that fill the sphere are near 1
+
+
+@dataclass(frozen=True)
+class Views(Batch):
+    """Two views of each sample: `inputs` are the model's arguments for the first, `others` for the second."""
+
+    others: tuple[Tensor, ...]
+
+
+@dataclass(frozen=True)
+class Asked(Batch):
+    """Samples as they are, and beside them some of the training part, whose labels are known."""
+
+    known: tuple[Tensor, ...]
+    known_labels: Tensor
+
+
+class Pairs:
+    """A training part that gives two views of each sample: what it is augmented to under two seeds."""
+
+    def __init__(self, part: Split) -> None:
+        self.part = part
+
+    def __len__(self) -> int:
+        return len(self.part)
+
+    def fetch(self, indices: Tensor, epoch: int, seed: int) -> Views:
+        first, second = (self.part.fetch(indices, epoch, derived_seed(seed, _STREAM + view)) for view in range(2))
+        return Views(first.inputs, first.targets, second.inputs)
+
+
+class BesideKnown:
+    """A part whose samples bring those of the training part along, in equal shares, `known` of them in all.
+
+    So a pass over it, in batches of any size, has seen both under the same weights.
+    """
+
+    def __init__(self, part: Split, train: Split, known: int) -> None:
+        self.part, self.train = part, train
+        self.known = min(known, len(train))
+
+    def __len__(self) -> int:
+        return len(self.part)
+
+    def fetch(self, indices: Tensor, epoch: int, seed: int) -> Asked:
+        batch = self.part.fetch(indices, epoch, seed)
+        length = len(self.part)
+        numbers = [range(i * self.known // length, (i + 1) * self.known // length) for i in indices.tolist()]
+        # evenly over the whole part, as samples often stand in the order of their classes
+        places = [number * len(self.train) // max(self.known, 1) for some in numbers for number in some]
+        known = self.train.fetch(torch.tensor(places, dtype=torch.int64), 0, seed)
+        return Asked(batch.inputs, batch.targets, known.inputs, known.targets)
+
+
+class TwoViews(Task):
+    """Learn a representation without labels: of two augmented views of a sample, as unlike others as the loss asks.
+
+    Higher is better: `knn_accuracy`, by the `neighbours` nearest among `known` training samples, the one use of labels.
+    Where the data has no classes, or `neighbours` is 0, it is `rank`: how many dimensions projections fill. `spread`
+    says whether they have collapsed: 0 is all at one point.
+
+    Data offers any input, and a training part that augments its samples by (seed, epoch, index). A last batch of one
+    sample, which nothing can be compared with, is trained on with the one before it.
+    """
+
+    contract = ViewsLoss
+    model_contract = Embeds
+
+    def __init__(
+        self,
+        data: Annotated[Data, Part("data")],
+        *,
+        neighbours: Annotated[int, Field(ge=0, description="that vote for a class")] = 20,
+        temperature: Annotated[float, Field(gt=0, description="of their votes")] = 0.07,
+        known: Annotated[int, Field(ge=1, description="most training samples to find neighbours among")] = 4096,
+    ) -> None:
+        self.data = data
+        self.neighbours, self.temperature, self.known = neighbours, temperature, known
+        self.labelled = bool(neighbours) and issubclass(data.target, Classes)
+        self.goal = Goal("knn_accuracy" if self.labelled else "rank", "maximize")
+
+    def port_types(self) -> tuple[type[Port], type[Port]]:
+        return self.data.item, Projections
+
+    def ports(self) -> tuple[Port, Port]:
+        return self.data.ports()[0], Projections()
+
+    def prepare(self) -> None:
+        super().prepare()
+        name, outputs = type(self.data).__name__, self.data.ports()[1]
+        if self.labelled and isinstance(outputs, Classes) and len(outputs.names) == 1:
+            raise LabwrightError(
+                f"{name}: all samples are of class {outputs.names[0]!r}, so that neighbours tell nothing: "
+                "task.neighbours=0 measures the rank of projections instead."
+            )
+        train = self.data.split("train")
+        if train is None or not len(train):
+            return
+        views = Pairs(train).fetch(torch.arange(min(len(train), _LOOKED_AT)), 0, 0)
+        pairs = list(zip(views.inputs, views.others, strict=True))
+        if any(first.shape != second.shape for first, second in pairs):
+            raise LabwrightError(
+                f"{name}: two views of the same samples have other shapes; views are to have the same."
+            )
+        if all(torch.equal(first, second) for first, second in pairs):
+            raise LabwrightError(
+                f"{name} shows a sample the same way each time, so that there are no two views of it: set what changes "
+                "its training samples, such as crop, flip, jitter, rotate or shift of pictures: task.data.shift=0.1. "
+                "`labwright show data NAME` has its settings."
+            )
+
+    def view(self, split: str, part: Split) -> Split:
+        if split == "train":
+            return Pairs(part)
+        train = self.data.split("train") if self.labelled else None
+        if train is None:
+            return part
+        return BesideKnown(part, train.plain() if isinstance(train, Augmented) else train, self.known)
+
+    def order(self, split: str, part: Split, *, size: int, seed: int, epoch: int) -> Sequence[Tensor]:
+        parts = list(super().order(split, part, size=size, seed=seed, epoch=epoch))
+        if split != "train" or size == 1 or len(parts) < 2 or len(parts[-1]) > 1:
+            return parts
+        return [*parts[:-2], torch.cat(parts[-2:])]
+
+    def loss(
+        self,
+        model: nn.Module,
+        batch: Views,
+        criterion: ViewsLoss,
+        phase: str,  # noqa: ARG002 - one phase
+    ) -> Tensor | dict[str, Tensor]:
+        if len(batch) == 1 and not separable(criterion):
+            raise LabwrightError(
+                f"train.batch_size: loss {type(criterion).__name__} compares samples with one another, and a batch "
+                "has only one; at least two are needed, better hundreds."
+            )
+        # both at once, so that batch normalisation sees them together
+        both = tuple(torch.cat(views) for views in zip(batch.inputs, batch.others, strict=True))
+        first, second = model(*both).chunk(2)
+        if not isinstance(model, Taught):
+            if isinstance(criterion, Byol):
+                raise LabwrightError(
+                    "loss: BYOL's needs a model with a teacher, such as 'with-teacher': without one, as in "
+                    f"{type(model).__name__}, all views at one point are its minimum."
+                )
+            return criterion(first, second)
+        of_first, of_second = model.targets(*both).chunk(2)
+        # each view is to predict what the teacher gives for the other
+        losses = criterion(first, of_second), criterion(second, of_first)
+        return _mean(*losses)
+
+    def after_step(self, model: nn.Module, phase: str, progress: float) -> None:  # noqa: ARG002 - one phase
+        if isinstance(model, Taught):
+            model.teach(progress)
+
+    def evaluate(self, model: Any, batch: Batch) -> dict[str, Tensor]:
+        """Representations (B, F), projections (B, D) and labels; of known samples representations and labels.
+
+        Batches of two views bring no known samples along: those would be the same ones.
+        """
+        features_BF = model.embed(*batch.inputs)
+        results = {"features": features_BF, "projections": model.project(features_BF), "labels": batch.targets}
+        if not isinstance(batch, Asked) or not len(batch.known_labels):
+            return results | {"known": features_BF[:0], "known_labels": batch.targets[:0]}
+        return results | {"known": model.embed(*batch.known), "known_labels": batch.known_labels}
+
+    def metrics(self) -> dict[str, Metric]:
+        metrics: dict[str, Metric] = {"spread": Of(Spread(), "projections"), "rank": Of(Rank(), "projections")}
+        if not self.labelled:
+            return metrics
+        neighbours = NeighbourAccuracy(self.neighbours, self.temperature)
+        return {"knn_accuracy": Of(neighbours, "features", "labels", "known", "known_labels")} | metrics
+
+    def remark(self, split: str, metrics: Mapping[str, float]) -> str | None:
+        """Says so where the projections have collapsed to a point."""
+        if not metrics.get("spread", 1.0) < _COLLAPSED:
+            return None
+        return (
+            f"projections of {split} have collapsed: their spread is {metrics['spread']:.2g}, where 1 is even. A lower "
+            "optimizer.lr, a longer warm-up, larger batches or another loss help."
+        )
+
+    def predict(self, model: Any, inputs: tuple[Tensor, ...], origins: Sequence[Any]) -> list[dict[str, Any]]:  # noqa: ARG002 - embeddings are of no size
+        """For each row its representation."""
+        features_BF = model.embed(*inputs)
+        return [{"embedding": row} for row in features_BF.detach().float().cpu().tolist()]
+
+
+def _mean(first: Tensor | dict[str, Tensor], second: Tensor | dict[str, Tensor]) -> Tensor | dict[str, Tensor]:
+    if isinstance(first, dict) and isinstance(second, dict):
+        return {name: (value + second[name]) / 2 for name, value in first.items()}
+    assert isinstance(first, Tensor) and isinstance(second, Tensor)
+    return (first + second) / 2
