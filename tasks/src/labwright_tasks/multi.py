@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from labwright import Section
 
 _AT_ONCE = 1024  # samples fetched together when targets are looked at
+_LEFT_OUT = " Samples without a target are left out and not counted."
 _SCORE = "score"
 _DIRECTIONS = {
     "accuracy": "maximize",
@@ -243,12 +244,17 @@ class MultiTask(Task):
         ]
 
     def report(self, model: nn.Module, split: str, device: torch.device) -> Sequence[Section]:
-        """Each head's sections, under its name."""
-        return [
-            replace(section, title=f"{name}: {section.title}")
-            for name, head in self.heads.items()
-            for section in head.task.report(_HeadOf(self, model, name), split, device)
-        ]
+        """Each head's sections, under its name; they say so where some samples have no target."""
+        sections = []
+        for name, head in self.heads.items():
+            part = head.task.data.split(split)
+            gaps = isinstance(part, OneHeadSplit) and len(part) < len(part.part)
+            for section in head.task.report(_HeadOf(self, model, name), split, device):
+                note = (
+                    f"{section.note} Samples without a target are left out and not counted." if gaps else section.note
+                )
+                sections.append(replace(section, title=f"{name}: {section.title}", note=note.strip()))
+        return sections
 
     def _outputs(self, model: nn.Module, batch: Batch) -> Mapping[str, Tensor]:
         """What a model gives. Raises LabwrightError if that isn't a row of each head's width for each sample."""
