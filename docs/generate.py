@@ -46,6 +46,8 @@ _LEADS = {
     "data": "The datasets a task can be about.",
     "model": "Networks. The ports say which tasks a model goes with.",
     "loss": "What is minimised. A loss goes with the tasks whose call it understands.",
+    "metric": "What is measured. A metric goes with the tasks whose results its `update` takes.",
+    "method": "What a step is fed, and how that becomes gradients.",
     "optimizer": "Update rules. The schedule of the learning rate is part of each.",
     "method": "How a batch becomes gradients, and what a step eats.",
     "device": "Where and how it is computed. Nothing here changes what is computed, precision apart.",
@@ -191,7 +193,8 @@ def settings_table(target: Any, plugins: Plugins) -> str:
     rows = []
     for name, setting in signature(target).settings.items():
         schema = setting.adapter.json_schema()
-        kind = _part(setting.part.kind, plugins) if setting.part else _type(schema, schema.get("$defs", {}))
+        several = {list: "a list, each ", dict: "a table, each "}.get(setting.several, "")
+        kind = several + _part(setting.part.kind, plugins) if setting.part else _type(schema, schema.get("$defs", {}))
         default = "required" if setting.required else _code(_shown(setting)) if setting.default is not None else ""
         valid = "" if setting.part else _range(schema)
         rows.append((_code(name), kind, default, valid, _searched(setting.mark) if setting.mark else ""))

@@ -11,6 +11,7 @@ import pytest
 import torch
 from labwright import Audio, Classes, Heads, Image, Tokens, Values
 from labwright.config.resolve import Where, resolve
+from labwright_study.space import Space
 from typer.testing import CliRunner
 
 PLUGINS = lw.Plugins.discover()
@@ -88,3 +89,17 @@ def test_the_report_draws_each_part_of_the_loss_and_each_heads_answers(run: Path
     page = (run / "report.html").read_text()
     for words in ("class: Confusion matrix", "parity: Classes", "ink: Predicted against true", "class: Worst mistakes"):
         assert words in page
+
+
+def test_the_weight_of_a_head_is_searched_where_a_study_is_told_to() -> None:
+    recipe = lw.Experiment.from_recipe("vision/digits-heads")
+    asked = {"loss.weights.ink": {"low": 0.1, "high": 10.0, "log": True}, "only": ["loss.*"]}
+    space = Space.of(recipe, search=asked)
+    assert [dimension.path for dimension in space.dimensions] == ["loss.weights.ink"]
+    assert space.point() == {"loss.weights.ink": recipe.component("loss").settings["weights"]["ink"]}  # type: ignore[union-attr]
+    varied = recipe.varied({"loss.weights.ink": 0.5})
+    assert varied.table()["loss"]["weights"] == {"ink": 0.5}
+    with pytest.raises(
+        lw.LabwrightError, match=r'search\."loss\.weights\.ink"\.low: given -1\.0; it should'
+    ):
+        Space.of(recipe, search={"loss.weights.ink": {"low": -1.0, "high": 1.0}})

@@ -73,7 +73,7 @@ def test_a_frozen_run_is_that_of_torch_without_those_parameters(tmp_path: Path) 
     theirs.requires_grad_(True)
     theirs.body.eval()  # type: ignore[union-attr]
     reference = torch.optim.AdamW(theirs.head.parameters(), lr=0.01, weight_decay=0.01)  # type: ignore[union-attr]
-    for batch in trainer.feed():
+    for batch in trainer.batches():
         trainer.step(batch)
         reference.zero_grad()
         torch.autograd.backward(nn.functional.cross_entropy(theirs(*batch.inputs), batch.targets))

@@ -19,4 +19,4 @@ def test_the_plugin_loads_with_all_it_brings() -> None:
     (found,) = [one for one in plugins.plugins if one.distribution == "labwright-tasks"]
     assert (found.state, found.reason) == ("loaded", "")
     for component in found.components:
-        assert plugins.load(component.kind, component.name).goal is not None
+        assert plugins.load(component.kind, component.name) is not None

@@ -50,8 +50,8 @@ class Classification(Task):
     """Tell which of several classes an input is, of any kind. Higher is better: accuracy, unless `goal` says otherwise.
 
     `metrics` left out are `accuracy` and `cross_entropy`, in nats, the mean over samples. `goal` is one of the metrics,
-    `f1/macro`, or with a direction, `NAME:minimize`. `sampling` "balanced" draws every training sample of a class at
-    random, and each class as often as any other: an epoch is as long as before, but no longer sees every sample once.
+    `f1/macro`, or with a direction, `NAME:minimize`. With `sampling` "balanced" a class is drawn at random, then one of
+    its training samples: an epoch is as long as before, but no longer sees every sample once.
 
     `prepare` raises LabwrightError if the training labels are outside the classes, or all the same; data that is
     neither in memory nor `Labelled` is taken on trust, and can't be balanced.

@@ -109,7 +109,7 @@ class Confusion(_OfCounts):
 
 @final
 class AUROC:
-    """The probability that a sample of a class is given more of it than one of another, ties counted half; of 0 to 1.
+    """The probability that a sample of a class is given more of it than one of another, ties counted half.
 
     The mean over classes, each against the others (Hanley & McNeil 1982); a class without samples on either side is
     left out. It keeps the probabilities of all samples: name `splits` where there are many.

@@ -305,7 +305,7 @@ class MultiTask(Task):
         if inspect.ismethod(criterion):  # one that needs ports comes as a callable awaiting them
             criterion = criterion(inputs=ports[0], outputs=ports[1])
         where, label = f"task.losses.{name}", type(criterion).__name__
-        wanted = _arguments(kind.contract.__call__)[1:]  # type: ignore[operator]
+        wanted = _arguments(kind.contract.__call__)[1:]
         has = _arguments(criterion.forward if isinstance(criterion, nn.Module) else criterion)
         # those of torch.nn, given from Python, have names of their own
         if has[: len(wanted)] != wanted and not type(criterion).__module__.startswith("torch.nn"):
