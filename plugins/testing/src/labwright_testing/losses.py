@@ -6,10 +6,10 @@ from dataclasses import fields, replace
 from typing import Any
 
 import torch
-from labwright import Batch
+from labwright import Batch, LabwrightError, separable
 from torch import Tensor, nn
 
-from labwright_testing.kit import NotApplicable, Subject, check, tensors
+from labwright_testing.kit import NotApplicable, Subject, check
 
 
 @check("loss")
@@ -28,7 +28,7 @@ def has_the_gradient_of_its_value(subject: Subject) -> None:
         loss = subject.losses(built, batch)[phase]
         double = loss.dtype is torch.float64  # one that computes in float32 on purpose can't be looked at so closely
         far, rough = (1e-6, 1e-4) if double else (1e-3, 5e-2)
-        parameters = list(built.optimizers[phase].parameters.values())
+        parameters = [one for one in built.optimizers[phase].parameters.values() if one.requires_grad]
         directions = [torch.randn(one.shape, generator=draw, dtype=torch.float64) for one in parameters]
         gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
         slope = sum(float((g * d).sum()) for g, d in zip(gradients, directions, strict=True) if g is not None)
@@ -50,9 +50,14 @@ def is_a_mean_that_uneven_batches_agree_on(subject: Subject) -> None:
     A loss is a mean over samples or tokens, not a sum, and nothing in it depends on the size of the batch.
     """
     built = subject.built()
+    if not separable(built.criterion):
+        raise NotApplicable("it compares the samples of a batch with one another")
     built.model.eval()
     batch = subject.batch(6)
-    parts = [_rows(batch, slice(0, 1)), _rows(batch, slice(1, 6))]
+    try:
+        parts = [batch.rows(slice(0, 1)), batch.rows(slice(1, 6))]
+    except LabwrightError as error:
+        raise NotApplicable("a batch of its task can't be cut by rows") from error
     weights = [subject.task.weight(one) for one in parts]
     whole = subject.losses(built, batch)
     each = [subject.losses(built, one) for one in parts]
@@ -72,19 +77,3 @@ def _converted(batch: Batch) -> Batch:
         return tuple(map(doubled, value)) if isinstance(value, tuple) else value
 
     return replace(batch, **{field.name: doubled(getattr(batch, field.name)) for field in fields(batch)})
-
-
-def _rows(batch: Batch, rows: slice) -> Batch:
-    """Some rows of a batch. Raises NotApplicable if not all that is in it has rows."""
-    size = len(batch)
-    if any(not one.ndim or len(one) != size for one in tensors(batch)):
-        raise NotApplicable("a batch of its task can't be cut by rows")
-
-    def cut(value: Any) -> Any:
-        if isinstance(value, Tensor):
-            return value[rows]
-        if isinstance(value, dict):
-            return {key: cut(inner) for key, inner in value.items()}
-        return tuple(map(cut, value)) if isinstance(value, tuple) else value
-
-    return replace(batch, **{field.name: cut(getattr(batch, field.name)) for field in fields(batch)})

@@ -20,7 +20,7 @@ SIZES = {"train": 400, "valid": 60, "test": 60}
 PEOPLE = ("ann", "bob", "eve", "joe")
 AMOUNTS, THINGS = ("two", "three", "four", "five"), ("red", "keys", "coins", "books")
 WORDS = ("<pad>", "<other>", "what", "has", "and", "|", *PEOPLE, *AMOUNTS, *THINGS)
-LONGEST = 24
+LONGEST = 28
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ def ids_of(words: Sequence[str]) -> Tensor:
 
 
 class Questions:
-    """Texts of one to four sentences with a question about one: they differ in length, which `lengths` says."""
+    """Texts of two to four sentences with a question about one: they differ in length, which `lengths` says."""
 
     def __init__(self, size: int, seed: int) -> None:
         self.ids: list[Tensor] = []
@@ -46,7 +46,7 @@ class Questions:
         for number in range(size):
             random = lw.generator(seed, number)
             draw = torch.randint(4, (4, 4), generator=random).tolist()
-            people = torch.randperm(4, generator=random).tolist()[: 1 + draw[0][0]]
+            people = torch.randperm(4, generator=random).tolist()[: 2 + draw[0][0] % 3]
             words = ["what", "has", PEOPLE[people[draw[1][0] % len(people)]], "|"]
             for place, person in enumerate(people):
                 amount, colour, thing = draw[place][1], draw[place][2] % 2, 1 + draw[place][3] % 3
@@ -67,7 +67,7 @@ class Questions:
 
 
 class Owners(lw.Data):
-    """Who has how many of what, in up to four sentences, and a question for one of the owners."""
+    """Who has how many of what, in two to four sentences, and a question for one of the owners."""
 
     item, target = lw.Tokens, Span
     source, licence = "made by this plugin", "Apache-2.0"
