@@ -77,14 +77,14 @@ def takes_up_the_state_it_gave(subject: Subject) -> None:
         raise NotApplicable("it keeps no state")
     subject.descends()
     training = trained(subject, STEPS)
+    often = trained(subject, STEPS, changes={"train.save_every": "1 steps"})
+    _compare(training, often, "saved after every step")
     kept = dict(_thing(subject, training).state())
     assert alike(kept, dict(_thing(subject, training).state())), "asked twice, `state` gives something else"
     with begun(subject, after=training) as other:
         again = dict(_thing(subject, other).state())
     differing = [name for name in kept.keys() | again.keys() if not alike(kept.get(name), again.get(name))]
     assert not differing, f"after `load_state`, {listed(sorted(differing))} of its state is another"
-    saved = {"train.save_every": "1 steps"}
-    _compare(training, trained(subject, STEPS, changes=saved), "saved after every step")
 
 
 def _thing(subject: Subject, training: Training) -> Stateful:
