@@ -82,7 +82,7 @@ class Classification(Task):
         usual: dict[str, Metric] = {"accuracy": Accuracy(), "cross_entropy": LogLoss()}
         self.chosen = chosen(metrics, usual, data.target, ("logits", "labels"))
         self.goal = chosen_goal(goal, self.chosen, Classification.goal)
-        self.data, self.sampling = data, sampling
+        self.data, self.sampling, self.replacement = data, sampling, sampling is not None
         self.labels_N: Tensor | None = None  # of the training samples
         self.counts: tuple[int, ...] | None = None  # of each class among them
 

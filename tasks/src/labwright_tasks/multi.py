@@ -33,7 +33,7 @@ from labwright import (
 from torch import Generator, Tensor, nn
 
 from labwright_tasks.classification import Classification, ClassificationLoss
-from labwright_tasks.joined import JoinedSplit
+from labwright_tasks.joined import Joined, JoinedSplit
 from labwright_tasks.regression import Regression, RegressionLoss
 
 if TYPE_CHECKING:
@@ -153,6 +153,7 @@ class MultiTask(Task):
                 f"{data.target.__name__}. Data 'joined' makes heads of several data sets."
             )
         self.data, self.losses = data, dict(losses or {})
+        self.replacement = isinstance(data, Joined) and data.turns == "equal"  # the smaller are gone through again
         self.heads: dict[str, Head] = {}
         if goal != _SCORE:
             self.goal = Goal(goal, _direction(goal))
@@ -234,10 +235,12 @@ class MultiTask(Task):
             remarks += [f"head {name!r}: {remark}"] if remark else []
         return " ".join(remarks) or None
 
-    def predict(self, model: nn.Module, inputs: tuple[Tensor, ...]) -> list[dict[str, Any]]:
+    def predict(self, model: nn.Module, inputs: tuple[Tensor, ...], origins: Sequence[Any]) -> list[dict[str, Any]]:
         """For each row what each head's own task predicts, as `HEAD/KEY`."""
         outputs = self._outputs(model, Batch(inputs, {}))
-        answers = {name: head.task.predict(_giving(outputs[name]), inputs) for name, head in self.heads.items()}
+        answers = {
+            name: head.task.predict(_giving(outputs[name]), inputs, origins) for name, head in self.heads.items()
+        }
         return [
             {f"{name}/{key}": value for name in answers for key, value in answers[name][row].items()}
             for row in range(len(inputs[0]))
