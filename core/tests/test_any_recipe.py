@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from copy import deepcopy
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated, Any
@@ -74,7 +73,7 @@ class InParts(Sorting):
         return {"logits": model(*batch.inputs), "labels": batch.targets}
 
     def metrics(self) -> dict[str, lw.Metric]:
-        chosen = {type(metric).__name__: deepcopy(metric) for metric in self.chosen}
+        chosen = {f"chosen/{number}": made() for number, made in enumerate(self.chosen)}
         return {
             "accuracy": lw.Of(lw.Accuracy(), "logits", "labels"),
             **{name: lw.Of(metric, "logits", "labels", splits=["test"]) for name, metric in chosen.items()},
