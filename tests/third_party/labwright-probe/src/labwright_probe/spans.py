@@ -38,7 +38,7 @@ def ids_of(words: Sequence[str]) -> Tensor:
 
 
 class Questions:
-    """Texts of two to four sentences with a question about one: they differ in length, which `lengths` says."""
+    """Texts of three or four sentences with a question about one: they differ in length, which `lengths` says."""
 
     def __init__(self, size: int, seed: int) -> None:
         self.ids: list[Tensor] = []
@@ -46,7 +46,7 @@ class Questions:
         for number in range(size):
             random = lw.generator(seed, number)
             draw = torch.randint(4, (4, 4), generator=random).tolist()
-            people = torch.randperm(4, generator=random).tolist()[: 2 + draw[0][0] % 3]
+            people = torch.randperm(4, generator=random).tolist()[: 3 + draw[0][0] % 2]
             words = ["what", "has", PEOPLE[people[draw[1][0] % len(people)]], "|"]
             for place, person in enumerate(people):
                 amount, colour, thing = draw[place][1], draw[place][2] % 2, 1 + draw[place][3] % 3
@@ -67,7 +67,7 @@ class Questions:
 
 
 class Owners(lw.Data):
-    """Who has how many of what, in two to four sentences, and a question for one of the owners."""
+    """Who has how many of what, in three or four sentences, and a question for one of the owners."""
 
     item, target = lw.Tokens, Span
     source, licence = "made by this plugin", "Apache-2.0"
