@@ -288,10 +288,48 @@ def test_the_recipe_chooses_the_goal(goal: str, direction: str) -> None:
     assert MultiTask(Samples()).goal == lw.Goal("score", "maximize")
 
 
+def test_the_recipe_chooses_each_heads_metrics(tmp_path: Path) -> None:
+    chosen = {"kind": ["f1", {"name": "top-k", "k": 2}], "size": ["mae"]}
+    task = {"name": "multi", "data": Samples, "metrics": chosen, "goal": "kind/f1/macro"}
+    run = experiment(task=task).run(tmp_path / "run")
+    found = run.metrics["test"]
+    assert {"kind/f1/macro", "kind/top-k", "size/mae", "side/accuracy"} <= found.keys()
+    assert not {"kind/accuracy", "size/rmse"} & found.keys()
+    usual = experiment(task={"name": "multi", "data": Samples}).run(tmp_path / "usual").metrics["test"]
+    assert (found["score"], found["size/mae"]) == (usual["score"], usual["size/mae"])
+    assert run.task.goal == lw.Goal("kind/f1/macro", "maximize")
+    assert experiment(task=task).table()["task"]["metrics"]["kind"][1]["k"] == 2
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"metrics": {"knd": ["f1"]}}, "task.metrics.knd: the data has no head 'knd'; did you mean 'kind'"),
+        (
+            {"metrics": {"size": ["f1"]}},
+            r"task.metrics.size\[0\]: metric 'f1' is one of Classes; the data has targets Val",
+        ),
+        ({"metrics": {"kind": "f1"}}, r"task.metrics.kind: given 'f1'; it is a list of metrics"),
+        ({"metrics": ["f1"]}, r"task.metrics: given \['f1'\]; it is a table of metrics, each under its own name"),
+        ({"metrics": {"kind": []}}, "task.metrics.kind: given an empty list; name a metric"),
+        ({"goal": "kind/f2"}, "task.goal: given 'kind/f2'; it is 'score', or HEAD/METRIC"),
+        (
+            {"metrics": {"kind": ["f1"]}, "goal": "kind/f1"},
+            "its goal, 'kind/f1', is none of them; did you mean 'kind/f1/",
+        ),
+        ({"goal": "kind/accuracies:maximize"}, "task.goal: there is no metric 'kind/accuracies'; did you mean"),
+    ],
+)
+def test_heads_metrics_that_do_not_go_together_are_refused(changed: dict[str, Any], words: str, tmp_path: Path) -> None:
+    with pytest.raises(lw.LabwrightError, match=words):
+        experiment(task={"name": "multi", "data": Samples, **changed}).run(tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_prediction_has_an_answer_of_each_head(tmp_path: Path) -> None:
     run = experiment().run(tmp_path / "run")
     x = torch.randn(3, 4)
-    answers = run.task.predict(run.model, (x,))
+    answers = run.task.predict(run.model, (x,), [None] * 3)
     outputs = run.model(x)
     assert len(answers) == 3
     for row, answer in enumerate(answers):
@@ -439,8 +477,8 @@ ALONE = {"task": {"name": "classification", "data": Single}, "model": Trunk, "lo
         ({"loss": {"name": "penalized", "loss": "weighted"}}, r"loss\.loss: a penalty goes with a loss that is"),
         ({"loss": Summing}, r"loss Summing returned a Tensor; of task 'multi' it returns a part for each loss it is"),
         ({"model": Bare}, r"model Bare returned a Tensor; task 'multi' takes a dict with a tensor for each head: kind"),
-        ({"model": Lacking}, r"gives for head 'side' none among kind, size; it should be of shape \(20, 2\)\."),
-        ({"model": Wide}, r"model Wide gives for head 'side' shape \(20, 3\); it should be of shape \(20, 2\)\."),
+        ({"model": Lacking}, r"gives for head 'side' none among kind, size; it should be of shape \(10, 2\)\."),
+        ({"model": Wide}, r"model Wide gives for head 'side' shape \(10, 3\); it should be of shape \(10, 2\)\."),
         ({"model": Trunk}, r"model 'Trunk' returns Classes; data 'Samples' has targets Heads"),
         ({"model": {"name": "heads"}}, r"model\.trunk: model 'heads' needs this setting: a model, one of"),
         ({"model": {"name": "heads", "trunk": Bare(Features((4,)))}}, r"model\.trunk: Bare takes no ports, so that"),

@@ -8,6 +8,8 @@ from labwright import Classes, Heads, Integers, LabwrightError, Part, Port, Valu
 from pydantic import Field
 from torch import Tensor, nn
 
+from labwright_tasks.trunk import built_trunk
+
 
 class HeadsOnTrunk(nn.Module):
     """A trunk that all heads share, and for each head a linear layer on its features, behind ReLU (Caruana 1997).
@@ -25,12 +27,7 @@ class HeadsOnTrunk(nn.Module):
         features: Annotated[int, Field(ge=1), Integers(16, 256, log=True)] = 64,
     ) -> None:
         super().__init__()
-        if isinstance(trunk, nn.Module):
-            raise LabwrightError(
-                f"model.trunk: {type(trunk).__name__} takes no ports, so that it can't be given {features} outputs; "
-                "its constructor needs `inputs` and `outputs: Classes`."
-            )
-        self.trunk = trunk(inputs=inputs, outputs=Classes(tuple(map(str, range(features)))))
+        self.trunk = built_trunk(trunk, inputs, features)
         self.names = tuple(outputs.ports)
         for name, port in outputs.ports.items():
             self.add_module(f"head_{name}", nn.Linear(features, _width(name, port)))

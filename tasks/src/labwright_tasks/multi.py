@@ -6,6 +6,7 @@ import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
@@ -32,6 +33,7 @@ from labwright import (
 )
 from torch import Generator, Tensor, nn
 
+from labwright_tasks.chosen_metrics import chosen
 from labwright_tasks.classification import Classification, ClassificationLoss
 from labwright_tasks.joined import Joined, JoinedSplit
 from labwright_tasks.regression import Regression, RegressionLoss
@@ -62,27 +64,28 @@ class HeadsLoss(Protocol):
 
 @dataclass(frozen=True)
 class Kind:
-    """What a head of some port is: its task, how its loss is called, the usual one, and the metric the score takes."""
+    """What a head of some port is: its task, its loss, called how, the metric of the score, and what metrics take."""
 
-    task: Callable[[Data], Task]
+    task: Callable[[Data], Classification | Regression]
     contract: type
     loss: Callable[[], nn.Module]
     measure: str
+    takes: tuple[str, str]
 
 
 KINDS = {
-    Classes: Kind(Classification, ClassificationLoss, nn.CrossEntropyLoss, "accuracy"),
-    Values: Kind(Regression, RegressionLoss, nn.MSELoss, "r2"),
+    Classes: Kind(Classification, ClassificationLoss, nn.CrossEntropyLoss, "accuracy", ("logits", "labels")),
+    Values: Kind(Regression, RegressionLoss, nn.MSELoss, "r2", ("predictions", "targets")),
 }
 
 
 @dataclass(frozen=True)
 class Head:
-    """One head: its task, which sees nothing of the others, its loss, its measure and how many numbers it answers."""
+    """One head: its task, which sees nothing of the others, its loss, what the score takes, and how wide it is."""
 
     task: Task
     criterion: Any
-    measure: str
+    measure: Callable[[], Metric]
     width: int
 
     def criterion_on(self, device: torch.device) -> Any:
@@ -130,11 +133,12 @@ class MultiTask(Task):
 
     Each head is a `classification` or a `regression`, by its port, with that task's metrics as `HEAD/METRIC` and its
     part of the report. `losses` sets heads' losses, else they are cross-entropy and mean squared error; the recipe's
-    `loss` combines them (`weighted`, `uncertainty`), and each part is logged. What has no target for a head, a label of
-    -100 or a value of nan, doesn't count for it.
+    `loss` combines them (`weighted`, `uncertainty`), and each part is logged. `metrics` chooses heads' metrics, such as
+    `{ class = ["accuracy", "f1"] }`. What has no target for a head, a label of -100 or a value of nan, doesn't count.
 
-    `score` is the mean over heads of accuracy or R squared. It is the goal unless `goal` names another metric: unlike a
-    sum of losses it has no units, and runs with other losses or weights are measured alike.
+    `score` is the mean over heads of accuracy or R squared. It is the goal unless `goal` names another metric, such as
+    `class/accuracy` or `ink/rmse:minimize`: unlike a sum of losses it has no units, and runs with other losses or
+    weights are measured alike.
     """
 
     contract = HeadsLoss
@@ -145,6 +149,7 @@ class MultiTask(Task):
         data: Annotated[Data, Part("data")],
         *,
         losses: dict[str, Annotated[Any, Part("loss")]] | None = None,
+        metrics: dict[str, list[Annotated[Metric, Part("metric")]]] | None = None,
         goal: str = _SCORE,
     ) -> None:
         if not issubclass(data.target, Heads):
@@ -152,11 +157,11 @@ class MultiTask(Task):
                 f"task.data: several tasks at once need data with Heads; {type(data).__name__} has targets "
                 f"{data.target.__name__}. Data 'joined' makes heads of several data sets."
             )
-        self.data, self.losses = data, dict(losses or {})
+        self.data, self.losses, self.chosen = data, dict(losses or {}), dict(metrics or {})
         self.replacement = isinstance(data, Joined) and data.turns == "equal"  # the smaller are gone through again
         self.heads: dict[str, Head] = {}
         if goal != _SCORE:
-            self.goal = Goal(goal, _direction(goal))
+            self.goal = _goal(goal, self.chosen)
 
     def prepare(self) -> None:
         super().prepare()
@@ -223,8 +228,8 @@ class MultiTask(Task):
             for name, head in self.heads.items()
             for key, metric in head.task.metrics().items()
         }
-        scored = {name: head.task.metrics()[head.measure] for name, head in self.heads.items()}
-        return {_SCORE: Score([OfHead(name, metric) for name, metric in scored.items()]), **metrics}
+        scored = [OfHead(name, head.measure()) for name, head in self.heads.items()]
+        return {_SCORE: Score(scored), **metrics}
 
     def remark(self, split: str, metrics: Mapping[str, float]) -> str | None:
         """What the heads' own tasks have to say."""
@@ -280,12 +285,13 @@ class MultiTask(Task):
     def _make_heads(self) -> None:
         inputs, outputs = self.data.ports()
         assert isinstance(outputs, Heads)
-        for name in self.losses:
-            if name not in outputs.ports:
-                raise LabwrightError(
-                    f"task.losses.{name}: the data has no head {name!r}{nearest(name, outputs.ports)} It has "
-                    f"{listed(outputs.ports)}."
-                )
+        for setting, given in (("losses", self.losses), ("metrics", self.chosen)):
+            for name in given:
+                if name not in outputs.ports:
+                    raise LabwrightError(
+                        f"task.{setting}.{name}: the data has no head {name!r}{nearest(name, outputs.ports)} It has "
+                        f"{listed(outputs.ports)}."
+                    )
         targets = _Targets(self.data)
         self.heads = {}
         for name, port in outputs.ports.items():
@@ -295,12 +301,17 @@ class MultiTask(Task):
                     f"task.data: head {name!r} has targets {type(port).__name__}; task 'multi' has heads of "
                     f"{listed(type_.__name__ for type_ in KINDS)}."
                 )
-            task = kind.task(OneHead(targets, name, (inputs, port)))
+            own = OneHead(targets, name, (inputs, port))
+            task = kind.task(own)
+            if name in self.chosen:
+                where = f"task.metrics.{name}"
+                task.chosen = chosen(self.chosen[name], {}, type(port), kind.takes, where)
             assert isinstance(port, Classes | Values)
             width = len(port.names) if isinstance(port, Classes) else port.dim
-            self.heads[name] = Head(task, self._criterion(name, kind, (inputs, port)), kind.measure, width)
+            measure = partial(_measure, kind.task(own), kind.measure)
+            self.heads[name] = Head(task, self._criterion(name, kind, (inputs, port)), measure, width)
         metrics = self.metrics()
-        if self.goal.metric not in metrics:
+        if not any(self.goal.metric == name or self.goal.metric.startswith(f"{name}/") for name in metrics):
             raise LabwrightError(
                 f"task.goal: there is no metric {self.goal.metric!r}{nearest(self.goal.metric, metrics)} There are "
                 f"{listed(metrics, 40)}."
@@ -311,7 +322,7 @@ class MultiTask(Task):
         criterion = self.losses.get(name)
         if criterion is None:
             return kind.loss()
-        if inspect.ismethod(criterion):  # one that needs ports comes as a callable awaiting them
+        if getattr(criterion, "given", None):  # one that needs ports awaits them
             criterion = criterion(inputs=ports[0], outputs=ports[1])
         where, label = f"task.losses.{name}", type(criterion).__name__
         wanted = _arguments(kind.contract.__call__)[1:]
@@ -454,12 +465,28 @@ def _arguments(function: Callable[..., Any]) -> list[str]:
     return list(inspect.signature(function).parameters)
 
 
-def _direction(goal: str) -> Any:
-    """Whether a metric is better when it is higher. Raises LabwrightError for one that no head has."""
-    _, slash, metric = goal.rpartition("/")
-    if not slash or metric not in _DIRECTIONS:
+def _measure(usual: Task, name: str) -> Metric:
+    """A new metric of those that a task usually has."""
+    return usual.metrics()[name]
+
+
+def _goal(text: str, chosen: Mapping[str, Sequence[Any]]) -> Goal:
+    """The goal HEAD/METRIC, with its direction if the metric has none. Raises LabwrightError for one of no direction.
+
+    Whether there is such a metric is known once the data is read.
+    """
+    goal, colon, direction = text.partition(":")
+    head, slash, metric = goal.partition("/")
+    parts = {
+        part.name.rpartition("/")[2]: part.target for part in chosen.get(head, ()) if getattr(part, "target", None)
+    }
+    higher = getattr(parts.get(metric.partition("/")[0]), "higher_is_better", None)
+    if not colon:
+        direction = _DIRECTIONS.get(metric, "") if higher is None else "maximize" if higher else "minimize"
+    if not slash or direction not in ("maximize", "minimize"):
         raise LabwrightError(
-            f"task.goal: given {goal!r}; it is 'score', or HEAD/METRIC, where a head of Classes has accuracy and "
-            f"cross_entropy, and one of Values rmse, mae and r2{nearest(metric, _DIRECTIONS)}"
+            f"task.goal: given {text!r}; it is 'score', or HEAD/METRIC, where a head of Classes has accuracy and "
+            f"cross_entropy, and one of Values rmse, mae and r2{nearest(metric, _DIRECTIONS)} Another is "
+            "followed by its direction: HEAD/METRIC:maximize."
         )
-    return _DIRECTIONS[metric]
+    return Goal(goal, direction)  # type: ignore[arg-type]

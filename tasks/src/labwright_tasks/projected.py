@@ -13,9 +13,11 @@ from itertools import pairwise
 from typing import Annotated, Any, Protocol, final, runtime_checkable
 
 import torch
-from labwright import Classes, Integers, LabwrightError, Part, Port, Uniform, Values
+from labwright import Classes, Integers, Part, Port, Uniform, Values
 from pydantic import Field
 from torch import Generator, Tensor, nn
+
+from labwright_tasks.trunk import built_trunk
 
 Trunk = Annotated[Any, Part("model")]
 Features = Annotated[int, Field(ge=1, description="that the trunk gives"), Integers(32, 512, log=True)]
@@ -170,17 +172,6 @@ class Headed(nn.Module):
         """Logits (B, classes), or values (B, numbers)."""
         answers: Tensor = self.head(self.trunk(*inputs))
         return answers
-
-
-def built_trunk(trunk: Any, inputs: Port, features: int) -> nn.Module:
-    """A setting's model for these inputs, which gives so many features: what would be the logits of so many classes."""
-    if isinstance(trunk, nn.Module):
-        raise LabwrightError(
-            f"model.trunk: {type(trunk).__name__} takes no ports, so that it can't be given {features} outputs; its "
-            "constructor needs `inputs` and `outputs: Classes`."
-        )
-    built: nn.Module = trunk(inputs=inputs, outputs=Classes(tuple(map(str, range(features)))))
-    return built
 
 
 def perceptron(*sizes: int) -> nn.Sequential:

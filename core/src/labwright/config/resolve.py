@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from copy import deepcopy
 from dataclasses import dataclass, field
@@ -25,7 +25,7 @@ from labwright.base.errors import LabwrightError, a, listed, nearest, path_fault
 from labwright.base.memory import Room
 from labwright.base.search import Mark
 from labwright.config.recipe import Source, parsed
-from labwright.config.signature import Setting, label_of, plain, signature
+from labwright.config.signature import Part, Setting, label_of, plain, signature
 from labwright.plugin.registry import Plugins
 
 _GIVEN = {"optimizer": {"parameters"}} | {kind: {"inputs", "outputs"} for kind in ("model", "loss", "metric")}
@@ -136,9 +136,7 @@ class ComponentSpec:
         """The components within it by dotted path, such as `data`, `losses.class`, `metrics.0`."""
         found: dict[str, ComponentSpec] = {}
         for key in self._parts():
-            value = self.settings[key]
-            several = value if isinstance(value, Mapping) else dict(enumerate(value)) if isinstance(value, list) else {}
-            found |= {f"{key}.{place}": part for place, part in several.items()} if several else {key: value}
+            found |= _placed(key, self.settings[key])
         return found
 
     def _parts(self) -> list[str]:
@@ -173,8 +171,16 @@ def _copied(module: nn.Module) -> nn.Module:
 def _mapped(change: Callable[[ComponentSpec], Any], value: Any) -> Any:
     """A component changed, or each of a list's or table's."""
     if isinstance(value, Mapping):
-        return {key: change(part) for key, part in value.items()}
-    return [change(part) for part in value] if isinstance(value, list) else change(value)
+        return {key: _mapped(change, part) for key, part in value.items()}
+    return [_mapped(change, part) for part in value] if isinstance(value, list) else change(value)
+
+
+def _placed(place: str, value: Any) -> dict[str, ComponentSpec]:
+    """A component by its place, or each of a list's or table's by its own."""
+    if isinstance(value, ComponentSpec):
+        return {place: value}
+    parts = value.items() if isinstance(value, Mapping) else enumerate(value)
+    return {path: part for key, within in parts for path, part in _placed(f"{place}.{key}", within).items()}
 
 
 def _built_part(part: ComponentSpec) -> Any:
@@ -286,31 +292,26 @@ def validated(target: Any, table: Mapping[str, Any], label: str, plugins: Plugin
         if setting.part:
             part = setting.default if value is None else with_default(value, setting.default)
             if part is not None:
-                result[key] = _resolved_part(setting, setting.part.kind, part, plugins, here)
+                result[key] = _resolved_part(setting.part, setting.several, part, plugins, here)
         elif value is not None:
             result[key] = checked(setting, value, here, label)
     return result
 
 
-def _resolved_part(setting: Setting, kind: str, value: Any, plugins: Plugins, where: Where) -> Any:
+def _resolved_part(part: Part, several: Sequence[type], value: Any, plugins: Plugins, where: Where) -> Any:
     """The component of a setting that is one, or those of a list's or table's."""
-    if setting.several is None:
-        return resolve(kind, value, plugins, where)
-    if setting.several is dict:
+    if not several:
+        return resolve(part.kind, value, plugins, where)
+    heading = plugins.heading(part.kind)
+    if several[0] is dict:
         if not isinstance(value, Mapping) or isinstance(value.get("name"), str):
-            raise LabwrightError(
-                f"{where}: given {shown(value)}; it is a table of {plugins.heading(kind)}, each under its own name."
-            )
-        return {str(name): resolve(kind, part, plugins, where / str(name)) for name, part in value.items()}
+            raise LabwrightError(f"{where}: given {shown(value)}; it is a table of {heading}, each under its own name.")
+        places = {str(name): given for name, given in value.items()}
+        return {name: _resolved_part(part, several[1:], given, plugins, where / name) for name, given in places.items()}
     if not isinstance(value, list | tuple):
-        raise LabwrightError(
-            f"{where}: given {shown(value)}; it is a list of {plugins.heading(kind)}, such as {_such(kind, plugins)}."
-        )
-    return [resolve(kind, part, plugins, where / place) for place, part in enumerate(value)]
-
-
-def _such(kind: str, plugins: Plugins) -> str:
-    return json.dumps(plugins.names(kind)[:1])
+        such = json.dumps(plugins.names(part.kind)[:1])
+        raise LabwrightError(f"{where}: given {shown(value)}; it is a list of {heading}, such as {such}.")
+    return [_resolved_part(part, several[1:], given, plugins, where / place) for place, given in enumerate(value)]
 
 
 def check_containers(given: Mapping[str, Any], where: Where) -> None:

@@ -88,11 +88,14 @@ class _Schema:
 
     def _parts(self, setting: Setting) -> dict[str, Any]:
         assert setting.part is not None
-        if setting.several is list:
-            return {"type": "array", "items": _ref(setting.part.kind)}
-        if setting.several is dict:
-            return {"type": "object", "additionalProperties": _ref(setting.part.kind)}
-        return self.part(setting.part.kind, setting.default)
+        schema = self.part(setting.part.kind, setting.default)
+        for several in reversed(setting.several):
+            schema = (
+                {"type": "array", "items": schema}
+                if several is list
+                else {"type": "object", "additionalProperties": schema}
+            )
+        return schema
 
     def table(self, target: Any) -> dict[str, Any]:
         """The settings of a constructor."""

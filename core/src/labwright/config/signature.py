@@ -50,8 +50,8 @@ class Part:
 class Setting:
     """One keyword of a constructor: its type, its default, where to search, or which kind of component it is.
 
-    `several` is list or dict for a setting that holds several components. `per_trial` says that fused trials may differ
-    in it.
+    `several` is (list,) or (dict,) for a setting that holds several components, (dict, list) for a table of lists.
+    `per_trial` says that fused trials may differ in it.
 
     Example: `lw.signature(GPT).settings["width"].validated(128)`
     """
@@ -62,7 +62,7 @@ class Setting:
     mark: Mark | None
     part: Part | None
     per_trial: bool = False
-    several: type | None = None
+    several: tuple[type, ...] = ()
 
     @property
     def required(self) -> bool:
@@ -158,12 +158,16 @@ def _hints(function: Any, label: str) -> dict[str, Any]:
 
 def _setting(where: str, parameter: inspect.Parameter, hint: Any) -> Setting:
     bare, extras, optional = unwrapped(hint)
-    several = typing.get_origin(bare)
-    within = unwrapped(typing.get_args(bare)[-1])[1] if several in (list, dict) else []
-    if any(isinstance(extra, Part) for extra in within):
-        extras = within
+    several: list[type] = []
+    within = bare
+    while typing.get_origin(within) in (list, dict):
+        several.append(typing.get_origin(within))
+        within, inner, _ = unwrapped(typing.get_args(within)[-1])
+        if any(isinstance(extra, Part) for extra in inner):
+            extras = inner
+            break
     else:
-        several = None
+        several = []
     part = next((extra for extra in extras if isinstance(extra, Part)), None)
     mark = next((extra for extra in extras if isinstance(extra, Uniform | Integers | Choice)), None)
     try:  # `| None`: pydantic takes a configuration for anything but a dataclass itself
@@ -175,7 +179,7 @@ def _setting(where: str, parameter: inspect.Parameter, hint: Any) -> Setting:
         ) from error
     default = parameter.default
     per_trial = any(isinstance(extra, PerTrial) for extra in extras)
-    setting = Setting(parameter.name, adapter, default, mark, part, per_trial, several)
+    setting = Setting(parameter.name, adapter, default, mark, part, per_trial, tuple(several))
     fault = ""
     # TOML has no null, so that such a None could never be written in a recipe
     if optional and default is not None:

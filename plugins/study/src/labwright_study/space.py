@@ -489,9 +489,9 @@ def _component(experiment: Experiment, path: str) -> ComponentSpec | None:
     if first == "optimizer" and rest and rest[0] in experiment.optimizers and len(experiment.optimizers) > 1:
         component, rest = experiment.optimizers[rest[0]], rest[1:]
     while rest and isinstance(component, ComponentSpec):
-        # one of a list or table of components is two keys away: `losses.class`
+        # one of a list or table of components is two keys away, `losses.class`; of a table of lists three
         parts = component.parts()
-        length = next((length for length in (1, 2) if ".".join(rest[:length]) in parts), 1)
+        length = next((length for length in (1, 2, 3) if ".".join(rest[:length]) in parts), 1)
         component, rest = parts.get(".".join(rest[:length])), rest[length:]
     return component if isinstance(component, ComponentSpec) else None
 

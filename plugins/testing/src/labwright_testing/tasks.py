@@ -200,7 +200,7 @@ def takes_the_losses_that_fit_its_contracts(subject: Subject) -> None:
     base, named = subject.experiment, subject.experiment.task.parts()
     for name, part in marked.items():
         places = [path for path in named if path.partition(".")[0] == name]
-        if not places and subject.settings[name].several is not None:
+        if not places and subject.settings[name].several:
             continue  # whoever writes the recipe says how many there are, and what they are called
         place = places[0] if places else name
         fitting = list(_fitting(base, f"task.{place}", [named[place].name] if places else [], part.kind))
