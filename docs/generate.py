@@ -49,7 +49,6 @@ _LEADS = {
     "metric": "What is measured. A metric goes with the tasks whose results its `update` takes.",
     "method": "What a step is fed, and how that becomes gradients.",
     "optimizer": "Update rules. The schedule of the learning rate is part of each.",
-    "method": "How a batch becomes gradients, and what a step eats.",
     "device": "Where and how it is computed. Nothing here changes what is computed, precision apart.",
     "logger": "What shows or stores a run's numbers, beside `metrics.jsonl`.",
     "stop": "Rules that end a run early.",

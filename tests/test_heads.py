@@ -99,7 +99,5 @@ def test_the_weight_of_a_head_is_searched_where_a_study_is_told_to() -> None:
     assert space.point() == {"loss.weights.ink": recipe.component("loss").settings["weights"]["ink"]}  # type: ignore[union-attr]
     varied = recipe.varied({"loss.weights.ink": 0.5})
     assert varied.table()["loss"]["weights"] == {"ink": 0.5}
-    with pytest.raises(
-        lw.LabwrightError, match=r'search\."loss\.weights\.ink"\.low: given -1\.0; it should'
-    ):
+    with pytest.raises(lw.LabwrightError, match=r'search\."loss\.weights\.ink"\.low: given -1\.0; it should'):
         Space.of(recipe, search={"loss.weights.ink": {"low": -1.0, "high": 1.0}})

@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Annotated, Any
 
 import labwright as lw
 import pytest
@@ -17,7 +17,8 @@ import torch
 from hypothesis import HealthCheck, Phase, given, note, settings
 from hypothesis import strategies as st
 from labwright.base.seeding import generator
-from parts import BlobsElsewhere, Duel, Hinge, Net, Pair, Sorting
+from parts import BlobsElsewhere, Duel, Hinge, Net, Pair, Points, Sorting
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 SIZE, BATCH = 53, 12  # an epoch has 5 steps, the last of 5 samples: with 3 micro-batches of 4, of 2 and 3
@@ -34,6 +35,80 @@ class Doubles(BlobsElsewhere):
         super().prepare()
         for split in self.splits.values():
             split.x_ND = split.x_ND.to(torch.get_default_dtype())
+
+
+class Lengthy(Points):
+    """Points that are said to be of some length each."""
+
+    @property
+    def lengths(self) -> Tensor:
+        return (torch.arange(len(self)) * 7) % 11
+
+
+class Ragged(Doubles):
+    """The same, in batches of like length."""
+
+    def prepare(self) -> None:
+        super().prepare()
+        self.splits = {name: Lengthy(part.x_ND, part.y_N, part.noise) for name, part in self.splits.items()}
+
+
+class InParts(Sorting):
+    """A loss of two parts, and metrics that a recipe chooses, of what `evaluate` gives by name."""
+
+    def __init__(
+        self,
+        data: Annotated[lw.Data, lw.Part("data")],
+        *,
+        metrics: list[Annotated[Any, lw.Part("metric")]] | None = None,
+    ) -> None:
+        super().__init__(data)
+        self.chosen = metrics or []
+
+    def loss(self, model: nn.Module, batch: lw.Batch, criterion: Any, phase: str) -> dict[str, Tensor]:
+        logits = model(*batch.inputs)
+        return {"class": criterion(logits, batch.targets), "size": 0.1 * logits.square().mean()}
+
+    def evaluate(self, model: nn.Module, batch: lw.Batch) -> dict[str, Tensor]:
+        return {"logits": model(*batch.inputs), "labels": batch.targets}
+
+    def metrics(self) -> dict[str, lw.Metric]:
+        chosen = {f"chosen/{number}": made() for number, made in enumerate(self.chosen)}
+        return {
+            "accuracy": lw.Of(lw.Accuracy(), "logits", "labels"),
+            **{name: lw.Of(metric, "logits", "labels", splits=["test"]) for name, metric in chosen.items()},
+        }
+
+
+class Carried(lw.Method):
+    """Half of the gradient before is added to each, which is a state of the method's own."""
+
+    def __init__(self) -> None:
+        self.before: dict[str, Tensor] = {}
+
+    def gradients(self, update: lw.Update, batches: Sequence[Any], weights: Sequence[float]) -> Mapping[str, Tensor]:
+        losses = update.backward(batches, weights)
+        for number, parameter in enumerate(update.parameters):
+            if parameter.grad is not None:
+                key, fresh = f"{update.name}/{number}", parameter.grad.clone()
+                parameter.grad += self.before.get(key, torch.zeros_like(fresh)) / 2
+                self.before[key] = fresh
+        return losses
+
+    def state(self) -> dict[str, Tensor]:
+        return dict(self.before)
+
+    def load_state(self, state: Mapping[str, Tensor]) -> None:
+        self.before = dict(state)
+
+
+GROUPS: list[dict[str, Any]] = [
+    {},
+    {"groups": {"*.0.weight": {"frozen": True}}},
+    {"groups": {"*.0.*": {"unfreeze": "4 steps"}}},
+    {"groups": {"*.0.*": {"unfreeze": "1 epoch", "lr_factor": 0.5}, "*.bias": {"weight_decay": 0.0}}},
+]
+STARTS: list[dict[str, str] | None] = [None, {"*": "*"}, {"*.0.weight": "*.0.weight"}]
 
 
 class Plain(nn.Module):
@@ -71,6 +146,7 @@ def recipes(draw: st.DrawFn, *, exact: bool = False) -> dict[str, Any]:
     optimizer: dict[str, Any] = {"name": draw(st.sampled_from(["sgd", "adam", "adamw", "torch/RMSprop"])), "lr": 0.01}
     optimizer["schedule"] = draw(st.sampled_from(["constant", "cosine", "one-cycle"]))
     optimizer["warmup"] = draw(st.sampled_from([0.0, 0.3]))
+    optimizer |= draw(st.sampled_from(GROUPS)) | draw(st.sampled_from([{}, {"layer_decay": 0.7}]))
     train: dict[str, Any] = {"batch_size": BATCH, "seed": draw(st.integers(0, 1000)), "keep": 3}
     train |= draw(st.sampled_from([{"epochs": 3}, {"steps": 13}, {"steps": 8}]))
     train["evaluate_every"] = draw(st.sampled_from(["1 epoch", "3 steps", "4 steps"]))
@@ -83,8 +159,12 @@ def recipes(draw: st.DrawFn, *, exact: bool = False) -> dict[str, Any]:
     precision = "fp32" if exact else draw(st.sampled_from(["fp32", "bf16"]))
     device = {"name": "cpu", "accumulate": draw(st.sampled_from([1, 2, 3])), "precision": precision, "threads": 1}
     model: Any = (PlainPair if two_phases else Plain) if exact or draw(st.booleans()) else Pair if two_phases else Net
+    sorting = [{"name": Sorting}, {"name": ByLength}, {"name": InParts, "metrics": ["accuracy", "log-loss"]}]
     return {
-        "task": Duel if two_phases else draw(st.sampled_from([Sorting, ByLength])),
+        "task": {"name": Duel} if two_phases else draw(st.sampled_from(sorting)),
+        "data": draw(st.sampled_from([Doubles, Ragged])),
+        "start": draw(st.sampled_from(STARTS)),
+        "method": draw(st.sampled_from(["descent", Carried])),
         "model": model,
         "loss": Hinge() if two_phases else "cross-entropy",
         "optimizer": optimizer,
@@ -95,8 +175,17 @@ def recipes(draw: st.DrawFn, *, exact: bool = False) -> dict[str, Any]:
     }
 
 
-def experiment(recipe: Mapping[str, Any], **device: Any) -> lw.Experiment:
-    return lw.Experiment(**{**recipe, "task": recipe["task"](Doubles()), "device": {**recipe["device"], **device}})
+def experiment(recipe: Mapping[str, Any], scratch: Path | None = None, **device: Any) -> lw.Experiment:
+    """An experiment of a recipe; what it starts from lies in `scratch`."""
+    parts = {key: value for key, value in recipe.items() if key not in ("data", "start")}
+    parts |= {"task": {**recipe["task"], "data": recipe["data"]}, "device": {**recipe["device"], **device}}
+    if scratch is not None and recipe["start"]:
+        file = scratch / "other.safetensors"
+        if not file.exists():
+            other = lw.Experiment(**{**parts, "train": {**parts["train"], "seed": 1001}}).build().model
+            save_file(other.state_dict(), file)
+        parts["start"] = {"run": file, "take": recipe["start"]}
+    return lw.Experiment(**parts)
 
 
 class Kept:
@@ -110,12 +199,12 @@ class Kept:
 
 def trained(folder: Path, recipe: Mapping[str, Any], cut: int | None = None, **device: Any) -> tuple[Any, ...]:
     """Losses, metrics, status and weights of a run, which may be cut after a step and resumed."""
-    kept = Kept()
+    kept, scratch = Kept(), folder.parent
     if cut is None:
-        trainer = experiment(recipe, **device).trainer(folder, listeners=[kept])
+        trainer = experiment(recipe, scratch, **device).trainer(folder, listeners=[kept])
     else:
-        experiment(recipe, **device).trainer(folder, listeners=[kept]).fit(until=cut)
-        trainer, _ = experiment(recipe, **device).resumed(folder, listeners=[kept])
+        experiment(recipe, scratch, **device).trainer(folder, listeners=[kept]).fit(until=cut)
+        trainer, _ = experiment(recipe, scratch, **device).resumed(folder, listeners=[kept])
     outcome = trainer.fit()
     return kept.losses, outcome.metrics, outcome.status, trainer.model.state_dict()
 

@@ -284,6 +284,7 @@ CHOICES: list[tuple[dict[str, Any], str]] = [
     ),
     ({"data": Numbers, "name": "regression", "metrics": ["accuracy"]}, r"calls update\(predictions, targets\)"),
     ({"sampling": "even"}, "task.sampling: given 'even'; it should be 'balanced'"),
+    ({"sampling": {"cat": -1.0}}, "task.sampling: 'cat' is given -1.0; a share is a number from 0 on"),
 ]
 
 
@@ -367,3 +368,26 @@ def test_balanced_sampling_draws_each_class_as_often_and_is_a_function_of_seed_a
     often = drawn.bincount(minlength=120)  # of 400 that are expected of a cat, 133 of a dog
     assert often[:30].double().mean() == pytest.approx(400, rel=0.05) and often.min() > 80
     assert task.batches("valid", size=64, seed=0, epoch=0).parts[0].tolist() == list(range(40))  # type: ignore[union-attr]
+
+
+def test_a_table_of_sampling_says_how_often_a_class_is_drawn() -> None:
+    task = experiment(sampling={"cat": 3.0}).prepared()
+    labels = task.data.split("train").labels
+    batches = [task.batches("train", size=16, seed=0, epoch=epoch) for epoch in range(100)]
+    drawn = torch.cat([indices for epoch in batches for indices in epoch.parts])  # type: ignore[union-attr]
+    assert labels[drawn].double().mean().item() == pytest.approx(0.25, abs=0.02)  # 12,000 draws: 5 standard errors
+
+
+@pytest.mark.parametrize(
+    ("sampling", "words"),
+    [
+        ({"cot": 2.0}, "task.sampling: no class is called 'cot'; did you mean 'cat'"),
+        ({"cat": 0.0, "dog": 0.0}, "every class that has training samples is drawn 0 times"),
+    ],
+)
+def test_sampling_of_classes_that_are_not_there_is_refused_before_the_first_step(
+    sampling: dict[str, float], words: str, tmp_path: Path
+) -> None:
+    with pytest.raises(LabwrightError, match=words):
+        experiment(sampling=sampling).run(tmp_path / "run")
+    assert not (tmp_path / "run").exists()

@@ -311,6 +311,8 @@ def test_the_report_has_each_heads_sections_of_the_samples_that_count(tmp_path: 
     by_title = {section.title: section for section in sections}
     table = by_title["kind: Classes"]
     assert isinstance(table, lw.Table)
+    said = {title for title, section in by_title.items() if section.note.endswith("left out and not counted.")}
+    assert said == {title for title in titles if not title.startswith("side")}
     has_kind = Samples(gaps=True)
     has_kind.prepare()
     assert sum(row[1] for row in table.rows) == int((has_kind.split("test").labels["kind"] != LEFT_OUT).sum())  # type: ignore[misc]

@@ -17,9 +17,9 @@ from labwright_export import export
 PARTS = Path(__file__).parents[3] / "core" / "tests" / "parts.py"
 
 
-def trained(folder: Path, plugins: lw.Plugins, model: str = "toys/net") -> Path:
+def trained(folder: Path, plugins: lw.Plugins, model: str = "toys/net", task: str = "sorting") -> Path:
     lw.Experiment(
-        task={"name": "sorting", "data": "toys/blobs"},
+        task={"name": task, "data": "toys/blobs"},
         model=model,
         loss="cross-entropy",
         optimizer={"name": "adamw", "lr": 0.01},
@@ -70,6 +70,7 @@ def test_nothing_is_overwritten_and_no_link_of_a_run_is_followed(run: Path, tmp_
 
 NETS = '''
 import labwright as lw
+from parts import Sorting
 from torch import nn
 
 
@@ -91,23 +92,105 @@ class Counts(Reads):
     def forward(self, x_BD):
         self.calls += 1
         return nn.Linear.forward(self, x_BD) + self.calls
+
+
+class Table(nn.Module):
+    """Answers by name, two of them in a table of their own."""
+
+    def __init__(self, inputs: lw.Features, outputs: lw.Classes) -> None:
+        super().__init__()
+        self.first, self.second = nn.Linear(4, 3), nn.Linear(4, 3)
+
+    def forward(self, x_BD):
+        masked_BC = self.second(x_BD).masked_fill(x_BD[:, :3] > 0, float("-inf"))
+        return {"first": self.first(x_BD), "beside": {"masked": masked_BC, "best": masked_BC.argmax(-1)}}
+
+
+class Pair(Table):
+    """Answers in a tuple."""
+
+    def forward(self, x_BD):
+        return self.first(x_BD), self.second(x_BD)
+
+
+class OneCounts(Table):
+    """The second answer hangs on how often it was called."""
+
+    calls = 0
+
+    def forward(self, x_BD):
+        self.calls += 1
+        return {"first": self.first(x_BD), "second": self.second(x_BD) + self.calls}
+
+
+class Wraps(Table):
+    """It returns an object of its own."""
+
+    def forward(self, x_BD):
+        return type("Answer", (), {"first": self.first(x_BD)})()
+
+
+class First(Sorting):
+    """What a model answers first is what counts."""
+
+    def loss(self, model, batch, criterion, phase):
+        return criterion(self.answer(model, batch), batch.targets)
+
+    def evaluate(self, model, batch):
+        return self.answer(model, batch), batch.targets
+
+    def answer(self, model, batch):
+        answers = model(*batch.inputs)
+        if isinstance(answers, tuple):
+            return answers[0]
+        return answers["first"] if isinstance(answers, dict) else getattr(answers, "first", answers)
 '''
+
+
+def of_stars(site: Site, model: str) -> lw.Plugins:
+    """The toys, and a plugin with one of the nets and a task that takes what any of them answers."""
+    menu = MENU.format(kind="model", name="stars/net", target=f"labwright_stars.nets:{model}")
+    menu += '    yield lw.Component("task", "stars/first", "labwright_stars.nets:First", "made by a test")\n'
+    site.install("stars", menu, nets=NETS)
+    return toys()
+
+
+@pytest.mark.parametrize(
+    ("model", "named"),
+    [("Table", ["first", "beside_masked", "beside_best"]), ("Pair", ["output_0", "output_1"])],
+)
+def test_each_of_several_outputs_is_named_and_compared(
+    site: Site, tmp_path: Path, model: str, named: list[str]
+) -> None:
+    plugins = of_stars(site, model)
+    run = trained(tmp_path / "run", plugins, "stars/net", "stars/first")
+    facts = export(run, tmp_path / "exported", plugins=plugins)
+    assert [output["name"] for output in facts["outputs"]] == named
+    assert facts["largest_difference"] == max(output["largest_difference"] for output in facts["outputs"])
+    session = onnxruntime.InferenceSession(tmp_path / "exported" / "model.onnx")
+    x_BD = torch.randn(5, 4, generator=lw.generator(5))
+    answers = lw.load(run, plugins=plugins).model(x_BD)
+    ours = list(answers) if isinstance(answers, tuple) else [answers["first"], *answers["beside"].values()]
+    for output, array, answer in zip(facts["outputs"], session.run(named, {"x": x_BD.numpy()}), ours, strict=True):
+        torch.testing.assert_close(torch.from_numpy(array), answer.detach(), rtol=0, atol=1e-5)
+        assert output["dtype"] == str(answer.dtype).removeprefix("torch.")
+        assert output["shape"] == ["batch", *answer.shape[1:]]
 
 
 @pytest.mark.parametrize(
     ("name", "kind", "message"),
     [
         ("Reads", lw.LabwrightError, "model Reads can't be exported to ONNX: .*values read by Python"),
-        ("Counts", lw.RunFailed, r"onnxruntime's output of shape \(1, 3\) differs from PyTorch's of shape \(1, 3\)"),
+        ("OneCounts", lw.RunFailed, r"onnxruntime's 'second' of shape \(1, 3\) differs from PyTorch's"),
+        ("Wraps", lw.LabwrightError, "it returned a Answer. Return a tensor, or a dict or tuple of tensors."),
+        ("Counts", lw.RunFailed, r"onnxruntime's 'output' of shape \(1, 3\) differs from PyTorch's of shape \(1, 3\)"),
     ],
 )
 def test_a_model_that_a_graph_cannot_hold_is_refused(
     site: Site, tmp_path: Path, name: str, kind: type[lw.LabwrightError], message: str
 ) -> None:
-    menu = MENU.format(kind="model", name="stars/net", target=f"labwright_stars.nets:{name}")
-    site.install("stars", menu, nets=NETS)
-    plugins = toys()
-    run = trained(tmp_path / "run", plugins, "stars/net")
+    plugins = of_stars(site, name)
+    run = trained(tmp_path / "run", plugins, "stars/net", "stars/first")
     with pytest.raises(kind, match=message) as refused:
         export(run, tmp_path / "exported", plugins=plugins)
     assert type(refused.value) is kind
@@ -123,7 +206,8 @@ def test_the_verb_writes_into_the_run_and_says_what_the_model_takes(
     shutil.copy(PARTS, site.folder)
     answer = command("export", str(run), site=site.folder, cwd=tmp_path)
     assert answer.code == 0, answer.err
-    model, takes, checked = answer.out.splitlines()
+    model, takes, gives, checked = answer.out.splitlines()
     assert model.startswith(f"model    {run / 'export' / 'model.onnx'} (")
     assert takes == "takes    x float32 [batch, 4]"
+    assert gives == "gives    output float32 [batch, 3]"
     assert checked.startswith("checked  differs from PyTorch by at most ")

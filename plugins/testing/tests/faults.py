@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Protocol
 
 import labwright as lw
 import torch
@@ -157,6 +159,29 @@ class Rounds(Net):
         return super().forward(x_BD) * 20 + 1e5 - 1e5
 
 
+class NarrowFails(Net):
+    """A width at the low end of its search that nothing can be computed with."""
+
+    def __init__(
+        self, inputs: lw.Features, outputs: lw.Classes, *, width: Annotated[int, Field(ge=1), Integers(1, 64)] = 16
+    ) -> None:
+        super().__init__(inputs, outputs, width=width)
+        self.width = width
+
+    def forward(self, x_BD: Tensor) -> Tensor:
+        if self.width == 1:  # a stand-in for `squeeze()`
+            raise IndexError("too many indices")
+        return super().forward(x_BD)
+
+
+class LateBuffer(Net):
+    """A buffer that is there from the first batch on."""
+
+    def forward(self, x_BD: Tensor) -> Tensor:
+        self.register_buffer("seen", torch.ones(()))
+        return super().forward(x_BD)
+
+
 class Blind(Net):
     """Answers that have little to do with the input."""
 
@@ -270,6 +295,335 @@ class WeighsOnDevice(Sorting):
 
     def weight(self, batch: lw.Batch) -> Any:
         return torch.tensor(len(batch))
+
+
+@dataclass(frozen=True)
+class Counted(lw.Batch):
+    """A batch that knows how many of its samples are of the first two classes."""
+
+    first: int
+
+    @classmethod
+    def of(cls, batch: lw.Batch) -> Counted:
+        return cls(batch.inputs, batch.targets, int((batch.targets < 2).sum()))
+
+    def rows(self, some: slice) -> Counted:
+        return self.of(lw.Batch(self.inputs, self.targets).rows(some))
+
+
+class NoRows(Counted):
+    """A batch with a count that is cut as if it had none."""
+
+    rows = lw.Batch.rows
+
+
+class CountedOnce(Counted):
+    """A batch whose rows know the count of the whole."""
+
+    def rows(self, some: slice) -> CountedOnce:
+        return CountedOnce((self.inputs[0][some],), self.targets[some], self.first)
+
+
+class CountsFirst(Sorting):
+    """A sound task whose batch carries a count, which is what it weighs by: one more for each sample of a class."""
+
+    batch: type[Counted] = Counted
+
+    def draw(self, batch: lw.Batch, generator: Generator) -> Counted:
+        return self.batch.of(batch)
+
+    def weight(self, batch: Counted) -> float:
+        return len(batch) + batch.first
+
+    def loss(self, model: nn.Module, batch: Counted, criterion: Any, phase: str) -> Tensor:
+        weights_B = 1.0 + (batch.targets < 2)
+        losses_B = functional.cross_entropy(model(*batch.inputs), batch.targets, reduction="none")
+        return (weights_B * losses_B).sum() / self.weight(batch)
+
+
+class CountsWhole(CountsFirst):
+    """A batch cut in two counts everything twice."""
+
+    batch = CountedOnce
+
+
+class Uncut(CountsFirst):
+    """A batch with a count that has no rows of its own."""
+
+    batch = NoRows
+
+
+class Repeats(Sorting):
+    """Each sample of an epoch is drawn, with replacement, and that isn't said."""
+
+    def order(self, split: str, part: lw.Split, *, size: int, seed: int, epoch: int) -> Sequence[Tensor]:
+        drawn_N = torch.randint(len(part), (len(part),), generator=lw.generator(seed, epoch))
+        return torch.split(drawn_N, size)
+
+
+class Skips(Sorting):
+    """The last batch of an epoch is left out."""
+
+    def order(self, split: str, part: lw.Split, **asked: Any) -> Sequence[Tensor]:
+        return super().order(split, part, **asked)[:-1]
+
+
+class OneOrder(Sorting):
+    """Each epoch has the order of the first."""
+
+    def order(self, split: str, part: lw.Split, *, epoch: int, **asked: Any) -> Sequence[Tensor]:
+        return super().order(split, part, epoch=0, **asked)
+
+
+class AnyOrder(Sorting):
+    """An order that no seed reaches."""
+
+    def order(self, split: str, part: lw.Split, *, seed: int, **asked: Any) -> Sequence[Tensor]:
+        return super().order(split, part, seed=random.getrandbits(30), **asked)
+
+
+class Oversized(Sorting):
+    """Batches of twice the size that was asked for."""
+
+    def order(self, split: str, part: lw.Split, *, size: int, **asked: Any) -> Sequence[Tensor]:
+        return super().order(split, part, size=2 * size, **asked)
+
+
+class Answering(Sorting):
+    """A sound task that answers and reports; its faulty kin differ in one place."""
+
+    def predict(self, model: nn.Module, inputs: tuple[Tensor, ...], origins: Sequence[Any]) -> list[dict[str, Any]]:
+        return [{"label": label} for label in model(*inputs).argmax(1).tolist()]
+
+    def report(self, model: nn.Module, split: str, device: torch.device) -> Sequence[lw.Section]:
+        return [lw.Table("Parts", ("part", "samples"), [(split, len(self.data.split(split)))])]
+
+
+class AnswersOnce(Answering):
+    """One answer for all rows."""
+
+    def predict(self, model: nn.Module, inputs: tuple[Tensor, ...], origins: Sequence[Any]) -> list[dict[str, Any]]:
+        return super().predict(model, inputs, origins)[:1]
+
+
+class AnswersByRank(Answering):
+    """An answer that depends on the other rows."""
+
+    def predict(self, model: nn.Module, inputs: tuple[Tensor, ...], origins: Sequence[Any]) -> list[dict[str, Any]]:
+        return [{"rank": rank} for rank in inputs[0][:, 0].argsort().argsort().tolist()]
+
+
+class AnswersInTensors(Answering):
+    """An answer that JSON can't hold."""
+
+    def predict(self, model: nn.Module, inputs: tuple[Tensor, ...], origins: Sequence[Any]) -> list[dict[str, Any]]:
+        return [{"logits": logits} for logits in model(*inputs)]
+
+
+class ForgetsOrigins(Answering):
+    """An answer that takes every row for the first one's origin."""
+
+    def predict(self, model: nn.Module, inputs: tuple[Tensor, ...], origins: Sequence[Any]) -> list[dict[str, Any]]:
+        return [{"line": origins[0]} for _ in inputs[0]]
+
+
+class ReportsInTraining(Answering):
+    """A report that moves running statistics."""
+
+    def report(self, model: nn.Module, split: str, device: torch.device) -> Sequence[lw.Section]:
+        self.evaluate(model, self.data.split(split).fetch(torch.arange(8), 0, 0))
+        return super().report(model, split, device)
+
+
+class ReportsAtRandom(Answering):
+    """A report that draws."""
+
+    def report(self, model: nn.Module, split: str, device: torch.device) -> Sequence[lw.Section]:
+        return [lw.Text("A number", [str(random.random())])]
+
+
+class ReportsText(Answering):
+    """A report whose section is a text alone."""
+
+    def report(self, model: nn.Module, split: str, device: torch.device) -> Any:
+        return ["all is well"]
+
+
+class ReportsRagged(Answering):
+    """A table one of whose rows lacks a cell."""
+
+    def report(self, model: nn.Module, split: str, device: torch.device) -> Sequence[lw.Section]:
+        return [lw.Table("Parts", ("part", "samples"), [(split,)])]
+
+
+class Encoder(Protocol):
+    def encode(self, x_BD: Tensor) -> Tensor: ...
+
+
+class Encodes(Sorting):
+    """A task for models that nobody has."""
+
+    model_contract = Encoder
+
+
+class Backwards(Protocol):
+    def __call__(self, labels: Tensor, logits: Tensor) -> Tensor: ...
+
+
+class Beside(Sorting):
+    """A sound task with a second loss; its faulty kin name another contract, or call another way."""
+
+    def __init__(
+        self,
+        data: Annotated[lw.Data, Part("data")],
+        *,
+        beside: Annotated[Any, Part("loss", contract=Sorting.Contract)] = "cross-entropy",
+    ) -> None:
+        super().__init__(data)
+        self.beside = beside
+
+    def loss(self, model: nn.Module, batch: lw.Batch, criterion: Any, phase: str) -> dict[str, Tensor]:
+        logits_BC = model(*batch.inputs)
+        return {"class": criterion(logits_BC, batch.targets), "beside": self.called(logits_BC, batch.targets)}
+
+    def called(self, logits_BC: Tensor, labels_B: Tensor) -> Tensor:
+        return self.beside(logits_BC, labels_B)
+
+
+class CallsOtherwise(Beside):
+    """A second loss that isn't called as its contract says."""
+
+    def called(self, logits_BC: Tensor, labels_B: Tensor) -> Tensor:
+        return self.beside(logits_BC, labels_B, weights=None)
+
+
+class FitsNobody(Beside):
+    """A second loss that is none of those installed."""
+
+    def __init__(
+        self,
+        data: Annotated[lw.Data, Part("data")],
+        *,
+        beside: Annotated[Any, Part("loss", contract=Backwards)] | None = None,
+    ) -> None:
+        super().__init__(data)
+        self.beside = beside
+
+    def called(self, logits_BC: Tensor, labels_B: Tensor) -> Tensor:
+        return logits_BC.square().mean()
+
+
+class Banked(Sorting):
+    """A sound task with a memory of its last logits; its faulty kin lose or spoil it."""
+
+    def prepare(self) -> None:
+        super().prepare()
+        self.bank_MC = torch.zeros(8, 3)
+        self.newest_BC = torch.zeros(0, 3)
+
+    def loss(self, model: nn.Module, batch: lw.Batch, criterion: Any, phase: str) -> Tensor:
+        logits_BC = model(*batch.inputs)
+        self.newest_BC = logits_BC.detach()
+        return criterion(logits_BC, batch.targets) + 0.01 * (logits_BC @ self.bank_MC.T).square().mean()
+
+    def after_step(self, model: nn.Module, phase: str) -> None:
+        self.bank_MC = torch.cat([self.newest_BC, self.bank_MC])[:8]
+
+    def state(self) -> dict[str, Any]:
+        return {"bank": self.bank_MC}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        self.bank_MC = state["bank"]
+
+
+class LosesState(Banked):
+    """A memory that isn't taken up."""
+
+    def load_state(self, state: Mapping[str, Any]) -> None: ...
+
+
+class EmptiesState(Banked):
+    """A memory that is gone once it has been asked for."""
+
+    def state(self) -> dict[str, Any]:
+        kept = super().state()
+        self.bank_MC = torch.zeros(8, 3)
+        return kept
+
+
+class UnwritableState(Banked):
+    """A memory that no checkpoint can hold."""
+
+    def state(self) -> dict[str, Any]:
+        return {"bank": object()}
+
+
+# --------------------------------------------------------------------------------------------------------- methods
+
+
+class Averaging(lw.Method):
+    """Gradients with what is left of those before, sound; its faulty kin differ in one place."""
+
+    def __init__(self) -> None:
+        self.left: dict[str, Tensor] = {}
+
+    def gradients(self, update: lw.Update, batches: Sequence[Any], weights: Sequence[float]) -> Mapping[str, Tensor]:
+        losses = update.backward(batches, weights)
+        for number, parameter in enumerate(update.parameters):
+            if parameter.grad is not None:
+                key = f"{update.name}.{number}"
+                parameter.grad += 0.5 * self.left.get(key, torch.zeros_like(parameter.grad))
+                self.left[key] = parameter.grad.clone()
+        return losses
+
+    def state(self) -> dict[str, Tensor]:
+        return dict(self.left)
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        self.left = {name: tensor.clone() for name, tensor in state.items()}
+
+
+class BeginsAnew(Averaging):
+    """What was left isn't taken up."""
+
+    def load_state(self, state: Mapping[str, Any]) -> None: ...
+
+
+class RollsDice(lw.Method):
+    """Gradients by dice that no seed reaches."""
+
+    def gradients(self, update: lw.Update, batches: Sequence[Any], weights: Sequence[float]) -> Mapping[str, Tensor]:
+        losses = update.backward(batches, weights)
+        for parameter in update.parameters:
+            if parameter.grad is not None:
+                parameter.grad *= random.SystemRandom().random()
+        return losses
+
+
+class Nameless(lw.Method):
+    """Losses by another name than the phase's."""
+
+    def gradients(self, update: lw.Update, batches: Sequence[Any], weights: Sequence[float]) -> Mapping[str, Tensor]:
+        return {"loss": update.backward(batches, weights)[update.name]}
+
+
+class Gradientless(lw.Method):
+    """A loss, and no gradients."""
+
+    def gradients(self, update: lw.Update, batches: Sequence[Any], weights: Sequence[float]) -> Mapping[str, Tensor]:
+        with torch.no_grad():
+            return {update.name: update.losses(batches[0])}
+
+
+class StepsItself(lw.Method):
+    """A step that is the optimizer's."""
+
+    def gradients(self, update: lw.Update, batches: Sequence[Any], weights: Sequence[float]) -> Mapping[str, Tensor]:
+        losses = update.backward(batches, weights)
+        with torch.no_grad():
+            for parameter in update.parameters:
+                parameter.sub_(0.1)
+        return losses
 
 
 # ---------------------------------------------------------------------------------------------------------- losses
@@ -461,6 +815,41 @@ class SaysOtherwise(Blobs):
         super().prepare()
         for part in self.splits.values():
             part.x_ND = part.x_ND.double()
+
+
+class Lines(Blobs):
+    """Sound data that reads a line of four numbers, in units of what it learned; its faulty kin don't keep the unit."""
+
+    unit = 1.0
+
+    def prepare(self) -> None:
+        super().prepare()
+        self.unit = 2.0
+
+    def parse(self, line: str) -> lw.Input:
+        return lw.Input((torch.tensor([[float(word) / self.unit for word in line.split()]]),), origin=line)
+
+    def show(self, inputs: tuple[Tensor, ...]) -> list[str]:
+        return [" ".join(str(value * self.unit) for value in row) for row in inputs[0].tolist()]
+
+    def save(self, folder: Path) -> None:
+        (folder / "unit.json").write_text(json.dumps(self.unit))
+
+    def load(self, folder: Path) -> None:
+        self.unit = json.loads((folder / "unit.json").read_text())
+
+
+class LosesUnit(Lines):
+    """What it reads is another input without its data."""
+
+    def load(self, folder: Path) -> None: ...
+
+
+class ReadsNoRow(Lines):
+    """An input without its axis of rows."""
+
+    def parse(self, line: str) -> lw.Input:
+        return lw.Input((super().parse(line)[0][0],), origin=line)
 
 
 class LoadsNothing(Blobs):

@@ -20,11 +20,14 @@ from labwright import (
     Metric,
     Part,
     Port,
+    Ragged,
     Split,
     Task,
+    bucketed,
     evaluating,
     generator,
     majority,
+    nearest,
 )
 from torch import Generator, Tensor, nn
 
@@ -51,7 +54,8 @@ class Classification(Task):
 
     `metrics` left out are `accuracy` and `cross_entropy`, in nats, the mean over samples. `goal` is one of the metrics,
     `f1/macro`, or with a direction, `NAME:minimize`. With `sampling` "balanced" a class is drawn at random, then one of
-    its training samples: an epoch is as long as before, but no longer sees every sample once.
+    its training samples: an epoch is as long as before, but no longer sees every sample once. A table says how often a
+    class is drawn beside the others, 1 if it isn't named.
 
     `prepare` raises LabwrightError if the training labels are outside the classes, or all the same; data that is
     neither in memory nor `Labelled` is taken on trust, and can't be balanced.
@@ -66,17 +70,19 @@ class Classification(Task):
         *,
         metrics: list[Annotated[Metric, Part("metric")]] | None = None,
         goal: str | None = None,
-        sampling: Literal["balanced"] | None = None,
+        sampling: Literal["balanced"] | dict[str, float] | None = None,
     ) -> None:
         if not issubclass(data.target, Classes):
             raise LabwrightError(
                 f"task.data: classification needs classes to tell apart; {type(data).__name__} has targets "
                 f"{data.target.__name__}. Task 'regression' takes Values."
             )
+        if isinstance(sampling, dict) and (wrong := next((name for name in sampling if not sampling[name] >= 0), "")):
+            raise LabwrightError(f"task.sampling: {wrong!r} is given {sampling[wrong]}; a share is a number from 0 on.")
         usual: dict[str, Metric] = {"accuracy": Accuracy(), "cross_entropy": LogLoss()}
         self.chosen = chosen(metrics, usual, data.target, ("logits", "labels"))
         self.goal = chosen_goal(goal, self.chosen, Classification.goal)
-        self.data, self.sampling = data, sampling
+        self.data, self.sampling, self.replacement = data, sampling, sampling is not None
         self.labels_N: Tensor | None = None  # of the training samples
         self.counts: tuple[int, ...] | None = None  # of each class among them
 
@@ -121,7 +127,19 @@ class Classification(Task):
     def order(self, split: str, part: Split, *, size: int, seed: int, epoch: int) -> Sequence[Tensor]:
         if split != "train" or self.sampling is None or self.labels_N is None:
             return super().order(split, part, size=size, seed=seed, epoch=epoch)
-        return torch.split(balanced_order(self.labels_N, generator(seed, epoch, 10)), size)
+        drawn = torch.split(drawn_by_class(self.labels_N, self._shares(), generator(seed, epoch, 10)), size)
+        return bucketed(drawn, part.lengths, seed=seed, epoch=epoch) if isinstance(part, Ragged) else drawn
+
+    def _shares(self) -> Tensor:
+        """How often each class is drawn, beside the others, (C,). Raises LabwrightError for no such class."""
+        wanted = self.sampling if isinstance(self.sampling, dict) else {}
+        if unknown := next((name for name in wanted if name not in self.names), ""):
+            raise LabwrightError(f"task.sampling: no class is called {unknown!r}{nearest(unknown, self.names)}")
+        shares_C = torch.tensor([wanted.get(name, 1.0) for name in self.names], dtype=torch.float64)
+        shares_C *= torch.tensor(self.counts) > 0  # what no sample has can't be drawn
+        if not shares_C.any():
+            raise LabwrightError("task.sampling: every class that has training samples is drawn 0 times; raise one.")
+        return shares_C
 
     def loss(self, model: nn.Module, batch: Batch, criterion: ClassificationLoss, phase: str) -> Tensor:  # noqa: ARG002 - one phase
         return criterion(output(model, batch), batch.targets)
@@ -175,15 +193,17 @@ class Classification(Task):
         return sections(torch.cat(probabilities), torch.cat(labels), self.names, part, self.data.show)
 
 
-def balanced_order(labels_N: Tensor, draws: Generator) -> Tensor:
-    """As many samples as there are labels, int64 indices (N,): each of a class drawn at random, then one of its own."""
+def drawn_by_class(labels_N: Tensor, shares_C: Tensor, draws: Generator) -> Tensor:
+    """As many samples as there are labels, int64 indices (N,): each of a class drawn by its share, then one of its own.
+
+    A class of a share above 0 has samples.
+    """
     by_class_N = labels_N.argsort(stable=True)
-    counts_K = labels_N.bincount()
-    counts_K = counts_K[counts_K > 0]  # of the K classes that occur
-    drawn_N = torch.randint(len(counts_K), (len(labels_N),), generator=draws)
+    counts_C = labels_N.bincount(minlength=len(shares_C))
+    drawn_N = torch.multinomial(shares_C, len(labels_N), replacement=True, generator=draws)
     within_N = torch.rand(len(labels_N), generator=draws, dtype=torch.float64)
-    starts_K = counts_K.cumsum(0) - counts_K
-    return by_class_N[starts_K[drawn_N] + (within_N * counts_K[drawn_N]).long()]
+    starts_C = counts_C.cumsum(0) - counts_C
+    return by_class_N[starts_C[drawn_N] + (within_N * counts_C[drawn_N]).long()]
 
 
 def _labels(split: Split, in_memory: bool) -> Tensor | None:

@@ -33,13 +33,14 @@ from labwright import (
 from torch import Generator, Tensor, nn
 
 from labwright_tasks.classification import Classification, ClassificationLoss
-from labwright_tasks.joined import JoinedSplit
+from labwright_tasks.joined import Joined, JoinedSplit
 from labwright_tasks.regression import Regression, RegressionLoss
 
 if TYPE_CHECKING:
     from labwright import Section
 
 _AT_ONCE = 1024  # samples fetched together when targets are looked at
+_LEFT_OUT = " Samples without a target are left out and not counted."
 _SCORE = "score"
 _DIRECTIONS = {
     "accuracy": "maximize",
@@ -152,6 +153,7 @@ class MultiTask(Task):
                 f"{data.target.__name__}. Data 'joined' makes heads of several data sets."
             )
         self.data, self.losses = data, dict(losses or {})
+        self.replacement = isinstance(data, Joined) and data.turns == "equal"  # the smaller are gone through again
         self.heads: dict[str, Head] = {}
         if goal != _SCORE:
             self.goal = Goal(goal, _direction(goal))
@@ -233,22 +235,29 @@ class MultiTask(Task):
             remarks += [f"head {name!r}: {remark}"] if remark else []
         return " ".join(remarks) or None
 
-    def predict(self, model: nn.Module, inputs: tuple[Tensor, ...]) -> list[dict[str, Any]]:
+    def predict(self, model: nn.Module, inputs: tuple[Tensor, ...], origins: Sequence[Any]) -> list[dict[str, Any]]:
         """For each row what each head's own task predicts, as `HEAD/KEY`."""
         outputs = self._outputs(model, Batch(inputs, {}))
-        answers = {name: head.task.predict(_giving(outputs[name]), inputs) for name, head in self.heads.items()}
+        answers = {
+            name: head.task.predict(_giving(outputs[name]), inputs, origins) for name, head in self.heads.items()
+        }
         return [
             {f"{name}/{key}": value for name in answers for key, value in answers[name][row].items()}
             for row in range(len(inputs[0]))
         ]
 
     def report(self, model: nn.Module, split: str, device: torch.device) -> Sequence[Section]:
-        """Each head's sections, under its name."""
-        return [
-            replace(section, title=f"{name}: {section.title}")
-            for name, head in self.heads.items()
-            for section in head.task.report(_HeadOf(self, model, name), split, device)
-        ]
+        """Each head's sections, under its name; they say so where some samples have no target."""
+        sections = []
+        for name, head in self.heads.items():
+            part = head.task.data.split(split)
+            gaps = isinstance(part, OneHeadSplit) and len(part) < len(part.part)
+            for section in head.task.report(_HeadOf(self, model, name), split, device):
+                note = (
+                    f"{section.note} Samples without a target are left out and not counted." if gaps else section.note
+                )
+                sections.append(replace(section, title=f"{name}: {section.title}", note=note.strip()))
+        return sections
 
     def _outputs(self, model: nn.Module, batch: Batch) -> Mapping[str, Tensor]:
         """What a model gives. Raises LabwrightError if that isn't a row of each head's width for each sample."""

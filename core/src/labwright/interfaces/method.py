@@ -38,7 +38,11 @@ class Update(Protocol):
 
     name: str
     model: nn.Module
-    parameters: Sequence[Tensor]
+
+    @property
+    def parameters(self) -> Sequence[Tensor]:
+        """What the phase trains."""
+        ...
 
     def losses(self, batch: Any) -> Tensor | Mapping[str, Tensor]:
         """The loss of a batch on the device, in the precision of the run."""

@@ -99,7 +99,8 @@ class Task(ABC):
     `goal` is of the class, or of an object whose settings choose it. `contract` is the Protocol a loss must fit: the
     parameter names of its methods are compared when the experiment is built. None: the task needs no loss.
     `model_contract` is one that the model's methods must fit, such as `encode` and `decode`, where the task calls more
-    than the model itself.
+    than the model itself. `replacement` says that an epoch of `train` draws samples with replacement: some more than
+    once, some not at all.
 
     Example: `class Sides(lw.Task): goal = lw.Goal("accuracy", "maximize")`
     """
@@ -107,6 +108,7 @@ class Task(ABC):
     goal: Goal
     contract: ClassVar[type | None] = None
     model_contract: ClassVar[type | None] = None
+    replacement: bool = False
     data: Data
 
     def prepare(self) -> None:

@@ -7,7 +7,7 @@ import json
 import logging
 import shutil
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,14 +17,14 @@ import torch
 from torch import Tensor, nn
 
 CHECKED = (1, 3)  # batch sizes that are compared; the file was traced with 2
-TOLERANCE = 1e-4  # largest difference, as a share of the largest output
+TOLERANCE = 1e-4  # largest difference, as a share of the largest value of an output
 
 
 def export(run: Path | str, target: Path | str, *, plugins: lw.Plugins | None = None) -> dict[str, Any]:
     """Write model.onnx, what the task learned (`task/`) and model.json into a folder; returns what model.json says.
 
     The size of a batch is free, other axes are those of the input port. The model is the one the run ended with, on the
-    CPU.
+    CPU. Its outputs are called `output`, `output_0` and so on if it returns several, or by the keys of its table.
 
     Args:
         run: the run folder.
@@ -39,20 +39,23 @@ def export(run: Path | str, target: Path | str, *, plugins: lw.Plugins | None = 
     loaded = lw.load(run, plugins=plugins)
     inputs, outputs = loaded.task.ports()
     names = _argument_names(loaded.model, len(inputs.example(1, lw.generator(0))))
+    examples = [inputs.example(size, lw.generator(size)) for size in CHECKED]
+    answers = [_answers(loaded.model, example) for example in examples]
     _claim(target, run)
     file = target / "model.onnx"
-    _write(loaded.model, inputs.example(2, lw.generator(0)), names, file)
-    examples = [inputs.example(size, lw.generator(size)) for size in CHECKED]
-    difference = max(_difference(loaded.model, file, names, example) for example in examples)
+    _write(loaded.model, inputs.example(2, lw.generator(0)), names, list(answers[0]), file)
+    pairs = zip(examples, answers, strict=True)
+    compared = [_differences(file, dict(zip(names, example, strict=True)), answer) for example, answer in pairs]
+    largest = {name: max(differences[name] for differences in compared) for name in answers[0]}
     shutil.copytree(run / "task", target / "task")
     facts = {
-        "inputs": [
-            {"name": name, "dtype": str(argument.dtype).removeprefix("torch."), "shape": ["batch", *argument.shape[1:]]}
-            for name, argument in zip(names, examples[0], strict=True)
+        "inputs": [_described(name, argument) for name, argument in zip(names, examples[0], strict=True)],
+        "outputs": [
+            {**_described(name, answer), "largest_difference": largest[name]} for name, answer in answers[0].items()
         ],
         "input_port": str(inputs),
         "output_port": str(outputs),
-        "largest_difference": difference,
+        "largest_difference": max(largest.values()),
         "bytes": sum(part.stat().st_size for part in target.glob("model.onnx*")),
         "torch": torch.__version__,
         "notes": list(loaded.notes),
@@ -76,46 +79,85 @@ def _argument_names(model: nn.Module, count: int) -> list[str]:
     return [name.rpartition("_")[0] if name.rpartition("_")[2].isupper() else name for name in names]
 
 
-def _write(model: nn.Module, example: Sequence[Tensor], names: Sequence[str], file: Path) -> None:
+def _described(name: str, tensor: Tensor) -> dict[str, Any]:
+    return {"name": name, "dtype": str(tensor.dtype).removeprefix("torch."), "shape": ["batch", *tensor.shape[1:]]}
+
+
+def _answers(model: nn.Module, example: Sequence[Tensor]) -> dict[str, Tensor]:
+    """What PyTorch makes of an example, by the names that the outputs have in the file."""
+    with torch.inference_mode(), _explained(model):
+        output = model(*example)
+    return dict(_named("", output))
+
+
+def _named(name: str, output: Any) -> Iterator[tuple[str, Tensor]]:
+    """The tensors of what a model returned: one, or tables and tuples of them. Raises LabwrightError for others."""
+    if isinstance(output, Tensor):
+        yield name or "output", output
+    elif isinstance(output, Mapping):
+        for key, value in output.items():
+            yield from _named(f"{name}_{key}" if name else str(key), value)
+    elif isinstance(output, tuple | list):
+        for place, value in enumerate(output):
+            yield from _named(f"{name or 'output'}_{place}", value)
+    else:
+        raise lw.LabwrightError(
+            f"the model can't be exported to ONNX: it returned a {type(output).__name__}. Return a tensor, or a dict "
+            "or tuple of tensors."
+        )
+
+
+def _write(
+    model: nn.Module, example: Sequence[Tensor], names: Sequence[str], outputs: Sequence[str], file: Path
+) -> None:
     batch = torch.export.Dim("batch")
+    with _quiet(), _explained(model):
+        program = torch.onnx.export(
+            model,
+            tuple(example),
+            input_names=list(names),
+            output_names=list(outputs),
+            dynamic_shapes=tuple({0: batch} for _ in example),
+            dynamo=True,
+            verbose=False,
+        )
+    assert program is not None
+    program.save(file)
+
+
+@contextmanager
+def _explained(model: nn.Module) -> Iterator[None]:
+    """Whatever goes wrong within it is said in the words of a person who exports."""
     try:
-        with _quiet():
-            program = torch.onnx.export(
-                model,
-                tuple(example),
-                input_names=list(names),
-                output_names=["output"],
-                dynamic_shapes=tuple({0: batch} for _ in example),
-                dynamo=True,
-                verbose=False,
-            )
+        yield
     except Exception as error:  # the exporter's errors have no common class but this
         reason = str(error).strip().split("\n")[0]
         raise lw.LabwrightError(
             f"model {type(model).__name__} can't be exported to ONNX: {reason} Its forward may use what a graph can't "
             "hold: values read by Python, packed sequences, other files."
         ) from error
-    assert program is not None
-    program.save(file)
 
 
-def _difference(model: nn.Module, file: Path, names: Sequence[str], example: Sequence[Tensor]) -> float:
-    """The largest difference between onnxruntime's output and PyTorch's. Raises RunFailed if it is too large."""
+def _differences(file: Path, given: Mapping[str, Tensor], answers: Mapping[str, Tensor]) -> dict[str, float]:
+    """How far onnxruntime's outputs lie from PyTorch's at most, by name. Raises RunFailed for one that is too far."""
     import onnxruntime
 
     session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
-    given = {name: argument.numpy() for name, argument in zip(names, example, strict=True)}
-    (output, *_) = session.run(None, given)
-    with torch.inference_mode():
-        ours = model(*example)
-    exported = torch.from_numpy(output)
-    difference = float((exported - ours).abs().max()) if exported.shape == ours.shape else float("inf")
-    if not difference <= TOLERANCE * max(1.0, float(ours.abs().max())):
-        raise lw.RunFailed(
-            f"{file}: onnxruntime's output of shape {tuple(exported.shape)} differs from PyTorch's of shape "
-            f"{tuple(ours.shape)} by up to {difference:.3g}. The file is not to be used."
-        )
-    return difference
+    exported = session.run(list(answers), {name: argument.numpy() for name, argument in given.items()})
+    differences = {}
+    for (name, ours), array in zip(answers.items(), exported, strict=True):
+        theirs = torch.from_numpy(array)
+        one, other = theirs.double(), ours.double()
+        same_shape = one.shape == other.shape
+        # what is masked is infinite on both sides, and no measure of how large the others are
+        difference = float((one - other).abs().where(one != other, 0.0).max()) if same_shape else float("inf")
+        if not difference <= TOLERANCE * max(1.0, float(other.abs().where(other.isfinite(), 0.0).max())):
+            raise lw.RunFailed(
+                f"{file}: onnxruntime's {name!r} of shape {tuple(theirs.shape)} differs from PyTorch's of shape "
+                f"{tuple(ours.shape)} by up to {difference:.3g}. The file is not to be used."
+            )
+        differences[name] = difference
+    return differences
 
 
 @contextmanager

@@ -26,11 +26,15 @@ def verb(
     if as_json:
         print_json(facts)
         return
-    arguments = ", ".join(f"{argument['name']} {argument['dtype']} {argument['shape']}" for argument in facts["inputs"])
+    takes, gives = (
+        ", ".join(f"{one['name']} {one['dtype']} {one['shape']}" for one in facts[side]).replace("'", "")
+        for side in ("inputs", "outputs")
+    )
     print_table(
         [
             ("model", f"{facts['folder']}/model.onnx ({facts['bytes']:,} bytes)"),
-            ("takes", arguments.replace("'", "")),
+            ("takes", takes),
+            ("gives", gives),
             ("checked", f"differs from PyTorch by at most {facts['largest_difference']:.2g}"),
         ]
     )

@@ -1,6 +1,17 @@
 """Every check there is: to import this module brings those of each kind."""
 
-from labwright_testing import data, devices, every, losses, metrics, models, optimizers, tasks  # noqa: F401 - they add theirs
+from labwright_testing import (  # noqa: F401 - they add theirs
+    answers,
+    data,
+    devices,
+    every,
+    losses,
+    methods,
+    metrics,
+    models,
+    optimizers,
+    tasks,
+)
 from labwright_testing.kit import TRIED_IN_RECIPES
 from labwright_testing.quick_checks import QUICK_CHECKS
 

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from typing import Any
 
-from labwright import Choice, Integers, Uniform
+import torch
+from labwright import Choice, ClosedForm, Experiment, Integers, Port, Uniform
+from torch import Generator
 
-from labwright_testing.kit import TRIED, Subject, check
+from labwright_testing.kit import TRIED, NotApplicable, Subject, check
 
 DRAWS = 5
+BUILT = ("model", "loss", "optimizer", "method")  # over a task whose data was read
+LARGEST = 2**30  # bytes of parameters and buffers; a model of more isn't made here
 
 
 @check(*TRIED)
@@ -18,7 +23,7 @@ def can_be_built_with_sampled_settings(subject: Subject) -> None:
     marks = {name: one.mark for name, one in subject.settings.items() if one.mark is not None}
     chance = random.Random(0)  # noqa: S311 - no secret
     prefix = "task.data" if subject.kind == "data" else subject.kind
-    reads = subject.kind in ("model", "loss", "optimizer")
+    reads = subject.kind in BUILT
     assert subject.candidates, "no recipe has a place for it"
     base = subject.experiment if reads else subject.candidates[0]
     for _ in range(DRAWS if marks else 1):
@@ -28,6 +33,66 @@ def can_be_built_with_sampled_settings(subject: Subject) -> None:
             experiment.build(task=subject.task) if reads else experiment.task.build()
         except Exception as error:
             raise AssertionError(f"with {drawn} it can't be built: {type(error).__name__}: {error}") from error
+
+
+@check(*TRIED)
+def works_at_the_ends_of_its_search(subject: Subject) -> None:
+    """Each setting at either end of its search mark, or at each of a Choice's options, builds, the others as they are.
+
+    A model answers the example of its port there, and a loss is a number. A model of more than a gigabyte isn't tried,
+    which is said.
+    """
+    ends = [(name, value) for name, setting in subject.settings.items() for value in _ends(setting.mark)]
+    if not ends:
+        raise NotApplicable("nothing of it is searched")
+    assert subject.candidates, "no recipe has a place for it"
+    prefix = "task.data" if subject.kind == "data" else subject.kind
+    base = subject.experiment if subject.kind in BUILT else subject.candidates[0]
+    for name, value in ends:
+        try:
+            _try(subject, base.varied({f"{prefix}.{name}": value}), f"{name}={value!r}")
+        except Exception as error:
+            raise AssertionError(f"with {name}={value!r} it fails: {type(error).__name__}: {error}") from error
+
+
+def _try(subject: Subject, experiment: Experiment, said: str) -> None:
+    """Build an experiment, and use what is under test once."""
+    if subject.kind not in BUILT:
+        experiment.task.build()
+        return
+    inputs, outputs = subject.task.ports()
+    if subject.kind == "model" and (size := _bytes(experiment, inputs, outputs)) > LARGEST:
+        subject.notes.append(f"{said} isn't tried: a model of {size / 1e9:.1f} GB")
+        return
+    built = experiment.build(task=subject.task)
+    if subject.kind == "loss":
+        losses = subject.losses(built, subject.batch(4))
+        assert all(bool(loss.isfinite()) for loss in losses.values()), "the loss is no finite number"
+    elif subject.kind == "model" and not isinstance(built.model, ClosedForm):
+        built.model.eval()
+        try:
+            with torch.no_grad():
+                built.model(*inputs.example(2, Generator().manual_seed(0)))
+        except NotImplementedError:  # its task calls its parts
+            subject.results(built.model, subject.held_out(2))
+
+
+def _bytes(experiment: Experiment, inputs: Port, outputs: Port) -> int:
+    """The size of a model, found out without its memory; 0 if it can't be made so."""
+    try:
+        with torch.device("meta"):
+            model = experiment.model.build(inputs=inputs, outputs=outputs)
+        return sum(tensor.nbytes for tensor in (*model.parameters(), *model.buffers()))
+    except Exception:  # noqa: BLE001 - a constructor may look at its weights, which aren't there
+        return 0
+
+
+def _ends(mark: Choice | Integers | Uniform | None) -> Sequence[Any]:
+    if isinstance(mark, Choice):
+        return mark.options
+    if isinstance(mark, Integers):
+        return mark.low, mark.high - (mark.high - mark.low) % mark.step  # where its steps end
+    return () if mark is None else (mark.low, mark.high)
 
 
 def _drawn(mark: Choice | Integers | Uniform, chance: random.Random) -> Any:

@@ -35,10 +35,12 @@ from packaging.utils import canonicalize_name
 from torch import Generator, Tensor, nn
 
 KEPT = 8  # tasks in memory: those of one plugin's recipes, as a rule
-TRIED = ("task", "data", "model", "loss", "optimizer", "device")  # what stands in every recipe
+TRIED = ("task", "data", "model", "loss", "optimizer", "method", "device")  # what stands in every recipe
 TRIED_IN_RECIPES: list[Check] = []  # in the order in which `check` made them
 Declared = Component | Recipe | Verb | Kind
 Recipes = Mapping[str, str | Sequence[str] | Experiment]  # by `KIND NAME`; texts are a recipe's name and overrides
+Inputs = Mapping[str, Sequence[str]]  # by `KIND NAME` of tasks and data: lines as `labwright predict` takes them
+LISTS = {"logger": "log", "stop": "stop"}  # where a recipe lists components of these kinds
 Tried = Callable[["Subject"], None]
 
 
@@ -124,13 +126,14 @@ def findings(subjects: Iterable[Subject], checks: Iterable[Check]) -> Iterator[F
 class Kit:
     """The plugins of a session, and the tasks that were prepared for their components.
 
-    `recipes` maps `KIND NAME` to what it is tried in, as in `conformance`.
+    `recipes` maps `KIND NAME` to what it is tried in, `inputs` to what it is to read, as in `conformance`.
 
     Example: `Kit(lw.Plugins.discover()).subjects("proteins")`
     """
 
     plugins: Plugins
     recipes: Recipes = field(default_factory=dict)
+    inputs: Inputs = field(default_factory=dict)
     tasks: Prepared = field(default_factory=lambda: Prepared(KEPT))
 
     def subjects(self, name: str = "") -> list[Subject]:
@@ -222,7 +225,9 @@ class Subject:
         reasons = []
         for experiment in self.candidates:
             try:
-                self.kit.tasks.of(experiment)
+                task = self.kit.tasks.of(experiment)
+                if self.kind == "method":  # what it can't train, it says no earlier
+                    experiment.build(task=task)
             except LabwrightError as error:
                 reasons.append(f" {experiment.name}: {error}")
             else:
@@ -246,7 +251,7 @@ class Subject:
             return None
 
     def _quiet(self, experiment: Experiment) -> Experiment:
-        quiet: dict[str, Any] = {"log": [], "stop": []}
+        quiet: dict[str, Any] = {key: [] for kind, key in LISTS.items() if kind != self.kind}
         if self.kind != "device":
             quiet["device"] = {"name": "cpu", "threads": 1}
         return experiment.varied(quiet)
@@ -255,6 +260,8 @@ class Subject:
         if self.kind == "metric":
             parts = experiment.task.parts().values()
             return any(part.kind == "metric" and part.name == self.name for part in parts)
+        if self.kind in LISTS:
+            return any(spec.kind == self.kind and spec.name == self.name for spec in experiment.listeners)
         data = self.kind == "data"
         spec = experiment.task.settings.get("data") if data else experiment.component(self.kind)
         return spec is not None and spec.name == self.name
@@ -264,6 +271,8 @@ class Subject:
         if self.kind == "metric":
             # the goal must be one of the metrics
             return {"task.metrics": [self.name], "task.goal": f"{self.name.rpartition('/')[2]}:maximize"}
+        if self.kind in LISTS:
+            return {LISTS[self.kind]: [self.name]}
         return {"task.data" if self.kind == "data" else self.kind: self.name}
 
     @cached_property

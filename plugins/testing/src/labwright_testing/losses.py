@@ -6,10 +6,10 @@ from dataclasses import fields, replace
 from typing import Any
 
 import torch
-from labwright import Batch, separable
+from labwright import Batch, LabwrightError, separable
 from torch import Tensor, nn
 
-from labwright_testing.kit import NotApplicable, Subject, check, tensors
+from labwright_testing.kit import NotApplicable, Subject, check
 
 
 @check("loss")
@@ -46,17 +46,21 @@ def has_the_gradient_of_its_value(subject: Subject) -> None:
 
 @check("loss")
 def is_a_mean_that_uneven_batches_agree_on(subject: Subject) -> None:
-    """The loss of 6 samples is the mean, by `Task.weight`, of the losses of the first and of the other 5.
+    """The loss of 6 samples is the mean, by `Task.weight` or its `normalizer`, of those of the first and the others.
 
-    A loss is a mean over samples or tokens, not a sum, and nothing in it depends on the size of the batch.
+    A loss is a mean over samples or tokens, not a sum, and nothing in it depends on the size of the batch. One that
+    compares samples with one another says so: `separable = False`.
     """
     built = subject.built()
     if not separable(built.criterion):
-        raise NotApplicable("it says that it compares the samples of a batch with one another")
+        raise NotApplicable("it compares the samples of a batch with one another")
     built.model.eval()
     batch = subject.batch(6)
-    parts = [_rows(batch, slice(0, 1)), _rows(batch, slice(1, 6))]
-    weights = [subject.task.weight(one) for one in parts]
+    try:
+        parts = [batch.rows(slice(0, 1)), batch.rows(slice(1, len(batch)))]
+    except LabwrightError as error:  # of which the task's checks speak
+        raise NotApplicable(str(error)) from error
+    weights = [built.divisor(part) for part in parts]
     whole = subject.losses(built, batch)
     each = [subject.losses(built, one) for one in parts]
     for phase, loss in whole.items():
@@ -75,19 +79,3 @@ def _converted(batch: Batch) -> Batch:
         return tuple(map(doubled, value)) if isinstance(value, tuple) else value
 
     return replace(batch, **{field.name: doubled(getattr(batch, field.name)) for field in fields(batch)})
-
-
-def _rows(batch: Batch, rows: slice) -> Batch:
-    """Some rows of a batch. Raises NotApplicable if not all that is in it has rows."""
-    size = len(batch)
-    if any(not one.ndim or len(one) != size for one in tensors(batch)):
-        raise NotApplicable("a batch of its task can't be cut by rows")
-
-    def cut(value: Any) -> Any:
-        if isinstance(value, Tensor):
-            return value[rows]
-        if isinstance(value, dict):
-            return {key: cut(inner) for key, inner in value.items()}
-        return tuple(map(cut, value)) if isinstance(value, tuple) else value
-
-    return replace(batch, **{field.name: cut(getattr(batch, field.name)) for field in fields(batch)})

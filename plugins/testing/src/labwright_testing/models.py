@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import islice
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
-from labwright import Batch, Built, ClosedForm
+from labwright import Batch, Built, ClosedForm, LabwrightError, listed
+from safetensors.torch import save_file
 from torch import Generator, Tensor, nn
 
 from labwright_testing.kit import NotApplicable, Subject, check, tensors
+from labwright_testing.training import trained
 
 STEPS, FALL = 150, 0.5  # of the loss of one batch in so many steps
 SETTLED = 10  # losses in a row that say that it has fallen
@@ -91,6 +95,28 @@ def keeps_everything_in_its_state(subject: Subject) -> None:
     first, again = (tensors(subject.results(each.model, batch)) for each in (one, other))
     for left, right in zip(first, again, strict=True):
         torch.testing.assert_close(left, right, rtol=0, atol=0, equal_nan=True, msg="it answers differently")
+
+
+@check("model")
+def starts_from_its_own_weights(subject: Subject) -> None:
+    """A run that starts from a trained model of the same recipe takes every tensor, and has none that keeps its own.
+
+    Names and shapes are there from the constructor on: register no buffer in `forward`, rename nothing.
+    """
+    subject.descends()
+    state = trained(subject, 1).trainer.model.state_dict()
+    tensors_of = {name: one.contiguous().clone() for name, one in state.items() if isinstance(one, Tensor)}
+    with TemporaryDirectory(prefix="labwright-") as scratch:
+        save_file(tensors_of, Path(scratch) / "model.safetensors")
+        experiment = subject.experiment.varied({"start": {"run": scratch}})
+        built = experiment.build(task=subject.task)
+        try:
+            started = experiment.begun(built)
+        except LabwrightError as error:
+            raise AssertionError(f"its own weights don't fit it: {error}") from error
+    assert started is not None and not started.kept, f"{listed(started.kept)} aren't in a trained model"
+    for name, tensor in built.model.state_dict().items():
+        assert not isinstance(tensor, Tensor) or torch.equal(tensor, tensors_of[name]), f"{name} isn't taken up"
 
 
 @check("model")

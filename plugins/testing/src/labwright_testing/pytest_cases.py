@@ -9,11 +9,15 @@ import pytest
 from labwright import LabwrightError, Plugins, nearest
 
 from labwright_testing.checks import CHECKS
-from labwright_testing.kit import Check, Kit, NotApplicable, Recipes, Subject
+from labwright_testing.kit import Check, Inputs, Kit, NotApplicable, Recipes, Subject
 
 
 def conformance(
-    distribution: str, *, exempt: Mapping[str, str] | None = None, recipes: Recipes | None = None
+    distribution: str,
+    *,
+    exempt: Mapping[str, str] | None = None,
+    recipes: Recipes | None = None,
+    inputs: Inputs | None = None,
 ) -> Callable[..., None]:
     """A pytest test of everything a distribution brings.
 
@@ -23,12 +27,13 @@ def conformance(
             it holds after all.
         recipes: `KIND NAME` to what it is tried in: a recipe's name, a list of that and settings,
             `["proteins/folds", "task.data.folder=small"]`, or an Experiment.
+        inputs: `KIND NAME` of tasks and data to lines as `labwright predict` takes them, texts or names of files.
 
     Raises LabwrightError for an exemption of something that isn't there, or without a reason.
 
     Example: `test_conformance = conformance("labwright-proteins")`
     """
-    kit = Kit(Plugins.discover(), recipes or {})
+    kit = Kit(Plugins.discover(), recipes or {}, inputs or {})
     try:
         subjects = kit.subjects(distribution)
     except LabwrightError as error:
@@ -42,9 +47,10 @@ def conformance(
         if not reason.strip():
             raise LabwrightError(f"exempt: {key!r} needs a reason.")
     labels = {subject.label for subject in subjects}
-    for key in recipes or {}:
-        if key not in labels:
-            raise LabwrightError(f"recipes: {distribution} brings no {key!r}{nearest(key, labels)}")
+    for what, given in (("recipes", recipes), ("inputs", inputs)):
+        for key in given or {}:
+            if key not in labels:
+                raise LabwrightError(f"{what}: {distribution} brings no {key!r}{nearest(key, labels)}")
 
     def marks(key: str) -> Any:
         return pytest.mark.xfail(reason=exemptions[key], strict=True) if key in exemptions else ()

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+
 import torch
-from labwright import Batch, LabwrightError
+from labwright import Batch, Experiment, LabwrightError, Split
 from torch import Generator, Tensor
 
-from labwright_testing.kit import Subject, check, tensors
+from labwright_testing.kit import NotApplicable, Subject, check, tensors
+
+MOST = 2  # components that are tried in a part of a task, as each reads the data anew
 
 
 @check("task")
@@ -110,6 +114,134 @@ def weighs_a_batch_by_a_number(subject: Subject) -> None:
     """`weight` is a positive number known on the host: samples, or target tokens; a tensor would make a GPU wait."""
     weight = subject.task.weight(subject.batch(4))
     assert isinstance(weight, int | float) and weight > 0, f"the weight of a batch of 4 is {weight!r}"
+
+
+@check("task")
+def cuts_its_batches_by_rows(subject: Subject) -> None:
+    """`Batch.rows` gives some of a batch's samples: cut in two, its rows and its weight add up to those of the whole.
+
+    That is how `device.accumulate` makes micro-batches. A batch that counts something, or whose tensors don't all have
+    a row for each sample, is of a class with a `rows` of its own, which counts anew.
+    """
+    batch = subject.batch(6)
+    size = len(batch)
+    assert size > 1, "a batch of 6 has one sample"
+    parts = [batch.rows(slice(0, 1)), batch.rows(slice(1, size))]
+    assert [len(part) for part in parts] == [1, size - 1], (
+        f"1 and {size - 1} rows become {[len(part) for part in parts]}"
+    )
+    for part in parts:
+        assert type(part) is type(batch), f"rows of a {type(batch).__name__} are a {type(part).__name__}"
+    for name in ("inputs", "targets"):
+        whole, *cut = [tensors(getattr(one, name)) for one in (batch, *parts)]
+        for of_whole, first, rest in zip(whole, *cut, strict=True):
+            if first.shape[1:] == rest.shape[1:] == of_whole.shape[1:]:  # else what fills up rows is cut off, too
+                assert torch.equal(torch.cat([first, rest]), of_whole), (
+                    f"the rows of its {name} aren't those of the whole"
+                )
+    weights = [subject.task.weight(one) for one in (batch, *parts)]
+    close = abs(weights[0] - weights[1] - weights[2]) <= 1e-6 * abs(weights[0])
+    assert close, f"a batch weighs {weights[0]}, its rows {weights[1]} and {weights[2]}: something isn't counted anew"
+
+
+@check("task")
+def orders_by_seed_and_epoch(subject: Subject) -> None:
+    """`order` of `train` depends on its arguments alone: another epoch has another order, the same one the same.
+
+    Indices are int64 and on the CPU; a batch has at most `size` of them. Draw from `labwright.generator(seed, epoch)`.
+    """
+    before = torch.get_rng_state()
+    first, again, other = (_order(subject, epoch) for epoch in (0, 0, 1))
+    assert torch.equal(before, torch.get_rng_state()), "it draws from torch's own generator"
+    for indices in first:
+        assert indices.dtype == torch.int64, f"its indices are {indices.dtype}"
+        assert indices.device.type == "cpu" and indices.ndim == 1, f"its indices have shape {tuple(indices.shape)}"
+        assert 0 < len(indices) <= 4, f"asked for batches of 4, it gives one of {len(indices)}"
+    assert _same(first, again), "the same seed and epoch have two orders"
+    assert len(first) < 3 or not _same(first, other), "two epochs have one order"
+
+
+@check("task")
+def sees_each_sample_once_an_epoch(subject: Subject) -> None:
+    """An epoch of `train` has each sample of the task's view in one batch; `replacement = True` says otherwise."""
+    if subject.task.replacement:
+        raise NotApplicable("it draws with replacement")
+    part = _viewed(subject)
+    counts = torch.cat([*_order(subject, 0)]).bincount(minlength=len(part))
+    assert len(counts) == len(part), f"an index is {len(counts) - 1}, of {len(part)} samples"
+    assert int(counts.max()) == 1, f"sample {int(counts.argmax())} is in an epoch {int(counts.max())} times"
+    assert int(counts.min()) == 1, f"{int((counts == 0).sum())} of {len(part)} samples are in no batch of an epoch"
+
+
+@check("task")
+def finds_a_model_for_its_contract(subject: Subject) -> None:
+    """Some installed model has the methods that `model_contract` names, with the same parameters.
+
+    Bring one, and a recipe with it, or nobody can use the task.
+    """
+    contract = getattr(subject.target, "model_contract", None)
+    if contract is None:
+        raise NotApplicable("it calls the model itself")
+    assert subject.candidates, f"no recipe has a model that fits {contract.__name__}, which it calls"
+
+
+@check("task")
+def takes_the_losses_that_fit_its_contracts(subject: Subject) -> None:
+    """What fits the `contract` of a `Part` in its settings can stand there: the loss of a batch is a number.
+
+    A few of the installed components are put where the recipe has one, and in a setting of one also where it has none.
+    """
+    marked = {
+        name: setting.part for name, setting in subject.settings.items() if setting.part and setting.part.contract
+    }
+    if not marked:
+        raise NotApplicable("no part of it has a contract")
+    subject.descends()
+    base, named = subject.experiment, subject.experiment.task.parts()
+    for name, part in marked.items():
+        places = [path for path in named if path.partition(".")[0] == name]
+        if not places and subject.settings[name].several is not None:
+            continue  # whoever writes the recipe says how many there are, and what they are called
+        place = places[0] if places else name
+        fitting = list(_fitting(base, f"task.{place}", [named[place].name] if places else [], part.kind))
+        assert fitting, f"{name}: no installed {part.kind} fits {part.contract.__name__}"
+        for component, experiment in fitting[:MOST]:
+            task = experiment.prepared()
+            built = experiment.build(task=task)
+            batch = task.draw(next(iter(task.batches("train", size=4, seed=0, epoch=0))), Generator().manual_seed(0))
+            for phase in built.optimizers:
+                try:
+                    loss = task.loss(built.model, batch, built.criterion, phase)
+                except Exception as error:
+                    raise AssertionError(f"{place}={component!r} fits, but: {type(error).__name__}: {error}") from error
+                assert all(bool(one.isfinite()) for one in tensors(loss)), (
+                    f"{place}={component!r}: the loss isn't finite"
+                )
+
+
+def _fitting(base: Experiment, path: str, first: Sequence[str], kind: str) -> Iterator[tuple[str, Experiment]]:
+    """Components that the contract of a place lets in, those named first, and the experiment with each."""
+    for name in dict.fromkeys((*first, *base.plugins.names(kind))):
+        try:
+            yield name, base.varied({path: name})
+        except LabwrightError:
+            continue
+
+
+def _viewed(subject: Subject) -> Split:
+    part = subject.task.data.split("train")
+    assert part is not None, "the data has no training part"
+    viewed = subject.task.view("train", part)
+    assert viewed is not None, "its view of the training part is nothing"
+    return viewed
+
+
+def _order(subject: Subject, epoch: int) -> Sequence[Tensor]:
+    return subject.task.order("train", _viewed(subject), size=4, seed=0, epoch=epoch)
+
+
+def _same(left: Sequence[Tensor], right: Sequence[Tensor]) -> bool:
+    return len(left) == len(right) and all(map(torch.equal, left, right))
 
 
 def _batches(subject: Subject, start: int, most: int = 4) -> list[Batch]:
