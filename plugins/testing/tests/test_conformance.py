@@ -91,6 +91,7 @@ FAULTS = [  # kind, class, the check that finds it, what is said
     ),
     ("task", "FitsNobody", "takes-the-losses-that-fit-its-contracts", "beside: no installed loss fits Backwards"),
     ("task", "LosesState", "takes-up-the-state-it-gave", "after `load_state`, bank of its state is another"),
+    ("task", "GrowingState", "takes-up-the-state-it-gave", "asked twice, `state` gives something else"),
     ("task", "EmptiesState", "takes-up-the-state-it-gave", "saved after every step, the losses of step 2 are others"),
     (
         "task",
@@ -139,6 +140,7 @@ SOUND = [
     ("data", "Blobs", "parts"),
     ("model", "Net", "parts"),
     ("optimizer", "Momentum", "faults"),
+    ("model", "Searched", "faults"),
     ("task", "CountsFirst", "faults"),
     ("task", "Answering", "faults"),
     ("task", "Beside", "faults"),
