@@ -7,9 +7,10 @@ from typing import Annotated
 
 import labwright as lw
 import torch
-from labwright_geometry.ports import CloudBatch, Clouds, PointClasses, inside
 from pydantic import Field
 from torch import Tensor
+
+from labwright_geometry.ports import CloudBatch, Clouds, PointClasses, inside
 
 SIZES = {"train": 120, "valid": 40, "test": 80}
 

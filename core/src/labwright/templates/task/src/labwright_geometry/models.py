@@ -6,9 +6,10 @@ from typing import Annotated
 
 import labwright as lw
 import torch
-from labwright_geometry.ports import Clouds, PointClasses, inside
 from pydantic import Field
 from torch import Tensor, nn
+
+from labwright_geometry.ports import Clouds, PointClasses, inside
 
 
 class PointNet(nn.Module):
