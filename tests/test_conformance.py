@@ -164,6 +164,8 @@ def made(recipe: str, *overrides: str) -> lw.Experiment:
 
 BERT = "hidden_size=32,num_hidden_layers=1,num_attention_heads=2,intermediate_size=64"
 
+TWICE = '{name="joined",sets={plain="vision/digits",turned={name="vision/digits",rotate=15.0}}}'
+
 test_labwright = conformance(
     "labwright",
     recipes={f"loss {name}": regression(name) for name in ("mse", "mae", "huber")}
@@ -178,20 +180,25 @@ test_tasks = conformance(
         "task regression": regression("mse"),
         "task dense-labels": made("shapes"),
         "task sequence-to-sequence": made("digits"),
+        "data joined": ["vision/digits-heads", f"task.data={TWICE}"],
         **{f"metric {name}": regression("mse") for name in ("rmse", "mae", "r2")},
     },
 )
+PICTURES = pictures()
+FILES = [str(PICTURES / label / "0.png") for label in ("cat", "dog")]
 test_vision = conformance(
     "labwright-vision",
     recipes={
         "data vision/mnist": ["vision/mnist", f"task.data.folder={mnist()}"],
-        "data vision/image-folder": ["vision/image-folder", f"task.data.folder={pictures()}", "task.data.size=12"],
+        "data vision/image-folder": ["vision/image-folder", f"task.data.folder={PICTURES}", "task.data.size=12"],
         "model vision/timm": ["vision/digits-mlp", "model=vision/timm", "model.architecture=test_resnet"],
     },
+    inputs={f"data vision/{name}": FILES for name in ("digits", "digits-heads", "mnist", "image-folder")},
 )
 test_gan = conformance(
     "labwright-gan",
     recipes={"model gan/dcgan": ["gan/digits", "task.conditional=false", "model=gan/dcgan", "task.judge_epochs=1"]},
+    inputs={"task gan/adversarial": ["3", "7"]},
 )
 test_nlp = conformance(
     "labwright-nlp",
@@ -213,6 +220,10 @@ test_recsys = conformance(
         "loss recsys/binary-cross-entropy": ["recsys/movielens-deepfm", MOVIELENS],
     }
     | {f"model recsys/{name}": [f"recsys/movielens-{name}", MOVIELENS] for name in ("popularity", "item-knn", "ease")},
+    inputs={
+        "task recsys/clicks": ["1 2", "3 4"],
+        **{f"data recsys/{name}": ["1", "2"] for name in ("interactions", "movielens")},
+    },
 )
 SOUNDS = recordings()
 LISTED = f'manifest="{SOUNDS}/all.jsonl",audio="{SOUNDS}"'
@@ -225,6 +236,10 @@ test_speech = conformance(
         "data speech/manifest-words": ["speech/commands", f'task.data={{name="speech/manifest-words",{LISTED}}}'],
         "model speech/conformer": ["speech/phrases", 'model={name="speech/conformer",stride=2}'],
         "data speech/yesno": ["speech/phrases", f'task.data={{name="speech/yesno",folder="{yesno()}"}}'],
+    },
+    inputs={
+        f"data speech/{name}": [str(SOUNDS / "yes" / "0.wav"), str(SOUNDS / "no" / "0.wav")]
+        for name in ("folder", "manifest", "manifest-words", "synthetic-phrases")
     },
     exempt={
         f"model speech/{name}: {check}": PACE
