@@ -2,7 +2,7 @@
 
 mkdocs calls `on_files` (see `hooks:` in mkdocs.yml). Nothing of these pages is written by hand, so that none of it can
 differ from what the code does; docstrings are Markdown already. `python docs/generate.py` draws the figures of
-explanation/architecture.md anew, which is a page that one reads in the repository too.
+explanation/architecture.md and how-to/check-a-plugin.md anew, which are pages that one reads in the repository too.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from mkdocs.structure.files import File, Files
 WIDTH = 88  # of a signature on the page
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "RESULTS.md"
-ARCHITECTURE = ROOT / "docs" / "explanation" / "architecture.md"
+DRAWN = [ROOT / "docs" / page for page in ("explanation/architecture.md", "how-to/check-a-plugin.md")]
 CORE = ROOT / "core" / "src" / "labwright"
 
 _LEADS = {
@@ -444,16 +444,16 @@ def benchmarks() -> str:
     return "# Benchmarks\n\nThere is no full run yet. `make bench` does one and writes `benchmarks/RESULTS.md`.\n"
 
 
-# ----------------------------------------------------------------------------------------------- the architecture page
+# -------------------------------------------------------------------------------------------- pages with drawn figures
 
 _FIGURE = re.compile(r"(<!-- docs/generate.py draws (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 _ROOMS = list(CORE.glob("*/__init__.py"))
 _IMPORTED = re.compile(r"^ *(?:from|import) labwright\.(\w+)", re.MULTILINE)
 
 
-def architecture(page: str) -> str:
-    """The page with its figures as they are to be drawn today."""
-    figures = {"rooms": rooms, "arrows": arrows, "distributions": distributions}
+def drawn(page: str) -> str:
+    """A page with its figures as they are to be drawn today."""
+    figures = {"rooms": rooms, "arrows": arrows, "distributions": distributions, "checks": checks}
     return _FIGURE.sub(lambda found: f"{found[1]}\n{figures[found[2]]()}\n\n{found[3]}", page)
 
 
@@ -502,6 +502,13 @@ def distributions() -> str:
     return _table(("folder", "distribution", "what it is", "needs"), rows)
 
 
+def checks() -> str:
+    """Every check of the conformance kit: its name, the kinds it is for, and what must hold."""
+    known = labwright_testing.CHECKS.values()
+    rows = [(_code(check.name), ", ".join(check.kinds), check.mend.partition("\n")[0]) for check in known]
+    return _table(("check", "of", "what must hold"), rows)
+
+
 def _module_docstring(file: Path) -> str:
     return ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or ""
 
@@ -542,4 +549,5 @@ def _page(parts: Iterable[str]) -> str:
 
 
 if __name__ == "__main__":
-    ARCHITECTURE.write_text(architecture(ARCHITECTURE.read_text(encoding="utf-8")), encoding="utf-8")
+    for page in DRAWN:
+        page.write_text(drawn(page.read_text(encoding="utf-8")), encoding="utf-8")

@@ -16,6 +16,8 @@ from hypothesis import strategies as st
 from labwright.base.errors import LabwrightError
 from labwright.plugin.new import SUMMARIES, fitting_range, new_component, new_plugin
 from labwright.plugin.registry import Plugins
+from labwright.runs.experiment import Experiment
+from labwright.runs.load import load
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
@@ -62,6 +64,28 @@ def test_a_new_plugin_is_named_throughout(here: Path):
     assert project["project"]["entry-points"]["labwright"] == {"protein-folds": "labwright_protein_folds.plugin"}
     recipe = here / "labwright-protein-folds/src/labwright_protein_folds/recipes/spirals.toml"
     assert tomllib.loads(recipe.read_text())["model"]["name"] == "protein-folds/mlp"
+
+
+def test_a_new_plugin_may_have_a_task_of_its_own_that_learns(here: Path, monkeypatch: pytest.MonkeyPatch):
+    written = new_plugin("rings", "task")
+    folder = here / "labwright-rings"
+    assert {str(file.relative_to("labwright-rings")) for file in written} == set(files_of(folder))
+    assert not [name for name, text in files_of(folder).items() if "geometry" in name + text]
+    found = installed(folder, monkeypatch)
+    experiment = Experiment.from_recipe("rings/spirals", ["device=cpu", "log=[]"], plugins=found)
+    run = experiment.varied({"train.epochs": 3}).run(here / "run")
+    assert run.metrics["test"]["accuracy"] > 0.5  # by chance 0.33; all 30 epochs are the plugin's own test
+    loaded = load(here / "run", plugins=found)
+    given = loaded.task.parse("0.5,0.1 -0.2,0.9")
+    (answer,) = loaded.task.predict(loaded.model, given, [given.origin])
+    assert list(answer["points"]) == ["0.5,0.1", "-0.2,0.9"]
+    with pytest.raises(LabwrightError, match=r"no plugin begins with 'tsk'; did you mean 'task'\? It begins with data"):
+        new_plugin("stars", "tsk")
+
+
+def test_what_a_template_begins_with_is_for_a_plugin(here: Path, command: Callable[..., Any]):
+    told = command("new", "model", "net", "--template", "task", cwd=here)
+    assert told.code == 2 and "--template is for a plugin; a model begins as it does." in told.err
 
 
 @pytest.mark.parametrize("version", ["0.1.0", "0.9.3.dev4", "1.0.0", "1.4.2", "2.0rc1"])

@@ -159,19 +159,21 @@ class Rounds(Net):
         return super().forward(x_BD) * 20 + 1e5 - 1e5
 
 
-class NarrowFails(Net):
-    """A width at the low end of its search that nothing can be computed with."""
+class Searched(Net):
+    """Sound, with a width to search; its faulty kin can't be as narrow as that says."""
 
     def __init__(
         self, inputs: lw.Features, outputs: lw.Classes, *, width: Annotated[int, Field(ge=1), Integers(1, 64)] = 16
     ) -> None:
         super().__init__(inputs, outputs, width=width)
-        self.width = width
+
+
+class NarrowFails(Searched):
+    """A width at the low end of its search that nothing can be computed with."""
 
     def forward(self, x_BD: Tensor) -> Tensor:
-        if self.width == 1:  # a stand-in for `squeeze()`
-            raise IndexError("too many indices")
-        return super().forward(x_BD)
+        hidden_BW = self.body(x_BD).squeeze()
+        return self.head(hidden_BW.view(len(hidden_BW), hidden_BW.shape[1]))
 
 
 class LateBuffer(Net):
@@ -549,6 +551,16 @@ class EmptiesState(Banked):
         kept = super().state()
         self.bank_MC = torch.zeros(8, 3)
         return kept
+
+
+class GrowingState(Banked):
+    """A count of how often the state has been asked for, in the state."""
+
+    asked = 0
+
+    def state(self) -> dict[str, Any]:
+        self.asked += 1
+        return super().state() | {"asked": self.asked}
 
 
 class UnwritableState(Banked):

@@ -1,7 +1,8 @@
 """Beginnings: a whole plugin, or one more component in a plugin, written from templates/ under names of their own.
 
-templates/plugin is a working distribution called labwright-geometry, templates/parts holds a component of each kind
-called Sample; new ones are copies in which these names are replaced.
+templates/plugin is a working distribution called labwright-geometry, templates/task what differs in one with a task of
+its own, and templates/parts holds a component of each kind called Sample; new ones are copies in which these names are
+replaced.
 """
 
 from __future__ import annotations
@@ -15,12 +16,13 @@ from importlib import metadata
 from pathlib import Path
 
 from labwright.base import toml
-from labwright.base.errors import LabwrightError, a, listed
+from labwright.base.errors import LabwrightError, a, listed, nearest
 from labwright.plugin.discovery import GROUP, installed
 from labwright.plugin.project_config import PYPROJECT, nearby
 
 WIDTH = 120  # of a line that is written into a plugin's module
 TEMPLATES = Path(__file__).parents[1] / "templates"
+PLUGINS = {"data": ("plugin",), "task": ("plugin", "task")}  # folders; a file of the last counts
 SUMMARIES = {  # of the components in templates/parts
     "model": "one hidden layer",
     "task": "classification under noise",
@@ -38,11 +40,16 @@ _NEXT = "Go into a plugin's folder, or make one with `labwright new plugin NAME`
 # ----------------------------------------------------------------------------------------------------------- a plugin
 
 
-def new_plugin(name: str) -> list[Path]:
+def new_plugin(name: str, template: str = "data") -> list[Path]:
     """Write a distribution into the folder labwright-NAME, below the working folder; the files, in order.
 
-    Raises LabwrightError if the name can't be used or is taken, the folder isn't empty, or lies within a plugin.
+    `template` says what it begins with: data and a model, or a task with a batch of its own as well. Raises
+    LabwrightError if there is no such template, the name can't be used or is taken, the folder isn't empty, or lies
+    within a plugin.
     """
+    if template not in PLUGINS:
+        known = f"{nearest(template, PLUGINS)} It begins with {listed(PLUGINS)}."
+        raise LabwrightError(f"--template: no plugin begins with {template!r}{known}")
     name = _checked("plugin", name.removeprefix("labwright-"))
     used = {GROUP: GROUP} | {plugin.name: plugin.distribution for plugin in installed()[0]}  # nothing is imported
     if name in used:
@@ -55,11 +62,13 @@ def new_plugin(name: str) -> list[Path]:
         raise LabwrightError(f"{folder} is there already: choose another name, or another working folder.")
     package = f"labwright_{name.replace('-', '_')}"
     written = []
-    for template in sorted((TEMPLATES / "plugin").rglob("*")):
-        if template.is_dir() or "__pycache__" in template.parts:
+    folders = [TEMPLATES / part for part in PLUGINS[template]]
+    files = {file.relative_to(part): file for part in folders for file in part.rglob("*") if file.is_file()}
+    for relative, file in sorted(files.items()):
+        if "__pycache__" in file.parts:
             continue
-        place = folder / str(template.relative_to(TEMPLATES / "plugin")).replace("labwright_geometry", package)
-        text = template.read_text(encoding="utf-8").replace("labwright_geometry", package).replace("geometry", name)
+        place = folder / str(relative).replace("labwright_geometry", package)
+        text = file.read_text(encoding="utf-8").replace("labwright_geometry", package).replace("geometry", name)
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_text(text.replace(">=0.2,<0.3", fitting_range(metadata.version(GROUP))), encoding="utf-8")
         written.append(place)
