@@ -123,7 +123,8 @@ def _of_files(start: Start, where: Where) -> tuple[list[Path], dict[str, Tensor]
     files = [path] if path.suffix == ".safetensors" else sorted(path.glob("*.safetensors"))
     if not files:
         beside = nearest(str(path), map(str, path.parent.glob("*")))
-        has = f"has {listed(file.name for file in path.iterdir())}." if path.is_dir() else f"isn't there{beside}"
+        has = "is another file." if path.exists() else f"isn't there{beside}"
+        has = f"has {listed(file.name for file in path.iterdir())}." if path.is_dir() else has
         raise LabwrightError(
             f"{where / 'run'}: no run folder and no safetensors: {located(path)} {has} Nothing is downloaded, and "
             "other files of weights, which may run code, aren't read."
@@ -166,9 +167,11 @@ def _named(
     if lost and (start.strict or len(lost) == len(named)):
         some = len(lost) < len(named)
         which = f"{listed(lost, SOME)} have no" if some else "no tensor has a"
+        to = named[lost[0]]
+        example = repr(to) if to == lost[0] else f"{lost[0]!r} would be {to!r}"
         raise LabwrightError(
-            f"{where}: of {source} {which} place in this model: {lost[0]!r} would be {named[lost[0]]!r}"
-            f"{nearest(named[lost[0]], here)} The model has {listed(here, SOME)}.{_advice(there, here)}"
+            f"{where}: of {source} {which} place in this model: {example}{nearest(to, here)} "
+            f"The model has {listed(here, SOME)}.{_advice(there, here)}"
             f"{' start.strict=false leaves them out.' if some else ''}"
         )
     first = {to: name for name, to in reversed(named.items())}
