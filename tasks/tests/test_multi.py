@@ -291,7 +291,7 @@ def test_the_recipe_chooses_the_goal(goal: str, direction: str) -> None:
 def test_a_prediction_has_an_answer_of_each_head(tmp_path: Path) -> None:
     run = experiment().run(tmp_path / "run")
     x = torch.randn(3, 4)
-    answers = run.task.predict(run.model, (x,))
+    answers = run.task.predict(run.model, (x,), [None] * 3)
     outputs = run.model(x)
     assert len(answers) == 3
     for row, answer in enumerate(answers):
