@@ -242,6 +242,18 @@ def run_plainly(each: Any, one: Subject) -> None:
         pytest.fail(f"{one.label}: {each.name}: {error}")
 
 
+def test_a_task_may_say_that_it_draws_with_replacement() -> None:
+    plugins = Plugins.discover().extended([Planted()])
+    balanced = experiment(plugins, "task", "classification").varied({"task.sampling": "balanced"})
+    one = Subject(Kit(plugins, {"task classification": balanced}), plugins.find("task", "classification"))
+    CHECKS["orders-by-seed-and-epoch"].function(one)
+    with pytest.raises(NotApplicable, match="it draws with replacement"):
+        CHECKS["sees-each-sample-once-an-epoch"].function(one)
+    one.task.replacement = False
+    with pytest.raises(AssertionError, match=r"is in an epoch \d times"):
+        CHECKS["sees-each-sample-once-an-epoch"].function(one)
+
+
 def test_a_loss_is_cut_by_the_rows_of_a_batch_that_counts() -> None:
     plugins = Plugins.discover().extended([Planted()])
     kit = Kit(plugins, {"loss cross-entropy": experiment(plugins, "task", "sound/countsfirst")})

@@ -114,7 +114,8 @@ def starts_from_its_own_weights(subject: Subject) -> None:
             started = experiment.begun(built)
         except LabwrightError as error:
             raise AssertionError(f"its own weights don't fit it: {error}") from error
-    assert started is not None and not started.kept, f"{listed(started.kept)} aren't in a trained model"
+    assert started is not None, "the experiment starts from nothing"
+    assert not started.kept, f"{listed(started.kept)} aren't in a trained model"
     for name, tensor in built.model.state_dict().items():
         assert not isinstance(tensor, Tensor) or torch.equal(tensor, tensors_of[name]), f"{name} isn't taken up"
 

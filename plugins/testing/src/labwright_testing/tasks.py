@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 
 import torch
 from labwright import Batch, Experiment, LabwrightError, Split
 from torch import Generator, Tensor
 
-from labwright_testing.kit import NotApplicable, Subject, check, tensors
+from labwright_testing.kit import Kit, NotApplicable, Subject, check, tensors
 
 MOST = 2  # components that are tried in a part of a task, as each reads the data anew
 
@@ -191,37 +192,33 @@ def takes_the_losses_that_fit_its_contracts(subject: Subject) -> None:
 
     A few of the installed components are put where the recipe has one, and in a setting of one also where it has none.
     """
-    marked = {
-        name: setting.part for name, setting in subject.settings.items() if setting.part and setting.part.contract
-    }
-    if not marked:
+    parts = {name: setting.part for name, setting in subject.settings.items() if setting.part}
+    contracts = {name: (part.kind, part.contract) for name, part in parts.items() if part.contract}
+    if not contracts:
         raise NotApplicable("no part of it has a contract")
     subject.descends()
     base, named = subject.experiment, subject.experiment.task.parts()
-    for name, part in marked.items():
+    for name, (kind, contract) in contracts.items():
         places = [path for path in named if path.partition(".")[0] == name]
         if not places and subject.settings[name].several:
             continue  # whoever writes the recipe says how many there are, and what they are called
         place = places[0] if places else name
-        fitting = list(_fitting(base, f"task.{place}", [named[place].name] if places else [], part.kind))
-        assert fitting, f"{name}: no installed {part.kind} fits {part.contract.__name__}"
-        for component, experiment in fitting[:MOST]:
-            task = experiment.prepared()
-            built = experiment.build(task=task)
-            batch = task.draw(next(iter(task.batches("train", size=4, seed=0, epoch=0))), Generator().manual_seed(0))
-            for phase in built.optimizers:
-                try:
-                    loss = task.loss(built.model, batch, built.criterion, phase)
-                except Exception as error:
-                    raise AssertionError(f"{place}={component!r} fits, but: {type(error).__name__}: {error}") from error
-                assert all(bool(one.isfinite()) for one in tensors(loss)), (
-                    f"{place}={component!r}: the loss isn't finite"
-                )
+        first = [named[place].name] if places else []
+        fitting = [*islice(_fitting(base, f"task.{place}", [*first, *base.plugins.names(kind)]), MOST)]
+        assert fitting, f"{name}: no installed {kind} fits {contract.__name__}"
+        for component, experiment in fitting:
+            other = Subject(Kit(subject.plugins, {subject.label: experiment}), subject.declared)
+            try:
+                losses = other.losses(other.built(), other.batch(4))
+            except Exception as error:
+                raise AssertionError(f"{place}={component!r} fits, but: {type(error).__name__}: {error}") from error
+            finite = all(bool(loss.isfinite()) for loss in losses.values())
+            assert finite, f"{place}={component!r}: the loss is no finite number"
 
 
-def _fitting(base: Experiment, path: str, first: Sequence[str], kind: str) -> Iterator[tuple[str, Experiment]]:
-    """Components that the contract of a place lets in, those named first, and the experiment with each."""
-    for name in dict.fromkeys((*first, *base.plugins.names(kind))):
+def _fitting(base: Experiment, path: str, names: Iterable[str]) -> Iterator[tuple[str, Experiment]]:
+    """Components that the contract of a place lets in, and the experiment with each."""
+    for name in dict.fromkeys(names):
         try:
             yield name, base.varied({path: name})
         except LabwrightError:

@@ -42,7 +42,8 @@ class Points(lw.Task):
 
     def weight(self, batch: CloudBatch) -> float:
         """The loss is a mean over points, so that a batch counts by its points."""
-        return batch.points
+        points: int = batch.points
+        return points
 
     def loss(self, model: nn.Module, batch: CloudBatch, criterion: Criterion, phase: str) -> Tensor:
         return criterion(self._logits(model, batch).flatten(0, 1), batch.targets.flatten())
