@@ -87,8 +87,11 @@ SOUND = [
     ("task", "Sorting", "parts"),
     ("data", "Blobs", "parts"),
     ("model", "Net", "parts"),
+    ("model", "HalfFrozen", "faults"),
+    ("loss", "Compares", "faults"),
     ("optimizer", "Momentum", "faults"),
 ]
+PASSED_OVER = {"its plugin was given from Python", "it compares the samples of a batch with one another"}
 
 
 class Planted:
@@ -168,7 +171,15 @@ def test_nothing_is_found_in_sound_components(kind: str, name: str) -> None:
         try:
             each.function(one)
         except NotApplicable as reason:
-            assert str(reason) == "its plugin was given from Python", each.name
+            assert str(reason) in PASSED_OVER, each.name
+
+
+def test_a_loss_is_looked_at_with_a_model_part_of_which_is_frozen() -> None:
+    one = subject("loss", "sound/compares")
+    one.kit.recipes = {one.label: one.experiment.varied({"model": "sound/halffrozen"})}
+    again = Subject(one.kit, one.declared)
+    assert not all(parameter.requires_grad for parameter in again.built().model.parameters())
+    CHECKS["has-the-gradient-of-its-value"].function(again)
 
 
 def test_a_model_says_what_it_goes_with() -> None:
