@@ -46,6 +46,7 @@ _LEADS = {
     "model": "Networks. The ports say which tasks a model goes with.",
     "loss": "What is minimised. A loss goes with the tasks whose call it understands.",
     "optimizer": "Update rules. The schedule of the learning rate is part of each.",
+    "metric": "What is measured. The task says what each is called with, and which one is the goal.",
     "method": "How a batch becomes gradients, and what a step eats.",
     "device": "Where and how it is computed. Nothing here changes what is computed, precision apart.",
     "logger": "What shows or stores a run's numbers, beside `metrics.jsonl`.",
