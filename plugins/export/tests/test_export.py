@@ -17,9 +17,11 @@ from labwright_export import export
 PARTS = Path(__file__).parents[3] / "core" / "tests" / "parts.py"
 
 
-def trained(folder: Path, plugins: lw.Plugins, model: str = "toys/net", task: str = "sorting") -> Path:
+def trained(
+    folder: Path, plugins: lw.Plugins, model: str = "toys/net", task: str = "sorting", data: str = "toys/blobs"
+) -> Path:
     lw.Experiment(
-        task={"name": task, "data": "toys/blobs"},
+        task={"name": task, "data": data},
         model=model,
         loss="cross-entropy",
         optimizer={"name": "adamw", "lr": 0.01},
@@ -70,6 +72,7 @@ def test_nothing_is_overwritten_and_no_link_of_a_run_is_followed(run: Path, tmp_
 
 NETS = '''
 import labwright as lw
+import torch
 from parts import Sorting
 from torch import nn
 
@@ -130,6 +133,34 @@ class Wraps(Table):
         return type("Answer", (), {"first": self.first(x_BD)})()
 
 
+class Sums(nn.Module):
+    """Of two inputs."""
+
+    def __init__(self, inputs: lw.Interactions, outputs: lw.Classes) -> None:
+        super().__init__()
+        self.of_users, self.of_items = nn.Embedding(inputs.users, 3), nn.Embedding(inputs.items, 3)
+
+    def forward(self, users_B, items_B):
+        return self.of_users(users_B) + self.of_items(items_B), self.of_users(users_B)
+
+
+class Bought(lw.Data):
+    """Users, items and how many."""
+
+    item, target = lw.Interactions, lw.Classes
+    source, licence = "made by a test", "none needed"
+
+    def prepare(self):
+        ids_N = torch.arange(30)
+        self.part = lw.TensorSplit((ids_N % 7, ids_N % 5), ids_N % 3)
+
+    def ports(self):
+        return lw.Interactions(7, 5), lw.Classes(("a", "b", "c"))
+
+    def split(self, name):
+        return self.part
+
+
 class First(Sorting):
     """What a model answers first is what counts."""
 
@@ -151,6 +182,7 @@ def of_stars(site: Site, model: str) -> lw.Plugins:
     """The toys, and a plugin with one of the nets and a task that takes what any of them answers."""
     menu = MENU.format(kind="model", name="stars/net", target=f"labwright_stars.nets:{model}")
     menu += '    yield lw.Component("task", "stars/first", "labwright_stars.nets:First", "made by a test")\n'
+    menu += '    yield lw.Component("data", "stars/bought", "labwright_stars.nets:Bought", "made by a test")\n'
     site.install("stars", menu, nets=NETS)
     return toys()
 
@@ -175,6 +207,21 @@ def test_each_of_several_outputs_is_named_and_compared(
         torch.testing.assert_close(torch.from_numpy(array), answer.detach(), rtol=0, atol=1e-5)
         assert output["dtype"] == str(answer.dtype).removeprefix("torch.")
         assert output["shape"] == ["batch", *answer.shape[1:]]
+
+
+def test_each_of_several_inputs_is_named_and_free_in_the_size_of_a_batch(site: Site, tmp_path: Path) -> None:
+    plugins = of_stars(site, "Sums")
+    run = trained(tmp_path / "run", plugins, "stars/net", "stars/first", "stars/bought")
+    facts = export(run, tmp_path / "exported", plugins=plugins)
+    assert [(one["name"], one["dtype"], one["shape"]) for one in facts["inputs"]] == [
+        ("users", "int64", ["batch"]),
+        ("items", "int64", ["batch"]),
+    ]
+    session = onnxruntime.InferenceSession(tmp_path / "exported" / "model.onnx")
+    users_B, items_B = torch.tensor([6, 0, 3, 3]), torch.tensor([4, 4, 0, 1])
+    exported = session.run(None, {"users": users_B.numpy(), "items": items_B.numpy()})
+    for array, answer in zip(exported, lw.load(run, plugins=plugins).model(users_B, items_B), strict=True):
+        torch.testing.assert_close(torch.from_numpy(array), answer.detach(), rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -49,6 +49,14 @@ class SearchedTooFar(nn.Module):
     def __init__(self, *, rate: Annotated[float, Field(lt=1), Uniform(0.0, 2.0)] = 0.5) -> None: ...
 
 
+class HalfFrozen(Net):
+    """Sound: its body stays as it is."""
+
+    def __init__(self, inputs: lw.Features, outputs: lw.Classes) -> None:
+        super().__init__(inputs, outputs)
+        self.body.requires_grad_(False)
+
+
 class Heads(Net):
     """A search space whose points don't all go together."""
 
@@ -639,6 +647,15 @@ class StepsItself(lw.Method):
 
 
 # ---------------------------------------------------------------------------------------------------------- losses
+
+
+class Compares(lw.Loss):
+    """Sound: it compares the samples of a batch with one another, and says so."""
+
+    separable = False
+
+    def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
+        return functional.cross_entropy(logits - logits.mean(0), labels)
 
 
 class Detached(lw.Loss):

@@ -139,6 +139,8 @@ SOUND = [
     ("task", "Sorting", "parts"),
     ("data", "Blobs", "parts"),
     ("model", "Net", "parts"),
+    ("model", "HalfFrozen", "faults"),
+    ("loss", "Compares", "faults"),
     ("optimizer", "Momentum", "faults"),
     ("model", "Searched", "faults"),
     ("task", "CountsFirst", "faults"),
@@ -270,6 +272,14 @@ def test_a_model_too_large_for_this_machine_is_said_and_not_made(monkeypatch: py
 def test_inputs_of_what_isnt_there_are_refused(stars: Site) -> None:
     with pytest.raises(LabwrightError, match="inputs: labwright-stars brings no 'task stars/net'; did you mean 'model"):
         conformance("labwright-stars", inputs={"task stars/net": ["1 2"]})
+
+
+def test_a_loss_is_looked_at_with_a_model_part_of_which_is_frozen() -> None:
+    one = subject("loss", "sound/compares")
+    one.kit.recipes = {one.label: one.experiment.varied({"model": "sound/halffrozen"})}
+    again = Subject(one.kit, one.declared)
+    assert not all(parameter.requires_grad for parameter in again.built().model.parameters())
+    CHECKS["has-the-gradient-of-its-value"].function(again)
 
 
 def test_a_model_says_what_it_goes_with() -> None:

@@ -37,7 +37,8 @@ class Part:
     """Marks a setting that is itself a component: `data: Annotated[Data, Part("data")]`.
 
     Within a list or a table it marks several: `metrics: list[Annotated[lw.Metric, lw.Part("metric")]]`,
-    `losses: dict[str, Annotated[Any, lw.Part("loss")]]`. `contract` is the Protocol that a loss must fit there.
+    `losses: dict[str, Annotated[Any, lw.Part("loss")]]`. `contract` is the Protocol that a loss must fit there. A
+    metric arrives as a callable that makes one, as each evaluation has its own.
 
     Example: `data: Annotated[lw.Data, lw.Part("data")]`
     """

@@ -215,10 +215,10 @@ class Detection(lw.Task):
         part = self.data.split(split)
         if part is None:
             return ()
-        inputs = part.fetch(torch.arange(min(6, len(part))), 0, 0).inputs
+        inputs = part.fetch(torch.arange(min(6, len(part))), 0, 0).to(device).inputs
         with lw.evaluating(model):
-            given = self._given(model, tuple(tensor.to(device) for tensor in inputs))
-        pictures = [framed(picture, boxes.cpu()) for picture, (_, boxes) in zip(inputs[0], given, strict=True)]
+            given = self._given(model, inputs)
+        pictures = [framed(picture.cpu(), boxes.cpu()) for picture, (_, boxes) in zip(inputs[0], given, strict=True)]
         return [lw.Pictures("Found", pictures, [f"{len(labels)} found" for labels, _ in given])]
 
 
