@@ -536,7 +536,7 @@ class Banked(Sorting):
         self.newest_BC = logits_BC.detach()
         return criterion(logits_BC, batch.targets) + 0.01 * (logits_BC @ self.bank_MC.T).square().mean()
 
-    def after_step(self, model: nn.Module, phase: str) -> None:
+    def after_step(self, model: nn.Module, phase: str, progress: float) -> None:
         self.bank_MC = torch.cat([self.newest_BC, self.bank_MC])[:8]
 
     def state(self) -> dict[str, Any]:

@@ -34,7 +34,7 @@ FAULTS = [  # kind, class, the check that finds it, what is said
     ("model", "SearchedTooFar", "is-searched-among-valid-values", "rate is searched at 2.0, which isn't valid"),
     ("model", "Heads", "can-be-built-with-sampled-settings", "it can't be built: .*heads must divide width"),
     ("model", "NarrowFails", "works-at-the-ends-of-its-search", "with width=1 it fails: IndexError"),
-    ("model", "LateBuffer", "starts-from-its-own-weights", "'seen' would be 'seen'"),
+    ("model", "LateBuffer", "starts-from-its-own-weights", "have no place in this model: 'seen'"),
     ("model", "Absent", "can-be-loaded", "can't be loaded from 'faults:Absent'"),
     ("model", "Squeezes", "answers-batches-of-one-and-three", r"a batch of 1 is answered with shape \(3,\)"),
     ("model", "LooksAtNeighbours", "answers-batches-of-one-and-three", "a row depends on its neighbours"),

@@ -165,7 +165,7 @@ class TwoViews(lw.Task):
         (one, other) = (*batch.inputs, batch.other)
         return (criterion(model.query(one), model.key(other)) + criterion(model.query(other), model.key(one))) / 2
 
-    def after_step(self, model: Any, phase: str) -> None:
+    def after_step(self, model: Any, phase: str, progress: float) -> None:
         with torch.no_grad():
             for teacher, student in zip(model.teacher.parameters(), model.student.parameters(), strict=True):
                 teacher.lerp_(student, 1 - self.momentum)
