@@ -69,11 +69,11 @@ def test_the_cores_own_plugin_comes_first_and_the_others_by_name(site: Site):
 
 
 def test_names_without_a_domain_are_listed_first(site: Site):
-    site.install("stars", OK.replace("stars/ok", "zz"))
+    site.install("stars", OK.replace("stars/ok", "aa"))
     site.install("ant", MENU.format(kind="model", name="ant/one", target="a:b"))
     names = Plugins.discover().names("model")
     assert names == sorted(names, key=lambda name: ("/" in name, name))
-    assert names[0] == "zz"
+    assert names[0] == "aa"
 
 
 # ---------------------------------------------------------------------------------------------------- versions

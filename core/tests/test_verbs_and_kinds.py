@@ -147,7 +147,7 @@ def test_a_component_of_a_kind_that_nobody_brings_sets_its_plugin_aside(juggling
     assert quarantined("comets") == "loaded"
     plugins = Plugins.discover(["moons", "study"])
     assert quarantined("comets", plugins).startswith(
-        "component 'comets/tail': no kind is called 'trick'. Kinds here are "
+        "component 'comets/tail': no kind is called 'trick'; did you mean 'metric'? Kinds here are "
     )
     assert "no kind is called 'sampler'; labwright-study brings it." in quarantined("dust", plugins)
 

@@ -65,8 +65,8 @@ def in_double(trainer: Trainer) -> Trainer:
     for update in trainer.phase_steps:
         for average in update.average:
             average.data = average.data.double()
-    feed = trainer.feed
-    trainer.feed = lambda: (doubled(batch) for batch in feed())  # type: ignore[method-assign]
+    batches = trainer.batches
+    trainer.batches = lambda: (doubled(batch) for batch in batches())  # type: ignore[method-assign]
     drawn = trainer.drawn
     trainer.drawn = lambda batch: doubled(drawn(batch))  # type: ignore[method-assign]
     task = trainer.task

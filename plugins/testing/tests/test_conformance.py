@@ -234,7 +234,11 @@ def test_nothing_is_found_in_sound_components_and_every_check_of_their_kinds_has
                 continue
             looked_at.add(each.name)
     # no plugin of this session is a file; models of a contract are those of labwright-tasks
-    assert applicable - looked_at == {"is-declared-without-torch", "finds-a-model-for-its-contract"}
+    assert applicable - looked_at == {
+        "is-declared-without-torch",
+        "finds-a-model-for-its-contract",
+        "is-a-mean-that-uneven-batches-agree-on",
+    }
 
 
 def run_plainly(each: Any, one: Subject) -> None:

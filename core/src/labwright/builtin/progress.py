@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import atexit
-import os
+import io
 import shlex
 import sys
 import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import IO, Annotated, Any, cast
 
 from pydantic import Field
@@ -144,6 +143,13 @@ class _Bar:
         return Group(line, Text(self.numbers(), style="dim", no_wrap=True, overflow="ellipsis"))
 
 
+class _Nowhere(io.TextIOBase):
+    """A stream that drops what is written to it, and has nothing to close."""
+
+    def write(self, text: str) -> int:
+        return len(text)
+
+
 class _Patient:
     """A stream to which writing never fails: once it takes no more, as a broken pipe, it leads nowhere."""
 
@@ -165,17 +171,13 @@ class _Patient:
             action()
         except (OSError, ValueError):
             mute(self.stream)
-            self.stream = _nowhere()
+            self.stream = cast("IO[str]", _Nowhere())
 
 
 def _patient() -> IO[str]:
     """stderr, as it is now; a program may have none, or have closed it."""
     there = sys.stderr is not None and not sys.stderr.closed
-    return cast("IO[str]", _Patient(sys.stderr if there else _nowhere()))
-
-
-def _nowhere() -> IO[str]:
-    return Path(os.devnull).open("w", encoding="utf-8")
+    return cast("IO[str]", _Patient(sys.stderr if there else cast("IO[str]", _Nowhere())))
 
 
 class _Above(FileProxy):
