@@ -47,6 +47,7 @@ _LEADS = {
     "loss": "What is minimised. A loss goes with the tasks whose call it understands.",
     "optimizer": "Update rules. The schedule of the learning rate is part of each.",
     "method": "How a batch becomes gradients, and what a step eats.",
+    "metric": "How success is measured; a task says which metrics it takes.",
     "device": "Where and how it is computed. Nothing here changes what is computed, precision apart.",
     "logger": "What shows or stores a run's numbers, beside `metrics.jsonl`.",
     "stop": "Rules that end a run early.",
