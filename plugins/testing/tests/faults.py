@@ -646,6 +646,24 @@ class StepsItself(lw.Method):
         return losses
 
 
+class LosesCount:
+    """A stopping rule whose count of steps isn't taken up."""
+
+    def __init__(self, *, most: int = 100) -> None:
+        self.most, self.steps = most, 0
+
+    @lw.hookimpl
+    def labwright_step_ended(self, step: int) -> None:
+        self.steps += 1
+        if self.steps > self.most:
+            raise lw.StopRun(f"{self.most} steps")
+
+    def state(self) -> dict[str, int]:
+        return {"steps": self.steps}
+
+    def load_state(self, state: Mapping[str, Any]) -> None: ...
+
+
 # ---------------------------------------------------------------------------------------------------------- losses
 
 

@@ -99,6 +99,7 @@ FAULTS = [  # kind, class, the check that finds it, what is said
         "takes-up-the-state-it-gave",
         "the state 'bank' of the task is a object that",
     ),
+    ("stop", "LosesCount", "takes-up-the-state-it-gave", "after `load_state`, steps of its state is another"),
     ("method", "BeginsAnew", "takes-up-the-state-it-gave", r"after `load_state`, train\.0, .* of its state is another"),
     (
         "method",
@@ -181,7 +182,7 @@ def experiment(plugins: Plugins, kind: str, name: str) -> lw.Experiment:
         goal = f"{name.rpartition('/')[2]}:maximize"
         chosen["task"] = {"name": "classification", "data": "sound/blobs", "metrics": [name], "goal": goal}
     else:
-        chosen[kind] = name
+        chosen[kind] = [name] if kind == "stop" else name
     return lw.Experiment(**chosen, log=[], plugins=plugins)
 
 
