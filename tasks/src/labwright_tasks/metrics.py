@@ -142,7 +142,7 @@ def area_under_curve(scores_N: Tensor, positive_N: Tensor) -> Tensor:
 
     nan where there are no pairs.
     """
-    _, places_N, ties = torch.unique(scores_N, return_inverse=True, return_counts=True)  # type: ignore[no-untyped-call]
+    _, places_N, ties = torch.unique(scores_N, return_inverse=True, return_counts=True)
     ranks = ties.double().cumsum(0) - (ties - 1) / 2  # counted from 1, the mean of those that tie
     positives = int(positive_N.sum())
     others = len(positive_N) - positives

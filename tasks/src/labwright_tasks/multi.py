@@ -211,7 +211,7 @@ class MultiTask(Task):
         factors = {name: rows.share(name) / rows.shares[name] for name in parts}
         return {name: part if factors[name] == 1.0 else factors[name] * part for name, part in parts.items()}
 
-    def evaluate(self, model: nn.Module, batch: Batch) -> tuple[dict[str, tuple[Any, ...]]]:
+    def evaluate(self, model: nn.Module, batch: Batch) -> tuple[dict[str, Any]]:
         """What each head's own task would give its metrics, by head; of those that have targets in the batch."""
         rows = HeadBatch.of(batch)
         outputs = self._outputs(model, rows)
