@@ -190,6 +190,7 @@ test_tasks = conformance(
     recipes={
         "task regression": regression("mse"),
         "model headed": ["vision/digits-mlp", "model=headed", "model.trunk=vision/mlp"],
+        "method pcgrad": ["vision/digits-heads", "method=pcgrad", "loss.weights="],
         "task dense-labels": made("shapes"),
         "task sequence-to-sequence": made("digits"),
         **{f"metric {name}": regression("mse") for name in ("rmse", "mae", "r2")},

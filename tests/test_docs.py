@@ -260,10 +260,15 @@ PREPARED = {"docs/how-to/install-plugins.md": a_plugin_for_a_later_core, FIRST_P
 TOGETHER = [page for page in PAGES if any(one.language in ("python", "console") for one in blocks(page))]
 
 
+# pages whose commands take more than ten seconds
+LONG = (FIRST_PLUGIN, "docs/how-to/own-texts.md", "docs/how-to/local-parts.md", "docs/how-to/own-recordings.md")
+
+
 def marked(page: Path) -> Any:
     """A page as a parameter: where Ctrl-C is pressed, its moment must not matter."""
     interrupts = any("^C\n" in block.text for block in blocks(page))
-    return pytest.param(page, id=label(page), marks=[pytest.mark.timing] if interrupts else [])
+    marks = [pytest.mark.timing] if interrupts else []
+    return pytest.param(page, id=label(page), marks=[*marks, *([pytest.mark.long] if label(page) in LONG else [])])
 
 
 @pytest.fixture
@@ -362,6 +367,7 @@ def test_links_lead_to_files_that_exist():
             assert file in made or file.exists(), f"{label(page)} links to {target}"
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_the_site_builds_without_a_warning_and_loads_nothing_from_elsewhere(tmp_path):
     built = subprocess.run(

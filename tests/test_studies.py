@@ -89,6 +89,7 @@ def test_under_torchrun_all_ranks_train_and_stop_together(place: Path) -> None:
         assert steps[0] == steps[1] and steps[0][-1] == row["steps"]
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_models_of_two_plugins_are_searched_at_once_from_a_recipe_file(place: Path) -> None:
     site = place / "site"
@@ -117,6 +118,7 @@ def test_models_of_two_plugins_are_searched_at_once_from_a_recipe_file(place: Pa
     assert best["model"]["name"] == found["best"][0]["settings"]["model"]
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_study_is_shown_exported_continued_and_deleted(place: Path) -> None:
     said(place, "labwright", "tune", "mine.toml", "--trials", "3", "--goal", "accuracy", "--goal", "parameters")

@@ -116,6 +116,7 @@ def test_mistakes_are_shown_as_texts(fruits: Path, tmp_path: Path) -> None:
     assert mistakes.title == "Worst mistakes" and str(mistakes.rows[0][0]).startswith("number ")  # type: ignore[union-attr]
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.parametrize("model", ["bag", "text-cnn", "lstm", "gru"])
 def test_an_exported_classifier_gives_the_same_answers(

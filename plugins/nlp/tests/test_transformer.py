@@ -176,6 +176,7 @@ def test_a_width_that_does_not_fit_is_refused(settings: dict[str, int], words: s
 # ------------------------------------------------------------------------------------------------------- it learns
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_strings_of_digits_are_written_from_their_end(tmp_path: Path) -> None:
     overrides = [

@@ -57,8 +57,10 @@ def test_every_recipe_is_a_complete_experiment(name: str) -> None:
 
 def test_models_and_losses_are_listed_for_the_recipes_they_fit() -> None:
     plugins = Plugins.discover()
-    assert fitting_names("model", "speech/commands", plugins) == ["speech/bc-resnet", "speech/m5"]
-    assert fitting_names("model", "speech/an4", plugins) == ["speech/conformer", "speech/crnn"]
+    # models without a domain go with any
+    fitting = {name: fitting_names("model", f"speech/{name}", plugins) for name in ("commands", "an4")}
+    assert [name for name in fitting["commands"] if "/" in name] == ["speech/bc-resnet", "speech/m5"]
+    assert [name for name in fitting["an4"] if "/" in name] == ["speech/conformer", "speech/crnn"]
     assert "speech/ctc" in fitting_names("loss", "speech/an4", plugins)
     assert "cross-entropy" not in fitting_names("loss", "speech/an4", plugins)
     assert "speech/ctc" not in fitting_names("loss", "speech/commands", plugins)

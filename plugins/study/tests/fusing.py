@@ -74,6 +74,8 @@ def in_double(trainer: Trainer) -> Trainer:
         evaluate = task.evaluate
 
         def in_double(model: Any, batch: Any) -> Any:
+            if next(model.parameters()).dtype is not torch.float64:  # another's, tried before it is trained
+                return evaluate(model, batch)
             torch.set_default_dtype(torch.float64)  # of latents drawn there
             try:
                 return doubled(evaluate(model, doubled(batch)), torch.float32)

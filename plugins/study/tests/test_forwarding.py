@@ -19,8 +19,9 @@ WITHOUT = """\
 import sys
 from importlib import metadata
 
-every = metadata.entry_points
+every, found = metadata.entry_points, metadata.distributions
 metadata.entry_points = lambda **which: [point for point in every(**which) if point.name != "study"]
+metadata.distributions = lambda **which: (one for one in found(**which) if one.name != "labwright-study")
 
 from labwright.cli import main
 sys.argv[0] = "labwright"

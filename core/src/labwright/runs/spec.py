@@ -56,7 +56,7 @@ class ExperimentSpec:
             "model": model,
             "loss": loss,
             "optimizer": optimizer,
-            "method": method,
+            **({} if method == "descent" else {"method": method}),  # studies of before there were others have none
             "device": device,
             "train": train or {},
             "start": start,

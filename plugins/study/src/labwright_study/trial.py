@@ -96,7 +96,12 @@ class Trials:
         Raises LabwrightError if the data isn't there, can't be searched on, or the experiment can't be built.
         """
         task = self.tasks.of(self.experiment)
-        preflight(self.experiment.build(task=task), self.experiment.train)
+        try:
+            preflight(self.experiment.build(task=task), self.experiment.train)
+        except LabwrightError:
+            raise
+        except Exception:  # noqa: BLE001, S110 - of somebody's model: it ends its trials, and is told there
+            pass
         samples = task.batches("train", size=1, seed=0, epoch=0)
         return 0 if samples is None else len(samples)
 
