@@ -106,6 +106,7 @@ def test_without_the_synthesiser_the_message_says_what_to_install(monkeypatch: p
         SpokenWords().prepare()
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("model", "epochs"),

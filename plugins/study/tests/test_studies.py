@@ -356,6 +356,7 @@ def test_a_study_that_searches_something_else_is_not_gone_on_with(tmp_path: Path
 # ---------------------------------------------------------------------------------------------------------- pruning
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("pruner", ["median", "percentile", "successive-halving", "hyperband", "patient", "dominated"])
 def test_pruned_trials_save_steps_and_the_best_is_kept(tmp_path: Path, pruner: str):
     longer = experiment(train={"epochs": 12, "batch_size": 15})

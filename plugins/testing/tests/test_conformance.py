@@ -447,6 +447,7 @@ def test_the_faults_of_verbs_and_kinds_are_found_and_nothing_in_a_sound_one(verb
     assert "can't be loaded from 'torch.nn:Modul': AttributeError" in faults["kind trick", "can-be-loaded"]
 
 
+@pytest.mark.long
 def test_the_commands_check_what_can_be_told_at_once_or_everything(
     stars: Site, command: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
