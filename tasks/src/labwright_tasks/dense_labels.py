@@ -156,8 +156,8 @@ class DenseLabels(Task):
         logits, labels = self._logits(model, batch).flatten(0, -2), batch.targets.flatten()
         none = (labels == LEFT_OUT).all()
         # a mean over nothing is no number: where no position counts, any label does, and the loss is 0
-        mean: Tensor = criterion(logits, labels.masked_fill(none, 0))
-        return mean * ~none
+        mean: Tensor = criterion(logits, labels.masked_fill(none, 0)) * ~none
+        return mean
 
     def evaluate(self, model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
         """Of a batch: how often each class (row) was given each class (column), the sum of nats, and of entities.

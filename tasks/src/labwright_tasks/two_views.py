@@ -160,7 +160,7 @@ class TwoViews(Task):
         if split != "train" or size == 1 or len(parts) < 2 or len(parts[-1]) > 1:
             return parts
         # a sample alone has nothing to be compared with: the batch before gives it one of its own
-        return [*parts[:-2], *torch.cat(parts[-2:]).split([size - 1, 2])]
+        return [*parts[:-2], *torch.split(torch.cat(parts[-2:]), [size - 1, 2])]
 
     def loss(
         self,
