@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import math
 import random
@@ -48,6 +49,8 @@ def answers_each_row_by_itself(subject: Subject) -> None:
     task = subject.task
     if type(task).predict is Task.predict:
         raise NotApplicable("it doesn't predict")
+    takes = list(inspect.signature(task.predict).parameters)
+    assert len(takes) >= 3, f"it takes ({', '.join(takes)}), and is called with (model, inputs, origins)"
     model, rows = _exact(task, *_asked(subject))
     together = _predicted(task, model, rows)
     assert len(together) == len(rows), f"{len(rows)} rows are given {len(together)} answers"
@@ -176,10 +179,14 @@ def _predicted(task: Task, model: nn.Module, rows: Sequence[Arguments]) -> list[
     inputs = tuple(torch.cat(column) for column in zip(*rows, strict=True))
     origins = [row.origin if isinstance(row, Input) else None for row in rows]
     with torch.inference_mode(), isolated(seed=0):
-        return [
-            {name: _shown(name, value) for name, value in answer.items()}
-            for answer in task.predict(model, inputs, origins)
-        ]
+        try:
+            answers = task.predict(model, inputs, origins)
+        except (TypeError, AttributeError) as error:
+            if any(origin is not None for origin in origins):
+                raise
+            # a task may need what only `read` and `parse` tell
+            raise NotApplicable(f"without an origin it has no answer ({error}); conformance(inputs=...)") from error
+        return [{name: _shown(name, value) for name, value in answer.items()} for answer in answers]
 
 
 def _shown(name: str, value: Any) -> Any:
