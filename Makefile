@@ -25,7 +25,7 @@ demo: .setup  ## search for better settings of the embedded digits, confirm the 
 # one thread a process: two workers with two threads each would slow one another down
 test test-all: export OMP_NUM_THREADS := 1
 
-test: .setup  ## what proves the product, in about ten minutes on two cores
+test: .setup  ## what proves the product, in about twelve minutes on two cores
 	$(RUN) pytest -n 2 --dist worksteal -m "not long"
 
 test-all: .setup  ## the same and the long proofs: kills, foreign models, fresh environments

@@ -163,6 +163,41 @@ def experiment(data: Any, **changed: Any) -> lw.Experiment:
 SETS = {"name": "joined", "sets": {"parity": Points, "half": {"name": Halves, "rows": 70, "first": 1000}}}
 
 
+def test_texts_are_filled_up_with_what_stands_for_no_token() -> None:
+    class Texts(Points):
+        item = Tokens
+
+        def ports(self) -> tuple[Port, Port]:
+            return Tokens(9, 5, pad_id=7), Classes(("even", "odd"))
+
+        def split(self, name: str) -> lw.TensorSplit:
+            ids = torch.ones(4, self.width, dtype=torch.int64)
+            return lw.TensorSplit((ids, torch.full((4,), self.width)), torch.arange(4) % 2)
+
+    data = Joined({"short": Texts(width=2), "long": Texts(width=4)})
+    data.prepare()
+    split = data.split("train")
+    assert split is not None
+    ids_BT, lengths_B = split.fetch(torch.tensor([0, 5]), 0, 0).inputs
+    assert ids_BT.tolist() == [[1, 1, 7, 7], [1, 1, 1, 1]]
+    assert lengths_B.tolist() == [2, 4]
+
+
+def test_each_set_is_told_what_a_run_starts_from(tmp_path: Path) -> None:
+    told: list[Path] = []
+
+    class Told(Points):
+        def starts_from(self, folder: Path) -> None:
+            told.append(folder)
+
+    joined = Joined({"a": Told(), "b": Told()})
+    joined.starts_from(tmp_path)
+    assert told == [tmp_path, tmp_path]
+    (tmp_path / "b").mkdir()  # as in the folder of a run that had such sets
+    joined.starts_from(tmp_path)
+    assert told[2:] == [tmp_path, tmp_path / "b"]
+
+
 def test_an_update_of_one_set_leaves_the_head_of_the_other_as_it_is(tmp_path: Path) -> None:
     heads: list[tuple[Tensor, Tensor]] = []
     parts: list[list[str]] = []

@@ -165,6 +165,7 @@ def test_a_last_batch_of_one_sample_is_given_another() -> None:
     task = task_of(Clouds(count=33))
     batches = list(task.batches("train", size=8, seed=0, epoch=0) or ())
     assert [len(batch) for batch in batches] == [8, 8, 8, 7, 2]
+    assert [len(batch) for batch in task.batches("train", size=2, seed=0, epoch=0) or ()] == [2] * 15 + [3]
     assert len(task.batches("valid", size=11, seed=0, epoch=0) or ()) == 2  # what is measured isn't compared
 
 

@@ -19,6 +19,7 @@ from labwright import (
     Part,
     Port,
     Split,
+    Tokens,
     Values,
     derived_seed,
     epoch_order,
@@ -56,6 +57,11 @@ class Joined(Data):
         self.item, self.suffixes, self.line = self.first.item, self.first.suffixes, self.first.line  # type: ignore[misc]
         self.in_memory = all(data.in_memory for data in self.sets.values())  # type: ignore[misc]
 
+    def starts_from(self, folder: Path) -> None:
+        for name, data in self.sets.items():
+            # what a run with such data kept lies in a folder for each
+            data.starts_from(folder / name if (folder / name).is_dir() else folder)
+
     def prepare(self) -> None:
         for data in self.sets.values():
             data.prepare()
@@ -75,7 +81,9 @@ class Joined(Data):
         found = {head: data.split(name) for head, data in self.sets.items()}
         parts = {head: part for head, part in found.items() if part is not None and len(part)}
         heads = {head: data.ports()[1] for head, data in self.sets.items()}
-        return JoinedSplit(parts, heads, self.turns) if parts else None
+        inputs = self.first.ports()[0]
+        filling = inputs.pad_id if isinstance(inputs, Tokens) else 0
+        return JoinedSplit(parts, heads, self.turns, filling) if parts else None
 
     def read(self, path: Path) -> tuple[Tensor, ...]:
         return self.first.read(path)
@@ -116,8 +124,8 @@ class Joined(Data):
 class JoinedSplit:
     """The same split of each data set, one after the other; a sample has a target of its own set's head alone."""
 
-    def __init__(self, parts: Mapping[str, Split], heads: Mapping[str, Port], turns: Turns) -> None:
-        self.parts, self.heads, self.turns = parts, heads, turns
+    def __init__(self, parts: Mapping[str, Split], heads: Mapping[str, Port], turns: Turns, filling: int = 0) -> None:
+        self.parts, self.heads, self.turns, self.filling = parts, heads, turns, filling
         self.ends = torch.tensor([len(part) for part in parts.values()]).cumsum(0)
         self.starts = [end - len(part) for end, part in zip(self.ends.tolist(), parts.values(), strict=True)]
 
@@ -125,7 +133,7 @@ class JoinedSplit:
         return int(self.ends[-1])
 
     def fetch(self, indices: Tensor, epoch: int, seed: int) -> Batch:
-        """The samples, also of several sets at once: rows are then filled up with zeros to the same length."""
+        """The samples, also of several sets at once: rows are then filled up to one length, texts with `pad_id`."""
         of_B = torch.bucketize(indices, self.ends, right=True)
         places, batches = [], []
         for number, (name, part) in enumerate(self.parts.items()):
@@ -138,14 +146,16 @@ class JoinedSplit:
         if len(batches) == 1:
             return batches[0]
         back = torch.cat(places).argsort()
-        inputs = tuple(_stacked(rows)[back] for rows in zip(*(batch.inputs for batch in batches), strict=True))
+        inputs = tuple(
+            _stacked(rows, self.filling)[back] for rows in zip(*(batch.inputs for batch in batches), strict=True)
+        )
         targets = {head: torch.cat([batch.targets[head] for batch in batches])[back] for head in self.heads}
         return Batch(inputs, targets)
 
     def plain(self) -> JoinedSplit:
         """The same samples without augmentation."""
         plain = {name: part.plain() if isinstance(part, Augmented) else part for name, part in self.parts.items()}
-        return JoinedSplit(plain, self.heads, self.turns)
+        return JoinedSplit(plain, self.heads, self.turns, self.filling)
 
     def in_order(self, size: int) -> list[Tensor]:
         """Batches of one set each, the sets one after the other."""
@@ -175,7 +185,7 @@ def _nothing(port: Port, count: int) -> Tensor:
     return torch.full((count, port.dim), torch.nan) if isinstance(port, Values) else torch.full((count,), LEFT_OUT)
 
 
-def _stacked(rows: Sequence[Tensor]) -> Tensor:
+def _stacked(rows: Sequence[Tensor], filling: int) -> Tensor:
     """Rows of several data sets below one another, texts and recordings as long as the longest."""
     longest = max(tensor.shape[1] for tensor in rows) if rows[0].dim() == 2 else 0
-    return torch.cat([functional.pad(x, (0, longest - x.shape[1])) if longest else x for x in rows])
+    return torch.cat([functional.pad(x, (0, longest - x.shape[1]), value=filling) if longest else x for x in rows])

@@ -33,7 +33,7 @@ class ProjectedGradients(Method):
     def check(self, task: Task, model: nn.Module) -> None:
         refuse_without_dense_gradients("pcgrad", model)
         if inspect.get_annotations(type(task).loss).get("return") in ("Tensor", "torch.Tensor", Tensor):
-            raise _without_parts(type(task).__name__)
+            raise _without_parts(f"task {type(task).__name__}")
 
     def gradients(self, update: Update, batches: Sequence[Any], weights: Sequence[float]) -> Mapping[str, Tensor]:
         # drawn first, so that it depends neither on the model's dropout nor on the number of micro-batches
@@ -87,7 +87,7 @@ def _of_parts(
     for batch, weight in zip(batches, weights, strict=True):
         parts = update.losses(batch)
         if isinstance(parts, Tensor):
-            raise _without_parts("of this run")
+            raise _without_parts("this run")
         for number, (name, part) in enumerate(parts.items(), 1):
             share = part * (weight / sum(weights))
             # they come from one graph, which is given back with the last of them
@@ -106,8 +106,8 @@ def _flat(gradient: Tensor | None, like: Tensor) -> Tensor:
     return (torch.zeros_like(like) if gradient is None else gradient).flatten()
 
 
-def _without_parts(task: str) -> LabwrightError:
+def _without_parts(whose: str) -> LabwrightError:
     return LabwrightError(
-        f"method: 'pcgrad' projects the gradients of a loss's named parts on one another, and the loss of task {task} "
+        f"method: 'pcgrad' projects the gradients of a loss's named parts on one another, and the loss of {whose} "
         "has none: it is a single number. Task 'multi' has a part for each head; or leave the method out."
     )

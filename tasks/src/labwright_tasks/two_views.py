@@ -98,7 +98,7 @@ class TwoViews(Task):
     says whether they have collapsed: 0 is all at one point.
 
     Data offers any input, and a training part that augments its samples by (seed, epoch, index). A last batch of one
-    sample, which nothing can be compared with, is given another by the one before it.
+    sample, which nothing can be compared with, is given another by the one before it, or, if that has two, joins it.
     """
 
     contract = ViewsLoss
@@ -159,8 +159,9 @@ class TwoViews(Task):
         parts = list(super().order(split, part, size=size, seed=seed, epoch=epoch))
         if split != "train" or size == 1 or len(parts) < 2 or len(parts[-1]) > 1:
             return parts
-        # a sample alone has nothing to be compared with: the batch before gives it one of its own
-        return [*parts[:-2], *torch.split(torch.cat(parts[-2:]), [size - 1, 2])]
+        # a sample alone has nothing to be compared with: the batch before gives it one of its own, or, of two, takes it
+        last = torch.cat(parts[-2:])
+        return [*parts[:-2], *(torch.split(last, [size - 1, 2]) if size > 2 else [last])]
 
     def loss(
         self,
