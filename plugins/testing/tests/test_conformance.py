@@ -144,10 +144,10 @@ SOUND = [
     ("loss", "Compares", "faults"),
     ("optimizer", "Momentum", "faults"),
     ("model", "Searched", "faults"),
-    ("task", "CountsFirst", "faults"),
-    ("task", "Answering", "faults"),
-    ("task", "Beside", "faults"),
-    ("task", "Banked", "faults"),
+    ("task", "CountsFirst", "faulty_tasks"),
+    ("task", "Answering", "faulty_tasks"),
+    ("task", "Beside", "faulty_tasks"),
+    ("task", "Banked", "faulty_tasks"),
     ("method", "Averaging", "faults"),
     ("data", "Lines", "faults"),
 ]
@@ -161,7 +161,8 @@ class Planted:
         for kind, name, module in SOUND:
             yield Component(kind, f"sound/{name.lower()}", f"{module}:{name}", "sound")
         for kind, name in dict.fromkeys(fault[:2] for fault in FAULTS):
-            yield Component(kind, f"faulty/{name.lower()}", f"faults:{name}", "one fault")
+            module = "faulty_tasks" if kind == "task" else "faults"
+            yield Component(kind, f"faulty/{name.lower()}", f"{module}:{name}", "one fault")
 
 
 def experiment(plugins: Plugins, kind: str, name: str) -> lw.Experiment:
