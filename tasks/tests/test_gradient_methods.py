@@ -379,7 +379,7 @@ def test_a_loss_that_does_not_say_what_it_returns_is_refused_at_the_first_step(t
         def loss(self, model, batch, criterion, phase):  # type: ignore[no-untyped-def, override]
             return model(*batch.inputs).square().mean()
 
-    with pytest.raises(lw.LabwrightError, match="the loss of task of this run has none"):
+    with pytest.raises(lw.LabwrightError, match="the loss of this run has none"):
         trained(tmp_path / "run", Silent(Rows()), "pcgrad")
 
 
