@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from labwright.base import ranks
 from labwright.base.errors import LabwrightError, RunFailed, StopRun
 from labwright.plugin.hookspecs import Component, Kind, Recipe, Verb, hookimpl
 
@@ -140,6 +141,7 @@ __all__ = [
     "StopRun",
     "Verb",
     "hookimpl",
+    "ranks",
     *_MODULE_OF,
     *_OF_STUDIES,
 ]

@@ -8,7 +8,7 @@ from functools import reduce
 from typing import Any
 
 import torch
-from labwright import LabwrightError, Method, Task, Update
+from labwright import LabwrightError, Method, Task, Update, ranks
 from torch import Generator, Tensor, nn
 
 from labwright_tasks.sam import refuse_without_dense_gradients
@@ -30,6 +30,8 @@ class ProjectedGradients(Method):
     Source: Yu et al. 2020, algorithm 1.
     """
 
+    divisible = True
+
     def check(self, task: Task, model: nn.Module) -> None:
         refuse_without_dense_gradients("pcgrad", model)
         if inspect.get_annotations(type(task).loss).get("return") in ("Tensor", "torch.Tensor", Tensor):
@@ -37,7 +39,7 @@ class ProjectedGradients(Method):
 
     def gradients(self, update: Update, batches: Sequence[Any], weights: Sequence[float]) -> Mapping[str, Tensor]:
         # drawn first, so that it depends neither on the model's dropout nor on the number of micro-batches
-        order = Generator().manual_seed(int(torch.randint(2**62, ())))
+        order = Generator().manual_seed(ranks.shared(int(torch.randint(2**62, ()))))
         gradients, losses = _of_parts(update, batches, weights)
         penalty = gradients.pop(_PENALTY, None)
         summed = without_conflicts(list(gradients.values()), order)
@@ -89,7 +91,7 @@ def _of_parts(
         if isinstance(parts, Tensor):
             raise _without_parts("this run")
         for number, (name, part) in enumerate(parts.items(), 1):
-            share = part * (weight / sum(weights))
+            share = part * weight
             # they come from one graph, which is given back with the last of them
             derivative = list(update.derivative(share, keep=number < len(parts)))
             gradients[name] = _sums([gradients[name], derivative]) if name in gradients else derivative

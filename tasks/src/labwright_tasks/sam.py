@@ -21,6 +21,8 @@ class SharpnessAware(Method):
     Source: Foret et al. 2021, algorithm 1.
     """
 
+    divisible = True
+
     def __init__(self, *, rho: Annotated[float, Field(gt=0), Uniform(0.01, 0.5, log=True)] = 0.05) -> None:
         self.rho = rho
 

@@ -9,6 +9,7 @@ from typing import Annotated
 import torch
 from pydantic import Field
 
+from labwright.base import ranks
 from labwright.base.errors import LabwrightError
 from labwright.interfaces.device import Device, Precision
 
@@ -35,25 +36,35 @@ class CUDA(Device):
         accumulate: Annotated[int, Field(ge=1)] = 1,
         workers: Annotated[int, Field(ge=0)] = 0,
         threads: Annotated[int, Field(ge=1)] | None = None,
+        sync_batch_norm: bool = False,
     ) -> None:
-        super().__init__(precision=precision, compile=compile, accumulate=accumulate, workers=workers, threads=threads)
+        super().__init__(
+            precision=precision,
+            compile=compile,
+            accumulate=accumulate,
+            workers=workers,
+            threads=threads,
+            sync_batch_norm=sync_batch_norm,
+        )
         self.index = index
 
     def find(self) -> torch.device:
         if not torch.cuda.is_available():
             raise LabwrightError(f"device 'cuda': {_why_no_cuda()}. {_what_is_there()}")
         names = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
-        if self.index >= len(names):
+        index = self.index + ranks.local()  # of the processes of a machine each has its own
+        if index >= len(names):
+            shared = f" and process {ranks.local()} of this machine" if ranks.local() else ""
             raise LabwrightError(
-                f"device 'cuda', index: given {self.index}; there are "
+                f"device 'cuda', index: given {self.index}{shared}; there are "
                 + ", ".join(f"{number} ({name})" for number, name in enumerate(names))
                 + "."
             )
-        if self.precision == "bf16" and not _computes_bf16(self.index):
+        if self.precision == "bf16" and not _computes_bf16(index):
             raise LabwrightError(
-                f"device 'cuda', precision: {names[self.index]} has no bf16 arithmetic; use 'fp16' or 'fp32'."
+                f"device 'cuda', precision: {names[index]} has no bf16 arithmetic; use 'fp16' or 'fp32'."
             )
-        return torch.device("cuda", self.index)
+        return torch.device("cuda", index)
 
 
 class MPS(Device):

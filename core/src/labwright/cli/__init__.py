@@ -15,6 +15,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from labwright.base import ranks
 from labwright.base.errors import LabwrightError, RunFailed, words
 from labwright.base.files import mute
 from labwright.cli.shared import Context, results_apart, say
@@ -130,7 +131,8 @@ def main() -> None:
         working_folder()  # libraries crash where there is none
         app()
     except LabwrightError as error:
-        say(f"error: {error}")
+        if ranks.speaks(str(error)):  # of several processes one
+            typer.echo(f"error: {error}", err=True)
         sys.exit(1 if isinstance(error, RunFailed) else 2)
     except KeyboardInterrupt:
         sys.exit(130)
@@ -141,3 +143,8 @@ def main() -> None:
         mute(sys.stdout)
         say(f"error: the results can't be written: {error.strerror}.")
         sys.exit(1)
+    except Exception as error:
+        ranks.speaks(words(error))
+        raise
+    finally:
+        ranks.leave()

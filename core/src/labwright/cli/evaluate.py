@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from labwright.base import ranks
 from labwright.cli.shared import Json, OtherData, Overrides, RunFolder, print_json, print_metrics, say
 
 
@@ -24,6 +25,7 @@ def verb(
     """
     from labwright.runs.load import evaluated
 
+    ranks.join()
     evaluation = evaluated(run, ctx.obj.plugins, split, checkpoint, overrides or (), other_data=other_data)
     say(*(f"note: {note}" for note in evaluation.notes))
     if as_json:

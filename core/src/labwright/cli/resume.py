@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
+
 import typer
 
+from labwright.cli.processes import Processes, join_or_start
 from labwright.cli.shared import Json, OtherData, Overrides, RunFolder, print_outcome, say
+from labwright.plugin.registry import Plugins
 
 
 def verb(
@@ -12,15 +17,24 @@ def verb(
     run: RunFolder,
     overrides: Overrides = None,
     other_data: OtherData = False,
+    processes: Processes = None,
     as_json: Json = False,
 ) -> None:
     """Go on with a run exactly where its newest whole checkpoint left it; settings may be changed, parts may not.
 
     Example: labwright resume runs/vision-digits-001 train.epochs=40
     """
+    join_or_start(processes)
+    go_on(run, ctx.obj.plugins, as_json, overrides or (), other_data=other_data)
+
+
+def go_on(
+    run: Path, plugins: Plugins, as_json: bool, overrides: Sequence[str] = (), *, other_data: bool = False
+) -> None:
+    """Resume a run to its end, and print how it ended."""
     from labwright.runs.resume import has_ended, resume
 
-    trainer, notes = resume(run, ctx.obj.plugins, overrides or (), other_data=other_data)
+    trainer, notes = resume(run, plugins, overrides, other_data=other_data)
     say(*(f"note: {note}" for note in notes))
     if has_ended(run, trainer):
         say(f"{run} has done all its {trainer.intervals.total} steps. Longer: labwright resume {run} train.epochs=N")

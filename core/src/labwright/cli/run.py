@@ -7,6 +7,9 @@ from typing import Annotated
 
 import typer
 
+from labwright.base.errors import LabwrightError
+from labwright.cli.processes import Processes, join_or_start
+from labwright.cli.resume import go_on
 from labwright.cli.shared import Json, Overrides, RecipeName, print_json, print_outcome, print_table, say
 
 
@@ -18,13 +21,26 @@ def verb(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Build, train two steps, evaluate one batch, say the cost.")
     ] = False,
+    or_resume: Annotated[
+        bool, typer.Option("--or-resume", help="Go on with the run in --folder, if it has begun.")
+    ] = False,
+    processes: Processes = None,
     as_json: Json = False,
 ) -> None:
     """Train a recipe: evaluate, save, log and report into a run folder.
 
     Example: labwright run vision/digits model.width=48 train.epochs=5
     """
+    join_or_start(processes)
     experiment = ctx.obj.experiment(recipe, overrides)
+    if or_resume:
+        from labwright.runs.resume import begun
+
+        if folder is None:
+            raise LabwrightError("--or-resume needs --folder: it says which run is gone on with.")
+        if begun(folder, experiment):
+            go_on(folder, ctx.obj.plugins, as_json)
+            return
     if dry_run:
         from labwright.data.summary import DataSummary
         from labwright.runs.dry_run import dry_run as dry

@@ -35,6 +35,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
+from labwright.base import ranks
 from labwright.base.files import json_text, mute, printable
 from labwright.plugin.lockfile import check
 from labwright.plugin.registry import Plugins
@@ -118,8 +119,11 @@ def did_not_load(plugin: Plugin) -> str:
 def say(*lines: str) -> None:
     """Lines for the person, on stderr, such as progress and notes: `say("note: 3 files are left out")`.
 
-    Nobody there to read them, as with a full disk, is no reason to end.
+    Of several processes that train together the first says them. Nobody there to read them, as with a full disk, is no
+    reason to end.
     """
+    if not ranks.first():
+        return
     try:
         for line in lines:
             typer.echo(_safe(line), err=True)
@@ -132,6 +136,8 @@ def echo(text: str = "", *, nl: bool = True) -> None:
 
     Under `--json` only what goes through this and `print_json` reaches stdout; give one of them one value.
     """
+    if not ranks.first():
+        return
     results = _RESULTS.get() or sys.stdout
     encoding = getattr(results, "encoding", None) or "utf-8"
     typer.echo(text.encode(encoding, "backslashreplace").decode(encoding), nl=nl, file=results)

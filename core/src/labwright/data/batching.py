@@ -15,7 +15,11 @@ _TOGETHER = 8  # batches whose samples are sorted by length among themselves
 
 def micro_batches(length: int, size: int) -> list[slice]:
     """A batch of `length` samples in as few parts of at most `size` as there can be, which differ by one at most."""
-    count = -(-length // size)
+    return cut_in(length, -(-length // size))
+
+
+def cut_in(length: int, count: int) -> list[slice]:
+    """`length` samples in that many parts, which differ by one at most."""
     return [slice(length * number // count, length * (number + 1) // count) for number in range(count)]
 
 
@@ -54,6 +58,16 @@ class IndexedBatches:
     def in_order(cls, split: Split, size: int) -> IndexedBatches:
         """A whole split in its order, in batches of `size`, nothing augmented anew."""
         return cls(split, torch.split(torch.arange(len(split)), size) if len(split) else (), seed=0, epoch=0)
+
+    def share(self, number: int, count: int) -> IndexedBatches:
+        """Every `count`-th sample of each batch from the `number`-th; one sample of a batch that has too few."""
+        if count == 1:
+            return self
+        return self.of([part[number::count] if number < len(part) else part[:1] for part in self.parts])
+
+    def of(self, parts: Sequence[Tensor]) -> IndexedBatches:
+        """Batches of other samples of the same split, fetched alike."""
+        return IndexedBatches(self.split, parts, seed=self.seed, epoch=self.epoch, workers=self.workers)
 
     def __len__(self) -> int:
         return len(self.parts)

@@ -50,7 +50,7 @@ class Batch:
         return self._changed(Tensor.pin_memory)
 
     def _changed(self, change: Callable[[Tensor], Tensor]) -> Self:
-        return replace(self, **{field.name: _with_tensors(getattr(self, field.name), change) for field in fields(self)})
+        return replace(self, **{field.name: with_tensors(getattr(self, field.name), change) for field in fields(self)})
 
 
 class Input(tuple[Tensor, ...]):
@@ -158,7 +158,7 @@ class TensorSplit:
         return len(self.inputs[0])
 
     def fetch(self, indices: Tensor, epoch: int, seed: int) -> Batch:  # noqa: ARG002 - nothing is augmented
-        return Batch(*(_with_tensors(value, lambda tensor: tensor[indices]) for value in (self.inputs, self.labels)))
+        return Batch(*(with_tensors(value, lambda tensor: tensor[indices]) for value in (self.inputs, self.labels)))
 
 
 class Data(ABC):
@@ -267,10 +267,10 @@ def _cut(value: Any, some: slice, count: int, name: str) -> Any:
     )
 
 
-def _with_tensors(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
+def with_tensors(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
     """A field with its tensors changed, those of a tuple or dict too; anything else is left as it is."""
     if isinstance(value, Tensor):
         return change(value)
     if isinstance(value, Mapping):
-        return {key: _with_tensors(tensor, change) for key, tensor in value.items()}
-    return tuple(_with_tensors(tensor, change) for tensor in value) if isinstance(value, tuple) else value
+        return {key: with_tensors(tensor, change) for key, tensor in value.items()}
+    return tuple(with_tensors(tensor, change) for tensor in value) if isinstance(value, tuple) else value

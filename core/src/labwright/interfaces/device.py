@@ -18,6 +18,7 @@ class Device(ABC):
     `precision`: bf16 and fp16 compute in autocast and keep float32 weights; fp16 scales the loss. `compile`: use
     torch.compile. `accumulate`: cut each batch into that many micro-batches, one after another; the loss is the
     same mean. `workers`: processes that fetch data which isn't in memory. `threads`: CPU threads of this process.
+    `sync_batch_norm`: where several processes train together, BatchNorm's statistics are of the whole batch.
 
     Example: `class TPU(lw.Device): ...`
     """
@@ -30,12 +31,14 @@ class Device(ABC):
         accumulate: Annotated[int, Field(ge=1)] = 1,
         workers: Annotated[int, Field(ge=0)] = 0,
         threads: Annotated[int, Field(ge=1)] | None = None,
+        sync_batch_norm: bool = False,
     ) -> None:
         self.precision = precision
         self.compile = compile
         self.accumulate = accumulate
         self.workers = workers
         self.threads = threads
+        self.sync_batch_norm = sync_batch_norm
 
     @abstractmethod
     def find(self) -> torch.device:

@@ -68,10 +68,14 @@ class Method:
 
     A method overrides `gradients`, or `feed` if its steps eat something else than the task's batches, or both.
     Clipping, averages, the optimizer with its schedule, and `Task.after_step` stay outside. One with a state of its own
-    has `state` and `load_state` (see Stateful).
+    has `state` and `load_state` (see Stateful). `divisible` says that an overridden method is right where several
+    processes each have a share of the batch: what `Update` gives as gradients is summed over them, and what is drawn is
+    drawn alike.
 
     Example: `class Noisy(lw.Method): ...`
     """
+
+    divisible: bool = False
 
     def check(self, task: Task, model: nn.Module) -> None:
         """Raises LabwrightError for what this method can't train, with the reason; before the first step."""
@@ -86,7 +90,7 @@ class Method:
         Args:
             update: of the phase that is due.
             batches: the step's micro-batches, on the device; one, if `device.accumulate` is 1.
-            weights: of each in the mean over all of them.
+            weights: of each in the mean over all of them, those of other processes too: alone their sum is 1.
 
         Returns:
             What `Update.backward` returns: the losses for the log.

@@ -165,7 +165,6 @@ class Task(ABC):
         seed: int,
         epoch: int,
         start: int = 0,
-        shard: tuple[int, int] = (0, 1),
         workers: int = 0,
         whole: bool = False,
         plain: bool = False,
@@ -180,7 +179,6 @@ class Task(ABC):
             seed: of the order and of augmentation, with `epoch`.
             epoch: which pass it is, from 0.
             start: the first batch, so that a resumed run goes on within an epoch.
-            shard: (i, n) is every n-th sample of each batch from the i-th.
             workers: processes that fetch ahead where the data isn't in memory; they change nothing.
             whole: leave out batches of fewer samples than `size`.
             plain: fetch samples without augmentation.
@@ -191,10 +189,10 @@ class Task(ABC):
             part = self.view(split, part.plain() if plain and isinstance(part, Augmented) else part)
         if part is None:
             return None
-        (mine, of), parts = shard, self.order(split, part, size=size, seed=seed, epoch=epoch)
+        parts = self.order(split, part, size=size, seed=seed, epoch=epoch)
         # before `start` is counted, which counts batches that are trained on
         parts = [indices for indices in parts if len(indices) >= size] if whole else parts
-        parts = [indices[mine::of] for indices in parts[start:]] if of > 1 else parts[start:]
+        parts = parts[start:]
         # data in memory is fetched faster here than by another process
         return IndexedBatches(part, parts, seed=seed, epoch=epoch, workers=0 if self.data.in_memory else workers)
 

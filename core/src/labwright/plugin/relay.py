@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 import pluggy
 
+from labwright.base import ranks
 from labwright.base.errors import LabwrightError, sentence, words
 from labwright.plugin.discovery import implementations
 from labwright.plugin.registry import Plugins
@@ -17,7 +18,8 @@ class Relay:
     """The hook calls of one run, resolved once: for each hook a tuple of calls, empty if nobody listens.
 
     The plugins are called first, then `listeners`, objects whose methods carry `hookimpl`, in the order given;
-    `tryfirst` and `trylast` move a call to the front or the end.
+    `tryfirst` and `trylast` move a call to the front or the end. Where several processes train together those of the
+    first are called, and on the others only implementations whose function says `every_process = True`.
     """
 
     def __init__(self, plugins: Plugins, listeners: Sequence[object] = ()) -> None:
@@ -30,7 +32,11 @@ class Relay:
         self.run_ended = self._calls("labwright_run_ended")
 
     def _calls(self, hook: str) -> tuple[Callable[..., object], ...]:
-        found = [(owner, implemented[hook]) for owner, implemented in self._heard if hook in implemented]
+        found = [
+            (owner, implemented[hook])
+            for owner, implemented in self._heard
+            if hook in implemented and (ranks.first() or getattr(implemented[hook].function, "every_process", False))
+        ]
         # in the order given, where pluggy would begin with the last
         found.sort(key=lambda pair: pair[1].trylast - pair[1].tryfirst)
         # a run that can't begin is refused; one that is under way isn't lost for a display

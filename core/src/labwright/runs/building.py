@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from labwright.base import ranks
 from labwright.base.errors import LabwrightError
 from labwright.base.isolation import isolated
 from labwright.base.seeding import derived_seed
@@ -18,6 +19,7 @@ from labwright.interfaces.task import Task
 from labwright.runs.spec import ExperimentSpec
 from labwright.train.built import Built, phase_parameters
 from labwright.train.checkpoints import split_state, verify
+from labwright.train.divided import divide
 from labwright.train.materialize import complete
 
 
@@ -61,7 +63,10 @@ def build(
         }
         method: Method = spec.method.build()
         method.check(task, model)
-    return Built(task, model, criterion, device, settings, optimizers, method)
+    built = Built(task, model, criterion, device, settings, optimizers, method)
+    if ranks.count() > 1 and learned is None:  # else nothing will be trained
+        divide(built, spec.train)
+    return built
 
 
 def prepared_task(spec: ExperimentSpec, learned: Path | None = None, begun: Path | None = None) -> Task:
@@ -70,7 +75,7 @@ def prepared_task(spec: ExperimentSpec, learned: Path | None = None, begun: Path
     if spec.start is not None:
         task.starts_from(learned or begun or spec.start.learned)
     if learned is None:
-        task.prepare()
+        ranks.in_turn(task.prepare)
     else:
         verify(learned)
         task.load(learned)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from packaging.requirements import InvalidRequirement, Requirement
 
+from labwright.base import ranks
 from labwright.plugin.registry import Plugins
 from labwright.runs import git
 
@@ -49,6 +50,7 @@ def environment(plugins: Plugins, device: torch.device, threads: int | None = No
         "device": device.type,
         "device_name": torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine(),
         "threads": threads or torch.get_num_threads(),
+        "processes": ranks.count(),
         "cores": os.cpu_count(),
         "distributions": dict(sorted(versions.items())),
         "git": git.commit(),
@@ -78,7 +80,8 @@ def without_secrets(words: Iterable[str]) -> list[str]:
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """What differs between two environments and can change the last bits of a result, in words."""
-    kinds = ("torch", "device", "device_name", "threads", "platform")
+    kinds = ("torch", "device", "device_name", "processes", "threads", "platform")
+    before = {"processes": 1, **before}  # of before there could be several
     return [f"{kind} was {before.get(kind)}, is {now[kind]}" for kind in kinds if before.get(kind) != now[kind]]
 
 

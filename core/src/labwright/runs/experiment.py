@@ -8,6 +8,7 @@ from typing import Any
 
 import tomli_w
 
+from labwright.base import ranks
 from labwright.base.errors import LabwrightError, RunFailed
 from labwright.base.files import refuse_links, write_json, write_text
 from labwright.base.isolation import isolated
@@ -72,30 +73,37 @@ class Experiment(ExperimentSpec):
 
     def trainer(self, folder: Path | None = None, *, listeners: Sequence[object] = ()) -> Trainer:
         """Everything built and written down in a new run folder, before the first step."""
+        ranks.join()
         built = self.build()
         started = self.begun(built)
         per_epoch = steps_per_epoch(self, built.task)
         # all that can be refused is refused before there is a folder
         notes = preflight(built, self.train)
         data = summarised(built.task.data)
-        folder = claim_folder(folder) if folder is not None else new_folder(self.name)
-        lock = Lock(folder)
-        lock.acquire()
-        try:
-            (folder / "task").mkdir()
-            # before the first step, so that even a run that fails can be looked at without its data
-            built.task.save(folder / "task")
-            data.write(folder / "task")
-            seal(folder / "task")
-        except OSError as error:
-            raise RunFailed(f"can't write {folder / 'task'}: {error.strerror or error}.") from error
-        self._write_down(folder, built, {"start": started.files} if started else {})
-        trainer = self._trainer(built, folder, per_epoch, listeners)
+        lock: Lock | None = None
+
+        def written() -> Path:
+            nonlocal lock
+            claimed = claim_folder(folder) if folder is not None else new_folder(self.name)
+            lock = Lock(claimed)
+            lock.acquire()
+            try:
+                (claimed / "task").mkdir()
+                # before the first step, so that even a run that fails can be looked at without its data
+                built.task.save(claimed / "task")
+                data.write(claimed / "task")
+                seal(claimed / "task")
+            except OSError as error:
+                raise RunFailed(f"can't write {claimed / 'task'}: {error.strerror or error}.") from error
+            self._write_down(claimed, built, {"start": started.files} if started else {})
+            return claimed
+
+        trainer = self._trainer(built, ranks.by_first(written), per_epoch, listeners)
         trainer.lock = lock
         trainer.run.data = data
         of_model = built.model.remarks() if isinstance(built.model, Remarking) else ()
         trainer.run.notes += [started.line()] if started else []
-        trainer.run.notes += [*data.remarks, *of_model, *notes]
+        trainer.run.notes += [*data.remarks, *of_model, *built.notes, *notes]
         return trainer
 
     def trial(self, folder: Path, task: Task, *, listeners: Sequence[object] = ()) -> Trainer:
@@ -130,15 +138,16 @@ class Experiment(ExperimentSpec):
                 something in it leads out of it.
         """
         # a folder that somebody sent is written to: nothing in it may lead elsewhere
+        ranks.join()
         refuse_links(folder)
         lock = Lock(folder)
-        lock.acquire()
+        ranks.by_first(lock.acquire)
         try:
             trainer, notes = self._taken_up(folder, listeners, other_data)
         except BaseException:
             lock.release()
             raise
-        trainer.lock = lock
+        trainer.lock = lock if ranks.first() else None
         return trainer, notes
 
     def _taken_up(self, folder: Path, listeners: Sequence[object], other_data: bool) -> tuple[Trainer, list[str]]:
@@ -155,13 +164,14 @@ class Experiment(ExperimentSpec):
         if checkpoint is None:
             raise LabwrightError(f"{folder} has no whole checkpoint to go on from. {' '.join(notes)}".strip())
         trainer.restore(checkpoint)
-        notes += trainer.log.cut(checkpoint.state["log"])
+        notes += ranks.by_first(lambda: trainer.log.cut(checkpoint.state["log"]))
         changed_since = changes(checkpoint.state["recipe"], self.table())
         if changed_since:
             notes.append(f"changed: {', '.join(changed_since)}. The run is no longer the one its first steps were.")
         # last: a resumption that is refused leaves the folder as it was
-        self._write_down(folder, built, {key: kept for key, kept in environment_of(folder).items() if key == "start"})
-        return trainer, [*notes, *(f"the data is not the same: {one}." for one in differing)]
+        start = {key: kept for key, kept in environment_of(folder).items() if key == "start"}
+        ranks.by_first(lambda: self._write_down(folder, built, start))
+        return trainer, [*built.notes, *notes, *(f"the data is not the same: {one}." for one in differing)]
 
     def _trainer(self, built: Built, folder: Path, per_epoch: int, listeners: Sequence[object]) -> Trainer:
         listeners = [*(spec.build() for spec in self.listeners), *listeners]

@@ -14,9 +14,12 @@ Every file is written whole or not at all and through no link, see base/files.py
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 from labwright.base.errors import LabwrightError
+from labwright.base.files import refuse_links
+from labwright.base.locks import Lock
 
 
 def new_folder(name: str, parent: Path = Path("runs")) -> Path:
@@ -52,6 +55,21 @@ def claim_folder(folder: Path) -> Path:
             f"the run folder {folder} isn't empty. Give another one, or go on with `labwright resume {folder}`."
         )
     return folder
+
+
+def clear(folder: Path) -> None:
+    """Remove what a run that came to no checkpoint has written in its folder. Raises LabwrightError if it goes on."""
+    refuse_links(folder)
+    lock = Lock(folder)
+    lock.acquire()
+    try:
+        for name in ("recipe.toml", "environment.json", "metrics.jsonl", "outcome.json", "report.html"):
+            (folder / name).unlink(missing_ok=True)
+        for name in ("task", "checkpoints"):
+            shutil.rmtree(folder / name, ignore_errors=True)
+    finally:
+        lock.release()
+        (folder / ".lock").unlink()
 
 
 def _unwritable(folder: Path, error: OSError) -> LabwrightError:

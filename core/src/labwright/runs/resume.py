@@ -7,12 +7,16 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from labwright.base import ranks
 from labwright.base.errors import LabwrightError
 from labwright.base.files import refuse_links
+from labwright.config.recipe import changes
 from labwright.plugin.registry import Plugins
 from labwright.runs.environment import differences, environment, environment_of
+from labwright.runs.experiment import Experiment
+from labwright.runs.folder import clear
 from labwright.runs.load import experiment_of
-from labwright.train.checkpoints import verify
+from labwright.train.checkpoints import Checkpoints, verify
 from labwright.train.trainer import Trainer
 
 
@@ -60,6 +64,29 @@ def has_ended(folder: Path, trainer: Trainer) -> bool:
         return False
     done = trainer.run.step >= trainer.intervals.total
     return done and outcome.get("status") == "finished" and outcome.get("step") == trainer.run.step
+
+
+def begun(folder: Path, experiment: Experiment) -> bool:
+    """Whether a folder holds a run of this experiment to go on with; one that came to no checkpoint is cleared.
+
+    Raises LabwrightError for a run of another recipe.
+    """
+    return ranks.by_first(lambda: _begun(folder, experiment))
+
+
+def _begun(folder: Path, experiment: Experiment) -> bool:
+    if not (folder / "recipe.toml").exists():
+        return False  # whatever else is there is minded by who begins the run
+    differing = changes(experiment_of(folder, experiment.plugins).table(), experiment.table())
+    if differing:
+        raise LabwrightError(
+            f"--or-resume: {folder} holds a run of another recipe: {', '.join(differing)}. Give another folder, or "
+            f"`labwright resume {folder}` with what to change."
+        )
+    if Checkpoints(folder / "checkpoints").steps():
+        return True
+    clear(folder)
+    return False
 
 
 def _names(table: Any) -> Any:

@@ -11,9 +11,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from labwright.base import ranks
 from labwright.base.errors import LabwrightError, listed, nearest
 from labwright.base.isolation import isolated
 from labwright.base.seeding import derived_seed
+from labwright.data.batching import IndexedBatches
+from labwright.data.dataset import Batch, with_tensors
 from labwright.interfaces.task import Goal, Metric, Task
 
 
@@ -40,8 +43,8 @@ def evaluate(
     """The task's metrics over a split, in batches of `size` and without augmentation; None if there is no such split.
 
     It leaves no trace: every module is in training or evaluation mode as it was, and the global generators of the CPU
-    and of the device go on where they were. A metric whose result is a table of numbers gives one metric for each,
-    `name/key`.
+    and of the device go on where they were. Each of several processes takes every n-th batch, and the first one's
+    metrics see all results in order. A metric whose result is a table of numbers gives one metric for each, `name/key`.
 
     Args:
         task: says what is measured; its data is prepared.
@@ -69,21 +72,53 @@ def evaluate(
     _check_goal(task.goal, metrics, within=True)
     for metric in metrics.values():
         if isinstance(metric, nn.Module):  # torchmetrics' keep their sums in buffers
-            metric.to(device)
+            metric.to(device if ranks.count() == 1 else "cpu")
+            _ask_nobody(metric)
+
+    def results_of(batch: Batch) -> tuple[int, Any]:
+        moved = batch if device.type == "cpu" else batch.to(device)
+        with (autocast() if autocast else None) or nullcontext():
+            return len(batch), task.evaluate(model, moved)
+
+    def computed() -> dict[str, float]:
+        return dict(value for name, metric in metrics.items() for value in _numbers(name, metric.compute()))
+
     samples = 0
     with evaluating(model), isolated(device, seed=derived_seed(seed, 3)):
-        for batch in islice(batches, most):
-            samples += len(batch)
-            moved = batch if device.type == "cpu" else batch.to(device)
-            with (autocast() if autocast else None) or nullcontext():
-                results = task.evaluate(model, moved)
+        alone = ranks.count() == 1
+        for length, results in map(results_of, islice(batches, most)) if alone else _of_all(batches, most, results_of):
+            samples += length
             arguments = (results,) if isinstance(results, Mapping) else results
             for metric in metrics.values():
                 metric.update(*arguments)
-        values = dict(value for name, metric in metrics.items() for value in _numbers(name, metric.compute()))
+        values, samples = ranks.by_first(lambda: (computed(), samples))
     # again: a goal such as `f1/macro` stands in the table that a metric gives
     _check_goal(task.goal, values, within=False)
     return Evaluated(values, samples)
+
+
+def _of_all(
+    batches: IndexedBatches, most: int | None, results_of: Callable[[Batch], tuple[int, Any]]
+) -> Iterator[tuple[int, Any]]:
+    """The results of the batches of all processes in order, for the first of them; the others compute and get none.
+
+    A process without a batch does the first again, as a forward pass may itself be something that all do together.
+    """
+    parts, count, given = list(batches.parts[:most]), ranks.count(), 0
+    own = [*parts[ranks.number() :: count], parts[0]][: -(-len(parts) // count)]
+    for batch in batches.of(own):
+        length, results = results_of(batch)
+        for answer in ranks.gathered((length, with_tensors(results, Tensor.cpu))):
+            given += 1
+            if given <= len(parts):
+                yield answer
+
+
+def _ask_nobody(metric: nn.Module) -> None:
+    """Keep those of torchmetrics from asking the other processes: what is computed has seen all results."""
+    for part in metric.modules():
+        if hasattr(part, "sync_on_compute"):
+            part.sync_on_compute = part._to_sync = False  # type: ignore[assignment]
 
 
 @contextmanager

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from labwright.base import ranks
+
 
 @contextmanager
 def interruptions(heeded: bool) -> Iterator[list[int]]:
@@ -25,6 +27,8 @@ def interruptions(heeded: bool) -> Iterator[list[int]]:
     gentle = [getattr(signal, name) for name in ("SIGHUP", "SIGUSR1") if hasattr(signal, name)]
     gentle = [number for number in gentle if signal.getsignal(number) != signal.SIG_IGN]
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, *gentle)}
+    if ranks.count() > 1:  # a terminal's Ctrl-C comes twice, as torchrun passes it on; it gives them half a minute
+        gentle += [signal.SIGINT, signal.SIGTERM]
 
     def ask(number: int, _: Any) -> None:
         asked.append(number)

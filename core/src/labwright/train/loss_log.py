@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from labwright.base import ranks
 from labwright.base.errors import Diverged
 
 Losses = Mapping[str, Tensor]  # by phase
@@ -55,7 +56,7 @@ class LossLog:
 
     def state(self) -> dict[str, list[Any]]:
         """What was sent and hasn't arrived, and the open window, as numbers for a checkpoint. Raises Diverged."""
-        return {"sent": _numbers(self._under_way), "open": _numbers(self.steps)}
+        return {"sent": _over_all(_numbers(self._under_way)), "open": _over_all(_numbers(self.steps))}
 
     def load_state(self, state: Mapping[str, list[Any]]) -> None:
         # in the order they came: what was under way is sent again, then the open stretch goes on
@@ -64,8 +65,10 @@ class LossLog:
         self.steps = self._tensors(state["open"])
 
     def _tensors(self, numbers: list[Any]) -> list[tuple[int, float, Losses]]:
+        # of several processes the first takes up what was summed over all
+        share = 1.0 if ranks.first() else 0.0
         return [
-            (step, weight, {name: torch.tensor(loss, device=self.device) for name, loss in losses.items()})
+            (step, weight, {name: torch.tensor(loss * share, device=self.device) for name, loss in losses.items()})
             for step, weight, losses in numbers
         ]
 
@@ -102,6 +105,12 @@ class LossLog:
             total = sum(weight for _, weight, _ in seen)
             means[phase] = sum(weight * loss for (_, weight, _), loss in zip(seen, losses, strict=True)) / total
         return MeanLosses(step, means)
+
+
+def _over_all(steps: list[Any]) -> list[Any]:
+    """The losses summed over all processes, each of which has its share."""
+    sums = iter(ranks.summed([loss for _, _, losses in steps for loss in losses.values()]))
+    return [[step, weight, {name: next(sums) for name in losses}] for step, weight, losses in steps]
 
 
 def _numbers(steps: list[tuple[int, float, Losses]]) -> list[Any]:

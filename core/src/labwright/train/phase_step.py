@@ -12,11 +12,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from labwright.base import ranks
 from labwright.data.dataset import Batch
 from labwright.interfaces.loss import Loss
 from labwright.interfaces.task import Phase, Task
 from labwright.train.built import Built
 from labwright.train.checkpoints import below
+from labwright.train.gradient_sum import GradientSum, summed_gradients
 from labwright.train.loss_scale import LossScale
 from labwright.train.settings import Train
 
@@ -57,6 +59,7 @@ class PhaseStep:
         self.model = built.model
         task, model, criterion = built.task, built.model, built.criterion
         self.parameters: list[Tensor] = list(optimizer.parameters.values())
+        self.sum = GradientSum(self.parameters) if ranks.count() > 1 else None
         # a phase of some children alone leaves no gradient in the others', which it goes through
         self.only_own = bool(phase.parameters)
         # most losses add nothing for the parameters: those steps don't even ask
@@ -103,18 +106,19 @@ class PhaseStep:
     def backward(self, batches: Sequence[Batch], weights: Sequence[float]) -> dict[str, Tensor]:
         """Add the gradient of the weighted mean over the batches to each parameter's. Returns it and its parts."""
         inputs = [parameter for parameter in self.parameters if parameter.requires_grad] if self.only_own else None
-        if len(batches) == 1:
+        if len(batches) == 1 and self.sum is None:
             losses = self._named(self.losses(batches[0]))
             loss = losses[self.name]
             torch.autograd.backward(self.scale.scale(loss) if self.scale else loss, inputs=inputs)
             return {name: value.detach() for name, value in losses.items()}
         # each micro-batch goes backward by itself, so that one's graph is alive at a time
-        whole = sum(weights)
         shares: dict[str, list[Tensor]] = {}
-        for batch, weight in zip(batches, weights, strict=True):
-            losses = {name: value * (weight / whole) for name, value in self._named(self.losses(batch)).items()}
+        for number, (batch, weight) in enumerate(zip(batches, weights, strict=True), 1):
+            losses = {name: value * weight for name, value in self._named(self.losses(batch)).items()}
             loss = losses[self.name]
-            torch.autograd.backward(self.scale.scale(loss) if self.scale else loss, inputs=inputs)
+            # gradients travel once they are whole
+            with self.sum.arriving() if self.sum and number == len(batches) else nullcontext():
+                torch.autograd.backward(self.scale.scale(loss) if self.scale else loss, inputs=inputs)
             for name, value in losses.items():
                 shares.setdefault(name, []).append(value.detach())
         return {name: torch.stack(values).sum() for name, values in shares.items()}
@@ -124,7 +128,8 @@ class PhaseStep:
         trained = [parameter for parameter in self.parameters if parameter.requires_grad]
         scaled = self.scale.scale(loss) if self.scale else loss
         found = iter(torch.autograd.grad(scaled, trained, retain_graph=keep, allow_unused=True))
-        return [next(found) if parameter.requires_grad else None for parameter in self.parameters]
+        gradients = [next(found) if parameter.requires_grad else None for parameter in self.parameters]
+        return gradients if self.sum is None else summed_gradients(gradients, self.parameters)
 
     def losses(self, batch: Batch) -> Tensor | Mapping[str, Tensor]:
         """The loss of a batch, in the precision of the run."""

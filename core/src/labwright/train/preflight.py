@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.parametrizations import _SpectralNorm
 
+from labwright.base import ranks
 from labwright.base.errors import LabwrightError
 from labwright.base.isolation import isolated
 from labwright.base.seeding import derived_seed, generator
@@ -44,7 +45,7 @@ def preflight(built: Built, train: Train) -> list[str]:
     smallest = min(batches.parts, key=lambda part: _smallest(len(part), size), default=None)
     normed = any(isinstance(module, _BatchNorm) for module in built.model.modules())
     with isolated(built.device, seed=derived_seed(train.seed, 8)):
-        if normed and smallest is not None and _smallest(len(smallest), size) == 1:
+        if normed and smallest is not None and _smallest(len(smallest), size) <= 1:
             batch = _drawn(built, batches.split.fetch(smallest, 0, train.seed))
             _check_one(built, train, batch.rows(slice(len(batch) - 1, None)))
         with _kept(built.model), catch_warnings(action="ignore"):  # of what one batch lacks, such as a class
@@ -57,8 +58,8 @@ def preflight(built: Built, train: Train) -> list[str]:
 
 
 def _smallest(length: int, size: int) -> int:
-    """Of the micro-batches of a batch, the samples of the smallest."""
-    return length // len(micro_batches(length, size))
+    """Of the micro-batches of a batch, the samples of the smallest share of a process."""
+    return length // ranks.count() // len(micro_batches(length, size))
 
 
 def _taken(model: ClosedForm) -> list[str]:

@@ -2,7 +2,8 @@
 
 A step takes one batch, cut into micro-batches when accumulating, and runs the phases that are due, one optimizer update
 each. The random numbers of a step are a function of (seed, step), its data of (seed, epoch): so a run that is resumed
-at any step goes on as if it had never stopped, and evaluating more often changes nothing.
+at any step goes on as if it had never stopped, and evaluating more often changes nothing. Where several processes train
+together, each takes its share of a step's batch, and the first alone logs, writes and calls listeners.
 """
 
 from __future__ import annotations
@@ -18,12 +19,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
+from labwright.base import ranks
 from labwright.base.errors import Diverged, LabwrightError, RunFailed, StopRun
 from labwright.base.isolation import isolated
 from labwright.base.locks import Lock
 from labwright.base.seeding import derived_seed, global_generators
 from labwright.config.recipe import plain
-from labwright.data.batching import micro_batches
+from labwright.data.batching import cut_in, micro_batches
 from labwright.data.dataset import Batch
 from labwright.interfaces.closed_form import ClosedForm
 from labwright.interfaces.method import Stateful
@@ -40,6 +42,7 @@ from labwright.train.checkpoints import (
     split_state,
     split_tensors,
 )
+from labwright.train.gradient_sum import Buffers
 from labwright.train.interruption import interruptions
 from labwright.train.log import Log
 from labwright.train.loss_log import LossLog, MeanLosses
@@ -62,13 +65,19 @@ class Trainer:
         self.checkpoints: Checkpoints | MemoryCheckpoints = Checkpoints(run.folder / "checkpoints")
         self.lock: Lock | None = None  # of the run folder, given back when the run ends
         self.interruptible = True
+        self.interrupted: list[int] = []  # the signals that asked for an end
+        self.ending = False  # whether one of several processes was asked
         self.tested = True  # whether the run ends with a look at the test part
         self.loss_log = LossLog(self.device)
+        # what listeners hear of each step is summed up for them
+        self.heard = ranks.any(bool(relay.step_ended))
         self.draws = type(self.task).draw is not Task.draw
         owners = {"task": self.task, "method": built.method} | {
             f"listener {number} ({type(listener).__name__})": listener for number, listener in enumerate(listeners, 1)
         }
         self.stateful = {owner: thing for owner, thing in owners.items() if isinstance(thing, Stateful)}
+        self.size = train.batch_size  # of the step's batch, over all processes
+        self.buffers = Buffers([self.model, self.criterion]) if ranks.count() > 1 else None
         self.random = torch.Generator()
         self.generators = global_generators(self.device)
         self.best_step: int | None = None
@@ -138,10 +147,11 @@ class Trainer:
             self.started()
             if isinstance(self.model, ClosedForm):
                 return self._fit_once(self.model)
-            with interruptions(self.interruptible) as interrupted:
+            with interruptions(self.interruptible) as self.interrupted:
                 for batch in self.built.method.feed(self):
                     self.stepped(self.step(batch))
-                    if interrupted or run.step == until:
+                    # of several processes all end after the step in which the first was asked to
+                    if (self.ending if ranks.count() > 1 else self.interrupted) or run.step == until:
                         return "interrupted", f"interrupted after step {run.step} of {intervals.total}"
         except StopRun as stop:
             return "stopped", stop.reason
@@ -149,15 +159,17 @@ class Trainer:
 
     def started(self) -> None:
         """Tell the listeners that the run starts."""
-        for call in self.relay.run_started:
-            call(run=self.run)
+        self._tell(self.relay.run_started, run=self.run)
 
     def stepped(self, losses: Mapping[str, Tensor]) -> None:
         """What follows a step: listeners, the log, an evaluation, a checkpoint."""
         run, intervals = self.run, self.intervals
         step = run.step
-        for call in self.relay.step_ended:
-            call(run=run, step=step, losses=losses)
+        if self.heard:
+            if ranks.count() > 1:
+                sums = ranks.summed([float(loss) for loss in losses.values()])
+                losses = {name: torch.tensor(loss) for name, loss in zip(losses, sums, strict=True)}
+            self._tell(self.relay.step_ended, run=run, step=step, losses=losses)
         if step % intervals.log == 0:
             for means in self.loss_log.close():
                 self._log(means)
@@ -174,8 +186,7 @@ class Trainer:
             with torch.no_grad():
                 model.fit(batches)
             self.run.step = 1
-            for call in self.relay.step_ended:
-                call(run=self.run, step=1, losses={})
+            self._tell(self.relay.step_ended, run=self.run, step=1, losses={})
         return "finished", "computed in closed form"
 
     def batches(self) -> Iterator[Batch]:
@@ -193,27 +204,33 @@ class Trainer:
                 whole=train.drop_last,
             )
             assert batches is not None
+            # what is drawn for a batch is drawn for all of it, whoever takes which share
+            shares = batches if self.draws else batches.share(ranks.number(), ranks.count())
             # a task's own batches may be more than the first epoch had
-            yield from islice(batches, min(per_epoch - done, self.intervals.total - self.run.step))
+            most = min(per_epoch - done, self.intervals.total - self.run.step)
+            for part, batch in islice(zip(batches.parts, shares, strict=True), most):
+                self.size = len(part)
+                yield batch
 
     def step(self, batch: Batch) -> Mapping[str, Tensor]:
         """One step: every phase that is due updates its parameters once. Returns the mean losses, of parts too."""
         task, step = self.task, self.run.step
         if step in self.thaws:
             self.freezing.apply(step, self.intervals.per_epoch)
-        seed = derived_seed(self.train.seed, step, 5)
         # every step starts its own random numbers: one that is resumed draws what it would have drawn
+        seed = derived_seed(self.train.seed, step, 5, *([ranks.number()] if ranks.number() else []))
         for generator in self.generators:
             generator.manual_seed(seed)
         batch = self.drawn(batch)
         # before the batch is moved: a count on a GPU would have to be waited for
-        weight = task.weight(batch)
-        cut = self.cut(batch)
+        weight, *cut = self.cut(batch)
         losses: dict[str, Tensor] = {}
         for phase_step in self.phase_steps:
             if (step + 1) % phase_step.every == 0:
                 losses.update(phase_step(*cut, step, self.intervals.total))
                 task.after_step(self.model, phase_step.name, (step + 1) / self.intervals.total)
+        if self.buffers is not None:
+            self.buffers.follow_first()
         self.count(weight, losses)
         return losses
 
@@ -226,15 +243,30 @@ class Trainer:
         drawn: Batch = self.task.draw(batch, self.random)
         return drawn
 
-    def cut(self, batch: Batch) -> tuple[Sequence[Batch], Sequence[float]]:
-        """A step's batch as micro-batches on the device, and the weight of each in the mean over all of them."""
+    def cut(self, batch: Batch) -> tuple[float, Sequence[Batch], Sequence[float]]:
+        """What a step's loss is a mean over, this process's micro-batches on the device, and the share of each.
+
+        A share is what a micro-batch's loss counts in the mean over all of them, those of all processes.
+        """
         elsewhere = self.device.type != "cpu"
-        if self.settings.accumulate == 1:
-            return (batch.to(self.device) if elsewhere else batch,), (1.0,)
-        size = self.train.batch_size // self.settings.accumulate
-        pieces = [batch.rows(some) for some in micro_batches(len(batch), size)]
-        weights = [self.built.divisor(piece) for piece in pieces]
-        return [piece.to(self.device) for piece in pieces] if elsewhere else pieces, weights
+        if self.settings.accumulate == ranks.count() == 1:
+            return self.task.weight(batch), (batch.to(self.device) if elsewhere else batch,), (1.0,)
+        if self.draws and ranks.count() > 1:
+            batch = batch.rows(slice(ranks.number(), None, ranks.count()) if ranks.number() < self.size else slice(1))
+        # as many on each process, so that all do the same; one without samples does others', and they don't count
+        parts = len(micro_batches(self.size, self.train.batch_size // self.settings.accumulate))
+        own = len(range(ranks.number(), self.size, ranks.count()))
+        cuts = cut_in(own, parts)
+        pieces = [batch] if parts == 1 else [batch.rows(some if some.start < some.stop else slice(1)) for some in cuts]
+        weights = [
+            self.built.divisor(piece) if some.start < some.stop else 0.0
+            for piece, some in zip(pieces, cuts, strict=True)
+        ]
+        # before the forward pass: each counts its share of what all of them are a mean over
+        sums = ranks.summed([sum(weights), self.task.weight(batch) if own else 0.0, float(bool(self.interrupted))])
+        whole, weight, self.ending = *sums[:2], sums[2] > 0
+        pieces = [piece.to(self.device) for piece in pieces] if elsewhere else pieces
+        return weight, pieces, [weight / whole for weight in weights]
 
     def count(self, weight: float, losses: Mapping[str, Tensor]) -> None:
         """A step is done."""
@@ -247,7 +279,8 @@ class Trainer:
         self.marked = now, means.step
         alone = len(self.phase_steps) == 1  # then no name is needed to tell phases apart
         cut = len(self.phase_steps[0].name) + 1 if alone else 0
-        values = {f"loss/{name[cut:]}".rstrip("/"): loss for name, loss in means.losses.items()}
+        losses = dict(zip(means.losses, ranks.summed(list(means.losses.values())), strict=True))
+        values = {f"loss/{name[cut:]}".rstrip("/"): loss for name, loss in losses.items()}
         for phase_step in self.phase_steps:
             # the rate of the stretch's last update, which was counted from 0
             lr = phase_step.optimizer.lr_at(means.step - 1, self.intervals.total)
@@ -255,8 +288,7 @@ class Trainer:
         self._record("train", means.step, **values)
         # for listeners alone: the log has seconds, from which it follows
         values["steps_per_second"] = (means.step - step_before) / max(now - time_before, 1e-9)
-        for call in self.relay.logged:
-            call(run=self.run, step=means.step, values=values)
+        self._tell(self.relay.logged, run=self.run, step=means.step, values=values)
 
     def _evaluate(self, split: str) -> None:
         """Metrics of a split with the weights that count, into the log; a better one on `valid` is saved."""
@@ -274,8 +306,7 @@ class Trainer:
             if self.task.goal.better(metrics[self.task.goal.metric], run.best):
                 run.best, self.best_step = metrics[self.task.goal.metric], run.step
                 self.save()
-        for call in self.relay.evaluated:
-            call(run=run, step=run.step, split=split, metrics=metrics)
+        self._tell(self.relay.evaluated, run=run, step=run.step, split=split, metrics=metrics)
 
     def _finish(self, status: Status) -> None:
         """How every run ends: log what is under way, evaluate, save, choose the weights it ends with, and test them.
@@ -314,6 +345,14 @@ class Trainer:
             return
         # a checkpoint that can't be gone on from would replace one that can
         self._check_finite()
+        window = self.loss_log.state()
+        if isinstance(self.checkpoints, MemoryCheckpoints):
+            self._write(window)
+        else:
+            ranks.by_first(lambda: self._write(window))
+        self.saved = self.run.step
+
+    def _write(self, window: Mapping[str, Any]) -> None:
         model, extra = split_state(self.model)
         state = {
             "step": self.run.step,
@@ -322,7 +361,7 @@ class Trainer:
             "evaluated": self.evaluated,
             "metrics": self.run.metrics,
             "samples": self.run.samples,
-            "window": self.loss_log.state(),
+            "window": window,
             "seconds": self.seconds,
             "steps_per_epoch": self.run.steps_per_epoch,
             "log": self.log.mark(durable=isinstance(self.checkpoints, Checkpoints)),
@@ -343,7 +382,6 @@ class Trainer:
             training |= {f"state/{owner}/{name}": tensor for name, tensor in tensors.items()}
         checkpoint = Checkpoint(state, model, training)
         self.checkpoints.write(self.run.step, checkpoint, keep=self.train.keep, best=self.best_step)
-        self.saved = self.run.step
 
     def _check_finite(self) -> None:
         """Raises Diverged naming a parameter, or a statistic that follows the data, which is no finite number."""
@@ -409,7 +447,22 @@ class Trainer:
     def seconds(self) -> float:
         return self.spent + time.monotonic() - self.begun
 
+    def _tell(self, calls: Sequence[Callable[..., object]], **given: Any) -> None:
+        """Call listeners. One that stops the run stops it on all processes: raises StopRun on each."""
+        reason = None
+        try:
+            for call in calls:
+                call(**given)
+        except StopRun as stop:
+            reason = stop.reason
+        if ranks.count() > 1 and ranks.any(reason is not None):
+            reason = ranks.shared(next(filter(None, ranks.gathered(reason)), None))
+        if reason is not None:
+            raise StopRun(reason)
+
     def _record(self, event: str, step: int, **values: Any) -> None:
+        if not ranks.first():
+            return
         epoch = round(step / self.intervals.per_epoch, 4)
         self.log.write({"event": event, "step": step, "epoch": epoch, **values, "seconds": round(self.seconds, 3)})
 
@@ -421,7 +474,8 @@ class Trainer:
 
     def _ended(self, outcome: Outcome) -> None:
         self.run.outcome = outcome
-        outcome.write()
+        if ranks.first():
+            outcome.write()
         for call in self.relay.run_ended:
             call(run=self.run, outcome=outcome)
 

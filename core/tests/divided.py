@@ -1,0 +1,142 @@
+"""Runs that several processes train together, in double precision: `torchrun ... divided.py FOLDER [CASE ...]`.
+
+Each is a function of nothing that gives the settings of an experiment: one process and several get the same ones.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import labwright as lw
+import torch
+from parts import Blobs, Duel, Hinge, Pair, Sorting
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+STEPS = 9
+TRAIN = {"steps": STEPS, "batch_size": 30, "evaluate_every": "3 steps", "log_every": 2}  # of 83: 30, 30 and 23
+
+
+class Doubles(Blobs):
+    """83 points in double precision, with noise anew in each epoch."""
+
+    def __init__(self, *, size: int = 83) -> None:
+        super().__init__(size=size, noise=0.3, held_out=61)
+
+    def prepare(self) -> None:
+        super().prepare()
+        for split in self.splits.values():
+            split.x_ND = split.x_ND.double()
+
+
+class Plain(nn.Module):
+    """Two layers, one that is never used, and one that only the third class of a batch goes through."""
+
+    def __init__(self, inputs: lw.Features, outputs: lw.Classes) -> None:
+        super().__init__()
+        self.body = nn.Sequential(nn.Linear(inputs.shape[0], 8), self.between(), nn.Tanh())
+        self.unused, self.seldom = nn.Linear(8, 8), nn.Linear(8, 8)
+        self.head = nn.Linear(8, len(outputs.names))
+        self.double()
+
+    def between(self) -> nn.Module:
+        return nn.Identity()
+
+    def forward(self, x_BD: Tensor) -> Tensor:
+        h_BD = self.body(x_BD)
+        some = x_BD[:, 2] > 3.5
+        if bool(some.any()):
+            h_BD = torch.where(some[:, None], h_BD + self.seldom(h_BD), h_BD)
+        return self.head(h_BD)
+
+
+class Normed(Plain):
+    def between(self) -> nn.Module:
+        return nn.BatchNorm1d(8)
+
+
+class PlainPair(Pair):
+    """A generator and a critic that draw nothing."""
+
+    def __init__(self, inputs: lw.Features) -> None:
+        super().__init__(inputs)
+        self.critic = nn.Sequential(nn.Linear(inputs.shape[0], 8), nn.Tanh(), nn.Linear(8, 1))
+        self.double()
+
+
+class ByLength(Sorting):
+    """Points that lie alike meet in a batch, as texts of like length do."""
+
+    def order(self, split: str, part: Any, *, size: int, seed: int, epoch: int) -> Sequence[Tensor]:
+        batches = super().order(split, part, size=size, seed=seed, epoch=epoch)
+        lengths = (part.x_ND[:, 0] * 100).long()
+        return lw.bucketed(batches, lengths, seed=seed, epoch=epoch) if split == "train" else batches
+
+
+class Drawing(Sorting):
+    """Adds noise that is drawn for a whole batch."""
+
+    def draw(self, batch: lw.Batch, generator: torch.Generator) -> lw.Batch:
+        (x_BD,) = batch.inputs
+        return lw.Batch((x_BD + torch.randn(x_BD.shape, generator=generator, dtype=x_BD.dtype),), batch.targets)
+
+
+class Compound(Sorting):
+    """Two named parts."""
+
+    def loss(self, model: nn.Module, batch: lw.Batch, criterion: Any, phase: str) -> dict[str, Tensor]:  # type: ignore[override]
+        logits = model(*batch.inputs)
+        return {"class": criterion(logits, batch.targets), "size": 0.1 * logits.square().mean()}
+
+
+def settings(task: Callable[[lw.Data], lw.Task] = Sorting, *, size: int = 83, **changed: Any) -> dict[str, Any]:
+    plain = {"model": Plain, "loss": nn.CrossEntropyLoss(), "optimizer": {"name": "sgd", "lr": 0.3, "momentum": 0.9}}
+    changed["device"] = {"name": "cpu"} | changed.get("device", {})
+    changed["train"] = TRAIN | changed.get("train", {})
+    return {"task": task(Doubles(size=size)), **plain, "log": ()} | changed
+
+
+def duel(data: lw.Data) -> lw.Task:
+    return Duel(data, critic_steps=2)
+
+
+WEIGHTED = torch.tensor([1.0, 10.0, 0.5], dtype=torch.float64)
+GROUPS = {"body.*": {"frozen": True, "unfreeze": "4 steps"}}
+CASES: dict[str, Callable[[], dict[str, Any]]] = {
+    "plain": settings,
+    "accumulated": lambda: settings(device={"accumulate": 2}),
+    "fewer-samples-than-processes": lambda: settings(size=61, device={"accumulate": 5}),  # 30, 30 and 1
+    "clipped": lambda: settings(train={"clip": 0.1}),
+    "averaged": lambda: settings(train={"ema": 0.8}),
+    "ending-with-the-best": lambda: settings(train={"final": "best"}),
+    "adamw": lambda: settings(optimizer={"name": "adamw", "lr": 0.01, "schedule": "cosine", "warmup": 0.2}),
+    "two-phases": lambda: settings(duel, model=PlainPair, loss=Hinge()),
+    "by-length": lambda: settings(ByLength),
+    "drawing": lambda: settings(Drawing, device={"accumulate": 2}),
+    "compound": lambda: settings(Compound),
+    "frozen": lambda: settings(optimizer={"name": "adamw", "lr": 0.01, "groups": GROUPS}),
+    "weighted": lambda: settings(loss=nn.CrossEntropyLoss(weight=WEIGHTED)),
+    "penalised": lambda: settings(loss={"name": "penalized", "loss": "cross-entropy", "l2": 0.01}),
+    "normalised": lambda: settings(model=Normed, device={"sync_batch_norm": True}),
+    "sam": lambda: settings(method="sam"),
+    "pcgrad": lambda: settings(Compound, method="pcgrad", device={"accumulate": 2}),
+}
+
+
+def train(folder: Path, names: Sequence[str] = ()) -> None:
+    """Train cases, all if none is named, and keep the weights that each ends with."""
+    torch.set_default_dtype(torch.float64)
+    for name in names or CASES:
+        model = lw.Experiment(**CASES[name]()).run(folder / name).model
+        if lw.ranks.first():
+            save_file({key: value.clone() for key, value in model.state_dict().items()}, folder / f"{name}.safetensors")
+    torch.set_default_dtype(torch.float32)
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    train(Path(sys.argv[1]), sys.argv[2:])
+    lw.ranks.leave()
