@@ -5,6 +5,10 @@ Each is a function of nothing that gives the settings of an experiment: one proc
 
 from __future__ import annotations
 
+import os
+import random
+import shutil
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,7 +16,7 @@ from typing import Any
 
 import labwright as lw
 import torch
-from parts import Blobs, Duel, Hinge, Pair, Sorting
+from parts import Blobs, Duel, Hinge, Net, Pair, Sorting
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -126,17 +130,59 @@ CASES: dict[str, Callable[[], dict[str, Any]]] = {
 }
 
 
-def train(folder: Path, names: Sequence[str] = ()) -> None:
-    """Train cases, all if none is named, and keep the weights that each ends with."""
+def train(folder: Path, names: Sequence[str] = (), until: int | None = None) -> None:
+    """Train cases, all if none is named, and keep the weights that each ends with; go on with those that were begun."""
     torch.set_default_dtype(torch.float64)
     for name in names or CASES:
-        model = lw.Experiment(**CASES[name]()).run(folder / name).model
+        experiment, run = lw.Experiment(**CASES[name]()), folder / name
+        trainer = experiment.resumed(run)[0] if run.exists() else experiment.trainer(run)
+        trainer.fit(until)
         if lw.ranks.first():
-            save_file({key: value.clone() for key, value in model.state_dict().items()}, folder / f"{name}.safetensors")
+            state = {key: value.clone() for key, value in trainer.model.state_dict().items()}
+            save_file(state, folder / f"{name}.safetensors")
     torch.set_default_dtype(torch.float32)
+
+
+class Dies:
+    """Kills a process in each of the first attempts of torchrun, at a step and on a process drawn by chance."""
+
+    def __init__(self, kills: int) -> None:
+        attempt = int(os.environ["TORCHELASTIC_RESTART_COUNT"])
+        chance = random.Random(attempt)
+        self.at, who = chance.randint(1, 5), chance.randrange(lw.ranks.count())
+        self.mine = attempt < kills and who == lw.ranks.number()
+
+    @lw.hookimpl
+    def labwright_step_ended(self) -> None:
+        self.at -= 1
+        if self.at == 0 and self.mine:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    labwright_step_ended.every_process = True  # type: ignore[attr-defined]
+
+
+def die_and_go_on(folder: Path, kills: int) -> None:
+    """Train one run of 60 steps with dropout, averages and BatchNorm through so many kills."""
+    lw.ranks.join()
+    train = {"steps": 60, "batch_size": 30, "ema": 0.9, "save_every": "2 steps", "evaluate_every": "7 steps"}
+    experiment = lw.Experiment(**settings(model=Net, train=train, task=lambda data: Sorting(Blobs(noise=0.3))))
+    begun = list((folder / "run").glob("checkpoints/step-*"))
+    if begun:
+        experiment.resumed(folder / "run", listeners=[Dies(kills)])[0].fit()
+    else:
+        if lw.ranks.first():
+            shutil.rmtree(folder / "run", ignore_errors=True)
+        experiment.run(folder / "run", listeners=[Dies(kills)])
 
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    train(Path(sys.argv[1]), sys.argv[2:])
+    verb, folder, *rest = sys.argv[1:]
+    match verb:
+        case "train":
+            train(Path(folder), rest)
+        case "until-4":
+            train(Path(folder), rest, until=4)
+        case "die":
+            die_and_go_on(Path(folder), int(rest[0]))
     lw.ranks.leave()

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import os
+import re
+import shutil
 import subprocess
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +20,9 @@ from safetensors.torch import load_file
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0"]
 
 
-def on_processes(count: int, *arguments: object) -> subprocess.CompletedProcess[str]:
+def on_processes(count: int, *arguments: object, options: Sequence[str] = ()) -> subprocess.CompletedProcess[str]:
     """Run divided.py on so many processes."""
-    command = [*TORCHRUN, "--nproc-per-node", str(count), str(divided.__file__), *map(str, arguments)]
+    command = [*TORCHRUN, *options, "--nproc-per-node", str(count), str(divided.__file__), *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, timeout=600)
 
 
@@ -37,13 +42,116 @@ def told(log: list[dict[str, Any]]) -> list[dict[str, float]]:
 
 @pytest.mark.parametrize("count", [2, pytest.param(4, marks=pytest.mark.long)])
 def test_several_processes_end_with_the_weights_of_one(alone: Path, tmp_path: Path, count: int) -> None:
-    done = on_processes(count, tmp_path)
+    done = on_processes(count, "train", tmp_path)
     assert done.returncode == 0, done.stderr
-    far = {}
+    assert max(far_apart(alone, tmp_path).values()) < 1e-12
     for name in divided.CASES:
-        expected, weights = load_file(alone / f"{name}.safetensors"), load_file(tmp_path / f"{name}.safetensors")
-        far[name] = max(float((expected[key] - weights[key]).abs().max()) for key in expected)
         logs = [list(read_log(folder / name / "metrics.jsonl")) for folder in (alone, tmp_path)]
         for one, other in zip(*map(told, logs), strict=True):
             assert one == pytest.approx(other, rel=1e-6, abs=1e-9), name  # losses are logged in float32
-    assert max(far.values()) < 1e-12, far
+
+
+@pytest.mark.long
+def test_a_run_goes_on_on_another_number_of_processes(alone: Path, tmp_path: Path) -> None:
+    cases = [name for name in divided.CASES if name != "ending-with-the-best"]
+    assert on_processes(2, "until-4", tmp_path, *cases).returncode == 0
+    shutil.copytree(tmp_path, tmp_path / "on-one")
+    done = on_processes(3, "train", tmp_path, *cases)
+    assert done.returncode == 0, done.stderr
+    divided.train(tmp_path / "on-one", cases)
+    for folder in (tmp_path, tmp_path / "on-one"):
+        assert max(far_apart(alone, folder, cases).values()) < 1e-12
+
+
+KILLS = int(os.environ.get("LABWRIGHT_KILLS", "3"))
+
+
+@pytest.mark.long
+@pytest.mark.timing
+def test_a_killed_process_and_a_restart_of_all_change_no_bit(tmp_path: Path) -> None:
+    done = on_processes(3, "die", tmp_path / "killed", KILLS, options=["--max-restarts", str(KILLS)])
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("exitcode: -9") >= KILLS or KILLS == 0, done.stderr
+    assert on_processes(3, "die", tmp_path / "whole", 0).returncode == 0
+    for kept in ("model", "training"):
+        file = f"run/checkpoints/step-00000060/{kept}.safetensors"
+        assert (tmp_path / "killed" / file).read_bytes() == (tmp_path / "whole" / file).read_bytes()
+
+
+def far_apart(left: Path, right: Path, names: Sequence[str] = ()) -> dict[str, float]:
+    """The largest difference between the weights that a case ended with in two folders."""
+    far = {}
+    for name in names or divided.CASES:
+        one, other = (load_file(folder / f"{name}.safetensors") for folder in (left, right))
+        far[name] = max(float((one[key] - other[key]).abs().max()) for key in one)
+    return far
+
+
+RECIPE = """
+task = { name = "faulty", data = "made/blobs" }
+model = "made/net"
+loss = "cross-entropy"
+optimizer = "adamw"
+device = "cpu"
+train = { steps = 30, batch_size = 30, log_every = 1, save_every = "3 steps" }
+"""
+
+
+@pytest.fixture
+def labwright(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Calls `labwright --plugin faulty_processes.py run RECIPE --processes 2 --folder run` with more arguments."""
+    (tmp_path / "recipe.toml").write_text(RECIPE)
+    here = Path(__file__).parent
+    environment = os.environ | {
+        "PYTHONPATH": f"{here}:{os.environ.get('PYTHONPATH', '')}",
+        "LABWRIGHT_RANKS_SECONDS": "10",
+    }
+
+    def call(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [
+            sys.executable,
+            "-m",
+            "labwright",
+            "--plugin",
+            str(here / "faulty_processes.py"),
+            "run",
+            "recipe.toml",
+        ]
+        return subprocess.run(
+            [*command, "--folder", "run", "--processes", "2", *arguments],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+
+    return call
+
+
+FAULTS = {
+    "diverges": "the loss of phase 'train' became inf at step 5. The checkpoint of step 3 is kept",
+    "breaks": "",  # its traceback says so
+    "hangs": "process 1 of 2 (counted from 0) ended, or didn't answer within 10 s ($LABWRIGHT_RANKS_SECONDS sets",
+    "fills the disk": "can't write ",
+}
+
+
+@pytest.mark.parametrize(
+    "fault", [pytest.param(fault, marks=[] if fault == "diverges" else pytest.mark.long) for fault in FAULTS]
+)
+def test_what_goes_wrong_on_one_process_ends_all_with_one_message(labwright: Any, tmp_path: Path, fault: str) -> None:
+    process = int(fault != "fills the disk")
+    done = labwright(f"task.fault={fault}", f"task.process={process}")
+    errors = [line for line in done.stderr.splitlines() if re.match(r"error:|(\[rank\d\]: *)?Traceback", line)]
+    assert done.returncode == 1 and len(errors) == 1, done.stderr
+    assert FAULTS[fault] in errors[0] and (fault == "breaks") == ("ZeroDivisionError: of this test" in done.stderr)
+    if fault != "fills the disk":
+        assert json.loads((tmp_path / "run/outcome.json").read_text())["status"] == "failed"
+
+
+def test_a_run_that_is_stopped_by_one_process_ends_on_all_at_that_step(labwright: Any, tmp_path: Path) -> None:
+    done = labwright('stop=["one-process"]')
+    outcome = json.loads((tmp_path / "run/outcome.json").read_text())
+    assert done.returncode == 0, done.stderr
+    assert (outcome["status"], outcome["reason"], outcome["step"]) == ("stopped", "as the test says", 5)

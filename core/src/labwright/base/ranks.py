@@ -59,11 +59,12 @@ def join() -> None:
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     try:
         store, _, _ = next(dist.rendezvous("env://", number, count, timeout=limit))
-        within = dist.PrefixStore("torch", store)
-        dist.init_process_group(backend, store=within, rank=number, world_size=count, timeout=limit)
+        # torchrun keeps one store over its restarts: what the processes before said is not for these
+        store = dist.PrefixStore(f"labwright/{os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}", store)
+        dist.init_process_group(backend, store=store, rank=number, world_size=count, timeout=limit)
     except (RuntimeError, ValueError) as error:
         raise RunFailed(f"process {number} of {count} didn't find the others: {words(error)}.") from error
-    _joined = _Group(number, count, local, dist.PrefixStore("labwright", store))
+    _joined = _Group(number, count, local, dist.PrefixStore("said", store))
 
 
 def leave() -> None:

@@ -35,6 +35,7 @@ def join_or_start(processes: int | None) -> None:
 
 
 def _start(processes: int) -> NoReturn:
+    from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.run import get_args_parser, run
 
@@ -47,6 +48,8 @@ def _start(processes: int) -> NoReturn:
         logging.getLogger(name).setLevel(logging.CRITICAL)  # a process that fails says why itself
     try:
         run(get_args_parser().parse_args([*options, *command]))
+    except SignalException:  # passed on to them, who have said what became of it
+        sys.exit(130)
     except ChildFailedError as error:
         code = error.get_first_failure()[1].exitcode
         sys.exit(code if code > 0 else 128 - code)
