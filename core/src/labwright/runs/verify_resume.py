@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from labwright.base import ranks
 from labwright.plugin.hookspecs import hookimpl
 from labwright.runs.experiment import Experiment
 from labwright.train.trainer import Trainer
@@ -50,6 +51,7 @@ def verify_resume(experiment: Experiment, n: int) -> Verdict:
     quiet = experiment.quiet()
     there, here = _Losses(), _Losses()
     with TemporaryDirectory(prefix="labwright-") as scratch:
+        scratch = ranks.shared(scratch)
         whole, cut = Path(scratch) / "whole", Path(scratch) / "cut"
         uninterrupted = quiet.trainer(whole, listeners=[there])
         # schedules depend on the length, so that the recipe's own is kept and only less of it is run
@@ -60,14 +62,17 @@ def verify_resume(experiment: Experiment, n: int) -> Verdict:
         quiet.trainer(cut, listeners=[here]).fit(until=n)
         resumed, _ = quiet.resumed(cut, listeners=[here])
         resumed.fit(until=last)
-        left, right = _state(uninterrupted), _state(resumed)
+        return ranks.by_first(lambda: _verdict(n, there, here, _state(uninterrupted), _state(resumed)))
+
+
+def _verdict(n: int, there: _Losses, here: _Losses, left: Mapping[str, Tensor], right: Mapping[str, Tensor]) -> Verdict:
     wrong = [step for step in there.kept if step not in here.kept or _different(there.kept[step], here.kept[step])]
     tensors = _different(left, right)
     largest = max(
         (_distance(left[name], right[name]) for name in tensors if name in left and name in right), default=0.0
     )
     exact = not wrong and not tensors
-    return Verdict(exact, last, n, min(wrong, default=None), len(left), tuple(tensors), largest)
+    return Verdict(exact, max(there.kept), n, min(wrong, default=None), len(left), tuple(tensors), largest)
 
 
 def _state(trainer: Trainer) -> dict[str, Tensor]:
