@@ -444,6 +444,14 @@ def test_every_public_name_has_an_example_in_python(name):
     compile(example[1], name, "exec")
 
 
+@pytest.mark.parametrize("name", lw.ranks.__all__)
+def test_every_function_of_ranks_has_an_example_in_python(name):
+    section = sections_of_names()["lw.ranks"].partition(f"#### `ranks.{name}`")[2].partition("####")[0]
+    example = re.search(r"Example: `(.+?)`(?:\n|$)", section, re.DOTALL)
+    assert example, f"the docstring of lw.ranks.{name} needs an `Example: `"
+    compile(example[1], name, "exec")
+
+
 @pytest.mark.slow
 def test_every_component_and_every_verb_has_its_section():
     made = generated()
