@@ -77,7 +77,12 @@ def join() -> None:
 
 
 def leave() -> None:
-    """Wait until all have come here, then part: whoever starts them ends the others when one ends."""
+    """Wait until all have come here, then part: whoever starts them ends the others when one ends.
+
+    Verbs do so by themselves; a program of your own that trains does it last.
+
+    Example: `lw.ranks.leave()`
+    """
     global _joined
     if _joined is None:
         return
