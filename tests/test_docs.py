@@ -261,7 +261,13 @@ TOGETHER = [page for page in PAGES if any(one.language in ("python", "console") 
 
 
 # pages whose commands take more than ten seconds
-LONG = (FIRST_PLUGIN, "docs/how-to/own-texts.md", "docs/how-to/local-parts.md", "docs/how-to/own-recordings.md")
+LONG = (
+    FIRST_PLUGIN,
+    "docs/how-to/own-texts.md",
+    "docs/how-to/local-parts.md",
+    "docs/how-to/own-recordings.md",
+    "docs/how-to/several-processes.md",
+)
 
 
 def marked(page: Path) -> Any:
