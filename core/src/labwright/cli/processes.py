@@ -40,7 +40,8 @@ def _start(processes: int) -> NoReturn:
     from torch.distributed.run import get_args_parser, run
 
     # each has its share of the cores, unless the person says otherwise
-    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, len(os.sched_getaffinity(0)) // processes)))
+    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, cores // processes)))
     command = re.sub(rf"\0{OPTION}(=|\0)\d+", "", "\0" + "\0".join(sys.argv[1:])).split("\0")[1:]
     options = ["--nproc-per-node", str(processes), "--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0"]
     options += ["--signals-to-handle", "SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1", "--module", "labwright"]
