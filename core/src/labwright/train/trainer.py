@@ -103,7 +103,7 @@ class Trainer:
 
     def begin(self) -> None:
         """Start the clock of the run, alone in its folder. Raises LabwrightError if another process writes there."""
-        if self.lock is not None:
+        if self.lock is not None and ranks.first():
             self.lock.acquire()
         self.begun = time.monotonic()
         self.marked = (self.begun, self.run.step)
