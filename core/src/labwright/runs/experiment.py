@@ -93,7 +93,7 @@ class Experiment(ExperimentSpec):
         return trainer
 
     def _begin(self, folder: Path, built: Built, data: DataSummary, started: Started | None) -> None:
-        """Write down what a run begins with, before its first step: one that fails can be looked at without its data."""
+        """Write down what a run begins with, before its first step: even one that fails can be looked at so."""
         try:
             (folder / "task").mkdir()
             built.task.save(folder / "task")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -75,15 +76,7 @@ def evaluate(
             metric.to(device if ranks.count() == 1 else "cpu")
             _ask_nobody(metric)
 
-    def results_of(batch: Batch) -> tuple[int, Any]:
-        moved = batch if device.type == "cpu" else batch.to(device)
-        with (autocast() if autocast else None) or nullcontext():
-            return len(batch), task.evaluate(model, moved)
-
-    def computed() -> dict[str, float]:
-        return dict(value for name, metric in metrics.items() for value in _numbers(name, metric.compute()))
-
-    samples = 0
+    samples, results_of = 0, partial(_results, task, model, device, autocast)
     with evaluating(model), isolated(device, seed=derived_seed(seed, 3)):
         alone = ranks.count() == 1
         for length, results in map(results_of, islice(batches, most)) if alone else _of_all(batches, most, results_of):
@@ -91,10 +84,27 @@ def evaluate(
             arguments = (results,) if isinstance(results, Mapping) else results
             for metric in metrics.values():
                 metric.update(*arguments)
-        values, samples = ranks.by_first(lambda: (computed(), samples))
+        values, samples = ranks.by_first(lambda: (_computed(metrics), samples))
     # again: a goal such as `f1/macro` stands in the table that a metric gives
     _check_goal(task.goal, values, within=False)
     return Evaluated(values, samples)
+
+
+def _results(
+    task: Task,
+    model: nn.Module,
+    device: torch.device,
+    autocast: Callable[[], AbstractContextManager[Any] | None] | None,
+    batch: Batch,
+) -> tuple[int, Any]:
+    """The number of samples of a batch, and what its task's metrics take."""
+    moved = batch if device.type == "cpu" else batch.to(device)
+    with (autocast() if autocast else None) or nullcontext():
+        return len(batch), task.evaluate(model, moved)
+
+
+def _computed(metrics: Mapping[str, Metric]) -> dict[str, float]:
+    return dict(value for name, metric in metrics.items() for value in _numbers(name, metric.compute()))
 
 
 def _of_all(
