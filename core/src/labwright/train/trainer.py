@@ -223,11 +223,11 @@ class Trainer:
             generator.manual_seed(seed)
         batch = self.drawn(batch)
         # before the batch is moved: a count on a GPU would have to be waited for
-        weight, *cut = self.cut(batch)
+        weight, batches, shares = self.cut(batch)
         losses: dict[str, Tensor] = {}
         for phase_step in self.phase_steps:
             if (step + 1) % phase_step.every == 0:
-                losses.update(phase_step(*cut, step, self.intervals.total))
+                losses.update(phase_step(batches, shares, step, self.intervals.total))
                 task.after_step(self.model, phase_step.name, (step + 1) / self.intervals.total)
         if self.buffers is not None:
             self.buffers.follow_first()
