@@ -62,6 +62,7 @@ if TYPE_CHECKING:
     from labwright.interfaces.library import LibraryOptimizer as LibraryOptimizer
     from labwright.interfaces.loss import LEFT_OUT as LEFT_OUT
     from labwright.interfaces.loss import Loss as Loss
+    from labwright.interfaces.loss import normalizer as normalizer
     from labwright.interfaces.loss import separable as separable
     from labwright.interfaces.method import Method as Method
     from labwright.interfaces.method import Stateful as Stateful
@@ -114,7 +115,7 @@ _LATER = {
     "interfaces.closed_form": "ClosedForm",
     "interfaces.device": "Device",
     "interfaces.library": "Family LibraryOptimizer",
-    "interfaces.loss": "LEFT_OUT Loss separable",
+    "interfaces.loss": "LEFT_OUT Loss normalizer separable",
     "interfaces.method": "Method Stateful Steps Update",
     "interfaces.optimizer": "Group Optimizer Schedule",
     "interfaces.run": "Outcome Run",

@@ -39,6 +39,11 @@ def labwright_components() -> Iterator[lw.Component]:
         "data", "joined", f"{here}.joined:Joined", "several data sets of like inputs, each of them a head"
     )
     yield lw.Component("model", "heads", f"{here}.heads:HeadsOnTrunk", "linear heads on any model as their trunk")
+    yield lw.Component("loss", "cross-entropy", f"{here}.losses:CrossEntropy", "negative log-likelihood of the class")
+    yield lw.Component("loss", "mse", f"{here}.losses:MeanSquaredError", "mean squared error")
+    yield lw.Component("loss", "mae", f"{here}.losses:MeanAbsoluteError", "mean absolute error")
+    yield lw.Component("loss", "huber", f"{here}.losses:Huber", "squared near zero, absolute beyond a threshold")
+    yield lw.Component("loss", "penalized", f"{here}.losses:Penalized", "another loss plus L1 and L2 penalties")
     yield lw.Component("loss", "weighted", f"{here}.head_losses:Weighted", "heads' losses by weights that are given")
     yield lw.Component("loss", "uncertainty", f"{here}.head_losses:Uncertainty", "heads' losses by learned variances")
     yield lw.Component("method", "sam", f"{here}.sam:SharpnessAware", "the gradient where the loss is worst nearby")

@@ -14,11 +14,6 @@ from labwright.plugin.hookspecs import Component, Kind, Verb, hookimpl
 @hookimpl
 def labwright_components() -> Iterator[Component]:
     here = "labwright.builtin"
-    yield Component("loss", "cross-entropy", f"{here}.losses:CrossEntropy", "negative log-likelihood of the class")
-    yield Component("loss", "mse", f"{here}.losses:MeanSquaredError", "mean squared error")
-    yield Component("loss", "mae", f"{here}.losses:MeanAbsoluteError", "mean absolute error")
-    yield Component("loss", "huber", f"{here}.losses:Huber", "squared near zero, absolute beyond a threshold")
-    yield Component("loss", "penalized", f"{here}.losses:Penalized", "another loss plus L1 and L2 penalties")
     yield Component("optimizer", "sgd", f"{here}.optimizers:SGD", "stochastic gradient descent, momentum, Nesterov")
     yield Component("optimizer", "adam", f"{here}.optimizers:Adam", "Adam, with weight decay in the gradient")
     yield Component("optimizer", "adamw", f"{here}.optimizers:AdamW", "Adam with decoupled weight decay")

@@ -13,14 +13,22 @@ from typing import Annotated, Any, Literal, final
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - the name it has everywhere
+from labwright import (
+    LEFT_OUT,
+    Classes,
+    LabwrightError,
+    Loss,
+    Part,
+    PerTrial,
+    Port,
+    Uniform,
+    listed,
+    nearest,
+    normalizer,
+    separable,
+)
 from pydantic import Field
 from torch import Tensor, nn
-
-from labwright.base.errors import LabwrightError, listed, nearest
-from labwright.base.search import PerTrial, Uniform
-from labwright.config.signature import Part
-from labwright.data.ports import Classes, Port
-from labwright.interfaces.loss import LEFT_OUT, Loss, normalizer, separable
 
 
 @final

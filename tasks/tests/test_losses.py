@@ -8,10 +8,10 @@ import math
 import pytest
 import torch
 from labwright.base.errors import LabwrightError
-from labwright.builtin.losses import CrossEntropy, Huber, MeanAbsoluteError, MeanSquaredError, Penalized
 from labwright.config.signature import Part, signature
 from labwright.data.ports import Classes, Values
 from labwright.interfaces.loss import LEFT_OUT, Loss
+from labwright_tasks.losses import CrossEntropy, Huber, MeanAbsoluteError, MeanSquaredError, Penalized
 from torch import Tensor, nn
 
 OF_VALUES = [
