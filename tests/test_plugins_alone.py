@@ -180,7 +180,8 @@ def test_the_core_alone_trains_with_a_plugin_in_a_file_and_says_what_tune_comes_
         refused = fresh.labwright(verb, "line.toml", code=2).stderr
         assert f"`{verb}` comes with labwright-study: pip install labwright[study]" in refused
         assert "Traceback" not in refused
-    for verb, extra in (("check", "testing"), ("doctor", "testing"), ("export", "export")):
+    extras = dict.fromkeys(("check", "doctor", "verify-resume"), "testing") | {"export": "export"}
+    for verb, extra in extras.items():
         refused = fresh.labwright(verb, code=2).stderr
         assert f"`{verb}` comes with labwright-{extra}: pip install labwright[{extra}]" in refused
     missing = fresh.run(fresh.python, "-c", "import labwright as lw; lw.Study", code=1).stderr

@@ -12,7 +12,7 @@ import torch
 from conftest import toys
 from labwright.data.dataset import Batches
 from labwright.runs.load import built_from
-from labwright.runs.verify_resume import verify_resume
+from labwright_testing.verify_resume import verify_resume
 from parts import Blobs
 from torch import Tensor
 

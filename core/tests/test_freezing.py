@@ -12,8 +12,8 @@ from conftest import toys
 from labwright.builtin.optimizers import SGD
 from labwright.interfaces.optimizer import Group, grouped, layer_factors
 from labwright.runs.resume import resume
-from labwright.runs.verify_resume import verify_resume
 from labwright.train.freezing import Freezing
+from labwright_testing.verify_resume import verify_resume
 from parts import Net
 from torch import Tensor, nn
 

@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 import torch
 from labwright import Batch, LabwrightError
-from labwright.runs.verify_resume import verify_resume
 from labwright_tasks.dense_labels import DenseLabels, PositionClasses, Words
 from labwright_tasks.entities import entities, tag_entities
 from labwright_tasks.label_pictures import palette
+from labwright_testing.verify_resume import verify_resume
 from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional

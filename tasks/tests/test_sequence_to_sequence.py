@@ -12,8 +12,8 @@ import labwright as lw
 import pytest
 import torch
 from labwright import Batch, LabwrightError, Tokens
-from labwright.runs.verify_resume import verify_resume
 from labwright_tasks.sequence_to_sequence import PairedData, PairedTokens, SequenceToSequence, TargetTokens
+from labwright_testing.verify_resume import verify_resume
 from torch import Tensor, nn
 from torch.nn import functional
 

@@ -10,12 +10,12 @@ from typing import Annotated, Any
 import labwright as lw
 import pytest
 import torch
-from labwright.runs.verify_resume import verify_resume
 from labwright.train.log import read_log
 from labwright_tasks.classification import Classification, ClassificationLoss
 from labwright_tasks.projected import Headed, Projected, WithTeacher
 from labwright_tasks.two_views import Asked, Pairs, TwoViews, Views
 from labwright_tasks.views_losses import Byol, NtXent, VICReg
+from labwright_testing.verify_resume import verify_resume
 from torch import Tensor, nn
 from torch.nn import functional
 

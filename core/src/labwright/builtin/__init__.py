@@ -57,9 +57,6 @@ def labwright_verbs() -> Iterator[Verb]:
     yield Verb("resume", f"{here}.resume:verb", "go on with a run exactly where it stopped", train, trains=True)
     yield Verb("evaluate", f"{here}.evaluate:verb", "measure a run's model on a split", train, trains=True)
     yield Verb("predict", f"{here}.predict:verb", "answers for files, folders or lines of text", train, trains=True)
-    yield Verb(
-        "verify-resume", f"{here}.verify_resume:verb", "prove that a recipe resumes bit for bit", train, trains=True
-    )
     yield Verb("list", f"{here}.listing:verb", "recipes and components that are installed", look)
     yield Verb("show", f"{here}.show:verb", "a recipe in full, or a component's settings", look)
     yield Verb("plugins", f"{here}.plugins:verb", "installed plugins, their state and the lock", look)

@@ -31,7 +31,7 @@ from labwright.plugin.project_config import distrusted, read
 # What a person may look for and hasn't installed, and the distribution that brings it: verbs and kinds.
 COMES_WITH = {
     **dict.fromkeys(("tune", "study", "space", "worker", "compare", "sampler", "pruner"), "labwright-study"),
-    **dict.fromkeys(("check", "doctor"), "labwright-testing"),
+    **dict.fromkeys(("check", "doctor", "verify-resume"), "labwright-testing"),
     "export": "labwright-export",
 }
 

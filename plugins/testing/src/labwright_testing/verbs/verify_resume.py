@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
-
 from labwright.cli.shared import Json, Overrides, RecipeName, print_json
 
 
@@ -20,7 +19,7 @@ def verb(
 
     Example: labwright verify-resume vision/digits --steps 40
     """
-    from labwright.runs.verify_resume import verify_resume
+    from labwright_testing.verify_resume import verify_resume
 
     experiment = ctx.obj.experiment(recipe, overrides)
     verdict = verify_resume(experiment, steps // 2)
