@@ -9,8 +9,8 @@ Samplers and pruners look at all trials many times over. They are handed the sam
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Container, Mapping, Sequence
-from copy import copy, deepcopy as copied
 from datetime import datetime
 from typing import Any
 
@@ -85,6 +85,9 @@ class PendingTrial(BaseStorage):
     def set_study_system_attr(self, study_id: int, key: str, value: Any) -> None:  # noqa: ARG002
         self._notes[key] = value
 
+    def set_trial_state_values(self, trial_id: int, state: TrialState, values: Sequence[float] | None = None) -> bool:  # noqa: ARG002
+        return False  # a waiting trial isn't this one: whoever enqueued it gets it asked by the study
+
     # ------------------------------------------------------------------------------------------------- what is there
 
     def get_study_system_attrs(self, study_id: int) -> dict[str, Any]:
@@ -94,15 +97,18 @@ class PendingTrial(BaseStorage):
         return attributes | self._notes
 
     def get_all_trials(
-        self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
+        self,
+        study_id: int,  # noqa: ARG002
+        deepcopy: bool = True,
+        states: Container[TrialState] | None = None,
     ) -> list[FrozenTrial]:
         trials = [trial for trial in self._trials if states is None or trial.state in states]
         if states is None or TrialState.RUNNING in states:
-            trials.append(copy(self._trial))
-        return copied(trials) if deepcopy else trials
+            trials.append(copy.copy(self._trial))
+        return copy.deepcopy(trials) if deepcopy else trials
 
     def get_trial(self, trial_id: int) -> FrozenTrial:
-        return copy(self._trial) if trial_id == _ID else self._storage.get_trial(trial_id)
+        return copy.copy(self._trial) if trial_id == _ID else self._storage.get_trial(trial_id)
 
     def get_study_id_from_name(self, study_name: str) -> int:
         return self._storage.get_study_id_from_name(study_name)
@@ -128,9 +134,6 @@ class PendingTrial(BaseStorage):
         raise NotImplementedError
 
     def set_study_user_attr(self, study_id: int, key: str, value: Any) -> None:
-        raise NotImplementedError
-
-    def set_trial_state_values(self, trial_id: int, state: TrialState, values: Sequence[float] | None = None) -> bool:
         raise NotImplementedError
 
     def set_trial_user_attr(self, trial_id: int, key: str, value: Any) -> None:

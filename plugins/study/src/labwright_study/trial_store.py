@@ -14,6 +14,7 @@ from labwright import Goal, derived_seed
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.pruners import BasePruner, NopPruner
 from optuna.samplers import BaseSampler
+from optuna.search_space import IntersectionSearchSpace
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
@@ -92,6 +93,7 @@ class TrialStore:
         self.sampler, self.pruner, self.seed, self.baseline = sampler, pruner, seed, baseline
         self.single = len(goals) == 1
         self._past: list[FrozenTrial] = []  # what the pruner of the batch under way looks at
+        self._shared_spaces: dict[str, IntersectionSearchSpace] = {}
 
     # ------------------------------------------------------------------------------------------------------- asking
 
@@ -156,9 +158,9 @@ class TrialStore:
         *,
         whole: bool,
     ) -> FrozenTrial:
-        """A trial as it is to be created after `trials`; `whole` says that what `point` leaves out isn't to be drawn."""
+        """A trial to be created after `trials`; `whole` says that what `point` leaves out isn't to be drawn."""
         number = len(trials)
-        learned = [trial for trial in trials if trial.state is not TrialState.WAITING and not self._partial(trial)]
+        learned = [trial for trial in trials if not self._partial(trial)]
         pending = PendingTrial(self.study._storage, learned, number, point)
         with unwarned():
             study = optuna.Study(self.study.study_name, pending, sampler=self._sampler_of(number))
@@ -170,8 +172,13 @@ class TrialStore:
         return bool(trial.user_attrs.get(BASELINE)) and not self.space.whole(trial.params)
 
     def _sampler_of(self, number: int) -> BaseSampler:
+        """A new sampler. What samplers before it have read off the trials, the space they share, it needn't read."""
         seed = self.seed if self.sampler.own_seed else derived_seed(self.seed, number, 7)
-        return self.sampler.make(seed % 2**32, self.space)
+        sampler = self.sampler.make(seed % 2**32, self.space)
+        for name, value in list(vars(sampler).items()):
+            if isinstance(value, IntersectionSearchSpace):
+                setattr(sampler, name, self._shared_spaces.setdefault(name, value))
+        return sampler
 
     def batch(self, size: int, most: int) -> list[FrozenTrial]:
         """The trials of the batch under way, asked as far as they are missing; none if `most` trials are there.
