@@ -92,7 +92,7 @@ class TrialStore:
         self.study, self.storage, self.space, self.goals = study, storage, space, goals
         self.sampler, self.pruner, self.seed, self.baseline = sampler, pruner, seed, baseline
         self.single = len(goals) == 1
-        self._past: list[FrozenTrial] = []  # what the pruner of the batch under way looks at
+        self._past: list[FrozenTrial] = []  # by number: what pruners of the batch under way look at
         self._shared_spaces: dict[str, IntersectionSearchSpace] = {}
 
     # ------------------------------------------------------------------------------------------------------- asking
@@ -189,9 +189,11 @@ class TrialStore:
         finished = self.counted()
         now = members[0].system_attrs.get(BATCH, 0) if members else self._last_batch() + 1
         begun = any(trial.system_attrs.get(BATCH) == now for trial in finished)
-        self._past = [trial for trial in finished if trial.system_attrs.get(BATCH) != now]
         while not begun and len(members) < min(size, most - len(finished)):
             members.append(self.ask(batch=now))
+        past = {trial.number: trial for trial in finished if trial.system_attrs.get(BATCH) != now}
+        last = max((trial.number for trial in members), default=0)
+        self._past = [past.get(number) or _unreported(number) for number in range(last)]
         return members
 
     def _last_batch(self) -> int:
@@ -337,11 +339,14 @@ def lost(trial: FrozenTrial) -> bool:
 
 
 class PrunerView:
-    """A study as one trial's pruner sees it: what was finished before its batch, and the trial itself."""
+    """A study as one trial's pruner sees it: what was finished before its batch, and the trial itself.
+
+    Its numbers are those of the study; the trial's neighbours in the batch are there and haven't reported.
+    """
 
     def __init__(self, store: TrialStore, number: int) -> None:
         self.store = store
-        self.storage = PendingTrial(store.study._storage, store._past, number)
+        self.storage = PendingTrial(store.study._storage, store._past[:number], number)
         self.study = optuna.Study(store.study.study_name, self.storage, pruner=store.pruner)
         self.trial_id = self.storage.create_new_trial(self.study._study_id)
 
@@ -353,3 +358,9 @@ class PrunerView:
         """What the pruner noted about the trial, for those that come after."""
         attributes = self.storage.get_trial(self.trial_id).system_attrs
         return {key: value for key, value in attributes.items() if not key.startswith("labwright:")}
+
+
+def _unreported(number: int) -> FrozenTrial:
+    trial = optuna.trial.create_trial(state=TrialState.WAITING)
+    trial.number = number
+    return trial
