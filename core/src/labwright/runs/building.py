@@ -26,9 +26,10 @@ def build(
 ) -> Built:
     """Make everything: read the data (or take up what was learned from it), then model, loss and optimizers.
 
-    `task` is one of the same settings that was prepared before, so that its data isn't read again. `begun` is what
-    the task of such a run kept, where what it started from isn't asked any more. Random numbers and
-    threads of the process are as before when it returns. Raises LabwrightError for what can't be built.
+    `task` is one of the same settings that was prepared before, so that its data isn't read again. `begun` is what the
+    task of a run kept that is gone on with: what it started from, or took from another run, isn't asked any more.
+    Random numbers and threads of the process are as before when it returns. Raises LabwrightError for what can't be
+    built.
     """
     settings: Device = spec.device.build()
     device = settings.find()
@@ -67,12 +68,16 @@ def build(
 def prepared_task(spec: ExperimentSpec, learned: Path | None = None, begun: Path | None = None) -> Task:
     """The task with its data read, or with what was learned from it taken up from a run's folder."""
     task: Task = spec.task.build()
+    kept = learned or begun
+    if kept is not None:
+        verify(kept)  # before anything is read from it
     if spec.start is not None:
-        task.starts_from(learned or begun or spec.start.learned)
+        task.starts_from(kept or spec.start.learned)
+    if begun is not None:
+        task.resumes_from(begun)
     if learned is None:
         task.prepare()
     else:
-        verify(learned)
         task.load(learned)
     return task
 

@@ -12,7 +12,6 @@ from labwright.base.files import refuse_links
 from labwright.plugin.registry import Plugins
 from labwright.runs.environment import differences, environment, environment_of
 from labwright.runs.load import experiment_of
-from labwright.train.checkpoints import verify
 from labwright.train.trainer import Trainer
 
 
@@ -36,8 +35,6 @@ def resume(
                 f"the {kind} of {folder} can't be changed on resuming; start a new run with "
                 f"`labwright run {folder}/recipe.toml {' '.join(overrides)}`."
             )
-    # before anything is read from it
-    verify(folder / "task")
     earlier = environment_of(folder)
     trainer, notes = experiment.resumed(folder, other_data=other_data)
     notes = [*experiment.notes, *notes]
