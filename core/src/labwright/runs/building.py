@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from inspect import isclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -39,30 +41,34 @@ def build(
             f"{spec.train.batch_size}."
         )
     with isolated(device, seed=derived_seed(spec.train.seed, 0), threads=settings.threads):
-        task = prepared_task(spec, learned, begun) if task is None else task
+        # trials share a prepared task, but no losses within it that learn
+        if task is None or any(loss.state_dict() for loss in losses_of(spec, task).values()):
+            task = prepared_task(spec, learned, begun)
         torch.manual_seed(derived_seed(spec.train.seed, 0))  # the weights don't depend on what reading the data drew
         inputs, outputs = task.ports()
         model: nn.Module = complete(spec.model.build(inputs=inputs, outputs=outputs), inputs).to(device)
         criterion = None if spec.loss is None else spec.loss.build(inputs=inputs, outputs=outputs)
         if isinstance(criterion, Loss) and learned is None:  # else nothing will be trained
             criterion.prepare(outputs)
-        if isinstance(criterion, nn.Module):
-            criterion = criterion.to(device)
-        if spec.loss is not None and settings.accumulate > 1 and not separable(criterion):
-            raise LabwrightError(
-                f"{Where(source=spec.source) / 'device'}: device.accumulate cuts a batch into {settings.accumulate}, "
-                f"and loss {spec.loss.label!r} compares the samples of a batch with one another: cut, it is another "
-                "loss. Leave device.accumulate out, with a smaller train.batch_size where memory is short."
-            )
+        losses = losses_of(spec, task, criterion)
+        for place, loss in losses.items():
+            loss.to(device)
+            if settings.accumulate > 1 and not separable(loss):
+                raise LabwrightError(
+                    f"{Where(source=spec.source) / 'device'}: device.accumulate cuts a batch into "
+                    f"{settings.accumulate}, and {place} {type(loss).__name__!r} compares the samples of a batch with "
+                    "one another: cut, it is another loss. Leave device.accumulate out, with a smaller "
+                    "train.batch_size where memory is short."
+                )
         split_state(model)  # refused here if no checkpoint could hold it
         phases = [phase for phase in task.phases() if phase.name in spec.optimizers]
         optimizers = {
             phase: spec.optimizers[phase].build(parameters=parameters)
-            for phase, parameters in phase_parameters(model, criterion, phases).items()
+            for phase, parameters in phase_parameters(model, losses, phases).items()
         }
         method: Method = spec.method.build()
         method.check(task, model)
-    return Built(task, model, criterion, device, settings, optimizers, method)
+    return Built(task, model, criterion, device, settings, optimizers, method, losses)
 
 
 def prepared_task(spec: ExperimentSpec, learned: Path | None = None, begun: Path | None = None) -> Task:
@@ -80,6 +86,29 @@ def prepared_task(spec: ExperimentSpec, learned: Path | None = None, begun: Path
     else:
         task.load(learned)
     return task
+
+
+def losses_of(spec: ExperimentSpec, task: Task, criterion: Any = None) -> dict[str, nn.Module]:
+    """The losses that are modules: the recipe's is `loss`, and what the task holds `loss.task.PLACE`.
+
+    Those are its attributes, and what an attribute holds that is a table or a list. Raises LabwrightError for one of
+    them with a penalty, which is of all weights.
+    """
+    parts = [part.target or type(part.thing) for part in spec.task.parts().values() if part.kind == "loss"]
+    classes = (Loss, *filter(isclass, parts))
+    losses = {"loss": criterion} if isinstance(criterion, nn.Module) else {}
+    for key, value in vars(task).items():
+        pairs = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+        for place, loss in ((key, value), *((f"{key}.{inner}", one) for inner, one in pairs)):
+            if not isinstance(loss, nn.Module) or not isinstance(loss, classes) or loss in losses.values():
+                continue
+            if isinstance(loss, Loss) and type(loss).penalty is not Loss.penalty:
+                raise LabwrightError(
+                    f"task.{place}: loss {type(loss).__name__} is of all weights; here it is one of several losses. "
+                    "Put the penalty around the recipe's `loss`, or use optimizer.weight_decay."
+                )
+            losses[f"loss.task.{place}"] = loss
+    return losses
 
 
 def steps_per_epoch(spec: ExperimentSpec, task: Task) -> int:

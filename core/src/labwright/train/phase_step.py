@@ -109,7 +109,7 @@ class PhaseStep:
             torch.autograd.backward(self.scale.scale(loss) if self.scale else loss, inputs=inputs)
             return {name: value.detach() for name, value in losses.items()}
         # each micro-batch goes backward by itself, so that one's graph is alive at a time
-        whole = sum(weights)
+        whole = sum(weights) or 1.0  # nothing counts: each loss is 0
         shares: dict[str, list[Tensor]] = {}
         for batch, weight in zip(batches, weights, strict=True):
             losses = {name: value * (weight / whole) for name, value in self._named(self.losses(batch)).items()}
