@@ -16,13 +16,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 from torch import Tensor, nn
 
 from labwright.base.errors import LabwrightError, a, listed, nearest, path_fault, shown
-from labwright.base.memory import Room
+from labwright.base.memory import Room, out_of_memory
 from labwright.base.search import Mark
 from labwright.config.recipe import Source, parsed
 from labwright.config.signature import Part, Setting, label_of, plain, signature
@@ -108,9 +107,7 @@ class ComponentSpec:
             with Room() if self.kind == "model" else nullcontext():
                 return self.target(**asked, **(self.settings | built))
         except (ValueError, RuntimeError, MemoryError) as error:
-            # PyTorch has no error of its own for memory of the CPU that it can't have
-            memory = isinstance(error, MemoryError | torch.OutOfMemoryError) or "allocate" in str(error)
-            if not memory and not isinstance(error, ValueError):
+            if not out_of_memory(error) and not isinstance(error, ValueError):
                 raise
             reason = error if isinstance(error, ValueError) else "it needs more memory than there is; make it smaller"
             raise LabwrightError(f"{self.where}: {self.kind} {self.label!r} can't be built: {reason}") from error
