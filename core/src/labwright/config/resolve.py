@@ -374,7 +374,8 @@ def _complaint(setting: Setting, error: ValidationError, value: Any, where: Wher
     # pydantic reports each member of a union; those at the same depth are alternatives
     alike = [fault for fault in faults if len(fault["loc"]) == len(path)]  # one for each type of a union
     should = " or ".join(dict.fromkeys(_SHOULD.get(fault["type"]) or _should(fault["msg"]) for fault in alike))
-    return f"{where}: given {shown(value)}; it should {should}{_advice(setting, first, value)}{of}."
+    message = f"{where}: given {shown(value)}; it should {should}{_advice(setting, first, value)}{of}"
+    return message if message.endswith("?") else f"{message}."
 
 
 def _should(message: str) -> str:
@@ -389,8 +390,6 @@ def _advice(setting: Setting, fault: ErrorDetails, value: Any) -> str:
     such = f", such as {setting.default!r}" if isinstance(setting.default, str) else ""
     if kind in ("literal_error", "enum"):
         return nearest(str(value), re.findall(r"'([^']*)'", fault["ctx"]["expected"]), "")
-    if kind == "string_pattern_mismatch":
-        return such
     if kind == "string_type" and isinstance(value, bool | int | float):
         text = json.dumps(value)
         return f'; as text it is written "{text}", in quotes' if _is_valid(setting, text) else such
