@@ -11,10 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from labwright.base.errors import LabwrightError, listed, nearest
+from labwright.base.errors import LabwrightError, listed, nearest, words
 from labwright.base.isolation import isolated
 from labwright.base.seeding import derived_seed
 from labwright.interfaces.task import Goal, Metric, Task
+from labwright.train.metrics import Of
 
 
 @dataclass(frozen=True)
@@ -78,8 +79,17 @@ def evaluate(
             with (autocast() if autocast else None) or nullcontext():
                 results = task.evaluate(model, moved)
             arguments = (results,) if isinstance(results, Mapping) else results
-            for metric in metrics.values():
-                metric.update(*arguments)
+            for name, metric in metrics.items():
+                try:
+                    metric.update(*arguments)
+                except (TypeError, AttributeError) as error:
+                    if not isinstance(results, Mapping) or isinstance(metric, Of):
+                        raise
+                    raise LabwrightError(
+                        f"metric {name!r} can't take the table of {listed(results)} that evaluate() of the task gives "
+                        f"({words(error)}). What it takes is picked by lw.Of({type(metric).__name__}(), ...), such as "
+                        f"{next(iter(results))!r}."
+                    ) from error
         values = dict(value for name, metric in metrics.items() for value in _numbers(name, metric.compute()))
     # again: a goal such as `f1/macro` stands in the table that a metric gives
     _check_goal(task.goal, values, within=False)
