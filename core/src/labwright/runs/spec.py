@@ -197,8 +197,7 @@ class ExperimentSpec:
         """Raises LabwrightError for a descent without a length or with two."""
         if not self.closed_form and (self.train.epochs is None) == (self.train.steps is None):
             given = "neither" if self.train.epochs is None else "both"
-            hint = " As an override, `train.epochs=` leaves the epochs out." if given == "both" else ""
-            raise LabwrightError(f"{where}: given {given} of epochs and steps; a run has one of them.{hint}")
+            raise LabwrightError(f"{where}: given {given} of epochs and steps; a run has one of them.")
 
     def _check_descent(self, here: Where, *, needed: bool) -> None:
         """Raises LabwrightError for a model in closed form with settings of a descent, and for a task without some."""
