@@ -85,9 +85,9 @@ def test_their_parameters_take_the_steps_that_torch_would_take(tmp_path: Path) -
         torch.autograd.backward(sum(loss(logits, batch.targets) for loss in losses))
         by_hand.step()
         by_hand.zero_grad()
-    held = trainer.built.losses
-    places = ["loss", "loss.task.beside", "loss.task.named.one", "loss.task.several.0"]
-    assert list(held) == places
+    held = dict(trainer.built.criterion.named_modules())
+    places = ["", "task.beside", "task.named/one", "task.several/0"]
+    assert list(held) == ["", "task", *places[1:]]
     for loss, place in zip(losses, places, strict=True):
         torch.testing.assert_close(held[place].log_t, loss.log_t)
         assert held[place].calls == loss.calls == 9
@@ -112,13 +112,10 @@ def test_they_are_in_checkpoints_and_the_recipes_own_keeps_its_names(tmp_path: P
     spec.trainer(tmp_path / "cut").fit(until=5)
     resumed, _ = spec.resumed(tmp_path / "cut")
     resumed.fit()
-    for place, loss in whole.built.losses.items():
-        assert abs(float(loss.log_t.detach())) > 0.01
-        for name, tensor in loss.state_dict().items():
-            assert torch.equal(tensor, resumed.built.losses[place].state_dict()[name])
-    with pytest.raises(
-        lw.LabwrightError, match=r"of another loss: its state has task\.beside\.calls, task\.beside\.log"
-    ):
+    after = resumed.built.criterion.state_dict()
+    for name, tensor in whole.built.criterion.state_dict().items():
+        assert abs(float(tensor)) > 0.01 and torch.equal(tensor, after[name])
+    with pytest.raises(lw.LabwrightError, match=r"of another loss: its state has \['task\.beside\.calls'"):
         experiment(task={"beside": "cross-entropy"}).resumed(tmp_path / "cut")
 
 
@@ -128,14 +125,29 @@ def test_trials_of_one_prepared_task_each_begin_with_losses_of_their_own(tmp_pat
     trainers = [spec.trial(tmp_path / str(number), task) for number in range(3)]
     ended = []
     for trainer in trainers:
-        assert trainer.built.losses["loss.task.beside"].log_t == 0
+        assert trainer.built.task.beside.log_t == 0
         trainer.fit()
-        ended.append(trainer.built.losses["loss.task.beside"].log_t.item())
+        ended.append(trainer.built.task.beside.log_t.item())
     assert ended[0] == ended[1] == ended[2] != 0
     # what learns nothing is shared, with the data that was read
     plain = experiment(task={"beside": "cross-entropy"})
     task = plain.prepared()
     assert plain.build(task=task).task is task
+
+
+def test_a_task_without_a_loss_of_the_recipe_and_one_with_a_function(tmp_path: Path) -> None:
+    class Alone(Beside):
+        contract = None
+
+        def loss(self, model: nn.Module, batch: lw.Batch, criterion: Any, phase: str) -> Tensor:
+            return self.beside(model(*batch.inputs), batch.targets)
+
+    spec = experiment(task={"name": Alone}, loss=None)
+    assert verify_resume(spec, 4).exact
+    run = spec.run(tmp_path / "run")
+    assert abs(float(run.task.beside.log_t)) > 0.01
+    with pytest.raises(lw.LabwrightError, match="loss: beside a task's own loss that learns, it is a module"):
+        experiment(loss=lambda logits, labels: functional.cross_entropy(logits, labels)).build()
 
 
 class Unlike(lw.Loss):
@@ -153,7 +165,7 @@ class Unlike(lw.Loss):
         ({"task": {"beside": {"name": "penalized", "loss": "cross-entropy", "l2": 0.1}}},
          r"^task\.beside: loss Penalized is of all weights; here it is one of several losses"),
         ({"task": {"beside": Unlike}, "loss": "cross-entropy", "device": {"name": "cpu", "accumulate": 3}},
-         r"into 3, and loss\.task\.beside 'Unlike' compares the samples of a batch"),
+         r"into 3, and loss 'cross-entropy', or one that the task holds, compares the samples"),
         ({"task": {"beside": {"name": "cross-entropy", "weights": [1, 2, 3]}}, "loss": "cross-entropy"},
          r"loss\.weights: a task that holds a loss itself has to call its prepare"),
     ],

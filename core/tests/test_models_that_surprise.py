@@ -208,7 +208,7 @@ class Tempered(lw.Loss):
 
 def test_a_losss_own_parameters_are_trained_and_its_buffers_kept(tmp_path: Path) -> None:
     def criterion(trainer: Any) -> Tempered:
-        return trainer.built.criterion
+        return trainer.criterion
 
     experiment = sorting(model=NoNorm, loss=Tempered, train=small(ema=0.9, clip=1.0))
     whole = experiment.trainer(tmp_path / "whole")

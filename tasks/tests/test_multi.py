@@ -120,8 +120,8 @@ def test_a_heads_loss_with_parameters_is_trained_kept_and_resumed_exactly(tmp_pa
     task = {"name": "multi", "data": Samples, "losses": {"kind": Scaled}}
     spec = experiment(task=task, train={"steps": 8, "batch_size": 20, "ema": 0.9})
     trainer = spec.trainer(tmp_path / "run")
-    (built,) = (trainer.built,)
-    batch, scale = first_batch(built), built.losses["loss.task.losses.kind"].scale
+    built = trainer.built
+    batch, scale = first_batch(built), built.criterion.get_parameter("task.losses/kind.scale")
     logits_BC = built.model(*batch.inputs)["kind"].detach()
     # the slope of the mean cross-entropy at scale 1, and one step of plain gradient descent along it
     shares_BC = logits_BC.softmax(1)

@@ -14,10 +14,10 @@ _STRETCH = r"^[1-9][0-9]* (step|epoch)s?$"
 
 def _stretch(value: Any) -> Any:
     """The value, if it is a stretch. Raises ValueError with what it should be."""
-    if isinstance(value, str) and re.match(_STRETCH, value):
+    if re.match(_STRETCH, str(value)):
         return value
     number = (re.search("[1-9][0-9]*", str(value)) or ["2"])[0]
-    near = nearest(f"{value}", [f"{number} {unit}" for unit in ("steps", "epochs", "step", "epoch")], "")
+    near = nearest(str(value), (f"{number} steps", f"{number} epochs"), "")
     raise ValueError(f'it should be a number of steps or epochs, such as "500 steps" or "2 epochs"{near}')
 
 

@@ -44,11 +44,8 @@ class CUDA(Device):
             raise LabwrightError(f"device 'cuda': {_why_no_cuda()}. {_what_is_there()}")
         names = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
         if self.index >= len(names):
-            raise LabwrightError(
-                f"device 'cuda', index: given {self.index}; there are "
-                + ", ".join(f"{number} ({name})" for number, name in enumerate(names))
-                + "."
-            )
+            there = ", ".join(f"{number} ({name})" for number, name in enumerate(names))
+            raise LabwrightError(f"device 'cuda', index: given {self.index}; there are {there}.")
         if self.precision == "bf16" and not _computes_bf16(self.index):
             raise LabwrightError(
                 f"device 'cuda', precision: {names[self.index]} has no bf16 arithmetic; use 'fp16' or 'fp32'."
@@ -72,11 +69,8 @@ class Auto(Device):
     """The first of cuda, mps and cpu that is there."""
 
     def find(self) -> torch.device:
-        if torch.cuda.is_available():
-            return CUDA(precision=self.precision).find()
-        if torch.backends.mps.is_available():
-            return MPS(precision=self.precision).find()
-        return CPU(precision=self.precision).find()
+        apple = MPS if torch.backends.mps.is_available() else CPU
+        return (CUDA if torch.cuda.is_available() else apple)(precision=self.precision).find()
 
 
 def _keep_memory() -> None:

@@ -20,7 +20,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 from torch import Tensor, nn
 
-from labwright.base.errors import LabwrightError, a, listed, nearest, path_fault, shown
+from labwright.base.errors import LabwrightError, a, listed, nearest, path_fault, sentence, shown
 from labwright.base.memory import Room, out_of_memory
 from labwright.base.search import Mark
 from labwright.config.recipe import Source, parsed
@@ -374,8 +374,7 @@ def _complaint(setting: Setting, error: ValidationError, value: Any, where: Wher
     # pydantic reports each member of a union; those at the same depth are alternatives
     alike = [fault for fault in faults if len(fault["loc"]) == len(path)]  # one for each type of a union
     should = " or ".join(dict.fromkeys(_SHOULD.get(fault["type"]) or _should(fault["msg"]) for fault in alike))
-    message = f"{where}: given {shown(value)}; it should {should}{_advice(setting, first, value)}{of}"
-    return message if message.endswith("?") else f"{message}."
+    return sentence(f"{where}: given {shown(value)}; it should {should}{_advice(setting, first, value)}{of}")
 
 
 def _should(message: str) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from inspect import isclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
@@ -42,7 +41,7 @@ def build(
         )
     with isolated(device, seed=derived_seed(spec.train.seed, 0), threads=settings.threads):
         # trials share a prepared task, but no losses within it that learn
-        if task is None or any(loss.state_dict() for loss in losses_of(spec, task).values()):
+        if task is None or any(loss.state_dict() for loss in held_losses(spec, task).values()):
             task = prepared_task(spec, learned, begun)
         torch.manual_seed(derived_seed(spec.train.seed, 0))  # the weights don't depend on what reading the data drew
         inputs, outputs = task.ports()
@@ -50,25 +49,30 @@ def build(
         criterion = None if spec.loss is None else spec.loss.build(inputs=inputs, outputs=outputs)
         if isinstance(criterion, Loss) and learned is None:  # else nothing will be trained
             criterion.prepare(outputs)
-        losses = losses_of(spec, task, criterion)
-        for place, loss in losses.items():
-            loss.to(device)
-            if settings.accumulate > 1 and not separable(loss):
-                raise LabwrightError(
-                    f"{Where(source=spec.source) / 'device'}: device.accumulate cuts a batch into "
-                    f"{settings.accumulate}, and {place} {type(loss).__name__!r} compares the samples of a batch with "
-                    "one another: cut, it is another loss. Leave device.accumulate out, with a smaller "
-                    "train.batch_size where memory is short."
-                )
+        held = nn.ModuleDict(held_losses(spec, task)).to(device)
+        if held.state_dict():  # within the recipe's loss they are trained and kept with it
+            criterion = nn.Module() if criterion is None else criterion
+            if not isinstance(criterion, nn.Module):
+                raise LabwrightError("loss: beside a task's own loss that learns, it is a module, not a function.")
+            criterion.add_module("task", held)
+        if isinstance(criterion, nn.Module):
+            criterion = criterion.to(device)
+        if settings.accumulate > 1 and not all(map(separable, (criterion, *held.values()))):
+            which = f"{spec.loss.label!r}" if not held else f"{spec.loss.label!r}, or one that the task holds,"
+            raise LabwrightError(
+                f"{Where(source=spec.source) / 'device'}: device.accumulate cuts a batch into {settings.accumulate}, "
+                f"and loss {which} compares the samples of a batch with one another: cut, it is another loss. Leave "
+                "device.accumulate out, with a smaller train.batch_size where memory is short."
+            )
         split_state(model)  # refused here if no checkpoint could hold it
         phases = [phase for phase in task.phases() if phase.name in spec.optimizers]
         optimizers = {
             phase: spec.optimizers[phase].build(parameters=parameters)
-            for phase, parameters in phase_parameters(model, losses, phases).items()
+            for phase, parameters in phase_parameters(model, criterion, phases).items()
         }
         method: Method = spec.method.build()
         method.check(task, model)
-    return Built(task, model, criterion, device, settings, optimizers, method, losses)
+    return Built(task, model, criterion, device, settings, optimizers, method)
 
 
 def prepared_task(spec: ExperimentSpec, learned: Path | None = None, begun: Path | None = None) -> Task:
@@ -88,27 +92,25 @@ def prepared_task(spec: ExperimentSpec, learned: Path | None = None, begun: Path
     return task
 
 
-def losses_of(spec: ExperimentSpec, task: Task, criterion: Any = None) -> dict[str, nn.Module]:
-    """The losses that are modules: the recipe's is `loss`, and what the task holds `loss.task.PLACE`.
+def held_losses(spec: ExperimentSpec, task: Task) -> dict[str, nn.Module]:
+    """The losses that are modules among a task's attributes, and in an attribute that is a table or a list.
 
-    Those are its attributes, and what an attribute holds that is a table or a list. Raises LabwrightError for one of
-    them with a penalty, which is of all weights.
+    Raises LabwrightError for one with a penalty, which is of all weights.
     """
     parts = [part.target or type(part.thing) for part in spec.task.parts().values() if part.kind == "loss"]
-    classes = (Loss, *filter(isclass, parts))
-    losses = {"loss": criterion} if isinstance(criterion, nn.Module) else {}
+    held: dict[str, nn.Module] = {}
     for key, value in vars(task).items():
         pairs = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-        for place, loss in ((key, value), *((f"{key}.{inner}", one) for inner, one in pairs)):
-            if not isinstance(loss, nn.Module) or not isinstance(loss, classes) or loss in losses.values():
-                continue
-            if isinstance(loss, Loss) and type(loss).penalty is not Loss.penalty:
-                raise LabwrightError(
-                    f"task.{place}: loss {type(loss).__name__} is of all weights; here it is one of several losses. "
-                    "Put the penalty around the recipe's `loss`, or use optimizer.weight_decay."
-                )
-            losses[f"loss.task.{place}"] = loss
-    return losses
+        for place, loss in ((key, value), *((f"{key}/{inner}", one) for inner, one in pairs)):
+            if isinstance(loss, nn.Module) and isinstance(loss, (Loss, *filter(isclass, parts))):
+                held |= {} if loss in held.values() else {place: loss}
+    for place, loss in held.items():
+        if isinstance(loss, Loss) and type(loss).penalty is not Loss.penalty:
+            raise LabwrightError(
+                f"task.{place.replace('/', '.')}: loss {type(loss).__name__} is of all weights; here it is one of "
+                "several losses. Put the penalty around the recipe's `loss`, or use optimizer.weight_decay."
+            )
+    return held
 
 
 def steps_per_epoch(spec: ExperimentSpec, task: Task) -> int:

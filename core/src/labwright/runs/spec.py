@@ -170,13 +170,7 @@ class ExperimentSpec:
         """The task, model, loss, method, device, or the optimizer of the first phase."""
         if kind == "optimizer":
             return next(iter(self.optimizers.values()), None)
-        return {
-            "task": self.task,
-            "model": self.model,
-            "loss": self.loss,
-            "method": self.method,
-            "device": self.device,
-        }.get(kind)
+        return getattr(self, kind) if kind in ("task", "model", "loss", "method", "device") else None
 
     def marks(self) -> dict[str, Mark]:
         """The search marks of every component, by dotted path."""

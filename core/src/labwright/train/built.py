@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -37,9 +37,6 @@ class Built:
     device_settings: Device
     optimizers: dict[str, Optimizer]
     method: Method = field(default_factory=Method)
-    losses: Mapping[str, nn.Module] = field(
-        default_factory=dict
-    )  # that are modules, the task's own too, by their place
     notes: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -68,11 +65,6 @@ class Built:
             most=most,
         )
 
-    def loss_state(self) -> dict[str, Tensor]:
-        """The state in use of all losses."""
-        states = [loss.state_dict(prefix=f"{place}.") for place, loss in self.losses.items()]
-        return {name.replace(".", "/", 1): tensor for state in states for name, tensor in state.items()}
-
     def divisor(self, batch: Batch) -> float:
         """What the loss of a batch on the host divides by."""
         # of several heads it is the task that knows what each divides by
@@ -80,26 +72,24 @@ class Built:
         return self.task.weight(batch) if own is None else own
 
 
-def phase_parameters(
-    model: nn.Module, losses: Mapping[str, nn.Module], phases: Sequence[Phase]
-) -> dict[str, dict[str, nn.Parameter]]:
+def phase_parameters(model: nn.Module, criterion: Any, phases: Sequence[Phase]) -> dict[str, dict[str, nn.Parameter]]:
     """The parameters that each phase trains, by name: those of the children it names, or all, frozen ones too.
 
-    The losses' own, called `loss.NAME` and `loss.task.PLACE.NAME`, go to the phases that name `loss`, or to the first.
-    Raises LabwrightError for a child that isn't there.
+    The loss's own, called `loss.NAME`, go to the phases that name `loss`, or to the first. Raises LabwrightError for a
+    child that isn't there.
     """
     # by name, as checkpoints and groups of an optimizer know them
     own = dict(model.named_parameters())
     children = [name for name, _ in model.named_children()]
-    of_loss = {name: one for place, loss in losses.items() for name, one in loss.named_parameters(prefix=place)}
+    of_loss = dict(criterion.named_parameters(prefix="loss")) if isinstance(criterion, nn.Module) else {}
     # a model may have a child called loss itself: then the name is the child's
     for_loss = [phase.name for phase in phases if "loss" in phase.parameters and "loss" not in children] or [
         phase.name for phase in phases[:1]
     ]
     if of_loss and own.keys() & of_loss.keys():
         raise LabwrightError(
-            f"both model {type(model).__name__} and its loss have {min(of_loss)!r}; call the model's child something "
-            "else than 'loss'."
+            f"both model {type(model).__name__} and loss {type(criterion).__name__} have {min(of_loss)!r}; call the "
+            "model's child something else than 'loss'."
         )
     trained = {}
     for phase in phases:

@@ -87,8 +87,7 @@ def evaluate(
                         raise
                     raise LabwrightError(
                         f"metric {name!r} can't take the table of {listed(results)} that evaluate() of the task gives "
-                        f"({words(error)}). What it takes is picked by lw.Of({type(metric).__name__}(), ...), such as "
-                        f"{next(iter(results))!r}."
+                        f"({words(error)}). What it takes is picked by names: lw.Of({type(metric).__name__}(), ...)."
                     ) from error
         values = dict(value for name, metric in metrics.items() for value in _numbers(name, metric.compute()))
     # again: a goal such as `f1/macro` stands in the table that a metric gives

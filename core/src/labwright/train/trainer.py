@@ -15,10 +15,10 @@ from itertools import islice
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
-from labwright.base.errors import Diverged, LabwrightError, RunFailed, StopRun, listed
+from labwright.base.errors import Diverged, LabwrightError, RunFailed, StopRun
 from labwright.base.isolation import isolated
 from labwright.base.locks import Lock
 from labwright.base.seeding import derived_seed, global_generators
@@ -55,6 +55,7 @@ class Trainer:
         self.task, self.model, self.device, self.settings = built.task, built.model, built.device, built.device_settings
         self.train, self.run, self.relay = train, run, relay
         self.intervals = train.intervals(run.steps_per_epoch)
+        self.criterion = built.criterion
         self.phase_steps = phase_steps(built, train)
         self.freezing, self.thaws = built.freezing, built.freezing.ends(run.steps_per_epoch)
         self.log = Log(run.folder / "metrics.jsonl")
@@ -335,7 +336,8 @@ class Trainer:
             "states": {},
         }
         training = {key: tensor for phase_step in self.phase_steps for key, tensor in phase_step.state_dict().items()}
-        training |= self.built.loss_state()
+        if isinstance(self.criterion, nn.Module):
+            training |= {f"loss/{name}": tensor for name, tensor in self.criterion.state_dict().items()}
         for owner, thing in self.stateful.items():
             tensors, state["states"][owner] = split_tensors(thing.state(), f"the {owner}")
             training |= {f"state/{owner}/{name}": tensor for name, tensor in tensors.items()}
@@ -370,12 +372,11 @@ class Trainer:
                 f"{origin}: an epoch had {state['steps_per_epoch']} steps and has {self.run.steps_per_epoch} now. The "
                 "training data or the batch size has changed; start a new run."
             )
-        kept, own = below("loss/", checkpoint.training), below("loss/", self.built.loss_state())
-        if other := kept.keys() ^ own.keys():
-            fault = f"{'lacks' if other <= own.keys() else 'has'} {listed(other)}"
-            raise LabwrightError(f"{origin} is a checkpoint of another loss: its state {fault}. Start a new run.")
-        for name, tensor in own.items():
-            tensor.copy_(kept[name])
+        if isinstance(self.criterion, nn.Module):
+            unlike = self.criterion.load_state_dict(below("loss/", checkpoint.training), strict=False)
+            if unlike.missing_keys or unlike.unexpected_keys:
+                fault = f"lacks {unlike.missing_keys}" if unlike.missing_keys else f"has {unlike.unexpected_keys}"
+                raise LabwrightError(f"{origin} is a checkpoint of another loss: its state {fault}. Start a new run.")
         for owner, thing in self.stateful.items():
             tensors = below(f"state/{owner}/", checkpoint.training)
             if owner in state.get("states", {}):  # one of before there were states has none

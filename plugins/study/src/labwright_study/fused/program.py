@@ -38,7 +38,7 @@ class Program:
         first = self.trainers[0]
         self.rows = Rows([trainer.model for trainer in self.trainers])
         self.criteria = {phase_step.name: _criterion(phase_step) for phase_step in first.phase_steps}
-        if any(True for loss in first.built.losses.values() for _ in loss.parameters()):
+        if any(isinstance(one, nn.Module) and any(True for _ in one.parameters()) for one in self.criteria.values()):
             raise CannotFuse("the loss has parameters of its own")
         self.shells: dict[str, Any] = {
             name: deepcopy(criterion) if isinstance(criterion, nn.Module) else criterion
