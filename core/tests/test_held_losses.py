@@ -145,7 +145,7 @@ def test_a_task_without_a_loss_of_the_recipe_and_one_with_a_function(tmp_path: P
     spec = experiment(task={"name": Alone}, loss=None)
     assert verify_resume(spec, 4).exact
     run = spec.run(tmp_path / "run")
-    assert abs(float(run.task.beside.log_t)) > 0.01
+    assert abs(run.task.beside.log_t.item()) > 0.01
     with pytest.raises(lw.LabwrightError, match="loss: beside a task's own loss that learns, it is a module"):
         experiment(loss=lambda logits, labels: functional.cross_entropy(logits, labels)).build()
 

@@ -183,26 +183,17 @@ class CalibrationError:
         self._excess, self._samples = 0.0, 0
 
 
-class _Ratio(ABC):
+class _Ratio:
     """A sum over a count; nan before the first that counts."""
 
-    _sum: Tensor | float
-    _count: Tensor | int
-
     def __init__(self) -> None:
-        self.reset()
-
-    def _add(self, some: Tensor | float, count: Tensor | int) -> None:
-        if isinstance(some, Tensor):
-            some = some.detach().to(torch.float32 if some.device.type == "mps" else torch.float64)
-        self._sum, self._count = self._sum + some, self._count + count
+        self._mean = Mean()
 
     def compute(self) -> float:
-        count = int(self._count)
-        return float(self._sum) / count if count else math.nan
+        return self._mean.compute()
 
     def reset(self) -> None:
-        self._sum, self._count = 0.0, 0
+        self._mean.reset()
 
 
 @final
@@ -213,7 +204,7 @@ class NatsPerToken(_Ratio):
 
     def update(self, nats_sum: Tensor, tokens: Tensor | int) -> None:
         """Take in the summed negative log-likelihood of some tokens, and how many they are."""
-        self._add(nats_sum, tokens)
+        self._mean.add(nats_sum, tokens)
 
 
 @final
@@ -224,7 +215,7 @@ class TokenAccuracy(_Ratio):
 
     def update(self, right: Tensor, tokens: Tensor | int) -> None:
         """Take in how many of some tokens are right, and how many they are."""
-        self._add(right, tokens)
+        self._mean.add(right, tokens)
 
 
 @final
@@ -235,11 +226,10 @@ class BitsPerCharacter(_Ratio):
 
     def update(self, nats_sum: Tensor, characters: int) -> None:
         """Take in the summed negative log-likelihood of some tokens, and the characters they stand for."""
-        self._add(nats_sum, characters)
+        self._mean.add(nats_sum, characters)
 
     def compute(self) -> float:
-        characters = int(self._count)
-        return float(self._sum) / math.log(2) / characters if characters else math.nan
+        return super().compute() / math.log(2)
 
 
 @final
@@ -250,4 +240,4 @@ class ExactMatch(_Ratio):
 
     def update(self, texts: Sequence[str], references: Sequence[str]) -> None:
         """Take in the texts that were written, and those that were meant."""
-        self._add(sum(text == meant for text, meant in zip(texts, references, strict=True)), len(references))
+        self._mean.add(sum(text == meant for text, meant in zip(texts, references, strict=True)), len(references))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from labwright.base.errors import LabwrightError
 from labwright.base.files import refuse_links
+from labwright.interfaces.run import Outcome
 from labwright.plugin.registry import Plugins
 from labwright.runs.environment import differences, environment, environment_of
 from labwright.runs.load import experiment_of
@@ -52,11 +52,10 @@ def resume(
 def has_ended(folder: Path, trainer: Trainer) -> bool:
     """Whether a run did all that a run does: its steps, and what follows the last of them."""
     try:
-        outcome = json.loads((folder / "outcome.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        outcome = Outcome.read(folder)
+    except (OSError, ValueError, TypeError, KeyError):
         return False
-    done = trainer.run.step >= trainer.intervals.total
-    return done and outcome.get("status") == "finished" and outcome.get("step") == trainer.run.step
+    return outcome.status == "finished" and outcome.step == trainer.run.step >= trainer.intervals.total
 
 
 def _names(table: Any) -> Any:
