@@ -123,6 +123,13 @@ class Task(ABC):
         """
         self.data.starts_from(folder)
 
+    def resumes_from(self, folder: Path) -> None:
+        """Called before `prepare()` where a run is gone on with or evaluated, with the folder of what its task kept.
+
+        What `prepare` took from elsewhere when the run began, such as another run, is taken from there instead: that
+        run may be gone. What is learned from the data is learned anew, and compared.
+        """
+
     def port_types(self) -> tuple[type[Port], type[Port]]:
         """The types of the input and output ports, known before anything is read."""
         return self.data.item, self.data.target

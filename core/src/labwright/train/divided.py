@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from labwright.base import ranks
@@ -27,13 +27,15 @@ def divide(built: Built, train: Train) -> None:
     Raises LabwrightError for what can't be divided.
     """
     count, method = ranks.count(), built.method
+    # those that a task holds lie within the recipe's
+    losses = [built.criterion, *(built.criterion.modules() if isinstance(built.criterion, nn.Module) else ())]
     own = type(method).gradients is not Method.gradients or type(method).feed is not Method.feed
     sparse = [name for name, module in built.model.named_modules() if getattr(module, "sparse", False) is True]
     reasons = {
         f"a batch of train.batch_size={train.batch_size} has too few samples": train.batch_size < count,
         f"model {type(built.model).__name__} is computed in closed form": isinstance(built.model, ClosedForm),
         f"loss {type(built.criterion).__name__} compares the samples of a batch with one another": (
-            not separable(built.criterion)
+            not all(map(separable, losses))
         ),
         f"method {type(method).__name__} doesn't say that it is `divisible`": own and not method.divisible,
         f"{'task' if isinstance(built.task, Stateful) else 'method'} keeps a state of its own, which each process "

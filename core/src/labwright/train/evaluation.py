@@ -13,12 +13,13 @@ import torch
 from torch import Tensor, nn
 
 from labwright.base import ranks
-from labwright.base.errors import LabwrightError, listed, nearest
+from labwright.base.errors import LabwrightError, listed, nearest, words
 from labwright.base.isolation import isolated
 from labwright.base.seeding import derived_seed
 from labwright.data.batching import IndexedBatches
 from labwright.data.dataset import Batch, with_tensors
 from labwright.interfaces.task import Goal, Metric, Task
+from labwright.train.metrics import Of
 
 
 @dataclass(frozen=True)
@@ -82,8 +83,16 @@ def evaluate(
         for length, results in map(results_of, islice(batches, most)) if alone else _of_all(batches, most, results_of):
             samples += length
             arguments = (results,) if isinstance(results, Mapping) else results
-            for metric in metrics.values():
-                metric.update(*arguments)
+            for name, metric in metrics.items():
+                try:
+                    metric.update(*arguments)
+                except (TypeError, AttributeError) as error:
+                    if not isinstance(results, Mapping) or isinstance(metric, Of):
+                        raise
+                    raise LabwrightError(
+                        f"metric {name!r} can't take the table of {listed(results)} that evaluate() of the task gives "
+                        f"({words(error)}). What it takes is picked by names: lw.Of({type(metric).__name__}(), ...)."
+                    ) from error
         values, samples = ranks.by_first(lambda: (_computed(metrics), samples))
     # again: a goal such as `f1/macro` stands in the table that a metric gives
     _check_goal(task.goal, values, within=False)

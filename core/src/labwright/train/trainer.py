@@ -266,7 +266,7 @@ class Trainer:
         sums = ranks.summed([sum(weights), self.task.weight(batch) if own else 0.0, float(bool(self.interrupted))])
         whole, weight, self.ending = *sums[:2], sums[2] > 0
         pieces = [piece.to(self.device) for piece in pieces] if elsewhere else pieces
-        return weight, pieces, [weight / whole for weight in weights]
+        return weight, pieces, [own / (whole or 1.0) for own in weights]  # where nothing counts each loss is 0
 
     def count(self, weight: float, losses: Mapping[str, Tensor]) -> None:
         """A step is done."""
