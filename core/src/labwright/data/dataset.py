@@ -80,6 +80,7 @@ class Batches(Protocol):
     def __iter__(self) -> Iterator[Batch]: ...
 
 
+@runtime_checkable
 class Split(Protocol):
     """A part of a dataset: `train`, `valid` or `test`.
 
@@ -116,6 +117,19 @@ class Ragged(Protocol):
     """
 
     lengths: Tensor
+
+
+@runtime_checkable
+class Sharded(Protocol):
+    """A split of shards, one after another, that are best read a few at a time: how many samples each has, (S,) int64.
+
+    `train` goes through `window` shards drawn at random, whose samples are mixed, then through the next so many.
+
+    Example: `most = int(split.shards.max()) * split.window if isinstance(split, lw.Sharded) else len(split)`
+    """
+
+    shards: Tensor
+    window: int
 
 
 @runtime_checkable

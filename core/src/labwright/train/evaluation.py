@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from labwright.base.errors import LabwrightError, listed, nearest
 from labwright.base.isolation import isolated
 from labwright.base.seeding import derived_seed
+from labwright.data.batching import Workers
 from labwright.interfaces.task import Goal, Metric, Task
 
 
@@ -33,7 +34,7 @@ def evaluate(
     device: torch.device,
     size: int,
     seed: int,
-    workers: int = 0,
+    workers: Workers | None = None,
     autocast: Callable[[], AbstractContextManager[Any] | None] | None = None,
     most: int | None = None,
 ) -> Evaluated | None:
@@ -50,7 +51,7 @@ def evaluate(
         device: where batches are moved to.
         size: samples in a batch.
         seed: of random numbers within it, alone: nothing drawn before changes the figures.
-        workers: processes that fetch data which isn't in memory.
+        workers: those who fetch data which isn't in memory.
         autocast: makes the context that a forward pass runs in; None, or giving None, is full precision.
         most: bounds the number of batches.
 

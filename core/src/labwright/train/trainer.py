@@ -129,6 +129,8 @@ class Trainer:
             self._ended(outcome)
             return outcome
         finally:
+            if self.built.workers is not None:
+                self.built.workers.close()
             if self.lock is not None:
                 self.lock.release()
 
@@ -189,7 +191,7 @@ class Trainer:
                 seed=train.seed,
                 epoch=epoch,
                 start=done,
-                workers=self.settings.workers,
+                workers=self.built.workers,
                 whole=train.drop_last,
             )
             assert batches is not None
