@@ -12,6 +12,9 @@ import labwright as lw
 def labwright_components() -> Iterator[lw.Component]:
     data, models = "labwright_nlp.data", "labwright_nlp.models"
     yield lw.Component("data", "nlp/text-files", f"{data}.text_files:TextFiles", "your own texts with labels")
+    yield lw.Component(
+        "data", "nlp/parquet", f"{data}.parquet_texts:ParquetTexts", "your own labelled texts, in Parquet of any size"
+    )
     yield lw.Component("data", "nlp/datasets", f"{data}.hub:Datasets", "labelled texts of the Hugging Face hub")
     yield lw.Component(
         "data", "nlp/languages", f"{data}.languages:Languages", "names in 30 European languages, out of Babel"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -12,15 +13,14 @@ from typing import Annotated, Literal
 
 import numpy as np
 import torch
-from labwright import LEFT_OUT, Data, LabwrightError, LeftOut, Port, Tokens, derived_seed, listed, sentence
+from labwright import LEFT_OUT, Data, LabwrightError, LeftOut, Port, Tokens, derived_seed, sentence
 from labwright_tasks.language_model import NextTokens, TokenBatch
 from labwright_tasks.opening import no_file
-from labwright_tasks.parts import NAMES, part_named
 from pydantic import BaseModel, Field, ValidationError
 from torch import Tensor
 
 from labwright_nlp.data.corpus import Context
-from labwright_nlp.data.reading import check_typed, is_hidden, read_text, text_files
+from labwright_nlp.data.reading import check_typed, files_of_parts, read_text, text_files
 from labwright_nlp.data.texts import Share
 from labwright_nlp.tokenizing import Tokenizer, clean, kept
 
@@ -77,7 +77,7 @@ class TokenFiles(Data):
         if not folder.is_dir():
             raise no_file(folder, "task.data.path: there is no folder")
         self.load(folder)
-        files, self._left_out = _files_of_parts(folder)
+        files, self._left_out = files_of_parts(folder, _SUFFIXES, besides=(ABOUT, TOKENIZER))
         parts = {part: [_looked_at(path, self.about) for path in paths] for part, paths in files.items()}
         end = 1.0
         for name in ("test", "valid"):
@@ -168,29 +168,39 @@ class Piece:
     def share(self, begin: float, end: float) -> Piece:
         return replace(self, begin=int(begin * self.end), end=int(end * self.end))
 
-    def mapped(self) -> np.ndarray:
-        """The tokens, mapped into memory. Raises LabwrightError if the file is no longer what it was."""
-        place = self.offset + self.begin * self.dtype.itemsize
+    def read(self, starts: Sequence[int], most: int) -> np.ndarray:
+        """The tokens from each start on, `most` or as many as there are, int64 (B, most); 0 behind the last.
+
+        Files are read in place and not mapped: the pages of a mapping that were touched stay with the process. Raises
+        LabwrightError if the file is no longer what it was.
+        """
+        ids_BT, length = np.zeros((len(starts), most), dtype=self.dtype), len(self)
         try:
-            return np.memmap(self.path, self.dtype, mode="r", offset=place, shape=(len(self),))
-        except (OSError, ValueError) as error:
-            raise LabwrightError(
-                f"{self.path} can't be read, or is shorter than it was: {sentence(str(error))}"
-            ) from error
+            handle = os.open(self.path, os.O_RDONLY)
+            try:
+                for row, start in zip(ids_BT, starts, strict=True):
+                    whole = row[: length - start]
+                    if (
+                        os.preadv(handle, [whole], self.offset + (self.begin + start) * self.dtype.itemsize)
+                        < whole.nbytes
+                    ):
+                        raise LabwrightError(f"{self.path} is shorter than it was when the run began. Put it back.")
+            finally:
+                os.close(handle)
+        except OSError as error:
+            raise LabwrightError(f"{self.path} can't be read any more: {error.strerror}.") from error
+        return ids_BT.astype(np.int64)
 
     def identity(self) -> Iterator[str]:
         yield f"{self.path.name} {self.dtype} {self.begin} {self.end}"
-        places = np.linspace(0, max(len(self) - _LOOKED_AT, 0), _LOOKS).astype(np.int64)[:, None] + np.arange(
-            _LOOKED_AT
-        )
-        yield hashlib.sha256(self.mapped()[places.clip(max=len(self) - 1)].tobytes()).hexdigest()
+        places = np.linspace(0, max(len(self) - _LOOKED_AT, 0), _LOOKS).astype(np.int64)
+        yield hashlib.sha256(self.read(places.tolist(), _LOOKED_AT).tobytes()).hexdigest()
 
 
 class FileWindows:
     """Windows of tokens side by side in files, each a shard; `moving` ones begin elsewhere in each epoch.
 
-    Only places are kept: a file is mapped for each batch and let go, so that pages that were read don't stay with the
-    process, and what a loader worker is given is a few paths.
+    Only places are kept: what a loader worker is given is a few paths.
     """
 
     def __init__(self, pieces: Sequence[Piece], about: About, context: int, window: int, *, moving: bool) -> None:
@@ -211,25 +221,24 @@ class FileWindows:
         if self.moving:
             offsets_F = derived_seed(seed, epoch, 7) % (self._lasts_F + 1 - self.shards * self.context)
             starts_B += offsets_F[files_B]
-        lasts_B = self._lasts_F[files_B]
-        places_BT = torch.minimum(starts_B[:, None] + torch.arange(self.context + 1), lasts_B[:, None])
-        window_BT = torch.empty(places_BT.shape, dtype=torch.int64)
+        window_BT = torch.empty(len(indices), self.context + 1, dtype=torch.int64)
         for number in files_B.unique().tolist():
-            rows = files_B == number
-            ids = self.pieces[number].mapped()[places_BT[rows].numpy()].astype(np.int64)
+            rows, piece = files_B == number, self.pieces[number]
+            ids = piece.read(starts_B[rows].tolist(), self.context + 1)
             if not 0 <= ids.min() <= ids.max() < self.about.vocab_size:
-                self._refuse(self.pieces[number], ids, places_BT[rows])
+                self._refuse(piece, ids, starts_B[rows])
             window_BT[rows] = torch.from_numpy(ids)
-        lengths_B = (lasts_B - starts_B).clamp_(max=self.context)
-        beyond_BT = torch.arange(self.context) >= lengths_B[:, None]
-        ids_BT = window_BT[:, :-1].masked_fill(beyond_BT, self.about.pad_id)
-        next_BT = window_BT[:, 1:].masked_fill(beyond_BT, LEFT_OUT)
+        lengths_B = (self._lasts_F[files_B] - starts_B).clamp_(max=self.context)
+        ids_BT, next_BT = window_BT[:, :-1], window_BT[:, 1:]
+        if not self.moving:
+            beyond_BT = torch.arange(self.context) >= lengths_B[:, None]
+            ids_BT, next_BT = ids_BT.masked_fill(beyond_BT, self.about.pad_id), next_BT.masked_fill(beyond_BT, LEFT_OUT)
         return TokenBatch((ids_BT, lengths_B), next_BT, int(lengths_B.sum()))
 
-    def _refuse(self, piece: Piece, ids: np.ndarray, places_BT: Tensor) -> None:
+    def _refuse(self, piece: Piece, ids: np.ndarray, starts_B: Tensor) -> None:
         row, column = np.argwhere((ids < 0) | (ids >= self.about.vocab_size))[0]
         raise LabwrightError(
-            f"{piece.path}, token {piece.begin + int(places_BT[row, column]):,}: its id is {ids[row, column]:,}, and "
+            f"{piece.path}, token {piece.begin + int(starts_B[row]) + column:,}: its id is {ids[row, column]:,}, and "
             f"{ABOUT} says vocab_size={self.about.vocab_size:,}: that number or `dtype` is wrong."
         )
 
@@ -251,28 +260,6 @@ def read_about(folder: Path) -> About:
         raise LabwrightError(f"{file}: {where}: {sentence(fault['msg'])} It is to be like {example}.") from error
     except ValueError as error:
         raise LabwrightError(f"{file} is no JSON: {sentence(str(error))} It is to be like {example}.") from error
-
-
-def _files_of_parts(folder: Path) -> tuple[dict[str, list[Path]], list[LeftOut]]:
-    """The token files of each part by the beginnings of their names, and what else is there."""
-    files: dict[str, list[Path]] = {}
-    others = []
-    for path in sorted(folder.iterdir()):
-        begins = re.match(r"[a-z]+", path.name.lower())
-        part = part_named(begins[0]) if begins else None
-        if part is not None and path.suffix.lower() in _SUFFIXES:
-            files.setdefault(part, []).append(path)
-        elif not is_hidden(path) and path.name not in (ABOUT, TOKENIZER):
-            others.append(path.name)
-    if "train" not in files:
-        raise LabwrightError(
-            f"{folder} has no token file whose name begins with {listed(NAMES['train'])} and ends in "
-            f"{listed(_SUFFIXES)}; it has {listed(others) if others else 'no other'}."
-        )
-    left_out = LeftOut(
-        len(others), "file" if len(others) == 1 else "files", f"no token file of a part: {listed(others, 3)}"
-    )
-    return files, [left_out] if others else []
 
 
 def _looked_at(path: Path, about: About) -> Piece:
