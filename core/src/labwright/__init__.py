@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from labwright.data.batching import bucketed as bucketed
     from labwright.data.dataset import Augmented as Augmented
     from labwright.data.dataset import Batch as Batch
-    from labwright.data.dataset import Batches as Batches
     from labwright.data.dataset import Data as Data
     from labwright.data.dataset import Input as Input
     from labwright.data.dataset import Labelled as Labelled
@@ -108,7 +107,7 @@ _LATER = {
     "config.compatibility": "fitting_names",
     "config.signature": "Part Setting signature",
     "data.batching": "IndexedBatches Workers bucketed",
-    "data.dataset": "Augmented Batch Batches Data Input Labelled LeftOut Ragged Sharded Split TensorSplit",
+    "data.dataset": "Augmented Batch Data Input Labelled LeftOut Ragged Sharded Split TensorSplit",
     "data.ports": "Audio Classes Features Heads Image Interactions Latent Port Tokens Values",
     "interfaces.closed_form": "ClosedForm",
     "interfaces.device": "Device",

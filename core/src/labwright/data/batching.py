@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -85,7 +86,7 @@ class Workers(Dataset[Any]):
     Example: `batches = task.batches("train", size=64, seed=0, epoch=0, workers=lw.Workers(task.part, 2))`
     """
 
-    def __init__(self, part: Callable[[str, bool], Split | None], count: int) -> None:
+    def __init__(self, part: Callable[[str, bool], Any], count: int) -> None:
         self.part, self.count = part, count
         self._wanted: list[tuple[Any, ...]] = []
         self._loader: Any = None
@@ -111,8 +112,9 @@ class Workers(Dataset[Any]):
                 loaded = iter(self._loader)
             try:
                 batch = next(loaded)
-            except RuntimeError as error:  # a worker was killed, or there is no shared memory left
-                batch = f"device.workers: {sentence(str(error))} 0 does without them."
+            except Exception as error:  # noqa: BLE001 - the loader's own: a worker was killed, shared memory is full
+                self.close()
+                batch = f"device.workers: a process ended: {sentence(str(error).strip())} With 0 there are none."
             if isinstance(batch, str):
                 raise RunFailed(batch)
             yield batch
@@ -120,19 +122,18 @@ class Workers(Dataset[Any]):
     def close(self) -> None:
         """End the processes."""
         if self._loader is not None:
-            self._loader._iterator._shutdown_workers()  # else they live as long as the traceback of an error does
+            with suppress(RuntimeError):  # which torch raises, anywhere, when it hears that one was killed
+                self._loader._iterator._shutdown_workers()  # else they live as long as the traceback of an error does
         self._loader = self._pass = None
 
     def __getitem__(self, wanted: tuple[Any, ...]) -> Any:
         """In a worker: a batch, or why there is none, as a DataLoader makes a traceback of an error's message."""
         split, plain, indices, epoch, seed = wanted
-        part: Any = self.part(split, plain)
         try:
-            return part.fetch(torch.from_numpy(indices), epoch, seed)
-        except LabwrightError as error:
-            return str(error)
+            return self.part(split, plain).fetch(torch.from_numpy(indices), epoch, seed)
         except Exception as error:  # noqa: BLE001 - a plugin's code
-            each = (self[split, plain, index_1, epoch, seed] for index_1 in indices[:, None] if len(indices) > 1)
-            which = next((answer for answer in each if isinstance(answer, str)), None)
-            fault = f"{type(error).__name__}: {sentence(str(error))} device.workers=0 shows where"
-            return which or f"sample {', '.join(map(str, indices))} of {split!r} can't be fetched: {fault}."
+            kind = "" if isinstance(error, LabwrightError) else f"{type(error).__name__}: "
+            fault = f"sample {', '.join(map(str, indices))} of {split!r} can't be fetched: {kind}{sentence(str(error))}"
+            # which of them it is
+            alone = (self[split, plain, index_1, epoch, seed] for index_1 in indices[:, None] if len(indices) > 1)
+            return next((answer for answer in alone if isinstance(answer, str)), fault)

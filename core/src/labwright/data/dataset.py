@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -67,17 +67,6 @@ class Input(tuple[Tensor, ...]):
         made = super().__new__(cls, arguments)
         made.origin = origin
         return made
-
-
-class Batches(Protocol):
-    """What `Task.batches` returns: iterable once or more, and `len` says how many batches there are from `start` on.
-
-    Example: `for batch in task.batches("train", size=64, seed=0, epoch=0): print(len(batch))`
-    """
-
-    def __len__(self) -> int: ...
-
-    def __iter__(self) -> Iterator[Batch]: ...
 
 
 @runtime_checkable

@@ -73,8 +73,7 @@ class Trainer:
         self.generators = global_generators(self.device)
         self.best_step: int | None = None
         # the steps of the last checkpoint and evaluation, so that neither is done twice
-        self.saved = -1
-        self.evaluated = -1
+        self.saved = self.evaluated = -1
         self.spent = 0.0
 
     def fit(self, until: int | None = None, *, interruptible: bool = True) -> Outcome:
