@@ -88,7 +88,7 @@ def files_of_parts(
         names = ", or ".join(f"`{name}`" for name in NAMES["train"])
         raise LabwrightError(
             f"{folder} has no file whose name begins with {names} and ends in {listed(suffixes)}; it has "
-            f"{listed(others) if others else 'no other'}."
+            f"{listed([*(path.name for some in files.values() for path in some), *others] or ['none at all'])}."
         )
     unit = "file" if len(others) == 1 else "files"
     return files, [LeftOut(len(others), unit, f"of no part: {listed(others, _NAMED)}")] if others else []

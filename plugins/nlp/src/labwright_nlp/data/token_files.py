@@ -192,7 +192,7 @@ class Piece:
         return ids_BT.astype(np.int64)
 
     def identity(self) -> Iterator[str]:
-        yield f"{self.path.name} {self.dtype} {self.begin} {self.end}"
+        yield f"{self.path.name} {self.path.stat().st_size} {self.dtype} {self.begin} {self.end}"
         places = np.linspace(0, max(len(self) - _LOOKED_AT, 0), _LOOKS).astype(np.int64)
         yield hashlib.sha256(self.read(places.tolist(), _LOOKED_AT).tobytes()).hexdigest()
 

@@ -16,7 +16,7 @@ from pydantic import Field
 from torch import Tensor
 
 from labwright_vision.data.augment import Augment, Crop, Flip, Grey, Jitter, Rotate, Scale, Shift
-from labwright_vision.data.folders import Tally, expanded, name_below
+from labwright_vision.data.folders import Tally, expanded, name_below, plural
 from labwright_vision.data.own_pictures import Files, OwnPictures, Reader
 from labwright_vision.data.shard_index import Members, ShardIndex, index_of
 
@@ -207,6 +207,5 @@ def _told(made: Sequence[ShardIndex]) -> list[str]:
     if not made:
         return []
     places = sorted({"nowhere" if index.place is None else str(index.place.parent) for index in made})
-    return [
-        f"looked up where the pictures lie in {len(made):,} tar shards; the indexes are kept in {listed(places, 3)}."
-    ]
+    of = f"{len(made):,} tar {plural('shard', len(made))}"
+    return [f"looked up where the pictures of {of} lie; that is kept in {listed(places, 3)}."]
