@@ -20,7 +20,9 @@ class RowGroups:
             self._metadata = parquet.read_metadata(path)
         header = list(self._metadata.schema.to_arrow_schema().names)
         self._names = {setting: header[place] for setting, place in Wanted(path, columns, {}).among(header).items()}
-        self.rows = [self._metadata.row_group(number).num_rows for number in range(self._metadata.num_row_groups)]
+        self.rows: list[int] = [
+            self._metadata.row_group(number).num_rows for number in range(self._metadata.num_row_groups)
+        ]
 
     def __iter__(self) -> Iterator[int]:
         return iter(range(len(self.rows)))

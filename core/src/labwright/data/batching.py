@@ -111,7 +111,7 @@ class Workers(Dataset[Any]):
                 )
                 loaded = iter(self._loader)
             try:
-                batch = next(loaded)
+                batch: Any = next(loaded)
             except Exception as error:  # noqa: BLE001 - the loader's own: a worker was killed, shared memory is full
                 self.close()
                 batch = f"device.workers: a process ended: {sentence(str(error).strip())} With 0 there are none."

@@ -194,7 +194,7 @@ class GroupedTexts:
     def fetch(self, indices: Tensor, epoch: int, seed: int) -> Batch:  # noqa: ARG002 - nothing is augmented
         groups_B = torch.bucketize(indices, self._ends_G, right=True)
         texts = [""] * len(indices)
-        for number in groups_B.unique().tolist():
+        for number in torch.unique(groups_B).tolist():
             of_group = self._read(number)
             for place in (groups_B == number).nonzero()[:, 0].tolist():
                 texts[place] = of_group[int(self.rows_N[indices[place]])]

@@ -222,7 +222,7 @@ class FileWindows:
             offsets_F = derived_seed(seed, epoch, 7) % (self._lasts_F + 1 - self.shards * self.context)
             starts_B += offsets_F[files_B]
         window_BT = torch.empty(len(indices), self.context + 1, dtype=torch.int64)
-        for number in files_B.unique().tolist():
+        for number in torch.unique(files_B).tolist():
             rows, piece = files_B == number, self.pieces[number]
             ids = piece.read(starts_B[rows].tolist(), self.context + 1)
             if not 0 <= ids.min() <= ids.max() < self.about.vocab_size:

@@ -105,9 +105,16 @@ def _read(place: Path, path: Path, about: dict[str, Any]) -> ShardIndex | None:
             told = json.loads(str(arrays["about"]))
             if {key: told[key] for key in about} != about:
                 return None
-            columns = [arrays[name] for name in ("offsets", "sizes", "hashes", "labels")]
-            left_out = tuple((what, why, count) for what, why, count in told["left_out"])
-            return ShardIndex(path, *columns, tuple(told["classes"]), left_out, place=place)
+            return ShardIndex(
+                path,
+                arrays["offsets"],
+                arrays["sizes"],
+                arrays["hashes"],
+                arrays["labels"],
+                tuple(told["classes"]),
+                tuple((what, why, count) for what, why, count in told["left_out"]),
+                place=place,
+            )
     except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile):
         return None  # none yet, torn, or of another form: it is made anew
 

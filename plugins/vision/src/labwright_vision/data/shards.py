@@ -192,7 +192,9 @@ def _shards_of_parts(root: Path, tally: Tally) -> dict[str, list[Path]]:
     if not parts and of_none:
         return {"train": of_none}
     if "train" not in parts:
-        raise LabwrightError(f"{root} has no tar shards to learn from; it has {listed([*parts] or ['none at all'])}.")
+        raise LabwrightError(
+            f"{root} has no tar shards to learn from; it has {listed([*map(str, parts)] or ['none at all'])}."
+        )
     tally.add("shard", "of no part", of_none[0].name if of_none else "", len(of_none))
     return {part: some for part, some in parts.items() if part is not None}
 
