@@ -279,7 +279,7 @@ GROUPS = {
     "Studies and comparisons": ("Study", "compare", "Comparison"),
     "What plugins bring": ("hookimpl", "Component", "Recipe", "Kind", "Verb", "Plugins", "Part", "fitting_names"),
     "Trying what plugins bring": ("signature", "Setting", "Prepared", "Built"),
-    "Data": ("TensorSplit", "Labelled", "Batches", "IndexedBatches", "LeftOut", "majority"),
+    "Data": ("TensorSplit", "Labelled", "Sharded", "IndexedBatches", "Workers", "LeftOut"),
     "Models, losses, optimizers": (
         *("ClosedForm", "LEFT_OUT", "separable", "Schedule", "AdamW", "Family", "LibraryOptimizer"),
     ),

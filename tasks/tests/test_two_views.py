@@ -146,10 +146,14 @@ def test_a_view_is_a_function_of_seed_epoch_index_and_view_alone() -> None:
     assert len(seen) == 6  # another epoch and another seed show two others each
 
 
-@pytest.mark.parametrize("workers", [0, 2])
-def test_batches_begin_anywhere_and_workers_change_nothing(workers: int) -> None:
+@pytest.mark.parametrize("count", [0, 2])
+def test_batches_begin_anywhere_and_workers_change_nothing(count: int) -> None:
     whole = list(task_of(Clouds()).batches("train", size=8, seed=1, epoch=4) or ())
-    rest = list(task_of(Elsewhere()).batches("train", size=8, seed=1, epoch=4, start=2, workers=workers) or ())
+    elsewhere = task_of(Elsewhere())
+    workers = lw.Workers(elsewhere.part, count) if count else None
+    rest = list(elsewhere.batches("train", size=8, seed=1, epoch=4, start=2, workers=workers) or ())
+    if workers:
+        workers.close()
     assert len(rest) == len(whole) - 2
     for one, other in zip(whole[2:], rest, strict=True):
         assert torch.equal(one.inputs[0], other.inputs[0]) and torch.equal(one.others[0], other.others[0])

@@ -22,6 +22,7 @@ from labwright import (
     Of,
     Part,
     Port,
+    Sharded,
     Split,
     Task,
     derived_seed,
@@ -64,6 +65,8 @@ class Pairs:
 
     def __init__(self, part: Split) -> None:
         self.part = part
+        if isinstance(part, Sharded):
+            self.shards, self.window = part.shards, part.window
 
     def __len__(self) -> int:
         return len(self.part)

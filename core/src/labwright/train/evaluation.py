@@ -16,7 +16,7 @@ from labwright.base import ranks
 from labwright.base.errors import LabwrightError, listed, nearest, words
 from labwright.base.isolation import isolated
 from labwright.base.seeding import derived_seed
-from labwright.data.batching import IndexedBatches
+from labwright.data.batching import IndexedBatches, Workers
 from labwright.data.dataset import Batch, with_tensors
 from labwright.interfaces.task import Goal, Metric, Task
 from labwright.train.metrics import Of
@@ -38,7 +38,7 @@ def evaluate(
     device: torch.device,
     size: int,
     seed: int,
-    workers: int = 0,
+    workers: Workers | None = None,
     autocast: Callable[[], AbstractContextManager[Any] | None] | None = None,
     most: int | None = None,
 ) -> Evaluated | None:
@@ -55,7 +55,7 @@ def evaluate(
         device: where batches are moved to.
         size: samples in a batch.
         seed: of random numbers within it, alone: nothing drawn before changes the figures.
-        workers: processes that fetch data which isn't in memory.
+        workers: those who fetch data which isn't in memory.
         autocast: makes the context that a forward pass runs in; None, or giving None, is full precision.
         most: bounds the number of batches.
 

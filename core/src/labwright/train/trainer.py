@@ -82,8 +82,7 @@ class Trainer:
         self.generators = global_generators(self.device)
         self.best_step: int | None = None
         # the steps of the last checkpoint and evaluation, so that neither is done twice
-        self.saved = -1
-        self.evaluated = -1
+        self.saved = self.evaluated = -1
         self.spent = 0.0
 
     def fit(self, until: int | None = None, *, interruptible: bool = True) -> Outcome:
@@ -138,6 +137,8 @@ class Trainer:
             self._ended(outcome)
             return outcome
         finally:
+            if self.built.workers is not None:
+                self.built.workers.close()
             if self.lock is not None:
                 self.lock.release()
 
@@ -200,7 +201,7 @@ class Trainer:
                 seed=train.seed,
                 epoch=epoch,
                 start=done,
-                workers=self.settings.workers,
+                workers=self.built.workers,
                 whole=train.drop_last,
             )
             assert batches is not None
