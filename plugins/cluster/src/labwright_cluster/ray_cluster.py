@@ -1,0 +1,169 @@
+"""A study's worker processes on the nodes of a Ray cluster.
+
+Ray carries bytes: an actor on a node starts the same worker process that `tune --workers` starts, and hands on what it
+is told and what it says. So a study on Ray is that study, and a node that is lost is a worker that died.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Annotated, Any
+
+from labwright import LabwrightError
+from labwright.cli.shared import say
+from pydantic import Field
+
+OBJECTS = 100 * 2**20  # bytes of shared memory of a Ray that is begun here: it carries a few lines of text
+PATIENCE = 120.0  # seconds for a node to have room; then another is asked, or another worker has the trial
+ANSWERS = 10.0  # seconds for a node to answer that a process has ended
+LOST = -9  # what a process ended with whose node is gone
+
+
+class Ray:
+    """The nodes of a Ray cluster, on which the same is installed as here, and files have the same paths.
+
+    `address` is that of a cluster, `ray://HOST:PORT`; left out, it is the one that this machine is in, and if there is
+    none, one is begun here and ended with the study. Each worker goes to the node that has the fewest for its CPUs,
+    whatever else runs there. `gpus` is how many GPUs, or what part of one, each has for itself.
+    """
+
+    def __init__(self, *, address: str | None = None, gpus: Annotated[float, Field(ge=0)] = 0.0) -> None:
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is reported to anybody
+        try:
+            import ray
+        except ImportError as error:
+            raise LabwrightError("Ray isn't installed: pip install 'labwright-cluster[ray]'") from error
+        self._ray, self._gpus = ray, gpus
+        self._processes: list[RayProcess] = []
+        try:
+            self._connect(address)
+        except Exception as error:
+            where = f"Ray at {address!r} doesn't answer" if address else "Ray can't be begun here"
+            raise LabwrightError(f"{where}: {_why(error)}") from error
+        count = len(self._nodes())
+        say(
+            f"note: trials run on Ray, on {count} node{'s' * (count != 1)}; they repeat exactly if the nodes are "
+            "alike, and with --asynchronous, where none waits for others, they don't"
+        )
+
+    def _connect(self, address: str | None) -> None:
+        quiet: dict[str, Any] = {"logging_level": "error", "log_to_driver": False}
+        try:
+            self._ray.init(address or "auto", **quiet)
+        except ConnectionError:
+            if address:
+                raise
+            self._ray.init("local", object_store_memory=OBJECTS, include_dashboard=False, **quiet)
+
+    def _nodes(self) -> dict[str, float]:
+        """The nodes that a worker may run on, with their CPUs."""
+        there = {node["NodeID"]: node["Resources"] for node in self._ray.nodes() if node["Alive"]}
+        nodes = {node: has["CPU"] for node, has in there.items() if has.get("CPU") and has.get("GPU", 0) >= self._gpus}
+        if not nodes:
+            raise LabwrightError(f"none of Ray's {len(there)} nodes has a CPU and {self._gpus:g} GPUs for a worker.")
+        return nodes
+
+    def begin(self, start: Callable[[], Any]) -> RayProcess:
+        """Call `start`, which starts a worker process, on a node. Returns what stands for that process here."""
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+        taken = Counter(process.node for process in self._processes if process.code is None)
+        nodes = self._nodes()
+        node = min(nodes, key=lambda node: taken[node] / nodes[node])
+        actor = self._ray.remote(
+            num_cpus=0,  # there is always room for a worker: when a node is lost, others take those that it had
+            num_gpus=self._gpus,
+            concurrency_groups={"hearing": 1},  # what waits for an answer; all else in the order in which it is asked
+            scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=True),
+        )(_Actor)
+        self._processes.append(RayProcess(self._ray, actor.remote(start, str(Path.cwd())), node))
+        return self._processes[-1]
+
+    def close(self) -> None:
+        """Leave the cluster, or end the one that was begun."""
+        self._ray.shutdown()
+
+
+class _Actor:
+    """On a node: a worker process, for whoever isn't there."""
+
+    def __init__(self, start: Callable[[], Any], folder: str) -> None:
+        os.chdir(folder)  # the folders of trials are told as they were given
+        self.process = start()
+
+    def ready(self) -> None:
+        """Answers once the process is begun."""
+
+    def tell(self, line: bytes) -> None:
+        self.process.tell(line)
+
+    def hear(self) -> Any:
+        return self.process.hear()
+
+    def leave(self) -> None:
+        self.process.leave()
+
+    def end(self, patience: float) -> Any:
+        return self.process.end(patience)
+
+
+class RayProcess:
+    """A worker process on a node, as if it were here: a pipe has what it says, and ends with it."""
+
+    def __init__(self, ray: Any, actor: Any, node: str) -> None:
+        self._ray, self._actor, self.node = ray, actor, node
+        self._expected, self.code = False, None  # type: tuple[bool, int | None]
+        self._reads, writes = os.pipe()
+        threading.Thread(target=self._listen, args=(writes,), daemon=True).start()
+
+    def fileno(self) -> int:
+        return self._reads
+
+    def tell(self, line: bytes) -> None:
+        with suppress(self._ray.exceptions.RayError):  # one that has died is noticed where it is listened to
+            self._actor.tell.remote(line)
+
+    def hear(self) -> bytes:
+        return os.read(self._reads, 1 << 20)
+
+    def leave(self) -> None:
+        """Tell it nothing more: if it is idle, it ends by itself."""
+        self._expected = True
+        with suppress(self._ray.exceptions.RayError):
+            self._actor.leave.remote()
+
+    def end(self, patience: float = 0.0) -> int:
+        """End it and its actor, if it hasn't ended within so many seconds. Returns its exit code."""
+        if self.code is None:
+            self._expected, self.code = True, LOST
+            with suppress(self._ray.exceptions.RayError):
+                self.code = int(self._ray.get(self._actor.end.remote(patience), timeout=patience + ANSWERS))
+            with suppress(self._ray.exceptions.RayError):
+                self._ray.kill(self._actor)
+            os.close(self._reads)
+        return self.code
+
+    def _listen(self, writes: int) -> None:
+        """Hand on what the process says, until it has ended or its node is gone."""
+        hear = self._actor.hear.options(concurrency_group="hearing")
+        with os.fdopen(writes, "wb", buffering=0) as pipe:
+            try:
+                self._ray.get(self._actor.ready.remote(), timeout=PATIENCE)
+                while heard := self._ray.get(hear.remote()):
+                    pipe.write(heard)
+                reason = "it ended; what it said is in Ray's logs"
+            except (self._ray.exceptions.RayError, OSError) as error:
+                reason = _why(error)
+            if not self._expected:
+                say(f"a worker on Ray's node {self.node[:8]} is gone: {reason}")
+
+
+def _why(error: Exception) -> str:
+    """What an error of Ray's says: the last line of what broke in an actor, else the first."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    return lines[-1] if "creation task" in lines[0] else lines[0]
