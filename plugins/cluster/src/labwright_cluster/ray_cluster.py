@@ -6,6 +6,7 @@ is told and what it says. So a study on Ray is that study, and a node that is lo
 
 from __future__ import annotations
 
+import asyncio
 import os
 import threading
 from collections import Counter
@@ -78,7 +79,6 @@ class Ray:
         actor = self._ray.remote(
             num_cpus=0,  # there is always room for a worker: when a node is lost, others take those that it had
             num_gpus=self._gpus,
-            concurrency_groups={"hearing": 1},  # what waits for an answer; all else in the order in which it is asked
             scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=True),
         )(_Actor)
         self._processes.append(RayProcess(self._ray, actor.remote(start, str(Path.cwd())), node))
@@ -90,26 +90,31 @@ class Ray:
 
 
 class _Actor:
-    """On a node: a worker process, for whoever isn't there."""
+    """On a node: a worker process, for whoever isn't there. It can be told something while it is heard."""
 
     def __init__(self, start: Callable[[], Any], folder: str) -> None:
         os.chdir(folder)  # the folders of trials are told as they were given
         self.process = start()
+        self._waiting: dict[int, bytes] = {}
+        self._told = 0
 
-    def ready(self) -> None:
+    async def ready(self) -> None:
         """Answers once the process is begun."""
 
-    def tell(self, line: bytes) -> None:
-        self.process.tell(line)
+    async def tell(self, number: int, line: bytes) -> None:
+        self._waiting[number] = line  # calls may overtake one another
+        while self._told in self._waiting:
+            self.process.tell(self._waiting.pop(self._told))
+            self._told += 1
 
-    def hear(self) -> Any:
-        return self.process.hear()
+    async def hear(self) -> Any:
+        return await asyncio.to_thread(self.process.hear)
 
-    def leave(self) -> None:
+    async def leave(self) -> None:
         self.process.leave()
 
-    def end(self, patience: float) -> Any:
-        return self.process.end(patience)
+    async def end(self, patience: float) -> Any:
+        return await asyncio.to_thread(self.process.end, patience)
 
 
 class RayProcess:
@@ -117,7 +122,8 @@ class RayProcess:
 
     def __init__(self, ray: Any, actor: Any, node: str) -> None:
         self._ray, self._actor, self.node = ray, actor, node
-        self._expected, self.code = False, None  # type: tuple[bool, int | None]
+        self._expected, self._told = False, 0
+        self.code: int | None = None
         self._reads, writes = os.pipe()
         threading.Thread(target=self._listen, args=(writes,), daemon=True).start()
 
@@ -126,7 +132,8 @@ class RayProcess:
 
     def tell(self, line: bytes) -> None:
         with suppress(self._ray.exceptions.RayError):  # one that has died is noticed where it is listened to
-            self._actor.tell.remote(line)
+            self._actor.tell.remote(self._told, line)
+            self._told += 1
 
     def hear(self) -> bytes:
         return os.read(self._reads, 1 << 20)
@@ -150,11 +157,10 @@ class RayProcess:
 
     def _listen(self, writes: int) -> None:
         """Hand on what the process says, until it has ended or its node is gone."""
-        hear = self._actor.hear.options(concurrency_group="hearing")
         with os.fdopen(writes, "wb", buffering=0) as pipe:
             try:
                 self._ray.get(self._actor.ready.remote(), timeout=PATIENCE)
-                while heard := self._ray.get(hear.remote()):
+                while heard := self._ray.get(self._actor.hear.remote()):
                     pipe.write(heard)
                 reason = "it ended; what it said is in Ray's logs"
             except (self._ray.exceptions.RayError, OSError) as error:
@@ -164,6 +170,8 @@ class RayProcess:
 
 
 def _why(error: Exception) -> str:
-    """What an error of Ray's says: the last line of what broke in an actor, else the first."""
+    """What an error of Ray's says, in a line: of what broke in an actor the last one, else the first that says it."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
-    return lines[-1] if "creation task" in lines[0] else lines[0]
+    if "creation task" in lines[0]:
+        return lines[-1]
+    return " ".join(lines[:2]) if lines[0].endswith(":") else lines[0]
