@@ -20,6 +20,7 @@ from labwright.cli.shared import say
 from pydantic import Field
 
 OBJECTS = 100 * 2**20  # bytes of shared memory of a Ray that is begun here: it carries a few lines of text
+CPUS = 0.001  # of a node for each worker: always to be had when others are lost; of 0 Ray heeds no wish where to go
 PATIENCE = 120.0  # seconds for a node to have room; then another is asked, or another worker has the trial
 ANSWERS = 10.0  # seconds for a node to answer that a process has ended
 LOST = -9  # what a process ended with whose node is gone
@@ -77,7 +78,7 @@ class Ray:
         nodes = self._nodes()
         node = min(nodes, key=lambda node: taken[node] / nodes[node])
         actor = self._ray.remote(
-            num_cpus=0,  # there is always room for a worker: when a node is lost, others take those that it had
+            num_cpus=CPUS,
             num_gpus=self._gpus,
             scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=True),
         )(_Actor)
