@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 pytest.importorskip("submitit", reason="needs submitit: pip install 'labwright-cluster[slurm]'")
-RECIPE = 'task = "classification"\n'
 
 
 def script(command: Any, *arguments: str, site: Path | None = None) -> str:
@@ -46,7 +45,7 @@ def test_a_job_is_queued_again_where_it_was_signalled_and_its_step_ended_of_it(
     command: Any, tmp_path: Path, code: int, queued: bool
 ) -> None:
     text = script(command, "worker", "s")
-    step = f"trap 'exit {code}' USR1; kill -USR1 $PPID; while :; do sleep 0.05; done"
+    step = f"trap 'exit {code}' USR1; while :; do kill -USR1 $PPID; sleep 0.2; done"
     done = played(text, tmp_path, srun=step, scontrol='echo "$@"')
     assert (done.returncode, done.stdout.split()) == (code, ["requeue", "7"] if queued else []), done.stderr
 

@@ -28,8 +28,7 @@ NOTICE = 90  # seconds between the signal and the end of a job's time
 # that saved, or that hadn't begun to listen, ends with more than 128. `wait` also ends when a signal comes.
 STEP = """\
 trap 'asked=yes; kill -USR1 "$step"' USR1
-srun --unbuffered "$@" &
-step=$!
+srun --unbuffered "$@" & step=$!
 wait "$step"; code=$?
 if [ -n "$asked" ]; then
     wait "$step"; code=$?

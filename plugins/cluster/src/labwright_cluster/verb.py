@@ -12,7 +12,7 @@ from labwright import LabwrightError
 from labwright.cli.shared import Context, Json, Overrides, echo, print_json, print_table
 
 What = Annotated[
-    Literal["run", "worker"], typer.Argument(metavar="run|worker", help="A run of a recipe, or workers of a study.")
+    Literal["run", "worker"], typer.Argument(metavar="run|worker", help="A recipe's run, or workers of a study.")
 ]
 Name = Annotated[str, typer.Argument(metavar="RECIPE|STUDY", help="As `labwright run` or `labwright worker` takes it.")]
 Nodes = Annotated[int, typer.Option(min=1, help="Machines that train together.")]
