@@ -53,6 +53,7 @@ _LEADS = {
     "logger": "What shows or stores a run's numbers, beside `metrics.jsonl`.",
     "stop": "Rules that end a run early.",
     "sampler": "How a study chooses the next settings to try.",
+    "cluster": "Machines that a study's workers run on, if it isn't this one.",
     "pruner": "How a study finds trials that need not be trained to their end.",
 }
 

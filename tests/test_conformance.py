@@ -220,6 +220,7 @@ test_labwright = conformance(
 test_study = conformance("labwright-study")
 test_testing = conformance("labwright-testing")
 test_export = conformance("labwright-export")
+test_cluster = conformance("labwright-cluster")
 test_tasks = conformance(
     "labwright-tasks",
     recipes={

@@ -33,6 +33,7 @@ COMES_WITH = {
     **dict.fromkeys(("tune", "study", "space", "worker", "compare", "sampler", "pruner"), "labwright-study"),
     **dict.fromkeys(("check", "doctor", "verify-resume"), "labwright-testing"),
     "export": "labwright-export",
+    "submit": "labwright-cluster",
 }
 
 
