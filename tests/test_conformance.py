@@ -212,18 +212,17 @@ BERT = "hidden_size=32,num_hidden_layers=1,num_attention_heads=2,intermediate_si
 
 TWICE = '{name="joined",sets={plain="vision/digits",turned={name="vision/digits",rotate=15.0}}}'
 
-test_labwright = conformance(
-    "labwright",
-    recipes={f"loss {name}": regression(name) for name in ("mse", "mae", "huber")}
-    | {"loss penalized": regression({"name": "penalized", "loss": "mse", "l2": 0.01})},
-)
+test_labwright = conformance("labwright")
 test_study = conformance("labwright-study")
 test_testing = conformance("labwright-testing")
 test_export = conformance("labwright-export")
+test_tensorboard = conformance("labwright-tensorboard")
 test_cluster = conformance("labwright-cluster")
 test_tasks = conformance(
     "labwright-tasks",
     recipes={
+        **{f"loss {name}": regression(name) for name in ("mse", "mae", "huber")},
+        "loss penalized": regression({"name": "penalized", "loss": "mse", "l2": 0.01}),
         "task regression": regression("mse"),
         "model headed": ["vision/digits-mlp", "model=headed", "model.trunk=vision/mlp"],
         "method pcgrad": ["vision/digits-heads", "method=pcgrad", "loss.weights="],

@@ -82,17 +82,8 @@ def evaluate(
         alone = ranks.count() == 1
         for length, results in map(results_of, islice(batches, most)) if alone else _of_all(batches, most, results_of):
             samples += length
-            arguments = (results,) if isinstance(results, Mapping) else results
             for name, metric in metrics.items():
-                try:
-                    metric.update(*arguments)
-                except (TypeError, AttributeError) as error:
-                    if not isinstance(results, Mapping) or isinstance(metric, Of):
-                        raise
-                    raise LabwrightError(
-                        f"metric {name!r} can't take the table of {listed(results)} that evaluate() of the task gives "
-                        f"({words(error)}). What it takes is picked by names: lw.Of({type(metric).__name__}(), ...)."
-                    ) from error
+                _take_in(name, metric, results)
         values, samples = ranks.by_first(lambda: (_computed(metrics), samples))
     # again: a goal such as `f1/macro` stands in the table that a metric gives
     _check_goal(task.goal, values, within=False)
@@ -110,6 +101,18 @@ def _results(
     moved = batch if device.type == "cpu" else batch.to(device)
     with (autocast() if autocast else None) or nullcontext():
         return len(batch), task.evaluate(model, moved)
+
+
+def _take_in(name: str, metric: Metric, results: Any) -> None:
+    try:
+        metric.update(*((results,) if isinstance(results, Mapping) else results))
+    except (TypeError, AttributeError) as error:
+        if not isinstance(results, Mapping) or isinstance(metric, Of):
+            raise
+        raise LabwrightError(
+            f"metric {name!r} can't take the table of {listed(results)} that evaluate() of the task gives "
+            f"({words(error)}). What it takes is picked by names: lw.Of({type(metric).__name__}(), ...)."
+        ) from error
 
 
 def _computed(metrics: Mapping[str, Metric]) -> dict[str, float]:
