@@ -78,21 +78,26 @@ def evaluate(
             moved = batch if device.type == "cpu" else batch.to(device)
             with (autocast() if autocast else None) or nullcontext():
                 results = task.evaluate(model, moved)
-            arguments = (results,) if isinstance(results, Mapping) else results
             for name, metric in metrics.items():
-                try:
-                    metric.update(*arguments)
-                except (TypeError, AttributeError) as error:
-                    if not isinstance(results, Mapping) or isinstance(metric, Of):
-                        raise
-                    raise LabwrightError(
-                        f"metric {name!r} can't take the table of {listed(results)} that evaluate() of the task gives "
-                        f"({words(error)}). What it takes is picked by names: lw.Of({type(metric).__name__}(), ...)."
-                    ) from error
+                _take(name, metric, results)
         values = dict(value for name, metric in metrics.items() for value in _numbers(name, metric.compute()))
     # again: a goal such as `f1/macro` stands in the table that a metric gives
     _check_goal(task.goal, values, within=False)
     return Evaluated(values, samples)
+
+
+def _take(name: str, metric: Metric, results: Any) -> None:
+    """Give a metric what the task evaluated. Raises LabwrightError for one that can't take a whole table."""
+    table = isinstance(results, Mapping)
+    try:
+        metric.update(*((results,) if table else results))
+    except (TypeError, AttributeError) as error:
+        if not table or isinstance(metric, Of):
+            raise
+        raise LabwrightError(
+            f"metric {name!r} can't take the table of {listed(results)} that evaluate() of the task gives "
+            f"({words(error)}). What it takes is picked by names: lw.Of({type(metric).__name__}(), ...)."
+        ) from error
 
 
 @contextmanager
