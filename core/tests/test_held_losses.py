@@ -165,7 +165,7 @@ class Unlike(lw.Loss):
         ({"task": {"beside": {"name": "penalized", "loss": "cross-entropy", "l2": 0.1}}},
          r"^task\.beside: loss Penalized is of all weights; here it is one of several losses"),
         ({"task": {"beside": Unlike}, "loss": "cross-entropy", "device": {"name": "cpu", "accumulate": 3}},
-         r"into 3, and loss 'cross-entropy', or one that the task holds, compares the samples"),
+         r"into 3, and loss 'Unlike' compares the samples"),
         ({"task": {"beside": {"name": "cross-entropy", "weights": [1, 2, 3]}}, "loss": "cross-entropy"},
          r"loss\.weights: a task that holds a loss itself has to call its prepare"),
     ],

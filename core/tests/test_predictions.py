@@ -107,7 +107,7 @@ def test_fewer_inputs_are_answered_at_once_where_memory_is_short(most: int, on_g
     assert isinstance(built.task, Hungry) and max(answer["together"] for _, answer in answers) <= most
     halved = {1: [5, 3, 2, 1, 1, 1, 2, 1, 1] * 2, 3: [5, 3, 2] * 2, 10: []}[most]
     assert built.task.sizes == [10, *halved] * 2
-    note = "10 inputs together take more memory than there is, so that fewer were answered at once."
+    note = "inputs take more memory together than there is, so that fewer were answered at once."
     assert built.notes == ([] if most == 10 else [note])
 
 

@@ -15,7 +15,7 @@ from labwright.base.errors import LabwrightError, nearest, shown
 from labwright.base.files import json_text
 
 TABLES = ("task", "model", "loss", "optimizer", "method", "device", "train", "start", "log", "stop", "search")
-_LENGTHS = {("train", "epochs"): "steps", ("train", "steps"): "epochs"}
+_LENGTHS: dict[tuple[str, ...], str] = {("train", "epochs"): "steps", ("train", "steps"): "epochs"}
 
 
 @dataclass(frozen=True)

@@ -59,11 +59,12 @@ def build(
             criterion.add_module("task", held)
         if isinstance(criterion, nn.Module):
             criterion = criterion.to(device)
-        if settings.accumulate > 1 and not all(map(separable, (criterion, *held.values()))):
-            which = f"{spec.loss.label!r}" if not held else f"{spec.loss.label!r}, or one that the task holds,"
+        whole = next((loss for loss in (criterion, *held.values()) if not separable(loss)), None)
+        if settings.accumulate > 1 and whole is not None:
+            label = spec.loss.label if spec.loss and whole is criterion else type(whole).__name__
             raise LabwrightError(
                 f"{Where(source=spec.source) / 'device'}: device.accumulate cuts a batch into {settings.accumulate}, "
-                f"and loss {which} compares the samples of a batch with one another: cut, it is another loss. Leave "
+                f"and loss {label!r} compares the samples of a batch with one another: cut, it is another loss. Leave "
                 "device.accumulate out, with a smaller train.batch_size where memory is short."
             )
         split_state(model)  # refused here if no checkpoint could hold it

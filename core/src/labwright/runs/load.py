@@ -25,7 +25,7 @@ from labwright.train.built import Built
 from labwright.train.checkpoints import Checkpoints, Which, compared_data, load_model
 from labwright.train.phase_step import phase_steps
 
-_FEWER = "take more memory than there is, so that fewer were answered at once."
+_FEWER = "inputs take more memory together than there is, so that fewer were answered at once."
 MATTER = ("task", "model", "train.batch_size", "train.seed", "train.ema", "train.final")  # to what a model answers
 
 
@@ -201,18 +201,14 @@ def _answers(built: Built, rows: Sequence[tuple[Tensor, ...]]) -> list[dict[str,
     try:
         arguments = tuple(torch.cat(column).to(built.device) for column in zip(*rows, strict=True))
         return [*built.task.predict(built.model, arguments, [getattr(row, "origin", None) for row in rows])]
-    except LabwrightError as error:
-        if len(rows) == 1:
-            return [error]
-        size = 1
-    except (RuntimeError, MemoryError) as error:
-        if not out_of_memory(error):
+    except (LabwrightError, RuntimeError, MemoryError) as error:
+        short = out_of_memory(error)
+        if not short and not isinstance(error, LabwrightError):
             raise
         if len(rows) == 1:
-            return [LabwrightError(f"it takes more memory than there is: {error}")]
-        size = -(-len(rows) // 2)
-        if not any(_FEWER in note for note in built.notes):
-            built.notes.append(f"{len(rows)} inputs together {_FEWER}")
+            return [LabwrightError(f"it takes more memory than there is: {error}") if short else error]
+        size = -(-len(rows) // 2) if short else 1
+        built.notes += [_FEWER] if short and _FEWER not in built.notes else []
     # only now, as an error keeps alive what it came from
     return [answer for start in range(0, len(rows), size) for answer in _answers(built, rows[start : start + size])]
 

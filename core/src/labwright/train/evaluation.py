@@ -104,10 +104,12 @@ def _results(
 
 
 def _take_in(name: str, metric: Metric, results: Any) -> None:
+    """Give a metric what the task evaluated. Raises LabwrightError for one that can't take a whole table."""
+    table = isinstance(results, Mapping)
     try:
-        metric.update(*((results,) if isinstance(results, Mapping) else results))
+        metric.update(*((results,) if table else results))
     except (TypeError, AttributeError) as error:
-        if not isinstance(results, Mapping) or isinstance(metric, Of):
+        if not table or isinstance(metric, Of):
             raise
         raise LabwrightError(
             f"metric {name!r} can't take the table of {listed(results)} that evaluate() of the task gives "
