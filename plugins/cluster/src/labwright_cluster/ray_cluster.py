@@ -40,7 +40,8 @@ class Ray:
             import ray
         except ImportError as error:
             raise LabwrightError("Ray isn't installed: pip install 'labwright-cluster[ray]'") from error
-        self._ray, self._gpus = ray, gpus
+        self._ray: Any = ray
+        self._gpus = gpus
         self._processes: list[RayProcess] = []
         try:
             self._connect(address)
