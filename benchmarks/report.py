@@ -11,7 +11,8 @@ from pathlib import Path
 from plan import MEASURES, REFERENCE
 
 HERE = Path(__file__).parent
-BESIDE = ("FUSED.md", "AUTO.md", "STUDIES.md", "PARETO.md", "LISTING.md")  # of other scripts, repeated in RESULTS.md
+# of other scripts, repeated in RESULTS.md
+BESIDE = ("FUSED.md", "AUTO.md", "STUDIES.md", "MANY_TRIALS.md", "PARETO.md", "LISTING.md")
 DISTRIBUTIONS = (
     "labwright", "torch", "lightning", "transformers", "accelerate", "pytorch-ignite", "fastai", "keras", "numpy",
 )  # fmt: skip
