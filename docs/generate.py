@@ -287,6 +287,7 @@ GROUPS = {
     "Metrics": ("Accuracy", "LogLoss", "Mean", "Perplexity", "Of"),
     "Sections of a report": ("Section", "Figure", "Table", "Pictures", "Sounds", "Text"),
     "Random numbers and memory": ("derived_seed", "generator", "epoch_order", "draws", "isolated", "free_memory"),
+    "Several processes": ("ranks",),
     "Errors, and words for messages": (
         *("LabwrightError", "RunFailed", "Diverged", "StopRun"),
         *("listed", "nearest", "sentence", "located"),
@@ -348,7 +349,7 @@ def _kind(name: str) -> type:
 
 
 def _named(package: ModuleType, label: str) -> Iterator[str]:
-    """A public name: a class with its methods, a function, or a value with what its module says below it."""
+    """A public name: a class with its methods, a module with its functions, a function, or a value and what is said."""
     name = label.rpartition(".")[2]
     thing = inspect.unwrap(getattr(package, name))  # from a cache
     if inspect.isclass(thing):
@@ -358,6 +359,12 @@ def _named(package: ModuleType, label: str) -> Iterator[str]:
     if inspect.isfunction(thing):
         yield _call(label, thing, leave_out=0)
         yield _docstring(thing)
+    elif inspect.ismodule(thing):
+        yield _docstring(thing)
+        for function in thing.__all__:
+            yield f"#### `{name}.{function}`"
+            yield _call(f"{label}.{function}", getattr(thing, function), leave_out=0)
+            yield _docstring(getattr(thing, function))
     else:
         assigned, said = _assigned(name, Path(str(package.__file__)).parent)
         yield f"```python\n{assigned}\n```"

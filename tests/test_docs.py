@@ -195,7 +195,7 @@ def run_console(block: Block, page: Path) -> None:
             install_editable()
         if command.startswith((*SETTING_UP, "cd ")):
             continue
-        said, code = said_by(command, shown, here=label(page) not in EDITED)
+        said, code = said_by(command, shown, here=label(page) not in APART)
         place = f"{label(page)}, line {block.line}: $ {command}\n"
         expected = 130 if "^C\n" in shown else 2 if re.search("^error: ", shown, re.MULTILINE) else 0
         expected = 1 if re.search(r"^\d+ failed, ", shown, re.MULTILINE) else expected  # pytest's last line
@@ -255,13 +255,21 @@ def install_editable() -> None:
 
 
 FIRST_PLUGIN = "docs/tutorial/first-plugin.md"
-EDITED = (FIRST_PLUGIN,)  # pages that change a plugin's code: each command has to read it anew
+SEVERAL = "docs/how-to/several-processes.md"
+# pages whose commands are processes: a plugin that was changed has to be read anew, others write for themselves
+APART = (FIRST_PLUGIN, SEVERAL)
 PREPARED = {"docs/how-to/install-plugins.md": a_plugin_for_a_later_core, FIRST_PLUGIN: room_for_a_plugin}
 TOGETHER = [page for page in PAGES if any(one.language in ("python", "console") for one in blocks(page))]
 
 
 # pages whose commands take more than ten seconds
-LONG = (FIRST_PLUGIN, "docs/how-to/own-texts.md", "docs/how-to/local-parts.md", "docs/how-to/own-recordings.md")
+LONG = (
+    FIRST_PLUGIN,
+    "docs/how-to/own-texts.md",
+    "docs/how-to/local-parts.md",
+    "docs/how-to/own-recordings.md",
+    SEVERAL,
+)
 
 
 def marked(page: Path) -> Any:
@@ -441,6 +449,14 @@ def test_every_public_name_has_its_section():
 def test_every_public_name_has_an_example_in_python(name):
     example = re.search(r"Example: `(.+?)`(?:\n|$)", sections_of_names()[name], re.DOTALL)
     assert example, f"the docstring of {name} needs an `Example: `"
+    compile(example[1], name, "exec")
+
+
+@pytest.mark.parametrize("name", lw.ranks.__all__)
+def test_every_function_of_ranks_has_an_example_in_python(name):
+    section = sections_of_names()["lw.ranks"].partition(f"#### `ranks.{name}`")[2].partition("####")[0]
+    example = re.search(r"Example: `(.+?)`(?:\n|$)", section, re.DOTALL)
+    assert example, f"the docstring of lw.ranks.{name} needs an `Example: `"
     compile(example[1], name, "exec")
 
 

@@ -21,6 +21,15 @@ from typing import Any, TypeVar
 
 from labwright.base.errors import LabwrightError, RunFailed, words
 
+__all__ = [
+    "any",
+    "count",
+    "first",
+    "gathered",
+    "number",
+    "shared",
+    "summed",
+]  # what plugins may use, see docs/reference
 T = TypeVar("T")
 SECONDS = "LABWRIGHT_RANKS_SECONDS"  # the variable that says how long a collective may take
 _FAILED = "failed"  # the key of what the first process to fail says
@@ -70,7 +79,12 @@ def join() -> None:
 
 
 def leave() -> None:
-    """Wait until all have come here, then part: whoever starts them ends the others when one ends."""
+    """Wait until all have come here, then part: whoever starts them ends the others when one ends.
+
+    Verbs do so by themselves; a program of your own that trains does it last.
+
+    Example: `lw.ranks.leave()`
+    """
     global _joined
     if _joined is None:
         return
@@ -85,12 +99,18 @@ def leave() -> None:
 
 
 def count() -> int:
-    """How many processes train together."""
+    """How many processes train together; 1 where there is only this one.
+
+    Example: `share = len(rows) / lw.ranks.count()`
+    """
     return 1 if _joined is None else _joined.count
 
 
 def number() -> int:
-    """Which of them this is, from 0."""
+    """Which of the processes this is, from 0.
+
+    Example: `mine = files[lw.ranks.number() :: lw.ranks.count()]`
+    """
     return 0 if _joined is None else _joined.number
 
 
@@ -100,7 +120,10 @@ def local() -> int:
 
 
 def first() -> bool:
-    """Whether this is the process that logs, writes and prints."""
+    """Whether this is the process that logs, writes and prints.
+
+    Example: `if lw.ranks.first(): path.write_text(summary)`
+    """
     return number() == 0
 
 
@@ -125,7 +148,7 @@ def by_first(act: Callable[[], T]) -> T:
 
 
 def shared(value: T) -> T:
-    """The first process's value, on all of them.
+    """The first process's value, on all of them. All have to ask.
 
     Example: `trial = lw.ranks.shared(study.ask() if lw.ranks.first() else None)`
     """
@@ -140,7 +163,10 @@ def in_turn(act: Callable[[], None]) -> None:
 
 
 def summed(values: Sequence[float]) -> list[float]:
-    """Numbers summed over all processes, in float64."""
+    """Numbers summed over all processes, in float64; all have to ask, for as many.
+
+    Example: `correct, seen = lw.ranks.summed([correct, seen])`
+    """
     if _joined is None:
         return list(values)
     import torch
@@ -153,12 +179,18 @@ def summed(values: Sequence[float]) -> list[float]:
 
 
 def any(flag: bool) -> bool:  # noqa: A001 - it is the word for it
-    """Whether it is so on any of them."""
+    """Whether it is so on any of the processes; all have to ask.
+
+    Example: `if lw.ranks.any(buffer_full): flush()`
+    """
     return flag if _joined is None else summed([float(flag)])[0] > 0
 
 
 def gathered(value: T) -> list[T]:
-    """The values of all processes by their number, on the first; nothing on the others."""
+    """The values of all processes in the order of their numbers, on the first; an empty list on the others.
+
+    Example: `rows = [row for part in lw.ranks.gathered(rows) for row in part]`
+    """
     if _joined is None:
         return [value]
     import torch.distributed as dist
@@ -172,8 +204,10 @@ def gathered(value: T) -> list[T]:
 def speaks(message: str) -> bool:
     """Tell the others why this process fails; whether it is the one that says so to the person."""
     if _joined is None:
-        told = _told()
-        return told is None or told[0] == 0  # before they have joined all fail alike
+        with suppress(LabwrightError):  # it is what is being said
+            told = _told()
+            return told is None or told[0] == 0  # before they have joined all fail alike
+        return True
     mine = f"{number()}: {message}".encode()
     try:
         return bool(_joined.store.compare_set(_FAILED, "", mine.decode()) == mine)
@@ -207,7 +241,8 @@ def _what_happened(error: Exception) -> str:
     except RuntimeError:
         missing = ["0"]  # which keeps the store
     who = f"process {' and '.join(missing)} of {group.count} (counted from 0)" if missing else "the connection"
-    return f"{who} ended, or didn't answer within {_limit():g} s (${SECONDS} sets the limit): {words(error)}"
+    said = words(error).partition(". This is typically")[0]  # what gloo adds is of no help
+    return f"{who} ended, or didn't answer within {_limit():g} s (${SECONDS} sets the limit): {said}."
 
 
 def _awaited(key: str) -> bytes:
@@ -239,12 +274,13 @@ def _told() -> tuple[int, int, int] | None:
         env.setdefault("MASTER_PORT", str(20000 + (int(env["SLURM_JOB_ID"]) * 7 + int(env["SLURM_STEP_ID"])) % 20000))
     else:
         return None
-    try:
-        number, count, local = (int(env[name]) for name in names)
-    except (KeyError, ValueError) as error:
-        raise LabwrightError(
-            f"the environment tells of several processes, but {error} is missing or no number."
-        ) from error
+    for name in names:
+        if not env.get(name, "").isdecimal():
+            raise LabwrightError(
+                f"the environment tells of several processes by {' and '.join(names[:2])}, but {name} is "
+                f"{env.get(name)!r} and no number. torchrun sets all of them; unset them to train on one process."
+            )
+    number, count, local = (int(env[name]) for name in names)
     return number, count, local
 
 

@@ -44,7 +44,7 @@ def _start(processes: int) -> NoReturn:
     command = re.sub(rf"\0{OPTION}(=|\0)\d+", "", "\0" + "\0".join(sys.argv[1:])).split("\0")[1:]
     options = ["--nproc-per-node", str(processes), "--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0"]
     options += ["--signals-to-handle", "SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1", "--module", "labwright"]
-    for name in ("torch.distributed.elastic", "torch.distributed.run"):
+    for name in ("torch.distributed.elastic", "torch.distributed.elastic.agent.server.api", "torch.distributed.run"):
         logging.getLogger(name).setLevel(logging.CRITICAL)  # a process that fails says why itself
     try:
         run(get_args_parser().parse_args([*options, *command]))  # type: ignore[no-untyped-call]

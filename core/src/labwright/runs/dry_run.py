@@ -9,6 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from labwright.base import ranks
 from labwright.interfaces.closed_form import ClosedForm
 from labwright.plugin.hookspecs import hookimpl
 from labwright.runs.experiment import Experiment
@@ -26,6 +27,9 @@ class _Times:
     @hookimpl
     def labwright_step_ended(self) -> None:
         self.ends.append(time.perf_counter())
+
+    # each of several processes goes on with what it makes of them
+    labwright_run_started.every_process = labwright_step_ended.every_process = True  # type: ignore[attr-defined]
 
 
 def dry_run(experiment: Experiment) -> dict[str, Any]:
@@ -58,7 +62,8 @@ def _stepped(trainer: Trainer, times: _Times) -> dict[str, Any]:
     """What two steps, a checkpoint and a batch of each part that is measured show."""
     # the first step also allocates and compiles; the second is what the others cost
     trainer.fit(until=2)
-    checkpoint = sum(file.stat().st_size for file in trainer.checkpoints.path(trainer.run.step).iterdir())
+    written = trainer.checkpoints.path(trainer.run.step)
+    checkpoint = ranks.by_first(lambda: sum(file.stat().st_size for file in written.iterdir()))
     metrics: dict[str, dict[str, float]] = {}
     for split in ("valid", "test"):
         evaluated = trainer.built.evaluate(split, size=trainer.train.batch_size, seed=trainer.train.seed, most=1)

@@ -486,7 +486,7 @@ class Trainer:
         folder, steps = self.run.folder, self.checkpoints.steps()
         if not steps:
             return kind(f"{reason} There was no checkpoint yet; the log is in {folder}.")
+        add = ", with a lower optimizer.lr, train.clip=1.0 or device.precision=fp32" if kind is Diverged else ""
         return kind(
-            f"{reason} The checkpoint of step {steps[-1]} is kept: `labwright resume {folder}` goes on from it. If the "
-            "loss was the matter, add a lower optimizer.lr, train.clip=1.0 or device.precision=fp32."
+            f"{reason} The checkpoint of step {steps[-1]} is kept: `labwright resume {folder}` goes on from it{add}."
         )

@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
-from labwright import Experiment
+from labwright import Experiment, ranks
 from torch import Tensor
 
 from labwright_testing.training import Losses
@@ -40,6 +40,7 @@ def verify_resume(experiment: Experiment, n: int) -> Verdict:
     quiet = experiment.quiet()
     there, here = Losses(), Losses()
     with TemporaryDirectory(prefix="labwright-") as scratch:
+        scratch = ranks.shared(scratch)
         whole, cut = Path(scratch) / "whole", Path(scratch) / "cut"
         uninterrupted = quiet.trainer(whole, listeners=[there])
         # schedules depend on the length, so that the recipe's own is kept and only less of it is run
@@ -50,18 +51,21 @@ def verify_resume(experiment: Experiment, n: int) -> Verdict:
         quiet.trainer(cut, listeners=[here]).fit(until=n)
         resumed, _ = quiet.resumed(cut, listeners=[here])
         resumed.fit(until=last)
-        left, right = _state(uninterrupted), _state(resumed)
+        return ranks.by_first(lambda: _verdict(n, there, here, _state(uninterrupted), _state(resumed)))
+
+
+def _verdict(n: int, there: Losses, here: Losses, left: Mapping[str, Tensor], right: Mapping[str, Tensor]) -> Verdict:
     wrong = [
         step
-        for step in there.of_step
-        if step not in here.of_step or _different(there.of_step[step], here.of_step[step])
+        for step, losses in there.of_step.items()
+        if step not in here.of_step or _different(losses, here.of_step[step])
     ]
     tensors = _different(left, right)
     largest = max(
         (_distance(left[name], right[name]) for name in tensors if name in left and name in right), default=0.0
     )
     exact = not wrong and not tensors
-    return Verdict(exact, last, n, min(wrong, default=None), len(left), tuple(tensors), largest)
+    return Verdict(exact, max(there.of_step), n, min(wrong, default=None), len(left), tuple(tensors), largest)
 
 
 def _state(trainer: Any) -> dict[str, Tensor]:
