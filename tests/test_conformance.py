@@ -239,10 +239,7 @@ test_vision = conformance(
     recipes={
         "data vision/mnist": ["vision/mnist", f"task.data.folder={mnist()}"],
         "data vision/image-folder": ["vision/image-folder", f"task.data.folder={PICTURES}", "task.data.size=12"],
-        "data vision/shards": [
-            "vision/image-folder",
-            f'task.data={{name="vision/shards",folder="{shards()}",size=12}}',
-        ],
+        "data vision/shards": ["vision/image-folder", f'task.data={{name="vision/shards",folder="{SHARDS}",size=12}}'],
         "model vision/timm": ["vision/digits-mlp", "model=vision/timm", "model.architecture=test_resnet"],
     },
     inputs={f"data vision/{name}": FILES for name in ("digits", "digits-heads", "mnist", "image-folder", "shards")},
