@@ -36,7 +36,7 @@ test-lowest: export OMP_NUM_THREADS := 1
 test-lowest: .setup  ## a cut of the tests with the lowest versions that are asked for, in an environment of their own
 	$(UV) venv --quiet --allow-existing .lowest
 	$(UV) pip install --quiet --no-config --python .lowest --resolution lowest-direct \
-		-e "core[tensorboard]" -e "tasks[torchmetrics]" -e "plugins/study[cma-es,grpc,mysql,postgresql]" \
+		-e core -e "tasks[torchmetrics]" -e "plugins/study[cma-es,grpc,mysql,postgresql]" \
 		$(patsubst %,-e %,$(filter-out plugins/study,$(wildcard plugins/*))) pyarrow==15.0.0
 	$(UV) pip install --quiet --no-config --python .lowest hypothesis jsonschema pytest-timeout pytest-xdist
 	.lowest/bin/pytest -n 2 --dist worksteal -o filterwarnings=default -m "not slow and not long and not timing" \

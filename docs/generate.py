@@ -53,6 +53,7 @@ _LEADS = {
     "logger": "What shows or stores a run's numbers, beside `metrics.jsonl`.",
     "stop": "Rules that end a run early.",
     "sampler": "How a study chooses the next settings to try.",
+    "cluster": "Machines that a study's workers run on, if it isn't this one.",
     "pruner": "How a study finds trials that need not be trained to their end.",
 }
 
@@ -279,7 +280,7 @@ GROUPS = {
     "Studies and comparisons": ("Study", "compare", "Comparison"),
     "What plugins bring": ("hookimpl", "Component", "Recipe", "Kind", "Verb", "Plugins", "Part", "fitting_names"),
     "Trying what plugins bring": ("signature", "Setting", "Prepared", "Built"),
-    "Data": ("TensorSplit", "Labelled", "Batches", "IndexedBatches", "LeftOut", "majority"),
+    "Data": ("TensorSplit", "Labelled", "Sharded", "IndexedBatches", "Workers", "LeftOut"),
     "Models, losses, optimizers": (
         *("ClosedForm", "LEFT_OUT", "separable", "Schedule", "AdamW", "Family", "LibraryOptimizer"),
     ),

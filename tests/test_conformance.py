@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import atexit
 import csv
+import io
 import json
 import random
 import shutil
+import tarfile
 from pathlib import Path
 from tempfile import mkdtemp
 
 import labwright as lw
 import numpy as np
+import pyarrow
 import pytest
 import soundfile
 import torch
 from labwright_testing import conformance
 from PIL import Image
+from pyarrow import parquet
 from torch import Tensor
 
 pytestmark = pytest.mark.slow
@@ -33,6 +37,37 @@ def pictures() -> Path:
             pixels = CHANCE.integers(0, 256, (12, 12, 3), dtype=np.uint8)
             Image.fromarray(pixels).save(HERE / "pictures" / label / f"{number}.png")
     return HERE / "pictures"
+
+
+def shards() -> Path:
+    folder = HERE / "shards"
+    folder.mkdir()
+    for number in range(3):
+        with tarfile.open(folder / f"train-{number}.tar", "w") as tar:
+            for picture in range(20):
+                content = (HERE / "pictures" / ("cat", "dog", "owl")[number] / f"{picture}.png").read_bytes()
+                label = ("cat", "dog", "owl")[picture % 3].encode()
+                for name, data in ((f"{picture}.png", content), (f"{picture}.cls", label)):
+                    header = tarfile.TarInfo(name)
+                    header.size = len(data)
+                    tar.addfile(header, io.BytesIO(data))
+    return folder
+
+
+def row_groups() -> Path:
+    file = HERE / "texts.parquet"
+    rows = [json.loads(line) for line in (HERE / "texts.jsonl").read_text().splitlines()]
+    parquet.write_table(pyarrow.Table.from_pylist(rows), file, row_group_size=8)
+    return file
+
+
+def token_files() -> Path:
+    folder = HERE / "tokens"
+    folder.mkdir()
+    for name, count in (("train-0", 4000), ("train-1", 6000), ("val", 900)):
+        CHANCE.integers(0, 60, count, dtype=np.uint16).tofile(folder / f"{name}.bin")
+    (folder / "tokens.json").write_text('{"vocab_size": 60}')
+    return folder
 
 
 def mnist() -> Path:
@@ -177,17 +212,17 @@ BERT = "hidden_size=32,num_hidden_layers=1,num_attention_heads=2,intermediate_si
 
 TWICE = '{name="joined",sets={plain="vision/digits",turned={name="vision/digits",rotate=15.0}}}'
 
-test_labwright = conformance(
-    "labwright",
-    recipes={f"loss {name}": regression(name) for name in ("mse", "mae", "huber")}
-    | {"loss penalized": regression({"name": "penalized", "loss": "mse", "l2": 0.01})},
-)
+test_labwright = conformance("labwright")
 test_study = conformance("labwright-study")
 test_testing = conformance("labwright-testing")
 test_export = conformance("labwright-export")
+test_tensorboard = conformance("labwright-tensorboard")
+test_cluster = conformance("labwright-cluster")
 test_tasks = conformance(
     "labwright-tasks",
     recipes={
+        **{f"loss {name}": regression(name) for name in ("mse", "mae", "huber")},
+        "loss penalized": regression({"name": "penalized", "loss": "mse", "l2": 0.01}),
         "task regression": regression("mse"),
         "model headed": ["vision/digits-mlp", "model=headed", "model.trunk=vision/mlp"],
         "method pcgrad": ["vision/digits-heads", "method=pcgrad", "loss.weights="],
@@ -197,16 +232,17 @@ test_tasks = conformance(
         "data joined": ["vision/digits-heads", "task.data.valid=", "loss.weights=", f"task.data={TWICE}"],
     },
 )
-PICTURES = pictures()
+PICTURES, SHARDS = pictures(), shards()
 FILES = [str(PICTURES / label / "0.png") for label in ("cat", "dog")]
 test_vision = conformance(
     "labwright-vision",
     recipes={
         "data vision/mnist": ["vision/mnist", f"task.data.folder={mnist()}"],
         "data vision/image-folder": ["vision/image-folder", f"task.data.folder={PICTURES}", "task.data.size=12"],
+        "data vision/shards": ["vision/image-folder", f'task.data={{name="vision/shards",folder="{SHARDS}",size=12}}'],
         "model vision/timm": ["vision/digits-mlp", "model=vision/timm", "model.architecture=test_resnet"],
     },
-    inputs={f"data vision/{name}": FILES for name in ("digits", "digits-heads", "mnist", "image-folder")},
+    inputs={f"data vision/{name}": FILES for name in ("digits", "digits-heads", "mnist", "image-folder", "shards")},
 )
 test_gan = conformance(
     "labwright-gan",
@@ -218,6 +254,8 @@ test_nlp = conformance(
     recipes={
         "data nlp/text-files": ["nlp/polarity-bag", f"task.data.path={texts()}"],
         "data nlp/datasets": ["nlp/polarity-bag", f'task.data={{name="nlp/datasets",dataset="{HERE}/hub"}}'],
+        "data nlp/parquet": ["nlp/polarity-bag", f'task.data={{name="nlp/parquet",path="{row_groups()}"}}'],
+        "data nlp/tokens": ["nlp/shakespeare", f'task.data={{name="nlp/tokens",path="{token_files()}",context=32}}'],
         "data nlp/plain-text": ["nlp/shakespeare", f"task.data.path={running_text()}"],
         "data nlp/text-pairs": ["nlp/translation", f"task.data.path={pairs()}"],
         "model nlp/transformer": ["nlp/translation", f"task.data.path={HERE}/pairs.jsonl", "model.width=32"],

@@ -170,7 +170,7 @@ train = { epochs = 5, batch_size = 32, seed = 0 }
 def test_the_core_alone_trains_with_a_plugin_in_a_file_and_says_what_tune_comes_with(wheels: Path, fresh: Fresh):
     fresh.install(f"labwright @ {wheel(wheels, 'labwright')}")
     absent = ("optuna", "scipy", "pytest", "labwright_tasks", "labwright_study", "labwright_testing")
-    absent += ("labwright_export", "onnx", "onnxruntime", "onnxscript")
+    absent += ("labwright_cluster", "labwright_export", "onnx", "onnxruntime", "onnxscript")
     assert not [module for module in absent if fresh.has(module)]
     (fresh.folder / "line.py").write_text(LOCAL)
     (fresh.folder / "line.toml").write_text(RECIPE)
@@ -180,7 +180,8 @@ def test_the_core_alone_trains_with_a_plugin_in_a_file_and_says_what_tune_comes_
         refused = fresh.labwright(verb, "line.toml", code=2).stderr
         assert f"`{verb}` comes with labwright-study: pip install labwright[study]" in refused
         assert "Traceback" not in refused
-    for verb, extra in (("check", "testing"), ("doctor", "testing"), ("export", "export")):
+    extras = dict.fromkeys(("check", "doctor", "verify-resume"), "testing") | {"export": "export", "submit": "cluster"}
+    for verb, extra in extras.items():
         refused = fresh.labwright(verb, code=2).stderr
         assert f"`{verb}` comes with labwright-{extra}: pip install labwright[{extra}]" in refused
     missing = fresh.run(fresh.python, "-c", "import labwright as lw; lw.Study", code=1).stderr
@@ -191,13 +192,14 @@ def test_the_core_alone_trains_with_a_plugin_in_a_file_and_says_what_tune_comes_
 def test_everything_is_there_with_labwright_all(wheels: Path, fresh: Fresh):
     fresh.install(f"labwright[all] @ {wheel(wheels, 'labwright')}")
     brought = json.loads(fresh.labwright("list", "--json").stdout)
-    assert {row["plugin"] for row in brought} == {*OFFLINE, "study", "tasks", "builtin"}
+    assert {row["plugin"] for row in brought} == {*OFFLINE, "cluster", "study", "tasks", "builtin"}
     fresh.labwright("space", "vision/digits-mlp")
     search = ["tune", "vision/digits-mlp", "task.data.valid=0.2", "train.epochs=1", "--trials", "2", "--json"]
     assert json.loads(fresh.labwright(*search).stdout)["complete"] == 2
     fresh.labwright("compare", "vision/digits-mlp", "studies/vision-digits-mlp/best.toml", "--seeds", "2")
     fresh.labwright("check", "--quick", "vision")
     fresh.labwright("export", "--help")
+    fresh.labwright("submit", "--help")
     (fresh.folder / "test_kit.py").write_text(
         "from labwright_testing import conformance\n\ntest_conformance = conformance('vision')\n"
     )

@@ -12,12 +12,12 @@ import labwright as lw
 import numpy as np
 import pytest
 import torch
-from labwright.runs.verify_resume import verify_resume
 from labwright.train.log import read_log
 from labwright_export import export
 from labwright_study import Study
 from labwright_testing import CHECKS, Kit, quick_findings
 from labwright_testing.pytest_cases import run as tried
+from labwright_testing.verify_resume import verify_resume
 from typer.testing import CliRunner
 
 SOURCES = Path(__file__).parent / "third_party" / "labwright-probe" / "src"

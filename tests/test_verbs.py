@@ -197,6 +197,47 @@ def test_json_goes_to_stdout_alone_for_every_verb_that_has_it(trained: Path, lab
         assert json.loads(out)
 
 
+HUNGRY = '''
+"""A model that of more than three pictures takes more memory than any machine has."""
+import labwright as lw
+import torch
+from torch import nn
+
+
+class Hungry(nn.Module):
+    def __init__(self, inputs: lw.Image, outputs: lw.Classes) -> None:
+        super().__init__()
+        self.head = nn.Linear(inputs.height * inputs.width, len(outputs.names))
+
+    def forward(self, x_BCHW: torch.Tensor) -> torch.Tensor:
+        if not self.training and 3 < len(x_BCHW) < 20:
+            torch.empty(2**58, dtype=torch.uint8)
+        return self.head(x_BCHW.flatten(1))
+
+
+@lw.hookimpl
+def labwright_components():
+    yield lw.Component("model", "hungry/net", "hungry:Hungry", "made by a test")
+'''
+
+
+def test_predict_answers_fewer_at_once_where_memory_is_short_and_says_so_once(
+    eight: Path, lab: Lab, tmp_path: Path
+) -> None:
+    (tmp_path / "hungry.py").write_text(HUNGRY)
+    plugin, run = ("--plugin", tmp_path / "hungry.py"), tmp_path / "run"
+    short = ("model=hungry/net", "train.epochs=", "train.steps=2", "train.batch_size=48", "--folder", run)
+    code, _, errors = lab(*plugin, "run", "vision/digits-mlp", *short)
+    assert code == 0, errors
+    (tmp_path / "pictures").mkdir()
+    for number in range(10):
+        shutil.copy(eight / "eight.png", tmp_path / "pictures" / f"{number}.png")
+    code, out, errors = lab(*plugin, "predict", run, tmp_path / "pictures")
+    assert code == 0 and len(out.splitlines()) == 10
+    assert errors.count("note:") == errors.count("inputs take more memory together than there is, so that fewer") == 1
+    assert len({line.partition("\t")[2] for line in out.splitlines()}) == 1
+
+
 def test_predict_takes_a_line_by_its_name_and_no_other_option(trained: Path, eight: Path, lab: Lab) -> None:
     picture = eight / "eight.png"
     code, out, _ = lab("predict", trained, "--file", picture, "--json")

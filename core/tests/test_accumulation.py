@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 import torch
 from labwright.base.seeding import generator
 from labwright.train.log import read_log
-from parts import Blobs, Duel, Pair, Sorting, duel, sorting
+from parts import Blobs, Duel, Pair, Points, Sorting, duel, sorting
 from torch import Tensor, nn
 
 STEPS = 9
@@ -120,6 +121,39 @@ def test_an_accumulated_run_is_the_same_to_the_last_digits(tmp_path: Path, task:
     for accumulate in (2, 5):
         cut = trained(tmp_path / f"{accumulate}", accumulate, task=task(Doubles()), loss=loss)
         assert apart(whole, cut) < 1e-12
+
+
+class InTurn(Doubles):
+    """Samples in the order of their classes, so that whole batches are of one that weighs nothing."""
+
+    def split(self, name: str) -> Any:
+        part = super().split(name)
+        order = part.y_N.argsort(stable=True)
+        return Points(part.x_ND[order], part.y_N[order])
+
+
+class Ordered(Sorting):
+    def order(self, split: str, part: Any, *, size: int, seed: int, epoch: int) -> Any:
+        return torch.split(torch.arange(len(part)), size)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_batches_and_micro_batches_that_weigh_nothing_change_nothing(tmp_path: Path, smoothing: float) -> None:
+    loss = {"name": "cross-entropy", "weights": [0.0, 0.0, 2.0], "label_smoothing": smoothing}
+    whole = trained(tmp_path / "1", 1, task=Ordered(InTurn()), loss=loss)
+    for accumulate in (2, 5):
+        assert apart(whole, trained(tmp_path / f"{accumulate}", accumulate, task=Ordered(InTurn()), loss=loss)) < 1e-12
+    log = read_log(tmp_path / "5/metrics.jsonl")
+    assert all(math.isfinite(record["loss"]) for record in log if record["event"] == "train")
+    # the first batch is of the first two classes alone
+    for accumulate in (1, 5):
+        device = {"name": "cpu", "accumulate": accumulate}
+        settings = {"model": Plain, "optimizer": {"name": "sgd", "lr": 0.3}, "device": device, "log": ()}
+        spec = lw.Experiment(task=Ordered(InTurn()), loss=loss, train=TRAIN, **settings)
+        trainer = spec.trainer(tmp_path / f"first-{accumulate}")
+        before = [parameter.detach().clone() for parameter in trainer.model.parameters()]
+        assert trainer.step(next(trainer.batches()))["train"] == 0
+        assert all(map(torch.equal, before, trainer.model.parameters()))
 
 
 @pytest.mark.parametrize("settings", [{"clip": 0.1}, {"ema": 0.8}, {"drop_last": True}], ids=str)

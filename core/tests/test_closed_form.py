@@ -10,9 +10,9 @@ import labwright as lw
 import pytest
 import torch
 from conftest import toys
-from labwright.data.dataset import Batches
+from labwright.data.batching import IndexedBatches
 from labwright.runs.load import built_from
-from labwright.runs.verify_resume import verify_resume
+from labwright_testing.verify_resume import verify_resume
 from parts import Blobs
 from torch import Tensor
 
@@ -26,7 +26,7 @@ class Centroids(lw.ClosedForm):
         super().__init__()
         self.register_buffer("means", torch.zeros(len(outputs.names), *inputs.shape))
 
-    def fit(self, batches: Batches) -> None:
+    def fit(self, batches: IndexedBatches) -> None:
         counts = torch.zeros(len(self.means))
         for batch in batches:
             self.means.index_add_(0, batch.targets, batch.inputs[0])

@@ -9,8 +9,8 @@ from typing import Any
 import labwright as lw
 import pytest
 import torch
-from labwright.runs.verify_resume import verify_resume
 from labwright.train.log import read_log
+from labwright_testing.verify_resume import verify_resume
 from parts import BlobsElsewhere, duel, sorting
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")

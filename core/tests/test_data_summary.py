@@ -10,7 +10,7 @@ from typing import Any
 import labwright as lw
 import pytest
 import torch
-from labwright.data.summary import DataSummary, majority, read_summary, summarised
+from labwright.data.summary import DataSummary, read_summary, summarised
 from parts import Blobs, sorting
 
 FEW = {"epochs": 1, "batch_size": 15}
@@ -105,10 +105,6 @@ def test_samples_in_memory_are_told_apart_by_their_values(tmp_path: Path) -> Non
     assert summarised(data).differences(read_summary(tmp_path) or {}) == [
         "train holds other samples, as many as before"
     ]
-
-
-def test_the_most_frequent_class_and_its_share_are_found() -> None:
-    assert majority(torch.tensor([0, 1, 1, 2, 1]), ("a", "b", "c")) == ("b", 0.6)
 
 
 def test_a_run_says_it_keeps_it_and_tells_listeners(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,8 +12,8 @@ from conftest import toys
 from labwright.builtin.optimizers import SGD
 from labwright.interfaces.optimizer import Group, grouped, layer_factors
 from labwright.runs.resume import resume
-from labwright.runs.verify_resume import verify_resume
 from labwright.train.freezing import Freezing
+from labwright_testing.verify_resume import verify_resume
 from parts import Net
 from torch import Tensor, nn
 
@@ -237,8 +237,10 @@ def test_a_step_of_sgd_moves_each_layer_by_its_factor(name: str) -> None:
         ({"*": {"unfreeze": "1 epoch"}}, {}, r"phase 'train' has nothing to train"),
         ({"bdoy.0.bias": {"frozen": True}}, {}, r"no parameter matches 'bdoy.0.bias'; did you mean 'body.0.bias'\?"),
         ({"body.*": {"frozen": "yes"}}, {}, r"groups\.\"body\.\*\"\.frozen: given 'yes'; it should be true or false"),
-        ({"body.*": {"unfreeze": 3}}, {}, r"unfreeze: given 3; it should be text"),
-        ({"body.*": {"unfreeze": "soon"}}, {}, r"unfreeze: given 'soon'; it should match pattern"),
+        ({"body.*": {"unfreeze": 3}}, {}, r'unfreeze: given 3; it should be a number of steps or epochs, such as "500'),
+        ({"body.*": {"unfreeze": "soon"}}, {}, r"unfreeze: given 'soon'; it should be a number of steps or epochs"),
+        ({"body.*": {"unfreeze": "3 epohcs"}}, {}, r"it should be .*; did you mean '3 epochs'\?"),
+        ({"body.*": {"unfreeze": "10steps"}}, {}, r"it should be .*; did you mean '10 steps'\?"),
         ({"body.*": {"unfreeze": "0 steps"}}, {}, r"unfreeze: given '0 steps'"),
         ({"body.*": {"freeze": True}}, {}, r"there is no such field; did you mean 'frozen'\?|there is no such field"),
         (None, {"layer_decay": 0.0}, r"optimizer\.layer_decay: given 0\.0; it should be greater than 0"),

@@ -10,8 +10,8 @@ from typing import Annotated, Any
 import labwright as lw
 import pytest
 import torch
-from labwright.runs.verify_resume import verify_resume
 from labwright.train.log import read_log
+from labwright_testing.verify_resume import verify_resume
 from parts import Blobs, Net, Sorting, sorting
 from pydantic import Field
 from torch import Tensor, nn

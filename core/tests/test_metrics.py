@@ -373,6 +373,43 @@ def test_a_name_that_is_not_in_the_table_is_an_error():
         evaluate(Misspelt(), small_model(), "valid", device=CPU, size=8, seed=0)
 
 
+@pytest.mark.parametrize("made", [Accuracy, LogLoss, Mean, "torchmetrics"])
+def test_a_metric_that_is_given_a_whole_table_is_answered_before_there_is_a_folder(made, tmp_path):
+    if made == "torchmetrics":
+        library = pytest.importorskip("torchmetrics").classification
+        metric = library.MulticlassAccuracy(num_classes=3)
+    else:
+        metric = made()
+
+    class Bare(Named):
+        def __init__(self) -> None:
+            super().__init__()
+            self.data.split = lambda name: None if name == "test" else Blobs.split(self.data, name)
+
+        def metrics(self) -> dict[str, Metric]:
+            return super().metrics() | {"bare": metric}
+
+    words = (
+        rf"'bare' can't take the table of labels, logits, mirrored that .* lw\.Of\({type(metric).__name__}\(\), \.\.\."
+    )
+    with pytest.raises(LabwrightError, match=words):
+        experiment(Bare()).run(tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_metric_may_take_the_whole_table():
+    class Counting(Table):
+        def update(self, results: dict[str, Tensor]) -> None:
+            self.seen = self.seen + len(results["labels"]) + len(results)
+
+    class Whole(Named):
+        def metrics(self) -> dict[str, Metric]:
+            return super().metrics() | {"counting": Counting(lambda seen: seen)}
+
+    values = evaluate(Whole(), small_model(), "valid", device=CPU, size=100, seed=0).metrics
+    assert values["counting"] == 41 + 3
+
+
 def test_a_goal_that_is_a_table_is_answered_with_what_is_in_it():
     task = with_metric(lambda seen: {"all": seen}, "count")
     with pytest.raises(LabwrightError, match="its goal, 'count', is none of them; did you mean 'count/all'"):

@@ -81,6 +81,53 @@ def test_what_cannot_be_answered_spoils_no_other_answer(built: Built, tmp_path: 
     assert str(second) == "thirteen can't be answered."
 
 
+class Hungry(Scaled):
+    """More than `most` rows take more memory than any machine has, or than a GPU says it has."""
+
+    def __init__(self, data: lw.Data, most: int, *, on_gpu: bool) -> None:
+        super().__init__(data)
+        self.most, self.on_gpu, self.sizes = most, on_gpu, []
+
+    def predict(self, model: nn.Module, inputs: tuple[Tensor, ...], origins: Sequence[Any]) -> list[dict[str, Any]]:
+        self.sizes.append(len(inputs[0]))
+        if len(inputs[0]) > self.most:
+            if self.on_gpu:
+                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.")
+            torch.empty(2**58, dtype=torch.uint8)
+        return super().predict(model, inputs, origins)
+
+
+@pytest.mark.parametrize("on_gpu", [False, True])
+@pytest.mark.parametrize("most", [1, 3, 10])
+def test_fewer_inputs_are_answered_at_once_where_memory_is_short(most: int, on_gpu: bool) -> None:
+    built = sorting(task=Hungry(Measured(), most, on_gpu=on_gpu)).build()
+    readers = [(str(number), partial(built.task.parse, f"{number} 1 1 1")) for number in range(14, 34)]
+    answers = list(predictions(built, readers, at_once=10))
+    assert [answer["answer"] for _, answer in answers] == [number + 3 for number in range(14, 34)]
+    assert isinstance(built.task, Hungry) and max(answer["together"] for _, answer in answers) <= most
+    halved = {1: [5, 3, 2, 1, 1, 1, 2, 1, 1] * 2, 3: [5, 3, 2] * 2, 10: []}[most]
+    assert built.task.sizes == [10, *halved] * 2
+    note = "inputs take more memory together than there is, so that fewer were answered at once."
+    assert built.notes == ([] if most == 10 else [note])
+
+
+def test_an_input_that_alone_takes_too_much_memory_is_told_and_the_others_are_answered() -> None:
+    built = sorting(task=Hungry(Measured(), 0, on_gpu=True)).build()
+    answers = [
+        answer for _, answer in predictions(built, [("one", partial(built.task.parse, "1 1 1 1"))] * 2, at_once=2)
+    ]
+    assert [str(answer) for answer in answers] == [
+        "it takes more memory than there is: CUDA out of memory. Tried to allocate 20.00 GiB."
+    ] * 2
+
+    class Broken(Scaled):
+        def predict(self, model: nn.Module, inputs: tuple[Tensor, ...], origins: Sequence[Any]) -> Any:
+            raise RuntimeError("shapes differ")
+
+    with pytest.raises(RuntimeError, match="shapes differ"):
+        list(predictions(sorting(task=Broken(Measured())).build(), [("one", partial(built.task.parse, "1 1 1 1"))]))
+
+
 def test_inputs_are_read_no_further_than_asked(built: Built) -> None:
     read = []
 

@@ -44,6 +44,34 @@ def test_overrides_lead_through_tables_made_on_the_way_and_leave_the_recipe_as_i
     assert recipe == {"task": "classification", "train": {"epochs": 5}}
 
 
+@pytest.mark.parametrize(
+    ("train", "overrides", "length", "notes"),
+    [
+        ({"epochs": 5}, ["train.steps=4"], {"steps": 4}, ["train.epochs=5 is left out: train.steps=4 says how long."]),
+        ({"steps": 9}, ["train.epochs=2"], {"epochs": 2}, ["train.steps=9 is left out: train.epochs=2 says how long."]),
+        ({"epochs": 5}, ["train.epochs=2"], {"epochs": 2}, []),
+        ({"epochs": 5}, ["train.epochs=", "train.steps=4"], {"steps": 4}, []),
+        (
+            {"epochs": 5},
+            ["train.steps=4", "train.steps=6"],
+            {"steps": 6},
+            ["train.epochs=5 is left out: train.steps=4"],
+        ),
+        ({"epochs": 5}, ["train.steps=4", "train.steps="], {}, ["train.epochs=5 is left out: train.steps=4"]),
+        # both are said, and a run has one of them: refused later
+        ({"epochs": 5}, ["train.steps=4", "train.epochs=5"], {"steps": 4, "epochs": 5}, []),
+        ({"epochs": 5, "steps": 3}, ["train.steps=4"], {"steps": 4, "epochs": 5}, []),
+        ({}, ["train={epochs=2}", "train.steps=4"], {"steps": 4}, ["train.epochs=2 is left out: train.steps=4"]),
+    ],
+)
+def test_of_epochs_and_steps_an_override_replaces_the_other(train, overrides, length, notes):
+    recipe = {"train": train | {"seed": 1}} if train else {}
+    changed, told = override(recipe, iter(overrides))
+    assert {key: value for key, value in changed["train"].items() if key != "seed"} == length
+    assert len(told) == len(notes) and all(one.startswith(other) for one, other in zip(told, notes, strict=True))
+    assert recipe == ({"train": train | {"seed": 1}} if train else {})
+
+
 def test_a_key_with_dots_stands_in_quotes():
     changed, _ = override({}, ['optimizer.groups."*.bias".lr_factor=2', "optimizer.groups.'a.b'.lr_factor=3"])
     assert changed == {"optimizer": {"groups": {"*.bias": {"lr_factor": 2}, "a.b": {"lr_factor": 3}}}}

@@ -10,9 +10,9 @@ from typing import Any
 import labwright as lw
 import pytest
 import torch
-from labwright.runs.verify_resume import verify_resume
 from labwright.train.checkpoints import Checkpoints, Damaged
 from labwright.train.log import read_log
+from labwright_testing.verify_resume import verify_resume
 from parts import Blobs, BlobsElsewhere, Net, duel, sorting
 from torch import Tensor, nn
 

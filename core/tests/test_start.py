@@ -16,7 +16,7 @@ import torch
 from conftest import Answer, toys
 from labwright.runs.load import evaluated
 from labwright.runs.resume import resume
-from labwright.runs.verify_resume import verify_resume
+from labwright_testing.verify_resume import verify_resume
 from parts import Net
 from safetensors.torch import load_file, save, save_file
 from torch import Tensor, nn

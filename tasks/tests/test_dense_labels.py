@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 import torch
 from labwright import Batch, LabwrightError
-from labwright.runs.verify_resume import verify_resume
 from labwright_tasks.dense_labels import DenseLabels, PositionClasses, Words
 from labwright_tasks.entities import entities, tag_entities
 from labwright_tasks.label_pictures import palette
+from labwright_testing.verify_resume import verify_resume
 from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional
@@ -57,7 +57,7 @@ def measured(task: DenseLabels, model: nn.Module, size: int = 2) -> dict[str, An
     metrics = task.metrics()
     for batch in task.batches("test", size=size, seed=0, epoch=0) or ():
         for metric in metrics.values():
-            metric.update(*task.evaluate(model, batch))
+            metric.update(task.evaluate(model, batch))
     return {name: metric.compute() for name, metric in metrics.items()}
 
 
@@ -142,7 +142,7 @@ def test_entities_count_whole_as_seqevals_do() -> None:
     padded = [[row + [-100] * (7 - len(row)) for row in rows] for rows in ids]
     logits = functional.one_hot(torch.tensor(padded[1]).clamp(min=0), 5).float()
     metric = task.metrics()["entity_f1"]
-    metric.update(*task.evaluate(nn.Identity(), Batch((logits,), torch.tensor(padded[0]))))
+    metric.update(task.evaluate(nn.Identity(), Batch((logits,), torch.tensor(padded[0]))))
     assert metric.compute() == pytest.approx(0.5)  # seqeval's README: f1_score(y_true, y_pred) is 0.50
 
 

@@ -87,7 +87,7 @@ def measured(task: LanguageModel, model: nn.Module, size: int = 2) -> dict[str, 
     metrics = task.metrics()
     for batch in IndexedBatches.in_order(split, size):
         for metric in metrics.values():
-            metric.update(*task.evaluate(model, batch))  # type: ignore[arg-type]
+            metric.update(task.evaluate(model, batch))  # type: ignore[arg-type]
     return {name: metric.compute() for name, metric in metrics.items()}
 
 

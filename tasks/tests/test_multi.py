@@ -13,6 +13,7 @@ import labwright as lw
 import pytest
 import torch
 from labwright import LEFT_OUT, Batch, Classes, Features, Heads, LabwrightError, Values
+from labwright.runs.verify_resume import verify_resume
 from labwright_tasks.classification import Classification
 from labwright_tasks.head_losses import Uncertainty, Weighted
 from labwright_tasks.heads import HeadsOnTrunk
@@ -101,7 +102,53 @@ def float64() -> Iterator[None]:
     torch.set_default_dtype(torch.float32)
 
 
+class Scaled(nn.Module):
+    """Cross-entropy of logits times a scale that is learned."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(()))
+
+    def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
+        return functional.cross_entropy(logits * self.scale, labels)
+
+
 # ----------------------------------------------------------------------------------------------------------- the losses
+
+
+def test_a_heads_loss_with_parameters_is_trained_kept_and_resumed_exactly(tmp_path: Path) -> None:
+    task = {"name": "multi", "data": Samples, "losses": {"kind": Scaled}}
+    spec = experiment(task=task, train={"steps": 8, "batch_size": 20, "ema": 0.9})
+    trainer = spec.trainer(tmp_path / "run")
+    built = trainer.built
+    batch, scale = first_batch(built), built.criterion.get_parameter("task.losses/kind.scale")
+    logits_BC = built.model(*batch.inputs)["kind"].detach()
+    # the slope of the mean cross-entropy at scale 1, and one step of plain gradient descent along it
+    shares_BC = logits_BC.softmax(1)
+    slope = (shares_BC * logits_BC).sum(1) - logits_BC.gather(1, batch.targets["kind"][:, None])[:, 0]
+    trainer.step(batch)
+    assert scale.item() == pytest.approx(1 - 0.1 * slope.mean().item(), abs=1e-6)
+    assert verify_resume(spec, 3).exact
+
+
+def test_a_heads_classes_are_weighed_as_their_loss_says() -> None:
+    weights = {"name": "cross-entropy", "weights": [1.0, 2.0, 5.0]}
+    task = {"name": "multi", "data": {"name": Samples, "gaps": True}, "losses": {"kind": weights}}
+    built = experiment(task=task).build()
+    batch = first_batch(built)
+    parts: Any = built.task.loss(built.model, batch, built.criterion, "train")
+    logits, labels = built.model(*batch.inputs)["kind"], batch.targets["kind"]
+    expected = functional.cross_entropy(logits, labels, torch.tensor([1.0, 2.0, 5.0]))
+    torch.testing.assert_close(parts["kind"], expected)
+    balanced = experiment(task={**task, "losses": {"kind": {"name": "cross-entropy", "weights": "balanced"}}}).build()
+    counts = torch.bincount(labels_of(balanced, "kind"), minlength=3)
+    assert balanced.task.losses["kind"].weight_C.tolist() == pytest.approx((counts.sum() / (3 * counts)).tolist())  # type: ignore[attr-defined]
+
+
+def labels_of(built: lw.Built, head: str) -> Tensor:
+    """The labels of a head's training samples that have one."""
+    labels = built.task.data.split("train").labels[head]  # type: ignore[union-attr]
+    return labels[labels != LEFT_OUT]
 
 
 def test_the_parts_are_each_heads_own_loss() -> None:
@@ -405,15 +452,6 @@ class Summing(nn.Module):
         return torch.stack(tuple(losses.values())).sum()
 
 
-class Scaled(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.scale = nn.Parameter(torch.ones(()))
-
-    def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
-        return functional.cross_entropy(logits * self.scale, labels)
-
-
 class Single(Samples):
     """Samples of one head alone, as a classification has it."""
 
@@ -457,7 +495,10 @@ ALONE = {"task": {"name": "classification", "data": Single}, "model": Trunk, "lo
         (multi(losses={"size": "cross-entropy"}), r"losses\.size: loss CrossEntropy doesn't fit a head of Values: it"),
         (multi(losses={"kind": "mse"}), r"losses\.kind: loss MeanSquaredError doesn't fit a head of Classes: it takes"),
         (multi(losses={"kind": {"name": "penalized", "loss": "mse"}}), r"losses\.kind: loss Penalized doesn't fit"),
-        (multi(losses={"kind": Scaled}), r"losses\.kind: loss Scaled has a state of its own \(scale\): only that"),
+        (
+            multi(losses={"kind": {"name": "cross-entropy", "weights": [1.0]}}),
+            r"task\.losses\.kind\.weights: given 1 numbers for 3 classes: a, b, c",
+        ),
         (multi(losses={"kind": "cross-entropi"}), r"task\.losses\.kind: no loss is called 'cross-entropi'; did you"),
         (multi(losses="mse"), r"task\.losses: given 'mse'; it is a table of losses, each under its own name"),
         (multi(goal="kind/acuracy"), r"task\.goal: given 'kind/acuracy'; it is 'score'.*did you mean 'accuracy'"),

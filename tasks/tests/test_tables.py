@@ -215,6 +215,21 @@ def test_utf_8_is_tried_before_another_encoding(tmp_path: Path) -> None:
         assert opened(tmp_path / name, encoding).read() == ("日本" if name == "c" else "Größe"), name
 
 
+@pytest.mark.parametrize("encoding", ["utf-16", "UTF-16", "utf-16-le", "utf-16-be", "utf-32", "utf-8", None])
+@pytest.mark.parametrize("text", ["text,label\na,1\n", "text,label\na,12\n", ""])
+def test_ascii_is_utf_8_whatever_is_said_to_be_wider(text: str, encoding: str | None, tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_bytes(text.encode("ascii"))  # of an even and of an odd number of bytes
+    assert opened(tmp_path / "rows.csv", encoding).read() == text
+
+
+@pytest.mark.parametrize("text", ["text,label\na,1\n", "Größe,label\na,1\n"])
+def test_utf_16_that_does_not_say_its_order_is_answered(text: str, tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_bytes(text.encode("utf-16-le"))
+    message = fault(lambda: opened(tmp_path / "rows.csv", "utf-16"))
+    assert "is no utf-16. It has no byte order mark: set task.data.encoding to utf-16-le or utf-16-be." in message
+    assert opened(tmp_path / "rows.csv", "utf-16-le").read() == text
+
+
 def test_bytes_that_are_no_text_are_answered_with_what_they_may_be(read: Read, tmp_path: Path) -> None:
     good = "text,label\nfine,1\n"
     western = good.encode() + "“Größe” 5 €,0\n".encode("cp1252")

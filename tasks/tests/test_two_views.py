@@ -10,12 +10,14 @@ from typing import Annotated, Any
 import labwright as lw
 import pytest
 import torch
-from labwright.runs.verify_resume import verify_resume
 from labwright.train.log import read_log
 from labwright_tasks.classification import Classification, ClassificationLoss
 from labwright_tasks.projected import Headed, Projected, WithTeacher
+from labwright_tasks.representations import Spread
 from labwright_tasks.two_views import Asked, Pairs, TwoViews, Views
+from labwright_tasks.two_views_report import deviations
 from labwright_tasks.views_losses import Byol, NtXent, VICReg
+from labwright_testing.verify_resume import verify_resume
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -144,10 +146,14 @@ def test_a_view_is_a_function_of_seed_epoch_index_and_view_alone() -> None:
     assert len(seen) == 6  # another epoch and another seed show two others each
 
 
-@pytest.mark.parametrize("workers", [0, 2])
-def test_batches_begin_anywhere_and_workers_change_nothing(workers: int) -> None:
+@pytest.mark.parametrize("count", [0, 2])
+def test_batches_begin_anywhere_and_workers_change_nothing(count: int) -> None:
     whole = list(task_of(Clouds()).batches("train", size=8, seed=1, epoch=4) or ())
-    rest = list(task_of(Elsewhere()).batches("train", size=8, seed=1, epoch=4, start=2, workers=workers) or ())
+    elsewhere = task_of(Elsewhere())
+    workers = lw.Workers(elsewhere.part, count) if count else None
+    rest = list(elsewhere.batches("train", size=8, seed=1, epoch=4, start=2, workers=workers) or ())
+    if workers:
+        workers.close()
     assert len(rest) == len(whole) - 2
     for one, other in zip(whole[2:], rest, strict=True):
         assert torch.equal(one.inputs[0], other.inputs[0]) and torch.equal(one.others[0], other.others[0])
@@ -302,6 +308,33 @@ def test_a_collapse_is_said(variance: float, collapses: bool, tmp_path: Path) ->
     outcome = learning(model={**PROJECTED, "layers": 1}, loss=loss, train=train).run(tmp_path / "run").outcome
     assert outcome is not None
     assert any("have collapsed" in note for note in outcome.notes) == collapses, outcome.metrics
+
+
+def test_directions_of_even_and_of_collapsed_projections_by_hand() -> None:
+    even = torch.cat([torch.eye(4), -torch.eye(4)]) * torch.arange(1, 9)[:, None]
+    assert deviations(even).tolist() == pytest.approx([1, 1, 1, 1])  # a covariance of 1/4 times the identity
+    line = torch.tensor([[1.0, 0, 0, 0], [-1.0, 0, 0, 0]])
+    assert deviations(line).tolist() == pytest.approx([2, 0, 0, 0])  # all variance, 1, in one of four
+    assert deviations(torch.ones(3, 4)).tolist() == pytest.approx([0] * 4, abs=1e-7)
+    assert deviations(torch.tensor([[2.0], [-3.0]])).tolist() == pytest.approx([1])
+    random = torch.randn(50, 6, generator=lw.generator(1))
+    spread = Spread()
+    spread.update(random)
+    # the mean square is the same in any directions; equal deviations have the largest mean
+    assert deviations(random).square().mean().sqrt().item() >= spread.compute()
+
+
+def test_the_report_has_curves_of_neighbours_and_spread_and_the_directions(tmp_path: Path) -> None:
+    train = {"epochs": 3, "batch_size": 16, "seed": 0}
+    run = learning(train=train, log=["report"]).run(tmp_path / "run")
+    page = (tmp_path / "run" / "report.html").read_text()
+    for title in ("Validation knn_accuracy", "Validation spread", "Directions that projections fill"):
+        assert title in page
+    assert "This part is missing" not in page
+    (figure,) = run.task.report(run.model, "test", torch.device("cpu"))
+    even, line = figure.figure.axes[0].lines
+    assert set(even.get_ydata()) == {1.0} and len(line.get_ydata()) == 4
+    assert list(run.task.report(run.model, "elsewhere", torch.device("cpu"))) == []
 
 
 def test_a_prediction_is_the_representation() -> None:

@@ -34,15 +34,16 @@ if TYPE_CHECKING:
     from labwright.config.signature import Setting as Setting
     from labwright.config.signature import signature as signature
     from labwright.data.batching import IndexedBatches as IndexedBatches
+    from labwright.data.batching import Workers as Workers
     from labwright.data.batching import bucketed as bucketed
     from labwright.data.dataset import Augmented as Augmented
     from labwright.data.dataset import Batch as Batch
-    from labwright.data.dataset import Batches as Batches
     from labwright.data.dataset import Data as Data
     from labwright.data.dataset import Input as Input
     from labwright.data.dataset import Labelled as Labelled
     from labwright.data.dataset import LeftOut as LeftOut
     from labwright.data.dataset import Ragged as Ragged
+    from labwright.data.dataset import Sharded as Sharded
     from labwright.data.dataset import Split as Split
     from labwright.data.dataset import TensorSplit as TensorSplit
     from labwright.data.ports import Audio as Audio
@@ -55,13 +56,13 @@ if TYPE_CHECKING:
     from labwright.data.ports import Port as Port
     from labwright.data.ports import Tokens as Tokens
     from labwright.data.ports import Values as Values
-    from labwright.data.summary import majority as majority
     from labwright.interfaces.closed_form import ClosedForm as ClosedForm
     from labwright.interfaces.device import Device as Device
     from labwright.interfaces.library import Family as Family
     from labwright.interfaces.library import LibraryOptimizer as LibraryOptimizer
     from labwright.interfaces.loss import LEFT_OUT as LEFT_OUT
     from labwright.interfaces.loss import Loss as Loss
+    from labwright.interfaces.loss import normalizer as normalizer
     from labwright.interfaces.loss import separable as separable
     from labwright.interfaces.method import Method as Method
     from labwright.interfaces.method import Stateful as Stateful
@@ -107,14 +108,13 @@ _LATER = {
     "builtin.optimizers": "AdamW",
     "config.compatibility": "fitting_names",
     "config.signature": "Part Setting signature",
-    "data.batching": "IndexedBatches bucketed",
-    "data.dataset": "Augmented Batch Batches Data Input Labelled LeftOut Ragged Split TensorSplit",
+    "data.batching": "IndexedBatches Workers bucketed",
+    "data.dataset": "Augmented Batch Data Input Labelled LeftOut Ragged Sharded Split TensorSplit",
     "data.ports": "Audio Classes Features Heads Image Interactions Latent Port Tokens Values",
-    "data.summary": "majority",
     "interfaces.closed_form": "ClosedForm",
     "interfaces.device": "Device",
     "interfaces.library": "Family LibraryOptimizer",
-    "interfaces.loss": "LEFT_OUT Loss separable",
+    "interfaces.loss": "LEFT_OUT Loss normalizer separable",
     "interfaces.method": "Method Stateful Steps Update",
     "interfaces.optimizer": "Group Optimizer Schedule",
     "interfaces.run": "Outcome Run",

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from labwright.train.checkpoints import seal
 from PIL import Image
 
 Command = Callable[..., Any]  # see conftest.py
@@ -73,6 +76,53 @@ def test_the_classifier_of_another_run_is_the_judge(labwright: Command, tmp_path
     missing = labwright("run", "gan/digits", f"task.judge={tmp_path / 'jugde'}", *short)
     assert missing.code == 2
     assert re.search(r"task\.judge: .*jugde' is no run folder.*did you mean '.*judge'", missing.errors)
+
+
+def test_a_run_needs_its_judge_no_more_once_it_has_begun(
+    labwright: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("labwright_vision", reason="the digits come with labwright-vision")
+    monkeypatch.chdir(tmp_path)
+    train = ("train.steps=20", "train.epochs=", "train.ema=0.9", "log=[]")
+    assert labwright("run", "vision/digits-mlp", *train, "--folder", "judge").code == 0
+    settings = ("task.judge=judge", "train.steps=6", "train.epochs=", "train.save_every=3 steps", "train.keep=9")
+    settings += ("log=[]", "model.width=8", "train.evaluate_every=3 steps")
+    assert labwright("run", "gan/digits", *settings, "--folder", "whole").code == 0
+    # the copy is what the judge's own files are
+    sums = json.loads(Path("whole/task/checksums.json").read_text())
+    for file in (
+        "recipe.toml",
+        *(str(path.relative_to("judge")) for path in Path("judge/checkpoints").rglob("*.saf*")),
+    ):
+        assert sums[f"judge/{file}"] == hashlib.sha256(Path("judge", file).read_bytes()).hexdigest()
+    # a run of before there were copies asks for its judge where it was
+    shutil.copytree("whole", "old")
+    shutil.rmtree("old/task/judge")
+    Path("old/task/judge.json").unlink()
+    seal(Path("old/task"))
+    assert labwright("evaluate", "old", "--json").out == labwright("evaluate", "whole", "--json").out.replace(
+        "whole", "old"
+    )
+    shutil.copytree("whole", "elsewhere/cut")
+    shutil.rmtree("elsewhere/cut/checkpoints/step-00000006")
+    Path("elsewhere/cut/outcome.json").unlink()
+    shutil.move("whole", "elsewhere/whole")
+    shutil.rmtree("judge")
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    resumed = labwright("resume", "cut")
+    assert resumed.code == 0, resumed.errors
+    logged = [json.loads(Path(folder, "outcome.json").read_text())["metrics"] for folder in ("cut", "whole")]
+    assert logged[0] == logged[1]
+    measured = labwright("evaluate", "cut", "--json")
+    assert measured.code == 0, measured.errors
+    assert json.loads(measured.out)["metrics"] == logged[1]["test"]
+    drawn = [labwright("predict", run, "--label", "7", "--out", f"{run}-drawn") for run in ("cut", "whole")]
+    assert [answer.code for answer in drawn] == [0, 0], drawn
+    pictures = [next(Path(f"{run}-drawn").iterdir()).read_bytes() for run in ("cut", "whole")]
+    assert pictures[0] == pictures[1]
+    another = labwright("evaluate", "cut", "task.judge=other")
+    assert another.code == 2
+    assert "task.judge: given 'other'; this run keeps a copy of its judge, 'judge', so that" in another.errors
 
 
 SLIPS: dict[str, tuple[tuple[str, ...], str]] = {

@@ -7,8 +7,8 @@ import math
 import pytest
 import torch
 from labwright import LabwrightError
-from labwright.builtin.losses import CrossEntropy, Penalized
 from labwright_gan.losses import R1, Hinge, NonSaturating, Wasserstein, slope_penalty, slopes
+from labwright_tasks.losses import CrossEntropy, Penalized
 from torch import Tensor, nn
 
 REAL, FAKE = torch.tensor([2.0, 0.0, -1.0]), torch.tensor([0.5, -3.0])

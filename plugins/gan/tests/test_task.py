@@ -12,7 +12,6 @@ import labwright as lw
 import pytest
 import torch
 from labwright import LabwrightError, evaluate, generator
-from labwright.runs.verify_resume import verify_resume
 from labwright.train.checkpoints import verify
 from labwright_gan.data.ring import Ring
 from labwright_gan.losses import R1, AdversarialLoss, Hinge, NonSaturating, Wasserstein
@@ -20,6 +19,7 @@ from labwright_gan.models.dcgan import ConditionalDCGAN
 from labwright_gan.models.mlp import MLP
 from labwright_gan.pictures import Scaling
 from labwright_gan.task import Adversarial
+from labwright_testing.verify_resume import verify_resume
 from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional

@@ -10,7 +10,7 @@ from pathlib import Path
 import labwright as lw
 import pytest
 from labwright.cli import main
-from labwright.runs.verify_resume import verify_resume
+from labwright_testing.verify_resume import verify_resume
 
 QUIET = ["log=[]"]
 

@@ -13,9 +13,9 @@ import pytest
 import torch
 from labwright import LabwrightError, Tokens
 from labwright.cli import main
-from labwright.runs.verify_resume import verify_resume
 from labwright_nlp.data.text_pairs import TextPairs
 from labwright_tasks.sequence_to_sequence import TargetTokens
+from labwright_testing.verify_resume import verify_resume
 
 ROWS = [(f"the {word} number {n}", f"{word} numéro {n}") for n in range(30) for word in ("first", "Last")]
 

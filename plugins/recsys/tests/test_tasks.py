@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 import torch
 from labwright import evaluate, generator
-from labwright.runs.verify_resume import verify_resume
 from labwright_recsys.clicks import Clicks
 from labwright_recsys.data.movielens import MovieLens
 from labwright_recsys.data.recommendation import Recommendation
@@ -23,6 +22,7 @@ from labwright_recsys.data.table import Table
 from labwright_recsys.models.matrix_factorization import MatrixFactorization
 from labwright_recsys.ports import Feedback
 from labwright_recsys.top_n import TopN
+from labwright_testing.verify_resume import verify_resume
 from torch import Tensor, nn
 
 CPU = torch.device("cpu")

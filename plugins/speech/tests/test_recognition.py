@@ -13,12 +13,12 @@ import soundfile
 import torch
 from labwright import Audio, Batch, LabwrightError
 from labwright.cli import main
-from labwright.runs.verify_resume import verify_resume
 from labwright_speech.data.manifest import ManifestTranscripts
 from labwright_speech.data.synthetic import SpokenPhrases, SpokenWords
 from labwright_speech.losses import CTC
 from labwright_speech.ports import Transcript, ended
 from labwright_speech.recognition import ErrorRate, Recognition
+from labwright_testing.verify_resume import verify_resume
 from torch import Tensor
 
 Sing = Callable[..., Path]

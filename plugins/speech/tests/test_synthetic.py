@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 from labwright import Audio, Classes, LabwrightError
-from labwright.runs.verify_resume import verify_resume
 from labwright_speech.data import espeak
 from labwright_speech.data.espeak import Line, spoken
 from labwright_speech.data.synthetic import VOICES, SpokenPhrases, SpokenWords
 from labwright_speech.ports import Transcript
+from labwright_testing.verify_resume import verify_resume
 
 pytest.importorskip("espeakng_loader", reason="needs the extra synth")
 

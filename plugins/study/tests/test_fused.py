@@ -12,7 +12,7 @@ import torch
 from fusing import Trials, check_equal
 from labwright.base.errors import RunFailed
 from labwright.base.search import PerTrial
-from labwright.config.signature import signature
+from labwright.config.signature import Part, signature
 from labwright.train.settings import Train
 from labwright_study.fused import FORMS, CannotFuse, Form, fit_fused, fuse_key, why_not
 from labwright_study.fused.fused_loop import FusedLoop, program_for
@@ -98,6 +98,14 @@ def test_trials_that_differ_in_numbers_equal_their_serial_runs(sorted_: Make, tm
         {"optimizer": {"warmup": 0.2, "end": 0.1}, "loss": {"name": "cross-entropy", "label_smoothing": 0.2}},
     ]
     check_equal(sorted_, changes, tmp_path, form)
+
+
+@FORM
+def test_batches_that_weigh_nothing_are_0_in_every_trial(sorted_: Make, tmp_path: Path, form: Form) -> None:
+    weighed = {"name": "cross-entropy", "weights": [0.0, 1.0, 0.0]}
+    changes = [{"loss": weighed | {"label_smoothing": share}, "train": {"batch_size": 3}} for share in (0.0, 0.1)]
+    result = check_equal(sorted_, changes, tmp_path, form)
+    assert all(not isinstance(outcome, RunFailed) for outcome in result.outcomes)
 
 
 @FORM
@@ -401,6 +409,51 @@ def test_a_layer_with_a_way_over_stacks_is_asked_for_it(sorted_: Make, tmp_path:
     before = shell.called[0]
     FusedLoop(program).advance()
     assert shell.called[0] == before + 1
+
+
+class Shifting(nn.Module):
+    """A loss that a task holds, with a parameter or with a buffer that changes."""
+
+    def __init__(self, *, learned: bool) -> None:
+        super().__init__()
+        self.learned = learned
+        if learned:
+            self.shift = nn.Parameter(torch.zeros(()))
+        else:
+            self.register_buffer("shift", torch.zeros(()))
+
+    def forward(self, logits_BC: Tensor) -> Tensor:
+        if not self.learned:
+            self.shift += 0.1
+        return (logits_BC - self.shift).square().mean()
+
+
+class WithShift(Sorting):
+    def __init__(self, data: Annotated[lw.Data, Part("data")], *, beside: Annotated[Any, Part("loss")]) -> None:
+        super().__init__(data)
+        self.beside = beside
+
+    def loss(self, model: nn.Module, batch: lw.Batch, criterion: Any, phase: str) -> Tensor:
+        logits_BC = model(*batch.inputs)
+        return criterion(logits_BC, batch.targets) + self.beside(logits_BC)
+
+
+@pytest.mark.parametrize(
+    ("learned", "reason"), [(True, "has parameters of its own"), (False, "changes buffers of its")]
+)
+def test_trials_whose_task_holds_a_loss_that_changes_are_not_fused(learned: bool, reason: str, tmp_path: Path) -> None:
+    spec = lw.Experiment(
+        task={"name": WithShift, "data": Blobs, "beside": {"name": Shifting, "learned": learned}},
+        model=Net,
+        loss="cross-entropy",
+        optimizer="sgd",
+        train={"steps": 2, "batch_size": 15},
+        device={"name": "cpu"},
+    )
+    task = spec.prepared()
+    trainers = [spec.trial(tmp_path / str(number), task) for number in range(2)]
+    program, reasons = program_for(trainers, ("grouped",))
+    assert program is None and len(reasons) == 1 and reason in reasons[0]
 
 
 def test_the_gain_is_measured_in_the_first_form_that_can_be_taken(sorted_: Make, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ import optuna
 import pytest
 from labwright.base.search import Choice, Integers, Uniform
 from labwright.report.charts import SERIES
+from labwright_study.dominance import REPORTS
 from labwright_study.importance import LEAST, importances
 from labwright_study.report import figures
 from labwright_study.report import sections as sections_of_report
@@ -304,6 +305,48 @@ def test_hundreds_of_trials_are_thinned_and_the_best_stay():
     assert kept[:3] == [999, 998, 997]
     assert {7, 950} <= set(kept)
     assert min(kept) < 10
+
+
+def test_a_front_stays_whole_where_trials_are_thinned_and_a_wide_one_is_thinned_too():
+    goal = lw.Goal("loss", "minimize")
+
+    def kept(front: int) -> list[Row]:
+        return figures.thinned(
+            [row(number=one, values=(one / 1000,), best=one >= 1000 - front) for one in range(1000)], goal, 0, 150
+        )
+
+    assert sum(row.best for row in kept(50)) == 50 and len(kept(50)) <= 150
+    assert len(kept(900)) <= 150
+
+
+def test_a_report_of_two_thousand_trials_is_below_three_megabytes_and_says_what_it_draws(tmp_path):
+    """The most that one has to draw: a wide space, three goals, and an evaluation after each of ten epochs."""
+    goals = ["accuracy", "cross_entropy:minimize", "parameters"]
+    one = study(tmp_path / "wide", 2000, goals=goals, search={}, sampler="random", pruner="none")
+    store = one.opened(optuna.storages.InMemoryStorage())
+    drawing = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    random = np.random.default_rng(0)
+    for place in range(2000):
+        asked = drawing.ask()
+        one.space.suggest(asked)
+        reports = random.random((1 + place % 10, 3)).tolist()
+        trial = optuna.trial.create_trial(
+            state=TrialState.COMPLETE if len(reports) == 10 else TrialState.PRUNED,
+            values=reports[-1],
+            params=asked.params,
+            distributions=asked.distributions,
+            user_attrs={"steps": len(reports), "seconds": len(reports) / 8},
+            system_attrs={REPORTS: reports},
+        )
+        store.storage.create_new_trial(store.study._study_id, trial)
+    one.folder.mkdir()
+    sections_of_report.write_report(one.described(), store, one.findings(store))
+    text = page_of(one.folder)
+    print(len(text) / 1e6, len(one.space.dimensions))
+    assert len(text.encode()) < 3e6
+    assert "Figures draw the best of the 2,000 trials and every nth of the others" in text
+    drawn = re.findall(r"<title>trial (\d+):", sections(text)["How it went"])
+    assert {best["number"] for best in one.findings(store).best} <= set(map(int, drawn))
 
 
 def test_the_rows_are_made_of_what_the_store_has(finished):

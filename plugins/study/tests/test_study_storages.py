@@ -310,13 +310,15 @@ def test_of_two_trials_created_at_the_same_moment_the_later_is_drawn_again(
     assert one.trials()[2].system_attrs[LOST] == "surplus"
 
 
-def test_a_point_that_somebody_enqueued_is_asked_first(tmp_path: Path) -> None:
+def test_points_that_somebody_enqueued_are_asked_first(tmp_path: Path) -> None:
     one = study(tmp_path, 4, asynchronous=False)
     wanted = {"model.width": 12, "model.bias": 0.25, "optimizer.lr": 0.03}
-    one.opened().study.enqueue_trial(wanted)
+    also = wanted | {"model.width": 13}
+    for point in (wanted, also):
+        one.opened().study.enqueue_trial(point)
     assert one.run().trials == 4
     counted = [trial for trial in trials_of(journal(tmp_path), "s") if not lost(trial)]
-    assert len(counted) == 4 and counted[0].params == wanted
+    assert len(counted) == 4 and [trial.params for trial in counted[:2]] == [wanted, also]
 
 
 # -------------------------------------------------------------------------------------------------------------- leases

@@ -8,7 +8,7 @@ from typing import Any
 import labwright as lw
 import pytest
 import torch
-from labwright.runs.verify_resume import verify_resume
+from labwright_testing.verify_resume import verify_resume
 
 QUIET: dict[str, Any] = {"log": []}
 

@@ -2,6 +2,9 @@
 
 A task with `metrics: list[Annotated[lw.Metric, lw.Part("metric")]] | None = None` calls `chosen` and `chosen_goal` in
 its constructor, and returns `new_metrics` from `metrics()`; one with several outputs does so for each of them.
+
+A task evaluates to a tuple, which every metric is called with; or to a table, of which a metric is given what the
+parameters of its `update` are called, such as `(nats_sum, tokens)`, and else the first `takes`.
 """
 
 from __future__ import annotations
@@ -13,30 +16,32 @@ from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any
 
-from labwright import Goal, LabwrightError, Metric, Port, listed, nearest
+from labwright import LEFT_OUT, Goal, LabwrightError, Metric, Of, Port, listed, nearest
+from torch import Tensor
 
 
 @dataclass(frozen=True)
 class _Object:
-    """A metric from Python, with what a part has that waits to be built."""
+    """A metric from Python, or the class of a task's usual one, with what a part has that waits to be built."""
 
-    thing: Metric
+    thing: Metric | type[Metric]
     where: str = ""
     name: str = ""
     target: None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
     given: Mapping[str, tuple[type, ...]] = field(default_factory=dict)
 
-    def __call__(self, **ports: Port) -> Metric:  # noqa: ARG002 - it has been built
-        return self.thing
+    def __call__(self, **ports: Port) -> Metric:
+        return self.thing(outputs=ports["outputs"]) if inspect.isclass(self.thing) else self.thing
 
 
 def chosen(
     metrics: Sequence[Any] | None,
-    usual: Mapping[str, Metric],
+    usual: Mapping[str, Metric | type[Metric]],
     outputs: type[Port],
     takes: Sequence[str],
     where: str = "task.metrics",
+    table: Sequence[str] = (),
 ) -> dict[str, Any]:
     """The metrics of a recipe by the names they have in the log, for `new_metrics`.
 
@@ -45,10 +50,11 @@ def chosen(
 
     Args:
         metrics: the setting's value: parts that wait to be built, or objects with update, compute and reset.
-        usual: the metrics, by name, if it is None.
+        usual: the metrics, by name, if it is None; classes are given the output port.
         outputs: type of the output port.
         takes: names of what `Task.evaluate` returns, in its order; a metric's `update` takes the same.
         where: the setting, for messages.
+        table: names of all that it returns, where that is a table.
 
     Raises:
         LabwrightError: for an empty list, a metric that doesn't fit, and one that is named twice.
@@ -60,7 +66,7 @@ def chosen(
     metrics = [_Object(metric, where) if isinstance(metric, Metric) else metric for metric in metrics]
     named: dict[str, Any] = {}
     for metric in metrics:
-        _check_fit(metric, outputs, takes)
+        _check_fit(metric, outputs, takes, table)
         label = _label(metric)
         alike = [_settings(other) for other in metrics if _label(other) == label]
         differing = [f".{key}={value}" for key, value in _settings(metric).items() if _differs(key, alike)]
@@ -71,10 +77,28 @@ def chosen(
     return named
 
 
-def new_metrics(chosen: Mapping[str, Any], inputs: Port, outputs: Port) -> dict[str, Metric]:
-    """New metrics for one evaluation, by name. Raises LabwrightError for settings that don't go with the ports."""
+def new_metrics(
+    chosen: Mapping[str, Any], inputs: Port, outputs: Port, takes: Sequence[str] = (), table: Sequence[str] = ()
+) -> dict[str, Metric]:
+    """New metrics for one evaluation, by name; `takes` and `table` are those of `chosen` where there is a table.
+
+    Raises LabwrightError for settings that don't go with the ports.
+    """
     # copied, as an object from Python is the same each time
-    return {name: deepcopy(metric(inputs=inputs, outputs=outputs)) for name, metric in chosen.items()}
+    metrics = {name: deepcopy(metric(inputs=inputs, outputs=outputs)) for name, metric in chosen.items()}
+    return {name: Of(metrics[name], *asked(chosen[name], takes, table)) for name in metrics} if table else metrics
+
+
+def asked(metric: Any, takes: Sequence[str], table: Sequence[str]) -> Sequence[str]:
+    """What a chosen metric is given of a table."""
+    names = _parameters(metric)
+    return names if names and set(names) <= set(table) else takes
+
+
+def counted(logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
+    """Of logits (B, *positions, C) and labels (B, *positions) those of the N positions that count: (N, C) and (N,)."""
+    counts = labels != LEFT_OUT
+    return {"logits": logits[counts], "labels": labels[counts]}
 
 
 def chosen_goal(text: str | None, chosen: Mapping[str, Any], usual: Goal, where: str = "task.goal") -> Goal:
@@ -106,30 +130,40 @@ def chosen_goal(text: str | None, chosen: Mapping[str, Any], usual: Goal, where:
     return Goal(metric, direction or ("maximize" if higher else "minimize"))  # type: ignore[arg-type]
 
 
-def _check_fit(metric: Any, outputs: type[Port], takes: Sequence[str]) -> None:
+def _check_fit(metric: Any, outputs: type[Port], takes: Sequence[str], table: Sequence[str]) -> None:
     label = f"{metric.where}: metric {_label(metric)!r}"
     wanted = metric.given.get("outputs", (outputs,))
     if not issubclass(outputs, wanted):
         names = " or ".join(port.__name__ for port in wanted)
         raise LabwrightError(f"{label} is one of {names}; the data has targets {outputs.__name__}.")
-    if not inspect.isclass(_target(metric)):  # a function that makes one
-        return
-    parameters = list(inspect.signature(_target(metric).update).parameters.values())[1:]
-    has = [parameter.name for parameter in parameters]
-    if any(parameter.kind is parameter.VAR_POSITIONAL for parameter in parameters):
+    has = _parameters(metric)
+    if has is None:
         return
     # an object from Python may be anyone's, such as torchmetrics': their number is all that must agree
     fits = len(has) >= len(takes) if metric.target is None else has[: len(takes)] == list(takes)
-    if not fits:
+    if not fits and not (has and set(has) <= set(table)):
+        others = [name for name in table if name not in takes]
+        also = f" A metric may also ask for {listed(others)} by these names." if others else ""
         raise LabwrightError(
             f"{label} doesn't fit: the task calls update({', '.join(takes)}), it takes "
-            f"({', '.join(has)}). `labwright list metrics` shows what there is."
+            f"({', '.join(has)}).{also} `labwright list metrics` shows what there is."
         )
+
+
+def _parameters(metric: Any) -> list[str] | None:
+    """What a metric's `update` takes; None: whatever it is given, or it isn't known, of a function that makes one."""
+    if not inspect.isclass(_target(metric)):
+        return None
+    parameters = list(inspect.signature(_target(metric).update).parameters.values())[1:]
+    anything = any(parameter.kind is parameter.VAR_POSITIONAL for parameter in parameters)
+    return None if anything else [parameter.name for parameter in parameters]
 
 
 def _target(metric: Any) -> Any:
     """The class, or function, that makes a metric."""
-    return type(metric.thing) if metric.target is None else metric.target
+    if metric.target is not None:
+        return metric.target
+    return metric.thing if inspect.isclass(metric.thing) else type(metric.thing)
 
 
 def _label(metric: Any) -> str:

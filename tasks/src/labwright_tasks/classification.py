@@ -26,7 +26,6 @@ from labwright import (
     bucketed,
     evaluating,
     generator,
-    majority,
     nearest,
 )
 from torch import Generator, Tensor, nn
@@ -159,7 +158,8 @@ class Classification(Task):
         labels = None if part is None or not len(part) else _labels(part, self.data.in_memory)
         if labels is None or "accuracy" not in metrics:
             return None
-        name, share = majority(labels, self.names)
+        counts = labels.bincount(minlength=len(self.names))
+        name, share = self.names[int(counts.argmax())], int(counts.max()) / len(labels)
         if metrics["accuracy"] > share + _ROUNDING:
             return None
         return (

@@ -15,6 +15,7 @@ from labwright import (
     LEFT_OUT,
     Attachment,
     Batch,
+    Classes,
     Data,
     Goal,
     IndexedBatches,
@@ -30,14 +31,20 @@ from labwright import (
 from torch import Generator, Tensor, nn
 from torch.nn import functional
 
+from labwright_tasks.chosen_metrics import asked, chosen, chosen_goal, counted, new_metrics
 from labwright_tasks.classification import ClassificationLoss
 from labwright_tasks.entities import entities, tag_entities
 from labwright_tasks.label_pictures import COLOURS, png
+from labwright_tasks.metrics import NatsPerToken, TokenAccuracy
 from labwright_tasks.model_output import output
-from labwright_tasks.overlap import EntityF1, IoU, MeanIoU, NatsPerPosition, PositionAccuracy
+from labwright_tasks.overlap import EntityF1, IoU, MeanIoU
 
 if TYPE_CHECKING:
     from labwright import Section
+
+# what a metric is called with, the positions that count, and what else it may ask for: see `DenseLabels.evaluate`
+_TAKES = ("logits", "labels")
+_TABLE = (*_TAKES, "confusion", "nats_sum", "right", "tokens", "entities")
 
 _AT_ONCE = 32  # samples fetched, or seen by the model, together where all are gone through
 _EXAMPLES = 6  # of a report
@@ -91,7 +98,9 @@ class DenseLabels(Task):
     `cross_entropy` in nats a mean over them. `iou/CLASS` is right positions over those that are of the class or given
     it (Everingham et al. 2010, section 4.2), nan for a class that is neither in the split nor given; `mean_iou` is the
     mean over the other classes. All are of the positions of the whole split together. Where the classes are O and B-
-    and I- of some types, `entity_f1` is that of whole entities, each right if its type and both its ends are.
+    and I- of some types, `entity_f1` is that of whole entities, each right if its type and both its ends are. `metrics`
+    names others: those of classes are given the positions that count. `goal` is one of the metrics, `iou/CLASS`, or
+    with a direction, `NAME:minimize`.
 
     A prediction has a class for each position, or for each word if the data says what its words are (an origin
     `Words`). Of a picture it is another one in its size, or in that of its origin (height, width), by the nearest
@@ -104,12 +113,28 @@ class DenseLabels(Task):
     goal = Goal("mean_iou", "maximize")
     contract = ClassificationLoss
 
-    def __init__(self, data: Annotated[Data, Part("data")]) -> None:
+    def __init__(
+        self,
+        data: Annotated[Data, Part("data")],
+        *,
+        metrics: list[Annotated[Metric, Part("metric")]] | None = None,
+        goal: str | None = None,
+    ) -> None:
         if not issubclass(data.target, PositionClasses):
             raise LabwrightError(
                 f"task.data: dense labels need a class for each position; {type(data).__name__} has targets "
                 f"{data.target.__name__}, not PositionClasses. Task 'classification' takes Classes."
             )
+        usual: dict[str, Metric | type[Metric]] = {
+            "mean_iou": MeanIoU(),
+            "accuracy": TokenAccuracy(),
+            "cross_entropy": NatsPerToken(),
+            "iou": IoU,
+            "entity_f1": EntityF1,
+        }
+        self.chosen = chosen(metrics, usual, Classes, _TAKES, table=_TABLE)
+        self.goal = chosen_goal(goal, self.chosen, DenseLabels.goal)
+        self.by_position = any("logits" in asked(metric, _TAKES, _TABLE) for metric in self.chosen.values())
         self.data = data
 
     @property
@@ -159,30 +184,33 @@ class DenseLabels(Task):
         mean: Tensor = criterion(logits, labels.masked_fill(none, 0)) * ~none
         return mean
 
-    def evaluate(self, model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
-        """Of a batch: how often each class (row) was given each class (column), the sum of nats, and of entities.
-
-        Of entities it is how many are right, given and true, (3,); zeros where classes are no tags.
+    def evaluate(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
+        """Of the positions that count: `confusion`, how often each class (row) was given each class (column), the
+        `nats_sum` of their labels, how many are `right` and how many `tokens` they are; and `entities`, how many are
+        right, given and true, (3,), zeros where classes are no tags. Where a metric takes them, `logits` and `labels`.
         """
         logits, labels = self._logits(model, batch), batch.targets
         given = logits.argmax(-1)
-        counted, classes = labels != LEFT_OUT, len(self.names)
-        pairs = labels[counted] * classes + given[counted]
+        counts, classes = labels != LEFT_OUT, len(self.names)
+        pairs = labels[counts] * classes + given[counts]
         exact = logits if logits.dtype == torch.float64 else logits.float()
         nats = functional.cross_entropy(
             exact.flatten(0, -2), labels.flatten(), ignore_index=LEFT_OUT, reduction="none"
         ).sum(dtype=torch.float32 if logits.device.type == "mps" else torch.float64)
         confusion_CC = torch.bincount(pairs, minlength=classes**2).view(classes, classes)
-        return confusion_CC, nats, self._entities(given, labels)
+        sums = {
+            "confusion": confusion_CC,
+            "nats_sum": nats,
+            "right": confusion_CC.trace(),
+            "tokens": confusion_CC.sum(),
+            "entities": self._entities(given, labels),
+        }
+        return sums | (counted(logits, labels) if self.by_position else {})
 
     def metrics(self) -> dict[str, Metric]:
-        metrics: dict[str, Metric] = {
-            "mean_iou": MeanIoU(),
-            "accuracy": PositionAccuracy(),
-            "cross_entropy": NatsPerPosition(),
-            "iou": IoU(self.names),
-        }
-        return metrics | ({"entity_f1": EntityF1()} if tag_entities(self.names) else {})
+        # one that is chosen says itself that classes are no tags
+        fitting = {name: one for name, one in self.chosen.items() if name != "entity_f1" or tag_entities(self.names)}
+        return new_metrics(fitting, self.data.ports()[0], Classes(self.names), _TAKES, _TABLE)
 
     def predict(self, model: nn.Module, inputs: tuple[Tensor, ...], origins: Sequence[Any]) -> list[dict[str, Any]]:
         """For each row the classes of its positions or words; of a picture a PNG, and each class's share of it."""
@@ -203,7 +231,7 @@ class DenseLabels(Task):
         confusion_CC = torch.zeros(len(self.names), len(self.names), dtype=torch.int64)
         with evaluating(model):
             for batch in IndexedBatches.in_order(part, _AT_ONCE):
-                confusion_CC += self.evaluate(model, batch.to(device))[0].cpu()
+                confusion_CC += self.evaluate(model, batch.to(device))["confusion"].cpu()
             examples = part.fetch(torch.unique(torch.arange(_EXAMPLES) * len(part) // _EXAMPLES), 0, 0)
             given = self._logits(model, examples.to(device)).argmax(-1).cpu()
         return sections(confusion_CC, self.names, examples, given, self.data)

@@ -18,6 +18,7 @@ from labwright import (
     LeftOut,
     Part,
     Port,
+    Sharded,
     Split,
     Tokens,
     Values,
@@ -168,12 +169,14 @@ class JoinedSplit:
         lengths = [len(part) for part in self.parts.values()]
         most = max(-(-length // size) for length in lengths)
         turns: list[tuple[float, int, Tensor]] = []
-        for number, (start, length) in enumerate(zip(self.starts, lengths, strict=True)):
+        for number, (start, part) in enumerate(zip(self.starts, self.parts.values(), strict=True)):
+            length = len(part)
+            shards = (part.shards, part.window) if isinstance(part, Sharded) else ()
             own = -(-length // size)
             wanted = most if self.turns == "equal" else own
             rounds = -(-wanted // own)
             of_set = derived_seed(seed, number)
-            orders = (epoch_order(length, seed=of_set, epoch=epoch * rounds + again) for again in range(rounds))
+            orders = (epoch_order(length, *shards, seed=of_set, epoch=epoch * rounds + n) for n in range(rounds))
             batches = [batch + start for order in orders for batch in torch.split(order, size)][:wanted]
             # the middle of each update's share of the epoch says when its turn is
             turns += [((place + 0.5) / wanted, number, batch) for place, batch in enumerate(batches)]

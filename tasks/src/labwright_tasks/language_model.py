@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import math
-from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING, Annotated, Any, cast, final
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import torch
 from labwright import (
     LEFT_OUT,
     Batch,
+    Classes,
     Data,
     Goal,
     IndexedBatches,
@@ -31,11 +30,17 @@ from pydantic import Field
 from torch import Generator, Tensor, nn
 from torch.nn import functional
 
+from labwright_tasks.chosen_metrics import asked, chosen, chosen_goal, counted, new_metrics
 from labwright_tasks.classification import ClassificationLoss
+from labwright_tasks.metrics import BitsPerCharacter, NatsPerToken
 from labwright_tasks.model_output import output
 
 if TYPE_CHECKING:
     from labwright import Section
+
+# what a metric is called with, the targets that are there, and what else it may ask for: see `LanguageModel.evaluate`
+_TAKES = ("logits", "labels")
+_TABLE = (*_TAKES, "nats_sum", "tokens", "characters")
 
 _UNFINISHED = "\ufffd"  # what a decoder gives for a character some of whose bytes are still to come
 _LONGEST = 4  # bytes of a character
@@ -53,6 +58,11 @@ class NextTokens(Port):
     vocab_size: int
     length: int
     characters: bool = False
+
+    @property
+    def classes(self) -> Classes:
+        """The vocabulary as classes, called by their ids."""
+        return Classes(tuple(map(str, range(self.vocab_size))))
 
     def example(self, batch_size: int, generator: Generator) -> tuple[Tensor, ...]:
         return (torch.randint(0, self.vocab_size, (batch_size, self.length), generator=generator),)
@@ -75,7 +85,9 @@ class LanguageModel(Task):
     """Predict what comes next in a text, token by token. Lower is better: cross_entropy, in nats per token.
 
     `perplexity` is its exponential; `bits_per_char` is there if the data counts characters. All are means over every
-    token of a split, each predicted from what stands before it in its own window.
+    token of a split, each predicted from what stands before it in its own window. `metrics` names others: those of
+    classes are given every token that follows another. `goal` is one of the metrics, or with a direction,
+    `NAME:minimize`.
 
     A prediction goes on with a prompt for `length` tokens. `temperature` divides the logits, 0 always takes the most
     probable token; `top_k` leaves the choice between that many; `sample_seed` says which of many texts it is. The data
@@ -93,12 +105,22 @@ class LanguageModel(Task):
         top_k: Annotated[int, Field(ge=1)] | None = None,
         length: Annotated[int, Field(ge=1, description="tokens a prediction adds to its prompt")] = 300,
         sample_seed: Annotated[int, Field(ge=0)] = 0,
+        metrics: list[Annotated[Metric, Part("metric")]] | None = None,
+        goal: str | None = None,
     ) -> None:
         if not issubclass(data.target, NextTokens):
             raise LabwrightError(
                 f"task.data: a language model needs running text; {type(data).__name__} has targets "
                 f"{data.target.__name__}, not NextTokens. `labwright list data --for RECIPE` shows what fits a recipe."
             )
+        usual: dict[str, Metric] = {
+            "cross_entropy": NatsPerToken(),
+            "perplexity": Perplexity(),
+            "bits_per_char": BitsPerCharacter(),
+        }
+        self.chosen = chosen(metrics, usual, Classes, _TAKES, table=_TABLE)
+        self.goal = chosen_goal(goal, self.chosen, LanguageModel.goal)
+        self.by_token = any("logits" in asked(metric, _TAKES, _TABLE) for metric in self.chosen.values())
         self.data = data
         self.temperature, self.top_k, self.length, self.sample_seed = temperature, top_k, length, sample_seed
 
@@ -108,23 +130,35 @@ class LanguageModel(Task):
     def loss(self, model: nn.Module, batch: TokenBatch, criterion: ClassificationLoss, phase: str) -> Tensor:  # noqa: ARG002 - one phase
         return criterion(output(model, batch).flatten(0, 1), batch.targets.flatten())
 
-    def evaluate(self, model: nn.Module, batch: TokenBatch) -> tuple[Tensor, int, int]:
-        """The sum of the targets' negative log-likelihoods in nats, how many they are, and their characters."""
-        nats_BT = self.nats(model, batch)
-        return nats_BT.sum(), batch.tokens, batch.characters
+    def evaluate(self, model: nn.Module, batch: TokenBatch) -> dict[str, Tensor | int]:
+        """The `nats_sum` of the targets, how many `tokens` they are and how many `characters`.
+
+        Where a metric takes them, `logits` and `labels` of the targets.
+        """
+        logits_BTV = output(model, batch)
+        sums = {
+            "nats_sum": _nats(logits_BTV, batch.targets).sum(),
+            "tokens": batch.tokens,
+            "characters": batch.characters,
+        }
+        return sums | (counted(logits_BTV, batch.targets) if self.by_token else {})
 
     def nats(self, model: nn.Module, batch: TokenBatch) -> Tensor:
         """Each target's negative log-likelihood, (B, T) in nats; 0 where there is none."""
-        logits_BTV = output(model, batch).float()
-        targets = batch.targets.flatten()
-        nats = functional.cross_entropy(logits_BTV.flatten(0, 1), targets, ignore_index=LEFT_OUT, reduction="none")
-        return nats.view_as(batch.targets)
+        return _nats(output(model, batch), batch.targets)
 
     def metrics(self) -> dict[str, Metric]:
-        outputs = self.data.ports()[1]
+        inputs, outputs = self.data.ports()
         assert isinstance(outputs, NextTokens)
-        metrics: dict[str, Metric] = {"cross_entropy": NatsPerToken(), "perplexity": PerplexityOfTokens()}
-        return metrics | ({"bits_per_char": BitsPerCharacter()} if outputs.characters else {})
+        fitting = {
+            name: metric for name, metric in self.chosen.items() if name != "bits_per_char" or outputs.characters
+        }
+        if "bits-per-char" in fitting and not outputs.characters:
+            raise LabwrightError(
+                f"task.metrics: 'bits-per-char' needs data that counts the characters its tokens stand for, which "
+                f"{type(self.data).__name__} doesn't; leave it out."
+            )
+        return new_metrics(fitting, inputs, outputs.classes, _TAKES, _TABLE)
 
     def predict(self, model: nn.Module, inputs: tuple[Tensor, ...], origins: Sequence[Any]) -> list[dict[str, Any]]:  # noqa: ARG002
         """For each row a continuation, as an iterator of pieces of text."""
@@ -198,6 +232,13 @@ class LanguageModel(Task):
         return text
 
 
+def _nats(logits_BTV: Tensor, targets_BT: Tensor) -> Tensor:
+    """Each target's negative log-likelihood, (B, T) in nats; 0 where there is none."""
+    logits_NV, targets_N = logits_BTV.float().flatten(0, 1), targets_BT.flatten()
+    nats_N = functional.cross_entropy(logits_NV, targets_N, ignore_index=LEFT_OUT, reduction="none")
+    return nats_N.view_as(targets_BT)
+
+
 def drawn(logits_V: Tensor, draws: Generator, *, temperature: float, top_k: int | None) -> int:
     """A token with the probability its logit gives it at a temperature, among the `top_k` most probable."""
     if temperature == 0:
@@ -205,49 +246,3 @@ def drawn(logits_V: Tensor, draws: Generator, *, temperature: float, top_k: int 
     values, tokens = logits_V.topk(min(top_k or len(logits_V), len(logits_V)))
     shares = ((values - values[0]) / temperature).softmax(0)
     return int(tokens[torch.multinomial(shares, 1, generator=draws)])
-
-
-class _OfText(ABC):
-    """Sums of nats, tokens and characters, and a number made of them; nan before the first token."""
-
-    def __init__(self) -> None:
-        self.reset()
-
-    def update(self, nats: Tensor, tokens: int, characters: int) -> None:
-        """Take in the summed negative log-likelihood of some tokens, and how many tokens and characters they are."""
-        precise = torch.float32 if nats.device.type == "mps" else torch.float64
-        self._nats: Tensor | float = self._nats + nats.detach().to(precise)
-        self._tokens: int = self._tokens + tokens
-        self._characters: int = self._characters + characters
-
-    @abstractmethod
-    def compute(self) -> float: ...
-
-    def reset(self) -> None:
-        self._nats, self._tokens, self._characters = 0.0, 0, 0
-
-
-@final
-class NatsPerToken(_OfText):
-    """The mean negative log-likelihood of a token, in nats."""
-
-    def compute(self) -> float:
-        return float(self._nats) / self._tokens if self._tokens else math.nan
-
-
-@final
-class PerplexityOfTokens(_OfText):
-    """The exponential of the mean negative log-likelihood of a token."""
-
-    def compute(self) -> float:
-        perplexity = Perplexity()
-        perplexity.update(self._nats, self._tokens)
-        return perplexity.compute()
-
-
-@final
-class BitsPerCharacter(_OfText):
-    """The negative log-likelihood of the text in bits, for each of its characters."""
-
-    def compute(self) -> float:
-        return float(self._nats) / math.log(2) / self._characters if self._characters else math.nan

@@ -49,6 +49,8 @@ class LibraryMetric(nn.Module):
 
     def update(self, *results: Tensor) -> None:
         predictions, *others = results
+        if not len(predictions):  # of a batch in which nothing counts; some metrics of the library mind
+            return
         if isinstance(self.outputs, Classes):
             predictions, others = probabilities(predictions), [other.flatten() for other in others]
             predictions = predictions[:, 1] if self.binary else predictions

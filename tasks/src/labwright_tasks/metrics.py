@@ -2,13 +2,14 @@
 
 They sum up on the device and read values in `compute` alone, so that a GPU never waits. Those of classes take logits
 (B, C) and labels (B,), as `Classification.evaluate` returns them; further axes may stand between B and C. `splits` are
-the only parts of the data they are computed on; left out, it is all of them.
+the only parts of the data they are computed on; left out, it is all of them. Those of tokens and texts come last.
 """
 
 from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal, final
 
 import torch
@@ -180,3 +181,63 @@ class CalibrationError:
 
     def reset(self) -> None:
         self._excess, self._samples = 0.0, 0
+
+
+class _Ratio:
+    """A sum over a count; nan before the first that counts."""
+
+    def __init__(self) -> None:
+        self._mean = Mean()
+
+    def compute(self) -> float:
+        return self._mean.compute()
+
+    def reset(self) -> None:
+        self._mean.reset()
+
+
+@final
+class NatsPerToken(_Ratio):
+    """The mean negative log-likelihood of a token, or of a position's label, in nats."""
+
+    higher_is_better = False
+
+    def update(self, nats_sum: Tensor, tokens: Tensor | int) -> None:
+        """Take in the summed negative log-likelihood of some tokens, and how many they are."""
+        self._mean.add(nats_sum, tokens)
+
+
+@final
+class TokenAccuracy(_Ratio):
+    """The share of tokens, or of positions, whose most probable class is the right one."""
+
+    higher_is_better = True
+
+    def update(self, right: Tensor, tokens: Tensor | int) -> None:
+        """Take in how many of some tokens are right, and how many they are."""
+        self._mean.add(right, tokens)
+
+
+@final
+class BitsPerCharacter(_Ratio):
+    """The negative log-likelihood of a text in bits, for each of its characters."""
+
+    higher_is_better = False
+
+    def update(self, nats_sum: Tensor, characters: int) -> None:
+        """Take in the summed negative log-likelihood of some tokens, and the characters they stand for."""
+        self._mean.add(nats_sum, characters)
+
+    def compute(self) -> float:
+        return super().compute() / math.log(2)
+
+
+@final
+class ExactMatch(_Ratio):
+    """The share of texts that are written as they are meant."""
+
+    higher_is_better = True
+
+    def update(self, texts: Sequence[str], references: Sequence[str]) -> None:
+        """Take in the texts that were written, and those that were meant."""
+        self._mean.add(sum(text == meant for text, meant in zip(texts, references, strict=True)), len(references))

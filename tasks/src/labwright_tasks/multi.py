@@ -88,11 +88,6 @@ class Head:
     measure: Callable[[], Metric]
     width: int
 
-    def criterion_on(self, device: torch.device) -> Any:
-        """Its loss, with what that holds where the model's outputs are."""
-        holds = isinstance(self.criterion, nn.Module) and next(self.criterion.buffers(), None) is not None
-        return self.criterion.to(device) if holds else self.criterion
-
 
 @dataclass(frozen=True)
 class HeadBatch(Batch):
@@ -173,6 +168,13 @@ class MultiTask(Task):
                 except LabwrightError as error:
                     fault = str(error).removeprefix(f"{OneHead.__name__}: ")
                     raise LabwrightError(f"{type(self.data).__name__}, head {name!r}: {fault}") from error
+        for name, head in self.heads.items():
+            if isinstance(head.criterion, Loss):
+                try:
+                    head.criterion.prepare(head.task.ports()[1])  # with how often each class occurs, if that is known
+                except LabwrightError as error:
+                    fault = str(error).removeprefix("loss.")
+                    raise LabwrightError(f"task.losses.{name}.{fault}") from error
 
     def load(self, folder: Path) -> None:
         super().load(folder)
@@ -196,8 +198,7 @@ class MultiTask(Task):
         for name, head in self.heads.items():
             if rows.share(name):
                 own = Batch(rows.inputs, rows.only(name, rows.targets[name]))
-                answer, of_head = rows.only(name, outputs[name]), head.criterion_on(outputs[name].device)
-                losses[name] = head.task.loss(_giving(answer), own, of_head, phase)
+                losses[name] = head.task.loss(_giving(rows.only(name, outputs[name])), own, head.criterion, phase)
         if not losses:  # as can be of a micro-batch: it has nothing to say
             return {name: 0.0 * outputs[name].sum() for name in outputs}
         parts = criterion(losses)
@@ -318,7 +319,7 @@ class MultiTask(Task):
             )
 
     def _criterion(self, name: str, kind: Kind, ports: tuple[Port, Port]) -> Any:
-        """A head's loss. Raises LabwrightError for one that is called otherwise, or whose state nobody would keep."""
+        """A head's loss. Raises LabwrightError for one that is called otherwise."""
         criterion = self.losses.get(name)
         if criterion is None:
             return kind.loss()
@@ -333,15 +334,7 @@ class MultiTask(Task):
                 f"{where}: loss {label} doesn't fit a head of {type(ports[1]).__name__}: it takes ({', '.join(has)}) "
                 f"and is called with ({', '.join(wanted)})."
             )
-        if isinstance(criterion, Loss) and type(criterion).penalty is not Loss.penalty:
-            raise LabwrightError(
-                f"{where}: loss {label} is of all weights, not of one head: use optimizer.weight_decay."
-            )
-        if isinstance(criterion, nn.Module) and (own := criterion.state_dict()):
-            raise LabwrightError(
-                f"{where}: loss {label} has a state of its own ({listed(own)}): only that of the recipe's `loss` is "
-                "trained and kept. Buffers that follow from its settings are made with persistent=False."
-            )
+        self.losses[name] = criterion  # where the core finds what it is to train and to keep
         return criterion
 
 

@@ -28,7 +28,7 @@ def opened(path: Path, encoding: str | None = None) -> TextIO:
     None: there is no such setting. Raises LabwrightError naming the line that is none of them.
     """
     try:
-        " ".encode(encoding or "utf-8")
+        wide = len(" ".encode(encoding or "utf-8")) > 1  # UTF-16 and UTF-32, which write no text in ASCII
     except (LookupError, ValueError) as error:
         raise LabwrightError(
             f"task.data.encoding: Python knows no encoding of text {encoding!r}; usual ones are utf-8, cp1252, latin-1."
@@ -36,12 +36,14 @@ def opened(path: Path, encoding: str | None = None) -> TextIO:
     content = _unpacked(path)
     marked = next((codec for mark, codec in _MARKS.items() if content.startswith(mark)), None)
     tried = [marked or encoding or "utf-8"]
-    if not marked and not content.isascii():  # there are encodings that write their letters in seven bits
+    # there are encodings that write their letters in seven bits
+    if not marked and (not content.isascii() or (wide and b"\0" not in content)):
         tried.insert(0, "utf-8")
     fault: UnicodeError | None = None
     for codec in tried:
         try:
-            content.decode(codec)
+            # as it will be read: unlike `decode` this asks UTF-16 for its byte order mark
+            codecs.getincrementaldecoder(codec)().decode(content, True)
         except UnicodeError as error:
             fault = error
         else:
@@ -49,6 +51,8 @@ def opened(path: Path, encoding: str | None = None) -> TextIO:
     start = fault.start if isinstance(fault, UnicodeDecodeError) else 0
     line = content.count(b"\n", 0, start) + 1
     hint = "Its first bytes say that it is; it may be cut off" if marked else _hint(content, path, encoding)
+    if "BOM" in str(fault):
+        hint = f"It has no byte order mark: set task.data.encoding to {encoding}-le or {encoding}-be"
     raise LabwrightError(
         f"{path}, line {line}: the byte 0x{content[start]:02x} is no {marked or tried[-1]}. {hint}."
     ) from fault

@@ -1,61 +1,39 @@
-"""What is measured of labels for each position, from how often each class was given each. C classes.
-
-Each sums what `DenseLabels.evaluate` gives: a confusion matrix with a row for each true class, nats, and how many
-entities are right, given and true.
-"""
+"""What is measured of labels for each position, from how often each class was given each. C classes."""
 
 from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from typing import Any, final
 
 import torch
+from labwright import Classes
 from torch import Tensor
 
+from labwright_tasks.entities import tag_entities
 
-class _OfSums(ABC):
-    """Sums of what `DenseLabels.evaluate` gives, and numbers made of them; nan before the first position."""
+
+class _OfConfusion(ABC):
+    """Numbers made of a confusion matrix with a row for each true class; nan before the first position."""
+
+    higher_is_better = True
 
     def __init__(self) -> None:
         self.reset()
 
-    def update(self, confusion_CC: Tensor, nats: Tensor, entities_3: Tensor) -> None:
-        """Take in the confusion matrix of some positions, the sum of their nats, and counts of entities."""
-        self.confusion_CC: Tensor = self.confusion_CC + confusion_CC.cpu()
-        self.nats += float(nats)
-        self.entities_3: Tensor = self.entities_3 + entities_3
+    def update(self, confusion: Tensor) -> None:
+        """Take in the confusion matrix of some positions, (C, C)."""
+        self.confusion_CC: Tensor = self.confusion_CC + confusion.cpu()
 
     @abstractmethod
     def compute(self) -> Any: ...
 
     def reset(self) -> None:
-        self.confusion_CC, self.nats, self.entities_3 = torch.zeros(1, 1, dtype=torch.int64), 0.0, torch.zeros(3)
-
-    @property
-    def positions(self) -> int:
-        return int(self.confusion_CC.sum())
+        self.confusion_CC = torch.zeros(1, 1, dtype=torch.int64)
 
 
 @final
-class PositionAccuracy(_OfSums):
-    """The share of positions whose class is right."""
-
-    def compute(self) -> float:
-        return int(self.confusion_CC.trace()) / self.positions if self.positions else math.nan
-
-
-@final
-class NatsPerPosition(_OfSums):
-    """The mean negative log-likelihood of a position's label, in nats."""
-
-    def compute(self) -> float:
-        return self.nats / self.positions if self.positions else math.nan
-
-
-@final
-class MeanIoU(_OfSums):
+class MeanIoU(_OfConfusion):
     """The mean of the classes' intersections over union; classes that are neither true nor given are left out."""
 
     def compute(self) -> float:
@@ -63,12 +41,12 @@ class MeanIoU(_OfSums):
 
 
 @final
-class IoU(_OfSums):
+class IoU(_OfConfusion):
     """Each class's intersection over union, by its name; nan for one that is neither true nor given."""
 
-    def __init__(self, names: Sequence[str]) -> None:
+    def __init__(self, outputs: Classes) -> None:
         super().__init__()
-        self.names = names
+        self.names = outputs.names
 
     def compute(self) -> dict[str, float]:
         of_classes = overlaps(self.confusion_CC).expand(len(self.names))
@@ -76,12 +54,29 @@ class IoU(_OfSums):
 
 
 @final
-class EntityF1(_OfSums):
-    """The harmonic mean of precision and recall of entities; nan where none is true and none was given."""
+class EntityF1:
+    """The harmonic mean of precision and recall of entities; nan where none is true and none was given.
+
+    Raises ValueError for classes that aren't O, and B- and I- of some types.
+    """
+
+    higher_is_better = True
+
+    def __init__(self, outputs: Classes) -> None:
+        if not tag_entities(outputs.names):
+            raise ValueError("entities are told by classes O, and B- and I- of some types, which these aren't")
+        self.reset()
+
+    def update(self, entities: Tensor) -> None:
+        """Take in how many entities are right, given and true, (3,)."""
+        self.entities_3: Tensor = self.entities_3 + entities
 
     def compute(self) -> float:
         right, given, true = self.entities_3.tolist()
         return 2 * right / (given + true) if given + true else math.nan
+
+    def reset(self) -> None:
+        self.entities_3 = torch.zeros(3)
 
 
 def overlaps(confusion_CC: Tensor) -> Tensor:

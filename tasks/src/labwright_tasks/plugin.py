@@ -28,6 +28,17 @@ def labwright_components() -> Iterator[lw.Component]:
         "metric", "calibration-error", f"{here}.metrics:CalibrationError", "how far confidence is from accuracy"
     )
     yield lw.Component("metric", "confusion", f"{here}.metrics:Confusion", "how often each class was given for each")
+    yield lw.Component(
+        "metric", "mean-iou", f"{here}.overlap:MeanIoU", "intersection over union, the mean over classes"
+    )
+    yield lw.Component("metric", "iou", f"{here}.overlap:IoU", "intersection over union of each class")
+    yield lw.Component("metric", "entity-f1", f"{here}.overlap:EntityF1", "F1 of whole entities, of tags B- and I-")
+    yield lw.Component(
+        "metric", "bits-per-char", f"{here}.metrics:BitsPerCharacter", "bits a character of a text takes"
+    )
+    yield lw.Component(
+        "metric", "exact-match", f"{here}.metrics:ExactMatch", "share of texts written as they are meant"
+    )
     yield lw.Component("metric", "rmse", f"{here}.regression:RootMeanSquare", "root of the mean squared difference")
     yield lw.Component("metric", "mae", f"{here}.regression:MeanAbsolute", "mean absolute difference")
     yield lw.Component("metric", "r2", f"{here}.regression:Explained", "share of the variance explained")
@@ -39,6 +50,11 @@ def labwright_components() -> Iterator[lw.Component]:
         "data", "joined", f"{here}.joined:Joined", "several data sets of like inputs, each of them a head"
     )
     yield lw.Component("model", "heads", f"{here}.heads:HeadsOnTrunk", "linear heads on any model as their trunk")
+    yield lw.Component("loss", "cross-entropy", f"{here}.losses:CrossEntropy", "negative log-likelihood of the class")
+    yield lw.Component("loss", "mse", f"{here}.losses:MeanSquaredError", "mean squared error")
+    yield lw.Component("loss", "mae", f"{here}.losses:MeanAbsoluteError", "mean absolute error")
+    yield lw.Component("loss", "huber", f"{here}.losses:Huber", "squared near zero, absolute beyond a threshold")
+    yield lw.Component("loss", "penalized", f"{here}.losses:Penalized", "another loss plus L1 and L2 penalties")
     yield lw.Component("loss", "weighted", f"{here}.head_losses:Weighted", "heads' losses by weights that are given")
     yield lw.Component("loss", "uncertainty", f"{here}.head_losses:Uncertainty", "heads' losses by learned variances")
     yield lw.Component("method", "sam", f"{here}.sam:SharpnessAware", "the gradient where the loss is worst nearby")

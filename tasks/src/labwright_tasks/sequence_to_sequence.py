@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Protocol, final, runtime_checkable
+from typing import TYPE_CHECKING, Annotated, Any, Protocol, runtime_checkable
 
 import torch
 from labwright import (
     LEFT_OUT,
     Batch,
+    Classes,
     Data,
     Goal,
     IndexedBatches,
@@ -32,10 +32,16 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional
 
 from labwright_tasks.beam_search import beam_search
+from labwright_tasks.chosen_metrics import asked, chosen, chosen_goal, counted, new_metrics
 from labwright_tasks.classification import ClassificationLoss
+from labwright_tasks.metrics import ExactMatch, NatsPerToken, TokenAccuracy
 
 if TYPE_CHECKING:
     from labwright import Section
+
+# what a metric is called with, the target tokens, and what else it may ask for: see `SequenceToSequence.evaluate`
+_TAKES = ("logits", "labels")
+_TABLE = (*_TAKES, "nats_sum", "right", "tokens")
 
 _EXAMPLES = 24  # of a report
 
@@ -53,6 +59,11 @@ class TargetTokens(Port):
     pad_id: int = 0
     begin_id: int = 1
     end_id: int = 2
+
+    @property
+    def classes(self) -> Classes:
+        """The vocabulary as classes, called by their ids."""
+        return Classes(tuple(map(str, range(self.vocab_size))))
 
     def check(self, output: Any, target: Tensor) -> None:
         wanted = (*target.shape, self.vocab_size)
@@ -146,8 +157,9 @@ class SequenceToSequence(Task):
     It is in nats per target token. A model learns each token of a target from the source and the tokens before it
     (teacher forcing), and `perplexity` and `token_accuracy` are measured so. `exact_match` is the share of texts that
     are the target's when the model writes by itself, which takes most of the time of an evaluation; `write` false
-    leaves it out. The loss is a mean over target tokens. Batches of training hold pairs whose sources, and then
-    targets, are of like length.
+    leaves it out. `metrics` names others: those of classes are given every target token, and texts are written where
+    one takes them. `goal` is one of the metrics, or with a direction, `NAME:minimize`. The loss is a mean over target
+    tokens. Batches of training hold pairs whose sources, and then targets, are of like length.
 
     Texts are found by a search with `beams` beginnings; 1 always takes the most probable token. Among texts that ended,
     it is the best by log P / ((5 + tokens) / 6) ** length_penalty (Wu et al. 2016). `length` is how many tokens one may
@@ -168,14 +180,26 @@ class SequenceToSequence(Task):
         length_penalty: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.6,
         length: Annotated[int, Field(ge=1, description="most tokens of a text, its end among them")] | None = None,
         write: bool = True,
+        metrics: list[Annotated[Metric, Part("metric")]] | None = None,
+        goal: str | None = None,
     ) -> None:
         if not isinstance(data, PairedData) or not issubclass(data.target, TargetTokens):
             raise LabwrightError(
                 f"task.data: this task needs pairs of sequences; {type(data).__name__} has targets "
                 f"{data.target.__name__} and is no PairedData. Task 'language-model' takes running text."
             )
+        usual: dict[str, Metric] = {
+            "cross_entropy": NatsPerToken(),
+            "perplexity": Perplexity(),
+            "token_accuracy": TokenAccuracy(),
+        }
+        usual |= {"exact_match": ExactMatch()} if write else {}
+        self.table = (*_TABLE, "texts", "references") if write else _TABLE
+        self.chosen = chosen(metrics, usual, Classes, _TAKES, table=self.table)
+        self.goal = chosen_goal(goal, self.chosen, SequenceToSequence.goal)
+        self.asked = {name for metric in self.chosen.values() for name in asked(metric, _TAKES, self.table)}
         self.data: PairedData = data
-        self.beams, self.length_penalty, self.length, self.write = beams, length_penalty, length, write
+        self.beams, self.length_penalty, self.length = beams, length_penalty, length
 
     @property
     def port(self) -> TargetTokens:
@@ -220,9 +244,11 @@ class SequenceToSequence(Task):
     def loss(self, model: nn.Module, batch: Batch, criterion: ClassificationLoss, phase: str) -> Tensor:  # noqa: ARG002 - one phase
         return criterion(self._forced(model, batch)[0].flatten(0, 1), batch.targets.flatten())
 
-    def evaluate(self, model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor, int, list[str], list[str]]:
-        """The sum of the targets' nats, how many are the most probable token, and how many tokens they are; the texts
-        written and those of the targets, none of both where the task doesn't write.
+    def evaluate(self, model: nn.Module, batch: Batch) -> dict[str, Any]:
+        """The `nats_sum` of the targets, how many are `right`, the most probable token, and how many `tokens` they are.
+
+        Where a metric takes them, the `texts` written and the `references`, those of the targets; and `logits` and
+        `labels` of the target tokens.
         """
         logits_BTV, memory = self._forced(model, batch)
         exact = logits_BTV if logits_BTV.dtype == torch.float64 else logits_BTV.float()
@@ -230,16 +256,14 @@ class SequenceToSequence(Task):
             exact.flatten(0, 1), batch.targets.flatten(), ignore_index=LEFT_OUT, reduction="none"
         ).sum(dtype=torch.float32 if exact.device.type == "mps" else torch.float64)
         right = (logits_BTV.argmax(-1) == batch.targets).sum()
-        texts = self.texts(model, memory, batch.inputs[1]) if self.write else []
-        return nats, right, int(self.weight(batch)), texts, self.references(batch) if self.write else []
+        results: dict[str, Any] = {"nats_sum": nats, "right": right, "tokens": int(self.weight(batch))}
+        if "texts" in self.asked or "references" in self.asked:
+            texts = self.texts(model, memory, batch.inputs[1])
+            results |= {"texts": texts, "references": self.references(batch)}
+        return results | (counted(logits_BTV, batch.targets) if "logits" in self.asked else {})
 
     def metrics(self) -> dict[str, Metric]:
-        metrics: dict[str, Metric] = {
-            "cross_entropy": NatsPerToken(),
-            "perplexity": PerplexityOfTokens(),
-            "token_accuracy": TokenAccuracy(),
-        }
-        return metrics | ({"exact_match": ExactMatch()} if self.write else {})
+        return new_metrics(self.chosen, self.data.ports()[0], self.port.classes, _TAKES, self.table)
 
     def predict(self, model: nn.Module, inputs: tuple[Tensor, ...], origins: Sequence[Any]) -> list[dict[str, Any]]:  # noqa: ARG002
         """For each row the text."""
@@ -302,61 +326,6 @@ class SequenceToSequence(Task):
         logits_BTV: Tensor = model.decode(memory, batch.inputs[1], before_BT)  # type: ignore[operator]
         port.check(logits_BTV, targets_BT)
         return logits_BTV, memory
-
-
-class _OfTexts(ABC):
-    """Sums of what `SequenceToSequence.evaluate` gives, and a number made of them; nan before the first token."""
-
-    def __init__(self) -> None:
-        self.reset()
-
-    def update(self, nats: Tensor, right: Tensor, tokens: int, written: list[str], references: list[str]) -> None:
-        """Take in the nats of some tokens, how many are right and there; the texts written and those meant."""
-        self.nats += float(nats)
-        self.right += int(right)
-        self.tokens += tokens
-        self.texts += len(references)
-        self.same += sum(text == meant for text, meant in zip(written, references, strict=True))
-
-    @abstractmethod
-    def compute(self) -> float: ...
-
-    def reset(self) -> None:
-        self.nats, self.right, self.tokens, self.same, self.texts = 0.0, 0, 0, 0, 0
-
-
-@final
-class NatsPerToken(_OfTexts):
-    """The mean negative log-likelihood of a target token, in nats."""
-
-    def compute(self) -> float:
-        return self.nats / self.tokens if self.tokens else math.nan
-
-
-@final
-class PerplexityOfTokens(_OfTexts):
-    """The exponential of the mean negative log-likelihood of a target token."""
-
-    def compute(self) -> float:
-        perplexity = Perplexity()
-        perplexity.update(self.nats, self.tokens)
-        return perplexity.compute()
-
-
-@final
-class TokenAccuracy(_OfTexts):
-    """The share of target tokens that are the most probable after those before them."""
-
-    def compute(self) -> float:
-        return self.right / self.tokens if self.tokens else math.nan
-
-
-@final
-class ExactMatch(_OfTexts):
-    """The share of texts that are written as they are meant."""
-
-    def compute(self) -> float:
-        return self.same / self.texts if self.texts else math.nan
 
 
 def _padded(rows: Sequence[Sequence[int]], filling: int) -> Tensor:

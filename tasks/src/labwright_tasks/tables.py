@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -136,7 +137,7 @@ def read_table(
     Raises LabwrightError naming file and line: no such file or column, or two of a name; a row with more or fewer cells
     than the header; a quote that isn't closed, or that swallows rows; no JSON, CSV or Parquet; no rows.
     """
-    suffix, wanted = suffix_of(path), _Wanted(path, columns, optional or {})
+    suffix, wanted = suffix_of(path), Wanted(path, columns, optional or {})
     if suffix in _PARQUET:
         found, lines = _parquet(wanted)
     elif suffix in _JSON:
@@ -161,7 +162,9 @@ def read_table(
 
 
 @dataclass(frozen=True)
-class _Wanted:
+class Wanted:
+    """The columns of a file that settings of `task.data` name, and those that are taken if they are there."""
+
     path: Path
     columns: Mapping[str, str]
     optional: Mapping[str, str]
@@ -183,7 +186,7 @@ class _Wanted:
         return {setting: header.index(name) for setting, name in wanted.items() if name in header}
 
 
-def _json_lines(wanted: _Wanted, encoding: str | None) -> _Found:
+def _json_lines(wanted: Wanted, encoding: str | None) -> _Found:
     values: dict[str, list[Any]] = {name: [] for name in [*wanted.columns.values(), *wanted.optional.values()]}
     header: dict[str, None] = {}
     lines: list[int] = []
@@ -220,8 +223,22 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return row
 
 
-def _parquet(wanted: _Wanted) -> _Found:
+def _parquet(wanted: Wanted) -> _Found:
     path = wanted.path
+    with reading_parquet(path) as parquet:
+        header = list(parquet.read_schema(path).names)
+        places = wanted.among(header)
+        table = parquet.read_table(path, columns=list(dict.fromkeys(header[place] for place in places.values())))
+        columns = {name: values_of(table[name]) for name in table.column_names}
+    return {
+        setting: cells_of(columns[header[place]], header[place], lambda row: f"{path}, row {row + 1}")
+        for setting, place in places.items()
+    }, range(1, table.num_rows + 1)
+
+
+@contextmanager
+def reading_parquet(path: Path) -> Iterator[Any]:
+    """pyarrow.parquet, to read a file with. Raises LabwrightError if there is neither, or the file can't be read."""
     if find_spec("pyarrow") is None:
         raise LabwrightError(f"{path}: Parquet needs pyarrow; `pip install pyarrow` brings it.")
     import pyarrow
@@ -230,19 +247,12 @@ def _parquet(wanted: _Wanted) -> _Found:
     if not path.is_file():
         raise no_file(path)
     try:
-        header = list(parquet.read_schema(path).names)
-        places = wanted.among(header)
-        table = parquet.read_table(path, columns=list(dict.fromkeys(header[place] for place in places.values())))
-        columns = {name: _values(table[name]) for name in table.column_names}
+        yield parquet
     except (OSError, pyarrow.ArrowException) as error:
         raise LabwrightError(f"{path} can't be read as Parquet: {sentence(str(error).splitlines()[0])}") from error
-    return {
-        setting: cells_of(columns[header[place]], header[place], lambda row: f"{path}, row {row + 1}")
-        for setting, place in places.items()
-    }, range(1, table.num_rows + 1)
 
 
-def _values(column: Any) -> list[Any]:
+def values_of(column: Any) -> list[Any]:
     """The values of a column of Parquet, moments as seconds since 1970."""
     from pyarrow import types
 

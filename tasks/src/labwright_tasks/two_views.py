@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import torch
 from labwright import (
@@ -16,14 +16,17 @@ from labwright import (
     Classes,
     Data,
     Goal,
+    IndexedBatches,
     LabwrightError,
     Metric,
     Of,
     Part,
     Port,
+    Sharded,
     Split,
     Task,
     derived_seed,
+    evaluating,
     separable,
 )
 from pydantic import Field
@@ -33,8 +36,12 @@ from labwright_tasks.projected import Embeds, Projections, Taught
 from labwright_tasks.representations import NeighbourAccuracy, Rank, Spread
 from labwright_tasks.views_losses import Byol, ViewsLoss
 
+if TYPE_CHECKING:
+    from labwright import Section
+
 _STREAM = 20  # of the seeds of the views, among derived seeds
 _LOOKED_AT = 64  # samples looked at to see whether anything is augmented
+_AT_ONCE = 256  # samples the model sees together for a report
 _COLLAPSED = 0.05  # of the spread; projections that fill the sphere are near 1
 
 
@@ -58,6 +65,8 @@ class Pairs:
 
     def __init__(self, part: Split) -> None:
         self.part = part
+        if isinstance(part, Sharded):
+            self.shards, self.window = part.shards, part.window
 
     def __len__(self) -> int:
         return len(self.part)
@@ -220,6 +229,18 @@ class TwoViews(Task):
             f"projections of {split} have collapsed: their spread is {metrics['spread']:.2g}, where 1 is even. A lower "
             "optimizer.lr, a longer warm-up, larger batches or another loss help."
         )
+
+    def report(self, model: Any, split: str, device: torch.device) -> Sequence[Section]:
+        """How far projections are spread in each direction."""
+        from labwright_tasks.two_views_report import directions
+
+        part = self.data.split(split)
+        if part is None or not len(part):
+            return ()
+        with evaluating(model):
+            batches = (batch.to(device) for batch in IndexedBatches.in_order(part, _AT_ONCE))
+            projections = [model.project(model.embed(*batch.inputs)).float().cpu() for batch in batches]
+        return [directions(torch.cat(projections))]
 
     def predict(self, model: Any, inputs: tuple[Tensor, ...], origins: Sequence[Any]) -> list[dict[str, Any]]:  # noqa: ARG002 - embeddings are of no size
         """For each row its representation."""

@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import re
+from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
-Stretch = Annotated[str, Field(pattern=r"^[1-9][0-9]* (step|epoch)s?$")]
+from labwright.base.errors import nearest
+
+_STRETCH = r"^[1-9][0-9]* (step|epoch)s?$"
+
+
+def _stretch(value: Any) -> Any:
+    """The value, if it is a stretch. Raises ValueError with what it should be."""
+    if re.match(_STRETCH, str(value)):
+        return value
+    number = (re.search("[1-9][0-9]*", str(value)) or ["2"])[0]
+    near = nearest(str(value), (f"{number} steps", f"{number} epochs"), "")
+    raise ValueError(f'it should be a number of steps or epochs, such as "500 steps" or "2 epochs"{near}')
+
+
+Stretch = Annotated[str, BeforeValidator(_stretch), Field(json_schema_extra={"pattern": _STRETCH})]
 
 
 def in_steps(stretch: str, per_epoch: int) -> int:

@@ -1,4 +1,4 @@
-"""Room for a model: a tensor that this machine's memory doesn't hold is refused before it is allocated."""
+"""Memory: a tensor that this machine's doesn't hold is refused before it is allocated; what says that it is full."""
 
 from __future__ import annotations
 
@@ -50,6 +50,11 @@ def _check(args: tuple[Any, ...], given: Mapping[str, Any]) -> None:
             f"it asks for a tensor of shape {shape}, which takes {wanted / 1e9:,.1f} GB of memory; "
             f"{free / 1e9:,.1f} GB are free"
         )
+
+
+def out_of_memory(error: Exception) -> bool:
+    """Whether an error is about memory; of the CPU's PyTorch has no error of its own, but words."""
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "allocate" in str(error)
 
 
 def free_memory(root: Path = Path("/")) -> int | None:

@@ -60,6 +60,8 @@ def join() -> None:
         return
     import torch
     import torch.distributed as dist
+    from torch.distributed.distributed_c10d import PrefixStore
+    from torch.distributed.rendezvous import rendezvous
 
     number, count, local = told
     limit = timedelta(seconds=_limit())
@@ -67,13 +69,13 @@ def join() -> None:
         torch.cuda.set_device(local % torch.cuda.device_count())
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     try:
-        store, _, _ = next(dist.rendezvous("env://", number, count, timeout=limit))
+        store, _, _ = next(rendezvous("env://", number, count, timeout=limit))
         # torchrun keeps one store over its restarts: what the processes before said is not for these
-        store = dist.PrefixStore(f"labwright/{os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}", store)
+        store = PrefixStore(f"labwright/{os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}", store)
         dist.init_process_group(backend, store=store, rank=number, world_size=count, timeout=limit)
     except (RuntimeError, ValueError) as error:
         raise RunFailed(f"process {number} of {count} didn't find the others: {words(error)}.") from error
-    _joined = _Group(number, count, local, dist.PrefixStore("said", store))
+    _joined = _Group(number, count, local, PrefixStore("said", store))
 
 
 def leave() -> None:
@@ -173,7 +175,7 @@ def summed(values: Sequence[float]) -> list[float]:
     sums = torch.tensor(values, dtype=torch.float64)
     with guarded():
         dist.all_reduce(sums)
-    return sums.tolist()  # type: ignore[no-any-return]
+    return sums.tolist()
 
 
 def any(flag: bool) -> bool:  # noqa: A001 - it is the word for it
@@ -233,7 +235,7 @@ def _what_happened(error: Exception) -> str:
         end = time.monotonic() + 3  # one that failed says so before its connections close
         while time.monotonic() < end:
             if group.store.check([_FAILED]):
-                return group.store.get(_FAILED).decode().partition(": ")[2]
+                return str(group.store.get(_FAILED).decode()).partition(": ")[2]
             time.sleep(0.05)
         missing = [str(other) for other in range(group.count) if not group.store.check([f"here/{other}"])]
     except RuntimeError:

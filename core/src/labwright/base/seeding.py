@@ -32,12 +32,23 @@ def generator(*numbers: int) -> Generator:
     return Generator().manual_seed(derived_seed(*numbers))
 
 
-def epoch_order(length: int, *, seed: int, epoch: int) -> Tensor:
+def epoch_order(length: int, shards: Tensor | None = None, window: int = 1, *, seed: int, epoch: int) -> Tensor:
     """The permutation of 0..length-1 that epoch `epoch` goes through, int64.
+
+    Args:
+        length: how many samples there are.
+        shards: how many of them each shard has, (S,), one after another: the shards' order is random.
+        window: so many shards at a time are mixed, and then the next so many.
+        seed: of the order, with `epoch`.
 
     Example: `lw.epoch_order(len(split), seed=seed, epoch=epoch).split(64)`
     """
-    return torch.randperm(length, generator=generator(seed, epoch, 1))
+    order = torch.randperm(length, generator=generator(seed, epoch, 1))
+    if shards is None:
+        return order
+    windows_S = torch.randperm(len(shards), generator=generator(seed, epoch, 12)) // window
+    # stable: within a window the order stays as random as it was
+    return order[windows_S.repeat_interleave(shards)[order].argsort(stable=True)]
 
 
 def draws(length: int, width: int, *, seed: int, epoch: int) -> Tensor:

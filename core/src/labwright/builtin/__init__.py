@@ -14,11 +14,6 @@ from labwright.plugin.hookspecs import Component, Kind, Verb, hookimpl
 @hookimpl
 def labwright_components() -> Iterator[Component]:
     here = "labwright.builtin"
-    yield Component("loss", "cross-entropy", f"{here}.losses:CrossEntropy", "negative log-likelihood of the class")
-    yield Component("loss", "mse", f"{here}.losses:MeanSquaredError", "mean squared error")
-    yield Component("loss", "mae", f"{here}.losses:MeanAbsoluteError", "mean absolute error")
-    yield Component("loss", "huber", f"{here}.losses:Huber", "squared near zero, absolute beyond a threshold")
-    yield Component("loss", "penalized", f"{here}.losses:Penalized", "another loss plus L1 and L2 penalties")
     yield Component("optimizer", "sgd", f"{here}.optimizers:SGD", "stochastic gradient descent, momentum, Nesterov")
     yield Component("optimizer", "adam", f"{here}.optimizers:Adam", "Adam, with weight decay in the gradient")
     yield Component("optimizer", "adamw", f"{here}.optimizers:AdamW", "Adam with decoupled weight decay")
@@ -35,7 +30,6 @@ def labwright_components() -> Iterator[Component]:
     yield Component("device", "mps", f"{here}.devices:MPS", "an Apple GPU")
     yield Component("logger", "progress", f"{here}.progress:Progress", "a bar on a terminal, plain lines elsewhere")
     yield Component("logger", "report", f"{here}.report:Report", "report.html when the run ends")
-    yield Component("logger", "tensorboard", f"{here}.tensorboard:TensorBoard", "event files for TensorBoard")
     yield Component("stop", "early", f"{here}.stopping:Early", "end when a metric has not improved for a while")
     yield Component("stop", "seconds", f"{here}.stopping:Seconds", "end after a stretch of time")
 
@@ -62,9 +56,6 @@ def labwright_verbs() -> Iterator[Verb]:
     yield Verb("resume", f"{here}.resume:verb", "go on with a run exactly where it stopped", train, trains=True)
     yield Verb("evaluate", f"{here}.evaluate:verb", "measure a run's model on a split", train, trains=True)
     yield Verb("predict", f"{here}.predict:verb", "answers for files, folders or lines of text", train, trains=True)
-    yield Verb(
-        "verify-resume", f"{here}.verify_resume:verb", "prove that a recipe resumes bit for bit", train, trains=True
-    )
     yield Verb("list", f"{here}.listing:verb", "recipes and components that are installed", look)
     yield Verb("show", f"{here}.show:verb", "a recipe in full, or a component's settings", look)
     yield Verb("plugins", f"{here}.plugins:verb", "installed plugins, their state and the lock", look)

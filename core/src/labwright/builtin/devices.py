@@ -55,11 +55,8 @@ class CUDA(Device):
         index = self.index + ranks.local()  # of the processes of a machine each has its own
         if index >= len(names):
             shared = f" and process {ranks.local()} of this machine" if ranks.local() else ""
-            raise LabwrightError(
-                f"device 'cuda', index: given {self.index}{shared}; there are "
-                + ", ".join(f"{number} ({name})" for number, name in enumerate(names))
-                + "."
-            )
+            there = ", ".join(f"{number} ({name})" for number, name in enumerate(names))
+            raise LabwrightError(f"device 'cuda', index: given {self.index}{shared}; there are {there}.")
         if self.precision == "bf16" and not _computes_bf16(index):
             raise LabwrightError(
                 f"device 'cuda', precision: {names[index]} has no bf16 arithmetic; use 'fp16' or 'fp32'."
@@ -83,11 +80,8 @@ class Auto(Device):
     """The first of cuda, mps and cpu that is there."""
 
     def find(self) -> torch.device:
-        if torch.cuda.is_available():
-            return CUDA(precision=self.precision).find()
-        if torch.backends.mps.is_available():
-            return MPS(precision=self.precision).find()
-        return CPU(precision=self.precision).find()
+        apple = MPS if torch.backends.mps.is_available() else CPU
+        return (CUDA if torch.cuda.is_available() else apple)(precision=self.precision).find()
 
 
 def _keep_memory() -> None:

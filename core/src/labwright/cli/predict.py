@@ -60,6 +60,7 @@ def verb(
     experiment = experiment_of(run, ctx.obj.plugins, settings or ())
     built = built_from(run, experiment, overrides=settings or ())
     say(*(f"note: {note}" for note in [*experiment.notes, *built.notes]))
+    built.notes.clear()  # for those that come while it predicts
     kept = _Kept(run, out)
     given = inputs or ["-"]
     at_once = 1 if "-" in given else AT_ONCE  # whoever writes lines may wait for an answer before the next
@@ -80,7 +81,7 @@ def verb(
             echo(json_text({"input": name} | whole))
         else:
             _tell(name, answer)
-    say(*(f"note: {note}" for note in built.task.data.noticed()))
+    say(*(f"note: {note}" for note in [*built.notes, *built.task.data.noticed()]))
     if not count:
         raise LabwrightError("stdin held no line: there is nothing to predict for. Give files, folders or lines.")
     if failed:

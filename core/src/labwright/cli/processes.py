@@ -48,7 +48,7 @@ def _start(processes: int) -> NoReturn:
     for name in ("torch.distributed.elastic", "torch.distributed.elastic.agent.server.api", "torch.distributed.run"):
         logging.getLogger(name).setLevel(logging.CRITICAL)  # a process that fails says why itself
     try:
-        run(get_args_parser().parse_args([*options, *command]))
+        run(get_args_parser().parse_args([*options, *command]))  # type: ignore[no-untyped-call]
     except SignalException:  # passed on to them, who have said what became of it
         sys.exit(130)
     except ChildFailedError as error:

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import typer
 
-from labwright.cli.processes import Processes, join_or_start
-from labwright.cli.shared import Json, OtherData, Overrides, RunFolder, print_outcome, say
+from labwright.cli.shared import Json, OtherData, Overrides, Processes, RunFolder, join_or_start, print_outcome, say
 from labwright.plugin.registry import Plugins
 
 

@@ -8,9 +8,18 @@ from typing import Annotated
 import typer
 
 from labwright.base.errors import LabwrightError
-from labwright.cli.processes import Processes, join_or_start
 from labwright.cli.resume import go_on
-from labwright.cli.shared import Json, Overrides, RecipeName, print_json, print_outcome, print_table, say
+from labwright.cli.shared import (
+    Json,
+    Overrides,
+    Processes,
+    RecipeName,
+    join_or_start,
+    print_json,
+    print_outcome,
+    print_table,
+    say,
+)
 
 
 def verb(

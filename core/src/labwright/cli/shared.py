@@ -37,6 +37,8 @@ import typer
 
 from labwright.base import ranks
 from labwright.base.files import json_text, mute, printable
+from labwright.cli.processes import Processes as Processes
+from labwright.cli.processes import join_or_start as join_or_start
 from labwright.plugin.lockfile import check
 from labwright.plugin.registry import Plugins
 

@@ -15,6 +15,7 @@ from labwright.base.errors import LabwrightError, nearest, shown
 from labwright.base.files import json_text
 
 TABLES = ("task", "model", "loss", "optimizer", "method", "device", "train", "start", "log", "stop", "search")
+_LENGTHS: dict[tuple[str, ...], str] = {("train", "epochs"): "steps", ("train", "steps"): "epochs"}
 
 
 @dataclass(frozen=True)
@@ -111,11 +112,14 @@ def _copied(value: Any) -> Any:
 def override(recipe: Mapping[str, Any], overrides: Iterable[str]) -> tuple[dict[str, Any], list[str]]:
     """The recipe with `field.path=value` overrides, and notes on the settings that fell away with a changed name.
 
-    A value is read as TOML, else as text; none at all (`train.epochs=`) leaves the field out. Raises LabwrightError for
-    an override that is no assignment or leads through something that is no table.
+    A value is read as TOML, else as text; none at all (`train.epochs=`) leaves the field out. Of `train.epochs` and
+    `train.steps` an override replaces the other one, if only that is in the recipe. Raises LabwrightError for an
+    override that is no assignment or leads through something that is no table.
     """
     changed: dict[str, Any] = _copied(recipe)
     notes: list[str] = []
+    overrides = list(overrides)
+    overridden = {_keys(text.partition("=")[0]) for text in overrides}
     for text in overrides:
         path, equals, value = text.partition("=")
         keys, given = _keys(path), f"override {shown(text)}"
@@ -130,6 +134,9 @@ def override(recipe: Mapping[str, Any], overrides: Iterable[str]) -> tuple[dict[
             table.pop(keys[-1], None)
         else:
             notes += _set(table, keys, new)
+            other = _LENGTHS.get(keys, "")
+            if other in table and ("train", other) not in overridden and keys[-1] not in recipe.get("train", {}):
+                notes.append(f"train.{other}={table.pop(other)} is left out: {'.'.join(keys)}={new} says how long.")
     return changed, notes
 
 

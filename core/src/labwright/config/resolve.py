@@ -16,13 +16,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 from torch import Tensor, nn
 
-from labwright.base.errors import LabwrightError, a, listed, nearest, path_fault, shown
-from labwright.base.memory import Room
+from labwright.base.errors import LabwrightError, a, listed, nearest, path_fault, sentence, shown
+from labwright.base.memory import Room, out_of_memory
 from labwright.base.search import Mark
 from labwright.config.recipe import Source, parsed
 from labwright.config.signature import Part, Setting, label_of, plain, signature
@@ -108,9 +107,7 @@ class ComponentSpec:
             with Room() if self.kind == "model" else nullcontext():
                 return self.target(**asked, **(self.settings | built))
         except (ValueError, RuntimeError, MemoryError) as error:
-            # PyTorch has no error of its own for memory of the CPU that it can't have
-            memory = isinstance(error, MemoryError | torch.OutOfMemoryError) or "allocate" in str(error)
-            if not memory and not isinstance(error, ValueError):
+            if not out_of_memory(error) and not isinstance(error, ValueError):
                 raise
             reason = error if isinstance(error, ValueError) else "it needs more memory than there is; make it smaller"
             raise LabwrightError(f"{self.where}: {self.kind} {self.label!r} can't be built: {reason}") from error
@@ -377,7 +374,7 @@ def _complaint(setting: Setting, error: ValidationError, value: Any, where: Wher
     # pydantic reports each member of a union; those at the same depth are alternatives
     alike = [fault for fault in faults if len(fault["loc"]) == len(path)]  # one for each type of a union
     should = " or ".join(dict.fromkeys(_SHOULD.get(fault["type"]) or _should(fault["msg"]) for fault in alike))
-    return f"{where}: given {shown(value)}; it should {should}{_advice(setting, first, value)}{of}."
+    return sentence(f"{where}: given {shown(value)}; it should {should}{_advice(setting, first, value)}{of}")
 
 
 def _should(message: str) -> str:
@@ -392,8 +389,6 @@ def _advice(setting: Setting, fault: ErrorDetails, value: Any) -> str:
     such = f", such as {setting.default!r}" if isinstance(setting.default, str) else ""
     if kind in ("literal_error", "enum"):
         return nearest(str(value), re.findall(r"'([^']*)'", fault["ctx"]["expected"]), "")
-    if kind == "string_pattern_mismatch":
-        return such
     if kind == "string_type" and isinstance(value, bool | int | float):
         text = json.dumps(value)
         return f'; as text it is written "{text}", in quotes' if _is_valid(setting, text) else such

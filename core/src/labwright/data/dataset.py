@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -69,17 +69,7 @@ class Input(tuple[Tensor, ...]):
         return made
 
 
-class Batches(Protocol):
-    """What `Task.batches` returns: iterable once or more, and `len` says how many batches there are from `start` on.
-
-    Example: `for batch in task.batches("train", size=64, seed=0, epoch=0): print(len(batch))`
-    """
-
-    def __len__(self) -> int: ...
-
-    def __iter__(self) -> Iterator[Batch]: ...
-
-
+@runtime_checkable
 class Split(Protocol):
     """A part of a dataset: `train`, `valid` or `test`.
 
@@ -116,6 +106,19 @@ class Ragged(Protocol):
     """
 
     lengths: Tensor
+
+
+@runtime_checkable
+class Sharded(Protocol):
+    """A split of shards, one after another, that are best read a few at a time: how many samples each has, (S,) int64.
+
+    `train` goes through `window` shards drawn at random, whose samples are mixed, then through the next so many.
+
+    Example: `most = int(split.shards.max()) * split.window if isinstance(split, lw.Sharded) else len(split)`
+    """
+
+    shards: Tensor
+    window: int
 
 
 @runtime_checkable

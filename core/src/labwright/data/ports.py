@@ -109,10 +109,7 @@ class Interactions(Port):
     items: int
 
     def example(self, batch_size: int, generator: Generator) -> tuple[Tensor, ...]:
-        return (
-            torch.randint(0, self.users, (batch_size,), generator=generator),
-            torch.randint(0, self.items, (batch_size,), generator=generator),
-        )
+        return tuple(torch.randint(0, most, (batch_size,), generator=generator) for most in (self.users, self.items))
 
 
 @dataclass(frozen=True)

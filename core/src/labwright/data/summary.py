@@ -100,15 +100,6 @@ def read_summary(folder: Path) -> dict[str, Any] | None:
         raise LabwrightError(f"{file} is torn: it should say what data the run has read.") from error
 
 
-def majority(labels: Tensor, names: tuple[str, ...]) -> tuple[str, float]:
-    """The most frequent of some labels' classes, and its share.
-
-    Example: `name, share = lw.majority(labels_N, ("cat", "dog"))`
-    """
-    counts = torch.bincount(labels.flatten(), minlength=len(names))
-    return names[int(counts.argmax())], int(counts.max()) / int(counts.sum())
-
-
 def _is_of_classes(labels: Tensor) -> bool:
     return labels.dim() == 1 and labels.dtype == torch.int64 and (not len(labels) or int(labels.min()) >= 0)
 

@@ -8,7 +8,7 @@ from typing import Protocol, runtime_checkable
 
 from torch import nn
 
-from labwright.data.dataset import Batches
+from labwright.data.batching import IndexedBatches
 
 
 class ClosedForm(nn.Module, ABC):
@@ -20,7 +20,7 @@ class ClosedForm(nn.Module, ABC):
     """
 
     @abstractmethod
-    def fit(self, batches: Batches) -> None:
+    def fit(self, batches: IndexedBatches) -> None:
         """Compute the buffers from the training batches, on the CPU, which may be gone through more than once."""
 
     def cost(self) -> Mapping[str, int]:

@@ -58,7 +58,10 @@ def separable(criterion: Any) -> bool:
 
 
 def normalizer(criterion: Any, targets: Tensor) -> float | None:
-    """What the mean that a loss takes over a batch divides by; torch's losses over classes included. None: samples."""
+    """What the mean that a loss takes over a batch divides by; torch's losses over classes included. None: samples.
+
+    Example: `divisor = lw.normalizer(self.loss, targets)`
+    """
     if isinstance(criterion, Loss):
         return criterion.normalizer(targets)
     if isinstance(criterion, nn.CrossEntropyLoss | nn.NLLLoss) and targets.dtype == torch.int64:

@@ -11,6 +11,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
 
@@ -19,8 +20,8 @@ from torch import Generator, Tensor, nn
 
 from labwright.base.errors import LabwrightError
 from labwright.base.seeding import epoch_order
-from labwright.data.batching import IndexedBatches, bucketed
-from labwright.data.dataset import Augmented, Data, Ragged, Split
+from labwright.data.batching import IndexedBatches, Workers, bucketed
+from labwright.data.dataset import Augmented, Data, Ragged, Sharded, Split
 from labwright.data.ports import Port
 
 if TYPE_CHECKING:
@@ -123,6 +124,13 @@ class Task(ABC):
         """
         self.data.starts_from(folder)
 
+    def resumes_from(self, folder: Path) -> None:
+        """Called before `prepare()` where a run is gone on with or evaluated, with the folder of what its task kept.
+
+        What `prepare` took from elsewhere when the run began, such as another run, is taken from there instead: that
+        run may be gone. What is learned from the data is learned anew, and compared.
+        """
+
     def port_types(self) -> tuple[type[Port], type[Port]]:
         """The types of the input and output ports, known before anything is read."""
         return self.data.item, self.data.target
@@ -143,18 +151,35 @@ class Task(ABC):
         """What a pass over a split goes through, made of the data's part: pairs, users, two views. None: nothing."""
         return part
 
+    def part(self, split: str, plain: bool = False) -> Split | None:
+        """What a pass over a split goes through: `view` of the data's part, `plain` without augmentation.
+
+        Raises LabwrightError for a stream, whose samples can't be asked for by their index.
+        """
+        part = self.data.split(split)
+        if not isinstance(part, Split | None):
+            raise LabwrightError(
+                f"task.data: {split!r} of {type(self.data).__name__} is a stream: {type(part).__name__} has no `len` "
+                "and `fetch`, by which it is shuffled and resumed exactly. What doesn't fit in memory gets an index: "
+                "token files by 'nlp/tokens', tar shards by 'vision/shards', row groups of Parquet by 'nlp/parquet'."
+            )
+        # what is measured is measured on the samples as they are
+        part = part.plain() if plain and isinstance(part, Augmented) else part
+        return None if part is None else self.view(split, part)
+
     def order(self, split: str, part: Split, *, size: int, seed: int, epoch: int) -> Sequence[Tensor]:
         """The samples of each batch of one pass over `view(split, part)`, int64 indices: a function of its arguments.
 
         A batch of `train` is one update: micro-batches are cut from it, so that accumulation doesn't change it.
-        `train` is shuffled by (seed, epoch), and of a Ragged part each batch has samples of like length, so that little
-        is padded; other splits keep their order.
+        `train` is shuffled by (seed, epoch), a Sharded part some shards at a time, and of a Ragged part each batch has
+        samples of like length, so that little is padded; other splits keep their order.
         """
         if not len(part):
             return ()
         if split != "train":
             return torch.split(torch.arange(len(part)), size)
-        batches = torch.split(epoch_order(len(part), seed=seed, epoch=epoch), size)
+        shards = (part.shards, part.window) if isinstance(part, Sharded) else ()
+        batches = torch.split(epoch_order(len(part), *shards, seed=seed, epoch=epoch), size)
         return bucketed(batches, part.lengths, seed=seed, epoch=epoch) if isinstance(part, Ragged) else batches
 
     def batches(
@@ -165,7 +190,7 @@ class Task(ABC):
         seed: int,
         epoch: int,
         start: int = 0,
-        workers: int = 0,
+        workers: Workers | None = None,
         whole: bool = False,
         plain: bool = False,
     ) -> IndexedBatches | None:
@@ -179,14 +204,11 @@ class Task(ABC):
             seed: of the order and of augmentation, with `epoch`.
             epoch: which pass it is, from 0.
             start: the first batch, so that a resumed run goes on within an epoch.
-            workers: processes that fetch ahead where the data isn't in memory; they change nothing.
+            workers: those who fetch ahead where the data isn't in memory; they change nothing.
             whole: leave out batches of fewer samples than `size`.
             plain: fetch samples without augmentation.
         """
-        part = self.data.split(split)
-        if part is not None:
-            # what is measured is measured on the samples as they are
-            part = self.view(split, part.plain() if plain and isinstance(part, Augmented) else part)
+        part = self.part(split, plain)
         if part is None:
             return None
         parts = self.order(split, part, size=size, seed=seed, epoch=epoch)
@@ -194,7 +216,8 @@ class Task(ABC):
         parts = [indices for indices in parts if len(indices) >= size] if whole else parts
         parts = parts[start:]
         # data in memory is fetched faster here than by another process
-        return IndexedBatches(part, parts, seed=seed, epoch=epoch, workers=0 if self.data.in_memory else workers)
+        ahead = None if workers is None or self.data.in_memory else partial(workers.fetched, split, plain)
+        return IndexedBatches(part, parts, seed=seed, epoch=epoch, ahead=ahead)
 
     @abstractmethod
     def loss(self, model: nn.Module, batch: Any, criterion: Any, phase: str) -> Tensor | dict[str, Tensor]:

@@ -28,11 +28,13 @@ from labwright.plugin.file_plugins import loaded
 from labwright.plugin.hookspecs import Component, Kind, Recipe, Verb
 from labwright.plugin.project_config import distrusted, read
 
-# What a person may look for and hasn't installed, and the distribution that brings it: verbs and kinds.
+# What a person may look for and hasn't installed, and the distribution that brings it: verbs, kinds and a logger.
 COMES_WITH = {
     **dict.fromkeys(("tune", "study", "space", "worker", "compare", "sampler", "pruner"), "labwright-study"),
-    **dict.fromkeys(("check", "doctor"), "labwright-testing"),
+    **dict.fromkeys(("check", "doctor", "verify-resume"), "labwright-testing"),
     "export": "labwright-export",
+    "submit": "labwright-cluster",
+    "tensorboard": "labwright-tensorboard",
 }
 
 
@@ -218,7 +220,7 @@ class Plugins:
 
     def _unknown(self, kind: str, name: str) -> str:
         """That no plugin brings a name, and what was perhaps meant."""
-        if kind == "verb" and name in COMES_WITH:
+        if kind in ("verb", "logger") and name in COMES_WITH:
             extra = COMES_WITH[name].removeprefix("labwright-")
             return f"`{name}` comes with {COMES_WITH[name]}: pip install labwright[{extra}]"
         known = self.names(kind)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,6 +16,7 @@ from labwright.interfaces.task import headlines
 from labwright.report import page
 from labwright.report.curves import best, curves
 from labwright.report.sections import card, table
+from labwright.runs.environment import environment_of
 from labwright.train.evaluation import evaluating
 from labwright.train.log import read_log
 
@@ -29,7 +29,7 @@ def write(run: Run, outcome: Outcome) -> None:
 def _body(run: Run, outcome: Outcome) -> Iterator[str]:
     torn: list[int] = []
     log = list(read_log(run.folder / "metrics.jsonl", torn))
-    environment = _read(run, "environment.json")
+    environment = environment_of(run.folder)
     reason = "" if outcome.status == "finished" else outcome.reason
     yield page.heading(run.folder.name, _about(run), outcome.status, reason, _facts(run, outcome, environment))
     notes = [*outcome.notes, *(f"Line {number} of metrics.jsonl is torn and left out." for number in torn)]
@@ -174,10 +174,3 @@ def _again(run: Run, environment: Mapping[str, Any]) -> list[tuple[str, str]]:
     if run.step < run.total_steps:
         lines.append(("go on from the last checkpoint", f"labwright resume {folder}"))
     return lines
-
-
-def _read(run: Run, name: str) -> dict[str, Any]:
-    try:
-        return dict(json.loads((run.folder / name).read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):  # it is missing or torn
-        return {}

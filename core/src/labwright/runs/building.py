@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from inspect import isclass
 from pathlib import Path
 
 import torch
@@ -28,9 +29,10 @@ def build(
 ) -> Built:
     """Make everything: read the data (or take up what was learned from it), then model, loss and optimizers.
 
-    `task` is one of the same settings that was prepared before, so that its data isn't read again. `begun` is what
-    the task of such a run kept, where what it started from isn't asked any more. Random numbers and
-    threads of the process are as before when it returns. Raises LabwrightError for what can't be built.
+    `task` is one of the same settings that was prepared before, so that its data isn't read again. `begun` is what the
+    task of a run kept that is gone on with: what it started from, or took from another run, isn't asked any more.
+    Random numbers and threads of the process are as before when it returns. Raises LabwrightError for what can't be
+    built.
     """
     settings: Device = spec.device.build()
     device = settings.find()
@@ -40,20 +42,30 @@ def build(
             f"{spec.train.batch_size}."
         )
     with isolated(device, seed=derived_seed(spec.train.seed, 0), threads=settings.threads):
-        task = prepared_task(spec, learned, begun) if task is None else task
+        # trials share a prepared task, but no losses within it that learn
+        if task is None or any(loss.state_dict() for loss in held_losses(spec, task).values()):
+            task = prepared_task(spec, learned, begun)
         torch.manual_seed(derived_seed(spec.train.seed, 0))  # the weights don't depend on what reading the data drew
         inputs, outputs = task.ports()
         model: nn.Module = complete(spec.model.build(inputs=inputs, outputs=outputs), inputs).to(device)
         criterion = None if spec.loss is None else spec.loss.build(inputs=inputs, outputs=outputs)
         if isinstance(criterion, Loss) and learned is None:  # else nothing will be trained
             criterion.prepare(outputs)
+        held = nn.ModuleDict(held_losses(spec, task)).to(device)
+        if held.state_dict():  # within the recipe's loss they are trained and kept with it
+            criterion = nn.Module() if criterion is None else criterion
+            if not isinstance(criterion, nn.Module):
+                raise LabwrightError("loss: beside a task's own loss that learns, it is a module, not a function.")
+            criterion.add_module("task", held)
         if isinstance(criterion, nn.Module):
             criterion = criterion.to(device)
-        if spec.loss is not None and settings.accumulate > 1 and not separable(criterion):
+        whole = next((loss for loss in (criterion, *held.values()) if not separable(loss)), None)
+        if settings.accumulate > 1 and whole is not None:
+            label = spec.loss.label if spec.loss and whole is criterion else type(whole).__name__
             raise LabwrightError(
                 f"{Where(source=spec.source) / 'device'}: device.accumulate cuts a batch into {settings.accumulate}, "
-                f"and loss {spec.loss.label!r} compares the samples of a batch with one another: cut, it is another "
-                "loss. Leave device.accumulate out, with a smaller train.batch_size where memory is short."
+                f"and loss {label!r} compares the samples of a batch with one another: cut, it is another loss. Leave "
+                "device.accumulate out, with a smaller train.batch_size where memory is short."
             )
         split_state(model)  # refused here if no checkpoint could hold it
         phases = [phase for phase in task.phases() if phase.name in spec.optimizers]
@@ -72,14 +84,39 @@ def build(
 def prepared_task(spec: ExperimentSpec, learned: Path | None = None, begun: Path | None = None) -> Task:
     """The task with its data read, or with what was learned from it taken up from a run's folder."""
     task: Task = spec.task.build()
+    kept = learned or begun
+    if kept is not None:
+        verify(kept)  # before anything is read from it
     if spec.start is not None:
-        task.starts_from(learned or begun or spec.start.learned)
+        task.starts_from(kept or spec.start.learned)
+    if begun is not None:
+        task.resumes_from(begun)
     if learned is None:
         ranks.in_turn(task.prepare)
     else:
-        verify(learned)
         task.load(learned)
     return task
+
+
+def held_losses(spec: ExperimentSpec, task: Task) -> dict[str, nn.Module]:
+    """The losses that are modules among a task's attributes, and in an attribute that is a table or a list.
+
+    Raises LabwrightError for one with a penalty, which is of all weights.
+    """
+    parts = [part.target or type(part.thing) for part in spec.task.parts().values() if part.kind == "loss"]
+    held: dict[str, nn.Module] = {}
+    for key, value in vars(task).items():
+        pairs = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+        for place, loss in ((key, value), *((f"{key}/{inner}", one) for inner, one in pairs)):
+            if isinstance(loss, nn.Module) and isinstance(loss, (Loss, *filter(isclass, parts))):
+                held |= {} if loss in held.values() else {place: loss}
+    for place, loss in held.items():
+        if isinstance(loss, Loss) and type(loss).penalty is not Loss.penalty:
+            raise LabwrightError(
+                f"task.{place.replace('/', '.')}: loss {type(loss).__name__} is of all weights; here it is one of "
+                "several losses. Put the penalty around the recipe's `loss`, or use optimizer.weight_decay."
+            )
+    return held
 
 
 def steps_per_epoch(spec: ExperimentSpec, task: Task) -> int:

@@ -15,7 +15,7 @@ from labwright.base.isolation import isolated
 from labwright.base.locks import Lock
 from labwright.config.recipe import changes
 from labwright.config.resolve import Where
-from labwright.data.summary import summarised
+from labwright.data.summary import DataSummary, summarised
 from labwright.interfaces.closed_form import Remarking
 from labwright.interfaces.run import Run
 from labwright.interfaces.task import Task
@@ -80,31 +80,28 @@ class Experiment(ExperimentSpec):
         # all that can be refused is refused before there is a folder
         notes = preflight(built, self.train)
         data = summarised(built.task.data)
-        lock: Lock | None = None
-
-        def written() -> Path:
-            nonlocal lock
-            claimed = claim_folder(folder) if folder is not None else new_folder(self.name)
-            lock = Lock(claimed)
-            lock.acquire()
-            try:
-                (claimed / "task").mkdir()
-                # before the first step, so that even a run that fails can be looked at without its data
-                built.task.save(claimed / "task")
-                data.write(claimed / "task")
-                seal(claimed / "task")
-            except OSError as error:
-                raise RunFailed(f"can't write {claimed / 'task'}: {error.strerror or error}.") from error
-            self._write_down(claimed, built, {"start": started.files} if started else {})
-            return claimed
-
-        trainer = self._trainer(built, ranks.by_first(written), per_epoch, listeners)
+        folder = ranks.by_first(lambda: claim_folder(folder) if folder is not None else new_folder(self.name))
+        lock = Lock(folder)
+        ranks.by_first(lock.acquire)
+        ranks.by_first(lambda: self._begin(folder, built, data, started))
+        trainer = self._trainer(built, folder, per_epoch, listeners)
         trainer.lock = lock
         trainer.run.data = data
         of_model = built.model.remarks() if isinstance(built.model, Remarking) else ()
         trainer.run.notes += [started.line()] if started else []
         trainer.run.notes += [*data.remarks, *of_model, *built.notes, *notes]
         return trainer
+
+    def _begin(self, folder: Path, built: Built, data: DataSummary, started: Started | None) -> None:
+        """Write down what a run begins with, before its first step: even one that fails can be looked at so."""
+        try:
+            (folder / "task").mkdir()
+            built.task.save(folder / "task")
+            data.write(folder / "task")
+            seal(folder / "task")
+        except OSError as error:
+            raise RunFailed(f"can't write {folder / 'task'}: {error.strerror or error}.") from error
+        self._write_down(folder, built, {"start": started.files} if started else {})
 
     def trial(self, folder: Path, task: Task, *, listeners: Sequence[object] = ()) -> Trainer:
         """A trainer for one trial of a study, over a prepared task: the same training, and little is written.
@@ -147,7 +144,7 @@ class Experiment(ExperimentSpec):
         except BaseException:
             lock.release()
             raise
-        trainer.lock = lock if ranks.first() else None
+        trainer.lock = lock
         return trainer, notes
 
     def _taken_up(self, folder: Path, listeners: Sequence[object], other_data: bool) -> tuple[Trainer, list[str]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+from contextlib import suppress
 from typing import Any
 
 SECONDS = 5
@@ -25,16 +26,12 @@ def commit() -> dict[str, Any] | None:
 
     `changed` is None where git can't tell without running filters that the repository itself configures, or soon.
     """
-    try:
-        found: dict[str, Any] = {"commit": _said("rev-parse", "HEAD").strip(), "changed": None}
-    except (OSError, ValueError, subprocess.SubprocessError):
-        return None
-    try:
+    found: dict[str, Any] | None = None
+    with suppress(OSError, ValueError, subprocess.SubprocessError):
+        found = {"commit": _said("rev-parse", "HEAD").strip(), "changed": None}
         if not _has_filters():
             words = ("status", "--porcelain", "--untracked-files=no", "--ignore-submodules=dirty")
             found["changed"] = bool(_said(*words))
-    except (OSError, ValueError, subprocess.SubprocessError):
-        pass
     return found
 
 

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from labwright.base.errors import LabwrightError, listed, nearest
 from labwright.base.files import refuse_special
+from labwright.base.memory import out_of_memory
 from labwright.config.recipe import changes
 from labwright.interfaces.task import Task
 from labwright.plugin.registry import Plugins
@@ -24,6 +25,7 @@ from labwright.train.built import Built
 from labwright.train.checkpoints import Checkpoints, Which, compared_data, load_model
 from labwright.train.phase_step import phase_steps
 
+_FEWER = "inputs take more memory together than there is, so that fewer were answered at once."
 MATTER = ("task", "model", "train.batch_size", "train.seed", "train.ema", "train.final")  # to what a model answers
 
 
@@ -158,8 +160,9 @@ def predictions(
 ) -> Iterator[tuple[str, dict[str, Any] | Exception]]:
     """What a run's model says of each input: its name, and the answer or why there is none.
 
-    An answer's iterators have to be gone through before the next answer is asked for. Raises LabwrightError if the
-    task doesn't predict.
+    An answer's iterators have to be gone through before the next answer is asked for. If inputs take more memory
+    together than there is, fewer are answered at once, and a note of `built` says so. Raises LabwrightError if the task
+    doesn't predict.
 
     Args:
         built: a task and a model.
@@ -191,12 +194,23 @@ def _attempt(read: Callable[[], tuple[Tensor, ...]]) -> tuple[Tensor, ...] | Exc
 
 
 def _answers(built: Built, rows: Sequence[tuple[Tensor, ...]]) -> list[dict[str, Any] | Exception]:
-    """What the model says of inputs of the same shapes; if it can't say it of all together, of one after another."""
-    arguments = tuple(torch.cat(column).to(built.device) for column in zip(*rows, strict=True))
+    """What the model says of inputs of the same shapes; if it can't say it of all together, of one after another.
+
+    If that takes more memory than there is, of half of them, and so on.
+    """
     try:
+        arguments = tuple(torch.cat(column).to(built.device) for column in zip(*rows, strict=True))
         return [*built.task.predict(built.model, arguments, [getattr(row, "origin", None) for row in rows])]
-    except LabwrightError as error:
-        return [error] if len(rows) == 1 else [answer for row in rows for answer in _answers(built, [row])]
+    except (LabwrightError, RuntimeError, MemoryError) as error:
+        short = out_of_memory(error)
+        if not short and not isinstance(error, LabwrightError):
+            raise
+        if len(rows) == 1:
+            return [LabwrightError(f"it takes more memory than there is: {error}") if short else error]
+        size = -(-len(rows) // 2) if short else 1
+        built.notes += [_FEWER] if short and _FEWER not in built.notes else []
+    # only now, as an error keeps alive what it came from
+    return [answer for start in range(0, len(rows), size) for answer in _answers(built, rows[start : start + size])]
 
 
 def _check_checkpoint(name: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,12 +10,13 @@ from labwright.base import ranks
 from labwright.base.errors import LabwrightError
 from labwright.base.files import refuse_links
 from labwright.config.recipe import changes
+from labwright.interfaces.run import Outcome
 from labwright.plugin.registry import Plugins
 from labwright.runs.environment import differences, environment, environment_of
 from labwright.runs.experiment import Experiment
 from labwright.runs.folder import clear
 from labwright.runs.load import experiment_of
-from labwright.train.checkpoints import Checkpoints, verify
+from labwright.train.checkpoints import Checkpoints
 from labwright.train.trainer import Trainer
 
 
@@ -40,8 +40,6 @@ def resume(
                 f"the {kind} of {folder} can't be changed on resuming; start a new run with "
                 f"`labwright run {folder}/recipe.toml {' '.join(overrides)}`."
             )
-    # before anything is read from it
-    verify(folder / "task")
     earlier = environment_of(folder)
     trainer, notes = experiment.resumed(folder, other_data=other_data)
     notes = [*experiment.notes, *notes]
@@ -59,11 +57,10 @@ def resume(
 def has_ended(folder: Path, trainer: Trainer) -> bool:
     """Whether a run did all that a run does: its steps, and what follows the last of them."""
     try:
-        outcome = json.loads((folder / "outcome.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        outcome = Outcome.read(folder)
+    except (OSError, ValueError, TypeError, KeyError):
         return False
-    done = trainer.run.step >= trainer.intervals.total
-    return done and outcome.get("status") == "finished" and outcome.get("step") == trainer.run.step
+    return outcome.status == "finished" and outcome.step == trainer.run.step >= trainer.intervals.total
 
 
 def begun(folder: Path, experiment: Experiment) -> bool:

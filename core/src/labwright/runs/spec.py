@@ -170,13 +170,7 @@ class ExperimentSpec:
         """The task, model, loss, method, device, or the optimizer of the first phase."""
         if kind == "optimizer":
             return next(iter(self.optimizers.values()), None)
-        return {
-            "task": self.task,
-            "model": self.model,
-            "loss": self.loss,
-            "method": self.method,
-            "device": self.device,
-        }.get(kind)
+        return getattr(self, kind) if kind in ("task", "model", "loss", "method", "device") else None
 
     def marks(self) -> dict[str, Mark]:
         """The search marks of every component, by dotted path."""
@@ -197,8 +191,7 @@ class ExperimentSpec:
         """Raises LabwrightError for a descent without a length or with two."""
         if not self.closed_form and (self.train.epochs is None) == (self.train.steps is None):
             given = "neither" if self.train.epochs is None else "both"
-            hint = " As an override, `train.epochs=` leaves the epochs out." if given == "both" else ""
-            raise LabwrightError(f"{where}: given {given} of epochs and steps; a run has one of them.{hint}")
+            raise LabwrightError(f"{where}: given {given} of epochs and steps; a run has one of them.")
 
     def _check_descent(self, here: Where, *, needed: bool) -> None:
         """Raises LabwrightError for a model in closed form with settings of a descent, and for a task without some."""

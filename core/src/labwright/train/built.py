@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from labwright.base.errors import LabwrightError
+from labwright.data.batching import Workers
 from labwright.data.dataset import Batch
 from labwright.interfaces.device import Device
 from labwright.interfaces.loss import normalizer
@@ -42,6 +43,7 @@ class Built:
     def __post_init__(self) -> None:
         self.freezing = Freezing(self.model, self.optimizers)
         self.freezing.apply()
+        self.workers = Workers(self.task.part, count) if (count := self.device_settings.workers) else None
         for phase, optimizer in self.optimizers.items():
             parameters = optimizer.parameters.values()
             if parameters and not any(parameter.requires_grad for parameter in parameters):
@@ -52,7 +54,6 @@ class Built:
 
     def evaluate(self, split: str, *, size: int, seed: int, most: int | None = None) -> Evaluated | None:
         """The metrics over a split as `evaluate` gives them, on the device and in the precision of these settings."""
-        settings = self.device_settings
         return evaluate(
             self.task,
             self.model,
@@ -60,8 +61,8 @@ class Built:
             device=self.device,
             size=size,
             seed=seed,
-            workers=settings.workers if most is None else 0,  # for a few batches they would take longer to start
-            autocast=partial(settings.autocast, self.device),
+            workers=self.workers if most is None else None,  # for a few batches they would take longer to start
+            autocast=partial(self.device_settings.autocast, self.device),
             most=most,
         )
 

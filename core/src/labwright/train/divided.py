@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from labwright.base import ranks
@@ -27,13 +27,15 @@ def divide(built: Built, train: Train) -> None:
     Raises LabwrightError for what can't be divided.
     """
     count, method = ranks.count(), built.method
+    # those that a task holds lie within the recipe's
+    losses = [built.criterion, *(built.criterion.modules() if isinstance(built.criterion, nn.Module) else ())]
     own = type(method).gradients is not Method.gradients or type(method).feed is not Method.feed
     sparse = [name for name, module in built.model.named_modules() if getattr(module, "sparse", False) is True]
     reasons = {
         f"a batch of train.batch_size={train.batch_size} has too few samples": train.batch_size < count,
         f"model {type(built.model).__name__} is computed in closed form": isinstance(built.model, ClosedForm),
         f"loss {type(built.criterion).__name__} compares the samples of a batch with one another": (
-            not separable(built.criterion)
+            not all(map(separable, losses))
         ),
         f"method {type(method).__name__} doesn't say that it is `divisible`": own and not method.divisible,
         f"{'task' if isinstance(built.task, Stateful) else 'method'} keeps a state of its own, which each process "
@@ -64,7 +66,7 @@ class _Synced(_BatchNorm):
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - torch's name
         if not self.training:
             return super().forward(input)
-        self._check_input_dim(input)
+        self._check_input_dim(input)  # type: ignore[no-untyped-call]
         x = input if input.dtype == torch.float64 else input.float()
         shape = [1, -1] + [1] * (x.dim() - 2)
         dims = [0, *range(2, x.dim())]
@@ -74,18 +76,15 @@ class _Synced(_BatchNorm):
         mean_C = _summed(x.sum(dims)) / count
         centred = x - mean_C.view(shape)
         var_C = _summed(centred.square().sum(dims)) / count
-        if self.track_running_stats:
-            self._follow(mean_C.detach(), (var_C * count / (count - 1)).detach())
+        if self.running_mean is not None and self.running_var is not None and self.num_batches_tracked is not None:
+            self.num_batches_tracked.add_(1)
+            share = 1 / float(self.num_batches_tracked) if self.momentum is None else self.momentum
+            self.running_mean.lerp_(mean_C.detach().to(self.running_mean.dtype), share)
+            self.running_var.lerp_((var_C * count / (count - 1)).detach().to(self.running_var.dtype), share)
         y = centred * (var_C + self.eps).rsqrt().view(shape)
         if self.affine:
             y = y * self.weight.view(shape) + self.bias.view(shape)
         return y.to(input.dtype)
-
-    def _follow(self, mean_C: Tensor, var_C: Tensor) -> None:
-        self.num_batches_tracked.add_(1)
-        share = 1 / float(self.num_batches_tracked) if self.momentum is None else self.momentum
-        self.running_mean.lerp_(mean_C.to(self.running_mean.dtype), share)
-        self.running_var.lerp_(var_C.to(self.running_var.dtype), share)
 
 
 _SYNCED: dict[type, type] = {}
@@ -107,5 +106,5 @@ class _Sum(torch.autograd.Function):
 
 
 def _summed(x: Tensor) -> Tensor:
-    total: Tensor = _Sum.apply(x)
+    total: Tensor = _Sum.apply(x)  # type: ignore[no-untyped-call]
     return total

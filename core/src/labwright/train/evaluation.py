@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -12,12 +13,13 @@ import torch
 from torch import Tensor, nn
 
 from labwright.base import ranks
-from labwright.base.errors import LabwrightError, listed, nearest
+from labwright.base.errors import LabwrightError, listed, nearest, words
 from labwright.base.isolation import isolated
 from labwright.base.seeding import derived_seed
-from labwright.data.batching import IndexedBatches
+from labwright.data.batching import IndexedBatches, Workers
 from labwright.data.dataset import Batch, with_tensors
 from labwright.interfaces.task import Goal, Metric, Task
+from labwright.train.metrics import Of
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,7 @@ def evaluate(
     device: torch.device,
     size: int,
     seed: int,
-    workers: int = 0,
+    workers: Workers | None = None,
     autocast: Callable[[], AbstractContextManager[Any] | None] | None = None,
     most: int | None = None,
 ) -> Evaluated | None:
@@ -53,7 +55,7 @@ def evaluate(
         device: where batches are moved to.
         size: samples in a batch.
         seed: of random numbers within it, alone: nothing drawn before changes the figures.
-        workers: processes that fetch data which isn't in memory.
+        workers: those who fetch data which isn't in memory.
         autocast: makes the context that a forward pass runs in; None, or giving None, is full precision.
         most: bounds the number of batches.
 
@@ -75,26 +77,48 @@ def evaluate(
             metric.to(device if ranks.count() == 1 else "cpu")
             _ask_nobody(metric)
 
-    def results_of(batch: Batch) -> tuple[int, Any]:
-        moved = batch if device.type == "cpu" else batch.to(device)
-        with (autocast() if autocast else None) or nullcontext():
-            return len(batch), task.evaluate(model, moved)
-
-    def computed() -> dict[str, float]:
-        return dict(value for name, metric in metrics.items() for value in _numbers(name, metric.compute()))
-
-    samples = 0
+    samples, results_of = 0, partial(_results, task, model, device, autocast)
     with evaluating(model), isolated(device, seed=derived_seed(seed, 3)):
         alone = ranks.count() == 1
         for length, results in map(results_of, islice(batches, most)) if alone else _of_all(batches, most, results_of):
             samples += length
-            arguments = (results,) if isinstance(results, Mapping) else results
-            for metric in metrics.values():
-                metric.update(*arguments)
-        values, samples = ranks.by_first(lambda: (computed(), samples))
+            for name, metric in metrics.items():
+                _take_in(name, metric, results)
+        values, samples = ranks.by_first(lambda: (_computed(metrics), samples))
     # again: a goal such as `f1/macro` stands in the table that a metric gives
     _check_goal(task.goal, values, within=False)
     return Evaluated(values, samples)
+
+
+def _results(
+    task: Task,
+    model: nn.Module,
+    device: torch.device,
+    autocast: Callable[[], AbstractContextManager[Any] | None] | None,
+    batch: Batch,
+) -> tuple[int, Any]:
+    """The number of samples of a batch, and what its task's metrics take."""
+    moved = batch if device.type == "cpu" else batch.to(device)
+    with (autocast() if autocast else None) or nullcontext():
+        return len(batch), task.evaluate(model, moved)
+
+
+def _take_in(name: str, metric: Metric, results: Any) -> None:
+    """Give a metric what the task evaluated. Raises LabwrightError for one that can't take a whole table."""
+    table = isinstance(results, Mapping)
+    try:
+        metric.update(*((results,) if table else results))
+    except (TypeError, AttributeError) as error:
+        if not table or isinstance(metric, Of):
+            raise
+        raise LabwrightError(
+            f"metric {name!r} can't take the table of {listed(results)} that evaluate() of the task gives "
+            f"({words(error)}). What it takes is picked by names: lw.Of({type(metric).__name__}(), ...)."
+        ) from error
+
+
+def _computed(metrics: Mapping[str, Metric]) -> dict[str, float]:
+    return dict(value for name, metric in metrics.items() for value in _numbers(name, metric.compute()))
 
 
 def _of_all(

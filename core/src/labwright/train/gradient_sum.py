@@ -37,7 +37,7 @@ class GradientSum:
         for parameter in parameters:
             free = parameter.requires_grad
             parameter.requires_grad_()  # a hook needs that; one that is frozen may learn later
-            parameter.register_post_accumulate_grad_hook(self._arrived)
+            parameter.register_post_accumulate_grad_hook(self._arrived)  # type: ignore[no-untyped-call]
             parameter.requires_grad_(free)
 
     @contextmanager
@@ -88,7 +88,7 @@ class GradientSum:
 
     def _take(self, bucket: Sequence[int], flat: Tensor) -> None:
         members = [self.parameters[number] for number in bucket]
-        *sums, used = flat.split([*(parameter.numel() for parameter in members), len(members)])
+        *sums, used = torch.split(flat, [*(parameter.numel() for parameter in members), len(members)])
         # only where one has none here is it asked whether another has: a GPU would be waited for
         unused = [parameter.grad is None for parameter in members]
         somewhere = used.tolist() if any(unused) else [1.0] * len(members)

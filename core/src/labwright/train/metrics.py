@@ -31,12 +31,17 @@ class Mean:
     def update(self, values: Tensor | float, weights: Tensor | float | None = None) -> None:
         """Take in values; `weights` has their shape or one that expands to it, 1 if left out."""
         values, weights = _precise(values), 1.0 if weights is None else _precise(weights)
-        self._total = self._total + _summed(values * weights)
+        total = values * weights
         if isinstance(values, Tensor) and isinstance(weights, Tensor):
             weights = weights.expand_as(values)
         elif isinstance(values, Tensor):
             weights = weights * values.numel()
-        self._weight = self._weight + _summed(weights)
+        self.add(total, weights)
+
+    def add(self, total: Tensor | float, weight: Tensor | float) -> None:
+        """Take in a sum of values that were weighed, and of their weights."""
+        self._total = self._total + _summed(_precise(total))
+        self._weight = self._weight + _summed(_precise(weight))
 
     def compute(self) -> float:
         weight = float(self._weight)
@@ -87,7 +92,7 @@ class LogLoss(_OfMean):
         self._mean.update(functional.cross_entropy(logits, labels.flatten(), reduction="none"))
 
 
-class Perplexity:
+class Perplexity(_OfMean):
     """The exponential of the mean negative log-likelihood of a token, in nats; nan before the first.
 
     Source: Jelinek et al. 1977.
@@ -97,26 +102,15 @@ class Perplexity:
 
     higher_is_better = False
 
-    def __init__(self) -> None:
-        self._nats: Tensor | float = 0.0
-        self._tokens: Tensor | float = 0.0
-
     def update(self, nats_sum: Tensor | float, tokens: Tensor | float) -> None:
         """Take in the summed negative log-likelihood of some tokens, and how many they are."""
-        self._nats = self._nats + _summed(_precise(nats_sum))
-        self._tokens = self._tokens + _summed(_precise(tokens))
+        self._mean.add(nats_sum, tokens)
 
     def compute(self) -> float:
-        tokens = float(self._tokens)
-        if not tokens:
-            return math.nan
         try:
-            return math.exp(float(self._nats) / tokens)
+            return math.exp(super().compute())
         except OverflowError:
             return math.inf
-
-    def reset(self) -> None:
-        self._nats = self._tokens = 0.0
 
 
 class Of(nn.Module):

@@ -98,7 +98,7 @@ def _check_cut(built: Built, size: int, batch: Batch) -> None:
         for phase in built.task.phases():
             whole, again = (float(_loss(built, phase.name, batch).detach()) for _ in range(2))
             parts = [float(_loss(built, phase.name, piece).detach()) for piece in pieces]
-            mean = sum(w * part for w, part in zip(weights, parts, strict=True)) / sum(weights)
+            mean = sum(w * part for w, part in zip(weights, parts, strict=True)) / (sum(weights) or 1.0)
             far = _CLOSE[built.device_settings.precision] * max(1e-3, abs(whole))
             if whole == again and abs(mean - whole) > far:
                 raise LabwrightError(

@@ -82,8 +82,7 @@ class Trainer:
         self.generators = global_generators(self.device)
         self.best_step: int | None = None
         # the steps of the last checkpoint and evaluation, so that neither is done twice
-        self.saved = -1
-        self.evaluated = -1
+        self.saved = self.evaluated = -1
         self.spent = 0.0
 
     def fit(self, until: int | None = None, *, interruptible: bool = True) -> Outcome:
@@ -103,7 +102,7 @@ class Trainer:
 
     def begin(self) -> None:
         """Start the clock of the run, alone in its folder. Raises LabwrightError if another process writes there."""
-        if self.lock is not None:
+        if self.lock is not None and ranks.first():
             self.lock.acquire()
         self.begun = time.monotonic()
         self.marked = (self.begun, self.run.step)
@@ -138,6 +137,8 @@ class Trainer:
             self._ended(outcome)
             return outcome
         finally:
+            if self.built.workers is not None:
+                self.built.workers.close()
             if self.lock is not None:
                 self.lock.release()
 
@@ -200,7 +201,7 @@ class Trainer:
                 seed=train.seed,
                 epoch=epoch,
                 start=done,
-                workers=self.settings.workers,
+                workers=self.built.workers,
                 whole=train.drop_last,
             )
             assert batches is not None
@@ -223,11 +224,11 @@ class Trainer:
             generator.manual_seed(seed)
         batch = self.drawn(batch)
         # before the batch is moved: a count on a GPU would have to be waited for
-        weight, *cut = self.cut(batch)
+        weight, batches, shares = self.cut(batch)
         losses: dict[str, Tensor] = {}
         for phase_step in self.phase_steps:
             if (step + 1) % phase_step.every == 0:
-                losses.update(phase_step(*cut, step, self.intervals.total))
+                losses.update(phase_step(batches, shares, step, self.intervals.total))
                 task.after_step(self.model, phase_step.name, (step + 1) / self.intervals.total)
         if self.buffers is not None:
             self.buffers.follow_first()
@@ -266,7 +267,7 @@ class Trainer:
         sums = ranks.summed([sum(weights), self.task.weight(batch) if own else 0.0, float(bool(self.interrupted))])
         whole, weight, self.ending = *sums[:2], sums[2] > 0
         pieces = [piece.to(self.device) for piece in pieces] if elsewhere else pieces
-        return weight, pieces, [weight / whole for weight in weights]
+        return weight, pieces, [own / (whole or 1.0) for own in weights]  # where nothing counts each loss is 0
 
     def count(self, weight: float, losses: Mapping[str, Tensor]) -> None:
         """A step is done."""

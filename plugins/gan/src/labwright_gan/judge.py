@@ -6,6 +6,7 @@ B batch, C classes, F features. A judge takes pictures in the data's own scale a
 from __future__ import annotations
 
 from pathlib import Path
+from shutil import copyfile, copytree
 from typing import final
 
 import torch
@@ -132,6 +133,14 @@ def of_run(folder: Path, ports: tuple[Port, Port]) -> FromRun:
             f"goes from {_words(ports[0])} to {_words(ports[1])}."
         )
     return FromRun(run.model).eval().requires_grad_(False)
+
+
+def copied(folder: Path, to: Path) -> None:
+    """Keep what `of_run` needs of a run folder."""
+    to.mkdir()
+    copyfile(folder / "recipe.toml", to / "recipe.toml")
+    for part in ("task", "checkpoints"):
+        copytree(folder / part, to / part)
 
 
 def _convolution(before: int, after: int, stride: int) -> list[nn.Module]:

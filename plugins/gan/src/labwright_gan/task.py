@@ -103,8 +103,9 @@ class Adversarial(Task):
     Points are measured by their energy distance and, where the data knows its modes, how they lie about these. Pictures
     are measured by FID and KID on the features of a judge; conditional ones by the share that the judge reads as the
     class asked for and by the spread within classes. The judge is a small classifier of the training part, trained
-    for `judge_epochs` when the data is read, or that of the run folder `judge`. Its features are the 64 values before
-    its last layer, or what enters the last linear layer of the run's model; without classes, pixels averaged to 8x8.
+    for `judge_epochs` when the data is read, or that of the run folder `judge`, of which a run keeps a copy. Its
+    features are the 64 values before its last layer, or what enters the last linear layer of the run's model; without
+    classes, pixels averaged to 8x8.
 
     Raises LabwrightError for data that is neither pictures nor points, for classes the data hasn't, and in `prepare`
     for a split with fewer than two samples or a judge of other pictures.
@@ -136,9 +137,11 @@ class Adversarial(Task):
             raise LabwrightError(f"task.judge: a judge looks at pictures; {type(data).__name__} offers points.")
         self.data = data
         self.latent, self.conditional, self.critic_steps = latent, conditional, critic_steps
-        self.judge_folder, self.judge_epochs = judge, judge_epochs
+        self.judge_epochs = judge_epochs
+        self.judge_folder = self.named_judge = None if judge is None else judge.expanduser()
         self.scaling: Scaling | None = None
         self.judge: judges.Judge | None = None
+        self.keeps_judge = True
 
     @property
     def goal(self) -> Goal:  # type: ignore[override]  # it depends on what is made
@@ -171,11 +174,25 @@ class Adversarial(Task):
             return
         self.scaling = Scaling.of(train, f"task.data: {type(self.data).__name__}")
         if self.judge_folder is not None:
-            self.judge = judges.of_run(self.judge_folder.expanduser(), (picture, target))
+            self.judge = judges.of_run(self.judge_folder, (picture, target))
         elif isinstance(target, Classes):
             self.judge = judges.trained(train, picture, len(target.names), self.judge_epochs)
         else:
             self.judge = judges.Pixels()
+
+    def resumes_from(self, folder: Path) -> None:
+        """The judge is the copy that the run keeps. Raises LabwrightError if another one is asked for."""
+        kept = folder / "judge.json"
+        if not kept.is_file():  # one of before there were copies needs its judge where it was
+            self.keeps_judge = False
+            return
+        was = json.loads(kept.read_text(encoding="utf-8"))["run"]
+        if str(self.named_judge) != was:
+            raise LabwrightError(
+                f"task.judge: given {str(self.named_judge)!r}; this run keeps a copy of its judge, {was!r}, so that "
+                "all its figures are of one. Leave task.judge as it is, or begin a new run."
+            )
+        self.judge_folder = folder / "judge"
 
     def view(self, split: str, part: Split) -> Split:  # noqa: ARG002 - alike for all
         """The data's own part, and what is made beside it when it is measured."""
@@ -189,7 +206,7 @@ class Adversarial(Task):
         return inputs, self.data.ports()[0]
 
     def save(self, folder: Path) -> None:
-        """The data's own in `data/`; the scaling of pictures, and the judge if it was trained here."""
+        """The data's own in `data/`; the scaling of pictures; the judge, be it trained here or another run's."""
         from safetensors.torch import save_file
 
         (folder / "data").mkdir()
@@ -199,6 +216,9 @@ class Adversarial(Task):
             (folder / "scaling.json").write_text(json.dumps(scaling) + "\n", encoding="utf-8")
         if isinstance(self.judge, judges.SmallCNN):
             save_file(self.judge.state_dict(), folder / "judge.safetensors")
+        if self.judge_folder is not None and self.keeps_judge:
+            judges.copied(self.judge_folder, folder / "judge")
+            (folder / "judge.json").write_text(json.dumps({"run": str(self.named_judge)}) + "\n", encoding="utf-8")
 
     def load(self, folder: Path) -> None:
         from safetensors.torch import load_file
@@ -211,6 +231,8 @@ class Adversarial(Task):
         if (folder / "judge.safetensors").is_file() and isinstance(picture, Image):
             self.judge = judges.SmallCNN(picture, len(self.names)).eval().requires_grad_(False)
             self.judge.load_state_dict(load_file(folder / "judge.safetensors"))
+        if (folder / "judge").is_dir():  # taken up when something is to be measured
+            self.judge_folder = folder / "judge"
 
     # ------------------------------------------------------------------------------------------------ the objective
 

@@ -12,11 +12,15 @@ import labwright as lw
 def labwright_components() -> Iterator[lw.Component]:
     data, models = "labwright_nlp.data", "labwright_nlp.models"
     yield lw.Component("data", "nlp/text-files", f"{data}.text_files:TextFiles", "your own texts with labels")
+    yield lw.Component(
+        "data", "nlp/parquet", f"{data}.parquet_texts:ParquetTexts", "your own labelled texts, in Parquet of any size"
+    )
     yield lw.Component("data", "nlp/datasets", f"{data}.hub:Datasets", "labelled texts of the Hugging Face hub")
     yield lw.Component(
         "data", "nlp/languages", f"{data}.languages:Languages", "names in 30 European languages, out of Babel"
     )
     yield lw.Component("data", "nlp/plain-text", f"{data}.plain_text:PlainText", "your own running text")
+    yield lw.Component("data", "nlp/tokens", f"{data}.token_files:TokenFiles", "token ids in files of any size")
     yield lw.Component("data", "nlp/text-pairs", f"{data}.text_pairs:TextPairs", "your own texts and translations")
     yield lw.Component("data", "nlp/pydoc", f"{data}.pydoc:Pydoc", "the texts behind Python's help()")
     yield lw.Component("model", "nlp/bag", f"{models}.bag:Bag", "bag of n-grams")

@@ -175,9 +175,10 @@ class Pieces(Tokenizer):
         ended = inner.num_special_tokens_to_add(False) and inner.encode("a").special_tokens_mask
         self._behind = next((count for count, mark in enumerate(reversed(ended)) if not mark), 0) if ended else 0
 
-    def encode(self, texts: Sequence[str]) -> list[np.ndarray]:
+    def encode(self, texts: Sequence[str], *, special: bool = True) -> list[np.ndarray]:
+        """The ids of each text, with the `special` tokens that the tokenizer puts around one."""
         with _refusing():
-            encodings = self.inner.encode_batch_fast(list(texts))
+            encodings = self.inner.encode_batch_fast(list(texts), add_special_tokens=special)
         return [np.array(encoding.ids, dtype=np.int32) for encoding in encodings]
 
     def cut(self, ids: np.ndarray, most: int) -> np.ndarray:

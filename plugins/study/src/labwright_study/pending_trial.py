@@ -1,14 +1,16 @@
-"""A trial that is asked for in memory first, so that it comes into the storage whole, in one write.
+"""A trial in memory beside those that were read: a sampler draws it and a pruner judges it there.
 
 Optuna creates a trial and then writes its parameters one by one. A process that dies in between leaves half a trial,
-which nobody could draw again as it would have been. What a sampler notes about the study (a sequence's place, say) goes
-with the trial too, and is read back from the trials.
+which nobody could draw again as it would have been. Drawn here, it comes into the storage whole, in one write. What a
+sampler notes about the study (a sequence's place, say) goes with the trial too, and is read back from the trials.
+
+Samplers and pruners look at all trials many times over. They are handed the same list each time, read once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Mapping, Sequence
-from copy import copy
+import copy
+from collections.abc import Container, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -23,17 +25,16 @@ _ID = -1  # the draft's; no storage gives it
 
 
 class PendingTrial(BaseStorage):
-    """What is in a storage but for the trials that are `hidden`, and one trial more. Nothing is written to it."""
+    """Some of a storage's trials, as they were read, and one trial more. Nothing is written to the storage."""
 
     def __init__(
         self,
         storage: BaseStorage,
+        trials: Sequence[FrozenTrial],
         number: int,
         fixed: Mapping[str, Any] | None = None,
-        *,
-        hidden: Callable[[FrozenTrial], bool],
     ) -> None:
-        self._storage, self._hidden = storage, hidden
+        self._storage, self._trials = storage, trials
         self._notes: dict[str, Any] = {}
         self._trial = FrozenTrial(
             number=number,
@@ -78,27 +79,36 @@ class PendingTrial(BaseStorage):
         else:
             self._storage.set_trial_system_attr(trial_id, key, value)
 
+    def set_trial_intermediate_value(self, trial_id: int, step: int, intermediate_value: float) -> None:  # noqa: ARG002
+        self._trial.intermediate_values = {**self._trial.intermediate_values, step: intermediate_value}
+
     def set_study_system_attr(self, study_id: int, key: str, value: Any) -> None:  # noqa: ARG002
         self._notes[key] = value
+
+    def set_trial_state_values(self, trial_id: int, state: TrialState, values: Sequence[float] | None = None) -> bool:  # noqa: ARG002
+        return False  # a waiting trial isn't this one: whoever enqueued it gets it asked by the study
 
     # ------------------------------------------------------------------------------------------------- what is there
 
     def get_study_system_attrs(self, study_id: int) -> dict[str, Any]:
         attributes = dict(self._storage.get_study_system_attrs(study_id))
-        for trial in self._storage.get_all_trials(study_id, deepcopy=False):
+        for trial in self._trials:
             attributes.update(trial.system_attrs.get(NOTES, {}))
         return attributes | self._notes
 
     def get_all_trials(
-        self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
+        self,
+        study_id: int,  # noqa: ARG002
+        deepcopy: bool = True,
+        states: Container[TrialState] | None = None,
     ) -> list[FrozenTrial]:
-        trials = self._storage.get_all_trials(study_id, deepcopy=deepcopy, states=states)
-        trials = [trial for trial in trials if not self._hidden(trial)]
-        here = states is None or TrialState.RUNNING in states
-        return [*trials, copy(self._trial)] if here else trials
+        trials = [trial for trial in self._trials if states is None or trial.state in states]
+        if states is None or TrialState.RUNNING in states:
+            trials.append(copy.copy(self._trial))
+        return copy.deepcopy(trials) if deepcopy else trials
 
     def get_trial(self, trial_id: int) -> FrozenTrial:
-        return copy(self._trial) if trial_id == _ID else self._storage.get_trial(trial_id)
+        return copy.copy(self._trial) if trial_id == _ID else self._storage.get_trial(trial_id)
 
     def get_study_id_from_name(self, study_name: str) -> int:
         return self._storage.get_study_id_from_name(study_name)
@@ -124,12 +134,6 @@ class PendingTrial(BaseStorage):
         raise NotImplementedError
 
     def set_study_user_attr(self, study_id: int, key: str, value: Any) -> None:
-        raise NotImplementedError
-
-    def set_trial_state_values(self, trial_id: int, state: TrialState, values: Sequence[float] | None = None) -> bool:
-        raise NotImplementedError
-
-    def set_trial_intermediate_value(self, trial_id: int, step: int, intermediate_value: float) -> None:
         raise NotImplementedError
 
     def set_trial_user_attr(self, trial_id: int, key: str, value: Any) -> None:

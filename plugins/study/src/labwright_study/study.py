@@ -19,8 +19,8 @@ from typing import Any, Literal
 import optuna
 import tomli_w
 import typer
-from labwright import Experiment, LabwrightError, derived_seed, listed, sentence
-from labwright.engine import Where, interruptions, resolve, write_json, write_text
+from labwright import Experiment, LabwrightError, Plugins, derived_seed, listed, sentence
+from labwright.engine import ComponentSpec, Where, interruptions, resolve, write_json, write_text
 from optuna.exceptions import DuplicatedStudyError
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
@@ -55,6 +55,7 @@ class Study:
     it; the task's goal if there are none. `workers` are processes of `threads` threads each; with one the trials run in
     this process. `batch` trials are asked for at once. `asynchronous` asks as workers become free, which is faster and
     isn't reproducible, and lets other machines join; one that isn't heard of for `lease` seconds has lost its trials.
+    `on` names a cluster whose machines the workers run on instead, such as "ray" or "ray://HOST:PORT".
 
     Raises LabwrightError for what doesn't fit; `run` does for a name whose study searches something else.
 
@@ -75,6 +76,7 @@ class Study:
         sampler: Any = "tpe",
         pruner: Any = None,
         workers: int = 1,
+        on: Any = None,
         threads: int = 1,
         batch: int = 8,
         seed: int = 0,
@@ -106,6 +108,7 @@ class Study:
                 "or 'none'."
             )
         self.workers, self.threads, self.batch, self.seed = workers, threads, batch, seed
+        self.cluster = None if on is None else _cluster(on, plugins)
         self.asynchronous, self.quiet, self.fuse = asynchronous, quiet, fuse
         if fuse not in ("none", "auto") or (fuse == "auto" and asynchronous):
             reason = "asynchronous trials are asked one by one" if fuse == "auto" else "it is none or auto"
@@ -275,14 +278,14 @@ class Study:
 
     def _checked(self, trials: Trials) -> BaseStorage | None:
         """The storage, if it is there. Raises LabwrightError for what no new study can be made of."""
-        if self.workers > 1:
+        if self._apart():
             order_of(trials, self.threads)
         storage = opened(self.url) if is_there(self.url) else None
         begun = storage is not None and self.name in optuna.get_all_study_names(storage)
         check_folder(self.folder, begun=begun, journal=self._own_journal())
         if not begun:
             self._look_within(trials.check())
-            if self.workers > 1:
+            if self._apart():
                 trials.tasks.forget()  # workers have their own
         return storage
 
@@ -334,9 +337,14 @@ class Study:
     def _pool(self, trials: Trials) -> Pool:
         if ranks.several():
             return ranks.Ranks(trials)
-        if self.workers == 1:
+        if not self._apart():
             return Here(trials)
-        return Workers(self.workers, order_of(trials, self.threads))
+        order = order_of(trials, self.threads)
+        return Workers(self.workers, order, None if self.cluster is None else self.cluster.build())
+
+    def _apart(self) -> bool:
+        """Whether trials run in other processes than this one."""
+        return self.workers > 1 or self.cluster is not None
 
     def _in_batches(self, store: TrialStore, pool: Pool, progress: TrialProgress, grouping: Grouping | None) -> None:
         while batch := store.batch(self.batch, self.count):
@@ -534,3 +542,16 @@ class Study:
         """A line for the person, unless the study is quiet."""
         if not self.quiet:
             typer.echo(line, err=True)
+
+
+def _cluster(given: Any, plugins: Plugins) -> ComponentSpec:
+    """What `on` names: a cluster's name, a URL whose scheme is its name, or a table. Raises LabwrightError."""
+    if ranks.several():
+        raise LabwrightError("on: a cluster's workers aren't started from under `torchrun`; give one of the two.")
+    if "cluster" not in plugins.kinds:
+        raise LabwrightError(
+            f"on: given {given!r}, and clusters come with labwright-cluster: pip install labwright[cluster]"
+        )
+    if isinstance(given, str) and "://" in given:
+        given = {"name": given.partition("://")[0], "address": given}
+    return resolve("cluster", given, plugins, Where() / "on")

@@ -14,7 +14,8 @@ from labwright import Goal, derived_seed
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.pruners import BasePruner, NopPruner
 from optuna.samplers import BaseSampler
-from optuna.storages import BaseStorage, InMemoryStorage
+from optuna.search_space import IntersectionSearchSpace
+from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from labwright_study.dominance import REPORTS
@@ -91,7 +92,8 @@ class TrialStore:
         self.study, self.storage, self.space, self.goals = study, storage, space, goals
         self.sampler, self.pruner, self.seed, self.baseline = sampler, pruner, seed, baseline
         self.single = len(goals) == 1
-        self._past: list[FrozenTrial] = []  # what the pruner of the batch under way looks at
+        self._past: list[FrozenTrial] = []  # by number: what pruners of the batch under way look at
+        self._shared_spaces: dict[str, IntersectionSearchSpace] = {}
 
     # ------------------------------------------------------------------------------------------------------- asking
 
@@ -134,11 +136,12 @@ class TrialStore:
             point = waiting[0].system_attrs.get("fixed_params") if self.claim(waiting[0], "asked") else None
         ours = {f"labwright:{key}": value for key, value in attributes.items()}
         while True:
-            number = len(self.trials())
-            if number == 0 and point is None and self.baseline is not None:
-                drawn = self._drawn(number, self.baseline, ours, {BASELINE: True}, whole=True)
+            trials = self.trials()
+            number = len(trials)
+            if not trials and point is None and self.baseline is not None:
+                drawn = self._drawn(trials, self.baseline, ours, {BASELINE: True}, whole=True)
             else:
-                drawn = self._drawn(number, point, ours, marks or {}, whole=RETRY in (marks or {}))
+                drawn = self._drawn(trials, point, ours, marks or {}, whole=RETRY in (marks or {}))
             if len(self.trials()) != number:  # somebody asked meanwhile; a trial to drop would be in others' way too
                 continue
             trial = self.storage.get_trial(self.study._storage.create_new_trial(self.study._study_id, drawn))
@@ -148,15 +151,17 @@ class TrialStore:
 
     def _drawn(
         self,
-        number: int,
+        trials: Sequence[FrozenTrial],
         point: Mapping[str, Any] | None,
         attributes: Mapping[str, Any],
         marks: Mapping[str, Any],
         *,
         whole: bool,
     ) -> FrozenTrial:
-        """A trial as it is to be created; `whole` says that what `point` leaves out isn't to be drawn."""
-        pending = PendingTrial(self.study._storage, number, point, hidden=self._partial)
+        """A trial to be created after `trials`; `whole` says that what `point` leaves out isn't to be drawn."""
+        number = len(trials)
+        learned = [trial for trial in trials if not self._partial(trial)]
+        pending = PendingTrial(self.study._storage, learned, number, point)
         with unwarned():
             study = optuna.Study(self.study.study_name, pending, sampler=self._sampler_of(number))
             self.space.suggest(study.ask(), point if whole else None)
@@ -167,8 +172,13 @@ class TrialStore:
         return bool(trial.user_attrs.get(BASELINE)) and not self.space.whole(trial.params)
 
     def _sampler_of(self, number: int) -> BaseSampler:
+        """A new sampler. What samplers before it have read off the trials, the space they share, it needn't read."""
         seed = self.seed if self.sampler.own_seed else derived_seed(self.seed, number, 7)
-        return self.sampler.make(seed % 2**32, self.space)
+        sampler = self.sampler.make(seed % 2**32, self.space)
+        for name, value in list(vars(sampler).items()):
+            if isinstance(value, IntersectionSearchSpace):
+                setattr(sampler, name, self._shared_spaces.setdefault(name, value))
+        return sampler
 
     def batch(self, size: int, most: int) -> list[FrozenTrial]:
         """The trials of the batch under way, asked as far as they are missing; none if `most` trials are there.
@@ -179,9 +189,11 @@ class TrialStore:
         finished = self.counted()
         now = members[0].system_attrs.get(BATCH, 0) if members else self._last_batch() + 1
         begun = any(trial.system_attrs.get(BATCH) == now for trial in finished)
-        self._past = [trial for trial in finished if trial.system_attrs.get(BATCH) != now]
         while not begun and len(members) < min(size, most - len(finished)):
             members.append(self.ask(batch=now))
+        past = {trial.number: trial for trial in finished if trial.system_attrs.get(BATCH) != now}
+        last = max((trial.number for trial in members), default=0)
+        self._past = [past.get(number) or _unreported(number) for number in range(last)]
         return members
 
     def _last_batch(self) -> int:
@@ -327,22 +339,15 @@ def lost(trial: FrozenTrial) -> bool:
 
 
 class PrunerView:
-    """A study in memory as one trial's pruner sees it: what was finished before its batch, and the trial itself.
+    """A study as one trial's pruner sees it: what was finished before its batch, and the trial itself.
 
     Its numbers are those of the study; the trial's neighbours in the batch are there and haven't reported.
     """
 
     def __init__(self, store: TrialStore, number: int) -> None:
         self.store = store
-        self.storage = InMemoryStorage()
-        shown = store.study
-        self.study = optuna.create_study(
-            storage=self.storage, study_name=shown.study_name, directions=shown.directions, pruner=store.pruner
-        )
-        past = {trial.number: trial for trial in store._past}
-        for before in range(number):
-            trial = _bare(past[before]) if before in past else _unreported()
-            self.storage.create_new_trial(self.study._study_id, trial)
+        self.storage = PendingTrial(store.study._storage, store._past[:number], number)
+        self.study = optuna.Study(store.study.study_name, self.storage, pruner=store.pruner)
         self.trial_id = self.storage.create_new_trial(self.study._study_id)
 
     def prunes(self, values: Sequence[Sequence[float]]) -> bool:
@@ -355,15 +360,7 @@ class PrunerView:
         return {key: value for key, value in attributes.items() if not key.startswith("labwright:")}
 
 
-def _bare(trial: FrozenTrial) -> FrozenTrial:
-    """A finished trial without its parameters."""
-    return optuna.trial.create_trial(
-        state=trial.state,
-        values=trial.values if trial.state is TrialState.COMPLETE else None,
-        intermediate_values=trial.intermediate_values,
-        system_attrs={key: value for key, value in trial.system_attrs.items() if key not in (RESULT, LEASE)},
-    )
-
-
-def _unreported() -> FrozenTrial:
-    return optuna.trial.create_trial(state=TrialState.WAITING)
+def _unreported(number: int) -> FrozenTrial:
+    trial = optuna.trial.create_trial(state=TrialState.WAITING)
+    trial.number = number
+    return trial

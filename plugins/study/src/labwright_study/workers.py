@@ -15,11 +15,12 @@ import sys
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import IO, Any
+from typing import Any, Protocol
 
 from labwright import LabwrightError
 
@@ -70,24 +71,83 @@ class Here(Pool):
         """Nothing is held."""
 
 
+class Process:
+    """A worker process on this machine, and the pipes to and from it; its `fileno` is for whoever waits for it."""
+
+    def __init__(self, threads: int) -> None:
+        reads, writes = os.pipe()
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "labwright_study.workers", str(writes), str(os.getpid())],
+            stdin=subprocess.PIPE,
+            stdout=2,  # what a component prints isn't a result
+            pass_fds=(writes,),
+            env=os.environ | {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)},
+            start_new_session=True,  # Ctrl-C is for the process that the person started
+        )
+        os.close(writes)
+        assert self._process.stdin is not None
+        self._orders, self._says = self._process.stdin, os.fdopen(reads, "rb", buffering=0)
+
+    def fileno(self) -> int:
+        return self._says.fileno()
+
+    def tell(self, line: bytes) -> None:
+        with suppress(OSError):  # a process that has died is noticed where it is listened to
+            self._orders.write(line)
+            self._orders.flush()
+
+    def hear(self) -> bytes:
+        """What it has said, once it has; nothing of one that has died."""
+        return os.read(self._says.fileno(), 1 << 20)
+
+    def leave(self) -> None:
+        """Tell it nothing more: if it is idle, it ends by itself."""
+        with suppress(OSError):
+            self._orders.close()
+
+    def end(self, patience: float = 0.0) -> int:
+        """End it with the processes it started, if it hasn't ended within so many seconds. Returns its exit code."""
+        self.leave()
+        try:
+            self._process.wait(patience) if patience else self._kill()
+        except subprocess.TimeoutExpired:
+            self._kill()
+        self._says.close()
+        return self._process.wait()
+
+    def _kill(self) -> None:
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+
+
+class Cluster(Protocol):
+    """Machines that worker processes run on: what a component of the kind `cluster` is."""
+
+    def begin(self, start: Callable[[], Process]) -> Process:
+        """Call `start` on one of them. Returns what stands for that process here, and dies with it."""
+
+    def close(self) -> None:
+        """Let go of the machines; no process is left."""
+
+
 @dataclass
 class _Worker:
-    """A process, the pipes to and from it, and what it is doing."""
+    """A process, and what it is doing."""
 
-    process: subprocess.Popen[bytes]
-    orders: IO[bytes]
-    says: IO[bytes]
+    process: Process
     group: Group | None = None
     at_work: bool = False  # it has taken the group that it was sent
     unread: bytes = b""
+    code: int | None = None  # what it died with
 
 
 @dataclass
 class Workers(Pool):
-    """Warm processes of one thread each; `order` is what each is told first: see `main`."""
+    """Warm processes, on this machine or a cluster; `order` is what each is told first: see `main`."""
 
     count: int
     order: Mapping[str, Any]
+    cluster: Cluster | None = None
     deaths: int = 0
     _all: list[_Worker] = field(default_factory=list)
     _attempts: dict[int, int] = field(default_factory=dict)
@@ -116,8 +176,8 @@ class Workers(Pool):
                     else:
                         worker.group, worker.at_work = None, False
                         yield from (Result(**one) for one in message["results"])
-                if worker.says.closed and worker.group is not None:
-                    if not self._given_up(worker, worker.group):
+                if worker.code is not None and worker.group is not None:
+                    if not self._given_up(worker.at_work, worker.code, worker.group):
                         again.append(worker.group)
                         continue
                     for spec in worker.group.specs:
@@ -126,28 +186,24 @@ class Workers(Pool):
     def close(self) -> None:
         """End every process, at once if it is at work."""
         for worker in self._all:
-            with suppress(OSError):
-                worker.orders.close()
-            if worker.group is not None:
-                _kill(worker.process)
+            if worker.group is None:
+                worker.process.leave()
+            else:
+                worker.process.end()
         for worker in self._all:
-            try:
-                worker.process.wait(PATIENCE)
-            except subprocess.TimeoutExpired:
-                _kill(worker.process)
-                worker.process.wait()
-            worker.says.close()
+            worker.process.end(PATIENCE)
         self._all = []
         self._selector.close()
+        if self.cluster is not None:
+            self.cluster.close()
 
-    def _given_up(self, worker: _Worker, group: Group) -> bool:
+    def _given_up(self, at_work: bool, code: int, group: Group) -> bool:
         """Whether a group whose worker died isn't tried again. Raises LabwrightError if workers don't come that far."""
-        if worker.at_work:
+        if at_work:
             number = group.specs[0].number
             self._attempts[number] = self._attempts.get(number, 0) + 1
             return self._attempts[number] >= ATTEMPTS
         self._vain += 1
-        code = worker.process.returncode
         if self._vain >= STARTS or (code > 0 and self._vain >= ATTEMPTS):
             how = f"signal {-code}" if code < 0 else f"exit code {code}"
             raise LabwrightError(
@@ -163,21 +219,10 @@ class Workers(Pool):
         return next((worker for worker in self._all if worker.group is None), None) or self._started()
 
     def _started(self) -> _Worker:
-        reads, writes = os.pipe()
-        threads = str(self.order["threads"])
-        process = subprocess.Popen(
-            [sys.executable, "-m", "labwright_study.workers", str(writes), str(os.getpid())],
-            stdin=subprocess.PIPE,
-            stdout=2,  # what a component prints isn't a result
-            pass_fds=(writes,),
-            env=os.environ | {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads},
-            start_new_session=True,  # Ctrl-C is for the process that the person started
-        )
-        os.close(writes)
-        assert process.stdin is not None
-        worker = _Worker(process, process.stdin, os.fdopen(reads, "rb", buffering=0))
+        start = partial(Process, self.order["threads"])
+        worker = _Worker(start() if self.cluster is None else self.cluster.begin(start))
         self._all.append(worker)
-        self._selector.register(worker.says, selectors.EVENT_READ, worker)
+        self._selector.register(worker.process, selectors.EVENT_READ, worker)
         self._order(worker, self.order)
         return worker
 
@@ -186,9 +231,7 @@ class Workers(Pool):
         self._order(worker, group.json())
 
     def _order(self, worker: _Worker, order: Mapping[str, Any]) -> None:
-        with suppress(OSError):  # a process that has died is noticed where it is listened to
-            worker.orders.write(json.dumps(order).encode() + b"\n")
-            worker.orders.flush()
+        worker.process.tell(json.dumps(order).encode() + b"\n")
 
     def _ready(self) -> list[_Worker]:
         """The workers that have said something or died."""
@@ -196,7 +239,7 @@ class Workers(Pool):
 
     def _messages(self, worker: _Worker) -> Iterable[Any]:
         """What a worker has said. One that has died is taken away."""
-        heard = os.read(worker.says.fileno(), 1 << 20)
+        heard = worker.process.hear()
         if not heard:
             self._bury(worker)
         *whole, worker.unread = (worker.unread + heard).split(b"\n")
@@ -204,19 +247,9 @@ class Workers(Pool):
 
     def _bury(self, worker: _Worker) -> None:
         self._all.remove(worker)
-        self._selector.unregister(worker.says)
-        worker.says.close()
-        with suppress(OSError):
-            worker.orders.close()
-        _kill(worker.process)  # one that can't be heard any more is of no use; and those that it started
-        worker.process.wait()
+        self._selector.unregister(worker.process)
+        worker.code = worker.process.end()  # one that can't be heard any more is of no use; and those that it started
         self.deaths += 1
-
-
-def _kill(process: subprocess.Popen[bytes]) -> None:
-    """Kill a worker with the processes that it started."""
-    with suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, signal.SIGKILL)
 
 
 def main() -> None:

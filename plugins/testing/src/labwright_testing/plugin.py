@@ -11,4 +11,6 @@ import labwright as lw
 def labwright_verbs() -> Iterator[lw.Verb]:
     here = "labwright_testing.verbs"
     yield lw.Verb("check", f"{here}.check:verb", "try all that a plugin brings, as its tests do", "Make plugins")
+    prove = "prove that a recipe resumes bit for bit"
+    yield lw.Verb("verify-resume", f"{here}.verify_resume:verb", prove, "Train", trains=True)
     yield lw.Verb("doctor", f"{here}.doctor:verb", "check versions, the GPU, the compiler and plugins", "Look")

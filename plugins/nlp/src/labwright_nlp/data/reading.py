@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -65,6 +66,32 @@ def tables_of_parts(folder: Path) -> tuple[dict[str, Path], list[LeftOut]]:
         )
     reasons = [(len(others), f"no part's name: {listed(others, _NAMED)}"), (hidden, "hidden")]
     return files, [LeftOut(count, "file" if count == 1 else "files", why) for count, why in reasons if count]
+
+
+def files_of_parts(
+    folder: Path, suffixes: Sequence[str], besides: Sequence[str] = ()
+) -> tuple[dict[str, list[Path]], list[LeftOut]]:
+    """The files of each part, any number of them, by how their names begin, and what else is in the folder.
+
+    Those called as `besides` says are known. Raises LabwrightError if there is none to learn from.
+    """
+    files: dict[str, list[Path]] = {}
+    others = []
+    for path in sorted(folder.iterdir()):
+        begins = re.match(r"[a-z]+", path.name.lower())
+        part = part_named(begins[0]) if begins else None
+        if part is not None and path.suffix.lower() in suffixes:
+            files.setdefault(part, []).append(path)
+        elif not is_hidden(path) and path.name not in besides:
+            others.append(path.name)
+    if "train" not in files:
+        names = ", or ".join(f"`{name}`" for name in NAMES["train"])
+        raise LabwrightError(
+            f"{folder} has no file whose name begins with {names} and ends in {listed(suffixes)}; it has "
+            f"{listed([*(path.name for some in files.values() for path in some), *others] or ['none at all'])}."
+        )
+    unit = "file" if len(others) == 1 else "files"
+    return files, [LeftOut(len(others), unit, f"of no part: {listed(others, _NAMED)}")] if others else []
 
 
 def text_files(folder: Path, suffixes: Sequence[str]) -> list[Path]:

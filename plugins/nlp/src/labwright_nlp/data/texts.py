@@ -13,7 +13,7 @@ from typing import Annotated
 
 import numpy as np
 import torch
-from labwright import Batch, Classes, Data, LabwrightError, LeftOut, Port, Tokens, listed, nearest
+from labwright import Batch, Classes, Data, LabwrightError, LeftOut, Port, Split, Tokens, listed, nearest
 from labwright_tasks.tables import SUFFIXES, Table, suffix_of
 from pydantic import Field
 from torch import Tensor
@@ -29,13 +29,11 @@ Share = Annotated[float, Field(ge=0, lt=1)]
 _KEPT, _ENCODER = "texts.json", "config.json"
 
 
-class Texts(Data, ABC):
-    """Texts with a label each.
+class LabelledTexts(Data, ABC):
+    """Texts with a label each, wherever they are.
 
-    What a split lacks is held out of the training part by its share, each class in proportion; the choice follows from
-    the texts themselves, and from `seed` if there is one, so that equal texts stay together and new ones move few old
-    ones. A batch is as long as its longest text. A text without any token that is known counts as one unknown token.
-    With the tokenizer of what the run starts from, the model is told which encoder it belongs to.
+    A batch is as long as its longest text. A text without any token that is known counts as one unknown token. With the
+    tokenizer of what the run starts from, the model is told which encoder it belongs to.
     """
 
     item = Tokens
@@ -53,52 +51,20 @@ class Texts(Data, ABC):
         length: int,
         valid: float,
         test: float,
-        seed: int | None = None,
     ) -> None:
         self.tokenizer, self.vocabulary, self.pretrained, self.case = tokenizer, vocabulary, pretrained, case
-        self.length, self.valid, self.test, self.seed = length, valid, test, seed
+        self.length, self.valid, self.test = length, valid, test
         self.names: tuple[str, ...] = ()
         self.tokens: Tokenizer | None = None
         self._start: Path | None = None  # where the tokenizer's encoder is: its folder, or what a run kept of it
-        self._splits: dict[str, Encoded] = {}
+        self._splits: dict[str, Split] = {}
         self._digests: dict[str, str] = {}
         self._remarks: list[str] = []
         self._noticed = Noticed()
         self.unused: list[LeftOut] = []
 
-    @abstractmethod
-    def rows(self) -> dict[str, Table]:
-        """The columns text and label of `train`, and of `valid` and `test` if they have their own rows.
-
-        What is left out is noted down in `unused`.
-        """
-
     def starts_from(self, folder: Path) -> None:
         self._start = folder
-
-    def prepare(self) -> None:
-        if self.tokenizer == "pretrained" and self.case == "mark":
-            raise LabwrightError(
-                "task.data.case: a pretrained tokenizer knows no marks; set case='keep', or learn a tokenizer."
-            )
-        rows = self.rows()
-        shares = {name: getattr(self, name) for name in ("test", "valid") if name not in rows and getattr(self, name)}
-        rows |= parted(rows["train"], shares, self.seed)
-        self.names = tuple(sorted(set(rows["train"]["label"]), key=_natural))
-        texts = {name: [clean(text, self.case) for text in part["text"]] for name, part in rows.items()}
-        self.tokens = learned(
-            self.tokenizer, texts["train"], vocabulary=self.vocabulary, pretrained=self.pretrained, start=self._start
-        )
-        lengths: dict[str, np.ndarray] = {}
-        for name, part in rows.items():
-            ids, lengths[name] = self._encoded(texts[name])
-            self._splits[name] = Encoded(ids, _numbered(part, self.names), self.tokens.pad_id)
-        self._digests = {name: digest(part) for name, part in rows.items()}
-        known = {name: split.ids_L.numpy() for name, split in self._splits.items()}
-        self._remarks = [
-            *noticing.cut(lengths, self.length),
-            *noticing.unknown(known, self.tokens.unknown, self.tokenizer),
-        ]
 
     def ports(self) -> tuple[Port, Port]:
         assert self.tokens is not None
@@ -107,7 +73,7 @@ class Texts(Data, ABC):
             return Tokens(size, self.length, pad_id), Classes(self.names)
         return EncoderTokens(size, self.length, pad_id, self._start), Classes(self.names)
 
-    def split(self, name: str) -> Encoded | None:
+    def split(self, name: str) -> Split | None:
         return self._splits.get(name)
 
     def left_out(self) -> Sequence[LeftOut]:
@@ -173,6 +139,74 @@ class Texts(Data, ABC):
         whole = [ids_L if len(ids_L) else unknown for ids_L in self.tokens.encode(texts)]
         return [self.tokens.cut(ids_L, self.length) for ids_L in whole], np.array([len(ids_L) for ids_L in whole])
 
+    def _check_case(self) -> None:
+        if self.tokenizer == "pretrained" and self.case == "mark":
+            raise LabwrightError(
+                "task.data.case: a pretrained tokenizer knows no marks; set case='keep', or learn a tokenizer."
+            )
+
+
+class Texts(LabelledTexts):
+    """Texts with a label each, in memory.
+
+    What a split lacks is held out of the training part by its share, each class in proportion; the choice follows from
+    the texts themselves, and from `seed` if there is one, so that equal texts stay together and new ones move few old
+    ones.
+    """
+
+    def __init__(
+        self,
+        *,
+        tokenizer: Kind,
+        vocabulary: int,
+        pretrained: Path | None,
+        case: Case,
+        length: int,
+        valid: float,
+        test: float,
+        seed: int | None = None,
+    ) -> None:
+        super().__init__(
+            tokenizer=tokenizer,
+            vocabulary=vocabulary,
+            pretrained=pretrained,
+            case=case,
+            length=length,
+            valid=valid,
+            test=test,
+        )
+        self.seed = seed
+
+    @abstractmethod
+    def rows(self) -> dict[str, Table]:
+        """The columns text and label of `train`, and of `valid` and `test` if they have their own rows.
+
+        What is left out is noted down in `unused`.
+        """
+
+    def prepare(self) -> None:
+        self._check_case()
+        rows = self.rows()
+        shares = {name: getattr(self, name) for name in ("test", "valid") if name not in rows and getattr(self, name)}
+        rows |= parted(rows["train"], shares, self.seed)
+        self.names = tuple(sorted(set(rows["train"]["label"]), key=natural))
+        texts = {name: [clean(text, self.case) for text in part["text"]] for name, part in rows.items()}
+        self.tokens = learned(
+            self.tokenizer, texts["train"], vocabulary=self.vocabulary, pretrained=self.pretrained, start=self._start
+        )
+        lengths: dict[str, np.ndarray] = {}
+        encoded: dict[str, Encoded] = {}
+        for name, part in rows.items():
+            ids, lengths[name] = self._encoded(texts[name])
+            encoded[name] = Encoded(ids, _numbered(part, self.names), self.tokens.pad_id)
+        self._digests = {name: digest(part) for name, part in rows.items()}
+        self._splits.update(encoded)
+        known = {name: split.ids_L.numpy() for name, split in encoded.items()}
+        self._remarks = [
+            *noticing.cut(lengths, self.length),
+            *noticing.unknown(known, self.tokens.unknown, self.tokenizer),
+        ]
+
 
 class Encoded:
     """A split in memory: the tokens of all texts end to end, and `labels` (N,) int64."""
@@ -230,7 +264,7 @@ def parted(rows: Table, shares: dict[str, float], seed: int | None) -> dict[str,
     return {name: rows.take(sorted(chosen)) for name, chosen in parts.items()}
 
 
-def _natural(label: str) -> tuple[bool, int, str]:
+def natural(label: str) -> tuple[bool, int, str]:
     """Numbers by their size, before other labels."""
     number = label.removeprefix("-").isdecimal() and len(label) < 19
     return not number, int(label) if number else 0, label

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 import torch
-from labwright import Batches, ClosedForm, Integers, Interactions, Uniform
+from labwright import ClosedForm, IndexedBatches, Integers, Interactions, Uniform
 from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
@@ -36,7 +36,7 @@ class Popularity(ClosedForm):
         super().__init__()
         self.register_buffer("counts_I", torch.zeros(inputs.items))
 
-    def fit(self, batches: Batches) -> None:
+    def fit(self, batches: IndexedBatches) -> None:
         _, items_E = _pairs(batches)
         self.counts_I.copy_(torch.bincount(items_E, minlength=len(self.counts_I)))
 
@@ -78,7 +78,7 @@ class _OfHistories(ClosedForm):
         """About the bytes that a fit takes beside what it computes."""
         return _PER_PAIR * (min(_BLOCK, self.items**2) + self.had_PE.shape[1])
 
-    def _matrix(self, batches: Batches) -> csr_array:
+    def _matrix(self, batches: IndexedBatches) -> csr_array:
         """Who has had what, (U, I): 1.0 in float64."""
         from scipy.sparse import csr_array
 
@@ -110,7 +110,7 @@ class ItemKNN(_OfHistories):
         self.register_buffer("nearest_IK", torch.zeros(self.items, self.neighbours, dtype=torch.int64))
         self.register_buffer("weights_IK", torch.zeros(self.items, self.neighbours))
 
-    def fit(self, batches: Batches) -> None:
+    def fit(self, batches: IndexedBatches) -> None:
         x_UI = self._matrix(batches).astype(np.float32)  # counts are exact
         lengths_I = np.sqrt(x_UI.sum(0))
         for block, together_CI in _together(x_UI, x_UI):
@@ -168,7 +168,7 @@ class EASE(_OfHistories):
         zeros_II = np.zeros((self.items, self.items), dtype=np.float32)  # takes no memory before it is written to
         self.register_buffer("weights_II", torch.from_numpy(zeros_II))
 
-    def fit(self, batches: Batches) -> None:
+    def fit(self, batches: IndexedBatches) -> None:
         self.cost()
         x_UI = self._matrix(batches)
         weighted_UI = x_UI.multiply(self._importance(x_UI.sum(1))[:, None]).tocsr()
@@ -208,7 +208,7 @@ class EASE(_OfHistories):
         return self.had(users_B).to(self.weights_II.dtype) @ self.weights_II
 
 
-def _pairs(batches: Batches) -> tuple[Tensor, Tensor]:
+def _pairs(batches: IndexedBatches) -> tuple[Tensor, Tensor]:
     """The users and items of all batches, both (E,)."""
     inputs = [batch.inputs for batch in batches]
     return torch.cat([users for users, _ in inputs]), torch.cat([items for _, items in inputs])

@@ -209,9 +209,8 @@ def _try(program: Program) -> None:
     """Compute the gradients of every phase of the first step, and leave no trace. Raises whatever can't be done."""
     trainers = program.trainers
     before = {name: stack.clone() for name, stack in program.rows.buffers.items()}
-    of_losses = [
-        buffer for shell in program.shells.values() if isinstance(shell, nn.Module) for buffer in shell.buffers()
-    ]
+    losses = [*program.shells.values(), *program.criteria.values()]  # in which are those that the first's task holds
+    of_losses = [buffer for loss in losses if isinstance(loss, nn.Module) for buffer in loss.buffers()]
     versions = [buffer._version for buffer in of_losses]
     fetched = {trainer.train.seed: next(trainer.batches()) for trainer in trainers}
     drawn, numbers, _ = _drawn(trainers, [fetched[trainer.train.seed] for trainer in trainers])

@@ -145,11 +145,11 @@ def numbered(axes: Axes, last: int, name: str, first: int = 0) -> None:
 
 
 def thinned(rows: Iterable[Row], goal: Goal, index: int, most: int) -> list[Row]:
-    """About so many trials, the better first: the best, the recipe itself, and of the others some, evenly spread."""
+    """About so many trials, the front and the better first: of these all, the recipe itself, of others every nth."""
     sign = 1 if goal.direction == "minimize" else -1
 
-    def rank(row: Row) -> tuple[bool, float]:
-        return row.state != "complete", sign * row.values[index] if row.values else math.inf
+    def rank(row: Row) -> tuple[bool, bool, float]:
+        return not row.best, row.state != "complete", sign * row.values[index] if row.values else math.inf
 
     ranked = sorted(rows, key=rank)
     if len(ranked) <= most:

@@ -32,7 +32,8 @@ from labwright_study.report.axes import (
 from labwright_study.report.rows import Rows, number
 from labwright_study.space import Dimension
 
-MOST_POINTS = 300  # in the panel of a setting
+MOST_POINTS = 600  # where trials follow one another or goals meet, in the figures of all goals together
+MOST_IN_PANEL, MOST_IN_PANELS = 300, 5_000  # of a setting, and in all panels together
 MOST_LINES = 150  # side by side
 MOST_NAMED = 15  # of a front
 PAGE, HALF, PANEL = 10.6, 5.2, 2.6  # widths in inches
@@ -49,10 +50,9 @@ def history(rows: Rows, goals: Sequence[Goal], goal: int) -> tuple[str, str]:
     figure, axes = charts.figure(HALF, 2.7) if goal else charts.figure(PAGE, 3.0)
     outside = heights(axes, rows, goals[goal], goal)
     valued = [row for row in rows if row.values]
-    places = [outside(row.values[goal]) for row in valued]
-    points(
-        axes, valued, [row.number for row in valued], places, ("complete", "pruned", "front" if len(goals) > 1 else "")
-    )
+    shown = thinned(valued, goals[goal], goal, MOST_POINTS // len(goals))
+    names = "complete", "pruned", "front" if len(goals) > 1 else ""
+    points(axes, shown, [row.number for row in shown], [outside(row.values[goal]) for row in shown], names)
     numbers, values, best = [], [], None
     for row in rows:
         if row.state == "complete" and goals[goal].better(row.values[goal], best):
@@ -80,7 +80,7 @@ def history(rows: Rows, goals: Sequence[Goal], goal: int) -> tuple[str, str]:
     )
     numbered(axes, rows[-1].number, "trial")
     legend(axes)
-    edge = sum(1 for row, place in zip(valued, places, strict=True) if row.values[goal] != place)
+    edge = sum(1 for row in valued if row.values[goal] != outside(row.values[goal]))
     notes = [f"best {number(best)} at trial {numbers[-1]}"] if best is not None else []
     notes += [f"{edge} far from it, at the edge"] if edge else []
     return drawn(figure, f"{goals[goal].metric} of each trial", rows, goals), ", ".join(notes)
@@ -113,12 +113,13 @@ def times(rows: Rows) -> str:
     """How long each trial took."""
     figure, axes = charts.figure(HALF, 2.7)
     width = max(0.5, min(6.0, 220 / (rows[-1].number + 1)))
+    shown = rows[:: -(-len(rows) // MOST_POINTS)]
     for state, colour in (("complete", MAIN), ("pruned", charts.INK), ("diverged", FAILED), ("failed", FAILED)):
-        those = [row for row in rows if row.state == state]
+        those = [row for row in shown if row.state == state]
         if those:
             numbers, seconds = [row.number for row in those], [row.seconds for row in those]
             axes.vlines(numbers, 0, seconds, colour, linewidth=width, label=state, urls=[link(row) for row in those])
-    span(axes, 0.0, max(row.seconds for row in rows), log=False)
+    span(axes, 0.0, max(row.seconds for row in shown), log=False)
     axes.set_ylim(bottom=0)
     axes.set_ylabel("seconds", color=charts.INK, fontsize=9)
     numbered(axes, rows[-1].number, "trial")
@@ -131,7 +132,7 @@ def front(rows: Rows, goals: Sequence[Goal], across: int, up: int) -> str:
     alone = len(goals) == 2
     figure, axes = charts.figure(PAGE if alone else HALF, 3.9 if alone else 3.2)
     outside = heights(axes, rows, goals[across], across, across=True), heights(axes, rows, goals[up], up)
-    valued = [row for row in rows if row.values]
+    valued = thinned([row for row in rows if row.values], goals[up], up, MOST_POINTS // len(pairs(goals)))
     xs, ys = [outside[0](row.values[across]) for row in valued], [outside[1](row.values[up]) for row in valued]
     points(axes, valued, xs, ys, ("complete", "pruned, at its last values", "front"))
     best = sorted((row for row in rows if row.best), key=lambda row: row.values[across])
@@ -178,9 +179,10 @@ def panels(rows: Rows, dimensions: Sequence[Dimension], goals: Sequence[Goal], g
     outside = heights(axes, rows, goals[goal], goal)
     axes.set_xlim(-0.08, 1.08)
     axes.tick_params(labelsize=8)
+    most = min(MOST_IN_PANEL, MOST_IN_PANELS // (len(dimensions) * len(goals)))
     for dimension in dimensions:
         mine = [row for row in rows if dimension.name in row.params and row.values]
-        shown, scale = thinned(mine, goals[goal], goal, MOST_POINTS), Scale.of(dimension)
+        shown, scale = thinned(mine, goals[goal], goal, most), Scale.of(dimension)
         xs = [scale.place(row.params[dimension.name], row) for row in shown]
         points(axes, shown, xs, [outside(row.values[goal]) for row in shown])
         axes.set_xticks(*zip(*scale.ticks(), strict=True))

@@ -60,6 +60,8 @@ class _Report:
             yield page.warning("No trials", "The study ended before its first trial did.")
         else:
             yield self._section("Results", self._results)
+            if len(self.rows) > figures.MOST_LINES:
+                yield page.paragraph(self._drawn())
             yield self._section("The front", self._front)
             yield self._section("How it went", self._course)
             yield self._section("Again over fresh seeds", self._confirmed)
@@ -119,6 +121,14 @@ class _Report:
                 f"Part of a lead is luck: the best of {len(self.complete)} trials was chosen by this very number. "
                 "The same command with --confirm 3 says how much."
             )
+
+    def _drawn(self) -> str:
+        """How many trials the figures show: a report of thousands is still to be opened and sent."""
+        return (
+            f"Figures draw the best of the {len(self.rows):,} trials and every nth of the others: at most "
+            f"{figures.MOST_POINTS} as points, {figures.MOST_IN_PANEL} for a setting, {figures.MOST_LINES} as lines. "
+            "Numbers, the best so far and importances are of all of them; `labwright study export` prints all."
+        )
 
     def _headline(self, index: int) -> str:
         goal = self.goals[index]

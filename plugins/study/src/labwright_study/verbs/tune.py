@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 # The options, in the order in which --help shows them.
 Trials = Annotated[int, typer.Option(help="How many, with those that are there already.")]
 Workers = Annotated[int, typer.Option(help="Processes that train side by side.")]
+On = Annotated[
+    str | None, typer.Option(help="A cluster that they run on: ray, ray://HOST:PORT, or a table; labwright-cluster's.")
+]
 Search = Annotated[
     list[str] | None,
     typer.Option(help="Where to look: model.width='{low=32,high=256,log=true}', or a list. May be given again."),
@@ -55,6 +58,7 @@ def verb(
     overrides: Overrides = None,
     trials: Trials = 50,
     workers: Workers = 1,
+    on: On = None,
     search: Search = None,
     fix: Fix = None,
     only: Only = None,
@@ -89,7 +93,7 @@ def verb(
     experiment = Experiment.from_recipe(recipe, overrides or (), plugins=ctx.obj.plugins)
     say(*(f"note: {note}" for note in experiment.notes))
     how: dict[str, Any] = {"workers": workers, "threads": threads, "batch": batch, "seed": seed, "lease": lease}
-    how |= {"asynchronous": asynchronous, "fuse": fuse, **_methods(sampler, pruner)}
+    how |= {"asynchronous": asynchronous, "fuse": fuse, **_methods(sampler=sampler, pruner=pruner, on=on)}
     study = Study(
         experiment,
         trials,
@@ -109,11 +113,11 @@ def _pinned(experiment: Experiment, overrides: Iterable[str]) -> list[str]:
     return [path for path in (text.partition("=")[0] for text in overrides) if path in marks]
 
 
-def _methods(sampler: str, pruner: str | None) -> dict[str, Any]:
-    """Sampler and pruner as a recipe would have them: a name, or a table with settings."""
+def _methods(**texts: str | None) -> dict[str, Any]:
+    """Components as a recipe would have them: a name, or a table with settings."""
     from labwright.engine import parsed
 
-    return {"sampler": parsed(sampler), "pruner": None if pruner is None else parsed(pruner)}
+    return {kind: None if text is None else parsed(text) for kind, text in texts.items()}
 
 
 def _run(study: Study, confirm: int, seeds: int, as_json: bool) -> None:

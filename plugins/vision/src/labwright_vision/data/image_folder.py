@@ -3,33 +3,25 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-import numpy as np
 import torch
-from labwright import Batch, Classes, Data, Image, LabwrightError, LeftOut, Port, listed, located, nearest, sentence
+from labwright import LabwrightError, LeftOut, listed, located, nearest, sentence
 from pydantic import Field
-from torch import Tensor
 
-from labwright_vision.data.augment import Affine, Augment, Colours, Crop, Flip, Grey, Jitter, Rotate, Scale, Shift
+from labwright_vision.data.augment import Augment, Crop, Flip, Grey, Jitter, Rotate, Scale, Shift
 from labwright_vision.data.checking import examined
 from labwright_vision.data.folders import Layout, Tally, class_folders, expanded, laid_out, name_below, pictures
-from labwright_vision.data.pictures import held_out, scaled
-from labwright_vision.data.reading import BACKGROUNDS, SUFFIXES, read_picture
+from labwright_vision.data.own_pictures import Files, OwnPictures
+from labwright_vision.data.pictures import held_out
 from labwright_vision.data.seen import Picture, check_depth, remarks
 
-# What pretrained networks expect: mean and deviation over ImageNet, values 0..1; for grey pictures the channels' mean.
-_MEAN = {3: (0.485, 0.456, 0.406), 1: (0.449,)}
-_DEVIATION = {3: (0.229, 0.224, 0.225), 1: (0.226,)}
-_KEPT = "image_folder.json"
 _NAMED = 3  # damaged pictures
 
 
-class ImageFolder(Data):
+class ImageFolder(OwnPictures):
     """Pictures of any format Pillow reads, in one sub-folder for each class; the sub-folders' names are the classes.
 
     Sub-folders `train`, `valid` and `test` with the classes below them are taken as they are; `training`, `val`,
@@ -47,12 +39,9 @@ class ImageFolder(Data):
     0.5 and 0.2 are those of SimCLR on small pictures (Chen et al. 2020).
     """
 
-    item = Image
-    target = Classes
     source = "a folder of yours"
     licence = "yours"
-    suffixes = SUFFIXES
-    in_memory = False
+    kept = "image_folder.json"
 
     def __init__(
         self,
@@ -73,14 +62,20 @@ class ImageFolder(Data):
         jitter: Jitter = 0.0,
         grey: Grey = 0.0,
     ) -> None:
-        if grey and channels == 1:
-            raise LabwrightError("task.data.grey: pictures of one channel are grey as they are; leave it out.")
-        self.folder, self.size, self.channels = folder, size, channels
-        self.background, self.white, self.on_damaged = background, white, on_damaged
-        self.valid, self.test = valid, test
-        self.rotate, self.shift, self.scale, self.flip, self.crop = rotate, shift, scale, flip, crop
-        self.jitter, self.grey = jitter, grey
-        self.names: tuple[str, ...] = ()
+        super().__init__(
+            size=size,
+            channels=channels,
+            background=background,
+            white=white,
+            rotate=rotate,
+            shift=shift,
+            scale=scale,
+            flip=flip,
+            crop=crop,
+            jitter=jitter,
+            grey=grey,
+        )
+        self.folder, self.on_damaged, self.valid, self.test = folder, on_damaged, valid, test
         self._splits: dict[str, Files] = {}
         self._identities: dict[str, list[str]] = {}
         self._left_out: Sequence[LeftOut] = ()
@@ -92,16 +87,13 @@ class ImageFolder(Data):
         self.names = layout.names
         whole = self._usable(root, _found(root, layout, tally), layout, tally)
         parts = self._held_out(whole, layout)
-        augment = self._augment(len(parts["train"]))
+        augment = self.augment(len(parts["train"]))
         self._splits = {name: self._files(part, augment if name == "train" else ()) for name, part in parts.items()}
         self._identities = {
             name: [f"{picture.name} {picture.facts.digest}" for picture in part] for name, part in parts.items()
         }
         self._left_out = tally.left_out()
         self._remarks = remarks(parts, layout, background=self.background, white=self.white)
-
-    def ports(self) -> tuple[Port, Port]:
-        return Image(self.channels, self.size, self.size), Classes(self.names)
 
     def split(self, name: str) -> Files | None:
         return self._splits.get(name)
@@ -114,20 +106,6 @@ class ImageFolder(Data):
 
     def identity(self, split: str) -> list[str]:
         return self._identities[split]
-
-    def files(self, folder: Path) -> list[Path]:
-        return pictures(folder, Tally())
-
-    def read(self, path: Path) -> tuple[Tensor, ...]:
-        return (self._reader()([path]),)
-
-    def save(self, folder: Path) -> None:
-        kept = {"classes": self.names, "size": self.size, "channels": self.channels}
-        (folder / _KEPT).write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-
-    def load(self, folder: Path) -> None:
-        kept = json.loads((folder / _KEPT).read_text(encoding="utf-8"))
-        self.names, self.size, self.channels = tuple(kept["classes"]), kept["size"], kept["channels"]
 
     def _usable(
         self, root: Path, parts: dict[str, list[Picture]], layout: Layout, tally: Tally
@@ -176,70 +154,9 @@ class ImageFolder(Data):
             )
         return parts | {"train": rest}
 
-    def _augment(self, length: int) -> Sequence[Augment]:
-        return (
-            Affine(length, rotate=self.rotate, shift=self.shift, scale=self.scale, flip=self.flip, crop=self.crop),
-            Colours(
-                length,
-                jitter=self.jitter,
-                grey=self.grey,
-                mean=_MEAN[self.channels],
-                deviation=_DEVIATION[self.channels],
-            ),
-        )
-
     def _files(self, part: Sequence[Picture], augment: Sequence[Augment]) -> Files:
         labels = torch.tensor([picture.label for picture in part], dtype=torch.int64)
-        return Files([picture.path for picture in part], labels, self._reader(), augment)
-
-    def _reader(self) -> Reader:
-        return Reader(self.channels, self.size, self.white, BACKGROUNDS[self.background])
-
-
-@dataclass(frozen=True)
-class Reader:
-    """How pictures are read: square, `size` pixels along a side, scaled; `white` and `background` as in ImageFolder."""
-
-    channels: int
-    size: int
-    white: float | None
-    background: int
-
-    def __call__(self, paths: Sequence[Path]) -> Tensor:
-        """The pictures in these files, shape (B, C, H, W)."""
-        pixels = [
-            read_picture(
-                path,
-                channels=self.channels,
-                height=self.size,
-                width=self.size,
-                white=self.white,
-                background=self.background,
-            )
-            for path in paths
-        ]
-        mean, deviation = torch.tensor(_MEAN[self.channels]), torch.tensor(_DEVIATION[self.channels])
-        return scaled(np.stack(pixels), mean[:, None, None], deviation[:, None, None])
-
-
-class Files:
-    """A split that reads a batch's pictures when they are asked for. N samples; labels_N int64."""
-
-    def __init__(self, paths: Sequence[Path], labels: Tensor, reader: Reader, augment: Sequence[Augment] = ()) -> None:
-        self.paths, self.labels, self.reader = paths, labels, reader
-        self.augment = [step for step in augment if step.active]
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def fetch(self, indices: Tensor, epoch: int, seed: int) -> Batch:
-        x_BCHW = self.reader([self.paths[index] for index in indices.tolist()])
-        for step in self.augment:
-            x_BCHW = step(x_BCHW, indices, epoch, seed)
-        return Batch((x_BCHW,), self.labels[indices])
-
-    def plain(self) -> Files:
-        return Files(self.paths, self.labels, self.reader)
+        return Files([picture.path for picture in part], labels, self.reader(), augment)
 
 
 def _existing(root: Path) -> Path:

@@ -10,6 +10,7 @@ import io
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from labwright import LabwrightError
@@ -32,8 +33,14 @@ _POINTER = b"version https://git-lfs"
 BACKGROUNDS = {"black": 0, "white": 255}
 
 
+class Readable(Protocol):
+    """A file, or what is one within another: its bytes, and as text the place to name in a message."""
+
+    def read_bytes(self) -> bytes: ...
+
+
 def read_picture(
-    path: Path, *, channels: int, height: int, width: int, white: float | None = None, background: int = 255
+    path: Readable, *, channels: int, height: int, width: int, white: float | None = None, background: int = 255
 ) -> np.ndarray:
     """A picture as uint8 of shape (C, H, W), whatever its size: cut to the aspect around its middle, then resized.
 
@@ -49,6 +56,8 @@ def read_picture(
             opened.draft(mode, (2 * width, 2 * height))  # a large JPEG is decoded no larger than it needs to be
             shown = _shown(opened, mode, white, background)
             fitted = ImageOps.fit(shown, (width, height), Image.Resampling.BILINEAR)
+    except LabwrightError:
+        raise
     except Exception as error:  # Pillow's forty readers raise anything
         raise LabwrightError(
             f"{path} can't be read as a picture: {_reason(error)}. Mend it or take it away."

@@ -5,9 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
-
-from labwright.cli.processes import Processes, join_or_start
-from labwright.cli.shared import Json, Overrides, RecipeName, echo, print_json
+from labwright.cli.shared import Json, Overrides, Processes, RecipeName, echo, join_or_start, print_json
 
 
 def verb(
@@ -22,7 +20,7 @@ def verb(
 
     Example: labwright verify-resume vision/digits --steps 40
     """
-    from labwright.runs.verify_resume import verify_resume
+    from labwright_testing.verify_resume import verify_resume
 
     join_or_start(processes)
     experiment = ctx.obj.experiment(recipe, overrides)

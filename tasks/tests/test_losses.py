@@ -8,10 +8,10 @@ import math
 import pytest
 import torch
 from labwright.base.errors import LabwrightError
-from labwright.builtin.losses import CrossEntropy, Huber, MeanAbsoluteError, MeanSquaredError, Penalized
 from labwright.config.signature import Part, signature
 from labwright.data.ports import Classes, Values
 from labwright.interfaces.loss import LEFT_OUT, Loss
+from labwright_tasks.losses import CrossEntropy, Huber, MeanAbsoluteError, MeanSquaredError, Penalized
 from torch import Tensor, nn
 
 OF_VALUES = [
@@ -56,7 +56,7 @@ def test_cross_entropy_equals_that_of_torch(smoothing):
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 def test_weights_of_classes_are_those_of_torch_and_lead_axes_pass_through(smoothing):
-    logits, labels, weights = normal(3, 8, 5), some_labels(3, 8), [1.0, 0.5, 2.0, 0.0, 3.0]
+    logits, labels, weights = normal(3, 8, 5), some_labels(3, 8), [1.0, 0.5, 2.0, 0.25, 3.0]
     labels[0, 2] = LEFT_OUT
     loss = CrossEntropy(label_smoothing=smoothing, weights=weights)
     loss.prepare(Classes(tuple("abcde")))
@@ -70,6 +70,27 @@ def test_weights_of_classes_are_those_of_torch_and_lead_axes_pass_through(smooth
     assert per_trial(logits, labels).tolist() == pytest.approx([value.item() for value in expected], rel=1e-14)
     assert loss.grouped({}, logits, labels) is NotImplemented
     assert loss.normalizer(labels[0]) == sum(weights[label] for label in labels[0].tolist() if label != LEFT_OUT)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_samples_that_all_weigh_nothing_have_no_loss_and_no_gradient(smoothing):
+    weights = [1.0, 0.5, 2.0, 0.0, 3.0]
+    loss = CrossEntropy(label_smoothing=smoothing, weights=weights)
+    loss.prepare(Classes(tuple("abcde")))
+    logits, labels = normal(3, 4, 5).requires_grad_(), torch.tensor([[3, 3, 3, 3], [0, 3, 4, 1], [3, LEFT_OUT, 3, 3]])
+    losses = loss(logits, labels)
+    losses.sum().backward()
+    # of the second torch's, over the samples that weigh something
+    reference = nn.CrossEntropyLoss(torch.tensor(weights, dtype=torch.float64), label_smoothing=smoothing)
+    some = [0, 2, 3]
+    expected = reference(logits[1, some], labels[1, some])
+    assert losses.tolist() == pytest.approx([0.0, expected.item(), 0.0], rel=1e-14)
+    assert loss(logits[1], labels[1]).item() == pytest.approx(expected.item(), rel=1e-14)
+    assert not logits.grad[0].any() and not logits.grad[2].any() and logits.grad[1].any()
+    alone = logits.detach()[0].requires_grad_()
+    loss(alone, labels[0]).backward()
+    assert loss(alone, labels[0]) == 0 and not alone.grad.any()
+    assert loss.normalizer(labels[0]) == 0
 
 
 def test_weights_may_name_some_classes_and_the_others_weigh_one():

@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from labwright.base.errors import LabwrightError
-from labwright.plugin.hookspecs import hookimpl
-
-if TYPE_CHECKING:
-    from labwright.interfaces.run import Outcome, Run
+from labwright import LabwrightError, Outcome, Run, hookimpl
 
 
 class TensorBoard:

@@ -10,12 +10,10 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
+from labwright import Experiment, ranks
 from torch import Tensor
 
-from labwright.base import ranks
-from labwright.plugin.hookspecs import hookimpl
-from labwright.runs.experiment import Experiment
-from labwright.train.trainer import Trainer
+from labwright_testing.training import Losses
 
 
 @dataclass(frozen=True)
@@ -34,22 +32,13 @@ class Verdict:
         return asdict(self)
 
 
-class _Losses:
-    def __init__(self) -> None:
-        self.kept: dict[int, dict[str, Tensor]] = {}
-
-    @hookimpl
-    def labwright_step_ended(self, step: int, losses: Mapping[str, Tensor]) -> None:
-        self.kept[step] = {phase: loss.detach().cpu() for phase, loss in losses.items()}
-
-
 def verify_resume(experiment: Experiment, n: int) -> Verdict:
     """Train 2n steps twice, once stopped after n and resumed in a new trainer; schedules see the recipe's length.
 
     A recipe that has fewer steps is stopped in its own middle.
     """
     quiet = experiment.quiet()
-    there, here = _Losses(), _Losses()
+    there, here = Losses(), Losses()
     with TemporaryDirectory(prefix="labwright-") as scratch:
         scratch = ranks.shared(scratch)
         whole, cut = Path(scratch) / "whole", Path(scratch) / "cut"
@@ -65,17 +54,21 @@ def verify_resume(experiment: Experiment, n: int) -> Verdict:
         return ranks.by_first(lambda: _verdict(n, there, here, _state(uninterrupted), _state(resumed)))
 
 
-def _verdict(n: int, there: _Losses, here: _Losses, left: Mapping[str, Tensor], right: Mapping[str, Tensor]) -> Verdict:
-    wrong = [step for step in there.kept if step not in here.kept or _different(there.kept[step], here.kept[step])]
+def _verdict(n: int, there: Losses, here: Losses, left: Mapping[str, Tensor], right: Mapping[str, Tensor]) -> Verdict:
+    wrong = [
+        step
+        for step, losses in there.of_step.items()
+        if step not in here.of_step or _different(losses, here.of_step[step])
+    ]
     tensors = _different(left, right)
     largest = max(
         (_distance(left[name], right[name]) for name in tensors if name in left and name in right), default=0.0
     )
     exact = not wrong and not tensors
-    return Verdict(exact, max(there.kept), n, min(wrong, default=None), len(left), tuple(tensors), largest)
+    return Verdict(exact, max(there.of_step), n, min(wrong, default=None), len(left), tuple(tensors), largest)
 
 
-def _state(trainer: Trainer) -> dict[str, Tensor]:
+def _state(trainer: Any) -> dict[str, Tensor]:
     checkpoint = trainer.checkpoints.read(trainer.run.step)
     # what tasks, methods and listeners keep beside tensors is compared as the text it is kept as
     texts = {owner: json.dumps(rest, sort_keys=True).encode() for owner, rest in checkpoint.state["states"].items()}

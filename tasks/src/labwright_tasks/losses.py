@@ -13,14 +13,22 @@ from typing import Annotated, Any, Literal, final
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - the name it has everywhere
+from labwright import (
+    LEFT_OUT,
+    Classes,
+    LabwrightError,
+    Loss,
+    Part,
+    PerTrial,
+    Port,
+    Uniform,
+    listed,
+    nearest,
+    normalizer,
+    separable,
+)
 from pydantic import Field
 from torch import Tensor, nn
-
-from labwright.base.errors import LabwrightError, listed, nearest
-from labwright.base.search import PerTrial, Uniform
-from labwright.config.signature import Part
-from labwright.data.ports import Classes, Port
-from labwright.interfaces.loss import LEFT_OUT, Loss, normalizer, separable
 
 
 @final
@@ -31,7 +39,8 @@ class CrossEntropy(Loss):
 
     `weights` weighs each sample by its class, and the mean is over weights: a number for each class, a table of some
     classes' where others weigh 1, or "balanced", which is N / (C * N_c) for N_c of N training samples (King & Zeng
-    2001, as in scikit-learn). They are known after `prepare`.
+    2001, as in scikit-learn). They are known after `prepare`. Samples that weigh 0 are left out, of a smoothing too; a
+    batch of these alone has a loss of 0.
     """
 
     def __init__(
@@ -45,16 +54,22 @@ class CrossEntropy(Loss):
         self.weights = weights
         self.weight_C: Tensor | None  # as the task's data gives it, so that no checkpoint needs it
         self.register_buffer("weight_C", None, persistent=False)
+        self.some_weigh_0 = False
 
     def prepare(self, outputs: Port) -> None:
         if self.weights is not None:
-            self.weight_C = torch.tensor(_class_weights(self.weights, outputs))
+            weights = _class_weights(self.weights, outputs)
+            self.weight_C, self.some_weigh_0 = torch.tensor(weights), 0 in weights
 
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Logits (..., B, C) and int64 labels (..., B) in 0..C-1 to losses of shape (...)."""
+        if self.weights is not None and self.weight_C is None:
+            raise LabwrightError(
+                "loss.weights: a task that holds a loss itself has to call its prepare(outputs) first."
+            )
         smoothing = self.label_smoothing
         weight_C = None if self.weight_C is None else self.weight_C.to(logits.dtype)
-        if logits.dim() == 2 and not isinstance(smoothing, Tensor):
+        if logits.dim() == 2 and not isinstance(smoothing, Tensor) and not self.some_weigh_0:
             return F.cross_entropy(logits, labels, weight_C, label_smoothing=smoothing)
         log_shares = logits.log_softmax(-1)
         counted = labels != LEFT_OUT
@@ -67,7 +82,10 @@ class CrossEntropy(Loss):
             each = each.lerp(log_shares.mean(-1), smoothing.to(each.dtype).unsqueeze(-1))
         elif smoothing:
             each = each.lerp(log_shares.mean(-1), smoothing)
-        return -each.where(counted, 0.0).sum(-1) / divisor.sum(-1)
+        total = divisor.sum(-1)
+        if self.some_weigh_0:  # where all do, the mean is 0, and so is its gradient, instead of 0 / 0
+            each, total = each.where(divisor > 0, 0.0), total.where(total > 0, 1.0)
+        return -each.where(counted, 0.0).sum(-1) / total
 
     def grouped(self, stacks: Mapping[str, Tensor], logits: Tensor, labels: Tensor) -> Any:
         """The losses (N,) of N fused trials in one call, of logits (N, B, C); `stacks` may hold their smoothing."""

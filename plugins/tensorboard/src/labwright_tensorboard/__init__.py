@@ -1,0 +1,1 @@
+"""Runs as event files for TensorBoard: `log = ["progress", "tensorboard"]` in a recipe."""

@@ -1,0 +1,13 @@
+"""What labwright-tensorboard brings: the menu. Nothing heavy is imported here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import labwright as lw
+
+
+@lw.hookimpl
+def labwright_components() -> Iterator[lw.Component]:
+    target = "labwright_tensorboard.event_files:TensorBoard"
+    yield lw.Component("logger", "tensorboard", target, "event files for TensorBoard")

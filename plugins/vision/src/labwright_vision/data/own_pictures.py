@@ -1,0 +1,141 @@
+"""The user's own pictures, wherever they lie: what data of them shares. B batch, C channels, H height, W width."""
+
+from __future__ import annotations
+
+import json
+from abc import ABC
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from labwright import Batch, Classes, Data, Image, LabwrightError, Port
+from torch import Tensor
+
+from labwright_vision.data.augment import Affine, Augment, Colours
+from labwright_vision.data.folders import Tally, pictures
+from labwright_vision.data.pictures import scaled
+from labwright_vision.data.reading import BACKGROUNDS, SUFFIXES, Readable, read_picture
+
+# What pretrained networks expect: mean and deviation over ImageNet, values 0..1; for grey pictures the channels' mean.
+_MEAN = {3: (0.485, 0.456, 0.406), 1: (0.449,)}
+_DEVIATION = {3: (0.229, 0.224, 0.225), 1: (0.226,)}
+
+
+class OwnPictures(Data, ABC):
+    """Pictures of classes, read and decoded when they are asked for.
+
+    A picture is cut to a square around its middle and resized to `size` pixels, with 3 or 1 `channels`; values are
+    scaled by the mean and deviation of ImageNet. What is transparent shows the `background`; in pictures of more than 8
+    bits the value `white` is white.
+    """
+
+    item = Image
+    target = Classes
+    suffixes = SUFFIXES
+    in_memory = False
+    kept = "pictures.json"  # what the file is called that `save` writes
+
+    def __init__(
+        self,
+        *,
+        size: int,
+        channels: int,
+        background: str,
+        white: float | None,
+        rotate: float,
+        shift: float,
+        scale: float,
+        flip: bool,
+        crop: float,
+        jitter: float,
+        grey: float,
+    ) -> None:
+        if grey and channels == 1:
+            raise LabwrightError("task.data.grey: pictures of one channel are grey as they are; leave it out.")
+        self.size, self.channels, self.background, self.white = size, channels, background, white
+        self.rotate, self.shift, self.scale, self.flip, self.crop = rotate, shift, scale, flip, crop
+        self.jitter, self.grey = jitter, grey
+        self.names: tuple[str, ...] = ()
+
+    def ports(self) -> tuple[Port, Port]:
+        return Image(self.channels, self.size, self.size), Classes(self.names)
+
+    def files(self, folder: Path) -> list[Path]:
+        return pictures(folder, Tally())
+
+    def read(self, path: Path) -> tuple[Tensor, ...]:
+        return (self.reader()([path]),)
+
+    def save(self, folder: Path) -> None:
+        kept = {"classes": self.names, "size": self.size, "channels": self.channels}
+        (folder / self.kept).write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+    def load(self, folder: Path) -> None:
+        kept = json.loads((folder / self.kept).read_text(encoding="utf-8"))
+        self.names, self.size, self.channels = tuple(kept["classes"]), kept["size"], kept["channels"]
+
+    def augment(self, length: int) -> Sequence[Augment]:
+        """What changes the `length` training pictures from epoch to epoch."""
+        return (
+            Affine(length, rotate=self.rotate, shift=self.shift, scale=self.scale, flip=self.flip, crop=self.crop),
+            Colours(
+                length,
+                jitter=self.jitter,
+                grey=self.grey,
+                mean=_MEAN[self.channels],
+                deviation=_DEVIATION[self.channels],
+            ),
+        )
+
+    def reader(self) -> Reader:
+        return Reader(self.channels, self.size, self.white, BACKGROUNDS[self.background])
+
+
+@dataclass(frozen=True)
+class Reader:
+    """How pictures are read: square, `size` pixels along a side, scaled; `white` and `background` as in OwnPictures."""
+
+    channels: int
+    size: int
+    white: float | None
+    background: int
+
+    def __call__(self, files: Sequence[Readable]) -> Tensor:
+        """The pictures in these files, shape (B, C, H, W)."""
+        pixels = [
+            read_picture(
+                file,
+                channels=self.channels,
+                height=self.size,
+                width=self.size,
+                white=self.white,
+                background=self.background,
+            )
+            for file in files
+        ]
+        mean, deviation = torch.tensor(_MEAN[self.channels]), torch.tensor(_DEVIATION[self.channels])
+        return scaled(np.stack(pixels), mean[:, None, None], deviation[:, None, None])
+
+
+class Files:
+    """A split that reads a batch's pictures when they are asked for. N samples; labels_N int64."""
+
+    def __init__(
+        self, paths: Sequence[Readable], labels: Tensor, reader: Reader, augment: Sequence[Augment] = ()
+    ) -> None:
+        self.paths, self.labels, self.reader = paths, labels, reader
+        self.augment = [step for step in augment if step.active]
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def fetch(self, indices: Tensor, epoch: int, seed: int) -> Batch:
+        x_BCHW = self.reader([self.paths[index] for index in indices.tolist()])
+        for step in self.augment:
+            x_BCHW = step(x_BCHW, indices, epoch, seed)
+        return Batch((x_BCHW,), self.labels[indices])
+
+    def plain(self) -> Files:
+        return Files(self.paths, self.labels, self.reader)

@@ -1,0 +1,213 @@
+"""The user's own pictures in tar shards, as WebDataset writes them, found by an index. S shards, N samples."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Literal
+
+import torch
+from labwright import LabwrightError, LeftOut, listed, located, nearest, sentence
+from labwright_tasks.parts import part_named
+from pydantic import Field
+from torch import Tensor
+
+from labwright_vision.data.augment import Augment, Crop, Flip, Grey, Jitter, Rotate, Scale, Shift
+from labwright_vision.data.folders import Tally, expanded, name_below, plural
+from labwright_vision.data.own_pictures import Files, OwnPictures, Reader
+from labwright_vision.data.shard_index import Members, ShardIndex, index_of
+
+_PACKED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
+_GZIP = b"\x1f\x8b"
+_THREADS = 8
+_HASHES = 2.0**64  # there are
+
+
+class Shards(OwnPictures):
+    """Pictures in tar files: NAME.jpg, of any format Pillow reads, and beside it NAME.cls or NAME.json with its class.
+
+    A class is the text of NAME.cls, or what NAME.json has under `label`. Shards in sub-folders `train`, `valid` and
+    `test`, or whose names begin so, such as train-0000.tar, are these parts; else all are to learn from. A part without
+    shards is held out: `valid` and `test` are its shares of the pictures, chosen by a hash of their names.
+
+    Where each picture lies is looked up once and kept beside the shard, as NAME.tar.index.npz, or in the user's cache
+    if nothing can be written there, until the shard changes. Pictures are then read by their offsets, one by one: none
+    is decoded before it is needed, and a damaged one ends the run. Compressed shards are refused.
+
+    Shards come in random order, the pictures of `window` of them mixed. The settings of pictures are those of
+    `vision/image-folder`.
+    """
+
+    source = "shards of yours"
+    licence = "yours"
+    kept = "shards.json"
+
+    def __init__(
+        self,
+        *,
+        folder: Path,
+        label: str = "label",
+        window: Annotated[int, Field(ge=1, description="shards whose pictures are mixed at a time")] = 8,
+        size: Annotated[int, Field(ge=4, description="pixels along a side")] = 64,
+        channels: Literal[1, 3] = 3,
+        background: Literal["white", "black"] = "white",
+        white: Annotated[float, Field(gt=0, allow_inf_nan=False, description="a value")] | None = None,
+        valid: Annotated[float, Field(ge=0, lt=1)] = 0.1,
+        test: Annotated[float, Field(ge=0, lt=1)] = 0.1,
+        rotate: Rotate = 0.0,
+        shift: Shift = 0.0,
+        scale: Scale = 0.0,
+        flip: Flip = False,
+        crop: Crop = 0.0,
+        jitter: Jitter = 0.0,
+        grey: Grey = 0.0,
+    ) -> None:
+        super().__init__(
+            size=size,
+            channels=channels,
+            background=background,
+            white=white,
+            rotate=rotate,
+            shift=shift,
+            scale=scale,
+            flip=flip,
+            crop=crop,
+            jitter=jitter,
+            grey=grey,
+        )
+        if valid + test >= 1:
+            raise LabwrightError(f"task.data: valid {valid} and test {test} leave nothing to learn from.")
+        self.folder, self.label, self.window, self.valid, self.test = folder, label, window, valid, test
+        self._splits: dict[str, ShardedFiles] = {}
+        self._identities: dict[str, list[str]] = {}
+        self._left_out: list[LeftOut] = []
+        self._remarks: list[str] = []
+
+    def prepare(self) -> None:
+        root = expanded(self.folder)
+        if not root.is_dir():
+            raise LabwrightError(f"task.data.folder: there is no folder {located(root)}.")
+        tally = Tally()
+        paths = _shards_of_parts(root, tally)
+        # reading headers is waiting for a disk
+        with ThreadPoolExecutor(_THREADS) as pool:
+            parts = {part: [*pool.map(partial(index_of, label=self.label), some)] for part, some in paths.items()}
+        whole = [index for some in parts.values() for index in some]
+        for index in whole:
+            for what, why, count in index.left_out:
+                tally.add(what, why, index.path.name, count)
+        self._left_out, self._remarks = tally.left_out(), _told([index for index in whole if index.made])
+        names = {name for index in parts["train"] for name in index.classes}
+        # numbers by their size, before other names
+        self.names = tuple(sorted(names, key=lambda name: (not name.isdecimal(), name.isdecimal() and int(name), name)))
+        parts |= self._held_out(parts["train"], [name for name in ("valid", "test") if name not in parts])
+        for part, some in parts.items():
+            count = sum(map(len, some))
+            if not count:
+                raise LabwrightError(f"{root} has no pictures with a class for {part!r}.")
+            augment = self.augment(count) if part == "train" else ()
+            labels = torch.cat([self._labels(index) for index in some])
+            self._splits[part] = ShardedFiles(some, labels, self.reader(), augment, self.window)
+            self._identities[part] = [f"{name_below(index.path, root)} {index.digest()}" for index in some]
+
+    def split(self, name: str) -> ShardedFiles | None:
+        return self._splits.get(name)
+
+    def left_out(self) -> Sequence[LeftOut]:
+        return self._left_out
+
+    def remarks(self) -> Sequence[str]:
+        return self._remarks
+
+    def identity(self, split: str) -> list[str]:
+        return self._identities[split]
+
+    def _held_out(self, train: Sequence[ShardIndex], missing: Sequence[str]) -> dict[str, list[ShardIndex]]:
+        """The shares of the parts that are missing, and what is left to learn from."""
+        parts, begin = {}, 0.0
+        for part in [*(name for name in missing if getattr(self, name)), "train"]:
+            end = 1.0 if part == "train" else begin + getattr(self, part)
+            shares = [index.hashes_N / _HASHES for index in train]
+            parts[part] = [
+                index.where((share_N >= begin) & (share_N < end)) for index, share_N in zip(train, shares, strict=True)
+            ]
+            begin = end
+        return parts
+
+    def _labels(self, index: ShardIndex) -> Tensor:
+        """The classes of a shard's samples as numbers of all classes, (N,) int64."""
+        strange = sorted({*index.classes} - {*self.names})
+        if strange:
+            raise LabwrightError(
+                f"{index.path} has classes that are not among the training pictures: {listed(strange)}"
+                f"{sentence(nearest(strange[0], self.names, ''))}"
+            )
+        number = {name: place for place, name in enumerate(self.names)}
+        numbers = torch.tensor([number[name] for name in index.classes], dtype=torch.int64)
+        return numbers[torch.from_numpy(index.labels_N).long()]
+
+
+class ShardedFiles(Files):
+    """A split of pictures in shards."""
+
+    def __init__(
+        self,
+        indexes: Sequence[ShardIndex],
+        labels: Tensor,
+        reader: Reader,
+        augment: Sequence[Augment],
+        window: int,
+    ) -> None:
+        super().__init__(Members(indexes), labels, reader, augment)
+        self.indexes, self.window = indexes, window
+        self.shards = torch.tensor([len(index) for index in indexes])
+
+    def plain(self) -> ShardedFiles:
+        return ShardedFiles(self.indexes, self.labels, self.reader, (), self.window)
+
+
+def _shards_of_parts(root: Path, tally: Tally) -> dict[str, list[Path]]:
+    """The shards of each part: by the folder they are in, by how their names begin, or all to learn from."""
+    parts: dict[str | None, list[Path]] = {}
+    for path in sorted(root.rglob("*")):
+        name = path.name.lower()
+        if not path.is_file() or name.startswith(".") or name.endswith(".index.npz"):
+            continue
+        if name.endswith(_PACKED) or (name.endswith(".tar") and _is_gzipped(path)):
+            raise LabwrightError(
+                f"{path} is compressed as a whole, so that no picture in it can be found without unpacking all before "
+                f"it. Unpack it to a plain tar file, such as by `gunzip {path.name}`: pictures are compressed anyway."
+            )
+        if not name.endswith(".tar"):
+            tally.other(path.name)
+            continue
+        within = path.relative_to(root).parts
+        begins = re.match(r"[a-z]+", name)
+        part = part_named(within[0]) if len(within) > 1 else part_named(begins[0]) if begins else None
+        parts.setdefault(part, []).append(path)
+    of_none = parts.pop(None, [])
+    if not parts and of_none:
+        return {"train": of_none}
+    if "train" not in parts:
+        raise LabwrightError(
+            f"{root} has no tar shards to learn from; it has {listed([*map(str, parts)] or ['none at all'])}."
+        )
+    tally.add("shard", "of no part", of_none[0].name if of_none else "", len(of_none))
+    return {part: some for part, some in parts.items() if part is not None}
+
+
+def _is_gzipped(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(len(_GZIP)) == _GZIP
+
+
+def _told(made: Sequence[ShardIndex]) -> list[str]:
+    """A sentence if indexes were made: where they are kept."""
+    if not made:
+        return []
+    places = sorted({"nowhere" if index.place is None else str(index.place.parent) for index in made})
+    of = f"{len(made):,} tar {plural('shard', len(made))}"
+    return [f"looked up where the pictures of {of} lie; that is kept in {listed(places, 3)}."]
