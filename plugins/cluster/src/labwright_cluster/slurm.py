@@ -40,9 +40,7 @@ exit "$code"
 
 def run_command(options: Sequence[str], recipe: str, overrides: Sequence[str], folder: str) -> str:
     """Shell that sets the arguments to the command that begins a run or goes on with it; `folder` is shell too."""
-    begin = f"{_labwright(*options, 'run', recipe, *overrides)} --folder {folder}"
-    go_on = f"{_labwright(*options, 'resume')} {folder}"
-    return f"if ls -d {folder}/checkpoints/step-* > /dev/null 2>&1; then set -- {go_on}; else set -- {begin}; fi"
+    return f"set -- {_labwright(*options, 'run', recipe, *overrides)} --folder {folder} --or-resume"
 
 
 def worker_command(options: Sequence[str], study: str, storage: str) -> str:
