@@ -52,7 +52,8 @@ class CUDA(Device):
         if not torch.cuda.is_available():
             raise LabwrightError(f"device 'cuda': {_why_no_cuda()}. {_what_is_there()}")
         names = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
-        index = self.index + ranks.local()  # of the processes of a machine each has its own
+        # of the processes of a machine each has its own, unless it sees no other
+        index = self.index + (ranks.local() if len(names) > 1 else 0)
         if index >= len(names):
             shared = f" and process {ranks.local()} of this machine" if ranks.local() else ""
             there = ", ".join(f"{number} ({name})" for number, name in enumerate(names))
