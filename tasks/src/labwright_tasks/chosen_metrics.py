@@ -32,7 +32,9 @@ class _Object:
     given: Mapping[str, tuple[type, ...]] = field(default_factory=dict)
 
     def __call__(self, **ports: Port) -> Metric:
-        return self.thing(outputs=ports["outputs"]) if inspect.isclass(self.thing) else self.thing
+        thing: Any = self.thing
+        made: Metric = thing(outputs=ports["outputs"]) if inspect.isclass(thing) else thing
+        return made
 
 
 def chosen(

@@ -136,7 +136,7 @@ class LanguageModel(Task):
         Where a metric takes them, `logits` and `labels` of the targets.
         """
         logits_BTV = output(model, batch)
-        sums = {
+        sums: dict[str, Tensor | int] = {
             "nats_sum": _nats(logits_BTV, batch.targets).sum(),
             "tokens": batch.tokens,
             "characters": batch.characters,

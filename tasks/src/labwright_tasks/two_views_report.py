@@ -20,7 +20,8 @@ def deviations(projections_ND: Tensor) -> Tensor:
     """
     directions_ND = functional.normalize(projections_ND.double(), dim=1)
     variances_D = torch.linalg.eigvalsh(torch.cov(directions_ND.T, correction=0).view(2 * directions_ND.shape[1:]))
-    return variances_D.flip(0).clamp(min=0).sqrt() * math.sqrt(directions_ND.shape[1])
+    deviations_D: Tensor = variances_D.flip(0).clamp(min=0).sqrt() * math.sqrt(directions_ND.shape[1])
+    return deviations_D
 
 
 def directions(projections_ND: Tensor) -> Figure:
