@@ -32,8 +32,10 @@ class _Object:
     given: Mapping[str, tuple[type, ...]] = field(default_factory=dict)
 
     def __call__(self, **ports: Port) -> Metric:
-        thing: Any = self.thing
-        made: Metric = thing(outputs=ports["outputs"]) if inspect.isclass(thing) else thing
+        if not inspect.isclass(self.thing):
+            return self.thing
+        make: Any = self.thing
+        made: Metric = make(outputs=ports["outputs"])
         return made
 
 
