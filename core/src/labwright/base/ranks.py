@@ -21,15 +21,8 @@ from typing import Any, TypeVar
 
 from labwright.base.errors import LabwrightError, RunFailed, words
 
-__all__ = [
-    "any",
-    "count",
-    "first",
-    "gathered",
-    "number",
-    "shared",
-    "summed",
-]  # what plugins may use, see docs/reference
+# what plugins may use, see docs/reference
+__all__ = ["any", "count", "first", "gathered", "leave", "number", "shared", "summed"]
 T = TypeVar("T")
 SECONDS = "LABWRIGHT_RANKS_SECONDS"  # the variable that says how long a collective may take
 _FAILED = "failed"  # the key of what the first process to fail says
