@@ -151,7 +151,8 @@ def test_what_goes_wrong_on_one_process_ends_all_with_one_message(labwright: Any
 
 
 def test_a_run_that_is_stopped_by_one_process_ends_on_all_at_that_step(labwright: Any, tmp_path: Path) -> None:
-    done = labwright('stop=["one-process"]')
+    done = labwright('stop=["one-process"]', "--json")
     outcome = json.loads((tmp_path / "run/outcome.json").read_text())
     assert done.returncode == 0, done.stderr
     assert (outcome["status"], outcome["reason"], outcome["step"]) == ("stopped", "as the test says", 5)
+    assert json.loads(done.stdout)["metrics"] == outcome["metrics"]  # said by one of them

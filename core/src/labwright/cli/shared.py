@@ -139,6 +139,9 @@ def _start(processes: int) -> NoReturn:
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.run import get_args_parser, run
 
+    results = _RESULTS.get()
+    if results is not None and sys.stdout is sys.stderr:
+        os.dup2(results.fileno(), 1)  # what is stdout to them
     # each has its share of the cores, unless the person says otherwise
     cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, cores // processes)))
