@@ -1,6 +1,6 @@
-"""Studies whose trials several processes train together, in double precision: `torchrun ... together.py CASE FOLDER`.
+"""Studies whose trials several processes train together, in float64: `torchrun ... together.py FOLDER CASE ...`.
 
-A program of the same calls on one process is what they are compared with.
+The same functions on one process are what they are compared with.
 """
 
 from __future__ import annotations
@@ -78,9 +78,10 @@ def pruned(folder: Path) -> None:
 
 def interrupted(folder: Path) -> None:
     """Ended after the second trial, and gone on with."""
-    found = study(folder, listeners=[Signals()]).run()
-    assert found.interrupted and found.trials < 4
-    study(folder).run()
+    signals = Signals()
+    found = study(folder, batch=2, listeners=[signals]).run()
+    assert found.interrupted and found.trials == 2  # on every process
+    study(folder, batch=2, listeners=[signals]).run()
 
 
 def confirmed(folder: Path) -> None:
@@ -92,26 +93,26 @@ def confirmed(folder: Path) -> None:
 
 def faulty(*faults: str) -> Callable[[Path], None]:
     def run(folder: Path) -> None:
-        search = {"model.fault": list(faults)}
+        search = {"only": ["model.fault"], "model.fault": list(faults)}
         study(folder, len(faults), model=Faulty, search=search, sampler="grid").run()
 
     return run
 
 
 def refused(folder: Path) -> None:
-    for beside in ({"workers": 2}, {"fuse": "auto"}, {"asynchronous": True}):
+    """What doesn't go together, and what the first process finds out, is raised on all."""
+    given: Sequence[dict[str, Any]] = (
+        {"workers": 2},
+        {"fuse": "auto"},
+        {"asynchronous": True},
+        {"goals": ["speed:maximize"]},
+    )
+    for number, beside in enumerate(given):
         try:
-            study(folder, **beside).run()
+            study(folder / str(number), **beside).run()
         except lw.LabwrightError as error:
-            print(error)
-
-
-def no_such_metric(folder: Path) -> None:
-    """What the first process refuses is raised on all."""
-    try:
-        study(folder, goals=["speed:maximize"]).run()
-    except lw.LabwrightError:
-        print(f"refused on {lw.ranks.number()}")
+            folder.mkdir(exist_ok=True)
+            (folder / f"{number}-{lw.ranks.number()}.txt").write_text(str(error))
 
 
 CASES: dict[str, Callable[[Path], None]] = {
@@ -122,23 +123,25 @@ CASES: dict[str, Callable[[Path], None]] = {
     "faults": faulty("none", "diverges", "breaks", "can't be built"),
     "alone": faulty("none", "breaks alone"),
     "refused": refused,
-    "no such metric": no_such_metric,
 }
 
 
-def main(name: str, folder: Path) -> None:
+def search(folder: Path, names: Sequence[str]) -> None:
     torch.set_default_dtype(torch.float64)
     try:
-        CASES[name](folder)
+        for name in names:
+            CASES[name](folder / name)
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    try:
+        search(Path(sys.argv[1]), sys.argv[2:])
     except lw.LabwrightError as error:
         if lw.ranks.speaks(str(error)):
             print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
     finally:
-        torch.set_default_dtype(torch.float32)
         lw.ranks.leave()
-
-
-if __name__ == "__main__":
-    torch.set_num_threads(1)
-    main(sys.argv[1], Path(sys.argv[2]))

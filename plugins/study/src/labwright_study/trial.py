@@ -28,6 +28,7 @@ from labwright import (
     listed,
     nearest,
     ranks,
+    sentence,
 )
 from labwright.engine import Prepared, Trainer, preflight, write_text
 
@@ -144,7 +145,7 @@ class Trials:
         except RunFailed as failure:
             raise RunFailed(
                 f"trial {result.number} didn't end alike on all processes, which ends the study: "
-                f"{result.reason or failure} The same command goes on with it."
+                f"{sentence(result.reason or str(failure))} The same command goes on with it."
             ) from failure
 
     def _together(self, specs: Sequence[Spec], form: Form, answer: Answer) -> Iterator[Result]:
