@@ -110,7 +110,7 @@ class LossLog:
 def _over_all(steps: list[tuple[int, float, Losses]]) -> list[Any]:
     """The losses as numbers, summed over all processes, each of which has its share. Raises Diverged on all alike."""
     sums = iter(ranks.summed([float(loss) for _, _, losses in steps for loss in losses.values()]))
-    numbers = [[step, weight, {phase: next(sums) for phase in losses}] for step, weight, losses in steps]
+    numbers: list[Any] = [[step, weight, {phase: next(sums) for phase in losses}] for step, weight, losses in steps]
     for step, _, losses in numbers:
         for phase, loss in losses.items():
             _check(step, phase, loss)

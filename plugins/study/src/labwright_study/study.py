@@ -131,7 +131,8 @@ class Study:
 
         Ctrl-C ends it when the trials under way have ended, a second one at once; both leave a study that goes on. What
         a study can't be made of is refused before anything is written: data that isn't there or has no `valid` part, a
-        metric that no evaluation gives, a recipe that can't be built.
+        metric that no evaluation gives, a recipe that can't be built. Of several processes all have to call it, as
+        they have to call `confirm`; all get the same.
         """
         with quiet_optuna():
             self._join()
