@@ -71,22 +71,18 @@ def test_any_number_of_workers_has_the_same_trials(place: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timing
-def test_under_torchrun_all_ranks_train_and_stop_together(place: Path) -> None:
-    tune = ("labwright", "tune", "mine.toml", "--trials", "12")
-    said(place, *tune, "--name", "alone")
-    ran = said(
-        place, "torchrun", "--standalone", "--nproc-per-node", "2", "--no-python", BIN / tune[0], *tune[1:], "--json"
-    )
-    assert json.loads(ran.stdout)["trials"] == 12  # said once, by the first rank
-    trials = exported(place, "mine")
-    assert trials == exported(place, "alone")
-    assert "pruned" in {row["state"] for row in trials}
-    for row in trials:
-        folder = place / "studies" / "mine" / "trials" / f"{row['number']:04d}"
-        lines = [(one / "metrics.jsonl").read_text().splitlines() for one in (folder, folder / "rank-1")]
-        steps = [[json.loads(line)["step"] for line in each] for each in lines]
-        assert steps[0] == steps[1] and steps[0][-1] == row["steps"]
+def test_under_torchrun_all_processes_train_each_trial(place: Path) -> None:
+    tune = ("tune", "mine.toml", "--trials", "4")
+    said(place, "labwright", *tune, "--name", "alone")
+    torchrun = ("torchrun", "--standalone", "--nproc-per-node", "2", "-m", "labwright")
+    found = json.loads(said(place, *torchrun, *tune, "--confirm", "1", "--seeds", "2", "--json").stdout)
+    assert found["trials"] == 4 and len(found["confirmed"]["seeds"]) == 2  # said once, by the first process
+    settings = [[row["settings"] for row in exported(place, name)] for name in ("mine", "alone")]
+    assert settings[0] == settings[1]
+    folders = sorted((place / "studies" / "mine" / "trials").iterdir())
+    assert [folder.name for folder in folders] == ["0000", "0001", "0002", "0003"]
+    refused = said(place, *torchrun, *tune, "--workers", "2", code=1)  # torchrun's own code
+    assert refused.stderr.count("error: workers: torchrun or srun has started 2 processes") == 1
 
 
 @pytest.mark.long

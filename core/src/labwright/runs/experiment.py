@@ -111,13 +111,16 @@ class Experiment(ExperimentSpec):
         """
         built = self.build(task=task)
         self.begun(built)
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "metrics.jsonl").unlink(missing_ok=True)  # of an attempt that was killed
-        write_text(folder / "recipe.toml", tomli_w.dumps(self.table()), durable=False)
+        ranks.by_first(lambda: self._begin_trial(folder))
         trainer = self._trainer(built, folder, steps_per_epoch(self, built.task), listeners)
         trainer.checkpoints = MemoryCheckpoints(folder)
         trainer.tested = False
         return trainer
+
+    def _begin_trial(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "metrics.jsonl").unlink(missing_ok=True)  # of an attempt that was killed
+        write_text(folder / "recipe.toml", tomli_w.dumps(self.table()), durable=False)
 
     def resumed(
         self, folder: Path, *, listeners: Sequence[object] = (), other_data: bool = False

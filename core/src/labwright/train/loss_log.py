@@ -56,7 +56,7 @@ class LossLog:
 
     def state(self) -> dict[str, list[Any]]:
         """What was sent and hasn't arrived, and the open window, as numbers for a checkpoint. Raises Diverged."""
-        return {"sent": _over_all(_numbers(self._under_way)), "open": _over_all(_numbers(self.steps))}
+        return {"sent": _over_all(self._under_way), "open": _over_all(self.steps)}
 
     def load_state(self, state: Mapping[str, list[Any]]) -> None:
         # in the order they came: what was under way is sent again, then the open stretch goes on
@@ -99,7 +99,7 @@ class LossLog:
             event.synchronize()
         means = {}
         for phase, seen in by_phase.items():
-            losses = stacked[phase].tolist()
+            losses = ranks.summed(stacked[phase].tolist())  # each process has its share
             for (at, *_), loss in zip(seen, losses, strict=True):
                 _check(at, phase, loss)
             total = sum(weight for _, weight, _ in seen)
@@ -107,17 +107,14 @@ class LossLog:
         return MeanLosses(step, means)
 
 
-def _over_all(steps: list[Any]) -> list[Any]:
-    """The losses summed over all processes, each of which has its share."""
-    sums = iter(ranks.summed([loss for _, _, losses in steps for loss in losses.values()]))
-    return [[step, weight, {name: next(sums) for name in losses}] for step, weight, losses in steps]
-
-
-def _numbers(steps: list[tuple[int, float, Losses]]) -> list[Any]:
-    for step, _, losses in steps:
+def _over_all(steps: list[tuple[int, float, Losses]]) -> list[Any]:
+    """The losses as numbers, summed over all processes, each of which has its share. Raises Diverged on all alike."""
+    sums = iter(ranks.summed([float(loss) for _, _, losses in steps for loss in losses.values()]))
+    numbers: list[Any] = [[step, weight, {phase: next(sums) for phase in losses}] for step, weight, losses in steps]
+    for step, _, losses in numbers:
         for phase, loss in losses.items():
-            _check(step, phase, float(loss))
-    return [[step, weight, {name: float(loss) for name, loss in losses.items()}] for step, weight, losses in steps]
+            _check(step, phase, loss)
+    return numbers
 
 
 def _check(step: int, phase: str, loss: float) -> None:

@@ -280,8 +280,7 @@ class Trainer:
         self.marked = now, means.step
         alone = len(self.phase_steps) == 1  # then no name is needed to tell phases apart
         cut = len(self.phase_steps[0].name) + 1 if alone else 0
-        losses = dict(zip(means.losses, ranks.summed(list(means.losses.values())), strict=True))
-        values = {f"loss/{name[cut:]}".rstrip("/"): loss for name, loss in losses.items()}
+        values = {f"loss/{name[cut:]}".rstrip("/"): loss for name, loss in means.losses.items()}
         for phase_step in self.phase_steps:
             # the rate of the stretch's last update, which was counted from 0
             lr = phase_step.optimizer.lr_at(means.step - 1, self.intervals.total)

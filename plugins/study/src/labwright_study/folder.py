@@ -122,7 +122,7 @@ def emptied(folder: Path) -> Path:
     """A trial's folder, without the files of an attempt before."""
     if folder.is_dir():
         for path in folder.iterdir():
-            if path.is_symlink() or not path.is_dir():  # other ranks have folders in it
+            if path.is_symlink() or not path.is_dir():
                 path.unlink()
     return folder
 

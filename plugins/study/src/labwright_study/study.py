@@ -13,19 +13,19 @@ import uuid
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import optuna
 import tomli_w
 import typer
-from labwright import Experiment, LabwrightError, Plugins, derived_seed, listed, sentence
+from labwright import Experiment, LabwrightError, Plugins, derived_seed, listed, ranks, sentence
 from labwright.engine import ComponentSpec, Where, interruptions, resolve, write_json, write_text
 from optuna.exceptions import DuplicatedStudyError
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
-from labwright_study import ranks
 from labwright_study.confirm import Confirmation, Plan, confirmed, name_of
 from labwright_study.definition import DEFINITION, differences, label, parsed_goal
 from labwright_study.description import Description
@@ -33,6 +33,7 @@ from labwright_study.findings import Findings
 from labwright_study.folder import JOURNAL, Marker, check_folder, checked_name, claim, cleared
 from labwright_study.grouping import Grouping
 from labwright_study.progress import TrialProgress
+from labwright_study.ranks import checked, led
 from labwright_study.report.sections import write_report
 from labwright_study.samplers import Grid, Sampler
 from labwright_study.space import Space
@@ -53,9 +54,10 @@ class Study:
     the folder. `search` adds to the experiment's own `[search]`, `fixed` are patterns of what isn't searched. `goals`
     are metrics of `valid`, `parameters` or `step_seconds`, with `:minimize` or `:maximize` where the task doesn't say
     it; the task's goal if there are none. `workers` are processes of `threads` threads each; with one the trials run in
-    this process. `batch` trials are asked for at once. `asynchronous` asks as workers become free, which is faster and
-    isn't reproducible, and lets other machines join; one that isn't heard of for `lease` seconds has lost its trials.
-    `on` names a cluster whose machines the workers run on instead, such as "ray" or "ray://HOST:PORT".
+    this process, or each in all those together that torchrun or srun started. `batch` trials are asked for at once.
+    `asynchronous` asks as workers become free, which is faster and isn't reproducible, and lets other machines join;
+    one that isn't heard of for `lease` seconds has lost its trials. `on` names a cluster whose machines the workers run
+    on instead, such as "ray" or "ray://HOST:PORT".
 
     Raises LabwrightError for what doesn't fit; `run` does for a name whose study searches something else.
 
@@ -119,6 +121,7 @@ class Study:
         widened = not isinstance(self._sampler, Grid)
         self._whole = Space.of(experiment, search=search, fixed=fixed, widened=widened)
         self.id, self.samples = uuid.uuid4().hex, None  # type: tuple[str, int | None]
+        self._trials = Trials(experiment, self.goals, threads)
         self._look_within(None)
 
     # ----------------------------------------------------------------------------------------------------- running
@@ -128,33 +131,53 @@ class Study:
 
         Ctrl-C ends it when the trials under way have ended, a second one at once; both leave a study that goes on. What
         a study can't be made of is refused before anything is written: data that isn't there or has no `valid` part, a
-        metric that no evaluation gives, a recipe that can't be built.
+        metric that no evaluation gives, a recipe that can't be built. Of several processes all have to call it, as
+        they have to call `confirm`; all get the same.
         """
         with quiet_optuna():
-            trials = Trials(self.experiment, self.goals, self.threads)
-            ranks.meet()
-            if ranks.follows():
-                ranks.follow(trials)
-                return Findings(self.name, self.folder, 0, 0, 0, 0, 0, [])
-            with reached(self.url):
-                storage, new = self._checked(trials), not self.folder.exists()
-                with nullcontext() if self.joins else alone(self.folder):
-                    try:
-                        store = self.opened(storage)
-                    except LabwrightError:
-                        if new:
-                            cleared(self.folder)
-                        raise
-                    try:
-                        return self._run(store, trials)
-                    except InVain:
-                        store.storage.delete_study(store.study._study_id)
-                        cleared(self.folder)
-                        raise
+            self._join()
+            return led(self._trials, self._searched)
 
-    def _run(self, store: TrialStore, trials: Trials) -> Findings:
+    def _join(self) -> None:
+        """Join the processes that train each trial together, if there are others; a worker trains its own.
+
+        Raises LabwrightError for what trains trials side by side.
+        """
+        if not self.joins:
+            ranks.join()
+        beside = {
+            "workers": self.workers > 1,
+            "on": self.cluster is not None,
+            "asynchronous": self.asynchronous,
+            "fuse": self.fuse != "none",
+        }
+        given = [name for name, is_given in beside.items() if is_given]
+        if given and ranks.count() > 1:
+            raise LabwrightError(
+                f"{' and '.join(given)}: torchrun or srun has started {ranks.count()} processes, which train one trial "
+                "at a time, together. Leave that out, or begin the study on one process."
+            )
+
+    def _searched(self) -> Findings:
+        with reached(self.url):
+            storage, new = self._checked(), not self.folder.exists()
+            with nullcontext() if self.joins else alone(self.folder):
+                try:
+                    store = self.opened(storage)
+                except LabwrightError:
+                    if new:
+                        cleared(self.folder)
+                    raise
+                try:
+                    return self._run(store)
+                except InVain:
+                    store.storage.delete_study(store.study._study_id)
+                    cleared(self.folder)
+                    raise
+
+    def _run(self, store: TrialStore) -> Findings:
         self._claim()
-        pool = self._pool(trials)
+        pool = self._pool()
         try:
             with (
                 self._driven(store, pool),
@@ -164,7 +187,7 @@ class Study:
                 if self.asynchronous:
                     self._at_once(store, pool, progress)
                 else:
-                    self._in_batches(store, pool, progress, self._grouping(store, trials, progress))
+                    self._in_batches(store, pool, progress, self._grouping(store, progress))
         finally:
             pool.close()
         findings = self.findings(store, interrupted=pool.stopping)
@@ -184,17 +207,22 @@ class Study:
         Raises LabwrightError if there is no complete trial, or the study has several goals; KeyboardInterrupt if it is
         interrupted before the first seed is whole.
         """
-        check_folder(self.folder, begun=True, journal=self._own_journal())
         if len(self.goals) > 1:
             raise LabwrightError("--confirm is about one winner, and a study of several goals has none.")
-        with quiet_optuna(), alone(self.folder), reached(self.url):
+        with quiet_optuna():
+            self._join()
+            return led(self._trials, partial(self._confirmed, top, seeds))
+
+    def _confirmed(self, top: int, seeds: int) -> Confirmation:
+        check_folder(self.folder, begun=True, journal=self._own_journal())
+        with alone(self.folder), reached(self.url):
             store = self.opened()
             self._claim()
             complete = store.trials(TrialState.COMPLETE)
             if not complete:
                 raise LabwrightError(f"the study {self.name!r} has no complete trial to confirm.")
             fresh = [derived_seed(self.seed, 11, number) % 2**31 for number in range(seeds)]
-            pool = self._pool(Trials(self.experiment, self.goals, self.threads))
+            pool = self._pool()
 
             def train(plan: Plan) -> Iterator[Result]:
                 groups = (Group((self._spec_again(place, *pair),)) for place, pair in enumerate(plan))
@@ -276,23 +304,23 @@ class Study:
             study.set_metric_names([goal.metric for goal in self.goals])
         return study
 
-    def _checked(self, trials: Trials) -> BaseStorage | None:
+    def _checked(self) -> BaseStorage | None:
         """The storage, if it is there. Raises LabwrightError for what no new study can be made of."""
         if self._apart():
-            order_of(trials, self.threads)
+            order_of(self._trials, self.threads)
         storage = opened(self.url) if is_there(self.url) else None
         begun = storage is not None and self.name in optuna.get_all_study_names(storage)
         check_folder(self.folder, begun=begun, journal=self._own_journal())
         if not begun:
-            self._look_within(trials.check())
-            if self._apart():
-                trials.tasks.forget()  # workers have their own
+            self._read_data()
         return storage
 
     def _read_data(self) -> None:
         """Look within what the data has, if nobody has yet."""
         if self.samples is None:
-            self._look_within(Trials(self.experiment, self.goals, self.threads).check())
+            self._look_within(checked(self._trials))
+            if self._apart():
+                self._trials.tasks.forget()  # workers have their own
 
     def _claim(self) -> None:
         claim(self.folder, Marker(self.id, self.name, without_password(self.url)))
@@ -334,12 +362,10 @@ class Study:
             "lease": self.lease.seconds,
         }
 
-    def _pool(self, trials: Trials) -> Pool:
-        if ranks.several():
-            return ranks.Ranks(trials)
+    def _pool(self) -> Pool:
         if not self._apart():
-            return Here(trials)
-        order = order_of(trials, self.threads)
+            return Here(self._trials)
+        order = order_of(self._trials, self.threads)
         return Workers(self.workers, order, None if self.cluster is None else self.cluster.build())
 
     def _apart(self) -> bool:
@@ -400,13 +426,13 @@ class Study:
             finally:
                 store.release(under_way.values())
 
-    def _grouping(self, store: TrialStore, trials: Trials, progress: TrialProgress) -> Grouping | None:
+    def _grouping(self, store: TrialStore, progress: TrialProgress) -> Grouping | None:
         """How trials are put into programs, if they are; what was measured is kept with the study."""
-        if self.fuse == "none" or ranks.several():
+        if self.fuse == "none":
             return None
         study_id = store.study._study_id
         return Grouping(
-            trials,
+            self._trials,
             self.count,
             self.workers,
             lambda key: store.storage.get_study_system_attrs(study_id).get(f"labwright:form:{key}"),
@@ -546,8 +572,6 @@ class Study:
 
 def _cluster(given: Any, plugins: Plugins) -> ComponentSpec:
     """What `on` names: a cluster's name, a URL whose scheme is its name, or a table. Raises LabwrightError."""
-    if ranks.several():
-        raise LabwrightError("on: a cluster's workers aren't started from under `torchrun`; give one of the two.")
     if "cluster" not in plugins.kinds:
         raise LabwrightError(
             f"on: given {given!r}, and clusters come with labwright-cluster: pip install labwright[cluster]"

@@ -1,7 +1,7 @@
 """One trial: an ordinary run with some settings changed, whose evaluations are reported and answered.
 
 Nothing here knows Optuna: a trial is told by its answers whether it goes on, so that it runs the same in this process,
-in a worker process, and under `torchrun`.
+in a worker process, and on several processes that train it together.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ from labwright import (
     hookimpl,
     listed,
     nearest,
+    ranks,
+    sentence,
 )
 from labwright.engine import Prepared, Trainer, preflight, write_text
 
@@ -102,6 +104,7 @@ class Trials:
             raise
         except Exception:  # noqa: BLE001, S110 - of somebody's model: it ends its trials, and is told there
             pass
+        ranks.gathered(None)  # none goes on alone
         samples = task.batches("train", size=1, seed=0, epoch=0)
         return 0 if samples is None else len(samples)
 
@@ -118,7 +121,7 @@ class Trials:
         reporting = Reporting(spec.number, self.goals, answer)
         experiment = self.experiment.varied(spec.values)
         task = self.tasks.of(experiment)
-        folder = emptied(Path(spec.folder))  # of an attempt that was killed
+        folder = ranks.by_first(lambda: emptied(Path(spec.folder)))  # of an attempt that was killed
         trainer = experiment.trial(folder, task, listeners=[reporting])
         trainer.tested = spec.tested
         return trainer, reporting
@@ -132,7 +135,18 @@ class Trials:
         except Exception as error:  # noqa: BLE001 - a trial that breaks is one point of the study, not its end
             result = self._broken(spec, reporting, error)
         result.seconds = round(time.monotonic() - begun, 3)
+        self._meet(result)
         return result
+
+    def _meet(self, result: Result) -> None:
+        """Wait for the other processes. Raises RunFailed if they don't come: the trial broke on one of them alone."""
+        try:
+            ranks.gathered(result.state)
+        except RunFailed as failure:
+            raise RunFailed(
+                f"trial {result.number} didn't end alike on all processes, which ends the study: "
+                f"{sentence(result.reason or str(failure))} The same command goes on with it."
+            ) from failure
 
     def _together(self, specs: Sequence[Spec], form: Form, answer: Answer) -> Iterator[Result]:
         """Trials as one program; the seconds of each are its share."""
@@ -204,6 +218,8 @@ class Reporting:
     def labwright_run_started(self, run: Run) -> None:
         self.run = run
         self._begun = time.monotonic()
+
+    labwright_run_started.every_process = True  # type: ignore[attr-defined]
 
     @hookimpl
     def labwright_evaluated(self, run: Run, split: str, metrics: Mapping[str, float]) -> None:

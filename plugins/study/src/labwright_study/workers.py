@@ -22,7 +22,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
-from labwright import LabwrightError
+from labwright import LabwrightError, ranks
 
 from labwright_study.trial import Answer, Group, Result, Spec, Trials
 
@@ -55,7 +55,7 @@ class Pool(ABC):
 
 
 class Here(Pool):
-    """One group after another in this process."""
+    """One group after another in this process, with those it trains together with: see `ranks.led`."""
 
     def __init__(self, trials: Trials) -> None:
         self.trials = trials
@@ -65,7 +65,7 @@ class Here(Pool):
             group = next(groups, None)
             if group is None:
                 return
-            yield from self.trials.run(group, answer)
+            yield from self.trials.run(ranks.shared(group), answer)
 
     def close(self) -> None:
         """Nothing is held."""

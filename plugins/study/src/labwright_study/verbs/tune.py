@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from labwright import LabwrightError
-from labwright.cli.shared import Json, Overrides, RecipeName, print_json, print_table, say
+from labwright.cli.shared import (
+    Json,
+    Overrides,
+    Processes,
+    RecipeName,
+    echo,
+    join_or_start,
+    print_json,
+    print_table,
+    say,
+)
 
 if TYPE_CHECKING:
     from labwright import Experiment
@@ -75,6 +85,7 @@ def verb(
     fuse: Fuse = "none",
     confirm: Confirm = 0,
     seeds: Seeds = 5,
+    processes: Processes = None,
     as_json: Json = False,
 ) -> None:
     """Search for better settings of a recipe: pruned, in parallel, reproducible. The same command goes on.
@@ -84,14 +95,10 @@ def verb(
 
     Example: labwright tune vision/digits-mlp task.data.valid=0.2 --trials 20 --workers 2
     """
-    if not recipe.endswith(".toml"):
-        ctx.obj.plugins.recipe(recipe)  # a misspelt name is answered before torch is imported
-    from labwright import Experiment
-
+    join_or_start(processes)
+    experiment = ctx.obj.experiment(recipe, overrides)
     from labwright_study.study import Study
 
-    experiment = Experiment.from_recipe(recipe, overrides or (), plugins=ctx.obj.plugins)
-    say(*(f"note: {note}" for note in experiment.notes))
     how: dict[str, Any] = {"workers": workers, "threads": threads, "batch": batch, "seed": seed, "lease": lease}
     how |= {"asynchronous": asynchronous, "fuse": fuse, **_methods(sampler=sampler, pruner=pruner, on=on)}
     study = Study(
@@ -122,13 +129,9 @@ def _methods(**texts: str | None) -> dict[str, Any]:
 
 def _run(study: Study, confirm: int, seeds: int, as_json: bool) -> None:
     """Run a study, and its `confirm` best trials again over so many seeds; and tell what came of it."""
-    from labwright_study import ranks
-
     if min(confirm, seeds) < 0 or (confirm and not seeds):
         raise LabwrightError(f"given --confirm {confirm} and --seeds {seeds}; they are numbers of trials and of seeds.")
     findings = study.run()
-    if ranks.follows():
-        return
     again = study.confirm(confirm, seeds) if confirm and not findings.interrupted else None
     tell(findings, as_json, again)
 
@@ -162,15 +165,15 @@ def tell(findings: Findings, as_json: bool, again: Confirmation | None = None) -
 def _print(findings: Findings, again: Confirmation | None) -> None:
     from labwright_study.report.rows import number
 
-    typer.echo(f"{findings.trials} trials: {findings.counts()}; in {findings.folder}")
+    echo(f"{findings.trials} trials: {findings.counts()}; in {findings.folder}")
     for trial in findings.best:
         values = "  ".join(f"{metric} {number(value, 5)}" for metric, value in trial["values"].items())
-        typer.echo(f"best: trial {trial['number']}  {values}")
+        echo(f"best: trial {trial['number']}  {values}")
         if len(findings.best) == 1:
             print_table([(path, str(value)) for path, value in trial["settings"].items()], indent="  ")
     if len(findings.best) > 1:
-        typer.echo(f"their recipes: {findings.folder}/front")
+        echo(f"their recipes: {findings.folder}/front")
     if again is not None:
-        typer.echo("\n".join(again.lines()))
+        echo("\n".join(again.lines()))
     if (findings.folder / "report.html").is_file():
-        typer.echo(f"report: {findings.folder / 'report.html'}")
+        echo(f"report: {findings.folder / 'report.html'}")
