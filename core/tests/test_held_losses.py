@@ -10,7 +10,7 @@ import pytest
 import torch
 from conftest import toys
 from labwright.config.signature import Part
-from labwright.runs.verify_resume import verify_resume
+from labwright_testing.verify_resume import verify_resume
 from parts import Sorting
 from safetensors.torch import load_file
 from torch import Tensor, nn

@@ -68,7 +68,7 @@ def test_a_recipe_that_runs_is_valid(validator: Draft202012Validator, plugins: P
         "train.epoch=3",
         "train.epochs=0",
         "train.epochs=true",
-        "train.steps=5",
+        "train={epochs = 3, steps = 5}",
         "train.evaluate_every=often",
         "train.final=first",
         "task={name = 'sorting'}",

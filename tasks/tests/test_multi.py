@@ -13,12 +13,12 @@ import labwright as lw
 import pytest
 import torch
 from labwright import LEFT_OUT, Batch, Classes, Features, Heads, LabwrightError, Values
-from labwright.runs.verify_resume import verify_resume
 from labwright_tasks.classification import Classification
 from labwright_tasks.head_losses import Uncertainty, Weighted
 from labwright_tasks.heads import HeadsOnTrunk
 from labwright_tasks.multi import HeadBatch, MultiTask
 from labwright_tasks.regression import Regression
+from labwright_testing.verify_resume import verify_resume
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional

@@ -12,11 +12,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from labwright import LabwrightError
-from labwright.runs.verify_resume import verify_resume
 from labwright_nlp.data.parquet_texts import Group, ParquetTexts
 from labwright_nlp.data.text_files import TextFiles
 from labwright_tasks.classification import Classification
 from labwright_tasks.row_groups import RowGroups
+from labwright_testing.verify_resume import verify_resume
 
 pyarrow = pytest.importorskip("pyarrow")
 parquet = pytest.importorskip("pyarrow.parquet")

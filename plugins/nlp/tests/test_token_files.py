@@ -15,11 +15,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from labwright import LEFT_OUT, LabwrightError
-from labwright.runs.verify_resume import verify_resume
 from labwright_nlp.data.corpus import Windows
 from labwright_nlp.data.token_files import About, FileWindows, Piece, TokenFiles
 from labwright_nlp.tokenizing import learned
 from labwright_tasks.language_model import LanguageModel
+from labwright_testing.verify_resume import verify_resume
 
 VOCABULARY = 50
 

@@ -19,8 +19,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from labwright import LabwrightError
-from labwright.runs.verify_resume import verify_resume
 from labwright_tasks.classification import Classification
+from labwright_testing.verify_resume import verify_resume
 from labwright_vision.data.image_folder import ImageFolder
 from labwright_vision.data.shards import Shards
 from PIL import Image
