@@ -265,6 +265,7 @@ TOGETHER = [page for page in PAGES if any(one.language in ("python", "console") 
 # pages whose commands take more than ten seconds
 LONG = (
     FIRST_PLUGIN,
+    "docs/how-to/bigger-than-memory.md",
     "docs/how-to/own-texts.md",
     "docs/how-to/local-parts.md",
     "docs/how-to/own-recordings.md",

@@ -43,7 +43,7 @@ def end_of(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     return load_file(last / "model.safetensors") | load_file(last / "training.safetensors"), state
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timing
 def test_twenty_kills_at_counted_steps_and_anywhere_within_them_change_nothing(tmp_path: Path) -> None:
     chance, killed = random.Random(0), tmp_path / "killed"

@@ -28,7 +28,7 @@ def experiment(recipe: str, *overrides: str) -> lw.Experiment:
     return lw.Experiment.from_recipe(recipe, [*QUIET, *overrides])
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("precision", ["fp32", pytest.param("bf16", marks=pytest.mark.long)])
 @pytest.mark.parametrize("model", ["bag", "text-cnn", "lstm", "gru"])
 def test_a_classifier_learns_what_a_word_tells(model: str, precision: str, fruits: Path, tmp_path: Path) -> None:
     run = experiment(

@@ -537,7 +537,7 @@ def test_a_storage_that_is_gone_in_the_middle_is_one_message(lab: Lab, tmp_path:
     assert said.splitlines()[-1].startswith(f"error: the storage '{url}' doesn't answer: ")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timing
 def test_machines_join_a_study_from_the_same_folder_and_from_others(lab: Lab) -> None:
     lab.hold(after=1)

@@ -21,6 +21,7 @@ def accuracy(evaluated: Any) -> float:
     return float(evaluated.metrics["knn_accuracy"])
 
 
+@pytest.mark.long
 def test_simclr_learns_digits_without_a_label(tmp_path: Path) -> None:
     recipe = experiment("vision/digits-simclr")
     untrained = accuracy(recipe.build().evaluate("test", size=128, seed=0))
