@@ -25,7 +25,13 @@ OFFLINE = {  # a recipe that needs nothing but what its plugin installs, and the
 
 
 def test_every_plugin_is_tried_alone():
-    tools = {"export", "study", "testing"}  # which bring no recipe: they are tried with all the others, below
+    tools = {
+        "cluster",
+        "export",
+        "study",
+        "tensorboard",
+        "testing",
+    }  # which bring no recipe: they are tried with all the others, below
     assert set(OFFLINE) | tools == {file.parent.name for file in ROOT.glob("plugins/*/pyproject.toml")}
 
 
@@ -152,16 +158,22 @@ class Line(nn.Linear):
         super().__init__(inputs.shape[0], len(outputs.names))
 
 
+class Likelihood(nn.Module):
+    def forward(self, logits, labels):
+        return nn.functional.cross_entropy(logits, labels)
+
+
 @lw.hookimpl
 def labwright_components():
     yield lw.Component("data", "line/sides", "line:Sides", "points of the plane")
     yield lw.Component("task", "line/side", "line:Side", "the side of a point")
     yield lw.Component("model", "line/line", "line:Line", "one linear layer")
+    yield lw.Component("loss", "line/likelihood", "line:Likelihood", "negative log-likelihood")
 '''
 RECIPE = """
 task = { name = "line/side", data = "line/sides" }
 model = "line/line"
-loss = "cross-entropy"
+loss = "line/likelihood"
 optimizer = { name = "sgd", lr = 0.5 }
 train = { epochs = 5, batch_size = 32, seed = 0 }
 """
@@ -176,6 +188,8 @@ def test_the_core_alone_trains_with_a_plugin_in_a_file_and_says_what_tune_comes_
     (fresh.folder / "line.toml").write_text(RECIPE)
     outcome = json.loads(fresh.labwright("--plugin", "line.py", "run", "line.toml", "--json").stdout)
     assert outcome["status"] == "finished" and outcome["metrics"]
+    by_name = fresh.labwright("--plugin", "line.py", "run", "line.toml", "loss=cross-entropy", code=2).stderr
+    assert "`cross-entropy` comes with labwright-tasks: pip install labwright[tasks]" in by_name
     for verb in ("tune", "study", "space", "worker", "compare"):
         refused = fresh.labwright(verb, "line.toml", code=2).stderr
         assert f"`{verb}` comes with labwright-study: pip install labwright[study]" in refused
@@ -192,7 +206,7 @@ def test_the_core_alone_trains_with_a_plugin_in_a_file_and_says_what_tune_comes_
 def test_everything_is_there_with_labwright_all(wheels: Path, fresh: Fresh):
     fresh.install(f"labwright[all] @ {wheel(wheels, 'labwright')}")
     brought = json.loads(fresh.labwright("list", "--json").stdout)
-    assert {row["plugin"] for row in brought} == {*OFFLINE, "cluster", "study", "tasks", "builtin"}
+    assert {row["plugin"] for row in brought} == {*OFFLINE, "cluster", "study", "tasks", "tensorboard", "builtin"}
     fresh.labwright("space", "vision/digits-mlp")
     search = ["tune", "vision/digits-mlp", "task.data.valid=0.2", "train.epochs=1", "--trials", "2", "--json"]
     assert json.loads(fresh.labwright(*search).stdout)["complete"] == 2

@@ -28,10 +28,11 @@ from labwright.plugin.file_plugins import loaded
 from labwright.plugin.hookspecs import Component, Kind, Recipe, Verb
 from labwright.plugin.project_config import distrusted, read
 
-# What a person may look for and hasn't installed, and the distribution that brings it: verbs, kinds and a logger.
+# What a person may look for and hasn't installed, and what brings it: verbs, kinds, losses and a logger.
 COMES_WITH = {
     **dict.fromkeys(("tune", "study", "space", "worker", "compare", "sampler", "pruner"), "labwright-study"),
     **dict.fromkeys(("check", "doctor", "verify-resume"), "labwright-testing"),
+    **dict.fromkeys(("cross-entropy", "mse", "mae", "huber", "penalized"), "labwright-tasks"),
     "export": "labwright-export",
     "submit": "labwright-cluster",
     "tensorboard": "labwright-tensorboard",
@@ -220,7 +221,7 @@ class Plugins:
 
     def _unknown(self, kind: str, name: str) -> str:
         """That no plugin brings a name, and what was perhaps meant."""
-        if kind in ("verb", "logger") and name in COMES_WITH:
+        if kind in ("verb", "logger", "loss") and name in COMES_WITH:
             extra = COMES_WITH[name].removeprefix("labwright-")
             return f"`{name}` comes with {COMES_WITH[name]}: pip install labwright[{extra}]"
         known = self.names(kind)
