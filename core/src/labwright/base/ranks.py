@@ -57,14 +57,16 @@ def join() -> None:
     from torch.distributed.rendezvous import rendezvous
 
     number, count, local = told
-    limit = timedelta(seconds=_limit())
     if torch.cuda.is_available():
         torch.cuda.set_device(local % torch.cuda.device_count())
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     try:
-        store, _, _ = next(rendezvous("env://", number, count, timeout=limit))
+        store, _, _ = next(rendezvous("env://", number, count))
         # torchrun keeps one store over its restarts: what the processes before said is not for these
         store = PrefixStore(f"labwright/{os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}", store)
+        store.set(f"up/{number}", "1")
+        store.wait([f"up/{other}" for other in range(count)])  # one may start long after another: no limit of ours
+        limit = timedelta(seconds=_limit())
         dist.init_process_group(backend, store=store, rank=number, world_size=count, timeout=limit)
     except (RuntimeError, ValueError) as error:
         raise RunFailed(f"process {number} of {count} didn't find the others: {words(error)}.") from error
@@ -273,8 +275,7 @@ def _told() -> tuple[int, int, int] | None:
                 f"the environment tells of several processes by {' and '.join(names[:2])}, but {name} is "
                 f"{env.get(name)!r} and no number. torchrun sets all of them; unset them to train on one process."
             )
-    number, count, local = (int(env[name]) for name in names)
-    return number, count, local
+    return int(env[names[0]]), int(env[names[1]]), int(env[names[2]])
 
 
 def _first_host(nodes: str) -> str:
