@@ -156,6 +156,20 @@ def test_batches_and_micro_batches_that_weigh_nothing_change_nothing(tmp_path: P
         assert all(map(torch.equal, before, trainer.model.parameters()))
 
 
+class Doubling(Sorting):
+    """Draws a noisy copy of each sample: what is cut is twice as large as what the order gave."""
+
+    def draw(self, batch: lw.Batch, generator: torch.Generator) -> lw.Batch:
+        (x_BD,) = batch.inputs
+        noisy_BD = x_BD + torch.randn(x_BD.shape, generator=generator)
+        return lw.Batch((torch.cat([x_BD, noisy_BD]),), torch.cat([batch.targets, batch.targets]))
+
+
+def test_an_update_that_is_larger_than_its_samples_is_cut_whole(tmp_path: Path) -> None:
+    whole = trained(tmp_path / "1", 1, task=Doubling(Doubles()))
+    assert apart(whole, trained(tmp_path / "5", 5, task=Doubling(Doubles()))) < 1e-12
+
+
 @pytest.mark.parametrize("settings", [{"clip": 0.1}, {"ema": 0.8}, {"drop_last": True}], ids=str)
 def test_clipping_averages_and_dropping_the_last_batch_go_with_it(tmp_path: Path, settings: dict[str, Any]) -> None:
     train = TRAIN | settings

@@ -156,3 +156,10 @@ def test_a_run_that_is_stopped_by_one_process_ends_on_all_at_that_step(labwright
     assert done.returncode == 0, done.stderr
     assert (outcome["status"], outcome["reason"], outcome["step"]) == ("stopped", "as the test says", 5)
     assert json.loads(done.stdout)["metrics"] == outcome["metrics"]  # said by one of them
+
+
+def test_a_verb_that_joins_nobody_says_its_error_whichever_process_it_is() -> None:
+    environment = os.environ | {"RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": "1"}
+    command = [sys.executable, "-m", "labwright", "show", "nothing/like-it"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 2 and done.stderr.startswith("error: "), done.stderr

@@ -199,9 +199,6 @@ def gathered(value: T) -> list[T]:
 def speaks(message: str) -> bool:
     """Tell the others why this process fails; whether it is the one that says so to the person."""
     if _joined is None:
-        with suppress(LabwrightError):  # it is what is being said
-            told = _told()
-            return told is None or told[0] == 0  # before they have joined all fail alike
         return True
     mine = f"{number()}: {message}".encode()
     try:

@@ -125,23 +125,28 @@ def labwright(
     """Deep-learning research on PyTorch: plugins, exact runs, kind errors."""
 
 
+def _fail(message: str) -> None:
+    """Say why it ends; of several processes one does, and the others end with it."""
+    if ranks.speaks(message):
+        say(f"error: {message}", everywhere=True)
+
+
 def main() -> None:
     """Run the command line; a user's slip is one message on stderr and exit code 2, a failed run exit code 1."""
     try:
         working_folder()  # libraries crash where there is none
         app()
     except LabwrightError as error:
-        if ranks.speaks(str(error)):  # of several processes one
-            typer.echo(f"error: {error}", err=True)
+        _fail(str(error))
         sys.exit(1 if isinstance(error, RunFailed) else 2)
     except KeyboardInterrupt:
         sys.exit(130)
     except OSError as error:
         if error.filename is not None or error.errno not in FULL:  # a file or folder, where nobody said it better
-            say(f"error: {error.strerror or error}" + (f": {error.filename}" if error.filename else ""))
+            _fail(f"{error.strerror or error}" + (f": {error.filename}" if error.filename else ""))
             sys.exit(2)
         mute(sys.stdout)
-        say(f"error: the results can't be written: {error.strerror}.")
+        _fail(f"the results can't be written: {error.strerror}.")
         sys.exit(1)
     except Exception as error:
         ranks.speaks(words(error))

@@ -165,13 +165,13 @@ def did_not_load(plugin: Plugin) -> str:
     return f"plugin {plugin.name} did not load: {plugin.reason}"
 
 
-def say(*lines: str) -> None:
+def say(*lines: str, everywhere: bool = False) -> None:
     """Lines for the person, on stderr, such as progress and notes: `say("note: 3 files are left out")`.
 
-    Of several processes that train together the first says them. Nobody there to read them, as with a full disk, is no
-    reason to end.
+    Of several processes that train together the first says them, unless it is to be said `everywhere`. Nobody there to
+    read them, as with a full disk, is no reason to end.
     """
-    if not ranks.first():
+    if not (everywhere or ranks.first()):
         return
     try:
         for line in lines:

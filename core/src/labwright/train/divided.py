@@ -71,8 +71,7 @@ class _Synced(_BatchNorm):
         shape = [1, -1] + [1] * (x.dim() - 2)
         dims = [0, *range(2, x.dim())]
         values = x.numel() // x.shape[1]
-        count = torch.full((), values, dtype=x.dtype, device=x.device)
-        dist.all_reduce(count)
+        count = _summed(torch.full((), values, dtype=x.dtype, device=x.device))
         mean_C = _summed(x.sum(dims)) / count
         centred = x - mean_C.view(shape)
         var_C = _summed(centred.square().sum(dims)) / count

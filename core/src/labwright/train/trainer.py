@@ -252,11 +252,13 @@ class Trainer:
         elsewhere = self.device.type != "cpu"
         if self.settings.accumulate == ranks.count() == 1:
             return self.task.weight(batch), (batch.to(self.device) if elsewhere else batch,), (1.0,)
+        # of a share only the order knows how large the whole is; what a method feeds or a task draws may be of any size
+        size = len(batch) if self.draws or ranks.count() == 1 else self.size
         if self.draws and ranks.count() > 1:
-            batch = batch.rows(slice(ranks.number(), None, ranks.count()) if ranks.number() < self.size else slice(1))
+            batch = batch.rows(slice(ranks.number(), None, ranks.count()) if ranks.number() < size else slice(1))
         # as many on each process, so that all do the same; one without samples does others', and they don't count
-        parts = len(micro_batches(self.size, self.train.batch_size // self.settings.accumulate))
-        own = len(range(ranks.number(), self.size, ranks.count()))
+        parts = len(micro_batches(size, self.train.batch_size // self.settings.accumulate))
+        own = len(range(ranks.number(), size, ranks.count()))
         cuts = cut_in(own, parts)
         pieces = [batch] if parts == 1 else [batch.rows(some if some.start < some.stop else slice(1)) for some in cuts]
         weights = [
