@@ -36,6 +36,8 @@ class Ray:
 
     def __init__(self, *, address: str | None = None, gpus: Annotated[float, Field(ge=0)] = 0.0) -> None:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is reported to anybody
+        # under `uv run` Ray would upload this folder and start its workers by `uv run` too: they never begin
+        os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
         try:
             import ray
         except ImportError as error:
@@ -165,6 +167,8 @@ class RayProcess:
                 while heard := self._ray.get(self._actor.hear.remote()):
                     pipe.write(heard)
                 reason = "it ended; what it said is in Ray's logs"
+            except self._ray.exceptions.GetTimeoutError:
+                reason = f"it hasn't begun within {PATIENCE:g} s: there was no room, or Ray's logs say why"
             except (self._ray.exceptions.RayError, OSError) as error:
                 reason = _why(error)
             if not self._expected:
