@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from labwright.base import ranks
+from labwright.base.errors import LabwrightError
 from labwright.cli.shared import Json, OtherData, Overrides, RunFolder, print_json, print_metrics, say
 
 
@@ -17,18 +19,33 @@ def verb(
     split: Annotated[str, typer.Option(help="train, valid or test.")] = "test",
     checkpoint: Annotated[str, typer.Option(help="final (what the run ended with), last or best.")] = "final",
     other_data: OtherData = False,
+    on: Annotated[Path | None, typer.Option(help="Other data, a file or folder, all of which is measured.")] = None,
+    out: Annotated[Path | None, typer.Option(help="An empty or new folder for a page about it; with --on.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Evaluate a run's model on a split of its data, with the run's settings or some of them changed.
+    """Evaluate a run's model on a split of its data, or --on other data, with some of the run's settings changed.
 
     Example: labwright evaluate runs/vision-digits-001 --split valid
     """
-    from labwright.runs.load import evaluated
+    from labwright.runs.folder import claim_folder
+    from labwright.runs.load import evaluated, evaluated_on
 
+    if out is not None:
+        if on is None:
+            raise LabwrightError("--out is for a page about other data: it goes with --on.")
+        claim_folder(out)  # before the work, which may be long
     ranks.join()
-    evaluation = evaluated(run, ctx.obj.plugins, split, checkpoint, overrides or (), other_data=other_data)
+    if on is None:
+        evaluation = evaluated(run, ctx.obj.plugins, split, checkpoint, overrides or (), other_data=other_data)
+    else:
+        evaluation, of_run = evaluated_on(run, ctx.obj.plugins, on, checkpoint, overrides or ())
+        if out is not None and of_run.outcome is not None and ranks.first():
+            from labwright.report.run_report import write
+
+            write(of_run, of_run.outcome, out)
+            say(f"note: the page is {out / 'report.html'}.")
     say(*(f"note: {note}" for note in evaluation.notes))
     if as_json:
         print_json(evaluation.json())
     else:
-        print_metrics({split: evaluation.metrics}, {split: evaluation.samples})
+        print_metrics({evaluation.split: evaluation.metrics}, {evaluation.split: evaluation.samples})

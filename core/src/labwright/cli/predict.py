@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 SETTINGS = {"ignore_unknown_options": True}  # `--LINE TEXT`: the task says what LINE is
 AT_ONCE = 64  # files that are read before they are answered together
-RESERVED = ("set", "out", "json", "help")
+RESERVED = ("set", "on", "out", "json", "help")
 MOST_NAMED = 10  # inputs that can't be read
 
 Reader = Callable[[], Any]
@@ -44,6 +44,9 @@ def verb(
     settings: Annotated[
         list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="A setting to change, more than once.")
     ] = None,
+    on: Annotated[
+        Path | None, typer.Option(help="Data as the run's own, labelled or not: predict for each of its rows.")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Where predictions that are files go: RUN/predictions.")] = None,
     as_json: Json = False,
 ) -> None:
@@ -62,10 +65,13 @@ def verb(
     say(*(f"note: {note}" for note in [*experiment.notes, *built.notes]))
     built.notes.clear()  # for those that come while it predicts
     kept = _Kept(run, out)
-    given = inputs or ["-"]
+    if inputs and on is not None:
+        raise LabwrightError(f"give inputs or --on {on}, not both.")
+    given = inputs or ["-" if on is None else str(on)]
+    rows = None if on is None else built.task.inputs(on)
     at_once = 1 if "-" in given else AT_ONCE  # whoever writes lines may wait for an answer before the next
     failed, count = 0, 0
-    answers = predictions(built, _inputs(built.task, given), at_once=at_once)
+    answers = predictions(built, rows or _inputs(built.task, given), at_once=at_once)
     for count, (name, answer) in enumerate(answers, 1):  # noqa: B007
         if isinstance(answer, Exception):
             failed += 1
@@ -83,7 +89,9 @@ def verb(
             _tell(name, answer)
     say(*(f"note: {note}" for note in [*built.notes, *built.task.data.noticed()]))
     if not count:
-        raise LabwrightError("stdin held no line: there is nothing to predict for. Give files, folders or lines.")
+        raise LabwrightError(
+            f"{on or 'stdin'} held no line: there is nothing to predict for. Give files, folders or lines."
+        )
     if failed:
         if count > 1:
             say(f"{failed:,} of {count:,} inputs couldn't be read.")

@@ -18,6 +18,8 @@ from labwright.base.errors import LabwrightError, listed, nearest
 from labwright.base.files import refuse_special
 from labwright.base.memory import out_of_memory
 from labwright.config.recipe import changes
+from labwright.data.summary import DataSummary, summarised
+from labwright.interfaces.run import Outcome, Run
 from labwright.interfaces.task import Task
 from labwright.plugin.registry import Plugins
 from labwright.runs.experiment import Experiment
@@ -31,7 +33,7 @@ MATTER = ("task", "model", "train.batch_size", "train.seed", "train.ema", "train
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Metrics of a run's model over the samples of a split; `step` is that of the checkpoint."""
+    """Metrics of a run's model over the samples of a split, or of other data; `step` is that of the checkpoint."""
 
     run: str
     split: str
@@ -40,6 +42,7 @@ class Evaluation:
     samples: int
     metrics: dict[str, float]
     notes: list[str]
+    data: DataSummary | None = None  # of other data than the run's
 
     def json(self) -> dict[str, Any]:
         return asdict(self)
@@ -75,7 +78,6 @@ def load(folder: Path | str, *, checkpoint: Which = "final", plugins: Plugins | 
     Example: `run = lw.load("runs/digits"); print(run.task.predict(run.model, run.task.parse("..."), [None]))`
     """
     folder = Path(folder).expanduser()
-    _check_checkpoint(checkpoint)
     overrides = ["device=cpu"]
     known = Plugins.discover() if plugins is None else plugins
     experiment = experiment_of(folder, known, overrides)
@@ -142,7 +144,7 @@ def evaluated(
             f"the data isn't what {folder} was begun with: {'; '.join(differing)}. Put it back, or measure it "
             "all the same: --other-data."
         )
-    step = _restore(built, folder, experiment, cast(Which, checkpoint), overrides)
+    step = _restore(built, folder, experiment, cast(Which, checkpoint), overrides)["step"]
     metrics = built.evaluate(split, size=experiment.train.batch_size, seed=experiment.train.seed)
     if metrics is None:
         raise LabwrightError(
@@ -153,6 +155,31 @@ def evaluated(
     if differing or overridden:
         notes.append(f"measured on the {split!r} part of this data, which is read as {now.line()}.")
     return Evaluation(str(folder), split, checkpoint, step, metrics.samples, metrics.metrics, notes)
+
+
+def evaluated_on(
+    folder: Path, plugins: Plugins, path: Path, checkpoint: str, overrides: Sequence[str] = ()
+) -> tuple[Evaluation, Run]:
+    """Metrics of a run's model over all of other data, by what the run has learned; and the run, with that data.
+
+    Raises LabwrightError for a checkpoint that isn't there, and a path that the run's data can't read.
+    """
+    experiment = experiment_of(folder, plugins, overrides)
+    built = experiment.build(folder / "task")
+    state = _restore(built, folder, experiment, cast(Which, checkpoint), overrides)
+    built = built.on(path)
+    data, task, step = summarised(built.task.data), built.task, state["step"]
+    measured = built.evaluate("test", size=experiment.train.batch_size, seed=experiment.train.seed)
+    if measured is None:
+        raise LabwrightError(f"{path} has nothing that {type(task).__name__} measures: {data.line()}.")
+    remark = task.remark("test", measured.metrics)
+    notes = [*built.notes, f"all of {path} is measured, as 'test': {data.line()}.", *data.remarks]
+    notes = [*experiment.notes, *notes, *([remark] if remark else [])]
+    metrics, samples = {"test": measured.metrics}, {"test": measured.samples}
+    run = Run(folder, experiment.table(), task, built.model, built.device, step, state["steps_per_epoch"], step=step)
+    run.outcome = Outcome("finished", "", step, metrics, state["seconds"], folder, samples, tuple(notes), data)
+    run.data = data
+    return Evaluation(str(folder), str(path), checkpoint, step, measured.samples, measured.metrics, notes, data), run
 
 
 def predictions(
@@ -221,8 +248,9 @@ def _check_checkpoint(name: str) -> None:
 
 def _restore(
     built: Built, folder: Path, experiment: Experiment, checkpoint: Which, overrides: Iterable[str] = ()
-) -> int:
-    """Give the model the weights of a run's checkpoint, averaged ones if the run kept an average. Returns its step."""
+) -> dict[str, Any]:
+    """Give the model the weights of a run's checkpoint, averaged ones if the run kept an average. Returns its state."""
+    _check_checkpoint(checkpoint)
     checkpoints = Checkpoints(folder / "checkpoints")
     kept, faults = checkpoints.chosen(checkpoint, experiment.train.final)
     step: int = kept.state["step"]
@@ -242,4 +270,4 @@ def _restore(
         built.notes += [note for note in notes if note not in built.notes]
         phase_step.adopt_average()
     built.model.eval()
-    return step
+    return kept.state
