@@ -14,7 +14,7 @@ from torch import Generator, Tensor, nn
 
 from labwright_recsys.data.recommendation import Recommendation, nearly_all
 from labwright_recsys.data.splits import LEFT_OUT, TEST, TRAIN, VALID
-from labwright_recsys.metrics import NDCG, Coverage, Hit, Precision, Recall, ReciprocalRank
+from labwright_recsys.metrics import NDCG, Coverage, Hit, NDCGInterval, Precision, Recall, ReciprocalRank
 from labwright_recsys.ranking import ItemsOf, best, scores_of
 
 if TYPE_CHECKING:
@@ -189,6 +189,7 @@ class TopN(Task):
         return best(scores_BI, places)
 
     def metrics(self) -> dict[str, Metric]:
+        interval: dict[str, Metric] = {"ndcg_95": NDCGInterval()} if self.data.whole else {}
         return {
             "ndcg": NDCG(),
             "hit": Hit(),
@@ -196,6 +197,7 @@ class TopN(Task):
             "precision": Precision(),
             "mrr": ReciprocalRank(),
             "coverage": Coverage(len(self.data.items)),
+            **interval,
         }
 
     # ------------------------------------------------------------------------------------------------------ answers

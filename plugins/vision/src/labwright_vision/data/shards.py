@@ -12,6 +12,7 @@ from typing import Annotated, Literal, Self
 
 import torch
 from labwright import LabwrightError, LeftOut, listed, located, nearest, sentence
+from labwright_tasks import other_data
 from labwright_tasks.other_data import drift, none_known, unknown
 from labwright_tasks.parts import part_named
 from pydantic import Field
@@ -114,7 +115,9 @@ class Shards(OwnPictures):
             labels = torch.cat([self._labels(index) for index in some])
             self._splits[part] = ShardedFiles(some, labels, self.reader(), augment, self.window)
             self._identities[part] = [f"{name_below(index.path, root)} {index.digest()}" for index in some]
-        self.facts = self.facts_of(self._splits["train"])
+        self.facts = other_data.facts(
+            {}, self._splits["train"].labels, self.names
+        )  # none is decoded before it is needed
 
     def on(self, path: Path) -> Self:
         """A tar shard, or all of a folder, whatever part they are of."""
@@ -138,7 +141,7 @@ class Shards(OwnPictures):
         other._left_out = [*unknown(strange, "pictures"), *tally.left_out()]
         other._remarks = [
             *_told([index for index in indexes if index.made]),
-            *drift(self.facts_of(split), self.facts, len(split)),
+            *drift(other_data.facts({}, labels, self.names), self.facts, len(split)),
         ]
         return other
 
