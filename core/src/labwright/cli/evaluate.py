@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from labwright.base import ranks
-from labwright.base.errors import LabwrightError
 from labwright.cli.shared import Json, OtherData, Overrides, RunFolder, print_json, print_metrics, say
 
 
@@ -20,7 +19,7 @@ def verb(
     checkpoint: Annotated[str, typer.Option(help="final (what the run ended with), last or best.")] = "final",
     other_data: OtherData = False,
     on: Annotated[Path | None, typer.Option(help="Other data, a file or folder, all of which is measured.")] = None,
-    out: Annotated[Path | None, typer.Option(help="An empty or new folder for a page about it; with --on.")] = None,
+    out: Annotated[Path | None, typer.Option(help="An empty or new folder for a page about it.")] = None,
     as_json: Json = False,
 ) -> None:
     """Evaluate a run's model on a split of its data, or --on other data, with some of the run's settings changed.
@@ -28,22 +27,16 @@ def verb(
     Example: labwright evaluate runs/vision-digits-001 --split valid
     """
     from labwright.runs.folder import claim_folder
-    from labwright.runs.load import evaluated, evaluated_on
+    from labwright.runs.load import evaluated
 
-    if out is not None:
-        if on is None:
-            raise LabwrightError("--out is for a page about other data: it goes with --on.")
-        claim_folder(out)  # before the work, which may be long
     ranks.join()
-    if on is None:
-        evaluation = evaluated(run, ctx.obj.plugins, split, checkpoint, overrides or (), other_data=other_data)
-    else:
-        evaluation, of_run = evaluated_on(run, ctx.obj.plugins, on, checkpoint, overrides or ())
-        if out is not None and of_run.outcome is not None and ranks.first():
-            from labwright.report.run_report import write
+    if out is not None:
+        ranks.by_first(lambda: claim_folder(out))  # before the work, which may be long
+    evaluation = evaluated(run, ctx.obj.plugins, split, checkpoint, overrides or (), other_data=other_data, on=on)
+    if out is not None and evaluation.of.outcome is not None and ranks.first():
+        from labwright.report.run_report import write
 
-            write(of_run, of_run.outcome, out)
-            say(f"note: the page is {out / 'report.html'}.")
+        write(evaluation.of, evaluation.of.outcome, out)
     say(*(f"note: {note}" for note in evaluation.notes))
     if as_json:
         print_json(evaluation.json())

@@ -44,9 +44,7 @@ def verb(
     settings: Annotated[
         list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="A setting to change, more than once.")
     ] = None,
-    on: Annotated[
-        Path | None, typer.Option(help="Data as the run's own, labelled or not: predict for each of its rows.")
-    ] = None,
+    on: Annotated[Path | None, typer.Option(help="Data as the run's, labelled or not: answer for each row.")] = None,
     out: Annotated[Path | None, typer.Option(help="Where predictions that are files go: RUN/predictions.")] = None,
     as_json: Json = False,
 ) -> None:
@@ -89,9 +87,7 @@ def verb(
             _tell(name, answer)
     say(*(f"note: {note}" for note in [*built.notes, *built.task.data.noticed()]))
     if not count:
-        raise LabwrightError(
-            f"{on or 'stdin'} held no line: there is nothing to predict for. Give files, folders or lines."
-        )
+        raise LabwrightError(f"{on or 'stdin'} held no line: there is nothing to predict for. Give files or folders.")
     if failed:
         if count > 1:
             say(f"{failed:,} of {count:,} inputs couldn't be read.")

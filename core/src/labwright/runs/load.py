@@ -6,7 +6,7 @@ Nothing here writes: a folder may be read-only. What isn't as it should be and c
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any, cast, get_args
@@ -18,7 +18,7 @@ from labwright.base.errors import LabwrightError, listed, nearest
 from labwright.base.files import refuse_special
 from labwright.base.memory import out_of_memory
 from labwright.config.recipe import changes
-from labwright.data.summary import DataSummary, summarised
+from labwright.data.summary import summarised
 from labwright.interfaces.run import Outcome, Run
 from labwright.interfaces.task import Task
 from labwright.plugin.registry import Plugins
@@ -42,10 +42,11 @@ class Evaluation:
     samples: int
     metrics: dict[str, float]
     notes: list[str]
-    data: DataSummary | None = None  # of other data than the run's
+    of: Run  # as a report shows it
 
     def json(self) -> dict[str, Any]:
-        return asdict(self)
+        kept = {key: value for key, value in vars(self).items() if key != "of"}
+        return kept | {"data": self.of.data.json() if self.of.data else None}
 
 
 @dataclass(frozen=True)
@@ -117,6 +118,7 @@ def evaluated(
     overrides: Iterable[str] = (),
     *,
     other_data: bool = False,
+    on: Path | None = None,
 ) -> Evaluation:
     """Metrics of a run's model over a split of its data; without overrides those the run logged.
 
@@ -127,59 +129,46 @@ def evaluated(
         checkpoint: `final`, `last` or `best`.
         overrides: `field=value`, such as other data.
         other_data: measure samples that aren't the run's although its data wasn't overridden.
+        on: where other data lies, all of which is measured instead of a split, by what the run has learned.
 
     Raises:
         LabwrightError: for a checkpoint or a split that isn't there, for other samples, and for data of which the task
             learns something else than the run's did.
     """
     _check_checkpoint(checkpoint)
-    overrides = list(overrides)
+    overrides, differing, overridden = list(overrides), [], False
     experiment = experiment_of(folder, plugins, overrides)
-    # from the data and not from the run's folder, as the samples themselves are needed
-    built = experiment.build(begun=folder / "task")
-    now, differing = compared_data(built.task, folder / "task", [split])
-    overridden = any(override.startswith(("task=", "task.data")) for override in overrides)
+    if on is None:
+        # from the data and not from the run's folder, as the samples themselves are needed
+        built = experiment.build(begun=folder / "task")
+        now, differing = compared_data(built.task, folder / "task", [split])
+        overridden = any(override.startswith(("task=", "task.data")) for override in overrides)
+    else:
+        split, built = "test", experiment.build(folder / "task").on(on)
+        now = summarised(built.task.data)
     if differing and not other_data and not overridden:
         raise LabwrightError(
             f"the data isn't what {folder} was begun with: {'; '.join(differing)}. Put it back, or measure it "
             "all the same: --other-data."
         )
-    step = _restore(built, folder, experiment, cast(Which, checkpoint), overrides)["step"]
+    state = _restore(built, folder, experiment, cast(Which, checkpoint), overrides)
     metrics = built.evaluate(split, size=experiment.train.batch_size, seed=experiment.train.seed)
     if metrics is None:
         raise LabwrightError(
-            f"the data of {folder} has no split {split!r}{nearest(split, now.samples)} It has {listed(now.samples)}."
+            f"the data of {on or folder} has no split {split!r}{nearest(split, now.samples)} It has "
+            f"{listed(now.samples)}."
         )
     remark = built.task.remark(split, metrics.metrics)
     notes = [*experiment.notes, *built.notes, *([remark] if remark else [])]
-    if differing or overridden:
+    if on is not None:
+        notes += [f"all of {on} is measured, as {split!r}: {now.line()}.", *now.remarks]
+    elif differing or overridden:
         notes.append(f"measured on the {split!r} part of this data, which is read as {now.line()}.")
-    return Evaluation(str(folder), split, checkpoint, step, metrics.samples, metrics.metrics, notes)
-
-
-def evaluated_on(
-    folder: Path, plugins: Plugins, path: Path, checkpoint: str, overrides: Sequence[str] = ()
-) -> tuple[Evaluation, Run]:
-    """Metrics of a run's model over all of other data, by what the run has learned; and the run, with that data.
-
-    Raises LabwrightError for a checkpoint that isn't there, and a path that the run's data can't read.
-    """
-    experiment = experiment_of(folder, plugins, overrides)
-    built = experiment.build(folder / "task")
-    state = _restore(built, folder, experiment, cast(Which, checkpoint), overrides)
-    built = built.on(path)
-    data, task, step = summarised(built.task.data), built.task, state["step"]
-    measured = built.evaluate("test", size=experiment.train.batch_size, seed=experiment.train.seed)
-    if measured is None:
-        raise LabwrightError(f"{path} has nothing that {type(task).__name__} measures: {data.line()}.")
-    remark = task.remark("test", measured.metrics)
-    notes = [*built.notes, f"all of {path} is measured, as 'test': {data.line()}.", *data.remarks]
-    notes = [*experiment.notes, *notes, *([remark] if remark else [])]
-    metrics, samples = {"test": measured.metrics}, {"test": measured.samples}
-    run = Run(folder, experiment.table(), task, built.model, built.device, step, state["steps_per_epoch"], step=step)
-    run.outcome = Outcome("finished", "", step, metrics, state["seconds"], folder, samples, tuple(notes), data)
-    run.data = data
-    return Evaluation(str(folder), str(path), checkpoint, step, measured.samples, measured.metrics, notes, data), run
+    step, of = state["step"], (built.task, built.model, built.device)
+    run = Run(folder, experiment.table(), *of, step, state["steps_per_epoch"], experiment.name, step, data=now)
+    figures, samples = {split: metrics.metrics}, {split: metrics.samples}
+    run.outcome = Outcome("finished", "", step, figures, state["seconds"], folder, samples, tuple(notes), now)
+    return Evaluation(str(folder), str(on or split), checkpoint, step, metrics.samples, metrics.metrics, notes, run)
 
 
 def predictions(

@@ -293,35 +293,30 @@ class Trainer:
         values["steps_per_second"] = (means.step - step_before) / max(now - time_before, 1e-9)
         self._tell(self.relay.logged, run=self.run, step=means.step, values=values)
 
-    def _evaluate(self, split: str) -> None:
+    def _evaluate(self, split: str, beside: str = "") -> None:
         """Metrics of a split with the weights that count, into the log; a better one on `valid` is saved.
 
-        With `valid` goes all data beside it, which nothing is chosen by.
+        With `valid` goes the data `beside` it, each by its name, which nothing is chosen by.
         """
-        run = self.run
-        for name, beside in self.built.beside.items() if split == "valid" else ():
-            others = self._measure(beside, "test", name)
-            self._tell(self.relay.evaluated, run=run, step=run.step, split=name, metrics=others)
-        metrics = self._measure(self.built, split, split)
-        if metrics is None:
+        run, train, name = self.run, self.train, beside or split
+        for other in self.built.beside if name == "valid" else ():
+            self._evaluate("test", other)
+        with self.averaged():
+            evaluated = self.built.beside.get(beside, self.built).evaluate(
+                split, size=train.batch_size, seed=train.seed
+            )
+        if evaluated is None:
             return
-        if split == "valid":
+        metrics = run.metrics[name] = evaluated.metrics
+        run.samples[name] = evaluated.samples
+        self._record("evaluation", run.step, split=name, samples=evaluated.samples, metrics=metrics)
+        if name == "valid":
             # only `valid` decides which weights are best: a run that looked at `test` would choose by it
             self.evaluated, self.saved = run.step, -1  # a checkpoint of this step knows nothing of it
             if self.task.goal.better(metrics[self.task.goal.metric], run.best):
                 run.best, self.best_step = metrics[self.task.goal.metric], run.step
                 self.save()
-        self._tell(self.relay.evaluated, run=run, step=run.step, split=split, metrics=metrics)
-
-    def _measure(self, built: Built, split: str, name: str) -> dict[str, float] | None:
-        """Evaluate a split with the weights that count, and log it by a name; None if there is no such split."""
-        with self.averaged():
-            evaluated = built.evaluate(split, size=self.train.batch_size, seed=self.train.seed)
-        if evaluated is None:
-            return None
-        self.run.metrics[name], self.run.samples[name] = evaluated.metrics, evaluated.samples
-        self._record("evaluation", self.run.step, split=name, samples=evaluated.samples, metrics=evaluated.metrics)
-        return evaluated.metrics
+        self._tell(self.relay.evaluated, run=run, step=run.step, split=name, metrics=metrics)
 
     def _finish(self, status: Status) -> None:
         """How every run ends: log what is under way, evaluate, save, choose the weights it ends with, and test them.
