@@ -24,7 +24,7 @@ def verb(
 ) -> None:
     """Evaluate a run's model on a split of its data, or --on other data, with some of the run's settings changed.
 
-    Example: labwright evaluate runs/vision-digits-001 --split valid
+    Example: labwright evaluate runs/vision-image-folder-001 --on photos
     """
     from labwright.runs.folder import claim_folder
     from labwright.runs.load import evaluated
