@@ -7,7 +7,7 @@ import os
 import stat
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -63,13 +63,10 @@ def verb(
     say(*(f"note: {note}" for note in [*experiment.notes, *built.notes]))
     built.notes.clear()  # for those that come while it predicts
     kept = _Kept(run, out)
-    if inputs and on is not None:
-        raise LabwrightError(f"give inputs or --on {on}, not both.")
-    given = inputs or ["-" if on is None else str(on)]
-    rows = None if on is None else built.task.inputs(on)
+    given = inputs or (["-"] if on is None else [])
     at_once = 1 if "-" in given else AT_ONCE  # whoever writes lines may wait for an answer before the next
     failed, count = 0, 0
-    answers = predictions(built, rows or _inputs(built.task, given), at_once=at_once)
+    answers = predictions(built, _rows(built.task, given, on), at_once=at_once)
     for count, (name, answer) in enumerate(answers, 1):  # noqa: B007
         if isinstance(answer, Exception):
             failed += 1
@@ -113,6 +110,15 @@ class _Kept:
             self.number += 1
         write_bytes(file, attachment.data)
         return str(file)
+
+
+def _rows(task: Task, given: Sequence[str], on: Path | None) -> Iterable[tuple[str, Reader]]:
+    """The name of each input, or row of other data, and what reads it."""
+    if on is None:
+        return _inputs(task, given)
+    if given:
+        raise LabwrightError(f"give inputs or --on {on}, not both.")
+    return task.inputs(on) or _inputs(task, [str(on)])
 
 
 def _inputs(task: Task, given: Iterable[str]) -> Iterator[tuple[str, Reader]]:
