@@ -655,6 +655,10 @@ def test_data_that_knows_nothing_but_its_own_says_so(tmp_path: Path) -> None:
         on(tmp_path / "run", tmp_path)
 
 
-def test_inputs_and_other_data_are_not_given_together(trained: Trained, tmp_path: Path) -> None:
-    done = CliRunner().invoke(app(), ["predict", str(trained(own_texts)), "--text", "good", "--on", str(tmp_path)])
-    assert str(done.exception) == f"give inputs or --on {tmp_path}, not both."
+def test_inputs_and_other_data_may_be_given_together(trained: Trained, tmp_path: Path) -> None:
+    other = table(tmp_path / "new.csv", texts(1))
+    done = CliRunner().invoke(
+        app(), ["predict", str(trained(own_texts)), "--text", "good", "--on", str(other), "--json"]
+    )
+    told = [json.loads(line)["input"] for line in done.stdout.splitlines()]
+    assert told == [f"{other}, line 2", f"{other}, line 3", "good"]

@@ -136,7 +136,8 @@ def evaluated(
             learns something else than the run's did.
     """
     _check_checkpoint(checkpoint)
-    overrides, differing, overridden = list(overrides), [], False
+    overrides, overridden = list(overrides), False
+    differing: list[str] = []
     experiment = experiment_of(folder, plugins, overrides)
     if on is None:
         # from the data and not from the run's folder, as the samples themselves are needed
