@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from labwright.data.dataset import Augmented as Augmented
     from labwright.data.dataset import Batch as Batch
     from labwright.data.dataset import Data as Data
+    from labwright.data.dataset import Finding as Finding
     from labwright.data.dataset import Input as Input
     from labwright.data.dataset import Labelled as Labelled
     from labwright.data.dataset import LeftOut as LeftOut
@@ -109,7 +110,7 @@ _LATER = {
     "config.compatibility": "fitting_names",
     "config.signature": "Part Setting signature",
     "data.batching": "IndexedBatches Workers bucketed",
-    "data.dataset": "Augmented Batch Data Input Labelled LeftOut Ragged Sharded Split TensorSplit",
+    "data.dataset": "Augmented Batch Data Finding Input Labelled LeftOut Ragged Sharded Split TensorSplit",
     "data.ports": "Audio Classes Features Heads Image Interactions Latent Port Tokens Values",
     "interfaces.closed_form": "ClosedForm",
     "interfaces.device": "Device",

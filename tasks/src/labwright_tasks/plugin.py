@@ -68,3 +68,9 @@ def labwright_components() -> Iterator[lw.Component]:
     yield lw.Component("loss", "nt-xent", f"{here}.views_losses:NtXent", "SimCLR's: a view's pair among all others")
     yield lw.Component("loss", "vicreg", f"{here}.views_losses:VICReg", "variance, invariance and covariance of views")
     yield lw.Component("loss", "byol", f"{here}.views_losses:Byol", "the distance from what a teacher gives")
+
+
+@lw.hookimpl
+def labwright_verbs() -> Iterator[lw.Verb]:
+    here, look = "labwright_tasks", "Look"
+    yield lw.Verb("check-data", f"{here}.checking.verb:verb", "what may be amiss with data", look)
