@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -64,10 +65,14 @@ def in_time(times_N: Tensor, count: int) -> list[tuple[Tensor, Tensor]]:
     if there are too few times.
     """
     ordered = times_N.argsort(stable=True)
-    times, number = len(ordered), times_N[ordered]
-    # a cut lies where the time changes: at the first sample of the time it would fall into
-    cuts = [int(torch.searchsorted(number, number[times * step // (count + 1)])) for step in range(1, count + 1)]
-    ends = [*cuts[1:], times]
-    if cuts[0] == 0 or any(cut >= end for cut, end in zip(cuts, ends, strict=True)):
-        raise LabwrightError(f"{len(number.unique())} different times are too few for {count} folds in time order.")
-    return [(ordered[:cut], ordered[cut:end]) for cut, end in zip(cuts, ends, strict=True)]
+    sorted_N = times_N[ordered]
+    begins = ((sorted_N[1:] != sorted_N[:-1]).nonzero()[:, 0] + 1).tolist()  # of each time but the first
+    if len(begins) < count:
+        raise LabwrightError(f"{len(begins) + 1} different times are too few for {count} folds in the order of time.")
+    cuts: list[int] = []
+    for step in range(1, count + 1):
+        wanted = len(ordered) * step // (count + 1)
+        # the times after the last cut, without those that the cuts to come need
+        left = [begin for begin in begins[: len(begins) - (count - step)] if not cuts or begin > cuts[-1]]
+        cuts.append(min(left, key=lambda begin: abs(begin - wanted)))
+    return [(ordered[:cut], ordered[cut:end]) for cut, end in pairwise([*cuts, len(ordered)])]

@@ -49,6 +49,7 @@ def labwright_components() -> Iterator[lw.Component]:
     yield lw.Component(
         "data", "joined", f"{here}.joined:Joined", "several data sets of like inputs, each of them a head"
     )
+    yield lw.Component("data", "fold", f"{here}.fold_data:Fold", "one fold of other data, for cross-validation")
     yield lw.Component("model", "heads", f"{here}.heads:HeadsOnTrunk", "linear heads on any model as their trunk")
     yield lw.Component("loss", "cross-entropy", f"{here}.losses:CrossEntropy", "negative log-likelihood of the class")
     yield lw.Component("loss", "mse", f"{here}.losses:MeanSquaredError", "mean squared error")
@@ -74,3 +75,10 @@ def labwright_components() -> Iterator[lw.Component]:
 def labwright_verbs() -> Iterator[lw.Verb]:
     here, look = "labwright_tasks", "Look"
     yield lw.Verb("check-data", f"{here}.checking.verb:verb", "what may be amiss with data", look)
+    yield lw.Verb(
+        "cross-validate",
+        f"{here}.cross_validation.verb:verb",
+        "train a recipe on each fold of its data",
+        "Train",
+        trains=True,
+    )
