@@ -57,6 +57,8 @@ def test_samples_of_one_moment_are_never_on_both_sides():
     times = torch.tensor([0, 0, 0, 0, 1, 1, 1, 2, 2, 3, 4, 5, 5, 5])
     for seen, held_out in in_time(times, 3):
         assert times[seen].max() < times[held_out].min()
+    # wanted are cuts at 3, 7 and 10; times begin at 4, 7, 9, 10 and 11
+    assert [len(seen) for seen, _ in in_time(times, 3)] == [4, 7, 10]
     with pytest.raises(LabwrightError, match="2 different times are too few for 3 folds"):
         in_time(torch.tensor([0, 0, 1, 1]), 3)
 
@@ -193,7 +195,7 @@ def test_by_overrules_what_the_data_knows_and_is_refused_where_it_knows_nothing(
     fold = Fold(Numbers(groups=groups), number=1, of=3, by="class")
     fold.prepare()
     assert "each class in proportion" in fold.remarks()[-1]
-    with pytest.raises(LabwrightError, match="given 'time', which Numbers doesn't tell.*'group', 'class', 'nothing'"):
+    with pytest.raises(LabwrightError, match=r"given 'time', which Numbers doesn't tell.*'group', 'class', 'nothing'"):
         Fold(Numbers(groups=groups), number=1, of=3, by="time").prepare()
 
 

@@ -21,30 +21,7 @@ def labwright_components() -> Iterator[lw.Component]:
     yield lw.Component(
         "task", "sequence-to-sequence", f"{here}.sequence_to_sequence:SequenceToSequence", "one sequence out of another"
     )
-    yield lw.Component("metric", "top-k", f"{here}.metrics:TopK", "share of labels among the k highest logits")
-    yield lw.Component("metric", "f1", f"{here}.metrics:F1", "precision and recall, over classes alike and of each")
-    yield lw.Component("metric", "auroc", f"{here}.metrics:AUROC", "area under the ROC curve, a class against others")
-    yield lw.Component(
-        "metric", "calibration-error", f"{here}.metrics:CalibrationError", "how far confidence is from accuracy"
-    )
-    yield lw.Component("metric", "confusion", f"{here}.metrics:Confusion", "how often each class was given for each")
-    yield lw.Component(
-        "metric", "mean-iou", f"{here}.overlap:MeanIoU", "intersection over union, the mean over classes"
-    )
-    yield lw.Component("metric", "iou", f"{here}.overlap:IoU", "intersection over union of each class")
-    yield lw.Component("metric", "entity-f1", f"{here}.overlap:EntityF1", "F1 of whole entities, of tags B- and I-")
-    yield lw.Component(
-        "metric", "bits-per-char", f"{here}.metrics:BitsPerCharacter", "bits a character of a text takes"
-    )
-    yield lw.Component(
-        "metric", "exact-match", f"{here}.metrics:ExactMatch", "share of texts written as they are meant"
-    )
-    yield lw.Component("metric", "rmse", f"{here}.regression:RootMeanSquare", "root of the mean squared difference")
-    yield lw.Component("metric", "mae", f"{here}.regression:MeanAbsolute", "mean absolute difference")
-    yield lw.Component("metric", "r2", f"{here}.regression:Explained", "share of the variance explained")
-    yield lw.Component(
-        "metric", "torchmetrics/*", f"{here}.library_metrics:TORCHMETRICS", "any metric of torchmetrics by its name"
-    )
+    yield from _metrics(here)
     yield lw.Component("task", "multi", f"{here}.multi:MultiTask", "several answers about each input, a head for each")
     yield lw.Component(
         "data", "joined", f"{here}.joined:Joined", "several data sets of like inputs, each of them a head"
@@ -69,6 +46,33 @@ def labwright_components() -> Iterator[lw.Component]:
     yield lw.Component("loss", "nt-xent", f"{here}.views_losses:NtXent", "SimCLR's: a view's pair among all others")
     yield lw.Component("loss", "vicreg", f"{here}.views_losses:VICReg", "variance, invariance and covariance of views")
     yield lw.Component("loss", "byol", f"{here}.views_losses:Byol", "the distance from what a teacher gives")
+
+
+def _metrics(here: str) -> Iterator[lw.Component]:
+    yield lw.Component("metric", "top-k", f"{here}.metrics:TopK", "share of labels among the k highest logits")
+    yield lw.Component("metric", "f1", f"{here}.metrics:F1", "precision and recall, over classes alike and of each")
+    yield lw.Component("metric", "auroc", f"{here}.metrics:AUROC", "area under the ROC curve, a class against others")
+    yield lw.Component(
+        "metric", "calibration-error", f"{here}.metrics:CalibrationError", "how far confidence is from accuracy"
+    )
+    yield lw.Component("metric", "confusion", f"{here}.metrics:Confusion", "how often each class was given for each")
+    yield lw.Component(
+        "metric", "mean-iou", f"{here}.overlap:MeanIoU", "intersection over union, the mean over classes"
+    )
+    yield lw.Component("metric", "iou", f"{here}.overlap:IoU", "intersection over union of each class")
+    yield lw.Component("metric", "entity-f1", f"{here}.overlap:EntityF1", "F1 of whole entities, of tags B- and I-")
+    yield lw.Component(
+        "metric", "bits-per-char", f"{here}.metrics:BitsPerCharacter", "bits a character of a text takes"
+    )
+    yield lw.Component(
+        "metric", "exact-match", f"{here}.metrics:ExactMatch", "share of texts written as they are meant"
+    )
+    yield lw.Component("metric", "rmse", f"{here}.regression:RootMeanSquare", "root of the mean squared difference")
+    yield lw.Component("metric", "mae", f"{here}.regression:MeanAbsolute", "mean absolute difference")
+    yield lw.Component("metric", "r2", f"{here}.regression:Explained", "share of the variance explained")
+    yield lw.Component(
+        "metric", "torchmetrics/*", f"{here}.library_metrics:TORCHMETRICS", "any metric of torchmetrics by its name"
+    )
 
 
 @lw.hookimpl
