@@ -48,6 +48,11 @@ def test_folds_are_whole_runs_and_are_gone_on_with(folds, command):
     assert code == 0, err
     assert json.loads(out)["scores"] == told["scores"]
 
+    # `run` has it as an option
+    code, out, err = command("run", *RECIPE, "--folds", "3", "--json", "--folder", str(folds))
+    assert code == 0, err
+    assert json.loads(out)["scores"] == told["scores"]
+
     code, _, err = command("cross-validate", *RECIPE, "--folds", "4", "--folder", str(folds))
     assert code == 2 and "holds a run of another recipe or other folds: its task differ" in err
 

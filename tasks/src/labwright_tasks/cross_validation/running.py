@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import tomli_w
-from labwright import Experiment, LabwrightError, Outcome
+from labwright import Experiment, LabwrightError, Outcome, ranks
 
 from labwright_tasks.cross_validation.interval import corrected_interval
 
@@ -75,7 +75,7 @@ def cross_validate(
     Returns the outcome of the fold that was interrupted, if one was. Raises LabwrightError for a folder of other folds,
     RunFailed for a fold that can't go on.
     """
-    place = _new_folder(experiments[0].name) if folder is None else folder
+    place = ranks.by_first(lambda: _new_folder(experiments[0].name)) if folder is None else folder
     outcomes = []
     for number, experiment in enumerate(experiments, 1):
         say(f"fold {number} of {len(experiments)}: {place / f'fold-{number}'}")
@@ -84,7 +84,8 @@ def cross_validate(
             return outcome
         outcomes.append(outcome)
     result = _together(place, experiments[0].goal.metric, outcomes, notes)
-    (place / RESULT).write_text(json.dumps(result.json(), indent=1) + "\n", encoding="utf-8")
+    written = json.dumps(result.json(), indent=1) + "\n"
+    ranks.by_first(lambda: (place / RESULT).write_text(written, encoding="utf-8"))
     return result
 
 

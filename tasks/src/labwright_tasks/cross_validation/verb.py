@@ -38,11 +38,12 @@ def verb(
 
     Example: labwright cross-validate vision/digits --folds 5 train.epochs=10
     """
-    experiment = ctx.obj.experiment(recipe, overrides)
-    from labwright import Outcome
+    from labwright import Outcome, ranks
 
     from labwright_tasks.cross_validation.running import cross_validate, folded
 
+    ranks.join()
+    experiment = ctx.obj.experiment(recipe, overrides)
     experiments, notes = folded(experiment, folds, by=by, valid=valid, seed=seed)
     say(*(f"note: {note}" for note in notes))
     result = cross_validate(experiments, folder, notes=notes, say=say)
