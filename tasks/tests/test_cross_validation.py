@@ -42,6 +42,14 @@ def test_folds_are_whole_runs_and_are_gone_on_with(folds, command):
     code, _, err = command("resume", str(folds / "fold-2"), "train.epochs=3")
     assert code == 0, err
 
+    # the folds judge the labels that they held out: all that there is to learn from
+    code, out, err = command("check-data", "vision/digits", "--run", str(folds), "--json")
+    assert code in (0, 1), err
+    (doubt,) = [finding for finding in json.loads(out)["findings"] if finding["check"] == "labels"]
+    assert "of 1,437 labels are doubtful" in doubt["sentence"] and "by the run" in doubt["sentence"]
+    code, _, err = command("check-data", "nlp/languages", "--run", str(folds))
+    assert code == 2 and "tells other classes apart" in err
+
     # what is there is taken as it is, what isn't is trained: to the same bits
     shutil.rmtree(folds / "fold-2")
     code, out, err = command("cross-validate", *RECIPE, "--folds", "3", "--json", "--folder", str(folds))

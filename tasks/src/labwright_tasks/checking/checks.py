@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
-from labwright import Finding, generator, listed
+from labwright import Finding, LabwrightError, generator, listed
 from torch import Tensor
 
 from labwright_tasks.checking.classifier import out_of_fold
@@ -99,6 +99,19 @@ def balance(samples: Samples) -> Iterator[Finding]:
             f"{largest!r} has {int(there.max() / there.min()):,} times as many training samples as {smallest!r}: "
             'accuracy hides the rare one. task.metrics=["f1"] shows it, task.sampling=balanced draws it more often.',
         )
+
+
+def judged_labels(samples: Samples, said: Mapping[bytes, Tensor]) -> Iterator[Finding]:
+    """Labels that are probably wrong, by probabilities of trained models, of the samples that they speak of.
+
+    Raises LabwrightError if these are none of the samples.
+    """
+    assert samples.labels_N is not None
+    judged = torch.tensor([at for at, digest in enumerate(samples.digests) if digest in said], dtype=torch.int64)
+    if not len(judged):
+        raise LabwrightError("--run: none of these samples is in its valid and test parts.")
+    probabilities_NC = torch.stack([said[samples.digests[at]] for at in judged.tolist()])
+    yield from doubted(samples, judged, samples.labels_N[judged], probabilities_NC, samples.classes, "the run")
 
 
 def labels(samples: Samples, seed: int) -> Iterator[Finding]:

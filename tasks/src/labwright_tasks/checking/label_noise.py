@@ -39,13 +39,13 @@ def label_noise(probabilities_NC: Tensor, labels_N: Tensor) -> LabelNoise:
     cleanlab that a label which is the most probable one isn't doubted. They are ranked by how much more probable the
     other class is.
 
-    Every class has a sample.
+    A class that no sample is labelled as is never a likely one.
     """
     classes = probabilities_NC.shape[1]
     rows = torch.arange(len(labels_N))
     given_N = probabilities_NC[rows, labels_N]
     counts_C = labels_N.bincount(minlength=classes)
-    thresholds_C = torch.zeros(classes).index_add_(0, labels_N, given_N) / counts_C
+    thresholds_C = torch.zeros(classes).index_add_(0, labels_N, given_N) / counts_C  # of no samples: nan, never reached
     above_NC = probabilities_NC >= thresholds_C - 1e-6  # of rounding: a class of one sample reaches its own mean
     likely_N = torch.where(above_NC, probabilities_NC, -1.0).argmax(1).masked_fill(~above_NC.any(1), -1)
     doubted_N = (likely_N >= 0) & (likely_N != labels_N) & (probabilities_NC.argmax(1) != labels_N)

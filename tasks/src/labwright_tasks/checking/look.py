@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from labwright import Data, Finding, Tokens
+from torch import Tensor
 
 from labwright_tasks.checking import checks
 from labwright_tasks.checking.samples import Samples, look_at
@@ -59,20 +60,25 @@ class Look:
         }
 
 
-def look(data: Data, *, most: int, seed: int, say: Callable[[str], None]) -> Look:
+def look(
+    data: Data, *, most: int, seed: int, say: Callable[[str], None], judge: Mapping[bytes, Tensor] | None = None
+) -> Look:
     """Everything that is looked for in prepared data; `say` is told how far it is.
 
+    A `judge` is what trained models say of samples by their digests; without one a simple classifier judges labels.
     Raises LabwrightError for data that can't be looked at.
     """
     samples = look_at(data, most=most, seed=seed, say=say)
     skipped = _skipped(samples, data)
+    if judge is not None and samples.labels_N is not None:
+        skipped.pop("labels", None)  # no features are needed for it
     if samples.features_ND is not None:
         say(f"comparing {len(samples):,} samples with one another")
     made: dict[str, Callable[[], Iterable[Finding]]] = {
         "damaged": lambda: checks.damaged(samples),
         "duplicates": lambda: checks.duplicates(samples),
         "balance": lambda: checks.balance(samples),
-        "labels": lambda: checks.labels(samples, seed),
+        "labels": lambda: checks.labels(samples, seed) if judge is None else checks.judged_labels(samples, judge),
         "outliers": lambda: checks.outliers(samples),
         "drift": lambda: checks.drift(samples, seed),
     }

@@ -125,14 +125,14 @@ def _take(
         odd_B |= some_B & oddity.broken
     sound = (~odd_B).nonzero()[:, 0]
     samples.places += [(name, indices[row]) for row in sound.tolist()]
-    samples.digests += [_digest(inputs, row) for row in sound.tolist()]
+    samples.digests += [digest_of(inputs, row) for row in sound.tolist()]
     rows = sample_features(samples.port, tuple(tensor[sound] for tensor in inputs)) if len(sound) else None
     if rows is not None:
         features.append(rows)
     labels.append(batch.targets[sound] if isinstance(batch.targets, Tensor) else torch.empty(0, 0))
 
 
-def _digest(inputs: tuple[Tensor, ...], row: int) -> bytes:
+def digest_of(inputs: tuple[Tensor, ...], row: int) -> bytes:
     """A hash of what a model is given, without what a text or a recording is filled up with in a batch."""
     hashed = sha256()
     length = int(inputs[1][row]) if len(inputs) > 1 and inputs[0].dim() == 2 and inputs[1].dim() == 1 else None

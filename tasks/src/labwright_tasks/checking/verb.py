@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -25,6 +26,13 @@ def verb(
             help="Settings of the data to change, such as folder=photos, also written task.data.folder=photos.",
         ),
     ] = None,
+    run: Annotated[
+        Path | None,
+        typer.Option(
+            help="A run, whose model judges the labels of its valid and test parts, or the folder of cross-validate, "
+            "whose folds judge all; by default a simple classifier does."
+        ),
+    ] = None,
     most: Annotated[
         int, typer.Option(min=100, help="Samples that are looked at, drawn at random where there are more.")
     ] = 10_000,
@@ -40,6 +48,7 @@ def verb(
     """
     from labwright_tasks.checking.asked import experiment_over, is_data
     from labwright_tasks.checking.look import look
+    from labwright_tasks.checking.trained_judge import judged_by
 
     if is_data(what, ctx.obj.plugins):
         experiment = experiment_over(what, settings or (), ctx.obj.plugins)
@@ -47,7 +56,8 @@ def verb(
         written = [given if given.startswith("task.") else f"task.data.{given}" for given in settings or ()]
         experiment = ctx.obj.experiment(what, written)
     data = experiment.prepared().data
-    found = look(data, most=most, seed=seed, say=say)
+    judge = None if run is None else judged_by(run, data.ports()[1], ctx.obj.plugins, say)
+    found = look(data, most=most, seed=seed, say=say, judge=judge)
     say(*(f"note: {note}" for note in found.notes))
     if as_json:
         print_json({"data": what} | found.json(data))
