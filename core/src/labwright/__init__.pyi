@@ -32,6 +32,7 @@ from labwright.data.batching import bucketed as bucketed
 from labwright.data.dataset import Augmented as Augmented
 from labwright.data.dataset import Batch as Batch
 from labwright.data.dataset import Data as Data
+from labwright.data.dataset import Finding as Finding
 from labwright.data.dataset import Input as Input
 from labwright.data.dataset import Labelled as Labelled
 from labwright.data.dataset import LeftOut as LeftOut

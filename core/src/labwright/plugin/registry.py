@@ -33,7 +33,7 @@ COMES_WITH = {
     **dict.fromkeys(("tune", "study", "space", "worker", "compare", "sampler", "pruner"), "labwright-study"),
     **dict.fromkeys(("check", "doctor", "verify-resume"), "labwright-testing"),
     **dict.fromkeys(("cross-entropy", "mse", "mae", "huber", "penalized"), "labwright-tasks"),
-    **dict.fromkeys(("torch/*", "torchmetrics/*"), "labwright-tasks"),
+    **dict.fromkeys(("torch/*", "torchmetrics/*", "check-data", "cross-validate", "suggest"), "labwright-tasks"),
     "export": "labwright-export",
     "submit": "labwright-cluster",
     "tensorboard": "labwright-tensorboard",
