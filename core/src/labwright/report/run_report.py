@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from labwright.base.durations import duration
@@ -21,9 +22,9 @@ from labwright.train.evaluation import evaluating
 from labwright.train.log import read_log
 
 
-def write(run: Run, outcome: Outcome) -> None:
-    """Write report.html into the run's folder. What can't be drawn is named in a warning: a run isn't lost for it."""
-    page.write(run.folder, run.folder.name, _body(run, outcome))
+def write(run: Run, outcome: Outcome, folder: Path | None = None) -> None:
+    """Write report.html into the run's folder, or another; what can't be drawn is named in a warning."""
+    page.write(folder or run.folder, run.folder.name, _body(run, outcome))
 
 
 def _body(run: Run, outcome: Outcome) -> Iterator[str]:

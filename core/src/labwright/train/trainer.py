@@ -137,8 +137,9 @@ class Trainer:
             self._ended(outcome)
             return outcome
         finally:
-            if self.built.workers is not None:
-                self.built.workers.close()
+            for built in (self.built, *self.built.beside.values()):
+                if built.workers is not None:
+                    built.workers.close()
             if self.lock is not None:
                 self.lock.release()
 
@@ -292,23 +293,30 @@ class Trainer:
         values["steps_per_second"] = (means.step - step_before) / max(now - time_before, 1e-9)
         self._tell(self.relay.logged, run=self.run, step=means.step, values=values)
 
-    def _evaluate(self, split: str) -> None:
-        """Metrics of a split with the weights that count, into the log; a better one on `valid` is saved."""
-        run, train = self.run, self.train
+    def _evaluate(self, split: str, beside: str = "") -> None:
+        """Metrics of a split with the weights that count, into the log; a better one on `valid` is saved.
+
+        With `valid` goes the data `beside` it, each by its name, which nothing is chosen by.
+        """
+        run, train, name = self.run, self.train, beside or split
+        for other in self.built.beside if name == "valid" else ():
+            self._evaluate("test", other)
         with self.averaged():
-            evaluated = self.built.evaluate(split, size=train.batch_size, seed=train.seed)
+            evaluated = self.built.beside.get(beside, self.built).evaluate(
+                split, size=train.batch_size, seed=train.seed
+            )
         if evaluated is None:
             return
-        metrics = run.metrics[split] = evaluated.metrics
-        run.samples[split] = evaluated.samples
-        self._record("evaluation", run.step, split=split, samples=evaluated.samples, metrics=metrics)
-        if split == "valid":
+        metrics = run.metrics[name] = evaluated.metrics
+        run.samples[name] = evaluated.samples
+        self._record("evaluation", run.step, split=name, samples=evaluated.samples, metrics=metrics)
+        if name == "valid":
             # only `valid` decides which weights are best: a run that looked at `test` would choose by it
             self.evaluated, self.saved = run.step, -1  # a checkpoint of this step knows nothing of it
             if self.task.goal.better(metrics[self.task.goal.metric], run.best):
                 run.best, self.best_step = metrics[self.task.goal.metric], run.step
                 self.save()
-        self._tell(self.relay.evaluated, run=run, step=run.step, split=split, metrics=metrics)
+        self._tell(self.relay.evaluated, run=run, step=run.step, split=name, metrics=metrics)
 
     def _finish(self, status: Status) -> None:
         """How every run ends: log what is under way, evaluate, save, choose the weights it ends with, and test them.

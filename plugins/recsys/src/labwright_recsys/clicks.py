@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 import torch
@@ -129,6 +131,12 @@ class Clicks(Task):
         data = self.data
         user = data.number(names[0], data.users, "user")
         return torch.tensor([user]), torch.tensor([data.number(names[1], data.items, "item")])
+
+    def inputs(self, path: Path) -> Iterable[tuple[str, Callable[[], tuple[Tensor, ...]]]]:
+        """The pairs of a file."""
+        table = self.data.table_at(path, bare=True)
+        pairs = zip(table.users, table.items, strict=True)
+        return ((f"{user} {item}", partial(self.parse, f"{user}\t{item}")) for user, item in pairs)
 
     def predict(self, model: nn.Module, inputs: tuple[Tensor, ...], origins: Sequence[Any]) -> list[dict[str, Any]]:  # noqa: ARG002
         """For each pair the item's title and the probability of a click."""

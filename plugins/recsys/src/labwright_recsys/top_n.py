@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Protocol, cast
+from typing import TYPE_CHECKING, Annotated, Any, Protocol, Self, cast
 
 import torch
 from labwright import Batch, Data, Goal, Integers, LabwrightError, Metric, Part, Port, Split, Task, evaluating
@@ -14,7 +14,7 @@ from torch import Generator, Tensor, nn
 
 from labwright_recsys.data.recommendation import Recommendation, nearly_all
 from labwright_recsys.data.splits import LEFT_OUT, TEST, TRAIN, VALID
-from labwright_recsys.metrics import NDCG, Coverage, Hit, Precision, Recall, ReciprocalRank
+from labwright_recsys.metrics import NDCG, Coverage, Hit, NDCGInterval, Precision, Recall, ReciprocalRank
 from labwright_recsys.ranking import ItemsOf, best, scores_of
 
 if TYPE_CHECKING:
@@ -85,6 +85,11 @@ class TopN(Task):
         super().load(folder)
         self._arrange()
 
+    def on(self, path: Path) -> Self:
+        other = super().on(path)
+        other._arrange()
+        return other
+
     def _arrange(self) -> None:
         """Who has had what and wants what. Raises LabwrightError if there is nothing to rank or to learn from."""
         data = self.data
@@ -109,7 +114,7 @@ class TopN(Task):
         learned_N = self._wanted_N & (data.parts_N == TRAIN)
         if not learned_N.any():
             raise LabwrightError(f"task.liked: no training interaction is rated {self.liked} or higher.")
-        if self.liked is not None:
+        if self.liked is not None and not data.whole:
             data.noted = nearly_all(self._wanted_N[data.parts_N == TRAIN], "task.liked", self.liked)
         self.pairs = data.chosen(learned_N)
         self.learned = self._items_of(learned_N)
@@ -184,6 +189,7 @@ class TopN(Task):
         return best(scores_BI, places)
 
     def metrics(self) -> dict[str, Metric]:
+        interval: dict[str, Metric] = {"ndcg_95": NDCGInterval()} if self.data.whole else {}
         return {
             "ndcg": NDCG(),
             "hit": Hit(),
@@ -191,6 +197,7 @@ class TopN(Task):
             "precision": Precision(),
             "mrr": ReciprocalRank(),
             "coverage": Coverage(len(self.data.items)),
+            **interval,
         }
 
     # ------------------------------------------------------------------------------------------------------ answers
