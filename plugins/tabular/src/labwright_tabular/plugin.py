@@ -1,0 +1,36 @@
+"""What labwright-tabular brings: the menu. Nothing heavy is imported here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import labwright as lw
+
+
+@lw.hookimpl
+def labwright_components() -> Iterator[lw.Component]:
+    here = "labwright_tabular"
+    data = f"{here}.data"
+    yield lw.Component("data", "tabular/table", f"{data}.table:ClassTable", "your own table, to tell classes")
+    yield lw.Component("data", "tabular/number-table", f"{data}.table:NumberTable", "your own table, to tell a number")
+    yield lw.Component("data", "tabular/breast-cancer", f"{data}.embedded:BreastCancer", "569 tumours, two classes")
+    yield lw.Component("data", "tabular/wine", f"{data}.embedded:Wine", "178 wines of three growers")
+    yield lw.Component("data", "tabular/diabetes", f"{data}.embedded:Diabetes", "442 patients, how far a disease goes")
+    models = f"{here}.models"
+    yield lw.Component("model", "tabular/mlp", f"{models}.mlp:MLP", "perceptron over embedded numbers and categories")
+    losses = f"{here}.losses"
+    yield lw.Component("loss", "tabular/standardized", f"{losses}:Standardized", "another loss in standard deviations")
+
+
+@lw.hookimpl
+def labwright_recipes() -> Iterator[lw.Recipe]:
+    folder = Path(__file__).parent / "recipes"
+    for name, summary in (
+        ("breast-cancer", "a perceptron on scikit-learn's tumours"),
+        ("wine", "a perceptron on scikit-learn's wines"),
+        ("diabetes", "a perceptron on scikit-learn's patients"),
+        ("adult", "who earns more than 50,000, in the census of 1994"),
+        ("california", "prices of houses, in the census of 1990"),
+    ):
+        yield lw.Recipe(f"tabular/{name}", folder / f"{name}.toml", summary)
