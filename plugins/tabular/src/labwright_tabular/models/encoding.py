@@ -9,6 +9,7 @@ import torch
 from labwright import Choice, Classes, Integers, Uniform, Values
 from pydantic import Field
 from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812 - its customary name
 
 from labwright_tabular.ports import Fields, Scaled
 
@@ -23,8 +24,9 @@ _NARROWEST = 1e-3  # of a bin, in standard units: one that is narrower would mak
 class Encoding(nn.Module):
     """A row as one vector, (B, width): its numbers, and a vector of `dim` for the level of each category.
 
-    Numbers are `plain`; or each becomes a vector of `dim`, learned from its `piecewise` linear code over bins of equally many values
-    or from sines and cosines of it, `periodic` (PLE and PLR of Gorishniy, Rubachev & Babenko 2022, sections 3.2, 3.3).
+    Numbers are `plain`; or each becomes a vector of `dim`, learned from its `piecewise` linear code over bins of
+    equally many values or from sines and cosines of it, `periodic` (PLE and PLR of Gorishniy, Rubachev & Babenko 2022,
+    sections 3.2 and 3.3).
     """
 
     def __init__(self, inputs: Fields, numbers: Embedding, *, dim: int, bins: int, sigma: float) -> None:
@@ -68,32 +70,40 @@ class Levels(nn.Module):
 class Piecewise(nn.Module):
     """A vector for each number, (B, N, D): linear in its code, which says of each bin how far the number fills it.
 
-    A bin that the number lies above has 1, one it lies below 0; the first and the last go on beyond their ends.
+    A bin that the number lies above has 1, one it lies below 0; the first and the last go on beyond their ends. So the
+    vector is the sum of the weights of the bins below, and a share of that of the number's own: only these are read.
     """
 
     def __init__(self, inputs: Fields, bins: int, dim: int) -> None:
         super().__init__()
         edges = [_edges(values, bins) for values in inputs.values]
-        most = max(len(each) for each in edges) - 1
-        slope_NT, offset_NT = torch.zeros(2, len(edges), most)
-        low_NT, high_NT = torch.zeros(len(edges), most), torch.ones(len(edges), most)
+        most = max(map(len, edges)) - 1
+        # the bin is the count of those that the number lies above
+        between_NT = torch.full((len(edges), most - 1), math.inf)
+        start_and_slope_NT2 = torch.zeros(len(edges), most, 2)
         for number, each in enumerate(edges):
-            count, slope = len(each) - 1, 1 / each.diff()
-            slope_NT[number, :count], offset_NT[number, :count] = slope, -each[:-1] * slope
-            low_NT[number, 0], high_NT[number, count - 1] = -math.inf, math.inf
-        for name, values in (
-            ("slope_NT", slope_NT),
-            ("offset_NT", offset_NT),
-            ("low_NT", low_NT),
-            ("high_NT", high_NT),
-        ):
-            self.register_buffer(name, values, persistent=False)
+            between_NT[number, : len(each) - 2] = each[1:-1]
+            start_and_slope_NT2[number, : len(each) - 1] = torch.stack([each[:-1], 1 / each.diff()], dim=1)
+        self.register_buffer("between_NT", between_NT, persistent=False)
+        self.register_buffer("start_and_slope_X2", start_and_slope_NT2.flatten(0, 1), persistent=False)
+        self.register_buffer("first_N", torch.arange(len(edges)) * most, persistent=False)
         self.weight_NTD, self.bias_ND = _linear(len(edges), most, dim)
 
     def forward(self, x_BN: Tensor) -> Tensor:
-        code_BNT = x_BN.unsqueeze(-1) * self.get_buffer("slope_NT") + self.get_buffer("offset_NT")
-        code_BNT = torch.minimum(torch.maximum(code_BNT, self.get_buffer("low_NT")), self.get_buffer("high_NT"))
-        return _each_by_its_own(code_BNT, self.weight_NTD) + self.bias_ND
+        bin_BN = self._bins(x_BN) + self.get_buffer("first_N")
+        start_BN, slope_BN = F.embedding(bin_BN, self.get_buffer("start_and_slope_X2")).unbind(-1)
+        filled_BN1 = ((x_BN - start_BN) * slope_BN).unsqueeze(-1)
+        below_NTD = self.weight_NTD.cumsum(1) - self.weight_NTD + self.bias_ND.unsqueeze(1)
+        both_XD2 = torch.cat([below_NTD, self.weight_NTD], dim=-1).flatten(0, 1)
+        below_BND, own_BND = F.embedding(bin_BN, both_XD2).chunk(2, dim=-1)
+        return below_BND + filled_BN1 * own_BND
+
+    def _bins(self, x_BN: Tensor) -> Tensor:
+        """The bin of each number, counted from 0, (B, N) int64."""
+        between_NT = self.get_buffer("between_NT")
+        if torch.compiler.is_exporting():  # ONNX has no search, which takes a quarter of the time
+            return (x_BN.unsqueeze(-1) >= between_NT).sum(-1)
+        return torch.searchsorted(between_NT, x_BN.T.contiguous(), right=True).T
 
 
 class Periodic(nn.Module):
