@@ -9,7 +9,7 @@ import torch
 from labwright import LabwrightError, Loss, Part, Port, normalizer, separable
 from torch import Tensor, nn
 
-from labwright_tabular.ports import Scaled
+from labwright_tabular.ports import Quantiles, Scaled
 
 
 @final
@@ -42,7 +42,8 @@ class Standardized(Loss):
         if self.deviation_D is None:
             raise LabwrightError("loss: a task that holds a loss itself has to call its prepare(outputs) first.")
         deviation_D = self.deviation_D.to(predictions.dtype)
-        value: Tensor = self.inner(predictions / deviation_D, targets / deviation_D[..., : targets.shape[-1]])
+        # of quantiles there are several predictions of one target
+        value: Tensor = self.inner(predictions / deviation_D, targets / deviation_D[: targets.shape[-1]])
         return value
 
     def normalizer(self, targets: Tensor) -> float | None:
@@ -50,3 +51,34 @@ class Standardized(Loss):
 
     def penalty(self, parameters: Mapping[str, Tensor]) -> Tensor | None:
         return self.inner.penalty(parameters) if isinstance(self.inner, Loss) else None
+
+
+@final
+class Pinball(Loss):
+    """The loss whose least mean is at the quantiles: level * above + (1 - level) * below (Koenker & Bassett 1978).
+
+    For a target above the prediction, and below it. The levels are those of the task; the mean is over quantiles.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.levels: tuple[float, ...] = ()
+
+    def prepare(self, outputs: Port) -> None:
+        if not isinstance(outputs, Quantiles):
+            raise LabwrightError(
+                f"loss: 'tabular/pinball' compares quantiles, as task 'tabular/quantiles' predicts; the outputs are "
+                f"{type(outputs).__name__}. 'mae' is the pinball loss of the median, twice."
+            )
+        self.levels = outputs.levels
+
+    def forward(self, predictions: Tensor, targets: Tensor) -> Tensor:
+        """Predictions (..., B, Q) and targets (..., B, 1) to losses of shape (...)."""
+        return pinball(predictions, targets, self.levels).mean((-2, -1))
+
+
+def pinball(predictions: Tensor, targets: Tensor, levels: tuple[float, ...]) -> Tensor:
+    """The pinball loss of each prediction (..., B, Q) of a target (..., B, 1)."""
+    missed = targets - predictions
+    level_Q = torch.tensor(levels, dtype=missed.dtype, device=missed.device)
+    return torch.maximum(level_Q * missed, (level_Q - 1) * missed)

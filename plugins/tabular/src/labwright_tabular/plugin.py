@@ -11,6 +11,9 @@ import labwright as lw
 @lw.hookimpl
 def labwright_components() -> Iterator[lw.Component]:
     here = "labwright_tabular"
+    yield lw.Component(
+        "task", "tabular/quantiles", f"{here}.quantiles:QuantileRegression", "between which numbers an answer lies"
+    )
     data = f"{here}.data"
     yield lw.Component("data", "tabular/table", f"{data}.table:ClassTable", "your own table, to tell classes")
     yield lw.Component("data", "tabular/number-table", f"{data}.table:NumberTable", "your own table, to tell a number")
@@ -19,8 +22,16 @@ def labwright_components() -> Iterator[lw.Component]:
     yield lw.Component("data", "tabular/diabetes", f"{data}.embedded:Diabetes", "442 patients, how far a disease goes")
     models = f"{here}.models"
     yield lw.Component("model", "tabular/mlp", f"{models}.mlp:MLP", "perceptron over embedded numbers and categories")
+    yield lw.Component("model", "tabular/resnet", f"{models}.resnet:ResNet", "residual network for tables")
+    yield lw.Component(
+        "model", "tabular/ft-transformer", f"{models}.ft_transformer:FTTransformer", "transformer over a row's columns"
+    )
+    yield lw.Component(
+        "model", "tabular/wide-and-deep", f"{models}.wide_and_deep:WideAndDeep", "linear model and perceptron, summed"
+    )
     losses = f"{here}.losses"
     yield lw.Component("loss", "tabular/standardized", f"{losses}:Standardized", "another loss in standard deviations")
+    yield lw.Component("loss", "tabular/pinball", f"{losses}:Pinball", "least at the quantiles of the target")
 
 
 @lw.hookimpl

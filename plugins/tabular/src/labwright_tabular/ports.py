@@ -42,3 +42,13 @@ class Scaled(Values):
 
     mean: tuple[float, ...] = (0.0,)
     deviation: tuple[float, ...] = (1.0,)
+
+
+@dataclass(frozen=True)
+class Quantiles(Scaled):
+    """Quantiles of a number, ascending `levels`: forward returns values_BQ; the target is (B, 1), float32."""
+
+    levels: tuple[float, ...] = (0.5,)
+
+    def example(self, batch_size: int, generator: Generator) -> tuple[Tensor, ...]:
+        return (torch.randn(batch_size, 1, generator=generator),)

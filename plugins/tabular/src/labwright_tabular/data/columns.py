@@ -110,8 +110,11 @@ class Columns:
         """A column's cells as levels: spelled in one way, "" where nothing is said."""
         return ["" if level in self.missing else level for level in table.names(name)]
 
-    def values(self, table: Table, name: str, role: Role) -> np.ndarray:
-        """A column's cells as numbers, a row for each part of a date, (P, R) float64; nan where nothing is said."""
+    def values(self, table: Table, name: str, role: Role, otherwise: str = "") -> np.ndarray:
+        """A column's cells as numbers, a row for each part of a date, (P, R) float64; nan where nothing is said.
+
+        Raises LabwrightError naming the row of one that is none, and what to do `otherwise`.
+        """
         cells = [cell.strip() for cell in table[name]]
         given = [row for row, cell in enumerate(cells) if cell and cell not in self.missing]
         values_PR = np.full((len(_DATE_PARTS) if role == "date" else 1, len(cells)), np.nan)
@@ -121,8 +124,8 @@ class Columns:
             wrong = next(row for row in given if read([cells[row]]) is None)
             kind = "a date such as 2024-05-31, or seconds since 1970" if role == "date" else "a finite number"
             raise LabwrightError(
-                f"{table.where(wrong)}: {name!r} is {cells[wrong]!r}, where {kind} is meant. If it says that "
-                f"nothing is known, add it to task.data.missing; task.data.roles says what {name!r} holds instead."
+                f"{table.where(wrong)}: {name!r} is {cells[wrong]!r}, where {kind} is meant. If it says that nothing is "
+                f"known, add it to task.data.missing; {otherwise or f'task.data.roles says what {name!r} holds instead'}."
             )
         values_PR[:, given] = some
         return values_PR
@@ -229,7 +232,7 @@ def _role(cells: Sequence[str], missing: Sequence[str]) -> Role:
     if numbers is not None:
         steps = np.diff(numbers)
         return "ignore" if len(given) > _IDENTIFIERS and bool((steps == 1).all()) else "number"
-    if _dates(given) is not None:
+    if all("-" in cell for cell in given) and _dates(given) is not None:
         return "date"
     different = len(set(given))
     return "ignore" if different > max(_IDENTIFIERS, 0.9 * len(given)) else "category"

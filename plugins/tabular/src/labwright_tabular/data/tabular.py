@@ -89,7 +89,9 @@ class Tabular(Data):
             parts_R = self.divide(labels_R)
             self.outputs = Classes(tuple(classes))
         else:
-            labels_R = Columns((), "standard", self.missing).values(table, self.answer, "number").T.astype(np.float32)
+            numbers = Columns((), "standard", self.missing)
+            classes_instead = "data 'tabular/table' tells classes"
+            labels_R = numbers.values(table, self.answer, "number", classes_instead).T.astype(np.float32)
             parts_R = self.divide(np.zeros(len(table), np.int64))
             train = labels_R[parts_R == TRAIN].astype(np.float64)
             self.outputs = Scaled(1, (float(train.mean()),), (float(train.std()) or 1.0,))

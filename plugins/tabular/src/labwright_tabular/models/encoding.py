@@ -106,6 +106,17 @@ class Piecewise(nn.Module):
         return torch.searchsorted(between_NT, x_BN.T.contiguous(), right=True).T
 
 
+class Linear(nn.Module):
+    """A vector for each number, (B, N, D), that is linear in it."""
+
+    def __init__(self, inputs: Fields, dim: int) -> None:
+        super().__init__()
+        self.weight_NTD, self.bias_ND = _linear(len(inputs.numbers), 1, dim)
+
+    def forward(self, x_BN: Tensor) -> Tensor:
+        return x_BN.unsqueeze(-1) * self.weight_NTD.squeeze(1) + self.bias_ND
+
+
 class Periodic(nn.Module):
     """A vector for each number, (B, N, D): ReLU of a linear function of its sines and cosines.
 
@@ -136,7 +147,10 @@ class Head(nn.Module):
             self.register_buffer("deviation_D", torch.tensor(outputs.deviation), persistent=False)
 
     def forward(self, features_BF: Tensor) -> Tensor:
-        answers: Tensor = self.linear(features_BF)
+        return self.in_unit(self.linear(features_BF))
+
+    def in_unit(self, answers: Tensor) -> Tensor:
+        """Logits as they are; numbers in standard units in that of the table."""
         return answers * self.get_buffer("deviation_D") + self.get_buffer("mean_D") if self.scaled else answers
 
 
