@@ -203,9 +203,7 @@ def test_what_is_wrong_with_a_table_is_said(census: Path, write: Any) -> None:
     ):
         with pytest.raises(LabwrightError, match=message):
             ClassTable(path=census, **settings).prepare()
-    with pytest.raises(
-        LabwrightError, match=r"census\.csv, line 2: 'pay' is 'high', where a finite number.* data 'tabular/table'"
-    ):
+    with pytest.raises(LabwrightError, match=r"census\.csv, line 2: 'pay' is 'high', where a.* 'tabular/table'"):
         NumberTable(path=census, target="pay").prepare()
     with pytest.raises(LabwrightError, match=r"column 1 has no name"):
         ClassTable(path=write("unnamed.csv", [",a,b", "0,1,x", "1,2,y"]), target="b").prepare()

@@ -41,6 +41,7 @@ def labwright_recipes() -> Iterator[lw.Recipe]:
         ("breast-cancer", "a perceptron on scikit-learn's tumours"),
         ("wine", "a perceptron on scikit-learn's wines"),
         ("diabetes", "a perceptron on scikit-learn's patients"),
+        ("diabetes-quantiles", "between which numbers the disease goes on"),
         ("adult", "who earns more than 50,000, in the census of 1994"),
         ("california", "prices of houses, in the census of 1990"),
     ):

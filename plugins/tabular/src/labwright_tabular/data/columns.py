@@ -124,8 +124,8 @@ class Columns:
             wrong = next(row for row in given if read([cells[row]]) is None)
             kind = "a date such as 2024-05-31, or seconds since 1970" if role == "date" else "a finite number"
             raise LabwrightError(
-                f"{table.where(wrong)}: {name!r} is {cells[wrong]!r}, where {kind} is meant. If it says that nothing is "
-                f"known, add it to task.data.missing; {otherwise or f'task.data.roles says what {name!r} holds instead'}."
+                f"{table.where(wrong)}: {name!r} is {cells[wrong]!r}, where {kind} is meant. If it says that nothing "
+                f"is known, add it to task.data.missing; {otherwise or f'task.data.roles says what {name!r} holds'}."
             )
         values_PR[:, given] = some
         return values_PR

@@ -103,7 +103,7 @@ class Piecewise(nn.Module):
         between_NT = self.get_buffer("between_NT")
         if torch.compiler.is_exporting():  # ONNX has no search, which takes a quarter of the time
             return (x_BN.unsqueeze(-1) >= between_NT).sum(-1)
-        return torch.searchsorted(between_NT, x_BN.T.contiguous(), right=True).T
+        return torch.searchsorted(between_NT, torch.stack(x_BN.unbind(1)), right=True).T
 
 
 class Linear(nn.Module):
