@@ -61,7 +61,7 @@ class FTTransformer(nn.Module):
 
     def forward(self, x_BN: Tensor, codes_BC: Tensor) -> Tensor:
         """Logits (B, classes), or numbers (B, D)."""
-        own_BTD = self.own_1TD.expand(len(x_BN), -1, -1)
+        own_BTD = self.own_1TD.expand(x_BN.shape[0], -1, -1)
         tokens = [
             own_BTD if self.levels is None else torch.cat([own_BTD[:, :1], own_BTD[:, 1:] + self.levels(codes_BC)], 1)
         ]
