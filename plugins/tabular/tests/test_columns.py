@@ -127,6 +127,23 @@ def test_what_was_learned_is_the_same_after_json() -> None:
         assert all(torch.equal(*both) for both in zip(again.encode(rows), columns.encode(rows), strict=True))
 
 
+def test_a_row_is_shown_in_the_words_of_its_table() -> None:
+    rows = table(
+        age=[20, "?", 60, 40, 40],
+        job=["cook", "", "clerk", "cook", "clerk"],
+        since=[f"2024-0{day}-01" for day in range(1, 6)],
+    )
+    for scale in ("standard", "quantile"):
+        columns = learn(rows, scale=scale)
+        assert columns.words(*columns.encode(rows))[:3] == [
+            "age 20, job cook, since 2024-01-01",
+            "age ?, job ?, since 2024-02-01",
+            "age 60, job clerk, since 2024-03-01",
+        ]
+    only = learn(table(age=[1, 2]))
+    assert only.words(*only.encode(table(age=[2]))) == ["age 2"]
+
+
 def test_parts_are_shares_of_the_rows_with_each_class_in_proportion() -> None:
     labels = np.repeat([0, 1, 2], [700, 250, 50])
     parts = divided(labels, valid=0.1, test=0.2, seed=0)

@@ -10,7 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -30,6 +30,7 @@ _IDENTIFIERS = 50  # levels from which on a column that hardly repeats itself ho
 _LEAST_RANK = 1e-4  # a normal distribution has it 3.7 deviations from its mean
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _DAY = 86_400.0
+_SHOWN = 8  # columns of a row in a report
 _DATE_PARTS = ("day", "month", "weekday", "hour")
 
 
@@ -106,6 +107,28 @@ class Columns:
         codes_RC = np.stack(codes, axis=1) if codes else np.empty((rows, 0), np.int64)
         return torch.from_numpy(x_RN).float(), torch.from_numpy(codes_RC)
 
+    def words(self, x_RN: Tensor, codes_RC: Tensor) -> list[str]:
+        """Encoded rows as they may have been: "age 39, job cook", for a report; the first few columns."""
+        numbers, codes = (
+            iter(x_RN.double().cpu().numpy().T),
+            iter(codes_RC.tolist() and zip(*codes_RC.tolist(), strict=True)),
+        )
+        columns = []
+        for column in self.used:
+            if column.role == "category":
+                levels = ("a rare one", *(level or "?" for level in column.levels))
+                columns.append([f"{column.name} {levels[code]}" for code in next(codes)])
+                continue
+            parts = [self._unscaled(column, part, next(numbers)) for part in range(len(column.parts))]
+            missing_R = next(numbers) > 0 if column.flagged else np.zeros(len(x_RN), bool)
+            shown = [f"{value:.5g}" for value in parts[0]]
+            if column.parts[0] == "day":
+                shown = [str((_EPOCH + timedelta(days=float(day))).date()) for day in parts[0]]
+            columns.append(
+                [f"{column.name} {'?' if missing else value}" for value, missing in zip(shown, missing_R, strict=True)]
+            )
+        return [", ".join(row) for row in zip(*columns[:_SHOWN], strict=True)]
+
     def levels(self, table: Table, name: str) -> list[str]:
         """A column's cells as levels: spelled in one way, "" where nothing is said."""
         return ["" if level in self.missing else level for level in table.names(name)]
@@ -136,6 +159,13 @@ class Columns:
             return (values_R - column.means[part]) / column.deviations[part]
         rank_R = np.interp(values_R, column.values[part], column.ranks[part])
         return np.asarray(torch.special.ndtri(torch.from_numpy(rank_R.clip(_LEAST_RANK, 1 - _LEAST_RANK))))
+
+    def _unscaled(self, column: Column, part: int, x_R: np.ndarray) -> np.ndarray:
+        """What `_scaled` has made such numbers of; by quantiles about."""
+        if self.scale == "standard":
+            return np.asarray(x_R * column.deviations[part] + column.means[part])
+        rank_R = torch.special.ndtr(torch.from_numpy(x_R)).numpy()
+        return np.interp(rank_R, column.ranks[part], column.values[part])
 
     def json(self) -> dict[str, Any]:
         return asdict(self)

@@ -33,4 +33,4 @@ def divided(groups_R: np.ndarray, *, valid: float, test: float, seed: int) -> np
 def _evenly(count: int, share: float) -> np.ndarray:
     """A mask of a share of so many places, evenly spread."""
     passed = np.floor(np.arange(count + 1) * share + 0.5)
-    return np.diff(passed) > 0
+    return np.asarray(np.diff(passed) > 0)

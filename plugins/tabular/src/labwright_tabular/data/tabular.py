@@ -120,6 +120,9 @@ class Tabular(Data):
     def split(self, name: str) -> TensorSplit | None:
         return self._parts.get(name)
 
+    def show(self, inputs: tuple[Tensor, ...]) -> list[str]:
+        return self.columns.words(*inputs)
+
     def left_out(self) -> Sequence[LeftOut]:
         return self._left_out
 
