@@ -8,6 +8,7 @@ import shutil
 from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -176,6 +177,7 @@ class Texts(LabelledTexts):
             test=test,
         )
         self.seed = seed
+        self._lines: dict[str, Table] = {}  # without their columns: where each row is
 
     @abstractmethod
     def rows(self) -> dict[str, Table]:
@@ -200,12 +202,16 @@ class Texts(LabelledTexts):
             ids, lengths[name] = self._encoded(texts[name])
             encoded[name] = Encoded(ids, _numbered(part, self.names), self.tokens.pad_id)
         self._digests = {name: digest(part) for name, part in rows.items()}
+        self._lines = {name: replace(part, columns={}) for name, part in rows.items()}
         self._splits.update(encoded)
         known = {name: split.ids_L.numpy() for name, split in encoded.items()}
         self._remarks = [
             *noticing.cut(lengths, self.length),
             *noticing.unknown(known, self.tokens.unknown, self.tokenizer),
         ]
+
+    def place(self, split: str, index: int) -> str:
+        return self._lines[split].where(index)
 
 
 class Encoded:
