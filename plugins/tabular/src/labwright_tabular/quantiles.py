@@ -110,8 +110,9 @@ class QuantileRegression(Task):
                 predicted_BQ, target_B1 = self.evaluate(model, batch.to(device))
                 below += (target_B1 <= predicted_BQ).sum(0).cpu()
                 count += len(batch)
-        rows = [
-            (f"{level:g}", f"{share:.4g}") for level, share in zip(self.levels, (below / count).tolist(), strict=True)
+        shares = (below / count).tolist()
+        rows: list[tuple[object, ...]] = [
+            (f"{level:g}", f"{share:.4g}") for level, share in zip(self.levels, shares, strict=True)
         ]
         return [Table("Quantiles", ("level", "share of targets at or below"), rows, f"{count:,} samples of {split}.")]
 

@@ -109,10 +109,7 @@ class Columns:
 
     def words(self, x_RN: Tensor, codes_RC: Tensor) -> list[str]:
         """Encoded rows as they may have been: "age 39, job cook", for a report; the first few columns."""
-        numbers, codes = (
-            iter(x_RN.double().cpu().numpy().T),
-            iter(codes_RC.tolist() and zip(*codes_RC.tolist(), strict=True)),
-        )
+        numbers, codes = iter(x_RN.double().cpu().numpy().T), iter(codes_RC.T.tolist())
         columns = []
         for column in self.used:
             if column.role == "category":
@@ -123,7 +120,7 @@ class Columns:
             missing_R = next(numbers) > 0 if column.flagged else np.zeros(len(x_RN), bool)
             shown = [f"{value:.5g}" for value in parts[0]]
             if column.parts[0] == "day":
-                shown = [str((_EPOCH + timedelta(days=float(day))).date()) for day in parts[0]]
+                shown = [str((_EPOCH + timedelta(hours=round(24 * day))).date()) for day in parts[0]]
             columns.append(
                 [f"{column.name} {'?' if missing else value}" for value, missing in zip(shown, missing_R, strict=True)]
             )
