@@ -8,6 +8,7 @@ together, each takes its share of a step's batch, and the first alone logs, writ
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -20,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
 from labwright.base import ranks
-from labwright.base.errors import Diverged, LabwrightError, RunFailed, StopRun
+from labwright.base.errors import Diverged, LabwrightError, RunFailed, StopRun, words
 from labwright.base.isolation import isolated
 from labwright.base.locks import Lock
 from labwright.base.seeding import derived_seed, global_generators
@@ -340,6 +341,22 @@ class Trainer:
         for split, metrics in self.run.metrics.items():
             remark = self.task.remark(split, metrics)
             self.run.notes += [remark] if remark else []
+        # the first process does it alone, as nothing is divided any more
+        if self.tested and self.relay.run_ended and ranks.first():
+            self._compare()
+
+    def _compare(self) -> None:
+        """Find out what simple rules reach on the split that is reported; a result that is no better is said."""
+        run, goal = self.run, self.task.goal
+        split = "test" if "test" in run.metrics else "valid"
+        try:
+            run.floors = self.task.floors(split) if split in run.metrics else {}
+        except Exception as error:  # noqa: BLE001 - a run isn't lost for it
+            run.notes.append(f"What simple rules reach on {split} couldn't be found out: {words(error)}.")
+        floors = {name: values[goal.metric] for name, values in run.floors.items() if goal.metric in values}
+        value = run.metrics.get(split, {}).get(goal.metric, math.nan)
+        if ahead := [f"{name} ({floor:.4g})" for name, floor in floors.items() if not goal.better(value, floor)]:
+            run.notes.append(f"{goal.metric} {value:.4g} on {split} is no better than {' or '.join(ahead)}.")
 
     def save(self) -> None:
         """Write a checkpoint of this step, unless there is one. Raises RunFailed for weights that are no numbers."""
@@ -471,8 +488,8 @@ class Trainer:
     def _outcome(self, status: Status, reason: str) -> Outcome:
         run = self.run
         seconds = round(self.seconds, 3)
-        samples, notes = dict(run.samples), tuple(run.notes)
-        return Outcome(status, reason, run.step, dict(run.metrics), seconds, run.folder, samples, notes, run.data)
+        shown = dict(run.samples), tuple(run.notes), run.data, run.floors
+        return Outcome(status, reason, run.step, dict(run.metrics), seconds, run.folder, *shown)
 
     def _ended(self, outcome: Outcome) -> None:
         self.run.outcome = outcome
