@@ -19,8 +19,9 @@ from labwright_tasks.features import dense, ngrams, width
 
 _CELLS = 20_000_000  # samples times features times classes: about a second a fit
 _GRAMS = 2_000_000  # n-grams of all texts that are learned from, or a few more
+_WEIGHTS = 150_000  # of a model of texts
 _HELD_OUT = 10  # one sample of so many says how strongly weights are held back
-_STRENGTHS = {"numbers": (0.001, 0.01, 0.1), "texts": (1.0, 10.0, 100.0)}  # scikit-learn's C
+_STRENGTHS = {"numbers": (0.001, 0.01, 0.1), "texts": (1.0, 10.0)}  # scikit-learn's C
 _ITERATIONS = 100
 _RIDGE = 0.001  # how strongly weights of standardised features are held back, a sample
 _UNSEEN = 1e-6  # the probability of a class that isn't among the samples learned from
@@ -48,7 +49,7 @@ def logistic(port: Port, train: Split, classes: int) -> tuple[str, nn.Module] | 
         return None
     if isinstance(port, Tokens):
         rows = drawn(train, max(1, _GRAMS // (2 * port.length)))
-        (name, x_NF, features), labels_N = _of_tokens(port, train, rows)
+        (name, x_NF, features), labels_N = _of_tokens(port, train, rows, _WEIGHTS // classes)
     else:
         rows = drawn(train, max(1, _CELLS // (numbers * classes)))
         (name, x_NF, features), labels_N = _of_numbers(port, train, rows)
@@ -102,12 +103,14 @@ def _of_numbers(port: Port, train: Split, rows: Tensor) -> tuple[tuple[str, Any,
     return (name, (x_NF - mean_F) / deviation_F, features), batch.targets.numpy()
 
 
-def _of_tokens(port: Tokens, train: Split, rows: Tensor) -> tuple[tuple[str, Any, Callable[..., Any]], np.ndarray]:
-    """As `_of_numbers`, of texts."""
+def _of_tokens(
+    port: Tokens, train: Split, rows: Tensor, most: int
+) -> tuple[tuple[str, Any, Callable[..., Any]], np.ndarray]:
+    """As `_of_numbers`, of texts: their `most` frequent n-grams."""
     from sklearn.feature_extraction.text import TfidfVectorizer
 
     name, of = ngrams(port)
-    vectorizer = TfidfVectorizer(analyzer=of, sublinear_tf=True, min_df=2)
+    vectorizer = TfidfVectorizer(analyzer=of, sublinear_tf=True, min_df=2, max_features=most)
     batch = train.fetch(rows, 0, 0)
     x_NF = vectorizer.fit_transform(_texts(*batch.inputs))
     return (name, x_NF, lambda *inputs: vectorizer.transform(_texts(*inputs))), batch.targets.numpy()
@@ -118,7 +121,7 @@ def _texts(ids_NT: Tensor, lengths_N: Tensor) -> list[list[int]]:
 
 
 def _chosen(x_NF: Any, labels_N: np.ndarray, strengths: Sequence[float]) -> Any:
-    """A logistic regression of the strength that gave the held-out samples the lowest loss, learned from all samples."""
+    """A logistic regression of all samples, with the strength that gave those held out the lowest loss."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.metrics import log_loss
 
