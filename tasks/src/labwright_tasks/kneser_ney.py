@@ -1,7 +1,7 @@
 """Counted n-grams of tokens: interpolated modified Kneser-Ney smoothing, the floor of a language model.
 
-Source: Chen & Goodman 1998, An empirical study of smoothing techniques for language modeling, section 3. A gram of k tokens is a context of k - 1 and the token after it. N tokens, U grams, Q places, V
-vocabulary.
+Source: Chen & Goodman 1998, An empirical study of smoothing techniques for language modeling, section 3. A gram of k
+tokens is a context of k - 1 and the token after it. N tokens, U grams, H contexts, Q places, V vocabulary.
 """
 
 from __future__ import annotations
@@ -99,18 +99,15 @@ class KneserNey(nn.Module):
         super().__init__()
         self.vocabulary = vocabulary
 
-    def fit(self, ids_N: np.ndarray) -> None:
-        """Count the grams of a text, of the order that predicts its last tenth best from all before it."""
+    def fit(self, ids_N: np.ndarray, order: int | None = None) -> None:
+        """Count the grams of a text; the order left out is the one that predicts its last tenth best from the rest."""
         cut = len(ids_N) - len(ids_N) // _HELD_OUT
-        self._count(ids_N[:cut], MOST_ORDER)
-        nats = [self._nats(ids_N, cut, order) for order in range(1, len(self.grams.codes) + 1)]
-        self.order = 1 + int(np.argmin(nats))
-        self._count(ids_N, self.order)
-        self.before_N = np.zeros(0, dtype=np.int64)
-
-    def _count(self, ids_N: np.ndarray, most: int) -> None:
-        self.grams = Grams(ids_N, self.vocabulary, most)
+        if order is None and cut < len(ids_N):
+            self.fit(ids_N[:cut], MOST_ORDER)
+            order = min(range(1, self.order + 1), key=lambda order: self._nats(ids_N, cut, order))
+        self.grams = Grams(ids_N, self.vocabulary, order or 1)
         self.order = len(self.grams.codes)
+        self.before_N = np.zeros(0, dtype=np.int64)
         self.lower = [self.grams.level(length, highest=False) for length in range(1, self.order)]
         self.highest = self.grams.level(self.order, highest=True)
 

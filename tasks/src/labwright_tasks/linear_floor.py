@@ -20,6 +20,7 @@ from labwright_tasks.features import dense, ngrams, width
 _CELLS = 20_000_000  # samples times features times classes: about a second a fit
 _GRAMS = 2_000_000  # n-grams of all texts that are learned from, or a few more
 _WEIGHTS = 150_000  # of a model of texts
+_FEW = 100  # texts, below which an n-gram of one of them counts
 _HELD_OUT = 10  # one sample of so many says how strongly weights are held back
 _STRENGTHS = {"numbers": (0.001, 0.01, 0.1), "texts": (1.0, 10.0)}  # scikit-learn's C
 _ITERATIONS = 100
@@ -110,7 +111,8 @@ def _of_tokens(
     from sklearn.feature_extraction.text import TfidfVectorizer
 
     name, of = ngrams(port)
-    vectorizer = TfidfVectorizer(analyzer=of, sublinear_tf=True, min_df=2, max_features=most)
+    rare = 2 if len(rows) >= _FEW else 1
+    vectorizer = TfidfVectorizer(analyzer=of, sublinear_tf=True, min_df=rare, max_features=most)
     batch = train.fetch(rows, 0, 0)
     x_NF = vectorizer.fit_transform(_texts(*batch.inputs))
     return (name, x_NF, lambda *inputs: vectorizer.transform(_texts(*inputs))), batch.targets.numpy()

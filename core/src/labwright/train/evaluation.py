@@ -73,8 +73,7 @@ def evaluate(
         raise LabwrightError(f"{type(task).__name__}: the {split!r} split has no samples to evaluate on.")
     alone = alone or ranks.count() == 1
     metrics = {name: metric for name, metric in task.metrics().items() if split in _splits(metric, split)}
-    # before the pass over the data, which may be long
-    _check_goal(task.goal, metrics, within=True)
+    _check_goal(task.goal, metrics, within=True)  # before the pass over the data, which may be long
     for metric in metrics.values():
         if isinstance(metric, nn.Module):  # torchmetrics' keep their sums in buffers
             metric.to(device if alone else "cpu")
@@ -86,12 +85,11 @@ def evaluate(
             samples += length
             for name, metric in metrics.items():
                 _take_in(name, metric, results)
-        values, samples = (
-            (_computed(metrics), samples) if alone else ranks.by_first(lambda: (_computed(metrics), samples))
-        )
+        computed = partial(_computed, metrics, samples)
+        evaluated = computed() if alone else ranks.by_first(computed)
     # again: a goal such as `f1/macro` stands in the table that a metric gives
-    _check_goal(task.goal, values, within=False)
-    return Evaluated(values, samples)
+    _check_goal(task.goal, evaluated.metrics, within=False)
+    return evaluated
 
 
 def _results(
@@ -121,8 +119,10 @@ def _take_in(name: str, metric: Metric, results: Any) -> None:
         ) from error
 
 
-def _computed(metrics: Mapping[str, Metric]) -> dict[str, float]:
-    return dict(value for name, metric in metrics.items() for value in _numbers(name, metric.compute()))
+def _computed(metrics: Mapping[str, Metric], samples: int) -> Evaluated:
+    return Evaluated(
+        dict(value for name, metric in metrics.items() for value in _numbers(name, metric.compute())), samples
+    )
 
 
 def _of_all(
