@@ -58,8 +58,7 @@ class Outcome:
         """What `write` wrote. Raises OSError, ValueError, TypeError or KeyError if it isn't there or is torn."""
         told = json.loads((folder / "outcome.json").read_text(encoding="utf-8"))
         # the folder may have been moved since
-        figures = {key: numbers(told[key]) for key in ("metrics", "floors") if key in told}
-        return cls(**(told | {"folder": folder} | figures))
+        return cls(**(numbers(told) | {"folder": folder}))
 
 
 @dataclass

@@ -87,10 +87,9 @@ def _results(run: Run, outcome: Outcome, log: Sequence[Mapping[str, Any]]) -> It
         if record["event"] == "evaluation" and record["split"] == "valid" and goal.metric in record["metrics"]
     ]
     marked = best(points, goal) if (points := [point for point in points if math.isfinite(point[1])]) else None
-    cards = []
+    cards, splits = [], sorted(outcome.metrics, key=_split_order)
     for name in headlines(sorted(names), goal.metric):
-        splits = [split for split in outcome.metrics if name in outcome.metrics[split]]
-        shown, *others = sorted(splits, key=_split_order)
+        shown, *others = (split for split in splits if name in outcome.metrics[split])
         notes = [f"on {_samples(outcome, shown)}"]
         notes += [f"{outcome.metrics[split][name]:.4g} on {_samples(outcome, split)}" for split in others]
         if name == goal.metric:
@@ -99,13 +98,11 @@ def _results(run: Run, outcome: Outcome, log: Sequence[Mapping[str, Any]]) -> It
         cards.append(page.headline(name, f"{outcome.metrics[shown][name]:.4g}", notes, goal=name == goal.metric))
     yield page.together(cards, "cards")
     if outcome.floors:
-        split, *_ = sorted(outcome.metrics, key=_split_order)
-        rules = {"this run": outcome.metrics[split], **outcome.floors}
-        columns = [name for name in headlines(sorted(names), goal.metric) if name in outcome.metrics[split]]
+        rules = {"this run": outcome.metrics[splits[0]], **outcome.floors}
+        columns = headlines(sorted(outcome.metrics[splits[0]]), goal.metric)
         rows = [(rule, *(values.get(name, "") for name in columns)) for rule, values in rules.items()]
-        yield table(f"Beside what simple rules reach on {split}", ("", *columns), rows)
+        yield table(f"Beside what simple rules reach on {splits[0]}", ("", *columns), rows)
     inner = sorted(names - set(headlines(names, goal.metric)))
-    splits = sorted(outcome.metrics, key=_split_order)
     rows = [(name, *(outcome.metrics[split].get(name, "") for split in splits)) for name in inner]
     if rows:
         yield page.folded(f"{len(rows)} more figures", table("", ("metric", *splits), rows))

@@ -120,9 +120,8 @@ def _take_in(name: str, metric: Metric, results: Any) -> None:
 
 
 def _computed(metrics: Mapping[str, Metric], samples: int) -> Evaluated:
-    return Evaluated(
-        dict(value for name, metric in metrics.items() for value in _numbers(name, metric.compute())), samples
-    )
+    values = (value for name, metric in metrics.items() for value in _numbers(name, metric.compute()))
+    return Evaluated(dict(values), samples)
 
 
 def _of_all(

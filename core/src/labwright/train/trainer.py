@@ -8,7 +8,6 @@ together, each takes its share of a step's batch, and the first alone logs, writ
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -338,24 +337,21 @@ class Trainer:
         if self.tested:
             with suppress(StopRun):
                 self._evaluate("test")
-        for split, metrics in self.run.metrics.items():
-            remark = self.task.remark(split, metrics)
-            self.run.notes += [remark] if remark else []
+        self.run.notes += filter(None, (self.task.remark(*measured) for measured in self.run.metrics.items()))
         # the first process does it alone, as nothing is divided any more
-        if self.tested and self.relay.run_ended and ranks.first():
-            self._compare()
+        if self.tested and self.relay.run_ended and ranks.first() and self.run.metrics:
+            self._compare("test" if "test" in self.run.metrics else "valid")
 
-    def _compare(self) -> None:
-        """Find out what simple rules reach on the split that is reported; a result that is no better is said."""
+    def _compare(self, split: str) -> None:
+        """Find out what simple rules reach on a split; a result that is no better is said."""
         run, goal = self.run, self.task.goal
-        split = "test" if "test" in run.metrics else "valid"
         try:
-            run.floors = self.task.floors(split) if split in run.metrics else {}
+            run.floors = self.task.floors(split)
         except Exception as error:  # noqa: BLE001 - a run isn't lost for it
             run.notes.append(f"What simple rules reach on {split} couldn't be found out: {words(error)}.")
-        floors = {name: values[goal.metric] for name, values in run.floors.items() if goal.metric in values}
-        value = run.metrics.get(split, {}).get(goal.metric, math.nan)
-        if ahead := [f"{name} ({floor:.4g})" for name, floor in floors.items() if not goal.better(value, floor)]:
+        value = run.metrics[split][goal.metric]
+        floors = {rule: floor[goal.metric] for rule, floor in run.floors.items() if goal.metric in floor}
+        if ahead := [f"{rule} ({floor:.4g})" for rule, floor in floors.items() if not goal.better(value, floor)]:
             run.notes.append(f"{goal.metric} {value:.4g} on {split} is no better than {' or '.join(ahead)}.")
 
     def save(self) -> None:
@@ -487,9 +483,8 @@ class Trainer:
 
     def _outcome(self, status: Status, reason: str) -> Outcome:
         run = self.run
-        seconds = round(self.seconds, 3)
         shown = dict(run.samples), tuple(run.notes), run.data, run.floors
-        return Outcome(status, reason, run.step, dict(run.metrics), seconds, run.folder, *shown)
+        return Outcome(status, reason, run.step, dict(run.metrics), round(self.seconds, 3), run.folder, *shown)
 
     def _ended(self, outcome: Outcome) -> None:
         self.run.outcome = outcome
