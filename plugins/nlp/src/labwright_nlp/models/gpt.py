@@ -12,6 +12,8 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
+from labwright_nlp.models.bag import MULTIPLIER
+
 
 class GPT(nn.Module):
     """Decoder-only transformer (Radford et al. 2019). Cost grows with depth * width**2.
@@ -22,6 +24,9 @@ class GPT(nn.Module):
 
     `positions` have learned vectors, or queries and keys are turned by angles that grow with them, `rotary` (Su et al.
     2021), so that attention sees distances alone. `activation` may be `relu2`, the square of ReLU (So et al. 2021).
+
+    With `ngrams` above 1 a token is given, beside its own vector, one for each n-gram that ends with it, of 2 up to so
+    many tokens; those of one length share `buckets` vectors by a hash of their tokens, and begin at 0.
 
     Raises LabwrightError if the heads don't divide the width, or each has an odd share of it to turn in pairs.
     """
@@ -37,11 +42,14 @@ class GPT(nn.Module):
         dropout: Annotated[float, Field(ge=0, lt=1), PerTrial()] = 0.0,
         positions: Literal["learned", "rotary"] = "learned",
         activation: Literal["gelu", "relu2"] = "gelu",
+        ngrams: Annotated[int, Field(ge=1, le=8)] = 1,
+        buckets: Annotated[int, Field(ge=1)] = 16_384,
     ) -> None:
         super().__init__()
         if width % heads:
             raise LabwrightError(f"model.heads: {heads} heads don't divide model.width, {width}.")
         rotary = positions == "rotary"
+        self.turns: Tensor | None
         if rotary and width // heads % 2:
             raise LabwrightError(
                 f"model.heads: {heads} heads of model.width {width} have {width // heads} numbers each, which rotary "
@@ -59,10 +67,16 @@ class GPT(nn.Module):
                 into_residual = name.endswith("out.weight")
                 nn.init.normal_(parameter, std=0.02 / math.sqrt(2 * depth) if into_residual else 0.02)
         self.head.weight = self.embedding.weight
+        self.buckets, self.tables = buckets, nn.ModuleList(nn.Embedding(buckets, width) for _ in range(1, ngrams))
+        for table in self.tables:
+            nn.init.zeros_(table.weight)  # type: ignore[arg-type]  # what was never seen says nothing
 
     def forward(self, ids_BT: Tensor, lengths_B: Tensor) -> Tensor:  # noqa: ARG002 - no token sees one after it
         """Logits of shape (B, T, V): of the token after each."""
-        length, x_BTD = ids_BT.shape[1], self.embedding(ids_BT)
+        length, x_BTD, keys_BT = ids_BT.shape[1], self.embedding(ids_BT), ids_BT
+        for back, table in enumerate(self.tables, 1):  # the shorter n-gram, and the token before it
+            keys_BT = (keys_BT * MULTIPLIER + functional.pad(ids_BT, (back, 0))[:, :length]) % self.buckets
+            x_BTD = x_BTD + table(keys_BT)
         x_BTD = self.dropout(x_BTD if self.positions is None else x_BTD + self.positions[:length])
         turns_RTd = None if self.turns is None else self.turns[:, :length]
         for block in self.blocks:
