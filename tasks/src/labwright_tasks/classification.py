@@ -177,6 +177,23 @@ class Classification(Task):
             f"{share:.4g} of it."
         )
 
+    def floors(self, split: str) -> Mapping[str, Mapping[str, float]]:
+        """The most frequent class of the training part, and a logistic regression where scikit-learn is installed.
+
+        The second is for pictures, features, texts and sounds that are in memory.
+        """
+        from labwright_tasks.floors import measured, of_model
+        from labwright_tasks.linear_floor import logistic
+
+        train, part = self.part("train", plain=True), self.part(split)
+        labels = None if not part else _labels(part, self.data.in_memory)
+        if not train or labels is None or self.counts is None:
+            return {}
+        logits_C = torch.tensor(self.counts, dtype=torch.float64).clamp(min=1e-6).log().float()
+        floors = {"most frequent class": measured(self, split, logits_C.expand(len(labels), -1), labels)}
+        linear = logistic(self.ports()[0], train, len(self.names)) if self.data.in_memory else None
+        return floors if linear is None else floors | {linear[0]: of_model(self, split, linear[1])}
+
     def predict(self, model: nn.Module, inputs: tuple[Tensor, ...], origins: Sequence[Any]) -> list[dict[str, Any]]:  # noqa: ARG002
         """For each row the most probable class, its probability, and the five most probable with theirs."""
         probabilities_BC = _probabilities(model(*inputs))

@@ -297,6 +297,14 @@ class Task(ABC):
         """What to know about a split's metrics that look better than they are, a sentence; None: nothing."""
         return None
 
+    def floors(self, split: str) -> Mapping[str, Mapping[str, float]]:
+        """What simple rules reach on a split: the task's metrics by the rule's name; a result should be better.
+
+        Such as `{"most frequent class": {"accuracy": 0.1}}`. It is asked for once a run has ended and somebody is told
+        of it, and takes seconds: what is learned from fewer samples than there are says so in the rule's name.
+        """
+        return {}
+
     def report(self, model: nn.Module, split: str, device: torch.device) -> Sequence[Section]:
         """Sections of report.html, in their order: figures, tables, pictures, sounds, text."""
         return ()

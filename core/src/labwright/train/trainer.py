@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
 from labwright.base import ranks
-from labwright.base.errors import Diverged, LabwrightError, RunFailed, StopRun
+from labwright.base.errors import Diverged, LabwrightError, RunFailed, StopRun, words
 from labwright.base.isolation import isolated
 from labwright.base.locks import Lock
 from labwright.base.seeding import derived_seed, global_generators
@@ -345,9 +345,22 @@ class Trainer:
         if self.tested:
             with suppress(StopRun):
                 self._evaluate("test")
-        for split, metrics in self.run.metrics.items():
-            remark = self.task.remark(split, metrics)
-            self.run.notes += [remark] if remark else []
+        self.run.notes += filter(None, (self.task.remark(*measured) for measured in self.run.metrics.items()))
+        # the first process does it alone, as nothing is divided any more
+        if self.tested and self.relay.run_ended and ranks.first() and self.run.metrics:
+            self._compare("test" if "test" in self.run.metrics else "valid")
+
+    def _compare(self, split: str) -> None:
+        """Find out what simple rules reach on a split; a result that is no better is said."""
+        run, goal = self.run, self.task.goal
+        try:
+            run.floors = self.task.floors(split)
+        except Exception as error:  # noqa: BLE001 - a run isn't lost for it
+            run.notes.append(f"What simple rules reach on {split} couldn't be found out: {words(error)}.")
+        value = run.metrics[split][goal.metric]
+        floors = {rule: floor[goal.metric] for rule, floor in run.floors.items() if goal.metric in floor}
+        if ahead := [f"{rule} ({floor:.4g})" for rule, floor in floors.items() if not goal.better(value, floor)]:
+            run.notes.append(f"{goal.metric} {value:.4g} on {split} is no better than {' or '.join(ahead)}.")
 
     def save(self) -> None:
         """Write a checkpoint of this step, unless there is one. Raises RunFailed for weights that are no numbers."""
@@ -478,9 +491,8 @@ class Trainer:
 
     def _outcome(self, status: Status, reason: str) -> Outcome:
         run = self.run
-        seconds = round(self.seconds, 3)
-        samples, notes = dict(run.samples), tuple(run.notes)
-        return Outcome(status, reason, run.step, dict(run.metrics), seconds, run.folder, samples, notes, run.data)
+        shown = dict(run.samples), tuple(run.notes), run.data, run.floors
+        return Outcome(status, reason, run.step, dict(run.metrics), round(self.seconds, 3), run.folder, *shown)
 
     def _ended(self, outcome: Outcome) -> None:
         self.run.outcome = outcome

@@ -21,6 +21,7 @@ from labwright import (
     Task,
     evaluating,
 )
+from labwright_tasks.floors import measured
 from torch import Tensor, nn
 
 from labwright_recsys.data.recommendation import Recommendation, nearly_all
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from labwright import Section
 
 _ROUNDING = 1e-9
+_PRIOR = 10  # pairs
 _AT_ONCE = 8192  # pairs the model sees together for a report
 
 
@@ -115,6 +117,17 @@ class Clicks(Task):
             f"accuracy {metrics['accuracy']:.4g} on {split} is no better than always answering "
             f"{'a click' if clicked >= 0.5 else 'no click'}, which is right for {share:.4g} of its pairs."
         )
+
+    def floors(self, split: str) -> Mapping[str, Mapping[str, float]]:
+        """Popularity: the share of clicks of each item, beside which ten pairs of the share of all are counted."""
+        train, pairs = self.data.split("train"), self.data.split(split)
+        if train is None or pairs is None:
+            return {}
+        clicked_N, items = self._clicked(train.ratings_N).double(), len(self.data.items)
+        clicks_I = train.items_N.bincount(clicked_N, items) + _PRIOR * clicked_N.mean()
+        shares_I = clicks_I / (train.items_N.bincount(minlength=items) + _PRIOR)
+        logits_N = shares_I.logit(eps=1e-6)[pairs.items_N].float()
+        return {"popularity": measured(self, split, logits_N, pairs.ratings_N)}
 
     @property
     def line(self) -> str:

@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Protocol, Self, cast
 
 import torch
-from labwright import Batch, Data, Goal, Integers, LabwrightError, Metric, Part, Port, Split, Task, evaluating
+from labwright import (
+    Batch,
+    Data,
+    Goal,
+    IndexedBatches,
+    Integers,
+    LabwrightError,
+    Metric,
+    Part,
+    Port,
+    Split,
+    Task,
+    evaluating,
+)
+from labwright_tasks.floors import of_model
 from pydantic import Field
 from torch import Generator, Tensor, nn
 
@@ -21,6 +35,7 @@ if TYPE_CHECKING:
     from labwright import Section
 
 _SCORES_AT_ONCE = 1 << 23  # users times items
+_PAIRS_AT_ONCE = 8192
 
 
 class RankingLoss(Protocol):
@@ -199,6 +214,18 @@ class TopN(Task):
             "coverage": Coverage(len(self.data.items)),
             **interval,
         }
+
+    def floors(self, split: str) -> Mapping[str, Mapping[str, float]]:
+        """Popularity: the same list for everyone."""
+        from labwright_recsys.models.closed import Popularity
+
+        inputs, outputs = self.ports()
+        users = self.part(split)
+        if users is None:
+            return {}
+        popularity = Popularity(inputs, outputs)
+        popularity.fit(IndexedBatches.in_order(self.pairs, _PAIRS_AT_ONCE))
+        return {"popularity": of_model(self, split, popularity)}
 
     # ------------------------------------------------------------------------------------------------------ answers
 

@@ -9,6 +9,7 @@ from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from copy import copy
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Self
@@ -237,6 +238,7 @@ class Texts(LabelledTexts):
             test=test,
         )
         self.seed = seed
+        self._lines: dict[str, Table] = {}  # without their columns: where each row is
 
     @abstractmethod
     def rows(self) -> dict[str, Table]:
@@ -261,6 +263,7 @@ class Texts(LabelledTexts):
             ids, lengths[name] = self._encoded(texts[name])
             encoded[name] = Encoded(ids, _numbered(part, self.names), self.tokens.pad_id)
         self._digests = {name: digest(part) for name, part in rows.items()}
+        self._lines = {name: replace(part, columns={}) for name, part in rows.items()}
         self._splits.update(encoded)
         self.facts = self.facts_of(encoded["train"], lengths["train"])
         known = {name: split.ids_L.numpy() for name, split in encoded.items()}
@@ -268,6 +271,9 @@ class Texts(LabelledTexts):
             *noticing.cut(lengths, self.length),
             *noticing.unknown(known, self.tokens.unknown, self.tokenizer),
         ]
+
+    def place(self, split: str, index: int) -> str:
+        return self._lines[split].where(index)
 
 
 class Encoded:

@@ -128,6 +128,11 @@ class Words(Recordings):
         """Make the splits of recordings that lie somewhere and have been listened to."""
         self._take({part: self._clips(some, heard) for part, some in parts.items()}, where)
         self._remarks += noticed(parts, heard)
+        speakers = sorted({recording.speaker for some in parts.values() for recording in some})
+        if "" not in speakers:  # those of one speaker stay together where folds are made of them
+            number = {speaker: place for place, speaker in enumerate(speakers)}
+            for part, some in parts.items():
+                self._splits[part].groups = torch.tensor([number[recording.speaker] for recording in some])
 
     def _clips(self, recordings: Sequence[Recording], heard: Mapping[Recording, Heard]) -> Clips:
         return Clips(
@@ -149,7 +154,12 @@ class Words(Recordings):
 
 
 class WordSplit:
-    """A split of waveforms with labels_N, int64; inputs are `size` samples."""
+    """A split of waveforms with labels_N, int64; inputs are `size` samples.
+
+    `groups` (N,) are the numbers of the speakers, where all of them are known.
+    """
+
+    groups: Tensor
 
     def __init__(
         self,
