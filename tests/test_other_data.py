@@ -436,7 +436,7 @@ def test_other_data_named_in_a_recipe_is_measured_with_valid_and_never_chosen_by
     new = table(tmp_path / "new.csv", texts(5, seed=2, odd=1))
 
     def run(folder: str, **train: Any) -> lw.Run:
-        train = {"epochs": 3, "batch_size": 8, "final": "best", **train}
+        train = {"epochs": 3, "batch_size": 8, "final": "best", "ema": 0.9, **train}
         return lw.Experiment(**{**settings, "train": train}, device="cpu", log=(), plugins=PLUGINS).run(
             tmp_path / folder
         )
