@@ -162,7 +162,7 @@ class Columns:
         if self.scale == "standard":
             return np.asarray(x_R * column.deviations[part] + column.means[part])
         rank_R = torch.special.ndtr(torch.from_numpy(x_R)).numpy()
-        return np.interp(rank_R, column.ranks[part], column.values[part])
+        return np.asarray(np.interp(rank_R, column.ranks[part], column.values[part]))
 
     def json(self) -> dict[str, Any]:
         return asdict(self)
