@@ -7,7 +7,7 @@ import os
 import stat
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 SETTINGS = {"ignore_unknown_options": True}  # `--LINE TEXT`: the task says what LINE is
 AT_ONCE = 64  # files that are read before they are answered together
-RESERVED = ("set", "out", "json", "help")
+RESERVED = ("set", "on", "out", "json", "help")
 MOST_NAMED = 10  # inputs that can't be read
 
 Reader = Callable[[], Any]
@@ -44,6 +44,7 @@ def verb(
     settings: Annotated[
         list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="A setting to change, more than once.")
     ] = None,
+    on: Annotated[Path | None, typer.Option(help="Data as the run's, labelled or not: answer for each row.")] = None,
     out: Annotated[Path | None, typer.Option(help="Where predictions that are files go: RUN/predictions.")] = None,
     as_json: Json = False,
 ) -> None:
@@ -62,10 +63,10 @@ def verb(
     say(*(f"note: {note}" for note in [*experiment.notes, *built.notes]))
     built.notes.clear()  # for those that come while it predicts
     kept = _Kept(run, out)
-    given = inputs or ["-"]
+    given = inputs or (["-"] if on is None else [])
     at_once = 1 if "-" in given else AT_ONCE  # whoever writes lines may wait for an answer before the next
     failed, count = 0, 0
-    answers = predictions(built, _inputs(built.task, given), at_once=at_once)
+    answers = predictions(built, _rows(built.task, given, on), at_once=at_once)
     for count, (name, answer) in enumerate(answers, 1):  # noqa: B007
         if isinstance(answer, Exception):
             failed += 1
@@ -83,7 +84,7 @@ def verb(
             _tell(name, answer)
     say(*(f"note: {note}" for note in [*built.notes, *built.task.data.noticed()]))
     if not count:
-        raise LabwrightError("stdin held no line: there is nothing to predict for. Give files, folders or lines.")
+        raise LabwrightError(f"{on or 'stdin'} held no line: there is nothing to predict for. Give files or folders.")
     if failed:
         if count > 1:
             say(f"{failed:,} of {count:,} inputs couldn't be read.")
@@ -109,6 +110,15 @@ class _Kept:
             self.number += 1
         write_bytes(file, attachment.data)
         return str(file)
+
+
+def _rows(task: Task, given: Sequence[str], on: Path | None) -> Iterable[tuple[str, Reader]]:
+    """The name of each input, or row of other data, and what reads it."""
+    if on is None:
+        return _inputs(task, given)
+    if given:
+        raise LabwrightError(f"give inputs or --on {on}, not both.")
+    return task.inputs(on) or _inputs(task, [str(on)])
 
 
 def _inputs(task: Task, given: Iterable[str]) -> Iterator[tuple[str, Reader]]:
