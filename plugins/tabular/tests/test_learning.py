@@ -73,3 +73,14 @@ def test_california_is_learned_better_than_by_ridge(shared: Callable[[str], Path
     overrides = [f"task.data.path={shared('california_housing/california.csv.gz')}"]
     run = lw.Experiment.from_recipe("tabular/california", overrides).run(tmp_path / "run")
     assert run.metrics["test"]["rmse"] <= 0.50  # ridge: 0.728
+
+
+def test_a_run_says_what_linear_models_and_boosting_reach_beside_it(people: Path, tmp_path: Path) -> None:
+    overrides = [f"task.data.path={people}", "task.data.target=stays", "train.epochs=1", "device=cpu"]
+    run = lw.Experiment.from_recipe("tabular/table", overrides).run(tmp_path / "run")
+    accuracy = {rule: floor["accuracy"] for rule, floor in run.floors.items()}
+    assert list(accuracy) == ["most frequent class", "logistic regression on columns", "gradient boosting"]
+    assert accuracy["gradient boosting"] > 0.95 > accuracy["most frequent class"]
+    assert any("accuracy" in note and "is no better than" in note for note in run.notes)
+    page = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+    assert "gradient boosting" in page
