@@ -28,6 +28,7 @@ def test_every_plugin_is_tried_alone():
     tools = {
         "cluster",
         "export",
+        "sharded",
         "study",
         "tensorboard",
         "testing",

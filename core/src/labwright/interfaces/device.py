@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Protocol
 
 import torch
 from pydantic import Field
+from torch import Tensor, nn
 
 Precision = Literal["fp32", "bf16", "fp16"]
 
@@ -44,8 +46,34 @@ class Device(ABC):
     def find(self) -> torch.device:
         """The device. Raises LabwrightError if it isn't there, saying what is."""
 
+    def shard(self, model: nn.Module, criterion: Any) -> Sharding | None:
+        """Let each of several processes hold a part of the parameters alone; None, as here: each holds all of them."""
+        return None
+
     def autocast(self, device: torch.device) -> AbstractContextManager[Any] | None:
         """The context a forward pass runs in, made anew for each; None for full precision."""
         if self.precision == "fp32":
             return None
         return torch.autocast(device.type, torch.bfloat16 if self.precision == "bf16" else torch.float16)
+
+
+class Sharding(Protocol):
+    """Parameters of which each of several processes holds a part, as tensors that know of the whole (DTensors)."""
+
+    def around(self, objective: Callable[..., Any]) -> Callable[..., Any]:
+        """The objective, which finds parameters whole while it is called, and then while it goes backward."""
+
+    def evaluating(self) -> AbstractContextManager[None]:
+        """Within it, where no gradient is recorded, the model and each child of it find their parameters whole."""
+
+    def arriving(self, parameters: Iterable[Tensor]) -> AbstractContextManager[None]:
+        """The last backward pass of an update goes in here; after it these, and no others, have gradients: sums."""
+
+    def mixed(self) -> AbstractContextManager[None]:
+        """Within it a tensor that all processes hold alike goes with one of which each has a part."""
+
+    def kept(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """All tensors whole in the first process's memory, tied ones once, for a checkpoint; nothing on the others."""
+
+    def end(self) -> None:
+        """The run is over: from now on every process has the model whole, without a trace of this."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 from labwright.base.errors import LabwrightError
 from labwright.data.batching import Workers
 from labwright.data.dataset import Batch
-from labwright.interfaces.device import Device
+from labwright.interfaces.device import Device, Sharding
 from labwright.interfaces.loss import normalizer
 from labwright.interfaces.method import Method
 from labwright.interfaces.optimizer import Optimizer
@@ -38,6 +39,7 @@ class Built:
     device_settings: Device
     optimizers: dict[str, Optimizer]
     method: Method = field(default_factory=Method)
+    sharding: Sharding | None = None  # where each of several processes holds a part of the parameters
     notes: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -52,19 +54,24 @@ class Built:
                     "optimizer.groups or by the model itself (requires_grad is False). Leave some of them free."
                 )
 
+    def mixed(self) -> AbstractContextManager[Any]:
+        """Within it whole tensors go with parameters of which this process may hold a part."""
+        return self.sharding.mixed() if self.sharding else nullcontext()
+
     def evaluate(self, split: str, *, size: int, seed: int, most: int | None = None) -> Evaluated | None:
         """The metrics over a split as `evaluate` gives them, on the device and in the precision of these settings."""
-        return evaluate(
-            self.task,
-            self.model,
-            split,
-            device=self.device,
-            size=size,
-            seed=seed,
-            workers=self.workers if most is None else None,  # for a few batches they would take longer to start
-            autocast=partial(self.device_settings.autocast, self.device),
-            most=most,
-        )
+        with self.sharding.evaluating() if self.sharding else nullcontext():
+            return evaluate(
+                self.task,
+                self.model,
+                split,
+                device=self.device,
+                size=size,
+                seed=seed,
+                workers=self.workers if most is None else None,  # for a few batches they would take longer to start
+                autocast=partial(self.device_settings.autocast, self.device),
+                most=most,
+            )
 
     def divisor(self, batch: Batch) -> float:
         """What the loss of a batch on the host divides by."""

@@ -120,6 +120,8 @@ class Trainer:
         try:
             status, reason = steps()
             self._finish(status)
+            if self.built.sharding:
+                self.built.sharding.end()
         except torch.OutOfMemoryError as error:
             hint = "device.accumulate=2 needs half the memory for the same result"
             raise self._failed(f"{self.device} is out of memory after step {self.run.step}; {hint}.") from error
@@ -348,14 +350,21 @@ class Trainer:
         # a checkpoint that can't be gone on from would replace one that can
         self._check_finite()
         window = self.loss_log.state()
+        model, extra = split_state(self.model)
+        training = {key: tensor for phase_step in self.phase_steps for key, tensor in phase_step.state_dict().items()}
+        if isinstance(self.criterion, nn.Module):
+            training |= {f"loss/{name}": tensor for name, tensor in self.criterion.state_dict().items()}
         if isinstance(self.checkpoints, MemoryCheckpoints):
-            self._write(window)
+            self._write(window, Checkpoint(extra, model, training))
         else:
-            ranks.by_first(lambda: self._write(window))
+            if self.built.sharding:
+                model, training = map(self.built.sharding.kept, (model, training))
+            ranks.by_first(lambda: self._write(window, Checkpoint(extra, model, training)))
         self.saved = self.run.step
 
-    def _write(self, window: Mapping[str, Any]) -> None:
-        model, extra = split_state(self.model)
+    def _write(self, window: Mapping[str, Any], held: Checkpoint) -> None:
+        """Write what the model and its training hold, with all that is the first process's to say."""
+        model, training = held.model, dict(held.training)
         state = {
             "step": self.run.step,
             "best": self.run.best,
@@ -373,12 +382,9 @@ class Trainer:
                 for name, parameter in self.model.named_parameters()
                 if not parameter.requires_grad and name not in self.freezing.until  # which the recipe says
             ],
-            "extra": extra,
+            "extra": held.state,
             "states": {},
         }
-        training = {key: tensor for phase_step in self.phase_steps for key, tensor in phase_step.state_dict().items()}
-        if isinstance(self.criterion, nn.Module):
-            training |= {f"loss/{name}": tensor for name, tensor in self.criterion.state_dict().items()}
         for owner, thing in self.stateful.items():
             tensors, state["states"][owner] = split_tensors(thing.state(), f"the {owner}")
             training |= {f"state/{owner}/{name}": tensor for name, tensor in tensors.items()}
@@ -398,6 +404,10 @@ class Trainer:
 
     def restore(self, checkpoint: Checkpoint, *, weights_only: bool = False) -> None:
         """Take up a checkpoint: everything, or the weights and averages alone. What it lacks is a note of the run."""
+        with self.built.mixed():
+            self._take_up(checkpoint, weights_only)
+
+    def _take_up(self, checkpoint: Checkpoint, weights_only: bool) -> None:
         origin = self.checkpoints.path(checkpoint.state["step"])
         load_model(self.model, checkpoint, origin)
         notes = []
