@@ -169,4 +169,4 @@ class Compiling(lw.Device):
 
 def test_a_device_that_compiles_is_refused() -> None:
     with pytest.raises(lw.LabwrightError, match=r"device\.on: compile doesn't go with parameters that come and go"):
-        Sharded(on=Compiling(compile=True))
+        Sharded(on=Compiling(compile=True)).shard(Blocks(), None)

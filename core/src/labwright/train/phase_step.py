@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from functools import partial
 from typing import Any
 
 import torch
@@ -60,19 +59,18 @@ class PhaseStep:
         self.model = built.model
         task, model, criterion = built.task, built.model, built.criterion
         self.parameters: list[Tensor] = list(optimizer.parameters.values())
-        self.sharding, self.mixed = built.sharding, built.mixed
+        self.mixed = built.mixed
         # a phase of some children alone leaves no gradient in the others', which it goes through
-        self.only_own = bool(phase.parameters) and not self.sharding  # where it takes them away itself
+        self.only_own = bool(phase.parameters) and not built.sharding  # where it takes them away itself
         # most losses add nothing for the parameters: those steps don't even ask
         penalises = isinstance(criterion, Loss) and type(criterion).penalty is not Loss.penalty
         objective: Any = Objective(task, model, criterion, phase.name, optimizer.parameters if penalises else {})
         self.objective = torch.compile(objective) if self.settings.compile else objective
-        self.arriving: Any = None  # makes the context in which gradients become sums over all processes
-        if self.sharding:
-            self.objective = self.sharding.around(self.objective)
-            self.arriving = partial(self.sharding.arriving, self.parameters)
-        elif ranks.count() > 1:
-            self.arriving = GradientSum(self.parameters).arriving
+        # `arriving` makes the context in which gradients become sums over all processes
+        if built.sharding:
+            self.objective, self.arriving = built.sharding.around(self.objective, self.parameters)
+        else:
+            self.arriving = GradientSum(self.parameters).arriving if ranks.count() > 1 else None
         self.full_precision = self.settings.precision == "fp32"
         self.scale = LossScale(self.device) if self.settings.precision == "fp16" else None
         self.clip, self.decay = train.clip, train.ema

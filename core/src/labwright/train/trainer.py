@@ -62,7 +62,7 @@ class Trainer:
         self.phase_steps = phase_steps(built, train)
         self.freezing, self.thaws = built.freezing, built.freezing.ends(run.steps_per_epoch)
         self.log = Log(run.folder / "metrics.jsonl")
-        self.checkpoints: Checkpoints | MemoryCheckpoints = Checkpoints(run.folder / "checkpoints")
+        self.checkpoints = Checkpoints(run.folder / "checkpoints", built.device_settings.writer())
         self.lock: Lock | None = None  # of the run folder, given back when the run ends
         self.interruptible = True
         self.interrupted: list[int] = []  # the signals that asked for an end
@@ -120,6 +120,7 @@ class Trainer:
         try:
             status, reason = steps()
             self._finish(status)
+            self.checkpoints.wait()
             if self.built.sharding:
                 self.built.sharding.end()
         except torch.OutOfMemoryError as error:
@@ -178,7 +179,8 @@ class Trainer:
                 self._log(means)
         if step % intervals.evaluate == 0:
             self._evaluate("valid")
-        if step % intervals.save == 0:
+        # the first step's shows whether there is room for what a device's own writer needs
+        if step % intervals.save == 0 or (step == 1 and self.checkpoints.writer):
             self.save()
 
     def _fit_once(self, model: ClosedForm) -> tuple[Status, str]:
@@ -329,6 +331,7 @@ class Trainer:
                 self._evaluate("valid")
         self.save()
         if self.train.final == "best" and self.best_step is not None:
+            self.checkpoints.wait()
             best = self.checkpoints.read(self.best_step)
             self.restore(best, weights_only=True)
             # the figures belong to the weights: those of the last step's go with them
@@ -349,22 +352,12 @@ class Trainer:
             return
         # a checkpoint that can't be gone on from would replace one that can
         self._check_finite()
-        window = self.loss_log.state()
-        model, extra = split_state(self.model)
-        training = {key: tensor for phase_step in self.phase_steps for key, tensor in phase_step.state_dict().items()}
-        if isinstance(self.criterion, nn.Module):
-            training |= {f"loss/{name}": tensor for name, tensor in self.criterion.state_dict().items()}
-        if isinstance(self.checkpoints, MemoryCheckpoints):
-            self._write(window, Checkpoint(extra, model, training))
-        else:
-            if self.built.sharding:
-                model, training = map(self.built.sharding.kept, (model, training))
-            ranks.by_first(lambda: self._write(window, Checkpoint(extra, model, training)))
+        self.checkpoints.write(self.run.step, self._checkpoint(), keep=self.train.keep, best=self.best_step)
         self.saved = self.run.step
 
-    def _write(self, window: Mapping[str, Any], held: Checkpoint) -> None:
-        """Write what the model and its training hold, with all that is the first process's to say."""
-        model, training = held.model, dict(held.training)
+    def _checkpoint(self) -> Checkpoint:
+        window = self.loss_log.state()
+        model, extra = split_state(self.model)
         state = {
             "step": self.run.step,
             "best": self.run.best,
@@ -375,21 +368,23 @@ class Trainer:
             "window": window,
             "seconds": self.seconds,
             "steps_per_epoch": self.run.steps_per_epoch,
-            "log": self.log.mark(durable=isinstance(self.checkpoints, Checkpoints)),
+            "log": self.log.mark(durable=ranks.first() and not isinstance(self.checkpoints, MemoryCheckpoints)),
             "recipe": plain(self.run.recipe),
             "frozen": [
                 name
                 for name, parameter in self.model.named_parameters()
                 if not parameter.requires_grad and name not in self.freezing.until  # which the recipe says
             ],
-            "extra": held.state,
+            "extra": extra,
             "states": {},
         }
+        training = {key: tensor for phase_step in self.phase_steps for key, tensor in phase_step.state_dict().items()}
+        if isinstance(self.criterion, nn.Module):
+            training |= {f"loss/{name}": tensor for name, tensor in self.criterion.state_dict().items()}
         for owner, thing in self.stateful.items():
             tensors, state["states"][owner] = split_tensors(thing.state(), f"the {owner}")
             training |= {f"state/{owner}/{name}": tensor for name, tensor in tensors.items()}
-        checkpoint = Checkpoint(state, model, training)
-        self.checkpoints.write(self.run.step, checkpoint, keep=self.train.keep, best=self.best_step)
+        return Checkpoint(state, model, training)
 
     def _check_finite(self) -> None:
         """Raises Diverged naming a parameter, or a statistic that follows the data, which is no finite number."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from typing import Any, cast
 
@@ -72,7 +72,9 @@ class FullySharded:
             self._watch(parameter, parameter)
         self._last(False)
 
-    def around(self, objective: Callable[..., Any]) -> Callable[..., Any]:
+    def around(
+        self, objective: Callable[..., Any], parameters: Iterable[Tensor]
+    ) -> tuple[Callable[..., Any], Callable[[], AbstractContextManager[None]]]:
         def forward(batch: Any) -> Any:
             loss = self.root(partial(objective, batch))
             for unit in self.units:
@@ -82,7 +84,7 @@ class FullySharded:
                             self._watch(parameter._unsharded_param, parameter.sharded_param)
             return loss
 
-        return forward
+        return forward, partial(self.arriving, list(parameters))
 
     def _watch(self, leaf: Tensor, parameter: Tensor) -> None:
         """Note from now on that a parameter is used, by what gradients accumulate in."""
@@ -108,17 +110,16 @@ class FullySharded:
             self.root.reshard()
 
     @contextmanager
-    def arriving(self, parameters: Iterable[Tensor]) -> Iterator[None]:
-        mine = list(parameters)
+    def arriving(self, parameters: Sequence[Tensor]) -> Iterator[None]:
         self._last(True)
         try:
             yield
         finally:
             self._last(False)
         # a parameter that no process used has a gradient of zeros, by which an optimizer would still change it
-        counts = lw.ranks.summed([float(parameter in self.used) for parameter in mine])
+        counts = lw.ranks.summed([float(parameter in self.used) for parameter in parameters])
         self.used.clear()
-        used = {parameter for parameter, count in zip(mine, counts, strict=True) if count}
+        used = {parameter for parameter, count in zip(parameters, counts, strict=True) if count}
         for parameter in self.root.parameters():
             if parameter not in used:
                 parameter.grad = None
@@ -137,19 +138,6 @@ class FullySharded:
     def mixed(self) -> Iterator[None]:
         with implicit_replication(), _Copying():
             yield
-
-    @torch.no_grad()
-    def kept(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        kept: dict[str, Tensor] = {}
-        seen: dict[tuple[Any, ...], Tensor] = {}  # tied tensors stay one
-        for name, tensor in tensors.items():
-            local = tensor.to_local() if isinstance(tensor, DTensor) else tensor
-            key = (local.untyped_storage().data_ptr(), local.storage_offset(), tensor.shape, tensor.stride())
-            if not key[0] or key not in seen:  # no memory: a part without rows
-                whole = _whole(tensor)
-                seen[key] = whole.cpu() if lw.ranks.first() else local
-            kept[name] = seen[key]
-        return kept if lw.ranks.first() else {}
 
     @torch.no_grad()
     def end(self) -> None:
