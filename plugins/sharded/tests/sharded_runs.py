@@ -31,7 +31,42 @@ def _sharded(case: Callable[[], dict[str, Any]]) -> Callable[[], dict[str, Any]]
 
 CASES = {name: _sharded(case) for name, case in WHOLE.items()}
 CASES["by-size"] = lambda: sharded(WHOLE["two-phases"](), smallest=40)  # of its layers, three
+CASES["recomputed"] = lambda: sharded(WHOLE["accumulated"](), blocks=["Sequential"], recompute=True)
+CASES["offloaded"] = lambda: sharded(WHOLE["adam-averaged"](), blocks=["Sequential"], offload=True)
+CASES["in-the-background"] = lambda: sharded(WHOLE["ending-with-the-best"](), save_async=True)
 CASES["without-blocks"] = lambda: sharded(divided.settings(), blocks=[])
+
+
+for name in ("recomputed", "offloaded", "in-the-background"):
+    WHOLE[name] = WHOLE[{"recomputed": "accumulated", "offloaded": "adam-averaged"}.get(name, "ending-with-the-best")]
+
+
+class Floats(divided.Plain):
+    """In single precision; notes in which its weights come."""
+
+    def __init__(self, inputs: lw.Features, outputs: lw.Classes) -> None:
+        super().__init__(inputs, outputs)
+        self.float()
+        self.seen: set[str] = set()
+
+    def forward(self, x_BD: torch.Tensor) -> torch.Tensor:
+        self.seen.add(str(self.head.weight.dtype))  # which is in no block
+        return super().forward(x_BD)
+
+
+def rounded(folder: Path, precision: str) -> None:
+    """Train one run in lower precision, and write in which its weights came and what they are in the end."""
+    settings = divided.settings(
+        lambda _: divided.Sorting(divided.Blobs(size=83, noise=0.3, held_out=61)),
+        model=Floats,
+        optimizer={"name": "adamw", "lr": 0.01},
+        device={"precision": precision},
+        train={"clip": 1.0},
+    )
+    run = lw.Experiment(**sharded(settings)).run(folder / "run")
+    if lw.ranks.first():
+        weights = {name: weight.tolist() for name, weight in run.model.state_dict().items()}
+        (folder / "rounded.json").write_text(json.dumps({"seen": sorted(run.model.seen), "weights": weights}))
 
 
 class Sizes:
@@ -83,6 +118,8 @@ if __name__ == "__main__":
             divided.train(folder, names, until=4)
         case "sizes":
             sizes(folder)
+        case "rounded":
+            rounded(folder, *names)
         case "refused":
             try:
                 lw.Experiment(**sharded(ALL[names[0]]())).trainer(folder / "run")

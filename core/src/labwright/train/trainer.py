@@ -38,6 +38,7 @@ from labwright.train.checkpoints import (
     Checkpoints,
     MemoryCheckpoints,
     below,
+    held,
     load_model,
     split_state,
     split_tensors,
@@ -394,7 +395,7 @@ class Trainer:
             if isinstance(module, _NormBase):
                 followed |= {f"{path}.{name}": buffer for name, buffer in module.named_buffers(recurse=False)}
         for name, tensor in followed.items():
-            if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            if tensor.is_floating_point() and not bool(torch.isfinite(held(tensor)).all()):
                 raise Diverged(f"{name!r} holds a value that is no finite number after step {self.run.step}.")
 
     def restore(self, checkpoint: Checkpoint, *, weights_only: bool = False) -> None:

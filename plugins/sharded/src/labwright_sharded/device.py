@@ -29,6 +29,9 @@ class Sharded(lw.Device):
             together. All others come with the first and stay for the whole pass.
         smallest: modules with so many parameters come and go together as well, the innermost first; each has to be
             called, as a module is whose weight others read has it not. None: only `blocks` do.
+        recompute: blocks compute their activations again in the backward pass, and keep none of them until then.
+        offload: what each process holds of parameters, averages and the optimizer's state lies on the host, and is
+            updated there.
         save_async: checkpoints are written while training goes on, with one process too, from copies of what each
             process holds. They take as much memory on the host as a checkpoint on the disk.
 
@@ -43,6 +46,8 @@ class Sharded(lw.Device):
         on: Annotated[lw.Device, lw.Part("device")] = "auto",  # type: ignore[assignment] # a part's default is its name
         blocks: tuple[str, ...] = (),
         smallest: Annotated[int, Field(ge=1)] | None = None,
+        recompute: bool = False,
+        offload: bool = False,
         save_async: bool = False,
     ) -> None:
         super().__init__(
@@ -53,7 +58,8 @@ class Sharded(lw.Device):
             threads=on.threads,
             sync_batch_norm=on.sync_batch_norm,
         )
-        self.on, self.blocks, self.smallest, self.save_async = on, blocks, smallest, save_async
+        self.on, self.blocks, self.smallest = on, blocks, smallest
+        self.recompute, self.offload, self.save_async = recompute, offload, save_async
 
     def find(self) -> torch.device:
         return self.on.find()
@@ -68,4 +74,8 @@ class Sharded(lw.Device):
 
         if self.compile:
             raise lw.LabwrightError("device.on: compile doesn't go with parameters that come and go; leave it out.")
-        return FullySharded(model, criterion, units(model, self.blocks, self.smallest))
+        modules = units(model, self.blocks, self.smallest)
+        if self.recompute and not modules:
+            raise lw.LabwrightError("device.recompute: there are no blocks to compute again; device.blocks names them.")
+        dtype = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}[self.precision]
+        return FullySharded(model, criterion, modules, dtype=dtype, recompute=self.recompute, offload=self.offload)

@@ -12,10 +12,11 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import FSDPModule, fully_shard
+from torch.distributed.fsdp import CPUOffloadPolicy, FSDPModule, MixedPrecisionPolicy, OffloadPolicy, fully_shard
 from torch.distributed.tensor import DTensor, Partial, distribute_tensor
 from torch.distributed.tensor.experimental import implicit_replication
 from torch.overrides import TorchFunctionMode
+from torch.utils.checkpoint import checkpoint
 
 
 class _Root(nn.Module):
@@ -37,9 +38,26 @@ class FullySharded:
     """A model and a loss whose parameters are sharded; the core's `Sharding` says what its methods are for.
 
     Scalars aren't: every process holds them, and their gradients are summed here.
+
+    Args:
+        model: to be sharded.
+        criterion: its loss; the parameters of one that is a module are sharded with the model's.
+        units: modules whose parameters come and go together.
+        dtype: in which they come, to be computed with; gradients are summed in their own. None: in their own, too.
+        recompute: units compute their activations again in the backward pass.
+        offload: what a process holds lies on the host, where it is updated, too.
     """
 
-    def __init__(self, model: nn.Module, criterion: Any, units: Sequence[nn.Module]) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        criterion: Any,
+        units: Sequence[nn.Module],
+        *,
+        dtype: torch.dtype | None = None,
+        recompute: bool = False,
+        offload: bool = False,
+    ) -> None:
         self.root = cast(Any, _Root(model, criterion))  # fully_shard makes another class of it
         parameters = list(self.root.parameters())
         kinds = {parameter.dtype for parameter in parameters}
@@ -51,9 +69,17 @@ class FullySharded:
         device = next(iter(parameters)).device
         mesh = init_device_mesh(device.type, (lw.ranks.count(),))
         scalars = {parameter for parameter in parameters if not parameter.dim()}
+        # forward passes run in autocast anyway: inputs stay as they are
+        precision = MixedPrecisionPolicy(dtype, dtype and parameters[0].dtype, None, cast_forward_inputs=False)
+        place = CPUOffloadPolicy(pin_memory=device.type == "cuda") if offload else OffloadPolicy()
+        self.recomputing = list(units) if recompute else []
+        for unit in self.recomputing:
+            unit.forward = partial(checkpoint, unit.forward, use_reentrant=False)  # type: ignore[method-assign]
         try:
             for module in (*units, self.root):
-                sharded: Any = fully_shard(module, mesh=mesh, ignored_params=scalars)
+                sharded: Any = fully_shard(
+                    module, mesh=mesh, mp_policy=precision, offload_policy=place, ignored_params=scalars
+                )
                 sharded.set_gradient_divide_factor(1.0)  # a sum: each process's loss is its share of the mean
                 sharded.set_force_sum_reduction_for_comms(True)
             self.root(lambda: None)  # so that it is the root, whatever is called first
@@ -76,7 +102,8 @@ class FullySharded:
         self, objective: Callable[..., Any], parameters: Iterable[Tensor]
     ) -> tuple[Callable[..., Any], Callable[[], AbstractContextManager[None]]]:
         def forward(batch: Any) -> Any:
-            loss = self.root(partial(objective, batch))
+            with _talking():
+                loss = self.root(partial(objective, batch))
             for unit in self.units:
                 for group in _state(unit)._fsdp_param_groups:
                     for parameter in group.fsdp_params:
@@ -103,17 +130,19 @@ class FullySharded:
         if not self.units:  # it has ended
             yield
             return
-        self.root.unshard()
-        try:
-            yield
-        finally:
-            self.root.reshard()
+        with _talking():
+            self.root.unshard()
+            try:
+                yield
+            finally:
+                self.root.reshard()
 
     @contextmanager
     def arriving(self, parameters: Sequence[Tensor]) -> Iterator[None]:
         self._last(True)
         try:
-            yield
+            with _talking():
+                yield
         finally:
             self._last(False)
         # a parameter that no process used has a gradient of zeros, by which an optimizer would still change it
@@ -136,12 +165,14 @@ class FullySharded:
 
     @contextmanager
     def mixed(self) -> Iterator[None]:
-        with implicit_replication(), _Copying():
+        with _talking(), implicit_replication(), _Copying():
             yield
 
     @torch.no_grad()
     def end(self) -> None:
         """Take it all off again: plain parameters, no hooks, the classes of before."""
+        for unit in self.recomputing:
+            del unit.forward
         for unit in self.units:
             state = _state(unit)
             state._pre_forward_hook_handle.remove()
@@ -159,6 +190,18 @@ class FullySharded:
                     parameter._setattr_on_modules(nn.Parameter(_whole(sharded), sharded.requires_grad))
             unit.__class__ = type(unit).__mro__[2]
         self.units = []
+
+
+@contextmanager
+def _talking() -> Iterator[None]:
+    """Within it collectives may be called, and others' code, whose own errors pass: see `labwright.ranks.guarded`."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not isinstance(error, dist.DistError) and "gloo" not in str(error):
+            raise
+        with lw.ranks.guarded():
+            raise
 
 
 class _Copying(TorchFunctionMode):
