@@ -47,7 +47,7 @@ def verb(
 
         if folder is None:
             raise LabwrightError("--or-resume needs --folder: it says which run is gone on with.")
-        if begun(folder, experiment):
+        if begun(folder, experiment, say):
             go_on(folder, ctx.obj.plugins, as_json)
             return
     if dry_run:
