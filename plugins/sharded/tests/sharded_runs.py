@@ -127,6 +127,6 @@ if __name__ == "__main__":
                 print(error)
         case "die":
             plain = divided.settings
-            divided.settings = lambda **changed: sharded(plain(**changed))
+            divided.settings = lambda **changed: sharded(plain(**changed), blocks=["Sequential"], save_async=True)
             divided.die_and_go_on(folder, int(names[0]))
     lw.ranks.leave()
