@@ -65,10 +65,8 @@ class Device(ABC):
 class Sharding(Protocol):
     """Parameters of which each of several processes holds a part, as tensors that know of the whole (DTensors)."""
 
-    def around(
-        self, objective: Callable[..., Any], parameters: Iterable[Tensor]
-    ) -> tuple[Callable[..., Any], Callable[[], AbstractContextManager[None]]]:
-        """The objective, and the context of an update's last backward pass.
+    def around(self, objective: Any, parameters: Iterable[Tensor]) -> tuple[Any, Any]:
+        """The objective, and what makes the context of an update's last backward pass.
 
         While the objective is called, and then goes backward, it finds parameters whole. After the context these
         parameters, and no others, have gradients, which are sums over all processes.
