@@ -21,7 +21,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
@@ -95,7 +95,7 @@ class Checkpoints:
         finish = partial(self._finish, step, state, keep, best)
         with self._told():
             if self.writer is None:
-                ranks.by_first(lambda: (self._begin(), _write_whole(self._building, tables), finish()))
+                ranks.by_first(partial(self._write_whole, tables, finish))
             else:
                 ranks.by_first(self._begin)
                 self.writer.write(self._building, tables, finish)
@@ -110,6 +110,17 @@ class Checkpoints:
         for unfinished in self.folder.glob(".step-*"):  # of a process that was killed
             _remove(unfinished)
         self._building.mkdir(parents=True)
+
+    def _write_whole(self, tables: Mapping[str, Mapping[str, Tensor]], finish: Callable[[], None]) -> None:
+        self._begin()
+        for kind, tensors in tables.items():
+            on_host = {}
+            for name, tensor in tensors.items():
+                copied = tensor.detach().contiguous().cpu()
+                whole = tensor.numel() * tensor.element_size() == tensor.untyped_storage().nbytes()
+                on_host[name] = copied if whole else copied.clone()  # a view would share memory with another
+            save_file(on_host, self._building / f"{kind}.safetensors")
+        finish()
 
     def _finish(self, step: int, state: Mapping[str, Any], keep: int, best: int | None) -> None:
         """Give a checkpoint whose tensors are written its name."""
@@ -233,16 +244,6 @@ def untied(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, 
         first[key] = name
         stored[name] = tensor
     return stored, aliases
-
-
-def _write_whole(folder: Path, tables: Mapping[str, Mapping[str, Tensor]]) -> None:
-    for kind, tensors in tables.items():
-        on_host = {}
-        for name, tensor in tensors.items():
-            copied = tensor.detach().contiguous().cpu()
-            whole = tensor.numel() * tensor.element_size() == tensor.untyped_storage().nbytes()
-            on_host[name] = copied if whole else copied.clone()  # a view would share memory with another
-        save_file(on_host, folder / f"{kind}.safetensors")
 
 
 def _load(folder: Path, kind: str, shapes: Mapping[str, list[int]]) -> dict[str, Tensor]:

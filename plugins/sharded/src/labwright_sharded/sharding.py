@@ -74,7 +74,7 @@ class FullySharded:
         place = CPUOffloadPolicy(pin_memory=device.type == "cuda") if offload else OffloadPolicy()
         self.recomputing = list(units) if recompute else []
         for unit in self.recomputing:
-            unit.forward = partial(checkpoint, unit.forward, use_reentrant=False)  # type: ignore[method-assign]
+            unit.forward = partial(checkpoint, unit.forward, use_reentrant=False)
         try:
             for module in (*units, self.root):
                 sharded: Any = fully_shard(

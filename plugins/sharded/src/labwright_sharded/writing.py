@@ -28,7 +28,7 @@ class Parts:
 
     def __init__(self, *, background: bool) -> None:
         self.background = background
-        self.copies: dict[str, Tensor] = {}
+        self.copies: dict[tuple[str, str], Tensor] = {}
         # of its own, as training talks at the same time
         self.group: Any = dist.new_group(backend="gloo", timeout=_PATIENCE) if lw.ranks.count() > 1 else None
         self._under_way: AsyncResult[None] | None = None
