@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import labwright as lw
@@ -11,8 +12,9 @@ import numpy as np
 import pytest
 import torch
 from labwright_tasks import linear_floor
+from labwright_tasks.boosting_floor import boosting
 from labwright_tasks.classification import Classification
-from labwright_tasks.features import dense, ngrams
+from labwright_tasks.features import dense, ngrams, width
 from labwright_tasks.regression import Regression
 from sklearn.linear_model import Ridge
 
@@ -129,3 +131,42 @@ def test_a_high_tone_is_loudest_in_a_high_band_and_padding_changes_nothing() -> 
     assert np.allclose(
         dense(port, (padded, torch.full((3,), 4000)))[1], dense(port, (tones[:, :4000], torch.full((3,), 4000)))[1]
     )
+
+
+@dataclass(frozen=True)
+class Rows(lw.Port):
+    """A table's columns, as `features.Columns` says."""
+
+    numbers: tuple[str, ...]
+    levels: tuple[int, ...]
+
+    def example(self, batch_size: int, generator: torch.Generator) -> tuple[torch.Tensor, ...]:
+        return torch.randn(batch_size, len(self.numbers)), torch.zeros(batch_size, len(self.levels), dtype=torch.int64)
+
+
+def test_of_a_table_linear_models_see_levels_one_by_one_and_boosting_is_scikit_learns() -> None:
+    from sklearn.ensemble import HistGradientBoostingClassifier
+
+    draws = torch.Generator().manual_seed(0)
+    x, codes = torch.randn(600, 2, generator=draws), torch.randint(0, 3, (600, 1), generator=draws)
+    labels = ((codes[:, 0] == 1) ^ (x[:, 0] > 0)).long()  # neither says it alone
+    port = Rows(("a", "b"), (3,))
+    name, dense_NF = dense(port, (x, codes))
+    assert name == "columns" and width(port) == 5
+    np.testing.assert_array_equal(dense_NF[:, 2:], np.eye(3)[codes[:, 0].numpy()])
+    train = lw.TensorSplit((x[:400], codes[:400]), labels[:400])
+    given = boosting(port, train, 2)
+    assert given is not None and given[0] == "gradient boosting"
+    log_shares = given[1](x[400:], codes[400:])
+    table = np.hstack([x.double().numpy(), codes.double().numpy()])
+    reference = HistGradientBoostingClassifier(categorical_features=[2], random_state=0).fit(table[:400], labels[:400])
+    np.testing.assert_allclose(log_shares.exp(), reference.predict_proba(table[400:]), atol=1e-5)
+    assert (log_shares.argmax(1) == labels[400:]).float().mean() > 0.95
+
+
+def test_boosting_is_of_tables_alone() -> None:
+    pictures = lw.TensorSplit((torch.rand(30, 1, 4, 4),), torch.arange(30) % 2)
+    assert boosting(lw.Image(1, 4, 4), pictures, 2) is None
+    numbers = lw.TensorSplit((torch.randn(60, 3),), torch.randn(60, 1))
+    given = boosting(lw.Features((3,)), numbers)
+    assert given is not None and given[1](torch.randn(5, 3)).shape == (5, 1)

@@ -68,6 +68,14 @@ def test_numbers_are_standard_by_the_training_part_alone_and_what_is_missing_say
     assert codes_RC.shape == (5, 0) and codes_RC.dtype == torch.int64
 
 
+def test_whether_a_cell_is_there_may_be_all_that_a_column_says() -> None:
+    columns = learn(table(member=[1, "", 1, "?"], same=[3, 3, 3, 3]))
+    assert columns.port().numbers == ("member missing",)
+    x_RN, codes_RC = columns.encode(table(member=["", 1]))
+    assert x_RN.tolist() == [[1.0], [0.0]]
+    assert columns.words(x_RN, codes_RC) == ["member ?", "member is there"]
+
+
 def test_scaled_by_quantiles_any_distribution_is_normal_as_scikit_learn_has_it() -> None:
     from sklearn.preprocessing import QuantileTransformer
 
@@ -116,6 +124,8 @@ def test_a_cell_that_is_no_number_is_named_with_its_line() -> None:
     rows = table(weight=[1, "heavy", 3])
     with pytest.raises(LabwrightError, match=r"made\.csv, line 3: 'weight' is 'heavy', where a finite number"):
         learn(rows, roles={"weight": "number"})
+    with pytest.raises(LabwrightError, match=r"line 4: 'at' is '2024-05-31', where a date"):
+        learn(table(at=[1, 2.5, "2024-05-31"]), roles={"at": "date"})
 
 
 def test_what_was_learned_is_the_same_after_json() -> None:

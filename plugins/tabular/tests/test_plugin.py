@@ -46,6 +46,6 @@ def test_the_plugin_loads_with_all_it_brings() -> None:
 @pytest.mark.parametrize("name", RECIPES)
 def test_every_recipe_is_a_complete_experiment(name: str) -> None:
     task = lw.Experiment.from_recipe(name).table()["task"]["name"]
-    regressions = {"tabular/diabetes": "regression", "tabular/california": "regression"}
+    regressions = {f"tabular/{name}": "regression" for name in ("diabetes", "california", "number-table")}
     quantiles = {"tabular/diabetes-quantiles": "tabular/quantiles"}
     assert task == (regressions | quantiles).get(name, "classification")

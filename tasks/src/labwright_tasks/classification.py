@@ -178,10 +178,12 @@ class Classification(Task):
         )
 
     def floors(self, split: str) -> Mapping[str, Mapping[str, float]]:
-        """The most frequent class of the training part, and a logistic regression where scikit-learn is installed.
+        """The most frequent class of the training part, and models of scikit-learn where it is installed.
 
-        The second is for pictures, features, texts and sounds that are in memory.
+        Of what is in memory: logistic regression of pictures, features, texts, sounds and tables, and gradient boosting
+        of features and tables.
         """
+        from labwright_tasks.boosting_floor import boosting
         from labwright_tasks.floors import measured, of_model
         from labwright_tasks.linear_floor import logistic
 
@@ -191,8 +193,9 @@ class Classification(Task):
             return {}
         logits_C = torch.tensor(self.counts, dtype=torch.float64).clamp(min=1e-6).log().float()
         floors = {"most frequent class": measured(self, split, logits_C.expand(len(labels), -1), labels)}
-        linear = logistic(self.ports()[0], train, len(self.names)) if self.data.in_memory else None
-        return floors if linear is None else floors | {linear[0]: of_model(self, split, linear[1])}
+        learners = (logistic, boosting) if self.data.in_memory else ()
+        models = filter(None, (learner(self.ports()[0], train, len(self.names)) for learner in learners))
+        return floors | {name: of_model(self, split, model) for name, model in models}
 
     def predict(self, model: nn.Module, inputs: tuple[Tensor, ...], origins: Sequence[Any]) -> list[dict[str, Any]]:  # noqa: ARG002
         """For each row the most probable class, its probability, and the five most probable with theirs."""

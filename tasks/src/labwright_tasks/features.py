@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -17,12 +18,22 @@ _BANDS, _FRAME = 40, 0.025  # of a sound: bands from low to high, seconds of a f
 _LETTERS = 1000  # tokens up to which a vocabulary is taken for one of characters
 
 
+@runtime_checkable
+class Columns(Protocol):
+    """A port of rows of a table: a model is called with numbers (N, F), and codes (N, C) below `levels`, one each."""
+
+    numbers: Sequence[str]
+    levels: Sequence[int]
+
+
 def width(port: Port) -> int | None:
     """How many features `dense` makes of an input; None for one that isn't a few numbers."""
     if isinstance(port, Image):
         return port.channels * min(_SIDE, port.height) * min(_SIDE, port.width)
     if isinstance(port, Features) and math.prod(port.shape) <= _MOST:
         return math.prod(port.shape)
+    if isinstance(port, Columns) and len(port.numbers) + sum(port.levels) <= _MOST:
+        return len(port.numbers) + sum(port.levels)
     return 2 * _BANDS if isinstance(port, Audio) else None
 
 
@@ -34,6 +45,10 @@ def dense(port: Port, inputs: tuple[Tensor, ...]) -> tuple[str, np.ndarray]:
         return "pixels", x_NCHW.flatten(1).double().numpy()
     if isinstance(port, Audio):
         return "the loudness of bands", _loudness(*inputs, port.sample_rate).numpy()
+    if isinstance(port, Columns):
+        codes = zip(inputs[1].unbind(1), port.levels, strict=True)
+        one_hot = [functional.one_hot(codes_N, levels) for codes_N, levels in codes]
+        return "columns", torch.cat([inputs[0], *one_hot], dim=1).double().numpy()
     return "features", inputs[0].flatten(1).double().numpy()
 
 

@@ -42,6 +42,8 @@ def labwright_recipes() -> Iterator[lw.Recipe]:
         ("wine", "a perceptron on scikit-learn's wines"),
         ("diabetes", "a perceptron on scikit-learn's patients"),
         ("diabetes-quantiles", "between which numbers the disease goes on"),
+        ("table", "a perceptron on your own table, to tell classes"),
+        ("number-table", "a perceptron on your own table, to tell a number"),
         ("adult", "who earns more than 50,000, in the census of 1994"),
         ("california", "prices of houses, in the census of 1990"),
     ):

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
+import numpy as np
 import torch
 from labwright import (
     Batch,
@@ -93,6 +94,19 @@ class QuantileRegression(Task):
 
     def metrics(self) -> dict[str, Metric]:
         return {"pinball": _Share(self._pinball), "coverage": _Share(_covered), "crossed": _Share(_crossed)}
+
+    def floors(self, split: str) -> Mapping[str, Mapping[str, float]]:
+        """The quantiles of the training targets, the same for everyone."""
+        from labwright_tasks.floors import of_model
+        from labwright_tasks.linear_floor import Answering
+
+        train = self.part("train", plain=True)
+        if not train or not self.part(split):
+            return {}
+        targets_N = torch.cat([batch.targets for batch in IndexedBatches.in_order(train, _AT_ONCE)]).flatten()
+        quantiles_Q = torch.from_numpy(np.quantile(targets_N.double().numpy(), self.levels)).float()
+        everyone = Answering(lambda *inputs: quantiles_Q.expand(len(inputs[0]), -1))
+        return {"quantiles of the training part": of_model(self, split, everyone)}
 
     def predict(self, model: nn.Module, inputs: tuple[Tensor, ...], origins: Sequence[Any]) -> list[dict[str, Any]]:  # noqa: ARG002
         """For each row the quantiles by their levels, in their order even where the model has them crossed."""

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -23,7 +23,6 @@ from labwright_tabular.ports import Fields
 
 Role = Literal["number", "category", "date", "ignore"]
 Scale = Literal["standard", "quantile"]
-ROLES: tuple[str, ...] = get_args(Role)
 MOST_VALUES = 257  # kept of each number: models take from 1 to 256 bins between them
 _LEADING_ZERO = re.compile(r"[+-]?0[0-9]")  # a code such as a postal one, and no number
 _IDENTIFIERS = 50  # levels from which on a column that hardly repeats itself holds names of rows
@@ -41,6 +40,7 @@ class Column:
     A number has one part, called ""; a date has those of `_DATE_PARTS` that differ from row to row. Of each part,
     `values` are the ones there are, ascending, or some that have as many between them; `ranks` the share of rows that
     lie below each, and half of those that have it. `flagged`: some cells are missing, which is a number of its own.
+    Without any names or levels a column says nothing.
     """
 
     name: str
@@ -70,10 +70,10 @@ class Columns:
 
     @property
     def used(self) -> list[Column]:
-        return [column for column in self.columns if column.parts or column.levels]
+        return [column for column in self.columns if column.names or column.levels]
 
     def port(self) -> Fields:
-        numbers = [column for column in self.columns if column.parts]
+        numbers = [column for column in self.columns if column.names]
         categories = [column for column in self.columns if column.levels]
         scaled: list[tuple[float, ...]] = []
         for column in numbers:
@@ -118,8 +118,8 @@ class Columns:
                 continue
             parts = [self._unscaled(column, part, next(numbers)) for part in range(len(column.parts))]
             missing_R = next(numbers) > 0 if column.flagged else np.zeros(len(x_RN), bool)
-            shown = [f"{value:.5g}" for value in parts[0]]
-            if column.parts[0] == "day":
+            shown = [f"{value:.5g}" for value in parts[0]] if parts else ["is there"] * len(x_RN)
+            if column.parts[:1] == ("day",):
                 shown = [str((_EPOCH + timedelta(hours=round(24 * day))).date()) for day in parts[0]]
             columns.append(
                 [f"{column.name} {'?' if missing else value}" for value, missing in zip(shown, missing_R, strict=True)]
@@ -141,7 +141,8 @@ class Columns:
         read = _numbers if role == "number" else _dates
         some = read([cells[row] for row in given])
         if some is None:
-            wrong = next(row for row in given if read([cells[row]]) is None)
+            # the first that is none, or none of the kind that the first one is
+            wrong = next(row for row in given if read([cells[given[0]], cells[row]]) is None)
             kind = "a date such as 2024-05-31, or seconds since 1970" if role == "date" else "a finite number"
             raise LabwrightError(
                 f"{table.where(wrong)}: {name!r} is {cells[wrong]!r}, where {kind} is meant. If it says that nothing "
@@ -162,7 +163,7 @@ class Columns:
         if self.scale == "standard":
             return np.asarray(x_R * column.deviations[part] + column.means[part])
         rank_R = torch.special.ndtr(torch.from_numpy(x_R)).numpy()
-        return np.interp(rank_R, column.ranks[part], column.values[part])
+        return np.asarray(np.interp(rank_R, column.ranks[part], column.values[part]))
 
     def json(self) -> dict[str, Any]:
         return asdict(self)
@@ -191,7 +192,7 @@ def learned(
     min_count: int,
     missing: Sequence[str],
 ) -> Columns:
-    """What the rows of a mask say of all columns. One without parts or levels doesn't differ from row to row.
+    """What the rows of a mask say of all columns.
 
     A level that fewer than `min_count` of them have gets no code of its own.
     """
@@ -228,7 +229,7 @@ def _measured(column: Column, values_PR: np.ndarray) -> Column:
         below, up_to = (np.searchsorted(in_order, some, side) / len(values) for side in ("left", "right"))
         kept.append(tuple(some.tolist()))
         ranks.append(tuple(((below + up_to) / 2).tolist()))
-    flagged = bool(parts) and not known_R.all()
+    flagged = bool(known_R.any()) and not known_R.all()
     return replace(
         column,
         parts=tuple(parts),

@@ -228,7 +228,7 @@ class Tabular(Data):
         alike = [column.name for column in columns if column.role != "ignore" and column not in self.columns.used]
         ignored = [column.name for column in columns if column.role == "ignore"]
         kinds += [f"ignored {_some(ignored)}, which name the rows"] if ignored else []
-        kinds += [f"left out {_some(alike)}, the same in all rows"] if alike else []
+        kinds += [f"left out {_some(alike)}, alike in all rows or with no level often enough"] if alike else []
         return f"taken for {'; '.join(kinds)}: task.data.roles changes it."
 
 
