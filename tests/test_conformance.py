@@ -231,6 +231,7 @@ test_testing = conformance("labwright-testing")
 test_export = conformance("labwright-export")
 test_tensorboard = conformance("labwright-tensorboard")
 test_cluster = conformance("labwright-cluster")
+test_sharded = conformance("labwright-sharded")
 test_tasks = conformance(
     "labwright-tasks",
     recipes={

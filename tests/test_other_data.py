@@ -134,6 +134,10 @@ def mnist(here: Path) -> Settings:
     return {"task": {"name": "classification", "data": {"name": "vision/mnist", "folder": str(here / "own")}}, **MLP}
 
 
+def embedded(here: Path) -> Settings:
+    return {"task": {"name": "classification", "data": "vision/digits"}, **MLP}
+
+
 def own_texts(here: Path) -> Settings:
     data = {"name": "nlp/text-files", "path": str(table(here / "own.jsonl", texts(30))), "length": 8}
     return {"task": {"name": "classification", "data": data}, "model": {"name": "nlp/bag", "width": 8}, **CLASSIFY}
@@ -238,6 +242,27 @@ def test_pictures_in_folders_of_classes(trained: Trained, tmp_path: Path, below:
     notes = "\n".join(evaluation.notes)
     assert "5 pictures left out: of a class that the run doesn't know: 'cow' 5" in notes
     assert "it has no picture of dog" in notes
+
+
+@pytest.mark.parametrize("data", ["vision/digits", "vision/mnist"])
+def test_digits_in_folders_of_classes(trained: Trained, tmp_path: Path, data: str) -> None:
+    run, side = (trained(mnist), 28) if data == "vision/mnist" else (trained(embedded), 8)
+    drawn, files = np.random.default_rng(3), []
+    for name in ("2", "7", "dot"):
+        (tmp_path / "new" / name).mkdir(parents=True)
+        for number in range(3):
+            files.append(tmp_path / "new" / name / f"{number}.png")
+            Image.fromarray(drawn.integers(0, 256, (side, side), dtype=np.uint8)).save(files[-1])
+    files[0].with_name("words.txt").write_text("no picture")
+    Image.open(files[0]).save(tmp_path / "new" / "loose.png")
+    mean, deviation = (0.1307, 0.3081) if side == 28 else (0.3053, 0.3761)
+    pixels = [torch.from_numpy(np.asarray(Image.open(file)) / 255).float() for file in files[:6]]
+    evaluation = on(run, tmp_path / "new")
+    inputs = [(((x_HW - mean) / deviation)[None, None],) for x_HW in pixels]
+    check_classes(run, evaluation, inputs, [file.parent.name for file in files[:6]])
+    notes = "\n".join(evaluation.notes)
+    assert "3 pictures left out: of a class that the run doesn't know: 'dot' 3" in notes
+    assert "1 picture left out: in no class's folder, such as loose.png" in notes and "1 file left out: .txt" in notes
 
 
 def test_pictures_in_tar_shards(trained: Trained, tmp_path: Path) -> None:
@@ -436,7 +461,7 @@ def test_other_data_named_in_a_recipe_is_measured_with_valid_and_never_chosen_by
     new = table(tmp_path / "new.csv", texts(5, seed=2, odd=1))
 
     def run(folder: str, **train: Any) -> lw.Run:
-        train = {"epochs": 3, "batch_size": 8, "final": "best", **train}
+        train = {"epochs": 3, "batch_size": 8, "final": "best", "ema": 0.9, **train}
         return lw.Experiment(**{**settings, "train": train}, device="cpu", log=(), plugins=PLUGINS).run(
             tmp_path / folder
         )
@@ -567,8 +592,8 @@ BAD: dict[str, Bad] = {
     "an idx file without labels": (mnist, unlabelled_idx, r"no labels beside it.*predict RUN --on"),
     "an idx file of larger pictures": (mnist, large_idx, r"shape \(2, 32, 32\).*not \(N, 28, 28\)"),
     "more labels than pictures": (mnist, uneven_idx, r"labels of shape \(3,\)"),
-    "an empty folder for MNIST": (mnist, empty, r"has no idx file of pictures"),
-    "a text in place of MNIST": (mnist, lambda here: write(here / "a.txt", "no"), r"has no idx file of pictures"),
+    "an empty folder for MNIST": (mnist, empty, r"has no sample of a class the run knows"),
+    "a text in place of MNIST": (mnist, lambda here: write(here / "a.txt", "no"), r"is no idx file of pictures"),
     "an npz file of something else": (
         mnist,
         lambda here: np.savez(here / "a.npz", z=np.zeros(3)) or here / "a.npz",  # type: ignore[func-returns-value]
@@ -647,14 +672,18 @@ def test_what_cannot_be_measured_is_said_in_a_sentence(trained: Trained, tmp_pat
         on(trained(kind), make(tmp_path))
 
 
-def test_data_that_knows_nothing_but_its_own_says_so(tmp_path: Path) -> None:
-    task = {"name": "classification", "data": "vision/digits"}
-    experiment = lw.Experiment(task=task, **{**MLP, "train": {"steps": 1}}, device="cpu", log=(), plugins=PLUGINS)
-    experiment.run(tmp_path / "run")
-    with pytest.raises(lw.LabwrightError, match="Digits can't read other data"):
+def test_data_that_is_made_and_not_read_says_so(tmp_path: Path) -> None:
+    data = {"name": "recsys/synthetic", "users": 30, "items": 40}
+    task = {"name": "recsys/top-n", "data": data}
+    lw.Experiment(task=task, model="recsys/popularity", device="cpu", log=(), plugins=PLUGINS).run(tmp_path / "run")
+    with pytest.raises(lw.LabwrightError, match="Synthetic can't read other interactions"):
         on(tmp_path / "run", tmp_path)
 
 
-def test_inputs_and_other_data_are_not_given_together(trained: Trained, tmp_path: Path) -> None:
-    done = CliRunner().invoke(app(), ["predict", str(trained(own_texts)), "--text", "good", "--on", str(tmp_path)])
-    assert str(done.exception) == f"give inputs or --on {tmp_path}, not both."
+def test_inputs_and_other_data_may_be_given_together(trained: Trained, tmp_path: Path) -> None:
+    other = table(tmp_path / "new.csv", texts(1))
+    done = CliRunner().invoke(
+        app(), ["predict", str(trained(own_texts)), "--text", "good", "--on", str(other), "--json"]
+    )
+    told = [json.loads(line)["input"] for line in done.stdout.splitlines()]
+    assert told == [f"{other}, line 2", f"{other}, line 3", "good"]

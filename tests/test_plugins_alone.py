@@ -29,6 +29,7 @@ def test_every_plugin_is_tried_alone():
     tools = {
         "cluster",
         "export",
+        "sharded",
         "study",
         "tensorboard",
         "testing",

@@ -7,7 +7,7 @@ import os
 import stat
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -63,10 +63,10 @@ def verb(
     say(*(f"note: {note}" for note in [*experiment.notes, *built.notes]))
     built.notes.clear()  # for those that come while it predicts
     kept = _Kept(run, out)
-    given = inputs or (["-"] if on is None else [])
+    given = [*([] if on is None else [on]), *(inputs or ())] or ["-"]
     at_once = 1 if "-" in given else AT_ONCE  # whoever writes lines may wait for an answer before the next
     failed, count = 0, 0
-    answers = predictions(built, _rows(built.task, given, on), at_once=at_once)
+    answers = predictions(built, _inputs(built.task, given), at_once=at_once)
     for count, (name, answer) in enumerate(answers, 1):  # noqa: B007
         if isinstance(answer, Exception):
             failed += 1
@@ -112,17 +112,8 @@ class _Kept:
         return str(file)
 
 
-def _rows(task: Task, given: Sequence[str], on: Path | None) -> Iterable[tuple[str, Reader]]:
-    """The name of each input, or row of other data, and what reads it."""
-    if on is None:
-        return _inputs(task, given)
-    if given:
-        raise LabwrightError(f"give inputs or --on {on}, not both.")
-    return task.inputs(on) or _inputs(task, [str(on)])
-
-
-def _inputs(task: Task, given: Iterable[str]) -> Iterator[tuple[str, Reader]]:
-    """The name of each input, and what reads it."""
+def _inputs(task: Task, given: Iterable[str | Path]) -> Iterator[tuple[str, Reader]]:
+    """The name of each input, and what reads it; a Path is other data, with an input in each of its rows."""
     if (line := task.line) in RESERVED:
         raise LabwrightError(
             f"task {type(task).__name__} calls its lines {line!r}, but --{line} is an option of predict itself; "
@@ -131,7 +122,10 @@ def _inputs(task: Task, given: Iterable[str]) -> Iterator[tuple[str, Reader]]:
     waiting = iter(given)
     for one in waiting:
         path = Path(one)
-        if one == "-":
+        if isinstance(one, Path):
+            rows = task.inputs(one)
+            yield from _inputs(task, [str(one)]) if rows is None else rows
+        elif one == "-":
             for line in _lines():
                 yield line.strip(), partial(_parsed, task, line)
         elif one.startswith("--"):
@@ -141,7 +135,7 @@ def _inputs(task: Task, given: Iterable[str]) -> Iterator[tuple[str, Reader]]:
                 raise LabwrightError(
                     f"predict has no option --{name}{nearest(name, known)} This run takes --{task.line} TEXT."
                 )
-            text = text if equals else next(waiting, "")
+            text = text if equals else str(next(waiting, ""))
             # "" too: a line of stdin that is empty is left out as well
             if not text:
                 raise LabwrightError(f"--{name} needs a text, such as --{name} TEXT.")

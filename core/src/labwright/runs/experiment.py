@@ -46,7 +46,8 @@ class Experiment(ExperimentSpec):
 
     def begun(self, built: Built) -> Started | None:
         """What a run that begins is given of what it starts from: its weights are copied. None: it starts anew."""
-        return None if self.start is None else begin(built.model, self.start, Where(("start",), self.source))
+        with built.mixed():
+            return None if self.start is None else begin(built.model, self.start, Where(("start",), self.source))
 
     def prepared(self) -> Task:
         """The task with its data read."""

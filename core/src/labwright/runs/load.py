@@ -136,7 +136,8 @@ def evaluated(
             learns something else than the run's did.
     """
     _check_checkpoint(checkpoint)
-    overrides, differing, overridden = list(overrides), [], False
+    overrides, overridden = list(overrides), False
+    differing: list[str] = []
     experiment = experiment_of(folder, plugins, overrides)
     if on is None:
         # from the data and not from the run's folder, as the samples themselves are needed
@@ -144,14 +145,16 @@ def evaluated(
         now, differing = compared_data(built.task, folder / "task", [split])
         overridden = any(override.startswith(("task=", "task.data")) for override in overrides)
     else:
-        split, built = "test", experiment.build(folder / "task").on(on)
-        now = summarised(built.task.data)
+        built = experiment.build(folder / "task")
     if differing and not other_data and not overridden:
         raise LabwrightError(
             f"the data isn't what {folder} was begun with: {'; '.join(differing)}. Put it back, or measure it "
             "all the same: --other-data."
         )
     state = _restore(built, folder, experiment, cast(Which, checkpoint), overrides)
+    if on is not None:
+        split, built = "test", built.on(on)
+        now = summarised(built.task.data)
     metrics = built.evaluate(split, size=experiment.train.batch_size, seed=experiment.train.seed)
     if metrics is None:
         raise LabwrightError(

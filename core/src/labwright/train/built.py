@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -15,7 +16,7 @@ from labwright.base.errors import LabwrightError
 from labwright.data.batching import Workers
 from labwright.data.dataset import Batch
 from labwright.data.summary import SPLITS, summarised
-from labwright.interfaces.device import Device
+from labwright.interfaces.device import Device, Sharding
 from labwright.interfaces.loss import normalizer
 from labwright.interfaces.method import Method
 from labwright.interfaces.optimizer import Optimizer
@@ -40,6 +41,7 @@ class Built:
     device_settings: Device
     optimizers: dict[str, Optimizer]
     method: Method = field(default_factory=Method)
+    sharding: Sharding | None = None  # where each of several processes holds a part of the parameters
     notes: list[str] = field(default_factory=list)
     beside: dict[str, Built] = field(default_factory=dict)  # other data that is measured while training, by its name
 
@@ -69,19 +71,24 @@ class Built:
             self.beside[name] = other = self.on(Path(path))
             self.notes.append(f"measured beside it, {name}: {summarised(other.task.data).line()}.")
 
+    def mixed(self) -> AbstractContextManager[Any]:
+        """Within it whole tensors go with parameters of which this process may hold a part."""
+        return self.sharding.mixed() if self.sharding else nullcontext()
+
     def evaluate(self, split: str, *, size: int, seed: int, most: int | None = None) -> Evaluated | None:
         """The metrics over a split as `evaluate` gives them, on the device and in the precision of these settings."""
-        return evaluate(
-            self.task,
-            self.model,
-            split,
-            device=self.device,
-            size=size,
-            seed=seed,
-            workers=self.workers if most is None else None,  # for a few batches they would take longer to start
-            autocast=partial(self.device_settings.autocast, self.device),
-            most=most,
-        )
+        with self.sharding.evaluating() if self.sharding else nullcontext():
+            return evaluate(
+                self.task,
+                self.model,
+                split,
+                device=self.device,
+                size=size,
+                seed=seed,
+                workers=self.workers if most is None else None,  # for a few batches they would take longer to start
+                autocast=partial(self.device_settings.autocast, self.device),
+                most=most,
+            )
 
     def divisor(self, batch: Batch) -> float:
         """What the loss of a batch on the host divides by."""

@@ -38,6 +38,7 @@ from labwright.train.checkpoints import (
     Checkpoints,
     MemoryCheckpoints,
     below,
+    held,
     load_model,
     split_state,
     split_tensors,
@@ -62,7 +63,7 @@ class Trainer:
         self.phase_steps = phase_steps(built, train)
         self.freezing, self.thaws = built.freezing, built.freezing.ends(run.steps_per_epoch)
         self.log = Log(run.folder / "metrics.jsonl")
-        self.checkpoints: Checkpoints | MemoryCheckpoints = Checkpoints(run.folder / "checkpoints")
+        self.checkpoints = Checkpoints(run.folder / "checkpoints", built.device_settings.writer())
         self.lock: Lock | None = None  # of the run folder, given back when the run ends
         self.interruptible = True
         self.interrupted: list[int] = []  # the signals that asked for an end
@@ -120,6 +121,9 @@ class Trainer:
         try:
             status, reason = steps()
             self._finish(status)
+            self.checkpoints.wait()
+            if self.built.sharding:
+                self.built.sharding.end()
         except torch.OutOfMemoryError as error:
             hint = "device.accumulate=2 needs half the memory for the same result"
             raise self._failed(f"{self.device} is out of memory after step {self.run.step}; {hint}.") from error
@@ -177,7 +181,8 @@ class Trainer:
                 self._log(means)
         if step % intervals.evaluate == 0:
             self._evaluate("valid")
-        if step % intervals.save == 0:
+        # the first step's shows whether there is room for what a device's own writer needs
+        if step % intervals.save == 0 or (step == 1 and self.checkpoints.writer):
             self.save()
 
     def _fit_once(self, model: ClosedForm) -> tuple[Status, str]:
@@ -335,6 +340,7 @@ class Trainer:
                 self._evaluate("valid")
         self.save()
         if self.train.final == "best" and self.best_step is not None:
+            self.checkpoints.wait()
             best = self.checkpoints.read(self.best_step)
             self.restore(best, weights_only=True)
             # the figures belong to the weights: those of the last step's go with them
@@ -368,14 +374,11 @@ class Trainer:
             return
         # a checkpoint that can't be gone on from would replace one that can
         self._check_finite()
-        window = self.loss_log.state()
-        if isinstance(self.checkpoints, MemoryCheckpoints):
-            self._write(window)
-        else:
-            ranks.by_first(lambda: self._write(window))
+        self.checkpoints.write(self.run.step, self._checkpoint(), keep=self.train.keep, best=self.best_step)
         self.saved = self.run.step
 
-    def _write(self, window: Mapping[str, Any]) -> None:
+    def _checkpoint(self) -> Checkpoint:
+        window = self.loss_log.state()
         model, extra = split_state(self.model)
         state = {
             "step": self.run.step,
@@ -387,7 +390,7 @@ class Trainer:
             "window": window,
             "seconds": self.seconds,
             "steps_per_epoch": self.run.steps_per_epoch,
-            "log": self.log.mark(durable=isinstance(self.checkpoints, Checkpoints)),
+            "log": self.log.mark(durable=ranks.first() and not isinstance(self.checkpoints, MemoryCheckpoints)),
             "recipe": plain(self.run.recipe),
             "frozen": [
                 name
@@ -403,8 +406,7 @@ class Trainer:
         for owner, thing in self.stateful.items():
             tensors, state["states"][owner] = split_tensors(thing.state(), f"the {owner}")
             training |= {f"state/{owner}/{name}": tensor for name, tensor in tensors.items()}
-        checkpoint = Checkpoint(state, model, training)
-        self.checkpoints.write(self.run.step, checkpoint, keep=self.train.keep, best=self.best_step)
+        return Checkpoint(state, model, training)
 
     def _check_finite(self) -> None:
         """Raises Diverged naming a parameter, or a statistic that follows the data, which is no finite number."""
@@ -414,11 +416,15 @@ class Trainer:
             if isinstance(module, _NormBase):
                 followed |= {f"{path}.{name}": buffer for name, buffer in module.named_buffers(recurse=False)}
         for name, tensor in followed.items():
-            if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            if tensor.is_floating_point() and not bool(torch.isfinite(held(tensor)).all()):
                 raise Diverged(f"{name!r} holds a value that is no finite number after step {self.run.step}.")
 
     def restore(self, checkpoint: Checkpoint, *, weights_only: bool = False) -> None:
         """Take up a checkpoint: everything, or the weights and averages alone. What it lacks is a note of the run."""
+        with self.built.mixed():
+            self._take_up(checkpoint, weights_only)
+
+    def _take_up(self, checkpoint: Checkpoint, weights_only: bool) -> None:
         origin = self.checkpoints.path(checkpoint.state["step"])
         load_model(self.model, checkpoint, origin)
         notes = []

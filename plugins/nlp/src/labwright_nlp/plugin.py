@@ -32,6 +32,9 @@ def labwright_components() -> Iterator[lw.Component]:
     yield lw.Component(
         "model", "nlp/transformer", f"{models}.transformer:Transformer", "encoder-decoder, one text out of another"
     )
+    suggesting = "labwright_nlp.suggesting"
+    yield lw.Component("suggester", "nlp/labelled-texts", f"{suggesting}:labelled_texts", "a table of texts and labels")
+    yield lw.Component("suggester", "nlp/running-text", f"{suggesting}:running_text", "a text file")
 
 
 @lw.hookimpl

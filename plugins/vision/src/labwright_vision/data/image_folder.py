@@ -10,8 +10,7 @@ from typing import Annotated, Literal, Self
 
 import torch
 from labwright import LabwrightError, LeftOut, listed, located, nearest, sentence
-from labwright_tasks.other_data import drift, none_known, unknown
-from labwright_tasks.parts import part_named
+from labwright_tasks.other_data import drift, unknown
 from pydantic import Field
 
 from labwright_vision.data.augment import Augment, Crop, Flip, Grey, Jitter, Rotate, Scale, Shift
@@ -21,10 +20,9 @@ from labwright_vision.data.folders import (
     Tally,
     class_folders,
     expanded,
-    folders,
+    known_pictures,
     laid_out,
     name_below,
-    normal,
     pictures,
 )
 from labwright_vision.data.own_pictures import Files, OwnPictures
@@ -112,19 +110,8 @@ class ImageFolder(OwnPictures):
     def on(self, path: Path) -> Self:
         """Pictures in a sub-folder for each class, or in such sub-folders of parts, which are taken together."""
         other, root, tally = copy(self), _existing(expanded(path), "--on"), Tally()
-        parts = [base for base in folders(root) if part_named(base.name) and normal(base.name) not in self.names]
-        given = [(name, folder) for base in parts or [root] for name, folder in class_folders(base).items()]
-        files = [(path, name) for name, folder in given for path in pictures(folder, tally, root)]
-        strange = [name for _, name in files if name not in self.names]
-        if len(strange) == len(files):
-            if not given and pictures(root, Tally()):
-                raise LabwrightError(
-                    f"{root} has pictures, but none in a sub-folder for its class: `labwright predict RUN --on {root}` "
-                    "answers without."
-                )
-            raise none_known(root, [name for name, _ in given], self.names)
-        known = [(path, self.names.index(name)) for path, name in files if name in self.names]
-        examples = zip(known, examined(root, [path for path, _ in known]), strict=True)
+        known = known_pictures(root, self.names, tally)
+        examples = zip(known.files, examined(root, [path for path, _ in known.files]), strict=True)
         named = [Picture(path, label, seen, name_below(path, root), 0) for (path, label), seen in examples]
         part = self._readable(root, {"test": named}, tally)["test"]
         if not part:
@@ -132,10 +119,9 @@ class ImageFolder(OwnPictures):
         split = self._files(part, ())
         other._splits = {"test": split}
         other._identities = {"test": [f"{picture.name} {picture.facts.digest}" for picture in part]}
-        other._left_out = [*unknown(strange, "pictures"), *tally.left_out()]
-        together = [f"the parts {listed(base.name for base in parts)} of {root} are measured together."]
+        other._left_out = [*unknown(known.strange, "pictures"), *tally.left_out()]
         other._remarks = [
-            *(together if len(parts) > 1 else ()),
+            *known.together(root),
             *missing("it", part, self.names),
             *of_pictures(part, background=self.background, white=self.white),
             *drift(self.facts_of(split), self.facts, len(split)),

@@ -23,7 +23,7 @@ from labwright_vision.data import folders
 from labwright_vision.data.augment import Affine, Rotate, Scale, Shift
 from labwright_vision.data.checking import cache
 from labwright_vision.data.idx import read_idx
-from labwright_vision.data.pictures import Pictures, held_out, scaled
+from labwright_vision.data.pictures import Pictures, held_out, of_known, scaled
 from labwright_vision.data.reading import SUFFIXES, read_picture
 
 MIRRORS = (
@@ -37,7 +37,7 @@ SHA256 = {
     "t10k-labels-idx1-ubyte.gz": "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
 }
 _SIDE, _NAMES = 28, tuple("0123456789")
-_HOLDS = "idx file of pictures, such as t10k-images-idx3-ubyte.gz, and no .npz"
+_HOLDS = "idx file of pictures, such as t10k-images-idx3-ubyte.gz, no .npz and no folder"
 _MEAN, _DEVIATION = 0.1307, 0.3081  # of the 60,000 training pictures, values 0..1
 _ARRAYS = ("x_train", "y_train", "x_test", "y_test")
 
@@ -95,10 +95,15 @@ class Mnist(Data):
         self.facts = self._facts_of("train")
 
     def on(self, path: Path) -> Self:
-        """A file of pictures in the idx format with its labels beside it, an .npz file, or all of a folder."""
+        """A file of pictures in the idx format with its labels beside it, an .npz file, or all such of a folder.
+
+        Or pictures in a folder for each digit, white on black.
+        """
+        if path.is_dir() and not _files_at(path):
+            return self._on_folders(path)
         parts = [arrays for file in _files_at(path) for arrays in _read_whole(file, labelled=True)]
         if not parts:
-            raise LabwrightError(f"{path} has no {_HOLDS}.")
+            raise LabwrightError(f"{path} is no {_HOLDS}.")
         pixels, labels = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
         known = labels < len(_NAMES)
         if not known.any():
@@ -107,6 +112,14 @@ class Mnist(Data):
         other._splits = {"test": _part(pixels[known], labels[known])}
         other._left_out = unknown(map(str, labels[~known].tolist()), "pictures")
         other._remarks = drift(other._facts_of("test"), self.facts, int(known.sum()))
+        return other
+
+    def _on_folders(self, path: Path) -> Self:
+        other, tally = copy(self), folders.Tally()
+        known = folders.known_pictures(path, _NAMES, tally)
+        other._splits = {"test": of_known(known, self.read)}
+        other._left_out = [*unknown(known.strange, "pictures"), *tally.left_out()]
+        other._remarks = [*known.together(path), *drift(other._facts_of("test"), self.facts, len(known.files))]
         return other
 
     def inputs(self, path: Path) -> Iterable[tuple[str, Callable[[], tuple[Tensor, ...]]]] | None:
