@@ -18,7 +18,7 @@ from labwright.base.errors import LabwrightError, listed, nearest
 from labwright.base.files import refuse_special
 from labwright.base.memory import out_of_memory
 from labwright.config.recipe import changes
-from labwright.data.summary import summarised
+from labwright.data.summary import DataSummary, summarised
 from labwright.interfaces.run import Outcome, Run
 from labwright.interfaces.task import Task
 from labwright.plugin.registry import Plugins
@@ -136,25 +136,18 @@ def evaluated(
             learns something else than the run's did.
     """
     _check_checkpoint(checkpoint)
-    overrides, overridden = list(overrides), False
-    differing: list[str] = []
+    overrides = list(overrides)
     experiment = experiment_of(folder, plugins, overrides)
     if on is None:
         # from the data and not from the run's folder, as the samples themselves are needed
         built = experiment.build(begun=folder / "task")
-        now, differing = compared_data(built.task, folder / "task", [split])
-        overridden = any(override.startswith(("task=", "task.data")) for override in overrides)
+        now, told = _own_data(built, folder, split, overrides, other_data)
     else:
         built = experiment.build(folder / "task")
-    if differing and not other_data and not overridden:
-        raise LabwrightError(
-            f"the data isn't what {folder} was begun with: {'; '.join(differing)}. Put it back, or measure it "
-            "all the same: --other-data."
-        )
     state = _restore(built, folder, experiment, cast(Which, checkpoint), overrides)
     if on is not None:
         split, built = "test", built.on(on)
-        now = summarised(built.task.data)
+        now, told = summarised(built.task.data), f"all of {on} is measured, as 'test':"
     metrics = built.evaluate(split, size=experiment.train.batch_size, seed=experiment.train.seed)
     if metrics is None:
         raise LabwrightError(
@@ -163,15 +156,27 @@ def evaluated(
         )
     remark = built.task.remark(split, metrics.metrics)
     notes = [*experiment.notes, *built.notes, *([remark] if remark else [])]
-    if on is not None:
-        notes += [f"all of {on} is measured, as {split!r}: {now.line()}.", *now.remarks]
-    elif differing or overridden:
-        notes.append(f"measured on the {split!r} part of this data, which is read as {now.line()}.")
+    notes += [f"{told} {now.line()}."] if told else []
+    notes += now.remarks if on else []
     step, of = state["step"], (built.task, built.model, built.device)
     run = Run(folder, experiment.table(), *of, step, state["steps_per_epoch"], experiment.name, step, data=now)
     figures, samples = {split: metrics.metrics}, {split: metrics.samples}
     run.outcome = Outcome("finished", "", step, figures, state["seconds"], folder, samples, tuple(notes), now)
     return Evaluation(str(folder), str(on or split), checkpoint, step, metrics.samples, metrics.metrics, notes, run)
+
+
+def _own_data(
+    built: Built, folder: Path, split: str, overrides: Sequence[str], other_data: bool
+) -> tuple[DataSummary, str]:
+    """What was read, and what to say of it where it isn't the run's own. Raises LabwrightError unless it was meant."""
+    now, differing = compared_data(built.task, folder / "task", [split])
+    overridden = any(override.startswith(("task=", "task.data")) for override in overrides)
+    if differing and not other_data and not overridden:
+        raise LabwrightError(
+            f"the data isn't what {folder} was begun with: {'; '.join(differing)}. Put it back, or measure it "
+            "all the same: --other-data."
+        )
+    return now, f"measured on the {split!r} part of this data, which is read as" if differing or overridden else ""
 
 
 def predictions(
