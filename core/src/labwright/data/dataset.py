@@ -146,6 +146,23 @@ class LeftOut:
 
 
 @dataclass(frozen=True)
+class Finding:
+    """Something about samples that a person should look at, as `labwright check-data` tells it in a sentence.
+
+    `samples` are the split and the index of each, the worst first; `details` say something of each, or are none at all.
+    `wrong` sets what spoils training or its measure apart from what is only odd.
+
+    Example: `lw.Finding("recordings", "1 recording is silent.", (("train", 4),), wrong=True)`
+    """
+
+    check: str
+    sentence: str
+    samples: tuple[tuple[str, int], ...] = ()
+    details: tuple[str, ...] = ()
+    wrong: bool = False
+
+
+@dataclass(frozen=True)
 class TensorSplit:
     """A split that lies in memory: each of `inputs`, and `labels`, has a row for each sample. Nothing is augmented.
 
@@ -227,6 +244,23 @@ class Data(ABC):
         files = (path for path in folder.rglob("*") if path.is_file())
         return sorted(path for path in files if not self.suffixes or path.suffix.lower() in self.suffixes)
 
+    def on(self, path: Path) -> Self:
+        """Other data of this kind, all of whose samples at `path` are its `test` part; after `prepare()` or `load()`.
+
+        Its classes, vocabulary, scaling and settings are this one's; nothing is held out, and nothing augmented.
+        Samples of classes that this one doesn't know are counted and named in its `left_out`.
+        """
+        raise LabwrightError(
+            f"{type(self).__name__} can't read other data, such as {str(path)!r}, by what it has learned of its own."
+        )
+
+    def inputs(self, path: Path) -> Iterable[tuple[str, Callable[[], tuple[Tensor, ...]]]] | None:  # noqa: ARG002 - a default
+        """Each input in a file or folder, with labels or without: where it stands, and what reads it.
+
+        None: a file is one input, as `read` takes it, and of a folder each of its `files`.
+        """
+        return None
+
     def show(self, inputs: tuple[Tensor, ...]) -> list[str] | list[Tensor]:
         """How a report shows inputs, one for each row: texts, or pictures of shape (C, H, W); nothing: it doesn't."""
         return list(inputs[0]) if isinstance(self.ports()[0], Image) else []
@@ -238,6 +272,14 @@ class Data(ABC):
     def remarks(self) -> Sequence[str]:
         """What to know about what was read, after `prepare()`: a sentence each, with the setting to change."""
         return ()
+
+    def checks(self) -> Iterable[Finding]:
+        """What is amiss with samples that this kind of data alone can tell, after `prepare()`: for `check-data`."""
+        return ()
+
+    def place(self, split: str, index: int) -> str:
+        """Where a person finds a sample, after `prepare()`: its file, or its line of a table."""
+        return f"{split} {index}"
 
     def noticed(self) -> Sequence[str]:
         """What to know about the inputs that `read` and `parse` gave since this was asked last; `predict` says it."""
@@ -251,7 +293,11 @@ class Data(ABC):
         return None
 
     def save(self, folder: Path) -> None:
-        """Keep what `prepare()` learned: JSON, safetensors or tokenizer files in an empty folder."""
+        """Keep what `prepare()` learned: JSON, safetensors or tokenizer files in an empty folder.
+
+        A run refuses to go on with data of which something else is learned. `facts.json` alone isn't compared: what the
+        training samples are like, for `on` to say how other data differs.
+        """
 
     def load(self, folder: Path) -> None:
         """Take up what `save` kept, instead of `prepare()` and without the data."""

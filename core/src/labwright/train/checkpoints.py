@@ -44,6 +44,7 @@ from labwright.interfaces.task import Task
 
 Which = Literal["final", "last", "best"]
 CHECKSUMS = "checksums.json"
+_DESCRIBED = {CHECKSUMS, SUMMARY, "facts.json"}  # what tells of the data, and changes nothing that is learned
 MOST_NAMED = 3  # damaged checkpoints; there may be thousands
 
 
@@ -353,7 +354,7 @@ def compared_data(task: Task, kept: Path, splits: Iterable[str] = SPLITS) -> tup
         names = {
             str(path.relative_to(top)) for top in (kept, Path(scratch)) for path in top.rglob("*") if path.is_file()
         }
-        _, differing, missing = filecmp.cmpfiles(kept, scratch, names - {CHECKSUMS, SUMMARY}, shallow=False)
+        _, differing, missing = filecmp.cmpfiles(kept, scratch, names - _DESCRIBED, shallow=False)
     if differing or missing:
         raise LabwrightError(
             f"task.data: the task learns something else of this data than the run did "

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
 from labwright.base import ranks
-from labwright.base.errors import Diverged, LabwrightError, RunFailed, StopRun
+from labwright.base.errors import Diverged, LabwrightError, RunFailed, StopRun, words
 from labwright.base.isolation import isolated
 from labwright.base.locks import Lock
 from labwright.base.seeding import derived_seed, global_generators
@@ -141,8 +141,9 @@ class Trainer:
             self._ended(outcome)
             return outcome
         finally:
-            if self.built.workers is not None:
-                self.built.workers.close()
+            for built in (self.built, *self.built.beside.values()):
+                if built.workers is not None:
+                    built.workers.close()
             if self.lock is not None:
                 self.lock.release()
 
@@ -297,23 +298,30 @@ class Trainer:
         values["steps_per_second"] = (means.step - step_before) / max(now - time_before, 1e-9)
         self._tell(self.relay.logged, run=self.run, step=means.step, values=values)
 
-    def _evaluate(self, split: str) -> None:
-        """Metrics of a split with the weights that count, into the log; a better one on `valid` is saved."""
-        run, train = self.run, self.train
+    def _evaluate(self, split: str, beside: str = "") -> None:
+        """Metrics of a split with the weights that count, into the log; a better one on `valid` is saved.
+
+        With `valid` goes the data `beside` it, each by its name, which nothing is chosen by.
+        """
+        run, train, name = self.run, self.train, beside or split
+        for other in self.built.beside if name == "valid" else ():
+            self._evaluate("test", other)
         with self.averaged():
-            evaluated = self.built.evaluate(split, size=train.batch_size, seed=train.seed)
+            evaluated = self.built.beside.get(beside, self.built).evaluate(
+                split, size=train.batch_size, seed=train.seed
+            )
         if evaluated is None:
             return
-        metrics = run.metrics[split] = evaluated.metrics
-        run.samples[split] = evaluated.samples
-        self._record("evaluation", run.step, split=split, samples=evaluated.samples, metrics=metrics)
-        if split == "valid":
+        metrics = run.metrics[name] = evaluated.metrics
+        run.samples[name] = evaluated.samples
+        self._record("evaluation", run.step, split=name, samples=evaluated.samples, metrics=metrics)
+        if name == "valid":
             # only `valid` decides which weights are best: a run that looked at `test` would choose by it
             self.evaluated, self.saved = run.step, -1  # a checkpoint of this step knows nothing of it
             if self.task.goal.better(metrics[self.task.goal.metric], run.best):
                 run.best, self.best_step = metrics[self.task.goal.metric], run.step
                 self.save()
-        self._tell(self.relay.evaluated, run=run, step=run.step, split=split, metrics=metrics)
+        self._tell(self.relay.evaluated, run=run, step=run.step, split=name, metrics=metrics)
 
     def _finish(self, status: Status) -> None:
         """How every run ends: log what is under way, evaluate, save, choose the weights it ends with, and test them.
@@ -343,9 +351,22 @@ class Trainer:
         if self.tested:
             with suppress(StopRun):
                 self._evaluate("test")
-        for split, metrics in self.run.metrics.items():
-            remark = self.task.remark(split, metrics)
-            self.run.notes += [remark] if remark else []
+        self.run.notes += filter(None, (self.task.remark(*measured) for measured in self.run.metrics.items()))
+        # the first process does it alone, as nothing is divided any more
+        if self.tested and self.relay.run_ended and ranks.first() and self.run.metrics:
+            self._compare("test" if "test" in self.run.metrics else "valid")
+
+    def _compare(self, split: str) -> None:
+        """Find out what simple rules reach on a split; a result that is no better is said."""
+        run, goal = self.run, self.task.goal
+        try:
+            run.floors = self.task.floors(split)
+        except Exception as error:  # noqa: BLE001 - a run isn't lost for it
+            run.notes.append(f"What simple rules reach on {split} couldn't be found out: {words(error)}.")
+        value = run.metrics[split][goal.metric]
+        floors = {rule: floor[goal.metric] for rule, floor in run.floors.items() if goal.metric in floor}
+        if ahead := [f"{rule} ({floor:.4g})" for rule, floor in floors.items() if not goal.better(value, floor)]:
+            run.notes.append(f"{goal.metric} {value:.4g} on {split} is no better than {' or '.join(ahead)}.")
 
     def save(self) -> None:
         """Write a checkpoint of this step, unless there is one. Raises RunFailed for weights that are no numbers."""
@@ -476,9 +497,8 @@ class Trainer:
 
     def _outcome(self, status: Status, reason: str) -> Outcome:
         run = self.run
-        seconds = round(self.seconds, 3)
-        samples, notes = dict(run.samples), tuple(run.notes)
-        return Outcome(status, reason, run.step, dict(run.metrics), seconds, run.folder, samples, notes, run.data)
+        shown = dict(run.samples), tuple(run.notes), run.data, run.floors
+        return Outcome(status, reason, run.step, dict(run.metrics), round(self.seconds, 3), run.folder, *shown)
 
     def _ended(self, outcome: Outcome) -> None:
         self.run.outcome = outcome
