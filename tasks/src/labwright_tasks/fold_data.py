@@ -111,7 +111,7 @@ class Fold(Data):
         return {"train": seen[second_N != 0], "valid": seen[second_N == 0], "test": out_N.nonzero()[:, 0]}
 
     def _way(self, whole: Chosen) -> By:
-        known = {
+        known: dict[By, bool] = {
             "group": isinstance(whole, Grouped),
             "time": isinstance(whole, Timed),
             "class": isinstance(whole, Labelled) and whole.labels.dim() == 1 and not whole.labels.is_floating_point(),
@@ -123,7 +123,7 @@ class Fold(Data):
                 f"task.data.by: given {self.by!r}, which {type(self.data).__name__} doesn't tell of its samples. They "
                 f"can be dealt out by {has}."
             )
-        return self.by or next(way for way, there in known.items() if there)  # type: ignore[return-value]
+        return self.by or next(way for way, there in known.items() if there)
 
     def _filling(self) -> int:
         inputs = self.data.ports()[0]
