@@ -52,8 +52,7 @@ from labwright.data.ports import Tokens as Tokens
 from labwright.data.ports import Values as Values
 from labwright.interfaces.closed_form import ClosedForm as ClosedForm
 from labwright.interfaces.device import Device as Device
-from labwright.interfaces.library import Family as Family
-from labwright.interfaces.library import LibraryOptimizer as LibraryOptimizer
+from labwright.interfaces.family import Family as Family
 from labwright.interfaces.loss import LEFT_OUT as LEFT_OUT
 from labwright.interfaces.loss import Loss as Loss
 from labwright.interfaces.loss import normalizer as normalizer

@@ -110,8 +110,8 @@ class Fold(Data):
         second_N = deal(keys_N[seen], max(2, parts), self.seed + 1) if parts else torch.ones(len(seen))
         return {"train": seen[second_N != 0], "valid": seen[second_N == 0], "test": out_N.nonzero()[:, 0]}
 
-    def _way(self, whole: Chosen) -> By:
-        known: dict[By, bool] = {
+    def _way(self, whole: Chosen) -> str:
+        known = {
             "group": isinstance(whole, Grouped),
             "time": isinstance(whole, Timed),
             "class": isinstance(whole, Labelled) and whole.labels.dim() == 1 and not whole.labels.is_floating_point(),

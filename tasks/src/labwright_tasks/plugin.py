@@ -35,6 +35,9 @@ def labwright_components() -> Iterator[lw.Component]:
     yield lw.Component("loss", "penalized", f"{here}.losses:Penalized", "another loss plus L1 and L2 penalties")
     yield lw.Component("loss", "weighted", f"{here}.head_losses:Weighted", "heads' losses by weights that are given")
     yield lw.Component("loss", "uncertainty", f"{here}.head_losses:Uncertainty", "heads' losses by learned variances")
+    yield lw.Component(
+        "optimizer", "torch/*", f"{here}.library_optimizers:TORCH", "any optimizer of torch.optim by its name"
+    )
     yield lw.Component("method", "sam", f"{here}.sam:SharpnessAware", "the gradient where the loss is worst nearby")
     yield lw.Component("method", "pcgrad", f"{here}.pcgrad:ProjectedGradients", "parts' gradients without conflicts")
     yield lw.Component("task", "two-views", f"{here}.two_views:TwoViews", "a representation, learned without labels")

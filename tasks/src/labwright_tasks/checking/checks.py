@@ -158,9 +158,8 @@ def outliers(samples: Samples) -> Iterator[Finding]:
         return
     assert samples.features_ND is not None
     x_ND = comparable(samples.port, samples.features_ND)
-    nearest = [
-        torch.cdist(rows, x_ND).topk(_NEIGHBOURS + 1, largest=False).values for rows in torch.split(x_ND, _AT_ONCE)
-    ]
+    parts = torch.split(x_ND, _AT_ONCE)
+    nearest = [torch.cdist(rows, x_ND).topk(_NEIGHBOURS + 1, largest=False).values for rows in parts]
     distances_N = torch.cat(nearest)[:, 1:].mean(1)  # the first is the sample itself
     logs_N = distances_N.clamp_min(float(distances_N.median()) * 1e-3 + 1e-12).log()
     middle = logs_N.median()

@@ -68,6 +68,33 @@ def tables_of_parts(folder: Path) -> tuple[dict[str, Path], list[LeftOut]]:
     return files, [LeftOut(count, "file" if count == 1 else "files", why) for count, why in reasons if count]
 
 
+def tables_at(path: Path) -> tuple[list[Path], list[LeftOut]]:
+    """A table, or all tables that lie in a folder, and what else is there. Raises LabwrightError if there is none."""
+    if not path.is_dir():
+        return [path], []
+    files = [file for file in sorted(path.iterdir()) if file.is_file() and not is_hidden(file)]
+    tables = [file for file in files if suffix_of(file) in SUFFIXES]
+    others = [file.name for file in files if file not in tables]
+    if not tables:
+        raise LabwrightError(f"{path} has no table, with an ending of {listed(SUFFIXES)}; it has {listed(others)}.")
+    unit = "file" if len(others) == 1 else "files"
+    return tables, [LeftOut(len(others), unit, f"no table: {listed(others, _NAMED)}")] if others else []
+
+
+def has_tables(path: Path) -> bool:
+    """Whether a path is a table, or a folder with one."""
+    return any(suffix_of(file) in SUFFIXES for file in (path.iterdir() if path.is_dir() else [path]))
+
+
+def joined(tables: Sequence[Table], origin: Path) -> Table:
+    """The rows of several tables with the same columns, one after another."""
+    if len(tables) == 1:
+        return tables[0]
+    columns = {setting: [cell for table in tables for cell in table[setting]] for setting in tables[0].columns}
+    lines = [line for table in tables for line in table.lines]
+    return Table(str(origin), columns, lines, tables[0].unit)
+
+
 def files_of_parts(
     folder: Path, suffixes: Sequence[str], besides: Sequence[str] = ()
 ) -> tuple[dict[str, list[Path]], list[LeftOut]]:

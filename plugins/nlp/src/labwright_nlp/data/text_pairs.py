@@ -2,21 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from copy import copy
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import torch
 from labwright import LabwrightError, LeftOut, Port, Tokens
+from labwright_tasks import other_data
 from labwright_tasks.opening import no_file
+from labwright_tasks.other_data import Facts, drift
 from labwright_tasks.sequence_to_sequence import PairedData, PairedTokens, TargetTokens
 from labwright_tasks.tables import Table, read_table
 from torch import Tensor
 
 from labwright_nlp.data import noticing
 from labwright_nlp.data.noticing import Noticed
-from labwright_nlp.data.reading import check_typed, read_text, tables_of_parts, text_files
+from labwright_nlp.data.reading import (
+    check_typed,
+    has_tables,
+    joined,
+    read_text,
+    tables_at,
+    tables_of_parts,
+    text_files,
+)
 from labwright_nlp.data.texts import Length, Share, digest, parted
 from labwright_nlp.tokenizing import Case, Kind, Tokenizer, Vocabulary, clean, kept, learned, unmarked
 
@@ -65,6 +78,7 @@ class TextPairs(PairedData):
         self._remarks: list[str] = []
         self._noticed = Noticed()
         self._left_out: list[LeftOut] = []
+        self.facts: Facts = {}  # of the training pairs
 
     def prepare(self) -> None:
         rows = self._rows()
@@ -74,18 +88,47 @@ class TextPairs(PairedData):
             self.sides[side] = learned(
                 self.tokenizer, [*rows["train"][side]], vocabulary=self.vocabulary, pretrained=None
             )
-        end_id = self._target_port().end_id
         lengths: dict[str, np.ndarray] = {}
         for name, part in rows.items():
-            sources, targets = ([self._ids(side, text) for text in part[side]] for side in _SIDES)
-            lengths[name] = np.array([max(map(len, pair)) for pair in zip(sources, targets, strict=True)])
-            self._splits[name] = PairedTokens(
-                [ids[: self.length] for ids in sources],
-                [[*ids[: self.length], end_id] for ids in targets],
-                pad_id=self.sides["text"].pad_id,
-            )
+            self._splits[name], lengths[name] = self._encoded(part)
             self._digests[name] = digest(part, "translation")
         self._remarks = noticing.cut(lengths, self.length)
+        self.facts = other_data.facts({"the number of tokens": torch.from_numpy(lengths["train"])})
+
+    def _encoded(self, rows: Table) -> tuple[PairedTokens, np.ndarray]:
+        """Pairs as tokens, cut to `length`, and how many the longer text of each has, (N,)."""
+        end_id = self._target_port().end_id
+        sources, targets = ([self._ids(side, text) for text in rows[side]] for side in _SIDES)
+        lengths_N = np.array([max(map(len, pair)) for pair in zip(sources, targets, strict=True)])
+        encoded = PairedTokens(
+            [ids[: self.length] for ids in sources],
+            [[*ids[: self.length], end_id] for ids in targets],
+            pad_id=self.sides["text"].pad_id,
+        )
+        return encoded, lengths_N
+
+    def on(self, path: Path) -> Self:
+        """The pairs of a table, or of all tables in a folder."""
+        other = copy(self)
+        files, other._left_out = tables_at(path)
+        rows = joined([other._cleaned(file) for file in files], path)
+        encoded, lengths_N = self._encoded(rows)
+        other._splits, other._digests = {"test": encoded}, {"test": digest(rows, "translation")}
+        other._noticed = Noticed()
+        other._remarks = [
+            *noticing.cut({"it": lengths_N}, self.length),
+            *drift(other_data.facts({"the number of tokens": torch.from_numpy(lengths_N)}), self.facts, len(rows)),
+        ]
+        return other
+
+    def inputs(self, path: Path) -> Iterable[tuple[str, Callable[[], tuple[Tensor, ...]]]] | None:
+        """The texts of a table, or of all tables in a folder, with translations or without."""
+        return self._texts(tables_at(path)[0]) if has_tables(path) else None
+
+    def _texts(self, files: Iterable[Path]) -> Iterator[tuple[str, Callable[[], tuple[Tensor, ...]]]]:
+        for table in (read_table(file, {"text": self.columns["text"]}, encoding=self.encoding) for file in files):
+            for row, text in enumerate(table["text"]):
+                yield table.where(row), partial(self.parse, text)
 
     def ports(self) -> tuple[Port, Port]:
         tokens = self.sides["text"]
@@ -135,9 +178,11 @@ class TextPairs(PairedData):
         for side, tokens in self.sides.items():
             (folder / side).mkdir()
             tokens.save(folder / side)
+        other_data.keep(folder, self.facts)
 
     def load(self, folder: Path) -> None:
         self.sides = {side: kept(self.tokenizer, folder / side) for side in _SIDES}
+        self.facts = other_data.kept(folder)
 
     def _rows(self) -> dict[str, Table]:
         """The pairs of `train`, and of the parts that have files of their own, as they are tokenized."""
@@ -147,11 +192,14 @@ class TextPairs(PairedData):
         files, self._left_out = tables_of_parts(path) if path.is_dir() else ({"train": path}, [])
         parts = {}
         for part, file in files.items():
-            rows, left_out = read_table(file, self.columns, encoding=self.encoding).filled(*_SIDES)
-            columns = {side: [clean(text, self.case) for text in rows[side]] for side in _SIDES}
-            parts[part] = replace(rows, columns=columns)
-            self._left_out += left_out
+            parts[part] = self._cleaned(file)
         return parts
+
+    def _cleaned(self, file: Path) -> Table:
+        """The pairs of a file; rows without one or the other are left out."""
+        rows, left_out = read_table(file, self.columns, encoding=self.encoding).filled(*_SIDES)
+        self._left_out += left_out
+        return replace(rows, columns={side: [clean(text, self.case) for text in rows[side]] for side in _SIDES})
 
     def _target_port(self) -> TargetTokens:
         """What is written: the tokenizer's tokens, and behind them a begin and an end."""

@@ -7,21 +7,25 @@ import json
 import shutil
 from abc import ABC, abstractmethod
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from copy import copy
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Self
 
 import numpy as np
 import torch
 from labwright import Batch, Classes, Data, LabwrightError, LeftOut, Port, Split, Tokens, listed, nearest
-from labwright_tasks.tables import SUFFIXES, Table, suffix_of
+from labwright_tasks import other_data
+from labwright_tasks.other_data import Facts, drift, none_known, unknown
+from labwright_tasks.tables import SUFFIXES, Table, read_table, suffix_of
 from pydantic import Field
 from torch import Tensor
 
 from labwright_nlp.data import noticing
 from labwright_nlp.data.noticing import Noticed
-from labwright_nlp.data.reading import check_typed, read_text, text_files
+from labwright_nlp.data.reading import check_typed, has_tables, joined, read_text, rows_of, tables_at, text_files
 from labwright_nlp.ports import EncoderTokens
 from labwright_nlp.tokenizing import Case, Kind, Tokenizer, clean, kept, learned, unmarked
 
@@ -41,6 +45,8 @@ class LabelledTexts(Data, ABC):
     target = Classes
     line = "text"
     suffixes = (".txt",)
+    text, label = "text", "label"  # the columns of a table
+    encoding: str | None = None  # of files that aren't in UTF-8
 
     def __init__(
         self,
@@ -62,6 +68,7 @@ class LabelledTexts(Data, ABC):
         self._digests: dict[str, str] = {}
         self._remarks: list[str] = []
         self._noticed = Noticed()
+        self.facts: Facts = {}  # of the training texts
         self.unused: list[LeftOut] = []
 
     def starts_from(self, folder: Path) -> None:
@@ -76,6 +83,58 @@ class LabelledTexts(Data, ABC):
 
     def split(self, name: str) -> Split | None:
         return self._splits.get(name)
+
+    def on(self, path: Path) -> Self:
+        """The texts and labels of a table, or of all tables in a folder."""
+        assert self.tokens is not None
+        other = copy(self)
+        tables, other.unused = [], []
+        files, left_out = tables_at(path)
+        for file in files:
+            table, bare = rows_of(read_table(file, {"text": self.text, "label": self.label}, encoding=self.encoding))
+            tables.append(table)
+            other.unused += bare
+        rows = joined(tables, path)
+        known = rows.take(row for row, label in enumerate(rows["label"]) if label in self.names)
+        if not len(known):
+            raise none_known(path, rows["label"], self.names, "label")
+        strange = [label for label in rows["label"] if label not in self.names]
+        other.unused += [*unknown(strange, "texts"), *left_out]
+        ids, lengths_N = self._encoded([clean(text, self.case) for text in known["text"]])
+        split = Encoded(ids, _numbered(known, self.names), self.tokens.pad_id)
+        other._splits, other._digests = {"test": split}, {"test": digest(known)}
+        other._noticed = Noticed()
+        other._remarks = [
+            *noticing.cut({"it": lengths_N}, self.length),
+            *noticing.unknown({"it": split.ids_L.numpy()}, self.tokens.unknown, self.tokenizer),
+            *drift(self.facts_of(split, lengths_N), self.facts, len(split)),
+        ]
+        return other
+
+    def inputs(self, path: Path) -> Iterable[tuple[str, Callable[[], tuple[Tensor, ...]]]] | None:
+        """The texts of a table, or of all tables in a folder, with labels or without."""
+        return self._rows(tables_at(path)[0]) if has_tables(path) else None
+
+    def _rows(self, files: Iterable[Path]) -> Iterator[tuple[str, Callable[[], tuple[Tensor, ...]]]]:
+        for table in (read_table(file, {"text": self.text}, encoding=self.encoding) for file in files):
+            for row, text in enumerate(table["text"]):
+                yield table.where(row), partial(self._parsed, text)
+
+    def _parsed(self, text: str) -> tuple[Tensor, ...]:
+        if not text.strip():
+            raise LabwrightError("the row has no text.")
+        return self.parse(text)
+
+    def facts_of(self, split: Encoded, lengths_N: np.ndarray) -> Facts:
+        """What texts are like: how long before they were cut, how many of their tokens aren't known, of which class."""
+        values = {"the number of tokens": torch.from_numpy(lengths_N)}
+        if self.tokens is not None and self.tokens.unknown is not None:
+            text_L = torch.arange(len(split)).repeat_interleave(split.lengths)
+            unknown_L = (split.ids_L == self.tokens.unknown).double()
+            values["the share of unknown tokens"] = (
+                torch.zeros(len(split), dtype=torch.float64).index_add_(0, text_L, unknown_L) / split.lengths
+            )
+        return other_data.facts(values, split.labels, self.names)
 
     def left_out(self) -> Sequence[LeftOut]:
         return self.unused
@@ -126,10 +185,12 @@ class LabelledTexts(Data, ABC):
             shutil.copyfile(self._start / _ENCODER, folder / _ENCODER)
         about = {"classes": self.names}
         (folder / _KEPT).write_text(json.dumps(about, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        other_data.keep(folder, self.facts)
 
     def load(self, folder: Path) -> None:
         self.tokens = kept(self.tokenizer, folder)
         self.names = tuple(json.loads((folder / _KEPT).read_text(encoding="utf-8"))["classes"])
+        self.facts = other_data.kept(folder)
         if (folder / _ENCODER).is_file():
             self._start = folder
 
@@ -204,6 +265,7 @@ class Texts(LabelledTexts):
         self._digests = {name: digest(part) for name, part in rows.items()}
         self._lines = {name: replace(part, columns={}) for name, part in rows.items()}
         self._splits.update(encoded)
+        self.facts = self.facts_of(encoded["train"], lengths["train"])
         known = {name: split.ids_L.numpy() for name, split in encoded.items()}
         self._remarks = [
             *noticing.cut(lengths, self.length),

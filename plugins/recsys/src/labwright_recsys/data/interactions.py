@@ -60,9 +60,11 @@ class OwnInteractions(Recommendation):
             raise LabwrightError(
                 f"task.data.item: given {self.of_item!r}, which task.data.user says of the users' column."
             )
-        path = self.file.expanduser()
+        return self.table_at(self.file.expanduser(), bare=False)
+
+    def table_at(self, path: Path, *, bare: bool) -> Table:
         columns = {"user": self.user, "item": self.of_item}
-        others = {"rating": self.rating, "time": self.time, "title": self.title}
+        others = {} if bare else {"rating": self.rating, "time": self.time, "title": self.title}
         columns |= {setting: name for setting, name in others.items() if name is not None}
         sign = self.delimiter or ("\t" if suffix_of(path) == ".tsv" else ",")
         return table_of(read_table(path, columns, delimiter=sign, encoding=self.encoding))

@@ -5,13 +5,17 @@ from __future__ import annotations
 import hashlib
 import os
 import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from copy import copy
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Self
 
 import numpy as np
 import torch
-from labwright import Classes, Data, Image, LabwrightError, Port, derived_seed
+from labwright import Classes, Data, Image, LabwrightError, LeftOut, Port, derived_seed
+from labwright_tasks import other_data
+from labwright_tasks.other_data import Facts, drift, none_known, unknown
 from pydantic import Field
 from torch import Tensor
 
@@ -19,7 +23,7 @@ from labwright_vision.data import folders
 from labwright_vision.data.augment import Affine, Rotate, Scale, Shift
 from labwright_vision.data.checking import cache
 from labwright_vision.data.idx import read_idx
-from labwright_vision.data.pictures import Pictures, held_out, scaled
+from labwright_vision.data.pictures import Pictures, held_out, of_known, scaled
 from labwright_vision.data.reading import SUFFIXES, read_picture
 
 MIRRORS = (
@@ -32,7 +36,8 @@ SHA256 = {
     "t10k-images-idx3-ubyte.gz": "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
     "t10k-labels-idx1-ubyte.gz": "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
 }
-_SIDE = 28
+_SIDE, _NAMES = 28, tuple("0123456789")
+_HOLDS = "idx file of pictures, such as t10k-images-idx3-ubyte.gz, no .npz and no folder"
 _MEAN, _DEVIATION = 0.1307, 0.3081  # of the 60,000 training pictures, values 0..1
 _ARRAYS = ("x_train", "y_train", "x_test", "y_test")
 
@@ -69,6 +74,9 @@ class Mnist(Data):
         self.folder = folder
         self.valid, self.rotate, self.shift, self.scale = valid, rotate, shift, scale
         self._splits: dict[str, Pictures] = {}
+        self._left_out: Sequence[LeftOut] = ()
+        self._remarks: Sequence[str] = ()
+        self.facts: Facts = {}  # of the training pictures
 
     def prepare(self) -> None:
         folder = cache() / "mnist" if self.folder is None else folders.expanded(self.folder)
@@ -84,9 +92,60 @@ class Mnist(Data):
         self._splits = {"train": _part(x_train[~mask], y_train[~mask], affine), "test": _part(x_test, y_test)}
         if mask.any():
             self._splits["valid"] = _part(x_train[mask], y_train[mask])
+        self.facts = self._facts_of("train")
+
+    def on(self, path: Path) -> Self:
+        """A file of pictures in the idx format with its labels beside it, an .npz file, or all such of a folder.
+
+        Or pictures in a folder for each digit, white on black.
+        """
+        if path.is_dir() and not _files_at(path):
+            return self._on_folders(path)
+        parts = [arrays for file in _files_at(path) for arrays in _read_whole(file, labelled=True)]
+        if not parts:
+            raise LabwrightError(f"{path} is no {_HOLDS}.")
+        pixels, labels = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+        known = labels < len(_NAMES)
+        if not known.any():
+            raise none_known(path, map(str, labels.tolist()), _NAMES)
+        other = copy(self)
+        other._splits = {"test": _part(pixels[known], labels[known])}
+        other._left_out = unknown(map(str, labels[~known].tolist()), "pictures")
+        other._remarks = drift(other._facts_of("test"), self.facts, int(known.sum()))
+        return other
+
+    def _on_folders(self, path: Path) -> Self:
+        other, tally = copy(self), folders.Tally()
+        known = folders.known_pictures(path, _NAMES, tally)
+        other._splits = {"test": of_known(known, self.read)}
+        other._left_out = [*unknown(known.strange, "pictures"), *tally.left_out()]
+        other._remarks = [*known.together(path), *drift(other._facts_of("test"), self.facts, len(known.files))]
+        return other
+
+    def inputs(self, path: Path) -> Iterable[tuple[str, Callable[[], tuple[Tensor, ...]]]] | None:
+        """The pictures of idx or .npz files, with labels or without."""
+        files = _files_at(path)
+        return _pictures(files) if files else None
+
+    def _facts_of(self, split: str) -> Facts:
+        part = self._splits[split]
+        bright_N = part.x.mean((1, 2, 3)) * _DEVIATION + _MEAN
+        return other_data.facts({"brightness, from 0 to 1,": bright_N}, part.labels, _NAMES)
+
+    def left_out(self) -> Sequence[LeftOut]:
+        return self._left_out
+
+    def remarks(self) -> Sequence[str]:
+        return self._remarks
+
+    def save(self, folder: Path) -> None:
+        other_data.keep(folder, self.facts)
+
+    def load(self, folder: Path) -> None:
+        self.facts = other_data.kept(folder)
 
     def ports(self) -> tuple[Port, Port]:
-        return Image(1, _SIDE, _SIDE), Classes(tuple("0123456789"))
+        return Image(1, _SIDE, _SIDE), Classes(_NAMES)
 
     def split(self, name: str) -> Pictures | None:
         return self._splits.get(name)
@@ -121,18 +180,75 @@ def read_mnist(folder: Path, mirrors: Sequence[str] = MIRRORS, checksums: Mappin
     return parts
 
 
+def _files_at(path: Path) -> list[Path]:
+    """The files of pictures at a path: itself, or those in a folder."""
+    files = sorted(path.iterdir()) if path.is_dir() else [path]
+    return [file for file in files if file.suffix == ".npz" or ("images" in file.name and "idx3" in file.name)]
+
+
+def _read_whole(path: Path, *, labelled: bool) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """All pictures (N, 28, 28) of a file and their labels (N,); no labels (0,) if they aren't asked for."""
+    arrays: dict[str, np.ndarray] = {}
+    if path.suffix == ".npz":
+        arrays = _arrays(path, [name for name in _ARRAYS if labelled or name.startswith("x")])
+        if not arrays:
+            raise LabwrightError(f"{path} has none of the arrays {', '.join(_ARRAYS)}.")
+    else:
+        arrays["x"] = read_idx(path)
+        if labelled:
+            name = path.name.replace("images", "labels").replace("idx3", "idx1")
+            arrays["y"] = read_idx(_labels_of(path, name))
+    for name, pixels in arrays.items():
+        if not name.startswith("x"):
+            continue
+        labels = arrays.get(f"y{name[1:]}", np.zeros(0, dtype=np.uint8))
+        if pixels.shape[1:] != (_SIDE, _SIDE) or (labelled and labels.shape != pixels.shape[:1]):
+            raise LabwrightError(
+                f"{path}: pictures of shape {pixels.shape}, labels of shape {labels.shape}, not (N, 28, 28) and (N,)."
+            )
+        yield pixels, labels
+
+
+def _labels_of(path: Path, name: str) -> Path:
+    for beside in (path.with_name(name), path.with_name(name.removesuffix(".gz")), path.with_name(f"{name}.gz")):
+        if beside.is_file():
+            return beside
+    raise LabwrightError(
+        f"{path} has no labels beside it, in {name}. `labwright predict RUN --on {path}` answers without."
+    )
+
+
+def _pictures(files: Sequence[Path]) -> Iterator[tuple[str, Callable[[], tuple[Tensor, ...]]]]:
+    for file in files:
+        for pixels, _ in _read_whole(file, labelled=False):
+            for number, picture in enumerate(pixels, 1):
+                yield f"{file}, picture {number}", partial(_picture, picture)
+
+
+def _picture(pixels: np.ndarray) -> tuple[Tensor, ...]:
+    return (scaled(pixels[None, None], _MEAN, _DEVIATION),)
+
+
 def _part(pixels: np.ndarray, labels: np.ndarray, augment: Affine | None = None) -> Pictures:
     return Pictures(scaled(pixels[:, None], _MEAN, _DEVIATION), torch.from_numpy(labels.astype(np.int64)), augment)
 
 
 def _read_archive(path: Path) -> Parts:
+    arrays = _arrays(path, _ARRAYS)
+    missing = [name for name in _ARRAYS if name not in arrays]
+    if missing:
+        raise LabwrightError(f"{path} has no {missing[0]}: it must be an npz file with {', '.join(_ARRAYS)}.")
+    return arrays["x_train"], arrays["y_train"], arrays["x_test"], arrays["y_test"]
+
+
+def _arrays(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
+    """Those of some arrays that are in an npz file."""
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            x_train, y_train, x_test, y_test = (_as_bytes(name, arrays[name]) for name in _ARRAYS)
+            return {name: _as_bytes(name, arrays[name]) for name in names if name in arrays}
     except Exception as error:  # numpy and zipfile raise ten kinds for what is torn
         needed = ", ".join(_ARRAYS)
         raise LabwrightError(f"{path} can't be read ({error}): it must be an npz file with {needed}.") from error
-    return x_train, y_train, x_test, y_test
 
 
 def _as_bytes(name: str, array: np.ndarray) -> np.ndarray:
