@@ -85,8 +85,8 @@ class Regression(Task):
             return {}
         targets = [batch.targets for batch in IndexedBatches.in_order(train, _AT_ONCE)]
         mean_D = torch.cat(targets).double().mean(dim=0).float()
-        rules = {"mean": Answering(lambda *inputs: mean_D.expand(len(inputs[0]), -1))}
-        rules |= dict(filter(None, [ridge(self.ports()[0], train)]))
+        rules: dict[str, nn.Module] = {"mean": Answering(lambda *inputs: mean_D.expand(len(inputs[0]), -1))}
+        rules |= dict([linear] if (linear := ridge(self.ports()[0], train)) else [])
         return {name: of_model(self, split, model) for name, model in rules.items()}
 
     def predict(self, model: nn.Module, inputs: tuple[Tensor, ...], origins: Sequence[Any]) -> list[dict[str, Any]]:  # noqa: ARG002
