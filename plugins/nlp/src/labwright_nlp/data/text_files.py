@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from labwright_tasks.delimited import Columns, Delimiter, Quote, Written
 from labwright_tasks.opening import no_file
 from labwright_tasks.tables import Table, read_table
 
@@ -35,7 +36,10 @@ class TextFiles(Texts):
         path: Path,
         text: str = "text",
         label: str = "label",
-        encoding: str = "utf-8",
+        delimiter: Delimiter | None = None,
+        columns: Columns = (),
+        quote: Quote | None = None,
+        encoding: str | None = None,
         valid: Share = 0.1,
         test: Share = 0.1,
         tokenizer: Kind = "word",
@@ -53,7 +57,8 @@ class TextFiles(Texts):
             valid=valid,
             test=test,
         )
-        self.path, self.text, self.label, self.encoding = path, text, label, encoding
+        self.path, self.text, self.label = path, text, label
+        self.written = Written(delimiter, columns, quote, encoding)
 
     def rows(self) -> dict[str, Table]:
         path = self.path.expanduser()
@@ -63,6 +68,6 @@ class TextFiles(Texts):
         parts = {}
         columns = {"text": self.text, "label": self.label}
         for part, file in files.items():
-            parts[part], left_out = rows_of(read_table(file, columns, encoding=self.encoding))
+            parts[part], left_out = rows_of(read_table(file, columns, written=self.written))
             self.unused += left_out
         return parts

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from labwright import LabwrightError, LeftOut, Port, Tokens
+from labwright_tasks.delimited import Columns, Delimiter, Quote, Written
 from labwright_tasks.opening import no_file
 from labwright_tasks.sequence_to_sequence import PairedData, PairedTokens, TargetTokens
 from labwright_tasks.tables import Table, read_table
@@ -44,7 +45,10 @@ class TextPairs(PairedData):
         path: Path,
         text: str = "text",
         translation: str = "translation",
-        encoding: str = "utf-8",
+        delimiter: Delimiter | None = None,
+        columns: Columns = (),
+        quote: Quote | None = None,
+        encoding: str | None = None,
         valid: Share = 0.1,
         test: Share = 0.1,
         tokenizer: Kind = "word",
@@ -56,7 +60,8 @@ class TextPairs(PairedData):
             raise LabwrightError(
                 "task.data.tokenizer: pairs of texts learn a tokenizer for each side: word, char, byte or bpe."
             )
-        self.path, self.columns, self.encoding = path, {"text": text, "translation": translation}, encoding
+        self.path, self.columns = path, {"text": text, "translation": translation}
+        self.written = Written(delimiter, columns, quote, encoding)
         self.valid, self.test = valid, test
         self.tokenizer, self.vocabulary, self.case, self.length = tokenizer, vocabulary, case, length
         self.sides: dict[str, Tokenizer] = {}
@@ -147,7 +152,7 @@ class TextPairs(PairedData):
         files, self._left_out = tables_of_parts(path) if path.is_dir() else ({"train": path}, [])
         parts = {}
         for part, file in files.items():
-            rows, left_out = read_table(file, self.columns, encoding=self.encoding).filled(*_SIDES)
+            rows, left_out = read_table(file, self.columns, written=self.written).filled(*_SIDES)
             columns = {side: [clean(text, self.case) for text in rows[side]] for side in _SIDES}
             parts[part] = replace(rows, columns=columns)
             self._left_out += left_out

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Annotated
 
 from labwright import LabwrightError
-from labwright_tasks.tables import read_table, suffix_of
+from labwright_tasks.delimited import Columns, Delimiter, Quote, Written
+from labwright_tasks.tables import read_table
 from pydantic import Field
 
 from labwright_recsys.data.recommendation import Recommendation
@@ -44,15 +45,17 @@ class OwnInteractions(Recommendation):
         rating: Column | None = None,
         time: Column | None = None,
         title: Column | None = None,
-        delimiter: Annotated[str, Field(min_length=1, max_length=1)] | None = None,
-        encoding: str = "utf-8",
+        delimiter: Delimiter | None = None,
+        columns: Columns = (),
+        quote: Quote | None = None,
+        encoding: str | None = None,
         split: Manner = "random",
         valid: Share = 0.1,
         test: Share = 0.1,
         seed: Annotated[int, Field(ge=0)] = 0,
     ) -> None:
         super().__init__(split, valid, test, seed)
-        self.file, self.delimiter, self.encoding = file, delimiter, encoding
+        self.file, self.written = file, Written(delimiter, columns, quote, encoding)
         self.user, self.of_item, self.rating, self.time, self.title = user, item, rating, time, title
 
     def table(self) -> Table:
@@ -64,5 +67,4 @@ class OwnInteractions(Recommendation):
         columns = {"user": self.user, "item": self.of_item}
         others = {"rating": self.rating, "time": self.time, "title": self.title}
         columns |= {setting: name for setting, name in others.items() if name is not None}
-        sign = self.delimiter or ("\t" if suffix_of(path) == ".tsv" else ",")
-        return table_of(read_table(path, columns, delimiter=sign, encoding=self.encoding))
+        return table_of(read_table(path, columns, written=self.written, setting="task.data.file"))

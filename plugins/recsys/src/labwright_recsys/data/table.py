@@ -11,8 +11,7 @@ from pathlib import Path
 import numpy as np
 from labwright import LabwrightError, LeftOut, listed
 from labwright_tasks import tables
-from labwright_tasks.delimited import Delimited
-from labwright_tasks.opening import opened
+from labwright_tasks.delimited import Written
 
 Values = Mapping[str, tuple[str, ...]]  # what is known of each user, or of each item, by its identifier
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -59,37 +58,21 @@ def table_of(rows: tables.Table) -> Table:
 
 def headed(path: Path, columns: Mapping[str, str]) -> tables.Table:
     """A CSV file whose columns have known names. Raises LabwrightError for one that has others."""
-    header = Delimited(path, opened(path), ",").header
-    for name in columns.values():
-        if name not in header:
-            raise LabwrightError(
-                f"{path}: there is no column {name!r}. MovieLens' file has {listed(columns.values())}, this one "
-                f"{listed(header)}; the data 'recsys/interactions' reads a table of yours."
-            )
-    return tables.read_table(path, columns)
+    try:
+        return tables.read_table(path, columns)
+    except LabwrightError as error:
+        if "there is no column" not in str(error):
+            raise
+        raise LabwrightError(
+            f"{path}: MovieLens' file has {listed(columns.values())}, this one hasn't: {error} The data "
+            "'recsys/interactions' reads a table of yours."
+        ) from error
 
 
 def parted(path: Path, separator: str, settings: Sequence[str]) -> tables.Table:
-    """A file without a header, UTF-8 or Latin-1: its first fields by what they hold, further ones passed over.
-
-    Raises LabwrightError for a line with fewer, and if there is no line.
-    """
-    cells: list[list[str]] = []
-    lines = []
-    for number, line in enumerate(opened(path, "latin-1"), 1):
-        if not line.strip():
-            continue
-        fields = line.rstrip("\n").split(separator)
-        if len(fields) < len(settings):
-            raise LabwrightError(
-                f"{path}, line {number}: given {line.rstrip()[:60]!r}, which has {len(fields)} of the {len(settings)} "
-                f"fields that stand between {separator!r}."
-            )
-        cells.append(fields[: len(settings)])
-        lines.append(number)
-    if not lines:
-        raise LabwrightError(f"{path} has no rows.")
-    return tables.Table(str(path), dict(zip(settings, zip(*cells, strict=True), strict=True)), lines)
+    """A file without a header, UTF-8 or Latin-1: its first fields by what they hold, further ones passed over."""
+    written = Written(separator, tuple(settings), "none", "latin-1")
+    return tables.read_table(path, {setting: setting for setting in settings}, written=written)
 
 
 def _ratings(rows: tables.Table) -> np.ndarray:
