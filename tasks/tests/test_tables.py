@@ -307,7 +307,7 @@ def test_a_table_without_a_header_has_the_columns_that_are_named(read: Read, nam
     assert read(name, content, RATED, named=FOUR[:3])["item"] == ["242", "302", "377"]  # the time is passed over
     missing = fault(lambda: read(name, content, RATED))
     assert "The first row looks like data: name its columns in their order, such as task.data.columns='[\"us" in missing
-    assert "line 1: 4 cells, and task.data.columns names 5" in fault(
+    assert ", 4 cells for 5 columns, user, item, rating, time, more. Is" in fault(
         lambda: read(name, content, RATED, named=(*FOUR, "more"), delimiter=sign)
     )
     assert "there is no column 'rating'" in fault(lambda: read(name, content, RATED, named=("user", "item")))

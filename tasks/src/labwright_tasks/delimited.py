@@ -55,16 +55,15 @@ def form_of(source: Source, first: Sequence[str], written: Written, wanted: Coll
     quote, by_default = _quote(lines, sign, headed=not written.columns), "" if sign in ("\t", "::") else '"'
     if written.quote is not None:
         quote = by_default = _QUOTES[written.quote]
-    words = []
+    guessed = {}
     if not written.delimiter and sign != usual:
-        words.append(f"{_NAMED[sign]} between cells")
+        guessed["delimiter"] = f"{_NAMED[sign]} between cells"
     if quote != by_default:
-        words.append(f"cells in {'single' if quote == _QUOTES['single'] else 'double'} quotes")
-    if not words:
+        guessed["quote"] = f"cells in {'single' if quote == _QUOTES['single'] else 'double'} quotes"
+    if not guessed:
         return Form(sign, quote)
-    settings = [f"task.data.{name}" for name in ("delimiter", "quote") if getattr(written, name) is None]
-    verb = "say" if len(settings) > 1 else "says"
-    return Form(sign, quote, f"{source} is read with {', '.join(words)}; {' and '.join(settings)} {verb} otherwise.")
+    settings, verb = " and ".join(f"task.data.{name}" for name in guessed), "say" if len(guessed) > 1 else "says"
+    return Form(sign, quote, f"{source} is read with {', '.join(guessed.values())}; {settings} {verb} otherwise.")
 
 
 def _sign(lines: Sequence[str], usual: str | None, columns: Sequence[str], wanted: Collection[str]) -> str:
@@ -115,7 +114,7 @@ class Delimited:
 
     A cell may stand in quotes, a quote within it written twice, and then hold line ends too. Without a quote in the
     `form`, as between tabs, it is a character like any other. Blank lines are passed over. `columns` is the header of a
-    file that has none; cells beyond those it names are passed over.
+    file that has none; if the first row has more cells than it names, further cells are passed over in all of them.
 
     Raises LabwrightError if `columns` names more cells than there are.
     """
@@ -133,14 +132,14 @@ class Delimited:
             self.width = len(cells)
             if first and self.width < len(columns):
                 raise LabwrightError(
-                    f"{source}, line {number}: {self.width} cells, and task.data.columns names {len(columns)}: "
-                    f"{first.rstrip()[:60]!r}. Is {self.sign!r} what stands between them? task.data.delimiter says so."
+                    f"{source}, line {number}: given {first.rstrip()[:60]!r}, {self.width} cells for {len(columns)} "
+                    f"columns, {', '.join(columns)}. Is {self.sign!r} what stands between them?"
                 )
-            self.header = list(columns)
+            self.header, self._longer = list(columns), self.width > len(columns)
         else:
             names = self._cells(number, first)[0] if first.strip() else []
             self.header = [unicodedata.normalize("NFC", name).strip() for name in names]
-            self.width = len(self.header)
+            self.width, self._longer = len(self.header), False
         self._above = "below a first row of" if columns else "below a header of"
 
     def __iter__(self) -> Iterator[tuple[int, list[str]]]:
@@ -153,7 +152,7 @@ class Delimited:
             if not line.strip(" \n"):
                 continue
             cells, lines = self._cells(number, line)
-            if len(cells) != width:
+            if len(cells) != width and not (self._longer and len(cells) >= len(self.header)):
                 advice = (
                     "needs quotes"
                     if self.quote

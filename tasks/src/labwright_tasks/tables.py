@@ -74,6 +74,10 @@ class Table:
         lines, files = (array("q", (of[row] for row in chosen)) if of else of for of in (self.lines, self.files))
         return replace(self, columns=columns, lines=lines, files=files)
 
+    def with_column(self, setting: str, cell: str) -> Table:
+        """The same rows with a column that says the same in each."""
+        return replace(self, columns={**self.columns, setting: [cell] * len(self)})
+
     def filled(self, *settings: str) -> tuple[Table, list[LeftOut]]:
         """The rows that say something in each of these columns, and how many don't, with the place of the first.
 
@@ -171,8 +175,18 @@ def joined(tables: Sequence[Table]) -> Table:
         lines.extend(table.lines)
         files.extend(array("q", [number]) * len(table))
     origin = f"{first.origin} and {len(tables) - 1:,} more"
-    remarks = tuple(remark for table in tables for remark in table.remarks)
-    return Table(origin, columns, lines, first.unit, tuple(table.origin for table in tables), files, remarks)
+    return Table(
+        origin, columns, lines, first.unit, tuple(table.origin for table in tables), files, tuple(told(tables))
+    )
+
+
+def told(tables: Iterable[Table]) -> list[str]:
+    """What was guessed of several tables: what is the same of many is said of the first, with their number."""
+    origins: dict[str, list[str]] = {}
+    for table in tables:
+        for remark in table.remarks:
+            origins.setdefault(remark.removeprefix(table.origin), []).append(table.origin)
+    return [f"{of[0]}{f' (and {len(of) - 1:,} more)' if len(of) > 1 else ''}{said}" for said, of in origins.items()]
 
 
 @dataclass(frozen=True)

@@ -49,7 +49,7 @@ def clean(text: str, case: Case = "keep") -> str:
     beginning of a sentence as in it (inline casing; of words: Bérard et al. 2019, "Machine Translation of Restaurant
     Reviews").
     """
-    whole = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    whole = text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     match case:
         case "keep":
             return whole
@@ -209,7 +209,7 @@ class Pieces(Tokenizer):
 
 
 def learned(
-    kind: Kind, texts: Sequence[str], *, vocabulary: int, pretrained: Path | None, start: Path | None = None
+    kind: Kind, texts: Iterable[str], *, vocabulary: int, pretrained: Path | None, start: Path | None = None
 ) -> Tokenizer:
     """The tokenizer of that kind, learned from the training texts, or read from the folder `pretrained`.
 
@@ -289,7 +289,7 @@ def _read(path: Path, kind: Kind) -> Pieces:
     return Pieces(inner, exact=kind == "bpe", special=kind != "word")
 
 
-def _words(texts: Sequence[str], vocabulary: int) -> Any:
+def _words(texts: Iterable[str], vocabulary: int) -> Any:
     library = _library()
     inner = library.Tokenizer(library.models.WordLevel(unk_token=UNKNOWN))
     inner.pre_tokenizer = library.pre_tokenizers.Whitespace()
@@ -300,7 +300,7 @@ def _words(texts: Sequence[str], vocabulary: int) -> Any:
     return inner
 
 
-def _merges(texts: Sequence[str], vocabulary: int) -> Any:
+def _merges(texts: Iterable[str], vocabulary: int) -> Any:
     library = _library()
     alphabet = sorted(library.pre_tokenizers.ByteLevel.alphabet())
     if vocabulary < len(alphabet) + 1:

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from labwright_nlp.data import noticing
 from labwright_nlp.data.reading import files_of_parts
-from labwright_nlp.data.texts import Encoded, LabelledTexts, Length, Share, natural
+from labwright_nlp.data.texts import LabelledTexts, Length, Share, natural
 from labwright_nlp.data.token_files import Window
 from labwright_nlp.tokenizing import Case, Kind, Tokenizer, Vocabulary, clean, learned
 
@@ -133,9 +133,8 @@ class ParquetTexts(LabelledTexts):
         return tokens
 
     def _batch(self, texts: Sequence[str], labels_B: Tensor) -> Batch:
-        assert self.tokens is not None
-        ids, _ = self._encoded([clean(text, self.case) for text in texts])
-        return Encoded(ids, labels_B, self.tokens.pad_id).fetch(torch.arange(len(texts)), 0, 0)
+        encoded, _ = self._encoded(texts, labels_B)
+        return encoded.fetch(torch.arange(len(texts)), 0, 0)
 
 
 @dataclass(frozen=True)

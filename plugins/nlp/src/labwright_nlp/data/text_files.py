@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from labwright_tasks.delimited import Columns, Delimiter, Quote, Written
-from labwright_tasks.opening import no_file
-from labwright_tasks.tables import Table, read_table
+from labwright_tasks.published import Parts, read_parts
+from labwright_tasks.tables import Table
 
-from labwright_nlp.data.reading import rows_of, tables_of_parts
+from labwright_nlp.data.reading import rows_of
 from labwright_nlp.data.texts import Length, Share, Texts
 from labwright_nlp.tokenizing import Case, Kind, Vocabulary
 
@@ -40,6 +40,7 @@ class TextFiles(Texts):
         columns: Columns = (),
         quote: Quote | None = None,
         encoding: str | None = None,
+        parts: Parts | None = None,
         valid: Share = 0.1,
         test: Share = 0.1,
         tokenizer: Kind = "word",
@@ -58,16 +59,13 @@ class TextFiles(Texts):
             test=test,
         )
         self.path, self.text, self.label = path, text, label
-        self.written = Written(delimiter, columns, quote, encoding)
+        self.parts, self.format = parts, Written(delimiter, columns, quote, encoding)
 
     def rows(self) -> dict[str, Table]:
-        path = self.path.expanduser()
-        if not path.exists():
-            raise no_file(path, "task.data.path: there is no file or folder")
-        files, self.unused = tables_of_parts(path) if path.is_dir() else ({"train": path}, [])
-        parts = {}
         columns = {"text": self.text, "label": self.label}
-        for part, file in files.items():
-            parts[part], left_out = rows_of(read_table(file, columns, written=self.written))
+        published = read_parts(self.path, columns, written=self.format, parts=self.parts)
+        parts, self.unused, self.told = {}, published.left_out, published.remarks
+        for part, table in published.tables.items():
+            parts[part], left_out = rows_of(table)
             self.unused += left_out
         return parts

@@ -9,15 +9,16 @@ from pathlib import Path
 import numpy as np
 import torch
 from labwright import LabwrightError, LeftOut, Port, Tokens
+from labwright_tasks.cells import Cells
 from labwright_tasks.delimited import Columns, Delimiter, Quote, Written
-from labwright_tasks.opening import no_file
+from labwright_tasks.published import Parts, read_parts
 from labwright_tasks.sequence_to_sequence import PairedData, PairedTokens, TargetTokens
-from labwright_tasks.tables import Table, read_table
+from labwright_tasks.tables import Table
 from torch import Tensor
 
 from labwright_nlp.data import noticing
 from labwright_nlp.data.noticing import Noticed
-from labwright_nlp.data.reading import check_typed, read_text, tables_of_parts, text_files
+from labwright_nlp.data.reading import check_typed, read_text, text_files
 from labwright_nlp.data.texts import Length, Share, digest, parted
 from labwright_nlp.tokenizing import Case, Kind, Tokenizer, Vocabulary, clean, kept, learned, unmarked
 
@@ -49,6 +50,7 @@ class TextPairs(PairedData):
         columns: Columns = (),
         quote: Quote | None = None,
         encoding: str | None = None,
+        parts: Parts | None = None,
         valid: Share = 0.1,
         test: Share = 0.1,
         tokenizer: Kind = "word",
@@ -61,7 +63,7 @@ class TextPairs(PairedData):
                 "task.data.tokenizer: pairs of texts learn a tokenizer for each side: word, char, byte or bpe."
             )
         self.path, self.columns = path, {"text": text, "translation": translation}
-        self.written = Written(delimiter, columns, quote, encoding)
+        self.parts, self.format = parts, Written(delimiter, columns, quote, encoding)
         self.valid, self.test = valid, test
         self.tokenizer, self.vocabulary, self.case, self.length = tokenizer, vocabulary, case, length
         self.sides: dict[str, Tokenizer] = {}
@@ -70,6 +72,7 @@ class TextPairs(PairedData):
         self._remarks: list[str] = []
         self._noticed = Noticed()
         self._left_out: list[LeftOut] = []
+        self._told: list[str] = []
 
     def prepare(self) -> None:
         rows = self._rows()
@@ -90,7 +93,7 @@ class TextPairs(PairedData):
                 pad_id=self.sides["text"].pad_id,
             )
             self._digests[name] = digest(part, "translation")
-        self._remarks = noticing.cut(lengths, self.length)
+        self._remarks = [*self._told, *noticing.cut(lengths, self.length)]
 
     def ports(self) -> tuple[Port, Port]:
         tokens = self.sides["text"]
@@ -146,14 +149,11 @@ class TextPairs(PairedData):
 
     def _rows(self) -> dict[str, Table]:
         """The pairs of `train`, and of the parts that have files of their own, as they are tokenized."""
-        path = self.path.expanduser()
-        if not path.exists():
-            raise no_file(path, "task.data.path: there is no file or folder")
-        files, self._left_out = tables_of_parts(path) if path.is_dir() else ({"train": path}, [])
-        parts = {}
-        for part, file in files.items():
-            rows, left_out = read_table(file, self.columns, written=self.written).filled(*_SIDES)
-            columns = {side: [clean(text, self.case) for text in rows[side]] for side in _SIDES}
+        published = read_parts(self.path, self.columns, written=self.format, parts=self.parts)
+        parts, self._left_out, self._told = {}, published.left_out, published.remarks
+        for part, table in published.tables.items():
+            rows, left_out = table.filled(*_SIDES)
+            columns = {side: Cells(clean(text, self.case) for text in rows[side]) for side in _SIDES}
             parts[part] = replace(rows, columns=columns)
             self._left_out += left_out
         return parts

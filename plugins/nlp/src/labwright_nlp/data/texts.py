@@ -6,8 +6,9 @@ import hashlib
 import json
 import shutil
 from abc import ABC, abstractmethod
-from collections import defaultdict
-from collections.abc import Sequence
+from array import array
+from collections.abc import Iterable, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Annotated
 
@@ -26,6 +27,7 @@ from labwright_nlp.tokenizing import Case, Kind, Tokenizer, clean, kept, learned
 
 Length = Annotated[int, Field(ge=4, description="most tokens of a text; the rest is cut off")]
 Share = Annotated[float, Field(ge=0, lt=1)]
+_AT_ONCE = 4096  # texts that are encoded together
 _KEPT, _ENCODER = "texts.json", "config.json"
 
 
@@ -62,6 +64,7 @@ class LabelledTexts(Data, ABC):
         self._remarks: list[str] = []
         self._noticed = Noticed()
         self.unused: list[LeftOut] = []
+        self.told: list[str] = []  # what reading has to say
 
     def starts_from(self, folder: Path) -> None:
         self._start = folder
@@ -86,11 +89,10 @@ class LabelledTexts(Data, ABC):
         return (self._digests[split],)
 
     def parse(self, line: str) -> tuple[Tensor, ...]:
-        assert self.tokens is not None
         check_typed(line)
-        ids, lengths = self._encoded([clean(line, self.case)])
+        encoded, lengths = self._encoded([line], torch.zeros(1, dtype=torch.int64))
         self._noticed.length(int(lengths[0]), self.length)
-        return Encoded(ids, torch.zeros(1, dtype=torch.int64), self.tokens.pad_id).fetch(torch.tensor([0]), 0, 0).inputs
+        return encoded.fetch(torch.tensor([0]), 0, 0).inputs
 
     def read(self, path: Path) -> tuple[Tensor, ...]:
         if suffix_of(path) in SUFFIXES:
@@ -132,12 +134,22 @@ class LabelledTexts(Data, ABC):
         if (folder / _ENCODER).is_file():
             self._start = folder
 
-    def _encoded(self, texts: Sequence[str]) -> tuple[list[np.ndarray], np.ndarray]:
-        """The ids of each text, cut to `length`, and how many it had, (N,)."""
+    def _encoded(self, texts: Iterable[str], labels: Tensor) -> tuple[Encoded, np.ndarray]:
+        """The texts' ids, cut to `length`, and how many each had, (N,). Some are encoded together: lists of ids are
+        ten times as large as what is kept of them.
+        """
         assert self.tokens is not None
         unknown = np.array([min(1, self.tokens.size - 1)], dtype=np.int32)
-        whole = [ids_L if len(ids_L) else unknown for ids_L in self.tokens.encode(texts)]
-        return [self.tokens.cut(ids_L, self.length) for ids_L in whole], np.array([len(ids_L) for ids_L in whole])
+        ids, kept, whole = array("i"), array("q"), array("q")
+        cleaned = (clean(text, self.case) for text in texts)
+        while some := list(islice(cleaned, _AT_ONCE)):
+            encoded = [ids_L if len(ids_L) else unknown for ids_L in self.tokens.encode(some)]
+            cut = [self.tokens.cut(ids_L, self.length) for ids_L in encoded]
+            ids.frombytes(np.concatenate(cut).astype(np.int32).tobytes())
+            kept.extend(map(len, cut))
+            whole.extend(map(len, encoded))
+        lengths = torch.from_numpy(np.array(kept, dtype=np.int64))
+        return Encoded(_tensor(ids), lengths, labels, self.tokens.pad_id), np.array(whole)
 
     def _check_case(self) -> None:
         if self.tokenizer == "pretrained" and self.case == "mark":
@@ -190,32 +202,30 @@ class Texts(LabelledTexts):
         shares = {name: getattr(self, name) for name in ("test", "valid") if name not in rows and getattr(self, name)}
         rows |= parted(rows["train"], shares, self.seed)
         self.names = tuple(sorted(set(rows["train"]["label"]), key=natural))
-        texts = {name: [clean(text, self.case) for text in part["text"]] for name, part in rows.items()}
+        train = (clean(text, self.case) for text in rows["train"]["text"])
         self.tokens = learned(
-            self.tokenizer, texts["train"], vocabulary=self.vocabulary, pretrained=self.pretrained, start=self._start
+            self.tokenizer, train, vocabulary=self.vocabulary, pretrained=self.pretrained, start=self._start
         )
         lengths: dict[str, np.ndarray] = {}
         encoded: dict[str, Encoded] = {}
         for name, part in rows.items():
-            ids, lengths[name] = self._encoded(texts[name])
-            encoded[name] = Encoded(ids, _numbered(part, self.names), self.tokens.pad_id)
+            encoded[name], lengths[name] = self._encoded(part["text"], _numbered(part, self.names))
         self._digests = {name: digest(part) for name, part in rows.items()}
         self._splits.update(encoded)
         known = {name: split.ids_L.numpy() for name, split in encoded.items()}
         self._remarks = [
+            *self.told,
             *noticing.cut(lengths, self.length),
             *noticing.unknown(known, self.tokens.unknown, self.tokenizer),
         ]
 
 
 class Encoded:
-    """A split in memory: the tokens of all texts end to end, and `labels` (N,) int64."""
+    """A split in memory: the tokens of all texts end to end, int32, how many each has, and `labels` (N,) int64."""
 
-    def __init__(self, ids: Sequence[np.ndarray], labels: Tensor, pad_id: int) -> None:
-        self.labels, self.pad_id = labels, pad_id
-        self.lengths = torch.tensor([len(ids_L) for ids_L in ids], dtype=torch.int64)
-        self.starts_N = self.lengths.cumsum(0) - self.lengths
-        self.ids_L = torch.from_numpy(np.concatenate(ids).astype(np.int32))
+    def __init__(self, ids_L: Tensor, lengths: Tensor, labels: Tensor, pad_id: int) -> None:
+        self.ids_L, self.lengths, self.labels, self.pad_id = ids_L, lengths, labels, pad_id
+        self.starts_N = lengths.cumsum(0) - lengths
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -237,31 +247,39 @@ def parted(rows: Table, shares: dict[str, float], seed: int | None) -> dict[str,
     if sum(shares.values()) >= 1:
         given = " and ".join(f"{name} {share}" for name, share in shares.items())
         raise LabwrightError(f"task.data: {given} leave nothing to learn from.")
-    members: dict[str, list[int]] = defaultdict(list)
-    for index, label in enumerate(rows["label"] if "label" in rows else [""] * len(rows)):
-        members[label].append(index)
-    parts: dict[str, list[int]] = {name: [] for name in [*shares, "train"]}
-    texts = rows["text"]
-    salt = "" if seed is None else f"{seed} "
-    for of_class in members.values():
-        ranked = sorted(of_class, key=lambda at: (hashlib.sha256(f"{salt}{texts[at]}".encode()).digest(), at))
+    texts, salt = rows["text"], "" if seed is None else f"{seed} "
+    number: dict[str, int] = {}
+    labels = rows["label"] if "label" in rows else [""] * len(rows)
+    classes_N = np.fromiter((number.setdefault(label, len(number)) for label in labels), np.int64, len(rows))
+    hashes = bytearray()
+    for text in texts:
+        hashes += hashlib.sha256(f"{salt}{text}".encode()).digest()
+    keys_N4 = np.frombuffer(hashes, dtype=">u8").reshape(-1, 4)
+    ranked_N = np.lexsort((*keys_N4.T[::-1], classes_N))  # stable
+    parts: dict[str, list[np.ndarray]] = {name: [] for name in [*shares, "train"]}
+    for ranked in np.split(ranked_N, np.bincount(classes_N).cumsum()[:-1]):
         taken, share_so_far = 0, 0.0
         for name, share in shares.items():
             share_so_far += share
             upto = round(share_so_far * len(ranked))
             while taken < upto < len(ranked) and texts[ranked[upto - 1]] == texts[ranked[upto]]:
                 upto -= 1
-            parts[name] += ranked[taken:upto]
+            parts[name].append(ranked[taken:upto])
             taken = upto
-        parts["train"] += ranked[taken:]
+        parts["train"].append(ranked[taken:])
+    chosen = {name: np.sort(np.concatenate(some)) for name, some in parts.items()}
     of_what = "each class" if "label" in rows else "them"
     for name, share in shares.items():
-        if not parts[name]:
+        if not len(chosen[name]):
             raise LabwrightError(
                 f"{rows.origin}: {len(texts)} rows, {len(set(texts)):,} of them different, are too few to "
                 f"hold out {share} of {of_what}: raise task.data.{name}, or set it to 0."
             )
-    return {name: rows.take(sorted(chosen)) for name, chosen in parts.items()}
+    return {name: rows.take(of_part) for name, of_part in chosen.items()}
+
+
+def _tensor(ids: array[int]) -> Tensor:
+    return torch.from_numpy(np.frombuffer(ids, dtype=np.int32)) if ids else torch.empty(0, dtype=torch.int32)
 
 
 def natural(label: str) -> tuple[bool, int, str]:

@@ -56,6 +56,7 @@ class Recommendation(Data):
     repeats = 0
     noted: tuple[str, ...] = ()  # what a task says of the data, beside the data's own remarks
     _rows_left_out: tuple[LeftOut, ...] = ()
+    _told: tuple[str, ...] = ()  # what reading has to say
 
     def __init__(self, split: Manner, valid: float, test: float, seed: int) -> None:
         self.manner, self.valid, self.test, self.seed = split, valid, test, seed
@@ -70,19 +71,23 @@ class Recommendation(Data):
         table = self.table()
         self.users, users = _numbered(table.users)
         self.items, items = _numbered(table.items)
-        kept = _latest(users, items, table.times)
-        self.repeats = len(users) - len(kept)
-        self._rows_left_out = tuple(table.left_out)
+        kept = _latest(users, items, table.times, table.parts)
+        self._notice(table, users, items, kept)
         users, items = users[kept], items[kept]
-        parts_N = parts(
-            self.manner,
-            users,
-            items,
-            None if table.times is None else table.times[kept],
-            valid=self.valid,
-            test=self.test,
-            seed=self.seed,
-        )
+        times = None if table.times is None else table.times[kept]
+        parts_N = np.full(len(kept), TRAIN, dtype=np.uint8) if table.parts is None else table.parts[kept]
+        # a part that wasn't published is held out of what there is to learn from
+        shares = {name: 0.0 if (parts_N == NAMES[name]).any() else getattr(self, name) for name in ("valid", "test")}
+        if any(shares.values()) or table.parts is None:
+            train = parts_N == TRAIN
+            parts_N[train] = parts(
+                self.manner,
+                users[train],
+                items[train],
+                None if times is None else times[train],
+                seed=self.seed,
+                **shares,
+            )
         self.rated = table.ratings is not None
         ratings = np.ones(len(kept)) if table.ratings is None else table.ratings[kept]
         self.users_N, self.items_N = torch.from_numpy(users), torch.from_numpy(items)
@@ -90,6 +95,20 @@ class Recommendation(Data):
         self.titles = tuple(table.titles.get(name, name) for name in self.items)
         self.user_sides = tuple(_side(name, self.users, values) for name, values in table.user_sides.items())
         self.item_sides = tuple(_side(name, self.items, values) for name, values in table.item_sides.items())
+
+    def _notice(self, table: Table, users: np.ndarray, items: np.ndarray, kept: np.ndarray) -> None:
+        """What there is to say of the rows, and of those that aren't kept."""
+        self.repeats = len(users) - len(kept)
+        self._rows_left_out, self._told = tuple(table.left_out), tuple(table.remarks)
+        if table.parts is None:
+            return
+        pairs = users * (items.max() + 1) + items
+        held_out = table.parts != TRAIN
+        twice = int(np.isin(pairs[~held_out], pairs[held_out]).sum())
+        if twice:
+            what = "interaction" if twice == 1 else "interactions"
+            self.repeats -= twice
+            self._rows_left_out += (LeftOut(twice, what, "to learn from, as task.data.parts holds them out"),)
 
     def ports(self) -> tuple[Port, Port]:
         return self.feedback(self.parts_N == TRAIN), Preference()
@@ -131,7 +150,7 @@ class Recommendation(Data):
                     else "."
                 )
             )
-        return [*sentences, *self.noted]
+        return [*self._told, *sentences, *self.noted]
 
     def identity(self, split: str) -> list[str]:
         """A digest of the split's users, items and ratings, and one of all names."""
@@ -217,9 +236,12 @@ def _numbered(names: Sequence[str]) -> tuple[tuple[str, ...], np.ndarray]:
     return tuple(ordered), np.fromiter((number[name] for name in names), dtype=np.int64, count=len(names))
 
 
-def _latest(users: np.ndarray, items: np.ndarray, times: np.ndarray | None) -> np.ndarray:
-    """The places of each pair's latest interaction, without times of its last one, sorted by user and item."""
-    by_time = () if times is None else (times,)
+def _latest(users: np.ndarray, items: np.ndarray, times: np.ndarray | None, parts: np.ndarray | None) -> np.ndarray:
+    """The places of each pair's latest interaction, without times of its last one, sorted by user and item.
+
+    What is in a part that is held out counts there.
+    """
+    by_time = [of for of in (times, parts) if of is not None]
     order = np.lexsort((*by_time, items, users))  # stable: of equal times the last in the file
     last = np.r_[(np.diff(users[order]) != 0) | (np.diff(items[order]) != 0), True]
     return order[last]

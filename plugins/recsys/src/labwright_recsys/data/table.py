@@ -11,7 +11,10 @@ from pathlib import Path
 import numpy as np
 from labwright import LabwrightError, LeftOut, listed
 from labwright_tasks import tables
-from labwright_tasks.delimited import Written
+from labwright_tasks.delimited import Delimited, Form, Written
+from labwright_tasks.opening import Source, opened
+
+from labwright_recsys.data.splits import NAMES as PARTS
 
 Values = Mapping[str, tuple[str, ...]]  # what is known of each user, or of each item, by its identifier
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -22,7 +25,7 @@ _LARGEST = float(np.finfo(np.float32).max)
 class Table:
     """Users, items, ratings and times of N interactions, and what is known beside them.
 
-    Of times only the order counts, and which are equal.
+    Of times only the order counts, and which are equal. `parts` are those of a published split (uint8, see splits.py).
     """
 
     users: Sequence[str]
@@ -33,10 +36,12 @@ class Table:
     user_sides: Mapping[str, Values] = field(default_factory=dict)
     item_sides: Mapping[str, Values] = field(default_factory=dict)
     left_out: Sequence[LeftOut] = ()
+    parts: np.ndarray | None = None
+    remarks: tuple[str, ...] = ()
 
 
 def table_of(rows: tables.Table) -> Table:
-    """The interactions of rows that have `user` and `item`, and maybe `rating`, `time` and `title`.
+    """The interactions of rows that have `user` and `item`, and maybe `rating`, `time`, `title` and `part`.
 
     A time is a whole number or one with a point, at least 0, such as seconds since 1970; or a date such as 2024-05-31
     or 2024-05-31T17:00:00 (UTC unless it says): one of the two throughout. Rows that lack one of them are left out.
@@ -53,20 +58,20 @@ def table_of(rows: tables.Table) -> Table:
         _times(filled) if "time" in filled else None,
         {item: title for item, title in titles.items() if title},
         left_out=left_out,
+        parts=np.array([PARTS[part] for part in filled["part"]], dtype=np.uint8) if "part" in filled else None,
     )
 
 
 def headed(path: Path, columns: Mapping[str, str]) -> tables.Table:
     """A CSV file whose columns have known names. Raises LabwrightError for one that has others."""
-    try:
-        return tables.read_table(path, columns)
-    except LabwrightError as error:
-        if "there is no column" not in str(error):
-            raise
-        raise LabwrightError(
-            f"{path}: MovieLens' file has {listed(columns.values())}, this one hasn't: {error} The data "
-            "'recsys/interactions' reads a table of yours."
-        ) from error
+    header = Delimited(Source(path), opened(path), Form(",", '"')).header
+    for name in columns.values():
+        if name not in header:
+            raise LabwrightError(
+                f"{path}: there is no column {name!r}. MovieLens' file has {listed(columns.values())}, this one "
+                f"{listed(header)}; the data 'recsys/interactions' reads a table of yours."
+            )
+    return tables.read_table(path, columns)
 
 
 def parted(path: Path, separator: str, settings: Sequence[str]) -> tables.Table:
@@ -78,7 +83,7 @@ def parted(path: Path, separator: str, settings: Sequence[str]) -> tables.Table:
 def _ratings(rows: tables.Table) -> np.ndarray:
     cells = rows["rating"]
     try:
-        values = np.array(cells, dtype=np.float64)
+        values = np.fromiter(map(float, cells), np.float64, len(cells))
     except ValueError:
         values = np.array([_number(cell) for cell in cells])
     wrong = np.flatnonzero(~(np.abs(values) <= _LARGEST))
@@ -101,7 +106,7 @@ def _times(rows: tables.Table) -> np.ndarray:
     """Times as int64: whole numbers as they are, so that nanoseconds stay apart; others by their places in order."""
     cells = rows["time"]
     try:
-        whole = np.array(cells, dtype=np.int64)
+        whole = np.fromiter(map(int, cells), np.int64, len(cells))
     except (ValueError, OverflowError):
         return _ordered(rows, _date if _since_1970(cells[0]) is None else _since_1970)
     return whole if whole.min() >= 0 else _ordered(rows, _since_1970)
