@@ -230,7 +230,11 @@ CASES: dict[str, tuple[Command, str]] = {
     ),
     "a file that an archive lacks": (
         labelled(_zipped("train.csv"), "task.data.path=rows.zip/tran.csv", name="rows.zip"),
-        r"no file or folder 'rows\.zip/tran\.csv'",
+        r"rows\.zip has no file 'tran\.csv'; did you mean 'train\.csv'",
+    ),
+    "a pair of one column": (
+        labelled(GOOD, "task.data.pair=true"),
+        r"task\.data\.pair: a pair has two columns, and task\.data\.text names 1",
     ),
     "several files in an archive": (
         labelled(_zipped("a.csv", "b.csv"), name="rows.zip"),

@@ -78,24 +78,30 @@ class Table:
         """The same rows with a column that says the same in each."""
         return replace(self, columns={**self.columns, setting: [cell] * len(self)})
 
-    def filled(self, *settings: str) -> tuple[Table, list[LeftOut]]:
+    def filled(self, *settings: str | tuple[str, ...]) -> tuple[Table, list[LeftOut]]:
         """The rows that say something in each of these columns, and how many don't, with the place of the first.
 
-        Raises LabwrightError if no row is left.
+        Of several columns in a tuple one is enough. Raises LabwrightError if no row is left.
         """
         kept = np.ones(len(self), dtype=bool)
         left = []
         for setting in settings:
-            says = np.fromiter((bool(cell.strip(_UNSEEN)) for cell in self.columns[setting]), bool, len(self))
+            says = np.zeros(len(self), dtype=bool)
+            for column in (setting,) if isinstance(setting, str) else setting:
+                says |= np.fromiter((bool(cell.strip(_UNSEEN)) for cell in self.columns[column]), bool, len(self))
             bare = np.flatnonzero(kept & ~says)
             if len(bare):
                 what = "row" if len(bare) == 1 else "rows"
-                left.append(LeftOut(len(bare), what, f"no {setting}, as in {self.where(bare[0])}"))
+                left.append(LeftOut(len(bare), what, f"no {_either(setting)}, as in {self.where(bare[0])}"))
                 kept &= says
         if not kept.any():
-            needed = " and ".join(f"a {setting}" for setting in settings)
+            needed = " and ".join(f"a {_either(setting)}" for setting in settings)
             raise LabwrightError(f"{self.origin}: none of its {len(self):,} rows has {needed}.")
         return (self.take(np.flatnonzero(kept)) if left else self), left
+
+
+def _either(setting: str | tuple[str, ...]) -> str:
+    return setting if isinstance(setting, str) else " or ".join(setting)
 
 
 def name_of(text: str) -> str:

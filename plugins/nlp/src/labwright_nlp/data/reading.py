@@ -17,10 +17,9 @@ _NAMED = 3  # files that aren't used
 
 
 def rows_of(table: Table) -> tuple[Table, list[LeftOut]]:
-    """The rows that have a text and a label, in their usual spelling, and how many don't."""
+    """The rows that have a text and a label, in its usual spelling, and how many don't."""
     table, left_out = table.filled("text", "label")
-    columns = {**table.columns, "label": table.names("label")}
-    return replace(table, columns=columns), left_out
+    return replace(table, columns={**table.columns, "label": table.names("label")}), left_out
 
 
 def read_text(path: Path, encoding: str | None = None) -> str:

@@ -77,7 +77,7 @@ class TextPairs(PairedData):
     def prepare(self) -> None:
         rows = self._rows()
         shares = {name: getattr(self, name) for name in ("test", "valid") if name not in rows and getattr(self, name)}
-        rows |= parted(rows["train"], shares, None)
+        rows |= parted(rows["train"], shares, None, None)
         for side in _SIDES:
             self.sides[side] = learned(
                 self.tokenizer, [*rows["train"][side]], vocabulary=self.vocabulary, pretrained=None
@@ -92,7 +92,7 @@ class TextPairs(PairedData):
                 [[*ids[: self.length], end_id] for ids in targets],
                 pad_id=self.sides["text"].pad_id,
             )
-            self._digests[name] = digest(part, "translation")
+            self._digests[name] = digest(part, ("translation",))
         self._remarks = [*self._told, *noticing.cut(lengths, self.length)]
 
     def ports(self) -> tuple[Port, Port]:

@@ -14,16 +14,17 @@ from typing import Annotated
 
 import numpy as np
 import torch
-from labwright import Batch, Classes, Data, LabwrightError, LeftOut, Port, Split, Tokens, listed, nearest
+from labwright import Batch, Classes, Data, LabwrightError, LeftOut, Port, Split, Tokens
 from labwright_tasks.tables import SUFFIXES, Table, suffix_of
 from pydantic import Field
 from torch import Tensor
 
 from labwright_nlp.data import noticing
+from labwright_nlp.data.answers import Answers, Targets, answers_of
 from labwright_nlp.data.noticing import Noticed
 from labwright_nlp.data.reading import check_typed, read_text, text_files
 from labwright_nlp.ports import EncoderTokens
-from labwright_nlp.tokenizing import Case, Kind, Tokenizer, clean, kept, learned, unmarked
+from labwright_nlp.tokenizing import BETWEEN, Case, Kind, Tokenizer, clean, kept, learned, unmarked
 
 Length = Annotated[int, Field(ge=4, description="most tokens of a text; the rest is cut off")]
 Share = Annotated[float, Field(ge=0, lt=1)]
@@ -42,6 +43,8 @@ class LabelledTexts(Data, ABC):
     target = Classes
     line = "text"
     suffixes = (".txt",)
+    labels: tuple[str, ...] = ("label",)  # the columns that say something of a text
+    numbers = False  # they hold numbers, not classes
 
     def __init__(
         self,
@@ -56,7 +59,7 @@ class LabelledTexts(Data, ABC):
     ) -> None:
         self.tokenizer, self.vocabulary, self.pretrained, self.case = tokenizer, vocabulary, pretrained, case
         self.length, self.valid, self.test = length, valid, test
-        self.names: tuple[str, ...] = ()
+        self.answers = Answers({"label": ()})
         self.tokens: Tokenizer | None = None
         self._start: Path | None = None  # where the tokenizer's encoder is: its folder, or what a run kept of it
         self._splits: dict[str, Split] = {}
@@ -73,8 +76,8 @@ class LabelledTexts(Data, ABC):
         assert self.tokens is not None
         size, pad_id = self.tokens.size, self.tokens.pad_id
         if self._start is None or self.tokenizer != "pretrained":
-            return Tokens(size, self.length, pad_id), Classes(self.names)
-        return EncoderTokens(size, self.length, pad_id, self._start), Classes(self.names)
+            return Tokens(size, self.length, pad_id), self.answers.port()
+        return EncoderTokens(size, self.length, pad_id, self._start), self.answers.port()
 
     def split(self, name: str) -> Split | None:
         return self._splits.get(name)
@@ -117,7 +120,7 @@ class LabelledTexts(Data, ABC):
         assert self.tokens is not None
         ids_BT, lengths_B = inputs
         rows = zip(ids_BT.tolist(), lengths_B.tolist(), strict=True)
-        texts = [self.tokens.decode(ids[:length]) for ids, length in rows]
+        texts = [self.tokens.decode(ids[:length]).replace(BETWEEN, "|") for ids, length in rows]
         return [unmarked(text) for text in texts] if self.case == "mark" else texts
 
     def save(self, folder: Path) -> None:
@@ -125,16 +128,18 @@ class LabelledTexts(Data, ABC):
         self.tokens.save(folder)
         if self._start is not None and self.tokenizer == "pretrained" and (self._start / _ENCODER).is_file():
             shutil.copyfile(self._start / _ENCODER, folder / _ENCODER)
-        about = {"classes": self.names}
+        about = {"classes": self.answers.names["label"]} if self.answers.alone else {"heads": self.answers.names}
         (folder / _KEPT).write_text(json.dumps(about, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
     def load(self, folder: Path) -> None:
         self.tokens = kept(self.tokenizer, folder)
-        self.names = tuple(json.loads((folder / _KEPT).read_text(encoding="utf-8"))["classes"])
+        about = json.loads((folder / _KEPT).read_text(encoding="utf-8"))
+        heads = about.get("heads", {"label": about.get("classes")})
+        self.answers = Answers({column: names if names is None else tuple(names) for column, names in heads.items()})
         if (folder / _ENCODER).is_file():
             self._start = folder
 
-    def _encoded(self, texts: Iterable[str], labels: Tensor) -> tuple[Encoded, np.ndarray]:
+    def _encoded(self, texts: Iterable[str], labels: Targets) -> tuple[Encoded, np.ndarray]:
         """The texts' ids, cut to `length`, and how many each had, (N,). Some are encoded together: lists of ids are
         ten times as large as what is kept of them.
         """
@@ -200,8 +205,9 @@ class Texts(LabelledTexts):
         self._check_case()
         rows = self.rows()
         shares = {name: getattr(self, name) for name in ("test", "valid") if name not in rows and getattr(self, name)}
-        rows |= parted(rows["train"], shares, self.seed)
-        self.names = tuple(sorted(set(rows["train"]["label"]), key=natural))
+        by_class = "label" in self.labels and not self.numbers
+        rows |= parted(rows["train"], shares, self.seed, "label" if by_class else None)
+        self.answers = answers_of(rows["train"], self.labels, numbers=self.numbers)
         train = (clean(text, self.case) for text in rows["train"]["text"])
         self.tokens = learned(
             self.tokenizer, train, vocabulary=self.vocabulary, pretrained=self.pretrained, start=self._start
@@ -209,8 +215,8 @@ class Texts(LabelledTexts):
         lengths: dict[str, np.ndarray] = {}
         encoded: dict[str, Encoded] = {}
         for name, part in rows.items():
-            encoded[name], lengths[name] = self._encoded(part["text"], _numbered(part, self.names))
-        self._digests = {name: digest(part) for name, part in rows.items()}
+            encoded[name], lengths[name] = self._encoded(part["text"], self.answers.of(part))
+        self._digests = {name: digest(part, self.labels) for name, part in rows.items()}
         self._splits.update(encoded)
         known = {name: split.ids_L.numpy() for name, split in encoded.items()}
         self._remarks = [
@@ -221,35 +227,37 @@ class Texts(LabelledTexts):
 
 
 class Encoded:
-    """A split in memory: the tokens of all texts end to end, int32, how many each has, and `labels` (N,) int64."""
+    """A split in memory: the tokens of all texts end to end, int32, how many each has, and `labels`."""
 
-    def __init__(self, ids_L: Tensor, lengths: Tensor, labels: Tensor, pad_id: int) -> None:
+    def __init__(self, ids_L: Tensor, lengths: Tensor, labels: Targets, pad_id: int) -> None:
         self.ids_L, self.lengths, self.labels, self.pad_id = ids_L, lengths, labels, pad_id
         self.starts_N = lengths.cumsum(0) - lengths
 
     def __len__(self) -> int:
-        return len(self.labels)
+        return len(self.lengths)
 
     def fetch(self, indices: Tensor, epoch: int, seed: int) -> Batch:  # noqa: ARG002 - nothing is augmented
         lengths_B = self.lengths[indices]
         steps_T = torch.arange(int(lengths_B.max()))
         places_BT = (self.starts_N[indices, None] + steps_T).clamp_(max=len(self.ids_L) - 1)
         ids_BT = self.ids_L[places_BT].long().masked_fill_(steps_T >= lengths_B[:, None], self.pad_id)
+        if isinstance(self.labels, dict):
+            return Batch((ids_BT, lengths_B), {head: labels[indices] for head, labels in self.labels.items()})
         return Batch((ids_BT, lengths_B), self.labels[indices])
 
 
-def parted(rows: Table, shares: dict[str, float], seed: int | None) -> dict[str, Table]:
+def parted(rows: Table, shares: dict[str, float], seed: int | None, by: str | None) -> dict[str, Table]:
     """The rows without those held out, as `train`, and each part by its share. Raises LabwrightError for an empty one.
 
     Within a class those whose texts have the smallest hash are taken, for the first share first. Equal texts of a class
-    stay together. Without labels all are of one class.
+    stay together. `by` is the column of classes; None: all are of one.
     """
     if sum(shares.values()) >= 1:
         given = " and ".join(f"{name} {share}" for name, share in shares.items())
         raise LabwrightError(f"task.data: {given} leave nothing to learn from.")
     texts, salt = rows["text"], "" if seed is None else f"{seed} "
     number: dict[str, int] = {}
-    labels = rows["label"] if "label" in rows else [""] * len(rows)
+    labels = [""] * len(rows) if by is None else rows[by]
     classes_N = np.fromiter((number.setdefault(label, len(number)) for label in labels), np.int64, len(rows))
     hashes = bytearray()
     for text in texts:
@@ -268,7 +276,7 @@ def parted(rows: Table, shares: dict[str, float], seed: int | None) -> dict[str,
             taken = upto
         parts["train"].append(ranked[taken:])
     chosen = {name: np.sort(np.concatenate(some)) for name, some in parts.items()}
-    of_what = "each class" if "label" in rows else "them"
+    of_what = "them" if by is None else "each class"
     for name, share in shares.items():
         if not len(chosen[name]):
             raise LabwrightError(
@@ -282,27 +290,9 @@ def _tensor(ids: array[int]) -> Tensor:
     return torch.from_numpy(np.frombuffer(ids, dtype=np.int32)) if ids else torch.empty(0, dtype=torch.int32)
 
 
-def natural(label: str) -> tuple[bool, int, str]:
-    """Numbers by their size, before other labels."""
-    number = label.removeprefix("-").isdecimal() and len(label) < 19
-    return not number, int(label) if number else 0, label
-
-
-def _numbered(rows: Table, names: Sequence[str]) -> Tensor:
-    """The labels as the classes' numbers, (N,) int64. Raises LabwrightError for one that isn't among the classes."""
-    number = {name: index for index, name in enumerate(names)}
-    for row, label in enumerate(rows["label"]):
-        if label not in number:
-            raise LabwrightError(
-                f"{rows.where(row)}: no training text has the label {label!r}{nearest(label, names)} "
-                f"Labels are {listed(names)}."
-            )
-    return torch.tensor([number[label] for label in rows["label"]], dtype=torch.int64)
-
-
-def digest(rows: Table, other: str = "label") -> str:
-    """What tells the texts of some rows, and another column of theirs, from others."""
+def digest(rows: Table, others: Sequence[str] = ("label",)) -> str:
+    """What tells the texts of some rows, and other columns of theirs, from others."""
     hashed = hashlib.sha256()
-    for text, cell in zip(rows["text"], rows[other], strict=True):
-        hashed.update(f"{cell}\0{text}\0".encode())
+    for text, *cells in zip(rows["text"], *(rows[other] for other in others), strict=True):
+        hashed.update("".join(f"{cell}\0" for cell in (*cells, text)).encode())
     return hashed.hexdigest()
