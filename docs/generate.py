@@ -281,9 +281,7 @@ GROUPS = {
     "What plugins bring": ("hookimpl", "Component", "Recipe", "Kind", "Verb", "Plugins", "Part", "fitting_names"),
     "Trying what plugins bring": ("signature", "Setting", "Prepared", "Built"),
     "Data": ("TensorSplit", "Labelled", "Sharded", "IndexedBatches", "Workers", "LeftOut"),
-    "Models, losses, optimizers": (
-        *("ClosedForm", "LEFT_OUT", "separable", "Schedule", "AdamW", "Family", "LibraryOptimizer"),
-    ),
+    "Models, losses, optimizers": (*("ClosedForm", "LEFT_OUT", "separable", "Schedule", "AdamW", "Family"),),
     "Metrics": ("Accuracy", "LogLoss", "Mean", "Perplexity", "Of"),
     "Sections of a report": ("Section", "Figure", "Table", "Pictures", "Sounds", "Text"),
     "Random numbers and memory": ("derived_seed", "generator", "epoch_order", "draws", "isolated", "free_memory"),

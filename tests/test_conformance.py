@@ -231,6 +231,7 @@ test_tasks = conformance(
         "metric exact-match": made("digits", 'task.metrics=["exact-match"]', "task.goal=exact-match"),
         **{f"metric {name}": regression("mse") for name in ("rmse", "mae", "r2")},
         "data joined": ["vision/digits-heads", "task.data.valid=", "loss.weights=", f"task.data={TWICE}"],
+        "data fold": ["vision/digits-mlp", 'task.data={name="fold",number=2,of=5,data="vision/digits"}'],
     },
 )
 PICTURES, SHARDS = pictures(), shards()

@@ -133,6 +133,29 @@ def test_resume_says_that_nothing_is_left_and_makes_a_run_longer(tmp_path: Path,
     assert tomllib.loads((folder / "recipe.toml").read_text())["train"]["epochs"] == 2
 
 
+def test_or_resume_sets_a_run_without_a_checkpoint_aside_and_goes_on_with_one_that_has_some(
+    trained: Path, tmp_path: Path, lab: Lab
+) -> None:
+    """What a process that was killed before its first checkpoint leaves, a file of a logger's included."""
+    folder = tmp_path / "run"
+    shutil.copytree(trained, folder)
+    shutil.rmtree(folder / "checkpoints")
+    (folder / "tensorboard").mkdir()
+    command = ("run", "vision/digits-mlp", "train.epochs=3", "--folder", folder, "--or-resume")
+    code, _, said = lab(*command)
+    assert code == 0 and f"which is in {folder}-begun-1 now." in said
+    assert (tmp_path / "run-begun-1" / "tensorboard").is_dir() and not (folder / "tensorboard").exists()
+    assert weights(folder) == weights(trained)
+    code, _, said = lab(*command)
+    assert code == 0 and "has done all its 63 steps" in said
+    code, _, said = lab(*command[:2], "train.epochs=4", *command[3:])
+    assert code == 2 and "train.epochs" in said
+
+
+def weights(folder: Path) -> bytes:
+    return next(iter(sorted(folder.glob("checkpoints/*/model.safetensors"))[::-1])).read_bytes()
+
+
 def test_verify_resume_proves_the_shipped_recipe(lab: Lab) -> None:
     code, out, _ = lab("verify-resume", "vision/digits-mlp", "--steps", "8", "--json")
     assert code == 0

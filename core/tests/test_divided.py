@@ -150,6 +150,7 @@ def test_what_goes_wrong_on_one_process_ends_all_with_one_message(labwright: Any
         assert json.loads((tmp_path / "run/outcome.json").read_text())["status"] == "failed"
 
 
+@pytest.mark.long
 def test_a_run_that_is_stopped_by_one_process_ends_on_all_at_that_step(labwright: Any, tmp_path: Path) -> None:
     done = labwright('stop=["one-process"]', "--json")
     outcome = json.loads((tmp_path / "run/outcome.json").read_text())

@@ -1,4 +1,7 @@
-"""Studies whose workers run on the nodes of a real Ray cluster on this machine."""
+"""Studies whose workers run on the nodes of a real Ray cluster on this machine.
+
+`make test-all` runs them below `uv run`, where Ray by itself would start its workers by `uv run` too.
+"""
 
 from __future__ import annotations
 

@@ -131,7 +131,7 @@ def test_an_exported_classifier_gives_the_same_answers(
     assert facts["largest_difference"] < 1e-5  # the verb compared with onnxruntime
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_names_in_30_languages_are_told_apart(tmp_path: Path) -> None:
     run = experiment("nlp/languages", "train.epochs=2").run(tmp_path / "run")
     assert run.metrics["test"]["accuracy"] > 0.6  # by chance: about 0.03

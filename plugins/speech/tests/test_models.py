@@ -100,7 +100,11 @@ def test_a_conformer_answers_the_longest_recording_alone_as_in_a_batch() -> None
     torch.testing.assert_close(model(x_BT, lengths_B)[:1], model(x_BT[:1], lengths_B[:1]), rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("name", [name for name in BUILDS if name != "crnn"])  # the conformance kit has it do so
+LONG = {"crnn-mfcc": pytest.mark.long}
+
+
+# the conformance kit has crnn do so
+@pytest.mark.parametrize("name", [pytest.param(name, marks=LONG.get(name, ())) for name in BUILDS if name != "crnn"])
 def test_one_batch_can_be_learned_by_heart(name: str) -> None:
     model = built(name)
     for module in model.modules():

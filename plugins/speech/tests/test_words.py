@@ -7,13 +7,16 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 import torch
 from labwright import Audio, Classes, LabwrightError
 from labwright_speech.data.folder import RecordingFolder
 from labwright_speech.data.manifest import ManifestWords
 from labwright_speech.data.sound import Recording, Waveforms
 from labwright_speech.data.words import Words
+from labwright_tasks.fold_data import Fold
 
 Sing = Callable[..., Path]
 
@@ -210,3 +213,23 @@ def test_a_folder_that_cannot_be_used_is_answered_with_what_is_wrong(
         sing(f"data/{name}")
     with pytest.raises(LabwrightError, match=words):
         prepared(tmp_path / "data", **settings)
+
+
+def test_folds_keep_the_recordings_of_a_speaker_together(tmp_path):
+    rows = []
+    for number in range(24):
+        name = f"{'yes' if number % 2 else 'no'}-{number}.wav"
+        wave = np.random.default_rng(number).standard_normal(1600).astype(np.float32) * 0.1
+        soundfile.write(tmp_path / name, wave, 8000)
+        rows.append({"path": name, "label": name.split("-")[0], "speaker": f"s{number // 4}"})
+    (tmp_path / "all.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    settings = {"rate": 8000, "seconds": 0.2, "valid": 0.0, "test": 0.0, "speaker": "speaker"}
+    manifest = ManifestWords(manifest=tmp_path / "all.jsonl", audio=tmp_path, **settings)
+    fold = Fold(manifest, number=1, of=3, valid=0.25)
+    fold.prepare()
+    places = {
+        name: [fold.place(name, at) for at in range(len(fold.split(name)))] for name in ("train", "valid", "test")
+    }
+    speakers = {name: {int(place.split("-")[1].split(".")[0]) // 4 for place in some} for name, some in places.items()}
+    assert sum(map(len, speakers.values())) == 6 == len(set.union(*speakers.values()))
+    assert "dealt out by group" in fold.remarks()[-1]

@@ -19,7 +19,7 @@ from waiting import until
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 CASES = ["plain", "pruned", "interrupted", "confirmed", "faults", "refused"]
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 
 def on_two(folder: Path, *cases: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -105,7 +105,6 @@ def test_what_the_first_process_refuses_all_refuse(two: Path) -> None:
         assert first == second and word in first
 
 
-@pytest.mark.long
 def test_a_study_on_two_processes_ends_with_ctrl_c_and_goes_on(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LAB_DRIVER", "0")  # torchrun starts the processes, and nobody's fate is to kill it
     whole = lab.tune("whole", 4, "--processes", "2")

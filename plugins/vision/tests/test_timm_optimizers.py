@@ -7,7 +7,8 @@ import sys
 
 import pytest
 import torch
-from labwright import LabwrightError, LibraryOptimizer
+from labwright import LabwrightError
+from labwright_tasks.library_optimizers import LibraryOptimizer
 from labwright_vision.optimizers import TIMM
 from torch import Tensor, nn
 

@@ -21,6 +21,37 @@ def labwright_components() -> Iterator[lw.Component]:
     yield lw.Component(
         "task", "sequence-to-sequence", f"{here}.sequence_to_sequence:SequenceToSequence", "one sequence out of another"
     )
+    yield from _metrics(here)
+    yield lw.Component("task", "multi", f"{here}.multi:MultiTask", "several answers about each input, a head for each")
+    yield lw.Component(
+        "data", "joined", f"{here}.joined:Joined", "several data sets of like inputs, each of them a head"
+    )
+    yield lw.Component("data", "fold", f"{here}.fold_data:Fold", "one fold of other data, for cross-validation")
+    yield lw.Component("model", "heads", f"{here}.heads:HeadsOnTrunk", "linear heads on any model as their trunk")
+    yield lw.Component("loss", "cross-entropy", f"{here}.losses:CrossEntropy", "negative log-likelihood of the class")
+    yield lw.Component("loss", "mse", f"{here}.losses:MeanSquaredError", "mean squared error")
+    yield lw.Component("loss", "mae", f"{here}.losses:MeanAbsoluteError", "mean absolute error")
+    yield lw.Component("loss", "huber", f"{here}.losses:Huber", "squared near zero, absolute beyond a threshold")
+    yield lw.Component("loss", "penalized", f"{here}.losses:Penalized", "another loss plus L1 and L2 penalties")
+    yield lw.Component("loss", "weighted", f"{here}.head_losses:Weighted", "heads' losses by weights that are given")
+    yield lw.Component("loss", "uncertainty", f"{here}.head_losses:Uncertainty", "heads' losses by learned variances")
+    yield lw.Component(
+        "optimizer", "torch/*", f"{here}.library_optimizers:TORCH", "any optimizer of torch.optim by its name"
+    )
+    yield lw.Component("method", "sam", f"{here}.sam:SharpnessAware", "the gradient where the loss is worst nearby")
+    yield lw.Component("method", "pcgrad", f"{here}.pcgrad:ProjectedGradients", "parts' gradients without conflicts")
+    yield lw.Component("task", "two-views", f"{here}.two_views:TwoViews", "a representation, learned without labels")
+    yield lw.Component("model", "projected", f"{here}.projected:Projected", "any encoder, and a projector of views")
+    yield lw.Component(
+        "model", "with-teacher", f"{here}.projected:WithTeacher", "any encoder that predicts an average of itself"
+    )
+    yield lw.Component("model", "headed", f"{here}.projected:Headed", "any encoder, and a linear layer on its features")
+    yield lw.Component("loss", "nt-xent", f"{here}.views_losses:NtXent", "SimCLR's: a view's pair among all others")
+    yield lw.Component("loss", "vicreg", f"{here}.views_losses:VICReg", "variance, invariance and covariance of views")
+    yield lw.Component("loss", "byol", f"{here}.views_losses:Byol", "the distance from what a teacher gives")
+
+
+def _metrics(here: str) -> Iterator[lw.Component]:
     yield lw.Component("metric", "top-k", f"{here}.metrics:TopK", "share of labels among the k highest logits")
     yield lw.Component("metric", "f1", f"{here}.metrics:F1", "precision and recall, over classes alike and of each")
     yield lw.Component("metric", "auroc", f"{here}.metrics:AUROC", "area under the ROC curve, a class against others")
@@ -45,26 +76,16 @@ def labwright_components() -> Iterator[lw.Component]:
     yield lw.Component(
         "metric", "torchmetrics/*", f"{here}.library_metrics:TORCHMETRICS", "any metric of torchmetrics by its name"
     )
-    yield lw.Component("task", "multi", f"{here}.multi:MultiTask", "several answers about each input, a head for each")
-    yield lw.Component(
-        "data", "joined", f"{here}.joined:Joined", "several data sets of like inputs, each of them a head"
+
+
+@lw.hookimpl
+def labwright_verbs() -> Iterator[lw.Verb]:
+    here, look = "labwright_tasks", "Look"
+    yield lw.Verb("check-data", f"{here}.checking.verb:verb", "what may be amiss with data", look)
+    yield lw.Verb(
+        "cross-validate",
+        f"{here}.cross_validation.verb:verb",
+        "train a recipe on each fold of its data",
+        "Train",
+        trains=True,
     )
-    yield lw.Component("model", "heads", f"{here}.heads:HeadsOnTrunk", "linear heads on any model as their trunk")
-    yield lw.Component("loss", "cross-entropy", f"{here}.losses:CrossEntropy", "negative log-likelihood of the class")
-    yield lw.Component("loss", "mse", f"{here}.losses:MeanSquaredError", "mean squared error")
-    yield lw.Component("loss", "mae", f"{here}.losses:MeanAbsoluteError", "mean absolute error")
-    yield lw.Component("loss", "huber", f"{here}.losses:Huber", "squared near zero, absolute beyond a threshold")
-    yield lw.Component("loss", "penalized", f"{here}.losses:Penalized", "another loss plus L1 and L2 penalties")
-    yield lw.Component("loss", "weighted", f"{here}.head_losses:Weighted", "heads' losses by weights that are given")
-    yield lw.Component("loss", "uncertainty", f"{here}.head_losses:Uncertainty", "heads' losses by learned variances")
-    yield lw.Component("method", "sam", f"{here}.sam:SharpnessAware", "the gradient where the loss is worst nearby")
-    yield lw.Component("method", "pcgrad", f"{here}.pcgrad:ProjectedGradients", "parts' gradients without conflicts")
-    yield lw.Component("task", "two-views", f"{here}.two_views:TwoViews", "a representation, learned without labels")
-    yield lw.Component("model", "projected", f"{here}.projected:Projected", "any encoder, and a projector of views")
-    yield lw.Component(
-        "model", "with-teacher", f"{here}.projected:WithTeacher", "any encoder that predicts an average of itself"
-    )
-    yield lw.Component("model", "headed", f"{here}.projected:Headed", "any encoder, and a linear layer on its features")
-    yield lw.Component("loss", "nt-xent", f"{here}.views_losses:NtXent", "SimCLR's: a view's pair among all others")
-    yield lw.Component("loss", "vicreg", f"{here}.views_losses:VICReg", "variance, invariance and covariance of views")
-    yield lw.Component("loss", "byol", f"{here}.views_losses:Byol", "the distance from what a teacher gives")

@@ -17,7 +17,6 @@ def labwright_components() -> Iterator[Component]:
     yield Component("optimizer", "sgd", f"{here}.optimizers:SGD", "stochastic gradient descent, momentum, Nesterov")
     yield Component("optimizer", "adam", f"{here}.optimizers:Adam", "Adam, with weight decay in the gradient")
     yield Component("optimizer", "adamw", f"{here}.optimizers:AdamW", "Adam with decoupled weight decay")
-    yield Component("optimizer", "torch/*", f"{here}.optimizers:TORCH", "any optimizer of torch.optim by its name")
     yield Component("metric", "accuracy", "labwright.train.metrics:Accuracy", "share of labels with the highest logit")
     yield Component("metric", "log-loss", "labwright.train.metrics:LogLoss", "negative log-likelihood of the label")
     yield Component("metric", "perplexity", "labwright.train.metrics:Perplexity", "exponential of a token's log-loss")

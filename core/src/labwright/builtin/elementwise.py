@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from labwright.base.errors import LabwrightError
-from labwright.interfaces.optimizer import Optimizer, check_parameter, check_slots
+from labwright.interfaces.optimizer import Optimizer
 
 FUSED_DEVICES = ("cpu", "cuda", "mps", "xpu")  # where PyTorch has the kernels since 2.5
 FUSED_DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
@@ -93,9 +93,9 @@ class Elementwise(Optimizer):
 
     def load_state_dict(self, state: Mapping[str, Mapping[str, Tensor]]) -> None:
         for name, slots in state.items():
-            check_parameter(name, self.parameters)
+            self.check_parameter(name)
             shapes = dict.fromkeys(self.slots, self.parameters[name].shape)
-            check_slots(name, slots, shapes | ({"step": torch.Size(())} if self.counted else {}))
+            self.check_slots(name, slots, shapes | ({"step": torch.Size(())} if self.counted else {}))
         self._state, self._steps, self._plan = {}, {}, None
         counts: dict[tuple[torch.device, float], Tensor] = {}
         for name, slots in state.items():

@@ -5,7 +5,6 @@ There is no `maximize`: a loss is minimised.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, final
 
@@ -16,7 +15,6 @@ from torch import Tensor, nn
 from labwright.base.errors import LabwrightError
 from labwright.base.search import Choice, PerTrial, Uniform
 from labwright.builtin.elementwise import Elementwise, State, Together
-from labwright.interfaces.library import Family, LibraryOptimizer
 from labwright.interfaces.optimizer import Group, LayerDecay, Schedule
 
 Rate = Annotated[float, Field(gt=0), Uniform(1e-5, 1e-1, log=True), PerTrial()]
@@ -236,18 +234,3 @@ def _add_(target: Tensor, other: Tensor, factor: float | Tensor) -> None:
         target.addcmul_(other, factor.to(target.dtype))
     else:
         target.add_(other, alpha=factor)
-
-
-def _torch_names() -> list[str]:
-    # Left out: LBFGS, which calls the loss again and again within a step (a closure), and SparseAdam, which takes
-    # sparse gradients only, while a phase has parameters of every kind, and its gradients are clipped as dense ones.
-    out = {"LBFGS", "SparseAdam", "Optimizer"}
-    exported = {name: getattr(torch.optim, name) for name in torch.optim.__all__ if name not in out}
-    return [
-        name for name, value in exported.items() if inspect.isclass(value) and issubclass(value, torch.optim.Optimizer)
-    ]
-
-
-TORCH: Mapping[str, type[LibraryOptimizer]] = Family(
-    "torch", _torch_names, lambda name: (getattr(torch.optim, name), {})
-)

@@ -33,6 +33,9 @@ def verb(
     or_resume: Annotated[
         bool, typer.Option("--or-resume", help="Go on with the run in --folder, if it has begun.")
     ] = False,
+    folds: Annotated[
+        int | None, typer.Option(min=2, help="A run of each of so many folds: see `labwright cross-validate`.")
+    ] = None,
     processes: Processes = None,
     as_json: Json = False,
 ) -> None:
@@ -41,13 +44,19 @@ def verb(
     Example: labwright run vision/digits model.width=48 train.epochs=5
     """
     join_or_start(processes)
+    if folds is not None:
+        if dry_run or or_resume:
+            raise LabwrightError("--folds makes runs of its own; it goes neither with --dry-run nor --or-resume.")
+        cross_validate = ctx.obj.plugins.target(ctx.obj.plugins.verb("cross-validate"))
+        cross_validate(ctx, recipe, overrides, folds=folds, folder=folder, as_json=as_json)
+        return
     experiment = ctx.obj.experiment(recipe, overrides)
     if or_resume:
         from labwright.runs.resume import begun
 
         if folder is None:
             raise LabwrightError("--or-resume needs --folder: it says which run is gone on with.")
-        if begun(folder, experiment):
+        if begun(folder, experiment, say):
             go_on(folder, ctx.obj.plugins, as_json)
             return
     if dry_run:

@@ -9,7 +9,7 @@ from pydantic.json_schema import GenerateJsonSchema, NoDefault
 
 from labwright.base.errors import LabwrightError
 from labwright.config.signature import Setting, label_of, signature
-from labwright.interfaces.library import Family
+from labwright.interfaces.family import Family
 from labwright.plugin.registry import Plugins
 
 

@@ -146,6 +146,23 @@ class LeftOut:
 
 
 @dataclass(frozen=True)
+class Finding:
+    """Something about samples that a person should look at, as `labwright check-data` tells it in a sentence.
+
+    `samples` are the split and the index of each, the worst first; `details` say something of each, or are none at all.
+    `wrong` sets what spoils training or its measure apart from what is only odd.
+
+    Example: `lw.Finding("recordings", "1 recording is silent.", (("train", 4),), wrong=True)`
+    """
+
+    check: str
+    sentence: str
+    samples: tuple[tuple[str, int], ...] = ()
+    details: tuple[str, ...] = ()
+    wrong: bool = False
+
+
+@dataclass(frozen=True)
 class TensorSplit:
     """A split that lies in memory: each of `inputs`, and `labels`, has a row for each sample. Nothing is augmented.
 
@@ -238,6 +255,14 @@ class Data(ABC):
     def remarks(self) -> Sequence[str]:
         """What to know about what was read, after `prepare()`: a sentence each, with the setting to change."""
         return ()
+
+    def checks(self) -> Iterable[Finding]:
+        """What is amiss with samples that this kind of data alone can tell, after `prepare()`: for `check-data`."""
+        return ()
+
+    def place(self, split: str, index: int) -> str:
+        """Where a person finds a sample, after `prepare()`: its file, or its line of a table."""
+        return f"{split} {index}"
 
     def noticed(self) -> Sequence[str]:
         """What to know about the inputs that `read` and `parse` gave since this was asked last; `predict` says it."""

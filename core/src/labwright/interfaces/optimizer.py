@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Annotated, ClassVar, Literal
@@ -96,6 +96,31 @@ class Optimizer(ABC):
     def load_state_dict(self, state: Mapping[str, Mapping[str, Tensor]]) -> None:
         """Take up a state that `state_dict` gave. Raises LabwrightError naming what doesn't fit."""
 
+    def check_parameter(self, name: str) -> None:
+        """Raises LabwrightError if a state's parameter is none of this optimizer's."""
+        if name not in self.parameters:
+            raise LabwrightError(
+                f"optimizer state: {name!r} is no parameter of this optimizer{nearest(name, self.parameters)} It has "
+                f"{listed(self.parameters)}."
+            )
+
+    def check_slots(self, name: str, slots: Mapping[str, Tensor], shapes: Mapping[str, Sequence[int]]) -> None:
+        """Raises LabwrightError if a parameter's state hasn't exactly these slots in these shapes.
+
+        It is asked before anything is changed, so that a state that doesn't fit leaves the optimizer as it was.
+        """
+        if slots.keys() != shapes.keys():
+            raise LabwrightError(
+                f"optimizer state: parameter {name!r} has the slots {listed(slots)}; this optimizer keeps "
+                f"{listed(shapes)}. The state is of another optimizer or of other settings."
+            )
+        for slot, shape in shapes.items():
+            if tuple(slots[slot].shape) != tuple(shape):
+                raise LabwrightError(
+                    f"optimizer state: {slot!r} of parameter {name!r} has shape {tuple(slots[slot].shape)}; here it "
+                    f"has {tuple(shape)}. The state is of another model."
+                )
+
 
 def factor(step: int, total: int, schedule: Schedule, warmup: float, end: float) -> float:
     """The share of `lr` that update number `step` (from 0) of `total` uses, above 0 and at most 1.
@@ -180,28 +205,3 @@ def grouped(
         # by what they share and not by pattern, so that fewer kernels are called
         found.setdefault((group.lr_factor * factors.get(name, 1.0), decay), []).append(name)
     return [(members, *key) for key, members in found.items()]
-
-
-def check_parameter(name: str, known: Iterable[str]) -> None:
-    """Raises LabwrightError if a state's parameter is none of those known."""
-    known = list(known)
-    if name not in known:
-        raise LabwrightError(
-            f"optimizer state: {name!r} is no parameter of this optimizer{nearest(name, known)} It has {listed(known)}."
-        )
-
-
-def check_slots(name: str, slots: Mapping[str, Tensor], shapes: Mapping[str, Sequence[int]]) -> None:
-    """Raises LabwrightError if a parameter's state hasn't exactly these slots in these shapes."""
-    # before anything is changed, so that a state that doesn't fit leaves the optimizer as it was
-    if slots.keys() != shapes.keys():
-        raise LabwrightError(
-            f"optimizer state: parameter {name!r} has the slots {listed(slots)}; this optimizer keeps "
-            f"{listed(shapes)}. The state is of another optimizer or of other settings."
-        )
-    for slot, shape in shapes.items():
-        if tuple(slots[slot].shape) != tuple(shape):
-            raise LabwrightError(
-                f"optimizer state: {slot!r} of parameter {name!r} has shape {tuple(slots[slot].shape)}; here it has "
-                f"{tuple(shape)}. The state is of another model."
-            )

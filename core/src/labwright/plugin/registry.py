@@ -28,11 +28,12 @@ from labwright.plugin.file_plugins import loaded
 from labwright.plugin.hookspecs import Component, Kind, Recipe, Verb
 from labwright.plugin.project_config import distrusted, read
 
-# What a person may look for and hasn't installed, and what brings it: verbs, kinds, losses and a logger.
+# What a person may look for and hasn't installed, and what brings it: verbs, kinds, names of components.
 COMES_WITH = {
     **dict.fromkeys(("tune", "study", "space", "worker", "compare", "sampler", "pruner"), "labwright-study"),
     **dict.fromkeys(("check", "doctor", "verify-resume"), "labwright-testing"),
     **dict.fromkeys(("cross-entropy", "mse", "mae", "huber", "penalized"), "labwright-tasks"),
+    **dict.fromkeys(("torch/*", "torchmetrics/*", "check-data", "cross-validate", "suggest"), "labwright-tasks"),
     "export": "labwright-export",
     "submit": "labwright-cluster",
     "tensorboard": "labwright-tensorboard",
@@ -221,9 +222,11 @@ class Plugins:
 
     def _unknown(self, kind: str, name: str) -> str:
         """That no plugin brings a name, and what was perhaps meant."""
-        if kind in ("verb", "logger", "loss") and name in COMES_WITH:
-            extra = COMES_WITH[name].removeprefix("labwright-")
-            return f"`{name}` comes with {COMES_WITH[name]}: pip install labwright[{extra}]"
+        bringer = COMES_WITH.get(name) or (
+            COMES_WITH.get(family(name)) if not self.owners(kind, family(name)) else None
+        )
+        if bringer and kind in ("verb", "logger", "loss", "optimizer"):
+            return f"`{name}` comes with {bringer}: pip install labwright[{bringer.removeprefix('labwright-')}]"
         known = self.names(kind)
         others = [
             f"{a(other)} (`labwright show {name if other == 'recipe' else f'{other} {name}'}`)"

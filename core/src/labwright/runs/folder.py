@@ -14,7 +14,6 @@ Every file is written whole or not at all and through no link, see base/files.py
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 from labwright.base.errors import LabwrightError
@@ -57,19 +56,24 @@ def claim_folder(folder: Path) -> Path:
     return folder
 
 
-def clear(folder: Path) -> None:
-    """Remove what a run that came to no checkpoint has written in its folder. Raises LabwrightError if it goes on."""
+def set_aside(folder: Path) -> Path:
+    """Rename the folder of a run that came to no checkpoint, and return its new name.
+
+    Raises LabwrightError if the run goes on, or the folder can't be renamed.
+    """
     refuse_links(folder)
     lock = Lock(folder)
     lock.acquire()
+    number = 1
+    while (aside := folder.with_name(f"{folder.name}-begun-{number}")).exists():
+        number += 1
     try:
-        for name in ("recipe.toml", "environment.json", "metrics.jsonl", "outcome.json", "report.html"):
-            (folder / name).unlink(missing_ok=True)
-        for name in ("task", "checkpoints"):
-            shutil.rmtree(folder / name, ignore_errors=True)
+        folder.rename(aside)
+    except OSError as error:
+        raise _unwritable(folder, error) from error
     finally:
         lock.release()
-        (folder / ".lock").unlink()
+    return aside
 
 
 def _unwritable(folder: Path, error: OSError) -> LabwrightError:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from labwright.interfaces.run import Outcome
 from labwright.plugin.registry import Plugins
 from labwright.runs.environment import differences, environment, environment_of
 from labwright.runs.experiment import Experiment
-from labwright.runs.folder import clear
+from labwright.runs.folder import set_aside
 from labwright.runs.load import experiment_of
 from labwright.train.checkpoints import Checkpoints
 from labwright.train.trainer import Trainer
@@ -63,15 +63,15 @@ def has_ended(folder: Path, trainer: Trainer) -> bool:
     return outcome.status == "finished" and outcome.step == trainer.run.step >= trainer.intervals.total
 
 
-def begun(folder: Path, experiment: Experiment) -> bool:
-    """Whether a folder holds a run of this experiment to go on with; one that came to no checkpoint is cleared.
+def begun(folder: Path, experiment: Experiment, tell: Callable[[str], None]) -> bool:
+    """Whether a folder holds a run of this experiment to go on with; one that came to no checkpoint is set aside.
 
-    Raises LabwrightError for a run of another recipe.
+    `tell` is told so. Raises LabwrightError for a run of another recipe.
     """
-    return ranks.by_first(lambda: _begun(folder, experiment))
+    return ranks.by_first(lambda: _begun(folder, experiment, tell))
 
 
-def _begun(folder: Path, experiment: Experiment) -> bool:
+def _begun(folder: Path, experiment: Experiment, tell: Callable[[str], None]) -> bool:
     if not (folder / "recipe.toml").exists():
         return False  # whatever else is there is minded by who begins the run
     differing = changes(experiment_of(folder, experiment.plugins).table(), experiment.table())
@@ -82,7 +82,7 @@ def _begun(folder: Path, experiment: Experiment) -> bool:
         )
     if Checkpoints(folder / "checkpoints").steps():
         return True
-    clear(folder)
+    tell(f"note: {folder} held a run that came to no checkpoint, which is in {set_aside(folder)} now.")
     return False
 
 

@@ -8,7 +8,8 @@ from importlib.util import find_spec
 from typing import Any
 
 import torch
-from labwright import Family, LibraryOptimizer
+from labwright import Family
+from labwright_tasks.library_optimizers import LibraryOptimizer
 
 MOMENTUM = 0.9  # what timm's own factory gives every optimizer that takes a momentum
 
@@ -45,4 +46,4 @@ def _timm() -> Any:
     return import_module("timm.optim")
 
 
-TIMM: Mapping[str, type[LibraryOptimizer]] = Family("timm", _names, _find)
+TIMM: Mapping[str, type[LibraryOptimizer]] = Family("timm", _names, _find, LibraryOptimizer)

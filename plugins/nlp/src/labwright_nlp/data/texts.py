@@ -8,6 +8,7 @@ import shutil
 from abc import ABC, abstractmethod
 from array import array
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Annotated
@@ -193,6 +194,7 @@ class Texts(LabelledTexts):
             test=test,
         )
         self.seed = seed
+        self._lines: dict[str, Table] = {}  # without their columns: where each row is
 
     @abstractmethod
     def rows(self) -> dict[str, Table]:
@@ -217,6 +219,7 @@ class Texts(LabelledTexts):
         for name, part in rows.items():
             encoded[name], lengths[name] = self._encoded(part["text"], self.answers.of(part))
         self._digests = {name: digest(part, self.labels) for name, part in rows.items()}
+        self._lines = {name: replace(part, columns={}) for name, part in rows.items()}
         self._splits.update(encoded)
         known = {name: split.ids_L.numpy() for name, split in encoded.items()}
         self._remarks = [
@@ -224,6 +227,9 @@ class Texts(LabelledTexts):
             *noticing.cut(lengths, self.length),
             *noticing.unknown(known, self.tokens.unknown, self.tokenizer),
         ]
+
+    def place(self, split: str, index: int) -> str:
+        return self._lines[split].where(index)
 
 
 class Encoded:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from labwright import Batch, Data, LabwrightError, LeftOut, Port, nearest
+from labwright import Batch, Data, Finding, LabwrightError, LeftOut, Port, listed, nearest
 from labwright_tasks.tables import name_of
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -22,6 +22,7 @@ from labwright_recsys.ports import Feedback, Preference, Side
 
 _TENSORS, _CATALOGUE = "interactions.safetensors", "catalogue.json"
 _NEARLY_ALL = 0.95
+_NEARLY_EACH = 0.8  # of all items, or users
 _MOST_COMPARED = 10_000  # names that a misspelt one is compared with
 
 
@@ -151,6 +152,26 @@ class Recommendation(Data):
                 )
             )
         return [*self._told, *sentences, *self.noted]
+
+    def checks(self) -> list[Finding]:
+        """Users with so much, and items wanted by so many, that they are hardly a person's or a matter of taste."""
+        findings = []
+        for what, names, of_N, others in (
+            ("users", self.users, self.users_N, len(self.items)),
+            ("items", self.items, self.items_N, len(self.users)),
+        ):
+            counts = torch.bincount(of_N, minlength=len(names))
+            greedy = [f"{names[at]} {int(counts[at]):,}" for at in (counts > _NEARLY_EACH * others).nonzero()[:, 0]]
+            if greedy:
+                with_what = "items" if what == "users" else "users"
+                findings.append(
+                    Finding(
+                        "interactions",
+                        f"{len(greedy):,} {what} interact with more than {_NEARLY_EACH:.0%} of all {with_what}: "
+                        f"{listed(greedy)}. A test account, a robot, or an item that comes with everything?",
+                    )
+                )
+        return findings
 
     def identity(self, split: str) -> list[str]:
         """A digest of the split's users, items and ratings, and one of all names."""

@@ -56,6 +56,10 @@ class Recordings(Data):
         part = self.split(split)
         return None if part is None else part.identities
 
+    def place(self, split: str, index: int) -> str:
+        part = self.split(split)
+        return super().place(split, index) if part is None else part.identities[index].partition("\t")[0]
+
     def files(self, folder: Path) -> list[Path]:
         return [folder / name for name in Folder(folder).names]
 

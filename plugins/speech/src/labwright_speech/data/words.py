@@ -108,6 +108,11 @@ class Words(Recordings):
         }
         self._take(clips, where)
         self._remarks += noticed(parts, heard)
+        speakers = sorted({recording.speaker for some in parts.values() for recording in some})
+        if "" not in speakers:  # those of one speaker stay together where folds are made of them
+            number = {speaker: place for place, speaker in enumerate(speakers)}
+            for part, some in parts.items():
+                self._splits[part].groups = torch.tensor([number[recording.speaker] for recording in some])
 
     def _too_long(self, parts: Mapping[str, Clips]) -> list[str]:
         lengths = [length for clips in parts.values() for length in clips.lengths]
@@ -121,7 +126,12 @@ class Words(Recordings):
 
 
 class WordSplit:
-    """A split of waveforms with labels_N, int64; inputs are `size` samples."""
+    """A split of waveforms with labels_N, int64; inputs are `size` samples.
+
+    `groups` (N,) are the numbers of the speakers, where all of them are known.
+    """
+
+    groups: Tensor
 
     def __init__(
         self,

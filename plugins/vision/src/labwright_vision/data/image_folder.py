@@ -107,6 +107,9 @@ class ImageFolder(OwnPictures):
     def identity(self, split: str) -> list[str]:
         return self._identities[split]
 
+    def place(self, split: str, index: int) -> str:
+        return str(self._splits[split].paths[index])
+
     def _usable(
         self, root: Path, parts: dict[str, list[Picture]], layout: Layout, tally: Tally
     ) -> dict[str, list[Picture]]:

@@ -1,4 +1,4 @@
-"""Optimizers of other libraries by their names: whatever a plugin, or the core for torch's, makes a `Family` of.
+"""Optimizers of other libraries by their names: those of torch.optim, and whatever a plugin makes a `lw.Family` of.
 
 The first of them that a process builds imports torch._dynamo, which takes about 3 s; `sgd`, `adam` and `adamw` don't.
 """
@@ -6,18 +6,14 @@ The first of them that a process builds imports torch._dynamo, which takes about
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from copy import deepcopy
-from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar
 
 import torch
+from labwright import Choice, Family, Group, LabwrightError, Optimizer, PerTrial, Schedule, Uniform, listed, nearest
 from pydantic import Field
 from torch import Tensor, nn
-
-from labwright.base.errors import LabwrightError, listed, nearest
-from labwright.base.search import Choice, Uniform
-from labwright.interfaces.optimizer import Group, LayerDecay, Optimizer, Schedule, check_parameter, check_slots
 
 OURS = ("params", "lr", "weight_decay")  # what a library's constructor is given by settings of their own
 GROUP = "group:"  # stands before a slot that the library keeps for a group of parameters
@@ -50,7 +46,7 @@ class LibraryOptimizer(Optimizer):
         warmup: Annotated[float, Field(ge=0, lt=1)] = 0.0,
         end: Annotated[float, Field(gt=0, le=1)] = 1e-3,
         groups: dict[str, Group] | None = None,
-        layer_decay: LayerDecay | None = None,
+        layer_decay: Annotated[float | None, Field(gt=0, le=1), PerTrial()] = None,
         options: dict[str, Any] | None = None,
     ) -> None:
         self._known = {name: one.default for name, one in inspect.signature(self.library).parameters.items()}
@@ -103,7 +99,7 @@ class LibraryOptimizer(Optimizer):
 
     def load_state_dict(self, state: Mapping[str, Mapping[str, Tensor]]) -> None:
         for name in state:
-            check_parameter(name, self.parameters)
+            self.check_parameter(name)
         loaded = {name: self._like_its_own(name, slots) for name, slots in state.items()}
         self._begin()
         for (names, _, _), group in zip(self.groups, self._library.param_groups, strict=True):
@@ -158,7 +154,7 @@ class LibraryOptimizer(Optimizer):
         shapes = {slot: value.shape if isinstance(value, Tensor) else () for slot, value in own.items()}
         if all(slot.startswith(GROUP) for slot in slots):  # of a parameter that was never updated
             shapes = {slot: shape for slot, shape in shapes.items() if slot.startswith(GROUP)}
-        check_slots(name, slots, shapes)
+        self.check_slots(name, slots, shapes)
         return {slot: _like(own[slot], value) for slot, value in slots.items()}
 
     def _own_slots(self, name: str) -> dict[str, Any]:
@@ -173,49 +169,6 @@ class LibraryOptimizer(Optimizer):
                 twin.grad = torch.zeros_like(twin)
                 library.step()
         return _slots(library, twin, library.param_groups[0], fixed)
-
-
-@dataclass(eq=False, repr=False)
-class Family(Mapping[str, type[Any]]):
-    """The optimizers of a library by name, each a LibraryOptimizer made when it is first asked for.
-
-    `names` lists them; `find` gives the library's class for a name, and arguments that stand beside the user's options.
-    What is no optimizer gives its own `member`: a class whose `label`, `library` and `defaults` are those of a name.
-
-    Raises KeyError for a name that isn't among them.
-
-    Example: `OPTIMIZERS = lw.Family("timm", list_optimizers, find)`
-    """
-
-    domain: str
-    names: Callable[[], Iterable[str]]
-    find: Callable[[str], tuple[Callable[..., Any], Mapping[str, Any]]]
-    member: type[Any] = LibraryOptimizer  # whose settings those of every name are
-    _made: dict[str, type[Any]] = field(default_factory=dict, init=False)
-
-    def schema_of_names(self) -> dict[str, Any]:
-        """The JSON Schema of its names: only the library knows them, and may take seconds to import."""
-        return {"type": "string", "pattern": f"^{self.domain}/[^/]+$"}
-
-    def __getitem__(self, name: str) -> type[Any]:
-        if name not in self:
-            raise KeyError(name)
-        if name not in self._made:
-            library, defaults = self.find(name)
-            members = {"label": f"{self.domain}/{name}", "library": staticmethod(library), "defaults": defaults}
-            members |= {"__doc__": library.__doc__, "__module__": self.member.__module__}
-            # a class of its own, as a class is what the registry hands out and what a signature is read from
-            self._made[name] = type(name, (self.member,), members)
-        return self._made[name]
-
-    def __contains__(self, name: object) -> bool:
-        return name in self._made or name in set(self.names())
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(sorted(self.names()))
-
-    def __len__(self) -> int:
-        return len(list(self.names()))
 
 
 def _slots(
@@ -238,3 +191,18 @@ def _like(own: Any, value: Tensor) -> Any:
 
 def _number(value: Any) -> float | None:
     return float(value) if isinstance(value, int | float) else None
+
+
+def _torch_names() -> list[str]:
+    # Left out: LBFGS, which calls the loss again and again within a step (a closure), and SparseAdam, which takes
+    # sparse gradients only, while a phase has parameters of every kind, and its gradients are clipped as dense ones.
+    out = {"LBFGS", "SparseAdam", "Optimizer"}
+    exported = {name: getattr(torch.optim, name) for name in torch.optim.__all__ if name not in out}
+    return [
+        name for name, value in exported.items() if inspect.isclass(value) and issubclass(value, torch.optim.Optimizer)
+    ]
+
+
+TORCH: Mapping[str, type[LibraryOptimizer]] = Family(
+    "torch", _torch_names, lambda name: (getattr(torch.optim, name), {}), LibraryOptimizer
+)

@@ -1,0 +1,1 @@
+"""What may be amiss with data, before anything is trained on it: `labwright check-data`."""

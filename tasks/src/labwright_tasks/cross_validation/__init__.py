@@ -1,0 +1,1 @@
+"""A run of each fold, and what they come to: `labwright cross-validate`."""

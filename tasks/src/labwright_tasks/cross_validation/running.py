@@ -1,0 +1,148 @@
+"""A run of each fold of a recipe's data, and their mean."""
+
+from __future__ import annotations
+
+import json
+import math
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+from labwright import Experiment, LabwrightError, Outcome, ranks
+
+from labwright_tasks.cross_validation.interval import corrected_interval
+
+RESULT = "folds.json"
+LEVEL = 0.95
+_VALID = 0.1  # where the data has no such setting
+
+
+@dataclass(frozen=True)
+class Scores:
+    """A metric of each fold on what it held out, their mean, and its interval; None where a score is no number."""
+
+    values: list[float]
+    mean: float
+    interval: tuple[float, float] | None
+
+
+@dataclass(frozen=True)
+class CrossValidation:
+    """What came of it. `held_out` is the samples a fold is measured on over those it learned from, the mean of all."""
+
+    folder: Path
+    goal: str
+    folds: int
+    held_out: float
+    scores: dict[str, Scores]
+    notes: list[str] = field(default_factory=list)
+
+    def json(self) -> dict[str, Any]:
+        return asdict(self) | {"folder": str(self.folder), "level": LEVEL}
+
+
+def folded(
+    experiment: Experiment, folds: int, *, by: str | None, valid: float | None, seed: int
+) -> tuple[list[Experiment], list[str]]:
+    """The experiment on each fold of its data, and what to know of it.
+
+    Raises LabwrightError for an experiment whose data has no folds.
+    """
+    data = experiment.table()["task"].get("data")
+    if not isinstance(data, Mapping) or "name" not in data:
+        raise LabwrightError(f"the task of {experiment.name} has no data in the recipe, so that it has no folds.")
+    if data["name"] == "fold":
+        raise LabwrightError(f"{experiment.name} is one fold already; cross-validate the recipe it came from.")
+    share, notes = data.get("valid"), []
+    if isinstance(share, float) and 0 < share < 1:
+        # else its samples were never augmented, and what the data learns of `train` would know nothing of them
+        data = {**data, "valid": 0.0}
+        valid = share if valid is None else valid
+        notes.append(f"task.data.valid is 0: instead each fold holds out {valid:g} of what it learns from.")
+    table: dict[str, Any] = {"name": "fold", "data": dict(data), "of": folds, "seed": seed}
+    table |= {"valid": _VALID if valid is None else valid} | ({"by": by} if by else {})
+    return [experiment.varied({"task.data": {**table, "number": number}}) for number in range(1, folds + 1)], notes
+
+
+def cross_validate(
+    experiments: list[Experiment], folder: Path | None, *, notes: list[str], say: Callable[[str], None]
+) -> CrossValidation | Outcome:
+    """Train each fold in a folder of its own; those that have ended are taken as they are, others gone on with.
+
+    Returns the outcome of the fold that was interrupted, if one was. Raises LabwrightError for a folder of other folds,
+    RunFailed for a fold that can't go on.
+    """
+    place = ranks.by_first(lambda: _new_folder(experiments[0].name)) if folder is None else folder
+    outcomes = []
+    for number, experiment in enumerate(experiments, 1):
+        say(f"fold {number} of {len(experiments)}: {place / f'fold-{number}'}")
+        outcome = _trained(experiment, place / f"fold-{number}")
+        if outcome.status == "interrupted":
+            return outcome
+        outcomes.append(outcome)
+    result = _together(place, experiments[0].goal.metric, outcomes, notes)
+    written = json.dumps(result.json(), indent=1) + "\n"
+    ranks.by_first(lambda: (place / RESULT).write_text(written, encoding="utf-8"))
+    return result
+
+
+def _trained(experiment: Experiment, folder: Path) -> Outcome:
+    if not (folder / "recipe.toml").exists():
+        run = experiment.run(folder)
+        assert run.outcome is not None
+        return run.outcome
+    kept = tomllib.loads((folder / "recipe.toml").read_text(encoding="utf-8"))
+    wanted = tomllib.loads(tomli_w.dumps(experiment.table()))
+    differing = sorted(key for key in kept.keys() | wanted.keys() if kept.get(key) != wanted.get(key))
+    if differing:
+        raise LabwrightError(
+            f"{folder} holds a run of another recipe or other folds: its {', '.join(differing)} differ. Give another "
+            "--folder."
+        )
+    try:
+        outcome = Outcome.read(folder)
+    except (OSError, ValueError, TypeError, KeyError):
+        outcome = None
+    if outcome is not None and outcome.status in ("finished", "stopped"):
+        return outcome
+    trainer, _ = experiment.resumed(folder)
+    return trainer.fit()
+
+
+def _together(place: Path, goal: str, outcomes: list[Outcome], notes: list[str]) -> CrossValidation:
+    sizes = [_sizes(outcome) for outcome in outcomes]
+    held_out = math.fsum(size["test"] / (size["train"] + size.get("valid", 0)) for size in sizes) / len(sizes)
+    metrics = [outcome.metrics["test"] for outcome in outcomes]
+    named = sorted(set.intersection(*(set(of_fold) for of_fold in metrics)), key=lambda name: (name != goal, name))
+    scores = {}
+    for name in named:
+        values = [of_fold[name] for of_fold in metrics]
+        sound = all(map(math.isfinite, values))
+        interval = corrected_interval(values, held_out, LEVEL) if sound else None
+        scores[name] = Scores(values, math.fsum(values) / len(values) if sound else math.nan, interval)
+    return CrossValidation(place, goal, len(outcomes), held_out, scores, notes)
+
+
+def _sizes(outcome: Outcome) -> Mapping[str, int]:
+    """The samples of each part; of an outcome that was read they are a plain table."""
+    data: Any = outcome.data
+    sizes: Mapping[str, int] = data["samples"] if isinstance(data, Mapping) else data.samples
+    return sizes
+
+
+def _new_folder(name: str) -> Path:
+    """Make `runs/NAME-folds-001`, or the next number that is free."""
+    number = 1
+    while True:
+        folder = Path("runs") / f"{name.replace('/', '-')}-folds-{number:03d}"
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            number += 1
+        except OSError as error:
+            raise LabwrightError(f"can't make {folder}: {error.strerror}. Give another --folder.") from error
+        else:
+            return folder

@@ -1,0 +1,258 @@
+"""One fold of another data set: what a model is measured on in cross-validation. N samples, B batch, K folds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import torch
+from labwright import (
+    Augmented,
+    Batch,
+    Data,
+    Interactions,
+    Labelled,
+    LabwrightError,
+    LeftOut,
+    Part,
+    Port,
+    Ragged,
+    Split,
+    Tokens,
+)
+from pydantic import Field
+from torch import Tensor
+from torch.nn import functional
+
+from labwright_tasks.folds import Grouped, Timed, by_group, in_time, stratified
+from labwright_tasks.language_model import NextTokens
+
+By = Literal["class", "group", "time", "nothing"]
+
+
+class Fold(Data):
+    """One of several folds of other data: cross-validation is a run of each, `labwright cross-validate`.
+
+    The folds are of the other data's `train` and `valid` together; its own `test` part stays out and isn't seen. Fold
+    `number` of `of` is this data's `test`. Of the rest the share `valid` is held out for early stopping and the choice
+    of the best weights, so that what measures has chosen nothing; 0: none. What is left is `train`.
+
+    `by` says how samples are dealt out; left out: by `group` if the data knows which belong together, in the order of
+    `time` if it knows when they were taken, else by `class`, each in proportion. In the order of time a fold learns
+    from what came before it alone. `nothing` is chance, and the way of targets that are no classes.
+
+    What the other data learns when it is read, such as a vocabulary, it learns from its whole `train` part.
+    """
+
+    item = Port
+    target = Port
+    source = "the data it is a fold of"
+    licence = "that of the data it is a fold of"
+
+    def __init__(
+        self,
+        data: Annotated[Data, Part("data")],
+        *,
+        number: Annotated[int, Field(ge=1)],
+        of: Annotated[int, Field(ge=2)] = 5,
+        by: By | None = None,
+        valid: Annotated[float, Field(ge=0, lt=1)] = 0.1,
+        seed: Annotated[int, Field(ge=0)] = 0,
+    ) -> None:
+        if number > of:
+            raise LabwrightError(f"task.data.number: given {number}; of {of} folds it is 1 to {of}.")
+        if issubclass(data.item, Interactions) or issubclass(data.target, NextTokens):
+            raise LabwrightError(
+                f"task.data: samples of {type(data).__name__} depend on one another (a user's history, a text that "
+                "goes on), so that folds of them would leak. Its own settings say what is held out."
+            )
+        self.data, self.number, self.of, self.by, self.valid, self.seed = data, number, of, by, valid, seed
+        self.item, self.target = data.item, data.target  # type: ignore[misc]
+        self.suffixes, self.line, self.in_memory = data.suffixes, data.line, data.in_memory  # type: ignore[misc]
+        self._splits: dict[str, Chosen] = {}
+        self._dealt = ""
+
+    def prepare(self) -> None:
+        self.data.prepare()
+        parts = [part for name in ("train", "valid") if (part := self.data.split(name)) is not None]
+        if not all(isinstance(part, Split) for part in parts):
+            raise LabwrightError(f"task.data: {type(self.data).__name__} is a stream, which has no folds.")
+        whole = Chosen(parts, torch.arange(sum(map(len, parts))), self._filling())
+        if len(whole) < 2 * self.of:
+            raise LabwrightError(f"task.data.of: {len(whole)} samples are too few for {self.of} folds.")
+        chosen = self._chosen(whole)
+        # augmentation is for what is learned from
+        self._splits = {
+            name: whole.some(rows) if name == "train" else whole.plain().some(rows)
+            for name, rows in chosen.items()
+            if len(rows)
+        }
+
+    def _chosen(self, whole: Chosen) -> dict[str, Tensor]:
+        """The rows of each part of the fold."""
+        by = self._way(whole)
+        ways = {"group": "by group", "time": "in the order of time", "class": "each class in proportion"}
+        self._dealt = ways.get(by, "at random")
+        if by == "time":
+            seen, held_out = in_time(whole.times, self.of)[self.number - 1]
+            count = round(self.valid * len(seen))  # the last of what came before
+            return {"train": seen[: len(seen) - count], "valid": seen[len(seen) - count :], "test": held_out}
+        keys_N = {"group": lambda: whole.groups, "class": lambda: whole.labels}.get(
+            by, lambda: torch.zeros(len(whole), dtype=torch.int64)
+        )()
+        deal = by_group if by == "group" else stratified
+        out_N = deal(keys_N, self.of, self.seed) == self.number - 1
+        seen = (~out_N).nonzero()[:, 0]
+        # of the seen ones as many parts as make one of them the share that is wanted
+        parts = round(1 / self.valid) if self.valid else 0
+        second_N = deal(keys_N[seen], max(2, parts), self.seed + 1) if parts else torch.ones(len(seen))
+        return {"train": seen[second_N != 0], "valid": seen[second_N == 0], "test": out_N.nonzero()[:, 0]}
+
+    def _way(self, whole: Chosen) -> By:
+        known = {
+            "group": isinstance(whole, Grouped),
+            "time": isinstance(whole, Timed),
+            "class": isinstance(whole, Labelled) and whole.labels.dim() == 1 and not whole.labels.is_floating_point(),
+            "nothing": True,
+        }
+        if self.by is not None and not known[self.by]:
+            has = ", ".join(repr(way) for way, there in known.items() if there)
+            raise LabwrightError(
+                f"task.data.by: given {self.by!r}, which {type(self.data).__name__} doesn't tell of its samples. They "
+                f"can be dealt out by {has}."
+            )
+        return self.by or next(way for way, there in known.items() if there)  # type: ignore[return-value]
+
+    def _filling(self) -> int:
+        inputs = self.data.ports()[0]
+        return inputs.pad_id if isinstance(inputs, Tokens) else 0
+
+    def ports(self) -> tuple[Port, Port]:
+        return self.data.ports()
+
+    def split(self, name: str) -> Chosen | None:
+        return self._splits.get(name)
+
+    def place(self, split: str, index: int) -> str:
+        part, row = self._splits[split].origin(index)
+        return self.data.place(("train", "valid")[part], row)
+
+    def identity(self, split: str) -> Iterable[str] | None:
+        """That of both parts, and which of their samples these are."""
+        lines = []
+        for name in ("train", "valid"):
+            if self.data.split(name) is not None:
+                given = self.data.identity(name)
+                if given is None:
+                    return None
+                lines += [*given]
+        return [*lines, ",".join(map(str, self._splits[split].rows.tolist()))]
+
+    def remarks(self) -> Sequence[str]:
+        fold = f"fold {self.number} of {self.of}, dealt out {self._dealt}; the test part of {type(self.data).__name__} "
+        return [*self.data.remarks(), f"{fold}stays out."]
+
+    def left_out(self) -> Sequence[LeftOut]:
+        return self.data.left_out()
+
+    def noticed(self) -> Sequence[str]:
+        return self.data.noticed()
+
+    def starts_from(self, folder: Path) -> None:
+        self.data.starts_from(folder)
+
+    def read(self, path: Path) -> tuple[Tensor, ...]:
+        return self.data.read(path)
+
+    def parse(self, line: str) -> tuple[Tensor, ...]:
+        return self.data.parse(line)
+
+    def decode(self, content: bytes, suffix: str) -> tuple[Tensor, ...]:
+        return self.data.decode(content, suffix)
+
+    def files(self, folder: Path) -> list[Path]:
+        return self.data.files(folder)
+
+    def show(self, inputs: tuple[Tensor, ...]) -> list[str] | list[Tensor]:
+        return self.data.show(inputs)
+
+    def save(self, folder: Path) -> None:
+        self.data.save(folder)
+
+    def load(self, folder: Path) -> None:
+        self.data.load(folder)
+
+
+class Chosen:
+    """Some samples of several parts that stand one after another: `rows` are their numbers over all, (N,) int64.
+
+    It knows labels, lengths, groups and times if all of its parts do.
+    """
+
+    def __init__(self, parts: Sequence[Split], rows: Tensor, filling: int = 0) -> None:
+        self.parts, self.rows, self.filling = parts, rows, filling
+        self.starts = torch.tensor([0, *map(len, parts)]).cumsum(0)
+        for fact, known in (("labels", Labelled), ("lengths", Ragged), ("groups", Grouped), ("times", Timed)):
+            if parts and all(isinstance(part, known) for part in parts):
+                values = [getattr(part, fact) for part in parts]
+                if all(isinstance(value, Tensor) for value in values):  # of several heads they are tables
+                    setattr(self, fact, torch.cat(values)[rows])
+
+    def __getattr__(self, name: str) -> Any:
+        """Only for what isn't known."""
+        raise AttributeError(f"no {name} is known of these samples")
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def some(self, places: Tensor) -> Chosen:
+        return Chosen(self.parts, self.rows[places], self.filling)
+
+    def plain(self) -> Chosen:
+        """The same samples without augmentation."""
+        plain = [part.plain() if isinstance(part, Augmented) else part for part in self.parts]
+        return Chosen(plain, self.rows, self.filling)
+
+    def origin(self, index: int) -> tuple[int, int]:
+        """The number of a sample's part, and its index there."""
+        row = int(self.rows[index])
+        part = int(torch.bucketize(row, self.starts[1:], right=True))
+        return part, row - int(self.starts[part])
+
+    def fetch(self, indices: Tensor, epoch: int, seed: int) -> Batch:
+        """The samples, also of several parts at once: inputs are then filled up to one length."""
+        rows_B = self.rows[indices]
+        of_B = torch.bucketize(rows_B, self.starts[1:], right=True)
+        places, batches = [], []
+        for number, part in enumerate(self.parts):
+            mine = (of_B == number).nonzero()[:, 0]
+            if len(mine):
+                places.append(mine)
+                batches.append(part.fetch(rows_B[mine] - self.starts[number], epoch, seed))
+        if len(batches) == 1:
+            return batches[0]
+        back = torch.cat(places).argsort()
+        values = {
+            field.name: _below([getattr(batch, field.name) for batch in batches], back, self.filling)
+            for field in fields(batches[0])
+        }
+        return replace(batches[0], **values)
+
+
+def _below(values: Sequence[Any], order: Tensor, filling: int) -> Any:
+    """The same field of several batches, one below the other and put in order; rows are made as long as the longest."""
+    first = values[0]
+    if isinstance(first, tuple):
+        return tuple(_below(some, order, filling) for some in zip(*values, strict=True))
+    if isinstance(first, Mapping):
+        return {key: _below([value[key] for value in values], order, filling) for key in first}
+    if not isinstance(first, Tensor):
+        raise LabwrightError(
+            f"batches that hold a {type(first).__name__} can't be put together: give the data no valid part of its own."
+        )
+    if first.dim() == 2:
+        longest = max(value.shape[1] for value in values)
+        values = [functional.pad(value, (0, longest - value.shape[1]), value=filling) for value in values]
+    return torch.cat(list(values))[order]

@@ -1,0 +1,276 @@
+"""What check-data finds: faults put into data, each by the check that is for it, and nothing in sound data."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from labwright import Audio, Batch, Classes, Data, Features, Finding, Image, LabwrightError, Port, Tokens, Values
+from labwright_tasks.checking.look import Look, look
+from torch import Tensor
+
+Parts = dict[str, tuple[tuple[Tensor, ...], Tensor]]
+
+
+class Part:
+    def __init__(self, inputs: tuple[Tensor, ...], targets: Tensor, torn: frozenset[int] = frozenset()) -> None:
+        self.inputs, self.targets, self.torn = inputs, targets, torn
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def fetch(self, indices: Tensor, epoch: int, seed: int) -> Batch:
+        if self.torn & set(indices.tolist()):
+            raise OSError("the file is torn")
+        return Batch(tuple(tensor[indices] for tensor in self.inputs), self.targets[indices])
+
+
+class Given(Data):
+    item, target = Port, Port
+    source, licence = "made up", "CC0"
+
+    def __init__(self, port: Port, target: Port, parts: Parts, torn: dict[str, frozenset[int]] | None = None) -> None:
+        self.offered, self.parts, self.torn = (port, target), parts, torn or {}
+
+    def prepare(self) -> None: ...
+
+    def ports(self) -> tuple[Port, Port]:
+        return self.offered
+
+    def split(self, name: str) -> Part | None:
+        return Part(*self.parts[name], self.torn.get(name, frozenset())) if name in self.parts else None
+
+
+def blobs(count: int, seed: int, classes: int = 3, spread: float = 0.3) -> tuple[tuple[Tensor], Tensor]:
+    """Points around corners of a square, 4 features."""
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.arange(count) % classes
+    centres = torch.eye(4)[:classes]
+    return (centres[labels] + spread * torch.randn(count, 4, generator=generator),), labels
+
+
+def found(data: Data, **options: Any) -> Look:
+    return look(data, **({"most": 10_000, "seed": 0} | options), say=lambda line: None)
+
+
+def of(look: Look, check: str) -> list[Finding]:
+    return [finding for finding in look.findings if finding.check == check]
+
+
+@pytest.fixture
+def points() -> Callable[..., Given]:
+    def make(**parts: tuple[tuple[Tensor, ...], Tensor]) -> Given:
+        usual = {"train": blobs(150, 0), "test": blobs(60, 1)}
+        return Given(Features((4,)), Classes(("a", "b", "c")), usual | parts)
+
+    return make
+
+
+def test_nothing_is_found_in_sound_data(points):
+    result = found(points())
+    assert result.findings == []
+    assert result.sizes == {"train": 150, "test": 60}
+    assert result.classes["train"] == {"a": 50, "b": 50, "c": 50}
+    assert result.skipped == {}
+
+
+def test_copies_across_parts_are_wrong_and_within_a_part_only_odd(points):
+    (x,), y = blobs(60, 1)
+    (train,), _ = blobs(150, 0)
+    x[[3, 8]] = train[[0, 8]]  # of the same classes
+    x[11] = x[5]
+    y[11] = y[5]
+    across, within = of(found(points(test=((x,), y))), "duplicates")
+    assert across.wrong and across.samples == (("test", 3), ("test", 8))
+    assert across.details == ("the same as train 0", "the same as train 8")
+    assert "2 of 60 samples of test" in across.sentence
+    assert not within.wrong and within.samples == (("test", 11),)
+
+
+def test_the_same_sample_under_two_labels_is_wrong(points):
+    (x,), y = blobs(150, 0)
+    x[1] = x[0]
+    torn = next(finding for finding in of(found(points(train=((x,), y))), "duplicates") if finding.wrong)
+    assert torn.samples == (("train", 0), ("train", 1))
+    assert torn.details == ("labelled 'a'", "labelled 'b'")
+
+
+def test_a_class_nothing_is_learned_of_is_wrong_and_a_rare_one_odd(points):
+    (x,), y = blobs(150, 0)
+    kept = (y != 2).nonzero()[:, 0]
+    (missing,) = [one for one in of(found(points(train=((x[kept],), y[kept]))), "balance") if one.wrong]
+    assert missing.sentence == "train has no sample of c: it can't be learned."
+    few = torch.cat([kept, (y == 2).nonzero()[:4, 0]])
+    sentences = [one.sentence for one in of(found(points(train=((x[few],), y[few]))), "balance")]
+    assert sentences[0] == "classes of fewer than 10 training samples: c 4."
+    assert "12 times as many training samples as 'c'" in sentences[1]
+
+
+def test_wrong_labels_are_found(points):
+    (x,), y = blobs(150, 0, spread=0.15)
+    y = y.clone()
+    y[[5, 20, 77, 101]] = (y[[5, 20, 77, 101]] + 1) % 3
+    (doubt,) = of(found(points(train=((x,), y))), "labels")
+    assert set(doubt.samples) == {("train", index) for index in (5, 20, 77, 101)}
+    assert doubt.wrong  # 4 of 210
+    assert doubt.details[0].startswith("labelled ")
+
+
+def test_labels_of_tiny_classes_are_not_judged(points):
+    (x,), y = blobs(150, 0)
+    y = torch.where(torch.arange(150) == 4, 2, y % 2)  # one sample of c
+    (x2,), y2 = blobs(60, 1)
+    result = found(points(train=((x,), y), test=((x2,), y2 % 2)))
+    assert all(("train", 4) not in finding.samples for finding in of(result, "labels"))
+
+
+def test_a_sample_far_from_all_others_is_named(points):
+    (x,), y = blobs(150, 0)
+    x[17] = 40.0
+    far = of(found(points(train=((x,), y))), "outliers")[0]
+    assert far.samples[0] == ("train", 17)
+    assert not far.wrong
+
+
+def test_parts_that_differ_are_told(points):
+    (x,), y = blobs(120, 1)
+    moved, mixed = found(points(test=((x + 0.6,), y))), found(points(test=((x[y == 0],), y[y == 0])))
+    assert any("can be told from those of train" in finding.sentence for finding in of(moved, "drift"))
+    # all 40 are of the first class of three: two thirds would have to be of another one
+    assert any("67% of the samples" in finding.sentence for finding in of(mixed, "drift"))
+
+
+def test_what_cannot_be_fetched_is_named_with_its_reason_and_the_rest_is_looked_at():
+    data = Given(
+        Features((4,)), Classes(("a", "b", "c")), {"train": blobs(150, 0)}, torn={"train": frozenset({3, 140})}
+    )
+    result = found(data)
+    (torn,) = of(result, "damaged")
+    assert torn.wrong and torn.samples == (("train", 3), ("train", 140))
+    assert torn.details == ("the file is torn.",) * 2
+    assert sum(result.classes["train"].values()) == 148
+
+
+def test_values_that_are_no_numbers_are_wrong(points):
+    (x,), y = blobs(150, 0)
+    x[4, 2], x[9, 0] = torch.nan, torch.inf
+    (bad,) = of(found(points(train=((x,), y))), "damaged")
+    assert bad.wrong and bad.samples == (("train", 4), ("train", 9))
+
+
+def test_pictures_of_one_colour_are_wrong():
+    x = torch.rand(60, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    x[7] = torch.tensor([0.1, 0.5, 0.9])[:, None, None]  # each channel has its value
+    data = Given(Image(3, 8, 8), Classes(("a", "b")), {"train": ((x,), torch.arange(60) % 2)})
+    (flat,) = of(found(data), "damaged")
+    assert flat.wrong and flat.samples == (("train", 7),)
+    assert "of one colour" in flat.sentence
+
+
+def test_recordings_that_are_silent_clipped_or_short_are_told_apart():
+    x = 0.3 * torch.randn(40, 1600, generator=torch.Generator().manual_seed(0)).clamp(-3, 3)
+    lengths = torch.full((40,), 1600)
+    x[3], x[5] = 0.0, x[5].sign()
+    lengths[8] = 200
+    x[8, 200:] = 1.0  # what it is filled up with isn't looked at
+    data = Given(Audio(8000, 1600), Classes(("a", "b")), {"train": ((x, lengths), torch.arange(40) % 2)})
+    told = {finding.sentence.split(" (")[0]: finding for finding in of(found(data), "damaged")}
+    assert told["1 recordings that are silent"].samples == (("train", 3),)
+    assert told["1 recordings that are silent"].wrong
+    assert told["1 recordings that are clipped"].samples == (("train", 5),)
+    assert told["1 recordings shorter than 0.1 s."].samples == (("train", 8),)
+
+
+def test_texts_of_other_lengths_are_compared_without_their_padding():
+    ids = torch.tensor([[4, 5, 6, 0], [4, 5, 6, 0], [4, 5, 6, 6], [7, 0, 0, 0]])
+    longer = torch.nn.functional.pad(ids[:1], (0, 3))
+    data = Given(
+        Tokens(9, 7),
+        Classes(("a", "b")),
+        {
+            "train": ((ids, torch.tensor([3, 3, 4, 1])), torch.tensor([0, 0, 1, 1])),
+            "test": ((longer, torch.tensor([3])), torch.tensor([0])),
+        },
+    )
+    result = found(data)
+    across, within = of(result, "duplicates")
+    assert across.samples == (("test", 0),) and within.samples == (("train", 1),)
+    assert of(result, "damaged")[0].sentence == "1 texts of a single token."
+    assert "outliers" in result.skipped
+
+
+def test_targets_that_are_no_classes_skip_what_needs_labels(points):
+    (x,), _ = blobs(150, 0)
+    result = found(Given(Features((4,)), Values(1), {"train": ((x,), x[:, :1])}))
+    assert set(result.skipped) == {"balance", "labels"}
+    assert "Values" in result.skipped["labels"]
+
+
+def test_of_much_data_a_share_is_looked_at_and_said(points):
+    result = found(points(train=blobs(1500, 0), test=blobs(300, 1)), most=600)
+    assert result.looked_at == 600
+    assert any("600 of 1,800 samples are looked at" in note for note in result.notes)
+
+
+def test_the_same_is_found_again_under_the_same_seed(points):
+    (x,), y = blobs(900, 0)
+    y = torch.where(torch.arange(900) % 50 == 0, (y + 1) % 3, y)
+    data = points(train=((x,), y))
+    assert found(data, most=400) == found(data, most=400)
+
+
+def test_what_only_the_data_knows_is_told_with_the_rest(points):
+    data = points()
+    data.checks = lambda: [Finding("labels of authors", "1 author wrote all of it.", (("train", 2),))]
+    data.place = lambda split, index: f"{split}.csv, line {index + 2}"
+    result = found(data)
+    assert result.sought["labels of authors"] == "what Given looks for"
+    (finding,) = result.json(data)["findings"]
+    assert finding["samples"] == [{"split": "train", "index": 2, "place": "train.csv, line 4"}]
+
+
+def test_a_stream_is_refused(points):
+    data = points()
+    data.split = lambda name: iter(()) if name == "train" else None
+    with pytest.raises(LabwrightError, match="'train' of Given is a stream"):
+        found(data)
+
+
+# ---------------------------------------------------------------------------------------------- the command line
+
+
+def test_a_recipe_is_looked_at_and_wrong_data_has_its_exit_code(command, tmp_path):
+    code, out, err = command("check-data", "vision/digits", "--json")
+    told = json.loads(out)
+    assert code == 0, err
+    assert told["samples"] == {"train": 1437, "test": 360}
+    assert not any(finding["wrong"] for finding in told["findings"])
+
+
+def test_data_is_looked_at_by_its_own_name_and_settings(command, tmp_path):
+    rows = [f"{'good' if n % 2 else 'bad'} text number {n},{n % 2}" for n in range(40)]
+    (tmp_path / "rows.csv").write_text("\n".join(["text,label", *rows, *rows[:2]]) + "\n")
+    code, out, err = command("check-data", "nlp/text-files", f"path={tmp_path / 'rows.csv'}", "test=0", "valid=0.2")
+    assert code == 0, err
+    assert "2 classes (0 " in out
+    assert "twice or more within a part" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["vision/digts"], "neither data nor a recipe; did you mean 'vision/digits'?"),
+        (["vision/image-folder", "folder"], "'task.data.folder' is no assignment"),
+        (["nlp/text-files", "path"], "'path' sets nothing"),
+        (["nlp/text-files", "pth=x"], "has no setting 'pth'; did you mean 'path'?"),
+        (["vision/image-folder", "fodler=x"], "has no setting 'fodler'; did you mean 'folder'?"),
+        (["vision/image-folder", "folder=/nowhere"], "there is no folder '/nowhere'"),
+        (["vision/digits", "--most", "10"], "--most"),
+    ],
+)
+def test_a_slip_is_answered_in_one_message(command, arguments, message):
+    code, _, err = command("check-data", *arguments)
+    assert code == 2 and message in err.replace("\n", " ") and "Traceback" not in err
