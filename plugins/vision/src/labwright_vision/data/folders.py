@@ -13,6 +13,7 @@ from typing import Literal
 from labwright import LabwrightError, LeftOut, listed
 from labwright_tasks.parts import NAMES, part_named
 
+from labwright_vision.data.archive import Archived, archived
 from labwright_vision.data.reading import SUFFIXES
 
 # What systems and programs leave behind, besides names that begin with a dot.
@@ -21,6 +22,7 @@ _NAMED = 6  # suffixes
 
 Kind = Literal["folder", "picture", "other", "hidden", "broken", "special"]
 Place = tuple[int, int]  # a folder's device and number there
+Found = Path | Archived
 
 
 class Tally:
@@ -31,7 +33,7 @@ class Tally:
         self._suffixes: Counter[str] = Counter()
         self._first: dict[tuple[str, str], str] = {}
 
-    def add(self, what: str, why: str, example: Path | str = "", count: int = 1) -> None:
+    def add(self, what: str, why: str, example: object = "", count: int = 1) -> None:
         """`what` is one of them, such as "link"."""
         if count:
             self._counts[what, why] += count
@@ -57,21 +59,21 @@ class Tally:
 class Layout:
     """Each part's folder, `train` always, and the names of the classes: the folders in that of `train`."""
 
-    parts: dict[str, Path]
+    parts: dict[str, Found]
     names: tuple[str, ...]
 
 
-def laid_out(root: Path, tally: Tally) -> Layout:
+def laid_out(root: Found, tally: Tally) -> Layout:
     """Which folders are parts and which are classes; what stands beside them goes to the tally.
 
     With a folder `train`, by any of its names, that has folders of classes, `valid` and `test` beside it are parts,
-    too, and nothing else there is used. Without one, all folders are classes.
+    too, and nothing else there is used; train.zip is such a folder as well. Without one, all folders are classes.
 
     Raises LabwrightError where two folders are the same part, where parts stand without `train` or below classes, and
     where there are no two classes.
     """
-    named: dict[str | None, list[Path]] = defaultdict(list)
-    for folder in folders(root):
+    named: dict[str | None, list[Found]] = defaultdict(list)
+    for folder in [*folders(root), *_archives(root)]:
         named[part_named(folder.name)].append(folder)
     others = named.pop(None, [])
     for part, several in named.items():
@@ -89,31 +91,37 @@ def laid_out(root: Path, tally: Tally) -> Layout:
         parts = {part: folder for part, folder in parts.items() if _has_classes(folder, tally)}
     else:
         raise LabwrightError(_without_train(root, parts))
-    for folder in sorted({root, *parts.values()}):
+    for folder in sorted({root, *parts.values()}, key=str):
         _look_beside(folder, root, tally)
     return Layout(parts, _classes(parts["train"], root))
 
 
-def pictures(folder: Path, tally: Tally, top: Path | None = None) -> list[Path]:
+def pictures(folder: Path, tally: Tally) -> list[Path]:
+    """The pictures anywhere below a folder of the file system, as `found` has them."""
+    return [path for path in found(folder, tally) if isinstance(path, Path)]
+
+
+def found(folder: Found, tally: Tally, top: Found | None = None) -> list[Found]:
     """The pictures anywhere below a folder, links followed, sorted; what else there is goes to the tally.
 
     Examples are named from `top`. Raises LabwrightError naming a folder that can't be read.
     """
-    within = {_place(above) for start in (folder.absolute(), folder.resolve()) for above in (start, *start.parents)}
-    return sorted(_walked(folder, top or folder, tally, frozenset(within)))
+    starts = () if isinstance(folder, Archived) else (folder.absolute(), folder.resolve())
+    within = {_place(above) for start in starts for above in (start, *start.parents)}
+    return sorted(_walked(folder, top or folder, tally, frozenset(within)), key=_in_order)
 
 
-def folders(folder: Path) -> list[Path]:
+def folders(folder: Found) -> list[Found]:
     """The folders in a folder, sorted, without hidden ones."""
     return [path for path, kind in _entries(folder) if kind == "folder"]
 
 
-def class_folders(base: Path) -> dict[str, Path]:
+def class_folders(base: Found) -> dict[str, Found]:
     """The folders of classes by name, in Unicode's composed form: a Mac and others then write the same name alike.
 
     Raises LabwrightError for two folders of one name, and for a name that is no text.
     """
-    classes: dict[str, Path] = {}
+    classes: dict[str, Found] = {}
     for folder in folders(base):
         name = normal(folder.name)
         if name in classes:
@@ -130,7 +138,7 @@ def normal(name: str) -> str:
     return unicodedata.normalize("NFC", name)
 
 
-def name_below(path: Path, folder: Path) -> str:
+def name_below(path: Found, folder: Found) -> str:
     """A path's name seen from a folder above it, the same on every system."""
     above = "" if str(folder) == "." else str(folder).rstrip(os.sep) + os.sep
     return normal(str(path).removeprefix(above).replace(os.sep, "/"))  # ten times as fast as relative_to
@@ -156,7 +164,7 @@ def alike(names: tuple[str, ...]) -> list[str]:
     return [" and ".join(map(repr, group)) for group in same.values() if len(group) > 1]
 
 
-def inner_names(base: Path) -> list[str]:
+def inner_names(base: Found) -> list[str]:
     """Names of folders that lie in every class's folder, if no class has pictures beside them."""
     within = []
     for folder in class_folders(base).values():
@@ -167,7 +175,7 @@ def inner_names(base: Path) -> list[str]:
     return sorted(set[str].intersection(*within)) if within else []
 
 
-def _classes(base: Path, root: Path) -> tuple[str, ...]:
+def _classes(base: Found, root: Found) -> tuple[str, ...]:
     classes = class_folders(base)
     if not classes:
         raise LabwrightError(
@@ -193,7 +201,7 @@ def _classes(base: Path, root: Path) -> tuple[str, ...]:
     return tuple(classes)
 
 
-def _without_train(root: Path, parts: dict[str, Path]) -> str:
+def _without_train(root: Path, parts: dict[str, Found]) -> str:
     train = parts.get("train")
     if train is not None:
         return (
@@ -207,39 +215,48 @@ def _without_train(root: Path, parts: dict[str, Path]) -> str:
     )
 
 
-def _has_classes(folder: Path, tally: Tally) -> bool:
+def _has_classes(folder: Found, tally: Tally) -> bool:
     """Whether a part has folders of classes; pictures without them are counted, an empty part is refused."""
     if folders(folder):
         return True
-    stray = pictures(folder, Tally())
+    stray = found(folder, Tally())
     if not stray:
         raise LabwrightError(f"{folder} has no pictures: put some there, each class in its folder, or take it away.")
     tally.add("picture", f"in {folder.name}, which has no folders of classes", count=len(stray))
     return False
 
 
-def _look_beside(folder: Path, root: Path, tally: Tally) -> None:
+def _look_beside(folder: Found, root: Found, tally: Tally) -> None:
     """Count what lies beside folders of parts or classes."""
     for path, kind in _entries(folder):
         if kind == "picture":
             tally.add("picture", "in no class's folder", path.relative_to(root))
-        elif kind != "folder":
+        elif kind != "folder" and not _is_part(path):
             _leave_out(path, kind, root, tally)
 
 
-def _walked(folder: Path, top: Path, tally: Tally, within: frozenset[Place]) -> Iterator[Path]:
+def _archives(root: Found) -> list[Found]:
+    """The archives in a folder that are called like parts."""
+    return [archived(path) for path, _ in _entries(root) if isinstance(path, Path) and _is_part(path)]
+
+
+def _is_part(path: Found) -> bool:
+    return isinstance(path, Path) and path.suffix.lower() == ".zip" and part_named(path.stem) is not None
+
+
+def _walked(folder: Found, top: Found, tally: Tally, within: frozenset[Place]) -> Iterator[Found]:
     for path, kind in _entries(folder):
         if kind == "picture":
             yield path
         elif kind != "folder":
             _leave_out(path, kind, top, tally)
-        elif path.is_symlink() and _place(path) in within:
+        elif isinstance(path, Path) and path.is_symlink() and _place(path) in within:
             tally.add("link", "back to a folder above it", path.relative_to(top))
         else:
-            yield from _walked(path, top, tally, within | {_place(path)})
+            yield from _walked(path, top, tally, within if isinstance(path, Archived) else within | {_place(path)})
 
 
-def _leave_out(path: Path, kind: Kind, top: Path, tally: Tally) -> None:
+def _leave_out(path: Found, kind: Kind, top: Found, tally: Tally) -> None:
     name = path.relative_to(top)
     match kind:
         case "hidden":
@@ -252,7 +269,9 @@ def _leave_out(path: Path, kind: Kind, top: Path, tally: Tally) -> None:
             tally.other(path.name)
 
 
-def _entries(folder: Path) -> list[tuple[Path, Kind]]:
+def _entries(folder: Found) -> list[tuple[Found, Kind]]:
+    if isinstance(folder, Archived):
+        return [(path, _kind_by_name(path.name, is_folder)) for path, is_folder in folder.entries()]
     try:
         with os.scandir(folder) as entries:
             ordered = sorted(entries, key=lambda entry: entry.name)
@@ -261,14 +280,25 @@ def _entries(folder: Path) -> list[tuple[Path, Kind]]:
     return [(Path(entry.path), _kind(entry)) for entry in ordered]
 
 
-def _kind(entry: os.DirEntry[str]) -> Kind:
-    if entry.name.startswith(".") or entry.name in _LEFTOVERS:
+def _kind_by_name(name: str, is_folder: bool) -> Kind:
+    if name.startswith(".") or name in _LEFTOVERS:
         return "hidden"
+    if is_folder:
+        return "folder"
+    return "picture" if _suffix(name) in SUFFIXES else "other"
+
+
+def _in_order(path: Found) -> tuple[str, ...]:
+    """As paths are sorted: by their folders first."""
+    return path.parts if isinstance(path, Path) else tuple(str(path).split("/"))
+
+
+def _kind(entry: os.DirEntry[str]) -> Kind:
     try:
-        if entry.is_dir():
-            return "folder"
-        if entry.is_file():
-            return "picture" if _suffix(entry.name) in SUFFIXES else "other"
+        if entry.is_dir() or entry.is_file():
+            return _kind_by_name(entry.name, entry.is_dir())
+        if _kind_by_name(entry.name, False) == "hidden":
+            return "hidden"
         return "broken" if entry.is_symlink() else "special"
     except OSError:  # a link to itself
         return "broken"
@@ -285,11 +315,13 @@ def _place(folder: Path) -> Place:
     return of_folder.st_dev, of_folder.st_ino
 
 
-def _count(path: Path) -> int:
+def _count(path: Found) -> int:
     """How many files a path is or has below it."""
+    if isinstance(path, Archived):
+        return path.count()
     return sum(len(files) for _, _, files in os.walk(path)) if path.is_dir() and not path.is_symlink() else 1
 
 
-def _has(folder: Path) -> str:
+def _has(folder: Found) -> str:
     count = sum(kind == "picture" for _, kind in _entries(folder))
     return f" (but {count:,} {plural('picture', count)})" if count else ""

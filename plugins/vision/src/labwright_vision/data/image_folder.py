@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
@@ -11,9 +12,10 @@ import torch
 from labwright import LabwrightError, LeftOut, listed, located, nearest, sentence
 from pydantic import Field
 
+from labwright_vision.data.archive import archived
 from labwright_vision.data.augment import Augment, Crop, Flip, Grey, Jitter, Rotate, Scale, Shift
 from labwright_vision.data.checking import examined
-from labwright_vision.data.folders import Layout, Tally, class_folders, expanded, laid_out, name_below, pictures
+from labwright_vision.data.folders import Found, Layout, Tally, class_folders, expanded, found, laid_out, name_below
 from labwright_vision.data.own_pictures import Files, OwnPictures
 from labwright_vision.data.pictures import held_out
 from labwright_vision.data.seen import Picture, check_depth, remarks
@@ -23,6 +25,8 @@ _NAMED = 3  # damaged pictures
 
 class ImageFolder(OwnPictures):
     """Pictures of any format Pillow reads, in one sub-folder for each class; the sub-folders' names are the classes.
+
+    `folder` may be a zip archive, and so may each part: `train.zip` beside `test.zip`. They are read where they are.
 
     Sub-folders `train`, `valid` and `test` with the classes below them are taken as they are; `training`, `val`,
     `validation`, `dev` and `testing` are other names for them. A part without a folder is held out: `valid` and `test`
@@ -111,7 +115,7 @@ class ImageFolder(OwnPictures):
         return str(self._splits[split].paths[index])
 
     def _usable(
-        self, root: Path, parts: dict[str, list[Picture]], layout: Layout, tally: Tally
+        self, root: Found, parts: dict[str, list[Picture]], layout: Layout, tally: Tally
     ) -> dict[str, list[Picture]]:
         """The pictures that can be read; raises LabwrightError for those that can't, and for a class without any."""
         damaged = [picture for part in parts.values() for picture in part if picture.facts.problem]
@@ -162,21 +166,23 @@ class ImageFolder(OwnPictures):
         return Files([picture.path for picture in part], labels, self.reader(), augment)
 
 
-def _existing(root: Path) -> Path:
+def _existing(root: Path) -> Found:
     try:
         exists, packed = root.is_dir(), root.is_file()
     except OSError as error:  # a name too long, a folder above that may not be entered
         raise LabwrightError(f"task.data.folder: {str(root)!r} can't be read: {error.strerror}.") from error
+    if packed and not zipfile.is_zipfile(root):
+        raise LabwrightError(f"task.data.folder: {str(root)!r} is neither a folder nor a zip archive.")
     if packed:
-        raise LabwrightError(f"task.data.folder: {str(root)!r} is a file, not a folder: unpack it if it is an archive.")
+        return archived(root)
     if not exists:
         raise LabwrightError(f"task.data.folder: there is no folder {located(root)}.")
     return root
 
 
-def _found(root: Path, layout: Layout, tally: Tally) -> dict[str, list[Picture]]:
+def _found(root: Found, layout: Layout, tally: Tally) -> dict[str, list[Picture]]:
     """The pictures of each part by class and path. Raises LabwrightError for a folder that is no class of `train`."""
-    files: dict[str, list[tuple[Path, int]]] = {}
+    files: dict[str, list[tuple[Found, int]]] = {}
     for part, base in layout.parts.items():
         of_class = class_folders(base)
         strange = [name for name in of_class if name not in layout.names]
@@ -189,7 +195,7 @@ def _found(root: Path, layout: Layout, tally: Tally) -> dict[str, list[Picture]]
             (path, label)
             for label, name in enumerate(layout.names)
             if name in of_class
-            for path in pictures(of_class[name], tally, root)
+            for path in found(of_class[name], tally, root)
         ]
     paths = [path for some in files.values() for path, _ in some]
     seen = iter(examined(root, paths))

@@ -36,16 +36,22 @@ _SIDE = 28
 _MEAN, _DEVIATION = 0.1307, 0.3081  # of the 60,000 training pictures, values 0..1
 _ARRAYS = ("x_train", "y_train", "x_test", "y_test")
 
-Parts = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+_MEDICAL = tuple(f"{part}_{what}" for part in ("train", "test", "val") for what in ("images", "labels"))
+_DIGITS = tuple("0123456789")
+
+Parts = tuple[np.ndarray, ...]  # pictures and labels of the training part, of the test part, and maybe of valid
 
 
 class Mnist(Data):
     """Handwritten digits of 28x28 pixels, white on black: 60,000 to learn from and 10,000 to test on.
 
     `folder` holds the four idx files, gzipped or not, or an `mnist.npz` with x_train, y_train, x_test, y_test; without
-    them the files are downloaded into it. The default folder is `labwright/mnist` in the user's cache. `valid` is the
-    share of the training part that is held out for validation: the same pictures each time, each class in proportion.
-    `rotate`, `shift` and `scale` augment the training pictures.
+    them the files are downloaded into it. The default folder is `labwright/mnist` in the user's cache. Sets in the same
+    layout are read as well, with the names of their `classes` by label: Fashion-MNIST's four files, and what MedMNIST
+    (Yang et al. 2023) has in grey and 28x28, an npz file with train_images, train_labels and so on.
+
+    `valid` is the share of the training part that is held out for validation: the same pictures each time, each class
+    in proportion. `rotate`, `shift` and `scale` augment the training pictures.
 
     `read` takes a picture of any size: it is turned to grey and resized, not inverted, so show white on black;
     what is transparent is black.
@@ -61,19 +67,21 @@ class Mnist(Data):
         self,
         *,
         folder: Path | None = None,
+        classes: Annotated[tuple[str, ...], Field(min_length=2, max_length=256)] = _DIGITS,
         valid: Annotated[float, Field(ge=0, lt=1)] = 0.1,
         rotate: Rotate = 0.0,
         shift: Shift = 0.0,
         scale: Scale = 0.0,
     ) -> None:
-        self.folder = folder
+        self.folder, self.classes = folder, classes
         self.valid, self.rotate, self.shift, self.scale = valid, rotate, shift, scale
         self._splits: dict[str, Pictures] = {}
 
     def prepare(self) -> None:
         folder = cache() / "mnist" if self.folder is None else folders.expanded(self.folder)
-        x_train, y_train, x_test, y_test = read_mnist(folder)
-        mask = held_out(y_train.tolist(), self.valid, [derived_seed(position) for position in range(len(y_train))])
+        x_train, y_train, x_test, y_test, *valid = read_mnist(folder, classes=len(self.classes))
+        share = 0.0 if valid else self.valid
+        mask = held_out(y_train.tolist(), share, [derived_seed(position) for position in range(len(y_train))])
         affine = Affine(
             len(mask) - int(mask.sum()),
             rotate=self.rotate,
@@ -82,11 +90,11 @@ class Mnist(Data):
             fill=-_MEAN / _DEVIATION,
         )
         self._splits = {"train": _part(x_train[~mask], y_train[~mask], affine), "test": _part(x_test, y_test)}
-        if mask.any():
-            self._splits["valid"] = _part(x_train[mask], y_train[mask])
+        if mask.any() or valid:
+            self._splits["valid"] = _part(*valid) if valid else _part(x_train[mask], y_train[mask])
 
     def ports(self) -> tuple[Port, Port]:
-        return Image(1, _SIDE, _SIDE), Classes(tuple("0123456789"))
+        return Image(1, _SIDE, _SIDE), Classes(self.classes)
 
     def split(self, name: str) -> Pictures | None:
         return self._splits.get(name)
@@ -102,21 +110,29 @@ class Mnist(Data):
         return (scaled(pixels, _MEAN, _DEVIATION)[None],)
 
 
-def read_mnist(folder: Path, mirrors: Sequence[str] = MIRRORS, checksums: Mapping[str, str] = SHA256) -> Parts:
-    """Pictures (N, 28, 28) and labels (N,), uint8: of the training part, then of the test part.
+def read_mnist(
+    folder: Path, mirrors: Sequence[str] = MIRRORS, checksums: Mapping[str, str] = SHA256, classes: int = 10
+) -> Parts:
+    """Pictures (N, 28, 28) and labels (N,), uint8: of the training part, the test part, and valid if there is one.
 
     Raises LabwrightError naming the file that is missing and can't be downloaded, or can't be used.
     """
-    archive = folder / "mnist.npz"
-    if archive.is_file():
+    archives = [folder] if folder.suffix == ".npz" else sorted(folder.glob("*.npz"))
+    archive = next((path for path in archives if path.name == "mnist.npz" or len(archives) == 1), None)
+    if archive is not None:
         parts = _read_archive(archive)
     else:
         parts = _read_files([_found(folder, name) or _download(folder, name, mirrors, checksums) for name in SHA256])
-    for where, pictures, labels in (("training", *parts[:2]), ("test", *parts[2:])):
-        if pictures.shape != (labels.size, _SIDE, _SIDE) or labels.ndim != 1 or not labels.size or labels.max() > 9:
+    for where, pictures, labels in zip(("training", "test", "valid"), parts[::2], parts[1::2], strict=False):
+        if pictures.shape != (labels.size, _SIDE, _SIDE) or labels.ndim != 1 or not labels.size:
             raise LabwrightError(
                 f"{folder}: the {where} part is no MNIST: pictures of shape {pictures.shape} and labels of shape "
-                f"{labels.shape} up to {labels.max(initial=0)}, not (N, 28, 28) and (N,) up to 9."
+                f"{labels.shape}, not (N, 28, 28) and (N,)."
+            )
+        if labels.max() >= classes:
+            raise LabwrightError(
+                f"{folder}: a label of the {where} part is {labels.max()}, and task.data.classes names {classes}: 0 to "
+                f"{classes - 1}. Name one for each label."
             )
     return parts
 
@@ -128,11 +144,13 @@ def _part(pixels: np.ndarray, labels: np.ndarray, augment: Affine | None = None)
 def _read_archive(path: Path) -> Parts:
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            x_train, y_train, x_test, y_test = (_as_bytes(name, arrays[name]) for name in _ARRAYS)
+            names = _MEDICAL if _MEDICAL[0] in arrays else _ARRAYS
+            read = [_as_bytes(name, arrays[name]) for name in names]
     except Exception as error:  # numpy and zipfile raise ten kinds for what is torn
         needed = ", ".join(_ARRAYS)
         raise LabwrightError(f"{path} can't be read ({error}): it must be an npz file with {needed}.") from error
-    return x_train, y_train, x_test, y_test
+    # a column of labels is how MedMNIST has them
+    return tuple(array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array for array in read)
 
 
 def _as_bytes(name: str, array: np.ndarray) -> np.ndarray:
