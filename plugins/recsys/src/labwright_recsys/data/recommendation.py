@@ -76,19 +76,7 @@ class Recommendation(Data):
         self._notice(table, users, items, kept)
         users, items = users[kept], items[kept]
         times = None if table.times is None else table.times[kept]
-        parts_N = np.full(len(kept), TRAIN, dtype=np.uint8) if table.parts is None else table.parts[kept]
-        # a part that wasn't published is held out of what there is to learn from
-        shares = {name: 0.0 if (parts_N == NAMES[name]).any() else getattr(self, name) for name in ("valid", "test")}
-        if any(shares.values()) or table.parts is None:
-            train = parts_N == TRAIN
-            parts_N[train] = parts(
-                self.manner,
-                users[train],
-                items[train],
-                None if times is None else times[train],
-                seed=self.seed,
-                **shares,
-            )
+        parts_N = self._parts(users, items, times, None if table.parts is None else table.parts[kept])
         self.rated = table.ratings is not None
         ratings = np.ones(len(kept)) if table.ratings is None else table.ratings[kept]
         self.users_N, self.items_N = torch.from_numpy(users), torch.from_numpy(items)
@@ -96,6 +84,27 @@ class Recommendation(Data):
         self.titles = tuple(table.titles.get(name, name) for name in self.items)
         self.user_sides = tuple(_side(name, self.users, values) for name, values in table.user_sides.items())
         self.item_sides = tuple(_side(name, self.items, values) for name, values in table.item_sides.items())
+
+    def _parts(
+        self, users: np.ndarray, items: np.ndarray, times: np.ndarray | None, published: np.ndarray | None
+    ) -> np.ndarray:
+        """The part of each interaction; what wasn't published is held out of what there is to learn from."""
+        if published is None:
+            return parts(self.manner, users, items, times, valid=self.valid, test=self.test, seed=self.seed)
+        there = {name for name in ("valid", "test") if (published == NAMES[name]).any()}
+        shares = {name: 0.0 if name in there else getattr(self, name) for name in ("valid", "test")}
+        if not any(shares.values()):
+            return published
+        train = published == TRAIN
+        of_train = None if times is None else times[train]
+        held_out = parts(self.manner, users[train], items[train], of_train, seed=self.seed, **shares)
+        if "valid" in there or (self.manner == "leave-one-out" and "test" in there):
+            held_out[held_out == VALID] = TRAIN
+        if "test" in there:  # leave-one-out has a last one of each part: it is valid's where test has its own
+            held_out[held_out == TEST] = VALID
+        parts_N = published.copy()
+        parts_N[train] = held_out
+        return parts_N
 
     def _notice(self, table: Table, users: np.ndarray, items: np.ndarray, kept: np.ndarray) -> None:
         """What there is to say of the rows, and of those that aren't kept."""
