@@ -450,3 +450,16 @@ def test_every_column_is_there_if_that_is_asked_for(read: Read) -> None:
     assert "there is no column 'lable'; did you mean 'label'?" in fault(
         lambda: read("rows.csv", "a,label\n1,x\n", {"target": "lable"}, every=True)
     )
+
+
+def test_bars_without_a_header_are_seen_though_cells_have_commas(read: Read) -> None:
+    content = 'LJ001-0001|Printing, in the "only" sense|Printing, in\nLJ001-0002|in being modern.|in being modern.\n'
+    table = read("metadata.csv", content, {"path": "id", "text": "text"}, named=("id", "raw", "text"), quote="none")
+    assert table["text"] == ["Printing, in", "in being modern."] and table["path"][0] == "LJ001-0001"
+
+
+def test_what_is_guessed_of_many_files_is_told_once(tmp_path: Path) -> None:
+    for number in range(3):
+        (tmp_path / f"{number}.csv").write_text("text;label\na;1\n")
+    (remark,) = read_table(tmp_path / "*.csv", COLUMNS).remarks
+    assert remark.startswith(f"{tmp_path}/0.csv (and 2 more) is read with semicolons between cells")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -85,3 +86,19 @@ def test_rows_without_a_label_are_left_out_or_kept(tmp_path: Path) -> None:
     assert len(labels) == 40 and int((labels == LEFT_OUT).sum()) == 8
     with pytest.raises(LabwrightError, match="no row to learn from has a label"):
         prepared(tmp_path, [{"body": "a", "good": None}] * 4, unlabelled="keep")
+
+
+def test_many_short_texts_take_a_few_times_their_file_in_memory(tmp_path: Path) -> None:
+    words = [f"{letter}{number}" for letter in "abcdefgh" for number in range(500)]
+    rows = (" ".join(words[(n * 7919 + k * 104_729) % 4000] for k in range(4 + n % 10)) for n in range(8_000))
+    file = tmp_path / "rows.csv"
+    file.write_text("text,label\n" + "".join(f"{row},{n % 5}\n" for n, row in enumerate(rows)))
+    prepared(tmp_path)  # what is imported and learned once
+    tracemalloc.start()
+    data = TextFiles(path=file)
+    data.prepare()
+    kept, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    size = file.stat().st_size
+    assert len(data.split("train") or ()) > 6_000
+    assert most < 6 * size and kept < 3 * size, (most / size, kept / size)

@@ -51,7 +51,7 @@ def form_of(source: Source, first: Sequence[str], written: Written, wanted: Coll
     """How a table is written, by its first lines and the columns that are `wanted` of it."""
     lines = [line.rstrip("\n") for line in first if line.strip()] or [""]
     usual = _USUAL.get(source.suffix)
-    sign = written.delimiter or _sign(lines, usual, written.columns, wanted)
+    sign = written.delimiter or _sign(lines, usual, written, wanted)
     quote, by_default = _quote(lines, sign, headed=not written.columns), "" if sign in ("\t", "::") else '"'
     if written.quote is not None:
         quote = by_default = _QUOTES[written.quote]
@@ -66,17 +66,17 @@ def form_of(source: Source, first: Sequence[str], written: Written, wanted: Coll
     return Form(sign, quote, f"{source} is read with {', '.join(guessed.values())}; {settings} {verb} otherwise.")
 
 
-def _sign(lines: Sequence[str], usual: str | None, columns: Sequence[str], wanted: Collection[str]) -> str:
+def _sign(lines: Sequence[str], usual: str | None, written: Written, wanted: Collection[str]) -> str:
     """What stands between cells: in a header what parts the names that are wanted, else what rows have alike."""
     signs = list(dict.fromkeys([*([usual] if usual else []), "::", "\t", ";", "|", ","]))
-    if not columns:
+    if not written.columns:
         for sign in signs:
             if {name.strip().strip("\"'") for name in lines[0].split(sign)} >= set(wanted):
                 return sign
-    plain = [line for line in lines if '"' not in line] or lines[:1]
+    plain = lines if written.quote == "none" else [line for line in lines if '"' not in line] or lines[:1]
     for sign in signs:
         counts = {line.count(sign) for line in plain}
-        if len(counts) == 1 and max(counts) >= max(1, len(columns) - 1):
+        if len(counts) == 1 and max(counts) >= max(1, len(written.columns) - 1):
             return sign
     return usual or ","
 

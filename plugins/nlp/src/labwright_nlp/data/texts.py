@@ -29,7 +29,7 @@ from labwright_nlp.tokenizing import BETWEEN, Case, Kind, Tokenizer, clean, kept
 
 Length = Annotated[int, Field(ge=4, description="most tokens of a text; the rest is cut off")]
 Share = Annotated[float, Field(ge=0, lt=1)]
-_AT_ONCE = 4096  # texts that are encoded together
+_AT_ONCE = 1024  # texts that are encoded together
 _KEPT, _ENCODER = "texts.json", "config.json"
 
 
