@@ -463,3 +463,13 @@ def test_what_is_guessed_of_many_files_is_told_once(tmp_path: Path) -> None:
         (tmp_path / f"{number}.csv").write_text("text;label\na;1\n")
     (remark,) = read_table(tmp_path / "*.csv", COLUMNS).remarks
     assert remark.startswith(f"{tmp_path}/0.csv (and 2 more) is read with semicolons between cells")
+
+
+def test_a_list_of_objects_is_a_table_as_well(read: Read) -> None:
+    rows = [{"text": "a", "label": 1}, {"text": "b", "label": 0}]
+    for content in (json.dumps(rows), json.dumps(rows, indent=2)):
+        table = read("rows.json", content)
+        assert (table["text"], table["label"]) == (["a", "b"], ["1", "0"])
+        assert table.where(1).endswith("rows.json, row 2")
+    assert "rows.json: no JSON (" in fault(lambda: read("rows.json", '[{"text": "a", "label": 1},'))
+    assert "a list; each line is an object" in fault(lambda: read("rows.json", '["a", 1]\n'))

@@ -6,11 +6,11 @@ import json
 import re
 import unicodedata
 from array import array
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 from labwright import LabwrightError, LeftOut, listed, nearest
@@ -229,10 +229,11 @@ def _read(wanted: Wanted, written: Written) -> Table:
         if given:
             raise LabwrightError(f"task.data.{given}: {source} says itself what its columns are; leave it out.")
     lines: Sequence[int]
+    unit = "row" if typed else "line"
     if typed:
         found, lines = _typed(wanted)
     elif source.suffix in _JSON:
-        found, lines = _json_lines(wanted, written.encoding, remarks)
+        found, lines, unit = _json(wanted, written.encoding, remarks)
     elif source.suffix in (".xlsx", ".xls", ".ods"):
         raise LabwrightError(
             f"{source} is a spreadsheet: save it as .csv. A table is read from {listed(SUFFIXES)}, or text with "
@@ -242,7 +243,7 @@ def _read(wanted: Wanted, written: Written) -> Table:
         found, lines = _delimited(wanted, written, remarks)
     if not lines:
         raise LabwrightError(f"{source} has no rows.")
-    return Table(str(source), found, lines, "row" if typed else "line", remarks=tuple(remarks))
+    return Table(str(source), found, lines, unit, remarks=tuple(remarks))
 
 
 def _delimited(wanted: Wanted, written: Written, remarks: list[str]) -> tuple[dict[str, Cells], Sequence[int]]:
@@ -273,13 +274,47 @@ def _delimited(wanted: Wanted, written: Written, remarks: list[str]) -> tuple[di
     return found, lines
 
 
-def _json_lines(wanted: Wanted, encoding: str | None, remarks: list[str]) -> tuple[dict[str, Cells], Sequence[int]]:
+def _json(wanted: Wanted, encoding: str | None, remarks: list[str]) -> tuple[dict[str, Cells], Sequence[int], str]:
+    """The columns, where each row is, and whether that is a line or a row of a list."""
     source = wanted.source
+    text = opened(source, encoding, remarks)
+    unit, rows = ("row", _of_list(source, text)) if _is_list(text) else ("line", _of_lines(source, text))
     names = dict.fromkeys([*wanted.columns.values(), *wanted.optional.values()])
     columns = {name: Cells() for name in names}
     header: dict[str, None] = {}
     lines = array("q")
-    for number, line in enumerate(opened(source, encoding, remarks), 1):
+    for number, row in rows:
+        if row.keys() != header.keys():
+            header |= dict.fromkeys(row)
+            if wanted.every:
+                for name in row.keys() - columns.keys():
+                    columns[name] = Cells("" for _ in lines)
+        for name, column in columns.items():
+            try:
+                column.append(cell_of(row.get(name)))
+            except ValueError as fault:
+                raise LabwrightError(f"{source}, {unit} {number}: column {name!r} has {fault}.") from None
+        lines.append(number)
+    places = wanted.among(list(header)) if lines else {}
+    return {setting: columns[list(header)[place]] for setting, place in places.items()}, lines, unit
+
+
+def _is_list(text: TextIO) -> bool:
+    """Whether a file is a list of objects, not one in each line."""
+    start = text.read(_LOOKED_AT)
+    text.seek(0)
+    return re.match(r"\s*\[\s*\{", start) is not None
+
+
+def _of_list(source: Source, text: TextIO) -> Iterator[tuple[int, dict[str, Any]]]:
+    try:
+        yield from enumerate(json.load(text, object_pairs_hook=_object), 1)
+    except (ValueError, RecursionError) as error:
+        raise LabwrightError(f"{source}: no JSON ({error}), though it begins as a list of objects.") from error
+
+
+def _of_lines(source: Source, text: TextIO) -> Iterator[tuple[int, dict[str, Any]]]:
+    for number, line in enumerate(text, 1):
         if not line.strip():
             continue
         try:
@@ -291,19 +326,7 @@ def _json_lines(wanted: Wanted, encoding: str | None, remarks: list[str]) -> tup
             ) from error
         if not isinstance(row, dict):
             raise LabwrightError(f"{source}, line {number}: {_kind(row)}; each line is an object of its own.")
-        if row.keys() != header.keys():
-            header |= dict.fromkeys(row)
-            if wanted.every:
-                for name in row.keys() - columns.keys():
-                    columns[name] = Cells("" for _ in lines)
-        for name, column in columns.items():
-            try:
-                column.append(cell_of(row.get(name)))
-            except ValueError as fault:
-                raise LabwrightError(f"{source}, line {number}: column {name!r} has {fault}.") from None
-        lines.append(number)
-    places = wanted.among(list(header)) if lines else {}
-    return {setting: columns[list(header)[place]] for setting, place in places.items()}, lines
+        yield number, row
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
