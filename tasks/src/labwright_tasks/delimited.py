@@ -121,7 +121,7 @@ class Delimited:
 
     def __init__(self, source: Source, lines: Iterable[str], form: Form, columns: Sequence[str] = ()) -> None:
         self.source, self.sign, self.quote = source, form.sign, form.quote
-        self._lines = enumerate(lines, 1)
+        self._lines: Iterator[tuple[int, str]] = enumerate(lines, 1)
         self._spread: list[_Spread] = []
         number, first = next(((number, line) for number, line in self._lines if line.strip(" \n")), (1, ""))
         if columns:

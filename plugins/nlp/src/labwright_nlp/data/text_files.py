@@ -90,7 +90,8 @@ class TextFiles(Texts):
         if pair and tokenizer != "pretrained" and case == "mark":
             raise LabwrightError("task.data.case: between the texts of a pair stands a mark; keep or lower the case.")
         self.pair = pair
-        self.target = Heads if isinstance(label, tuple) else Values if self.numbers else Classes
+        alone = Values if self.numbers else Classes
+        self.target = Heads if isinstance(label, tuple) else alone  # type: ignore[misc, assignment]
 
     def rows(self) -> dict[str, Table]:
         columns = {**self.texts, **self.said}

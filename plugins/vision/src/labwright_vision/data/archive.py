@@ -6,7 +6,7 @@ import os
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from labwright import LabwrightError, sentence
 
@@ -56,12 +56,6 @@ class Archived:
 
     def __truediv__(self, name: str) -> Archived:
         return Archived(self.archive, f"{self.inner}/{name}".lstrip("/"), self.path)
-
-    def relative_to(self, top: object) -> PurePosixPath:
-        return PurePosixPath(str(self)).relative_to(str(top))
-
-    def is_symlink(self) -> bool:
-        return False
 
     def read_bytes(self) -> bytes:
         return self.archive.file().read(self.inner)

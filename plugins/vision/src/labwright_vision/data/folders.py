@@ -201,7 +201,7 @@ def _classes(base: Found, root: Found) -> tuple[str, ...]:
     return tuple(classes)
 
 
-def _without_train(root: Path, parts: dict[str, Found]) -> str:
+def _without_train(root: Found, parts: dict[str, Found]) -> str:
     train = parts.get("train")
     if train is not None:
         return (
@@ -230,7 +230,7 @@ def _look_beside(folder: Found, root: Found, tally: Tally) -> None:
     """Count what lies beside folders of parts or classes."""
     for path, kind in _entries(folder):
         if kind == "picture":
-            tally.add("picture", "in no class's folder", path.relative_to(root))
+            tally.add("picture", "in no class's folder", name_below(path, root))
         elif kind != "folder" and not _is_part(path):
             _leave_out(path, kind, root, tally)
 
@@ -251,13 +251,13 @@ def _walked(folder: Found, top: Found, tally: Tally, within: frozenset[Place]) -
         elif kind != "folder":
             _leave_out(path, kind, top, tally)
         elif isinstance(path, Path) and path.is_symlink() and _place(path) in within:
-            tally.add("link", "back to a folder above it", path.relative_to(top))
+            tally.add("link", "back to a folder above it", name_below(path, top))
         else:
             yield from _walked(path, top, tally, within if isinstance(path, Archived) else within | {_place(path)})
 
 
 def _leave_out(path: Found, kind: Kind, top: Found, tally: Tally) -> None:
-    name = path.relative_to(top)
+    name = name_below(path, top)
     match kind:
         case "hidden":
             tally.add("file", "hidden", name, _count(path))

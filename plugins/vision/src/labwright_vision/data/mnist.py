@@ -91,7 +91,7 @@ class Mnist(Data):
         )
         self._splits = {"train": _part(x_train[~mask], y_train[~mask], affine), "test": _part(x_test, y_test)}
         if mask.any() or valid:
-            self._splits["valid"] = _part(*valid) if valid else _part(x_train[mask], y_train[mask])
+            self._splits["valid"] = _part(valid[0], valid[1]) if valid else _part(x_train[mask], y_train[mask])
 
     def ports(self) -> tuple[Port, Port]:
         return Image(1, _SIDE, _SIDE), Classes(self.classes)
