@@ -77,6 +77,8 @@ def _polarity(model: str, bar: str) -> Promise:
     )
 
 
+_ADULT = ("task.data.path=DATA/adult/adult.csv.gz",)
+_CALIFORNIA = ("task.data.path=DATA/california_housing/california.csv.gz",)
 _JUDGED = ("task.data.folder=DATA/mnist", "task.judge=JUDGE")
 _SHAKESPEARE = ("task.data.path=DATA/tiny_shakespeare/input.txt.gz",)
 _SLOWLY = (*_SHAKESPEARE, "optimizer.lr=1e-3")
@@ -109,9 +111,15 @@ PROMISES = (
     *(_polarity(model, bar) for model, bar in (("bag", ">= 0.765"), ("cnn", ">= 0.765"), ("lstm", ">= 0.77"))),
     Promise("nlp/shakespeare", "cross_entropy", "<= 1.78", 4, 1, _SHAKESPEARE, "tiny_shakespeare", "valid"),
     Promise("nlp/shakespeare", "cross_entropy", "<= 1.92", 4, 1, _SLOWLY, "tiny_shakespeare", "valid"),
+    Promise("nlp/characters", "cross_entropy", "<= 1.60", 8, 1, _SHAKESPEARE, "tiny_shakespeare", "valid"),
     Promise("nlp/languages", "accuracy", ">= 0.86", 1, 10, ("task.data.seed=SEED",)),  # logistic regression: floors.py
     Promise("nlp/polarity-minilm", "accuracy", ">= 0.83", 15, overrides=_MINILM, data="mr_polarity"),
     Promise("nlp/translation", "perplexity", "<= 18", 4, overrides=_TRANSLATED, data="multi30k_en_de"),  # floor: 198
+    Promise("tabular/breast-cancer", "accuracy", ">= 0.96", 0.5, 3, ("task.data.seed=SEED",)),  # floors: TABLES.md
+    Promise("tabular/wine", "accuracy", ">= 0.96", 0.5, 3, ("task.data.seed=SEED",)),
+    Promise("tabular/diabetes", "r2", ">= 0.4", 0.5, 3, ("task.data.seed=SEED",)),
+    Promise("tabular/adult", "auroc", ">= 0.920", 0.5, 3, _ADULT, "adult"),
+    Promise("tabular/california", "rmse", "<= 0.50", 1, 3, _CALIFORNIA, "california_housing"),
     Promise("speech/commands", "accuracy", ">= 0.95", 2, seeds=3),
     Promise("speech/fsdd", "accuracy", ">= 0.99", 4, seeds=3, overrides=_FSDD, data="fsdd"),
     Promise("speech/fsdd", "accuracy", ">= 0.80", 4, overrides=_ONE_OUT, data="fsdd", each=_SPEAKERS),

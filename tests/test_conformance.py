@@ -30,6 +30,19 @@ atexit.register(shutil.rmtree, HERE, ignore_errors=True)
 CHANCE = np.random.default_rng(0)
 
 
+def census() -> Path:
+    """People made by chance: those above 40 with a degree have a high income, mostly."""
+    file = HERE / "census.csv"
+    with file.open("w", newline="", encoding="utf-8") as table:
+        writer = csv.writer(table)
+        writer.writerow(["age", "hours", "school", "joined", "income"])
+        for _ in range(200):
+            age, hours, school = CHANCE.integers(20, 60), CHANCE.uniform(10, 50), CHANCE.choice(["none", "degree", ""])
+            income = "high" if age + CHANCE.integers(10) > 45 and school == "degree" else "low"
+            writer.writerow([age, hours, school, f"2024-{CHANCE.integers(1, 13):02d}-01", income])
+    return file
+
+
 def pictures() -> Path:
     for label in ("cat", "dog", "owl"):
         (HERE / "pictures" / label).mkdir(parents=True)
@@ -218,6 +231,7 @@ test_testing = conformance("labwright-testing")
 test_export = conformance("labwright-export")
 test_tensorboard = conformance("labwright-tensorboard")
 test_cluster = conformance("labwright-cluster")
+test_sharded = conformance("labwright-sharded")
 test_tasks = conformance(
     "labwright-tasks",
     recipes={
@@ -277,6 +291,19 @@ test_recsys = conformance(
     inputs={
         "task recsys/clicks": ["1 2", "3 4"],
         **{f"data recsys/{name}": ["1", "2"] for name in ("interactions", "movielens")},
+    },
+)
+CENSUS = census()
+test_tabular = conformance(
+    "labwright-tabular",
+    recipes={
+        "data tabular/table": ["tabular/adult", f"task.data.path={CENSUS}"],
+        "data tabular/number-table": ["tabular/california", f"task.data.path={CENSUS}", "task.data.target=age"],
+        "loss tabular/pinball": ["tabular/diabetes-quantiles", "loss=tabular/pinball"],
+    },
+    inputs={
+        **{f"data tabular/{name}": ['{"age": 40, "school": "none"}', '{"age": 20}'] for name in ("table",)},
+        "data tabular/number-table": ['{"school": "none"}', '{"income": "high"}'],
     },
 )
 SOUNDS = recordings()

@@ -16,6 +16,7 @@ FITTING = {  # a recipe of each kind of input, and the domains whose models take
     "gan/ring": {"gan"},
     "speech/commands": {"speech"},
     "recsys/synthetic": {"recsys"},
+    "tabular/diabetes": {"tabular"},
 }
 PLUGINS = Plugins.discover()
 

@@ -20,6 +20,7 @@ OFFLINE = {  # a recipe that needs nothing but what its plugin installs, and the
     "nlp": ("nlp/languages", ""),
     "recsys": ("recsys/synthetic", ""),
     "speech": ("speech/commands", "[synth]"),
+    "tabular": ("tabular/breast-cancer", ""),
     "vision": ("vision/digits-mlp", ""),
 }
 
@@ -28,6 +29,7 @@ def test_every_plugin_is_tried_alone():
     tools = {
         "cluster",
         "export",
+        "sharded",
         "study",
         "tensorboard",
         "testing",

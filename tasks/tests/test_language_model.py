@@ -10,6 +10,7 @@ import labwright as lw
 import pytest
 import torch
 from labwright import Data, IndexedBatches, LabwrightError, Port, Tokens, generator
+from labwright_tasks.kneser_ney import KneserNey, running_text
 from labwright_tasks.language_model import LanguageModel, NextTokens, TokenBatch, drawn
 from torch import Tensor, nn
 from torch.nn import functional
@@ -193,3 +194,26 @@ def test_the_report_shows_texts_and_the_loss_by_place() -> None:
     (line,) = figure.figure.axes[0].lines
     assert len(line.get_ydata()) == 4 and model.training
     assert list(task.report(model, "valid", CPU)) == []
+
+
+def test_the_floor_of_a_text_is_counted_as_of_one_text_whatever_its_windows() -> None:
+    letters = "abcdabdcabcdabcadbcabcdabdcab"
+    part, ids = Windows(letters), torch.tensor([LETTERS.index(letter) for letter in letters])
+    ids_BT, lengths_B = part.fetch(torch.arange(len(part)), 0, 0).inputs
+    assert running_text(part, 1000).tolist() == ids.tolist()
+    assert running_text(part, 8).tolist() == ids[4 * (len(part) - 2) :].tolist()
+    counted = [KneserNey(len(LETTERS)), KneserNey(len(LETTERS))]
+    for model in counted:
+        model.fit(ids.numpy())
+    whole = torch.from_numpy(counted[0].probabilities(ids.numpy())[:-1]).float()
+    two_by_two = [counted[1](ids_BT[row : row + 2], lengths_B[row : row + 2]) for row in range(0, len(part), 2)]
+    there_BT = torch.arange(4) < lengths_B[:, None]
+    assert torch.allclose(torch.cat(two_by_two)[there_BT].exp(), whole)
+
+    task = LanguageModel(Letters(letters))
+    assert task.floors("valid") == {}
+    ((name, floor),) = task.floors("test").items()
+    assert name == f"Kneser-Ney counts of up to {counted[0].order} tokens"
+    nats = -whole[torch.arange(len(ids) - 1), ids[1:]].log().mean()
+    assert floor["cross_entropy"] == pytest.approx(float(nats), rel=1e-5)
+    assert floor["bits_per_char"] == pytest.approx(float(nats) / math.log(2) / 2, rel=1e-5)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from itertools import pairwise
+from typing import Any
 
 import pytest
 import torch
 from labwright import Classes, LabwrightError, Tokens
 from labwright_nlp.models.bag import Bag
-from labwright_nlp.models.gpt import GPT
+from labwright_nlp.models.gpt import GPT, turned, turns
 from labwright_nlp.models.recurrent import GRU, LSTM
 from labwright_nlp.models.text_cnn import TextCNN
 from labwright_tasks.language_model import NextTokens
@@ -212,3 +213,47 @@ def test_the_gpt_begins_as_nanogpt_does() -> None:
 def test_heads_that_do_not_divide_the_width_are_refused() -> None:
     with pytest.raises(LabwrightError, match=r"model\.heads: 5 heads don't divide model\.width, 128"):
         GPT(INPUTS, NEXT, heads=5)
+
+
+def test_rotary_positions_turn_pairs_as_complex_numbers_and_leave_distances() -> None:
+    x_BHTD = torch.randn(1, 1, 6, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    given = turned(x_BHTD, turns(6, 8).double())
+    place_T, pair_P = torch.arange(6.0)[:, None], torch.arange(4.0)
+    angles_TP = (place_T * 10_000 ** (-2 * pair_P / 8)).double()
+    meant = torch.complex(x_BHTD[..., :4], x_BHTD[..., 4:]) * torch.polar(torch.ones_like(angles_TP), angles_TP)
+    assert torch.allclose(given, torch.cat([meant.real, meant.imag], dim=-1), atol=1e-6)
+    same = turned(x_BHTD[:, :, :1].expand(-1, -1, 6, -1), turns(6, 8).double())[0, 0]
+    products = same @ same.T
+    for distance in range(6):
+        along = products.diagonal(distance)
+        assert torch.allclose(along, along[0].expand_as(along), atol=1e-5)
+
+
+@pytest.mark.parametrize("changed", [{"positions": "rotary"}, {"activation": "relu2"}, {"ngrams": 3, "buckets": 97}])
+def test_a_gpt_of_another_kind_sees_what_stands_before_a_token_and_nothing_after(changed: dict[str, Any]) -> None:
+    torch.manual_seed(0)
+    model = GPT(INPUTS, NEXT, width=32, depth=2, heads=4, **changed).eval()
+    for table in model.tables:
+        nn.init.normal_(table.weight)
+    ids, lengths = torch.randint(1, 40, (1, 12)), torch.tensor([12])
+    other = ids.clone()
+    other[0, 6] = ids[0, 6] % 39 + 1
+    before, after = model(ids, lengths)[0], model(other, lengths)[0]
+    assert torch.equal(before[:6], after[:6])
+    assert all(not torch.allclose(before[place], after[place]) for place in range(6, 12))
+
+
+def test_n_grams_of_a_gpt_are_those_that_end_with_a_token() -> None:
+    model = GPT(INPUTS, NEXT, width=32, depth=1, heads=4, positions="rotary", ngrams=2, buckets=10_007).eval()
+    plain = GPT(INPUTS, NEXT, width=32, depth=1, heads=4, positions="rotary").eval()
+    plain.load_state_dict({name: one for name, one in model.state_dict().items() if not name.startswith("tables")})
+    ids, lengths = torch.tensor([[5, 9, 5, 9, 7]]), torch.tensor([5])
+    assert torch.equal(model(ids, lengths), plain(ids, lengths))  # its vectors begin at 0
+    model(ids, lengths).sum().backward()
+    touched = model.tables[0].weight.grad.abs().sum(1).nonzero()  # type: ignore[union-attr, operator]
+    assert len(touched) == 4  # the first token's, 5 9, 9 5 and 9 7
+
+
+def test_a_gpt_with_rotary_positions_needs_an_even_share_of_the_width_for_each_head() -> None:
+    with pytest.raises(LabwrightError, match=r"4 heads of model\.width 36 have 9 numbers each"):
+        GPT(INPUTS, NEXT, width=36, depth=1, heads=4, positions="rotary")

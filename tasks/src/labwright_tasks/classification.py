@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, Self
 
 import torch
 from labwright import (
@@ -31,6 +32,7 @@ from labwright import (
 from torch import Generator, Tensor, nn
 
 from labwright_tasks.chosen_metrics import chosen, chosen_goal, new_metrics
+from labwright_tasks.intervals import AccuracyInterval, ByClass
 from labwright_tasks.model_output import output
 
 if TYPE_CHECKING:
@@ -84,6 +86,7 @@ class Classification(Task):
         self.data, self.sampling, self.replacement = data, sampling, sampling is not None
         self.labels_N: Tensor | None = None  # of the training samples
         self.counts: tuple[int, ...] | None = None  # of each class among them
+        self.closely = False  # whether intervals and classes are measured as well
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -150,7 +153,14 @@ class Classification(Task):
         return logits_BC, batch.targets
 
     def metrics(self) -> dict[str, Metric]:
-        return new_metrics(self.chosen, *self.ports())
+        metrics = new_metrics(self.chosen, *self.ports())
+        return metrics | {"accuracy_95": AccuracyInterval(), "class": ByClass(self.names)} if self.closely else metrics
+
+    def on(self, path: Path) -> Self:
+        """Over other data, with the interval of the accuracy, and figures of each class."""
+        other = super().on(path)
+        other.closely = True
+        return other
 
     def remark(self, split: str, metrics: Mapping[str, float]) -> str | None:
         """Says so where the accuracy is no better than that of always answering the most frequent class."""
@@ -166,6 +176,26 @@ class Classification(Task):
             f"accuracy {metrics['accuracy']:.4g} on {split} is no better than always answering {name!r}, which is "
             f"{share:.4g} of it."
         )
+
+    def floors(self, split: str) -> Mapping[str, Mapping[str, float]]:
+        """The most frequent class of the training part, and models of scikit-learn where it is installed.
+
+        Of what is in memory: logistic regression of pictures, features, texts, sounds and tables, and gradient boosting
+        of features and tables.
+        """
+        from labwright_tasks.boosting_floor import boosting
+        from labwright_tasks.floors import measured, of_model
+        from labwright_tasks.linear_floor import logistic
+
+        train, part = self.part("train", plain=True), self.part(split)
+        labels = None if not part else _labels(part, self.data.in_memory)
+        if not train or labels is None or self.counts is None:
+            return {}
+        logits_C = torch.tensor(self.counts, dtype=torch.float64).clamp(min=1e-6).log().float()
+        floors = {"most frequent class": measured(self, split, logits_C.expand(len(labels), -1), labels)}
+        learners = (logistic, boosting) if self.data.in_memory else ()
+        models = filter(None, (learner(self.ports()[0], train, len(self.names)) for learner in learners))
+        return floors | {name: of_model(self, split, model) for name, model in models}
 
     def predict(self, model: nn.Module, inputs: tuple[Tensor, ...], origins: Sequence[Any]) -> list[dict[str, Any]]:  # noqa: ARG002
         """For each row the most probable class, its probability, and the five most probable with theirs."""

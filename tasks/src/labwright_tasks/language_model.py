@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Any, cast
@@ -45,6 +45,8 @@ _TABLE = (*_TAKES, "nats_sum", "tokens", "characters")
 _UNFINISHED = "\ufffd"  # what a decoder gives for a character some of whose bytes are still to come
 _LONGEST = 4  # bytes of a character
 _TEXTS, _PROMPT, _WRITTEN = 4, 16, 200  # of a report: texts, tokens of a prompt, most pieces written after it
+_COUNTED = 2_000_000  # tokens that a floor is counted in
+_CELLS, _CELLS_AT_ONCE = 2_000_000_000, 4_000_000  # of a floor: tokens times the vocabulary, altogether and at once
 _WINDOWS, _BATCHES = 64, 20  # of a report: windows together, and batches of them; enough for a smooth curve
 
 
@@ -159,6 +161,28 @@ class LanguageModel(Task):
                 f"{type(self.data).__name__} doesn't; leave it out."
             )
         return new_metrics(fitting, inputs, outputs.classes, _TAKES, _TABLE)
+
+    def floors(self, split: str) -> Mapping[str, Mapping[str, float]]:
+        """Counted n-grams, smoothed as Kneser & Ney do; how long they are is chosen on a piece of the training part.
+
+        They are counted over the edges of windows, in the last tokens of a long text, and measured on the first windows
+        of a long split.
+        """
+        from labwright_tasks.floors import of_model
+        from labwright_tasks.kneser_ney import KneserNey, running_text
+
+        train, part = self.part("train", plain=True), self.part(split)
+        inputs = self.ports()[0]
+        if not train or not part or not isinstance(inputs, Tokens):
+            return {}
+        text_N, cells = running_text(train, _COUNTED), inputs.length * inputs.vocab_size
+        model = KneserNey(inputs.vocab_size)
+        model.fit(text_N)
+        size, most = max(1, _CELLS_AT_ONCE // cells), max(1, _CELLS // cells)
+        name = f"Kneser-Ney counts of up to {model.order} tokens"
+        name += f", learned from {len(text_N):,} tokens" if len(text_N) < len(train) * inputs.length else ""
+        name += f", on {most:,} of {len(part):,} windows" if len(part) > most else ""
+        return {name: of_model(self, split, model, size=size, most=-(-most // size))}
 
     def predict(self, model: nn.Module, inputs: tuple[Tensor, ...], origins: Sequence[Any]) -> list[dict[str, Any]]:  # noqa: ARG002
         """For each row a continuation, as an iterator of pieces of text."""

@@ -79,6 +79,11 @@ def _metrics(here: str) -> Iterator[lw.Component]:
 
 
 @lw.hookimpl
+def labwright_kinds() -> Iterator[lw.Kind]:
+    yield lw.Kind("suggester", "", "suggesters", "`labwright suggest --as`")
+
+
+@lw.hookimpl
 def labwright_verbs() -> Iterator[lw.Verb]:
     here, look = "labwright_tasks", "Look"
     yield lw.Verb("check-data", f"{here}.checking.verb:verb", "what may be amiss with data", look)
@@ -89,3 +94,4 @@ def labwright_verbs() -> Iterator[lw.Verb]:
         "Train",
         trains=True,
     )
+    yield lw.Verb("suggest", f"{here}.suggesting.verb:verb", "what data is, and a recipe for it", look)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 import torch
@@ -74,6 +74,25 @@ class Regression(Task):
 
     def metrics(self) -> dict[str, Metric]:
         return new_metrics(self.chosen, *self.ports())
+
+    def floors(self, split: str) -> Mapping[str, Mapping[str, float]]:
+        """The mean of the training targets, and of what is in memory a ridge regression and gradient boosting.
+
+        The first is of features, tables, pictures and sounds; the second of one number from features and tables.
+        """
+        from labwright_tasks.boosting_floor import boosting
+        from labwright_tasks.floors import of_model
+        from labwright_tasks.linear_floor import Answering, ridge
+
+        train = self.part("train", plain=True)
+        if not self.data.in_memory or not train or not self.part(split):
+            return {}
+        targets = [batch.targets for batch in IndexedBatches.in_order(train, _AT_ONCE)]
+        mean_D = torch.cat(targets).double().mean(dim=0).float()
+        rules: dict[str, nn.Module] = {"mean": Answering(lambda *inputs: mean_D.expand(len(inputs[0]), -1))}
+        inputs = self.ports()[0]
+        rules |= dict(filter(None, [ridge(inputs, train), boosting(inputs, train) if len(mean_D) == 1 else None]))
+        return {name: of_model(self, split, model) for name, model in rules.items()}
 
     def predict(self, model: nn.Module, inputs: tuple[Tensor, ...], origins: Sequence[Any]) -> list[dict[str, Any]]:  # noqa: ARG002
         """For each row the numbers predicted."""

@@ -26,11 +26,13 @@ State = dict[str, Tensor]
 class Together:
     """Parameters that one kernel call updates: of one group, device and dtype, and with one history.
 
-    `strides` are those of their gradients when the plan was made. `lists` has each slot's tensors in the parameters'
-    order. `step` counts their updates, a float32 scalar on the device; None where the count isn't needed.
+    `wholes` are the same parameters; where they are sharded, `parameters`, `states` and `lists` are what this process
+    holds of them. `strides` are those of their gradients when the plan was made. `lists` has each slot's tensors in the
+    parameters' order. `step` counts their updates, a float32 scalar on the device; None where the count isn't needed.
     """
 
     names: list[str]
+    wholes: list[Tensor]
     parameters: list[Tensor]
     strides: list[tuple[int, ...] | None]
     states: list[State]
@@ -107,7 +109,8 @@ class Elementwise(Optimizer):
     def _due(self, skippable: bool) -> Due:
         """The parts of the plan, each with its gradients. Raises LabwrightError if one is sparse."""
         if (due := self._gathered()) is None:
-            self._make_plan(skippable)
+            # a state that would begin in the first step would begin with what this process holds of sharded gradients
+            self._make_plan(skippable or any(hasattr(one, "_local_tensor") for one in self.parameters.values()))
             due = self._gathered()
             assert due is not None
         return due
@@ -116,7 +119,7 @@ class Elementwise(Optimizer):
         """The gradients for each part of the plan; None if there is no plan for them."""
         if self._plan is None:
             return None
-        due = [(part, [cast("Tensor", parameter.grad) for parameter in part.parameters]) for part in self._plan]
+        due = [(part, [cast("Tensor", parameter.grad) for parameter in part.wholes]) for part in self._plan]
         return due if _as_planned(due) and all(parameter.grad is None for parameter in self._idle) else None
 
     def _update(self, due: Due, lr: float, found_inf: Tensor | None) -> None:
@@ -125,7 +128,8 @@ class Elementwise(Optimizer):
         for part, gradients in due:
             found = found_inf if found_inf is None else found_inf.reshape(()).to(part.parameters[0].device)
             update = self._update_fused if part.fused else self._update_plain
-            update(part, gradients, lr * part.factor, found)
+            own = gradients if part.parameters[0] is part.wholes[0] else _held(gradients)
+            update(part, own, lr * part.factor, found)
         if found_inf is not None:
             for count, _ in self._counts:
                 count.sub_(found_inf.reshape(()).to(count.device))
@@ -155,12 +159,14 @@ class Elementwise(Optimizer):
 
     def _part(self, names: list[str], *, group: int, fused: bool) -> Together:
         states = [self._state.get(name, {}) for name in names]
+        states = [dict(zip(state, _held(state.values()), strict=True)) for state in states]
         _, factor, decay = self.groups[group]
-        parameters: list[Tensor] = [self.parameters[name] for name in names]
+        wholes: list[Tensor] = [self.parameters[name] for name in names]
         return Together(
             names=names,
-            parameters=parameters,
-            strides=_strides(parameter.grad for parameter in parameters),
+            wholes=wholes,
+            parameters=_held(wholes),
+            strides=_strides(parameter.grad for parameter in wholes),
             states=states,
             lists={slot: [state[slot] for state in states if state] for slot in self.slots},
             fused=fused,
@@ -227,6 +233,11 @@ class Elementwise(Optimizer):
 
 def _strides(gradients: Iterable[Tensor | None]) -> list[tuple[int, ...] | None]:
     return [None if gradient is None else gradient.stride() for gradient in gradients]
+
+
+def _held(tensors: Iterable[Tensor]) -> list[Tensor]:
+    """What this process holds of each tensor, in its memory: its own part of one that is sharded (a DTensor)."""
+    return [getattr(tensor, "_local_tensor", tensor) for tensor in tensors]
 
 
 def _as_planned(due: Due) -> bool:

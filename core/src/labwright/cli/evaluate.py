@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -17,18 +18,27 @@ def verb(
     split: Annotated[str, typer.Option(help="train, valid or test.")] = "test",
     checkpoint: Annotated[str, typer.Option(help="final (what the run ended with), last or best.")] = "final",
     other_data: OtherData = False,
+    on: Annotated[Path | None, typer.Option(help="Other data, a file or folder, all of which is measured.")] = None,
+    out: Annotated[Path | None, typer.Option(help="An empty or new folder for a page about it.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Evaluate a run's model on a split of its data, with the run's settings or some of them changed.
+    """Evaluate a run's model on a split of its data, or --on other data, with some of the run's settings changed.
 
-    Example: labwright evaluate runs/vision-digits-001 --split valid
+    Example: labwright evaluate runs/vision-image-folder-001 --on photos
     """
+    from labwright.runs.folder import claim_folder
     from labwright.runs.load import evaluated
 
     ranks.join()
-    evaluation = evaluated(run, ctx.obj.plugins, split, checkpoint, overrides or (), other_data=other_data)
+    if out is not None:
+        ranks.by_first(lambda: claim_folder(out))  # before the work, which may be long
+    evaluation = evaluated(run, ctx.obj.plugins, split, checkpoint, overrides or (), other_data=other_data, on=on)
+    if out is not None and evaluation.of.outcome is not None and ranks.first():
+        from labwright.report.run_report import write
+
+        write(evaluation.of, evaluation.of.outcome, out)
     say(*(f"note: {note}" for note in evaluation.notes))
     if as_json:
         print_json(evaluation.json())
     else:
-        print_metrics({split: evaluation.metrics}, {split: evaluation.samples})
+        print_metrics({evaluation.split: evaluation.metrics}, {evaluation.split: evaluation.samples})

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 SETTINGS = {"ignore_unknown_options": True}  # `--LINE TEXT`: the task says what LINE is
 AT_ONCE = 64  # files that are read before they are answered together
-RESERVED = ("set", "out", "json", "help")
+RESERVED = ("set", "on", "out", "json", "help")
 MOST_NAMED = 10  # inputs that can't be read
 
 Reader = Callable[[], Any]
@@ -44,6 +44,7 @@ def verb(
     settings: Annotated[
         list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="A setting to change, more than once.")
     ] = None,
+    on: Annotated[Path | None, typer.Option(help="Data as the run's, labelled or not: answer for each row.")] = None,
     out: Annotated[Path | None, typer.Option(help="Where predictions that are files go: RUN/predictions.")] = None,
     as_json: Json = False,
 ) -> None:
@@ -62,7 +63,7 @@ def verb(
     say(*(f"note: {note}" for note in [*experiment.notes, *built.notes]))
     built.notes.clear()  # for those that come while it predicts
     kept = _Kept(run, out)
-    given = inputs or ["-"]
+    given = [*([] if on is None else [on]), *(inputs or ())] or ["-"]
     at_once = 1 if "-" in given else AT_ONCE  # whoever writes lines may wait for an answer before the next
     failed, count = 0, 0
     answers = predictions(built, _inputs(built.task, given), at_once=at_once)
@@ -83,7 +84,7 @@ def verb(
             _tell(name, answer)
     say(*(f"note: {note}" for note in [*built.notes, *built.task.data.noticed()]))
     if not count:
-        raise LabwrightError("stdin held no line: there is nothing to predict for. Give files, folders or lines.")
+        raise LabwrightError(f"{on or 'stdin'} held no line: there is nothing to predict for. Give files or folders.")
     if failed:
         if count > 1:
             say(f"{failed:,} of {count:,} inputs couldn't be read.")
@@ -111,8 +112,8 @@ class _Kept:
         return str(file)
 
 
-def _inputs(task: Task, given: Iterable[str]) -> Iterator[tuple[str, Reader]]:
-    """The name of each input, and what reads it."""
+def _inputs(task: Task, given: Iterable[str | Path]) -> Iterator[tuple[str, Reader]]:
+    """The name of each input, and what reads it; a Path is other data, with an input in each of its rows."""
     if (line := task.line) in RESERVED:
         raise LabwrightError(
             f"task {type(task).__name__} calls its lines {line!r}, but --{line} is an option of predict itself; "
@@ -121,7 +122,10 @@ def _inputs(task: Task, given: Iterable[str]) -> Iterator[tuple[str, Reader]]:
     waiting = iter(given)
     for one in waiting:
         path = Path(one)
-        if one == "-":
+        if isinstance(one, Path):
+            rows = task.inputs(one)
+            yield from _inputs(task, [str(one)]) if rows is None else rows
+        elif one == "-":
             for line in _lines():
                 yield line.strip(), partial(_parsed, task, line)
         elif one.startswith("--"):
@@ -131,7 +135,7 @@ def _inputs(task: Task, given: Iterable[str]) -> Iterator[tuple[str, Reader]]:
                 raise LabwrightError(
                     f"predict has no option --{name}{nearest(name, known)} This run takes --{task.line} TEXT."
                 )
-            text = text if equals else next(waiting, "")
+            text = text if equals else str(next(waiting, ""))
             # "" too: a line of stdin that is empty is left out as well
             if not text:
                 raise LabwrightError(f"--{name} needs a text, such as --{name} TEXT.")

@@ -244,6 +244,23 @@ class Data(ABC):
         files = (path for path in folder.rglob("*") if path.is_file())
         return sorted(path for path in files if not self.suffixes or path.suffix.lower() in self.suffixes)
 
+    def on(self, path: Path) -> Self:
+        """Other data of this kind, all of whose samples at `path` are its `test` part; after `prepare()` or `load()`.
+
+        Its classes, vocabulary, scaling and settings are this one's; nothing is held out, and nothing augmented.
+        Samples of classes that this one doesn't know are counted and named in its `left_out`.
+        """
+        raise LabwrightError(
+            f"{type(self).__name__} can't read other data, such as {str(path)!r}, by what it has learned of its own."
+        )
+
+    def inputs(self, path: Path) -> Iterable[tuple[str, Callable[[], tuple[Tensor, ...]]]] | None:  # noqa: ARG002 - a default
+        """Each input in a file or folder, with labels or without: where it stands, and what reads it.
+
+        None: a file is one input, as `read` takes it, and of a folder each of its `files`.
+        """
+        return None
+
     def show(self, inputs: tuple[Tensor, ...]) -> list[str] | list[Tensor]:
         """How a report shows inputs, one for each row: texts, or pictures of shape (C, H, W); nothing: it doesn't."""
         return list(inputs[0]) if isinstance(self.ports()[0], Image) else []
@@ -276,7 +293,11 @@ class Data(ABC):
         return None
 
     def save(self, folder: Path) -> None:
-        """Keep what `prepare()` learned: JSON, safetensors or tokenizer files in an empty folder."""
+        """Keep what `prepare()` learned: JSON, safetensors or tokenizer files in an empty folder.
+
+        A run refuses to go on with data of which something else is learned. `facts.json` alone isn't compared: what the
+        training samples are like, for `on` to say how other data differs.
+        """
 
     def load(self, folder: Path) -> None:
         """Take up what `save` kept, instead of `prepare()` and without the data."""

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
-from typing import Annotated, Any, Literal
+from pathlib import Path
+from typing import Annotated, Any, Literal, Protocol
 
 import torch
 from pydantic import Field
+from torch import Tensor, nn
 
 Precision = Literal["fp32", "bf16", "fp16"]
 
@@ -44,8 +47,49 @@ class Device(ABC):
     def find(self) -> torch.device:
         """The device. Raises LabwrightError if it isn't there, saying what is."""
 
+    def shard(self, model: nn.Module, criterion: Any) -> Sharding | None:
+        """Let each of several processes hold a part of the parameters alone; None, as here: each holds all of them."""
+        return None
+
+    def writer(self) -> Writer | None:
+        """What writes the tensors of a run's checkpoints; None, as here: the first process, before the next step."""
+        return None
+
     def autocast(self, device: torch.device) -> AbstractContextManager[Any] | None:
         """The context a forward pass runs in, made anew for each; None for full precision."""
         if self.precision == "fp32":
             return None
         return torch.autocast(device.type, torch.bfloat16 if self.precision == "bf16" else torch.float16)
+
+
+class Sharding(Protocol):
+    """Parameters of which each of several processes holds a part, as tensors that know of the whole (DTensors)."""
+
+    def around(self, objective: Any, parameters: Iterable[Tensor]) -> tuple[Any, Any]:
+        """The objective, and what makes the context of an update's last backward pass.
+
+        While the objective is called, and then goes backward, it finds parameters whole. After the context these
+        parameters, and no others, have gradients, which are sums over all processes.
+        """
+
+    def evaluating(self) -> AbstractContextManager[None]:
+        """Within it, where no gradient is recorded, the model and each child of it find their parameters whole."""
+
+    def mixed(self) -> AbstractContextManager[None]:
+        """Within it a tensor that all processes hold alike goes with one of which each has a part."""
+
+    def end(self) -> None:
+        """The run is over: from now on every process has the model whole, without a trace of this."""
+
+
+class Writer(Protocol):
+    """How the tensors of checkpoints reach the disk; every process has one."""
+
+    def write(self, folder: Path, tables: Mapping[str, Mapping[str, Tensor]], finish: Callable[[], None]) -> None:
+        """Write what this process has of a table called NAME to files `NAME*.safetensors`, now or beside what follows.
+
+        Once all have, the first process calls `finish`.
+        """
+
+    def wait(self) -> None:
+        """Until what was written is finished; all call it. Raises what went wrong."""

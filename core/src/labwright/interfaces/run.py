@@ -27,7 +27,8 @@ Status = Literal["finished", "stopped", "interrupted", "failed"]
 class Outcome:
     """How a run ended: the status, its reason in words, the steps done, and the last metrics of each split.
 
-    `samples` says of how many samples a split's metrics are; `notes` is what to know besides, a sentence each.
+    `samples` says of how many samples a split's metrics are; `notes` is what to know besides, a sentence each. `floors`
+    are metrics of the split that is reported, `test` if there is one, as simple rules reach them: see `Task.floors`.
 
     Example: `accuracy = experiment.run().metrics["test"]["accuracy"]`
     """
@@ -41,6 +42,7 @@ class Outcome:
     samples: dict[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     data: DataSummary | None = None
+    floors: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     def json(self) -> dict[str, Any]:
         return asdict(self) | {"folder": str(self.folder)}
@@ -56,7 +58,7 @@ class Outcome:
         """What `write` wrote. Raises OSError, ValueError, TypeError or KeyError if it isn't there or is torn."""
         told = json.loads((folder / "outcome.json").read_text(encoding="utf-8"))
         # the folder may have been moved since
-        return cls(**(told | {"folder": folder, "metrics": numbers(told["metrics"])}))
+        return cls(**(numbers(told) | {"folder": folder}))
 
 
 @dataclass
@@ -79,6 +81,7 @@ class Run:
     samples: dict[str, int] = field(default_factory=dict)
     data: DataSummary | None = None
     notes: list[str] = field(default_factory=list)
+    floors: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     best: float | None = None
     outcome: Outcome | None = None
 

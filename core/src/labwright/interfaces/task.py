@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self, runtime_checkable
 
 import torch
 from torch import Generator, Tensor, nn
 
-from labwright.base.errors import LabwrightError
+from labwright.base.errors import LabwrightError, located, path_fault
 from labwright.base.seeding import epoch_order
 from labwright.data.batching import IndexedBatches, Workers, bucketed
 from labwright.data.dataset import Augmented, Data, Ragged, Sharded, Split
@@ -146,6 +147,21 @@ class Task(ABC):
     def load(self, folder: Path) -> None:
         """Take up what `save` kept, instead of `prepare()` and without the training data."""
         self.data.load(folder)
+
+    def on(self, path: Path) -> Self:
+        """The same task over other data, all of it its `test` part: see `Data.on`.
+
+        Raises LabwrightError for a path where nothing is, or nothing that its data can read.
+        """
+        if path_fault(path) or not path.expanduser().exists():
+            raise LabwrightError(f"there is no file or folder {located(path)} to read other data from.")
+        other = copy(self)
+        other.data = self.data.on(path.expanduser())
+        return other
+
+    def inputs(self, path: Path) -> Iterable[tuple[str, Callable[[], tuple[Tensor, ...]]]] | None:
+        """Each input in a file or folder that `predict` answers, and where it stands: see `Data.inputs`."""
+        return self.data.inputs(path)
 
     def view(self, split: str, part: Split) -> Split | None:
         """What a pass over a split goes through, made of the data's part: pairs, users, two views. None: nothing."""
@@ -280,6 +296,14 @@ class Task(ABC):
     def remark(self, split: str, metrics: Mapping[str, float]) -> str | None:
         """What to know about a split's metrics that look better than they are, a sentence; None: nothing."""
         return None
+
+    def floors(self, split: str) -> Mapping[str, Mapping[str, float]]:
+        """What simple rules reach on a split: the task's metrics by the rule's name; a result should be better.
+
+        Such as `{"most frequent class": {"accuracy": 0.1}}`. It is asked for once a run has ended and somebody is told
+        of it, and takes seconds: what is learned from fewer samples than there are says so in the rule's name.
+        """
+        return {}
 
     def report(self, model: nn.Module, split: str, device: torch.device) -> Sequence[Section]:
         """Sections of report.html, in their order: figures, tables, pictures, sounds, text."""

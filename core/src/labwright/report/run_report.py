@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from labwright.base.durations import duration
@@ -21,9 +22,9 @@ from labwright.train.evaluation import evaluating
 from labwright.train.log import read_log
 
 
-def write(run: Run, outcome: Outcome) -> None:
-    """Write report.html into the run's folder. What can't be drawn is named in a warning: a run isn't lost for it."""
-    page.write(run.folder, run.folder.name, _body(run, outcome))
+def write(run: Run, outcome: Outcome, folder: Path | None = None) -> None:
+    """Write report.html into the run's folder, or another; what can't be drawn is named in a warning."""
+    page.write(folder or run.folder, run.folder.name, _body(run, outcome))
 
 
 def _body(run: Run, outcome: Outcome) -> Iterator[str]:
@@ -32,8 +33,9 @@ def _body(run: Run, outcome: Outcome) -> Iterator[str]:
     environment = environment_of(run.folder)
     reason = "" if outcome.status == "finished" else outcome.reason
     yield page.heading(run.folder.name, _about(run), outcome.status, reason, _facts(run, outcome, environment))
-    notes = [*outcome.notes, *(f"Line {number} of metrics.jsonl is torn and left out." for number in torn)]
-    yield page.section("Results", *_results(run, outcome, log), *(page.warning("Note", note) for note in notes))
+    # the last first, as those are of the result itself, and before its figures
+    notes = [*reversed(outcome.notes), *(f"Line {number} of metrics.jsonl is torn and left out." for number in torn)]
+    yield page.section("Results", *(page.warning("Note", note) for note in notes), *_results(run, outcome, log))
     charts = curves(log, run.task.goal)
     if charts:
         cards = [page.chart(chart.title, chart.note, chart.svg, chart.legend) for chart in charts]
@@ -86,10 +88,9 @@ def _results(run: Run, outcome: Outcome, log: Sequence[Mapping[str, Any]]) -> It
         if record["event"] == "evaluation" and record["split"] == "valid" and goal.metric in record["metrics"]
     ]
     marked = best(points, goal) if (points := [point for point in points if math.isfinite(point[1])]) else None
-    cards = []
+    cards, splits = [], sorted(outcome.metrics, key=_split_order)
     for name in headlines(sorted(names), goal.metric):
-        splits = [split for split in outcome.metrics if name in outcome.metrics[split]]
-        shown, *others = sorted(splits, key=_split_order)
+        shown, *others = (split for split in splits if name in outcome.metrics[split])
         notes = [f"on {_samples(outcome, shown)}"]
         notes += [f"{outcome.metrics[split][name]:.4g} on {_samples(outcome, split)}" for split in others]
         if name == goal.metric:
@@ -97,8 +98,12 @@ def _results(run: Run, outcome: Outcome, log: Sequence[Mapping[str, Any]]) -> It
             notes += [f"best on valid {marked[1]:.4g} at step {marked[0]:,}"] if marked else []
         cards.append(page.headline(name, f"{outcome.metrics[shown][name]:.4g}", notes, goal=name == goal.metric))
     yield page.together(cards, "cards")
+    if outcome.floors:
+        rules = {"this run": outcome.metrics[splits[0]], **outcome.floors}
+        columns = headlines(sorted(outcome.metrics[splits[0]]), goal.metric)
+        rows = [(rule, *(values.get(name, "") for name in columns)) for rule, values in rules.items()]
+        yield table(f"Beside what simple rules reach on {splits[0]}", ("", *columns), rows)
     inner = sorted(names - set(headlines(names, goal.metric)))
-    splits = sorted(outcome.metrics, key=_split_order)
     rows = [(name, *(outcome.metrics[split].get(name, "") for split in splits)) for name in inner]
     if rows:
         yield page.folded(f"{len(rows)} more figures", table("", ("metric", *splits), rows))

@@ -67,6 +67,7 @@ def build(
                 f"and loss {label!r} compares the samples of a batch with one another: cut, it is another loss. Leave "
                 "device.accumulate out, with a smaller train.batch_size where memory is short."
             )
+        sharding = settings.shard(model, criterion) if ranks.count() > 1 and learned is None else None
         split_state(model)  # refused here if no checkpoint could hold it
         phases = [phase for phase in task.phases() if phase.name in spec.optimizers]
         optimizers = {
@@ -75,7 +76,7 @@ def build(
         }
         method: Method = spec.method.build()
         method.check(task, model)
-    built = Built(task, model, criterion, device, settings, optimizers, method)
+    built = Built(task, model, criterion, device, settings, optimizers, method, sharding)
     if ranks.count() > 1 and learned is None:  # else nothing will be trained
         divide(built, spec.train)
     return built

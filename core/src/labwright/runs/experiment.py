@@ -46,7 +46,8 @@ class Experiment(ExperimentSpec):
 
     def begun(self, built: Built) -> Started | None:
         """What a run that begins is given of what it starts from: its weights are copied. None: it starts anew."""
-        return None if self.start is None else begin(built.model, self.start, Where(("start",), self.source))
+        with built.mixed():
+            return None if self.start is None else begin(built.model, self.start, Where(("start",), self.source))
 
     def prepared(self) -> Task:
         """The task with its data read."""
@@ -75,6 +76,7 @@ class Experiment(ExperimentSpec):
         """Everything built and written down in a new run folder, before the first step."""
         ranks.join()
         built = self.build()
+        built.measure_beside(self.train.evaluate_on or {})
         started = self.begun(built)
         per_epoch = steps_per_epoch(self, built.task)
         # all that can be refused is refused before there is a folder
@@ -152,6 +154,7 @@ class Experiment(ExperimentSpec):
 
     def _taken_up(self, folder: Path, listeners: Sequence[object], other_data: bool) -> tuple[Trainer, list[str]]:
         built = self.build(begun=folder / "task")
+        built.measure_beside(self.train.evaluate_on or {})
         data, differing = compared_data(built.task, folder / "task")
         if differing and not other_data:
             raise LabwrightError(

@@ -6,7 +6,7 @@ Nothing here writes: a folder may be read-only. What isn't as it should be and c
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any, cast, get_args
@@ -18,6 +18,8 @@ from labwright.base.errors import LabwrightError, listed, nearest
 from labwright.base.files import refuse_special
 from labwright.base.memory import out_of_memory
 from labwright.config.recipe import changes
+from labwright.data.summary import DataSummary, summarised
+from labwright.interfaces.run import Outcome, Run
 from labwright.interfaces.task import Task
 from labwright.plugin.registry import Plugins
 from labwright.runs.experiment import Experiment
@@ -31,7 +33,7 @@ MATTER = ("task", "model", "train.batch_size", "train.seed", "train.ema", "train
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Metrics of a run's model over the samples of a split; `step` is that of the checkpoint."""
+    """Metrics of a run's model over the samples of a split, or of other data; `step` is that of the checkpoint."""
 
     run: str
     split: str
@@ -40,9 +42,11 @@ class Evaluation:
     samples: int
     metrics: dict[str, float]
     notes: list[str]
+    of: Run  # as a report shows it
 
     def json(self) -> dict[str, Any]:
-        return asdict(self)
+        kept = {key: value for key, value in vars(self).items() if key != "of"}
+        return kept | {"data": self.of.data.json() if self.of.data else None}
 
 
 @dataclass(frozen=True)
@@ -75,7 +79,6 @@ def load(folder: Path | str, *, checkpoint: Which = "final", plugins: Plugins | 
     Example: `run = lw.load("runs/digits"); print(run.task.predict(run.model, run.task.parse("..."), [None]))`
     """
     folder = Path(folder).expanduser()
-    _check_checkpoint(checkpoint)
     overrides = ["device=cpu"]
     known = Plugins.discover() if plugins is None else plugins
     experiment = experiment_of(folder, known, overrides)
@@ -115,6 +118,7 @@ def evaluated(
     overrides: Iterable[str] = (),
     *,
     other_data: bool = False,
+    on: Path | None = None,
 ) -> Evaluation:
     """Metrics of a run's model over a split of its data; without overrides those the run logged.
 
@@ -125,6 +129,7 @@ def evaluated(
         checkpoint: `final`, `last` or `best`.
         overrides: `field=value`, such as other data.
         other_data: measure samples that aren't the run's although its data wasn't overridden.
+        on: where other data lies, all of which is measured instead of a split, by what the run has learned.
 
     Raises:
         LabwrightError: for a checkpoint or a split that isn't there, for other samples, and for data of which the task
@@ -133,8 +138,37 @@ def evaluated(
     _check_checkpoint(checkpoint)
     overrides = list(overrides)
     experiment = experiment_of(folder, plugins, overrides)
-    # from the data and not from the run's folder, as the samples themselves are needed
-    built = experiment.build(begun=folder / "task")
+    if on is None:
+        # from the data and not from the run's folder, as the samples themselves are needed
+        built = experiment.build(begun=folder / "task")
+        now, told = _own_data(built, folder, split, overrides, other_data)
+    else:
+        built = experiment.build(folder / "task")
+    state = _restore(built, folder, experiment, cast(Which, checkpoint), overrides)
+    if on is not None:
+        split, built = "test", built.on(on)
+        now, told = summarised(built.task.data), f"all of {on} is measured, as 'test':"
+    metrics = built.evaluate(split, size=experiment.train.batch_size, seed=experiment.train.seed)
+    if metrics is None:
+        raise LabwrightError(
+            f"the data of {on or folder} has no split {split!r}{nearest(split, now.samples)} It has "
+            f"{listed(now.samples)}."
+        )
+    remark = built.task.remark(split, metrics.metrics)
+    notes = [*experiment.notes, *built.notes, *([remark] if remark else [])]
+    notes += [f"{told} {now.line()}."] if told else []
+    notes += now.remarks if on else []
+    step, of = state["step"], (built.task, built.model, built.device)
+    run = Run(folder, experiment.table(), *of, step, state["steps_per_epoch"], experiment.name, step, data=now)
+    figures, samples = {split: metrics.metrics}, {split: metrics.samples}
+    run.outcome = Outcome("finished", "", step, figures, state["seconds"], folder, samples, tuple(notes), now)
+    return Evaluation(str(folder), str(on or split), checkpoint, step, metrics.samples, metrics.metrics, notes, run)
+
+
+def _own_data(
+    built: Built, folder: Path, split: str, overrides: Sequence[str], other_data: bool
+) -> tuple[DataSummary, str]:
+    """What was read, and what to say of it where it isn't the run's own. Raises LabwrightError unless it was meant."""
     now, differing = compared_data(built.task, folder / "task", [split])
     overridden = any(override.startswith(("task=", "task.data")) for override in overrides)
     if differing and not other_data and not overridden:
@@ -142,17 +176,7 @@ def evaluated(
             f"the data isn't what {folder} was begun with: {'; '.join(differing)}. Put it back, or measure it "
             "all the same: --other-data."
         )
-    step = _restore(built, folder, experiment, cast(Which, checkpoint), overrides)
-    metrics = built.evaluate(split, size=experiment.train.batch_size, seed=experiment.train.seed)
-    if metrics is None:
-        raise LabwrightError(
-            f"the data of {folder} has no split {split!r}{nearest(split, now.samples)} It has {listed(now.samples)}."
-        )
-    remark = built.task.remark(split, metrics.metrics)
-    notes = [*experiment.notes, *built.notes, *([remark] if remark else [])]
-    if differing or overridden:
-        notes.append(f"measured on the {split!r} part of this data, which is read as {now.line()}.")
-    return Evaluation(str(folder), split, checkpoint, step, metrics.samples, metrics.metrics, notes)
+    return now, f"measured on the {split!r} part of this data, which is read as" if differing or overridden else ""
 
 
 def predictions(
@@ -221,8 +245,9 @@ def _check_checkpoint(name: str) -> None:
 
 def _restore(
     built: Built, folder: Path, experiment: Experiment, checkpoint: Which, overrides: Iterable[str] = ()
-) -> int:
-    """Give the model the weights of a run's checkpoint, averaged ones if the run kept an average. Returns its step."""
+) -> dict[str, Any]:
+    """Give the model the weights of a run's checkpoint, averaged ones if the run kept an average. Returns its state."""
+    _check_checkpoint(checkpoint)
     checkpoints = Checkpoints(folder / "checkpoints")
     kept, faults = checkpoints.chosen(checkpoint, experiment.train.final)
     step: int = kept.state["step"]
@@ -242,4 +267,4 @@ def _restore(
         built.notes += [note for note in notes if note not in built.notes]
         phase_step.adopt_average()
     built.model.eval()
-    return step
+    return kept.state

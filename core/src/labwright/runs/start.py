@@ -109,7 +109,7 @@ def _of_run(start: Start, where: Where) -> tuple[str, list[Path], dict[str, Tens
     # by the tensor, as tied ones have one average and several names
     averaged = {id(tensors[name]): average for name, average in averages.items() if name in tensors}
     source = " ".join([f"{start.path} ({start.checkpoint}, step {step})", *faults])
-    files = [checkpoints.path(step) / f"{part}.safetensors" for part in ("model", "training")]
+    files = sorted(checkpoints.path(step).glob("*.safetensors"))
     return source, files, {name: averaged.get(id(tensor), tensor) for name, tensor in tensors.items()}
 
 

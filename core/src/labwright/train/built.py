@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,7 +15,8 @@ from torch import Tensor, nn
 from labwright.base.errors import LabwrightError
 from labwright.data.batching import Workers
 from labwright.data.dataset import Batch
-from labwright.interfaces.device import Device
+from labwright.data.summary import SPLITS, summarised
+from labwright.interfaces.device import Device, Sharding
 from labwright.interfaces.loss import normalizer
 from labwright.interfaces.method import Method
 from labwright.interfaces.optimizer import Optimizer
@@ -38,7 +41,9 @@ class Built:
     device_settings: Device
     optimizers: dict[str, Optimizer]
     method: Method = field(default_factory=Method)
+    sharding: Sharding | None = None  # where each of several processes holds a part of the parameters
     notes: list[str] = field(default_factory=list)
+    beside: dict[str, Built] = field(default_factory=dict)  # other data that is measured while training, by its name
 
     def __post_init__(self) -> None:
         self.freezing = Freezing(self.model, self.optimizers)
@@ -52,19 +57,38 @@ class Built:
                     "optimizer.groups or by the model itself (requires_grad is False). Leave some of them free."
                 )
 
+    def on(self, path: Path) -> Built:
+        """The same model with the task over other data, to evaluate its `test` part: see `Task.on`."""
+        return replace(self, task=self.task.on(path), optimizers={}, beside={})
+
+    def measure_beside(self, paths: Mapping[str, str]) -> None:
+        """Have other data measured while training, each by its name. Raises LabwrightError for one that can't be."""
+        for name, path in paths.items():
+            if name in SPLITS:
+                raise LabwrightError(
+                    f"train.evaluate_on: {name!r} is a part of the run's own data; choose another name."
+                )
+            self.beside[name] = other = self.on(Path(path))
+            self.notes.append(f"measured beside it, {name}: {summarised(other.task.data).line()}.")
+
+    def mixed(self) -> AbstractContextManager[Any]:
+        """Within it whole tensors go with parameters of which this process may hold a part."""
+        return self.sharding.mixed() if self.sharding else nullcontext()
+
     def evaluate(self, split: str, *, size: int, seed: int, most: int | None = None) -> Evaluated | None:
         """The metrics over a split as `evaluate` gives them, on the device and in the precision of these settings."""
-        return evaluate(
-            self.task,
-            self.model,
-            split,
-            device=self.device,
-            size=size,
-            seed=seed,
-            workers=self.workers if most is None else None,  # for a few batches they would take longer to start
-            autocast=partial(self.device_settings.autocast, self.device),
-            most=most,
-        )
+        with self.sharding.evaluating() if self.sharding else nullcontext():
+            return evaluate(
+                self.task,
+                self.model,
+                split,
+                device=self.device,
+                size=size,
+                seed=seed,
+                workers=self.workers if most is None else None,  # for a few batches they would take longer to start
+                autocast=partial(self.device_settings.autocast, self.device),
+                most=most,
+            )
 
     def divisor(self, batch: Batch) -> float:
         """What the loss of a batch on the host divides by."""

@@ -6,6 +6,10 @@
         state.json              step, best value, aliases of tied tensors, losses not yet logged
         checksums.json          SHA-256 of each of the others, written last
 
+A device may have a writer of its own. Where each of several processes holds a part of the parameters, each writes files
+of its own, `model-00001-of-00004.safetensors` and so on, and state.json says how large the wholes are: in the order of
+the files the parts follow one another.
+
 A folder appears under its name only when every file in it has reached the disk.
 """
 
@@ -17,24 +21,30 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
+import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from labwright.base import ranks
 from labwright.base.errors import LabwrightError, RunFailed, listed, nearest
 from labwright.base.files import numbers, sync, write_json
 from labwright.data.summary import FILE as SUMMARY
 from labwright.data.summary import SPLITS, DataSummary, read_summary, summarised
+from labwright.interfaces.device import Writer
 from labwright.interfaces.task import Task
 
 Which = Literal["final", "last", "best"]
 CHECKSUMS = "checksums.json"
+_DESCRIBED = {CHECKSUMS, SUMMARY, "facts.json"}  # what tells of the data, and changes nothing that is learned
 MOST_NAMED = 3  # damaged checkpoints; there may be thousands
 
 
@@ -52,10 +62,12 @@ class Checkpoint:
 
 
 class Checkpoints:
-    """The checkpoints of a run folder."""
+    """The checkpoints of a run folder. Without a `writer` the first of several processes writes them whole."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, writer: Writer | None = None) -> None:
+        self.folder, self.writer = folder, writer
+        self._building = folder / ".step-building"  # only whole ones have a name without a dot
+        self._last = 0  # the step of what was written last
 
     def path(self, step: int) -> Path:
         return self.folder / f"step-{step:08d}"
@@ -69,42 +81,77 @@ class Checkpoints:
         return sorted(int(name[5:]) for name in names if re.fullmatch(r"step-(\d{8}|[1-9]\d{8,17})", name, re.ASCII))
 
     def write(self, step: int, checkpoint: Checkpoint, *, keep: int, best: int | None) -> None:
-        """Write a checkpoint, then drop all but the `keep` newest and that of step `best`.
+        """Write a checkpoint, then drop all but the `keep` newest and that of step `best`; all processes call it.
 
         Raises RunFailed if the disk doesn't take it; what was there before stays.
         """
+        self.wait()
+        self._last = step
+        tables, aliases, shapes = {}, {}, {}
+        for kind, tensors in (("model", checkpoint.model), ("training", checkpoint.training)):
+            tables[kind], aliases[kind] = untied(tensors)
+            shapes[kind] = {name: list(one.shape) for name, one in tables[kind].items() if one is not held(one)}
+        # a copy: it may be written beside the next steps
+        state = deepcopy(checkpoint.state) | {"aliases": aliases, "shapes": shapes}
+        finish = partial(self._finish, step, state, keep, best)
+        with self._told():
+            if self.writer is None:
+                ranks.by_first(partial(self._write_whole, tables, finish))
+            else:
+                ranks.by_first(self._begin)
+                self.writer.write(self._building, tables, finish)
+
+    def wait(self) -> None:
+        """Until what was written last is there; all processes call it. Raises RunFailed as `write` does."""
+        if self.writer is not None:
+            with self._told():
+                self.writer.wait()
+
+    def _begin(self) -> None:
+        for unfinished in self.folder.glob(".step-*"):  # of a process that was killed
+            _remove(unfinished)
+        self._building.mkdir(parents=True)
+
+    def _write_whole(self, tables: Mapping[str, Mapping[str, Tensor]], finish: Callable[[], None]) -> None:
+        self._begin()
+        for kind, tensors in tables.items():
+            on_host = {}
+            for name, tensor in tensors.items():
+                copied = tensor.detach().contiguous().cpu()
+                whole = tensor.numel() * tensor.element_size() == tensor.untyped_storage().nbytes()
+                on_host[name] = copied if whole else copied.clone()  # a view would share memory with another
+            save_file(on_host, self._building / f"{kind}.safetensors")
+        finish()
+
+    def _finish(self, step: int, state: Mapping[str, Any], keep: int, best: int | None) -> None:
+        """Give a checkpoint whose tensors are written its name."""
         target = self.path(step)
-        building, before = (self.folder / f".{target.name}.{what}" for what in ("part", "before"))
-        try:
-            # only whole ones have a name without a dot
-            for unfinished in self.folder.glob(".step-*"):  # of a process that was killed
-                _remove(unfinished)
-            building.mkdir(parents=True)
-            model, aliases = untied(checkpoint.model)
-            training, training_aliases = untied(checkpoint.training)
-            save_file(model, building / "model.safetensors")
-            save_file(training, building / "training.safetensors")
-            write_json(
-                building / "state.json",
-                checkpoint.state | {"aliases": {"model": aliases, "training": training_aliases}},
-            )
-            seal(building)
-            if target.exists():  # of the same step, when less was known of it
-                # a folder can't be renamed onto one that isn't empty
-                target.rename(before)
-            building.rename(target)
-            sync(self.folder)
-            _remove(before)
-        except Exception as error:  # safetensors has an exception of its own for a full disk
-            shutil.rmtree(building, ignore_errors=True)
-            if not _is_io(error):
-                raise
-            older = [other for other in self.steps() if other != step]
-            kept = f"The checkpoint of step {older[-1]} is kept." if older else "There is none before it."
-            raise RunFailed(f"can't write the checkpoint {target}: {error.__cause__ or error}. {kept}") from error
+        before = self.folder / f".{target.name}.before"
+        write_json(self._building / "state.json", state)
+        seal(self._building)
+        if target.exists():  # of the same step, when less was known of it
+            # a folder can't be renamed onto one that isn't empty
+            target.rename(before)
+        self._building.rename(target)
+        sync(self.folder)
+        _remove(before)
         for old in self.steps()[:-keep]:
             if old not in (best, step):
                 _remove(self.path(old))
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """Within it a disk that takes no more is RunFailed, with what is kept."""
+        try:
+            yield
+        except Exception as error:  # safetensors has an exception of its own for a full disk
+            if ranks.first():
+                shutil.rmtree(self._building, ignore_errors=True)
+            if not _is_io(error):
+                raise
+            target, older = self.path(self._last), [other for other in self.steps() if other != self._last]
+            kept = f"The checkpoint of step {older[-1]} is kept." if older else "There is none before it."
+            raise RunFailed(f"can't write the checkpoint {target}: {error.__cause__ or error}. {kept}") from error
 
     def read(self, step: int) -> Checkpoint:
         """The checkpoint of a step. Raises Damaged naming the file that isn't what was written."""
@@ -116,9 +163,8 @@ class Checkpoints:
         verify(folder)
         try:
             state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
-            model = load_file(folder / "model.safetensors")
-            training = load_file(folder / "training.safetensors")
-            aliases = state.pop("aliases")
+            aliases, shapes = state.pop("aliases"), state.pop("shapes", {})  # older ones have no shapes
+            model, training = (_load(folder, kind, shapes.get(kind, {})) for kind in ("model", "training"))
             for tensors, names in ((model, aliases["model"]), (training, aliases["training"])):
                 tensors.update({name: tensors[stored] for name, stored in names.items()})
             state |= {"best": numbers(state["best"]), "metrics": numbers(state["metrics"])}
@@ -157,15 +203,12 @@ class Checkpoints:
         return checkpoint, faults
 
 
-class MemoryCheckpoints:
+class MemoryCheckpoints(Checkpoints):
     """The best checkpoint and the newest, in memory: for a trial, of which nothing but its figures is kept."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
+        super().__init__(folder)
         self._kept: dict[int, Checkpoint] = {}  # the newest too: what an evaluation after it finds may make it the best
-
-    def path(self, step: int) -> Path:
-        return self.folder / f"step-{step:08d}"
 
     def steps(self) -> list[int]:
         return []
@@ -180,30 +223,40 @@ class MemoryCheckpoints:
         return self._kept[step]
 
 
+def held(tensor: Tensor) -> Tensor:
+    """What this process has of a tensor in its memory: itself, but of one that is sharded (a DTensor) a part."""
+    return getattr(tensor, "_local_tensor", tensor)
+
+
 def untied(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """The tensors on the host, each stored once, and the names that stand for another's tensor."""
+    """The tensors that are stored, each once, and the names that stand for another's tensor."""
     stored: dict[str, Tensor] = {}
     aliases: dict[str, str] = {}
     first: dict[tuple[Any, ...], str] = {}
     for name, tensor in tensors.items():
         if not isinstance(tensor, Tensor):
             raise LabwrightError(f"the state {name!r} is a {type(tensor).__name__}; a checkpoint holds tensors only.")
-        key = (
-            tensor.device,
-            tensor.untyped_storage().data_ptr(),
-            tensor.storage_offset(),
-            tensor.shape,
-            tensor.stride(),
-        )
+        own = held(tensor)
+        key = (own.device, own.untyped_storage().data_ptr(), own.storage_offset(), tensor.shape, own.stride())
         # empty tensors share a null pointer without being tied
-        if tensor.numel() and key in first:
+        if own.numel() and key in first:
             aliases[name] = first[key]
             continue
         first[key] = name
-        whole = tensor.numel() * tensor.element_size() == tensor.untyped_storage().nbytes()
-        copied = tensor.detach().contiguous().cpu()
-        stored[name] = copied if whole else copied.clone()  # a view would share memory with another
+        stored[name] = tensor
     return stored, aliases
+
+
+def _load(folder: Path, kind: str, shapes: Mapping[str, list[int]]) -> dict[str, Tensor]:
+    """The tensors of a checkpoint's files of a kind, whole. Raises ValueError if parts of one are missing."""
+    parts: dict[str, list[Tensor]] = {}
+    for file in sorted(folder.glob(f"{kind}*.safetensors")):
+        for name, tensor in load_file(file).items():
+            parts.setdefault(name, []).append(tensor)
+    tensors = {name: torch.cat(some) if name in shapes else some[0] for name, some in parts.items()}
+    if torn := [name for name, shape in shapes.items() if name not in tensors or list(tensors[name].shape) != shape]:
+        raise ValueError(f"parts of {listed(torn)} are missing")
+    return tensors
 
 
 def split_state(module: nn.Module) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -301,7 +354,7 @@ def compared_data(task: Task, kept: Path, splits: Iterable[str] = SPLITS) -> tup
         names = {
             str(path.relative_to(top)) for top in (kept, Path(scratch)) for path in top.rglob("*") if path.is_file()
         }
-        _, differing, missing = filecmp.cmpfiles(kept, scratch, names - {CHECKSUMS, SUMMARY}, shallow=False)
+        _, differing, missing = filecmp.cmpfiles(kept, scratch, names - _DESCRIBED, shallow=False)
     if differing or missing:
         raise LabwrightError(
             f"task.data: the task learns something else of this data than the run did "

@@ -40,6 +40,7 @@ def divide(built: Built, train: Train) -> None:
         f"method {type(method).__name__} doesn't say that it is `divisible`": own and not method.divisible,
         f"{'task' if isinstance(built.task, Stateful) else 'method'} keeps a state of its own, which each process "
         "would have another of": isinstance(built.task, Stateful) or isinstance(method, Stateful),
+        f"method {type(method).__name__} takes gradients of sharded parameters": own and bool(built.sharding),
         f"gradients of {', '.join(map(repr, sparse))} are sparse": bool(sparse),
     }
     for reason, holds in reasons.items():

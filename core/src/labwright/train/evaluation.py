@@ -41,6 +41,7 @@ def evaluate(
     workers: Workers | None = None,
     autocast: Callable[[], AbstractContextManager[Any] | None] | None = None,
     most: int | None = None,
+    alone: bool = False,
 ) -> Evaluated | None:
     """The task's metrics over a split, in batches of `size` and without augmentation; None if there is no such split.
 
@@ -58,6 +59,7 @@ def evaluate(
         workers: those who fetch data which isn't in memory.
         autocast: makes the context that a forward pass runs in; None, or giving None, is full precision.
         most: bounds the number of batches.
+        alone: this process measures all by itself, whoever trains with it.
 
     Raises:
         LabwrightError: if the split is empty, a metric is no single number, or the goal is not among the metrics.
@@ -69,25 +71,25 @@ def evaluate(
         return None
     if not len(batches):
         raise LabwrightError(f"{type(task).__name__}: the {split!r} split has no samples to evaluate on.")
+    alone = alone or ranks.count() == 1
     metrics = {name: metric for name, metric in task.metrics().items() if split in _splits(metric, split)}
-    # before the pass over the data, which may be long
-    _check_goal(task.goal, metrics, within=True)
+    _check_goal(task.goal, metrics, within=True)  # before the pass over the data, which may be long
     for metric in metrics.values():
         if isinstance(metric, nn.Module):  # torchmetrics' keep their sums in buffers
-            metric.to(device if ranks.count() == 1 else "cpu")
+            metric.to(device if alone else "cpu")
             _ask_nobody(metric)
 
     samples, results_of = 0, partial(_results, task, model, device, autocast)
     with evaluating(model), isolated(device, seed=derived_seed(seed, 3)):
-        alone = ranks.count() == 1
         for length, results in map(results_of, islice(batches, most)) if alone else _of_all(batches, most, results_of):
             samples += length
             for name, metric in metrics.items():
                 _take_in(name, metric, results)
-        values, samples = ranks.by_first(lambda: (_computed(metrics), samples))
+        computed = partial(_computed, metrics, samples)
+        evaluated = computed() if alone else ranks.by_first(computed)
     # again: a goal such as `f1/macro` stands in the table that a metric gives
-    _check_goal(task.goal, values, within=False)
-    return Evaluated(values, samples)
+    _check_goal(task.goal, evaluated.metrics, within=False)
+    return evaluated
 
 
 def _results(
@@ -117,8 +119,9 @@ def _take_in(name: str, metric: Metric, results: Any) -> None:
         ) from error
 
 
-def _computed(metrics: Mapping[str, Metric]) -> dict[str, float]:
-    return dict(value for name, metric in metrics.items() for value in _numbers(name, metric.compute()))
+def _computed(metrics: Mapping[str, Metric], samples: int) -> Evaluated:
+    values = (value for name, metric in metrics.items() for value in _numbers(name, metric.compute()))
+    return Evaluated(dict(values), samples)
 
 
 def _of_all(

@@ -59,13 +59,18 @@ class PhaseStep:
         self.model = built.model
         task, model, criterion = built.task, built.model, built.criterion
         self.parameters: list[Tensor] = list(optimizer.parameters.values())
-        self.sum = GradientSum(self.parameters) if ranks.count() > 1 else None
+        self.mixed = built.mixed
         # a phase of some children alone leaves no gradient in the others', which it goes through
-        self.only_own = bool(phase.parameters)
+        self.only_own = bool(phase.parameters) and not built.sharding  # where it takes them away itself
         # most losses add nothing for the parameters: those steps don't even ask
         penalises = isinstance(criterion, Loss) and type(criterion).penalty is not Loss.penalty
         objective: Any = Objective(task, model, criterion, phase.name, optimizer.parameters if penalises else {})
         self.objective = torch.compile(objective) if self.settings.compile else objective
+        # `arriving` makes the context in which gradients become sums over all processes
+        if built.sharding:
+            self.objective, self.arriving = built.sharding.around(self.objective, self.parameters)
+        else:
+            self.arriving = GradientSum(self.parameters).arriving if ranks.count() > 1 else None
         self.full_precision = self.settings.precision == "fp32"
         self.scale = LossScale(self.device) if self.settings.precision == "fp16" else None
         self.clip, self.decay = train.clip, train.ema
@@ -90,11 +95,12 @@ class PhaseStep:
 
     def apply(self, step: int, total: int) -> None:
         """Update the phase's parameters by their gradients, which are then gone: clip, step, average."""
-        found_inf = self._prepare_gradients()
-        self.optimizer.step(self.optimizer.lr_at(step, total), found_inf)
-        for parameter in self.parameters:
-            parameter.grad = None
-        self.follow(step)
+        with self.mixed():
+            found_inf = self._prepare_gradients()
+            self.optimizer.step(self.optimizer.lr_at(step, total), found_inf)
+            for parameter in self.parameters:
+                parameter.grad = None
+            self.follow(step)
 
     def follow(self, step: int) -> None:
         """Let the averages follow the weights, if there are averages."""
@@ -106,7 +112,7 @@ class PhaseStep:
     def backward(self, batches: Sequence[Batch], weights: Sequence[float]) -> dict[str, Tensor]:
         """Add the gradient of the weighted mean over the batches to each parameter's. Returns it and its parts."""
         inputs = [parameter for parameter in self.parameters if parameter.requires_grad] if self.only_own else None
-        if len(batches) == 1 and self.sum is None:
+        if len(batches) == 1 and self.arriving is None:
             losses = self._named(self.losses(batches[0]))
             loss = losses[self.name]
             torch.autograd.backward(self.scale.scale(loss) if self.scale else loss, inputs=inputs)
@@ -117,7 +123,7 @@ class PhaseStep:
             losses = {name: value * weight for name, value in self._named(self.losses(batch)).items()}
             loss = losses[self.name]
             # gradients travel once they are whole
-            with self.sum.arriving() if self.sum and number == len(batches) else nullcontext():
+            with self.arriving() if self.arriving and number == len(batches) else nullcontext():
                 torch.autograd.backward(self.scale.scale(loss) if self.scale else loss, inputs=inputs)
             for name, value in losses.items():
                 shares.setdefault(name, []).append(value.detach())
@@ -129,7 +135,7 @@ class PhaseStep:
         scaled = self.scale.scale(loss) if self.scale else loss
         found = iter(torch.autograd.grad(scaled, trained, retain_graph=keep, allow_unused=True))
         gradients = [next(found) if parameter.requires_grad else None for parameter in self.parameters]
-        return gradients if self.sum is None else summed_gradients(gradients, self.parameters)
+        return gradients if self.arriving is None else summed_gradients(gradients, self.parameters)
 
     def losses(self, batch: Batch) -> Tensor | Mapping[str, Tensor]:
         """The loss of a batch, in the precision of the run."""
@@ -158,8 +164,10 @@ class PhaseStep:
     def swap_average(self) -> None:
         """Exchange the weights and their averages, if there are averages."""
         for parameter, average in self.owned.values():
-            # pointers are exchanged and nothing is copied; compiled code holds the parameters themselves
-            parameter.data, average.data = average.data, parameter.data
+            # their contents: compiled code and sharding hold on to a parameter's memory
+            weights = parameter.detach().clone()
+            parameter.detach().copy_(average)
+            average.copy_(weights)
 
     def adopt_average(self) -> None:
         """Go on with the averages as the weights, for good; the run is over."""

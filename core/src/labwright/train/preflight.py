@@ -112,8 +112,9 @@ def _check_cut(built: Built, size: int, batch: Batch) -> None:
 def _loss(built: Built, phase: str, batch: Batch) -> Tensor:
     objective = Objective(built.task, built.model, built.criterion, phase, {})
     moved = batch if built.device.type == "cpu" else batch.to(built.device)
+    around = built.sharding.around(objective, ())[0] if built.sharding else objective
     with built.device_settings.autocast(built.device) or nullcontext():
-        return summed(objective(moved))
+        return summed(around(moved))
 
 
 @contextmanager

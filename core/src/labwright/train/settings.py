@@ -19,7 +19,8 @@ class Train:
     weights, which are then what is evaluated; it starts lower, at (1 + step) / (10 + step). `evaluate_every` and
     `save_every` are "3 epochs" or "500 steps"; `log_every` counts steps. `keep` is how many checkpoints stay beside the
     best one. `final` says whether a run ends with its last weights or those that were best on `valid`. `drop_last`
-    leaves out an epoch's last batch where it has fewer samples than `batch_size`.
+    leaves out an epoch's last batch where it has fewer samples than `batch_size`. `evaluate_on` are paths of other data
+    by names: all of each is measured whenever `valid` is, and nothing is chosen by it.
 
     Example: `lw.Experiment(..., train={"epochs": 5, "batch_size": 64, "seed": 0})`
     """
@@ -38,6 +39,7 @@ class Train:
     keep: Annotated[int, Field(ge=1)] = 2
     final: Literal["last", "best"] = "last"
     drop_last: bool = False
+    evaluate_on: dict[str, str] | None = None
 
     def intervals(self, per_epoch: int) -> Intervals:
         """The settings in steps, for epochs of that many steps."""

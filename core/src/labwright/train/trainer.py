@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
 from labwright.base import ranks
-from labwright.base.errors import Diverged, LabwrightError, RunFailed, StopRun
+from labwright.base.errors import Diverged, LabwrightError, RunFailed, StopRun, words
 from labwright.base.isolation import isolated
 from labwright.base.locks import Lock
 from labwright.base.seeding import derived_seed, global_generators
@@ -38,6 +38,7 @@ from labwright.train.checkpoints import (
     Checkpoints,
     MemoryCheckpoints,
     below,
+    held,
     load_model,
     split_state,
     split_tensors,
@@ -62,7 +63,7 @@ class Trainer:
         self.phase_steps = phase_steps(built, train)
         self.freezing, self.thaws = built.freezing, built.freezing.ends(run.steps_per_epoch)
         self.log = Log(run.folder / "metrics.jsonl")
-        self.checkpoints: Checkpoints | MemoryCheckpoints = Checkpoints(run.folder / "checkpoints")
+        self.checkpoints = Checkpoints(run.folder / "checkpoints", built.device_settings.writer())
         self.lock: Lock | None = None  # of the run folder, given back when the run ends
         self.interruptible = True
         self.interrupted: list[int] = []  # the signals that asked for an end
@@ -120,6 +121,9 @@ class Trainer:
         try:
             status, reason = steps()
             self._finish(status)
+            self.checkpoints.wait()
+            if self.built.sharding:
+                self.built.sharding.end()
         except torch.OutOfMemoryError as error:
             hint = "device.accumulate=2 needs half the memory for the same result"
             raise self._failed(f"{self.device} is out of memory after step {self.run.step}; {hint}.") from error
@@ -137,8 +141,9 @@ class Trainer:
             self._ended(outcome)
             return outcome
         finally:
-            if self.built.workers is not None:
-                self.built.workers.close()
+            for built in (self.built, *self.built.beside.values()):
+                if built.workers is not None:
+                    built.workers.close()
             if self.lock is not None:
                 self.lock.release()
 
@@ -176,7 +181,8 @@ class Trainer:
                 self._log(means)
         if step % intervals.evaluate == 0:
             self._evaluate("valid")
-        if step % intervals.save == 0:
+        # the first step's shows whether there is room for what a device's own writer needs
+        if step % intervals.save == 0 or (step == 1 and self.checkpoints.writer):
             self.save()
 
     def _fit_once(self, model: ClosedForm) -> tuple[Status, str]:
@@ -292,23 +298,30 @@ class Trainer:
         values["steps_per_second"] = (means.step - step_before) / max(now - time_before, 1e-9)
         self._tell(self.relay.logged, run=self.run, step=means.step, values=values)
 
-    def _evaluate(self, split: str) -> None:
-        """Metrics of a split with the weights that count, into the log; a better one on `valid` is saved."""
-        run, train = self.run, self.train
+    def _evaluate(self, split: str, beside: str = "") -> None:
+        """Metrics of a split with the weights that count, into the log; a better one on `valid` is saved.
+
+        With `valid` goes the data `beside` it, each by its name, which nothing is chosen by.
+        """
+        run, train, name = self.run, self.train, beside or split
+        for other in self.built.beside if name == "valid" else ():
+            self._evaluate("test", other)
         with self.averaged():
-            evaluated = self.built.evaluate(split, size=train.batch_size, seed=train.seed)
+            evaluated = self.built.beside.get(beside, self.built).evaluate(
+                split, size=train.batch_size, seed=train.seed
+            )
         if evaluated is None:
             return
-        metrics = run.metrics[split] = evaluated.metrics
-        run.samples[split] = evaluated.samples
-        self._record("evaluation", run.step, split=split, samples=evaluated.samples, metrics=metrics)
-        if split == "valid":
+        metrics = run.metrics[name] = evaluated.metrics
+        run.samples[name] = evaluated.samples
+        self._record("evaluation", run.step, split=name, samples=evaluated.samples, metrics=metrics)
+        if name == "valid":
             # only `valid` decides which weights are best: a run that looked at `test` would choose by it
             self.evaluated, self.saved = run.step, -1  # a checkpoint of this step knows nothing of it
             if self.task.goal.better(metrics[self.task.goal.metric], run.best):
                 run.best, self.best_step = metrics[self.task.goal.metric], run.step
                 self.save()
-        self._tell(self.relay.evaluated, run=run, step=run.step, split=split, metrics=metrics)
+        self._tell(self.relay.evaluated, run=run, step=run.step, split=name, metrics=metrics)
 
     def _finish(self, status: Status) -> None:
         """How every run ends: log what is under way, evaluate, save, choose the weights it ends with, and test them.
@@ -327,6 +340,7 @@ class Trainer:
                 self._evaluate("valid")
         self.save()
         if self.train.final == "best" and self.best_step is not None:
+            self.checkpoints.wait()
             best = self.checkpoints.read(self.best_step)
             self.restore(best, weights_only=True)
             # the figures belong to the weights: those of the last step's go with them
@@ -337,9 +351,22 @@ class Trainer:
         if self.tested:
             with suppress(StopRun):
                 self._evaluate("test")
-        for split, metrics in self.run.metrics.items():
-            remark = self.task.remark(split, metrics)
-            self.run.notes += [remark] if remark else []
+        self.run.notes += filter(None, (self.task.remark(*measured) for measured in self.run.metrics.items()))
+        # the first process does it alone, as nothing is divided any more
+        if self.tested and self.relay.run_ended and ranks.first() and self.run.metrics:
+            self._compare("test" if "test" in self.run.metrics else "valid")
+
+    def _compare(self, split: str) -> None:
+        """Find out what simple rules reach on a split; a result that is no better is said."""
+        run, goal = self.run, self.task.goal
+        try:
+            run.floors = self.task.floors(split)
+        except Exception as error:  # noqa: BLE001 - a run isn't lost for it
+            run.notes.append(f"What simple rules reach on {split} couldn't be found out: {words(error)}.")
+        value = run.metrics[split][goal.metric]
+        floors = {rule: floor[goal.metric] for rule, floor in run.floors.items() if goal.metric in floor}
+        if ahead := [f"{rule} ({floor:.4g})" for rule, floor in floors.items() if not goal.better(value, floor)]:
+            run.notes.append(f"{goal.metric} {value:.4g} on {split} is no better than {' or '.join(ahead)}.")
 
     def save(self) -> None:
         """Write a checkpoint of this step, unless there is one. Raises RunFailed for weights that are no numbers."""
@@ -347,14 +374,11 @@ class Trainer:
             return
         # a checkpoint that can't be gone on from would replace one that can
         self._check_finite()
-        window = self.loss_log.state()
-        if isinstance(self.checkpoints, MemoryCheckpoints):
-            self._write(window)
-        else:
-            ranks.by_first(lambda: self._write(window))
+        self.checkpoints.write(self.run.step, self._checkpoint(), keep=self.train.keep, best=self.best_step)
         self.saved = self.run.step
 
-    def _write(self, window: Mapping[str, Any]) -> None:
+    def _checkpoint(self) -> Checkpoint:
+        window = self.loss_log.state()
         model, extra = split_state(self.model)
         state = {
             "step": self.run.step,
@@ -366,7 +390,7 @@ class Trainer:
             "window": window,
             "seconds": self.seconds,
             "steps_per_epoch": self.run.steps_per_epoch,
-            "log": self.log.mark(durable=isinstance(self.checkpoints, Checkpoints)),
+            "log": self.log.mark(durable=ranks.first() and not isinstance(self.checkpoints, MemoryCheckpoints)),
             "recipe": plain(self.run.recipe),
             "frozen": [
                 name
@@ -382,8 +406,7 @@ class Trainer:
         for owner, thing in self.stateful.items():
             tensors, state["states"][owner] = split_tensors(thing.state(), f"the {owner}")
             training |= {f"state/{owner}/{name}": tensor for name, tensor in tensors.items()}
-        checkpoint = Checkpoint(state, model, training)
-        self.checkpoints.write(self.run.step, checkpoint, keep=self.train.keep, best=self.best_step)
+        return Checkpoint(state, model, training)
 
     def _check_finite(self) -> None:
         """Raises Diverged naming a parameter, or a statistic that follows the data, which is no finite number."""
@@ -393,11 +416,15 @@ class Trainer:
             if isinstance(module, _NormBase):
                 followed |= {f"{path}.{name}": buffer for name, buffer in module.named_buffers(recurse=False)}
         for name, tensor in followed.items():
-            if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            if tensor.is_floating_point() and not bool(torch.isfinite(held(tensor)).all()):
                 raise Diverged(f"{name!r} holds a value that is no finite number after step {self.run.step}.")
 
     def restore(self, checkpoint: Checkpoint, *, weights_only: bool = False) -> None:
         """Take up a checkpoint: everything, or the weights and averages alone. What it lacks is a note of the run."""
+        with self.built.mixed():
+            self._take_up(checkpoint, weights_only)
+
+    def _take_up(self, checkpoint: Checkpoint, weights_only: bool) -> None:
         origin = self.checkpoints.path(checkpoint.state["step"])
         load_model(self.model, checkpoint, origin)
         notes = []
@@ -470,9 +497,8 @@ class Trainer:
 
     def _outcome(self, status: Status, reason: str) -> Outcome:
         run = self.run
-        seconds = round(self.seconds, 3)
-        samples, notes = dict(run.samples), tuple(run.notes)
-        return Outcome(status, reason, run.step, dict(run.metrics), seconds, run.folder, samples, notes, run.data)
+        shown = dict(run.samples), tuple(run.notes), run.data, run.floors
+        return Outcome(status, reason, run.step, dict(run.metrics), round(self.seconds, 3), run.folder, *shown)
 
     def _ended(self, outcome: Outcome) -> None:
         self.run.outcome = outcome

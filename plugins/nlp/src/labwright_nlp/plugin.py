@@ -32,12 +32,16 @@ def labwright_components() -> Iterator[lw.Component]:
     yield lw.Component(
         "model", "nlp/transformer", f"{models}.transformer:Transformer", "encoder-decoder, one text out of another"
     )
+    suggesting = "labwright_nlp.suggesting"
+    yield lw.Component("suggester", "nlp/labelled-texts", f"{suggesting}:labelled_texts", "a table of texts and labels")
+    yield lw.Component("suggester", "nlp/running-text", f"{suggesting}:running_text", "a text file")
 
 
 @lw.hookimpl
 def labwright_recipes() -> Iterator[lw.Recipe]:
     folder = Path(__file__).parent / "recipes"
     for name, summary in (
+        ("characters", "a small GPT on your own text, character by character, better and longer"),
         ("languages", "telling 30 languages apart, offline"),
         ("pydoc", "a small GPT on the texts behind Python's help(), offline"),
         ("polarity-bag", "a bag of n-grams on your own labelled texts"),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 import torch
@@ -19,6 +21,7 @@ from labwright import (
     Task,
     evaluating,
 )
+from labwright_tasks.floors import measured
 from torch import Tensor, nn
 
 from labwright_recsys.data.recommendation import Recommendation, nearly_all
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
     from labwright import Section
 
 _ROUNDING = 1e-9
+_PRIOR = 10  # pairs
 _AT_ONCE = 8192  # pairs the model sees together for a report
 
 
@@ -114,6 +118,17 @@ class Clicks(Task):
             f"{'a click' if clicked >= 0.5 else 'no click'}, which is right for {share:.4g} of its pairs."
         )
 
+    def floors(self, split: str) -> Mapping[str, Mapping[str, float]]:
+        """Popularity: the share of clicks of each item, beside which ten pairs of the share of all are counted."""
+        train, pairs = self.data.split("train"), self.data.split(split)
+        if train is None or pairs is None:
+            return {}
+        clicked_N, items = self._clicked(train.ratings_N).double(), len(self.data.items)
+        clicks_I = train.items_N.bincount(clicked_N, items) + _PRIOR * clicked_N.mean()
+        shares_I = clicks_I / (train.items_N.bincount(minlength=items) + _PRIOR)
+        logits_N = shares_I.logit(eps=1e-6)[pairs.items_N].float()
+        return {"popularity": measured(self, split, logits_N, pairs.ratings_N)}
+
     @property
     def line(self) -> str:
         return "pair"
@@ -129,6 +144,12 @@ class Clicks(Task):
         data = self.data
         user = data.number(names[0], data.users, "user")
         return torch.tensor([user]), torch.tensor([data.number(names[1], data.items, "item")])
+
+    def inputs(self, path: Path) -> Iterable[tuple[str, Callable[[], tuple[Tensor, ...]]]]:
+        """The pairs of a file."""
+        table = self.data.table_at(path, bare=True)
+        pairs = zip(table.users, table.items, strict=True)
+        return ((f"{user} {item}", partial(self.parse, f"{user}\t{item}")) for user, item in pairs)
 
     def predict(self, model: nn.Module, inputs: tuple[Tensor, ...], origins: Sequence[Any]) -> list[dict[str, Any]]:  # noqa: ARG002
         """For each pair the item's title and the probability of a click."""

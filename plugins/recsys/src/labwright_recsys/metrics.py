@@ -12,6 +12,7 @@ from abc import ABC, abstractmethod
 
 import torch
 from labwright import Mean
+from labwright_tasks.intervals import MeanInterval
 from torch import Tensor
 from torch.nn import functional
 
@@ -48,6 +49,22 @@ class NDCG(_OfLists):
         gains_K = 1 / places.log2()
         best_K = gains_K.cumsum(0)
         return (hits_BK @ gains_K) / best_K[relevant_B.clamp(1, len(best_K)) - 1]
+
+
+class NDCGInterval(NDCG):
+    """The interval of the NDCG over users drawn anew, with a confidence of 95% (Efron 1979)."""
+
+    def __init__(self) -> None:
+        self._interval = MeanInterval()
+
+    def update(self, hits_BK: Tensor, relevant_B: Tensor, top_BK: Tensor) -> None:  # noqa: ARG002 - as for all lists
+        self._interval.update(self._of(hits_BK.float(), relevant_B))
+
+    def compute(self) -> dict[str, float]:  # type: ignore[override]  # a table of two numbers
+        return self._interval.compute()
+
+    def reset(self) -> None:
+        self._interval.reset()
 
 
 class Hit(_OfLists):

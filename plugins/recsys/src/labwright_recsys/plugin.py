@@ -36,6 +36,8 @@ def labwright_components() -> Iterator[lw.Component]:
     yield lw.Component(
         "loss", "recsys/binary-cross-entropy", f"{losses}:BinaryCrossEntropy", "log likelihood of clicks"
     )
+    interactions = "labwright_recsys.suggesting:interactions"
+    yield lw.Component("suggester", "recsys/interactions", interactions, "a table of users and items")
 
 
 @lw.hookimpl

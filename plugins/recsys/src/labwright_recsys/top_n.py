@@ -2,25 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Protocol, cast
+from typing import TYPE_CHECKING, Annotated, Any, Protocol, Self, cast
 
 import torch
-from labwright import Batch, Data, Goal, Integers, LabwrightError, Metric, Part, Port, Split, Task, evaluating
+from labwright import (
+    Batch,
+    Data,
+    Goal,
+    IndexedBatches,
+    Integers,
+    LabwrightError,
+    Metric,
+    Part,
+    Port,
+    Split,
+    Task,
+    evaluating,
+)
+from labwright_tasks.floors import of_model
 from pydantic import Field
 from torch import Generator, Tensor, nn
 
 from labwright_recsys.data.recommendation import Recommendation, nearly_all
 from labwright_recsys.data.splits import LEFT_OUT, TEST, TRAIN, VALID
-from labwright_recsys.metrics import NDCG, Coverage, Hit, Precision, Recall, ReciprocalRank
+from labwright_recsys.metrics import NDCG, Coverage, Hit, NDCGInterval, Precision, Recall, ReciprocalRank
 from labwright_recsys.ranking import ItemsOf, best, scores_of
 
 if TYPE_CHECKING:
     from labwright import Section
 
 _SCORES_AT_ONCE = 1 << 23  # users times items
+_PAIRS_AT_ONCE = 8192
 
 
 class RankingLoss(Protocol):
@@ -85,6 +100,11 @@ class TopN(Task):
         super().load(folder)
         self._arrange()
 
+    def on(self, path: Path) -> Self:
+        other = super().on(path)
+        other._arrange()
+        return other
+
     def _arrange(self) -> None:
         """Who has had what and wants what. Raises LabwrightError if there is nothing to rank or to learn from."""
         data = self.data
@@ -109,7 +129,7 @@ class TopN(Task):
         learned_N = self._wanted_N & (data.parts_N == TRAIN)
         if not learned_N.any():
             raise LabwrightError(f"task.liked: no training interaction is rated {self.liked} or higher.")
-        if self.liked is not None:
+        if self.liked is not None and not data.whole:
             data.noted = nearly_all(self._wanted_N[data.parts_N == TRAIN], "task.liked", self.liked)
         self.pairs = data.chosen(learned_N)
         self.learned = self._items_of(learned_N)
@@ -184,6 +204,7 @@ class TopN(Task):
         return best(scores_BI, places)
 
     def metrics(self) -> dict[str, Metric]:
+        interval: dict[str, Metric] = {"ndcg_95": NDCGInterval()} if self.data.whole else {}
         return {
             "ndcg": NDCG(),
             "hit": Hit(),
@@ -191,7 +212,20 @@ class TopN(Task):
             "precision": Precision(),
             "mrr": ReciprocalRank(),
             "coverage": Coverage(len(self.data.items)),
+            **interval,
         }
+
+    def floors(self, split: str) -> Mapping[str, Mapping[str, float]]:
+        """Popularity: the same list for everyone."""
+        from labwright_recsys.models.closed import Popularity
+
+        inputs, outputs = self.ports()
+        users = self.part(split)
+        if users is None:
+            return {}
+        popularity = Popularity(inputs, outputs)
+        popularity.fit(IndexedBatches.in_order(self.pairs, _PAIRS_AT_ONCE))
+        return {"popularity": of_model(self, split, popularity)}
 
     # ------------------------------------------------------------------------------------------------------ answers
 

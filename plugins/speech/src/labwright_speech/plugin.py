@@ -36,6 +36,8 @@ def labwright_components() -> Iterator[lw.Component]:
     )
     yield lw.Component("model", "speech/crnn", f"{models}.crnn:CRNN", "convolutions and GRUs, to transcripts")
     yield lw.Component("model", "speech/conformer", f"{models}.conformer:Conformer", "torchaudio's, to transcripts")
+    recordings = "labwright_speech.suggesting:class_recordings"
+    yield lw.Component("suggester", "speech/class-recordings", recordings, "recordings in a sub-folder for each class")
 
 
 @lw.hookimpl

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Protocol, cast, runtime_checkable
+from typing import TYPE_CHECKING, Annotated, Any, Protocol, Self, cast, runtime_checkable
 
 import torch
 from labwright import (
@@ -20,6 +20,7 @@ from labwright import (
     Task,
     evaluating,
 )
+from labwright_tasks.intervals import MeanInterval
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -91,6 +92,7 @@ class Recognition(Task):
         self.data = data
         self.beam, self.lm_order, self.lm_weight, self.lm_bonus = beam, lm_order, lm_weight, lm_bonus
         self.language_model: NGrams | None = None
+        self.closely = False  # whether an interval is measured as well
 
     @property
     def alphabet(self) -> tuple[str, ...]:
@@ -128,7 +130,14 @@ class Recognition(Task):
         return self.texts(model(*batch.inputs)), transcripts(batch, self.alphabet)
 
     def metrics(self) -> dict[str, Metric]:
-        return {"wer": ErrorRate(), "cer": ErrorRate(characters=True)}
+        rates: dict[str, Metric] = {"wer": ErrorRate(), "cer": ErrorRate(characters=True)}
+        return rates | {"wer_95": ErrorInterval()} if self.closely else rates
+
+    def on(self, path: Path) -> Self:
+        """Over other data, with the interval of the word error rate."""
+        other = super().on(path)
+        other.closely = True
+        return other
 
     def predict(self, model: nn.Module, inputs: tuple[Tensor, ...], origins: Sequence[Any]) -> list[dict[str, Any]]:  # noqa: ARG002
         """For each row the text."""
@@ -186,6 +195,25 @@ class ErrorRate:
 
     def reset(self) -> None:
         self.wrong = self.all = 0
+
+
+class ErrorInterval:
+    """The interval of the word error rate over recordings drawn anew (Bisani & Ney 2004)."""
+
+    def __init__(self) -> None:
+        self._interval = MeanInterval()
+
+    def update(self, found: list[str], true: list[str]) -> None:
+        for one, meant in zip(found, true, strict=True):
+            rate = ErrorRate()
+            rate.update([one], [meant])
+            self._interval.update(torch.tensor([rate.wrong]), torch.tensor([rate.all]))
+
+    def compute(self) -> dict[str, float]:
+        return self._interval.compute()
+
+    def reset(self) -> None:
+        self._interval.reset()
 
 
 def transcripts(batch: Utterances, alphabet: Sequence[str]) -> list[str]:

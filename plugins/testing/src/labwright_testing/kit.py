@@ -193,6 +193,9 @@ class Subject:
     def made(self, settings: Mapping[str, Any], **given: Any) -> Any:
         """The component alone with these settings, validated, and what the core would give it."""
         values = {name: self.settings[name].validated(value) for name, value in settings.items()}
+        for name, setting in self.settings.items():
+            if setting.part and isinstance(setting.default, str) and name not in values:  # the name of a component
+                values[name] = self.plugins.load(setting.part.kind, setting.default)()
         return self.target(**given, **values)
 
     # ------------------------------------------------------------------------------------------------- in a recipe

@@ -5,13 +5,16 @@ from __future__ import annotations
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from copy import copy
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 import numpy as np
 import torch
 from labwright import LEFT_OUT, Choice, Data, LabwrightError, Port, Tokens, derived_seed
+from labwright_tasks import other_data
 from labwright_tasks.language_model import NextTokens, TokenBatch
+from labwright_tasks.other_data import Facts, drift
 from pydantic import Field
 from torch import Tensor
 
@@ -36,6 +39,7 @@ class Corpus(Data, ABC):
     target = NextTokens
     line = "prompt"
     suffixes = (".txt",)
+    encoding: str | None = None  # of files that aren't in UTF-8
 
     def __init__(
         self,
@@ -54,6 +58,8 @@ class Corpus(Data, ABC):
         self._start: Path | None = None  # what belongs to the weights that the run starts from
         self._splits: dict[str, Windows] = {}
         self._digests: dict[str, str] = {}
+        self.facts: Facts = {}  # of the training part
+        self._drift: list[str] = []  # of other data
 
     def starts_from(self, folder: Path) -> None:
         self._start = folder
@@ -91,6 +97,7 @@ class Corpus(Data, ABC):
             self._splits[name] = Windows(
                 ids, ends if self.tokens.exact else None, self.context, self.tokens.pad_id, moving=name == "train"
             )
+        self.facts = self.facts_of(self._splits["train"])
 
     def ports(self) -> tuple[Port, Port]:
         assert self.tokens is not None
@@ -100,10 +107,33 @@ class Corpus(Data, ABC):
     def split(self, name: str) -> Windows | None:
         return self._splits.get(name)
 
+    def on(self, path: Path) -> Self:
+        """A text file, or all of a folder in the order of their names, as one text."""
+        assert self.tokens is not None
+        files = text_files(path, self.suffixes) if path.is_dir() else [path]
+        text = clean("".join(read_text(file, self.encoding) for file in files), self.case)
+        ids, ends = self.tokens.stream(text)
+        if len(ids) < 2:
+            what = "no text file" if not files else f"{len(ids)} of the two or more tokens that are needed"
+            raise LabwrightError(f"{path} has {what}; nothing follows another there.")
+        split = Windows(ids, ends if self.tokens.exact else None, self.context, self.tokens.pad_id, moving=False)
+        other = copy(self)
+        other._splits, other._digests = {"test": split}, {"test": hashlib.sha256(text.encode()).hexdigest()}
+        other._drift = drift(self.facts_of(split), self.facts, len(split))
+        return other
+
+    def facts_of(self, split: Windows) -> Facts:
+        """What windows of a text are like: how many of their tokens aren't known."""
+        if self.tokens is None or self.tokens.unknown is None:
+            return {}
+        unknown_N = (split.ids_N == self.tokens.unknown).double()
+        shares = torch.stack([window.mean() for window in unknown_N.split(self.context)])
+        return other_data.facts({"the share of unknown tokens": shares})
+
     def remarks(self) -> Sequence[str]:
         assert self.tokens is not None
         ids = {name: split.ids_N.numpy() for name, split in self._splits.items()}
-        return noticing.unknown(ids, self.tokens.unknown, self.tokenizer)
+        return [*noticing.unknown(ids, self.tokens.unknown, self.tokenizer), *self._drift]
 
     def identity(self, split: str) -> Sequence[str]:
         return (self._digests[split],)
@@ -132,9 +162,11 @@ class Corpus(Data, ABC):
     def save(self, folder: Path) -> None:
         assert self.tokens is not None
         self.tokens.save(folder)
+        other_data.keep(folder, self.facts)
 
     def load(self, folder: Path) -> None:
         self.tokens = kept(self.tokenizer, folder)
+        self.facts = other_data.kept(folder)
 
 
 class Windows:

@@ -10,7 +10,7 @@ from pathlib import Path
 from labwright import LabwrightError, LeftOut, listed
 from labwright_tasks.opening import opened
 from labwright_tasks.parts import NAMES, part_named
-from labwright_tasks.tables import Table
+from labwright_tasks.tables import SUFFIXES, Table, suffix_of
 
 _LEFTOVERS = ("__MACOSX", "Thumbs.db", "desktop.ini")  # what systems leave in folders, besides hidden files
 _NAMED = 3  # files that aren't used
@@ -31,6 +31,24 @@ def check_typed(text: str) -> None:
     """Raise LabwrightError for what came by the command line and is no UTF-8: Python keeps its bytes as surrogates."""
     if any("\ud800" <= letter <= "\udfff" for letter in text):
         raise LabwrightError(f"{text!r} has bytes that are no UTF-8; convert it first, such as by `iconv -t UTF-8`.")
+
+
+def tables_at(path: Path) -> tuple[list[Path], list[LeftOut]]:
+    """A table, or all tables that lie in a folder, and what else is there. Raises LabwrightError if there is none."""
+    if not path.is_dir():
+        return [path], []
+    files = [file for file in sorted(path.iterdir()) if file.is_file() and not is_hidden(file)]
+    tables = [file for file in files if suffix_of(file) in SUFFIXES]
+    others = [file.name for file in files if file not in tables]
+    if not tables:
+        raise LabwrightError(f"{path} has no table, with an ending of {listed(SUFFIXES)}; it has {listed(others)}.")
+    unit = "file" if len(others) == 1 else "files"
+    return tables, [LeftOut(len(others), unit, f"no table: {listed(others, _NAMED)}")] if others else []
+
+
+def has_tables(path: Path) -> bool:
+    """Whether a path is a table, or a folder with one."""
+    return any(suffix_of(file) in SUFFIXES for file in (path.iterdir() if path.is_dir() else [path]))
 
 
 def files_of_parts(

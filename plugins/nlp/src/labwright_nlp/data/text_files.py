@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
@@ -10,7 +11,7 @@ from labwright import Classes, Heads, LabwrightError, LeftOut, Values
 from labwright_tasks.cells import Cells
 from labwright_tasks.delimited import Columns, Delimiter, Quote, Written
 from labwright_tasks.published import Parts, read_parts
-from labwright_tasks.tables import Table
+from labwright_tasks.tables import Table, read_table
 from pydantic import Field
 from torch import Tensor
 
@@ -118,6 +119,14 @@ class TextFiles(Texts):
         between = f" {BETWEEN} " if self.pair else " "
         whole = sides[0] if len(sides) == 1 else Cells(map(between.join, zip(*sides, strict=True)))
         return replace(table, columns={"text": whole, **columns}), left_out
+
+    def rows_at(self, files: Sequence[Path]) -> tuple[Table, list[LeftOut]]:
+        return self._usable(read_table(files, {**self.texts, **self.said}, written=self.format), keep=False)
+
+    def texts_at(self, file: Path) -> Table:
+        table = read_table(file, self.texts, written=self.format)
+        sides = zip(*(table[side] for side in self.texts), strict=True)
+        return replace(table, columns={"text": Cells(map(("\t" if self.pair else " ").join, sides))})
 
     def parse(self, line: str) -> tuple[Tensor, ...]:
         if not self.pair:

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from copy import copy
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import torch
 from labwright import LabwrightError, LeftOut, Port, Tokens
+from labwright_tasks import other_data
 from labwright_tasks.cells import Cells
 from labwright_tasks.delimited import Columns, Delimiter, Quote, Written
+from labwright_tasks.other_data import Facts, drift
 from labwright_tasks.published import Parts, read_parts
 from labwright_tasks.sequence_to_sequence import PairedData, PairedTokens, TargetTokens
-from labwright_tasks.tables import Table
+from labwright_tasks.tables import Table, read_table
 from torch import Tensor
 
 from labwright_nlp.data import noticing
 from labwright_nlp.data.noticing import Noticed
-from labwright_nlp.data.reading import check_typed, read_text, text_files
+from labwright_nlp.data.reading import check_typed, has_tables, read_text, tables_at, text_files
 from labwright_nlp.data.texts import Length, Share, digest, parted
 from labwright_nlp.tokenizing import Case, Kind, Tokenizer, Vocabulary, clean, kept, learned, unmarked
 
@@ -73,6 +78,7 @@ class TextPairs(PairedData):
         self._noticed = Noticed()
         self._left_out: list[LeftOut] = []
         self._told: list[str] = []
+        self.facts: Facts = {}  # of the training pairs
 
     def prepare(self) -> None:
         rows = self._rows()
@@ -82,18 +88,48 @@ class TextPairs(PairedData):
             self.sides[side] = learned(
                 self.tokenizer, [*rows["train"][side]], vocabulary=self.vocabulary, pretrained=None
             )
-        end_id = self._target_port().end_id
         lengths: dict[str, np.ndarray] = {}
         for name, part in rows.items():
-            sources, targets = ([self._ids(side, text) for text in part[side]] for side in _SIDES)
-            lengths[name] = np.array([max(map(len, pair)) for pair in zip(sources, targets, strict=True)])
-            self._splits[name] = PairedTokens(
-                [ids[: self.length] for ids in sources],
-                [[*ids[: self.length], end_id] for ids in targets],
-                pad_id=self.sides["text"].pad_id,
-            )
+            self._splits[name], lengths[name] = self._encoded(part)
             self._digests[name] = digest(part, ("translation",))
         self._remarks = [*self._told, *noticing.cut(lengths, self.length)]
+        self.facts = other_data.facts({"the number of tokens": torch.from_numpy(lengths["train"])})
+
+    def _encoded(self, rows: Table) -> tuple[PairedTokens, np.ndarray]:
+        """Pairs as tokens, cut to `length`, and how many the longer text of each has, (N,)."""
+        end_id = self._target_port().end_id
+        sources, targets = ([self._ids(side, text) for text in rows[side]] for side in _SIDES)
+        lengths_N = np.array([max(map(len, pair)) for pair in zip(sources, targets, strict=True)])
+        encoded = PairedTokens(
+            [ids[: self.length] for ids in sources],
+            [[*ids[: self.length], end_id] for ids in targets],
+            pad_id=self.sides["text"].pad_id,
+        )
+        return encoded, lengths_N
+
+    def on(self, path: Path) -> Self:
+        """The pairs of a table, or of all tables in a folder."""
+        other = copy(self)
+        files, other._left_out = tables_at(path)
+        rows, bare = self._cleaned(read_table(files, self.columns, written=self.format))
+        other._left_out += bare
+        encoded, lengths_N = self._encoded(rows)
+        other._splits, other._digests = {"test": encoded}, {"test": digest(rows, ("translation",))}
+        other._noticed = Noticed()
+        other._remarks = [
+            *noticing.cut({"it": lengths_N}, self.length),
+            *drift(other_data.facts({"the number of tokens": torch.from_numpy(lengths_N)}), self.facts, len(rows)),
+        ]
+        return other
+
+    def inputs(self, path: Path) -> Iterable[tuple[str, Callable[[], tuple[Tensor, ...]]]] | None:
+        """The texts of a table, or of all tables in a folder, with translations or without."""
+        return self._texts(tables_at(path)[0]) if has_tables(path) else None
+
+    def _texts(self, files: Iterable[Path]) -> Iterator[tuple[str, Callable[[], tuple[Tensor, ...]]]]:
+        for table in (read_table(file, {"text": self.columns["text"]}, written=self.format) for file in files):
+            for row, text in enumerate(table["text"]):
+                yield table.where(row), partial(self.parse, text)
 
     def ports(self) -> tuple[Port, Port]:
         tokens = self.sides["text"]
@@ -143,20 +179,26 @@ class TextPairs(PairedData):
         for side, tokens in self.sides.items():
             (folder / side).mkdir()
             tokens.save(folder / side)
+        other_data.keep(folder, self.facts)
 
     def load(self, folder: Path) -> None:
         self.sides = {side: kept(self.tokenizer, folder / side) for side in _SIDES}
+        self.facts = other_data.kept(folder)
 
     def _rows(self) -> dict[str, Table]:
         """The pairs of `train`, and of the parts that have files of their own, as they are tokenized."""
         published = read_parts(self.path, self.columns, written=self.format, parts=self.parts)
         parts, self._left_out, self._told = {}, published.left_out, published.remarks
         for part, table in published.tables.items():
-            rows, left_out = table.filled(*_SIDES)
-            columns = {side: Cells(clean(text, self.case) for text in rows[side]) for side in _SIDES}
-            parts[part] = replace(rows, columns=columns)
-            self._left_out += left_out
+            parts[part], bare = self._cleaned(table)
+            self._left_out += bare
         return parts
+
+    def _cleaned(self, table: Table) -> tuple[Table, list[LeftOut]]:
+        """The pairs as they are tokenized, without rows that lack one or the other, and how many those are."""
+        rows, left_out = table.filled(*_SIDES)
+        columns = {side: Cells(clean(text, self.case) for text in rows[side]) for side in _SIDES}
+        return replace(rows, columns=columns), left_out
 
     def _target_port(self) -> TargetTokens:
         """What is written: the tokenizer's tokens, and behind them a begin and an end."""

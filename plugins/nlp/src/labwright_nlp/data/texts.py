@@ -7,23 +7,28 @@ import json
 import shutil
 from abc import ABC, abstractmethod
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from copy import copy
 from dataclasses import replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Self
 
 import numpy as np
 import torch
 from labwright import Batch, Classes, Data, LabwrightError, LeftOut, Port, Split, Tokens
-from labwright_tasks.tables import SUFFIXES, Table, suffix_of
+from labwright_tasks import other_data
+from labwright_tasks.delimited import Written
+from labwright_tasks.other_data import Facts, drift, none_known, unknown
+from labwright_tasks.tables import SUFFIXES, Table, read_table, suffix_of
 from pydantic import Field
 from torch import Tensor
 
 from labwright_nlp.data import noticing
 from labwright_nlp.data.answers import Answers, Targets, answers_of
 from labwright_nlp.data.noticing import Noticed
-from labwright_nlp.data.reading import check_typed, read_text, text_files
+from labwright_nlp.data.reading import check_typed, has_tables, read_text, rows_of, tables_at, text_files
 from labwright_nlp.ports import EncoderTokens
 from labwright_nlp.tokenizing import BETWEEN, Case, Kind, Tokenizer, clean, kept, learned, unmarked
 
@@ -46,6 +51,8 @@ class LabelledTexts(Data, ABC):
     suffixes = (".txt",)
     labels: tuple[str, ...] = ("label",)  # the columns that say something of a text
     numbers = False  # they hold numbers, not classes
+    text, label = "text", "label"  # the columns of a table
+    format = Written()
 
     def __init__(
         self,
@@ -67,6 +74,7 @@ class LabelledTexts(Data, ABC):
         self._digests: dict[str, str] = {}
         self._remarks: list[str] = []
         self._noticed = Noticed()
+        self.facts: Facts = {}  # of the training texts
         self.unused: list[LeftOut] = []
         self.told: list[str] = []  # what reading has to say
 
@@ -82,6 +90,68 @@ class LabelledTexts(Data, ABC):
 
     def split(self, name: str) -> Split | None:
         return self._splits.get(name)
+
+    def on(self, path: Path) -> Self:
+        """The texts and labels of a table, or of all tables in a folder."""
+        assert self.tokens is not None
+        other = copy(self)
+        files, left_out = tables_at(path)
+        known, bare = self.rows_at(files)
+        strange: list[str] = []
+        names = self.answers.names["label"] if self.answers.alone else None
+        if names is not None:
+            labels = known["label"]
+            known = known.take(row for row, label in enumerate(labels) if label in names)
+            if not len(known):
+                raise none_known(path, labels, names, "label")
+            strange = [label for label in labels if label not in names]
+        other.unused = [*bare, *unknown(strange, "texts"), *left_out]
+        split, lengths_N = self._encoded(known["text"], self.answers.of(known))
+        other._splits, other._digests = {"test": split}, {"test": digest(known, self.labels)}
+        other._noticed = Noticed()
+        other._remarks = [
+            *known.remarks,
+            *noticing.cut({"it": lengths_N}, self.length),
+            *noticing.unknown({"it": split.ids_L.numpy()}, self.tokens.unknown, self.tokenizer),
+            *drift(self.facts_of(split, lengths_N), self.facts, len(split)),
+        ]
+        return other
+
+    def rows_at(self, files: Sequence[Path]) -> tuple[Table, list[LeftOut]]:
+        """The texts and labels of tables, and how many rows lack one or the other."""
+        return rows_of(read_table(files, {"text": self.text, "label": self.label}, written=self.format))
+
+    def texts_at(self, file: Path) -> Table:
+        """The texts of a table, as they are typed."""
+        return read_table(file, {"text": self.text}, written=self.format)
+
+    def inputs(self, path: Path) -> Iterable[tuple[str, Callable[[], tuple[Tensor, ...]]]] | None:
+        """The texts of a table, or of all tables in a folder, with labels or without."""
+        return self._rows(tables_at(path)[0]) if has_tables(path) else None
+
+    def _rows(self, files: Iterable[Path]) -> Iterator[tuple[str, Callable[[], tuple[Tensor, ...]]]]:
+        for table in map(self.texts_at, files):
+            for row, text in enumerate(table["text"]):
+                yield table.where(row), partial(self._parsed, text)
+
+    def _parsed(self, text: str) -> tuple[Tensor, ...]:
+        if not text.strip():
+            raise LabwrightError("the row has no text.")
+        return self.parse(text)
+
+    def facts_of(self, split: Encoded, lengths_N: np.ndarray) -> Facts:
+        """What texts are like: how long before they were cut, how many of their tokens aren't known, of which class."""
+        values = {"the number of tokens": torch.from_numpy(lengths_N)}
+        if self.tokens is not None and self.tokens.unknown is not None:
+            text_L = torch.arange(len(split)).repeat_interleave(split.lengths)
+            unknown_L = (split.ids_L == self.tokens.unknown).double()
+            values["the share of unknown tokens"] = (
+                torch.zeros(len(split), dtype=torch.float64).index_add_(0, text_L, unknown_L) / split.lengths
+            )
+        names = self.answers.names["label"] if self.answers.alone else None
+        if names is None or isinstance(split.labels, dict):
+            return other_data.facts(values)
+        return other_data.facts(values, split.labels[split.labels >= 0], names)
 
     def left_out(self) -> Sequence[LeftOut]:
         return self.unused
@@ -131,12 +201,14 @@ class LabelledTexts(Data, ABC):
             shutil.copyfile(self._start / _ENCODER, folder / _ENCODER)
         about = {"classes": self.answers.names["label"]} if self.answers.alone else {"heads": self.answers.names}
         (folder / _KEPT).write_text(json.dumps(about, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        other_data.keep(folder, self.facts)
 
     def load(self, folder: Path) -> None:
         self.tokens = kept(self.tokenizer, folder)
         about = json.loads((folder / _KEPT).read_text(encoding="utf-8"))
         heads = about.get("heads", {"label": about.get("classes")})
         self.answers = Answers({column: names if names is None else tuple(names) for column, names in heads.items()})
+        self.facts = other_data.kept(folder)
         if (folder / _ENCODER).is_file():
             self._start = folder
 
@@ -221,6 +293,7 @@ class Texts(LabelledTexts):
         self._digests = {name: digest(part, self.labels) for name, part in rows.items()}
         self._lines = {name: replace(part, columns={}) for name, part in rows.items()}
         self._splits.update(encoded)
+        self.facts = self.facts_of(encoded["train"], lengths["train"])
         known = {name: split.ids_L.numpy() for name, split in encoded.items()}
         self._remarks = [
             *self.told,

@@ -7,9 +7,10 @@ import json
 import os
 import re
 from collections.abc import Iterator, Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 import numpy as np
 import torch
@@ -96,6 +97,25 @@ class TokenFiles(Data):
                         "shares."
                     )
             self._splits[part] = FileWindows(pieces, self.about, self.context, self.window, moving=part == "train")
+
+    def on(self, path: Path) -> Self:
+        """A file of token ids, or all of a folder."""
+        paths = [path]
+        if path.is_dir():
+            paths = sorted(file for file in path.iterdir() if file.suffix.lower() in _SUFFIXES)
+        beside = (path if path.is_dir() else path.parent) / ABOUT
+        if beside.is_file() and (about := read_about(beside.parent)).vocab_size != self.about.vocab_size:
+            raise LabwrightError(
+                f"{beside} says vocab_size={about.vocab_size:,}, the run has {self.about.vocab_size:,}: ids of another "
+                "tokenizer, which mean other things."
+            )
+        pieces = [_looked_at(file, self.about) for file in paths]
+        if not pieces or min(map(len, pieces)) < 2:
+            raise LabwrightError(f"{path} has no file ({' or '.join(_SUFFIXES)}) of two tokens or more in each.")
+        other = copy(self)
+        other._splits = {"test": FileWindows(pieces, self.about, self.context, self.window, moving=False)}
+        other._left_out = []
+        return other
 
     def ports(self) -> tuple[Port, Port]:
         size = self.about.vocab_size

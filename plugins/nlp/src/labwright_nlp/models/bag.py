@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from labwright_nlp.models.masks import filled
 
-_MULTIPLIER = 1_000_003  # a prime, so that an n-gram's order of tokens matters
+MULTIPLIER = 1_000_003  # a prime, so that an n-gram's order of tokens matters
 
 
 class Bag(nn.Module):
@@ -57,7 +57,7 @@ class Bag(nn.Module):
         count_B1: Tensor | float = 0.0
         for size, table in enumerate(self.tables, 1):
             if size > 1:  # the n-gram that begins here is the shorter one and the token after it
-                keys_BT = (keys_BT * _MULTIPLIER + after_BT[:, size - 1 : size - 1 + length]) % self.buckets
+                keys_BT = (keys_BT * MULTIPLIER + after_BT[:, size - 1 : size - 1 + length]) % self.buckets
             whole_BT = (steps_T + size <= lengths_B[:, None]).to(self.head.weight.dtype)
             kept_B1T = functional.dropout(whole_BT, self.dropout, self.training)[:, None]
             total_B1W = total_B1W + kept_B1T @ table(keys_BT)

@@ -10,7 +10,7 @@ import numpy as np
 from labwright import LabwrightError
 from labwright_tasks.delimited import Columns, Delimiter, Quote, Written
 from labwright_tasks.published import Parts, read_parts
-from labwright_tasks.tables import joined
+from labwright_tasks.tables import joined, read_table
 from pydantic import Field
 
 from labwright_recsys.data.recommendation import Recommendation
@@ -78,14 +78,22 @@ class OwnInteractions(Recommendation):
             )
         if self.file_order and self.time is not None:
             raise LabwrightError("task.data.file_order: task.data.time names a column of times; leave one of them out.")
-        columns = {"user": self.user, "item": self.of_item}
-        others = {"rating": self.rating, "time": self.time, "title": self.title}
-        columns |= {setting: name for setting, name in others.items() if name is not None}
-        published = read_parts(self.file, columns, written=self.format, parts=self.published, setting="task.data.file")
+        published = read_parts(
+            self.file, self._columns(bare=False), written=self.format, parts=self.published, setting="task.data.file"
+        )
         tables = published.tables
         if len(tables) > 1:
             tables = {part: rows.with_column("part", part) for part, rows in tables.items()}
-        table = table_of(joined([*tables.values()]))
-        if self.file_order:
-            table = replace(table, times=np.arange(len(table.users)))
+        table = self._timed(table_of(joined([*tables.values()])))
         return replace(table, left_out=(*table.left_out, *published.left_out), remarks=tuple(published.remarks))
+
+    def table_at(self, path: Path, *, bare: bool) -> Table:
+        return self._timed(table_of(read_table(path, self._columns(bare=bare), written=self.format)))
+
+    def _columns(self, *, bare: bool) -> dict[str, str]:
+        others = {} if bare else {"rating": self.rating, "time": self.time, "title": self.title}
+        named = {setting: name for setting, name in others.items() if name is not None}
+        return {"user": self.user, "item": self.of_item, **named}
+
+    def _timed(self, table: Table) -> Table:
+        return replace(table, times=np.arange(len(table.users))) if self.file_order else table

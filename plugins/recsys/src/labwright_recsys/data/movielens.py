@@ -17,6 +17,7 @@ from labwright_recsys.data.splits import Manner, Share
 from labwright_recsys.data.table import Table, Values, headed, parted, table_of
 
 _RATED = ("user", "item", "rating", "time")
+_NEWER = {"user": "userId", "item": "movieId", "rating": "rating", "time": "timestamp"}
 _YEAR = re.compile(r"\((\d{4})\)\s*$")
 _GENRES_100K = (
     "unknown", "Action", "Adventure", "Animation", "Children's", "Comedy", "Crime", "Documentary", "Drama", "Fantasy",
@@ -53,13 +54,27 @@ class MovieLens(Recommendation):
         root = self.folder.expanduser()
         if not root.is_dir():
             raise LabwrightError(f"task.data.folder: there is no folder {located(root)}.")
-        for name, layout in _LAYOUTS.items():
-            path = _there(root, name)
-            if path is not None:
-                return layout(root, path)
-        below = [path.parent for name in _LAYOUTS for path in sorted(root.glob(f"*/{name}*"))]
-        hint = f"; did you mean {str(below[0])!r}?" if below else "."
-        raise LabwrightError(f"task.data.folder: {root} has no {', '.join(_LAYOUTS)} (nor one packed as .gz){hint}")
+        return _laid_out(root)
+
+    def table_at(self, path: Path, *, bare: bool) -> Table:  # noqa: ARG002 - its ratings are always there
+        """A folder in one of the layouts, or a file of ratings, such as u1.test."""
+        if path.is_dir():
+            return _laid_out(path)
+        name = path.name.removesuffix(".gz")
+        if name.endswith(".csv"):
+            return table_of(headed(path, _NEWER))
+        return table_of(parted(path, "::" if name.endswith(".dat") else "\t", _RATED))
+
+
+def _laid_out(root: Path) -> Table:
+    """The ratings of a folder, and what is there beside them. Raises LabwrightError if it has none of the layouts."""
+    for name, layout in _LAYOUTS.items():
+        path = _there(root, name)
+        if path is not None:
+            return layout(root, path)
+    below = [path.parent for name in _LAYOUTS for path in sorted(root.glob(f"*/{name}*"))]
+    hint = f"; did you mean {str(below[0])!r}?" if below else "."
+    raise LabwrightError(f"task.data.folder: {root} has no {', '.join(_LAYOUTS)} (nor one packed as .gz){hint}")
 
 
 def _there(root: Path, name: str) -> Path | None:
@@ -101,8 +116,7 @@ def _million(root: Path, path: Path) -> Table:
 
 
 def _newer(root: Path, path: Path) -> Table:
-    columns = {"user": "userId", "item": "movieId", "rating": "rating", "time": "timestamp"}
-    table = table_of(headed(path, columns))
+    table = table_of(headed(path, _NEWER))
     films = _there(root, "movies.csv")
     columns = {"item": "movieId", "title": "title", "genres": "genres"}
     titles, genres = _films(headed(films, columns)) if films else ({}, {})

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import json
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from copy import copy
+from functools import partial
 from hashlib import sha256
 from itertools import islice
 from pathlib import Path
+from types import MappingProxyType
+from typing import Self
 
 import numpy as np
 import torch
 from labwright import Batch, Data, Finding, LabwrightError, LeftOut, Port, listed, nearest
+from labwright_tasks import other_data
+from labwright_tasks.other_data import Facts, drift, none_known, unknown
 from labwright_tasks.tables import name_of
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -55,6 +61,8 @@ class Recommendation(Data):
     titles: tuple[str, ...] = ()
     rated = False
     repeats = 0
+    whole = False  # other data than the run's, all of which is measured
+    facts: Facts = MappingProxyType({})  # of the training part
     noted: tuple[str, ...] = ()  # what a task says of the data, beside the data's own remarks
     _rows_left_out: tuple[LeftOut, ...] = ()
     _told: tuple[str, ...] = ()  # what reading has to say
@@ -81,6 +89,8 @@ class Recommendation(Data):
         ratings = np.ones(len(kept)) if table.ratings is None else table.ratings[kept]
         self.users_N, self.items_N = torch.from_numpy(users), torch.from_numpy(items)
         self.ratings_N, self.parts_N = torch.from_numpy(ratings).float(), torch.from_numpy(parts_N)
+        if self.rated:
+            self.facts = other_data.facts({"the rating": self.ratings_N[self.parts_N == TRAIN]})
         self.titles = tuple(table.titles.get(name, name) for name in self.items)
         self.user_sides = tuple(_side(name, self.users, values) for name, values in table.user_sides.items())
         self.item_sides = tuple(_side(name, self.items, values) for name, values in table.item_sides.items())
@@ -120,6 +130,60 @@ class Recommendation(Data):
             self.repeats -= twice
             self._rows_left_out += (LeftOut(twice, what, "to learn from, as task.data.parts holds them out"),)
 
+    def table_at(self, path: Path, *, bare: bool) -> Table:  # noqa: ARG002 - a default
+        """Other interactions of this kind; `bare` ones are users and items and nothing else."""
+        raise LabwrightError(f"{type(self).__name__} can't read other interactions, such as {str(path)!r}.")
+
+    def on(self, path: Path) -> Self:
+        """Interactions of users and items that the run knows; those it has seen in training aren't measured again.
+
+        `train` and `valid` stay what they are, as what the users have had before.
+        """
+        table = self.table_at(path, bare=False)
+        users_N, items_N = _known(table.users, self.users), _known(table.items, self.items)
+        known_N = (users_N >= 0) & (items_N >= 0)
+        if not known_N.any():
+            raise none_known(path, table.users, self.users, "user, and an item,")
+        strange = [
+            *unknown(_where(table.users, users_N < 0), "interactions", "user", "users"),
+            *unknown(_where(table.items, (items_N < 0) & (users_N >= 0)), "interactions", "item", "items"),
+        ]
+        ratings_N = np.ones(len(users_N)) if table.ratings is None else table.ratings
+        times_N = None if table.times is None else table.times[known_N]
+        latest_N = _latest(users_N[known_N], items_N[known_N], times_N, None)
+        new = [torch.from_numpy(values_N[known_N][latest_N]) for values_N in (users_N, items_N, ratings_N)]
+        other = copy(self)
+        other.whole, other.repeats = True, int(known_N.sum()) - len(latest_N)
+        again = other._replace_test(*new)
+        had = [LeftOut(again, "interactions", "the run has them in `train` or `valid`")] if again else []
+        other._rows_left_out = (*table.left_out, *strange, *had)
+        if self.rated:
+            ratings_N = other.ratings_N[other.parts_N == TEST]
+            other.noted = tuple(drift(other_data.facts({"the rating": ratings_N}), self.facts, len(ratings_N)))
+        return other
+
+    def _replace_test(self, users_N: Tensor, items_N: Tensor, ratings_N: Tensor) -> int:
+        """Take interactions as the test part, but for those that `train` and `valid` have; returns how many."""
+        had_N = (self.parts_N == TRAIN) | (self.parts_N == VALID)
+        fresh_N = ~torch.isin(self._pairs(users_N, items_N), self._pairs(self.users_N[had_N], self.items_N[had_N]))
+        tests_N = torch.full((int(fresh_N.sum()),), TEST, dtype=torch.uint8)
+        self.parts_N = torch.cat([self.parts_N[had_N], tests_N])
+        self.users_N = torch.cat([self.users_N[had_N], users_N[fresh_N]])
+        self.items_N = torch.cat([self.items_N[had_N], items_N[fresh_N]])
+        self.ratings_N = torch.cat([self.ratings_N[had_N], ratings_N[fresh_N].float()])
+        order = self._pairs(self.users_N, self.items_N).argsort()
+        self.users_N, self.items_N = self.users_N[order], self.items_N[order]
+        self.ratings_N, self.parts_N = self.ratings_N[order], self.parts_N[order]
+        return len(fresh_N) - len(tests_N)
+
+    def _pairs(self, users_N: Tensor, items_N: Tensor) -> Tensor:
+        """A number for each user and item, ascending as they are."""
+        return users_N * len(self.items) + items_N
+
+    def inputs(self, path: Path) -> Iterable[tuple[str, Callable[[], tuple[Tensor, ...]]]]:
+        """The users of a file, each once."""
+        return ((user, partial(self.parse, user)) for user in dict.fromkeys(self.table_at(path, bare=True).users))
+
     def ports(self) -> tuple[Port, Port]:
         return self.feedback(self.parts_N == TRAIN), Preference()
 
@@ -150,7 +214,7 @@ class Recommendation(Data):
         held_out_N = (self.parts_N == VALID) | (self.parts_N == TEST)
         measured = int(torch.bincount(self.users_N[held_out_N]).count_nonzero())
         sentences = []
-        if 0 < measured < len(self.users):
+        if 0 < measured < len(self.users) and not self.whole:
             sentences.append(
                 f"{len(self.users) - measured:,} of {len(self.users):,} users are never measured: they have too few "
                 "interactions for task.data.valid and task.data.test to hold one out"
@@ -218,6 +282,7 @@ class Recommendation(Data):
         for kind, of_kind in sides.items():
             tensors |= {f"{kind}/{side.name}": side.codes_NV.int() for side in of_kind}
         save_file(tensors, folder / _TENSORS)
+        other_data.keep(folder, self.facts)
         kept = {
             "users": self.users,
             "items": self.items,
@@ -229,6 +294,7 @@ class Recommendation(Data):
 
     def load(self, folder: Path) -> None:
         tensors = load_file(folder / _TENSORS)
+        self.facts = other_data.kept(folder)
         kept = json.loads((folder / _CATALOGUE).read_text(encoding="utf-8"))
         self.users, self.items, self.titles = (tuple(kept[key]) for key in ("users", "items", "titles"))
         self.rated = kept["rated"]
@@ -253,6 +319,16 @@ def nearly_all(chosen_N: Tensor, setting: str, value: float) -> tuple[str, ...]:
         f"{most:,} of {whole:,} training interactions ({most / whole:.1%}) are rated {side} {value:g}: is this the "
         f"{setting} that is meant?",
     )
+
+
+def _known(names: Sequence[str], known: Sequence[str]) -> np.ndarray:
+    """The number of each name among those that are known, (N,) int64; -1 if it isn't."""
+    number = {name: index for index, name in enumerate(known)}
+    return np.array([number.get(name, -1) for name in names], dtype=np.int64)
+
+
+def _where(names: Sequence[str], chosen_N: np.ndarray) -> list[str]:
+    return [names[row] for row in np.flatnonzero(chosen_N)]
 
 
 def _numbered(names: Sequence[str]) -> tuple[tuple[str, ...], np.ndarray]:

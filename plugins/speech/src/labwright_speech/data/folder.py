@@ -10,10 +10,11 @@ from labwright import LabwrightError
 from pydantic import Field
 
 from labwright_speech.data.augment import Noise, Shift, Speed
-from labwright_speech.data.layout import laid_out
+from labwright_speech.data.layout import laid_out, within
 from labwright_speech.data.parts import By, HeldOut, Share
+from labwright_speech.data.recordings import Rows
 from labwright_speech.data.sound import OnDamaged, Recording
-from labwright_speech.data.stores import Store, composed, no_recordings
+from labwright_speech.data.stores import Store, composed, no_recordings, store
 from labwright_speech.data.words import Words
 
 _HASHED = re.compile(r"(?P<speaker>[^/]+)_nohash_\d+\.\w+$")  # SPEECHCOMMANDS' names
@@ -73,6 +74,20 @@ class RecordingFolder(Words):
         heard = self._listen(recordings, layout.left_out)
         self._read(self.held_out.split(list(heard), root), heard, root)
         self._remarks += layout.remarks
+
+    def rows_at(self, path: Path, *, said: bool) -> Rows:
+        """What lies in a folder or an archive, that of folders called as parts together."""
+        whole = store(path, "--on")
+        parts = within(whole, self.names) if said and self.pattern is None else [whole]
+        recordings = [
+            Recording(lie, name, *(self._named(lie, name) if said else ()))
+            for lie in parts
+            for name in lie.names
+            if not any(folder.startswith("_") for folder in name.split("/"))
+        ]
+        if not recordings:
+            raise no_recordings(path, whole.left_out)
+        return Rows(recordings, left_out=list(whole.left_out))
 
     def _named(self, lie: Store, name: str) -> tuple[str, str]:
         """A recording's class and speaker."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -51,6 +52,13 @@ def laid_out(root: Path, setting: str, *, by_folder: bool) -> Layout:
     if not parts:
         _read_lists(layout)
     return layout
+
+
+def within(whole: Store, classes: Sequence[str]) -> list[Store]:
+    """Where the folders of classes lie: in the only folder there is, or in those of parts, unless that is a class."""
+    lie = _within(whole)
+    tops = dict.fromkeys(name.split("/")[0] for name in lie.names if "/" in name)
+    return [lie.below(top) for top in tops if part_named(top) and top not in classes] or [lie]
 
 
 def _within(lie: Store) -> Store:

@@ -6,7 +6,8 @@ import math
 import os
 import posixpath
 from collections import defaultdict
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -19,6 +20,7 @@ from pydantic import Field
 
 from labwright_speech.data.augment import Noise, Shift, Speed
 from labwright_speech.data.parts import By, HeldOut, Share
+from labwright_speech.data.recordings import Rows
 from labwright_speech.data.sound import OnDamaged, Recording
 from labwright_speech.data.stores import Store, composed, no_recordings, store
 from labwright_speech.data.transcripts import Case, Transcripts
@@ -90,6 +92,9 @@ class ManifestTranscripts(Transcripts):
         self.held_out = HeldOut(valid, test, by, valid_speakers, test_speakers, classes=False)
         self.speed, self.shift, self.noise = speed, shift, noise
 
+    def rows_at(self, path: Path, *, said: bool) -> Rows:
+        return self.manifest.at(path, said=said)
+
     def prepare(self) -> None:
         rows = self.manifest.read()
         heard = self._listen(rows.recordings, rows.left_out, rows.faults)
@@ -140,21 +145,14 @@ class ManifestWords(Words):
         self.held_out = HeldOut(valid, test, by, valid_speakers, test_speakers, classes=True)
         self.speed, self.shift, self.noise = speed, shift, noise
 
+    def rows_at(self, path: Path, *, said: bool) -> Rows:
+        return self.manifest.at(path, said=said)
+
     def prepare(self) -> None:
         rows = self.manifest.read()
         heard = self._listen(rows.recordings, rows.left_out, rows.faults)
         self._read(self.held_out.split(list(heard), self.manifest.file), heard, self.manifest.file)
         self._remarks += rows.remarks
-
-
-@dataclass
-class Rows:
-    """What a manifest lists, why some of it can't be used, what isn't used, and what to know about it."""
-
-    recordings: list[Recording] = field(default_factory=list)
-    faults: list[str] = field(default_factory=list)
-    left_out: list[LeftOut] = field(default_factory=list)
-    remarks: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -179,16 +177,26 @@ class Manifest:
     def file(self) -> Path:
         return self.path.expanduser()
 
-    def read(self) -> Rows:
-        """The recordings of all rows. Raises LabwrightError naming the row or column that can't be used."""
+    def at(self, path: Path, *, said: bool) -> Rows:
+        """The recordings of all rows of another manifest, whatever part they are of."""
+        return replace(self, path=path, speaker=None, split="").read(said=said)
+
+    def read(self, *, said: bool = True) -> Rows:
+        """The recordings of all rows, with what is `said` in them or without.
+
+        Raises LabwrightError naming the row or column that can't be used.
+        """
         rows = Rows()
         root = (self.audio or self.file.parent).expanduser()
-        table, rows.left_out = self._table().filled("path", self.setting)
+        needed = ("path", self.setting) if said else ("path",)
+        table, rows.left_out = self._table(needed).filled(*needed)
         lie = store(root, "task.data.audio")
         if not lie.names:
             raise no_recordings(root, lie.left_out)
         names = _Names(lie, root)
-        texts = table.names("label") if self.setting == "label" else table[self.setting]
+        texts: Sequence[str] = [""] * len(table)
+        if said:
+            texts = table.names("label") if self.setting == "label" else table[self.setting]
         speakers = table.names("speaker") if "speaker" in table else [""] * len(table)
         used = set()
         for row, path in enumerate(table["path"]):
@@ -206,8 +214,8 @@ class Manifest:
         self._notice(rows, table, len(lie.names) - len(used))
         return rows
 
-    def _table(self) -> Table:
-        columns = {"path": self.name, self.setting: self.said}
+    def _table(self, needed: Sequence[str]) -> Table:
+        columns = {setting: {"path": self.name, self.setting: self.said}[setting] for setting in needed}
         named = {"speaker": self.speaker, "split": self.split, "offset": self.offset, "duration": self.duration}
         columns |= {setting: column for setting, column in named.items() if column}
         optional = {setting: setting for setting in _STRETCHES if named[setting] is None}
@@ -234,7 +242,7 @@ class Manifest:
         if bare:
             are = "row has" if bare == 1 else "rows have"
             rows.remarks.append(f"{bare:,} {are} no part in column {self.split!r}: taken for training.")
-        if "unused split" in table and any(map(part_named, table["unused split"])):
+        if self.split is None and "unused split" in table and any(map(part_named, table["unused split"])):
             rows.remarks.append("column 'split' names parts and isn't used: set task.data.split=split to take them.")
         for name in _OTHERS:
             if f"unused {name}" in table:

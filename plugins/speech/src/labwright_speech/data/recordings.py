@@ -5,18 +5,26 @@ B batch, T samples, M bands, F frames.
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Protocol
 
-from labwright import Audio, Data, LeftOut, Split
+import torch
+from labwright import Audio, Data, LabwrightError, LeftOut, Split
+from labwright_tasks.other_data import Facts
 from torch import Tensor
 
 from labwright_speech.data.augment import Augment
-from labwright_speech.data.sound import Heard, OnDamaged, Recording, listened, several
+from labwright_speech.data.sound import Heard, OnDamaged, Recording, listened, read_file, several
 from labwright_speech.data.stores import Folder
 from labwright_speech.data.waveform import SUFFIXES
+
+_HEARD = 256  # recordings whose loudness stands for that of all
 
 
 class Identified(Split, Protocol):
@@ -24,6 +32,16 @@ class Identified(Split, Protocol):
 
     @property
     def identities(self) -> Sequence[str]: ...
+
+
+@dataclass
+class Rows:
+    """What is listed or lies somewhere, why some of it can't be used, what isn't used, and what to know about it."""
+
+    recordings: list[Recording] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)
+    left_out: list[LeftOut] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
 
 
 class Recordings(Data):
@@ -42,9 +60,39 @@ class Recordings(Data):
     def __init__(self) -> None:
         self._left_out: list[LeftOut] = []
         self._remarks: list[str] = []
+        self.facts: Facts = {}  # of the training part
 
     @abstractmethod
     def split(self, name: str) -> Identified | None: ...
+
+    def rows_at(self, path: Path, *, said: bool) -> Rows:  # noqa: ARG002 - a default
+        """All recordings of other data; `said` asks for their classes or texts."""
+        raise LabwrightError(f"{type(self).__name__} can't read other recordings, such as {str(path)!r}.")
+
+    @abstractmethod
+    def arguments(self, x_T: Tensor) -> tuple[Tensor, ...]:
+        """A waveform as a model's arguments with one row."""
+
+    def read(self, path: Path) -> tuple[Tensor, ...]:
+        return self.arguments(read_file(path, self.rate))
+
+    def inputs(self, path: Path) -> Iterable[tuple[str, Callable[[], tuple[Tensor, ...]]]] | None:
+        """The recordings of an archive or a manifest, with classes or texts or without."""
+        if path.is_dir() or path.suffix.lower() in self.suffixes:
+            return None
+        rows = self.rows_at(path, said=False)
+        faults = ((str(path), partial(_refuse, fault)) for fault in rows.faults)
+        return chain(((row.where or row.label, partial(self._read_one, row)) for row in rows.recordings), faults)
+
+    def _read_one(self, recording: Recording) -> tuple[Tensor, ...]:
+        return self.arguments(recording.read(self.rate))
+
+    def sounds_like(self, sounds: Sequence[Tensor], lengths: Sequence[int]) -> dict[str, Tensor]:
+        """What recordings are like, by name: how long, and of some of them how loud."""
+        some = torch.linspace(0, len(sounds) - 1, min(len(sounds), _HEARD)).round().long().tolist()
+        loudness = [20 * math.log10(max(1e-5, float(sounds[n].square().mean().sqrt()))) for n in some]
+        seconds_N = torch.tensor(lengths) / self.rate
+        return {"the length in seconds": seconds_N, "the loudness in decibels": torch.tensor(loudness)}
 
     def left_out(self) -> Sequence[LeftOut]:
         return self._left_out
@@ -87,7 +135,7 @@ def noticed(parts: Mapping[str, Sequence[Recording]], heard: Mapping[Recording, 
     if silent:
         are = "1 recording is" if len(silent) == 1 else f"{len(silent):,} recordings are"
         sentences.append(f"{are} digital silence: {several(silent)}. Take away what should hold sound.")
-    train = {heard[recording].digest: recording for recording in parts["train"] if not heard[recording].silent}
+    train = {heard[recording].digest: recording for recording in parts.get("train", ()) if not heard[recording].silent}
     for part, some in parts.items():
         same = [(recording, train[heard[recording].digest]) for recording in some if heard[recording].digest in train]
         if same and part != "train":
@@ -97,6 +145,10 @@ def noticed(parts: Mapping[str, Sequence[Recording]], heard: Mapping[Recording, 
                 f"is {other.label}. A model is measured on what it hasn't heard: take them away."
             )
     return sentences
+
+
+def _refuse(why: str) -> tuple[Tensor, ...]:
+    raise LabwrightError(why)
 
 
 def spectrograms(x_BT: Tensor, lengths_B: Tensor, *, rate: int) -> list[Tensor]:

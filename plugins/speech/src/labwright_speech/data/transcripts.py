@@ -7,18 +7,22 @@ import unicodedata
 from abc import abstractmethod
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
 import torch
-from labwright import Audio, LabwrightError, Port
+from labwright import Audio, LabwrightError, LeftOut, Port
+from labwright_tasks import other_data
+from labwright_tasks.other_data import Facts, drift, none_known
 from torch import Tensor
 
 from labwright_speech.data.augment import Augment
 from labwright_speech.data.recordings import Recordings, noticed
-from labwright_speech.data.sound import Heard, Recording, Waveforms, padded, read_file, several
+from labwright_speech.data.sound import Heard, Recording, Waveforms, padded, several
+from labwright_speech.data.stores import no_recordings
 from labwright_speech.ports import Transcript
 from labwright_speech.recognition import Utterances
 
@@ -38,6 +42,7 @@ class Transcripts(Recordings):
     target = Transcript
 
     alphabet: str | None
+    case: Case = "keep"
 
     def __init__(self) -> None:
         super().__init__()
@@ -54,8 +59,35 @@ class Transcripts(Recordings):
     def split(self, name: str) -> Spoken | None:
         return self._splits.get(name)
 
-    def read(self, path: Path) -> tuple[Tensor, ...]:
-        return padded([read_file(path, self.rate)])
+    def on(self, path: Path) -> Self:
+        """Recordings and transcripts as the run's, all together; what has letters it doesn't know is left out."""
+        other, rows = copy(self), self.rows_at(path, said=True)
+        letters, kept = set(self._port.alphabet), self.alphabet or ""
+        spelled = {recording.said: tidy(recording.said, self.case, kept) for recording in rows.recordings}
+        known = [recording for recording in rows.recordings if letters.issuperset(spelled[recording.said])]
+        lacking = Counter(
+            letter for row in rows.recordings for letter in sorted(set(spelled[row.said]) - letters)
+        )  # how many transcripts have each
+        if rows.recordings and not known:
+            raise none_known(path, lacking, letters, "text in letters")
+        heard = other._listen(
+            known, [*_strange(len(rows.recordings) - len(known), lacking), *rows.left_out], rows.faults
+        )
+        if not heard:
+            raise no_recordings(path, other._left_out)
+        entries = self._entries(heard, spelled)
+        split = Spoken(Waveforms(list(heard), self.rate, heard), entries, self._numbers())
+        other._splits = {"test": split}
+        other._remarks = [
+            *rows.remarks,
+            *self._too_dense("it", entries),
+            *noticed({"test": list(heard)}, heard),
+            *drift(self._facts_of(split), self.facts, len(split)),
+        ]
+        return other
+
+    def arguments(self, x_T: Tensor) -> tuple[Tensor, ...]:
+        return padded([x_T])
 
     def save(self, folder: Path) -> None:
         port = self._port
@@ -66,11 +98,13 @@ class Transcripts(Recordings):
             "samples": self._longest,
         }
         (folder / _KEPT).write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        other_data.keep(folder, self.facts)
 
     def load(self, folder: Path) -> None:
         kept = json.loads((folder / _KEPT).read_text(encoding="utf-8"))
         self.rate, self._longest = kept["rate"], kept["samples"]
         self._port = Transcript(tuple(kept["alphabet"]), kept["symbols"])
+        self.facts = other_data.kept(folder)
 
     def _take(self, parts: Mapping[str, tuple[Sequence[Tensor], Sequence[Entry]]]) -> None:
         """Make the splits. Raises LabwrightError for texts with characters that aren't in the alphabet."""
@@ -82,11 +116,11 @@ class Transcripts(Recordings):
         rate = _frames(densest.text) / self._shortest(densest.samples)
         self._longest = max(entry.samples for entry in train)
         self._port = Transcript(alphabet, max(len(entry.text) for entry in train), rate, densest.label)
-        number = {letter: place + 1 for place, letter in enumerate(alphabet)}
         self._splits = {
-            part: Spoken(sounds, entries, number, self._augment(len(entries), part))
+            part: Spoken(sounds, entries, self._numbers(), self._augment(len(entries), part))
             for part, (sounds, entries) in parts.items()
         }
+        self.facts = self._facts_of(self._splits["train"])
         held_out = {part: entries for part, (_, entries) in parts.items() if part != "train"}
         self._remarks = [text for part, entries in held_out.items() for text in self._too_dense(part, entries)]
 
@@ -94,10 +128,7 @@ class Transcripts(Recordings):
         """Make the splits of recordings that lie somewhere and have been listened to; `said` is their text."""
         kept = self.alphabet or ""
         spelled = {recording.said: tidy(recording.said, case, kept) for some in parts.values() for recording in some}
-        taken = {
-            part: [Entry(heard[r].samples, spelled[r.said], r.label, r.where, r.identity) for r in some]
-            for part, some in parts.items()
-        }
+        taken = {part: self._entries({r: heard[r] for r in some}, spelled) for part, some in parts.items()}
         self._take({part: (Waveforms(some, self.rate, heard), taken[part]) for part, some in parts.items()})
         self._remarks += noticed(parts, heard)
         signs = [
@@ -111,6 +142,19 @@ class Transcripts(Recordings):
                 f"{len(signs):,} transcripts are read with ' for a printed apostrophe, without invisible characters: "
                 f"{several([recording.where or recording.label for recording in signs])}."
             )
+
+    def _entries(self, heard: Mapping[Recording, Heard], spelled: Mapping[str, str]) -> list[Entry]:
+        return [Entry(one.samples, spelled[r.said], r.label, r.where, r.identity) for r, one in heard.items()]
+
+    def _numbers(self) -> dict[str, int]:
+        """The class of each letter; 0 is the blank."""
+        return {letter: place + 1 for place, letter in enumerate(self._port.alphabet)}
+
+    def _facts_of(self, split: Spoken) -> Facts:
+        """What recordings and their transcripts are like."""
+        letters_N = torch.tensor([len(text) for text in split.texts])
+        like = self.sounds_like(split.sounds, split.lengths.tolist())
+        return other_data.facts({**like, "letters said in a second": letters_N * self.rate / split.lengths})
 
     def _check(self, entries: Sequence[Entry], alphabet: Sequence[str]) -> None:
         """Raises LabwrightError if transcripts have letters that aren't in the alphabet."""
@@ -194,6 +238,13 @@ class Spoken:
         lengths_B = torch.tensor([len(ids_L) for ids_L in ids])
         ids_BL = torch.nn.utils.rnn.pad_sequence(ids, batch_first=True)
         return Utterances(padded(waves), ids_BL, lengths_B)
+
+
+def _strange(count: int, lacking: Mapping[str, int]) -> list[LeftOut]:
+    """What is left out for its letters; `lacking` has how many transcripts have each."""
+    letters = ", ".join(f"{letter!r} in {of:,}" for letter, of in list(lacking.items())[:12])
+    what = "transcript" if count == 1 else "transcripts"
+    return [LeftOut(count, what, f"with letters that the run doesn't know: {letters}")] if count else []
 
 
 def tidy(text: str, case: Case, kept: str = "") -> str:

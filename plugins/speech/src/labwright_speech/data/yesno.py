@@ -12,6 +12,7 @@ from pydantic import Field
 
 from labwright_speech.data.augment import Noise, Shift, Speed
 from labwright_speech.data.parts import HeldOut, Share
+from labwright_speech.data.recordings import Rows
 from labwright_speech.data.sound import OnDamaged, Recording
 from labwright_speech.data.stores import Store, no_recordings, store
 from labwright_speech.data.transcripts import Transcripts
@@ -54,6 +55,10 @@ class YesNo(Transcripts):
             raise no_recordings(root, lie.left_out)
         heard = self._listen(recordings, lie.left_out)
         self._read(self.held_out.split(list(heard), root), heard, "keep")
+
+    def rows_at(self, path: Path, *, said: bool) -> Rows:  # noqa: ARG002 - the names say it anyway
+        lie = store(path, "--on")
+        return Rows(list(self._recordings(lie)), left_out=list(lie.left_out))
 
     @staticmethod
     def _recordings(lie: Store) -> Iterator[Recording]:

@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator, Sequence
+from copy import copy
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Self
 
 import numpy as np
 import torch
-from labwright import Classes, Data, Image, LabwrightError, Port, derived_seed
+from labwright import Classes, Data, Image, LabwrightError, LeftOut, Port, derived_seed
+from labwright_tasks import other_data
+from labwright_tasks.other_data import Facts, drift, unknown
 from pydantic import Field
 from torch import Tensor
 
 from labwright_vision.data.augment import Affine, Rotate, Scale, Shift
-from labwright_vision.data.folders import Tally, pictures
-from labwright_vision.data.pictures import Pictures, held_out, scaled
+from labwright_vision.data.folders import Tally, known_pictures, pictures
+from labwright_vision.data.pictures import Pictures, held_out, of_known, scaled
 from labwright_vision.data.reading import SUFFIXES, read_picture
 
 _COUNT, _SIDE, _TOP = 1797, 8, 16  # pictures; pixels; the largest pixel value
+_NAMES = tuple("0123456789")
 _MEAN, _DEVIATION = 0.3053, 0.3761  # of all 1,797 pictures, values 0..1
 _TEST = Path(__file__).with_name("digits_test.txt")
 
@@ -51,6 +55,9 @@ class Digits(Data):
     ) -> None:
         self.valid, self.rotate, self.shift, self.scale = valid, rotate, shift, scale
         self._splits: dict[str, Pictures] = {}
+        self._left_out: Sequence[LeftOut] = ()
+        self._remarks: Sequence[str] = ()
+        self.facts: Facts = {}  # of the training pictures
 
     def prepare(self) -> None:
         values, labels = _read_table(_table())
@@ -65,9 +72,32 @@ class Digits(Data):
         train = rest[~mask]
         affine = Affine(len(train), rotate=self.rotate, shift=self.shift, scale=self.scale, fill=-_MEAN / _DEVIATION)
         self._splits["train"] = _part(x, y, train, affine)
+        self.facts = _facts_of(self._splits["train"])
+
+    def on(self, path: Path) -> Self:
+        """Pictures in a sub-folder for each digit, white on black."""
+        other, tally = copy(self), Tally()
+        known = known_pictures(path, _NAMES, tally)
+        part = of_known(known, self.read)
+        other._splits = {"test": part}
+        other._left_out = [*unknown(known.strange, "pictures"), *tally.left_out()]
+        other._remarks = [*known.together(path), *drift(_facts_of(part), self.facts, len(part))]
+        return other
+
+    def left_out(self) -> Sequence[LeftOut]:
+        return self._left_out
+
+    def remarks(self) -> Sequence[str]:
+        return self._remarks
+
+    def save(self, folder: Path) -> None:
+        other_data.keep(folder, self.facts)
+
+    def load(self, folder: Path) -> None:
+        self.facts = other_data.kept(folder)
 
     def ports(self) -> tuple[Port, Port]:
-        return Image(1, _SIDE, _SIDE), Classes(tuple("0123456789"))
+        return Image(1, _SIDE, _SIDE), Classes(_NAMES)
 
     def split(self, name: str) -> Pictures | None:
         return self._splits.get(name)
@@ -81,6 +111,12 @@ class Digits(Data):
     def read(self, path: Path) -> tuple[Tensor, ...]:
         picture = read_picture(path, channels=1, height=_SIDE, width=_SIDE, background=0)
         return (scaled(picture, _MEAN, _DEVIATION)[None],)
+
+
+def _facts_of(part: Pictures) -> Facts:
+    """What pictures are like: how bright they are, and the share of each class."""
+    bright_N = part.x.mean((1, 2, 3)) * _DEVIATION + _MEAN
+    return other_data.facts({"brightness, from 0 to 1,": bright_N}, part.labels, _NAMES)
 
 
 def pixels(x: Tensor) -> Tensor:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from labwright import LabwrightError, LeftOut, listed
+from labwright_tasks.other_data import none_known
 from labwright_tasks.parts import NAMES, part_named
 
 from labwright_vision.data.archive import Archived, archived
@@ -94,6 +95,44 @@ def laid_out(root: Found, tally: Tally) -> Layout:
     for folder in sorted({root, *parts.values()}, key=str):
         _look_beside(folder, root, tally)
     return Layout(parts, _classes(parts["train"], root))
+
+
+@dataclass(frozen=True)
+class Known:
+    """Pictures whose class is known, with its number; of the others what they are called; the parts they lie in."""
+
+    files: list[tuple[Found, int]]
+    strange: list[str]
+    parts: list[str]
+
+    def together(self, root: Found) -> list[str]:
+        """A sentence if they lie in several parts."""
+        several = len(self.parts) > 1
+        return [f"the parts {listed(self.parts)} of {root} are measured together."] if several else []
+
+
+def known_pictures(root: Found, names: Sequence[str], tally: Tally) -> Known:
+    """The pictures in folders of classes, or in such folders of parts; what else is there goes to the tally.
+
+    Raises LabwrightError if there is none whose class is among the names.
+    """
+    inner = folders(root)
+    parts = [base for base in inner if part_named(base.name) and normal(base.name) not in names]
+    for folder in [folder for folder in inner if parts and folder not in parts]:
+        tally.add("file", f"in {folder.name}, which is no part's name", count=_count(folder))
+    given = [pair for base in parts or [root] for pair in class_folders(base).items()]
+    files = [(path, name) for name, folder in given for path in found(folder, tally, root)]
+    known = [(path, names.index(name)) for path, name in files if name in names]
+    if not known and not given and found(root, Tally()):
+        raise LabwrightError(
+            f"{root} has pictures, but none in a sub-folder for its class: `labwright predict RUN --on {root}` answers "
+            "without."
+        )
+    if not known:
+        raise none_known(root, [name for name, _ in given], names)
+    for folder in dict.fromkeys([root, *parts]):
+        _look_beside(folder, root, tally)
+    return Known(known, [name for _, name in files if name not in names], [base.name for base in parts])
 
 
 def pictures(folder: Path, tally: Tally) -> list[Path]:

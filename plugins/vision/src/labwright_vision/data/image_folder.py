@@ -5,20 +5,32 @@ from __future__ import annotations
 import hashlib
 import zipfile
 from collections.abc import Sequence
+from copy import copy
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 import torch
 from labwright import LabwrightError, LeftOut, listed, located, nearest, sentence
+from labwright_tasks.other_data import drift, unknown
 from pydantic import Field
 
 from labwright_vision.data.archive import archived
 from labwright_vision.data.augment import Augment, Crop, Flip, Grey, Jitter, Rotate, Scale, Shift
 from labwright_vision.data.checking import examined
-from labwright_vision.data.folders import Found, Layout, Tally, class_folders, expanded, found, laid_out, name_below
+from labwright_vision.data.folders import (
+    Found,
+    Layout,
+    Tally,
+    class_folders,
+    expanded,
+    found,
+    known_pictures,
+    laid_out,
+    name_below,
+)
 from labwright_vision.data.own_pictures import Files, OwnPictures
 from labwright_vision.data.pictures import held_out
-from labwright_vision.data.seen import Picture, check_depth, remarks
+from labwright_vision.data.seen import Picture, check_depth, missing, of_pictures, remarks
 
 _NAMED = 3  # damaged pictures
 
@@ -86,7 +98,7 @@ class ImageFolder(OwnPictures):
         self._remarks: Sequence[str] = ()
 
     def prepare(self) -> None:
-        root, tally = _existing(expanded(self.folder)), Tally()
+        root, tally = _existing(expanded(self.folder), "task.data.folder"), Tally()
         layout = laid_out(root, tally)
         self.names = layout.names
         whole = self._usable(root, _found(root, layout, tally), layout, tally)
@@ -96,8 +108,30 @@ class ImageFolder(OwnPictures):
         self._identities = {
             name: [f"{picture.name} {picture.facts.digest}" for picture in part] for name, part in parts.items()
         }
+        self.facts = self.facts_of(self._splits["train"])
         self._left_out = tally.left_out()
         self._remarks = remarks(parts, layout, background=self.background, white=self.white)
+
+    def on(self, path: Path) -> Self:
+        """Pictures in a sub-folder for each class, or in such sub-folders of parts, which are taken together."""
+        other, root, tally = copy(self), _existing(expanded(path), "--on"), Tally()
+        known = known_pictures(root, self.names, tally)
+        examples = zip(known.files, examined(root, [path for path, _ in known.files]), strict=True)
+        named = [Picture(path, label, seen, name_below(path, root), 0) for (path, label), seen in examples]
+        part = self._readable(root, {"test": named}, tally)["test"]
+        if not part:
+            raise LabwrightError(f"{root} has no picture that can be read.")
+        split = self._files(part, ())
+        other._splits = {"test": split}
+        other._identities = {"test": [f"{picture.name} {picture.facts.digest}" for picture in part]}
+        other._left_out = [*unknown(known.strange, "pictures"), *tally.left_out()]
+        other._remarks = [
+            *known.together(root),
+            *missing("it", part, self.names),
+            *of_pictures(part, background=self.background, white=self.white),
+            *drift(self.facts_of(split), self.facts, len(split)),
+        ]
+        return other
 
     def split(self, name: str) -> Files | None:
         return self._splits.get(name)
@@ -118,6 +152,15 @@ class ImageFolder(OwnPictures):
         self, root: Found, parts: dict[str, list[Picture]], layout: Layout, tally: Tally
     ) -> dict[str, list[Picture]]:
         """The pictures that can be read; raises LabwrightError for those that can't, and for a class without any."""
+        parts = self._readable(root, parts, tally)
+        for part, some in parts.items():
+            if not some:
+                raise LabwrightError(f"{layout.parts[part]} has no pictures: put some there, or take it away.")
+        _check_classes(parts["train"], layout, tally)
+        return parts
+
+    def _readable(self, root: Found, parts: dict[str, list[Picture]], tally: Tally) -> dict[str, list[Picture]]:
+        """The pictures that aren't damaged. Raises LabwrightError for damaged ones, unless they are to be left out."""
         damaged = [picture for part in parts.values() for picture in part if picture.facts.problem]
         few = "; ".join(f"{picture.name}: {picture.facts.problem}" for picture in damaged[:_NAMED])
         if damaged and self.on_damaged == "refuse":
@@ -129,10 +172,6 @@ class ImageFolder(OwnPictures):
             )
         tally.add("picture", "damaged", few.split("; ")[0], len(damaged))
         parts = {part: [picture for picture in some if not picture.facts.problem] for part, some in parts.items()}
-        for part, some in parts.items():
-            if not some:
-                raise LabwrightError(f"{layout.parts[part]} has no pictures: put some there, or take it away.")
-        _check_classes(parts["train"], layout, tally)
         check_depth([picture for some in parts.values() for picture in some], self.white)
         return parts
 
@@ -166,17 +205,17 @@ class ImageFolder(OwnPictures):
         return Files([picture.path for picture in part], labels, self.reader(), augment)
 
 
-def _existing(root: Path) -> Found:
+def _existing(root: Path, setting: str) -> Found:
     try:
         exists, packed = root.is_dir(), root.is_file()
     except OSError as error:  # a name too long, a folder above that may not be entered
-        raise LabwrightError(f"task.data.folder: {str(root)!r} can't be read: {error.strerror}.") from error
+        raise LabwrightError(f"{setting}: {str(root)!r} can't be read: {error.strerror}.") from error
     if packed and not zipfile.is_zipfile(root):
-        raise LabwrightError(f"task.data.folder: {str(root)!r} is neither a folder nor a zip archive.")
+        raise LabwrightError(f"{setting}: {str(root)!r} is neither a folder nor a zip archive.")
     if packed:
         return archived(root)
     if not exists:
-        raise LabwrightError(f"task.data.folder: there is no folder {located(root)}.")
+        raise LabwrightError(f"{setting}: there is no folder {located(root)}.")
     return root
 
 

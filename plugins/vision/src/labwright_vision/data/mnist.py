@@ -5,13 +5,17 @@ from __future__ import annotations
 import hashlib
 import os
 import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from copy import copy
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Self
 
 import numpy as np
 import torch
-from labwright import Classes, Data, Image, LabwrightError, Port, derived_seed
+from labwright import Classes, Data, Image, LabwrightError, LeftOut, Port, derived_seed
+from labwright_tasks import other_data
+from labwright_tasks.other_data import Facts, drift, none_known, unknown
 from pydantic import Field
 from torch import Tensor
 
@@ -19,7 +23,7 @@ from labwright_vision.data import folders
 from labwright_vision.data.augment import Affine, Rotate, Scale, Shift
 from labwright_vision.data.checking import cache
 from labwright_vision.data.idx import read_idx
-from labwright_vision.data.pictures import Pictures, held_out, scaled
+from labwright_vision.data.pictures import Pictures, held_out, of_known, scaled
 from labwright_vision.data.reading import SUFFIXES, read_picture
 
 MIRRORS = (
@@ -33,10 +37,12 @@ SHA256 = {
     "t10k-labels-idx1-ubyte.gz": "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
 }
 _SIDE = 28
+_HOLDS = "idx file of pictures, such as t10k-images-idx3-ubyte.gz, no .npz and no folder"
 _MEAN, _DEVIATION = 0.1307, 0.3081  # of the 60,000 training pictures, values 0..1
 _ARRAYS = ("x_train", "y_train", "x_test", "y_test")
 
 _MEDICAL = tuple(f"{part}_{what}" for part in ("train", "test", "val") for what in ("images", "labels"))
+_LABELS = dict(zip((*_ARRAYS[::2], *_MEDICAL[::2]), (*_ARRAYS[1::2], *_MEDICAL[1::2]), strict=True))
 _DIGITS = tuple("0123456789")
 
 Parts = tuple[np.ndarray, ...]  # pictures and labels of the training part, of the test part, and maybe of valid
@@ -76,6 +82,9 @@ class Mnist(Data):
         self.folder, self.classes = folder, classes
         self.valid, self.rotate, self.shift, self.scale = valid, rotate, shift, scale
         self._splits: dict[str, Pictures] = {}
+        self._left_out: Sequence[LeftOut] = ()
+        self._remarks: Sequence[str] = ()
+        self.facts: Facts = {}  # of the training pictures
 
     def prepare(self) -> None:
         folder = cache() / "mnist" if self.folder is None else folders.expanded(self.folder)
@@ -92,6 +101,57 @@ class Mnist(Data):
         self._splits = {"train": _part(x_train[~mask], y_train[~mask], affine), "test": _part(x_test, y_test)}
         if mask.any() or valid:
             self._splits["valid"] = _part(valid[0], valid[1]) if valid else _part(x_train[mask], y_train[mask])
+        self.facts = self._facts_of("train")
+
+    def on(self, path: Path) -> Self:
+        """A file of pictures in the idx format with its labels beside it, an .npz file, or all such of a folder.
+
+        Or pictures in a folder for each digit, white on black.
+        """
+        if path.is_dir() and not _files_at(path):
+            return self._on_folders(path)
+        parts = [arrays for file in _files_at(path) for arrays in _read_whole(file, labelled=True)]
+        if not parts:
+            raise LabwrightError(f"{path} is no {_HOLDS}.")
+        pixels, labels = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+        known = labels < len(self.classes)
+        if not known.any():
+            raise none_known(path, map(str, labels.tolist()), self.classes)
+        other = copy(self)
+        other._splits = {"test": _part(pixels[known], labels[known])}
+        other._left_out = unknown(map(str, labels[~known].tolist()), "pictures")
+        other._remarks = drift(other._facts_of("test"), self.facts, int(known.sum()))
+        return other
+
+    def _on_folders(self, path: Path) -> Self:
+        other, tally = copy(self), folders.Tally()
+        known = folders.known_pictures(path, self.classes, tally)
+        other._splits = {"test": of_known(known, self.read)}
+        other._left_out = [*unknown(known.strange, "pictures"), *tally.left_out()]
+        other._remarks = [*known.together(path), *drift(other._facts_of("test"), self.facts, len(known.files))]
+        return other
+
+    def inputs(self, path: Path) -> Iterable[tuple[str, Callable[[], tuple[Tensor, ...]]]] | None:
+        """The pictures of idx or .npz files, with labels or without."""
+        files = _files_at(path)
+        return _pictures(files) if files else None
+
+    def _facts_of(self, split: str) -> Facts:
+        part = self._splits[split]
+        bright_N = part.x.mean((1, 2, 3)) * _DEVIATION + _MEAN
+        return other_data.facts({"brightness, from 0 to 1,": bright_N}, part.labels, self.classes)
+
+    def left_out(self) -> Sequence[LeftOut]:
+        return self._left_out
+
+    def remarks(self) -> Sequence[str]:
+        return self._remarks
+
+    def save(self, folder: Path) -> None:
+        other_data.keep(folder, self.facts)
+
+    def load(self, folder: Path) -> None:
+        self.facts = other_data.kept(folder)
 
     def ports(self) -> tuple[Port, Port]:
         return Image(1, _SIDE, _SIDE), Classes(self.classes)
@@ -137,20 +197,80 @@ def read_mnist(
     return parts
 
 
+def _files_at(path: Path) -> list[Path]:
+    """The files of pictures at a path: itself, or those in a folder."""
+    files = sorted(path.iterdir()) if path.is_dir() else [path]
+    return [file for file in files if file.suffix == ".npz" or ("images" in file.name and "idx3" in file.name)]
+
+
+def _read_whole(path: Path, *, labelled: bool) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """All pictures (N, 28, 28) of a file and their labels (N,); no labels (0,) if they aren't asked for."""
+    if path.suffix == ".npz":
+        arrays = _arrays(path, [name for pair in _LABELS.items() for name in (pair if labelled else pair[:1])])
+        if not arrays:
+            raise LabwrightError(f"{path} has none of the arrays {', '.join(_ARRAYS)}.")
+    else:
+        arrays = {"x_test": read_idx(path)}
+        if labelled:
+            name = path.name.replace("images", "labels").replace("idx3", "idx1")
+            arrays["y_test"] = read_idx(_labels_of(path, name))
+    for name, of in _LABELS.items():
+        if name not in arrays:
+            continue
+        pixels, labels = arrays[name], _flat(arrays.get(of, np.zeros(0, dtype=np.uint8)))
+        if pixels.shape[1:] != (_SIDE, _SIDE) or (labelled and labels.shape != pixels.shape[:1]):
+            raise LabwrightError(
+                f"{path}: pictures of shape {pixels.shape}, labels of shape {labels.shape}, not (N, 28, 28) and (N,)."
+            )
+        yield pixels, labels
+
+
+def _labels_of(path: Path, name: str) -> Path:
+    for beside in (path.with_name(name), path.with_name(name.removesuffix(".gz")), path.with_name(f"{name}.gz")):
+        if beside.is_file():
+            return beside
+    raise LabwrightError(
+        f"{path} has no labels beside it, in {name}. `labwright predict RUN --on {path}` answers without."
+    )
+
+
+def _pictures(files: Sequence[Path]) -> Iterator[tuple[str, Callable[[], tuple[Tensor, ...]]]]:
+    for file in files:
+        for pixels, _ in _read_whole(file, labelled=False):
+            for number, picture in enumerate(pixels, 1):
+                yield f"{file}, picture {number}", partial(_picture, picture)
+
+
+def _picture(pixels: np.ndarray) -> tuple[Tensor, ...]:
+    return (scaled(pixels[None, None], _MEAN, _DEVIATION),)
+
+
 def _part(pixels: np.ndarray, labels: np.ndarray, augment: Affine | None = None) -> Pictures:
     return Pictures(scaled(pixels[:, None], _MEAN, _DEVIATION), torch.from_numpy(labels.astype(np.int64)), augment)
 
 
 def _read_archive(path: Path) -> Parts:
+    arrays = _arrays(path, (*_ARRAYS, *_MEDICAL))
+    needed = _MEDICAL if _MEDICAL[0] in arrays else _ARRAYS
+    missing = [name for name in needed if name not in arrays]
+    if missing:
+        raise LabwrightError(f"{path} has no {missing[0]}: it must be an npz file with {', '.join(needed)}.")
+    return tuple(_flat(arrays[name]) for name in needed)
+
+
+def _flat(array: np.ndarray) -> np.ndarray:
+    """Labels in a column, as MedMNIST has them, as (N,)."""
+    return array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array
+
+
+def _arrays(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
+    """Those of some arrays that are in an npz file."""
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            names = _MEDICAL if _MEDICAL[0] in arrays else _ARRAYS
-            read = [_as_bytes(name, arrays[name]) for name in names]
+            return {name: _as_bytes(name, arrays[name]) for name in names if name in arrays}
     except Exception as error:  # numpy and zipfile raise ten kinds for what is torn
         needed = ", ".join(_ARRAYS)
         raise LabwrightError(f"{path} can't be read ({error}): it must be an npz file with {needed}.") from error
-    # a column of labels is how MedMNIST has them
-    return tuple(array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array for array in read)
 
 
 def _as_bytes(name: str, array: np.ndarray) -> np.ndarray:

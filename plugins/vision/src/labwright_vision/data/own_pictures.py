@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 import torch
 from labwright import Batch, Classes, Data, Image, LabwrightError, Port
+from labwright_tasks import other_data
+from labwright_tasks.other_data import Facts
 from torch import Tensor
 
 from labwright_vision.data.augment import Affine, Augment, Colours
@@ -21,6 +23,7 @@ from labwright_vision.data.reading import BACKGROUNDS, SUFFIXES, Readable, read_
 # What pretrained networks expect: mean and deviation over ImageNet, values 0..1; for grey pictures the channels' mean.
 _MEAN = {3: (0.485, 0.456, 0.406), 1: (0.449,)}
 _DEVIATION = {3: (0.229, 0.224, 0.225), 1: (0.226,)}
+_LOOKED_AT = 64  # pictures whose brightness stands for that of all
 
 
 class OwnPictures(Data, ABC):
@@ -58,6 +61,7 @@ class OwnPictures(Data, ABC):
         self.rotate, self.shift, self.scale, self.flip, self.crop = rotate, shift, scale, flip, crop
         self.jitter, self.grey = jitter, grey
         self.names: tuple[str, ...] = ()
+        self.facts: Facts = {}  # of the training pictures
 
     def ports(self) -> tuple[Port, Port]:
         return Image(self.channels, self.size, self.size), Classes(self.names)
@@ -71,10 +75,20 @@ class OwnPictures(Data, ABC):
     def save(self, folder: Path) -> None:
         kept = {"classes": self.names, "size": self.size, "channels": self.channels}
         (folder / self.kept).write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        other_data.keep(folder, self.facts)
 
     def load(self, folder: Path) -> None:
         kept = json.loads((folder / self.kept).read_text(encoding="utf-8"))
         self.names, self.size, self.channels = tuple(kept["classes"]), kept["size"], kept["channels"]
+        self.facts = other_data.kept(folder)
+
+    def facts_of(self, part: Files) -> Facts:
+        """What the pictures of a part are like: the share of each class, and of some pictures how bright they are."""
+        some = torch.linspace(0, len(part) - 1, min(len(part), _LOOKED_AT)).round().long()
+        (x_BCHW,) = part.plain().fetch(some, 0, 0).inputs
+        mean_C, deviation_C = torch.tensor(_MEAN[self.channels]), torch.tensor(_DEVIATION[self.channels])
+        bright_B = (x_BCHW.mean((2, 3)) * deviation_C + mean_C).mean(1)
+        return other_data.facts({"brightness, from 0 to 1,": bright_B}, part.labels, self.names)
 
     def augment(self, length: int) -> Sequence[Augment]:
         """What changes the `length` training pictures from epoch to epoch."""

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from labwright import Batch
 from torch import Tensor
 
 from labwright_vision.data.augment import Augment
+from labwright_vision.data.folders import Known
 
 _DIGESTED = 4096  # pictures
 
@@ -43,6 +45,12 @@ class Pictures:
         """A digest of the labels, and one of the pictures: of some thousands of them where there are more."""
         for tensor in (self.labels, self.x[:: max(1, len(self) // _DIGESTED)].contiguous()):
             yield hashlib.sha256(tensor.numpy().tobytes()).hexdigest()
+
+
+def of_known(known: Known, read: Callable[[Path], tuple[Tensor, ...]]) -> Pictures:
+    """The pictures of other data, each as it is read."""
+    x_NCHW = torch.cat([read(path)[0] for path, _ in known.files])
+    return Pictures(x_NCHW, torch.tensor([label for _, label in known.files]))
 
 
 def held_out(labels: Sequence[int], share: float, keys: Sequence[int]) -> np.ndarray:

@@ -44,14 +44,24 @@ def remarks(
 ) -> list[str]:
     """Sentences about the pictures that are used, each with what to do."""
     whole = [picture for part in parts.values() for picture in part]
+    return [*_of_names(parts, layout), *_twice(parts), *of_pictures(whole, background=background, white=white)]
+
+
+def of_pictures(pictures: Sequence[Picture], *, background: str, white: float | None) -> list[str]:
+    """Sentences about pictures, whatever part they are of."""
     return [
-        *_of_names(parts, layout),
-        *_twice(parts),
-        *_under_two(whole),
-        *_transparent(whole, background),
-        *_dark(whole, white),
-        *_moving(whole),
+        *_under_two(pictures),
+        *_transparent(pictures, background),
+        *_dark(pictures, white),
+        *_moving(pictures),
     ]
+
+
+def missing(part: str, pictures: Sequence[Picture], names: Sequence[str]) -> list[str]:
+    """A sentence if a part lacks classes."""
+    labels = {picture.label for picture in pictures}
+    lacking = [name for label, name in enumerate(names) if label not in labels]
+    return [f"{part} has no picture of {listed(lacking)}."] if lacking else []
 
 
 def _of_names(parts: Mapping[str, Sequence[Picture]], layout: Layout) -> list[str]:
@@ -62,12 +72,7 @@ def _of_names(parts: Mapping[str, Sequence[Picture]], layout: Layout) -> list[st
             f"each class has the folders {listed(inner)} in it, which are not told apart: the classes are the upper "
             "folders. Where the inner ones are meant, bring them up."
         )
-    for part, pictures in parts.items():
-        labels = {picture.label for picture in pictures}
-        missing = [name for label, name in enumerate(layout.names) if label not in labels]
-        if missing:
-            sentences.append(f"{part} has no picture of {listed(missing)}.")
-    return sentences
+    return sentences + [text for part, some in parts.items() for text in missing(part, some, layout.names)]
 
 
 def _twice(parts: Mapping[str, Sequence[Picture]]) -> list[str]:

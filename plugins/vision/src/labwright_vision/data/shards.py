@@ -5,12 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from copy import copy
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 import torch
 from labwright import LabwrightError, LeftOut, listed, located, nearest, sentence
+from labwright_tasks import other_data
+from labwright_tasks.other_data import drift, none_known, unknown
 from labwright_tasks.parts import part_named
 from pydantic import Field
 from torch import Tensor
@@ -112,6 +115,35 @@ class Shards(OwnPictures):
             labels = torch.cat([self._labels(index) for index in some])
             self._splits[part] = ShardedFiles(some, labels, self.reader(), augment, self.window)
             self._identities[part] = [f"{name_below(index.path, root)} {index.digest()}" for index in some]
+        self.facts = other_data.facts(
+            {}, self._splits["train"].labels, self.names
+        )  # none is decoded before it is needed
+
+    def on(self, path: Path) -> Self:
+        """A tar shard, or all of a folder, whatever part they are of."""
+        root, tally = expanded(path), Tally()
+        paths = sorted(root.rglob("*.tar")) if root.is_dir() else [root]
+        indexes = [index_of(file, label=self.label) for file in paths]
+        given = [index.classes[label] for index in indexes for label in index.labels_N.tolist()]
+        strange = [name for name in given if name not in self.names]
+        if len(strange) == len(given):
+            raise none_known(root, given, self.names)
+        for index in indexes:
+            for what, why, count in index.left_out:
+                tally.add(what, why, index.path.name, count)
+        some = [index.where(self._numbered(index).numpy() >= 0) for index in indexes]
+        some = [index for index in some if len(index)]
+        labels = torch.cat([self._numbered(index) for index in some])
+        split = ShardedFiles(some, labels, self.reader(), (), self.window)
+        other = copy(self)
+        other._splits = {"test": split}
+        other._identities = {"test": [f"{index.path.name} {index.digest()}" for index in some]}
+        other._left_out = [*unknown(strange, "pictures"), *tally.left_out()]
+        other._remarks = [
+            *_told([index for index in indexes if index.made]),
+            *drift(other_data.facts({}, labels, self.names), self.facts, len(split)),
+        ]
+        return other
 
     def split(self, name: str) -> ShardedFiles | None:
         return self._splits.get(name)
@@ -145,8 +177,11 @@ class Shards(OwnPictures):
                 f"{index.path} has classes that are not among the training pictures: {listed(strange)}"
                 f"{sentence(nearest(strange[0], self.names, ''))}"
             )
+        return self._numbered(index)
+
+    def _numbered(self, index: ShardIndex) -> Tensor:
         number = {name: place for place, name in enumerate(self.names)}
-        numbers = torch.tensor([number[name] for name in index.classes], dtype=torch.int64)
+        numbers = torch.tensor([number.get(name, -1) for name in index.classes], dtype=torch.int64)
         return numbers[torch.from_numpy(index.labels_N).long()]
 
 

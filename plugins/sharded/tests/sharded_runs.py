@@ -1,0 +1,132 @@
+"""The runs of the core's divided.py with sharded parameters: `torchrun ... sharded_runs.py VERB FOLDER [CASE ...]`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import divided
+import labwright as lw
+import torch
+
+REFUSED = ("sam", "pcgrad")
+ALL = divided.CASES
+WHOLE = {name: case for name, case in ALL.items() if name not in REFUSED}
+WHOLE["adam-averaged"] = lambda: divided.settings(optimizer={"name": "adam", "lr": 0.01}, train={"ema": 0.8})
+
+
+def sharded(settings: dict[str, Any], **blocks: Any) -> dict[str, Any]:
+    """Settings with their device's sharded, by the blocks that every process goes through."""
+    return settings | {
+        "device": {"name": "sharded/parameters", "on": settings["device"], **(blocks or {"blocks": ["Sequential"]})}
+    }
+
+
+def _sharded(case: Callable[[], dict[str, Any]]) -> Callable[[], dict[str, Any]]:
+    return lambda: sharded(case())
+
+
+CASES = {name: _sharded(case) for name, case in WHOLE.items()}
+CASES["by-size"] = lambda: sharded(WHOLE["two-phases"](), smallest=40)  # of its layers, three
+CASES["recomputed"] = lambda: sharded(WHOLE["accumulated"](), blocks=["Sequential"], recompute=True)
+CASES["offloaded"] = lambda: sharded(WHOLE["adam-averaged"](), blocks=["Sequential"], offload=True)
+CASES["in-the-background"] = lambda: sharded(WHOLE["ending-with-the-best"](), save_async=True)
+CASES["without-blocks"] = lambda: sharded(divided.settings(), blocks=[])
+
+
+for name in ("recomputed", "offloaded", "in-the-background"):
+    WHOLE[name] = WHOLE[{"recomputed": "accumulated", "offloaded": "adam-averaged"}.get(name, "ending-with-the-best")]
+
+
+class Floats(divided.Plain):
+    """In single precision; notes in which its weights come."""
+
+    def __init__(self, inputs: lw.Features, outputs: lw.Classes) -> None:
+        super().__init__(inputs, outputs)
+        self.float()
+        self.seen: set[str] = set()
+
+    def forward(self, x_BD: torch.Tensor) -> torch.Tensor:
+        self.seen.add(str(self.head.weight.dtype))  # which is in no block
+        return super().forward(x_BD)
+
+
+def rounded(folder: Path, precision: str) -> None:
+    """Train one run in lower precision, and write in which its weights came and what they are in the end."""
+    settings = divided.settings(
+        lambda _: divided.Sorting(divided.Blobs(size=83, noise=0.3, held_out=61)),
+        model=Floats,
+        optimizer={"name": "adamw", "lr": 0.01},
+        device={"precision": precision},
+        train={"clip": 1.0},
+    )
+    run = lw.Experiment(**sharded(settings)).run(folder / "run")
+    if lw.ranks.first():
+        weights = {name: weight.tolist() for name, weight in run.model.state_dict().items()}
+        (folder / "rounded.json").write_text(json.dumps({"seen": sorted(run.model.seen), "weights": weights}))
+
+
+class Sizes:
+    """What each process holds of the parameters, and of what is kept of each of them."""
+
+    def __init__(self) -> None:
+        self.trainer: Any = None
+        self.held: dict[str, Any] = {}
+
+    @lw.hookimpl
+    def labwright_step_ended(self) -> None:
+        parameters = list(self.trainer.model.parameters())
+        (phase_step,) = self.trainer.phase_steps
+        state = [
+            slots[slot] for slots in phase_step.optimizer.state_dict().values() for slot in ("exp_avg", "exp_avg_sq")
+        ]
+        tensors = {"parameters": parameters, "average": phase_step.average, "state": state}
+        self.held = {name: sum(one.to_local().numel() for one in some) for name, some in tensors.items()}
+
+    labwright_step_ended.every_process = True  # type: ignore[attr-defined]
+
+
+def sizes(folder: Path) -> None:
+    """Train one run, and write what each process held, and what the first has in the end, alone."""
+    torch.set_default_dtype(torch.float64)
+    listener = Sizes()
+    settings = sharded(divided.settings(optimizer={"name": "adamw", "lr": 0.01}, train={"ema": 0.9}))
+    trainer = lw.Experiment(**settings).trainer(folder / "run", listeners=[listener])
+    listener.trainer = trainer
+    trainer.fit()
+    held = lw.ranks.gathered(listener.held)
+    if lw.ranks.first():
+        types = {type(module).__name__ for module in trainer.model.modules()}
+        answer = trainer.model(torch.ones(2, 4)).tolist()  # a forward pass that the others don't take part in
+        (folder / "sizes.json").write_text(json.dumps({"held": held, "types": sorted(types), "answer": answer}))
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    verb, given, *names = sys.argv[1:]
+    folder = Path(given)
+    divided.CASES = WHOLE if verb == "whole" else CASES
+    started = {"start": {"run": str(folder / "plain")}, "train": divided.TRAIN | {"steps": 2}}
+    CASES["started"] = lambda: sharded(divided.settings()) | started
+    match verb:
+        case "train" | "whole":
+            divided.train(folder, names)
+        case "until-4":
+            divided.train(folder, names, until=4)
+        case "sizes":
+            sizes(folder)
+        case "rounded":
+            rounded(folder, *names)
+        case "refused":
+            try:
+                lw.Experiment(**sharded(ALL[names[0]]())).trainer(folder / "run")
+            except lw.LabwrightError as error:
+                print(error)
+        case "die":
+            plain = divided.settings
+            divided.settings = lambda **changed: sharded(plain(**changed), blocks=["Sequential"], save_async=True)
+            divided.die_and_go_on(folder, int(names[0]))
+    lw.ranks.leave()

@@ -1,0 +1,1 @@
+"""Tables for labwright: numbers, categories and dates."""

@@ -1,0 +1,1 @@
+"""Tables: embedded, or the user's own."""

@@ -1,0 +1,314 @@
+"""What all tables have in common: parts, columns, what is kept for predicting, rows to predict for."""
+
+from __future__ import annotations
+
+import csv
+import json
+from abc import abstractmethod
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from copy import copy
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch
+from labwright import Classes, Data, LabwrightError, LeftOut, Port, TensorSplit, nearest
+from labwright_tasks import other_data
+from labwright_tasks.tables import SUFFIXES, Table, cells_of
+from torch import Tensor
+
+from labwright_tabular.data.columns import Columns, Role, Scale, learned, roles_of
+from labwright_tabular.data.parts import NAMES, TRAIN, divided
+from labwright_tabular.data.reading import whole_table
+from labwright_tabular.ports import Fields, Scaled
+
+MISSING = ("?", "NA", "N/A", "nan", "NaN", "null", "NULL")
+_KEPT = "columns.json"
+_NAMED = 4  # columns that a remark names
+
+
+class Tabular(Data):
+    """Rows of a table with a target: classes where `target` is Classes, numbers where it is Scaled.
+
+    After `prepare()` or `load()`: `columns`, and `outputs`, the port of the target.
+    """
+
+    item = Fields
+    line = "row"
+    suffixes = SUFFIXES
+    delimiter: str | None = None
+    encoding: str | None = None
+    columns: Columns
+    outputs: Classes | Scaled
+
+    def __init__(
+        self,
+        *,
+        valid: float,
+        test: float,
+        seed: int,
+        scale: Scale,
+        min_count: int = 1,
+        roles: Mapping[str, Role] | None = None,
+        missing: Sequence[str] | None = None,
+    ) -> None:
+        self.valid, self.test, self.seed, self.scale, self.min_count = valid, test, seed, scale, min_count
+        self.roles, self.missing = dict(roles or {}), MISSING if missing is None else tuple(missing)
+        self.facts: other_data.Facts = {}  # of the training rows
+        self._parts: dict[str, TensorSplit] = {}
+        self._lines: dict[str, Table] = {}  # without their columns: where each row is
+        self._left_out: Sequence[LeftOut] = ()
+        self._remarks: list[str] = []
+        self._unknown: Counter[str] = Counter()
+
+    @abstractmethod
+    def table(self) -> Table:
+        """All rows, the columns called as they are in the table. Raises LabwrightError naming what can't be used."""
+
+    @property
+    @abstractmethod
+    def answer(self) -> str:
+        """The name of the target's column."""
+
+    def divide(self, groups_R: np.ndarray) -> np.ndarray:
+        """The part of each row, uint8 as in parts.py: by shares and a seed, each class in proportion."""
+        if self.valid + self.test >= 1:
+            raise LabwrightError(
+                f"task.data.valid and task.data.test: given {self.valid:g} and {self.test:g}, which leaves no row to "
+                "train on; together they are less than 1."
+            )
+        return divided(groups_R, valid=self.valid, test=self.test, seed=self.seed)
+
+    def prepare(self) -> None:
+        whole = self.table()
+        table, self._left_out = self._with_answers(whole)
+        self._header = list(whole.columns)
+        names = [name for name in table.columns if name != self.answer]
+        if unknown := next((name for name in self.roles if name not in names), ""):
+            raise LabwrightError(f"task.data.roles: no column is called {unknown!r}{nearest(unknown, names)}")
+        if self.target is Classes:
+            self.outputs = Classes(tuple(sorted(set(table.names(self.answer)), key=_in_order)))
+            labels_R = self._labels(table)
+            parts_R = self.divide(labels_R)
+        else:
+            labels_R = self._labels(table)
+            parts_R = self.divide(np.zeros(len(table), np.int64))
+            train = labels_R[parts_R == TRAIN].astype(np.float64)
+            self.outputs = Scaled(1, (float(train.mean()),), (float(train.std()) or 1.0,))
+        if not (parts_R == TRAIN).any():
+            raise LabwrightError(f"{table.origin}: {len(table):,} rows are too few to train on any.")
+        roles = roles_of(table, names, self.roles, self.missing)
+        self.columns = learned(
+            table, roles, parts_R == TRAIN, scale=self.scale, min_count=self.min_count, missing=self.missing
+        )
+        if not self.columns.used:
+            raise LabwrightError(
+                f"{table.origin}: no column but {self.answer!r} differs from row to row in a way that says anything: "
+                f"{self._decided()} task.data.roles says otherwise."
+            )
+        self._remarks = [self._decided()]
+        for name, part in NAMES.items():
+            rows = np.flatnonzero(parts_R == part)
+            if len(rows):
+                self._keep(name, table.take(rows.tolist()), torch.from_numpy(labels_R[rows]))
+                self.facts = self.facts or self._facts(table.take(rows.tolist()), "train")
+
+    def ports(self) -> tuple[Port, Port]:
+        return self.columns.port(), self.outputs
+
+    def split(self, name: str) -> TensorSplit | None:
+        return self._parts.get(name)
+
+    def show(self, inputs: tuple[Tensor, ...]) -> list[str]:
+        return self.columns.words(*inputs)
+
+    def left_out(self) -> Sequence[LeftOut]:
+        return self._left_out
+
+    def remarks(self) -> Sequence[str]:
+        return self._remarks
+
+    def noticed(self) -> Sequence[str]:
+        """Of which columns rows to predict for had levels that no training row has, or too few."""
+        notes = [
+            f"{count:,} {'row has a level' if count == 1 else 'rows have levels'} of {name!r} that no training row "
+            "has, or too few."
+            for name, count in self._unknown.items()
+        ]
+        self._unknown.clear()
+        return notes
+
+    def parse(self, line: str) -> tuple[Tensor, ...]:
+        """A row: a JSON object by the columns' names, or cells with commas between, with or without the target."""
+        names = [column.name for column in self.columns.columns]
+        if line.lstrip().startswith("{"):
+            try:
+                row: dict[str, Any] = json.loads(line)
+            except ValueError as error:
+                raise LabwrightError(f"given {line[:60]!r}, which is no JSON ({error}).") from error
+            if unknown := next((name for name in row if name not in [*names, self.answer]), ""):
+                raise LabwrightError(f"no column is called {unknown!r}{nearest(unknown, names)}")
+            cells = [cells_of([row.get(name)], name, lambda _: "the row given")[0] for name in names]
+        else:
+            sign = self.delimiter or ("\t" if "\t" in line else ",")
+            cells = next(csv.reader([line], delimiter=sign), [])
+            header = self._header
+            if len(cells) == len(header):
+                cells = [cell for name, cell in zip(header, cells, strict=True) if name != self.answer]
+            if len(cells) != len(names):
+                raise LabwrightError(
+                    f"given {line[:60]!r}, which has {len(cells)} cells; a row has {len(names)}, in the order "
+                    f"{', '.join(names[:_NAMED])}{', ...' if len(names) > _NAMED else ''}, or is a JSON object such as "
+                    f'{{"{names[0]}": ...}}.'
+                )
+        return self._encoded(
+            Table("the row given", {name: [cell] for name, cell in zip(names, cells, strict=True)}, [1])
+        )
+
+    def read(self, path: Path) -> tuple[Tensor, ...]:
+        """The only row of a file."""
+        table = whole_table(path, self.delimiter, self.encoding)
+        if len(table) > 1:
+            raise LabwrightError(
+                f"{path} has {len(table):,} rows, and an answer is about one: `labwright predict RUN --on {path.name}` "
+                "answers each."
+            )
+        return self._encoded(self._with_columns(table))
+
+    def on(self, path: Path) -> Self:
+        """The rows of a table of the same columns, the target among them."""
+        other = copy(self)
+        table, other._left_out = self._with_answers(whole_table(path, self.delimiter, self.encoding))
+        self._with_columns(table)
+        if isinstance(self.outputs, Classes):
+            names, known = table.names(self.answer), set(self.outputs.names)
+            strange = [name for name in names if name not in known]
+            if len(strange) == len(names):
+                raise other_data.none_known(path, names, self.outputs.names)
+            other._left_out = [*other._left_out, *other_data.unknown(strange, "rows")]
+            table = table.take(row for row, name in enumerate(names) if name in known) if strange else table
+        other._parts, other._lines, other._unknown = {}, {}, Counter()
+        other._keep("test", table, torch.from_numpy(self._labels(table)))
+        other._remarks = other_data.drift(other._facts(table, "test"), self.facts, len(table))
+        return other
+
+    def inputs(self, path: Path) -> Iterable[tuple[str, Callable[[], tuple[Tensor, ...]]]]:
+        """The rows of a table, or of all tables in a folder, with the target or without."""
+        return self._rows(self.files(path) if path.is_dir() else [path])
+
+    def _rows(self, files: Iterable[Path]) -> Iterator[tuple[str, Callable[[], tuple[Tensor, ...]]]]:
+        for file in files:
+            table = self._with_columns(whole_table(file, self.delimiter, self.encoding))
+            for row in range(len(table)):
+                yield table.where(row), partial(self._encoded, table.take([row]))
+
+    def place(self, split: str, index: int) -> str:
+        return self._lines[split].where(index)
+
+    def save(self, folder: Path) -> None:
+        outputs: dict[str, Any] = {"classes": None}
+        if isinstance(self.outputs, Classes):
+            outputs["classes"] = self.outputs.names
+        else:
+            outputs |= {"mean": self.outputs.mean, "deviation": self.outputs.deviation}
+        kept = {"table": self.columns.json(), "header": self._header, "target": outputs}
+        (folder / _KEPT).write_text(json.dumps(kept, ensure_ascii=False) + "\n", encoding="utf-8")
+        other_data.keep(folder, self.facts)
+
+    def load(self, folder: Path) -> None:
+        kept = json.loads((folder / _KEPT).read_text(encoding="utf-8"))
+        self.columns, self._header = Columns.of_json(kept["table"]), kept["header"]
+        self.facts = other_data.kept(folder)
+        target = kept["target"]
+        if target["classes"] is not None:
+            self.outputs = Classes(tuple(target["classes"]))
+        else:
+            self.outputs = Scaled(1, tuple(target["mean"]), tuple(target["deviation"]))
+
+    def _with_answers(self, table: Table) -> tuple[Table, list[LeftOut]]:
+        """The rows that have a target."""
+        if self.answer not in table:
+            raise LabwrightError(
+                f"{table.origin}: there is no column {self.answer!r}{nearest(self.answer, table.columns)} "
+                "task.data.target says which one is predicted."
+            )
+        told = ["" if cell.strip() in self.missing else cell for cell in table[self.answer]]
+        return Table(table.origin, {**table.columns, self.answer: told}, table.lines, table.unit).filled(self.answer)
+
+    def _with_columns(self, table: Table) -> Table:
+        """A table that has all columns the model takes. Raises LabwrightError for one that hasn't."""
+        for column in self.columns.used:
+            if column.name not in table:
+                raise LabwrightError(
+                    f"{table.origin}: there is no column {column.name!r}{nearest(column.name, table.columns)}"
+                )
+        return table
+
+    def _labels(self, table: Table) -> np.ndarray:
+        """Labels (R,) int64 of classes that are known, or numbers (R, 1) float32."""
+        if self.target is Classes:
+            assert isinstance(self.outputs, Classes)
+            number = {name: label for label, name in enumerate(self.outputs.names)}
+            return np.array([number[name] for name in table.names(self.answer)], np.int64)
+        classes_instead = "data 'tabular/table' tells classes"
+        numbers = Columns((), "standard", self.missing).values(table, self.answer, "number", classes_instead)
+        return numbers.T.astype(np.float32)
+
+    def _keep(self, name: str, table: Table, labels: Tensor) -> None:
+        """Make a split of the rows of a table."""
+        self._parts[name] = TensorSplit(self.columns.encode(table), labels)
+        self._lines[name] = replace(table, columns={})
+
+    def _facts(self, table: Table, split: str) -> other_data.Facts:
+        """What a split's rows are like: numbers, how many are missing, how many levels have no code, the classes."""
+        values: dict[str, Tensor] = {}
+        codes = iter(self._parts[split].inputs[1].unbind(1))
+        for column in self.columns.used:
+            if column.role == "category":
+                values[f"the share of rare or unknown levels of {column.name}"] = next(codes) == 0
+                continue
+            first_R = torch.from_numpy(self.columns.values(table, column.name, column.role)[0])
+            if column.flagged:
+                values[f"the share of rows without {column.name}"] = first_R.isnan()
+            if column.parts and not first_R.isnan().all():
+                values[column.names[0]] = first_R[~first_R.isnan()]
+        if isinstance(self.outputs, Classes):
+            return other_data.facts(values, self._parts[split].labels, self.outputs.names)
+        return other_data.facts(values)
+
+    def _encoded(self, table: Table) -> tuple[Tensor, ...]:
+        x_BN, codes_BC = self.columns.encode(table)
+        categories = [column for column in self.columns.used if column.levels]
+        for column, code in zip(categories, codes_BC[0].tolist(), strict=True):
+            if code == 0:
+                self._unknown[column.name] += 1
+        return x_BN, codes_BC
+
+    def _decided(self) -> str:
+        """What each column is taken for, in a sentence."""
+        columns = self.columns.columns
+        kinds = []
+        for role, plural in (("number", "numbers"), ("category", "categories"), ("date", "dates")):
+            names = [column.name for column in self.columns.used if column.role == role]
+            if names:
+                kinds.append(f"{len(names)} {role if len(names) == 1 else plural} ({_some(names)})")
+        alike = [column.name for column in columns if column.role != "ignore" and column not in self.columns.used]
+        ignored = [column.name for column in columns if column.role == "ignore"]
+        kinds += [f"ignored {_some(ignored)}, which name the rows"] if ignored else []
+        kinds += [f"left out {_some(alike)}, alike in all rows or with no level often enough"] if alike else []
+        return f"taken for {'; '.join(kinds)}: task.data.roles changes it."
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:_NAMED]) + (", ..." if len(names) > _NAMED else "")
+
+
+def _in_order(name: str) -> tuple[float, str]:
+    """Classes that are numbers by their size, before others."""
+    try:
+        return float(name), name
+    except ValueError:
+        return float("inf"), name

@@ -1,0 +1,1 @@
+"""Networks from rows of a table to classes or numbers."""

@@ -1,0 +1,45 @@
+"""Fused trials of this plugin's models: each equals its own serial run in float64."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import labwright as lw
+import pytest
+from fusing import check_equal
+
+FORM = pytest.mark.parametrize("form", ["grouped", "vmap"])
+TRAIN = {"steps": 6, "batch_size": 16, "evaluate_every": "6 steps", "save_every": "6 steps"}
+OWN = [{"lr": 0.001, "seed": 0}, {"lr": 0.01, "seed": 1}]
+DROPPED = [{"lr": 0.001, "seed": 0, "dropout": 0.1}, {"lr": 0.01, "seed": 1, "dropout": 0.3}]
+MLP = {"name": "tabular/mlp", "width": 8}
+
+
+@FORM
+@pytest.mark.parametrize(
+    ("model", "changes"),
+    [
+        (MLP, DROPPED),
+        (MLP | {"numbers": "periodic"}, DROPPED),
+        ({"name": "tabular/resnet", "width": 8}, DROPPED),
+        ({"name": "tabular/wide-and-deep", "width": 8}, DROPPED),
+        ({"name": "tabular/ft-transformer", "dim": 8, "heads": 2, "depth": 1, "attention_dropout": 0.0}, OWN),
+    ],
+    ids=["mlp", "periodic", "resnet", "wide-and-deep", "ft-transformer"],
+)
+def test_fused_trials_equal_their_serial_runs(
+    tmp_path: Path, model: dict[str, Any], changes: list[dict[str, Any]], form: Any
+) -> None:
+    def make(lr: float, seed: int, **of_model: float) -> lw.Experiment:
+        return lw.Experiment(
+            task={"name": "classification", "data": "tabular/wine"},
+            model=model | of_model,
+            loss="cross-entropy",
+            optimizer={"name": "adamw", "lr": lr},
+            train=TRAIN | {"seed": seed},
+            device="cpu",
+            log=(),
+        )
+
+    check_equal(make, changes, tmp_path, form, tolerance=1e-9)

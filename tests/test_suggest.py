@@ -1,0 +1,148 @@
+"""`labwright suggest` on small data of each kind: it says what it is, and what it writes is trained."""
+
+from __future__ import annotations
+
+import json
+import random
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+from labwright.cli import main
+from PIL import Image
+
+Lab = Callable[..., tuple[int, str, str]]
+CHANCE = np.random.default_rng(0)
+
+
+@pytest.fixture
+def lab(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Lab:
+    monkeypatch.chdir(tmp_path)
+
+    def run(*args: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["labwright", *args])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        said = capsys.readouterr()
+        return int(ended.value.code or 0), said.out, said.err
+
+    return run
+
+
+def suggested(lab: Lab, *arguments: str) -> dict[str, Any]:
+    code, out, err = lab("suggest", *arguments, "--json")
+    assert code == 0, err
+    told: dict[str, Any] = json.loads(out)
+    return told
+
+
+def trained(lab: Lab, *overrides: str) -> dict[str, Any]:
+    code, out, err = lab("run", "suggested.toml", *overrides, "--folder", "run", "--json")
+    assert code == 0, err
+    outcome: dict[str, Any] = json.loads(out)
+    return outcome
+
+
+def test_pictures_in_folders(lab: Lab) -> None:
+    for place, name in enumerate("3x"):
+        folder = Path("photos", name)
+        folder.mkdir(parents=True)
+        for number in range(20):
+            pixels = CHANCE.integers(0, 100, (70, 90), dtype=np.uint8) + 100 * place
+            Image.fromarray(pixels.astype(np.uint8)).save(folder / f"{number}.png")
+    told = suggested(lab, "photos")
+    assert told["what"] == "40 pictures of 2 classes (3 20, x 20)"
+    data = told["recipe"]["task"]["data"]
+    # grey, 70 pixels and more, and of single signs, which are others mirrored
+    assert (data["channels"], data["size"], data["flip"]) == (1, 64, False)
+    assert trained(lab, "train.epochs=1", "model.depth=8")["status"] == "finished"
+
+
+def test_recordings_in_folders(lab: Lab) -> None:
+    for pitch, name in ((440, "yes"), (880, "no")):
+        folder = Path("sounds", name)
+        folder.mkdir(parents=True)
+        for number in range(12):
+            wave = 0.3 * np.sin(np.arange(4000) * 2 * np.pi * pitch / 8000) + CHANCE.normal(0, 0.05, 4000)
+            soundfile.write(folder / f"{number}.wav", wave, 8000)
+    told = suggested(lab, "sounds")
+    assert told["what"] == "24 recordings of 2 classes (no 12, yes 12)"
+    data = told["recipe"]["task"]["data"]
+    assert (data["rate"], data["seconds"]) == (8000, 0.5)
+    assert trained(lab, "train.epochs=1")["status"] == "finished"
+
+
+def test_a_table_of_texts_and_labels_is_learned_as_suggested(lab: Lab) -> None:
+    random.seed(0)
+    rows = ["id,review,stars"]
+    for number in range(300):
+        good = number % 2
+        words = random.choices(["the", "film", "was", "a", "story", "of", "people", "in", "town"], k=9)
+        words += random.choices(["great", "lovely", "fine"] if good else ["awful", "dull", "poor"], k=2)
+        rows.append(f"{number},{' '.join(words)},{'up' if good else 'down'}")
+    Path("reviews.csv").write_text("\n".join(rows) + "\n")
+    told = suggested(lab, "reviews.csv")
+    assert told["what"] == "300 texts ('review') of 2 classes ('stars')"
+    assert told["suggester"] == "nlp/labelled-texts"
+    outcome = trained(lab)
+    assert outcome["metrics"]["test"]["accuracy"] > 0.9
+    assert outcome["status"] == "stopped"  # early, with the best weights kept
+
+
+def test_a_table_of_ratings(lab: Lab) -> None:
+    random.seed(0)
+    rows = [
+        f"{user};{item};{random.randint(1, 5)};{random.randint(10**9, 2 * 10**9)}"
+        for user in range(40)
+        for item in random.sample(range(30), 10)
+    ]
+    Path("ratings.csv").write_text("\n".join(["userId;movieId;rating;timestamp", *rows]) + "\n")
+    told = suggested(lab, "ratings.csv")
+    assert told["what"] == "400 interactions of users ('userId') with items ('movieId'), rated ('rating')"
+    assert told["recipe"]["task"]["data"]["delimiter"] == ";"
+    assert trained(lab)["status"] == "finished"
+
+
+def test_a_table_of_numbers_and_categories(lab: Lab) -> None:
+    random.seed(0)
+    rows = []
+    for _ in range(300):
+        age, school, income = random.randint(18, 70), random.choice(["none", "degree"]), random.randint(10, 90)
+        rows.append(f"{age};{school};{income};here;{'yes' if age > 40 else 'no'}")
+    Path("people.csv").write_text("\n".join(["age;school;income;town;stayed", *rows]) + "\n")
+    told = suggested(lab, "people.csv")
+    assert told["what"] == "300 rows of 5 columns, to tell 'stayed' from the others: 2 classes"
+    assert told["oddities"] == ["Columns that say the same in each row: town."]
+    assert trained(lab)["metrics"]["test"]["accuracy"] > 0.9
+
+
+def test_a_table_whose_target_is_a_number(lab: Lab) -> None:
+    random.seed(0)
+    rows = [
+        f"{a},{b},{2 * a + b + random.random():.3f}"
+        for a, b in ((random.random(), random.random()) for _ in range(200))
+    ]
+    Path("houses.csv").write_text("\n".join(["size,age,price", *rows]) + "\n")
+    told = suggested(lab, "houses.csv")
+    assert told["recipe"]["task"]["data"]["name"] == "tabular/number-table"
+    assert trained(lab, "train.epochs=2")["status"] == "finished"
+
+
+def test_running_text(lab: Lab) -> None:
+    random.seed(0)
+    Path("story.txt").write_text(" ".join("".join(random.choices("abcdefgh", k=5)) for _ in range(2000)))
+    told = suggested(lab, "story.txt")
+    assert told["what"].startswith("running text of 11,999 characters")
+    assert trained(lab, "train.steps=2", "model.width=16", "model.heads=2")["status"] == "finished"
+
+
+def test_pictures_that_lie_otherwise_are_told_how_they_should(lab: Lab) -> None:
+    Path("photos").mkdir()
+    Image.new("RGB", (8, 8)).save("photos/one.png")
+    code, _, err = lab("suggest", "photos")
+    assert code == 2
+    assert "as vision/class-pictures: " in err and "has no sub-folders" in err
