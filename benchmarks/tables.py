@@ -35,6 +35,16 @@ from sklearn.preprocessing import OneHotEncoder
 FOLDS, SEEDS = 5, 3
 SMALL = {"breast-cancer": embedded.BreastCancer, "wine": embedded.Wine, "diabetes": embedded.Diabetes}
 LARGE = {"adult": "adult/adult.csv.gz", "california": "california_housing/california.csv.gz"}
+OTHERS = {  # models beside the recipe's own on adult, seed 0
+    "wide-and-deep": ('model={name="tabular/wide-and-deep",bins=128,dropout=0.0}',),
+    "resnet": ('model={name="tabular/resnet",bins=128,dropout=0.1}', "optimizer.lr=2e-3"),
+    "ft-transformer": (
+        'model={name="tabular/ft-transformer",numbers="piecewise",bins=128,dim=32,heads=4,depth=2}',
+        "optimizer.lr=1e-3",
+        "train.batch_size=512",
+        "train.epochs=8",
+    ),
+}
 METRICS = {"breast-cancer": "accuracy", "wine": "accuracy", "diabetes": "r2", "adult": "auroc", "california": "rmse"}
 
 
@@ -92,6 +102,9 @@ def by_seeds(name: str, path: Path) -> dict[str, list[float]]:
     for seed in range(SEEDS):
         experiment = lw.Experiment.from_recipe(f"tabular/{name}", [f"task.data.path={path}", f"train.seed={seed}"])
         scores["recipe"].append(tested(experiment, METRICS[name]))
+    for model, overrides in OTHERS.items() if name == "adult" else ():
+        other = lw.Experiment.from_recipe(f"tabular/{name}", [f"task.data.path={path}", *overrides])
+        scores[model] = [tested(other, METRICS[name])]
     data = experiment.task.build().data
     data.prepare()
     return scores | {model: [score] for model, score in floors(name, data)}

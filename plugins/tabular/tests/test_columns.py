@@ -217,7 +217,7 @@ def test_a_row_is_read_as_json_as_cells_or_as_a_file_alike(census: Path, tmp_pat
         again.parse("47,degree")
     with pytest.raises(LabwrightError, match=r"no column is called 'scool'; did you mean 'school'\?"):
         again.parse('{"scool": "degree"}')
-    with pytest.raises(LabwrightError, match=r"has 101 rows, and an answer is about one"):
+    with pytest.raises(LabwrightError, match=r"has 101 rows, .*: `labwright predict RUN --on census.csv`"):
         again.read(census)
 
 

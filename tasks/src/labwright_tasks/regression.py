@@ -89,7 +89,7 @@ class Regression(Task):
             return {}
         targets = [batch.targets for batch in IndexedBatches.in_order(train, _AT_ONCE)]
         mean_D = torch.cat(targets).double().mean(dim=0).float()
-        rules = {"mean": Answering(lambda *inputs: mean_D.expand(len(inputs[0]), -1))}
+        rules: dict[str, nn.Module] = {"mean": Answering(lambda *inputs: mean_D.expand(len(inputs[0]), -1))}
         inputs = self.ports()[0]
         rules |= dict(filter(None, [ridge(inputs, train), boosting(inputs, train) if len(mean_D) == 1 else None]))
         return {name: of_model(self, split, model) for name, model in rules.items()}

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
 import torch
 from labwright import (
@@ -125,6 +126,7 @@ class TwoViews(Task):
         self.neighbours, self.temperature, self.known = neighbours, temperature, known
         self.labelled = bool(neighbours) and issubclass(data.target, Classes)
         self.goal = Goal("knn_accuracy" if self.labelled else "rank", "maximize")
+        self.learned_from: Split | None = None  # the training part, where the data is other data
 
     def port_types(self) -> tuple[type[Port], type[Port]]:
         return self.data.item, Projections
@@ -156,10 +158,21 @@ class TwoViews(Task):
                 "`labwright show data NAME` has its settings."
             )
 
+    def on(self, path: Path) -> Self:
+        """Over other data, whose neighbours are still found among the training samples."""
+        other = super().on(path)
+        other.learned_from = self.data.split("train")
+        if self.labelled and other.learned_from is None:
+            raise LabwrightError(
+                "task.neighbours: neighbours are found among the run's own training samples, which aren't read with "
+                "other data; task.neighbours=0 measures the rank of projections instead."
+            )
+        return other
+
     def view(self, split: str, part: Split) -> Split:
         if split == "train":
             return Pairs(part)
-        train = self.data.split("train") if self.labelled else None
+        train = self.data.split("train") or self.learned_from if self.labelled else None
         if train is None:
             return part
         return BesideKnown(part, train.plain() if isinstance(train, Augmented) else train, self.known)

@@ -168,7 +168,7 @@ def evaluated(
 def _own_data(
     built: Built, folder: Path, split: str, overrides: Sequence[str], other_data: bool
 ) -> tuple[DataSummary, str]:
-    """What was read, and what to say of it where it isn't the run's own. Raises LabwrightError if nobody asked for it."""
+    """What was read, and what to say of it where it isn't the run's own. Raises LabwrightError unless it was meant."""
     now, differing = compared_data(built.task, folder / "task", [split])
     overridden = any(override.startswith(("task=", "task.data")) for override in overrides)
     if differing and not other_data and not overridden:

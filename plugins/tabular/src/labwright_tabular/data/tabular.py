@@ -6,13 +6,17 @@ import csv
 import json
 from abc import abstractmethod
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from copy import copy
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
 from labwright import Classes, Data, LabwrightError, LeftOut, Port, TensorSplit, nearest
+from labwright_tasks import other_data
 from labwright_tasks.tables import SUFFIXES, Table, cells_of
 from torch import Tensor
 
@@ -53,7 +57,9 @@ class Tabular(Data):
     ) -> None:
         self.valid, self.test, self.seed, self.scale, self.min_count = valid, test, seed, scale, min_count
         self.roles, self.missing = dict(roles or {}), MISSING if missing is None else tuple(missing)
+        self.facts: other_data.Facts = {}  # of the training rows
         self._parts: dict[str, TensorSplit] = {}
+        self._lines: dict[str, Table] = {}  # without their columns: where each row is
         self._left_out: Sequence[LeftOut] = ()
         self._remarks: list[str] = []
         self._unknown: Counter[str] = Counter()
@@ -77,21 +83,18 @@ class Tabular(Data):
         return divided(groups_R, valid=self.valid, test=self.test, seed=self.seed)
 
     def prepare(self) -> None:
-        table, self._left_out = self._with_answers(self.table())
+        whole = self.table()
+        table, self._left_out = self._with_answers(whole)
+        self._header = list(whole.columns)
         names = [name for name in table.columns if name != self.answer]
         if unknown := next((name for name in self.roles if name not in names), ""):
             raise LabwrightError(f"task.data.roles: no column is called {unknown!r}{nearest(unknown, names)}")
-        labels_R: np.ndarray
         if self.target is Classes:
-            classes = sorted(set(table.names(self.answer)), key=_in_order)
-            number = {name: label for label, name in enumerate(classes)}
-            labels_R = np.array([number[name] for name in table.names(self.answer)], np.int64)
+            self.outputs = Classes(tuple(sorted(set(table.names(self.answer)), key=_in_order)))
+            labels_R = self._labels(table)
             parts_R = self.divide(labels_R)
-            self.outputs = Classes(tuple(classes))
         else:
-            numbers = Columns((), "standard", self.missing)
-            classes_instead = "data 'tabular/table' tells classes"
-            labels_R = numbers.values(table, self.answer, "number", classes_instead).T.astype(np.float32)
+            labels_R = self._labels(table)
             parts_R = self.divide(np.zeros(len(table), np.int64))
             train = labels_R[parts_R == TRAIN].astype(np.float64)
             self.outputs = Scaled(1, (float(train.mean()),), (float(train.std()) or 1.0,))
@@ -107,12 +110,11 @@ class Tabular(Data):
                 f"{self._decided()} task.data.roles says otherwise."
             )
         self._remarks = [self._decided()]
-        x_RN, codes_RC = self.columns.encode(table)
-        labels = torch.from_numpy(labels_R)
         for name, part in NAMES.items():
-            rows = torch.from_numpy(np.flatnonzero(parts_R == part))
+            rows = np.flatnonzero(parts_R == part)
             if len(rows):
-                self._parts[name] = TensorSplit((x_RN[rows], codes_RC[rows]), labels[rows])
+                self._keep(name, table.take(rows.tolist()), torch.from_numpy(labels_R[rows]))
+                self.facts = self.facts or self._facts(table.take(rows.tolist()), "train")
 
     def ports(self) -> tuple[Port, Port]:
         return self.columns.port(), self.outputs
@@ -171,14 +173,40 @@ class Tabular(Data):
         table = whole_table(path, self.delimiter, self.encoding)
         if len(table) > 1:
             raise LabwrightError(
-                f"{path} has {len(table):,} rows, and an answer is about one: give them as lines, "
-                f"`tail -n +2 {path.name} | labwright predict RUN -` for a CSV file, `labwright predict RUN - < "
-                f"{path.name}` for JSON Lines."
+                f"{path} has {len(table):,} rows, and an answer is about one: `labwright predict RUN --on {path.name}` "
+                "answers each."
             )
-        for column in self.columns.used:
-            if column.name not in table:
-                raise LabwrightError(f"{path}: there is no column {column.name!r}{nearest(column.name, table.columns)}")
-        return self._encoded(table)
+        return self._encoded(self._with_columns(table))
+
+    def on(self, path: Path) -> Self:
+        """The rows of a table of the same columns, the target among them."""
+        other = copy(self)
+        table, other._left_out = self._with_answers(whole_table(path, self.delimiter, self.encoding))
+        self._with_columns(table)
+        if isinstance(self.outputs, Classes):
+            names, known = table.names(self.answer), set(self.outputs.names)
+            strange = [name for name in names if name not in known]
+            if len(strange) == len(names):
+                raise other_data.none_known(path, names, self.outputs.names)
+            other._left_out = [*other._left_out, *other_data.unknown(strange, "rows")]
+            table = table.take(row for row, name in enumerate(names) if name in known) if strange else table
+        other._parts, other._lines, other._unknown = {}, {}, Counter()
+        other._keep("test", table, torch.from_numpy(self._labels(table)))
+        other._remarks = other_data.drift(other._facts(table, "test"), self.facts, len(table))
+        return other
+
+    def inputs(self, path: Path) -> Iterable[tuple[str, Callable[[], tuple[Tensor, ...]]]]:
+        """The rows of a table, or of all tables in a folder, with the target or without."""
+        return self._rows(self.files(path) if path.is_dir() else [path])
+
+    def _rows(self, files: Iterable[Path]) -> Iterator[tuple[str, Callable[[], tuple[Tensor, ...]]]]:
+        for file in files:
+            table = self._with_columns(whole_table(file, self.delimiter, self.encoding))
+            for row in range(len(table)):
+                yield table.where(row), partial(self._encoded, table.take([row]))
+
+    def place(self, split: str, index: int) -> str:
+        return self._lines[split].where(index)
 
     def save(self, folder: Path) -> None:
         outputs: dict[str, Any] = {"classes": None}
@@ -188,10 +216,12 @@ class Tabular(Data):
             outputs |= {"mean": self.outputs.mean, "deviation": self.outputs.deviation}
         kept = {"table": self.columns.json(), "header": self._header, "target": outputs}
         (folder / _KEPT).write_text(json.dumps(kept, ensure_ascii=False) + "\n", encoding="utf-8")
+        other_data.keep(folder, self.facts)
 
     def load(self, folder: Path) -> None:
         kept = json.loads((folder / _KEPT).read_text(encoding="utf-8"))
         self.columns, self._header = Columns.of_json(kept["table"]), kept["header"]
+        self.facts = other_data.kept(folder)
         target = kept["target"]
         if target["classes"] is not None:
             self.outputs = Classes(tuple(target["classes"]))
@@ -200,14 +230,54 @@ class Tabular(Data):
 
     def _with_answers(self, table: Table) -> tuple[Table, list[LeftOut]]:
         """The rows that have a target."""
-        self._header = list(table.columns)
         if self.answer not in table:
             raise LabwrightError(
-                f"{table.origin}: there is no column {self.answer!r}{nearest(self.answer, self._header)} "
+                f"{table.origin}: there is no column {self.answer!r}{nearest(self.answer, table.columns)} "
                 "task.data.target says which one is predicted."
             )
         told = ["" if cell.strip() in self.missing else cell for cell in table[self.answer]]
         return Table(table.origin, {**table.columns, self.answer: told}, table.lines, table.unit).filled(self.answer)
+
+    def _with_columns(self, table: Table) -> Table:
+        """A table that has all columns the model takes. Raises LabwrightError for one that hasn't."""
+        for column in self.columns.used:
+            if column.name not in table:
+                raise LabwrightError(
+                    f"{table.origin}: there is no column {column.name!r}{nearest(column.name, table.columns)}"
+                )
+        return table
+
+    def _labels(self, table: Table) -> np.ndarray:
+        """Labels (R,) int64 of classes that are known, or numbers (R, 1) float32."""
+        if self.target is Classes:
+            assert isinstance(self.outputs, Classes)
+            number = {name: label for label, name in enumerate(self.outputs.names)}
+            return np.array([number[name] for name in table.names(self.answer)], np.int64)
+        classes_instead = "data 'tabular/table' tells classes"
+        numbers = Columns((), "standard", self.missing).values(table, self.answer, "number", classes_instead)
+        return numbers.T.astype(np.float32)
+
+    def _keep(self, name: str, table: Table, labels: Tensor) -> None:
+        """Make a split of the rows of a table."""
+        self._parts[name] = TensorSplit(self.columns.encode(table), labels)
+        self._lines[name] = replace(table, columns={})
+
+    def _facts(self, table: Table, split: str) -> other_data.Facts:
+        """What a split's rows are like: numbers, how many are missing, how many levels have no code, the classes."""
+        values: dict[str, Tensor] = {}
+        codes = iter(self._parts[split].inputs[1].unbind(1))
+        for column in self.columns.used:
+            if column.role == "category":
+                values[f"the share of rare or unknown levels of {column.name}"] = next(codes) == 0
+                continue
+            first_R = torch.from_numpy(self.columns.values(table, column.name, column.role)[0])
+            if column.flagged:
+                values[f"the share of rows without {column.name}"] = first_R.isnan()
+            if column.parts and not first_R.isnan().all():
+                values[column.names[0]] = first_R[~first_R.isnan()]
+        if isinstance(self.outputs, Classes):
+            return other_data.facts(values, self._parts[split].labels, self.outputs.names)
+        return other_data.facts(values)
 
     def _encoded(self, table: Table) -> tuple[Tensor, ...]:
         x_BN, codes_BC = self.columns.encode(table)
