@@ -45,9 +45,7 @@ def verb(
         list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="A setting to change, more than once.")
     ] = None,
     on: Annotated[Path | None, typer.Option(help="Data as the run's, labelled or not: answer for each row.")] = None,
-    explain: Annotated[
-        str | None, typer.Option(metavar="METHOD", help="Add what each answer rests on, such as by occlusion.")
-    ] = None,
+    explain: Annotated[str | None, typer.Option(metavar="METHOD", help="Add what an answer rests on.")] = None,
     out: Annotated[Path | None, typer.Option(help="Where predictions that are files go: RUN/predictions.")] = None,
     as_json: Json = False,
 ) -> None:
