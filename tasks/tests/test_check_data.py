@@ -6,6 +6,8 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+import PIL.Image
 import pytest
 import torch
 from labwright import Audio, Batch, Classes, Data, Features, Finding, Image, LabwrightError, Port, Tokens, Values
@@ -170,6 +172,20 @@ def test_pictures_of_one_colour_are_wrong():
     assert "of one colour" in flat.sentence
 
 
+def test_pictures_that_are_nearly_the_same_are_told_before_those_of_one_part():
+    generator = torch.Generator().manual_seed(0)
+    x = torch.nn.functional.interpolate(torch.rand(90, 3, 4, 4, generator=generator), size=16, mode="bicubic")
+    train, test = x[:60], x[60:].clone()
+    train[7] = train[3] + 0.01 * torch.randn(3, 16, 16, generator=generator)
+    test[5] = train[20] + 0.01 * torch.randn(3, 16, 16, generator=generator)
+    labels = torch.arange(60) % 2
+    parts = {"train": ((train,), labels), "test": ((test,), labels[:30])}
+    (near,) = of(found(Given(Image(3, 16, 16), Classes(("a", "b")), parts)), "duplicates")
+    assert near.samples == (("test", 5), ("train", 7)) and not near.wrong
+    assert near.details == ("nearly the same as train 20", "nearly the same as train 3")
+    assert "2 samples are nearly the same as another, 1 of them in another part" in near.sentence
+
+
 def test_recordings_that_are_silent_clipped_or_short_are_told_apart():
     x = 0.3 * torch.randn(40, 1600, generator=torch.Generator().manual_seed(0)).clamp(-3, 3)
     lengths = torch.full((40,), 1600)
@@ -257,6 +273,19 @@ def test_data_is_looked_at_by_its_own_name_and_settings(command, tmp_path):
     assert code == 0, err
     assert "2 classes (0 " in out
     assert "twice or more within a part" in out
+
+
+def test_damaged_pictures_are_wrong_and_the_others_are_looked_at(command, tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 255, (40, 12, 12, 3), dtype=np.uint8)
+    for number, picture in enumerate(pixels):
+        folder = tmp_path / ("cat", "dog")[number % 2]
+        folder.mkdir(exist_ok=True)
+        PIL.Image.fromarray(picture).save(folder / f"{number}.png")
+    (tmp_path / "cat" / "torn.png").write_bytes(b"no picture")
+    code, out, err = command("check-data", "vision/image-folder", f"folder={tmp_path}", "size=12", "--json")
+    (damaged,) = [finding for finding in json.loads(out)["findings"] if finding["check"] == "damaged"]
+    assert code == 1 and damaged["wrong"] and "1 of 41 pictures can't be read (cat/torn.png" in damaged["sentence"], err
+    assert json.loads(out)["looked_at"] == 40
 
 
 @pytest.mark.parametrize(

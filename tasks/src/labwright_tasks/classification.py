@@ -207,6 +207,16 @@ class Classification(Task):
             answers.append({"label": self.names[classes[0]], "probability": values[0], "probabilities": ranked})
         return answers
 
+    def explain(self, model: nn.Module, inputs: tuple[Tensor, ...], method: str) -> list[dict[str, Any]]:
+        """For each row an `explanation` of its most probable class, by `integrated-gradients` or `occlusion`.
+
+        Of a picture it is one, red for what speaks for the class and blue for what speaks against it; of a text each
+        token with its score; of anything else a score for each number.
+        """
+        from labwright_tasks.explaining import explained, shown
+
+        return shown(self.data, inputs, explained(model, self.data.ports()[0], inputs, method))
+
     def report(self, model: nn.Module, split: str, device: torch.device) -> Sequence[Section]:
         """A confusion matrix, each class's precision and recall, and of pictures the worst mistakes."""
         from labwright_tasks.classification_report import sections

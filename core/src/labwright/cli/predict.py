@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 SETTINGS = {"ignore_unknown_options": True}  # `--LINE TEXT`: the task says what LINE is
 AT_ONCE = 64  # files that are read before they are answered together
-RESERVED = ("set", "on", "out", "json", "help")
+RESERVED = ("set", "on", "explain", "out", "json", "help")
 MOST_NAMED = 10  # inputs that can't be read
 
 Reader = Callable[[], Any]
@@ -45,6 +45,7 @@ def verb(
         list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="A setting to change, more than once.")
     ] = None,
     on: Annotated[Path | None, typer.Option(help="Data as the run's, labelled or not: answer for each row.")] = None,
+    explain: Annotated[str | None, typer.Option(metavar="METHOD", help="Add what an answer rests on.")] = None,
     out: Annotated[Path | None, typer.Option(help="Where predictions that are files go: RUN/predictions.")] = None,
     as_json: Json = False,
 ) -> None:
@@ -66,7 +67,7 @@ def verb(
     given = [*([] if on is None else [on]), *(inputs or ())] or ["-"]
     at_once = 1 if "-" in given else AT_ONCE  # whoever writes lines may wait for an answer before the next
     failed, count = 0, 0
-    answers = predictions(built, _inputs(built.task, given), at_once=at_once)
+    answers = predictions(built, _inputs(built.task, given), at_once=at_once, explain=explain)
     for count, (name, answer) in enumerate(answers, 1):  # noqa: B007
         if isinstance(answer, Exception):
             failed += 1

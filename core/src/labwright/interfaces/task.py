@@ -293,6 +293,13 @@ class Task(ABC):
         """
         raise LabwrightError(f"task {type(self).__name__} can't predict.")
 
+    def explain(self, model: nn.Module, inputs: tuple[Tensor, ...], method: str) -> list[dict[str, Any]]:
+        """What each row's prediction rests on, by a method such as `occlusion`: values as `predict` returns them.
+
+        They are added to the answers; gradients can be taken. Raises LabwrightError for a method it doesn't know.
+        """
+        raise LabwrightError(f"task {type(self).__name__} can't explain its predictions.")
+
     def remark(self, split: str, metrics: Mapping[str, float]) -> str | None:
         """What to know about a split's metrics that look better than they are, a sentence; None: nothing."""
         return None

@@ -180,7 +180,11 @@ def _own_data(
 
 
 def predictions(
-    built: Built, inputs: Iterable[tuple[str, Callable[[], tuple[Tensor, ...]]]], *, at_once: int = 1
+    built: Built,
+    inputs: Iterable[tuple[str, Callable[[], tuple[Tensor, ...]]]],
+    *,
+    at_once: int = 1,
+    explain: str | None = None,
 ) -> Iterator[tuple[str, dict[str, Any] | Exception]]:
     """What a run's model says of each input: its name, and the answer or why there is none.
 
@@ -192,6 +196,7 @@ def predictions(
         built: a task and a model.
         inputs: their names and readers.
         at_once: inputs that are read before they are answered: those of the same shapes go through the model together.
+        explain: the method by which each answer is explained, in its further entries.
     """
     if type(built.task).predict is Task.predict:
         built.task.predict(built.model, (), ())  # says so
@@ -206,7 +211,7 @@ def predictions(
             answers: dict[int, dict[str, Any] | Exception] = dict(enumerate(given))  # type: ignore[arg-type]
             for places in alike.values():
                 rows = [given[place] for place in places]
-                answers.update(zip(places, _answers(built, rows), strict=True))  # type: ignore[arg-type]
+                answers.update(zip(places, _answers(built, rows, explain), strict=True))  # type: ignore[arg-type]
             yield from ((name, answers[place]) for place, (name, _) in enumerate(chunk))
 
 
@@ -217,14 +222,19 @@ def _attempt(read: Callable[[], tuple[Tensor, ...]]) -> tuple[Tensor, ...] | Exc
         return error
 
 
-def _answers(built: Built, rows: Sequence[tuple[Tensor, ...]]) -> list[dict[str, Any] | Exception]:
+def _answers(built: Built, rows: Sequence[tuple[Tensor, ...]], explain: str | None) -> list[dict[str, Any] | Exception]:
     """What the model says of inputs of the same shapes; if it can't say it of all together, of one after another.
 
     If that takes more memory than there is, of half of them, and so on.
     """
     try:
         arguments = tuple(torch.cat(column).to(built.device) for column in zip(*rows, strict=True))
-        return [*built.task.predict(built.model, arguments, [getattr(row, "origin", None) for row in rows])]
+        answers = built.task.predict(built.model, arguments, [getattr(row, "origin", None) for row in rows])
+        if explain is None:
+            return [*answers]
+        with torch.inference_mode(False), torch.enable_grad():
+            reasons = built.task.explain(built.model, tuple(x.clone() for x in arguments), explain)
+        return [answer | why for answer, why in zip(answers, reasons, strict=True)]
     except (LabwrightError, RuntimeError, MemoryError) as error:
         short = out_of_memory(error)
         if not short and not isinstance(error, LabwrightError):
@@ -234,7 +244,8 @@ def _answers(built: Built, rows: Sequence[tuple[Tensor, ...]]) -> list[dict[str,
         size = -(-len(rows) // 2) if short else 1
         built.notes += [_FEWER] if short and _FEWER not in built.notes else []
     # only now, as an error keeps alive what it came from
-    return [answer for start in range(0, len(rows), size) for answer in _answers(built, rows[start : start + size])]
+    parts = [rows[start : start + size] for start in range(0, len(rows), size)]
+    return [answer for part in parts for answer in _answers(built, part, explain)]
 
 
 def _check_checkpoint(name: str) -> None:

@@ -6,7 +6,7 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any
 
-from labwright import Data, Experiment, Goal, LabwrightError, Metric, Part, Plugins, Task, nearest
+from labwright import Data, Experiment, Finding, Goal, LabwrightError, Metric, Part, Plugins, Task, nearest
 from torch import Tensor, nn
 
 
@@ -45,6 +45,18 @@ def experiment_over(what: str, settings: Iterable[str], plugins: Plugins) -> Exp
     return Experiment(
         task={"name": Looking, "data": data}, model=Nothing, train={"steps": 1}, log=(), plugins=plugins, name=what
     )
+
+
+def prepared(experiment: Experiment) -> tuple[Data, list[Finding]]:
+    """The data of an experiment, read. What it refuses for damaged samples is a finding, and the rest is read."""
+    try:
+        return experiment.prepared().data, []
+    except LabwrightError as refused:
+        data = experiment.table()["task"].get("data")
+        if not isinstance(data, Mapping) or data.get("on_damaged") != "refuse":
+            raise
+        without = experiment.varied({"task.data.on_damaged": "leave-out"}).prepared().data
+        return without, [Finding("damaged", str(refused), wrong=True)]
 
 
 class Looking(Task):

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
 import torch
-from labwright import Finding, LabwrightError, generator, listed
+from labwright import Audio, Finding, Image, LabwrightError, generator, listed
 from torch import Tensor
 
 from labwright_tasks.checking.classifier import out_of_fold
@@ -18,6 +18,7 @@ from labwright_tasks.checking.samples import PARTS, Samples
 _FOLDS = 5
 _FEW = 10  # samples of a class; with fewer nothing can be learned of it
 _LOPSIDED = 10  # times as many samples in the largest class as in the smallest
+_NEAR = 0.15  # of the usual distance to the nearest; digits are 0.27 apart, copies saved anew 0.1
 _FAR = 5.0  # robust deviations from which on a sample is far from all others
 _NEIGHBOURS = 5
 _AT_ONCE = 1024  # rows whose distances are in memory
@@ -152,15 +153,42 @@ def doubted(
     yield Finding("labels", text, places, details, wrong=noise.share >= _NOISY and right >= _ABLE)
 
 
-def outliers(samples: Samples) -> Iterator[Finding]:
-    """Samples far from all others: by the mean distance to the nearest five, in robust deviations of its log."""
-    if len(samples) < 4 * _NEIGHBOURS:
-        return
+def nearest(samples: Samples) -> tuple[Tensor, Tensor]:
+    """The distances to the nearest five other samples, (N, 5), and their positions."""
     assert samples.features_ND is not None
     x_ND = comparable(samples.port, samples.features_ND)
-    parts = torch.split(x_ND, _AT_ONCE)
-    nearest = [torch.cdist(rows, x_ND).topk(_NEIGHBOURS + 1, largest=False).values for rows in parts]
-    distances_N = torch.cat(nearest)[:, 1:].mean(1)  # the first is the sample itself
+    distances, places = [], []
+    for first, rows in enumerate(torch.split(x_ND, _AT_ONCE)):
+        distances_BN = torch.cdist(rows, x_ND)
+        itself_B = torch.arange(len(rows)) + first * _AT_ONCE
+        distances_BN[torch.arange(len(rows)), itself_B] = torch.inf
+        found = distances_BN.topk(_NEIGHBOURS, largest=False)
+        distances.append(found.values)
+        places.append(found.indices)
+    return torch.cat(distances), torch.cat(places)
+
+
+def near_copies(samples: Samples, neighbours: tuple[Tensor, Tensor]) -> Iterator[Finding]:
+    """Pictures and recordings nearly the same as another: nearer than a seventh of what is usual."""
+    if not isinstance(samples.port, Image | Audio):
+        return  # of few numbers many are near by chance
+    distances_N, others_N = (tensor[:, 0] for tensor in neighbours)
+    near = (distances_N < _NEAR * distances_N.median()).nonzero()[:, 0].tolist()
+    pairs = {(max(at, int(others_N[at])), min(at, int(others_N[at]))) for at in near}
+    pairs = {pair for pair in pairs if samples.digests[pair[0]] != samples.digests[pair[1]]}
+    apart = {pair for pair in pairs if samples.places[pair[0]][0] != samples.places[pair[1]][0]}
+    if pairs:
+        ordered = sorted(pairs, key=lambda pair: (pair not in apart, float(distances_N[pair[0]])))
+        across = f", {len(apart):,} of them in another part" if apart else ""
+        text = f"{_counted(len(pairs))} nearly the same as another{across}: copies saved anew, or moments of one scene?"
+        places = tuple(samples.places[at] for at, _ in ordered)
+        details = tuple("nearly the same as {} {}".format(*samples.places[other]) for _, other in ordered)
+        yield Finding("duplicates", text, places, details)
+
+
+def outliers(samples: Samples, neighbours: tuple[Tensor, Tensor]) -> Iterator[Finding]:
+    """Samples far from all others: by the mean distance to the nearest five, in robust deviations of its log."""
+    distances_N = neighbours[0].mean(1)
     logs_N = distances_N.clamp_min(float(distances_N.median()) * 1e-3 + 1e-12).log()
     middle = logs_N.median()
     spread = 1.4826 * float((logs_N - middle).abs().median())

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
-
 import torch
 from labwright import Audio, Features, Image, Port, Tokens
 from torch import Tensor
 from torch.nn import functional
 
+from labwright_tasks.features import dense
+
 _SIDE = 16  # a picture's pixels along a side
 _WORDS, _LONGEST = 2048, 3  # places for tokens, and for so many that follow one another
-_WINDOW, _BANDS, _STRETCHES = 512, 24, 8  # of a recording: samples, bands of frequency, stretches of time
 _MOST = 4096  # numbers of other inputs
-_QUIET = 1e-10
 _ROW = 20.0  # the length of a text's row: much shorter ones a penalised regression makes little of
 
 
@@ -21,7 +19,7 @@ def sample_features(port: Port, inputs: tuple[Tensor, ...]) -> Tensor | None:
     """A row of numbers for each input, (B, D); None for a kind that it knows nothing of.
 
     Pictures: their pixels, at most 16x16. Texts: how often tokens, pairs and triples of them occur, hashed into 2,048
-    places. Recordings: the loudness in 24 bands of frequency and 8 stretches of time, in logarithms.
+    places. Recordings: the loudness in bands of frequency, its mean and deviation.
     """
     if isinstance(port, Image):
         x_BCHW = inputs[0].float()
@@ -30,7 +28,7 @@ def sample_features(port: Port, inputs: tuple[Tensor, ...]) -> Tensor | None:
     if isinstance(port, Tokens):
         return _words(inputs[0], inputs[1])
     if isinstance(port, Audio):
-        return torch.stack([_bands(x_T[:length]) for x_T, length in zip(inputs[0], inputs[1].tolist(), strict=True)])
+        return torch.from_numpy(dense(port, inputs)[1]).float()
     if isinstance(port, Features) and inputs[0][0].numel() <= _MOST:
         return inputs[0].float().flatten(1)
     return None
@@ -64,13 +62,3 @@ def _words(ids_BT: Tensor, lengths_B: Tensor) -> Tensor:
 def _place(numbers: Tensor) -> Tensor:
     """Knuth's multiplicative hash: the upper 11 of 32 bits, which all lower ones have an influence on."""
     return (numbers % 2**31 * 2_654_435_761 % 2**32) >> 21
-
-
-def _bands(x_T: Tensor) -> Tensor:
-    padded_T = functional.pad(x_T, (0, max(0, _WINDOW - len(x_T))))
-    window = torch.hann_window(_WINDOW)
-    power_FT = torch.stft(padded_T, _WINDOW, _WINDOW // 2, window=window, center=False, return_complex=True).abs() ** 2
-    # bands as wide as octaves' parts: low ones are told apart finely, as ears do
-    edges = torch.logspace(0, torch.tensor(_WINDOW / 2).log10(), _BANDS + 1).round().long().tolist()
-    bands = [power_FT[low : max(high, low + 1)].mean(0) for low, high in pairwise(edges)]
-    return functional.adaptive_avg_pool1d((torch.stack(bands) + _QUIET).log(), _STRETCHES).flatten()

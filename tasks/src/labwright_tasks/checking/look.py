@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ from labwright_tasks.checking import checks
 from labwright_tasks.checking.samples import Samples, look_at
 
 _NAMED = 6  # classes in a line
+_ENOUGH = 20  # samples
 SOUGHT = {
     "damaged": "samples that can't be read, or are no samples of anything",
     "duplicates": "the same sample twice, as a model is given it",
@@ -61,9 +62,17 @@ class Look:
 
 
 def look(
-    data: Data, *, most: int, seed: int, say: Callable[[str], None], judge: Mapping[bytes, Tensor] | None = None
+    data: Data,
+    *,
+    most: int,
+    seed: int,
+    say: Callable[[str], None],
+    judge: Mapping[bytes, Tensor] | None = None,
+    before: Sequence[Finding] = (),
 ) -> Look:
     """Everything that is looked for in prepared data; `say` is told how far it is.
+
+    `before` was found while the data was prepared.
 
     A `judge` is what trained models say of samples by their digests; without one a simple classifier judges labels.
     Raises LabwrightError for data that can't be looked at.
@@ -74,15 +83,22 @@ def look(
         skipped.pop("labels", None)  # no features are needed for it
     if samples.features_ND is not None:
         say(f"comparing {len(samples):,} samples with one another")
+    # those of texts say nothing, see below; of a handful of samples none are usual
+    compared = "outliers" not in skipped and len(samples) >= _ENOUGH
+    neighbours = checks.nearest(samples) if compared else None
     made: dict[str, Callable[[], Iterable[Finding]]] = {
         "damaged": lambda: checks.damaged(samples),
-        "duplicates": lambda: checks.duplicates(samples),
+        "duplicates": lambda: [
+            *checks.duplicates(samples),
+            *(checks.near_copies(samples, neighbours) if neighbours else ()),
+        ],
         "balance": lambda: checks.balance(samples),
         "labels": lambda: checks.labels(samples, seed) if judge is None else checks.judged_labels(samples, judge),
-        "outliers": lambda: checks.outliers(samples),
+        "outliers": lambda: checks.outliers(samples, neighbours) if neighbours else (),
         "drift": lambda: checks.drift(samples, seed),
     }
-    findings = [finding for name, check in made.items() if name not in skipped for finding in check()]
+    findings = [*before]
+    findings += [finding for name, check in made.items() if name not in skipped for finding in check()]
     findings += data.checks()
     others = {finding.check for finding in findings} - SOUGHT.keys()
     own = {check: f"what {type(data).__name__} looks for" for check in sorted(others)}

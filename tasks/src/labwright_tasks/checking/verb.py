@@ -46,7 +46,7 @@ def verb(
 
     Examples: labwright check-data vision/digits · labwright check-data vision/image-folder folder=photos --json
     """
-    from labwright_tasks.checking.asked import experiment_over, is_data
+    from labwright_tasks.checking.asked import experiment_over, is_data, prepared
     from labwright_tasks.checking.look import look
     from labwright_tasks.checking.trained_judge import judged_by
 
@@ -55,9 +55,9 @@ def verb(
     else:
         written = [given if given.startswith("task.") else f"task.data.{given}" for given in settings or ()]
         experiment = ctx.obj.experiment(what, written)
-    data = experiment.prepared().data
+    data, before = prepared(experiment)
     judge = None if run is None else judged_by(run, data.ports()[1], ctx.obj.plugins, say)
-    found = look(data, most=most, seed=seed, say=say, judge=judge)
+    found = look(data, most=most, seed=seed, say=say, judge=judge, before=before)
     say(*(f"note: {note}" for note in found.notes))
     if as_json:
         print_json({"data": what} | found.json(data))
