@@ -57,6 +57,9 @@ def named(interval: tuple[float, float]) -> dict[str, float]:
 class AccuracyInterval:
     """The interval of the accuracy."""
 
+    _right: Tensor | int
+    _count: int
+
     def __init__(self) -> None:
         self.reset()
 
@@ -68,13 +71,14 @@ class AccuracyInterval:
         return named(wilson(float(self._right), self._count))
 
     def reset(self) -> None:
-        self._right: Tensor | int = 0
-        self._count = 0
+        self._right, self._count = 0, 0
 
 
 @final
 class ByClass:
     """Of each class the `samples`, the `recall` with its interval, and the `precision`, where there are such."""
+
+    _counts: Tensor | int
 
     def __init__(self, names: Sequence[str]) -> None:
         self.names = names
@@ -91,7 +95,7 @@ class ByClass:
         return {name: _figures(*of_class) for name, of_class in zip(self.names, counts, strict=True)}
 
     def reset(self) -> None:
-        self._counts: Tensor | int = 0
+        self._counts = 0
 
 
 def _figures(given: int, true: int, right: int) -> dict[str, float]:

@@ -127,7 +127,7 @@ class Corpus(Data, ABC):
         if self.tokens is None or self.tokens.unknown is None:
             return {}
         unknown_N = (split.ids_N == self.tokens.unknown).double()
-        shares = torch.stack([window.mean() for window in unknown_N.split(self.context)])
+        shares = torch.stack([window.mean() for window in torch.split(unknown_N, self.context)])
         return other_data.facts({"the share of unknown tokens": shares})
 
     def remarks(self) -> Sequence[str]:

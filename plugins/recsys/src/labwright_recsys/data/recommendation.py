@@ -158,8 +158,8 @@ class Recommendation(Data):
         had = [LeftOut(again, "interactions", "the run has them in `train` or `valid`")] if again else []
         other._rows_left_out = (*table.left_out, *strange, *had)
         if self.rated:
-            ratings_N = other.ratings_N[other.parts_N == TEST]
-            other.noted = tuple(drift(other_data.facts({"the rating": ratings_N}), self.facts, len(ratings_N)))
+            rated_N = other.ratings_N[other.parts_N == TEST]
+            other.noted = tuple(drift(other_data.facts({"the rating": rated_N}), self.facts, len(rated_N)))
         return other
 
     def _replace_test(self, users_N: Tensor, items_N: Tensor, ratings_N: Tensor) -> int:
@@ -328,7 +328,7 @@ def _known(names: Sequence[str], known: Sequence[str]) -> np.ndarray:
 
 
 def _where(names: Sequence[str], chosen_N: np.ndarray) -> list[str]:
-    return [names[row] for row in np.flatnonzero(chosen_N)]
+    return [names[row] for row in np.flatnonzero(chosen_N).tolist()]
 
 
 def _numbered(names: Sequence[str]) -> tuple[tuple[str, ...], np.ndarray]:
