@@ -71,7 +71,8 @@ class AccuracyInterval:
         return named(wilson(float(self._right), self._count))
 
     def reset(self) -> None:
-        self._right, self._count = 0, 0
+        self._right = 0
+        self._count = 0
 
 
 @final

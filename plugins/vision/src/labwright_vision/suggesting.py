@@ -21,7 +21,8 @@ def class_pictures(path: Path) -> Suggestion | None:
     if not path.is_dir() or not pictures(path, Tally()):
         return None
     layout = laid_out(path, Tally())
-    of_class = {name: pictures(folder, Tally()) for name, folder in class_folders(layout.parts["train"]).items()}
+    classes = class_folders(layout.parts["train"]).items()
+    of_class = {name: pictures(folder, Tally()) for name, folder in classes if isinstance(folder, Path)}
     counts = {name: len(some) for name, some in of_class.items()}
     seen = [picture for some in of_class.values() for picture in some[: -(-_LOOKED_AT // len(of_class))]]
     shapes, grey = _looked_at(seen)

@@ -18,7 +18,7 @@ from pydantic import Field
 from torch import Tensor
 
 from labwright_vision.data.augment import Affine, Rotate, Scale, Shift
-from labwright_vision.data.folders import Tally, known_pictures, pictures
+from labwright_vision.data.folders import Found, Tally, known_pictures, pictures
 from labwright_vision.data.pictures import Pictures, held_out, of_known, scaled
 from labwright_vision.data.reading import SUFFIXES, read_picture
 
@@ -108,7 +108,7 @@ class Digits(Data):
     def files(self, folder: Path) -> list[Path]:
         return pictures(folder, Tally())
 
-    def read(self, path: Path) -> tuple[Tensor, ...]:
+    def read(self, path: Found) -> tuple[Tensor, ...]:
         picture = read_picture(path, channels=1, height=_SIDE, width=_SIDE, background=0)
         return (scaled(picture, _MEAN, _DEVIATION)[None],)
 

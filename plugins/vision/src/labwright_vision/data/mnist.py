@@ -165,7 +165,7 @@ class Mnist(Data):
     def files(self, folder: Path) -> list[Path]:
         return folders.pictures(folder, folders.Tally())
 
-    def read(self, path: Path) -> tuple[Tensor, ...]:
+    def read(self, path: folders.Found) -> tuple[Tensor, ...]:
         pixels = read_picture(path, channels=1, height=_SIDE, width=_SIDE, background=0)
         return (scaled(pixels, _MEAN, _DEVIATION)[None],)
 

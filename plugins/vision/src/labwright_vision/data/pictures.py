@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -16,7 +15,7 @@ from labwright import Batch
 from torch import Tensor
 
 from labwright_vision.data.augment import Augment
-from labwright_vision.data.folders import Known
+from labwright_vision.data.folders import Found, Known
 
 _DIGESTED = 4096  # pictures
 
@@ -47,7 +46,7 @@ class Pictures:
             yield hashlib.sha256(tensor.numpy().tobytes()).hexdigest()
 
 
-def of_known(known: Known, read: Callable[[Path], tuple[Tensor, ...]]) -> Pictures:
+def of_known(known: Known, read: Callable[[Found], tuple[Tensor, ...]]) -> Pictures:
     """The pictures of other data, each as it is read."""
     x_NCHW = torch.cat([read(path)[0] for path, _ in known.files])
     return Pictures(x_NCHW, torch.tensor([label for _, label in known.files]))
