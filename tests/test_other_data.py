@@ -21,6 +21,7 @@ import soundfile
 import torch
 from labwright.runs.load import Evaluation, evaluated
 from labwright_tasks.intervals import bootstrapped, wilson
+from labwright_tasks.regression import ErrorInterval
 from PIL import Image
 from torch import Tensor
 from torch.nn import functional
@@ -422,6 +423,17 @@ def test_bootstrapped_means_lie_where_the_normal_distribution_puts_them() -> Non
     assert low == pytest.approx(float(values_N.mean()) - reach, abs=reach / 8)
     assert high == pytest.approx(float(values_N.mean()) + reach, abs=reach / 8)
     assert bootstrapped(values_N) == (low, high)
+
+
+def test_the_interval_of_a_root_mean_square_is_the_root_of_that_of_the_squares() -> None:
+    drawn = torch.Generator().manual_seed(0)
+    predictions_BD, targets_BD = torch.randn(200, 2, generator=drawn), torch.randn(200, 2, generator=drawn)
+    interval = ErrorInterval()
+    for rows in (slice(70), slice(70, None)):
+        interval.update(predictions_BD[rows], targets_BD[rows])
+    low, high = bootstrapped((predictions_BD - targets_BD).square().mean(1))
+    told = interval.compute()
+    assert (told["low"], told["high"]) == (pytest.approx(math.sqrt(low)), pytest.approx(math.sqrt(high)))
 
 
 def test_what_differs_from_the_training_part_is_said_and_nothing_else(trained: Trained, tmp_path: Path) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, Protocol
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Protocol, Self
 
 import torch
 from labwright import (
@@ -23,6 +24,7 @@ from labwright import (
 from torch import Tensor, nn
 
 from labwright_tasks.chosen_metrics import chosen, chosen_goal, new_metrics
+from labwright_tasks.intervals import MeanInterval
 from labwright_tasks.model_output import output
 
 if TYPE_CHECKING:
@@ -64,6 +66,7 @@ class Regression(Task):
         self.chosen = chosen(metrics, usual, data.target, ("predictions", "targets"))
         self.goal = chosen_goal(goal, self.chosen, Regression.goal)
         self.data = data
+        self.closely = False  # whether an interval is measured as well
 
     def loss(self, model: nn.Module, batch: Batch, criterion: RegressionLoss, phase: str) -> Tensor:  # noqa: ARG002 - one phase
         return criterion(_fitting(output(model, batch), batch.targets), batch.targets)
@@ -73,7 +76,14 @@ class Regression(Task):
         return _fitting(output(model, batch), batch.targets), batch.targets
 
     def metrics(self) -> dict[str, Metric]:
-        return new_metrics(self.chosen, *self.ports())
+        metrics = new_metrics(self.chosen, *self.ports())
+        return metrics | {"rmse_95": ErrorInterval()} if self.closely else metrics
+
+    def on(self, path: Path) -> Self:
+        """Over other data, with the interval of the root mean square error."""
+        other = super().on(path)
+        other.closely = True
+        return other
 
     def floors(self, split: str) -> Mapping[str, Mapping[str, float]]:
         """The mean of the training targets, and of what is in memory a ridge regression and gradient boosting.
@@ -113,6 +123,23 @@ class Regression(Task):
                 predictions.append(predicted_BD.float().cpu())
                 targets.append(target_BD.cpu())
         return sections(torch.cat(predictions), torch.cat(targets))
+
+
+class ErrorInterval:
+    """The interval of the root mean square error over samples drawn anew (Efron 1979)."""
+
+    def __init__(self) -> None:
+        self._interval = MeanInterval()
+
+    def update(self, predictions: Tensor, targets: Tensor) -> None:
+        self._interval.update((predictions.float() - targets).square().flatten(1).mean(1))
+
+    def compute(self) -> dict[str, float]:
+        # the root keeps the order of what is drawn, so that it may be taken of the ends
+        return {end: math.sqrt(value) for end, value in self._interval.compute().items()}
+
+    def reset(self) -> None:
+        self._interval.reset()
 
 
 class RootMeanSquare:
