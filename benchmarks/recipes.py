@@ -111,6 +111,7 @@ PROMISES = (
     *(_polarity(model, bar) for model, bar in (("bag", ">= 0.765"), ("cnn", ">= 0.765"), ("lstm", ">= 0.77"))),
     Promise("nlp/shakespeare", "cross_entropy", "<= 1.78", 4, 1, _SHAKESPEARE, "tiny_shakespeare", "valid"),
     Promise("nlp/shakespeare", "cross_entropy", "<= 1.92", 4, 1, _SLOWLY, "tiny_shakespeare", "valid"),
+    Promise("nlp/characters", "cross_entropy", "<= 1.60", 8, 1, _SHAKESPEARE, "tiny_shakespeare", "valid"),
     Promise("nlp/languages", "accuracy", ">= 0.86", 1, 10, ("task.data.seed=SEED",)),  # logistic regression: floors.py
     Promise("nlp/polarity-minilm", "accuracy", ">= 0.83", 15, overrides=_MINILM, data="mr_polarity"),
     Promise("nlp/translation", "perplexity", "<= 18", 4, overrides=_TRANSLATED, data="multi30k_en_de"),  # floor: 198

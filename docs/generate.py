@@ -52,6 +52,7 @@ _LEADS = {
     "device": "Where and how it is computed. Nothing here changes what is computed, precision apart.",
     "logger": "What shows or stores a run's numbers, beside `metrics.jsonl`.",
     "stop": "Rules that end a run early.",
+    "suggester": "What knows a kind of files, and a recipe for it.",
     "sampler": "How a study chooses the next settings to try.",
     "cluster": "Machines that a study's workers run on, if it isn't this one.",
     "pruner": "How a study finds trials that need not be trained to their end.",

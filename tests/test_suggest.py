@@ -107,6 +107,31 @@ def test_a_table_of_ratings(lab: Lab) -> None:
     assert trained(lab)["status"] == "finished"
 
 
+def test_a_table_of_numbers_and_categories(lab: Lab) -> None:
+    random.seed(0)
+    rows = []
+    for _ in range(300):
+        age, school, income = random.randint(18, 70), random.choice(["none", "degree"]), random.randint(10, 90)
+        rows.append(f"{age};{school};{income};here;{'yes' if age > 40 else 'no'}")
+    Path("people.csv").write_text("\n".join(["age;school;income;town;stayed", *rows]) + "\n")
+    told = suggested(lab, "people.csv")
+    assert told["what"] == "300 rows of 5 columns, to tell 'stayed' from the others: 2 classes"
+    assert told["oddities"] == ["Columns that say the same in each row: town."]
+    assert trained(lab)["metrics"]["test"]["accuracy"] > 0.9
+
+
+def test_a_table_whose_target_is_a_number(lab: Lab) -> None:
+    random.seed(0)
+    rows = [
+        f"{a},{b},{2 * a + b + random.random():.3f}"
+        for a, b in ((random.random(), random.random()) for _ in range(200))
+    ]
+    Path("houses.csv").write_text("\n".join(["size,age,price", *rows]) + "\n")
+    told = suggested(lab, "houses.csv")
+    assert told["recipe"]["task"]["data"]["name"] == "tabular/number-table"
+    assert trained(lab, "train.epochs=2")["status"] == "finished"
+
+
 def test_running_text(lab: Lab) -> None:
     random.seed(0)
     Path("story.txt").write_text(" ".join("".join(random.choices("abcdefgh", k=5)) for _ in range(2000)))

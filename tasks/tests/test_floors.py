@@ -170,3 +170,18 @@ def test_boosting_is_of_tables_alone() -> None:
     numbers = lw.TensorSplit((torch.randn(60, 3),), torch.randn(60, 1))
     given = boosting(lw.Features((3,)), numbers)
     assert given is not None and given[1](torch.randn(5, 3)).shape == (5, 1)
+
+
+@pytest.mark.parametrize("recipe", ["shapes", "tagged"])
+def test_the_most_frequent_class_of_positions_is_right_where_the_labels_are_that(
+    made: Callable[..., lw.Experiment], recipe: str
+) -> None:
+    task = made(recipe).prepared()
+    train, test = (
+        split.fetch(torch.arange(len(split)), 0, 0).targets for split in map(task.data.split, ("train", "test"))
+    )  # type: ignore[union-attr, arg-type]
+    counted, known = test[test != lw.LEFT_OUT], train[train != lw.LEFT_OUT]
+    shares_C = known.bincount() / len(known)
+    floor = task.floors("test")["most frequent class"]
+    assert floor["accuracy"] == pytest.approx(float((counted == shares_C.argmax()).double().mean()))
+    assert floor["cross_entropy"] == pytest.approx(float(-shares_C[counted].log().mean()), rel=1e-4)

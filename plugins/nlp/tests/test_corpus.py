@@ -11,7 +11,9 @@ import torch
 from labwright import Batch, IndexedBatches, LabwrightError, Tokens
 from labwright_nlp.data.plain_text import PlainText
 from labwright_nlp.data.pydoc import Pydoc
-from labwright_tasks.language_model import NextTokens, TokenBatch
+from labwright_tasks.floors import of_model
+from labwright_tasks.kneser_ney import KneserNey, running_text
+from labwright_tasks.language_model import LanguageModel, NextTokens, TokenBatch
 
 TEXT = "".join(f"{number} bottles of Größe\n" for number in range(60))
 
@@ -137,3 +139,16 @@ def test_a_text_too_short_for_its_windows_is_answered(
 ) -> None:
     with pytest.raises(LabwrightError, match=words):
         prepared(tmp_path, text, **settings)
+
+
+@pytest.mark.slow
+def test_counting_reaches_on_the_shared_plays_what_is_known_of_it(shakespeare: Path) -> None:
+    task = LanguageModel(PlainText(path=shakespeare, context=64))
+    task.prepare()
+    train, valid = task.data.split("train"), task.data.split("valid")
+    assert train is not None and valid is not None
+    inputs = task.ports()[0]
+    assert isinstance(inputs, Tokens)
+    counted = KneserNey(inputs.vocab_size)
+    counted.fit(running_text(train, 2_000_000), order=6)
+    assert of_model(task, "valid", counted, size=256)["cross_entropy"] == pytest.approx(1.523, abs=5e-4)

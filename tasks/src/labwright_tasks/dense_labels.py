@@ -6,7 +6,7 @@ Positions are all axes between B and C, written P where it doesn't matter how ma
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -211,6 +211,21 @@ class DenseLabels(Task):
         # one that is chosen says itself that classes are no tags
         fitting = {name: one for name, one in self.chosen.items() if name != "entity_f1" or tag_entities(self.names)}
         return new_metrics(fitting, self.data.ports()[0], Classes(self.names), _TAKES, _TABLE)
+
+    def floors(self, split: str) -> Mapping[str, Mapping[str, float]]:
+        """The most frequent class of the training part at every position, of data in memory."""
+        from labwright_tasks.floors import of_model
+        from labwright_tasks.linear_floor import Answering
+
+        train, axes = self.part("train", plain=True), len(self.port.shape)
+        if not self.data.in_memory or not train or not self.part(split):
+            return {}
+        counts_C = torch.zeros(len(self.names))
+        for targets in _targets(train):
+            counts_C += targets[targets != LEFT_OUT].bincount(minlength=len(self.names))
+        logits_C = counts_C.clamp(min=1e-6).log()
+        same = Answering(lambda *inputs: logits_C.expand(*inputs[0].shape[:1], *inputs[0].shape[-axes:], -1))
+        return {"most frequent class": of_model(self, split, same, size=_AT_ONCE)}
 
     def predict(self, model: nn.Module, inputs: tuple[Tensor, ...], origins: Sequence[Any]) -> list[dict[str, Any]]:
         """For each row the classes of its positions or words; of a picture a PNG, and each class's share of it."""

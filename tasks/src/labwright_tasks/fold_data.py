@@ -110,7 +110,7 @@ class Fold(Data):
         second_N = deal(keys_N[seen], max(2, parts), self.seed + 1) if parts else torch.ones(len(seen))
         return {"train": seen[second_N != 0], "valid": seen[second_N == 0], "test": out_N.nonzero()[:, 0]}
 
-    def _way(self, whole: Chosen) -> By:
+    def _way(self, whole: Chosen) -> str:
         known = {
             "group": isinstance(whole, Grouped),
             "time": isinstance(whole, Timed),
@@ -123,7 +123,7 @@ class Fold(Data):
                 f"task.data.by: given {self.by!r}, which {type(self.data).__name__} doesn't tell of its samples. They "
                 f"can be dealt out by {has}."
             )
-        return self.by or next(way for way, there in known.items() if there)  # type: ignore[return-value]
+        return self.by or next(way for way, there in known.items() if there)
 
     def _filling(self) -> int:
         inputs = self.data.ports()[0]

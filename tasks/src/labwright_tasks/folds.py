@@ -32,7 +32,7 @@ def stratified(labels_N: Tensor, count: int, seed: int) -> Tensor:
     """
     folds_N = torch.empty(len(labels_N), dtype=torch.int64)
     dealt = 0
-    for label in labels_N.unique().tolist():
+    for label in torch.unique(labels_N).tolist():
         members = (labels_N == label).nonzero()[:, 0]
         mixed = members[torch.randperm(len(members), generator=generator(seed, label, 11))]
         # each label goes on where the one before ended, or the first folds would have all that is left over
@@ -46,7 +46,7 @@ def by_group(groups_N: Tensor, count: int, seed: int) -> Tensor:
 
     Groups of one size are taken in random order. Raises LabwrightError for fewer groups than folds.
     """
-    names, group_N, sizes = groups_N.unique(return_inverse=True, return_counts=True)
+    names, group_N, sizes = torch.unique(groups_N, return_inverse=True, return_counts=True)
     if len(names) < count:
         raise LabwrightError(f"{len(names)} groups are too few for {count} folds: each fold holds out whole ones.")
     mixed = torch.randperm(len(names), generator=generator(seed, 12))

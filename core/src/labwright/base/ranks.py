@@ -86,9 +86,7 @@ def leave() -> None:
     import torch.distributed as dist
 
     with suppress(RunFailed, RuntimeError):  # one that has failed has said so
-        _joined.store.set(f"left/{number()}", "1")
-        for other in range(_joined.count):
-            _awaited(f"left/{other}")
+        met("left")
     _joined = None
     dist.destroy_process_group()
 
@@ -194,6 +192,14 @@ def gathered(value: T) -> list[T]:
     with guarded():
         dist.gather_object(value, values if first() else None)
     return values if first() else []
+
+
+def met(place: str) -> None:
+    """Wait, in any thread and however long, until all have come to a place, named once. Raises RunFailed."""
+    if _joined is not None:
+        _joined.store.set(f"{place}/{number()}", "1")
+        for other in range(count()):
+            _awaited(f"{place}/{other}")
 
 
 def speaks(message: str) -> bool:

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from datetime import timedelta
 from functools import partial
 from multiprocessing.pool import AsyncResult, ThreadPool
 from pathlib import Path
+from secrets import token_hex
 from typing import Any
 
 import labwright as lw
 import torch
-import torch.distributed as dist
 from safetensors.torch import save_file
 from torch import Tensor
 
-_PATIENCE = timedelta(hours=1)  # with the slowest process's disk; one that ends is noticed at once
 _HEADER = "DCP_SHARDING_INFO"  # by which torch.distributed.checkpoint's HuggingFaceStorageReader reads the files, too
 
 
@@ -29,11 +27,12 @@ class Parts:
     def __init__(self, *, background: bool) -> None:
         self.background = background
         self.copies: dict[tuple[str, str], Tensor] = {}
-        # of its own, as training talks at the same time
-        self.group: Any = dist.new_group(backend="gloo", timeout=_PATIENCE) if lw.ranks.count() > 1 else None
+        self.name = lw.ranks.shared(token_hex(8))  # by which the processes know what was written
+        self.written = 0
         self._under_way: AsyncResult[None] | None = None
 
     def write(self, folder: Path, tables: Mapping[str, Mapping[str, Tensor]], finish: Callable[[], None]) -> None:
+        several = lw.ranks.count() > 1
         tensors = {
             (kind, name): tensor
             for kind, table in tables.items()
@@ -43,11 +42,11 @@ class Parts:
         }
         own = self._copied({key: _held(tensor) for key, tensor in tensors.items()})
         headers = {key: {"saved_offsets": _begin(tensor) or [0] * tensor.dim()} for key, tensor in tensors.items()}
-        ending = f"-{lw.ranks.number() + 1:05d}-of-{lw.ranks.count():05d}" if self.group else ""
+        ending = f"-{lw.ranks.number() + 1:05d}-of-{lw.ranks.count():05d}" if several else ""
         files = {}
         for kind in tables:
             names = [name for table, name in own if table == kind]
-            header = {_HEADER: json.dumps({name: headers[kind, name] for name in names})} if self.group else None
+            header = {_HEADER: json.dumps({name: headers[kind, name] for name in sorted(names)})} if several else None
             files[folder / f"{kind}{ending}.safetensors"] = {name: own[kind, name] for name in names}, header
         write = partial(self._write, files, finish)
         if not self.background:
@@ -67,15 +66,12 @@ class Parts:
     ) -> None:
         for file, (tensors, header) in files.items():
             save_file(tensors, file, header)
-        self._meet()
+        # not by a collective, as training may call others at the same time
+        self.written += 1
+        lw.ranks.met(f"{self.name}/{self.written}/parts")
         if lw.ranks.first():
             finish()
-        self._meet()  # from now on all find it
-
-    def _meet(self) -> None:
-        if self.group is not None:
-            with lw.ranks.guarded():
-                dist.barrier(self.group)
+        lw.ranks.met(f"{self.name}/{self.written}/whole")
 
     def _copied(self, tensors: Mapping[tuple[str, str], Tensor]) -> dict[tuple[str, str], Tensor]:
         """Tensors on the host. Raises RunFailed if there is no memory for the copies that the background needs."""

@@ -32,6 +32,9 @@ def labwright_components() -> Iterator[lw.Component]:
     losses = f"{here}.losses"
     yield lw.Component("loss", "tabular/standardized", f"{losses}:Standardized", "another loss in standard deviations")
     yield lw.Component("loss", "tabular/pinball", f"{losses}:Pinball", "least at the quantiles of the target")
+    yield lw.Component(
+        "suggester", "tabular/columns", f"{here}.suggesting:columns", "a table of numbers and categories"
+    )
 
 
 @lw.hookimpl

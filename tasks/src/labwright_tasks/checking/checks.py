@@ -55,7 +55,7 @@ def duplicates(samples: Samples) -> Iterator[Finding]:
             elif earlier is not None:
                 across[part].append((at, earlier))
             first_of.setdefault(part, at)
-        if samples.labels_N is not None and len(samples.labels_N[group].unique()) > 1:
+        if samples.labels_N is not None and len(torch.unique(samples.labels_N[group])) > 1:
             torn.append(group)
     for part, pairs in across.items():
         whole = samples.sizes[part]
@@ -158,7 +158,8 @@ def outliers(samples: Samples) -> Iterator[Finding]:
         return
     assert samples.features_ND is not None
     x_ND = comparable(samples.port, samples.features_ND)
-    nearest = [torch.cdist(rows, x_ND).topk(_NEIGHBOURS + 1, largest=False).values for rows in x_ND.split(_AT_ONCE)]
+    parts = torch.split(x_ND, _AT_ONCE)
+    nearest = [torch.cdist(rows, x_ND).topk(_NEIGHBOURS + 1, largest=False).values for rows in parts]
     distances_N = torch.cat(nearest)[:, 1:].mean(1)  # the first is the sample itself
     logs_N = distances_N.clamp_min(float(distances_N.median()) * 1e-3 + 1e-12).log()
     middle = logs_N.median()
@@ -231,7 +232,7 @@ def area_under_curve(scores_N: Tensor, positive_N: Tensor) -> tuple[float, float
 
     It is the Mann-Whitney statistic over the number of pairs: sqrt((n + m + 1) / (12 n m)).
     """
-    ordered, places = scores_N.unique(return_inverse=True)
+    ordered, places = torch.unique(scores_N, return_inverse=True)
     upto = places.bincount(minlength=len(ordered)).cumsum(0).double()
     ranks_N = (upto - (places.bincount(minlength=len(ordered)) - 1) / 2)[places]
     m, n = int(positive_N.sum()), int((1 - positive_N).sum())

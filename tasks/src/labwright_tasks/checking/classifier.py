@@ -35,7 +35,7 @@ def out_of_fold(x_ND: Tensor, labels_N: Tensor, classes: int, *, folds: int, see
 def nearest_shares(x_ND: Tensor, labels_N: Tensor, new_MD: Tensor, classes: int) -> Tensor:
     """The classes of the nearest samples as probabilities (M, C), none of them 0."""
     votes = []
-    for rows in new_MD.split(_AT_ONCE):
+    for rows in torch.split(new_MD, _AT_ONCE):
         nearest = torch.cdist(rows, x_ND).topk(min(_NEIGHBOURS, len(x_ND)), largest=False).indices
         votes.append(functional.one_hot(labels_N[nearest], classes).sum(1))
     counts_MC = torch.cat(votes) + _PRIOR

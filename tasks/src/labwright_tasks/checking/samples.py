@@ -95,7 +95,7 @@ def _batches(
         if whole > most:  # of each part its share
             chosen = torch.randperm(len(part), generator=generator(seed, number, 13))[: -(-most * len(part) // whole)]
             indices = chosen.sort().values
-        for some in indices.split(_AT_ONCE) if len(indices) else ():
+        for some in torch.split(indices, _AT_ONCE) if len(indices) else ():
             try:
                 yield name, plain.fetch(some, 0, 0), some.tolist()
             except Exception:  # noqa: BLE001 - what a damaged sample makes a library raise is of any type
