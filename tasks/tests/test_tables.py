@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from labwright import LabwrightError, LeftOut
+from labwright_tasks.delimited import Written
 from labwright_tasks.opening import opened
 from labwright_tasks.tables import Table, name_of, read_table
 
@@ -25,9 +26,12 @@ Read = Callable[..., Table]
 def read(tmp_path: Path) -> Read:
     """`read("rows.csv", "text,label\\n…")`: the table of a file with this content."""
 
-    def table(name: str, content: str | bytes, columns: dict[str, str] = COLUMNS, **settings: Any) -> Table:
+    def table(
+        name: str, content: str | bytes, columns: dict[str, str] = COLUMNS, named: tuple[str, ...] = (), **settings: Any
+    ) -> Table:
         (tmp_path / name).write_bytes(content.encode() if isinstance(content, str) else content)
-        return read_table(tmp_path / name, columns, **settings)
+        read = {key: settings.pop(key) for key in ("optional", "every") if key in settings}
+        return read_table(tmp_path / name, columns, **read, written=Written(columns=named, **settings))
 
     return table
 
@@ -86,7 +90,7 @@ def test_a_text_may_stand_on_several_lines_of_a_csv_file(read: Read) -> None:
     content = 'label,text\npos,"Dear Sir,\n\nthanks, ""bye"""\nneg,"Good film\nReally, good"\npos,"one, two\n"\n'
     table = read("rows.csv", content)
     assert table["text"] == ['Dear Sir,\n\nthanks, "bye"', "Good film\nReally, good", "one, two\n"]
-    assert table.lines == [2, 5, 7]
+    assert list(table.lines) == [2, 5, 7]
 
 
 @pytest.mark.parametrize(
@@ -133,7 +137,6 @@ def test_a_column_is_there_once(read: Read, parquet: Read) -> None:
     missing = r"there is no column 'text'; did you mean 'Text'? It has Text, label; task.data.text says which one"
     assert missing in fault(lambda: read("rows.csv", "Text,label\na,1\n"))
     assert missing in fault(lambda: read("rows.jsonl", '{"Text": "a", "label": 1}\n'))
-    assert "Semicolons seem to part them" in fault(lambda: read("rows.csv", "text;label\na;1\n"))
     assert "Set task.data.delimiter to '\\t'" in fault(lambda: read("a.csv", "text\tlabel\na\t1\n", delimiter=","))
     assert read("rows.csv", "text,label,,\na,1,,\n").names("label") == ["1"]
     optional = read("rows.csv", "text,label\na,1\n", {"text": "text"}, optional={"label": "label", "id": "id"})
@@ -190,7 +193,7 @@ def test_a_number_that_is_not_exact_is_no_identifier(read: Read, parquet: Read) 
 def test_rows_that_lack_something_are_left_out_and_counted(read: Read, parquet: Read) -> None:
     jsonl = '{"text": "a", "label": 1}\n{"text": "b"}\n{"text": " ", "label": 1}\n{"text": "d", "label": NaN}\n'
     table, left = read("rows.jsonl", jsonl).filled("text", "label")
-    assert table["text"] == ["a"] and table.lines == [1]
+    assert table["text"] == ["a"] and list(table.lines) == [1]
     assert left[0] == LeftOut(1, "row", f"no text, as in {table.origin}, line 3")
     assert left[1] == LeftOut(2, "rows", f"no label, as in {table.origin}, line 2")
     whole, nothing = read("rows.csv", "text,label\na,1\n").filled("text", "label")
@@ -238,7 +241,7 @@ def test_bytes_that_are_no_text_are_answered_with_what_they_may_be(read: Read, t
         lambda: read("rows.csv", western, encoding="utf-8")
     )
     assert said + "It may be cp1252: convert it by `iconv -f CP1252 -t UTF-8 rows.csv`" in fault(
-        lambda: read("rows.csv", western)
+        lambda: opened(tmp_path / "rows.csv")
     )
     mixed = good.encode() + "Größe Größe Größe,0\n".encode() + b"na\xefve,0\n"
     assert "line 4: the byte 0xef is no utf-8. The rest of it is UTF-8: mend the 1 places" in fault(
@@ -263,8 +266,210 @@ def test_what_is_no_table_is_answered(read: Read, parquet: Read) -> None:
     assert "row 2: column 'text' has a list" in fault(lambda: parquet(text=[None, ["a"]]))
     assert "can't be read as Parquet" in fault(lambda: read("torn.parquet", b"PAR1 torn"))
     assert "no.csv'" in fault(lambda: read_table(Path("no.csv"), COLUMNS))
-    assert "a table is read from .csv, .json" in fault(lambda: read("rows.xlsx", b"PK"))
+    assert "is a spreadsheet: save it as .csv. A table is read from .arrow, .csv" in fault(
+        lambda: read("rows.xlsx", b"PK")
+    )
     for name, content in (("rows.csv", ""), ("rows.csv", "text,label\n"), ("rows.tsv", "\n"), ("rows.jsonl", "\n")):
         with pytest.raises(LabwrightError, match=f"{name} has no rows"):
             read(name, content)
     assert "\ufffd" in read("rows.jsonl", '{"text": "\\ud800", "label": 1}\n')["text"][0]
+
+
+def test_what_stands_between_cells_is_seen_and_told(read: Read) -> None:
+    for name, content, words in (
+        ("rows.csv", "text;label\na, b;1\n", "semicolons between cells"),
+        ("rows.csv", "text\tlabel\na, b\t1\n", "tabs between cells"),
+        ("rows.dat", "id::text::label\n1::a, b::1\n", "double colons between cells"),
+        ("u.data", "text|label\na, b|1\n", "bars between cells"),
+        ("rows.csv", "'text';'label'\n'a, b';1\n", "semicolons between cells, cells in single quotes"),
+        ("rows.tsv", '"text"\t"label"\n"a, b"\t1\n', "cells in double quotes"),
+    ):
+        table = read(name, content)
+        assert (table["text"], table["label"]) == (["a, b"], ["1"])
+        assert table.remarks[0].startswith(f"{table.origin} is read with {words}; task.data."), table.remarks
+    assert read("rows.csv", "text,label\na;b,1\n").remarks == ()
+    assert read("rows.csv", "text;label\na, b;1\n", delimiter=";").remarks == ()
+
+
+RATED = {"user": "user", "item": "item", "rating": "rating"}
+FOUR = ("user", "item", "rating", "time")
+
+
+@pytest.mark.parametrize(
+    ("name", "sign"), [("u.data", "\t"), ("ratings.dat", "::"), ("r.csv", ","), ("r.csv", ";"), ("r", "|")]
+)
+def test_a_table_without_a_header_has_the_columns_that_are_named(read: Read, name: str, sign: str) -> None:
+    rows = [["196", "242", "3", "881250949"], ["186", "302", "3.5", "891717742"], ["22", "377", "1", "878887116"]]
+    content = "\n".join(map(sign.join, rows)) + "\n"
+    table = read(name, content, RATED, named=FOUR)
+    assert list(zip(*(table[column] for column in RATED), strict=True)) == [tuple(row[:3]) for row in rows]
+    assert table.where(0).endswith("line 1") and len(table) == 3
+    assert read(name, content, RATED, named=FOUR[:3])["item"] == ["242", "302", "377"]  # the time is passed over
+    missing = fault(lambda: read(name, content, RATED))
+    assert "The first row looks like data: name its columns in their order, such as task.data.columns='[\"us" in missing
+    assert ", 4 cells for 5 columns, user, item, rating, time, more. Is" in fault(
+        lambda: read(name, content, RATED, named=(*FOUR, "more"), delimiter=sign)
+    )
+    assert "there is no column 'rating'" in fault(lambda: read(name, content, RATED, named=("user", "item")))
+
+
+def test_a_header_is_not_taken_for_data(read: Read) -> None:
+    content = "userId,movieId,rating,time\n1,2,3,4\n5,6,7,8\n9,10,11,12\n"
+    assert "line 1: movieId, rating, userId in the first row, where other rows have numbers: it seems" in fault(
+        lambda: read("rows.csv", content, RATED, named=FOUR)
+    )
+    repeated = read("rows.csv", "user,item,rating\n1,2,3\n", RATED, named=FOUR[:3])
+    assert repeated["user"] == ["1"] and "has a header, which task.data.columns repeats" in repeated.remarks[0]
+    missing = "?,1,3\n1,2,3\n4,5,6\n"  # the first row says that something is missing
+    assert read("rows.csv", missing, RATED, named=FOUR[:3])["user"] == ["?", "1", "4"]
+    texts = read("rows.csv", "fine film,pos\nbad film,neg\n", named=("text", "label"))
+    assert texts["label"] == ["pos", "neg"]
+
+
+def test_a_first_row_in_quotes_on_two_lines_is_read_whole(read: Read) -> None:
+    table = read("rows.csv", '"Dear Sir\nthanks",pos\nbad,neg\n', named=("text", "label"))
+    assert table["text"] == ["Dear Sir\nthanks", "bad"] and list(table.lines) == [1, 3]
+
+
+def test_quotes_are_as_the_setting_says(read: Read) -> None:
+    content = 'text,label\n"Heroes" is a song,1\n'
+    assert "behind a quote" in fault(lambda: read("rows.csv", content))
+    assert read("rows.csv", content, quote="none")["text"] == ['"Heroes" is a song']
+    assert read("rows.tsv", 'text\tlabel\n"a\tb"\t1\n', quote="double")["text"] == ["a\tb"]
+    assert read("rows.csv", "text,label\n'it''s, so',1\n", quote="single")["text"] == ["it's, so"]
+    assert "there is no column 'text'" in fault(lambda: read("rows.csv", '"text","label"\n"a",1\n', quote="none"))
+
+
+def test_delimited_rows_are_those_of_the_csv_module(read: Read) -> None:
+    import csv
+    import io
+    import random
+
+    chance = random.Random(0)
+    for sign, name in ((",", "rows.csv"), (";", "rows.csv"), ("|", "rows.txt"), ("\t", "rows.tsv")):
+        rows = [["".join(chance.choices("ab \n\"'" + sign, k=5)) + "x" for _ in range(3)] for _ in range(60)]
+        written = io.StringIO()
+        csv.writer(written, delimiter=sign, lineterminator="\n", quoting=csv.QUOTE_ALL).writerows(rows)
+        table = read(
+            name, written.getvalue(), {key: key for key in "abc"}, named=tuple("abc"), quote="double", delimiter=sign
+        )
+        assert list(zip(*(table[key] for key in "abc"), strict=True)) == [tuple(row) for row in rows]
+
+
+def test_encodings_that_are_plain_are_seen_and_told(read: Read) -> None:
+    western = read("rows.csv", "text,label\n“Größe” — crème brûlée,1\n".encode("cp1252"))
+    assert western["text"] == ["“Größe” — crème brûlée"]
+    assert western.remarks == (f"{western.origin} is no UTF-8 and read as cp1252; task.data.encoding says otherwise.",)
+    wide = read("rows.csv", "text,label\nplain enough,1\n".encode("utf-16-le"))
+    assert wide["label"] == ["1"] and "read as utf-16-le" in wide.remarks[0]
+    for text, encoding in (("日本語の文", "shift_jis"), ("Привет мир", "cp1251"), ("中文测试", "gbk")):
+        message = fault(lambda text=text, encoding=encoding: read("r.csv", f"text,label\n{text},1\n".encode(encoding)))
+        assert "Set task.data.encoding to" in message
+        assert read("r.csv", f"text,label\n{text},1\n".encode(encoding), encoding=encoding)["label"] == ["1"]
+
+
+def test_packed_tables_are_unpacked(tmp_path: Path) -> None:
+    import bz2
+    import lzma
+    import zipfile
+
+    plain = b"text,label\na,1\n"
+    (tmp_path / "rows.csv.bz2").write_bytes(bz2.compress(plain))
+    (tmp_path / "rows.csv.xz").write_bytes(lzma.compress(plain))
+    with zipfile.ZipFile(tmp_path / "one.zip", "w") as archive:
+        archive.writestr("data/rows.csv", plain)
+        archive.writestr("data/README", "read me")
+        archive.writestr("__MACOSX/data/rows.csv", b"")
+    with zipfile.ZipFile(tmp_path / "two.zip", "w") as archive:
+        archive.writestr("train.csv", plain)
+        archive.writestr("test.csv.gz", gzip.compress(plain))
+    for name in ("rows.csv.bz2", "rows.csv.xz", "one.zip", "one.zip/data/rows.csv", "two.zip/test.csv.gz"):
+        assert read_table(tmp_path / name, COLUMNS)["label"] == ["1"], name
+    assert read_table(tmp_path / "one.zip", COLUMNS).where(0).endswith("one.zip/data/rows.csv, line 2")
+    assert "has test.csv.gz, train.csv. Name one, such as task.data.path=" in fault(
+        lambda: read_table(tmp_path / "two.zip", COLUMNS)
+    )
+    assert "has no file 'tset.csv.gz'; did you mean 'test.csv.gz'?" in fault(
+        lambda: read_table(tmp_path / "two.zip/tset.csv.gz", COLUMNS)
+    )
+    (tmp_path / "torn.zip").write_bytes(b"PK\x03\x04 torn")
+    assert "can't be read as a zip archive" in fault(lambda: read_table(tmp_path / "torn.zip", COLUMNS))
+
+
+def test_zstandard_is_unpacked_by_what_there_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pyarrow = pytest.importorskip("pyarrow")
+    (tmp_path / "rows.jsonl.zst").write_bytes(pyarrow.compress(b'{"text": "a", "label": 1}\n', "zstd", asbytes=True))
+    assert read_table(tmp_path / "rows.jsonl.zst", COLUMNS)["text"] == ["a"]
+    monkeypatch.setattr("labwright_tasks.opening.find_spec", lambda _: None)
+    assert "needs the package zstandard or pyarrow: `pip install zstandard`" in fault(
+        lambda: read_table(tmp_path / "rows.jsonl.zst", COLUMNS)
+    )
+
+
+def test_arrow_is_read_as_a_file_and_as_a_stream(tmp_path: Path) -> None:
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow import feather
+
+    rows = pyarrow.table({"label": [1, 0], "text": ["a", None], "id": [7, 8]})
+    feather.write_feather(rows, tmp_path / "rows.feather")
+    with pyarrow.ipc.new_stream(tmp_path / "stream.arrow", rows.schema) as stream:
+        stream.write_table(rows)
+    with pyarrow.ipc.new_file(tmp_path / "file.arrow", rows.schema) as file:
+        file.write_table(rows)
+    for name in ("rows.feather", "stream.arrow", "file.arrow"):
+        table = read_table(tmp_path / name, COLUMNS)
+        assert (table["text"], table["label"]) == (["a", ""], ["1", "0"]) and table.where(1).endswith("row 2")
+        assert list(read_table(tmp_path / name, COLUMNS, every=True).columns) == ["label", "text", "id"]
+    (tmp_path / "torn.arrow").write_bytes(b"ARROW1 torn")
+    assert "can't be read as Arrow" in fault(lambda: read_table(tmp_path / "torn.arrow", COLUMNS))
+    assert "task.data.columns: " in fault(
+        lambda: read_table(tmp_path / "file.arrow", COLUMNS, written=Written(columns=("text", "label")))
+    )
+
+
+def test_several_files_are_one_table(tmp_path: Path) -> None:
+    for number in range(12):
+        (tmp_path / f"part-{number:02}.csv").write_text(f"text,label\na{number},1\nb{number},0\n")
+    table = read_table(tmp_path / "part-*.csv", COLUMNS)
+    assert table["text"] == [f"{letter}{number}" for number in range(12) for letter in "ab"]
+    assert table.where(23).endswith("part-11.csv, line 3")
+    assert table.take([5, 0]).where(0).endswith("part-02.csv, line 3")
+    assert table.origin.endswith("part-00.csv and 11 more")
+    two = read_table([tmp_path / "part-03.csv", tmp_path / "part-01.csv"], COLUMNS)
+    assert two["text"] == ["a3", "b3", "a1", "b1"]
+    assert "no file is called as" in fault(lambda: read_table(tmp_path / "*.tsv", COLUMNS))
+    (tmp_path / "part-99.csv").write_text("text,label\na\n")
+    assert "part-99.csv, line 2: 1 cells" in fault(lambda: read_table(tmp_path / "part-*.csv", COLUMNS))
+
+
+def test_every_column_is_there_if_that_is_asked_for(read: Read) -> None:
+    table = read("rows.csv", "a;label;b\n1;x;2\n", {"target": "label"}, every=True)
+    assert list(table.columns) == ["a", "label", "b"] and table["b"] == ["2"]
+    lines = read("rows.jsonl", '{"label": 1}\n{"label": 2, "b": 3}\n', {"target": "label"}, every=True)
+    assert lines["b"] == ["", "3"]
+    assert "there is no column 'lable'; did you mean 'label'?" in fault(
+        lambda: read("rows.csv", "a,label\n1,x\n", {"target": "lable"}, every=True)
+    )
+
+
+def test_bars_without_a_header_are_seen_though_cells_have_commas(read: Read) -> None:
+    content = 'LJ001-0001|Printing, in the "only" sense|Printing, in\nLJ001-0002|in being modern.|in being modern.\n'
+    table = read("metadata.csv", content, {"path": "id", "text": "text"}, named=("id", "raw", "text"), quote="none")
+    assert table["text"] == ["Printing, in", "in being modern."] and table["path"][0] == "LJ001-0001"
+
+
+def test_what_is_guessed_of_many_files_is_told_once(tmp_path: Path) -> None:
+    for number in range(3):
+        (tmp_path / f"{number}.csv").write_text("text;label\na;1\n")
+    (remark,) = read_table(tmp_path / "*.csv", COLUMNS).remarks
+    assert remark.startswith(f"{tmp_path}/0.csv (and 2 more) is read with semicolons between cells")
+
+
+def test_a_list_of_objects_is_a_table_as_well(read: Read) -> None:
+    rows = [{"text": "a", "label": 1}, {"text": "b", "label": 0}]
+    for content in (json.dumps(rows), json.dumps(rows, indent=2)):
+        table = read("rows.json", content)
+        assert (table["text"], table["label"]) == (["a", "b"], ["1", "0"])
+        assert table.where(1).endswith("rows.json, row 2")
+    assert "rows.json: no JSON (" in fault(lambda: read("rows.json", '[{"text": "a", "label": 1},'))
+    assert "a list; each line is an object" in fault(lambda: read("rows.json", '["a", 1]\n'))

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
 import os
 import re
 import sys
+import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -32,6 +34,14 @@ def labelled(content: str | bytes, *overrides: str, name: str = "rows.jsonl") ->
         return ["run", "nlp/polarity-bag", f"task.data.path={path}", "log=[]", *overrides]
 
     return args
+
+
+def _zipped(*names: str) -> bytes:
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        for name in names:
+            archive.writestr(name, "text,label\ngood,1\nbad,0\n")
+    return content.getvalue()
 
 
 def running(content: str | bytes, *overrides: str, name: str = "text.txt") -> Command:
@@ -167,7 +177,7 @@ CASES: dict[str, tuple[Command, str]] = {
         r"task\.data\.path: there is no file or folder .*rows\.jsonl",
     ),
     "another encoding": (
-        labelled("text,label\ngood,1\nna\xefve,0\n".encode("latin-1"), name="rows.csv"),
+        labelled("text,label\ngood,1\nna\xefve,0\n".encode("latin-1"), "task.data.encoding=utf-8", name="rows.csv"),
         r"rows\.csv, line 3: the byte 0xef is no utf-8\. Set task\.data\.encoding",
     ),
     "an encoding with two bytes a letter": (
@@ -199,8 +209,60 @@ CASES: dict[str, tuple[Command, str]] = {
         r"rows\.csv, line 2: 3 cells below a header of 2",
     ),
     "semicolons between columns": (
-        labelled("text;label\ngood;1\nbad;0\n", name="rows.csv"),
-        r"no column 'text'\. It has text;label; .* Semicolons seem to part them: a \.csv file has commas",
+        labelled("text;label\ngood;1\nbad;0\n", "task.data.delimiter=,", name="rows.csv"),
+        r"no column 'text'\. It has text;label; .* Set task\.data\.delimiter to ';', which seems to part them",
+    ),
+    "no header": (
+        labelled("good film,1\nbad film,0\n", name="rows.csv"),
+        r"no column 'text'\. .* The first row looks like data: name its columns .*columns='\[\"text\", \"label\"",
+    ),
+    "a header that columns are named for": (
+        labelled("sentence,stars\na,1\nb,2\nc,3\n", "task.data.columns=['text', 'label']", name="rows.csv"),
+        r"rows\.csv, line 1: sentence, stars in the first row, where other rows have numbers: it seems to be a header",
+    ),
+    "columns for what names its own": (
+        labelled(GOOD, "task.data.columns=['text', 'label']"),
+        r"task\.data\.columns: .*rows\.jsonl says itself what its columns are",
+    ),
+    "quotes that nobody reads": (
+        labelled(GOOD, "task.data.quote=backtick"),
+        r"task\.data\.quote: given 'backtick'; it should be 'double', 'single' or 'none'",
+    ),
+    "a file that an archive lacks": (
+        labelled(_zipped("train.csv"), "task.data.path=rows.zip/tran.csv", name="rows.zip"),
+        r"rows\.zip has no file 'tran\.csv'; did you mean 'train\.csv'",
+    ),
+    "a pair of one column": (
+        labelled(GOOD, "task.data.pair=true"),
+        r"task\.data\.pair: a pair has two columns, and task\.data\.text names 1",
+    ),
+    "several files in an archive": (
+        labelled(_zipped("a.csv", "b.csv"), name="rows.zip"),
+        r"task\.data\.path: .*rows\.zip has a\.csv, b\.csv\. Name one, such as task\.data\.path=.*rows\.zip/a\.csv",
+    ),
+    "an archive with a broken file in it": (
+        labelled(_zipped("a.csv").replace(b"text,label", b"text,lable"), name="rows.zip"),
+        r"rows\.zip/a\.csv can't be read: .*CRC",
+    ),
+    "a part's column that isn't there": (
+        labelled(GOOD, "task.data.parts.column=spilt"),
+        r"rows\.jsonl: there is no column 'spilt'.* task\.data\.parts\.column says",
+    ),
+    "a part's column of other words": (
+        labelled(CSV, "task.data.parts.column=label", name="rows.csv"),
+        r"rows\.csv, line 2: column 'label' says '\d'\. It is one of dev, test, testing",
+    ),
+    "a list of other names": (
+        labelled(CSV, "task.data.parts.column=text", "task.data.parts.test=pyproject.toml", name="rows.csv"),
+        r"task\.data\.parts(\.test: there is no file|: none of the [\d,]+ names on the lists)",
+    ),
+    "a split for a folder of parts": (
+        labelled(GOOD, "task.data.parts.test=other.jsonl", name="set/train.jsonl"),
+        r"task\.data\.parts: the files in .*set are parts already; leave it out, or name one file",
+    ),
+    "a training part twice": (
+        labelled(GOOD, "task.data.parts.train=other.jsonl"),
+        r"task\.data\.parts\.train: task\.data\.path is the file to learn from",
     ),
     "two columns of a name": (
         labelled("text,text,label\na,b,1\nc,d,0\n", name="rows.csv"),
@@ -209,7 +271,7 @@ CASES: dict[str, tuple[Command, str]] = {
     "a torn gzip file": (labelled(b"\x1f\x8b\x08\x00abc", name="rows.jsonl.gz"), r"rows\.jsonl\.gz can't be read"),
     "a kind of file that isn't read": (
         labelled(GOOD, name="rows.xlsx"),
-        r"rows\.xlsx: a table is read from \.csv, \.json",
+        r"rows\.xlsx is a spreadsheet: save it as \.csv",
     ),
     "an empty file": (labelled(""), r"rows\.jsonl has no rows"),
     "a folder without a training file": (
@@ -299,7 +361,7 @@ CASES: dict[str, tuple[Command, str]] = {
     "a label too large to be exact": (labelled('{"text": "a", "label": 1e17}\n'), r"line 1: column 'label' has 1e\+17"),
     "deep nesting": (labelled("[" * 100_000), r"line 1: no JSON"),
     "bytes of Windows": (
-        labelled(CSV.encode() + b"it\x92s,1\n", name="rows.csv"),
+        labelled(CSV.encode() + b"it\x92s,1\n", "task.data.encoding=utf-8", name="rows.csv"),
         r"line 42: the byte 0x92 .* such as cp1252",
     ),
     "a broken letter in UTF-8": (

@@ -37,7 +37,8 @@ def movielens(*files: str) -> dict[str, Sequence[str]]:
 
 SLIPS = {
     "no such file": Slip(
-        r"there is no file '.*mine\.cvs' in .*; did you mean 'mine\.csv'", settings=("task.data.file=mine.cvs",)
+        r"task\.data\.file: there is no file or folder '.*mine\.cvs' in .*; did you mean 'mine\.csv'",
+        settings=("task.data.file=mine.cvs",),
     ),
     "a missing column": Slip(
         r"mine\.csv: there is no column 'raiting'; did you mean 'rating'", settings=("task.data.rating=raiting",)
@@ -53,13 +54,48 @@ SLIPS = {
     "a row that is too short": Slip(r"mine\.csv, line 62: 2 cells below a header of 4, given 'u1,i3'", lines("u1,i3")),
     "a row that is too long": Slip(r"line 62: 5 cells below a header of 4.* needs quotes", lines("u1,i3,2,5,6")),
     "semicolons between columns": Slip(
-        r"no column 'user'.*'?user;item'?;.* Set task\.data\.delimiter to ';'", {"mine.csv": ["user;item", "u1;i1"]}, ()
+        r"no column 'user'.*'?user;item'?;.* Set task\.data\.delimiter to ';'",
+        {"mine.csv": ["user;item", "u1;i1"]},
+        ("task.data.delimiter=,",),
+    ),
+    "no header": Slip(
+        r"no column 'user'.* The first row looks like data: name its columns .*task\.data\.columns='\[.user., .item.\]",
+        {"mine.csv": ["1,2,3", "1,3,4"]},
+        (),
+    ),
+    "a header that columns are named for": Slip(
+        r"mine\.csv, line 1: movieId, userId in the first row, where other rows have numbers: it seems to be a header",
+        {"mine.csv": ["userId,movieId", "1,2", "1,3", "2,3"]},
+        ("task.data.columns=['user', 'item']",),
+    ),
+    "columns of a file that has its own": Slip(
+        r"task\.data\.columns: mine\.jsonl says itself what its columns are; leave it out",
+        {"mine.jsonl": ['{"user": 1, "item": 2}']},
+        ("task.data.file=mine.jsonl", "task.data.columns=['user', 'item']"),
+    ),
+    "a sign that isn't there": Slip(
+        r"given '1,2,3', 1 cells for 2 columns, user, item\. Is '::' what stands between them",
+        {"mine.csv": ["1,2,3", "1,3,4"]},
+        ("task.data.columns=['user', 'item']", "task.data.delimiter=::"),
+    ),
+    "a pattern that fits nothing": Slip(
+        r"task\.data\.file: no file is called as 'part-\*\.csv' says", settings=("task.data.file=part-*.csv",)
+    ),
+    "a test part that isn't there": Slip(
+        r"task\.data\.parts\.test: there is no file or folder 'mine\.tset'",
+        settings=("task.data.parts.test=mine.tset",),
+    ),
+    "a published split misspelt": Slip(
+        r"task\.data\.parts\.tset: there is no such field; did you mean 'test'",
+        settings=("task.data.parts.tset=mine.csv",),
     ),
     "two columns of a name": Slip(
         r"mine\.csv: 2 columns are called 'item'; rename all but one", {"mine.csv": ["user,item,item", "u1,i1,i2"]}, ()
     ),
     "a file of another encoding": Slip(
-        r"mine\.csv, line 62: the byte 0xfc is no utf-8\. Set task\.data\.encoding .* cp1252", lines("J\xfcrgen,i3,2,5")
+        r"mine\.csv, line 62: the byte 0xfc is no utf-8\. Set task\.data\.encoding .* cp1252",
+        lines("J\xfcrgen,i3,2,5"),
+        ("task.data.encoding=utf-8",),
     ),
     "an encoding that isn't there": Slip(
         r"task\.data\.encoding: Python knows no encoding of text 'utf-9'", settings=("task.data.encoding=utf-9",)
@@ -151,7 +187,7 @@ SLIPS = {
         "recsys/movielens",
     ),
     "a line of u.data that is too short": Slip(
-        r"u\.data, line 1: given '1\\t2\\t3', which has 3 of the 4",
+        r"u\.data, line 1: given '1\\t2\\t3', 3 cells for 4 columns, user",
         movielens("u.data"),
         IN_FOLDER,
         "recsys/movielens",
@@ -176,7 +212,10 @@ SLIPS = {
     ),
     "an empty file of ratings": Slip(r"u\.data has no rows", {"folder/u.data": []}, IN_FOLDER, "recsys/movielens"),
     "a folder for a file": Slip(
-        r"folder is a folder", movielens("u.data"), ("task.data.file=folder",), "recsys/interactions"
+        r"folder has no file `train`, or `training` .* several by a pattern: task\.data\.file=folder/\*\.csv",
+        movielens("u.data"),
+        ("task.data.file=folder",),
+        "recsys/interactions",
     ),
     "clicks all alike": Slip(
         r"task\.threshold: given 4\.0, which all training pairs are at or above; ratings go from 4 to 4",

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from labwright import LabwrightError
 from labwright_recsys.data.interactions import OwnInteractions
 from labwright_recsys.data.movielens import MovieLens
 from labwright_recsys.data.recommendation import Recommendation
@@ -16,6 +17,7 @@ from labwright_recsys.data.splits import TEST, TRAIN, VALID
 from labwright_recsys.data.synthetic import Synthetic
 from labwright_recsys.data.table import Table
 from labwright_recsys.ranking import best
+from labwright_tasks.published import Parts
 
 Write = Callable[..., Path]
 
@@ -290,3 +292,58 @@ def test_made_up_ratings_use_the_whole_scale_and_times_go_on() -> None:
     user = np.array(table.users, dtype=int)
     same = user[1:] == user[:-1]
     assert (np.diff(table.times)[same] == 3600).all()
+
+
+def published(folder: Path, **settings: object) -> OwnInteractions:
+    columns = ("user", "item", "rating", "time")
+    data = OwnInteractions(file=folder / "u.data", columns=columns, **settings)  # type: ignore[arg-type]
+    data.prepare()
+    return data
+
+
+def pairs(data: OwnInteractions, part: str) -> set[tuple[str, str]]:
+    split = data.split(part)
+    if split is None:
+        return set()
+    named = zip(split.users_N.tolist(), split.items_N.tolist(), strict=True)
+    return {(data.users[user], data.items[item]) for user, item in named}
+
+
+def test_a_published_split_is_held_out_of_the_whole(tmp_path: Path) -> None:
+    rows = [(str(n % 5), str(n), "3", str(n)) for n in range(50)]
+    lines = ["\t".join(row) + "\n" for row in rows]
+    (tmp_path / "u.data").write_text("".join(lines))
+    (tmp_path / "u.base").write_text("".join(lines[:40]))
+    (tmp_path / "u.test").write_text("".join(lines[40:]))
+    held_out = {(user, item) for user, item, _, _ in rows[40:]}
+    whole = published(tmp_path, parts=Parts(test=tmp_path / "u.test"), valid=0.0)
+    assert pairs(whole, "test") == held_out and len(pairs(whole, "train")) == 40
+    assert [(kind.count, kind.why) for kind in whole.left_out()] == [
+        (10, "to learn from, as task.data.parts holds them out")
+    ]
+    (tmp_path / "u.data").write_text("".join(lines[:40]))
+    apart = published(tmp_path, parts=Parts(test=tmp_path / "u.test"), valid=0.0)
+    assert pairs(apart, "test") == held_out and not apart.left_out()
+    for part in ("train", "test"):
+        assert apart.identity(part) == whole.identity(part)
+    some = published(tmp_path, parts=Parts(test=tmp_path / "u.test"), valid=0.25)  # of what there is to learn from
+    assert len(pairs(some, "valid")) == 10 and pairs(some, "test") == held_out
+    assert not pairs(some, "valid") & pairs(some, "test")
+
+
+def test_dates_of_several_files_are_put_in_one_order(tmp_path: Path) -> None:
+    (tmp_path / "train.csv").write_text("user,item,day\n" + "".join(f"u,i{n},2026-01-{n + 10}\n" for n in range(5)))
+    (tmp_path / "valid.csv").write_text("user,item,day\nu,i9,2026-01-05\n")
+    data = OwnInteractions(file=tmp_path, time="day", split="leave-one-out", test=0.1)
+    data.prepare()
+    assert pairs(data, "valid") == {("u", "i9")} and pairs(data, "test") == {("u", "i4")}
+
+
+def test_the_order_of_rows_may_be_time(tmp_path: Path) -> None:
+    items = ["b", "a", "d", "c"]
+    (tmp_path / "log.csv").write_text("user,item\n" + "".join(f"u,{item}\n" for item in items))
+    data = OwnInteractions(file=tmp_path / "log.csv", file_order=True, split="leave-one-out")
+    data.prepare()
+    assert pairs(data, "test") == {("u", "c")} and pairs(data, "valid") == {("u", "d")}
+    with pytest.raises(LabwrightError, match=r"task\.data\.file_order: task\.data\.time names a column of times"):
+        OwnInteractions(file=tmp_path / "log.csv", file_order=True, time="when").prepare()

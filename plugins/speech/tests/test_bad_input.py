@@ -282,7 +282,10 @@ CASES: dict[str, tuple[Make, str]] = {
         r"rows\.csv, line 2: ",
     ),
     "an empty manifest": (texts(change=table("rows.jsonl", "")), r"rows\.jsonl has no rows"),
-    "a manifest that is a folder": (texts("task.data.manifest=words"), r"words: a table is read from"),
+    "a manifest that is a folder": (
+        texts("task.data.manifest=words"),
+        r"words is a folder; give the name of a file in it",
+    ),
     "a part nobody knows": (
         texts("task.data.split=split", change=row(split="trian")),
         r"rows\.jsonl, line 1: column 'split' says 'trian'; did you mean 'train'",
@@ -319,17 +322,23 @@ CASES: dict[str, tuple[Make, str]] = {
         texts(change=row(text="SEVENTY SEVEN THOUSAND SEVEN HUNDRED")),
         r"25 frames per second; the transcript of words/a/1\.wav needs \d+",
     ),
-    "no manifest": (texts("task.data.manifest=row.jsonl"), r"there is no file 'row\.jsonl'"),
+    "no manifest": (
+        texts("task.data.manifest=row.jsonl"),
+        r"task\.data\.manifest: there is no file or folder 'row\.jsonl'.* 'rows\.jsonl'",
+    ),
     "a manifest of another kind": (
         texts("task.data.manifest=words.toml"),
-        r"words\.toml: a table is read from \.csv, \.json",
+        r"words\.toml: there is no column 'path'\. It has ",
     ),
     "a text that is null": (
         texts(change=lambda here: (here / "rows.jsonl").write_text('{"path": "a/1.wav", "text": null}')),
         r"rows\.jsonl: none of its 1 rows has a path and a text",
     ),
     "a manifest in another encoding": (
-        texts(change=lambda here: (here / "rows.jsonl").write_text('{"path": "ä"}', encoding="latin-1")),
+        texts(
+            "task.data.encoding=utf-8",
+            change=lambda here: (here / "rows.jsonl").write_text('{"path": "ä"}', encoding="latin-1"),
+        ),
         r"rows\.jsonl, line 1: the byte 0xe4 is no utf-8",
     ),
     "a bonus that is no number": (

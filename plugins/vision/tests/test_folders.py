@@ -252,9 +252,9 @@ def test_a_folder_that_is_not_there_is_one_message(tmp_path: Path, folder: str) 
         prepared(tmp_path / folder if folder[0] != "~" else Path(folder))
 
 
-def test_an_archive_is_to_be_unpacked(tmp_path: Path) -> None:
+def test_what_is_no_archive_is_answered(tmp_path: Path) -> None:
     (tmp_path / "pictures.zip").write_bytes(b"PK")
-    with pytest.raises(LabwrightError, match=r"pictures\.zip' is a file, not a folder: unpack it"):
+    with pytest.raises(LabwrightError, match=r"pictures\.zip' is neither a folder nor a zip archive"):
         prepared(tmp_path / "pictures.zip")
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import pickle
 import shutil
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -310,3 +312,56 @@ def test_a_relative_folder_is_looked_for_in_the_working_folder_and_the_message_s
     monkeypatch.chdir(tmp_path)
     with pytest.raises(LabwrightError, match=rf"there is no folder 'nowhere' in {tmp_path}\.$"):
         prepared(Path("nowhere"))
+
+
+def zipped(folder: Path, archive: Path, top: str = "") -> Path:
+    with zipfile.ZipFile(archive, "w") as written:
+        for path in sorted(folder.rglob("*")):
+            written.write(path, f"{top}{path.relative_to(folder).as_posix()}")
+        written.writestr(f"__MACOSX/{top}._1.png", b"")
+    return archive
+
+
+def batches(data: ImageFolder) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
+    found = {}
+    for part in ("train", "valid", "test"):
+        split = data.split(part)
+        assert split is not None
+        batch = pickle.loads(pickle.dumps(split)).fetch(torch.arange(len(split)), 0, 0)
+        found[part] = (batch.inputs[0], batch.targets)
+    return found
+
+
+def test_an_archive_is_read_as_the_folder_that_was_packed(
+    colours: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    out = tmp_path_factory.mktemp("packed")
+    folder = batches(prepared(colours))
+    for top in ("", "pictures/"):
+        packed = prepared(zipped(colours, out / "colours.zip", top))
+        for part, (x_BCHW, labels_B) in batches(packed).items():
+            assert torch.equal(x_BCHW, folder[part][0]) and torch.equal(labels_B, folder[part][1])
+        assert top or [(kind.count, kind.why) for kind in packed.left_out()] == [(1, "hidden, such as __MACOSX")]
+
+
+def test_each_part_may_be_an_archive(colours: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    out = tmp_path_factory.mktemp("packed")
+    zipped(colours, out / "train.zip")
+    zipped(colours / "red", out / "val.zip", "red/")
+    (out / "README.md").write_text("where it is from")
+    data = prepared(out, test=0.0)
+    assert len(data.split("train") or ()) == 60 and len(data.split("valid") or ()) == 20
+    assert str(data.split("valid").paths[0]).endswith("val.zip/red/0.png")  # type: ignore[union-attr]
+    assert [(kind.count, kind.why) for kind in data.left_out() if kind.why == ".md"] == [(1, ".md")]
+    (out / "train").mkdir()
+    (out / "train" / "red").mkdir()
+    with pytest.raises(LabwrightError, match="several folders for the part 'train'"):
+        prepared(out)
+
+
+def test_a_damaged_picture_in_an_archive_is_named(colours: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    (colours / "red" / "torn.png").write_bytes(b"no picture")
+    archive = zipped(colours, tmp_path_factory.mktemp("packed") / "colours.zip")
+    with pytest.raises(LabwrightError, match=r"1 of 61 pictures can't be read \(red/torn\.png: it is no picture"):
+        prepared(archive)
+    assert len(prepared(archive, on_damaged="leave-out", valid=0.0, test=0.0).split("train") or ()) == 60

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from labwright import LabwrightError
+from labwright import Classes, LabwrightError
 from labwright_vision.data.idx import read_idx
 from labwright_vision.data.mnist import SHA256, Mnist, read_mnist
 
@@ -245,3 +245,23 @@ def test_the_shared_copy_of_mnist_is_read_whole(mnist_folder: Path) -> None:
     assert train is not None
     assert abs(train.x.mean().item()) < 0.02 and abs(train.x.std().item() - 1) < 0.02
     assert torch.equal(train.labels.bincount(), torch.full((10,), 1800))
+
+
+def test_other_sets_in_the_layout_have_classes_of_their_own(tmp_path: Path) -> None:
+    names = tuple(f"garment {number}" for number in range(10))
+    write(tmp_path / "fashion")
+    data = Mnist(folder=tmp_path / "fashion", classes=names)
+    data.prepare()
+    assert data.ports()[1] == Classes(names)
+    x, y = arrays(20)["train-images-idx3-ubyte.gz"], (np.arange(20) % 2).astype(np.uint8)[:, None]
+    parts = {f"{part}_{what}": of for part in ("train", "val", "test") for what, of in (("images", x), ("labels", y))}
+    (tmp_path / "medical").mkdir()
+    np.savez(tmp_path / "medical" / "pneumoniamnist.npz", **parts)
+    for folder in (tmp_path / "medical", tmp_path / "medical" / "pneumoniamnist.npz"):
+        data = Mnist(folder=folder, classes=("normal", "pneumonia"))
+        data.prepare()
+        for part in ("train", "valid", "test"):
+            split = data.split(part)
+            assert split is not None and split.labels.tolist() == y[:, 0].tolist()
+    with pytest.raises(LabwrightError, match=r"label of the training part is 9, and task\.data\.classes names 2"):
+        Mnist(folder=tmp_path / "fashion", classes=("a", "b")).prepare()

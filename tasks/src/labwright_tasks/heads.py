@@ -30,7 +30,7 @@ class HeadsOnTrunk(nn.Module):
         self.trunk = built_trunk(trunk, inputs, features)
         self.names = tuple(outputs.ports)
         for name, port in outputs.ports.items():
-            self.add_module(f"head_{name}", nn.Linear(features, _width(name, port)))
+            self.add_module(f"head_{name}", nn.Linear(features, width_of(port, name)))
 
     def forward(self, *inputs: Tensor) -> dict[str, Tensor]:
         """For each head logits (B, classes) or values (B, numbers)."""
@@ -38,7 +38,9 @@ class HeadsOnTrunk(nn.Module):
         return {name: self.get_submodule(f"head_{name}")(features_BD) for name in self.names}
 
 
-def _width(name: str, port: Port) -> int:
+def width_of(port: Port, head: str = "") -> int:
+    """How many numbers a last layer gives for classes or values. Raises LabwrightError for another port."""
     if isinstance(port, Classes | Values):
         return len(port.names) if isinstance(port, Classes) else port.dim
-    raise LabwrightError(f"model: head {name!r} returns {type(port).__name__}; a linear layer gives Classes or Values.")
+    of_head = f"head {head!r} returns" if head else "it returns"
+    raise LabwrightError(f"model: {of_head} {type(port).__name__}; a linear layer gives Classes or Values.")

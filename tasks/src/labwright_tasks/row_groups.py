@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from labwright_tasks.tables import Wanted, cells_of, reading_parquet, values_of
+from labwright_tasks.columnar import reading_parquet, values_of
+from labwright_tasks.opening import Source
+from labwright_tasks.tables import Wanted, cells_of
 
 
 class RowGroups:
@@ -19,7 +21,9 @@ class RowGroups:
         with reading_parquet(path) as parquet:
             self._metadata = parquet.read_metadata(path)
         header = list(self._metadata.schema.to_arrow_schema().names)
-        self._names = {setting: header[place] for setting, place in Wanted(path, columns, {}).among(header).items()}
+        self._names = {
+            setting: header[place] for setting, place in Wanted(Source(path), columns, {}).among(header).items()
+        }
         self.rows: list[int] = [
             self._metadata.row_group(number).num_rows for number in range(self._metadata.num_row_groups)
         ]

@@ -1,29 +1,33 @@
-"""Tables out of files, read alike whatever they are: JSON Lines, CSV, TSV, gzipped or not, and Parquet."""
+"""Tables out of files as they are published, read alike whatever they are."""
 
 from __future__ import annotations
 
 import json
 import re
 import unicodedata
+from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from importlib.util import find_spec
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
-from labwright import LabwrightError, LeftOut, listed, nearest, sentence
+import numpy as np
+from labwright import LabwrightError, LeftOut, listed, nearest
 
-from labwright_tasks.delimited import Delimited, parted_otherwise
-from labwright_tasks.opening import no_file, opened
+from labwright_tasks.cells import Cells
+from labwright_tasks.columnar import ARROW, PARQUET, read_columns, values_of
+from labwright_tasks.delimited import Delimited, Written, form_of, is_header, unlike
+from labwright_tasks.opening import Source, opened, sources_of
 
-_JSON, _PARQUET = (".json", ".jsonl", ".ndjson"), (".parquet", ".pq")
-SUFFIXES = (".csv", ".tsv", *_JSON, *_PARQUET)  # those of text with .gz behind them as well
+_JSON = (".json", ".jsonl", ".ndjson")
+SUFFIXES = (".csv", ".tsv", *_JSON, *PARQUET, *ARROW)  # those of text with .gz, .zst, .bz2 or .xz behind them as well
 _UNSEEN = " \t\r\n\f\v\u00a0\u200b\u200e\u200f\u2060\u3000\ufeff"  # at the ends of a name nobody means them
 _WHOLE = re.compile(r"([+-]?[0-9]+)\.0+")
 _EXACT = 2**53  # from here on one floating-point number stands for several whole ones
+_LOOKED_AT = 50  # lines that say how a table is written
 
-_Found = tuple[dict[str, list[str]], Sequence[int]]  # cells by setting, and the line or row of each
+_PLAIN = Written()
 
 
 @dataclass(frozen=True)
@@ -31,13 +35,17 @@ class Table:
     """Columns by the settings that name them, and the line of `origin` that each row begins in (Parquet: row, from 1).
 
     Every cell is a text, "" where nothing is said: an empty cell, null, NaN, a key left out. Numbers are written as in
-    JSON, whole ones without a point; a moment of Parquet is its seconds since 1970, with all its decimals.
+    JSON, whole ones without a point; a moment of Parquet is its seconds since 1970, with all its decimals. Of several
+    files `origins` are the names, and `files` says which of them each row is of. `remarks` say what was guessed.
     """
 
     origin: str
     columns: Mapping[str, Sequence[str]]
     lines: Sequence[int]
     unit: str = "line"
+    origins: tuple[str, ...] = ()
+    files: Sequence[int] = ()
+    remarks: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.lines)
@@ -50,39 +58,50 @@ class Table:
 
     def names(self, setting: str) -> list[str]:
         """A column of labels or identifiers, as `name_of` spells them."""
-        spelled = {cell: name_of(cell) for cell in set(self.columns[setting])}
-        return [spelled[cell] for cell in self.columns[setting]]
+        spelled: dict[str, str] = {}
+        return [spelled[cell] if cell in spelled else spelled.setdefault(cell, name_of(cell)) for cell in self[setting]]
 
     def where(self, row: int) -> str:
         """The place of a row, counted from 0, for a message."""
-        return f"{self.origin}, {self.unit} {self.lines[row]}"
+        return f"{self.origins[self.files[row]] if self.files else self.origin}, {self.unit} {self.lines[row]}"
 
     def take(self, rows: Iterable[int]) -> Table:
-        chosen = list(rows)
-        columns = {setting: [cells[row] for row in chosen] for setting, cells in self.columns.items()}
-        return replace(self, columns=columns, lines=[self.lines[row] for row in chosen])
+        chosen = array("q", rows)
+        columns = {
+            setting: cells.chosen(chosen) if isinstance(cells, Cells) else [cells[row] for row in chosen]
+            for setting, cells in self.columns.items()
+        }
+        lines, files = (array("q", (of[row] for row in chosen)) if of else of for of in (self.lines, self.files))
+        return replace(self, columns=columns, lines=lines, files=files)
 
-    def filled(self, *settings: str) -> tuple[Table, list[LeftOut]]:
+    def with_column(self, setting: str, cell: str) -> Table:
+        """The same rows with a column that says the same in each."""
+        return replace(self, columns={**self.columns, setting: [cell] * len(self)})
+
+    def filled(self, *settings: str | tuple[str, ...]) -> tuple[Table, list[LeftOut]]:
         """The rows that say something in each of these columns, and how many don't, with the place of the first.
 
-        Raises LabwrightError if no row is left.
+        Of several columns in a tuple one is enough. Raises LabwrightError if no row is left.
         """
-        kept: list[int] = list(range(len(self)))
+        kept = np.ones(len(self), dtype=bool)
         left = []
         for setting in settings:
-            cells = self.columns[setting]
-            bare = {row for row in kept if not cells[row].strip(_UNSEEN)}
-            if bare:
-                left.append(
-                    LeftOut(
-                        len(bare), "row" if len(bare) == 1 else "rows", f"no {setting}, as in {self.where(min(bare))}"
-                    )
-                )
-                kept = [row for row in kept if row not in bare]
-        if not kept:
-            needed = " and ".join(f"a {setting}" for setting in settings)
+            says = np.zeros(len(self), dtype=bool)
+            for column in (setting,) if isinstance(setting, str) else setting:
+                says |= np.fromiter((bool(cell.strip(_UNSEEN)) for cell in self.columns[column]), bool, len(self))
+            bare = np.flatnonzero(kept & ~says)
+            if len(bare):
+                what = "row" if len(bare) == 1 else "rows"
+                left.append(LeftOut(len(bare), what, f"no {_either(setting)}, as in {self.where(bare[0])}"))
+                kept &= says
+        if not kept.any():
+            needed = " and ".join(f"a {_either(setting)}" for setting in settings)
             raise LabwrightError(f"{self.origin}: none of its {len(self):,} rows has {needed}.")
-        return (self.take(kept) if left else self), left
+        return (self.take(np.flatnonzero(kept)) if left else self), left
+
+
+def _either(setting: str | tuple[str, ...]) -> str:
+    return setting if isinstance(setting, str) else " or ".join(setting)
 
 
 def name_of(text: str) -> str:
@@ -97,7 +116,7 @@ def name_of(text: str) -> str:
     return whole[1] if whole else name
 
 
-def cells_of(values: Sequence[Any], column: str, where: Callable[[int], str]) -> list[str]:
+def cells_of(values: Sequence[Any], column: str, where: Callable[[int], str]) -> Cells:
     """Values as cells. Bytes are UTF-8, or all hexadecimal if any aren't, as a UUID's.
 
     Raises LabwrightError, with what `where` says of its row, for a list, an object and a number that can't be exact.
@@ -107,112 +126,207 @@ def cells_of(values: Sequence[Any], column: str, where: Callable[[int], str]) ->
             values = [value.decode("utf-8") if type(value) is bytes else value for value in values]
         except UnicodeDecodeError:
             values = [value.hex() if type(value) is bytes else value for value in values]
-    cells: list[str] = []
+    cells = Cells()
     try:
-        cells.extend(str(value) if type(value) is int else _cell(value) for value in values)
+        for value in values:
+            cells.append(cell_of(value))
     except ValueError as fault:
         raise LabwrightError(f"{where(len(cells))}: column {column!r} has {fault}.") from None
     return cells
 
 
 def suffix_of(path: Path) -> str:
-    """The ending that says what a file holds, without .gz, in lower case."""
-    return Path(path.name.lower().removesuffix(".gz")).suffix
+    """The ending that says what a file holds, without .gz or another that says how it is packed, in lower case."""
+    return Source(path).suffix
 
 
 def read_table(
-    path: Path,
+    path: Path | Sequence[Path],
     columns: Mapping[str, str],
     *,
     optional: Mapping[str, str] | None = None,
-    delimiter: str | None = None,
-    encoding: str | None = None,
+    every: bool = False,
+    written: Written = _PLAIN,
+    setting: str = "task.data.path",
 ) -> Table:
     """The columns of a file by the settings of `task.data` that name them; of the `optional` ones those there are.
 
-    `delimiter` is what the setting of that name says of anything but JSON and Parquet; None: there is no such setting,
-    and the file's ending says it. For `encoding` see `opened`, for quotes `Delimited`. Rows that lack something are
-    kept; `Table.filled` leaves them out.
+    With `every` all columns are there, by their own names, and those of `columns` are looked for alone. A path may be a
+    pattern, or lead into a zip archive, see `sources_of`; several files are read one after the other. What a name's
+    ending doesn't tell is text with a sign between cells. Rows that lack something are kept; `Table.filled` leaves them
+    out.
 
     Raises LabwrightError naming file and line: no such file or column, or two of a name; a row with more or fewer cells
     than the header; a quote that isn't closed, or that swallows rows; no JSON, CSV or Parquet; no rows.
     """
-    suffix, wanted = suffix_of(path), Wanted(path, columns, optional or {})
-    if suffix in _PARQUET:
-        found, lines = _parquet(wanted)
-    elif suffix in _JSON:
-        found, lines = _json_lines(wanted, encoding)
-    elif delimiter is None and suffix not in SUFFIXES:
-        raise LabwrightError(f"{path}: a table is read from {listed(SUFFIXES)}; text also with .gz behind it.")
-    else:
-        sign = delimiter or ("\t" if suffix == ".tsv" else ",")
-        rows = Delimited(path, opened(path, encoding), sign)
-        hint = parted_otherwise(rows.header, sign, setting=delimiter is not None)
-        places = wanted.among(rows.header, hint) if rows.header else {}
-        found, lines = {setting: [] for setting in places}, []
-        filling = [(found[setting], place) for setting, place in places.items()]
-        for line, cells in rows:
-            lines.append(line)
-            for column, place in filling:
-                column.append(cells[place])
-        rows.refuse_swallowed({place: column for column, place in filling})
-    if not lines:
-        raise LabwrightError(f"{path} has no rows.")
-    return Table(str(path), found, lines, "row" if suffix in _PARQUET else "line")
+    paths = [path] if isinstance(path, Path) else path
+    sources = [source for one in paths for source in sources_of(one, setting, SUFFIXES)]
+    return joined([_read(Wanted(source, columns, optional or {}, every), written) for source in sources])
+
+
+def joined(tables: Sequence[Table]) -> Table:
+    """The rows of several files as one table. Raises LabwrightError if they haven't the same columns."""
+    if len(tables) == 1:
+        return tables[0]
+    first = tables[0]
+    columns = {name: Cells(cells) for name, cells in first.columns.items()}
+    lines, files = array("q", first.lines), array("q", [0]) * len(first)
+    for number, table in enumerate(tables[1:], 1):
+        if table.columns.keys() != columns.keys():
+            raise LabwrightError(
+                f"{table.origin} has other columns than {first.origin}: {listed(table.columns)}, not {listed(columns)}."
+            )
+        for name, cells in columns.items():
+            cells.extend(table[name])
+        lines.extend(table.lines)
+        files.extend(array("q", [number]) * len(table))
+    origin = f"{first.origin} and {len(tables) - 1:,} more"
+    return Table(
+        origin, columns, lines, first.unit, tuple(table.origin for table in tables), files, tuple(told(tables))
+    )
+
+
+def told(tables: Iterable[Table]) -> list[str]:
+    """What was guessed of several tables: what is the same of many is said of the first, with their number."""
+    origins: dict[str, list[str]] = {}
+    for table in tables:
+        for remark in table.remarks:
+            origins.setdefault(remark.removeprefix(table.origin), []).append(table.origin)
+    return [f"{of[0]}{f' (and {len(of) - 1:,} more)' if len(of) > 1 else ''}{said}" for said, of in origins.items()]
 
 
 @dataclass(frozen=True)
 class Wanted:
     """The columns of a file that settings of `task.data` name, and those that are taken if they are there."""
 
-    path: Path
+    source: Source
     columns: Mapping[str, str]
     optional: Mapping[str, str]
+    every: bool = False
 
     def among(self, header: Sequence[str], hint: str = "") -> dict[str, int]:
         """Where each setting's column is. Raises LabwrightError for one that isn't there, or is there twice."""
         for setting, name in self.columns.items():
             if name not in header:
                 raise LabwrightError(
-                    f"{self.path}: there is no column {name!r}{nearest(name, header)} It has {listed(header)}; "
+                    f"{self.source}: there is no column {name!r}{nearest(name, header)} It has {listed(header)}; "
                     f"task.data.{setting} says which one holds the {setting}.{hint}"
                 )
-        wanted = {**self.columns, **self.optional}
+        wanted = {name: name for name in header} if self.every else {**self.columns, **self.optional}
         for name in wanted.values():
             if header.count(name) > 1:
                 raise LabwrightError(
-                    f"{self.path}: {header.count(name)} columns are called {name!r}; rename all but one."
+                    f"{self.source}: {header.count(name)} columns are called {name!r}; rename all but one."
                 )
         return {setting: header.index(name) for setting, name in wanted.items() if name in header}
 
 
-def _json_lines(wanted: Wanted, encoding: str | None) -> _Found:
-    values: dict[str, list[Any]] = {name: [] for name in [*wanted.columns.values(), *wanted.optional.values()]}
+def _read(wanted: Wanted, written: Written) -> Table:
+    source, remarks = wanted.source, list[str]()
+    typed = source.suffix in (*PARQUET, *ARROW)
+    if typed or source.suffix in _JSON:
+        given = next((name for name in ("columns", "delimiter", "quote") if getattr(written, name)), None)
+        if given:
+            raise LabwrightError(f"task.data.{given}: {source} says itself what its columns are; leave it out.")
+    lines: Sequence[int]
+    unit = "row" if typed else "line"
+    if typed:
+        found, lines = _typed(wanted)
+    elif source.suffix in _JSON:
+        found, lines, unit = _json(wanted, written.encoding, remarks)
+    elif source.suffix in (".xlsx", ".xls", ".ods"):
+        raise LabwrightError(
+            f"{source} is a spreadsheet: save it as .csv. A table is read from {listed(SUFFIXES)}, or text with "
+            "another sign between its cells."
+        )
+    else:
+        found, lines = _delimited(wanted, written, remarks)
+    if not lines:
+        raise LabwrightError(f"{source} has no rows.")
+    return Table(str(source), found, lines, unit, remarks=tuple(remarks))
+
+
+def _delimited(wanted: Wanted, written: Written, remarks: list[str]) -> tuple[dict[str, Cells], Sequence[int]]:
+    source = wanted.source
+    text = opened(source, written.encoding, remarks)
+    form = form_of(source, list(islice(text, _LOOKED_AT)), written, wanted.columns.values())
+    text.seek(0)
+    rows = Delimited(source, text, form, written.columns)
+    hint = unlike(rows.header, form, written, [*wanted.columns.values()])
+    places = wanted.among(rows.header, hint) if rows.header else {}
+    found, lines = {setting: Cells() for setting in places}, array("q")
+    filling = [(found[setting].append, place) for setting, place in places.items()]
+    for line, cells in rows:
+        if not lines and written.columns and [*map(str.strip, cells)][: len(rows.header)] == rows.header:
+            remarks.append(f"{source} has a header, which task.data.columns repeats.")
+            continue
+        lines.append(line)
+        for append, place in filling:
+            append(cells[place])
+    rows.refuse_swallowed({place: found[setting] for setting, place in places.items()})
+    if form.remark:
+        remarks.append(form.remark)
+    if written.columns and lines and is_header({name: cells[0] for name, cells in found.items()}, found):
+        raise LabwrightError(
+            f"{source}, line {lines[0]}: {listed(column[0] for column in found.values())} in the first row, where "
+            "other rows have numbers: it seems to be a header. Leave task.data.columns out, or take that row away."
+        )
+    return found, lines
+
+
+def _json(wanted: Wanted, encoding: str | None, remarks: list[str]) -> tuple[dict[str, Cells], Sequence[int], str]:
+    """The columns, where each row is, and whether that is a line or a row of a list."""
+    source = wanted.source
+    text = opened(source, encoding, remarks)
+    unit, rows = ("row", _of_list(source, text)) if _is_list(text) else ("line", _of_lines(source, text))
+    names = dict.fromkeys([*wanted.columns.values(), *wanted.optional.values()])
+    columns = {name: Cells() for name in names}
     header: dict[str, None] = {}
-    lines: list[int] = []
-    for number, line in enumerate(opened(wanted.path, encoding), 1):
+    lines = array("q")
+    for number, row in rows:
+        if row.keys() != header.keys():
+            header |= dict.fromkeys(row)
+            if wanted.every:
+                for name in row.keys() - columns.keys():
+                    columns[name] = Cells("" for _ in lines)
+        for name, column in columns.items():
+            try:
+                column.append(cell_of(row.get(name)))
+            except ValueError as fault:
+                raise LabwrightError(f"{source}, {unit} {number}: column {name!r} has {fault}.") from None
+        lines.append(number)
+    places = wanted.among(list(header)) if lines else {}
+    return {setting: columns[list(header)[place]] for setting, place in places.items()}, lines, unit
+
+
+def _is_list(text: TextIO) -> bool:
+    """Whether a file is a list of objects, not one in each line."""
+    start = text.read(_LOOKED_AT)
+    text.seek(0)
+    return re.match(r"\s*\[\s*\{", start) is not None
+
+
+def _of_list(source: Source, text: TextIO) -> Iterator[tuple[int, dict[str, Any]]]:
+    try:
+        yield from enumerate(json.load(text, object_pairs_hook=_object), 1)
+    except (ValueError, RecursionError) as error:
+        raise LabwrightError(f"{source}: no JSON ({error}), though it begins as a list of objects.") from error
+
+
+def _of_lines(source: Source, text: TextIO) -> Iterator[tuple[int, dict[str, Any]]]:
+    for number, line in enumerate(text, 1):
         if not line.strip():
             continue
         try:
             row = json.loads(line, object_pairs_hook=_object)
         except (ValueError, RecursionError) as error:
             raise LabwrightError(
-                f"{wanted.path}, line {number}: no JSON ({error}); a .jsonl file has one object a line, such as "
+                f"{source}, line {number}: no JSON ({error}); a .jsonl file has one object a line, such as "
                 '{"text": "...", "label": "..."}.'
             ) from error
         if not isinstance(row, dict):
-            raise LabwrightError(f"{wanted.path}, line {number}: {_kind(row)}; each line is an object of its own.")
-        if row.keys() != header.keys():
-            header |= dict.fromkeys(row)
-        for name, column in values.items():
-            column.append(row.get(name))
-        lines.append(number)
-    names = list(header)
-    places = wanted.among(names) if lines else {}
-    return {
-        setting: cells_of(values[names[place]], names[place], lambda row: f"{wanted.path}, line {lines[row]}")
-        for setting, place in places.items()
-    }, lines
+            raise LabwrightError(f"{source}, line {number}: {_kind(row)}; each line is an object of its own.")
+        yield number, row
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -223,52 +337,15 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return row
 
 
-def _parquet(wanted: Wanted) -> _Found:
-    path = wanted.path
-    with reading_parquet(path) as parquet:
-        header = list(parquet.read_schema(path).names)
-        places = wanted.among(header)
-        table = parquet.read_table(path, columns=list(dict.fromkeys(header[place] for place in places.values())))
-        columns = {name: values_of(table[name]) for name in table.column_names}
-    return {
-        setting: cells_of(columns[header[place]], header[place], lambda row: f"{path}, row {row + 1}")
-        for setting, place in places.items()
-    }, range(1, table.num_rows + 1)
-
-
-@contextmanager
-def reading_parquet(path: Path) -> Iterator[Any]:
-    """pyarrow.parquet, to read a file with. Raises LabwrightError if there is neither, or the file can't be read."""
-    if find_spec("pyarrow") is None:
-        raise LabwrightError(f"{path}: Parquet needs pyarrow; `pip install pyarrow` brings it.")
-    import pyarrow
-    from pyarrow import parquet
-
-    if not path.is_file():
-        raise no_file(path)
-    try:
-        yield parquet
-    except (OSError, pyarrow.ArrowException) as error:
-        raise LabwrightError(f"{path} can't be read as Parquet: {sentence(str(error).splitlines()[0])}") from error
-
-
-def values_of(column: Any) -> list[Any]:
-    """The values of a column of Parquet, moments as seconds since 1970."""
-    from pyarrow import types
-
-    if types.is_dictionary(column.type):
-        column = column.cast(column.type.value_type)
-    if not types.is_timestamp(column.type):
-        return list(column.to_pylist())
-    decimals = {"s": 0, "ms": 3, "us": 6, "ns": 9}[column.type.unit]
-    return [None if count is None else _moment(count, decimals) for count in column.cast("int64").to_pylist()]
-
-
-def _moment(count: int, decimals: int) -> str:
-    """Seconds out of a count of their 10**-decimals."""
-    sign, whole = ("-" if count < 0 else ""), str(abs(count)).rjust(decimals + 1, "0")
-    point = len(whole) - decimals
-    return f"{sign}{whole[:point]}.{whole[point:]}".rstrip("0").rstrip(".") if decimals else f"{sign}{whole}"
+def _typed(wanted: Wanted) -> tuple[dict[str, Cells], Sequence[int]]:
+    source = wanted.source
+    header, table = read_columns(source, lambda names: sorted(set(wanted.among(names).values())))
+    columns = {
+        name: cells_of(values_of(table[name]), name, lambda row: f"{source}, row {row + 1}")
+        for name in table.column_names
+    }
+    places = wanted.among(header)
+    return {setting: columns[header[place]] for setting, place in places.items()}, range(1, table.num_rows + 1)
 
 
 def _kind(value: Any) -> str:
@@ -276,7 +353,8 @@ def _kind(value: Any) -> str:
     return kinds.get(type(value), f"a {type(value).__name__}")
 
 
-def _cell(value: Any) -> str:
+def cell_of(value: Any) -> str:
+    """A value as a cell. Raises ValueError, with what it is, for a list, an object and a number that can't be exact."""
     if isinstance(value, str):  # half a surrogate pair is no letter
         return value if value.isascii() else value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     if value is None or value != value:

@@ -29,6 +29,7 @@ Vocabulary = Annotated[int, Field(ge=3, description="most tokens there are, thos
 PAD, UNKNOWN = "<pad>", "<unk>"
 _LEARNED, _LETTERS = "tokenizer.json", "characters.json"
 MARK = "\ue000"  # of the private use area, so that no text has it
+BETWEEN = "\ue001"  # the texts of a pair
 _PADS = (
     "[PAD]",
     PAD,
@@ -39,6 +40,7 @@ _PADS = (
     "</s>",
     "<eos>",
 )  # the first there is
+_SEPARATORS = ("[SEP]", "</s>", "<sep>", "<|sep|>")  # the first there is
 _AT_ONCE = 4096  # lines of a long text that are encoded together
 
 
@@ -49,7 +51,7 @@ def clean(text: str, case: Case = "keep") -> str:
     beginning of a sentence as in it (inline casing; of words: Bérard et al. 2019, "Machine Translation of Restaurant
     Reviews").
     """
-    whole = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    whole = text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     match case:
         case "keep":
             return whole
@@ -172,11 +174,14 @@ class Pieces(Tokenizer):
         self.size = max(self.size, self.pad_id + 1)
         named = (getattr(inner.model, "unk_token", None), UNKNOWN, "[UNK]")
         self.unknown = next((known[name] for name in named if name in known), None)
+        self.separator = next((name for name in _SEPARATORS if name in known), "\n")
         ended = inner.num_special_tokens_to_add(False) and inner.encode("a").special_tokens_mask
         self._behind = next((count for count, mark in enumerate(reversed(ended)) if not mark), 0) if ended else 0
 
     def encode(self, texts: Sequence[str], *, special: bool = True) -> list[np.ndarray]:
         """The ids of each text, with the `special` tokens that the tokenizer puts around one."""
+        if self.special and not self.exact:  # a pretrained one; those that are learned know a mark
+            texts = [text.replace(BETWEEN, self.separator) for text in texts]
         with _refusing():
             encodings = self.inner.encode_batch_fast(list(texts), add_special_tokens=special)
         return [np.array(encoding.ids, dtype=np.int32) for encoding in encodings]
@@ -209,7 +214,7 @@ class Pieces(Tokenizer):
 
 
 def learned(
-    kind: Kind, texts: Sequence[str], *, vocabulary: int, pretrained: Path | None, start: Path | None = None
+    kind: Kind, texts: Iterable[str], *, vocabulary: int, pretrained: Path | None, start: Path | None = None
 ) -> Tokenizer:
     """The tokenizer of that kind, learned from the training texts, or read from the folder `pretrained`.
 
@@ -289,7 +294,7 @@ def _read(path: Path, kind: Kind) -> Pieces:
     return Pieces(inner, exact=kind == "bpe", special=kind != "word")
 
 
-def _words(texts: Sequence[str], vocabulary: int) -> Any:
+def _words(texts: Iterable[str], vocabulary: int) -> Any:
     library = _library()
     inner = library.Tokenizer(library.models.WordLevel(unk_token=UNKNOWN))
     inner.pre_tokenizer = library.pre_tokenizers.Whitespace()
@@ -300,7 +305,7 @@ def _words(texts: Sequence[str], vocabulary: int) -> Any:
     return inner
 
 
-def _merges(texts: Sequence[str], vocabulary: int) -> Any:
+def _merges(texts: Iterable[str], vocabulary: int) -> Any:
     library = _library()
     alphabet = sorted(library.pre_tokenizers.ByteLevel.alphabet())
     if vocabulary < len(alphabet) + 1:

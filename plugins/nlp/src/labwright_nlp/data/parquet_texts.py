@@ -19,8 +19,9 @@ from pydantic import Field
 from torch import Tensor
 
 from labwright_nlp.data import noticing
+from labwright_nlp.data.answers import Answers, natural
 from labwright_nlp.data.reading import files_of_parts
-from labwright_nlp.data.texts import Encoded, LabelledTexts, Length, Share, natural
+from labwright_nlp.data.texts import LabelledTexts, Length, Share
 from labwright_nlp.data.token_files import Window
 from labwright_nlp.tokenizing import Case, Kind, Tokenizer, Vocabulary, clean, learned
 
@@ -86,12 +87,13 @@ class ParquetTexts(LabelledTexts):
         }
         parts |= self._held_out(parts)
         labels = {part: [group.labels() for group in groups] for part, groups in parts.items()}
-        self.names = tuple(sorted({label for of_group in labels["train"] for label in of_group} - {""}, key=natural))
-        if not self.names:
+        names = tuple(sorted({label for of_group in labels["train"] for label in of_group} - {""}, key=natural))
+        self.answers = Answers({"label": names})
+        if not names:
             raise LabwrightError(f"{path}: none of its rows to learn from has a label.")
         self.tokens = self._learned(parts["train"])
         for part, groups in parts.items():
-            self._splits[part] = split = GroupedTexts(groups, labels[part], self.names, self.window, self._batch)
+            self._splits[part] = split = GroupedTexts(groups, labels[part], names, self.window, self._batch)
             self._digests[part] = split.digest()
             bare = sum(group.rows for group in groups) - len(split)
             self.unused += [LeftOut(bare, "row" if bare == 1 else "rows", f"no label, in {part}")] if bare else []
@@ -133,9 +135,8 @@ class ParquetTexts(LabelledTexts):
         return tokens
 
     def _batch(self, texts: Sequence[str], labels_B: Tensor) -> Batch:
-        assert self.tokens is not None
-        ids, _ = self._encoded([clean(text, self.case) for text in texts])
-        return Encoded(ids, labels_B, self.tokens.pad_id).fetch(torch.arange(len(texts)), 0, 0)
+        encoded, _ = self._encoded(texts, labels_B)
+        return encoded.fetch(torch.arange(len(texts)), 0, 0)
 
 
 @dataclass(frozen=True)

@@ -12,17 +12,14 @@ from labwright_tasks.opening import opened
 from labwright_tasks.parts import NAMES, part_named
 from labwright_tasks.tables import SUFFIXES, Table, suffix_of
 
-from labwright_nlp.tokenizing import clean
-
 _LEFTOVERS = ("__MACOSX", "Thumbs.db", "desktop.ini")  # what systems leave in folders, besides hidden files
 _NAMED = 3  # files that aren't used
 
 
 def rows_of(table: Table) -> tuple[Table, list[LeftOut]]:
-    """The rows that have a text and a label, in their usual spelling, and how many don't."""
+    """The rows that have a text and a label, in its usual spelling, and how many don't."""
     table, left_out = table.filled("text", "label")
-    columns = {"text": [clean(text) for text in table["text"]], "label": table.names("label")}
-    return replace(table, columns=columns), left_out
+    return replace(table, columns={**table.columns, "label": table.names("label")}), left_out
 
 
 def read_text(path: Path, encoding: str | None = None) -> str:
@@ -34,38 +31,6 @@ def check_typed(text: str) -> None:
     """Raise LabwrightError for what came by the command line and is no UTF-8: Python keeps its bytes as surrogates."""
     if any("\ud800" <= letter <= "\udfff" for letter in text):
         raise LabwrightError(f"{text!r} has bytes that are no UTF-8; convert it first, such as by `iconv -t UTF-8`.")
-
-
-def tables_of_parts(folder: Path) -> tuple[dict[str, Path], list[LeftOut]]:
-    """The table of each part, by its file's name, and what else is in the folder.
-
-    Raises LabwrightError if there is none to learn from, or two for one part.
-    """
-    files: dict[str, Path] = {}
-    others: list[str] = []
-    hidden = 0
-    for path in sorted(folder.iterdir()):
-        suffix = suffix_of(path)
-        part = part_named(path.name[: path.name.lower().rindex(suffix)]) if suffix in SUFFIXES else None
-        if is_hidden(path):
-            hidden += 1
-        elif part is None or not path.is_file():
-            others.append(path.name)
-        elif part in files:
-            raise LabwrightError(
-                f"{folder} has two files for {part!r}: {files[part].name} and {path.name}. Put their rows together, or "
-                "move one of them away."
-            )
-        else:
-            files[part] = path
-    if "train" not in files:
-        names = ", or ".join(f"`{name}`" for name in NAMES["train"])
-        raise LabwrightError(
-            f"{folder} has no file {names} with an ending of {listed(SUFFIXES)}; it has "
-            f"{listed([*(path.name for path in files.values()), *others])}. One file is given by its name."
-        )
-    reasons = [(len(others), f"no part's name: {listed(others, _NAMED)}"), (hidden, "hidden")]
-    return files, [LeftOut(count, "file" if count == 1 else "files", why) for count, why in reasons if count]
 
 
 def tables_at(path: Path) -> tuple[list[Path], list[LeftOut]]:
@@ -84,15 +49,6 @@ def tables_at(path: Path) -> tuple[list[Path], list[LeftOut]]:
 def has_tables(path: Path) -> bool:
     """Whether a path is a table, or a folder with one."""
     return any(suffix_of(file) in SUFFIXES for file in (path.iterdir() if path.is_dir() else [path]))
-
-
-def joined(tables: Sequence[Table], origin: Path) -> Table:
-    """The rows of several tables with the same columns, one after another."""
-    if len(tables) == 1:
-        return tables[0]
-    columns = {setting: [cell for table in tables for cell in table[setting]] for setting in tables[0].columns}
-    lines = [line for table in tables for line in table.lines]
-    return Table(str(origin), columns, lines, tables[0].unit)
 
 
 def files_of_parts(

@@ -2,24 +2,43 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Annotated, Literal
 
-from labwright_tasks.opening import no_file
+from labwright import Classes, Heads, LabwrightError, LeftOut, Values
+from labwright_tasks.cells import Cells
+from labwright_tasks.delimited import Columns, Delimiter, Quote, Written
+from labwright_tasks.published import Parts, read_parts
 from labwright_tasks.tables import Table, read_table
+from pydantic import Field
+from torch import Tensor
 
-from labwright_nlp.data.reading import rows_of, tables_of_parts
 from labwright_nlp.data.texts import Length, Share, Texts
-from labwright_nlp.tokenizing import Case, Kind, Vocabulary
+from labwright_nlp.tokenizing import BETWEEN, Case, Kind, Vocabulary
+
+Column = Annotated[str, Field(min_length=1, description="the name of a column")]
+Several = Annotated[tuple[Column, ...], Field(min_length=1)]
 
 
 class TextFiles(Texts):
-    """Texts and labels of your own: JSON Lines, CSV or TSV with a header, gzipped or not, or Parquet.
+    """Texts of your own, and what is to be said of each: tables as they are published.
 
-    `path` is one file, or a folder with a file `train` (or `training`), such as train.csv, and perhaps `valid` (or
-    `validation`, `val`, `dev`) and `test` (or `testing`). A part without a file is held out: `valid` and `test` are its
-    shares of the training texts; 0 is no such part. `text` and `label` name the columns; rows without one or the other
-    are left out. A label is a text, a number or a truth value, the same one in every kind of file: 1.0 is 1. Files are
-    UTF-8; those that aren't are in `encoding`. Between tabs a quote is a character like any other.
+    `path` is CSV, TSV, JSON Lines, Parquet, Arrow, or text with another sign between cells, packed or not; several by a
+    pattern such as `part-*.csv`; one in a zip archive, `set.zip/rows.csv`; or a folder or archive with a file `train`
+    (or `training`), such as train.csv, and perhaps `valid` (or `validation`, `val`, `dev`) and `test` (or `testing`).
+    Or `parts` say which rows are which, see there. A part that isn't there is held out: `valid` and `test` are its
+    shares of the training texts; 0 is no such part.
+
+    `text` and `label` name the columns. Of several columns of text the cells are put together, with a blank between
+    them or, as a `pair`, with what the tokenizer puts between two texts; a pair is typed with a tab. Several columns of
+    labels are heads, for the task `multi`. A label is a class, the same one in every kind of file: 1.0 is 1; with
+    `targets` "numbers" it is a number, for the task `regression`. Rows without a text are left out, and rows without
+    any label; `unlabelled` "keep" keeps those for tasks that take some, such as `multi`.
+
+    A table without a header has the `columns` named here. `delimiter`, `quote` and `encoding` say how text is written;
+    left out, it is seen from the file, and told. Between tabs a quote is a character like any other.
 
     `tokenizer` is `word`, `char`, `byte`, `bpe` (all learned from the training texts, at most `vocabulary` tokens) or
     `pretrained`: that of what the run starts from, or of the folder `pretrained`, which holds tokenizer.json. `case`
@@ -33,9 +52,16 @@ class TextFiles(Texts):
         self,
         *,
         path: Path,
-        text: str = "text",
-        label: str = "label",
-        encoding: str = "utf-8",
+        text: Column | Several = "text",
+        label: Column | Several = "label",
+        pair: bool = False,
+        targets: Literal["classes", "numbers"] = "classes",
+        unlabelled: Literal["leave-out", "keep"] = "leave-out",
+        delimiter: Delimiter | None = None,
+        columns: Columns = (),
+        quote: Quote | None = None,
+        encoding: str | None = None,
+        parts: Parts | None = None,
         valid: Share = 0.1,
         test: Share = 0.1,
         tokenizer: Kind = "word",
@@ -53,16 +79,59 @@ class TextFiles(Texts):
             valid=valid,
             test=test,
         )
-        self.path, self.text, self.label, self.encoding = path, text, label, encoding
+        self.path, self.parts, self.format = path, parts, Written(delimiter, columns, quote, encoding)
+        self.texts = {f"text {name}": name for name in text} if isinstance(text, tuple) else {"text": text}
+        self.said = {f"label {name}": name for name in label} if isinstance(label, tuple) else {"label": label}
+        self.labels, self.numbers, self.unlabelled = tuple(self.said), targets == "numbers", unlabelled
+        if pair and len(self.texts) != 2:
+            raise LabwrightError(
+                f"task.data.pair: a pair has two columns, and task.data.text names {len(self.texts)}: write "
+                'task.data.text=["premise", "hypothesis"].'
+            )
+        if pair and tokenizer != "pretrained" and case == "mark":
+            raise LabwrightError("task.data.case: between the texts of a pair stands a mark; keep or lower the case.")
+        self.pair = pair
+        alone = Values if self.numbers else Classes
+        self.target = Heads if isinstance(label, tuple) else alone  # type: ignore[misc, assignment]
 
     def rows(self) -> dict[str, Table]:
-        path = self.path.expanduser()
-        if not path.exists():
-            raise no_file(path, "task.data.path: there is no file or folder")
-        files, self.unused = tables_of_parts(path) if path.is_dir() else ({"train": path}, [])
-        parts = {}
-        columns = {"text": self.text, "label": self.label}
-        for part, file in files.items():
-            parts[part], left_out = rows_of(read_table(file, columns, encoding=self.encoding))
+        columns = {**self.texts, **self.said}
+        published = read_parts(self.path, columns, written=self.format, parts=self.parts)
+        parts, self.unused, self.told = {}, published.left_out, published.remarks
+        for part, table in published.tables.items():
+            keep = self.unlabelled == "keep" and part == "train"
+            parts[part], left_out = self._usable(table, keep=keep)
             self.unused += left_out
         return parts
+
+    def _usable(self, table: Table, *, keep: bool) -> tuple[Table, list[LeftOut]]:
+        """The rows that have a text, or both of a pair, and a label unless all are kept; and how many haven't."""
+        needed: list[str | tuple[str, ...]] = [] if keep else [self.labels]
+        if self.pair:
+            needed = [*self.texts, *needed]
+        elif len(self.texts) == 1:
+            needed = ["text", *needed]
+        else:
+            needed = [tuple(self.texts), *needed]
+        table, left_out = table.filled(*needed)
+        columns = {name: table[name] if self.numbers else table.names(name) for name in self.labels}
+        sides = [table[side] for side in self.texts]
+        between = f" {BETWEEN} " if self.pair else " "
+        whole = sides[0] if len(sides) == 1 else Cells(map(between.join, zip(*sides, strict=True)))
+        return replace(table, columns={"text": whole, **columns}), left_out
+
+    def rows_at(self, files: Sequence[Path]) -> tuple[Table, list[LeftOut]]:
+        return self._usable(read_table(files, {**self.texts, **self.said}, written=self.format), keep=False)
+
+    def texts_at(self, file: Path) -> Table:
+        table = read_table(file, self.texts, written=self.format)
+        sides = zip(*(table[side] for side in self.texts), strict=True)
+        return replace(table, columns={"text": Cells(map(("\t" if self.pair else " ").join, sides))})
+
+    def parse(self, line: str) -> tuple[Tensor, ...]:
+        if not self.pair:
+            return super().parse(line)
+        sides = line.split("\t")
+        if len(sides) != 2:
+            raise LabwrightError(f"given {line[:60]!r}: a pair is two texts with a tab between them.")
+        return super().parse(f" {BETWEEN} ".join(sides))

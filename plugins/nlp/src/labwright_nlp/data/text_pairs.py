@@ -13,23 +13,17 @@ import numpy as np
 import torch
 from labwright import LabwrightError, LeftOut, Port, Tokens
 from labwright_tasks import other_data
-from labwright_tasks.opening import no_file
+from labwright_tasks.cells import Cells
+from labwright_tasks.delimited import Columns, Delimiter, Quote, Written
 from labwright_tasks.other_data import Facts, drift
+from labwright_tasks.published import Parts, read_parts
 from labwright_tasks.sequence_to_sequence import PairedData, PairedTokens, TargetTokens
 from labwright_tasks.tables import Table, read_table
 from torch import Tensor
 
 from labwright_nlp.data import noticing
 from labwright_nlp.data.noticing import Noticed
-from labwright_nlp.data.reading import (
-    check_typed,
-    has_tables,
-    joined,
-    read_text,
-    tables_at,
-    tables_of_parts,
-    text_files,
-)
+from labwright_nlp.data.reading import check_typed, has_tables, read_text, tables_at, text_files
 from labwright_nlp.data.texts import Length, Share, digest, parted
 from labwright_nlp.tokenizing import Case, Kind, Tokenizer, Vocabulary, clean, kept, learned, unmarked
 
@@ -57,7 +51,11 @@ class TextPairs(PairedData):
         path: Path,
         text: str = "text",
         translation: str = "translation",
-        encoding: str = "utf-8",
+        delimiter: Delimiter | None = None,
+        columns: Columns = (),
+        quote: Quote | None = None,
+        encoding: str | None = None,
+        parts: Parts | None = None,
         valid: Share = 0.1,
         test: Share = 0.1,
         tokenizer: Kind = "word",
@@ -69,7 +67,8 @@ class TextPairs(PairedData):
             raise LabwrightError(
                 "task.data.tokenizer: pairs of texts learn a tokenizer for each side: word, char, byte or bpe."
             )
-        self.path, self.columns, self.encoding = path, {"text": text, "translation": translation}, encoding
+        self.path, self.columns = path, {"text": text, "translation": translation}
+        self.parts, self.format = parts, Written(delimiter, columns, quote, encoding)
         self.valid, self.test = valid, test
         self.tokenizer, self.vocabulary, self.case, self.length = tokenizer, vocabulary, case, length
         self.sides: dict[str, Tokenizer] = {}
@@ -78,12 +77,13 @@ class TextPairs(PairedData):
         self._remarks: list[str] = []
         self._noticed = Noticed()
         self._left_out: list[LeftOut] = []
+        self._told: list[str] = []
         self.facts: Facts = {}  # of the training pairs
 
     def prepare(self) -> None:
         rows = self._rows()
         shares = {name: getattr(self, name) for name in ("test", "valid") if name not in rows and getattr(self, name)}
-        rows |= parted(rows["train"], shares, None)
+        rows |= parted(rows["train"], shares, None, None)
         for side in _SIDES:
             self.sides[side] = learned(
                 self.tokenizer, [*rows["train"][side]], vocabulary=self.vocabulary, pretrained=None
@@ -91,8 +91,8 @@ class TextPairs(PairedData):
         lengths: dict[str, np.ndarray] = {}
         for name, part in rows.items():
             self._splits[name], lengths[name] = self._encoded(part)
-            self._digests[name] = digest(part, "translation")
-        self._remarks = noticing.cut(lengths, self.length)
+            self._digests[name] = digest(part, ("translation",))
+        self._remarks = [*self._told, *noticing.cut(lengths, self.length)]
         self.facts = other_data.facts({"the number of tokens": torch.from_numpy(lengths["train"])})
 
     def _encoded(self, rows: Table) -> tuple[PairedTokens, np.ndarray]:
@@ -111,9 +111,10 @@ class TextPairs(PairedData):
         """The pairs of a table, or of all tables in a folder."""
         other = copy(self)
         files, other._left_out = tables_at(path)
-        rows = joined([other._cleaned(file) for file in files], path)
+        rows, bare = self._cleaned(read_table(files, self.columns, written=self.format))
+        other._left_out += bare
         encoded, lengths_N = self._encoded(rows)
-        other._splits, other._digests = {"test": encoded}, {"test": digest(rows, "translation")}
+        other._splits, other._digests = {"test": encoded}, {"test": digest(rows, ("translation",))}
         other._noticed = Noticed()
         other._remarks = [
             *noticing.cut({"it": lengths_N}, self.length),
@@ -126,7 +127,7 @@ class TextPairs(PairedData):
         return self._texts(tables_at(path)[0]) if has_tables(path) else None
 
     def _texts(self, files: Iterable[Path]) -> Iterator[tuple[str, Callable[[], tuple[Tensor, ...]]]]:
-        for table in (read_table(file, {"text": self.columns["text"]}, encoding=self.encoding) for file in files):
+        for table in (read_table(file, {"text": self.columns["text"]}, written=self.format) for file in files):
             for row, text in enumerate(table["text"]):
                 yield table.where(row), partial(self.parse, text)
 
@@ -186,20 +187,18 @@ class TextPairs(PairedData):
 
     def _rows(self) -> dict[str, Table]:
         """The pairs of `train`, and of the parts that have files of their own, as they are tokenized."""
-        path = self.path.expanduser()
-        if not path.exists():
-            raise no_file(path, "task.data.path: there is no file or folder")
-        files, self._left_out = tables_of_parts(path) if path.is_dir() else ({"train": path}, [])
-        parts = {}
-        for part, file in files.items():
-            parts[part] = self._cleaned(file)
+        published = read_parts(self.path, self.columns, written=self.format, parts=self.parts)
+        parts, self._left_out, self._told = {}, published.left_out, published.remarks
+        for part, table in published.tables.items():
+            parts[part], bare = self._cleaned(table)
+            self._left_out += bare
         return parts
 
-    def _cleaned(self, file: Path) -> Table:
-        """The pairs of a file; rows without one or the other are left out."""
-        rows, left_out = read_table(file, self.columns, encoding=self.encoding).filled(*_SIDES)
-        self._left_out += left_out
-        return replace(rows, columns={side: [clean(text, self.case) for text in rows[side]] for side in _SIDES})
+    def _cleaned(self, table: Table) -> tuple[Table, list[LeftOut]]:
+        """The pairs as they are tokenized, without rows that lack one or the other, and how many those are."""
+        rows, left_out = table.filled(*_SIDES)
+        columns = {side: Cells(clean(text, self.case) for text in rows[side]) for side in _SIDES}
+        return replace(rows, columns=columns), left_out
 
     def _target_port(self) -> TargetTokens:
         """What is written: the tokenizer's tokens, and behind them a begin and an end."""

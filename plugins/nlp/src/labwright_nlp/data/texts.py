@@ -6,31 +6,35 @@ import hashlib
 import json
 import shutil
 from abc import ABC, abstractmethod
-from collections import defaultdict
+from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from copy import copy
 from dataclasses import replace
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Annotated, Self
 
 import numpy as np
 import torch
-from labwright import Batch, Classes, Data, LabwrightError, LeftOut, Port, Split, Tokens, listed, nearest
+from labwright import Batch, Classes, Data, LabwrightError, LeftOut, Port, Split, Tokens
 from labwright_tasks import other_data
+from labwright_tasks.delimited import Written
 from labwright_tasks.other_data import Facts, drift, none_known, unknown
 from labwright_tasks.tables import SUFFIXES, Table, read_table, suffix_of
 from pydantic import Field
 from torch import Tensor
 
 from labwright_nlp.data import noticing
+from labwright_nlp.data.answers import Answers, Targets, answers_of
 from labwright_nlp.data.noticing import Noticed
-from labwright_nlp.data.reading import check_typed, has_tables, joined, read_text, rows_of, tables_at, text_files
+from labwright_nlp.data.reading import check_typed, has_tables, read_text, rows_of, tables_at, text_files
 from labwright_nlp.ports import EncoderTokens
-from labwright_nlp.tokenizing import Case, Kind, Tokenizer, clean, kept, learned, unmarked
+from labwright_nlp.tokenizing import BETWEEN, Case, Kind, Tokenizer, clean, kept, learned, unmarked
 
 Length = Annotated[int, Field(ge=4, description="most tokens of a text; the rest is cut off")]
 Share = Annotated[float, Field(ge=0, lt=1)]
+_AT_ONCE = 1024  # texts that are encoded together
 _KEPT, _ENCODER = "texts.json", "config.json"
 
 
@@ -45,8 +49,10 @@ class LabelledTexts(Data, ABC):
     target = Classes
     line = "text"
     suffixes = (".txt",)
+    labels: tuple[str, ...] = ("label",)  # the columns that say something of a text
+    numbers = False  # they hold numbers, not classes
     text, label = "text", "label"  # the columns of a table
-    encoding: str | None = None  # of files that aren't in UTF-8
+    format = Written()
 
     def __init__(
         self,
@@ -61,7 +67,7 @@ class LabelledTexts(Data, ABC):
     ) -> None:
         self.tokenizer, self.vocabulary, self.pretrained, self.case = tokenizer, vocabulary, pretrained, case
         self.length, self.valid, self.test = length, valid, test
-        self.names: tuple[str, ...] = ()
+        self.answers = Answers({"label": ()})
         self.tokens: Tokenizer | None = None
         self._start: Path | None = None  # where the tokenizer's encoder is: its folder, or what a run kept of it
         self._splits: dict[str, Split] = {}
@@ -70,6 +76,7 @@ class LabelledTexts(Data, ABC):
         self._noticed = Noticed()
         self.facts: Facts = {}  # of the training texts
         self.unused: list[LeftOut] = []
+        self.told: list[str] = []  # what reading has to say
 
     def starts_from(self, folder: Path) -> None:
         self._start = folder
@@ -78,8 +85,8 @@ class LabelledTexts(Data, ABC):
         assert self.tokens is not None
         size, pad_id = self.tokens.size, self.tokens.pad_id
         if self._start is None or self.tokenizer != "pretrained":
-            return Tokens(size, self.length, pad_id), Classes(self.names)
-        return EncoderTokens(size, self.length, pad_id, self._start), Classes(self.names)
+            return Tokens(size, self.length, pad_id), self.answers.port()
+        return EncoderTokens(size, self.length, pad_id, self._start), self.answers.port()
 
     def split(self, name: str) -> Split | None:
         return self._splits.get(name)
@@ -88,35 +95,42 @@ class LabelledTexts(Data, ABC):
         """The texts and labels of a table, or of all tables in a folder."""
         assert self.tokens is not None
         other = copy(self)
-        tables, other.unused = [], []
         files, left_out = tables_at(path)
-        for file in files:
-            table, bare = rows_of(read_table(file, {"text": self.text, "label": self.label}, encoding=self.encoding))
-            tables.append(table)
-            other.unused += bare
-        rows = joined(tables, path)
-        known = rows.take(row for row, label in enumerate(rows["label"]) if label in self.names)
-        if not len(known):
-            raise none_known(path, rows["label"], self.names, "label")
-        strange = [label for label in rows["label"] if label not in self.names]
-        other.unused += [*unknown(strange, "texts"), *left_out]
-        ids, lengths_N = self._encoded([clean(text, self.case) for text in known["text"]])
-        split = Encoded(ids, _numbered(known, self.names), self.tokens.pad_id)
-        other._splits, other._digests = {"test": split}, {"test": digest(known)}
+        known, bare = self.rows_at(files)
+        strange: list[str] = []
+        names = self.answers.names["label"] if self.answers.alone else None
+        if names is not None:
+            labels = known["label"]
+            known = known.take(row for row, label in enumerate(labels) if label in names)
+            if not len(known):
+                raise none_known(path, labels, names, "label")
+            strange = [label for label in labels if label not in names]
+        other.unused = [*bare, *unknown(strange, "texts"), *left_out]
+        split, lengths_N = self._encoded(known["text"], self.answers.of(known))
+        other._splits, other._digests = {"test": split}, {"test": digest(known, self.labels)}
         other._noticed = Noticed()
         other._remarks = [
+            *known.remarks,
             *noticing.cut({"it": lengths_N}, self.length),
             *noticing.unknown({"it": split.ids_L.numpy()}, self.tokens.unknown, self.tokenizer),
             *drift(self.facts_of(split, lengths_N), self.facts, len(split)),
         ]
         return other
 
+    def rows_at(self, files: Sequence[Path]) -> tuple[Table, list[LeftOut]]:
+        """The texts and labels of tables, and how many rows lack one or the other."""
+        return rows_of(read_table(files, {"text": self.text, "label": self.label}, written=self.format))
+
+    def texts_at(self, file: Path) -> Table:
+        """The texts of a table, as they are typed."""
+        return read_table(file, {"text": self.text}, written=self.format)
+
     def inputs(self, path: Path) -> Iterable[tuple[str, Callable[[], tuple[Tensor, ...]]]] | None:
         """The texts of a table, or of all tables in a folder, with labels or without."""
         return self._rows(tables_at(path)[0]) if has_tables(path) else None
 
     def _rows(self, files: Iterable[Path]) -> Iterator[tuple[str, Callable[[], tuple[Tensor, ...]]]]:
-        for table in (read_table(file, {"text": self.text}, encoding=self.encoding) for file in files):
+        for table in map(self.texts_at, files):
             for row, text in enumerate(table["text"]):
                 yield table.where(row), partial(self._parsed, text)
 
@@ -134,7 +148,10 @@ class LabelledTexts(Data, ABC):
             values["the share of unknown tokens"] = (
                 torch.zeros(len(split), dtype=torch.float64).index_add_(0, text_L, unknown_L) / split.lengths
             )
-        return other_data.facts(values, split.labels, self.names)
+        names = self.answers.names["label"] if self.answers.alone else None
+        if names is None or isinstance(split.labels, dict):
+            return other_data.facts(values)
+        return other_data.facts(values, split.labels[split.labels >= 0], names)
 
     def left_out(self) -> Sequence[LeftOut]:
         return self.unused
@@ -146,11 +163,10 @@ class LabelledTexts(Data, ABC):
         return (self._digests[split],)
 
     def parse(self, line: str) -> tuple[Tensor, ...]:
-        assert self.tokens is not None
         check_typed(line)
-        ids, lengths = self._encoded([clean(line, self.case)])
+        encoded, lengths = self._encoded([line], torch.zeros(1, dtype=torch.int64))
         self._noticed.length(int(lengths[0]), self.length)
-        return Encoded(ids, torch.zeros(1, dtype=torch.int64), self.tokens.pad_id).fetch(torch.tensor([0]), 0, 0).inputs
+        return encoded.fetch(torch.tensor([0]), 0, 0).inputs
 
     def read(self, path: Path) -> tuple[Tensor, ...]:
         if suffix_of(path) in SUFFIXES:
@@ -175,7 +191,7 @@ class LabelledTexts(Data, ABC):
         assert self.tokens is not None
         ids_BT, lengths_B = inputs
         rows = zip(ids_BT.tolist(), lengths_B.tolist(), strict=True)
-        texts = [self.tokens.decode(ids[:length]) for ids, length in rows]
+        texts = [self.tokens.decode(ids[:length]).replace(BETWEEN, "|") for ids, length in rows]
         return [unmarked(text) for text in texts] if self.case == "mark" else texts
 
     def save(self, folder: Path) -> None:
@@ -183,23 +199,35 @@ class LabelledTexts(Data, ABC):
         self.tokens.save(folder)
         if self._start is not None and self.tokenizer == "pretrained" and (self._start / _ENCODER).is_file():
             shutil.copyfile(self._start / _ENCODER, folder / _ENCODER)
-        about = {"classes": self.names}
+        about = {"classes": self.answers.names["label"]} if self.answers.alone else {"heads": self.answers.names}
         (folder / _KEPT).write_text(json.dumps(about, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
         other_data.keep(folder, self.facts)
 
     def load(self, folder: Path) -> None:
         self.tokens = kept(self.tokenizer, folder)
-        self.names = tuple(json.loads((folder / _KEPT).read_text(encoding="utf-8"))["classes"])
+        about = json.loads((folder / _KEPT).read_text(encoding="utf-8"))
+        heads = about.get("heads", {"label": about.get("classes")})
+        self.answers = Answers({column: names if names is None else tuple(names) for column, names in heads.items()})
         self.facts = other_data.kept(folder)
         if (folder / _ENCODER).is_file():
             self._start = folder
 
-    def _encoded(self, texts: Sequence[str]) -> tuple[list[np.ndarray], np.ndarray]:
-        """The ids of each text, cut to `length`, and how many it had, (N,)."""
+    def _encoded(self, texts: Iterable[str], labels: Targets) -> tuple[Encoded, np.ndarray]:
+        """The texts' ids, cut to `length`, and how many each had, (N,). Some are encoded together: lists of ids are
+        ten times as large as what is kept of them.
+        """
         assert self.tokens is not None
         unknown = np.array([min(1, self.tokens.size - 1)], dtype=np.int32)
-        whole = [ids_L if len(ids_L) else unknown for ids_L in self.tokens.encode(texts)]
-        return [self.tokens.cut(ids_L, self.length) for ids_L in whole], np.array([len(ids_L) for ids_L in whole])
+        ids, kept, whole = array("i"), array("q"), array("q")
+        cleaned = (clean(text, self.case) for text in texts)
+        while some := list(islice(cleaned, _AT_ONCE)):
+            encoded = [ids_L if len(ids_L) else unknown for ids_L in self.tokens.encode(some)]
+            cut = [self.tokens.cut(ids_L, self.length) for ids_L in encoded]
+            ids.frombytes(np.concatenate(cut).astype(np.int32).tobytes())
+            kept.extend(map(len, cut))
+            whole.extend(map(len, encoded))
+        lengths = torch.from_numpy(np.array(kept, dtype=np.int64))
+        return Encoded(_tensor(ids), lengths, labels, self.tokens.pad_id), np.array(whole)
 
     def _check_case(self) -> None:
         if self.tokenizer == "pretrained" and self.case == "mark":
@@ -251,23 +279,24 @@ class Texts(LabelledTexts):
         self._check_case()
         rows = self.rows()
         shares = {name: getattr(self, name) for name in ("test", "valid") if name not in rows and getattr(self, name)}
-        rows |= parted(rows["train"], shares, self.seed)
-        self.names = tuple(sorted(set(rows["train"]["label"]), key=natural))
-        texts = {name: [clean(text, self.case) for text in part["text"]] for name, part in rows.items()}
+        by_class = "label" in self.labels and not self.numbers
+        rows |= parted(rows["train"], shares, self.seed, "label" if by_class else None)
+        self.answers = answers_of(rows["train"], self.labels, numbers=self.numbers)
+        train = (clean(text, self.case) for text in rows["train"]["text"])
         self.tokens = learned(
-            self.tokenizer, texts["train"], vocabulary=self.vocabulary, pretrained=self.pretrained, start=self._start
+            self.tokenizer, train, vocabulary=self.vocabulary, pretrained=self.pretrained, start=self._start
         )
         lengths: dict[str, np.ndarray] = {}
         encoded: dict[str, Encoded] = {}
         for name, part in rows.items():
-            ids, lengths[name] = self._encoded(texts[name])
-            encoded[name] = Encoded(ids, _numbered(part, self.names), self.tokens.pad_id)
-        self._digests = {name: digest(part) for name, part in rows.items()}
+            encoded[name], lengths[name] = self._encoded(part["text"], self.answers.of(part))
+        self._digests = {name: digest(part, self.labels) for name, part in rows.items()}
         self._lines = {name: replace(part, columns={}) for name, part in rows.items()}
         self._splits.update(encoded)
         self.facts = self.facts_of(encoded["train"], lengths["train"])
         known = {name: split.ids_L.numpy() for name, split in encoded.items()}
         self._remarks = [
+            *self.told,
             *noticing.cut(lengths, self.length),
             *noticing.unknown(known, self.tokens.unknown, self.tokenizer),
         ]
@@ -277,82 +306,72 @@ class Texts(LabelledTexts):
 
 
 class Encoded:
-    """A split in memory: the tokens of all texts end to end, and `labels` (N,) int64."""
+    """A split in memory: the tokens of all texts end to end, int32, how many each has, and `labels`."""
 
-    def __init__(self, ids: Sequence[np.ndarray], labels: Tensor, pad_id: int) -> None:
-        self.labels, self.pad_id = labels, pad_id
-        self.lengths = torch.tensor([len(ids_L) for ids_L in ids], dtype=torch.int64)
-        self.starts_N = self.lengths.cumsum(0) - self.lengths
-        self.ids_L = torch.from_numpy(np.concatenate(ids).astype(np.int32))
+    def __init__(self, ids_L: Tensor, lengths: Tensor, labels: Targets, pad_id: int) -> None:
+        self.ids_L, self.lengths, self.labels, self.pad_id = ids_L, lengths, labels, pad_id
+        self.starts_N = lengths.cumsum(0) - lengths
 
     def __len__(self) -> int:
-        return len(self.labels)
+        return len(self.lengths)
 
     def fetch(self, indices: Tensor, epoch: int, seed: int) -> Batch:  # noqa: ARG002 - nothing is augmented
         lengths_B = self.lengths[indices]
         steps_T = torch.arange(int(lengths_B.max()))
         places_BT = (self.starts_N[indices, None] + steps_T).clamp_(max=len(self.ids_L) - 1)
         ids_BT = self.ids_L[places_BT].long().masked_fill_(steps_T >= lengths_B[:, None], self.pad_id)
+        if isinstance(self.labels, dict):
+            return Batch((ids_BT, lengths_B), {head: labels[indices] for head, labels in self.labels.items()})
         return Batch((ids_BT, lengths_B), self.labels[indices])
 
 
-def parted(rows: Table, shares: dict[str, float], seed: int | None) -> dict[str, Table]:
+def parted(rows: Table, shares: dict[str, float], seed: int | None, by: str | None) -> dict[str, Table]:
     """The rows without those held out, as `train`, and each part by its share. Raises LabwrightError for an empty one.
 
     Within a class those whose texts have the smallest hash are taken, for the first share first. Equal texts of a class
-    stay together. Without labels all are of one class.
+    stay together. `by` is the column of classes; None: all are of one.
     """
     if sum(shares.values()) >= 1:
         given = " and ".join(f"{name} {share}" for name, share in shares.items())
         raise LabwrightError(f"task.data: {given} leave nothing to learn from.")
-    members: dict[str, list[int]] = defaultdict(list)
-    for index, label in enumerate(rows["label"] if "label" in rows else [""] * len(rows)):
-        members[label].append(index)
-    parts: dict[str, list[int]] = {name: [] for name in [*shares, "train"]}
-    texts = rows["text"]
-    salt = "" if seed is None else f"{seed} "
-    for of_class in members.values():
-        ranked = sorted(of_class, key=lambda at: (hashlib.sha256(f"{salt}{texts[at]}".encode()).digest(), at))
+    texts, salt = rows["text"], "" if seed is None else f"{seed} "
+    number: dict[str, int] = {}
+    labels = [""] * len(rows) if by is None else rows[by]
+    classes_N = np.fromiter((number.setdefault(label, len(number)) for label in labels), np.int64, len(rows))
+    hashes = bytearray()
+    for text in texts:
+        hashes += hashlib.sha256(f"{salt}{text}".encode()).digest()
+    keys_N4 = np.frombuffer(hashes, dtype=">u8").reshape(-1, 4)
+    ranked_N = np.lexsort((*keys_N4.T[::-1], classes_N))  # stable
+    parts: dict[str, list[np.ndarray]] = {name: [] for name in [*shares, "train"]}
+    for ranked in np.split(ranked_N, np.bincount(classes_N).cumsum()[:-1]):
         taken, share_so_far = 0, 0.0
         for name, share in shares.items():
             share_so_far += share
             upto = round(share_so_far * len(ranked))
             while taken < upto < len(ranked) and texts[ranked[upto - 1]] == texts[ranked[upto]]:
                 upto -= 1
-            parts[name] += ranked[taken:upto]
+            parts[name].append(ranked[taken:upto])
             taken = upto
-        parts["train"] += ranked[taken:]
-    of_what = "each class" if "label" in rows else "them"
+        parts["train"].append(ranked[taken:])
+    chosen = {name: np.sort(np.concatenate(some)) for name, some in parts.items()}
+    of_what = "them" if by is None else "each class"
     for name, share in shares.items():
-        if not parts[name]:
+        if not len(chosen[name]):
             raise LabwrightError(
                 f"{rows.origin}: {len(texts)} rows, {len(set(texts)):,} of them different, are too few to "
                 f"hold out {share} of {of_what}: raise task.data.{name}, or set it to 0."
             )
-    return {name: rows.take(sorted(chosen)) for name, chosen in parts.items()}
+    return {name: rows.take(of_part) for name, of_part in chosen.items()}
 
 
-def natural(label: str) -> tuple[bool, int, str]:
-    """Numbers by their size, before other labels."""
-    number = label.removeprefix("-").isdecimal() and len(label) < 19
-    return not number, int(label) if number else 0, label
+def _tensor(ids: array[int]) -> Tensor:
+    return torch.from_numpy(np.frombuffer(ids, dtype=np.int32)) if ids else torch.empty(0, dtype=torch.int32)
 
 
-def _numbered(rows: Table, names: Sequence[str]) -> Tensor:
-    """The labels as the classes' numbers, (N,) int64. Raises LabwrightError for one that isn't among the classes."""
-    number = {name: index for index, name in enumerate(names)}
-    for row, label in enumerate(rows["label"]):
-        if label not in number:
-            raise LabwrightError(
-                f"{rows.where(row)}: no training text has the label {label!r}{nearest(label, names)} "
-                f"Labels are {listed(names)}."
-            )
-    return torch.tensor([number[label] for label in rows["label"]], dtype=torch.int64)
-
-
-def digest(rows: Table, other: str = "label") -> str:
-    """What tells the texts of some rows, and another column of theirs, from others."""
+def digest(rows: Table, others: Sequence[str] = ("label",)) -> str:
+    """What tells the texts of some rows, and other columns of theirs, from others."""
     hashed = hashlib.sha256()
-    for text, cell in zip(rows["text"], rows[other], strict=True):
-        hashed.update(f"{cell}\0{text}\0".encode())
+    for text, *cells in zip(rows["text"], *(rows[other] for other in others), strict=True):
+        hashed.update("".join(f"{cell}\0" for cell in (*cells, text)).encode())
     return hashed.hexdigest()

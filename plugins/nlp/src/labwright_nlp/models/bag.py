@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Annotated
 
 import torch
-from labwright import Classes, Integers, PerTrial, Tokens, Uniform
+from labwright import Classes, Integers, PerTrial, Tokens, Uniform, Values
+from labwright_tasks.heads import width_of
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
@@ -26,7 +27,7 @@ class Bag(nn.Module):
     def __init__(
         self,
         inputs: Tokens,
-        outputs: Classes,
+        outputs: Classes | Values,
         *,
         width: Annotated[int, Field(ge=1), Integers(8, 128, log=True)] = 32,
         ngrams: Annotated[int, Field(ge=1, le=8), Integers(1, 4)] = 2,
@@ -41,7 +42,7 @@ class Bag(nn.Module):
         for table in more:
             nn.init.zeros_(table.weight)  # what was never seen says nothing
         self.tables = nn.ModuleList(tables)
-        self.head = nn.Linear(width, len(outputs.names))
+        self.head = nn.Linear(width, width_of(outputs))
 
     def forward(self, ids_BT: Tensor, lengths_B: Tensor) -> Tensor:
         """Logits of shape (B, classes)."""

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar, Literal
 
 import torch
-from labwright import Choice, Classes, Tokens, Uniform
+from labwright import Choice, Classes, Tokens, Uniform, Values
+from labwright_tasks.heads import width_of
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -37,7 +38,7 @@ class Encoder(nn.Module):
     def __init__(
         self,
         inputs: Tokens,
-        outputs: Classes,
+        outputs: Classes | Values,
         *,
         architecture: str | None = None,
         options: dict[str, Any] | None = None,
@@ -49,7 +50,7 @@ class Encoder(nn.Module):
         self.network, self._remarks, self.causal = made.network, made.remarks, made.causal
         self.pooling = pooling
         self.dropout = nn.Dropout(dropout)
-        self.head = nn.Linear(made.width, len(outputs.names))
+        self.head = nn.Linear(made.width, width_of(outputs))
 
     def forward(self, ids_BT: Tensor, lengths_B: Tensor) -> Tensor:
         """Logits of shape (B, classes)."""

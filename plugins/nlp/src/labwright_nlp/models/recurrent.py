@@ -7,7 +7,8 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Annotated, Any, ClassVar, Literal, final
 
 import torch
-from labwright import Choice, Classes, Integers, PerTrial, Tokens, Uniform
+from labwright import Choice, Classes, Integers, PerTrial, Tokens, Uniform, Values
+from labwright_tasks.heads import width_of
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -24,7 +25,7 @@ class Recurrent(nn.Module, ABC):
     def __init__(
         self,
         inputs: Tokens,
-        outputs: Classes,
+        outputs: Classes | Values,
         *,
         embedding: Annotated[int, Field(ge=1), Integers(32, 256, log=True)] = 128,
         width: Annotated[int, Field(ge=1), Integers(32, 256, log=True)] = 128,
@@ -41,7 +42,7 @@ class Recurrent(nn.Module, ABC):
         wide = width * (2 if bidirectional else 1)
         sizes = [embedding, *[wide] * (depth - 1)]
         self.layers = nn.ModuleList(_Layer(self.unit, size, width, bidirectional) for size in sizes)
-        self.head = nn.Linear(wide, len(outputs.names))
+        self.head = nn.Linear(wide, width_of(outputs))
 
     def forward(self, ids_BT: Tensor, lengths_B: Tensor) -> Tensor:
         """Logits of shape (B, classes)."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Annotated
 
 import torch
-from labwright import Classes, Integers, PerTrial, Tokens, Uniform
+from labwright import Classes, Integers, PerTrial, Tokens, Uniform, Values
+from labwright_tasks.heads import width_of
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -23,7 +24,7 @@ class TextCNN(nn.Module):
     def __init__(
         self,
         inputs: Tokens,
-        outputs: Classes,
+        outputs: Classes | Values,
         *,
         width: Annotated[int, Field(ge=1), Integers(32, 300, log=True)] = 128,
         filters: Annotated[int, Field(ge=1), Integers(32, 200, log=True)] = 100,
@@ -36,7 +37,7 @@ class TextCNN(nn.Module):
         self.convolutions = nn.ModuleList(nn.Conv1d(width, filters, kernel, padding=kernel - 1) for kernel in kernels)
         self.kernels = kernels
         self.word_dropout, self.dropout = nn.Dropout(dropout / 2), nn.Dropout(dropout)
-        self.head = nn.Linear(filters * len(kernels), len(outputs.names))
+        self.head = nn.Linear(filters * len(kernels), width_of(outputs))
 
     def forward(self, ids_BT: Tensor, lengths_B: Tensor) -> Tensor:
         """Logits of shape (B, classes)."""

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 from labwright import LabwrightError
-from labwright_tasks.tables import read_table, suffix_of
+from labwright_tasks.delimited import Columns, Delimiter, Quote, Written
+from labwright_tasks.published import Parts, read_parts
+from labwright_tasks.tables import joined, read_table
 from pydantic import Field
 
 from labwright_recsys.data.recommendation import Recommendation
@@ -17,13 +21,20 @@ Column = Annotated[str, Field(min_length=1, description="the name of a column")]
 
 
 class OwnInteractions(Recommendation):
-    """CSV or TSV with a header, Parquet or JSON Lines: a row for each interaction of a user with an item.
+    """A table with a row for each interaction of a user with an item, as it is published.
 
-    `user`, `item`, `rating`, `time` and `title` name columns; the last three may be left out. Without ratings every
-    interaction counts alike. Times are numbers, such as seconds since 1970, or dates, one of the two throughout; a
-    title is how reports call an item. Rows that lack a user, an item, or a rating or time that is named, are left out,
-    and it is said how many. `delimiter` stands between cells, a comma if left out and a tab in a `.tsv` file. Text is
-    UTF-8, or else in `encoding`, and may be gzipped; Parquet needs `pip install 'labwright-recsys[parquet]'`.
+    `file` is CSV, TSV, JSON Lines, Parquet, Arrow, or text with another sign between cells, packed or not; several by a
+    pattern such as `part-*.csv`; a file in a zip archive, `ml-1m.zip/ml-1m/ratings.dat`; or a folder with `train.csv`,
+    `test.csv` and so on. `user`, `item`, `rating`, `time` and `title` name columns; the last three may be left out. A
+    table without a header has the `columns` named here. Without ratings every interaction counts alike. Times are
+    numbers, such as seconds since 1970, or dates, one of the two throughout; with `file_order` time is the order of the
+    rows. A title is how reports call an item. Rows that lack a user, an item, or a rating or time that is named, are
+    left out, and it is said how many. `delimiter`, `quote` and `encoding` say how text is written where it isn't plain
+    from it. Parquet needs `pip install 'labwright-recsys[parquet]'`.
+
+    `parts` is a split that was published: `test` and `valid` are files with those interactions, which are taken from
+    the others; with `column` it is a column that names the part, or lists of what it holds. A part that isn't there is
+    held out.
 
     What `split` holds out: `random` of each user's n interactions floor(test * n) and floor(valid * n), chosen by
     `seed`; `leave-one-out` a user's last one as test and the one before as valid, if there are three (of equal times
@@ -44,15 +55,20 @@ class OwnInteractions(Recommendation):
         rating: Column | None = None,
         time: Column | None = None,
         title: Column | None = None,
-        delimiter: Annotated[str, Field(min_length=1, max_length=1)] | None = None,
-        encoding: str = "utf-8",
+        delimiter: Delimiter | None = None,
+        columns: Columns = (),
+        quote: Quote | None = None,
+        encoding: str | None = None,
+        parts: Parts | None = None,
+        file_order: bool = False,
         split: Manner = "random",
         valid: Share = 0.1,
         test: Share = 0.1,
         seed: Annotated[int, Field(ge=0)] = 0,
     ) -> None:
         super().__init__(split, valid, test, seed)
-        self.file, self.delimiter, self.encoding = file, delimiter, encoding
+        self.file, self.published, self.format = file, parts, Written(delimiter, columns, quote, encoding)
+        self.file_order = file_order
         self.user, self.of_item, self.rating, self.time, self.title = user, item, rating, time, title
 
     def table(self) -> Table:
@@ -60,11 +76,24 @@ class OwnInteractions(Recommendation):
             raise LabwrightError(
                 f"task.data.item: given {self.of_item!r}, which task.data.user says of the users' column."
             )
-        return self.table_at(self.file.expanduser(), bare=False)
+        if self.file_order and self.time is not None:
+            raise LabwrightError("task.data.file_order: task.data.time names a column of times; leave one of them out.")
+        published = read_parts(
+            self.file, self._columns(bare=False), written=self.format, parts=self.published, setting="task.data.file"
+        )
+        tables = published.tables
+        if len(tables) > 1:
+            tables = {part: rows.with_column("part", part) for part, rows in tables.items()}
+        table = self._timed(table_of(joined([*tables.values()])))
+        return replace(table, left_out=(*table.left_out, *published.left_out), remarks=tuple(published.remarks))
 
     def table_at(self, path: Path, *, bare: bool) -> Table:
-        columns = {"user": self.user, "item": self.of_item}
+        return self._timed(table_of(read_table(path, self._columns(bare=bare), written=self.format)))
+
+    def _columns(self, *, bare: bool) -> dict[str, str]:
         others = {} if bare else {"rating": self.rating, "time": self.time, "title": self.title}
-        columns |= {setting: name for setting, name in others.items() if name is not None}
-        sign = self.delimiter or ("\t" if suffix_of(path) == ".tsv" else ",")
-        return table_of(read_table(path, columns, delimiter=sign, encoding=self.encoding))
+        named = {setting: name for setting, name in others.items() if name is not None}
+        return {"user": self.user, "item": self.of_item, **named}
+
+    def _timed(self, table: Table) -> Table:
+        return replace(table, times=np.arange(len(table.users))) if self.file_order else table

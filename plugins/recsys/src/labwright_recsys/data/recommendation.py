@@ -65,6 +65,7 @@ class Recommendation(Data):
     facts: Facts = MappingProxyType({})  # of the training part
     noted: tuple[str, ...] = ()  # what a task says of the data, beside the data's own remarks
     _rows_left_out: tuple[LeftOut, ...] = ()
+    _told: tuple[str, ...] = ()  # what reading has to say
 
     def __init__(self, split: Manner, valid: float, test: float, seed: int) -> None:
         self.manner, self.valid, self.test, self.seed = split, valid, test, seed
@@ -79,19 +80,11 @@ class Recommendation(Data):
         table = self.table()
         self.users, users = _numbered(table.users)
         self.items, items = _numbered(table.items)
-        kept = _latest(users, items, table.times)
-        self.repeats = len(users) - len(kept)
-        self._rows_left_out = tuple(table.left_out)
+        kept = _latest(users, items, table.times, table.parts)
+        self._notice(table, users, items, kept)
         users, items = users[kept], items[kept]
-        parts_N = parts(
-            self.manner,
-            users,
-            items,
-            None if table.times is None else table.times[kept],
-            valid=self.valid,
-            test=self.test,
-            seed=self.seed,
-        )
+        times = None if table.times is None else table.times[kept]
+        parts_N = self._parts(users, items, times, None if table.parts is None else table.parts[kept])
         self.rated = table.ratings is not None
         ratings = np.ones(len(kept)) if table.ratings is None else table.ratings[kept]
         self.users_N, self.items_N = torch.from_numpy(users), torch.from_numpy(items)
@@ -101,6 +94,41 @@ class Recommendation(Data):
         self.titles = tuple(table.titles.get(name, name) for name in self.items)
         self.user_sides = tuple(_side(name, self.users, values) for name, values in table.user_sides.items())
         self.item_sides = tuple(_side(name, self.items, values) for name, values in table.item_sides.items())
+
+    def _parts(
+        self, users: np.ndarray, items: np.ndarray, times: np.ndarray | None, published: np.ndarray | None
+    ) -> np.ndarray:
+        """The part of each interaction; what wasn't published is held out of what there is to learn from."""
+        if published is None:
+            return parts(self.manner, users, items, times, valid=self.valid, test=self.test, seed=self.seed)
+        there = {name for name in ("valid", "test") if (published == NAMES[name]).any()}
+        shares = {name: 0.0 if name in there else getattr(self, name) for name in ("valid", "test")}
+        if not any(shares.values()):
+            return published
+        train = published == TRAIN
+        of_train = None if times is None else times[train]
+        held_out = parts(self.manner, users[train], items[train], of_train, seed=self.seed, **shares)
+        if "valid" in there or (self.manner == "leave-one-out" and "test" in there):
+            held_out[held_out == VALID] = TRAIN
+        if "test" in there:  # leave-one-out has a last one of each part: it is valid's where test has its own
+            held_out[held_out == TEST] = VALID
+        parts_N = published.copy()
+        parts_N[train] = held_out
+        return parts_N
+
+    def _notice(self, table: Table, users: np.ndarray, items: np.ndarray, kept: np.ndarray) -> None:
+        """What there is to say of the rows, and of those that aren't kept."""
+        self.repeats = len(users) - len(kept)
+        self._rows_left_out, self._told = tuple(table.left_out), tuple(table.remarks)
+        if table.parts is None:
+            return
+        pairs = users * (items.max() + 1) + items
+        held_out = table.parts != TRAIN
+        twice = int(np.isin(pairs[~held_out], pairs[held_out]).sum())
+        if twice:
+            what = "interaction" if twice == 1 else "interactions"
+            self.repeats -= twice
+            self._rows_left_out += (LeftOut(twice, what, "to learn from, as task.data.parts holds them out"),)
 
     def table_at(self, path: Path, *, bare: bool) -> Table:  # noqa: ARG002 - a default
         """Other interactions of this kind; `bare` ones are users and items and nothing else."""
@@ -121,7 +149,8 @@ class Recommendation(Data):
             *unknown(_where(table.items, (items_N < 0) & (users_N >= 0)), "interactions", "item", "items"),
         ]
         ratings_N = np.ones(len(users_N)) if table.ratings is None else table.ratings
-        latest_N = _latest(users_N[known_N], items_N[known_N], None if table.times is None else table.times[known_N])
+        times_N = None if table.times is None else table.times[known_N]
+        latest_N = _latest(users_N[known_N], items_N[known_N], times_N, None)
         new = [torch.from_numpy(values_N[known_N][latest_N]) for values_N in (users_N, items_N, ratings_N)]
         other = copy(self)
         other.whole, other.repeats = True, int(known_N.sum()) - len(latest_N)
@@ -195,7 +224,7 @@ class Recommendation(Data):
                     else "."
                 )
             )
-        return [*sentences, *self.noted]
+        return [*self._told, *sentences, *self.noted]
 
     def checks(self) -> list[Finding]:
         """Users with so much, and items wanted by so many, that they are hardly a person's or a matter of taste."""
@@ -313,9 +342,12 @@ def _numbered(names: Sequence[str]) -> tuple[tuple[str, ...], np.ndarray]:
     return tuple(ordered), np.fromiter((number[name] for name in names), dtype=np.int64, count=len(names))
 
 
-def _latest(users: np.ndarray, items: np.ndarray, times: np.ndarray | None) -> np.ndarray:
-    """The places of each pair's latest interaction, without times of its last one, sorted by user and item."""
-    by_time = () if times is None else (times,)
+def _latest(users: np.ndarray, items: np.ndarray, times: np.ndarray | None, parts: np.ndarray | None) -> np.ndarray:
+    """The places of each pair's latest interaction, without times of its last one, sorted by user and item.
+
+    What is in a part that is held out counts there.
+    """
+    by_time = [of for of in (times, parts) if of is not None]
     order = np.lexsort((*by_time, items, users))  # stable: of equal times the last in the file
     last = np.r_[(np.diff(users[order]) != 0) | (np.diff(items[order]) != 0), True]
     return order[last]

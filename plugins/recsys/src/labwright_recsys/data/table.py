@@ -11,8 +11,10 @@ from pathlib import Path
 import numpy as np
 from labwright import LabwrightError, LeftOut, listed
 from labwright_tasks import tables
-from labwright_tasks.delimited import Delimited
-from labwright_tasks.opening import opened
+from labwright_tasks.delimited import Delimited, Form, Written
+from labwright_tasks.opening import Source, opened
+
+from labwright_recsys.data.splits import NAMES as PARTS
 
 Values = Mapping[str, tuple[str, ...]]  # what is known of each user, or of each item, by its identifier
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -23,7 +25,7 @@ _LARGEST = float(np.finfo(np.float32).max)
 class Table:
     """Users, items, ratings and times of N interactions, and what is known beside them.
 
-    Of times only the order counts, and which are equal.
+    Of times only the order counts, and which are equal. `parts` are those of a published split (uint8, see splits.py).
     """
 
     users: Sequence[str]
@@ -34,10 +36,12 @@ class Table:
     user_sides: Mapping[str, Values] = field(default_factory=dict)
     item_sides: Mapping[str, Values] = field(default_factory=dict)
     left_out: Sequence[LeftOut] = ()
+    parts: np.ndarray | None = None
+    remarks: tuple[str, ...] = ()
 
 
 def table_of(rows: tables.Table) -> Table:
-    """The interactions of rows that have `user` and `item`, and maybe `rating`, `time` and `title`.
+    """The interactions of rows that have `user` and `item`, and maybe `rating`, `time`, `title` and `part`.
 
     A time is a whole number or one with a point, at least 0, such as seconds since 1970; or a date such as 2024-05-31
     or 2024-05-31T17:00:00 (UTC unless it says): one of the two throughout. Rows that lack one of them are left out.
@@ -54,12 +58,13 @@ def table_of(rows: tables.Table) -> Table:
         _times(filled) if "time" in filled else None,
         {item: title for item, title in titles.items() if title},
         left_out=left_out,
+        parts=np.array([PARTS[part] for part in filled["part"]], dtype=np.uint8) if "part" in filled else None,
     )
 
 
 def headed(path: Path, columns: Mapping[str, str]) -> tables.Table:
     """A CSV file whose columns have known names. Raises LabwrightError for one that has others."""
-    header = Delimited(path, opened(path), ",").header
+    header = Delimited(Source(path), opened(path), Form(",", '"')).header
     for name in columns.values():
         if name not in header:
             raise LabwrightError(
@@ -70,32 +75,15 @@ def headed(path: Path, columns: Mapping[str, str]) -> tables.Table:
 
 
 def parted(path: Path, separator: str, settings: Sequence[str]) -> tables.Table:
-    """A file without a header, UTF-8 or Latin-1: its first fields by what they hold, further ones passed over.
-
-    Raises LabwrightError for a line with fewer, and if there is no line.
-    """
-    cells: list[list[str]] = []
-    lines = []
-    for number, line in enumerate(opened(path, "latin-1"), 1):
-        if not line.strip():
-            continue
-        fields = line.rstrip("\n").split(separator)
-        if len(fields) < len(settings):
-            raise LabwrightError(
-                f"{path}, line {number}: given {line.rstrip()[:60]!r}, which has {len(fields)} of the {len(settings)} "
-                f"fields that stand between {separator!r}."
-            )
-        cells.append(fields[: len(settings)])
-        lines.append(number)
-    if not lines:
-        raise LabwrightError(f"{path} has no rows.")
-    return tables.Table(str(path), dict(zip(settings, zip(*cells, strict=True), strict=True)), lines)
+    """A file without a header, UTF-8 or Latin-1: its first fields by what they hold, further ones passed over."""
+    written = Written(separator, tuple(settings), "none", "latin-1")
+    return tables.read_table(path, {setting: setting for setting in settings}, written=written)
 
 
 def _ratings(rows: tables.Table) -> np.ndarray:
     cells = rows["rating"]
     try:
-        values = np.array(cells, dtype=np.float64)
+        values = np.fromiter(map(float, cells), np.float64, len(cells))
     except ValueError:
         values = np.array([_number(cell) for cell in cells])
     wrong = np.flatnonzero(~(np.abs(values) <= _LARGEST))
@@ -118,7 +106,7 @@ def _times(rows: tables.Table) -> np.ndarray:
     """Times as int64: whole numbers as they are, so that nanoseconds stay apart; others by their places in order."""
     cells = rows["time"]
     try:
-        whole = np.array(cells, dtype=np.int64)
+        whole = np.fromiter(map(int, cells), np.int64, len(cells))
     except (ValueError, OverflowError):
         return _ordered(rows, _date if _since_1970(cells[0]) is None else _since_1970)
     return whole if whole.min() >= 0 else _ordered(rows, _since_1970)

@@ -1,4 +1,4 @@
-"""Recordings that a table lists: JSON Lines, CSV, TSV, gzipped or not, or Parquet."""
+"""Recordings that a table lists."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
-from labwright import LabwrightError, LeftOut, listed, nearest
-from labwright_tasks.parts import NAMES, part_named
+from labwright import LeftOut, listed, nearest
+from labwright_tasks.delimited import Columns, Delimiter, Quote, Written
+from labwright_tasks.parts import part_named
+from labwright_tasks.published import part_of
 from labwright_tasks.tables import Table, read_table
 from pydantic import Field
 
@@ -24,7 +26,6 @@ from labwright_speech.data.stores import Store, composed, no_recordings, store
 from labwright_speech.data.transcripts import Case, Transcripts
 from labwright_speech.data.words import Words
 
-_PARTS = [name for names in NAMES.values() for name in names]
 _STRETCHES = ("offset", "duration")
 # Columns that may say where a recording begins or ends, under names that nobody has set.
 _OTHERS = ("start", "start_time", "begin", "end", "end_time")
@@ -35,7 +36,7 @@ Seconds = Annotated[str | None, Field(description='a column of seconds; "": none
 
 
 class ManifestTranscripts(Transcripts):
-    """Recordings and their transcripts in a manifest: .jsonl, .csv or .tsv, also .gz, or .parquet, a row for each.
+    """Recordings and their transcripts in a manifest: a table as it is published, a row for each.
 
     `path`, `text`, `speaker` and `split` are the columns' names; the last two may be missing. A path is one below
     `audio`, a folder or zip archive (the manifest's own folder if it is None), with or without the file's ending. A row
@@ -44,6 +45,9 @@ class ManifestTranscripts(Transcripts):
     shares `valid` and `test` of recordings or of speakers, as `by` says; `valid_speakers` and `test_speakers` hold out
     those speakers of everything there is. Recordings that aren't there or can't be used are refused, or left out if
     `on_damaged` says so.
+
+    A manifest without a header has the `columns` named here; `delimiter`, `quote` and `encoding` say how it is written
+    where it isn't plain from it: LJ Speech's metadata.csv has `delimiter = "|"`, `quote = "none"`.
 
     Texts are taken with single spaces, in the `case` asked for, with ' for a printed apostrophe. `alphabet` are the
     characters they may have; if it is None, those of the training texts. `speed`, `shift` and `noise` augment the
@@ -64,6 +68,10 @@ class ManifestTranscripts(Transcripts):
         split: Column | None = None,
         offset: Seconds = None,
         duration: Seconds = None,
+        delimiter: Delimiter | None = None,
+        columns: Columns = (),
+        quote: Quote | None = None,
+        encoding: str | None = None,
         rate: Rate = 16_000,
         alphabet: Annotated[str, Field(min_length=1)] | None = None,
         case: Case = "keep",
@@ -78,7 +86,8 @@ class ManifestTranscripts(Transcripts):
         noise: Noise = 0.0,
     ) -> None:
         super().__init__()
-        self.manifest = Manifest(manifest, audio, path, "text", text, speaker, split, offset, duration)
+        form = Written(delimiter, columns, quote, encoding)
+        self.manifest = Manifest(manifest, audio, path, "text", text, speaker, split, offset, duration, form)
         self.rate, self.alphabet, self.case, self.on_damaged = rate, alphabet, case, on_damaged
         self.held_out = HeldOut(valid, test, by, valid_speakers, test_speakers, classes=False)
         self.speed, self.shift, self.noise = speed, shift, noise
@@ -113,6 +122,10 @@ class ManifestWords(Words):
         split: Column | None = None,
         offset: Seconds = None,
         duration: Seconds = None,
+        delimiter: Delimiter | None = None,
+        columns: Columns = (),
+        quote: Quote | None = None,
+        encoding: str | None = None,
         rate: Rate = 16_000,
         seconds: Annotated[float, Field(ge=0.05, le=60)] = 1.0,
         valid: Share = 0.1,
@@ -126,7 +139,8 @@ class ManifestWords(Words):
         noise: Noise = 0.0,
     ) -> None:
         super().__init__()
-        self.manifest = Manifest(manifest, audio, path, "label", label, speaker, split, offset, duration)
+        form = Written(delimiter, columns, quote, encoding)
+        self.manifest = Manifest(manifest, audio, path, "label", label, speaker, split, offset, duration, form)
         self.rate, self.seconds, self.on_damaged = rate, seconds, on_damaged
         self.held_out = HeldOut(valid, test, by, valid_speakers, test_speakers, classes=True)
         self.speed, self.shift, self.noise = speed, shift, noise
@@ -157,6 +171,7 @@ class Manifest:
     split: str | None
     offset: str | None
     duration: str | None
+    written: Written
 
     @property
     def file(self) -> Path:
@@ -186,7 +201,7 @@ class Manifest:
         used = set()
         for row, path in enumerate(table["path"]):
             where = table.where(row)
-            part = self._part(table["split"][row], where) if "split" in table else ""
+            part = part_of(table["split"][row], str(self.split), where) if "split" in table else ""
             try:
                 name = names.find(path)
                 start, seconds = (self._seconds(table, setting, row) for setting in _STRETCHES)
@@ -195,6 +210,7 @@ class Manifest:
                 continue
             used.add(name)
             rows.recordings.append(Recording(lie, name, texts[row], speakers[row], part, where, start or 0.0, seconds))
+        rows.remarks += table.remarks
         self._notice(rows, table, len(lie.names) - len(used))
         return rows
 
@@ -204,15 +220,7 @@ class Manifest:
         columns |= {setting: column for setting, column in named.items() if column}
         optional = {setting: setting for setting in _STRETCHES if named[setting] is None}
         optional |= {f"unused {name}": name for name in (*_OTHERS, "split") if name not in columns.values()}
-        return read_table(self.file, columns, optional=optional)
-
-    def _part(self, cell: str, where: str) -> str:
-        part = part_named(cell.strip())
-        if cell.strip() and part is None:
-            raise LabwrightError(
-                f"{where}: column {self.split!r} says {cell!r}{nearest(cell, _PARTS)} It is one of {listed(_PARTS)}."
-            )
-        return part or ""
+        return read_table(self.file, columns, optional=optional, written=self.written, setting="task.data.manifest")
 
     def _seconds(self, table: Table, setting: str, row: int) -> float | None:
         cell = table[setting][row].strip() if setting in table else ""

@@ -17,7 +17,8 @@ from pathlib import Path
 
 import PIL
 
-from labwright_vision.data.folders import name_below
+from labwright_vision.data.archive import Archived
+from labwright_vision.data.folders import Found, name_below
 from labwright_vision.data.reading import Facts, facts
 
 _MANY = 500  # pictures from which on keeping is worth a file
@@ -27,12 +28,13 @@ _THREADS = 8  # Pillow decodes beside Python
 Seen = tuple[str, Facts]  # a file's size and time, and what was seen
 
 
-def examined(root: Path, paths: Sequence[Path]) -> list[Facts]:
+def examined(root: Found, paths: Sequence[Found]) -> list[Facts]:
     """The facts of each picture below `root`, in their order."""
     with ThreadPoolExecutor(min(_THREADS, os.cpu_count() or 1)) as pool:
         if len(paths) < _MANY:
             return list(pool.map(facts, paths))
-        file = cache() / "pictures" / f"{hashlib.sha256(os.fsencode(root.resolve())).hexdigest()[:32]}.json"
+        place = root.path if isinstance(root, Archived) else root
+        file = cache() / "pictures" / f"{hashlib.sha256(os.fsencode(place.resolve())).hexdigest()[:32]}.json"
         kept = _read(file)
         names = [name_below(path, root) for path in paths]
         stamps = [_stamp(path) for path in paths]
@@ -51,7 +53,9 @@ def cache() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "labwright"
 
 
-def _stamp(path: Path) -> str:
+def _stamp(path: Found) -> str:
+    if isinstance(path, Archived):
+        return path.stamp()
     try:
         of_file = path.stat()
     except OSError:

@@ -14,6 +14,7 @@ from labwright import LabwrightError, LeftOut, listed
 from labwright_tasks.other_data import none_known
 from labwright_tasks.parts import NAMES, part_named
 
+from labwright_vision.data.archive import Archived, archived
 from labwright_vision.data.reading import SUFFIXES
 
 # What systems and programs leave behind, besides names that begin with a dot.
@@ -22,6 +23,7 @@ _NAMED = 6  # suffixes
 
 Kind = Literal["folder", "picture", "other", "hidden", "broken", "special"]
 Place = tuple[int, int]  # a folder's device and number there
+Found = Path | Archived
 
 
 class Tally:
@@ -32,7 +34,7 @@ class Tally:
         self._suffixes: Counter[str] = Counter()
         self._first: dict[tuple[str, str], str] = {}
 
-    def add(self, what: str, why: str, example: Path | str = "", count: int = 1) -> None:
+    def add(self, what: str, why: str, example: object = "", count: int = 1) -> None:
         """`what` is one of them, such as "link"."""
         if count:
             self._counts[what, why] += count
@@ -58,21 +60,21 @@ class Tally:
 class Layout:
     """Each part's folder, `train` always, and the names of the classes: the folders in that of `train`."""
 
-    parts: dict[str, Path]
+    parts: dict[str, Found]
     names: tuple[str, ...]
 
 
-def laid_out(root: Path, tally: Tally) -> Layout:
+def laid_out(root: Found, tally: Tally) -> Layout:
     """Which folders are parts and which are classes; what stands beside them goes to the tally.
 
     With a folder `train`, by any of its names, that has folders of classes, `valid` and `test` beside it are parts,
-    too, and nothing else there is used. Without one, all folders are classes.
+    too, and nothing else there is used; train.zip is such a folder as well. Without one, all folders are classes.
 
     Raises LabwrightError where two folders are the same part, where parts stand without `train` or below classes, and
     where there are no two classes.
     """
-    named: dict[str | None, list[Path]] = defaultdict(list)
-    for folder in folders(root):
+    named: dict[str | None, list[Found]] = defaultdict(list)
+    for folder in [*folders(root), *_archives(root)]:
         named[part_named(folder.name)].append(folder)
     others = named.pop(None, [])
     for part, several in named.items():
@@ -90,7 +92,7 @@ def laid_out(root: Path, tally: Tally) -> Layout:
         parts = {part: folder for part, folder in parts.items() if _has_classes(folder, tally)}
     else:
         raise LabwrightError(_without_train(root, parts))
-    for folder in sorted({root, *parts.values()}):
+    for folder in sorted({root, *parts.values()}, key=str):
         _look_beside(folder, root, tally)
     return Layout(parts, _classes(parts["train"], root))
 
@@ -99,17 +101,17 @@ def laid_out(root: Path, tally: Tally) -> Layout:
 class Known:
     """Pictures whose class is known, with its number; of the others what they are called; the parts they lie in."""
 
-    files: list[tuple[Path, int]]
+    files: list[tuple[Found, int]]
     strange: list[str]
     parts: list[str]
 
-    def together(self, root: Path) -> list[str]:
+    def together(self, root: Found) -> list[str]:
         """A sentence if they lie in several parts."""
         several = len(self.parts) > 1
         return [f"the parts {listed(self.parts)} of {root} are measured together."] if several else []
 
 
-def known_pictures(root: Path, names: Sequence[str], tally: Tally) -> Known:
+def known_pictures(root: Found, names: Sequence[str], tally: Tally) -> Known:
     """The pictures in folders of classes, or in such folders of parts; what else is there goes to the tally.
 
     Raises LabwrightError if there is none whose class is among the names.
@@ -119,9 +121,9 @@ def known_pictures(root: Path, names: Sequence[str], tally: Tally) -> Known:
     for folder in [folder for folder in inner if parts and folder not in parts]:
         tally.add("file", f"in {folder.name}, which is no part's name", count=_count(folder))
     given = [pair for base in parts or [root] for pair in class_folders(base).items()]
-    files = [(path, name) for name, folder in given for path in pictures(folder, tally, root)]
+    files = [(path, name) for name, folder in given for path in found(folder, tally, root)]
     known = [(path, names.index(name)) for path, name in files if name in names]
-    if not known and not given and pictures(root, Tally()):
+    if not known and not given and found(root, Tally()):
         raise LabwrightError(
             f"{root} has pictures, but none in a sub-folder for its class: `labwright predict RUN --on {root}` answers "
             "without."
@@ -133,26 +135,32 @@ def known_pictures(root: Path, names: Sequence[str], tally: Tally) -> Known:
     return Known(known, [name for _, name in files if name not in names], [base.name for base in parts])
 
 
-def pictures(folder: Path, tally: Tally, top: Path | None = None) -> list[Path]:
+def pictures(folder: Path, tally: Tally) -> list[Path]:
+    """The pictures anywhere below a folder of the file system, as `found` has them."""
+    return [path for path in found(folder, tally) if isinstance(path, Path)]
+
+
+def found(folder: Found, tally: Tally, top: Found | None = None) -> list[Found]:
     """The pictures anywhere below a folder, links followed, sorted; what else there is goes to the tally.
 
     Examples are named from `top`. Raises LabwrightError naming a folder that can't be read.
     """
-    within = {_place(above) for start in (folder.absolute(), folder.resolve()) for above in (start, *start.parents)}
-    return sorted(_walked(folder, top or folder, tally, frozenset(within)))
+    starts = () if isinstance(folder, Archived) else (folder.absolute(), folder.resolve())
+    within = {_place(above) for start in starts for above in (start, *start.parents)}
+    return sorted(_walked(folder, top or folder, tally, frozenset(within)), key=_in_order)
 
 
-def folders(folder: Path) -> list[Path]:
+def folders(folder: Found) -> list[Found]:
     """The folders in a folder, sorted, without hidden ones."""
     return [path for path, kind in _entries(folder) if kind == "folder"]
 
 
-def class_folders(base: Path) -> dict[str, Path]:
+def class_folders(base: Found) -> dict[str, Found]:
     """The folders of classes by name, in Unicode's composed form: a Mac and others then write the same name alike.
 
     Raises LabwrightError for two folders of one name, and for a name that is no text.
     """
-    classes: dict[str, Path] = {}
+    classes: dict[str, Found] = {}
     for folder in folders(base):
         name = normal(folder.name)
         if name in classes:
@@ -169,7 +177,7 @@ def normal(name: str) -> str:
     return unicodedata.normalize("NFC", name)
 
 
-def name_below(path: Path, folder: Path) -> str:
+def name_below(path: Found, folder: Found) -> str:
     """A path's name seen from a folder above it, the same on every system."""
     above = "" if str(folder) == "." else str(folder).rstrip(os.sep) + os.sep
     return normal(str(path).removeprefix(above).replace(os.sep, "/"))  # ten times as fast as relative_to
@@ -195,7 +203,7 @@ def alike(names: tuple[str, ...]) -> list[str]:
     return [" and ".join(map(repr, group)) for group in same.values() if len(group) > 1]
 
 
-def inner_names(base: Path) -> list[str]:
+def inner_names(base: Found) -> list[str]:
     """Names of folders that lie in every class's folder, if no class has pictures beside them."""
     within = []
     for folder in class_folders(base).values():
@@ -206,7 +214,7 @@ def inner_names(base: Path) -> list[str]:
     return sorted(set[str].intersection(*within)) if within else []
 
 
-def _classes(base: Path, root: Path) -> tuple[str, ...]:
+def _classes(base: Found, root: Found) -> tuple[str, ...]:
     classes = class_folders(base)
     if not classes:
         raise LabwrightError(
@@ -232,7 +240,7 @@ def _classes(base: Path, root: Path) -> tuple[str, ...]:
     return tuple(classes)
 
 
-def _without_train(root: Path, parts: dict[str, Path]) -> str:
+def _without_train(root: Found, parts: dict[str, Found]) -> str:
     train = parts.get("train")
     if train is not None:
         return (
@@ -246,40 +254,49 @@ def _without_train(root: Path, parts: dict[str, Path]) -> str:
     )
 
 
-def _has_classes(folder: Path, tally: Tally) -> bool:
+def _has_classes(folder: Found, tally: Tally) -> bool:
     """Whether a part has folders of classes; pictures without them are counted, an empty part is refused."""
     if folders(folder):
         return True
-    stray = pictures(folder, Tally())
+    stray = found(folder, Tally())
     if not stray:
         raise LabwrightError(f"{folder} has no pictures: put some there, each class in its folder, or take it away.")
     tally.add("picture", f"in {folder.name}, which has no folders of classes", count=len(stray))
     return False
 
 
-def _look_beside(folder: Path, root: Path, tally: Tally) -> None:
+def _look_beside(folder: Found, root: Found, tally: Tally) -> None:
     """Count what lies beside folders of parts or classes."""
     for path, kind in _entries(folder):
         if kind == "picture":
-            tally.add("picture", "in no class's folder", path.relative_to(root))
-        elif kind != "folder":
+            tally.add("picture", "in no class's folder", name_below(path, root))
+        elif kind != "folder" and not _is_part(path):
             _leave_out(path, kind, root, tally)
 
 
-def _walked(folder: Path, top: Path, tally: Tally, within: frozenset[Place]) -> Iterator[Path]:
+def _archives(root: Found) -> list[Found]:
+    """The archives in a folder that are called like parts."""
+    return [archived(path) for path, _ in _entries(root) if isinstance(path, Path) and _is_part(path)]
+
+
+def _is_part(path: Found) -> bool:
+    return isinstance(path, Path) and path.suffix.lower() == ".zip" and part_named(path.stem) is not None
+
+
+def _walked(folder: Found, top: Found, tally: Tally, within: frozenset[Place]) -> Iterator[Found]:
     for path, kind in _entries(folder):
         if kind == "picture":
             yield path
         elif kind != "folder":
             _leave_out(path, kind, top, tally)
-        elif path.is_symlink() and _place(path) in within:
-            tally.add("link", "back to a folder above it", path.relative_to(top))
+        elif isinstance(path, Path) and path.is_symlink() and _place(path) in within:
+            tally.add("link", "back to a folder above it", name_below(path, top))
         else:
-            yield from _walked(path, top, tally, within | {_place(path)})
+            yield from _walked(path, top, tally, within if isinstance(path, Archived) else within | {_place(path)})
 
 
-def _leave_out(path: Path, kind: Kind, top: Path, tally: Tally) -> None:
-    name = path.relative_to(top)
+def _leave_out(path: Found, kind: Kind, top: Found, tally: Tally) -> None:
+    name = name_below(path, top)
     match kind:
         case "hidden":
             tally.add("file", "hidden", name, _count(path))
@@ -291,7 +308,9 @@ def _leave_out(path: Path, kind: Kind, top: Path, tally: Tally) -> None:
             tally.other(path.name)
 
 
-def _entries(folder: Path) -> list[tuple[Path, Kind]]:
+def _entries(folder: Found) -> list[tuple[Found, Kind]]:
+    if isinstance(folder, Archived):
+        return [(path, _kind_by_name(path.name, is_folder)) for path, is_folder in folder.entries()]
     try:
         with os.scandir(folder) as entries:
             ordered = sorted(entries, key=lambda entry: entry.name)
@@ -300,14 +319,25 @@ def _entries(folder: Path) -> list[tuple[Path, Kind]]:
     return [(Path(entry.path), _kind(entry)) for entry in ordered]
 
 
-def _kind(entry: os.DirEntry[str]) -> Kind:
-    if entry.name.startswith(".") or entry.name in _LEFTOVERS:
+def _kind_by_name(name: str, is_folder: bool) -> Kind:
+    if name.startswith(".") or name in _LEFTOVERS:
         return "hidden"
+    if is_folder:
+        return "folder"
+    return "picture" if _suffix(name) in SUFFIXES else "other"
+
+
+def _in_order(path: Found) -> tuple[str, ...]:
+    """As paths are sorted: by their folders first."""
+    return path.parts if isinstance(path, Path) else tuple(str(path).split("/"))
+
+
+def _kind(entry: os.DirEntry[str]) -> Kind:
     try:
-        if entry.is_dir():
-            return "folder"
-        if entry.is_file():
-            return "picture" if _suffix(entry.name) in SUFFIXES else "other"
+        if entry.is_dir() or entry.is_file():
+            return _kind_by_name(entry.name, entry.is_dir())
+        if _kind_by_name(entry.name, False) == "hidden":
+            return "hidden"
         return "broken" if entry.is_symlink() else "special"
     except OSError:  # a link to itself
         return "broken"
@@ -324,11 +354,13 @@ def _place(folder: Path) -> Place:
     return of_folder.st_dev, of_folder.st_ino
 
 
-def _count(path: Path) -> int:
+def _count(path: Found) -> int:
     """How many files a path is or has below it."""
+    if isinstance(path, Archived):
+        return path.count()
     return sum(len(files) for _, _, files in os.walk(path)) if path.is_dir() and not path.is_symlink() else 1
 
 
-def _has(folder: Path) -> str:
+def _has(folder: Found) -> str:
     count = sum(kind == "picture" for _, kind in _entries(folder))
     return f" (but {count:,} {plural('picture', count)})" if count else ""

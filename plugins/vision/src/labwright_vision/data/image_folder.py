@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import zipfile
 from collections.abc import Sequence
 from copy import copy
 from pathlib import Path
@@ -13,17 +14,19 @@ from labwright import LabwrightError, LeftOut, listed, located, nearest, sentenc
 from labwright_tasks.other_data import drift, unknown
 from pydantic import Field
 
+from labwright_vision.data.archive import archived
 from labwright_vision.data.augment import Augment, Crop, Flip, Grey, Jitter, Rotate, Scale, Shift
 from labwright_vision.data.checking import examined
 from labwright_vision.data.folders import (
+    Found,
     Layout,
     Tally,
     class_folders,
     expanded,
+    found,
     known_pictures,
     laid_out,
     name_below,
-    pictures,
 )
 from labwright_vision.data.own_pictures import Files, OwnPictures
 from labwright_vision.data.pictures import held_out
@@ -34,6 +37,8 @@ _NAMED = 3  # damaged pictures
 
 class ImageFolder(OwnPictures):
     """Pictures of any format Pillow reads, in one sub-folder for each class; the sub-folders' names are the classes.
+
+    `folder` may be a zip archive, and so may each part: `train.zip` beside `test.zip`. They are read where they are.
 
     Sub-folders `train`, `valid` and `test` with the classes below them are taken as they are; `training`, `val`,
     `validation`, `dev` and `testing` are other names for them. A part without a folder is held out: `valid` and `test`
@@ -144,7 +149,7 @@ class ImageFolder(OwnPictures):
         return str(self._splits[split].paths[index])
 
     def _usable(
-        self, root: Path, parts: dict[str, list[Picture]], layout: Layout, tally: Tally
+        self, root: Found, parts: dict[str, list[Picture]], layout: Layout, tally: Tally
     ) -> dict[str, list[Picture]]:
         """The pictures that can be read; raises LabwrightError for those that can't, and for a class without any."""
         parts = self._readable(root, parts, tally)
@@ -154,7 +159,7 @@ class ImageFolder(OwnPictures):
         _check_classes(parts["train"], layout, tally)
         return parts
 
-    def _readable(self, root: Path, parts: dict[str, list[Picture]], tally: Tally) -> dict[str, list[Picture]]:
+    def _readable(self, root: Found, parts: dict[str, list[Picture]], tally: Tally) -> dict[str, list[Picture]]:
         """The pictures that aren't damaged. Raises LabwrightError for damaged ones, unless they are to be left out."""
         damaged = [picture for part in parts.values() for picture in part if picture.facts.problem]
         few = "; ".join(f"{picture.name}: {picture.facts.problem}" for picture in damaged[:_NAMED])
@@ -200,21 +205,23 @@ class ImageFolder(OwnPictures):
         return Files([picture.path for picture in part], labels, self.reader(), augment)
 
 
-def _existing(root: Path, setting: str) -> Path:
+def _existing(root: Path, setting: str) -> Found:
     try:
         exists, packed = root.is_dir(), root.is_file()
     except OSError as error:  # a name too long, a folder above that may not be entered
         raise LabwrightError(f"{setting}: {str(root)!r} can't be read: {error.strerror}.") from error
+    if packed and not zipfile.is_zipfile(root):
+        raise LabwrightError(f"{setting}: {str(root)!r} is neither a folder nor a zip archive.")
     if packed:
-        raise LabwrightError(f"{setting}: {str(root)!r} is a file, not a folder: unpack it if it is an archive.")
+        return archived(root)
     if not exists:
         raise LabwrightError(f"{setting}: there is no folder {located(root)}.")
     return root
 
 
-def _found(root: Path, layout: Layout, tally: Tally) -> dict[str, list[Picture]]:
+def _found(root: Found, layout: Layout, tally: Tally) -> dict[str, list[Picture]]:
     """The pictures of each part by class and path. Raises LabwrightError for a folder that is no class of `train`."""
-    files: dict[str, list[tuple[Path, int]]] = {}
+    files: dict[str, list[tuple[Found, int]]] = {}
     for part, base in layout.parts.items():
         of_class = class_folders(base)
         strange = [name for name in of_class if name not in layout.names]
@@ -227,7 +234,7 @@ def _found(root: Path, layout: Layout, tally: Tally) -> dict[str, list[Picture]]
             (path, label)
             for label, name in enumerate(layout.names)
             if name in of_class
-            for path in pictures(of_class[name], tally, root)
+            for path in found(of_class[name], tally, root)
         ]
     paths = [path for some in files.values() for path, _ in some]
     seen = iter(examined(root, paths))

@@ -36,21 +36,28 @@ SHA256 = {
     "t10k-images-idx3-ubyte.gz": "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
     "t10k-labels-idx1-ubyte.gz": "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
 }
-_SIDE, _NAMES = 28, tuple("0123456789")
+_SIDE = 28
 _HOLDS = "idx file of pictures, such as t10k-images-idx3-ubyte.gz, no .npz and no folder"
 _MEAN, _DEVIATION = 0.1307, 0.3081  # of the 60,000 training pictures, values 0..1
 _ARRAYS = ("x_train", "y_train", "x_test", "y_test")
 
-Parts = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+_MEDICAL = tuple(f"{part}_{what}" for part in ("train", "test", "val") for what in ("images", "labels"))
+_LABELS = dict(zip((*_ARRAYS[::2], *_MEDICAL[::2]), (*_ARRAYS[1::2], *_MEDICAL[1::2]), strict=True))
+_DIGITS = tuple("0123456789")
+
+Parts = tuple[np.ndarray, ...]  # pictures and labels of the training part, of the test part, and maybe of valid
 
 
 class Mnist(Data):
     """Handwritten digits of 28x28 pixels, white on black: 60,000 to learn from and 10,000 to test on.
 
     `folder` holds the four idx files, gzipped or not, or an `mnist.npz` with x_train, y_train, x_test, y_test; without
-    them the files are downloaded into it. The default folder is `labwright/mnist` in the user's cache. `valid` is the
-    share of the training part that is held out for validation: the same pictures each time, each class in proportion.
-    `rotate`, `shift` and `scale` augment the training pictures.
+    them the files are downloaded into it. The default folder is `labwright/mnist` in the user's cache. Sets in the same
+    layout are read as well, with the names of their `classes` by label: Fashion-MNIST's four files, and what MedMNIST
+    (Yang et al. 2023) has in grey and 28x28, an npz file with train_images, train_labels and so on.
+
+    `valid` is the share of the training part that is held out for validation: the same pictures each time, each class
+    in proportion. `rotate`, `shift` and `scale` augment the training pictures.
 
     `read` takes a picture of any size: it is turned to grey and resized, not inverted, so show white on black;
     what is transparent is black.
@@ -66,12 +73,13 @@ class Mnist(Data):
         self,
         *,
         folder: Path | None = None,
+        classes: Annotated[tuple[str, ...], Field(min_length=2, max_length=256)] = _DIGITS,
         valid: Annotated[float, Field(ge=0, lt=1)] = 0.1,
         rotate: Rotate = 0.0,
         shift: Shift = 0.0,
         scale: Scale = 0.0,
     ) -> None:
-        self.folder = folder
+        self.folder, self.classes = folder, classes
         self.valid, self.rotate, self.shift, self.scale = valid, rotate, shift, scale
         self._splits: dict[str, Pictures] = {}
         self._left_out: Sequence[LeftOut] = ()
@@ -80,8 +88,9 @@ class Mnist(Data):
 
     def prepare(self) -> None:
         folder = cache() / "mnist" if self.folder is None else folders.expanded(self.folder)
-        x_train, y_train, x_test, y_test = read_mnist(folder)
-        mask = held_out(y_train.tolist(), self.valid, [derived_seed(position) for position in range(len(y_train))])
+        x_train, y_train, x_test, y_test, *valid = read_mnist(folder, classes=len(self.classes))
+        share = 0.0 if valid else self.valid
+        mask = held_out(y_train.tolist(), share, [derived_seed(position) for position in range(len(y_train))])
         affine = Affine(
             len(mask) - int(mask.sum()),
             rotate=self.rotate,
@@ -90,8 +99,8 @@ class Mnist(Data):
             fill=-_MEAN / _DEVIATION,
         )
         self._splits = {"train": _part(x_train[~mask], y_train[~mask], affine), "test": _part(x_test, y_test)}
-        if mask.any():
-            self._splits["valid"] = _part(x_train[mask], y_train[mask])
+        if mask.any() or valid:
+            self._splits["valid"] = _part(valid[0], valid[1]) if valid else _part(x_train[mask], y_train[mask])
         self.facts = self._facts_of("train")
 
     def on(self, path: Path) -> Self:
@@ -105,9 +114,9 @@ class Mnist(Data):
         if not parts:
             raise LabwrightError(f"{path} is no {_HOLDS}.")
         pixels, labels = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
-        known = labels < len(_NAMES)
+        known = labels < len(self.classes)
         if not known.any():
-            raise none_known(path, map(str, labels.tolist()), _NAMES)
+            raise none_known(path, map(str, labels.tolist()), self.classes)
         other = copy(self)
         other._splits = {"test": _part(pixels[known], labels[known])}
         other._left_out = unknown(map(str, labels[~known].tolist()), "pictures")
@@ -116,7 +125,7 @@ class Mnist(Data):
 
     def _on_folders(self, path: Path) -> Self:
         other, tally = copy(self), folders.Tally()
-        known = folders.known_pictures(path, _NAMES, tally)
+        known = folders.known_pictures(path, self.classes, tally)
         other._splits = {"test": of_known(known, self.read)}
         other._left_out = [*unknown(known.strange, "pictures"), *tally.left_out()]
         other._remarks = [*known.together(path), *drift(other._facts_of("test"), self.facts, len(known.files))]
@@ -130,7 +139,7 @@ class Mnist(Data):
     def _facts_of(self, split: str) -> Facts:
         part = self._splits[split]
         bright_N = part.x.mean((1, 2, 3)) * _DEVIATION + _MEAN
-        return other_data.facts({"brightness, from 0 to 1,": bright_N}, part.labels, _NAMES)
+        return other_data.facts({"brightness, from 0 to 1,": bright_N}, part.labels, self.classes)
 
     def left_out(self) -> Sequence[LeftOut]:
         return self._left_out
@@ -145,7 +154,7 @@ class Mnist(Data):
         self.facts = other_data.kept(folder)
 
     def ports(self) -> tuple[Port, Port]:
-        return Image(1, _SIDE, _SIDE), Classes(_NAMES)
+        return Image(1, _SIDE, _SIDE), Classes(self.classes)
 
     def split(self, name: str) -> Pictures | None:
         return self._splits.get(name)
@@ -161,21 +170,29 @@ class Mnist(Data):
         return (scaled(pixels, _MEAN, _DEVIATION)[None],)
 
 
-def read_mnist(folder: Path, mirrors: Sequence[str] = MIRRORS, checksums: Mapping[str, str] = SHA256) -> Parts:
-    """Pictures (N, 28, 28) and labels (N,), uint8: of the training part, then of the test part.
+def read_mnist(
+    folder: Path, mirrors: Sequence[str] = MIRRORS, checksums: Mapping[str, str] = SHA256, classes: int = 10
+) -> Parts:
+    """Pictures (N, 28, 28) and labels (N,), uint8: of the training part, the test part, and valid if there is one.
 
     Raises LabwrightError naming the file that is missing and can't be downloaded, or can't be used.
     """
-    archive = folder / "mnist.npz"
-    if archive.is_file():
+    archives = [folder] if folder.suffix == ".npz" else sorted(folder.glob("*.npz"))
+    archive = next((path for path in archives if path.name == "mnist.npz" or len(archives) == 1), None)
+    if archive is not None:
         parts = _read_archive(archive)
     else:
         parts = _read_files([_found(folder, name) or _download(folder, name, mirrors, checksums) for name in SHA256])
-    for where, pictures, labels in (("training", *parts[:2]), ("test", *parts[2:])):
-        if pictures.shape != (labels.size, _SIDE, _SIDE) or labels.ndim != 1 or not labels.size or labels.max() > 9:
+    for where, pictures, labels in zip(("training", "test", "valid"), parts[::2], parts[1::2], strict=False):
+        if pictures.shape != (labels.size, _SIDE, _SIDE) or labels.ndim != 1 or not labels.size:
             raise LabwrightError(
                 f"{folder}: the {where} part is no MNIST: pictures of shape {pictures.shape} and labels of shape "
-                f"{labels.shape} up to {labels.max(initial=0)}, not (N, 28, 28) and (N,) up to 9."
+                f"{labels.shape}, not (N, 28, 28) and (N,)."
+            )
+        if labels.max() >= classes:
+            raise LabwrightError(
+                f"{folder}: a label of the {where} part is {labels.max()}, and task.data.classes names {classes}: 0 to "
+                f"{classes - 1}. Name one for each label."
             )
     return parts
 
@@ -188,20 +205,19 @@ def _files_at(path: Path) -> list[Path]:
 
 def _read_whole(path: Path, *, labelled: bool) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """All pictures (N, 28, 28) of a file and their labels (N,); no labels (0,) if they aren't asked for."""
-    arrays: dict[str, np.ndarray] = {}
     if path.suffix == ".npz":
-        arrays = _arrays(path, [name for name in _ARRAYS if labelled or name.startswith("x")])
+        arrays = _arrays(path, [name for pair in _LABELS.items() for name in (pair if labelled else pair[:1])])
         if not arrays:
             raise LabwrightError(f"{path} has none of the arrays {', '.join(_ARRAYS)}.")
     else:
-        arrays["x"] = read_idx(path)
+        arrays = {"x_test": read_idx(path)}
         if labelled:
             name = path.name.replace("images", "labels").replace("idx3", "idx1")
-            arrays["y"] = read_idx(_labels_of(path, name))
-    for name, pixels in arrays.items():
-        if not name.startswith("x"):
+            arrays["y_test"] = read_idx(_labels_of(path, name))
+    for name, of in _LABELS.items():
+        if name not in arrays:
             continue
-        labels = arrays.get(f"y{name[1:]}", np.zeros(0, dtype=np.uint8))
+        pixels, labels = arrays[name], _flat(arrays.get(of, np.zeros(0, dtype=np.uint8)))
         if pixels.shape[1:] != (_SIDE, _SIDE) or (labelled and labels.shape != pixels.shape[:1]):
             raise LabwrightError(
                 f"{path}: pictures of shape {pixels.shape}, labels of shape {labels.shape}, not (N, 28, 28) and (N,)."
@@ -234,11 +250,17 @@ def _part(pixels: np.ndarray, labels: np.ndarray, augment: Affine | None = None)
 
 
 def _read_archive(path: Path) -> Parts:
-    arrays = _arrays(path, _ARRAYS)
-    missing = [name for name in _ARRAYS if name not in arrays]
+    arrays = _arrays(path, (*_ARRAYS, *_MEDICAL))
+    needed = _MEDICAL if _MEDICAL[0] in arrays else _ARRAYS
+    missing = [name for name in needed if name not in arrays]
     if missing:
-        raise LabwrightError(f"{path} has no {missing[0]}: it must be an npz file with {', '.join(_ARRAYS)}.")
-    return arrays["x_train"], arrays["y_train"], arrays["x_test"], arrays["y_test"]
+        raise LabwrightError(f"{path} has no {missing[0]}: it must be an npz file with {', '.join(needed)}.")
+    return tuple(_flat(arrays[name]) for name in needed)
+
+
+def _flat(array: np.ndarray) -> np.ndarray:
+    """Labels in a column, as MedMNIST has them, as (N,)."""
+    return array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array
 
 
 def _arrays(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:

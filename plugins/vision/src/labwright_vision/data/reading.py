@@ -9,7 +9,6 @@ import hashlib
 import io
 import math
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -84,7 +83,7 @@ class Facts:
     frames: bool = False
 
 
-def facts(path: Path) -> Facts:
+def facts(path: Readable) -> Facts:
     """Read and decode a whole file, once. What is wrong with it is in the answer; nothing is raised."""
     digest = ""
     try:

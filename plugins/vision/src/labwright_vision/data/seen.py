@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from labwright import LabwrightError, listed
 
-from labwright_vision.data.folders import Layout, alike, inner_names, plural
+from labwright_vision.data.folders import Found, Layout, alike, inner_names, plural
 from labwright_vision.data.reading import SIXTEEN, Facts
 
 _DARK = 16  # times too small: 16 shades are left of 256
@@ -18,7 +17,7 @@ _DARK = 16  # times too small: 16 shades are left of 256
 class Picture:
     """A picture file, its class, what was seen of it, its name below the root; the smallest keys are held out."""
 
-    path: Path
+    path: Found
     label: int
     facts: Facts
     name: str
