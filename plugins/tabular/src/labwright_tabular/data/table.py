@@ -41,7 +41,8 @@ class _OwnTable(Tabular):
         seed: Annotated[int, Field(ge=0)] = 0,
     ) -> None:
         if parts is not None and parts.column is not None:
-            roles = {parts.column: "ignore"} | (roles or {})
+            ignored: dict[str, Role] = {parts.column: "ignore"}
+            roles = ignored | (roles or {})
         super().__init__(
             valid=valid, test=test, seed=seed, scale=scale, min_count=min_count, roles=roles, missing=missing
         )
