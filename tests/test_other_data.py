@@ -564,7 +564,7 @@ BAD: dict[str, Bad] = {
     "a picture in place of a folder": (
         own_pictures,
         lambda here: write(here / "one.png", b""),
-        r"--on: .*one\.png' is a file, not a folder",
+        r"--on: .*one\.png' is neither a folder nor a zip archive",
     ),
     "an empty folder for pictures": (own_pictures, empty, r"empty has no sample of a class the run knows"),
     "pictures of no class": (
@@ -615,7 +615,7 @@ BAD: dict[str, Bad] = {
         r"none of its 1 rows has a text and a label",
     ),
     "a folder without tables": (own_texts, empty, r"has no table, with an ending of .*it has none"),
-    "a text in place of a table": (own_texts, lambda here: write(here / "a.txt", "good"), r"a table is read from .csv"),
+    "a text in place of a table": (own_texts, lambda here: write(here / "a.txt", "good"), r"there is no column 'text'"),
     "half a table": (own_texts, lambda here: write(here / "a.jsonl", '{"text": "go'), r"a\.jsonl, line 1: no JSON"),
     "one letter in place of a text": (running_text, lambda here: write(here / "a.txt", "x"), r"1 of the two or more"),
     "an empty folder for texts": (running_text, empty, r"empty has no text file"),

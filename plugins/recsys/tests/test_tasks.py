@@ -315,3 +315,25 @@ def test_all_users_of_movielens_100k_are_ranked_together(movielens: Path) -> Non
     finally:
         sys.setprofile(None)
     assert 0 < calls < 3 * 943
+
+
+def test_popularity_is_the_floor_of_a_ranking_and_an_items_share_of_clicks_that_of_clicks(tmp_path: Path) -> None:
+    none = ("loss=", "optimizer=", "train.epochs=", "log=[]")
+    ranked = lw.Experiment.from_recipe("recsys/synthetic", ["model=recsys/popularity", *none])
+    metrics = ranked.run(tmp_path / "run").metrics["test"]
+    assert ranked.prepared().floors("test") == {"popularity": metrics}
+
+    task = Clicks(Synthetic(users=30, items=40, activity=12))
+    task.prepare()
+    floor = task.floors("test")["popularity"]
+    train, test = task.data.split("train"), task.data.split("test")
+    clicks = [
+        (item, rating >= 4) for item, rating in zip(train.items_N.tolist(), train.ratings_N.tolist(), strict=True)
+    ]
+    mean = float(sum(clicked for _, clicked in clicks)) / len(clicks)
+    nats = []
+    for item, rating in zip(test.items_N.tolist(), test.ratings_N.tolist(), strict=True):
+        of_item = [clicked for one, clicked in clicks if one == item]
+        share = (sum(of_item) + 10 * mean) / (len(of_item) + 10)
+        nats.append(-np.log(share if rating >= 4 else 1 - share))
+    assert floor["log_loss"] == pytest.approx(np.mean(nats), rel=1e-5)

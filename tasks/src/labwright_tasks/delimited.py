@@ -69,7 +69,7 @@ def form_of(source: Source, first: Sequence[str], written: Written, wanted: Coll
 def _sign(lines: Sequence[str], usual: str | None, written: Written, wanted: Collection[str]) -> str:
     """What stands between cells: in a header what parts the names that are wanted, else what rows have alike."""
     signs = list(dict.fromkeys([*([usual] if usual else []), "::", "\t", ";", "|", ","]))
-    if not written.columns:
+    if wanted and not written.columns:
         for sign in signs:
             if {name.strip().strip("\"'") for name in lines[0].split(sign)} >= set(wanted):
                 return sign

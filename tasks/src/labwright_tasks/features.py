@@ -44,7 +44,8 @@ def dense(port: Port, inputs: tuple[Tensor, ...]) -> tuple[str, np.ndarray]:
         x_NCHW = inputs[0] if side == (port.height, port.width) else functional.adaptive_avg_pool2d(inputs[0], side)
         return "pixels", x_NCHW.flatten(1).double().numpy()
     if isinstance(port, Audio):
-        return "the loudness of bands", _loudness(*inputs, port.sample_rate).numpy()
+        x_NT, lengths_N = inputs
+        return "the loudness of bands", _loudness(x_NT, lengths_N, port.sample_rate).numpy()
     if isinstance(port, Columns):
         codes = zip(inputs[1].unbind(1), port.levels, strict=True)
         one_hot = [functional.one_hot(codes_N, levels) for codes_N, levels in codes]

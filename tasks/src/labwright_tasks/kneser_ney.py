@@ -97,7 +97,7 @@ class KneserNey(nn.Module):
 
     def __init__(self, vocabulary: int) -> None:
         super().__init__()
-        self.vocabulary = vocabulary
+        self.vocabulary, self.order = vocabulary, 1
 
     def fit(self, ids_N: np.ndarray, order: int | None = None) -> None:
         """Count the grams of a text; the order left out is the one that predicts its last tenth best from the rest."""

@@ -45,12 +45,14 @@ def logistic(port: Port, train: Split, classes: int) -> tuple[str, nn.Module] | 
     Features are standardised numbers, or the TF-IDF of n-grams. How strongly weights are held back is chosen on a tenth
     of the samples it learns from.
     """
-    numbers = width(port)
-    if find_spec("sklearn") is None or (numbers is None and not isinstance(port, Tokens)):
+    if find_spec("sklearn") is None:
         return None
+    numbers = width(port)
     if isinstance(port, Tokens):
         rows = drawn(train, max(1, _GRAMS // (2 * port.length)))
         (name, x_NF, features), labels_N = _of_tokens(port, train, rows, _WEIGHTS // classes)
+    elif numbers is None:
+        return None
     else:
         rows = drawn(train, max(1, _CELLS // (numbers * classes)))
         (name, x_NF, features), labels_N = _of_numbers(port, train, rows)

@@ -91,7 +91,8 @@ class Regression(Task):
         mean_D = torch.cat(targets).double().mean(dim=0).float()
         rules: dict[str, nn.Module] = {"mean": Answering(lambda *inputs: mean_D.expand(len(inputs[0]), -1))}
         inputs = self.ports()[0]
-        rules |= dict(filter(None, [ridge(inputs, train), boosting(inputs, train) if len(mean_D) == 1 else None]))
+        simple = [ridge(inputs, train), boosting(inputs, train) if len(mean_D) == 1 else None]
+        rules |= dict(named for named in simple if named is not None)
         return {name: of_model(self, split, model) for name, model in rules.items()}
 
     def predict(self, model: nn.Module, inputs: tuple[Tensor, ...], origins: Sequence[Any]) -> list[dict[str, Any]]:  # noqa: ARG002

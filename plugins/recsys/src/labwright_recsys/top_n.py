@@ -14,6 +14,7 @@ from labwright import (
     Goal,
     IndexedBatches,
     Integers,
+    Interactions,
     LabwrightError,
     Metric,
     Part,
@@ -29,6 +30,7 @@ from torch import Generator, Tensor, nn
 from labwright_recsys.data.recommendation import Recommendation, nearly_all
 from labwright_recsys.data.splits import LEFT_OUT, TEST, TRAIN, VALID
 from labwright_recsys.metrics import NDCG, Coverage, Hit, NDCGInterval, Precision, Recall, ReciprocalRank
+from labwright_recsys.ports import Preference
 from labwright_recsys.ranking import ItemsOf, best, scores_of
 
 if TYPE_CHECKING:
@@ -220,8 +222,8 @@ class TopN(Task):
         from labwright_recsys.models.closed import Popularity
 
         inputs, outputs = self.ports()
-        users = self.part(split)
-        if users is None:
+        assert isinstance(inputs, Interactions) and isinstance(outputs, Preference)
+        if self.part(split) is None:
             return {}
         popularity = Popularity(inputs, outputs)
         popularity.fit(IndexedBatches.in_order(self.pairs, _PAIRS_AT_ONCE))
