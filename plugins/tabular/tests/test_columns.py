@@ -18,6 +18,7 @@ from labwright_tabular.data.embedded import Diabetes, Wine
 from labwright_tabular.data.parts import divided
 from labwright_tabular.data.table import ClassTable, NumberTable
 from labwright_tabular.ports import Fields, Scaled
+from labwright_tasks.published import Parts
 from labwright_tasks.tables import Table
 
 MISSING = ("?", "NA")
@@ -206,6 +207,7 @@ def test_a_row_is_read_as_json_as_cells_or_as_a_file_alike(census: Path, tmp_pat
         again.parse('{"school": "degree", "age": 47, "joined": "2024-03-01"}'),
         again.parse("p7,47,degree,2024-03-01"),
         again.parse("p7,47,degree,2024-03-01,low"),
+        again.parse("p7;47;degree;2024-03-01"),
         again.read(write("row.csv", ["school,joined,age", "degree,2024-03-01,47"])),
     ]
     for row in rows[1:]:
@@ -294,3 +296,25 @@ def test_criteo_loads_as_it_is_published(
     assert set(inputs.categories) <= categories
     assert {name for name in inputs.numbers if "missing" not in name} <= {f"I{number}" for number in range(1, 14)}
     assert ignored <= {column.name for column in data.columns.columns if column.role == "ignore"}
+
+
+def test_parts_that_were_published_are_kept_and_a_header_may_be_given(write: Any, tmp_path: Path) -> None:
+    rows = [f"{number},{'ab'[number % 2]},{number % 3 > 0}" for number in range(60)]
+    for name, some in (("train.csv", rows[:40]), ("test.csv", rows[40:])):
+        write(name, some)
+    files = ClassTable(path=tmp_path, target="y", columns=["x", "kind", "y"], min_count=1)
+    files.prepare()
+    sizes = {name: len(files.split(name) or ()) for name in ("train", "valid", "test")}
+    assert sizes == {"train": 36, "valid": 4, "test": 20}
+    assert [column.name for column in files.columns.columns] == ["x", "kind"]
+    train, test = files.split("train"), files.split("test")
+    assert train is not None and test is not None
+    assert test.labels.tolist() == [int(number % 3 > 0) for number in range(40, 60)]
+    assert files.place("test", 0) == f"{tmp_path / 'test.csv'}, line 1"
+    sets = [f"{row},{'test' if number % 4 == 0 else 'train'}" for number, row in enumerate(rows)]
+    column = ClassTable(
+        path=write("sets.csv", ["x,kind,y,set", *sets]), target="y", parts=Parts(column="set"), valid=0.0, min_count=1
+    )
+    column.prepare()
+    assert column.split("valid") is None and len(column.split("test") or ()) == 15
+    assert [used.name for used in column.columns.used] == ["x", "kind"]

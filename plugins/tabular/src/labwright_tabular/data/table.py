@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import Annotated
 
 from labwright import Classes
+from labwright_tasks.delimited import Columns, Delimiter, Quote, Written
+from labwright_tasks.published import Parts
 from labwright_tasks.tables import Table
 from pydantic import Field
 
 from labwright_tabular.data.columns import Role, Scale
 from labwright_tabular.data.parts import Share
-from labwright_tabular.data.reading import whole_table
+from labwright_tabular.data.reading import published
 from labwright_tabular.data.tabular import Tabular
 from labwright_tabular.ports import Scaled
 
@@ -29,23 +31,32 @@ class _OwnTable(Tabular):
         missing: list[str] | None = None,
         min_count: Annotated[int, Field(ge=1)] = 5,
         scale: Scale = "quantile",
-        delimiter: Annotated[str, Field(min_length=1, max_length=1)] | None = None,
-        encoding: str = "utf-8",
+        delimiter: Delimiter | None = None,
+        columns: Columns = (),
+        quote: Quote | None = None,
+        encoding: str | None = None,
+        parts: Parts | None = None,
         valid: Share = 0.1,
         test: Share = 0.2,
         seed: Annotated[int, Field(ge=0)] = 0,
     ) -> None:
+        if parts is not None and parts.column is not None:
+            ignored: dict[str, Role] = {parts.column: "ignore"}
+            roles = ignored | (roles or {})
         super().__init__(
             valid=valid, test=test, seed=seed, scale=scale, min_count=min_count, roles=roles, missing=missing
         )
-        self.path, self._answer, self.delimiter, self.encoding = path, target, delimiter, encoding
+        self.path, self._answer, self.published = path, target, parts
+        self.written = Written(delimiter, columns, quote, encoding)
 
     @property
     def answer(self) -> str:
         return self._answer
 
     def table(self) -> Table:
-        return whole_table(self.path.expanduser(), self.delimiter, self.encoding)
+        table, self._left_out, remarks = published(self.path, self.written, self.published)
+        self._remarks = [*remarks]
+        return table
 
 
 class ClassTable(_OwnTable):
@@ -58,9 +69,11 @@ class ClassTable(_OwnTable):
     training rows have it, else it is that of all rare and unknown ones; missing is a level too. `missing` are cells
     that say nothing, beside empty ones: ?, NA, N/A, NaN and null if left out. Rows without a target are left out.
 
-    `test` and `valid` are shares of all rows, drawn by `seed`, each class in proportion. `delimiter` stands between
-    cells, a comma if left out and a tab in a `.tsv` file. Text is UTF-8, or else in `encoding`, and may be gzipped;
-    Parquet needs `pip install 'labwright-tabular[parquet]'`.
+    `test` and `valid` are shares of all rows, drawn by `seed`, each class in proportion; `parts` says how they were
+    published instead, and a folder whose files are called like parts is taken so: what isn't there is drawn from
+    `train`. `columns` names those of a table without a header. `delimiter` stands between cells and `quote` around
+    them, as the first rows have it if left out. Text is UTF-8, or else in `encoding`, and may be gzipped; Parquet needs
+    `pip install 'labwright-tabular[parquet]'`.
     """
 
     target = Classes

@@ -17,16 +17,18 @@ import numpy as np
 import torch
 from labwright import Classes, Data, LabwrightError, LeftOut, Port, TensorSplit, nearest
 from labwright_tasks import other_data
+from labwright_tasks.delimited import Written
 from labwright_tasks.tables import SUFFIXES, Table, cells_of
 from torch import Tensor
 
 from labwright_tabular.data.columns import Columns, Role, Scale, learned, roles_of
-from labwright_tabular.data.parts import NAMES, TRAIN, divided
-from labwright_tabular.data.reading import whole_table
+from labwright_tabular.data.parts import NAMES, TEST, TRAIN, VALID, divided
+from labwright_tabular.data.reading import PART, whole_table
 from labwright_tabular.ports import Fields, Scaled
 
 MISSING = ("?", "NA", "N/A", "nan", "NaN", "null", "NULL")
 _KEPT = "columns.json"
+_SIGNS = ",\t;|"  # between cells
 _NAMED = 4  # columns that a remark names
 
 
@@ -39,8 +41,7 @@ class Tabular(Data):
     item = Fields
     line = "row"
     suffixes = SUFFIXES
-    delimiter: str | None = None
-    encoding: str | None = None
+    written = Written()
     columns: Columns
     outputs: Classes | Scaled
 
@@ -66,7 +67,10 @@ class Tabular(Data):
 
     @abstractmethod
     def table(self) -> Table:
-        """All rows, the columns called as they are in the table. Raises LabwrightError naming what can't be used."""
+        """All rows, the columns called as they are in the table, and maybe `PART` beside them.
+
+        Raises LabwrightError naming what can't be used.
+        """
 
     @property
     @abstractmethod
@@ -84,18 +88,19 @@ class Tabular(Data):
 
     def prepare(self) -> None:
         whole = self.table()
-        table, self._left_out = self._with_answers(whole)
-        self._header = list(whole.columns)
-        names = [name for name in table.columns if name != self.answer]
+        table, left_out = self._with_answers(whole)
+        self._left_out = [*self._left_out, *left_out]
+        self._header = [name for name in table.columns if name != PART]
+        names = [name for name in self._header if name != self.answer]
         if unknown := next((name for name in self.roles if name not in names), ""):
             raise LabwrightError(f"task.data.roles: no column is called {unknown!r}{nearest(unknown, names)}")
         if self.target is Classes:
             self.outputs = Classes(tuple(sorted(set(table.names(self.answer)), key=_in_order)))
             labels_R = self._labels(table)
-            parts_R = self.divide(labels_R)
+            parts_R = self._parts_of(table, labels_R)
         else:
             labels_R = self._labels(table)
-            parts_R = self.divide(np.zeros(len(table), np.int64))
+            parts_R = self._parts_of(table, np.zeros(len(table), np.int64))
             train = labels_R[parts_R == TRAIN].astype(np.float64)
             self.outputs = Scaled(1, (float(train.mean()),), (float(train.std()) or 1.0,))
         if not (parts_R == TRAIN).any():
@@ -109,7 +114,7 @@ class Tabular(Data):
                 f"{table.origin}: no column but {self.answer!r} differs from row to row in a way that says anything: "
                 f"{self._decided()} task.data.roles says otherwise."
             )
-        self._remarks = [self._decided()]
+        self._remarks = [*self._remarks, self._decided()]
         for name, part in NAMES.items():
             rows = np.flatnonzero(parts_R == part)
             if len(rows):
@@ -153,11 +158,9 @@ class Tabular(Data):
                 raise LabwrightError(f"no column is called {unknown!r}{nearest(unknown, names)}")
             cells = [cells_of([row.get(name)], name, lambda _: "the row given")[0] for name in names]
         else:
-            sign = self.delimiter or ("\t" if "\t" in line else ",")
-            cells = next(csv.reader([line], delimiter=sign), [])
-            header = self._header
-            if len(cells) == len(header):
-                cells = [cell for name, cell in zip(header, cells, strict=True) if name != self.answer]
+            cells = self._cells(line, (len(self._header), len(names)))
+            if len(cells) == len(self._header):
+                cells = [cell for name, cell in zip(self._header, cells, strict=True) if name != self.answer]
             if len(cells) != len(names):
                 raise LabwrightError(
                     f"given {line[:60]!r}, which has {len(cells)} cells; a row has {len(names)}, in the order "
@@ -168,9 +171,15 @@ class Tabular(Data):
             Table("the row given", {name: [cell] for name, cell in zip(names, cells, strict=True)}, [1])
         )
 
+    def _cells(self, line: str, counts: Sequence[int]) -> list[str]:
+        """The cells of a line, between the first sign that gives so many: the table's, or a usual one."""
+        signs = [self.written.delimiter] if self.written.delimiter else [*_SIGNS]
+        split = [next(csv.reader([line], delimiter=sign), []) if len(sign) == 1 else line.split(sign) for sign in signs]
+        return next((cells for cells in split if len(cells) in counts), split[0])
+
     def read(self, path: Path) -> tuple[Tensor, ...]:
         """The only row of a file."""
-        table = whole_table(path, self.delimiter, self.encoding)
+        table = whole_table(path, self.written)
         if len(table) > 1:
             raise LabwrightError(
                 f"{path} has {len(table):,} rows, and an answer is about one: `labwright predict RUN --on {path.name}` "
@@ -181,7 +190,7 @@ class Tabular(Data):
     def on(self, path: Path) -> Self:
         """The rows of a table of the same columns, the target among them."""
         other = copy(self)
-        table, other._left_out = self._with_answers(whole_table(path, self.delimiter, self.encoding))
+        table, other._left_out = self._with_answers(whole_table(path, self.written))
         self._with_columns(table)
         if isinstance(self.outputs, Classes):
             names, known = table.names(self.answer), set(self.outputs.names)
@@ -201,7 +210,7 @@ class Tabular(Data):
 
     def _rows(self, files: Iterable[Path]) -> Iterator[tuple[str, Callable[[], tuple[Tensor, ...]]]]:
         for file in files:
-            table = self._with_columns(whole_table(file, self.delimiter, self.encoding))
+            table = self._with_columns(whole_table(file, self.written))
             for row in range(len(table)):
                 yield table.where(row), partial(self._encoded, table.take([row]))
 
@@ -228,6 +237,19 @@ class Tabular(Data):
         else:
             self.outputs = Scaled(1, tuple(target["mean"]), tuple(target["deviation"]))
 
+    def _parts_of(self, table: Table, groups_R: np.ndarray) -> np.ndarray:
+        """As they were published, what wasn't being drawn from `train`; or all drawn, see `divide`."""
+        if PART not in table:
+            return self.divide(groups_R)
+        parts_R = np.array([NAMES[part] for part in table[PART]], np.uint8)
+        shares = {
+            name: 0.0 if (parts_R == part).any() else share
+            for name, part, share in (("valid", VALID, self.valid), ("test", TEST, self.test))
+        }
+        train_R = parts_R == TRAIN
+        parts_R[train_R] = divided(groups_R[train_R], **shares, seed=self.seed)
+        return parts_R
+
     def _with_answers(self, table: Table) -> tuple[Table, list[LeftOut]]:
         """The rows that have a target."""
         if self.answer not in table:
@@ -236,7 +258,7 @@ class Tabular(Data):
                 "task.data.target says which one is predicted."
             )
         told = ["" if cell.strip() in self.missing else cell for cell in table[self.answer]]
-        return Table(table.origin, {**table.columns, self.answer: told}, table.lines, table.unit).filled(self.answer)
+        return replace(table, columns={**table.columns, self.answer: told}).filled(self.answer)
 
     def _with_columns(self, table: Table) -> Table:
         """A table that has all columns the model takes. Raises LabwrightError for one that hasn't."""
