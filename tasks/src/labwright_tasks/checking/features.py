@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import torch
-from labwright import Audio, Features, Image, Port, Tokens
+from labwright import Image, Port, Tokens
 from torch import Tensor
 from torch.nn import functional
 
-from labwright_tasks.features import dense
+from labwright_tasks.features import dense, width
 
 _SIDE = 16  # a picture's pixels along a side
 _WORDS, _LONGEST = 2048, 3  # places for tokens, and for so many that follow one another
-_MOST = 4096  # numbers of other inputs
 _ROW = 20.0  # the length of a text's row: much shorter ones a penalised regression makes little of
 
 
@@ -27,11 +26,7 @@ def sample_features(port: Port, inputs: tuple[Tensor, ...]) -> Tensor | None:
         return functional.adaptive_avg_pool2d(x_BCHW, sides).flatten(1)
     if isinstance(port, Tokens):
         return _words(inputs[0], inputs[1])
-    if isinstance(port, Audio):
-        return torch.from_numpy(dense(port, inputs)[1]).float()
-    if isinstance(port, Features) and inputs[0][0].numel() <= _MOST:
-        return inputs[0].float().flatten(1)
-    return None
+    return torch.from_numpy(dense(port, inputs)[1]).float() if width(port) is not None else None
 
 
 def comparable(port: Port, x_ND: Tensor) -> Tensor:
