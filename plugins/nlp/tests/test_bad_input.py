@@ -349,7 +349,7 @@ CASES: dict[str, tuple[Command, str]] = {
     "blank lines": (labelled("\n\n \n", name="rows.csv"), r"rows\.csv has no rows"),
     "a JSON file that is one list": (
         labelled("[" + GOOD.replace("\n", ","), name="rows.json"),
-        r"rows\.json, line 1: no JSON",
+        r"rows\.json: no JSON",
     ),
     "a line cut off": (labelled(GOOD[:-9]), r"rows\.jsonl, line 40: no JSON"),
     "a text of parts": (labelled('{"text": ["a", "b"], "label": 1}\n'), r"line 1: column 'text' has a list; a cell is"),
