@@ -299,7 +299,7 @@ CASES: dict[str, tuple[Command, str]] = {
     "heads that don't divide the width": (running("To be " * 200, "model.heads=3"), r"3 heads don't divide"),
     "a classifier for running text": (
         running("To be " * 200, "model=nlp/lstm"),
-        r"model 'nlp/lstm' returns Classes; data 'nlp/plain-text' has targets NextTokens",
+        r"model 'nlp/lstm' returns Classes or Values; data 'nlp/plain-text' has targets NextTokens",
     ),
     "labelled texts for a language model": (
         running("x", "task.data=nlp/languages"),
