@@ -299,7 +299,7 @@ CASES: dict[str, tuple[Command, str]] = {
     "heads that don't divide the width": (running("To be " * 200, "model.heads=3"), r"3 heads don't divide"),
     "a classifier for running text": (
         running("To be " * 200, "model=nlp/lstm"),
-        r"model 'nlp/lstm' returns Classes; data 'nlp/plain-text' has targets NextTokens",
+        r"model 'nlp/lstm' returns Classes or Values; data 'nlp/plain-text' has targets NextTokens",
     ),
     "labelled texts for a language model": (
         running("x", "task.data=nlp/languages"),
@@ -349,7 +349,7 @@ CASES: dict[str, tuple[Command, str]] = {
     "blank lines": (labelled("\n\n \n", name="rows.csv"), r"rows\.csv has no rows"),
     "a JSON file that is one list": (
         labelled("[" + GOOD.replace("\n", ","), name="rows.json"),
-        r"rows\.json, line 1: no JSON",
+        r"rows\.json: no JSON",
     ),
     "a line cut off": (labelled(GOOD[:-9]), r"rows\.jsonl, line 40: no JSON"),
     "a text of parts": (labelled('{"text": ["a", "b"], "label": 1}\n'), r"line 1: column 'text' has a list; a cell is"),
