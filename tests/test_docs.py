@@ -262,14 +262,17 @@ PREPARED = {"docs/how-to/install-plugins.md": a_plugin_for_a_later_core, FIRST_P
 TOGETHER = [page for page in PAGES if any(one.language in ("python", "console") for one in blocks(page))]
 
 
-# pages whose commands take more than ten seconds
+# pages whose commands take more than five seconds
 LONG = (
     FIRST_PLUGIN,
-    "docs/how-to/bigger-than-memory.md",
-    "docs/how-to/own-texts.md",
-    "docs/how-to/local-parts.md",
-    "docs/how-to/own-recordings.md",
     SEVERAL,
+    *(
+        f"docs/how-to/{name}.md"
+        for name in (
+            *("bigger-than-memory", "compare", "cross-validate", "learn-without-labels", "local-parts"),
+            *("own-recordings", "own-tables", "own-texts", "predict", "several-tasks"),
+        )
+    ),
 )
 
 

@@ -191,7 +191,7 @@ def test_onnxruntime_gives_each_output_as_pytorch_does(runs: dict[str, Path], ki
     assert [output["name"] for output in facts["outputs"]] == named.get(kind, ["output"])
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [KINDS[0], *(pytest.param(kind, marks=pytest.mark.long) for kind in KINDS[1:])])
 def test_it_is_tuned(kind: str, tmp_path: Path) -> None:
     found = Study(experiment(kind, "train.epochs=", "train.steps=2"), trials=3, folder=tmp_path / "study").run()
     assert (found.trials, found.failed, found.diverged) == (3, 0, 0)

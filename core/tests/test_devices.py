@@ -73,6 +73,7 @@ def test_bf16_is_found_where_a_gpu_computes_it_and_refused_where_it_does_not():
             CUDA(precision="bf16").find()
 
 
+@pytest.mark.long
 def test_a_gpu_hidden_by_the_environment_is_not_there():
     code = "from labwright.builtin.devices import CUDA; CUDA().find()"
     hidden = os.environ | {"CUDA_VISIBLE_DEVICES": ""}

@@ -40,7 +40,16 @@ def told(log: list[dict[str, Any]]) -> list[dict[str, float]]:
     return [{k: v for k, v in row.items() if isinstance(v, int | float) and k not in left_out} for row in rows]
 
 
-@pytest.mark.parametrize("count", [2, pytest.param(4, marks=pytest.mark.long)])
+def test_two_processes_end_with_the_weights_of_one(tmp_path: Path) -> None:
+    cases = ("accumulated", "two-phases", "normalised")
+    divided.train(tmp_path / "alone", cases)
+    done = on_processes(2, "train", tmp_path / "two", *cases)
+    assert done.returncode == 0, done.stderr
+    assert max(far_apart(tmp_path / "alone", tmp_path / "two", cases).values()) < 1e-12
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("count", [2, 4])
 def test_several_processes_end_with_the_weights_of_one(alone: Path, tmp_path: Path, count: int) -> None:
     done = on_processes(count, "train", tmp_path)
     assert done.returncode == 0, done.stderr

@@ -226,6 +226,7 @@ train = {{ epochs = 1, batch_size = 15 }}
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.long
 def test_what_was_taken_is_listed_in_full(tmp_path: Path, command: Callable[..., Answer]) -> None:
     save_file({"hidden.0.weight": torch.zeros(128, 64), "old.bias": torch.zeros(3)}, tmp_path / "first.safetensors")
     arguments = ["show", "--start", "vision/digits-mlp", f"start.run={tmp_path / 'first.safetensors'}"]

@@ -320,7 +320,7 @@ def test_no_value_is_read_from_the_device_within_the_steps(
     assert len(reads) > within[-1]  # the counting works: the end of the run reads
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")
 def test_a_compiled_run_gives_the_losses_of_an_ordinary_one(tmp_path: Path) -> None:
     losses = []

@@ -96,6 +96,7 @@ def test_training_batches_hold_each_recording_once_and_are_of_like_length(run: l
     assert torch.equal(first.inputs[1], test.fetch(torch.arange(8), 0, 0).inputs[1])
 
 
+@pytest.mark.long
 def test_files_are_written_down_alike_and_a_search_is_a_setting(
     run: lw.Run, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -319,6 +319,7 @@ def test_a_front_stays_whole_where_trials_are_thinned_and_a_wide_one_is_thinned_
     assert len(kept(900)) <= 150
 
 
+@pytest.mark.long
 def test_a_report_of_two_thousand_trials_is_below_three_megabytes_and_says_what_it_draws(tmp_path):
     """The most that one has to draw: a wide space, three goals, and an evaluation after each of ten epochs."""
     goals = ["accuracy", "cross_entropy:minimize", "parameters"]

@@ -521,7 +521,7 @@ def test_ctrl_c_once_ends_after_the_trials_under_way_and_twice_at_once(lab: Lab,
     )
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timing
 def test_a_storage_that_is_gone_in_the_middle_is_one_message(lab: Lab, tmp_path: Path) -> None:
     lab.hold(after=1)

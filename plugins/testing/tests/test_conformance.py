@@ -370,6 +370,7 @@ def test_what_is_exempt_has_a_reason_and_is_there(stars: Site) -> None:
         conformance("labwright-star")
 
 
+@pytest.mark.long
 def test_in_pytest_an_exemption_that_holds_fails_and_notes_are_shown(
     stars: Site, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:

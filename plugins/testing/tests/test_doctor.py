@@ -49,6 +49,7 @@ def no_torch(first_on_path):
     return first_on_path
 
 
+@pytest.mark.long
 @pytest.mark.timing
 def test_this_installation_is_sound_and_every_finding_says_so(monkeypatch, tmp_path):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")

@@ -41,7 +41,7 @@ def labwright_components() -> Iterator[lw.Component]:
 def labwright_recipes() -> Iterator[lw.Recipe]:
     folder = Path(__file__).parent / "recipes"
     for name, summary in (
-        ("characters", "a small GPT on your own text, character by character, better and longer"),
+        ("characters", "a better GPT on your own text, character by character"),
         ("languages", "telling 30 languages apart, offline"),
         ("pydoc", "a small GPT on the texts behind Python's help(), offline"),
         ("polarity-bag", "a bag of n-grams on your own labelled texts"),
