@@ -270,7 +270,7 @@ LONG = (
         f"docs/how-to/{name}.md"
         for name in (
             *("bigger-than-memory", "compare", "cross-validate", "learn-without-labels", "local-parts"),
-            *("own-recordings", "own-tables", "own-texts", "predict", "several-tasks"),
+            *("own-images", "own-recordings", "own-tables", "own-texts", "predict", "resume", "several-tasks"),
         )
     ),
 )

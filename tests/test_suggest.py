@@ -76,6 +76,7 @@ def test_recordings_in_folders(lab: Lab) -> None:
     assert trained(lab, "train.epochs=1")["status"] == "finished"
 
 
+@pytest.mark.long
 def test_a_table_of_texts_and_labels_is_learned_as_suggested(lab: Lab) -> None:
     random.seed(0)
     rows = ["id,review,stars"]

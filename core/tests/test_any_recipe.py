@@ -22,7 +22,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 SIZE, BATCH = 53, 12  # an epoch has 5 steps, the last of 5 samples: with 3 micro-batches of 4, of 2 and 3
-EXAMPLES = int(os.environ.get("LABWRIGHT_RECIPES", "5"))
+EXAMPLES = int(os.environ.get("LABWRIGHT_RECIPES", "3"))
 
 
 class Doubles(BlobsElsewhere):

@@ -119,6 +119,7 @@ def trajectory(device: torch.device, overflows: list[bool], scale: LossScale) ->
     return scales
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("device", DEVICES, ids=str)
 def test_the_scale_goes_the_way_of_torchs_grad_scaler(device):
     overflows = [step in (1, 2, 3, 2500, 2501, 5000) for step in range(6600)]

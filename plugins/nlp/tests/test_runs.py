@@ -83,6 +83,7 @@ def test_a_language_model_learns_and_goes_on_with_a_prompt_elsewhere(
     assert len(drawn) == 2
 
 
+@pytest.mark.long
 def test_a_classifier_answers_a_text_from_its_run_folder_alone(
     fruits: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -58,6 +58,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "run"
 
 
+@pytest.mark.long
 def test_what_reads_a_run_finds_an_ordinary_one(ran: Path, plugins: lw.Plugins) -> None:
     assert sorted(file.name for file in (ran / LAST).iterdir()) == sorted(FILES)
     outcome = json.loads((ran / "outcome.json").read_text())
@@ -69,6 +70,7 @@ def test_what_reads_a_run_finds_an_ordinary_one(ran: Path, plugins: lw.Plugins) 
     assert "the report has no sections" not in (ran / "report.html").read_text()
 
 
+@pytest.mark.long
 def test_each_file_that_is_missing_or_changed_is_noticed(ran: Path, plugins: lw.Plugins, tmp_path: Path) -> None:
     for name in FILES:
         for damage in ("missing", "changed"):
@@ -85,6 +87,7 @@ def test_each_file_that_is_missing_or_changed_is_noticed(ran: Path, plugins: lw.
                 lw.load(folder, plugins=plugins)
 
 
+@pytest.mark.long
 @pytest.mark.filterwarnings("ignore:torch.distributed is disabled")
 def test_torchs_own_reader_finds_the_parts_in_their_places(ran: Path, tmp_path: Path) -> None:
     files = [shutil.copy(file, tmp_path) for file in sorted((ran / LAST).glob("model*"))]

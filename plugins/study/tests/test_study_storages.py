@@ -474,7 +474,7 @@ def test_a_study_that_another_machine_took_over_ends(tmp_path: Path, monkeypatch
 # ----------------------------------------------------------------------------------------------------- as a person does
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timing
 def test_a_second_tune_is_refused_and_a_worker_of_a_reproducible_study_too(lab: Lab) -> None:
     lab.hold(after=1)

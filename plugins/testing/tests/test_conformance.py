@@ -434,6 +434,7 @@ def verbs(site: Site) -> Site:
     return site
 
 
+@pytest.mark.long
 def test_the_faults_of_verbs_and_kinds_are_found_and_nothing_in_a_sound_one(verbs: Site) -> None:
     faults = {
         (finding.label, finding.check.name): finding.found.splitlines()[0]  # below it, pytest shows what was compared

@@ -142,6 +142,7 @@ def test_without_scikit_learn_the_message_says_what_to_install(monkeypatch: pyte
         prepared()
 
 
+@pytest.mark.long
 def test_digits_and_its_models_load_neither_scikit_learn_nor_torchvision_nor_timm() -> None:
     code = (
         "import sys; from labwright_vision.data.digits import Digits;"

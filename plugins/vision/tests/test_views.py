@@ -65,6 +65,7 @@ def test_byol_on_digits_resumes_exactly_with_its_teacher() -> None:
     assert verdict.exact and verdict.tensors_compared > 50
 
 
+@pytest.mark.long
 def test_a_study_of_two_views_is_tuned_by_neighbours(tmp_path: Path) -> None:
     pytest.importorskip("labwright_study", reason="studies come with labwright-study")
     short = experiment("vision/digits-simclr", **{"train.epochs": 1})
