@@ -210,7 +210,15 @@ def test_the_core_alone_trains_with_a_plugin_in_a_file_and_says_what_tune_comes_
 def test_everything_is_there_with_labwright_all(wheels: Path, fresh: Fresh):
     fresh.install(f"labwright[all] @ {wheel(wheels, 'labwright')}")
     brought = json.loads(fresh.labwright("list", "--json").stdout)
-    assert {row["plugin"] for row in brought} == {*OFFLINE, "cluster", "study", "tasks", "tensorboard", "builtin"}
+    assert {row["plugin"] for row in brought} == {
+        *OFFLINE,
+        "cluster",
+        "sharded",
+        "study",
+        "tasks",
+        "tensorboard",
+        "builtin",
+    }
     fresh.labwright("space", "vision/digits-mlp")
     search = ["tune", "vision/digits-mlp", "task.data.valid=0.2", "train.epochs=1", "--trials", "2", "--json"]
     assert json.loads(fresh.labwright(*search).stdout)["complete"] == 2
