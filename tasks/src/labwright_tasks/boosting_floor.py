@@ -13,11 +13,10 @@ from labwright import Features, Port, Split
 from torch import Tensor, nn
 
 from labwright_tasks.features import Columns
-from labwright_tasks.linear_floor import Answering, drawn
+from labwright_tasks.linear_floor import Answering, drawn, learned_from, log_shares
 
 _CELLS = 3_000_000  # samples times columns times trees of a round: a few seconds a fit
 _LEVELS = 255  # of a category, more than which scikit-learn's trees don't tell apart
-_UNSEEN = 1e-6  # the probability of a class that isn't among the samples learned from
 
 
 def boosting(port: Port, train: Split, classes: int = 0) -> tuple[str, nn.Module] | None:
@@ -43,13 +42,9 @@ def boosting(port: Port, train: Split, classes: int = 0) -> tuple[str, nn.Module
     def answer(*inputs: Tensor) -> Tensor:
         if not classes:
             return torch.from_numpy(model.predict(_table(*inputs))).float()[:, None]
-        shares_BK = torch.from_numpy(model.predict_proba(_table(*inputs)))
-        shares_BC = torch.full((len(shares_BK), classes), _UNSEEN, dtype=torch.float64)
-        shares_BC[:, torch.from_numpy(model.classes_)] = shares_BK.clamp(min=_UNSEEN)
-        return shares_BC.log().float()
+        return log_shares(model, _table(*inputs), classes)
 
-    learned_from = "" if len(rows) == len(train) else f", learned from {len(rows):,} of {len(train):,} samples"
-    return f"gradient boosting{learned_from}", Answering(answer)
+    return f"gradient boosting{learned_from(rows, train)}", Answering(answer)
 
 
 def _is_flat(port: Port) -> bool:

@@ -62,13 +62,8 @@ def logistic(port: Port, train: Split, classes: int) -> tuple[str, nn.Module] | 
         warnings.simplefilter("ignore")  # that it isn't done after so many iterations is as it should be
         model = _chosen(x_NF, labels_N, _STRENGTHS["texts" if isinstance(port, Tokens) else "numbers"])
 
-    def answer(*inputs: Tensor) -> Tensor:
-        shares_BK = torch.from_numpy(model.predict_proba(features(*inputs)))
-        shares_BC = torch.full((len(shares_BK), classes), _UNSEEN, dtype=torch.float64)
-        shares_BC[:, torch.from_numpy(model.classes_)] = shares_BK.clamp(min=_UNSEEN)
-        return shares_BC.log().float()
-
-    return f"logistic regression on {name}{_learned_from(rows, train)}", Answering(answer)
+    answering = Answering(lambda *inputs: log_shares(model, features(*inputs), classes))
+    return f"logistic regression on {name}{learned_from(rows, train)}", answering
 
 
 def ridge(port: Port, train: Split) -> tuple[str, nn.Module] | None:
@@ -82,7 +77,7 @@ def ridge(port: Port, train: Split) -> tuple[str, nn.Module] | None:
     held_FF = np.eye(numbers) * _RIDGE * len(x_NF)
     weights_FD = np.linalg.solve(x_NF.T @ x_NF + held_FF, x_NF.T @ (targets_ND - mean_D))
     answering = Answering(lambda *inputs: torch.from_numpy(features(*inputs) @ weights_FD + mean_D).float())
-    return f"ridge regression on {name}{_learned_from(rows, train)}", answering
+    return f"ridge regression on {name}{learned_from(rows, train)}", answering
 
 
 def drawn(part: Split, most: int) -> Tensor:
@@ -90,6 +85,19 @@ def drawn(part: Split, most: int) -> Tensor:
     if len(part) <= most:
         return torch.arange(len(part))
     return torch.randperm(len(part), generator=torch.Generator().manual_seed(0))[:most].sort().values
+
+
+def log_shares(model: Any, x_BF: Any, classes: int) -> Tensor:
+    """The log-probabilities (B, C) of a classifier of scikit-learn, which may not have seen all classes."""
+    shares_BK = torch.from_numpy(model.predict_proba(x_BF))
+    shares_BC = torch.full((len(shares_BK), classes), _UNSEEN, dtype=torch.float64)
+    shares_BC[:, torch.from_numpy(model.classes_)] = shares_BK.clamp(min=_UNSEEN)
+    return shares_BC.log().float()
+
+
+def learned_from(rows: Tensor, train: Split) -> str:
+    """What a rule's name says where it didn't learn from all samples."""
+    return "" if len(rows) == len(train) else f", learned from {len(rows):,} of {len(train):,} samples"
 
 
 def _of_numbers(port: Port, train: Split, rows: Tensor) -> tuple[tuple[str, Any, Callable[..., Any]], np.ndarray]:
@@ -137,7 +145,3 @@ def _chosen(x_NF: Any, labels_N: np.ndarray, strengths: Sequence[float]) -> Any:
         losses[strength] = log_loss(labels_N[apart], model.predict_proba(x_NF[apart]), labels=model.classes_)
     best = min(losses, key=lambda strength: losses[strength], default=strengths[0])
     return LogisticRegression(C=best, max_iter=_ITERATIONS).fit(x_NF, labels_N)
-
-
-def _learned_from(rows: Tensor, train: Split) -> str:
-    return "" if len(rows) == len(train) else f", learned from {len(rows):,} of {len(train):,} samples"
