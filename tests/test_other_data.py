@@ -391,6 +391,11 @@ def test_a_file_of_ratings(trained: Trained, tmp_path: Path) -> None:
     low, high = evaluation.metrics["ndcg_95/low"], evaluation.metrics["ndcg_95/high"]
     assert low < evaluation.metrics["ndcg"] < high
     assert re.search(r"of 2 users that the run doesn't know: 'u1[45]' \d", "\n".join(evaluation.notes))
+    signs = tmp_path / "signs.csv"
+    signs.write_text(new.read_text().replace(",", ";"))
+    again = on(run, signs)
+    assert again.metrics == evaluation.metrics
+    assert any("signs.csv is read with semicolons between cells" in note for note in again.notes)
 
 
 def test_what_a_run_tested_itself_is_measured_as_the_run_did(trained: Trained, tmp_path: Path) -> None:

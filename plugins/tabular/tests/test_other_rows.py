@@ -56,6 +56,8 @@ def test_how_other_rows_differ_is_said(learned: ClassTable, write: Any) -> None:
     (sentence,) = learned.on(write("older.csv", [HEADER, *people(60, older=40)])).remarks()
     assert sentence.startswith("unlike what the run learned from, age is 79.3, where it was 40.")
     assert learned.on(write("same.csv", [HEADER, *people(200)])).remarks() == []
+    (told,) = learned.on(write("signs.csv", [line.replace(",", ";") for line in (HEADER, *people(200))])).remarks()
+    assert told.endswith("signs.csv is read with semicolons between cells; task.data.delimiter says otherwise.")
 
 
 def test_what_cannot_be_measured_is_said(learned: ClassTable, write: Any) -> None:

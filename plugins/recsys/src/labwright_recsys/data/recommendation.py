@@ -156,7 +156,7 @@ class Recommendation(Data):
         other.whole, other.repeats = True, int(known_N.sum()) - len(latest_N)
         again = other._replace_test(*new)
         had = [LeftOut(again, "interactions", "the run has them in `train` or `valid`")] if again else []
-        other._rows_left_out = (*table.left_out, *strange, *had)
+        other._rows_left_out, other._told = (*table.left_out, *strange, *had), tuple(table.remarks)
         if self.rated:
             rated_N = other.ratings_N[other.parts_N == TEST]
             other.noted = tuple(drift(other_data.facts({"the rating": rated_N}), self.facts, len(rated_N)))

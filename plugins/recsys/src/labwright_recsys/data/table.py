@@ -59,6 +59,7 @@ def table_of(rows: tables.Table) -> Table:
         {item: title for item, title in titles.items() if title},
         left_out=left_out,
         parts=np.array([PARTS[part] for part in filled["part"]], dtype=np.uint8) if "part" in filled else None,
+        remarks=rows.remarks,
     )
 
 

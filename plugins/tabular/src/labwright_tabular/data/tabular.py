@@ -190,7 +190,8 @@ class Tabular(Data):
     def on(self, path: Path) -> Self:
         """The rows of a table of the same columns, the target among them."""
         other = copy(self)
-        table, other._left_out = self._with_answers(whole_table(path, self.written))
+        whole = whole_table(path, self.written)
+        table, other._left_out = self._with_answers(whole)
         self._with_columns(table)
         if isinstance(self.outputs, Classes):
             names, known = table.names(self.answer), set(self.outputs.names)
@@ -201,7 +202,8 @@ class Tabular(Data):
             table = table.take(row for row, name in enumerate(names) if name in known) if strange else table
         other._parts, other._lines, other._unknown = {}, {}, Counter()
         other._keep("test", table, torch.from_numpy(self._labels(table)))
-        other._remarks = other_data.drift(other._facts(table, "test"), self.facts, len(table))
+        drift = other_data.drift(other._facts(table, "test"), self.facts, len(table))
+        other._remarks = [*whole.remarks, *drift]
         return other
 
     def inputs(self, path: Path) -> Iterable[tuple[str, Callable[[], tuple[Tensor, ...]]]]:
