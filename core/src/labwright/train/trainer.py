@@ -415,8 +415,12 @@ class Trainer:
             # a model's other buffers may hold infinities on purpose, such as masks
             if isinstance(module, _NormBase):
                 followed |= {f"{path}.{name}": buffer for name, buffer in module.named_buffers(recurse=False)}
-        for name, tensor in followed.items():
-            if tensor.is_floating_point() and not bool(torch.isfinite(held(tensor)).all()):
+        tensors = {name: held(tensor) for name, tensor in followed.items() if tensor.is_floating_point()}
+        # a sum is ten times as fast as asking each number, and the device is waited for once
+        if not tensors or bool(torch.stack([tensor.sum().float() for tensor in tensors.values()]).isfinite().all()):
+            return
+        for name, tensor in tensors.items():  # unless the sum itself is too large
+            if not bool(tensor.isfinite().all()):
                 raise Diverged(f"{name!r} holds a value that is no finite number after step {self.run.step}.")
 
     def restore(self, checkpoint: Checkpoint, *, weights_only: bool = False) -> None:
