@@ -70,8 +70,8 @@ def noise_for(
     delta: float,
     rate: float,
     steps: int,
-    history: tuple[Part, ...] = (),
-    accountant: Accountant = "prv",
+    history: tuple[Part, ...],
+    accountant: Accountant,
 ) -> float:
     """The least noise with which so many more steps, after a history, keep to epsilon.
 
@@ -91,8 +91,8 @@ def noise_for(
     low, high = _around(over)
     if high is None:
         raise LabwrightError(
-            f"method.epsilon: no noise keeps {steps:,} more steps, each with {rate:.3g} of the units, to {epsilon:g} at "
-            f"delta {delta:g}. Raise one of the two, or take fewer steps or a smaller train.batch_size."
+            f"method.epsilon: no noise keeps {steps:,} more steps, each with {rate:.3g} of the units, to {epsilon:g} "
+            f"at delta {delta:g}. Raise one of the two, or take fewer steps or a smaller train.batch_size."
         )
     # false position, aimed a little below the mark so that the upper end closes in as well
     (x_low, y_low), (x_high, y_high) = low, high

@@ -89,7 +89,7 @@ def refuse_recipe(recipe: Mapping[str, Any]) -> None:
             'train.final: "best" chooses the weights by how well they do on samples without noise, which isn\'t '
             "accounted. Leave it out: a private run ends with its last weights."
         )
-    if recipe.get("stop"):
+    if any(rule.get("name") != "seconds" for rule in recipe.get("stop", ())):
         raise LabwrightError(
             "stop: a rule that ends the run looks at metrics without noise, and how long a run was tells of them. Take "
             "the rules out, and say train.epochs or train.steps."
@@ -126,8 +126,8 @@ def refuse_mixing(task: Task, batches: IndexedBatches) -> None:
     if differing := sorted(name for name, same in _compared(*seen) if not same):
         raise LabwrightError(
             f"task: what the loss sees of a sample of {type(task).__name__} depends on the others in its batch "
-            f"({', '.join(differing)} of {type(seen[0]).__name__}): then a bound on its own gradient bounds nothing. Take "
-            "a task whose samples stand alone."
+            f"({', '.join(differing)} of {type(seen[0]).__name__}): then a bound on its own gradient bounds nothing. "
+            "Take a task whose samples stand alone."
         )
 
 

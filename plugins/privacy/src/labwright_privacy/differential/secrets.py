@@ -96,8 +96,8 @@ class Secret:
             beside.replace(file)
         except OSError as error:
             raise LabwrightError(
-                f"the secret of this run can't be written to {self.where}: {error.strerror}. Set {VARIABLE} to a folder "
-                "of your own that isn't part of what you hand on."
+                f"the secret of this run can't be written to {self.where}: {error.strerror}. Set {VARIABLE} to a "
+                "folder of your own that isn't part of what you hand on."
             ) from error
 
     def digest(self, *texts: str) -> bytes:
