@@ -22,6 +22,7 @@ from labwright_privacy.differential.units import Units
 _GRADIENTS = 2**26  # numbers held at once, if `at_once` doesn't say how many samples
 _AHEAD = 50  # steps that the ledger has before they are made
 _ROUNDING = 1e-9
+_ROUNDING = 1e-9
 _LOOKS = 20  # how often on the way of a run epsilon is computed anew
 _DRAWS = ("task", "model", "loss", "optimizer", "method", "start")  # what the randomness of a run depends on
 _LENGTH = ("batch_size", "epochs", "steps", "drop_last", "seed", "clip", "ema")
@@ -167,8 +168,8 @@ class DifferentiallyPrivate(Method):
             whole = spent([*history, replace(part, steps=self.planned)], self.delta, self.accountant)
             if whole > self.epsilon * (1 + _ROUNDING):
                 raise LabwrightError(
-                    f"method.epsilon: with these settings, which the run had before, it would come to {whole:.4g} and not "
-                    f"to {self.epsilon:g}. Raise method.epsilon, or take fewer steps."
+                    f"method.epsilon: with these settings, which the run had before, it would come to {whole:.4g} and "
+                    f"not to {self.epsilon:g}. Raise method.epsilon, or take fewer steps."
                 )
         self.floor = made[key].steps if key in made else 0
         self.least = self.floor if others else 0
