@@ -12,6 +12,7 @@ import pytest
 import torch
 from labwright_privacy.differential.audit import Audit, audit, lower_bound
 from labwright_privacy.differential.method import DifferentiallyPrivate
+from labwright_privacy.differential.units import Units
 from torch import Tensor
 
 
@@ -37,6 +38,21 @@ class HalfNoise(DifferentiallyPrivate):
         self.parts[-1] = replace(claimed, noise=claimed.noise / 2)
         super()._add_noise(sums)
         self.parts[-1] = claimed
+
+
+class OfOneSize(Units):
+    def drawn(self, rate: float, random: torch.Generator) -> tuple[Tensor, Tensor]:
+        chosen = torch.randperm(self.count, generator=random)[: round(rate * self.count)]
+        return self.rows_N[chosen], self.sizes_U[chosen]
+
+
+class Fixed(DifferentiallyPrivate):
+    """The planted fault: as many units in each step, drawn anew, accounted as Poisson sampling."""
+
+    def begin(self, *given: Any) -> Sequence[str]:
+        notes = super().begin(*given)
+        self.units = OfOneSize(**vars(self.units))
+        return notes
 
 
 class Shuffled(DifferentiallyPrivate):
@@ -74,7 +90,8 @@ def test_no_noise_is_seen_by_guesses_and_by_measure():
 
 
 @pytest.mark.parametrize(
-    ("method", "name"), [(Unbounded, "bound"), (HalfNoise, "noise"), (Shuffled, "spread of batches")]
+    ("method", "name"),
+    [(Unbounded, "bound"), (HalfNoise, "noise"), (Fixed, "spread of batches"), (Shuffled, "spread of units")],
 )
 def test_what_the_claim_rests_on_is_measured(method: type[DifferentiallyPrivate], name: str):
     found = audit(digits(method), canaries=400, seed=0)

@@ -40,7 +40,7 @@ from labwright_privacy.differential.method import DifferentiallyPrivate
 from labwright_privacy.differential.per_sample import trained
 
 CONFIDENCE = 0.95
-_BY_GUESSES, _BY_MEASURE = 0.02, 0.01  # chances of a false alarm: of the guesses, and of each of three measures
+_BY_GUESSES, _BY_MEASURE = 0.02, 0.0075  # chances of a false alarm: of the guesses, and of each of four measures
 _FAR = 100.0  # lengths of the bound, of a canary's gradient
 
 
@@ -112,11 +112,15 @@ def audit(experiment: Experiment, *, canaries: int = 1000, runs: int = 1, seed: 
 
 @dataclass(frozen=True)
 class _Seen:
-    """What one run let out, in lengths of the bound: at each canary's coordinate after each step, and the batches."""
+    """What one run let out, in lengths of the bound: at each canary's coordinate, after each step.
+
+    And how many units each batch had, and how many batches each unit was in.
+    """
 
     inside_M: Tensor
     values_TM: Tensor
     sizes_T: Tensor
+    times_N: Tensor
     noise: float
     rate: float
     units: int
@@ -154,7 +158,8 @@ def _attacked(experiment: Experiment, built: Built, count: int, places: int, ran
     return _Seen(
         inside_M,
         torch.stack(watch.values) * (part.rate * method.units.count / fresh.bound),
-        torch.tensor(watch.sizes),
+        torch.tensor([len(units) for units in watch.units]),
+        torch.cat(watch.units).bincount(minlength=method.units.count),
         part.noise,
         part.rate,
         method.units.count,
@@ -169,7 +174,7 @@ class _Watch(Method):
     def __init__(self, method: DifferentiallyPrivate, coordinates_M: Tensor) -> None:
         self.method, self.coordinates_M = method, coordinates_M
         self.values: list[Tensor] = []
-        self.sizes: list[int] = []
+        self.units: list[Tensor] = []
 
     def check(self, task: Task, model: nn.Module) -> None:
         self.method.check(task, model)
@@ -188,7 +193,7 @@ class _Watch(Method):
         ]
         flat_P = torch.cat([gradient.flatten() for gradient in gradients])
         self.values.append(flat_P[self.coordinates_M.to(flat_P.device)].double().cpu())
-        self.sizes.append(sum(map(len, batches)))
+        self.units.append(torch.cat([batch.inputs[0] for batch in batches]).cpu())
         return losses
 
 
@@ -290,12 +295,14 @@ def _measures(seen: Sequence[_Seen]) -> Iterator[Measure]:
     spread = math.sqrt((one.noise**2 + one.rate * (1 - one.rate)) / len(within))
     more = (float(within.mean()) - one.rate) / spread
     yield Measure("bound", 1.0, float(within.mean()) / one.rate, bool(stats.norm.sf(more) < _BY_MEASURE))
-    sizes = torch.cat([run.sizes_T for run in seen]).double()
-    variance = one.units * one.rate * (1 - one.rate)
-    if variance:
-        squares = float((sizes - one.units * one.rate).square().sum() / variance)
-        even = bool(stats.chi2.cdf(squares, len(sizes)) < _BY_MEASURE)
-        yield Measure("spread of batches", math.sqrt(variance), math.sqrt(squares / len(sizes) * variance), even)
+    sizes = torch.cat([run.sizes_T for run in seen])
+    times = torch.cat([run.times_N for run in seen])
+    # of units that are drawn by chance alone, batches differ in size, and some units are drawn more often than others
+    for name, counts, tosses in (("spread of batches", sizes, one.units), ("spread of units", times, len(one.sizes_T))):
+        if variance := tosses * one.rate * (1 - one.rate):
+            squares = float((counts.double() - tosses * one.rate).square().sum()) / variance
+            even = bool(stats.chi2.cdf(squares, len(counts)) < _BY_MEASURE)
+            yield Measure(name, math.sqrt(variance), math.sqrt(squares / len(counts) * variance), even)
 
 
 def lower_bound(canaries: int, guesses: int, right: int, delta: float, chance: float) -> float:
