@@ -74,13 +74,15 @@ class DifferentiallyPrivate(Method):
         self.per_sample = PerSample()
         self.parts: list[Part] = []  # what was spent so far, the part that goes on now last
         self.secret_name = secret or ""
+        self.begun = self.planned = self.least = 0  # of the part: the step it began at, and how many it will have
         self.unsaved = 0  # steps that may have followed the checkpoint that was taken up
 
     def check(self, task: Task, model: nn.Module) -> None:
         refusals.refuse_model(model)
         refusals.refuse_task(task)
 
-    def begin(self, task: Task, model: nn.Module, criterion: Any, recipe: Mapping[str, Any]) -> Sequence[str]:  # noqa: ARG002 - checked before
+    def begin(self, task: Task, model: nn.Module, criterion: Any, recipe: Mapping[str, Any]) -> Sequence[str]:
+        refusals.refuse_samples_in(model, task.ports()[0])
         refusals.refuse_loss(criterion)
         refusals.refuse_recipe(recipe)
         train = recipe["train"]
@@ -270,7 +272,7 @@ class DifferentiallyPrivate(Method):
         if not self.parts:
             return {}
         part = self.parts[-1]
-        own = max(0, step - self.begun)
+        own = max(0, step - self.begun) if self.planned else part.steps
         look = max(1, self.planned // _LOOKS)
         made = max(own, min(self.planned, -(-own // look) * look), self.least)
         epsilon = spent([*self.parts[:-1], replace(part, steps=made)], self.delta, self.accountant)
