@@ -48,7 +48,7 @@ SLIPS: dict[str, tuple[str, Mapping[str, Any], str]] = {
     "a pair of networks": ("gan/ring", {}, r"has the phases 'critic' and 'generator'|has the phases "),
     "heads that not every sample has": (
         "vision/digits-heads",
-        {"model.trunk": "vision/mlp", "loss.weights": None, "task.data": TWICE, "method.delta": 1e-7},
+        {"model.trunk": "vision/mlp", "loss.weights.ink": None, "task.data": TWICE, "method.delta": 1e-7},
         r"what the loss sees of a sample of .* depends on the others",
     ),
     "a graph of the samples": (
