@@ -19,7 +19,7 @@ from labwright_privacy.differential.per_sample import PerSample, named, trained
 from labwright_privacy.differential.secrets import Secret
 from labwright_privacy.differential.units import Units
 
-_GRADIENTS = 2**26  # numbers held at once, if `at_once` doesn't say how many samples
+_GRADIENTS = 2**25  # numbers held at once, if `at_once` doesn't say how many samples
 _AHEAD = 50  # steps that the ledger has before they are made
 _ROUNDING = 1e-9
 _ROUNDING = 1e-9
