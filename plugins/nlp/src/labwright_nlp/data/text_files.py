@@ -11,6 +11,7 @@ from labwright import Classes, Heads, LabwrightError, LeftOut, Values
 from labwright_tasks.cells import Cells
 from labwright_tasks.delimited import Columns, Delimiter, Quote, Written
 from labwright_tasks.published import Parts, read_parts
+from labwright_tasks.sample_columns import Group, Time, Weight
 from labwright_tasks.tables import Table, read_table
 from pydantic import Field
 from torch import Tensor
@@ -37,6 +38,9 @@ class TextFiles(Texts):
     `targets` "numbers" it is a number, for the task `regression`. Rows without a text are left out, and rows without
     any label; `unlabelled` "keep" keeps those for tasks that take some, such as `multi`.
 
+    `weight` names a column of how much each row counts in the loss; metrics count each alike. Rows of one `group` stay
+    on one side of what is held out, and of `folds`; with `time` the latest are held out, and folds go in its order.
+
     A table without a header has the `columns` named here. `delimiter`, `quote` and `encoding` say how text is written;
     left out, it is seen from the file, and told. Between tabs a quote is a character like any other.
 
@@ -56,6 +60,9 @@ class TextFiles(Texts):
         label: Column | Several = "label",
         pair: bool = False,
         targets: Literal["classes", "numbers"] = "classes",
+        weight: Weight = None,
+        group: Group = None,
+        time: Time = None,
         unlabelled: Literal["leave-out", "keep"] = "leave-out",
         delimiter: Delimiter | None = None,
         columns: Columns = (),
@@ -83,6 +90,8 @@ class TextFiles(Texts):
         self.texts = {f"text {name}": name for name in text} if isinstance(text, tuple) else {"text": text}
         self.said = {f"label {name}": name for name in label} if isinstance(label, tuple) else {"label": label}
         self.labels, self.numbers, self.unlabelled = tuple(self.said), targets == "numbers", unlabelled
+        beside = {"weight": weight, "group": group, "time": time}
+        self.beside = {setting: column for setting, column in beside.items() if column is not None}
         if pair and len(self.texts) != 2:
             raise LabwrightError(
                 f"task.data.pair: a pair has two columns, and task.data.text names {len(self.texts)}: write "
@@ -95,7 +104,7 @@ class TextFiles(Texts):
         self.target = Heads if isinstance(label, tuple) else alone  # type: ignore[misc, assignment]
 
     def rows(self) -> dict[str, Table]:
-        columns = {**self.texts, **self.said}
+        columns = {**self.texts, **self.said, **self.beside}
         published = read_parts(self.path, columns, written=self.format, parts=self.parts)
         parts, self.unused, self.told = {}, published.left_out, published.remarks
         for part, table in published.tables.items():
@@ -118,6 +127,7 @@ class TextFiles(Texts):
         sides = [table[side] for side in self.texts]
         between = f" {BETWEEN} " if self.pair else " "
         whole = sides[0] if len(sides) == 1 else Cells(map(between.join, zip(*sides, strict=True)))
+        columns |= {name: table[name] for name in self.beside if name in table}
         return replace(table, columns={"text": whole, **columns}), left_out
 
     def rows_at(self, files: Sequence[Path]) -> tuple[Table, list[LeftOut]]:
