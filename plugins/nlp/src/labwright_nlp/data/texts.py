@@ -7,6 +7,7 @@ import json
 import shutil
 from abc import ABC, abstractmethod
 from array import array
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import replace
@@ -18,7 +19,7 @@ from typing import Annotated, Self
 
 import numpy as np
 import torch
-from labwright import Batch, Classes, Data, LabwrightError, LeftOut, Port, Split, Tokens
+from labwright import Batch, Classes, Data, LabwrightError, LeftOut, Port, Split, Tokens, listed
 from labwright_tasks import other_data
 from labwright_tasks.delimited import Written
 from labwright_tasks.other_data import Facts, drift, none_known, unknown
@@ -55,6 +56,7 @@ class LabelledTexts(Data, ABC):
     suffixes = (".txt",)
     labels: tuple[str, ...] = ("label",)  # the columns that say something of a text
     numbers = False  # they hold numbers, not classes
+    separator: str | None = None  # what stands between several labels in a cell
     text, label = "text", "label"  # the columns of a table
     format = Written()
     beside: Mapping[str, str] = MappingProxyType({})  # columns that say more of a row, by `weight`, `group` and `time`
@@ -110,7 +112,7 @@ class LabelledTexts(Data, ABC):
             if not len(known):
                 raise none_known(path, labels, names, "label")
             strange = [label for label in labels if label not in names]
-        other.unused = [*bare, *unknown(strange, "texts"), *left_out]
+        other.unused = [*bare, *unknown(strange, "texts"), *_no_head(self.answers, [known]), *left_out]
         split, lengths_N = self._encoded(known["text"], self.answers.of(known))
         other._splits, other._digests = {"test": split}, {"test": digest(known, self.labels)}
         other._noticed = Noticed()
@@ -212,7 +214,8 @@ class LabelledTexts(Data, ABC):
         self.tokens = kept(self.tokenizer, folder)
         about = json.loads((folder / _KEPT).read_text(encoding="utf-8"))
         heads = about.get("heads", {"label": about.get("classes")})
-        self.answers = Answers({column: names if names is None else tuple(names) for column, names in heads.items()})
+        names = {column: of if of is None else tuple(of) for column, of in heads.items()}
+        self.answers = Answers(names, self.separator)
         self.facts = other_data.kept(folder)
         if (folder / _ENCODER).is_file():
             self._start = folder
@@ -285,7 +288,8 @@ class Texts(LabelledTexts):
         rows = self.rows()
         shares = {name: getattr(self, name) for name in ("test", "valid") if name not in rows and getattr(self, name)}
         rows |= self.held_out(rows["train"], shares)
-        self.answers = answers_of(rows["train"], self.labels, numbers=self.numbers)
+        self.answers = answers_of(rows["train"], self.labels, numbers=self.numbers, separator=self.separator)
+        self.unused = [*self.unused, *_no_head(self.answers, rows.values())]
         train = (clean(text, self.case) for text in rows["train"]["text"])
         self.tokens = learned(
             self.tokenizer, train, vocabulary=self.vocabulary, pretrained=self.pretrained, start=self._start
@@ -347,6 +351,13 @@ class Encoded:
         labels = self.labels
         targets = {head: of[indices] for head, of in labels.items()} if isinstance(labels, dict) else labels[indices]
         return weighed(Batch((ids_BT, lengths_B), targets), self.weights, indices)
+
+
+def _no_head(answers: Answers, tables: Iterable[Table]) -> list[LeftOut]:
+    """Labels that no text to learn from has, where there are several in a cell."""
+    counts = Counter(name for rows in tables for name in answers.unknown(rows))
+    why = f"no row to learn from has {listed(counts)}"
+    return [LeftOut(counts.total(), "label" if counts.total() == 1 else "labels", why)] if counts else []
 
 
 def in_time(rows: Table, shares: dict[str, float]) -> dict[str, Table]:
