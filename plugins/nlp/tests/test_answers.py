@@ -157,7 +157,7 @@ def test_labels_that_no_text_to_learn_from_has_are_counted(tmp_path: Path) -> No
     data = of_genres(tmp_path, "rows.csv")
     other = data.on(tmp_path / "new.csv")
     assert labels(other, "test") == {"a": [1, 0], "b": [0, 1]}
-    assert other.left_out() == [LeftOut(2, "labels", "no row to learn from has 'c'")]
+    assert other.left_out() == [LeftOut(2, "labels", "no row to learn from has c")]
 
 
 def test_weights_groups_and_times_of_texts(tmp_path: Path) -> None:

@@ -280,7 +280,7 @@ def _json(wanted: Wanted, encoding: str | None, remarks: list[str]) -> tuple[dic
     """The columns, where each row is, and whether that is a line or a row of a list."""
     source = wanted.source
     text = opened(source, encoding, remarks)
-    unit, rows = ("row", _of_list(source, text)) if _is_list(text) else ("line", _of_lines(source, text))
+    unit, rows = objects_in(source, text)
     names = dict.fromkeys([*wanted.columns.values(), *wanted.optional.values()])
     columns = {name: Cells() for name in names}
     header: dict[str, None] = {}
@@ -299,6 +299,11 @@ def _json(wanted: Wanted, encoding: str | None, remarks: list[str]) -> tuple[dic
         lines.append(number)
     places = wanted.among(list(header)) if lines else {}
     return {setting: columns[list(header)[place]] for setting, place in places.items()}, lines, unit
+
+
+def objects_in(source: Source, text: TextIO) -> tuple[str, Iterator[tuple[int, dict[str, Any]]]]:
+    """What the rows of a file of JSON are numbered by, and the rows: one object in each line, or a list of them."""
+    return ("row", _of_list(source, text)) if _is_list(text) else ("line", _of_lines(source, text))
 
 
 def _is_list(text: TextIO) -> bool:

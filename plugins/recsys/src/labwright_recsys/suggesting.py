@@ -22,11 +22,9 @@ def interactions(path: Path) -> Suggestion | None:
         return None
     rating = seen.called("rating", "stars", "score")
     time = seen.called("time", "timestamp", "date", "when", "unixtime", "created_at")
-    usual = "\t" if path.name.lower().removesuffix(".gz").endswith(".tsv") else ","
     columns = {"user": user.name, "item": item.name}
     columns |= {setting: column.name for setting, column in (("rating", rating), ("time", time)) if column}
-    columns |= {"delimiter": seen.sign} if seen.sign not in ("", usual) else {}
-    data = {"name": "recsys/interactions", "file": str(path), **columns}
+    data = {"name": "recsys/interactions", "file": str(seen.path), **columns, **seen.written}
     small = item.distinct < _MANY
     descent = {
         "loss": "recsys/bpr",
@@ -58,5 +56,6 @@ def interactions(path: Path) -> Suggestion | None:
                 else "With 20,000 items or more the closed form takes too much memory: a graph network, trained.",
             ),
         },
+        seen.notes,
         fit=0.9,
     )
