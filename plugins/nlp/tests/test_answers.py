@@ -176,3 +176,10 @@ def test_weights_groups_and_times_of_texts(tmp_path: Path) -> None:
     rows[3]["w"] = -1
     with pytest.raises(LabwrightError, match=r"rows\.jsonl, line 4: the weight is '-1'"):
         prepared(tmp_path, rows, weight="w")
+
+
+def test_how_texts_to_predict_for_were_read_is_told(tmp_path: Path) -> None:
+    data = prepared(tmp_path)
+    (tmp_path / "new.csv").write_text("id;body\n1;one more\n2;and another\n")
+    assert len(list(data.inputs(tmp_path / "new.csv") or ())) == 2
+    assert any("read with semicolons between cells" in sentence for sentence in data.noticed())

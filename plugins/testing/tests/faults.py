@@ -553,11 +553,11 @@ class ReadsOthers(Blobs):
 
 
 class GivesAllParts(ReadsOthers):
-    """Other data with the run's own training part beside it."""
+    """Other data that is cut into parts."""
 
     def on(self, path: Path) -> Self:
         other = super().on(path)
-        other.splits = self.splits
+        other.splits |= {"train": self.splits["test"]}
         return other
 
 

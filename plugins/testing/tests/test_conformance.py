@@ -135,7 +135,12 @@ FAULTS = [  # kind, class, the check that finds it, what is said
     ("data", "LosesUnit", "reads-inputs-without-its-data", "is read as another input without the data"),
     ("data", "ReadsNoRow", "reads-inputs-without-its-data", "is read as arguments of 4 rows, not 1"),
     ("data", "LoadsNothing", "takes-up-what-it-kept", "the ports are"),
-    ("data", "GivesAllParts", "measures-other-data-by-what-it-has-learned", "all samples are `test`"),
+    (
+        "data",
+        "GivesAllParts",
+        "measures-other-data-by-what-it-has-learned",
+        "it has a split 'train' of its own; all is `test`",
+    ),
     ("data", "NumbersTheUnknown", "measures-other-data-by-what-it-has-learned", "a label is 9; there are 3 classes"),
     ("data", "InOnePlace", "tells-apart-the-inputs-of-other-data", "two inputs stand at"),
     ("data", "ReadsAColumn", "tells-apart-the-inputs-of-other-data", "is read as arguments of several rows"),

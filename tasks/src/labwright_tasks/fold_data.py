@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self, cast
 
 import torch
 from labwright import (
@@ -174,6 +174,12 @@ class Fold(Data):
 
     def files(self, folder: Path) -> list[Path]:
         return self.data.files(folder)
+
+    def on(self, path: Path) -> Self:
+        return cast(Self, self.data.on(path))  # all of it is measured: no part of a fold
+
+    def inputs(self, path: Path) -> Iterable[tuple[str, Callable[[], tuple[Tensor, ...]]]] | None:
+        return self.data.inputs(path)
 
     def show(self, inputs: tuple[Tensor, ...]) -> list[str] | list[Tensor]:
         return self.data.show(inputs)

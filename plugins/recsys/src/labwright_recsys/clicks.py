@@ -147,7 +147,7 @@ class Clicks(Task):
 
     def inputs(self, path: Path) -> Iterable[tuple[str, Callable[[], tuple[Tensor, ...]]]]:
         """The pairs of a file."""
-        table = self.data.table_at(path, bare=True)
+        table = self.data.asked_at(path)
         pairs = zip(table.users, table.items, strict=True)
         return ((f"{user} {item}", partial(self.parse, f"{user}\t{item}")) for user, item in pairs)
 

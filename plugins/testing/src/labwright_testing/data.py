@@ -69,7 +69,7 @@ def gives_what_its_ports_say(subject: Subject) -> None:
     part = data.split("train")
     assert part is not None, "there is no split `train`"
     inputs = part.fetch(torch.arange(min(2, len(part))), 0, 0).inputs
-    _as_the_port_says(item, inputs, "fetch gives")
+    _as_the_port_says(item, inputs)
 
 
 @check("data")
@@ -85,10 +85,10 @@ def takes_up_what_it_kept(subject: Subject) -> None:
 
 @check("data")
 def measures_other_data_by_what_it_has_learned(subject: Subject) -> None:
-    """`on(path)` gives other data with the same ports, all of it the split `test`; the run's own stays as it is.
+    """`on(path)` gives other data with the same ports, all of it the split `test`; the run's own stay as they are.
 
     What it knows, such as classes, is the run's: a label is one of its classes, and samples of others are told by
-    `left_out`, not given another's label. Tried is a file that `inputs` of `conformance` names, else its own.
+    `left_out`, not given another's label. Tried is the file or folder of its own that a setting names.
     """
     data = subject.task.data
     if type(data).on is Data.on:
@@ -97,15 +97,16 @@ def measures_other_data_by_what_it_has_learned(subject: Subject) -> None:
     other = data.on(_file(subject))
     assert other is not data, "on() returns the data itself instead of a copy"
     assert other.ports() == ports, f"the ports are {other.ports()} instead of {ports}"
-    there = [name for name in PARTS if other.split(name) is not None]
-    assert there == ["test"], f"on() gives the splits {there}; all samples are `test`"
+    for name in ("train", "valid"):  # as what a user has had before
+        stays = other.split(name)
+        assert stays is None or len(stays) == sizes.get(name), f"it has a split {name!r} of its own; all is `test`"
     assert data.ports() == ports, "on() changes the ports of the data it is asked of"
     assert {name: len(part) for name, part in _splits(subject).items()} == sizes, "on() changes the splits"
     part = other.split("test")
-    assert part is not None
+    assert part is not None, "there is no split `test`"
     assert len(part), "no sample is left; say which can't be used by a LabwrightError"
     batch = part.fetch(torch.arange(min(len(part), MOST)), 0, 0)
-    _as_the_port_says(ports[0], tuple(tensor[:2] for tensor in batch.inputs), "fetch gives")
+    _as_the_port_says(ports[0], tuple(tensor[:2] for tensor in batch.inputs))
     target = ports[1]
     if isinstance(target, Classes) and isinstance(batch.targets, torch.Tensor):
         lowest, highest = int(batch.targets.min()), int(batch.targets.max())
@@ -134,24 +135,22 @@ def tells_apart_the_inputs_of_other_data(subject: Subject) -> None:
         except LabwrightError as error:
             raise AssertionError(f"{place}: {error}") from error
         assert all(len(tensor) == 1 for tensor in arguments), f"{place} is read as arguments of several rows"
-        _as_the_port_says(data.ports()[0], arguments, f"{place} is read as")
 
 
 def _file(subject: Subject) -> Path:
-    """What is read as other data. Raises NotApplicable if there is nothing."""
-    given = [Path(line) for line in subject.kit.inputs.get(subject.label, ())]
+    """What is read as other data: the file or folder that the first such setting names. Raises NotApplicable."""
     spec = subject.experiment.task.settings.get("data")
     own = {name: setting.default for name, setting in subject.settings.items()} | dict(getattr(spec, "settings", {}))
-    paths = [path for path in (*given, *own.values()) if isinstance(path, Path) and path.exists()]
+    paths = [path for path in own.values() if isinstance(path, Path) and path.exists()]
     if not paths:
-        raise NotApplicable(f'no file is known: conformance(..., inputs={{"{subject.label}": ["FILE"]}})')
+        raise NotApplicable("no setting of it names a file")
     return paths[0]
 
 
-def _as_the_port_says(item: Port, inputs: tuple[torch.Tensor, ...], given_by: str) -> None:
+def _as_the_port_says(item: Port, inputs: tuple[torch.Tensor, ...]) -> None:
     """Raise AssertionError for arguments that aren't like the port's example."""
     example = item.example(len(inputs[0]), torch.Generator().manual_seed(0))
-    assert len(inputs) == len(example), f"a model is called with {len(example)} arguments, {given_by} {len(inputs)}"
+    assert len(inputs) == len(example), f"a model is called with {len(example)} arguments, fetch gives {len(inputs)}"
     for place, (given, said) in enumerate(zip(inputs, example, strict=True)):
         assert given.dtype == said.dtype, f"argument {place} is {given.dtype}, the port says {said.dtype}"
         assert given.ndim == said.ndim, f"argument {place} has shape {tuple(given.shape)}, not like {tuple(said.shape)}"

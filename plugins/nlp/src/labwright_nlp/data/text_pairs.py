@@ -128,6 +128,7 @@ class TextPairs(PairedData):
 
     def _texts(self, files: Iterable[Path]) -> Iterator[tuple[str, Callable[[], tuple[Tensor, ...]]]]:
         for table in (read_table(file, {"text": self.columns["text"]}, written=self.format) for file in files):
+            self._noticed.table(table.remarks)
             for row, text in enumerate(table["text"]):
                 yield table.where(row), partial(self.parse, text)
 

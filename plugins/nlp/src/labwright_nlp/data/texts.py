@@ -138,6 +138,7 @@ class LabelledTexts(Data, ABC):
 
     def _rows(self, files: Iterable[Path]) -> Iterator[tuple[str, Callable[[], tuple[Tensor, ...]]]]:
         for table in map(self.texts_at, files):
+            self._noticed.table(table.remarks)
             for row, text in enumerate(table["text"]):
                 yield table.where(row), partial(self._parsed, text)
 

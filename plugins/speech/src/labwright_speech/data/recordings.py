@@ -60,6 +60,7 @@ class Recordings(Data):
     def __init__(self) -> None:
         self._left_out: list[LeftOut] = []
         self._remarks: list[str] = []
+        self._guessed: list[str] = []  # of manifests of what is predicted for
         self.facts: Facts = {}  # of the training part
 
     @abstractmethod
@@ -81,8 +82,13 @@ class Recordings(Data):
         if path.is_dir() or path.suffix.lower() in self.suffixes:
             return None
         rows = self.rows_at(path, said=False)
+        self._guessed += rows.remarks
         faults = ((str(path), partial(_refuse, fault)) for fault in rows.faults)
         return chain(((row.where or row.label, partial(self._read_one, row)) for row in rows.recordings), faults)
+
+    def noticed(self) -> Sequence[str]:
+        notes, self._guessed = self._guessed, []
+        return notes
 
     def _read_one(self, recording: Recording) -> tuple[Tensor, ...]:
         return self.arguments(recording.read(self.rate))

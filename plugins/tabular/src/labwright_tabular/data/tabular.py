@@ -69,6 +69,7 @@ class Tabular(Data):
         self._left_out: Sequence[LeftOut] = ()
         self._remarks: list[str] = []
         self._unknown: Counter[str] = Counter()
+        self._guessed: list[str] = []  # of tables with rows to predict for
 
     @abstractmethod
     def table(self) -> Table:
@@ -158,13 +159,17 @@ class Tabular(Data):
         return self._remarks
 
     def noticed(self) -> Sequence[str]:
-        """Of which columns rows to predict for had levels that no training row has, or too few."""
+        """How rows to predict for were read; of which columns they had levels that no training row has, or too few."""
         notes = [
-            f"{count:,} {'row has a level' if count == 1 else 'rows have levels'} of {name!r} that no training row "
-            "has, or too few."
-            for name, count in self._unknown.items()
+            *self._guessed,
+            *(
+                f"{count:,} {'row has a level' if count == 1 else 'rows have levels'} of {name!r} that no training row "
+                "has, or too few."
+                for name, count in self._unknown.items()
+            ),
         ]
         self._unknown.clear()
+        self._guessed.clear()
         return notes
 
     def parse(self, line: str) -> tuple[Tensor, ...]:
@@ -221,7 +226,7 @@ class Tabular(Data):
                 raise other_data.none_known(path, names, self.outputs.names)
             other._left_out = [*other._left_out, *other_data.unknown(strange, "rows")]
             table = table.take(row for row, name in enumerate(names) if name in known) if strange else table
-        other._parts, other._lines, other._unknown = {}, {}, Counter()
+        other._parts, other._lines, other._unknown, other._guessed = {}, {}, Counter(), []
         other._keep("test", table, torch.from_numpy(self._labels(table)), {})
         drift = other_data.drift(other._facts(table, "test"), self.facts, len(table))
         other._remarks = [*whole.remarks, *drift]
@@ -234,6 +239,7 @@ class Tabular(Data):
     def _rows(self, files: Iterable[Path]) -> Iterator[tuple[str, Callable[[], tuple[Tensor, ...]]]]:
         for file in files:
             table = self._with_columns(whole_table(file, self.written))
+            self._guessed += table.remarks
             for row in range(len(table)):
                 yield table.where(row), partial(self._encoded, table.take([row]))
 
