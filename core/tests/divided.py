@@ -137,8 +137,9 @@ def train(folder: Path, names: Sequence[str] = (), until: int | None = None) -> 
         experiment, run = lw.Experiment(**CASES[name]()), folder / name
         trainer = experiment.resumed(run)[0] if run.exists() else experiment.trainer(run)
         trainer.fit(until)
+        # of sharded ones each process has a part
+        state = {key: getattr(one, "full_tensor", one.clone)() for key, one in trainer.model.state_dict().items()}
         if lw.ranks.first():
-            state = {key: value.clone() for key, value in trainer.model.state_dict().items()}
             save_file(state, folder / f"{name}.safetensors")
     torch.set_default_dtype(torch.float32)
 

@@ -122,8 +122,6 @@ class Trainer:
             status, reason = steps()
             self._finish(status)
             self.checkpoints.wait()
-            if self.built.sharding:
-                self.built.sharding.end()
         except torch.OutOfMemoryError as error:
             hint = "device.accumulate=2 needs half the memory for the same result"
             raise self._failed(f"{self.device} is out of memory after step {self.run.step}; {hint}.") from error
@@ -341,7 +339,7 @@ class Trainer:
         self.save()
         if self.train.final == "best" and self.best_step is not None:
             self.checkpoints.wait()
-            best = self.checkpoints.read(self.best_step)
+            best = self.checkpoints.read(self.best_step, self.built.read)
             self.restore(best, weights_only=True)
             # the figures belong to the weights: those of the last step's go with them
             self.run.metrics, self.run.samples = dict(best.state["metrics"]), dict(best.state["samples"])
