@@ -129,7 +129,7 @@ def test_no_process_ever_holds_more_than_its_parts_and_what_it_computes_with(tmp
             # the first weights are drawn whole, on the host; a checkpoint is copied to be written, and read beside
             assert most["begun"] < (1 + parts if steps == 4 else 2 * parts) + 0.3
             assert most["trained"] < 2 * parts + 0.3
-    assert "A closer look" in (tmp_path / "run/report.html").read_text()  # which calls the model, by all together
+    assert "test: True" in (tmp_path / "run/report.html").read_text()  # the task's, which calls the model
 
 
 @pytest.mark.long

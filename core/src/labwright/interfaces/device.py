@@ -54,8 +54,11 @@ class Device(ABC):
         """
         return None
 
-    def writer(self) -> Writer | None:
-        """What writes the tensors of a run's checkpoints; None, as here: the first process, before the next step."""
+    def writer(self, tell: Callable[[str], None]) -> Writer | None:
+        """What writes the tensors of a run's checkpoints; None, as here: the first process, before the next step.
+
+        What the run's person should know of it, it may `tell`: a sentence becomes a note of the run.
+        """
         return None
 
     def autocast(self, device: torch.device) -> AbstractContextManager[Any] | None:
