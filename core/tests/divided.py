@@ -11,6 +11,7 @@ import shutil
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,14 @@ class Doubles(Blobs):
         super().prepare()
         for split in self.splits.values():
             split.x_ND = split.x_ND.double()
+
+    def on(self, path: Path) -> Doubles:
+        """As many other points as a file says."""
+        other = copy(self)
+        points = self._points(int(path.read_text()), 0.0, torch.Generator().manual_seed(8))
+        points.x_ND = points.x_ND.double()
+        other.splits = {"test": points}
+        return other
 
 
 class Plain(nn.Module):
