@@ -94,8 +94,6 @@ class Trials:
         self.experiment = experiment.varied({"log": [], "device.threads": threads})
         self.goals = goals
         self.tasks = Prepared(check=lambda task: check_measurable(task, goals))
-        self.name = ranks.shared(token_hex(8))  # by which processes that train together know what ended
-        self.ended = 0
 
     def check(self) -> int:
         """Read the data and build the experiment itself. Returns the number of its training samples.
@@ -133,6 +131,7 @@ class Trials:
 
     def _alone(self, spec: Spec, answer: Answer) -> Result:
         begun = time.monotonic()
+        place = ranks.shared(token_hex(8))  # where processes that train it together meet in the end
         reporting = None
         try:
             trainer, reporting = self.begun(spec, answer)
@@ -140,18 +139,15 @@ class Trials:
         except Exception as error:  # noqa: BLE001 - a trial that breaks is one point of the study, not its end
             result = self._broken(spec, reporting, error)
         result.seconds = round(time.monotonic() - begun, 3)
-        self._meet(result)
+        self._meet(place, result)
         return result
 
-    def _meet(self, result: Result) -> None:
+    def _meet(self, place: str, result: Result) -> None:
         """Wait for the other processes. Raises RunFailed if the trial broke on some of them alone."""
-        broke, self.ended = result.state in ("diverged", "failed"), self.ended + 1
+        broke = result.state in ("diverged", "failed")
         # not by a collective: those on which it didn't break wait in one of the trial's, and come no more
-        words = ranks.met(
-            f"{self.name}/{self.ended}",
-            f"{BROKE}{result.reason}" if broke else "ended",
-            within=ALIKE_SECONDS if broke else math.inf,
-        )
+        word, within = (f"{BROKE}{result.reason}", ALIKE_SECONDS) if broke else ("ended", math.inf)
+        words = ranks.met(place, word, within)
         reasons = {str(n): word.removeprefix(BROKE) for n, word in enumerate(words) if word.startswith(BROKE)}
         if 0 < len(reasons) < ranks.count():
             raise RunFailed(
