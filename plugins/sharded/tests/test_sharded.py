@@ -127,8 +127,8 @@ def test_no_process_ever_holds_more_than_its_parts_and_what_it_computes_with(tmp
         parts = 4 / count  # of parameters, two moments and averages, in sizes of the model
         for most in json.loads((tmp_path / f"peak-{steps}.json").read_text()):
             # the first weights are drawn whole, on the host; a checkpoint is copied to be written, and read beside
-            assert most["begun"] < (1 + parts if steps == 4 else 2 * parts) + 0.3
-            assert most["trained"] < 2 * parts + 0.3
+            assert most["begun"] < (1 + parts if steps == 4 else 2 * parts) + 0.5
+            assert most["trained"] < 2 * parts + 0.5
     assert "test: True" in (tmp_path / "run/report.html").read_text()  # the task's, which calls the model
 
 
