@@ -140,8 +140,13 @@ def test_steps_go_on_while_a_checkpoint_is_written_and_do_not_change_it(
     steps = Steps()
     at_once = Alone(tmp_path / "at-once").tensors()
     monkeypatch.setattr(writing, "save_file", steps.save_file)
-    assert Alone(tmp_path / "beside", steps, save_async=True).tensors() == at_once
+    beside = Alone(tmp_path / "beside", steps, save_async=True)
+    assert beside.tensors() == at_once
     assert steps.taken
+    last = [load_file(file) for file in (beside.folder / "checkpoints/step-00000009").glob("*.safetensors")]
+    size = sum(tensor.nbytes for tensors in last for tensor in tensors.values()) / 1e6
+    notes = json.loads((beside.folder / "outcome.json").read_text())["notes"]
+    assert f"checkpoints are written from copies that take {size:,.3f} MB of the host's memory." in notes
 
 
 def test_copies_that_do_not_fit_end_the_run_in_its_first_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

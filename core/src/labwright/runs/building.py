@@ -25,12 +25,18 @@ from labwright.train.materialize import complete
 
 
 def build(
-    spec: ExperimentSpec, learned: Path | None = None, task: Task | None = None, begun: Path | None = None
+    spec: ExperimentSpec,
+    learned: Path | None = None,
+    task: Task | None = None,
+    begun: Path | None = None,
+    *,
+    measured: bool = False,
 ) -> Built:
     """Make everything: read the data (or take up what was learned from it), then model, loss and optimizers.
 
     `task` is one of the same settings that was prepared before, so that its data isn't read again. `begun` is what the
     task of a run kept that is gone on with: what it started from, or took from another run, isn't asked any more.
+    What is only `measured` isn't trained: several processes that measure it need not be able to divide a batch of it.
     Random numbers and threads of the process are as before when it returns. Raises LabwrightError for what can't be
     built.
     """
@@ -47,7 +53,7 @@ def build(
             task = prepared_task(spec, learned, begun)
         torch.manual_seed(derived_seed(spec.train.seed, 0))  # the weights don't depend on what reading the data drew
         inputs, outputs = task.ports()
-        model: nn.Module = complete(spec.model.build(inputs=inputs, outputs=outputs), inputs).to(device)
+        model: nn.Module = complete(spec.model.build(inputs=inputs, outputs=outputs), inputs)
         criterion = None if spec.loss is None else spec.loss.build(inputs=inputs, outputs=outputs)
         if isinstance(criterion, Loss) and learned is None:  # else nothing will be trained
             criterion.prepare(outputs)
@@ -57,8 +63,6 @@ def build(
             if not isinstance(criterion, nn.Module):
                 raise LabwrightError("loss: beside a task's own loss that learns, it is a module, not a function.")
             criterion.add_module("task", held)
-        if isinstance(criterion, nn.Module):
-            criterion = criterion.to(device)
         whole = next((loss for loss in (criterion, *held.values()) if not separable(loss)), None)
         if settings.accumulate > 1 and whole is not None:
             label = spec.loss.label if spec.loss and whole is criterion else type(whole).__name__
@@ -67,7 +71,12 @@ def build(
                 f"and loss {label!r} compares the samples of a batch with one another: cut, it is another loss. Leave "
                 "device.accumulate out, with a smaller train.batch_size where memory is short."
             )
-        sharding = settings.shard(model, criterion) if ranks.count() > 1 and learned is None else None
+        together = ranks.count() > 1 and (measured or learned is None)  # else one process takes it up for itself
+        sharding = settings.shard(model, criterion) if together else None
+        if sharding is None:  # else a device may not have room for the whole
+            model.to(device)
+            if isinstance(criterion, nn.Module):
+                criterion.to(device)
         split_state(model)  # refused here if no checkpoint could hold it
         phases = [phase for phase in task.phases() if phase.name in spec.optimizers]
         optimizers = {
@@ -77,7 +86,7 @@ def build(
         method: Method = spec.method.build()
         method.check(task, model)
     built = Built(task, model, criterion, device, settings, optimizers, method, sharding)
-    if ranks.count() > 1 and learned is None:  # else nothing will be trained
+    if together and not measured:
         divide(built, spec.train)
     return built
 

@@ -63,7 +63,7 @@ class Trainer:
         self.phase_steps = phase_steps(built, train)
         self.freezing, self.thaws = built.freezing, built.freezing.ends(run.steps_per_epoch)
         self.log = Log(run.folder / "metrics.jsonl")
-        self.checkpoints = Checkpoints(run.folder / "checkpoints", built.device_settings.writer())
+        self.checkpoints = Checkpoints(run.folder / "checkpoints", built.device_settings.writer(run.notes.append))
         self.lock: Lock | None = None  # of the run folder, given back when the run ends
         self.interruptible = True
         self.interrupted: list[int] = []  # the signals that asked for an end
@@ -122,8 +122,6 @@ class Trainer:
             status, reason = steps()
             self._finish(status)
             self.checkpoints.wait()
-            if self.built.sharding:
-                self.built.sharding.end()
         except torch.OutOfMemoryError as error:
             hint = "device.accumulate=2 needs half the memory for the same result"
             raise self._failed(f"{self.device} is out of memory after step {self.run.step}; {hint}.") from error
@@ -341,7 +339,7 @@ class Trainer:
         self.save()
         if self.train.final == "best" and self.best_step is not None:
             self.checkpoints.wait()
-            best = self.checkpoints.read(self.best_step)
+            best = self.checkpoints.read(self.best_step, self.built.read)
             self.restore(best, weights_only=True)
             # the figures belong to the weights: those of the last step's go with them
             self.run.metrics, self.run.samples = dict(best.state["metrics"]), dict(best.state["samples"])
