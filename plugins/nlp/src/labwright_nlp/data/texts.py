@@ -7,7 +7,7 @@ import json
 import shutil
 from abc import ABC, abstractmethod
 from array import array
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import replace
 from functools import partial
@@ -277,14 +277,27 @@ class Texts(LabelledTexts):
 
     def prepare(self) -> None:
         self._check_case()
+        rows = self._parted()
+        self.answers = answers_of(rows["train"], self.labels, numbers=self.numbers)
+        self._learn(rows, rows["train"]["text"])
+
+    def refit(self, rows: Mapping[str, Tensor]) -> None:
+        """See `labwright_tasks.folds.Refittable`; the texts are read once more, as they aren't kept."""
+        parts = self._parted()
+        self._learn(parts, (parts[name]["text"][row] for name, of_part in rows.items() for row in of_part.tolist()))
+
+    def _parted(self) -> dict[str, Table]:
+        """The rows of each part, those held out among them."""
         rows = self.rows()
         shares = {name: getattr(self, name) for name in ("test", "valid") if name not in rows and getattr(self, name)}
         by_class = "label" in self.labels and not self.numbers
-        rows |= parted(rows["train"], shares, self.seed, "label" if by_class else None)
-        self.answers = answers_of(rows["train"], self.labels, numbers=self.numbers)
-        train = (clean(text, self.case) for text in rows["train"]["text"])
+        return rows | parted(rows["train"], shares, self.seed, "label" if by_class else None)
+
+    def _learn(self, rows: Mapping[str, Table], texts: Iterable[str]) -> None:
+        """Learn a tokenizer from some texts, and make the splits with it."""
+        cleaned = (clean(text, self.case) for text in texts)
         self.tokens = learned(
-            self.tokenizer, train, vocabulary=self.vocabulary, pretrained=self.pretrained, start=self._start
+            self.tokenizer, cleaned, vocabulary=self.vocabulary, pretrained=self.pretrained, start=self._start
         )
         lengths: dict[str, np.ndarray] = {}
         encoded: dict[str, Encoded] = {}
