@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 
 import torch
-from labwright import Augmented, Batch, Classes, Data, LabwrightError, Port, Split, generator, sentence
+from labwright import Augmented, Batch, Classes, Data, Finding, LabwrightError, Port, Split, generator, sentence
 from torch import Tensor
 
 from labwright_tasks.checking.features import sample_features
@@ -19,16 +19,24 @@ _AT_ONCE = 256
 Place = tuple[str, int]  # a split and an index
 
 
+@dataclass(frozen=True)
+class Copies(Finding):
+    """A finding about samples that each are the same as another: `others`, in their order."""
+
+    others: tuple[Place, ...] = ()
+
+
 @dataclass
 class Samples:
     """What is known of the samples looked at, in the order of `places`.
 
-    `sizes` counts all samples of each part, looked at or not. `labels_N` is None unless each has one of `classes`;
-    `features_ND` unless its kind has features. `odd` are those that something is wrong with by themselves, `unread`
-    those that couldn't be fetched, with the reason; both are in none of the others.
+    `named` says where a person finds one. `sizes` counts all samples of each part, looked at or not. `labels_N` is None
+    unless each has one of `classes`; `features_ND` unless its kind has features. `odd` are those that something is
+    wrong with by themselves, `unread` those that couldn't be fetched, with the reason; both are in none of the others.
     """
 
     port: Port
+    named: Callable[[str, int], str]
     sizes: Mapping[str, int]
     classes: tuple[str, ...] = ()
     places: list[Place] = field(default_factory=list)
@@ -65,7 +73,7 @@ def look_at(data: Data, *, most: int, seed: int, say: Callable[[str], None]) -> 
                 "telling which of its samples is which."
             )
     port, target = data.ports()
-    samples = Samples(port, {name: len(part) for name, part in parts.items()})
+    samples = Samples(port, data.place, {name: len(part) for name, part in parts.items()})
     whole = sum(samples.sizes.values())
     if not whole:
         raise LabwrightError(f"{type(data).__name__} has no samples.")

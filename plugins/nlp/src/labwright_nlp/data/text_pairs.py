@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import replace
 from functools import partial
@@ -18,7 +18,7 @@ from labwright_tasks.delimited import Columns, Delimiter, Quote, Written
 from labwright_tasks.other_data import Facts, drift
 from labwright_tasks.published import Parts, read_parts
 from labwright_tasks.sequence_to_sequence import PairedData, PairedTokens, TargetTokens
-from labwright_tasks.tables import Table, read_table
+from labwright_tasks.tables import Table, joined, read_table
 from torch import Tensor
 
 from labwright_nlp.data import noticing
@@ -81,13 +81,24 @@ class TextPairs(PairedData):
         self.facts: Facts = {}  # of the training pairs
 
     def prepare(self) -> None:
+        rows = self._parted()
+        self._learn(rows, rows["train"])
+
+    def refit(self, rows: Mapping[str, Tensor]) -> None:
+        """See `labwright_tasks.folds.Refittable`; the texts are read once more, as they aren't kept."""
+        parts = self._parted()
+        self._learn(parts, joined([parts[name].take(of_part.tolist()) for name, of_part in rows.items()]))
+
+    def _parted(self) -> dict[str, Table]:
+        """The rows of each part, those held out among them."""
         rows = self._rows()
         shares = {name: getattr(self, name) for name in ("test", "valid") if name not in rows and getattr(self, name)}
-        rows |= parted(rows["train"], shares, None, None)
+        return rows | parted(rows["train"], shares, None, None)
+
+    def _learn(self, rows: Mapping[str, Table], some: Table) -> None:
+        """Learn both tokenizers from some rows, and make the splits with them."""
         for side in _SIDES:
-            self.sides[side] = learned(
-                self.tokenizer, [*rows["train"][side]], vocabulary=self.vocabulary, pretrained=None
-            )
+            self.sides[side] = learned(self.tokenizer, [*some[side]], vocabulary=self.vocabulary, pretrained=None)
         lengths: dict[str, np.ndarray] = {}
         for name, part in rows.items():
             self._splits[name], lengths[name] = self._encoded(part)

@@ -285,14 +285,27 @@ class Texts(LabelledTexts):
 
     def prepare(self) -> None:
         self._check_case()
-        rows = self.rows()
-        shares = {name: getattr(self, name) for name in ("test", "valid") if name not in rows and getattr(self, name)}
-        rows |= self.held_out(rows["train"], shares)
+        rows = self._parted()
         self.answers = answers_of(rows["train"], self.labels, numbers=self.numbers, separator=self.separator)
         self.unused = [*self.unused, *_no_head(self.answers, rows.values())]
-        train = (clean(text, self.case) for text in rows["train"]["text"])
+        self._learn(rows, rows["train"]["text"])
+
+    def refit(self, rows: Mapping[str, Tensor]) -> None:
+        """See `labwright_tasks.folds.Refittable`; the texts are read once more, as they aren't kept."""
+        parts = self._parted()
+        self._learn(parts, (parts[name]["text"][row] for name, of_part in rows.items() for row in of_part.tolist()))
+
+    def _parted(self) -> dict[str, Table]:
+        """The rows of each part, those held out among them."""
+        rows = self.rows()
+        shares = {name: getattr(self, name) for name in ("test", "valid") if name not in rows and getattr(self, name)}
+        return rows | self.held_out(rows["train"], shares)
+
+    def _learn(self, rows: Mapping[str, Table], texts: Iterable[str]) -> None:
+        """Learn a tokenizer from some texts, and make the splits with it."""
+        cleaned = (clean(text, self.case) for text in texts)
         self.tokens = learned(
-            self.tokenizer, train, vocabulary=self.vocabulary, pretrained=self.pretrained, start=self._start
+            self.tokenizer, cleaned, vocabulary=self.vocabulary, pretrained=self.pretrained, start=self._start
         )
         lengths: dict[str, np.ndarray] = {}
         encoded: dict[str, Encoded] = {}

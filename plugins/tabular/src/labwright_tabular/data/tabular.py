@@ -101,6 +101,15 @@ class Tabular(Data):
         return divided(by_class_R, valid=shares["valid"], test=shares["test"], seed=self.seed)
 
     def prepare(self) -> None:
+        self._learn(None)
+
+    def refit(self, rows: Mapping[str, Tensor]) -> None:
+        """See `labwright_tasks.folds.Refittable`; the table is read once more, as it isn't kept."""
+        self._learn(rows)
+
+    def _learn(self, rows: Mapping[str, Tensor] | None) -> None:
+        """Read the table, learn from all training rows, or `rows` of each part, and make the splits."""
+        self._left_out, self._remarks = (), []
         whole = self.table()
         table, left_out = self._with_answers(whole)
         self._left_out = [*self._left_out, *left_out]
@@ -118,15 +127,14 @@ class Tabular(Data):
             self.outputs = Classes(tuple(sorted(set(table.names(self.answer)), key=_in_order)))
         labels_R = self._labels(table)
         parts_R = self._parts_of(table, labels_R, samples)
-        if self.target is not Classes:
-            train = labels_R[parts_R == TRAIN].astype(np.float64)
-            self.outputs = Scaled(1, (float(train.mean()),), (float(train.std()) or 1.0,))
         if not (parts_R == TRAIN).any():
             raise LabwrightError(f"{table.origin}: {len(table):,} rows are too few to train on any.")
+        seen_R = parts_R == TRAIN if rows is None else _mask(parts_R, rows)
+        if self.target is not Classes:
+            seen = labels_R[seen_R].astype(np.float64)
+            self.outputs = Scaled(1, (float(seen.mean()),), (float(seen.std()) or 1.0,))
         roles = roles_of(table, names, self.roles, self.missing)
-        self.columns = learned(
-            table, roles, parts_R == TRAIN, scale=self.scale, min_count=self.min_count, missing=self.missing
-        )
+        self.columns = learned(table, roles, seen_R, scale=self.scale, min_count=self.min_count, missing=self.missing)
         if not self.columns.used:
             raise LabwrightError(
                 f"{table.origin}: no column but {self.answer!r} differs from row to row in a way that says anything: "
@@ -135,12 +143,12 @@ class Tabular(Data):
         weighed = [about_weights(samples["weights"], self.beside["weight"])] if "weights" in samples else []
         self._remarks = [*self._remarks, self._decided(), *weighed]
         for name, part in NAMES.items():
-            rows = np.flatnonzero(parts_R == part)
-            if len(rows):
-                some = torch.from_numpy(rows)
-                known = {fact: of_rows[some] for fact, of_rows in samples.items()}
-                self._keep(name, table.take(rows.tolist()), torch.from_numpy(labels_R[rows]), known)
-                self.facts = self.facts or self._facts(table.take(rows.tolist()), "train")
+            of_part = np.flatnonzero(parts_R == part)
+            if len(of_part):
+                here = torch.from_numpy(of_part)
+                known = {fact: of_rows[here] for fact, of_rows in samples.items()}
+                self._keep(name, table.take(of_part.tolist()), torch.from_numpy(labels_R[of_part]), known)
+                self.facts = self.facts or self._facts(table.take(of_part.tolist()), "train")
 
     def ports(self) -> tuple[Port, Port]:
         return self.columns.port(), self.outputs
@@ -347,6 +355,14 @@ class Tabular(Data):
         kinds += [f"ignored {_some(ignored)}, which name the rows"] if ignored else []
         kinds += [f"left out {_some(alike)}, alike in all rows or with no level often enough"] if alike else []
         return f"taken for {'; '.join(kinds)}: task.data.roles changes it."
+
+
+def _mask(parts_R: np.ndarray, rows: Mapping[str, Tensor]) -> np.ndarray:
+    """Which rows of the table are those of each part."""
+    seen_R = np.zeros(len(parts_R), bool)
+    for name, of_part in rows.items():
+        seen_R[np.flatnonzero(parts_R == NAMES[name])[of_part.numpy()]] = True
+    return seen_R
 
 
 def _some(names: Sequence[str]) -> str:
