@@ -18,6 +18,7 @@ ROOT = Path(__file__).parents[1]
 OFFLINE = {  # a recipe that needs nothing but what its plugin installs, and the extra it comes with
     "gan": ("gan/ring", ""),
     "nlp": ("nlp/languages", ""),
+    "privacy": ("privacy/digits", "[digits]"),
     "recsys": ("recsys/synthetic", ""),
     "speech": ("speech/commands", "[synth]"),
     "tabular": ("tabular/breast-cancer", ""),

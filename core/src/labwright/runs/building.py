@@ -85,7 +85,8 @@ def build(
         }
         method: Method = spec.method.build()
         method.check(task, model)
-    built = Built(task, model, criterion, device, settings, optimizers, method, sharding)
+        notes = [] if learned else [*method.begin(task, model, criterion, spec.table())]
+    built = Built(task, model, criterion, device, settings, optimizers, method, sharding, notes=notes)
     if together and not measured:
         divide(built, spec.train)
     return built
