@@ -1,0 +1,28 @@
+"""What labwright-rl brings: the menu. Nothing heavy is imported here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import labwright as lw
+
+
+@lw.hookimpl
+def labwright_components() -> Iterator[lw.Component]:
+    here = "labwright_rl"
+    yield lw.Component(
+        "task", "rl/on-policy", f"{here}.on_policy:OnPolicy", "act for a round and learn from it: PPO, A2C"
+    )
+    yield lw.Component("data", "rl/gymnasium", f"{here}.environments:Gymnasium", "any environment of Gymnasium")
+    models = f"{here}.models"
+    yield lw.Component(
+        "model", "rl/actor-critic", f"{models}.actor_critic:ActorCritic", "a policy and the value of what it sees"
+    )
+
+
+@lw.hookimpl
+def labwright_recipes() -> Iterator[lw.Recipe]:
+    folder = Path(__file__).parent / "recipes"
+    for name, summary in (("cartpole-ppo", "balance a pole on a cart, by PPO"),):
+        yield lw.Recipe(f"rl/{name}", folder / f"{name}.toml", summary)
