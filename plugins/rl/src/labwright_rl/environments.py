@@ -17,7 +17,7 @@ import gymnasium
 import numpy as np
 import torch
 from gymnasium import spaces
-from labwright import Batch, Data, Input, LabwrightError, Port, Split, derived_seed, generator, nearest
+from labwright import Batch, Data, Input, LabwrightError, Split, derived_seed, generator, nearest
 from pydantic import Field
 from torch import Tensor
 
@@ -234,20 +234,20 @@ class Environments:
         """Act in each. `ended` is told of each episode that came to an end: where, its return and its length."""
         following = np.empty_like(self.observations)
         count = len(self.all)
-        rewards_N, flags_2N = np.empty(count, np.float32), np.zeros((2, count), bool)
+        rewards_N, flags = np.empty(count, np.float32), np.zeros((2, count), bool)
         for number, (environment, action) in enumerate(zip(self.all, actions, strict=True)):
             seen, reward, terminated, truncated = environment.step(action)
             following[number], rewards_N[number] = seen, reward
             self.taken[number].append(action)
             self.returns[number] += reward
             if terminated or truncated:
-                flags_2N[:, number] = terminated, truncated and not terminated
+                flags[:, number] = terminated, truncated and not terminated
                 ended(number, self.returns[number], len(self.taken[number]))
                 self.episodes[number] += 1
                 self._begin(number)
             else:
                 self.observations[number] = seen
-        return Seen(following, rewards_N, *flags_2N)
+        return Seen(following, rewards_N, *flags)
 
     def close(self) -> None:
         self.data.give_back(*self.all)

@@ -34,7 +34,7 @@ class Journal:
         means = {"return": 2, "length": 3}
         found = {name: sum(row[column] for row in last) / len(last) for name, column in means.items()} if last else {}
         if self.rounds:
-            found |= {name: value for name, value in zip(("steps", *self.values), self.rounds[-1], strict=True)}
+            found |= dict(zip(("steps", *self.values), self.rounds[-1], strict=True))
         return {name: value for name, value in found.items() if math.isfinite(value)}
 
     def state(self) -> dict[str, Any]:

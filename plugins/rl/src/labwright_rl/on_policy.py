@@ -21,7 +21,7 @@ from labwright_rl.environments import Environments, Gymnasium, RandomPlay, Trans
 from labwright_rl.journal import Journal
 from labwright_rl.models.actor_critic import ActorCriticContract
 from labwright_rl.policies import policy_of
-from labwright_rl.ports import ContinuousActions, DiscreteActions
+from labwright_rl.ports import DiscreteActions
 from labwright_rl.scaling import RewardScale
 
 _NOISE, _ORDER = 21, 22  # streams of random numbers: of actions, and of minibatches
@@ -82,7 +82,7 @@ class OnPolicy(Acting):
             )
         return self.passes * -(-whole // size)
 
-    def view(self, split: str, part: Split) -> Split:
+    def view(self, split: str, part: Split) -> Split:  # noqa: ARG002 - the part says what it is
         return Shown(part) if isinstance(part, RandomPlay) else part
 
     def begin(self, steps: Steps) -> Rounds:

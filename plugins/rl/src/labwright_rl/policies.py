@@ -1,4 +1,4 @@
-"""What a network's answer means: the distribution of actions on which a policy decides. B batch, D numbers, A actions."""
+"""What a network's answer means: the distribution that actions are drawn from. B batch, D numbers, A actions."""
 
 from __future__ import annotations
 
