@@ -15,7 +15,7 @@ from labwright.base.seeding import derived_seed
 from labwright.config.resolve import Where
 from labwright.interfaces.device import Device
 from labwright.interfaces.loss import Loss, separable
-from labwright.interfaces.method import Method
+from labwright.interfaces.method import Collecting, Method
 from labwright.interfaces.task import Task
 from labwright.runs.spec import ExperimentSpec
 from labwright.train.built import Built, phase_parameters
@@ -133,6 +133,13 @@ def held_losses(spec: ExperimentSpec, task: Task) -> dict[str, nn.Module]:
 def steps_per_epoch(spec: ExperimentSpec, task: Task) -> int:
     """How many batches the training data has; one for a model in closed form. Raises LabwrightError if it has none."""
     train = spec.train
+    if isinstance(task, Collecting):
+        if train.steps is None:
+            raise LabwrightError(
+                f"{Where(source=spec.source) / 'train'}: task {spec.task.label!r} collects what it learns from, which "
+                "has no epochs: give train.steps, of which each is one update."
+            )
+        return task.round_steps(train.batch_size)
     batches = task.batches("train", size=train.batch_size, seed=train.seed, epoch=0, whole=train.drop_last)
     if batches is None or not len(batches):
         fewer = ""
