@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from inspect import isclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -13,7 +14,7 @@ from labwright.base.errors import LabwrightError
 from labwright.base.isolation import isolated
 from labwright.base.seeding import derived_seed
 from labwright.config.resolve import Where
-from labwright.interfaces.device import Device
+from labwright.interfaces.device import Device, Sharding
 from labwright.interfaces.loss import Loss, separable
 from labwright.interfaces.method import Method
 from labwright.interfaces.task import Task
@@ -36,9 +37,8 @@ def build(
 
     `task` is one of the same settings that was prepared before, so that its data isn't read again. `begun` is what the
     task of a run kept that is gone on with: what it started from, or took from another run, isn't asked any more.
-    What is only `measured` isn't trained: several processes that measure it need not be able to divide a batch of it.
-    Random numbers and threads of the process are as before when it returns. Raises LabwrightError for what can't be
-    built.
+    What is only `measured` isn't trained, so that its batches need not be divisible. Random numbers and threads of the
+    process are as before when it returns. Raises LabwrightError for what can't be built.
     """
     settings: Device = spec.device.build()
     device = settings.find()
@@ -72,11 +72,7 @@ def build(
                 "device.accumulate out, with a smaller train.batch_size where memory is short."
             )
         together = ranks.count() > 1 and (measured or learned is None)  # else one process takes it up for itself
-        sharding = settings.shard(model, criterion) if together else None
-        if sharding is None:  # else a device may not have room for the whole
-            model.to(device)
-            if isinstance(criterion, nn.Module):
-                criterion.to(device)
+        sharding = _placed(model, criterion, settings, device, together=together)
         split_state(model)  # refused here if no checkpoint could hold it
         phases = [phase for phase in task.phases() if phase.name in spec.optimizers]
         optimizers = {
@@ -89,6 +85,18 @@ def build(
     if together and not measured:
         divide(built, spec.train)
     return built
+
+
+def _placed(
+    model: nn.Module, criterion: Any, settings: Device, device: torch.device, *, together: bool
+) -> Sharding | None:
+    """Bring both to the device: whole, or of what processes share a part each, as there may be room for no more."""
+    sharding = settings.shard(model, criterion) if together else None
+    if sharding is None:
+        model.to(device)
+        if isinstance(criterion, nn.Module):
+            criterion.to(device)
+    return sharding
 
 
 def prepared_task(spec: ExperimentSpec, learned: Path | None = None, begun: Path | None = None) -> Task:
