@@ -23,8 +23,8 @@ from torch import nn
 CORE = Path(divided.__file__).parent
 ENVIRONMENT = os.environ | {"PYTHONPATH": f"{CORE}:{os.environ.get('PYTHONPATH', '')}", "LABWRIGHT_RANKS_SECONDS": "10"}
 RECIPE = """
-task = { name = "faulty", data = "made/blobs" }
-model = "made/net"
+task = { name = "faulty", data = "made/doubles" }
+model = "made/plain"
 loss = "cross-entropy"
 optimizer = "adamw"
 device = { name = "sharded/parameters", on = "cpu", blocks = ["Sequential"], save_async = true }
@@ -68,6 +68,15 @@ def test_what_reads_a_run_finds_an_ordinary_one(ran: Path, plugins: lw.Plugins) 
     split = lw.evaluate(loaded.task, loaded.model, "test", device=torch.device("cpu"), size=30, seed=0)
     assert split is not None and split.metrics == pytest.approx(outcome["metrics"]["test"])
     assert "the report has no sections" not in (ran / "report.html").read_text()
+
+
+@pytest.mark.long
+def test_a_sharded_model_is_measured_in_parts_and_whole_to_the_same_figures(ran: Path) -> None:
+    page = ran.parent / "page"
+    one = json.loads(labwright(ran.parent, "evaluate", "run", "--json").stdout)
+    two = json.loads(labwright(ran.parent, "evaluate", "run", "--json", "--processes", "2", "--out", str(page)).stdout)
+    assert two == one | {"metrics": pytest.approx(one["metrics"], rel=1e-12)}
+    assert (page / "report.html").exists()
 
 
 @pytest.mark.long

@@ -121,8 +121,8 @@ CASES: dict[str, Callable[[Path], None]] = {
     "interrupted": interrupted,
     "confirmed": confirmed,
     "faults": faulty("none", "diverges", "breaks", "can't be built"),
-    "first": faulty("first breaks"),
-    "second": faulty("second breaks"),
+    "first": faulty("none", "first breaks"),
+    "second": faulty("none", "second breaks"),
     "refused": refused,
 }
 

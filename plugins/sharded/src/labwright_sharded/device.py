@@ -79,5 +79,5 @@ class Sharded(lw.Device):
         if self.recompute and not modules:
             raise lw.LabwrightError("device.recompute: there are no blocks to compute again; device.blocks names them.")
         dtype = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}[self.precision]
-        options = {"dtype": dtype, "recompute": self.recompute, "offload": self.offload}
+        options: dict[str, Any] = {"dtype": dtype, "recompute": self.recompute, "offload": self.offload}
         return FullySharded(model, criterion, modules, self.find(), **options)

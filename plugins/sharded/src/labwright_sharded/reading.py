@@ -19,25 +19,25 @@ def own_parts(files: Sequence[Path], parameters: Mapping[str, DTensor]) -> dict[
     """
     holders: dict[str, list[Any]] = {}  # name -> the files that have some of its rows, in their order
     for file in files:
-        opened = safe_open(file, framework="pt")
+        opened: Any = safe_open(file, framework="pt")
         for name in opened.keys():  # noqa: SIM118 - it is no dict
             holders.setdefault(name, []).append(opened)
     tensors: dict[str, Tensor] = {}
-    for name, opened in holders.items():
-        slices = [file.get_slice(name) for file in opened]
+    for name, some in holders.items():
+        slices = [file.get_slice(name) for file in some]
         lengths = [(piece.get_shape() or [1])[0] for piece in slices]
         shape = (sum(lengths), *slices[0].get_shape()[1:])
         like = next((parameters[piece] for piece in name.split("/") if piece in parameters), None)
         if like is not None and tuple(like.shape) == shape:
-            own = _rows(slices, lengths, first_row(like), like.to_local().shape[0])
-            tensors[name] = DTensor(own, like._spec, requires_grad=False)
+            own = _rows(slices, lengths, _first_row(like), like.to_local().shape[0])
+            tensors[name] = DTensor(own, like._spec, requires_grad=False)  # type: ignore[no-untyped-call]
         else:
-            parts = [file.get_tensor(name) for file in opened]
+            parts = [file.get_tensor(name) for file in some]
             tensors[name] = parts[0] if len(parts) == 1 else torch.cat(parts)
     return tensors
 
 
-def first_row(tensor: DTensor) -> int:
+def _first_row(tensor: Any) -> int:
     """Where in the whole the rows begin that this process holds."""
     return int(tensor.__create_chunk_list__()[0].offsets[0])
 
