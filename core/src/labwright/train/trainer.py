@@ -366,7 +366,9 @@ class Trainer:
         value = run.metrics[split][goal.metric]
         floors = {rule: floor[goal.metric] for rule, floor in run.floors.items() if goal.metric in floor}
         if ahead := [f"{rule} ({floor:.4g})" for rule, floor in floors.items() if not goal.better(value, floor)]:
-            run.notes.append(f"{goal.metric} {value:.4g} on {split} is no better than {' or '.join(ahead)}.")
+            said = f"{goal.metric} {value:.4g} on {split} is no better than"
+            run.notes = [note for note in run.notes if not note.startswith(said)]  # the task's own, of one rule
+            run.notes.append(f"{said} {' or '.join(ahead)}.")
 
     def save(self) -> None:
         """Write a checkpoint of this step, unless there is one. Raises RunFailed for weights that are no numbers."""

@@ -6,19 +6,20 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
 import torch
-from labwright import Audio, Finding, Image, LabwrightError, listed
+from labwright import Audio, Finding, LabwrightError, listed
 from torch import Tensor
 
 from labwright_tasks.checking.classifier import out_of_fold
 from labwright_tasks.checking.drift import Drift
 from labwright_tasks.checking.features import comparable
 from labwright_tasks.checking.label_noise import label_noise
+from labwright_tasks.checking.look_alikes import look_alikes
 from labwright_tasks.checking.samples import PARTS, Copies, Samples
 
 _FOLDS = 5
 _FEW = 10  # samples of a class; with fewer nothing can be learned of it
 _LOPSIDED = 10  # times as many samples in the largest class as in the smallest
-_NEAR = 0.15  # of the usual distance to the nearest; digits are 0.27 apart, copies saved anew 0.1
+_NEAR = 0.15  # of the usual distance to the nearest
 _FAR = 5.0  # robust deviations from which on a sample is far from all others
 _NEIGHBOURS = 5
 _AT_ONCE = 1024  # rows whose distances are in memory
@@ -165,17 +166,21 @@ def nearest(samples: Samples) -> tuple[Tensor, Tensor]:
     return torch.cat(distances), torch.cat(places)
 
 
-def near_copies(samples: Samples, neighbours: tuple[Tensor, Tensor]) -> Iterator[Finding]:
-    """Pictures and recordings nearly the same as another: nearer than a seventh of what is usual."""
-    if not isinstance(samples.port, Image | Audio):
+def near_copies(samples: Samples, neighbours: tuple[Tensor, Tensor] | None) -> Iterator[Finding]:
+    """Pictures that look the same as another, and recordings nearer to one than a seventh of what is usual."""
+    if samples.greys_ND is not None:
+        near = [(at, other, -alike) for at, other, alike in look_alikes(samples.greys_ND)]
+    elif isinstance(samples.port, Audio) and neighbours is not None:
+        distances_N, others_N = (tensor[:, 0] for tensor in neighbours)
+        nearer = (distances_N < _NEAR * distances_N.median()).nonzero()[:, 0].tolist()
+        near = [(at, int(others_N[at]), float(distances_N[at])) for at in nearer]
+    else:
         return  # of few numbers many are near by chance
-    distances_N, others_N = (tensor[:, 0] for tensor in neighbours)
-    near = (distances_N < _NEAR * distances_N.median()).nonzero()[:, 0].tolist()
-    pairs = {(max(at, int(others_N[at])), min(at, int(others_N[at]))) for at in near}
-    pairs = {pair for pair in pairs if samples.digests[pair[0]] != samples.digests[pair[1]]}
+    pairs = {(max(at, other), min(at, other)): far for at, other, far in near}
+    pairs = {pair: far for pair, far in pairs.items() if samples.digests[pair[0]] != samples.digests[pair[1]]}
     apart = {pair for pair in pairs if samples.places[pair[0]][0] != samples.places[pair[1]][0]}
     if pairs:
-        ordered = sorted(pairs, key=lambda pair: (pair not in apart, float(distances_N[pair[0]])))
+        ordered = sorted(pairs, key=lambda pair: (pair not in apart, pairs[pair]))
         across = f", {len(apart):,} of them in another part" if apart else ""
         text = f"{_counted(len(pairs))} nearly the same as another{across}: copies saved anew, or moments of one scene?"
         yield _of_pairs(samples, text, ordered, "nearly the same as")

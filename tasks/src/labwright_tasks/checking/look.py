@@ -95,7 +95,7 @@ def look(
         "damaged": lambda: checks.damaged(samples),
         "duplicates": lambda: [
             *checks.duplicates(samples),
-            *(checks.near_copies(samples, neighbours) if neighbours else ()),
+            *checks.near_copies(samples, neighbours),
         ],
         "balance": lambda: checks.balance(samples),
         "labels": lambda: checks.labels(samples, seed) if judge is None else checks.judged_labels(samples, judge),

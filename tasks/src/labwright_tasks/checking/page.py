@@ -58,7 +58,7 @@ def _classes(look: Look) -> Figure:
     axes.invert_yaxis()
     axes.set_xlabel("samples looked at")
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False)
+    axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
     more = f"The {_NAMED} largest of {len(names):,} classes." if len(names) > _NAMED else ""
     return Figure("Class balance", canvas, more)
 
@@ -86,9 +86,9 @@ def _seen(finding: Finding, data: Data) -> list[Section]:
     places = finding.samples[:_SHOWN]
     captions = [_caption(data, place, detail) for place, detail in zip(places, details, strict=False)]
     if isinstance(finding, Copies):  # each beside what it is the same as
-        places = tuple(chain.from_iterable(zip(places, finding.others[:_SHOWN], strict=False)))[:_SHOWN]
-        captions = [caption for pair in zip(captions, _named(data, finding.others), strict=False) for caption in pair]
-    shown = _section(finding, data, places, captions[: len(places)])
+        places = tuple(chain.from_iterable(zip(places, finding.others, strict=False)))[:_SHOWN]
+        captions = [data.place(*place) for place in places]
+    shown = _section(finding, data, places, captions)
     rows = [(data.place(*place), detail) for place, detail in zip(finding.samples, details, strict=True)][:_ROWS]
     listed = Table("Where they are", ("sample", ""), rows)
     return [listed] if shown is None else [shown, *([listed] if len(finding.samples) > len(places) else [])]
@@ -116,10 +116,6 @@ def _inputs(data: Data, place: Place) -> tuple[Tensor, ...]:
     assert isinstance(part, Split)
     plain = part.plain() if isinstance(part, Augmented) else part
     return plain.fetch(torch.tensor([place[1]]), 0, 0).inputs
-
-
-def _named(data: Data, places: Sequence[Place]) -> list[str]:
-    return [data.place(*place) for place in places]
 
 
 def _caption(data: Data, place: Place, detail: str) -> str:

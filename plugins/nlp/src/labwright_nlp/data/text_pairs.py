@@ -11,7 +11,7 @@ from typing import Self
 
 import numpy as np
 import torch
-from labwright import LabwrightError, LeftOut, Port, Tokens
+from labwright import Finding, LabwrightError, LeftOut, Port, Tokens
 from labwright_tasks import other_data
 from labwright_tasks.cells import Cells
 from labwright_tasks.delimited import Columns, Delimiter, Quote, Written
@@ -23,6 +23,7 @@ from torch import Tensor
 
 from labwright_nlp.data import noticing
 from labwright_nlp.data.noticing import Noticed
+from labwright_nlp.data.odd_texts import odd_texts
 from labwright_nlp.data.reading import check_typed, has_tables, read_text, tables_at, text_files
 from labwright_nlp.data.texts import Length, Share, digest, parted
 from labwright_nlp.tokenizing import Case, Kind, Tokenizer, Vocabulary, clean, kept, learned, unmarked
@@ -132,6 +133,18 @@ class TextPairs(PairedData):
             *drift(other_data.facts({"the number of tokens": torch.from_numpy(lengths_N)}), self.facts, len(rows)),
         ]
         return other
+
+    def checks(self) -> list[Finding]:
+        """What is odd about the texts, and those that are their own translation; they are read once more."""
+        parts = self._parted()
+        same = tuple(
+            (name, row)
+            for name, rows in parts.items()
+            for row, (text, translation) in enumerate(zip(rows["text"], rows["translation"], strict=True))
+            if text == translation and any(map(str.isalpha, text))
+        )
+        untold = [Finding("texts", f"{len(same):,} texts are their own translation.", same)] if same else []
+        return [*odd_texts({name: rows["text"] for name, rows in parts.items()}), *untold]
 
     def inputs(self, path: Path) -> Iterable[tuple[str, Callable[[], tuple[Tensor, ...]]]] | None:
         """The texts of a table, or of all tables in a folder, with translations or without."""

@@ -19,7 +19,7 @@ from typing import Annotated, Self
 
 import numpy as np
 import torch
-from labwright import Batch, Classes, Data, LabwrightError, LeftOut, Port, Split, Tokens, listed
+from labwright import Batch, Classes, Data, Finding, LabwrightError, LeftOut, Port, Split, Tokens, listed
 from labwright_tasks import other_data
 from labwright_tasks.delimited import Written
 from labwright_tasks.other_data import Facts, drift, none_known, unknown
@@ -33,6 +33,7 @@ from torch import Tensor
 from labwright_nlp.data import noticing
 from labwright_nlp.data.answers import Answers, Targets, answers_of
 from labwright_nlp.data.noticing import Noticed
+from labwright_nlp.data.odd_texts import odd_texts
 from labwright_nlp.data.reading import check_typed, has_tables, read_text, rows_of, tables_at, text_files
 from labwright_nlp.ports import EncoderTokens
 from labwright_nlp.tokenizing import BETWEEN, Case, Kind, Tokenizer, clean, kept, learned, unmarked
@@ -334,6 +335,10 @@ class Texts(LabelledTexts):
         if "group" in self.beside:
             return parted(rows, shares, self.seed, None, "group")
         return parted(rows, shares, self.seed, "label" if self.target is Classes else None)
+
+    def checks(self) -> list[Finding]:
+        """Texts that are empty, long or in another alphabet, and those nearly the same; they are read once more."""
+        return odd_texts({name: rows["text"] for name, rows in self._parted().items()})
 
     def place(self, split: str, index: int) -> str:
         return self._lines[split].where(index)

@@ -17,7 +17,7 @@ from typing import Any, Self
 
 import numpy as np
 import torch
-from labwright import Classes, Data, LabwrightError, LeftOut, Port, nearest
+from labwright import Classes, Data, Finding, LabwrightError, LeftOut, Port, nearest
 from labwright_tasks import other_data
 from labwright_tasks.delimited import Written
 from labwright_tasks.sample_columns import about_weights, samples_of
@@ -26,6 +26,7 @@ from labwright_tasks.times import latest
 from torch import Tensor
 
 from labwright_tabular.data.columns import Columns, Role, Scale, learned, roles_of
+from labwright_tabular.data.odd_columns import odd_columns
 from labwright_tabular.data.parts import NAMES, TRAIN, Rows, divided, in_groups
 from labwright_tabular.data.reading import PART, whole_table
 from labwright_tabular.ports import Fields, Scaled
@@ -164,6 +165,10 @@ class Tabular(Data):
 
     def remarks(self) -> Sequence[str]:
         return self._remarks
+
+    def checks(self) -> list[Finding]:
+        """Columns that say nothing, or the target itself."""
+        return odd_columns(self.columns, self._parts, self.outputs)
 
     def noticed(self) -> Sequence[str]:
         """Of which columns rows to predict for had levels that no training row has, or too few."""
