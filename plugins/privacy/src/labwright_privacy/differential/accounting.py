@@ -17,6 +17,7 @@ from labwright import LabwrightError
 
 Accountant = Literal["prv", "rdp"]
 _MOST_NOISE = 1e4  # a larger one drowns every gradient
+_ALL = 0.98  # of epsilon; in what is left after it steps would be nothing but noise
 _CLOSE = 2e-3  # relative, of the epsilon that is aimed at
 _Point = tuple[float, float]
 
@@ -78,7 +79,7 @@ def noise_for(
     Raises LabwrightError where no noise does.
     """
     before = spent(history, delta, accountant)
-    if before >= epsilon:
+    if before >= _ALL * epsilon:
         raise LabwrightError(
             f"method.epsilon: {epsilon:g} is spent: the steps so far took {before:.4g} at delta {delta:g}, and what "
             "was spent can't be taken back. Raise method.epsilon, or end here."

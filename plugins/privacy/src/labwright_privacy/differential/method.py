@@ -22,6 +22,7 @@ from labwright_privacy.differential.units import Units
 _GRADIENTS = 2**26  # numbers held at once, if `at_once` doesn't say how many samples
 _AHEAD = 50  # steps that the ledger has before they are made
 _ROUNDING = 1e-9
+_ROUNDING = 1e-9
 _LOOKS = 20  # how often on the way of a run epsilon is computed anew
 _DRAWS = ("task", "model", "loss", "optimizer", "method", "start")  # what the randomness of a run depends on
 _LENGTH = ("batch_size", "epochs", "steps", "drop_last", "seed", "clip", "ema")
@@ -73,13 +74,15 @@ class DifferentiallyPrivate(Method):
         self.per_sample = PerSample()
         self.parts: list[Part] = []  # what was spent so far, the part that goes on now last
         self.secret_name = secret or ""
+        self.begun = self.planned = self.least = 0  # of the part: the step it began at, and how many it will have
         self.unsaved = 0  # steps that may have followed the checkpoint that was taken up
 
     def check(self, task: Task, model: nn.Module) -> None:
         refusals.refuse_model(model)
         refusals.refuse_task(task)
 
-    def begin(self, task: Task, model: nn.Module, criterion: Any, recipe: Mapping[str, Any]) -> Sequence[str]:  # noqa: ARG002 - checked before
+    def begin(self, task: Task, model: nn.Module, criterion: Any, recipe: Mapping[str, Any]) -> Sequence[str]:
+        refusals.refuse_samples_in(model, task.ports()[0])
         refusals.refuse_loss(criterion)
         refusals.refuse_recipe(recipe)
         train = recipe["train"]
@@ -167,8 +170,8 @@ class DifferentiallyPrivate(Method):
             whole = spent([*history, replace(part, steps=self.planned)], self.delta, self.accountant)
             if whole > self.epsilon * (1 + _ROUNDING):
                 raise LabwrightError(
-                    f"method.epsilon: with these settings, which the run had before, it would come to {whole:.4g} and not "
-                    f"to {self.epsilon:g}. Raise method.epsilon, or take fewer steps."
+                    f"method.epsilon: with these settings, which the run had before, it would come to {whole:.4g} and "
+                    f"not to {self.epsilon:g}. Raise method.epsilon, or take fewer steps."
                 )
         self.floor = made[key].steps if key in made else 0
         self.least = self.floor if others else 0
@@ -269,7 +272,7 @@ class DifferentiallyPrivate(Method):
         if not self.parts:
             return {}
         part = self.parts[-1]
-        own = max(0, step - self.begun)
+        own = max(0, step - self.begun) if self.planned else part.steps
         look = max(1, self.planned // _LOOKS)
         made = max(own, min(self.planned, -(-own // look) * look), self.least)
         epsilon = spent([*self.parts[:-1], replace(part, steps=made)], self.delta, self.accountant)

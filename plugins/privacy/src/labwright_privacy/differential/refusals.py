@@ -9,7 +9,18 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
-from labwright import Batch, ClosedForm, IndexedBatches, LabwrightError, Stateful, Task, generator, listed, separable
+from labwright import (
+    Batch,
+    ClosedForm,
+    IndexedBatches,
+    LabwrightError,
+    Port,
+    Stateful,
+    Task,
+    generator,
+    listed,
+    separable,
+)
 from torch import Tensor, nn
 
 _SEEN = 4  # samples that are put beside others
@@ -62,6 +73,19 @@ def refuse_task(task: Task) -> None:
         raise LabwrightError(
             f"method: task {kind} draws its samples by what they are (task.sampling), so that one sample changes how "
             "often others are drawn. Leave it out: each unit is drawn by chance alone here."
+        )
+
+
+def refuse_samples_in(model: nn.Module, inputs: Port) -> None:
+    """Raises LabwrightError for a model that keeps training samples which its port holds, such as a graph of them."""
+    held = [
+        field.name for field in fields(inputs) if isinstance(one := getattr(inputs, field.name), Tensor) and len(one)
+    ]
+    buffers = [name for name, _ in model.named_buffers()]
+    if held and buffers:
+        raise LabwrightError(
+            f"method: model {type(model).__name__} keeps what its inputs say of the training part ({listed(held)}, in "
+            f"{listed(buffers)}), to which no noise is added. Take a model of weights alone, such as 'recsys/bpr-mf'."
         )
 
 
