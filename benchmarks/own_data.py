@@ -105,6 +105,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=HERE.parent.parent / "shared" / "data", help="folder of the data")
     parser.add_argument("--only", nargs="*", metavar="SET", help="names of sets")
     parser.add_argument("--made", type=Path, help="where sets of packages are put; a folder for the while, if left out")
+    parser.add_argument("--seeds", type=int, help="no more seeds than that, to be quick")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         made = options.made or Path(scratch) / "made"
@@ -116,11 +117,13 @@ def main() -> None:
             if name and not (made / name).exists():
                 MAKERS[name](made / name)
             where = {"DATA": str(options.data.resolve()), "MADE": str(made)}
-            runs = [one_run(case, seed, where, Path(scratch)) for seed in range(case.seeds)]
-            kept = read() | {case.key: runs}
-            KEPT.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
-            PAGE.write_text(page(kept), encoding="utf-8")
-            print(row(case, runs), flush=True)
+            for seed in range(min(case.seeds, options.seeds or case.seeds)):
+                run = one_run(case, seed, where, Path(scratch))
+                kept = read()  # another part may have been measured beside
+                kept[case.key] = kept.get(case.key, {}) | {str(seed): run}
+                KEPT.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
+                PAGE.write_text(page(kept), encoding="utf-8")
+            print(row(case, [*kept[case.key].values()]), flush=True)
 
 
 def one_run(case: Case, seed: int, where: dict[str, str], scratch: Path) -> dict:
@@ -157,44 +160,45 @@ def command(*arguments: str) -> None:
         sys.exit(f"labwright {' '.join(arguments)} failed:\n{ended.stderr}")
 
 
-def read() -> dict[str, list[dict]]:
+def read() -> dict[str, dict[str, dict]]:
     return json.loads(KEPT.read_text(encoding="utf-8")) if KEPT.is_file() else {}
 
 
 def row(case: Case, runs: list[dict]) -> str:
     mean = statistics.mean(one["test"] for one in runs)
+    means = {name: statistics.mean(one["floors"][name] for one in runs) for name in runs[0]["floors"]}
+    best = (min if case.lower else max)(means, key=lambda name: means[name])
+    above = mean <= means[best] if case.lower else mean >= means[best]
+    between, verdict = "-", "yes" if above else "no"
     if case.metric == "accuracy":
         count = runs[0]["samples"]["test"]
         low, high = wilson(mean * count, count)
         between = f"{low:.3f} to {high:.3f}"
-    else:
-        between = " ".join(f"{one['test']:.4f}" for one in runs) if len(runs) > 1 else "-"
-    floors = runs[0]["floors"]
-    means = {name: statistics.mean(one["floors"][name] for one in runs) for name in floors}
-    best = (min if case.lower else max)(means, key=lambda name: means[name])
-    above = mean <= means[best] if case.lower else mean >= means[best]
+        verdict = "within" if not above and means[best] <= high else verdict
+    elif len(runs) > 1:
+        between = " ".join(f"{one['test']:.4f}" for one in runs)
     seconds = statistics.median(one["seconds"] for one in runs)
-    samples = runs[0]["samples"]["train"]
     return (
-        f"| {case.kind} | {case.name} | {samples:,} | {case.commands()} | {case.metric} | {mean:.4f} | {between} | "
-        f"{means[best]:.4f} ({best.partition(' on ')[0]}) | {'yes' if above else 'no'} | {len(runs)} | {seconds:.0f} |"
+        f"| {case.kind} | {case.name} | {runs[0]['samples']['train']:,} | {case.commands()} | {case.metric} | "
+        f"{mean:.4f} | {between} | {means[best]:.4f} ({best.partition(' on ')[0]}) | {verdict} | {len(runs)} | "
+        f"{seconds:.0f} |"
     )
 
 
-def page(kept: dict[str, list[dict]]) -> str:
+def page(kept: dict[str, dict[str, dict]]) -> str:
     head = f"""# One's own data, at first try
 
 {inspect.getdoc(sys.modules[__name__]).split("Example:")[0].strip()}
 
 Measured on the `test` part by the weights that were best on `valid`; `floor` is the best of the simple rules that the
 run's report has (a linear model, gradient boosting, popularity). `between` is the interval of an accuracy (Wilson,
-95 %), or each seed's figure.
+95 %), or each seed's figure; a floor that is above the figure and `within` that interval can't be told from it.
 {cpu_model()}, one core.
 
 | kind | set | samples | typed behind `labwright` | metric | figure | between | floor | at or above | seeds | CPU s |
 | --- | --- | --: | --- | --- | --: | --- | --: | --- | --: | --: |
 """
-    rows = [row(case, kept[case.key]) for case in CASES if case.key in kept]
+    rows = [row(case, [*kept[case.key].values()]) for case in CASES if case.key in kept]
     beside = HERE / "own_data_memory.md"
     memory = "\n" + beside.read_text(encoding="utf-8") if beside.is_file() else ""
     return head + "\n".join(rows) + "\n" + memory
