@@ -19,6 +19,7 @@ OFFLINE = {  # a recipe that needs nothing but what its plugin installs, and the
     "gan": ("gan/ring", ""),
     "nlp": ("nlp/languages", ""),
     "recsys": ("recsys/synthetic", ""),
+    "rl": ("rl/cartpole-ppo", ""),
     "speech": ("speech/commands", "[synth]"),
     "tabular": ("tabular/breast-cancer", ""),
     "vision": ("vision/digits-mlp", ""),
