@@ -4,9 +4,9 @@ python benchmarks/rl.py --env Hopper-v5 HalfCheetah-v5 --seeds 5 --steps 300000
 
 Each (environment, seed, side) is a process of its own, one side after the other, and a line of rl.jsonl: what stands
 there isn't run again, so that it can be done in pieces. SB3 has an environment of its own, benchmarks/.venv
-(peers.txt). The figures are of the policy at the end: the mean return of 20 episodes, always of the same seeds, with the
-greedy action; over seeds the interquartile mean (Agarwal et al. 2021). Steps per second are of collecting and learning
-alone, by processor time too, as another program may take the core.
+(peers.txt). The figures are of the policy at the end: the mean return of 20 episodes, always of the same seeds, with
+the greedy action; over seeds the interquartile mean (Agarwal et al. 2021). Steps per second are of collecting and
+learning alone, by processor time too, as another program may take the core.
 """
 
 from __future__ import annotations
