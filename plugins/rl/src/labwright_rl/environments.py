@@ -24,6 +24,7 @@ from torch import Tensor
 from labwright_rl.ports import Actions, ContinuousActions, DiscreteActions, Observations
 
 SHOWN = 256  # transitions of random play that stand for an environment
+_COMPARED = 16  # of them, by which an environment is known that is another each time
 _MOST_SEED = 2**31  # what every environment takes
 _SEEDS = {"valid": 1, "test": 2}
 _BROUGHT_BY = {"mujoco": "mujoco", "ale": "atari", "atari": "atari"}  # extras of labwright-rl
@@ -84,8 +85,12 @@ class Gymnasium(Data):
         return Episodes(self, name) if name in _SEEDS else None
 
     def identity(self, split: str) -> list[str] | None:
-        """The seeds of what is measured; random play is digested as it is."""
-        return None if split == "train" else [f"{split} {seed}" for seed in self.seeds(split)]
+        """The seeds of what is measured; random play is digested as it is, unless it is another each time."""
+        if split != "train":
+            return [f"{split} {seed}" for seed in self.seeds(split)]
+        once, again = (RandomPlay(self, _COMPARED).played for _ in range(2))
+        same = torch.equal(once.following, again.following) and torch.equal(once.rewards, again.rewards)
+        return None if same else [f"{self.id}, whose episodes differ from time to time"]
 
     def seeds(self, split: str) -> list[int]:
         return [derived_seed(_SEEDS[split], number) % _MOST_SEED for number in range(self.episodes)]
@@ -281,18 +286,18 @@ class Environments:
 
 @final
 class RandomPlay:
-    """What an environment does when it is acted in at random: SHOWN transitions, always the same."""
+    """What an environment does when it is acted in at random: so many transitions, always the same."""
 
-    def __init__(self, data: Gymnasium) -> None:
-        self.data = data
+    def __init__(self, data: Gymnasium, count: int = SHOWN) -> None:
+        self.data, self.count = data, count
 
     def __len__(self) -> int:
-        return SHOWN
+        return self.count
 
     @cached_property
     def played(self) -> Transitions:
         environments, (_, port) = Environments(self.data, 1, seed=0), self.data.ports()
-        (actions,) = port.example(SHOWN, generator(0))
+        (actions,) = port.example(self.count, generator(0))
         rows = []
         for action in actions.numpy():
             before = environments.observations.copy()

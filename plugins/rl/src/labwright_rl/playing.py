@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -55,12 +57,17 @@ class Film:
 
 def filmed(data: Gymnasium, seed: int, act: Act) -> Film:
     """The episode of a seed; of a long one not every step is shown."""
+    with _without_a_display():
+        return _filmed(data, seed, act)
+
+
+def _filmed(data: Gymnasium, seed: int, act: Act) -> Film:
     environment, why = data.take(), ""
     drawing: Environment | None = None
     try:
         drawing = data.take(render_mode="rgb_array")
     except LabwrightError as error:
-        why = str(error)
+        why = f"{data.id} can't be drawn here: {error}"
     playing = drawing or environment
     frames: list[Image.Image] = []
     seen, gain, length, going, stride = playing.reset(seed), 0.0, 0, True, 1
@@ -79,6 +86,19 @@ def filmed(data: Gymnasium, seed: int, act: Act) -> Film:
         playing.inner.close()
     data.give_back(environment)
     return Film(_gif(frames), why, gain, length)
+
+
+@contextmanager
+def _without_a_display() -> Iterator[None]:
+    """Within it pygame, which draws many environments, doesn't look for a display, and complain that there is none."""
+    name = "SDL_VIDEODRIVER"
+    before = os.environ.get(name)
+    os.environ.setdefault(name, "dummy")
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
 
 
 def _small(pixels: np.ndarray) -> Image.Image:
