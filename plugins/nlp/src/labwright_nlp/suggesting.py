@@ -7,14 +7,18 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from labwright import LabwrightError
-from labwright_tasks.opening import Source, opened
+from labwright_tasks.opening import opened
 from labwright_tasks.suggesting.columns import Column, Glimpse, glimpse
 from labwright_tasks.suggesting.sizes import sized
 from labwright_tasks.suggesting.suggestion import Suggestion
+from labwright_tasks.tables import suffix_of
 
 _LABELS = ("label", "class", "category", "target", "sentiment", "stars", "rating", "topic", "tag", "y")
-_LETTERS = 15  # of a text, in the mean
+_TEXTS = ("text", "sentence", "name", "title", "word", "phrase", "smiles", "sequence")
+_LETTERS = 15  # of a text, in the mean, whose column isn't called like one
+_WORDS = 3  # of a text, in the mean: fewer are names or codes, of which the letters say more
 _MOST_CLASSES = 200
+_FEW_COLUMNS = 3  # of a table of texts; one of more is probably about something else
 _OFTEN = 5  # rows of a class, in the mean
 _CONTEXTS = (32, 64, 128, 256)
 _LIKE = 2  # times as many words that one text of a pair may have
@@ -27,24 +31,24 @@ def labelled_texts(path: Path) -> Suggestion | None:
     if seen is None:
         return None
     _refuse_tags(seen)
-    text = max(_texts(seen), key=lambda column: column.letters, default=None)
+    text = max(_texts(seen), key=lambda column: (column.called(*_TEXTS), column.letters), default=None)
     if text is None:
         return None
     label = _label_of(seen, text)
     if label is None:
         return _several_labels(seen, text)
     sizes = sized(seen.rows)
-    length = _length_of([text])
+    letters = text.words < _WORDS
+    nearly, length = _length_of([text], letters=letters)
+    read = {"tokenizer": "char", "case": "mark"} if letters else {"tokenizer": "word", "case": "lower"}
+    unit = "characters" if letters else "words"
     data = {"name": "nlp/text-files", "path": str(seen.path), "text": text.name, "label": label.name, **seen.written}
     named = label.called(*_LABELS)
     return Suggestion(
         f"{seen.rows:,} texts ({text.name!r}) of {label.distinct} classes ({label.name!r})",
         {
-            "task": {
-                "name": "classification",
-                "data": {**data, "tokenizer": "word", "case": "lower", "length": length},
-            },
-            "model": {"name": "nlp/bag", "width": 64, "ngrams": 2, "dropout": sizes.dropout},
+            "task": {"name": "classification", "data": {**data, **read, "length": length}},
+            "model": {"name": "nlp/bag", "width": 64, "ngrams": 4 if letters else 2, "dropout": sizes.dropout},
             "loss": "cross-entropy",
             "optimizer": {"name": "adamw", "lr": 2e-3, "weight_decay": 0.1, "schedule": "linear"},
             "device": "cpu",
@@ -53,38 +57,37 @@ def labelled_texts(path: Path) -> Suggestion | None:
         },
         {
             "task": (
-                f"{text.name!r} has the longest cells, {text.words:.0f} words in the mean, hardly any twice; "
+                f"{text.name!r} has {text.words:.0f} words in the mean, hardly any twice; "
                 f"{label.name!r} {'is called like a label and ' if named else ''}has {label.distinct} values.",
-                f"{_HIGH_SHARE} of 100 texts have {length} words or fewer."
-                if length < _CONTEXTS[-1]
-                else f"Texts are long: of more than {length} words the rest is cut off.",
+                *(("So few words are names or codes: they are read letter by letter.",) if letters else ()),
+                f"{_HIGH_SHARE} of 100 texts have {nearly} {unit} or fewer: {length} cuts few.",
             ),
             "model": (
-                "A bag of words and pairs of them: on small data hard to beat, and trained in seconds. nlp/text-cnn "
-                "and nlp/lstm read the order of words; nlp/encoder begins from a pretrained model.",
+                f"A bag of {unit} and what stands side by side: on small data hard to beat, and trained in seconds. "
+                "nlp/text-cnn and nlp/lstm read all in its order; nlp/encoder begins from a pretrained model.",
                 f"Dropout is {sizes.dropout} of {seen.rows:,} samples: 0.5 below 2,000, 0.1 from 50,000 on, else 0.3.",
             ),
             "device": ("Small models are trained faster without a GPU.",),
             "train": sizes.reasons,
         },
         seen.notes,
-        fit=0.8 if named else 0.6,
+        fit=0.8 if named else 0.6 if len(seen.columns) <= _FEW_COLUMNS else 0.3,
     )
 
 
 def text_pairs(path: Path) -> Suggestion | None:
     """A table with two columns of texts of like length, and no label: one is written out of the other."""
     seen = glimpse(path)
-    texts = [] if seen is None else _texts(seen)
+    texts = [] if seen is None else [column for column in _texts(seen) if column.letters >= _LETTERS]
     if seen is None or len(texts) != 2 or _label_of(seen, texts[0]) is not None or seen.nested:
         return None
     shorter, longer = sorted(column.words for column in texts)
     if longer > _LIKE * shorter:
         return None
     first, second = texts
-    length = _length_of(texts)
+    length = _length_of(texts)[1]
     data = {"name": "nlp/text-pairs", "path": str(seen.path), "text": first.name, "translation": second.name}
-    epochs = sized(seen.rows).epochs
+    sizes = sized(seen.rows)
     return Suggestion(
         f"{seen.rows:,} pairs of texts, {second.name!r} out of {first.name!r}",
         {
@@ -95,8 +98,8 @@ def text_pairs(path: Path) -> Suggestion | None:
             "model": {"name": "nlp/transformer", "width": 128, "depth": 2, "heads": 4, "dropout": 0.1},
             "loss": {"name": "cross-entropy", "label_smoothing": 0.1},
             "optimizer": {"name": "adamw", "lr": 2e-3, "weight_decay": 0.01, "schedule": "cosine"},
-            "train": {"epochs": epochs, "batch_size": 64, "clip": 1.0, "seed": 0, "final": "best"},
-            "stop": sized(seen.rows).stop(),
+            "train": {**sizes.train(), "batch_size": 64},
+            "stop": sizes.stop(),
         },
         {
             "task": (
@@ -122,7 +125,7 @@ def _several_labels(seen: Glimpse, text: Column) -> Suggestion | None:
     return Suggestion(
         f"{seen.rows:,} texts ({text.name!r}) with lists of labels ({label.name!r})",
         {
-            "task": {"name": "multi", "data": {**data, "length": _length_of([text])}},
+            "task": {"name": "multi", "data": {**data, "length": _length_of([text])[1]}},
             "model": {"name": "heads", "trunk": trunk},
             "loss": "weighted",
             "optimizer": {"name": "adamw", "lr": 2e-3, "weight_decay": 0.1, "schedule": "linear"},
@@ -137,11 +140,10 @@ def _several_labels(seen: Glimpse, text: Column) -> Suggestion | None:
 
 
 def running_text(path: Path) -> Suggestion | None:
-    """A text file, or the only one in a folder, to write on like it."""
     if path.is_dir():
-        files = [file for file in path.iterdir() if file.is_file() and Source(file).suffix == ".txt"]
+        files = [file for file in path.iterdir() if file.is_file() and suffix_of(file) == ".txt"]
         return running_text(files[0]) if len(files) == 1 else None
-    if Source(path).suffix not in (".txt", ".md") or not path.is_file():
+    if suffix_of(path) not in (".txt", ".md") or not path.is_file():
         return None
     text = opened(path).read()
     if len(text) < 2000:
@@ -174,22 +176,22 @@ def running_text(path: Path) -> Suggestion | None:
 
 
 def _texts(seen: Glimpse) -> list[Column]:
-    """The columns of texts: longer than names, and hardly any of them twice."""
+    """The columns of texts: called so or longer than names, and hardly any of them twice."""
     return [
         column
         for column in seen.columns
         if not column.nested
-        and column.letters >= _LETTERS
+        and (column.letters >= _LETTERS or column.called(*_TEXTS))
         and column.distinct >= len(column.cells) / 2
         and not column.numeric
     ]
 
 
-def _length_of(texts: Sequence[Column]) -> int:
-    """A usual length that cuts few of some texts."""
-    lengths = sorted(len(cell.split()) for column in texts for cell in column.cells)
+def _length_of(texts: Sequence[Column], *, letters: bool = False) -> tuple[int, int]:
+    """How many words, or letters, nearly all of some texts have, and a usual length that cuts few of them."""
+    lengths = sorted(len(cell) if letters else len(cell.split()) for column in texts for cell in column.cells)
     nearly = lengths[len(lengths) * _HIGH_SHARE // 100]
-    return next((context for context in _CONTEXTS if context >= nearly), _CONTEXTS[-1])
+    return nearly, next((context for context in _CONTEXTS if context >= nearly), _CONTEXTS[-1])
 
 
 def _lists(seen: Glimpse) -> list[Column]:

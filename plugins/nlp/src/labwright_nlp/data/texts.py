@@ -19,7 +19,7 @@ from typing import Annotated, Self
 
 import numpy as np
 import torch
-from labwright import Batch, Classes, Data, LabwrightError, LeftOut, Port, Split, Tokens, listed
+from labwright import Batch, Classes, Data, Finding, LabwrightError, LeftOut, Port, Split, Tokens, listed
 from labwright_tasks import other_data
 from labwright_tasks.delimited import Written
 from labwright_tasks.other_data import Facts, drift, none_known, unknown
@@ -33,6 +33,7 @@ from torch import Tensor
 from labwright_nlp.data import noticing
 from labwright_nlp.data.answers import Answers, Targets, answers_of
 from labwright_nlp.data.noticing import Noticed
+from labwright_nlp.data.odd_texts import odd_texts
 from labwright_nlp.data.reading import check_typed, has_tables, read_text, rows_of, tables_at, text_files
 from labwright_nlp.ports import EncoderTokens
 from labwright_nlp.tokenizing import BETWEEN, Case, Kind, Tokenizer, clean, kept, learned, unmarked
@@ -286,14 +287,27 @@ class Texts(LabelledTexts):
 
     def prepare(self) -> None:
         self._check_case()
-        rows = self.rows()
-        shares = {name: getattr(self, name) for name in ("test", "valid") if name not in rows and getattr(self, name)}
-        rows |= self.held_out(rows["train"], shares)
+        rows = self._parted()
         self.answers = answers_of(rows["train"], self.labels, numbers=self.numbers, separator=self.separator)
         self.unused = [*self.unused, *_no_head(self.answers, rows.values())]
-        train = (clean(text, self.case) for text in rows["train"]["text"])
+        self._learn(rows, rows["train"]["text"])
+
+    def refit(self, rows: Mapping[str, Tensor]) -> None:
+        """See `labwright_tasks.folds.Refittable`; the texts are read once more, as they aren't kept."""
+        parts = self._parted()
+        self._learn(parts, (parts[name]["text"][row] for name, of_part in rows.items() for row in of_part.tolist()))
+
+    def _parted(self) -> dict[str, Table]:
+        """The rows of each part, those held out among them."""
+        rows = self.rows()
+        shares = {name: getattr(self, name) for name in ("test", "valid") if name not in rows and getattr(self, name)}
+        return rows | self.held_out(rows["train"], shares)
+
+    def _learn(self, rows: Mapping[str, Table], texts: Iterable[str]) -> None:
+        """Learn a tokenizer from some texts, and make the splits with it."""
+        cleaned = (clean(text, self.case) for text in texts)
         self.tokens = learned(
-            self.tokenizer, train, vocabulary=self.vocabulary, pretrained=self.pretrained, start=self._start
+            self.tokenizer, cleaned, vocabulary=self.vocabulary, pretrained=self.pretrained, start=self._start
         )
         lengths: dict[str, np.ndarray] = {}
         encoded: dict[str, Encoded] = {}
@@ -322,6 +336,10 @@ class Texts(LabelledTexts):
         if "group" in self.beside:
             return parted(rows, shares, self.seed, None, "group")
         return parted(rows, shares, self.seed, "label" if self.target is Classes else None)
+
+    def checks(self) -> list[Finding]:
+        """Texts that are empty, long or in another alphabet, and those nearly the same; they are read once more."""
+        return odd_texts({name: rows["text"] for name, rows in self._parted().items()})
 
     def place(self, split: str, index: int) -> str:
         return self._lines[split].where(index)

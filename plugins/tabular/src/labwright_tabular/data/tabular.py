@@ -17,7 +17,7 @@ from typing import Any, Self
 
 import numpy as np
 import torch
-from labwright import Classes, Data, LabwrightError, LeftOut, Port, nearest
+from labwright import Classes, Data, Finding, LabwrightError, LeftOut, Port, nearest
 from labwright_tasks import other_data
 from labwright_tasks.delimited import Written
 from labwright_tasks.sample_columns import about_weights, samples_of
@@ -26,6 +26,7 @@ from labwright_tasks.times import latest
 from torch import Tensor
 
 from labwright_tabular.data.columns import Columns, Role, Scale, learned, roles_of
+from labwright_tabular.data.odd_columns import odd_columns
 from labwright_tabular.data.parts import NAMES, TRAIN, Rows, divided, in_groups
 from labwright_tabular.data.reading import PART, whole_table
 from labwright_tabular.ports import Fields, Scaled
@@ -102,6 +103,15 @@ class Tabular(Data):
         return divided(by_class_R, valid=shares["valid"], test=shares["test"], seed=self.seed)
 
     def prepare(self) -> None:
+        self._learn(None)
+
+    def refit(self, rows: Mapping[str, Tensor]) -> None:
+        """See `labwright_tasks.folds.Refittable`; the table is read once more, as it isn't kept."""
+        self._learn(rows)
+
+    def _learn(self, rows: Mapping[str, Tensor] | None) -> None:
+        """Read the table, learn from all training rows, or `rows` of each part, and make the splits."""
+        self._left_out, self._remarks = (), []
         whole = self.table()
         table, left_out = self._with_answers(whole)
         self._left_out = [*self._left_out, *left_out]
@@ -119,15 +129,14 @@ class Tabular(Data):
             self.outputs = Classes(tuple(sorted(set(table.names(self.answer)), key=_in_order)))
         labels_R = self._labels(table)
         parts_R = self._parts_of(table, labels_R, samples)
-        if self.target is not Classes:
-            train = labels_R[parts_R == TRAIN].astype(np.float64)
-            self.outputs = Scaled(1, (float(train.mean()),), (float(train.std()) or 1.0,))
         if not (parts_R == TRAIN).any():
             raise LabwrightError(f"{table.origin}: {len(table):,} rows are too few to train on any.")
+        seen_R = parts_R == TRAIN if rows is None else _mask(parts_R, rows)
+        if self.target is not Classes:
+            seen = labels_R[seen_R].astype(np.float64)
+            self.outputs = Scaled(1, (float(seen.mean()),), (float(seen.std()) or 1.0,))
         roles = roles_of(table, names, self.roles, self.missing)
-        self.columns = learned(
-            table, roles, parts_R == TRAIN, scale=self.scale, min_count=self.min_count, missing=self.missing
-        )
+        self.columns = learned(table, roles, seen_R, scale=self.scale, min_count=self.min_count, missing=self.missing)
         if not self.columns.used:
             raise LabwrightError(
                 f"{table.origin}: no column but {self.answer!r} differs from row to row in a way that says anything: "
@@ -136,12 +145,12 @@ class Tabular(Data):
         weighed = [about_weights(samples["weights"], self.beside["weight"])] if "weights" in samples else []
         self._remarks = [*self._remarks, self._decided(), *weighed]
         for name, part in NAMES.items():
-            rows = np.flatnonzero(parts_R == part)
-            if len(rows):
-                some = torch.from_numpy(rows)
-                known = {fact: of_rows[some] for fact, of_rows in samples.items()}
-                self._keep(name, table.take(rows.tolist()), torch.from_numpy(labels_R[rows]), known)
-                self.facts = self.facts or self._facts(table.take(rows.tolist()), "train")
+            of_part = np.flatnonzero(parts_R == part)
+            if len(of_part):
+                here = torch.from_numpy(of_part)
+                known = {fact: of_rows[here] for fact, of_rows in samples.items()}
+                self._keep(name, table.take(of_part.tolist()), torch.from_numpy(labels_R[of_part]), known)
+                self.facts = self.facts or self._facts(table.take(of_part.tolist()), "train")
 
     def ports(self) -> tuple[Port, Port]:
         return self.columns.port(), self.outputs
@@ -157,6 +166,10 @@ class Tabular(Data):
 
     def remarks(self) -> Sequence[str]:
         return self._remarks
+
+    def checks(self) -> list[Finding]:
+        """Columns that say nothing, or the target itself."""
+        return odd_columns(self.columns, self._parts, self.outputs)
 
     def noticed(self) -> Sequence[str]:
         """How rows to predict for were read; of which columns they had levels that no training row has, or too few."""
@@ -353,6 +366,14 @@ class Tabular(Data):
         kinds += [f"ignored {_some(ignored)}, which name the rows"] if ignored else []
         kinds += [f"left out {_some(alike)}, alike in all rows or with no level often enough"] if alike else []
         return f"taken for {'; '.join(kinds)}: task.data.roles changes it."
+
+
+def _mask(parts_R: np.ndarray, rows: Mapping[str, Tensor]) -> np.ndarray:
+    """Which rows of the table are those of each part."""
+    seen_R = np.zeros(len(parts_R), bool)
+    for name, of_part in rows.items():
+        seen_R[np.flatnonzero(parts_R == NAMES[name])[of_part.numpy()]] = True
+    return seen_R
 
 
 def _some(names: Sequence[str]) -> str:
