@@ -104,19 +104,22 @@ class TextFiles(Texts):
         if pair and tokenizer != "pretrained" and case == "mark":
             raise LabwrightError("task.data.case: between the texts of a pair stands a mark; keep or lower the case.")
         self.pair = pair
-        if targets == "several":
-            if isinstance(label, tuple):
-                raise LabwrightError(
-                    f"task.data.targets: several labels stand in one column, and task.data.label names {len(label)}; "
-                    "columns of a label each are classes."
-                )
-            self.separator = separator
-        elif unlabelled == "negative":
+        self.separator = separator if targets == "several" else None
+        self._check_labels(label)
+        alone = Values if self.numbers else Classes
+        self.target = Heads if isinstance(label, tuple) or targets == "several" else alone  # type: ignore[misc, assignment]
+
+    def _check_labels(self, label: Column | Several) -> None:
+        """Raise LabwrightError where what is said of labels doesn't go together."""
+        if self.separator is not None and isinstance(label, tuple):
+            raise LabwrightError(
+                f"task.data.targets: several labels stand in one column, and task.data.label names {len(label)}; "
+                "columns of a label each are classes."
+            )
+        if self.separator is None and self.unlabelled == "negative":
             raise LabwrightError(
                 "task.data.unlabelled: 'negative' says that a text has none of task.data.targets=several."
             )
-        alone = Values if self.numbers else Classes
-        self.target = Heads if isinstance(label, tuple) or targets == "several" else alone  # type: ignore[misc, assignment]
 
     def rows(self) -> dict[str, Table]:
         columns = {**self.texts, **self.said, **self.beside}
