@@ -14,7 +14,7 @@ from torch import nn
 from labwright.base.errors import LabwrightError, listed
 from labwright.config.recipe import read_recipe
 from labwright.config.resolve import ComponentSpec, Where, resolve
-from labwright.config.signature import Part, signature, unwrapped
+from labwright.config.signature import Part, hints_of, signature, unwrapped
 from labwright.interfaces.closed_form import ClosedForm
 from labwright.interfaces.task import Task
 from labwright.plugin.registry import Plugins
@@ -152,8 +152,7 @@ def described(kind: str, name: str, plugins: Plugins) -> dict[str, Any]:
     """A component in words: its documentation, the ports it takes and returns, and its settings."""
     target = plugins.load(kind, name)
     constructor = signature(target)
-    function = target.__init__ if inspect.isclass(target) else target
-    hints = typing.get_type_hints(function, include_extras=True) if constructor.settings else {}
+    hints = hints_of(target) if constructor.settings else {}
     ports = {key: " | ".join(type_.__name__ for type_ in types) for key, types in constructor.given.items() if types}
     settings = [
         {

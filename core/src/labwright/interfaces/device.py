@@ -1,10 +1,12 @@
-"""The interface of a device: where and how it is computed."""
+"""The interface of a device: where and how it is computed.
 
-from __future__ import annotations
+Annotations are evaluated here: a dataclass that is derived elsewhere then needs none of the names in them.
+"""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Protocol
 
@@ -15,6 +17,7 @@ from torch import Tensor, nn
 Precision = Literal["fp32", "bf16", "fp16"]
 
 
+@dataclass(eq=False, kw_only=True)
 class Device(ABC):
     """Where and how it is computed; nothing here changes what is computed, precision apart.
 
@@ -26,32 +29,22 @@ class Device(ABC):
     Example: `class TPU(lw.Device): ...`
     """
 
-    def __init__(
-        self,
-        *,
-        precision: Precision = "fp32",
-        compile: bool = False,  # noqa: A002 - the field's name in a recipe
-        accumulate: Annotated[int, Field(ge=1)] = 1,
-        workers: Annotated[int, Field(ge=0)] = 0,
-        threads: Annotated[int, Field(ge=1)] | None = None,
-        sync_batch_norm: bool = False,
-    ) -> None:
-        self.precision = precision
-        self.compile = compile
-        self.accumulate = accumulate
-        self.workers = workers
-        self.threads = threads
-        self.sync_batch_norm = sync_batch_norm
+    precision: Precision = "fp32"
+    compile: bool = False
+    accumulate: Annotated[int, Field(ge=1)] = 1
+    workers: Annotated[int, Field(ge=0)] = 0
+    threads: Annotated[int, Field(ge=1)] | None = None
+    sync_batch_norm: bool = False
 
     @abstractmethod
     def find(self) -> torch.device:
         """The device. Raises LabwrightError if it isn't there, saying what is."""
 
-    def shard(self, model: nn.Module, criterion: Any) -> Sharding | None:
+    def shard(self, model: nn.Module, criterion: Any) -> "Sharding | None":
         """Let each of several processes hold a part of the parameters alone; None, as here: each holds all of them."""
         return None
 
-    def writer(self) -> Writer | None:
+    def writer(self) -> "Writer | None":
         """What writes the tensors of a run's checkpoints; None, as here: the first process, before the next step."""
         return None
 
