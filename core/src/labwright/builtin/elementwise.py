@@ -1,8 +1,9 @@
 """Which parameters go into one kernel call, and the state by parameter name: what SGD and Adam share.
 
 They are no `torch.optim.Optimizer`: its first instance imports torch._dynamo (3 s), and it holds one rate for all.
-Annotations are evaluated here: a dataclass that is derived elsewhere then needs none of the names in them.
 """
+
+from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
@@ -151,7 +152,9 @@ class Elementwise(Optimizer):
                     "ones only. Build its layer with sparse=False."
                 )
         self._count_apart(active)
-        self._begin(active, skippable)
+        # without a count, a buffer of zeros stands for none if a first step may be skipped: the count tells which
+        if self.counted or (skippable and self.slots):
+            self._begin_counted(active)
         members: dict[tuple[Any, ...], list[str]] = {}
         for number, (names, _, _) in enumerate(self.groups):
             for name in names:
@@ -222,10 +225,6 @@ class Elementwise(Optimizer):
     @abstractmethod
     def slots(self) -> tuple[str, ...]:
         """The state's tensors of the parameter's shape."""
-
-    @abstractmethod
-    def _begin(self, names: Iterable[str], skippable: bool) -> None:
-        """Make the state that these parameters need before a step, one that may be skipped or not."""
 
     @abstractmethod
     def _update_fused(self, part: Together, gradients: list[Tensor], lr: float, found: Tensor | None) -> None:

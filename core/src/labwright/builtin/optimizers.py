@@ -5,7 +5,6 @@ There is no `maximize`: a loss is minimised.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Annotated, final
 
@@ -48,11 +47,6 @@ class SGD(Elementwise):
     @property
     def slots(self) -> tuple[str, ...]:
         return ("momentum_buffer",) if self.momentum else ()
-
-    def _begin(self, names: Iterable[str], skippable: bool) -> None:
-        # If a first step may be skipped, a buffer of zeros stands for none, and the count tells whether to dampen.
-        if self.momentum and skippable:
-            self._begin_counted(names)
 
     def _update_fused(self, part: Together, gradients: list[Tensor], lr: float, found: Tensor | None) -> None:
         if part.step is not None and self.dampening:
@@ -120,9 +114,6 @@ class Adam(Elementwise):
     @property
     def slots(self) -> tuple[str, ...]:
         return ("exp_avg", "exp_avg_sq", "max_exp_avg_sq") if self.amsgrad else ("exp_avg", "exp_avg_sq")
-
-    def _begin(self, names: Iterable[str], skippable: bool) -> None:  # noqa: ARG002 - its zeros stand for no state
-        self._begin_counted(names)
 
     def _update_fused(self, part: Together, gradients: list[Tensor], lr: float, found: Tensor | None) -> None:
         assert part.step is not None

@@ -87,15 +87,14 @@ class Early:
             raise StopRun(f"{self._watched} has not improved on {self._best:.6g} in {evaluations}")
 
 
+@dataclass(eq=False, kw_only=True)
 class Seconds:
     """End after a stretch of time, at the end of the step under way.
 
     `limit` is in seconds of this process: what was trained before a resumption doesn't count.
     """
 
-    def __init__(self, *, limit: Annotated[float, Field(gt=0)]) -> None:
-        self.limit = limit
-        self._end = 0.0
+    limit: Annotated[float, Field(gt=0)]
 
     @hookimpl
     def labwright_run_started(self) -> None:

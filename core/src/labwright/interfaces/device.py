@@ -1,7 +1,6 @@
-"""The interface of a device: where and how it is computed.
+"""The interface of a device: where and how it is computed."""
 
-Annotations are evaluated here: a dataclass that is derived elsewhere then needs none of the names in them.
-"""
+from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
@@ -40,11 +39,11 @@ class Device(ABC):
     def find(self) -> torch.device:
         """The device. Raises LabwrightError if it isn't there, saying what is."""
 
-    def shard(self, model: nn.Module, criterion: Any) -> "Sharding | None":
+    def shard(self, model: nn.Module, criterion: Any) -> Sharding | None:
         """Let each of several processes hold a part of the parameters alone; None, as here: each holds all of them."""
         return None
 
-    def writer(self) -> "Writer | None":
+    def writer(self) -> Writer | None:
         """What writes the tensors of a run's checkpoints; None, as here: the first process, before the next step."""
         return None
 

@@ -1,7 +1,6 @@
-"""The interface of an optimizer, the schedule of its rate included.
+"""The interface of an optimizer, the schedule of its rate included."""
 
-Annotations are evaluated here: a dataclass that is derived elsewhere then needs none of the names in them.
-"""
+from __future__ import annotations
 
 import math
 import re
