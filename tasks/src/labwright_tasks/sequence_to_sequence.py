@@ -5,7 +5,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Protocol, runtime_checkable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Protocol, Self, runtime_checkable
 
 import torch
 from labwright import (
@@ -17,6 +18,7 @@ from labwright import (
     IndexedBatches,
     LabwrightError,
     Metric,
+    Of,
     Part,
     Perplexity,
     Port,
@@ -34,6 +36,7 @@ from torch.nn import functional
 from labwright_tasks.beam_search import beam_search
 from labwright_tasks.chosen_metrics import asked, chosen, chosen_goal, counted, new_metrics
 from labwright_tasks.classification import ClassificationLoss
+from labwright_tasks.intervals import MatchInterval, MeanInterval
 from labwright_tasks.metrics import ExactMatch, NatsPerToken, TokenAccuracy
 
 if TYPE_CHECKING:
@@ -200,6 +203,7 @@ class SequenceToSequence(Task):
         self.asked = {name for metric in self.chosen.values() for name in asked(metric, _TAKES, self.table)}
         self.data: PairedData = data
         self.beams, self.length_penalty, self.length = beams, length_penalty, length
+        self.closely = False  # whether intervals are measured as well
 
     @property
     def port(self) -> TargetTokens:
@@ -252,18 +256,33 @@ class SequenceToSequence(Task):
         """
         logits_BTV, memory = self._forced(model, batch)
         exact = logits_BTV if logits_BTV.dtype == torch.float64 else logits_BTV.float()
-        nats = functional.cross_entropy(
+        nats_BT = functional.cross_entropy(
             exact.flatten(0, 1), batch.targets.flatten(), ignore_index=LEFT_OUT, reduction="none"
-        ).sum(dtype=torch.float32 if exact.device.type == "mps" else torch.float64)
+        )
+        nats_BT = nats_BT.view_as(batch.targets)
+        nats = nats_BT.sum(dtype=torch.float32 if exact.device.type == "mps" else torch.float64)
         right = (logits_BTV.argmax(-1) == batch.targets).sum()
         results: dict[str, Any] = {"nats_sum": nats, "right": right, "tokens": int(self.weight(batch))}
+        if self.closely:
+            results |= {"nats_of_each": nats_BT.sum(1), "tokens_of_each": (batch.targets != LEFT_OUT).sum(1)}
         if "texts" in self.asked or "references" in self.asked:
             texts = self.texts(model, memory, batch.inputs[1])
             results |= {"texts": texts, "references": self.references(batch)}
         return results | (counted(logits_BTV, batch.targets) if "logits" in self.asked else {})
 
     def metrics(self) -> dict[str, Metric]:
-        return new_metrics(self.chosen, self.data.ports()[0], self.port.classes, _TAKES, self.table)
+        metrics = new_metrics(self.chosen, self.data.ports()[0], self.port.classes, _TAKES, self.table)
+        if self.closely:
+            metrics["cross_entropy_95"] = Of(MeanInterval(), "nats_of_each", "tokens_of_each")
+            if {"texts", "references"} <= self.asked:
+                metrics["exact_match_95"] = Of(MatchInterval(), "texts", "references")
+        return metrics
+
+    def on(self, path: Path) -> Self:
+        """Over other pairs, with intervals over pairs drawn anew."""
+        other = super().on(path)
+        other.closely = True
+        return other
 
     def predict(self, model: nn.Module, inputs: tuple[Tensor, ...], origins: Sequence[Any]) -> list[dict[str, Any]]:  # noqa: ARG002
         """For each row the text."""

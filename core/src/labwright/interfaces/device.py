@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,11 +40,17 @@ class Device(ABC):
         """The device. Raises LabwrightError if it isn't there, saying what is."""
 
     def shard(self, model: nn.Module, criterion: Any) -> Sharding | None:
-        """Let each of several processes hold a part of the parameters alone; None, as here: each holds all of them."""
+        """Let each of several processes hold a part of the parameters alone; None, as here: each holds all of them.
+
+        The model and the criterion are on the host still; what is made of them is on the device.
+        """
         return None
 
-    def writer(self) -> Writer | None:
-        """What writes the tensors of a run's checkpoints; None, as here: the first process, before the next step."""
+    def writer(self, tell: Callable[[str], None]) -> Writer | None:
+        """What writes the tensors of a run's checkpoints; None, as here: the first process, before the next step.
+
+        What the run's person should know of it, it may `tell`: a sentence becomes a note of the run.
+        """
         return None
 
     def autocast(self, device: torch.device) -> AbstractContextManager[Any] | None:
@@ -70,8 +76,11 @@ class Sharding(Protocol):
     def mixed(self) -> AbstractContextManager[None]:
         """Within it a tensor that all processes hold alike goes with one of which each has a part."""
 
-    def end(self) -> None:
-        """The run is over: from now on every process has the model whole, without a trace of this."""
+    def read(self, files: Sequence[Path]) -> dict[str, Tensor]:
+        """The tensors of a checkpoint's safetensors files, in whose order the parts of one follow one another.
+
+        Of one that goes with a parameter, whose name its own has between slashes, this process's part; of others all.
+        """
 
 
 class Writer(Protocol):

@@ -134,6 +134,12 @@ class ExperimentSpec:
         silent.listeners = []
         return silent
 
+    def settled(self, per_epoch: int) -> Self:
+        """The same experiment with what its recipe leaves to the size of the data: see `Train`."""
+        settled = copy(self)
+        settled.train = self.train.settled(per_epoch)
+        return settled
+
     def varied(self, values: Mapping[str, Any]) -> Self:
         """The same experiment with other values at dotted paths, such as `{"model.width": 64}`.
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import tomli_w
 from labwright import Experiment, LabwrightError, Outcome, ranks
+from labwright.cli.shared import new_folder
 
 from labwright_tasks.cross_validation.interval import corrected_interval
 
@@ -75,7 +76,7 @@ def cross_validate(
     Returns the outcome of the fold that was interrupted, if one was. Raises LabwrightError for a folder of other folds,
     RunFailed for a fold that can't go on.
     """
-    place = ranks.by_first(lambda: _new_folder(experiments[0].name)) if folder is None else folder
+    place = ranks.by_first(lambda: new_folder(f"{experiments[0].name}-folds")) if folder is None else folder
     outcomes = []
     for number, experiment in enumerate(experiments, 1):
         say(f"fold {number} of {len(experiments)}: {place / f'fold-{number}'}")
@@ -131,18 +132,3 @@ def _sizes(outcome: Outcome) -> Mapping[str, int]:
     data: Any = outcome.data
     sizes: Mapping[str, int] = data["samples"] if isinstance(data, Mapping) else data.samples
     return sizes
-
-
-def _new_folder(name: str) -> Path:
-    """Make `runs/NAME-folds-001`, or the next number that is free."""
-    number = 1
-    while True:
-        folder = Path("runs") / f"{name.replace('/', '-')}-folds-{number:03d}"
-        try:
-            folder.mkdir(parents=True)
-        except FileExistsError:
-            number += 1
-        except OSError as error:
-            raise LabwrightError(f"can't make {folder}: {error.strerror}. Give another --folder.") from error
-        else:
-            return folder
