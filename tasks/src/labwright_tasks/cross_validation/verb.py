@@ -61,9 +61,8 @@ def _tell(result: CrossValidation) -> None:
 
     rows = [("", "mean", f"{LEVEL:.0%} interval", "folds")]
     shown = {name: scores for name, scores in result.scores.items() if name.count("/") < 2 or name == result.goal}
-    for name, scores in (
-        shown | {f"{result.goal} of {rule}": scores for rule, scores in result.floors.items()}
-    ).items():
+    shown |= {f"{result.goal} of {rule}": scores for rule, scores in result.floors.items()}
+    for name, scores in shown.items():
         interval = "no value" if scores.interval is None else "{:.5g} to {:.5g}".format(*scores.interval)
         rows.append((name, f"{scores.mean:.5g}", interval, " ".join(f"{value:.5g}" for value in scores.values)))
     print_table(rows)
