@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
 import random
 import sys
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -60,6 +62,67 @@ def test_pictures_in_folders(lab: Lab) -> None:
     # grey, 70 pixels and more, and of single signs, which are others mirrored
     assert (data["channels"], data["size"], data["flip"]) == (1, 64, False)
     assert trained(lab, "train.epochs=1", "model.depth=8")["status"] == "finished"
+
+
+def test_pictures_in_archives(lab: Lab) -> None:
+    for part in ("train", "test"):
+        with zipfile.ZipFile(f"{part}.zip", "w") as archive:
+            for name in ("cat", "dog"):
+                for number in range(12):
+                    content = io.BytesIO()
+                    Image.fromarray(CHANCE.integers(0, 255, (32, 32, 3), dtype=np.uint8)).save(content, "png")
+                    archive.writestr(f"{name}/{number}.png", content.getvalue())
+    told = suggested(lab, ".")
+    assert told["what"] == "24 pictures of 2 classes (cat 12, dog 12)"
+    data = told["recipe"]["task"]["data"]
+    assert (data["channels"], data["size"], data["flip"]) == (3, 32, True)
+    assert trained(lab, "train.epochs=1", "model.depth=8")["samples"]["test"] == 24
+
+
+def test_pictures_in_arrays(lab: Lab) -> None:
+    sizes = {"train": 40, "test": 10}
+    pixels = {f"x_{part}": CHANCE.integers(0, 255, (count, 28, 28), dtype=np.uint8) for part, count in sizes.items()}
+    labels = {f"y_{part}": np.arange(count, dtype=np.uint8) % 3 for part, count in sizes.items()}
+    Path("arrays").mkdir()
+    np.savez("arrays/mnist.npz", **pixels, **labels)
+    told = suggested(lab, "arrays")
+    assert told["what"] == "40 grey pictures of 3 classes, in arrays"
+    assert told["recipe"]["task"]["data"]["classes"] == ["0", "1", "2"]
+    assert trained(lab, "train.epochs=1")["samples"]["test"] == 10
+
+
+def test_recordings_whose_names_begin_with_what_they_are(lab: Lab) -> None:
+    with zipfile.ZipFile("train.zip", "w") as archive:
+        for pitch, name in ((440, "yes"), (880, "no")):
+            for number in range(12):
+                content = io.BytesIO()
+                wave = 0.3 * np.sin(np.arange(4000) * 2 * np.pi * pitch / 8000) + CHANCE.normal(0, 0.05, 4000)
+                soundfile.write(content, wave, 8000, format="wav")
+                archive.writestr(f"{name}_somebody_{number}.wav", content.getvalue())
+    told = suggested(lab, ".")
+    assert told["what"] == "24 recordings of 2 classes (no 12, yes 12)"
+    data = told["recipe"]["task"]["data"]
+    assert (data["rate"], data["seconds"]) == (8000, 0.5)
+    assert trained(lab, "train.epochs=1")["status"] == "finished"
+
+
+def test_names_are_read_letter_by_letter(lab: Lab) -> None:
+    random.seed(0)
+    rows = [f"{''.join(random.choices(letters, k=7))},{label}" for label, letters in (("a", "xyz"), ("b", "xyv")) * 60]
+    Path("names.csv").write_text("\n".join(["name,label", *rows]) + "\n")
+    told = suggested(lab, "names.csv")
+    assert told["what"] == "120 texts ('name') of 2 classes ('label')"
+    recipe = told["recipe"]
+    assert (recipe["task"]["data"]["tokenizer"], recipe["model"]["ngrams"]) == ("char", 4)
+
+
+def test_a_folder_of_ratings(lab: Lab) -> None:
+    random.seed(0)
+    rows = [f"{user}\t{item}\t4\t{user + item}" for user in range(40) for item in random.sample(range(30), 10)]
+    Path("u.data").write_text("\n".join(rows) + "\n")
+    told = suggested(lab, ".")
+    assert told["what"] == "ratings in MovieLens' files"
+    assert trained(lab)["status"] == "finished"
 
 
 def test_recordings_in_folders(lab: Lab) -> None:

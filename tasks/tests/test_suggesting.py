@@ -11,20 +11,27 @@ from labwright_tasks.suggesting.suggestion import Suggestion
 
 
 @pytest.mark.parametrize(
-    ("samples", "batch_size", "epochs", "dropout"),
+    ("samples", "batch_size", "dropout"),
     [
-        (40, 16, 100, 0.5),  # 3,000 updates of 16 would be 1,200 epochs
-        (1_600, 32, 60, 0.5),  # 1,600 / 32 are 50 updates; 3,000 / 50 epochs
-        (1_599, 16, 30, 0.5),  # at 32 there would be fewer than 50
-        (6_400, 128, 60, 0.3),
-        (100_000, 128, 5, 0.1),  # 3,000 updates are 4 epochs
+        (40, 16, 0.5),
+        (1_600, 32, 0.5),  # 1,600 / 32 are 50 updates
+        (1_599, 16, 0.5),  # at 32 there would be fewer than 50
+        (6_400, 128, 0.3),
+        (100_000, 128, 0.1),
     ],
 )
-def test_sizes_follow_from_the_number_of_samples(samples, batch_size, epochs, dropout):
+def test_sizes_follow_from_the_number_of_samples(samples, batch_size, dropout):
     sizes = sized(samples)
-    assert (sizes.batch_size, sizes.epochs, sizes.dropout) == (batch_size, epochs, dropout)
-    assert sizes.patience == max(3, epochs // 5)
-    assert f"{samples:,} samples" in sizes.reasons[0] and f"{epochs} epochs" in sizes.reasons[0]
+    assert (sizes.batch_size, sizes.dropout) == (batch_size, dropout)
+    assert sizes.train()["epochs"] == "auto"
+    assert f"{samples:,} samples" in sizes.reasons[0]
+
+
+def test_of_a_folder_the_table_of_its_training_part_is_looked_into(tmp_path):
+    for name, rows in (("valid.csv", 2), ("train.csv", 3), ("notes.csv", 4)):
+        (tmp_path / name).write_text("a,b\n" + "1,2\n" * rows)
+    seen = glimpse(tmp_path)
+    assert seen is not None and seen.rows == 3
 
 
 def test_a_recipe_is_written_as_it_is_with_its_reasons_above():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
@@ -57,6 +57,7 @@ def read_parts(
     written: Written,
     parts: Parts | None = None,
     setting: str = "task.data.path",
+    lists: Collection[str] = (),
 ) -> Published:
     """The tables of all parts: those of a folder's or an archive's files that are called like parts, or as `parts` say.
 
@@ -66,7 +67,7 @@ def read_parts(
 
     def read(some: Path | Sequence[Path], more: Mapping[str, str], where: str = setting) -> Table:
         wanted = {**(optional or {}), **more}
-        return read_table(some, columns, optional=wanted, every=every, written=written, setting=where)
+        return read_table(some, columns, optional=wanted, every=every, written=written, setting=where, lists=lists)
 
     path = path.expanduser()
     parts = parts or Parts()

@@ -7,8 +7,19 @@ from typing import Annotated
 
 import typer
 
-from labwright.base import ranks
-from labwright.cli.shared import Json, OtherData, Out, Overrides, RunFolder, claim_out, print_json, print_metrics, say
+from labwright.cli.shared import (
+    Json,
+    OtherData,
+    Out,
+    Overrides,
+    Processes,
+    RunFolder,
+    claim_out,
+    join_or_start,
+    print_json,
+    print_metrics,
+    say,
+)
 
 
 def verb(
@@ -20,6 +31,7 @@ def verb(
     other_data: OtherData = False,
     on: Annotated[Path | None, typer.Option(help="Other data, a file or folder, all of which is measured.")] = None,
     out: Out = None,
+    processes: Processes = None,
     as_json: Json = False,
 ) -> None:
     """Evaluate a run's model on a split of its data, or --on other data, with some of the run's settings changed.
@@ -28,11 +40,11 @@ def verb(
     """
     from labwright.runs.load import evaluated
 
-    ranks.join()
+    join_or_start(processes)
     if out is not None:
         claim_out(out)
     evaluation = evaluated(run, ctx.obj.plugins, split, checkpoint, overrides or (), other_data=other_data, on=on)
-    if out is not None and evaluation.of.outcome is not None and ranks.first():
+    if out is not None and evaluation.of.outcome is not None:
         from labwright.report.run_report import write
 
         write(evaluation.of, evaluation.of.outcome, out)

@@ -90,7 +90,7 @@ OtherData = Annotated[
 
 Processes = Annotated[
     int | None,
-    typer.Option("--processes", min=1, help="Train on so many processes of this machine, as torchrun would."),
+    typer.Option("--processes", min=1, help="Use so many processes of this machine, as torchrun would."),
 ]
 
 

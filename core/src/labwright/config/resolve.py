@@ -112,10 +112,6 @@ class ComponentSpec:
             reason = error if isinstance(error, ValueError) else "it needs more memory than there is; make it smaller"
             raise LabwrightError(f"{self.where}: {self.kind} {self.label!r} can't be built: {reason}") from error
 
-    def __call__(self, **given: Any) -> Any:
-        """What a part awaits: see `_built_part`."""
-        return self.build(**given)
-
     def table(self) -> dict[str, Any]:
         """The complete table of a recipe, defaults included; None is left out."""
         if self.thing is not None:
@@ -150,9 +146,8 @@ class ComponentSpec:
         for key, setting in signature(self.target).settings.items():
             if setting.mark is not None:
                 marks[key] = setting.mark
-            for place, part in self.parts().items() if setting.part else ():
-                if place.partition(".")[0] == key:
-                    marks |= {f"{place}.{path}": mark for path, mark in part.marks().items()}
+            for place, part in _placed(key, self.settings.get(key) or {}).items() if setting.part else ():
+                marks |= {f"{place}.{path}": mark for path, mark in part.marks().items()}
         return marks
 
 
@@ -182,7 +177,7 @@ def _placed(place: str, value: Any) -> dict[str, ComponentSpec]:
 
 def _built_part(part: ComponentSpec) -> Any:
     """A part that needs ports arrives as a callable awaiting them; a metric always, as each evaluation has its own."""
-    return part if part.given or part.kind == "metric" else part.build()
+    return part.build if part.given or part.kind == "metric" else part.build()
 
 
 def resolve(kind: str, value: Any, plugins: Plugins, where: Where) -> ComponentSpec:

@@ -14,6 +14,7 @@ Every file is written whole or not at all and through no link, see base/files.py
 
 from __future__ import annotations
 
+from itertools import count
 from pathlib import Path
 
 from labwright.base.errors import LabwrightError
@@ -69,9 +70,8 @@ def set_aside(folder: Path) -> Path:
     refuse_links(folder)
     lock = Lock(folder)
     lock.acquire()
-    number = 1
-    while (aside := folder.with_name(f"{folder.name}-begun-{number}")).exists():
-        number += 1
+    asides = (folder.with_name(f"{folder.name}-begun-{number}") for number in count(1))
+    aside = next(path for path in asides if not path.exists())
     try:
         folder.rename(aside)
     except OSError as error:

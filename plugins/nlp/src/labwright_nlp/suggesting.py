@@ -8,10 +8,14 @@ from labwright_tasks.opening import opened
 from labwright_tasks.suggesting.columns import Column, Glimpse, glimpse
 from labwright_tasks.suggesting.sizes import sized
 from labwright_tasks.suggesting.suggestion import Suggestion
+from labwright_tasks.tables import suffix_of
 
 _LABELS = ("label", "class", "category", "target", "sentiment", "stars", "rating", "topic", "tag", "y")
-_LETTERS = 15  # of a text, in the mean
+_TEXTS = ("text", "sentence", "name", "title", "word", "phrase", "smiles", "sequence")
+_LETTERS = 15  # of a text, in the mean, whose column isn't called like one
+_WORDS = 3  # of a text, in the mean: fewer are names or codes, of which the letters say more
 _MOST_CLASSES = 200
+_FEW_COLUMNS = 3  # of a table of texts; one of more is probably about something else
 _OFTEN = 5  # rows of a class, in the mean
 _CONTEXTS = (32, 64, 128, 256)
 _HIGH_SHARE = 95  # in a hundred texts that aren't cut
@@ -22,26 +26,28 @@ def labelled_texts(path: Path) -> Suggestion | None:
     seen = glimpse(path)
     if seen is None:
         return None
-    text = max(seen.columns, key=lambda column: column.letters, default=None)
-    if text is None or text.letters < _LETTERS or text.distinct < len(text.cells) / 2 or text.numeric:
+    text = max(seen.columns, key=lambda column: (column.called(*_TEXTS), column.letters), default=None)
+    if text is None or text.distinct < len(text.cells) / 2 or text.numeric:
+        return None
+    if text.letters < _LETTERS and not text.called(*_TEXTS):
         return None
     label = _label_of(seen, text)
     if label is None:
         return None
     sizes = sized(seen.rows)
-    lengths = sorted(len(cell.split()) for cell in text.cells)
+    letters = text.words < _WORDS
+    lengths = sorted(len(cell) if letters else len(cell.split()) for cell in text.cells)
     nearly = lengths[len(lengths) * _HIGH_SHARE // 100]
     length = next((context for context in _CONTEXTS if context >= nearly), _CONTEXTS[-1])
+    read = {"tokenizer": "char", "case": "mark"} if letters else {"tokenizer": "word", "case": "lower"}
+    unit = "characters" if letters else "words"
     data = {"name": "nlp/text-files", "path": str(path), "text": text.name, "label": label.name}
     named = label.called(*_LABELS)
     return Suggestion(
         f"{seen.rows:,} texts ({text.name!r}) of {label.distinct} classes ({label.name!r})",
         {
-            "task": {
-                "name": "classification",
-                "data": {**data, "tokenizer": "word", "case": "lower", "length": length},
-            },
-            "model": {"name": "nlp/bag", "width": 64, "ngrams": 2, "dropout": sizes.dropout},
+            "task": {"name": "classification", "data": {**data, **read, "length": length}},
+            "model": {"name": "nlp/bag", "width": 64, "ngrams": 4 if letters else 2, "dropout": sizes.dropout},
             "loss": "cross-entropy",
             "optimizer": {"name": "adamw", "lr": 2e-3, "weight_decay": 0.1, "schedule": "linear"},
             "device": "cpu",
@@ -50,25 +56,26 @@ def labelled_texts(path: Path) -> Suggestion | None:
         },
         {
             "task": (
-                f"{text.name!r} has the longest cells, {text.words:.0f} words in the mean, hardly any twice; "
+                f"{text.name!r} has {text.words:.0f} words in the mean, hardly any twice; "
                 f"{label.name!r} {'is called like a label and ' if named else ''}has {label.distinct} values.",
-                f"{_HIGH_SHARE} of 100 texts have {nearly} words or fewer: {length} cuts few.",
+                *(("So few words are names or codes: they are read letter by letter.",) if letters else ()),
+                f"{_HIGH_SHARE} of 100 texts have {nearly} {unit} or fewer: {length} cuts few.",
             ),
             "model": (
-                "A bag of words and pairs of them: on small data hard to beat, and trained in seconds. nlp/text-cnn "
-                "and nlp/lstm read the order of words; nlp/encoder begins from a pretrained model.",
+                f"A bag of {unit} and what stands side by side: on small data hard to beat, and trained in seconds. "
+                "nlp/text-cnn and nlp/lstm read all in its order; nlp/encoder begins from a pretrained model.",
                 f"Dropout is {sizes.dropout} of {seen.rows:,} samples: 0.5 below 2,000, 0.1 from 50,000 on, else 0.3.",
             ),
             "device": ("Small models are trained faster without a GPU.",),
             "train": sizes.reasons,
         },
-        fit=0.8 if named else 0.6,
+        fit=0.8 if named else 0.6 if len(seen.columns) <= _FEW_COLUMNS else 0.3,
     )
 
 
 def running_text(path: Path) -> Suggestion | None:
     """A text file, to write on like it."""
-    if path.suffix.lower() not in (".txt", ".md") or not path.is_file():
+    if suffix_of(path) not in (".txt", ".md") or not path.is_file():
         return None
     text = opened(path).read()
     if len(text) < 2000:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from labwright_tasks.suggesting.columns import Column, glimpse
-from labwright_tasks.suggesting.sizes import sized
+from labwright_tasks.suggesting.sizes import CHOSEN, GOAL, sized
 from labwright_tasks.suggesting.suggestion import Suggestion
 
 _TARGETS = ("label", "class", "category", "target", "outcome", "result", "price", "value", "score", "quality", "y")
@@ -38,7 +38,9 @@ def columns(path: Path) -> Suggestion | None:
     return Suggestion(
         f"{seen.rows:,} rows of {len(seen.columns)} columns, to tell {target.name!r} from the others: {kind}",
         {
-            "task": {"name": "classification" if classes else "regression", "data": data},
+            "task": {"name": "classification", "data": data, "goal": GOAL}
+            if classes
+            else {"name": "regression", "data": data},
             "model": {"name": "tabular/mlp", "numbers": "piecewise", "bins": 32, "dim": 8, "width": 128, "depth": 2}
             | {"dropout": min(0.2, sizes.dropout)},
             "loss": "cross-entropy" if classes else {"name": "tabular/standardized", "loss": "mse"},
@@ -54,6 +56,7 @@ def columns(path: Path) -> Suggestion | None:
                 f"It has {target.distinct} different values"
                 + (", so that they are taken for classes." if classes else ", all of them numbers."),
                 "What each column is taken for is said when the run begins; task.data.roles says otherwise.",
+                *((CHOSEN,) if classes else ()),
             ),
             "device": ("Small models are trained faster without a GPU.",),
             "train": sizes.reasons,

@@ -11,6 +11,7 @@ from itertools import islice
 from pathlib import Path
 
 from labwright_tasks.opening import opened
+from labwright_tasks.parts import part_named
 from labwright_tasks.tables import SUFFIXES, suffix_of
 
 _LOOKED_AT = 5000  # rows
@@ -62,8 +63,11 @@ class Glimpse:
 def glimpse(path: Path) -> Glimpse | None:
     """The first rows of a table, and how many there are; None for what is no table by its name.
 
-    Raises LabwrightError for a file that can't be read as text.
+    Of a folder it is the table of the part `train`. Raises LabwrightError for a file that can't be read as text.
     """
+    if path.is_dir():
+        parts = [file for file in sorted(path.iterdir()) if part_named(file.name.partition(".")[0]) == "train"]
+        return next((seen for file in parts if file.is_file() and (seen := glimpse(file))), None)
     suffix = suffix_of(path)
     if suffix not in SUFFIXES or not path.is_file():
         return None
