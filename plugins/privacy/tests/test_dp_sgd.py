@@ -115,6 +115,14 @@ def test_a_step_is_the_sum_of_bounded_gradients_over_the_expected_number(tmp_pat
             torch.testing.assert_close(gradient, sums / 15, rtol=1e-5, atol=1e-7)
 
 
+def test_a_penalty_of_the_weights_is_part_of_each_gradient(tmp_path: Path):
+    seen = Seen(DifferentiallyPrivate(noise=1e-9, accountant="rdp", delta=1e-3, bound=0.7))
+    loss = {"name": "penalized", "loss": "cross-entropy", "l2": 0.1}
+    points(seen, **{"loss": loss, "train.steps": 2}).run(tmp_path / "run")
+    for sums, gradient in zip(seen.expected[1], seen.gradients_of[1], strict=True):
+        torch.testing.assert_close(gradient, sums / 15, rtol=1e-5, atol=1e-7)
+
+
 def test_how_many_go_through_the_model_together_changes_nothing(tmp_path: Path):
     seen = Seen(DifferentiallyPrivate(noise=1e-9, accountant="rdp", delta=1e-3, at_once=4))
     points(seen, **{"train.steps": 3}).run(tmp_path / "run")
