@@ -31,14 +31,14 @@ def build(
     task: Task | None = None,
     begun: Path | None = None,
     *,
-    measured: bool = False,
+    trains: bool = True,
 ) -> Built:
     """Make everything: read the data (or take up what was learned from it), then model, loss and optimizers.
 
     `task` is one of the same settings that was prepared before, so that its data isn't read again. `begun` is what the
     task of a run kept that is gone on with: what it started from, or took from another run, isn't asked any more.
-    What is only `measured` isn't trained, so that its batches need not be divisible. Random numbers and threads of the
-    process are as before when it returns. Raises LabwrightError for what can't be built.
+    What never `trains`, but is measured, need not have divisible batches. Random numbers and threads of the process are
+    as before when it returns. Raises LabwrightError for what can't be built.
     """
     settings: Device = spec.device.build()
     device = settings.find()
@@ -71,7 +71,7 @@ def build(
                 f"and loss {label!r} compares the samples of a batch with one another: cut, it is another loss. Leave "
                 "device.accumulate out, with a smaller train.batch_size where memory is short."
             )
-        together = ranks.count() > 1 and (measured or learned is None)  # else one process takes it up for itself
+        together = ranks.count() > 1 and (learned is None or not trains)  # else one process takes it up for itself
         sharding = _placed(model, criterion, settings, device, together=together)
         split_state(model)  # refused here if no checkpoint could hold it
         phases = [phase for phase in task.phases() if phase.name in spec.optimizers]
@@ -82,7 +82,7 @@ def build(
         method: Method = spec.method.build()
         method.check(task, model)
     built = Built(task, model, criterion, device, settings, optimizers, method, sharding)
-    if together and not measured:
+    if together and trains:
         divide(built, spec.train)
     return built
 
