@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Protocol
 
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 Precision = Literal["fp32", "bf16", "fp16"]
 
 
+@dataclass(eq=False, kw_only=True)
 class Device(ABC):
     """Where and how it is computed; nothing here changes what is computed, precision apart.
 
@@ -26,22 +28,12 @@ class Device(ABC):
     Example: `class TPU(lw.Device): ...`
     """
 
-    def __init__(
-        self,
-        *,
-        precision: Precision = "fp32",
-        compile: bool = False,  # noqa: A002 - the field's name in a recipe
-        accumulate: Annotated[int, Field(ge=1)] = 1,
-        workers: Annotated[int, Field(ge=0)] = 0,
-        threads: Annotated[int, Field(ge=1)] | None = None,
-        sync_batch_norm: bool = False,
-    ) -> None:
-        self.precision = precision
-        self.compile = compile
-        self.accumulate = accumulate
-        self.workers = workers
-        self.threads = threads
-        self.sync_batch_norm = sync_batch_norm
+    precision: Precision = "fp32"
+    compile: bool = False
+    accumulate: Annotated[int, Field(ge=1)] = 1
+    workers: Annotated[int, Field(ge=0)] = 0
+    threads: Annotated[int, Field(ge=1)] | None = None
+    sync_batch_norm: bool = False
 
     @abstractmethod
     def find(self) -> torch.device:

@@ -81,18 +81,21 @@ class Experiment(ExperimentSpec):
         built.measure_beside(self.train.evaluate_on or {})
         started = self.begun(built)
         per_epoch = steps_per_epoch(self, built.task)
+        settled = self.settled(per_epoch)
         # all that can be refused is refused before there is a folder
         notes = preflight(built, self.train)
         data = summarised(built.task.data)
         folder = ranks.by_first(lambda: claim_folder(folder) if folder is not None else new_folder(self.name))
         lock = Lock(folder)
         ranks.by_first(lock.acquire)
-        ranks.by_first(lambda: self._begin(folder, built, data, started))
-        trainer = self._trainer(built, folder, per_epoch, listeners)
+        ranks.by_first(lambda: settled._begin(folder, built, data, started))
+        trainer = settled._trainer(built, folder, per_epoch, listeners)
         trainer.lock = lock
         trainer.run.data = data
         of_model = built.model.remarks() if isinstance(built.model, Remarking) else ()
         trainer.run.notes += [started.line()] if started else []
+        if settled.train != self.train:
+            trainer.run.notes.append(f"train.epochs=auto: {settled.train.epochs} epochs of {per_epoch:,} steps.")
         trainer.run.notes += [*data.remarks, *of_model, *built.notes, *notes]
         return trainer
 
@@ -115,8 +118,10 @@ class Experiment(ExperimentSpec):
         """
         built = self.build(task=task)
         self.begun(built)
-        ranks.by_first(lambda: self._begin_trial(folder))
-        trainer = self._trainer(built, folder, steps_per_epoch(self, built.task), listeners)
+        per_epoch = steps_per_epoch(self, built.task)
+        settled = self.settled(per_epoch)
+        ranks.by_first(lambda: settled._begin_trial(folder))
+        trainer = settled._trainer(built, folder, per_epoch, listeners)
         trainer.checkpoints = MemoryCheckpoints(folder)
         trainer.tested = False
         return trainer
@@ -163,7 +168,8 @@ class Experiment(ExperimentSpec):
                 f"the data isn't what {folder} was begun with: {'; '.join(differing)}. Put it back, begin a new run, "
                 "or go on with it all the same: --other-data."
             )
-        trainer = self._trainer(built, folder, steps_per_epoch(self, built.task), listeners)
+        per_epoch = steps_per_epoch(self, built.task)
+        trainer = self.settled(per_epoch)._trainer(built, folder, per_epoch, listeners)
         trainer.run.data = data
         checkpoint, notes = trainer.checkpoints.newest(built.read)
         if checkpoint is None:
