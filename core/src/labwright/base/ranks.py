@@ -11,6 +11,7 @@ import math
 import os
 import pickle
 import re
+import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -289,9 +290,17 @@ def _told() -> tuple[int, int, int] | None:
 
 
 def _first_host(nodes: str) -> str:
-    """The first name of Slurm's list of nodes, such as `node[03-05,9]`."""
+    """The first name of Slurm's list of nodes, such as `node[03-05,9]`. Raises LabwrightError if no machine has it."""
     try:
         command = ["scontrol", "show", "hostnames", nodes]  # the one of this cluster, wherever it lies
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()[0]
+        host = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()[0]
     except (OSError, subprocess.CalledProcessError, IndexError):
-        return re.sub(r"\[(\d+).*", r"\1", nodes.split(",")[0])
+        host = re.sub(r"\[(\d+).*", r"\1", nodes.split(",")[0])
+    try:
+        socket.getaddrinfo(host, None)
+    except OSError as error:  # the others would look for it for half an hour
+        raise LabwrightError(
+            f"the first node of this job is called {host!r}, and no machine is found by that name "
+            f"({error.strerror}). Set MASTER_ADDR to its address."
+        ) from error
+    return host
