@@ -68,6 +68,7 @@ def daemons(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slurm]:
 def slurm(daemons: Slurm, site: Any, monkeypatch: pytest.MonkeyPatch) -> Slurm:
     """The Slurm, for the processes that a test starts; and a recipe of toys in the working folder."""
     monkeypatch.setenv("SLURM_CONF", str(daemons.configuration))
+    monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")  # the names of these nodes are no machines'
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(site.folder), str(PARTS), os.environ.get("PYTHONPATH", "")]))
     Path("toy.toml").write_text(RECIPE)
     return daemons
@@ -140,11 +141,10 @@ def test_a_job_that_is_told_its_time_is_up_saves_and_goes_on_to_the_same_bits(
 
 
 def test_two_nodes_train_together_and_go_on_to_the_same_bits_when_their_time_is_up(
-    slurm: Slurm, site: Any, submit: Submit, command: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    slurm: Slurm, site: Any, submit: Submit, command: Any, tmp_path: Path
 ) -> None:
     site.install("toys", PLUGIN.replace("mortal:Mortal", "labwright_toys.patient:Patient") + RANKS, patient=PATIENT)
     assert command("run", "toy.toml", "--folder", "runs/whole", "--processes", "2", cwd=tmp_path).code == 0
-    monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")  # the names of these nodes are no machines'
     facts = submit("run", "toy.toml", "--nodes", "2", "--folder", "runs/two")
     until(lambda: Path("waits").exists() or not slurm.jobs(facts["job"]))
     slurm.asked("scancel", "--batch", "--signal=USR1", facts["job"])

@@ -264,6 +264,20 @@ class MultiTask(Task):
             remarks += [f"head {name!r}: {remark}"] if remark else []
         return " ".join(remarks) or None
 
+    def floors(self, split: str) -> Mapping[str, Mapping[str, float]]:
+        """The most frequent class of each head, or the mean, of the training part of data in memory."""
+        from labwright_tasks.floors import of_model
+
+        train = self.part("train", plain=True)
+        if not self.data.in_memory or not train or not self.part(split):
+            return {}
+        targets: dict[str, list[Tensor]] = {name: [] for name in self.heads}
+        for batch in IndexedBatches.in_order(train, _AT_ONCE):
+            for name, of_head in batch.targets.items():
+                targets[name].append(of_head)
+        same = SameAnswers({name: torch.cat(of_head) for name, of_head in targets.items()}, self.heads)
+        return {"the most frequent class or the mean, of each head": of_model(self, split, same)}
+
     def predict(self, model: nn.Module, inputs: tuple[Tensor, ...], origins: Sequence[Any]) -> list[dict[str, Any]]:
         """For each row what each head's own task predicts, as `HEAD/KEY`."""
         outputs = self._outputs(model, Batch(inputs, {}))
@@ -449,6 +463,23 @@ class Score:
     def reset(self) -> None:
         for metric in self.metrics:
             metric.reset()
+
+
+class SameAnswers(nn.Module):
+    """A model that answers each head alike, whatever it is given: by how frequent its classes are, or the mean."""
+
+    def __init__(self, targets: Mapping[str, Tensor], heads: Mapping[str, Head]) -> None:
+        super().__init__()
+        self.answers = {}
+        for name, of_head in targets.items():
+            if of_head.is_floating_point():
+                self.answers[name] = of_head.double().nanmean(0).float()
+            else:
+                counts_C = of_head[of_head != LEFT_OUT].bincount(minlength=heads[name].width)
+                self.answers[name] = counts_C.double().clamp(min=1e-6).log().float()
+
+    def forward(self, *inputs: Tensor) -> dict[str, Tensor]:
+        return {name: answer.expand(len(inputs[0]), -1) for name, answer in self.answers.items()}
 
 
 class _HeadOf(nn.Module):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Protocol, Self, runtime_checkable
@@ -45,7 +45,9 @@ if TYPE_CHECKING:
 # what a metric is called with, the target tokens, and what else it may ask for: see `SequenceToSequence.evaluate`
 _TAKES = ("logits", "labels")
 _TABLE = (*_TAKES, "nats_sum", "right", "tokens")
+_TEXTS = ("texts", "references")
 
+_CELLS_AT_ONCE = 20_000_000  # logits of a simple rule
 _EXAMPLES = 24  # of a report
 
 
@@ -197,7 +199,7 @@ class SequenceToSequence(Task):
             "token_accuracy": TokenAccuracy(),
         }
         usual |= {"exact_match": ExactMatch()} if write else {}
-        self.table = (*_TABLE, "texts", "references") if write else _TABLE
+        self.table = (*_TABLE, *_TEXTS) if write else _TABLE
         self.chosen = chosen(metrics, usual, Classes, _TAKES, table=self.table)
         self.goal = chosen_goal(goal, self.chosen, SequenceToSequence.goal)
         self.asked = {name for metric in self.chosen.values() for name in asked(metric, _TAKES, self.table)}
@@ -283,6 +285,35 @@ class SequenceToSequence(Task):
         other = super().on(path)
         other.closely = True
         return other
+
+    def floors(self, split: str) -> Mapping[str, Mapping[str, float]]:
+        """How frequent each token is, and of texts the source itself and what the most similar source had.
+
+        Of data in memory. The latter two give no probabilities, so that they have metrics of texts alone.
+        """
+        from labwright_tasks.floors import of_model
+        from labwright_tasks.sequence_floors import SameTokens, nearest
+
+        train, part, inputs = self.data.split("train"), self.data.split(split), self.data.ports()[0]
+        if not self.data.in_memory or not train or not part or not isinstance(inputs, Tokens):
+            return {}
+        cells = self.port.vocab_size * self.port.length
+        same = SameTokens(train, self.port.vocab_size)
+        floors = {"how frequent each token is": of_model(self, split, same, size=max(1, _CELLS_AT_ONCE // cells))}
+        of_texts = {name for name in self.chosen if {*asked(self.chosen[name], _TAKES, self.table)} <= {*_TEXTS}}
+        if not of_texts:
+            return floors
+        whole = part.fetch(torch.arange(len(part)), 0, 0)
+        sources = self.data.show(whole.inputs)
+        written = {"the source itself": [*map(str, sources)]} if sources else {}
+        like = nearest(inputs, train, part)
+        written |= {like[0]: self.references(train.fetch(like[1], 0, 0))} if like else {}
+        for rule, texts in written.items():
+            metrics = {name: metric for name, metric in self.metrics().items() if name in of_texts}
+            for metric in metrics.values():
+                metric.update({"texts": texts, "references": self.references(whole)})
+            floors[rule] = {name: float(metric.compute()) for name, metric in metrics.items()}
+        return floors
 
     def predict(self, model: nn.Module, inputs: tuple[Tensor, ...], origins: Sequence[Any]) -> list[dict[str, Any]]:  # noqa: ARG002
         """For each row the text."""

@@ -43,11 +43,11 @@ def check_fit(
     descends = not model.is_a(ClosedForm)
     if descends and task.contract and loss is None:
         raise LabwrightError(f"{here / 'loss'}: task {task_spec.label!r} needs a loss; see `labwright list losses`.")
-    for spec, contract in ((model, task.model_contract), (loss if descends else None, task.contract)):
-        if spec and contract and (fault := contract_fault(spec, contract)):
+    for called, contract in ((model, task.model_contract), (loss if descends else None, task.contract)):
+        if called and contract and (fault := contract_fault(called, contract)):
             raise LabwrightError(
-                f"{here / spec.kind}: {spec.kind} {spec.label!r} doesn't fit task {task_spec.label!r}: {fault}. "
-                f"`labwright list {plugins.heading(spec.kind)} --for RECIPE` shows those that fit."
+                f"{here / called.kind}: {called.kind} {called.label!r} doesn't fit task {task_spec.label!r}: {fault}. "
+                f"`labwright list {plugins.heading(called.kind)} --for RECIPE` shows those that fit."
             )
 
 

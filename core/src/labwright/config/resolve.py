@@ -50,10 +50,6 @@ class Where:
     def __truediv__(self, key: str | int) -> Where:
         return Where((*self.path, f"[{key}]" if isinstance(key, int) else key), self.source)
 
-    def typed(self) -> str | None:
-        """What an override said for this place, as it was typed."""
-        return self.source.typed(self.path) if self.source else None
-
     def __str__(self) -> str:
         keys = [key if re.fullmatch(r"[\w-]+|\[\d+\]", key) else f'"{key}"' for key in self.path]
         return (self.source.place(self.path) if self.source else "") + ".".join(keys).replace(".[", "[")
@@ -111,6 +107,10 @@ class ComponentSpec:
                 raise
             reason = error if isinstance(error, ValueError) else "it needs more memory than there is; make it smaller"
             raise LabwrightError(f"{self.where}: {self.kind} {self.label!r} can't be built: {reason}") from error
+
+    def __call__(self, **given: Any) -> Any:
+        """What a part awaits: see `_built_part`."""
+        return self.build(**given)
 
     def table(self) -> dict[str, Any]:
         """The complete table of a recipe, defaults included; None is left out."""
@@ -177,7 +177,7 @@ def _placed(place: str, value: Any) -> dict[str, ComponentSpec]:
 
 def _built_part(part: ComponentSpec) -> Any:
     """A part that needs ports arrives as a callable awaiting them; a metric always, as each evaluation has its own."""
-    return part.build if part.given or part.kind == "metric" else part.build()
+    return part if part.given or part.kind == "metric" else part.build()
 
 
 def resolve(kind: str, value: Any, plugins: Plugins, where: Where) -> ComponentSpec:
@@ -336,7 +336,7 @@ def with_default(value: Any, name: Any) -> Any:
 def checked(setting: Setting, value: Any, where: Where, label: str) -> Any:
     """The value in its Python type. Raises LabwrightError with place, value and what is allowed."""
     of = f" ({label})" if " " in label else ""  # `train` says where it is
-    typed = where.typed()
+    typed = where.source.typed(where.path) if where.source else None
     # TOML reads an override that looks like a number as one; the person typed a text
     if typed is not None and isinstance(value, bool | int | float) and not _is_valid(setting, value):
         value = typed if _is_valid(setting, typed) else value  # a folder called 12e4

@@ -147,7 +147,7 @@ def hints_of(target: Any) -> dict[str, Any]:
     """The annotations of a constructor's parameters, resolved. Raises LabwrightError for one that can't be."""
     label, function = label_of(target), inspect.unwrap(target.__init__ if inspect.isclass(target) else target)
     # a dataclass has fields of its bases, as they were written in other modules
-    bases = target.__mro__ if is_dataclass(target) else ()
+    bases = inspect.getmro(target) if inspect.isclass(target) and is_dataclass(target) else ()
     known = ChainMap(getattr(function, "__globals__", {}), *(vars(sys.modules[base.__module__]) for base in bases))
     hints: dict[str, Any] = {}
     # one after the other, to say which of them can't be resolved

@@ -179,6 +179,9 @@ class Experiment(ExperimentSpec):
         checkpoint, notes = trainer.checkpoints.newest(built.read)
         if checkpoint is None:
             raise LabwrightError(f"{folder} has no whole checkpoint to go on from. {' '.join(notes)}".strip())
+        step, newest = checkpoint.state["step"], ranks.shared(checkpoint.state["step"])
+        if step != newest:
+            raise RunFailed(f"step {step} is the newest checkpoint that process {ranks.number()} finds, not {newest}.")
         trainer.restore(checkpoint)
         notes += ranks.by_first(lambda: trainer.log.cut(checkpoint.state["log"]))
         changed_since = changes(checkpoint.state["recipe"], self.table())

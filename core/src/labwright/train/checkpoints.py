@@ -229,7 +229,8 @@ class Checkpoints:
         except Damaged:
             raise
         except Exception as error:  # the checksums are right: it was made so by something else
-            raise Damaged(f"{folder} was not written by labwright: {type(error).__name__}: {error}.") from error
+            kind = Damaged if read is None else RunFailed  # where one process alone would look for an older one
+            raise kind(f"{folder} was not written by labwright: {type(error).__name__}: {error}.") from error
         if steps[0] != step:
             raise Damaged(f"{folder} holds the checkpoint of step {steps[0]}.")
         return Checkpoint(state, model, training, tables)

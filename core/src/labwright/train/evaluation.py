@@ -72,8 +72,7 @@ def evaluate(
     if not len(batches):
         raise LabwrightError(f"{type(task).__name__}: the {split!r} split has no samples to evaluate on.")
     alone = alone or ranks.count() == 1
-    # those that name no splits are of all
-    metrics = {name: one for name, one in task.metrics().items() if split in (getattr(one, "splits", None) or (split,))}
+    metrics = {name: one for name, one in task.metrics().items() if split in (getattr(one, "splits", None) or [split])}
     _check_goal(task.goal, metrics, within=True)  # before the pass over the data, which may be long
     for metric in metrics.values():
         if isinstance(metric, nn.Module):  # torchmetrics' keep their sums in buffers

@@ -15,6 +15,8 @@ _TARGETS = (
 _CLASSES = 20  # different whole numbers, up to which they are taken for classes
 _ROWS, _COLUMNS = 30, 3  # fewer are no table to learn from
 _RARE = 10  # rows of a class
+_MANY = 5_000  # rows
+_COARSE, _FINE = {"bins": 32, "dim": 8, "width": 128}, {"bins": 96, "dim": 16, "width": 256}
 
 
 def columns(path: Path) -> Suggestion | None:
@@ -30,6 +32,7 @@ def columns(path: Path) -> Suggestion | None:
     if classes and target.distinct > len(target.cells) / 3:
         return None  # names, not classes
     sizes = sized(seen.rows)
+    detail = _FINE if seen.rows >= _MANY else _COARSE
     data = {"name": "tabular/table" if classes else "tabular/number-table", "path": str(seen.path)}
     data |= {"target": target.name, **seen.written}
     few = [cell for cell in sorted(set(target.cells)) if target.cells.count(cell) < _RARE] if classes else []
@@ -44,7 +47,7 @@ def columns(path: Path) -> Suggestion | None:
             "task": {"name": "classification", "data": data, "goal": GOAL}
             if classes
             else {"name": "regression", "data": data},
-            "model": {"name": "tabular/mlp", "numbers": "piecewise", "bins": 32, "dim": 8, "width": 128, "depth": 2}
+            "model": {"name": "tabular/mlp", "numbers": "piecewise", **detail, "depth": 2}
             | {"dropout": min(0.2, sizes.dropout)},
             "loss": "cross-entropy" if classes else {"name": "tabular/standardized", "loss": "mse"},
             "optimizer": {"name": "adamw", "lr": 3e-3, "weight_decay": 1e-2, "schedule": "one-cycle"},
@@ -60,6 +63,9 @@ def columns(path: Path) -> Suggestion | None:
                 + (", so that they are taken for classes." if classes else ", all of them numbers."),
                 "What each column is taken for is said when the run begins; task.data.roles says otherwise.",
                 *((CHOSEN,) if classes else ()),
+            ),
+            "model": (
+                f"{detail['bins']} pieces of each number: 32 below {_MANY:,} rows, 96 and more width from there on.",
             ),
             "device": ("Small models are trained faster without a GPU.",),
             "train": sizes.reasons,

@@ -69,6 +69,8 @@ class DifferentiallyPrivate(Method):
             )
         self.epsilon, self.noise, self.delta, self.bound = epsilon, noise, delta, bound
         self.unit, self.most, self.accountant, self.at_once = unit, most, accountant, at_once
+        if secret is not None:
+            secrets.check_name(secret)
         self.secret = secret
         self.where: Path | None = None  # of secrets, if it isn't where they usually lie
         self.per_sample = PerSample()

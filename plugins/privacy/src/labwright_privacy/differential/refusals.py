@@ -136,14 +136,12 @@ def refuse_recipe(recipe: Mapping[str, Any]) -> None:
 
 def refuse_mixing(task: Task, batches: IndexedBatches) -> None:
     """Raises LabwrightError if what the objective sees of a sample depends on those that are drawn with it."""
-    indices = torch.arange(min(2 * _SEEN, len(batches.split)))
-    if len(indices) < 3:
+    count = min(_SEEN, (len(batches.split) - 1) // 2)
+    if count < 1:
         return
-    first = indices[:1]
-    beside = (indices[1 : 1 + len(indices) // 2], indices[1 + len(indices) // 2 :])
+    first, others_N = torch.tensor([0]), torch.arange(1, len(batches.split))
     seen = []
-    for others in beside:
-        others = others[: min(map(len, beside))]
+    for others in (others_N[:count], others_N[-count:]):
         batch = batches.split.fetch(torch.cat([first, others]), 0, 0)
         drawn: Batch = task.draw(batch, generator(0))
         seen.append(drawn.rows(slice(0, 1)))

@@ -110,7 +110,12 @@ class Secret:
         return int.from_bytes(self.digest(*texts)[:8], "big") >> 1
 
 
-def _file(name: str, where: Path) -> Path:
+def check_name(name: str) -> None:
+    """Raises LabwrightError for a name that would lead elsewhere."""
     if not re.fullmatch(r"[\w-][\w.-]{0,99}", name):
         raise LabwrightError(f"method.secret: {name!r}; letters, digits, dots, - and _ make the name of a secret.")
+
+
+def _file(name: str, where: Path) -> Path:
+    check_name(name)
     return where / f"{name}.json"
