@@ -320,13 +320,13 @@ class Texts(LabelledTexts):
         self._lines = {name: replace(part, columns={}) for name, part in rows.items()}
         self._splits.update(encoded)
         self.facts = self.facts_of(encoded["train"], lengths["train"])
-        known = {name: split.ids_L.numpy() for name, split in encoded.items()}
+        ids = {name: split.ids_L.numpy() for name, split in encoded.items()}
         weights_N = encoded["train"].weights
         self._remarks = [
             *self.told,
             *([] if weights_N is None else [about_weights(weights_N, self.beside["weight"])]),
             *noticing.cut(lengths, self.length),
-            *noticing.unknown(known, self.tokens.unknown, self.tokenizer),
+            *noticing.unknown(ids, self.tokens.unknown, self.tokenizer),
         ]
 
     def held_out(self, rows: Table, shares: dict[str, float]) -> dict[str, Table]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import torch
 from labwright import Classes, Finding, TensorSplit, listed
@@ -13,7 +15,7 @@ _TOLD = 0.99  # of the held-out rows' classes, or of their variance, that one co
 _FEWEST = 20  # rows that are held out
 
 
-def odd_columns(columns: Columns, parts: dict[str, TensorSplit], outputs: object) -> list[Finding]:
+def odd_columns(columns: Columns, parts: Mapping[str, TensorSplit], outputs: object) -> list[Finding]:
     """What is odd about the columns of a table, the target aside; rows are no matter."""
     naming = [column.name for column in columns.columns if column.role == "ignore"]
     constant = [column.name for column in columns.columns if column.role != "ignore" and column not in columns.used]
@@ -30,7 +32,7 @@ def odd_columns(columns: Columns, parts: dict[str, TensorSplit], outputs: object
     return [Finding("columns", sentence, wrong=wrong) for sentence, wrong in sentences]
 
 
-def _leaks(columns: Columns, parts: dict[str, TensorSplit], outputs: object) -> dict[str, float]:
+def _leaks(columns: Columns, parts: Mapping[str, TensorSplit], outputs: object) -> dict[str, float]:
     """Columns of which one alone tells nearly all of the target in rows that are held out, and how much of it.
 
     It is asked as a rule that learns from `train`: the row with the nearest value, or the most frequent class or the
