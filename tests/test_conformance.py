@@ -232,6 +232,9 @@ test_export = conformance("labwright-export")
 test_tensorboard = conformance("labwright-tensorboard")
 test_cluster = conformance("labwright-cluster")
 test_sharded = conformance("labwright-sharded")
+test_privacy = conformance(
+    "labwright-privacy", recipes={"method privacy/dp-sgd": ["privacy/digits", "method.secret=kit"]}
+)
 test_tasks = conformance(
     "labwright-tasks",
     recipes={
@@ -291,6 +294,14 @@ test_recsys = conformance(
     inputs={
         "task recsys/clicks": ["1 2", "3 4"],
         **{f"data recsys/{name}": ["1", "2"] for name in ("interactions", "movielens")},
+    },
+)
+test_rl = conformance(
+    "labwright-rl",
+    inputs={
+        "data rl/gymnasium": ["1", "2"],
+        "task rl/on-policy": ["1", "2"],
+        "task rl/off-policy": ["1", "2"],
     },
 )
 CENSUS = census()

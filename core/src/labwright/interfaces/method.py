@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -70,19 +71,31 @@ class Method:
     Clipping, averages, the optimizer with its schedule, and `Task.after_step` stay outside. One with a state of its own
     has `state` and `load_state` (see Stateful). `divisible` says that an overridden method is right where several
     processes each have a share of the batch: what `Update` gives as gradients is summed over them, and what is drawn is
-    drawn alike.
+    drawn alike. `of_studies` is what a study of many runs by it has to say, a sentence.
 
     Example: `class Noisy(lw.Method): ...`
     """
 
     divisible: bool = False
+    of_studies: str = ""
 
     def check(self, task: Task, model: nn.Module) -> None:
         """Raises LabwrightError for what this method can't train, with the reason; before the first step."""
 
+    def begin(self, task: Task, model: nn.Module, criterion: Any, recipe: Mapping[str, Any]) -> Sequence[str]:
+        """Called with all that is about to be trained, and the complete recipe; before there is a folder.
+
+        Returns what to know of the run, a sentence each. Raises LabwrightError as `check` does.
+        """
+        return ()
+
+    def figures(self, step: int) -> Mapping[str, float]:
+        """Numbers of the method itself after so many steps, such as what was spent: for log, outcome and report."""
+        return {}
+
     def feed(self, steps: Steps) -> Iterator[Any]:
         """What each step that is still to do takes, in order: a function of the run's seed and step."""
-        return steps.batches()
+        return steps.task.collect(steps) if isinstance(steps.task, Collecting) else steps.batches()
 
     def gradients(self, update: Update, batches: Sequence[Any], weights: Sequence[float]) -> Mapping[str, Tensor]:
         """Leave gradients in `grad` of the phase's parameters.
@@ -99,6 +112,40 @@ class Method:
 
 
 @runtime_checkable
+class Collecting(Protocol):
+    """A task whose model makes its own training data by acting: it learns in rounds, and so counts steps, not epochs.
+
+    Its `train` part shows what a batch looks like, and isn't trained on. Most are Stateful, too.
+
+    Example: `rounds = task.round_steps(64) if isinstance(task, lw.Collecting) else len(batches)`
+    """
+
+    def round_steps(self, size: int) -> int:
+        """How many steps learn from what is collected at once, in batches of `size`: what stands for an epoch.
+
+        Raises LabwrightError for a size that doesn't go with it.
+        """
+        ...
+
+    def collect(self, steps: Steps) -> Iterator[Any]:
+        """The batch of each step that is still to do: see `Method.feed`."""
+        ...
+
+
+@dataclass(frozen=True)
+class Appended:
+    """A table of a state that grows at its end: each checkpoint writes the rows that those before it haven't written.
+
+    `rows` are the last of the `count` that there were in all, the oldest first; those before them are forgotten.
+
+    Example: `def state(self): return {"seen": lw.Appended(self.seen_ND, len(self.seen_ND))}`
+    """
+
+    rows: Tensor
+    count: int
+
+
+@runtime_checkable
 class Stateful(Protocol):
     """A task, method or listener with a state that a checkpoint keeps: replay buffers, environments, memory banks.
 
@@ -106,7 +153,7 @@ class Stateful(Protocol):
     """
 
     def state(self) -> Mapping[str, Any]:
-        """Names to tensors, or to values that JSON gives back as they are."""
+        """Names to tensors, to tables that are Appended, or to values that JSON gives back as they are."""
         ...
 
     def load_state(self, state: Mapping[str, Any]) -> None:

@@ -26,7 +26,7 @@ from labwright.runs.folder import claim_folder, new_folder
 from labwright.runs.spec import ExperimentSpec
 from labwright.runs.start import Started, begin
 from labwright.train.built import Built
-from labwright.train.checkpoints import Checkpoints, MemoryCheckpoints, compared_data, seal
+from labwright.train.checkpoints import MemoryCheckpoints, compared_data, seal
 from labwright.train.preflight import preflight
 from labwright.train.trainer import Trainer
 
@@ -40,9 +40,16 @@ class Experiment(ExperimentSpec):
     loss="cross-entropy", optimizer="adamw", train={"epochs": 5}).run()`
     """
 
-    def build(self, learned: Path | None = None, *, task: Task | None = None, begun: Path | None = None) -> Built:
+    def build(
+        self,
+        learned: Path | None = None,
+        *,
+        task: Task | None = None,
+        begun: Path | None = None,
+        measured: bool = False,
+    ) -> Built:
         """Make everything: see `building.build`. The weights are initial ones, whatever a run starts from."""
-        return build(self, learned, task, begun)
+        return build(self, learned, task, begun, measured=measured)
 
     def begun(self, built: Built) -> Started | None:
         """What a run that begins is given of what it starts from: its weights are copied. None: it starts anew."""
@@ -169,9 +176,12 @@ class Experiment(ExperimentSpec):
         per_epoch = steps_per_epoch(self, built.task)
         trainer = self.settled(per_epoch)._trainer(built, folder, per_epoch, listeners)
         trainer.run.data = data
-        checkpoint, notes = Checkpoints(folder / "checkpoints").newest()
+        checkpoint, notes = trainer.checkpoints.newest(built.read)
         if checkpoint is None:
             raise LabwrightError(f"{folder} has no whole checkpoint to go on from. {' '.join(notes)}".strip())
+        step, newest = checkpoint.state["step"], ranks.shared(checkpoint.state["step"])
+        if step != newest:
+            raise RunFailed(f"step {step} is the newest checkpoint that process {ranks.number()} finds, not {newest}.")
         trainer.restore(checkpoint)
         notes += ranks.by_first(lambda: trainer.log.cut(checkpoint.state["log"]))
         changed_since = changes(checkpoint.state["recipe"], self.table())
@@ -187,7 +197,8 @@ class Experiment(ExperimentSpec):
         for listener in listeners:
             check_listener(listener)
         total = self.train.intervals(per_epoch).total
-        run = Run(folder, self.table(), built.task, built.model, built.device, total, per_epoch, name=self.name)
+        of = (built.task, built.model, built.device)
+        run = Run(folder, self.table(), *of, total, per_epoch, name=self.name, calling=built.calling)
         return Trainer(built, self.train, run, Relay(self.plugins, listeners), listeners)
 
     def _write_down(self, folder: Path, built: Built, start: Mapping[str, Any]) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from labwright_tasks.suggesting.columns import glimpse
 from labwright_tasks.suggesting.suggestion import Suggestion
@@ -28,14 +30,12 @@ def interactions(path: Path) -> Suggestion | None:
         return None
     rating = seen.called("rating", "stars", "score")
     time = seen.called("time", "timestamp", "date", "when", "unixtime", "created_at")
-    usual = "\t" if path.name.lower().removesuffix(".gz").endswith(".tsv") else ","
     columns = {"user": user.name, "item": item.name}
     columns |= {setting: column.name for setting, column in (("rating", rating), ("time", time)) if column}
-    columns |= {"delimiter": seen.sign} if seen.sign not in ("", usual) else {}
     what = f"{seen.rows:,} interactions of users ({user.name!r}) with items ({item.name!r})"
     return _suggestion(
         what + (f", rated ({rating.name!r})" if rating else ""),
-        {"name": "recsys/interactions", "file": str(path), **columns},
+        {"name": "recsys/interactions", "file": str(seen.path), **columns, **seen.written},
         (
             f"{user.name!r} and {item.name!r} are called like users and items.",
             "What is held out is drawn from each user's interactions; task.data.split=temporal, which needs times,"
@@ -43,11 +43,14 @@ def interactions(path: Path) -> Suggestion | None:
             else "What is held out is drawn from each user's interactions; task.data.split=temporal",
             "holds out what came last, as in use.",
         ),
+        seen.notes,
         small=item.distinct < _MANY,
     )
 
 
-def _suggestion(what: str, data: dict[str, str], reasons: tuple[str, ...], *, small: bool) -> Suggestion:
+def _suggestion(
+    what: str, data: dict[str, Any], reasons: Sequence[str], notes: Sequence[str] = (), *, small: bool
+) -> Suggestion:
     descent = {
         "loss": "recsys/bpr",
         "optimizer": {"name": "adam", "lr": 1e-2},
@@ -64,12 +67,13 @@ def _suggestion(what: str, data: dict[str, str], reasons: tuple[str, ...], *, sm
             **({"train": {"batch_size": 4096}} if small else descent),
         },
         {
-            "task": reasons,
+            "task": tuple(reasons),
             "model": (
                 "A linear autoencoder in closed form (EASE): no training, and hard to beat on fewer than 20,000 items."
                 if small
                 else "With 20,000 items or more the closed form takes too much memory: a graph network, trained.",
             ),
         },
+        tuple(notes),
         fit=0.9,
     )

@@ -8,7 +8,8 @@ from labwright_tasks.suggesting.columns import Column, glimpse
 from labwright_tasks.suggesting.sizes import CHOSEN, GOAL, sized
 from labwright_tasks.suggesting.suggestion import Suggestion
 
-_TARGETS = ("label", "class", "category", "target", "outcome", "result", "price", "value", "score", "quality", "y")
+_TARGETS = ("label", "class", "category", "target", "outcome", "result", "click", "clicked", "price", "value", "score")
+_TARGETS += ("quality", "y")
 _CLASSES = 20  # different whole numbers, up to which they are taken for classes
 _ROWS, _COLUMNS = 30, 3  # fewer are no table to learn from
 _RARE = 10  # rows of a class
@@ -19,7 +20,7 @@ _COARSE, _FINE = {"bins": 32, "dim": 8, "width": 128}, {"bins": 96, "dim": 16, "
 def columns(path: Path) -> Suggestion | None:
     """A table with a column to tell from the others: one that is called like a target, else the last."""
     seen = glimpse(path)
-    if seen is None or seen.rows < _ROWS or len(seen.columns) < _COLUMNS:
+    if seen is None or seen.rows < _ROWS or len(seen.columns) < _COLUMNS or seen.nested:
         return None
     named = seen.called(*_TARGETS)
     target = named or seen.columns[-1]
@@ -30,12 +31,12 @@ def columns(path: Path) -> Suggestion | None:
         return None  # names, not classes
     sizes = sized(seen.rows)
     detail = _FINE if seen.rows >= _MANY else _COARSE
-    usual = "\t" if path.name.lower().removesuffix(".gz").endswith(".tsv") else ","
-    data = {"name": "tabular/table" if classes else "tabular/number-table", "path": str(path), "target": target.name}
-    data |= {"delimiter": seen.sign} if seen.sign not in ("", usual) else {}
+    data = {"name": "tabular/table" if classes else "tabular/number-table", "path": str(seen.path)}
+    data |= {"target": target.name, **seen.written}
     few = [cell for cell in sorted(set(target.cells)) if target.cells.count(cell) < _RARE] if classes else []
     same = [column.name for column in seen.columns if column.cells and column.distinct == 1]
-    oddities = [f"Columns that say the same in each row: {', '.join(same)}."] if same else []
+    oddities = [*seen.notes]
+    oddities += [f"Columns that say the same in each row: {', '.join(same)}."] if same else []
     oddities += [f"Classes of fewer than {_RARE} rows: {', '.join(few[:6])}."] if few else []
     kind = f"{target.distinct} classes" if classes else "a number"
     return Suggestion(
