@@ -201,7 +201,9 @@ run's report has (a linear model, gradient boosting, popularity). `between` is t
     rows = [row(case, [*kept[case.key].values()]) for case in CASES if case.key in kept]
     beside = HERE / "own_data_memory.md"
     memory = "\n" + beside.read_text(encoding="utf-8") if beside.is_file() else ""
-    return head + "\n".join(rows) + "\n" + memory
+    waiting = ", ".join(case.key for case in CASES if case.key not in kept)
+    rest = f"\nNot run yet: {waiting}.\n" if waiting else ""
+    return head + "\n".join(rows) + "\n" + rest + memory
 
 
 def save_table(path: Path, header: list[str], rows: Iterator | list) -> None:
