@@ -232,6 +232,9 @@ test_export = conformance("labwright-export")
 test_tensorboard = conformance("labwright-tensorboard")
 test_cluster = conformance("labwright-cluster")
 test_sharded = conformance("labwright-sharded")
+test_privacy = conformance(
+    "labwright-privacy", recipes={"method privacy/dp-sgd": ["privacy/digits", "method.secret=kit"]}
+)
 test_tasks = conformance(
     "labwright-tasks",
     recipes={

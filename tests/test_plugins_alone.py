@@ -18,6 +18,7 @@ ROOT = Path(__file__).parents[1]
 OFFLINE = {  # a recipe that needs nothing but what its plugin installs, and the extra it comes with
     "gan": ("gan/ring", ""),
     "nlp": ("nlp/languages", ""),
+    "privacy": ("privacy/digits", "[digits]"),
     "recsys": ("recsys/synthetic", ""),
     "rl": ("rl/cartpole-ppo", ""),
     "speech": ("speech/commands", "[synth]"),

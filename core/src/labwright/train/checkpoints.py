@@ -22,7 +22,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
@@ -61,6 +61,10 @@ class Checkpoint:
     state: dict[str, Any]
     model: dict[str, Tensor]
     training: dict[str, Any]  # tables that are Appended, too
+
+
+# reads what this process holds of the tensors in some files
+Read = Callable[[Sequence[Path]], dict[str, Tensor]]
 
 
 class Checkpoints:
@@ -198,18 +202,24 @@ class Checkpoints:
             kept = f"The checkpoint of step {older[-1]} is kept." if older else "There is none before it."
             raise RunFailed(f"can't write the checkpoint {target}: {error.__cause__ or error}. {kept}") from error
 
-    def read(self, step: int) -> Checkpoint:
-        """The checkpoint of a step. Raises Damaged naming the file that isn't what was written."""
+    def read(self, step: int, read: Read | None = None) -> Checkpoint:
+        """The checkpoint of a step. Raises Damaged naming the file that isn't what was written.
+
+        A process that holds parts of it `read`s those alone. Then all call it, and the first looks at the checksums.
+        """
         folder = self.path(step)
         if not folder.exists():
             known = listed(map(str, self.steps()))
             raise Damaged(f"there is no checkpoint {folder}; there are those of steps {known}.")
         # checksums first, so that no library parses bytes that were damaged
-        verify(folder)
+        if read is None:
+            verify(folder)
+        else:
+            ranks.by_first(partial(verify, folder))
         try:
             state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
             aliases, shapes = state.pop("aliases"), state.pop("shapes", {})  # older ones have no shapes
-            model, training = (_load(folder, kind, shapes.get(kind, {})) for kind in ("model", "training"))
+            model, training = (_load(folder, kind, shapes.get(kind, {}), read) for kind in ("model", "training"))
             for tensors, names in ((model, aliases["model"]), (training, aliases["training"])):
                 tensors.update({name: tensors[stored] for name, stored in names.items()})
             state |= {"best": numbers(state["best"]), "metrics": numbers(state["metrics"])}
@@ -218,28 +228,29 @@ class Checkpoints:
         except Damaged:
             raise
         except Exception as error:  # the checksums are right: it was made so by something else
-            raise Damaged(f"{folder} was not written by labwright: {type(error).__name__}: {error}.") from error
+            kind = Damaged if read is None else RunFailed  # where one process alone would look for an older one
+            raise kind(f"{folder} was not written by labwright: {type(error).__name__}: {error}.") from error
         if steps[0] != step:
             raise Damaged(f"{folder} holds the checkpoint of step {steps[0]}.")
         return Checkpoint(state, model, training)
 
-    def newest(self) -> tuple[Checkpoint | None, list[str]]:
+    def newest(self, read: Read | None = None) -> tuple[Checkpoint | None, list[str]]:
         """The newest checkpoint that is whole, and notes for the person: what is wrong with the newer ones."""
         faults: list[str] = []
         for step in reversed(self.steps()):
             try:
-                return self.read(step), _some(faults, f"The checkpoint of step {step} is used instead.")
+                return self.read(step, read), _some(faults, f"The checkpoint of step {step} is used instead.")
             except Damaged as damage:
                 faults.append(str(damage))
         return None, _some(faults, "")
 
-    def chosen(self, which: Which, final: str | None = None) -> tuple[Checkpoint, list[str]]:
+    def chosen(self, which: Which, final: str | None = None, read: Read | None = None) -> tuple[Checkpoint, list[str]]:
         """The checkpoint of a name, and notes: `final` is `best` or `last`, as the run's own `train.final` says.
 
         Raises LabwrightError if there is none.
         """
         folder = self.folder.parent
-        checkpoint, faults = self.newest()
+        checkpoint, faults = self.newest(read)
         if checkpoint is None:
             raise LabwrightError(f"{folder} has no whole checkpoint. {' '.join(faults)}".strip())
         final = final or checkpoint.state["recipe"]["train"]["final"]
@@ -247,7 +258,7 @@ class Checkpoints:
             best = checkpoint.state["best_step"]
             if best is None and which == "best":
                 raise LabwrightError(f"{folder} has no best checkpoint: nothing was evaluated on a `valid` split.")
-            checkpoint = checkpoint if best is None else self.read(best)
+            checkpoint = checkpoint if best is None else self.read(best, read)
         return checkpoint, faults
 
 
@@ -267,7 +278,7 @@ class MemoryCheckpoints(Checkpoints):
         self._kept = {other: kept for other, kept in self._kept.items() if other == best}
         self._kept[step] = Checkpoint(deepcopy(checkpoint.state), model, training)
 
-    def read(self, step: int) -> Checkpoint:
+    def read(self, step: int, read: Read | None = None) -> Checkpoint:  # noqa: ARG002 - it holds what it took
         return self._kept[step]
 
 
@@ -295,16 +306,20 @@ def untied(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, 
     return stored, aliases
 
 
-def _load(folder: Path, kind: str, shapes: Mapping[str, list[int]]) -> dict[str, Tensor]:
-    """The tensors of a checkpoint's files of a kind, whole. Raises ValueError if parts of one are missing."""
-    parts: dict[str, list[Tensor]] = {}
-    for file in sorted(folder.glob(f"{kind}*.safetensors")):
-        for name, tensor in load_file(file).items():
-            parts.setdefault(name, []).append(tensor)
-    tensors = {name: torch.cat(some) if name in shapes else some[0] for name, some in parts.items()}
+def _load(folder: Path, kind: str, shapes: Mapping[str, list[int]], read: Read | None) -> dict[str, Tensor]:
+    """The tensors of a checkpoint's files of a kind. Raises ValueError if parts of one are missing."""
+    tensors = (read or _whole)(sorted(folder.glob(f"{kind}*.safetensors")))
     if torn := [name for name, shape in shapes.items() if name not in tensors or list(tensors[name].shape) != shape]:
         raise ValueError(f"parts of {listed(torn)} are missing")
     return tensors
+
+
+def _whole(files: Sequence[Path]) -> dict[str, Tensor]:
+    parts: dict[str, list[Tensor]] = {}
+    for file in files:
+        for name, tensor in load_file(file).items():
+            parts.setdefault(name, []).append(tensor)
+    return {name: some[0] if len(some) == 1 else torch.cat(some) for name, some in parts.items()}
 
 
 def split_state(module: nn.Module) -> tuple[dict[str, Tensor], dict[str, Any]]:

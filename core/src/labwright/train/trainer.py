@@ -63,7 +63,7 @@ class Trainer:
         self.phase_steps = phase_steps(built, train)
         self.freezing, self.thaws = built.freezing, built.freezing.ends(run.steps_per_epoch)
         self.log = Log(run.folder / "metrics.jsonl")
-        self.checkpoints = Checkpoints(run.folder / "checkpoints", built.device_settings.writer())
+        self.checkpoints = Checkpoints(run.folder / "checkpoints", built.device_settings.writer(run.notes.append))
         self.lock: Lock | None = None  # of the run folder, given back when the run ends
         self.interruptible = True
         self.interrupted: list[int] = []  # the signals that asked for an end
@@ -122,8 +122,6 @@ class Trainer:
             status, reason = steps()
             self._finish(status)
             self.checkpoints.wait()
-            if self.built.sharding:
-                self.built.sharding.end()
         except torch.OutOfMemoryError as error:
             hint = "device.accumulate=2 needs half the memory for the same result"
             raise self._failed(f"{self.device} is out of memory after step {self.run.step}; {hint}.") from error
@@ -150,11 +148,12 @@ class Trainer:
     def _loop(self, until: int | None) -> tuple[Status, str]:
         run, intervals = self.run, self.intervals
         try:
+            fed = self.built.method.feed(self)  # first, as it may have something to say of the run
             self.started()
             if isinstance(self.model, ClosedForm):
                 return self._fit_once(self.model)
             with interruptions(self.interruptible) as self.interrupted:
-                for batch in self.built.method.feed(self):
+                for batch in fed:
                     self.stepped(self.step(batch))
                     # of several processes all end after the step in which the first was asked to
                     if (self.ending if ranks.count() > 1 else self.interrupted) or run.step == until:
@@ -293,6 +292,7 @@ class Trainer:
             # the rate of the stretch's last update, which was counted from 0
             lr = phase_step.optimizer.lr_at(means.step - 1, self.intervals.total)
             values["lr" if alone else f"lr/{phase_step.name}"] = lr
+        values |= self.built.method.figures(means.step)
         self._record("train", means.step, **values)
         # for listeners alone: the log has seconds, from which it follows
         values["steps_per_second"] = (means.step - step_before) / max(now - time_before, 1e-9)
@@ -341,7 +341,7 @@ class Trainer:
         self.save()
         if self.train.final == "best" and self.best_step is not None:
             self.checkpoints.wait()
-            best = self.checkpoints.read(self.best_step)
+            best = self.checkpoints.read(self.best_step, self.built.read)
             self.restore(best, weights_only=True)
             # the figures belong to the weights: those of the last step's go with them
             self.run.metrics, self.run.samples = dict(best.state["metrics"]), dict(best.state["samples"])
@@ -366,7 +366,9 @@ class Trainer:
         value = run.metrics[split][goal.metric]
         floors = {rule: floor[goal.metric] for rule, floor in run.floors.items() if goal.metric in floor}
         if ahead := [f"{rule} ({floor:.4g})" for rule, floor in floors.items() if not goal.better(value, floor)]:
-            run.notes.append(f"{goal.metric} {value:.4g} on {split} is no better than {' or '.join(ahead)}.")
+            said = f"{goal.metric} {value:.4g} on {split} is no better than"
+            run.notes = [note for note in run.notes if not note.startswith(said)]  # the task's own, of one rule
+            run.notes.append(f"{said} {' or '.join(ahead)}.")
 
     def save(self) -> None:
         """Write a checkpoint of this step, unless there is one. Raises RunFailed for weights that are no numbers."""
@@ -415,8 +417,12 @@ class Trainer:
             # a model's other buffers may hold infinities on purpose, such as masks
             if isinstance(module, _NormBase):
                 followed |= {f"{path}.{name}": buffer for name, buffer in module.named_buffers(recurse=False)}
-        for name, tensor in followed.items():
-            if tensor.is_floating_point() and not bool(torch.isfinite(held(tensor)).all()):
+        tensors = {name: held(tensor) for name, tensor in followed.items() if tensor.is_floating_point()}
+        # a sum is ten times as fast as asking each number, and the device is waited for once
+        if not tensors or bool(torch.stack([tensor.sum().float() for tensor in tensors.values()]).isfinite().all()):
+            return
+        for name, tensor in tensors.items():  # unless the sum itself is too large
+            if not bool(tensor.isfinite().all()):
                 raise Diverged(f"{name!r} holds a value that is no finite number after step {self.run.step}.")
 
     def restore(self, checkpoint: Checkpoint, *, weights_only: bool = False) -> None:
@@ -497,7 +503,7 @@ class Trainer:
 
     def _outcome(self, status: Status, reason: str) -> Outcome:
         run = self.run
-        shown = dict(run.samples), tuple(run.notes), run.data, run.floors
+        shown = dict(run.samples), tuple(run.notes), run.data, run.floors, dict(self.built.method.figures(run.step))
         return Outcome(status, reason, run.step, dict(run.metrics), round(self.seconds, 3), run.folder, *shown)
 
     def _ended(self, outcome: Outcome) -> None:

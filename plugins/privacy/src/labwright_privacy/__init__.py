@@ -1,0 +1,1 @@
+"""Privacy for labwright: `differential` training with its proof, `federated` learning, and `masking` of texts."""

@@ -1,0 +1,36 @@
+"""What labwright-privacy brings: the menu. Nothing heavy is imported here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import labwright as lw
+
+_RECIPES = Path(__file__).parent / "recipes"
+
+
+@lw.hookimpl
+def labwright_components() -> Iterator[lw.Component]:
+    yield lw.Component(
+        "method",
+        "privacy/dp-sgd",
+        "labwright_privacy.differential.method:DifferentiallyPrivate",
+        "gradients of single samples, bounded and with noise: (epsilon, delta)-differential privacy",
+    )
+
+
+@lw.hookimpl
+def labwright_recipes() -> Iterator[lw.Recipe]:
+    yield lw.Recipe("privacy/digits", _RECIPES / "digits.toml", "digits by one hidden layer, epsilon 3 at delta 1e-4")
+
+
+@lw.hookimpl
+def labwright_verbs() -> Iterator[lw.Verb]:
+    yield lw.Verb(
+        "audit-privacy",
+        "labwright_privacy.differential.audit_verb:verb",
+        "what an attack finds out about a private run, beside the epsilon it claims",
+        group="Privacy",
+        trains=True,
+    )
