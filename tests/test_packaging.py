@@ -67,7 +67,17 @@ def test_the_core_asks_for_little_and_says_what_each_package_is_for():
 
 def test_the_extras_of_the_core_bring_distributions_of_this_version():
     extras = PROJECTS[ROOT / "core"]["optional-dependencies"]
-    assert extras.keys() == {"all", "cluster", "export", "privacy", "sharded", "study", "tasks", "tensorboard", "testing"}
+    assert extras.keys() == {
+        "all",
+        "cluster",
+        "export",
+        "privacy",
+        "sharded",
+        "study",
+        "tasks",
+        "tensorboard",
+        "testing",
+    }
     plugins = {project["name"] for folder, project in PROJECTS.items() if folder.parent.name == "plugins"}
     assert {Requirement(line).name for line in extras["all"]} == plugins
     for line in (line for extra in extras.values() for line in extra):

@@ -18,6 +18,9 @@ def labwright_components() -> Iterator[lw.Component]:
         "labwright_privacy.differential.method:DifferentiallyPrivate",
         "gradients of single samples, bounded and with noise: (epsilon, delta)-differential privacy",
     )
+    yield lw.Component(
+        "data", "privacy/masked", "labwright_privacy.masking.data:Masked", "texts with their personal data masked"
+    )
 
 
 @lw.hookimpl

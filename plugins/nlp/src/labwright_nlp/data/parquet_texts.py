@@ -122,7 +122,10 @@ class ParquetTexts(LabelledTexts):
         most = _TRIED if self.tokenizer in ("byte", "pretrained") else self.learn_from
         needed = -(-most * len(train) // sum(group.rows for group in train))  # row groups that have so many texts
         some = train[:: max(1, len(train) // needed)]
-        texts = [clean(text, self.case) for text in islice((text for group in some for text in group.texts()), most)]
+        texts = [
+            clean(self.rewrite(text), self.case)
+            for text in islice((text for group in some for text in group.texts()), most)
+        ]
         tokens = learned(
             self.tokenizer, texts, vocabulary=self.vocabulary, pretrained=self.pretrained, start=self._start
         )
@@ -135,7 +138,7 @@ class ParquetTexts(LabelledTexts):
         return tokens
 
     def _batch(self, texts: Sequence[str], labels_B: Tensor) -> Batch:
-        encoded, _ = self._encoded(texts, labels_B)
+        encoded, _ = self._encoded(map(self.rewrite, texts), labels_B)
         return encoded.fetch(torch.arange(len(texts)), 0, 0)
 
 

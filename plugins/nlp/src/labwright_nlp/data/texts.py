@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from labwright import Batch, Classes, Data, LabwrightError, LeftOut, Port, Split, Tokens
 from labwright_tasks import other_data
+from labwright_tasks.cells import Cells
 from labwright_tasks.delimited import Written
 from labwright_tasks.other_data import Facts, drift, none_known, unknown
 from labwright_tasks.tables import SUFFIXES, Table, read_table, suffix_of
@@ -53,6 +54,7 @@ class LabelledTexts(Data, ABC):
     numbers = False  # they hold numbers, not classes
     text, label = "text", "label"  # the columns of a table
     format = Written()
+    rewrite: Callable[[str], str] = str  # what every text goes through first: see `labwright_tasks.rewritten`
 
     def __init__(
         self,
@@ -97,6 +99,7 @@ class LabelledTexts(Data, ABC):
         other = copy(self)
         files, left_out = tables_at(path)
         known, bare = self.rows_at(files)
+        known = rewritten(known, self.rewrite)
         strange: list[str] = []
         names = self.answers.names["label"] if self.answers.alone else None
         if names is not None:
@@ -164,7 +167,7 @@ class LabelledTexts(Data, ABC):
 
     def parse(self, line: str) -> tuple[Tensor, ...]:
         check_typed(line)
-        encoded, lengths = self._encoded([line], torch.zeros(1, dtype=torch.int64))
+        encoded, lengths = self._encoded([self.rewrite(line)], torch.zeros(1, dtype=torch.int64))
         self._noticed.length(int(lengths[0]), self.length)
         return encoded.fetch(torch.tensor([0]), 0, 0).inputs
 
@@ -277,7 +280,7 @@ class Texts(LabelledTexts):
 
     def prepare(self) -> None:
         self._check_case()
-        rows = self.rows()
+        rows = {name: rewritten(part, self.rewrite) for name, part in self.rows().items()}
         shares = {name: getattr(self, name) for name in ("test", "valid") if name not in rows and getattr(self, name)}
         by_class = "label" in self.labels and not self.numbers
         rows |= parted(rows["train"], shares, self.seed, "label" if by_class else None)
@@ -323,6 +326,13 @@ class Encoded:
         if isinstance(self.labels, dict):
             return Batch((ids_BT, lengths_B), {head: labels[indices] for head, labels in self.labels.items()})
         return Batch((ids_BT, lengths_B), self.labels[indices])
+
+
+def rewritten(rows: Table, change: Callable[[str], str]) -> Table:
+    """The rows with their texts changed; `str` changes none."""
+    if change is str:
+        return rows
+    return replace(rows, columns={**rows.columns, "text": Cells(clean(change(text)) for text in rows["text"])})
 
 
 def parted(rows: Table, shares: dict[str, float], seed: int | None, by: str | None) -> dict[str, Table]:
