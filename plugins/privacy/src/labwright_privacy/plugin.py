@@ -19,12 +19,21 @@ def labwright_components() -> Iterator[lw.Component]:
         "gradients of single samples, bounded and with noise: (epsilon, delta)-differential privacy",
     )
     yield lw.Component(
+        "method",
+        "privacy/federated",
+        "labwright_privacy.federated.method:FederatedAveraging",
+        "clients that keep their samples: FedAvg, FedProx, FedOpt, simulated",
+    )
+    yield lw.Component(
         "data", "privacy/masked", "labwright_privacy.masking.data:Masked", "texts with their personal data masked"
     )
 
 
 @lw.hookimpl
 def labwright_recipes() -> Iterator[lw.Recipe]:
+    yield lw.Recipe(
+        "privacy/digits-federated", _RECIPES / "digits-federated.toml", "digits at 20 clients, 5 of them in a round"
+    )
     yield lw.Recipe("privacy/digits", _RECIPES / "digits.toml", "digits by one hidden layer, epsilon 3 at delta 1e-4")
 
 
