@@ -25,6 +25,12 @@ def labwright_components() -> Iterator[lw.Component]:
         "clients that keep their samples: FedAvg, FedProx, FedOpt, simulated",
     )
     yield lw.Component(
+        "method",
+        "privacy/federated-server",
+        "labwright_privacy.federated.network:FederatedServer",
+        "rounds of clients that are other processes: `labwright federate serve`",
+    )
+    yield lw.Component(
         "data", "privacy/masked", "labwright_privacy.masking.data:Masked", "texts with their personal data masked"
     )
 
@@ -43,6 +49,13 @@ def labwright_verbs() -> Iterator[lw.Verb]:
         "audit-privacy",
         "labwright_privacy.differential.audit_verb:verb",
         "what an attack finds out about a private run, beside the epsilon it claims",
+        group="Privacy",
+        trains=True,
+    )
+    yield lw.Verb(
+        "federate",
+        "labwright_privacy.federated.verb:verb",
+        "a federation of processes: its server, or a client",
         group="Privacy",
         trains=True,
     )

@@ -23,15 +23,13 @@ _OF_ALL = ("read.json", "facts.json")  # in task/: what was read, and what tells
 
 
 class Federated(Method):
-    """What rounds have in common, whoever trains in them: how clients train, and what can't be trained so.
+    """What rounds have in common, whoever trains in them, and what can't be trained so.
 
     A step of the run is a round: its optimizer is the server's, `train.steps` counts rounds, and `train.batch_size`
     is that of clients.
     """
 
-    def __init__(self, *, local_lr: float, local_epochs: int, local_steps: int | None, proximal: float) -> None:
-        self.local = Local(local_lr, local_epochs, local_steps, proximal)
-        self.steps: Steps | None = None
+    steps: Steps | None = None
 
     def check(self, task: Task, model: nn.Module) -> None:
         refuse_without_dense_gradients("privacy/federated", model)
@@ -60,8 +58,7 @@ class Federated(Method):
     def round(self) -> Round:
         """The round that is due."""
         assert self.steps is not None
-        train = self.steps.run.recipe["train"]
-        return Round(self.steps.run.step, train["seed"], train["batch_size"])
+        return round_of(self.steps, self.steps.run.step)
 
 
 class FederatedAveraging(Federated):
@@ -96,7 +93,7 @@ class FederatedAveraging(Federated):
         dropped: Annotated[float, Field(ge=0, lt=1)] = 0.0,
         secure: bool = False,
     ) -> None:
-        super().__init__(local_lr=local_lr, local_epochs=local_epochs, local_steps=local_steps, proximal=proximal)
+        self.local = Local(local_lr, local_epochs, local_steps, proximal)
         if clients is not None and per_round is not None and per_round > clients:
             raise LabwrightError(f"method.per_round: given {per_round}, of {clients} clients.")
         self.clients, self.division, self.alpha = clients, division, alpha
@@ -132,7 +129,7 @@ class FederatedAveraging(Federated):
         answering[0] |= not bool(answering.any())
         return sorted(chosen.tolist()), sorted(chosen[answering].tolist())
 
-    def gradients(self, update: Update, batches: Sequence[Any], weights: Sequence[float]) -> Mapping[str, Tensor]:  # noqa: ARG002 - clients have their own
+    def gradients(self, update: Update, batches: Sequence[Any], weights: Sequence[float]) -> Mapping[str, Tensor]:  # noqa: ARG002 - theirs
         assert self.steps is not None
         round_ = self.round()
         chosen, answering = self.taking_part(round_)
@@ -146,6 +143,11 @@ class FederatedAveraging(Federated):
         else:
             means = averaging.weighted_means(answers)
         return averaging.apply(update, answers, means)
+
+
+def round_of(steps: Steps, number: int) -> Round:
+    train = steps.run.recipe["train"]
+    return Round(number, train["seed"], train["batch_size"])
 
 
 def learned_of_all(folder: Path) -> str:

@@ -1,0 +1,212 @@
+"""The server of a real federation: it hands out the weights of a round over HTTP and takes what clients answer.
+
+GET /round?client=K&after=R gives the weights of the first round after R, with its number in the header Round, as soon
+as there is one; 204 if there is none yet, so that the client asks again; 410 with the last weights once the run is
+over. POST /update?client=K&round=R takes a client's update: 202, or 409 if the round is over. Both want the headers
+Authorization: Bearer TOKEN, and Learned, the digest of what the client's data was read with, such as its classes.
+"""
+
+from __future__ import annotations
+
+import hmac
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import parse_qs, urlsplit
+
+from labwright import LabwrightError
+from torch import Tensor
+
+from labwright_privacy.federated.local_training import ClientUpdate
+from labwright_privacy.federated.messages import Unfit, most_bytes, update_read, written
+
+_HELD = 20.0  # seconds that a client's question for the next round is kept, until it asks again
+_IDLE = 60.0  # seconds without a byte after which a connection is closed
+_MOST_CONNECTIONS = 256
+
+Tensors = Mapping[str, Sequence[Tensor]]
+
+
+class RoundServer:
+    """Rounds of a number of clients, each known by its number from 0."""
+
+    def __init__(self, clients: int, token: str, learned: str) -> None:
+        self.clients, self.token, self.learned = clients, token, learned
+        self.changed = threading.Condition()
+        self.number, self.body, self.like = -1, b"", {}  # of the round that is open
+        self.present: set[int] = set(range(clients))  # those whose answer is waited for
+        self.begun: float | None = None  # when the first client took up the round
+        self.open = self.ended = False
+        self.updates: dict[int, ClientUpdate] = {}
+        self.like: Tensors
+
+    @contextmanager
+    def listening(self, host: str, port: int) -> Iterator[str]:
+        """Answer clients while this lasts; gives the address. Raises LabwrightError for one that can't be had."""
+        handler = type("Handler", (_Handler,), {"rounds": self})
+        try:
+            server = _Bounded((host, port), handler)
+        except OSError as error:
+            raise LabwrightError(
+                f"method.port: {host}:{port} can't be listened to: {error.strerror or error}. 0 takes a free port."
+            ) from error
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        try:
+            yield f"http://{host}:{server.server_address[1]}"
+        finally:
+            server.shutdown()
+            server.server_close()
+
+    def answers(self, number: int, tensors: Tensors, timeout: float) -> dict[int, ClientUpdate]:
+        """Open a round and wait until all who are present have answered, or for `timeout` seconds.
+
+        The time runs from when a client first takes up the round. Whoever didn't answer isn't waited for in the next
+        one, until it asks for a round again.
+        """
+        body = written(tensors)
+        with self.changed:
+            self.number, self.body, self.like = number, body, tensors
+            self.updates, self.begun, self.open = {}, None, True
+            self.changed.notify_all()
+            while not self.present <= self.updates.keys() or not self.updates:
+                left = None if self.begun is None else self.begun + timeout - time.monotonic()
+                if left is not None and left <= 0:
+                    break
+                # not for ever, so that Ctrl-C is heard
+                self.changed.wait(0.5 if left is None else min(left, 0.5))
+            self.open = False
+            self.present &= self.updates.keys()
+            return dict(sorted(self.updates.items()))
+
+    def end(self, tensors: Tensors) -> None:
+        """Give the last weights to whoever asks from now on, and wait until those who are present have them."""
+        body = written(tensors)
+        with self.changed:
+            self.body, self.ended = body, True
+            self.changed.notify_all()
+            self.changed.wait_for(lambda: not self.present, timeout=_HELD / 4)
+
+    def next_round(self, client: int, after: int) -> tuple[int, int, bytes]:
+        """What a client that asks for a round gets: a status, the round's number, and the weights."""
+        with self.changed:
+            self.present.add(client)
+            self.changed.wait_for(lambda: self.ended or (self.open and self.number > after), timeout=_HELD)
+            if self.ended:
+                self.present.discard(client)
+                self.changed.notify_all()
+                return 410, self.number, self.body
+            if not self.open or self.number <= after:
+                return 204, self.number, b""
+            if self.begun is None:
+                self.begun = time.monotonic()
+                self.changed.notify_all()
+            return 200, self.number, self.body
+
+    def take(self, client: int, number: int, body: bytes) -> tuple[int, str]:
+        """Take an update, and say a status and what became of it."""
+        with self.changed:
+            like, is_open = self.like, self.open and self.number == number
+        if not is_open:
+            return 409, f"round {number} is over"
+        try:
+            update = update_read(body, like)
+        except Unfit as reason:
+            return 400, f"the update isn't one of this model: {reason}"
+        with self.changed:
+            if not self.open or self.number != number:
+                return 409, f"round {number} is over"
+            self.updates.setdefault(client, update)  # one that is sent twice counts once
+            self.changed.notify_all()
+        return 202, "taken"
+
+    def most_bytes(self) -> int:
+        with self.changed:
+            return most_bytes(self.like)
+
+
+class _Bounded(ThreadingHTTPServer):
+    """One thread a connection, and so many connections at most."""
+
+    daemon_threads = True
+
+    def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler]) -> None:
+        self.free = threading.BoundedSemaphore(_MOST_CONNECTIONS)
+        super().__init__(address, handler)
+
+    def process_request_thread(self, request, client_address) -> None:  # type: ignore[no-untyped-def]
+        with self.free:
+            super().process_request_thread(request, client_address)
+
+    def handle_error(self, request, client_address) -> None:  # type: ignore[no-untyped-def]
+        """A client that went away is no error of the server's."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    rounds: RoundServer
+    protocol_version = "HTTP/1.1"
+    server_version, sys_version = "labwright", ""
+    timeout = _IDLE
+
+    def do_GET(self) -> None:
+        asked = self._asked("/round", "after")
+        if asked is not None:
+            client, after = asked
+            status, number, body = self.rounds.next_round(client, after)
+            self._answer(status, body, number)
+
+    def do_POST(self) -> None:
+        asked = self._asked("/update", "round")
+        if asked is None:
+            return
+        client, number = asked
+        length = self.headers.get("Content-Length", "")
+        if not length.isascii() or not length.isdigit():
+            self._refuse(411, "say how long the update is, by Content-Length")
+        elif int(length) > self.rounds.most_bytes():
+            self._refuse(413, f"an update of this model has {self.rounds.most_bytes():,} bytes at most, given {length}")
+        else:
+            status, words = self.rounds.take(client, number, self.rfile.read(int(length)))
+            self._answer(status, words.encode())
+
+    def _asked(self, path: str, name: str) -> tuple[int, int] | None:
+        """The client and the round of a request that may be answered; else it is refused."""
+        given = self.headers.get("Authorization", "")
+        if not hmac.compare_digest(given.encode("utf-8", "replace"), f"Bearer {self.rounds.token}".encode()):
+            return self._refuse(401, "the token isn't the server's")
+        if self.headers.get("Learned", "") != self.rounds.learned:
+            words = (
+                "this client's data taught its task something else than the server's, such as other classes, another "
+                "vocabulary or scaling, so that the same weights would mean something else; both need the same"
+            )
+            return self._refuse(412, words)
+        url = urlsplit(self.path)
+        if url.path != path:
+            return self._refuse(404, "there are GET /round and POST /update")
+        values = parse_qs(url.query)
+        try:
+            client, number = (int(values[key][0][:12]) for key in ("client", name))
+        except (KeyError, ValueError):
+            return self._refuse(400, f"say client and {name}, each a number")
+        if not 0 <= client < self.rounds.clients:
+            return self._refuse(400, f"clients are 0 to {self.rounds.clients - 1}, given {client}")
+        return client, number
+
+    def _refuse(self, status: int, words: str) -> None:
+        self.close_connection = True  # what was sent isn't read
+        self._answer(status, words.encode())
+
+    def _answer(self, status: int, body: bytes, number: int | None = None) -> None:
+        self.send_response(status)
+        if number is not None:
+            self.send_header("Round", str(number))
+        if status != 204:
+            self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if status != 204:
+            self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Nothing for each request: the run says what becomes of a round."""
