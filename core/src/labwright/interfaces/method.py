@@ -70,15 +70,27 @@ class Method:
     Clipping, averages, the optimizer with its schedule, and `Task.after_step` stay outside. One with a state of its own
     has `state` and `load_state` (see Stateful). `divisible` says that an overridden method is right where several
     processes each have a share of the batch: what `Update` gives as gradients is summed over them, and what is drawn is
-    drawn alike.
+    drawn alike. `of_studies` is what a study of many runs by it has to say, a sentence.
 
     Example: `class Noisy(lw.Method): ...`
     """
 
     divisible: bool = False
+    of_studies: str = ""
 
     def check(self, task: Task, model: nn.Module) -> None:
         """Raises LabwrightError for what this method can't train, with the reason; before the first step."""
+
+    def begin(self, task: Task, model: nn.Module, criterion: Any, recipe: Mapping[str, Any]) -> Sequence[str]:
+        """Called with all that is about to be trained, and the complete recipe; before there is a folder.
+
+        Returns what to know of the run, a sentence each. Raises LabwrightError as `check` does.
+        """
+        return ()
+
+    def figures(self, step: int) -> Mapping[str, float]:
+        """Numbers of the method itself after so many steps, such as what was spent: for log, outcome and report."""
+        return {}
 
     def feed(self, steps: Steps) -> Iterator[Any]:
         """What each step that is still to do takes, in order: a function of the run's seed and step."""

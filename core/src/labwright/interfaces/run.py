@@ -29,6 +29,7 @@ class Outcome:
 
     `samples` says of how many samples a split's metrics are; `notes` is what to know besides, a sentence each. `floors`
     are metrics of the split that is reported, `test` if there is one, as simple rules reach them: see `Task.floors`.
+    `figures` are the method's own: see `Method.figures`.
 
     Example: `accuracy = experiment.run().metrics["test"]["accuracy"]`
     """
@@ -43,6 +44,7 @@ class Outcome:
     notes: tuple[str, ...] = ()
     data: DataSummary | None = None
     floors: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    figures: Mapping[str, float] = field(default_factory=dict)
 
     def json(self) -> dict[str, Any]:
         return asdict(self) | {"folder": str(self.folder)}

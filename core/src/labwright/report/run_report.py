@@ -72,6 +72,7 @@ def _facts(run: Run, outcome: Outcome, environment: Mapping[str, Any]) -> dict[s
         "parameters": f"{parameters:,}",
         "device": " ".join(filter(None, (run.device.type, environment.get("device_name")))),
         "data": run.data.line() if run.data is not None else "not kept",
+        **{name: f"{value:.4g}" for name, value in outcome.figures.items()},
     }
 
 

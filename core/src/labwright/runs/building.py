@@ -76,7 +76,8 @@ def build(
         }
         method: Method = spec.method.build()
         method.check(task, model)
-    built = Built(task, model, criterion, device, settings, optimizers, method, sharding)
+        notes = [] if learned else [*method.begin(task, model, criterion, spec.table())]
+    built = Built(task, model, criterion, device, settings, optimizers, method, sharding, notes=notes)
     if ranks.count() > 1 and learned is None:  # else nothing will be trained
         divide(built, spec.train)
     return built

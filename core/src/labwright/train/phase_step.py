@@ -32,13 +32,18 @@ class Objective(nn.Module):
         super().__init__()
         self.model = model
         self.criterion = criterion
-        self.task, self.phase, self.penalised = task, phase, dict(penalised)
+        self.task, self.phase = task, phase
+        # by where they stand here, as torch.func puts others in their place for a while
+        names = {parameter: name for name, parameter in self.named_parameters()}
+        self.penalised = {name: names[parameter] for name, parameter in penalised.items()}
 
     def forward(self, batch: Batch) -> Tensor | Mapping[str, Tensor]:
         loss = self.task.loss(self.model, batch, self.criterion, self.phase)
         if self.penalised:
+            here = dict(self.named_parameters())
+            own = {name: here[place] for name, place in self.penalised.items()}
             # frozen ones would only add a constant
-            trained = {name: parameter for name, parameter in self.penalised.items() if parameter.requires_grad}
+            trained = {name: parameter for name, parameter in own.items() if parameter.requires_grad}
             penalty = self.criterion.penalty(trained)
             if penalty is not None:
                 return loss | {"penalty": penalty} if isinstance(loss, dict) else loss + penalty

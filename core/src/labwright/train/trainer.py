@@ -150,11 +150,12 @@ class Trainer:
     def _loop(self, until: int | None) -> tuple[Status, str]:
         run, intervals = self.run, self.intervals
         try:
+            fed = self.built.method.feed(self)  # first, as it may have something to say of the run
             self.started()
             if isinstance(self.model, ClosedForm):
                 return self._fit_once(self.model)
             with interruptions(self.interruptible) as self.interrupted:
-                for batch in self.built.method.feed(self):
+                for batch in fed:
                     self.stepped(self.step(batch))
                     # of several processes all end after the step in which the first was asked to
                     if (self.ending if ranks.count() > 1 else self.interrupted) or run.step == until:
@@ -293,6 +294,7 @@ class Trainer:
             # the rate of the stretch's last update, which was counted from 0
             lr = phase_step.optimizer.lr_at(means.step - 1, self.intervals.total)
             values["lr" if alone else f"lr/{phase_step.name}"] = lr
+        values |= self.built.method.figures(means.step)
         self._record("train", means.step, **values)
         # for listeners alone: the log has seconds, from which it follows
         values["steps_per_second"] = (means.step - step_before) / max(now - time_before, 1e-9)
@@ -501,7 +503,7 @@ class Trainer:
 
     def _outcome(self, status: Status, reason: str) -> Outcome:
         run = self.run
-        shown = dict(run.samples), tuple(run.notes), run.data, run.floors
+        shown = dict(run.samples), tuple(run.notes), run.data, run.floors, dict(self.built.method.figures(run.step))
         return Outcome(status, reason, run.step, dict(run.metrics), round(self.seconds, 3), run.folder, *shown)
 
     def _ended(self, outcome: Outcome) -> None:

@@ -1,0 +1,278 @@
+"""DP-SGD: what one unit of the data adds to a step is bounded, and noise hides whether it was there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import torch
+from labwright import Batch, LabwrightError, Method, Steps, Task, Uniform, Update
+from pydantic import Field
+from torch import Tensor, nn
+
+from labwright_privacy.differential import refusals, secrets
+from labwright_privacy.differential.accounting import Accountant, Part, noise_for, spent
+from labwright_privacy.differential.per_sample import PerSample, named, trained
+from labwright_privacy.differential.secrets import Secret
+from labwright_privacy.differential.units import Units
+
+_GRADIENTS = 2**26  # numbers held at once, if `at_once` doesn't say how many samples
+_AHEAD = 50  # steps that the ledger has before they are made
+_LOOKS = 20  # how often on the way of a run epsilon is computed anew
+_DRAWS = ("task", "model", "loss", "optimizer", "method", "start")  # what the randomness of a run depends on
+_LENGTH = ("batch_size", "epochs", "steps", "drop_last", "seed", "clip", "ema")
+
+
+class DifferentiallyPrivate(Method):
+    """(epsilon, delta)-differential privacy of the weights: single gradients are bounded, their sum gets noise.
+
+    A step draws each unit by chance (Poisson sampling), cuts its gradient to length `bound` at most, adds normal noise
+    of `noise` times `bound` to the sum, and divides by the number of units that are drawn on average; a step that draws
+    none still takes its noise. Either `epsilon` is given, and the noise that keeps to it is found, or `noise`.
+
+    `unit` is what is there or isn't in data sets that the weights must not tell apart: a `row` of the training part, or
+    a `user` with all interactions, which is the default where the data has users; `most` of a user's rows, drawn anew,
+    count in a step. `train.batch_size` is how many rows are drawn on average. `at_once` bounds the samples whose
+    gradients are in memory together. `secret` names the file that noise and sampling come from, so that a run can be
+    made again exactly; left out, each run has one of its own.
+    Source: Abadi et al. 2016, algorithm 1; accounting by Gopi et al. 2021 (`prv`) or Mironov et al. 2019 (`rdp`).
+    """
+
+    of_studies = (
+        "Differential privacy: each trial spends its own epsilon. Choosing among trials by metrics without noise isn't "
+        "covered: whoever sees what was chosen learns from all of them, at most the sum of their epsilons and deltas."
+    )
+
+    def __init__(
+        self,
+        *,
+        epsilon: Annotated[float, Field(gt=0)] | None = None,
+        noise: Annotated[float, Field(gt=0)] | None = None,
+        delta: Annotated[float, Field(gt=0, lt=1)] = 1e-5,
+        bound: Annotated[float, Field(gt=0), Uniform(0.1, 10.0, log=True)] = 1.0,
+        unit: Literal["row", "user"] | None = None,
+        most: Annotated[int, Field(ge=1)] = 64,
+        accountant: Accountant = "prv",
+        at_once: Annotated[int, Field(ge=1)] | None = None,
+        secret: str | None = None,
+    ) -> None:
+        if (epsilon is None) == (noise is None):
+            given = "neither" if epsilon is None else "both"
+            raise LabwrightError(
+                f"method: 'privacy/dp-sgd' takes epsilon or noise, and {given} is given. epsilon = 3.0 says what the "
+                "weights may tell of one unit; noise = 1.0 says how much noise there is, and epsilon follows."
+            )
+        self.epsilon, self.noise, self.delta, self.bound = epsilon, noise, delta, bound
+        self.unit, self.most, self.accountant, self.at_once = unit, most, accountant, at_once
+        self.secret = secret
+        self.where: Path | None = None  # of secrets, if it isn't where they usually lie
+        self.per_sample = PerSample()
+        self.parts: list[Part] = []  # what was spent so far, the part that goes on now last
+        self.secret_name = secret or ""
+        self.unsaved = 0  # steps that may have followed the checkpoint that was taken up
+
+    def check(self, task: Task, model: nn.Module) -> None:
+        refusals.refuse_model(model)
+        refusals.refuse_task(task)
+
+    def begin(self, task: Task, model: nn.Module, criterion: Any, recipe: Mapping[str, Any]) -> Sequence[str]:  # noqa: ARG002 - checked before
+        refusals.refuse_loss(criterion)
+        refusals.refuse_recipe(recipe)
+        train = recipe["train"]
+        batches = task.batches("train", size=train["batch_size"], seed=0, epoch=0)
+        if batches is None or not len(batches):
+            return ()  # which is refused by itself
+        refusals.refuse_mixing(task, batches)
+        self.units = Units.of(task, batches.split, self.unit, self.most)
+        self.rate = min(1.0, train["batch_size"] / len(batches.split))
+        self.total = train.get("steps") or (train.get("epochs") or 1) * len(batches)
+        if self.delta >= 1 / self.units.count:
+            raise LabwrightError(
+                f"method.delta: {self.delta:g} allows for as much as publishing one of the {self.units.count:,} "
+                f"{self.units.name}s whole; it has to be well below {1 / self.units.count:.2g}."
+            )
+        noise = self._noise((), self.total)
+        return self._notes(task, noise, "start" in recipe)
+
+    def _noise(self, history: Sequence[Part], steps: int) -> float:
+        if self.noise is not None:
+            return self.noise
+        assert self.epsilon is not None
+        return noise_for(self.epsilon, self.delta, self.rate, steps, tuple(history), self.accountant)
+
+    def _notes(self, task: Task, noise: float, started: bool) -> Iterator[str]:
+        epsilon = spent([Part("", noise, self.rate, self.total)], self.delta, self.accountant)
+        yield (
+            f"differential privacy: the weights may tell whether one {self.units.name} of {self.units.count:,} was there "
+            f"as epsilon {epsilon:.4g} at delta {self.delta:g} allows; noise {noise:.4g}, bound {self.bound:g}, "
+            f"{self.rate:.3g} of the {self.units.name}s drawn in a step."
+        )
+        files = refusals.learned_from_data(task)
+        learned = (
+            f" So is what was learned from the data before the first step: {', '.join(files)} in task/."
+            if files
+            else ""
+        )
+        before = " What the weights it starts from tell of their data isn't counted." if started else ""
+        yield (
+            "the weights (model.safetensors) are covered, those of all checkpoints together. metrics.jsonl, report.html, "
+            f"outcome.json and state.json aren't: they hold losses, metrics and samples without noise.{learned}{before}"
+        )
+
+    # ------------------------------------------------------------------------------------------------- what a step eats
+
+    def feed(self, steps: Steps) -> Iterator[Any]:
+        self._take_up(steps)
+        return self._drawn(steps)
+
+    def _take_up(self, steps: Steps) -> None:
+        """Find the secret, and begin the part of the history that these steps belong to."""
+        run, where = steps.run, self.where or secrets.folder()
+        secret = Secret.kept(self.secret_name, where) if self.secret_name else None
+        if secret is None and run.step:
+            run.notes.append(
+                f"the secret {self.secret_name!r} of this run isn't in {where}: its noise can't be drawn again, so that "
+                "the run goes on with fresh noise and isn't exact any more. Steps that may have been lost with the "
+                f"checkpoint, at most {self.unsaved:,}, count as made."
+            )
+            self.parts[-1] = replace(self.parts[-1], steps=self.parts[-1].steps + self.unsaved)
+        self.ledger = secret or Secret.new(self.secret or f"{run.folder.name}-{secrets.token()}", where)
+        self.secret_name = self.ledger.name
+        self.drawn_from = secrets.context(
+            {name: run.recipe.get(name) for name in _DRAWS},
+            {name: run.recipe["train"].get(name) for name in _LENGTH},
+            run.data.digests if run.data else {},
+        )
+        key = self.ledger.digest(self.drawn_from, "part").hex()[:16]
+        if self.parts and self.parts[-1].key == key:
+            history, part = self.parts[:-1], self.parts[-1]
+        else:
+            history = self.parts
+            # what was made with this run's secret counts, also where a checkpoint before it is gone on from
+            made = self.ledger.parts
+            known = {part.key for part in history}
+            history = [
+                replace(part, steps=max(part.steps, made[part.key].steps if part.key in made else 0))
+                for part in history
+            ]
+            if self.secret is None:
+                history += [part for name, part in made.items() if name not in known]
+            left = run.total_steps - run.step
+            part = Part(key, self._noise(history, left) if left else 0.0, self.rate, 0)
+        self.parts = [*history, part]
+        self.begun = run.step - part.steps
+        self.floor = self.ledger.parts[key].steps if key in self.ledger.parts else 0
+        self.reserved = 0
+
+    def _drawn(self, steps: Steps) -> Iterator[Any]:
+        """The units that each step draws by chance, each with its rows side by side; one that doesn't count for none."""
+        run, train = steps.run, steps.run.recipe["train"]
+        batches = steps.task.batches("train", size=train["batch_size"], seed=train["seed"], epoch=0)
+        assert batches is not None
+        while run.step < run.total_steps:
+            if self.parts[-1].steps >= self.reserved:
+                self.reserved = self.parts[-1].steps + _AHEAD
+                self._write_down(self.reserved)
+            random = torch.Generator().manual_seed(self.ledger.seed(self.drawn_from, "units", str(run.step)))
+            rows, self.sizes = self.units.drawn(self.rate, random)
+            self.step = run.step
+            yield batches.split.fetch(rows if len(rows) else torch.tensor([0]), int(run.epoch), train["seed"])
+
+    def _write_down(self, steps: int) -> None:
+        part = self.parts[-1]
+        self.ledger.parts[part.key] = replace(part, steps=max(steps, self.floor))
+        self.ledger.write()
+
+    # --------------------------------------------------------------------------------------------- and its gradients
+
+    def gradients(self, update: Update, batches: Sequence[Any], weights: Sequence[float]) -> Mapping[str, Tensor]:  # noqa: ARG002 - one batch
+        (batch,) = batches
+        parameters = list(trained(update).values())
+        buffers = [(name, buffer, buffer._version) for name, buffer in update.model.named_buffers()]
+        if len(self.sizes):
+            sums, losses = self._bounded(update, batch, parameters)
+        else:
+            sums = [torch.zeros_like(parameter) for parameter in parameters]
+            with torch.no_grad():
+                losses = named(update, update.losses(batch))[1]
+        for name, buffer, version in buffers:
+            if buffer._version != version:
+                raise LabwrightError(
+                    f"method: the forward pass of {type(update.model).__name__} changes its buffer {name!r}, which takes "
+                    "up samples without noise. Take a model whose buffers stand still."
+                )
+        self._add_noise(sums)
+        expected = self.rate * self.units.count
+        for parameter, gradient in zip(parameters, sums, strict=True):
+            parameter.grad = gradient.detach() / expected
+        self.parts[-1] = replace(self.parts[-1], steps=self.parts[-1].steps + 1)
+        return losses
+
+    def _bounded(
+        self, update: Update, batch: Batch, parameters: Sequence[Tensor]
+    ) -> tuple[list[Tensor], Mapping[str, Tensor]]:
+        """The sum of what the units of a batch add, each of length `bound` at most, and the mean losses."""
+        if len(batch) != int(self.sizes.sum()):
+            raise LabwrightError(
+                f"task: of {int(self.sizes.sum()):,} samples that were drawn the task makes {len(batch):,}: which of "
+                "them belong to which unit isn't known. Take a task that keeps them."
+            )
+        at_once = self.at_once or max(1, _GRADIENTS // sum(parameter.numel() for parameter in parameters))
+        whole = bool((self.sizes == 1).all())
+        owner = torch.arange(len(self.sizes)).repeat_interleave(self.sizes).to(parameters[0].device)
+        shares = (1.0 / self.sizes).to(parameters[0].device)
+        sums = [torch.zeros_like(parameter) for parameter in parameters]
+        of_units = [] if whole else [p.new_zeros(len(self.sizes), *p.shape) for p in parameters]
+        losses: dict[str, Tensor] = {}
+        for some, gradients, of_rows in self.per_sample(update, batch, at_once):
+            for name, values in of_rows.items():
+                losses[name] = losses.get(name, 0.0) + values.sum() / len(batch)
+            if whole:
+                self._add_bounded(sums, gradients)
+                continue
+            for unit_sums, gradient in zip(of_units, gradients, strict=True):
+                share = shares[owner[some]].to(gradient.dtype).view(-1, *[1] * (gradient.dim() - 1))
+                unit_sums.index_add_(0, owner[some], gradient * share)
+        if not whole:
+            self._add_bounded(sums, of_units)
+        return sums, losses
+
+    def _add_bounded(self, sums: Sequence[Tensor], gradients: Sequence[Tensor]) -> None:
+        """Add gradients (b, ...) to their sums, each cut to length `bound` over all parameters together."""
+        norms = torch.stack([gradient.flatten(1).norm(dim=1) for gradient in gradients]).norm(dim=0)
+        factors = self.bound / norms.clamp(min=self.bound)
+        for total, gradient in zip(sums, gradients, strict=True):
+            total += torch.tensordot(factors.to(gradient.dtype), gradient, dims=1)
+
+    def _add_noise(self, sums: Sequence[Tensor]) -> None:
+        """Noise of the secret and this step alone, on each coordinate."""
+        device = sums[0].device
+        random = torch.Generator(device).manual_seed(self.ledger.seed(self.drawn_from, "noise", str(self.step)))
+        for total in sums:
+            drawn = torch.randn(total.shape, generator=random, device=device, dtype=total.dtype)
+            total.add_(drawn, alpha=self.parts[-1].noise * self.bound)
+
+    # -------------------------------------------------------------------------------------------------- what was spent
+
+    def figures(self, step: int) -> Mapping[str, float]:
+        """Epsilon after so many steps; between looks that of the next one, which is more."""
+        if not self.parts:
+            return {}
+        part = self.parts[-1]
+        own, planned = max(0, step - self.begun), self.total - self.begun
+        look = max(1, planned // _LOOKS)
+        made = own if own >= planned else min(planned, -(-own // look) * look)
+        epsilon = spent([*self.parts[:-1], replace(part, steps=made)], self.delta, self.accountant)
+        return {"epsilon": epsilon, "delta": self.delta}
+
+    def state(self) -> Mapping[str, Any]:
+        if self.parts:
+            self._write_down(self.parts[-1].steps)
+            self.reserved = 0
+        return {"parts": [asdict(part) for part in self.parts], "secret": self.secret_name}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        self.parts = [Part(**part) for part in state["parts"]]
+        self.secret_name = self.secret or state["secret"]

@@ -1,0 +1,156 @@
+"""What can't be trained with differential privacy, and what a private run gives away beside its weights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import fields
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+from labwright import Batch, ClosedForm, IndexedBatches, LabwrightError, Stateful, Task, generator, listed, separable
+from torch import Tensor, nn
+
+_SEEN = 4  # samples that are put beside others
+_ABOUT_DATA = {"read.json", "facts.json", "checksums.json"}  # what a run's folder says of its data anyway
+
+
+def refuse_model(model: nn.Module) -> None:
+    """Raises LabwrightError for a model that mixes samples, or that isn't descended to."""
+    kind = type(model).__name__
+    if isinstance(model, ClosedForm):
+        raise LabwrightError(
+            f"method: model {kind} is computed from all of the data in closed form, without gradients that noise could "
+            "be added to. Take a model that is descended to."
+        )
+    for name, module in model.named_modules():
+        layer = type(module).__name__
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            raise LabwrightError(
+                f"method: {name!r} of model {kind} is {layer}, which mixes the samples of a batch and keeps their mean "
+                "without noise. Take a model with GroupNorm or LayerNorm in its place, such as 'vision/timm' with an "
+                "architecture that has them, or one without."
+            )
+        if isinstance(module, nn.modules.instancenorm._InstanceNorm) and module.track_running_stats:
+            raise LabwrightError(
+                f"method: {name!r} of model {kind} keeps running statistics of the samples without noise. Make it "
+                "with track_running_stats=False."
+            )
+        if isinstance(module, nn.Embedding | nn.EmbeddingBag) and module.sparse:
+            raise LabwrightError(
+                f"method: the gradient of {name!r} of model {kind} is sparse, and which rows it has would be seen "
+                "through the noise. Make it with sparse=False."
+            )
+
+
+def refuse_task(task: Task) -> None:
+    """Raises LabwrightError for a task whose steps see more of the data than the gradients of single samples."""
+    kind = type(task).__name__
+    if len(task.phases()) > 1:
+        names = listed(phase.name for phase in task.phases())
+        raise LabwrightError(
+            f"method: task {kind} has the phases {names}, each an update of its own from the same samples; what all of "
+            "them spend isn't accounted here. Take a task of one phase."
+        )
+    if isinstance(task, Stateful):
+        raise LabwrightError(
+            f"method: task {kind} keeps a state of its own from step to step, to which no noise is added: what earlier "
+            "samples left in it would reach the weights again. Take a task without."
+        )
+    if task.replacement:
+        raise LabwrightError(
+            f"method: task {kind} draws its samples by what they are (task.sampling), so that one sample changes how "
+            "often others are drawn. Leave it out: each unit is drawn by chance alone here."
+        )
+
+
+def refuse_loss(criterion: Any) -> None:
+    """Raises LabwrightError for a loss that compares samples, or that learns."""
+    losses = [criterion, *(criterion.modules() if isinstance(criterion, nn.Module) else ())]
+    for loss in losses:
+        if not separable(loss):
+            raise LabwrightError(
+                f"loss: {type(loss).__name__} compares the samples of a batch with one another, so that none has a "
+                "gradient of its own to bound. Take a loss that is a mean over samples."
+            )
+    if isinstance(criterion, nn.Module) and any(p.requires_grad for p in criterion.parameters()):
+        raise LabwrightError(
+            f"loss: {type(criterion).__name__} learns parameters of its own, whose gradients 'privacy/dp-sgd' doesn't "
+            "take. Take a loss without."
+        )
+
+
+def refuse_recipe(recipe: Mapping[str, Any]) -> None:
+    """Raises LabwrightError for settings that would let more of the data through than is accounted."""
+    train, device = recipe.get("train", {}), recipe.get("device", {})
+    if train.get("final") == "best":
+        raise LabwrightError(
+            'train.final: "best" chooses the weights by how well they do on samples without noise, which isn\'t '
+            "accounted. Leave it out: a private run ends with its last weights."
+        )
+    if recipe.get("stop"):
+        raise LabwrightError(
+            "stop: a rule that ends the run looks at metrics without noise, and how long a run was tells of them. Take "
+            "the rules out, and say train.epochs or train.steps."
+        )
+    if device.get("precision") == "fp16":
+        raise LabwrightError(
+            "device.precision: fp16 scales gradients by what overflowed before, which is known without noise; take "
+            '"bf16" or "fp32".'
+        )
+    if device.get("compile"):
+        raise LabwrightError(
+            "device.compile: what is compiled can't be differentiated for each sample by torch.func. Leave it out."
+        )
+    if device.get("accumulate", 1) > 1:
+        raise LabwrightError(
+            "device.accumulate: the number of samples of a step is drawn by chance here, and method.at_once says how "
+            "many go through the model together; leave accumulate out."
+        )
+
+
+def refuse_mixing(task: Task, batches: IndexedBatches) -> None:
+    """Raises LabwrightError if what the objective sees of a sample depends on those that are drawn with it."""
+    indices = torch.arange(min(2 * _SEEN, len(batches.split)))
+    if len(indices) < 3:
+        return
+    first = indices[:1]
+    beside = (indices[1 : 1 + len(indices) // 2], indices[1 + len(indices) // 2 :])
+    seen = []
+    for others in beside:
+        others = others[: min(map(len, beside))]
+        batch = batches.split.fetch(torch.cat([first, others]), 0, 0)
+        drawn: Batch = task.draw(batch, generator(0))
+        seen.append(drawn.rows(slice(0, 1)))
+    if differing := sorted(name for name, same in _compared(*seen) if not same):
+        raise LabwrightError(
+            f"task: what the loss sees of a sample of {type(task).__name__} depends on the others in its batch "
+            f"({', '.join(differing)} of {type(seen[0]).__name__}): then a bound on its own gradient bounds nothing. Take "
+            "a task whose samples stand alone."
+        )
+
+
+def _compared(one: Batch, other: Batch) -> Iterator[tuple[str, bool]]:
+    """The fields of two batches of the same sample, and whether they are the same, padding apart."""
+    for name in (field.name for field in fields(one)):
+        yield name, _same(getattr(one, name), getattr(other, name))
+
+
+def _same(one: Any, other: Any) -> bool:
+    if isinstance(one, Tensor):
+        # another number of columns is another padding
+        return one.shape != other.shape or torch.equal(one, other)
+    if isinstance(one, Mapping):
+        return one.keys() == other.keys() and all(_same(one[key], other[key]) for key in one)
+    if isinstance(one, tuple | list):
+        return len(one) == len(other) and all(map(_same, one, other))
+    return bool(one == other)
+
+
+def learned_from_data(task: Task) -> list[str]:
+    """The files that say what `prepare` learned of the data, such as a vocabulary."""
+    with TemporaryDirectory(prefix="labwright-") as scratch:
+        task.save(Path(scratch))
+        files = (path.relative_to(scratch) for path in Path(scratch).rglob("*") if path.is_file())
+        return sorted(str(file) for file in files if file.name not in _ABOUT_DATA)
