@@ -25,6 +25,7 @@ class Weights:
     """The weights of a round; of the last, after which there is none, too."""
 
     number: int
+    ticket: str
     tensors: Mapping[str, Sequence[Tensor]]
     last: bool
 
@@ -44,37 +45,38 @@ class Client:
         self.url, self.number, self.patience = url.rstrip("/"), number, patience
         self.headers = {"Authorization": f"Bearer {token}", "Learned": learned}
 
-    def next_round(self, after: int, like: Mapping[str, Sequence[Tensor]]) -> Weights:
-        """The next round after that one, when there is one. Raises RunFailed if the server is gone or another's."""
+    def next_round(self, after: str, like: Mapping[str, Sequence[Tensor]]) -> Weights:
+        """Another round than that of the ticket. Raises RunFailed if the server is gone, or has another model."""
         while True:
-            status, number, body = self._ask(f"round?client={self.number}&after={after}", None, most_bytes(like))
+            status, headers, body = self._ask(f"round?client={self.number}&after={after}", None, most_bytes(like))
             if status in (200, 410):
                 try:
-                    return Weights(number, read(body, like), last=status == 410)
+                    tensors, ticket = read(body, like), headers.get("Ticket", "")
+                    return Weights(int(headers.get("Round", 0)), ticket, tensors, last=status == 410)
                 except Unfit as reason:
                     raise RunFailed(
                         f"the weights of {self.url} aren't this recipe's: {reason}. Server and clients need the same "
                         "task and model."
                     ) from reason
 
-    def send(self, number: int, update: ClientUpdate) -> bool:
+    def send(self, ticket: str, update: ClientUpdate) -> bool:
         """Send what was learned in a round; whether it came in time."""
         body = update_written(update)
-        status, _, _ = self._ask(f"update?client={self.number}&round={number}", body, 2**16)
+        status, _, _ = self._ask(f"update?client={self.number}&ticket={ticket}", body, 2**16)
         return status == 202
 
-    def _ask(self, path: str, body: bytes | None, most: int) -> tuple[int, int, bytes]:
-        """The status, the number of the round and the body. A server that can't be reached is tried again."""
-        request = urllib.request.Request(f"{self.url}/{path}", data=body, headers=self.headers)
+    def _ask(self, path: str, body: bytes | None, most: int) -> tuple[int, Mapping[str, str], bytes]:
+        """The status, headers and the body. A server that can't be reached is tried again."""
+        request = urllib.request.Request(f"{self.url}/{path}", data=body, headers=self.headers)  # noqa: S310 - see above
         given_up = time.monotonic() + self.patience
         while True:
             try:
                 with _DIRECT.open(request, timeout=_HELD) as answer:
-                    return answer.status, int(answer.headers.get("Round", -1)), answer.read(most + 1)
+                    return answer.status, answer.headers, answer.read(most + 1)
             except urllib.error.HTTPError as error:
                 words = error.read(most + 1)
                 if error.code in (409, 410):
-                    return error.code, int(error.headers.get("Round", -1)), words
+                    return error.code, error.headers, words
                 reason = words[:500].decode("utf-8", "replace")
                 raise RunFailed(f"{self.url} refuses this client ({error.code}): {reason}.") from error
             except (OSError, http.client.HTTPException) as error:

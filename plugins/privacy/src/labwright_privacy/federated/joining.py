@@ -34,15 +34,11 @@ def joined(experiment: Experiment, url: str, number: int, token: Path, *, share:
         trainer = experiment.quiet().trial(Path(folder), task)  # what it writes is gone after
         built, method = trainer.built, trainer.built.method
         assert isinstance(method, FederatedAveraging)
-        if share:
-            members = method.samples_of(task, experiment.train.seed)
-            if number >= len(members):
-                raise LabwrightError(f"--client {number}: the recipe's method has {len(members)} clients, from 0.")
-            samples = members[number]
-        else:
-            part = task.part("train")
-            assert part is not None
-            samples = Chosen([part], torch.arange(len(part)))
+        if number >= len(method.members) and share:
+            raise LabwrightError(f"--client {number}: the recipe's method has {len(method.members)} clients, from 0.")
+        part = task.part("train")
+        assert part is not None
+        samples = method.members[number] if share else Chosen([part], torch.arange(len(part)))
         client = Client(url, number, given, messages.learned_by(task), patience)
         with isolated(built.device, threads=built.device_settings.threads):
             (update,) = trainer.phase_steps

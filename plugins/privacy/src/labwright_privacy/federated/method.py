@@ -3,23 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Annotated, Any
 
 import torch
-from labwright import Choice, LabwrightError, Method, Steps, Task, Uniform, Update, derived_seed, generator, listed
+from labwright import (
+    Choice,
+    LabwrightError,
+    Method,
+    Stateful,
+    Steps,
+    Task,
+    Uniform,
+    Update,
+    derived_seed,
+    generator,
+    listed,
+)
 from labwright_tasks.fold_data import Chosen
 from labwright_tasks.sam import refuse_without_dense_gradients
 from pydantic import Field
 from torch import Tensor, nn
 
+from labwright_privacy.differential.refusals import learned_from_data
 from labwright_privacy.federated import averaging
 from labwright_privacy.federated.clients import Division, divided
 from labwright_privacy.federated.local_training import Local, Round, train
 
 LocalRate = Annotated[float, Field(gt=0), Uniform(1e-3, 1.0, log=True)]
 LocalEpochs = Annotated[int, Field(ge=1), Choice(1, 2, 5)]
-_OF_ALL = ("read.json", "facts.json")  # in task/: what was read, and what tells other data from it
 
 
 class Federated(Method):
@@ -39,20 +50,32 @@ class Federated(Method):
                 f"method: 'privacy/federated' averages one model that is trained as a whole, and task "
                 f"{type(task).__name__} has the phases {names}."
             )
+        if isinstance(task, Stateful):
+            raise LabwrightError(
+                f"method: task {type(task).__name__} keeps a state of its own from step to step, which clients would "
+                "share. Take a task without."
+            )
 
-    def feed(self, steps: Steps) -> Iterator[Any]:
-        """A batch of all samples for each round, which says that a round is due; clients fetch their own."""
-        train, device = steps.run.recipe["train"], steps.run.recipe.get("device", {})
+    def begin(self, task: Task, model: nn.Module, criterion: Any, recipe: Mapping[str, Any]) -> Sequence[str]:  # noqa: ARG002 - the recipe decides
+        train, device = recipe["train"], recipe["device"]
         for refused, why in (
-            (train.get("drop_last", False), "train.drop_last: a client may have fewer samples than a batch"),
+            (train.get("drop_last"), "train.drop_last: a client may have fewer samples than a batch; leave it out"),
             (device.get("accumulate", 1) > 1, "device.accumulate: clients take small batches; set train.batch_size"),
             (device.get("precision") == "fp16", "device.precision: what clients change has no loss scale; use bf16"),
         ):
             if refused:
-                raise LabwrightError(f"{why}. Method 'privacy/federated' can't go with it.")
+                raise LabwrightError(f"{why}. Method 'privacy/federated' doesn't go with it.")
+        learned = learned_from_data(task)
+        if not learned:
+            return []
+        return [
+            f"learned from all clients' samples together, before the first round: {listed(learned)} in task/. Clients "
+            "that share nothing would have to agree on it."
+        ]
+
+    def feed(self, steps: Steps) -> Iterator[Any]:
+        """A batch of all samples for each round, which says that a round is due; clients fetch their own."""
         self.steps = steps
-        if note := learned_of_all(steps.run.folder / "task"):
-            steps.run.notes.append(note)
         return steps.batches()
 
     def round(self) -> Round:
@@ -100,26 +123,25 @@ class FederatedAveraging(Federated):
         self.per_round, self.dropped, self.secure = per_round, dropped, secure
         self.members: list[Chosen] = []  # the samples of each client
 
-    def feed(self, steps: Steps) -> Iterator[Any]:
-        batches = super().feed(steps)
-        self.members = self.samples_of(steps.task, steps.run.recipe["train"]["seed"])
-        sizes = sorted(map(len, self.members))
+    def begin(self, task: Task, model: nn.Module, criterion: Any, recipe: Mapping[str, Any]) -> Sequence[str]:
+        notes = super().begin(task, model, criterion, recipe)
+        part = task.part("train")
+        if part is None or not len(part):
+            return notes  # which is refused by itself
+        members = divided(
+            part, task.data, self.division, clients=self.clients, alpha=self.alpha, seed=recipe["train"]["seed"]
+        )
+        self.members = [Chosen([part], rows) for rows in members]
+        sizes = sorted(map(len, members))
         per_round = self.per_round or len(sizes)
         if per_round > len(sizes):
             raise LabwrightError(f"method.per_round: given {per_round}; {len(sizes)} clients have samples.")
         without = (self.clients or len(sizes)) - len(sizes)
-        steps.run.notes.append(
+        clients = (
             f"{len(sizes)} clients of {sizes[0]:,} to {sizes[-1]:,} samples (median {sizes[len(sizes) // 2]:,}), "
             f"{per_round} in a round" + (f"; {without} have none and never take part." if without else ".")
         )
-        return batches
-
-    def samples_of(self, task: Task, seed: int) -> list[Chosen]:
-        """The samples of each client that has any. Raises LabwrightError for data that can't be divided so."""
-        part = task.part("train")
-        assert part is not None
-        members = divided(part, task.data, self.division, clients=self.clients, alpha=self.alpha, seed=seed)
-        return [Chosen([part], rows) for rows in members]
+        return [clients, *notes]
 
     def taking_part(self, round_: Round) -> tuple[list[int], list[int]]:
         """The clients that a round begins with, and those of them that answer: a function of seed and round."""
@@ -148,15 +170,3 @@ class FederatedAveraging(Federated):
 def round_of(steps: Steps, number: int) -> Round:
     train = steps.run.recipe["train"]
     return Round(number, train["seed"], train["batch_size"])
-
-
-def learned_of_all(folder: Path) -> str:
-    """What a run keeps of its data that clients would have to agree on first, in a sentence; "" if nothing is."""
-    files = [file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file()]
-    learned = [file for file in files if Path(file).name not in _OF_ALL and not file.startswith(("checksums", "."))]
-    if not learned:
-        return ""
-    return (
-        f"learned from all clients' samples together, before the first round: task/{listed(learned)}. Clients that "
-        "share nothing would have to agree on it."
-    )

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import torch
-from labwright import RunFailed, Split, Steps, Update, listed
+from labwright import RunFailed, Split, Steps, Task, Update, listed
 from labwright.cli.shared import say
 from pydantic import Field
-from torch import Tensor
+from torch import Tensor, nn
 
 from labwright_privacy.federated import averaging, messages
 from labwright_privacy.federated.client import Client
@@ -45,9 +45,15 @@ class FederatedServer(Federated):
         self.exchanged: dict[str, list[Tensor]] = {}  # what the model has in common with the clients'
         self.missing: set[int] = set()  # who didn't answer the last round
 
+    def begin(self, task: Task, model: nn.Module, criterion: Any, recipe: Mapping[str, Any]) -> Sequence[str]:
+        self.server = RoundServer(self.clients, messages.token_in(self.token), messages.learned_by(task))
+        return super().begin(task, model, criterion, recipe)
+
     def feed(self, steps: Steps) -> Iterator[Any]:
-        batches = super().feed(steps)
-        self.server = RoundServer(self.clients, messages.token_in(self.token), messages.learned_by(steps.task))
+        return self._listening(super().feed(steps))
+
+    def _listening(self, batches: Iterator[Any]) -> Iterator[Any]:
+        assert self.server is not None
         with self.server.listening(self.host, self.port) as address:
             say(f"serving {self.clients} clients at {address}: labwright federate join RECIPE --server {address}")
             if self.host not in _HERE:
@@ -78,7 +84,7 @@ def take_part(client: Client, steps: Steps, update: Update, samples: Split, loca
 
     Returns in how many rounds it took part, and how many answers came too late.
     """
-    after, taken, late = -1, 0, 0
+    after, taken, late = "", 0, 0
     while True:
         weights = client.next_round(after, _exchanged(update))
         with torch.no_grad():
@@ -87,8 +93,8 @@ def take_part(client: Client, steps: Steps, update: Update, samples: Split, loca
                     tensor.copy_(sent)
         if weights.last:
             return taken, late
-        after = weights.number
-        changed = train(update, steps.task, samples, client.number, round_of(steps, after), local)
+        after = weights.ticket
+        changed = train(update, steps.task, samples, client.number, round_of(steps, weights.number), local)
         in_time = client.send(after, changed)
         taken, late = taken + in_time, late + (not in_time)
 

@@ -1,14 +1,17 @@
 """The server of a real federation: it hands out the weights of a round over HTTP and takes what clients answer.
 
-GET /round?client=K&after=R gives the weights of the first round after R, with its number in the header Round, as soon
-as there is one; 204 if there is none yet, so that the client asks again; 410 with the last weights once the run is
-over. POST /update?client=K&round=R takes a client's update: 202, or 409 if the round is over. Both want the headers
-Authorization: Bearer TOKEN, and Learned, the digest of what the client's data was read with, such as its classes.
+GET /round?client=K&after=TICKET gives the weights of another round than that of the ticket as soon as there is one, its
+number in the header Round and its ticket in Ticket; 204 if there is none yet, so that the client asks again; 410 with
+the last weights once the run is over. POST /update?client=K&ticket=TICKET takes a client's update: 202, or 409 if the
+round is over. A ticket is of one round of one process, so that a server that was resumed gives its round out anew. Both
+want the headers Authorization: Bearer TOKEN, and Learned, the digest of what the client's data was read with, such as
+its classes.
 """
 
 from __future__ import annotations
 
 import hmac
+import secrets
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -35,12 +38,14 @@ class RoundServer:
     def __init__(self, clients: int, token: str, learned: str) -> None:
         self.clients, self.token, self.learned = clients, token, learned
         self.changed = threading.Condition()
-        self.number, self.body, self.like = -1, b"", {}  # of the round that is open
+        self.session = secrets.token_hex(8)
+        self.number, self.body = -1, b""  # of the round that is open
+        self.like: Tensors = {}
         self.present: set[int] = set(range(clients))  # those whose answer is waited for
+        self.seen: set[int] = set()  # those who asked at least once
         self.begun: float | None = None  # when the first client took up the round
         self.open = self.ended = False
         self.updates: dict[int, ClientUpdate] = {}
-        self.like: Tensors
 
     @contextmanager
     def listening(self, host: str, port: int) -> Iterator[str]:
@@ -63,8 +68,8 @@ class RoundServer:
     def answers(self, number: int, tensors: Tensors, timeout: float) -> dict[int, ClientUpdate]:
         """Open a round and wait until all who are present have answered, or for `timeout` seconds.
 
-        The time runs from when a client first takes up the round. Whoever didn't answer isn't waited for in the next
-        one, until it asks for a round again.
+        The first is for all clients, who come when they come. The time runs from when one takes up the round. Whoever
+        didn't answer isn't waited for in the next one, until it asks for a round again.
         """
         body = written(tensors)
         with self.changed:
@@ -89,35 +94,45 @@ class RoundServer:
             self.changed.notify_all()
             self.changed.wait_for(lambda: not self.present, timeout=_HELD / 4)
 
-    def next_round(self, client: int, after: int) -> tuple[int, int, bytes]:
-        """What a client that asks for a round gets: a status, the round's number, and the weights."""
+    @property
+    def ticket(self) -> str:
+        return f"{self.session}-{self.number}"
+
+    def next_round(self, client: int, after: str) -> tuple[int, bytes, dict[str, str]]:
+        """What a client that asks for a round gets: a status, the weights, and headers."""
         with self.changed:
             self.present.add(client)
-            self.changed.wait_for(lambda: self.ended or (self.open and self.number > after), timeout=_HELD)
+            self.seen.add(client)
+            self.changed.notify_all()
+            self.changed.wait_for(lambda: self.ended or self._due(after), timeout=_HELD)
+            headers = {"Round": str(self.number), "Ticket": self.ticket}
             if self.ended:
                 self.present.discard(client)
                 self.changed.notify_all()
-                return 410, self.number, self.body
-            if not self.open or self.number <= after:
-                return 204, self.number, b""
+                return 410, self.body, headers
+            if not self._due(after):
+                return 204, b"", headers
             if self.begun is None:
                 self.begun = time.monotonic()
                 self.changed.notify_all()
-            return 200, self.number, self.body
+            return 200, self.body, headers
 
-    def take(self, client: int, number: int, body: bytes) -> tuple[int, str]:
+    def _due(self, after: str) -> bool:
+        return self.open and self.ticket != after and len(self.seen) == self.clients
+
+    def take(self, client: int, ticket: str, body: bytes) -> tuple[int, str]:
         """Take an update, and say a status and what became of it."""
         with self.changed:
-            like, is_open = self.like, self.open and self.number == number
+            like, is_open = self.like, self.open and self.ticket == ticket
         if not is_open:
-            return 409, f"round {number} is over"
+            return 409, "the round is over"
         try:
             update = update_read(body, like)
         except Unfit as reason:
             return 400, f"the update isn't one of this model: {reason}"
         with self.changed:
-            if not self.open or self.number != number:
-                return 409, f"round {number} is over"
+            if not self.open or self.ticket != ticket:
+                return 409, "the round is over"
             self.updates.setdefault(client, update)  # one that is sent twice counts once
             self.changed.notify_all()
         return 202, "taken"
@@ -153,26 +168,23 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         asked = self._asked("/round", "after")
         if asked is not None:
-            client, after = asked
-            status, number, body = self.rounds.next_round(client, after)
-            self._answer(status, body, number)
+            self._answer(*self.rounds.next_round(*asked))
 
     def do_POST(self) -> None:
-        asked = self._asked("/update", "round")
+        asked = self._asked("/update", "ticket")
         if asked is None:
             return
-        client, number = asked
         length = self.headers.get("Content-Length", "")
         if not length.isascii() or not length.isdigit():
             self._refuse(411, "say how long the update is, by Content-Length")
         elif int(length) > self.rounds.most_bytes():
             self._refuse(413, f"an update of this model has {self.rounds.most_bytes():,} bytes at most, given {length}")
         else:
-            status, words = self.rounds.take(client, number, self.rfile.read(int(length)))
+            status, words = self.rounds.take(*asked, self.rfile.read(int(length)))
             self._answer(status, words.encode())
 
-    def _asked(self, path: str, name: str) -> tuple[int, int] | None:
-        """The client and the round of a request that may be answered; else it is refused."""
+    def _asked(self, path: str, name: str) -> tuple[int, str] | None:
+        """The client and the ticket of a request that may be answered; else it is refused."""
         given = self.headers.get("Authorization", "")
         if not hmac.compare_digest(given.encode("utf-8", "replace"), f"Bearer {self.rounds.token}".encode()):
             return self._refuse(401, "the token isn't the server's")
@@ -187,21 +199,21 @@ class _Handler(BaseHTTPRequestHandler):
             return self._refuse(404, "there are GET /round and POST /update")
         values = parse_qs(url.query)
         try:
-            client, number = (int(values[key][0][:12]) for key in ("client", name))
+            client, ticket = int(values["client"][0][:12]), values.get(name, [""])[0]
         except (KeyError, ValueError):
-            return self._refuse(400, f"say client and {name}, each a number")
+            return self._refuse(400, "say client=NUMBER")
         if not 0 <= client < self.rounds.clients:
             return self._refuse(400, f"clients are 0 to {self.rounds.clients - 1}, given {client}")
-        return client, number
+        return client, ticket
 
     def _refuse(self, status: int, words: str) -> None:
         self.close_connection = True  # what was sent isn't read
         self._answer(status, words.encode())
 
-    def _answer(self, status: int, body: bytes, number: int | None = None) -> None:
+    def _answer(self, status: int, body: bytes, headers: Mapping[str, str] | None = None) -> None:
         self.send_response(status)
-        if number is not None:
-            self.send_header("Round", str(number))
+        for name, value in (headers or {}).items():
+            self.send_header(name, value)
         if status != 204:
             self.send_header("Content-Length", str(len(body)))
         self.end_headers()
