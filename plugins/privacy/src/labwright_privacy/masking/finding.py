@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 
 from labwright_privacy.masking import checksums
 
@@ -97,8 +98,7 @@ def _emails(text: str) -> Iterator[tuple[int, int]]:
 
 
 def _addresses(text: str) -> Iterator[tuple[int, int]]:
-    for pattern in (_IPV4, _IPV6):
-        yield from _matching(text, pattern, _is_address)
+    return _apart(_matching(text, pattern, _is_address) for pattern in (_IPV6, _IPV4))
 
 
 def _is_address(written: str) -> bool:
@@ -113,12 +113,16 @@ def _is_address(written: str) -> bool:
 
 
 def _ids(text: str) -> Iterator[tuple[int, int]]:
+    return _apart(_matching(text, pattern, rule) for pattern, rule in _NATIONAL)
+
+
+def _apart(places: Iterable[Iterator[tuple[int, int]]]) -> Iterator[tuple[int, int]]:
+    """Places without those that overlap an earlier one's."""
     taken: list[tuple[int, int]] = []
-    for pattern, rule in _NATIONAL:
-        for start, end in _matching(text, pattern, rule):
-            if not any(start < other[1] and other[0] < end for other in taken):
-                taken.append((start, end))
-    return iter(taken)
+    for start, end in chain.from_iterable(places):
+        if not any(start < other[1] and other[0] < end for other in taken):
+            taken.append((start, end))
+            yield start, end
 
 
 def _phones(text: str, regions: Sequence[str]) -> Iterator[tuple[int, int]]:
@@ -136,7 +140,8 @@ def _phones(text: str, regions: Sequence[str]) -> Iterator[tuple[int, int]]:
     for start, stop in sorted(taken, key=lambda span: (span[0], -span[1])):
         while text[start] == "(" and ")" not in text[start:stop].replace("(0)", ""):
             start += 1  # of the sentence
-        written = text[start:stop]
+        written = text[start:stop].split(". ")[0]  # a sentence ends
+        stop = start + len(written)
         part = _GOES_ON.search(text[max(0, start - 2) : start]) or re.match(r"[-/]\w|[.:,]\d", text[stop : stop + 2])
         digits = re.sub(r"\D", "", written)
         other = _OTHER.search(written) or (written[0].isdigit() and checksums.article(digits))
