@@ -20,6 +20,19 @@ LOCALES = ("en_US", "en_GB", "de_DE", "fr_FR", "es_ES", "it_IT", "pl_PL", "pt_BR
 EACH = 40  # texts of a kind and locale
 
 
+@pytest.fixture
+def shared() -> Callable[[str], Path]:
+    """A file of the data kept beside the repository; without it the test is left out."""
+
+    def file(name: str) -> Path:
+        path = Path(__file__).resolve().parents[4] / "shared" / "data" / name
+        if not path.is_file():
+            pytest.skip(f"needs {path}, which is kept beside the repository, not in it")
+        return path
+
+    return file
+
+
 def found(text: str) -> list[tuple[str, str]]:
     return [(span.kind, text[span.start : span.end]) for span in find(text, KINDS, REGIONS)]
 

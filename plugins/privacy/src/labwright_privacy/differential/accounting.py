@@ -17,6 +17,7 @@ from labwright import LabwrightError
 
 Accountant = Literal["prv", "rdp"]
 _MOST_NOISE = 1e4  # a larger one drowns every gradient
+_ALL = 0.98  # of epsilon; in what is left after it steps would be nothing but noise
 _CLOSE = 2e-3  # relative, of the epsilon that is aimed at
 _Point = tuple[float, float]
 
@@ -70,15 +71,15 @@ def noise_for(
     delta: float,
     rate: float,
     steps: int,
-    history: tuple[Part, ...] = (),
-    accountant: Accountant = "prv",
+    history: tuple[Part, ...],
+    accountant: Accountant,
 ) -> float:
     """The least noise with which so many more steps, after a history, keep to epsilon.
 
     Raises LabwrightError where no noise does.
     """
     before = spent(history, delta, accountant)
-    if before >= epsilon:
+    if before >= _ALL * epsilon:
         raise LabwrightError(
             f"method.epsilon: {epsilon:g} is spent: the steps so far took {before:.4g} at delta {delta:g}, and what "
             "was spent can't be taken back. Raise method.epsilon, or end here."
@@ -91,8 +92,8 @@ def noise_for(
     low, high = _around(over)
     if high is None:
         raise LabwrightError(
-            f"method.epsilon: no noise keeps {steps:,} more steps, each with {rate:.3g} of the units, to {epsilon:g} at "
-            f"delta {delta:g}. Raise one of the two, or take fewer steps or a smaller train.batch_size."
+            f"method.epsilon: no noise keeps {steps:,} more steps, each with {rate:.3g} of the units, to {epsilon:g} "
+            f"at delta {delta:g}. Raise one of the two, or take fewer steps or a smaller train.batch_size."
         )
     # false position, aimed a little below the mark so that the upper end closes in as well
     (x_low, y_low), (x_high, y_high) = low, high

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -20,6 +21,8 @@ from labwright_privacy.differential.units import Units
 
 _GRADIENTS = 2**26  # numbers held at once, if `at_once` doesn't say how many samples
 _AHEAD = 50  # steps that the ledger has before they are made
+_ROUNDING = 1e-9
+_ROUNDING = 1e-9
 _LOOKS = 20  # how often on the way of a run epsilon is computed anew
 _DRAWS = ("task", "model", "loss", "optimizer", "method", "start")  # what the randomness of a run depends on
 _LENGTH = ("batch_size", "epochs", "steps", "drop_last", "seed", "clip", "ema")
@@ -66,18 +69,22 @@ class DifferentiallyPrivate(Method):
             )
         self.epsilon, self.noise, self.delta, self.bound = epsilon, noise, delta, bound
         self.unit, self.most, self.accountant, self.at_once = unit, most, accountant, at_once
+        if secret is not None:
+            secrets.check_name(secret)
         self.secret = secret
         self.where: Path | None = None  # of secrets, if it isn't where they usually lie
         self.per_sample = PerSample()
         self.parts: list[Part] = []  # what was spent so far, the part that goes on now last
         self.secret_name = secret or ""
+        self.begun = self.planned = self.least = 0  # of the part: the step it began at, and how many it will have
         self.unsaved = 0  # steps that may have followed the checkpoint that was taken up
 
     def check(self, task: Task, model: nn.Module) -> None:
         refusals.refuse_model(model)
         refusals.refuse_task(task)
 
-    def begin(self, task: Task, model: nn.Module, criterion: Any, recipe: Mapping[str, Any]) -> Sequence[str]:  # noqa: ARG002 - checked before
+    def begin(self, task: Task, model: nn.Module, criterion: Any, recipe: Mapping[str, Any]) -> Sequence[str]:
+        refusals.refuse_samples_in(model, task.ports()[0])
         refusals.refuse_loss(criterion)
         refusals.refuse_recipe(recipe)
         train = recipe["train"]
@@ -88,6 +95,8 @@ class DifferentiallyPrivate(Method):
         self.units = Units.of(task, batches.split, self.unit, self.most)
         self.rate = min(1.0, train["batch_size"] / len(batches.split))
         self.total = train.get("steps") or (train.get("epochs") or 1) * len(batches)
+        count, _, what = train["save_every"].partition(" ")
+        self.between = math.ceil(float(count) * (len(batches) if what.startswith("epoch") else 1))
         if self.delta >= 1 / self.units.count:
             raise LabwrightError(
                 f"method.delta: {self.delta:g} allows for as much as publishing one of the {self.units.count:,} "
@@ -105,9 +114,9 @@ class DifferentiallyPrivate(Method):
     def _notes(self, task: Task, noise: float, started: bool) -> Iterator[str]:
         epsilon = spent([Part("", noise, self.rate, self.total)], self.delta, self.accountant)
         yield (
-            f"differential privacy: the weights may tell whether one {self.units.name} of {self.units.count:,} was there "
-            f"as epsilon {epsilon:.4g} at delta {self.delta:g} allows; noise {noise:.4g}, bound {self.bound:g}, "
-            f"{self.rate:.3g} of the {self.units.name}s drawn in a step."
+            f"differential privacy of each {self.units.name}, one of {self.units.count:,}: epsilon {epsilon:.4g} at "
+            f"delta {self.delta:g}; noise {noise:.4g}, bound {self.bound:g}, {self.rate:.3g} of the {self.units.name}s "
+            "drawn in a step."
         )
         files = refusals.learned_from_data(task)
         learned = (
@@ -117,8 +126,9 @@ class DifferentiallyPrivate(Method):
         )
         before = " What the weights it starts from tell of their data isn't counted." if started else ""
         yield (
-            "the weights (model.safetensors) are covered, those of all checkpoints together. metrics.jsonl, report.html, "
-            f"outcome.json and state.json aren't: they hold losses, metrics and samples without noise.{learned}{before}"
+            "the weights (model.safetensors) are covered, those of all checkpoints together. metrics.jsonl, "
+            "report.html, outcome.json and state.json aren't: they hold losses, metrics and samples without noise."
+            f"{learned}{before}"
         )
 
     # ------------------------------------------------------------------------------------------------- what a step eats
@@ -133,9 +143,9 @@ class DifferentiallyPrivate(Method):
         secret = Secret.kept(self.secret_name, where) if self.secret_name else None
         if secret is None and run.step:
             run.notes.append(
-                f"the secret {self.secret_name!r} of this run isn't in {where}: its noise can't be drawn again, so that "
-                "the run goes on with fresh noise and isn't exact any more. Steps that may have been lost with the "
-                f"checkpoint, at most {self.unsaved:,}, count as made."
+                f"the secret {self.secret_name!r} of this run isn't in {where}: its noise can't be drawn again, so "
+                "that the run goes on with fresh noise and isn't exact any more. Steps that may have been made after "
+                f"this checkpoint and were lost, at most {self.unsaved:,}, count as made."
             )
             self.parts[-1] = replace(self.parts[-1], steps=self.parts[-1].steps + self.unsaved)
         self.ledger = secret or Secret.new(self.secret or f"{run.folder.name}-{secrets.token()}", where)
@@ -146,28 +156,31 @@ class DifferentiallyPrivate(Method):
             run.data.digests if run.data else {},
         )
         key = self.ledger.digest(self.drawn_from, "part").hex()[:16]
-        if self.parts and self.parts[-1].key == key:
-            history, part = self.parts[:-1], self.parts[-1]
-        else:
-            history = self.parts
-            # what was made with this run's secret counts, also where a checkpoint before it is gone on from
-            made = self.ledger.parts
-            known = {part.key for part in history}
-            history = [
-                replace(part, steps=max(part.steps, made[part.key].steps if part.key in made else 0))
-                for part in history
-            ]
-            if self.secret is None:
-                history += [part for name, part in made.items() if name not in known]
-            left = run.total_steps - run.step
+        # what was made with this run's own secret counts, also where it goes on from a checkpoint before that
+        made, known = self.ledger.parts, {part.key for part in self.parts}
+        others = [part for name, part in made.items() if name not in {*known, key}] if self.secret is None else []
+        before = [
+            max(part, made.get(part.key, part), key=lambda one: one.steps) for part in self.parts if part.key != key
+        ]
+        history, left = [*others, *before], run.total_steps - run.step
+        part = next((part for part in self.parts if part.key == key), None)
+        if part is None:
             part = Part(key, self._noise(history, left) if left else 0.0, self.rate, 0)
         self.parts = [*history, part]
-        self.begun = run.step - part.steps
-        self.floor = self.ledger.parts[key].steps if key in self.ledger.parts else 0
+        self.begun, self.planned = run.step - part.steps, left + part.steps
+        if self.epsilon is not None:
+            whole = spent([*history, replace(part, steps=self.planned)], self.delta, self.accountant)
+            if whole > self.epsilon * (1 + _ROUNDING):
+                raise LabwrightError(
+                    f"method.epsilon: with these settings, which the run had before, it would come to {whole:.4g} and "
+                    f"not to {self.epsilon:g}. Raise method.epsilon, or take fewer steps."
+                )
+        self.floor = made[key].steps if key in made else 0
+        self.least = self.floor if others else 0
         self.reserved = 0
 
     def _drawn(self, steps: Steps) -> Iterator[Any]:
-        """The units that each step draws by chance, each with its rows side by side; one that doesn't count for none."""
+        """The rows of the units that each step draws by chance; a row that doesn't count where it draws none."""
         run, train = steps.run, steps.run.recipe["train"]
         batches = steps.task.batches("train", size=train["batch_size"], seed=train["seed"], epoch=0)
         assert batches is not None
@@ -200,8 +213,8 @@ class DifferentiallyPrivate(Method):
         for name, buffer, version in buffers:
             if buffer._version != version:
                 raise LabwrightError(
-                    f"method: the forward pass of {type(update.model).__name__} changes its buffer {name!r}, which takes "
-                    "up samples without noise. Take a model whose buffers stand still."
+                    f"method: the forward pass of {type(update.model).__name__} changes its buffer {name!r}, which "
+                    "takes up samples without noise. Take a model whose buffers stand still."
                 )
         self._add_noise(sums)
         expected = self.rate * self.units.count
@@ -261,9 +274,9 @@ class DifferentiallyPrivate(Method):
         if not self.parts:
             return {}
         part = self.parts[-1]
-        own, planned = max(0, step - self.begun), self.total - self.begun
-        look = max(1, planned // _LOOKS)
-        made = own if own >= planned else min(planned, -(-own // look) * look)
+        own = max(0, step - self.begun) if self.planned else part.steps
+        look = max(1, self.planned // _LOOKS)
+        made = max(own, min(self.planned, -(-own // look) * look), self.least)
         epsilon = spent([*self.parts[:-1], replace(part, steps=made)], self.delta, self.accountant)
         return {"epsilon": epsilon, "delta": self.delta}
 
@@ -271,8 +284,12 @@ class DifferentiallyPrivate(Method):
         if self.parts:
             self._write_down(self.parts[-1].steps)
             self.reserved = 0
-        return {"parts": [asdict(part) for part in self.parts], "secret": self.secret_name}
+        return {
+            "parts": [asdict(part) for part in self.parts],
+            "secret": self.secret_name,
+            "unsaved": max(0, min(self.between, self.planned - self.parts[-1].steps)) if self.parts else 0,
+        }
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         self.parts = [Part(**part) for part in state["parts"]]
-        self.secret_name = self.secret or state["secret"]
+        self.secret_name, self.unsaved = self.secret or state["secret"], state["unsaved"]

@@ -9,7 +9,18 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
-from labwright import Batch, ClosedForm, IndexedBatches, LabwrightError, Stateful, Task, generator, listed, separable
+from labwright import (
+    Batch,
+    ClosedForm,
+    IndexedBatches,
+    LabwrightError,
+    Port,
+    Stateful,
+    Task,
+    generator,
+    listed,
+    separable,
+)
 from torch import Tensor, nn
 
 _SEEN = 4  # samples that are put beside others
@@ -65,6 +76,19 @@ def refuse_task(task: Task) -> None:
         )
 
 
+def refuse_samples_in(model: nn.Module, inputs: Port) -> None:
+    """Raises LabwrightError for a model that keeps training samples which its port holds, such as a graph of them."""
+    held = [
+        field.name for field in fields(inputs) if isinstance(one := getattr(inputs, field.name), Tensor) and len(one)
+    ]
+    buffers = [name for name, _ in model.named_buffers()]
+    if held and buffers:
+        raise LabwrightError(
+            f"method: model {type(model).__name__} keeps what its inputs say of the training part ({listed(held)}, in "
+            f"{listed(buffers)}), to which no noise is added. Take a model of weights alone, such as 'recsys/bpr-mf'."
+        )
+
+
 def refuse_loss(criterion: Any) -> None:
     """Raises LabwrightError for a loss that compares samples, or that learns."""
     losses = [criterion, *(criterion.modules() if isinstance(criterion, nn.Module) else ())]
@@ -89,7 +113,7 @@ def refuse_recipe(recipe: Mapping[str, Any]) -> None:
             'train.final: "best" chooses the weights by how well they do on samples without noise, which isn\'t '
             "accounted. Leave it out: a private run ends with its last weights."
         )
-    if recipe.get("stop"):
+    if any(rule.get("name") != "seconds" for rule in recipe.get("stop", ())):
         raise LabwrightError(
             "stop: a rule that ends the run looks at metrics without noise, and how long a run was tells of them. Take "
             "the rules out, and say train.epochs or train.steps."
@@ -112,22 +136,20 @@ def refuse_recipe(recipe: Mapping[str, Any]) -> None:
 
 def refuse_mixing(task: Task, batches: IndexedBatches) -> None:
     """Raises LabwrightError if what the objective sees of a sample depends on those that are drawn with it."""
-    indices = torch.arange(min(2 * _SEEN, len(batches.split)))
-    if len(indices) < 3:
+    count = min(_SEEN, (len(batches.split) - 1) // 2)
+    if count < 1:
         return
-    first = indices[:1]
-    beside = (indices[1 : 1 + len(indices) // 2], indices[1 + len(indices) // 2 :])
+    first, others_N = torch.tensor([0]), torch.arange(1, len(batches.split))
     seen = []
-    for others in beside:
-        others = others[: min(map(len, beside))]
+    for others in (others_N[:count], others_N[-count:]):
         batch = batches.split.fetch(torch.cat([first, others]), 0, 0)
         drawn: Batch = task.draw(batch, generator(0))
         seen.append(drawn.rows(slice(0, 1)))
     if differing := sorted(name for name, same in _compared(*seen) if not same):
         raise LabwrightError(
             f"task: what the loss sees of a sample of {type(task).__name__} depends on the others in its batch "
-            f"({', '.join(differing)} of {type(seen[0]).__name__}): then a bound on its own gradient bounds nothing. Take "
-            "a task whose samples stand alone."
+            f"({', '.join(differing)} of {type(seen[0]).__name__}): then a bound on its own gradient bounds nothing. "
+            "Take a task whose samples stand alone."
         )
 
 

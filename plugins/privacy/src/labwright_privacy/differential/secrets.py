@@ -96,8 +96,8 @@ class Secret:
             beside.replace(file)
         except OSError as error:
             raise LabwrightError(
-                f"the secret of this run can't be written to {self.where}: {error.strerror}. Set {VARIABLE} to a folder "
-                "of your own that isn't part of what you hand on."
+                f"the secret of this run can't be written to {self.where}: {error.strerror}. Set {VARIABLE} to a "
+                "folder of your own that isn't part of what you hand on."
             ) from error
 
     def digest(self, *texts: str) -> bytes:
@@ -110,7 +110,12 @@ class Secret:
         return int.from_bytes(self.digest(*texts)[:8], "big") >> 1
 
 
-def _file(name: str, where: Path) -> Path:
+def check_name(name: str) -> None:
+    """Raises LabwrightError for a name that would lead elsewhere."""
     if not re.fullmatch(r"[\w-][\w.-]{0,99}", name):
         raise LabwrightError(f"method.secret: {name!r}; letters, digits, dots, - and _ make the name of a secret.")
+
+
+def _file(name: str, where: Path) -> Path:
+    check_name(name)
     return where / f"{name}.json"
