@@ -11,11 +11,13 @@ import labwright as lw
 import numpy as np
 import pytest
 import torch
+from labwright_privacy.differential.accounting import Part, spent
 from labwright_privacy.federated import secure_sum
 from labwright_privacy.federated.averaging import secure_means, weighted_means
 from labwright_privacy.federated.clients import divided
 from labwright_privacy.federated.local_training import ClientUpdate
 from labwright_privacy.federated.method import FederatedAveraging
+from labwright_privacy.federated.private import PrivateFederatedAveraging
 from labwright_testing.verify_resume import verify_resume
 from torch import Generator, Tensor, nn
 from torch.nn import functional
@@ -211,6 +213,50 @@ def test_a_run_is_resumed_exactly_with_clients_that_drop_out_and_secure_sums() -
     assert verify_resume(recipe, 3).exact
 
 
+# ------------------------------------------------------------------------------------- differential privacy of clients
+
+
+def private(**settings: Any) -> PrivateFederatedAveraging:
+    return PrivateFederatedAveraging(**{"clients": 8, "per_round": 8, "delta": 1e-3, "local_lr": 0.05} | settings)
+
+
+def test_without_noise_and_bound_each_client_counts_alike(tmp_path: Path, float64: None) -> None:
+    # all eight clients have six samples, so that the mean over clients is that over samples
+    plain = experiment(FederatedAveraging(clients=8, local_lr=0.05)).run(tmp_path / "plain")
+    alike = experiment(private(noise=1e-14, bound=100.0)).run(tmp_path / "alike")
+    assert (weights(plain) - weights(alike)).abs().max() < 1e-10
+
+
+def test_what_a_client_changes_is_bounded_and_hidden(tmp_path: Path, float64: None) -> None:
+    start = torch.cat([parameter.detach().flatten() for parameter in experiment().build().model.parameters()])
+    bounded = experiment(private(noise=1e-12, bound=0.01), steps=1).run(tmp_path / "bounded")
+    assert 0.003 < (weights(bounded) - start).norm() <= 0.01 + 1e-9
+    noisy = experiment(private(noise=2.0, bound=0.01, per_round=4), steps=1).run(tmp_path / "noisy")
+    # normal noise of 2 * 0.01 / 4 on 57 weights, whose length lies within a third of what is expected
+    assert (weights(noisy) - start).norm() == pytest.approx(0.005 * math.sqrt(57), rel=0.45)
+
+
+def test_epsilon_is_that_of_the_same_noise_and_rate_on_rows(tmp_path: Path) -> None:
+    run = experiment(private(epsilon=3.0, per_round=2)).run(tmp_path / "run")
+    assert run.outcome is not None
+    noise = run_noise(run)
+    expected = spent([Part("", noise, 2 / 8, STEPS)], 1e-3)
+    assert run.outcome.figures["epsilon"] == pytest.approx(expected, rel=1e-3)  # the note rounds the noise
+    assert 2.9 < run.outcome.figures["epsilon"] <= 3.0
+    assert any("differential privacy of each client, one of 8: epsilon" in note for note in run.notes)
+
+
+def run_noise(run: lw.Run) -> float:
+    words = next(note for note in run.notes if "noise" in note).split("noise ")[1]
+    return float(words.split(",")[0])
+
+
+def test_a_private_federation_is_resumed_exactly() -> None:
+    method = 'method={name="privacy/federated-dp", noise=1.0, secret="test", clients=20, per_round=5}'
+    recipe = lw.Experiment.from_recipe("privacy/digits-federated", [method, "train.steps=4", "model.width=8"])
+    assert verify_resume(recipe, 2).exact
+
+
 # ------------------------------------------------------------------------------------------------------- sums and masks
 
 
@@ -316,6 +362,7 @@ def test_a_run_says_who_its_clients_are_and_what_was_learned_of_all() -> None:
             loss="cross-entropy",
             method={"name": "privacy/federated", "clients": 3, "per_round": 2},
             optimizer="sgd",
+            train={"steps": 1},
         )
         .build()
         .notes

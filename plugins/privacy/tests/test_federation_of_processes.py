@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
@@ -144,9 +145,10 @@ def asked(server: Any, method: str, path: str, body: bytes = b"", **headers: str
     address = urlsplit(server.url)
     connection = HTTPConnection(address.hostname, address.port, timeout=60)
     given = {"Authorization": f"Bearer {TOKEN}", "Learned": "learned"} | headers
-    connection.request(method, path.replace("TICKET", server.ticket), body, given)
-    answer = connection.getresponse()
-    return answer.status, answer.read().decode("utf-8", "replace")
+    with closing(connection):
+        connection.request(method, path.replace("TICKET", server.ticket), body, given)
+        answer = connection.getresponse()
+        return answer.status, answer.read().decode("utf-8", "replace")
 
 
 def body(**changes: Any) -> bytes:

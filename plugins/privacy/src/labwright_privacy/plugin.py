@@ -26,6 +26,12 @@ def labwright_components() -> Iterator[lw.Component]:
     )
     yield lw.Component(
         "method",
+        "privacy/federated-dp",
+        "labwright_privacy.federated.private:PrivateFederatedAveraging",
+        "clients that keep their samples, with differential privacy of whole clients",
+    )
+    yield lw.Component(
+        "method",
         "privacy/federated-server",
         "labwright_privacy.federated.network:FederatedServer",
         "rounds of clients that are other processes: `labwright federate serve`",

@@ -74,7 +74,8 @@ class Client:
                 with _DIRECT.open(request, timeout=_HELD) as answer:
                     return answer.status, answer.headers, answer.read(most + 1)
             except urllib.error.HTTPError as error:
-                words = error.read(most + 1)
+                with error:
+                    words = error.read(most + 1)
                 if error.code in (409, 410):
                     return error.code, error.headers, words
                 reason = words[:500].decode("utf-8", "replace")
