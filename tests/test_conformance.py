@@ -233,7 +233,17 @@ test_tensorboard = conformance("labwright-tensorboard")
 test_cluster = conformance("labwright-cluster")
 test_sharded = conformance("labwright-sharded")
 test_privacy = conformance(
-    "labwright-privacy", recipes={"method privacy/dp-sgd": ["privacy/digits", "method.secret=kit"]}
+    "labwright-privacy",
+    recipes={
+        "method privacy/dp-sgd": ["privacy/digits", "method.secret=kit"],
+        "method privacy/federated": ["privacy/digits-federated", "method.secure=true", "method.dropped=0.2"],
+        "method privacy/federated-dp": [
+            "privacy/digits-federated",
+            'method={name="privacy/federated-dp",noise=1.0,secret="kit",clients=20,per_round=5}',
+        ],
+        "data privacy/masked": ["nlp/polarity-bag", f'task.data={{name="privacy/masked",data={TEXTS}}}'],
+    },
+    inputs={"data privacy/masked": ["write to anna@example.org"]},
 )
 test_tasks = conformance(
     "labwright-tasks",

@@ -89,7 +89,7 @@ class PrivateFederatedAveraging(DifferentiallyPrivate):
     def _bounded(
         self,
         update: Update,
-        batch: Batch,
+        batch: Batch,  # noqa: ARG002 - clients have their own samples
         parameters: Sequence[Tensor],
     ) -> tuple[list[Tensor], Mapping[str, Tensor]]:
         """The sum of what the drawn clients have changed, each of length `bound` at most, and their mean losses."""
