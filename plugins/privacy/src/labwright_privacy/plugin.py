@@ -16,7 +16,7 @@ def labwright_components() -> Iterator[lw.Component]:
         "method",
         "privacy/dp-sgd",
         "labwright_privacy.differential.method:DifferentiallyPrivate",
-        "gradients of single samples, bounded and with noise: (epsilon, delta)-differential privacy",
+        "differential privacy: gradients of single samples, bounded, with noise",
     )
     yield lw.Component(
         "method",
