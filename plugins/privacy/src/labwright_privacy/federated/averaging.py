@@ -26,9 +26,10 @@ def apply(update: Update, updates: Sequence[ClientUpdate], means: Sequence[Tenso
         for buffer, change in zip(buffers, means[len(trained) :], strict=True):
             buffer.sub_(change.to(buffer))
     whole = sum(each.samples for each in updates)
-    names = dict.fromkeys(name for each in updates for name in each.losses)
+    names = [name for name in updates[0].losses if all(name in each.losses for each in updates)]
+    device = trained[0].device  # what came over a network is on the CPU
     return {
-        name: torch.stack([each.losses[name] * (each.samples / whole) for each in updates if name in each.losses]).sum()
+        name: torch.stack([each.losses[name] * (each.samples / whole) for each in updates]).sum().to(device)
         for name in names
     }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,9 +65,8 @@ def train(update: Update, task: Task, samples: Split, client: int, round_: Round
     torch.manual_seed(derived_seed(round_.seed, round_.number, 5, *several))
     random = generator(round_.seed, round_.number, 6, *several)
     sums: dict[str, Tensor] = {}
-    count = 0
+    count, device = 0, trained[0].device
     for batch in _batches(task, samples, round_, local):
-        device = trained[0].device
         losses = update.backward([task.draw(batch, random).to(device)], [1.0])
         _descend(trained, begun, local)
         for name, loss in losses.items():
@@ -84,14 +83,17 @@ def train(update: Update, task: Task, samples: Split, client: int, round_: Round
 def _batches(task: Task, samples: Split, round_: Round, local: Local) -> Iterator[Any]:
     """The batches of a client's round: each goes on where it was, as if it had taken part in every round."""
 
-    def order(epoch: int) -> Any:
+    def order(epoch: int) -> Sequence[Tensor]:
         return task.order("train", samples, size=round_.batch_size, seed=round_.seed, epoch=epoch)
 
     per_epoch = len(order(0))
     steps = local.epochs * per_epoch if local.steps is None else local.steps
+    begun, batches = -1, order(0)
     for step in range(round_.number * steps, (round_.number + 1) * steps):
         epoch, place = divmod(step, per_epoch)
-        yield samples.fetch(order(epoch)[place], epoch, round_.seed)
+        if epoch != begun:
+            begun, batches = epoch, order(epoch)
+        yield samples.fetch(batches[place], epoch, round_.seed)
 
 
 def _descend(trained: list[Tensor], begun: list[Tensor], local: Local) -> None:

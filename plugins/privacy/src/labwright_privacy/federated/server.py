@@ -17,6 +17,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from labwright import LabwrightError
@@ -151,11 +152,17 @@ class _Bounded(ThreadingHTTPServer):
         self.free = threading.BoundedSemaphore(_MOST_CONNECTIONS)
         super().__init__(address, handler)
 
-    def process_request_thread(self, request, client_address) -> None:  # type: ignore[no-untyped-def]
-        with self.free:
-            super().process_request_thread(request, client_address)
+    def process_request(self, request: Any, client_address: Any) -> None:
+        self.free.acquire()  # before there is a thread for it; given back when the thread ends
+        super().process_request(request, client_address)
 
-    def handle_error(self, request, client_address) -> None:  # type: ignore[no-untyped-def]
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self.free.release()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that went away is no error of the server's."""
 
 
