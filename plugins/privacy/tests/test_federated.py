@@ -93,7 +93,8 @@ class Net(nn.Module):
         self.head = nn.Linear(8, 1)
 
     def forward(self, x_BD: Tensor) -> Tensor:
-        return self.head(self.dropout(self.norm(self.hidden(x_BD)).tanh()))
+        y_B1: Tensor = self.head(self.dropout(self.norm(self.hidden(x_BD)).tanh()))
+        return y_B1
 
 
 class Dropping(Net):
@@ -191,7 +192,8 @@ def test_running_statistics_are_averaged_by_samples(tmp_path: Path) -> None:
     def means(method: FederatedAveraging) -> Tensor:
         folder = tmp_path / str(len(list(tmp_path.iterdir())))
         run = experiment(method, model=Normed, steps=1, batch_size=ROWS).run(folder)
-        return run.model.norm.running_mean  # type: ignore[union-attr, return-value]
+        mean: Tensor = run.model.get_buffer("norm.running_mean")
+        return mean
 
     alone = means(FederatedAveraging(clients=1))
     together = means(FederatedAveraging(clients=4))

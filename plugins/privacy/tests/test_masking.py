@@ -114,7 +114,7 @@ def values(locale: str) -> tuple[dict[str, Callable[[], str]], Callable[[], str]
     }
     if locale in ids:
         kinds["ID"] = lambda: getattr(fake, random.choice(ids[locale]))()
-    beside = [
+    beside: list[Callable[[], str]] = [
         fake.sentence, fake.word, fake.date, fake.time, fake.isbn13, fake.isbn10, fake.postcode, fake.street_address,
         fake.uuid4, fake.url, fake.ean13, lambda: fake.date("%d.%m.%Y"), lambda: fake.date("%d/%m/%Y"),
         lambda: f"{fake.pyint():,}", lambda: str(fake.pyint(0, 10**6)), lambda: f"{fake.pyint() / 100:.2f}",
@@ -219,9 +219,9 @@ def test_what_is_asked_of_a_run_is_masked_as_its_training_texts_were(
     secret = tmp_path / "secret"
     secret.write_bytes(bytes(range(32)))
     recipe(table, secret=str(secret)).run(tmp_path / "run")
-    task = lw.load(tmp_path / "run").task
-    assert task.data.show(task.parse("to ANNA@example.org")) == [
-        Pseudonyms(task.data.pseudonyms.key, KINDS, REGIONS)("to anna@example.org")
+    data: Any = lw.load(tmp_path / "run").task.data
+    assert data.show(data.parse("to ANNA@example.org")) == [
+        Pseudonyms(data.pseudonyms.key, KINDS, REGIONS)("to anna@example.org")
     ]
     secret.write_bytes(bytes(32))
     said = labwright("predict", "run", "--text", "good, write to anna@example.org please")

@@ -60,5 +60,5 @@ def secure_means(updates: Mapping[int, ClientUpdate], chosen: Sequence[int], see
         sent[client] = secure_sum.masked(words, client, chosen, seed)
     sums = secure_sum.decoded(secure_sum.total(sent, chosen, seed))
     flat = torch.from_numpy(np.ascontiguousarray(sums[:-1] / sums[-1]))
-    pieces = flat.split([shape.numel() for shape in shapes])
+    pieces = torch.split(flat, [shape.numel() for shape in shapes])
     return [piece.view(shape) for piece, shape in zip(pieces, shapes, strict=True)]

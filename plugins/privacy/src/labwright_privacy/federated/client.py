@@ -8,6 +8,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from email.message import Message
 from urllib.parse import urlsplit
 
 from labwright import LabwrightError, RunFailed
@@ -65,7 +66,7 @@ class Client:
         status, _, _ = self._ask(f"update?client={self.number}&ticket={ticket}", body, 2**16)
         return status == 202
 
-    def _ask(self, path: str, body: bytes | None, most: int) -> tuple[int, Mapping[str, str], bytes]:
+    def _ask(self, path: str, body: bytes | None, most: int) -> tuple[int, Message, bytes]:
         """The status, headers and the body. A server that can't be reached is tried again."""
         request = urllib.request.Request(f"{self.url}/{path}", data=body, headers=self.headers)  # noqa: S310 - see above
         given_up = time.monotonic() + self.patience
@@ -82,8 +83,8 @@ class Client:
                 raise RunFailed(f"{self.url} refuses this client ({error.code}): {reason}.") from error
             except (OSError, http.client.HTTPException) as error:
                 if time.monotonic() >= given_up:
-                    reason = getattr(error, "reason", None) or error
-                    raise RunFailed(f"{self.url} can't be reached for {self.patience:g} s: {reason}.") from error
+                    why = getattr(error, "reason", None) or error
+                    raise RunFailed(f"{self.url} can't be reached for {self.patience:g} s: {why}.") from error
                 time.sleep(_PAUSE)
 
 

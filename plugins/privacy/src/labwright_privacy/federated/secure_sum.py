@@ -35,7 +35,11 @@ def decoded(words: Words) -> np.ndarray:
 
 def masked(words: Words, client: int, clients: Sequence[int], seed: int) -> Words:
     """What a client sends: its words, plus its mask with each later client, minus that with each earlier one."""
-    return words + sum((_mask(client, other, seed, len(words)) for other in clients if other != client), np.uint64(0))
+    whole = words.copy()
+    for other in clients:
+        if other != client:
+            whole += _mask(client, other, seed, len(words))
+    return whole
 
 
 def total(sent: Mapping[int, Words], clients: Sequence[int], seed: int) -> Words:
@@ -43,10 +47,11 @@ def total(sent: Mapping[int, Words], clients: Sequence[int], seed: int) -> Words
 
     In a real protocol the others reveal these masks, by shares of the seeds that each client handed out before.
     """
-    words = sum(sent.values(), np.uint64(0))
-    length = len(next(iter(sent.values())))
-    for missing in set(clients) - sent.keys():
-        words = words - sum((_mask(client, missing, seed, length) for client in sent), np.uint64(0))
+    words = np.zeros_like(next(iter(sent.values())))
+    for client, of_client in sent.items():
+        words += of_client
+        for missing in set(clients) - sent.keys():
+            words -= _mask(client, missing, seed, len(words))
     return words
 
 

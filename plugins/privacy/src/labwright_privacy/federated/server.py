@@ -14,7 +14,7 @@ import hmac
 import secrets
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -166,6 +166,14 @@ class _Bounded(ThreadingHTTPServer):
         """A client that went away is no error of the server's."""
 
 
+class _Refused(Exception):
+    """A request that isn't answered, with the status that says so."""
+
+    def __init__(self, status: int, words: str) -> None:
+        super().__init__(words)
+        self.status = status
+
+
 class _Handler(BaseHTTPRequestHandler):
     rounds: RoundServer
     protocol_version = "HTTP/1.1"
@@ -173,49 +181,53 @@ class _Handler(BaseHTTPRequestHandler):
     timeout = _IDLE
 
     def do_GET(self) -> None:
-        asked = self._asked("/round", "after")
-        if asked is not None:
-            self._answer(*self.rounds.next_round(*asked))
+        self._unless_refused(self._give)
 
     def do_POST(self) -> None:
-        asked = self._asked("/update", "ticket")
-        if asked is None:
-            return
+        self._unless_refused(self._take)
+
+    def _unless_refused(self, answer: Callable[[], None]) -> None:
+        try:
+            answer()
+        except _Refused as refused:
+            self.close_connection = True  # what was sent isn't read
+            self._answer(refused.status, str(refused).encode())
+
+    def _give(self) -> None:
+        self._answer(*self.rounds.next_round(*self._asked("/round", "after")))
+
+    def _take(self) -> None:
+        client, ticket = self._asked("/update", "ticket")
         length = self.headers.get("Content-Length", "")
         if not length.isascii() or not length.isdigit():
-            self._refuse(411, "say how long the update is, by Content-Length")
-        elif int(length) > self.rounds.most_bytes():
-            self._refuse(413, f"an update of this model has {self.rounds.most_bytes():,} bytes at most, given {length}")
-        else:
-            status, words = self.rounds.take(*asked, self.rfile.read(int(length)))
-            self._answer(status, words.encode())
+            raise _Refused(411, "say how long the update is, by Content-Length")
+        if int(length) > (most := self.rounds.most_bytes()):
+            raise _Refused(413, f"an update of this model has {most:,} bytes at most, given {length}")
+        status, words = self.rounds.take(client, ticket, self.rfile.read(int(length)))
+        self._answer(status, words.encode())
 
-    def _asked(self, path: str, name: str) -> tuple[int, str] | None:
-        """The client and the ticket of a request that may be answered; else it is refused."""
+    def _asked(self, path: str, name: str) -> tuple[int, str]:
+        """The client and the ticket of a request that may be answered. Raises _Refused for any other."""
         given = self.headers.get("Authorization", "")
         if not hmac.compare_digest(given.encode("utf-8", "replace"), f"Bearer {self.rounds.token}".encode()):
-            return self._refuse(401, "the token isn't the server's")
+            raise _Refused(401, "the token isn't the server's")
         if self.headers.get("Learned", "") != self.rounds.learned:
-            words = (
+            raise _Refused(
+                412,
                 "this client's data taught its task something else than the server's, such as other classes, another "
-                "vocabulary or scaling, so that the same weights would mean something else; both need the same"
+                "vocabulary or scaling, so that the same weights would mean something else; both need the same",
             )
-            return self._refuse(412, words)
         url = urlsplit(self.path)
         if url.path != path:
-            return self._refuse(404, "there are GET /round and POST /update")
+            raise _Refused(404, "there are GET /round and POST /update")
         values = parse_qs(url.query)
         try:
             client, ticket = int(values["client"][0][:12]), values.get(name, [""])[0]
-        except (KeyError, ValueError):
-            return self._refuse(400, "say client=NUMBER")
+        except (KeyError, ValueError) as error:
+            raise _Refused(400, "say client=NUMBER") from error
         if not 0 <= client < self.rounds.clients:
-            return self._refuse(400, f"clients are 0 to {self.rounds.clients - 1}, given {client}")
+            raise _Refused(400, f"clients are 0 to {self.rounds.clients - 1}, given {client}")
         return client, ticket
-
-    def _refuse(self, status: int, words: str) -> None:
-        self.close_connection = True  # what was sent isn't read
-        self._answer(status, words.encode())
 
     def _answer(self, status: int, body: bytes, headers: Mapping[str, str] | None = None) -> None:
         self.send_response(status)
