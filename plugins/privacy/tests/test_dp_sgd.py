@@ -297,3 +297,12 @@ def test_others_may_not_read_a_secret(tmp_path: Path, secrets: Path):
     (secrets / "torn.json").write_text("{")
     with pytest.raises(lw.LabwrightError, match=r"torn.json can't be read as a secret"):
         Secret.kept("torn", secrets)
+
+
+def test_a_study_says_that_it_isnt_covered():
+    from labwright_study.space import Space
+
+    private = lw.Experiment.from_recipe("privacy/digits", ["log=[]"])
+    (note,) = [note for note in Space.of(private).notes if "privacy" in note]
+    assert "each trial spends its own epsilon" in note and "isn't covered" in note
+    assert not [note for note in Space.of(private.varied({"method": "descent"})).notes if "privacy" in note]

@@ -159,7 +159,9 @@ class Space:
             for dimension in grown._under(point)
             if dimension.name not in point
         }
-        return cls(grown.dimensions, list(_widened(whole, grown, beside)), beside)
+        of_method = getattr(experiment.method.target, "of_studies", "")  # an object's, or a function's, isn't known
+        notes = [*_widened(whole, grown, beside), *([of_method] if of_method else [])]
+        return cls(grown.dimensions, notes, beside)
 
     def within(self, samples: int | None) -> Space:
         """The space for training data of so many samples: larger batches than that aren't offered."""

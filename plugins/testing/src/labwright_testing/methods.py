@@ -23,6 +23,9 @@ class Watched(Method):
     def check(self, task: Task, model: nn.Module) -> None:
         self.method.check(task, model)
 
+    def begin(self, task: Task, model: nn.Module, criterion: Any, recipe: Mapping[str, Any]) -> Sequence[str]:
+        return self.method.begin(task, model, criterion, recipe)
+
     def feed(self, steps: Steps) -> Iterator[Any]:
         return self.method.feed(steps)
 

@@ -230,7 +230,8 @@ class Canaries(Task):
         # known while they are parameters: torch.func puts plain tensors in their place
         self.names = self.names or [name for name, one in parameters.items() if one.requires_grad]
         flat_P = torch.cat([parameters[name].flatten() for name in self.names])
-        return self.slope * (flat_P[batch.targets.clamp(min=0)] * (batch.targets >= 0)).mean()
+        pointed_B: Tensor = flat_P[batch.targets.clamp(min=0)] * (batch.targets >= 0)
+        return self.slope * pointed_B.mean()
 
     def evaluate(self, model: nn.Module, batch: Batch) -> tuple[Any, ...]:  # noqa: ARG002 - it has no such part
         raise LabwrightError("an audit measures nothing on other data.")

@@ -19,7 +19,7 @@ from labwright_privacy.differential.per_sample import PerSample, named, trained
 from labwright_privacy.differential.secrets import Secret
 from labwright_privacy.differential.units import Units
 
-_GRADIENTS = 2**26  # numbers held at once, if `at_once` doesn't say how many samples
+_GRADIENTS = 2**25  # numbers held at once, if `at_once` doesn't say how many samples
 _AHEAD = 50  # steps that the ledger has before they are made
 _ROUNDING = 1e-9
 _ROUNDING = 1e-9
@@ -103,7 +103,7 @@ class DifferentiallyPrivate(Method):
                 f"{self.units.name}s whole; it has to be well below {1 / self.units.count:.2g}."
             )
         noise = self._noise((), self.total)
-        return self._notes(task, noise, "start" in recipe)
+        return [*self._notes(task, noise, "start" in recipe)]
 
     def _noise(self, history: Sequence[Part], steps: int) -> float:
         if self.noise is not None:
@@ -281,13 +281,14 @@ class DifferentiallyPrivate(Method):
         return {"epsilon": epsilon, "delta": self.delta}
 
     def state(self) -> Mapping[str, Any]:
-        if self.parts:
+        if self.planned:
             self._write_down(self.parts[-1].steps)
             self.reserved = 0
+            self.unsaved = max(0, min(self.between, self.planned - self.parts[-1].steps))
         return {
             "parts": [asdict(part) for part in self.parts],
             "secret": self.secret_name,
-            "unsaved": max(0, min(self.between, self.planned - self.parts[-1].steps)) if self.parts else 0,
+            "unsaved": self.unsaved,
         }
 
     def load_state(self, state: Mapping[str, Any]) -> None:

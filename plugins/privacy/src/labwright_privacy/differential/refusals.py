@@ -78,9 +78,7 @@ def refuse_task(task: Task) -> None:
 
 def refuse_samples_in(model: nn.Module, inputs: Port) -> None:
     """Raises LabwrightError for a model that keeps training samples which its port holds, such as a graph of them."""
-    held = [
-        field.name for field in fields(inputs) if isinstance(one := getattr(inputs, field.name), Tensor) and len(one)
-    ]
+    held = [name for name, value in vars(inputs).items() if isinstance(value, Tensor) and value.numel()]
     buffers = [name for name, _ in model.named_buffers()]
     if held and buffers:
         raise LabwrightError(

@@ -36,9 +36,10 @@ class Units:
         if unit == "row" or not has_users:
             return cls("row", torch.arange(len(part)), torch.ones(len(part), dtype=torch.int64), 1)
         # the first argument of a model of interactions are the users
-        chunks = torch.arange(len(part)).split(_AT_ONCE)
+        chunks = torch.split(torch.arange(len(part)), _AT_ONCE)
         users_N = torch.cat([part.fetch(chunk, 0, 0).inputs[0] for chunk in chunks])
-        return cls("user", users_N.argsort(stable=True), users_N.unique(return_counts=True)[1], most)
+        counts_U = users_N.bincount()
+        return cls("user", users_N.argsort(stable=True), counts_U[counts_U > 0], most)
 
     @property
     def count(self) -> int:
