@@ -51,7 +51,7 @@ def _leaks(columns: Columns, parts: Mapping[str, TensorSplit], outputs: object) 
         (port.categories, train.inputs[1], held_out.inputs[1]),
     ):
         for name, seen_R, new_R in zip(names, seen_RF.unbind(1), new_RF.unbind(1), strict=True):
-            if len(seen_R.unique()) > 1:
+            if len(torch.unique(seen_R)) > 1:
                 shares[name] = told(seen_R, train.labels, new_R, held_out.labels)
     return {name: share for name, share in shares.items() if share >= _TOLD and 1 - share < (1 - usual) / 2}
 
@@ -61,14 +61,14 @@ def _most_frequent(seen_R: Tensor, new_R: Tensor) -> float:
 
 
 def _classes_told(seen_R: Tensor, labels_R: Tensor, new_R: Tensor, new_labels_R: Tensor) -> float:
-    values, place_R = seen_R.unique(return_inverse=True)
+    values, place_R = torch.unique(seen_R, return_inverse=True)
     counts_VC = torch.zeros(len(values), int(labels_R.max()) + 1)
     counts_VC.index_put_((place_R, labels_R), torch.ones(()), accumulate=True)
     return float((counts_VC.argmax(1)[_nearest(values, new_R)] == new_labels_R).double().mean())
 
 
 def _variance_told(seen_R: Tensor, labels_R: Tensor, new_R: Tensor, new_labels_R: Tensor) -> float:
-    values, place_R = seen_R.unique(return_inverse=True)
+    values, place_R = torch.unique(seen_R, return_inverse=True)
     means_V = torch.zeros(len(values), dtype=torch.float64).index_add_(0, place_R, labels_R[:, 0].double())
     means_V /= place_R.bincount()
     answers_R = np.interp(new_R.double(), values.double(), means_V)
