@@ -276,7 +276,8 @@ def _told() -> tuple[int, int, int] | None:
     elif int(env.get("SLURM_STEP_NUM_TASKS", "1")) > 1:
         # of the step, which srun sets: in a batch script without srun there is one process, whatever was asked for
         names = ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID")
-        env.setdefault("MASTER_ADDR", _first_host(env["SLURM_STEP_NODELIST"]))
+        if "MASTER_ADDR" not in env:
+            env["MASTER_ADDR"] = _first_host(env["SLURM_STEP_NODELIST"])
         env.setdefault("MASTER_PORT", str(20000 + (int(env["SLURM_JOB_ID"]) * 7 + int(env["SLURM_STEP_ID"])) % 20000))
     else:
         return None
