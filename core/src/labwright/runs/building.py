@@ -69,11 +69,15 @@ def build(
         }
         method: Method = spec.method.build()
         method.check(task, model)
-        notes = [] if learned else [*method.begin(task, model, criterion, spec.table())]
+        notes = [] if learned or measured else [*method.begin(task, model, criterion, _settled(spec, task).table())]
     built = Built(task, model, criterion, device, settings, optimizers, method, sharding, notes=notes)
     if together and trains:
         divide(built, spec.train)
     return built
+
+
+def _settled(spec: ExperimentSpec, task: Task) -> ExperimentSpec:
+    return spec.settled(steps_per_epoch(spec, task)) if spec.train.epochs == "auto" else spec
 
 
 def _criterion(spec: ExperimentSpec, task: Task, device: torch.device, accumulate: int, *, trained: bool) -> Any:
