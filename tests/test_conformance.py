@@ -225,6 +225,8 @@ BERT = "hidden_size=32,num_hidden_layers=1,num_attention_heads=2,intermediate_si
 
 TWICE = '{name="joined",sets={plain="vision/digits",turned={name="vision/digits",rotate=15.0}}}'
 
+LABELLED = texts()
+
 test_labwright = conformance("labwright")
 test_study = conformance("labwright-study")
 test_testing = conformance("labwright-testing")
@@ -233,7 +235,28 @@ test_tensorboard = conformance("labwright-tensorboard")
 test_cluster = conformance("labwright-cluster")
 test_sharded = conformance("labwright-sharded")
 test_privacy = conformance(
-    "labwright-privacy", recipes={"method privacy/dp-sgd": ["privacy/digits", "method.secret=kit"]}
+    "labwright-privacy",
+    recipes={
+        "method privacy/dp-sgd": ["privacy/digits", "method.secret=kit"],
+        "method privacy/federated": ["privacy/digits-federated", "method.secure=true", "method.dropped=0.2"],
+        "method privacy/federated-dp": [
+            "privacy/digits-federated",
+            'method={name="privacy/federated-dp",noise=1.0,secret="kit",clients=20,per_round=5}',
+        ],
+        "data privacy/masked": [
+            "nlp/polarity-bag",
+            f'task.data={{name="privacy/masked",data={{name="nlp/text-files",path="{LABELLED}"}}}}',
+        ],
+    },
+    inputs={"data privacy/masked": ["write to anna@example.org"]},
+    exempt={
+        f"method privacy/federated-server: {check}": "its clients are other processes; its tests start some"
+        for check in (
+            "can-be-built-with-sampled-settings",
+            "leaves-gradients-and-gives-the-losses",
+            "repeats-and-resumes-exactly",
+        )
+    },
 )
 test_tasks = conformance(
     "labwright-tasks",
@@ -271,7 +294,7 @@ test_gan = conformance(
 test_nlp = conformance(
     "labwright-nlp",
     recipes={
-        "data nlp/text-files": ["nlp/polarity-bag", f"task.data.path={texts()}"],
+        "data nlp/text-files": ["nlp/polarity-bag", f"task.data.path={LABELLED}"],
         "data nlp/datasets": ["nlp/polarity-bag", f'task.data={{name="nlp/datasets",dataset="{HERE}/hub"}}'],
         "data nlp/parquet": ["nlp/polarity-bag", f'task.data={{name="nlp/parquet",path="{row_groups()}"}}'],
         "data nlp/tokens": ["nlp/shakespeare", f'task.data={{name="nlp/tokens",path="{token_files()}",context=32}}'],

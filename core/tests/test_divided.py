@@ -198,6 +198,15 @@ def test_a_run_that_is_stopped_by_one_process_ends_on_all_at_that_step(labwright
     assert json.loads(done.stdout)["metrics"] == outcome["metrics"]  # said by one of them
 
 
+def test_a_job_whose_first_node_has_no_address_says_so_at_once() -> None:
+    step = {"STEP_NUM_TASKS": "2", "PROCID": "1", "LOCALID": "0", "STEP_NODELIST": "no-such-node[07-08]"}
+    environment = os.environ | {f"SLURM_{key}": value for key, value in step.items()}
+    command = [sys.executable, "-m", "labwright", "evaluate", "run"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.startswith("error: the first node of this job is called 'no-such-node07'"), done.stderr
+
+
 def test_a_verb_that_joins_nobody_says_its_error_whichever_process_it_is() -> None:
     environment = os.environ | {"RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": "1"}
     command = [sys.executable, "-m", "labwright", "show", "nothing/like-it"]

@@ -174,7 +174,7 @@ def peak(folder: Path) -> None:
         "save_every": "2 steps",
         "evaluate_every": "2 steps",
     }
-    settings = divided.settings(model=Deep, optimizer={"name": "adamw", "lr": 0.01}, train=train)
+    settings = divided.settings(Looking, model=Deep, optimizer={"name": "adamw", "lr": 0.01}, train=train)
     settings |= {"log": ["report"]}
     with Peak() as begun:
         if (folder / "run").exists():

@@ -43,3 +43,26 @@ def test_fused_trials_equal_their_serial_runs(
         )
 
     check_equal(make, changes, tmp_path, form, tolerance=1e-9)
+
+
+@FORM
+def test_fused_trials_over_weighted_rows_equal_their_serial_runs(tmp_path: Path, form: Any) -> None:
+    lines = [f"{number % 13},{number % 7},{number % 3 / 2},{'ab'[number * 5 % 13 > 6]}" for number in range(80)]
+    file = tmp_path / "rows.csv"
+    file.write_text("\n".join(["one,two,weight,label", *lines]) + "\n")
+
+    def make(lr: float, seed: int) -> lw.Experiment:
+        return lw.Experiment(
+            task={
+                "name": "classification",
+                "data": {"name": "tabular/table", "path": str(file), "target": "label", "weight": "weight"},
+            },
+            model=MLP,
+            loss="cross-entropy",
+            optimizer={"name": "adamw", "lr": lr},
+            train=TRAIN | {"seed": seed},
+            device="cpu",
+            log=(),
+        )
+
+    check_equal(make, OWN, tmp_path, form, tolerance=1e-9)

@@ -178,9 +178,7 @@ class OverlapInterval:
     def compute(self) -> dict[str, float]:
         whole_NCC = torch.cat(self._confusions) if self._confusions else torch.zeros(0, 1, 1)
         classes = whole_NCC.shape[-1]
-        return named(
-            resampled(whole_NCC.flatten(1), lambda sums: overlaps(sums.unflatten(1, (classes, classes))).nanmean(1))
-        )
+        return named(resampled(whole_NCC.flatten(1), lambda sums: overlaps(sums.view(-1, classes, classes)).nanmean(1)))
 
     def reset(self) -> None:
         self._confusions: list[Tensor] = []

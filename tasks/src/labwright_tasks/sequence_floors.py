@@ -25,7 +25,7 @@ class SameTokens(nn.Module):
     def __init__(self, train: Split, vocabulary: int) -> None:
         super().__init__()
         counts_V = torch.ones(vocabulary)
-        for rows in torch.arange(len(train)).split(_AT_ONCE):
+        for rows in torch.split(torch.arange(len(train)), _AT_ONCE):
             targets = train.fetch(rows, 0, 0).targets
             counts_V += targets[targets != LEFT_OUT].bincount(minlength=vocabulary)
         self.logits_V = (counts_V / counts_V.sum()).log()
@@ -52,7 +52,7 @@ def nearest(port: Tokens, train: Split, part: Split) -> tuple[str, Tensor] | Non
     known_NF = vectorizer.fit_transform(_sources(train, rows))
     likest = [
         np.asarray((vectorizer.transform(_sources(part, some)) @ known_NF.T).argmax(1)).ravel()
-        for some in torch.arange(len(part)).split(_AT_ONCE)
+        for some in torch.split(torch.arange(len(part)), _AT_ONCE)
     ]
     return f"what the source most like it had, by {name}{learned_from(rows, train)}", rows[np.concatenate(likest)]
 

@@ -11,6 +11,7 @@ import math
 import os
 import pickle
 import re
+import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -275,7 +276,8 @@ def _told() -> tuple[int, int, int] | None:
     elif int(env.get("SLURM_STEP_NUM_TASKS", "1")) > 1:
         # of the step, which srun sets: in a batch script without srun there is one process, whatever was asked for
         names = ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID")
-        env.setdefault("MASTER_ADDR", _first_host(env["SLURM_STEP_NODELIST"]))
+        if "MASTER_ADDR" not in env:
+            env["MASTER_ADDR"] = _first_host(env["SLURM_STEP_NODELIST"])
         env.setdefault("MASTER_PORT", str(20000 + (int(env["SLURM_JOB_ID"]) * 7 + int(env["SLURM_STEP_ID"])) % 20000))
     else:
         return None
@@ -289,9 +291,17 @@ def _told() -> tuple[int, int, int] | None:
 
 
 def _first_host(nodes: str) -> str:
-    """The first name of Slurm's list of nodes, such as `node[03-05,9]`."""
+    """The first name of Slurm's list of nodes, such as `node[03-05,9]`. Raises LabwrightError if no machine has it."""
     try:
         command = ["scontrol", "show", "hostnames", nodes]  # the one of this cluster, wherever it lies
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()[0]
+        host = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()[0]
     except (OSError, subprocess.CalledProcessError, IndexError):
-        return re.sub(r"\[(\d+).*", r"\1", nodes.split(",")[0])
+        host = re.sub(r"\[(\d+).*", r"\1", nodes.split(",")[0])
+    try:
+        socket.getaddrinfo(host, None)
+    except OSError as error:  # the others would look for it for half an hour
+        raise LabwrightError(
+            f"the first node of this job is called {host!r}, and no machine is found by that name "
+            f"({error.strerror}). Set MASTER_ADDR to its address."
+        ) from error
+    return host

@@ -144,6 +144,9 @@ class Appended:
     rows: Tensor
     count: int
 
+    def clone(self) -> Appended:
+        return Appended(self.rows.clone(), self.count)
+
 
 @runtime_checkable
 class Stateful(Protocol):

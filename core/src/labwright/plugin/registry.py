@@ -34,7 +34,7 @@ COMES_WITH = {
     **dict.fromkeys(("check", "doctor", "verify-resume"), "labwright-testing"),
     **dict.fromkeys(("cross-entropy", "mse", "mae", "huber", "penalized"), "labwright-tasks"),
     **dict.fromkeys(("torch/*", "torchmetrics/*", "check-data", "cross-validate", "suggest"), "labwright-tasks"),
-    "audit-privacy": "labwright-privacy",
+    **dict.fromkeys(("audit-privacy", "federate"), "labwright-privacy"),
     "export": "labwright-export",
     "submit": "labwright-cluster",
     "tensorboard": "labwright-tensorboard",

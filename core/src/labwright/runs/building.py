@@ -31,15 +31,14 @@ def build(
     task: Task | None = None,
     begun: Path | None = None,
     *,
-    measured: bool = False,
+    trains: bool = True,
 ) -> Built:
     """Make everything: read the data (or take up what was learned from it), then model, loss and optimizers.
 
     `task` is one of the same settings that was prepared before, so that its data isn't read again. `begun` is what the
     task of a run kept that is gone on with: what it started from, or took from another run, isn't asked any more.
-    What is only `measured` isn't trained: several processes that measure it need not be able to divide a batch of it.
-    Random numbers and threads of the process are as before when it returns. Raises LabwrightError for what can't be
-    built.
+    What never `trains`, but is measured, need not have divisible batches. Random numbers and threads of the process are
+    as before when it returns. Raises LabwrightError for what can't be built.
     """
     settings: Device = spec.device.build()
     device = settings.find()
@@ -56,7 +55,7 @@ def build(
         inputs, outputs = task.ports()
         model: nn.Module = complete(spec.model.build(inputs=inputs, outputs=outputs), inputs)
         criterion = _criterion(spec, task, device, settings.accumulate, trained=learned is None)
-        together = ranks.count() > 1 and (measured or learned is None)  # else one process takes it up for itself
+        together = ranks.count() > 1 and (learned is None or not trains)  # else one process takes it up for itself
         sharding = settings.shard(model, criterion) if together else None
         if sharding is None:  # else a device may not have room for the whole
             model.to(device)
@@ -72,7 +71,7 @@ def build(
         method.check(task, model)
         notes = [] if learned or measured else [*method.begin(task, model, criterion, _settled(spec, task).table())]
     built = Built(task, model, criterion, device, settings, optimizers, method, sharding, notes=notes)
-    if together and not measured:
+    if together and trains:
         divide(built, spec.train)
     return built
 

@@ -41,15 +41,10 @@ class Experiment(ExperimentSpec):
     """
 
     def build(
-        self,
-        learned: Path | None = None,
-        *,
-        task: Task | None = None,
-        begun: Path | None = None,
-        measured: bool = False,
+        self, learned: Path | None = None, *, task: Task | None = None, begun: Path | None = None, trains: bool = True
     ) -> Built:
         """Make everything: see `building.build`. The weights are initial ones, whatever a run starts from."""
-        return build(self, learned, task, begun, measured=measured)
+        return build(self, learned, task, begun, trains=trains)
 
     def begun(self, built: Built) -> Started | None:
         """What a run that begins is given of what it starts from: its weights are copied. None: it starts anew."""

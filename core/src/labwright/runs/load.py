@@ -140,10 +140,10 @@ def evaluated(
     experiment = experiment_of(folder, plugins, overrides)
     if on is None:
         # from the data and not from the run's folder, as the samples themselves are needed
-        built = experiment.build(begun=folder / "task", measured=True)
+        built = experiment.build(begun=folder / "task", trains=False)
         now, told = _own_data(built, folder, split, overrides, other_data)
     else:
-        built = experiment.build(folder / "task", measured=True)
+        built = experiment.build(folder / "task", trains=False)
     state = _restore(built, folder, experiment, cast(Which, checkpoint), overrides)
     if on is not None:
         split, built = "test", built.on(on)

@@ -25,7 +25,7 @@ import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -60,8 +60,7 @@ class Checkpoint:
 
     state: dict[str, Any]
     model: dict[str, Tensor]
-    training: dict[str, Tensor]
-    tables: dict[str, Appended] = field(default_factory=dict)
+    training: dict[str, Any]  # tables that are Appended, too
 
 
 # reads what this process holds of the tensors in some files
@@ -96,16 +95,16 @@ class Checkpoints:
         self.wait()
         self._last = step
         tables, aliases, shapes = {}, {}, {}
-        for kind, tensors in (("model", checkpoint.model), ("training", checkpoint.training)):
+        grown = {name: table for name, table in checkpoint.training.items() if isinstance(table, Appended)}
+        training = {name: tensor for name, tensor in checkpoint.training.items() if name not in grown}
+        for kind, tensors in (("model", checkpoint.model), ("training", training)):
             tables[kind], aliases[kind] = untied(tensors)
             shapes[kind] = {name: list(one.shape) for name, one in tables[kind].items() if one is not held(one)}
         # a copy: it may be written beside the next steps
         state = deepcopy(checkpoint.state) | {"aliases": aliases, "shapes": shapes}
         finish = partial(self._finish, step, state, keep, best)
         with self._told():
-            state["tables"] = ranks.by_first(
-                lambda: {name: self._append(name, table) for name, table in checkpoint.tables.items()}
-            )
+            state["tables"] = ranks.by_first(lambda: {name: self._append(name, grown[name]) for name in grown})
             if self.writer is None:
                 ranks.by_first(partial(self._write_whole, tables, finish))
             else:
@@ -224,7 +223,7 @@ class Checkpoints:
             for tensors, names in ((model, aliases["model"]), (training, aliases["training"])):
                 tensors.update({name: tensors[stored] for name, stored in names.items()})
             state |= {"best": numbers(state["best"]), "metrics": numbers(state["metrics"])}
-            tables = {name: self._table(kept) for name, kept in state.pop("tables", {}).items()}
+            training |= {name: self._table(kept) for name, kept in state.pop("tables", {}).items()}
             steps = state["step"], state["best_step"], state["steps_per_epoch"], state["log"], state["recipe"]
         except Damaged:
             raise
@@ -233,7 +232,7 @@ class Checkpoints:
             raise kind(f"{folder} was not written by labwright: {type(error).__name__}: {error}.") from error
         if steps[0] != step:
             raise Damaged(f"{folder} holds the checkpoint of step {steps[0]}.")
-        return Checkpoint(state, model, training, tables)
+        return Checkpoint(state, model, training)
 
     def newest(self, read: Read | None = None) -> tuple[Checkpoint | None, list[str]]:
         """The newest checkpoint that is whole, and notes for the person: what is wrong with the newer ones."""
@@ -277,8 +276,7 @@ class MemoryCheckpoints(Checkpoints):
         model = {name: tensor.clone() for name, tensor in checkpoint.model.items()}
         training = {name: tensor.clone() for name, tensor in checkpoint.training.items()}
         self._kept = {other: kept for other, kept in self._kept.items() if other == best}
-        tables = {name: Appended(table.rows.clone(), table.count) for name, table in checkpoint.tables.items()}
-        self._kept[step] = Checkpoint(deepcopy(checkpoint.state), model, training, tables)
+        self._kept[step] = Checkpoint(deepcopy(checkpoint.state), model, training)
 
     def read(self, step: int, read: Read | None = None) -> Checkpoint:  # noqa: ARG002 - it holds what it took
         return self._kept[step]
@@ -332,9 +330,9 @@ def split_state(module: nn.Module) -> tuple[dict[str, Tensor], dict[str, Any]]:
     return split_tensors(module.state_dict(), type(module).__name__)
 
 
-def split_tensors(state: Mapping[str, Any], owner: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The tensors of a state, and the rest, which JSON can hold. Raises LabwrightError if it can't."""
-    tensors = {name: value for name, value in state.items() if isinstance(value, Tensor)}
+def split_tensors(state: Mapping[str, Any], owner: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The tensors and tables of a state, and the rest, which JSON can hold. Raises LabwrightError if it can't."""
+    tensors = {name: value for name, value in state.items() if isinstance(value, Tensor | Appended)}
     rest = {name: value for name, value in state.items() if name not in tensors}
     for name, value in rest.items():
         try:

@@ -34,7 +34,7 @@ class Objective(nn.Module):
         self.criterion = criterion
         self.task, self.phase = task, phase
         # by where they stand here, as torch.func puts others in their place for a while
-        names = {parameter: name for name, parameter in self.named_parameters()}
+        names: dict[Tensor, str] = {parameter: name for name, parameter in self.named_parameters()}
         self.penalised = {name: names[parameter] for name, parameter in penalised.items()}
 
     def forward(self, batch: Batch) -> Tensor | Mapping[str, Tensor]:

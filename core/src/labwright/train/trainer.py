@@ -28,7 +28,7 @@ from labwright.config.recipe import plain
 from labwright.data.batching import cut_in, micro_batches
 from labwright.data.dataset import Batch
 from labwright.interfaces.closed_form import ClosedForm
-from labwright.interfaces.method import Appended, Stateful
+from labwright.interfaces.method import Stateful
 from labwright.interfaces.run import Outcome, Run, Status
 from labwright.interfaces.task import Task
 from labwright.plugin.relay import Relay
@@ -405,15 +405,10 @@ class Trainer:
         training = {key: tensor for phase_step in self.phase_steps for key, tensor in phase_step.state_dict().items()}
         if isinstance(self.criterion, nn.Module):
             training |= {f"loss/{name}": tensor for name, tensor in self.criterion.state_dict().items()}
-        tables: dict[str, Appended] = {}
         for owner, thing in self.stateful.items():
-            kept = thing.state()
-            grown = {name: table for name, table in kept.items() if isinstance(table, Appended)}
-            others = {name: value for name, value in kept.items() if name not in grown}
-            tensors, state["states"][owner] = split_tensors(others, f"the {owner}")
+            tensors, state["states"][owner] = split_tensors(thing.state(), f"the {owner}")
             training |= {f"state/{owner}/{name}": tensor for name, tensor in tensors.items()}
-            tables |= {f"state/{owner}/{name}": table for name, table in grown.items()}
-        return Checkpoint(state, model, training, tables)
+        return Checkpoint(state, model, training)
 
     def _check_finite(self) -> None:
         """Raises Diverged naming a parameter, or a statistic that follows the data, which is no finite number."""
@@ -456,7 +451,7 @@ class Trainer:
                 fault = f"lacks {unlike.missing_keys}" if unlike.missing_keys else f"has {unlike.unexpected_keys}"
                 raise LabwrightError(f"{origin} is a checkpoint of another loss: its state {fault}. Start a new run.")
         for owner, thing in self.stateful.items():
-            tensors = below(f"state/{owner}/", {**checkpoint.training, **checkpoint.tables})
+            tensors = below(f"state/{owner}/", checkpoint.training)
             if owner in state.get("states", {}):  # one of before there were states has none
                 thing.load_state({**state["states"][owner], **tensors})
             else:

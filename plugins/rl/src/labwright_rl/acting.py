@@ -132,7 +132,7 @@ class Acting(Task):
         seeds = self.data.seeds(split)
         port, chance = self.actions, torch.Generator().manual_seed(0)
         rules: dict[str, Callable[[Tensor], np.ndarray]] = {
-            "random play": lambda seen: port.example(len(seen), chance)[0].numpy()  # type: ignore[attr-defined]
+            "random play": lambda seen: port.example(len(seen), chance)[0].numpy()
         }
         if isinstance(port, DiscreteActions) and port.count <= _FEW:
             for number in range(port.count):

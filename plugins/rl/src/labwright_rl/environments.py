@@ -151,9 +151,10 @@ class Environment:
             given = f" with {dict(options)}" if options else ""
             raise LabwrightError(f"{where} can't be made{given}: {error}") from error
         space = self.inner.observation_space
-        self.pictures = isinstance(space, spaces.Box) and space.dtype == np.uint8 and len(space.shape) == 3
-        # a few kinds of cameras and frames stand side by side: the fewest are the colours
-        self.last = self.pictures and space.shape[2] < space.shape[0]
+        shape = space.shape or ()
+        self.pictures = isinstance(space, spaces.Box) and space.dtype == np.uint8 and len(shape) == 3
+        # frames that are stacked stand first, colours last: there are fewer of them than of rows
+        self.last = self.pictures and shape[2] < shape[0]
         self.plain = isinstance(space, spaces.Box) and not self.pictures
         self.first_action = 0
         self.observations, self.actions = self._observations(where), self._actions(where)
@@ -208,7 +209,8 @@ class Seen:
 
     @property
     def done_N(self) -> np.ndarray:
-        return self.terminated_N | self.truncated_N
+        done_N: np.ndarray = self.terminated_N | self.truncated_N
+        return done_N
 
 
 @final
@@ -304,9 +306,8 @@ class RandomPlay:
             seen = environments.step(action[None], lambda *_: None)
             rows.append((before, seen.rewards_N, seen.following, seen.terminated_N))
         environments.close()
-        columns = (torch.from_numpy(np.concatenate(column)) for column in zip(*rows, strict=True))
-        before, rewards, following, terminated = columns
-        return Transitions((before,), actions, rewards, following, terminated.float())
+        columns = [torch.from_numpy(np.concatenate(column)) for column in zip(*rows, strict=True)]
+        return Transitions((columns[0],), actions, columns[1], columns[2], columns[3].float())
 
     def fetch(self, indices: Tensor, epoch: int, seed: int) -> Transitions:  # noqa: ARG002 - nothing is augmented
         all_of = self.played

@@ -22,10 +22,21 @@ from labwright_rl.models.value_networks import QNetworkContract, SoftActorCritic
 class Learner(Protocol):
     """How a kind of actions is learned from transitions."""
 
-    contract: type
-    phases: tuple[Phase, ...]
-    told: str  # what is said of it in the journal
-    target_phase: str  # after which target networks follow
+    @property
+    def contract(self) -> type: ...
+
+    @property
+    def phases(self) -> tuple[Phase, ...]: ...
+
+    @property
+    def told(self) -> str:
+        """What is said of it in the journal."""
+        ...
+
+    @property
+    def target_phase(self) -> str:
+        """After which target networks follow."""
+        ...
 
     def greedy(self, model: Any, seen: Tensor) -> np.ndarray: ...
 
@@ -127,13 +138,17 @@ class SoftPolicy:
                 goals_B = batch.rewards + self.discount * (1 - batch.ended) * soft_B
             taken_BD = (batch.targets - model.middle) / model.reach
             errors = model.scores(seen, taken_BD).float() - goals_B.float()
-            return 0.5 * errors.square().sum(0).mean()
+            loss: Tensor = 0.5 * errors.square().sum(0).mean()
+            return loss
         if phase == "actor":
             actions_BD, logs_B = squashed(model(seen), batch.noise)
-            return (model.temperature().detach() * logs_B - model.scores(seen, actions_BD).amin(0)).float().mean()
+            soft_B = model.scores(seen, actions_BD).amin(0) - model.temperature().detach() * logs_B
+            loss = -soft_B.float().mean()
+            return loss
         with torch.no_grad():
             _, logs_B = squashed(model(seen), batch.noise)
-        return -(model.temperature.log * (logs_B.float() + self.target)).mean()
+        loss = -(model.temperature.log * (logs_B.float() + self.target)).mean()
+        return loss
 
 
 def squashed(answers_B2D: Tensor, noise_BD: Tensor) -> tuple[Tensor, Tensor]:

@@ -147,7 +147,7 @@ class Experience:
         for at in range(warmup + task.collect_steps):
             seen = torch.from_numpy(self.environments.observations.copy())
             if at < warmup:
-                actions = port.example(count, chance)[0].numpy()  # type: ignore[attr-defined]
+                actions = port.example(count, chance)[0].numpy()
             else:
                 actions = learner.exploring(model, seen.to(device), progress, chance)
             now = self.replay.count + count

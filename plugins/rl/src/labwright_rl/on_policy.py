@@ -162,7 +162,7 @@ class Rounds:
                 self._gather(number // self.task.passes)
             assert self.round is not None
             whole = len(self.round)
-            order = torch.randperm(whole, generator=generator(self.seed, number, _ORDER)).split(self.size)
+            order = torch.split(torch.randperm(whole, generator=generator(self.seed, number, _ORDER)), self.size)
             for rows in order[done : done + run.total_steps - run.step]:
                 yield self._minibatch(rows.to(self.round.advantages.device))
 
@@ -215,8 +215,8 @@ class Rounds:
         beyond = np.stack([*last, *environments.observations])
         _, beyond_values = _in_parts(model, _unseen(model, torch.from_numpy(beyond).to(device)))
         following[-1] = beyond_values[len(last) :].cpu().numpy()
-        for place, value in zip(following_ends, beyond_values[: len(last)].tolist(), strict=True):
-            following[place] = value
+        for cut, value in zip(following_ends, beyond_values[: len(last)].tolist(), strict=True):
+            following[cut] = value
         advantages = advantages_of(rewards, values, following, terminated, done, task.discount, task.gae)
         returns = advantages + values
         flat = [torch.from_numpy(array).flatten().to(device) for array in (advantages, returns)]
@@ -252,14 +252,15 @@ def advantages_of(
     for at in reversed(range(len(errors))):
         after = errors[at] + keep[at] * after
         advantages[at] = after
-    return advantages.astype(np.float32)
+    rounded: np.ndarray = advantages.astype(np.float32)
+    return rounded
 
 
 _AT_ONCE = 4096  # rows of a round that go through the model together
 
 
 def _in_parts(model: Any, observed: Tensor) -> tuple[Tensor, Tensor]:
-    parts = [model.both(rows) for rows in observed.split(_AT_ONCE)]
+    parts = [model.both(rows) for rows in torch.split(observed, _AT_ONCE)]
     answers, values = (torch.cat(column).float() for column in zip(*parts, strict=True))
     return answers, values
 

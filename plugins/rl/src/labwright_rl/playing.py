@@ -74,7 +74,7 @@ def _filmed(data: Gymnasium, seed: int, act: Act) -> Film:
     while going:
         if drawing is not None and length % stride == 0:
             try:
-                frames.append(_small(drawing.inner.render()))
+                frames.append(_small(np.asarray(drawing.inner.render(), np.uint8)))
             except Exception as error:  # noqa: BLE001 - what a machine without a display makes a library raise
                 why, drawing, frames = f"{data.id} can't be drawn here: {error}", None, []
             if len(frames) > _FRAMES:  # every second one is enough
@@ -102,7 +102,7 @@ def _without_a_display() -> Iterator[None]:
 
 
 def _small(pixels: np.ndarray) -> Image.Image:
-    frame = Image.fromarray(np.asarray(pixels, np.uint8))
+    frame = Image.fromarray(pixels)
     frame.thumbnail((_WIDTH, _WIDTH))
     return frame.quantize(64)
 

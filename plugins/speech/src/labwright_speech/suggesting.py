@@ -12,6 +12,7 @@ from labwright_tasks.suggesting.sizes import CHOSEN, GOAL, sized
 from labwright_tasks.suggesting.suggestion import Suggestion
 
 from labwright_speech.data.layout import laid_out
+from labwright_speech.data.stores import Store
 
 _LOOKED_AT = 60  # recordings whose rates and lengths are looked at
 _HIGHEST_RATE = 16_000  # words need no more
@@ -27,31 +28,11 @@ def class_recordings(path: Path) -> Suggestion | None:
     """
     if not path.is_dir() and path.suffix.lower() != ".zip":
         return None
-    import soundfile
-
-    parts = laid_out(path, "task.data.folder", by_folder=False).parts
-    files = [(lie, name) for _, lie, names in parts for name in names]
-    by_folder = any("/" in name for _, name in files)
-    if by_folder:
-        files = [
-            (lie, name)
-            for _, lie, names in laid_out(path, "task.data.folder", by_folder=True).parts
-            for name in names
-            if "/" in name
-        ]
+    files, by_folder = _files(path)
     counts = Counter(name.split("/")[0] if by_folder else re.split("[_.-]", name)[0] for _, name in files)
     if len(counts) < 2 or (not by_folder and len(files) < _OFTEN * len(counts)):
         return None
-    facts = []
-    for lie, name in files[:: -(-len(files) // _LOOKED_AT)]:
-        try:
-            sound = lie.open(name)
-            facts.append(soundfile.info(io.BytesIO(sound) if isinstance(sound, bytes) else sound))
-        except (RuntimeError, OSError):
-            continue  # a run, or check-data, names it
-    rate = min(_HIGHEST_RATE, int(median(one.samplerate for one in facts))) if facts else _HIGHEST_RATE
-    lengths = sorted(one.duration for one in facts) or [1.0]
-    seconds = round(min(60.0, max(0.05, lengths[len(lengths) * 95 // 100])), 2)
+    rate, seconds = _rate_and_seconds(files)
     sizes = sized(len(files))
     few = [f"{name} {count}" for name, count in counts.items() if count < _RARE]
     named = ", ".join([f"{name} {count:,}" for name, count in [*sorted(counts.items())][:6]])
@@ -91,3 +72,29 @@ def class_recordings(path: Path) -> Suggestion | None:
         (f"Classes of fewer than {_RARE} recordings: {', '.join(few)}.",) if few else (),
         fit=0.9,
     )
+
+
+def _files(path: Path) -> tuple[list[tuple[Store, str]], bool]:
+    """Where recordings lie, with their names, and whether these are in sub-folders: then those in one alone."""
+    parts = laid_out(path, "task.data.folder", by_folder=False).parts
+    files = [(lie, name) for _, lie, names in parts for name in names]
+    if not any("/" in name for _, name in files):
+        return files, False
+    parts = laid_out(path, "task.data.folder", by_folder=True).parts
+    return [(lie, name) for _, lie, names in parts for name in names if "/" in name], True
+
+
+def _rate_and_seconds(files: list[tuple[Store, str]]) -> tuple[int, float]:
+    """Samples a second that most of some recordings have, and how long 19 of 20 last at most."""
+    import soundfile
+
+    facts = []
+    for lie, name in files[:: -(-len(files) // _LOOKED_AT)]:
+        try:
+            sound = lie.open(name)
+            facts.append(soundfile.info(io.BytesIO(sound) if isinstance(sound, bytes) else sound))
+        except (RuntimeError, OSError):
+            continue  # a run, or check-data, names it
+    rate = min(_HIGHEST_RATE, int(median(one.samplerate for one in facts))) if facts else _HIGHEST_RATE
+    lengths = sorted(one.duration for one in facts) or [1.0]
+    return rate, round(min(60.0, max(0.05, lengths[len(lengths) * 95 // 100])), 2)

@@ -8,8 +8,10 @@ from labwright_tasks.suggesting.columns import Column, glimpse
 from labwright_tasks.suggesting.sizes import CHOSEN, GOAL, sized
 from labwright_tasks.suggesting.suggestion import Suggestion
 
-_TARGETS = ("label", "class", "category", "target", "outcome", "result", "click", "clicked", "price", "value", "score")
-_TARGETS += ("quality", "y")
+_TARGETS = (
+    *("label", "class", "category", "target", "outcome", "result", "click", "clicked", "price", "value", "score"),
+    *("quality", "y"),
+)
 _CLASSES = 20  # different whole numbers, up to which they are taken for classes
 _ROWS, _COLUMNS = 30, 3  # fewer are no table to learn from
 _RARE = 10  # rows of a class

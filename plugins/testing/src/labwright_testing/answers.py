@@ -19,6 +19,7 @@ from labwright import (
     ClosedForm,
     Data,
     Figure,
+    Film,
     Input,
     LabwrightError,
     Pictures,
@@ -88,8 +89,8 @@ def reads_inputs_without_its_data(subject: Subject) -> None:
 def reports_without_a_trace(subject: Subject) -> None:
     """`report` gives sections, and leaves the model, its mode and the global random numbers as they were.
 
-    A section is a Figure, Table, Pictures, Sounds or Text, with as many captions as there is to see, or none; a table's
-    rows have a cell for each column. Use `labwright.evaluating(model)`, and draw from `labwright.generator`.
+    A section is a Figure, Table, Pictures, Film, Sounds or Text, with as many captions as there is to see, or none; a
+    table's rows have a cell for each column. Use `labwright.evaluating(model)`, and draw from `labwright.generator`.
     """
     task = subject.task
     if type(task).report is Task.report:
@@ -233,6 +234,8 @@ def _fault(section: Section) -> str:
         return f"a row has {cells.pop()} cells for {len(section.columns)} columns" if cells else ""
     if isinstance(section, Figure):
         return ""
+    if isinstance(section, Film):
+        return "" if section.gif.startswith(b"GIF8") else "it is no GIF"
     if isinstance(section, Pictures):
         shown: Sequence[Any] = section.images
     else:

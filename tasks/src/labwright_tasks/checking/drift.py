@@ -52,11 +52,12 @@ def measured(samples: Samples, seed: int) -> dict[str, Drift]:
     """Each part that isn't `train` beside it."""
     train = samples.of_part("train")
     others = {part: samples.of_part(part) for part in PARTS[1:]}
-    return {
-        part: Drift(*_label_shift(samples, train, other), *_feature_shift(samples, train, other, seed))
-        for part, other in others.items()
-        if len(train) and len(other)
-    }
+    measured_parts = {}
+    for part, other in others.items():
+        if len(train) and len(other):
+            moved, chance = _label_shift(samples, train, other)
+            measured_parts[part] = Drift(moved, chance, *_feature_shift(samples, train, other, seed))
+    return measured_parts
 
 
 def _label_shift(samples: Samples, train: Tensor, other: Tensor) -> tuple[float, float]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import chain
+from typing import cast
 
 import torch
 from labwright import Audio, Augmented, Data, Figure, Finding, Pictures, Section, Sounds, Split, Table, Text
@@ -24,7 +25,9 @@ _COLOURS = {"train": "#4878a8", "valid": "#9a9a9a", "test": "#d1702c"}
 
 def parts(look: Look, data: Data) -> dict[str, list[Section]]:
     """Sections by their headings: all findings, the classes, what is seen of each finding, and drift."""
-    rows = [(finding.check, "wrong" if finding.wrong else "look", finding.sentence) for finding in look.findings]
+    rows: list[tuple[object, ...]] = [
+        (finding.check, "wrong" if finding.wrong else "look", finding.sentence) for finding in look.findings
+    ]
     made: dict[str, list[Section]] = {
         "Findings": [Table("What was found", ("check", "", "finding"), rows)] if rows else [],
         "Classes": [_classes(look)] if any(look.classes.values()) else [],
@@ -36,8 +39,10 @@ def parts(look: Look, data: Data) -> dict[str, list[Section]]:
     made["Drift"] = [*map(_drift, drifts, drifts.values()), *made.get("Drift", [])]
     unsought = [(check, f"nothing found of {what}") for check, what in look.sought.items()]
     found = {finding.check for finding in look.findings}
-    unsought = [(check, look.skipped.get(check, said)) for check, said in unsought if check not in found]
-    made["The rest"] = [Table("Nothing to look at", ("check", ""), unsought)] if unsought else []
+    rest: list[tuple[object, ...]] = [
+        (check, look.skipped.get(check, said)) for check, said in unsought if check not in found
+    ]
+    made["The rest"] = [Table("Nothing to look at", ("check", ""), rest)] if rest else []
     return {heading: sections for heading, sections in made.items() if sections}
 
 
@@ -69,8 +74,9 @@ def _drift(part: str, drift: Drift) -> Figure:
     axes = canvas.subplots()
     for name, scores_N in zip(("train", part), drift.scores_N, strict=True):
         shares = torch.full_like(scores_N, 1 / len(scores_N)).numpy()
-        style = {"color": _COLOURS[name], "alpha": 0.6}
-        axes.hist(scores_N.numpy(), bins=_BINS, range=(0, 1), weights=shares, label=name, **style)
+        drawn = {"bins": _BINS, "range": (0, 1), "weights": shares}
+        colour = _COLOURS[name]
+        axes.hist(scores_N.numpy(), label=name, color=colour, alpha=0.6, **drawn)  # type: ignore[arg-type]
     axes.set(xlabel=f"probability of being of {part}", ylabel="share of samples")
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False)
@@ -89,7 +95,9 @@ def _seen(finding: Finding, data: Data) -> list[Section]:
         places = tuple(chain.from_iterable(zip(places, finding.others, strict=False)))[:_SHOWN]
         captions = [data.place(*place) for place in places]
     shown = _section(finding, data, places, captions)
-    rows = [(data.place(*place), detail) for place, detail in zip(finding.samples, details, strict=True)][:_ROWS]
+    rows: list[tuple[object, ...]] = [
+        (data.place(*place), detail) for place, detail in zip(finding.samples, details, strict=True)
+    ][:_ROWS]
     listed = Table("Where they are", ("sample", ""), rows)
     return [listed] if shown is None else [shown, *([listed] if len(finding.samples) > len(places) else [])]
 
@@ -106,8 +114,8 @@ def _section(finding: Finding, data: Data, places: Sequence[Place], captions: Se
         return Sounds(title, waveforms, port.sample_rate, captions)
     shown = [next(iter(data.show(inputs)), None) for inputs in batches]
     if all(isinstance(picture, Tensor) for picture in shown):
-        return Pictures(title, [stretched(picture) for picture in shown], captions)
-    return Text(title, shown, captions) if all(isinstance(text, str) for text in shown) else None
+        return Pictures(title, [stretched(picture) for picture in cast(list[Tensor], shown)], captions)
+    return Text(title, cast(list[str], shown), captions) if all(isinstance(text, str) for text in shown) else None
 
 
 def _inputs(data: Data, place: Place) -> tuple[Tensor, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from copy import copy
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -40,6 +40,7 @@ class Corpus(Data, ABC):
     line = "prompt"
     suffixes = (".txt",)
     encoding: str | None = None  # of files that aren't in UTF-8
+    rewrite: Callable[[str], str] = str  # what every text goes through first: see `labwright_tasks.rewritten`
 
     def __init__(
         self,
@@ -70,7 +71,7 @@ class Corpus(Data, ABC):
 
     def prepare(self) -> None:
         text, origin = self.text()
-        text = clean(text, self.case)
+        text = clean(self.rewrite(text), self.case)
         if self.valid + self.test >= 1:
             raise LabwrightError(f"task.data: valid {self.valid} and test {self.test} leave nothing to learn from.")
         first, second = int(len(text) * (1 - self.valid - self.test)), int(len(text) * (1 - self.test))
@@ -111,7 +112,7 @@ class Corpus(Data, ABC):
         """A text file, or all of a folder in the order of their names, as one text."""
         assert self.tokens is not None
         files = text_files(path, self.suffixes) if path.is_dir() else [path]
-        text = clean("".join(read_text(file, self.encoding) for file in files), self.case)
+        text = clean(self.rewrite("".join(read_text(file, self.encoding) for file in files)), self.case)
         ids, ends = self.tokens.stream(text)
         if len(ids) < 2:
             what = "no text file" if not files else f"{len(ids)} of the two or more tokens that are needed"
@@ -142,7 +143,7 @@ class Corpus(Data, ABC):
         """The tokens of a prompt, however many."""
         assert self.tokens is not None
         check_typed(line)
-        ids, _ = self.tokens.stream(clean(line, self.case))
+        ids, _ = self.tokens.stream(clean(self.rewrite(line), self.case))
         if not len(ids):
             raise LabwrightError(f"the prompt {line!r} has no token; give one with a word in it.")
         return torch.from_numpy(ids).long()[None], torch.tensor([len(ids)])

@@ -136,7 +136,7 @@ class ParquetTexts(LabelledTexts):
 
     def _learned(self, given: Iterable[str]) -> Tokenizer:
         """The tokenizer; what there is to know of it is in `remarks`."""
-        texts = [clean(text, self.case) for text in islice(given, self._most)]
+        texts = [clean(self.rewrite(text), self.case) for text in islice(given, self._most)]
         tokens = learned(
             self.tokenizer, texts, vocabulary=self.vocabulary, pretrained=self.pretrained, start=self._start
         )
@@ -149,7 +149,7 @@ class ParquetTexts(LabelledTexts):
         return tokens
 
     def _batch(self, texts: Sequence[str], labels_B: Tensor) -> Batch:
-        encoded, _ = self._encoded(texts, labels_B)
+        encoded, _ = self._encoded(map(self.rewrite, texts), labels_B)
         return encoded.fetch(torch.arange(len(texts)), 0, 0)
 
 

@@ -45,6 +45,7 @@ class TextPairs(PairedData):
     licence = "yours"
     line = "text"
     suffixes = (".txt",)
+    rewrite: Callable[[str], str] = str  # what every text goes through first: see `labwright_tasks.rewritten`
 
     def __init__(
         self,
@@ -182,7 +183,7 @@ class TextPairs(PairedData):
 
     def parse(self, line: str) -> tuple[Tensor, ...]:
         check_typed(line)
-        ids = self._ids("text", clean(line, self.case))
+        ids = self._ids("text", clean(self.rewrite(line), self.case))
         self._noticed.length(len(ids), self.length)
         ids = ids[: self.length]
         return torch.tensor([ids]), torch.tensor([len(ids)])
@@ -222,7 +223,7 @@ class TextPairs(PairedData):
     def _cleaned(self, table: Table) -> tuple[Table, list[LeftOut]]:
         """The pairs as they are tokenized, without rows that lack one or the other, and how many those are."""
         rows, left_out = table.filled(*_SIDES)
-        columns = {side: Cells(clean(text, self.case) for text in rows[side]) for side in _SIDES}
+        columns = {side: Cells(clean(self.rewrite(text), self.case) for text in rows[side]) for side in _SIDES}
         return replace(rows, columns=columns), left_out
 
     def _target_port(self) -> TargetTokens:

@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from labwright import Batch, Classes, Data, Finding, LabwrightError, LeftOut, Port, Split, Tokens, listed
 from labwright_tasks import other_data
+from labwright_tasks.cells import Cells
 from labwright_tasks.delimited import Written
 from labwright_tasks.other_data import Facts, drift, none_known, unknown
 from labwright_tasks.sample_columns import about_weights, samples_of
@@ -61,6 +62,7 @@ class LabelledTexts(Data, ABC):
     text, label = "text", "label"  # the columns of a table
     format = Written()
     beside: Mapping[str, str] = MappingProxyType({})  # columns that say more of a row, by `weight`, `group` and `time`
+    rewrite: Callable[[str], str] = str  # what every text goes through first: see `labwright_tasks.rewritten`
 
     def __init__(
         self,
@@ -105,6 +107,7 @@ class LabelledTexts(Data, ABC):
         other = copy(self)
         files, left_out = tables_at(path)
         known, bare = self.rows_at(files)
+        known = rewritten(known, self.rewrite)
         strange: list[str] = []
         names = self.answers.names["label"] if self.answers.alone else None
         if names is not None:
@@ -173,7 +176,7 @@ class LabelledTexts(Data, ABC):
 
     def parse(self, line: str) -> tuple[Tensor, ...]:
         check_typed(line)
-        encoded, lengths = self._encoded([line], torch.zeros(1, dtype=torch.int64))
+        encoded, lengths = self._encoded([self.rewrite(line)], torch.zeros(1, dtype=torch.int64))
         self._noticed.length(int(lengths[0]), self.length)
         return encoded.fetch(torch.tensor([0]), 0, 0).inputs
 
@@ -298,8 +301,8 @@ class Texts(LabelledTexts):
         self._learn(parts, (parts[name]["text"][row] for name, of_part in rows.items() for row in of_part.tolist()))
 
     def _parted(self) -> dict[str, Table]:
-        """The rows of each part, those held out among them."""
-        rows = self.rows()
+        """The rows of each part, those held out among them, with their texts as `rewrite` leaves them."""
+        rows = {name: rewritten(part, self.rewrite) for name, part in self.rows().items()}
         shares = {name: getattr(self, name) for name in ("test", "valid") if name not in rows and getattr(self, name)}
         return rows | self.held_out(rows["train"], shares)
 
@@ -320,13 +323,13 @@ class Texts(LabelledTexts):
         self._lines = {name: replace(part, columns={}) for name, part in rows.items()}
         self._splits.update(encoded)
         self.facts = self.facts_of(encoded["train"], lengths["train"])
-        known = {name: split.ids_L.numpy() for name, split in encoded.items()}
+        ids = {name: split.ids_L.numpy() for name, split in encoded.items()}
         weights_N = encoded["train"].weights
         self._remarks = [
             *self.told,
             *([] if weights_N is None else [about_weights(weights_N, self.beside["weight"])]),
             *noticing.cut(lengths, self.length),
-            *noticing.unknown(known, self.tokens.unknown, self.tokenizer),
+            *noticing.unknown(ids, self.tokens.unknown, self.tokenizer),
         ]
 
     def held_out(self, rows: Table, shares: dict[str, float]) -> dict[str, Table]:
@@ -383,6 +386,13 @@ def in_time(rows: Table, shares: dict[str, float]) -> dict[str, Table]:
     """As `parted`, of rows in the order of their times: the latest are `test`, those before them `valid`."""
     parts = latest(times_in([rows], "time")[0], shares, rows.origin)
     return {name: rows.take(of_part) for name, of_part in parts.items()}
+
+
+def rewritten(rows: Table, change: Callable[[str], str]) -> Table:
+    """The rows with their texts changed; `str` changes none."""
+    if change is str:
+        return rows
+    return replace(rows, columns={**rows.columns, "text": Cells(clean(change(text)) for text in rows["text"])})
 
 
 def parted(

@@ -31,6 +31,9 @@ class ActorCriticContract(Protocol):
         ...
 
 
+_FEATURES = 512  # of a picture
+
+
 def answers(outputs: Actions) -> int:
     """How many numbers a network gives for its actions: logits, or means."""
     assert isinstance(outputs, DiscreteActions | ContinuousActions)
@@ -61,14 +64,12 @@ class ActorCritic(nn.Module):
         super().__init__()
         self.normalizer = Normalizer(inputs.shape) if normalize and not inputs.pictures else nn.Identity()
         hidden = [width] * depth
-        if inputs.pictures:
-            self.trunk: nn.Module = Frames(inputs, 512)
-            self.actor, self.critic = nn.Linear(512, answers(outputs)), nn.Linear(512, 1)
-        else:
-            self.trunk = nn.Flatten()
-            size = math.prod(inputs.shape)
-            self.actor: nn.Module = perceptron([size, *hidden, answers(outputs)], activation)  # type: ignore[no-redef]
-            self.critic: nn.Module = perceptron([size, *hidden, 1], activation)  # type: ignore[no-redef]
+        trunk: nn.Module = Frames(inputs, _FEATURES) if inputs.pictures else nn.Flatten()
+        # pictures have their hidden layers in common
+        sizes = [_FEATURES] if inputs.pictures else [math.prod(inputs.shape), *hidden]
+        self.trunk = trunk
+        self.actor = perceptron([*sizes, answers(outputs)], activation)
+        self.critic = perceptron([*sizes, 1], activation)
         continuous = isinstance(outputs, ContinuousActions)
         self.log_deviation = nn.Parameter(torch.full((answers(outputs),), log_deviation)) if continuous else None
         if orthogonal:

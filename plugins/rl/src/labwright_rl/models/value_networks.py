@@ -85,6 +85,7 @@ class QNetwork(nn.Module):
         duelling: Annotated[bool, Choice(True, False)] = False,
     ) -> None:
         super().__init__()
+        body: list[nn.Module]
         if inputs.pictures:
             features, body = 512, [Frames(inputs, 512)]
         else:

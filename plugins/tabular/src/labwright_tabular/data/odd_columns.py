@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import torch
 from labwright import Classes, Finding, TensorSplit, listed
@@ -13,7 +15,7 @@ _TOLD = 0.99  # of the held-out rows' classes, or of their variance, that one co
 _FEWEST = 20  # rows that are held out
 
 
-def odd_columns(columns: Columns, parts: dict[str, TensorSplit], outputs: object) -> list[Finding]:
+def odd_columns(columns: Columns, parts: Mapping[str, TensorSplit], outputs: object) -> list[Finding]:
     """What is odd about the columns of a table, the target aside; rows are no matter."""
     naming = [column.name for column in columns.columns if column.role == "ignore"]
     constant = [column.name for column in columns.columns if column.role != "ignore" and column not in columns.used]
@@ -30,7 +32,7 @@ def odd_columns(columns: Columns, parts: dict[str, TensorSplit], outputs: object
     return [Finding("columns", sentence, wrong=wrong) for sentence, wrong in sentences]
 
 
-def _leaks(columns: Columns, parts: dict[str, TensorSplit], outputs: object) -> dict[str, float]:
+def _leaks(columns: Columns, parts: Mapping[str, TensorSplit], outputs: object) -> dict[str, float]:
     """Columns of which one alone tells nearly all of the target in rows that are held out, and how much of it.
 
     It is asked as a rule that learns from `train`: the row with the nearest value, or the most frequent class or the
@@ -49,7 +51,7 @@ def _leaks(columns: Columns, parts: dict[str, TensorSplit], outputs: object) -> 
         (port.categories, train.inputs[1], held_out.inputs[1]),
     ):
         for name, seen_R, new_R in zip(names, seen_RF.unbind(1), new_RF.unbind(1), strict=True):
-            if len(seen_R.unique()) > 1:
+            if len(torch.unique(seen_R)) > 1:
                 shares[name] = told(seen_R, train.labels, new_R, held_out.labels)
     return {name: share for name, share in shares.items() if share >= _TOLD and 1 - share < (1 - usual) / 2}
 
@@ -59,14 +61,14 @@ def _most_frequent(seen_R: Tensor, new_R: Tensor) -> float:
 
 
 def _classes_told(seen_R: Tensor, labels_R: Tensor, new_R: Tensor, new_labels_R: Tensor) -> float:
-    values, place_R = seen_R.unique(return_inverse=True)
+    values, place_R = torch.unique(seen_R, return_inverse=True)
     counts_VC = torch.zeros(len(values), int(labels_R.max()) + 1)
     counts_VC.index_put_((place_R, labels_R), torch.ones(()), accumulate=True)
     return float((counts_VC.argmax(1)[_nearest(values, new_R)] == new_labels_R).double().mean())
 
 
 def _variance_told(seen_R: Tensor, labels_R: Tensor, new_R: Tensor, new_labels_R: Tensor) -> float:
-    values, place_R = seen_R.unique(return_inverse=True)
+    values, place_R = torch.unique(seen_R, return_inverse=True)
     means_V = torch.zeros(len(values), dtype=torch.float64).index_add_(0, place_R, labels_R[:, 0].double())
     means_V /= place_R.bincount()
     answers_R = np.interp(new_R.double(), values.double(), means_V)

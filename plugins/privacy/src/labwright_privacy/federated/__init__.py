@@ -1,0 +1,1 @@
+"""Federated learning: clients train on their own samples, a server puts together what they have changed."""

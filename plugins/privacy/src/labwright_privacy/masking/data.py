@@ -1,0 +1,164 @@
+"""Data around data: texts of which nobody sees the personal data, the model and the run folder least of all."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from copy import copy
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from labwright import Data, Finding, LabwrightError, LeftOut, Part, Port, Split, listed, nearest
+from labwright_tasks.rewritten import Rewritten
+from pydantic import Field
+from torch import Tensor
+
+from labwright_privacy.masking.finding import KINDS
+from labwright_privacy.masking.pseudonyms import Pseudonyms, key_of
+
+Kind = Literal["EMAIL", "IBAN", "MAC", "IP", "ID", "CARD", "PHONE"]
+_KEPT = "masked.json"
+
+
+class Masked(Data):
+    """Other data of texts with its personal data replaced by pseudonyms, before anything is learned from them.
+
+    What is found, by its form and its checksum: addresses of e-mail (EMAIL), bank accounts (IBAN), payment cards
+    (CARD), addresses of machines (IP, MAC), national ids with a checksum (ID: Spanish DNI and NIE, Italian codice
+    fiscale, French NIR, Polish PESEL, Brazilian CPF, Finnish henkilötunnus, German Steuer-ID) and phone numbers
+    (PHONE), as they are written in the countries `regions` or with "+" anywhere. Names, streets and dates of birth are
+    not: they need a model. Labels and names of files stay as they are.
+
+    The same data has the same pseudonym, such as `PHONE_kqzvawbt`, by a key in the file `secret`: 16 bytes or more that
+    are kept apart from runs, and that predicting needs again. Without one anybody who tries all numbers can turn
+    pseudonyms back, so give one for data that is personal indeed.
+    """
+
+    item = Port
+    target = Port
+    source = "the data it masks"
+    licence = "that of the data it masks"
+
+    def __init__(
+        self,
+        data: Annotated[Data, Part("data")],
+        *,
+        secret: Path | None = None,
+        kinds: Annotated[tuple[Kind, ...], Field(min_length=1)] = KINDS,  # type: ignore[assignment]
+        regions: tuple[str, ...] = ("US", "GB", "DE", "FR", "ES", "IT", "PL", "BR"),
+    ) -> None:
+        if not isinstance(data, Rewritten) or isinstance(data, Masked):
+            raise LabwrightError(
+                f"task.data: {type(data).__name__} has no texts that could be masked: it has no `rewrite`. Texts and "
+                'pairs of texts have; data around other data goes outside: { name = "fold", data = { name = '
+                '"privacy/masked", data = ... } }.'
+            )
+        _check_regions(regions)
+        self.data, self.secret = data, secret
+        self.pseudonyms = Pseudonyms(key_of(secret), kinds, regions)
+        self.data.rewrite = self.pseudonyms
+        self.item, self.target = data.item, data.target  # type: ignore[misc]
+        self.suffixes, self.line, self.in_memory = data.suffixes, data.line, data.in_memory  # type: ignore[misc]
+        self.read_counts = ""  # what was masked in what `prepare` or `on` read
+        self._other_key = False
+
+    def __getattr__(self, name: str) -> Any:
+        """What a task may ask of this sort of data beside what all data has."""
+        if name.startswith("_") or name == "data":
+            raise AttributeError(name)
+        return getattr(self.data, name)
+
+    def prepare(self) -> None:
+        self.data.prepare()
+        self._read()
+
+    def _read(self) -> None:
+        self.read_counts = self.pseudonyms.told()
+        self.pseudonyms.counts.clear()
+
+    def on(self, path: Path) -> Self:
+        other = copy(self)
+        other.data = self.data.on(path)
+        other._read()
+        return other
+
+    def ports(self) -> tuple[Port, Port]:
+        return self.data.ports()
+
+    def split(self, name: str) -> Split | None:
+        return self.data.split(name)
+
+    def remarks(self) -> Sequence[str]:
+        remarks = [*self.data.remarks(), f"masked in its texts: {self.read_counts or 'nothing was found'}."]
+        if self.secret is None:
+            remarks.append(
+                "pseudonyms are made without a secret, so that whoever tries all numbers can turn them back: "
+                "task.data.secret=FILE names one."
+            )
+        return remarks
+
+    def noticed(self) -> Sequence[str]:
+        noticed = [*self.data.noticed()]
+        if told := self.pseudonyms.told():
+            noticed.append(f"masked: {told}.")
+            if self._other_key:
+                noticed.append(
+                    "task.data.secret is another than when the run began: its model knows no such pseudonym."
+                )
+        self.pseudonyms.counts.clear()
+        return noticed
+
+    def save(self, folder: Path) -> None:
+        self.data.save(folder)
+        about = {"key": self.pseudonyms.fingerprint(), "found": self.read_counts}
+        (folder / _KEPT).write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
+
+    def load(self, folder: Path) -> None:
+        self.data.load(folder)
+        about = json.loads((folder / _KEPT).read_text(encoding="utf-8"))
+        self._other_key = about["key"] != self.pseudonyms.fingerprint()
+
+    def starts_from(self, folder: Path) -> None:
+        self.data.starts_from(folder)
+
+    def read(self, path: Path) -> tuple[Tensor, ...]:
+        return self.data.read(path)
+
+    def parse(self, line: str) -> tuple[Tensor, ...]:
+        return self.data.parse(line)
+
+    def decode(self, content: bytes, suffix: str) -> tuple[Tensor, ...]:
+        return self.data.decode(content, suffix)
+
+    def files(self, folder: Path) -> list[Path]:
+        return self.data.files(folder)
+
+    def inputs(self, path: Path) -> Iterable[tuple[str, Callable[[], tuple[Tensor, ...]]]] | None:
+        return self.data.inputs(path)
+
+    def show(self, inputs: tuple[Tensor, ...]) -> list[str] | list[Tensor]:
+        return self.data.show(inputs)
+
+    def left_out(self) -> Sequence[LeftOut]:
+        return self.data.left_out()
+
+    def checks(self) -> Iterable[Finding]:
+        return self.data.checks()
+
+    def place(self, split: str, index: int) -> str:
+        return self.data.place(split, index)
+
+    def identity(self, split: str) -> Iterable[str] | None:
+        return self.data.identity(split)
+
+
+def _check_regions(regions: Sequence[str]) -> None:
+    import phonenumbers
+
+    for region in regions:
+        if region not in phonenumbers.SUPPORTED_REGIONS:
+            known = sorted(phonenumbers.SUPPORTED_REGIONS)
+            raise LabwrightError(
+                f"task.data.regions: no country is called {region!r}{nearest(region, known)} It is a code of ISO 3166 "
+                f"such as {listed(known[:3])}."
+            )

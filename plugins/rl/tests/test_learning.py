@@ -1,0 +1,28 @@
+"""What the recipes reach over five seeds: greedy returns of 20 episodes at the end, on the test part."""
+
+from __future__ import annotations
+
+import statistics
+from pathlib import Path
+
+import labwright as lw
+import pytest
+
+REACHED = {"rl/cartpole-ppo": 475, "rl/cartpole-dqn": 400, "rl/acrobot-ppo": -100, "rl/pendulum-sac": -180}
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("recipe", REACHED)
+def test_a_recipe_reaches_what_it_is_to_reach(recipe: str, tmp_path: Path) -> None:
+    returns = []
+    for seed in range(5):
+        experiment = lw.Experiment.from_recipe(recipe, [f"train.seed={seed}", "log=[]"])
+        returns.append(experiment.run(tmp_path / str(seed)).metrics["test"]["return"])
+    assert statistics.fmean(returns) >= REACHED[recipe], returns
+
+
+def test_a_pole_is_balanced_better_than_by_chance(tmp_path: Path) -> None:
+    """Random play has a return of 22; 10,000 steps are enough to be well above it."""
+    overrides = ["train.steps=160", "log=[]", "train.evaluate_every=160 steps", "optimizer.schedule=constant"]
+    run = lw.Experiment.from_recipe("rl/cartpole-ppo", overrides).run(tmp_path / "run")
+    assert run.metrics["test"]["return"] > 60
