@@ -69,7 +69,8 @@ def build(
         }
         method: Method = spec.method.build()
         method.check(task, model)
-        notes = [] if learned or measured else [*method.begin(task, model, criterion, _settled(spec, task).table())]
+        begins = learned is None and trains
+        notes = [*method.begin(task, model, criterion, _settled(spec, task).table())] if begins else []
     built = Built(task, model, criterion, device, settings, optimizers, method, sharding, notes=notes)
     if together and trains:
         divide(built, spec.train)
