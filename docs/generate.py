@@ -428,13 +428,13 @@ def _call(name: str, function: Callable[..., Any], leave_out: int) -> str:
 
 
 class _Bared(ast.NodeTransformer):
-    """`Annotated[T, ...]` and `ClassVar[T]` as T."""
+    """`Annotated[T, ...]`, `ClassVar[T]` and `InitVar[T]` as T."""
 
     def visit_Subscript(self, node: ast.Subscript) -> ast.AST:
         self.generic_visit(node)
         if isinstance(node.value, ast.Name) and node.value.id == "Annotated" and isinstance(node.slice, ast.Tuple):
             return node.slice.elts[0]
-        return node.slice if isinstance(node.value, ast.Name) and node.value.id == "ClassVar" else node
+        return node.slice if isinstance(node.value, ast.Name) and node.value.id in ("ClassVar", "InitVar") else node
 
 
 def _bare(annotation: Any) -> str:

@@ -319,6 +319,14 @@ test_recsys = conformance(
         **{f"data recsys/{name}": ["1", "2"] for name in ("interactions", "movielens")},
     },
 )
+test_rl = conformance(
+    "labwright-rl",
+    inputs={
+        "data rl/gymnasium": ["1", "2"],
+        "task rl/on-policy": ["1", "2"],
+        "task rl/off-policy": ["1", "2"],
+    },
+)
 CENSUS = census()
 test_tabular = conformance(
     "labwright-tabular",

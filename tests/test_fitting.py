@@ -17,6 +17,8 @@ FITTING = {  # a recipe of each kind of input, and the domains whose models take
     "speech/commands": {"speech"},
     "recsys/synthetic": {"recsys"},
     "tabular/diabetes": {"tabular"},
+    "rl/cartpole-ppo": {"rl"},
+    "rl/pendulum-sac": {"rl"},
 }
 PLUGINS = Plugins.discover()
 

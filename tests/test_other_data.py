@@ -316,16 +316,18 @@ def test_a_running_text(trained: Trained, tmp_path: Path) -> None:
     letters = json.loads((run / "task" / "characters.json").read_text())["letters"]
     number = {letter: index + 2 for index, letter in enumerate(letters)}  # behind padding and the unknown
     ids = [number.get(letter, 1) for letter in (tmp_path / "new.txt").read_text()]
-    nats, predicted = 0.0, 0
+    nats, predicted = [], []
     for start in range(0, len(ids) - 1, 16):
         window = torch.tensor([ids[start : start + 17]])
         logits_TV = logits_of(run, [(window[:, :-1], torch.tensor([window.shape[1] - 1]))])[0]
-        nats += float(functional.cross_entropy(logits_TV, window[0, 1:], reduction="sum"))
-        predicted += window.shape[1] - 1
+        nats.append(float(functional.cross_entropy(logits_TV, window[0, 1:], reduction="sum")))
+        predicted.append(window.shape[1] - 1)
     evaluation = on(run, tmp_path / "new.txt")
-    assert predicted == len(ids) - 1
-    assert evaluation.metrics["cross_entropy"] == pytest.approx(nats / predicted, rel=1e-4)
-    assert evaluation.metrics["bits_per_char"] == pytest.approx(nats / predicted / math.log(2), rel=1e-4)
+    assert sum(predicted) == len(ids) - 1
+    assert evaluation.metrics["cross_entropy"] == pytest.approx(sum(nats) / sum(predicted), rel=1e-4)
+    assert evaluation.metrics["bits_per_char"] == pytest.approx(sum(nats) / sum(predicted) / math.log(2), rel=1e-4)
+    interval = (evaluation.metrics["cross_entropy_95/low"], evaluation.metrics["cross_entropy_95/high"])
+    assert interval == pytest.approx(bootstrapped(torch.tensor(nats), torch.tensor(predicted)), rel=1e-4)
 
 
 @pytest.mark.parametrize("below", ["", "testing"])
@@ -396,6 +398,11 @@ def test_a_file_of_ratings(trained: Trained, tmp_path: Path) -> None:
     again = on(run, signs)
     assert again.metrics == evaluation.metrics
     assert any("signs.csv is read with semicolons between cells" in note for note in again.notes)
+
+
+def test_ratings_as_clicks(trained: Trained, tmp_path: Path) -> None:
+    metrics = on(trained(clicked), ratings(tmp_path / "new.csv", 7)).metrics
+    assert 0 <= metrics["auc_95/low"] < metrics["auc"] < metrics["auc_95/high"] <= 1
 
 
 def test_what_a_run_tested_itself_is_measured_as_the_run_did(trained: Trained, tmp_path: Path) -> None:

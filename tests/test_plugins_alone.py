@@ -20,6 +20,7 @@ OFFLINE = {  # a recipe that needs nothing but what its plugin installs, and the
     "nlp": ("nlp/languages", ""),
     "privacy": ("privacy/digits", "[digits]"),
     "recsys": ("recsys/synthetic", ""),
+    "rl": ("rl/cartpole-ppo", ""),
     "speech": ("speech/commands", "[synth]"),
     "tabular": ("tabular/breast-cancer", ""),
     "vision": ("vision/digits-mlp", ""),

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
 import random
 import sys
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from labwright.cli import main
 from PIL import Image
 
 Lab = Callable[..., tuple[int, str, str]]
+SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 CHANCE = np.random.default_rng(0)
 
 
@@ -60,6 +63,67 @@ def test_pictures_in_folders(lab: Lab) -> None:
     # grey, 70 pixels and more, and of single signs, which are others mirrored
     assert (data["channels"], data["size"], data["flip"]) == (1, 64, False)
     assert trained(lab, "train.epochs=1", "model.depth=8")["status"] == "finished"
+
+
+def test_pictures_in_archives(lab: Lab) -> None:
+    for part in ("train", "test"):
+        with zipfile.ZipFile(f"{part}.zip", "w") as archive:
+            for name in ("cat", "dog"):
+                for number in range(12):
+                    content = io.BytesIO()
+                    Image.fromarray(CHANCE.integers(0, 255, (32, 32, 3), dtype=np.uint8)).save(content, "png")
+                    archive.writestr(f"{name}/{number}.png", content.getvalue())
+    told = suggested(lab, ".")
+    assert told["what"] == "24 pictures of 2 classes (cat 12, dog 12)"
+    data = told["recipe"]["task"]["data"]
+    assert (data["channels"], data["size"], data["flip"]) == (3, 32, True)
+    assert trained(lab, "train.epochs=1", "model.depth=8")["samples"]["test"] == 24
+
+
+def test_pictures_in_arrays(lab: Lab) -> None:
+    sizes = {"train": 40, "test": 10}
+    pixels = {f"x_{part}": CHANCE.integers(0, 255, (count, 28, 28), dtype=np.uint8) for part, count in sizes.items()}
+    labels = {f"y_{part}": np.arange(count, dtype=np.uint8) % 3 for part, count in sizes.items()}
+    Path("arrays").mkdir()
+    np.savez("arrays/mnist.npz", **pixels, **labels)
+    told = suggested(lab, "arrays")
+    assert told["what"] == "40 grey pictures of 3 classes, in arrays"
+    assert told["recipe"]["task"]["data"]["classes"] == ["0", "1", "2"]
+    assert trained(lab, "train.epochs=1")["samples"]["test"] == 10
+
+
+def test_recordings_whose_names_begin_with_what_they_are(lab: Lab) -> None:
+    with zipfile.ZipFile("train.zip", "w") as archive:
+        for pitch, name in ((440, "yes"), (880, "no")):
+            for number in range(12):
+                content = io.BytesIO()
+                wave = 0.3 * np.sin(np.arange(4000) * 2 * np.pi * pitch / 8000) + CHANCE.normal(0, 0.05, 4000)
+                soundfile.write(content, wave, 8000, format="wav")
+                archive.writestr(f"{name}_somebody_{number}.wav", content.getvalue())
+    told = suggested(lab, ".")
+    assert told["what"] == "24 recordings of 2 classes (no 12, yes 12)"
+    data = told["recipe"]["task"]["data"]
+    assert (data["rate"], data["seconds"]) == (8000, 0.5)
+    assert trained(lab, "train.epochs=1")["status"] == "finished"
+
+
+def test_names_are_read_letter_by_letter(lab: Lab) -> None:
+    random.seed(0)
+    rows = [f"{''.join(random.choices(letters, k=7))},{label}" for label, letters in (("a", "xyz"), ("b", "xyv")) * 60]
+    Path("names.csv").write_text("\n".join(["name,label", *rows]) + "\n")
+    told = suggested(lab, "names.csv")
+    assert told["what"] == "120 texts ('name') of 2 classes ('label')"
+    recipe = told["recipe"]
+    assert (recipe["task"]["data"]["tokenizer"], recipe["model"]["ngrams"]) == ("char", 4)
+
+
+def test_a_folder_of_ratings(lab: Lab) -> None:
+    random.seed(0)
+    rows = [f"{user}\t{item}\t4\t{user + item}" for user in range(40) for item in random.sample(range(30), 10)]
+    Path("u.data").write_text("\n".join(rows) + "\n")
+    told = suggested(lab, ".")
+    assert told["what"] == "ratings in MovieLens' files"
+    assert trained(lab)["status"] == "finished"
 
 
 def test_recordings_in_folders(lab: Lab) -> None:
@@ -131,6 +195,66 @@ def test_a_table_whose_target_is_a_number(lab: Lab) -> None:
     told = suggested(lab, "houses.csv")
     assert told["recipe"]["task"]["data"]["name"] == "tabular/number-table"
     assert trained(lab, "train.epochs=2")["status"] == "finished"
+
+
+def test_pairs_of_texts_in_files_of_their_parts(lab: Lab) -> None:
+    random.seed(0)
+    Path("pairs").mkdir()
+    Path("pairs", "SOURCE.md").write_text("made")
+    for name, count in (("train", 60), ("dev", 10), ("test", 10)):
+        rows = [" ".join(random.choices(["sun", "rain", "wind", "snow", "fog", "hail"], k=8)) for _ in range(count)]
+        lines = (json.dumps({"en": row, "de": row.translate(str.maketrans("aeiou", "eioua"))}) for row in rows)
+        Path("pairs", f"{name}.jsonl").write_text("\n".join(lines))
+    told = suggested(lab, "pairs")
+    assert told["what"] == "60 pairs of texts, 'de' out of 'en'"
+    assert "The parts are files of their own: train 60, valid 10, test 10 rows." in told["oddities"]
+    assert trained(lab, "train.epochs=1", "model.width=16", "model.heads=2")["samples"] == {"valid": 10, "test": 10}
+
+
+def test_texts_with_lists_of_labels(lab: Lab) -> None:
+    random.seed(0)
+    words = ["river", "train", "ghost", "song", "market", "letter", "winter", "stone"]
+    rows = []
+    for number in range(120):
+        plot = random.choices(words, k=7)
+        rows.append(
+            {"id": number, "plot": " ".join(plot), "about": [word for word in ("ghost", "song") if word in plot]}
+        )
+    Path("films.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    told = suggested(lab, "films.jsonl")
+    assert told["what"] == "120 texts ('plot') with lists of labels ('about')"
+    assert {"ghost/accuracy", "song/accuracy"} <= trained(lab, "train.epochs=1")["metrics"]["test"].keys()
+
+
+def test_tags_of_words_are_said_to_be_nothing_that_is_read(lab: Lab) -> None:
+    rows = [{"tokens": ["in", "Ulm", f"at {hour}"], "tags": ["O", "B-place", "O"]} for hour in range(40)]
+    Path("train.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    code, _, err = lab("suggest", ".")
+    assert code == 2
+    assert "each word in 'tokens' has a tag in 'tags'. Tagging words is nothing that" in err
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("name", "what", "overrides"),
+    [
+        ("adult", "48,842 rows of 15 columns, to tell 'income' from the others: 2 classes", ()),
+        ("california_housing", "20,640 rows of 9 columns, to tell 'MedHouseVal' from the others: a number", ()),
+        ("criteo_tiny/criteo_2000.csv.gz", "1,999 rows of 41 columns, to tell 'Label' from the others: 2 classes", ()),
+        ("criteo_tiny/avazu_100_deepctr.csv.gz", "100 rows of 24 columns, to tell 'click' from the others", ()),
+        ("mr_polarity", "8,530 texts ('text') of 2 classes ('label')", ()),
+        ("multi30k_en_de", "29,000 pairs of texts, 'de' out of 'en'", ("model.width=16", "model.heads=2")),
+    ],
+)
+def test_published_data_as_it_lies_is_trained_at_first_try(
+    lab: Lab, name: str, what: str, overrides: tuple[str, ...]
+) -> None:
+    path = SHARED / name
+    if not path.exists():
+        pytest.skip(f"needs {path}, which is kept beside the repository, not in it")
+    assert what in suggested(lab, str(path))["what"]
+    code, _, err = lab("run", "suggested.toml", *overrides, "--dry-run")
+    assert code == 0, err
 
 
 def test_running_text(lab: Lab) -> None:

@@ -11,6 +11,7 @@ import shutil
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,14 @@ class Doubles(Blobs):
         super().prepare()
         for split in self.splits.values():
             split.x_ND = split.x_ND.double()
+
+    def on(self, path: Path) -> Doubles:
+        """As many other points as a file says."""
+        other = copy(self)
+        points = self._points(int(path.read_text()), 0.0, torch.Generator().manual_seed(8))
+        points.x_ND = points.x_ND.double()
+        other.splits = {"test": points}
+        return other
 
 
 class Plain(nn.Module):
@@ -137,8 +146,9 @@ def train(folder: Path, names: Sequence[str] = (), until: int | None = None) -> 
         experiment, run = lw.Experiment(**CASES[name]()), folder / name
         trainer = experiment.resumed(run)[0] if run.exists() else experiment.trainer(run)
         trainer.fit(until)
+        # of sharded ones each process has a part
+        state = {key: getattr(one, "full_tensor", one.clone)() for key, one in trainer.model.state_dict().items()}
         if lw.ranks.first():
-            state = {key: value.clone() for key, value in trainer.model.state_dict().items()}
             save_file(state, folder / f"{name}.safetensors")
     torch.set_default_dtype(torch.float32)
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
 import labwright as lw
+from divided import Doubles, Plain
 from labwright.config.signature import Part
 from parts import Blobs, Net, Sorting
 from torch import Tensor, nn
@@ -56,9 +57,21 @@ class Stops:
     labwright_step_ended.every_process = True  # type: ignore[attr-defined]
 
 
+class Inseparable(lw.Loss):
+    """Cross-entropy that says it compares the samples of a batch."""
+
+    separable = False
+
+    def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
+        return nn.functional.cross_entropy(logits, labels)
+
+
 @lw.hookimpl
 def labwright_components() -> Iterator[lw.Component]:
     yield lw.Component("data", "made/blobs", f"{Blobs.__module__}:Blobs", "three blobs")
+    yield lw.Component("data", "made/doubles", f"{Doubles.__module__}:Doubles", "three blobs in float64")
+    yield lw.Component("model", "made/plain", f"{Plain.__module__}:Plain", "layers in float64")
+    yield lw.Component("loss", "made/inseparable", f"{__name__}:Inseparable", "refuses to be divided")
     yield lw.Component("task", "faulty", f"{__name__}:Faulty", "goes wrong on one process")
     yield lw.Component("model", "made/net", f"{Net.__module__}:Net", "dropout and BatchNorm")
     yield lw.Component("stop", "one-process", f"{__name__}:Stops", "ends a run")

@@ -138,6 +138,36 @@ def labwright(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]
     return call
 
 
+@pytest.mark.long
+def test_several_processes_measure_what_one_does(tmp_path: Path) -> None:
+    text = RECIPE.replace("made/blobs", "made/doubles").replace("made/net", "made/plain")
+    (tmp_path / "recipe.toml").write_text(text.replace("cross-entropy", "made/inseparable").replace("30,", "8,", 1))
+    (tmp_path / "others").write_text("77")  # samples
+    here = Path(__file__).parent
+    environment = os.environ | {"PYTHONPATH": f"{here}:{os.environ.get('PYTHONPATH', '')}"}
+
+    def labwright(*arguments: str, start: Sequence[str] = ("-m",)) -> dict[str, Any]:
+        command = [sys.executable, *start, "labwright", "--plugin", str(here / "faulty_processes.py"), *arguments]
+        done = subprocess.run(
+            [*command, "--json"], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300
+        )
+        assert done.returncode == 0, done.stderr
+        said: dict[str, Any] = json.loads(done.stdout)
+        assert "train together" not in str(said["notes"])
+        return said
+
+    labwright("run", "recipe.toml", "--folder", "run")
+    torchrun = (*TORCHRUN[1:], "--nproc-per-node", "3", "--module")
+    for given, samples in ((["--split", "valid"], 61), (["--on", "others"], 77)):
+        one = labwright("evaluate", "run", *given)
+        assert one["samples"] == samples
+        for several in (
+            labwright("evaluate", "run", *given, "--processes", "2"),
+            labwright("evaluate", "run", *given, start=torchrun),
+        ):
+            assert several == one | {"metrics": pytest.approx(one["metrics"], rel=1e-12)}
+
+
 FAULTS = {
     "diverges": "the loss of phase 'train' became inf at step 5. The checkpoint of step 3 is kept",
     "breaks": "",  # its traceback says so

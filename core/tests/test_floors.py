@@ -23,6 +23,13 @@ class Floored(Sorting):
         return FLOORS
 
 
+class Remarked(Floored):
+    """One that says itself what a floor will say, of each split."""
+
+    def remark(self, split: str, metrics: Mapping[str, float]) -> str | None:
+        return f"accuracy {metrics['accuracy']:.4g} on {split} is no better than always answering 'a'."
+
+
 class Broken(Sorting):
     def floors(self, split: str) -> Mapping[str, Mapping[str, float]]:
         raise ValueError(f"nothing is known of {split}")
@@ -45,6 +52,12 @@ def test_a_result_that_is_no_better_than_a_floor_is_said_before_its_figures(
     assert told.index(f"note: {said}") < told.index("finished after")
     page = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
     assert page.index(said) < page.index('class="number"')
+
+
+def test_what_a_task_says_of_one_floor_itself_is_not_said_twice(tmp_path: Path) -> None:
+    outcome = ended(Remarked, tmp_path / "run")
+    of_valid, of_test = [note for note in outcome.notes if "is no better than" in note]
+    assert "on valid is no better than always" in of_valid and of_test.endswith(f"on test {SAID}")
 
 
 def test_floors_stand_beside_the_result_and_in_the_run_folder(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 import torch
 from labwright.train.checkpoints import Checkpoints, Damaged
 from labwright.train.log import read_log
+from labwright.train.settings import Train
 from labwright_testing.verify_resume import verify_resume
 from parts import Blobs, BlobsElsewhere, Net, duel, sorting
 from torch import Tensor, nn
@@ -87,6 +89,25 @@ def test_the_log_of_a_resumed_run_is_that_of_the_uninterrupted_one(tmp_path: Pat
     trainer.fit()
     assert logged(tmp_path / "cut") == logged(tmp_path / "whole")
     assert len(logged(tmp_path / "whole")) == 24 // 5 + 1 + 6 + 1  # losses, the open window, valid, test
+
+
+@pytest.mark.parametrize(("per_epoch", "epochs"), [(6, 100), (30, 100), (67, 45), (600, 5), (4000, 5)])
+def test_epochs_that_are_left_to_the_size_of_the_data_make_about_3000_steps(per_epoch: int, epochs: int) -> None:
+    assert Train(epochs="auto").settled(per_epoch).epochs == epochs
+    assert Train(epochs=7).settled(per_epoch).epochs == 7
+    assert Train(steps=7).settled(per_epoch).epochs is None
+
+
+def test_epochs_that_are_left_to_the_size_of_the_data_are_said_written_down_and_resumed(tmp_path: Path) -> None:
+    auto = sorting(train={"epochs": "auto", "batch_size": 15})
+    assert auto.table()["train"]["epochs"] == "auto"
+    trainer = auto.trainer(tmp_path / "run")
+    assert trainer.run.total_steps == 600
+    assert "train.epochs=auto: 100 epochs of 6 steps." in trainer.run.notes
+    assert tomllib.loads((tmp_path / "run" / "recipe.toml").read_text())["train"]["epochs"] == 100
+    assert auto.trial(tmp_path / "trial", auto.prepared()).run.total_steps == 600
+    verdict = verify_resume(auto, 7)
+    assert verdict.exact, verdict
 
 
 def test_log_lines_after_the_checkpoint_and_a_torn_line_are_dropped(tmp_path: Path) -> None:

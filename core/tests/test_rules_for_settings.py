@@ -100,6 +100,20 @@ def test_rule_1_annotations_resolve_at_run_time_or_the_error_names_class_and_ann
     assert "Missing, parameter 'share': it has no annotation" in fault(Missing)
 
 
+def test_rule_1_fields_of_a_dataclass_resolve_where_its_bases_were_written():
+    @dataclass(eq=False, kw_only=True)
+    class Remote(lw.Device):
+        host: str
+
+        def find(self) -> torch.device:
+            return torch.device("cpu")
+
+    settings = signature(Remote).settings
+    assert list(settings)[-1] == "host" and settings["precision"].validated("bf16") == "bf16"
+    with pytest.raises(ValueError, match="greater than or equal to 1"):
+        settings["accumulate"].validated(0)
+
+
 # ---------------------------------------------------------------------------------------- rule 2: parts in components
 
 

@@ -303,3 +303,60 @@ def test_damaged_pictures_are_wrong_and_the_others_are_looked_at(command, tmp_pa
 def test_a_slip_is_answered_in_one_message(command, arguments, message):
     code, _, err = command("check-data", *arguments)
     assert code == 2 and message in err.replace("\n", " ") and "Traceback" not in err
+
+
+def test_a_page_shows_findings_classes_and_drift(command, tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 255, (80, 12, 12, 3), dtype=np.uint8)
+    for part, some in (("train", pixels[:50]), ("test", np.concatenate([pixels[50:] // 3, pixels[:2]]))):
+        for number, picture in enumerate(some):
+            folder = tmp_path / "photos" / part / ("cat", "dog")[number % 2]
+            folder.mkdir(parents=True, exist_ok=True)
+            PIL.Image.fromarray(picture).save(folder / f"{number}.png")
+    photos = ["vision/image-folder", f"folder={tmp_path / 'photos'}", "size=12", "valid=0"]
+    code, _, err = command("check-data", *photos, "--out", str(tmp_path / "page"))
+    page = (tmp_path / "page" / "report.html").read_text()
+    assert code == 1 and f"page: {tmp_path / 'page' / 'report.html'}" in err
+    for heading in ("Findings", "Classes", "Duplicates", "Drift", "Can test be told from train?", "Class balance"):
+        assert f">{heading}<" in page
+    assert page.count("data:image/png") >= 4  # both copies, each beside what it is the same as
+    assert f"{tmp_path / 'photos' / 'test' / 'cat' / '30.png'}" in page
+    # what lies there isn't written over, and nothing is said of a run to go on with
+    code, _, err = command("check-data", *photos, "--out", str(tmp_path / "page"))
+    assert code == 2 and "page isn't empty. Give another one." in err and "resume" not in err
+
+
+def test_a_page_has_recordings_to_listen_to_and_texts_to_read(command, tmp_path):
+    soundfile = pytest.importorskip("soundfile")
+    noise = np.random.default_rng(0).normal(0, 0.1, (40, 4000))
+    noise[3] = noise[2]
+    for number, wave in enumerate(noise):
+        folder = tmp_path / "words" / ("yes", "no")[number // 2 % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        soundfile.write(folder / f"{number}.wav", wave, 8000)
+    code, _, err = command(
+        "check-data", "speech/folder", f"folder={tmp_path / 'words'}", "rate=8000", "--out", str(tmp_path / "heard")
+    )
+    assert code in (0, 1), err
+    assert "data:audio/wav" in (tmp_path / "heard" / "report.html").read_text()
+    rows = [f"text number {n} <b>,{n % 2}" for n in range(40)]
+    (tmp_path / "rows.csv").write_text("\n".join(["text,label", *rows, *rows[:2]]) + "\n")
+    command(
+        "check-data",
+        "nlp/text-files",
+        f"path={tmp_path / 'rows.csv'}",
+        "tokenizer=char",
+        "--out",
+        str(tmp_path / "read"),
+    )
+    assert "text number 1 &lt;b&gt;" in (tmp_path / "read" / "report.html").read_text()
+
+
+def test_what_drift_is_measured_by_is_worked_out_by_hand(points):
+    (x,), y = blobs(60, 1)
+    drift = found(points(test=((x + 0.6,), torch.where(y == 2, 0, y)))).drift["test"]
+    # a third of the samples of test are of class a instead of c
+    assert drift.moved == pytest.approx(1 / 3)
+    assert drift.deviation == pytest.approx(((150 + 60 + 1) / (12 * 150 * 60)) ** 0.5)
+    train, test = drift.scores_N
+    assert drift.area == pytest.approx(float((test[:, None] > train).float().mean()), abs=1e-3)
+    assert len(drift.unlike) == 50 and all(part == "test" for part, _ in drift.unlike)

@@ -29,6 +29,9 @@ def test_folds_are_whole_runs_and_are_gone_on_with(folds, command):
     outcomes = [json.loads((folds / f"fold-{number}" / "outcome.json").read_text()) for number in (1, 2, 3)]
     assert accuracy["values"] == [outcome["metrics"]["test"]["accuracy"] for outcome in outcomes]
     assert accuracy["mean"] == pytest.approx(sum(accuracy["values"]) / 3)
+    frequent = told["floors"]["most frequent class"]
+    assert frequent["values"] == [outcome["floors"]["most frequent class"]["accuracy"] for outcome in outcomes]
+    assert frequent["mean"] == pytest.approx(0.1, abs=0.02) and frequent["interval"]
     # 1,437 samples without the data's own 360 for testing
     assert sum(outcome["samples"]["test"] for outcome in outcomes) == 1437
     assert told["held_out"] == pytest.approx(1 / 2, rel=1e-2)

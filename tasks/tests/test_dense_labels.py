@@ -19,6 +19,7 @@ from labwright_tasks.entities import entities, tag_entities
 from labwright_tasks.label_pictures import palette
 from labwright_testing.verify_resume import verify_resume
 from PIL import Image
+from scipy import stats
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -402,3 +403,50 @@ def test_an_input_that_cannot_be_read_is_told_beside_those_that_can(
     code, out, err = command("predict", "run", "broken.png", "missing.png", "whole.png")
     assert code == 2 and out.startswith("whole.png\trun/predictions/0000.png")
     assert "broken.png" in err and "there is no file or folder 'missing.png'" in err and "Traceback" not in err
+
+
+# -------------------------------------------------------------------------------------------------------- intervals
+
+
+def test_intervals_are_those_of_samples_drawn_anew() -> None:
+    drawn = torch.Generator().manual_seed(2)
+    labels = torch.randint(0, 3, (12, 4, 5), generator=drawn)
+    labels[0, :2], labels[3] = -100, -100
+    given = torch.where(torch.rand(labels.shape, generator=drawn) < 0.7, labels.clamp(min=0), 1)
+    task = DenseLabels(Positions(labels.tolist()))
+    task.closely = True
+    told = measured(task, Given(given.tolist(), 3), size=12)
+    assert told["mean_iou_95"]["low"] < told["mean_iou"] < told["mean_iou_95"]["high"]
+
+    def mean_iou(rows: np.ndarray) -> float:
+        shares = []
+        for label in range(3):
+            ours, true = (given[rows] == label) & (labels[rows] >= 0), labels[rows] == label
+            if (ours | true).any():
+                shares.append(float((ours & true).sum() / (ours | true).sum()))
+        return float(np.mean(shares))
+
+    rng = np.random.default_rng(0)
+    values = [mean_iou(rng.integers(0, 12, 12)) for _ in range(2000)]
+    low, high = np.quantile(values, [0.025, 0.975])
+    reach = (high - low) / 2
+    assert told["mean_iou_95"] == {"low": pytest.approx(low, abs=reach / 6), "high": pytest.approx(high, abs=reach / 6)}
+
+
+def test_the_interval_of_entities_is_that_of_sentences_drawn_anew() -> None:
+    names = ("O", "B-x", "I-x")
+    labels = [[1, 2, 0, 1], [0, 1, 0, 0], [1, 0, 1, 2], [0, 0, 0, 0], [1, 1, 0, 0]] * 6
+    given = [[1, 2, 0, 0], [0, 1, 0, 1], [1, 0, 1, 0], [0, 1, 0, 0], [1, 1, 0, 0]] * 6
+    task = DenseLabels(Positions(labels, names))  # type: ignore[arg-type]
+    task.closely = True
+    told = measured(task, Given(given, 3), size=30)
+    right, found, true = np.array([[1, 1, 2], [1, 2, 1], [1, 2, 2], [0, 1, 0], [2, 2, 2]] * 6).T
+    assert told["entity_f1"] == pytest.approx(2 * right.sum() / (found.sum() + true.sum()))
+    low, high = stats.bootstrap(
+        (right, found + true), lambda r, n, axis: 2 * r.sum(axis) / n.sum(axis), paired=True, method="percentile",
+        n_resamples=4000, rng=0,
+    ).confidence_interval  # fmt: skip
+    reach = (high - low) / 2
+    assert told["entity_f1_95"] == {
+        "low": pytest.approx(low, abs=reach / 8), "high": pytest.approx(high, abs=reach / 8)
+    }  # fmt: skip

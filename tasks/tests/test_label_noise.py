@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
 import math
 
 import pytest
 import torch
-from labwright_tasks.checking.checks import area_under_curve
+from cleanlab.filter import find_label_issues
 from labwright_tasks.checking.classifier import logistic, nearest_shares, out_of_fold
 from labwright_tasks.checking.label_noise import label_noise
+from labwright_tasks.metrics import area_under_curve
 from torch import Tensor
 
 
@@ -35,20 +35,19 @@ def as_the_paper_has_it(probabilities: list[list[float]], labels: list[int]) -> 
     return doubted, joint
 
 
-@pytest.fixture
-def noisy() -> tuple[Tensor, Tensor]:
-    """Probabilities (400, 4) drawn around true classes, and labels of which some are others."""
+def drawn(classes: int, samples: int, noise: float) -> tuple[Tensor, Tensor]:
+    """Probabilities (N, C) drawn around true classes, and labels of which a share is others."""
     generator = torch.Generator().manual_seed(3)
-    truth = torch.randint(4, (400,), generator=generator)
-    logits = torch.randn(400, 4, generator=generator)
-    logits[torch.arange(400), truth] += 2.5
-    flipped = torch.rand(400, generator=generator) < 0.15
-    labels = torch.where(flipped, torch.randint(4, (400,), generator=generator), truth)
+    truth = torch.randint(classes, (samples,), generator=generator)
+    logits = torch.randn(samples, classes, generator=generator)
+    logits[torch.arange(samples), truth] += 2.5
+    flipped = torch.rand(samples, generator=generator) < noise
+    labels = torch.where(flipped, torch.randint(classes, (samples,), generator=generator), truth)
     return logits.softmax(1), labels
 
 
-def test_suspects_and_joint_are_those_of_the_papers_formulas(noisy):
-    probabilities, labels = noisy
+def test_suspects_and_joint_are_those_of_the_papers_formulas():
+    probabilities, labels = drawn(4, 400, 0.15)
     doubted, joint = as_the_paper_has_it(probabilities.tolist(), labels.tolist())
     noise = label_noise(probabilities, labels)
     assert len(doubted) > 20
@@ -57,13 +56,25 @@ def test_suspects_and_joint_are_those_of_the_papers_formulas(noisy):
     assert noise.share == pytest.approx(1 - sum(joint[c][c] for c in range(4)))
 
 
-@pytest.mark.skipif(importlib.util.find_spec("cleanlab") is None, reason="cleanlab isn't installed")
-def test_suspects_are_those_of_cleanlab(noisy):
-    from cleanlab.filter import find_label_issues
-
-    probabilities, labels = noisy
+@pytest.mark.parametrize(("classes", "samples", "noise"), [(2, 200, 0.05), (4, 400, 0.15), (10, 900, 0.3)])
+def test_suspects_are_those_of_cleanlab(classes, samples, noise):
+    probabilities, labels = drawn(classes, samples, noise)
     theirs = find_label_issues(labels.numpy(), probabilities.double().numpy(), filter_by="confident_learning")
-    assert label_noise(probabilities, labels).suspects.sort().values.tolist() == theirs.nonzero()[0].tolist()
+    suspects = label_noise(probabilities, labels).suspects
+    assert len(suspects) >= noise * samples / 2
+    assert suspects.sort().values.tolist() == theirs.nonzero()[0].tolist()
+
+
+def test_suspects_of_what_a_classifier_says_of_points_are_those_of_cleanlab():
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.randint(3, (300,), generator=generator)
+    x = torch.eye(3)[labels] + 0.4 * torch.randn(300, 3, generator=generator)
+    flipped = torch.rand(300, generator=generator) < 0.1
+    labels = torch.where(flipped, (labels + 1) % 3, labels)
+    probabilities = out_of_fold(x, labels, 3, folds=5, seed=0)
+    theirs = find_label_issues(labels.numpy(), probabilities.double().numpy(), filter_by="confident_learning")
+    suspects = label_noise(probabilities, labels).suspects.sort().values.tolist()
+    assert len(suspects) > 15 and suspects == theirs.nonzero()[0].tolist()
 
 
 def test_a_joint_made_by_hand():
@@ -122,8 +133,6 @@ def test_no_sample_is_judged_by_a_classifier_that_has_seen_it():
 
 
 def test_the_area_under_the_curve_counts_pairs():
-    scores, positive = torch.tensor([0.1, 0.4, 0.4, 0.8]), torch.tensor([0, 0, 1, 1])
+    scores, positive = torch.tensor([0.1, 0.4, 0.4, 0.8]), torch.tensor([False, False, True, True])
     # of four pairs three are in order and one is a tie
-    area, deviation = area_under_curve(scores, positive)
-    assert area == pytest.approx(3.5 / 4)
-    assert deviation == pytest.approx(math.sqrt(5 / (12 * 2 * 2)))
+    assert float(area_under_curve(scores, positive)) == pytest.approx(3.5 / 4)

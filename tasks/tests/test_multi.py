@@ -595,3 +595,20 @@ def test_heads_are_tasks_of_their_ports() -> None:
     built = experiment().build()
     assert isinstance(built.task, MultiTask)
     assert [type(head.task) for head in built.task.heads.values()] == [Classification, Classification, Regression]
+
+
+def test_the_floor_of_each_head_is_its_most_frequent_class_or_its_mean() -> None:
+    data = Samples(gaps=True)
+    task = MultiTask(data)
+    task.prepare()
+    (floor,) = task.floors("test").values()
+    train, test = data.split("train"), data.split("test")
+    for head in ("kind", "side"):
+        seen, asked = (part.labels[head][part.labels[head] != LEFT_OUT] for part in (train, test))
+        assert floor[f"{head}/accuracy"] == pytest.approx(float((asked == seen.bincount().argmax()).double().mean()))
+    sizes, mean = test.labels["size"], train.labels["size"].nanmean(0)
+    missed = (sizes - mean)[~sizes.isnan().any(1)]
+    assert floor["size/rmse"] == pytest.approx(float(missed.square().mean().sqrt()), rel=1e-5)
+    # the score is made of them as of any model's
+    parts = [floor["kind/accuracy"], floor["side/accuracy"], floor["size/r2"]]
+    assert floor["score"] == pytest.approx(sum(parts) / 3)

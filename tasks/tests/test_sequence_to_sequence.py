@@ -12,6 +12,7 @@ import labwright as lw
 import pytest
 import torch
 from labwright import Batch, LabwrightError, Tokens
+from labwright_tasks.intervals import bootstrapped, wilson
 from labwright_tasks.sequence_to_sequence import PairedData, PairedTokens, SequenceToSequence, TargetTokens
 from labwright_testing.verify_resume import verify_resume
 from torch import Tensor, nn
@@ -372,3 +373,56 @@ def test_a_line_that_is_no_source_is_told_beside_those_that_are(
     code, out, err = command("predict", "run", "--digits", "12a", "--digits", "123")
     assert code == 2 and out.startswith("123\t")
     assert "error: 12a: '12a' is no string of up to 5 digits." in err and "Traceback" not in err
+
+
+# ------------------------------------------------------------------------------------------------ floors, intervals
+
+
+class Published(Letters):
+    """Pairs of their own for each part."""
+
+    def __init__(self, **parts: Sequence[tuple[str, str]]) -> None:
+        super().__init__(*parts["train"])
+        self.parts = parts
+
+    def split(self, name: str) -> PairedTokens:
+        self.pairs = tuple(self.parts[name])
+        return super().split(name)
+
+
+def test_floors_are_how_frequent_tokens_are_the_source_and_what_the_most_similar_source_had() -> None:
+    train = [("abcd", "dcba"), ("aabb", "bb"), ("cd", "a")]
+    test = [("abcc", "dcba"), ("bb", "bb"), ("dc", "d"), ("aab", "aab")]
+    task = SequenceToSequence(Published(train=train, valid=test, test=test))
+    task.prepare()
+    floors = task.floors("test")
+    frequent, source, like = floors.values()
+    # of "dcba>", "bb>", "a>", each counted once more: a 3, b 4, c 2, d 2, > 4, and two that never come 1; 17 in all
+    shares = {"a": 3 / 17, "b": 4 / 17, "c": 2 / 17, "d": 2 / 17, ">": 4 / 17}
+    tokens = "".join(f"{text}>" for _, text in test)
+    assert frequent["cross_entropy"] == pytest.approx(-sum(math.log(shares[token]) for token in tokens) / len(tokens))
+    assert frequent["token_accuracy"] == pytest.approx(max(tokens.count(sign) for sign in ">b") / len(tokens))
+    assert source == {"exact_match": 1 / 2}  # "bb" and "aab"
+    # "abcc" is like "abcd", "bb" and "aab" like "aabb", "dc" like "cd"
+    assert like == {"exact_match": 1 / 2}
+    assert [*floors][2] == "what the source most like it had, by TF-IDF of 1 to 4 tokens"
+    task = SequenceToSequence(Published(train=train, valid=test, test=test), write=False)
+    task.prepare()
+    assert [*task.floors("test")] == ["how frequent each token is"]
+
+
+def test_intervals_are_over_pairs_and_those_of_shares_wilsons() -> None:
+    task = prepared(*PAIRS)
+    task.closely = True
+    told = measured(task, Copying(2.0))
+    nats, tokens = [], []
+    for pair in PAIRS:
+        alone = prepared(pair)
+        (batch,) = alone.batches("valid", size=1, seed=0, epoch=0) or ()
+        results = alone.evaluate(Copying(2.0), batch)
+        nats.append(float(results["nats_sum"].detach()))
+        tokens.append(results["tokens"])
+    low, high = bootstrapped(torch.tensor(nats), torch.tensor(tokens))
+    assert told["cross_entropy_95"] == {"low": pytest.approx(low, rel=1e-5), "high": pytest.approx(high, rel=1e-5)}
+    assert told["exact_match"] == 2 / 4
+    assert told["exact_match_95"] == dict(zip(("low", "high"), wilson(2, 4), strict=True))

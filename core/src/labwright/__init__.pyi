@@ -57,6 +57,8 @@ from labwright.interfaces.loss import LEFT_OUT as LEFT_OUT
 from labwright.interfaces.loss import Loss as Loss
 from labwright.interfaces.loss import normalizer as normalizer
 from labwright.interfaces.loss import separable as separable
+from labwright.interfaces.method import Appended as Appended
+from labwright.interfaces.method import Collecting as Collecting
 from labwright.interfaces.method import Method as Method
 from labwright.interfaces.method import Stateful as Stateful
 from labwright.interfaces.method import Steps as Steps
@@ -67,6 +69,7 @@ from labwright.interfaces.optimizer import Schedule as Schedule
 from labwright.interfaces.run import Outcome as Outcome
 from labwright.interfaces.run import Run as Run
 from labwright.interfaces.sections import Figure as Figure
+from labwright.interfaces.sections import Film as Film
 from labwright.interfaces.sections import Pictures as Pictures
 from labwright.interfaces.sections import Section as Section
 from labwright.interfaces.sections import Sounds as Sounds

@@ -9,8 +9,8 @@ A search space    `checked` validates a value for a setting; `resolve` makes a `
                   `Where` is a place in a recipe, for messages; `parsed` reads a value as a recipe would, `NONE` is how
                   one that is left out is written.
 Files             `write_text` and `write_json` write whole or not at all, `refuse_links` minds what leads out of a
-                  folder, `new_folder` finds a free number, `Lock` keeps others out; `environment` says what a result
-                  may depend on, `differences` how two of them differ.
+                  folder, `Lock` keeps others out; `environment` says what a result may depend on, `differences` how
+                  two of them differ.
 A report          `page` has the pieces a page is put together from, `charts` their frame and colours; `duration` says
                   a stretch of time in words.
 
@@ -26,7 +26,6 @@ from labwright.config.resolve import ComponentSpec, Where, checked, resolve
 from labwright.interfaces.run import Status
 from labwright.report import charts, page
 from labwright.runs.environment import differences, environment
-from labwright.runs.folder import new_folder
 from labwright.runs.prepared import Prepared
 from labwright.train.interruption import interruptions
 from labwright.train.phase_step import PhaseStep
@@ -48,7 +47,6 @@ __all__ = [
     "duration",
     "environment",
     "interruptions",
-    "new_folder",
     "page",
     "parsed",
     "preflight",

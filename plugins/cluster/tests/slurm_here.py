@@ -1,4 +1,4 @@
-"""A Slurm of one node on this machine, from Debian's slurmctld and slurmd, for tests: started, asked and ended."""
+"""A Slurm of two nodes, both on this machine, from Debian's slurmctld and slurmd, for tests: begun, asked and ended."""
 
 from __future__ import annotations
 
@@ -19,7 +19,6 @@ CONFIGURATION = """\
 ClusterName=tests
 SlurmctldHost={host}(127.0.0.1)
 SlurmctldPort={controller}
-SlurmdPort={daemon}
 SlurmUser={user}
 SlurmdUser={user}
 AuthType=auth/none
@@ -38,14 +37,16 @@ SlurmdParameters=config_overrides
 ReturnToService=2
 KillWait=600
 StateSaveLocation={folder}/state
-SlurmdSpoolDir={folder}/spool
+SlurmdSpoolDir={folder}/spool-%n
 SlurmctldPidFile={folder}/slurmctld.pid
-SlurmdPidFile={folder}/slurmd.pid
+SlurmdPidFile={folder}/%n.pid
 SlurmctldLogFile={folder}/slurmctld.log
-SlurmdLogFile={folder}/slurmd.log
-NodeName={host} NodeAddr=127.0.0.1 CPUs=4 State=UNKNOWN
-PartitionName=tests Nodes={host} Default=YES MaxTime=INFINITE State=UP
+SlurmdLogFile={folder}/%n.log
+{nodes}
+PartitionName=tests Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 """
+NODE = "NodeName={name} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} CPUs=4 State=UNKNOWN"
+NODES = ("n1", "n2")
 
 
 def missing() -> list[str]:
@@ -61,21 +62,20 @@ def free_port() -> int:
 
 @dataclass
 class Slurm:
-    """One controller and one node, in a folder of their own."""
+    """One controller and its nodes, in a folder of their own."""
 
     folder: Path
     daemons: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     def start(self) -> None:
         host = socket.gethostname().partition(".")[0]
-        for name in ("state", "spool"):
+        for name in ("state", *(f"spool-{node}" for node in NODES)):
             (self.folder / name).mkdir(parents=True)
-        text = CONFIGURATION.format(
-            host=host, controller=free_port(), daemon=free_port(), user=getpass.getuser(), folder=self.folder
-        )
-        self.configuration.write_text(text)
-        for command in (["slurmctld", "-D", "-i"], ["slurmd", "-D", "-N", host]):
-            with (self.folder / f"{command[0]}.out").open("wb") as said:
+        nodes = "\n".join(NODE.format(name=node, host=host, port=free_port()) for node in NODES)
+        given = {"host": host, "controller": free_port(), "user": getpass.getuser(), "folder": self.folder}
+        self.configuration.write_text(CONFIGURATION.format(nodes=nodes, **given))
+        for command in (["slurmctld", "-D", "-i"], *(["slurmd", "-D", "-N", node] for node in NODES)):
+            with (self.folder / f"{command[0]}-{command[-1]}.out").open("wb") as said:
                 daemon = subprocess.Popen(command, env=self.environment, stdout=said, stderr=said)
             self.daemons.append(daemon)
         until(lambda: self.asked("sinfo", "--noheader", "--format=%T") == "idle")

@@ -1,4 +1,4 @@
-"""Runs and workers as jobs of a real Slurm: one node on this machine, from Debian's slurmctld and slurmd."""
+"""Runs and workers as jobs of a real Slurm: two nodes on this machine, from Debian's slurmctld and slurmd."""
 
 from __future__ import annotations
 
@@ -48,7 +48,8 @@ import os
 from pathlib import Path
 
 if "SLURM_PROCID" in os.environ:
-    Path(f"task-{os.environ['SLURM_PROCID']}-of-{os.environ['SLURM_STEP_NUM_TASKS']}").touch()
+    task = f"task-{os.environ['SLURM_PROCID']}-of-{os.environ['SLURM_STEP_NUM_TASKS']}"
+    Path(f"{task}-on-{os.environ['SLURMD_NODENAME']}").touch()
 """
 Submit = Callable[..., dict[str, Any]]
 
@@ -67,6 +68,7 @@ def daemons(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slurm]:
 def slurm(daemons: Slurm, site: Any, monkeypatch: pytest.MonkeyPatch) -> Slurm:
     """The Slurm, for the processes that a test starts; and a recipe of toys in the working folder."""
     monkeypatch.setenv("SLURM_CONF", str(daemons.configuration))
+    monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")  # the names of these nodes are no machines'
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(site.folder), str(PARTS), os.environ.get("PYTHONPATH", "")]))
     Path("toy.toml").write_text(RECIPE)
     return daemons
@@ -96,6 +98,14 @@ def records(folder: Path) -> list[dict[str, Any]]:
     return [{key: value for key, value in line.items() if key not in clocks} for line in lines]
 
 
+def assert_same_run(whole: Path, again: Path) -> None:
+    """Two runs have the same log, and end with the same bits."""
+    assert records(again) == records(whole)
+    last = sorted((whole / "checkpoints").iterdir())[-1].name
+    for file in (whole / "checkpoints" / last).glob("*.safetensors"):
+        assert (again / "checkpoints" / last / file.name).read_bytes() == file.read_bytes()
+
+
 def test_a_submitted_run_ends_with_a_whole_folder(slurm: Slurm, site: Any, submit: Submit) -> None:
     site.install("toys", PLUGIN.replace("mortal:Mortal", "parts:Sorting"))
     facts = submit("run", "toy.toml", "train.epochs=2", "--time", "5")
@@ -113,7 +123,8 @@ def test_the_tasks_of_a_job_see_their_numbers(slurm: Slurm, site: Any, submit: S
     site.install("toys", PLUGIN.replace("mortal:Mortal", "parts:Sorting") + RANKS)
     facts = submit("run", "toy.toml", "--tasks", "2", "--folder", "runs/two")
     slurm.ended(facts["job"])
-    assert sorted(file.name for file in Path().glob("task-*")) == ["task-0-of-2", "task-1-of-2"], log(facts)
+    tasks = sorted(file.name for file in Path().glob("task-*"))
+    assert tasks == ["task-0-of-2-on-n1", "task-1-of-2-on-n1"], log(facts)
 
 
 def test_a_job_that_is_told_its_time_is_up_saves_and_goes_on_to_the_same_bits(
@@ -126,11 +137,22 @@ def test_a_job_that_is_told_its_time_is_up_saves_and_goes_on_to_the_same_bits(
     slurm.asked("scancel", "--batch", "--signal=USR1", facts["job"])  # as Slurm does 90 seconds before the end
     assert slurm.ended(facts["job"]) == {"COMPLETED"}, log(facts)
     assert [job["Restarts"] for job in slurm.jobs(facts["job"])] == ["1"], log(facts)
-    whole, again = Path("runs/whole"), Path(facts["folder"])
-    assert records(again) == records(whole)
-    last = sorted((whole / "checkpoints").iterdir())[-1].name
-    for file in (whole / "checkpoints" / last).glob("*.safetensors"):
-        assert (again / "checkpoints" / last / file.name).read_bytes() == file.read_bytes()
+    assert_same_run(Path("runs/whole"), Path(facts["folder"]))
+
+
+def test_two_nodes_train_together_and_go_on_to_the_same_bits_when_their_time_is_up(
+    slurm: Slurm, site: Any, submit: Submit, command: Any, tmp_path: Path
+) -> None:
+    site.install("toys", PLUGIN.replace("mortal:Mortal", "labwright_toys.patient:Patient") + RANKS, patient=PATIENT)
+    assert command("run", "toy.toml", "--folder", "runs/whole", "--processes", "2", cwd=tmp_path).code == 0
+    facts = submit("run", "toy.toml", "--nodes", "2", "--folder", "runs/two")
+    until(lambda: Path("waits").exists() or not slurm.jobs(facts["job"]))
+    slurm.asked("scancel", "--batch", "--signal=USR1", facts["job"])
+    assert slurm.ended(facts["job"]) == {"COMPLETED"}, log(facts)
+    tasks = sorted(file.name for file in Path().glob("task-*"))
+    assert tasks == ["task-0-of-2-on-n1", "task-1-of-2-on-n2"], log(facts)
+    assert [job["Restarts"] for job in slurm.jobs(facts["job"])] == ["1"], log(facts)
+    assert_same_run(Path("runs/whole"), Path(facts["folder"]))
 
 
 def test_an_array_of_two_workers_runs_what_is_left_of_a_study_and_no_trial_more(

@@ -18,7 +18,7 @@ from labwright_gan.losses import R1, AdversarialLoss, Hinge, NonSaturating, Wass
 from labwright_gan.models.dcgan import ConditionalDCGAN
 from labwright_gan.models.mlp import MLP
 from labwright_gan.pictures import Scaling
-from labwright_gan.task import Adversarial
+from labwright_gan.task import Adversarial, Shown
 from labwright_testing.verify_resume import verify_resume
 from PIL import Image
 from torch import Tensor, nn
@@ -378,3 +378,35 @@ def test_a_penalty_on_the_slope_of_a_critic_with_batch_norm_is_refused(loss: dic
     experiment = duel(conditional(), {"name": "gan/cdcgan", "width": 4, "stages": 2, "critic_norm": "batch"}, loss)
     with pytest.raises(LabwrightError, match=r"goes with model\.critic_norm=spectral or none"):
         experiment.run(tmp_path / "run")
+
+
+# ------------------------------------------------------------------------------------------------------------ floors
+
+
+@pytest.mark.parametrize("conditional", [False, True])
+def test_values_drawn_by_themselves_are_far_from_real_pictures_and_training_pictures_near(conditional: bool) -> None:
+    task = Adversarial(Squares(), conditional=conditional, judge_epochs=2)
+    task.prepare()
+    (floor,) = task.floors("test").values()
+    best = task.best("test")
+    assert 0 <= best["fid"] < floor["fid"] / 3 and best["kid"] < floor["kid"]
+    if conditional:  # training pictures are those of the class asked for
+        assert best["read_as_asked"] == pytest.approx(best["judge_accuracy"], abs=0.1)
+        assert best["read_as_asked"] > 0.5  # of four classes
+    assert [*task.floors("test").values()] == [floor]  # the same each time
+
+
+def test_values_drawn_by_themselves_are_those_of_the_training_samples_at_each_place() -> None:
+    samples = torch.arange(12.0).view(4, 3)
+    drawn = Shown(samples, each_alone=True)(torch.zeros(600, 1))
+    assert [sorted(column.unique().tolist()) for column in drawn.T] == [sorted(column.tolist()) for column in samples.T]
+    assert len(drawn.unique(dim=0)) > 50  # of 64 that there can be
+    shown = Shown(samples, torch.tensor([0, 0, 1, 1]))(torch.zeros(200, 1), torch.tensor([0, 1] * 100))
+    assert set(shown[::2, 0].tolist()) == {0.0, 3.0} and set(shown[1::2, 0].tolist()) == {6.0, 9.0}
+
+
+def test_points_have_a_floor_as_well() -> None:
+    task = Adversarial(Ring())
+    task.prepare()
+    (floor,) = task.floors("valid").values()
+    assert floor["energy_distance"] > 0

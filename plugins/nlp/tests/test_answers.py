@@ -102,3 +102,84 @@ def test_many_short_texts_take_a_few_times_their_file_in_memory(tmp_path: Path) 
     size = file.stat().st_size
     assert len(data.split("train") or ()) > 6_000
     assert most < 6 * size and kept < 3 * size, (most / size, kept / size)
+
+
+GENRES: list[dict[str, Any]] = [
+    {"plot": f"plot number {n}", "genres": [name for name in ("war", "love", "sci.fi") if n % (2 + len(name)) == 0]}
+    for n in range(60)
+]
+
+
+def of_genres(folder: Path, name: str, **settings: Any) -> TextFiles:
+    data = TextFiles(
+        path=folder / name,
+        **{"text": "plot", "label": "genres", "targets": "several", "valid": 0.0, "test": 0.0} | settings,
+    )
+    data.prepare()
+    return data
+
+
+def labels(data: TextFiles, part: str = "train") -> dict[str, list[int]]:
+    split = data.split(part)
+    assert split is not None and isinstance(split.labels, dict)
+    return {head: values.tolist() for head, values in split.labels.items()}
+
+
+def test_several_labels_in_a_cell_are_heads_whatever_the_file(tmp_path: Path) -> None:
+    pyarrow = pytest.importorskip("pyarrow", reason="Parquet needs pyarrow")
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in GENRES))
+    cells = [f"{row['plot']},{' ; '.join(row['genres'])}" for row in GENRES]
+    (tmp_path / "rows.csv").write_text("\n".join(["plot,genres", *cells]) + "\n")
+    pytest.importorskip("pyarrow.parquet").write_table(pyarrow.Table.from_pylist(GENRES), tmp_path / "rows.parquet")
+    expected = {name: [int(n % (2 + len(name)) == 0) for n in range(60)] for name in ("love", "sci.fi", "war")}
+    for name in ("rows.jsonl", "rows.csv", "rows.parquet"):
+        data = of_genres(tmp_path, name, unlabelled="negative")
+        assert data.target is Heads
+        assert labels(data) == {"love": expected["love"], "sci-fi": expected["sci.fi"], "war": expected["war"]}
+        assert data.left_out() == []
+
+
+def test_texts_without_any_of_several_labels_are_left_out_kept_or_have_none(tmp_path: Path) -> None:
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in GENRES))
+    bare = sum(not row["genres"] for row in GENRES)
+    left_out = of_genres(tmp_path, "rows.jsonl")
+    assert [(part.count, part.what) for part in left_out.left_out()] == [(bare, "rows")]
+    assert len(labels(left_out)["war"]) == 60 - bare
+    kept = of_genres(tmp_path, "rows.jsonl", unlabelled="keep")
+    assert labels(kept)["war"].count(LEFT_OUT) == bare
+    with pytest.raises(LabwrightError, match=r"'negative' says that a text has none of task\.data\.targets=several"):
+        TextFiles(path=tmp_path / "rows.jsonl", unlabelled="negative")
+
+
+def test_labels_that_no_text_to_learn_from_has_are_counted(tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text("plot,genres\n" + "".join(f"text {n},{'ab'[n % 2]}\n" for n in range(20)))
+    (tmp_path / "new.csv").write_text("plot,genres\nnew,a;c\nother,b;c\n")
+    data = of_genres(tmp_path, "rows.csv")
+    other = data.on(tmp_path / "new.csv")
+    assert labels(other, "test") == {"a": [1, 0], "b": [0, 1]}
+    assert other.left_out() == [LeftOut(2, "labels", "no row to learn from has c")]
+
+
+def test_weights_groups_and_times_of_texts(tmp_path: Path) -> None:
+    rows = [
+        {"body": f"body {n}", "good": n % 2, "w": n / 4, "who": n % 12, "when": f"2024-01-{1 + n % 28:02d}"}
+        for n in range(80)
+    ]
+    data = prepared(tmp_path, rows, weight="w", group="who", test=0.25)
+    train, test = data.split("train"), data.split("test")
+    assert train is not None and test is not None
+    assert not set(train.groups.tolist()) & set(test.groups.tolist())  # type: ignore[attr-defined]
+    batch = train.fetch(torch.tensor([0, 1]), 0, 0)
+    assert torch.equal(batch.weights, train.weights[:2])  # type: ignore[attr-defined]
+    data = prepared(tmp_path, rows, time="when", test=0.25)
+    assert data.split("train").times.max() < data.split("test").times.min()  # type: ignore[union-attr]
+    rows[3]["w"] = -1
+    with pytest.raises(LabwrightError, match=r"rows\.jsonl, line 4: the weight is '-1'"):
+        prepared(tmp_path, rows, weight="w")
+
+
+def test_how_texts_to_predict_for_were_read_is_told(tmp_path: Path) -> None:
+    data = prepared(tmp_path)
+    (tmp_path / "new.csv").write_text("id;body\n1;one more\n2;and another\n")
+    assert len(list(data.inputs(tmp_path / "new.csv") or ())) == 2
+    assert any("read with semicolons between cells" in sentence for sentence in data.noticed())

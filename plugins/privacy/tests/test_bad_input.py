@@ -11,6 +11,7 @@ import labwright as lw
 import pytest
 import torch
 from labwright_privacy.differential import refusals
+from labwright_tasks.weights import WeightedBatch
 from torch import Tensor, nn
 
 PRIVATE = {"name": "privacy/dp-sgd", "noise": 1.0, "delta": 1e-6, "accountant": "rdp"}
@@ -150,3 +151,18 @@ def test_in_the_terminal_it_is_one_message(labwright: Any, tmp_path: Path):
     assert labwright("run", DIGITS, "train.steps=2", "--folder", "plain").code == 0
     audited = labwright("audit-privacy", "plain")
     assert audited.code == 2 and "method: 'descent' claims no privacy" in audited.errors
+
+
+class Weighed(lw.Task):
+    """A task whose samples are weighed, and of which nothing else is asked."""
+
+    loss = evaluate = metrics = lambda *_: None  # type: ignore[assignment]
+
+    def draw(self, batch: lw.Batch, generator: torch.Generator) -> lw.Batch:
+        return WeightedBatch(batch.inputs, batch.targets, torch.ones(len(batch)))
+
+
+def test_weights_of_samples_are_refused():
+    batches = lw.IndexedBatches.in_order(lw.TensorSplit((torch.randn(20, 3),), torch.zeros(20)), 5)
+    with pytest.raises(lw.LabwrightError, match=r"task\.data\.weight: samples are weighed there"):
+        refusals.refuse_mixing(Weighed(), batches)

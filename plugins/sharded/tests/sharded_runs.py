@@ -7,10 +7,15 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from weakref import WeakValueDictionary
 
 import divided
 import labwright as lw
 import torch
+from torch import nn
+from torch.distributed.tensor import DTensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 REFUSED = ("sam", "pcgrad")
 ALL = divided.CASES
@@ -64,8 +69,9 @@ def rounded(folder: Path, precision: str) -> None:
         train={"clip": 1.0},
     )
     run = lw.Experiment(**sharded(settings)).run(folder / "run")
+    whole = {name: getattr(one, "full_tensor", lambda one=one: one)() for name, one in run.model.state_dict().items()}
     if lw.ranks.first():
-        weights = {name: weight.tolist() for name, weight in run.model.state_dict().items()}
+        weights = {name: weight.tolist() for name, weight in whole.items()}
         (folder / "rounded.json").write_text(json.dumps({"seen": sorted(run.model.seen), "weights": weights}))
 
 
@@ -98,10 +104,90 @@ def sizes(folder: Path) -> None:
     listener.trainer = trainer
     trainer.fit()
     held = lw.ranks.gathered(listener.held)
+    with trainer.run.calling():
+        answer = trainer.model.head(trainer.model.body(torch.ones(2, 4))).tolist()  # some children, by all of them
+    after = lw.ranks.gathered(sum(one.to_local().numel() for one in trainer.model.parameters()))
     if lw.ranks.first():
-        types = {type(module).__name__ for module in trainer.model.modules()}
-        answer = trainer.model(torch.ones(2, 4)).tolist()  # a forward pass that the others don't take part in
-        (folder / "sizes.json").write_text(json.dumps({"held": held, "types": sorted(types), "answer": answer}))
+        (folder / "sizes.json").write_text(json.dumps({"held": held, "after": after, "answer": answer}))
+
+
+class Deep(nn.Module):
+    """Twelve blocks that hold nearly all of its parameters."""
+
+    def __init__(self, inputs: lw.Features, outputs: lw.Classes) -> None:
+        super().__init__()
+        self.stem = nn.Linear(inputs.shape[0], 36)
+        self.blocks = nn.Sequential(*(Block() for _ in range(12)))
+        self.head = nn.Linear(36, len(outputs.names))
+
+    def forward(self, x_BD: torch.Tensor) -> torch.Tensor:
+        return self.head(self.blocks(self.stem(x_BD)))
+
+
+class Block(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(36, 36)
+
+    def forward(self, x_BW: torch.Tensor) -> torch.Tensor:
+        return torch.tanh(self.layer(x_BW))
+
+
+class Looking(divided.Sorting):
+    """Its report calls the model, and a child of it."""
+
+    def report(self, model: nn.Module, split: str, device: torch.device) -> list[lw.Text]:
+        x_BD = torch.ones(2, 4, device=device)
+        assert isinstance(model, Deep)
+        same = torch.equal(model(x_BD), model.head(model.blocks(model.stem(x_BD))))
+        return [lw.Text("Looked at", [f"{split}: {same}"])]
+
+
+class Peak(TorchDispatchMode):
+    """The most bytes that tensors held at a time, of those that any operation took or made."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.alive: WeakValueDictionary[int, torch.UntypedStorage] = WeakValueDictionary()
+        self.most = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if any(issubclass(kind, DTensor) for kind in types):
+            return NotImplemented  # what it holds comes by itself
+        made = func(*args, **(kwargs or {}))
+        for tensor in tree_leaves((args, kwargs, made)):
+            if isinstance(tensor, torch.Tensor):
+                storage = tensor.untyped_storage()
+                self.alive[storage._cdata] = storage
+        self.most = max(self.most, sum(storage.size() for storage in list(self.alive.values())))
+        return made
+
+
+def peak(folder: Path) -> None:
+    """Train a run of 4 steps, or go on with it to 8; write the most bytes that each process held, in parameters."""
+    torch.set_default_dtype(torch.float64)
+    train = {
+        "steps": 4,
+        "batch_size": 4,
+        "ema": 0.9,
+        "final": "best",
+        "save_every": "2 steps",
+        "evaluate_every": "2 steps",
+    }
+    settings = divided.settings(model=Deep, optimizer={"name": "adamw", "lr": 0.01}, train=train)
+    settings |= {"log": ["report"]}
+    with Peak() as begun:
+        if (folder / "run").exists():
+            settings["train"]["steps"] = 8
+            trainer = lw.Experiment(**sharded(settings, blocks=["Block"])).resumed(folder / "run")[0]
+        else:
+            trainer = lw.Experiment(**sharded(settings, blocks=["Block"])).trainer(folder / "run")
+    with Peak() as trained:
+        trainer.fit()
+    size = 8 * sum(one.numel() for one in trainer.model.parameters())
+    most = lw.ranks.gathered({"begun": begun.most / size, "trained": trained.most / size})
+    if lw.ranks.first():
+        (folder / f"peak-{settings['train']['steps']}.json").write_text(json.dumps(most))
 
 
 if __name__ == "__main__":
@@ -118,6 +204,8 @@ if __name__ == "__main__":
             divided.train(folder, names, until=4)
         case "sizes":
             sizes(folder)
+        case "peak":
+            peak(folder)
         case "rounded":
             rounded(folder, *names)
         case "refused":

@@ -99,7 +99,7 @@ def test_a_killed_process_and_a_restart_of_all_change_no_bit(tmp_path: Path) -> 
 
 
 @pytest.mark.long
-def test_each_process_holds_a_part_and_in_the_end_the_first_has_all(tmp_path: Path) -> None:
+def test_each_process_holds_a_part_to_the_end_and_all_may_call_the_model_together(tmp_path: Path) -> None:
     run(2, "sizes", tmp_path)
     sizes = json.loads((tmp_path / "sizes.json").read_text())
     total = 8 * 5 + 8 * 9 + 8 * 9 + 3 * 9  # rows by their length, the bias included
@@ -108,7 +108,7 @@ def test_each_process_holds_a_part_and_in_the_end_the_first_has_all(tmp_path: Pa
     for process in sizes["held"]:
         assert process["average"] == process["parameters"]
         assert process["state"] <= 2 * process["parameters"]  # `unused` has none
-    assert not [name for name in sizes["types"] if name.startswith("FSDP")]
+    assert sizes["after"] == [process["parameters"] for process in sizes["held"]]
     parts = [load_file(file) for file in sorted(tmp_path.glob("run/checkpoints/step-00000009/training*"))]
     weights = {
         name.partition("/average/")[2]: torch.cat([part[name] for part in parts])
@@ -118,6 +118,18 @@ def test_each_process_holds_a_part_and_in_the_end_the_first_has_all(tmp_path: Pa
     h_BD = torch.tanh(torch.ones(2, 4, dtype=torch.float64) @ weights["body.0.weight"].T + weights["body.0.bias"])
     expected = h_BD @ weights["head.weight"].T + weights["head.bias"]  # x is below 3.5: not through `seldom`
     torch.testing.assert_close(torch.tensor(sizes["answer"], dtype=torch.float64), expected)
+
+
+@pytest.mark.long
+def test_no_process_ever_holds_more_than_its_parts_and_what_it_computes_with(tmp_path: Path) -> None:
+    for steps, count in ((4, 2), (8, 3)):  # trained on two, gone on with on three
+        run(count, "peak", tmp_path)
+        parts = 4 / count  # of parameters, two moments and averages, in sizes of the model
+        for most in json.loads((tmp_path / f"peak-{steps}.json").read_text()):
+            # the first weights are drawn whole, on the host; a checkpoint is copied to be written, and read beside
+            assert most["begun"] < (1 + parts if steps == 4 else 2 * parts) + 0.5
+            assert most["trained"] < 2 * parts + 0.5
+    assert "test: True" in (tmp_path / "run/report.html").read_text()  # the task's, which calls the model
 
 
 @pytest.mark.long

@@ -23,8 +23,8 @@ from torch import nn
 CORE = Path(divided.__file__).parent
 ENVIRONMENT = os.environ | {"PYTHONPATH": f"{CORE}:{os.environ.get('PYTHONPATH', '')}", "LABWRIGHT_RANKS_SECONDS": "10"}
 RECIPE = """
-task = { name = "faulty", data = "made/blobs" }
-model = "made/net"
+task = { name = "faulty", data = "made/doubles" }
+model = "made/plain"
 loss = "cross-entropy"
 optimizer = "adamw"
 device = { name = "sharded/parameters", on = "cpu", blocks = ["Sequential"], save_async = true }
@@ -68,6 +68,15 @@ def test_what_reads_a_run_finds_an_ordinary_one(ran: Path, plugins: lw.Plugins) 
     split = lw.evaluate(loaded.task, loaded.model, "test", device=torch.device("cpu"), size=30, seed=0)
     assert split is not None and split.metrics == pytest.approx(outcome["metrics"]["test"])
     assert "the report has no sections" not in (ran / "report.html").read_text()
+
+
+@pytest.mark.long
+def test_a_sharded_model_is_measured_in_parts_and_whole_to_the_same_figures(ran: Path) -> None:
+    page = ran.parent / "page"
+    one = json.loads(labwright(ran.parent, "evaluate", "run", "--json").stdout)
+    two = json.loads(labwright(ran.parent, "evaluate", "run", "--json", "--processes", "2", "--out", str(page)).stdout)
+    assert two == one | {"metrics": pytest.approx(one["metrics"], rel=1e-12)}
+    assert (page / "report.html").exists()
 
 
 @pytest.mark.long
@@ -140,8 +149,13 @@ def test_steps_go_on_while_a_checkpoint_is_written_and_do_not_change_it(
     steps = Steps()
     at_once = Alone(tmp_path / "at-once").tensors()
     monkeypatch.setattr(writing, "save_file", steps.save_file)
-    assert Alone(tmp_path / "beside", steps, save_async=True).tensors() == at_once
+    beside = Alone(tmp_path / "beside", steps, save_async=True)
+    assert beside.tensors() == at_once
     assert steps.taken
+    last = [load_file(file) for file in (beside.folder / "checkpoints/step-00000009").glob("*.safetensors")]
+    size = sum(tensor.nbytes for tensors in last for tensor in tensors.values()) / 1e6
+    notes = json.loads((beside.folder / "outcome.json").read_text())["notes"]
+    assert f"checkpoints are written from copies that take {size:,.3f} MB of the host's memory." in notes
 
 
 def test_copies_that_do_not_fit_end_the_run_in_its_first_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

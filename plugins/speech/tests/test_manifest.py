@@ -239,3 +239,15 @@ def test_a_plain_split_has_the_same_recordings_as_they_are(clips: Path) -> None:
         assert split.fetch(everything, 0, 0).inputs[0].shape != x_BT.shape or not torch.equal(
             split.fetch(everything, 0, 0).inputs[0], x_BT
         )
+
+
+def test_recordings_weigh_what_a_column_says(clips: Path) -> None:
+    rows = [{"path": f"{n}.wav", "label": "ab"[n % 2], "sure": n / 2} for n in range(6)]
+    data = words(listed(clips, rows), weight="sure")
+    split = data.split("train")
+    assert split is not None
+    assert split.fetch(torch.arange(6), 0, 0).weights.tolist() == [0, 0.5, 1, 1.5, 2, 2.5]  # type: ignore[attr-defined]
+    assert "rows weigh 0 to 2.5 in the loss, by 'sure'; metrics count each row alike." in data.remarks()
+    rows[1]["sure"] = "very"
+    with pytest.raises(LabwrightError, match=r"rows\.jsonl, line 2: the weight is 'very'"):
+        words(listed(clips, rows), weight="sure")

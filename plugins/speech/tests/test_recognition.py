@@ -136,6 +136,24 @@ def test_a_resumed_run_is_the_uninterrupted_one(run: lw.Run) -> None:
     assert verdict.exact, verdict
 
 
+def test_floors_are_what_can_be_said_of_every_recording(sing: Sing, tmp_path: Path) -> None:
+    said = {"train": ["no", "no", "yes yes", "yes no yes"], "test": ["no", "yes yes"]}
+    rows = ["path,text,split"]
+    for split, texts in said.items():
+        for number, text in enumerate(texts):
+            sing(f"{split}{number}.wav", seconds=1.0)
+            rows.append(f"{split}{number}.wav,{text},{split}")
+    (tmp_path / "rows.csv").write_text("\n".join(rows) + "\n")
+    task = Recognition(ManifestTranscripts(manifest=tmp_path / "rows.csv", split="split", rate=8000, valid=0.0))
+    task.prepare()
+    floors = task.floors("test")
+    assert floors["an empty transcript"] == {"wer": 1.0, "cer": 1.0}
+    # "no" twice as often as others, "yes" four times: of three words said two are wrong, or two
+    assert floors["the most frequent transcript"]["wer"] == pytest.approx(2 / 3)
+    assert floors["the most frequent word"]["wer"] == pytest.approx(2 / 3)
+    assert task.floors("valid") == {}
+
+
 def test_data_of_another_kind_is_refused() -> None:
     with pytest.raises(LabwrightError, match=r"recognition needs transcripts; SpokenWords has targets Classes"):
         Recognition(SpokenWords())

@@ -89,12 +89,17 @@ def test_a_trial_that_breaks_on_all_processes_is_a_failed_trial_and_no_more(two:
     assert reasons["can't be built"] == "model: model 'Faulty' can't be built: of this test"
 
 
-def test_a_trial_that_breaks_on_one_process_ends_the_study_with_one_message(tmp_path: Path) -> None:
-    done = on_two(tmp_path, "alone", LABWRIGHT_RANKS_SECONDS="5")
+@pytest.mark.parametrize(("which", "process"), [("first", 0), ("second", 1)])
+def test_a_trial_that_breaks_on_one_process_ends_the_study_with_one_message(
+    tmp_path: Path, which: str, process: int
+) -> None:
+    done = on_two(tmp_path, which, LABWRIGHT_RANKS_SECONDS="3600")  # which nobody waits for
     errors = [line for line in done.stderr.splitlines() if line.startswith("error:")]
     assert done.returncode == 1 and len(errors) == 1, done.stderr
-    assert "trial 0 didn't end alike on all processes, which ends the study: " in errors[0]
-    assert "ZeroDivisionError: of this test" in (tmp_path / "alone/trials/0000/error.txt").read_text()
+    assert f" broke on process {process} of 2 (counted from 0) and not on all of them" in errors[0]
+    assert "ZeroDivisionError: of this test" in errors[0]
+    (text,) = (tmp_path / which).glob("trials/*/error.txt")
+    assert "ZeroDivisionError: of this test" in text.read_text()
 
 
 def test_what_the_first_process_refuses_all_refuse(two: Path) -> None:

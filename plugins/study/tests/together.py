@@ -19,7 +19,7 @@ from divided import Plain, settings
 from labwright import Choice
 from torch import Tensor
 
-Fault = Annotated[str, Choice("none", "diverges", "breaks", "breaks alone", "can't be built")]
+Fault = Annotated[str, Choice("none", "diverges", "breaks", "first breaks", "second breaks", "can't be built")]
 
 
 class Faulty(Plain):
@@ -38,7 +38,7 @@ class Faulty(Plain):
         if self.steps == 3 and self.training:
             if self.fault == "diverges" and second:  # its share of the loss alone is no number
                 return logits * torch.inf
-            if self.fault == "breaks" or (self.fault == "breaks alone" and second):
+            if self.fault in ("breaks", "second breaks" if second else "first breaks"):
                 raise ZeroDivisionError("of this test")
         return logits
 
@@ -121,7 +121,8 @@ CASES: dict[str, Callable[[Path], None]] = {
     "interrupted": interrupted,
     "confirmed": confirmed,
     "faults": faulty("none", "diverges", "breaks", "can't be built"),
-    "alone": faulty("none", "breaks alone"),
+    "first": faulty("none", "first breaks"),
+    "second": faulty("none", "second breaks"),
     "refused": refused,
 }
 

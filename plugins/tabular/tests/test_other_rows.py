@@ -83,3 +83,11 @@ def test_each_row_of_a_file_is_answered_with_its_place(tmp_path: Path, write: An
     measured = labwright("evaluate", "run", "--on", "told.csv", "--json")
     assert measured.code == 0, measured.errors
     assert '"rmse"' in measured.out
+
+
+def test_predict_tells_how_other_rows_were_read(learned: ClassTable, write: Any) -> None:
+    rows = write("later.csv", [line.replace(",", ";") for line in [HEADER, *people(5)]])
+    assert len(list(learned.inputs(rows))) == 5
+    told = f"{rows} is read with semicolons between cells; task.data.delimiter says otherwise."
+    assert learned.noticed() == [told]
+    assert learned.noticed() == []  # once

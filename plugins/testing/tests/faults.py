@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from copy import copy
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 import labwright as lw
 import torch
@@ -533,3 +534,51 @@ class LoadsNothing(Blobs):
 
     def load(self, folder: Path) -> None:
         pass
+
+
+class ReadsOthers(Blobs):
+    """Sound data that reads others of its kind from a file; its faulty kin do so in other ways."""
+
+    def __init__(self, *, path: Path = Path(__file__)) -> None:
+        super().__init__()
+        self.path = path
+
+    def on(self, path: Path) -> Self:
+        other = copy(self)
+        other.splits = {"test": self.splits["valid"]}
+        return other
+
+    def inputs(self, path: Path) -> list[tuple[str, Callable[[], tuple[Tensor, ...]]]]:
+        return [(f"{path}, line {row + 1}", lambda: (torch.zeros(1, 4),)) for row in range(3)]
+
+
+class GivesAllParts(ReadsOthers):
+    """Other data that is cut into parts."""
+
+    def on(self, path: Path) -> Self:
+        other = super().on(path)
+        other.splits |= {"train": self.splits["test"]}
+        return other
+
+
+class NumbersTheUnknown(ReadsOthers):
+    """A class that the run doesn't know gets a label of its own."""
+
+    def on(self, path: Path) -> Self:
+        other = super().on(path)
+        other.splits = {"test": Points(self.splits["valid"].x_ND, self.splits["valid"].y_N + 7)}
+        return other
+
+
+class InOnePlace(ReadsOthers):
+    """All inputs stand in one place."""
+
+    def inputs(self, path: Path) -> list[tuple[str, Callable[[], tuple[Tensor, ...]]]]:
+        return [(str(path), read) for _, read in super().inputs(path)]
+
+
+class ReadsAColumn(ReadsOthers):
+    """Inputs without an axis of rows."""
+
+    def inputs(self, path: Path) -> list[tuple[str, Callable[[], tuple[Tensor, ...]]]]:
+        return [(place, lambda: (torch.zeros(4),)) for place, _ in super().inputs(path)]

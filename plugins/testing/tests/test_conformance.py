@@ -135,6 +135,15 @@ FAULTS = [  # kind, class, the check that finds it, what is said
     ("data", "LosesUnit", "reads-inputs-without-its-data", "is read as another input without the data"),
     ("data", "ReadsNoRow", "reads-inputs-without-its-data", "is read as arguments of 4 rows, not 1"),
     ("data", "LoadsNothing", "takes-up-what-it-kept", "the ports are"),
+    (
+        "data",
+        "GivesAllParts",
+        "measures-other-data-by-what-it-has-learned",
+        "it has a split 'train' of its own; all is `test`",
+    ),
+    ("data", "NumbersTheUnknown", "measures-other-data-by-what-it-has-learned", "a label is 9; there are 3 classes"),
+    ("data", "InOnePlace", "tells-apart-the-inputs-of-other-data", "two inputs stand at"),
+    ("data", "ReadsAColumn", "tells-apart-the-inputs-of-other-data", "is read as arguments of several rows"),
 ]
 SOUND = [
     ("task", "Sorting", "parts"),
@@ -150,6 +159,7 @@ SOUND = [
     ("task", "Banked", "faulty_tasks"),
     ("method", "Averaging", "faults"),
     ("data", "Lines", "faults"),
+    ("data", "ReadsOthers", "faults"),
 ]
 
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from labwright_tasks.features import Columns
 from labwright_tasks.linear_floor import Answering, drawn, learned_from, log_shares
+from labwright_tasks.weights import weights_in
 
 _CELLS = 3_000_000  # samples times columns times trees of a round: a few seconds a fit
 _LEVELS = 255  # of a category, more than which scikit-learn's trees don't tell apart
@@ -31,13 +32,14 @@ def boosting(port: Port, train: Split, classes: int = 0) -> tuple[str, nn.Module
     width = _table(*port.example(1, torch.Generator())).shape[1]
     rows = drawn(train, max(1, _CELLS // (width * max(1, classes if classes > 2 else 1))))
     batch = train.fetch(rows, 0, 0)
-    x_NF, targets_N = _table(*batch.inputs), batch.targets.numpy()
+    x_NF, targets_N, weights_N = _table(*batch.inputs), batch.targets.numpy(), weights_in(batch)
     if classes and len(np.unique(targets_N)) < 2:
         return None
     levels = port.levels if isinstance(port, Columns) else ()
     categories = [width - len(levels) + place for place, count in enumerate(levels) if count <= _LEVELS]
     kind = HistGradientBoostingClassifier if classes else HistGradientBoostingRegressor
-    model = kind(categorical_features=categories, random_state=0).fit(x_NF, targets_N.ravel())
+    model = kind(categorical_features=categories, random_state=0)
+    model.fit(x_NF, targets_N.ravel(), sample_weight=None if weights_N is None else weights_N.numpy())
 
     def answer(*inputs: Tensor) -> Tensor:
         if not classes:

@@ -34,6 +34,7 @@ from torch import Generator, Tensor, nn
 from labwright_tasks.chosen_metrics import chosen, chosen_goal, new_metrics
 from labwright_tasks.intervals import AccuracyInterval, ByClass
 from labwright_tasks.model_output import output
+from labwright_tasks.weights import weight_of, weighted_loss
 
 if TYPE_CHECKING:
     from labwright import Section
@@ -56,7 +57,8 @@ class Classification(Task):
     `metrics` left out are `accuracy` and `cross_entropy`, in nats, the mean over samples. `goal` is one of the metrics,
     `f1/macro`, or with a direction, `NAME:minimize`. With `sampling` "balanced" a class is drawn at random, then one of
     its training samples: an epoch is as long as before, but no longer sees every sample once. A table says how often a
-    class is drawn beside the others, 1 if it isn't named.
+    class is drawn beside the others, 1 if it isn't named. Where data weighs its samples, the loss is their weighted
+    mean; metrics count each alike, as those of scikit-learn do unless they are given weights.
 
     `prepare` raises LabwrightError if the training labels are outside the classes, or all the same; data that is
     neither in memory nor `Labelled` is taken on trust, and can't be balanced.
@@ -144,7 +146,10 @@ class Classification(Task):
         return shares_C
 
     def loss(self, model: nn.Module, batch: Batch, criterion: ClassificationLoss, phase: str) -> Tensor:  # noqa: ARG002 - one phase
-        return criterion(output(model, batch), batch.targets)
+        return weighted_loss(criterion, output(model, batch), batch)
+
+    def weight(self, batch: Batch) -> float:
+        return weight_of(batch)
 
     def evaluate(self, model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
         """Logits (B, C) and labels (B,)."""

@@ -47,10 +47,15 @@ class Form:
     remark: str = ""
 
 
+def usual_sign(suffix: str) -> str | None:
+    """What stands between the cells of a table with this ending, as a rule."""
+    return _USUAL.get(suffix)
+
+
 def form_of(source: Source, first: Sequence[str], written: Written, wanted: Collection[str]) -> Form:
     """How a table is written, by its first lines and the columns that are `wanted` of it."""
     lines = [line.rstrip("\n") for line in first if line.strip()] or [""]
-    usual = _USUAL.get(source.suffix)
+    usual = usual_sign(source.suffix)
     sign = written.delimiter or _sign(lines, usual, written, wanted)
     quote, by_default = _quote(lines, sign, headed=not written.columns), "" if sign in ("\t", "::") else '"'
     if written.quote is not None:
@@ -88,7 +93,7 @@ def _quote(lines: Sequence[str], sign: str, *, headed: bool) -> str:
         and not any(cell.strip().startswith(quote) and not _in_quotes(cell, quote) for row in rows for cell in row)
         for quote in ('"', "'")
     }
-    if wrapped["'"] and all(_in_quotes(cell, "'") or _number(cell) for row in rows for cell in row):
+    if wrapped["'"] and all(_in_quotes(cell, "'") or is_number(cell) for row in rows for cell in row):
         return "'"
     if sign not in ("\t", "::"):
         return '"'
@@ -175,11 +180,11 @@ class Delimited:
         """
         for place, cells in columns.items() if self._spread else ():
             known = {cell for cell in cells if "\n" not in cell}
-            numbers = all(_number(cell) for cell in known)
+            numbers = all(is_number(cell) for cell in known)
             for spread in self._spread:
                 swallowed = [line.rstrip("\n").split(self.sign)[place] for line in spread.lines[1:]]
                 if "\n" not in cells[spread.row] and all(
-                    cell in known or (numbers and _number(cell)) for cell in swallowed
+                    cell in known or (numbers and is_number(cell)) for cell in swallowed
                 ):
                     raise LabwrightError(
                         f"{self.source}, line {spread.line}: a quote opens a cell that goes on to line "
@@ -246,7 +251,7 @@ def unlike(header: Sequence[str], form: Form, written: Written, wanted: Sequence
         return f" Set task.data.delimiter to {likely!r}, which seems to part them."
     if written.columns:
         return ""
-    data = any(_number(name) for name in header)
+    data = any(is_number(name) for name in header)
     example = ", ".join(f'"{name}"' for name in wanted)
     return (
         f" {'The first row looks like data' if data else 'If the first row is data'}: name its columns in their order, "
@@ -256,16 +261,16 @@ def unlike(header: Sequence[str], form: Form, written: Written, wanted: Sequence
 
 def is_header(first: Mapping[str, str], columns: Mapping[str, Iterable[str]]) -> bool:
     """Whether the first cell of each column is a name: no number anywhere, where a column has nothing but numbers."""
-    if any(cell.strip().casefold() in _MISSING or _number(cell) for cell in first.values()):
+    if any(cell.strip().casefold() in _MISSING or is_number(cell) for cell in first.values()):
         return False
     for column in columns.values():
         rest = [cell for cell in column if cell.strip().casefold() not in _MISSING]
-        if len(rest) > 1 and all(map(_number, rest[1:])):
+        if len(rest) > 1 and all(map(is_number, rest[1:])):
             return True
     return False
 
 
-def _number(cell: str) -> bool:
+def is_number(cell: str) -> bool:
     try:
         float(cell)
     except ValueError:

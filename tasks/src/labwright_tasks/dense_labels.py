@@ -8,7 +8,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
 import torch
 from labwright import (
@@ -21,6 +22,7 @@ from labwright import (
     IndexedBatches,
     LabwrightError,
     Metric,
+    Of,
     Part,
     Port,
     Split,
@@ -34,6 +36,7 @@ from torch.nn import functional
 from labwright_tasks.chosen_metrics import asked, chosen, chosen_goal, counted, new_metrics
 from labwright_tasks.classification import ClassificationLoss
 from labwright_tasks.entities import entities, tag_entities
+from labwright_tasks.intervals import EntityInterval, OverlapInterval
 from labwright_tasks.label_pictures import COLOURS, png
 from labwright_tasks.metrics import NatsPerToken, TokenAccuracy
 from labwright_tasks.model_output import output
@@ -136,6 +139,7 @@ class DenseLabels(Task):
         self.goal = chosen_goal(goal, self.chosen, DenseLabels.goal)
         self.by_position = any("logits" in asked(metric, _TAKES, _TABLE) for metric in self.chosen.values())
         self.data = data
+        self.closely = False  # whether intervals are measured as well
 
     @property
     def port(self) -> PositionClasses:
@@ -203,14 +207,30 @@ class DenseLabels(Task):
             "nats_sum": nats,
             "right": confusion_CC.trace(),
             "tokens": confusion_CC.sum(),
-            "entities": self._entities(given, labels),
+            "entities": (entities_B3 := self._entities(given, labels)).sum(0),
         }
+        if self.closely:
+            sample_B1 = torch.arange(len(labels), device=labels.device)[:, None] * classes**2
+            of_each = (labels * classes + given).flatten(1) + sample_B1
+            counted_B = torch.bincount(of_each[counts.flatten(1)], minlength=len(labels) * classes**2)
+            sums |= {"confusion_of_each": counted_B.view(-1, classes, classes), "entities_of_each": entities_B3}
         return sums | (counted(logits, labels) if self.by_position else {})
 
     def metrics(self) -> dict[str, Metric]:
         # one that is chosen says itself that classes are no tags
         fitting = {name: one for name, one in self.chosen.items() if name != "entity_f1" or tag_entities(self.names)}
-        return new_metrics(fitting, self.data.ports()[0], Classes(self.names), _TAKES, _TABLE)
+        metrics = new_metrics(fitting, self.data.ports()[0], Classes(self.names), _TAKES, _TABLE)
+        if self.closely:
+            metrics["mean_iou_95"] = Of(OverlapInterval(), "confusion_of_each")
+            if tag_entities(self.names):
+                metrics["entity_f1_95"] = Of(EntityInterval(), "entities_of_each")
+        return metrics
+
+    def on(self, path: Path) -> Self:
+        """Over other data, with intervals over pictures, or texts, drawn anew."""
+        other = super().on(path)
+        other.closely = True
+        return other
 
     def floors(self, split: str) -> Mapping[str, Mapping[str, float]]:
         """The most frequent class of the training part at every position, of data in memory."""
@@ -257,14 +277,15 @@ class DenseLabels(Task):
         return logits
 
     def _entities(self, given: Tensor, labels: Tensor) -> Tensor:
+        """How many entities of each sequence are right, given and true, (B, 3); zeros where classes are no tags."""
         if labels.dim() != 2 or not tag_entities(self.names):
-            return torch.zeros(3, dtype=torch.int64)
-        found = torch.zeros(3, dtype=torch.int64)
+            return torch.zeros(1, 3, dtype=torch.int64)
+        found = []
         for given_T, labels_T in zip(given.tolist(), labels.tolist(), strict=True):
             places = [place for place, label in enumerate(labels_T) if label != LEFT_OUT]
             ours, true = (entities([self.names[row[place]] for place in places]) for row in (given_T, labels_T))
-            found += torch.tensor([len(ours & true), len(ours), len(true)])
-        return found
+            found.append([len(ours & true), len(ours), len(true)])
+        return torch.tensor(found)
 
     def _answer(self, labels: Tensor, origin: Any) -> dict[str, Any]:
         if labels.dim() == 2 and len(self.names) <= COLOURS:

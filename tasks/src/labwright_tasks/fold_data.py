@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self, cast
 
 import torch
 from labwright import (
@@ -26,7 +26,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
-from labwright_tasks.folds import Grouped, Timed, by_group, in_time, stratified
+from labwright_tasks.folds import Grouped, Refittable, Timed, by_group, in_time, stratified
 from labwright_tasks.language_model import NextTokens
 
 By = Literal["class", "group", "time", "nothing"]
@@ -43,7 +43,8 @@ class Fold(Data):
     `time` if it knows when they were taken, else by `class`, each in proportion. In the order of time a fold learns
     from what came before it alone. `nothing` is chance, and the way of targets that are no classes.
 
-    What the other data learns when it is read, such as a vocabulary, it learns from its whole `train` part.
+    What the other data learns of its samples, such as a vocabulary or a scale, it learns from this `train` part alone,
+    if it is Refittable; only which classes there are is known from all.
     """
 
     item = Port
@@ -76,19 +77,26 @@ class Fold(Data):
 
     def prepare(self) -> None:
         self.data.prepare()
-        parts = [part for name in ("train", "valid") if (part := self.data.split(name)) is not None]
-        if not all(isinstance(part, Split) for part in parts):
-            raise LabwrightError(f"task.data: {type(self.data).__name__} is a stream, which has no folds.")
-        whole = Chosen(parts, torch.arange(sum(map(len, parts))), self._filling())
+        whole = self._whole()
         if len(whole) < 2 * self.of:
             raise LabwrightError(f"task.data.of: {len(whole)} samples are too few for {self.of} folds.")
         chosen = self._chosen(whole)
+        if isinstance(self.data, Refittable):
+            self.data.refit(whole.some(chosen["train"]).by_part())
+            whole = self._whole()
         # augmentation is for what is learned from
         self._splits = {
             name: whole.some(rows) if name == "train" else whole.plain().some(rows)
             for name, rows in chosen.items()
             if len(rows)
         }
+
+    def _whole(self) -> Chosen:
+        """All samples that folds are made of."""
+        parts = [part for name in ("train", "valid") if (part := self.data.split(name)) is not None]
+        if not all(isinstance(part, Split) for part in parts):
+            raise LabwrightError(f"task.data: {type(self.data).__name__} is a stream, which has no folds.")
+        return Chosen(parts, torch.arange(sum(map(len, parts))), self._filling())
 
     def _chosen(self, whole: Chosen) -> dict[str, Tensor]:
         """The rows of each part of the fold."""
@@ -175,6 +183,12 @@ class Fold(Data):
     def files(self, folder: Path) -> list[Path]:
         return self.data.files(folder)
 
+    def on(self, path: Path) -> Self:
+        return cast(Self, self.data.on(path))  # all of it is measured: no part of a fold
+
+    def inputs(self, path: Path) -> Iterable[tuple[str, Callable[[], tuple[Tensor, ...]]]] | None:
+        return self.data.inputs(path)
+
     def show(self, inputs: tuple[Tensor, ...]) -> list[str] | list[Tensor]:
         return self.data.show(inputs)
 
@@ -220,6 +234,11 @@ class Chosen:
         row = int(self.rows[index])
         part = int(torch.bucketize(row, self.starts[1:], right=True))
         return part, row - int(self.starts[part])
+
+    def by_part(self) -> dict[str, Tensor]:
+        """The indices of the samples in `train` and in `valid`, as these count them."""
+        ends = zip(("train", "valid"), self.starts.tolist(), self.starts[1:].tolist(), strict=False)
+        return {name: self.rows[(self.rows >= start) & (self.rows < end)] - start for name, start, end in ends}
 
     def fetch(self, indices: Tensor, epoch: int, seed: int) -> Batch:
         """The samples, also of several parts at once: inputs are then filled up to one length."""

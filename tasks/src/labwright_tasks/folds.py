@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import pairwise
 from typing import Protocol, runtime_checkable
 
@@ -22,6 +23,18 @@ class Timed(Protocol):
     """A split that knows when each sample was taken, (N,), in any unit."""
 
     times: Tensor
+
+
+@runtime_checkable
+class Refittable(Protocol):
+    """Data that learns of its samples when it is read, such as a vocabulary or a scale, and can learn it anew."""
+
+    def refit(self, rows: Mapping[str, Tensor]) -> None:
+        """Learn from these indices of `train` and `valid` alone, instead of all of `train`; after `prepare()`.
+
+        The splits keep their samples and their order, and the targets their classes.
+        """
+        ...
 
 
 def stratified(labels_N: Tensor, count: int, seed: int) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -27,6 +28,8 @@ from labwright import (
 )
 from torch import Tensor
 from torch.nn import functional
+
+from labwright_tasks.weights import weighed, weights_in
 
 Turns = Literal["proportional", "equal"]
 
@@ -143,7 +146,7 @@ class JoinedSplit:
                 batch = part.fetch(indices[mine] - self.starts[number], epoch, seed)
                 targets = {head: _nothing(port, len(mine)) for head, port in self.heads.items()}
                 places.append(mine)
-                batches.append(Batch(batch.inputs, targets | {name: batch.targets}))
+                batches.append(replace(batch, targets=targets | {name: batch.targets}))
         if len(batches) == 1:
             return batches[0]
         back = torch.cat(places).argsort()
@@ -151,7 +154,13 @@ class JoinedSplit:
             _stacked(rows, self.filling)[back] for rows in zip(*(batch.inputs for batch in batches), strict=True)
         )
         targets = {head: torch.cat([batch.targets[head] for batch in batches])[back] for head in self.heads}
-        return Batch(inputs, targets)
+        whole, weights = Batch(inputs, targets), [weights_in(batch) for batch in batches]
+        if all(of_set is None for of_set in weights):
+            return whole
+        ones = [
+            torch.ones(len(batch)) if of_set is None else of_set for batch, of_set in zip(batches, weights, strict=True)
+        ]
+        return weighed(whole, torch.cat(ones), back)
 
     def plain(self) -> JoinedSplit:
         """The same samples without augmentation."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Self, cast
 
 import torch
 from labwright import (
@@ -17,6 +18,7 @@ from labwright import (
     IndexedBatches,
     LabwrightError,
     Metric,
+    Of,
     Part,
     Perplexity,
     Port,
@@ -32,6 +34,7 @@ from torch.nn import functional
 
 from labwright_tasks.chosen_metrics import asked, chosen, chosen_goal, counted, new_metrics
 from labwright_tasks.classification import ClassificationLoss
+from labwright_tasks.intervals import MeanInterval
 from labwright_tasks.metrics import BitsPerCharacter, NatsPerToken
 from labwright_tasks.model_output import output
 
@@ -125,6 +128,7 @@ class LanguageModel(Task):
         self.by_token = any("logits" in asked(metric, _TAKES, _TABLE) for metric in self.chosen.values())
         self.data = data
         self.temperature, self.top_k, self.length, self.sample_seed = temperature, top_k, length, sample_seed
+        self.closely = False  # whether an interval is measured as well
 
     def weight(self, batch: TokenBatch) -> float:
         return batch.tokens
@@ -138,11 +142,14 @@ class LanguageModel(Task):
         Where a metric takes them, `logits` and `labels` of the targets.
         """
         logits_BTV = output(model, batch)
+        nats_BT = _nats(logits_BTV, batch.targets)
         sums: dict[str, Tensor | int] = {
-            "nats_sum": _nats(logits_BTV, batch.targets).sum(),
+            "nats_sum": nats_BT.sum(),
             "tokens": batch.tokens,
             "characters": batch.characters,
         }
+        if self.closely:
+            sums |= {"nats_of_each": nats_BT.sum(1), "tokens_of_each": (batch.targets != LEFT_OUT).sum(1)}
         return sums | (counted(logits_BTV, batch.targets) if self.by_token else {})
 
     def nats(self, model: nn.Module, batch: TokenBatch) -> Tensor:
@@ -160,7 +167,18 @@ class LanguageModel(Task):
                 f"task.metrics: 'bits-per-char' needs data that counts the characters its tokens stand for, which "
                 f"{type(self.data).__name__} doesn't; leave it out."
             )
-        return new_metrics(fitting, inputs, outputs.classes, _TAKES, _TABLE)
+        metrics = new_metrics(fitting, inputs, outputs.classes, _TAKES, _TABLE)
+        of_windows = Of(MeanInterval(), "nats_of_each", "tokens_of_each")
+        return metrics | {"cross_entropy_95": of_windows} if self.closely else metrics
+
+    def on(self, path: Path) -> Self:
+        """Over other text, with the interval of the cross-entropy over windows drawn anew.
+
+        Windows of one text are alike, so that it speaks of more of this text, not of other texts.
+        """
+        other = super().on(path)
+        other.closely = True
+        return other
 
     def floors(self, split: str) -> Mapping[str, Mapping[str, float]]:
         """Counted n-grams, smoothed as Kneser & Ney do; how long they are is chosen on a piece of the training part.

@@ -12,10 +12,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from labwright import Port, Split, Tokens
+from labwright import Batch, Port, Split, Tokens
 from torch import Tensor, nn
 
 from labwright_tasks.features import dense, ngrams, width
+from labwright_tasks.weights import weights_in
 
 _CELLS = 20_000_000  # samples times features times classes: about a second a fit
 _GRAMS = 2_000_000  # n-grams of all texts that are learned from, or a few more
@@ -50,17 +51,19 @@ def logistic(port: Port, train: Split, classes: int) -> tuple[str, nn.Module] | 
     numbers = width(port)
     if isinstance(port, Tokens):
         rows = drawn(train, max(1, _GRAMS // (2 * port.length)))
-        (name, x_NF, features), labels_N = _of_tokens(port, train, rows, _WEIGHTS // classes)
+        (name, x_NF, features), batch = _of_tokens(port, train, rows, _WEIGHTS // classes)
     elif numbers is None:
         return None
     else:
         rows = drawn(train, max(1, _CELLS // (numbers * classes)))
-        (name, x_NF, features), labels_N = _of_numbers(port, train, rows)
+        (name, x_NF, features), batch = _of_numbers(port, train, rows)
+    labels_N = batch.targets.numpy()
     if len(np.unique(labels_N)) < 2 or len(labels_N) < 2 * _HELD_OUT:
         return None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that it isn't done after so many iterations is as it should be
-        model = _chosen(x_NF, labels_N, _STRENGTHS["texts" if isinstance(port, Tokens) else "numbers"])
+        strengths = _STRENGTHS["texts" if isinstance(port, Tokens) else "numbers"]
+        model = _chosen(x_NF, labels_N, _weights(batch), strengths)
 
     answering = Answering(lambda *inputs: log_shares(model, features(*inputs), classes))
     return f"logistic regression on {name}{learned_from(rows, train)}", answering
@@ -72,11 +75,13 @@ def ridge(port: Port, train: Split) -> tuple[str, nn.Module] | None:
     if numbers is None:
         return None
     rows = drawn(train, max(1, _CELLS // numbers))
-    (name, x_NF, features), targets_ND = _of_numbers(port, train, rows)
-    mean_D = targets_ND.mean(0, dtype=np.float64)
-    held_FF = np.eye(numbers) * _RIDGE * len(x_NF)
-    weights_FD = np.linalg.solve(x_NF.T @ x_NF + held_FF, x_NF.T @ (targets_ND - mean_D))
-    answering = Answering(lambda *inputs: torch.from_numpy(features(*inputs) @ weights_FD + mean_D).float())
+    (name, x_NF, features), batch = _of_numbers(port, train, rows)
+    targets_ND, counts_N = batch.targets.numpy(), _weights(batch)
+    mean_F, mean_D = (np.average(values, 0, counts_N) for values in (x_NF, targets_ND.astype(np.float64)))
+    centred_NF, counted_FN = x_NF - mean_F, (x_NF - mean_F).T * counts_N
+    held_FF = np.eye(numbers) * _RIDGE * counts_N.sum()
+    weights_FD = np.linalg.solve(counted_FN @ centred_NF + held_FF, counted_FN @ (targets_ND - mean_D))
+    answering = Answering(lambda *inputs: torch.from_numpy((features(*inputs) - mean_F) @ weights_FD + mean_D).float())
     return f"ridge regression on {name}{learned_from(rows, train)}", answering
 
 
@@ -100,8 +105,8 @@ def learned_from(rows: Tensor, train: Split) -> str:
     return "" if len(rows) == len(train) else f", learned from {len(rows):,} of {len(train):,} samples"
 
 
-def _of_numbers(port: Port, train: Split, rows: Tensor) -> tuple[tuple[str, Any, Callable[..., Any]], np.ndarray]:
-    """The features' name, those of some rows, and what makes them of inputs; and the rows' targets."""
+def _of_numbers(port: Port, train: Split, rows: Tensor) -> tuple[tuple[str, Any, Callable[..., Any]], Batch]:
+    """The features' name, those of some rows, and what makes them of inputs; and the rows."""
     batch = train.fetch(rows, 0, 0)
     name, x_NF = dense(port, batch.inputs)
     mean_F, deviation_F = x_NF.mean(0), x_NF.std(0)
@@ -111,12 +116,12 @@ def _of_numbers(port: Port, train: Split, rows: Tensor) -> tuple[tuple[str, Any,
         standardised_BF: np.ndarray = (dense(port, inputs)[1] - mean_F) / deviation_F
         return standardised_BF
 
-    return (name, (x_NF - mean_F) / deviation_F, features), batch.targets.numpy()
+    return (name, (x_NF - mean_F) / deviation_F, features), batch
 
 
 def _of_tokens(
     port: Tokens, train: Split, rows: Tensor, most: int
-) -> tuple[tuple[str, Any, Callable[..., Any]], np.ndarray]:
+) -> tuple[tuple[str, Any, Callable[..., Any]], Batch]:
     """As `_of_numbers`, of texts: their `most` frequent n-grams."""
     from sklearn.feature_extraction.text import TfidfVectorizer
 
@@ -125,14 +130,20 @@ def _of_tokens(
     vectorizer = TfidfVectorizer(analyzer=of, sublinear_tf=True, min_df=rare, max_features=most)
     batch = train.fetch(rows, 0, 0)
     x_NF = vectorizer.fit_transform(_texts(*batch.inputs))
-    return (name, x_NF, lambda *inputs: vectorizer.transform(_texts(*inputs))), batch.targets.numpy()
+    return (name, x_NF, lambda *inputs: vectorizer.transform(_texts(*inputs))), batch
+
+
+def _weights(batch: Batch) -> np.ndarray:
+    """How much each row counts."""
+    weights_N = weights_in(batch)
+    return np.ones(len(batch)) if weights_N is None else weights_N.double().numpy()
 
 
 def _texts(ids_NT: Tensor, lengths_N: Tensor) -> list[list[int]]:
     return [ids[:length] for ids, length in zip(ids_NT.tolist(), lengths_N.tolist(), strict=True)]
 
 
-def _chosen(x_NF: Any, labels_N: np.ndarray, strengths: Sequence[float]) -> Any:
+def _chosen(x_NF: Any, labels_N: np.ndarray, counts_N: np.ndarray, strengths: Sequence[float]) -> Any:
     """A logistic regression of all samples, with the strength that gave those held out the lowest loss."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.metrics import log_loss
@@ -141,7 +152,9 @@ def _chosen(x_NF: Any, labels_N: np.ndarray, strengths: Sequence[float]) -> Any:
     apart &= np.isin(labels_N, labels_N[~apart])  # of a class that is seen nowhere else nothing can be said
     losses = {}
     for strength in strengths if apart.any() and len(np.unique(labels_N[~apart])) > 1 else ():
-        model = LogisticRegression(C=strength, max_iter=_ITERATIONS).fit(x_NF[~apart], labels_N[~apart])
+        model = LogisticRegression(C=strength, max_iter=_ITERATIONS).fit(
+            x_NF[~apart], labels_N[~apart], counts_N[~apart]
+        )
         losses[strength] = log_loss(labels_N[apart], model.predict_proba(x_NF[apart]), labels=model.classes_)
     best = min(losses, key=lambda strength: losses[strength], default=strengths[0])
-    return LogisticRegression(C=best, max_iter=_ITERATIONS).fit(x_NF, labels_N)
+    return LogisticRegression(C=best, max_iter=_ITERATIONS).fit(x_NF, labels_N, counts_N)

@@ -36,7 +36,9 @@ from torch import Generator, Tensor, nn
 from labwright_tasks.chosen_metrics import chosen
 from labwright_tasks.classification import Classification, ClassificationLoss
 from labwright_tasks.joined import Joined, JoinedSplit
+from labwright_tasks.losses import CrossEntropy, MeanSquaredError
 from labwright_tasks.regression import Regression, RegressionLoss
+from labwright_tasks.weights import WeightedBatch, weight_of, weights_in
 
 if TYPE_CHECKING:
     from labwright import Section
@@ -74,8 +76,8 @@ class Kind:
 
 
 KINDS = {
-    Classes: Kind(Classification, ClassificationLoss, nn.CrossEntropyLoss, "accuracy", ("logits", "labels")),
-    Values: Kind(Regression, RegressionLoss, nn.MSELoss, "r2", ("predictions", "targets")),
+    Classes: Kind(Classification, ClassificationLoss, CrossEntropy, "accuracy", ("logits", "labels")),
+    Values: Kind(Regression, RegressionLoss, MeanSquaredError, "r2", ("predictions", "targets")),
 }
 
 
@@ -93,34 +95,53 @@ class Head:
 class HeadBatch(Batch):
     """A batch of which the host knows the rows that count.
 
-    `counted` has the rows of each head that has no target in some; `shares` says which share of the rows of the whole
-    update each head has targets in.
+    `counted` has the rows of each head that has no target in some; `own` and `shares` say which share of the rows, by
+    their `weights` if they have any, each head has targets in: of this batch, and of the whole update.
     """
 
     counted: Mapping[str, Tensor] = field(default_factory=dict)
+    own: Mapping[str, float] = field(default_factory=dict)
     shares: Mapping[str, float] = field(default_factory=dict)
+    weights: Tensor | None = None
 
     @classmethod
     def of(cls, batch: Batch) -> HeadBatch:
-        counted = {}
+        counted, own = {}, {}
+        weights_B = weights_in(batch.plain if isinstance(batch, HeadBatch) else batch)
         for name, target in batch.targets.items():
             counts_B = _counts(target)
             if not bool(counts_B.all()):
-                counted[name] = counts_B.nonzero()[:, 0]
-        whole = cls(batch.inputs, batch.targets, counted)
-        return replace(whole, shares={name: whole.share(name) for name in batch.targets})
+                counted[name] = rows = counts_B.nonzero()[:, 0]
+                whole = len(counts_B) if weights_B is None else float(weights_B.sum()) or 1.0
+                own[name] = (len(rows) if weights_B is None else float(weights_B[rows].sum())) / whole
+        shares = {name: own.get(name, 1.0) for name in batch.targets}
+        return cls(batch.inputs, batch.targets, counted, own, shares, weights_B)
+
+    @property
+    def plain(self) -> Batch:
+        """The batch as it was fetched."""
+        if self.weights is None:
+            return Batch(self.inputs, self.targets)
+        return WeightedBatch(self.inputs, self.targets, self.weights)
 
     def share(self, name: str) -> float:
         """Which share of this batch's rows has a target of a head; known without looking at a device."""
-        return len(self.counted[name]) / len(self) if name in self.counted else 1.0
+        return self.own.get(name, 1.0)
 
     def rows(self, some: slice) -> HeadBatch:
         """Some of the rows, which still know the shares of the whole."""
-        return replace(self.of(Batch(self.inputs, self.targets).rows(some)), shares=self.shares)
+        return replace(self.of(self.plain.rows(some)), shares=self.shares)
 
     def only(self, name: str, values: Tensor) -> Tensor:
         """Of values with a row for each sample, those that count for a head."""
         return values[self.counted[name]] if name in self.counted else values
+
+    def of_head(self, name: str) -> Batch:
+        """The batch as a head's own task sees it."""
+        targets = self.only(name, self.targets[name])
+        if self.weights is None:
+            return Batch(self.inputs, targets)
+        return WeightedBatch(self.inputs, targets, self.only(name, self.weights))
 
 
 class MultiTask(Task):
@@ -190,6 +211,9 @@ class MultiTask(Task):
         """The batch with the rows that count for each head, which are looked up while it is on the host."""
         return HeadBatch.of(batch)
 
+    def weight(self, batch: Batch) -> float:
+        return weight_of(batch if not isinstance(batch, HeadBatch) else batch.plain)
+
     def loss(self, model: nn.Module, batch: Batch, criterion: HeadsLoss, phase: str) -> dict[str, Tensor]:
         """The parts of the heads that have targets in the batch."""
         rows = batch if isinstance(batch, HeadBatch) else HeadBatch.of(batch)
@@ -197,8 +221,8 @@ class MultiTask(Task):
         losses: dict[str, Any] = {}
         for name, head in self.heads.items():
             if rows.share(name):
-                own = Batch(rows.inputs, rows.only(name, rows.targets[name]))
-                losses[name] = head.task.loss(_giving(rows.only(name, outputs[name])), own, head.criterion, phase)
+                answer = _giving(rows.only(name, outputs[name]))
+                losses[name] = head.task.loss(answer, rows.of_head(name), head.criterion, phase)
         if not losses:  # as can be of a micro-batch: it has nothing to say
             return {name: 0.0 * outputs[name].sum() for name in outputs}
         parts = criterion(losses)
@@ -219,8 +243,7 @@ class MultiTask(Task):
         results = {}
         for name, head in self.heads.items():
             if rows.share(name):
-                own = Batch(rows.inputs, rows.only(name, rows.targets[name]))
-                results[name] = head.task.evaluate(_giving(rows.only(name, outputs[name])), own)
+                results[name] = head.task.evaluate(_giving(rows.only(name, outputs[name])), rows.of_head(name))
         return (results,)
 
     def metrics(self) -> dict[str, Metric]:
@@ -240,6 +263,20 @@ class MultiTask(Task):
             remark = head.task.remark(split, own)
             remarks += [f"head {name!r}: {remark}"] if remark else []
         return " ".join(remarks) or None
+
+    def floors(self, split: str) -> Mapping[str, Mapping[str, float]]:
+        """The most frequent class of each head, or the mean, of the training part of data in memory."""
+        from labwright_tasks.floors import of_model
+
+        train = self.part("train", plain=True)
+        if not self.data.in_memory or not train or not self.part(split):
+            return {}
+        targets: dict[str, list[Tensor]] = {name: [] for name in self.heads}
+        for batch in IndexedBatches.in_order(train, _AT_ONCE):
+            for name, of_head in batch.targets.items():
+                targets[name].append(of_head)
+        same = SameAnswers({name: torch.cat(of_head) for name, of_head in targets.items()}, self.heads)
+        return {"the most frequent class or the mean, of each head": of_model(self, split, same)}
 
     def predict(self, model: nn.Module, inputs: tuple[Tensor, ...], origins: Sequence[Any]) -> list[dict[str, Any]]:
         """For each row what each head's own task predicts, as `HEAD/KEY`."""
@@ -426,6 +463,23 @@ class Score:
     def reset(self) -> None:
         for metric in self.metrics:
             metric.reset()
+
+
+class SameAnswers(nn.Module):
+    """A model that answers each head alike, whatever it is given: by how frequent its classes are, or the mean."""
+
+    def __init__(self, targets: Mapping[str, Tensor], heads: Mapping[str, Head]) -> None:
+        super().__init__()
+        self.answers = {}
+        for name, of_head in targets.items():
+            if of_head.is_floating_point():
+                self.answers[name] = of_head.double().nanmean(0).float()
+            else:
+                counts_C = of_head[of_head != LEFT_OUT].bincount(minlength=heads[name].width)
+                self.answers[name] = counts_C.double().clamp(min=1e-6).log().float()
+
+    def forward(self, *inputs: Tensor) -> dict[str, Tensor]:
+        return {name: answer.expand(len(inputs[0]), -1) for name, answer in self.answers.items()}
 
 
 class _HeadOf(nn.Module):

@@ -80,6 +80,6 @@ class EntityF1:
 
 
 def overlaps(confusion_CC: Tensor) -> Tensor:
-    """Each class's intersection over union, (C,) float64, of a matrix with a row for each true class; nan for 0 / 0."""
-    right_C = confusion_CC.diagonal().double()
-    return right_C / (confusion_CC.sum(0) + confusion_CC.sum(1) - right_C)
+    """Each class's intersection over union, (..., C) float64, nan for 0 / 0; a matrix has a row for each true one."""
+    right_C = confusion_CC.diagonal(dim1=-2, dim2=-1).double()
+    return right_C / (confusion_CC.sum(-2) + confusion_CC.sum(-1) - right_C)

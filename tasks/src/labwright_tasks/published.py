@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
@@ -57,6 +57,7 @@ def read_parts(
     written: Written,
     parts: Parts | None = None,
     setting: str = "task.data.path",
+    lists: Collection[str] = (),
 ) -> Published:
     """The tables of all parts: those of a folder's or an archive's files that are called like parts, or as `parts` say.
 
@@ -66,11 +67,11 @@ def read_parts(
 
     def read(some: Path | Sequence[Path], more: Mapping[str, str], where: str = setting) -> Table:
         wanted = {**(optional or {}), **more}
-        return read_table(some, columns, optional=wanted, every=every, written=written, setting=where)
+        return read_table(some, columns, optional=wanted, every=every, written=written, setting=where, lists=lists)
 
     path = path.expanduser()
     parts = parts or Parts()
-    files, left_out = _files_of_parts(path, setting)
+    files, left_out = files_of_parts(path, setting)
     if files and (parts.column or parts.files):
         raise LabwrightError(f"task.data.parts: the files in {path} are parts already; leave it out, or name one file.")
     if not parts.column:
@@ -166,8 +167,11 @@ def _with_remarks(tables: dict[str, Table], left_out: list[LeftOut], remarks: Se
     return Published(tables, left_out, told(tables.values()) if remarks is None else [*remarks])
 
 
-def _files_of_parts(path: Path, setting: str) -> tuple[dict[str, list[Path]], list[LeftOut]]:
-    """The files of each part, by their names, if they are in a folder or several in an archive; else none."""
+def files_of_parts(path: Path, setting: str) -> tuple[dict[str, list[Path]], list[LeftOut]]:
+    """The files of each part, by their names, if they are in a folder or several in an archive; else none.
+
+    Raises LabwrightError for two files of a part, and where none is for training.
+    """
     if not path.is_dir() and not (path.is_file() and path.suffix.lower() == ".zip"):
         return {}, []
     archive = not path.is_dir()

@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from labwright_tasks.chosen_metrics import chosen, chosen_goal, new_metrics
 from labwright_tasks.intervals import MeanInterval
 from labwright_tasks.model_output import output
+from labwright_tasks.weights import weight_of, weighted_loss
 
 if TYPE_CHECKING:
     from labwright import Section
@@ -44,7 +45,8 @@ class Regression(Task):
 
     Targets are taken as the data gives them: nothing is scaled, and every metric is in the target's own unit. `metrics`
     left out are `rmse` and `mae`, over all samples and outputs, and `r2`, the share of variance explained, the mean
-    over outputs. `goal` is one of the metrics, `mae`, or with a direction, `NAME:maximize`.
+    over outputs. `goal` is one of the metrics, `mae`, or with a direction, `NAME:maximize`. Where data weighs its
+    samples, the loss is their weighted mean; metrics count each alike, as scikit-learn's do unless given weights.
     """
 
     goal = Goal("rmse", "minimize")
@@ -69,7 +71,10 @@ class Regression(Task):
         self.closely = False  # whether an interval is measured as well
 
     def loss(self, model: nn.Module, batch: Batch, criterion: RegressionLoss, phase: str) -> Tensor:  # noqa: ARG002 - one phase
-        return criterion(_fitting(output(model, batch), batch.targets), batch.targets)
+        return weighted_loss(criterion, _fitting(output(model, batch), batch.targets), batch)
+
+    def weight(self, batch: Batch) -> float:
+        return weight_of(batch)
 
     def evaluate(self, model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
         """Predictions and targets, both (B, D)."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Protocol, runtime_checkable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Protocol, Self, runtime_checkable
 
 import torch
 from labwright import (
@@ -17,6 +18,7 @@ from labwright import (
     IndexedBatches,
     LabwrightError,
     Metric,
+    Of,
     Part,
     Perplexity,
     Port,
@@ -34,6 +36,7 @@ from torch.nn import functional
 from labwright_tasks.beam_search import beam_search
 from labwright_tasks.chosen_metrics import asked, chosen, chosen_goal, counted, new_metrics
 from labwright_tasks.classification import ClassificationLoss
+from labwright_tasks.intervals import MatchInterval, MeanInterval
 from labwright_tasks.metrics import ExactMatch, NatsPerToken, TokenAccuracy
 
 if TYPE_CHECKING:
@@ -42,7 +45,9 @@ if TYPE_CHECKING:
 # what a metric is called with, the target tokens, and what else it may ask for: see `SequenceToSequence.evaluate`
 _TAKES = ("logits", "labels")
 _TABLE = (*_TAKES, "nats_sum", "right", "tokens")
+_TEXTS = ("texts", "references")
 
+_CELLS_AT_ONCE = 20_000_000  # logits of a simple rule
 _EXAMPLES = 24  # of a report
 
 
@@ -194,12 +199,13 @@ class SequenceToSequence(Task):
             "token_accuracy": TokenAccuracy(),
         }
         usual |= {"exact_match": ExactMatch()} if write else {}
-        self.table = (*_TABLE, "texts", "references") if write else _TABLE
+        self.table = (*_TABLE, *_TEXTS) if write else _TABLE
         self.chosen = chosen(metrics, usual, Classes, _TAKES, table=self.table)
         self.goal = chosen_goal(goal, self.chosen, SequenceToSequence.goal)
         self.asked = {name for metric in self.chosen.values() for name in asked(metric, _TAKES, self.table)}
         self.data: PairedData = data
         self.beams, self.length_penalty, self.length = beams, length_penalty, length
+        self.closely = False  # whether intervals are measured as well
 
     @property
     def port(self) -> TargetTokens:
@@ -252,18 +258,62 @@ class SequenceToSequence(Task):
         """
         logits_BTV, memory = self._forced(model, batch)
         exact = logits_BTV if logits_BTV.dtype == torch.float64 else logits_BTV.float()
-        nats = functional.cross_entropy(
+        nats_BT = functional.cross_entropy(
             exact.flatten(0, 1), batch.targets.flatten(), ignore_index=LEFT_OUT, reduction="none"
-        ).sum(dtype=torch.float32 if exact.device.type == "mps" else torch.float64)
+        )
+        nats_BT = nats_BT.view_as(batch.targets)
+        nats = nats_BT.sum(dtype=torch.float32 if exact.device.type == "mps" else torch.float64)
         right = (logits_BTV.argmax(-1) == batch.targets).sum()
         results: dict[str, Any] = {"nats_sum": nats, "right": right, "tokens": int(self.weight(batch))}
+        if self.closely:
+            results |= {"nats_of_each": nats_BT.sum(1), "tokens_of_each": (batch.targets != LEFT_OUT).sum(1)}
         if "texts" in self.asked or "references" in self.asked:
             texts = self.texts(model, memory, batch.inputs[1])
             results |= {"texts": texts, "references": self.references(batch)}
         return results | (counted(logits_BTV, batch.targets) if "logits" in self.asked else {})
 
     def metrics(self) -> dict[str, Metric]:
-        return new_metrics(self.chosen, self.data.ports()[0], self.port.classes, _TAKES, self.table)
+        metrics = new_metrics(self.chosen, self.data.ports()[0], self.port.classes, _TAKES, self.table)
+        if self.closely:
+            metrics["cross_entropy_95"] = Of(MeanInterval(), "nats_of_each", "tokens_of_each")
+            if {"texts", "references"} <= self.asked:
+                metrics["exact_match_95"] = Of(MatchInterval(), "texts", "references")
+        return metrics
+
+    def on(self, path: Path) -> Self:
+        """Over other pairs, with intervals over pairs drawn anew."""
+        other = super().on(path)
+        other.closely = True
+        return other
+
+    def floors(self, split: str) -> Mapping[str, Mapping[str, float]]:
+        """How frequent each token is, and of texts the source itself and what the most similar source had.
+
+        Of data in memory. The latter two give no probabilities, so that they have metrics of texts alone.
+        """
+        from labwright_tasks.floors import of_model
+        from labwright_tasks.sequence_floors import SameTokens, nearest
+
+        train, part, inputs = self.data.split("train"), self.data.split(split), self.data.ports()[0]
+        if not self.data.in_memory or not train or not part or not isinstance(inputs, Tokens):
+            return {}
+        cells = self.port.vocab_size * self.port.length
+        same = SameTokens(train, self.port.vocab_size)
+        floors = {"how frequent each token is": of_model(self, split, same, size=max(1, _CELLS_AT_ONCE // cells))}
+        of_texts = {name for name in self.chosen if {*asked(self.chosen[name], _TAKES, self.table)} <= {*_TEXTS}}
+        if not of_texts:
+            return floors
+        whole = part.fetch(torch.arange(len(part)), 0, 0)
+        sources = self.data.show(whole.inputs)
+        written = {"the source itself": [*map(str, sources)]} if sources else {}
+        like = nearest(inputs, train, part)
+        written |= {like[0]: self.references(train.fetch(like[1], 0, 0))} if like else {}
+        for rule, texts in written.items():
+            metrics = {name: metric for name, metric in self.metrics().items() if name in of_texts}
+            for metric in metrics.values():
+                metric.update({"texts": texts, "references": self.references(whole)})
+            floors[rule] = {name: float(metric.compute()) for name, metric in metrics.items()}
+        return floors
 
     def predict(self, model: nn.Module, inputs: tuple[Tensor, ...], origins: Sequence[Any]) -> list[dict[str, Any]]:  # noqa: ARG002
         """For each row the text."""

@@ -6,7 +6,7 @@ import json
 import re
 import unicodedata
 from array import array
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -116,8 +116,8 @@ def name_of(text: str) -> str:
     return whole[1] if whole else name
 
 
-def cells_of(values: Sequence[Any], column: str, where: Callable[[int], str]) -> Cells:
-    """Values as cells. Bytes are UTF-8, or all hexadecimal if any aren't, as a UUID's.
+def cells_of(values: Sequence[Any], column: str, where: Callable[[int], str], *, lists: bool = False) -> Cells:
+    """Values as cells, see `cell_of`. Bytes are UTF-8, or all hexadecimal if any aren't, as a UUID's.
 
     Raises LabwrightError, with what `where` says of its row, for a list, an object and a number that can't be exact.
     """
@@ -129,7 +129,7 @@ def cells_of(values: Sequence[Any], column: str, where: Callable[[int], str]) ->
     cells = Cells()
     try:
         for value in values:
-            cells.append(cell_of(value))
+            cells.append(cell_of(value, lists=lists))
     except ValueError as fault:
         raise LabwrightError(f"{where(len(cells))}: column {column!r} has {fault}.") from None
     return cells
@@ -148,20 +148,21 @@ def read_table(
     every: bool = False,
     written: Written = _PLAIN,
     setting: str = "task.data.path",
+    lists: Collection[str] = (),
 ) -> Table:
     """The columns of a file by the settings of `task.data` that name them; of the `optional` ones those there are.
 
     With `every` all columns are there, by their own names, and those of `columns` are looked for alone. A path may be a
     pattern, or lead into a zip archive, see `sources_of`; several files are read one after the other. What a name's
     ending doesn't tell is text with a sign between cells. Rows that lack something are kept; `Table.filled` leaves them
-    out.
+    out. In columns called as `lists` says, a list of texts or numbers is a cell, as JSON.
 
     Raises LabwrightError naming file and line: no such file or column, or two of a name; a row with more or fewer cells
     than the header; a quote that isn't closed, or that swallows rows; no JSON, CSV or Parquet; no rows.
     """
     paths = [path] if isinstance(path, Path) else path
     sources = [source for one in paths for source in sources_of(one, setting, SUFFIXES)]
-    return joined([_read(Wanted(source, columns, optional or {}, every), written) for source in sources])
+    return joined([_read(Wanted(source, columns, optional or {}, every, lists), written) for source in sources])
 
 
 def joined(tables: Sequence[Table]) -> Table:
@@ -203,6 +204,7 @@ class Wanted:
     columns: Mapping[str, str]
     optional: Mapping[str, str]
     every: bool = False
+    lists: Collection[str] = ()
 
     def among(self, header: Sequence[str], hint: str = "") -> dict[str, int]:
         """Where each setting's column is. Raises LabwrightError for one that isn't there, or is there twice."""
@@ -278,7 +280,7 @@ def _json(wanted: Wanted, encoding: str | None, remarks: list[str]) -> tuple[dic
     """The columns, where each row is, and whether that is a line or a row of a list."""
     source = wanted.source
     text = opened(source, encoding, remarks)
-    unit, rows = ("row", _of_list(source, text)) if _is_list(text) else ("line", _of_lines(source, text))
+    unit, rows = objects_in(source, text)
     names = dict.fromkeys([*wanted.columns.values(), *wanted.optional.values()])
     columns = {name: Cells() for name in names}
     header: dict[str, None] = {}
@@ -291,12 +293,17 @@ def _json(wanted: Wanted, encoding: str | None, remarks: list[str]) -> tuple[dic
                     columns[name] = Cells("" for _ in lines)
         for name, column in columns.items():
             try:
-                column.append(cell_of(row.get(name)))
+                column.append(cell_of(row.get(name), lists=name in wanted.lists))
             except ValueError as fault:
                 raise LabwrightError(f"{source}, {unit} {number}: column {name!r} has {fault}.") from None
         lines.append(number)
     places = wanted.among(list(header)) if lines else {}
     return {setting: columns[list(header)[place]] for setting, place in places.items()}, lines, unit
+
+
+def objects_in(source: Source, text: TextIO) -> tuple[str, Iterator[tuple[int, dict[str, Any]]]]:
+    """What the rows of a file of JSON are numbered by, and the rows: one object in each line, or a list of them."""
+    return ("row", _of_list(source, text)) if _is_list(text) else ("line", _of_lines(source, text))
 
 
 def _is_list(text: TextIO) -> bool:
@@ -341,7 +348,7 @@ def _typed(wanted: Wanted) -> tuple[dict[str, Cells], Sequence[int]]:
     source = wanted.source
     header, table = read_columns(source, lambda names: sorted(set(wanted.among(names).values())))
     columns = {
-        name: cells_of(values_of(table[name]), name, lambda row: f"{source}, row {row + 1}")
+        name: cells_of(values_of(table[name]), name, lambda row: f"{source}, row {row + 1}", lists=name in wanted.lists)
         for name in table.column_names
     }
     places = wanted.among(header)
@@ -353,8 +360,13 @@ def _kind(value: Any) -> str:
     return kinds.get(type(value), f"a {type(value).__name__}")
 
 
-def cell_of(value: Any) -> str:
-    """A value as a cell. Raises ValueError, with what it is, for a list, an object and a number that can't be exact."""
+def cell_of(value: Any, *, lists: bool = False) -> str:
+    """A value as a cell, with `lists` also one of several, as JSON; an empty one says nothing.
+
+    Raises ValueError, with what it is, for a list otherwise, an object and a number that can't be exact.
+    """
+    if lists and isinstance(value, list | tuple):
+        return json.dumps([cell_of(each) for each in value], ensure_ascii=False) if value else ""
     if isinstance(value, str):  # half a surrogate pair is no letter
         return value if value.isascii() else value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     if value is None or value != value:

@@ -12,7 +12,7 @@ import math
 import os
 import secrets
 import stat
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -105,13 +105,13 @@ def refuse_links(folder: Path) -> None:
     These are links, and files that are none: devices, pipes, sockets. The folder itself may be reached by a link. A
     hard link is no harm, as files are replaced and not written into.
     """
-    for path, mode in _within(folder):
-        if stat.S_ISLNK(mode):
+    for path in sorted(folder.rglob("*")):
+        if path.is_symlink():
             raise LabwrightError(
                 f"{path} is a link to {str(path.readlink())!r}: writing into {folder} could change what lies "
                 "elsewhere. Put there what it points to, or remove it."
             )
-        _refuse_special(path, mode)
+    refuse_special(folder)
 
 
 def refuse_special(folder: Path) -> None:
@@ -119,11 +119,11 @@ def refuse_special(folder: Path) -> None:
 
     Links are followed.
     """
-    for path, mode in _within(folder):
-        if stat.S_ISLNK(mode):
-            with suppress(OSError):  # one that leads nowhere is missing for whoever reads it
-                mode = path.stat().st_mode
-        _refuse_special(path, mode)
+    for path in sorted(folder.rglob("*")):
+        with suppress(OSError):  # a link that leads nowhere is missing for whoever reads it
+            mode = path.stat().st_mode
+            if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+                raise LabwrightError(f"{path} is no file but a device, pipe or socket. Remove it.")
 
 
 def json_text(value: Any, *, indent: int | None = None, default: Callable[[Any], Any] | None = None) -> str:
@@ -148,14 +148,3 @@ def _finite(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_finite(element) for element in value]
     return value
-
-
-def _within(folder: Path) -> Iterator[tuple[Path, int]]:
-    """Everything in a folder, with its mode; links aren't followed, and folders that can't be read pass for empty."""
-    for path in sorted(folder.rglob("*")):
-        yield path, path.lstat().st_mode
-
-
-def _refuse_special(path: Path, mode: int) -> None:
-    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode) or stat.S_ISLNK(mode)):
-        raise LabwrightError(f"{path} is no file but a device, pipe or socket. Remove it.")

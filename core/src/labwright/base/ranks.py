@@ -7,6 +7,7 @@ lives; what is the same work on all goes through collectives, which have a time 
 
 from __future__ import annotations
 
+import math
 import os
 import pickle
 import re
@@ -194,12 +195,16 @@ def gathered(value: T) -> list[T]:
     return values if first() else []
 
 
-def met(place: str) -> None:
-    """Wait, in any thread and however long, until all have come to a place, named once. Raises RunFailed."""
-    if _joined is not None:
-        _joined.store.set(f"{place}/{number()}", "1")
-        for other in range(count()):
-            _awaited(f"{place}/{other}")
+def met(place: str, word: str = "here", within: float = math.inf) -> list[str]:
+    """Wait, in any thread, until all have come to a place, named once. Returns the word that each has left there.
+
+    It is empty for one that didn't come within so many seconds. Raises RunFailed if one fails.
+    """
+    if _joined is None:
+        return [word]
+    _joined.store.set(f"{place}/{number()}", word)
+    end = time.monotonic() + within
+    return [_awaited(f"{place}/{other}", end).decode() for other in range(count())]
 
 
 def speaks(message: str) -> bool:
@@ -243,14 +248,16 @@ def _what_happened(error: Exception) -> str:
     return f"{who} ended, or didn't answer within {_limit():g} s (${SECONDS} sets the limit): {said}."
 
 
-def _awaited(key: str) -> bytes:
-    """What another sets, however long it takes. Raises RunFailed with what one says that fails in the meantime."""
+def _awaited(key: str, end: float = math.inf) -> bytes:
+    """What another sets, nothing if it hasn't by the end. Raises RunFailed with what one says that fails meanwhile."""
     group, pause = _joined, 1e-4
     assert group is not None
     with guarded():
         while not group.store.check([key]):
             if group.store.check([_FAILED]):
                 raise RuntimeError("one of them failed")
+            if time.monotonic() > end:
+                return b""
             time.sleep(pause)
             pause = min(2 * pause, 0.05)
         return group.store.get(key)  # type: ignore[no-any-return]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import sys
+from dataclasses import dataclass
 from typing import Annotated
 
 import torch
@@ -11,7 +12,7 @@ from pydantic import Field
 
 from labwright.base import ranks
 from labwright.base.errors import LabwrightError
-from labwright.interfaces.device import Device, Precision
+from labwright.interfaces.device import Device
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of malloc.h
 
@@ -24,29 +25,11 @@ class CPU(Device):
         return torch.device("cpu")
 
 
+@dataclass(eq=False, kw_only=True)
 class CUDA(Device):
     """An NVIDIA or AMD GPU, by its index among those that CUDA_VISIBLE_DEVICES leaves visible."""
 
-    def __init__(
-        self,
-        *,
-        index: Annotated[int, Field(ge=0)] = 0,
-        precision: Precision = "fp32",
-        compile: bool = False,  # noqa: A002 - the field's name in a recipe
-        accumulate: Annotated[int, Field(ge=1)] = 1,
-        workers: Annotated[int, Field(ge=0)] = 0,
-        threads: Annotated[int, Field(ge=1)] | None = None,
-        sync_batch_norm: bool = False,
-    ) -> None:
-        super().__init__(
-            precision=precision,
-            compile=compile,
-            accumulate=accumulate,
-            workers=workers,
-            threads=threads,
-            sync_batch_norm=sync_batch_norm,
-        )
-        self.index = index
+    index: Annotated[int, Field(ge=0)] = 0
 
     def find(self) -> torch.device:
         if not torch.cuda.is_available():

@@ -8,13 +8,15 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, cast
+from typing import Annotated, Any, ClassVar, cast
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 from labwright.base.errors import LabwrightError
-from labwright.interfaces.optimizer import Optimizer
+from labwright.base.search import Choice, PerTrial, Uniform
+from labwright.interfaces.optimizer import Group, Optimizer, Schedule
 
 FUSED_DEVICES = ("cpu", "cuda", "mps", "xpu")  # where PyTorch has the kernels since 2.5
 FUSED_DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
@@ -46,6 +48,7 @@ class Together:
 Due = list[tuple[Together, list[Tensor]]]  # what a step updates, by which gradients
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
 class Elementwise(Optimizer):
     """What SGD and Adam share: which parameters go into one kernel call, and the state by parameter name.
 
@@ -54,8 +57,14 @@ class Elementwise(Optimizer):
 
     counted: ClassVar[bool]  # whether the state has `step`; if not, the count only tells a skipped first update
 
-    def __init__(self, parameters: Mapping[str, nn.Parameter], **shared: Any) -> None:
-        super().__init__(parameters, **shared)
+    lr: Annotated[float, Field(gt=0), Uniform(1e-5, 1e-1, log=True), PerTrial()] = 1e-3
+    weight_decay: Annotated[float, Field(ge=0), PerTrial()] = 0.0
+    schedule: Annotated[Schedule, Choice("constant", "cosine", "one-cycle"), PerTrial()] = "constant"
+    warmup: Annotated[float, Field(ge=0, lt=1), PerTrial()] = 0.0
+    end: Annotated[float, Field(gt=0, le=1), PerTrial()] = 1e-3
+
+    def __post_init__(self, groups: dict[str, Group] | None, layer_decay: float | None) -> None:
+        super().__post_init__(groups, layer_decay)
         self._state: dict[str, State] = {}
         self._steps: dict[str, Tensor] = {}  # one tensor for all parameters with the same history
         self._plan: list[Together] | None = None
@@ -143,7 +152,9 @@ class Elementwise(Optimizer):
                     "ones only. Build its layer with sparse=False."
                 )
         self._count_apart(active)
-        self._begin(active, skippable)
+        # without a count, a buffer of zeros stands for none if a first step may be skipped: the count tells which
+        if self.counted or (skippable and self.slots):
+            self._begin_counted(active)
         members: dict[tuple[Any, ...], list[str]] = {}
         for number, (names, _, _) in enumerate(self.groups):
             for name in names:
@@ -214,10 +225,6 @@ class Elementwise(Optimizer):
     @abstractmethod
     def slots(self) -> tuple[str, ...]:
         """The state's tensors of the parameter's shape."""
-
-    @abstractmethod
-    def _begin(self, names: Iterable[str], skippable: bool) -> None:
-        """Make the state that these parameters need before a step, one that may be skipped or not."""
 
     @abstractmethod
     def _update_fused(self, part: Together, gradients: list[Tensor], lr: float, found: Tensor | None) -> None:

@@ -5,29 +5,23 @@ There is no `maximize`: a loss is minimised.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Annotated, Any, final
+from dataclasses import dataclass
+from typing import Annotated, final
 
 import torch
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 
 from labwright.base.errors import LabwrightError
-from labwright.base.search import Choice, PerTrial, Uniform
+from labwright.base.search import PerTrial, Uniform
 from labwright.builtin.elementwise import Elementwise, State, Together
-from labwright.interfaces.optimizer import Group, LayerDecay, Schedule
+from labwright.interfaces.optimizer import Group
 
-Rate = Annotated[float, Field(gt=0), Uniform(1e-5, 1e-1, log=True), PerTrial()]
-Decay = Annotated[float, Field(ge=0), PerTrial()]
-Scheduled = Annotated[Schedule, Choice("constant", "cosine", "one-cycle"), PerTrial()]
-Warmup = Annotated[float, Field(ge=0, lt=1), PerTrial()]
-End = Annotated[float, Field(gt=0, le=1), PerTrial()]
 Beta = Annotated[float, Field(ge=0, lt=1)]
-Betas = Annotated[tuple[Beta, Beta], PerTrial()]
-Epsilon = Annotated[float, Field(gt=0), PerTrial()]
 
 
 @final
+@dataclass(eq=False, repr=False, kw_only=True)
 class SGD(Elementwise):
     """Stochastic gradient descent with momentum (Sutskever et al. 2013, section 2), in the form of torch.optim.SGD.
 
@@ -37,38 +31,22 @@ class SGD(Elementwise):
 
     counted = False
 
-    def __init__(
-        self,
-        parameters: Mapping[str, nn.Parameter],
-        *,
-        lr: Annotated[float, Field(gt=0), Uniform(1e-3, 1.0, log=True), PerTrial()] = 0.1,
-        weight_decay: Decay = 0.0,
-        schedule: Scheduled = "constant",
-        warmup: Warmup = 0.0,
-        end: End = 1e-3,
-        groups: dict[str, Group] | None = None,
-        layer_decay: LayerDecay | None = None,
-        momentum: Annotated[float, Field(ge=0, lt=1), Uniform(0.0, 0.99), PerTrial()] = 0.0,
-        dampening: Annotated[float, Field(ge=0, le=1), PerTrial()] = 0.0,
-        nesterov: bool = False,
-    ) -> None:
-        shared = {"schedule": schedule, "warmup": warmup, "end": end, "groups": groups, "layer_decay": layer_decay}
-        super().__init__(parameters, lr=lr, weight_decay=weight_decay, **shared)
-        if nesterov and (momentum == 0 or dampening != 0):
+    lr: Annotated[float, Field(gt=0), Uniform(1e-3, 1.0, log=True), PerTrial()] = 0.1
+    momentum: Annotated[float, Field(ge=0, lt=1), Uniform(0.0, 0.99), PerTrial()] = 0.0
+    dampening: Annotated[float, Field(ge=0, le=1), PerTrial()] = 0.0
+    nesterov: bool = False
+
+    def __post_init__(self, groups: dict[str, Group] | None, layer_decay: float | None) -> None:
+        super().__post_init__(groups, layer_decay)
+        if self.nesterov and (self.momentum == 0 or self.dampening != 0):
             raise LabwrightError(
-                f"optimizer.nesterov: given momentum {momentum!r} and dampening {dampening!r}; Nesterov's method needs "
-                "a momentum above 0 and no dampening."
+                f"optimizer.nesterov: given momentum {self.momentum!r} and dampening {self.dampening!r}; Nesterov's "
+                "method needs a momentum above 0 and no dampening."
             )
-        self.momentum, self.dampening, self.nesterov = momentum, dampening, nesterov
 
     @property
     def slots(self) -> tuple[str, ...]:
         return ("momentum_buffer",) if self.momentum else ()
-
-    def _begin(self, names: Iterable[str], skippable: bool) -> None:
-        # If a first step may be skipped, a buffer of zeros stands for none, and the count tells whether to dampen.
-        if self.momentum and skippable:
-            self._begin_counted(names)
 
     def _update_fused(self, part: Together, gradients: list[Tensor], lr: float, found: Tensor | None) -> None:
         if part.step is not None and self.dampening:
@@ -119,6 +97,7 @@ class SGD(Elementwise):
         parameter.add_(gradient, alpha=-lr)
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
 class Adam(Elementwise):
     """Adam (Kingma & Ba 2015, algorithm 1), its weight decay added to the gradient.
 
@@ -128,31 +107,13 @@ class Adam(Elementwise):
     counted = True
     decoupled = False  # the weight decay, from the gradient
 
-    def __init__(
-        self,
-        parameters: Mapping[str, nn.Parameter],
-        *,
-        lr: Rate = 1e-3,
-        weight_decay: Decay = 0.0,
-        schedule: Scheduled = "constant",
-        warmup: Warmup = 0.0,
-        end: End = 1e-3,
-        groups: dict[str, Group] | None = None,
-        layer_decay: LayerDecay | None = None,
-        betas: Betas = (0.9, 0.999),
-        eps: Epsilon = 1e-8,
-        amsgrad: bool = False,
-    ) -> None:
-        shared = {"schedule": schedule, "warmup": warmup, "end": end, "groups": groups, "layer_decay": layer_decay}
-        super().__init__(parameters, lr=lr, weight_decay=weight_decay, **shared)
-        self.betas, self.eps, self.amsgrad = betas, eps, amsgrad
+    betas: Annotated[tuple[Beta, Beta], PerTrial()] = (0.9, 0.999)
+    eps: Annotated[float, Field(gt=0), PerTrial()] = 1e-8
+    amsgrad: bool = False
 
     @property
     def slots(self) -> tuple[str, ...]:
         return ("exp_avg", "exp_avg_sq", "max_exp_avg_sq") if self.amsgrad else ("exp_avg", "exp_avg_sq")
-
-    def _begin(self, names: Iterable[str], skippable: bool) -> None:  # noqa: ARG002 - its zeros stand for no state
-        self._begin_counted(names)
 
     def _update_fused(self, part: Together, gradients: list[Tensor], lr: float, found: Tensor | None) -> None:
         assert part.step is not None
@@ -200,6 +161,7 @@ class Adam(Elementwise):
 
 
 @final
+@dataclass(eq=False, repr=False, kw_only=True)
 class AdamW(Adam):
     """Adam with decoupled weight decay (Loshchilov & Hutter 2019, algorithm 2).
 
@@ -207,25 +169,7 @@ class AdamW(Adam):
     """
 
     decoupled = True
-
-    def __init__(
-        self,
-        parameters: Mapping[str, nn.Parameter],
-        *,
-        lr: Rate = 1e-3,
-        weight_decay: Annotated[float, Field(ge=0), Uniform(1e-4, 1e-1, log=True), PerTrial()] = 0.01,
-        schedule: Scheduled = "constant",
-        warmup: Warmup = 0.0,
-        end: End = 1e-3,
-        groups: dict[str, Group] | None = None,
-        layer_decay: LayerDecay | None = None,
-        betas: Betas = (0.9, 0.999),
-        eps: Epsilon = 1e-8,
-        amsgrad: bool = False,
-    ) -> None:
-        shared: dict[str, Any] = {"schedule": schedule, "warmup": warmup, "end": end, "groups": groups}
-        shared |= {"layer_decay": layer_decay, "betas": betas, "eps": eps, "amsgrad": amsgrad}
-        super().__init__(parameters, lr=lr, weight_decay=weight_decay, **shared)
+    weight_decay: Annotated[float, Field(ge=0), Uniform(1e-4, 1e-1, log=True), PerTrial()] = 0.01
 
 
 def _add_(target: Tensor, other: Tensor, factor: float | Tensor) -> None:

@@ -14,3 +14,5 @@ class Report:
         from labwright.report.run_report import write  # here: nothing of it is needed before the end
 
         write(run, outcome)
+
+    labwright_run_ended.every_process = True  # type: ignore[attr-defined]

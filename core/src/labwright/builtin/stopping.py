@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -15,6 +16,7 @@ from labwright.plugin.hookspecs import hookimpl
 from labwright.train.log import read_log
 
 
+@dataclass(eq=False, kw_only=True)
 class Early:
     """End when a metric of `valid` has not improved for a while.
 
@@ -26,28 +28,18 @@ class Early:
     patience was used up already.
     """
 
-    def __init__(
-        self,
-        *,
-        metric: str | None = None,
-        direction: Literal["minimize", "maximize"] | None = None,
-        patience: Annotated[int, Field(ge=1)] = 5,
-        min_delta: Annotated[float, Field(ge=0)] = 0.0,
-    ) -> None:
-        self.metric = metric
-        self.direction = direction
-        self.patience = patience
-        self.min_delta = min_delta
-        self._best: float | None = None
-        self._waited = 0
-        self._watched = ""
+    metric: str | None = None
+    direction: Literal["minimize", "maximize"] | None = None
+    patience: Annotated[int, Field(ge=1)] = 5
+    min_delta: Annotated[float, Field(ge=0)] = 0.0
 
     @hookimpl
     def labwright_run_started(self, run: Run) -> None:
         if run.task.batches("valid", size=1, seed=0, epoch=0) is None:
             raise LabwrightError("stop 'early': the data has no `valid` split to watch.")
         # from the log and not from a state of its own, so that a resumed run needs nothing else
-        self._best, self._waited = None, 0
+        self._best: float | None = None
+        self._waited = 0
         for record in read_log(run.folder / "metrics.jsonl"):
             if record["event"] == "evaluation" and record["split"] == "valid" and record["step"] <= run.step:
                 self._take(self._goal(run, record["metrics"]), record["metrics"])
@@ -95,15 +87,14 @@ class Early:
             raise StopRun(f"{self._watched} has not improved on {self._best:.6g} in {evaluations}")
 
 
+@dataclass(eq=False, kw_only=True)
 class Seconds:
     """End after a stretch of time, at the end of the step under way.
 
     `limit` is in seconds of this process: what was trained before a resumption doesn't count.
     """
 
-    def __init__(self, *, limit: Annotated[float, Field(gt=0)]) -> None:
-        self.limit = limit
-        self._end = 0.0
+    limit: Annotated[float, Field(gt=0)]
 
     @hookimpl
     def labwright_run_started(self) -> None:

@@ -7,8 +7,19 @@ from typing import Annotated
 
 import typer
 
-from labwright.base import ranks
-from labwright.cli.shared import Json, OtherData, Overrides, RunFolder, print_json, print_metrics, say
+from labwright.cli.shared import (
+    Json,
+    OtherData,
+    Out,
+    Overrides,
+    Processes,
+    RunFolder,
+    claim_out,
+    join_or_start,
+    print_json,
+    print_metrics,
+    say,
+)
 
 
 def verb(
@@ -19,21 +30,21 @@ def verb(
     checkpoint: Annotated[str, typer.Option(help="final (what the run ended with), last or best.")] = "final",
     other_data: OtherData = False,
     on: Annotated[Path | None, typer.Option(help="Other data, a file or folder, all of which is measured.")] = None,
-    out: Annotated[Path | None, typer.Option(help="An empty or new folder for a page about it.")] = None,
+    out: Out = None,
+    processes: Processes = None,
     as_json: Json = False,
 ) -> None:
     """Evaluate a run's model on a split of its data, or --on other data, with some of the run's settings changed.
 
     Example: labwright evaluate runs/vision-image-folder-001 --on photos
     """
-    from labwright.runs.folder import claim_folder
     from labwright.runs.load import evaluated
 
-    ranks.join()
+    join_or_start(processes)
     if out is not None:
-        ranks.by_first(lambda: claim_folder(out))  # before the work, which may be long
+        claim_out(out)
     evaluation = evaluated(run, ctx.obj.plugins, split, checkpoint, overrides or (), other_data=other_data, on=on)
-    if out is not None and evaluation.of.outcome is not None and ranks.first():
+    if out is not None and evaluation.of.outcome is not None:
         from labwright.report.run_report import write
 
         write(evaluation.of, evaluation.of.outcome, out)

@@ -34,12 +34,10 @@ def verb(
     for kind in [kinds[what]] if what else kinds.values():
         names = plugins.names(kind)
         if fitting is not None:
-            if kind == "recipe":
-                continue
             # here: it imports torch, which a list without --for does without
             from labwright.config.compatibility import fitting_names
 
-            names = fitting_names(kind, fitting, plugins)
+            names = [] if kind == "recipe" else fitting_names(kind, fitting, plugins)
         rows += [_row(plugins, kind, name) for name in names]
     if as_json:
         print_json(rows)

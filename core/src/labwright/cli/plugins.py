@@ -46,13 +46,10 @@ def verb(
 
 
 def _row(plugin: Plugin, plugins: Plugins) -> tuple[str, ...]:
-    brings = plugin.reason or _brings(plugin, plugins)
-    return plugin.name, plugin.distribution, plugin.version, plugin.requires or "no range", plugin.state, brings
-
-
-def _brings(plugin: Plugin, plugins: Plugins) -> str:
     counts = Counter(map(kind_of, plugin.brings))
-    return ", ".join(f"{count} {kind if count == 1 else plugins.heading(kind)}" for kind, count in counts.items())
+    brings = [f"{count} {kind if count == 1 else plugins.heading(kind)}" for kind, count in counts.items()]
+    needs = plugin.requires or "no range"
+    return plugin.name, plugin.distribution, plugin.version, needs, plugin.state, plugin.reason or ", ".join(brings)
 
 
 def _json(plugin: Plugin) -> dict[str, object]:

@@ -42,9 +42,12 @@ from labwright.base.errors import LabwrightError
 from labwright.base.files import json_text, mute, printable
 from labwright.plugin.lockfile import check
 from labwright.plugin.registry import Plugins
+from labwright.runs.folder import claim_folder
+from labwright.runs.folder import new_folder as new_folder
 
 if TYPE_CHECKING:
     from labwright.interfaces.run import Outcome
+    from labwright.interfaces.sections import Section
     from labwright.plugin.discovery import Plugin
     from labwright.runs.experiment import Experiment
 
@@ -79,6 +82,7 @@ RecipeName = Annotated[str, typer.Argument(metavar="RECIPE", help="A recipe's na
 Overrides = Annotated[
     list[str] | None, typer.Argument(metavar="[FIELD=VALUE]...", help="Settings to change, such as train.epochs=5.")
 ]
+Out = Annotated[Path | None, typer.Option(help="An empty or new folder for a page about it.")]
 OtherData = Annotated[
     bool, typer.Option("--other-data", help="Go on although the data's samples are not those of the run.")
 ]
@@ -86,7 +90,7 @@ OtherData = Annotated[
 
 Processes = Annotated[
     int | None,
-    typer.Option("--processes", min=1, help="Train on so many processes of this machine, as torchrun would."),
+    typer.Option("--processes", min=1, help="Use so many processes of this machine, as torchrun would."),
 ]
 
 
@@ -211,6 +215,31 @@ def print_table(rows: Iterable[Sequence[str]], indent: str = "") -> None:
     for row in rows:
         cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=False)]
         echo((indent + "  ".join([*cells, row[-1]])).rstrip())
+
+
+def claim_out(folder: Path) -> None:
+    """Make the folder that `--out` names, before work that may be long: `claim_out(Path("page"))`.
+
+    Raises LabwrightError if something is in it or it can't be written.
+    """
+    ranks.by_first(lambda: claim_folder(folder, of_run=False))
+
+
+def write_page(folder: Path, title: str, about: str, parts: Mapping[str, Sequence[Section]]) -> None:
+    """Write report.html into a folder, a heading for each of the parts, in the frame of a run's report.
+
+    A section that can't be drawn ends in a warning in the log. Of several processes the first writes.
+
+    Example: `write_page(Path("page"), "photos", "120 pictures", {"Sizes": [lw.Table("Sizes", ("side",), [(64,)])]})`
+    """
+    from labwright.report import page, sections  # which import torch
+
+    if ranks.first():
+        of_parts = (
+            page.section(heading, page.together(map(sections.card, of_part), "row"))
+            for heading, of_part in parts.items()
+        )
+        page.write(folder, title, (page.heading(title, about, "", "", {}), *of_parts))
 
 
 def print_outcome(outcome: Outcome, as_json: bool, notes: Sequence[str] = ()) -> None:

@@ -68,11 +68,12 @@ def _start(experiment: Experiment, as_json: bool) -> None:
 
 def _component(plugins: Plugins, kind: str, name: str, as_json: bool) -> None:
     component = plugins.find(kind, name)
+    told = {"kind": kind, "name": name, "summary": component.summary}
     # a family as such, not one of its members
     if name == component.name and name.endswith("/*"):
         members = [name[:-1] + member for member in plugins.target(component)]
         if as_json:
-            print_json({"kind": kind, "name": name, "summary": component.summary, "members": members})
+            print_json(told | {"members": members})
         else:
             echo("\n".join([f"{kind} {name}: {component.summary}", *(f"  {member}" for member in members)]))
         return
@@ -80,7 +81,7 @@ def _component(plugins: Plugins, kind: str, name: str, as_json: bool) -> None:
 
     found = described(kind, name, plugins)
     if as_json:
-        print_json({"kind": kind, "name": name, "summary": component.summary} | found)
+        print_json(told | found)
         return
     echo(f"{kind} {name}: {component.summary}")
     for key, says in (("inputs", "takes"), ("outputs", "returns")):

@@ -14,7 +14,7 @@ from torch import nn
 from labwright.base.errors import LabwrightError, listed
 from labwright.config.recipe import read_recipe
 from labwright.config.resolve import ComponentSpec, Where, resolve
-from labwright.config.signature import Part, signature, unwrapped
+from labwright.config.signature import Part, hints_of, signature, unwrapped
 from labwright.interfaces.closed_form import ClosedForm
 from labwright.interfaces.task import Task
 from labwright.plugin.registry import Plugins
@@ -39,23 +39,16 @@ def check_fit(
                 f"{' or '.join(wanted.__name__ for wanted in spec.given[port])}; {data} {has} {offered.__name__}. "
                 f"`labwright list {plugins.heading(spec.kind)} --for RECIPE` shows those that fit."
             )
-    fault = contract_fault(model, task.model_contract) if task.model_contract else ""
-    if fault:
-        raise LabwrightError(
-            f"{here / 'model'}: model {model.label!r} doesn't fit task {task_spec.label!r}: {fault}. "
-            "`labwright list models --for RECIPE` shows those that fit."
-        )
     _check_parts(task_spec, here / "task", plugins)
-    if task.contract is None or model.is_a(ClosedForm):
-        return
-    if loss is None:
+    descends = not model.is_a(ClosedForm)
+    if descends and task.contract and loss is None:
         raise LabwrightError(f"{here / 'loss'}: task {task_spec.label!r} needs a loss; see `labwright list losses`.")
-    fault = contract_fault(loss, task.contract)
-    if fault:
-        raise LabwrightError(
-            f"{here / 'loss'}: loss {loss.label!r} doesn't fit task {task_spec.label!r}: {fault}. "
-            "`labwright list losses --for RECIPE` shows those that fit."
-        )
+    for called, contract in ((model, task.model_contract), (loss if descends else None, task.contract)):
+        if called and contract and (fault := contract_fault(called, contract)):
+            raise LabwrightError(
+                f"{here / called.kind}: {called.kind} {called.label!r} doesn't fit task {task_spec.label!r}: {fault}. "
+                f"`labwright list {plugins.heading(called.kind)} --for RECIPE` shows those that fit."
+            )
 
 
 def _check_parts(task: ComponentSpec, where: Where, plugins: Plugins) -> None:
@@ -152,8 +145,7 @@ def described(kind: str, name: str, plugins: Plugins) -> dict[str, Any]:
     """A component in words: its documentation, the ports it takes and returns, and its settings."""
     target = plugins.load(kind, name)
     constructor = signature(target)
-    function = target.__init__ if inspect.isclass(target) else target
-    hints = typing.get_type_hints(function, include_extras=True) if constructor.settings else {}
+    hints = hints_of(target) if constructor.settings else {}
     ports = {key: " | ".join(type_.__name__ for type_ in types) for key, types in constructor.given.items() if types}
     settings = [
         {

@@ -50,10 +50,6 @@ class Where:
     def __truediv__(self, key: str | int) -> Where:
         return Where((*self.path, f"[{key}]" if isinstance(key, int) else key), self.source)
 
-    def typed(self) -> str | None:
-        """What an override said for this place, as it was typed."""
-        return self.source.typed(self.path) if self.source else None
-
     def __str__(self) -> str:
         keys = [key if re.fullmatch(r"[\w-]+|\[\d+\]", key) else f'"{key}"' for key in self.path]
         return (self.source.place(self.path) if self.source else "") + ".".join(keys).replace(".[", "[")
@@ -150,9 +146,8 @@ class ComponentSpec:
         for key, setting in signature(self.target).settings.items():
             if setting.mark is not None:
                 marks[key] = setting.mark
-            for place, part in self.parts().items() if setting.part else ():
-                if place.partition(".")[0] == key:
-                    marks |= {f"{place}.{path}": mark for path, mark in part.marks().items()}
+            for place, part in _placed(key, self.settings.get(key) or {}).items() if setting.part else ():
+                marks |= {f"{place}.{path}": mark for path, mark in part.marks().items()}
         return marks
 
 
@@ -341,7 +336,7 @@ def with_default(value: Any, name: Any) -> Any:
 def checked(setting: Setting, value: Any, where: Where, label: str) -> Any:
     """The value in its Python type. Raises LabwrightError with place, value and what is allowed."""
     of = f" ({label})" if " " in label else ""  # `train` says where it is
-    typed = where.typed()
+    typed = where.source.typed(where.path) if where.source else None
     # TOML reads an override that looks like a number as one; the person typed a text
     if typed is not None and isinstance(value, bool | int | float) and not _is_valid(setting, value):
         value = typed if _is_valid(setting, typed) else value  # a folder called 12e4

@@ -8,10 +8,12 @@ from __future__ import annotations
 import inspect
 import json
 import re
+import sys
 import types
 import typing
+from collections import ChainMap
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import InitVar, dataclass, fields, is_dataclass
 from enum import Enum
 from functools import cache, reduce
 from math import isnan
@@ -111,7 +113,7 @@ def signature(target: Any) -> Signature:
     # a class without a constructor has no settings; torch's own takes *args
     if function in (object.__init__, nn.Module.__init__):
         return Signature(target, {}, {})
-    hints = _hints(function, label_of(target))
+    hints = hints_of(target)
     settings: dict[str, Setting] = {}
     given: dict[str, tuple[type, ...]] = {}
     parameters = list(inspect.signature(function).parameters.values())
@@ -141,20 +143,24 @@ def _fault(parameter: inspect.Parameter, hints: Mapping[str, Any]) -> str:
     return "the name is reserved; call it otherwise." if parameter.name in RESERVED else ""
 
 
-def _hints(function: Any, label: str) -> dict[str, Any]:
-    function = inspect.unwrap(function)
+def hints_of(target: Any) -> dict[str, Any]:
+    """The annotations of a constructor's parameters, resolved. Raises LabwrightError for one that can't be."""
+    label, function = label_of(target), inspect.unwrap(target.__init__ if inspect.isclass(target) else target)
+    # a dataclass has fields of its bases, as they were written in other modules
+    bases = inspect.getmro(target) if inspect.isclass(target) and is_dataclass(target) else ()
+    known = ChainMap(getattr(function, "__globals__", {}), *(vars(sys.modules[base.__module__]) for base in bases))
     hints: dict[str, Any] = {}
     # one after the other, to say which of them can't be resolved
     for name, annotation in getattr(function, "__annotations__", {}).items():
         alone = types.SimpleNamespace(__annotations__={name: annotation})
         try:
-            hints |= typing.get_type_hints(alone, function.__globals__, include_extras=True)
+            hints |= typing.get_type_hints(alone, {}, known, include_extras=True)
         except Exception as error:
             raise LabwrightError(
                 f"{label}, parameter {name!r}: its annotation {annotation!r} can't be resolved ({error}); import "
                 "what it names at module level, not under TYPE_CHECKING."
             ) from error
-    return hints
+    return {name: hint.type if isinstance(hint, InitVar) else hint for name, hint in hints.items()}
 
 
 def _setting(where: str, parameter: inspect.Parameter, hint: Any) -> Setting:

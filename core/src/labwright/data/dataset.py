@@ -316,7 +316,7 @@ def _cut(value: Any, some: slice, count: int, name: str) -> Any:
     )
 
 
-def with_tensors(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
+def with_tensors(value: Any, change: Callable[[Tensor], Any]) -> Any:
     """A field with its tensors changed, those of a tuple or dict too; anything else is left as it is."""
     if isinstance(value, Tensor):
         return change(value)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import torch
 from torch import Tensor
 
 from labwright.base.errors import LabwrightError
-from labwright.data.dataset import Augmented, Data, Labelled, LeftOut, Split, TensorSplit
+from labwright.data.dataset import Augmented, Data, Labelled, LeftOut, Split, TensorSplit, with_tensors
 from labwright.data.ports import Classes
 
 SPLITS = ("train", "valid", "test")
@@ -127,29 +128,22 @@ def _digest(data: Data, name: str, split: Split) -> str:
             # names of files may be no Unicode
             digest.update(line.encode("utf-8", "surrogatepass") + b"\0")
     elif isinstance(split, TensorSplit):
-        for tensor in _tensors((split.inputs, split.labels)):
-            # large data isn't gone through at every start: rows from the first to the last tell it apart well enough
-            _take(digest, tensor if tensor.nbytes <= _WHOLE else tensor[_spread(len(tensor), 4096)])
+        # large data isn't gone through at every start: rows from the first to the last tell it apart well enough
+        with_tensors(
+            (split.inputs, split.labels),
+            lambda x: _take(digest, x if x.nbytes <= _WHOLE else x[_spread(len(x), 4096)]),
+        )
     else:
         # augmentation would be other samples each time
         plain = split.plain() if isinstance(split, Augmented) else split
-        for tensor in _tensors(tuple(vars(plain.fetch(_spread(len(split), _FETCHED), 0, 0)).values())):
-            _take(digest, tensor)
+        samples = plain.fetch(_spread(len(split), _FETCHED), 0, 0)
+        with_tensors(tuple(vars(samples).values()), partial(_take, digest))
     return digest.hexdigest()
 
 
 def _spread(length: int, most: int) -> Tensor:
     """Up to `most` indices, evenly from the first to the last."""
     return torch.linspace(0, length - 1, min(length, most)).round().long()
-
-
-def _tensors(value: Any) -> Iterator[Tensor]:
-    """The tensors of a batch's fields, those in tuples and dicts too."""
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, tuple | Mapping):
-        for inner in value.values() if isinstance(value, Mapping) else value:
-            yield from _tensors(inner)
 
 
 def _take(digest: Any, tensor: Tensor) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Protocol
 
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 Precision = Literal["fp32", "bf16", "fp16"]
 
 
+@dataclass(eq=False, kw_only=True)
 class Device(ABC):
     """Where and how it is computed; nothing here changes what is computed, precision apart.
 
@@ -26,33 +28,29 @@ class Device(ABC):
     Example: `class TPU(lw.Device): ...`
     """
 
-    def __init__(
-        self,
-        *,
-        precision: Precision = "fp32",
-        compile: bool = False,  # noqa: A002 - the field's name in a recipe
-        accumulate: Annotated[int, Field(ge=1)] = 1,
-        workers: Annotated[int, Field(ge=0)] = 0,
-        threads: Annotated[int, Field(ge=1)] | None = None,
-        sync_batch_norm: bool = False,
-    ) -> None:
-        self.precision = precision
-        self.compile = compile
-        self.accumulate = accumulate
-        self.workers = workers
-        self.threads = threads
-        self.sync_batch_norm = sync_batch_norm
+    precision: Precision = "fp32"
+    compile: bool = False
+    accumulate: Annotated[int, Field(ge=1)] = 1
+    workers: Annotated[int, Field(ge=0)] = 0
+    threads: Annotated[int, Field(ge=1)] | None = None
+    sync_batch_norm: bool = False
 
     @abstractmethod
     def find(self) -> torch.device:
         """The device. Raises LabwrightError if it isn't there, saying what is."""
 
     def shard(self, model: nn.Module, criterion: Any) -> Sharding | None:
-        """Let each of several processes hold a part of the parameters alone; None, as here: each holds all of them."""
+        """Let each of several processes hold a part of the parameters alone; None, as here: each holds all of them.
+
+        The model and the criterion are on the host still; what is made of them is on the device.
+        """
         return None
 
-    def writer(self) -> Writer | None:
-        """What writes the tensors of a run's checkpoints; None, as here: the first process, before the next step."""
+    def writer(self, tell: Callable[[str], None]) -> Writer | None:
+        """What writes the tensors of a run's checkpoints; None, as here: the first process, before the next step.
+
+        What the run's person should know of it, it may `tell`: a sentence becomes a note of the run.
+        """
         return None
 
     def autocast(self, device: torch.device) -> AbstractContextManager[Any] | None:
@@ -78,8 +76,11 @@ class Sharding(Protocol):
     def mixed(self) -> AbstractContextManager[None]:
         """Within it a tensor that all processes hold alike goes with one of which each has a part."""
 
-    def end(self) -> None:
-        """The run is over: from now on every process has the model whole, without a trace of this."""
+    def read(self, files: Sequence[Path]) -> dict[str, Tensor]:
+        """The tensors of a checkpoint's safetensors files, in whose order the parts of one follow one another.
+
+        Of one that goes with a parameter, whose name its own has between slashes, this process's part; of others all.
+        """
 
 
 class Writer(Protocol):

@@ -30,18 +30,15 @@ class Family(Mapping[str, type[Any]]):
         return {"type": "string", "pattern": f"^{self.domain}/[^/]+$"}
 
     def __getitem__(self, name: str) -> type[Any]:
-        if name not in self:
-            raise KeyError(name)
         if name not in self._made:
+            if name not in set(self.names()):
+                raise KeyError(name)
             library, defaults = self.find(name)
             members = {"label": f"{self.domain}/{name}", "library": staticmethod(library), "defaults": defaults}
             members |= {"__doc__": library.__doc__, "__module__": self.member.__module__}
             # a class of its own, as a class is what the registry hands out and what a signature is read from
             self._made[name] = type(name, (self.member,), members)
         return self._made[name]
-
-    def __contains__(self, name: object) -> bool:
-        return name in self._made or name in set(self.names())
 
     def __iter__(self) -> Iterator[str]:
         return iter(sorted(self.names()))

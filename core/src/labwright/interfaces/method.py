@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -94,7 +95,7 @@ class Method:
 
     def feed(self, steps: Steps) -> Iterator[Any]:
         """What each step that is still to do takes, in order: a function of the run's seed and step."""
-        return steps.batches()
+        return steps.task.collect(steps) if isinstance(steps.task, Collecting) else steps.batches()
 
     def gradients(self, update: Update, batches: Sequence[Any], weights: Sequence[float]) -> Mapping[str, Tensor]:
         """Leave gradients in `grad` of the phase's parameters.
@@ -111,6 +112,40 @@ class Method:
 
 
 @runtime_checkable
+class Collecting(Protocol):
+    """A task whose model makes its own training data by acting: it learns in rounds, and so counts steps, not epochs.
+
+    Its `train` part shows what a batch looks like, and isn't trained on. Most are Stateful, too.
+
+    Example: `rounds = task.round_steps(64) if isinstance(task, lw.Collecting) else len(batches)`
+    """
+
+    def round_steps(self, size: int) -> int:
+        """How many steps learn from what is collected at once, in batches of `size`: what stands for an epoch.
+
+        Raises LabwrightError for a size that doesn't go with it.
+        """
+        ...
+
+    def collect(self, steps: Steps) -> Iterator[Any]:
+        """The batch of each step that is still to do: see `Method.feed`."""
+        ...
+
+
+@dataclass(frozen=True)
+class Appended:
+    """A table of a state that grows at its end: each checkpoint writes the rows that those before it haven't written.
+
+    `rows` are the last of the `count` that there were in all, the oldest first; those before them are forgotten.
+
+    Example: `def state(self): return {"seen": lw.Appended(self.seen_ND, len(self.seen_ND))}`
+    """
+
+    rows: Tensor
+    count: int
+
+
+@runtime_checkable
 class Stateful(Protocol):
     """A task, method or listener with a state that a checkpoint keeps: replay buffers, environments, memory banks.
 
@@ -118,7 +153,7 @@ class Stateful(Protocol):
     """
 
     def state(self) -> Mapping[str, Any]:
-        """Names to tensors, or to values that JSON gives back as they are."""
+        """Names to tensors, to tables that are Appended, or to values that JSON gives back as they are."""
         ...
 
     def load_state(self, state: Mapping[str, Any]) -> None:

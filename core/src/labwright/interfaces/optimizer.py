@@ -6,7 +6,7 @@ import math
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, InitVar, dataclass
 from fnmatch import fnmatchcase
 from typing import Annotated, ClassVar, Literal
 
@@ -46,7 +46,14 @@ class Group:
     unfreeze: Stretch | None = None
 
 
-class Optimizer(ABC):
+class _Grouped(ABC):
+    """What becomes of an optimizer's setting `groups`: see `grouped`."""
+
+    groups: list[tuple[list[str], float, float]]
+
+
+@dataclass(eq=False, repr=False)
+class Optimizer(_Grouped):
     """Updates a phase's parameters by name; the schedule of its rate is part of it.
 
     `schedule`: constant; linear, cosine and exponential fall from `lr` to `lr * end` over the run; one-cycle rises from
@@ -58,25 +65,19 @@ class Optimizer(ABC):
     Example: `class Lion(lw.Optimizer): ...`
     """
 
-    def __init__(
-        self,
-        parameters: Mapping[str, nn.Parameter],
-        *,
-        lr: Annotated[float, Field(gt=0), Uniform(1e-5, 1e-1, log=True)] = 1e-3,
-        weight_decay: Annotated[float, Field(ge=0)] = 0.0,
-        schedule: Annotated[Schedule, Choice("constant", "cosine", "one-cycle")] = "constant",
-        warmup: Annotated[float, Field(ge=0, lt=1)] = 0.0,
-        end: Annotated[float, Field(gt=0, le=1)] = 1e-3,
-        groups: dict[str, Group] | None = None,
-        layer_decay: LayerDecay | None = None,
-    ) -> None:
-        self.parameters = dict(parameters)
-        self.lr = lr
-        self.weight_decay = weight_decay
-        self.schedule = schedule
-        self.warmup = warmup
-        self.end = end
-        self.groups = grouped(list(self.parameters), groups or {}, weight_decay, layer_decay)
+    parameters: Mapping[str, nn.Parameter]
+    _: KW_ONLY
+    lr: Annotated[float, Field(gt=0), Uniform(1e-5, 1e-1, log=True)] = 1e-3
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    schedule: Annotated[Schedule, Choice("constant", "cosine", "one-cycle")] = "constant"
+    warmup: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    end: Annotated[float, Field(gt=0, le=1)] = 1e-3
+    groups: InitVar[dict[str, Group] | None] = None
+    layer_decay: InitVar[LayerDecay | None] = None
+
+    def __post_init__(self, groups: dict[str, Group] | None, layer_decay: float | None) -> None:
+        self.parameters = dict(self.parameters)
+        self.groups = grouped(list(self.parameters), groups or {}, self.weight_decay, layer_decay)
         of_names = {name: group_of(name, groups or {}) for name in self.parameters}
         self.frozen = {name: group.unfreeze for name, group in of_names.items() if group.frozen or group.unfreeze}
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -67,6 +67,9 @@ class Outcome:
 class Run:
     """A run as hook implementations see it.
 
+    `calling` makes the context in which the model is called, without gradients: where each of several processes holds a
+    part of it, all of them call it alike.
+
     Example: `def labwright_run_started(run): print(run.folder, run.total_steps)`
     """
 
@@ -86,6 +89,7 @@ class Run:
     floors: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     best: float | None = None
     outcome: Outcome | None = None
+    calling: Callable[[], AbstractContextManager[None]] = nullcontext
 
     @property
     def epoch(self) -> float:

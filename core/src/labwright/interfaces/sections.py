@@ -56,6 +56,18 @@ class Pictures:
 
 
 @dataclass(frozen=True)
+class Film:
+    """A section with moving pictures: the bytes of a GIF, which is put into the page whole, as wide as it is.
+
+    Example: `lw.Film("An episode", gif, "Return 500 in 500 steps.")`
+    """
+
+    title: str
+    gif: bytes
+    note: str = ""
+
+
+@dataclass(frozen=True)
 class Sounds:
     """A section with recordings to listen to, each (T,) float with values -1..1; what lies outside is cut off.
 
@@ -85,7 +97,7 @@ class Text:
     note: str = ""
 
 
-Section = Figure | Table | Pictures | Sounds | Text
+Section = Figure | Table | Pictures | Film | Sounds | Text
 """Any of them.
 
 Example: `def report(self, model, split, device) -> list[lw.Section]: return [lw.Table("Sizes", ("n",), [(3,)])]`

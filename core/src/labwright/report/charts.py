@@ -25,36 +25,22 @@ _COLOURS = {colour: f"var(--series-{number})" for number, colour in enumerate(SE
 }
 
 
-def figure(
-    width: float,
-    height: float,
-    *,
-    grid: Literal["x", "y"] = "y",
-    margins: tuple[float, float, float, float] | None = None,
-) -> tuple[Figure, Axes]:
+def figure(width: float, height: float, *, grid: Literal["x", "y"] = "y") -> tuple[Figure, Axes]:
     """A figure of a size in inches, and its axes in the frame that all charts of a page have.
 
-    `grid` is the axis along which values are read. `margins` on the left, right, bottom and top, shares of the size,
-    spare matplotlib finding them out, which takes as long as drawing a small chart.
+    Hairlines where values are read, along the axis that `grid` names, a base line, and quiet letters without tick
+    marks.
     """
     from matplotlib.figure import Figure
 
-    canvas = Figure(figsize=(width, height), layout=None if margins else "constrained")
-    if margins:
-        left, right, bottom, top = margins
-        canvas.subplots_adjust(left, bottom, 1 - right, 1 - top)
+    canvas = Figure(figsize=(width, height), layout="constrained")
     axes = canvas.subplots()
-    frame(axes, grid=grid)
-    return canvas, axes
-
-
-def frame(axes: Axes, *, grid: Literal["x", "y"] = "y") -> None:
-    """Hairlines where values are read, a base line, and quiet letters without tick marks."""
     axes.tick_params(length=0, labelsize=9, labelcolor=INK, pad=6)
     axes.grid(axis=grid, color=GRID, linewidth=0.8)
     axes.set_axisbelow(True)
     axes.spines[["top", "left", "right"]].set_visible(False)
     axes.spines["bottom"].set(color=GRID, linewidth=1.2)
+    return canvas, axes
 
 
 def ticks(axis: Axis, low: float, high: float, *, log: bool, text: Callable[[float], str] = "{:.4g}".format) -> None:

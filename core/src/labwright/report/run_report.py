@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from labwright.base import ranks
 from labwright.base.durations import duration
 from labwright.base.isolation import isolated
 from labwright.base.seeding import derived_seed
@@ -18,16 +19,25 @@ from labwright.report import page
 from labwright.report.curves import best, curves
 from labwright.report.sections import card, table
 from labwright.runs.environment import environment_of
+from labwright.train.checkpoints import held
 from labwright.train.evaluation import evaluating
 from labwright.train.log import read_log
 
 
 def write(run: Run, outcome: Outcome, folder: Path | None = None) -> None:
-    """Write report.html into the run's folder, or another; what can't be drawn is named in a warning."""
-    page.write(folder or run.folder, run.folder.name, _body(run, outcome))
+    """Write report.html into the run's folder, or another; what can't be drawn is named in a warning.
+
+    Of several processes the first writes it. All call it, as a sharded model is called by all of them alike.
+    """
+    split = "test" if "test" in outcome.metrics else "valid"
+    called = outcome.status in ("finished", "stopped") and bool(outcome.metrics)
+    sharded = any(parameter is not held(parameter) for parameter in run.model.parameters())
+    sections = _sections(run, split) if called and (sharded or ranks.first()) else []
+    if ranks.first():
+        page.write(folder or run.folder, run.folder.name, _body(run, outcome, split, sections))
 
 
-def _body(run: Run, outcome: Outcome) -> Iterator[str]:
+def _body(run: Run, outcome: Outcome, split: str, sections: Sequence[str]) -> Iterator[str]:
     torn: list[int] = []
     log = list(read_log(run.folder / "metrics.jsonl", torn))
     environment = environment_of(run.folder)
@@ -40,11 +50,8 @@ def _body(run: Run, outcome: Outcome) -> Iterator[str]:
     if charts:
         cards = [page.chart(chart.title, chart.note, chart.svg, chart.legend) for chart in charts]
         yield page.section("Learning curves", page.together(cards, "charts"), *_evaluations(log))
-    if outcome.status in ("finished", "stopped") and outcome.metrics:
-        split = "test" if "test" in outcome.metrics else "valid"
-        sections = _sections(run, split)
-        if sections:
-            yield page.section(f"A closer look at the {split} split", page.together(sections, "row"))
+    if sections:
+        yield page.section(f"A closer look at the {split} split", page.together(sections, "row"))
     yield page.section("Settings", page.together(_settings(run.recipe), "pack"))
     yield page.section("Environment", page.together(_environment(environment), "pack"))
     yield page.section("Do it again", page.commands(_again(run, environment)))
@@ -134,7 +141,7 @@ def _evaluations(log: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 def _sections(run: Run, split: str) -> list[str]:
     """The task's own sections; one that can't be made is replaced by the reason."""
     try:
-        with evaluating(run.model), isolated(run.device, seed=derived_seed(0, 3)):
+        with run.calling(), evaluating(run.model), isolated(run.device, seed=derived_seed(0, 3)):
             return [card(section) for section in run.task.report(run.model, split, run.device)]
     except Exception as error:  # noqa: BLE001 - the rest of the report is good
         page.warn(f"{run.folder}: the report has no sections of the task", error)

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from labwright.base.errors import LabwrightError
-from labwright.interfaces.sections import Figure, Pictures, Sounds, Table, Text
+from labwright.interfaces.sections import Figure, Film, Pictures, Sounds, Table, Text
 from labwright.report import page
 from labwright.report.charts import svg
 
@@ -23,6 +23,7 @@ MOST_SVG = 2_000_000  # characters; a figure of more is put in as pixels
 PIXELS_PER_INCH = 160
 MOST_PICTURES, MOST_PIXELS = 64, 512  # pixels along the longer side; a larger picture is shrunk
 COARSE = 64  # pixels along the longer side up to which they are shown as squares, not blurred
+FILM_WIDTH = 4.5  # inches that a card of one gets beside others
 MOST_SOUNDS, MOST_SAMPLES = 20, 240_000  # with 15 s at 16 kHz each a page has 13 MB
 MOST_PASSAGES, MOST_CHARACTERS = 50, 5_000
 
@@ -31,8 +32,8 @@ MOST_PASSAGES, MOST_CHARACTERS = 50, 5_000
 def card(section: object) -> str:
     """A section as a card. Raises LabwrightError for what is none, and for fewer or more captions than pictures."""
     raise LabwrightError(
-        f"a task's report gave a {type(section).__name__}; sections are lw.Figure, lw.Table, lw.Pictures, lw.Sounds "
-        "and lw.Text."
+        f"a task's report gave a {type(section).__name__}; sections are lw.Figure, lw.Table, lw.Pictures, lw.Film, "
+        "lw.Sounds and lw.Text."
     )
 
 
@@ -62,6 +63,12 @@ def _pictures(section: Pictures) -> str:
     shown, note = _captioned(section, section.images, MOST_PICTURES, "pictures")
     images = [(_png(image), caption, max(image.shape[1:]) <= COARSE) for image, caption in shown]
     return page.pictures(section.title, images, note)
+
+
+@card.register
+def _film(section: Film) -> str:
+    moving = f'<img alt="" src="{_embedded("image/gif", io.BytesIO(section.gif))}">'
+    return page.picture(section.title, moving, section.note, FILM_WIDTH)
 
 
 @card.register

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from inspect import isclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -15,7 +16,7 @@ from labwright.base.seeding import derived_seed
 from labwright.config.resolve import Where
 from labwright.interfaces.device import Device
 from labwright.interfaces.loss import Loss, separable
-from labwright.interfaces.method import Method
+from labwright.interfaces.method import Collecting, Method
 from labwright.interfaces.task import Task
 from labwright.runs.spec import ExperimentSpec
 from labwright.train.built import Built, phase_parameters
@@ -25,12 +26,18 @@ from labwright.train.materialize import complete
 
 
 def build(
-    spec: ExperimentSpec, learned: Path | None = None, task: Task | None = None, begun: Path | None = None
+    spec: ExperimentSpec,
+    learned: Path | None = None,
+    task: Task | None = None,
+    begun: Path | None = None,
+    *,
+    measured: bool = False,
 ) -> Built:
     """Make everything: read the data (or take up what was learned from it), then model, loss and optimizers.
 
     `task` is one of the same settings that was prepared before, so that its data isn't read again. `begun` is what the
     task of a run kept that is gone on with: what it started from, or took from another run, isn't asked any more.
+    What is only `measured` isn't trained: several processes that measure it need not be able to divide a batch of it.
     Random numbers and threads of the process are as before when it returns. Raises LabwrightError for what can't be
     built.
     """
@@ -47,27 +54,14 @@ def build(
             task = prepared_task(spec, learned, begun)
         torch.manual_seed(derived_seed(spec.train.seed, 0))  # the weights don't depend on what reading the data drew
         inputs, outputs = task.ports()
-        model: nn.Module = complete(spec.model.build(inputs=inputs, outputs=outputs), inputs).to(device)
-        criterion = None if spec.loss is None else spec.loss.build(inputs=inputs, outputs=outputs)
-        if isinstance(criterion, Loss) and learned is None:  # else nothing will be trained
-            criterion.prepare(outputs)
-        held = nn.ModuleDict(held_losses(spec, task)).to(device)
-        if held.state_dict():  # within the recipe's loss they are trained and kept with it
-            criterion = nn.Module() if criterion is None else criterion
-            if not isinstance(criterion, nn.Module):
-                raise LabwrightError("loss: beside a task's own loss that learns, it is a module, not a function.")
-            criterion.add_module("task", held)
-        if isinstance(criterion, nn.Module):
-            criterion = criterion.to(device)
-        whole = next((loss for loss in (criterion, *held.values()) if not separable(loss)), None)
-        if settings.accumulate > 1 and whole is not None:
-            label = spec.loss.label if spec.loss and whole is criterion else type(whole).__name__
-            raise LabwrightError(
-                f"{Where(source=spec.source) / 'device'}: device.accumulate cuts a batch into {settings.accumulate}, "
-                f"and loss {label!r} compares the samples of a batch with one another: cut, it is another loss. Leave "
-                "device.accumulate out, with a smaller train.batch_size where memory is short."
-            )
-        sharding = settings.shard(model, criterion) if ranks.count() > 1 and learned is None else None
+        model: nn.Module = complete(spec.model.build(inputs=inputs, outputs=outputs), inputs)
+        criterion = _criterion(spec, task, device, settings.accumulate, trained=learned is None)
+        together = ranks.count() > 1 and (measured or learned is None)  # else one process takes it up for itself
+        sharding = settings.shard(model, criterion) if together else None
+        if sharding is None:  # else a device may not have room for the whole
+            model.to(device)
+            if isinstance(criterion, nn.Module):
+                criterion.to(device)
         split_state(model)  # refused here if no checkpoint could hold it
         phases = [phase for phase in task.phases() if phase.name in spec.optimizers]
         optimizers = {
@@ -76,11 +70,41 @@ def build(
         }
         method: Method = spec.method.build()
         method.check(task, model)
-        notes = [] if learned else [*method.begin(task, model, criterion, spec.table())]
+        notes = [] if learned or measured else [*method.begin(task, model, criterion, _settled(spec, task).table())]
     built = Built(task, model, criterion, device, settings, optimizers, method, sharding, notes=notes)
-    if ranks.count() > 1 and learned is None:  # else nothing will be trained
+    if together and not measured:
         divide(built, spec.train)
     return built
+
+
+def _settled(spec: ExperimentSpec, task: Task) -> ExperimentSpec:
+    return spec.settled(steps_per_epoch(spec, task)) if spec.train.epochs == "auto" else spec
+
+
+def _criterion(spec: ExperimentSpec, task: Task, device: torch.device, accumulate: int, *, trained: bool) -> Any:
+    """The recipe's loss with those of the task within it that learn; None for neither.
+
+    Raises LabwrightError for a loss that is no module beside those, and for one that can't be cut where batches are.
+    """
+    inputs, outputs = task.ports()
+    criterion = None if spec.loss is None else spec.loss.build(inputs=inputs, outputs=outputs)
+    if isinstance(criterion, Loss) and trained:
+        criterion.prepare(outputs)
+    held = nn.ModuleDict(held_losses(spec, task)).to(device)
+    if held.state_dict():  # within the recipe's loss they are trained and kept with it
+        criterion = nn.Module() if criterion is None else criterion
+        if not isinstance(criterion, nn.Module):
+            raise LabwrightError("loss: beside a task's own loss that learns, it is a module, not a function.")
+        criterion.add_module("task", held)
+    whole = next((loss for loss in (criterion, *held.values()) if not separable(loss)), None)
+    if accumulate > 1 and whole is not None:
+        label = spec.loss.label if spec.loss and whole is criterion else type(whole).__name__
+        raise LabwrightError(
+            f"{Where(source=spec.source) / 'device'}: device.accumulate cuts a batch into {accumulate}, "
+            f"and loss {label!r} compares the samples of a batch with one another: cut, it is another loss. Leave "
+            "device.accumulate out, with a smaller train.batch_size where memory is short."
+        )
+    return criterion
 
 
 def prepared_task(spec: ExperimentSpec, learned: Path | None = None, begun: Path | None = None) -> Task:
@@ -124,6 +148,13 @@ def held_losses(spec: ExperimentSpec, task: Task) -> dict[str, nn.Module]:
 def steps_per_epoch(spec: ExperimentSpec, task: Task) -> int:
     """How many batches the training data has; one for a model in closed form. Raises LabwrightError if it has none."""
     train = spec.train
+    if isinstance(task, Collecting):
+        if train.steps is None:
+            raise LabwrightError(
+                f"{Where(source=spec.source) / 'train'}: task {spec.task.label!r} collects what it learns from, which "
+                "has no epochs: give train.steps, of which each is one update."
+            )
+        return task.round_steps(train.batch_size)
     batches = task.batches("train", size=train.batch_size, seed=train.seed, epoch=0, whole=train.drop_last)
     if batches is None or not len(batches):
         fewer = ""

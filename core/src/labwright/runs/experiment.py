@@ -26,7 +26,7 @@ from labwright.runs.folder import claim_folder, new_folder
 from labwright.runs.spec import ExperimentSpec
 from labwright.runs.start import Started, begin
 from labwright.train.built import Built
-from labwright.train.checkpoints import Checkpoints, MemoryCheckpoints, compared_data, seal
+from labwright.train.checkpoints import MemoryCheckpoints, compared_data, seal
 from labwright.train.preflight import preflight
 from labwright.train.trainer import Trainer
 
@@ -40,9 +40,16 @@ class Experiment(ExperimentSpec):
     loss="cross-entropy", optimizer="adamw", train={"epochs": 5}).run()`
     """
 
-    def build(self, learned: Path | None = None, *, task: Task | None = None, begun: Path | None = None) -> Built:
+    def build(
+        self,
+        learned: Path | None = None,
+        *,
+        task: Task | None = None,
+        begun: Path | None = None,
+        measured: bool = False,
+    ) -> Built:
         """Make everything: see `building.build`. The weights are initial ones, whatever a run starts from."""
-        return build(self, learned, task, begun)
+        return build(self, learned, task, begun, measured=measured)
 
     def begun(self, built: Built) -> Started | None:
         """What a run that begins is given of what it starts from: its weights are copied. None: it starts anew."""
@@ -79,18 +86,21 @@ class Experiment(ExperimentSpec):
         built.measure_beside(self.train.evaluate_on or {})
         started = self.begun(built)
         per_epoch = steps_per_epoch(self, built.task)
+        settled = self.settled(per_epoch)
         # all that can be refused is refused before there is a folder
         notes = preflight(built, self.train)
         data = summarised(built.task.data)
         folder = ranks.by_first(lambda: claim_folder(folder) if folder is not None else new_folder(self.name))
         lock = Lock(folder)
         ranks.by_first(lock.acquire)
-        ranks.by_first(lambda: self._begin(folder, built, data, started))
-        trainer = self._trainer(built, folder, per_epoch, listeners)
+        ranks.by_first(lambda: settled._begin(folder, built, data, started))
+        trainer = settled._trainer(built, folder, per_epoch, listeners)
         trainer.lock = lock
         trainer.run.data = data
         of_model = built.model.remarks() if isinstance(built.model, Remarking) else ()
         trainer.run.notes += [started.line()] if started else []
+        if settled.train != self.train:
+            trainer.run.notes.append(f"train.epochs=auto: {settled.train.epochs} epochs of {per_epoch:,} steps.")
         trainer.run.notes += [*data.remarks, *of_model, *built.notes, *notes]
         return trainer
 
@@ -113,8 +123,10 @@ class Experiment(ExperimentSpec):
         """
         built = self.build(task=task)
         self.begun(built)
-        ranks.by_first(lambda: self._begin_trial(folder))
-        trainer = self._trainer(built, folder, steps_per_epoch(self, built.task), listeners)
+        per_epoch = steps_per_epoch(self, built.task)
+        settled = self.settled(per_epoch)
+        ranks.by_first(lambda: settled._begin_trial(folder))
+        trainer = settled._trainer(built, folder, per_epoch, listeners)
         trainer.checkpoints = MemoryCheckpoints(folder)
         trainer.tested = False
         return trainer
@@ -161,11 +173,15 @@ class Experiment(ExperimentSpec):
                 f"the data isn't what {folder} was begun with: {'; '.join(differing)}. Put it back, begin a new run, "
                 "or go on with it all the same: --other-data."
             )
-        trainer = self._trainer(built, folder, steps_per_epoch(self, built.task), listeners)
+        per_epoch = steps_per_epoch(self, built.task)
+        trainer = self.settled(per_epoch)._trainer(built, folder, per_epoch, listeners)
         trainer.run.data = data
-        checkpoint, notes = Checkpoints(folder / "checkpoints").newest()
+        checkpoint, notes = trainer.checkpoints.newest(built.read)
         if checkpoint is None:
             raise LabwrightError(f"{folder} has no whole checkpoint to go on from. {' '.join(notes)}".strip())
+        step, newest = checkpoint.state["step"], ranks.shared(checkpoint.state["step"])
+        if step != newest:
+            raise RunFailed(f"step {step} is the newest checkpoint that process {ranks.number()} finds, not {newest}.")
         trainer.restore(checkpoint)
         notes += ranks.by_first(lambda: trainer.log.cut(checkpoint.state["log"]))
         changed_since = changes(checkpoint.state["recipe"], self.table())
@@ -181,7 +197,8 @@ class Experiment(ExperimentSpec):
         for listener in listeners:
             check_listener(listener)
         total = self.train.intervals(per_epoch).total
-        run = Run(folder, self.table(), built.task, built.model, built.device, total, per_epoch, name=self.name)
+        of = (built.task, built.model, built.device)
+        run = Run(folder, self.table(), *of, total, per_epoch, name=self.name, calling=built.calling)
         return Trainer(built, self.train, run, Relay(self.plugins, listeners), listeners)
 
     def _write_down(self, folder: Path, built: Built, start: Mapping[str, Any]) -> None:

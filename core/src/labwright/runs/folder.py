@@ -14,6 +14,7 @@ Every file is written whole or not at all and through no link, see base/files.py
 
 from __future__ import annotations
 
+from itertools import count
 from pathlib import Path
 
 from labwright.base.errors import LabwrightError
@@ -42,17 +43,22 @@ def new_folder(name: str, parent: Path = Path("runs")) -> Path:
         return folder
 
 
-def claim_folder(folder: Path) -> Path:
-    """Make the folder a run was told to use. Raises LabwrightError if something is in it or it can't be written."""
+def claim_folder(folder: Path, *, of_run: bool = True) -> Path:
+    """Make the folder a run, or else a page, was told to use.
+
+    Raises LabwrightError if something is in it or it can't be written.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         filled = any(folder.iterdir())
     except OSError as error:
-        raise _unwritable(folder, error) from error
-    if filled:
+        raise _unwritable(folder, error, "the run folder" if of_run else "the folder") from error
+    if filled and of_run:
         raise LabwrightError(
             f"the run folder {folder} isn't empty. Give another one, or go on with `labwright resume {folder}`."
         )
+    if filled:
+        raise LabwrightError(f"the folder {folder} isn't empty. Give another one.")
     return folder
 
 
@@ -64,9 +70,8 @@ def set_aside(folder: Path) -> Path:
     refuse_links(folder)
     lock = Lock(folder)
     lock.acquire()
-    number = 1
-    while (aside := folder.with_name(f"{folder.name}-begun-{number}")).exists():
-        number += 1
+    asides = (folder.with_name(f"{folder.name}-begun-{number}") for number in count(1))
+    aside = next(path for path in asides if not path.exists())
     try:
         folder.rename(aside)
     except OSError as error:
@@ -76,5 +81,5 @@ def set_aside(folder: Path) -> Path:
     return aside
 
 
-def _unwritable(folder: Path, error: OSError) -> LabwrightError:
-    return LabwrightError(f"can't write the run folder {folder}: {error.strerror}. Give another one.")
+def _unwritable(folder: Path, error: OSError, what: str = "the run folder") -> LabwrightError:
+    return LabwrightError(f"can't write {what} {folder}: {error.strerror}. Give another one.")

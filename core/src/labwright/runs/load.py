@@ -140,10 +140,10 @@ def evaluated(
     experiment = experiment_of(folder, plugins, overrides)
     if on is None:
         # from the data and not from the run's folder, as the samples themselves are needed
-        built = experiment.build(begun=folder / "task")
+        built = experiment.build(begun=folder / "task", measured=True)
         now, told = _own_data(built, folder, split, overrides, other_data)
     else:
-        built = experiment.build(folder / "task")
+        built = experiment.build(folder / "task", measured=True)
     state = _restore(built, folder, experiment, cast(Which, checkpoint), overrides)
     if on is not None:
         split, built = "test", built.on(on)
@@ -160,6 +160,7 @@ def evaluated(
     notes += now.remarks if on else []
     step, of = state["step"], (built.task, built.model, built.device)
     run = Run(folder, experiment.table(), *of, step, state["steps_per_epoch"], experiment.name, step, data=now)
+    run.calling = built.calling
     figures, samples = {split: metrics.metrics}, {split: metrics.samples}
     run.outcome = Outcome("finished", "", step, figures, state["seconds"], folder, samples, tuple(notes), now)
     return Evaluation(str(folder), str(on or split), checkpoint, step, metrics.samples, metrics.metrics, notes, run)
@@ -260,7 +261,7 @@ def _restore(
     """Give the model the weights of a run's checkpoint, averaged ones if the run kept an average. Returns its state."""
     _check_checkpoint(checkpoint)
     checkpoints = Checkpoints(folder / "checkpoints")
-    kept, faults = checkpoints.chosen(checkpoint, experiment.train.final)
+    kept, faults = checkpoints.chosen(checkpoint, experiment.train.final, built.read)
     step: int = kept.state["step"]
     built.notes += faults
     # what the person has just overridden needs no telling
@@ -272,10 +273,11 @@ def _restore(
     ]
     if changed:
         built.notes.append(f"recipe.toml isn't the one that step {step} was trained with: {', '.join(changed)}.")
-    load_model(built.model, kept, checkpoints.path(step))
-    for phase_step in phase_steps(built, experiment.train):
-        notes = [f"{note}." for note in phase_step.load_state_dict(kept.training, weights_only=True)]
-        built.notes += [note for note in notes if note not in built.notes]
-        phase_step.adopt_average()
+    with built.mixed():
+        load_model(built.model, kept, checkpoints.path(step))
+        for phase_step in phase_steps(built, experiment.train):
+            notes = [f"{note}." for note in phase_step.load_state_dict(kept.training, weights_only=True)]
+            built.notes += [note for note in notes if note not in built.notes]
+            phase_step.adopt_average()
     built.model.eval()
     return kept.state

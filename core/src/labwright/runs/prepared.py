@@ -28,18 +28,15 @@ class Prepared:
         """The task of an experiment with its data read. Raises LabwrightError if it can't be."""
         task = next((task for kept, task in self._kept if _same(kept, experiment)), None)
         if task is None:
-            self._forget(self.most - 1)  # before the next is read, so that there are never more
+            self.forget(self.most - 1)  # before the next is read, so that there are never more
             task = experiment.prepared()
             if self.check is not None:
                 self.check(task)
         self._kept = [*((kept, other) for kept, other in self._kept if other is not task), (experiment, task)]
         return task
 
-    def forget(self) -> None:
-        """Keep none."""
-        self._forget(0)
-
-    def _forget(self, most: int) -> None:
+    def forget(self, most: int = 0) -> None:
+        """Keep the last `most` alone."""
         if len(self._kept) > most:
             del self._kept[: len(self._kept) - most]
             gc.collect()  # a run and its listeners hold one another, and the task

@@ -134,6 +134,12 @@ class ExperimentSpec:
         silent.listeners = []
         return silent
 
+    def settled(self, per_epoch: int) -> Self:
+        """The same experiment with what its recipe leaves to the size of the data: see `Train`."""
+        settled = copy(self)
+        settled.train = self.train.settled(per_epoch)
+        return settled
+
     def varied(self, values: Mapping[str, Any]) -> Self:
         """The same experiment with other values at dotted paths, such as `{"model.width": 64}`.
 
@@ -143,7 +149,6 @@ class ExperimentSpec:
 
     def table(self) -> dict[str, Any]:
         """The complete recipe: every setting, defaults included; made to be written as TOML."""
-        train = signature(Train).settings
         optimizers = {phase: spec.table() for phase, spec in self.optimizers.items()}
         first = next(iter(optimizers.values()), None)
         differing = {phase: table for phase, table in optimizers.items() if table != first}
@@ -155,11 +160,7 @@ class ExperimentSpec:
         if self.method.name != "descent":  # the usual one has nothing to say
             table["method"] = self.method.table()
         table["device"] = self.device.table()
-        table["train"] = {
-            key: setting.written(value)
-            for key, setting in train.items()
-            if (value := getattr(self.train, key)) is not None
-        }
+        table["train"] = plain_table(vars(self.train), Where())
         if self.start:
             table["start"] = plain_table(vars(self.start), Where())
         table["log"] = [spec.table() for spec in self.listeners if spec.kind == "logger"]

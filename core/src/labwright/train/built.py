@@ -21,6 +21,7 @@ from labwright.interfaces.loss import normalizer
 from labwright.interfaces.method import Method
 from labwright.interfaces.optimizer import Optimizer
 from labwright.interfaces.task import Phase, Task
+from labwright.train.checkpoints import Read
 from labwright.train.evaluation import Evaluated, evaluate
 from labwright.train.freezing import Freezing
 
@@ -75,9 +76,18 @@ class Built:
         """Within it whole tensors go with parameters of which this process may hold a part."""
         return self.sharding.mixed() if self.sharding else nullcontext()
 
+    @property
+    def read(self) -> Read | None:
+        """What reads this process's part of a checkpoint; None where each holds all of it."""
+        return self.sharding.read if self.sharding else None
+
+    def calling(self) -> AbstractContextManager[None]:
+        """Within it the model may be called, without gradients; where it is sharded all processes call it alike."""
+        return self.sharding.evaluating() if self.sharding else nullcontext()
+
     def evaluate(self, split: str, *, size: int, seed: int, most: int | None = None) -> Evaluated | None:
         """The metrics over a split as `evaluate` gives them, on the device and in the precision of these settings."""
-        with self.sharding.evaluating() if self.sharding else nullcontext():
+        with self.calling():
             return evaluate(
                 self.task,
                 self.model,

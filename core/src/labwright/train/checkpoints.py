@@ -5,6 +5,7 @@
         training.safetensors    optimizer state, weight averages, loss scale
         state.json              step, best value, aliases of tied tensors, losses not yet logged
         checksums.json          SHA-256 of each of the others, written last
+    checkpoints/tables/NAME/    rows of tables that grow (see Appended), written once for all checkpoints that hold them
 
 A device may have a writer of its own. Where each of several processes holds a part of the parameters, each writes files
 of its own, `model-00001-of-00004.safetensors` and so on, and state.json says how large the wholes are: in the order of
@@ -21,17 +22,17 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load, load_file, save_file
 from torch import Tensor, nn
 
 from labwright.base import ranks
@@ -40,6 +41,7 @@ from labwright.base.files import numbers, sync, write_json
 from labwright.data.summary import FILE as SUMMARY
 from labwright.data.summary import SPLITS, DataSummary, read_summary, summarised
 from labwright.interfaces.device import Writer
+from labwright.interfaces.method import Appended
 from labwright.interfaces.task import Task
 
 Which = Literal["final", "last", "best"]
@@ -59,6 +61,11 @@ class Checkpoint:
     state: dict[str, Any]
     model: dict[str, Tensor]
     training: dict[str, Tensor]
+    tables: dict[str, Appended] = field(default_factory=dict)
+
+
+# reads what this process holds of the tensors in some files
+Read = Callable[[Sequence[Path]], dict[str, Tensor]]
 
 
 class Checkpoints:
@@ -68,6 +75,7 @@ class Checkpoints:
         self.folder, self.writer = folder, writer
         self._building = folder / ".step-building"  # only whole ones have a name without a dot
         self._last = 0  # the step of what was written last
+        self._parts: dict[str, list[dict[str, Any]]] = {}  # of each table, what this process has written of it
 
     def path(self, step: int) -> Path:
         return self.folder / f"step-{step:08d}"
@@ -95,6 +103,9 @@ class Checkpoints:
         state = deepcopy(checkpoint.state) | {"aliases": aliases, "shapes": shapes}
         finish = partial(self._finish, step, state, keep, best)
         with self._told():
+            state["tables"] = ranks.by_first(
+                lambda: {name: self._append(name, table) for name, table in checkpoint.tables.items()}
+            )
             if self.writer is None:
                 ranks.by_first(partial(self._write_whole, tables, finish))
             else:
@@ -138,6 +149,45 @@ class Checkpoints:
         for old in self.steps()[:-keep]:
             if old not in (best, step):
                 _remove(self.path(old))
+        if state["tables"]:
+            kept = [json.loads((self.path(one) / "state.json").read_text(encoding="utf-8")) for one in self.steps()]
+            needed = {
+                part["file"] for one in kept for table in one.get("tables", {}).values() for part in table["parts"]
+            }
+            for file in self.folder.glob("tables/**/*.safetensors"):
+                if str(file.relative_to(self.folder)) not in needed:
+                    file.unlink()
+
+    def _append(self, name: str, table: Appended) -> dict[str, Any]:
+        """Write the rows of a table that haven't been written yet. Returns where all of them are."""
+        first = table.count - len(table.rows)
+        parts = [part for part in self._parts.get(name, ()) if part["stop"] > first]
+        start = parts[-1]["stop"] if parts else first
+        if table.count > start:
+            file = self.folder / "tables" / name.replace("/", ".") / f"{start:012d}-{table.count:012d}.safetensors"
+            unfinished = file.with_suffix(".part")
+            file.parent.mkdir(parents=True, exist_ok=True)
+            save_file({"rows": table.rows[start - table.count :].detach().cpu().clone()}, unfinished)
+            unfinished.rename(file)
+            sync(file.parent)
+            where = {
+                "file": str(file.relative_to(self.folder)),
+                "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
+            }
+            parts.append({"stop": table.count, **where})
+        self._parts[name] = parts
+        return {"count": table.count, "rows": len(table.rows), "parts": list(parts)}
+
+    def _table(self, kept: Mapping[str, Any]) -> Appended:
+        """A table as it was at a checkpoint. Raises Damaged naming the file that isn't what was written."""
+        rows = []
+        for part in kept["parts"]:
+            file = self.folder / part["file"]
+            content = file.read_bytes() if file.is_file() else b""
+            if hashlib.sha256(content).hexdigest() != part["sha256"]:
+                raise Damaged(f"{file} is damaged: it isn't what was written.")
+            rows.append(load(content)["rows"])
+        return Appended(torch.cat(rows)[-kept["rows"] :] if kept["rows"] else torch.empty(0), kept["count"])
 
     @contextmanager
     def _told(self) -> Iterator[None]:
@@ -153,45 +203,55 @@ class Checkpoints:
             kept = f"The checkpoint of step {older[-1]} is kept." if older else "There is none before it."
             raise RunFailed(f"can't write the checkpoint {target}: {error.__cause__ or error}. {kept}") from error
 
-    def read(self, step: int) -> Checkpoint:
-        """The checkpoint of a step. Raises Damaged naming the file that isn't what was written."""
+    def read(self, step: int, read: Read | None = None) -> Checkpoint:
+        """The checkpoint of a step. Raises Damaged naming the file that isn't what was written.
+
+        A process that holds parts of it `read`s those alone. Then all call it, and the first looks at the checksums.
+        """
         folder = self.path(step)
         if not folder.exists():
             known = listed(map(str, self.steps()))
             raise Damaged(f"there is no checkpoint {folder}; there are those of steps {known}.")
         # checksums first, so that no library parses bytes that were damaged
-        verify(folder)
+        if read is None:
+            verify(folder)
+        else:
+            ranks.by_first(partial(verify, folder))
         try:
             state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
             aliases, shapes = state.pop("aliases"), state.pop("shapes", {})  # older ones have no shapes
-            model, training = (_load(folder, kind, shapes.get(kind, {})) for kind in ("model", "training"))
+            model, training = (_load(folder, kind, shapes.get(kind, {}), read) for kind in ("model", "training"))
             for tensors, names in ((model, aliases["model"]), (training, aliases["training"])):
                 tensors.update({name: tensors[stored] for name, stored in names.items()})
             state |= {"best": numbers(state["best"]), "metrics": numbers(state["metrics"])}
+            tables = {name: self._table(kept) for name, kept in state.pop("tables", {}).items()}
             steps = state["step"], state["best_step"], state["steps_per_epoch"], state["log"], state["recipe"]
+        except Damaged:
+            raise
         except Exception as error:  # the checksums are right: it was made so by something else
-            raise Damaged(f"{folder} was not written by labwright: {type(error).__name__}: {error}.") from error
+            kind = Damaged if read is None else RunFailed  # where one process alone would look for an older one
+            raise kind(f"{folder} was not written by labwright: {type(error).__name__}: {error}.") from error
         if steps[0] != step:
             raise Damaged(f"{folder} holds the checkpoint of step {steps[0]}.")
-        return Checkpoint(state, model, training)
+        return Checkpoint(state, model, training, tables)
 
-    def newest(self) -> tuple[Checkpoint | None, list[str]]:
+    def newest(self, read: Read | None = None) -> tuple[Checkpoint | None, list[str]]:
         """The newest checkpoint that is whole, and notes for the person: what is wrong with the newer ones."""
         faults: list[str] = []
         for step in reversed(self.steps()):
             try:
-                return self.read(step), _some(faults, f"The checkpoint of step {step} is used instead.")
+                return self.read(step, read), _some(faults, f"The checkpoint of step {step} is used instead.")
             except Damaged as damage:
                 faults.append(str(damage))
         return None, _some(faults, "")
 
-    def chosen(self, which: Which, final: str | None = None) -> tuple[Checkpoint, list[str]]:
+    def chosen(self, which: Which, final: str | None = None, read: Read | None = None) -> tuple[Checkpoint, list[str]]:
         """The checkpoint of a name, and notes: `final` is `best` or `last`, as the run's own `train.final` says.
 
         Raises LabwrightError if there is none.
         """
         folder = self.folder.parent
-        checkpoint, faults = self.newest()
+        checkpoint, faults = self.newest(read)
         if checkpoint is None:
             raise LabwrightError(f"{folder} has no whole checkpoint. {' '.join(faults)}".strip())
         final = final or checkpoint.state["recipe"]["train"]["final"]
@@ -199,7 +259,7 @@ class Checkpoints:
             best = checkpoint.state["best_step"]
             if best is None and which == "best":
                 raise LabwrightError(f"{folder} has no best checkpoint: nothing was evaluated on a `valid` split.")
-            checkpoint = checkpoint if best is None else self.read(best)
+            checkpoint = checkpoint if best is None else self.read(best, read)
         return checkpoint, faults
 
 
@@ -217,9 +277,10 @@ class MemoryCheckpoints(Checkpoints):
         model = {name: tensor.clone() for name, tensor in checkpoint.model.items()}
         training = {name: tensor.clone() for name, tensor in checkpoint.training.items()}
         self._kept = {other: kept for other, kept in self._kept.items() if other == best}
-        self._kept[step] = Checkpoint(deepcopy(checkpoint.state), model, training)
+        tables = {name: Appended(table.rows.clone(), table.count) for name, table in checkpoint.tables.items()}
+        self._kept[step] = Checkpoint(deepcopy(checkpoint.state), model, training, tables)
 
-    def read(self, step: int) -> Checkpoint:
+    def read(self, step: int, read: Read | None = None) -> Checkpoint:  # noqa: ARG002 - it holds what it took
         return self._kept[step]
 
 
@@ -247,16 +308,20 @@ def untied(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, 
     return stored, aliases
 
 
-def _load(folder: Path, kind: str, shapes: Mapping[str, list[int]]) -> dict[str, Tensor]:
-    """The tensors of a checkpoint's files of a kind, whole. Raises ValueError if parts of one are missing."""
-    parts: dict[str, list[Tensor]] = {}
-    for file in sorted(folder.glob(f"{kind}*.safetensors")):
-        for name, tensor in load_file(file).items():
-            parts.setdefault(name, []).append(tensor)
-    tensors = {name: torch.cat(some) if name in shapes else some[0] for name, some in parts.items()}
+def _load(folder: Path, kind: str, shapes: Mapping[str, list[int]], read: Read | None) -> dict[str, Tensor]:
+    """The tensors of a checkpoint's files of a kind. Raises ValueError if parts of one are missing."""
+    tensors = (read or _whole)(sorted(folder.glob(f"{kind}*.safetensors")))
     if torn := [name for name, shape in shapes.items() if name not in tensors or list(tensors[name].shape) != shape]:
         raise ValueError(f"parts of {listed(torn)} are missing")
     return tensors
+
+
+def _whole(files: Sequence[Path]) -> dict[str, Tensor]:
+    parts: dict[str, list[Tensor]] = {}
+    for file in files:
+        for name, tensor in load_file(file).items():
+            parts.setdefault(name, []).append(tensor)
+    return {name: some[0] if len(some) == 1 else torch.cat(some) for name, some in parts.items()}
 
 
 def split_state(module: nn.Module) -> tuple[dict[str, Tensor], dict[str, Any]]:

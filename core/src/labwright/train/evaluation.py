@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -72,7 +72,7 @@ def evaluate(
     if not len(batches):
         raise LabwrightError(f"{type(task).__name__}: the {split!r} split has no samples to evaluate on.")
     alone = alone or ranks.count() == 1
-    metrics = {name: metric for name, metric in task.metrics().items() if split in _splits(metric, split)}
+    metrics = {name: one for name, one in task.metrics().items() if split in (getattr(one, "splits", None) or [split])}
     _check_goal(task.goal, metrics, within=True)  # before the pass over the data, which may be long
     for metric in metrics.values():
         if isinstance(metric, nn.Module):  # torchmetrics' keep their sums in buffers
@@ -168,11 +168,6 @@ def modes_kept(model: nn.Module) -> Iterator[None]:
     finally:
         for module, training in modes:
             module.training = training
-
-
-def _splits(metric: Metric, split: str) -> Sequence[str]:
-    """The splits a metric names, or the one under way."""
-    return getattr(metric, "splits", None) or (split,)
 
 
 def _check_goal(goal: Goal, names: Mapping[str, Any], *, within: bool) -> None:

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal
+from dataclasses import dataclass, replace
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import ConfigDict, Field
 
 from labwright.base.durations import Stretch, in_steps
 from labwright.base.search import Choice, PerTrial
 
+_STEPS = 3000  # that a small network needs to come to its end
+_FEWEST, _MOST = 5, 100  # epochs
+
 
 @dataclass(frozen=True)
 class Train:
     """How long to train, on how much at once, and what to keep.
 
-    `epochs` or `steps` says how long. `clip` bounds the norm of a phase's gradients. `ema` is the decay of averaged
+    `epochs` or `steps` says how long; `epochs = "auto"` is as many as make about 3,000 steps, from 5 to 100, so that
+    few samples are seen more often. `clip` bounds the norm of a phase's gradients. `ema` is the decay of averaged
     weights, which are then what is evaluated; it starts lower, at (1 + step) / (10 + step). `evaluate_every` and
     `save_every` are "3 epochs" or "500 steps"; `log_every` counts steps. `keep` is how many checkpoints stay beside the
     best one. `final` says whether a run ends with its last weights or those that were best on `valid`. `drop_last`
@@ -27,7 +31,7 @@ class Train:
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
-    epochs: Annotated[int, Field(ge=1)] | None = None
+    epochs: Annotated[int, Field(ge=1)] | Literal["auto"] | None = None
     steps: Annotated[int, Field(ge=1)] | None = None
     batch_size: Annotated[int, Field(ge=1), Choice(32, 64, 128, 256)] = 64
     clip: Annotated[float, Field(gt=0), PerTrial()] | None = None
@@ -41,8 +45,14 @@ class Train:
     drop_last: bool = False
     evaluate_on: dict[str, str] | None = None
 
+    def settled(self, per_epoch: int) -> Self:
+        """The settings with `epochs` as a number, for epochs of that many steps."""
+        number = min(max(round(_STEPS / per_epoch), _FEWEST), _MOST)
+        return replace(self, epochs=number) if self.epochs == "auto" else self
+
     def intervals(self, per_epoch: int) -> Intervals:
         """The settings in steps, for epochs of that many steps."""
+        assert self.epochs != "auto", "they are settled"
         total = self.steps if self.steps is not None else (self.epochs or 1) * per_epoch
         evaluate, save = in_steps(self.evaluate_every, per_epoch), in_steps(self.save_every, per_epoch)
         return Intervals(total, per_epoch, evaluate, save, self.log_every)

@@ -28,7 +28,7 @@ from labwright.config.recipe import plain
 from labwright.data.batching import cut_in, micro_batches
 from labwright.data.dataset import Batch
 from labwright.interfaces.closed_form import ClosedForm
-from labwright.interfaces.method import Stateful
+from labwright.interfaces.method import Appended, Stateful
 from labwright.interfaces.run import Outcome, Run, Status
 from labwright.interfaces.task import Task
 from labwright.plugin.relay import Relay
@@ -63,7 +63,7 @@ class Trainer:
         self.phase_steps = phase_steps(built, train)
         self.freezing, self.thaws = built.freezing, built.freezing.ends(run.steps_per_epoch)
         self.log = Log(run.folder / "metrics.jsonl")
-        self.checkpoints = Checkpoints(run.folder / "checkpoints", built.device_settings.writer())
+        self.checkpoints = Checkpoints(run.folder / "checkpoints", built.device_settings.writer(run.notes.append))
         self.lock: Lock | None = None  # of the run folder, given back when the run ends
         self.interruptible = True
         self.interrupted: list[int] = []  # the signals that asked for an end
@@ -122,8 +122,6 @@ class Trainer:
             status, reason = steps()
             self._finish(status)
             self.checkpoints.wait()
-            if self.built.sharding:
-                self.built.sharding.end()
         except torch.OutOfMemoryError as error:
             hint = "device.accumulate=2 needs half the memory for the same result"
             raise self._failed(f"{self.device} is out of memory after step {self.run.step}; {hint}.") from error
@@ -343,7 +341,7 @@ class Trainer:
         self.save()
         if self.train.final == "best" and self.best_step is not None:
             self.checkpoints.wait()
-            best = self.checkpoints.read(self.best_step)
+            best = self.checkpoints.read(self.best_step, self.built.read)
             self.restore(best, weights_only=True)
             # the figures belong to the weights: those of the last step's go with them
             self.run.metrics, self.run.samples = dict(best.state["metrics"]), dict(best.state["samples"])
@@ -368,7 +366,9 @@ class Trainer:
         value = run.metrics[split][goal.metric]
         floors = {rule: floor[goal.metric] for rule, floor in run.floors.items() if goal.metric in floor}
         if ahead := [f"{rule} ({floor:.4g})" for rule, floor in floors.items() if not goal.better(value, floor)]:
-            run.notes.append(f"{goal.metric} {value:.4g} on {split} is no better than {' or '.join(ahead)}.")
+            said = f"{goal.metric} {value:.4g} on {split} is no better than"
+            run.notes = [note for note in run.notes if not note.startswith(said)]  # the task's own, of one rule
+            run.notes.append(f"{said} {' or '.join(ahead)}.")
 
     def save(self) -> None:
         """Write a checkpoint of this step, unless there is one. Raises RunFailed for weights that are no numbers."""
@@ -405,10 +405,15 @@ class Trainer:
         training = {key: tensor for phase_step in self.phase_steps for key, tensor in phase_step.state_dict().items()}
         if isinstance(self.criterion, nn.Module):
             training |= {f"loss/{name}": tensor for name, tensor in self.criterion.state_dict().items()}
+        tables: dict[str, Appended] = {}
         for owner, thing in self.stateful.items():
-            tensors, state["states"][owner] = split_tensors(thing.state(), f"the {owner}")
+            kept = thing.state()
+            grown = {name: table for name, table in kept.items() if isinstance(table, Appended)}
+            others = {name: value for name, value in kept.items() if name not in grown}
+            tensors, state["states"][owner] = split_tensors(others, f"the {owner}")
             training |= {f"state/{owner}/{name}": tensor for name, tensor in tensors.items()}
-        return Checkpoint(state, model, training)
+            tables |= {f"state/{owner}/{name}": table for name, table in grown.items()}
+        return Checkpoint(state, model, training, tables)
 
     def _check_finite(self) -> None:
         """Raises Diverged naming a parameter, or a statistic that follows the data, which is no finite number."""
@@ -451,7 +456,7 @@ class Trainer:
                 fault = f"lacks {unlike.missing_keys}" if unlike.missing_keys else f"has {unlike.unexpected_keys}"
                 raise LabwrightError(f"{origin} is a checkpoint of another loss: its state {fault}. Start a new run.")
         for owner, thing in self.stateful.items():
-            tensors = below(f"state/{owner}/", checkpoint.training)
+            tensors = below(f"state/{owner}/", {**checkpoint.training, **checkpoint.tables})
             if owner in state.get("states", {}):  # one of before there were states has none
                 thing.load_state({**state["states"][owner], **tensors})
             else:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from labwright import Figure
 from matplotlib.axes import Axes
@@ -14,10 +14,13 @@ from labwright_gan.data.ring import KnownModes
 from labwright_gan.pictures import sheet
 
 
-def pictures(made: list[Tensor], real: list[Tensor], classes: Sequence[str], judged_by: str) -> Figure:
+def pictures(
+    made: list[Tensor], real: list[Tensor], classes: Sequence[str], judged_by: str, best: Mapping[str, float]
+) -> Figure:
     """A sheet of generated pictures beside one of real ones: in each a row, (K, C, H, W) in -1..1, for each tensor.
 
-    `classes` names the rows, if they have names; `judged_by` is what FID and KID are of, if they are measured.
+    `classes` names the rows, if they have names; `judged_by` is what FID and KID are of, if they are measured, and
+    `best` what training pictures come to.
     """
     rows, columns, side = len(real), max(map(len, made)), made[0].shape[2] + 1  # a pixel lies between two pictures
     canvas = Canvas(figsize=(9, 4.5 * rows / columns + 0.4), layout="constrained")
@@ -29,6 +32,8 @@ def pictures(made: list[Tensor], real: list[Tensor], classes: Sequence[str], jud
         axes.tick_params(length=0)
     notes = ["A row for each class asked for."] if classes else []
     notes += [f"FID and KID are of {judged_by}."] if judged_by else []
+    measures = ", ".join(f"{name} {value:.4g}" for name, value in best.items() if name.count("/") < 1)
+    notes += [f"Training pictures in the place of generated ones have {measures}."] if measures else []
     return Figure("Samples", canvas, " ".join(notes))
 
 

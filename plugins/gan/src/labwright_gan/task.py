@@ -6,7 +6,7 @@ B batch, C channels, H height, W width, D latent.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, final
@@ -35,6 +35,7 @@ from labwright import (
     listed,
     nearest,
 )
+from labwright_tasks.floors import of_model
 from pydantic import Field
 from torch import Generator, Tensor, nn
 
@@ -88,6 +89,28 @@ class _Beside:
         if self._drawn is None or self._drawn[0] != seed:
             self._drawn = seed, torch.randn(len(self), self.dim, generator=generator(seed, 3))
         return Measured(batch.inputs, batch.targets, self._drawn[1][indices])
+
+
+class Shown(nn.Module):
+    """Samples that are there in the place of generated ones: one after the other, of the classes asked for.
+
+    With `each_alone` each value is that of a sample of its own, so that nothing goes together.
+    """
+
+    def __init__(self, samples: Tensor, labels: Tensor | None = None, *, each_alone: bool = False) -> None:
+        super().__init__()
+        self.samples, self.labels, self.each_alone = samples, labels, each_alone
+        self.draws = generator(_REPORT_SEED)
+
+    def forward(self, latents: Tensor, asked: Tensor | None = None) -> Tensor:
+        chances = torch.rand(len(latents), len(self.samples), generator=self.draws)
+        if self.labels is not None and asked is not None:
+            chances -= (asked[:, None] != self.labels).float()  # others only where a class has no sample
+        if not self.each_alone:
+            return self.samples[chances.argmax(1)]
+        flat = self.samples.flatten(1)
+        rows = torch.randint(len(flat), (len(latents), flat.shape[1]), generator=self.draws)
+        return flat.gather(0, rows).view(len(latents), *self.samples.shape[1:])
 
 
 @final
@@ -312,6 +335,25 @@ class Adversarial(Task):
             metrics |= {"read_as_asked": ReadAsAsked(), "spread": Spread(len(self.names))}
         return metrics
 
+    def floors(self, split: str) -> Mapping[str, Mapping[str, float]]:
+        """Each value drawn by itself, as training samples have it at that place: right tones, no shapes."""
+        train = self.data.split("train")
+        if train is None or not len(train) or self.data.split(split) is None:
+            return {}
+        some = train.fetch(torch.arange(min(len(train), _LOOKED_AT)), 0, 0).inputs[0]
+        shown = Shown(self._scaled(some).float(), each_alone=True)
+        return {"each value drawn by itself": of_model(self, split, shown, size=_LOOKED_AT)}
+
+    def best(self, split: str) -> dict[str, float]:
+        """The measures of training samples in the place of generated ones, of their classes: hardly any are better."""
+        train = self.data.split("train")
+        if train is None or not len(train) or self.data.split(split) is None:
+            return {}
+        rows = torch.randperm(len(train), generator=generator(_REPORT_SEED))[:_LOOKED_AT]
+        some = train.fetch(rows, 0, 0)
+        labels = some.targets if self.conditional else None
+        return of_model(self, split, Shown(self._scaled(some.inputs[0]).float(), labels), size=_LOOKED_AT)
+
     # ---------------------------------------------------------------------------------------------- making and showing
 
     @property
@@ -356,7 +398,8 @@ class Adversarial(Task):
         real = looked_at.inputs[0]
         if self.scaling is not None:
             made_rows, real_rows, classes = self._rows(model, self.scaling.unit(real), looked_at.targets, device)
-            return [report.pictures(made_rows, real_rows, classes, "" if self.judge is None else self.judge.about)]
+            about = "" if self.judge is None else self.judge.about
+            return [report.pictures(made_rows, real_rows, classes, about, self.best(split))]
         if real.shape[1:] != (2,):  # points of more dimensions aren't drawn
             return ()
         made = self._made(model, len(real), looked_at.targets if self.conditional else None, device)

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from pathlib import Path
 
+from labwright import LabwrightError
 from labwright_tasks.opening import opened
 from labwright_tasks.suggesting.columns import Column, Glimpse, glimpse
 from labwright_tasks.suggesting.sizes import sized
 from labwright_tasks.suggesting.suggestion import Suggestion
+from labwright_tasks.tables import suffix_of
 
 _LABELS = ("label", "class", "category", "target", "sentiment", "stars", "rating", "topic", "tag", "y")
-_LETTERS = 15  # of a text, in the mean
+_TEXTS = ("text", "sentence", "name", "title", "word", "phrase", "smiles", "sequence")
+_LETTERS = 15  # of a text, in the mean, whose column isn't called like one
+_WORDS = 3  # of a text, in the mean: fewer are names or codes, of which the letters say more
 _MOST_CLASSES = 200
+_FEW_COLUMNS = 3  # of a table of texts; one of more is probably about something else
 _OFTEN = 5  # rows of a class, in the mean
 _CONTEXTS = (32, 64, 128, 256)
+_LIKE = 2  # times as many words that one text of a pair may have
 _HIGH_SHARE = 95  # in a hundred texts that aren't cut
 
 
@@ -22,26 +30,25 @@ def labelled_texts(path: Path) -> Suggestion | None:
     seen = glimpse(path)
     if seen is None:
         return None
-    text = max(seen.columns, key=lambda column: column.letters, default=None)
-    if text is None or text.letters < _LETTERS or text.distinct < len(text.cells) / 2 or text.numeric:
+    _refuse_tags(seen)
+    text = max(_texts(seen), key=lambda column: (column.called(*_TEXTS), column.letters), default=None)
+    if text is None:
         return None
     label = _label_of(seen, text)
     if label is None:
-        return None
+        return _several_labels(seen, text)
     sizes = sized(seen.rows)
-    lengths = sorted(len(cell.split()) for cell in text.cells)
-    nearly = lengths[len(lengths) * _HIGH_SHARE // 100]
-    length = next((context for context in _CONTEXTS if context >= nearly), _CONTEXTS[-1])
-    data = {"name": "nlp/text-files", "path": str(path), "text": text.name, "label": label.name}
+    letters = text.words < _WORDS
+    nearly, length = _length_of([text], letters=letters)
+    read = {"tokenizer": "char", "case": "mark"} if letters else {"tokenizer": "word", "case": "lower"}
+    unit = "characters" if letters else "words"
+    data = {"name": "nlp/text-files", "path": str(seen.path), "text": text.name, "label": label.name, **seen.written}
     named = label.called(*_LABELS)
     return Suggestion(
         f"{seen.rows:,} texts ({text.name!r}) of {label.distinct} classes ({label.name!r})",
         {
-            "task": {
-                "name": "classification",
-                "data": {**data, "tokenizer": "word", "case": "lower", "length": length},
-            },
-            "model": {"name": "nlp/bag", "width": 64, "ngrams": 2, "dropout": sizes.dropout},
+            "task": {"name": "classification", "data": {**data, **read, "length": length}},
+            "model": {"name": "nlp/bag", "width": 64, "ngrams": 4 if letters else 2, "dropout": sizes.dropout},
             "loss": "cross-entropy",
             "optimizer": {"name": "adamw", "lr": 2e-3, "weight_decay": 0.1, "schedule": "linear"},
             "device": "cpu",
@@ -50,25 +57,93 @@ def labelled_texts(path: Path) -> Suggestion | None:
         },
         {
             "task": (
-                f"{text.name!r} has the longest cells, {text.words:.0f} words in the mean, hardly any twice; "
+                f"{text.name!r} has {text.words:.0f} words in the mean, hardly any twice; "
                 f"{label.name!r} {'is called like a label and ' if named else ''}has {label.distinct} values.",
-                f"{_HIGH_SHARE} of 100 texts have {nearly} words or fewer: {length} cuts few.",
+                *(("So few words are names or codes: they are read letter by letter.",) if letters else ()),
+                f"{_HIGH_SHARE} of 100 texts have {nearly} {unit} or fewer: {length} cuts few.",
             ),
             "model": (
-                "A bag of words and pairs of them: on small data hard to beat, and trained in seconds. nlp/text-cnn "
-                "and nlp/lstm read the order of words; nlp/encoder begins from a pretrained model.",
+                f"A bag of {unit} and what stands side by side: on small data hard to beat, and trained in seconds. "
+                "nlp/text-cnn and nlp/lstm read all in its order; nlp/encoder begins from a pretrained model.",
                 f"Dropout is {sizes.dropout} of {seen.rows:,} samples: 0.5 below 2,000, 0.1 from 50,000 on, else 0.3.",
             ),
             "device": ("Small models are trained faster without a GPU.",),
             "train": sizes.reasons,
         },
-        fit=0.8 if named else 0.6,
+        seen.notes,
+        fit=0.8 if named else 0.6 if len(seen.columns) <= _FEW_COLUMNS else 0.3,
+    )
+
+
+def text_pairs(path: Path) -> Suggestion | None:
+    """A table with two columns of texts of like length, and no label: one is written out of the other."""
+    seen = glimpse(path)
+    texts = [] if seen is None else [column for column in _texts(seen) if column.letters >= _LETTERS]
+    if seen is None or len(texts) != 2 or _label_of(seen, texts[0]) is not None or seen.nested:
+        return None
+    shorter, longer = sorted(column.words for column in texts)
+    if longer > _LIKE * shorter:
+        return None
+    first, second = texts
+    length = _length_of(texts)[1]
+    data = {"name": "nlp/text-pairs", "path": str(seen.path), "text": first.name, "translation": second.name}
+    sizes = sized(seen.rows)
+    return Suggestion(
+        f"{seen.rows:,} pairs of texts, {second.name!r} out of {first.name!r}",
+        {
+            "task": {
+                "name": "sequence-to-sequence",
+                "data": {**data, **seen.written, "tokenizer": "word", "case": "lower", "length": length},
+            },
+            "model": {"name": "nlp/transformer", "width": 128, "depth": 2, "heads": 4, "dropout": 0.1},
+            "loss": {"name": "cross-entropy", "label_smoothing": 0.1},
+            "optimizer": {"name": "adamw", "lr": 2e-3, "weight_decay": 0.01, "schedule": "cosine"},
+            "train": {**sizes.train(), "batch_size": 64},
+            "stop": sizes.stop(),
+        },
+        {
+            "task": (
+                f"Both columns have texts of like length, hardly any twice. {second.name!r} is written out of "
+                f"{first.name!r}; the other way round exchange text and translation.",
+            ),
+            "model": ("A small encoder-decoder, as in the recipe nlp/translation; wider ones want a GPU.",),
+        },
+        seen.notes,
+        fit=0.6,
+    )
+
+
+def _several_labels(seen: Glimpse, text: Column) -> Suggestion | None:
+    """A column of lists of labels beside that of texts."""
+    label = next(iter(_lists(seen)), None)
+    if label is None:
+        return None
+    sizes = sized(seen.rows)
+    data = {"name": "nlp/text-files", "path": str(seen.path), "text": text.name, "label": label.name, **seen.written}
+    data |= {"targets": "several", "unlabelled": "negative", "tokenizer": "word", "case": "lower"}
+    trunk = {"name": "nlp/bag", "width": 64, "ngrams": 2, "dropout": sizes.dropout}
+    return Suggestion(
+        f"{seen.rows:,} texts ({text.name!r}) with lists of labels ({label.name!r})",
+        {
+            "task": {"name": "multi", "data": {**data, "length": _length_of([text])[1]}},
+            "model": {"name": "heads", "trunk": trunk},
+            "loss": "weighted",
+            "optimizer": {"name": "adamw", "lr": 2e-3, "weight_decay": 0.1, "schedule": "linear"},
+            "device": "cpu",
+            "train": sizes.train(),
+            "stop": sizes.stop(),
+        },
+        {"task": ("Each label is a head, yes or no; a text without any has none of them.",), "train": sizes.reasons},
+        seen.notes,
+        fit=0.7,
     )
 
 
 def running_text(path: Path) -> Suggestion | None:
-    """A text file, to write on like it."""
-    if path.suffix.lower() not in (".txt", ".md") or not path.is_file():
+    if path.is_dir():
+        files = [file for file in path.iterdir() if file.is_file() and suffix_of(file) == ".txt"]
+        return running_text(files[0]) if len(files) == 1 else None
+    if suffix_of(path) not in (".txt", ".md") or not path.is_file():
         return None
     text = opened(path).read()
     if len(text) < 2000:
@@ -100,12 +175,52 @@ def running_text(path: Path) -> Suggestion | None:
     )
 
 
+def _texts(seen: Glimpse) -> list[Column]:
+    """The columns of texts: called so or longer than names, and hardly any of them twice."""
+    return [
+        column
+        for column in seen.columns
+        if not column.nested
+        and (column.letters >= _LETTERS or column.called(*_TEXTS))
+        and column.distinct >= len(column.cells) / 2
+        and not column.numeric
+    ]
+
+
+def _length_of(texts: Sequence[Column], *, letters: bool = False) -> tuple[int, int]:
+    """How many words, or letters, nearly all of some texts have, and a usual length that cuts few of them."""
+    lengths = sorted(len(cell) if letters else len(cell.split()) for column in texts for cell in column.cells)
+    nearly = lengths[len(lengths) * _HIGH_SHARE // 100]
+    return nearly, next((context for context in _CONTEXTS if context >= nearly), _CONTEXTS[-1])
+
+
+def _lists(seen: Glimpse) -> list[Column]:
+    """The columns of lists."""
+    return [column for column in seen.nested if all(cell.startswith("[") for cell in column.cells)]
+
+
+def _refuse_tags(seen: Glimpse) -> None:
+    """Raise LabwrightError for words with a tag each."""
+    lists = {column.name: [json.loads(cell) for cell in column.cells] for column in _lists(seen)}
+    different = {name: len({str(word) for row in rows for word in row}) for name, rows in lists.items()}
+    for tags, of_tags in sorted(lists.items(), key=lambda column: different[column[0]]):
+        few = different[tags] <= _MOST_CLASSES
+        lengths = [*map(len, of_tags)]
+        words = next((name for name in lists if name != tags and [*map(len, lists[name])] == lengths), None)
+        if few and words is not None and any(length > 1 for length in lengths):
+            raise LabwrightError(
+                f"{seen.path}: each word in {words!r} has a tag in {tags!r}. Tagging words is nothing that "
+                "labwright-nlp has data and a task for; a class for a whole text is: task 'classification'."
+            )
+
+
 def _label_of(seen: Glimpse, text: Column) -> Column | None:
     """The column of classes: of few values that come often; one that is called like a label goes before others."""
     possible = [
         column
         for column in seen.columns
         if column is not text
+        and not column.nested
         and 2 <= column.distinct <= _MOST_CLASSES
         and len(column.cells) >= max(_OFTEN * column.distinct, len(text.cells) // 2)
     ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, Protocol, Self
 
 import torch
 from labwright import (
@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 from labwright_recsys.data.recommendation import Recommendation, nearly_all
 from labwright_recsys.data.splits import TRAIN
-from labwright_recsys.metrics import AUC, LogLoss
+from labwright_recsys.metrics import AUC, AUCInterval, LogLoss
 from labwright_recsys.top_n import recommendation
 
 if TYPE_CHECKING:
@@ -58,6 +58,7 @@ class Clicks(Task):
     def __init__(self, data: Annotated[Data, Part("data")], *, threshold: float = 4.0) -> None:
         self.data = recommendation(data, "predicting clicks")
         self.threshold = threshold
+        self.closely = False  # whether an interval is measured as well
 
     def prepare(self) -> None:
         super().prepare()
@@ -102,7 +103,14 @@ class Clicks(Task):
         return model(*batch.inputs), self._clicked(batch.targets)
 
     def metrics(self) -> dict[str, Metric]:
-        return {"auc": AUC(), "log_loss": LogLoss(), "accuracy": _Guessed()}
+        metrics: dict[str, Metric] = {"auc": AUC(), "log_loss": LogLoss(), "accuracy": _Guessed()}
+        return metrics | {"auc_95": AUCInterval()} if self.closely else metrics
+
+    def on(self, path: Path) -> Self:
+        """Over other pairs, with the interval of the area under the ROC curve."""
+        other = super().on(path)
+        other.closely = True
+        return other
 
     def remark(self, split: str, metrics: Mapping[str, float]) -> str | None:
         """Says so where the accuracy is no better than that of always giving the more frequent answer."""
@@ -147,7 +155,7 @@ class Clicks(Task):
 
     def inputs(self, path: Path) -> Iterable[tuple[str, Callable[[], tuple[Tensor, ...]]]]:
         """The pairs of a file."""
-        table = self.data.table_at(path, bare=True)
+        table = self.data.asked_at(path)
         pairs = zip(table.users, table.items, strict=True)
         return ((f"{user} {item}", partial(self.parse, f"{user}\t{item}")) for user, item in pairs)
 

@@ -12,7 +12,8 @@ from abc import ABC, abstractmethod
 
 import torch
 from labwright import Mean
-from labwright_tasks.intervals import MeanInterval
+from labwright_tasks.intervals import MeanInterval, delong, named
+from labwright_tasks.metrics import area_under_curve
 from torch import Tensor
 from torch.nn import functional
 
@@ -132,19 +133,30 @@ class AUC:
     def compute(self) -> float:
         if not self._scores:
             return math.nan
-        clicked = torch.cat(self._clicked).cpu()
-        _, group, sizes = torch.unique(torch.cat(self._scores).cpu(), return_inverse=True, return_counts=True)
-        last = sizes.cumsum(0).double()
-        ranks = (last - (sizes - 1) / 2)[group]  # the mean of the places that equal scores share, from 1
-        positives = int(clicked.sum())
-        negatives = len(clicked) - positives
-        if not positives or not negatives:
-            return math.nan
-        above = float(ranks[clicked].sum()) - positives * (positives + 1) / 2
-        return above / (positives * negatives)
+        return float(area_under_curve(torch.cat(self._scores).cpu(), torch.cat(self._clicked).cpu()))
 
     def reset(self) -> None:
         self._scores, self._clicked = [], []
+
+
+class AUCInterval:
+    """The interval of the area under the ROC curve, as DeLong has it."""
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def update(self, logits_B: Tensor, clicked_B: Tensor) -> None:
+        self._scores.append(logits_B.detach().float().cpu())
+        self._clicked.append((clicked_B > 0).cpu())
+
+    def compute(self) -> dict[str, float]:
+        whole = (torch.cat(some) for some in (self._scores, self._clicked)) if self._scores else (torch.zeros(0),) * 2
+        scores_N, clicked_N = whole
+        return named(delong(scores_N, clicked_N.bool()))
+
+    def reset(self) -> None:
+        self._scores: list[Tensor] = []
+        self._clicked: list[Tensor] = []
 
 
 class LogLoss:

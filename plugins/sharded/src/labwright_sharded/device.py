@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any
 
 import labwright as lw
@@ -33,7 +34,7 @@ class Sharded(lw.Device):
         offload: what each process holds of parameters, averages and the optimizer's state lies on the host, and is
             updated there.
         save_async: checkpoints are written while training goes on, with one process too, from copies of what each
-            process holds. They take as much memory on the host as a checkpoint on the disk.
+            process holds. They take as much memory on the host as a checkpoint on the disk; a note says how much.
 
     Source: fully_shard of PyTorch (FSDP2), after Rajbhandari et al. 2020 (ZeRO), stage 3.
 
@@ -64,10 +65,10 @@ class Sharded(lw.Device):
     def find(self) -> torch.device:
         return self.on.find()
 
-    def writer(self) -> Parts:
+    def writer(self, tell: Callable[[str], None]) -> Parts:
         from labwright_sharded.writing import Parts
 
-        return Parts(background=self.save_async)
+        return Parts(tell, background=self.save_async)
 
     def shard(self, model: nn.Module, criterion: Any) -> FullySharded:
         from labwright_sharded.sharding import FullySharded  # torch's part of it takes two seconds to import
@@ -78,4 +79,5 @@ class Sharded(lw.Device):
         if self.recompute and not modules:
             raise lw.LabwrightError("device.recompute: there are no blocks to compute again; device.blocks names them.")
         dtype = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}[self.precision]
-        return FullySharded(model, criterion, modules, dtype=dtype, recompute=self.recompute, offload=self.offload)
+        options: dict[str, Any] = {"dtype": dtype, "recompute": self.recompute, "offload": self.offload}
+        return FullySharded(model, criterion, modules, self.find(), **options)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
+from pathlib import Path
 from typing import Any, cast
 
 import labwright as lw
@@ -17,6 +18,8 @@ from torch.distributed.tensor import DTensor, Partial, distribute_tensor
 from torch.distributed.tensor.experimental import implicit_replication
 from torch.overrides import TorchFunctionMode
 from torch.utils.checkpoint import checkpoint
+
+from labwright_sharded.reading import own_parts
 
 
 class _Root(nn.Module):
@@ -43,6 +46,7 @@ class FullySharded:
         model: to be sharded.
         criterion: its loss; the parameters of one that is a module are sharded with the model's.
         units: modules whose parameters come and go together.
+        device: where to; each unit in turn, so that it need not have room for all of them.
         dtype: in which they come, to be computed with; gradients are summed in their own. None: in their own, too.
         recompute: units compute their activations again in the backward pass.
         offload: what a process holds lies on the host, where it is updated, too.
@@ -53,6 +57,7 @@ class FullySharded:
         model: nn.Module,
         criterion: Any,
         units: Sequence[nn.Module],
+        device: torch.device,
         *,
         dtype: torch.dtype | None = None,
         recompute: bool = False,
@@ -66,14 +71,14 @@ class FullySharded:
                 f"device 'sharded/parameters': the parameters are of several types, {lw.listed(map(str, kinds))}; "
                 "they travel together, as one. Convert the model to one of them."
             )
-        device = next(iter(parameters)).device
         mesh = init_device_mesh(device.type, (lw.ranks.count(),))
         scalars = {parameter for parameter in parameters if not parameter.dim()}
+        for parameter in scalars:
+            parameter.data = parameter.data.to(device)
         # forward passes run in autocast anyway: inputs stay as they are
         precision = MixedPrecisionPolicy(dtype, dtype and parameters[0].dtype, None, cast_forward_inputs=False)
         place = CPUOffloadPolicy(pin_memory=device.type == "cuda") if offload else OffloadPolicy()
-        self.recomputing = list(units) if recompute else []
-        for unit in self.recomputing:
+        for unit in units if recompute else ():
             unit.forward = partial(checkpoint, unit.forward, use_reentrant=False)
         try:
             for module in (*units, self.root):
@@ -127,9 +132,6 @@ class FullySharded:
     @contextmanager
     def evaluating(self) -> Iterator[None]:
         # a task's evaluation may call any child, which then finds here what is in no other unit
-        if not self.units:  # it has ended
-            yield
-            return
         with _talking():
             self.root.unshard()
             try:
@@ -168,28 +170,11 @@ class FullySharded:
         with _talking(), implicit_replication(), _Copying():
             yield
 
-    @torch.no_grad()
-    def end(self) -> None:
-        """Take it all off again: plain parameters, no hooks, the classes of before."""
-        for unit in self.recomputing:
-            del unit.forward
-        for unit in self.units:
-            state = _state(unit)
-            state._pre_forward_hook_handle.remove()
-            state._post_forward_hook_handle.remove()
-            for group in state._fsdp_param_groups:
-                for handles in (
-                    group._module_to_pre_save_state_dict_hook_handle,
-                    group._module_to_pre_load_state_dict_hook_handle,
-                ):
-                    for handle in handles.values():
-                        handle.remove()
-                for parameter in group.fsdp_params:
-                    parameter._post_load_hook_handle.remove()
-                    sharded = parameter.sharded_param
-                    parameter._setattr_on_modules(nn.Parameter(_whole(sharded), sharded.requires_grad))
-            unit.__class__ = type(unit).__mro__[2]
-        self.units = []
+    def read(self, files: Sequence[Path]) -> dict[str, Tensor]:
+        own = [self.root.model, *([self.root.criterion] if self.root.criterion is not None else [])]
+        parameters = dict(pair for module in own for pair in module.named_parameters(remove_duplicate=False))
+        parameters |= {f"loss.{name}": one for name, one in own[-1].named_parameters()} if len(own) > 1 else {}
+        return own_parts(files, {name: one for name, one in parameters.items() if isinstance(one, DTensor)})
 
 
 @contextmanager
@@ -205,14 +190,21 @@ def _talking() -> Iterator[None]:
 
 
 class _Copying(TorchFunctionMode):
-    """Within it a whole tensor can be copied into one that is sharded; torch's own way fails for few rows."""
+    """Within it what is whole, or a part that lies elsewhere, can be copied into a tensor that is sharded.
+
+    Torch's own way fails for few rows, and asks for parts on the device of the processes.
+    """
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func is Tensor.copy_ and isinstance(args[0], DTensor) and not isinstance(args[1], DTensor):
-            target, source = args[0], args[1].to(args[0].device)
-            own = distribute_tensor(source, target.device_mesh, target.placements, src_data_rank=None)
-            target.to_local().copy_(own.to_local())
-            return target
+        if func is Tensor.copy_ and isinstance(args[0], DTensor):
+            target, source = args[:2]
+            if not isinstance(source, DTensor):
+                source = distribute_tensor(
+                    source.to(target.device), target.device_mesh, target.placements, src_data_rank=None
+                )
+            if source.placements == target.placements:
+                target.to_local().copy_(source.to_local())
+                return target
         return func(*args, **(kwargs or {}))
 
 

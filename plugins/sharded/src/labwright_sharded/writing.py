@@ -21,11 +21,12 @@ _HEADER = "DCP_SHARDING_INFO"  # by which torch.distributed.checkpoint's Hugging
 class Parts:
     """Writes what each process holds to files of its own; in the `background` from copies, while training goes on.
 
-    The memory of the copies is kept from one checkpoint to the next. See `Writer` of the core's device.py.
+    The memory of the copies is kept from one checkpoint to the next; how much it is, `tell` is told. See `Writer` of
+    the core's device.py.
     """
 
-    def __init__(self, *, background: bool) -> None:
-        self.background = background
+    def __init__(self, tell: Callable[[str], None], *, background: bool) -> None:
+        self.tell, self.background = tell, background
         self.copies: dict[tuple[str, str], Tensor] = {}
         self.name = lw.ranks.shared(token_hex(8))  # by which the processes know what was written
         self.written = 0
@@ -93,6 +94,12 @@ class Parts:
         for key, tensor in new.items():
             # a GPU copies faster to memory that stays where it is
             self.copies[key] = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=tensor.is_cuda)
+        if new:  # at the first checkpoint, and where parameters learn only later
+            taken, count = sum(copy.nbytes for copy in self.copies.values()), lw.ranks.count()
+            where = f", on the first of {count} processes and about as much on each" if count > 1 else ""
+            self.tell(
+                f"checkpoints are written from copies that take {taken / 1e6:,.3f} MB of the host's memory{where}."
+            )
         return {key: self.copies[key].copy_(tensor) for key, tensor in tensors.items()}
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Protocol, Self, cast, runtime_checkable
@@ -138,6 +139,25 @@ class Recognition(Task):
         other = super().on(path)
         other.closely = True
         return other
+
+    def floors(self, split: str) -> Mapping[str, Mapping[str, float]]:
+        """An empty transcript, and for each the training part's most frequent transcript, or its most frequent word."""
+        train, part = self.data.split("train"), self.data.split(split)
+        if not isinstance(train, Timed) or not isinstance(part, Timed) or not any(train.texts):
+            return {}
+        words = Counter(word for text in train.texts for word in text.split())
+        rules = {
+            "an empty transcript": "",
+            "the most frequent transcript": Counter(train.texts).most_common(1)[0][0],
+            "the most frequent word": words.most_common(1)[0][0],
+        }
+        floors = {}
+        for rule, text in rules.items():
+            rates = self.metrics()
+            for rate in rates.values():
+                rate.update([text] * len(part.texts), [*part.texts])
+            floors[rule] = {name: float(rate.compute()) for name, rate in rates.items()}
+        return floors
 
     def predict(self, model: nn.Module, inputs: tuple[Tensor, ...], origins: Sequence[Any]) -> list[dict[str, Any]]:  # noqa: ARG002
         """For each row the text."""

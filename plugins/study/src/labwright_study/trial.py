@@ -12,6 +12,7 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from secrets import token_hex
 from typing import TYPE_CHECKING, Any, Literal
 
 from labwright import (
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
 State = Literal["complete", "pruned", "diverged", "failed"]
 Answer = Callable[[int, list[list[float]]], bool]  # trial number, reports so far -> whether it is pruned
 
+BROKE = "broke: "  # how a process begins to say why a trial ended there
+ALIKE_SECONDS = 10.0  # in which a trial that breaks on all of several processes does so
 PARAMETERS, STEP_SECONDS = "parameters", "step_seconds"  # what can be searched for beside a task's metrics
 
 
@@ -128,6 +131,7 @@ class Trials:
 
     def _alone(self, spec: Spec, answer: Answer) -> Result:
         begun = time.monotonic()
+        place = ranks.shared(token_hex(8))  # where processes that train it together meet in the end
         reporting = None
         try:
             trainer, reporting = self.begun(spec, answer)
@@ -135,18 +139,22 @@ class Trials:
         except Exception as error:  # noqa: BLE001 - a trial that breaks is one point of the study, not its end
             result = self._broken(spec, reporting, error)
         result.seconds = round(time.monotonic() - begun, 3)
-        self._meet(result)
+        self._meet(place, result)
         return result
 
-    def _meet(self, result: Result) -> None:
-        """Wait for the other processes. Raises RunFailed if they don't come: the trial broke on one of them alone."""
-        try:
-            ranks.gathered(result.state)
-        except RunFailed as failure:
+    def _meet(self, place: str, result: Result) -> None:
+        """Wait for the other processes. Raises RunFailed if the trial broke on some of them alone."""
+        broke = result.state in ("diverged", "failed")
+        # not by a collective: those on which it didn't break wait in one of the trial's, and come no more
+        word, within = (f"{BROKE}{result.reason}", ALIKE_SECONDS) if broke else ("ended", math.inf)
+        words = ranks.met(place, word, within)
+        reasons = {str(n): word.removeprefix(BROKE) for n, word in enumerate(words) if word.startswith(BROKE)}
+        if 0 < len(reasons) < ranks.count():
             raise RunFailed(
-                f"trial {result.number} didn't end alike on all processes, which ends the study: "
-                f"{sentence(result.reason or str(failure))} The same command goes on with it."
-            ) from failure
+                f"trial {result.number} broke on process {' and '.join(reasons)} of {ranks.count()} (counted from 0) "
+                f"and not on all of them, which ends the study: {sentence(next(iter(reasons.values())))} The same "
+                "command goes on with it."
+            )
 
     def _together(self, specs: Sequence[Spec], form: Form, answer: Answer) -> Iterator[Result]:
         """Trials as one program; the seconds of each are its share."""

@@ -22,6 +22,7 @@ from labwright import (
     Task,
     evaluating,
 )
+from labwright_tasks.weights import weight_of, weighted_loss
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -80,7 +81,10 @@ class QuantileRegression(Task):
         return inputs, Quantiles(count, outputs.mean * count, outputs.deviation * count, self.levels)
 
     def loss(self, model: nn.Module, batch: Batch, criterion: QuantileLoss, phase: str) -> Tensor:  # noqa: ARG002 - one phase
-        return criterion(model(*batch.inputs), batch.targets)
+        return weighted_loss(criterion, model(*batch.inputs), batch)
+
+    def weight(self, batch: Batch) -> float:
+        return weight_of(batch)
 
     def evaluate(self, model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
         """Predictions (B, Q) and targets (B, 1)."""

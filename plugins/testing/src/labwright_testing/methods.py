@@ -102,3 +102,4 @@ def _compare(whole: Training, other: Training, when: str) -> None:
         assert alike(whole.losses[step], losses), f"{when}, the losses of step {step} are others"
     assert alike(whole.checkpoint.model, other.checkpoint.model), f"{when}, it ends with other weights"
     assert alike(whole.checkpoint.training, other.checkpoint.training), f"{when}, it ends in another state"
+    assert alike(whole.checkpoint.tables, other.checkpoint.tables), f"{when}, its tables hold other rows"

@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from labwright import Stateful, hookimpl
+from labwright import Appended, Stateful, hookimpl
 from torch import Tensor
 
 from labwright_testing.kit import Subject
@@ -72,6 +72,8 @@ def alike(left: Any, right: Any) -> bool:
     if isinstance(left, Tensor):
         same = isinstance(right, Tensor) and left.dtype == right.dtype and left.shape == right.shape
         return same and bool(((left == right) | ((left != left) & (right != right))).all())
+    if isinstance(left, Appended):
+        return isinstance(right, Appended) and alike(vars(left), vars(right))
     if isinstance(left, Mapping):
         return (
             isinstance(right, Mapping) and left.keys() == right.keys() and all(alike(left[k], right[k]) for k in left)

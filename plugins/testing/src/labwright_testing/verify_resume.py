@@ -73,7 +73,8 @@ def _state(trainer: Any) -> dict[str, Tensor]:
     # what tasks, methods and listeners keep beside tensors is compared as the text it is kept as
     texts = {owner: json.dumps(rest, sort_keys=True).encode() for owner, rest in checkpoint.state["states"].items()}
     rest = {f"state/{owner}": torch.tensor(list(text), dtype=torch.uint8) for owner, text in texts.items()}
-    return {**checkpoint.model, **checkpoint.training, **rest}
+    tables = {name: table.rows for name, table in checkpoint.tables.items()}
+    return {**checkpoint.model, **checkpoint.training, **tables, **rest}
 
 
 def _different(left: Mapping[str, Tensor], right: Mapping[str, Tensor]) -> list[str]:

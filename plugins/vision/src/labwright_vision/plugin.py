@@ -25,8 +25,10 @@ def labwright_components() -> Iterator[lw.Component]:
     yield lw.Component("model", "vision/resnet", f"{here}.models.resnet:ResNet", "residual network for small pictures")
     yield lw.Component("model", "vision/timm", f"{here}.models.timm:Timm", "any architecture of timm by its name")
     yield lw.Component("optimizer", "timm/*", f"{here}.optimizers:TIMM", "any optimizer of timm by its name")
-    pictures = "labwright_vision.suggesting:class_pictures"
+    suggesting = "labwright_vision.suggesting"
+    pictures, arrays = f"{suggesting}:class_pictures", f"{suggesting}:picture_arrays"
     yield lw.Component("suggester", "vision/class-pictures", pictures, "pictures in a sub-folder for each class")
+    yield lw.Component("suggester", "vision/picture-arrays", arrays, "pictures of 28 by 28, in MNIST's layout")
 
 
 @lw.hookimpl

@@ -1,15 +1,18 @@
-"""A recipe for a folder of pictures."""
+"""Recipes for pictures: in folders, in zip archives, in arrays of 28 by 28."""
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from statistics import median
 
-from labwright_tasks.suggesting.sizes import sized
+from labwright_tasks.suggesting.sizes import CHOSEN, GOAL, sized
 from labwright_tasks.suggesting.suggestion import Suggestion
 from PIL import Image
 
-from labwright_vision.data.folders import Tally, class_folders, laid_out, pictures
+from labwright_vision.data.archive import archived
+from labwright_vision.data.folders import Found, Tally, archives, class_folders, found, laid_out
+from labwright_vision.data.mnist import read_mnist
 
 _LOOKED_AT = 60  # pictures whose sizes are looked at
 _SIZES = (32, 64, 96, 128)  # pixels along a side
@@ -17,12 +20,16 @@ _RARE = 10  # pictures of a class
 
 
 def class_pictures(path: Path) -> Suggestion | None:
-    """Pictures in a sub-folder for each class. Raises LabwrightError for pictures that lie otherwise."""
-    if not path.is_dir() or not pictures(path, Tally()):
+    """Pictures in a sub-folder for each class, perhaps in a zip archive.
+
+    Raises LabwrightError for pictures that lie otherwise.
+    """
+    packed = path.suffix.lower() == ".zip" and path.is_file()
+    root: Found = archived(path) if packed else path
+    if not (packed or path.is_dir()) or not any(found(one, Tally()) for one in (root, *archives(root))):
         return None
-    layout = laid_out(path, Tally())
-    classes = class_folders(layout.parts["train"]).items()
-    of_class = {name: pictures(folder, Tally()) for name, folder in classes if isinstance(folder, Path)}
+    layout = laid_out(root, Tally())
+    of_class = {name: found(folder, Tally()) for name, folder in class_folders(layout.parts["train"]).items()}
     counts = {name: len(some) for name, some in of_class.items()}
     seen = [picture for some in of_class.values() for picture in some[: -(-_LOOKED_AT // len(of_class))]]
     shapes, grey = _looked_at(seen)
@@ -36,7 +43,7 @@ def class_pictures(path: Path) -> Suggestion | None:
     return Suggestion(
         f"{sum(counts.values()):,} pictures of {len(counts)} classes ({_named(counts)})",
         {
-            "task": {"name": "classification", "data": data | turned},
+            "task": {"name": "classification", "data": data | turned, "goal": GOAL},
             "model": {"name": "vision/resnet", "depth": 20, "width": 16},
             "loss": {"name": "cross-entropy", "label_smoothing": 0.1},
             "optimizer": {"name": "adamw", "lr": 3e-3, "weight_decay": 0.05, "schedule": "cosine", "warmup": 0.05},
@@ -48,6 +55,7 @@ def class_pictures(path: Path) -> Suggestion | None:
                 f"The pictures are about {side} pixels along their shorter side, {'grey' if grey else 'coloured'}.",
                 "Turned, shifted and scaled a little, so that few go further"
                 + ("; not mirrored, as single signs are others then." if signs else ", and mirrored."),
+                CHOSEN,
             ),
             "train": sizes.reasons,
         },
@@ -56,12 +64,54 @@ def class_pictures(path: Path) -> Suggestion | None:
     )
 
 
-def _looked_at(files: list[Path]) -> tuple[list[tuple[int, int]], bool]:
+def picture_arrays(path: Path) -> Suggestion | None:
+    """MNIST's files, or others in their layout. Raises LabwrightError for arrays of another shape."""
+    files = sorted(path.iterdir()) if path.is_dir() else [path]
+    if not any(file.suffix == ".npz" or "images-idx3" in file.name for file in files):
+        return None
+    _, labels_N, *_ = read_mnist(path, mirrors=(), classes=256)
+    names = [str(label) for label in range(int(labels_N.max()) + 1)]
+    sizes = sized(len(labels_N))
+    return Suggestion(
+        f"{len(labels_N):,} grey pictures of {len(names)} classes, in arrays",
+        {
+            "task": {
+                "name": "classification",
+                "data": {
+                    "name": "vision/mnist",
+                    "folder": str(path),
+                    "classes": names,
+                    "rotate": 10.0,
+                    "shift": 0.1,
+                    "scale": 0.1,
+                },
+                "goal": GOAL,
+            },
+            "model": {"name": "vision/cnn", "width": 24, "stages": 2, "depth": 3, "dropout": 0.2, "strided": True},
+            "loss": {"name": "cross-entropy", "label_smoothing": 0.1},
+            "optimizer": {"name": "adamw", "lr": 5e-3, "weight_decay": 0.05, "schedule": "one-cycle"},
+            "train": sizes.train(),
+            "stop": sizes.stop(),
+        },
+        {
+            "task": (
+                "The arrays say no names: classes are the numbers, in whose place you can write what they stand for.",
+                "Turned, shifted and scaled a little, so that few go further; not mirrored, as signs are others then.",
+                CHOSEN,
+            ),
+            "model": ("Small, for 28 by 28 pixels on a CPU.",),
+            "train": sizes.reasons,
+        },
+        fit=0.9,
+    )
+
+
+def _looked_at(files: list[Found]) -> tuple[list[tuple[int, int]], bool]:
     """The sizes of those that can be read, and whether all are grey."""
     shapes, modes = [], set()
     for file in files:
         try:
-            with Image.open(file) as picture:
+            with Image.open(io.BytesIO(file.read_bytes())) as picture:
                 shapes.append(picture.size)
                 modes.add(picture.mode)
         except (OSError, ValueError):

@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
 import torch
-from labwright import Audio, Finding, Image, LabwrightError, generator, listed
+from labwright import Audio, Finding, LabwrightError, listed
 from torch import Tensor
 
 from labwright_tasks.checking.classifier import out_of_fold
+from labwright_tasks.checking.drift import Drift
 from labwright_tasks.checking.features import comparable
 from labwright_tasks.checking.label_noise import label_noise
-from labwright_tasks.checking.samples import PARTS, Samples
+from labwright_tasks.checking.look_alikes import look_alikes
+from labwright_tasks.checking.samples import PARTS, Copies, Samples
 
 _FOLDS = 5
 _FEW = 10  # samples of a class; with fewer nothing can be learned of it
 _LOPSIDED = 10  # times as many samples in the largest class as in the smallest
-_NEAR = 0.15  # of the usual distance to the nearest; digits are 0.27 apart, copies saved anew 0.1
+_NEAR = 0.15  # of the usual distance to the nearest
 _FAR = 5.0  # robust deviations from which on a sample is far from all others
 _NEIGHBOURS = 5
 _AT_ONCE = 1024  # rows whose distances are in memory
-_DRIFT_SAMPLES = 1000  # of a part
-_SURE, _TOLD_APART = 4.0, 0.6  # standard deviations; area under the ROC curve
-_MOVED, _RARE = 0.05, 1e-3  # of the classes' shares; how often chance does as much
 _NOISY = 0.01  # of the labels
 _ABLE = 0.8  # of the labels; who agrees with fewer is no judge of them
 
@@ -168,22 +166,24 @@ def nearest(samples: Samples) -> tuple[Tensor, Tensor]:
     return torch.cat(distances), torch.cat(places)
 
 
-def near_copies(samples: Samples, neighbours: tuple[Tensor, Tensor]) -> Iterator[Finding]:
-    """Pictures and recordings nearly the same as another: nearer than a seventh of what is usual."""
-    if not isinstance(samples.port, Image | Audio):
+def near_copies(samples: Samples, neighbours: tuple[Tensor, Tensor] | None) -> Iterator[Finding]:
+    """Pictures that look the same as another, and recordings nearer to one than a seventh of what is usual."""
+    if samples.greys_ND is not None:
+        near = [(at, other, -alike) for at, other, alike in look_alikes(samples.greys_ND)]
+    elif isinstance(samples.port, Audio) and neighbours is not None:
+        distances_N, others_N = (tensor[:, 0] for tensor in neighbours)
+        nearer = (distances_N < _NEAR * distances_N.median()).nonzero()[:, 0].tolist()
+        near = [(at, int(others_N[at]), float(distances_N[at])) for at in nearer]
+    else:
         return  # of few numbers many are near by chance
-    distances_N, others_N = (tensor[:, 0] for tensor in neighbours)
-    near = (distances_N < _NEAR * distances_N.median()).nonzero()[:, 0].tolist()
-    pairs = {(max(at, int(others_N[at])), min(at, int(others_N[at]))) for at in near}
-    pairs = {pair for pair in pairs if samples.digests[pair[0]] != samples.digests[pair[1]]}
+    pairs = {(max(at, other), min(at, other)): far for at, other, far in near}
+    pairs = {pair: far for pair, far in pairs.items() if samples.digests[pair[0]] != samples.digests[pair[1]]}
     apart = {pair for pair in pairs if samples.places[pair[0]][0] != samples.places[pair[1]][0]}
     if pairs:
-        ordered = sorted(pairs, key=lambda pair: (pair not in apart, float(distances_N[pair[0]])))
+        ordered = sorted(pairs, key=lambda pair: (pair not in apart, pairs[pair]))
         across = f", {len(apart):,} of them in another part" if apart else ""
         text = f"{_counted(len(pairs))} nearly the same as another{across}: copies saved anew, or moments of one scene?"
-        places = tuple(samples.places[at] for at, _ in ordered)
-        details = tuple("nearly the same as {} {}".format(*samples.places[other]) for _, other in ordered)
-        yield Finding("duplicates", text, places, details)
+        yield _of_pairs(samples, text, ordered, "nearly the same as")
 
 
 def outliers(samples: Samples, neighbours: tuple[Tensor, Tensor]) -> Iterator[Finding]:
@@ -203,76 +203,31 @@ def outliers(samples: Samples, neighbours: tuple[Tensor, Tensor]) -> Iterator[Fi
         yield Finding("outliers", text, tuple(samples.places[at] for at in far.tolist()), details)
 
 
-def drift(samples: Samples, seed: int) -> Iterator[Finding]:
+def drift(measured: Mapping[str, Drift]) -> Iterator[Finding]:
     """Parts that differ from `train`: in their classes' shares, and in what a classifier can tell them apart by."""
-    train = samples.of_part("train")
-    for part in PARTS[1:]:
-        other = samples.of_part(part)
-        if not len(train) or not len(other):
-            continue
-        if samples.labels_N is not None:
-            yield from _label_shift(samples, part, samples.labels_N[train], samples.labels_N[other])
-        yield from _feature_shift(samples, part, train, other, seed)
+    for part, of_part in measured.items():
+        if of_part.is_mixed_otherwise:
+            yield Finding(
+                "drift",
+                f"the classes of {part} are mixed otherwise than those of train: {of_part.moved:.0%} of the samples "
+                "would have to be of another class. Hold parts out by class, or know why they differ.",
+            )
+        if of_part.is_told_apart:
+            yield Finding(
+                "drift",
+                f"samples of {part} can be told from those of train (area under the ROC curve {of_part.area:.2f}; 0.5 "
+                f"is chance): {part} measures something else than was learned. Another camera, time, place or speaker?",
+                of_part.unlike,
+            )
 
 
-def _label_shift(samples: Samples, part: str, train_N: Tensor, other_N: Tensor) -> Iterator[Finding]:
-    """The chi-squared test of homogeneity, where the shares differ by enough to matter."""
-    classes = len(samples.classes)
-    counts_KC = torch.stack([some.bincount(minlength=classes) for some in (train_N, other_N)]).double()
-    counts_KC = counts_KC[:, counts_KC.sum(0) > 0]
-    expected_KC = counts_KC.sum(1, keepdim=True) * counts_KC.sum(0) / counts_KC.sum()
-    statistic = ((counts_KC - expected_KC) ** 2 / expected_KC).sum()
-    freedom = torch.tensor(max(1, counts_KC.shape[1] - 1), dtype=torch.float64)
-    by_chance = float(torch.special.gammaincc(freedom / 2, statistic / 2))
-    shares_KC = counts_KC / counts_KC.sum(1, keepdim=True)
-    moved = float((shares_KC[0] - shares_KC[1]).abs().sum()) / 2
-    if by_chance < _RARE and moved > _MOVED:
-        yield Finding(
-            "drift",
-            f"the classes of {part} are mixed otherwise than those of train: {moved:.0%} of the samples would have to "
-            "be of another class. Hold parts out by class, or know why they differ.",
-        )
-
-
-def _feature_shift(samples: Samples, part: str, train: Tensor, other: Tensor, seed: int) -> Iterator[Finding]:
-    """A classifier two-sample test (Lopez-Paz & Oquab 2017), by the area under the ROC curve."""
-    if min(len(train), len(other)) < 4 * _FOLDS:
-        return
-    assert samples.features_ND is not None
-    drawn = [
-        some[torch.randperm(len(some), generator=generator(seed, number, 14))[:_DRIFT_SAMPLES]]
-        for number, some in enumerate((train, other))
-    ]
-    of_other_N = torch.cat([torch.full((len(some),), number) for number, some in enumerate(drawn)])
-    x_ND = comparable(samples.port, samples.features_ND[torch.cat(drawn)])
-    scores_N = out_of_fold(x_ND, of_other_N, 2, folds=_FOLDS, seed=seed)[:, 1]
-    area, deviation = area_under_curve(scores_N, of_other_N)
-    if area > _TOLD_APART and area - 0.5 > _SURE * deviation:
-        yield Finding(
-            "drift",
-            f"samples of {part} can be told from those of train (area under the ROC curve {area:.2f}; 0.5 is chance): "
-            f"{part} measures something else than was learned. Another camera, time, place or speaker?",
-        )
-
-
-def area_under_curve(scores_N: Tensor, positive_N: Tensor) -> tuple[float, float]:
-    """The area under the ROC curve, ties half, and its standard deviation where the scores say nothing.
-
-    It is the Mann-Whitney statistic over the number of pairs: sqrt((n + m + 1) / (12 n m)).
-    """
-    ordered, places = torch.unique(scores_N, return_inverse=True)
-    upto = places.bincount(minlength=len(ordered)).cumsum(0).double()
-    ranks_N = (upto - (places.bincount(minlength=len(ordered)) - 1) / 2)[places]
-    m, n = int(positive_N.sum()), int((1 - positive_N).sum())
-    area = (float(ranks_N[positive_N == 1].sum()) - m * (m + 1) / 2) / (m * n)
-    return area, math.sqrt((n + m + 1) / (12 * n * m))
-
-
-def _of_pairs(samples: Samples, text: str, pairs: Sequence[tuple[int, int]], *, wrong: bool = False) -> Finding:
+def _of_pairs(
+    samples: Samples, text: str, pairs: Sequence[tuple[int, int]], how: str = "the same as", *, wrong: bool = False
+) -> Copies:
     """A finding about samples, each with the one it is the same as."""
-    places = tuple(samples.places[at] for at, _ in pairs)
-    details = tuple("the same as {} {}".format(*samples.places[other]) for _, other in pairs)
-    return Finding("duplicates", text, places, details, wrong)
+    places, others = (tuple(samples.places[at] for at in some) for some in zip(*pairs, strict=True))
+    details = tuple(f"{how} {samples.named(*other)}" for other in others)
+    return Copies("duplicates", text, places, details, wrong, others)
 
 
 def _label(samples: Samples, at: int) -> str:

@@ -11,6 +11,7 @@ from labwright import Data, Finding, Tokens
 from torch import Tensor
 
 from labwright_tasks.checking import checks
+from labwright_tasks.checking.drift import Drift, measured
 from labwright_tasks.checking.samples import Samples, look_at
 
 _NAMED = 6  # classes in a line
@@ -29,7 +30,8 @@ SOUGHT = {
 class Look:
     """What was found, and `sought`: of each check what it looks for.
 
-    `skipped` says of the checks that weren't made why not; `notes` what else to know.
+    `skipped` says of the checks that weren't made why not; `notes` what else to know. `drift` is how each part differs
+    from `train`, be it worth a finding or not.
     """
 
     sizes: Mapping[str, int]
@@ -39,6 +41,7 @@ class Look:
     skipped: Mapping[str, str]
     findings: list[Finding]
     notes: list[str]
+    drift: Mapping[str, Drift]
 
     def line(self) -> str:
         """Sizes and classes, such as "train 36, test 4; 2 classes (cat 20, dog 16)"."""
@@ -57,6 +60,7 @@ class Look:
             "checks": dict(self.sought),
             "skipped": dict(self.skipped),
             "findings": [_finding_json(finding, data) for finding in self.findings],
+            "drift": {part: {"area": of_part.area, "moved": of_part.moved} for part, of_part in self.drift.items()},
             "notes": self.notes,
         }
 
@@ -86,16 +90,17 @@ def look(
     # those of texts say nothing, see below; of a handful of samples none are usual
     compared = "outliers" not in skipped and len(samples) >= _ENOUGH
     neighbours = checks.nearest(samples) if compared else None
+    drift = {} if "drift" in skipped else measured(samples, seed)
     made: dict[str, Callable[[], Iterable[Finding]]] = {
         "damaged": lambda: checks.damaged(samples),
         "duplicates": lambda: [
             *checks.duplicates(samples),
-            *(checks.near_copies(samples, neighbours) if neighbours else ()),
+            *checks.near_copies(samples, neighbours),
         ],
         "balance": lambda: checks.balance(samples),
         "labels": lambda: checks.labels(samples, seed) if judge is None else checks.judged_labels(samples, judge),
         "outliers": lambda: checks.outliers(samples, neighbours) if neighbours else (),
-        "drift": lambda: checks.drift(samples, seed),
+        "drift": lambda: checks.drift(drift),
     }
     findings = [*before]
     findings += [finding for name, check in made.items() if name not in skipped for finding in check()]
@@ -103,7 +108,8 @@ def look(
     others = {finding.check for finding in findings} - SOUGHT.keys()
     own = {check: f"what {type(data).__name__} looks for" for check in sorted(others)}
     notes = [*_notes(samples, data), *data.remarks()]
-    return Look(samples.sizes, samples.looked_at, _counts(samples), {**SOUGHT, **own}, skipped, findings, notes)
+    sought = {**SOUGHT, **own}
+    return Look(samples.sizes, samples.looked_at, _counts(samples), sought, skipped, findings, notes, drift)
 
 
 def _skipped(samples: Samples, data: Data) -> dict[str, str]:

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 
 import torch
-from labwright import Augmented, Batch, Classes, Data, LabwrightError, Port, Split, generator, sentence
+from labwright import Augmented, Batch, Classes, Data, Finding, Image, LabwrightError, Port, Split, generator, sentence
 from torch import Tensor
 
 from labwright_tasks.checking.features import sample_features
+from labwright_tasks.checking.look_alikes import SMALLEST, greys
 from labwright_tasks.checking.oddities import Oddity, oddities
 
 PARTS = ("train", "valid", "test")
@@ -19,22 +20,32 @@ _AT_ONCE = 256
 Place = tuple[str, int]  # a split and an index
 
 
+@dataclass(frozen=True)
+class Copies(Finding):
+    """A finding about samples that each are the same as another: `others`, in their order."""
+
+    others: tuple[Place, ...] = ()
+
+
 @dataclass
 class Samples:
     """What is known of the samples looked at, in the order of `places`.
 
-    `sizes` counts all samples of each part, looked at or not. `labels_N` is None unless each has one of `classes`;
-    `features_ND` unless its kind has features. `odd` are those that something is wrong with by themselves, `unread`
-    those that couldn't be fetched, with the reason; both are in none of the others.
+    `named` says where a person finds one. `sizes` counts all samples of each part, looked at or not. `labels_N` is None
+    unless each has one of `classes`; `features_ND` unless its kind has features, `greys_ND` unless they are pictures
+    large enough to be told apart by eye. `odd` are those that something is
+    wrong with by themselves, `unread` those that couldn't be fetched, with the reason; both are in none of the others.
     """
 
     port: Port
+    named: Callable[[str, int], str]
     sizes: Mapping[str, int]
     classes: tuple[str, ...] = ()
     places: list[Place] = field(default_factory=list)
     digests: list[bytes] = field(default_factory=list)
     labels_N: Tensor | None = None
     features_ND: Tensor | None = None
+    greys_ND: Tensor | None = None
     odd: dict[Oddity, list[Place]] = field(default_factory=dict)
     unread: dict[Place, str] = field(default_factory=dict)
 
@@ -65,20 +76,25 @@ def look_at(data: Data, *, most: int, seed: int, say: Callable[[str], None]) -> 
                 "telling which of its samples is which."
             )
     port, target = data.ports()
-    samples = Samples(port, {name: len(part) for name, part in parts.items()})
+    samples = Samples(port, data.place, {name: len(part) for name, part in parts.items()})
     whole = sum(samples.sizes.values())
     if not whole:
         raise LabwrightError(f"{type(data).__name__} has no samples.")
     features: list[Tensor] = []
+    pictures: list[Tensor] = []
     labels: list[Tensor] = []
     told, wanted = 0, min(most, whole)
     for name, batch, indices in _batches(parts, samples, most, seed):
-        _take(samples, name, batch, indices, features, labels)
+        inputs = _take(samples, name, batch, indices, labels)
+        rows = sample_features(port, inputs) if len(inputs[0]) else None
+        features += [] if rows is None else [rows]
+        pictures += [greys(inputs[0])] if isinstance(port, Image) and min(port.height, port.width) >= SMALLEST else []
         if len(samples) >= told + max(2000, wanted // 5):
             told = len(samples)
             say(f"{told:,} of {wanted:,} samples fetched")
     if features and len(features[0]):
         samples.features_ND = torch.cat(features)
+    samples.greys_ND = torch.cat(pictures) if pictures else None
     if isinstance(target, Classes) and labels and all(_are_labels(some, len(target.names)) for some in labels):
         samples.labels_N, samples.classes = torch.cat(labels), target.names
     return samples
@@ -112,10 +128,8 @@ def _one_by_one(part: Split, name: str, indices: Tensor, samples: Samples) -> It
             yield name, batch, [index]
 
 
-def _take(
-    samples: Samples, name: str, batch: Batch, indices: list[int], features: list[Tensor], labels: list[Tensor]
-) -> None:
-    """Note down what is to be known of a batch; its tensors are let go."""
+def _take(samples: Samples, name: str, batch: Batch, indices: list[int], labels: list[Tensor]) -> tuple[Tensor, ...]:
+    """Note down what is to be known of a batch, and return the inputs that can be compared with others."""
     inputs = batch.inputs
     odd_B = torch.zeros(len(batch), dtype=torch.bool)
     for oddity, some_B in oddities(samples.port, inputs).items():
@@ -126,10 +140,8 @@ def _take(
     sound = (~odd_B).nonzero()[:, 0]
     samples.places += [(name, indices[row]) for row in sound.tolist()]
     samples.digests += [digest_of(inputs, row) for row in sound.tolist()]
-    rows = sample_features(samples.port, tuple(tensor[sound] for tensor in inputs)) if len(sound) else None
-    if rows is not None:
-        features.append(rows)
     labels.append(batch.targets[sound] if isinstance(batch.targets, Tensor) else torch.empty(0, 0))
+    return tuple(tensor[sound] for tensor in inputs)
 
 
 def digest_of(inputs: tuple[Tensor, ...], row: int) -> bytes:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from labwright.cli.shared import Json, echo, print_json, print_table, say
+from labwright.cli.shared import Json, Out, claim_out, echo, print_json, print_table, say, write_page
 
 if TYPE_CHECKING:
     from labwright import Data
@@ -37,6 +37,7 @@ def verb(
         int, typer.Option(min=100, help="Samples that are looked at, drawn at random where there are more.")
     ] = 10_000,
     seed: Annotated[int, typer.Option(help="Of the folds, and of what is drawn.")] = 0,
+    out: Out = None,
     as_json: Json = False,
 ) -> None:
     """Look for duplicates, doubtful labels, damaged and odd samples, rare classes and drift before training.
@@ -44,12 +45,15 @@ def verb(
     The exit code is 1 if something is wrong: a sample in two parts or under two labels, one that can't be read or is no
     sample of anything, a class that can't be learned, 1 % of the labels or more. What is only odd is told, too.
 
-    Examples: labwright check-data vision/digits · labwright check-data vision/image-folder folder=photos --json
+    Examples: labwright check-data vision/digits · labwright check-data vision/image-folder folder=photos --out page
     """
     from labwright_tasks.checking.asked import experiment_over, is_data, prepared
     from labwright_tasks.checking.look import look
+    from labwright_tasks.checking.page import parts
     from labwright_tasks.checking.trained_judge import judged_by
 
+    if out is not None:
+        claim_out(out)
     if is_data(what, ctx.obj.plugins):
         experiment = experiment_over(what, settings or (), ctx.obj.plugins)
     else:
@@ -59,6 +63,9 @@ def verb(
     judge = None if run is None else judged_by(run, data.ports()[1], ctx.obj.plugins, say)
     found = look(data, most=most, seed=seed, say=say, judge=judge, before=before)
     say(*(f"note: {note}" for note in found.notes))
+    if out is not None:
+        write_page(out, what, found.line(), parts(found, data))
+        say(f"page: {out / 'report.html'}")
     if as_json:
         print_json({"data": what} | found.json(data))
     else:

@@ -12,6 +12,7 @@ from typing import Any
 
 import tomli_w
 from labwright import Experiment, LabwrightError, Outcome, ranks
+from labwright.cli.shared import new_folder
 
 from labwright_tasks.cross_validation.interval import corrected_interval
 
@@ -31,13 +32,17 @@ class Scores:
 
 @dataclass(frozen=True)
 class CrossValidation:
-    """What came of it. `held_out` is the samples a fold is measured on over those it learned from, the mean of all."""
+    """What came of it. `held_out` is the samples a fold is measured on over those it learned from, the mean of all.
+
+    `floors` are what simple rules reach of the goal on the same folds, by their names: see `Task.floors`.
+    """
 
     folder: Path
     goal: str
     folds: int
     held_out: float
     scores: dict[str, Scores]
+    floors: dict[str, Scores] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
     def json(self) -> dict[str, Any]:
@@ -75,7 +80,7 @@ def cross_validate(
     Returns the outcome of the fold that was interrupted, if one was. Raises LabwrightError for a folder of other folds,
     RunFailed for a fold that can't go on.
     """
-    place = ranks.by_first(lambda: _new_folder(experiments[0].name)) if folder is None else folder
+    place = ranks.by_first(lambda: new_folder(f"{experiments[0].name}-folds")) if folder is None else folder
     outcomes = []
     for number, experiment in enumerate(experiments, 1):
         say(f"fold {number} of {len(experiments)}: {place / f'fold-{number}'}")
@@ -117,13 +122,17 @@ def _together(place: Path, goal: str, outcomes: list[Outcome], notes: list[str])
     held_out = math.fsum(size["test"] / (size["train"] + size.get("valid", 0)) for size in sizes) / len(sizes)
     metrics = [outcome.metrics["test"] for outcome in outcomes]
     named = sorted(set.intersection(*(set(of_fold) for of_fold in metrics)), key=lambda name: (name != goal, name))
-    scores = {}
-    for name in named:
-        values = [of_fold[name] for of_fold in metrics]
-        sound = all(map(math.isfinite, values))
-        interval = corrected_interval(values, held_out, LEVEL) if sound else None
-        scores[name] = Scores(values, math.fsum(values) / len(values) if sound else math.nan, interval)
-    return CrossValidation(place, goal, len(outcomes), held_out, scores, notes)
+    scores = {name: _scores([of_fold[name] for of_fold in metrics], held_out) for name in named}
+    of_folds = [{rule: floor[goal] for rule, floor in outcome.floors.items() if goal in floor} for outcome in outcomes]
+    rules = [rule for rule in of_folds[0] if all(rule in of_fold for of_fold in of_folds)]
+    floors = {rule: _scores([of_fold[rule] for of_fold in of_folds], held_out) for rule in rules}
+    return CrossValidation(place, goal, len(outcomes), held_out, scores, floors, notes)
+
+
+def _scores(values: list[float], held_out: float) -> Scores:
+    sound = all(map(math.isfinite, values))
+    interval = corrected_interval(values, held_out, LEVEL) if sound else None
+    return Scores(values, math.fsum(values) / len(values) if sound else math.nan, interval)
 
 
 def _sizes(outcome: Outcome) -> Mapping[str, int]:
@@ -131,18 +140,3 @@ def _sizes(outcome: Outcome) -> Mapping[str, int]:
     data: Any = outcome.data
     sizes: Mapping[str, int] = data["samples"] if isinstance(data, Mapping) else data.samples
     return sizes
-
-
-def _new_folder(name: str) -> Path:
-    """Make `runs/NAME-folds-001`, or the next number that is free."""
-    number = 1
-    while True:
-        folder = Path("runs") / f"{name.replace('/', '-')}-folds-{number:03d}"
-        try:
-            folder.mkdir(parents=True)
-        except FileExistsError:
-            number += 1
-        except OSError as error:
-            raise LabwrightError(f"can't make {folder}: {error.strerror}. Give another --folder.") from error
-        else:
-            return folder

@@ -60,9 +60,10 @@ def _tell(result: CrossValidation) -> None:
     from labwright_tasks.cross_validation.running import LEVEL
 
     rows = [("", "mean", f"{LEVEL:.0%} interval", "folds")]
-    for name, scores in result.scores.items():
-        if name.count("/") < 2 or name == result.goal:
-            interval = "no value" if scores.interval is None else "{:.5g} to {:.5g}".format(*scores.interval)
-            rows.append((name, f"{scores.mean:.5g}", interval, " ".join(f"{value:.5g}" for value in scores.values)))
+    shown = {name: scores for name, scores in result.scores.items() if name.count("/") < 2 or name == result.goal}
+    shown |= {f"{result.goal} of {rule}": scores for rule, scores in result.floors.items()}
+    for name, scores in shown.items():
+        interval = "no value" if scores.interval is None else "{:.5g} to {:.5g}".format(*scores.interval)
+        rows.append((name, f"{scores.mean:.5g}", interval, " ".join(f"{value:.5g}" for value in scores.values)))
     print_table(rows)
     echo(f"the interval is Nadeau and Bengio's for folds that share samples; each fold's run is in {result.folder}")

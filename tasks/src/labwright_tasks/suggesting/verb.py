@@ -72,7 +72,10 @@ def _chosen(path: Path, what: str | None, plugins: Plugins) -> tuple[str, Sugges
             suggestions[name] = suggestion
     if not suggestions:
         if faults:
-            raise LabwrightError("\n".join(f"as {name}: {fault}" for name, fault in faults.items()))
+            by_fault: dict[str, list[str]] = {}
+            for name, fault in faults.items():
+                by_fault.setdefault(fault, []).append(name)
+            raise LabwrightError("\n".join(f"as {' or '.join(names)}: {fault}" for fault, names in by_fault.items()))
         looked = ", ".join(known) or "none is installed; labwright-vision and others bring some"
         raise LabwrightError(f"{path}: nothing here knows what that is (looked for: {looked}).")
     best = max(suggestions, key=lambda name: suggestions[name].fit)

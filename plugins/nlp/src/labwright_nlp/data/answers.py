@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
+import json
 import math
+import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from labwright import LEFT_OUT, Classes, Heads, LabwrightError, Port, Values, listed, nearest
-from labwright_tasks.tables import Table
+from labwright_tasks.tables import Table, name_of
 from torch import Tensor
 
 Targets = Tensor | dict[str, Tensor]
 _ALONE = "label"
+NONE = "[]"  # a cell that says that no label is meant
 
 
 @dataclass(frozen=True)
 class Answers:
-    """The classes' names by column, None for a number. `label` alone is no table of heads."""
+    """The classes' names by column, None for a number. `label` alone is no table of heads.
+
+    With a `separator` the column `label` has several labels in a cell, and each of them is a head: said or not.
+    """
 
     names: Mapping[str, tuple[str, ...] | None]
+    separator: str | None = None
 
     @property
     def alone(self) -> bool:
@@ -37,16 +46,62 @@ class Answers:
 
         Raises LabwrightError naming the row of a label that isn't among the classes, or is no number.
         """
+        if self.separator is not None:
+            return self._several(rows)
         found: dict[str, Tensor] = {}
         for column, names in self.names.items():
             of_column = _numbers(rows, column) if names is None else _numbered(rows, column, names)
             found[column.removeprefix(f"{_ALONE} ")] = of_column
         return found[_ALONE] if self.alone else found
 
+    def unknown(self, rows: Table) -> list[str]:
+        """Of several labels in a cell those that no text to learn from has."""
+        if self.separator is None:
+            return []
+        cells = rows[_ALONE]
+        return [
+            name for cell in cells for name in several(cell, self.separator) if f"{_ALONE} {name}" not in self.names
+        ]
 
-def answers_of(train: Table, columns: Sequence[str], *, numbers: bool) -> Answers:
+    def _several(self, rows: Table) -> dict[str, Tensor]:
+        """1 for each label that a row has, 0 for others; nothing is known of a row without any that isn't said to be.
+
+        That is a cell of nothing at all, where `NONE` says that none is meant.
+        """
+        assert self.separator is not None
+        heads = [column.removeprefix(f"{_ALONE} ") for column in self.names]
+        targets = {head: torch.zeros(len(rows), dtype=torch.int64) for head in heads}
+        for row, cell in enumerate(rows[_ALONE]):
+            if not cell:
+                for target in targets.values():
+                    target[row] = LEFT_OUT
+            for name in several(cell, self.separator):
+                if name in targets:
+                    targets[name][row] = 1
+        return targets
+
+
+def several(cell: str, separator: str) -> list[str]:
+    """The labels in a cell, each once: a list in JSON, or with a sign between them.
+
+    They name heads, and have - for the dots and slashes that a head's name can't have.
+    """
+    given: list[Any] = cell.split(separator)
+    if cell.startswith("["):
+        with suppress(ValueError):
+            given = json.loads(cell)
+    names = (re.sub(r"[./]", "-", name_of(str(label))) for label in given)
+    return [name for name in dict.fromkeys(names) if name]
+
+
+def answers_of(train: Table, columns: Sequence[str], *, numbers: bool, separator: str | None = None) -> Answers:
     """What is to be said of texts, by those to learn from. Raises LabwrightError for a column that says nothing."""
     names: dict[str, tuple[str, ...] | None] = {}
+    if separator is not None:
+        labels = {name for cell in train[_ALONE] for name in several(cell, separator)}
+        if not labels:
+            raise LabwrightError(f"{train.origin}: no row to learn from has a label.")
+        return Answers({f"{_ALONE} {name}": ("no", "yes") for name in sorted(labels, key=natural)}, separator)
     for column in columns:
         different = set(train.names(column)) - {""}
         if not different:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +42,11 @@ class Noticed:
     def __init__(self) -> None:
         self._longer: list[int] = []
         self._of_lines: dict[Path, int] = {}
+        self._guessed: list[str] = []
+
+    def table(self, remarks: Iterable[str]) -> None:
+        """What was guessed of a table's form."""
+        self._guessed += remarks
 
     def length(self, length: int, most: int) -> None:
         """A text's tokens, and how many of them a model is given."""
@@ -56,7 +61,7 @@ class Noticed:
 
     def told(self, most: int) -> list[str]:
         """A sentence for each kind of thing, once."""
-        sentences = []
+        sentences = [*self._guessed]
         if self._of_lines:
             path, count = max(self._of_lines.items(), key=lambda item: item[1])
             more = f" and {len(self._of_lines) - 1:,} more files" if len(self._of_lines) > 1 else ""
@@ -71,5 +76,5 @@ class Noticed:
                 f"{texts} cut to the first {most:,} tokens, the run's task.data.length; the longest has "
                 f"{max(self._longer):,}."
             )
-        self._longer, self._of_lines = [], {}
+        self._longer, self._of_lines, self._guessed = [], {}, []
         return sentences

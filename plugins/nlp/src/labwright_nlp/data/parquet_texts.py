@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -73,6 +73,7 @@ class ParquetTexts(LabelledTexts):
         )
         self.path, self.text, self.label = path, text, label
         self.window, self.learn_from = window, learn_from
+        self._groups: dict[str, GroupedTexts] = {}
 
     def prepare(self) -> None:
         self._check_case()
@@ -91,9 +92,10 @@ class ParquetTexts(LabelledTexts):
         self.answers = Answers({"label": names})
         if not names:
             raise LabwrightError(f"{path}: none of its rows to learn from has a label.")
-        self.tokens = self._learned(parts["train"])
+        self.tokens = self._learned(self._some_texts(parts["train"]))
         for part, groups in parts.items():
-            self._splits[part] = split = GroupedTexts(groups, labels[part], names, self.window, self._batch)
+            split = GroupedTexts(groups, labels[part], names, self.window, self._batch)
+            self._splits[part] = self._groups[part] = split
             self._digests[part] = split.digest()
             bare = sum(group.rows for group in groups) - len(split)
             self.unused += [LeftOut(bare, "row" if bare == 1 else "rows", f"no label, in {part}")] if bare else []
@@ -117,15 +119,24 @@ class ParquetTexts(LabelledTexts):
             train = [group for place, group in enumerate(train) if place not in places]
         return held_out | {"train": train}
 
-    def _learned(self, train: Sequence[Group]) -> Tokenizer:
+    def refit(self, rows: Mapping[str, Tensor]) -> None:
+        """See `labwright_tasks.folds.Refittable`; of many texts some, evenly over all."""
+        step = max(1, sum(map(len, rows.values())) // self._most)
+        some = {name: of_part.sort().values[::step] for name, of_part in rows.items()}
+        self.tokens = self._learned(text for name in some for text in self._groups[name].texts(some[name]))
+
+    @property
+    def _most(self) -> int:
+        """Texts that are looked at."""
+        return _TRIED if self.tokenizer in ("byte", "pretrained") else self.learn_from
+
+    def _some_texts(self, train: Sequence[Group]) -> Iterator[str]:
+        needed = -(-self._most * len(train) // sum(group.rows for group in train))  # row groups that have so many texts
+        return (text for group in train[:: max(1, len(train) // needed)] for text in group.texts())
+
+    def _learned(self, given: Iterable[str]) -> Tokenizer:
         """The tokenizer; what there is to know of it is in `remarks`."""
-        most = _TRIED if self.tokenizer in ("byte", "pretrained") else self.learn_from
-        needed = -(-most * len(train) // sum(group.rows for group in train))  # row groups that have so many texts
-        some = train[:: max(1, len(train) // needed)]
-        texts = [
-            clean(self.rewrite(text), self.case)
-            for text in islice((text for group in some for text in group.texts()), most)
-        ]
+        texts = [clean(self.rewrite(text), self.case) for text in islice(given, self._most)]
         tokens = learned(
             self.tokenizer, texts, vocabulary=self.vocabulary, pretrained=self.pretrained, start=self._start
         )
@@ -196,13 +207,16 @@ class GroupedTexts:
         return len(self.labels)
 
     def fetch(self, indices: Tensor, epoch: int, seed: int) -> Batch:  # noqa: ARG002 - nothing is augmented
+        return self.batch(self.texts(indices), self.labels[indices])
+
+    def texts(self, indices: Tensor) -> list[str]:
         groups_B = torch.bucketize(indices, self._ends_G, right=True)
         texts = [""] * len(indices)
         for number in torch.unique(groups_B).tolist():
             of_group = self._read(number)
             for place in (groups_B == number).nonzero()[:, 0].tolist():
                 texts[place] = of_group[int(self.rows_N[indices[place]])]
-        return self.batch(texts, self.labels[indices])
+        return texts
 
     def digest(self) -> str:
         """What tells the samples from others, without their texts: labels, and what footers say of row groups."""

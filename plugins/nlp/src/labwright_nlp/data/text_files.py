@@ -11,10 +11,12 @@ from labwright import Classes, Heads, LabwrightError, LeftOut, Values
 from labwright_tasks.cells import Cells
 from labwright_tasks.delimited import Columns, Delimiter, Quote, Written
 from labwright_tasks.published import Parts, read_parts
+from labwright_tasks.sample_columns import Group, Time, Weight
 from labwright_tasks.tables import Table, read_table
 from pydantic import Field
 from torch import Tensor
 
+from labwright_nlp.data.answers import NONE, several
 from labwright_nlp.data.texts import Length, Share, Texts
 from labwright_nlp.tokenizing import BETWEEN, Case, Kind, Vocabulary
 
@@ -34,8 +36,13 @@ class TextFiles(Texts):
     `text` and `label` name the columns. Of several columns of text the cells are put together, with a blank between
     them or, as a `pair`, with what the tokenizer puts between two texts; a pair is typed with a tab. Several columns of
     labels are heads, for the task `multi`. A label is a class, the same one in every kind of file: 1.0 is 1; with
-    `targets` "numbers" it is a number, for the task `regression`. Rows without a text are left out, and rows without
-    any label; `unlabelled` "keep" keeps those for tasks that take some, such as `multi`.
+    `targets` "numbers" it is a number, for the task `regression`. With "several" a cell holds any number of labels, a
+    list or texts with the `separator` between them: each is a head, yes or no, for the task `multi`. Rows without a
+    text are left out, and rows without any label; `unlabelled` "keep" keeps those for tasks that take some, such as
+    `multi`, and of several labels "negative" says that such a row has none of them.
+
+    `weight` names a column of how much each row counts in the loss; metrics count each alike. Rows of one `group` stay
+    on one side of what is held out, and of `folds`; with `time` the latest are held out, and folds go in its order.
 
     A table without a header has the `columns` named here. `delimiter`, `quote` and `encoding` say how text is written;
     left out, it is seen from the file, and told. Between tabs a quote is a character like any other.
@@ -55,8 +62,12 @@ class TextFiles(Texts):
         text: Column | Several = "text",
         label: Column | Several = "label",
         pair: bool = False,
-        targets: Literal["classes", "numbers"] = "classes",
-        unlabelled: Literal["leave-out", "keep"] = "leave-out",
+        targets: Literal["classes", "numbers", "several"] = "classes",
+        separator: Annotated[str, Field(min_length=1)] = ";",
+        weight: Weight = None,
+        group: Group = None,
+        time: Time = None,
+        unlabelled: Literal["leave-out", "keep", "negative"] = "leave-out",
         delimiter: Delimiter | None = None,
         columns: Columns = (),
         quote: Quote | None = None,
@@ -83,6 +94,8 @@ class TextFiles(Texts):
         self.texts = {f"text {name}": name for name in text} if isinstance(text, tuple) else {"text": text}
         self.said = {f"label {name}": name for name in label} if isinstance(label, tuple) else {"label": label}
         self.labels, self.numbers, self.unlabelled = tuple(self.said), targets == "numbers", unlabelled
+        beside = {"weight": weight, "group": group, "time": time}
+        self.beside = {setting: column for setting, column in beside.items() if column is not None}
         if pair and len(self.texts) != 2:
             raise LabwrightError(
                 f"task.data.pair: a pair has two columns, and task.data.text names {len(self.texts)}: write "
@@ -91,15 +104,29 @@ class TextFiles(Texts):
         if pair and tokenizer != "pretrained" and case == "mark":
             raise LabwrightError("task.data.case: between the texts of a pair stands a mark; keep or lower the case.")
         self.pair = pair
+        self.separator = separator if targets == "several" else None
+        self._check_labels(label)
         alone = Values if self.numbers else Classes
-        self.target = Heads if isinstance(label, tuple) else alone  # type: ignore[misc, assignment]
+        self.target = Heads if isinstance(label, tuple) or targets == "several" else alone  # type: ignore[misc, assignment]
+
+    def _check_labels(self, label: Column | Several) -> None:
+        """Raise LabwrightError where what is said of labels doesn't go together."""
+        if self.separator is not None and isinstance(label, tuple):
+            raise LabwrightError(
+                f"task.data.targets: several labels stand in one column, and task.data.label names {len(label)}; "
+                "columns of a label each are classes."
+            )
+        if self.separator is None and self.unlabelled == "negative":
+            raise LabwrightError(
+                "task.data.unlabelled: 'negative' says that a text has none of task.data.targets=several."
+            )
 
     def rows(self) -> dict[str, Table]:
-        columns = {**self.texts, **self.said}
-        published = read_parts(self.path, columns, written=self.format, parts=self.parts)
+        columns = {**self.texts, **self.said, **self.beside}
+        published = read_parts(self.path, columns, written=self.format, parts=self.parts, lists=self._lists())
         parts, self.unused, self.told = {}, published.left_out, published.remarks
         for part, table in published.tables.items():
-            keep = self.unlabelled == "keep" and part == "train"
+            keep = self.unlabelled == "negative" or (self.unlabelled == "keep" and part == "train")
             parts[part], left_out = self._usable(table, keep=keep)
             self.unused += left_out
         return parts
@@ -113,15 +140,31 @@ class TextFiles(Texts):
             needed = ["text", *needed]
         else:
             needed = [tuple(self.texts), *needed]
+        if self.separator is not None:
+            table = self._with_labels(table)
         table, left_out = table.filled(*needed)
-        columns = {name: table[name] if self.numbers else table.names(name) for name in self.labels}
+        as_they_are = self.numbers or self.separator is not None
+        columns = {name: table[name] if as_they_are else table.names(name) for name in self.labels}
         sides = [table[side] for side in self.texts]
         between = f" {BETWEEN} " if self.pair else " "
         whole = sides[0] if len(sides) == 1 else Cells(map(between.join, zip(*sides, strict=True)))
+        columns |= {name: table[name] for name in self.beside if name in table}
         return replace(table, columns={"text": whole, **columns}), left_out
 
+    def _with_labels(self, table: Table) -> Table:
+        """Cells that hold no label say nothing, or that none is meant."""
+        assert self.separator is not None
+        none = NONE if self.unlabelled == "negative" else ""
+        cells = Cells(cell if several(cell, self.separator) else none for cell in table["label"])
+        return replace(table, columns={**table.columns, "label": cells})
+
+    def _lists(self) -> Sequence[str]:
+        """The columns that may hold lists."""
+        return [*self.said.values()] if self.separator is not None else []
+
     def rows_at(self, files: Sequence[Path]) -> tuple[Table, list[LeftOut]]:
-        return self._usable(read_table(files, {**self.texts, **self.said}, written=self.format), keep=False)
+        table = read_table(files, {**self.texts, **self.said}, written=self.format, lists=self._lists())
+        return self._usable(table, keep=False)
 
     def texts_at(self, file: Path) -> Table:
         table = read_table(file, self.texts, written=self.format)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import replace
 from functools import partial
@@ -11,18 +11,19 @@ from typing import Self
 
 import numpy as np
 import torch
-from labwright import LabwrightError, LeftOut, Port, Tokens
+from labwright import Finding, LabwrightError, LeftOut, Port, Tokens
 from labwright_tasks import other_data
 from labwright_tasks.cells import Cells
 from labwright_tasks.delimited import Columns, Delimiter, Quote, Written
 from labwright_tasks.other_data import Facts, drift
 from labwright_tasks.published import Parts, read_parts
 from labwright_tasks.sequence_to_sequence import PairedData, PairedTokens, TargetTokens
-from labwright_tasks.tables import Table, read_table
+from labwright_tasks.tables import Table, joined, read_table
 from torch import Tensor
 
 from labwright_nlp.data import noticing
 from labwright_nlp.data.noticing import Noticed
+from labwright_nlp.data.odd_texts import odd_texts
 from labwright_nlp.data.reading import check_typed, has_tables, read_text, tables_at, text_files
 from labwright_nlp.data.texts import Length, Share, digest, parted
 from labwright_nlp.tokenizing import Case, Kind, Tokenizer, Vocabulary, clean, kept, learned, unmarked
@@ -82,13 +83,24 @@ class TextPairs(PairedData):
         self.facts: Facts = {}  # of the training pairs
 
     def prepare(self) -> None:
+        rows = self._parted()
+        self._learn(rows, rows["train"])
+
+    def refit(self, rows: Mapping[str, Tensor]) -> None:
+        """See `labwright_tasks.folds.Refittable`; the texts are read once more, as they aren't kept."""
+        parts = self._parted()
+        self._learn(parts, joined([parts[name].take(of_part.tolist()) for name, of_part in rows.items()]))
+
+    def _parted(self) -> dict[str, Table]:
+        """The rows of each part, those held out among them."""
         rows = self._rows()
         shares = {name: getattr(self, name) for name in ("test", "valid") if name not in rows and getattr(self, name)}
-        rows |= parted(rows["train"], shares, None, None)
+        return rows | parted(rows["train"], shares, None, None)
+
+    def _learn(self, rows: Mapping[str, Table], some: Table) -> None:
+        """Learn both tokenizers from some rows, and make the splits with them."""
         for side in _SIDES:
-            self.sides[side] = learned(
-                self.tokenizer, [*rows["train"][side]], vocabulary=self.vocabulary, pretrained=None
-            )
+            self.sides[side] = learned(self.tokenizer, [*some[side]], vocabulary=self.vocabulary, pretrained=None)
         lengths: dict[str, np.ndarray] = {}
         for name, part in rows.items():
             self._splits[name], lengths[name] = self._encoded(part)
@@ -123,12 +135,25 @@ class TextPairs(PairedData):
         ]
         return other
 
+    def checks(self) -> list[Finding]:
+        """What is odd about the texts, and those that are their own translation; they are read once more."""
+        parts = self._parted()
+        same = tuple(
+            (name, row)
+            for name, rows in parts.items()
+            for row, (text, translation) in enumerate(zip(rows["text"], rows["translation"], strict=True))
+            if text == translation and any(map(str.isalpha, text))
+        )
+        untold = [Finding("texts", f"{len(same):,} texts are their own translation.", same)] if same else []
+        return [*odd_texts({name: rows["text"] for name, rows in parts.items()}), *untold]
+
     def inputs(self, path: Path) -> Iterable[tuple[str, Callable[[], tuple[Tensor, ...]]]] | None:
         """The texts of a table, or of all tables in a folder, with translations or without."""
         return self._texts(tables_at(path)[0]) if has_tables(path) else None
 
     def _texts(self, files: Iterable[Path]) -> Iterator[tuple[str, Callable[[], tuple[Tensor, ...]]]]:
         for table in (read_table(file, {"text": self.columns["text"]}, written=self.format) for file in files):
+            self._noticed.table(table.remarks)
             for row, text in enumerate(table["text"]):
                 yield table.where(row), partial(self.parse, text)
 

@@ -7,28 +7,34 @@ import json
 import shutil
 from abc import ABC, abstractmethod
 from array import array
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Self
 
 import numpy as np
 import torch
-from labwright import Batch, Classes, Data, LabwrightError, LeftOut, Port, Split, Tokens
+from labwright import Batch, Classes, Data, Finding, LabwrightError, LeftOut, Port, Split, Tokens, listed
 from labwright_tasks import other_data
 from labwright_tasks.cells import Cells
 from labwright_tasks.delimited import Written
 from labwright_tasks.other_data import Facts, drift, none_known, unknown
+from labwright_tasks.sample_columns import about_weights, samples_of
 from labwright_tasks.tables import SUFFIXES, Table, read_table, suffix_of
+from labwright_tasks.times import latest, times_in
+from labwright_tasks.weights import weighed
 from pydantic import Field
 from torch import Tensor
 
 from labwright_nlp.data import noticing
 from labwright_nlp.data.answers import Answers, Targets, answers_of
 from labwright_nlp.data.noticing import Noticed
+from labwright_nlp.data.odd_texts import odd_texts
 from labwright_nlp.data.reading import check_typed, has_tables, read_text, rows_of, tables_at, text_files
 from labwright_nlp.ports import EncoderTokens
 from labwright_nlp.tokenizing import BETWEEN, Case, Kind, Tokenizer, clean, kept, learned, unmarked
@@ -52,9 +58,11 @@ class LabelledTexts(Data, ABC):
     suffixes = (".txt",)
     labels: tuple[str, ...] = ("label",)  # the columns that say something of a text
     numbers = False  # they hold numbers, not classes
+    separator: str | None = None  # what stands between several labels in a cell
     text, label = "text", "label"  # the columns of a table
     format = Written()
     rewrite: Callable[[str], str] = str  # what every text goes through first: see `labwright_tasks.rewritten`
+    beside: Mapping[str, str] = MappingProxyType({})  # columns that say more of a row, by `weight`, `group` and `time`
 
     def __init__(
         self,
@@ -108,7 +116,7 @@ class LabelledTexts(Data, ABC):
             if not len(known):
                 raise none_known(path, labels, names, "label")
             strange = [label for label in labels if label not in names]
-        other.unused = [*bare, *unknown(strange, "texts"), *left_out]
+        other.unused = [*bare, *unknown(strange, "texts"), *_no_head(self.answers, [known]), *left_out]
         split, lengths_N = self._encoded(known["text"], self.answers.of(known))
         other._splits, other._digests = {"test": split}, {"test": digest(known, self.labels)}
         other._noticed = Noticed()
@@ -134,6 +142,7 @@ class LabelledTexts(Data, ABC):
 
     def _rows(self, files: Iterable[Path]) -> Iterator[tuple[str, Callable[[], tuple[Tensor, ...]]]]:
         for table in map(self.texts_at, files):
+            self._noticed.table(table.remarks)
             for row, text in enumerate(table["text"]):
                 yield table.where(row), partial(self._parsed, text)
 
@@ -210,7 +219,8 @@ class LabelledTexts(Data, ABC):
         self.tokens = kept(self.tokenizer, folder)
         about = json.loads((folder / _KEPT).read_text(encoding="utf-8"))
         heads = about.get("heads", {"label": about.get("classes")})
-        self.answers = Answers({column: names if names is None else tuple(names) for column, names in heads.items()})
+        names = {column: of if of is None else tuple(of) for column, of in heads.items()}
+        self.answers = Answers(names, self.separator)
         self.facts = other_data.kept(folder)
         if (folder / _ENCODER).is_file():
             self._start = folder
@@ -280,36 +290,73 @@ class Texts(LabelledTexts):
 
     def prepare(self) -> None:
         self._check_case()
+        rows = self._parted()
+        self.answers = answers_of(rows["train"], self.labels, numbers=self.numbers, separator=self.separator)
+        self.unused = [*self.unused, *_no_head(self.answers, rows.values())]
+        self._learn(rows, rows["train"]["text"])
+
+    def refit(self, rows: Mapping[str, Tensor]) -> None:
+        """See `labwright_tasks.folds.Refittable`; the texts are read once more, as they aren't kept."""
+        parts = self._parted()
+        self._learn(parts, (parts[name]["text"][row] for name, of_part in rows.items() for row in of_part.tolist()))
+
+    def _parted(self) -> dict[str, Table]:
+        """The rows of each part, those held out among them."""
         rows = {name: rewritten(part, self.rewrite) for name, part in self.rows().items()}
         shares = {name: getattr(self, name) for name in ("test", "valid") if name not in rows and getattr(self, name)}
-        by_class = "label" in self.labels and not self.numbers
-        rows |= parted(rows["train"], shares, self.seed, "label" if by_class else None)
-        self.answers = answers_of(rows["train"], self.labels, numbers=self.numbers)
-        train = (clean(text, self.case) for text in rows["train"]["text"])
+        return rows | self.held_out(rows["train"], shares)
+
+    def _learn(self, rows: Mapping[str, Table], texts: Iterable[str]) -> None:
+        """Learn a tokenizer from some texts, and make the splits with it."""
+        cleaned = (clean(text, self.case) for text in texts)
         self.tokens = learned(
-            self.tokenizer, train, vocabulary=self.vocabulary, pretrained=self.pretrained, start=self._start
+            self.tokenizer, cleaned, vocabulary=self.vocabulary, pretrained=self.pretrained, start=self._start
         )
         lengths: dict[str, np.ndarray] = {}
         encoded: dict[str, Encoded] = {}
         for name, part in rows.items():
             encoded[name], lengths[name] = self._encoded(part["text"], self.answers.of(part))
-        self._digests = {name: digest(part, self.labels) for name, part in rows.items()}
+        samples = samples_of(rows, {setting: setting for setting in self.beside})
+        for name, known in samples.items():
+            vars(encoded[name]).update(known)
+        self._digests = {name: digest(part, (*self.labels, *self.beside)) for name, part in rows.items()}
         self._lines = {name: replace(part, columns={}) for name, part in rows.items()}
         self._splits.update(encoded)
         self.facts = self.facts_of(encoded["train"], lengths["train"])
         known = {name: split.ids_L.numpy() for name, split in encoded.items()}
+        weights_N = encoded["train"].weights
         self._remarks = [
             *self.told,
+            *([] if weights_N is None else [about_weights(weights_N, self.beside["weight"])]),
             *noticing.cut(lengths, self.length),
             *noticing.unknown(known, self.tokens.unknown, self.tokenizer),
         ]
+
+    def held_out(self, rows: Table, shares: dict[str, float]) -> dict[str, Table]:
+        """The rows to learn from, and each part by its share: the latest, whole groups, or of each class."""
+        if "time" in self.beside and shares:
+            return in_time(rows, shares)
+        if "group" in self.beside:
+            return parted(rows, shares, self.seed, None, "group")
+        return parted(rows, shares, self.seed, "label" if self.target is Classes else None)
+
+    def checks(self) -> list[Finding]:
+        """Texts that are empty, long or in another alphabet, and those nearly the same; they are read once more."""
+        return odd_texts({name: rows["text"] for name, rows in self._parted().items()})
 
     def place(self, split: str, index: int) -> str:
         return self._lines[split].where(index)
 
 
 class Encoded:
-    """A split in memory: the tokens of all texts end to end, int32, how many each has, and `labels`."""
+    """A split in memory: the tokens of all texts end to end, int32, how many each has, and `labels`.
+
+    `groups` and `times` (N,) are there where they are known.
+    """
+
+    weights: Tensor | None = None  # (N,)
+    groups: Tensor
+    times: Tensor
 
     def __init__(self, ids_L: Tensor, lengths: Tensor, labels: Targets, pad_id: int) -> None:
         self.ids_L, self.lengths, self.labels, self.pad_id = ids_L, lengths, labels, pad_id
@@ -323,9 +370,9 @@ class Encoded:
         steps_T = torch.arange(int(lengths_B.max()))
         places_BT = (self.starts_N[indices, None] + steps_T).clamp_(max=len(self.ids_L) - 1)
         ids_BT = self.ids_L[places_BT].long().masked_fill_(steps_T >= lengths_B[:, None], self.pad_id)
-        if isinstance(self.labels, dict):
-            return Batch((ids_BT, lengths_B), {head: labels[indices] for head, labels in self.labels.items()})
-        return Batch((ids_BT, lengths_B), self.labels[indices])
+        labels = self.labels
+        targets = {head: of[indices] for head, of in labels.items()} if isinstance(labels, dict) else labels[indices]
+        return weighed(Batch((ids_BT, lengths_B), targets), self.weights, indices)
 
 
 def rewritten(rows: Table, change: Callable[[str], str]) -> Table:
@@ -335,16 +382,31 @@ def rewritten(rows: Table, change: Callable[[str], str]) -> Table:
     return replace(rows, columns={**rows.columns, "text": Cells(clean(change(text)) for text in rows["text"])})
 
 
-def parted(rows: Table, shares: dict[str, float], seed: int | None, by: str | None) -> dict[str, Table]:
+def _no_head(answers: Answers, tables: Iterable[Table]) -> list[LeftOut]:
+    """Labels that no text to learn from has, where there are several in a cell."""
+    counts = Counter(name for rows in tables for name in answers.unknown(rows))
+    why = f"no row to learn from has {listed(counts)}"
+    return [LeftOut(counts.total(), "label" if counts.total() == 1 else "labels", why)] if counts else []
+
+
+def in_time(rows: Table, shares: dict[str, float]) -> dict[str, Table]:
+    """As `parted`, of rows in the order of their times: the latest are `test`, those before them `valid`."""
+    parts = latest(times_in([rows], "time")[0], shares, rows.origin)
+    return {name: rows.take(of_part) for name, of_part in parts.items()}
+
+
+def parted(
+    rows: Table, shares: dict[str, float], seed: int | None, by: str | None, together: str = "text"
+) -> dict[str, Table]:
     """The rows without those held out, as `train`, and each part by its share. Raises LabwrightError for an empty one.
 
     Within a class those whose texts have the smallest hash are taken, for the first share first. Equal texts of a class
-    stay together. `by` is the column of classes; None: all are of one.
+    stay together, or what is equal in the column `together`. `by` is the column of classes; None: all are of one.
     """
     if sum(shares.values()) >= 1:
         given = " and ".join(f"{name} {share}" for name, share in shares.items())
         raise LabwrightError(f"task.data: {given} leave nothing to learn from.")
-    texts, salt = rows["text"], "" if seed is None else f"{seed} "
+    texts, salt = rows[together], "" if seed is None else f"{seed} "
     number: dict[str, int] = {}
     labels = [""] * len(rows) if by is None else rows[by]
     classes_N = np.fromiter((number.setdefault(label, len(number)) for label in labels), np.int64, len(rows))

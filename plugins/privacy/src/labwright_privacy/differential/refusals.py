@@ -12,6 +12,7 @@ import torch
 from labwright import (
     Batch,
     ClosedForm,
+    Collecting,
     IndexedBatches,
     LabwrightError,
     Port,
@@ -21,6 +22,7 @@ from labwright import (
     listed,
     separable,
 )
+from labwright_tasks.weights import WeightedBatch
 from torch import Tensor, nn
 
 _SEEN = 4  # samples that are put beside others
@@ -63,6 +65,11 @@ def refuse_task(task: Task) -> None:
         raise LabwrightError(
             f"method: task {kind} has the phases {names}, each an update of its own from the same samples; what all of "
             "them spend isn't accounted here. Take a task of one phase."
+        )
+    if isinstance(task, Collecting):
+        raise LabwrightError(
+            f"method: task {kind} makes its own training data, of which nothing is a row or a user to protect. Take a "
+            "task over data."
         )
     if isinstance(task, Stateful):
         raise LabwrightError(
@@ -142,6 +149,11 @@ def refuse_mixing(task: Task, batches: IndexedBatches) -> None:
     for others in (others_N[:count], others_N[-count:]):
         batch = batches.split.fetch(torch.cat([first, others]), 0, 0)
         drawn: Batch = task.draw(batch, generator(0))
+        if isinstance(drawn, WeightedBatch):
+            raise LabwrightError(
+                "task.data.weight: samples are weighed there, and here each unit counts alike, as no more of it "
+                "than the bound may. Leave the weights out."
+            )
         seen.append(drawn.rows(slice(0, 1)))
     if differing := sorted(name for name, same in _compared(*seen) if not same):
         raise LabwrightError(

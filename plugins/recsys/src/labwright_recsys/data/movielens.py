@@ -68,13 +68,13 @@ class MovieLens(Recommendation):
 
 def _laid_out(root: Path) -> Table:
     """The ratings of a folder, and what is there beside them. Raises LabwrightError if it has none of the layouts."""
-    for name, layout in _LAYOUTS.items():
+    for name, layout in LAYOUTS.items():
         path = _there(root, name)
         if path is not None:
             return layout(root, path)
-    below = [path.parent for name in _LAYOUTS for path in sorted(root.glob(f"*/{name}*"))]
+    below = [path.parent for name in LAYOUTS for path in sorted(root.glob(f"*/{name}*"))]
     hint = f"; did you mean {str(below[0])!r}?" if below else "."
-    raise LabwrightError(f"task.data.folder: {root} has no {', '.join(_LAYOUTS)} (nor one packed as .gz){hint}")
+    raise LabwrightError(f"task.data.folder: {root} has no {', '.join(LAYOUTS)} (nor one packed as .gz){hint}")
 
 
 def _there(root: Path, name: str) -> Path | None:
@@ -136,7 +136,7 @@ def _of_users(rows: tables.Table, kind: str) -> Values:
     return {user: (value,) for user, value in zip(rows.names("user"), rows[kind], strict=True)}
 
 
-_LAYOUTS: Mapping[str, Callable[[Path, Path], Table]] = {
+LAYOUTS: Mapping[str, Callable[[Path, Path], Table]] = {
     "u.data": _hundred_thousand,
     "ratings.dat": _million,
     "ratings.csv": _newer,

@@ -66,6 +66,7 @@ class Recommendation(Data):
     noted: tuple[str, ...] = ()  # what a task says of the data, beside the data's own remarks
     _rows_left_out: tuple[LeftOut, ...] = ()
     _told: tuple[str, ...] = ()  # what reading has to say
+    _guessed: tuple[str, ...] = ()  # of files that answers were asked about
 
     def __init__(self, split: Manner, valid: float, test: float, seed: int) -> None:
         self.manner, self.valid, self.test, self.seed = split, valid, test, seed
@@ -182,7 +183,17 @@ class Recommendation(Data):
 
     def inputs(self, path: Path) -> Iterable[tuple[str, Callable[[], tuple[Tensor, ...]]]]:
         """The users of a file, each once."""
-        return ((user, partial(self.parse, user)) for user in dict.fromkeys(self.table_at(path, bare=True).users))
+        return ((user, partial(self.parse, user)) for user in dict.fromkeys(self.asked_at(path).users))
+
+    def asked_at(self, path: Path) -> Table:
+        """The users and items of a file that answers are asked about; how it was read is `noticed`."""
+        table = self.table_at(path, bare=True)
+        self._guessed += table.remarks
+        return table
+
+    def noticed(self) -> Sequence[str]:
+        notes, self._guessed = self._guessed, ()
+        return notes
 
     def ports(self) -> tuple[Port, Port]:
         return self.feedback(self.parts_N == TRAIN), Preference()

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
-from decimal import Decimal, InvalidOperation
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +11,11 @@ from labwright import LabwrightError, LeftOut, listed
 from labwright_tasks import tables
 from labwright_tasks.delimited import Delimited, Form, Written
 from labwright_tasks.opening import Source, opened
+from labwright_tasks.times import times_in
 
 from labwright_recsys.data.splits import NAMES as PARTS
 
 Values = Mapping[str, tuple[str, ...]]  # what is known of each user, or of each item, by its identifier
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LARGEST = float(np.finfo(np.float32).max)
 
 
@@ -43,9 +41,8 @@ class Table:
 def table_of(rows: tables.Table) -> Table:
     """The interactions of rows that have `user` and `item`, and maybe `rating`, `time`, `title` and `part`.
 
-    A time is a whole number or one with a point, at least 0, such as seconds since 1970; or a date such as 2024-05-31
-    or 2024-05-31T17:00:00 (UTC unless it says): one of the two throughout. Rows that lack one of them are left out.
-    Raises LabwrightError naming the line of a rating that is no number, or a time that is none.
+    Rows that lack one of them are left out. Raises LabwrightError naming the line of a rating that is no number, and as
+    `times_in` does.
     """
     needed = [setting for setting in ("user", "item", "rating", "time") if setting in rows]
     filled, left_out = rows.filled(*needed)
@@ -55,7 +52,7 @@ def table_of(rows: tables.Table) -> Table:
         filled.names("user"),
         items,
         _ratings(filled) if "rating" in filled else None,
-        _times(filled) if "time" in filled else None,
+        times_in([filled], "time")[0] if "time" in filled else None,
         {item: title for item, title in titles.items() if title},
         left_out=left_out,
         parts=np.array([PARTS[part] for part in filled["part"]], dtype=np.uint8) if "part" in filled else None,
@@ -101,43 +98,3 @@ def _number(cell: str) -> float:
         return float(cell)
     except ValueError:
         return np.nan
-
-
-def _times(rows: tables.Table) -> np.ndarray:
-    """Times as int64: whole numbers as they are, so that nanoseconds stay apart; others by their places in order."""
-    cells = rows["time"]
-    try:
-        whole = np.fromiter(map(int, cells), np.int64, len(cells))
-    except (ValueError, OverflowError):
-        return _ordered(rows, _date if _since_1970(cells[0]) is None else _since_1970)
-    return whole if whole.min() >= 0 else _ordered(rows, _since_1970)
-
-
-def _ordered(rows: tables.Table, read: Callable[[str], Decimal | None]) -> np.ndarray:
-    """The places of times in their order, equal ones alike. Raises LabwrightError for one that isn't read."""
-    cells = rows["time"]
-    times = [read(cell) for cell in cells]
-    if None in times:
-        wrong = times.index(None)
-        wanted = "it should be seconds since 1970 or another number of at least 0, or a date such as 2024-05-31"
-        if wrong and (_date(cells[wrong]) or _since_1970(cells[wrong])) is not None:
-            wanted = f"the first one is {cells[0]!r}: all should be numbers, or all dates"
-        raise LabwrightError(f"{rows.where(wrong)}: the time is {cells[wrong]!r}; {wanted}.")
-    places: np.ndarray = np.unique(np.array(times, dtype=object), return_inverse=True)[1]
-    return places.astype(np.int64)
-
-
-def _since_1970(cell: str) -> Decimal | None:
-    try:
-        number = Decimal(cell)
-    except InvalidOperation:
-        return None
-    return number if number.is_finite() and number >= 0 else None
-
-
-def _date(cell: str) -> Decimal | None:
-    try:
-        moment = datetime.fromisoformat(cell)
-    except ValueError:
-        return None
-    return Decimal(((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - _EPOCH) // timedelta(microseconds=1))

@@ -15,6 +15,7 @@ from labwright import LeftOut, listed, nearest
 from labwright_tasks.delimited import Columns, Delimiter, Quote, Written
 from labwright_tasks.parts import part_named
 from labwright_tasks.published import part_of
+from labwright_tasks.sample_columns import Weight, about_weights, samples_of
 from labwright_tasks.tables import Table, read_table
 from pydantic import Field
 
@@ -105,7 +106,8 @@ class ManifestTranscripts(Transcripts):
 class ManifestWords(Words):
     """Recordings and their classes, listed in a manifest; `label` is the class's column, the rest as speech/manifest.
 
-    Recordings are resampled to `rate`, and cut or filled up to `seconds`.
+    Recordings are resampled to `rate`, and cut or filled up to `seconds`. `weight` names a column of how much each
+    counts in the loss; metrics count each alike.
     """
 
     source = "a manifest of yours"
@@ -120,6 +122,7 @@ class ManifestWords(Words):
         label: Column = "label",
         speaker: Column | None = None,
         split: Column | None = None,
+        weight: Weight = None,
         offset: Seconds = None,
         duration: Seconds = None,
         delimiter: Delimiter | None = None,
@@ -140,7 +143,7 @@ class ManifestWords(Words):
     ) -> None:
         super().__init__()
         form = Written(delimiter, columns, quote, encoding)
-        self.manifest = Manifest(manifest, audio, path, "label", label, speaker, split, offset, duration, form)
+        self.manifest = Manifest(manifest, audio, path, "label", label, speaker, split, offset, duration, form, weight)
         self.rate, self.seconds, self.on_damaged = rate, seconds, on_damaged
         self.held_out = HeldOut(valid, test, by, valid_speakers, test_speakers, classes=True)
         self.speed, self.shift, self.noise = speed, shift, noise
@@ -172,6 +175,7 @@ class Manifest:
     offset: str | None
     duration: str | None
     written: Written
+    weight: str | None = None
 
     @property
     def file(self) -> Path:
@@ -179,7 +183,7 @@ class Manifest:
 
     def at(self, path: Path, *, said: bool) -> Rows:
         """The recordings of all rows of another manifest, whatever part they are of."""
-        return replace(self, path=path, speaker=None, split="").read(said=said)
+        return replace(self, path=path, speaker=None, split="", weight=None).read(said=said)
 
     def read(self, *, said: bool = True) -> Rows:
         """The recordings of all rows, with what is `said` in them or without.
@@ -198,6 +202,11 @@ class Manifest:
         if said:
             texts = table.names("label") if self.setting == "label" else table[self.setting]
         speakers = table.names("speaker") if "speaker" in table else [""] * len(table)
+        weights: Sequence[float | None] = [None] * len(table)
+        if self.weight is not None:
+            weights_N = samples_of({"": table}, {"weight": "weight"})[""]["weights"]
+            weights = weights_N.tolist()
+            rows.remarks.append(about_weights(weights_N, self.weight))
         used = set()
         for row, path in enumerate(table["path"]):
             where = table.where(row)
@@ -209,7 +218,9 @@ class Manifest:
                 rows.faults.append(f"{where}: {fault}")
                 continue
             used.add(name)
-            rows.recordings.append(Recording(lie, name, texts[row], speakers[row], part, where, start or 0.0, seconds))
+            rows.recordings.append(
+                Recording(lie, name, texts[row], speakers[row], part, where, start or 0.0, seconds, weights[row])
+            )
         rows.remarks += table.remarks
         self._notice(rows, table, len(lie.names) - len(used))
         return rows
@@ -218,6 +229,7 @@ class Manifest:
         columns = {setting: {"path": self.name, self.setting: self.said}[setting] for setting in needed}
         named = {"speaker": self.speaker, "split": self.split, "offset": self.offset, "duration": self.duration}
         columns |= {setting: column for setting, column in named.items() if column}
+        columns |= {"weight": self.weight} if self.weight else {}
         optional = {setting: setting for setting in _STRETCHES if named[setting] is None}
         optional |= {f"unused {name}": name for name in (*_OTHERS, "split") if name not in columns.values()}
         return read_table(self.file, columns, optional=optional, written=self.written, setting="task.data.manifest")

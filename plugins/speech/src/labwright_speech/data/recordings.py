@@ -15,23 +15,27 @@ from pathlib import Path
 from typing import Protocol
 
 import torch
-from labwright import Audio, Data, LabwrightError, LeftOut, Split
+from labwright import Audio, Data, Finding, LabwrightError, LeftOut, Split
 from labwright_tasks.other_data import Facts
 from torch import Tensor
 
 from labwright_speech.data.augment import Augment
-from labwright_speech.data.sound import Heard, OnDamaged, Recording, listened, read_file, several
+from labwright_speech.data.odd_recordings import Place, low_rates, odd_lengths
+from labwright_speech.data.sound import Heard, OnDamaged, Recording, Waveforms, listened, read_file, several
 from labwright_speech.data.stores import Folder
-from labwright_speech.data.waveform import SUFFIXES
+from labwright_speech.data.waveform import SUFFIXES, sample_rate
 
 _HEARD = 256  # recordings whose loudness stands for that of all
 
 
 class Identified(Split, Protocol):
-    """A split that knows what tells its samples from others, one text for each."""
+    """A split that knows its waveforms, and what tells its samples from others, one text for each."""
 
     @property
     def identities(self) -> Sequence[str]: ...
+
+    @property
+    def sounds(self) -> Sequence[Tensor]: ...
 
 
 @dataclass
@@ -60,6 +64,7 @@ class Recordings(Data):
     def __init__(self) -> None:
         self._left_out: list[LeftOut] = []
         self._remarks: list[str] = []
+        self._guessed: list[str] = []  # of manifests of what is predicted for
         self.facts: Facts = {}  # of the training part
 
     @abstractmethod
@@ -81,8 +86,13 @@ class Recordings(Data):
         if path.is_dir() or path.suffix.lower() in self.suffixes:
             return None
         rows = self.rows_at(path, said=False)
+        self._guessed += rows.remarks
         faults = ((str(path), partial(_refuse, fault)) for fault in rows.faults)
         return chain(((row.where or row.label, partial(self._read_one, row)) for row in rows.recordings), faults)
+
+    def noticed(self) -> Sequence[str]:
+        notes, self._guessed = self._guessed, []
+        return notes
 
     def _read_one(self, recording: Recording) -> tuple[Tensor, ...]:
         return self.arguments(recording.read(self.rate))
@@ -113,6 +123,23 @@ class Recordings(Data):
 
     def show(self, inputs: tuple[Tensor, ...]) -> list[str] | list[Tensor]:
         return list(spectrograms(*inputs, rate=self.rate))
+
+    def checks(self) -> list[Finding]:
+        """Recordings of odd lengths, and those that were taken with fewer samples a second than others."""
+        rates: dict[Place, int] = {}
+        for name, part in self._parts().items():
+            if isinstance(part.sounds, Waveforms):  # else there are no files
+                sources = enumerate(recording.source() for recording in part.sounds.recordings)
+                rates |= {(name, index): sample_rate(source) for index, source in sources}
+        return [*odd_lengths(self._seconds()), *low_rates(rates, self.rate)]
+
+    def _parts(self) -> dict[str, Identified]:
+        return {name: part for name in ("train", "valid", "test") if (part := self.split(name)) is not None}
+
+    def _seconds(self) -> dict[Place, float]:
+        """How long each recording is, before it is cut."""
+        parts = self._parts().items()
+        return {(name, index): len(x_T) / self.rate for name, part in parts for index, x_T in enumerate(part.sounds)}
 
     def _listen(
         self, recordings: Sequence[Recording], left_out: Sequence[LeftOut], faults: Sequence[str] = ()

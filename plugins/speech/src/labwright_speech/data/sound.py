@@ -38,6 +38,7 @@ class Recording:
     where: str = ""  # the place that says so
     start: float = 0.0
     seconds: float | None = None
+    weight: float | None = None  # how much it counts in the loss
 
     @property
     def label(self) -> str:
@@ -46,7 +47,8 @@ class Recording:
     @property
     def identity(self) -> str:
         """What tells it from others without decoding it."""
-        facts = (self.name, self.store.size(self.name), self.start, self.seconds, self.said)
+        facts = [self.name, self.store.size(self.name), self.start, self.seconds, self.said]
+        facts += [] if self.weight is None else [self.weight]
         return _shown("\t".join(map(str, facts)))
 
     def waveform(self, rate: int) -> Tensor:

@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import Literal, Self
 
 import torch
-from labwright import Audio, LabwrightError, LeftOut, Port
+from labwright import Audio, Finding, LabwrightError, LeftOut, Port
 from labwright_tasks import other_data
 from labwright_tasks.other_data import Facts, drift, none_known
 from torch import Tensor
 
 from labwright_speech.data.augment import Augment
+from labwright_speech.data.odd_recordings import odd_speed
 from labwright_speech.data.recordings import Recordings, noticed
 from labwright_speech.data.sound import Heard, Recording, Waveforms, padded, several
 from labwright_speech.data.stores import no_recordings
@@ -85,6 +86,12 @@ class Transcripts(Recordings):
             *drift(self._facts_of(split), self.facts, len(split)),
         ]
         return other
+
+    def checks(self) -> list[Finding]:
+        """What is odd about the recordings, and transcripts that hardly are of theirs."""
+        parts = {name: part.texts for name, part in self._splits.items()}
+        letters = {(name, index): len(text) for name, texts in parts.items() for index, text in enumerate(texts)}
+        return [*super().checks(), *odd_speed(letters, self._seconds())]
 
     def arguments(self, x_T: Tensor) -> tuple[Tensor, ...]:
         return padded([x_T])

@@ -68,6 +68,12 @@ def waveform(source: Source, rate: int, start: float = 0.0, seconds: float | Non
     return resampled(torch.from_numpy(x_T), own, rate)
 
 
+def sample_rate(source: Source) -> int:
+    """How many samples a second a recording has by itself."""
+    with _opened(source) as file:
+        return int(file.samplerate)
+
+
 def resampled(x_T: Tensor, own: int, rate: int) -> Tensor:
     """A waveform at another sample rate, band-limited (torchaudio's windowed sinc)."""
     if own == rate:

@@ -15,6 +15,7 @@ import torch
 from labwright import Audio, Batch, Classes, LabwrightError, Port
 from labwright_tasks import other_data
 from labwright_tasks.other_data import drift, none_known, unknown
+from labwright_tasks.weights import weighed
 from torch import Tensor
 
 from labwright_speech.data.augment import Augment
@@ -128,6 +129,9 @@ class Words(Recordings):
         """Make the splits of recordings that lie somewhere and have been listened to."""
         self._take({part: self._clips(some, heard) for part, some in parts.items()}, where)
         self._remarks += noticed(parts, heard)
+        for part, some in parts.items():
+            weights = [recording.weight for recording in some if recording.weight is not None]
+            self._splits[part].weights = torch.tensor(weights) if weights else None
         speakers = sorted({recording.speaker for some in parts.values() for recording in some})
         if "" not in speakers:  # those of one speaker stay together where folds are made of them
             number = {speaker: place for place, speaker in enumerate(speakers)}
@@ -159,6 +163,7 @@ class WordSplit:
     `groups` (N,) are the numbers of the speakers, where all of them are known.
     """
 
+    weights: Tensor | None = None  # (N,)
     groups: Tensor
 
     def __init__(
@@ -177,7 +182,9 @@ class WordSplit:
 
     def plain(self) -> WordSplit:
         """The same recordings, not augmented."""
-        return WordSplit(self.sounds, self.labels, self.size, self.identities)
+        plain = WordSplit(self.sounds, self.labels, self.size, self.identities)
+        plain.weights = self.weights
+        return plain
 
     def fetch(self, indices: Tensor, epoch: int, seed: int) -> Batch:
         waves = []
@@ -186,7 +193,7 @@ class WordSplit:
             if self.augment is not None:
                 x_T = self.augment(x_T, index, epoch, seed)
             waves.append(window(x_T, self.size))
-        return Batch(padded(waves, self.size), self.labels[indices])
+        return weighed(Batch(padded(waves, self.size), self.labels[indices]), self.weights, indices)
 
 
 def _alike(names: Sequence[str]) -> list[str]:

@@ -17,7 +17,8 @@ from typing import Any
 
 import tomli_w
 from labwright import Experiment, LabwrightError
-from labwright.engine import differences, environment, new_folder, refuse_links, write_json, write_text
+from labwright.cli.shared import new_folder
+from labwright.engine import differences, environment, refuse_links, write_json, write_text
 
 from labwright_study.comparing.candidates import Candidate, slug
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from labwright import Device, Experiment, Group, LabwrightError, Setting, Train, signature
+from labwright import Collecting, Device, Experiment, Group, LabwrightError, Setting, Train, signature
 from labwright.engine import ComponentSpec
 
 
@@ -46,6 +46,8 @@ def why_not(experiment: Experiment) -> str:
         return "it has no optimizer, so that there is nothing to be fused"
     if experiment.method.name != "descent":
         return f"method {experiment.method.label!r}: fused trials take their gradients by plain descent"
+    if experiment.task.is_a(Collecting):
+        return f"task {experiment.task.label!r}: each trial collects its own data, step by step"
     frozen = [
         pattern
         for spec in experiment.optimizers.values()

@@ -26,6 +26,7 @@ Scale = Literal["standard", "quantile"]
 MOST_VALUES = 257  # kept of each number: models take from 1 to 256 bins between them
 _LEADING_ZERO = re.compile(r"[+-]?0[0-9]")  # a code such as a postal one, and no number
 _IDENTIFIERS = 50  # levels from which on a column that hardly repeats itself holds names of rows
+_EXACT = 2**53  # from here on floating-point numbers don't tell whole ones apart: they are names
 _LEAST_RANK = 1e-4  # a normal distribution has it 3.7 deviations from its mean
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _DAY = 86_400.0
@@ -178,7 +179,8 @@ def roles_of(table: Table, names: Iterable[str], given: Mapping[str, Role], miss
     """What each column holds, as `given` says or else as its cells look.
 
     Numbers throughout are numbers, unless one begins with a 0 as codes do; dates throughout are dates; anything else is
-    a category. Ignored: what names rows, that is texts that hardly ever come twice, or whole numbers that count.
+    a category. Ignored: what names rows, that is texts or very large numbers that hardly ever come twice, or whole
+    numbers that count.
     """
     return {name: given[name] if name in given else _role(table.names(name), missing) for name in names}
 
@@ -257,7 +259,7 @@ def _spread(values_R: np.ndarray) -> np.ndarray:
 def _role(cells: Sequence[str], missing: Sequence[str]) -> Role:
     given = [cell for cell in cells if cell and cell not in missing]
     numbers = None if any(map(_LEADING_ZERO.match, given)) else _numbers(given)
-    if numbers is not None:
+    if numbers is not None and not bool((np.abs(numbers) >= _EXACT).any()):
         steps = np.diff(numbers)
         return "ignore" if len(given) > _IDENTIFIERS and bool((steps == 1).all()) else "number"
     if all("-" in cell for cell in given) and _dates(given) is not None:

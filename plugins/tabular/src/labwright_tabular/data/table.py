@@ -8,6 +8,7 @@ from typing import Annotated
 from labwright import Classes
 from labwright_tasks.delimited import Columns, Delimiter, Quote, Written
 from labwright_tasks.published import Parts
+from labwright_tasks.sample_columns import Group, Time, Weight
 from labwright_tasks.tables import Table
 from pydantic import Field
 
@@ -36,17 +37,23 @@ class _OwnTable(Tabular):
         quote: Quote | None = None,
         encoding: str | None = None,
         parts: Parts | None = None,
+        weight: Weight = None,
+        group: Group = None,
+        time: Time = None,
         valid: Share = 0.1,
         test: Share = 0.2,
         seed: Annotated[int, Field(ge=0)] = 0,
     ) -> None:
-        if parts is not None and parts.column is not None:
-            ignored: dict[str, Role] = {parts.column: "ignore"}
-            roles = ignored | (roles or {})
+        # what says how rows are to be treated says nothing of what is predicted
+        aside = (parts.column if parts else None, weight, group)
+        ignored: dict[str, Role] = {column: "ignore" for column in aside if column is not None}
+        roles = ignored | (roles or {})
         super().__init__(
             valid=valid, test=test, seed=seed, scale=scale, min_count=min_count, roles=roles, missing=missing
         )
         self.path, self._answer, self.published = path, target, parts
+        beside = {"weight": weight, "group": group, "time": time}
+        self.beside = {setting: column for setting, column in beside.items() if column is not None}
         self.written = Written(delimiter, columns, quote, encoding)
 
     @property
@@ -71,8 +78,13 @@ class ClassTable(_OwnTable):
 
     `test` and `valid` are shares of all rows, drawn by `seed`, each class in proportion; `parts` says how they were
     published instead, and a folder whose files are called like parts is taken so: what isn't there is drawn from
-    `train`. `columns` names those of a table without a header. `delimiter` stands between cells and `quote` around
-    them, as the first rows have it if left out. Text is UTF-8, or else in `encoding`, and may be gzipped; Parquet needs
+    `train`. `weight` names a column of how much each row counts in the loss; metrics count each alike, as those of
+    scikit-learn do unless they are given weights. Rows of one `group` stay on one side of what is held out, and of
+    `folds`; with `time` the latest are held out, and folds go in its order. Nothing is predicted from the columns of
+    weights and groups.
+
+    `columns` names those of a table without a header. `delimiter` stands between cells and `quote` around them, as the
+    first rows have it if left out. Text is UTF-8, or else in `encoding`, and may be gzipped; Parquet needs
     `pip install 'labwright-tabular[parquet]'`.
     """
 

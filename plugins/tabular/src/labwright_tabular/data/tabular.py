@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 from abc import abstractmethod
 from collections import Counter
@@ -11,18 +12,22 @@ from copy import copy
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Self
 
 import numpy as np
 import torch
-from labwright import Classes, Data, LabwrightError, LeftOut, Port, TensorSplit, nearest
+from labwright import Classes, Data, Finding, LabwrightError, LeftOut, Port, nearest
 from labwright_tasks import other_data
 from labwright_tasks.delimited import Written
+from labwright_tasks.sample_columns import about_weights, samples_of
 from labwright_tasks.tables import SUFFIXES, Table, cells_of
+from labwright_tasks.times import latest
 from torch import Tensor
 
 from labwright_tabular.data.columns import Columns, Role, Scale, learned, roles_of
-from labwright_tabular.data.parts import NAMES, TEST, TRAIN, VALID, divided
+from labwright_tabular.data.odd_columns import odd_columns
+from labwright_tabular.data.parts import NAMES, TRAIN, Rows, divided, in_groups
 from labwright_tabular.data.reading import PART, whole_table
 from labwright_tabular.ports import Fields, Scaled
 
@@ -42,6 +47,7 @@ class Tabular(Data):
     line = "row"
     suffixes = SUFFIXES
     written = Written()
+    beside: Mapping[str, str] = MappingProxyType({})  # columns that say more of a row, by `weight`, `group` and `time`
     columns: Columns
     outputs: Classes | Scaled
 
@@ -59,11 +65,12 @@ class Tabular(Data):
         self.valid, self.test, self.seed, self.scale, self.min_count = valid, test, seed, scale, min_count
         self.roles, self.missing = dict(roles or {}), MISSING if missing is None else tuple(missing)
         self.facts: other_data.Facts = {}  # of the training rows
-        self._parts: dict[str, TensorSplit] = {}
+        self._parts: dict[str, Rows] = {}
         self._lines: dict[str, Table] = {}  # without their columns: where each row is
         self._left_out: Sequence[LeftOut] = ()
         self._remarks: list[str] = []
         self._unknown: Counter[str] = Counter()
+        self._guessed: list[str] = []  # of tables with rows to predict for
 
     @abstractmethod
     def table(self) -> Table:
@@ -77,54 +84,78 @@ class Tabular(Data):
     def answer(self) -> str:
         """The name of the target's column."""
 
-    def divide(self, groups_R: np.ndarray) -> np.ndarray:
-        """The part of each row, uint8 as in parts.py: by shares and a seed, each class in proportion."""
-        if self.valid + self.test >= 1:
+    def divide(self, labels_R: np.ndarray, samples: Mapping[str, Tensor], shares: Mapping[str, float]) -> np.ndarray:
+        """The part of each row, uint8 as in parts.py: the latest are held out, whole groups, or of each class."""
+        if sum(shares.values()) >= 1:
             raise LabwrightError(
                 f"task.data.valid and task.data.test: given {self.valid:g} and {self.test:g}, which leaves no row to "
                 "train on; together they are less than 1."
             )
-        return divided(groups_R, valid=self.valid, test=self.test, seed=self.seed)
+        if "times" in samples:
+            parts_R = np.full(len(labels_R), TRAIN, np.uint8)
+            held_out = {name: share for name, share in shares.items() if share}
+            for name, rows in latest(samples["times"].numpy(), held_out, "the table").items():
+                parts_R[rows] = NAMES[name]
+            return parts_R
+        if "groups" in samples:
+            return in_groups(samples["groups"].numpy(), valid=shares["valid"], test=shares["test"], seed=self.seed)
+        by_class_R = labels_R if self.target is Classes else np.zeros(len(labels_R), np.int64)
+        return divided(by_class_R, valid=shares["valid"], test=shares["test"], seed=self.seed)
 
     def prepare(self) -> None:
+        self._learn(None)
+
+    def refit(self, rows: Mapping[str, Tensor]) -> None:
+        """See `labwright_tasks.folds.Refittable`; the table is read once more, as it isn't kept."""
+        self._learn(rows)
+
+    def _learn(self, rows: Mapping[str, Tensor] | None) -> None:
+        """Read the table, learn from all training rows, or `rows` of each part, and make the splits."""
+        self._left_out, self._remarks = (), []
         whole = self.table()
         table, left_out = self._with_answers(whole)
         self._left_out = [*self._left_out, *left_out]
         self._header = [name for name in table.columns if name != PART]
         names = [name for name in self._header if name != self.answer]
+        for setting, column in self.beside.items():
+            if column not in table:
+                raise LabwrightError(
+                    f"task.data.{setting}: no column is called {column!r}{nearest(column, table.columns)}"
+                )
         if unknown := next((name for name in self.roles if name not in names), ""):
             raise LabwrightError(f"task.data.roles: no column is called {unknown!r}{nearest(unknown, names)}")
+        samples = samples_of({"": table}, self.beside)[""]
         if self.target is Classes:
             self.outputs = Classes(tuple(sorted(set(table.names(self.answer)), key=_in_order)))
-            labels_R = self._labels(table)
-            parts_R = self._parts_of(table, labels_R)
-        else:
-            labels_R = self._labels(table)
-            parts_R = self._parts_of(table, np.zeros(len(table), np.int64))
-            train = labels_R[parts_R == TRAIN].astype(np.float64)
-            self.outputs = Scaled(1, (float(train.mean()),), (float(train.std()) or 1.0,))
+        labels_R = self._labels(table)
+        parts_R = self._parts_of(table, labels_R, samples)
         if not (parts_R == TRAIN).any():
             raise LabwrightError(f"{table.origin}: {len(table):,} rows are too few to train on any.")
+        seen_R = parts_R == TRAIN if rows is None else _mask(parts_R, rows)
+        if self.target is not Classes:
+            seen = labels_R[seen_R].astype(np.float64)
+            self.outputs = Scaled(1, (float(seen.mean()),), (float(seen.std()) or 1.0,))
         roles = roles_of(table, names, self.roles, self.missing)
-        self.columns = learned(
-            table, roles, parts_R == TRAIN, scale=self.scale, min_count=self.min_count, missing=self.missing
-        )
+        self.columns = learned(table, roles, seen_R, scale=self.scale, min_count=self.min_count, missing=self.missing)
         if not self.columns.used:
             raise LabwrightError(
                 f"{table.origin}: no column but {self.answer!r} differs from row to row in a way that says anything: "
                 f"{self._decided()} task.data.roles says otherwise."
             )
-        self._remarks = [*self._remarks, self._decided()]
+        weighed = [about_weights(samples["weights"], self.beside["weight"])] if "weights" in samples else []
+        self._remarks = [*self._remarks, self._decided(), *weighed]
         for name, part in NAMES.items():
-            rows = np.flatnonzero(parts_R == part)
-            if len(rows):
-                self._keep(name, table.take(rows.tolist()), torch.from_numpy(labels_R[rows]))
-                self.facts = self.facts or self._facts(table.take(rows.tolist()), "train")
+            of_part = np.flatnonzero(parts_R == part)
+            if len(of_part):
+                here = torch.from_numpy(of_part)
+                known = {fact: of_rows[here] for fact, of_rows in samples.items()}
+                self._keep(name, table.take(of_part.tolist()), torch.from_numpy(labels_R[of_part]), known)
+                self.facts = self.facts or self._facts(table.take(of_part.tolist()), "train")
 
     def ports(self) -> tuple[Port, Port]:
         return self.columns.port(), self.outputs
 
-    def split(self, name: str) -> TensorSplit | None:
+    def split(self, name: str) -> Rows | None:
         return self._parts.get(name)
 
     def show(self, inputs: tuple[Tensor, ...]) -> list[str]:
@@ -136,14 +167,22 @@ class Tabular(Data):
     def remarks(self) -> Sequence[str]:
         return self._remarks
 
+    def checks(self) -> list[Finding]:
+        """Columns that say nothing, or the target itself."""
+        return odd_columns(self.columns, self._parts, self.outputs)
+
     def noticed(self) -> Sequence[str]:
-        """Of which columns rows to predict for had levels that no training row has, or too few."""
+        """How rows to predict for were read; of which columns they had levels that no training row has, or too few."""
         notes = [
-            f"{count:,} {'row has a level' if count == 1 else 'rows have levels'} of {name!r} that no training row "
-            "has, or too few."
-            for name, count in self._unknown.items()
+            *self._guessed,
+            *(
+                f"{count:,} {'row has a level' if count == 1 else 'rows have levels'} of {name!r} that no training row "
+                "has, or too few."
+                for name, count in self._unknown.items()
+            ),
         ]
         self._unknown.clear()
+        self._guessed.clear()
         return notes
 
     def parse(self, line: str) -> tuple[Tensor, ...]:
@@ -200,8 +239,8 @@ class Tabular(Data):
                 raise other_data.none_known(path, names, self.outputs.names)
             other._left_out = [*other._left_out, *other_data.unknown(strange, "rows")]
             table = table.take(row for row, name in enumerate(names) if name in known) if strange else table
-        other._parts, other._lines, other._unknown = {}, {}, Counter()
-        other._keep("test", table, torch.from_numpy(self._labels(table)))
+        other._parts, other._lines, other._unknown, other._guessed = {}, {}, Counter(), []
+        other._keep("test", table, torch.from_numpy(self._labels(table)), {})
         drift = other_data.drift(other._facts(table, "test"), self.facts, len(table))
         other._remarks = [*whole.remarks, *drift]
         return other
@@ -213,6 +252,7 @@ class Tabular(Data):
     def _rows(self, files: Iterable[Path]) -> Iterator[tuple[str, Callable[[], tuple[Tensor, ...]]]]:
         for file in files:
             table = self._with_columns(whole_table(file, self.written))
+            self._guessed += table.remarks
             for row in range(len(table)):
                 yield table.where(row), partial(self._encoded, table.take([row]))
 
@@ -226,6 +266,9 @@ class Tabular(Data):
         else:
             outputs |= {"mean": self.outputs.mean, "deviation": self.outputs.deviation}
         kept = {"table": self.columns.json(), "header": self._header, "target": outputs}
+        train = self._parts.get("train")
+        if train is not None and train.weights is not None:  # that a run doesn't go on with others
+            kept["weights"] = hashlib.sha256(train.weights.numpy().tobytes()).hexdigest()
         (folder / _KEPT).write_text(json.dumps(kept, ensure_ascii=False) + "\n", encoding="utf-8")
         other_data.keep(folder, self.facts)
 
@@ -239,17 +282,16 @@ class Tabular(Data):
         else:
             self.outputs = Scaled(1, tuple(target["mean"]), tuple(target["deviation"]))
 
-    def _parts_of(self, table: Table, groups_R: np.ndarray) -> np.ndarray:
+    def _parts_of(self, table: Table, labels_R: np.ndarray, samples: Mapping[str, Tensor]) -> np.ndarray:
         """As they were published, what wasn't being drawn from `train`; or all drawn, see `divide`."""
+        shares = {"test": self.test, "valid": self.valid}
         if PART not in table:
-            return self.divide(groups_R)
+            return self.divide(labels_R, samples, shares)
         parts_R = np.array([NAMES[part] for part in table[PART]], np.uint8)
-        shares = {
-            name: 0.0 if (parts_R == part).any() else share
-            for name, part, share in (("valid", VALID, self.valid), ("test", TEST, self.test))
-        }
-        train_R = parts_R == TRAIN
-        parts_R[train_R] = divided(groups_R[train_R], **shares, seed=self.seed)
+        shares = {name: 0.0 if (parts_R == NAMES[name]).any() else share for name, share in shares.items()}
+        train = np.flatnonzero(parts_R == TRAIN)
+        known = {fact: of_rows[torch.from_numpy(train)] for fact, of_rows in samples.items()}
+        parts_R[train] = self.divide(labels_R[train], known, shares)
         return parts_R
 
     def _with_answers(self, table: Table) -> tuple[Table, list[LeftOut]]:
@@ -281,9 +323,9 @@ class Tabular(Data):
         numbers = Columns((), "standard", self.missing).values(table, self.answer, "number", classes_instead)
         return numbers.T.astype(np.float32)
 
-    def _keep(self, name: str, table: Table, labels: Tensor) -> None:
+    def _keep(self, name: str, table: Table, labels: Tensor, samples: Mapping[str, Tensor]) -> None:
         """Make a split of the rows of a table."""
-        self._parts[name] = TensorSplit(self.columns.encode(table), labels)
+        self._parts[name] = Rows(self.columns.encode(table), labels, samples)
         self._lines[name] = replace(table, columns={})
 
     def _facts(self, table: Table, split: str) -> other_data.Facts:
@@ -324,6 +366,14 @@ class Tabular(Data):
         kinds += [f"ignored {_some(ignored)}, which name the rows"] if ignored else []
         kinds += [f"left out {_some(alike)}, alike in all rows or with no level often enough"] if alike else []
         return f"taken for {'; '.join(kinds)}: task.data.roles changes it."
+
+
+def _mask(parts_R: np.ndarray, rows: Mapping[str, Tensor]) -> np.ndarray:
+    """Which rows of the table are those of each part."""
+    seen_R = np.zeros(len(parts_R), bool)
+    for name, of_part in rows.items():
+        seen_R[np.flatnonzero(parts_R == NAMES[name])[of_part.numpy()]] = True
+    return seen_R
 
 
 def _some(names: Sequence[str]) -> str:

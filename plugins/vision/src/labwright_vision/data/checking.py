@@ -24,6 +24,7 @@ from labwright_vision.data.reading import Facts, facts
 _MANY = 500  # pictures from which on keeping is worth a file
 _FORM = f"1, Pillow {PIL.__version__}"
 _THREADS = 8  # Pillow decodes beside Python
+_AT_ONCE = 1000  # pictures
 
 Seen = tuple[str, Facts]  # a file's size and time, and what was seen
 
@@ -40,8 +41,10 @@ def examined(root: Found, paths: Sequence[Found]) -> list[Facts]:
         stamps = [_stamp(path) for path in paths]
         known = [kept.get(name) for name in names]
         missing = [i for i, one in enumerate(known) if one is None or one[0] != stamps[i]]
-        for i, seen in zip(missing, pool.map(facts, [paths[i] for i in missing]), strict=True):
-            known[i] = (stamps[i], seen)
+        for start in range(0, len(missing), _AT_ONCE):  # each that waits for its turn takes a kilobyte
+            some = missing[start : start + _AT_ONCE]
+            for i, seen in zip(some, pool.map(facts, [paths[i] for i in some]), strict=True):
+                known[i] = (stamps[i], seen)
     pictures = {name: one for name, one in zip(names, known, strict=True) if one is not None}
     if missing:
         _write(file, pictures)
@@ -75,9 +78,12 @@ def _read(file: Path) -> dict[str, Seen]:
 
 def _write(file: Path, pictures: dict[str, Seen]) -> None:
     """Keep what was seen; where that can't be, it is looked at again next time."""
-    table = {name: [stamp, asdict(of_file)] for name, (stamp, of_file) in pictures.items()}
     part = file.with_name(f"{file.name}.{os.getpid()}.part")
     with suppress(OSError):
         file.parent.mkdir(parents=True, exist_ok=True)
-        part.write_text(json.dumps({"form": _FORM, "pictures": table}), encoding="utf-8")
+        with part.open("w", encoding="utf-8") as text:
+            text.write(f'{{"form": {json.dumps(_FORM)}, "pictures": {{')
+            for place, (name, (stamp, of_file)) in enumerate(pictures.items()):  # one by one, as they are many
+                text.write(f"{', ' if place else ''}{json.dumps(name)}: {json.dumps([stamp, asdict(of_file)])}")
+            text.write("}}")
         part.replace(file)

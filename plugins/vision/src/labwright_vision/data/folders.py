@@ -74,7 +74,7 @@ def laid_out(root: Found, tally: Tally) -> Layout:
     where there are no two classes.
     """
     named: dict[str | None, list[Found]] = defaultdict(list)
-    for folder in [*folders(root), *_archives(root)]:
+    for folder in [*folders(root), *archives(root)]:
         named[part_named(folder.name)].append(folder)
     others = named.pop(None, [])
     for part, several in named.items():
@@ -274,7 +274,7 @@ def _look_beside(folder: Found, root: Found, tally: Tally) -> None:
             _leave_out(path, kind, root, tally)
 
 
-def _archives(root: Found) -> list[Found]:
+def archives(root: Found) -> list[Found]:
     """The archives in a folder that are called like parts."""
     return [archived(path) for path, _ in _entries(root) if isinstance(path, Path) and _is_part(path)]
 

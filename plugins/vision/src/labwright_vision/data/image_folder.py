@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Literal, Self
 
 import torch
-from labwright import LabwrightError, LeftOut, listed, located, nearest, sentence
+from labwright import Finding, LabwrightError, LeftOut, listed, located, nearest, sentence
 from labwright_tasks.other_data import drift, unknown
 from pydantic import Field
 
@@ -30,7 +30,9 @@ from labwright_vision.data.folders import (
 )
 from labwright_vision.data.own_pictures import Files, OwnPictures
 from labwright_vision.data.pictures import held_out
+from labwright_vision.data.reading import size_of
 from labwright_vision.data.seen import Picture, check_depth, missing, of_pictures, remarks
+from labwright_vision.data.sizes import odd_sizes
 
 _NAMED = 3  # damaged pictures
 
@@ -141,6 +143,12 @@ class ImageFolder(OwnPictures):
 
     def remarks(self) -> Sequence[str]:
         return self._remarks
+
+    def checks(self) -> list[Finding]:
+        """Pictures of odd sizes, and those of which the square leaves out most."""
+        places = [(name, index) for name, part in self._splits.items() for index in range(len(part))]
+        sizes = [size_of(self._splits[name].paths[index]) for name, index in places]
+        return odd_sizes(places, sizes, self.size)
 
     def identity(self, split: str) -> list[str]:
         return self._identities[split]

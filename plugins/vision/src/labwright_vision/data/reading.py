@@ -28,6 +28,7 @@ SUFFIXES = (
 _ELSEWHERE = {"BUFR", "EPS", "GRIB", "HDF5", "IPTC", "MPEG", "WMF"}
 _ANIMATED = {"AVIF", "DCX", "FLI", "GIF", "PNG", "TIFF", "WEBP"}  # the others' further frames are previews and layers
 SIXTEEN = 65535  # white, in pictures of 16 bits
+_ORIENTATION, _ON_ITS_SIDE = 0x0112, (5, 6, 7, 8)  # of Exif
 _POINTER = b"version https://git-lfs"
 BACKGROUNDS = {"black": 0, "white": 255}
 
@@ -104,6 +105,13 @@ def facts(path: Readable) -> Facts:
             return Facts(digest, transparent=transparent, unseen=unseen, frames=_has_frames(opened))
     except Exception as error:  # noqa: BLE001 - as above
         return Facts(digest, problem=_reason(error))
+
+
+def size_of(path: Readable) -> tuple[int, int]:
+    """Width and height of a picture as it is shown, from what stands at the file's beginning."""
+    with _opened(path.read_bytes()) as opened:
+        turned = opened.getexif().get(_ORIENTATION, 1) in _ON_ITS_SIDE
+        return opened.size[::-1] if turned else opened.size
 
 
 def _opened(content: bytes) -> Image.Image:

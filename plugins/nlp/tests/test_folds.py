@@ -1,0 +1,100 @@
+"""Folds of texts: a vocabulary knows nothing of what its fold holds out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from labwright import Data
+from labwright_nlp.data.parquet_texts import ParquetTexts
+from labwright_nlp.data.text_files import TextFiles
+from labwright_nlp.data.text_pairs import TextPairs
+from labwright_tasks.fold_data import Fold
+
+NAMES = ("apple", "pear", "plum")
+ROWS = [(f"number {number} is a ripe {NAMES[number % 3]}", NAMES[number % 3]) for number in range(60)]
+
+
+def fold_of(data: Data) -> Fold:
+    fold = Fold(data, number=1, of=3, by="nothing", valid=0.2)
+    fold.prepare()
+    return fold
+
+
+def rows_of(fold: Fold, part: str) -> list[int]:
+    split = fold.split(part)
+    assert split is not None
+    return split.rows.tolist()
+
+
+def written_with(path: Path, poisoned: list[int], keys: tuple[str, str]) -> Path:
+    rows = [
+        (f"{text} poison{row}", label) if row in poisoned else (text, label) for row, (text, label) in enumerate(ROWS)
+    ]
+    if path.suffix == ".parquet":
+        pyarrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+        texts, labels = zip(*rows, strict=True)
+        parquet.write_table(pyarrow.table(dict(zip(keys, (texts, labels), strict=True))), path, row_group_size=7)
+    else:
+        path.write_text("".join(json.dumps(dict(zip(keys, row, strict=True))) + "\n" for row in rows))
+    return path
+
+
+def texts(path: Path, **settings: Any) -> Data:
+    return TextFiles(path=path, valid=0.0, test=0.0, **settings)
+
+
+def grouped(path: Path, **settings: Any) -> Data:
+    return ParquetTexts(path=path, valid=0.0, test=0.0, **settings)
+
+
+def pairs(path: Path, **settings: Any) -> Data:
+    return TextPairs(path=path, valid=0.0, test=0.0, **settings)
+
+
+@pytest.mark.parametrize(
+    ("make", "file", "keys"),
+    [
+        (texts, "texts.jsonl", ("text", "label")),
+        (grouped, "texts.parquet", ("text", "label")),
+        (pairs, "pairs.jsonl", ("text", "translation")),
+    ],
+)
+@pytest.mark.parametrize("tokenizer", ["word", "char", "bpe"])
+def test_words_of_what_is_held_out_are_in_no_vocabulary(
+    make: Callable[..., Data], file: str, keys: tuple[str, str], tokenizer: str, tmp_path: Path
+) -> None:
+    def kept(data: Data, name: str) -> dict[str, str]:
+        folder = tmp_path / name
+        folder.mkdir()
+        data.save(folder)
+        names = ("tokenizer.json", "characters.json")
+        return {str(path.relative_to(folder)): path.read_text() for path in folder.rglob("*") if path.name in names}
+
+    clean = fold_of(make(written_with(tmp_path / file, [], keys), tokenizer=tokenizer, vocabulary=300))
+    held_out = [row for part in ("valid", "test") for row in rows_of(clean, part)]
+    poisoned = fold_of(make(written_with(tmp_path / file, held_out, keys), tokenizer=tokenizer, vocabulary=300))
+    assert rows_of(poisoned, "train") == rows_of(clean, "train") and len(held_out) > 20
+    vocabulary = kept(clean, "clean")
+    assert vocabulary and kept(poisoned, "poisoned") == vocabulary
+
+    # without folds the same words are learned, so that the test can tell
+    whole = make(tmp_path / file, tokenizer=tokenizer, vocabulary=300)
+    whole.prepare()
+    assert kept(whole, "whole") != vocabulary
+
+
+def test_samples_stay_where_they_were_and_what_is_new_to_a_fold_is_unknown(tmp_path: Path) -> None:
+    path = written_with(tmp_path / "texts.jsonl", [], ("text", "label"))
+    fold = fold_of(texts(path))
+    test = fold.split("test")
+    assert test is not None
+    batch = test.fetch(torch.arange(len(test)), 0, 0)
+    for row, shown, label in zip(rows_of(fold, "test"), fold.show(batch.inputs), batch.targets.tolist(), strict=True):
+        # each number is in one text alone, so that no fold has seen those it holds out
+        assert shown == ROWS[row][0].replace(f"number {row} ", "number <unk> ")
+        assert NAMES[label] == ROWS[row][1]

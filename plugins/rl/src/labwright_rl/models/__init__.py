@@ -1,0 +1,1 @@
+"""Networks that act: for learning on policy, and from a replay buffer."""

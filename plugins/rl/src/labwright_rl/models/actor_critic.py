@@ -1,0 +1,98 @@
+"""A policy and the value of what it sees: what is learned on policy. B batch, D numbers of an action, A actions."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Protocol, final
+
+import torch
+from labwright import Choice, Uniform
+from pydantic import Field
+from torch import Tensor, nn
+
+from labwright_rl.models import layers
+from labwright_rl.models.layers import Activation, Depth, Frames, Normalizer, Width, perceptron
+from labwright_rl.ports import Actions, ContinuousActions, DiscreteActions, Observations
+
+
+class ActorCriticContract(Protocol):
+    """What `rl/on-policy` calls beside the model itself, whose forward is the policy."""
+
+    def observed(self, observations: Tensor) -> Tensor:
+        """Take in what the environments show, and give it as the other two take it: normalised, or as it is."""
+        ...
+
+    def policy(self, observed: Tensor) -> Tensor:
+        """As forward: of discrete actions logits (B, A), of others means and log deviations (B, 2 D)."""
+        ...
+
+    def both(self, observed: Tensor) -> tuple[Tensor, Tensor]:
+        """The policy, and values (B,)."""
+        ...
+
+
+def answers(outputs: Actions) -> int:
+    """How many numbers a network gives for its actions: logits, or means."""
+    assert isinstance(outputs, DiscreteActions | ContinuousActions)
+    return outputs.count if isinstance(outputs, DiscreteActions) else outputs.dim
+
+
+@final
+class ActorCritic(nn.Module):
+    """Two perceptrons, or one network for pictures with two heads: a policy, and the value of what is seen.
+
+    The deviations of numbers are learned and the same whatever is seen, e to the `log_deviation` at first. With
+    `normalize` observations other than pictures are normalised by what was seen so far. `orthogonal` starts from
+    orthogonal weights, the policy's last ones near 0; without it weights are PyTorch's.
+    """
+
+    def __init__(
+        self,
+        inputs: Observations,
+        outputs: Actions,
+        *,
+        width: Width = 64,
+        depth: Depth = 2,
+        activation: Activation = "tanh",
+        normalize: bool = False,
+        orthogonal: Annotated[bool, Choice(True, False)] = True,
+        log_deviation: Annotated[float, Field(ge=-10, le=2), Uniform(-2.0, 0.5)] = 0.0,
+    ) -> None:
+        super().__init__()
+        self.normalizer = Normalizer(inputs.shape) if normalize and not inputs.pictures else nn.Identity()
+        hidden = [width] * depth
+        if inputs.pictures:
+            self.trunk: nn.Module = Frames(inputs, 512)
+            self.actor, self.critic = nn.Linear(512, answers(outputs)), nn.Linear(512, 1)
+        else:
+            self.trunk = nn.Flatten()
+            size = math.prod(inputs.shape)
+            self.actor: nn.Module = perceptron([size, *hidden, answers(outputs)], activation)  # type: ignore[no-redef]
+            self.critic: nn.Module = perceptron([size, *hidden, 1], activation)  # type: ignore[no-redef]
+        continuous = isinstance(outputs, ContinuousActions)
+        self.log_deviation = nn.Parameter(torch.full((answers(outputs),), log_deviation)) if continuous else None
+        if orthogonal:
+            for network, last in ((self.trunk, math.sqrt(2)), (self.actor, 0.01), (self.critic, 1.0)):
+                layers.orthogonal(network, last)
+
+    def forward(self, observations: Tensor) -> Tensor:
+        return self.policy(self.normalizer(observations))
+
+    def observed(self, observations: Tensor) -> Tensor:
+        if isinstance(self.normalizer, Normalizer):
+            self.normalizer.take_in(observations)
+        observed: Tensor = self.normalizer(observations)
+        return observed
+
+    def policy(self, observed: Tensor) -> Tensor:
+        return self._acting(self.trunk(observed))
+
+    def both(self, observed: Tensor) -> tuple[Tensor, Tensor]:
+        features = self.trunk(observed)
+        return self._acting(features), self.critic(features).squeeze(1)
+
+    def _acting(self, features: Tensor) -> Tensor:
+        means_or_logits: Tensor = self.actor(features)
+        if self.log_deviation is None:
+            return means_or_logits
+        return torch.cat([means_or_logits, self.log_deviation.expand_as(means_or_logits)], 1)
