@@ -96,8 +96,8 @@ def _seen(finding: Finding, data: Data) -> list[Section]:
         captions = [data.place(*place) for place in places]
     shown = _section(finding, data, places, captions)
     rows: list[tuple[object, ...]] = [
-        (data.place(*place), detail) for place, detail in zip(finding.samples, details, strict=True)
-    ][:_ROWS]
+        (data.place(*place), detail) for place, detail in zip(finding.samples[:_ROWS], details[:_ROWS], strict=True)
+    ]
     listed = Table("Where they are", ("sample", ""), rows)
     return [listed] if shown is None else [shown, *([listed] if len(finding.samples) > len(places) else [])]
 
