@@ -135,6 +135,7 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Path]:
     return place / "run", place / "other", place / "eight.png"
 
 
+@pytest.mark.long
 def test_a_damaged_file_never_gives_another_result_in_silence(
     kept: tuple[Path, Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -176,9 +176,8 @@ FAULTS = {
 }
 
 
-@pytest.mark.parametrize(
-    "fault", [pytest.param(fault, marks=[] if fault == "diverges" else pytest.mark.long) for fault in FAULTS]
-)
+@pytest.mark.long
+@pytest.mark.parametrize("fault", FAULTS)
 def test_what_goes_wrong_on_one_process_ends_all_with_one_message(labwright: Any, tmp_path: Path, fault: str) -> None:
     process = int(fault != "fills the disk")
     done = labwright(f"task.fault={fault}", f"task.process={process}")

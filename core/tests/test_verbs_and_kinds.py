@@ -254,4 +254,4 @@ def test_hooks_that_bring_verbs_and_kinds_are_traced(juggling: Site, monkeypatch
 def test_help_groups_verbs_in_the_order_of_work(command: Command, tmp_path: Path):
     shown = command("--help", cwd=tmp_path).out
     headings = re.findall(r"^╭─ ([A-Z][\w ]+?) ─", shown, re.MULTILINE)
-    assert headings == ["Options", "Train", "Search and compare", "Look", "Make plugins"]
+    assert headings == ["Options", "Train", "Search and compare", "Look", "Make plugins", "Privacy"]

@@ -266,6 +266,7 @@ def test_steps_whose_checkpoint_is_gone_count_when_the_settings_change(tmp_path:
     assert epsilon_of(tmp_path / "run") == spent([Part("a", 1.0, 0.25, 12), Part("b", 2.0, 0.25, 4)], 1e-3, "rdp")
 
 
+@pytest.mark.long
 def test_a_longer_run_keeps_to_its_epsilon_or_is_refused(tmp_path: Path):
     points({"epsilon": 4.0}).run(tmp_path / "run")
     assert 3.95 < epsilon_of(tmp_path / "run") <= 4.0

@@ -67,6 +67,7 @@ def begun() -> Iterator[Any]:
         process.communicate()
 
 
+@pytest.mark.long
 def test_a_round_ends_without_a_client_that_is_killed_in_the_middle_of_it(tmp_path: Path, begun: Any) -> None:
     token = tmp_path / "token"
     token.write_text("0123456789abcdef\n")

@@ -156,7 +156,7 @@ def test_what_one_of_the_two_learners_does_not_take_is_refused(
     assert said.code == 2 and words in said.errors and "Traceback" not in said.errors
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_several_processes_are_refused_with_the_reason(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "labwright", "run", "rl/cartpole-ppo", "--processes", "2", *PPO]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)

@@ -140,6 +140,7 @@ def _several_labels(seen: Glimpse, text: Column) -> Suggestion | None:
 
 
 def running_text(path: Path) -> Suggestion | None:
+    """One text file, or the only one of a folder, for a small GPT that reads it letter by letter."""
     if path.is_dir():
         files = [file for file in path.iterdir() if file.is_file() and suffix_of(file) == ".txt"]
         return running_text(files[0]) if len(files) == 1 else None

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, final
+from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
 import torch
 from labwright import Appended
-from matplotlib.figure import Figure as Canvas
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure as Canvas
 
 RECENT = 100  # episodes that a mean is over
 _BINS = 40  # of a figure
@@ -52,6 +54,8 @@ class Journal:
         """Returns and lengths over steps with their spread over environments, and what was said of rounds."""
         if len(self.episodes) < 2:
             return None
+        from matplotlib.figure import Figure as Canvas  # here: it is slow to import
+
         rows_E4 = np.asarray(self.episodes)
         panels = [("return", rows_E4[:, [0, 1, 2]]), ("length of an episode", rows_E4[:, [0, 1, 3]])]
         canvas = Canvas(figsize=(9, 2.6 * math.ceil((2 + len(self.values)) / 2)), layout="constrained")

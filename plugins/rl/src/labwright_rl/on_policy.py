@@ -64,7 +64,7 @@ class OnPolicy(Acting):
         discount: Annotated[float, Field(ge=0, le=1), Uniform(0.9, 0.999)] = 0.99,
         gae: Annotated[float, Field(ge=0, le=1), Uniform(0.8, 1.0)] = 0.95,
         clip: Annotated[float, Field(gt=0), Uniform(0.1, 0.4)] = 0.2,
-        entropy: Annotated[float, Field(ge=0), Uniform(1e-5, 0.1, log=True)] = 0.0,
+        entropy: Annotated[float, Field(ge=0), Uniform(0.0, 0.1)] = 0.0,
         value: Annotated[float, Field(ge=0), Uniform(0.2, 1.0)] = 0.5,
         normalize_rewards: bool = False,
     ) -> None:

@@ -112,7 +112,7 @@ class FederatedAveraging(Federated):
         local_lr: LocalRate = 0.1,
         local_epochs: LocalEpochs = 1,
         local_steps: Annotated[int, Field(ge=1)] | None = None,
-        proximal: Annotated[float, Field(ge=0), Uniform(1e-3, 1.0, log=True)] = 0.0,
+        proximal: Annotated[float, Field(ge=0), Uniform(0.0, 1.0)] = 0.0,
         dropped: Annotated[float, Field(ge=0, lt=1)] = 0.0,
         secure: bool = False,
     ) -> None:

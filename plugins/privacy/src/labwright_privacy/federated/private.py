@@ -47,7 +47,7 @@ class PrivateFederatedAveraging(DifferentiallyPrivate):
         local_lr: LocalRate = 0.1,
         local_epochs: LocalEpochs = 1,
         local_steps: Annotated[int, Field(ge=1)] | None = None,
-        proximal: Annotated[float, Field(ge=0), Uniform(1e-3, 1.0, log=True)] = 0.0,
+        proximal: Annotated[float, Field(ge=0), Uniform(0.0, 1.0)] = 0.0,
     ) -> None:
         super().__init__(epsilon=epsilon, noise=noise, delta=delta, bound=bound, accountant=accountant, secret=secret)
         self.averaging = FederatedAveraging(
