@@ -153,7 +153,7 @@ class Checkpoints:
             needed = {
                 part["file"] for one in kept for table in one.get("tables", {}).values() for part in table["parts"]
             }
-            for file in self.folder.glob("tables/**/*.safetensors"):
+            for file in self.folder.glob(f"tables/*/{'[0-9]' * 12}-{'[0-9]' * 12}.safetensors"):
                 if str(file.relative_to(self.folder)) not in needed:
                     file.unlink()
 
@@ -167,6 +167,7 @@ class Checkpoints:
             unfinished = file.with_suffix(".part")
             file.parent.mkdir(parents=True, exist_ok=True)
             save_file({"rows": table.rows[start - table.count :].detach().cpu().clone()}, unfinished)
+            sync(unfinished)
             unfinished.rename(file)
             sync(file.parent)
             where = {
