@@ -398,8 +398,10 @@ def test_resume_says_what_state_begins_anew(tmp_path: Path, lab: Lab) -> None:
     ("stream", "code"),
     [
         ("2>/dev/full", 0),
-        *(pytest.param(*given, marks=pytest.mark.long) for given in ((">/dev/full", 1), ("2>&-", 0))),
-        ("2>&1 | true", None),
+        *(
+            pytest.param(*given, marks=pytest.mark.long)
+            for given in ((">/dev/full", 1), ("2>&-", 0), ("2>&1 | true", None))
+        ),
     ],
 )
 def test_a_stream_that_takes_nothing_is_no_reason_to_end(tmp_path: Path, stream: str, code: int | None) -> None:

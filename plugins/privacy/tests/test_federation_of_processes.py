@@ -225,6 +225,7 @@ def test_an_update_is_taken_once_and_ends_the_round() -> None:
         ended.join(60)
 
 
+@pytest.mark.long
 def test_weights_of_another_model_and_a_server_that_is_gone_end_a_client_in_words() -> None:
     server = RoundServer(1, TOKEN, "learned")
     with server.listening("127.0.0.1", 0) as url:

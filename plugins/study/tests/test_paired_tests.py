@@ -297,7 +297,7 @@ def test_two_equally_good_candidates_rarely_get_a_verdict(noise):
     assert false_alarms(2, 8, NOISES[noise], times) <= limit  # seen: 0.044, 0.042, 0.049, 0.021
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_among_four_equally_good_candidates_any_verdict_is_as_rare():
     times = 2000
     limit = 0.05 + 3 * math.sqrt(0.05 * 0.95 / times)

@@ -136,6 +136,7 @@ def proxy(tmp_path: Path) -> Iterator[str]:
         yield url
 
 
+@pytest.mark.long
 @pytest.mark.timing
 def test_a_study_behind_a_grpc_proxy_has_the_same_trials_as_one_in_a_journal(tmp_path: Path, proxy: str) -> None:
     one = study(tmp_path / "one", asynchronous=False)

@@ -12,7 +12,9 @@ MODELS = ("mlp", "resnet", "wide-and-deep", "ft-transformer")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[] if name == "ft-transformer" else pytest.mark.long) for name in MODELS]
+)
 def test_a_model_is_exported_and_computes_the_same(
     name: str, tmp_path: Path, write: Callable[[str, Sequence[str]], Path]
 ) -> None:
