@@ -17,7 +17,7 @@ from labwright.data.dataset import Batch
 from labwright.interfaces.loss import Loss
 from labwright.interfaces.task import Phase, Task
 from labwright.train.built import Built
-from labwright.train.checkpoints import below
+from labwright.train.checkpoints import below, held
 from labwright.train.gradient_sum import GradientSum, summed_gradients
 from labwright.train.loss_scale import LossScale
 from labwright.train.settings import Train
@@ -32,16 +32,15 @@ class Objective(nn.Module):
         super().__init__()
         self.model = model
         self.criterion = criterion
-        self.task, self.phase = task, phase
-        # by where they stand here, as torch.func puts others in their place for a while
-        names: dict[Tensor, str] = {parameter: name for name, parameter in self.named_parameters()}
-        self.penalised = {name: names[parameter] for name, parameter in penalised.items()}
+        self.task, self.phase, self.penalised = task, phase, dict(penalised)
+        self.places: dict[Tensor, str] = {parameter: name for name, parameter in self.named_parameters()}
 
     def forward(self, batch: Batch) -> Tensor | Mapping[str, Tensor]:
         loss = self.task.loss(self.model, batch, self.criterion, self.phase)
         if self.penalised:
             here = dict(self.named_parameters())
-            own = {name: here[place] for name, place in self.penalised.items()}
+            # torch.func puts others in their place for a while; so does sharding, but in a precision of its own
+            own = {name: here[self.places[one]] if one is held(one) else one for name, one in self.penalised.items()}
             # frozen ones would only add a constant
             trained = {name: parameter for name, parameter in own.items() if parameter.requires_grad}
             penalty = self.criterion.penalty(trained)

@@ -32,7 +32,7 @@ def pictures(
         axes.tick_params(length=0)
     notes = ["A row for each class asked for."] if classes else []
     notes += [f"FID and KID are of {judged_by}."] if judged_by else []
-    measures = ", ".join(f"{name} {value:.4g}" for name, value in best.items() if name.count("/") < 1)
+    measures = ", ".join(f"{name} {value:.4g}" for name, value in best.items() if "/" not in name)
     notes += [f"Training pictures in the place of generated ones have {measures}."] if measures else []
     return Figure("Samples", canvas, " ".join(notes))
 
