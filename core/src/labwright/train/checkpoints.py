@@ -118,8 +118,9 @@ class Checkpoints:
                 self.writer.wait()
 
     def _begin(self) -> None:
-        for unfinished in self.folder.glob(".step-*"):  # of a process that was killed
-            _remove(unfinished)
+        for pattern in (".step-*", "tables/*/*.part"):  # of a process that was killed
+            for unfinished in self.folder.glob(pattern):
+                _remove(unfinished)
         self._building.mkdir(parents=True)
 
     def _write_whole(self, tables: Mapping[str, Mapping[str, Tensor]], finish: Callable[[], None]) -> None:
@@ -149,10 +150,13 @@ class Checkpoints:
             if old not in (best, step):
                 _remove(self.path(old))
         if state["tables"]:
-            kept = [json.loads((self.path(one) / "state.json").read_text(encoding="utf-8")) for one in self.steps()]
-            needed = {
-                part["file"] for one in kept for table in one.get("tables", {}).values() for part in table["parts"]
-            }
+            try:
+                kept = [json.loads((self.path(one) / "state.json").read_text(encoding="utf-8")) for one in self.steps()]
+                needed = {
+                    part["file"] for one in kept for table in one.get("tables", {}).values() for part in table["parts"]
+                }
+            except (OSError, ValueError, TypeError, LookupError, AttributeError):
+                return  # a damaged one doesn't say what it needs: nothing is deleted until it is gone
             for file in self.folder.glob(f"tables/*/{'[0-9]' * 12}-{'[0-9]' * 12}.safetensors"):
                 if str(file.relative_to(self.folder)) not in needed:
                     file.unlink()
