@@ -11,6 +11,7 @@ from typing import Any
 
 import labwright as lw
 import pytest
+import torch
 from labwright_study.fused.fuse_key import why_not
 from labwright_testing.verify_resume import verify_resume
 
@@ -70,8 +71,24 @@ def test_a_run_is_measured_shown_and_played(tmp_path: Path, labwright: Callable[
     assert answer["return"] == answer["length"] and Path(answer["film"]).read_bytes().startswith(b"GIF89a")
     said = labwright("predict", tmp_path / "run", "--seed", "x")
     assert said.code == 2 and "a seed is a whole number" in said.errors
-    said = labwright("evaluate", tmp_path / "run", "--split", "valid")
-    assert said.code == 0, said.errors
+    for split in ("valid", "test"):
+        said = labwright("evaluate", tmp_path / "run", "--split", split, "--json")
+        again = json.loads(said.out)["metrics"]
+        (logged,) = [row["metrics"] for row in log if row.get("split") == split and row["step"] == 24]
+        assert again and again == {name: logged[name] for name in again}
+    said = labwright("evaluate", tmp_path / "run", "--split", "train")
+    assert said.code == 2 and "train is random play" in said.errors and "Traceback" not in said.errors
+
+
+@pytest.mark.parametrize("recipe", ["rl/cartpole-ppo", "rl/cartpole-dqn"])
+def test_a_trainer_goes_on_itself_where_it_stopped(recipe: str, tmp_path: Path) -> None:
+    experiment = lw.Experiment.from_recipe(recipe, [*SHORT[recipe], *OFTEN, "log=[]"])
+    whole = experiment.run(tmp_path / "whole")
+    trainer = experiment.trainer(tmp_path / "parts")
+    trainer.fit(until=11)
+    assert trainer.fit().metrics == whole.metrics
+    for name, tensor in whole.model.state_dict().items():
+        assert torch.equal(trainer.model.state_dict()[name], tensor)
 
 
 def test_a_run_of_an_environment_that_wavers_says_that_it_is_not_exact(tmp_path: Path) -> None:
@@ -126,7 +143,7 @@ BAD = {
     "a task without its data": (["task=rl/off-policy"], "task.data"),
     "a setting of another task": (["task.memory=5"], "memory"),
     "actions of a kind nobody takes": (["task.data.id=Several-v0"], "MultiDiscrete"),
-    "a method that draws from samples": (["method=nothing"], "nothing"),
+    "a method that isn't there": (["method=nothing"], "nothing"),
 }
 
 

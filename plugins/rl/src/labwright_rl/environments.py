@@ -191,11 +191,12 @@ class Environment:
         return self.read(seen), float(reward), bool(terminated), bool(truncated)
 
     def read(self, seen: Any) -> np.ndarray:
+        # copies: there are environments that show the same array each time, and change it
         if self.plain:
-            return np.asarray(seen, dtype=np.float32).reshape(-1)
+            return np.array(seen, dtype=np.float32).reshape(-1)
         if self.pictures:
-            return np.ascontiguousarray(np.moveaxis(seen, 2, 0) if self.last else seen)
-        return np.asarray(spaces.utils.flatten(self.inner.observation_space, seen), dtype=np.float32)
+            return np.array(np.moveaxis(seen, 2, 0) if self.last else seen, order="C")
+        return np.array(spaces.utils.flatten(self.inner.observation_space, seen), dtype=np.float32)
 
 
 @dataclass(frozen=True)
