@@ -56,6 +56,24 @@ def test_a_resumed_buffer_that_is_damaged_is_named(tmp_path: Path, labwright: Ca
     assert said.code == 2 and "is damaged" in said.errors and "Traceback" not in said.errors
 
 
+@pytest.mark.parametrize(
+    ("recipe", "overrides", "named"),
+    [
+        ("rl/cartpole-dqn", ["task.memory=5000"], "task.memory was 60 and is 5000 now"),  # most of it never written
+        ("rl/cartpole-ppo", ["task.environments=4", "task.rollout=8"], "task.environments was 2 and is 4 now"),
+        ("rl/cartpole-ppo", ["task.rollout=32", "task.passes=1"], "task.rollout was 16 and is 32 now"),
+        ("rl/cartpole-ppo", ["task.normalize_rewards=true"], "task.normalize_rewards was False and is True now"),
+    ],
+)
+def test_a_resumed_run_keeps_the_sizes_of_what_it_has_collected(
+    recipe: str, overrides: list[str], named: str, tmp_path: Path, labwright: Callable[..., Any]
+) -> None:
+    lw.Experiment.from_recipe(recipe, [*SHORT[recipe], "log=[]"]).trainer(tmp_path / "run").fit(until=13)
+    said = labwright("resume", tmp_path / "run", *overrides)
+    assert said.code == 2 and named in said.errors and "Traceback" not in said.errors
+    assert labwright("resume", tmp_path / "run", "task.discount=0.9").code == 0
+
+
 def test_a_run_is_measured_shown_and_played(tmp_path: Path, labwright: Callable[..., Any]) -> None:
     said = labwright("run", "rl/cartpole-ppo", "--folder", tmp_path / "run", *PPO, *OFTEN)
     assert said.code == 0, said.errors

@@ -76,6 +76,11 @@ class Acting(Task):
 
     # ---------------------------------------------------------------------------------------------------- collecting
 
+    @property
+    @abstractmethod
+    def sizes(self) -> Mapping[str, int]:
+        """Settings that what was collected goes with: a run that is resumed keeps them."""
+
     @abstractmethod
     def begin(self, steps: Steps) -> Collection:
         """A collection in which nothing has happened yet."""
@@ -105,9 +110,17 @@ class Acting(Task):
             return self._kept
         parts = {"environments": self.collection.environments.state(), "journal": self.collection.journal.state()}
         within = {f"{part}/{name}": value for part, values in parts.items() for name, value in values.items()}
-        return {**self.collection.state(), **within}
+        return {"sizes": dict(self.sizes), **self.collection.state(), **within}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
+        """Raises LabwrightError for what was collected with other sizes."""
+        for name, now in self.sizes.items():
+            before = state["sizes"][name] if "sizes" in state else now
+            if before != now:
+                raise LabwrightError(
+                    f"task.{name} was {before} and is {now} now: what the run has collected goes with it. Leave it as "
+                    "it was, or start a new run."
+                )
         self._kept = dict(state)
 
     # ----------------------------------------------------------------------------------------------------- measuring

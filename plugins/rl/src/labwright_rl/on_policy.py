@@ -73,6 +73,11 @@ class OnPolicy(Acting):
         self.discount, self.gae, self.clip, self.entropy, self.value = discount, gae, clip, entropy, value
         self.normalize_rewards = normalize_rewards
 
+    @property
+    def sizes(self) -> dict[str, int]:
+        kept = {"environments": self.environments, "rollout": self.rollout, "passes": self.passes}
+        return kept | {"normalize_rewards": self.normalize_rewards}
+
     def round_steps(self, size: int) -> int:
         whole = self.rollout * self.environments
         if size > whole:
