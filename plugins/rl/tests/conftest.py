@@ -83,6 +83,7 @@ SHAPES = {
     "Together-v0": (spaces.Dict({"a": BOX, "b": spaces.Discrete(3)}), BOX),
     "Unbounded-v0": (BOX, spaces.Box(-np.inf, np.inf, (2,), np.float32)),
     "Several-v0": (BOX, spaces.MultiDiscrete([2, 3])),
+    "Whole-v0": (BOX, spaces.Box(0, 9, (2,), np.int64)),
     "Endless-v0": (spaces.Sequence(BOX), spaces.Discrete(2)),
 }
 

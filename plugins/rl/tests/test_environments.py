@@ -124,6 +124,7 @@ def test_an_environment_that_cannot_be_drawn_is_played_all_the_same() -> None:
         ("nomodule:X-v0", "nomodule"),
         ("", "''"),
         ("Several-v0", "one of several (Discrete) or a row of numbers (Box)"),
+        ("Whole-v0", "a row of numbers (Box) that aren't whole ones"),
         ("Endless-v0", "no fixed number of numbers"),
     ],
 )

@@ -174,10 +174,11 @@ class Environment:
         if isinstance(space, spaces.Discrete):
             self.first_action = int(space.start)
             return DiscreteActions(int(space.n))
-        if isinstance(space, spaces.Box) and len(space.shape) == 1:
+        if isinstance(space, spaces.Box) and len(space.shape) == 1 and np.issubdtype(space.dtype, np.floating):
             return ContinuousActions(tuple(map(float, space.low)), tuple(map(float, space.high)))
         raise LabwrightError(
-            f"{where} takes actions of {space}; here they are one of several (Discrete) or a row of numbers (Box)."
+            f"{where} takes actions of {space}; here they are one of several (Discrete) or a row of numbers (Box) that "
+            "aren't whole ones."
         )
 
     def reset(self, seed: int) -> np.ndarray:
