@@ -109,6 +109,20 @@ def test_a_trainer_goes_on_itself_where_it_stopped(recipe: str, tmp_path: Path) 
         assert torch.equal(trainer.model.state_dict()[name], tensor)
 
 
+def test_a_trainer_that_went_back_writes_what_it_has_then(tmp_path: Path) -> None:
+    overrides = [*SHORT["rl/cartpole-dqn"], "train.save_every=4 steps", "train.keep=9", "log=[]"]
+    trainer = lw.Experiment.from_recipe("rl/cartpole-dqn", overrides).trainer(tmp_path / "run")
+    trainer.fit(until=20)
+    trainer.restore(trainer.checkpoints.read(8))
+    trainer.fit(until=10)
+    state: Any = trainer.task.state()  # type: ignore[attr-defined]
+    written = trainer.checkpoints.read(10).training["state/task/replay/rewards"]
+    held = state["replay/rewards"]
+    assert written.count == held.count and torch.equal(written.rows, held.rows)
+    observations = trainer.checkpoints.read(10).training["state/task/replay/observations"]
+    assert torch.equal(observations.rows, state["replay/observations"].rows)
+
+
 def test_a_run_of_an_environment_that_wavers_says_that_it_is_not_exact(tmp_path: Path) -> None:
     overrides = ["task.data.id=Wavering-v0", *PPO, *OFTEN]
     experiment = lw.Experiment.from_recipe("rl/cartpole-ppo", [*overrides, "log=[]"])

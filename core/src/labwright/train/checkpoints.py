@@ -74,7 +74,7 @@ class Checkpoints:
         self.folder, self.writer = folder, writer
         self._building = folder / ".step-building"  # only whole ones have a name without a dot
         self._last = 0  # the step of what was written last
-        self._parts: dict[str, list[dict[str, Any]]] = {}  # of each table, what this process has written of it
+        self.parts: dict[str, list[dict[str, Any]]] = {}  # of each table, what this process has written of it
 
     def path(self, step: int) -> Path:
         return self.folder / f"step-{step:08d}"
@@ -164,7 +164,7 @@ class Checkpoints:
     def _append(self, name: str, table: Appended) -> dict[str, Any]:
         """Write the rows of a table that haven't been written yet. Returns where all of them are."""
         first = table.count - len(table.rows)
-        parts = [part for part in self._parts.get(name, ()) if part["stop"] > first]
+        parts = [part for part in self.parts.get(name, ()) if part["stop"] > first]
         start = parts[-1]["stop"] if parts else first
         if table.count > start:
             file = self.folder / "tables" / name.replace("/", ".") / f"{start:012d}-{table.count:012d}.safetensors"
@@ -179,7 +179,7 @@ class Checkpoints:
                 "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
             }
             parts.append({"stop": table.count, **where})
-        self._parts[name] = parts
+        self.parts[name] = parts
         return {"count": table.count, "rows": len(table.rows), "parts": list(parts)}
 
     def _table(self, kept: Mapping[str, Any]) -> Appended:
