@@ -61,3 +61,26 @@ def test_a_damaged_part_is_named_and_the_checkpoint_before_it_is_used(tmp_path: 
         checkpoints.read(2)
     newest, notes = checkpoints.newest()
     assert newest is not None and newest.state["step"] == 1 and file.name in notes[0]
+
+
+@pytest.mark.parametrize("torn", ["{", "[]", None])
+def test_a_run_goes_on_beside_a_newer_checkpoint_that_is_damaged(torn: str | None, tmp_path: Path) -> None:
+    """Which tables that one needs it doesn't say: they stay until it is gone."""
+    for step, count in ((1, 4), (8, 9)):
+        Checkpoints(tmp_path).write(step, checkpoint(step, 0, count), keep=2, best=None)
+    state = tmp_path / "step-00000008" / "state.json"
+    state.unlink() if torn is None else state.write_text(torn)
+    resumed = Checkpoints(tmp_path)
+    for step, count in ((2, 5), (9, 10), (10, 11)):
+        resumed.write(step, checkpoint(step, 0, count), keep=2, best=None)
+        assert torch.equal(resumed.read(step).training["state/task/seen"].rows, ROWS[:count])
+    assert resumed.steps() == [9, 10]
+    assert written(tmp_path) == ["000000000000-000000000005", "000000000005-000000000010", "000000000010-000000000011"]
+
+
+def test_what_a_killed_process_had_begun_to_write_is_deleted(tmp_path: Path) -> None:
+    unfinished = tmp_path / "tables" / "state.task.seen" / "000000000000-000000000002.part"
+    unfinished.parent.mkdir(parents=True)
+    unfinished.write_bytes(b"half of it")
+    Checkpoints(tmp_path).write(1, checkpoint(1, 0, 4), keep=1, best=None)
+    assert not unfinished.exists()

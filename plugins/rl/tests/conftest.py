@@ -42,6 +42,24 @@ class Wavering(Counting):
         return np.array([random.random()], np.float32), reward, terminated, truncated, info
 
 
+class Reusing(Counting):
+    """Shows the same array each time, in which the seed of the episode stands first, then the number of the step."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shown = np.zeros(1, np.float32)
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
+        super().reset(seed=seed, options=options)
+        self.shown[0] = seed or 0
+        return self.shown, {}
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        seen, *others = super().step(action)
+        self.shown[0] = seen[0]
+        return self.shown, *others
+
+
 class Shapes(gymnasium.Env[Any, Any]):
     """Observations and actions of any spaces, drawn at random."""
 
@@ -65,6 +83,7 @@ SHAPES = {
     "Together-v0": (spaces.Dict({"a": BOX, "b": spaces.Discrete(3)}), BOX),
     "Unbounded-v0": (BOX, spaces.Box(-np.inf, np.inf, (2,), np.float32)),
     "Several-v0": (BOX, spaces.MultiDiscrete([2, 3])),
+    "Whole-v0": (BOX, spaces.Box(0, 9, (2,), np.int64)),
     "Endless-v0": (spaces.Sequence(BOX), spaces.Discrete(2)),
 }
 
@@ -73,6 +92,7 @@ SHAPES = {
 def registered() -> None:
     gymnasium.register("Counting-v0", Counting, max_episode_steps=5)
     gymnasium.register("Wavering-v0", Wavering, max_episode_steps=5)
+    gymnasium.register("Reusing-v0", Reusing, max_episode_steps=5)
     for name, (shown, taken) in SHAPES.items():
         made = {"shown": shown, "taken": taken}
         gymnasium.register(name, Shapes, max_episode_steps=5, kwargs=made)

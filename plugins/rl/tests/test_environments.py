@@ -81,6 +81,16 @@ def test_an_environment_that_is_not_deterministic_is_found_out() -> None:
     assert not Environments(data, 1, seed=1).load_state(whole.state())
 
 
+def test_what_was_seen_stays_as_it_was_where_an_environment_shows_the_same_array_again() -> None:
+    data = Gymnasium(id="Reusing-v0", episodes=3)
+    valid = data.split("valid")
+    assert valid is not None
+    first = valid.fetch(torch.arange(3), 0, 0)
+    assert first.inputs[0].flatten().tolist() == first.targets.float().tolist()
+    asked = [data.parse(line) for line in ("7", "8")]
+    assert [float(each[0]) for each in asked] == [7.0, 8.0]
+
+
 def test_each_episode_and_environment_has_a_seed_of_its_own() -> None:
     environments = Environments(Gymnasium(id="CartPole-v1"), 2, seed=0)
     first = environments.observations.copy()
@@ -114,6 +124,7 @@ def test_an_environment_that_cannot_be_drawn_is_played_all_the_same() -> None:
         ("nomodule:X-v0", "nomodule"),
         ("", "''"),
         ("Several-v0", "one of several (Discrete) or a row of numbers (Box)"),
+        ("Whole-v0", "a row of numbers (Box) that aren't whole ones"),
         ("Endless-v0", "no fixed number of numbers"),
     ],
 )

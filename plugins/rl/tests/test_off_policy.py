@@ -37,6 +37,13 @@ def test_a_buffer_keeps_the_last_and_comes_back_row_for_row() -> None:
     assert replay.drawn(torch.tensor([3])).rewards.tolist() == [23.0]
 
 
+def test_of_more_than_a_buffer_holds_the_last_stay() -> None:
+    replay = Replay(10)
+    replay.add(rows(0, 25))
+    assert sorted(replay.columns["rewards"].tolist()) == list(range(15, 25))
+    assert replay.state()["rewards"].rows.tolist() == list(range(15, 25))
+
+
 @pytest.mark.parametrize(("double", "goal"), [(False, 1 + 0.5 * 7), (True, 1 + 0.5 * 2)])
 def test_targets_are_of_the_target_network_at_the_action_that_is_chosen(double: bool, goal: float) -> None:
     model: Any = type("Model", (), {"slow": lambda self, x: torch.tensor([[2.0, 7.0]] * 2)})

@@ -68,11 +68,13 @@ def test_no_step_is_made_up_between_two_episodes() -> None:
 
 
 class Constant(nn.Module):
-    """Values everything at 10, and takes either action."""
+    """Values everything at 10, and takes either action: what `ActorCriticContract` asks for, and no more."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.normalizer, self.weight = nn.Identity(), nn.Parameter(torch.zeros(()))
+        self.weight = nn.Parameter(torch.zeros(()))
+
+    def take_in(self, observations: Tensor) -> None: ...
 
     def observed(self, observations: Tensor) -> Tensor:
         return observations

@@ -11,6 +11,7 @@ from typing import Any
 
 import labwright as lw
 import pytest
+import torch
 from labwright_study.fused.fuse_key import why_not
 from labwright_testing.verify_resume import verify_resume
 
@@ -55,6 +56,24 @@ def test_a_resumed_buffer_that_is_damaged_is_named(tmp_path: Path, labwright: Ca
     assert said.code == 2 and "is damaged" in said.errors and "Traceback" not in said.errors
 
 
+@pytest.mark.parametrize(
+    ("recipe", "overrides", "named"),
+    [
+        ("rl/cartpole-dqn", ["task.memory=5000"], "task.memory was 60 and is 5000 now"),  # most of it never written
+        ("rl/cartpole-ppo", ["task.environments=4", "task.rollout=8"], "task.environments was 2 and is 4 now"),
+        ("rl/cartpole-ppo", ["task.rollout=32", "task.passes=1"], "task.rollout was 16 and is 32 now"),
+        ("rl/cartpole-ppo", ["task.normalize_rewards=true"], "task.normalize_rewards was False and is True now"),
+    ],
+)
+def test_a_resumed_run_keeps_the_sizes_of_what_it_has_collected(
+    recipe: str, overrides: list[str], named: str, tmp_path: Path, labwright: Callable[..., Any]
+) -> None:
+    lw.Experiment.from_recipe(recipe, [*SHORT[recipe], "log=[]"]).trainer(tmp_path / "run").fit(until=13)
+    said = labwright("resume", tmp_path / "run", *overrides)
+    assert said.code == 2 and named in said.errors and "Traceback" not in said.errors
+    assert labwright("resume", tmp_path / "run", "task.discount=0.9").code == 0
+
+
 def test_a_run_is_measured_shown_and_played(tmp_path: Path, labwright: Callable[..., Any]) -> None:
     said = labwright("run", "rl/cartpole-ppo", "--folder", tmp_path / "run", *PPO, *OFTEN)
     assert said.code == 0, said.errors
@@ -70,8 +89,38 @@ def test_a_run_is_measured_shown_and_played(tmp_path: Path, labwright: Callable[
     assert answer["return"] == answer["length"] and Path(answer["film"]).read_bytes().startswith(b"GIF89a")
     said = labwright("predict", tmp_path / "run", "--seed", "x")
     assert said.code == 2 and "a seed is a whole number" in said.errors
-    said = labwright("evaluate", tmp_path / "run", "--split", "valid")
-    assert said.code == 0, said.errors
+    for split in ("valid", "test"):
+        said = labwright("evaluate", tmp_path / "run", "--split", split, "--json")
+        again = json.loads(said.out)["metrics"]
+        (logged,) = [row["metrics"] for row in log if row.get("split") == split and row["step"] == 24]
+        assert again and again == {name: logged[name] for name in again}
+    said = labwright("evaluate", tmp_path / "run", "--split", "train")
+    assert said.code == 2 and "train is random play" in said.errors and "Traceback" not in said.errors
+
+
+@pytest.mark.parametrize("recipe", ["rl/cartpole-ppo", "rl/cartpole-dqn"])
+def test_a_trainer_goes_on_itself_where_it_stopped(recipe: str, tmp_path: Path) -> None:
+    experiment = lw.Experiment.from_recipe(recipe, [*SHORT[recipe], *OFTEN, "log=[]"])
+    whole = experiment.run(tmp_path / "whole")
+    trainer = experiment.trainer(tmp_path / "parts")
+    trainer.fit(until=11)
+    assert trainer.fit().metrics == whole.metrics
+    for name, tensor in whole.model.state_dict().items():
+        assert torch.equal(trainer.model.state_dict()[name], tensor)
+
+
+def test_a_trainer_that_went_back_writes_what_it_has_then(tmp_path: Path) -> None:
+    overrides = [*SHORT["rl/cartpole-dqn"], "train.save_every=4 steps", "train.keep=9", "log=[]"]
+    trainer = lw.Experiment.from_recipe("rl/cartpole-dqn", overrides).trainer(tmp_path / "run")
+    trainer.fit(until=20)
+    trainer.restore(trainer.checkpoints.read(8))
+    trainer.fit(until=10)
+    state: Any = trainer.task.state()  # type: ignore[attr-defined]
+    written = trainer.checkpoints.read(10).training["state/task/replay/rewards"]
+    held = state["replay/rewards"]
+    assert written.count == held.count and torch.equal(written.rows, held.rows)
+    observations = trainer.checkpoints.read(10).training["state/task/replay/observations"]
+    assert torch.equal(observations.rows, state["replay/observations"].rows)
 
 
 def test_a_run_of_an_environment_that_wavers_says_that_it_is_not_exact(tmp_path: Path) -> None:
@@ -126,7 +175,7 @@ BAD = {
     "a task without its data": (["task=rl/off-policy"], "task.data"),
     "a setting of another task": (["task.memory=5"], "memory"),
     "actions of a kind nobody takes": (["task.data.id=Several-v0"], "MultiDiscrete"),
-    "a method that draws from samples": (["method=nothing"], "nothing"),
+    "a method that isn't there": (["method=nothing"], "nothing"),
 }
 
 

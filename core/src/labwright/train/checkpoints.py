@@ -74,7 +74,7 @@ class Checkpoints:
         self.folder, self.writer = folder, writer
         self._building = folder / ".step-building"  # only whole ones have a name without a dot
         self._last = 0  # the step of what was written last
-        self._parts: dict[str, list[dict[str, Any]]] = {}  # of each table, what this process has written of it
+        self.parts: dict[str, list[dict[str, Any]]] = {}  # of each table, what this process has written of it
 
     def path(self, step: int) -> Path:
         return self.folder / f"step-{step:08d}"
@@ -118,8 +118,9 @@ class Checkpoints:
                 self.writer.wait()
 
     def _begin(self) -> None:
-        for unfinished in self.folder.glob(".step-*"):  # of a process that was killed
-            _remove(unfinished)
+        for pattern in (".step-*", "tables/*/*.part"):  # of a process that was killed
+            for unfinished in self.folder.glob(pattern):
+                _remove(unfinished)
         self._building.mkdir(parents=True)
 
     def _write_whole(self, tables: Mapping[str, Mapping[str, Tensor]], finish: Callable[[], None]) -> None:
@@ -149,10 +150,13 @@ class Checkpoints:
             if old not in (best, step):
                 _remove(self.path(old))
         if state["tables"]:
-            kept = [json.loads((self.path(one) / "state.json").read_text(encoding="utf-8")) for one in self.steps()]
-            needed = {
-                part["file"] for one in kept for table in one.get("tables", {}).values() for part in table["parts"]
-            }
+            try:
+                kept = [json.loads((self.path(one) / "state.json").read_text(encoding="utf-8")) for one in self.steps()]
+                needed = {
+                    part["file"] for one in kept for table in one.get("tables", {}).values() for part in table["parts"]
+                }
+            except (OSError, ValueError, TypeError, LookupError, AttributeError):
+                return  # a damaged one doesn't say what it needs: nothing is deleted until it is gone
             for file in self.folder.glob(f"tables/*/{'[0-9]' * 12}-{'[0-9]' * 12}.safetensors"):
                 if str(file.relative_to(self.folder)) not in needed:
                     file.unlink()
@@ -160,7 +164,7 @@ class Checkpoints:
     def _append(self, name: str, table: Appended) -> dict[str, Any]:
         """Write the rows of a table that haven't been written yet. Returns where all of them are."""
         first = table.count - len(table.rows)
-        parts = [part for part in self._parts.get(name, ()) if part["stop"] > first]
+        parts = [part for part in self.parts.get(name, ()) if part["stop"] > first]
         start = parts[-1]["stop"] if parts else first
         if table.count > start:
             file = self.folder / "tables" / name.replace("/", ".") / f"{start:012d}-{table.count:012d}.safetensors"
@@ -175,7 +179,7 @@ class Checkpoints:
                 "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
             }
             parts.append({"stop": table.count, **where})
-        self._parts[name] = parts
+        self.parts[name] = parts
         return {"count": table.count, "rows": len(table.rows), "parts": list(parts)}
 
     def _table(self, kept: Mapping[str, Any]) -> Appended:

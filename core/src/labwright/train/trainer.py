@@ -450,6 +450,7 @@ class Trainer:
             if unlike.missing_keys or unlike.unexpected_keys:
                 fault = f"lacks {unlike.missing_keys}" if unlike.missing_keys else f"has {unlike.unexpected_keys}"
                 raise LabwrightError(f"{origin} is a checkpoint of another loss: its state {fault}. Start a new run.")
+        self.checkpoints.parts = {}  # tables grow from here, by other rows than before if it went back
         for owner, thing in self.stateful.items():
             tensors = below(f"state/{owner}/", checkpoint.training)
             if owner in state.get("states", {}):  # one of before there were states has none

@@ -17,6 +17,7 @@ from labwright import (
     Figure,
     Film,
     Goal,
+    LabwrightError,
     Mean,
     Metric,
     Port,
@@ -75,6 +76,11 @@ class Acting(Task):
 
     # ---------------------------------------------------------------------------------------------------- collecting
 
+    @property
+    @abstractmethod
+    def sizes(self) -> Mapping[str, int]:
+        """Settings that what was collected goes with: a run that is resumed keeps them."""
+
     @abstractmethod
     def begin(self, steps: Steps) -> Collection:
         """A collection in which nothing has happened yet."""
@@ -83,11 +89,12 @@ class Acting(Task):
         run = steps.run
         if run.step >= run.total_steps:
             return
+        kept = self.state() if run.step else {}  # of a checkpoint, or of this training's steps so far
         self.collection = self.begin(steps)
         try:
             if run.step:
-                self.collection.load_state(self._kept)
-                exact = self.collection.environments.load_state(_below("environments/", self._kept))
+                self.collection.load_state(kept)
+                exact = self.collection.environments.load_state(_below("environments/", kept))
                 if not exact:
                     run.notes.append(
                         f"{self.data.id} isn't where it was after the same actions: it isn't deterministic, and the "
@@ -103,9 +110,17 @@ class Acting(Task):
             return self._kept
         parts = {"environments": self.collection.environments.state(), "journal": self.collection.journal.state()}
         within = {f"{part}/{name}": value for part, values in parts.items() for name, value in values.items()}
-        return {**self.collection.state(), **within}
+        return {"sizes": dict(self.sizes), **self.collection.state(), **within}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
+        """Raises LabwrightError for what was collected with other sizes."""
+        for name, now in self.sizes.items():
+            before = state["sizes"][name] if "sizes" in state else now
+            if before != now:
+                raise LabwrightError(
+                    f"task.{name} was {before} and is {now} now: what the run has collected goes with it. Leave it as "
+                    "it was, or start a new run."
+                )
         self._kept = dict(state)
 
     # ----------------------------------------------------------------------------------------------------- measuring
@@ -115,10 +130,10 @@ class Acting(Task):
         """The best actions that a model knows, as environments take them."""
 
     def evaluate(self, model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Returns and lengths (B,) of the episodes whose seeds are the targets, or of as many others."""
-        data: Gymnasium = self.data
-        seeds = batch.targets.tolist() if batch.targets.dtype == torch.int64 else range(len(batch))
-        return played(data, seeds, self._acting(model))
+        """Returns and lengths (B,) of the episodes whose seeds are the targets. Raises LabwrightError for others."""
+        if type(batch) is not Batch:
+            raise LabwrightError("the split train is random play, and no policy is measured on it: give valid or test.")
+        return played(self.data, batch.targets.tolist(), self._acting(model))
 
     def metrics(self) -> dict[str, Metric]:
         """Over episodes the mean return, its standard deviation, the mean length; `collected` of those learned from."""

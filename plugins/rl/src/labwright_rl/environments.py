@@ -174,10 +174,11 @@ class Environment:
         if isinstance(space, spaces.Discrete):
             self.first_action = int(space.start)
             return DiscreteActions(int(space.n))
-        if isinstance(space, spaces.Box) and len(space.shape) == 1:
+        if isinstance(space, spaces.Box) and len(space.shape) == 1 and np.issubdtype(space.dtype, np.floating):
             return ContinuousActions(tuple(map(float, space.low)), tuple(map(float, space.high)))
         raise LabwrightError(
-            f"{where} takes actions of {space}; here they are one of several (Discrete) or a row of numbers (Box)."
+            f"{where} takes actions of {space}; here they are one of several (Discrete) or a row of numbers (Box) that "
+            "aren't whole ones."
         )
 
     def reset(self, seed: int) -> np.ndarray:
@@ -191,11 +192,12 @@ class Environment:
         return self.read(seen), float(reward), bool(terminated), bool(truncated)
 
     def read(self, seen: Any) -> np.ndarray:
+        # copies: there are environments that show the same array each time, and change it
         if self.plain:
-            return np.asarray(seen, dtype=np.float32).reshape(-1)
+            return np.array(seen, dtype=np.float32).reshape(-1)
         if self.pictures:
-            return np.ascontiguousarray(np.moveaxis(seen, 2, 0) if self.last else seen)
-        return np.asarray(spaces.utils.flatten(self.inner.observation_space, seen), dtype=np.float32)
+            return np.array(np.moveaxis(seen, 2, 0) if self.last else seen, order="C")
+        return np.array(spaces.utils.flatten(self.inner.observation_space, seen), dtype=np.float32)
 
 
 @dataclass(frozen=True)

@@ -81,6 +81,11 @@ class OffPolicy(Acting):
     def phases(self) -> tuple[Phase, ...]:
         return self.learner.phases
 
+    @property
+    def sizes(self) -> dict[str, int]:
+        kept = {"environments": self.environments, "collect": self.collect_steps, "updates": self.updates}
+        return kept | {"memory": self.memory, "warmup": self.warmup}
+
     def round_steps(self, size: int) -> int:
         if size > self.memory:
             raise LabwrightError(f"train.batch_size: {size:,} is more than task.memory={self.memory:,} transitions.")

@@ -73,6 +73,11 @@ class OnPolicy(Acting):
         self.discount, self.gae, self.clip, self.entropy, self.value = discount, gae, clip, entropy, value
         self.normalize_rewards = normalize_rewards
 
+    @property
+    def sizes(self) -> dict[str, int]:
+        kept = {"environments": self.environments, "rollout": self.rollout, "passes": self.passes}
+        return kept | {"normalize_rewards": self.normalize_rewards}
+
     def round_steps(self, size: int) -> int:
         whole = self.rollout * self.environments
         if size > whole:
@@ -190,6 +195,7 @@ class Rounds:
         before = number * length * count
         for at in range(length):
             seen = torch.from_numpy(environments.observations).to(device, copy=True)
+            model.take_in(seen)
             observed.append(model.observed(seen))
             action = policy.sample(model.policy(observed[-1]), noise[at])
             taken.append(action)
@@ -213,7 +219,7 @@ class Rounds:
         following[:-1] = values[1:]
         # what an episode that was cut short would have gone on with, and what follows the round
         beyond = np.stack([*last, *environments.observations])
-        _, beyond_values = _in_parts(model, _unseen(model, torch.from_numpy(beyond).to(device)))
+        _, beyond_values = _in_parts(model, model.observed(torch.from_numpy(beyond).to(device)))
         following[-1] = beyond_values[len(last) :].cpu().numpy()
         for cut, value in zip(following_ends, beyond_values[: len(last)].tolist(), strict=True):
             following[cut] = value
@@ -263,9 +269,3 @@ def _in_parts(model: Any, observed: Tensor) -> tuple[Tensor, Tensor]:
     parts = [model.both(rows) for rows in torch.split(observed, _AT_ONCE)]
     answers, values = (torch.cat(column).float() for column in zip(*parts, strict=True))
     return answers, values
-
-
-def _unseen(model: Any, observations: Tensor) -> Tensor:
-    """Observations as the model takes them, without taking them in."""
-    observed: Tensor = model.normalizer(observations)
-    return observed

@@ -30,9 +30,10 @@ class Replay:
         if not self.columns:
             self.columns = {name: rows[name].new_empty(self.size, *rows[name].shape[1:]) for name in _COLUMNS}
         count = len(rows["rewards"])
-        places = torch.arange(self.count, self.count + count) % self.size
+        # of more than it holds the last: one place isn't written twice
+        places = torch.arange(self.count, self.count + count)[-self.size :] % self.size
         for name, column in self.columns.items():
-            column[places] = rows[name]
+            column[places] = rows[name][-self.size :]
         self.count += count
 
     def drawn(self, places: Tensor) -> Transitions:

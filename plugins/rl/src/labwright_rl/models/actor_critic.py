@@ -18,8 +18,12 @@ from labwright_rl.ports import Actions, ContinuousActions, DiscreteActions, Obse
 class ActorCriticContract(Protocol):
     """What `rl/on-policy` calls beside the model itself, whose forward is the policy."""
 
+    def take_in(self, observations: Tensor) -> None:
+        """Learn from what the environments show: statistics that observations are normalised by, if there are any."""
+        ...
+
     def observed(self, observations: Tensor) -> Tensor:
-        """Take in what the environments show, and give it as the other two take it: normalised, or as it is."""
+        """What the environments show as the other two take it: normalised, or as it is."""
         ...
 
     def policy(self, observed: Tensor) -> Tensor:
@@ -77,11 +81,13 @@ class ActorCritic(nn.Module):
                 layers.orthogonal(network, last)
 
     def forward(self, observations: Tensor) -> Tensor:
-        return self.policy(self.normalizer(observations))
+        return self.policy(self.observed(observations))
 
-    def observed(self, observations: Tensor) -> Tensor:
+    def take_in(self, observations: Tensor) -> None:
         if isinstance(self.normalizer, Normalizer):
             self.normalizer.take_in(observations)
+
+    def observed(self, observations: Tensor) -> Tensor:
         observed: Tensor = self.normalizer(observations)
         return observed
 

@@ -34,7 +34,8 @@ class QNetworkContract(Protocol):
 class SoftActorCriticContract(Protocol):
     """What SAC calls beside the model itself, whose forward gives means and log deviations (B, 2 D) before tanh.
 
-    Its children `actor`, `critics` and `temperature` are trained in turn.
+    Its children `actor`, `critics` and `temperature` are trained in turn; the last, whose forward gives what entropy is
+    weighed by, has its logarithm as `log`. An action of -1..1 times `reach` plus `middle` is one of the environment's.
     """
 
     def scores(self, observations: Tensor, actions: Tensor) -> Tensor:
