@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import labwright as lw
+import numpy
 import pytest
 import torch
 from labwright_privacy.differential.audit import Audit, audit, lower_bound
@@ -41,8 +42,8 @@ class HalfNoise(DifferentiallyPrivate):
 
 
 class OfOneSize(Units):
-    def drawn(self, rate: float, random: torch.Generator) -> tuple[Tensor, Tensor]:
-        chosen = torch.randperm(self.count, generator=random)[: round(rate * self.count)]
+    def drawn(self, rate: float, random: numpy.random.Generator) -> tuple[Tensor, Tensor]:
+        chosen = torch.from_numpy(random.permutation(self.count))[: round(rate * self.count)]
         return self.rows_N[chosen], self.sizes_U[chosen]
 
 

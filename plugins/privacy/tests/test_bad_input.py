@@ -45,6 +45,21 @@ SLIPS: dict[str, tuple[str, Mapping[str, Any], str]] = {
     "compiled": (DIGITS, {"device.compile": True}, r"device\.compile: what is compiled can't be differentiated"),
     "accumulated": (DIGITS, {"device.accumulate": 2}, r"device\.accumulate: the number of samples of a step is drawn"),
     "balanced classes": (DIGITS, {"task.sampling": "balanced"}, r"Classification draws its samples by what they are"),
+    "weights of classes": (
+        DIGITS,
+        {"loss": {"name": "cross-entropy", "weights": [2.0, *[1.0] * 9]}},
+        r"loss: CrossEntropy weighs samples by their classes, and here each unit counts alike",
+    ),
+    "weights by how often there are classes": (
+        DIGITS,
+        {"loss": {"name": "penalized", "loss": {"name": "cross-entropy", "weights": "balanced"}, "l2": 0.1}},
+        r"loss: CrossEntropy weighs each class by how many samples it has",
+    ),
+    "weights of a head's classes": (
+        "vision/digits-heads",
+        {"model.trunk": "vision/mlp", "task.losses": {"class": {"name": "cross-entropy", "weights": "balanced"}}},
+        r"loss: CrossEntropy weighs each class by how many samples it has",
+    ),
     "BatchNorm": (DIGITS, {"model": "vision/cnn"}, r"of model CNN is BatchNorm2d, which mixes the samples of a batch"),
     "a pair of networks": ("gan/ring", {}, r"has the phases 'critic' and 'generator'|has the phases "),
     "heads that not every sample has": (
@@ -162,7 +177,21 @@ class Weighed(lw.Task):
         return WeightedBatch(batch.inputs, batch.targets, torch.ones(len(batch)))
 
 
-def test_weights_of_samples_are_refused():
-    batches = lw.IndexedBatches.in_order(lw.TensorSplit((torch.randn(20, 3),), torch.zeros(20)), 5)
+class WeighedHeads(Weighed):
+    """As `multi`, which puts weights elsewhere in its batches."""
+
+    def draw(self, batch: lw.Batch, generator: torch.Generator) -> lw.Batch:
+        return lw.Batch(batch.inputs, batch.targets)
+
+
+class WeighedRows(lw.TensorSplit):
+    def fetch(self, indices: Tensor, epoch: int, seed: int) -> lw.Batch:
+        batch = super().fetch(indices, epoch, seed)
+        return WeightedBatch(batch.inputs, batch.targets, torch.ones(len(batch)))
+
+
+@pytest.mark.parametrize(("task", "rows"), [(Weighed, lw.TensorSplit), (WeighedHeads, WeighedRows)])
+def test_weights_of_samples_are_refused(task: type[lw.Task], rows: type[lw.TensorSplit]):
+    batches = lw.IndexedBatches.in_order(rows((torch.randn(20, 3),), torch.zeros(20)), 5)
     with pytest.raises(lw.LabwrightError, match=r"task\.data\.weight: samples are weighed there"):
-        refusals.refuse_mixing(Weighed(), batches)
+        refusals.refuse_mixing(task(), batches)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import labwright as lw
+import numpy
 import pytest
 import torch
 from labwright_privacy.differential.accounting import Part, spent
@@ -161,6 +162,88 @@ def test_noise_and_units_are_drawn_anew_in_each_run_and_step(tmp_path: Path):
     assert len({float(step[0]) for step in steps}) == len(steps)
 
 
+def test_noise_depends_on_more_of_the_secret_than_can_be_tried_out():
+    """PyTorch's generators on the CPU take 32 bits of a seed: 2^32 of them are tried in hours."""
+
+    class Alike(Secret):
+        """Secrets whose digests differ in few bits, which `manual_seed` leaves out."""
+
+        def digest(self, *texts: str) -> bytes:
+            return bytes([int(self.content), *[0] * 31])
+
+    def noise_of(secret: Secret, dtype: torch.dtype = torch.float32) -> Tensor:
+        method = DifferentiallyPrivate(noise=2.0, bound=0.5)
+        method.ledger, method.drawn_from, method.step = secret, "", 0
+        method.parts = [Part("", 2.0, 0.1, 1)]
+        total = torch.zeros(100, 200, dtype=dtype)
+        method._add_noise([total])
+        return total
+
+    first, second = (noise_of(Alike("", content, Path())) for content in "12")
+    assert torch.equal(first, noise_of(Alike("", "1", Path())))
+    assert abs(float(torch.corrcoef(torch.stack([first.flatten(), second.flatten()]))[0, 1])) < 0.05
+    assert float(first.std()) == pytest.approx(2.0 * 0.5, rel=0.03) and abs(float(first.mean())) < 0.03
+    # noise with fewer digits than the sum would leave its last ones as they are
+    fine = noise_of(Alike("", "1", Path()), torch.float64)
+    assert bool((fine != fine.float()).float().mean() > 0.9)
+
+
+class Dropped(nn.Sequential):
+    def __init__(self, inputs: lw.Features, outputs: lw.Classes) -> None:
+        super().__init__(nn.Linear(3, 4), nn.Dropout(0.5), nn.Linear(4, 2))
+
+
+def test_what_dropout_draws_follows_from_the_secret(tmp_path: Path):
+    """Whoever knows train.seed would know it, and it moves from sample to sample when one more is drawn."""
+    seen = [Seen(DifferentiallyPrivate(noise=1e-9, accountant="rdp", delta=1e-3, secret=name)) for name in "ab"]
+    for number, one in enumerate(seen):
+        changes = {"model": Dropped, "train.steps": 1, "train.batch_size": ROWS}
+        points(one, **changes).run(tmp_path / str(number))
+    assert seen[0].rows == seen[1].rows == [ROWS]
+    assert not torch.allclose(seen[0].gradients_of[0][0], seen[1].gradients_of[0][0], atol=1e-4)
+
+
+class Scaled(nn.Module):
+    """A model with a parameter that is one number."""
+
+    def __init__(self, inputs: lw.Features, outputs: lw.Classes) -> None:
+        super().__init__()
+        self.layer, self.scale = nn.Linear(3, 2), nn.Parameter(torch.tensor(2.0))
+
+    def forward(self, x_BF: Tensor) -> Tensor:
+        return self.layer(x_BF) * self.scale
+
+
+def test_a_parameter_of_one_number_is_bounded_with_the_others(tmp_path: Path):
+    seen = Seen(DifferentiallyPrivate(noise=1e-9, accountant="rdp", delta=1e-3, bound=0.7))
+    points(seen, **{"model": Scaled, "train.steps": 2}).run(tmp_path / "run")
+    for sums, gradient in zip(seen.expected[1], seen.gradients_of[1], strict=True):
+        torch.testing.assert_close(gradient, sums / 15, rtol=1e-5, atol=1e-7)
+
+
+def test_windows_of_a_text_are_the_same_rows_in_each_epoch(tmp_path: Path):
+    """If they began elsewhere in each, what is in one row would be in two of them then."""
+    letters = torch.randint(97, 123, (2000,), generator=torch.Generator().manual_seed(0))
+    (tmp_path / "text.txt").write_text("".join(map(chr, letters.tolist())))
+    seen = Seen(DifferentiallyPrivate(noise=1.0, accountant="rdp", delta=1e-3))
+    lw.Experiment(
+        task={
+            "name": "language-model",
+            "data": {"name": "nlp/plain-text", "path": str(tmp_path / "text.txt"), "context": 16},
+        },
+        model={"name": "nlp/gpt", "width": 8, "depth": 1, "heads": 1},
+        loss="cross-entropy",
+        optimizer={"name": "sgd", "lr": 0.1},
+        method=seen,
+        device={"name": "cpu", "threads": 1},
+        train={"epochs": 4, "batch_size": 40},
+        log=[],
+    ).run(tmp_path / "run")
+    rows = torch.cat([batch.inputs[0] for batch, number in zip(seen.batches, seen.rows, strict=True) if number])
+    assert len(rows) > 2 * len(rows.unique(dim=0)) > 0
+    assert len(rows.unique(dim=0)) <= seen.method.units.count
+
+
 # ------------------------------------------------------------------------------------------------- users as the unit
 
 
@@ -181,11 +264,12 @@ def test_recommendations_protect_a_user_with_all_interactions(tmp_path: Path):
     assert method.units.name == "user"
     run = experiment.run(tmp_path / "run")
     assert any("differential privacy of each user, one of" in note for note in run.notes)
-    rows, sizes = method.units.drawn(0.3, torch.Generator().manual_seed(0))
+    rows, sizes = method.units.drawn(0.3, numpy.random.default_rng(0))
     assert int(sizes.max()) == 5 and len(rows) == int(sizes.sum()) == len(rows.unique())
     users = run.task.part("train").fetch(rows, 0, 0).inputs[0].split(sizes.tolist())
     assert all(len(own.unique()) == 1 for own in users)
-    assert ratings(unit="row", delta=1e-5).build().method.units.name == "row"
+    with pytest.raises(lw.LabwrightError, match=r"method\.unit: TopN draws for a row items that stand in none of its"):
+        ratings(unit="row", delta=1e-5).build()
 
 
 def test_what_a_user_adds_is_bounded_together(tmp_path: Path):
@@ -257,6 +341,23 @@ def test_parts_with_other_settings_are_composed(tmp_path: Path):
     assert epsilons == sorted(epsilons) and len(epsilons) == 8
 
 
+def test_steps_made_with_another_rounding_are_other_steps(tmp_path: Path):
+    """The difference of two of them with the same noise would be without any."""
+    points({"noise": 1.0}).trainer(tmp_path / "run").fit(until=6)
+    trainer, _ = points({"noise": 1.0}, **{"device.precision": "bf16"}).resumed(tmp_path / "run")
+    trainer.fit()
+    method: Any = trainer.built.method
+    assert [part.steps for part in method.parts] == [6, 6]
+    assert len({part.key for part in method.parts}) == 2
+
+
+@pytest.mark.parametrize("name", ["my run, the 2nd", "Größe", "x" * 200, ".hidden"])
+def test_a_folder_of_any_name_has_a_secret(name: str, tmp_path: Path, secrets: Path):
+    outcome = points(**{"train.steps": 1}).run(tmp_path / name).outcome
+    assert outcome is not None and outcome.status == "finished"
+    assert len(list(secrets.glob("*.json"))) == 1
+
+
 def test_steps_whose_checkpoint_is_gone_count_when_the_settings_change(tmp_path: Path):
     points().run(tmp_path / "run")
     shutil.rmtree(tmp_path / "run" / "checkpoints" / "step-00000012")
@@ -289,6 +390,14 @@ def test_epsilon_stands_in_log_progress_outcome_and_report(tmp_path: Path, capsy
     assert "note: differential privacy of each row, one of 60: epsilon" in told
     assert "metrics.jsonl, report.html, outcome.json and state.json aren't" in told
     assert f"<span>epsilon <b>{epsilon}</b></span>" in (tmp_path / "run" / "report.html").read_text()
+
+
+def test_what_is_told_before_is_what_is_spent_when_batches_are_left_out(tmp_path: Path):
+    changes = {"train.steps": None, "train.epochs": 4, "train.batch_size": 16, "train.drop_last": True}
+    run = points(**changes).run(tmp_path / "run")
+    assert run.total_steps == 12  # of 60 rows 12 are left out
+    told = next(note for note in run.notes if "differential privacy of each row" in note)
+    assert f"epsilon {epsilon_of(tmp_path / 'run'):.4g} at" in told
 
 
 def test_what_was_learned_from_the_data_is_named():

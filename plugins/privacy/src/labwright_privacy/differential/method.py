@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import torch
-from labwright import Batch, LabwrightError, Method, Steps, Task, Uniform, Update
+from labwright import Augmented, Batch, LabwrightError, Method, Steps, Task, Uniform, Update
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -21,7 +21,6 @@ from labwright_privacy.differential.units import Units
 
 _GRADIENTS = 2**25  # numbers held at once, if `at_once` doesn't say how many samples
 _AHEAD = 50  # steps that the ledger has before they are made
-_ROUNDING = 1e-9
 _ROUNDING = 1e-9
 _LOOKS = 20  # how often on the way of a run epsilon is computed anew
 _DRAWS = ("task", "model", "loss", "optimizer", "method", "start")  # what the randomness of a run depends on
@@ -85,10 +84,11 @@ class DifferentiallyPrivate(Method):
 
     def begin(self, task: Task, model: nn.Module, criterion: Any, recipe: Mapping[str, Any]) -> Sequence[str]:
         refusals.refuse_samples_in(model, task.ports()[0])
-        refusals.refuse_loss(criterion)
+        refusals.refuse_loss(criterion, task)
+        refusals.refuse_class_weights(criterion, task)
         refusals.refuse_recipe(recipe)
         train = recipe["train"]
-        batches = task.batches("train", size=train["batch_size"], seed=0, epoch=0)
+        batches = task.batches("train", size=train["batch_size"], seed=0, epoch=0, whole=train["drop_last"])
         if batches is None or not len(batches):
             return ()  # which is refused by itself
         refusals.refuse_mixing(task, batches)
@@ -148,12 +148,14 @@ class DifferentiallyPrivate(Method):
                 f"this checkpoint and were lost, at most {self.unsaved:,}, count as made."
             )
             self.parts[-1] = replace(self.parts[-1], steps=self.parts[-1].steps + self.unsaved)
-        self.ledger = secret or Secret.new(self.secret or f"{run.folder.name}-{secrets.token()}", where)
+        self.ledger = secret or Secret.new(self.secret or secrets.name_of(run.folder.name), where)
         self.secret_name = self.ledger.name
         self.drawn_from = secrets.context(
             {name: run.recipe.get(name) for name in _DRAWS},
             {name: run.recipe["train"].get(name) for name in _LENGTH},
             run.data.digests if run.data else {},
+            # with another rounding a step isn't made again exactly, and on another device noise is another
+            [run.device.type, run.recipe["device"].get("precision")],
         )
         key = self.ledger.digest(self.drawn_from, "part").hex()[:16]
         # what was made with this run's own secret counts, also where it goes on from a checkpoint before that
@@ -184,14 +186,17 @@ class DifferentiallyPrivate(Method):
         run, train = steps.run, steps.run.recipe["train"]
         batches = steps.task.batches("train", size=train["batch_size"], seed=train["seed"], epoch=0)
         assert batches is not None
+        augmenting = self.ledger.seed(self.drawn_from, "samples")
         while run.step < run.total_steps:
             if self.parts[-1].steps >= self.reserved:
                 self.reserved = self.parts[-1].steps + _AHEAD
                 self._write_down(self.reserved)
-            random = torch.Generator().manual_seed(self.ledger.seed(self.drawn_from, "units", str(run.step)))
+            random = self.ledger.generator(self.drawn_from, "units", str(run.step))
             rows, self.sizes = self.units.drawn(self.rate, random)
             self.step = run.step
-            yield batches.split.fetch(rows if len(rows) else torch.tensor([0]), int(run.epoch), train["seed"])
+            # windows of a text that begin elsewhere in each epoch would be other rows: what is in one is in two then
+            epoch = int(run.epoch) if isinstance(batches.split, Augmented) else 0
+            yield batches.split.fetch(rows if len(rows) else torch.tensor([0]), epoch, augmenting)
 
     def _write_down(self, steps: int) -> None:
         part = self.parts[-1]
@@ -203,6 +208,8 @@ class DifferentiallyPrivate(Method):
     def gradients(self, update: Update, batches: Sequence[Any], weights: Sequence[float]) -> Mapping[str, Tensor]:  # noqa: ARG002 - one batch
         (batch,) = batches
         parameters = list(trained(update).values())
+        # what a sample meets by chance, as in dropout, depends on who stands before it: nobody may know it
+        torch.manual_seed(self.ledger.seed(self.drawn_from, "model", str(self.step)))
         buffers = [(name, buffer, buffer._version) for name, buffer in update.model.named_buffers()]
         if len(self.sizes):
             sums, losses = self._bounded(update, batch, parameters)
@@ -254,17 +261,21 @@ class DifferentiallyPrivate(Method):
 
     def _add_bounded(self, sums: Sequence[Tensor], gradients: Sequence[Tensor]) -> None:
         """Add gradients (b, ...) to their sums, each cut to length `bound` over all parameters together."""
-        norms = torch.stack([gradient.flatten(1).norm(dim=1) for gradient in gradients]).norm(dim=0)
+        norms = torch.stack([gradient.unsqueeze(-1).flatten(1).norm(dim=1) for gradient in gradients]).norm(dim=0)
         factors = self.bound / norms.clamp(min=self.bound)
         for total, gradient in zip(sums, gradients, strict=True):
             total += torch.tensordot(factors.to(gradient.dtype), gradient, dims=1)
 
     def _add_noise(self, sums: Sequence[Tensor]) -> None:
         """Noise of the secret and this step alone, on each coordinate."""
-        device = sums[0].device
-        random = torch.Generator(device).manual_seed(self.ledger.seed(self.drawn_from, "noise", str(self.step)))
+        device, texts = sums[0].device, (self.drawn_from, "noise", str(self.step))
+        on_host = self.ledger.generator(*texts)
+        random = torch.Generator(device).manual_seed(self.ledger.seed(*texts))  # 64 bits, unlike a CPU's
         for total in sums:
-            drawn = torch.randn(total.shape, generator=random, device=device, dtype=total.dtype)
+            if device.type == "cpu":
+                drawn = torch.from_numpy(on_host.standard_normal(total.shape)).to(total.dtype)
+            else:
+                drawn = torch.randn(total.shape, generator=random, device=device, dtype=total.dtype)
             total.add_(drawn, alpha=self.parts[-1].noise * self.bound)
 
     # -------------------------------------------------------------------------------------------------- what was spent

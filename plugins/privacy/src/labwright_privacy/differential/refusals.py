@@ -22,6 +22,7 @@ from labwright import (
     listed,
     separable,
 )
+from labwright_tasks.losses import CrossEntropy
 from labwright_tasks.weights import WeightedBatch
 from torch import Tensor, nn
 
@@ -94,10 +95,21 @@ def refuse_samples_in(model: nn.Module, inputs: Port) -> None:
         )
 
 
-def refuse_loss(criterion: Any) -> None:
-    """Raises LabwrightError for a loss that compares samples, or that learns."""
-    losses = [criterion, *(criterion.modules() if isinstance(criterion, nn.Module) else ())]
-    for loss in losses:
+def _losses(criterion: Any, task: Task) -> Iterator[Any]:
+    """The recipe's loss and those that a task holds itself, each with what is within."""
+    held = [one for value in vars(task).values() for one in (value.values() if isinstance(value, dict) else [value])]
+    for loss in (criterion, *(one for one in held if isinstance(one, nn.Module))):
+        yield from loss.modules() if isinstance(loss, nn.Module) else [loss]
+
+
+def refuse_loss(criterion: Any, task: Task) -> None:
+    """Raises LabwrightError for a loss that compares samples, that counts them, or that learns."""
+    for loss in _losses(criterion, task):
+        if isinstance(loss, CrossEntropy) and loss.weights == "balanced":
+            raise LabwrightError(
+                f"loss: {type(loss).__name__} weighs each class by how many samples it has, which are counted without "
+                'noise. Leave weights = "balanced" out.'
+            )
         if not separable(loss):
             raise LabwrightError(
                 f"loss: {type(loss).__name__} compares the samples of a batch with one another, so that none has a "
@@ -108,6 +120,17 @@ def refuse_loss(criterion: Any) -> None:
             f"loss: {type(criterion).__name__} learns parameters of its own, whose gradients 'privacy/dp-sgd' doesn't "
             "take. Take a loss without."
         )
+
+
+def refuse_class_weights(criterion: Any, task: Task) -> None:
+    """Raises LabwrightError for a loss that divides by the weights of classes: of one sample alone they cancel."""
+    for loss in _losses(criterion, task):
+        of_torch = isinstance(loss, nn.CrossEntropyLoss | nn.NLLLoss) and loss.reduction == "mean"
+        if (isinstance(loss, CrossEntropy) and loss.weights is not None) or (of_torch and loss.weight is not None):
+            raise LabwrightError(
+                f"loss: {type(loss).__name__} weighs samples by their classes, and here each unit counts alike, as no "
+                "more of it than the bound may. Leave the weights out."
+            )
 
 
 def refuse_recipe(recipe: Mapping[str, Any]) -> None:
@@ -149,7 +172,7 @@ def refuse_mixing(task: Task, batches: IndexedBatches) -> None:
     for others in (others_N[:count], others_N[-count:]):
         batch = batches.split.fetch(torch.cat([first, others]), 0, 0)
         drawn: Batch = task.draw(batch, generator(0))
-        if isinstance(drawn, WeightedBatch):
+        if isinstance(batch, WeightedBatch) or isinstance(drawn, WeightedBatch):
             raise LabwrightError(
                 "task.data.weight: samples are weighed there, and here each unit counts alike, as no more of it "
                 "than the bound may. Leave the weights out."

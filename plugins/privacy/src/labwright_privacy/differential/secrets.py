@@ -19,6 +19,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy
 from labwright import LabwrightError
 
 from labwright_privacy.differential.accounting import Part
@@ -35,9 +36,9 @@ def folder() -> Path:
     return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "labwright" / "privacy"
 
 
-def token() -> str:
-    """A few letters that no other run has."""
-    return secrets.token_hex(4)
+def name_of(run: str) -> str:
+    """A name for the secret of a run's folder, which no other run has."""
+    return f"{re.sub('[^A-Za-z0-9_-]+', '-', run)[:80]}-{secrets.token_hex(4)}"
 
 
 def context(*settings: Any) -> str:
@@ -106,8 +107,12 @@ class Secret:
         return hmac.new(key, json.dumps(texts).encode(), hashlib.sha256).digest()
 
     def seed(self, *texts: str) -> int:
-        """A seed of a generator, as `digest`."""
+        """A seed of a generator, as `digest`; of one on the CPU PyTorch takes 32 bits, which can be tried out."""
         return int.from_bytes(self.digest(*texts)[:8], "big") >> 1
+
+    def generator(self, *texts: str) -> numpy.random.Generator:
+        """Random numbers that follow from the texts, as `digest`, by a key of 128 bits."""
+        return numpy.random.Generator(numpy.random.Philox(key=int.from_bytes(self.digest(*texts)[:16], "big")))
 
 
 def check_name(name: str) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy
 import torch
 from labwright import Interactions, LabwrightError, Split, Task
-from torch import Generator, Tensor
+from torch import Tensor
 
 _AT_ONCE = 4096  # rows that are fetched together to see whose they are
 
@@ -26,12 +27,17 @@ class Units:
 
     @classmethod
     def of(cls, task: Task, part: Split, unit: Literal["row", "user"] | None, most: int) -> Units:
-        """Raises LabwrightError for users of data that has none."""
+        """Raises LabwrightError for users of data that has none, and for rows that aren't alone."""
         has_users = issubclass(task.port_types()[0], Interactions)
         if unit == "user" and not has_users:
             raise LabwrightError(
                 f"method.unit: {type(task.data).__name__} has no users: it offers {task.port_types()[0].__name__}. "
                 "Leave method.unit out; each row is a unit then."
+            )
+        if unit == "row" and has_users and type(task).draw is not Task.draw:
+            raise LabwrightError(
+                f"method.unit: {type(task).__name__} draws for a row items that stand in none of its user's other "
+                "rows, so that one row changes what is learned from others. Leave method.unit out: a user is a unit."
             )
         if unit == "row" or not has_users:
             return cls("row", torch.arange(len(part)), torch.ones(len(part), dtype=torch.int64), 1)
@@ -45,15 +51,15 @@ class Units:
     def count(self) -> int:
         return len(self.sizes_U)
 
-    def drawn(self, rate: float, random: Generator) -> tuple[Tensor, Tensor]:
+    def drawn(self, rate: float, random: numpy.random.Generator) -> tuple[Tensor, Tensor]:
         """Rows of the units that are drawn, each with probability `rate` by itself, and how many each has."""
-        chosen = (torch.rand(self.count, generator=random, dtype=torch.float64) < rate).nonzero()[:, 0]
+        chosen = torch.from_numpy(random.random(self.count) < rate).nonzero()[:, 0]
         if self.most == 1 and len(self.rows_N) == self.count:
             return self.rows_N[chosen], self.sizes_U[chosen]
         ends_U = self.sizes_U.cumsum(0)
         rows = []
         for unit in chosen.tolist():
             own = self.rows_N[ends_U[unit] - self.sizes_U[unit] : ends_U[unit]]
-            rows.append(own[torch.randperm(len(own), generator=random)[: self.most]])
+            rows.append(own[torch.from_numpy(random.permutation(len(own))[: self.most])])
         sizes = self.sizes_U[chosen].clamp(max=self.most)
         return (torch.cat(rows) if rows else torch.empty(0, dtype=torch.int64)), sizes

@@ -62,7 +62,7 @@ class PrivateFederatedAveraging(DifferentiallyPrivate):
 
     def begin(self, task: Task, model: nn.Module, criterion: Any, recipe: Mapping[str, Any]) -> Sequence[str]:
         about_clients = self.averaging.begin(task, model, criterion, recipe)
-        refusals.refuse_loss(criterion)
+        refusals.refuse_loss(criterion, task)
         refusals.refuse_recipe(recipe)
         settings = recipe["train"]
         batches = task.batches("train", size=settings["batch_size"], seed=0, epoch=0)
@@ -93,7 +93,7 @@ class PrivateFederatedAveraging(DifferentiallyPrivate):
         parameters: Sequence[Tensor],
     ) -> tuple[list[Tensor], Mapping[str, Tensor]]:
         """The sum of what the drawn clients have changed, each of length `bound` at most, and their mean losses."""
-        random = torch.Generator().manual_seed(self.ledger.seed(self.drawn_from, "units", str(self.step)))
+        random = self.ledger.generator(self.drawn_from, "units", str(self.step))
         clients, _ = self.units.drawn(self.rate, random)
         sums = [torch.zeros_like(parameter) for parameter in parameters]
         losses: dict[str, Tensor] = {}
