@@ -231,6 +231,22 @@ def test_an_update_is_taken_once_and_ends_the_round() -> None:
         ended.join(60)
 
 
+def test_a_round_whose_clients_are_all_gone_ends() -> None:
+    server = RoundServer(1, TOKEN, "learned")
+    taken: list[dict[int, ClientUpdate]] = []
+
+    def two_rounds() -> None:
+        taken.append(server.answers(0, LIKE, 600.0))
+        taken.append(server.answers(1, LIKE, 0.1))
+
+    thread = threading.Thread(target=two_rounds, daemon=True)
+    thread.start()
+    assert server.next_round(0, "")[0] == 200
+    assert server.take(0, server.ticket, update_written(ANSWER)) == (202, "taken")
+    thread.join(30)
+    assert [*map(len, taken)] == [1, 0]
+
+
 def test_a_server_that_its_proxy_cannot_reach_is_tried_again() -> None:
     class Proxy(BaseHTTPRequestHandler):
         statuses: ClassVar = [502, 503, 504, 410]
