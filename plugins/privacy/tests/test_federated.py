@@ -202,6 +202,23 @@ def test_running_statistics_are_averaged_by_samples(tmp_path: Path) -> None:
     assert alone.abs().max() > 1e-3
 
 
+class Hiding(Net):
+    """With a mask among its buffers, whose infinities stay what they are."""
+
+    def __init__(self, inputs: lw.Features, outputs: lw.Values) -> None:
+        super().__init__(inputs, outputs)
+        self.register_buffer("mask", torch.tensor([0.0, -math.inf]))
+
+    def forward(self, x_BD: Tensor) -> Tensor:
+        return super().forward(x_BD) * self.get_buffer("mask").softmax(0)[0]
+
+
+@pytest.mark.parametrize("secure", [False, True])
+def test_infinite_buffers_stay_as_they_are(tmp_path: Path, secure: bool) -> None:
+    run = experiment(FederatedAveraging(clients=4, secure=secure), model=Hiding, steps=2).run(tmp_path / "run")
+    assert run.model.get_buffer("mask").tolist() == [0.0, -math.inf]
+
+
 def test_a_run_is_resumed_exactly_with_clients_that_drop_out_and_secure_sums() -> None:
     method = {"name": "privacy/federated", "clients": 6, "per_round": 4, "dropped": 0.4, "secure": True}
     recipe = lw.Experiment(

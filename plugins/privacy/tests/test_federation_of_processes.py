@@ -10,8 +10,9 @@ import threading
 from collections.abc import Iterator
 from contextlib import closing
 from http.client import HTTPConnection
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 import labwright as lw
@@ -19,7 +20,7 @@ import pytest
 import torch
 from labwright_privacy.federated.client import Client
 from labwright_privacy.federated.local_training import ClientUpdate
-from labwright_privacy.federated.messages import update_written
+from labwright_privacy.federated.messages import update_written, written
 from labwright_privacy.federated.server import RoundServer
 from safetensors.torch import load_file, save
 
@@ -40,7 +41,7 @@ class Silent(joining.Client):
         if self.rounds == 2:
             sys.stderr.write("trained\n")
             sys.stderr.flush()
-            time.sleep(3600)
+            time.sleep(300)  # it is killed long before
         return super().send(ticket, update)
 
 joining.Client = Silent
@@ -108,10 +109,15 @@ def said_by(process: subprocess.Popen[str], begins: str) -> str:
     """The line on stderr that begins so, as soon as it is there."""
     lines = []
     assert process.stderr is not None
-    for line in process.stderr:
-        lines.append(line)
-        if line.startswith(begins):
-            return line
+    end = threading.Timer(PATIENCE, process.kill)  # one that says nothing more would be waited for without end
+    end.start()
+    try:
+        for line in process.stderr:
+            lines.append(line)
+            if line.startswith(begins):
+                return line
+    finally:
+        end.cancel()
     return pytest.fail("".join(lines))
 
 
@@ -223,6 +229,45 @@ def test_an_update_is_taken_once_and_ends_the_round() -> None:
         ended.start()
         assert client.next_round(weights.ticket, LIKE).last
         ended.join(60)
+
+
+def test_a_round_whose_clients_are_all_gone_ends() -> None:
+    server = RoundServer(1, TOKEN, "learned")
+    taken: list[dict[int, ClientUpdate]] = []
+
+    def two_rounds() -> None:
+        taken.append(server.answers(0, LIKE, 600.0))
+        taken.append(server.answers(1, LIKE, 0.1))
+
+    thread = threading.Thread(target=two_rounds, daemon=True)
+    thread.start()
+    assert server.next_round(0, "")[0] == 200
+    assert server.take(0, server.ticket, update_written(ANSWER)) == (202, "taken")
+    thread.join(30)
+    assert [*map(len, taken)] == [1, 0]
+
+
+def test_a_server_that_its_proxy_cannot_reach_is_tried_again() -> None:
+    class Proxy(BaseHTTPRequestHandler):
+        statuses: ClassVar = [502, 503, 504, 410]
+
+        def do_GET(self) -> None:
+            status = self.statuses.pop(0)
+            sent = written(LIKE) if status == 410 else b"the server behind isn't there"
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(sent)))
+            self.end_headers()
+            self.wfile.write(sent)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Proxy) as proxy:
+        threading.Thread(target=proxy.serve_forever, daemon=True).start()
+        client = Client(f"http://127.0.0.1:{proxy.server_address[1]}", 0, TOKEN, "learned", patience=60.0)
+        assert client.next_round("", LIKE).last
+        assert not Proxy.statuses
+        proxy.shutdown()
 
 
 @pytest.mark.long

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import random
 from collections import Counter
@@ -11,6 +12,7 @@ from typing import Any
 
 import labwright as lw
 import pytest
+from labwright_privacy.federated.messages import learned_by
 from labwright_privacy.masking import checksums
 from labwright_privacy.masking.finding import KINDS, find
 from labwright_privacy.masking.pseudonyms import Pseudonyms
@@ -97,6 +99,13 @@ def test_what_is_found_and_what_is_not(text: str, spans: list[tuple[str, str]]) 
     assert found(text) == spans
 
 
+def test_a_number_is_found_behind_any_count_of_others_that_are_none() -> None:
+    # phonenumbers gives up after 65,535 of them by itself; the plan alone knows this number, its form doesn't tell
+    none = "".join(f"{number}1, x\n" for number in range(1_000_000, 1_066_000))
+    spans = find(none + "912 345 678", ("PHONE",), ("ES",))
+    assert [span.start for span in spans] == [len(none)]
+
+
 def values(locale: str) -> tuple[dict[str, Callable[[], str]], Callable[[], str]]:
     """What makes personal data of each kind in a locale, and texts around it that look like some."""
     from faker import Faker
@@ -153,6 +162,9 @@ def test_the_same_data_has_the_same_pseudonym_by_its_key_alone() -> None:
     assert mask("bob@example.org")[:6] == "EMAIL_"
     assert mask(first) == first  # what is masked has nothing left to find
     assert mask.told() == "3 EMAIL (2 different), 2 CARD (1 different)"
+    mask.counts.clear()
+    mask("anna@example.org anna@example.org")
+    assert mask.told() == "2 EMAIL (1 different)"
 
 
 # ----------------------------------------------------------------------------------------------------- data around data
@@ -228,9 +240,64 @@ def test_what_is_asked_of_a_run_is_masked_as_its_training_texts_were(
     assert said.code == 0
     assert "masked: 1 EMAIL." in said.errors
     assert "task.data.secret is another than when the run began" in said.errors
+    said = labwright("evaluate", "run", "--on", str(table))
+    assert said.code == 0
+    assert "task.data.secret is another than when the run began" in said.errors
 
 
-def test_running_text_and_pairs_are_masked_too(tmp_path: Path) -> None:
+def test_clients_of_a_federation_need_the_same_key_and_not_the_same_personal_data(table: Path, tmp_path: Path) -> None:
+    def learned(path: Path, secret: bytes) -> str:
+        (tmp_path / "secret").write_bytes(secret)
+        return learned_by(recipe(path, "byte", secret=str(tmp_path / "secret")).prepared())
+
+    other = tmp_path / "other.jsonl"
+    other.write_text(table.read_text(encoding="utf-8").replace("anna@example.org", "nobody"), encoding="utf-8")
+    assert learned(table, bytes(16)) == learned(other, bytes(16))
+    assert learned(table, bytes(16)) != learned(table, bytes(17))
+
+
+def test_of_texts_that_are_not_in_memory_those_are_counted_that_were_read(table: Path, tmp_path: Path) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    from pyarrow import Table
+
+    rows = [json.loads(line) for line in table.read_text(encoding="utf-8").splitlines()]
+    parquet.write_table(Table.from_pylist(rows), tmp_path / "texts.parquet", row_group_size=2)
+    inner = {"name": "nlp/parquet", "path": str(tmp_path / "texts.parquet"), "learn_from": 4}
+    experiment = lw.Experiment(
+        task={"name": "classification", "data": {"name": "privacy/masked", "data": inner}},
+        model={"name": "nlp/bag", "width": 4},
+        loss="cross-entropy",
+        optimizer="adamw",
+        train={"steps": 1},
+    )
+    assert "anna" not in texts_of(experiment)
+    (said,) = (remark for remark in experiment.prepared().data.remarks() if remark.startswith("masked in"))
+    assert said.startswith("masked in those of its texts that were read to begin with: ")
+
+
+def test_pairs_are_masked_on_both_sides(table: Path, tmp_path: Path) -> None:
+    rows = [json.loads(line) for line in table.read_text(encoding="utf-8").splitlines()]
+    pairs = tmp_path / "pairs.jsonl"
+    pairs.write_text("".join(json.dumps(row | {"translation": row["text"]}) + "\n" for row in rows), encoding="utf-8")
+    experiment = lw.Experiment(
+        task={
+            "name": "sequence-to-sequence",
+            "data": {"name": "privacy/masked", "data": {"name": "nlp/text-pairs", "path": str(pairs)}},
+        },
+        model={"name": "nlp/transformer", "width": 8, "depth": 1, "heads": 1},
+        loss="cross-entropy",
+        optimizer="adamw",
+        train={"steps": 1, "batch_size": 8},
+    )
+    run = experiment.run(tmp_path / "run")
+    for file in run.folder.rglob("*"):
+        if file.is_file():
+            content = file.read_bytes()
+            assert not any(personal.encode() in content for personal in PERSONAL), file
+    assert any("masked in its texts: 24 EMAIL (1 different)" in note for note in run.notes)
+
+
+def test_running_text_is_masked_too(tmp_path: Path) -> None:
     text = tmp_path / "letters.txt"
     text.write_text("Dear Anna, anna@example.org is your address.\n" * 60, encoding="utf-8")
     experiment = lw.Experiment(
@@ -259,6 +326,9 @@ def test_a_fold_goes_around_masked_data(table: Path) -> None:
         train={"steps": 1},
     )
     assert "anna" not in texts_of(experiment)
+    # from Python 3.12 on isinstance sees of a protocol what is there without __getattr__; without `refit` the
+    # vocabulary would be that of what is held out as well
+    assert inspect.getattr_static(experiment.prepared().data.data, "refit")
 
 
 @pytest.mark.parametrize(

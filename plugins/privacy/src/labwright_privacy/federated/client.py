@@ -19,6 +19,7 @@ from labwright_privacy.federated.messages import Unfit, most_bytes, read, update
 
 _HELD = 60.0  # seconds for an answer; the server keeps a question for 20
 _PAUSE = 0.5  # seconds before the next try
+_AWAY = (502, 503, 504)  # what a proxy answers for a server that isn't there
 
 
 @dataclass(frozen=True)
@@ -79,13 +80,16 @@ class Client:
                     words = error.read(most + 1)
                 if error.code in (409, 410):
                     return error.code, error.headers, words
-                reason = words[:500].decode("utf-8", "replace")
-                raise RunFailed(f"{self.url} refuses this client ({error.code}): {reason}.") from error
+                if error.code not in _AWAY:
+                    reason = words[:500].decode("utf-8", "replace")
+                    raise RunFailed(f"{self.url} refuses this client ({error.code}): {reason}.") from error
+                failed: Exception = error
             except (OSError, http.client.HTTPException) as error:
-                if time.monotonic() >= given_up:
-                    why = getattr(error, "reason", None) or error
-                    raise RunFailed(f"{self.url} can't be reached for {self.patience:g} s: {why}.") from error
-                time.sleep(_PAUSE)
+                failed = error
+            if time.monotonic() >= given_up:
+                why = getattr(failed, "reason", None) or failed
+                raise RunFailed(f"{self.url} can't be reached for {self.patience:g} s: {why}.") from failed
+            time.sleep(_PAUSE)
 
 
 _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # the address is meant as it is given

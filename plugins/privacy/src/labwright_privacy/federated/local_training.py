@@ -74,7 +74,11 @@ def train(update: Update, task: Task, samples: Split, client: int, round_: Round
         count += 1
     with torch.no_grad():
         changes = [before - after.detach() for before, after in zip(begun, trained, strict=True)]
-        of_buffers = [before - after for before, after in zip(begun_buffers, buffers, strict=True)]
+        # what stays is no change, also where it is infinite, as masks may be
+        of_buffers = [
+            torch.where(before == after, 0.0, before - after)
+            for before, after in zip(begun_buffers, buffers, strict=True)
+        ]
         # copies, as what was subtracted and added again would not be the same in its last bits
         torch._foreach_copy_([*trained, *update.model.buffers()], kept)
     return ClientUpdate(len(samples), changes, of_buffers, {name: value / count for name, value in sums.items()})

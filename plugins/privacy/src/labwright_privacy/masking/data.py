@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import copy
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from labwright import Data, Finding, LabwrightError, LeftOut, Part, Port, Split, listed, nearest
+from labwright_tasks.folds import Refittable
 from labwright_tasks.rewritten import Rewritten
 from pydantic import Field
 from torch import Tensor
@@ -59,7 +60,7 @@ class Masked(Data):
         self.data.rewrite = self.pseudonyms
         self.item, self.target = data.item, data.target  # type: ignore[misc]
         self.suffixes, self.line, self.in_memory = data.suffixes, data.line, data.in_memory  # type: ignore[misc]
-        self.read_counts = ""  # what was masked in what `prepare` or `on` read
+        self.read_counts = ""  # what was masked in what `prepare` or `on` read, in a sentence
         self._other_key = False
 
     def __getattr__(self, name: str) -> Any:
@@ -70,16 +71,22 @@ class Masked(Data):
 
     def prepare(self) -> None:
         self.data.prepare()
-        self._read()
+        self._read("its texts" if self.in_memory else "those of its texts that were read to begin with")
 
-    def _read(self) -> None:
-        self.read_counts = self.pseudonyms.told()
+    def refit(self, rows: Mapping[str, Tensor]) -> None:
+        """See `labwright_tasks.folds.Refittable`, which doesn't see what `__getattr__` gives."""
+        if isinstance(self.data, Refittable):
+            self.data.refit(rows)
+            self.pseudonyms.counts.clear()  # the same texts once more
+
+    def _read(self, texts: str) -> None:
+        self.read_counts = f"masked in {texts}: {self.pseudonyms.told() or 'nothing was found'}."
         self.pseudonyms.counts.clear()
 
     def on(self, path: Path) -> Self:
         other = copy(self)
         other.data = self.data.on(path)
-        other._read()
+        other._read("its texts")
         return other
 
     def ports(self) -> tuple[Port, Port]:
@@ -89,7 +96,7 @@ class Masked(Data):
         return self.data.split(name)
 
     def remarks(self) -> Sequence[str]:
-        remarks = [*self.data.remarks(), f"masked in its texts: {self.read_counts or 'nothing was found'}."]
+        remarks = [*self.data.remarks(), self.read_counts, *self._of_key()]
         if self.secret is None:
             remarks.append(
                 "pseudonyms are made without a secret, so that whoever tries all numbers can turn them back: "
@@ -101,16 +108,17 @@ class Masked(Data):
         noticed = [*self.data.noticed()]
         if told := self.pseudonyms.told():
             noticed.append(f"masked: {told}.")
-            if self._other_key:
-                noticed.append(
-                    "task.data.secret is another than when the run began: its model knows no such pseudonym."
-                )
+            noticed += self._of_key()
         self.pseudonyms.counts.clear()
         return noticed
 
+    def _of_key(self) -> Sequence[str]:
+        said = "task.data.secret is another than when the run began: its model knows no such pseudonym."
+        return [said] if self._other_key else []
+
     def save(self, folder: Path) -> None:
         self.data.save(folder)
-        about = {"key": self.pseudonyms.fingerprint(), "found": self.read_counts}
+        about = {"key": self.pseudonyms.fingerprint()}  # and not what was found: that is each federated client's own
         (folder / _KEPT).write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
 
     def load(self, folder: Path) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ipaddress
 import re
+import sys
+from bisect import bisect
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -71,9 +73,18 @@ def find(text: str, kinds: Sequence[str] = KINDS, regions: Sequence[str] = ()) -
         for start, end in _FINDERS[kind](text) if kind != "PHONE" else _phones(text, regions):
             bare = re.sub(r"[^\w@.+:]" if kind in ("EMAIL", "IP") else r"[^\w+@]", "", text[start:end]).casefold()
             spans.append(Span(start, end, kind, bare))
-            # what is found is found: later kinds don't see it
-            text = f"{text[:start]}{'_' * (end - start)}{text[end:]}"
+        # what is found is found: later kinds don't see it
+        text = _without(text, [span for span in spans if span.kind == kind])
     return sorted(spans, key=lambda span: span.start)
+
+
+def _without(text: str, spans: Sequence[Span]) -> str:
+    """The text, as long as it was, with a sign in the place of each of these."""
+    pieces, end = [], 0
+    for span in sorted(spans, key=lambda span: span.start):
+        pieces += [text[end : span.start], "_" * (span.end - span.start)]
+        end = span.end
+    return "".join([*pieces, text[end:]])
 
 
 def _matching(text: str, pattern: re.Pattern[str], rule: Callable[[str], bool]) -> Iterator[tuple[int, int]]:
@@ -118,10 +129,11 @@ def _ids(text: str) -> Iterator[tuple[int, int]]:
 
 def _apart(places: Iterable[Iterator[tuple[int, int]]]) -> Iterator[tuple[int, int]]:
     """Places without those that overlap an earlier one's."""
-    taken: list[tuple[int, int]] = []
+    taken: list[tuple[int, int]] = []  # in their order
     for start, end in chain.from_iterable(places):
-        if not any(start < other[1] and other[0] < end for other in taken):
-            taken.append((start, end))
+        at = bisect(taken, (start, end))
+        if not any(start < other[1] and other[0] < end for other in taken[max(0, at - 1) : at + 1]):
+            taken.insert(at, (start, end))
             yield start, end
 
 
@@ -133,7 +145,9 @@ def _phones(text: str, regions: Sequence[str]) -> Iterator[tuple[int, int]]:
 
     taken = []
     for region in regions or (None,):
-        taken += [(match.start, match.end) for match in phonenumbers.PhoneNumberMatcher(text, region)]
+        # it gives up after 65,535 wrong numbers if not told otherwise
+        matches = phonenumbers.PhoneNumberMatcher(text, region, max_tries=sys.maxsize)
+        taken += [(match.start, match.end) for match in matches]
     taken += [match.span() for match in _WRITTEN.finditer(text)]
     end = 0
     # the longest of those that begin first: a region may know only a part of another's number

@@ -26,15 +26,13 @@ class Pseudonyms:
 
     def __init__(self, key: bytes, kinds: Sequence[str], regions: Sequence[str]) -> None:
         self.key, self.kinds, self.regions = key, kinds, regions
-        self.counts: Counter[str] = Counter()  # of each kind, how often it was replaced
-        self.distinct: dict[str, set[str]] = {kind: set() for kind in kinds}
+        self.counts: Counter[str] = Counter()  # of each pseudonym, how often it was put
 
     def __call__(self, text: str) -> str:
         pieces, end = [], 0
         for span in find(text, self.kinds, self.regions):
             pseudonym = self.of(span.kind, span.bare)
-            self.counts[span.kind] += 1
-            self.distinct[span.kind].add(pseudonym)
+            self.counts[pseudonym] += 1
             pieces += [text[end : span.start], pseudonym]
             end = span.end
         return "".join([*pieces, text[end:]]) if pieces else text
@@ -55,9 +53,10 @@ class Pseudonyms:
         """What was replaced, by kind: "3 EMAIL (2 different), 1 IBAN"; nothing if nothing was."""
         parts = []
         for kind in self.kinds:
-            if count := self.counts[kind]:
-                different = len(self.distinct[kind])
-                parts.append(f"{count:,} {kind}" + (f" ({different:,} different)" if count > 1 else ""))
+            counts = [count for pseudonym, count in self.counts.items() if pseudonym.startswith(f"{kind}_")]
+            if counts:
+                different = f" ({len(counts):,} different)" if sum(counts) > 1 else ""
+                parts.append(f"{sum(counts):,} {kind}{different}")
         return ", ".join(parts)
 
 
