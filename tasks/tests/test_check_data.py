@@ -360,3 +360,9 @@ def test_what_drift_is_measured_by_is_worked_out_by_hand(points):
     train, test = drift.scores_N
     assert drift.area == pytest.approx(float((test[:, None] > train).float().mean()), abs=1e-3)
     assert len(drift.unlike) == 50 and all(part == "test" for part, _ in drift.unlike)
+
+
+def test_of_pictures_that_are_all_broken_it_is_said_that_they_are() -> None:
+    broken = (torch.full((30, 1, 32, 32), float("nan")),)
+    seen = found(Given(Image(1, 32, 32), Classes(("a", "b")), {"train": (broken, torch.arange(30) % 2)}))
+    assert [finding.check for finding in seen.findings if finding.wrong and len(finding.samples) == 30] == ["damaged"]

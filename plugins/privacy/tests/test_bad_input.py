@@ -11,6 +11,7 @@ import labwright as lw
 import pytest
 import torch
 from labwright_privacy.differential import refusals
+from labwright_tasks.multi import HeadBatch
 from labwright_tasks.weights import WeightedBatch
 from torch import Tensor, nn
 
@@ -162,7 +163,13 @@ class Weighed(lw.Task):
         return WeightedBatch(batch.inputs, batch.targets, torch.ones(len(batch)))
 
 
-def test_weights_of_samples_are_refused():
+class WeighedHeads(Weighed):
+    def draw(self, batch: lw.Batch, generator: torch.Generator) -> lw.Batch:
+        return HeadBatch.of(super().draw(lw.Batch(batch.inputs, {"kind": batch.targets.long()}), generator))
+
+
+@pytest.mark.parametrize("task", [Weighed, WeighedHeads])
+def test_weights_of_samples_are_refused(task: type[lw.Task]):
     batches = lw.IndexedBatches.in_order(lw.TensorSplit((torch.randn(20, 3),), torch.zeros(20)), 5)
     with pytest.raises(lw.LabwrightError, match=r"task\.data\.weight: samples are weighed there"):
-        refusals.refuse_mixing(Weighed(), batches)
+        refusals.refuse_mixing(task(), batches)

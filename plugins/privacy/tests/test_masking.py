@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import random
 from collections import Counter
@@ -259,6 +260,17 @@ def test_a_fold_goes_around_masked_data(table: Path) -> None:
         train={"steps": 1},
     )
     assert "anna" not in texts_of(experiment)
+    data = experiment.prepared().data
+    (found,) = (remark for remark in data.remarks() if remark.startswith("masked"))
+    assert "12 EMAIL (1 different)" in found
+    assert not any(note.startswith("masked") for note in data.noticed())  # of texts that a fold has read once more
+
+
+def test_data_with_folds_of_its_own_can_be_told_by_its_methods(table: Path) -> None:
+    data = recipe(table).prepared().data
+    assert inspect.getattr_static(data, "refit")  # as Python 3.12 looks for a protocol's methods
+    data.checks()
+    assert not any(note.startswith("masked") for note in data.noticed())
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Protocol, Self, runtime_checkable
+from typing import TYPE_CHECKING, Annotated, Any, Protocol, Self, cast, runtime_checkable
 
 import torch
 from labwright import (
@@ -188,7 +188,8 @@ class SequenceToSequence(Task):
         metrics: list[Annotated[Metric, Part("metric")]] | None = None,
         goal: str | None = None,
     ) -> None:
-        if not isinstance(data, PairedData) or not issubclass(data.target, TargetTokens):
+        # data around such data writes as that does
+        if not hasattr(data, "written") or not issubclass(data.target, TargetTokens):
             raise LabwrightError(
                 f"task.data: this task needs pairs of sequences; {type(data).__name__} has targets "
                 f"{data.target.__name__} and is no PairedData. Task 'language-model' takes running text."
@@ -203,7 +204,7 @@ class SequenceToSequence(Task):
         self.chosen = chosen(metrics, usual, Classes, _TAKES, table=self.table)
         self.goal = chosen_goal(goal, self.chosen, SequenceToSequence.goal)
         self.asked = {name for metric in self.chosen.values() for name in asked(metric, _TAKES, self.table)}
-        self.data: PairedData = data
+        self.data = cast(PairedData, data)
         self.beams, self.length_penalty, self.length = beams, length_penalty, length
         self.closely = False  # whether intervals are measured as well
 

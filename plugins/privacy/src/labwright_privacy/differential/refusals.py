@@ -22,7 +22,7 @@ from labwright import (
     listed,
     separable,
 )
-from labwright_tasks.weights import WeightedBatch
+from labwright_tasks.weights import weights_in
 from torch import Tensor, nn
 
 _SEEN = 4  # samples that are put beside others
@@ -149,7 +149,7 @@ def refuse_mixing(task: Task, batches: IndexedBatches) -> None:
     for others in (others_N[:count], others_N[-count:]):
         batch = batches.split.fetch(torch.cat([first, others]), 0, 0)
         drawn: Batch = task.draw(batch, generator(0))
-        if isinstance(drawn, WeightedBatch):
+        if weights_in(drawn) is not None:
             raise LabwrightError(
                 "task.data.weight: samples are weighed there, and here each unit counts alike, as no more of it "
                 "than the bound may. Leave the weights out."

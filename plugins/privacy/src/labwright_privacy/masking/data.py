@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import copy
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from labwright import Data, Finding, LabwrightError, LeftOut, Part, Port, Split, listed, nearest
+from labwright_tasks.folds import Refittable
 from labwright_tasks.rewritten import Rewritten
 from pydantic import Field
 from torch import Tensor
@@ -75,6 +76,11 @@ class Masked(Data):
     def _read(self) -> None:
         self.read_counts = self.pseudonyms.told()
         self.pseudonyms.counts.clear()
+
+    def refit(self, rows: Mapping[str, Tensor]) -> None:
+        if isinstance(self.data, Refittable):
+            self.data.refit(rows)
+            self._read()
 
     def on(self, path: Path) -> Self:
         other = copy(self)
@@ -143,7 +149,9 @@ class Masked(Data):
         return self.data.left_out()
 
     def checks(self) -> Iterable[Finding]:
-        return self.data.checks()
+        findings = [*self.data.checks()]
+        self.pseudonyms.counts.clear()  # what is read once more isn't found anew
+        return findings
 
     def place(self, split: str, index: int) -> str:
         return self.data.place(split, index)
