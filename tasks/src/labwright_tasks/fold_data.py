@@ -118,6 +118,11 @@ class Fold(Data):
         seen = (~out_N).nonzero()[:, 0]
         # of the seen ones as many parts as make one of them the share that is wanted
         parts = round(1 / self.valid) if self.valid else 0
+        if by == "group" and parts > (left := len(keys_N[seen].unique())):
+            raise LabwrightError(
+                f"task.data.valid: {self.valid:g} is a part of {parts}, and {left} groups are what fold {self.number} "
+                "learns from, each of which stays whole: raise it, or set it to 0."
+            )
         second_N = deal(keys_N[seen], max(2, parts), self.seed + 1) if parts else torch.ones(len(seen))
         return {"train": seen[second_N != 0], "valid": seen[second_N == 0], "test": out_N.nonzero()[:, 0]}
 
