@@ -177,6 +177,8 @@ class Killed(Part):
     ],
     ids=["torn", "faulty", "killed"],
 )
+# torch opens temporary files to find out why a worker's answer doesn't come, and is interrupted by the worker's death
+@pytest.mark.filterwarnings("ignore:.*<_io:pytest.PytestUnraisableExceptionWarning")
 def test_what_went_wrong_in_a_worker_is_one_message(part: type[Any], message: str) -> None:
     task = task_of(part)
     workers = lw.Workers(task.part, 2)

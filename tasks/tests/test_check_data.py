@@ -10,8 +10,23 @@ import numpy as np
 import PIL.Image
 import pytest
 import torch
-from labwright import Audio, Batch, Classes, Data, Features, Finding, Image, LabwrightError, Port, Tokens, Values
+from labwright import (
+    Audio,
+    Batch,
+    Classes,
+    Data,
+    Features,
+    Finding,
+    Image,
+    LabwrightError,
+    Pictures,
+    Port,
+    Table,
+    Tokens,
+    Values,
+)
 from labwright_tasks.checking.look import Look, look
+from labwright_tasks.checking.page import parts
 from torch import Tensor
 
 Parts = dict[str, tuple[tuple[Tensor, ...], Tensor]]
@@ -325,6 +340,18 @@ def test_a_page_shows_findings_classes_and_drift(command, tmp_path):
     assert code == 2 and "page isn't empty. Give another one." in err and "resume" not in err
 
 
+def test_a_page_names_all_copies_of_which_it_shows_some() -> None:
+    pictures = torch.rand(12, 1, 8, 8, generator=torch.Generator().manual_seed(0)).repeat(2, 1, 1, 1)
+    data = Given(Image(1, 8, 8), Classes(("a", "b")), {"train": ((pictures,), torch.arange(24) % 2)})
+    data.show = lambda inputs: [*inputs[0]]  # type: ignore[method-assign]
+    seen = found(data)
+    (copies,) = (finding for finding in seen.findings if finding.check == "duplicates")
+    shown, listed = parts(seen, data)["Duplicates"]
+    assert isinstance(shown, Pictures) and len(shown.images) == 16
+    assert isinstance(listed, Table) and [row[0] for row in listed.rows] == [data.place(*at) for at in copies.samples]
+    assert len(listed.rows) == 12
+
+
 def test_a_page_has_recordings_to_listen_to_and_texts_to_read(command, tmp_path):
     soundfile = pytest.importorskip("soundfile")
     noise = np.random.default_rng(0).normal(0, 0.1, (40, 4000))
@@ -360,3 +387,9 @@ def test_what_drift_is_measured_by_is_worked_out_by_hand(points):
     train, test = drift.scores_N
     assert drift.area == pytest.approx(float((test[:, None] > train).float().mean()), abs=1e-3)
     assert len(drift.unlike) == 50 and all(part == "test" for part, _ in drift.unlike)
+
+
+def test_of_pictures_that_are_all_broken_it_is_said_that_they_are() -> None:
+    broken = (torch.full((30, 1, 32, 32), float("nan")),)
+    seen = found(Given(Image(1, 32, 32), Classes(("a", "b")), {"train": (broken, torch.arange(30) % 2)}))
+    assert [finding.check for finding in seen.findings if finding.wrong and len(finding.samples) == 30] == ["damaged"]

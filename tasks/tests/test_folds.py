@@ -10,6 +10,7 @@ from labwright import Augmented, Batch, Classes, Data, Features, Labelled, Labwr
 from labwright_tasks.cross_validation.interval import corrected_interval, t_below, t_quantile
 from labwright_tasks.fold_data import Chosen, Fold
 from labwright_tasks.folds import by_group, in_time, stratified
+from labwright_tasks.sequence_to_sequence import PairedTokens, TargetTokens
 from torch import Tensor
 
 
@@ -212,7 +213,7 @@ def test_texts_of_both_parts_are_made_as_long_as_the_longest_in_a_batch():
             return Batch((self.ids[indices], self.lengths[indices]), torch.zeros(len(indices)))
 
     both = Chosen(
-        [Texts(torch.ones(2, 3, dtype=torch.int64)), Texts(torch.full((2, 5), 2))], torch.arange(4), filling=9
+        [Texts(torch.ones(2, 3, dtype=torch.int64)), Texts(torch.full((2, 5), 2))], torch.arange(4), filling=(9, -100)
     )
     ids, lengths = both.fetch(torch.tensor([3, 0, 2]), 0, 0).inputs
     assert ids.tolist() == [[2] * 5, [1, 1, 1, 9, 9], [2] * 5]
@@ -254,4 +255,30 @@ def test_text_is_filled_up_with_its_own_sign():
     made.ports = lambda: (Tokens(10, 5, pad_id=3), Classes(("a", "b", "c")))
     fold = Fold(made, number=1)
     fold.prepare()
-    assert fold.split("test").filling == 3
+    assert fold.split("test").filling == (3, 0)
+
+
+def test_targets_of_two_parts_are_filled_up_with_what_does_not_count():
+    """The target of each pair is its source: filled up with a token, a shorter one would ask for more than it has."""
+    ids = [[5, 6], [7], [5, 6, 7, 8], [8, 8, 8]]
+    made = Numbers()
+    made.target = TargetTokens
+    made.ports = lambda: (Tokens(10, 5, pad_id=3), TargetTokens(10, 5, pad_id=3))
+    made.split = {
+        "train": PairedTokens(ids[:2], ids[:2], pad_id=3),
+        "valid": PairedTokens(ids[2:], ids[2:], pad_id=3),
+    }.get
+    fold = Fold(made, number=1, of=2)
+    fold.prepare()
+    whole = fold._whole().fetch(torch.arange(4), 0, 0)
+    assert whole.targets.tolist() == [row + [-100] * (4 - len(row)) for row in ids]
+    assert whole.inputs[0].tolist() == [row + [3] * (4 - len(row)) for row in ids]
+
+
+def test_groups_too_few_for_the_part_that_chooses_are_told_by_the_setting_of_its_share():
+    settings = {"number": 2, "of": 3}
+    groups = torch.arange(100) // 12  # eight in its 90 samples, of which this fold learns from five
+    with pytest.raises(LabwrightError, match=r"task\.data\.valid: 0\.1 is a part of 10, and 5 groups are what fold 2 "):
+        Fold(Numbers(groups=groups), **settings).prepare()
+    parts = numbers_of(Fold(Numbers(groups=groups), **settings, valid=0.2))
+    assert sum(map(len, parts.values())) == 90 and len(set(groups[parts["valid"]].tolist())) == 1

@@ -6,8 +6,9 @@ import math
 
 import pytest
 import torch
-from labwright_tasks.intervals import bootstrapped, delong, resampled
+from labwright_tasks.intervals import bootstrapped, delong, resampled, wilson
 from labwright_tasks.metrics import area_under_curve
+from labwright_tasks.regression import ErrorInterval
 from scipy import stats
 
 
@@ -91,3 +92,36 @@ def test_draws_of_which_a_figure_is_no_number_are_left_out() -> None:
     low, high = resampled(values, lambda sums: sums[:, 0] / sums[:, 1])
     assert (low, high) == (1.0, 3.0)
     assert all(map(math.isnan, resampled(torch.zeros(0, 2), lambda sums: sums[:, 0])))
+
+
+def test_shares_have_wilsons_interval() -> None:
+    """Newcombe 1998, "Two-sided confidence intervals for the single proportion", table I, the score method."""
+    expected = {
+        (81, 263): (0.2553, 0.3662),
+        (15, 148): (0.0624, 0.1605),
+        (0, 20): (0, 0.1611),
+        (1, 29): (0.0061, 0.1718),
+    }
+    assert {case: pytest.approx(interval, abs=5e-5) for case, interval in expected.items()} == {
+        case: wilson(*case) for case in expected
+    }
+
+
+def test_bootstrapped_means_lie_where_the_normal_distribution_puts_them() -> None:
+    values_N = torch.rand(600, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    low, high = bootstrapped(values_N)
+    reach = 1.96 * float(values_N.std()) / math.sqrt(600)
+    assert low == pytest.approx(float(values_N.mean()) - reach, abs=reach / 8)
+    assert high == pytest.approx(float(values_N.mean()) + reach, abs=reach / 8)
+    assert bootstrapped(values_N) == (low, high)
+
+
+def test_the_interval_of_a_root_mean_square_is_the_root_of_that_of_the_squares() -> None:
+    drawn = torch.Generator().manual_seed(0)
+    predictions_BD, targets_BD = torch.randn(200, 2, generator=drawn), torch.randn(200, 2, generator=drawn)
+    interval = ErrorInterval()
+    for rows in (slice(70), slice(70, None)):
+        interval.update(predictions_BD[rows], targets_BD[rows])
+    low, high = bootstrapped((predictions_BD - targets_BD).square().mean(1))
+    told = interval.compute()
+    assert (told["low"], told["high"]) == (pytest.approx(math.sqrt(low)), pytest.approx(math.sqrt(high)))

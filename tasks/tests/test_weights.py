@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from labwright import Batch, LabwrightError, Loss
+from labwright import Batch, Classes, Data, Features, Heads, LabwrightError, Loss, Split, TensorSplit
 from labwright_tasks.losses import CrossEntropy, Huber, MeanSquaredError, Penalized
-from labwright_tasks.multi import HeadBatch
+from labwright_tasks.multi import HeadBatch, MultiTask
 from labwright_tasks.weights import WeightedBatch, weight_of, weighted_loss
 from torch import Tensor, nn
 
@@ -136,7 +136,7 @@ def test_of_several_heads_each_is_weighed_by_the_rows_it_has() -> None:
     each_B = nn.functional.cross_entropy(logits_BC, targets["a"], reduction="none")
     torch.testing.assert_close(loss, (weights_B * each_B).sum() / 4.5)
     pieces = [rows.rows(slice(0, 2)), rows.rows(slice(2, 4))]
-    assert sum(weight_of(piece.plain) * piece.share("a") for piece in pieces) == pytest.approx(4.5)
+    assert sum(weight_of(piece) * piece.share("a") for piece in pieces) == pytest.approx(4.5)
 
 
 def test_what_would_weigh_twice_or_not_at_all_is_refused() -> None:
@@ -146,3 +146,25 @@ def test_what_would_weigh_twice_or_not_at_all_is_refused() -> None:
         weighted_loss(CrossEntropy(weights=[1.0, 2.0]), logits_BC, batch)
     with pytest.raises(LabwrightError, match=r"loss CrossEntropyLoss: task\.data\.weight weighs samples"):
         weighted_loss(nn.CrossEntropyLoss(), logits_BC, batch)
+
+
+def test_of_several_heads_what_weighs_nothing_is_measured_like_any_other() -> None:
+    heads = Heads({"a": Classes(("no", "yes")), "b": Classes(("no", "yes"))})
+    targets = {"a": torch.tensor([1, -100, 0]), "b": torch.tensor([1, 0, 0])}
+
+    class Rows(Data):
+        item, target = Features, Heads
+
+        def prepare(self) -> None: ...
+
+        def ports(self) -> tuple[Features, Heads]:
+            return Features((1,)), heads
+
+        def split(self, name: str) -> Split:
+            return TensorSplit((torch.zeros(3, 1),), targets)
+
+    task = MultiTask(Rows())
+    task.prepare()
+    batch = WeightedBatch((torch.zeros(3, 1),), targets, torch.tensor([0.0, 1.0, 0.0]))
+    (results,) = task.evaluate(lambda x_B1: {head: torch.zeros(len(x_B1), 2) for head in targets}, batch)  # type: ignore[arg-type]
+    assert {head: len(of_head[1]) for head, of_head in results.items()} == {"a": 2, "b": 3}

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from labwright import LEFT_OUT, Classes, Heads, LabwrightError, LeftOut, Values
+from labwright_nlp.data.answers import several
 from labwright_nlp.data.text_files import TextFiles
 
 ROWS = [
@@ -137,6 +138,22 @@ def test_several_labels_in_a_cell_are_heads_whatever_the_file(tmp_path: Path) ->
         assert data.target is Heads
         assert labels(data) == {"love": expected["love"], "sci-fi": expected["sci.fi"], "war": expected["war"]}
         assert data.left_out() == []
+
+
+@pytest.mark.parametrize(
+    ("cell", "labels"),
+    [
+        ("war;love", ["war", "love"]),
+        ('["war", "love", null]', ["war", "love"]),
+        ("['war', 'love', None]", ["war", "love"]),  # as pandas writes lists into CSV
+        ("[1, 2.0, 1]", ["1", "2"]),
+        ("[draft];love", ["[draft]", "love"]),
+        ("['war", ["['war"]),
+        ("[]", []),
+    ],
+)
+def test_a_list_in_a_cell_is_read_however_it_is_written(cell: str, labels: list[str]) -> None:
+    assert several(cell, ";") == labels
 
 
 def test_texts_without_any_of_several_labels_are_left_out_kept_or_have_none(tmp_path: Path) -> None:

@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 import torch
-from labwright import Data
+from labwright import Data, Experiment, LabwrightError
 from labwright_nlp.data.parquet_texts import ParquetTexts
 from labwright_nlp.data.text_files import TextFiles
 from labwright_nlp.data.text_pairs import TextPairs
 from labwright_tasks.fold_data import Fold
+from labwright_tasks.weights import WeightedBatch
 
 NAMES = ("apple", "pear", "plum")
 ROWS = [(f"number {number} is a ripe {NAMES[number % 3]}", NAMES[number % 3]) for number in range(60)]
@@ -98,3 +99,57 @@ def test_samples_stay_where_they_were_and_what_is_new_to_a_fold_is_unknown(tmp_p
         # each number is in one text alone, so that no fold has seen those it holds out
         assert shown == ROWS[row][0].replace(f"number {row} ", "number <unk> ")
         assert NAMES[label] == ROWS[row][1]
+
+
+def test_what_is_left_out_is_known_although_the_texts_are_read_again(tmp_path: Path) -> None:
+    for part, labels in (("train", [["sweet"], ["sour"]]), ("valid", [["sweet", "bitter"], ["sour"]])):
+        rows = [{"text": f"{part} {row}", "label": labels[row % 2]} for row in range(20)]
+        (tmp_path / f"{part}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    data = TextFiles(path=tmp_path, targets="several", test=0.0)
+    data.prepare()
+    before = data.left_out()
+    assert [(part.count, part.why) for part in before] == [(10, "no row to learn from has bitter")]
+    data.checks()
+    assert data.left_out() == before
+    assert fold_of(TextFiles(path=tmp_path, targets="several", test=0.0)).left_out() == before
+
+
+def test_weights_groups_and_several_labels_go_together_in_a_fold(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    rows = [
+        {"text": f"{name} {row}", "label": [name], "sure": row % 4, "author": row // 5}
+        for row, (_, name) in enumerate(ROWS)
+    ]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    data = TextFiles(path=path, targets="several", weight="sure", group="author", valid=0.0, test=0.0)
+    fold = Fold(data, number=1, of=3, valid=0.25)
+    fold.prepare()
+    authors = {part: {row // 5 for row in rows_of(fold, part)} for part in ("train", "valid", "test")}
+    assert sum(map(len, authors.values())) == len(set.union(*authors.values())) == 12
+    train = fold.split("train")
+    assert train is not None
+    batch = train.fetch(torch.arange(len(train)), 0, 0)
+    assert isinstance(batch, WeightedBatch)
+    assert batch.weights.tolist() == [row % 4 for row in rows_of(fold, "train")]
+    assert batch.targets["plum"].tolist() == [int(row % 3 == 2) for row in rows_of(fold, "train")]
+
+
+def test_texts_to_learn_from_that_weigh_nothing_are_refused_whatever_others_weigh(tmp_path: Path) -> None:
+    for part, weight in (("train", 0), ("test", 1)):
+        rows = [{"text": f"{part} {row}", "label": NAMES[row % 2], "sure": weight} for row in range(10)]
+        (tmp_path / f"{part}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with pytest.raises(LabwrightError, match=r"train\.jsonl: no row to learn from weighs more than 0"):
+        TextFiles(path=tmp_path, weight="sure", valid=0.0).prepare()
+
+
+def test_folds_of_pairs_are_what_a_task_of_pairs_learns_from(tmp_path: Path) -> None:
+    path = written_with(tmp_path / "pairs.jsonl", [], ("text", "translation"))
+    data = {"name": "fold", "number": 1, "of": 3, "data": {"name": "nlp/text-pairs", "path": str(path), "test": 0.0}}
+    outcome = Experiment(
+        task={"name": "sequence-to-sequence", "data": data},
+        model={"name": "nlp/transformer", "width": 8, "depth": 1, "heads": 1},
+        loss="cross-entropy",
+        optimizer="adamw",
+        train={"steps": 1},
+    ).run(tmp_path / "run")
+    assert {"cross_entropy", "exact_match"} <= outcome.metrics["test"].keys()

@@ -11,6 +11,7 @@ import labwright as lw
 import pytest
 import torch
 from labwright_privacy.differential import refusals
+from labwright_tasks.multi import HeadBatch
 from labwright_tasks.weights import WeightedBatch
 from torch import Tensor, nn
 
@@ -181,6 +182,13 @@ class WeighedHeads(Weighed):
     """As `multi`, which puts weights elsewhere in its batches."""
 
     def draw(self, batch: lw.Batch, generator: torch.Generator) -> lw.Batch:
+        return HeadBatch.of(super().draw(lw.Batch(batch.inputs, {"kind": batch.targets.long()}), generator))
+
+
+class Dropping(Weighed):
+    """A task whose draw leaves weights out: those of the data are found all the same."""
+
+    def draw(self, batch: lw.Batch, generator: torch.Generator) -> lw.Batch:
         return lw.Batch(batch.inputs, batch.targets)
 
 
@@ -190,7 +198,9 @@ class WeighedRows(lw.TensorSplit):
         return WeightedBatch(batch.inputs, batch.targets, torch.ones(len(batch)))
 
 
-@pytest.mark.parametrize(("task", "rows"), [(Weighed, lw.TensorSplit), (WeighedHeads, WeighedRows)])
+@pytest.mark.parametrize(
+    ("task", "rows"), [(Weighed, lw.TensorSplit), (WeighedHeads, lw.TensorSplit), (Dropping, WeighedRows)]
+)
 def test_weights_of_samples_are_refused(task: type[lw.Task], rows: type[lw.TensorSplit]):
     batches = lw.IndexedBatches.in_order(rows((torch.randn(20, 3),), torch.zeros(20)), 5)
     with pytest.raises(lw.LabwrightError, match=r"task\.data\.weight: samples are weighed there"):

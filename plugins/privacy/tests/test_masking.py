@@ -326,9 +326,18 @@ def test_a_fold_goes_around_masked_data(table: Path) -> None:
         train={"steps": 1},
     )
     assert "anna" not in texts_of(experiment)
-    # from Python 3.12 on isinstance sees of a protocol what is there without __getattr__; without `refit` the
-    # vocabulary would be that of what is held out as well
-    assert inspect.getattr_static(experiment.prepared().data.data, "refit")
+    data = experiment.prepared().data
+    (found,) = (remark for remark in data.remarks() if remark.startswith("masked"))
+    assert "12 EMAIL (1 different)" in found
+    assert not any(note.startswith("masked") for note in data.noticed())  # of texts that a fold has read once more
+
+
+def test_data_with_folds_of_its_own_can_be_told_by_its_methods(table: Path) -> None:
+    data = recipe(table).prepared().data
+    assert inspect.getattr_static(data, "refit")  # as Python 3.12 looks for a protocol's methods: without it a fold's vocabulary
+    # would be that of what is held out as well
+    data.checks()
+    assert not any(note.startswith("masked") for note in data.noticed())
 
 
 @pytest.mark.parametrize(

@@ -80,3 +80,16 @@ def test_what_is_said_and_left_out_is_said_once_although_the_table_is_read_twice
     fold.prepare()
     assert [part.count for part in fold.left_out()] == [1]
     assert sum("taken for" in remark for remark in fold.remarks()) == 1
+
+
+def test_what_other_rows_are_compared_with_is_as_the_fold_sees_it(write: Write) -> None:
+    rows = ["level,size,kind", *(f"l{row // 4},{row * 37 % 60},{'ab'[row % 2]}" for row in range(60))]
+    data = ClassTable(
+        path=write("rows.csv", rows), target="kind", roles={"level": "category"}, min_count=4, valid=0.0, test=0.0
+    )
+    Fold(data, number=1, of=4).prepare()
+    train = data.split("train")
+    assert train is not None
+    unknown = (train.inputs[1] == 0).double().mean().item()
+    assert unknown > 0.5  # each fold lacks one or more of the four rows of most levels
+    assert data.facts["the share of rare or unknown levels of level"][0] == pytest.approx(unknown)

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, Self, cast
 
 import torch
 from labwright import (
+    LEFT_OUT,
     Augmented,
     Batch,
     Data,
@@ -26,8 +27,10 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
+from labwright_tasks.dense_labels import PositionClasses
 from labwright_tasks.folds import Grouped, Refittable, Timed, by_group, in_time, stratified
 from labwright_tasks.language_model import NextTokens
+from labwright_tasks.sequence_to_sequence import PairedData, TargetTokens
 
 By = Literal["class", "group", "time", "nothing"]
 
@@ -115,6 +118,11 @@ class Fold(Data):
         seen = (~out_N).nonzero()[:, 0]
         # of the seen ones as many parts as make one of them the share that is wanted
         parts = round(1 / self.valid) if self.valid else 0
+        if by == "group" and parts > (left := len(keys_N[seen].unique())):
+            raise LabwrightError(
+                f"task.data.valid: {self.valid:g} is a part of {parts}, and {left} groups are what fold {self.number} "
+                "learns from, each of which stays whole: raise it, or set it to 0."
+            )
         second_N = deal(keys_N[seen], max(2, parts), self.seed + 1) if parts else torch.ones(len(seen))
         return {"train": seen[second_N != 0], "valid": seen[second_N == 0], "test": out_N.nonzero()[:, 0]}
 
@@ -133,9 +141,10 @@ class Fold(Data):
             )
         return self.by or next(way for way, there in known.items() if there)
 
-    def _filling(self) -> int:
+    def _filling(self) -> tuple[int, int]:
         inputs = self.data.ports()[0]
-        return inputs.pad_id if isinstance(inputs, Tokens) else 0
+        by_position = issubclass(self.data.target, PositionClasses | TargetTokens)
+        return inputs.pad_id if isinstance(inputs, Tokens) else 0, LEFT_OUT if by_position else 0
 
     def ports(self) -> tuple[Port, Port]:
         return self.data.ports()
@@ -189,6 +198,10 @@ class Fold(Data):
     def inputs(self, path: Path) -> Iterable[tuple[str, Callable[[], tuple[Tensor, ...]]]] | None:
         return self.data.inputs(path)
 
+    def written(self, ids: Sequence[int]) -> str:
+        """As `PairedData`, which the other data is where a task asks for it."""
+        return cast(PairedData, self.data).written(ids)
+
     def show(self, inputs: tuple[Tensor, ...]) -> list[str] | list[Tensor]:
         return self.data.show(inputs)
 
@@ -202,10 +215,11 @@ class Fold(Data):
 class Chosen:
     """Some samples of several parts that stand one after another: `rows` are their numbers over all, (N,) int64.
 
-    It knows labels, lengths, groups and times if all of its parts do.
+    It knows labels, lengths, groups and times if all of its parts do. `filling` stands behind shorter rows, in
+    what a model is given and in targets.
     """
 
-    def __init__(self, parts: Sequence[Split], rows: Tensor, filling: int = 0) -> None:
+    def __init__(self, parts: Sequence[Split], rows: Tensor, filling: tuple[int, int] = (0, 0)) -> None:
         self.parts, self.rows, self.filling = parts, rows, filling
         self.starts = torch.tensor([0, *map(len, parts)]).cumsum(0)
         for fact, known in (("labels", Labelled), ("lengths", Ragged), ("groups", Grouped), ("times", Timed)):
@@ -254,7 +268,9 @@ class Chosen:
             return batches[0]
         back = torch.cat(places).argsort()
         values = {
-            field.name: _below([getattr(batch, field.name) for batch in batches], back, self.filling)
+            field.name: _below(
+                [getattr(batch, field.name) for batch in batches], back, self.filling[field.name == "targets"]
+            )
             for field in fields(batches[0])
         }
         return replace(batches[0], **values)

@@ -107,7 +107,7 @@ class HeadBatch(Batch):
     @classmethod
     def of(cls, batch: Batch) -> HeadBatch:
         counted, own = {}, {}
-        weights_B = weights_in(batch.plain if isinstance(batch, HeadBatch) else batch)
+        weights_B = weights_in(batch)
         for name, target in batch.targets.items():
             counts_B = _counts(target)
             if not bool(counts_B.all()):
@@ -212,7 +212,7 @@ class MultiTask(Task):
         return HeadBatch.of(batch)
 
     def weight(self, batch: Batch) -> float:
-        return weight_of(batch if not isinstance(batch, HeadBatch) else batch.plain)
+        return weight_of(batch)
 
     def loss(self, model: nn.Module, batch: Batch, criterion: HeadsLoss, phase: str) -> dict[str, Tensor]:
         """The parts of the heads that have targets in the batch."""
@@ -242,7 +242,7 @@ class MultiTask(Task):
         outputs = self._outputs(model, rows)
         results = {}
         for name, head in self.heads.items():
-            if rows.share(name):
+            if name not in rows.counted or len(rows.counted[name]):  # whatever they weigh
                 results[name] = head.task.evaluate(_giving(rows.only(name, outputs[name])), rows.of_head(name))
         return (results,)
 

@@ -22,12 +22,15 @@ def weighed(batch: Batch, weights_N: Tensor | None, indices: Tensor) -> Batch:
 
 
 def weights_in(batch: Batch) -> Tensor | None:
-    return batch.weights if isinstance(batch, WeightedBatch) else None
+    """The weights of a batch's samples, (B,), of whatever class the batch is; None if they have none."""
+    weights: Tensor | None = getattr(batch, "weights", None)
+    return weights
 
 
 def weight_of(batch: Batch) -> float:
     """What a loss over a batch divides by: its samples, or the sum of their weights."""
-    return float(batch.weights.sum()) if isinstance(batch, WeightedBatch) else len(batch)
+    weights_B = weights_in(batch)
+    return len(batch) if weights_B is None else float(weights_B.sum())
 
 
 def weighted_loss(criterion: Any, outputs: Tensor, batch: Batch) -> Tensor:

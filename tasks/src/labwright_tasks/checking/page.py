@@ -89,17 +89,18 @@ def _drift(part: str, drift: Drift) -> Figure:
 def _seen(finding: Finding, data: Data) -> list[Section]:
     """The first samples of a finding as a person sees them, and the places of more."""
     details = finding.details or ("",) * len(finding.samples)
-    places = finding.samples[:_SHOWN]
+    places = finding.samples[: _SHOWN // 2 if isinstance(finding, Copies) else _SHOWN]
+    whole = len(places) == len(finding.samples)
     captions = [_caption(data, place, detail) for place, detail in zip(places, details, strict=False)]
     if isinstance(finding, Copies):  # each beside what it is the same as
-        places = tuple(chain.from_iterable(zip(places, finding.others, strict=False)))[:_SHOWN]
+        places = tuple(chain.from_iterable(zip(places, finding.others, strict=False)))
         captions = [data.place(*place) for place in places]
     shown = _section(finding, data, places, captions)
     rows: list[tuple[object, ...]] = [
         (data.place(*place), detail) for place, detail in zip(finding.samples[:_ROWS], details[:_ROWS], strict=True)
     ]
     listed = Table("Where they are", ("sample", ""), rows)
-    return [listed] if shown is None else [shown, *([listed] if len(finding.samples) > len(places) else [])]
+    return [listed] if shown is None else [shown, *([] if whole else [listed])]
 
 
 def _section(finding: Finding, data: Data, places: Sequence[Place], captions: Sequence[str]) -> Section | None:

@@ -94,7 +94,7 @@ def look_at(data: Data, *, most: int, seed: int, say: Callable[[str], None]) -> 
             say(f"{told:,} of {wanted:,} samples fetched")
     if features and len(features[0]):
         samples.features_ND = torch.cat(features)
-    samples.greys_ND = torch.cat(pictures) if pictures else None
+    samples.greys_ND = torch.cat(pictures) if pictures and len(samples) else None
     if isinstance(target, Classes) and labels and all(_are_labels(some, len(target.names)) for some in labels):
         samples.labels_N, samples.classes = torch.cat(labels), target.names
     return samples

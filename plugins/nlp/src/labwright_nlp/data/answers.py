@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import math
 import re
@@ -82,15 +83,17 @@ class Answers:
 
 
 def several(cell: str, separator: str) -> list[str]:
-    """The labels in a cell, each once: a list in JSON, or with a sign between them.
+    """The labels in a cell, each once: a list as JSON or Python writes it, or with a sign between them.
 
     They name heads, and have - for the dots and slashes that a head's name can't have.
     """
     given: list[Any] = cell.split(separator)
     if cell.startswith("["):
-        with suppress(ValueError):
-            given = json.loads(cell)
-    names = (re.sub(r"[./]", "-", name_of(str(label))) for label in given)
+        for read in (json.loads, ast.literal_eval):
+            with suppress(ValueError, SyntaxError):
+                given = read(cell)
+                break
+    names = (re.sub(r"[./]", "-", name_of(str(label))) for label in given if label is not None)
     return [name for name in dict.fromkeys(names) if name]
 
 

@@ -86,6 +86,7 @@ class LabelledTexts(Data, ABC):
         self._noticed = Noticed()
         self.facts: Facts = {}  # of the training texts
         self.unused: list[LeftOut] = []
+        self._without_head: list[LeftOut] = []  # labels; reading once more changes nothing about them
         self.told: list[str] = []  # what reading has to say
 
     def starts_from(self, folder: Path) -> None:
@@ -116,7 +117,8 @@ class LabelledTexts(Data, ABC):
             if not len(known):
                 raise none_known(path, labels, names, "label")
             strange = [label for label in labels if label not in names]
-        other.unused = [*bare, *unknown(strange, "texts"), *_no_head(self.answers, [known]), *left_out]
+        other.unused = [*bare, *unknown(strange, "texts"), *left_out]
+        other._without_head = _no_head(self.answers, [known])
         split, lengths_N = self._encoded(known["text"], self.answers.of(known))
         other._splits, other._digests = {"test": split}, {"test": digest(known, self.labels)}
         other._noticed = Noticed()
@@ -166,7 +168,7 @@ class LabelledTexts(Data, ABC):
         return other_data.facts(values, split.labels[split.labels >= 0], names)
 
     def left_out(self) -> Sequence[LeftOut]:
-        return self.unused
+        return [*self.unused, *self._without_head]
 
     def remarks(self) -> Sequence[str]:
         return self._remarks
@@ -292,7 +294,7 @@ class Texts(LabelledTexts):
         self._check_case()
         rows = self._parted()
         self.answers = answers_of(rows["train"], self.labels, numbers=self.numbers, separator=self.separator)
-        self.unused = [*self.unused, *_no_head(self.answers, rows.values())]
+        self._without_head = _no_head(self.answers, rows.values())
         self._learn(rows, rows["train"]["text"])
 
     def refit(self, rows: Mapping[str, Tensor]) -> None:
@@ -316,7 +318,7 @@ class Texts(LabelledTexts):
         encoded: dict[str, Encoded] = {}
         for name, part in rows.items():
             encoded[name], lengths[name] = self._encoded(part["text"], self.answers.of(part))
-        samples = samples_of(rows, {setting: setting for setting in self.beside})
+        samples = samples_of({"train": rows["train"], **rows}, {setting: setting for setting in self.beside})
         for name, known in samples.items():
             vars(encoded[name]).update(known)
         self._digests = {name: digest(part, (*self.labels, *self.beside)) for name, part in rows.items()}

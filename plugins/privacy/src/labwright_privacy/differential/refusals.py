@@ -23,7 +23,7 @@ from labwright import (
     separable,
 )
 from labwright_tasks.losses import CrossEntropy
-from labwright_tasks.weights import WeightedBatch
+from labwright_tasks.weights import weights_in
 from torch import Tensor, nn
 
 _SEEN = 4  # samples that are put beside others
@@ -172,7 +172,7 @@ def refuse_mixing(task: Task, batches: IndexedBatches) -> None:
     for others in (others_N[:count], others_N[-count:]):
         batch = batches.split.fetch(torch.cat([first, others]), 0, 0)
         drawn: Batch = task.draw(batch, generator(0))
-        if isinstance(batch, WeightedBatch) or isinstance(drawn, WeightedBatch):
+        if any(weights_in(one) is not None for one in (batch, drawn)):
             raise LabwrightError(
                 "task.data.weight: samples are weighed there, and here each unit counts alike, as no more of it "
                 "than the bound may. Leave the weights out."

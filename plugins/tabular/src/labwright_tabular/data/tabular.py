@@ -111,7 +111,7 @@ class Tabular(Data):
 
     def _learn(self, rows: Mapping[str, Tensor] | None) -> None:
         """Read the table, learn from all training rows, or `rows` of each part, and make the splits."""
-        self._left_out, self._remarks = (), []
+        self._left_out, self._remarks, self.facts = (), [], {}
         whole = self.table()
         table, left_out = self._with_answers(whole)
         self._left_out = [*self._left_out, *left_out]
