@@ -334,7 +334,9 @@ def test_a_fold_goes_around_masked_data(table: Path) -> None:
 
 def test_data_with_folds_of_its_own_can_be_told_by_its_methods(table: Path) -> None:
     data = recipe(table).prepared().data
-    assert inspect.getattr_static(data, "refit")  # as Python 3.12 looks for a protocol's methods: without it a fold's vocabulary
+    assert inspect.getattr_static(
+        data, "refit"
+    )  # as Python 3.12 looks for a protocol's methods: without it a fold's vocabulary
     # would be that of what is held out as well
     data.checks()
     assert not any(note.startswith("masked") for note in data.noticed())
