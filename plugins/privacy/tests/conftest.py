@@ -1,7 +1,8 @@
-"""Secrets of tests lie in a folder of their own."""
+"""Secrets of tests lie in a folder of their own, and are the same each time: what chance decides is decided once."""
 
 from __future__ import annotations
 
+import random
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,6 +16,10 @@ from labwright.cli import main
 def secrets(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path_factory.mktemp("secrets")
     monkeypatch.setenv("LABWRIGHT_PRIVACY_SECRETS", str(folder))
+    drawn = random.Random(0)
+    monkeypatch.setattr(
+        "labwright_privacy.differential.secrets.secrets.token_hex", lambda size: drawn.randbytes(size).hex()
+    )
     return folder
 
 

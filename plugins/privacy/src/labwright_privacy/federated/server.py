@@ -69,13 +69,13 @@ class RoundServer:
     def answers(self, number: int, tensors: Tensors, timeout: float) -> dict[int, ClientUpdate]:
         """Open a round and wait until all who are present have answered, or for `timeout` seconds.
 
-        The first is for all clients, who come when they come. The time runs from when one takes up the round. Whoever
-        didn't answer isn't waited for in the next one, until it asks for a round again.
+        The first is for all clients, who come when they come: its time runs from when one takes it up. Whoever didn't
+        answer isn't waited for in the next one, until it asks for a round again.
         """
         body = written(tensors)
         with self.changed:
             self.number, self.body, self.like = number, body, tensors
-            self.updates, self.begun, self.open = {}, None, True
+            self.updates, self.begun, self.open = {}, time.monotonic() if self.seen else None, True
             self.changed.notify_all()
             while not self.present <= self.updates.keys() or not self.updates:
                 left = None if self.begun is None else self.begun + timeout - time.monotonic()
