@@ -192,7 +192,7 @@ def test_a_weighted_translation_accumulates_as_one_batch(tmp_path: Path) -> None
             loss="cross-entropy",
             optimizer="adamw",
             device={"name": "cpu", "accumulate": accumulate},
-            train={"steps": 4, "batch_size": 16, "seed": 0},
+            train={"steps": 2, "batch_size": 16, "seed": 0},
             log=[],
         )
         experiment.run(tmp_path / str(accumulate))
@@ -203,13 +203,14 @@ def test_a_weighted_translation_accumulates_as_one_batch(tmp_path: Path) -> None
 
 def test_pairs_of_a_group_stay_together_and_the_latest_are_held_out(tmp_path: Path) -> None:
     path = of_authors(tmp_path / "pairs.jsonl")
-    data = prepared(path, group="who", valid=0.25, test=0.25)
+    data = prepared(path, group="who", tokenizer="char", valid=0.25, test=0.25)
     authors = {part: {n % 12 for n in numbers(data, part)} for part in ("train", "valid", "test")}
     assert sum(map(len, authors.values())) == len(set.union(*authors.values())) == 12
     data = prepared(path, time="day", tokenizer="char", valid=0.2, test=0.2)
     days = {part: sorted(n * 7 % 60 for n in numbers(data, part)) for part in ("train", "valid", "test")}
     assert days == {"train": [*range(36)], "valid": [*range(36, 48)], "test": [*range(48, 60)]}
-    fold = Fold(TextPairs(path=path, group="who", tokenizer="char", valid=0.0, test=0.0), number=1, of=3)
+    pairs = TextPairs(path=path, group="who", tokenizer="char", valid=0.0, test=0.0)
+    fold = Fold(pairs, number=1, of=3, valid=0.0)
     fold.prepare()
     authors = {part: {n % 12 for n in numbers(fold, part)} for part in ("train", "test")}
     assert len(authors["test"]) == 4 and not authors["train"] & authors["test"]
