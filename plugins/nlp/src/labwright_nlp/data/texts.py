@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from copy import copy
 from dataclasses import replace
 from functools import partial
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Self
@@ -442,6 +442,7 @@ def _tensor(ids: array[int]) -> Tensor:
 def digest(rows: Table, others: Sequence[str] = ("label",)) -> str:
     """What tells the texts of some rows, and other columns of theirs, from others."""
     hashed = hashlib.sha256()
-    for text, *cells in zip(rows["text"], *(rows[other] for other in others), strict=True):
-        hashed.update("".join(f"{cell}\0" for cell in (*cells, text)).encode())
+    cells = zip(*(rows[other] for other in others), rows["text"], strict=True)
+    while some := list(islice(cells, _AT_ONCE)):
+        hashed.update("\0".join([*chain.from_iterable(some), ""]).encode())
     return hashed.hexdigest()
