@@ -10,7 +10,7 @@ from typing import Any, Self, overload
 
 import numpy as np
 
-_AT_ONCE = 4096  # cells that are put together, or taken apart
+_AT_ONCE = 512  # cells that are put together, or taken apart
 _WIDE = 1 << 32  # bytes, whose number 4 bytes can't tell
 
 
@@ -137,7 +137,7 @@ class Coded(Column):
             yield from map(self.names.__getitem__, self.codes_N[first : first + _AT_ONCE].tolist())
 
     def _cell(self, index: int) -> str:
-        return self.names[self.codes_N[index]]
+        return self.names[int(self.codes_N[index])]
 
     def chosen(self, rows: Iterable[int]) -> Coded:
         codes_N = self.codes_N[np.fromiter(rows, np.int64)]

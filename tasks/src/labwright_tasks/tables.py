@@ -26,7 +26,7 @@ _UNSEEN = " \t\r\n\f\v\u00a0\u200b\u200e\u200f\u2060\u3000\ufeff"  # at the ends
 _WHOLE = re.compile(r"([+-]?[0-9]+)\.0+")
 _EXACT = 2**53  # from here on one floating-point number stands for several whole ones
 _LOOKED_AT = 50  # lines that say how a table is written
-_AT_ONCE = 4096  # rows that are read together
+_AT_ONCE = 512  # rows that are read together
 
 _PLAIN = Written()
 
