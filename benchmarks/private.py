@@ -114,6 +114,7 @@ def alone(way: str, model: str, size: int) -> None:
     """In a process of its own: print by how many bytes the peak grows with some steps."""
     with tempfile.TemporaryDirectory() as scratch, warnings.catch_warnings(action="ignore"):
         step = WAYS[way](MODELS[model], size, Path(scratch))
+        WAYS[way](Perceptron, 2, Path(scratch) / "first")()  # what is imported with the first step is no step's memory
         Path("/proc/self/clear_refs").write_text("5")  # the peak so far was that of imports
         before = resident("VmRSS")
         for _ in range(STEPS):
