@@ -2,7 +2,7 @@
 
 Both draw nothing here: each step is given the same batch, so that what is measured are per-sample gradients, clipping,
 noise and the update. Times are medians over rounds that take turns in one process; memory is the peak of a process of
-its own, beyond what it had before its first step.
+its own, beyond what it had after a first step of two samples, which imports what is imported late.
 `benchmarks/.venv/bin/python benchmarks/private.py`, a few minutes on two cores; Opacus comes with labwright-privacy.
 """
 
