@@ -14,7 +14,7 @@ import torch
 from labwright import LabwrightError, evaluate, generator
 from labwright.train.checkpoints import verify
 from labwright_gan.data.ring import Ring
-from labwright_gan.losses import R1, AdversarialLoss, Hinge, NonSaturating, Wasserstein
+from labwright_gan.losses import R1, AdversarialLoss, Hinge, LeastSquares, NonSaturating, Relativistic, Wasserstein
 from labwright_gan.models.dcgan import ConditionalDCGAN
 from labwright_gan.models.mlp import MLP
 from labwright_gan.pictures import Scaling
@@ -22,7 +22,6 @@ from labwright_gan.task import Adversarial, Shown
 from labwright_testing.verify_resume import verify_resume
 from PIL import Image
 from torch import Tensor, nn
-from torch.nn import functional
 
 NAMES = ("top left", "top right", "bottom left", "bottom right")
 
@@ -86,6 +85,7 @@ def duel(task: Any, model: Any, loss: Any = "gan/hinge", **changed: Any) -> lw.E
 RING = {"name": "gan/adversarial", "data": "gan/ring", "latent": 4, "critic_steps": 3}
 SPECTRAL = {"name": "gan/mlp", "width": 16, "critic_norm": "spectral"}
 AVERAGED = {"steps": 20, "batch_size": 16, "ema": 0.9, "clip": 1.0}
+AGAINST_THE_MEAN = {"name": "gan/relativistic", "against": "mean"}
 R1_HINGE = {"name": "gan/r1", "loss": "gan/hinge"}
 
 
@@ -96,6 +96,7 @@ def conditional(**settings: Any) -> Adversarial:
 CASES: dict[str, Any] = {
     "spectral norm and averages": lambda: duel(RING, SPECTRAL, train=AVERAGED),
     "a gradient penalty": lambda: duel(RING, {"name": "gan/mlp", "width": 16}, "gan/wasserstein", train=AVERAGED),
+    "a relativistic loss": lambda: duel(RING, SPECTRAL, R1_HINGE | {"loss": "gan/relativistic", "both": True}),
     "accumulation": lambda: duel(RING, SPECTRAL, R1_HINGE, train=AVERAGED, device={"name": "cpu", "accumulate": 2}),
     "bf16": lambda: duel(RING, SPECTRAL, "gan/wasserstein", device={"name": "cpu", "precision": "bf16"}),
     "fp16 with a loss scale": lambda: duel(RING, SPECTRAL, R1_HINGE, device={"name": "cpu", "precision": "fp16"}),
@@ -126,7 +127,15 @@ def test_a_spectral_critic_resumes_exactly_at_any_step(stopped_at: int) -> None:
 @pytest.mark.parametrize("phase", ["critic", "generator"])
 @pytest.mark.parametrize(
     "loss",
-    [NonSaturating(), Hinge(), Wasserstein(), R1(Hinge()), R1(Wasserstein())],
+    [
+        NonSaturating(),
+        Hinge(),
+        LeastSquares(),
+        Relativistic(),
+        Wasserstein(),
+        R1(Relativistic(), both=True),
+        R1(Wasserstein()),
+    ],
     ids=lambda one: type(one).__name__,
 )
 def test_parts_of_a_batch_give_the_gradients_of_the_whole(phase: str, loss: AdversarialLoss) -> None:
@@ -160,19 +169,7 @@ def test_parts_of_a_batch_give_the_gradients_of_the_whole(phase: str, loss: Adve
             torch.testing.assert_close(one, a + b, rtol=1e-12, atol=1e-14)
 
 
-class Relativistic(AdversarialLoss):
-    """Each sample against the mean of the others (Jolicoeur-Martineau 2019), which says that it can't be cut."""
-
-    separable = False
-
-    def critic(self, real: Tensor, fake: Tensor) -> Tensor:
-        return functional.softplus(fake - real.mean(-1)).mean(-1) + functional.softplus(fake.mean(-1) - real).mean(-1)
-
-    def generator(self, fake: Tensor) -> Tensor:
-        return -fake.mean(-1)
-
-
-@pytest.mark.parametrize("loss", [Relativistic, R1(Relativistic())], ids=["alone", "within a penalty"])
+@pytest.mark.parametrize("loss", [AGAINST_THE_MEAN, R1_HINGE | {"loss": AGAINST_THE_MEAN}], ids=["alone", "within r1"])
 def test_a_loss_that_compares_samples_is_not_cut(loss: Any, tmp_path: Path) -> None:
     experiment = duel(RING, {"name": "gan/mlp", "width": 8}, loss, device={"name": "cpu", "accumulate": 2})
     with pytest.raises(LabwrightError, match=r"device\.accumulate cuts .*compares the samples of a batch"):

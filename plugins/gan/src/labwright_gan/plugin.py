@@ -20,8 +20,13 @@ def labwright_components() -> Iterator[lw.Component]:
     yield lw.Component(
         "model", "gan/cdcgan", f"{here}.models.dcgan:ConditionalDCGAN", "two convolutional networks told the class"
     )
+    yield lw.Component(
+        "model", "gan/resnet", f"{here}.models.resnet:ResNet", "two residual networks, told the class or not"
+    )
     yield lw.Component("loss", "gan/non-saturating", f"{here}.losses:NonSaturating", "the loss of the first GAN")
     yield lw.Component("loss", "gan/hinge", f"{here}.losses:Hinge", "scores beyond a margin don't count")
+    yield lw.Component("loss", "gan/least-squares", f"{here}.losses:LeastSquares", "squared distances of the scores")
+    yield lw.Component("loss", "gan/relativistic", f"{here}.losses:Relativistic", "real against generated, in pairs")
     yield lw.Component("loss", "gan/wasserstein", f"{here}.losses:Wasserstein", "with a penalty on the critic's slope")
     yield lw.Component("loss", "gan/r1", f"{here}.losses:R1", "another loss plus a penalty at the real samples")
 

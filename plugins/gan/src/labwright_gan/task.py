@@ -41,7 +41,7 @@ from torch import Generator, Tensor, nn
 
 from labwright_gan import judge as judges
 from labwright_gan.data.ring import KnownModes
-from labwright_gan.losses import AdversarialContract, Score, full, slope_penalty
+from labwright_gan.losses import AdversarialContract, Score, compares, full, slope_penalty
 from labwright_gan.metrics import FID, KID, EnergyDistance, JudgeAccuracy, Modes, ReadAsAsked, Seen, Spread
 from labwright_gan.models.pair import computed_once
 from labwright_gan.pictures import Scaling, png
@@ -294,8 +294,14 @@ class Adversarial(Task):
 
     def _generator(self, model: nn.Module, batch: Drawn, criterion: Any) -> Tensor:
         fake: Tensor = model.get_submodule("generator")(*self._asked(batch.latents[1], batch.targets))
-        loss: Tensor = criterion.generator(self._score(model, batch)(fake))
-        return loss
+        score = self._score(model, batch)
+        if not compares(criterion):
+            loss: Tensor = criterion.generator(score(fake))
+            return loss
+        with torch.no_grad():
+            real = score(batch.inputs[0])
+        beside: Tensor = criterion.generator_beside(real, score(fake))
+        return beside
 
     def _score(self, model: nn.Module, batch: Drawn) -> Score:
         """Scores in full precision, one a sample, by a critic that knows the classes if it is told them."""
