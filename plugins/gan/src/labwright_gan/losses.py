@@ -35,11 +35,12 @@ class AdversarialLoss(nn.Module, ABC):
 
     `separable`: each is the mean of what single samples give, so that `device.accumulate` may cut a batch. One that
     compares each with the mean of the batch, as `gan/relativistic` may, isn't. `compares`: the generator's loss is of
-    real scores as well.
+    real scores as well. `signed`: a score above 0 says real, one below generated.
     """
 
     separable: bool = True
     compares: bool = False
+    signed: bool = True
 
     @abstractmethod
     def critic(self, real: Tensor, fake: Tensor) -> Tensor:
@@ -108,6 +109,8 @@ class LeastSquares(AdversarialLoss):
     Best for the critic is p_real / (p_real + p_generated), its loss then at most 1/4.
     """
 
+    signed = False
+
     def critic(self, real: Tensor, fake: Tensor) -> Tensor:
         return ((real - 1).square().mean(-1) + fake.square().mean(-1)) / 2
 
@@ -125,6 +128,7 @@ class Relativistic(AdversarialLoss):
     """
 
     compares = True
+    signed = False
 
     def __init__(self, *, against: Literal["pairs", "mean"] = "pairs") -> None:
         super().__init__()
@@ -152,6 +156,8 @@ class Wasserstein(AdversarialLoss):
     The penalty is `penalty * mean((slope - 1)**2)` at points drawn evenly between each real and each generated sample;
     0 leaves it out, for a critic that is held otherwise. The critic must have no batch normalisation.
     """
+
+    signed = False
 
     def __init__(self, *, penalty: Annotated[float, Field(ge=0), Uniform(0.1, 100.0, log=True)] = 10.0) -> None:
         super().__init__()
@@ -192,7 +198,7 @@ class R1(AdversarialLoss):
             )
         self.inner = loss
         self.separable = separable(loss)
-        self.compares = compares(loss)
+        self.compares, self.signed = compares(loss), getattr(loss, "signed", True)
         self.weight, self.both = weight, both
 
     def critic(self, real: Tensor, fake: Tensor) -> Tensor:

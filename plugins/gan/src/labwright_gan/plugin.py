@@ -14,6 +14,9 @@ def labwright_components() -> Iterator[lw.Component]:
     yield lw.Component(
         "task", "gan/adversarial", f"{here}.task:Adversarial", "a generator against a critic, of pictures or points"
     )
+    yield lw.Component(
+        "task", "gan/adaptive", f"{here}.adaptive:Adaptive", "the same, augmented as much as it overfits"
+    )
     yield lw.Component("data", "gan/ring", f"{here}.data.ring:Ring", "points of 8 Gaussians on a circle")
     yield lw.Component("model", "gan/mlp", f"{here}.models.mlp:MLP", "two multilayer perceptrons")
     yield lw.Component("model", "gan/dcgan", f"{here}.models.dcgan:DCGAN", "two convolutional networks")

@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, final
+from typing import TYPE_CHECKING, Annotated, Any
 
 import torch
 from labwright import (
@@ -40,6 +40,7 @@ from pydantic import Field
 from torch import Generator, Tensor, nn
 
 from labwright_gan import judge as judges
+from labwright_gan.augment import Kind, augmented, draws
 from labwright_gan.data.ring import KnownModes
 from labwright_gan.losses import AdversarialContract, Score, compares, full, slope_penalty
 from labwright_gan.metrics import FID, KID, EnergyDistance, JudgeAccuracy, Modes, ReadAsAsked, Seen, Spread
@@ -60,11 +61,13 @@ _DIGITS = 18  # that a seed has at most
 class Drawn(Batch):
     """`inputs` holds real samples, pictures with values -1..1; `targets` their classes, asked of the generated too.
 
-    `latents` (B, D) are the critic's phase's and the generator's; `mix` (B,) is uniform in [0, 1).
+    `latents` (B, D) are the critic's phase's and the generator's; `mix` (B,) is uniform in [0, 1). `changes` are the
+    draws of augmentation, if there is any: of real and of generated samples, in the critic's phase and the generator's.
     """
 
     latents: tuple[Tensor, Tensor]
     mix: Tensor
+    changes: tuple[Tensor, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -113,14 +116,15 @@ class Shown(nn.Module):
         return flat.gather(0, rows).view(len(latents), *self.samples.shape[1:])
 
 
-@final
 class Adversarial(Task):
     """Make samples like those of the data: a generator against a critic (Goodfellow et al. 2014).
 
     The model has children `generator` and `critic`, the latter giving scores of shape (B,); its forward is the
     generator's. The critic is updated at each step, the generator at each `critic_steps`-th. Pictures are scaled to
     -1..1 by the smallest and largest values of the training part, each channel by itself; points are left as they are.
-    `latent` is the number of normal values a sample is made from. `conditional` asks for a class: both networks are
+    `latent` is the number of normal values a sample is made from. `augment` changes all pictures that the critic sees,
+    real and generated alike, so that it learns longer from few (Zhao et al. 2020): "colour", "translation", "cutout".
+    `conditional` asks for a class: both networks are
     told it, and generated samples are asked for the classes of the real ones beside them.
 
     Points are measured by their energy distance and, where the data knows its modes, how they lie about these. Pictures
@@ -145,6 +149,7 @@ class Adversarial(Task):
         critic_steps: Annotated[int, Field(ge=1), Integers(1, 5)] = 1,
         judge: Path | None = None,
         judge_epochs: Annotated[int, Field(ge=1)] = 10,
+        augment: tuple[Kind, ...] = (),
     ) -> None:
         if not issubclass(data.item, Image | Features):
             raise LabwrightError(
@@ -158,7 +163,10 @@ class Adversarial(Task):
                 )
         if judge is not None and not issubclass(data.item, Image):
             raise LabwrightError(f"task.judge: a judge looks at pictures; {type(data).__name__} offers points.")
+        if augment and not issubclass(data.item, Image):
+            raise LabwrightError(f"task.augment: it changes pictures; {type(data).__name__} offers points.")
         self.data = data
+        self.augment, self.share = tuple(dict.fromkeys(augment)), 1.0
         self.latent, self.conditional, self.critic_steps = latent, conditional, critic_steps
         self.judge_epochs = judge_epochs
         self.judge_folder = self.named_judge = None if judge is None else judge.expanduser()
@@ -266,7 +274,10 @@ class Adversarial(Task):
         size = len(batch)
         latents = tuple(torch.randn(size, self.latent, generator=generator) for _ in range(2))
         real = self._scaled(batch.inputs[0])
-        return Drawn((real,), batch.targets, (latents[0], latents[1]), torch.rand(size, generator=generator))
+        mix = torch.rand(size, generator=generator)
+        kinds = self.augment
+        changes = tuple(draws(kinds, self.share, size, generator) for _ in range(4)) if kinds else ()
+        return Drawn((real,), batch.targets, (latents[0], latents[1]), mix, changes)
 
     def loss(self, model: nn.Module, batch: Drawn, criterion: Any, phase: str) -> Tensor:
         real = batch.inputs[0]
@@ -274,9 +285,10 @@ class Adversarial(Task):
             return (self._critic if phase == "critic" else self._generator)(model, batch, criterion)
 
     def _critic(self, model: nn.Module, batch: Drawn, criterion: Any) -> Tensor:
-        real, score = batch.inputs[0], self._score(model, batch)
+        real, score = self._changed(batch.inputs[0], batch, 0), self._score(model, batch)
         with torch.no_grad():
-            fake: Tensor = model.get_submodule("generator")(*self._asked(batch.latents[0], batch.targets))
+            made: Tensor = model.get_submodule("generator")(*self._asked(batch.latents[0], batch.targets))
+            fake = self._changed(made, batch, 1)
         loss: Tensor = criterion.critic(score(real), score(fake))
         try:
             penalty = slope_penalty(criterion, score, real, fake, batch.mix)
@@ -293,15 +305,20 @@ class Adversarial(Task):
         return loss if penalty is None else loss + penalty
 
     def _generator(self, model: nn.Module, batch: Drawn, criterion: Any) -> Tensor:
-        fake: Tensor = model.get_submodule("generator")(*self._asked(batch.latents[1], batch.targets))
+        made: Tensor = model.get_submodule("generator")(*self._asked(batch.latents[1], batch.targets))
+        fake = self._changed(made, batch, 3)
         score = self._score(model, batch)
         if not compares(criterion):
             loss: Tensor = criterion.generator(score(fake))
             return loss
         with torch.no_grad():
-            real = score(batch.inputs[0])
+            real = score(self._changed(batch.inputs[0], batch, 2))
         beside: Tensor = criterion.generator_beside(real, score(fake))
         return beside
+
+    def _changed(self, x: Tensor, batch: Drawn, number: int) -> Tensor:
+        """Samples as the critic sees them: augmented by the batch's draws of that number, if there are any."""
+        return augmented(x, self.augment, batch.changes[number]) if self.augment else x
 
     def _score(self, model: nn.Module, batch: Drawn) -> Score:
         """Scores in full precision, one a sample, by a critic that knows the classes if it is told them."""
