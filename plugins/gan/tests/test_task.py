@@ -14,11 +14,12 @@ import torch
 from labwright import LabwrightError, evaluate, generator
 from labwright.train.checkpoints import verify
 from labwright_gan.data.ring import Ring
+from labwright_gan.generative import Shown
 from labwright_gan.losses import R1, AdversarialLoss, Hinge, LeastSquares, NonSaturating, Relativistic, Wasserstein
 from labwright_gan.models.dcgan import ConditionalDCGAN
 from labwright_gan.models.mlp import MLP
 from labwright_gan.pictures import Scaling
-from labwright_gan.task import Adversarial, Shown
+from labwright_gan.task import Adversarial
 from labwright_testing.verify_resume import verify_resume
 from PIL import Image
 from torch import Tensor, nn
@@ -35,6 +36,9 @@ def squares(count: int, side: int, channels: int, seed: int) -> tuple[Tensor, Te
         top, left = half * (label // 2), half * (label % 2)
         one[:, top : top + half, left : left + half] += 2.0
     return x, labels
+
+
+PRDC = ("prdc/precision", "prdc/recall", "prdc/density", "prdc/coverage")
 
 
 class Squares(lw.Data):
@@ -242,7 +246,9 @@ def test_a_conditional_pair_draws_what_it_is_asked_for(tmp_path: Path) -> None:
     metrics = run.metrics["test"]
     assert metrics["judge_accuracy"] > 0.95
     assert metrics["read_as_asked"] > 0.95
-    assert set(metrics) == {"fid", "kid", "judge_accuracy", "read_as_asked", "spread"}
+    of_asked = {"judge_accuracy", "read_as_asked", "spread", "generated_alone"}
+    assert set(metrics) == {"fid", "kid", *PRDC, "memorised", *of_asked}
+    assert metrics["generated_alone"] > 0.9 and metrics["prdc/precision"] > 0.3
     (section,) = run.task.report(run.model, "test", run.device)
     assert isinstance(section.figure.axes[0].get_title(), str)
     assert [label.get_text() for label in section.figure.axes[0].get_yticklabels()] == list(NAMES)
@@ -267,7 +273,7 @@ def test_what_was_learned_from_the_data_is_enough_to_draw(channels: int, tmp_pat
     assert isinstance(picture, lw.Attachment) and picture == here["picture"]
     opened = Image.open(io.BytesIO(picture.data))
     assert (opened.size, opened.mode, opened.format) == ((8, 8), "L" if channels == 1 else "RGB", "PNG")
-    assert there.metrics().keys() == run.metrics["test"].keys()
+    assert {name.partition("/")[0] for name in run.metrics["test"]} == there.metrics().keys()
     judged = [task.judge(torch.zeros(1, channels, 8, 8))[1] for task in (run.task, there)]
     assert torch.equal(*judged)
 
@@ -332,7 +338,8 @@ def test_a_split_of_one_sample_is_refused() -> None:
 
 def test_pictures_without_classes_are_compared_by_their_pixels(tmp_path: Path) -> None:
     run = duel(Adversarial(Unlabelled(), latent=4), {"name": "gan/dcgan", "width": 4}).run(tmp_path / "run")
-    assert set(run.metrics["test"]) == {"fid", "kid"}
+    assert set(run.metrics["test"]) == {"fid", "kid", *PRDC, "memorised"}
+    assert set(run.metrics["valid"]) == {"fid", "kid", *PRDC}
     (section,) = run.task.report(run.model, "test", run.device)
     assert "averaged to 8x8" in section.note
     for settings in ({"conditional": True}, {"judge": Path("runs")}):
