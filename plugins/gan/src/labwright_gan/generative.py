@@ -9,6 +9,7 @@ import json
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -204,6 +205,10 @@ class Generative(Task):
 
         (folder / "data").mkdir()
         self.data.save(folder / "data")
+        train = self.data.split("train")
+        if train is not None and self.of_pictures:  # for `gan/augmented`, which asks where a generator comes from
+            facts = json.dumps({"training": digest(train)})
+            (folder / "facts.json").write_text(f"{facts}\n", encoding="utf-8")
         if self.scaling is not None:
             scaling = {"low": self.scaling.low, "high": self.scaling.high}
             (folder / "scaling.json").write_text(json.dumps(scaling) + "\n", encoding="utf-8")
@@ -359,6 +364,20 @@ class Generative(Task):
         """Those of the training part with values -1..1, some at a time; none where it isn't there."""
         train = self.data.split("train")
         if train is not None:
-            plain = train.plain() if isinstance(train, Augmented) else train
-            for batch in IndexedBatches.in_order(plain, _AT_ONCE):
+            for batch in _in_order(train):
                 yield self._scaled(batch.inputs[0])
+
+
+def digest(split: Split) -> str:
+    """SHA-256 of all samples of a split and their targets, as they are without augmentation."""
+    whole = sha256()
+    for batch in _in_order(split):
+        for tensor in (batch.inputs[0], batch.targets):
+            whole.update(f"{tensor.dtype}{tuple(tensor.shape)}".encode())
+            whole.update(tensor.detach().contiguous().view(torch.uint8).numpy())
+    return whole.hexdigest()
+
+
+def _in_order(split: Split) -> Iterator[Batch]:
+    plain = split.plain() if isinstance(split, Augmented) else split
+    yield from IndexedBatches.in_order(plain, _AT_ONCE)

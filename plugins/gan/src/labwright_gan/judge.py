@@ -35,6 +35,7 @@ FEATURES = 64
 _SEED = 20
 _BATCH = 64
 _AT_ONCE = 256
+_UPDATES = 100  # at least, of a classifier of few generated samples
 _POOLED = 8  # pixels
 
 
@@ -124,8 +125,8 @@ def trained(split: Split, picture: Image, classes: int, epochs: int) -> SmallCNN
 class GeneratedAlone:
     """The accuracy on real samples of a classifier that has learned from generated ones alone (Ravuri & Vinyals 2019).
 
-    It is a judge anew, given as many generated samples of the classes asked for as there are real ones to test it on.
-    On the test part only, as it is trained each time.
+    It is a judge anew, given as many generated samples of the classes asked for as there are real ones to test it on,
+    in as many passes, but 100 updates or more. On the test part only, as it is trained each time.
     """
 
     splits = ("test",)
@@ -143,7 +144,8 @@ class GeneratedAlone:
         if not self._real:
             return math.nan
         real, fake, labels = (torch.cat(kept) for kept in (self._real, self._fake, self._labels))
-        learner = trained(TensorSplit((fake,), labels), Image(*fake.shape[1:]), self.classes, self.epochs)
+        epochs = max(self.epochs, -(-_UPDATES * _BATCH // len(fake)))
+        learner = trained(TensorSplit((fake,), labels), Image(*fake.shape[1:]), self.classes, epochs)
         accuracy = Accuracy()
         with torch.no_grad():
             for some, asked in zip(real.split(_AT_ONCE), labels.split(_AT_ONCE), strict=True):

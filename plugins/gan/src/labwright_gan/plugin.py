@@ -19,6 +19,9 @@ def labwright_components() -> Iterator[lw.Component]:
     )
     yield lw.Component("task", "gan/diffusion", f"{here}.diffusion:Diffusion", "samples made of noise, step by step")
     yield lw.Component("data", "gan/ring", f"{here}.data.ring:Ring", "points of 8 Gaussians on a circle")
+    yield lw.Component(
+        "data", "gan/augmented", f"{here}.data.augmented:WithGenerated", "pictures, and generated ones to train on"
+    )
     yield lw.Component("model", "gan/mlp", f"{here}.models.mlp:MLP", "two multilayer perceptrons")
     yield lw.Component("model", "gan/dcgan", f"{here}.models.dcgan:DCGAN", "two convolutional networks")
     yield lw.Component(
