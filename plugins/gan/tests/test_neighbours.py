@@ -154,7 +154,7 @@ def test_what_is_learned_from_generated_pictures_alone_is_as_good_as_they_are(ta
         for rows in (slice(0, 60), slice(60, 100)):
             metric.update(Seen(real[rows], made[rows], labels[rows], real, real))
         accuracies.append(metric.compute())
-    assert accuracies[0] > 0.9 and accuracies[1] < 0.1 and 0.3 < accuracies[2] < 0.7
+    assert accuracies[0] > 0.9 and accuracies[1] < 0.2 and 0.3 < accuracies[2] < 0.7
 
 
 # --------------------------------------------------------------------------------------------------- torch-fidelity

@@ -249,7 +249,8 @@ def test_a_conditional_pair_draws_what_it_is_asked_for(tmp_path: Path) -> None:
     of_asked = {"judge_accuracy", "read_as_asked", "spread", "generated_alone"}
     assert set(metrics) == {"fid", "kid", *PRDC, "memorised", *of_asked}
     assert metrics["generated_alone"] > 0.9 and metrics["prdc/precision"] > 0.3
-    (section,) = run.task.report(run.model, "test", run.device)
+    section, between = run.task.report(run.model, "test", run.device)
+    assert between.title == "From one sample to another"
     assert isinstance(section.figure.axes[0].get_title(), str)
     assert [label.get_text() for label in section.figure.axes[0].get_yticklabels()] == list(NAMES)
 
@@ -340,7 +341,7 @@ def test_pictures_without_classes_are_compared_by_their_pixels(tmp_path: Path) -
     run = duel(Adversarial(Unlabelled(), latent=4), {"name": "gan/dcgan", "width": 4}).run(tmp_path / "run")
     assert set(run.metrics["test"]) == {"fid", "kid", *PRDC, "memorised"}
     assert set(run.metrics["valid"]) == {"fid", "kid", *PRDC}
-    (section,) = run.task.report(run.model, "test", run.device)
+    section, _ = run.task.report(run.model, "test", run.device)
     assert "averaged to 8x8" in section.note
     for settings in ({"conditional": True}, {"judge": Path("runs")}):
         with pytest.raises(LabwrightError, match=r"needs classes; Unlabelled has targets Values"):
@@ -384,6 +385,21 @@ def test_a_penalty_on_the_slope_of_a_critic_with_batch_norm_is_refused(loss: dic
         experiment.run(tmp_path / "run")
 
 
+@pytest.mark.parametrize("critic_steps", [1, 3])
+def test_a_film_shows_as_many_moments_and_changes_nothing(critic_steps: int, tmp_path: Path) -> None:
+    finals = []
+    for film in (0, 4):
+        task = Adversarial(Squares(), latent=4, conditional=True, judge_epochs=1, film=film, critic_steps=critic_steps)
+        model = {"name": "gan/cdcgan", "width": 4}
+        run = duel(task, model, train={"steps": 12, "batch_size": 16}).run(tmp_path / f"{film}")
+        finals.append(run.model.state_dict())
+        films = [section for section in run.task.report(run.model, "test", run.device) if isinstance(section, lw.Film)]
+        assert len(films) == bool(film)
+    with Image.open(io.BytesIO(films[0].gif)) as gif:
+        assert gif.n_frames == 4 and gif.size == (89 * 5, 17 * 5)  # 10 times 2 pictures of 8x8, 5 times as large
+    assert all(torch.equal(one, finals[1][name]) for name, one in finals[0].items())
+
+
 # ------------------------------------------------------------------------------------------------------------ floors
 
 
@@ -394,6 +410,7 @@ def test_values_drawn_by_themselves_are_far_from_real_pictures_and_training_pict
     (floor,) = task.floors("test").values()
     best = task.best("test")
     assert 0 <= best["fid"] < floor["fid"] / 3 and best["kid"] < floor["kid"]
+    assert "memorised" in best and best["memorised"] == 1  # they are repeated, after all
     if conditional:  # training pictures are those of the class asked for
         assert best["read_as_asked"] == pytest.approx(best["judge_accuracy"], abs=0.1)
         assert best["read_as_asked"] > 0.5  # of four classes

@@ -37,6 +37,7 @@ class Adaptive(Adversarial):
         critic_steps: Annotated[int, Field(ge=1)] = 1,
         judge: Path | None = None,
         judge_epochs: Annotated[int, Field(ge=1)] = 10,
+        film: Annotated[int, Field(ge=0, le=200)] = 0,
         augment: Annotated[tuple[Kind, ...], Field(min_length=1)] = ("translation", "cutout"),
         target: Annotated[float, Field(gt=-1, lt=1), Uniform(0.3, 0.8)] = 0.6,
         ramp: Annotated[int, Field(ge=1)] = 500_000,
@@ -48,6 +49,7 @@ class Adaptive(Adversarial):
             critic_steps=critic_steps,
             judge=judge,
             judge_epochs=judge_epochs,
+            film=film,
             augment=augment,
         )
         self.target, self.ramp, self.share = target, ramp, 0.0
@@ -72,7 +74,8 @@ class Adaptive(Adversarial):
             )
         return super().loss(model, batch, criterion, phase)
 
-    def after_step(self, model: nn.Module, phase: str, progress: float) -> None:  # noqa: ARG002 - the interface's
+    def after_step(self, model: nn.Module, phase: str, progress: float) -> None:
+        super().after_step(model, phase, progress)
         if phase != "critic":
             return
         self.updates += 1

@@ -114,7 +114,8 @@ class Diffusion(Generative):
     whose w is one less). 0 takes no notice of the class; more than 1 makes it plainer and samples more alike, and each
     step two calls of the model. These three can be changed when a run is evaluated: `task.guidance=2`.
 
-    What is made is measured as `Generative` says.
+    `film` is of how many moments of the training the report shows samples, as a film; 0: none. What is made is measured
+    as `Generative` says.
     """
 
     contract = DenoisingLoss
@@ -133,8 +134,9 @@ class Diffusion(Generative):
         eta: Annotated[float, Field(ge=0, le=1)] = 0.0,
         judge: Path | None = None,
         judge_epochs: Annotated[int, Field(ge=1)] = 10,
+        film: Annotated[int, Field(ge=0, le=200)] = 0,
     ) -> None:
-        super().__init__(data, conditional=conditional, judge=judge, judge_epochs=judge_epochs)
+        super().__init__(data, conditional=conditional, judge=judge, judge_epochs=judge_epochs, film=film)
         if guidance != 1 and not (conditional and unasked):
             needs = "task.unasked above 0" if conditional else "task.conditional=true"
             raise LabwrightError(

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 import torch
 from labwright import (
@@ -49,7 +50,8 @@ _SEED, _REPORT_SEED = 31, 32  # of latents that belong to a line of text, and of
 _ROWS, _COLUMNS = 10, 8  # of a report's sheet: classes, or rows of any; samples in a row
 _LOOKED_AT = 2000  # real samples a report draws, or among which it looks for some of each class
 _DIGITS = 18  # that a seed has at most
-_BETWEEN = 9  # pictures from one latent to another, both included
+_WAYS = 4  # from one latent to another
+_FILMED = 2  # samples of each row of a film's frame
 _AT_ONCE = 256  # training samples
 
 
@@ -117,7 +119,7 @@ class Generative(Task):
     for a split with fewer than two samples or a judge of other pictures.
     """
 
-    def __init__(self, data: Data, *, conditional: bool, judge: Path | None, judge_epochs: int) -> None:
+    def __init__(self, data: Data, *, conditional: bool, judge: Path | None, judge_epochs: int, film: int) -> None:
         if not issubclass(data.item, Image | Features):
             raise LabwrightError(
                 f"task.data: this task makes pictures or points; {type(data).__name__} offers {data.item.__name__}."
@@ -134,6 +136,12 @@ class Generative(Task):
         self.scaling: Scaling | None = None
         self.judge: judges.Judge | None = None
         self.keeps_judge = True
+        self.film = film
+        # of each model by itself, as trials may share a task
+        self._frames: WeakKeyDictionary[nn.Module, dict[int, Tensor]] = WeakKeyDictionary()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_frames": None}  # which loader workers have no use for
 
     @property
     @abstractmethod
@@ -281,6 +289,17 @@ class Generative(Task):
 
     # ---------------------------------------------------------------------------------------------- making and showing
 
+    def after_step(self, model: nn.Module, phase: str, progress: float) -> None:
+        """Keeps a frame of the film at each so-many-th part of the run; it draws nothing and changes nothing."""
+        if not self.film or not self.of_pictures or phase == "critic":
+            return
+        frames = self._frames.setdefault(model, {})
+        number = int(progress * self.film)
+        if number and number not in frames:
+            asked = torch.arange(_ROWS * _FILMED) // _FILMED % max(1, len(self.names)) if self.conditional else None
+            made = self._made(model, _ROWS * _FILMED, asked, next(model.parameters()).device)
+            frames[number] = made.clamp(-1, 1).mul(127).to(torch.int8)
+
     @property
     def line(self) -> str:
         return "label" if self.conditional else "seed"
@@ -324,7 +343,10 @@ class Generative(Task):
         if self.scaling is not None:
             made_rows, real_rows, classes = self._rows(model, self.scaling.unit(real), looked_at.targets, device)
             about = "" if self.judge is None else self.judge.about
-            return [report.pictures(made_rows, real_rows, classes, about, self.best(split))]
+            sections: list[Section] = [report.pictures(made_rows, real_rows, classes, about, self.best(split))]
+            sections += [report.between(self._between(model, device))]
+            frames = [frame.float() / 127 for _, frame in sorted(self._frames.get(model, {}).items())]
+            return [*sections, report.film(frames, _FILMED)] if len(frames) > 1 else sections
         if real.shape[1:] != (2,):  # points of more dimensions aren't drawn
             return ()
         made = self._made(model, len(real), looked_at.targets if self.conditional else None, device)
@@ -342,6 +364,20 @@ class Generative(Task):
         asked = torch.arange(len(rows)).repeat_interleave(_COLUMNS) if classes else None
         made = self._made(model, len(rows) * _COLUMNS, asked, device)
         return list(torch.split(made, _COLUMNS)), rows, classes
+
+    def _between(self, model: nn.Module, device: torch.device) -> list[Tensor]:
+        """Rows of samples on the way from one latent to another, each of one class if they are asked for."""
+        ends = torch.randn(2, _WAYS, *self.latent_shape, generator=generator(_REPORT_SEED, 1)).flatten(2)
+        angles = torch.arccos(torch.cosine_similarity(*ends, dim=1))[:, None]
+        rows = []
+        for share in torch.linspace(0, 1, _COLUMNS).tolist():  # along the sphere, on which normal latents lie
+            first, second = ((1 - share) * angles).sin() / angles.sin(), (share * angles).sin() / angles.sin()
+            rows.append(first * ends[0] + second * ends[1])
+        latents = torch.stack(rows, dim=1).view(_WAYS * _COLUMNS, *self.latent_shape).to(device)
+        asked = (torch.arange(_WAYS) % max(1, len(self.names))).repeat_interleave(_COLUMNS).to(device)
+        with evaluating(model):
+            made = self._samples(model, latents, asked).float().cpu()
+        return list(torch.split(made, _COLUMNS))
 
     def _made(self, model: nn.Module, count: int, labels: Tensor | None, device: torch.device) -> Tensor:
         """Generated samples on the CPU, the same at each call."""

@@ -45,7 +45,8 @@ class Adversarial(Generative):
     pictures that the critic sees, real and generated alike, so that it learns longer from few (Zhao et al. 2020):
     "colour", "translation", "cutout".
 
-    What is made is measured as `Generative` says.
+    `film` is of how many moments of the training the report shows samples, as a film; 0: none. What is made is measured
+    as `Generative` says.
 
     Raises LabwrightError for data that is neither pictures nor points, for classes the data hasn't, and in `prepare`
     for a split with fewer than two samples or a judge of other pictures.
@@ -62,9 +63,10 @@ class Adversarial(Generative):
         critic_steps: Annotated[int, Field(ge=1), Integers(1, 5)] = 1,
         judge: Path | None = None,
         judge_epochs: Annotated[int, Field(ge=1)] = 10,
+        film: Annotated[int, Field(ge=0, le=200)] = 0,
         augment: tuple[Kind, ...] = (),
     ) -> None:
-        super().__init__(data, conditional=conditional, judge=judge, judge_epochs=judge_epochs)
+        super().__init__(data, conditional=conditional, judge=judge, judge_epochs=judge_epochs, film=film)
         if augment and not issubclass(data.item, Image):
             raise LabwrightError(f"task.augment: it changes pictures; {type(data).__name__} offers points.")
         self.augment, self.share = tuple(dict.fromkeys(augment)), 1.0  # of the pictures each kind is done to
