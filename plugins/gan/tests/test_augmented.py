@@ -120,6 +120,7 @@ def test_a_generator_of_other_pictures_is_refused(case: str, run: Path) -> None:
         WithGenerated(data(), run=run, count=10).prepare()
 
 
+@pytest.mark.long
 def test_what_a_generator_started_from_or_was_judged_by_must_have_seen_no_more(run: Path, tmp_path: Path) -> None:
     short = ["train.epochs=", "train.steps=2", "model.width=4", "task.judge_epochs=1", "log=[]"]
     started = lw.Experiment.from_recipe("gan/digits", [*short, f'start={{run="{run}"}}']).run(tmp_path / "started")

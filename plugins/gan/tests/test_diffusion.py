@@ -282,7 +282,7 @@ def test_a_resumed_run_is_the_uninterrupted_one(task: Any, model: Any) -> None:
     assert verdict.exact, verdict
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_it_draws_what_it_is_asked_for_and_is_loaded_to_draw(tmp_path: Path) -> None:
     task = {"name": "gan/diffusion", "data": Bars, "conditional": True, "sampling_steps": 10, "judge_epochs": 5}
     train = {"steps": 250, "batch_size": 32, "ema": 0.97, "evaluate_every": "250 steps"}

@@ -385,19 +385,19 @@ def test_a_penalty_on_the_slope_of_a_critic_with_batch_norm_is_refused(loss: dic
         experiment.run(tmp_path / "run")
 
 
-@pytest.mark.parametrize("critic_steps", [1, 3])
-def test_a_film_shows_as_many_moments_and_changes_nothing(critic_steps: int, tmp_path: Path) -> None:
+def test_a_film_shows_as_many_moments_and_changes_nothing(tmp_path: Path) -> None:
     finals = []
     for film in (0, 4):
-        task = Adversarial(Squares(), latent=4, conditional=True, judge_epochs=1, film=film, critic_steps=critic_steps)
+        task = conditional(judge_epochs=1, film=film, critic_steps=2)
         model = {"name": "gan/cdcgan", "width": 4}
-        run = duel(task, model, train={"steps": 12, "batch_size": 16}).run(tmp_path / f"{film}")
+        run = duel(task, model, train={"steps": 12, "batch_size": 16}, device="cpu").run(tmp_path / f"{film}")
         finals.append(run.model.state_dict())
-        films = [section for section in run.task.report(run.model, "test", run.device) if isinstance(section, lw.Film)]
-        assert len(films) == bool(film)
+    films = [section for section in run.task.report(run.model, "test", run.device) if isinstance(section, lw.Film)]
     with Image.open(io.BytesIO(films[0].gif)) as gif:
         assert gif.n_frames == 4 and gif.size == (89 * 5, 17 * 5)  # 10 times 2 pictures of 8x8, 5 times as large
     assert all(torch.equal(one, finals[1][name]) for name, one in finals[0].items())
+    assert "While it learned" in (tmp_path / "4" / "report.html").read_text()
+    assert "While it learned" not in (tmp_path / "0" / "report.html").read_text()
 
 
 # ------------------------------------------------------------------------------------------------------------ floors

@@ -35,7 +35,7 @@ FEATURES = 64
 _SEED = 20
 _BATCH = 64
 _AT_ONCE = 256
-_UPDATES = 100  # at least, of a classifier of few generated samples
+_UPDATES = 40  # at least, of a classifier of few generated samples
 _POOLED = 8  # pixels
 
 
@@ -126,7 +126,7 @@ class GeneratedAlone:
     """The accuracy on real samples of a classifier that has learned from generated ones alone (Ravuri & Vinyals 2019).
 
     It is a judge anew, given as many generated samples of the classes asked for as there are real ones to test it on,
-    in as many passes, but 100 updates or more. On the test part only, as it is trained each time.
+    in as many passes, but 40 updates or more. On the test part only, as it is trained each time.
     """
 
     splits = ("test",)
