@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Protocol, final
 
 import torch
-from labwright import Batch, Choice, Data, Features, Image, LabwrightError, Part, Port, Uniform
+from labwright import Batch, Choice, Data, Features, Image, LabwrightError, Part, Port
 from pydantic import Field
 from torch import Generator, Tensor, nn
 
@@ -130,7 +130,7 @@ class Diffusion(Generative):
         predicts: Annotated[Predicted, Choice("v", "epsilon")] = "v",
         unasked: Annotated[float, Field(ge=0, lt=1)] = 0.1,
         sampling_steps: Annotated[int, Field(ge=1)] = 50,
-        guidance: Annotated[float, Field(ge=0), Uniform(1.0, 4.0)] = 1.0,
+        guidance: Annotated[float, Field(ge=0)] = 1.0,
         eta: Annotated[float, Field(ge=0, le=1)] = 0.0,
         judge: Path | None = None,
         judge_epochs: Annotated[int, Field(ge=1)] = 10,
