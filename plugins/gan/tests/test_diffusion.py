@@ -191,6 +191,11 @@ def test_guidance_0_takes_no_notice_of_the_class_and_1_is_the_class_alone() -> N
         assert len(asked) == calls
 
 
+def test_a_file_is_no_latent() -> None:
+    with pytest.raises(LabwrightError, match="it reads no files but takes --seed TEXT"):
+        Diffusion(Ring()).inputs(Path("picture.png"))
+
+
 def test_guidance_without_what_it_compares_is_refused() -> None:
     with pytest.raises(LabwrightError, match=r"task\.guidance: given 2\.0; .*needs task\.conditional=true"):
         Diffusion(Bars(), guidance=2.0)

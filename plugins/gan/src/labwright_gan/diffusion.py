@@ -6,6 +6,7 @@ B batch, T steps of the noising process; a tensor of it has T + 1 entries, from 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -182,6 +183,10 @@ class Diffusion(Generative):
         return predicted
 
     # ------------------------------------------------------------------------------------------------- making samples
+
+    def inputs(self, path: Path) -> Iterable[tuple[str, Callable[[], tuple[Tensor, ...]]]] | None:  # noqa: ARG002
+        # a picture has the shape of a latent, and would be taken for one
+        raise LabwrightError(f"this run makes samples; it reads no files but takes --{self.line} TEXT.")
 
     def sampled(self, model: nn.Module, latents: Tensor, labels: Tensor | None) -> Tensor:
         x, process, fresh = latents, self.process, None

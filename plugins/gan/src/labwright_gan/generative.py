@@ -137,11 +137,11 @@ class Generative(Task):
         self.judge: judges.Judge | None = None
         self.keeps_judge = True
         self.film = film
-        # of each model by itself, as trials may share a task
-        self._frames: WeakKeyDictionary[nn.Module, dict[int, Tensor]] = WeakKeyDictionary()
+        # of each model by itself, as trials may share a task; made when there are any
+        self._frames: WeakKeyDictionary[nn.Module, dict[int, Tensor]] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_frames": None}  # which loader workers have no use for
+        return {**self.__dict__, "_frames": None}  # loader workers have no use for them, and can't be given them
 
     @property
     @abstractmethod
@@ -293,6 +293,8 @@ class Generative(Task):
         """Keeps a frame of the film at each so-many-th part of the run; it draws nothing and changes nothing."""
         if not self.film or not self.of_pictures or phase == "critic":
             return
+        if self._frames is None:
+            self._frames = WeakKeyDictionary()
         frames = self._frames.setdefault(model, {})
         number = int(progress * self.film)
         if number and number not in frames:
@@ -345,8 +347,9 @@ class Generative(Task):
             about = "" if self.judge is None else self.judge.about
             sections: list[Section] = [report.pictures(made_rows, real_rows, classes, about, self.best(split))]
             sections += [report.between(self._between(model, device))]
-            frames = [frame.float() / 127 for _, frame in sorted(self._frames.get(model, {}).items())]
-            return [*sections, report.film(frames, _FILMED)] if len(frames) > 1 else sections
+            frames = (self._frames or {}).get(model, {})
+            film = [frames[number].float() / 127 for number in sorted(frames)]
+            return [*sections, report.film(film, _FILMED)] if len(film) > 1 else sections
         if real.shape[1:] != (2,):  # points of more dimensions aren't drawn
             return ()
         made = self._made(model, len(real), looked_at.targets if self.conditional else None, device)
