@@ -52,6 +52,15 @@ def pictures() -> Path:
     return HERE / "pictures"
 
 
+def generator() -> Path:
+    """A run that makes pictures like those of `pictures`, after one step."""
+    folder = HERE / "generator"
+    data = f'task.data={{name="vision/image-folder",folder="{HERE}/pictures",size=12}}'
+    short = ["train.epochs=", "train.steps=1", "task.judge_epochs=1", "model.width=4", "log=[]"]
+    lw.Experiment.from_recipe("gan/digits", [data, *short]).run(folder)
+    return folder
+
+
 def shards() -> Path:
     folder = HERE / "shards"
     folder.mkdir()
@@ -286,10 +295,32 @@ test_vision = conformance(
     },
     inputs={f"data vision/{name}": FILES for name in ("digits", "digits-heads", "mnist", "image-folder", "shards")},
 )
+OWN = f'{{name="vision/image-folder",folder="{PICTURES}",size=12}}'
+UNASKED = ["gan/digits", "task.conditional=false", "task.judge_epochs=1"]
+ADAPTIVE = '{name="gan/adaptive",data="vision/digits",conditional=true,judge_epochs=1,ramp=100}'
 test_gan = conformance(
     "labwright-gan",
-    recipes={"model gan/dcgan": ["gan/digits", "task.conditional=false", "model=gan/dcgan", "task.judge_epochs=1"]},
-    inputs={"task gan/adversarial": ["3", "7"]},
+    recipes={
+        "model gan/dcgan": [*UNASKED, "model=gan/dcgan"],
+        "model gan/resnet": ["gan/digits", "model=gan/resnet", "model.width=8", "task.judge_epochs=1"],
+        "model gan/unet": ["gan/digits-diffusion", "task.judge_epochs=1", "task.sampling_steps=2", "model.width=16"],
+        "task gan/adaptive": ["gan/digits", f"task={ADAPTIVE}"],
+        "task gan/diffusion": ["gan/ring-diffusion", "task.sampling_steps=2"],
+        "data gan/augmented": [
+            "vision/image-folder",
+            f'task.data={{name="gan/augmented",data={OWN},run="{generator()}",count=30}}',
+        ],
+    },
+    inputs={
+        "task gan/adversarial": ["3", "7"],
+        "task gan/adaptive": ["3", "7:1"],
+        "task gan/diffusion": ["3", "7"],
+        "data gan/augmented": FILES,
+    },
+    exempt={
+        "data gan/augmented: measures-other-data-by-what-it-has-learned": "the folder of its own is a run; other data is "
+        "read by the data within",
+    },
 )
 test_nlp = conformance(
     "labwright-nlp",
