@@ -137,10 +137,10 @@ def _sampled(
     # in the coordinates of affine_grid, -1..1 from side to side
     scales = across / width * (-1 if mirrored else 1), down / height * (-1 if turned else 1)
     middle = (2 * left + across) / width - 1, (2 * top + down) / height - 1
-    theta_123 = torch.tensor([[[scales[0], 0.0, middle[0]], [0.0, scales[1], middle[1]]]])
-    grid_1HW2 = functional.affine_grid(theta_123, [1, pixels_CHW.shape[0], *size], align_corners=False)
-    x_1CHW = pixels_CHW[None].float().sub_(BESIDE)
-    return functional.grid_sample(x_1CHW, grid_1HW2, align_corners=False).add_(BESIDE)
+    theta = torch.tensor([[[scales[0], 0.0, middle[0]], [0.0, scales[1], middle[1]]]])
+    grid = functional.affine_grid(theta, [1, pixels_CHW.shape[0], *size], align_corners=False)
+    x_bchw = pixels_CHW[None].float().sub_(BESIDE)
+    return functional.grid_sample(x_bchw, grid, align_corners=False).add_(BESIDE)
 
 
 def _cut(sample: Sample, height: int, width: int) -> Sample:

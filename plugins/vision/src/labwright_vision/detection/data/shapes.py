@@ -17,7 +17,7 @@ from labwright_vision.data.folders import Tally, pictures
 from labwright_vision.data.reading import SUFFIXES
 from labwright_vision.detection.data.augment import Flip, Mosaic, Sample, Scale, Turn, Zoom
 from labwright_vision.detection.data.letterbox import Letterbox, Origin
-from labwright_vision.detection.data.split import Annotated, in_memory, scaled, shown
+from labwright_vision.detection.data.split import Annotated, scaled, shown
 from labwright_vision.detection.ports import Boxes
 
 NAMES = ("circle", "square", "triangle")
@@ -65,7 +65,7 @@ class Shapes(Data):
             samples = [drawn(number, index, self.size, self.most)[0] for index in range(self.counts[part])]
             if samples:
                 zoom = self.zoom if part == "train" else None
-                self._splits[part] = Annotated(in_memory(samples), len(samples), zoom)
+                self._splits[part] = Annotated(samples.__getitem__, len(samples), zoom)
 
     def ports(self) -> tuple[Port, Port]:
         return Image(3, self.size, self.size), Boxes(NAMES)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
-import numpy as np
 import torch
-from labwright import Batch, derived_seed
+from labwright import Batch
 from torch import Tensor
 
 from labwright_vision.data.augment import Colours
@@ -67,12 +66,3 @@ def shown(x_BCHW: Tensor) -> list[Tensor]:
     """What a model takes as pictures with values 0..1."""
     mean, deviation = (torch.tensor(table[x_BCHW.shape[1]])[:, None, None] for table in (MEAN, DEVIATION))
     return list((x_BCHW.cpu() * deviation + mean).clamp(0, 1))
-
-
-def in_memory(samples: Sequence[Sample]) -> Callable[[int], Sample]:
-    return samples.__getitem__
-
-
-def drawn_seed(*numbers: int) -> np.random.Generator:
-    """A generator of numpy's, for what isn't a table of draws."""
-    return np.random.default_rng(derived_seed(*numbers))
