@@ -62,7 +62,7 @@ def checked(
             wrong.append(
                 (
                     "picture",
-                    f"{record.name} is {_by(size)}, its annotation says {_by(record.size)}{_turned(record.size, size)}",
+                    _unlike(record.name, record.size, size),
                 )
             )
             continue
@@ -73,8 +73,8 @@ def checked(
         few = "; ".join(fault for _, fault in wrong[:_NAMED])
         more = f"; and {len(wrong) - _NAMED:,} more" if len(wrong) > _NAMED else ""
         raise LabwrightError(
-            f"{root}: {len(wrong):,} {plural('thing', len(wrong))} can't be used ({few}{more}). Mend or take them away, "
-            "or leave them out: task.data.on_damaged=leave-out."
+            f"{root}: {len(wrong):,} {plural('thing', len(wrong))} can't be used ({few}{more}). Mend or take them "
+            "away, or leave them out: task.data.on_damaged=leave-out."
         )
     for what in ("picture", "box"):
         faults = [fault for kind, fault in wrong if kind == what]
@@ -122,11 +122,13 @@ def _labelled(
     )
 
 
-def _turned(said: tuple[int, int], size: tuple[int, int]) -> str:
-    """A hint where the two differ by a quarter turn."""
-    if said != size[::-1]:
-        return ""
-    return ": the camera noted that it is turned, and it is shown upright; its boxes were drawn before, so save it upright and annotate it anew"
+def _unlike(name: str, said: tuple[int, int], size: tuple[int, int]) -> str:
+    """What to know where an annotation is of another size than the picture as it is shown."""
+    turned = (
+        ": the camera noted how it was held, and its boxes are those of the file as it lies; save it upright and "
+        "annotate it anew"
+    )
+    return f"{name} is {_by(size)}, its annotation says {_by(said)}{turned if said == size[::-1] else ''}"
 
 
 def _by(size: tuple[int, int]) -> str:

@@ -29,9 +29,7 @@ def read(sources: list[Path], pictures: Pictures) -> Annotations:
         table = _table(source)
         categories = {int(one["id"]): str(one["name"]) for one in table["categories"]}
         if names and categories != names:
-            raise LabwrightError(
-                f"{source}: its categories aren't those of {sources[0]}; labels would mean two things."
-            )
+            raise LabwrightError(f"{source}: its categories aren't those of {sources[0]}: a label would mean two.")
         names = categories
         records += _records(table, categories, source, pictures)
     order = sorted(names)  # ids may have holes; labels have none

@@ -89,7 +89,7 @@ class DetectionFolder(Data):
 
     def prepare(self) -> None:
         root, tally = _existing(expanded(self.folder), "task.data.folder"), Tally()
-        found = self._annotations(root, tally)
+        found = self._annotations(root)
         if not any(record.boxes for record in found.records):
             raise LabwrightError(f"{root}: no picture has a box: there is nothing to be found.")
         self.names = found.names
@@ -104,7 +104,7 @@ class DetectionFolder(Data):
     def on(self, path: Path) -> Self:
         """Annotated pictures in any of the layouts, all parts together."""
         other, root, tally = copy(self), _existing(expanded(path), "--on"), Tally()
-        found = self._annotations(root, tally)
+        found = self._annotations(root)
         labels = {name: label for label, name in enumerate(self.names)}
         for name in {name for record in found.records for name in record.classes} - labels.keys():
             count = sum(record.classes.count(name) for record in found.records)
@@ -163,19 +163,19 @@ class DetectionFolder(Data):
     def _letterbox(self) -> Letterbox:
         return Letterbox(self.height, self.width, self.channels)
 
-    def _annotations(self, root: Path, tally: Tally) -> Annotations:
+    def _annotations(self, root: Path) -> Annotations:
         """What the one layout that is there tells. Raises LabwrightError where there is none, or several."""
         asked: dict[str, ModuleType] = _LAYOUTS if self.layout == "auto" else {self.layout: _LAYOUTS[self.layout]}
         there = {name: files for name, layout in asked.items() if (files := layout.files(root))}
         if not there:
             raise LabwrightError(
-                f"{root} has no annotations of layout {listed(asked)}: COCO's are *.json, VOC's *.xml, YOLO's classes.txt "
-                "with a text file for each picture, JSON Lines *.jsonl or *.jsonl.gz."
+                f"{root} has no annotations of layout {listed(asked)}: COCO's are *.json, VOC's *.xml, YOLO's "
+                "classes.txt with a text file for each picture, JSON Lines *.jsonl or *.jsonl.gz."
             )
         if len(there) > 1:
             raise LabwrightError(f"{root} has annotations of several layouts: set task.data.layout to {listed(there)}.")
         ((name, files),) = there.items()
-        found: Annotations = _LAYOUTS[name].read(files, Pictures(root, tally))
+        found: Annotations = _LAYOUTS[name].read(files, Pictures(root))
         return found
 
     def _held_out(self, root: Path, pictures: Sequence[Picture]) -> dict[str, list[Picture]]:

@@ -46,10 +46,10 @@ class Annotations:
 class Pictures:
     """The pictures below a folder, in zip archives that lie in it as well, found by what annotations call them."""
 
-    def __init__(self, root: Path, tally: Tally) -> None:
+    def __init__(self, root: Path) -> None:
         self.root = root
         zips = [archived(path) for path in sorted(root.glob("*.zip"))]
-        self.all = [*found(root, tally, root), *(path for one in zips for path in found(one, tally, root))]
+        self.all = [*found(root, Tally()), *(path for one in zips for path in found(one, Tally()))]
         self._called: dict[str, list[Found]] = defaultdict(list)
         self._stems: dict[str, list[Found]] = defaultdict(list)
         for path in self.all:

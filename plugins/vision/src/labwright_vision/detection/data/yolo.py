@@ -23,7 +23,7 @@ def files(root: Path) -> list[Path]:
 
 
 def read(sources: list[Path], pictures: Pictures) -> Annotations:
-    """The boxes of images/train/1.jpg are in labels/train/1.txt, or in 1.txt beside it; without such a file it has none.
+    """The boxes of images/train/1.jpg are in labels/train/1.txt, or in 1.txt beside it; without one it has none.
 
     Raises LabwrightError for a line that is none, or a class without a name.
     """
