@@ -274,7 +274,28 @@ test_tasks = conformance(
         "data fold": ["vision/digits-mlp", 'task.data={name="fold",number=2,of=5,data="vision/digits"}'],
     },
 )
-PICTURES, SHARDS = pictures(), shards()
+
+
+def boxes() -> Path:
+    """Each picture with the box of what is bright in it, of one of two shapes."""
+    folder = HERE / "boxes"
+    folder.mkdir()
+    rows = []
+    for number in range(40):
+        pixels = CHANCE.integers(0, 100, (48, 64, 3), dtype=np.uint8)
+        (left, top), tall = CHANCE.integers(2, 20, 2).tolist(), number % 2
+        right, bottom = left + (12 if tall else 24), top + (24 if tall else 12)
+        pixels[top:bottom, left:right] += 120
+        Image.fromarray(pixels).save(folder / f"{number}.png")
+        rows.append(
+            {"file": f"{number}.png", "boxes": [[left, top, right, bottom]], "labels": ["tall" if tall else "wide"]}
+        )
+    (folder / "all.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return folder
+
+
+PICTURES, SHARDS, BOXES = pictures(), shards(), boxes()
+SMALL = ("model.width=8", "model.head_width=16", "model.head_depth=1")
 FILES = [str(PICTURES / label / "0.png") for label in ("cat", "dog")]
 test_vision = conformance(
     "labwright-vision",
@@ -283,8 +304,26 @@ test_vision = conformance(
         "data vision/image-folder": ["vision/image-folder", f"task.data.folder={PICTURES}", "task.data.size=12"],
         "data vision/shards": ["vision/image-folder", f'task.data={{name="vision/shards",folder="{SHARDS}",size=12}}'],
         "model vision/timm": ["vision/digits-mlp", "model=vision/timm", "model.architecture=test_resnet"],
+        "data vision/detection-folder": [
+            "vision/detection-folder",
+            f"task.data.folder={BOXES}",
+            "task.data.height=48",
+            "task.data.width=64",
+            *SMALL,
+        ],
+        **dict.fromkeys(
+            ("task vision/detection", "data vision/shapes", "model vision/detector", "loss vision/detection"),
+            ["vision/shapes-detection", "task.data.train=64", "task.data.valid=16", "task.data.test=16", *SMALL],
+        ),
     },
-    inputs={f"data vision/{name}": FILES for name in ("digits", "digits-heads", "mnist", "image-folder", "shards")},
+    inputs={
+        f"data vision/{name}": FILES
+        for name in ("digits", "digits-heads", "mnist", "image-folder", "shards", "detection-folder", "shapes")
+    }
+    | {"task vision/detection": FILES},
+    exempt={
+        "loss vision/detection: has-the-gradient-of-its-value": "the boxes given to points follow the answers, by steps",
+    },
 )
 test_gan = conformance(
     "labwright-gan",
