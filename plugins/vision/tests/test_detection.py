@@ -220,7 +220,7 @@ def marked(height: int, width: int, box: tuple[int, int, int, int]) -> Sample:
     return Sample(pixels, one([box], dtype=torch.float32), one([0]), one([False]))
 
 
-def around(picture_CHW: Tensor) -> list[list[float]]:  # noqa: N803
+def around(picture_CHW: Tensor) -> list[list[float]]:
     """The box around what is bright, or nothing."""
     bright = picture_CHW[0] > 182
     if not bright.any():

@@ -84,7 +84,7 @@ class Detector(nn.Module):
         logits_BAC = self.class_head(self.class_branch(features_BCHW)).flatten(2).mT
         raw_BAD = self.box_head(self.box_branch(features_BCHW)).flatten(2).mT
         anchors_A3 = _points(*features_BCHW.shape[2:], stride, features_BCHW)
-        anchors_BA3 = anchors_A3.expand(len(raw_BAD), -1, -1)
+        anchors_BA3 = anchors_A3.expand(raw_BAD.shape[0], -1, -1)
         found = {"logits": logits_BAC, "anchors": anchors_BA3}
         if self.bins:
             # a level's scale sharpens or flattens its probabilities
