@@ -32,7 +32,8 @@ def coco(root: Path) -> Path:
     (root / "annotations").mkdir(parents=True)
     ids = {"cat": 3, "dog": 7}
     for part in ("train", "val", "test"):
-        images, annotations = [], []
+        images: list[dict[str, object]] = []
+        annotations: list[dict[str, object]] = []
         for number, (name, (of, boxes)) in enumerate(TRUE.items()):
             if of != part:
                 continue

@@ -382,3 +382,14 @@ def test_data_without_boxes_is_refused() -> None:
 def test_shapes_are_found_after_a_minute() -> None:
     run = lw.Experiment.from_recipe("vision/shapes-detection").run()
     assert run.metrics["test"]["map50"] > 0.9
+
+
+@pytest.mark.long
+def test_an_exported_detector_gives_the_boxes_of_pytorch(tmp_path: Path) -> None:
+    from labwright_export import export
+
+    small("model.bins=8", "train.epochs=1").run(folder=tmp_path / "run")
+    facts = export(tmp_path / "run", tmp_path / "onnx")
+    assert {output["name"] for output in facts["outputs"]} == {"logits", "boxes", "anchors", "distances"}
+    boxes = next(output for output in facts["outputs"] if output["name"] == "boxes")
+    assert boxes["largest_difference"] < 1e-3  # pixels
