@@ -140,7 +140,7 @@ class AveragePrecision:
 
 
 @final
-class Figure:
+class SharedFigure:
     """One of the figures of detections, which are matched once for all of those that share `whole` and `computed`."""
 
     higher_is_better = True

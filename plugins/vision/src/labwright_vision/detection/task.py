@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from labwright_vision.detection.data.letterbox import Origin
 from labwright_vision.detection.drawing import Found, png
 from labwright_vision.detection.losses import DetectionCriterion, size
-from labwright_vision.detection.metrics import MOST, AveragePrecision, Figure
+from labwright_vision.detection.metrics import MOST, AveragePrecision, SharedFigure
 from labwright_vision.detection.ports import Boxes
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ class Detection(Task):
     def metrics(self) -> dict[str, Metric]:
         whole, computed = AveragePrecision(self.names, self.closely), dict[str, Any]()
         names = ["map", "map50", "ap", "ap50", *(["map_95", "map50_95", "ap50_95"] if self.closely else [])]
-        return {name: Figure(whole, name, computed) for name in names}
+        return {name: SharedFigure(whole, name, computed) for name in names}
 
     def on(self, path: Path) -> Self:
         """Over other data, with intervals over pictures drawn anew."""

@@ -21,7 +21,7 @@ _NAMED = 3  # things that are wrong, in a message
 
 
 @dataclass(frozen=True, slots=True)
-class Annotated:
+class Picture:
     """A picture that can be read: its width and height as it is shown, and its boxes in its pixels."""
 
     path: Found
@@ -41,7 +41,7 @@ class Annotated:
 
 def checked(
     root: Path, records: Sequence[Record], labels: Mapping[str, int], leave_out: bool, tally: Tally
-) -> list[Annotated]:
+) -> list[Picture]:
     """The pictures that can be read with their boxes, cut off at the sides.
 
     Boxes of other classes than those of `labels` are left out. Raises LabwrightError for two annotations of a picture,
@@ -107,10 +107,10 @@ def _labelled(
     boxes: Sequence[tuple[float, ...] | None],
     labels: Mapping[str, int],
     digest: str,
-) -> Annotated:
+) -> Picture:
     columns = zip(boxes, record.classes, record.crowd, strict=True)
     kept = [(box, labels[name], crowd) for box, name, crowd in columns if box is not None and name in labels]
-    return Annotated(
+    return Picture(
         record.path,
         record.name,
         record.part,

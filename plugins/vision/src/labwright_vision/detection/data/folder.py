@@ -21,7 +21,7 @@ from labwright_vision.data.pictures import held_out
 from labwright_vision.data.reading import SUFFIXES
 from labwright_vision.detection.data import coco, lines, split, voc, yolo
 from labwright_vision.detection.data.augment import Flip, Mosaic, Sample, Scale, Turn, Zoom
-from labwright_vision.detection.data.checked import Annotated as Picture
+from labwright_vision.detection.data.checked import Picture
 from labwright_vision.detection.data.checked import checked
 from labwright_vision.detection.data.letterbox import Letterbox
 from labwright_vision.detection.data.records import Annotations, Pictures
@@ -84,7 +84,7 @@ class DetectionFolder(Data):
         self.zoom, self.jitter = Zoom(scale, flip, turn, mosaic), jitter
         self.names: tuple[str, ...] = ()
         self._parts: dict[str, list[Picture]] = {}
-        self._splits: dict[str, split.Annotated] = {}
+        self._splits: dict[str, split.BoxSplit] = {}
         self._left_out: Sequence[LeftOut] = ()
 
     def prepare(self) -> None:
@@ -117,22 +117,22 @@ class DetectionFolder(Data):
     def ports(self) -> tuple[Port, Port]:
         return Image(self.channels, self.height, self.width), Boxes(self.names)
 
-    def split(self, name: str) -> split.Annotated | None:
+    def split(self, name: str) -> split.BoxSplit | None:
         return self._splits.get(name)
 
     def left_out(self) -> Sequence[LeftOut]:
         return self._left_out
 
-    def remarks(self) -> Iterable[str]:  # type: ignore[override]
-        """How many boxes of each class there are in each part, and what is amiss with that."""
-        train = self._counts("train")
+    def remarks(self) -> Sequence[str]:
+        """How many boxes of each class there are in each part, and which can't be learned."""
+        sentences = []
         for part, pictures in self._parts.items():
-            counts, empty = self._counts(part), sum(not len(picture.boxes) for picture in pictures)
-            some = ", ".join(f"{count:,} {name}" for name, count in zip(self.names, counts, strict=True))
-            yield f"{part} has boxes of {some}; {empty:,} {plural('picture', empty)} without any."
-        lacking = [name for name, count in zip(self.names, train, strict=True) if not count]
-        if lacking:
-            yield f"train has no box of {listed(lacking)}: it can't be learned."
+            some = ", ".join(f"{count:,} {name}" for name, count in zip(self.names, self._counts(part), strict=True))
+            empty = sum(not len(picture.boxes) for picture in pictures)
+            sentences.append(f"{part} has boxes of {some}; {empty:,} {plural('picture', empty)} without any.")
+        counts = self._counts("train") if "train" in self._parts else [1] * len(self.names)
+        lacking = [name for name, count in zip(self.names, counts, strict=True) if not count]
+        return sentences + ([f"train has no box of {listed(lacking)}: it can't be learned."] if lacking else [])
 
     def identity(self, split: str) -> Iterator[str]:
         for picture in self._parts[split]:
@@ -201,11 +201,11 @@ class DetectionFolder(Data):
                 )
         return {"train": rest, **{name: parts[name] for name in ("valid", "test") if name in parts}}
 
-    def _split(self, part: Sequence[Picture], training: bool) -> split.Annotated:
+    def _split(self, part: Sequence[Picture], training: bool) -> split.BoxSplit:
         zoom = self.zoom if training else None
         mean, deviation = split.MEAN[self.channels], split.DEVIATION[self.channels]
         colours = Colours(len(part), jitter=self.jitter, grey=0.0, mean=mean, deviation=deviation)
-        return split.Annotated(_Decoded(part, self._letterbox), len(part), zoom, colours if training else None)
+        return split.BoxSplit(_Decoded(part, self._letterbox), len(part), zoom, colours if training else None)
 
     def _counts(self, part: str) -> list[int]:
         labels = torch.cat([picture.labels for picture in self._parts[part]])

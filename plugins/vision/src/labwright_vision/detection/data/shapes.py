@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated as Typed
+from typing import Annotated
 
 import numpy as np
 import torch
@@ -17,7 +17,7 @@ from labwright_vision.data.folders import Tally, pictures
 from labwright_vision.data.reading import SUFFIXES
 from labwright_vision.detection.data.augment import Flip, Mosaic, Sample, Scale, Turn, Zoom
 from labwright_vision.detection.data.letterbox import Letterbox, Origin
-from labwright_vision.detection.data.split import Annotated, scaled, shown
+from labwright_vision.detection.data.split import BoxSplit, scaled, shown
 from labwright_vision.detection.ports import Boxes
 
 NAMES = ("circle", "square", "triangle")
@@ -45,11 +45,11 @@ class Shapes(Data):
     def __init__(
         self,
         *,
-        train: Typed[int, Field(ge=1)] = 400,
-        valid: Typed[int, Field(ge=0)] = 100,
-        test: Typed[int, Field(ge=0)] = 100,
-        size: Typed[int, Field(ge=32, multiple_of=32, description="pixels along a side")] = 96,
-        most: Typed[int, Field(ge=1, le=20, description="shapes of a picture")] = 5,
+        train: Annotated[int, Field(ge=1)] = 400,
+        valid: Annotated[int, Field(ge=0)] = 100,
+        test: Annotated[int, Field(ge=0)] = 100,
+        size: Annotated[int, Field(ge=32, multiple_of=32, description="pixels along a side")] = 96,
+        most: Annotated[int, Field(ge=1, le=20, description="shapes of a picture")] = 5,
         scale: Scale = 0.0,
         flip: Flip = False,
         turn: Turn = False,
@@ -58,19 +58,19 @@ class Shapes(Data):
         self.counts = dict(zip(_PARTS, (train, valid, test), strict=True))
         self.size, self.most = size, most
         self.zoom = Zoom(scale, flip, turn, mosaic)
-        self._splits: dict[str, Annotated] = {}
+        self._splits: dict[str, BoxSplit] = {}
 
     def prepare(self) -> None:
         for number, part in enumerate(_PARTS):
             samples = [drawn(number, index, self.size, self.most)[0] for index in range(self.counts[part])]
             if samples:
                 zoom = self.zoom if part == "train" else None
-                self._splits[part] = Annotated(samples.__getitem__, len(samples), zoom)
+                self._splits[part] = BoxSplit(samples.__getitem__, len(samples), zoom)
 
     def ports(self) -> tuple[Port, Port]:
         return Image(3, self.size, self.size), Boxes(NAMES)
 
-    def split(self, name: str) -> Annotated | None:
+    def split(self, name: str) -> BoxSplit | None:
         return self._splits.get(name)
 
     def identity(self, split: str) -> Iterator[str]:

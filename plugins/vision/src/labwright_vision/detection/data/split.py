@@ -17,7 +17,7 @@ MEAN = {3: (0.485, 0.456, 0.406), 1: (0.449,)}
 DEVIATION = {3: (0.229, 0.224, 0.225), 1: (0.226,)}
 
 
-class Annotated:
+class BoxSplit:
     """Pictures with boxes: `sample(i)` gives the i-th of `length`, and `zoom` and `colours` change them."""
 
     def __init__(
@@ -52,8 +52,8 @@ class Annotated:
             ),
         )
 
-    def plain(self) -> Annotated:
-        return Annotated(self.sample, self.length)
+    def plain(self) -> BoxSplit:
+        return BoxSplit(self.sample, self.length)
 
 
 def scaled(x_BCHW: Tensor) -> Tensor:
