@@ -199,6 +199,16 @@ def test_an_interval_holds_its_figure_and_is_a_point_where_all_is_right() -> Non
     assert intervals(evaluated(right, ("cat",)), ("cat",))["map"] == pytest.approx((1.0, 1.0))
 
 
+def test_pictures_without_boxes_have_no_precision_and_what_is_found_there_is_wrong() -> None:
+    none, box = np.zeros((0, 4)), np.array([[5.0, 5.0, 20.0, 20.0]])
+    empty = Detected(none, np.zeros(0), np.zeros(0, int), none, np.zeros(0, int), np.zeros(0, bool))
+    assert math.isnan(figures(evaluated([empty, empty], ("cat",)), ("cat",))["map50"])
+    there = Detected(box, np.array([0.8]), np.zeros(1, int), box, np.zeros(1, int), np.zeros(1, bool))
+    wrong = Detected(box, np.array([0.9]), np.zeros(1, int), none, np.zeros(0, int), np.zeros(0, bool))
+    # the better of two detections is wrong: precision is 1/2 at every recall
+    assert figures(evaluated([wrong, there], ("cat",)), ("cat",))["map"] == pytest.approx(0.5)
+
+
 def test_mistakes_are_counted_once_each() -> None:
     true = np.array([[0.0, 0.0, 10.0, 10.0], [50.0, 50.0, 90.0, 90.0], [100.0, 0.0, 120.0, 20.0]])
     given = np.array(

@@ -79,6 +79,7 @@ def test_other_data_is_read_by_the_classes_of_the_run(tmp_path: Path) -> None:
     other = data.on(lines)
     part = other.split("test")
     assert part is not None and len(part) == len(TRUE)
+    assert other.remarks() == ["test has boxes of 2 cat, 3 dog; 1 picture without any."]
     row = {"file": "x.png", "boxes": [[1, 1, 9, 9]], "labels": ["owl"]}
     picture(tmp_path / "strange" / "x.png")
     (tmp_path / "strange" / "all.jsonl").write_text(json.dumps(row) + "\n")

@@ -12,7 +12,7 @@ from torch.nn import functional
 from labwright_vision.detection.overlap import iou
 
 _EPSILON = 1e-9
-_PADDED = 2  # strides: the least half side of the region around a small box whose points are candidates
+_REACH = 1.0  # stride of the finest level: a box's points are looked for at least so far from its middle
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def _inside(anchors_BA3: Tensor, boxes_BN4: Tensor) -> Tensor:
     middle_BN12 = ((boxes_BN4[..., :2] + boxes_BN4[..., 2:]) / 2)[:, :, None]
     half_BN12 = ((boxes_BN4[..., 2:] - boxes_BN4[..., :2]) / 2)[:, :, None]
     finest = anchors_BA3[..., 2].min()
-    reach = torch.maximum(half_BN12, torch.where(strides_B1A1 == finest, finest * _PADDED / 2, 0.0))
+    reach = torch.maximum(half_BN12, torch.where(strides_B1A1 == finest, finest * _REACH, 0.0))
     return ((points_B1A2 - middle_BN12).abs() < reach).all(-1)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from copy import copy
 from pathlib import Path
 from types import ModuleType
@@ -21,8 +21,7 @@ from labwright_vision.data.pictures import held_out
 from labwright_vision.data.reading import SUFFIXES
 from labwright_vision.detection.data import coco, lines, split, voc, yolo
 from labwright_vision.detection.data.augment import Flip, Mosaic, Sample, Scale, Turn, Zoom
-from labwright_vision.detection.data.checked import Picture
-from labwright_vision.detection.data.checked import checked
+from labwright_vision.detection.data.checked import Picture, checked
 from labwright_vision.detection.data.letterbox import Letterbox
 from labwright_vision.detection.data.records import Annotations, Pictures
 from labwright_vision.detection.data.shapes import read_input
