@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Self
 
@@ -37,7 +37,7 @@ from labwright_tasks.chosen_metrics import asked, chosen, chosen_goal, counted, 
 from labwright_tasks.classification import ClassificationLoss
 from labwright_tasks.entities import entities, tag_entities
 from labwright_tasks.intervals import EntityInterval, OverlapInterval
-from labwright_tasks.label_pictures import COLOURS, png
+from labwright_tasks.label_pictures import COLOURS, UNSEEN, png
 from labwright_tasks.metrics import NatsPerToken, TokenAccuracy
 from labwright_tasks.model_output import output
 from labwright_tasks.overlap import EntityF1, IoU, MeanIoU
@@ -59,11 +59,12 @@ class PositionClasses(Port):
 
     Labels are int64 in 0..C-1, or -100 (`labwright.LEFT_OUT`) where none counts. Classes come last, as in everything
     else that returns logits: a convolutional network ends with `.movedim(1, -1)`, which copies nothing. `shape` has the
-    most positions along each axis: (T,) or (H, W).
+    most positions along each axis: (T,) or (H, W). `counts` says how many training labels each class has, if known.
     """
 
     names: tuple[str, ...]
     shape: tuple[int, ...]
+    counts: tuple[int, ...] | None = field(default=None, compare=False)
 
     def check(self, output: Any, target: Tensor) -> None:
         wanted = (*target.shape, len(self.names))
@@ -94,6 +95,20 @@ class Words:
     positions: tuple[int, ...]
 
 
+@dataclass(frozen=True)
+class Shown:
+    """The origin of a picture of which a model sees a part, or that it sees within a border: its size and that window.
+
+    `window` has its top, left, height and width, in the picture's pixels.
+
+    Example: `lw.Input((x_1CHW,), origin=Shown(480, 640, (0.0, 80.0, 480.0, 480.0)))`
+    """
+
+    height: int
+    width: int
+    window: tuple[float, float, float, float]
+
+
 class DenseLabels(Task):
     """Tell the class of each position of a sequence, or of each pixel of a picture. Higher is better: mean_iou.
 
@@ -107,7 +122,8 @@ class DenseLabels(Task):
 
     A prediction has a class for each position, or for each word if the data says what its words are (an origin
     `Words`). Of a picture it is another one in its size, or in that of its origin (height, width), by the nearest
-    pixel: a PNG whose values are the labels and whose palette shows them.
+    pixel: a PNG whose values are the labels and whose palette shows them. Where the origin is `Shown`, what the model
+    saw no part of is 255.
 
     `prepare` raises LabwrightError for training labels outside the classes, and if none counts; data that isn't in
     memory is taken on trust.
@@ -139,6 +155,7 @@ class DenseLabels(Task):
         self.goal = chosen_goal(goal, self.chosen, DenseLabels.goal)
         self.by_position = any("logits" in asked(metric, _TAKES, _TABLE) for metric in self.chosen.values())
         self.data = data
+        self.counts: tuple[int, ...] | None = None  # of each class's training labels
         self.closely = False  # whether intervals are measured as well
 
     @property
@@ -157,7 +174,7 @@ class DenseLabels(Task):
         split = self.data.split("train")
         if not self.data.in_memory or split is None or not len(split):
             return
-        data, classes, any_counted = type(self.data).__name__, len(self.names), False
+        data, classes, counts_C = type(self.data).__name__, len(self.names), torch.zeros(len(self.names)).long()
         for targets in _targets(split):
             if targets.dim() != 1 + len(self.port.shape):
                 raise LabwrightError(
@@ -165,28 +182,35 @@ class DenseLabels(Task):
                     f"{len(self.port.shape)} axes of positions, as its port has: {self.port.shape}."
                 )
             counted = targets[targets != LEFT_OUT]
-            any_counted = any_counted or bool(len(counted))
             for label in (int(counted.min()), int(counted.max())) if len(counted) else ():
                 if not 0 <= label < classes:
                     raise LabwrightError(
                         f"{data}: a training label is {label}, but its {classes} classes have labels 0 to "
                         f"{classes - 1}, and {LEFT_OUT} (labwright.LEFT_OUT) is left out."
                     )
-        if not any_counted:
+            counts_C += counted.bincount(minlength=classes)
+        if not counts_C.any():
             raise LabwrightError(
                 f"{data}: none of the {len(split):,} training samples has a label that counts; all are {LEFT_OUT}."
             )
+        self.counts = tuple(counts_C.tolist())
+
+    def ports(self) -> tuple[Port, Port]:
+        """Those of the data; the classes with how many training labels each has."""
+        inputs, outputs = self.data.ports()
+        assert isinstance(outputs, PositionClasses)
+        return inputs, replace(outputs, counts=self.counts)
 
     def weight(self, batch: Batch) -> float:
         """The positions that count; next to nothing where none does, as it is divided by."""
         return int((batch.targets != LEFT_OUT).sum()) or sys.float_info.min
 
-    def loss(self, model: nn.Module, batch: Batch, criterion: ClassificationLoss, phase: str) -> Tensor:  # noqa: ARG002 - one phase
+    def loss(self, model: nn.Module, batch: Batch, criterion: Any, phase: str) -> Tensor | dict[str, Tensor]:  # noqa: ARG002 - one phase
         logits, labels = self._logits(model, batch).flatten(0, -2), batch.targets.flatten()
         none = (labels == LEFT_OUT).all()
         # a mean over nothing is no number: where no position counts, any label does, and the loss is 0
-        mean: Tensor = criterion(logits, labels.masked_fill(none, 0)) * ~none
-        return mean
+        means: Tensor | dict[str, Tensor] = criterion(logits, labels.masked_fill(none, 0))
+        return {name: mean * ~none for name, mean in means.items()} if isinstance(means, dict) else means * ~none
 
     def evaluate(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """Of the positions that count: `confusion`, how often each class (row) was given each class (column), the
@@ -288,10 +312,10 @@ class DenseLabels(Task):
         return torch.tensor(found)
 
     def _answer(self, labels: Tensor, origin: Any) -> dict[str, Any]:
-        if labels.dim() == 2 and len(self.names) <= COLOURS:
+        if labels.dim() == 2 and len(self.names) < COLOURS:
             labels_HW = labels if origin is None else self._resized(labels, origin)
-            counts = torch.bincount(labels_HW.flatten(), minlength=len(self.names)).tolist()
-            shares = {name: count / labels_HW.numel() for name, count in zip(self.names, counts, strict=True) if count}
+            counts = torch.bincount(labels_HW[labels_HW != UNSEEN], minlength=len(self.names)).tolist()
+            shares = {name: count / sum(counts) for name, count in zip(self.names, counts, strict=True) if count}
             return {"labels": Attachment(png(labels_HW), ".png"), "shares": shares}
         if not isinstance(origin, Words):
             return {"labels": _named(labels.tolist(), self.names)}
@@ -300,13 +324,26 @@ class DenseLabels(Task):
         return {"words": list(origin.words), "labels": seen}
 
     def _resized(self, labels_HW: Tensor, origin: Any) -> Tensor:
-        if not (isinstance(origin, tuple) and len(origin) == 2 and all(isinstance(side, int) for side in origin)):
+        """In the picture's own size the label of the nearest pixel, UNSEEN beyond what the model saw of it."""
+        if isinstance(origin, tuple) and len(origin) == 2 and all(isinstance(side, int) for side in origin):
+            origin = Shown(*origin, (0.0, 0.0, *origin))
+        if not isinstance(origin, Shown):
             raise LabwrightError(
                 f"{type(self.data).__name__} gives a picture the origin {origin!r}; it should be (height, width), as "
                 "in lw.Input((x_1CHW,), origin=(480, 640))."
             )
-        # in float64 every label is exact
-        return functional.interpolate(labels_HW.double()[None, None], size=origin, mode="nearest-exact")[0, 0].long()
+        top, left, height, width = origin.window
+        rows, columns = (
+            ((torch.arange(size, dtype=torch.float64) + 0.5 - start) * count / length).floor().long()
+            for size, start, length, count in zip(
+                (origin.height, origin.width), (top, left), (height, width), labels_HW.shape, strict=True
+            )
+        )
+        high, wide = labels_HW.shape
+        resized = labels_HW[rows.clamp(0, high - 1)][:, columns.clamp(0, wide - 1)]
+        resized[(rows < 0) | (rows >= high)] = UNSEEN
+        resized[:, (columns < 0) | (columns >= wide)] = UNSEEN
+        return resized
 
 
 def _named(labels: Any, names: Sequence[str]) -> Any:

@@ -20,6 +20,13 @@ def labwright_components() -> Iterator[lw.Component]:
         "data", "vision/image-folder", f"{here}.data.image_folder:ImageFolder", "your own pictures, a folder per class"
     )
     yield lw.Component("data", "vision/shards", f"{here}.data.shards:Shards", "your own pictures, in tar shards")
+    yield lw.Component(
+        "data",
+        "vision/segmentation-folder",
+        f"{here}.data.segmentation_folder:SegmentationFolder",
+        "your own pictures and masks, in folders side by side",
+    )
+    yield lw.Component("model", "vision/unet", f"{here}.models.unet:UNet", "U-Net: a class for each pixel")
     yield lw.Component("model", "vision/mlp", f"{here}.models.mlp:MLP", "multilayer perceptron over the pixels")
     yield lw.Component("model", "vision/cnn", f"{here}.models.cnn:CNN", "small convolutional network")
     yield lw.Component("model", "vision/resnet", f"{here}.models.resnet:ResNet", "residual network for small pictures")

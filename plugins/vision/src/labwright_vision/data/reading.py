@@ -50,20 +50,32 @@ def read_picture(
 
     Raises LabwrightError naming a file that is no picture, is damaged, or has values beyond 0 to `white`.
     """
+    shown = decoded(path, channels=channels, near=(width, height), white=white, background=background)
+    return values(ImageOps.fit(shown, (width, height), Image.Resampling.BILINEAR))
+
+
+def decoded(
+    path: Readable, *, channels: int, near: tuple[int, int], white: float | None = None, background: int = 255
+) -> Image.Image:
+    """A picture upright, of 8 bits, grey or RGB: as `read_picture` has it before it is resized.
+
+    A large JPEG is decoded no larger than twice `near`, a width and a height, needs it to be.
+    """
     mode = "L" if channels == 1 else "RGB"
     try:
         with _opened(path.read_bytes()) as opened:
-            opened.draft(mode, (2 * width, 2 * height))  # a large JPEG is decoded no larger than it needs to be
-            shown = _shown(opened, mode, white, background)
-            fitted = ImageOps.fit(shown, (width, height), Image.Resampling.BILINEAR)
-    except LabwrightError:
-        raise
+            opened.draft(mode, (2 * near[0], 2 * near[1]))
+            return _shown(opened, mode, white, background)
     except Exception as error:  # Pillow's forty readers raise anything
         raise LabwrightError(
             f"{path} can't be read as a picture: {_reason(error)}. Mend it or take it away."
         ) from error
-    pixels = np.asarray(fitted)
-    return pixels[None] if channels == 1 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
+
+
+def values(picture: Image.Image) -> np.ndarray:
+    """The pixels of a grey or RGB picture, uint8 of shape (C, H, W)."""
+    pixels = np.asarray(picture)
+    return pixels[None] if pixels.ndim == 2 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
 
 
 @dataclass(frozen=True, slots=True)
