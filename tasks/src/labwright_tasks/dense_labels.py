@@ -47,7 +47,8 @@ if TYPE_CHECKING:
 
 # what a metric is called with, the positions that count, and what else it may ask for: see `DenseLabels.evaluate`
 _TAKES = ("logits", "labels")
-_TABLE = (*_TAKES, "confusion", "nats_sum", "right", "tokens", "entities")
+_MAPS = ("given_map", "true_map")
+_TABLE = (*_TAKES, *_MAPS, "confusion", "nats_sum", "right", "tokens", "entities")
 
 _AT_ONCE = 32  # samples fetched, or seen by the model, together where all are gone through
 _EXAMPLES = 6  # of a report
@@ -153,7 +154,8 @@ class DenseLabels(Task):
         }
         self.chosen = chosen(metrics, usual, Classes, _TAKES, table=_TABLE)
         self.goal = chosen_goal(goal, self.chosen, DenseLabels.goal)
-        self.by_position = any("logits" in asked(metric, _TAKES, _TABLE) for metric in self.chosen.values())
+        wanted = {name for metric in self.chosen.values() for name in asked(metric, _TAKES, _TABLE)}
+        self.by_position, self.as_maps = "logits" in wanted, not wanted.isdisjoint(_MAPS)
         self.data = data
         self.counts: tuple[int, ...] | None = None  # of each class's training labels
         self.closely = False  # whether intervals are measured as well
@@ -215,7 +217,8 @@ class DenseLabels(Task):
     def evaluate(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """Of the positions that count: `confusion`, how often each class (row) was given each class (column), the
         `nats_sum` of their labels, how many are `right` and how many `tokens` they are; and `entities`, how many are
-        right, given and true, (3,), zeros where classes are no tags. Where a metric takes them, `logits` and `labels`.
+        right, given and true, (3,), zeros where classes are no tags. Where a metric takes them, `logits` and `labels`,
+        or `given_map` and `true_map`, (B, *positions): the classes given and all labels.
         """
         logits, labels = self._logits(model, batch), batch.targets
         given = logits.argmax(-1)
@@ -238,11 +241,14 @@ class DenseLabels(Task):
             of_each = (labels * classes + given).flatten(1) + sample_B1
             counted_B = torch.bincount(of_each[counts.flatten(1)], minlength=len(labels) * classes**2)
             sums |= {"confusion_of_each": counted_B.view(-1, classes, classes), "entities_of_each": entities_B3}
-        return sums | (counted(logits, labels) if self.by_position else {})
+        maps = {"given_map": given, "true_map": labels} if self.as_maps else {}
+        return sums | maps | (counted(logits, labels) if self.by_position else {})
 
     def metrics(self) -> dict[str, Metric]:
         # one that is chosen says itself that classes are no tags
         fitting = {name: one for name, one in self.chosen.items() if name != "entity_f1" or tag_entities(self.names)}
+        if self.as_maps and len(self.port.shape) != 2:
+            raise LabwrightError("task.metrics: borders between classes are those of pictures; these have none.")
         metrics = new_metrics(fitting, self.data.ports()[0], Classes(self.names), _TAKES, _TABLE)
         if self.closely:
             metrics["mean_iou_95"] = Of(OverlapInterval(), "confusion_of_each")

@@ -184,7 +184,7 @@ class Huber(_OfValues):
 
 @final
 class Summed(Loss):
-    """The sum of several losses over classes, such as cross-entropy and dice, each times its weight, 1 if none is given.
+    """The sum of several losses over classes, such as cross-entropy and dice, each with its weight, 1 if none is given.
 
     Each is logged by its name. They may be cut into micro-batches if each may, and all are means over the same.
     """

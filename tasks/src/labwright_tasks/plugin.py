@@ -70,6 +70,10 @@ def _metrics(here: str) -> Iterator[lw.Component]:
         "metric", "mean-iou", f"{here}.overlap:MeanIoU", "intersection over union, the mean over classes"
     )
     yield lw.Component("metric", "iou", f"{here}.overlap:IoU", "intersection over union of each class")
+    yield lw.Component("metric", "dice", f"{here}.overlap:Dice", "twice the overlap over both sizes, of each class")
+    yield lw.Component(
+        "metric", "boundary-f1", f"{here}.boundaries:BoundaryF1", "how well borders between classes are met"
+    )
     yield lw.Component("metric", "entity-f1", f"{here}.overlap:EntityF1", "F1 of whole entities, of tags B- and I-")
     yield lw.Component(
         "metric", "bits-per-char", f"{here}.metrics:BitsPerCharacter", "bits a character of a text takes"

@@ -1,4 +1,4 @@
-"""How a picture of any size becomes one of the size a model takes, and its mask with it. C channels, H height, W width."""
+"""How pictures of any size, and masks, become those of the size a model takes. C channels, H height, W width."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
-from labwright import LEFT_OUT, LabwrightError, listed
+from labwright import LEFT_OUT, LabwrightError
 from PIL import Image
 
 from labwright_vision.data.folders import Found
@@ -204,8 +204,8 @@ def _check_palettes(seen: Mapping[str, MaskFacts]) -> None:
             if usual != colour:
                 raise LabwrightError(
                     f"{name} has another palette than {where}: the value {value} is the colour {shown(colour)} here "
-                    f"and {shown(usual)} there, so that values don't say classes. Save all with one palette, or say in a "
-                    "classes.txt beside them which class each colour is, a line NAME RED GREEN BLUE for each."
+                    f"and {shown(usual)} there, so that values don't say classes. Save all with one palette, or say in "
+                    "a classes.txt which class each colour is, a line NAME RED GREEN BLUE for each."
                 )
 
 
