@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Self
@@ -287,17 +288,22 @@ class DenseLabels(Task):
         return [self._answer(labels, origin) for labels, origin in zip(rows, origins, strict=True)]
 
     def report(self, model: nn.Module, split: str, device: torch.device) -> Sequence[Section]:
-        """A confusion matrix, each class's figures, and examples: pictures beside their labels, or marked texts."""
+        """A confusion matrix, each class's figures, and the worst examples: pictures beside their labels, or texts."""
         from labwright_tasks.dense_labels_report import sections
 
         part = self.data.split(split)
         if part is None or not len(part):
             return ()
         confusion_CC = torch.zeros(len(self.names), len(self.names), dtype=torch.int64)
+        closer, right = copy(self), []
+        closer.closely = True
         with evaluating(model):
             for batch in IndexedBatches.in_order(part, _AT_ONCE):
-                confusion_CC += self.evaluate(model, batch.to(device))["confusion"].cpu()
-            examples = part.fetch(torch.unique(torch.arange(_EXAMPLES) * len(part) // _EXAMPLES), 0, 0)
+                of_each_BCC = closer.evaluate(model, batch.to(device))["confusion_of_each"].cpu()
+                confusion_CC += of_each_BCC.sum(0)
+                # nan where nothing counts, which sorts last
+                right.append(of_each_BCC.diagonal(dim1=1, dim2=2).sum(1) / of_each_BCC.sum((1, 2)))
+            examples = part.fetch(torch.cat(right).sort(stable=True).indices[:_EXAMPLES], 0, 0)
             given = self._logits(model, examples.to(device)).argmax(-1).cpu()
         return sections(confusion_CC, self.names, examples, given, self.data)
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from labwright import LEFT_OUT, LabwrightError, listed
+from labwright import LEFT_OUT, LabwrightError
 
 from labwright_vision.data.checking import examined
 from labwright_vision.data.folders import Found, name_below
@@ -73,7 +73,7 @@ def check_values(examples: Sequence[Example], table: ClassTable, void: Sequence[
             hint = "add it to the file of classes"
         else:
             values = sorted(value for value, label in table.of_values.items() if label != LEFT_OUT)
-            classes = listed(values) if len(values) <= _FEW else f"{values[0]} to {values[-1]}"
+            classes = ", ".join(map(str, values)) if len(values) <= _FEW else f"{values[0]} to {values[-1]}"
             what = f"the value {code}, and classes are {classes}"
             hint = "name its class in task.data.classes"
         raise LabwrightError(
@@ -81,9 +81,10 @@ def check_values(examples: Sequence[Example], table: ClassTable, void: Sequence[
             f"{[*void]}."
         )
     if len(table.names) < 2:
-        found = sorted({code for example in examples for code in example.mask.counts})
+        values = sorted({code for example in examples for code in example.mask.counts})
+        held, left_out = (", ".join(map(str, some)) for some in (values, void))
         raise LabwrightError(
-            f"task.data: masks have the values {listed(found)}, of which task.data.void leaves out {listed(void)}: "
+            f"task.data: masks have the values {held}, of which task.data.void leaves out {left_out}: "
             "there are no two classes to tell apart."
         )
 

@@ -21,7 +21,8 @@ from labwright_vision.data.reading import SUFFIXES, read_picture, size_of
 
 _NAMES = ("ground", "disc", "square", "triangle")
 _MOST = 4  # shapes in a picture
-_SMALLEST, _LARGEST = 0.1, 0.25  # radius, as a share of the shorter side
+_SMALLEST, _LARGEST = 0.15, 0.3  # radius, as a share of the shorter side
+_EDGE = 0.1  # from which on a shape's middle lies, as a share of a side
 _NOISE = 0.08  # deviation of each pixel
 _COARSE = 6  # of the noise that grounds are made of, along a side
 _FARTHEST = 0.25  # of a shape's colour from the ground's, at least
@@ -95,6 +96,7 @@ def _drawn(height: int, width: int, draw: Generator) -> tuple[Tensor, Tensor]:
     for _ in range(int(torch.randint(1, _MOST + 1, (), generator=draw))):
         label = int(torch.randint(1, len(_NAMES), (), generator=draw))
         top, left, size, turn = torch.rand(4, generator=draw).tolist()
+        top, left = (_EDGE + (1 - 2 * _EDGE) * place for place in (top, left))
         radius = min(height, width) * (_SMALLEST + (_LARGEST - _SMALLEST) * size)
         down_HW, right_HW = y_HW - height * top, x_HW - width * left
         inside_HW = _outline(_NAMES[label], down_HW, right_HW, turn * math.tau) <= radius

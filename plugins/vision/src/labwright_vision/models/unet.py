@@ -19,8 +19,8 @@ class UNet(nn.Module):
 
     `depth` times the picture is halved and the channels doubled, from `width` up to 8 times as many; on the way back
     each stage is joined with what was there at its size. A stage has two 3x3 convolutions, and its input is added to
-    what they give (He et al. 2016). With `stem` 2 the first stage sees half the picture's size, and logits are enlarged at the
-    end: four times as fast for the same width, and less sharp.
+    what they give (He et al. 2016). With `stem` 2 the first stage sees half the picture's size, and logits are enlarged
+    at the end: a third of the time for the same width, and less sharp.
     """
 
     def __init__(
