@@ -14,16 +14,17 @@ from labwright_vision.models.timm import check_option, reason
 from labwright_vision.models.unet import enlarged
 
 _BESIDE = 48  # channels that the finer features are reduced to: Chen et al. 2018, table 1
-_FINE, _COARSE = 4, 16  # how many times smaller than the picture the features are
+_FINE, _COARSE = 4, 16  # how many times smaller than the picture features are
 
 
 class DeepLab(nn.Module):
     """DeepLabV3+ (Chen et al. 2018): atrous spatial pyramid pooling, and a decoder with the finer features beside it.
 
-    The backbone is one of timm's by its name, such as "resnet18" or "mobilenetv3_small_100"; its features at a quarter
-    and at a sixteenth of the picture's size, or the nearest it has, are used. `pretrained` fetches weights from the
-    Hugging Face hub or its local cache. The pyramid has a 1x1 convolution, one of 3x3 at each of the `rates`, which are
-    those of 16 times smaller features, and the picture's mean; each gives `width` channels.
+    The backbone is one of timm's by its name, such as "resnet18" or "mobilenetv3_small_100", its last stages atrous
+    where it has that, so that their features are 16 times smaller than the picture; the finer ones are 4 times smaller,
+    or nearly. `pretrained` fetches weights from the Hugging Face hub or its local cache; `options` go to
+    `timm.create_model`. The pyramid has a 1x1 convolution, one of 3x3 at each of the `rates`, and the picture's mean,
+    each of `width` channels.
 
     Raises LabwrightError for a name timm doesn't have, with timm's own words for what it can't build, and for a
     backbone without such features.
@@ -42,16 +43,15 @@ class DeepLab(nn.Module):
         options: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()
-        self.backbone = _features(backbone, inputs.channels, pretrained, options or {})
+        self.backbone = _features(backbone, inputs, pretrained, options or {})
         sizes, channels = self.backbone.feature_info.reduction(), self.backbone.feature_info.channels()
-        if min(sizes) >= _COARSE:
-            raise LabwrightError(
-                f"model.backbone: {backbone!r} has features {min(sizes)} times smaller than the picture and no finer "
-                "ones for the decoder; choose another, such as 'resnet18'."
-            )
         self.fine = min(range(len(sizes)), key=lambda stage: abs(sizes[stage] - _FINE))
-        self.coarse = min(range(len(sizes)), key=lambda stage: abs(sizes[stage] - _COARSE))
-        self.pyramid = _Pyramid(channels[self.coarse], width, rates, dropout)
+        if sizes[self.fine] == sizes[-1]:
+            raise LabwrightError(
+                f"model.backbone: all features of {backbone!r} are {sizes[-1]} times smaller than the picture, none "
+                "finer for the decoder; choose another, such as 'resnet18'."
+            )
+        self.pyramid = _Pyramid(channels[-1], width, rates, dropout)
         self.beside = _convolution(channels[self.fine], _BESIDE, kernel=1)
         self.decoder = nn.Sequential(_convolution(width + _BESIDE, width), _convolution(width, width))
         self.head = nn.Conv2d(width, len(outputs.names), kernel_size=1)
@@ -61,7 +61,7 @@ class DeepLab(nn.Module):
         """Logits of shape (B, H, W, classes), for pictures of any size that the backbone takes."""
         features = self.backbone(x_BCHW)
         fine_BCHW = self.beside(features[self.fine])
-        y_BCHW = enlarged(self.pyramid(features[self.coarse]), fine_BCHW.shape[2:])
+        y_BCHW = enlarged(self.pyramid(features[-1]), fine_BCHW.shape[2:])
         y_BCHW = self.head(self.decoder(torch.cat([y_BCHW, fine_BCHW], dim=1)))
         return enlarged(y_BCHW, x_BCHW.shape[2:]).movedim(1, -1)
 
@@ -86,7 +86,7 @@ class _Pyramid(nn.Module):
         return joined
 
 
-def _features(name: str, channels: int, pretrained: bool, options: dict[str, Any]) -> Any:
+def _features(name: str, inputs: Image, pretrained: bool, options: dict[str, Any]) -> Any:
     import timm  # seven seconds: only a run that uses it pays them
 
     if not timm.is_model(name):
@@ -96,11 +96,20 @@ def _features(name: str, channels: int, pretrained: bool, options: dict[str, Any
         )
     for option in options:
         check_option(option)
+    given = {"pretrained": pretrained, "features_only": True, "in_chans": inputs.channels, **options}
     try:
-        return timm.create_model(name, pretrained=pretrained, features_only=True, in_chans=channels, **options)
+        try:
+            network = timm.create_model(name, **{"output_stride": _COARSE, **given})
+        except (TypeError, NotImplementedError, AssertionError):  # one whose strides are what they are
+            network = timm.create_model(name, **given)
+        with torch.no_grad():
+            features = network.eval()(torch.zeros(1, inputs.channels, inputs.height, inputs.width))
+        assert [feature.shape[1] for feature in features] == network.feature_info.channels(), "its channels come last"
+        return network.train()
     except Exception as error:  # the builders behind 1,000 names raise anything
         raise LabwrightError(
-            f"model.backbone: timm can't give features of {name!r} with {options}: {reason(error)}"
+            f"model.backbone: timm can't give features of {name!r} for pictures of {inputs.height}x{inputs.width} "
+            f"pixels: {reason(error)}"
         ) from error
 
 
