@@ -264,19 +264,27 @@ class DenseLabels(Task):
         return other
 
     def floors(self, split: str) -> Mapping[str, Mapping[str, float]]:
-        """The most frequent class of the training part at every position, of data in memory."""
+        """The most frequent class of the training part everywhere, and of pictures that at each place; in memory."""
         from labwright_tasks.floors import of_model
         from labwright_tasks.linear_floor import Answering
 
         train, axes = self.part("train", plain=True), len(self.port.shape)
         if not self.data.in_memory or not train or not self.part(split):
             return {}
-        counts_C = torch.zeros(len(self.names))
+        counts_PC = torch.zeros(*self.port.shape, len(self.names))
         for targets in _targets(train):
-            counts_C += targets[targets != LEFT_OUT].bincount(minlength=len(self.names))
+            # sequences may be shorter in a batch
+            counts_PC[tuple(map(slice, targets.shape[1:]))] += _counts(targets, len(self.names))
+        counts_C = counts_PC.flatten(0, -2).sum(0)
         logits_C = counts_C.clamp(min=1e-6).log()
         same = Answering(lambda *inputs: logits_C.expand(*inputs[0].shape[:1], *inputs[0].shape[-axes:], -1))
-        return {"most frequent class": of_model(self, split, same, size=_AT_ONCE)}
+        floors = {"most frequent class": of_model(self, split, same, size=_AT_ONCE)}
+        if axes == 2:
+            # what was never seen at a place is as likely there as anywhere
+            logits_PC = (counts_PC + counts_C.clamp(min=1e-6) / counts_C.sum()).log()
+            placed = Answering(lambda *inputs: logits_PC.expand(len(inputs[0]), *logits_PC.shape))
+            floors["most frequent class at each place"] = of_model(self, split, placed, size=_AT_ONCE)
+        return floors
 
     def predict(self, model: nn.Module, inputs: tuple[Tensor, ...], origins: Sequence[Any]) -> list[dict[str, Any]]:
         """For each row the classes of its positions or words; of a picture a PNG, and each class's share of it."""
@@ -361,6 +369,13 @@ class DenseLabels(Task):
 def _named(labels: Any, names: Sequence[str]) -> Any:
     """Labels in lists of any depth, by their classes' names."""
     return [_named(row, names) for row in labels] if isinstance(labels, list) else names[labels]
+
+
+def _counts(labels: Tensor, classes: int) -> Tensor:
+    """How often each position has each class in a batch of labels (B, *positions): (*positions, C)."""
+    places = torch.arange(labels[0].numel()).view(labels.shape[1:]) * classes
+    counted = (places + labels)[labels != LEFT_OUT]
+    return counted.bincount(minlength=labels[0].numel() * classes).view(*labels.shape[1:], classes)
 
 
 def _targets(split: Split) -> Iterator[Tensor]:
