@@ -61,6 +61,16 @@ def generator() -> Path:
     return folder
 
 
+def masks() -> Path:
+    for side in ("images", "masks"):
+        (HERE / "masked" / side).mkdir(parents=True)
+    for number in range(30):
+        pixels = CHANCE.integers(0, 256, (24, 32, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(HERE / "masked" / "images" / f"{number}.png")
+        Image.fromarray((pixels[..., 0] > 127).astype(np.uint8)).save(HERE / "masked" / "masks" / f"{number}.png")
+    return HERE / "masked"
+
+
 def shards() -> Path:
     folder = HERE / "shards"
     folder.mkdir()
@@ -271,6 +281,7 @@ test_tasks = conformance(
     "labwright-tasks",
     recipes={
         **{f"loss {name}": regression(name) for name in ("mse", "mae", "huber")},
+        "loss sum": ["vision/digits-mlp", 'loss={name="sum",losses={nats="cross-entropy",focal="focal"}}'],
         "loss penalized": regression({"name": "penalized", "loss": "mse", "l2": 0.01}),
         "task regression": regression("mse"),
         "model headed": ["vision/digits-mlp", "model=headed", "model.trunk=vision/mlp"],
@@ -313,6 +324,13 @@ test_vision = conformance(
         "data vision/mnist": ["vision/mnist", f"task.data.folder={mnist()}"],
         "data vision/image-folder": ["vision/image-folder", f"task.data.folder={PICTURES}", "task.data.size=12"],
         "data vision/shards": ["vision/image-folder", f'task.data={{name="vision/shards",folder="{SHARDS}",size=12}}'],
+        "data vision/segmentation-folder": [
+            "vision/segmentation-folder",
+            *(f"task.data.{setting}" for setting in (f"folder={masks()}", "height=24", "width=32")),
+            "model.width=8",
+            "model.depth=2",
+        ],
+        "model vision/deeplab": ["vision/shapes-segmentation", "model=vision/deeplab", "model.backbone=test_resnet"],
         "model vision/timm": ["vision/digits-mlp", "model=vision/timm", "model.architecture=test_resnet"],
         "data vision/detection-folder": [
             "vision/detection-folder",
@@ -328,7 +346,10 @@ test_vision = conformance(
     },
     inputs={
         f"data vision/{name}": FILES
-        for name in ("digits", "digits-heads", "mnist", "image-folder", "shards", "detection-folder", "shapes")
+        for name in (
+            *("digits", "digits-heads", "mnist", "image-folder", "shards"),
+            *("detection-folder", "shapes", "segmentation-folder", "shapes-masks"),
+        )
     }
     | {"task vision/detection": FILES},
     exempt={

@@ -29,6 +29,17 @@ def labwright_components() -> Iterator[lw.Component]:
     yield lw.Component("model", "vision/detector", detector, "one-stage detector without anchor boxes")
     detection_loss = f"{here}.detection.losses:DetectionLoss"
     yield lw.Component("loss", "vision/detection", detection_loss, "class, place and spread of boxes")
+    yield lw.Component(
+        "data",
+        "vision/segmentation-folder",
+        f"{here}.data.segmentation_folder:SegmentationFolder",
+        "your own pictures and masks, in folders side by side",
+    )
+    yield lw.Component(
+        "data", "vision/shapes-masks", f"{here}.data.shapes_masks:ShapesMasks", "shapes drawn on noise, with masks"
+    )
+    yield lw.Component("model", "vision/deeplab", f"{here}.models.deeplab:DeepLab", "DeepLabV3+ on any timm backbone")
+    yield lw.Component("model", "vision/unet", f"{here}.models.unet:UNet", "U-Net: a class for each pixel")
     yield lw.Component("model", "vision/mlp", f"{here}.models.mlp:MLP", "multilayer perceptron over the pixels")
     yield lw.Component("model", "vision/cnn", f"{here}.models.cnn:CNN", "small convolutional network")
     yield lw.Component("model", "vision/resnet", f"{here}.models.resnet:ResNet", "residual network for small pictures")
@@ -55,3 +66,5 @@ def labwright_recipes() -> Iterator[lw.Recipe]:
     yield lw.Recipe("vision/digits-simclr", folder / "digits-simclr.toml", "SimCLR on scikit-learn's digits")
     yield lw.Recipe("vision/digits-byol", folder / "digits-byol.toml", "BYOL on scikit-learn's digits")
     yield lw.Recipe("vision/image-folder-simclr", folder / "image-folder-simclr.toml", "SimCLR on your own pictures")
+    yield lw.Recipe("vision/shapes-segmentation", folder / "shapes-segmentation.toml", "a U-Net on shapes with masks")
+    yield lw.Recipe("vision/segmentation-folder", folder / "segmentation-folder.toml", "a U-Net on your own masks")

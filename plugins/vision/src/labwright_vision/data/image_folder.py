@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import zipfile
 from collections.abc import Sequence
 from copy import copy
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
 import torch
-from labwright import Finding, LabwrightError, LeftOut, listed, located, nearest, sentence
+from labwright import Finding, LabwrightError, LeftOut, listed, nearest, sentence
 from labwright_tasks.other_data import drift, unknown
 from pydantic import Field
 
-from labwright_vision.data.archive import archived
 from labwright_vision.data.augment import Augment, Crop, Flip, Grey, Jitter, Rotate, Scale, Shift
 from labwright_vision.data.checking import examined
 from labwright_vision.data.folders import (
@@ -22,6 +20,7 @@ from labwright_vision.data.folders import (
     Layout,
     Tally,
     class_folders,
+    existing,
     expanded,
     found,
     known_pictures,
@@ -100,7 +99,7 @@ class ImageFolder(OwnPictures):
         self._remarks: Sequence[str] = ()
 
     def prepare(self) -> None:
-        root, tally = _existing(expanded(self.folder), "task.data.folder"), Tally()
+        root, tally = existing(expanded(self.folder), "task.data.folder"), Tally()
         layout = laid_out(root, tally)
         self.names = layout.names
         whole = self._usable(root, _found(root, layout, tally), layout, tally)
@@ -116,7 +115,7 @@ class ImageFolder(OwnPictures):
 
     def on(self, path: Path) -> Self:
         """Pictures in a sub-folder for each class, or in such sub-folders of parts, which are taken together."""
-        other, root, tally = copy(self), _existing(expanded(path), "--on"), Tally()
+        other, root, tally = copy(self), existing(expanded(path), "--on"), Tally()
         known = known_pictures(root, self.names, tally)
         examples = zip(known.files, examined(root, [path for path, _ in known.files]), strict=True)
         named = [Picture(path, label, seen, name_below(path, root), 0) for (path, label), seen in examples]
@@ -211,20 +210,6 @@ class ImageFolder(OwnPictures):
     def _files(self, part: Sequence[Picture], augment: Sequence[Augment]) -> Files:
         labels = torch.tensor([picture.label for picture in part], dtype=torch.int64)
         return Files([picture.path for picture in part], labels, self.reader(), augment)
-
-
-def _existing(root: Path, setting: str) -> Found:
-    try:
-        exists, packed = root.is_dir(), root.is_file()
-    except OSError as error:  # a name too long, a folder above that may not be entered
-        raise LabwrightError(f"{setting}: {str(root)!r} can't be read: {error.strerror}.") from error
-    if packed and not zipfile.is_zipfile(root):
-        raise LabwrightError(f"{setting}: {str(root)!r} is neither a folder nor a zip archive.")
-    if packed:
-        return archived(root)
-    if not exists:
-        raise LabwrightError(f"{setting}: there is no folder {located(root)}.")
-    return root
 
 
 def _found(root: Found, layout: Layout, tally: Tally) -> dict[str, list[Picture]]:

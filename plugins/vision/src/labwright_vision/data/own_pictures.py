@@ -21,8 +21,8 @@ from labwright_vision.data.pictures import scaled
 from labwright_vision.data.reading import BACKGROUNDS, SUFFIXES, Readable, read_picture
 
 # What pretrained networks expect: mean and deviation over ImageNet, values 0..1; for grey pictures the channels' mean.
-_MEAN = {3: (0.485, 0.456, 0.406), 1: (0.449,)}
-_DEVIATION = {3: (0.229, 0.224, 0.225), 1: (0.226,)}
+MEAN = {3: (0.485, 0.456, 0.406), 1: (0.449,)}
+DEVIATION = {3: (0.229, 0.224, 0.225), 1: (0.226,)}
 _LOOKED_AT = 64  # pictures whose brightness stands for that of all
 
 
@@ -86,7 +86,7 @@ class OwnPictures(Data, ABC):
         """What the pictures of a part are like: the share of each class, and of some pictures how bright they are."""
         some = torch.linspace(0, len(part) - 1, min(len(part), _LOOKED_AT)).round().long()
         (x_BCHW,) = part.plain().fetch(some, 0, 0).inputs
-        mean_C, deviation_C = torch.tensor(_MEAN[self.channels]), torch.tensor(_DEVIATION[self.channels])
+        mean_C, deviation_C = torch.tensor(MEAN[self.channels]), torch.tensor(DEVIATION[self.channels])
         bright_B = (x_BCHW.mean((2, 3)) * deviation_C + mean_C).mean(1)
         return other_data.facts({"brightness, from 0 to 1,": bright_B}, part.labels, self.names)
 
@@ -98,8 +98,8 @@ class OwnPictures(Data, ABC):
                 length,
                 jitter=self.jitter,
                 grey=self.grey,
-                mean=_MEAN[self.channels],
-                deviation=_DEVIATION[self.channels],
+                mean=MEAN[self.channels],
+                deviation=DEVIATION[self.channels],
             ),
         )
 
@@ -129,7 +129,7 @@ class Reader:
             )
             for file in files
         ]
-        mean, deviation = torch.tensor(_MEAN[self.channels]), torch.tensor(_DEVIATION[self.channels])
+        mean, deviation = torch.tensor(MEAN[self.channels]), torch.tensor(DEVIATION[self.channels])
         return scaled(np.stack(pixels), mean[:, None, None], deviation[:, None, None])
 
 

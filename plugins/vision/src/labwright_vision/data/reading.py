@@ -52,9 +52,7 @@ def read_picture(
     """
     mode = "L" if channels == 1 else "RGB"
     shown, _ = upright(path, mode, (2 * width, 2 * height), white=white, background=background)
-    fitted = ImageOps.fit(shown, (width, height), Image.Resampling.BILINEAR)
-    pixels = np.asarray(fitted)
-    return pixels[None] if channels == 1 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
+    return values(ImageOps.fit(shown, (width, height), Image.Resampling.BILINEAR))
 
 
 def upright(
@@ -75,6 +73,12 @@ def upright(
         raise LabwrightError(
             f"{path} can't be read as a picture: {_reason(error)}. Mend it or take it away."
         ) from error
+
+
+def values(picture: Image.Image) -> np.ndarray:
+    """The pixels of a grey or RGB picture, uint8 of shape (C, H, W)."""
+    pixels = np.asarray(picture)
+    return pixels[None] if pixels.ndim == 2 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
 
 
 @dataclass(frozen=True, slots=True)
