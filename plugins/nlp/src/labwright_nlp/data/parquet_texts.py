@@ -12,6 +12,7 @@ from typing import Annotated
 import numpy as np
 import torch
 from labwright import Batch, LabwrightError, LeftOut, listed, nearest
+from labwright_tasks.answers import Answers, natural
 from labwright_tasks.opening import no_file
 from labwright_tasks.row_groups import RowGroups
 from labwright_tasks.tables import name_of
@@ -19,7 +20,6 @@ from pydantic import Field
 from torch import Tensor
 
 from labwright_nlp.data import noticing
-from labwright_nlp.data.answers import Answers, natural
 from labwright_nlp.data.reading import files_of_parts
 from labwright_nlp.data.texts import LabelledTexts, Length, Share
 from labwright_nlp.data.token_files import Window
