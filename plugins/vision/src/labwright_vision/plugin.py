@@ -19,6 +19,11 @@ def labwright_components() -> Iterator[lw.Component]:
     yield lw.Component(
         "data", "vision/image-folder", f"{here}.data.image_folder:ImageFolder", "your own pictures, a folder per class"
     )
+    yield lw.Component(
+        "data", "vision/table", f"{here}.data.table:PictureTable", "your own pictures, named by a table with labels"
+    )
+    yield lw.Component("data", "vision/cifar", f"{here}.data.cifar:Cifar", "60,000 small coloured pictures")
+    yield lw.Component("data", "vision/npz", f"{here}.data.npz:Npz", "pictures in an .npz file, as MedMNIST's")
     yield lw.Component("data", "vision/shards", f"{here}.data.shards:Shards", "your own pictures, in tar shards")
     yield lw.Component("model", "vision/mlp", f"{here}.models.mlp:MLP", "multilayer perceptron over the pixels")
     yield lw.Component("model", "vision/cnn", f"{here}.models.cnn:CNN", "small convolutional network")

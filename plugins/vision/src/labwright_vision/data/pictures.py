@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -44,6 +45,11 @@ class Pictures:
         """A digest of the labels, and one of the pictures: of some thousands of them where there are more."""
         for tensor in (self.labels, self.x[:: max(1, len(self) // _DIGESTED)].contiguous()):
             yield hashlib.sha256(tensor.numpy().tobytes()).hexdigest()
+
+
+def rows_of(labels: Any, indices: Tensor) -> Any:
+    """The targets of some samples, of each head where there are several."""
+    return {head: of[indices] for head, of in labels.items()} if isinstance(labels, dict) else labels[indices]
 
 
 def of_known(known: Known, read: Callable[[Found], tuple[Tensor, ...]]) -> Pictures:
