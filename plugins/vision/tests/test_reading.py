@@ -217,5 +217,5 @@ def test_pages_of_sixteen_bits_are_channels_and_so_are_the_bands_of_rgba(tmp_pat
 
 def test_a_tiff_that_pillow_does_not_read_says_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "odd.tif").write_bytes(b"II*\0" + b"\0" * 40)
-    with pytest.raises(LabwrightError, match="a TIFF that Pillow doesn't read.*each channel as a page of its own"):
+    with pytest.raises(LabwrightError, match=r"a TIFF that Pillow doesn't read.*each channel as a page of its own"):
         read_picture(tmp_path / "odd.tif", channels=5, height=4, width=4)

@@ -10,16 +10,15 @@ from collections.abc import Callable
 from typing import Annotated, Literal
 
 import torch
-from labwright import Choice, Uniform, derived_seed, draws
+from labwright import derived_seed, draws
 from pydantic import Field
 from torch import Tensor
 
 Policy = Annotated[
     Literal["rand-augment", "trivial-augment"] | None,
     Field(description="operations of torchvision, drawn for each picture"),
-    Choice("rand-augment", "trivial-augment"),
 ]
-Erase = Annotated[float, Field(ge=0, le=1, description="share of pictures with a part erased"), Uniform(0.0, 0.5)]
+Erase = Annotated[float, Field(ge=0, le=1, description="share of pictures with a part erased")]
 
 _OF_POLICY, _OF_ERASING = 12, 13  # streams of draws, beside those in `augment`
 _SMALLEST, _LARGEST, _LONGEST = 0.02, 0.4, 10 / 3  # areas erased and their aspect: Zhong et al. 2020, section 5
