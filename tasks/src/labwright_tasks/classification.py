@@ -240,7 +240,8 @@ class Classification(Task):
         return answers
 
     def explain(self, model: nn.Module, inputs: tuple[Tensor, ...], method: str) -> list[dict[str, Any]]:
-        """For each row an `explanation` of its most probable class, by `integrated-gradients` or `occlusion`.
+        """For each row an `explanation` of its most probable class, by `integrated-gradients`, `occlusion` or
+        `grad-cam`, of a convolution that may be named: `grad-cam:LAYER`. Captum computes them.
 
         Of a picture it is one, red for what speaks for the class and blue for what speaks against it; of a text each
         token with its score; of anything else a score for each number.
