@@ -28,6 +28,10 @@ def labwright_components() -> Iterator[lw.Component]:
     yield lw.Component("model", "vision/mlp", f"{here}.models.mlp:MLP", "multilayer perceptron over the pixels")
     yield lw.Component("model", "vision/cnn", f"{here}.models.cnn:CNN", "small convolutional network")
     yield lw.Component("model", "vision/resnet", f"{here}.models.resnet:ResNet", "residual network for small pictures")
+    yield lw.Component("model", "vision/vit", f"{here}.models.vit:ViT", "vision transformer over patches")
+    yield lw.Component("model", "vision/mae", f"{here}.models.vit:MaskedAutoencoder", "fills in patches, by a ViT")
+    masked = f"{here}.masked_pictures:MaskedPictures"
+    yield lw.Component("task", "vision/masked-pictures", masked, "pictures filled in, learned without labels")
     yield lw.Component("model", "vision/timm", f"{here}.models.timm:Timm", "any architecture of timm by its name")
     yield lw.Component("optimizer", "timm/*", f"{here}.optimizers:TIMM", "any optimizer of timm by its name")
     suggesting = "labwright_vision.suggesting"
@@ -46,4 +50,6 @@ def labwright_recipes() -> Iterator[lw.Recipe]:
     yield lw.Recipe("vision/image-folder", folder / "image-folder.toml", "a residual network on your own pictures")
     yield lw.Recipe("vision/digits-simclr", folder / "digits-simclr.toml", "SimCLR on scikit-learn's digits")
     yield lw.Recipe("vision/digits-byol", folder / "digits-byol.toml", "BYOL on scikit-learn's digits")
+    yield lw.Recipe("vision/digits-mae", folder / "digits-mae.toml", "a masked autoencoder on scikit-learn's digits")
+    yield lw.Recipe("vision/cifar10", folder / "cifar10.toml", "a small CNN on small coloured pictures of ten classes")
     yield lw.Recipe("vision/image-folder-simclr", folder / "image-folder-simclr.toml", "SimCLR on your own pictures")

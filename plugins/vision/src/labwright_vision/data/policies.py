@@ -10,9 +10,11 @@ from collections.abc import Callable
 from typing import Annotated, Literal
 
 import torch
-from labwright import derived_seed, draws
+from labwright import derived_seed
 from pydantic import Field
 from torch import Tensor
+
+from labwright_vision.data.augment import Draws
 
 Policy = Annotated[
     Literal["rand-augment", "trivial-augment"] | None,
@@ -70,7 +72,7 @@ class Erasing:
     """
 
     def __init__(self, length: int, erase: float) -> None:
-        self.length, self.erase = length, erase
+        self.erase, self._draws = erase, Draws(length, 5, stream=_OF_ERASING)
 
     @property
     def active(self) -> bool:
@@ -79,7 +81,7 @@ class Erasing:
     def __call__(self, x_BCHW: Tensor, indices_B: Tensor, epoch: int, seed: int) -> Tensor:
         """The pictures of the samples at `indices_B` as this epoch shows them: same shape, a new tensor."""
         height, width = x_BCHW.shape[2:]
-        draws_B5 = draws(self.length, 5, seed=derived_seed(seed, _OF_ERASING), epoch=epoch)[indices_B]
+        draws_B5 = self._draws(seed, epoch)[indices_B]
         area_B = (_SMALLEST + draws_B5[:, 1] * (_LARGEST - _SMALLEST)) * height * width
         aspect_B = ((draws_B5[:, 2] * 2 - 1) * math.log(_LONGEST)).exp()
         high_B = (area_B * aspect_B).sqrt().round().clamp(1, height)
