@@ -51,5 +51,6 @@ def labwright_recipes() -> Iterator[lw.Recipe]:
     yield lw.Recipe("vision/digits-simclr", folder / "digits-simclr.toml", "SimCLR on scikit-learn's digits")
     yield lw.Recipe("vision/digits-byol", folder / "digits-byol.toml", "BYOL on scikit-learn's digits")
     yield lw.Recipe("vision/digits-mae", folder / "digits-mae.toml", "a masked autoencoder on scikit-learn's digits")
+    yield lw.Recipe("vision/pneumonia", folder / "pneumonia.toml", "a small CNN on X-rays, MedMNIST's pneumoniamnist")
     yield lw.Recipe("vision/cifar10", folder / "cifar10.toml", "a small CNN on small coloured pictures of ten classes")
     yield lw.Recipe("vision/image-folder-simclr", folder / "image-folder-simclr.toml", "SimCLR on your own pictures")
