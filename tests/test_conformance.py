@@ -379,8 +379,8 @@ test_gan = conformance(
         "data gan/augmented": FILES,
     },
     exempt={
-        "data gan/augmented: measures-other-data-by-what-it-has-learned": "the folder of its own is a run; other data is "
-        "read by the data within",
+        "data gan/augmented: measures-other-data-by-what-it-has-learned": "the folder of its own is a run; other "
+        "data is read by the data within",
     },
 )
 test_nlp = conformance(

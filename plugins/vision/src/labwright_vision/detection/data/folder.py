@@ -17,7 +17,7 @@ from torch import Tensor
 from labwright_vision.data.augment import Colours, Jitter
 from labwright_vision.data.folders import Tally, expanded, plural
 from labwright_vision.data.folders import pictures as files_of_pictures
-from labwright_vision.data.pictures import held_out
+from labwright_vision.data.pictures import held_out, scaling
 from labwright_vision.data.reading import SUFFIXES
 from labwright_vision.detection.data import coco, lines, split, voc, yolo
 from labwright_vision.detection.data.augment import Flip, Mosaic, Sample, Scale, Turn, Zoom
@@ -202,7 +202,7 @@ class DetectionFolder(Data):
 
     def _split(self, part: Sequence[Picture], training: bool) -> split.BoxSplit:
         zoom = self.zoom if training else None
-        mean, deviation = split.MEAN[self.channels], split.DEVIATION[self.channels]
+        mean, deviation = scaling(self.channels)
         colours = Colours(len(part), jitter=self.jitter, grey=0.0, mean=mean, deviation=deviation)
         return split.BoxSplit(_Decoded(part, self._letterbox), len(part), zoom, colours if training else None)
 

@@ -9,12 +9,9 @@ from labwright import Batch
 from torch import Tensor
 
 from labwright_vision.data.augment import Colours
+from labwright_vision.data.pictures import scaling
 from labwright_vision.detection.data.augment import Sample, Zoom
 from labwright_vision.detection.ports import padded
-
-# what pretrained networks expect: mean and deviation over ImageNet, values 0..1; for grey pictures the channels' mean
-MEAN = {3: (0.485, 0.456, 0.406), 1: (0.449,)}
-DEVIATION = {3: (0.229, 0.224, 0.225), 1: (0.226,)}
 
 
 class BoxSplit:
@@ -58,11 +55,11 @@ class BoxSplit:
 
 def scaled(x_BCHW: Tensor) -> Tensor:
     """Pixel values 0..255 as a model takes them."""
-    mean, deviation = (torch.tensor(table[x_BCHW.shape[1]])[:, None, None] for table in (MEAN, DEVIATION))
+    mean, deviation = (torch.tensor(of_each)[:, None, None] for of_each in scaling(x_BCHW.shape[1]))
     return x_BCHW.div_(255).sub_(mean).div_(deviation)
 
 
 def shown(x_BCHW: Tensor) -> list[Tensor]:
     """What a model takes as pictures with values 0..1."""
-    mean, deviation = (torch.tensor(table[x_BCHW.shape[1]])[:, None, None] for table in (MEAN, DEVIATION))
+    mean, deviation = (torch.tensor(of_each)[:, None, None] for of_each in scaling(x_BCHW.shape[1]))
     return list((x_BCHW.cpu() * deviation + mean).clamp(0, 1))
