@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import torch
 from labwright import LEFT_OUT, Classes, Heads, LabwrightError, LeftOut, Values
-from labwright_nlp.data.answers import several
 from labwright_nlp.data.text_files import TextFiles
+from labwright_tasks.answers import several
 
 ROWS = [
     {"title": f"t{n}", "body": f"body {n}", "score": n / 2, "good": n % 2, "kind": None if n % 5 == 0 else "abc"[n % 3]}

@@ -12,6 +12,7 @@ from typing import Annotated
 import numpy as np
 import torch
 from labwright import Batch, LabwrightError, LeftOut, listed, nearest
+from labwright_tasks.answers import Answers, natural
 from labwright_tasks.cells import Cells
 from labwright_tasks.opening import no_file
 from labwright_tasks.row_groups import RowGroups
@@ -22,7 +23,6 @@ from pydantic import Field
 from torch import Tensor
 
 from labwright_nlp.data import noticing
-from labwright_nlp.data.answers import Answers, natural
 from labwright_nlp.data.reading import files_of_parts
 from labwright_nlp.data.texts import LabelledTexts, Length, Share, chosen_rows
 from labwright_nlp.data.token_files import Window

@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from labwright import Batch, Classes, Data, Finding, LabwrightError, LeftOut, Port, Split, Tokens, listed
 from labwright_tasks import other_data
+from labwright_tasks.answers import Answers, Targets, answers_of
 from labwright_tasks.cells import Cells
 from labwright_tasks.delimited import Written
 from labwright_tasks.other_data import Facts, drift, none_known, unknown
@@ -32,7 +33,6 @@ from pydantic import Field
 from torch import Tensor
 
 from labwright_nlp.data import noticing
-from labwright_nlp.data.answers import Answers, Targets, answers_of
 from labwright_nlp.data.noticing import Noticed
 from labwright_nlp.data.odd_texts import odd_texts
 from labwright_nlp.data.reading import check_typed, has_tables, read_text, rows_of, tables_at, text_files
