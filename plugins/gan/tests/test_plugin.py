@@ -38,7 +38,8 @@ def test_every_recipe_is_a_complete_experiment(name: str, tmp_path: Path) -> Non
     if "ring" not in name:
         pytest.importorskip("labwright_vision", reason="its data comes with labwright-vision")
     overrides = [f"task.data.folder={tmp_path}"] if "mnist" in name else []
-    assert lw.Experiment.from_recipe(name, overrides).table()["task"]["name"] == "gan/adversarial"
+    task = "gan/diffusion" if "diffusion" in name else "gan/adversarial"
+    assert lw.Experiment.from_recipe(name, overrides).table()["task"]["name"] == task
 
 
 def test_the_ring_imports_no_matplotlib_pillow_or_scipy_to_train() -> None:

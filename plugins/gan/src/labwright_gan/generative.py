@@ -371,7 +371,7 @@ class Generative(Task):
     def _between(self, model: nn.Module, device: torch.device) -> list[Tensor]:
         """Rows of samples on the way from one latent to another, each of one class if they are asked for."""
         ends = torch.randn(2, _WAYS, *self.latent_shape, generator=generator(_REPORT_SEED, 1)).flatten(2)
-        angles = torch.arccos(torch.cosine_similarity(*ends, dim=1))[:, None]
+        angles = torch.arccos(torch.cosine_similarity(ends[0], ends[1], dim=1))[:, None]
         rows = []
         for share in torch.linspace(0, 1, _COLUMNS).tolist():  # along the sphere, on which normal latents lie
             first, second = ((1 - share) * angles).sin() / angles.sin(), (share * angles).sin() / angles.sin()
@@ -413,7 +413,7 @@ def digest(split: Split) -> str:
     for batch in _in_order(split):
         for tensor in (batch.inputs[0], batch.targets):
             whole.update(f"{tensor.dtype}{tuple(tensor.shape)}".encode())
-            whole.update(tensor.detach().contiguous().view(torch.uint8).numpy())
+            whole.update(tensor.detach().contiguous().numpy().tobytes())
     return whole.hexdigest()
 
 

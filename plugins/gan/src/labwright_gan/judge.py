@@ -148,7 +148,7 @@ class GeneratedAlone:
         learner = trained(TensorSplit((fake,), labels), Image(*fake.shape[1:]), self.classes, epochs)
         accuracy = Accuracy()
         with torch.no_grad():
-            for some, asked in zip(real.split(_AT_ONCE), labels.split(_AT_ONCE), strict=True):
+            for some, asked in zip(torch.split(real, _AT_ONCE), torch.split(labels, _AT_ONCE), strict=True):
                 accuracy.update(learner(some)[1], asked)
         return accuracy.compute()
 

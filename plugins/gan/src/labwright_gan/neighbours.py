@@ -52,9 +52,10 @@ class Memorised:
 
     Of a generator that repeats training samples, with noise or without, it is 1; of one that makes new ones 0 on
     average: then the nearest of n training and m held-out pictures is a training one with probability n / (n + m), as
-    nothing tells the two apart. The excess over that is given as a share of m / (n + m). Distances are of pixels; a
-    copy that was moved or turned isn't found. Of 2,000 generated pictures, on the test part only. nan where the
-    training pictures aren't there.
+    nothing tells the two apart. The excess over that is given as a share of m / (n + m). So both parts have to be of
+    one kind: where the held-out ones are by other writers, it is above 0 for that. Distances are of pixels; a copy that
+    was moved or turned isn't found. Of 2,000 generated pictures, on the test part only. nan where the training pictures
+    aren't there.
     """
 
     splits = ("test",)
@@ -91,7 +92,7 @@ def prdc(real_NF: Tensor, fake_MF: Tensor, *, nearest: int) -> dict[str, float]:
     real_N, fake_M = (_radii(features, nearest) for features in (real_NF, fake_MF))
     inside = real_NF.new_zeros(len(fake_MF))  # in how many balls of real samples each generated one lies
     recalled = covered = 0.0
-    for rows in torch.arange(len(real_NF)).split(_BLOCK):
+    for rows in torch.split(torch.arange(len(real_NF)), _BLOCK):
         distances = _distances(real_NF[rows], fake_MF)
         within = distances < real_N[rows, None]
         inside += within.sum(0)
@@ -108,7 +109,7 @@ def prdc(real_NF: Tensor, fake_MF: Tensor, *, nearest: int) -> dict[str, float]:
 def _radii(x_NF: Tensor, nearest: int) -> Tensor:
     """The distance of each sample to its `nearest`-th other."""
     radii = []
-    for rows in torch.arange(len(x_NF)).split(_BLOCK):
+    for rows in torch.split(torch.arange(len(x_NF)), _BLOCK):
         distances = _distances(x_NF[rows], x_NF)
         distances[torch.arange(len(rows)), rows] = -1.0  # itself, whatever rounding makes of it
         radii.append(distances.kthvalue(nearest + 1, dim=1).values)
@@ -119,7 +120,7 @@ def _to_nearest(x_MF: Tensor, blocks: Iterable[Tensor]) -> Tensor:
     """The distance of each sample to the nearest of all in the blocks."""
     nearest = x_MF.new_full((len(x_MF),), math.inf)
     for block in blocks:
-        for part in block.split(_BLOCK):
+        for part in torch.split(block, _BLOCK):
             nearest = torch.minimum(nearest, _distances(x_MF, part).amin(1))
     return nearest
 

@@ -89,7 +89,7 @@ class WithGenerated(Data):
         with torch.no_grad():
             made = [
                 task.scaling.data(task.sampled(loaded.model, *some).float())
-                for some in zip(latents.split(_AT_ONCE), labels.split(_AT_ONCE), strict=True)
+                for some in zip(torch.split(latents, _AT_ONCE), torch.split(labels, _AT_ONCE), strict=True)
             ]
         return TensorSplit((torch.cat(made),), labels)
 

@@ -63,8 +63,8 @@ class MLPDenoiser(nn.Module):
         h_BE = self.first(x_BD.flatten(1))
         for shift, layer in zip(self.shifts, self.layers, strict=True):
             h_BE = h_BE + layer(h_BE + shift(told_BE))
-        predicted: Tensor = self.last(h_BE)
-        return predicted.unflatten(1, self.shape)
+        predicted: Tensor = self.last(h_BE).view(-1, *self.shape)
+        return predicted
 
 
 @final

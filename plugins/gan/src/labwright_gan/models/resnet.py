@@ -128,7 +128,8 @@ class _Norm(nn.Module):
         if self.of_class is None:
             return normal
         scale, shift = self.of_class(labels_B)[:, :, None, None].chunk(2, dim=1)
-        return normal * (1 + scale) + shift
+        of_class: Tensor = normal * (1 + scale) + shift
+        return of_class
 
 
 class _Down(nn.Module):
