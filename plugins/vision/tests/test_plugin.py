@@ -37,6 +37,7 @@ def test_the_plugin_loads_with_all_it_brings() -> None:
 def test_every_recipe_is_a_complete_experiment(name: str, tmp_path: Path) -> None:
     overrides = [] if "digits" in name or "shapes" in name else [f"task.data.folder={tmp_path}"]
     experiment = lw.Experiment.from_recipe(name, overrides)
-    kinds = {"simclr": "two-views", "byol": "two-views", "heads": "multi"}
-    learned = "dense-labels" if "segmentation" in name else kinds.get(name.rpartition("-")[2], "classification")
+    others = {"simclr": "two-views", "byol": "two-views", "heads": "multi"}
+    others |= {"detection": "vision/detection", "segmentation": "dense-labels"}
+    learned = next((task for word, task in others.items() if word in name), "classification")
     assert experiment.table()["task"]["name"] == learned

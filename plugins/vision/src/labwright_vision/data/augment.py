@@ -41,7 +41,7 @@ class Augment(Protocol):
     def __call__(self, x_BCHW: Tensor, indices_B: Tensor, epoch: int, seed: int) -> Tensor: ...
 
 
-class _Draws:
+class Draws:
     """Tables of uniform numbers, a row for each of `length` samples; `stream` tells one table of an epoch from another.
 
     The last two are kept: two views of a sample alternate between two seeds.
@@ -80,7 +80,7 @@ class Affine:
         fill: float | None = None,
     ) -> None:
         self.rotate, self.shift, self.scale, self.flip, self.crop, self.fill = rotate, shift, scale, flip, crop, fill
-        self._draws, self._crops = _Draws(length, _OF_AFFINE), _Draws(length, _OF_CROP, stream=10)
+        self._draws, self._crops = Draws(length, _OF_AFFINE), Draws(length, _OF_CROP, stream=10)
 
     @property
     def active(self) -> bool:
@@ -150,7 +150,7 @@ class Colours:
     ) -> None:
         self.jitter, self.grey = jitter, grey
         self._mean, self._deviation = torch.tensor(mean)[:, None, None], torch.tensor(deviation)[:, None, None]
-        self._draws = _Draws(length, _OF_COLOURS, stream=11)
+        self._draws = Draws(length, _OF_COLOURS, stream=11)
 
     @property
     def active(self) -> bool:

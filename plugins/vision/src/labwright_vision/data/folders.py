@@ -202,7 +202,7 @@ def expanded(folder: Path) -> Path:
 
 
 def existing(root: Path, setting: str) -> Found:
-    """A folder, or a zip archive. Raises LabwrightError naming the setting where it is neither."""
+    """A folder or a zip archive that a setting names. Raises LabwrightError if it is neither."""
     try:
         exists, packed = root.is_dir(), root.is_file()
     except OSError as error:  # a name too long, a folder above that may not be entered

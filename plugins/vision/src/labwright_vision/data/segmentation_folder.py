@@ -28,8 +28,8 @@ from labwright_vision.data.mask_examples import Example, check_values, held_out_
 from labwright_vision.data.mask_pairs import Pair, paired, together
 from labwright_vision.data.masked_pictures import InMemory, MaskedPictures, Source, scaled
 from labwright_vision.data.masks import ClassTable, class_rows, class_table
-from labwright_vision.data.own_pictures import DEVIATION, MEAN
-from labwright_vision.data.reading import BACKGROUNDS, SUFFIXES, Readable, decoded, size_of
+from labwright_vision.data.pictures import scaling
+from labwright_vision.data.reading import BACKGROUNDS, SUFFIXES, Readable, size_of, upright
 
 _IN_MEMORY = 512 * 2**20  # bytes of pixels and labels; more of them are read when they are asked for
 _LABEL_BYTES = 2  # of a pixel
@@ -150,7 +150,7 @@ class SegmentationFolder(Data):
         frame = self.frame if self.frame.fit == "stretch" else replace(self.frame, fit="letterbox")
         pixels = torch.from_numpy(self.pixels(path, frame))[None]
         width, height = size_of(path)
-        picture = scaled(pixels, MEAN[self.channels], DEVIATION[self.channels])
+        picture = scaled(pixels, *scaling(self.channels))
         return Input((picture,), origin=frame.window(height, width))
 
     def left_out(self) -> Sequence[LeftOut]:
@@ -190,14 +190,14 @@ class SegmentationFolder(Data):
 
     def pixels(self, path: Readable, frame: Frame) -> np.ndarray:
         """A picture within a frame, whose border is the mean colour: uint8 of shape (C, H, W)."""
-        near = (frame.width, frame.height)
-        picture = decoded(path, channels=self.channels, near=near, white=self.white, background=self.background)
-        return frame.picture(picture, tuple(round(255 * value) for value in MEAN[self.channels]))
+        mode, least = "L" if self.channels == 1 else "RGB", (2 * frame.width, 2 * frame.height)
+        picture, _ = upright(path, mode, least, white=self.white, background=self.background)
+        return frame.picture(picture, tuple(round(255 * value) for value in scaling(self.channels)[0]))
 
     def _take_up(self, parts: dict[str, list[Example]]) -> None:
         """Splits of the examples, in memory where they are few."""
         self._examples, self._splits = parts, {}
-        mean, deviation = MEAN[self.channels], DEVIATION[self.channels]
+        mean, deviation = scaling(self.channels)
         each = self.frame.height * self.frame.width * (self.channels + _LABEL_BYTES)
         self.in_memory = each * sum(map(len, parts.values())) <= _IN_MEMORY
         for name, examples in parts.items():
@@ -208,7 +208,7 @@ class SegmentationFolder(Data):
             self._splits[name] = MaskedPictures(source, mean, deviation, *augment)
 
     def _augment(self, length: int) -> tuple[Affine, Colours]:
-        mean, deviation = MEAN[self.channels], DEVIATION[self.channels]
+        mean, deviation = scaling(self.channels)
         return (
             Affine(length, rotate=self.rotate, shift=self.shift, scale=self.scale, flip=self.flip, crop=self.crop),
             Colours(length, jitter=self.jitter, grey=self.grey, mean=mean, deviation=deviation),
