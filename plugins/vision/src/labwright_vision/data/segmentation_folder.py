@@ -112,9 +112,8 @@ class SegmentationFolder(Data):
         all_seen = iter(seen(root, [pair for part in pairs.values() for pair in part]))
         parts = {name: [next(all_seen) for _ in part] for name, part in pairs.items()}
         rows = class_rows("\n".join(self.classes), "task.data.classes") if self.classes else _rows(root)
-        if coco := [
-            mask.categories for part in pairs.values() for pair in part if isinstance(mask := pair.mask, CocoMask)
-        ]:
+        masks = [pair.mask for part in pairs.values() for pair in part]
+        if coco := [mask.categories for mask in masks if isinstance(mask, CocoMask)]:
             rows, self.void = list(coco[0]), [VOID]
             if any(categories != coco[0] for categories in coco):
                 raise LabwrightError(f"{root}: its parts have other categories, or the same under other ids.")
