@@ -313,6 +313,8 @@ def test_the_report_shows_pictures_beside_their_labels(made: Experiments, tmp_pa
     assert len(pictures.images) == 18 and [caption.split(":")[0] for caption in pictures.captions[:3]] == [
         "picture", "true", "given",
     ]  # fmt: skip
+    shares = [int(caption.split()[1].rstrip("%")) for caption in pictures.captions[2::3]]
+    assert shares == sorted(shares)
     assert pictures.images[1].shape == (3, 12, 12) and torch.equal(pictures.images[1][:, 0, 0], torch.full((3,), 0.5))
     assert "Confusion matrix" in (tmp_path / "run" / "report.html").read_text()
     assert list(run.task.report(run.model, "elsewhere", CPU)) == []

@@ -14,6 +14,7 @@ import pytest
 import torch
 from labwright import LEFT_OUT, LabwrightError
 from labwright_tasks.dense_labels import DenseLabels, Shown
+from labwright_vision.data.coco_masks import CocoMask
 from labwright_vision.data.framing import Frame
 from labwright_vision.data.segmentation_folder import SegmentationFolder
 from PIL import Image
@@ -184,6 +185,73 @@ def test_what_a_run_keeps_is_enough_to_read_a_picture_and_to_measure_other_data(
     picture = loaded.read(tmp_path / "other" / "images" / "0.png")
     assert torch.equal(picture[0][0], other.split("test").fetch(torch.tensor([0]), 0, 0).inputs[0][0])  # type: ignore[union-attr]
     assert picture.origin == Shown(*SIZE, (0.0, 0.0, 12.0, 16.0))
+
+
+# -------------------------------------------------------------------------------------------------------------- COCO
+
+
+def coco(folder: Path, objects: list[dict[str, Any]], **changes: Any) -> Path:
+    (folder / "images").mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", SIZE[::-1]).save(folder / "images" / "a.png")
+    told = {
+        "images": [{"id": 7, "file_name": "a.png", "height": SIZE[0], "width": SIZE[1]}],
+        "categories": [{"id": 3, "name": "cat"}, {"id": 90, "name": "dog"}],
+        "annotations": [{"id": n, "image_id": 7, "iscrowd": 0} | thing for n, thing in enumerate(objects)],
+    } | changes
+    (folder / "instances.json").write_text(json.dumps(told))
+    return folder
+
+
+def box(left: float, top: float, right: float, bottom: float) -> list[list[float]]:
+    return [[left, top, right, top, right, bottom, left, bottom]]
+
+
+def test_cocos_polygons_and_run_lengths_are_drawn_smaller_ones_above(tmp_path: Path) -> None:
+    crowd = {"counts": [0, 2, 190], "size": [*SIZE]}  # by columns: the two upper pixels of the first
+    things = [
+        {"category_id": 3, "segmentation": box(6, 4, 8, 6)},
+        {"category_id": 90, "segmentation": box(4, 2, 12, 10)},
+        {"category_id": 3, "segmentation": crowd, "iscrowd": 1},
+    ]
+    data = read(coco(tmp_path, things))
+    wanted = torch.zeros(1, *SIZE, dtype=torch.int64)
+    wanted[:, 2:10, 4:12], wanted[:, 4:6, 6:8], wanted[:, :2, 0] = 2, 1, LEFT_OUT
+    assert data.names == ("background", "cat", "dog") and torch.equal(targets(data), wanted)
+
+
+@pytest.mark.filterwarnings("ignore:__array__:DeprecationWarning")  # pycocotools' own
+def test_cocos_run_lengths_in_letters_and_polygons_are_those_of_its_own_tools() -> None:
+    tools = pytest.importorskip("pycocotools.mask")
+    for _ in range(20):
+        height, width = (int(side) for side in CHANCE.integers(30, 80, 2))
+        mask = np.asfortranarray(CHANCE.random((height, width)) < CHANCE.random(), dtype=np.uint8)
+        packed = {"size": [height, width], "counts": tools.encode(mask)["counts"].decode()}
+        angles = np.sort(CHANCE.random(8)) * 2 * np.pi
+        corners = np.stack([width * (0.5 + 0.4 * np.cos(angles)), height * (0.5 + 0.4 * np.sin(angles))], 1)
+        outline = [corners.flatten().tolist()]
+        ours = [
+            CocoMask("a", height, width, ({"category_id": 1, "segmentation": given},), ()).pixels().codes_HW
+            for given in (packed, outline)
+        ]
+        assert np.array_equal(ours[0], mask)
+        theirs = tools.decode(tools.merge(tools.frPyObjects(outline, height, width)))
+        around = np.linalg.norm(corners - np.roll(corners, -1, 0), axis=1).sum()
+        assert (ours[1] != theirs).sum() <= 0.2 * around  # they round corners to a fifth of a pixel first
+
+
+@pytest.mark.parametrize(
+    ("things", "changes", "words"),
+    [
+        ([{"category_id": 3, "segmentation": [[1, 2, 3]]}], {}, "annotation 0 has a segmentation that is neither run"),
+        ([{"category_id": 3, "segmentation": {"size": [9, 9], "counts": [81]}}], {}, r"run lengths of size \[9, 9\]"),
+        ([{"category_id": 4, "segmentation": box(1, 1, 5, 5)}], {}, "pixels of the value 4, and classes are 0, 3, 90"),
+        ([], {"categories": None}, "instances.json isn't COCO's json: it needs images, annotations and categories"),
+        ([], {"images": []}, r"1 of 1 picture has no mask, such as .*a.png: there is no such picture in .*instances"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_in_cocos_json_is_told(things: Any, changes: Any, words: str, tmp_path: Path) -> None:
+    with pytest.raises(LabwrightError, match=words):
+        read(coco(tmp_path, things, **changes))
 
 
 # ------------------------------------------------------------------------------------------------------------- sizes

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from labwright import LabwrightError, listed
 from labwright_tasks.parts import NAMES, part_named
 
-from labwright_vision.data.folders import Found, Tally, archives, folders, found, name_below, plural
-from labwright_vision.data.masks import MaskFile
+from labwright_vision.data.coco_masks import coco_masks
+from labwright_vision.data.folders import Found, Tally, archives, entries, folders, found, name_below, plural
+from labwright_vision.data.masks import Mask, MaskFile
 
 IMAGES = ("images", "image", "imgs", "pictures", "jpegimages")
 MASKS = ("masks", "mask", "annotations", "labels", "segmentationclass")
-_NAMED = 3
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Pair:
 
     name: str
     picture: Found
-    mask: MaskFile
+    mask: Mask
 
 
 def paired(root: Found, suffix: str, tally: Tally) -> dict[str, list[Pair]]:
@@ -39,11 +39,12 @@ def paired(root: Found, suffix: str, tally: Tally) -> dict[str, list[Pair]]:
                 f"{root} has {listed(folder.name for folder in parts.values())}, but no folder "
                 f"{' or '.join(NAMES['train'])}: put what is to be learned from there, in images/ and masks/."
             )
-        return {part: _pairs(*_sides(folder), suffix, root, tally) for part, folder in parts.items()}
-    images, masks = _sides(root)
+        return {part: _of_base(folder, suffix, root, tally) for part, folder in parts.items()}
+    images = _side(root, "pictures", IMAGES)
+    masks = next((folder for folder in folders(root) if folder.name.casefold() in MASKS), root)
     inner_images, inner_masks = (_named_parts(folders(side), side) for side in (images, masks))
     if "train" not in inner_images or "train" not in inner_masks:
-        return {"train": _pairs(images, masks, suffix, root, tally)}
+        return {"train": _of_base(root, suffix, root, tally)}
     for part in inner_images.keys() - inner_masks.keys():
         # published benchmarks keep the masks of their test part to themselves
         tally.add("picture", f"in {images.name}/{inner_images[part].name}, which has no masks", count=1)
@@ -55,7 +56,7 @@ def together(root: Found, suffix: str, tally: Tally) -> list[Pair]:
     """All pairs below a root, whatever part they are of."""
     parts = _named_parts([*folders(root), *archives(root)], root)
     bases = [*parts.values()] if parts else [root]
-    return [pair for base in bases for pair in _pairs(*_sides(base), suffix, root, tally)]
+    return [pair for base in bases for pair in _of_base(base, suffix, root, tally)]
 
 
 def _named_parts(inner: Sequence[Found], root: Found) -> dict[str, Found]:
@@ -73,21 +74,37 @@ def _named_parts(inner: Sequence[Found], root: Found) -> dict[str, Found]:
     return parts
 
 
-def _sides(base: Found) -> tuple[Found, Found]:
-    """The folders of pictures and of masks. Raises LabwrightError where one is missing, or there are several."""
+def _side(base: Found, what: str, names: Sequence[str]) -> Found:
+    """The folder of pictures, or of masks. Raises LabwrightError where there is none, or there are several."""
     inner = folders(base)
-    sides = []
-    for what, names in (("pictures", IMAGES), ("masks", MASKS)):
-        of_side = [folder for folder in inner if folder.name.casefold() in names]
-        if len(of_side) != 1:
-            some = listed(folder.name for folder in inner) if inner else "no folders"
-            several = f"several folders of {what}" if of_side else f"no folder of {what}"
-            raise LabwrightError(
-                f"{base} has {several}: it has {some}. Put pictures into {base}/images and their masks, of the same "
-                f"names, into {base}/masks; folders of {what} may be called {listed(names)}."
-            )
-        sides.append(of_side[0])
-    return sides[0], sides[1]
+    of_side = [folder for folder in inner if folder.name.casefold() in names]
+    if len(of_side) == 1:
+        return of_side[0]
+    some = listed(folder.name for folder in inner) if inner else "no folders"
+    raise LabwrightError(
+        f"{base} has {'several folders' if of_side else 'no folder'} of {what}: it has {some}. Put pictures into "
+        f"{base}/images and their masks, of the same names, into {base}/masks; folders of {what} may be called "
+        f"{listed(names)}."
+    )
+
+
+def _sides(base: Found) -> tuple[Found, Found]:
+    return _side(base, "pictures", IMAGES), _side(base, "masks", MASKS)
+
+
+def _of_base(base: Found, suffix: str, root: Found, tally: Tally) -> list[Pair]:
+    """The pairs of a folder with images/, and masks/ or a json of COCO's beside them."""
+    inner = [folder for folder in folders(base) if folder.name.casefold() in MASKS]
+    places = [base, *inner] if all(not found(folder, Tally()) for folder in inner) else []
+    files = [file for place in places for file in entries(place) if file.name.lower().endswith(".json")]
+    files = [file for file in files if file.name != "classes.json"]
+    if not files:
+        return _pairs(*_sides(base), suffix, root, tally)
+    if len(files) > 1:
+        raise LabwrightError(f"{base} has {listed(file.name for file in files)}: leave the one that is meant there.")
+    images = _side(base, "pictures", IMAGES)
+    pictures = _by_stem(images, "", tally)
+    return _joined(pictures, coco_masks(files[0]), root, f"no such picture in {files[0]}", f"no {images}/NAME.*")
 
 
 def _pairs(images: Found, masks: Found, suffix: str, root: Found, tally: Tally) -> list[Pair]:
@@ -96,18 +113,26 @@ def _pairs(images: Found, masks: Found, suffix: str, root: Found, tally: Tally) 
         if not files:
             ends = f" whose names end in {suffix!r} and a suffix" if suffix and folder is masks else ""
             raise LabwrightError(f"{folder} is empty: there are no {folder.name}{ends}.")
-    for what, files, others, other, where in (
-        ("picture", pictures, of_masks, "mask", masks),
-        ("mask", of_masks, pictures, "picture", images),
+    read = {name: MaskFile(path) for name, path in of_masks.items()}
+    return _joined(pictures, read, root, f"no {masks}/NAME{suffix}.*", f"no {images}/NAME.*")
+
+
+def _joined(
+    pictures: Mapping[str, Found], masks: Mapping[str, Mask], root: Found, no_mask: str, no_picture: str
+) -> list[Pair]:
+    """Raises LabwrightError for pictures and masks that stand alone; the reasons have NAME in the place of a name."""
+    for what, own, others, other, why in (
+        ("picture", pictures, masks, "mask", no_mask),
+        ("mask", masks, pictures, "picture", no_picture),
     ):
-        alone = [name for name in files if name not in others]
+        alone = [name for name in own if name not in others]
         if alone:
-            count = f"{len(alone):,} of {len(files):,} {plural(what, len(files))}"
+            count = f"{len(alone):,} of {len(own):,} {plural(what, len(own))}"
             raise LabwrightError(
-                f"{root}: {count} {'has' if len(alone) == 1 else 'have'} no {other}, such as {files[alone[0]]}: there "
-                f"is no {where}/{alone[0]}{suffix if other == 'mask' else ''}.*. Add it, or take the {what} away."
+                f"{root}: {count} {'has' if len(alone) == 1 else 'have'} no {other}, such as {own[alone[0]]}: there "
+                f"is {why.replace('NAME', alone[0])}. Add it, or take the {what} away."
             )
-    return [Pair(name, picture, MaskFile(of_masks[name])) for name, picture in pictures.items()]
+    return [Pair(name, picture, masks[name]) for name, picture in pictures.items()]
 
 
 def _by_stem(folder: Found, suffix: str, tally: Tally) -> Mapping[str, Found]:

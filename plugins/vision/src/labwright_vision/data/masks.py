@@ -7,7 +7,7 @@ import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 from labwright import LEFT_OUT, LabwrightError
@@ -30,6 +30,14 @@ class Pixels:
     codes_HW: np.ndarray
     kind: Kind
     palette_V: np.ndarray | None = None
+
+
+class Mask(Protocol):
+    """What says the class of each pixel of a picture; as text it is the place to name in a message."""
+
+    def digest(self) -> str: ...
+
+    def pixels(self) -> Pixels: ...
 
 
 @dataclass(frozen=True)
@@ -68,7 +76,7 @@ class MaskFacts:
     palette: Mapping[int, int] = field(default_factory=dict)
 
 
-def mask_facts(mask: MaskFile) -> MaskFacts:
+def mask_facts(mask: Mask) -> MaskFacts:
     """Read a whole mask, once. What is wrong with it is in the answer; nothing is raised."""
     try:
         pixels = mask.pixels()

@@ -21,6 +21,7 @@ from pydantic import Field
 from torch import Tensor
 
 from labwright_vision.data.augment import Affine, Colours, Crop, Flip, Grey, Jitter, Rotate, Scale, Shift
+from labwright_vision.data.coco_masks import VOID, CocoMask
 from labwright_vision.data.folders import Found, Tally, entries, existing, expanded, pictures
 from labwright_vision.data.framing import Fit, Frame
 from labwright_vision.data.mask_examples import Example, check_values, held_out_pairs, label_counts, seen, twice
@@ -50,7 +51,8 @@ class SegmentationFolder(Data):
     A mask's values are classes, also those of a palette. `classes` names them in order; left out, classes.txt in the
     folder does, a line for each, or classes.json, a list or {name: value}; without it each value is a class. Where
     masks have colours, that file has NAME RED GREEN BLUE in each line, or {name: [red, green, blue]}. Pixels of the
-    values `void`, by which the lines of such a file are counted from 0 too, don't count.
+    values `void`, by which the lines of such a file are counted from 0 too, don't count. In the place of masks/ a json
+    of COCO's may stand: smaller objects lie above larger ones, crowds don't count, and all else is background.
 
     Each picture is read once before a run begins; together with masks, and up to 512 MB, they are kept in memory.
 
@@ -110,6 +112,11 @@ class SegmentationFolder(Data):
         all_seen = iter(seen(root, [pair for part in pairs.values() for pair in part]))
         parts = {name: [next(all_seen) for _ in part] for name, part in pairs.items()}
         rows = class_rows("\n".join(self.classes), "task.data.classes") if self.classes else _rows(root)
+        masks = [pair.mask for part in pairs.values() for pair in part]
+        if coco := [mask.categories for mask in masks if isinstance(mask, CocoMask)]:
+            rows, self.void = list(coco[0]), [VOID]
+            if any(categories != coco[0] for categories in coco):
+                raise LabwrightError(f"{root}: its parts have other categories, or the same under other ids.")
         self.table = class_table(rows, self.void, {str(one.pair.mask): one.mask for one in parts["train"]})
         self.names = self.table.names
         check_values([example for part in parts.values() for example in part], self.table, self.void)
