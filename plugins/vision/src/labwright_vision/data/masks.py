@@ -85,7 +85,8 @@ def mask_facts(mask: Mask) -> MaskFacts:
     codes, counts = np.unique(pixels.codes_HW, return_counts=True)
     used = {} if pixels.palette_V is None else {int(code): int(pixels.palette_V[code]) for code in codes}
     by_code = dict(zip(codes.tolist(), counts.tolist(), strict=True))
-    return MaskFacts(mask.digest(), "", *pixels.codes_HW.shape, pixels.kind, by_code, used)
+    height, width = pixels.codes_HW.shape
+    return MaskFacts(mask.digest(), "", height, width, pixels.kind, by_code, used)
 
 
 @dataclass(frozen=True)
@@ -99,12 +100,15 @@ class ClassTable:
     def labels(self, pixels: Pixels) -> np.ndarray:
         """Labels of shape (H, W), int16: LEFT_OUT where none counts, UNKNOWN where a value stands for nothing."""
         if self.of_colours and pixels.palette_V is not None:
-            return _looked_up(pixels.palette_V, self.of_colours)[pixels.codes_HW]
-        if pixels.kind != "colours":
-            return _looked_up(np.arange(_MOST + 1), self.of_values)[pixels.codes_HW]
-        if not self.of_colours:  # grey: see `class_table`
-            return self.labels(Pixels(pixels.codes_HW & 0xFF, "values"))
-        return _looked_up(pixels.codes_HW, self.of_colours)
+            of_codes, codes_HW = _looked_up(pixels.palette_V, self.of_colours), pixels.codes_HW
+        elif self.of_colours and pixels.kind == "colours":
+            return _looked_up(pixels.codes_HW, self.of_colours)
+        else:
+            of_codes, codes_HW = _looked_up(np.arange(_MOST + 1), self.of_values), pixels.codes_HW
+            if pixels.kind == "colours":  # grey: see `class_table`
+                codes_HW = codes_HW & 0xFF
+        labels_HW: np.ndarray = of_codes[codes_HW]
+        return labels_HW
 
     def labels_of(self, seen: MaskFacts) -> dict[int, int]:
         """The label of each value, or colour, that a mask has."""
@@ -194,7 +198,8 @@ def _pixels(opened: Image.Image) -> Pixels:
 
 
 def _packed(colours: np.ndarray) -> np.ndarray:
-    return (colours[..., 0] << 16) | (colours[..., 1] << 8) | colours[..., 2]
+    packed: np.ndarray = (colours[..., 0] << 16) | (colours[..., 1] << 8) | colours[..., 2]
+    return packed
 
 
 def _looked_up(codes: np.ndarray, labels: Mapping[int, int]) -> np.ndarray:
