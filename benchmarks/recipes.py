@@ -73,7 +73,7 @@ def _movielens(model: str, metric: str, bar: str) -> Promise:
 
 def _polarity(model: str, bar: str) -> Promise:
     return Promise(
-        f"nlp/polarity-{model}", "accuracy", bar, 1, 5, ("task.data.path=DATA/mr_polarity",), data="mr_polarity"
+        f"nlp/polarity-{model}", "accuracy", bar, 2, 5, ("task.data.path=DATA/mr_polarity",), data="mr_polarity"
     )
 
 

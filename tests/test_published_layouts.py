@@ -271,6 +271,13 @@ def pictures() -> None:
     Path("cifar10").mkdir()
     for part in ("train", "test"):
         archive(f"cifar10/{part}.zip", sorted(Path("parts", part).rglob("*.png")), f"parts/{part}")
+    rows = [f"{file.parent.name}/{file.name},{file.parent.name}" for file in sorted(Path("pictures").rglob("*.png"))]
+    Path("labels.csv").write_text("\n".join(["path,label", *rows]) + "\n", encoding="utf-8")
+    Path("cifar").mkdir()
+    of_cifar = drawn.integers(0, 256, (60, 1 + 3 * 32 * 32), dtype=np.uint8)
+    of_cifar[:, 0] = np.arange(60) % 10
+    for name in ("data_batch_1.bin", "test_batch.bin"):
+        Path("cifar", name).write_bytes(of_cifar.tobytes())
     Path("shards").mkdir()
     with tarfile.open("shards/train-0.tar", "w") as tar:
         for file in sorted(Path("pictures").rglob("*.png")):

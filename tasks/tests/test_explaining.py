@@ -12,6 +12,9 @@ import torch
 from labwright import Features, Image, LabwrightError, Tokens
 from labwright_tasks.explaining import explained
 from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812 - its customary name
+
+pytest.importorskip("captum", reason="explaining is Captum's")
 
 
 @pytest.fixture
@@ -65,6 +68,56 @@ def test_pictures_are_taken_out_by_patches():
     assert (scores[0, 0, :2, :2] > 0).all() and scores[0, 0].count_nonzero() == 4
 
 
+class Convolved(nn.Module):
+    """A convolution of two channels, summed by a linear layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(1, 2, 3, padding=1)
+        self.second = nn.Conv2d(2, 2, 3, padding=1, stride=2)
+        self.head = nn.Linear(2, 3)
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        return self.head(self.second(self.first(x_BCHW).relu()).relu().mean((2, 3)))
+
+
+def test_grad_cam_is_its_closed_form_behind_a_global_average():
+    torch.manual_seed(0)
+    model, x = Convolved(), torch.randn(4, 1, 8, 8)
+    classes = model(x).argmax(1)
+    # behind a ReLU and a mean over 16 places a channel's gradient is its weight / 16 where it is above 0 (equation 1)
+    activations = model.second(model.first(x).relu())
+    gradients = model.head.weight[classes][:, :, None, None] / 16 * (activations > 0)
+    weights = gradients.mean((2, 3), keepdim=True)
+    map_B1HW = (weights * activations).sum(1, keepdim=True).relu()
+    expected = F.interpolate(map_B1HW, (8, 8), mode="bilinear").detach()
+    for name in ("grad-cam", "grad-cam:second"):
+        torch.testing.assert_close(explained(model, Image(1, 8, 8), (x,), name), expected)
+    assert not torch.allclose(explained(model, Image(1, 8, 8), (x,), "grad-cam:first"), expected)
+    with pytest.raises(LabwrightError, match="no convolution is called 'secnd'; did you mean 'second'"):
+        explained(model, Image(1, 8, 8), (x,), "grad-cam:secnd")
+    with pytest.raises(LabwrightError, match="Linear has no convolution"):
+        explained(nn.Linear(8, 2), Image(1, 8, 8), (torch.randn(1, 8),), "grad-cam")
+
+
+@pytest.mark.parametrize("method", ["integrated-gradients", "occlusion", "grad-cam"])
+def test_explanations_are_others_when_weights_are_randomised(method):
+    """The sanity check of Adebayo et al. 2018: what rests on the picture alone would stay as it is."""
+    torch.manual_seed(0)
+    model = Convolved()
+    x = torch.rand(6, 1, 8, 8)
+    before = explained(model, Image(1, 8, 8), (x,), method)
+    same = explained(model, Image(1, 8, 8), (x,), method)
+    torch.testing.assert_close(before, same)
+    for layer in (model.head, model.second, model.first):  # from the top down
+        layer.reset_parameters()
+    after = explained(model, Image(1, 8, 8), (x,), method)
+    ranks = [scores.flatten(1).argsort(1).argsort(1).double() for scores in (before, after)]
+    centred = [rank - rank.mean(1, keepdim=True) for rank in ranks]
+    correlations = (centred[0] * centred[1]).sum(1) / (centred[0].norm(dim=1) * centred[1].norm(dim=1))
+    assert correlations.abs().mean() < 0.6  # Spearman's, of which 1 is the same map
+
+
 def test_a_method_that_is_not_there_or_not_for_such_inputs_is_refused(linear):
     with pytest.raises(LabwrightError, match="did you mean 'occlusion'"):
         explained(linear, Features((3,)), (torch.ones(1, 3),), "oclusion")
@@ -80,11 +133,11 @@ def test_a_method_that_is_not_there_or_not_for_such_inputs_is_refused(linear):
 
 def test_predict_adds_a_picture_of_what_the_answer_rests_on(command, tmp_path: Path):
     run = str(tmp_path / "run")
-    code, _, err = command("run", "vision/digits-mlp", "train.epochs=1", "model.width=16", "--folder", run)
+    code, _, err = command("run", "vision/digits", "train.epochs=1", "model.width=4", "--folder", run)
     assert code == 0, err
     picture = tmp_path / "digit.png"
     PIL.Image.fromarray(np.random.default_rng(0).integers(0, 255, (8, 8), dtype=np.uint8)).save(picture)
-    for method in ("integrated-gradients", "occlusion"):
+    for method in ("integrated-gradients", "occlusion", "grad-cam"):
         code, out, err = command("predict", run, str(picture), "--explain", method, "--json")
         assert code == 0, err
         file = json.loads(out)["explanation"]

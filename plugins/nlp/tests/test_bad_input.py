@@ -200,7 +200,7 @@ CASES: dict[str, tuple[Command, str]] = {
     "one label only": (labelled(GOOD.replace('"label": 0', '"label": 1')), r"all 32 training samples are of class '1'"),
     "a label that is only in valid": (
         unknown_in_valid,
-        r"valid\.jsonl, line 2: no training text has the label 'good'.* Labels are 0, 1",
+        r"valid\.jsonl, line 2: no training row has the label 'good'.* Labels are 0, 1",
     ),
     "a file that isn't JSON Lines": (labelled(GOOD + "good,1\n"), r"rows\.jsonl, line 41: no JSON"),
     "a list on a line": (labelled('["good", 1]\n'), r"rows\.jsonl, line 1: a list; each line is an object"),

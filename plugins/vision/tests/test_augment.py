@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
+from labwright import derived_seed
 from labwright_vision.data import augment
 from labwright_vision.data.augment import Affine, Colours, recoloured
+from labwright_vision.data.policies import Erasing, Operations
 from torch import Tensor
 
 ANGLE, ACROSS, DOWN, SIZE, MIRRORED = range(5)
@@ -208,3 +210,45 @@ def test_grey_pictures_have_no_colour_to_turn() -> None:
     shown = Colours(2, jitter=1.0, grey=0.0, mean=(0.0,), deviation=(1.0,))(x, torch.arange(2), 0, 0)
     assert shown.shape == x.shape and not torch.allclose(shown, x)
     assert not Colours(2, jitter=0.0, grey=1.0, mean=(0.0,), deviation=(1.0,)).active
+
+
+MEAN, DEVIATION = (0.5, 0.4, 0.3), (0.2, 0.3, 0.25)
+
+
+def scaled_bytes(pixels_BCHW: Tensor) -> Tensor:
+    mean, deviation = torch.tensor(MEAN)[:, None, None], torch.tensor(DEVIATION)[:, None, None]
+    return (pixels_BCHW.float() / 255 - mean) / deviation
+
+
+@pytest.mark.parametrize("policy", ["rand-augment", "trivial-augment"])
+def test_a_policy_is_torchvision_s_and_the_same_in_every_batch(policy: str) -> None:
+    from torchvision.transforms import v2
+
+    pixels = torch.randint(256, (40, 3, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    x, every = scaled_bytes(pixels), torch.arange(40)
+    change = Operations(policy, MEAN, DEVIATION)  # type: ignore[arg-type]
+    torch.manual_seed(7)
+    shown, after = change(x, every, epoch=2, seed=1), torch.rand(1)
+    torch.manual_seed(7)
+    assert torch.equal(after, torch.rand(1))  # torch's own generator is as it was
+    torch.testing.assert_close(change(x[5:6], torch.tensor([5]), epoch=2, seed=1)[0], shown[5], rtol=0, atol=0)
+    assert not torch.equal(change(x, every, epoch=3, seed=1), shown)
+    of_torchvision = {"rand-augment": v2.RandAugment, "trivial-augment": v2.TrivialAugmentWide}[policy]()
+    with torch.random.fork_rng():
+        torch.manual_seed(derived_seed(1, 2, 5, 12))
+        expected = of_torchvision(pixels[5])
+    torch.testing.assert_close(shown[5], scaled_bytes(expected[None])[0])
+
+
+def test_a_share_of_pictures_has_a_rectangle_erased() -> None:
+    x = torch.ones(2000, 2, 20, 30)
+    shown = Erasing(2000, 0.3)(x, torch.arange(2000), epoch=0, seed=0)
+    erased_BHW = (shown == 0).all(1)
+    assert torch.equal(erased_BHW, (shown == 0).any(1))  # in every channel alike
+    share = erased_BHW.flatten(1).any(1)
+    assert abs(float(share.float().mean()) - 0.3) < 5 * (0.3 * 0.7 / 2000) ** 0.5
+    for cut_HW in erased_BHW[share][:50]:
+        assert torch.equal(cut_HW, cut_HW.any(1)[:, None] & cut_HW.any(0))
+    # areas are uniform in 0.02 to 0.4, but for those cut off at a side and rounded
+    assert 0.15 < float(erased_BHW[share].float().mean()) < 0.22
+    assert torch.equal(shown[3:4], Erasing(2000, 0.3)(x[3:4], torch.tensor([3]), epoch=0, seed=0))

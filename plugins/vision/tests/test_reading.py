@@ -202,3 +202,20 @@ def test_a_file_cut_in_half_is_damaged(tmp_path: Path, suffix: str) -> None:
     noise(200).save(path)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     assert facts(path).problem
+
+
+def test_pages_of_sixteen_bits_are_channels_and_so_are_the_bands_of_rgba(tmp_path: Path) -> None:
+    pages = [Image.fromarray(np.full((8, 8), value, np.uint16)) for value in (0, 13_107, 26_214, 39_321, 65_535)]
+    pages[0].save(tmp_path / "five.tif", save_all=True, append_images=pages[1:])
+    planes = read_picture(tmp_path / "five.tif", channels=5, height=4, width=4)
+    assert planes.shape == (5, 4, 4) and planes[:, 0, 0].tolist() == [0, 51, 102, 153, 255]  # 13,107 is 51 * 257
+    Image.fromarray(np.full((8, 8, 4), (1, 2, 3, 4), np.uint8)).save(tmp_path / "four.png")
+    assert read_picture(tmp_path / "four.png", channels=4, height=4, width=4)[:, 0, 0].tolist() == [1, 2, 3, 4]
+    with pytest.raises(LabwrightError, match=r"its bands are 4 and its pages 1, where task\.data\.channels is 6"):
+        read_picture(tmp_path / "four.png", channels=6, height=4, width=4)
+
+
+def test_a_tiff_that_pillow_does_not_read_says_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "odd.tif").write_bytes(b"II*\0" + b"\0" * 40)
+    with pytest.raises(LabwrightError, match=r"a TIFF that Pillow doesn't read.*each channel as a page of its own"):
+        read_picture(tmp_path / "odd.tif", channels=5, height=4, width=4)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from labwright import (
     Classes,
     Data,
     Goal,
+    Image,
     IndexedBatches,
     Labelled,
     LabwrightError,
@@ -29,16 +31,21 @@ from labwright import (
     generator,
     nearest,
 )
+from pydantic import Field
 from torch import Generator, Tensor, nn
 
 from labwright_tasks.chosen_metrics import chosen, chosen_goal, new_metrics
 from labwright_tasks.intervals import AccuracyInterval, ByClass
+from labwright_tasks.mixing import MixedBatch, check_mixing, mixed, mixed_loss
 from labwright_tasks.model_output import output
 from labwright_tasks.weights import weight_of, weighted_loss
 
 if TYPE_CHECKING:
     from labwright import Section
 
+Mixing = Annotated[float, Field(ge=0, description="alpha of the Beta distribution of shares; 0 is off")]
+
+_MIRRORED = "Answers are the mean probability of each picture and its mirror image."
 _TOP = 5  # how many probabilities a prediction names
 _ROUNDING = 1e-9
 _AT_ONCE = 1024  # samples fetched together when labels are looked at
@@ -60,6 +67,10 @@ class Classification(Task):
     class is drawn beside the others, 1 if it isn't named. Where data weighs its samples, the loss is their weighted
     mean; metrics count each alike, as those of scikit-learn do unless they are given weights.
 
+    `mixup` and `cutmix` are the alpha of Beta(alpha, alpha), by which training samples are mixed in pairs, and their
+    losses with them; of both, a batch gets either. With `test_time` "flip" each picture that is measured or predicted
+    is shown mirrored as well, and the answer is the mean of the probabilities.
+
     `prepare` raises LabwrightError if the training labels are outside the classes, or all the same; data that is
     neither in memory nor `Labelled` is taken on trust, and can't be balanced.
     """
@@ -74,6 +85,9 @@ class Classification(Task):
         metrics: list[Annotated[Metric, Part("metric")]] | None = None,
         goal: str | None = None,
         sampling: Literal["balanced"] | dict[str, float] | None = None,
+        mixup: Mixing = 0.0,
+        cutmix: Mixing = 0.0,
+        test_time: Literal["flip"] | None = None,
     ) -> None:
         if not issubclass(data.target, Classes):
             raise LabwrightError(
@@ -82,6 +96,12 @@ class Classification(Task):
             )
         if isinstance(sampling, dict) and (wrong := next((name for name in sampling if not sampling[name] >= 0), "")):
             raise LabwrightError(f"task.sampling: {wrong!r} is given {sampling[wrong]}; a share is a number from 0 on.")
+        check_mixing(data, mixup=mixup, cutmix=cutmix)
+        if test_time and not issubclass(data.item, Image):
+            raise LabwrightError(
+                f"task.test_time: pictures can be mirrored; {type(data).__name__} has {data.item.__name__}."
+            )
+        self.mixup, self.cutmix, self.test_time = mixup, cutmix, test_time
         usual: dict[str, Metric] = {"accuracy": Accuracy(), "cross_entropy": LogLoss()}
         self.chosen = chosen(metrics, usual, data.target, ("logits", "labels"))
         self.goal = chosen_goal(goal, self.chosen, Classification.goal)
@@ -145,7 +165,14 @@ class Classification(Task):
             raise LabwrightError("task.sampling: every class that has training samples is drawn 0 times; raise one.")
         return shares_C
 
+    def draw(self, batch: Batch, generator: Generator) -> Batch:
+        if not (self.mixup or self.cutmix):
+            return batch
+        return mixed(batch, generator, mixup=self.mixup, cutmix=self.cutmix)
+
     def loss(self, model: nn.Module, batch: Batch, criterion: ClassificationLoss, phase: str) -> Tensor:  # noqa: ARG002 - one phase
+        if isinstance(batch, MixedBatch):
+            return mixed_loss(criterion, output(model, batch), batch)
         return weighted_loss(criterion, output(model, batch), batch)
 
     def weight(self, batch: Batch) -> float:
@@ -153,7 +180,7 @@ class Classification(Task):
 
     def evaluate(self, model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
         """Logits (B, C) and labels (B,)."""
-        logits_BC = output(model, batch)
+        logits_BC = self._answered(model, batch)
         self.data.ports()[1].check(logits_BC, batch.targets)
         return logits_BC, batch.targets
 
@@ -204,7 +231,7 @@ class Classification(Task):
 
     def predict(self, model: nn.Module, inputs: tuple[Tensor, ...], origins: Sequence[Any]) -> list[dict[str, Any]]:  # noqa: ARG002
         """For each row the most probable class, its probability, and the five most probable with theirs."""
-        probabilities_BC = _probabilities(model(*inputs))
+        probabilities_BC = _probabilities(self._answered(model, Batch(inputs, None)))
         values_BK, classes_BK = probabilities_BC.topk(min(_TOP, len(self.names)), dim=1)
         answers = []
         for values, classes in zip(values_BK.tolist(), classes_BK.tolist(), strict=True):
@@ -213,7 +240,8 @@ class Classification(Task):
         return answers
 
     def explain(self, model: nn.Module, inputs: tuple[Tensor, ...], method: str) -> list[dict[str, Any]]:
-        """For each row an `explanation` of its most probable class, by `integrated-gradients` or `occlusion`.
+        """For each row an `explanation` of its most probable class, by `integrated-gradients`, `occlusion` or
+        `grad-cam`, of a convolution that may be named: `grad-cam:LAYER`. Captum computes them.
 
         Of a picture it is one, red for what speaks for the class and blue for what speaks against it; of a text each
         token with its score; of anything else a score for each number.
@@ -235,7 +263,19 @@ class Classification(Task):
                 logits_BC, labels_B = self.evaluate(model, batch.to(device))
                 probabilities.append(_probabilities(logits_BC))
                 labels.append(labels_B.cpu())
-        return sections(torch.cat(probabilities), torch.cat(labels), self.names, part, self.data.show)
+        shown = sections(torch.cat(probabilities), torch.cat(labels), self.names, part, self.data.show)
+        if self.test_time:
+            shown[0] = replace(shown[0], note=f"{shown[0].note} {_MIRRORED}")
+        return shown
+
+    def _answered(self, model: nn.Module, batch: Batch) -> Tensor:
+        """Logits (B, C); of the mean probability of a picture and its mirror image, if that is asked for."""
+        logits_BC = output(model, batch)
+        if self.test_time is None:
+            return logits_BC
+        mirrored = output(model, replace(batch, inputs=(batch.inputs[0].flip(-1), *batch.inputs[1:])))
+        views_VBC = torch.stack([logits_BC, mirrored]).float().log_softmax(-1)
+        return views_VBC.logsumexp(0) - math.log(2)
 
 
 def drawn_by_class(labels_N: Tensor, shares_C: Tensor, draws: Generator) -> Tensor:

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any
 
 import torch
-from labwright import Attachment, Audio, Data, Image, LabwrightError, Port, Tokens, nearest
+from labwright import Attachment, Audio, Data, Image, LabwrightError, Port, Tokens, listed, nearest
 from torch import Tensor, nn
 
 _STEPS = 32  # on the way from the baseline
@@ -23,15 +24,19 @@ Explaining = Callable[[nn.Module, Port, tuple[Tensor, ...], Tensor], Tensor]
 def explained(model: nn.Module, port: Port, inputs: tuple[Tensor, ...], method: str) -> Tensor:
     """How much each number of the first input speaks for the class with the highest logit, in its shape.
 
-    Raises LabwrightError for no such method, or one that isn't for such inputs.
+    `method` is one of METHODS; `grad-cam:LAYER` names its convolution. Raises LabwrightError for no such method, or one
+    that isn't for such inputs.
     """
-    if method not in METHODS:
+    name, _, layer = method.partition(":")
+    if name not in METHODS or (layer and name != "grad-cam"):
         raise LabwrightError(
             f"--explain: no method is called {method!r}{nearest(method, METHODS)} There are {', '.join(METHODS)}."
         )
     with torch.no_grad():
         classes_B = model(*inputs).argmax(1)
-    return METHODS[method](model, port, inputs, classes_B)
+    if layer:
+        return grad_cam(model, port, inputs, classes_B, layer)
+    return METHODS[name](model, port, inputs, classes_B)
 
 
 def shown(data: Data, inputs: tuple[Tensor, ...], scores: Tensor) -> list[dict[str, Any]]:
@@ -74,15 +79,20 @@ def integrated_gradients(model: nn.Module, port: Port, inputs: tuple[Tensor, ...
 
     Source: Sundararajan, Taly & Yan 2017, "Axiomatic Attribution for Deep Networks", equation 3, by midpoints.
     """
-    x = inputs[0]
-    if not x.is_floating_point():
+    if not inputs[0].is_floating_point():
         raise LabwrightError(f"--explain: {type(port).__name__} have no gradients; occlusion is for them.")
-    total = torch.zeros_like(x)
-    for step in range(_STEPS):
-        between = (x * (step + 0.5) / _STEPS).detach().requires_grad_()
-        logits_BC = model(between, *inputs[1:])
-        total += torch.autograd.grad(logits_BC.gather(1, classes_B[:, None]).sum(), between)[0]
-    return total / _STEPS * x
+    scores: Tensor = (
+        _captum()
+        .IntegratedGradients(model)
+        .attribute(
+            inputs[0],
+            target=classes_B,
+            additional_forward_args=inputs[1:] or None,
+            n_steps=_STEPS,
+            method="riemann_middle",
+        )
+    )
+    return scores.detach()
 
 
 @torch.no_grad()
@@ -92,35 +102,84 @@ def occlusion(model: nn.Module, port: Port, inputs: tuple[Tensor, ...], classes_
     What is taken out becomes the padding of a text, else zero. Source: Zeiler & Fergus 2014, section 4.2; of texts Li,
     Monroe & Jurafsky 2016.
     """
-    x = inputs[0]
     if isinstance(port, Audio):
         raise LabwrightError("--explain: a recording has too many values for occlusion; use integrated-gradients.")
-    whole_B = _probability(model, inputs, classes_B)
-    scores = torch.zeros(x.shape, device=x.device)
-    for part in _parts(x):
-        without = x.clone()
-        without[part] = port.pad_id if isinstance(port, Tokens) else 0
-        fall_B = whole_B - _probability(model, (without, *inputs[1:]), classes_B)
-        scores[part] = fall_B.reshape(-1, *[1] * (scores[part].dim() - 1)).expand_as(scores[part])
+
+    def probability(*given: Tensor) -> Tensor:
+        logits_BC: Tensor = model(*given)
+        return logits_BC.float().softmax(1).gather(1, classes_B[:, None])[:, 0]
+
+    scores: Tensor = (
+        _captum()
+        .FeatureAblation(probability)
+        .attribute(
+            inputs[0],
+            baselines=port.pad_id if isinstance(port, Tokens) else 0,
+            additional_forward_args=inputs[1:] or None,
+            feature_mask=_parts(inputs[0]),
+        )
+    )
     return scores
 
 
-def _parts(x: Tensor) -> list[tuple[slice, ...]]:
-    """What is taken out at a time: squares of pictures (B, C, H, W), else each place of the last axis."""
-    every = slice(None)
+def grad_cam(model: nn.Module, port: Port, inputs: tuple[Tensor, ...], classes_B: Tensor, layer: str = "") -> Tensor:
+    """The channels of a convolution, weighed by the mean gradient of the class's logit, where they speak for it.
+
+    The layer is the last convolution of the model, or the one named. Its map is enlarged to the picture.
+
+    Source: Selvaraju et al. 2017, "Grad-CAM", equations 1 and 2.
+    """
+    x = inputs[0]
+    if not isinstance(port, Image):
+        raise LabwrightError(f"--explain: grad-cam is for pictures; these are {type(port).__name__}.")
+    convolution = _convolution(model, layer)
+    shown = x.detach().requires_grad_()  # or a model that is frozen has no gradients
+    attribution = _captum()
+    scores = attribution.LayerGradCam(model, convolution).attribute(
+        shown, target=classes_B, additional_forward_args=inputs[1:] or None, relu_attributions=True
+    )
+    map_B1HW: Tensor = attribution.LayerAttribution.interpolate(scores.detach(), x.shape[2:], "bilinear")
+    return map_B1HW.expand_as(x) / x.shape[1]
+
+
+def _convolution(model: nn.Module, layer: str) -> nn.Module:
+    """The last convolution, or the one of that name. Raises LabwrightError with the names there are."""
+    convolutions = {name: part for name, part in model.named_modules() if isinstance(part, nn.Conv2d)}
+    if not convolutions:
+        raise LabwrightError(f"--explain: {type(model).__name__} has no convolution, which grad-cam looks at.")
+    if layer and layer not in convolutions:
+        raise LabwrightError(
+            f"--explain: no convolution is called {layer!r}{nearest(layer, convolutions)} There are "
+            f"{listed(convolutions)}."
+        )
+    return convolutions[layer or [*convolutions][-1]]
+
+
+def _parts(x: Tensor) -> Tensor:
+    """What is taken out together, a number for each part: squares of pictures (B, C, H, W), else each of the last axis.
+
+    Of one row, which all rows share.
+    """
     if x.dim() != 4:
-        return [(*[every] * (x.dim() - 1), slice(place, place + 1)) for place in range(x.shape[-1])]
-    high, wide = (-(-side // _PATCHES) for side in x.shape[2:])
-    return [
-        (every, every, slice(top, top + high), slice(left, left + wide))
-        for top in range(0, x.shape[2], high)
-        for left in range(0, x.shape[3], wide)
-    ]
+        return torch.arange(x.shape[-1], device=x.device).expand(1, *x.shape[1:])
+    down, across = (torch.arange(side, device=x.device) // -(-side // _PATCHES) for side in x.shape[2:])
+    return (down[:, None] * _PATCHES + across).expand(1, *x.shape[1:])
 
 
-def _probability(model: nn.Module, inputs: tuple[Tensor, ...], classes_B: Tensor) -> Tensor:
-    logits_BC: Tensor = model(*inputs)
-    return logits_BC.float().softmax(1).gather(1, classes_B[:, None])[:, 0]
+def _captum() -> Any:
+    """captum.attr, imported when something is to be explained. Raises LabwrightError if it isn't installed."""
+    try:
+        return import_module("captum.attr")
+    except ModuleNotFoundError as error:
+        if error.name != "captum":
+            raise
+        raise LabwrightError(
+            "--explain: Captum does it, which isn't installed; `pip install 'labwright-tasks[explain]'` brings it."
+        ) from error
 
 
-METHODS: dict[str, Explaining] = {"integrated-gradients": integrated_gradients, "occlusion": occlusion}
+METHODS: dict[str, Explaining] = {
+    "integrated-gradients": integrated_gradients,
+    "occlusion": occlusion,
+    "grad-cam": grad_cam,
+}

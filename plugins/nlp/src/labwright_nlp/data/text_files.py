@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from labwright import Classes, Heads, LabwrightError, LeftOut, Values
+from labwright_tasks.answers import NONE, several
 from labwright_tasks.cells import Cells
 from labwright_tasks.delimited import Columns, Delimiter, Quote, Written
 from labwright_tasks.published import Parts, read_parts
@@ -16,7 +17,6 @@ from labwright_tasks.tables import Table, read_table
 from pydantic import Field
 from torch import Tensor
 
-from labwright_nlp.data.answers import NONE, several
 from labwright_nlp.data.texts import Length, Share, Texts
 from labwright_nlp.tokenizing import BETWEEN, Case, Kind, Vocabulary
 

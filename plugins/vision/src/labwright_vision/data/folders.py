@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import unicodedata
+import zipfile
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from labwright import LabwrightError, LeftOut, listed
+from labwright import LabwrightError, LeftOut, listed, located
 from labwright_tasks.other_data import none_known
 from labwright_tasks.parts import NAMES, part_named
 
@@ -155,6 +156,11 @@ def folders(folder: Found) -> list[Found]:
     return [path for path, kind in _entries(folder) if kind == "folder"]
 
 
+def entries(folder: Found) -> list[Found]:
+    """Everything in a folder, sorted."""
+    return [path for path, _ in _entries(folder)]
+
+
 def class_folders(base: Found) -> dict[str, Found]:
     """The folders of classes by name, in Unicode's composed form: a Mac and others then write the same name alike.
 
@@ -193,6 +199,21 @@ def expanded(folder: Path) -> Path:
         return folder.expanduser()
     except RuntimeError as error:
         raise LabwrightError(f"task.data.folder: there is no home folder for {str(folder)!r}.") from error
+
+
+def existing(root: Path, setting: str) -> Found:
+    """A folder or a zip archive that a setting names. Raises LabwrightError if it is neither."""
+    try:
+        exists, packed = root.is_dir(), root.is_file()
+    except OSError as error:  # a name too long, a folder above that may not be entered
+        raise LabwrightError(f"{setting}: {str(root)!r} can't be read: {error.strerror}.") from error
+    if packed and not zipfile.is_zipfile(root):
+        raise LabwrightError(f"{setting}: {str(root)!r} is neither a folder nor a zip archive.")
+    if packed:
+        return archived(root)
+    if not exists:
+        raise LabwrightError(f"{setting}: there is no folder {located(root)}.")
+    return root
 
 
 def alike(names: tuple[str, ...]) -> list[str]:

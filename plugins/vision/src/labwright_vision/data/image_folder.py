@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import zipfile
 from collections.abc import Sequence
 from copy import copy
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
 import torch
-from labwright import Finding, LabwrightError, LeftOut, listed, located, nearest, sentence
+from labwright import Finding, LabwrightError, LeftOut, listed, nearest, sentence
 from labwright_tasks.other_data import drift, unknown
 from pydantic import Field
 
-from labwright_vision.data.archive import archived
 from labwright_vision.data.augment import Augment, Crop, Flip, Grey, Jitter, Rotate, Scale, Shift
 from labwright_vision.data.checking import examined
 from labwright_vision.data.folders import (
@@ -22,19 +20,19 @@ from labwright_vision.data.folders import (
     Layout,
     Tally,
     class_folders,
+    existing,
     expanded,
     found,
     known_pictures,
     laid_out,
     name_below,
 )
-from labwright_vision.data.own_pictures import Files, OwnPictures
+from labwright_vision.data.own_pictures import Channels, Files, OwnPictures
 from labwright_vision.data.pictures import held_out
+from labwright_vision.data.policies import Erase, Policy
 from labwright_vision.data.reading import size_of
-from labwright_vision.data.seen import Picture, check_depth, missing, of_pictures, remarks
+from labwright_vision.data.seen import Picture, missing, of_names, of_pictures, readable, remarks
 from labwright_vision.data.sizes import odd_sizes
-
-_NAMED = 3  # damaged pictures
 
 
 class ImageFolder(OwnPictures):
@@ -50,11 +48,13 @@ class ImageFolder(OwnPictures):
     Every picture is decoded once before a run begins. Damaged ones are refused, or with `on_damaged = "leave-out"`
     left out.
 
-    A picture is cut to a square around its middle and resized to `size` pixels, with 3 or 1 `channels`; values are
-    scaled by the mean and deviation of ImageNet. What is transparent shows the `background`. In pictures of more than 8
-    bits the value `white` is white; for 16 bits it is 65535 unless you say so, for 32 bits and floats it must be said.
+    A picture is cut to a square around its middle and resized to `size` pixels, with 3 or 1 `channels`; of 2, 4 and
+    more each is a band or a page of the file. Values are scaled by the mean and deviation of ImageNet. What is
+    transparent shows the `background`. In pictures of more than 8 bits the value `white` is white; for 16 bits it is
+    65535 unless you say so, for 32 bits and floats it must be said.
     `rotate`, `shift`, `scale`, `flip` and `crop` augment the training pictures, and their colours `jitter` and `grey`:
-    0.5 and 0.2 are those of SimCLR on small pictures (Chen et al. 2020).
+    0.5 and 0.2 are those of SimCLR on small pictures (Chen et al. 2020). `policy` is RandAugment or TrivialAugment, and
+    of a share `erase` of pictures a rectangle is erased (Zhong et al. 2020).
     """
 
     source = "a folder of yours"
@@ -66,7 +66,7 @@ class ImageFolder(OwnPictures):
         *,
         folder: Path,
         size: Annotated[int, Field(ge=4, description="pixels along a side")] = 64,
-        channels: Literal[1, 3] = 3,
+        channels: Channels = 3,
         background: Literal["white", "black"] = "white",
         white: Annotated[float, Field(gt=0, allow_inf_nan=False, description="a value")] | None = None,
         on_damaged: Literal["refuse", "leave-out"] = "refuse",
@@ -79,6 +79,8 @@ class ImageFolder(OwnPictures):
         crop: Crop = 0.0,
         jitter: Jitter = 0.0,
         grey: Grey = 0.0,
+        policy: Policy = None,
+        erase: Erase = 0.0,
     ) -> None:
         super().__init__(
             size=size,
@@ -92,6 +94,8 @@ class ImageFolder(OwnPictures):
             crop=crop,
             jitter=jitter,
             grey=grey,
+            policy=policy,
+            erase=erase,
         )
         self.folder, self.on_damaged, self.valid, self.test = folder, on_damaged, valid, test
         self._splits: dict[str, Files] = {}
@@ -100,7 +104,7 @@ class ImageFolder(OwnPictures):
         self._remarks: Sequence[str] = ()
 
     def prepare(self) -> None:
-        root, tally = _existing(expanded(self.folder), "task.data.folder"), Tally()
+        root, tally = existing(expanded(self.folder), "task.data.folder"), Tally()
         layout = laid_out(root, tally)
         self.names = layout.names
         whole = self._usable(root, _found(root, layout, tally), layout, tally)
@@ -112,15 +116,20 @@ class ImageFolder(OwnPictures):
         }
         self.facts = self.facts_of(self._splits["train"])
         self._left_out = tally.left_out()
-        self._remarks = remarks(parts, layout, background=self.background, white=self.white)
+        self._remarks = [
+            *of_names(parts, layout),
+            *remarks(parts, background=self.background, white=self.white, channels=self.channels),
+        ]
 
     def on(self, path: Path) -> Self:
         """Pictures in a sub-folder for each class, or in such sub-folders of parts, which are taken together."""
-        other, root, tally = copy(self), _existing(expanded(path), "--on"), Tally()
+        other, root, tally = copy(self), existing(expanded(path), "--on"), Tally()
         known = known_pictures(root, self.names, tally)
         examples = zip(known.files, examined(root, [path for path, _ in known.files]), strict=True)
         named = [Picture(path, label, seen, name_below(path, root), 0) for (path, label), seen in examples]
-        part = self._readable(root, {"test": named}, tally)["test"]
+        part = readable(root, {"test": named}, tally, leave_out=self.on_damaged == "leave-out", white=self.white)[
+            "test"
+        ]
         if not part:
             raise LabwrightError(f"{root} has no picture that can be read.")
         split = self._files(part, ())
@@ -130,7 +139,7 @@ class ImageFolder(OwnPictures):
         other._remarks = [
             *known.together(root),
             *missing("it", part, self.names),
-            *of_pictures(part, background=self.background, white=self.white),
+            *of_pictures(part, background=self.background, white=self.white, channels=self.channels),
             *drift(self.facts_of(split), self.facts, len(split)),
         ]
         return other
@@ -160,27 +169,11 @@ class ImageFolder(OwnPictures):
         self, root: Found, parts: dict[str, list[Picture]], layout: Layout, tally: Tally
     ) -> dict[str, list[Picture]]:
         """The pictures that can be read; raises LabwrightError for those that can't, and for a class without any."""
-        parts = self._readable(root, parts, tally)
+        parts = readable(root, parts, tally, leave_out=self.on_damaged == "leave-out", white=self.white)
         for part, some in parts.items():
             if not some:
                 raise LabwrightError(f"{layout.parts[part]} has no pictures: put some there, or take it away.")
         _check_classes(parts["train"], layout, tally)
-        return parts
-
-    def _readable(self, root: Found, parts: dict[str, list[Picture]], tally: Tally) -> dict[str, list[Picture]]:
-        """The pictures that aren't damaged. Raises LabwrightError for damaged ones, unless they are to be left out."""
-        damaged = [picture for part in parts.values() for picture in part if picture.facts.problem]
-        few = "; ".join(f"{picture.name}: {picture.facts.problem}" for picture in damaged[:_NAMED])
-        if damaged and self.on_damaged == "refuse":
-            count = sum(map(len, parts.values()))
-            more = f"; and {len(damaged) - _NAMED:,} more" if len(damaged) > _NAMED else ""
-            raise LabwrightError(
-                f"{root}: {len(damaged):,} of {count:,} pictures can't be read ({few}{more}). Mend them or take them "
-                "away, or leave them out: task.data.on_damaged=leave-out."
-            )
-        tally.add("picture", "damaged", few.split("; ")[0], len(damaged))
-        parts = {part: [picture for picture in some if not picture.facts.problem] for part, some in parts.items()}
-        check_depth([picture for some in parts.values() for picture in some], self.white)
         return parts
 
     def _held_out(self, parts: dict[str, list[Picture]], layout: Layout) -> dict[str, list[Picture]]:
@@ -211,20 +204,6 @@ class ImageFolder(OwnPictures):
     def _files(self, part: Sequence[Picture], augment: Sequence[Augment]) -> Files:
         labels = torch.tensor([picture.label for picture in part], dtype=torch.int64)
         return Files([picture.path for picture in part], labels, self.reader(), augment)
-
-
-def _existing(root: Path, setting: str) -> Found:
-    try:
-        exists, packed = root.is_dir(), root.is_file()
-    except OSError as error:  # a name too long, a folder above that may not be entered
-        raise LabwrightError(f"{setting}: {str(root)!r} can't be read: {error.strerror}.") from error
-    if packed and not zipfile.is_zipfile(root):
-        raise LabwrightError(f"{setting}: {str(root)!r} is neither a folder nor a zip archive.")
-    if packed:
-        return archived(root)
-    if not exists:
-        raise LabwrightError(f"{setting}: there is no folder {located(root)}.")
-    return root
 
 
 def _found(root: Found, layout: Layout, tally: Tally) -> dict[str, list[Picture]]:

@@ -7,31 +7,33 @@ from abc import ABC
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, Any
 
 import numpy as np
 import torch
-from labwright import Batch, Classes, Data, Image, LabwrightError, Port
+from labwright import Batch, Classes, Data, Image, Port
 from labwright_tasks import other_data
 from labwright_tasks.other_data import Facts
+from pydantic import Field
 from torch import Tensor
 
-from labwright_vision.data.augment import Affine, Augment, Colours
+from labwright_vision.data.augment import Augment
 from labwright_vision.data.folders import Tally, pictures
-from labwright_vision.data.pictures import scaled
+from labwright_vision.data.pictures import rows_of, scaled, scaling
 from labwright_vision.data.reading import BACKGROUNDS, SUFFIXES, Readable, read_picture
+from labwright_vision.data.steps import check_changes, steps
 
-# What pretrained networks expect: mean and deviation over ImageNet, values 0..1; for grey pictures the channels' mean.
-_MEAN = {3: (0.485, 0.456, 0.406), 1: (0.449,)}
-_DEVIATION = {3: (0.229, 0.224, 0.225), 1: (0.226,)}
+Channels = Annotated[int, Field(ge=1, le=256, description="1 is grey, 3 is RGB, else those there are")]
+
 _LOOKED_AT = 64  # pictures whose brightness stands for that of all
 
 
 class OwnPictures(Data, ABC):
     """Pictures of classes, read and decoded when they are asked for.
 
-    A picture is cut to a square around its middle and resized to `size` pixels, with 3 or 1 `channels`; values are
-    scaled by the mean and deviation of ImageNet. What is transparent shows the `background`; in pictures of more than 8
-    bits the value `white` is white.
+    A picture is cut to a square around its middle and resized to `size` pixels, with 3 or 1 `channels`, or as many as
+    it has; values are scaled by the mean and deviation of ImageNet. What is transparent shows the `background`; in
+    pictures of more than 8 bits the value `white` is white.
     """
 
     item = Image
@@ -47,19 +49,11 @@ class OwnPictures(Data, ABC):
         channels: int,
         background: str,
         white: float | None,
-        rotate: float,
-        shift: float,
-        scale: float,
-        flip: bool,
-        crop: float,
-        jitter: float,
-        grey: float,
+        **changes: Any,
     ) -> None:
-        if grey and channels == 1:
-            raise LabwrightError("task.data.grey: pictures of one channel are grey as they are; leave it out.")
+        check_changes(changes, channels)
         self.size, self.channels, self.background, self.white = size, channels, background, white
-        self.rotate, self.shift, self.scale, self.flip, self.crop = rotate, shift, scale, flip, crop
-        self.jitter, self.grey = jitter, grey
+        self.changes = changes  # of the training pictures: the settings of `steps`
         self.names: tuple[str, ...] = ()
         self.facts: Facts = {}  # of the training pictures
 
@@ -86,22 +80,15 @@ class OwnPictures(Data, ABC):
         """What the pictures of a part are like: the share of each class, and of some pictures how bright they are."""
         some = torch.linspace(0, len(part) - 1, min(len(part), _LOOKED_AT)).round().long()
         (x_BCHW,) = part.plain().fetch(some, 0, 0).inputs
-        mean_C, deviation_C = torch.tensor(_MEAN[self.channels]), torch.tensor(_DEVIATION[self.channels])
+        mean_C, deviation_C = map(torch.tensor, scaling(self.channels))
         bright_B = (x_BCHW.mean((2, 3)) * deviation_C + mean_C).mean(1)
-        return other_data.facts({"brightness, from 0 to 1,": bright_B}, part.labels, self.names)
+        labels_N = part.labels if isinstance(part.labels, Tensor) and self.target is Classes else None
+        return other_data.facts({"brightness, from 0 to 1,": bright_B}, labels_N, self.names)
 
     def augment(self, length: int) -> Sequence[Augment]:
         """What changes the `length` training pictures from epoch to epoch."""
-        return (
-            Affine(length, rotate=self.rotate, shift=self.shift, scale=self.scale, flip=self.flip, crop=self.crop),
-            Colours(
-                length,
-                jitter=self.jitter,
-                grey=self.grey,
-                mean=_MEAN[self.channels],
-                deviation=_DEVIATION[self.channels],
-            ),
-        )
+        mean, deviation = scaling(self.channels)
+        return steps(length, self.changes, mean=mean, deviation=deviation)
 
     def reader(self) -> Reader:
         return Reader(self.channels, self.size, self.white, BACKGROUNDS[self.background])
@@ -129,16 +116,14 @@ class Reader:
             )
             for file in files
         ]
-        mean, deviation = torch.tensor(_MEAN[self.channels]), torch.tensor(_DEVIATION[self.channels])
+        mean, deviation = map(torch.tensor, scaling(self.channels))
         return scaled(np.stack(pixels), mean[:, None, None], deviation[:, None, None])
 
 
 class Files:
-    """A split that reads a batch's pictures when they are asked for. N samples; labels_N int64."""
+    """A split that reads a batch's pictures when they are asked for. N samples; labels (N,) int64, or by head."""
 
-    def __init__(
-        self, paths: Sequence[Readable], labels: Tensor, reader: Reader, augment: Sequence[Augment] = ()
-    ) -> None:
+    def __init__(self, paths: Sequence[Readable], labels: Any, reader: Reader, augment: Sequence[Augment] = ()) -> None:
         self.paths, self.labels, self.reader = paths, labels, reader
         self.augment = [step for step in augment if step.active]
 
@@ -149,7 +134,7 @@ class Files:
         x_BCHW = self.reader([self.paths[index] for index in indices.tolist()])
         for step in self.augment:
             x_BCHW = step(x_BCHW, indices, epoch, seed)
-        return Batch((x_BCHW,), self.labels[indices])
+        return Batch((x_BCHW,), rows_of(self.labels, indices))
 
     def plain(self) -> Files:
         return Files(self.paths, self.labels, self.reader)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,6 +19,14 @@ from labwright_vision.data.augment import Augment
 from labwright_vision.data.folders import Found, Known
 
 _DIGESTED = 4096  # pictures
+# What pretrained networks expect: mean and deviation over ImageNet, values 0..1; of other channels their mean.
+_MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+_GREY = (0.449, 0.226)
+
+
+def scaling(channels: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and deviation of each channel, by which pixel values 0..1 are scaled."""
+    return (_MEAN, _DEVIATION) if channels == len(_MEAN) else ((_GREY[0],) * channels, (_GREY[1],) * channels)
 
 
 class Pictures:
@@ -44,6 +53,11 @@ class Pictures:
         """A digest of the labels, and one of the pictures: of some thousands of them where there are more."""
         for tensor in (self.labels, self.x[:: max(1, len(self) // _DIGESTED)].contiguous()):
             yield hashlib.sha256(tensor.numpy().tobytes()).hexdigest()
+
+
+def rows_of(labels: Any, indices: Tensor) -> Any:
+    """The targets of some samples, of each head where there are several."""
+    return {head: of[indices] for head, of in labels.items()} if isinstance(labels, dict) else labels[indices]
 
 
 def of_known(known: Known, read: Callable[[Found], tuple[Tensor, ...]]) -> Pictures:

@@ -8,6 +8,8 @@ from __future__ import annotations
 import hashlib
 import io
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -29,6 +31,7 @@ _ELSEWHERE = {"BUFR", "EPS", "GRIB", "HDF5", "IPTC", "MPEG", "WMF"}
 _ANIMATED = {"AVIF", "DCX", "FLI", "GIF", "PNG", "TIFF", "WEBP"}  # the others' further frames are previews and layers
 SIXTEEN = 65535  # white, in pictures of 16 bits
 _ORIENTATION, _ON_ITS_SIDE = 0x0112, (5, 6, 7, 8)  # of Exif
+_TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _POINTER = b"version https://git-lfs"
 BACKGROUNDS = {"black": 0, "white": 255}
 
@@ -44,26 +47,53 @@ def read_picture(
 ) -> np.ndarray:
     """A picture as uint8 of shape (C, H, W), whatever its size: cut to the aspect around its middle, then resized.
 
-    Turned upright if the camera noted its position; grey or RGB as `channels` says; the first of several frames. What
-    is transparent shows the grey value `background`. Values of more than 8 bits are scaled so that `white` becomes 255;
-    without it 65,535 is white in 16 bits, and floats and 32 bits are refused.
+    Turned upright if the camera noted its position; grey or RGB as 1 or 3 `channels` say, the first of several frames;
+    of other numbers its bands as they are, such as RGBA's four, or its pages, each a channel. What is transparent shows
+    the grey value `background`. Values of more than 8 bits are scaled so that `white` becomes 255; without it 65,535 is
+    white in 16 bits, and floats and 32 bits are refused.
 
     Raises LabwrightError naming a file that is no picture, is damaged, or has values beyond 0 to `white`.
     """
+    if channels not in (1, 3):
+        with _reading(path) as opened:
+            planes = _planes(opened, channels, white, background)
+            return np.stack([np.asarray(_fitted(plane, width, height)) for plane in planes])
     mode = "L" if channels == 1 else "RGB"
+    shown, _ = upright(path, mode, (2 * width, 2 * height), white=white, background=background)
+    return values(_fitted(shown, width, height))
+
+
+def upright(
+    path: Readable, mode: str, least: tuple[int, int], *, white: float | None = None, background: int = 255
+) -> tuple[Image.Image, tuple[int, int]]:
+    """The whole picture as `read_picture` shows it, and its own width and height, in mode "L" or "RGB".
+
+    A JPEG far larger than `least`, a width and height, is decoded smaller. Raises LabwrightError as `read_picture`.
+    """
+    with _reading(path) as opened:
+        size = opened.size[::-1] if _turned(opened) else opened.size
+        opened.draft(mode, least)  # no larger than it needs to be
+        return _shown(opened, mode, white, background), size
+
+
+@contextmanager
+def _reading(path: Readable) -> Iterator[Image.Image]:
+    """A picture that is open. Raises LabwrightError for what can't be read of it."""
     try:
         with _opened(path.read_bytes()) as opened:
-            opened.draft(mode, (2 * width, 2 * height))  # a large JPEG is decoded no larger than it needs to be
-            shown = _shown(opened, mode, white, background)
-            fitted = ImageOps.fit(shown, (width, height), Image.Resampling.BILINEAR)
+            yield opened
     except LabwrightError:
         raise
     except Exception as error:  # Pillow's forty readers raise anything
         raise LabwrightError(
             f"{path} can't be read as a picture: {_reason(error)}. Mend it or take it away."
         ) from error
-    pixels = np.asarray(fitted)
-    return pixels[None] if channels == 1 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
+
+
+def values(picture: Image.Image) -> np.ndarray:
+    """The pixels of a grey or RGB picture, uint8 of shape (C, H, W)."""
+    pixels = np.asarray(picture)
+    return pixels[None] if pixels.ndim == 2 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,8 +140,11 @@ def facts(path: Readable) -> Facts:
 def size_of(path: Readable) -> tuple[int, int]:
     """Width and height of a picture as it is shown, from what stands at the file's beginning."""
     with _opened(path.read_bytes()) as opened:
-        turned = opened.getexif().get(_ORIENTATION, 1) in _ON_ITS_SIDE
-        return opened.size[::-1] if turned else opened.size
+        return opened.size[::-1] if _turned(opened) else opened.size
+
+
+def _turned(opened: Image.Image) -> bool:
+    return opened.getexif().get(_ORIENTATION, 1) in _ON_ITS_SIDE
 
 
 def _opened(content: bytes) -> Image.Image:
@@ -119,10 +152,35 @@ def _opened(content: bytes) -> Image.Image:
         raise ValueError("it is empty")
     if content.startswith(_POINTER):
         raise ValueError("it is a pointer of Git LFS, whose picture `git lfs pull` fetches")
-    picture = Image.open(io.BytesIO(content))
+    try:
+        picture = Image.open(io.BytesIO(content))
+    except UnidentifiedImageError:
+        if content[:4] not in _TIFF:
+            raise
+        raise ValueError(
+            "it is a TIFF that Pillow doesn't read, such as one of five bands; save each channel as a page of its own"
+        ) from None
     if picture.format in _ELSEWHERE:
         raise ValueError(f"Pillow doesn't decode {picture.format} by itself")
     return picture
+
+
+def _fitted(picture: Image.Image, width: int, height: int) -> Image.Image:
+    return ImageOps.fit(picture, (width, height), Image.Resampling.BILINEAR)
+
+
+def _planes(opened: Image.Image, channels: int, white: float | None, background: int) -> list[Image.Image]:
+    """Each channel in grey: the bands of a picture, or its pages."""
+    bands, pages = len(opened.getbands()), getattr(opened, "n_frames", 1)
+    if bands == channels:
+        return list(ImageOps.exif_transpose(opened).split())
+    if pages != channels:
+        raise ValueError(f"its bands are {bands} and its pages {pages}, where task.data.channels is {channels}")
+    planes = []
+    for page in range(pages):
+        opened.seek(page)
+        planes.append(_shown(opened, "L", white, background))
+    return planes
 
 
 def _shown(opened: Image.Image, mode: str, white: float | None, background: int) -> Image.Image:

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 from labwright import LabwrightError, listed
 
-from labwright_vision.data.folders import Found, Layout, alike, inner_names, plural
+from labwright_vision.data.folders import Found, Layout, Tally, alike, inner_names, plural
 from labwright_vision.data.reading import SIXTEEN, Facts
 
 _DARK = 16  # times too small: 16 shades are left of 256
+_NAMED = 3  # damaged pictures
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,21 +41,40 @@ def check_depth(pictures: Sequence[Picture], white: float | None) -> None:
 
 
 def remarks(
-    parts: Mapping[str, Sequence[Picture]], layout: Layout, *, background: str, white: float | None
+    parts: Mapping[str, Sequence[Picture]], *, background: str, white: float | None, channels: int
 ) -> list[str]:
     """Sentences about the pictures that are used, each with what to do."""
     whole = [picture for part in parts.values() for picture in part]
-    return [*_of_names(parts, layout), *_twice(parts), *of_pictures(whole, background=background, white=white)]
+    return [*_twice(parts), *of_pictures(whole, background=background, white=white, channels=channels)]
 
 
-def of_pictures(pictures: Sequence[Picture], *, background: str, white: float | None) -> list[str]:
+def of_pictures(pictures: Sequence[Picture], *, background: str, white: float | None, channels: int = 3) -> list[str]:
     """Sentences about pictures, whatever part they are of."""
     return [
         *_under_two(pictures),
         *_transparent(pictures, background),
         *_dark(pictures, white),
-        *_moving(pictures),
+        *(_moving(pictures) if channels in (1, 3) else []),  # else pages are channels
     ]
+
+
+def readable(
+    root: Found, parts: Mapping[str, Sequence[Picture]], tally: Tally, *, leave_out: bool, white: float | None
+) -> dict[str, list[Picture]]:
+    """The pictures that aren't damaged. Raises LabwrightError for damaged ones, unless they are to be left out."""
+    damaged = [picture for part in parts.values() for picture in part if picture.facts.problem]
+    few = "; ".join(f"{picture.name}: {picture.facts.problem}" for picture in damaged[:_NAMED])
+    if damaged and not leave_out:
+        count = sum(map(len, parts.values()))
+        more = f"; and {len(damaged) - _NAMED:,} more" if len(damaged) > _NAMED else ""
+        raise LabwrightError(
+            f"{root}: {len(damaged):,} of {count:,} pictures can't be read ({few}{more}). Mend them or take them "
+            "away, or leave them out: task.data.on_damaged=leave-out."
+        )
+    tally.add("picture", "damaged", few.split("; ")[0], len(damaged))
+    whole = {part: [picture for picture in some if not picture.facts.problem] for part, some in parts.items()}
+    check_depth([picture for some in whole.values() for picture in some], white)
+    return whole
 
 
 def missing(part: str, pictures: Sequence[Picture], names: Sequence[str]) -> list[str]:
@@ -64,7 +84,7 @@ def missing(part: str, pictures: Sequence[Picture], names: Sequence[str]) -> lis
     return [f"{part} has no picture of {listed(lacking)}."] if lacking else []
 
 
-def _of_names(parts: Mapping[str, Sequence[Picture]], layout: Layout) -> list[str]:
+def of_names(parts: Mapping[str, Sequence[Picture]], layout: Layout) -> list[str]:
     sentences = [f"the classes {group} differ in case or spaces alone: are they one?" for group in alike(layout.names)]
     inner = inner_names(layout.parts["train"])
     if len(inner) > 1:

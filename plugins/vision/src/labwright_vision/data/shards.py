@@ -20,7 +20,8 @@ from torch import Tensor
 
 from labwright_vision.data.augment import Augment, Crop, Flip, Grey, Jitter, Rotate, Scale, Shift
 from labwright_vision.data.folders import Tally, expanded, name_below, plural
-from labwright_vision.data.own_pictures import Files, OwnPictures, Reader
+from labwright_vision.data.own_pictures import Channels, Files, OwnPictures, Reader
+from labwright_vision.data.policies import Erase, Policy
 from labwright_vision.data.shard_index import Members, ShardIndex, index_of
 
 _PACKED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
@@ -55,7 +56,7 @@ class Shards(OwnPictures):
         label: str = "label",
         window: Annotated[int, Field(ge=1, description="shards whose pictures are mixed at a time")] = 8,
         size: Annotated[int, Field(ge=4, description="pixels along a side")] = 64,
-        channels: Literal[1, 3] = 3,
+        channels: Channels = 3,
         background: Literal["white", "black"] = "white",
         white: Annotated[float, Field(gt=0, allow_inf_nan=False, description="a value")] | None = None,
         valid: Annotated[float, Field(ge=0, lt=1)] = 0.1,
@@ -67,6 +68,8 @@ class Shards(OwnPictures):
         crop: Crop = 0.0,
         jitter: Jitter = 0.0,
         grey: Grey = 0.0,
+        policy: Policy = None,
+        erase: Erase = 0.0,
     ) -> None:
         super().__init__(
             size=size,
@@ -80,6 +83,8 @@ class Shards(OwnPictures):
             crop=crop,
             jitter=jitter,
             grey=grey,
+            policy=policy,
+            erase=erase,
         )
         if valid + test >= 1:
             raise LabwrightError(f"task.data: valid {valid} and test {test} leave nothing to learn from.")

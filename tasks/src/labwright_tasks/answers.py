@@ -1,4 +1,4 @@
-"""What is to be said of each text: a class or a number, or one of these for each of several columns. N texts."""
+"""What a table says of each sample: a class or a number, or one of these for each of several columns. N samples."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from typing import Any
 
 import torch
 from labwright import LEFT_OUT, Classes, Heads, LabwrightError, Port, Values, listed, nearest
-from labwright_tasks.tables import Table, name_of
 from torch import Tensor
+
+from labwright_tasks.tables import Table, name_of
 
 Targets = Tensor | dict[str, Tensor]
 _ALONE = "label"
@@ -56,7 +57,7 @@ class Answers:
         return found[_ALONE] if self.alone else found
 
     def unknown(self, rows: Table) -> list[str]:
-        """Of several labels in a cell those that no text to learn from has."""
+        """Of several labels in a cell those that no row to learn from has."""
         if self.separator is None:
             return []
         cells = rows[_ALONE]
@@ -98,7 +99,7 @@ def several(cell: str, separator: str) -> list[str]:
 
 
 def answers_of(train: Table, columns: Sequence[str], *, numbers: bool, separator: str | None = None) -> Answers:
-    """What is to be said of texts, by those to learn from. Raises LabwrightError for a column that says nothing."""
+    """What is to be said of samples, by those to learn from. Raises LabwrightError for a column that says nothing."""
     names: dict[str, tuple[str, ...] | None] = {}
     if separator is not None:
         labels = {name for cell in train[_ALONE] for name in several(cell, separator)}
@@ -125,7 +126,7 @@ def _numbered(rows: Table, column: str, names: Sequence[str]) -> Tensor:
     for row, label in enumerate(labels):
         if label not in number:
             raise LabwrightError(
-                f"{rows.where(row)}: no training text has the {column} {label!r}{nearest(label, names)} "
+                f"{rows.where(row)}: no training row has the {column} {label!r}{nearest(label, names)} "
                 f"Labels are {listed(names)}."
             )
     return torch.tensor([number[label] for label in labels], dtype=torch.int64)

@@ -1,0 +1,148 @@
+"""Pictures in an .npz file of numpy's, in MedMNIST's layout or Keras'. N samples, H height, W width, L labels."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+from labwright import Classes, Heads, LabwrightError, listed, located, sentence
+from pydantic import Field
+
+from labwright_vision.data.arrays import PictureArrays, Pixels
+from labwright_vision.data.augment import Crop, Flip, Grey, Jitter, Rotate, Scale, Shift
+from labwright_vision.data.folders import expanded
+from labwright_vision.data.policies import Erase, Policy
+
+_LAYOUTS = {  # by the array that tells them, pictures and labels of each part
+    "train_images": {
+        part: (f"{name}_images", f"{name}_labels")
+        for part, name in (("train", "train"), ("valid", "val"), ("test", "test"))
+    },
+    "x_train": {part: (f"x_{part}", f"y_{part}") for part in ("train", "valid", "test")},
+}
+_CHANNELS = (1, 3, 4)  # that stand last
+
+
+class Npz(PictureArrays):
+    """Pictures in an .npz file, grey or in colour, of any size: all of MedMNIST's flat sets (Yang et al. 2023).
+
+    `path` has the arrays train_images, train_labels, val_images and so on, or x_train, y_train, x_test, y_test:
+    pictures (N, H, W) or (N, H, W, 3) of bytes, labels (N,) or (N, 1). `classes` are their names, in the order of the
+    labels; without them they are called 0, 1 and so on. With `targets` "several" labels are (N, L) of 0 and 1, as
+    chestmnist's: each is a head, yes or no, for the task `multi`, and `classes` name the heads.
+
+    Without pictures for it, `valid` is held out of the training part: the same pictures each time, each class in
+    proportion. The other settings augment the training pictures, as those of `vision/image-folder` do.
+    """
+
+    source = "a file of yours"
+    licence = "yours"
+
+    def __init__(
+        self,
+        *,
+        path: Path,
+        classes: Annotated[tuple[str, ...], Field(max_length=10_000)] = (),
+        targets: Literal["classes", "several"] = "classes",
+        valid: Annotated[float, Field(ge=0, lt=1)] = 0.1,
+        rotate: Rotate = 0.0,
+        shift: Shift = 0.0,
+        scale: Scale = 0.0,
+        flip: Flip = False,
+        crop: Crop = 0.0,
+        jitter: Jitter = 0.0,
+        grey: Grey = 0.0,
+        policy: Policy = None,
+        erase: Erase = 0.0,
+    ) -> None:
+        super().__init__(
+            valid=valid,
+            rotate=rotate,
+            shift=shift,
+            scale=scale,
+            flip=flip,
+            crop=crop,
+            jitter=jitter,
+            grey=grey,
+            policy=policy,
+            erase=erase,
+        )
+        self.path, self.classes = path, classes
+        self.target = Heads if targets == "several" else Classes  # type: ignore[misc, assignment]
+
+    def parts(self) -> tuple[dict[str, Pixels], tuple[str, ...]]:
+        path = expanded(self.path)
+        parts = _read(path)
+        for part, pixels in parts.items():
+            self._check(path, part, pixels)
+        train = parts["train"].labels
+        count = train.shape[1] if train.ndim == 2 else int(max(part.labels.max() for part in parts.values())) + 1
+        names = self.classes or tuple(map(str, range(count)))
+        if (len(names) != count) if train.ndim == 2 else (len(names) < count):
+            what = f"{count} labels for each picture" if train.ndim == 2 else f"labels up to {count - 1}"
+            raise LabwrightError(f"task.data.classes: {path} has {what}, and {len(names)} are named: {listed(names)}.")
+        return parts, names
+
+    def _check(self, path: Path, part: str, pixels: Pixels) -> None:
+        several = pixels.labels.ndim == 2
+        if several and self.target is not Heads:
+            raise LabwrightError(
+                f"{path}: labels of {part} have the shape {pixels.labels.shape}, several for each picture: "
+                "task.data.targets=several makes each a head of the task 'multi'."
+            )
+        if not several and self.target is Heads:
+            raise LabwrightError(f"{path}: labels of {part} are one for each picture; leave task.data.targets out.")
+        if several and pixels.labels.max(initial=0) > 1:
+            raise LabwrightError(
+                f"{path}: labels of {part} are up to {pixels.labels.max()}; of several each is 0 or 1."
+            )
+
+
+def _read(path: Path) -> dict[str, Pixels]:
+    """The parts in a file. Raises LabwrightError naming the array that can't be used."""
+    if not path.is_file():
+        raise LabwrightError(f"task.data.path: there is no file {located(path)}.")
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            layout = next((known for first, known in _LAYOUTS.items() if first in arrays), None)
+            if layout is None:
+                raise LabwrightError(
+                    f"{path} has the arrays {listed(arrays)}; those to learn from are called {' or '.join(_LAYOUTS)}."
+                )
+            found = {part: (arrays[x], arrays[y]) for part, (x, y) in layout.items() if x in arrays and y in arrays}
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise LabwrightError(
+            f"{path} can't be read as an .npz file of numbers, without pickles: {sentence(str(error))}"
+        ) from error
+    if "train" not in found:
+        raise LabwrightError(
+            f"{path} has no labels for the pictures to learn from: {listed(layout['train'])} go together."
+        )
+    return {part: _pixels(f"{path}: {layout[part][0]}", *both) for part, both in found.items()}
+
+
+def _pixels(where: str, pictures: np.ndarray, labels: np.ndarray) -> Pixels:
+    """Pictures (N, C, H, W) with labels (N,) or (N, L). Raises LabwrightError for arrays of another shape or type."""
+    if labels.ndim == 2 and labels.shape[1] == 1:
+        labels = labels[:, 0]  # a column, as MedMNIST has them
+    if labels.ndim not in (1, 2) or len(labels) != len(pictures) or not len(labels):
+        raise LabwrightError(
+            f"{where} has the shape {pictures.shape}, with labels of {labels.shape}: one row for each."
+        )
+    for array in (pictures, labels):
+        if array.dtype.kind not in "uib" or array.min() < 0 or (array is pictures and array.max() > 255):
+            raise LabwrightError(
+                f"{where} or its labels hold {array.dtype}: pictures are whole numbers 0 to 255, labels from 0."
+            )
+    if pictures.ndim == 4 and pictures.shape[3] in _CHANNELS:
+        pictures = np.ascontiguousarray(pictures.transpose(0, 3, 1, 2))
+    elif pictures.ndim == 3:
+        pictures = pictures[:, None]
+    else:
+        solid = (
+            "volumes, which aren't pictures" if pictures.ndim == 4 and min(pictures.shape[1:]) > 4 else "no pictures"
+        )
+        raise LabwrightError(f"{where} has the shape {pictures.shape}: {solid}; they are (N, H, W) or (N, H, W, 3).")
+    return Pixels(pictures.astype(np.uint8), labels.astype(np.int64))

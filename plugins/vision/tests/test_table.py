@@ -1,0 +1,133 @@
+"""Pictures that a table names: classes, several labels in a cell, numbers; parts as published, groups kept together."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from labwright import Classes, Heads, Image, LabwrightError, Values
+from labwright_vision.data.table import PictureTable
+
+Paint = Callable[..., Path]
+
+
+@pytest.fixture
+def rows(tmp_path: Path, paint: Paint) -> list[dict[str, object]]:
+    """Thirty pictures in img/, of five patients."""
+    for number in range(30):
+        paint(f"img/{number:02d}.png", colour=(number * 8, 0, 0))
+    return [
+        {
+            "path": f"img/{n:02d}.png",
+            "label": ("cat", "dog")[n % 2],
+            "age": n / 2,
+            "patient": f"p{n % 5}",
+            "tags": "a;b" if n % 3 else "",
+        }
+        for n in range(30)
+    ]
+
+
+def written(tmp_path: Path, rows: list[dict[str, object]], name: str = "labels.csv") -> Path:
+    if name.endswith(".jsonl"):
+        text = "".join(json.dumps(row) + "\n" for row in rows)
+    else:
+        text = "\n".join([",".join(rows[0]), *(",".join(map(str, row.values())) for row in rows)]) + "\n"
+    (tmp_path / name).write_text(text)
+    return tmp_path / name
+
+
+def prepared(path: Path, **settings: object) -> PictureTable:
+    data = PictureTable(**{"path": path, "size": 8, "valid": 0.2, "test": 0.2} | settings)  # type: ignore[arg-type]
+    data.prepare()
+    return data
+
+
+@pytest.mark.parametrize("name", ["labels.csv", "labels.jsonl"])
+def test_a_table_of_paths_and_classes(tmp_path: Path, rows: list[dict[str, object]], name: str) -> None:
+    data = prepared(written(tmp_path, rows, name))
+    assert data.ports() == (Image(3, 8, 8), Classes(("cat", "dog")))
+    counts = {part: data.split(part).labels.bincount().tolist() for part in ("train", "valid", "test")}  # type: ignore[union-attr]
+    assert counts == {"train": [9, 9], "valid": [3, 3], "test": [3, 3]}
+    split = data.split("train")
+    assert split is not None
+    labels = [("cat", "dog")[int(path.name[:2]) % 2] for path in split.paths]  # type: ignore[attr-defined]
+    assert [data.names[label] for label in split.labels.tolist()] == labels
+
+
+def test_several_labels_in_a_cell_are_heads_and_an_empty_cell_has_none(
+    tmp_path: Path, rows: list[dict[str, object]]
+) -> None:
+    data = prepared(written(tmp_path, rows), label="tags", targets="several", valid=0.0, test=0.0)
+    outputs = data.ports()[1]
+    assert isinstance(outputs, Heads) and [*outputs.ports] == ["a", "b"]
+    split = data.split("train")
+    assert split is not None
+    targets = split.fetch(torch.arange(30), 0, 0).targets
+    assert targets["a"].tolist() == [int(n % 3 > 0) for n in range(30)] == targets["b"].tolist()
+
+
+def test_numbers_are_targets_of_a_regression(tmp_path: Path, rows: list[dict[str, object]]) -> None:
+    data = prepared(written(tmp_path, rows), label="age", targets="numbers", valid=0.0, test=0.0)
+    split = data.split("train")
+    assert data.ports()[1] == Values(1) and split is not None
+    assert split.labels[:, 0].tolist() == [n / 2 for n in range(30)]
+
+
+def test_a_group_is_on_one_side_of_what_is_held_out(tmp_path: Path, rows: list[dict[str, object]]) -> None:
+    data = prepared(written(tmp_path, rows), group="patient")
+    sides = {part: {int(path.name[:2]) % 5 for path in data.split(part).paths} for part in ("train", "valid", "test")}  # type: ignore[union-attr, attr-defined]
+    assert sorted(len(side) for side in sides.values()) == [1, 1, 3]
+    assert not sides["train"] & sides["test"] and not sides["train"] & sides["valid"]
+
+
+def test_names_without_an_ending_below_a_folder_and_a_column_of_parts(
+    tmp_path: Path, rows: list[dict[str, object]]
+) -> None:
+    named = [
+        {"id": str(row["path"])[4:6], "label": row["label"], "split": ("train", "val", "test")[n % 3]}
+        for n, row in enumerate(rows)
+    ]
+    path = written(tmp_path, named)
+    data = prepared(path, picture="id", folder=tmp_path / "img", suffix=".png", parts=_parts())
+    assert [len(data.split(part) or ()) for part in ("train", "valid", "test")] == [10, 10, 10]
+
+
+def _parts() -> object:
+    from labwright_tasks.published import Parts
+
+    return Parts(column="split")
+
+
+def test_a_picture_that_is_not_there_is_named_or_left_out(tmp_path: Path, rows: list[dict[str, object]]) -> None:
+    path = written(tmp_path, [*rows, {**rows[0], "path": "img/77.png"}])
+    with pytest.raises(LabwrightError, match=r"1 of 31 pictures can't be read \(img/77\.png: there is no such file\)"):
+        prepared(path)
+    data = prepared(path, on_damaged="leave-out", valid=0.0, test=0.0)
+    assert len(data.split("train") or ()) == 30
+    assert [(kind.count, kind.what) for kind in data.left_out()] == [(1, "picture")]
+
+
+def test_a_column_that_is_not_there_is_answered_with_those_that_are(
+    tmp_path: Path, rows: list[dict[str, object]]
+) -> None:
+    with pytest.raises(LabwrightError, match=r"there is no column 'paht'; did you mean 'path'\?.*task\.data\.picture"):
+        prepared(written(tmp_path, rows), picture="paht")
+
+
+def test_other_data_is_another_table_and_what_was_learned_is_kept(
+    tmp_path: Path, rows: list[dict[str, object]]
+) -> None:
+    data = prepared(written(tmp_path, rows))
+    (tmp_path / "kept").mkdir()
+    data.save(tmp_path / "kept")
+    loaded = PictureTable(path=tmp_path / "gone.csv", size=8)
+    loaded.load(tmp_path / "kept")
+    assert loaded.ports() == data.ports()
+    other = loaded.on(written(tmp_path, [*rows[:4], {**rows[5], "label": "cow"}], "new.csv"))
+    split = other.split("test")
+    assert split is not None and split.labels.tolist() == [0, 1, 0, 1]
+    assert [kind.count for kind in other.left_out()] == [1]
