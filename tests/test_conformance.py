@@ -94,6 +94,23 @@ def mnist() -> Path:
     return folder
 
 
+def named_pictures() -> Path:
+    file = HERE / "pictures.csv"
+    rows = [f"{label}/{number}.png,{label}" for label in ("cat", "dog", "owl") for number in range(20)]
+    file.write_text("\n".join(["path,label", *rows]) + "\n", encoding="utf-8")
+    return file
+
+
+def cifar() -> Path:
+    folder = HERE / "cifar"
+    folder.mkdir()
+    for name in ("data_batch_1.bin", "test_batch.bin"):
+        rows = CHANCE.integers(0, 256, (60, 1 + 3 * 32 * 32), dtype=np.uint8)
+        rows[:, 0] = np.arange(60) % 10
+        (folder / name).write_bytes(rows.tobytes())
+    return folder
+
+
 def texts() -> Path:
     file = HERE / "texts.jsonl"
     names = ("apple", "pear", "plum")
@@ -281,10 +298,28 @@ test_vision = conformance(
     recipes={
         "data vision/mnist": ["vision/mnist", f"task.data.folder={mnist()}"],
         "data vision/image-folder": ["vision/image-folder", f"task.data.folder={PICTURES}", "task.data.size=12"],
+        "data vision/table": [
+            "vision/image-folder",
+            f'task.data={{name="vision/table",path="{named_pictures()}",folder="{PICTURES}",size=12}}',
+        ],
+        "data vision/npz": ["vision/mnist", f'task.data={{name="vision/npz",path="{HERE / "mnist" / "mnist.npz"}"}}'],
+        "data vision/cifar": ["vision/mnist", f'task.data={{name="vision/cifar",folder="{cifar()}"}}'],
+        "model vision/vit": [
+            "vision/digits-mlp",
+            "model=vision/vit",
+            "model.patch=2",
+            "model.width=16",
+            "model.depth=1",
+        ],
+        "model vision/mae": ["vision/digits-mae"],
+        "task vision/masked-pictures": ["vision/digits-mae"],
         "data vision/shards": ["vision/image-folder", f'task.data={{name="vision/shards",folder="{SHARDS}",size=12}}'],
         "model vision/timm": ["vision/digits-mlp", "model=vision/timm", "model.architecture=test_resnet"],
     },
-    inputs={f"data vision/{name}": FILES for name in ("digits", "digits-heads", "mnist", "image-folder", "shards")},
+    inputs={
+        f"data vision/{name}": FILES
+        for name in ("digits", "digits-heads", "mnist", "image-folder", "table", "npz", "cifar", "shards")
+    },
 )
 test_gan = conformance(
     "labwright-gan",

@@ -35,7 +35,8 @@ def test_the_plugin_loads_with_all_it_brings() -> None:
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_every_recipe_is_a_complete_experiment(name: str, tmp_path: Path) -> None:
-    overrides = [] if "digits" in name else [f"task.data.folder={tmp_path}"]
+    place = "path" if name == "vision/pneumonia" else "folder"
+    overrides = [] if "digits" in name else [f"task.data.{place}={tmp_path}"]
     experiment = lw.Experiment.from_recipe(name, overrides)
-    learned = "two-views" if name.endswith(("simclr", "byol")) else "classification"
-    assert experiment.table()["task"]["name"] == ("multi" if name == "vision/digits-heads" else learned)
+    other = {"heads": "multi", "simclr": "two-views", "byol": "two-views", "mae": "vision/masked-pictures"}
+    assert experiment.table()["task"]["name"] == other.get(name.rpartition("-")[2], "classification")
