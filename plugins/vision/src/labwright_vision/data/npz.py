@@ -121,7 +121,7 @@ def _read(path: Path) -> dict[str, Pixels]:
             }
             if not found:
                 raise LabwrightError(
-                    f"{path} has the arrays {listed(arrays)}; pictures are called {' or '.join(_LAYOUTS)} and the like, "
+                    f"{path} has the arrays {listed(arrays)}; pictures are called {' or '.join(_LAYOUTS)} and so on, "
                     "and have their labels beside them."
                 )
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
