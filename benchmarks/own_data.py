@@ -255,7 +255,8 @@ def docstrings(path: Path) -> None:
 
 def _told(package: str) -> Iterator[str]:
     module = importlib.import_module(package)
-    inner = [f"{package}.{one.name}" for one in pkgutil.iter_modules(getattr(module, "__path__", ()))]
+    below = [one.name for one in pkgutil.iter_modules(getattr(module, "__path__", ()))]
+    inner = [f"{package}.{name}" for name in below if name != "__main__"]  # that is a program, which would begin
     for name in [package, *inner]:
         try:
             with warnings.catch_warnings():

@@ -2,7 +2,7 @@
 
 Both draw nothing here: each step is given the same batch, so that what is measured are per-sample gradients, clipping,
 noise and the update. Times are medians over rounds that take turns in one process; memory is the peak of a process of
-its own, beyond what it had before its first step.
+its own, beyond what it had after a first step of two samples, which imports what is imported late.
 `benchmarks/.venv/bin/python benchmarks/private.py`, a few minutes on two cores; Opacus comes with labwright-privacy.
 """
 
@@ -114,6 +114,7 @@ def alone(way: str, model: str, size: int) -> None:
     """In a process of its own: print by how many bytes the peak grows with some steps."""
     with tempfile.TemporaryDirectory() as scratch, warnings.catch_warnings(action="ignore"):
         step = WAYS[way](MODELS[model], size, Path(scratch))
+        WAYS[way](Perceptron, 2, Path(scratch) / "first")()  # what is imported with the first step is no step's memory
         Path("/proc/self/clear_refs").write_text("5")  # the peak so far was that of imports
         before = resident("VmRSS")
         for _ in range(STEPS):

@@ -12,7 +12,16 @@ from plan import MEASURES, REFERENCE
 
 HERE = Path(__file__).parent
 # of other scripts, repeated in RESULTS.md
-BESIDE = ("FUSED.md", "AUTO.md", "STUDIES.md", "MANY_TRIALS.md", "PARETO.md", "LISTING.md", "PROCESSES.md")
+BESIDE = (
+    "FUSED.md",
+    "AUTO.md",
+    "STUDIES.md",
+    "MANY_TRIALS.md",
+    "PARETO.md",
+    "LISTING.md",
+    "PRIVATE.md",
+    "PROCESSES.md",
+)
 DISTRIBUTIONS = (
     "labwright", "torch", "lightning", "transformers", "accelerate", "pytorch-ignite", "fastai", "keras", "numpy",
 )  # fmt: skip

@@ -52,6 +52,25 @@ def pictures() -> Path:
     return HERE / "pictures"
 
 
+def generator() -> Path:
+    """A run that makes pictures like those of `pictures`, after one step."""
+    folder = HERE / "generator"
+    data = f'task.data={{name="vision/image-folder",folder="{HERE}/pictures",size=12}}'
+    short = ["train.epochs=", "train.steps=1", "task.judge_epochs=1", "model.width=4", "log=[]"]
+    lw.Experiment.from_recipe("gan/digits", [data, *short]).run(folder)
+    return folder
+
+
+def masks() -> Path:
+    for side in ("images", "masks"):
+        (HERE / "masked" / side).mkdir(parents=True)
+    for number in range(30):
+        pixels = CHANCE.integers(0, 256, (24, 32, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(HERE / "masked" / "images" / f"{number}.png")
+        Image.fromarray((pixels[..., 0] > 127).astype(np.uint8)).save(HERE / "masked" / "masks" / f"{number}.png")
+    return HERE / "masked"
+
+
 def shards() -> Path:
     folder = HERE / "shards"
     folder.mkdir()
@@ -279,6 +298,7 @@ test_tasks = conformance(
     "labwright-tasks",
     recipes={
         **{f"loss {name}": regression(name) for name in ("mse", "mae", "huber")},
+        "loss sum": ["vision/digits-mlp", 'loss={name="sum",losses={nats="cross-entropy",focal="focal"}}'],
         "loss penalized": regression({"name": "penalized", "loss": "mse", "l2": 0.01}),
         "task regression": regression("mse"),
         "model headed": ["vision/digits-mlp", "model=headed", "model.trunk=vision/mlp"],
@@ -291,7 +311,29 @@ test_tasks = conformance(
         "data fold": ["vision/digits-mlp", 'task.data={name="fold",number=2,of=5,data="vision/digits"}'],
     },
 )
-PICTURES, SHARDS = pictures(), shards()
+
+
+def boxes() -> Path:
+    """Each picture with the box of what is bright in it, of one of two shapes."""
+    folder = HERE / "boxes"
+    folder.mkdir()
+    rows = []
+    for number in range(40):
+        pixels = CHANCE.integers(0, 100, (48, 64, 3), dtype=np.uint8)
+        (left, top), tall = CHANCE.integers(2, 20, 2).tolist(), number % 2
+        right, bottom = left + (12 if tall else 24), top + (24 if tall else 12)
+        pixels[top:bottom, left:right] += 120
+        Image.fromarray(pixels).save(folder / f"{number}.png")
+        rows.append(
+            {"file": f"{number}.png", "boxes": [[left, top, right, bottom]], "labels": ["tall" if tall else "wide"]}
+        )
+    (folder / "all.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return folder
+
+
+PICTURES, SHARDS, BOXES = pictures(), shards(), boxes()
+FEW = ("task.data.train=64", "task.data.valid=16", "task.data.test=16")
+SMALL = ("model.width=8", "model.head_width=16", "model.head_depth=1")
 FILES = [str(PICTURES / label / "0.png") for label in ("cat", "dog")]
 test_vision = conformance(
     "labwright-vision",
@@ -314,17 +356,64 @@ test_vision = conformance(
         "model vision/mae": ["vision/digits-mae"],
         "task vision/masked-pictures": ["vision/digits-mae"],
         "data vision/shards": ["vision/image-folder", f'task.data={{name="vision/shards",folder="{SHARDS}",size=12}}'],
+        "data vision/segmentation-folder": [
+            "vision/segmentation-folder",
+            *(f"task.data.{setting}" for setting in (f"folder={masks()}", "height=24", "width=32")),
+            "model.width=8",
+            "model.depth=2",
+        ],
+        "model vision/deeplab": ["vision/shapes-segmentation", "model=vision/deeplab", "model.backbone=test_resnet"],
         "model vision/timm": ["vision/digits-mlp", "model=vision/timm", "model.architecture=test_resnet"],
+        "data vision/detection-folder": [
+            "vision/detection-folder",
+            f"task.data.folder={BOXES}",
+            "task.data.height=48",
+            "task.data.width=64",
+            *SMALL,
+        ],
+        **{
+            f"{kind} vision/{name}": ["vision/shapes-detection", *FEW, *SMALL]
+            for kind, name in (("task", "detection"), ("data", "shapes"), ("model", "detector"), ("loss", "detection"))
+        },
     },
     inputs={
         f"data vision/{name}": FILES
-        for name in ("digits", "digits-heads", "mnist", "image-folder", "table", "npz", "cifar", "shards")
+        for name in (
+            *("digits", "digits-heads", "mnist", "image-folder", "table", "npz", "cifar", "shards"),
+            *("detection-folder", "shapes", "segmentation-folder", "shapes-masks"),
+        )
+    }
+    | {"task vision/detection": FILES},
+    exempt={
+        "loss vision/detection: has-the-gradient-of-its-value": "which points get a box follows their answers",
     },
 )
+OWN = f'{{name="vision/image-folder",folder="{PICTURES}",size=12}}'
+UNASKED = ["gan/digits", "task.conditional=false", "task.judge_epochs=1"]
+ADAPTIVE = '{name="gan/adaptive",data="vision/digits",conditional=true,judge_epochs=1,ramp=100}'
 test_gan = conformance(
     "labwright-gan",
-    recipes={"model gan/dcgan": ["gan/digits", "task.conditional=false", "model=gan/dcgan", "task.judge_epochs=1"]},
-    inputs={"task gan/adversarial": ["3", "7"]},
+    recipes={
+        "model gan/dcgan": [*UNASKED, "model=gan/dcgan"],
+        "model gan/resnet": ["gan/digits", "model=gan/resnet", "model.width=8", "task.judge_epochs=1"],
+        "model gan/unet": ["gan/digits-diffusion", "task.judge_epochs=1", "task.sampling_steps=2", "model.width=16"],
+        "task gan/adaptive": ["gan/digits", f"task={ADAPTIVE}"],
+        "task gan/diffusion": ["gan/ring-diffusion", "task.sampling_steps=2"],
+        "data gan/augmented": [
+            "vision/image-folder",
+            f'task.data={{name="gan/augmented",data={OWN},run="{generator()}",count=30}}',
+        ],
+    },
+    inputs={
+        "task gan/adversarial": ["3", "7"],
+        "task gan/adaptive": ["3", "7:1"],
+        "task gan/diffusion": ["3", "7"],
+        "data gan/augmented": FILES,
+    },
+    exempt={
+        "data gan/augmented: measures-other-data-by-what-it-has-learned": "the folder of its own is a run; other "
+        "data is read by the data within",
+    },
 )
 test_nlp = conformance(
     "labwright-nlp",

@@ -269,7 +269,15 @@ LONG = (
     *(
         f"docs/how-to/{name}.md"
         for name in (
-            *("bigger-than-memory", "compare", "cross-validate", "learn-without-labels", "local-parts", "own-images"),
+            *(
+                "bigger-than-memory",
+                "compare",
+                "cross-validate",
+                "detection",
+                "learn-without-labels",
+                "local-parts",
+                "own-images",
+            ),
             *("own-recordings", "own-tables", "own-texts", "predict", "reinforcement-learning", "resume"),
             "several-tasks",
         )

@@ -58,6 +58,12 @@ def test_a_variation_of_what_no_recipe_has_is_refused(path: str, said: str):
         sorting().varied({path: 1})
 
 
+def test_a_table_that_is_given_stays_the_callers():
+    given = {"name": Net, "width": 4}
+    varied = sorting().varied({"model": given, "model.width": 8})
+    assert varied.model.table()["width"] == 8 and given == {"name": Net, "width": 4}
+
+
 def test_a_model_that_memory_does_not_hold_is_refused_with_what_it_would_take(tmp_path: Path):
     """10**12 rows of four float32 are 16,000 GB."""
     experiment = sorting(model={"name": Net, "width": 10**12})

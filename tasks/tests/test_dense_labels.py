@@ -173,6 +173,22 @@ def test_colours_are_pascals() -> None:
     assert palette(256)[255] == (224, 224, 192)
 
 
+def test_floors_are_the_most_frequent_class_everywhere_and_at_each_place_by_hand() -> None:
+    class Pixels(Positions):
+        def split(self, name: str) -> lw.TensorSplit:
+            return lw.TensorSplit((torch.zeros(3, 1, 2, 2),), self.labels)
+
+    task = DenseLabels(Pixels([[[0, 1], [0, -100]], [[0, 1], [1, 2]], [[0, 0], [0, 2]]]))
+    task.prepare()
+    floors = task.floors("test")
+    assert floors["most frequent class"]["accuracy"] == pytest.approx(6 / 11)
+    # given are 0 and 1 above, 0 and 2 below: right are 3, 2, 2 and 2 of 11
+    placed = floors["most frequent class at each place"]
+    assert placed["accuracy"] == pytest.approx(9 / 11)
+    assert placed["mean_iou"] == pytest.approx((5 / 7 + 2 / 4 + 2 / 2) / 3)
+    assert math.isfinite(placed["cross_entropy"])
+
+
 # ------------------------------------------------------------------------------------------------------ whole runs
 
 

@@ -13,7 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from labwright import LabwrightError, LeftOut
+from labwright_tasks.cells import Cells, Coded
 from labwright_tasks.delimited import Written
 from labwright_tasks.opening import opened
 from labwright_tasks.tables import Table, name_of, read_table
@@ -473,3 +476,40 @@ def test_a_list_of_objects_is_a_table_as_well(read: Read) -> None:
         assert table.where(1).endswith("rows.json, row 2")
     assert "rows.json: no JSON (" in fault(lambda: read("rows.json", '[{"text": "a", "label": 1},'))
     assert "a list; each line is an object" in fault(lambda: read("rows.json", '["a", 1]\n'))
+
+
+TEXTS = ["", "a", "é", "a", "日本", "plain", "", "plain"]
+
+
+@given(st.lists(st.text(st.characters(exclude_categories=["Cs"])), max_size=30), st.data())
+def test_a_column_in_little_memory_is_the_list_of_its_cells(texts: list[str], data: st.DataObject) -> None:
+    rows = data.draw(st.lists(st.integers(0, len(texts) - 1), max_size=20)) if texts else []
+    cells = Cells(texts)
+    for column in (cells, Coded.of(texts), Coded.of(cells)):
+        assert [*column] == texts == column and column[1:3] == texts[1:3] and len(column) == len(texts)
+        assert column.chosen(rows) == [texts[row] for row in rows] == [column[row] for row in rows]
+        both = Cells(column)
+        both.extend(column.chosen(rows))
+        both.append("last")
+        assert both == [*texts, *(texts[row] for row in rows), "last"]
+
+
+def test_many_cells_are_read_back_whatever_they_are_put_together_with() -> None:
+    texts = [f"{number} {'ä' if number % 5000 == 4999 else 'a'}" for number in range(12_000)]
+    assert [*Cells(texts)] == texts and [*Cells(texts).chosen(range(12_000))] == texts
+
+
+def test_ends_are_wider_where_four_bytes_are_too_few(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("labwright_tasks.cells._WIDE", 6)
+    cells = Cells(TEXTS[:3])
+    narrow = cells._ends.itemsize
+    cells.append(TEXTS[3])
+    cells.extend(TEXTS[4:])
+    assert cells == TEXTS and (narrow, cells._ends.itemsize) == (4, 8)
+
+
+def test_names_that_become_equal_have_one_code() -> None:
+    coded = Coded.of(["1.0", "b", "1", "b "]).renamed(["1", "b", "1", "b"])
+    assert coded == ["1", "b", "1", "b"]
+    assert coded.names == ["1", "b"] and coded.codes_N.tolist() == [0, 1, 0, 1]
+    assert coded.chosen([3, 1, 0]).names == ["b", "1"] and coded.chosen([]).names == []

@@ -7,7 +7,17 @@ import math
 import pytest
 import torch
 from labwright import LabwrightError
-from labwright_gan.losses import R1, Hinge, NonSaturating, Wasserstein, slope_penalty, slopes
+from labwright_gan.losses import (
+    R1,
+    Hinge,
+    LeastSquares,
+    NonSaturating,
+    Relativistic,
+    Wasserstein,
+    compares,
+    slope_penalty,
+    slopes,
+)
 from labwright_tasks.losses import CrossEntropy, Penalized
 from torch import Tensor, nn
 
@@ -41,8 +51,43 @@ def test_the_wasserstein_loss_is_a_difference_of_means() -> None:
     assert loss.generator(FAKE).item() == pytest.approx(1.25)
 
 
+def test_the_least_squares_losses_are_half_the_squared_distances_from_1_and_0() -> None:
+    loss = LeastSquares()
+    assert loss.critic(REAL, FAKE).item() == pytest.approx((1 + 1 + 4) / 6 + (0.25 + 9) / 4)
+    assert loss.generator(FAKE).item() == pytest.approx((0.25 + 16) / 4)
+    undecided = torch.full((5,), 0.5)  # p_real / (p_real + p_generated) where the two are equal
+    assert loss.critic(undecided, undecided).item() == pytest.approx(1 / 4)
+
+
+def test_a_relativistic_loss_is_the_cross_entropy_of_which_of_a_pair_is_real() -> None:
+    real, fake = torch.tensor([2.0, -1.0]), torch.tensor([0.5, -3.0])
+    pairs, mean = Relativistic(), Relativistic(against="mean")
+    by_pair = -(math.log(sigmoid(2.0 - 0.5)) + math.log(sigmoid(-1.0 + 3.0))) / 2
+    assert pairs.critic(real, fake).item() == pytest.approx(by_pair)
+    by_mean = [math.log(sigmoid(r + 1.25)) for r in (2.0, -1.0)] + [math.log(1 - sigmoid(f - 0.5)) for f in (0.5, -3.0)]
+    assert mean.critic(real, fake).item() == pytest.approx(-sum(by_mean) / 2)
+    for loss in (pairs, mean):  # the generator plays the same game from the other side
+        assert loss.generator_beside(real, fake).item() == pytest.approx(loss.critic(fake, real).item())
+        shifted = loss.critic(real + 7, fake + 7)  # a difference alone counts
+        torch.testing.assert_close(shifted, loss.critic(real, fake))
+    assert pairs.critic(real, real).item() == pytest.approx(math.log(2))
+    assert (pairs.separable, mean.separable) == (True, False)
+    assert compares(R1(pairs)) and compares(Penalized(pairs)) and not compares(R1(Hinge())) and not compares(object())
+    assert R1(pairs).generator_beside(real, fake).item() == pairs.generator_beside(real, fake).item()
+
+
 @pytest.mark.parametrize(
-    "loss", [NonSaturating(), Hinge(), Wasserstein(), R1(Hinge())], ids=lambda one: type(one).__name__
+    "loss",
+    [
+        NonSaturating(),
+        Hinge(),
+        LeastSquares(),
+        Relativistic(),
+        Relativistic(against="mean"),
+        Wasserstein(),
+        R1(Relativistic()),
+    ],
+    ids=lambda loss: type(loss).__name__,
 )
 def test_a_leading_axis_of_trials_passes_through(loss: Wasserstein) -> None:
     generator = torch.Generator().manual_seed(0)
@@ -50,6 +95,8 @@ def test_a_leading_axis_of_trials_passes_through(loss: Wasserstein) -> None:
     one_by_one = torch.stack([loss.critic(a, b) for a, b in zip(real, fake, strict=True)])
     torch.testing.assert_close(loss.critic(real, fake), one_by_one)
     torch.testing.assert_close(loss.generator(fake), torch.stack([loss.generator(one) for one in fake]))
+    beside = torch.stack([loss.generator_beside(a, b) for a, b in zip(real, fake, strict=True)])
+    torch.testing.assert_close(loss.generator_beside(real, fake), beside)
 
 
 def linear(weights: Tensor) -> nn.Module:
@@ -79,6 +126,16 @@ def test_r1_of_a_linear_critic_is_exact_and_adds_to_the_penalty_within() -> None
     assert alone is not None and both is not None
     assert alone.item() == pytest.approx(0.4 / 2 * 25)
     assert both.item() == pytest.approx(0.4 / 2 * 25 + 160)
+
+
+def test_r1_at_both_kinds_of_samples_is_the_penalty_at_each() -> None:
+    def score(x: Tensor) -> Tensor:
+        return x.square().sum(1) / 2  # the slope at x is its norm
+
+    real, fake, mix = points(6, 3)
+    penalty = slope_penalty(R1(Hinge(), weight=0.4, both=True), score, real, fake, mix)
+    assert penalty is not None
+    torch.testing.assert_close(penalty, 0.2 * (real.square().sum(1).mean() + fake.square().sum(1).mean()))
 
 
 def test_the_gradients_of_a_penalty_are_those_of_the_formula() -> None:

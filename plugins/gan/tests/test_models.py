@@ -11,6 +11,7 @@ from labwright_gan.losses import slopes
 from labwright_gan.models.dcgan import DCGAN, ConditionalDCGAN
 from labwright_gan.models.mlp import MLP
 from labwright_gan.models.pair import Pair, computed_once
+from labwright_gan.models.resnet import ResNet
 from labwright_gan.ports import ClassLatent
 from torch import Tensor, nn
 
@@ -22,6 +23,8 @@ PAIRS: dict[str, Callable[[], tuple[Pair, Image | Features]]] = {
     "dcgan": lambda: (DCGAN(PLAIN, GREY, width=4), GREY),
     "dcgan with batch norm": lambda: (DCGAN(PLAIN, COLOUR, width=4, stages=2, critic_norm="batch"), COLOUR),
     "dcgan without norm": lambda: (DCGAN(PLAIN, GREY, width=4, stages=2, critic_norm="none"), GREY),
+    "resnet": lambda: (ResNet(PLAIN, GREY, width=4), GREY),
+    "resnet of classes": lambda: (ResNet(ASKED, COLOUR, width=8, stages=2, critic_norm="none"), COLOUR),
     "cdcgan": lambda: (ConditionalDCGAN(ASKED, COLOUR, width=4), COLOUR),
 }
 every_pair = pytest.mark.parametrize("name", PAIRS)
@@ -32,7 +35,8 @@ def built(name: str, seed: int = 0) -> tuple[Pair, tuple[Tensor, ...], Tensor, t
     torch.manual_seed(seed)
     model, outputs = PAIRS[name]()
     generator = torch.Generator().manual_seed(1)
-    inputs = (ASKED if isinstance(model, ConditionalDCGAN) else PLAIN).example(6, generator)
+    asked = name == "cdcgan" or name.endswith("of classes")
+    inputs = (ASKED if asked else PLAIN).example(6, generator)
     (real,) = outputs.example(6, generator)
     return model, inputs, real.clamp(-1, 1), inputs[1:]
 
@@ -79,10 +83,11 @@ def test_a_critic_tells_one_batch_from_another_after_a_few_steps(name: str) -> N
     assert loss < 0.5
 
 
+@pytest.mark.parametrize("pair", [DCGAN, ResNet])
 @pytest.mark.parametrize("side", [4, 7, 8, 9, 16, 28, 30, 32, 64])
 @pytest.mark.parametrize("stages", [None, 1])
-def test_pictures_of_every_side_are_made_to_the_pixel(side: int, stages: int | None) -> None:
-    model = DCGAN(PLAIN, Image(1, side, side + 1), width=2, stages=stages)
+def test_pictures_of_every_side_are_made_to_the_pixel(side: int, stages: int | None, pair: type[DCGAN]) -> None:
+    model = pair(PLAIN, Image(1, side, side + 1), width=2, stages=stages)
     (z_BD,) = PLAIN.example(2, torch.Generator().manual_seed(0))
     assert model(z_BD).shape == (2, 1, side, side + 1)
     assert model.critic(model(z_BD)).shape == (2,)
@@ -100,6 +105,8 @@ def test_pictures_too_small_for_the_generator_are_refused() -> None:
         DCGAN(PLAIN, Image(1, 3, 9))
     with pytest.raises(LabwrightError, match=r"model\.stages: given 3; pictures of 8x8 allow 2 at most"):
         ConditionalDCGAN(ASKED, GREY, stages=3)
+    with pytest.raises(LabwrightError, match=r"model\.stages: given 3; pictures of 8x8 allow 2 at most"):
+        ResNet(ASKED, GREY, stages=3)
 
 
 def test_other_classes_make_other_pictures_and_scores() -> None:
@@ -116,6 +123,27 @@ def test_the_projection_is_linear_in_the_features() -> None:
     embedded = critic.get_submodule("of_class")(labels)
     expected = critic.get_submodule("head")(features).squeeze(1) + (embedded * features).sum(1)
     torch.testing.assert_close(critic(real, labels), expected)
+
+
+def test_the_residual_networks_of_the_paper_have_its_sizes() -> None:
+    """Miyato et al. 2018, table 4, CIFAR-10: 4x4x256 doubled three times; but there the critic halves twice."""
+    model = ResNet(Latent(128), Image(3, 32, 32), width=256, stages=3)
+    start = model.generator.get_submodule("start")[0]  # type: ignore[index]
+    assert (start.in_features, start.out_features) == (128, 4 * 4 * 256)
+    convolutions = [layer for layer in model.generator.modules() if isinstance(layer, nn.Conv2d)]
+    assert [layer.kernel_size[0] for layer in convolutions].count(3) == 2 * 3 + 1
+    assert {layer.out_channels for layer in convolutions} == {256, 3}
+
+
+def test_a_conditional_norm_is_that_of_each_class_alone() -> None:
+    model, (z, labels), _, _ = built("resnet of classes")
+    norm = next(module for module in model.modules() if type(module).__name__ == "_Norm")
+    torch.nn.init.normal_(norm.of_class.weight)
+    x = torch.randn(6, 8, 3, 3)
+    normal = (x - x.mean((0, 2, 3), keepdim=True)) / (x.var((0, 2, 3), keepdim=True, correction=0) + 1e-5).sqrt()
+    scale, shift = norm.of_class.weight[labels].chunk(2, dim=1)
+    torch.testing.assert_close(norm(x, labels), normal * (1 + scale[..., None, None]) + shift[..., None, None])
+    assert not torch.allclose(model(z, labels), model(z, (labels + 1) % 3))
 
 
 def test_a_spectral_critic_is_of_norm_one_in_each_layer() -> None:

@@ -14,15 +14,15 @@ import torch
 from labwright import LabwrightError, evaluate, generator
 from labwright.train.checkpoints import verify
 from labwright_gan.data.ring import Ring
-from labwright_gan.losses import R1, AdversarialLoss, Hinge, NonSaturating, Wasserstein
+from labwright_gan.generative import Shown
+from labwright_gan.losses import R1, AdversarialLoss, Hinge, LeastSquares, NonSaturating, Relativistic, Wasserstein
 from labwright_gan.models.dcgan import ConditionalDCGAN
 from labwright_gan.models.mlp import MLP
 from labwright_gan.pictures import Scaling
-from labwright_gan.task import Adversarial, Shown
+from labwright_gan.task import Adversarial
 from labwright_testing.verify_resume import verify_resume
 from PIL import Image
 from torch import Tensor, nn
-from torch.nn import functional
 
 NAMES = ("top left", "top right", "bottom left", "bottom right")
 
@@ -36,6 +36,9 @@ def squares(count: int, side: int, channels: int, seed: int) -> tuple[Tensor, Te
         top, left = half * (label // 2), half * (label % 2)
         one[:, top : top + half, left : left + half] += 2.0
     return x, labels
+
+
+PRDC = ("prdc/precision", "prdc/recall", "prdc/density", "prdc/coverage")
 
 
 class Squares(lw.Data):
@@ -86,6 +89,7 @@ def duel(task: Any, model: Any, loss: Any = "gan/hinge", **changed: Any) -> lw.E
 RING = {"name": "gan/adversarial", "data": "gan/ring", "latent": 4, "critic_steps": 3}
 SPECTRAL = {"name": "gan/mlp", "width": 16, "critic_norm": "spectral"}
 AVERAGED = {"steps": 20, "batch_size": 16, "ema": 0.9, "clip": 1.0}
+AGAINST_THE_MEAN = {"name": "gan/relativistic", "against": "mean"}
 R1_HINGE = {"name": "gan/r1", "loss": "gan/hinge"}
 
 
@@ -96,6 +100,7 @@ def conditional(**settings: Any) -> Adversarial:
 CASES: dict[str, Any] = {
     "spectral norm and averages": lambda: duel(RING, SPECTRAL, train=AVERAGED),
     "a gradient penalty": lambda: duel(RING, {"name": "gan/mlp", "width": 16}, "gan/wasserstein", train=AVERAGED),
+    "a relativistic loss": lambda: duel(RING, SPECTRAL, R1_HINGE | {"loss": "gan/relativistic", "both": True}),
     "accumulation": lambda: duel(RING, SPECTRAL, R1_HINGE, train=AVERAGED, device={"name": "cpu", "accumulate": 2}),
     "bf16": lambda: duel(RING, SPECTRAL, "gan/wasserstein", device={"name": "cpu", "precision": "bf16"}),
     "fp16 with a loss scale": lambda: duel(RING, SPECTRAL, R1_HINGE, device={"name": "cpu", "precision": "fp16"}),
@@ -126,7 +131,15 @@ def test_a_spectral_critic_resumes_exactly_at_any_step(stopped_at: int) -> None:
 @pytest.mark.parametrize("phase", ["critic", "generator"])
 @pytest.mark.parametrize(
     "loss",
-    [NonSaturating(), Hinge(), Wasserstein(), R1(Hinge()), R1(Wasserstein())],
+    [
+        NonSaturating(),
+        Hinge(),
+        LeastSquares(),
+        Relativistic(),
+        Wasserstein(),
+        R1(Relativistic(), both=True),
+        R1(Wasserstein()),
+    ],
     ids=lambda one: type(one).__name__,
 )
 def test_parts_of_a_batch_give_the_gradients_of_the_whole(phase: str, loss: AdversarialLoss) -> None:
@@ -160,19 +173,7 @@ def test_parts_of_a_batch_give_the_gradients_of_the_whole(phase: str, loss: Adve
             torch.testing.assert_close(one, a + b, rtol=1e-12, atol=1e-14)
 
 
-class Relativistic(AdversarialLoss):
-    """Each sample against the mean of the others (Jolicoeur-Martineau 2019), which says that it can't be cut."""
-
-    separable = False
-
-    def critic(self, real: Tensor, fake: Tensor) -> Tensor:
-        return functional.softplus(fake - real.mean(-1)).mean(-1) + functional.softplus(fake.mean(-1) - real).mean(-1)
-
-    def generator(self, fake: Tensor) -> Tensor:
-        return -fake.mean(-1)
-
-
-@pytest.mark.parametrize("loss", [Relativistic, R1(Relativistic())], ids=["alone", "within a penalty"])
+@pytest.mark.parametrize("loss", [AGAINST_THE_MEAN, R1_HINGE | {"loss": AGAINST_THE_MEAN}], ids=["alone", "within r1"])
 def test_a_loss_that_compares_samples_is_not_cut(loss: Any, tmp_path: Path) -> None:
     experiment = duel(RING, {"name": "gan/mlp", "width": 8}, loss, device={"name": "cpu", "accumulate": 2})
     with pytest.raises(LabwrightError, match=r"device\.accumulate cuts .*compares the samples of a batch"):
@@ -245,8 +246,11 @@ def test_a_conditional_pair_draws_what_it_is_asked_for(tmp_path: Path) -> None:
     metrics = run.metrics["test"]
     assert metrics["judge_accuracy"] > 0.95
     assert metrics["read_as_asked"] > 0.95
-    assert set(metrics) == {"fid", "kid", "judge_accuracy", "read_as_asked", "spread"}
-    (section,) = run.task.report(run.model, "test", run.device)
+    of_asked = {"judge_accuracy", "read_as_asked", "spread", "generated_alone"}
+    assert set(metrics) == {"fid", "kid", *PRDC, "memorised", *of_asked}
+    assert metrics["generated_alone"] > 0.9 and metrics["prdc/precision"] > 0.3
+    section, between = run.task.report(run.model, "test", run.device)
+    assert between.title == "From one sample to another"
     assert isinstance(section.figure.axes[0].get_title(), str)
     assert [label.get_text() for label in section.figure.axes[0].get_yticklabels()] == list(NAMES)
 
@@ -270,7 +274,7 @@ def test_what_was_learned_from_the_data_is_enough_to_draw(channels: int, tmp_pat
     assert isinstance(picture, lw.Attachment) and picture == here["picture"]
     opened = Image.open(io.BytesIO(picture.data))
     assert (opened.size, opened.mode, opened.format) == ((8, 8), "L" if channels == 1 else "RGB", "PNG")
-    assert there.metrics().keys() == run.metrics["test"].keys()
+    assert {name.partition("/")[0] for name in run.metrics["test"]} == there.metrics().keys()
     judged = [task.judge(torch.zeros(1, channels, 8, 8))[1] for task in (run.task, there)]
     assert torch.equal(*judged)
 
@@ -335,8 +339,9 @@ def test_a_split_of_one_sample_is_refused() -> None:
 
 def test_pictures_without_classes_are_compared_by_their_pixels(tmp_path: Path) -> None:
     run = duel(Adversarial(Unlabelled(), latent=4), {"name": "gan/dcgan", "width": 4}).run(tmp_path / "run")
-    assert set(run.metrics["test"]) == {"fid", "kid"}
-    (section,) = run.task.report(run.model, "test", run.device)
+    assert set(run.metrics["test"]) == {"fid", "kid", *PRDC, "memorised"}
+    assert set(run.metrics["valid"]) == {"fid", "kid", *PRDC}
+    section, _ = run.task.report(run.model, "test", run.device)
     assert "averaged to 8x8" in section.note
     for settings in ({"conditional": True}, {"judge": Path("runs")}):
         with pytest.raises(LabwrightError, match=r"needs classes; Unlabelled has targets Values"):
@@ -380,6 +385,21 @@ def test_a_penalty_on_the_slope_of_a_critic_with_batch_norm_is_refused(loss: dic
         experiment.run(tmp_path / "run")
 
 
+def test_a_film_shows_as_many_moments_and_changes_nothing(tmp_path: Path) -> None:
+    finals = []
+    for film in (0, 4):
+        task = conditional(judge_epochs=1, film=film, critic_steps=2)
+        model = {"name": "gan/cdcgan", "width": 4}
+        run = duel(task, model, train={"steps": 12, "batch_size": 16}, device="cpu").run(tmp_path / f"{film}")
+        finals.append(run.model.state_dict())
+    films = [section for section in run.task.report(run.model, "test", run.device) if isinstance(section, lw.Film)]
+    with Image.open(io.BytesIO(films[0].gif)) as gif:
+        assert gif.n_frames == 4 and gif.size == (89 * 5, 17 * 5)  # 10 times 2 pictures of 8x8, 5 times as large
+    assert all(torch.equal(one, finals[1][name]) for name, one in finals[0].items())
+    assert "While it learned" in (tmp_path / "4" / "report.html").read_text()
+    assert "While it learned" not in (tmp_path / "0" / "report.html").read_text()
+
+
 # ------------------------------------------------------------------------------------------------------------ floors
 
 
@@ -390,6 +410,7 @@ def test_values_drawn_by_themselves_are_far_from_real_pictures_and_training_pict
     (floor,) = task.floors("test").values()
     best = task.best("test")
     assert 0 <= best["fid"] < floor["fid"] / 3 and best["kid"] < floor["kid"]
+    assert "memorised" in best and best["memorised"] == 1  # they are repeated, after all
     if conditional:  # training pictures are those of the class asked for
         assert best["read_as_asked"] == pytest.approx(best["judge_accuracy"], abs=0.1)
         assert best["read_as_asked"] > 0.5  # of four classes

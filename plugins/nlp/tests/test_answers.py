@@ -190,6 +190,11 @@ def test_weights_groups_and_times_of_texts(tmp_path: Path) -> None:
     assert torch.equal(batch.weights, train.weights[:2])  # type: ignore[attr-defined]
     data = prepared(tmp_path, rows, time="when", test=0.25)
     assert data.split("train").times.max() < data.split("test").times.min()  # type: ignore[union-attr]
+    pairs = prepared(tmp_path, rows, text=("body", "who"), pair=True, weight="w", time="when", test=0.25)
+    weights = pairs.split("train").weights  # type: ignore[union-attr]
+    assert {f"body {round(4 * float(w))} | {round(4 * float(w)) % 12}" for w in weights} == {
+        *shown(pairs, len(weights))
+    }
     rows[3]["w"] = -1
     with pytest.raises(LabwrightError, match=r"rows\.jsonl, line 4: the weight is '-1'"):
         prepared(tmp_path, rows, weight="w")

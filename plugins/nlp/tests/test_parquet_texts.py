@@ -12,9 +12,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from labwright import LabwrightError
-from labwright_nlp.data.parquet_texts import Group, ParquetTexts
+from labwright_nlp.data.parquet_texts import ParquetTexts, Rows
 from labwright_nlp.data.text_files import TextFiles
 from labwright_tasks.classification import Classification
+from labwright_tasks.fold_data import Fold
 from labwright_tasks.row_groups import RowGroups
 from labwright_testing.verify_resume import verify_resume
 
@@ -79,17 +80,17 @@ def test_an_epoch_has_each_row_once_and_reads_each_row_group_once_or_at_a_seam_a
     task.prepare()
     split = data._splits["train"]
     reads: list[int] = []
-    before = Group.texts
+    before = Rows.texts
     texts, batches = [], 0
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Group, "texts", lambda group: reads.append(group.number) or before(group))
+        patch.setattr(Rows, "texts", lambda rows: reads.append(rows.number) or before(rows))
         for batch in task.batches("train", size=size, seed=seed, epoch=2) or ():
             texts += data.show(batch.inputs)
             batches += 1
     assert sorted(texts) == sorted(text for n, count in enumerate(sizes) for text, _ in rows_of(count + 3, str(n)))
-    windows = -(-len(split.groups) // window)  # type: ignore[attr-defined]
+    windows = -(-len(split.row_groups) // window)  # type: ignore[attr-defined]
     seams = min(windows - 1, batches)
-    assert len(reads) <= len(split.groups) + 2 * window * seams  # type: ignore[attr-defined]
+    assert len(reads) <= len(split.row_groups) + 2 * window * seams  # type: ignore[attr-defined]
     assert len(split._texts) <= window  # type: ignore[attr-defined]
 
 
@@ -97,7 +98,9 @@ def test_row_groups_are_held_out_evenly_over_the_files(tmp_path: Path) -> None:
     write(tmp_path / "train-0.parquet", rows_of(100, "a"), 10)
     write(tmp_path / "train-1.parquet", rows_of(100, "b"), 10)
     data = prepared(tmp_path, valid=0.1, test=0.2)
-    groups = {part: [(one.file.path.name, one.number) for one in data._splits[part].groups] for part in data._splits}  # type: ignore[attr-defined]
+    groups = {
+        part: [(one.file.path.name, one.number) for one in data._splits[part].row_groups] for part in data._splits
+    }  # type: ignore[attr-defined]
     assert len(groups["test"]) == 4 and len(groups["valid"]) == 2 and len(groups["train"]) == 14
     assert not set(groups["train"]) & {*groups["test"], *groups["valid"]}
     assert (
@@ -176,3 +179,77 @@ def test_a_row_group_is_read_alone_and_its_rows_are_counted_from_the_file_s_firs
     assert groups.rows == [10, 10, 5]
     assert groups.cells(1, "text") == [text for text, _ in rows_of(25)[10:20]]
     assert groups.where(2, 4) == f"{tmp_path / 't.parquet'}, row 25"
+
+
+def visits(path: Path, size: int = 7) -> Path:
+    """80 texts of 12 authors, a day after the other in an order of their own, every ninth without a label."""
+    columns = {
+        "text": [f"text {number}" for number in range(80)],
+        "label": [None if number % 9 == 0 else NAMES[number % 3] for number in range(80)],
+        "sure": [number / 4 for number in range(80)],
+        "author": [f"a{number % 12}" for number in range(80)],
+        "day": [f"2024-{1 + number * 7 % 80 // 28:02d}-{1 + number * 7 % 80 % 28:02d}" for number in range(80)],
+    }
+    parquet.write_table(pyarrow.table(columns), path, row_group_size=size)
+    return path
+
+
+def numbers(data: ParquetTexts | Fold, part: str) -> list[int]:
+    """The numbers of a part's texts."""
+    split = data.split(part)
+    assert split is not None
+    return [int(text.split()[1]) for text in data.show(split.fetch(torch.arange(len(split)), 0, 0).inputs)]  # type: ignore[union-attr]
+
+
+def test_each_text_has_the_weight_the_group_and_the_time_of_its_row(tmp_path: Path) -> None:
+    settings = {"weight": "sure", "group": "author", "time": "day", "tokenizer": "byte", "valid": 0.0}
+    data = prepared(visits(tmp_path / "t.parquet"), **settings)
+    theirs = TextFiles(path=tmp_path / "t.parquet", test=0.0, **settings)  # type: ignore[arg-type]
+    theirs.prepare()
+    train, other, rows = data.split("train"), theirs.split("train"), numbers(data, "train")
+    assert train is not None and rows == [number for number in range(80) if number % 9]
+    picked = torch.tensor([3, 0, 60])
+    assert train.fetch(picked, 0, 0).weights.tolist() == [rows[place] / 4 for place in picked]  # type: ignore[attr-defined]
+    assert train.weights.tolist() == [number / 4 for number in rows]  # type: ignore[attr-defined]
+    for known in ("groups", "times"):
+        assert torch.equal(getattr(train, known), getattr(other, known))
+    assert "rows weigh 0.25 to 19.75 in the loss, by 'sure'; metrics count each row alike." in data.remarks()
+    assert data.identity("train") != prepared(tmp_path / "t.parquet", tokenizer="byte", valid=0.0).identity("train")
+
+
+def test_groups_and_what_is_later_are_held_out_wherever_their_rows_lie(tmp_path: Path) -> None:
+    path = visits(tmp_path / "t.parquet")
+    data = prepared(path, group="author", valid=0.25, test=0.25, tokenizer="byte")
+    parts = {part: numbers(data, part) for part in ("train", "valid", "test")}
+    authors = {part: {number % 12 for number in rows} for part, rows in parts.items()}
+    assert sum(map(len, authors.values())) == 12 and all(len(some) >= 2 for some in authors.values())
+    assert sorted(number for rows in parts.values() for number in rows) == [n for n in range(80) if n % 9]
+    assert [(part.count, part.why) for part in data.left_out()] == [(9, "no label, in train")]
+
+    data = prepared(path, time="day", valid=0.2, test=0.2, tokenizer="byte")
+    days = {part: sorted(number * 7 % 80 for number in numbers(data, part)) for part in ("train", "valid", "test")}
+    assert days["train"][-1] < days["valid"][0] <= days["valid"][-1] < days["test"][0]
+    assert [len(days[part]) for part in ("train", "valid", "test")] == [43, 14, 14]  # 0.2 of 71 rows with a label
+    fold = Fold(ParquetTexts(path=path, time="day", valid=0.0, tokenizer="byte"), number=2, of=3)
+    fold.prepare()
+    assert max(n * 7 % 80 for n in numbers(fold, "train")) < min(n * 7 % 80 for n in numbers(fold, "test"))
+
+
+def test_a_vocabulary_knows_nothing_of_rows_that_are_held_out(tmp_path: Path) -> None:
+    data = prepared(visits(tmp_path / "t.parquet"), group="author", valid=0.25)
+    valid = data.split("valid")
+    assert valid is not None
+    assert set(data.show(valid.fetch(torch.arange(len(valid)), 0, 0).inputs)) == {"text <unk>"}
+
+
+def test_a_row_that_has_no_weight_group_or_time_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "t.parquet"
+    table = {"text": ["a", "b", "c"], "label": ["x", "y", "x"], "w": [1.0, 2.0, -1.0], "g": ["p", "q", None]}
+    parquet.write_table(pyarrow.table(table | {"t": ["2024-01-01", "2024-01-02", "soon"]}), path, row_group_size=2)
+    for setting, words in (
+        ("weight", r"t\.parquet, row 3: the weight is '-1'"),
+        ("group", r"t\.parquet, row 3: task\.data\.group: the row has no group"),
+        ("time", r"t\.parquet, row 3: the time is 'soon'"),
+    ):
+        with pytest.raises(LabwrightError, match=words):
+            prepared(path, valid=0.0, **{setting: setting[0]})

@@ -14,7 +14,11 @@ import torch
 from labwright import LabwrightError, Tokens
 from labwright.cli import main
 from labwright_nlp.data.text_pairs import TextPairs
-from labwright_tasks.sequence_to_sequence import TargetTokens
+from labwright_nlp.models.transformer import Transformer
+from labwright_tasks.fold_data import Fold
+from labwright_tasks.losses import CrossEntropy
+from labwright_tasks.sequence_to_sequence import SequenceToSequence, TargetTokens
+from labwright_tasks.weights import WeightedBatch
 from labwright_testing.verify_resume import verify_resume
 
 ROWS = [(f"the {word} number {n}", f"{word} numéro {n}") for n in range(30) for word in ("first", "Last")]
@@ -133,3 +137,82 @@ def test_what_cannot_be_read_is_told(settings: dict[str, Any], words: str, tmp_p
     path = tmp_path / settings.pop("path", "pairs.jsonl")
     with pytest.raises(LabwrightError, match=words):
         prepared(path, **settings)
+
+
+def of_authors(path: Path) -> Path:
+    """60 pairs of 12 authors, with weights and days."""
+    rows = [
+        {"text": f"text {n}", "translation": f"texte {n} " * (1 + n % 3), "w": n % 4, "who": n % 12, "day": n * 7 % 60}
+        for n in range(60)
+    ]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def numbers(data: Any, part: str) -> list[int]:
+    split = data.split(part)
+    return [int(text.split()[1]) for text in data.show(split.fetch(torch.arange(len(split)), 0, 0).inputs)]
+
+
+def test_the_loss_is_the_mean_over_tokens_that_weigh_what_their_pair_does(tmp_path: Path) -> None:
+    path = of_authors(tmp_path / "pairs.jsonl")
+    task = SequenceToSequence(TextPairs(path=path, weight="w", valid=0.0, test=0.0))
+    task.prepare()
+    torch.manual_seed(0)
+    model = Transformer(*task.ports(), width=8, depth=1, heads=1, dropout=0.0).double()
+    train = task.data.split("train")
+    assert train is not None
+    batch = train.fetch(torch.arange(8), 0, 0)
+    assert isinstance(batch, WeightedBatch) and batch.weights.tolist() == [0, 1, 2, 3, 0, 1, 2, 3]
+    criterion = CrossEntropy()
+
+    nats, tokens = [], []
+    for row in range(8):  # each pair alone, and without its weight
+        alone = train.fetch(torch.tensor([row]), 0, 0)
+        tokens.append(int((alone.targets != lw.LEFT_OUT).sum()))
+        nats.append(task.loss(model, lw.Batch(alone.inputs, alone.targets), criterion, "train") * tokens[-1])
+    weighed = sum(weight * of_pair for weight, of_pair in zip(batch.weights.tolist(), nats, strict=True))
+    total = sum(weight * count for weight, count in zip(batch.weights.tolist(), tokens, strict=True))
+    torch.testing.assert_close(task.loss(model, batch, criterion, "train"), weighed / total)
+    assert task.weight(batch) == total and task.evaluate(model, batch)["tokens"] == sum(tokens)
+
+    nothing = train.fetch(torch.tensor([0, 4]), 0, 0)
+    loss = task.loss(model, nothing, criterion, "train")
+    loss.backward()
+    gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
+    assert float(loss.detach()) == 0 and gradients and not any(bool(gradient.any()) for gradient in gradients)
+
+
+def test_a_weighted_translation_accumulates_as_one_batch(tmp_path: Path) -> None:
+    path, losses = of_authors(tmp_path / "pairs.jsonl"), []
+    for accumulate in (1, 4):
+        experiment = lw.Experiment(
+            task={"name": "sequence-to-sequence", "data": {"name": "nlp/text-pairs", "path": str(path), "weight": "w"}},
+            model={"name": "nlp/transformer", "width": 8, "depth": 1, "heads": 1, "dropout": 0.0},
+            loss="cross-entropy",
+            optimizer="adamw",
+            device={"name": "cpu", "accumulate": accumulate},
+            train={"steps": 2, "batch_size": 16, "seed": 0},
+            log=[],
+        )
+        experiment.run(tmp_path / str(accumulate))
+        lines = (tmp_path / str(accumulate) / "metrics.jsonl").read_text().splitlines()
+        losses.append([json.loads(line)["loss"] for line in lines if '"loss"' in line])
+    assert losses[0] and losses[0] == pytest.approx(losses[1], rel=1e-4)
+
+
+def test_pairs_of_a_group_stay_together_and_the_latest_are_held_out(tmp_path: Path) -> None:
+    path = of_authors(tmp_path / "pairs.jsonl")
+    data = prepared(path, group="who", tokenizer="char", valid=0.25, test=0.25)
+    authors = {part: {n % 12 for n in numbers(data, part)} for part in ("train", "valid", "test")}
+    assert sum(map(len, authors.values())) == len(set.union(*authors.values())) == 12
+    data = prepared(path, time="day", tokenizer="char", valid=0.2, test=0.2)
+    days = {part: sorted(n * 7 % 60 for n in numbers(data, part)) for part in ("train", "valid", "test")}
+    assert days == {"train": [*range(36)], "valid": [*range(36, 48)], "test": [*range(48, 60)]}
+    pairs = TextPairs(path=path, group="who", tokenizer="char", valid=0.0, test=0.0)
+    fold = Fold(pairs, number=1, of=3, valid=0.0)
+    fold.prepare()
+    authors = {part: {n % 12 for n in numbers(fold, part)} for part in ("train", "test")}
+    assert len(authors["test"]) == 4 and not authors["train"] & authors["test"]
+    with pytest.raises(LabwrightError, match="there is no column 'whom'; did you mean 'who'"):
+        prepared(path, group="whom")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -25,7 +26,7 @@ from labwright_privacy.federated.server import RoundServer
 from safetensors.torch import load_file, save
 
 TOKEN = "a token of more than sixteen signs"
-ROUNDS, PATIENCE = 3, 300
+ROUNDS, PATIENCE = 3, 900
 
 # A client that takes part in the first round, and in the second trains and never says what came of it.
 SILENT = r"""
@@ -45,6 +46,30 @@ class Silent(joining.Client):
         return super().send(ticket, update)
 
 joining.Client = Silent
+sys.argv[0] = "labwright"
+main()
+"""
+
+
+# A client that trains in the fourth round and keeps what came of it until a file is there.
+HELD = r"""
+import pathlib, sys, time
+from labwright.cli import main
+from labwright_privacy.federated import joining
+
+class Held(joining.Client):
+    rounds = 0
+
+    def send(self, ticket, update):
+        self.rounds += 1
+        if self.rounds == 4:
+            sys.stderr.write("trained\n")
+            sys.stderr.flush()
+            while not pathlib.Path("killed").exists():
+                time.sleep(0.1)
+        return super().send(ticket, update)
+
+joining.Client = Held
 sys.argv[0] = "labwright"
 main()
 """
@@ -103,6 +128,43 @@ def test_a_round_ends_without_a_client_that_is_killed_in_the_middle_of_it(tmp_pa
     first = [weights_after(folder, 1) for folder in (tmp_path / "run", simulated.folder)]
     assert first[0].keys() == first[1].keys()
     assert all(torch.equal(first[0][name], first[1][name]) for name in first[0])
+
+
+@pytest.mark.long
+@pytest.mark.timing
+def test_a_server_that_is_killed_in_mid_round_and_resumed_ends_as_if_it_had_not_been(
+    tmp_path: Path, begun: Any
+) -> None:
+    token = tmp_path / "token"
+    token.write_text("0123456789abcdef\n")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    overrides = ["train.steps=5", "method.clients=2", "method.per_round=2", 'train.save_every="2 steps"']
+    recipe = ["privacy/digits-federated", *overrides, "--token", str(token), "--json"]
+    serve = ["serve", *recipe, "--clients", "2", "--port", str(port), "--folder", "run"]
+    killed = begun("-m", "labwright", "federate", *serve, cwd=tmp_path)
+    address = said_by(killed, "serving").split()[4].rstrip(":")
+    join = ["federate", "join", *recipe, "--server", address, "--share", "--patience", str(PATIENCE), "--client"]
+    clients = [begun("-m", "labwright", *join, "0", cwd=tmp_path), begun("-c", HELD, *join, "1", cwd=tmp_path)]
+    said_by(clients[1], "trained")
+    killed.send_signal(signal.SIGKILL)
+    killed.wait()
+    (tmp_path / "killed").touch()
+
+    resumed = begun("-m", "labwright", "resume", "run", "--json", cwd=tmp_path)
+    outcome = json.loads(resumed.communicate(timeout=PATIENCE)[0])
+    assert (outcome["status"], outcome["step"]) == ("finished", 5)
+    answers = [json.loads(client.communicate(timeout=PATIENCE)[0]) for client in clients]
+    # the last checkpoint was that of two rounds: the third is made again, and the fourth, of which one had no answer
+    assert [answer["rounds"] for answer in answers] in ([6, 6], [7, 6])
+    assert answers[1]["late"] == 1
+    assert all(answer["metrics"] == outcome["metrics"] for answer in answers)
+
+    simulated = lw.Experiment.from_recipe("privacy/digits-federated", overrides).run(tmp_path / "simulated")
+    assert outcome["metrics"] == simulated.outcome.metrics
+    ends = [weights_after(folder, 5) for folder in (tmp_path / "run", simulated.folder)]
+    assert ends[0].keys() == ends[1].keys()
+    assert all(torch.equal(ends[0][name], ends[1][name]) for name in ends[0])
 
 
 def said_by(process: subprocess.Popen[str], begins: str) -> str:

@@ -49,6 +49,14 @@ def test_negatives_of_random_histories_are_never_had() -> None:
     had_UI = torch.rand(50, 40, generator=generator) < torch.rand(50, 1, generator=generator) * 0.99
     users_E, items_E = had_UI.nonzero().T
     table = ItemsOf(users_E, items_E, users=50, items=40)
+    users_B, some_E = torch.tensor([7, 3]), torch.arange(len(items_E)) % 2 == 0
+    chosen = [
+        (row, int(items_E[place]))
+        for row, user in enumerate((7, 3))
+        for place in range(len(items_E))
+        if users_E[place] == user and some_E[place]
+    ]
+    assert list(map(tuple, table.of(users_B, some_E).T.tolist())) == chosen
     users_B = torch.randint(50, (500,), generator=generator)
     drawn = table.others(users_B, torch.rand(500, 8, dtype=torch.float64, generator=generator))
     full_U = had_UI.all(1)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from labwright.cli import main
 from PIL import Image
 
 SHARED = Path(__file__).resolve().parents[4] / "shared" / "data"
@@ -38,3 +40,17 @@ def paint(tmp_path: Path) -> Callable[..., Path]:
         return path
 
     return painted
+
+
+@pytest.fixture
+def command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[int, str, str]]:
+    """`command("evaluate", "run")`: the exit code and what labwright printed and said."""
+
+    def called(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["labwright", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        told = capsys.readouterr()
+        return int(ended.value.code or 0), told.out, told.err
+
+    return called

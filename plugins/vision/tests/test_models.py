@@ -23,6 +23,7 @@ BUILDS: list[Build] = [
     lambda inputs: CNN(inputs, TEN, width=8, stages=2, depth=2, dropout=0.1),
     lambda inputs: CNN(inputs, TEN, width=8, stages=3, depth=1),
     lambda inputs: CNN(inputs, TEN, width=16, stages=1, depth=1, strided=True),
+    lambda inputs: CNN(inputs, TEN, width=6, stages=2, depth=1, norm="group"),
     lambda inputs: ResNet(inputs, TEN, depth=8, width=8),
     lambda inputs: ResNet(inputs, TEN, depth=14, width=4),
     lambda inputs: Timm(inputs, TEN, architecture="test_resnet", options={"zero_init_last": False}),
@@ -30,7 +31,7 @@ BUILDS: list[Build] = [
 ]
 PICTURES = [Image(1, 8, 8), Image(3, 12, 16)]
 
-IDS = ["mlp", "cnn", "cnn-3", "cnn-strided", "resnet-8", "resnet-14", "timm", "timm-vit"]
+IDS = ["mlp", "cnn", "cnn-3", "cnn-strided", "cnn-group", "resnet-8", "resnet-14", "timm", "timm-vit"]
 every_model = pytest.mark.parametrize(
     "build",
     [

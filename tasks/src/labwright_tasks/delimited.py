@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, islice
 from typing import Annotated, Literal
 
 from labwright import LabwrightError
@@ -264,8 +264,9 @@ def is_header(first: Mapping[str, str], columns: Mapping[str, Iterable[str]]) ->
     if any(cell.strip().casefold() in _MISSING or is_number(cell) for cell in first.values()):
         return False
     for column in columns.values():
-        rest = [cell for cell in column if cell.strip().casefold() not in _MISSING]
-        if len(rest) > 1 and all(map(is_number, rest[1:])):
+        rest = (cell for cell in column if cell.strip().casefold() not in _MISSING)
+        second = next(islice(rest, 1, None), None)
+        if second is not None and is_number(second) and all(map(is_number, rest)):
             return True
     return False
 

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Self
 
@@ -37,7 +38,7 @@ from labwright_tasks.chosen_metrics import asked, chosen, chosen_goal, counted, 
 from labwright_tasks.classification import ClassificationLoss
 from labwright_tasks.entities import entities, tag_entities
 from labwright_tasks.intervals import EntityInterval, OverlapInterval
-from labwright_tasks.label_pictures import COLOURS, png
+from labwright_tasks.label_pictures import COLOURS, UNSEEN, png
 from labwright_tasks.metrics import NatsPerToken, TokenAccuracy
 from labwright_tasks.model_output import output
 from labwright_tasks.overlap import EntityF1, IoU, MeanIoU
@@ -47,7 +48,8 @@ if TYPE_CHECKING:
 
 # what a metric is called with, the positions that count, and what else it may ask for: see `DenseLabels.evaluate`
 _TAKES = ("logits", "labels")
-_TABLE = (*_TAKES, "confusion", "nats_sum", "right", "tokens", "entities")
+_MAPS = ("given_map", "true_map")
+_TABLE = (*_TAKES, *_MAPS, "confusion", "nats_sum", "right", "tokens", "entities")
 
 _AT_ONCE = 32  # samples fetched, or seen by the model, together where all are gone through
 _EXAMPLES = 6  # of a report
@@ -59,11 +61,12 @@ class PositionClasses(Port):
 
     Labels are int64 in 0..C-1, or -100 (`labwright.LEFT_OUT`) where none counts. Classes come last, as in everything
     else that returns logits: a convolutional network ends with `.movedim(1, -1)`, which copies nothing. `shape` has the
-    most positions along each axis: (T,) or (H, W).
+    most positions along each axis: (T,) or (H, W). `counts` says how many training labels each class has, if known.
     """
 
     names: tuple[str, ...]
     shape: tuple[int, ...]
+    counts: tuple[int, ...] | None = field(default=None, compare=False)
 
     def check(self, output: Any, target: Tensor) -> None:
         wanted = (*target.shape, len(self.names))
@@ -94,6 +97,20 @@ class Words:
     positions: tuple[int, ...]
 
 
+@dataclass(frozen=True)
+class Shown:
+    """The origin of a picture of which a model sees a part, or that it sees within a border: its size and that window.
+
+    `window` has its top, left, height and width, in the picture's pixels.
+
+    Example: `lw.Input((x_1CHW,), origin=Shown(480, 640, (0.0, 80.0, 480.0, 480.0)))`
+    """
+
+    height: int
+    width: int
+    window: tuple[float, float, float, float]
+
+
 class DenseLabels(Task):
     """Tell the class of each position of a sequence, or of each pixel of a picture. Higher is better: mean_iou.
 
@@ -107,7 +124,8 @@ class DenseLabels(Task):
 
     A prediction has a class for each position, or for each word if the data says what its words are (an origin
     `Words`). Of a picture it is another one in its size, or in that of its origin (height, width), by the nearest
-    pixel: a PNG whose values are the labels and whose palette shows them.
+    pixel: a PNG whose values are the labels and whose palette shows them. Where the origin is `Shown`, what the model
+    saw no part of is 255.
 
     `prepare` raises LabwrightError for training labels outside the classes, and if none counts; data that isn't in
     memory is taken on trust.
@@ -137,8 +155,10 @@ class DenseLabels(Task):
         }
         self.chosen = chosen(metrics, usual, Classes, _TAKES, table=_TABLE)
         self.goal = chosen_goal(goal, self.chosen, DenseLabels.goal)
-        self.by_position = any("logits" in asked(metric, _TAKES, _TABLE) for metric in self.chosen.values())
+        wanted = {name for metric in self.chosen.values() for name in asked(metric, _TAKES, _TABLE)}
+        self.by_position, self.as_maps = "logits" in wanted, not wanted.isdisjoint(_MAPS)
         self.data = data
+        self.counts: tuple[int, ...] | None = None  # of each class's training labels
         self.closely = False  # whether intervals are measured as well
 
     @property
@@ -157,7 +177,7 @@ class DenseLabels(Task):
         split = self.data.split("train")
         if not self.data.in_memory or split is None or not len(split):
             return
-        data, classes, any_counted = type(self.data).__name__, len(self.names), False
+        data, classes, counts_C = type(self.data).__name__, len(self.names), torch.zeros(len(self.names)).long()
         for targets in _targets(split):
             if targets.dim() != 1 + len(self.port.shape):
                 raise LabwrightError(
@@ -165,33 +185,41 @@ class DenseLabels(Task):
                     f"{len(self.port.shape)} axes of positions, as its port has: {self.port.shape}."
                 )
             counted = targets[targets != LEFT_OUT]
-            any_counted = any_counted or bool(len(counted))
             for label in (int(counted.min()), int(counted.max())) if len(counted) else ():
                 if not 0 <= label < classes:
                     raise LabwrightError(
                         f"{data}: a training label is {label}, but its {classes} classes have labels 0 to "
                         f"{classes - 1}, and {LEFT_OUT} (labwright.LEFT_OUT) is left out."
                     )
-        if not any_counted:
+            counts_C += counted.bincount(minlength=classes)
+        if not counts_C.any():
             raise LabwrightError(
                 f"{data}: none of the {len(split):,} training samples has a label that counts; all are {LEFT_OUT}."
             )
+        self.counts = tuple(counts_C.tolist())
+
+    def ports(self) -> tuple[Port, Port]:
+        """Those of the data; the classes with how many training labels each has."""
+        inputs, outputs = self.data.ports()
+        assert isinstance(outputs, PositionClasses)
+        return inputs, replace(outputs, counts=self.counts)
 
     def weight(self, batch: Batch) -> float:
         """The positions that count; next to nothing where none does, as it is divided by."""
         return int((batch.targets != LEFT_OUT).sum()) or sys.float_info.min
 
-    def loss(self, model: nn.Module, batch: Batch, criterion: ClassificationLoss, phase: str) -> Tensor:  # noqa: ARG002 - one phase
+    def loss(self, model: nn.Module, batch: Batch, criterion: Any, phase: str) -> Tensor | dict[str, Tensor]:  # noqa: ARG002 - one phase
         logits, labels = self._logits(model, batch).flatten(0, -2), batch.targets.flatten()
         none = (labels == LEFT_OUT).all()
         # a mean over nothing is no number: where no position counts, any label does, and the loss is 0
-        mean: Tensor = criterion(logits, labels.masked_fill(none, 0)) * ~none
-        return mean
+        means: Tensor | dict[str, Tensor] = criterion(logits, labels.masked_fill(none, 0))
+        return {name: mean * ~none for name, mean in means.items()} if isinstance(means, dict) else means * ~none
 
     def evaluate(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """Of the positions that count: `confusion`, how often each class (row) was given each class (column), the
         `nats_sum` of their labels, how many are `right` and how many `tokens` they are; and `entities`, how many are
-        right, given and true, (3,), zeros where classes are no tags. Where a metric takes them, `logits` and `labels`.
+        right, given and true, (3,), zeros where classes are no tags. Where a metric takes them, `logits` and `labels`,
+        or `given_map` and `true_map`, (B, *positions): the classes given and all labels.
         """
         logits, labels = self._logits(model, batch), batch.targets
         given = logits.argmax(-1)
@@ -214,11 +242,14 @@ class DenseLabels(Task):
             of_each = (labels * classes + given).flatten(1) + sample_B1
             counted_B = torch.bincount(of_each[counts.flatten(1)], minlength=len(labels) * classes**2)
             sums |= {"confusion_of_each": counted_B.view(-1, classes, classes), "entities_of_each": entities_B3}
-        return sums | (counted(logits, labels) if self.by_position else {})
+        maps = {"given_map": given, "true_map": labels} if self.as_maps else {}
+        return sums | maps | (counted(logits, labels) if self.by_position else {})
 
     def metrics(self) -> dict[str, Metric]:
         # one that is chosen says itself that classes are no tags
         fitting = {name: one for name, one in self.chosen.items() if name != "entity_f1" or tag_entities(self.names)}
+        if self.as_maps and len(self.port.shape) != 2:
+            raise LabwrightError("task.metrics: borders between classes are those of pictures; these have none.")
         metrics = new_metrics(fitting, self.data.ports()[0], Classes(self.names), _TAKES, _TABLE)
         if self.closely:
             metrics["mean_iou_95"] = Of(OverlapInterval(), "confusion_of_each")
@@ -233,19 +264,27 @@ class DenseLabels(Task):
         return other
 
     def floors(self, split: str) -> Mapping[str, Mapping[str, float]]:
-        """The most frequent class of the training part at every position, of data in memory."""
+        """The most frequent class of the training part everywhere, and of pictures that at each place; in memory."""
         from labwright_tasks.floors import of_model
         from labwright_tasks.linear_floor import Answering
 
         train, axes = self.part("train", plain=True), len(self.port.shape)
         if not self.data.in_memory or not train or not self.part(split):
             return {}
-        counts_C = torch.zeros(len(self.names))
+        counts_PC = torch.zeros(*self.port.shape, len(self.names))
         for targets in _targets(train):
-            counts_C += targets[targets != LEFT_OUT].bincount(minlength=len(self.names))
+            # sequences may be shorter in a batch
+            counts_PC[tuple(map(slice, targets.shape[1:]))] += _counts(targets, len(self.names))
+        counts_C = counts_PC.flatten(0, -2).sum(0)
         logits_C = counts_C.clamp(min=1e-6).log()
         same = Answering(lambda *inputs: logits_C.expand(*inputs[0].shape[:1], *inputs[0].shape[-axes:], -1))
-        return {"most frequent class": of_model(self, split, same, size=_AT_ONCE)}
+        floors = {"most frequent class": of_model(self, split, same, size=_AT_ONCE)}
+        if axes == 2:
+            # what was never seen at a place is as likely there as anywhere
+            logits_PC = (counts_PC + counts_C.clamp(min=1e-6) / counts_C.sum()).log()
+            placed = Answering(lambda *inputs: logits_PC.expand(len(inputs[0]), *logits_PC.shape))
+            floors["most frequent class at each place"] = of_model(self, split, placed, size=_AT_ONCE)
+        return floors
 
     def predict(self, model: nn.Module, inputs: tuple[Tensor, ...], origins: Sequence[Any]) -> list[dict[str, Any]]:
         """For each row the classes of its positions or words; of a picture a PNG, and each class's share of it."""
@@ -257,17 +296,22 @@ class DenseLabels(Task):
         return [self._answer(labels, origin) for labels, origin in zip(rows, origins, strict=True)]
 
     def report(self, model: nn.Module, split: str, device: torch.device) -> Sequence[Section]:
-        """A confusion matrix, each class's figures, and examples: pictures beside their labels, or marked texts."""
+        """A confusion matrix, each class's figures, and the worst examples: pictures beside their labels, or texts."""
         from labwright_tasks.dense_labels_report import sections
 
         part = self.data.split(split)
         if part is None or not len(part):
             return ()
         confusion_CC = torch.zeros(len(self.names), len(self.names), dtype=torch.int64)
+        closer, right = copy(self), []
+        closer.closely = True
         with evaluating(model):
             for batch in IndexedBatches.in_order(part, _AT_ONCE):
-                confusion_CC += self.evaluate(model, batch.to(device))["confusion"].cpu()
-            examples = part.fetch(torch.unique(torch.arange(_EXAMPLES) * len(part) // _EXAMPLES), 0, 0)
+                of_each_BCC = closer.evaluate(model, batch.to(device))["confusion_of_each"].cpu()
+                confusion_CC += of_each_BCC.sum(0)
+                # nan where nothing counts, which sorts last
+                right.append(of_each_BCC.diagonal(dim1=1, dim2=2).sum(1) / of_each_BCC.sum((1, 2)))
+            examples = part.fetch(torch.cat(right).sort(stable=True).indices[:_EXAMPLES], 0, 0)
             given = self._logits(model, examples.to(device)).argmax(-1).cpu()
         return sections(confusion_CC, self.names, examples, given, self.data)
 
@@ -288,10 +332,10 @@ class DenseLabels(Task):
         return torch.tensor(found)
 
     def _answer(self, labels: Tensor, origin: Any) -> dict[str, Any]:
-        if labels.dim() == 2 and len(self.names) <= COLOURS:
+        if labels.dim() == 2 and len(self.names) < COLOURS:
             labels_HW = labels if origin is None else self._resized(labels, origin)
-            counts = torch.bincount(labels_HW.flatten(), minlength=len(self.names)).tolist()
-            shares = {name: count / labels_HW.numel() for name, count in zip(self.names, counts, strict=True) if count}
+            counts = torch.bincount(labels_HW[labels_HW != UNSEEN], minlength=len(self.names)).tolist()
+            shares = {name: count / sum(counts) for name, count in zip(self.names, counts, strict=True) if count}
             return {"labels": Attachment(png(labels_HW), ".png"), "shares": shares}
         if not isinstance(origin, Words):
             return {"labels": _named(labels.tolist(), self.names)}
@@ -300,18 +344,38 @@ class DenseLabels(Task):
         return {"words": list(origin.words), "labels": seen}
 
     def _resized(self, labels_HW: Tensor, origin: Any) -> Tensor:
-        if not (isinstance(origin, tuple) and len(origin) == 2 and all(isinstance(side, int) for side in origin)):
+        """In the picture's own size the label of the nearest pixel, UNSEEN beyond what the model saw of it."""
+        if isinstance(origin, tuple) and len(origin) == 2 and all(isinstance(side, int) for side in origin):
+            origin = Shown(*origin, (0.0, 0.0, *origin))
+        if not isinstance(origin, Shown):
             raise LabwrightError(
                 f"{type(self.data).__name__} gives a picture the origin {origin!r}; it should be (height, width), as "
                 "in lw.Input((x_1CHW,), origin=(480, 640))."
             )
-        # in float64 every label is exact
-        return functional.interpolate(labels_HW.double()[None, None], size=origin, mode="nearest-exact")[0, 0].long()
+        top, left, height, width = origin.window
+        rows, columns = (
+            ((torch.arange(size, dtype=torch.float64) + 0.5 - start) * count / length).floor().long()
+            for size, start, length, count in zip(
+                (origin.height, origin.width), (top, left), (height, width), labels_HW.shape, strict=True
+            )
+        )
+        high, wide = labels_HW.shape
+        resized = labels_HW[rows.clamp(0, high - 1)][:, columns.clamp(0, wide - 1)]
+        resized[(rows < 0) | (rows >= high)] = UNSEEN
+        resized[:, (columns < 0) | (columns >= wide)] = UNSEEN
+        return resized
 
 
 def _named(labels: Any, names: Sequence[str]) -> Any:
     """Labels in lists of any depth, by their classes' names."""
     return [_named(row, names) for row in labels] if isinstance(labels, list) else names[labels]
+
+
+def _counts(labels: Tensor, classes: int) -> Tensor:
+    """How often each position has each class in a batch of labels (B, *positions): (*positions, C)."""
+    places = torch.arange(labels[0].numel()).view(labels.shape[1:]) * classes
+    counted = (places + labels)[labels != LEFT_OUT]
+    return counted.bincount(minlength=labels[0].numel() * classes).view(*labels.shape[1:], classes)
 
 
 def _targets(split: Split) -> Iterator[Tensor]:

@@ -53,7 +53,8 @@ def _pictures(inputs: Sequence[Tensor], labels_BHW: Tensor, given_BHW: Tensor, c
         right = int((true_HW == given_HW)[counted].sum()) / max(int(counted.sum()), 1)
         images += [stretched(picture), _coloured(true_HW, classes), _coloured(given_HW, classes)]
         captions += ["picture", "true", f"given: {right:.0%} right"]
-    return Pictures("Examples", images, captions, "Colours are those of the classes above; grey doesn't count.")
+    note = "The worst first. Colours are those of the classes above; grey doesn't count."
+    return Pictures("Worst examples", images, captions, note)
 
 
 def _coloured(labels_HW: Tensor, classes: int) -> Tensor:
@@ -72,8 +73,11 @@ def _texts(examples: Batch, given_BT: Tensor, names: tuple[str, ...], data: Data
         tokens = cast(Sequence[str], data.show((ids_T[:length, None], torch.ones(length, dtype=torch.int64))))
         marked = (_marked(*row, usual, names) for row in zip(tokens, true_T, given_T, strict=False))
         passages.append(" ".join(marked))
-    note = f"[word: class] is right, [word: given, not true] is wrong; unmarked are those of class {names[usual]!r}."
-    return Text("Examples", passages, note=note)
+    note = (
+        "The worst first. [word: class] is right, [word: given, not true] is wrong; unmarked are those of class "
+        f"{names[usual]!r}."
+    )
+    return Text("Worst examples", passages, note=note)
 
 
 def _marked(token: str, true: int, given: int, usual: int, names: tuple[str, ...]) -> str:

@@ -7,7 +7,8 @@ import io
 import torch
 from torch import Tensor
 
-COLOURS = 256  # classes that a picture with a palette can tell apart
+COLOURS = 256  # that a picture with a palette can tell apart
+UNSEEN = 255  # the label of a pixel that no model saw
 
 
 def palette(classes: int) -> list[tuple[int, int, int]]:

@@ -30,6 +30,8 @@ from labwright import (
 from pydantic import Field
 from torch import Tensor, nn
 
+from labwright_tasks.dense_labels import PositionClasses
+
 
 @final
 class CrossEntropy(Loss):
@@ -107,7 +109,7 @@ class CrossEntropy(Loss):
 
 def _class_weights(weights: str | list[float] | dict[str, float], outputs: Port) -> list[float]:
     """A weight for each class. Raises LabwrightError for weights of other classes, and if all are 0."""
-    if not isinstance(outputs, Classes):
+    if not isinstance(outputs, Classes | PositionClasses):
         raise LabwrightError(f"loss.weights: the targets are {type(outputs).__name__}, not Classes; leave it out.")
     names, counts = outputs.names, outputs.counts or [0]
     if isinstance(weights, dict):
@@ -178,6 +180,58 @@ class Huber(_OfValues):
 
     def _between(self, predictions: Tensor, targets: Tensor, reduction: str) -> Tensor:
         return F.huber_loss(predictions, targets, reduction=reduction, delta=self.delta)
+
+
+@final
+class Summed(Loss):
+    """The sum of several losses over classes, such as cross-entropy and dice, each with its weight, 1 if none is given.
+
+    Each is logged by its name. They may be cut into micro-batches if each may, and all are means over the same.
+    """
+
+    def __init__(
+        self,
+        losses: dict[str, Annotated[Any, Part("loss")]],
+        *,
+        weights: dict[str, Annotated[float, Field(ge=0)]] | None = None,
+    ) -> None:
+        super().__init__()
+        self.weights = weights or {}
+        if unknown := next((name for name in self.weights if name not in losses), ""):
+            raise LabwrightError(f"loss.weights.{unknown}: the sum has no such loss{nearest(unknown, losses)}")
+        if not any(self.weights.get(name, 1.0) for name in losses):
+            raise LabwrightError("loss: there is nothing to sum; name losses, not all of which weigh 0.")
+        if wrong := next((name for name, loss in losses.items() if not isinstance(loss, Loss)), ""):
+            raise LabwrightError(f"loss.losses.{wrong}: a sum is one of losses over classes, given {losses[wrong]!r}.")
+        self.losses = nn.ModuleDict(losses)
+        self.separable = all(map(separable, losses.values()))
+
+    def forward(self, logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """Logits (..., B, C) and int64 labels (..., B) to the parts of the sum by their names."""
+        return {name: self.weights.get(name, 1.0) * loss(logits, labels) for name, loss in self.losses.items()}
+
+    def prepare(self, outputs: Port) -> None:
+        for loss in self.losses.values():
+            assert isinstance(loss, Loss)
+            loss.prepare(outputs)
+        if isinstance(outputs, Classes | PositionClasses):
+            # alone, each class shows whether one of the losses weighs it as another doesn't
+            alone = [torch.tensor([label, LEFT_OUT]) for label in range(len(outputs.names))]
+            same = (len({normalizer(loss, labels) for loss in self.losses.values()}) == 1 for labels in alone)
+            self.separable = self.separable and all(same)
+
+    def normalizer(self, targets: Tensor) -> float | None:
+        """What they divide by, if it is the same."""
+        divisors = {normalizer(loss, targets) for loss in self.losses.values()}
+        return divisors.pop() if len(divisors) == 1 else None
+
+    def penalty(self, parameters: Mapping[str, Tensor]) -> Tensor | None:
+        terms = [
+            self.weights.get(name, 1.0) * term
+            for name, loss in self.losses.items()
+            if isinstance(loss, Loss) and (term := loss.penalty(parameters)) is not None
+        ]
+        return torch.stack(terms).sum() if terms else None
 
 
 @final

@@ -54,6 +54,25 @@ class IoU(_OfConfusion):
 
 
 @final
+class Dice(_OfConfusion):
+    """Twice what is right, over what is of a class plus what is given it: `dice/macro`, `dice/class/NAME` of each.
+
+    It is the F1 of a class's positions (Dice 1945), and 2 * IoU / (1 + IoU). A class that neither occurs nor is given
+    has none and is left out of the mean.
+    """
+
+    def __init__(self, outputs: Classes) -> None:
+        super().__init__()
+        self.names = outputs.names
+
+    def compute(self) -> dict[str, Any]:
+        ious_C = overlaps(self.confusion_CC).expand(len(self.names))
+        scores_C = 2 * ious_C / (1 + ious_C)
+        each = {name: score for name, score in zip(self.names, scores_C.tolist(), strict=True) if score == score}
+        return {"macro": float(scores_C.nanmean()), "class": each}
+
+
+@final
 class EntityF1:
     """The harmonic mean of precision and recall of entities; nan where none is true and none was given.
 

@@ -32,6 +32,13 @@ def labwright_components() -> Iterator[lw.Component]:
     yield lw.Component("loss", "mse", f"{here}.losses:MeanSquaredError", "mean squared error")
     yield lw.Component("loss", "mae", f"{here}.losses:MeanAbsoluteError", "mean absolute error")
     yield lw.Component("loss", "huber", f"{here}.losses:Huber", "squared near zero, absolute beyond a threshold")
+    yield lw.Component("loss", "focal", f"{here}.rare_losses:Focal", "cross-entropy of what isn't well told yet")
+    yield lw.Component("loss", "dice", f"{here}.rare_losses:Dice", "overlap of each class, rare ones alike")
+    yield lw.Component("loss", "tversky", f"{here}.rare_losses:Tversky", "dice that minds what is missed more")
+    yield lw.Component(
+        "loss", "generalized-dice", f"{here}.rare_losses:GeneralizedDice", "overlap of all classes, weighed by size"
+    )
+    yield lw.Component("loss", "sum", f"{here}.losses:Summed", "several losses over classes together, each logged")
     yield lw.Component("loss", "penalized", f"{here}.losses:Penalized", "another loss plus L1 and L2 penalties")
     yield lw.Component("loss", "weighted", f"{here}.head_losses:Weighted", "heads' losses by weights that are given")
     yield lw.Component("loss", "uncertainty", f"{here}.head_losses:Uncertainty", "heads' losses by learned variances")
@@ -63,6 +70,10 @@ def _metrics(here: str) -> Iterator[lw.Component]:
         "metric", "mean-iou", f"{here}.overlap:MeanIoU", "intersection over union, the mean over classes"
     )
     yield lw.Component("metric", "iou", f"{here}.overlap:IoU", "intersection over union of each class")
+    yield lw.Component("metric", "dice", f"{here}.overlap:Dice", "twice the overlap over both sizes, of each class")
+    yield lw.Component(
+        "metric", "boundary-f1", f"{here}.boundaries:BoundaryF1", "how well borders between classes are met"
+    )
     yield lw.Component("metric", "entity-f1", f"{here}.overlap:EntityF1", "F1 of whole entities, of tags B- and I-")
     yield lw.Component(
         "metric", "bits-per-char", f"{here}.metrics:BitsPerCharacter", "bits a character of a text takes"

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from labwright_tasks.cells import Cells
 from labwright_tasks.columnar import reading_parquet, values_of
 from labwright_tasks.opening import Source
 from labwright_tasks.tables import Wanted, cells_of
@@ -31,7 +32,7 @@ class RowGroups:
     def __iter__(self) -> Iterator[int]:
         return iter(range(len(self.rows)))
 
-    def cells(self, number: int, setting: str) -> Sequence[str]:
+    def cells(self, number: int, setting: str) -> Cells:
         """A column of a row group, as `Table` has it."""
         column = self._names[setting]
         with reading_parquet(self.path) as parquet:

@@ -38,6 +38,7 @@ from labwright_tasks.chosen_metrics import asked, chosen, chosen_goal, counted, 
 from labwright_tasks.classification import ClassificationLoss
 from labwright_tasks.intervals import MatchInterval, MeanInterval
 from labwright_tasks.metrics import ExactMatch, NatsPerToken, TokenAccuracy
+from labwright_tasks.weights import WeightedBatch, weighed, weighted_loss, weights_in
 
 if TYPE_CHECKING:
     from labwright import Section
@@ -134,8 +135,13 @@ class RaggedPairs(Protocol):
 class PairedTokens:
     """A split in memory: sources and targets of ids, any number of each; a target ends with the port's `end_id`.
 
-    A batch is as long as its longest source, and its longest target. Raises LabwrightError if one is empty.
+    A batch is as long as its longest source, and its longest target. `groups` and `times` (N,) are there where they are
+    known. Raises LabwrightError if one is empty.
     """
+
+    weights: Tensor | None = None  # (N,)
+    groups: Tensor
+    times: Tensor
 
     def __init__(self, sources: Sequence[Sequence[int]], targets: Sequence[Sequence[int]], *, pad_id: int) -> None:
         self.sources, self.targets, self.pad_id = sources, targets, pad_id
@@ -153,7 +159,8 @@ class PairedTokens:
     def fetch(self, indices: Tensor, epoch: int, seed: int) -> Batch:  # noqa: ARG002 - nothing is augmented
         rows = indices.tolist()
         ids_BS = _padded([self.sources[row] for row in rows], self.pad_id)
-        return Batch((ids_BS, self.lengths[indices]), _padded([self.targets[row] for row in rows], LEFT_OUT))
+        batch = Batch((ids_BS, self.lengths[indices]), _padded([self.targets[row] for row in rows], LEFT_OUT))
+        return weighed(batch, self.weights, indices)
 
 
 class SequenceToSequence(Task):
@@ -164,7 +171,8 @@ class SequenceToSequence(Task):
     are the target's when the model writes by itself, which takes most of the time of an evaluation; `write` false
     leaves it out. `metrics` names others: those of classes are given every target token, and texts are written where
     one takes them. `goal` is one of the metrics, or with a direction, `NAME:minimize`. The loss is a mean over target
-    tokens. Batches of training hold pairs whose sources, and then targets, are of like length.
+    tokens, each of which weighs what its pair does where data weighs pairs; metrics count each alike. Batches of
+    training hold pairs whose sources, and then targets, are of like length.
 
     Texts are found by a search with `beams` beginnings; 1 always takes the most probable token. Among texts that ended,
     it is the best by log P / ((5 + tokens) / 6) ** length_penalty (Wu et al. 2016). `length` is how many tokens one may
@@ -246,10 +254,20 @@ class SequenceToSequence(Task):
         return bucketed(batches, by_both_N, seed=seed, epoch=epoch)
 
     def weight(self, batch: Batch) -> float:
-        return int((batch.targets != LEFT_OUT).sum())
+        counted_BT = batch.targets != LEFT_OUT
+        weights_B = weights_in(batch)
+        return int(counted_BT.sum()) if weights_B is None else float((weights_B * counted_BT.sum(1)).sum())
 
     def loss(self, model: nn.Module, batch: Batch, criterion: ClassificationLoss, phase: str) -> Tensor:  # noqa: ARG002 - one phase
-        return criterion(self._forced(model, batch)[0].flatten(0, 1), batch.targets.flatten())
+        logits_NV, targets_N = self._forced(model, batch)[0].flatten(0, 1), batch.targets.flatten()
+        weights_B = weights_in(batch)
+        if weights_B is None:
+            return criterion(logits_NV, targets_N)
+        counted_N = targets_N != LEFT_OUT
+        weights_N = weights_B.repeat_interleave(batch.targets.shape[1]) * counted_N
+        # a token that doesn't count would have no loss of its own: any other stands there, and weighs nothing
+        tokens = WeightedBatch((), targets_N.where(counted_N, 0), weights_N)
+        return weighted_loss(criterion, logits_NV, tokens)
 
     def evaluate(self, model: nn.Module, batch: Batch) -> dict[str, Any]:
         """The `nats_sum` of the targets, how many are `right`, the most probable token, and how many `tokens` they are.
@@ -265,7 +283,7 @@ class SequenceToSequence(Task):
         nats_BT = nats_BT.view_as(batch.targets)
         nats = nats_BT.sum(dtype=torch.float32 if exact.device.type == "mps" else torch.float64)
         right = (logits_BTV.argmax(-1) == batch.targets).sum()
-        results: dict[str, Any] = {"nats_sum": nats, "right": right, "tokens": int(self.weight(batch))}
+        results: dict[str, Any] = {"nats_sum": nats, "right": right, "tokens": int((batch.targets != LEFT_OUT).sum())}
         if self.closely:
             results |= {"nats_of_each": nats_BT.sum(1), "tokens_of_each": (batch.targets != LEFT_OUT).sum(1)}
         if "texts" in self.asked or "references" in self.asked:

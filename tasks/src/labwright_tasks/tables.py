@@ -8,14 +8,14 @@ import unicodedata
 from array import array
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, TextIO
 
 import numpy as np
 from labwright import LabwrightError, LeftOut, listed, nearest
 
-from labwright_tasks.cells import Cells
+from labwright_tasks.cells import Cells, Coded, Column
 from labwright_tasks.columnar import ARROW, PARQUET, read_columns, values_of
 from labwright_tasks.delimited import Delimited, Written, form_of, is_header, unlike
 from labwright_tasks.opening import Source, opened, sources_of
@@ -26,6 +26,7 @@ _UNSEEN = " \t\r\n\f\v\u00a0\u200b\u200e\u200f\u2060\u3000\ufeff"  # at the ends
 _WHOLE = re.compile(r"([+-]?[0-9]+)\.0+")
 _EXACT = 2**53  # from here on one floating-point number stands for several whole ones
 _LOOKED_AT = 50  # lines that say how a table is written
+_AT_ONCE = 4096  # rows that are read together
 
 _PLAIN = Written()
 
@@ -56,10 +57,10 @@ class Table:
     def __contains__(self, setting: object) -> bool:
         return setting in self.columns
 
-    def names(self, setting: str) -> list[str]:
+    def names(self, setting: str) -> Coded:
         """A column of labels or identifiers, as `name_of` spells them."""
-        spelled: dict[str, str] = {}
-        return [spelled[cell] if cell in spelled else spelled.setdefault(cell, name_of(cell)) for cell in self[setting]]
+        cells = Coded.of(self[setting])
+        return cells.renamed([*map(name_of, cells.names)])
 
     def where(self, row: int) -> str:
         """The place of a row, counted from 0, for a message."""
@@ -68,10 +69,10 @@ class Table:
     def take(self, rows: Iterable[int]) -> Table:
         chosen = array("q", rows)
         columns = {
-            setting: cells.chosen(chosen) if isinstance(cells, Cells) else [cells[row] for row in chosen]
+            setting: cells.chosen(chosen) if isinstance(cells, Column) else [cells[row] for row in chosen]
             for setting, cells in self.columns.items()
         }
-        lines, files = (array("q", (of[row] for row in chosen)) if of else of for of in (self.lines, self.files))
+        lines, files = (array("I", (of[row] for row in chosen)) if of else of for of in (self.lines, self.files))
         return replace(self, columns=columns, lines=lines, files=files)
 
     def with_column(self, setting: str, cell: str) -> Table:
@@ -162,17 +163,20 @@ def read_table(
     """
     paths = [path] if isinstance(path, Path) else path
     sources = [source for one in paths for source in sources_of(one, setting, SUFFIXES)]
-    return joined([_read(Wanted(source, columns, optional or {}, every, lists), written) for source in sources])
+    return joined(_read(Wanted(source, columns, optional or {}, every, lists), written) for source in sources)
 
 
-def joined(tables: Sequence[Table]) -> Table:
-    """The rows of several files as one table. Raises LabwrightError if they haven't the same columns."""
-    if len(tables) == 1:
-        return tables[0]
-    first = tables[0]
-    columns = {name: Cells(cells) for name, cells in first.columns.items()}
-    lines, files = array("q", first.lines), array("q", [0]) * len(first)
-    for number, table in enumerate(tables[1:], 1):
+def joined(tables: Iterable[Table]) -> Table:
+    """The rows of several files as one table, read one by one. Raises LabwrightError if columns differ."""
+    rest = iter(tables)
+    first = next(rest)
+    second = next(rest, None)
+    if second is None:
+        return first
+    columns = {name: Cells() for name in first.columns}
+    lines, files = array("I"), array("I")
+    known: list[Table] = []  # without their columns, which aren't there twice for longer than they must
+    for table in chain((first, second), rest):
         if table.columns.keys() != columns.keys():
             raise LabwrightError(
                 f"{table.origin} has other columns than {first.origin}: {listed(table.columns)}, not {listed(columns)}."
@@ -180,11 +184,10 @@ def joined(tables: Sequence[Table]) -> Table:
         for name, cells in columns.items():
             cells.extend(table[name])
         lines.extend(table.lines)
-        files.extend(array("q", [number]) * len(table))
-    origin = f"{first.origin} and {len(tables) - 1:,} more"
-    return Table(
-        origin, columns, lines, first.unit, tuple(table.origin for table in tables), files, tuple(told(tables))
-    )
+        files.extend(array("I", [len(known)]) * len(table))
+        known.append(replace(table, columns={}, lines=(), files=()))
+    origin = f"{first.origin} and {len(known) - 1:,} more"
+    return Table(origin, columns, lines, first.unit, tuple(of.origin for of in known), files, tuple(told(known)))
 
 
 def told(tables: Iterable[Table]) -> list[str]:
@@ -256,15 +259,15 @@ def _delimited(wanted: Wanted, written: Written, remarks: list[str]) -> tuple[di
     rows = Delimited(source, text, form, written.columns)
     hint = unlike(rows.header, form, written, [*wanted.columns.values()])
     places = wanted.among(rows.header, hint) if rows.header else {}
-    found, lines = {setting: Cells() for setting in places}, array("q")
-    filling = [(found[setting].append, place) for setting, place in places.items()]
-    for line, cells in rows:
-        if not lines and written.columns and [*map(str.strip, cells)][: len(rows.header)] == rows.header:
+    found, lines = {setting: Cells() for setting in places}, array("I")
+    rest = iter(rows)
+    while some := list(islice(rest, _AT_ONCE)):
+        if not lines and written.columns and [*map(str.strip, some[0][1])][: len(rows.header)] == rows.header:
             remarks.append(f"{source} has a header, which task.data.columns repeats.")
-            continue
-        lines.append(line)
-        for append, place in filling:
-            append(cells[place])
+            del some[0]
+        lines.extend([line for line, _ in some])
+        for setting, place in places.items():
+            found[setting].extend([cells[place] for _, cells in some])
     rows.refuse_swallowed({place: found[setting] for setting, place in places.items()})
     if form.remark:
         remarks.append(form.remark)
@@ -284,7 +287,7 @@ def _json(wanted: Wanted, encoding: str | None, remarks: list[str]) -> tuple[dic
     names = dict.fromkeys([*wanted.columns.values(), *wanted.optional.values()])
     columns = {name: Cells() for name in names}
     header: dict[str, None] = {}
-    lines = array("q")
+    lines = array("I")
     for number, row in rows:
         if row.keys() != header.keys():
             header |= dict.fromkeys(row)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
-from itertools import accumulate, chain
+from itertools import accumulate, chain, islice
 
 import numpy as np
 from labwright import LabwrightError
 
+from labwright_tasks.cells import Cells, Coded
 from labwright_tasks.tables import Table
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -23,14 +24,14 @@ def times_in(tables: Sequence[Table], column: str) -> list[np.ndarray]:
     that is none.
     """
     ends = [*accumulate(map(len, tables))]
-    cells = [*chain.from_iterable(table[column] for table in tables)]
     try:
         # whole numbers as they are, so that nanoseconds stay apart
-        times = np.fromiter(map(int, cells), np.int64, len(cells))
+        numbers = map(int, chain.from_iterable(table[column] for table in tables))
+        times = np.fromiter(numbers, np.int64, ends[-1])
     except (ValueError, OverflowError):
-        times = _places(tables, cells, _date if _since_1970(cells[0]) is None else _since_1970)
+        times = _places(tables, column)
     else:
-        times = times if not len(times) or times.min() >= 0 else _places(tables, cells, _since_1970)
+        times = times if not len(times) or times.min() >= 0 else _places(tables, column)
     return np.split(times, ends[:-1])
 
 
@@ -56,18 +57,22 @@ def latest(times_N: np.ndarray, shares: Mapping[str, float], origin: str) -> dic
     return parts
 
 
-def _places(tables: Sequence[Table], cells: Sequence[str], read: Callable[[str], Decimal | None]) -> np.ndarray:
-    """The places of times in their order, equal ones alike. Raises LabwrightError for one that isn't read."""
-    times = [read(cell) for cell in cells]
+def _places(tables: Sequence[Table], column: str) -> np.ndarray:
+    """The places of times in their order, equal ones alike. Raises LabwrightError for one that can't be read."""
+    cells = Coded.of(Cells(chain.from_iterable(table[column] for table in tables)))
+    read = _date if _since_1970(cells.names[0]) is None else _since_1970
+    times = [read(name) for name in cells.names]
     if None in times:
         wrong = times.index(None)
+        given, first = cells.names[wrong], cells.names[0]
         wanted = "it should be seconds since 1970 or another number of at least 0, or a date such as 2024-05-31"
-        if wrong and (_date(cells[wrong]) or _since_1970(cells[wrong])) is not None:
-            wanted = f"the first one is {cells[0]!r}: all should be numbers, or all dates"
-        where = [*chain.from_iterable(((table, row) for row in range(len(table))) for table in tables)][wrong]
-        raise LabwrightError(f"{where[0].where(where[1])}: the time is {cells[wrong]!r}; {wanted}.")
-    places: np.ndarray = np.unique(np.array(times, dtype=object), return_inverse=True)[1]
-    return places.astype(np.int64)
+        if wrong and (_date(given) or _since_1970(given)) is not None:
+            wanted = f"the first one is {first!r}: all should be numbers, or all dates"
+        places = chain.from_iterable(((table, row) for row in range(len(table))) for table in tables)
+        table, row = next(islice(places, cells.index(given), None))
+        raise LabwrightError(f"{table.where(row)}: the time is {given!r}; {wanted}.")
+    places_of_names: np.ndarray = np.unique(np.array(times, dtype=object), return_inverse=True)[1]
+    return places_of_names.astype(np.int64)[cells.codes_N]
 
 
 def _since_1970(cell: str) -> Decimal | None:

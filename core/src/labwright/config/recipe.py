@@ -99,7 +99,7 @@ def changed(recipe: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, A
     result: dict[str, Any] = _copied(recipe)
     for path, value in values.items():
         keys, given = _keys(path), f"path {shown(path)}"
-        _set(_table_of(result, keys, given), keys, value)
+        _set(_table_of(result, keys, given), keys, _copied(value))
     return result
 
 

@@ -102,9 +102,9 @@ class Built:
 
     def divisor(self, batch: Batch) -> float:
         """What the loss of a batch on the host divides by."""
-        # of several heads it is the task that knows what each divides by
+        # of several heads, and of samples with weights, it is the task that knows what each divides by
         own = normalizer(self.criterion, batch.targets) if isinstance(batch.targets, Tensor) else None
-        return self.task.weight(batch) if own is None else own
+        return self.task.weight(batch) if own is None or hasattr(batch, "weights") else own
 
 
 def phase_parameters(model: nn.Module, criterion: Any, phases: Sequence[Phase]) -> dict[str, dict[str, nn.Parameter]]:

@@ -5,12 +5,14 @@ B batch, C classes, F features. A judge takes pictures in the data's own scale a
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from shutil import copyfile, copytree
 from typing import final
 
 import torch
 from labwright import (
+    Accuracy,
     AdamW,
     Classes,
     Image,
@@ -18,6 +20,7 @@ from labwright import (
     LabwrightError,
     Port,
     Split,
+    TensorSplit,
     derived_seed,
     epoch_order,
     isolated,
@@ -26,9 +29,13 @@ from labwright import (
 from torch import Tensor, nn
 from torch.nn import functional
 
+from labwright_gan.metrics import Seen
+
 FEATURES = 64
 _SEED = 20
 _BATCH = 64
+_AT_ONCE = 256
+_UPDATES = 40  # at least, of a classifier of few generated samples
 _POOLED = 8  # pixels
 
 
@@ -112,6 +119,43 @@ def trained(split: Split, picture: Image, classes: int, epochs: int) -> SmallCNN
                 judge.zero_grad()
                 step += 1
     return judge.eval().requires_grad_(False)
+
+
+@final
+class GeneratedAlone:
+    """The accuracy on real samples of a classifier that has learned from generated ones alone (Ravuri & Vinyals 2019).
+
+    It is a judge anew, given as many generated samples of the classes asked for as there are real ones to test it on,
+    in as many passes, but 40 updates or more. On the test part only, as it is trained each time.
+    """
+
+    splits = ("test",)
+    higher_is_better = True
+
+    def __init__(self, classes: int, epochs: int) -> None:
+        self.classes, self.epochs = classes, epochs
+        self.reset()
+
+    def update(self, seen: Seen) -> None:
+        for kept, samples in ((self._real, seen.real), (self._fake, seen.fake), (self._labels, seen.labels)):
+            kept.append(samples.detach().cpu())
+
+    def compute(self) -> float:
+        if not self._real:
+            return math.nan
+        real, fake, labels = (torch.cat(kept) for kept in (self._real, self._fake, self._labels))
+        epochs = max(self.epochs, -(-_UPDATES * _BATCH // len(fake)))
+        learner = trained(TensorSplit((fake,), labels), Image(*fake.shape[1:]), self.classes, epochs)
+        accuracy = Accuracy()
+        with torch.no_grad():
+            for some, asked in zip(real.split(_AT_ONCE), labels.split(_AT_ONCE), strict=True):
+                accuracy.update(learner(some)[1], asked)
+        return accuracy.compute()
+
+    def reset(self) -> None:
+        self._real: list[Tensor] = []
+        self._fake: list[Tensor] = []
+        self._labels: list[Tensor] = []
 
 
 def of_run(folder: Path, ports: tuple[Port, Port]) -> FromRun:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping, Sequence
 
-from labwright import Figure
+from labwright import Figure, Film
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 from matplotlib.patches import Circle
+from PIL import Image as Picture
 from torch import Tensor
 
 from labwright_gan.data.ring import KnownModes
 from labwright_gan.pictures import sheet
+
+_WIDE, _PAUSE = 480, 250  # pixels of a film; milliseconds of a frame
 
 
 def pictures(
@@ -35,6 +39,31 @@ def pictures(
     measures = ", ".join(f"{name} {value:.4g}" for name, value in best.items() if "/" not in name)
     notes += [f"Training pictures in the place of generated ones have {measures}."] if measures else []
     return Figure("Samples", canvas, " ".join(notes))
+
+
+def between(rows: list[Tensor]) -> Figure:
+    """Samples on the way from one latent to another, (K, C, H, W) in -1..1 for each way."""
+    canvas = Canvas(figsize=(9, 9 * len(rows) / len(rows[0])), layout="constrained")
+    axes = canvas.subplots()
+    axes.imshow(sheet(rows, len(rows[0])), cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+    axes.set_axis_off()
+    note = "Each row goes from one latent to another along the sphere. Where it jumps, nothing lies between."
+    return Figure("From one sample to another", canvas, note)
+
+
+def film(frames: list[Tensor], rows: int) -> Film:
+    """Samples of the same latents while the model learned, (N, C, H, W) in -1..1 for each moment."""
+    pages = []
+    for frame in frames:
+        page = Picture.fromarray(
+            sheet(list(frame.view(-1, rows, *frame.shape[1:]).transpose(0, 1)), len(frame) // rows)
+        )
+        larger = max(1, _WIDE // page.width)
+        pages.append(page.resize((page.width * larger, page.height * larger), Picture.Resampling.NEAREST))
+    file = io.BytesIO()
+    pages[0].save(file, "GIF", save_all=True, append_images=pages[1:], duration=_PAUSE, loop=0)
+    note = "The same latents at each moment, by the weights as they were, not averaged."
+    return Film("While it learned", file.getvalue(), note)
 
 
 def points(made_N2: Tensor, real_N2: Tensor, modes: KnownModes | None) -> Figure:

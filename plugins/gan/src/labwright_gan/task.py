@@ -1,134 +1,52 @@
 """Adversarial training: a generator learns to make what a critic can't tell from the data, in two phases of one loop.
 
-B batch, C channels, H height, W width, D latent.
+B batch, D latent.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, final
+from typing import Annotated, Any
 
 import torch
-from labwright import (
-    Attachment,
-    Batch,
-    Choice,
-    Classes,
-    Data,
-    Features,
-    Goal,
-    Image,
-    Integers,
-    LabwrightError,
-    Latent,
-    Metric,
-    Part,
-    Phase,
-    Port,
-    Split,
-    Task,
-    evaluating,
-    generator,
-    listed,
-    nearest,
-)
-from labwright_tasks.floors import of_model
+from labwright import Batch, Choice, Data, Image, Integers, LabwrightError, Latent, Part, Phase, Port
 from pydantic import Field
 from torch import Generator, Tensor, nn
 
-from labwright_gan import judge as judges
-from labwright_gan.data.ring import KnownModes
-from labwright_gan.losses import AdversarialContract, Score, full, slope_penalty
-from labwright_gan.metrics import FID, KID, EnergyDistance, JudgeAccuracy, Modes, ReadAsAsked, Seen, Spread
+from labwright_gan.augment import Kind, augmented, draws
+from labwright_gan.generative import Generative
+from labwright_gan.losses import AdversarialContract, Score, compares, full, slope_penalty
 from labwright_gan.models.pair import computed_once
-from labwright_gan.pictures import Scaling, png
 from labwright_gan.ports import ClassLatent
-
-if TYPE_CHECKING:
-    from labwright import Section
-
-_SEED, _REPORT_SEED = 31, 32  # of latents that belong to a line of text, and of those a report shows
-_ROWS, _COLUMNS = 10, 8  # of a report's sheet: classes, or rows of any; samples in a row
-_LOOKED_AT = 2000  # real samples a report draws, or among which it looks for some of each class
-_DIGITS = 18  # that a seed has at most
 
 
 @dataclass(frozen=True)
 class Drawn(Batch):
     """`inputs` holds real samples, pictures with values -1..1; `targets` their classes, asked of the generated too.
 
-    `latents` (B, D) are the critic's phase's and the generator's; `mix` (B,) is uniform in [0, 1).
+    `latents` (B, D) are the critic's phase's and the generator's; `mix` (B,) is uniform in [0, 1). `changes` are the
+    draws of augmentation, if there is any: of real and of generated samples, in the critic's phase and the generator's.
     """
 
     latents: tuple[Tensor, Tensor]
     mix: Tensor
+    changes: tuple[Tensor, ...] = ()
 
 
-@dataclass(frozen=True)
-class Measured(Batch):
-    """Samples, and the latents (B, D) of as many that are generated to be measured beside them."""
-
-    latents: Tensor
-
-
-class _Beside:
-    """A part of the data with the latents of what is measured beside it: a function of the seed and the index alone."""
-
-    def __init__(self, part: Split, dim: int) -> None:
-        self.part, self.dim = part, dim
-        self._drawn: tuple[int, Tensor] | None = None
-
-    def __len__(self) -> int:
-        return len(self.part)
-
-    def fetch(self, indices: Tensor, epoch: int, seed: int) -> Measured:
-        batch = self.part.fetch(indices, epoch, seed)
-        if self._drawn is None or self._drawn[0] != seed:
-            self._drawn = seed, torch.randn(len(self), self.dim, generator=generator(seed, 3))
-        return Measured(batch.inputs, batch.targets, self._drawn[1][indices])
-
-
-class Shown(nn.Module):
-    """Samples that are there in the place of generated ones: one after the other, of the classes asked for.
-
-    With `each_alone` each value is that of a sample of its own, so that nothing goes together.
-    """
-
-    def __init__(self, samples: Tensor, labels: Tensor | None = None, *, each_alone: bool = False) -> None:
-        super().__init__()
-        self.samples, self.labels, self.each_alone = samples, labels, each_alone
-        self.draws = generator(_REPORT_SEED)
-
-    def forward(self, latents: Tensor, asked: Tensor | None = None) -> Tensor:
-        chances = torch.rand(len(latents), len(self.samples), generator=self.draws)
-        if self.labels is not None and asked is not None:
-            chances -= (asked[:, None] != self.labels).float()  # others only where a class has no sample
-        if not self.each_alone:
-            return self.samples[chances.argmax(1)]
-        flat = self.samples.flatten(1)
-        rows = torch.randint(len(flat), (len(latents), flat.shape[1]), generator=self.draws)
-        return flat.gather(0, rows).view(len(latents), *self.samples.shape[1:])
-
-
-@final
-class Adversarial(Task):
+class Adversarial(Generative):
     """Make samples like those of the data: a generator against a critic (Goodfellow et al. 2014).
 
     The model has children `generator` and `critic`, the latter giving scores of shape (B,); its forward is the
     generator's. The critic is updated at each step, the generator at each `critic_steps`-th. Pictures are scaled to
     -1..1 by the smallest and largest values of the training part, each channel by itself; points are left as they are.
     `latent` is the number of normal values a sample is made from. `conditional` asks for a class: both networks are
-    told it, and generated samples are asked for the classes of the real ones beside them.
+    told it, and generated samples are asked for the classes of the real ones beside them. `augment` changes all
+    pictures that the critic sees, real and generated alike, so that it learns longer from few (Zhao et al. 2020):
+    "colour", "translation", "cutout".
 
-    Points are measured by their energy distance and, where the data knows its modes, how they lie about these. Pictures
-    are measured by FID and KID on the features of a judge; conditional ones by the share that the judge reads as the
-    class asked for and by the spread within classes. The judge is a small classifier of the training part, trained
-    for `judge_epochs` when the data is read, or that of the run folder `judge`, of which a run keeps a copy. Its
-    features are the 64 values before its last layer, or what enters the last linear layer of the run's model; without
-    classes, pixels averaged to 8x8.
+    `film` is of how many moments of the training the report shows samples, as a film; 0: none. What is made is measured
+    as `Generative` says.
 
     Raises LabwrightError for data that is neither pictures nor points, for classes the data hasn't, and in `prepare`
     for a split with fewer than two samples or a judge of other pictures.
@@ -145,81 +63,18 @@ class Adversarial(Task):
         critic_steps: Annotated[int, Field(ge=1), Integers(1, 5)] = 1,
         judge: Path | None = None,
         judge_epochs: Annotated[int, Field(ge=1)] = 10,
+        film: Annotated[int, Field(ge=0, le=200)] = 0,
+        augment: tuple[Kind, ...] = (),
     ) -> None:
-        if not issubclass(data.item, Image | Features):
-            raise LabwrightError(
-                f"task.data: adversarial training here makes pictures or points; {type(data).__name__} offers "
-                f"{data.item.__name__}."
-            )
-        for setting, given in (("conditional", conditional), ("judge", judge)):
-            if given and not issubclass(data.target, Classes):
-                raise LabwrightError(
-                    f"task.{setting}: it needs classes; {type(data).__name__} has targets {data.target.__name__}."
-                )
-        if judge is not None and not issubclass(data.item, Image):
-            raise LabwrightError(f"task.judge: a judge looks at pictures; {type(data).__name__} offers points.")
-        self.data = data
-        self.latent, self.conditional, self.critic_steps = latent, conditional, critic_steps
-        self.judge_epochs = judge_epochs
-        self.judge_folder = self.named_judge = None if judge is None else judge.expanduser()
-        self.scaling: Scaling | None = None
-        self.judge: judges.Judge | None = None
-        self.keeps_judge = True
+        super().__init__(data, conditional=conditional, judge=judge, judge_epochs=judge_epochs, film=film)
+        if augment and not issubclass(data.item, Image):
+            raise LabwrightError(f"task.augment: it changes pictures; {type(data).__name__} offers points.")
+        self.augment, self.share = tuple(dict.fromkeys(augment)), 1.0  # of the pictures each kind is done to
+        self.latent, self.critic_steps = latent, critic_steps
 
     @property
-    def goal(self) -> Goal:  # type: ignore[override]  # it depends on what is made
-        return Goal("fid" if self.of_pictures else "energy_distance", "minimize")
-
-    @property
-    def of_pictures(self) -> bool:
-        return issubclass(self.data.item, Image)
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The classes in the order of their labels; none if the data has none."""
-        target = self.data.ports()[1]
-        return target.names if isinstance(target, Classes) else ()
-
-    # ---------------------------------------------------------------------------------------------------- the data
-
-    def prepare(self) -> None:
-        super().prepare()
-        for name in ("train", "valid", "test"):
-            part = self.data.split(name)
-            if part is not None and len(part) == 1:
-                raise LabwrightError(
-                    f"task.data: the {name!r} split of {type(self.data).__name__} has 1 sample; what is generated is "
-                    "compared with 2 or more."
-                )
-        train = self.data.split("train")
-        picture, target = self.data.ports()
-        if train is None or not len(train) or not isinstance(picture, Image):
-            return
-        self.scaling = Scaling.of(train, f"task.data: {type(self.data).__name__}")
-        if self.judge_folder is not None:
-            self.judge = judges.of_run(self.judge_folder, (picture, target))
-        elif isinstance(target, Classes):
-            self.judge = judges.trained(train, picture, len(target.names), self.judge_epochs)
-        else:
-            self.judge = judges.Pixels()
-
-    def resumes_from(self, folder: Path) -> None:
-        """The judge is the copy that the run keeps. Raises LabwrightError if another one is asked for."""
-        kept = folder / "judge.json"
-        if not kept.is_file():  # one of before there were copies needs its judge where it was
-            self.keeps_judge = False
-            return
-        was = json.loads(kept.read_text(encoding="utf-8"))["run"]
-        if str(self.named_judge) != was:
-            raise LabwrightError(
-                f"task.judge: given {str(self.named_judge)!r}; this run keeps a copy of its judge, {was!r}, so that "
-                "all its figures are of one. Leave task.judge as it is, or begin a new run."
-            )
-        self.judge_folder = folder / "judge"
-
-    def view(self, split: str, part: Split) -> Split:  # noqa: ARG002 - alike for all
-        """The data's own part, and what is made beside it when it is measured."""
-        return _Beside(part, self.latent)
+    def latent_shape(self) -> tuple[int, ...]:
+        return (self.latent,)
 
     def port_types(self) -> tuple[type[Port], type[Port]]:
         return ClassLatent if self.conditional else Latent, self.data.item
@@ -227,35 +82,6 @@ class Adversarial(Task):
     def ports(self) -> tuple[Port, Port]:
         inputs = ClassLatent(self.latent, self.names) if self.conditional else Latent(self.latent)
         return inputs, self.data.ports()[0]
-
-    def save(self, folder: Path) -> None:
-        """The data's own in `data/`; the scaling of pictures; the judge, be it trained here or another run's."""
-        from safetensors.torch import save_file
-
-        (folder / "data").mkdir()
-        self.data.save(folder / "data")
-        if self.scaling is not None:
-            scaling = {"low": self.scaling.low, "high": self.scaling.high}
-            (folder / "scaling.json").write_text(json.dumps(scaling) + "\n", encoding="utf-8")
-        if isinstance(self.judge, judges.SmallCNN):
-            save_file(self.judge.state_dict(), folder / "judge.safetensors")
-        if self.judge_folder is not None and self.keeps_judge:
-            judges.copied(self.judge_folder, folder / "judge")
-            (folder / "judge.json").write_text(json.dumps({"run": str(self.named_judge)}) + "\n", encoding="utf-8")
-
-    def load(self, folder: Path) -> None:
-        from safetensors.torch import load_file
-
-        self.data.load(folder / "data")
-        picture = self.data.ports()[0]
-        if (folder / "scaling.json").is_file():
-            kept = json.loads((folder / "scaling.json").read_text(encoding="utf-8"))
-            self.scaling = Scaling(tuple(kept["low"]), tuple(kept["high"]))
-        if (folder / "judge.safetensors").is_file() and isinstance(picture, Image):
-            self.judge = judges.SmallCNN(picture, len(self.names)).eval().requires_grad_(False)
-            self.judge.load_state_dict(load_file(folder / "judge.safetensors"))
-        if (folder / "judge").is_dir():  # taken up when something is to be measured
-            self.judge_folder = folder / "judge"
 
     # ------------------------------------------------------------------------------------------------ the objective
 
@@ -266,7 +92,10 @@ class Adversarial(Task):
         size = len(batch)
         latents = tuple(torch.randn(size, self.latent, generator=generator) for _ in range(2))
         real = self._scaled(batch.inputs[0])
-        return Drawn((real,), batch.targets, (latents[0], latents[1]), torch.rand(size, generator=generator))
+        mix = torch.rand(size, generator=generator)
+        kinds = self.augment
+        changes = tuple(draws(kinds, self.share, size, generator) for _ in range(4)) if kinds else ()
+        return Drawn((real,), batch.targets, (latents[0], latents[1]), mix, changes)
 
     def loss(self, model: nn.Module, batch: Drawn, criterion: Any, phase: str) -> Tensor:
         real = batch.inputs[0]
@@ -274,9 +103,10 @@ class Adversarial(Task):
             return (self._critic if phase == "critic" else self._generator)(model, batch, criterion)
 
     def _critic(self, model: nn.Module, batch: Drawn, criterion: Any) -> Tensor:
-        real, score = batch.inputs[0], self._score(model, batch)
+        real, score = self._changed(batch.inputs[0], batch, 0), self._score(model, batch)
         with torch.no_grad():
-            fake: Tensor = model.get_submodule("generator")(*self._asked(batch.latents[0], batch.targets))
+            made: Tensor = model.get_submodule("generator")(*self._asked(batch.latents[0], batch.targets))
+            fake = self._changed(made, batch, 1)
         loss: Tensor = criterion.critic(score(real), score(fake))
         try:
             penalty = slope_penalty(criterion, score, real, fake, batch.mix)
@@ -293,9 +123,20 @@ class Adversarial(Task):
         return loss if penalty is None else loss + penalty
 
     def _generator(self, model: nn.Module, batch: Drawn, criterion: Any) -> Tensor:
-        fake: Tensor = model.get_submodule("generator")(*self._asked(batch.latents[1], batch.targets))
-        loss: Tensor = criterion.generator(self._score(model, batch)(fake))
-        return loss
+        made: Tensor = model.get_submodule("generator")(*self._asked(batch.latents[1], batch.targets))
+        fake = self._changed(made, batch, 3)
+        score = self._score(model, batch)
+        if not compares(criterion):
+            loss: Tensor = criterion.generator(score(fake))
+            return loss
+        with torch.no_grad():
+            real = score(self._changed(batch.inputs[0], batch, 2))
+        beside: Tensor = criterion.generator_beside(real, score(fake))
+        return beside
+
+    def _changed(self, x: Tensor, batch: Drawn, number: int) -> Tensor:
+        """Samples as the critic sees them: augmented by the batch's draws of that number, if there are any."""
+        return augmented(x, self.augment, batch.changes[number]) if self.augment else x
 
     def _score(self, model: nn.Module, batch: Drawn) -> Score:
         """Scores in full precision, one a sample, by a critic that knows the classes if it is told them."""
@@ -306,122 +147,6 @@ class Adversarial(Task):
     def _asked(self, latents: Tensor, labels: Tensor) -> tuple[Tensor, ...]:
         return (latents, labels) if self.conditional else (latents,)
 
-    def _scaled(self, x: Tensor) -> Tensor:
-        return x if self.scaling is None else self.scaling.unit(x)
-
-    # ----------------------------------------------------------------------------------------- the measure of success
-
-    def evaluate(self, model: nn.Module, batch: Measured) -> tuple[Seen]:
-        """As many generated samples as real ones, of their classes if conditional."""
-        given, labels = batch.inputs[0], batch.targets
-        fake = model(*self._asked(batch.latents, labels)).float()
-        real = self._scaled(given)
-        if self.judge is None or self.scaling is None:
-            return (Seen(real, fake, labels, real.flatten(1), fake.flatten(1)),)
-        judge = self.judge.to(given.device)
-        with torch.autocast(given.device.type, enabled=False):
-            real_features, real_logits = judge(given)
-            fake_features, fake_logits = judge(self.scaling.data(fake))
-        return (Seen(real, fake, labels, real_features, fake_features, real_logits, fake_logits),)
-
-    def metrics(self) -> dict[str, Metric]:
-        if not self.of_pictures:
-            modes = Modes(self.data.centres, self.data.sigma) if isinstance(self.data, KnownModes) else None
-            return {"energy_distance": EnergyDistance()} | ({} if modes is None else {"modes": modes})
-        metrics: dict[str, Metric] = {"fid": FID(), "kid": KID()}
-        if self.names:
-            metrics["judge_accuracy"] = JudgeAccuracy()
-        if self.conditional:
-            metrics |= {"read_as_asked": ReadAsAsked(), "spread": Spread(len(self.names))}
-        return metrics
-
-    def floors(self, split: str) -> Mapping[str, Mapping[str, float]]:
-        """Each value drawn by itself, as training samples have it at that place: right tones, no shapes."""
-        train = self.data.split("train")
-        if train is None or not len(train) or self.data.split(split) is None:
-            return {}
-        some = train.fetch(torch.arange(min(len(train), _LOOKED_AT)), 0, 0).inputs[0]
-        shown = Shown(self._scaled(some).float(), each_alone=True)
-        return {"each value drawn by itself": of_model(self, split, shown, size=_LOOKED_AT)}
-
-    def best(self, split: str) -> dict[str, float]:
-        """The measures of training samples in the place of generated ones, of their classes: hardly any are better."""
-        train = self.data.split("train")
-        if train is None or not len(train) or self.data.split(split) is None:
-            return {}
-        rows = torch.randperm(len(train), generator=generator(_REPORT_SEED))[:_LOOKED_AT]
-        some = train.fetch(rows, 0, 0)
-        labels = some.targets if self.conditional else None
-        return of_model(self, split, Shown(self._scaled(some.inputs[0]).float(), labels), size=_LOOKED_AT)
-
-    # ---------------------------------------------------------------------------------------------- making and showing
-
-    @property
-    def line(self) -> str:
-        return "label" if self.conditional else "seed"
-
-    def parse(self, line: str) -> tuple[Tensor, ...]:
-        """`CLASS`, or `CLASS:SEED` for others of it; without classes `SEED`. The latent is a function of the seed."""
-        text = line.strip()
-        name, number = (text, "0") if self.conditional else ("", text)
-        if self.conditional and text not in self.names and ":" in text:
-            name, _, number = text.rpartition(":")
-        if self.conditional and name not in self.names:
-            raise LabwrightError(
-                f"given {line!r}; this run makes samples of {listed(self.names)}{nearest(name, self.names)}"
-            )
-        if not number.isdecimal() or len(number) > _DIGITS:
-            example = f"{self.names[0]}:7" if self.conditional else "7"
-            raise LabwrightError(
-                f"given {line[:60]!r}; a seed is a whole number of {_DIGITS} digits at most, such as {example}."
-            )
-        latents = torch.randn(1, self.latent, generator=generator(_SEED, int(number)))
-        return (latents, torch.tensor([self.names.index(name)])) if self.conditional else (latents,)
-
-    def predict(self, model: nn.Module, inputs: tuple[Tensor, ...], origins: Sequence[Any]) -> list[dict[str, Any]]:  # noqa: ARG002
-        """For each row a picture as a PNG file, or the numbers of a point."""
-        if inputs[0].dim() != 2 or inputs[0].shape[1] != self.latent:
-            raise LabwrightError(f"this run makes samples; it reads no files but takes --{self.line} TEXT.")
-        made = model(*inputs).float()
-        if self.of_pictures:
-            return [{"picture": Attachment(png(picture), ".png")} for picture in made]
-        return [{"point": point} for point in made.tolist()]
-
-    def report(self, model: nn.Module, split: str, device: torch.device) -> Sequence[Section]:
-        """Generated samples beside real ones: a sheet of pictures, in rows by class if asked for; or points."""
-        from labwright_gan import report
-
-        part = self.data.split(split)
-        if part is None or not len(part):
-            return ()
-        looked_at = part.fetch(torch.arange(min(len(part), _LOOKED_AT)), 0, 0)
-        real = looked_at.inputs[0]
-        if self.scaling is not None:
-            made_rows, real_rows, classes = self._rows(model, self.scaling.unit(real), looked_at.targets, device)
-            about = "" if self.judge is None else self.judge.about
-            return [report.pictures(made_rows, real_rows, classes, about, self.best(split))]
-        if real.shape[1:] != (2,):  # points of more dimensions aren't drawn
-            return ()
-        made = self._made(model, len(real), looked_at.targets if self.conditional else None, device)
-        return [report.points(made, real, self.data if isinstance(self.data, KnownModes) else None)]
-
-    def _rows(
-        self, model: nn.Module, real: Tensor, labels: Tensor, device: torch.device
-    ) -> tuple[list[Tensor], list[Tensor], tuple[str, ...]]:
-        """Generated pictures and real ones in rows, and what the rows are called: the classes if they are asked for."""
-        classes = self.names[:_ROWS] if self.conditional else ()
-        if classes:
-            rows = [real[labels == label][:_COLUMNS] for label in range(len(classes))]
-        else:
-            rows = list(torch.split(real[: _ROWS * _COLUMNS], _COLUMNS))
-        asked = torch.arange(len(rows)).repeat_interleave(_COLUMNS) if classes else None
-        made = self._made(model, len(rows) * _COLUMNS, asked, device)
-        return list(torch.split(made, _COLUMNS)), rows, classes
-
-    def _made(self, model: nn.Module, count: int, labels: Tensor | None, device: torch.device) -> Tensor:
-        """Generated samples on the CPU, the same at each call."""
-        latents = torch.randn(count, self.latent, generator=generator(_REPORT_SEED)).to(device)
-        arguments = (latents,) if labels is None else (latents, labels.to(device))
-        with evaluating(model):
-            made: Tensor = model(*arguments)
-        return made.float().cpu()
+    def sampled(self, model: nn.Module, latents: Tensor, labels: Tensor | None) -> Tensor:
+        made: Tensor = model(latents) if labels is None else model(latents, labels)
+        return made

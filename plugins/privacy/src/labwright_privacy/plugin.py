@@ -47,6 +47,7 @@ def labwright_recipes() -> Iterator[lw.Recipe]:
         "privacy/digits-federated", _RECIPES / "digits-federated.toml", "digits at 20 clients, 5 of them in a round"
     )
     yield lw.Recipe("privacy/digits", _RECIPES / "digits.toml", "digits by one hidden layer, epsilon 3 at delta 1e-4")
+    yield lw.Recipe("privacy/mnist", _RECIPES / "mnist.toml", "MNIST by a small CNN, epsilon 3 at delta 1e-5")
 
 
 @lw.hookimpl

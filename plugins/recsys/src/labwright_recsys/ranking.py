@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -54,16 +55,24 @@ class ItemsOf:
         self.items_E, self.items = items_E, items
         self.counts_U = torch.bincount(users_E, minlength=users)
         self.starts_U = self.counts_U.cumsum(0) - self.counts_U
-        # How many items before each one the user doesn't have, told apart by user: ascending.
-        gaps_E = items_E - (torch.arange(len(items_E)) - self.starts_U[users_E])
-        self._gaps_E = users_E * (items + 1) + gaps_E
 
-    def of(self, users_B: Tensor) -> Tensor:
-        """What the users have, (2, S): the row in `users_B` and the item."""
+    @cached_property
+    def _gaps_E(self) -> Tensor:
+        """How many items before each one the user doesn't have, told apart by user: ascending."""
+        users_E = torch.arange(len(self.counts_U)).repeat_interleave(self.counts_U)
+        gaps_E = self.starts_U[users_E].sub_(torch.arange(len(users_E))).add_(self.items_E)
+        return gaps_E.add_(users_E.mul_(self.items + 1))
+
+    def of(self, users_B: Tensor, chosen_E: Tensor | None = None) -> Tensor:
+        """What the users have, (2, S): the row in `users_B` and the item; if some pairs are chosen, of those alone."""
         counts_B = self.counts_U[users_B]
         rows_S = torch.arange(len(users_B)).repeat_interleave(counts_B)
         shift_B = self.starts_U[users_B] - (counts_B.cumsum(0) - counts_B)
-        return torch.stack([rows_S, self.items_E[torch.arange(len(rows_S)) + shift_B[rows_S]]])
+        places_S = torch.arange(len(rows_S)) + shift_B[rows_S]
+        if chosen_E is not None:
+            some_S = chosen_E[places_S]
+            rows_S, places_S = rows_S[some_S], places_S[some_S]
+        return torch.stack([rows_S, self.items_E[places_S]])
 
     def others(self, users_B: Tensor, draws_BN: Tensor) -> Tensor:
         """Items the users don't have, (B, N): uniform over them for draws uniform in [0, 1).

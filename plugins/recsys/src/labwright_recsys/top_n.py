@@ -27,8 +27,8 @@ from labwright_tasks.floors import of_model
 from pydantic import Field
 from torch import Generator, Tensor, nn
 
-from labwright_recsys.data.recommendation import Recommendation, nearly_all
-from labwright_recsys.data.splits import LEFT_OUT, TEST, TRAIN, VALID
+from labwright_recsys.data.recommendation import Pairs, Recommendation, nearly_all
+from labwright_recsys.data.splits import TEST, TRAIN, VALID
 from labwright_recsys.metrics import NDCG, Coverage, Hit, NDCGInterval, Precision, Recall, ReciprocalRank
 from labwright_recsys.ports import Preference
 from labwright_recsys.ranking import ItemsOf, best, scores_of
@@ -134,9 +134,11 @@ class TopN(Task):
         if self.liked is not None and not data.whole:
             data.noted = nearly_all(self._wanted_N[data.parts_N == TRAIN], "task.liked", self.liked)
         self.pairs = data.chosen(learned_N)
-        self.learned = self._items_of(learned_N)
-        self.had = {part: self._items_of(data.parts_N < part) for part in (VALID, TEST, LEFT_OUT + 1)}
-        self.wanted = {part: self._items_of(self._wanted_N & (data.parts_N == part)) for part in (VALID, TEST)}
+        self.learned = self._items_of(self.pairs)
+        self.known = self._items_of(data)
+        self.wanted = {
+            part: self._items_of(data.chosen(self._wanted_N & (data.parts_N == part))) for part in (VALID, TEST)
+        }
         holds_out = data.manner != "random" or data.valid + data.test > 0
         if holds_out and not len(self.measured("valid")) and not len(self.measured("test")):
             raise LabwrightError(
@@ -145,10 +147,8 @@ class TopN(Task):
                 "everything with task.data.split=random."
             )
 
-    def _items_of(self, chosen_N: Tensor) -> ItemsOf:
-        pairs = self.data.chosen(chosen_N)
-        users, items = len(self.data.users), len(self.data.items)
-        return ItemsOf(pairs.users_N, pairs.items_N, users=users, items=items)
+    def _items_of(self, pairs: Pairs | Recommendation) -> ItemsOf:
+        return ItemsOf(pairs.users_N, pairs.items_N, users=len(self.data.users), items=len(self.data.items))
 
     def ports(self) -> tuple[Port, Port]:
         return self.data.feedback(self._wanted_N & (self.data.parts_N == TRAIN)), self.data.ports()[1]
@@ -173,8 +173,8 @@ class TopN(Task):
     def users(self, split: str, users_B: Tensor) -> Users:
         """Some users with what they have had before a split, and want in it."""
         part = VALID if split == "valid" else TEST
-        wanted, had = self.wanted[part], self.had[part]
-        return Users((users_B,), wanted.counts_U[users_B], had.of(users_B), wanted.of(users_B))
+        wanted, had = self.wanted[part], self.known.of(users_B, self.data.parts_N < part)
+        return Users((users_B,), wanted.counts_U[users_B], had, wanted.of(users_B))
 
     # ---------------------------------------------------------------------------------------------------- objective
 
@@ -237,7 +237,7 @@ class TopN(Task):
         `recommended` is a line of titles; `items` has each item's title and score by its name.
         """
         (users_B,) = inputs
-        seen = self.had[LEFT_OUT + 1].of(users_B.cpu()).to(users_B.device)
+        seen = self.known.of(users_B.cpu()).to(users_B.device)
         scores_BI = scores_of(model, users_B, len(self.data.items))
         scores_BI[seen[0], seen[1]] = -torch.inf
         top_BK = best(scores_BI, self.top)

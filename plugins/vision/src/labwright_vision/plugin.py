@@ -25,6 +25,26 @@ def labwright_components() -> Iterator[lw.Component]:
     yield lw.Component("data", "vision/cifar", f"{here}.data.cifar:Cifar", "60,000 small coloured pictures")
     yield lw.Component("data", "vision/npz", f"{here}.data.npz:Npz", "pictures in an .npz file, as MedMNIST's")
     yield lw.Component("data", "vision/shards", f"{here}.data.shards:Shards", "your own pictures, in tar shards")
+    shapes = f"{here}.detection.data.shapes:Shapes"
+    yield lw.Component("data", "vision/shapes", shapes, "shapes drawn at run time, with their boxes")
+    boxes = f"{here}.detection.data.folder:DetectionFolder"
+    yield lw.Component("data", "vision/detection-folder", boxes, "your own pictures with boxes: COCO, VOC, YOLO, JSONL")
+    yield lw.Component("task", "vision/detection", f"{here}.detection.task:Detection", "find objects: boxes, classes")
+    detector = f"{here}.models.detector:Detector"
+    yield lw.Component("model", "vision/detector", detector, "one-stage detector without anchor boxes")
+    detection_loss = f"{here}.detection.losses:DetectionLoss"
+    yield lw.Component("loss", "vision/detection", detection_loss, "class, place and spread of boxes")
+    yield lw.Component(
+        "data",
+        "vision/segmentation-folder",
+        f"{here}.data.segmentation_folder:SegmentationFolder",
+        "your own pictures and masks, in folders side by side",
+    )
+    yield lw.Component(
+        "data", "vision/shapes-masks", f"{here}.data.shapes_masks:ShapesMasks", "shapes drawn on noise, with masks"
+    )
+    yield lw.Component("model", "vision/deeplab", f"{here}.models.deeplab:DeepLab", "DeepLabV3+ on any timm backbone")
+    yield lw.Component("model", "vision/unet", f"{here}.models.unet:UNet", "U-Net: a class for each pixel")
     yield lw.Component("model", "vision/mlp", f"{here}.models.mlp:MLP", "multilayer perceptron over the pixels")
     yield lw.Component("model", "vision/cnn", f"{here}.models.cnn:CNN", "small convolutional network")
     yield lw.Component("model", "vision/resnet", f"{here}.models.resnet:ResNet", "residual network for small pictures")
@@ -48,9 +68,15 @@ def labwright_recipes() -> Iterator[lw.Recipe]:
     yield lw.Recipe("vision/digits-heads", folder / "digits-heads.toml", "class, parity and ink of digits by one CNN")
     yield lw.Recipe("vision/mnist", folder / "mnist.toml", "a small CNN on MNIST")
     yield lw.Recipe("vision/image-folder", folder / "image-folder.toml", "a residual network on your own pictures")
+    shapes = folder / "shapes-detection.toml"
+    yield lw.Recipe("vision/shapes-detection", shapes, "a small detector on shapes that are drawn at run time")
+    own = folder / "detection-folder.toml"
+    yield lw.Recipe("vision/detection-folder", own, "a detector on your own pictures with boxes")
     yield lw.Recipe("vision/digits-simclr", folder / "digits-simclr.toml", "SimCLR on scikit-learn's digits")
     yield lw.Recipe("vision/digits-byol", folder / "digits-byol.toml", "BYOL on scikit-learn's digits")
     yield lw.Recipe("vision/digits-mae", folder / "digits-mae.toml", "a masked autoencoder on scikit-learn's digits")
     yield lw.Recipe("vision/pneumonia", folder / "pneumonia.toml", "a small CNN on X-rays, MedMNIST's pneumoniamnist")
     yield lw.Recipe("vision/cifar10", folder / "cifar10.toml", "a small CNN on small coloured pictures of ten classes")
     yield lw.Recipe("vision/image-folder-simclr", folder / "image-folder-simclr.toml", "SimCLR on your own pictures")
+    yield lw.Recipe("vision/shapes-segmentation", folder / "shapes-segmentation.toml", "a U-Net on shapes with masks")
+    yield lw.Recipe("vision/segmentation-folder", folder / "segmentation-folder.toml", "a U-Net on your own masks")

@@ -5,11 +5,11 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Annotated, TypeVar, final
 
-from labwright import Choice, Image, Integers, LabwrightError, Latent
+from labwright import Choice, Image, Integers, Latent
 from pydantic import Field
 from torch import Tensor, nn
 
-from labwright_gan.models.pair import CriticNorm, Pair, normalised
+from labwright_gan.models.pair import CriticNorm, Pair, normalised, stages_of
 from labwright_gan.ports import ClassLatent
 
 Width = Annotated[int, Field(ge=1), Integers(16, 64, log=True)]
@@ -41,7 +41,7 @@ class DCGAN(Pair):
         stages: Stages | None = None,
         critic_norm: Norm = "spectral",
     ) -> None:
-        number = _stages(outputs, stages)
+        number = stages_of(outputs, stages)
         super().__init__(Drawer(inputs.dim, outputs, width, number), Viewer(outputs, width, number, critic_norm))
 
 
@@ -63,7 +63,7 @@ class ConditionalDCGAN(Pair):
         stages: Stages | None = None,
         critic_norm: Norm = "spectral",
     ) -> None:
-        number, classes = _stages(outputs, stages), len(inputs.names)
+        number, classes = stages_of(outputs, stages), len(inputs.names)
         super().__init__(
             Drawer(inputs.dim, outputs, width, number, classes), Viewer(outputs, width, number, critic_norm, classes)
         )
@@ -127,23 +127,6 @@ class Viewer(nn.Module):
         if self.of_class is not None:
             scores_B = scores_B + (self.of_class(labels_B) * features_BF).sum(1)
         return scores_B
-
-
-def _stages(picture: Image, asked: int | None) -> int:
-    side = min(picture.height, picture.width)
-    size = f"{picture.height}x{picture.width}"
-    if side < 4:
-        raise LabwrightError(
-            f"model: this generator doubles 2x2 pixels or more, and pictures of {size} are too small for it; "
-            "'gan/mlp' makes pictures of any size."
-        )
-    most = (side // 2).bit_length() - 1
-    if asked is not None and asked > most:
-        raise LabwrightError(
-            f"model.stages: given {asked}; pictures of {size} allow {most} at most, doubling from 2 pixels or more. "
-            "Left out, it follows their size."
-        )
-    return asked or max(1, most - 1)
 
 
 def _channels(width: int, stages: int) -> list[int]:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Literal
 
 import torch
+from labwright import Image, LabwrightError
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 from torch.nn.utils.parametrizations import spectral_norm
@@ -31,6 +32,27 @@ class Pair(nn.Module):
 def normalised(layer: nn.Module, norm: CriticNorm) -> nn.Module:
     """A layer of a critic, divided by its largest singular value if the norm is spectral (Miyato et al. 2018)."""
     return spectral_norm(layer) if norm == "spectral" else layer
+
+
+def stages_of(picture: Image, asked: int | None) -> int:
+    """How often a generator doubles a side: as asked, or up to the whole from 4 pixels or more.
+
+    Raises LabwrightError for pictures that are too small.
+    """
+    side = min(picture.height, picture.width)
+    size = f"{picture.height}x{picture.width}"
+    if side < 4:
+        raise LabwrightError(
+            f"model: this generator doubles 2x2 pixels or more, and pictures of {size} are too small for it; "
+            "'gan/mlp' makes pictures of any size."
+        )
+    most = (side // 2).bit_length() - 1
+    if asked is not None and asked > most:
+        raise LabwrightError(
+            f"model.stages: given {asked}; pictures of {size} allow {most} at most, doubling from 2 pixels or more. "
+            "Left out, it follows their size."
+        )
+    return asked or max(1, most - 1)
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Annotated
@@ -13,15 +13,18 @@ import numpy as np
 import torch
 from labwright import Batch, LabwrightError, LeftOut, listed, nearest
 from labwright_tasks.answers import Answers, natural
+from labwright_tasks.cells import Cells
 from labwright_tasks.opening import no_file
 from labwright_tasks.row_groups import RowGroups
-from labwright_tasks.tables import name_of
+from labwright_tasks.sample_columns import Group, Time, Weight, about_weights, samples_of
+from labwright_tasks.tables import Table, joined, name_of
+from labwright_tasks.weights import weighed
 from pydantic import Field
 from torch import Tensor
 
 from labwright_nlp.data import noticing
 from labwright_nlp.data.reading import files_of_parts
-from labwright_nlp.data.texts import LabelledTexts, Length, Share
+from labwright_nlp.data.texts import LabelledTexts, Length, Share, chosen_rows
 from labwright_nlp.data.token_files import Window
 from labwright_nlp.tokenizing import Case, Kind, Tokenizer, Vocabulary, clean, learned
 
@@ -40,6 +43,10 @@ class ParquetTexts(LabelledTexts):
     tenth needs ten of them. Row groups come in random order, and the texts of `window` of them, which are in memory
     together in each process that reads, are mixed. `tokenizer` and the other settings are those of `nlp/text-files`;
     one that is learned is learned from `learn_from` texts, out of row groups evenly over the training part.
+
+    `weight` names a column of how much each row counts in the loss; metrics count each alike. Rows of one `group` stay
+    on one side of what is held out, and of `folds`; with `time` the latest are held out, and folds go in its order.
+    With one of the two rows are held out, wherever they lie, so that a part reads all row groups that have some.
     """
 
     source = "files of yours"
@@ -52,6 +59,9 @@ class ParquetTexts(LabelledTexts):
         path: Path,
         text: str = "text",
         label: str = "label",
+        weight: Weight = None,
+        group: Group = None,
+        time: Time = None,
         valid: Share = 0.1,
         test: Share = 0.0,
         window: Window = 4,
@@ -72,8 +82,11 @@ class ParquetTexts(LabelledTexts):
             test=test,
         )
         self.path, self.text, self.label = path, text, label
+        beside = {"weight": weight, "group": group, "time": time}
+        self.beside = {setting: column for setting, column in beside.items() if column is not None}
         self.window, self.learn_from = window, learn_from
         self._groups: dict[str, GroupedTexts] = {}
+        self._weighed: list[str] = []  # what to know of weights
 
     def prepare(self) -> None:
         self._check_case()
@@ -81,9 +94,9 @@ class ParquetTexts(LabelledTexts):
         if not path.exists():
             raise no_file(path, "task.data.path: there is no file or folder")
         files, self.unused = files_of_parts(path, _SUFFIXES) if path.is_dir() else ({"train": [path]}, [])
-        columns = {"text": self.text, "label": self.label}
+        columns = {"text": self.text, "label": self.label, **self.beside}
         parts = {
-            part: [Group(file, number) for file in (RowGroups(path, columns) for path in paths) for number in file]
+            part: [Rows(file, number) for file in (RowGroups(path, columns) for path in paths) for number in file]
             for part, paths in files.items()
         }
         parts |= self._held_out(parts)
@@ -92,25 +105,45 @@ class ParquetTexts(LabelledTexts):
         self.answers = Answers({"label": names})
         if not names:
             raise LabwrightError(f"{path}: none of its rows to learn from has a label.")
+        self._groups = {
+            part: GroupedTexts(groups, labels[part], names, self.window, self._batch) for part, groups in parts.items()
+        }
+        self._splits.update(self._groups)
+        self._know_samples()
         self.tokens = self._learned(self._some_texts(parts["train"]))
         for part, groups in parts.items():
-            split = GroupedTexts(groups, labels[part], names, self.window, self._batch)
-            self._splits[part] = self._groups[part] = split
-            self._digests[part] = split.digest()
-            bare = sum(group.rows for group in groups) - len(split)
+            split = self._groups[part]
+            self._digests[part] = split.digest(*self.beside)
+            bare = sum(map(len, groups)) - len(split)
             self.unused += [LeftOut(bare, "row" if bare == 1 else "rows", f"no label, in {part}")] if bare else []
 
-    def _held_out(self, parts: Mapping[str, Sequence[Group]]) -> dict[str, list[Group]]:
-        """Those of the row groups to learn from that are held out, and what is left of them."""
+    def _know_samples(self) -> None:
+        """Weights, groups and times of all parts, as far as columns are named."""
+        if not self.beside:
+            return
+        tables = {part: self._beside(split.labelled()) for part, split in self._groups.items()}
+        samples = samples_of({"train": tables["train"], **tables}, {setting: setting for setting in self.beside})
+        for part, known in samples.items():
+            vars(self._groups[part]).update(known)
+        weights_N = self._groups["train"].weights
+        self._weighed = [] if weights_N is None else [about_weights(weights_N, self.beside["weight"])]
+
+    def _beside(self, groups: Iterable[Rows]) -> Table:
+        """What columns say beside texts and labels, of rows one row group after another."""
+        return replace(joined([rows.table([*self.beside]) for rows in groups]), origin=str(self.path))
+
+    def _held_out(self, parts: Mapping[str, Sequence[Rows]]) -> dict[str, list[Rows]]:
+        """What is held out of the rows to learn from, and what is left of them."""
         train = list(parts["train"])
+        shares = {name: getattr(self, name) for name in ("test", "valid") if name not in parts and getattr(self, name)}
+        if shares and {"group", "time"} & {*self.beside}:
+            return self._rows_held_out(train, shares)
         count, held_out = len(train), {}
-        for name in ("test", "valid"):
-            if name in parts or not getattr(self, name):
-                continue
-            wanted = round(getattr(self, name) * count)
+        for name, share in shares.items():
+            wanted = round(share * count)
             if not 0 < wanted < len(train):
                 raise LabwrightError(
-                    f"task.data.{name}: {getattr(self, name)} of {count} row groups are {wanted}, of {len(train)} that "
+                    f"task.data.{name}: {share} of {count} row groups are {wanted}, of {len(train)} that "
                     f"are left. Write smaller row groups, such as by pyarrow's row_group_size=10_000, give {name!r} a "
                     "file of its own, or set it to 0."
                 )
@@ -118,6 +151,22 @@ class ParquetTexts(LabelledTexts):
             held_out[name] = [train[place] for place in sorted(places)]
             train = [group for place, group in enumerate(train) if place not in places]
         return held_out | {"train": train}
+
+    def _rows_held_out(self, train: Sequence[Rows], shares: dict[str, float]) -> dict[str, list[Rows]]:
+        """Rows with a label by their groups, or by their times, wherever they lie; other rows stay where they are."""
+        labelled = [rows.some(row for row, label in enumerate(rows.labels()) if label) for rows in train]
+        table = self._beside(labelled)
+        chosen = chosen_rows(table, shares, self.beside, None, None)
+        ends = np.cumsum([len(rows) for rows in labelled])
+        parts: dict[str, list[Rows]] = {}
+        left = list(train)
+        for name in shares:
+            pieces = np.split(chosen[name], np.searchsorted(chosen[name], ends[:-1]))
+            starts = ends - [len(rows) for rows in labelled]
+            held_out = [rows.some(piece - start) for rows, piece, start in zip(labelled, pieces, starts, strict=True)]
+            parts[name] = [rows for rows in held_out if len(rows)]
+            left = [rows.without(taken) for rows, taken in zip(left, held_out, strict=True)]
+        return parts | {"train": [rows for rows in left if len(rows)]}
 
     def refit(self, rows: Mapping[str, Tensor]) -> None:
         """See `labwright_tasks.folds.Refittable`; of many texts some, evenly over all."""
@@ -130,8 +179,8 @@ class ParquetTexts(LabelledTexts):
         """Texts that are looked at."""
         return _TRIED if self.tokenizer in ("byte", "pretrained") else self.learn_from
 
-    def _some_texts(self, train: Sequence[Group]) -> Iterator[str]:
-        needed = -(-self._most * len(train) // sum(group.rows for group in train))  # row groups that have so many texts
+    def _some_texts(self, train: Sequence[Rows]) -> Iterator[str]:
+        needed = -(-self._most * len(train) // sum(map(len, train)))  # row groups that have so many texts
         return (text for group in train[:: max(1, len(train) // needed)] for text in group.texts())
 
     def _learned(self, given: Iterable[str]) -> Tokenizer:
@@ -143,6 +192,7 @@ class ParquetTexts(LabelledTexts):
         ids = tokens.encode(texts[:_TRIED])
         lengths = np.array([len(ids_L) for ids_L in ids])
         self._remarks = [
+            *self._weighed,
             *noticing.cut({"some of train": lengths}, self.length),
             *noticing.unknown({"train": np.concatenate(ids)}, tokens.unknown, self.tokenizer),
         ]
@@ -153,47 +203,83 @@ class ParquetTexts(LabelledTexts):
         return encoded.fetch(torch.arange(len(texts)), 0, 0)
 
 
-@dataclass(frozen=True)
-class Group:
-    """A row group of a file."""
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """A row group of a file, or those of its rows that are `chosen`, counted from 0."""
 
     file: RowGroups
     number: int
+    chosen: np.ndarray | None = None
 
-    @property
-    def rows(self) -> int:
-        return self.file.rows[self.number]
+    def __len__(self) -> int:
+        return self.file.rows[self.number] if self.chosen is None else len(self.chosen)
+
+    def some(self, rows: Iterable[int]) -> Rows:
+        """Some of these rows, by their places among them."""
+        places = np.fromiter(rows, np.int32)
+        return replace(self, chosen=places if self.chosen is None else self.chosen[places])
+
+    def without(self, others: Rows) -> Rows:
+        """These rows but for others of the same row group."""
+        return replace(self, chosen=np.setdiff1d(self._rows(), others._rows())) if len(others) else self
 
     def texts(self) -> Sequence[str]:
-        return self.file.cells(self.number, "text")
+        return self._cells("text")
 
     def labels(self) -> list[str]:
-        cells = self.file.cells(self.number, "label")
+        cells = self._cells("label")
         spelled = {cell: name_of(cell) for cell in set(cells)}
         return [spelled[cell] for cell in cells]
 
+    def table(self, settings: Iterable[str]) -> Table:
+        """Columns of these rows, and where each is in the file."""
+        first = sum(self.file.rows[: self.number]) + 1
+        columns = {setting: self._cells(setting) for setting in settings}
+        return Table(str(self.file.path), columns, (self._rows() + first).tolist(), "row")
+
+    def where(self, place: int) -> str:
+        """The place of one of these rows, for a message."""
+        return self.file.where(self.number, int(self._rows()[place]))
+
+    def identity(self) -> str:
+        """What tells them from others: what the footer says, and which rows they are."""
+        rows = "" if self.chosen is None else f" {hashlib.sha256(self.chosen.tobytes()).hexdigest()}"
+        return f"{self.file.identity(self.number)}{rows}"
+
+    def _rows(self) -> np.ndarray:
+        return np.arange(self.file.rows[self.number], dtype=np.int32) if self.chosen is None else self.chosen
+
+    def _cells(self, setting: str) -> Cells:
+        cells = self.file.cells(self.number, setting)
+        return cells if self.chosen is None else cells.chosen(self.chosen.tolist())
+
 
 class GroupedTexts:
-    """A split of row groups, each a shard, of which the last `window` that were read are kept. N samples, G groups.
+    """A split of row groups, each a shard, of which the last `window` that were read are kept. N samples, G row groups.
 
-    `batch` makes one of texts and the numbers of their labels.
+    `batch` makes one of texts and the numbers of their labels. `groups` and `times` (N,) are there where they are
+    known.
     """
+
+    weights: Tensor | None = None  # (N,)
+    groups: Tensor
+    times: Tensor
 
     def __init__(
         self,
-        groups: Sequence[Group],
+        row_groups: Sequence[Rows],
         labels: Sequence[Sequence[str]],
         names: Sequence[str],
         window: int,
         batch: Callable[[Sequence[str], Tensor], Batch],
     ) -> None:
-        self.groups, self.window, self.batch = groups, window, batch
+        self.row_groups, self.window, self.batch = row_groups, window, batch
         number = {name: index for index, name in enumerate(names)}
-        for group, of_group in zip(groups, labels, strict=True):
+        for group, of_group in zip(row_groups, labels, strict=True):
             row = next((row for row, label in enumerate(of_group) if label and label not in number), None)
             if row is not None:
                 raise LabwrightError(
-                    f"{group.file.where(group.number, row)}: no training text has the label {of_group[row]!r}"
+                    f"{group.where(row)}: no training text has the label {of_group[row]!r}"
                     f"{nearest(of_group[row], names)} Labels are {listed(names)}."
                 )
         labelled = [[row for row, label in enumerate(of_group) if label] for of_group in labels]
@@ -207,7 +293,12 @@ class GroupedTexts:
         return len(self.labels)
 
     def fetch(self, indices: Tensor, epoch: int, seed: int) -> Batch:  # noqa: ARG002 - nothing is augmented
-        return self.batch(self.texts(indices), self.labels[indices])
+        return weighed(self.batch(self.texts(indices), self.labels[indices]), self.weights, indices)
+
+    def labelled(self) -> list[Rows]:
+        """The rows that are samples, of each row group."""
+        of_group = self.rows_N.split(self.shards.tolist())
+        return [rows.some(places.tolist()) for rows, places in zip(self.row_groups, of_group, strict=True)]
 
     def texts(self, indices: Tensor) -> list[str]:
         groups_B = torch.bucketize(indices, self._ends_G, right=True)
@@ -218,17 +309,19 @@ class GroupedTexts:
                 texts[place] = of_group[int(self.rows_N[indices[place]])]
         return texts
 
-    def digest(self) -> str:
-        """What tells the samples from others, without their texts: labels, and what footers say of row groups."""
+    def digest(self, *beside: str) -> str:
+        """What tells the samples from others, without their texts: labels, what footers say, and what is `beside`."""
         hashed = hashlib.sha256(self.labels.numpy().tobytes() + self.rows_N.numpy().tobytes())
-        for group in self.groups:
-            hashed.update(group.file.identity(group.number).encode("utf-8", "surrogatepass"))
+        for rows in self.row_groups:
+            hashed.update(rows.identity().encode("utf-8", "surrogatepass"))
+        for setting in beside:
+            hashed.update(getattr(self, f"{setting}s").numpy().tobytes())
         return hashed.hexdigest()
 
     def _read(self, number: int) -> Sequence[str]:
         texts = self._texts.pop(number, None)
         if texts is None:
-            texts = self.groups[number].texts()
+            texts = self.row_groups[number].texts()
         while len(self._texts) >= self.window:
             del self._texts[next(iter(self._texts))]
         self._texts[number] = texts  # last, as it was asked for last

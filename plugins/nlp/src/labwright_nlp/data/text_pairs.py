@@ -17,6 +17,7 @@ from labwright_tasks.cells import Cells
 from labwright_tasks.delimited import Columns, Delimiter, Quote, Written
 from labwright_tasks.other_data import Facts, drift
 from labwright_tasks.published import Parts, read_parts
+from labwright_tasks.sample_columns import Group, Time, Weight, about_weights, samples_of
 from labwright_tasks.sequence_to_sequence import PairedData, PairedTokens, TargetTokens
 from labwright_tasks.tables import Table, joined, read_table
 from torch import Tensor
@@ -25,7 +26,7 @@ from labwright_nlp.data import noticing
 from labwright_nlp.data.noticing import Noticed
 from labwright_nlp.data.odd_texts import odd_texts
 from labwright_nlp.data.reading import check_typed, has_tables, read_text, tables_at, text_files
-from labwright_nlp.data.texts import Length, Share, digest, parted
+from labwright_nlp.data.texts import Length, Share, chosen_rows, digest
 from labwright_nlp.tokenizing import Case, Kind, Tokenizer, Vocabulary, clean, kept, learned, unmarked
 
 _SIDES = ("text", "translation")
@@ -39,6 +40,10 @@ class TextPairs(PairedData):
     without one or the other are left out. Both sides have a tokenizer of the same kind, `word`, `char`, `byte` or
     `bpe`, learned from the training texts, at most `vocabulary` tokens each; after the target's come its begin and its
     end. `case` says what becomes of capitals, as in `nlp/text-files`, and `length` is the most tokens of a text.
+
+    `weight` names a column of how much each pair counts in the loss: each token of its translation weighs as much.
+    Pairs of one `group` stay on one side of what is held out, and of `folds`; with `time` the latest are held out, and
+    folds go in its order.
     """
 
     source = "files of yours"
@@ -53,6 +58,9 @@ class TextPairs(PairedData):
         path: Path,
         text: str = "text",
         translation: str = "translation",
+        weight: Weight = None,
+        group: Group = None,
+        time: Time = None,
         delimiter: Delimiter | None = None,
         columns: Columns = (),
         quote: Quote | None = None,
@@ -70,6 +78,8 @@ class TextPairs(PairedData):
                 "task.data.tokenizer: pairs of texts learn a tokenizer for each side: word, char, byte or bpe."
             )
         self.path, self.columns = path, {"text": text, "translation": translation}
+        beside = {"weight": weight, "group": group, "time": time}
+        self.beside = {setting: column for setting, column in beside.items() if column is not None}
         self.parts, self.format = parts, Written(delimiter, columns, quote, encoding)
         self.valid, self.test = valid, test
         self.tokenizer, self.vocabulary, self.case, self.length = tokenizer, vocabulary, case, length
@@ -95,7 +105,8 @@ class TextPairs(PairedData):
         """The rows of each part, those held out among them."""
         rows = self._rows()
         shares = {name: getattr(self, name) for name in ("test", "valid") if name not in rows and getattr(self, name)}
-        return rows | parted(rows["train"], shares, None, None)
+        chosen = chosen_rows(rows["train"], shares, self.beside, None, None)
+        return rows | {name: rows["train"].take(some) for name, some in chosen.items()}
 
     def _learn(self, rows: Mapping[str, Table], some: Table) -> None:
         """Learn both tokenizers from some rows, and make the splits with them."""
@@ -104,8 +115,16 @@ class TextPairs(PairedData):
         lengths: dict[str, np.ndarray] = {}
         for name, part in rows.items():
             self._splits[name], lengths[name] = self._encoded(part)
-            self._digests[name] = digest(part, ("translation",))
-        self._remarks = [*self._told, *noticing.cut(lengths, self.length)]
+            self._digests[name] = digest(part, ("translation", *self.beside))
+        samples = samples_of({"train": rows["train"], **rows}, {setting: setting for setting in self.beside})
+        for name, known in samples.items():
+            vars(self._splits[name]).update(known)
+        weights_N = self._splits["train"].weights
+        self._remarks = [
+            *self._told,
+            *([] if weights_N is None else [about_weights(weights_N, self.beside["weight"])]),
+            *noticing.cut(lengths, self.length),
+        ]
         self.facts = other_data.facts({"the number of tokens": torch.from_numpy(lengths["train"])})
 
     def _encoded(self, rows: Table) -> tuple[PairedTokens, np.ndarray]:
@@ -213,7 +232,8 @@ class TextPairs(PairedData):
 
     def _rows(self) -> dict[str, Table]:
         """The pairs of `train`, and of the parts that have files of their own, as they are tokenized."""
-        published = read_parts(self.path, self.columns, written=self.format, parts=self.parts)
+        columns = {**self.columns, **self.beside}
+        published = read_parts(self.path, columns, written=self.format, parts=self.parts)
         parts, self._left_out, self._told = {}, published.left_out, published.remarks
         for part, table in published.tables.items():
             parts[part], bare = self._cleaned(table)
@@ -224,7 +244,7 @@ class TextPairs(PairedData):
         """The pairs as they are tokenized, without rows that lack one or the other, and how many those are."""
         rows, left_out = table.filled(*_SIDES)
         columns = {side: Cells(clean(self.rewrite(text), self.case) for text in rows[side]) for side in _SIDES}
-        return replace(rows, columns=columns), left_out
+        return replace(rows, columns={**rows.columns, **columns}), left_out
 
     def _target_port(self) -> TargetTokens:
         """What is written: the tokenizer's tokens, and behind them a begin and an end."""

@@ -8,11 +8,11 @@ import shutil
 from abc import ABC, abstractmethod
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import replace
 from functools import partial
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Self
@@ -336,11 +336,8 @@ class Texts(LabelledTexts):
 
     def held_out(self, rows: Table, shares: dict[str, float]) -> dict[str, Table]:
         """The rows to learn from, and each part by its share: the latest, whole groups, or of each class."""
-        if "time" in self.beside and shares:
-            return in_time(rows, shares)
-        if "group" in self.beside:
-            return parted(rows, shares, self.seed, None, "group")
-        return parted(rows, shares, self.seed, "label" if self.target is Classes else None)
+        by = "label" if self.target is Classes else None
+        return {name: rows.take(some) for name, some in chosen_rows(rows, shares, self.beside, self.seed, by).items()}
 
     def checks(self) -> list[Finding]:
         """Texts that are empty, long or in another alphabet, and those nearly the same; they are read once more."""
@@ -384,12 +381,6 @@ def _no_head(answers: Answers, tables: Iterable[Table]) -> list[LeftOut]:
     return [LeftOut(counts.total(), "label" if counts.total() == 1 else "labels", why)] if counts else []
 
 
-def in_time(rows: Table, shares: dict[str, float]) -> dict[str, Table]:
-    """As `parted`, of rows in the order of their times: the latest are `test`, those before them `valid`."""
-    parts = latest(times_in([rows], "time")[0], shares, rows.origin)
-    return {name: rows.take(of_part) for name, of_part in parts.items()}
-
-
 def rewritten(rows: Table, change: Callable[[str], str]) -> Table:
     """The rows with their texts changed; `str` changes none."""
     if change is str:
@@ -397,17 +388,22 @@ def rewritten(rows: Table, change: Callable[[str], str]) -> Table:
     return replace(rows, columns={**rows.columns, "text": Cells(clean(change(text)) for text in rows["text"])})
 
 
-def parted(
-    rows: Table, shares: dict[str, float], seed: int | None, by: str | None, together: str = "text"
-) -> dict[str, Table]:
-    """The rows without those held out, as `train`, and each part by its share. Raises LabwrightError for an empty one.
+def chosen_rows(
+    rows: Table, shares: dict[str, float], beside: Collection[str], seed: int | None, by: str | None
+) -> dict[str, np.ndarray]:
+    """The rows of each part, sorted: `train`, and those held out by their share. Raises LabwrightError if one is empty.
 
-    Within a class those whose texts have the smallest hash are taken, for the first share first. Equal texts of a class
-    stay together, or what is equal in the column `together`. `by` is the column of classes; None: all are of one.
+    With a `time` among the columns `beside` the texts the latest are held out, the first share's the last of all. Else
+    within a class those whose texts have the smallest hash are, for the first share first, and equal texts of a class
+    stay together; with a `group` there whole groups are, of whatever class. `by` is the column of classes; None: all
+    are of one.
     """
     if sum(shares.values()) >= 1:
         given = " and ".join(f"{name} {share}" for name, share in shares.items())
         raise LabwrightError(f"task.data: {given} leave nothing to learn from.")
+    if "time" in beside and shares:
+        return latest(times_in([rows], "time")[0], shares, rows.origin)
+    by, together = (None, "group") if "group" in beside else (by, "text")
     texts, salt = rows[together], "" if seed is None else f"{seed} "
     number: dict[str, int] = {}
     labels = [""] * len(rows) if by is None else rows[by]
@@ -436,7 +432,7 @@ def parted(
                 f"{rows.origin}: {len(texts)} rows, {len(set(texts)):,} of them different, are too few to "
                 f"hold out {share} of {of_what}: raise task.data.{name}, or set it to 0."
             )
-    return {name: rows.take(of_part) for name, of_part in chosen.items()}
+    return chosen
 
 
 def _tensor(ids: array[int]) -> Tensor:
@@ -446,6 +442,7 @@ def _tensor(ids: array[int]) -> Tensor:
 def digest(rows: Table, others: Sequence[str] = ("label",)) -> str:
     """What tells the texts of some rows, and other columns of theirs, from others."""
     hashed = hashlib.sha256()
-    for text, *cells in zip(rows["text"], *(rows[other] for other in others), strict=True):
-        hashed.update("".join(f"{cell}\0" for cell in (*cells, text)).encode())
+    cells = zip(*(rows[other] for other in others), rows["text"], strict=True)
+    while some := list(islice(cells, _AT_ONCE)):
+        hashed.update("\0".join([*chain.from_iterable(some), ""]).encode())
     return hashed.hexdigest()

@@ -20,6 +20,7 @@ from labwright_privacy.differential.secrets import Secret
 from labwright_privacy.differential.units import Units
 
 _GRADIENTS = 2**25  # numbers held at once, if `at_once` doesn't say how many samples
+_SAMPLES = 512  # and samples at once: what convolutions unfold is larger than the gradients of a small model
 _AHEAD = 50  # steps that the ledger has before they are made
 _ROUNDING = 1e-9
 _LOOKS = 20  # how often on the way of a run epsilon is computed anew
@@ -239,7 +240,8 @@ class DifferentiallyPrivate(Method):
                 f"task: of {int(self.sizes.sum()):,} samples that were drawn the task makes {len(batch):,}: which of "
                 "them belong to which unit isn't known. Take a task that keeps them."
             )
-        at_once = self.at_once or max(1, _GRADIENTS // sum(parameter.numel() for parameter in parameters))
+        fitting = _GRADIENTS // sum(parameter.numel() for parameter in parameters)
+        at_once = self.at_once or max(1, min(_SAMPLES, fitting))
         whole = bool((self.sizes == 1).all())
         owner = torch.arange(len(self.sizes)).repeat_interleave(self.sizes).to(parameters[0].device)
         shares = (1.0 / self.sizes).to(parameters[0].device)

@@ -43,8 +43,8 @@ def refuse_model(model: nn.Module) -> None:
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
             raise LabwrightError(
                 f"method: {name!r} of model {kind} is {layer}, which mixes the samples of a batch and keeps their mean "
-                "without noise. Take a model with GroupNorm or LayerNorm in its place, such as 'vision/timm' with an "
-                "architecture that has them, or one without."
+                "without noise. Take a model with GroupNorm or LayerNorm in its place, such as 'vision/cnn' with "
+                "norm = 'group' or 'vision/timm' with an architecture that has them, or one without."
             )
         if isinstance(module, nn.modules.instancenorm._InstanceNorm) and module.track_running_stats:
             raise LabwrightError(

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from labwright import Batch, Data, Finding, LabwrightError, LeftOut, Port, listed, nearest
 from labwright_tasks import other_data
+from labwright_tasks.cells import Coded
 from labwright_tasks.other_data import Facts, drift, none_known, unknown
 from labwright_tasks.tables import name_of
 from safetensors.torch import load_file, save_file
@@ -79,22 +80,28 @@ class Recommendation(Data):
 
     def prepare(self) -> None:
         table = self.table()
-        self.users, users = _numbered(table.users)
-        self.items, items = _numbered(table.items)
-        kept = _latest(users, items, table.times, table.parts)
-        self._notice(table, users, items, kept)
-        users, items = users[kept], items[kept]
-        times = None if table.times is None else table.times[kept]
-        parts_N = self._parts(users, items, times, None if table.parts is None else table.parts[kept])
-        self.rated = table.ratings is not None
-        ratings = np.ones(len(kept)) if table.ratings is None else table.ratings[kept]
-        self.users_N, self.items_N = torch.from_numpy(users), torch.from_numpy(items)
-        self.ratings_N, self.parts_N = torch.from_numpy(ratings).float(), torch.from_numpy(parts_N)
+        self._number(table)
         if self.rated:
             self.facts = other_data.facts({"the rating": self.ratings_N[self.parts_N == TRAIN]})
         self.titles = tuple(table.titles.get(name, name) for name in self.items)
         self.user_sides = tuple(_side(name, self.users, values) for name, values in table.user_sides.items())
         self.item_sides = tuple(_side(name, self.items, values) for name, values in table.item_sides.items())
+
+    def _number(self, table: Table) -> None:
+        """Users, items, ratings and parts out of a table. Columns of numbers are let go of as soon as they can be."""
+        self.users, users = _numbered(table.users)
+        self.items, items = _numbered(table.items)
+        kept = _latest(users, items, table.times, table.parts)
+        self._notice(table, users, items, kept)
+        users, items = users[kept], items[kept]
+        self.rated = table.ratings is not None
+        ratings = np.ones(len(kept), np.float32) if table.ratings is None else table.ratings[kept]
+        times, published = (None if of is None else of[kept] for of in (table.times, table.parts))
+        del kept
+        self.parts_N = torch.from_numpy(self._parts(users, items, times, published))
+        del times, published
+        self.ratings_N = torch.from_numpy(ratings).float()
+        self.users_N, self.items_N = torch.from_numpy(users).long(), torch.from_numpy(items).long()
 
     def _parts(
         self, users: np.ndarray, items: np.ndarray, times: np.ndarray | None, published: np.ndarray | None
@@ -123,7 +130,7 @@ class Recommendation(Data):
         self._rows_left_out, self._told = tuple(table.left_out), tuple(table.remarks)
         if table.parts is None:
             return
-        pairs = users * (items.max() + 1) + items
+        pairs = users.astype(np.int64) * (items.max() + 1) + items
         held_out = table.parts != TRAIN
         twice = int(np.isin(pairs[~held_out], pairs[held_out]).sum())
         if twice:
@@ -343,14 +350,14 @@ def _where(names: Sequence[str], chosen_N: np.ndarray) -> list[str]:
 
 
 def _numbered(names: Sequence[str]) -> tuple[tuple[str, ...], np.ndarray]:
-    """The different names in order, and each one's number (N,) int64."""
-    different = dict.fromkeys(names)
+    """The different names in order, and each one's number (N,) int32."""
+    coded = Coded.of(names)
     try:
-        ordered = sorted(different, key=lambda name: (int(name), name))
+        ordered = sorted(coded.names, key=lambda name: (int(name), name))
     except ValueError:
-        ordered = sorted(different)
+        ordered = sorted(coded.names)
     number = {name: index for index, name in enumerate(ordered)}
-    return tuple(ordered), np.fromiter((number[name] for name in names), dtype=np.int64, count=len(names))
+    return tuple(ordered), np.array([number[name] for name in coded.names], dtype=np.int32)[coded.codes_N]
 
 
 def _latest(users: np.ndarray, items: np.ndarray, times: np.ndarray | None, parts: np.ndarray | None) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Literal
 
 import numpy as np
@@ -11,6 +12,7 @@ from pydantic import Field
 Manner = Literal["random", "leave-one-out", "temporal"]
 Share = Annotated[float, Field(ge=0, lt=1)]
 TRAIN, VALID, TEST, LEFT_OUT = range(4)
+_AT_ONCE = 1 << 19  # interactions
 NAMES = {"train": TRAIN, "valid": VALID, "test": TEST}
 
 
@@ -24,7 +26,7 @@ def parts(
     test: float,
     seed: int,
 ) -> np.ndarray:
-    """The part of each interaction, (N,) uint8: TRAIN, VALID, TEST or LEFT_OUT. `users` and `items` are int64.
+    """The part of each interaction, (N,) uint8: TRAIN, VALID, TEST or LEFT_OUT. `users` and `items` are integers.
 
     `random`: of a user's n interactions floor(test * n) and floor(valid * n) are held out, chosen by a number made of
     (seed, user, item), as RecBole's ratio split by user does.
@@ -44,21 +46,39 @@ def parts(
     if manner == "temporal":
         assert times is not None
         return _by_time(users, times, valid=valid, test=test)
-    if manner == "random":
-        if valid + test >= 1:
-            raise LabwrightError(f"task.data: valid and test leave nothing to learn from, given {valid} and {test}.")
-        order = np.lexsort((_keys(seed, users, items), users))
-    else:
-        assert times is not None
-        order = np.lexsort((_keys(0, users, items), times, users))
+    if manner == "random" and valid + test >= 1:
+        raise LabwrightError(f"task.data: valid and test leave nothing to learn from, given {valid} and {test}.")
+    shares = (valid, test) if manner == "random" else None
+    parts_N = np.empty(len(users), dtype=np.uint8)
+    for some in _of_some_users(users):
+        when = None if shares else times[some]
+        parts_N[some] = _of_each_user(users[some], items[some], when, shares, seed)
+    return parts_N
+
+
+def _of_some_users(users: np.ndarray) -> Iterator[np.ndarray]:
+    """The places of all interactions of some users, then of others: what is made of each takes much memory."""
+    counts = np.bincount(users)
+    block = (counts.cumsum() - counts) // _AT_ONCE  # of each user
+    begins = np.flatnonzero(np.diff(block, prepend=-1))
+    for begin, end in zip(begins, [*begins[1:], len(counts)], strict=True):
+        yield np.flatnonzero((users >= begin) & (users < end))
+
+
+def _of_each_user(
+    users: np.ndarray, items: np.ndarray, times: np.ndarray | None, shares: tuple[float, float] | None, seed: int
+) -> np.ndarray:
+    """As `parts`: each user's last interactions, or `shares` of valid and test by chance."""
+    keys = (_keys(0, users, items), times) if shares is None else (_keys(seed, users, items),)
+    order = np.lexsort((*keys, users))
     counts = np.bincount(users)[users[order]]
     first = np.r_[True, users[order][1:] != users[order][:-1]]
     starts = np.maximum.accumulate(np.where(first, np.arange(len(users)), 0))
     from_end = counts - (np.arange(len(users)) - starts)  # 1 is the last
-    if manner == "random":
-        tests, valids = (np.floor(share * counts + 1e-9) for share in (test, valid))
+    if shares is None:
+        valids = tests = np.where(counts >= 3, 1, 0)
     else:
-        tests = valids = np.where(counts >= 3, 1, 0)
+        valids, tests = (np.floor(share * counts + 1e-9) for share in shares)
     parts_N = np.empty(len(users), dtype=np.uint8)
     parts_N[order] = np.where(from_end <= tests, TEST, np.where(from_end <= tests + valids, VALID, TRAIN))
     return parts_N

@@ -90,7 +90,7 @@ def _ratings(rows: tables.Table) -> np.ndarray:
         raise LabwrightError(
             f"{rows.where(wrong[0])}: the rating is {given!r}; it should be a number, such as 4 or 3.5."
         )
-    return values
+    return values.astype(np.float32)
 
 
 def _number(cell: str) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from labwright import Collecting, Device, Experiment, Group, LabwrightError, Setting, Train, signature
+from labwright import Collecting, Device, Experiment, Group, LabwrightError, Setting, Stateful, Train, signature
 from labwright.engine import ComponentSpec
 
 
@@ -48,6 +48,8 @@ def why_not(experiment: Experiment) -> str:
         return f"method {experiment.method.label!r}: fused trials take their gradients by plain descent"
     if experiment.task.is_a(Collecting):
         return f"task {experiment.task.label!r}: each trial collects its own data, step by step"
+    if experiment.task.is_a(Stateful):
+        return f"task {experiment.task.label!r}: it keeps a state of its own, which would be that of all trials"
     frozen = [
         pattern
         for spec in experiment.optimizers.values()

@@ -10,7 +10,7 @@ import math
 from typing import Annotated, Literal, Protocol
 
 import torch
-from labwright import Choice, Uniform, derived_seed, draws
+from labwright import LEFT_OUT, Choice, Uniform, derived_seed, draws
 from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - its customary name
@@ -88,10 +88,25 @@ class Affine:
 
     def __call__(self, x_BCHW: Tensor, indices_B: Tensor, epoch: int, seed: int) -> Tensor:
         """The pictures of the samples at `indices_B` as this epoch shows them: same shape, a new tensor."""
+        return self._shown(x_BCHW, self._grid(x_BCHW, indices_B, epoch, seed))
+
+    def with_labels(
+        self, x_BCHW: Tensor, labels_BHW: Tensor, indices_B: Tensor, epoch: int, seed: int
+    ) -> tuple[Tensor, Tensor]:
+        """The pictures, and the label of the nearest pixel for each of theirs; beyond the border it is LEFT_OUT."""
+        grid_BHW2 = self._grid(x_BCHW, indices_B, epoch, seed)
+        raised_B1HW = (labels_BHW - LEFT_OUT)[:, None].to(x_BCHW.dtype)  # zeros around it are LEFT_OUT
+        nearest_B1HW = F.grid_sample(raised_B1HW, grid_BHW2, mode="nearest", padding_mode="zeros", align_corners=False)
+        return self._shown(x_BCHW, grid_BHW2), nearest_B1HW[:, 0].round().to(labels_BHW.dtype) + LEFT_OUT
+
+    def _grid(self, x_BCHW: Tensor, indices_B: Tensor, epoch: int, seed: int) -> Tensor:
+        """Where each pixel comes from, (B, H, W, 2) in the coordinates of `grid_sample`."""
         theta_B23 = self._maps(self._draws(seed, epoch)[indices_B], *x_BCHW.shape[2:])
         if self.crop:
             theta_B23 = theta_B23 @ self._windows(self._crops(seed, epoch)[indices_B])
-        grid_BHW2 = F.affine_grid(theta_B23, list(x_BCHW.shape), align_corners=False)
+        return F.affine_grid(theta_B23, list(x_BCHW.shape), align_corners=False)
+
+    def _shown(self, x_BCHW: Tensor, grid_BHW2: Tensor) -> Tensor:
         if self.fill is None:
             return _sampled(x_BCHW, grid_BHW2, "border")
         return _sampled(x_BCHW - self.fill, grid_BHW2, "zeros").add_(self.fill)

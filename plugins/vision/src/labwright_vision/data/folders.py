@@ -156,6 +156,11 @@ def folders(folder: Found) -> list[Found]:
     return [path for path, kind in _entries(folder) if kind == "folder"]
 
 
+def entries(folder: Found) -> list[Found]:
+    """Everything in a folder, sorted."""
+    return [path for path, _ in _entries(folder)]
+
+
 def class_folders(base: Found) -> dict[str, Found]:
     """The folders of classes by name, in Unicode's composed form: a Mac and others then write the same name alike.
 

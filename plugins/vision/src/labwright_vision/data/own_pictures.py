@@ -19,21 +19,13 @@ from torch import Tensor
 
 from labwright_vision.data.augment import Augment
 from labwright_vision.data.folders import Tally, pictures
-from labwright_vision.data.pictures import rows_of, scaled
+from labwright_vision.data.pictures import rows_of, scaled, scaling
 from labwright_vision.data.reading import BACKGROUNDS, SUFFIXES, Readable, read_picture
 from labwright_vision.data.steps import check_changes, steps
 
-# What pretrained networks expect: mean and deviation over ImageNet, values 0..1; of other channels their mean.
-_MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-_GREY = (0.449, 0.226)
 Channels = Annotated[int, Field(ge=1, le=256, description="1 is grey, 3 is RGB, else those there are")]
 
 _LOOKED_AT = 64  # pictures whose brightness stands for that of all
-
-
-def scaling(channels: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and deviation of each channel, by which pixel values 0..1 are scaled."""
-    return (_MEAN, _DEVIATION) if channels == len(_MEAN) else ((_GREY[0],) * channels, (_GREY[1],) * channels)
 
 
 class OwnPictures(Data, ABC):

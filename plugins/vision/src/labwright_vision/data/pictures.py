@@ -19,6 +19,14 @@ from labwright_vision.data.augment import Augment
 from labwright_vision.data.folders import Found, Known
 
 _DIGESTED = 4096  # pictures
+# What pretrained networks expect: mean and deviation over ImageNet, values 0..1; of other channels their mean.
+_MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+_GREY = (0.449, 0.226)
+
+
+def scaling(channels: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and deviation of each channel, by which pixel values 0..1 are scaled."""
+    return (_MEAN, _DEVIATION) if channels == len(_MEAN) else ((_GREY[0],) * channels, (_GREY[1],) * channels)
 
 
 class Pictures:

@@ -8,6 +8,8 @@ from __future__ import annotations
 import hashlib
 import io
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -52,22 +54,46 @@ def read_picture(
 
     Raises LabwrightError naming a file that is no picture, is damaged, or has values beyond 0 to `white`.
     """
+    if channels not in (1, 3):
+        with _reading(path) as opened:
+            planes = _planes(opened, channels, white, background)
+            return np.stack([np.asarray(_fitted(plane, width, height)) for plane in planes])
     mode = "L" if channels == 1 else "RGB"
+    shown, _ = upright(path, mode, (2 * width, 2 * height), white=white, background=background)
+    return values(_fitted(shown, width, height))
+
+
+def upright(
+    path: Readable, mode: str, least: tuple[int, int], *, white: float | None = None, background: int = 255
+) -> tuple[Image.Image, tuple[int, int]]:
+    """The whole picture as `read_picture` shows it, and its own width and height, in mode "L" or "RGB".
+
+    A JPEG far larger than `least`, a width and height, is decoded smaller. Raises LabwrightError as `read_picture`.
+    """
+    with _reading(path) as opened:
+        size = opened.size[::-1] if _turned(opened) else opened.size
+        opened.draft(mode, least)  # no larger than it needs to be
+        return _shown(opened, mode, white, background), size
+
+
+@contextmanager
+def _reading(path: Readable) -> Iterator[Image.Image]:
+    """A picture that is open. Raises LabwrightError for what can't be read of it."""
     try:
         with _opened(path.read_bytes()) as opened:
-            if channels not in (1, 3):
-                planes = _planes(opened, channels, white, background)
-                return np.stack([np.asarray(_fitted(plane, width, height)) for plane in planes])
-            opened.draft(mode, (2 * width, 2 * height))  # a large JPEG is decoded no larger than it needs to be
-            fitted = _fitted(_shown(opened, mode, white, background), width, height)
+            yield opened
     except LabwrightError:
         raise
     except Exception as error:  # Pillow's forty readers raise anything
         raise LabwrightError(
             f"{path} can't be read as a picture: {_reason(error)}. Mend it or take it away."
         ) from error
-    pixels = np.asarray(fitted)
-    return pixels[None] if channels == 1 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
+
+
+def values(picture: Image.Image) -> np.ndarray:
+    """The pixels of a grey or RGB picture, uint8 of shape (C, H, W)."""
+    pixels = np.asarray(picture)
+    return pixels[None] if pixels.ndim == 2 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,8 +140,11 @@ def facts(path: Readable) -> Facts:
 def size_of(path: Readable) -> tuple[int, int]:
     """Width and height of a picture as it is shown, from what stands at the file's beginning."""
     with _opened(path.read_bytes()) as opened:
-        turned = opened.getexif().get(_ORIENTATION, 1) in _ON_ITS_SIDE
-        return opened.size[::-1] if turned else opened.size
+        return opened.size[::-1] if _turned(opened) else opened.size
+
+
+def _turned(opened: Image.Image) -> bool:
+    return opened.getexif().get(_ORIENTATION, 1) in _ON_ITS_SIDE
 
 
 def _opened(content: bytes) -> Image.Image:

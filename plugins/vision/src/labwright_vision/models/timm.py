@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 _FROM_DATA = ("in_chans", "num_classes")
 _PICKLED = ("checkpoint_path", "pretrained")  # names of options, or what they begin with
-_MOST = 300  # letters of a complaint
+_MOST = 300  # letters of a reason
 
 
 class Timm(nn.Module):
@@ -44,7 +44,7 @@ class Timm(nn.Module):
                 f"{nearest(architecture.partition('.')[0], timm.list_models())} `timm.list_models()` shows all."
             )
         for name in options or {}:
-            _check_option(name)
+            check_option(name)
         usual = _usual(architecture)
         given: dict[str, Any] = {"in_chans": inputs.channels, "num_classes": len(outputs.names)}
         if usual is not None and usual.fixed_input_size:
@@ -55,7 +55,7 @@ class Timm(nn.Module):
         except LabwrightError:
             raise
         except Exception as error:  # the builders behind 1,000 names raise anything
-            raise LabwrightError(f"model: timm can't build {architecture!r} with {given}: {_said(error)}") from error
+            raise LabwrightError(f"model: timm can't build {architecture!r} with {given}: {reason(error)}") from error
         self._try(inputs, len(outputs.names), architecture)
         self._taken_over = architecture if pretrained else ""
 
@@ -80,7 +80,7 @@ class Timm(nn.Module):
                 logits = self.network(torch.zeros(1, inputs.channels, inputs.height, inputs.width))
         except Exception as error:
             raise LabwrightError(
-                f"model.architecture: {architecture!r} can't take pictures of {size} pixels: {_said(error)}. Larger "
+                f"model.architecture: {architecture!r} can't take pictures of {size} pixels: {reason(error)}. Larger "
                 "pictures (task.data.size, where the data has it) or another architecture may do."
             ) from error
         finally:
@@ -93,7 +93,8 @@ class Timm(nn.Module):
             )
 
 
-def _check_option(name: str) -> None:
+def check_option(name: str) -> None:
+    """Raises LabwrightError for an option that the data decides, or that may read pickles."""
     if name in _FROM_DATA:
         raise LabwrightError(f"model.options: {name!r} comes from the data; leave it out.")
     if name.startswith(_PICKLED):
@@ -149,6 +150,7 @@ def _pretrained(architecture: str, usual: Any, given: dict[str, Any]) -> nn.Modu
     return whole
 
 
-def _said(error: Exception) -> str:
+def reason(error: Exception) -> str:
+    """An error of timm's in one line."""
     text = " ".join(f"{type(error).__name__}: {error}".split()).rstrip(".")
     return text if len(text) <= _MOST else f"{text[:_MOST]} ..."

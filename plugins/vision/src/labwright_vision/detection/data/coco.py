@@ -1,0 +1,86 @@
+"""Annotations as COCO has them: a JSON file of images, annotations and categories, for each part."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+from labwright import LabwrightError
+
+from labwright_vision.detection.data.records import Annotations, Box, Pictures, Record, below, numbers, part_within
+
+_TABLES = ("images", "annotations", "categories")
+
+
+def files(root: Path) -> list[Path]:
+    """The files that are such annotations by their content; of COCO's own the instances, not captions or keypoints."""
+    readable = [path for path in below(root, ".json") if _looks_right(path)]
+    instances = [path for path in readable if path.name.startswith("instances")]
+    return instances or readable
+
+
+def read(sources: list[Path], pictures: Pictures) -> Annotations:
+    """Raises LabwrightError for a file that isn't as COCO has it, and for categories that differ between files."""
+    names: dict[int, str] = {}
+    records: list[Record] = []
+    for source in sources:
+        table = _table(source)
+        categories = {int(one["id"]): str(one["name"]) for one in table["categories"]}
+        if names and categories != names:
+            raise LabwrightError(f"{source}: its categories aren't those of {sources[0]}: a label would mean two.")
+        names = categories
+        records += _records(table, categories, source, pictures)
+    order = sorted(names)  # ids may have holes; labels have none
+    return Annotations(tuple(names[number] for number in order), records)
+
+
+def _records(table: dict[str, Any], names: dict[int, str], source: Path, pictures: Pictures) -> list[Record]:
+    boxes: dict[Any, list[tuple[Box, str, bool]]] = defaultdict(list)
+    for place, one in enumerate(table["annotations"]):
+        where = f"{source}: annotation {one.get('id', place)}"
+        left, top, width, height = numbers(one.get("bbox"), where)
+        if one.get("category_id") not in names:
+            raise LabwrightError(f"{where} is of category {one.get('category_id')!r}, which has no name in it.")
+        box = left, top, left + width, top + height
+        boxes[one.get("image_id")].append((box, names[one["category_id"]], bool(one.get("iscrowd", 0))))
+    known = {one["id"] for one in table["images"]}
+    strange = [image for image in boxes if image not in known]
+    if strange:
+        raise LabwrightError(f"{source}: annotations are of image {strange[0]!r}, which isn't among its images.")
+    part = part_within(source.stem) or part_within(source.parent.name)
+    records = []
+    for one in table["images"]:
+        path = pictures.called(str(one["file_name"]), source.parent, part, str(source))
+        found = boxes[one["id"]]
+        size = (int(one["width"]), int(one["height"])) if {"width", "height"} <= one.keys() else None
+        columns = ([box for box, _, _ in found], [name for _, name, _ in found], [crowd for _, _, crowd in found])
+        records.append(Record(path, str(one["file_name"]), part, *columns, size))
+    return records
+
+
+def _looks_right(path: Path) -> bool:
+    """Whether it has the tables, or can't be read at all, which is told when it is read."""
+    try:
+        table = json.loads(path.read_bytes())
+    except ValueError:
+        return "annotation" in path.name or "instances" in path.name
+    return isinstance(table, dict) and "images" in table and "annotations" in table
+
+
+def _table(source: Path) -> dict[str, Any]:
+    try:
+        table = json.loads(source.read_bytes())
+    except (OSError, ValueError) as error:
+        raise LabwrightError(f"{source} can't be read as JSON: {error}.") from error
+    for name in _TABLES:
+        rows = table.get(name) if isinstance(table, dict) else None
+        if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+            raise LabwrightError(f"{source} has no list {name!r} of tables, as COCO's annotations have.")
+    for name, fields in (("images", ("id", "file_name")), ("categories", ("id", "name"))):
+        for place, row in enumerate(table[name]):
+            missing = [field for field in fields if field not in row]
+            if missing:
+                raise LabwrightError(f"{source}: {name}[{place}] has no {missing[0]!r}.")
+    return table  # type: ignore[no-any-return]

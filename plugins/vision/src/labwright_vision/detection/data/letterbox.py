@@ -1,0 +1,76 @@
+"""Pictures of any size fitted whole into one size, and boxes brought there and back. H height, W width, N boxes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from labwright_vision.data.reading import Readable, upright
+
+BESIDE = 114  # the grey value beside a picture, as in the YOLOs
+
+
+@dataclass(frozen=True)
+class Letterbox:
+    """How pictures are fitted: as large as `height` and `width` let them be, in the middle, grey beside them."""
+
+    height: int
+    width: int
+    channels: int = 3
+
+    def window(self, width: int, height: int) -> tuple[int, int, int, int]:
+        """Where a picture of that size lies: left, top, and its width and height there."""
+        times = min(self.width / width, self.height / height)
+        inner = max(1, round(width * times)), max(1, round(height * times))
+        return (self.width - inner[0]) // 2, (self.height - inner[1]) // 2, *inner
+
+    def read(self, file: Readable) -> tuple[np.ndarray, tuple[int, int]]:
+        """A picture as uint8 (C, H, W), fitted, and its own width and height. Raises LabwrightError for what is none.
+
+        White is transparent.
+        """
+        from PIL import Image
+
+        mode = "L" if self.channels == 1 else "RGB"
+        picture, size = upright(file, mode, (2 * self.width, 2 * self.height))
+        left, top, *inner = self.window(*size)
+        canvas = Image.new(mode, (self.width, self.height), (BESIDE,) * 3 if mode == "RGB" else BESIDE)
+        canvas.paste(picture.resize((inner[0], inner[1]), Image.Resampling.BILINEAR), (left, top))
+        pixels = np.asarray(canvas)
+        return pixels[None] if self.channels == 1 else np.ascontiguousarray(pixels.transpose(2, 0, 1)), size
+
+    def boxes(self, boxes_N4: Tensor, size: tuple[int, int]) -> Tensor:
+        """Boxes of a picture of some width and height, as they lie where it is fitted."""
+        left, top, width, height = self.window(*size)
+        factors = torch.tensor([width / size[0], height / size[1]] * 2)
+        return boxes_N4 * factors + torch.tensor([left, top, left, top])
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What a prediction knows of its picture: the file's bytes, its size, and how it was fitted."""
+
+    content: bytes
+    size: tuple[int, int]
+    letterbox: Letterbox
+
+    def read_bytes(self) -> bytes:
+        return self.content
+
+    def __str__(self) -> str:
+        return "the picture"
+
+    def to_picture(self, boxes_N4: Tensor) -> Tensor:
+        """Boxes in pixels of the picture itself, cut off at its sides."""
+        left, top, width, height = self.letterbox.window(*self.size)
+        factors = torch.tensor([width / self.size[0], height / self.size[1]] * 2)
+        boxes_N4 = (boxes_N4 - torch.tensor([left, top, left, top])) / factors
+        return torch.minimum(boxes_N4.clamp(min=0), torch.tensor([*self.size, *self.size]))
+
+    def picture(self) -> Tensor:
+        """The picture in its own size, (3, H, W), values 0..1."""
+        shown, _ = upright(self, "RGB", self.size)
+        return torch.from_numpy(np.asarray(shown).copy()).permute(2, 0, 1).float() / 255

@@ -1,0 +1,170 @@
+"""A one-stage detector without anchor boxes. A anchor points, B batch, C channels or classes, H height, W width."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any, Literal
+
+import torch
+from labwright import Choice, Image, Integers, LabwrightError, nearest
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional
+
+from labwright_vision.detection.ports import Boxes
+
+_LEVELS = 3  # of the pyramid: strides 8, 16 and 32
+_PRIOR = 0.01  # how probable each class is at first: Lin et al. 2017, section 4.1
+_GROUPS = 8  # channels of a group, about
+
+
+class Detector(nn.Module):
+    """Classes and boxes at each point of a feature pyramid, as FCOS (Tian et al. 2019) and the later YOLOs have them.
+
+    A backbone gives features at strides 8, 16 and 32: a small residual network of `width` and `depth`, or any
+    architecture of timm by its name, with `pretrained` weights if there are any. The pyramid (Lin et al. 2017) passes
+    the coarse ones down, and a head of two branches, `head_depth` convolutions of `head_width` each, shared by the
+    levels, says for each point which class is there and how far it is to the four sides of its box. `bins` of 16, say,
+    make each distance the mean of that many probabilities, for the loss's part `dfl`; 0 is one number. `norm` is
+    BatchNorm or GroupNorm, for small batches. Strides of a timm backbone are those of its last three levels.
+    """
+
+    def __init__(
+        self,
+        inputs: Image,
+        outputs: Boxes,
+        *,
+        backbone: str = "residual",
+        pretrained: bool = False,
+        width: Annotated[int, Field(ge=4, multiple_of=4), Integers(8, 32, step=8)] = 16,
+        depth: Annotated[int, Field(ge=1), Integers(1, 3)] = 1,
+        head_width: Annotated[int, Field(ge=8, multiple_of=8), Integers(32, 96, step=8)] = 40,
+        head_depth: Annotated[int, Field(ge=1), Integers(1, 4)] = 2,
+        bins: Annotated[int, Field(ge=0, description="distances told apart"), Choice(0, 16)] = 0,
+        norm: Literal["batch", "group"] = "batch",
+    ) -> None:
+        super().__init__()
+        if bins == 1:
+            raise LabwrightError("model.bins: one distance is always 0; give 0 for a plain number, or 8 to 32.")
+        if pretrained and backbone == "residual":
+            raise LabwrightError("model.pretrained: 'residual' has no such weights; an architecture of timm may.")
+        self.bins, classes = bins, len(outputs.names)
+        if backbone == "residual":
+            self.backbone: nn.Module = _Residual(inputs.channels, width, depth, norm)
+            channels, self.strides = [4 * width, 6 * width, 8 * width], (8, 16, 32)
+        else:
+            self.backbone, channels, self.strides = _of_timm(backbone, inputs.channels, pretrained)
+        self.lateral = nn.ModuleList(_Conv(channel, head_width, norm, kernel=1) for channel in channels)
+        self.smooth = nn.ModuleList(_Conv(head_width, head_width, norm) for _ in channels)
+        branch = [head_width] * head_depth
+        self.class_branch = nn.Sequential(*(_Conv(channel, channel, norm) for channel in branch))
+        self.box_branch = nn.Sequential(*(_Conv(channel, channel, norm) for channel in branch))
+        self.class_head = nn.Conv2d(head_width, classes, kernel_size=1)
+        self.box_head = nn.Conv2d(head_width, 4 * max(1, bins), kernel_size=1)
+        nn.init.constant_(self.class_head.bias, -math.log((1 - _PRIOR) / _PRIOR))  # type: ignore[arg-type]
+        self.scales = nn.Parameter(torch.ones(len(channels)))  # of the distances of each level, as in FCOS
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # faster on a CPU
+
+    def forward(self, x_BCHW: Tensor) -> dict[str, Tensor]:
+        """Logits, boxes and anchors of all levels' points, as `Boxes` says."""
+        levels = [
+            self._level(features, stride, scale)
+            for features, stride, scale in zip(self._pyramid(x_BCHW), self.strides, self.scales, strict=True)
+        ]
+        return {name: torch.cat([level[name] for level in levels], dim=1) for name in levels[0]}
+
+    def _pyramid(self, x_BCHW: Tensor) -> list[Tensor]:
+        features = [lateral(one) for lateral, one in zip(self.lateral, self.backbone(x_BCHW), strict=True)]
+        for level in range(len(features) - 2, -1, -1):
+            coarser = functional.interpolate(features[level + 1], size=features[level].shape[2:], mode="nearest")
+            features[level] = features[level] + coarser
+        return [smooth(one) for smooth, one in zip(self.smooth, features, strict=True)]
+
+    def _level(self, features_BCHW: Tensor, stride: int, scale: Tensor) -> dict[str, Tensor]:
+        logits_BAC = self.class_head(self.class_branch(features_BCHW)).flatten(2).mT
+        raw_BAD = self.box_head(self.box_branch(features_BCHW)).flatten(2).mT
+        anchors_A3 = _points(*features_BCHW.shape[2:], stride, features_BCHW)
+        anchors_BA3 = anchors_A3.expand(raw_BAD.shape[0], -1, -1)
+        found = {"logits": logits_BAC, "anchors": anchors_BA3}
+        if self.bins:
+            # a level's scale sharpens or flattens its probabilities
+            found["distances"] = raw_BAD.unflatten(2, (4, self.bins)) * scale
+            steps_R = torch.arange(self.bins, device=raw_BAD.device, dtype=raw_BAD.dtype)
+            far_BA4 = found["distances"].softmax(-1) @ steps_R
+        else:
+            far_BA4 = functional.softplus(raw_BAD * scale + 1)  # about 1.3 strides at first
+        points, far = anchors_BA3[..., :2], far_BA4 * stride
+        return found | {"boxes": torch.cat([points - far[..., :2], points + far[..., 2:]], dim=-1)}
+
+
+class _Residual(nn.Module):
+    """Residual blocks (He et al. 2016) at strides 4, 8, 16 and 32; gives the last three."""
+
+    def __init__(self, channels: int, width: int, depth: int, norm: str) -> None:
+        super().__init__()
+        self.stem = _Conv(channels, width, norm, stride=2)
+        stages, before = [], width
+        for after in (2 * width, 4 * width, 6 * width, 8 * width):
+            blocks = [_Block(after, norm) for _ in range(depth)]
+            stages.append(nn.Sequential(_Conv(before, after, norm, stride=2), *blocks))
+            before = after
+        self.stages = nn.ModuleList(stages)
+
+    def forward(self, x_BCHW: Tensor) -> list[Tensor]:
+        x_BCHW, features = self.stem(x_BCHW), []
+        for stage in self.stages:
+            x_BCHW = stage(x_BCHW)
+            features.append(x_BCHW)
+        return features[-_LEVELS:]
+
+
+class _Block(nn.Module):
+    def __init__(self, width: int, norm: str) -> None:
+        super().__init__()
+        self.first, self.second = _Conv(width, width, norm), _Conv(width, width, norm)
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        shown: Tensor = x_BCHW + self.second(self.first(x_BCHW))
+        return shown
+
+
+class _Conv(nn.Sequential):
+    """A convolution, a normalisation and SiLU."""
+
+    def __init__(self, before: int, after: int, norm: str, *, kernel: int = 3, stride: int = 1) -> None:
+        groups = math.gcd(after, max(1, after // _GROUPS))
+        super().__init__(
+            nn.Conv2d(before, after, kernel, stride=stride, padding=kernel // 2, bias=False),
+            nn.BatchNorm2d(after) if norm == "batch" else nn.GroupNorm(groups, after),
+            nn.SiLU(),
+        )
+
+
+def _points(height: int, width: int, stride: int, like: Tensor) -> Tensor:
+    """The middle of each cell, row by row, and the stride: (H * W, 3)."""
+    rows = torch.arange(height, device=like.device, dtype=torch.float32) + 0.5
+    columns = torch.arange(width, device=like.device, dtype=torch.float32) + 0.5
+    y_HW, x_HW = torch.meshgrid(rows * stride, columns * stride, indexing="ij")
+    return torch.stack([x_HW, y_HW, torch.full_like(x_HW, stride)], dim=-1).flatten(0, 1)
+
+
+def _of_timm(architecture: str, channels: int, pretrained: bool) -> tuple[nn.Module, list[int], tuple[int, ...]]:
+    """A backbone of timm, the channels of its last three levels, and their strides."""
+    import timm  # seven seconds: only a run that uses it pays them
+
+    if not timm.is_model(architecture):
+        raise LabwrightError(
+            f"model.backbone: it is neither 'residual' nor an architecture of timm {timm.__version__}, given "
+            f"{architecture!r}{nearest(architecture, timm.list_models())} `timm.list_models()` shows all."
+        )
+    given: dict[str, Any] = {"in_chans": channels, "features_only": True, "pretrained": pretrained}
+    try:
+        whole: Any = timm.create_model(architecture, **given)
+        count = len(whole.feature_info)
+        last = tuple(range(max(0, count - _LEVELS), count))
+        network: Any = timm.create_model(architecture, **given, out_indices=last)
+    except Exception as error:  # the builders behind 1,000 names raise anything
+        raise LabwrightError(
+            f"model.backbone: timm gives no features of {architecture!r} ({type(error).__name__}: {error})."
+        ) from error
+    return network, list(network.feature_info.channels()), tuple(network.feature_info.reduction())

@@ -1,0 +1,342 @@
+"""Pictures and masks in folders: every layout and kind of mask is read alike, and what can't be used is told."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from labwright import LEFT_OUT, LabwrightError
+from labwright_tasks.dense_labels import DenseLabels, Shown
+from labwright_vision.data.framing import Frame
+from labwright_vision.data.segmentation_folder import SegmentationFolder
+from PIL import Image
+
+Mask = Callable[[np.ndarray], Image.Image]
+CHANCE = np.random.default_rng(0)
+SIZE = (12, 16)  # height and width
+COLOURS = {0: (0, 0, 0), 1: (200, 0, 0), 2: (0, 200, 0), 255: (9, 9, 9)}
+
+
+def labels_of(number: int) -> np.ndarray:
+    """Values 0, 1 and 2 in three bands, the corner left out."""
+    labels = np.zeros(SIZE, dtype=np.uint8)
+    labels[:, 4 + number % 3 :], labels[:, 10:], labels[:2, :2] = 1, 2, 255
+    return labels
+
+
+def as_values(labels: np.ndarray) -> Image.Image:
+    return Image.fromarray(labels)
+
+
+def as_palette(labels: np.ndarray) -> Image.Image:
+    picture = Image.fromarray(labels)
+    picture.putpalette([channel for value in range(256) for channel in COLOURS.get(value, (1, 2, 3))])
+    return picture
+
+
+def as_colours(labels: np.ndarray) -> Image.Image:
+    return as_palette(labels).convert("RGB")
+
+
+def write(folder: Path, count: int = 6, mask: Mask = as_values, suffix: str = "") -> Path:
+    for side in ("images", "masks"):
+        (folder / side).mkdir(parents=True, exist_ok=True)
+    for number in range(count):
+        pixels = 80 * np.minimum(labels_of(number), 2) + CHANCE.integers(0, 40, SIZE, dtype=np.uint8)
+        Image.fromarray(np.stack([pixels] * 3, -1)).save(folder / "images" / f"{number}.png")
+        mask(labels_of(number)).save(folder / "masks" / f"{number}{suffix}.png")
+    return folder
+
+
+def read(folder: Path, **settings: Any) -> SegmentationFolder:
+    data = SegmentationFolder(
+        folder=folder, **{"height": SIZE[0], "width": SIZE[1], "valid": 0.0, "test": 0.0} | settings
+    )
+    data.prepare()
+    return data
+
+
+def targets(data: SegmentationFolder, part: str = "train") -> torch.Tensor:
+    split = data.split(part)
+    assert split is not None
+    labels: torch.Tensor = split.fetch(torch.arange(len(split)), 0, 0).targets
+    return labels
+
+
+def as_labels(count: int = 6) -> torch.Tensor:
+    whole = torch.from_numpy(np.stack([labels_of(number) for number in range(count)])).long()
+    return whole.where(whole != 255, LEFT_OUT)
+
+
+# ---------------------------------------------------------------------------------------------------- kinds of masks
+
+
+TABLE = "ground 0 0 0\nred, 200, 0, 0\nleaf green 0 200 0\n"
+
+
+@pytest.mark.parametrize(
+    ("mask", "table", "names"),
+    [
+        (as_values, "", ("0", "1", "2")),
+        (as_palette, "", ("0", "1", "2")),
+        (lambda labels: Image.fromarray(labels.astype(np.uint16)), "", ("0", "1", "2")),
+        (lambda labels: Image.fromarray(np.stack([labels] * 3, -1)), "", ("0", "1", "2")),
+        (as_values, "ground\nred\nleaf green", ("ground", "red", "leaf green")),
+        (as_values, '["ground", "red", "leaf green"]', ("ground", "red", "leaf green")),
+        (as_values, '{"leaf green": 2, "ground": 0, "red": 1}', ("leaf green", "ground", "red")),
+        (as_colours, TABLE + "nothing 9 9 9\n", ("ground", "red", "leaf green")),
+        (as_palette, TABLE + "nothing 9 9 9\n", ("ground", "red", "leaf green")),
+        (as_colours, json.dumps({"ground": [0, 0, 0], "red": [200, 0, 0], "leaf green": [0, 200, 0], "x": [9, 9, 9]}),
+         ("ground", "red", "leaf green")),
+    ],
+)  # fmt: skip
+def test_masks_of_every_kind_are_read_alike(mask: Any, table: str, names: tuple[str, ...], tmp_path: Path) -> None:
+    write(tmp_path, mask=mask)
+    if table:
+        (tmp_path / ("classes.json" if table.startswith(("{", "[")) else "classes.txt")).write_text(table)
+    data = read(tmp_path, void=[3, 255] if "9" in table else [255])
+    assert data.names == names
+    wanted = as_labels()
+    if names[0] == "leaf green":
+        order = torch.tensor([1, 2, 0])
+        wanted = order[wanted.clamp(min=0)].where(wanted != LEFT_OUT, LEFT_OUT)
+    order = [int(example.pair.name) for example in data._examples["train"]]  # type: ignore[assignment]
+    assert torch.equal(targets(data), wanted[order])
+
+
+def test_a_palettes_colours_are_what_counts_where_there_is_a_table_of_them(tmp_path: Path) -> None:
+    """The same mask whose program numbered its colours otherwise."""
+
+    def numbered_otherwise(labels: np.ndarray) -> Image.Image:
+        return as_colours(labels).quantize(8)
+
+    write(tmp_path, mask=numbered_otherwise)
+    (tmp_path / "classes.txt").write_text(TABLE + "nothing 9 9 9\n")
+    data = read(tmp_path, void=[3])
+    assert torch.equal(targets(data)[0], as_labels()[int(data._examples["train"][0].pair.name)])
+
+
+# ----------------------------------------------------------------------------------------------------------- layouts
+
+
+def test_parts_lie_above_or_below_pictures_and_masks_or_in_archives(tmp_path: Path) -> None:
+    counts = {"train": 5, "val": 3, "test": 2}
+    for part, count in counts.items():
+        write(tmp_path / "above" / part, count)
+        for side in ("images", "masks"):
+            shutil.copytree(tmp_path / "above" / part / side, tmp_path / "below" / side / part)
+        (tmp_path / "zips").mkdir(exist_ok=True)
+        with zipfile.ZipFile(tmp_path / "zips" / f"{part}.zip", "w") as archive:
+            for file in (tmp_path / "above" / part).rglob("*.png"):
+                archive.write(file, file.relative_to(tmp_path / "above" / part))
+    with zipfile.ZipFile(tmp_path / "whole.zip", "w") as archive:
+        for file in (tmp_path / "above").rglob("*.png"):
+            archive.write(file, file.relative_to(tmp_path))
+    every = [read(tmp_path / name) for name in ("above", "below", "zips", "whole.zip")]
+    for data in every:
+        assert [len(data.split(part) or ()) for part in ("train", "valid", "test")] == [5, 3, 2]
+        for part in ("train", "valid", "test"):
+            assert torch.equal(targets(data, part), targets(every[0], part))
+            assert [*data.identity(part)] == [*every[0].identity(part)]
+
+
+def test_parts_are_held_out_by_names_for_good_and_masks_may_have_a_suffix(tmp_path: Path) -> None:
+    write(tmp_path, 20, suffix="_mask")
+    data = read(tmp_path, mask_suffix="_mask", valid=0.2, test=0.1)
+    parts = {part: {example.pair.name for example in data._examples[part]} for part in ("train", "valid", "test")}
+    assert [len(names) for names in parts.values()] == [14, 4, 2]
+    assert len(set.union(*parts.values())) == 20
+    again = read(tmp_path, mask_suffix="_mask", valid=0.2, test=0.1)
+    assert [*again.identity("valid")] == [*data.identity("valid")]
+
+
+def test_files_read_when_asked_for_are_those_kept_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path)
+    settings = {"flip": True, "scale": 0.2, "jitter": 0.5}
+    kept = read(tmp_path, **settings)
+    monkeypatch.setattr("labwright_vision.data.segmentation_folder._IN_MEMORY", 0)
+    asked = read(tmp_path, **settings)
+    assert (kept.in_memory, asked.in_memory) == (True, False)
+    for epoch in (0, 1):
+        ours, theirs = (data.split("train").fetch(torch.tensor([4, 1]), epoch, 7) for data in (kept, asked))  # type: ignore[union-attr]
+        assert torch.equal(ours.inputs[0], theirs.inputs[0]) and torch.equal(ours.targets, theirs.targets)
+
+
+def test_what_a_run_keeps_is_enough_to_read_a_picture_and_to_measure_other_data(tmp_path: Path) -> None:
+    write(tmp_path / "own", mask=as_colours)
+    (tmp_path / "own" / "classes.txt").write_text(TABLE + "nothing 9 9 9\n")
+    data = read(tmp_path / "own", void=[3])
+    (tmp_path / "kept").mkdir()
+    data.save(tmp_path / "kept")
+    loaded = SegmentationFolder(folder=tmp_path / "gone", height=SIZE[0], width=SIZE[1])
+    loaded.load(tmp_path / "kept")
+    assert loaded.ports() == data.ports()
+    write(tmp_path / "other", 3, mask=as_colours)
+    other = loaded.on(tmp_path / "other")
+    assert torch.equal(targets(other, "test"), as_labels(3)) and other.remarks() == []
+    picture = loaded.read(tmp_path / "other" / "images" / "0.png")
+    assert torch.equal(picture[0][0], other.split("test").fetch(torch.tensor([0]), 0, 0).inputs[0][0])  # type: ignore[union-attr]
+    assert picture.origin == Shown(*SIZE, (0.0, 0.0, 12.0, 16.0))
+
+
+# ------------------------------------------------------------------------------------------------------------- sizes
+
+
+@pytest.mark.parametrize("fit", ["letterbox", "crop", "stretch"])
+@pytest.mark.parametrize("size", [(30, 20), (20, 30), (7, 50), (24, 32)])
+def test_a_mask_goes_with_its_picture_and_back_into_its_size(fit: Any, size: tuple[int, int], tmp_path: Path) -> None:
+    frame = Frame(24, 32, fit)
+    left_half = np.zeros(size, dtype=np.uint8)
+    left_half[:, : size[1] // 2] = 200
+    framed = frame.picture(Image.fromarray(left_half), (100,))[0]
+    labels = frame.labels((left_half > 0).astype(np.int16))
+    inside = labels != LEFT_OUT
+    assert (inside.all()) == (fit != "letterbox" or size == (24, 32))
+    assert (framed[~inside] == 100).all()
+    # bilinear and nearest differ along the edge alone
+    sure = inside & ((framed < 5) | (framed > 195))
+    assert np.array_equal(framed[sure] > 100, labels[sure] == 1) and sure.sum() >= 0.8 * inside.sum()
+    window = frame.window(*size)
+    task = object.__new__(DenseLabels)
+    back = task._resized(torch.from_numpy(labels.clip(0)).long(), window)
+    assert tuple(back.shape) == size
+    seen = back != 255
+    assert bool(seen.all()) == (fit != "crop" or size == (24, 32))
+    wrong = (back[seen] != torch.from_numpy(left_half > 0).long()[seen]).float().mean()
+    assert wrong <= 1.01 * max(size) / min(32, size[1]) / size[1]
+
+
+def test_a_picture_turned_by_its_camera_goes_with_a_mask_of_what_is_shown(tmp_path: Path) -> None:
+    write(tmp_path, 3)
+    upright = Image.open(tmp_path / "images" / "0.png")
+    upright.load()
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    upright.transpose(Image.Transpose.ROTATE_90).save(tmp_path / "images" / "0.png", exif=exif)
+    data = read(tmp_path)
+    (row,) = [row for row, example in enumerate(data._examples["train"]) if example.pair.name == "0"]
+    assert torch.equal(targets(data)[row], as_labels()[0])
+
+
+# --------------------------------------------------------------------------------------------------------- bad input
+
+
+def spoil(folder: Path, how: str) -> dict[str, Any]:
+    """One fault put into a good folder; settings to read it with."""
+    image, mask = folder / "images" / "3.png", folder / "masks" / "3.png"
+    match how:
+        case "size":
+            Image.fromarray(labels_of(3)[:8]).save(mask)
+        case "no mask":
+            mask.unlink()
+        case "no picture":
+            image.unlink()
+        case "value":
+            Image.fromarray(np.where(labels_of(3) == 2, 7, labels_of(3)).astype(np.uint8)).save(mask)
+            return {"classes": ["a", "b", "c"]}
+        case "other palette":
+            for number in range(6):
+                as_palette(labels_of(number)).save(folder / "masks" / f"{number}.png")
+            as_colours(labels_of(3)).quantize(8).save(mask)
+        case "colours":
+            as_colours(labels_of(3)).save(mask)
+        case "unknown colour":
+            (folder / "classes.txt").write_text(TABLE)
+            as_colours(labels_of(3)).save(mask)
+        case "truncated picture":
+            image.write_bytes(image.read_bytes()[:200])
+        case "truncated mask":
+            mask.write_bytes(mask.read_bytes()[:60])
+        case "jpeg":
+            as_values(labels_of(3)).save(mask.with_suffix(".jpg"))
+            mask.unlink()
+        case "floats":
+            Image.fromarray(labels_of(3).astype(np.float32)).save(mask.with_suffix(".tif"))
+            mask.unlink()
+        case "empty":
+            for file in (folder / "masks").iterdir():
+                file.unlink()
+        case "no folder":
+            (folder / "masks").rename(folder / "targets")
+        case "two masks":
+            as_values(labels_of(3)).save(mask.with_suffix(".bmp"))
+        case "0 and 255":
+            for number in range(6):
+                Image.fromarray(((labels_of(number) == 1) * 255).astype(np.uint8)).save(
+                    folder / "masks" / f"{number}.png"
+                )
+        case "table":
+            (folder / "classes.txt").write_text("ground\nred 200 0\n")
+        case "twice":
+            (folder / "classes.json").write_text('{"ground": 0, "red": 1, "green": 1}')
+        case "json":
+            (folder / "classes.json").write_text('{"ground": "black"}')
+        case "share":
+            return {"valid": 0.01}
+    return {}
+
+
+@pytest.mark.parametrize(
+    ("how", "words"),
+    [
+        ("size", r"masks/3\.png is 16x8 pixels and its picture, images/3\.png, 16x12: a mask is as large"),
+        ("no mask", r"1 of 6 pictures has no mask, such as .*images/3\.png: there is no .*masks/3\.\*"),
+        ("no picture", r"1 of 6 masks has no picture, such as .*masks/3\.png: there is no .*images/3\.\*"),
+        ("value", r"masks/3\.png has 72 pixels of the value 7, and classes are 0, 1, 2: .*task\.data\.void"),
+        ("other palette", r"has another palette than .*: the value . is the colour .* here and .* there"),
+        ("colours", r"masks/3\.png holds colours, such as 200,0,0, and nothing says which class.*classes\.txt"),
+        ("unknown colour", r"masks/3\.png has 4 pixels of the colour 9,9,9, which no class has: add it to the file"),
+        ("truncated picture", r"1 of 12 pictures and masks can't be used \(images/3\.png: .*truncated"),
+        ("truncated mask", r"1 of 12 pictures and masks can't be used \(.*masks/3\.png can't be read as a mask"),
+        ("jpeg", r"masks/3\.jpg can't be read as a mask: JPEG blurs values into others .*PNG"),
+        ("floats", r"masks/3\.tif can't be read as a mask: it has pixels of Pillow's mode F"),
+        ("empty", r"/masks is empty: there are no masks"),
+        ("no folder", r"has no folder of masks: it has images, targets\. Put pictures into .*/images"),
+        ("two masks", r"/masks has 3\.bmp and 3\.png: take one of them away"),
+        ("0 and 255", r"masks have the values 0, 255, of which task\.data\.void leaves out 255: .*no two classes"),
+        ("table", r"classes\.txt: the line 'red 200 0' is neither NAME nor NAME RED GREEN BLUE"),
+        ("twice", r"classes\.json: the value 1 stands there twice"),
+        ("json", r"classes\.json: 'ground' has 'black', which is neither a value from 0 to 65535 nor \[RED"),
+        ("share", r"task\.data\.valid: 0\.01 of 6 pictures is 0"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_used_is_told_in_one_line(how: str, words: str, tmp_path: Path) -> None:
+    settings = spoil(write(tmp_path), how)
+    with pytest.raises(LabwrightError, match=words) as told:
+        read(tmp_path, **settings)
+    assert "\n" not in str(told.value)
+
+
+def test_parts_without_train_and_parts_named_twice_are_told(tmp_path: Path) -> None:
+    write(tmp_path / "val", 3)
+    with pytest.raises(LabwrightError, match="has val, but no folder train or training"):
+        read(tmp_path)
+    write(tmp_path / "train", 3)
+    write(tmp_path / "valid", 3)
+    with pytest.raises(LabwrightError, match="two folders for the part 'valid', val and valid"):
+        read(tmp_path)
+
+
+def test_a_part_that_lacks_classes_or_shares_pictures_with_train_is_remarked(tmp_path: Path) -> None:
+    write(tmp_path / "train", 3)
+    write(tmp_path / "val", 1, mask=lambda labels: Image.fromarray(labels % 2))
+    shutil.copy(tmp_path / "train" / "images" / "2.png", tmp_path / "val" / "images" / "0.png")
+    lacking, copied = read(tmp_path).remarks()
+    assert lacking == "valid has no pixel of 2."
+    assert copied.startswith("1 of 1 pictures of valid are in train as well, such as 0: take the copies away")
+
+
+def test_masks_in_which_nothing_counts_are_found(tmp_path: Path) -> None:
+    write(tmp_path)
+    Image.fromarray(np.full(SIZE, 255, dtype=np.uint8)).save(tmp_path / "masks" / "3.png")
+    data = read(tmp_path)
+    (finding,) = data.checks()
+    assert finding.sentence == "1 masks have no pixel that counts." and finding.wrong
+    assert data.place(*finding.samples[0]).endswith("3.png")
