@@ -14,7 +14,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - its customary name
 
-from labwright_vision.masked_pictures import Patches
+from labwright_vision.masked_autoencoding import Patches
 
 Width = Annotated[int, Field(ge=8, multiple_of=4, description="numbers of a patch's token"), Choice(64, 128, 192)]
 Depth = Annotated[int, Field(ge=1, description="blocks"), Integers(2, 8)]
