@@ -75,6 +75,10 @@ class Npz(PictureArrays):
     def parts(self) -> tuple[dict[str, Pixels], tuple[str, ...]]:
         path = expanded(self.path)
         parts = _read(path)
+        if "train" not in parts:
+            raise LabwrightError(
+                f"{path} has no pictures to learn from with labels: {' or '.join(_LAYOUTS)} and theirs."
+            )
         for part, pixels in parts.items():
             self._check(path, part, pixels)
         train = parts["train"].labels
@@ -84,6 +88,9 @@ class Npz(PictureArrays):
             what = f"{count} labels for each picture" if train.ndim == 2 else f"labels up to {count - 1}"
             raise LabwrightError(f"task.data.classes: {path} has {what}, and {len(names)} are named: {listed(names)}.")
         return parts, names
+
+    def others(self, path: Path) -> list[Pixels]:
+        return [*_read(path).values()] if path.suffix == ".npz" else []
 
     def _check(self, path: Path, part: str, pixels: Pixels) -> None:
         several = pixels.labels.ndim == 2
@@ -106,21 +113,22 @@ def _read(path: Path) -> dict[str, Pixels]:
         raise LabwrightError(f"task.data.path: there is no file {located(path)}.")
     try:
         with np.load(path, allow_pickle=False) as arrays:
-            layout = next((known for first, known in _LAYOUTS.items() if first in arrays), None)
-            if layout is None:
+            found = {
+                part: (x, arrays[x], arrays[y])
+                for layout in _LAYOUTS.values()
+                for part, (x, y) in layout.items()
+                if x in arrays and y in arrays
+            }
+            if not found:
                 raise LabwrightError(
-                    f"{path} has the arrays {listed(arrays)}; those to learn from are called {' or '.join(_LAYOUTS)}."
+                    f"{path} has the arrays {listed(arrays)}; pictures are called {' or '.join(_LAYOUTS)} and so on, "
+                    "and have their labels beside them."
                 )
-            found = {part: (arrays[x], arrays[y]) for part, (x, y) in layout.items() if x in arrays and y in arrays}
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise LabwrightError(
             f"{path} can't be read as an .npz file of numbers, without pickles: {sentence(str(error))}"
         ) from error
-    if "train" not in found:
-        raise LabwrightError(
-            f"{path} has no labels for the pictures to learn from: {listed(layout['train'])} go together."
-        )
-    return {part: _pixels(f"{path}: {layout[part][0]}", *both) for part, both in found.items()}
+    return {part: _pixels(f"{path}: {name}", *both) for part, (name, *both) in found.items()}
 
 
 def _pixels(where: str, pictures: np.ndarray, labels: np.ndarray) -> Pixels:
