@@ -73,7 +73,7 @@ class PictureArrays(Data, ABC):
     """
 
     item = Image
-    target = Classes
+    target: type[Port] = Classes  # type: ignore[misc]  # of a set with several labels Heads
     suffixes = SUFFIXES
 
     def __init__(self, *, valid: float, **changes: Any) -> None:

@@ -70,7 +70,7 @@ class Npz(PictureArrays):
             erase=erase,
         )
         self.path, self.classes = path, classes
-        self.target = Heads if targets == "several" else Classes  # type: ignore[misc, assignment]
+        self.target = Heads if targets == "several" else Classes
 
     def parts(self) -> tuple[dict[str, Pixels], tuple[str, ...]]:
         path = expanded(self.path)
