@@ -170,6 +170,9 @@ class MaskedError:
 
     higher_is_better = False
 
+    _sum: Tensor | float
+    _count: int
+
     def __init__(self) -> None:
         self._sum: Tensor | float = 0.0
         self._count = 0

@@ -108,7 +108,7 @@ class PictureArrays(Data, ABC):
         self.facts = self._facts_of(self._splits["train"])
 
     def ports(self) -> tuple[Port, Port]:
-        heads = Heads({name: Classes(("no", "yes")) for name in self.names}) if self.target is Heads else None
+        heads = Heads({name: Classes(("no", "yes")) for name in self.names}) if issubclass(self.target, Heads) else None
         return Image(*self.shape), heads or Classes(self.names)
 
     def split(self, name: str) -> ArrayPart | None:
@@ -141,7 +141,7 @@ class PictureArrays(Data, ABC):
         return other
 
     def _check_other(self, path: Path, whole: Pixels) -> None:
-        several = len(self.names) if self.target is Heads else None
+        several = len(self.names) if issubclass(self.target, Heads) else None
         if whole.pictures.shape[1:] != self.shape or (several and whole.labels.shape[1:] != (several,)):
             raise LabwrightError(
                 f"{path} has pictures of {whole.pictures.shape[1:]} with labels of {whole.labels.shape[1:] or 'one'}; "

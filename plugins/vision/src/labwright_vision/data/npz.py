@@ -94,12 +94,12 @@ class Npz(PictureArrays):
 
     def _check(self, path: Path, part: str, pixels: Pixels) -> None:
         several = pixels.labels.ndim == 2
-        if several and self.target is not Heads:
+        if several and not issubclass(self.target, Heads):
             raise LabwrightError(
                 f"{path}: labels of {part} have the shape {pixels.labels.shape}, several for each picture: "
                 "task.data.targets=several makes each a head of the task 'multi'."
             )
-        if not several and self.target is Heads:
+        if not several and issubclass(self.target, Heads):
             raise LabwrightError(f"{path}: labels of {part} are one for each picture; leave task.data.targets out.")
         if several and pixels.labels.max(initial=0) > 1:
             raise LabwrightError(
