@@ -347,7 +347,7 @@ class Generative(Task):
             about = "" if self.judge is None else self.judge.about
             sections: list[Section] = [report.pictures(made_rows, real_rows, classes, about, self.best(split))]
             sections += [report.between(self._between(model, device))]
-            frames = (self._frames or {}).get(model, {})
+            frames = {} if self._frames is None else self._frames.get(model, {})
             film = [frames[number].float() / 127 for number in sorted(frames)]
             return [*sections, report.film(film, _FILMED)] if len(film) > 1 else sections
         if real.shape[1:] != (2,):  # points of more dimensions aren't drawn

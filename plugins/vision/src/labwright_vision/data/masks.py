@@ -100,15 +100,14 @@ class ClassTable:
     def labels(self, pixels: Pixels) -> np.ndarray:
         """Labels of shape (H, W), int16: LEFT_OUT where none counts, UNKNOWN where a value stands for nothing."""
         if self.of_colours and pixels.palette_V is not None:
-            of_codes, codes_HW = _looked_up(pixels.palette_V, self.of_colours), pixels.codes_HW
-        elif self.of_colours and pixels.kind == "colours":
-            return _looked_up(pixels.codes_HW, self.of_colours)
-        else:
-            of_codes, codes_HW = _looked_up(np.arange(_MOST + 1), self.of_values), pixels.codes_HW
-            if pixels.kind == "colours":  # grey: see `class_table`
-                codes_HW = codes_HW & 0xFF
-        labels_HW: np.ndarray = of_codes[codes_HW]
-        return labels_HW
+            of_palette: np.ndarray = _looked_up(pixels.palette_V, self.of_colours)[pixels.codes_HW]
+            return of_palette
+        if pixels.kind != "colours":
+            of_values: np.ndarray = _looked_up(np.arange(_MOST + 1), self.of_values)[pixels.codes_HW]
+            return of_values
+        if not self.of_colours:  # grey: see `class_table`
+            return self.labels(Pixels(pixels.codes_HW & 0xFF, "values"))
+        return _looked_up(pixels.codes_HW, self.of_colours)
 
     def labels_of(self, seen: MaskFacts) -> dict[int, int]:
         """The label of each value, or colour, that a mask has."""
@@ -205,7 +204,8 @@ def _packed(colours: np.ndarray) -> np.ndarray:
 def _looked_up(codes: np.ndarray, labels: Mapping[int, int]) -> np.ndarray:
     known, label = (np.array(row) for row in zip(*sorted(labels.items()), strict=True))
     place = np.searchsorted(known, codes).clip(max=len(known) - 1)
-    return np.where(known[place] == codes, label[place], UNKNOWN).astype(np.int16)
+    labels_V: np.ndarray = np.where(known[place] == codes, label[place], UNKNOWN).astype(np.int16)
+    return labels_V
 
 
 def _check_palettes(seen: Mapping[str, MaskFacts]) -> None:
