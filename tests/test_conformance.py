@@ -113,6 +113,23 @@ def mnist() -> Path:
     return folder
 
 
+def named_pictures() -> Path:
+    file = HERE / "pictures.csv"
+    rows = [f"{label}/{number}.png,{label}" for label in ("cat", "dog", "owl") for number in range(20)]
+    file.write_text("\n".join(["path,label", *rows]) + "\n", encoding="utf-8")
+    return file
+
+
+def cifar() -> Path:
+    folder = HERE / "cifar"
+    folder.mkdir()
+    for name in ("data_batch_1.bin", "test_batch.bin"):
+        rows = CHANCE.integers(0, 256, (60, 1 + 3 * 32 * 32), dtype=np.uint8)
+        rows[:, 0] = np.arange(60) % 10
+        (folder / name).write_bytes(rows.tobytes())
+    return folder
+
+
 def texts() -> Path:
     file = HERE / "texts.jsonl"
     names = ("apple", "pear", "plum")
@@ -323,6 +340,21 @@ test_vision = conformance(
     recipes={
         "data vision/mnist": ["vision/mnist", f"task.data.folder={mnist()}"],
         "data vision/image-folder": ["vision/image-folder", f"task.data.folder={PICTURES}", "task.data.size=12"],
+        "data vision/table": [
+            "vision/image-folder",
+            f'task.data={{name="vision/table",path="{named_pictures()}",folder="{PICTURES}",size=12}}',
+        ],
+        "data vision/npz": ["vision/mnist", f'task.data={{name="vision/npz",path="{HERE / "mnist" / "mnist.npz"}"}}'],
+        "data vision/cifar": ["vision/mnist", f'task.data={{name="vision/cifar",folder="{cifar()}"}}'],
+        "model vision/vit": [
+            "vision/digits-mlp",
+            "model=vision/vit",
+            "model.patch=2",
+            "model.width=16",
+            "model.depth=1",
+        ],
+        "model vision/mae": ["vision/digits-mae"],
+        "task vision/masked-pictures": ["vision/digits-mae"],
         "data vision/shards": ["vision/image-folder", f'task.data={{name="vision/shards",folder="{SHARDS}",size=12}}'],
         "data vision/segmentation-folder": [
             "vision/segmentation-folder",
@@ -347,7 +379,7 @@ test_vision = conformance(
     inputs={
         f"data vision/{name}": FILES
         for name in (
-            *("digits", "digits-heads", "mnist", "image-folder", "shards"),
+            *("digits", "digits-heads", "mnist", "image-folder", "table", "npz", "cifar", "shards"),
             *("detection-folder", "shapes", "segmentation-folder", "shapes-masks"),
         )
     }

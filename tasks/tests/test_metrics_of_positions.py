@@ -248,7 +248,11 @@ def test_metrics_of_target_tokens_are_scikit_learns_and_texts_are_written_only_w
 
 SLIPS: list[tuple[str, dict[str, Any], str]] = [
     ("dense-labels", {"metrics": ["rmse"]}, r"update\(logits, labels\), it takes \(predictions, targets\)\. A metric"),
-    ("dense-labels", {"metrics": ["exact-match"]}, r"may also ask for confusion, entities, nats_sum, right, tokens"),
+    (
+        "dense-labels",
+        {"metrics": ["exact-match"]},
+        r"may also ask for confusion, entities, given_map, nats_sum, right, tokens, true_map",
+    ),
     ("dense-labels", {"metrics": ["mean-iuo"]}, r"no metric is called 'mean-iuo'; did you mean 'mean-iou'\?"),
     ("dense-labels", {"metrics": ["f1"]}, "the goal is 'mean_iou', which none of the metrics gives.*goal = \"f1\""),
     ("language-model", {"metrics": ["iou"]}, r"it takes \(confusion\)"),

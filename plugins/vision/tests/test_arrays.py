@@ -149,3 +149,17 @@ def test_what_was_learned_of_arrays_reads_a_picture_without_them(tmp_path: Path)
     test = data.split("test")
     assert test is not None
     torch.testing.assert_close(x_BCHW, test.fetch(torch.tensor([0]), 0, 0).inputs[0])
+
+
+def test_other_data_is_other_files_of_the_layout_and_labels_beyond_the_classes_are_left_out(tmp_path: Path) -> None:
+    pictures = GENERATOR.integers(0, 256, (30, 28, 28), dtype=np.uint8)
+    data = Npz(path=medical(tmp_path / "a.npz", pictures, np.arange(30) % 3))
+    data.prepare()
+    np.savez(tmp_path / "b.npz", test_images=pictures[:8], test_labels=np.arange(8) % 4)
+    other = data.on(tmp_path / "b.npz")
+    split = other.split("test")
+    assert split is not None and split.labels.tolist() == [0, 1, 2, 0, 1, 2]
+    assert [(kind.count, kind.what) for kind in other.left_out()] == [(2, "pictures")]
+    np.savez(tmp_path / "c.npz", test_images=pictures[:8, :20], test_labels=np.arange(8) % 3)
+    with pytest.raises(LabwrightError, match=r"pictures of \(1, 20, 28\).*the run learned from \(1, 28, 28\)"):
+        data.on(tmp_path / "c.npz")

@@ -35,9 +35,10 @@ def test_the_plugin_loads_with_all_it_brings() -> None:
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_every_recipe_is_a_complete_experiment(name: str, tmp_path: Path) -> None:
-    overrides = [] if "digits" in name or "shapes" in name else [f"task.data.folder={tmp_path}"]
+    place = "path" if name == "vision/pneumonia" else "folder"
+    overrides = [] if "digits" in name or "shapes" in name else [f"task.data.{place}={tmp_path}"]
     experiment = lw.Experiment.from_recipe(name, overrides)
-    others = {"simclr": "two-views", "byol": "two-views", "heads": "multi"}
+    others = {"simclr": "two-views", "byol": "two-views", "heads": "multi", "mae": "vision/masked-pictures"}
     others |= {"detection": "vision/detection", "segmentation": "dense-labels"}
     learned = next((task for word, task in others.items() if word in name), "classification")
     assert experiment.table()["task"]["name"] == learned

@@ -12,7 +12,7 @@ import torch
 from labwright import Batch, Classes, Image, LabwrightError
 from labwright_testing.verify_resume import verify_resume
 from labwright_vision.data.digits import Digits
-from labwright_vision.masked_pictures import Masked, MaskedPictures, Patches, cut, normalised, pasted
+from labwright_vision.masked_autoencoding import Masked, MaskedPictures, Patches, cut, normalised, pasted
 from labwright_vision.models.vit import MaskedAutoencoder, ViT, positions
 from torch import Tensor, nn
 

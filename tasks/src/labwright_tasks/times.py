@@ -72,7 +72,8 @@ def _places(tables: Sequence[Table], column: str) -> np.ndarray:
         table, row = next(islice(places, cells.index(given), None))
         raise LabwrightError(f"{table.where(row)}: the time is {given!r}; {wanted}.")
     places_of_names: np.ndarray = np.unique(np.array(times, dtype=object), return_inverse=True)[1]
-    return places_of_names.astype(np.int64)[cells.codes_N]
+    places_N: np.ndarray = places_of_names.astype(np.int64)[cells.codes_N]
+    return places_N
 
 
 def _since_1970(cell: str) -> Decimal | None:

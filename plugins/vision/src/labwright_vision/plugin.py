@@ -50,7 +50,7 @@ def labwright_components() -> Iterator[lw.Component]:
     yield lw.Component("model", "vision/resnet", f"{here}.models.resnet:ResNet", "residual network for small pictures")
     yield lw.Component("model", "vision/vit", f"{here}.models.vit:ViT", "vision transformer over patches")
     yield lw.Component("model", "vision/mae", f"{here}.models.vit:MaskedAutoencoder", "fills in patches, by a ViT")
-    masked = f"{here}.masked_pictures:MaskedPictures"
+    masked = f"{here}.masked_autoencoding:MaskedPictures"
     yield lw.Component("task", "vision/masked-pictures", masked, "pictures filled in, learned without labels")
     yield lw.Component("model", "vision/timm", f"{here}.models.timm:Timm", "any architecture of timm by its name")
     yield lw.Component("optimizer", "timm/*", f"{here}.optimizers:TIMM", "any optimizer of timm by its name")

@@ -297,7 +297,7 @@ class GroupedTexts:
 
     def labelled(self) -> list[Rows]:
         """The rows that are samples, of each row group."""
-        of_group = self.rows_N.split(self.shards.tolist())
+        of_group = torch.split(self.rows_N, self.shards.tolist())
         return [rows.some(places.tolist()) for rows, places in zip(self.row_groups, of_group, strict=True)]
 
     def texts(self, indices: Tensor) -> list[str]:

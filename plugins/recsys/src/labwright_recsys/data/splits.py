@@ -51,7 +51,7 @@ def parts(
     shares = (valid, test) if manner == "random" else None
     parts_N = np.empty(len(users), dtype=np.uint8)
     for some in _of_some_users(users):
-        when = None if shares else times[some]
+        when = None if shares or times is None else times[some]
         parts_N[some] = _of_each_user(users[some], items[some], when, shares, seed)
     return parts_N
 

@@ -10,7 +10,7 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any, Self
 
@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from labwright import Batch, Classes, Data, Heads, Image, LabwrightError, LeftOut, Port, derived_seed
 from labwright_tasks import other_data
-from labwright_tasks.other_data import Facts, drift, unknown
+from labwright_tasks.other_data import Facts, drift, none_known, unknown
 from torch import Tensor
 
 from labwright_vision.data.augment import Augment
@@ -73,7 +73,7 @@ class PictureArrays(Data, ABC):
     """
 
     item = Image
-    target = Classes
+    target: type[Port] = Classes  # type: ignore[misc]  # of a set with several labels Heads
     suffixes = SUFFIXES
 
     def __init__(self, *, valid: float, **changes: Any) -> None:
@@ -91,6 +91,10 @@ class PictureArrays(Data, ABC):
     def parts(self) -> tuple[dict[str, Pixels], tuple[str, ...]]:
         """The pictures of `train`, and of other parts there are; and the names of classes, or of heads."""
 
+    @abstractmethod
+    def others(self, path: Path) -> list[Pixels]:
+        """The pictures and labels of other files of this layout, with one or no part; none: it is another layout."""
+
     def prepare(self) -> None:
         parts, self.names = self.parts()
         parts = self._held_out(parts)
@@ -104,25 +108,45 @@ class PictureArrays(Data, ABC):
         self.facts = self._facts_of(self._splits["train"])
 
     def ports(self) -> tuple[Port, Port]:
-        heads = Heads({name: Classes(("no", "yes")) for name in self.names}) if self.target is Heads else None
+        heads = Heads({name: Classes(("no", "yes")) for name in self.names}) if issubclass(self.target, Heads) else None
         return Image(*self.shape), heads or Classes(self.names)
 
     def split(self, name: str) -> ArrayPart | None:
         return self._splits.get(name)
 
     def on(self, path: Path) -> Self:
-        """Pictures in a sub-folder for each class."""
-        if self.target is not Classes:
+        """Other files of this layout, all parts together; or pictures in a sub-folder for each class."""
+        other, tally, strange, remarks = copy(self), Tally(), list[str](), list[str]()
+        parts = self.others(path)
+        if not parts and self.target is not Classes:
             raise LabwrightError(f"{path}: a folder says one class of each picture, and this data has several labels.")
-        other, tally = copy(self), Tally()
-        known = known_pictures(path, self.names, tally)
-        channels, height, width = self.shape
-        read = [read_picture(file, channels=channels, height=height, width=width) for file, _ in known.files]
-        part = self._part(Pixels(np.stack(read), np.array([label for _, label in known.files])))
+        if parts:
+            whole = Pixels(*(np.concatenate(arrays) for arrays in zip(*map(astuple, parts), strict=True)))
+            self._check_other(path, whole)
+            known = whole.labels < len(self.names) if whole.labels.ndim == 1 else np.ones(len(whole.labels), bool)
+            strange = list(map(str, whole.labels[~known].tolist()))
+            if not known.any():
+                raise none_known(path, strange, self.names)
+            whole = whole.take(known)
+        else:
+            found = known_pictures(path, self.names, tally)
+            channels, height, width = self.shape
+            read = [read_picture(file, channels=channels, height=height, width=width) for file, _ in found.files]
+            whole = Pixels(np.stack(read), np.array([label for _, label in found.files]))
+            strange, remarks = found.strange, found.together(path)
+        part = self._part(whole)
         other._splits = {"test": part}
-        other._left_out = [*unknown(known.strange, "pictures"), *tally.left_out()]
-        other._remarks = [*known.together(path), *drift(self._facts_of(part), self.facts, len(part))]
+        other._left_out = [*unknown(strange, "pictures"), *tally.left_out()]
+        other._remarks = [*remarks, *drift(self._facts_of(part), self.facts, len(part))]
         return other
+
+    def _check_other(self, path: Path, whole: Pixels) -> None:
+        several = len(self.names) if issubclass(self.target, Heads) else None
+        if whole.pictures.shape[1:] != self.shape or (several and whole.labels.shape[1:] != (several,)):
+            raise LabwrightError(
+                f"{path} has pictures of {whole.pictures.shape[1:]} with labels of {whole.labels.shape[1:] or 'one'}; "
+                f"the run learned from {self.shape}{f' with {several}' if several else ''}."
+            )
 
     def read(self, path: Path) -> tuple[Tensor, ...]:
         channels, height, width = self.shape

@@ -67,7 +67,13 @@ class Cifar(PictureArrays):
         self.folder, self.labels = folder, labels
 
     def parts(self) -> tuple[dict[str, Pixels], tuple[str, ...]]:
-        folder = _folder_of(expanded(self.folder))
+        return self._parts_in(_folder_of(expanded(self.folder)))
+
+    def others(self, path: Path) -> list[Pixels]:
+        inside = _batches_in(path) if path.is_dir() else None
+        return [] if inside is None else [*self._parts_in(inside)[0].values()]
+
+    def _parts_in(self, folder: Path) -> tuple[dict[str, Pixels], tuple[str, ...]]:
         batches = sorted(folder.glob("data_batch_*.bin"))
         ten = bool(batches)
         test = folder / ("test_batch.bin" if ten else "test.bin")
@@ -82,13 +88,21 @@ class Cifar(PictureArrays):
         return parts, names
 
 
+def _batches_in(folder: Path) -> Path | None:
+    """The folder, or one in it, that has the files."""
+    for candidate in (folder, *(folder / name for name in _INNER)):
+        if (candidate / "train.bin").is_file() or any(candidate.glob("data_batch_*.bin")):
+            return candidate
+    return None
+
+
 def _folder_of(folder: Path) -> Path:
     """The folder that has the files. Raises LabwrightError saying what is there instead."""
     if not folder.is_dir():
         raise LabwrightError(f"task.data.folder: there is no folder {located(folder)}.")
-    for candidate in (folder, *(folder / name for name in _INNER)):
-        if (candidate / "train.bin").is_file() or any(candidate.glob("data_batch_*.bin")):
-            return candidate
+    batches = _batches_in(folder)
+    if batches is not None:
+        return batches
     inside = [path.name for path in sorted(folder.iterdir())]
     pickles = [name for name in _PICKLES if (folder / name).is_file()]
     if pickles:

@@ -55,7 +55,7 @@ class Frame:
         top, left, high, wide = self.window(height, width).window
         rows = np.floor(top + (np.arange(self.height) + 0.5) * high / self.height).astype(int)
         columns = np.floor(left + (np.arange(self.width) + 0.5) * wide / self.width).astype(int)
-        framed = labels_HW[rows.clip(0, height - 1)][:, columns.clip(0, width - 1)]
+        framed: np.ndarray = labels_HW[rows.clip(0, height - 1)][:, columns.clip(0, width - 1)]
         framed[(rows < 0) | (rows >= height)] = LEFT_OUT
         framed[:, (columns < 0) | (columns >= width)] = LEFT_OUT
         return framed

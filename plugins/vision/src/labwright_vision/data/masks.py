@@ -85,7 +85,8 @@ def mask_facts(mask: Mask) -> MaskFacts:
     codes, counts = np.unique(pixels.codes_HW, return_counts=True)
     used = {} if pixels.palette_V is None else {int(code): int(pixels.palette_V[code]) for code in codes}
     by_code = dict(zip(codes.tolist(), counts.tolist(), strict=True))
-    return MaskFacts(mask.digest(), "", *pixels.codes_HW.shape, pixels.kind, by_code, used)
+    height, width = pixels.codes_HW.shape
+    return MaskFacts(mask.digest(), "", height, width, pixels.kind, by_code, used)
 
 
 @dataclass(frozen=True)
@@ -99,9 +100,11 @@ class ClassTable:
     def labels(self, pixels: Pixels) -> np.ndarray:
         """Labels of shape (H, W), int16: LEFT_OUT where none counts, UNKNOWN where a value stands for nothing."""
         if self.of_colours and pixels.palette_V is not None:
-            return _looked_up(pixels.palette_V, self.of_colours)[pixels.codes_HW]
+            of_palette: np.ndarray = _looked_up(pixels.palette_V, self.of_colours)[pixels.codes_HW]
+            return of_palette
         if pixels.kind != "colours":
-            return _looked_up(np.arange(_MOST + 1), self.of_values)[pixels.codes_HW]
+            of_values: np.ndarray = _looked_up(np.arange(_MOST + 1), self.of_values)[pixels.codes_HW]
+            return of_values
         if not self.of_colours:  # grey: see `class_table`
             return self.labels(Pixels(pixels.codes_HW & 0xFF, "values"))
         return _looked_up(pixels.codes_HW, self.of_colours)
@@ -194,13 +197,15 @@ def _pixels(opened: Image.Image) -> Pixels:
 
 
 def _packed(colours: np.ndarray) -> np.ndarray:
-    return (colours[..., 0] << 16) | (colours[..., 1] << 8) | colours[..., 2]
+    packed: np.ndarray = (colours[..., 0] << 16) | (colours[..., 1] << 8) | colours[..., 2]
+    return packed
 
 
 def _looked_up(codes: np.ndarray, labels: Mapping[int, int]) -> np.ndarray:
     known, label = (np.array(row) for row in zip(*sorted(labels.items()), strict=True))
     place = np.searchsorted(known, codes).clip(max=len(known) - 1)
-    return np.where(known[place] == codes, label[place], UNKNOWN).astype(np.int16)
+    labels_V: np.ndarray = np.where(known[place] == codes, label[place], UNKNOWN).astype(np.int16)
+    return labels_V
 
 
 def _check_palettes(seen: Mapping[str, MaskFacts]) -> None:

@@ -70,11 +70,15 @@ class Npz(PictureArrays):
             erase=erase,
         )
         self.path, self.classes = path, classes
-        self.target = Heads if targets == "several" else Classes  # type: ignore[misc, assignment]
+        self.target = Heads if targets == "several" else Classes
 
     def parts(self) -> tuple[dict[str, Pixels], tuple[str, ...]]:
         path = expanded(self.path)
         parts = _read(path)
+        if "train" not in parts:
+            raise LabwrightError(
+                f"{path} has no pictures to learn from with labels: {' or '.join(_LAYOUTS)} and theirs."
+            )
         for part, pixels in parts.items():
             self._check(path, part, pixels)
         train = parts["train"].labels
@@ -85,14 +89,17 @@ class Npz(PictureArrays):
             raise LabwrightError(f"task.data.classes: {path} has {what}, and {len(names)} are named: {listed(names)}.")
         return parts, names
 
+    def others(self, path: Path) -> list[Pixels]:
+        return [*_read(path).values()] if path.suffix == ".npz" else []
+
     def _check(self, path: Path, part: str, pixels: Pixels) -> None:
         several = pixels.labels.ndim == 2
-        if several and self.target is not Heads:
+        if several and not issubclass(self.target, Heads):
             raise LabwrightError(
                 f"{path}: labels of {part} have the shape {pixels.labels.shape}, several for each picture: "
                 "task.data.targets=several makes each a head of the task 'multi'."
             )
-        if not several and self.target is Heads:
+        if not several and issubclass(self.target, Heads):
             raise LabwrightError(f"{path}: labels of {part} are one for each picture; leave task.data.targets out.")
         if several and pixels.labels.max(initial=0) > 1:
             raise LabwrightError(
@@ -106,21 +113,22 @@ def _read(path: Path) -> dict[str, Pixels]:
         raise LabwrightError(f"task.data.path: there is no file {located(path)}.")
     try:
         with np.load(path, allow_pickle=False) as arrays:
-            layout = next((known for first, known in _LAYOUTS.items() if first in arrays), None)
-            if layout is None:
+            found = {
+                part: (x, arrays[x], arrays[y])
+                for layout in _LAYOUTS.values()
+                for part, (x, y) in layout.items()
+                if x in arrays and y in arrays
+            }
+            if not found:
                 raise LabwrightError(
-                    f"{path} has the arrays {listed(arrays)}; those to learn from are called {' or '.join(_LAYOUTS)}."
+                    f"{path} has the arrays {listed(arrays)}; pictures are called {' or '.join(_LAYOUTS)} and so on, "
+                    "and have their labels beside them."
                 )
-            found = {part: (arrays[x], arrays[y]) for part, (x, y) in layout.items() if x in arrays and y in arrays}
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise LabwrightError(
             f"{path} can't be read as an .npz file of numbers, without pickles: {sentence(str(error))}"
         ) from error
-    if "train" not in found:
-        raise LabwrightError(
-            f"{path} has no labels for the pictures to learn from: {listed(layout['train'])} go together."
-        )
-    return {part: _pixels(f"{path}: {layout[part][0]}", *both) for part, both in found.items()}
+    return {part: _pixels(f"{path}: {name}", *both) for part, (name, *both) in found.items()}
 
 
 def _pixels(where: str, pictures: np.ndarray, labels: np.ndarray) -> Pixels:

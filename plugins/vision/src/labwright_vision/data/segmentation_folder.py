@@ -198,7 +198,7 @@ class SegmentationFolder(Data):
         self._examples, self._splits = parts, {}
         mean, deviation = scaling(self.channels)
         each = self.frame.height * self.frame.width * (self.channels + _LABEL_BYTES)
-        self.in_memory = each * sum(map(len, parts.values())) <= _IN_MEMORY
+        self.in_memory = each * sum(map(len, parts.values())) <= _IN_MEMORY  # type: ignore[misc]  # of these pictures
         for name, examples in parts.items():
             source: Source = _Files(self, [example.pair for example in examples])
             if self.in_memory:

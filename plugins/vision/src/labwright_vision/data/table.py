@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 from labwright import Classes, Heads, LabwrightError, LeftOut, Port, Values
@@ -89,21 +89,9 @@ class PictureTable(OwnPictures):
         policy: Policy = None,
         erase: Erase = 0.0,
     ) -> None:
-        super().__init__(
-            size=size,
-            channels=channels,
-            background=background,
-            white=white,
-            rotate=rotate,
-            shift=shift,
-            scale=scale,
-            flip=flip,
-            crop=crop,
-            jitter=jitter,
-            grey=grey,
-            policy=policy,
-            erase=erase,
-        )
+        moved: dict[str, Any] = {"rotate": rotate, "shift": shift, "scale": scale, "flip": flip, "crop": crop}
+        shown: dict[str, Any] = {"jitter": jitter, "grey": grey, "policy": policy, "erase": erase}
+        super().__init__(size=size, channels=channels, background=background, white=white, **moved, **shown)
         if targets == "several" and isinstance(label, tuple):
             raise LabwrightError(
                 f"task.data.targets: several labels stand in one column, and task.data.label names {len(label)}; "

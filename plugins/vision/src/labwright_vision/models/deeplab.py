@@ -99,7 +99,7 @@ def _features(name: str, inputs: Image, pretrained: bool, options: dict[str, Any
     given = {"pretrained": pretrained, "features_only": True, "in_chans": inputs.channels, **options}
     try:
         try:
-            network = timm.create_model(name, **{"output_stride": _COARSE, **given})
+            network: Any = timm.create_model(name, **{"output_stride": _COARSE, **given})
         except (TypeError, NotImplementedError, AssertionError):  # one whose strides are what they are
             network = timm.create_model(name, **given)
         with torch.no_grad():

@@ -51,9 +51,10 @@ class Detector(nn.Module):
         self.bins, classes = bins, len(outputs.names)
         if backbone == "residual":
             self.backbone: nn.Module = _Residual(inputs.channels, width, depth, norm)
-            channels, self.strides = [4 * width, 6 * width, 8 * width], (8, 16, 32)
+            channels, strides = [4 * width, 6 * width, 8 * width], [8, 16, 32]
         else:
-            self.backbone, channels, self.strides = _of_timm(backbone, inputs.channels, pretrained)
+            self.backbone, channels, strides = _of_timm(backbone, inputs.channels, pretrained)
+        self.strides = tuple(strides)
         self.lateral = nn.ModuleList(_Conv(channel, head_width, norm, kernel=1) for channel in channels)
         self.smooth = nn.ModuleList(_Conv(head_width, head_width, norm) for _ in channels)
         branch = [head_width] * head_depth
@@ -83,7 +84,7 @@ class Detector(nn.Module):
     def _level(self, features_BCHW: Tensor, stride: int, scale: Tensor) -> dict[str, Tensor]:
         logits_BAC = self.class_head(self.class_branch(features_BCHW)).flatten(2).mT
         raw_BAD = self.box_head(self.box_branch(features_BCHW)).flatten(2).mT
-        anchors_A3 = _points(*features_BCHW.shape[2:], stride, features_BCHW)
+        anchors_A3 = _points(features_BCHW, stride)
         anchors_BA3 = anchors_A3.expand(raw_BAD.shape[0], -1, -1)
         found = {"logits": logits_BAC, "anchors": anchors_BA3}
         if self.bins:
@@ -140,15 +141,16 @@ class _Conv(nn.Sequential):
         )
 
 
-def _points(height: int, width: int, stride: int, like: Tensor) -> Tensor:
+def _points(features_BCHW: Tensor, stride: int) -> Tensor:
     """The middle of each cell, row by row, and the stride: (H * W, 3)."""
-    rows = torch.arange(height, device=like.device, dtype=torch.float32) + 0.5
-    columns = torch.arange(width, device=like.device, dtype=torch.float32) + 0.5
+    height, width = features_BCHW.shape[2:]
+    rows = torch.arange(height, device=features_BCHW.device, dtype=torch.float32) + 0.5
+    columns = torch.arange(width, device=features_BCHW.device, dtype=torch.float32) + 0.5
     y_HW, x_HW = torch.meshgrid(rows * stride, columns * stride, indexing="ij")
     return torch.stack([x_HW, y_HW, torch.full_like(x_HW, stride)], dim=-1).flatten(0, 1)
 
 
-def _of_timm(architecture: str, channels: int, pretrained: bool) -> tuple[nn.Module, list[int], tuple[int, ...]]:
+def _of_timm(architecture: str, channels: int, pretrained: bool) -> tuple[nn.Module, list[int], list[int]]:
     """A backbone of timm, the channels of its last three levels, and their strides."""
     import timm  # seven seconds: only a run that uses it pays them
 
@@ -167,4 +169,4 @@ def _of_timm(architecture: str, channels: int, pretrained: bool) -> tuple[nn.Mod
         raise LabwrightError(
             f"model.backbone: timm gives no features of {architecture!r} ({type(error).__name__}: {error})."
         ) from error
-    return network, list(network.feature_info.channels()), tuple(network.feature_info.reduction())
+    return network, list(network.feature_info.channels()), list(network.feature_info.reduction())

@@ -51,7 +51,7 @@ class UNet(nn.Module):
         """Logits of shape (B, H, W, classes), for pictures of any size."""
         size = x_BCHW.shape[2:]
         x_BCHW = self.stem(x_BCHW)
-        beside = []
+        beside: list[Tensor] = []
         for stage in self.down:
             x_BCHW = stage(x_BCHW if not beside else F.max_pool2d(x_BCHW, 2, ceil_mode=True))
             beside.append(x_BCHW)

@@ -14,7 +14,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - its customary name
 
-from labwright_vision.masked_pictures import Patches
+from labwright_vision.masked_autoencoding import Patches
 
 Width = Annotated[int, Field(ge=8, multiple_of=4, description="numbers of a patch's token"), Choice(64, 128, 192)]
 Depth = Annotated[int, Field(ge=1, description="blocks"), Integers(2, 8)]
@@ -63,6 +63,8 @@ class MaskedAutoencoder(nn.Module):
     What is kept is `encoder`, that of model 'vision/vit'.
     """
 
+    places_TD: Tensor
+
     def __init__(
         self,
         inputs: Image,
@@ -83,8 +85,10 @@ class MaskedAutoencoder(nn.Module):
         rows, columns = inputs.height // outputs.patch, inputs.width // outputs.patch
         self.register_buffer("places_TD", positions(rows, columns, decoder_width), persistent=False)
 
-    def forward(self, x_BCHW: Tensor, seen_BK: Tensor) -> Tensor:
-        """The patches (B, T, P), of which those at `seen_BK` were seen."""
+    def forward(self, x_BCHW: Tensor, seen_BK: Tensor | None = None) -> Tensor:
+        """The patches (B, T, P), of which those at `seen_BK` were seen, or all."""
+        if seen_BK is None:
+            seen_BK = torch.arange(len(self.places_TD), device=x_BCHW.device).expand(len(x_BCHW), -1)
         tokens_BKD = self.to_decoder(self.encoder(x_BCHW, seen_BK))
         masked_BTD = self.mask_token.expand(len(x_BCHW), *self.places_TD.shape)
         places_BKD = seen_BK[:, :, None].expand(-1, -1, tokens_BKD.shape[2])

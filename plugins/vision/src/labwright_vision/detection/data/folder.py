@@ -19,12 +19,13 @@ from labwright_vision.data.folders import Tally, expanded, plural
 from labwright_vision.data.folders import pictures as files_of_pictures
 from labwright_vision.data.pictures import held_out, scaling
 from labwright_vision.data.reading import SUFFIXES
-from labwright_vision.detection.data import coco, lines, split, voc, yolo
+from labwright_vision.detection.data import coco, lines, voc, yolo
 from labwright_vision.detection.data.augment import Flip, Mosaic, Sample, Scale, Turn, Zoom
 from labwright_vision.detection.data.checked import Picture, checked
 from labwright_vision.detection.data.letterbox import Letterbox
 from labwright_vision.detection.data.records import Annotations, Pictures
 from labwright_vision.detection.data.shapes import read_input
+from labwright_vision.detection.data.split import BoxSplit, shown
 from labwright_vision.detection.ports import Boxes
 
 _LAYOUTS = {"coco": coco, "voc": voc, "yolo": yolo, "jsonl": lines}
@@ -83,7 +84,7 @@ class DetectionFolder(Data):
         self.zoom, self.jitter = Zoom(scale, flip, turn, mosaic), jitter
         self.names: tuple[str, ...] = ()
         self._parts: dict[str, list[Picture]] = {}
-        self._splits: dict[str, split.BoxSplit] = {}
+        self._splits: dict[str, BoxSplit] = {}
         self._left_out: Sequence[LeftOut] = ()
 
     def prepare(self) -> None:
@@ -116,7 +117,7 @@ class DetectionFolder(Data):
     def ports(self) -> tuple[Port, Port]:
         return Image(self.channels, self.height, self.width), Boxes(self.names)
 
-    def split(self, name: str) -> split.BoxSplit | None:
+    def split(self, name: str) -> BoxSplit | None:
         return self._splits.get(name)
 
     def left_out(self) -> Sequence[LeftOut]:
@@ -147,7 +148,7 @@ class DetectionFolder(Data):
         return read_input(path, self._letterbox)
 
     def show(self, inputs: tuple[Tensor, ...]) -> list[Tensor]:
-        return split.shown(inputs[0])
+        return shown(inputs[0])
 
     def save(self, folder: Path) -> None:
         kept = {"classes": self.names, "height": self.height, "width": self.width, "channels": self.channels}
@@ -200,11 +201,11 @@ class DetectionFolder(Data):
                 )
         return {"train": rest, **{name: parts[name] for name in ("valid", "test") if name in parts}}
 
-    def _split(self, part: Sequence[Picture], training: bool) -> split.BoxSplit:
+    def _split(self, part: Sequence[Picture], training: bool) -> BoxSplit:
         zoom = self.zoom if training else None
         mean, deviation = scaling(self.channels)
         colours = Colours(len(part), jitter=self.jitter, grey=0.0, mean=mean, deviation=deviation)
-        return split.BoxSplit(_Decoded(part, self._letterbox), len(part), zoom, colours if training else None)
+        return BoxSplit(_Decoded(part, self._letterbox), len(part), zoom, colours if training else None)
 
     def _counts(self, part: str) -> list[int]:
         labels = torch.cat([picture.labels for picture in self._parts[part]])

@@ -129,6 +129,7 @@ def _placed(draw: np.random.Generator, label: int, size: int, others: list[np.nd
         half = draw.uniform(*_SIZES) * size
         x, y = draw.uniform(half, size - half, 2)
         across, down = np.abs(columns - x), rows - y
+        mask: np.ndarray
         if NAMES[label] == "circle":
             mask = across**2 + down**2 < half**2
         elif NAMES[label] == "square":

@@ -170,8 +170,12 @@ class MaskedError:
 
     higher_is_better = False
 
+    _sum: Tensor | float
+    _count: int
+
     def __init__(self) -> None:
-        self.reset()
+        self._sum: Tensor | float = 0.0
+        self._count = 0
 
     def update(self, predictions: Tensor, targets: Tensor) -> None:
         self._sum = self._sum + (predictions.float() - targets.float()).square().sum(dtype=torch.float64)
@@ -181,8 +185,7 @@ class MaskedError:
         return float(self._sum) / self._count if self._count else float("nan")
 
     def reset(self) -> None:
-        self._sum: Tensor | float = 0.0
-        self._count = 0
+        self._sum, self._count = 0.0, 0
 
 
 def cut(x_BCHW: Tensor, patch: int) -> Tensor:
