@@ -143,6 +143,8 @@ SLIPS: dict[str, tuple[tuple[str, ...], str]] = {
     "a pair that is told classes": (("model={name='gan/cdcgan'}",), r"'gan/cdcgan' takes ClassLatent; .*Latent"),
     "a pair that isn't told classes": (("task.conditional=true",), r"'gan/mlp' takes Latent; .*offers ClassLatent"),
     "a judge of points": (("task.judge=runs",), r"task\.judge: a judge looks at pictures; Ring offers points"),
+    "changes of points": (('task.augment=["cutout"]',), r"task\.augment: it changes pictures; Ring offers points"),
+    "a change that isn't there": (('task.augment=["cutuot"]',), r"task\.augment.*did you mean 'cutout'"),
     "no latent": (("task.latent=0",), r"task\.latent: given 0; .*1"),
     "no critic steps": (("task.critic_steps=0",), r"task\.critic_steps: given 0"),
     "a misspelt setting": (("task.critic_step=2",), r"task\.critic_step: .*did you mean 'critic_steps'"),
@@ -211,7 +213,9 @@ def test_pictures_of_any_size_are_drawn(
     settings = (f"task.data.size={side}", "train.batch_size=8", "model.stages=", "--folder", tmp_path / "run")
     ran = labwright("run", *of_folder(folder_of_pictures, *settings), "--json")
     assert ran.code == 0, ran.errors
-    assert set(json.loads(ran.out)["metrics"]["test"]) == {"fid", "kid", "judge_accuracy", "read_as_asked", "spread"}
+    measures = {name.partition("/")[0] for name in json.loads(ran.out)["metrics"]["test"]}
+    of_asked = {"judge_accuracy", "read_as_asked", "spread", "generated_alone"}
+    assert measures == {"fid", "kid", "prdc", "memorised", *of_asked}
     assert labwright("predict", tmp_path / "run", "--label", "a", "--out", tmp_path / "drawn").code == 0
     (file,) = (tmp_path / "drawn").iterdir()
     with Image.open(file) as picture:

@@ -52,10 +52,11 @@ class Memorised:
 
     Of a generator that repeats training samples, with noise or without, it is 1; of one that makes new ones 0 on
     average: then the nearest of n training and m held-out pictures is a training one with probability n / (n + m), as
-    nothing tells the two apart. The excess over that is given as a share of m / (n + m). So both parts have to be of
-    one kind: where the held-out ones are by other writers, it is above 0 for that. Distances are of pixels; a copy that
-    was moved or turned isn't found. Of 2,000 generated pictures, on the test part only. nan where the training pictures
-    aren't there.
+    nothing tells the two apart. The excess over that is given as a share of m / (n + m); the standard error for k
+    samples is about sqrt(n / (m k)), and more where samples are alike, so that a collapsed generator's figure says
+    nothing. Both parts have to be of one kind: where the held-out ones are by other writers, it is above 0 for that.
+    Distances are of pixels; a copy that was moved or turned isn't found. Of 2,000 generated pictures, on the test part
+    only. nan where the training pictures aren't there.
     """
 
     splits = ("test",)
