@@ -17,7 +17,10 @@ from typer.testing import CliRunner
 PLUGINS = lw.Plugins.discover()
 OUTPUTS = Heads({"class": Classes(("a", "b", "c")), "pair": Values(2)})
 INPUTS = {"vision": Image(1, 16, 16), "nlp": Tokens(40, 12), "speech": Audio(8_000, 4_000)}
-ELSEWHERE = {"nlp/gpt", "nlp/transformer", "speech/crnn", "speech/conformer"}  # they return something else than classes
+ELSEWHERE = {  # they return something else than classes
+    *("nlp/gpt", "nlp/transformer", "speech/crnn", "speech/conformer"),
+    *("vision/deeplab", "vision/detector", "vision/mae", "vision/unet"),
+}
 SMALL = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
 NEED: dict[str, dict[str, Any]] = {
     "vision/timm": {"architecture": "test_resnet"},

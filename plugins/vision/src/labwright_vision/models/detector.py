@@ -36,7 +36,7 @@ class Detector(nn.Module):
         *,
         backbone: str = "residual",
         pretrained: bool = False,
-        width: Annotated[int, Field(ge=4, multiple_of=4), Integers(8, 32, step=8)] = 16,
+        width: Annotated[int, Field(ge=4, multiple_of=4), Integers(8, 32, step=4)] = 16,
         depth: Annotated[int, Field(ge=1), Integers(1, 3)] = 1,
         head_width: Annotated[int, Field(ge=8, multiple_of=8), Integers(32, 96, step=8)] = 40,
         head_depth: Annotated[int, Field(ge=1), Integers(1, 4)] = 2,
