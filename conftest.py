@@ -2,7 +2,27 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("unhurried")
+
+# checks of the kit that train, build or look at a component many times: of all the project's own they are long
+THOROUGH = (
+    "answers-each-row-by-itself",
+    "can-be-built-with-sampled-settings",
+    "learns-one-batch-by-heart",
+    "says-what-it-goes-with",
+    "works-at-the-ends-of-its-search",
+)
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest leaves out what isn't asked for
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if (
+            item.nodeid.startswith("tests/test_conformance.py")
+            and item.name.rpartition(": ")[2].rstrip("]") in THOROUGH
+        ):
+            item.add_marker(pytest.mark.long)

@@ -129,6 +129,7 @@ def test_a_verb_gets_its_hook_where_the_module_has_none(plugin: Path):
         new_component("verb", "weigh")
 
 
+@pytest.mark.long
 def test_a_verb_of_a_new_plugin_works_and_one_that_is_taken_is_refused(
     plugin: Path, monkeypatch: pytest.MonkeyPatch, command: Callable[..., Any]
 ):

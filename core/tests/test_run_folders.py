@@ -141,8 +141,8 @@ except lw.LabwrightError as error:
 @pytest.mark.parametrize(
     ("limit", "said"),
     [
-        (200, "can't write .*task"),
-        (800, r"can't write .*environment\.json: File too large"),
+        pytest.param(200, "can't write .*task", marks=pytest.mark.long),
+        pytest.param(800, r"can't write .*environment\.json: File too large", marks=pytest.mark.long),
         (3000, "can't write the checkpoint .*step-00000002: .*There is none before it"),
     ],
 )

@@ -53,6 +53,7 @@ def test_digits_are_drawn_by_class_into_files(labwright: Command, tmp_path: Path
     assert (asked.code, "given 'seven'; this run makes samples of 0, 1, 2" in asked.errors) == (2, True), asked.errors
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_the_classifier_of_another_run_is_the_judge(labwright: Command, tmp_path: Path) -> None:
     pytest.importorskip("labwright_vision", reason="the digits come with labwright-vision")
@@ -78,6 +79,7 @@ def test_the_classifier_of_another_run_is_the_judge(labwright: Command, tmp_path
     assert re.search(r"task\.judge: .*jugde' is no run folder.*did you mean '.*judge'", missing.errors)
 
 
+@pytest.mark.long
 def test_a_run_needs_its_judge_no_more_once_it_has_begun(
     labwright: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -205,7 +207,7 @@ def of_folder(folder: Path, *settings: str) -> tuple[str, ...]:
     return ("gan/digits", data, "task.judge_epochs=1", "train.epochs=", *SHORT, *settings)
 
 
-@pytest.mark.parametrize("side", [7, 20, 30])
+@pytest.mark.parametrize("side", [7, *(pytest.param(side, marks=pytest.mark.long) for side in (20, 30))])
 def test_pictures_of_any_size_are_drawn(
     side: int, folder_of_pictures: Path, labwright: Command, tmp_path: Path
 ) -> None:

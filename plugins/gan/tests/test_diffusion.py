@@ -149,7 +149,7 @@ class Exact(nn.Module):
         return (a.sqrt() * x_t - x_0) / (1 - a).sqrt()
 
 
-@pytest.mark.parametrize("eta", [0.0, 1.0])
+@pytest.mark.parametrize("eta", [0.0, pytest.param(1.0, marks=pytest.mark.long)])
 def test_with_the_best_denoiser_of_a_gaussian_samples_have_its_mean_and_deviation(eta: float) -> None:
     task = Diffusion(Ring(), steps=400, sampling_steps=200, eta=eta)
     task.prepare()

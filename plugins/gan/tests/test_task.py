@@ -255,7 +255,7 @@ def test_a_conditional_pair_draws_what_it_is_asked_for(tmp_path: Path) -> None:
     assert [label.get_text() for label in section.figure.axes[0].get_yticklabels()] == list(NAMES)
 
 
-@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("channels", [1, pytest.param(3, marks=pytest.mark.long)])
 def test_what_was_learned_from_the_data_is_enough_to_draw(channels: int, tmp_path: Path) -> None:
     run = duel(
         Adversarial(Squares(channels=channels), latent=4, conditional=True, judge_epochs=1),
@@ -385,6 +385,7 @@ def test_a_penalty_on_the_slope_of_a_critic_with_batch_norm_is_refused(loss: dic
         experiment.run(tmp_path / "run")
 
 
+@pytest.mark.long
 def test_a_film_shows_as_many_moments_and_changes_nothing(tmp_path: Path) -> None:
     finals = []
     for film in (0, 4):

@@ -20,7 +20,9 @@ MODELS: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[] if name == "deepfm" else pytest.mark.long) for name in MODELS]
+)
 def test_a_model_is_exported_and_computes_the_same(name: str, tmp_path: Path) -> None:
     export = pytest.importorskip("labwright_export").export
     data = {"name": "recsys/synthetic", "users": 30, "items": 40, "activity": 12}

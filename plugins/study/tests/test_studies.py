@@ -135,7 +135,9 @@ def test_a_trial_trains_as_a_run_does_and_leaves_the_test_part_alone(tmp_path: P
     assert losses(tmp_path / "trial") == losses(tmp_path / "run")
 
 
-@pytest.mark.parametrize("sampler", ["tpe", "gp", "nsga-ii", "qmc", "random"])
+@pytest.mark.parametrize(
+    "sampler", ["tpe", *(pytest.param(name, marks=pytest.mark.long) for name in ("gp", "nsga-ii", "qmc", "random"))]
+)
 def test_the_same_study_has_the_same_trials_also_in_two_pieces(tmp_path: Path, sampler: str):
     whole, cut = study(tmp_path / "whole", 16, sampler=sampler), study(tmp_path / "cut", 16, sampler=sampler)
     whole.run()
