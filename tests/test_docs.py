@@ -278,8 +278,8 @@ LONG = (
                 "local-parts",
                 "own-images",
             ),
-            *("own-recordings", "own-tables", "own-texts", "predict", "reinforcement-learning", "resume"),
-            "several-tasks",
+            *("draw-pictures", "own-ratings", "own-recordings", "own-tables", "own-texts", "predict"),
+            *("private-training", "reinforcement-learning", "resume", "segmentation", "several-tasks"),
         )
     ),
 )

@@ -129,7 +129,9 @@ def test_what_is_unfrozen_learns_from_that_step_on(unfreeze: str, first: int, tm
     assert watch.training == {step: step >= first for step in range(1, 13)}
 
 
-@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[] if name == "adamw" else pytest.mark.long) for name in OPTIMIZERS]
+)
 def test_resuming_before_at_and_after_the_unfreezing_is_exact(name: str, tmp_path: Path) -> None:
     gradual = experiment({"body.0.*": {"unfreeze": "5 steps"}, "body.1.*": {"unfreeze": "3 steps"}}, name=name)
     whole = gradual.run(tmp_path / "whole").model.state_dict()
