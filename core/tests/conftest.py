@@ -22,6 +22,7 @@ import labwright as lw
 def labwright_components():
     yield lw.Component({kind!r}, {name!r}, {target!r}, "made by a test")
 """
+OK = MENU.format(kind="model", name="stars/ok", target="labwright_stars.models:Ok")
 _WATCHED = """\
 import atexit, json, sys
 from labwright.cli import main
@@ -92,6 +93,13 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
     for name in set(sys.modules) - before:
         if str(getattr(sys.modules[name], "__file__", None)).startswith(str(folder)):
             del sys.modules[name]
+
+
+@pytest.fixture
+def stars(site: Site) -> Site:
+    """The distribution labwright-stars, which brings a model."""
+    site.install("stars", OK)
+    return site
 
 
 @dataclass(frozen=True)

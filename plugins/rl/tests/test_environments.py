@@ -44,6 +44,8 @@ def test_a_start_that_is_not_0_is_told_to_the_environment() -> None:
     environment.reset(0)
     for action in range(3):
         environment.step(action)
+    with pytest.raises(AssertionError, match="2 is no action"):
+        environment.step(3)
 
 
 def test_an_episode_follows_from_its_seed() -> None:
