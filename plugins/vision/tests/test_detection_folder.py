@@ -100,6 +100,11 @@ def changed(folder: Path, change: Callable[[dict[str, list[dict[str, object]]]],
     [
         (lambda t: t["annotations"][0].update(bbox=[50, 5, 30, 20]), "reaches beyond the picture's 60x40"),
         (lambda t: t["annotations"][0].update(bbox=[5, 5, 0, 20]), "is empty"),
+        (lambda t: t["annotations"][0].update(bbox=[-1, -1, 1, 1]), "lies beside the picture's 60x40"),
+        (lambda t: t["annotations"][0].update(bbox=[60.2, 5, 0.5, 10]), "lies beside the picture's 60x40"),
+        (lambda t: t["images"][1].update(id=0), "2 of its images have the id '0'"),
+        (lambda t: t["categories"][0].update(id=7), "2 of its categories have the id '7'"),
+        (lambda t: t["categories"][0].update(name="dog"), "2 of its categories have the name 'dog'"),
         (lambda t: t["annotations"][0].update(bbox=[5, 5, "wide", 20]), "a box is four numbers"),
         (lambda t: t["annotations"][0].update(category_id=4), "category 4, which has no name"),
         (lambda t: t["annotations"][0].update(image_id=99), "image 99, which isn't among its images"),
@@ -137,6 +142,9 @@ def test_what_is_damaged_can_be_left_out(tmp_path: Path) -> None:
         (voc, "Annotations/a.xml", "<annotation><object><name>cat</name></object></annotation>", "no bndbox"),
         (voc, "Annotations/a.xml", "<annotation><object></object></annotation>", "object 1 has no name"),
         (voc, "ImageSets/Main/test.txt", "a\n", "'a' is in 'train' as well"),
+        (yolo, "classes.txt", "cat\n\ndog\n", "classes.txt:2 is empty"),
+        (yolo, "classes.txt", "dog\ndog\n", "classes.txt:2: 'dog' is the name of another class"),
+        (yolo, "labels/val/classes.txt", "dog\ncat\n", "its classes aren't those of"),
         (yolo, "labels/train/a.txt", "2 0.5 0.5 0.1 0.1\n", "class 2 has no name"),
         (yolo, "labels/train/a.txt", "0 30 20 10 10\n", "shares of the sides"),
         (yolo, "labels/train/a.txt", "0 0.5 0.5 0.1\n", "four numbers are expected"),
@@ -158,6 +166,7 @@ def test_files_that_are_not_as_their_layout_has_them_are_refused(
     ("row", "told"),
     [
         ({"file": "x.png", "boxes": [[1, 1, 9, 9]], "labels": []}, "one entry for each box"),
+        ({"file": "x.png", "boxes": None}, "one entry for each box"),
         ({"file": "x.png", "boxes": [[1, 1, 9]], "labels": ["owl"]}, "a box is four numbers"),
         ({"file": "x.png", "boxes": [[1, 1, 9, 9]], "labels": [3]}, "labels are names"),
         ({"file": "x.png", "split": "later"}, "neither train, valid nor test"),
@@ -171,6 +180,12 @@ def test_lines_that_say_nothing_are_refused(tmp_path: Path, row: dict[str, objec
     with pytest.raises(LabwrightError) as refused:
         prepared(tmp_path)
     assert told in str(refused.value)
+
+
+def test_what_a_windows_editor_puts_before_the_first_class_is_no_part_of_its_name(tmp_path: Path) -> None:
+    folder = yolo(tmp_path / "yolo")
+    (folder / "classes.txt").write_text("cat\ndog\n\n", encoding="utf-8-sig")
+    assert prepared(folder).names == ("cat", "dog")
 
 
 def test_a_folder_without_annotations_or_with_two_kinds_is_refused(tmp_path: Path) -> None:

@@ -89,13 +89,16 @@ def _boxes(record: Record, size: tuple[int, int]) -> tuple[list[tuple[float, ...
     for box, name in zip(record.boxes, record.classes, strict=True):
         sides = [side * size[axis % 2] for axis, side in enumerate(box)] if record.relative else [*box]
         left, top, right, bottom = sides
+        cut = max(left, 0.0), max(top, 0.0), min(right, size[0]), min(bottom, size[1])
         said = f"{name!r} at {', '.join(f'{side:g}' for side in sides)}"
         if not (right > left and bottom > top):  # also one with a nan
             faults.append(f"{record.name}: {said} is empty")
         elif min(left, top) < -_BEYOND or right > size[0] + _BEYOND or bottom > size[1] + _BEYOND:
             faults.append(f"{record.name}: {said} reaches beyond the picture's {_by(size)}")
+        elif not (cut[2] > cut[0] and cut[3] > cut[1]):  # by less than a pixel, but all of it
+            faults.append(f"{record.name}: {said} lies beside the picture's {_by(size)}")
         else:
-            boxes.append((max(left, 0.0), max(top, 0.0), min(right, size[0]), min(bottom, size[1])))
+            boxes.append(cut)
             continue
         boxes.append(None)
     return boxes, faults

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -83,4 +83,8 @@ def _table(source: Path) -> dict[str, Any]:
             missing = [field for field in fields if field not in row]
             if missing:
                 raise LabwrightError(f"{source}: {name}[{place}] has no {missing[0]!r}.")
+    for name, field in (("images", "id"), ("categories", "id"), ("categories", "name")):
+        (value, count), *_ = Counter(str(row[field]) for row in table[name]).most_common(1) or [("", 0)]
+        if count > 1:
+            raise LabwrightError(f"{source}: {count} of its {name} have the {field} {value!r}: which one is meant?")
     return table  # type: ignore[no-any-return]

@@ -27,8 +27,10 @@ def read(sources: list[Path], pictures: Pictures) -> Annotations:
 
     Raises LabwrightError for a line that is none, or a class without a name.
     """
-    lines = _lines(sources[0])
-    names = tuple(line.strip() for line in lines if line.strip())
+    names = _names(sources[0])
+    for source in sources[1:]:
+        if _names(source) != names:
+            raise LabwrightError(f"{source}: its classes aren't those of {sources[0]}: a label would mean two.")
     records = []
     for path in pictures.all:
         if isinstance(path, Archived):
@@ -40,6 +42,17 @@ def read(sources: list[Path], pictures: Pictures) -> Annotations:
                 _add(record, line.split(), names, f"{label}:{place}")
         records.append(record)
     return Annotations(names, records)
+
+
+def _names(source: Path) -> tuple[str, ...]:
+    """The name of each class; a label is the place of its line, so that none may be empty but the last ones."""
+    names = tuple(name.strip() for name in "\n".join(_lines(source)).rstrip().split("\n"))
+    for place, name in enumerate(names, 1):
+        if not name:
+            raise LabwrightError(f"{source}:{place} is empty, where a class's name is expected: class {place - 1}.")
+        if name in names[: place - 1]:
+            raise LabwrightError(f"{source}:{place}: {name!r} is the name of another class as well.")
+    return names
 
 
 def _add(record: Record, words: list[str], names: tuple[str, ...], where: str) -> None:
@@ -69,6 +82,6 @@ def _labels(path: Path, root: Path) -> Path:
 
 def _lines(path: Path) -> list[str]:
     try:
-        return path.read_text(encoding="utf-8").splitlines()
+        return path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise LabwrightError(f"{path} can't be read as text: {error}.") from error
