@@ -145,6 +145,7 @@ def test_what_is_damaged_can_be_left_out(tmp_path: Path) -> None:
         (yolo, "classes.txt", "cat\n\ndog\n", "classes.txt:2 is empty"),
         (yolo, "classes.txt", "dog\ndog\n", "classes.txt:2: 'dog' is the name of another class"),
         (yolo, "labels/val/classes.txt", "dog\ncat\n", "its classes aren't those of"),
+        (yolo, "labels/train/z.txt", "0 0.5 0.5 0.1 0.1\n", "z.txt is of no picture"),
         (yolo, "labels/train/a.txt", "2 0.5 0.5 0.1 0.1\n", "class 2 has no name"),
         (yolo, "labels/train/a.txt", "0 30 20 10 10\n", "shares of the sides"),
         (yolo, "labels/train/a.txt", "0 0.5 0.5 0.1\n", "four numbers are expected"),
@@ -186,6 +187,13 @@ def test_what_a_windows_editor_puts_before_the_first_class_is_no_part_of_its_nam
     folder = yolo(tmp_path / "yolo")
     (folder / "classes.txt").write_text("cat\ndog\n\n", encoding="utf-8-sig")
     assert prepared(folder).names == ("cat", "dog")
+
+
+def test_labels_of_two_pictures_are_refused(tmp_path: Path) -> None:
+    folder = yolo(tmp_path / "yolo")
+    picture(folder / "images" / "train" / "a.bmp")
+    with pytest.raises(LabwrightError, match=r"a\.txt is of two pictures"):
+        prepared(folder)
 
 
 def test_a_folder_without_annotations_or_with_two_kinds_is_refused(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from labwright import LabwrightError
 
 from labwright_vision.data.archive import Archived
-from labwright_vision.data.folders import name_below
+from labwright_vision.data.folders import Found, name_below
 from labwright_vision.detection.data.records import Annotations, Pictures, Record, below, part_of
 
 _NAMES = ("classes.txt", "obj.names")
@@ -25,22 +25,30 @@ def files(root: Path) -> list[Path]:
 def read(sources: list[Path], pictures: Pictures) -> Annotations:
     """The boxes of images/train/1.jpg are in labels/train/1.txt, or in 1.txt beside it; without one it has none.
 
-    Raises LabwrightError for a line that is none, or a class without a name.
+    Raises LabwrightError for a line that is none, a class without a name, and labels of no picture or of two.
     """
     names = _names(sources[0])
     for source in sources[1:]:
         if _names(source) != names:
             raise LabwrightError(f"{source}: its classes aren't those of {sources[0]}: a label would mean two.")
     records = []
+    labelled: dict[Path, Found] = {}
     for path in pictures.all:
         if isinstance(path, Archived):
             raise LabwrightError(f"{path} lies in an archive; YOLO's labels are looked for beside pictures: unpack it.")
         record = Record(path, name_below(path, pictures.root), part_of(path, pictures.root), relative=True)
         label = _labels(path, pictures.root)
-        for place, line in enumerate(_lines(label) if label.is_file() else (), 1):
+        there = label.is_file()
+        if there and labelled.setdefault(label, path) != path:
+            raise LabwrightError(f"{label} is of two pictures, {labelled[label]} and {path}: take one of them away.")
+        for place, line in enumerate(_lines(label) if there else (), 1):
             if line.strip():
                 _add(record, line.split(), names, f"{label}:{place}")
         records.append(record)
+    for path in below(pictures.root, ".txt"):
+        inner = path.relative_to(pictures.root).parts[:-1]
+        if "labels" in inner and path not in labelled and path.name not in _NAMES:
+            raise LabwrightError(f"{path} is of no picture: one of its name is looked for in images/, or beside it.")
     return Annotations(names, records)
 
 
