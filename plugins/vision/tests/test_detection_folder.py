@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -187,6 +188,39 @@ def test_what_a_windows_editor_puts_before_the_first_class_is_no_part_of_its_nam
     folder = yolo(tmp_path / "yolo")
     (folder / "classes.txt").write_text("cat\ndog\n\n", encoding="utf-8-sig")
     assert prepared(folder).names == ("cat", "dog")
+
+
+def test_labels_in_an_archive_are_not_passed_over(tmp_path: Path) -> None:
+    folder = yolo(tmp_path / "yolo")
+    with zipfile.ZipFile(folder / "labels.zip", "w") as archive:
+        archive.write(folder / "labels" / "train" / "a.txt", "train/a.txt")
+    (folder / "labels" / "train" / "a.txt").unlink()
+    with pytest.raises(LabwrightError, match=r"labels\.zip has text files in it.*unpack it"):
+        prepared(folder)
+
+
+def test_a_picture_in_two_parts_is_told(tmp_path: Path) -> None:
+    folder = coco(tmp_path / "coco")
+    assert not [text for text in prepared(folder).remarks() if "flatters" in text]
+    (folder / "val2017" / "d.png").write_bytes((folder / "train2017" / "a.png").read_bytes())
+    (told,) = [text for text in prepared(folder).remarks() if "flatters" in text]
+    assert told.startswith("1 of 1 pictures of valid are in another part as well, such as d.png in train (a.png)")
+
+
+def test_a_box_that_becomes_a_crowd_is_other_data(tmp_path: Path) -> None:
+    before = [*prepared(coco(tmp_path / "before")).identity("train")]
+    after = changed(tmp_path / "after", lambda t: t["annotations"][0].update(iscrowd=1))
+    assert [*prepared(after).identity("train")] != before
+    assert [*prepared(coco(tmp_path / "again")).identity("train")] == before
+
+
+def test_other_data_of_which_nothing_can_be_used_is_refused(tmp_path: Path) -> None:
+    data = prepared(coco(tmp_path / "coco"), on_damaged="leave-out")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "x.png").write_bytes(b"damaged")
+    (tmp_path / "other" / "all.jsonl").write_text('{"file": "x.png", "boxes": [[1, 1, 9, 9]], "labels": ["cat"]}\n')
+    with pytest.raises(LabwrightError, match="no picture of it can be used"):
+        data.on(tmp_path / "other")
 
 
 def test_labels_of_two_pictures_are_refused(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from labwright import LabwrightError
 
-from labwright_vision.data.archive import Archived
+from labwright_vision.data.archive import Archived, Zip
 from labwright_vision.data.folders import Found, name_below
 from labwright_vision.detection.data.records import Annotations, Pictures, Record, below, part_of
 
@@ -31,6 +31,9 @@ def read(sources: list[Path], pictures: Pictures) -> Annotations:
     for source in sources[1:]:
         if _names(source) != names:
             raise LabwrightError(f"{source}: its classes aren't those of {sources[0]}: a label would mean two.")
+    for path in sorted(pictures.root.glob("*.zip")):
+        if any(name.endswith(".txt") for name in Zip(path).file().namelist()):
+            raise LabwrightError(f"{path} has text files in it; YOLO's labels are read beside pictures: unpack it.")
     records = []
     labelled: dict[Path, Found] = {}
     for path in pictures.all:
