@@ -223,6 +223,31 @@ def test_other_data_of_which_nothing_can_be_used_is_refused(tmp_path: Path) -> N
         data.on(tmp_path / "other")
 
 
+def test_no_part_of_coco_is_passed_over(tmp_path: Path) -> None:
+    folder = coco(tmp_path / "coco")
+    notes = folder / "annotations"
+    (notes / "captions_train2017.json").write_text('{"images": [], "annotations": [{"caption": "a cat"}]}')
+    file = (notes / "instances_val2017.json").rename(notes / "val.json")
+    data = prepared(folder)
+    assert boxes_of(data, "valid") == [TRUE["d"][1]] and len(data.split("train") or ()) == 3
+    file.write_text("{")
+    with pytest.raises(LabwrightError, match=r"val\.json can't be read as JSON"):
+        prepared(folder)
+
+
+def test_lists_of_voc_lie_in_its_own_folder_and_what_they_leave_out_is_told(tmp_path: Path) -> None:
+    voc(tmp_path / "VOC2007")
+    data = prepared(tmp_path)
+    assert [len(data.split(part) or ()) for part in ("train", "valid", "test")] == [3, 1, 1]
+    assert not data.left_out()
+    (tmp_path / "VOC2007" / "ImageSets" / "Main" / "train.txt").write_text("a\nz\n")
+    told = {(left.count, left.what, left.why) for left in prepared(tmp_path).left_out()}
+    assert told == {
+        (2, "annotations", "in none of the lists of ImageSets/Main, such as b"),
+        (1, "name", "in a list of ImageSets/Main, but without an annotation, such as z"),
+    }
+
+
 def test_labels_of_two_pictures_are_refused(tmp_path: Path) -> None:
     folder = yolo(tmp_path / "yolo")
     picture(folder / "images" / "train" / "a.bmp")

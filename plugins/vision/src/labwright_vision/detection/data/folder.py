@@ -90,7 +90,7 @@ class DetectionFolder(Data):
 
     def prepare(self) -> None:
         root, tally = _existing(expanded(self.folder), "task.data.folder"), Tally()
-        found = self._annotations(root)
+        found = self._annotations(root, tally)
         if not any(record.boxes for record in found.records):
             raise LabwrightError(f"{root}: no picture has a box: there is nothing to be found.")
         self.names = found.names
@@ -105,7 +105,7 @@ class DetectionFolder(Data):
     def on(self, path: Path) -> Self:
         """Annotated pictures in any of the layouts, all parts together."""
         other, root, tally = copy(self), _existing(expanded(path), "--on"), Tally()
-        found = self._annotations(root)
+        found = self._annotations(root, tally)
         labels = {name: label for label, name in enumerate(self.names)}
         for name in {name for record in found.records for name in record.classes} - labels.keys():
             count = sum(record.classes.count(name) for record in found.records)
@@ -169,7 +169,7 @@ class DetectionFolder(Data):
     def _letterbox(self) -> Letterbox:
         return Letterbox(self.height, self.width, self.channels)
 
-    def _annotations(self, root: Path) -> Annotations:
+    def _annotations(self, root: Path, tally: Tally) -> Annotations:
         """What the one layout that is there tells. Raises LabwrightError where there is none, or several."""
         asked: dict[str, ModuleType] = _LAYOUTS if self.layout == "auto" else {self.layout: _LAYOUTS[self.layout]}
         there = {name: files for name, layout in asked.items() if (files := layout.files(root))}
@@ -182,6 +182,8 @@ class DetectionFolder(Data):
             raise LabwrightError(f"{root} has annotations of several layouts: set task.data.layout to {listed(there)}.")
         ((name, files),) = there.items()
         found: Annotations = _LAYOUTS[name].read(files, Pictures(root))
+        for passed in found.passed:
+            tally.add(passed.what, passed.why, next(iter(passed.names), ""), len(passed.names))
         return found
 
     def _held_out(self, root: Path, pictures: Sequence[Picture]) -> dict[str, list[Picture]]:
