@@ -306,6 +306,17 @@ def test_a_detector_answers_any_size_at_the_middle_of_its_cells(settings: dict[s
     assert float(given["logits"].detach().sigmoid().mean()) == pytest.approx(0.01, abs=0.01)
 
 
+def test_in_16_bits_a_distance_is_still_the_mean_of_its_probabilities() -> None:
+    torch.manual_seed(0)
+    model = Detector(lw.Image(3, 64, 64), Boxes(NAMES), width=8, head_width=16, bins=16).eval()
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        given = model(torch.randn(1, 3, 64, 64))
+    mean = (given["distances"].double().softmax(-1) * torch.arange(16)).sum(-1) * given["anchors"][..., 2:]
+    points = given["anchors"][..., :2]
+    sides = torch.cat([points - given["boxes"][..., :2], given["boxes"][..., 2:] - points], dim=-1)
+    torch.testing.assert_close(sides.double(), mean, rtol=0, atol=1e-3)
+
+
 def test_about_800_000_parameters_by_default() -> None:
     model = Detector(lw.Image(3, 64, 64), Boxes(NAMES))
     assert 700_000 < sum(parameter.numel() for parameter in model.parameters()) < 900_000

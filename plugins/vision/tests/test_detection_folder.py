@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -100,6 +101,11 @@ def changed(folder: Path, change: Callable[[dict[str, list[dict[str, object]]]],
     [
         (lambda t: t["annotations"][0].update(bbox=[50, 5, 30, 20]), "reaches beyond the picture's 60x40"),
         (lambda t: t["annotations"][0].update(bbox=[5, 5, 0, 20]), "is empty"),
+        (lambda t: t["annotations"][0].update(bbox=[-1, -1, 1, 1]), "lies beside the picture's 60x40"),
+        (lambda t: t["annotations"][0].update(bbox=[60.2, 5, 0.5, 10]), "lies beside the picture's 60x40"),
+        (lambda t: t["images"][1].update(id=0), "2 of its images have the id '0'"),
+        (lambda t: t["categories"][0].update(id=7), "2 of its categories have the id '7'"),
+        (lambda t: t["categories"][0].update(name="dog"), "2 of its categories have the name 'dog'"),
         (lambda t: t["annotations"][0].update(bbox=[5, 5, "wide", 20]), "a box is four numbers"),
         (lambda t: t["annotations"][0].update(category_id=4), "category 4, which has no name"),
         (lambda t: t["annotations"][0].update(image_id=99), "image 99, which isn't among its images"),
@@ -137,6 +143,10 @@ def test_what_is_damaged_can_be_left_out(tmp_path: Path) -> None:
         (voc, "Annotations/a.xml", "<annotation><object><name>cat</name></object></annotation>", "no bndbox"),
         (voc, "Annotations/a.xml", "<annotation><object></object></annotation>", "object 1 has no name"),
         (voc, "ImageSets/Main/test.txt", "a\n", "'a' is in 'train' as well"),
+        (yolo, "classes.txt", "cat\n\ndog\n", "classes.txt:2 is empty"),
+        (yolo, "classes.txt", "dog\ndog\n", "classes.txt:2: 'dog' is the name of another class"),
+        (yolo, "labels/val/classes.txt", "dog\ncat\n", "its classes aren't those of"),
+        (yolo, "labels/train/z.txt", "0 0.5 0.5 0.1 0.1\n", "z.txt is of no picture"),
         (yolo, "labels/train/a.txt", "2 0.5 0.5 0.1 0.1\n", "class 2 has no name"),
         (yolo, "labels/train/a.txt", "0 30 20 10 10\n", "shares of the sides"),
         (yolo, "labels/train/a.txt", "0 0.5 0.5 0.1\n", "four numbers are expected"),
@@ -158,6 +168,7 @@ def test_files_that_are_not_as_their_layout_has_them_are_refused(
     ("row", "told"),
     [
         ({"file": "x.png", "boxes": [[1, 1, 9, 9]], "labels": []}, "one entry for each box"),
+        ({"file": "x.png", "boxes": None}, "one entry for each box"),
         ({"file": "x.png", "boxes": [[1, 1, 9]], "labels": ["owl"]}, "a box is four numbers"),
         ({"file": "x.png", "boxes": [[1, 1, 9, 9]], "labels": [3]}, "labels are names"),
         ({"file": "x.png", "split": "later"}, "neither train, valid nor test"),
@@ -171,6 +182,77 @@ def test_lines_that_say_nothing_are_refused(tmp_path: Path, row: dict[str, objec
     with pytest.raises(LabwrightError) as refused:
         prepared(tmp_path)
     assert told in str(refused.value)
+
+
+def test_what_a_windows_editor_puts_before_the_first_class_is_no_part_of_its_name(tmp_path: Path) -> None:
+    folder = yolo(tmp_path / "yolo")
+    (folder / "classes.txt").write_text("cat\ndog\n\n", encoding="utf-8-sig")
+    assert prepared(folder).names == ("cat", "dog")
+
+
+def test_labels_in_an_archive_are_not_passed_over(tmp_path: Path) -> None:
+    folder = yolo(tmp_path / "yolo")
+    with zipfile.ZipFile(folder / "labels.zip", "w") as archive:
+        archive.write(folder / "labels" / "train" / "a.txt", "train/a.txt")
+    (folder / "labels" / "train" / "a.txt").unlink()
+    with pytest.raises(LabwrightError, match=r"labels\.zip has text files in it.*unpack it"):
+        prepared(folder)
+
+
+def test_a_picture_in_two_parts_is_told(tmp_path: Path) -> None:
+    folder = coco(tmp_path / "coco")
+    assert not [text for text in prepared(folder).remarks() if "flatters" in text]
+    (folder / "val2017" / "d.png").write_bytes((folder / "train2017" / "a.png").read_bytes())
+    (told,) = [text for text in prepared(folder).remarks() if "flatters" in text]
+    assert told.startswith("1 of 1 pictures of valid are in another part as well, such as d.png in train (a.png)")
+
+
+def test_a_box_that_becomes_a_crowd_is_other_data(tmp_path: Path) -> None:
+    before = [*prepared(coco(tmp_path / "before")).identity("train")]
+    after = changed(tmp_path / "after", lambda t: t["annotations"][0].update(iscrowd=1))
+    assert [*prepared(after).identity("train")] != before
+    assert [*prepared(coco(tmp_path / "again")).identity("train")] == before
+
+
+def test_other_data_of_which_nothing_can_be_used_is_refused(tmp_path: Path) -> None:
+    data = prepared(coco(tmp_path / "coco"), on_damaged="leave-out")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "x.png").write_bytes(b"damaged")
+    (tmp_path / "other" / "all.jsonl").write_text('{"file": "x.png", "boxes": [[1, 1, 9, 9]], "labels": ["cat"]}\n')
+    with pytest.raises(LabwrightError, match="no picture of it can be used"):
+        data.on(tmp_path / "other")
+
+
+def test_no_part_of_coco_is_passed_over(tmp_path: Path) -> None:
+    folder = coco(tmp_path / "coco")
+    notes = folder / "annotations"
+    (notes / "captions_train2017.json").write_text('{"images": [], "annotations": [{"caption": "a cat"}]}')
+    file = (notes / "instances_val2017.json").rename(notes / "val.json")
+    data = prepared(folder)
+    assert boxes_of(data, "valid") == [TRUE["d"][1]] and len(data.split("train") or ()) == 3
+    file.write_text("{")
+    with pytest.raises(LabwrightError, match=r"val\.json can't be read as JSON"):
+        prepared(folder)
+
+
+def test_lists_of_voc_lie_in_its_own_folder_and_what_they_leave_out_is_told(tmp_path: Path) -> None:
+    voc(tmp_path / "VOC2007")
+    data = prepared(tmp_path)
+    assert [len(data.split(part) or ()) for part in ("train", "valid", "test")] == [3, 1, 1]
+    assert not data.left_out()
+    (tmp_path / "VOC2007" / "ImageSets" / "Main" / "train.txt").write_text("a\nz\n")
+    told = {(left.count, left.what, left.why) for left in prepared(tmp_path).left_out()}
+    assert told == {
+        (2, "annotations", "in none of the lists of ImageSets/Main, such as b"),
+        (1, "name", "in a list of ImageSets/Main, but without an annotation, such as z"),
+    }
+
+
+def test_labels_of_two_pictures_are_refused(tmp_path: Path) -> None:
+    folder = yolo(tmp_path / "yolo")
+    picture(folder / "images" / "train" / "a.bmp")
+    with pytest.raises(LabwrightError, match=r"a\.txt is of two pictures"):
+        prepared(folder)
 
 
 def test_a_folder_without_annotations_or_with_two_kinds_is_refused(tmp_path: Path) -> None:

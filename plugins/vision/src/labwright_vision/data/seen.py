@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from labwright import LabwrightError, listed
 
@@ -12,6 +13,16 @@ from labwright_vision.data.reading import SIXTEEN, Facts
 
 _DARK = 16  # times too small: 16 shades are left of 256
 _NAMED = 3  # damaged pictures
+
+
+class Known(Protocol):
+    """A picture whose file was read."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def facts(self) -> Facts: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +56,7 @@ def remarks(
 ) -> list[str]:
     """Sentences about the pictures that are used, each with what to do."""
     whole = [picture for part in parts.values() for picture in part]
-    return [*_twice(parts), *of_pictures(whole, background=background, white=white, channels=channels)]
+    return [*twice(parts), *of_pictures(whole, background=background, white=white, channels=channels)]
 
 
 def of_pictures(pictures: Sequence[Picture], *, background: str, white: float | None, channels: int = 3) -> list[str]:
@@ -95,7 +106,7 @@ def of_names(parts: Mapping[str, Sequence[Picture]], layout: Layout) -> list[str
     return sentences + [text for part, some in parts.items() for text in missing(part, some, layout.names)]
 
 
-def _twice(parts: Mapping[str, Sequence[Picture]]) -> list[str]:
+def twice(parts: Mapping[str, Sequence[Known]]) -> list[str]:
     """The same content in a part that is measured and in one before it."""
     sentences = []
     known = {picture.facts.digest: f"train ({picture.name})" for picture in parts["train"]}

@@ -90,8 +90,10 @@ class Detector(nn.Module):
         if self.bins:
             # a level's scale sharpens or flattens its probabilities
             found["distances"] = raw_BAD.unflatten(2, (4, self.bins)) * scale
-            steps_R = torch.arange(self.bins, device=raw_BAD.device, dtype=raw_BAD.dtype)
-            far_BA4 = found["distances"].softmax(-1) @ steps_R
+            exact = torch.promote_types(raw_BAD.dtype, torch.float32)  # 16 bits would be half a pixel off
+            steps_R = torch.arange(self.bins, device=raw_BAD.device, dtype=exact)
+            with torch.autocast(raw_BAD.device.type, enabled=False):
+                far_BA4 = found["distances"].softmax(-1, dtype=exact) @ steps_R
         else:
             far_BA4 = functional.softplus(raw_BAD * scale + 1)  # about 1.3 strides at first
         points, far = anchors_BA3[..., :2], far_BA4 * stride

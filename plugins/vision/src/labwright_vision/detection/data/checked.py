@@ -13,7 +13,7 @@ from torch import Tensor
 
 from labwright_vision.data.checking import examined
 from labwright_vision.data.folders import Found, Tally, plural
-from labwright_vision.data.reading import size_of
+from labwright_vision.data.reading import Facts, size_of
 from labwright_vision.detection.data.records import Record
 
 _BEYOND = 1.0  # pixel: so far a box may reach over a side, by rounding or by counting from 1
@@ -31,7 +31,7 @@ class Picture:
     boxes: Tensor  # (N, 4)
     labels: Tensor  # (N,)
     crowd: Tensor  # (N,)
-    digest: str
+    facts: Facts
 
     @property
     def key(self) -> int:
@@ -68,7 +68,7 @@ def checked(
             continue
         boxes, faults = _boxes(record, size)
         wrong += [("box", fault) for fault in faults]
-        usable.append(_labelled(record, size, boxes, labels, facts.digest))
+        usable.append(_labelled(record, size, boxes, labels, facts))
     if wrong and not leave_out:
         few = "; ".join(fault for _, fault in wrong[:_NAMED])
         more = f"; and {len(wrong) - _NAMED:,} more" if len(wrong) > _NAMED else ""
@@ -89,13 +89,16 @@ def _boxes(record: Record, size: tuple[int, int]) -> tuple[list[tuple[float, ...
     for box, name in zip(record.boxes, record.classes, strict=True):
         sides = [side * size[axis % 2] for axis, side in enumerate(box)] if record.relative else [*box]
         left, top, right, bottom = sides
+        cut = max(left, 0.0), max(top, 0.0), min(right, size[0]), min(bottom, size[1])
         said = f"{name!r} at {', '.join(f'{side:g}' for side in sides)}"
         if not (right > left and bottom > top):  # also one with a nan
             faults.append(f"{record.name}: {said} is empty")
         elif min(left, top) < -_BEYOND or right > size[0] + _BEYOND or bottom > size[1] + _BEYOND:
             faults.append(f"{record.name}: {said} reaches beyond the picture's {_by(size)}")
+        elif not (cut[2] > cut[0] and cut[3] > cut[1]):  # by less than a pixel, but all of it
+            faults.append(f"{record.name}: {said} lies beside the picture's {_by(size)}")
         else:
-            boxes.append((max(left, 0.0), max(top, 0.0), min(right, size[0]), min(bottom, size[1])))
+            boxes.append(cut)
             continue
         boxes.append(None)
     return boxes, faults
@@ -106,7 +109,7 @@ def _labelled(
     size: tuple[int, int],
     boxes: Sequence[tuple[float, ...] | None],
     labels: Mapping[str, int],
-    digest: str,
+    facts: Facts,
 ) -> Picture:
     columns = zip(boxes, record.classes, record.crowd, strict=True)
     kept = [(box, labels[name], crowd) for box, name, crowd in columns if box is not None and name in labels]
@@ -118,7 +121,7 @@ def _labelled(
         torch.tensor([box for box, _, _ in kept], dtype=torch.float32).view(-1, 4),
         torch.tensor([label for _, label, _ in kept], dtype=torch.int64),
         torch.tensor([crowd for _, _, crowd in kept], dtype=torch.bool),
-        digest,
+        facts,
     )
 
 

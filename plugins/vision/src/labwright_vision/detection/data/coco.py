@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +11,15 @@ from labwright import LabwrightError
 
 from labwright_vision.detection.data.records import Annotations, Box, Pictures, Record, below, numbers, part_within
 
+_BESIDE = ("captions", "panoptic", "person_keypoints", "stuff")  # the same pictures, annotated otherwise
 _TABLES = ("images", "annotations", "categories")
 
 
 def files(root: Path) -> list[Path]:
-    """The files that are such annotations by their content; of COCO's own the instances, not captions or keypoints."""
+    """The files that are such annotations by their content; beside COCO's own instances not its captions and so on."""
     readable = [path for path in below(root, ".json") if _looks_right(path)]
-    instances = [path for path in readable if path.name.startswith("instances")]
-    return instances or readable
+    instances = any(path.name.startswith("instances") for path in readable)
+    return [path for path in readable if not (instances and path.name.startswith(_BESIDE))]
 
 
 def read(sources: list[Path], pictures: Pictures) -> Annotations:
@@ -65,7 +66,7 @@ def _looks_right(path: Path) -> bool:
     try:
         table = json.loads(path.read_bytes())
     except ValueError:
-        return "annotation" in path.name or "instances" in path.name
+        return "annotation" in path.name or "instances" in path.name or part_within(path.stem) is not None
     return isinstance(table, dict) and "images" in table and "annotations" in table
 
 
@@ -83,4 +84,8 @@ def _table(source: Path) -> dict[str, Any]:
             missing = [field for field in fields if field not in row]
             if missing:
                 raise LabwrightError(f"{source}: {name}[{place}] has no {missing[0]!r}.")
+    for name, field in (("images", "id"), ("categories", "id"), ("categories", "name")):
+        (value, count), *_ = Counter(str(row[field]) for row in table[name]).most_common(1) or [("", 0)]
+        if count > 1:
+            raise LabwrightError(f"{source}: {count} of its {name} have the {field} {value!r}: which one is meant?")
     return table  # type: ignore[no-any-return]

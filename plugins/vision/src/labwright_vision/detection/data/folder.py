@@ -19,6 +19,7 @@ from labwright_vision.data.folders import Tally, expanded, plural
 from labwright_vision.data.folders import pictures as files_of_pictures
 from labwright_vision.data.pictures import held_out, scaling
 from labwright_vision.data.reading import SUFFIXES
+from labwright_vision.data.seen import twice
 from labwright_vision.detection.data import coco, lines, voc, yolo
 from labwright_vision.detection.data.augment import Flip, Mosaic, Sample, Scale, Turn, Zoom
 from labwright_vision.detection.data.checked import Picture, checked
@@ -89,7 +90,7 @@ class DetectionFolder(Data):
 
     def prepare(self) -> None:
         root, tally = _existing(expanded(self.folder), "task.data.folder"), Tally()
-        found = self._annotations(root)
+        found = self._annotations(root, tally)
         if not any(record.boxes for record in found.records):
             raise LabwrightError(f"{root}: no picture has a box: there is nothing to be found.")
         self.names = found.names
@@ -104,12 +105,14 @@ class DetectionFolder(Data):
     def on(self, path: Path) -> Self:
         """Annotated pictures in any of the layouts, all parts together."""
         other, root, tally = copy(self), _existing(expanded(path), "--on"), Tally()
-        found = self._annotations(root)
+        found = self._annotations(root, tally)
         labels = {name: label for label, name in enumerate(self.names)}
         for name in {name for record in found.records for name in record.classes} - labels.keys():
             count = sum(record.classes.count(name) for record in found.records)
             tally.add("box", f"of class {name!r}, which isn't known", count=count)
         part = checked(root, found.records, labels, self.on_damaged == "leave-out", tally)
+        if not part:
+            raise LabwrightError(f"{root}: no picture of it can be used.")
         other._parts, other._splits = {"test": part}, {"test": self._split(part, False)}
         other._left_out = tally.left_out()
         return other
@@ -124,19 +127,22 @@ class DetectionFolder(Data):
         return self._left_out
 
     def remarks(self) -> Sequence[str]:
-        """How many boxes of each class there are in each part, and which can't be learned."""
+        """How many boxes of each class there are in each part, which can't be learned, and copies between parts."""
         sentences = []
         for part, pictures in self._parts.items():
             some = ", ".join(f"{count:,} {name}" for name, count in zip(self.names, self._counts(part), strict=True))
             empty = sum(not len(picture.boxes) for picture in pictures)
             sentences.append(f"{part} has boxes of {some}; {empty:,} {plural('picture', empty)} without any.")
+        if "train" in self._parts:
+            sentences += twice(self._parts)
         counts = self._counts("train") if "train" in self._parts else [1] * len(self.names)
         lacking = [name for name, count in zip(self.names, counts, strict=True) if not count]
         return sentences + ([f"train has no box of {listed(lacking)}: it can't be learned."] if lacking else [])
 
     def identity(self, split: str) -> Iterator[str]:
         for picture in self._parts[split]:
-            yield f"{picture.name} {picture.digest} {picture.boxes.tolist()} {picture.labels.tolist()}"
+            columns = f"{picture.boxes.tolist()} {picture.labels.tolist()} {picture.crowd.tolist()}"
+            yield f"{picture.name} {picture.facts.digest} {columns}"
 
     def place(self, split: str, index: int) -> str:
         return str(self._parts[split][index].path)
@@ -163,7 +169,7 @@ class DetectionFolder(Data):
     def _letterbox(self) -> Letterbox:
         return Letterbox(self.height, self.width, self.channels)
 
-    def _annotations(self, root: Path) -> Annotations:
+    def _annotations(self, root: Path, tally: Tally) -> Annotations:
         """What the one layout that is there tells. Raises LabwrightError where there is none, or several."""
         asked: dict[str, ModuleType] = _LAYOUTS if self.layout == "auto" else {self.layout: _LAYOUTS[self.layout]}
         there = {name: files for name, layout in asked.items() if (files := layout.files(root))}
@@ -176,6 +182,8 @@ class DetectionFolder(Data):
             raise LabwrightError(f"{root} has annotations of several layouts: set task.data.layout to {listed(there)}.")
         ((name, files),) = there.items()
         found: Annotations = _LAYOUTS[name].read(files, Pictures(root))
+        for passed in found.passed:
+            tally.add(passed.what, passed.why, next(iter(passed.names), ""), len(passed.names))
         return found
 
     def _held_out(self, root: Path, pictures: Sequence[Picture]) -> dict[str, list[Picture]]:

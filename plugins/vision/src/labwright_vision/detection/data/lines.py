@@ -40,7 +40,7 @@ def _record(line: str, source: Path, place: int, pictures: Pictures) -> Record:
     if not isinstance(row, dict) or not isinstance(row.get("file"), str):
         raise LabwrightError(f"{where} is no table with a `file`.")
     boxes, classes = row.get("boxes", []), row.get("labels", [])
-    crowd = row.get("crowd", [False] * len(boxes))
+    crowd = row.get("crowd", [False] * len(boxes) if isinstance(boxes, list) else [])
     if not all(isinstance(column, list) and len(column) == len(boxes) for column in (boxes, classes, crowd)):
         raise LabwrightError(f"{where}: `boxes`, `labels` and `crowd` are lists with one entry for each box.")
     if not all(isinstance(name, str) and name.strip() for name in classes):

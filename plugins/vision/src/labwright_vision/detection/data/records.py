@@ -35,12 +35,22 @@ class Record:
     relative: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Passed:
+    """What a layout passes over, such as "annotation", and why, by their names."""
+
+    what: str
+    why: str
+    names: list[str]
+
+
 @dataclass(frozen=True)
 class Annotations:
-    """All that a layout tells: the names of the classes in the order of their labels, and the pictures."""
+    """All that a layout tells: the classes in the order of their labels, the pictures, and what it passes over."""
 
     names: tuple[str, ...]
     records: list[Record]
+    passed: Sequence[Passed] = ()
 
 
 class Pictures:

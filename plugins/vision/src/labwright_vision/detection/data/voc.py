@@ -9,7 +9,7 @@ from labwright import LabwrightError
 from labwright_tasks.parts import NAMES
 
 from labwright_vision.data.folders import name_below
-from labwright_vision.detection.data.records import Annotations, Box, Pictures, Record, below, part_of
+from labwright_vision.detection.data.records import Annotations, Box, Passed, Pictures, Record, below, part_of
 
 _SIDES = ("xmin", "ymin", "xmax", "ymax")
 
@@ -21,14 +21,20 @@ def files(root: Path) -> list[Path]:
 def read(sources: list[Path], pictures: Pictures) -> Annotations:
     """Coordinates are taken as they stand; objects that are `difficult` are crowds.
 
-    Parts are those of ImageSets/Main/train.txt, val.txt and test.txt, or of the folders above the files. Raises
-    LabwrightError for a file that isn't as VOC has it.
+    Parts are those of ImageSets/Main/train.txt, val.txt and test.txt, here or in folders below, or of the folders above
+    the files. Raises LabwrightError for a file that isn't as VOC has it.
     """
     listed = _listed(pictures.root)
+    unlisted = [source.stem for source in sources if listed and source.stem not in listed]
+    lacking = sorted(listed.keys() - {source.stem for source in sources})
+    passed = [
+        Passed("annotation", "in none of the lists of ImageSets/Main", unlisted),
+        Passed("name", "in a list of ImageSets/Main, but without an annotation", lacking),
+    ]
     if listed:
         sources = [source for source in sources if source.stem in listed]
     records = [_record(source, listed.get(source.stem), pictures) for source in sources]
-    return Annotations(tuple(sorted({name for record in records for name in record.classes})), records)
+    return Annotations(tuple(sorted({name for record in records for name in record.classes})), records, passed)
 
 
 def _record(source: Path, part: str | None, pictures: Pictures) -> Record:
@@ -70,9 +76,10 @@ def _size(top: ElementTree.Element, source: Path) -> tuple[int, int] | None:
 def _listed(root: Path) -> dict[str, str]:
     """The part of each file that a list names; nothing where there are no lists."""
     known: dict[str, str] = {}
+    lists = [path for path in below(root, ".txt") if path.parts[-3:-1] == ("ImageSets", "Main")]
     for part, names in NAMES.items():
-        for path in (root / "ImageSets" / "Main" / f"{name}.txt" for name in names):
-            for line in path.read_text(encoding="utf-8").split("\n") if path.is_file() else ():
+        for path in (path for name in names for path in lists if path.name == f"{name}.txt"):
+            for line in path.read_text(encoding="utf-8").split("\n"):
                 stem = line.split()[0] if line.strip() else ""
                 if stem and known.setdefault(stem, part) != part:
                     raise LabwrightError(f"{path}: {stem!r} is in {known[stem]!r} as well: take it out of one of them.")

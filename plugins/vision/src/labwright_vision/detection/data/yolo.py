@@ -9,8 +9,8 @@ from pathlib import Path
 
 from labwright import LabwrightError
 
-from labwright_vision.data.archive import Archived
-from labwright_vision.data.folders import name_below
+from labwright_vision.data.archive import Archived, Zip
+from labwright_vision.data.folders import Found, name_below
 from labwright_vision.detection.data.records import Annotations, Pictures, Record, below, part_of
 
 _NAMES = ("classes.txt", "obj.names")
@@ -25,21 +25,45 @@ def files(root: Path) -> list[Path]:
 def read(sources: list[Path], pictures: Pictures) -> Annotations:
     """The boxes of images/train/1.jpg are in labels/train/1.txt, or in 1.txt beside it; without one it has none.
 
-    Raises LabwrightError for a line that is none, or a class without a name.
+    Raises LabwrightError for a line that is none, a class without a name, and labels of no picture or of two.
     """
-    lines = _lines(sources[0])
-    names = tuple(line.strip() for line in lines if line.strip())
+    names = _names(sources[0])
+    for source in sources[1:]:
+        if _names(source) != names:
+            raise LabwrightError(f"{source}: its classes aren't those of {sources[0]}: a label would mean two.")
+    for path in sorted(pictures.root.glob("*.zip")):
+        if any(name.endswith(".txt") for name in Zip(path).file().namelist()):
+            raise LabwrightError(f"{path} has text files in it; YOLO's labels are read beside pictures: unpack it.")
     records = []
+    labelled: dict[Path, Found] = {}
     for path in pictures.all:
         if isinstance(path, Archived):
             raise LabwrightError(f"{path} lies in an archive; YOLO's labels are looked for beside pictures: unpack it.")
         record = Record(path, name_below(path, pictures.root), part_of(path, pictures.root), relative=True)
         label = _labels(path, pictures.root)
-        for place, line in enumerate(_lines(label) if label.is_file() else (), 1):
+        there = label.is_file()
+        if there and labelled.setdefault(label, path) != path:
+            raise LabwrightError(f"{label} is of two pictures, {labelled[label]} and {path}: take one of them away.")
+        for place, line in enumerate(_lines(label) if there else (), 1):
             if line.strip():
                 _add(record, line.split(), names, f"{label}:{place}")
         records.append(record)
+    for path in below(pictures.root, ".txt"):
+        inner = path.relative_to(pictures.root).parts[:-1]
+        if "labels" in inner and path not in labelled and path.name not in _NAMES:
+            raise LabwrightError(f"{path} is of no picture: one of its name is looked for in images/, or beside it.")
     return Annotations(names, records)
+
+
+def _names(source: Path) -> tuple[str, ...]:
+    """The name of each class; a label is the place of its line, so that none may be empty but the last ones."""
+    names = tuple(name.strip() for name in "\n".join(_lines(source)).rstrip().split("\n"))
+    for place, name in enumerate(names, 1):
+        if not name:
+            raise LabwrightError(f"{source}:{place} is empty, where a class's name is expected: class {place - 1}.")
+        if name in names[: place - 1]:
+            raise LabwrightError(f"{source}:{place}: {name!r} is the name of another class as well.")
+    return names
 
 
 def _add(record: Record, words: list[str], names: tuple[str, ...], where: str) -> None:
@@ -69,6 +93,6 @@ def _labels(path: Path, root: Path) -> Path:
 
 def _lines(path: Path) -> list[str]:
     try:
-        return path.read_text(encoding="utf-8").splitlines()
+        return path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise LabwrightError(f"{path} can't be read as text: {error}.") from error
