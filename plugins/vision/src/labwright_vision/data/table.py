@@ -139,7 +139,7 @@ class PictureTable(OwnPictures):
             self._identities[part] = _identity(pictures[part], table)
         self._tables = {part: replace(table, columns={}) for part, table in chosen.items()}
         self.facts = self.facts_of(self._splits["train"])
-        self._left_out = [*left_out, *tally.left_out()]
+        self._left_out = [*left_out, *self.answers.unknown(chosen.values()), *tally.left_out()]
         # one class of all, as rows say what there is to say
         same = {part: [replace(picture, label=0) for picture in some] for part, some in pictures.items()}
         seen = remarks(same, background=self.background, white=self.white, channels=self.channels)
@@ -165,7 +165,7 @@ class PictureTable(OwnPictures):
         split = self._files(part, table, ())
         other._splits, other._identities = {"test": split}, {"test": _identity(part, table)}
         other._tables = {"test": replace(table, columns={})}
-        other._left_out = [*left_out, *unknown(strange, "pictures"), *tally.left_out()]
+        other._left_out = [*left_out, *unknown(strange, "pictures"), *self.answers.unknown([table]), *tally.left_out()]
         other._remarks = [
             *table.remarks,
             *of_pictures(part, background=self.background, white=self.white, channels=self.channels),
@@ -232,7 +232,11 @@ class PictureTable(OwnPictures):
                 Picture(place, row, next(seen) if known else Facts("", "there is no such file"), name, 0)
                 for row, (place, known, name) in enumerate(zip(places, there, table["picture"], strict=True))
             ]
-        return readable(root, parts, tally, leave_out=self.on_damaged == "leave-out", white=self.white)
+        whole = readable(root, parts, tally, leave_out=self.on_damaged == "leave-out", white=self.white)
+        for part, some in whole.items():
+            if not some:
+                raise LabwrightError(f"{tables[part].origin}: no picture of {part} can be read in {root}.")
+        return whole
 
     def _held_out(self, tables: dict[str, Table]) -> dict[str, Table]:
         """The tables, with shares of `train` for parts that are wanted and aren't there."""
