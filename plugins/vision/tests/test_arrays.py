@@ -76,6 +76,17 @@ def test_a_torn_batch_is_named(tmp_path: Path) -> None:
         Cifar(folder=folder).prepare()
 
 
+def test_batches_of_cifar_10_that_are_not_there_are_told_and_copies_are_not_read(tmp_path: Path) -> None:
+    folder = batches(tmp_path, [n % 10 for n in range(60)])
+    (folder / "data_batch_1 (1).bin").write_bytes((folder / "data_batch_1.bin").read_bytes())
+    (folder / "data_batch_5.bin").write_bytes((folder / "data_batch_1.bin").read_bytes())
+    data = Cifar(folder=folder, valid=0.0)
+    data.prepare()
+    assert len(data.split("train") or ()) == 120
+    (remark,) = data.remarks()
+    assert "lacks data_batch_2.bin, data_batch_3.bin, data_batch_4.bin" in remark
+
+
 def medical(path: Path, pictures: np.ndarray, labels: np.ndarray) -> Path:
     arrays = {
         f"{part}_{what}": of
