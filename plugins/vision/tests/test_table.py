@@ -107,6 +107,19 @@ def test_a_group_is_on_one_side_of_what_is_held_out(tmp_path: Path, rows: list[d
     assert not sides["train"] & sides["test"] and not sides["train"] & sides["valid"]
 
 
+def test_rows_without_a_group_are_refused_and_groups_in_several_parts_told(
+    tmp_path: Path, rows: list[dict[str, object]]
+) -> None:
+    with pytest.raises(LabwrightError, match=r"labels\.csv, line 4: task\.data\.group: the row has no group"):
+        prepared(
+            written(tmp_path, [{**row, "patient": "" if n == 2 else "p"} for n, row in enumerate(rows)]),
+            group="patient",
+        )
+    parted = [{**row, "split": "train" if n < 28 else "test"} for n, row in enumerate(rows)]
+    data = prepared(written(tmp_path, parted), group="patient", parts=_parts(), valid=0.3)
+    assert data.remarks() == ["2 groups of test are in train as well, such as 'p3': test flatters."]
+
+
 def test_names_without_an_ending_below_a_folder_and_a_column_of_parts(
     tmp_path: Path, rows: list[dict[str, object]]
 ) -> None:

@@ -126,6 +126,7 @@ class PictureTable(OwnPictures):
         root, tally = self._root(), Tally()
         whole = self._looked_at(root, tables, tally)
         tables = {part: tables[part].take(picture.label for picture in some) for part, some in whole.items()}
+        shared = self._shared_groups(tables)  # those that are held out are none
         chosen = self._held_out(tables)
         self.answers = answers_of(
             chosen["train"], [*self.said], numbers=self.targets == "numbers", separator=self.separator
@@ -143,7 +144,7 @@ class PictureTable(OwnPictures):
         # one class of all, as rows say what there is to say
         same = {part: [replace(picture, label=0) for picture in some] for part, some in pictures.items()}
         seen = remarks(same, background=self.background, white=self.white, channels=self.channels)
-        self._remarks = [*published.remarks, *seen]
+        self._remarks = [*published.remarks, *shared, *seen]
 
     def ports(self) -> tuple[Port, Port]:
         return ImagePort(self.channels, self.size, self.size), self.answers.port()
@@ -237,6 +238,23 @@ class PictureTable(OwnPictures):
             if not some:
                 raise LabwrightError(f"{tables[part].origin}: no picture of {part} can be read in {root}.")
         return whole
+
+    def _shared_groups(self, tables: Mapping[str, Table]) -> list[str]:
+        """A sentence for each part with groups of `train`. Raises LabwrightError for a row without a group."""
+        if self.group is None:
+            return []
+        groups = {part: table.names("group") for part, table in tables.items()}
+        for part, cells in groups.items():
+            if "" in cells:
+                raise LabwrightError(f"{tables[part].where(cells.index(''))}: task.data.group: the row has no group.")
+        sentences = []
+        for part in ("valid", "test"):
+            both = sorted({*groups.get(part, ())} & {*groups["train"]})
+            if both:
+                sentences.append(
+                    f"{len(both):,} groups of {part} are in train as well, such as {both[0]!r}: {part} flatters."
+                )
+        return sentences
 
     def _held_out(self, tables: dict[str, Table]) -> dict[str, Table]:
         """The tables, with shares of `train` for parts that are wanted and aren't there."""
