@@ -108,11 +108,7 @@ class PictureTable(OwnPictures):
         alone = Values if targets == "numbers" else Classes
         self.target = Heads if isinstance(label, tuple) or targets == "several" else alone  # type: ignore[misc, assignment]
         self.answers = Answers({"label": ()})
-        self._splits: dict[str, Files] = {}
         self._tables: dict[str, Table] = {}
-        self._identities: dict[str, list[str]] = {}
-        self._left_out: Sequence[LeftOut] = ()
-        self._remarks: Sequence[str] = ()
 
     def prepare(self) -> None:
         more = {} if self.group is None else {"group": self.group}
@@ -173,18 +169,6 @@ class PictureTable(OwnPictures):
             *drift(self.facts_of(split), self.facts, len(split)),
         ]
         return other
-
-    def split(self, name: str) -> Files | None:
-        return self._splits.get(name)
-
-    def left_out(self) -> Sequence[LeftOut]:
-        return self._left_out
-
-    def remarks(self) -> Sequence[str]:
-        return self._remarks
-
-    def identity(self, split: str) -> list[str]:
-        return self._identities[split]
 
     def place(self, split: str, index: int) -> str:
         return f"{self._splits[split].paths[index]} ({self._tables[split].where(index)})"
