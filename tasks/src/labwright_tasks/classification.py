@@ -172,7 +172,8 @@ class Classification(Task):
 
     def loss(self, model: nn.Module, batch: Batch, criterion: ClassificationLoss, phase: str) -> Tensor:  # noqa: ARG002 - one phase
         if isinstance(batch, MixedBatch):
-            return mixed_loss(criterion, output(model, batch), batch)
+            loss: Tensor = mixed_loss(criterion, output(model, batch), batch)
+            return loss
         return weighted_loss(criterion, output(model, batch), batch)
 
     def weight(self, batch: Batch) -> float:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -24,9 +24,10 @@ class MixedBatch(Batch):
     shares: Tensor
     piece: bool = False
 
-    def rows(self, some: slice) -> MixedBatch:
+    def rows(self, some: slice) -> Self:
         inputs = tuple(x[some] for x in self.inputs)
-        return MixedBatch(inputs, self.targets[some], self.others[some], self.shares[some], piece=True)
+        own = {name: getattr(self, name)[some] for name in ("targets", "others", "shares")}
+        return replace(self, inputs=inputs, **own, piece=True)
 
 
 def check_mixing(data: Data, *, mixup: float, cutmix: float) -> None:
