@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 
@@ -9,7 +10,8 @@ import numpy as np
 import PIL.Image
 import pytest
 import torch
-from labwright import Features, Image, LabwrightError, Tokens
+from labwright import Classes, Data, Features, Image, LabwrightError, Tokens
+from labwright_tasks.classification import Classification
 from labwright_tasks.explaining import explained
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - its customary name
@@ -129,6 +131,30 @@ def test_a_method_that_is_not_there_or_not_for_such_inputs_is_refused(linear):
             (torch.ones(1, 4, dtype=torch.int64), torch.tensor([4])),
             "integrated-gradients",
         )
+
+
+def test_the_class_that_is_answered_is_explained_where_the_answer_is_a_mean_over_views():
+    class Made(Data):
+        item, target, source, licence = Image, Classes, "made here", "CC0-1.0"
+
+        def prepare(self) -> None: ...
+
+        def ports(self):
+            return Image(1, 1, 2), Classes(("a", "b"))
+
+        def split(self, name):
+            return None
+
+    model = nn.Sequential(nn.Flatten(), nn.Linear(2, 2, bias=False))
+    model[1].weight.data = torch.tensor([[1.0, -9.0], [0.0, 0.0]])  # b's logit rests on nothing
+    x = torch.tensor([[[[1.0, 0.0]]]])
+    for test_time, label, coloured in ((None, "a", True), ("flip", "b", False)):
+        task = Classification(Made(), test_time=test_time)
+        assert task.predict(model, (x,), [None])[0]["label"] == label
+        (answer,) = task.explain(model, (x,), "integrated-gradients")
+        with PIL.Image.open(io.BytesIO(answer["explanation"].data)) as drawn:
+            pixels = np.asarray(drawn).astype(int)
+        assert bool((pixels[..., 0] != pixels[..., 2]).any()) is coloured
 
 
 def test_predict_adds_a_picture_of_what_the_answer_rests_on(command, tmp_path: Path):

@@ -8,8 +8,9 @@ import pytest
 import torch
 from labwright import Batch, Classes, Data, Features, Image, LabwrightError, Port, TensorSplit, Tokens
 from labwright_tasks.classification import Classification
-from labwright_tasks.losses import CrossEntropy
+from labwright_tasks.losses import CrossEntropy, Summed
 from labwright_tasks.mixing import MixedBatch
+from labwright_tasks.rare_losses import Focal
 from labwright_tasks.weights import WeightedBatch
 from torch import Generator, Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - its customary name
@@ -76,6 +77,28 @@ def test_the_loss_is_the_cross_entropy_of_soft_labels() -> None:
         torch.testing.assert_close(loss, expected)
     halves = [task.loss(model, mixed.rows(some), CrossEntropy(), "train") for some in (slice(0, 4), slice(4, 8))]
     torch.testing.assert_close(sum(halves) / 2, task.loss(model, mixed, CrossEntropy(), "train"))
+
+
+def test_pieces_of_a_batch_have_its_loss_where_classes_have_weights() -> None:
+    task, model = Classification(Made(), mixup=1.0), nn.Sequential(nn.Flatten(), nn.Linear(200, 3))
+    _, mixed = drawn(0, mixup=1.0)
+    for criterion in (CrossEntropy(weights=[1.0, 10.0, 3.0]), Summed({"only": CrossEntropy(weights=[1.0, 10.0, 3.0])})):
+        criterion.prepare(Classes(("a", "b", "c")))
+        pieces = [mixed.rows(slice(0, 3)), mixed.rows(slice(3, 8))]
+        weights = [criterion.normalizer(piece.targets) or 0.0 for piece in pieces]
+        losses = [task.loss(model, batch, criterion, "train") for batch in (*pieces, mixed)]
+        first, second, whole = (loss["only"] if isinstance(loss, dict) else loss for loss in losses)
+        torch.testing.assert_close((weights[0] * first + weights[1] * second) / sum(weights), whole)
+
+
+def test_a_sum_of_losses_is_mixed_part_by_part() -> None:
+    task, model = Classification(Made(), mixup=1.0), nn.Sequential(nn.Flatten(), nn.Linear(200, 3))
+    _, mixed = drawn(3, mixup=1.0)
+    parts = task.loss(model, mixed, Summed(losses={"plain": CrossEntropy(), "focal": Focal(gamma=0.0)}), "train")
+    alone = task.loss(model, mixed, CrossEntropy(), "train")
+    assert isinstance(parts, dict) and [*parts] == ["plain", "focal"]
+    for part in parts.values():
+        torch.testing.assert_close(part, alone)
 
 
 def test_shares_are_of_a_beta_distribution_and_drawn_by_the_generator_alone() -> None:

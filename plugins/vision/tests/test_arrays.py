@@ -76,6 +76,17 @@ def test_a_torn_batch_is_named(tmp_path: Path) -> None:
         Cifar(folder=folder).prepare()
 
 
+def test_batches_of_cifar_10_that_are_not_there_are_told_and_copies_are_not_read(tmp_path: Path) -> None:
+    folder = batches(tmp_path, [n % 10 for n in range(60)])
+    (folder / "data_batch_1 (1).bin").write_bytes((folder / "data_batch_1.bin").read_bytes())
+    (folder / "data_batch_5.bin").write_bytes((folder / "data_batch_1.bin").read_bytes())
+    data = Cifar(folder=folder, valid=0.0)
+    data.prepare()
+    assert len(data.split("train") or ()) == 120
+    (remark,) = data.remarks()
+    assert "lacks data_batch_2.bin, data_batch_3.bin, data_batch_4.bin" in remark
+
+
 def medical(path: Path, pictures: np.ndarray, labels: np.ndarray) -> Path:
     arrays = {
         f"{part}_{what}": of
@@ -135,6 +146,41 @@ def test_arrays_that_are_no_such_pictures_are_refused(
 ) -> None:
     with pytest.raises(LabwrightError, match=message):
         Npz(path=medical(tmp_path / "a.npz", pictures, labels), classes=("a", "b")).prepare()
+
+
+def test_arrays_that_are_not_read_are_told(tmp_path: Path) -> None:
+    pictures, labels = GENERATOR.integers(0, 256, (20, 8, 8), dtype=np.uint8), np.arange(20) % 2
+    np.savez(tmp_path / "a.npz", x_train=pictures, y_train=labels, x_test=pictures, x_val=pictures, y_val=labels)
+    data = Npz(path=tmp_path / "a.npz")
+    data.prepare()
+    assert data.split("test") is None
+    assert [(kind.count, kind.what) for kind in data.left_out()] == [(3, "arrays")]
+    assert "x_test, x_val, y_val" in data.left_out()[0].why
+
+
+def test_parts_of_other_sizes_or_labels_than_the_training_part_s_are_refused(tmp_path: Path) -> None:
+    pictures, several = GENERATOR.integers(0, 256, (20, 8, 8, 3), dtype=np.uint8), np.ones((20, 2), int)
+    arrays = {"x_train": pictures, "y_train": np.arange(20) % 2}
+    for other in (pictures[:, :6], pictures[..., :1]):
+        np.savez(tmp_path / "a.npz", **arrays, x_test=other, y_test=np.arange(20) % 2)
+        with pytest.raises(LabwrightError, match=r"test has pictures of \(.*those of train are \(3, 8, 8\)"):
+            Npz(path=tmp_path / "a.npz").prepare()
+    np.savez(tmp_path / "a.npz", x_train=pictures, y_train=several, x_test=pictures, y_test=np.ones((20, 3), int))
+    with pytest.raises(LabwrightError, match=r"test has pictures of .* with labels of \(3,\); .* with \(2,\)"):
+        Npz(path=tmp_path / "a.npz", targets="several").prepare()
+    np.savez(tmp_path / "a.npz", **arrays)
+    data = Npz(path=tmp_path / "a.npz")
+    data.prepare()
+    for pixels, labels in ((pictures[:, :6], np.arange(20) % 2), (pictures, several)):
+        np.savez(tmp_path / "b.npz", **arrays, x_test=pixels, y_test=labels)
+        with pytest.raises(LabwrightError, match=r"b\.npz has pictures of .*the run learned from \(3, 8, 8\) with one"):
+            data.on(tmp_path / "b.npz")
+
+
+def test_holding_out_all_pictures_is_refused(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", x_train=np.zeros((20, 8, 8), np.uint8), y_train=np.arange(20) % 2)
+    with pytest.raises(LabwrightError, match=r"task\.data\.valid: 0\.99 of 20 pictures is all"):
+        Npz(path=tmp_path / "a.npz", valid=0.99).prepare()
 
 
 def test_what_was_learned_of_arrays_reads_a_picture_without_them(tmp_path: Path) -> None:

@@ -70,6 +70,29 @@ def test_several_labels_in_a_cell_are_heads_and_an_empty_cell_has_none(
     assert targets["a"].tolist() == [int(n % 3 > 0) for n in range(30)] == targets["b"].tolist()
 
 
+def test_labels_that_no_training_row_has_are_told(tmp_path: Path, rows: list[dict[str, object]]) -> None:
+    parts = [
+        {**row, "split": ("train", "test")[n % 3 == 0], "tags": ("a;b", "a;c")[n % 3 == 0]}
+        for n, row in enumerate(rows)
+    ]
+    data = prepared(written(tmp_path, parts), label="tags", targets="several", parts=_parts())
+    assert [(kind.count, kind.what, kind.why) for kind in data.left_out()] == [
+        (10, "labels", "no row to learn from has c")
+    ]
+    other = data.on(written(tmp_path, [{**rows[0], "tags": "a;d"}], "new.csv"))
+    assert [(kind.count, kind.what) for kind in other.left_out()] == [(1, "label")]
+
+
+def test_a_part_of_which_no_picture_can_be_read_is_refused(tmp_path: Path, rows: list[dict[str, object]]) -> None:
+    gone = {**rows[0], "path": "img/77.png", "split": "valid"}
+    table = written(tmp_path, [*({**row, "split": "train"} for row in rows), gone])
+    with pytest.raises(LabwrightError, match=r"no picture of valid can be read"):
+        prepared(table, parts=_parts(), on_damaged="leave-out")
+    data = prepared(written(tmp_path, rows, "all.csv"), on_damaged="leave-out")
+    with pytest.raises(LabwrightError, match=r"no picture of test can be read"):
+        data.on(written(tmp_path, [gone], "new.csv"))
+
+
 def test_numbers_are_targets_of_a_regression(tmp_path: Path, rows: list[dict[str, object]]) -> None:
     data = prepared(written(tmp_path, rows), label="age", targets="numbers", valid=0.0, test=0.0)
     split = data.split("train")
@@ -82,6 +105,19 @@ def test_a_group_is_on_one_side_of_what_is_held_out(tmp_path: Path, rows: list[d
     sides = {part: {int(path.name[:2]) % 5 for path in data.split(part).paths} for part in ("train", "valid", "test")}  # type: ignore[union-attr, attr-defined]
     assert sorted(len(side) for side in sides.values()) == [1, 1, 3]
     assert not sides["train"] & sides["test"] and not sides["train"] & sides["valid"]
+
+
+def test_rows_without_a_group_are_refused_and_groups_in_several_parts_told(
+    tmp_path: Path, rows: list[dict[str, object]]
+) -> None:
+    with pytest.raises(LabwrightError, match=r"labels\.csv, line 4: task\.data\.group: the row has no group"):
+        prepared(
+            written(tmp_path, [{**row, "patient": "" if n == 2 else "p"} for n, row in enumerate(rows)]),
+            group="patient",
+        )
+    parted = [{**row, "split": "train" if n < 28 else "test"} for n, row in enumerate(rows)]
+    data = prepared(written(tmp_path, parted), group="patient", parts=_parts(), valid=0.3)
+    assert data.remarks() == ["2 groups of test are in train as well, such as 'p3': test flatters."]
 
 
 def test_names_without_an_ending_below_a_folder_and_a_column_of_parts(

@@ -6,13 +6,14 @@ import ast
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from labwright import LEFT_OUT, Classes, Heads, LabwrightError, Port, Values, listed, nearest
+from labwright import LEFT_OUT, Classes, Heads, LabwrightError, LeftOut, Port, Values, listed, nearest
 from torch import Tensor
 
 from labwright_tasks.tables import Table, name_of
@@ -56,14 +57,15 @@ class Answers:
             found[column.removeprefix(f"{_ALONE} ")] = of_column
         return found[_ALONE] if self.alone else found
 
-    def unknown(self, rows: Table) -> list[str]:
-        """Of several labels in a cell those that no row to learn from has."""
+    def unknown(self, tables: Iterable[Table]) -> list[LeftOut]:
+        """Labels that no row to learn from has, where there are several in a cell."""
         if self.separator is None:
             return []
-        cells = rows[_ALONE]
-        return [
-            name for cell in cells for name in several(cell, self.separator) if f"{_ALONE} {name}" not in self.names
-        ]
+        cells = [cell for rows in tables for cell in rows[_ALONE]]
+        named = (name for cell in cells for name in several(cell, self.separator))
+        counts = Counter(name for name in named if f"{_ALONE} {name}" not in self.names)
+        why = f"no row to learn from has {listed(counts)}"
+        return [LeftOut(counts.total(), "label" if counts.total() == 1 else "labels", why)] if counts else []
 
     def _several(self, rows: Table) -> dict[str, Tensor]:
         """1 for each label that a row has, 0 for others; nothing is known of a row without any that isn't said to be.

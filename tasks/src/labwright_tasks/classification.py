@@ -172,7 +172,8 @@ class Classification(Task):
 
     def loss(self, model: nn.Module, batch: Batch, criterion: ClassificationLoss, phase: str) -> Tensor:  # noqa: ARG002 - one phase
         if isinstance(batch, MixedBatch):
-            return mixed_loss(criterion, output(model, batch), batch)
+            loss: Tensor = mixed_loss(criterion, output(model, batch), batch)
+            return loss
         return weighted_loss(criterion, output(model, batch), batch)
 
     def weight(self, batch: Batch) -> float:
@@ -248,7 +249,9 @@ class Classification(Task):
         """
         from labwright_tasks.explaining import explained, shown
 
-        return shown(self.data, inputs, explained(model, self.data.ports()[0], inputs, method))
+        with torch.no_grad():  # what is answered, also where that is a mean over views
+            classes_B = self._answered(model, Batch(inputs, None)).argmax(1)
+        return shown(self.data, inputs, explained(model, self.data.ports()[0], inputs, method, classes_B))
 
     def report(self, model: nn.Module, split: str, device: torch.device) -> Sequence[Section]:
         """A confusion matrix, each class's precision and recall, and of pictures the worst mistakes."""

@@ -21,8 +21,10 @@ _SHOWN = 256  # pixels along a side of what is drawn
 Explaining = Callable[[nn.Module, Port, tuple[Tensor, ...], Tensor], Tensor]
 
 
-def explained(model: nn.Module, port: Port, inputs: tuple[Tensor, ...], method: str) -> Tensor:
-    """How much each number of the first input speaks for the class with the highest logit, in its shape.
+def explained(
+    model: nn.Module, port: Port, inputs: tuple[Tensor, ...], method: str, classes_B: Tensor | None = None
+) -> Tensor:
+    """How much each number of the first input speaks for `classes_B`, else for the highest logit, in its shape.
 
     `method` is one of METHODS; `grad-cam:LAYER` names its convolution. Raises LabwrightError for no such method, or one
     that isn't for such inputs.
@@ -32,8 +34,9 @@ def explained(model: nn.Module, port: Port, inputs: tuple[Tensor, ...], method: 
         raise LabwrightError(
             f"--explain: no method is called {method!r}{nearest(method, METHODS)} There are {', '.join(METHODS)}."
         )
-    with torch.no_grad():
-        classes_B = model(*inputs).argmax(1)
+    if classes_B is None:
+        with torch.no_grad():
+            classes_B = model(*inputs).argmax(1)
     if layer:
         return grad_cam(model, port, inputs, classes_B, layer)
     return METHODS[name](model, port, inputs, classes_B)

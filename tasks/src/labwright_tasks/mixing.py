@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 import numpy as np
 import torch
-from labwright import Batch, Data, Features, Image, LabwrightError
+from labwright import Batch, Data, Features, Image, LabwrightError, normalizer
 from torch import Generator, Tensor
 
 from labwright_tasks.weights import weights_in
@@ -17,11 +17,17 @@ from labwright_tasks.weights import weights_in
 class MixedBatch(Batch):
     """A batch whose samples are `shares` (B,) of their own `targets`, and for the rest of the labels `others` (B,).
 
-    The share is the same for all.
+    The share is the same for all. Of a `piece` of one the others may be of classes that weigh more than its own.
     """
 
     others: Tensor
     shares: Tensor
+    piece: bool = False
+
+    def rows(self, some: slice) -> Self:
+        inputs = tuple(x[some] for x in self.inputs)
+        own = {name: getattr(self, name)[some] for name in ("targets", "others", "shares")}
+        return replace(self, inputs=inputs, **own, piece=True)
 
 
 def check_mixing(data: Data, *, mixup: float, cutmix: float) -> None:
@@ -58,11 +64,19 @@ def mixed(batch: Batch, generator: Generator, *, mixup: float, cutmix: float) ->
     return MixedBatch((x, *rest), batch.targets, batch.targets[order_B], shares_B)
 
 
-def mixed_loss(criterion: Any, logits: Tensor, batch: MixedBatch) -> Tensor:
-    """The loss by a sample's own labels and by the other's, weighed by its share of them."""
+def mixed_loss(criterion: Any, logits: Tensor, batch: MixedBatch) -> Any:
+    """The loss by a sample's own labels and by the other's, weighed by its share of them; of a sum each part."""
     share = batch.shares[0].to(logits.dtype)
-    loss: Tensor = share * criterion(logits, batch.targets) + (1 - share) * criterion(logits, batch.others)
-    return loss
+    own, others = criterion(logits, batch.targets), criterion(logits, batch.others)
+    # asked of a label on the host first: where classes have no weights nothing is waited for
+    if batch.piece and normalizer(criterion, torch.zeros(1, dtype=torch.int64)) is not None:
+        # both are parts of one sum, which the trainer divides by what the own labels of all pieces weigh
+        divisor, other = (normalizer(criterion, labels.cpu()) or 0.0 for labels in (batch.targets, batch.others))
+        more = other / divisor if divisor else 0.0
+        others = {name: more * of for name, of in others.items()} if isinstance(others, dict) else more * others
+    if isinstance(own, dict):
+        return {name: share * own[name] + (1 - share) * others[name] for name in own}
+    return share * own + (1 - share) * others
 
 
 def _cut_in(x_BCHW: Tensor, others_BCHW: Tensor, share: float, draws: np.random.Generator) -> tuple[Tensor, float]:

@@ -7,7 +7,6 @@ import json
 import shutil
 from abc import ABC, abstractmethod
 from array import array
-from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import replace
@@ -19,7 +18,7 @@ from typing import Annotated, Self
 
 import numpy as np
 import torch
-from labwright import Batch, Classes, Data, Finding, LabwrightError, LeftOut, Port, Split, Tokens, listed
+from labwright import Batch, Classes, Data, Finding, LabwrightError, LeftOut, Port, Split, Tokens
 from labwright_tasks import other_data
 from labwright_tasks.answers import Answers, Targets, answers_of
 from labwright_tasks.cells import Cells
@@ -118,7 +117,7 @@ class LabelledTexts(Data, ABC):
                 raise none_known(path, labels, names, "label")
             strange = [label for label in labels if label not in names]
         other.unused = [*bare, *unknown(strange, "texts"), *left_out]
-        other._without_head = _no_head(self.answers, [known])
+        other._without_head = self.answers.unknown([known])
         split, lengths_N = self._encoded(known["text"], self.answers.of(known))
         other._splits, other._digests = {"test": split}, {"test": digest(known, self.labels)}
         other._noticed = Noticed()
@@ -294,7 +293,7 @@ class Texts(LabelledTexts):
         self._check_case()
         rows = self._parted()
         self.answers = answers_of(rows["train"], self.labels, numbers=self.numbers, separator=self.separator)
-        self._without_head = _no_head(self.answers, rows.values())
+        self._without_head = self.answers.unknown(rows.values())
         self._learn(rows, rows["train"]["text"])
 
     def refit(self, rows: Mapping[str, Tensor]) -> None:
@@ -372,13 +371,6 @@ class Encoded:
         labels = self.labels
         targets = {head: of[indices] for head, of in labels.items()} if isinstance(labels, dict) else labels[indices]
         return weighed(Batch((ids_BT, lengths_B), targets), self.weights, indices)
-
-
-def _no_head(answers: Answers, tables: Iterable[Table]) -> list[LeftOut]:
-    """Labels that no text to learn from has, where there are several in a cell."""
-    counts = Counter(name for rows in tables for name in answers.unknown(rows))
-    why = f"no row to learn from has {listed(counts)}"
-    return [LeftOut(counts.total(), "label" if counts.total() == 1 else "labels", why)] if counts else []
 
 
 def rewritten(rows: Table, change: Callable[[str], str]) -> Table:

@@ -102,6 +102,13 @@ class PictureArrays(Data, ABC):
         _, channels, height, width = train.shape
         self.shape = (channels, height, width)
         check_changes(self.changes, self.shape[0])
+        for name, part in parts.items():
+            if (part.pictures.shape[1:], part.labels.shape[1:]) != (train.shape[1:], parts["train"].labels.shape[1:]):
+                raise LabwrightError(
+                    f"task.data: {name} has pictures of {part.pictures.shape[1:]} with labels of "
+                    f"{part.labels.shape[1:] or 'one'}; those of train are {self.shape} with "
+                    f"{parts['train'].labels.shape[1:] or 'one'}."
+                )
         self.mean, self.deviation = _scaling_of(train)
         augment = steps(len(train), self.changes, mean=self.mean, deviation=self.deviation)
         self._splits = {name: self._part(part, augment if name == "train" else ()) for name, part in parts.items()}
@@ -121,8 +128,9 @@ class PictureArrays(Data, ABC):
         if not parts and self.target is not Classes:
             raise LabwrightError(f"{path}: a folder says one class of each picture, and this data has several labels.")
         if parts:
+            for part in parts:
+                self._check_other(path, part)
             whole = Pixels(*(np.concatenate(arrays) for arrays in zip(*map(astuple, parts), strict=True)))
-            self._check_other(path, whole)
             known = whole.labels < len(self.names) if whole.labels.ndim == 1 else np.ones(len(whole.labels), bool)
             strange = list(map(str, whole.labels[~known].tolist()))
             if not known.any():
@@ -141,11 +149,11 @@ class PictureArrays(Data, ABC):
         return other
 
     def _check_other(self, path: Path, whole: Pixels) -> None:
-        several = len(self.names) if issubclass(self.target, Heads) else None
-        if whole.pictures.shape[1:] != self.shape or (several and whole.labels.shape[1:] != (several,)):
+        labels = (len(self.names),) if issubclass(self.target, Heads) else ()
+        if (whole.pictures.shape[1:], whole.labels.shape[1:]) != (self.shape, labels):
             raise LabwrightError(
                 f"{path} has pictures of {whole.pictures.shape[1:]} with labels of {whole.labels.shape[1:] or 'one'}; "
-                f"the run learned from {self.shape}{f' with {several}' if several else ''}."
+                f"the run learned from {self.shape} with {labels or 'one'}."
             )
 
     def read(self, path: Path) -> tuple[Tensor, ...]:
@@ -198,9 +206,10 @@ class PictureArrays(Data, ABC):
         train = parts["train"]
         labels = train.labels if train.labels.ndim == 1 else np.zeros(len(train.labels), dtype=np.int64)
         mask = held_out(labels.tolist(), self.valid, [derived_seed(position) for position in range(len(labels))])
-        if not mask.any():
+        if not mask.any() or mask.all():
+            what = "all" if mask.all() else "none"
             raise LabwrightError(
-                f"task.data.valid: {self.valid} of {len(labels):,} pictures is none; raise it, or set it to 0."
+                f"task.data.valid: {self.valid} of {len(labels):,} pictures is {what}; change it, or set it to 0."
             )
         return parts | {"train": train.take(~mask), "valid": train.take(mask)}
 

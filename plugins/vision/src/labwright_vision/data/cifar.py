@@ -17,6 +17,7 @@ from labwright_vision.data.policies import Erase, Policy
 _SHAPE = (3, 32, 32)
 _BYTES = 3 * 32 * 32
 _TEN = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+_BATCHES = tuple(f"data_batch_{number}.bin" for number in range(1, 6))
 _INNER = ("cifar-10-batches-bin", "cifar-100-binary")  # folders that the archives unpack to
 _PICKLES = ("data_batch_1", "test_batch", "batches.meta", "train", "test", "meta")
 _PUBLISHED = "cifar-10-binary.tar.gz or cifar-100-binary.tar.gz, called 'binary version' by their authors"
@@ -67,14 +68,18 @@ class Cifar(PictureArrays):
         self.folder, self.labels = folder, labels
 
     def parts(self) -> tuple[dict[str, Pixels], tuple[str, ...]]:
-        return self._parts_in(_folder_of(expanded(self.folder)))
+        folder = _folder_of(expanded(self.folder))
+        missing = [name for name in _BATCHES if not (folder / name).is_file()]
+        if 0 < len(missing) < len(_BATCHES):
+            self._remarks = [f"{folder} lacks {listed(missing)}: the others are all that there is to learn from."]
+        return self._parts_in(folder)
 
     def others(self, path: Path) -> list[Pixels]:
         inside = _batches_in(path) if path.is_dir() else None
         return [] if inside is None else [*self._parts_in(inside)[0].values()]
 
     def _parts_in(self, folder: Path) -> tuple[dict[str, Pixels], tuple[str, ...]]:
-        batches = sorted(folder.glob("data_batch_*.bin"))
+        batches = [folder / name for name in _BATCHES if (folder / name).is_file()]
         ten = bool(batches)
         test = folder / ("test_batch.bin" if ten else "test.bin")
         files = {"train": batches or [folder / "train.bin"], "test": [test]}
@@ -91,7 +96,7 @@ class Cifar(PictureArrays):
 def _batches_in(folder: Path) -> Path | None:
     """The folder, or one in it, that has the files."""
     for candidate in (folder, *(folder / name for name in _INNER)):
-        if (candidate / "train.bin").is_file() or any(candidate.glob("data_batch_*.bin")):
+        if any((candidate / name).is_file() for name in ("train.bin", *_BATCHES)):
             return candidate
     return None
 

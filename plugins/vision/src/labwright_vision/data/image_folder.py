@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Literal, Self
 
 import torch
-from labwright import Finding, LabwrightError, LeftOut, listed, nearest, sentence
+from labwright import Finding, LabwrightError, listed, nearest, sentence
 from labwright_tasks.other_data import drift, unknown
 from pydantic import Field
 
@@ -98,10 +98,6 @@ class ImageFolder(OwnPictures):
             erase=erase,
         )
         self.folder, self.on_damaged, self.valid, self.test = folder, on_damaged, valid, test
-        self._splits: dict[str, Files] = {}
-        self._identities: dict[str, list[str]] = {}
-        self._left_out: Sequence[LeftOut] = ()
-        self._remarks: Sequence[str] = ()
 
     def prepare(self) -> None:
         root, tally = existing(expanded(self.folder), "task.data.folder"), Tally()
@@ -144,23 +140,11 @@ class ImageFolder(OwnPictures):
         ]
         return other
 
-    def split(self, name: str) -> Files | None:
-        return self._splits.get(name)
-
-    def left_out(self) -> Sequence[LeftOut]:
-        return self._left_out
-
-    def remarks(self) -> Sequence[str]:
-        return self._remarks
-
     def checks(self) -> list[Finding]:
         """Pictures of odd sizes, and those of which the square leaves out most."""
         places = [(name, index) for name, part in self._splits.items() for index in range(len(part))]
         sizes = [size_of(self._splits[name].paths[index]) for name, index in places]
         return odd_sizes(places, sizes, self.size)
-
-    def identity(self, split: str) -> list[str]:
-        return self._identities[split]
 
     def place(self, split: str, index: int) -> str:
         return str(self._splits[split].paths[index])

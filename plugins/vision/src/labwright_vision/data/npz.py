@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
-from labwright import Classes, Heads, LabwrightError, listed, located, sentence
+from labwright import Classes, Heads, LabwrightError, LeftOut, listed, located, sentence
 from pydantic import Field
 
 from labwright_vision.data.arrays import PictureArrays, Pixels
 from labwright_vision.data.augment import Crop, Flip, Grey, Jitter, Rotate, Scale, Shift
-from labwright_vision.data.folders import expanded
+from labwright_vision.data.folders import expanded, plural
 from labwright_vision.data.policies import Erase, Policy
 
 _LAYOUTS = {  # by the array that tells them, pictures and labels of each part
@@ -74,7 +74,8 @@ class Npz(PictureArrays):
 
     def parts(self) -> tuple[dict[str, Pixels], tuple[str, ...]]:
         path = expanded(self.path)
-        parts = _read(path)
+        parts, unread = _read(path)
+        self._left_out = _unused(unread)
         if "train" not in parts:
             raise LabwrightError(
                 f"{path} has no pictures to learn from with labels: {' or '.join(_LAYOUTS)} and theirs."
@@ -90,7 +91,7 @@ class Npz(PictureArrays):
         return parts, names
 
     def others(self, path: Path) -> list[Pixels]:
-        return [*_read(path).values()] if path.suffix == ".npz" else []
+        return [*_read(path)[0].values()] if path.suffix == ".npz" else []
 
     def _check(self, path: Path, part: str, pixels: Pixels) -> None:
         several = pixels.labels.ndim == 2
@@ -107,28 +108,35 @@ class Npz(PictureArrays):
             )
 
 
-def _read(path: Path) -> dict[str, Pixels]:
-    """The parts in a file. Raises LabwrightError naming the array that can't be used."""
+def _unused(arrays: list[str]) -> list[LeftOut]:
+    why = f"not pictures with labels beside them, of a part: {listed(arrays)}"
+    return [LeftOut(len(arrays), plural("array", len(arrays)), why)] if arrays else []
+
+
+def _read(path: Path) -> tuple[dict[str, Pixels], list[str]]:
+    """The parts in a file, and the arrays of no part. Raises LabwrightError naming the array that can't be used."""
     if not path.is_file():
         raise LabwrightError(f"task.data.path: there is no file {located(path)}.")
     try:
         with np.load(path, allow_pickle=False) as arrays:
-            found = {
-                part: (x, arrays[x], arrays[y])
+            names = {
+                part: (x, y)
                 for layout in _LAYOUTS.values()
                 for part, (x, y) in layout.items()
                 if x in arrays and y in arrays
             }
-            if not found:
+            if not names:
                 raise LabwrightError(
                     f"{path} has the arrays {listed(arrays)}; pictures are called {' or '.join(_LAYOUTS)} and so on, "
                     "and have their labels beside them."
                 )
+            found = {part: (x, arrays[x], arrays[y]) for part, (x, y) in names.items()}
+            unread = [name for name in arrays if not any(name in both for both in names.values())]
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise LabwrightError(
             f"{path} can't be read as an .npz file of numbers, without pickles: {sentence(str(error))}"
         ) from error
-    return {part: _pixels(f"{path}: {name}", *both) for part, (name, *both) in found.items()}
+    return {part: _pixels(f"{path}: {name}", *both) for part, (name, *both) in found.items()}, unread
 
 
 def _pixels(where: str, pictures: np.ndarray, labels: np.ndarray) -> Pixels:

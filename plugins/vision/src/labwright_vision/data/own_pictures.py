@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import numpy as np
 import torch
-from labwright import Batch, Classes, Data, Image, Port
+from labwright import Batch, Classes, Data, Image, LeftOut, Port
 from labwright_tasks import other_data
 from labwright_tasks.other_data import Facts
 from pydantic import Field
@@ -56,9 +56,25 @@ class OwnPictures(Data, ABC):
         self.changes = changes  # of the training pictures: the settings of `steps`
         self.names: tuple[str, ...] = ()
         self.facts: Facts = {}  # of the training pictures
+        self._splits: dict[str, Files] = {}
+        self._identities: dict[str, list[str]] = {}
+        self._left_out: Sequence[LeftOut] = ()
+        self._remarks: Sequence[str] = ()
 
     def ports(self) -> tuple[Port, Port]:
         return Image(self.channels, self.size, self.size), Classes(self.names)
+
+    def split(self, name: str) -> Files | None:
+        return self._splits.get(name)
+
+    def left_out(self) -> Sequence[LeftOut]:
+        return self._left_out
+
+    def remarks(self) -> Sequence[str]:
+        return self._remarks
+
+    def identity(self, split: str) -> list[str]:
+        return self._identities[split]
 
     def files(self, folder: Path) -> list[Path]:
         return pictures(folder, Tally())

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, Literal, Self
 
 import torch
-from labwright import LabwrightError, LeftOut, listed, located, nearest, sentence
+from labwright import LabwrightError, listed, located, nearest, sentence
 from labwright_tasks import other_data
 from labwright_tasks.other_data import drift, none_known, unknown
 from labwright_tasks.parts import part_named
@@ -89,10 +89,6 @@ class Shards(OwnPictures):
         if valid + test >= 1:
             raise LabwrightError(f"task.data: valid {valid} and test {test} leave nothing to learn from.")
         self.folder, self.label, self.window, self.valid, self.test = folder, label, window, valid, test
-        self._splits: dict[str, ShardedFiles] = {}
-        self._identities: dict[str, list[str]] = {}
-        self._left_out: list[LeftOut] = []
-        self._remarks: list[str] = []
 
     def prepare(self) -> None:
         root = expanded(self.folder)
@@ -149,18 +145,6 @@ class Shards(OwnPictures):
             *drift(other_data.facts({}, labels, self.names), self.facts, len(split)),
         ]
         return other
-
-    def split(self, name: str) -> ShardedFiles | None:
-        return self._splits.get(name)
-
-    def left_out(self) -> Sequence[LeftOut]:
-        return self._left_out
-
-    def remarks(self) -> Sequence[str]:
-        return self._remarks
-
-    def identity(self, split: str) -> list[str]:
-        return self._identities[split]
 
     def _held_out(self, train: Sequence[ShardIndex], missing: Sequence[str]) -> dict[str, list[ShardIndex]]:
         """The shares of the parts that are missing, and what is left to learn from."""

@@ -108,11 +108,7 @@ class PictureTable(OwnPictures):
         alone = Values if targets == "numbers" else Classes
         self.target = Heads if isinstance(label, tuple) or targets == "several" else alone  # type: ignore[misc, assignment]
         self.answers = Answers({"label": ()})
-        self._splits: dict[str, Files] = {}
         self._tables: dict[str, Table] = {}
-        self._identities: dict[str, list[str]] = {}
-        self._left_out: Sequence[LeftOut] = ()
-        self._remarks: Sequence[str] = ()
 
     def prepare(self) -> None:
         more = {} if self.group is None else {"group": self.group}
@@ -126,6 +122,7 @@ class PictureTable(OwnPictures):
         root, tally = self._root(), Tally()
         whole = self._looked_at(root, tables, tally)
         tables = {part: tables[part].take(picture.label for picture in some) for part, some in whole.items()}
+        shared = self._shared_groups(tables)  # those that are held out are none
         chosen = self._held_out(tables)
         self.answers = answers_of(
             chosen["train"], [*self.said], numbers=self.targets == "numbers", separator=self.separator
@@ -139,11 +136,11 @@ class PictureTable(OwnPictures):
             self._identities[part] = _identity(pictures[part], table)
         self._tables = {part: replace(table, columns={}) for part, table in chosen.items()}
         self.facts = self.facts_of(self._splits["train"])
-        self._left_out = [*left_out, *tally.left_out()]
+        self._left_out = [*left_out, *self.answers.unknown(chosen.values()), *tally.left_out()]
         # one class of all, as rows say what there is to say
         same = {part: [replace(picture, label=0) for picture in some] for part, some in pictures.items()}
         seen = remarks(same, background=self.background, white=self.white, channels=self.channels)
-        self._remarks = [*published.remarks, *seen]
+        self._remarks = [*published.remarks, *shared, *seen]
 
     def ports(self) -> tuple[Port, Port]:
         return ImagePort(self.channels, self.size, self.size), self.answers.port()
@@ -165,25 +162,13 @@ class PictureTable(OwnPictures):
         split = self._files(part, table, ())
         other._splits, other._identities = {"test": split}, {"test": _identity(part, table)}
         other._tables = {"test": replace(table, columns={})}
-        other._left_out = [*left_out, *unknown(strange, "pictures"), *tally.left_out()]
+        other._left_out = [*left_out, *unknown(strange, "pictures"), *self.answers.unknown([table]), *tally.left_out()]
         other._remarks = [
             *table.remarks,
             *of_pictures(part, background=self.background, white=self.white, channels=self.channels),
             *drift(self.facts_of(split), self.facts, len(split)),
         ]
         return other
-
-    def split(self, name: str) -> Files | None:
-        return self._splits.get(name)
-
-    def left_out(self) -> Sequence[LeftOut]:
-        return self._left_out
-
-    def remarks(self) -> Sequence[str]:
-        return self._remarks
-
-    def identity(self, split: str) -> list[str]:
-        return self._identities[split]
 
     def place(self, split: str, index: int) -> str:
         return f"{self._splits[split].paths[index]} ({self._tables[split].where(index)})"
@@ -232,7 +217,28 @@ class PictureTable(OwnPictures):
                 Picture(place, row, next(seen) if known else Facts("", "there is no such file"), name, 0)
                 for row, (place, known, name) in enumerate(zip(places, there, table["picture"], strict=True))
             ]
-        return readable(root, parts, tally, leave_out=self.on_damaged == "leave-out", white=self.white)
+        whole = readable(root, parts, tally, leave_out=self.on_damaged == "leave-out", white=self.white)
+        for part, some in whole.items():
+            if not some:
+                raise LabwrightError(f"{tables[part].origin}: no picture of {part} can be read in {root}.")
+        return whole
+
+    def _shared_groups(self, tables: Mapping[str, Table]) -> list[str]:
+        """A sentence for each part with groups of `train`. Raises LabwrightError for a row without a group."""
+        if self.group is None:
+            return []
+        groups = {part: table.names("group") for part, table in tables.items()}
+        for part, cells in groups.items():
+            if "" in cells:
+                raise LabwrightError(f"{tables[part].where(cells.index(''))}: task.data.group: the row has no group.")
+        sentences = []
+        for part in ("valid", "test"):
+            both = sorted({*groups.get(part, ())} & {*groups["train"]})
+            if both:
+                sentences.append(
+                    f"{len(both):,} groups of {part} are in train as well, such as {both[0]!r}: {part} flatters."
+                )
+        return sentences
 
     def _held_out(self, tables: dict[str, Table]) -> dict[str, Table]:
         """The tables, with shares of `train` for parts that are wanted and aren't there."""
