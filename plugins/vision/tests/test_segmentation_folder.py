@@ -382,6 +382,32 @@ def test_what_cannot_be_used_is_told_in_one_line(how: str, words: str, tmp_path:
     assert "\n" not in str(told.value)
 
 
+@pytest.mark.parametrize("part", ["train", "val", "--on"])
+def test_colours_that_nothing_explains_are_told_in_every_part_where_classes_have_names_too(
+    part: str, tmp_path: Path
+) -> None:
+    """Red has no blue in it, and isn't the value 0."""
+
+    def black_red_and_green(labels: np.ndarray) -> Image.Image:
+        return as_colours(labels % 255)
+
+    for name in ("train", "val"):
+        write(tmp_path / name, 3, mask=black_red_and_green if name == part else as_values)
+    write(tmp_path / "other", 3, mask=black_red_and_green)
+    with pytest.raises(LabwrightError, match=r"masks/\d\.png has \d+ pixels of the colour .*, which no class has: add"):
+        read(tmp_path, classes=["ground", "red", "green"]).on(tmp_path / "other")
+
+
+@pytest.mark.parametrize("part", ["val", "--on"])
+def test_a_palette_of_its_own_is_told_in_every_part(part: str, tmp_path: Path) -> None:
+    for folder in ("train", "val", "other"):
+        write(tmp_path / folder, 3, mask=as_palette)
+    changed = tmp_path / ("val" if part == "val" else "other") / "masks" / "1.png"
+    as_colours(labels_of(1)).quantize(8).save(changed)
+    with pytest.raises(LabwrightError, match=f"{changed} has another palette than"):
+        read(tmp_path).on(tmp_path / "other")
+
+
 def test_parts_without_train_and_parts_named_twice_are_told(tmp_path: Path) -> None:
     write(tmp_path / "val", 3)
     with pytest.raises(LabwrightError, match="has val, but no folder train or training"):

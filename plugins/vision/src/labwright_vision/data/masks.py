@@ -105,8 +105,11 @@ class ClassTable:
         if pixels.kind != "colours":
             of_values: np.ndarray = _looked_up(np.arange(_MOST + 1), self.of_values)[pixels.codes_HW]
             return of_values
-        if not self.of_colours:  # grey: see `class_table`
-            return self.labels(Pixels(pixels.codes_HW & 0xFF, "values"))
+        if not self.of_colours:
+            shades_HW = pixels.codes_HW & 0xFF
+            of_shades = self.labels(Pixels(shades_HW, "values"))
+            of_shades[pixels.codes_HW != shades_HW * _GREY] = UNKNOWN
+            return of_shades
         return _looked_up(pixels.codes_HW, self.of_colours)
 
     def labels_of(self, seen: MaskFacts) -> dict[int, int]:
@@ -126,11 +129,10 @@ def class_table(
 
     Without rows each value in the masks that were seen, by their names, is a class.
 
-    Raises LabwrightError where colours or palettes need rows that say what they stand for.
+    Raises LabwrightError where colours need rows that say what they stand for.
     """
     left_out = dict.fromkeys(void, LEFT_OUT)
     if not rows:
-        _check_palettes(seen)
         for name, mask in seen.items():
             if mask.kind == "colours" and any(code != (code & 0xFF) * _GREY for code in mask.counts):
                 raise LabwrightError(
@@ -143,8 +145,6 @@ def class_table(
     of_values = {value: label for label, (_, value, _) in enumerate(classes)}
     of_colours = {colour: label for label, (_, _, colour) in enumerate(classes) if colour is not None}
     of_colours |= {colour: LEFT_OUT for _, value, colour in rows if colour is not None and value in left_out}
-    if not of_colours:
-        _check_palettes(seen)
     return ClassTable(tuple(name for name, *_ in classes), of_values | left_out, of_colours)
 
 
@@ -208,7 +208,7 @@ def _looked_up(codes: np.ndarray, labels: Mapping[int, int]) -> np.ndarray:
     return labels_V
 
 
-def _check_palettes(seen: Mapping[str, MaskFacts]) -> None:
+def check_palettes(seen: Mapping[str, MaskFacts]) -> None:
     """Raises LabwrightError where one value has several colours: a program that counts colours made the palettes."""
     first: dict[int, tuple[int, str]] = {}
     for name, mask in seen.items():
