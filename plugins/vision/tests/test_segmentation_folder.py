@@ -245,6 +245,10 @@ def test_cocos_run_lengths_in_letters_and_polygons_are_those_of_its_own_tools() 
         ([{"category_id": 3, "segmentation": [[1, 2, 3]]}], {}, "annotation 0 has a segmentation that is neither run"),
         ([{"category_id": 3, "segmentation": {"size": [9, 9], "counts": [81]}}], {}, r"run lengths of size \[9, 9\]"),
         ([{"category_id": 4, "segmentation": box(1, 1, 5, 5)}], {}, "pixels of the value 4, and classes are 0, 3, 90"),
+        ([{"category_id": 3, "segmentation": []}], {}, "annotation 0 has a segmentation that is neither run"),
+        ([], {"categories": [{"id": 0, "name": "cat"}]}, "'cat' has the id 0; .* 1 to 65534, and 0 is what no object"),
+        ([], {"categories": [{"id": 1, "name": "cat"}, {"id": 1, "name": "dog"}]}, "the value 1 stands there twice"),
+        ([], {"categories": [{"id": 1, "name": "cat"}, {"id": 2, "name": "cat"}]}, "class 'cat' stands there twice"),
         ([], {"categories": None}, "instances.json isn't COCO's json: it needs images, annotations and categories"),
         ([], {"images": []}, r"1 of 1 picture has no mask, such as .*a.png: there is no such picture in .*instances"),
     ],
@@ -252,6 +256,23 @@ def test_cocos_run_lengths_in_letters_and_polygons_are_those_of_its_own_tools() 
 def test_what_is_wrong_in_cocos_json_is_told(things: Any, changes: Any, words: str, tmp_path: Path) -> None:
     with pytest.raises(LabwrightError, match=words):
         read(coco(tmp_path, things, **changes))
+
+
+@pytest.mark.parametrize("how", ["coco", "classes.txt"])
+def test_other_data_whose_values_have_other_names_is_refused(how: str, tmp_path: Path) -> None:
+    things = [{"category_id": 3, "segmentation": box(6, 4, 8, 6)}]
+    if how == "coco":
+        data = read(coco(tmp_path / "own", things))
+        swapped = [{"id": 3, "name": "dog"}, {"id": 90, "name": "cat"}]
+        other = coco(tmp_path / "other", things, categories=swapped)
+        words = r"other: 'dog' is there what was learned as 'cat', 3"
+    else:
+        (write(tmp_path / "own") / "classes.txt").write_text("ground\nred\ngreen\n")
+        data, other = read(tmp_path / "own"), write(tmp_path / "other", 3)
+        (other / "classes.txt").write_text("ground\ngreen\nred\n")
+        words = r"other: 'green' is there what was learned as 'red', 1"
+    with pytest.raises(LabwrightError, match=words):
+        data.on(other)
 
 
 # ------------------------------------------------------------------------------------------------------------- sizes

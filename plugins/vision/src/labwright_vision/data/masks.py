@@ -160,6 +160,12 @@ def class_rows(content: str, place: object) -> list[tuple[str, int, int | None]]
     else:
         lines = [line.strip() for line in content.splitlines()]
         rows = [_row(line, number, place) for number, line in enumerate(filter(None, lines))]
+    check_rows(rows, place)
+    return rows
+
+
+def check_rows(rows: Sequence[tuple[str, int, int | None]], place: object) -> None:
+    """Raises LabwrightError for a name, a value or a colour that stands there twice, and if there are none."""
     for what, column in (("class", 0), ("value", 1), ("colour", 2)):
         given = [row[column] for row in rows if row[column] is not None]
         twice = next((entry for entry in given if given.count(entry) > 1), None)
@@ -168,7 +174,20 @@ def class_rows(content: str, place: object) -> list[tuple[str, int, int | None]]
             raise LabwrightError(f"{place}: the {what} {text} stands there twice.")
     if not rows:
         raise LabwrightError(f"{place} names no classes.")
-    return rows
+
+
+def check_names(rows: Sequence[tuple[str, int, int | None]], table: ClassTable, place: object) -> None:
+    """Raises LabwrightError for a value or colour that has another name there than in the table."""
+    for name, value, colour in rows:
+        label = table.of_values.get(value) if colour is None else table.of_colours.get(colour)
+        if label is None or label == LEFT_OUT:
+            continue
+        learned = table.names[label]
+        if learned not in (name, str(value)):  # a class that nothing named is called by its value
+            what = value if colour is None else shown(colour)
+            raise LabwrightError(
+                f"{place}: {name!r} is there what was learned as {learned!r}, {what}: give classes the values they had."
+            )
 
 
 def shown(colour: int) -> str:

@@ -27,7 +27,7 @@ from labwright_vision.data.framing import Fit, Frame
 from labwright_vision.data.mask_examples import Example, check_values, held_out_pairs, label_counts, seen, twice
 from labwright_vision.data.mask_pairs import Pair, paired, together
 from labwright_vision.data.masked_pictures import InMemory, MaskedPictures, Source, scaled
-from labwright_vision.data.masks import ClassTable, class_rows, class_table
+from labwright_vision.data.masks import ClassTable, check_names, class_rows, class_table
 from labwright_vision.data.pictures import scaling
 from labwright_vision.data.reading import BACKGROUNDS, SUFFIXES, Readable, size_of, upright
 
@@ -128,6 +128,9 @@ class SegmentationFolder(Data):
         """Pictures and masks in images/ and masks/, or in such folders of parts, which are taken together."""
         other, root, tally = copy(self), existing(expanded(path), "--on"), Tally()
         examples = seen(root, together(root, self.mask_suffix, tally))
+        check_names([] if self.classes else _rows(root), self.table, root)
+        for rows in {mask.categories[1:] for one in examples if isinstance(mask := one.pair.mask, CocoMask)}:
+            check_names(rows, self.table, root)
         check_values(examples, self.table, self.void)
         other._take_up({"test": examples})
         other._left_out = tally.left_out()
