@@ -284,7 +284,7 @@ def test_a_mask_goes_with_its_picture_and_back_into_its_size(fit: Any, size: tup
     frame = Frame(24, 32, fit)
     left_half = np.zeros(size, dtype=np.uint8)
     left_half[:, : size[1] // 2] = 200
-    framed = frame.picture(Image.fromarray(left_half), (100,))[0]
+    framed = frame.picture(Image.fromarray(left_half), (100,), size[::-1])[0]
     labels = frame.labels((left_half > 0).astype(np.int16))
     inside = labels != LEFT_OUT
     assert (inside.all()) == (fit != "letterbox" or size == (24, 32))
@@ -300,6 +300,30 @@ def test_a_mask_goes_with_its_picture_and_back_into_its_size(fit: Any, size: tup
     assert bool(seen.all()) == (fit != "crop" or size == (24, 32))
     wrong = (back[seen] != torch.from_numpy(left_half > 0).long()[seen]).float().mean()
     assert wrong <= 1.01 * max(size) / min(32, size[1]) / size[1]
+
+
+def test_a_jpeg_that_is_decoded_smaller_lies_where_its_mask_does(tmp_path: Path) -> None:
+    """Decoded at an eighth it has 42x48 pixels, which fill 12x10 of the frame; 336x379 fill 12x11."""
+    height, width = 379, 336
+    for side in ("images", "masks"):
+        (tmp_path / side).mkdir()
+    for number in range(2):
+        Image.new("L", (width, height), 255).save(tmp_path / "images" / f"{number}.jpg", quality=100)
+        halves = (np.arange(width)[None] > width // 2).astype(np.uint8).repeat(height, 0)
+        Image.fromarray(halves).save(tmp_path / "masks" / f"{number}.png")
+    data = read(tmp_path)
+    batch = data.split("train").fetch(torch.tensor([0]), 0, 0)  # type: ignore[union-attr]
+    white = batch.inputs[0][0, 0] > 1
+    assert torch.equal(white, batch.targets[0] != LEFT_OUT)
+
+
+def test_data_whose_masks_mean_something_else_is_other_data(tmp_path: Path) -> None:
+    write(tmp_path)
+    told = []
+    for values in ({"ground": 0, "red": 1, "green": 2}, {"ground": 0, "red": 2, "green": 1}):
+        (tmp_path / "classes.json").write_text(json.dumps(values))
+        told.append(read(tmp_path).identity("train"))
+    assert told[0] != told[1]
 
 
 def test_a_picture_turned_by_its_camera_goes_with_a_mask_of_what_is_shown(tmp_path: Path) -> None:

@@ -35,13 +35,18 @@ class Frame:
         down, across = height / inner_height, width / inner_width
         return Shown(height, width, (-top * down, -left * across, self.height * down, self.width * across))
 
-    def picture(self, picture: Image.Image, border: tuple[int, ...]) -> np.ndarray:
-        """The pixels, uint8 of shape (C, H, W), bilinear; the border has a value for each channel."""
+    def picture(self, picture: Image.Image, border: tuple[int, ...], size: tuple[int, int]) -> np.ndarray:
+        """The pixels, uint8 of shape (C, H, W), bilinear; the border has a value for each channel.
+
+        `size` is the width and height of the file's picture, which may have been decoded smaller: see `upright`.
+        """
         if self.fit != "letterbox":
-            top, left, high, wide = self.window(picture.height, picture.width).window
-            box = (max(0.0, left), max(0.0, top), left + wide, top + high)
+            top, left, high, wide = self.window(size[1], size[0]).window
+            across, down = picture.width / size[0], picture.height / size[1]
+            right, bottom = min(picture.width, (left + wide) * across), min(picture.height, (top + high) * down)
+            box = (max(0.0, left) * across, max(0.0, top) * down, right, bottom)
             return values(picture.resize((self.width, self.height), Image.Resampling.BILINEAR, box=box))
-        height, width, top, left = self._inner(picture.height, picture.width)
+        height, width, top, left = self._inner(size[1], size[0])
         framed = np.empty((len(border), self.height, self.width), dtype=np.uint8)
         framed[:] = np.array(border, dtype=np.uint8)[:, None, None]
         framed[:, top : top + height, left : left + width] = values(

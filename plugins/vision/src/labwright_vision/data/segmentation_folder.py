@@ -173,7 +173,9 @@ class SegmentationFolder(Data):
             yield Finding("masks", f"{len(empty):,} masks have no pixel that counts.", tuple(empty), wrong=True)
 
     def identity(self, split: str) -> list[str]:
-        return [f"{one.pair.name} {one.picture.digest} {one.mask.digest}" for one in self._examples[split]]
+        meaning = json.dumps([sorted(labels.items()) for labels in (self.table.of_values, self.table.of_colours)])
+        files = [f"{one.pair.name} {one.picture.digest} {one.mask.digest}" for one in self._examples[split]]
+        return [meaning, *files]
 
     def place(self, split: str, index: int) -> str:
         return str(self._examples[split][index].pair.picture)
@@ -193,8 +195,8 @@ class SegmentationFolder(Data):
     def pixels(self, path: Readable, frame: Frame) -> np.ndarray:
         """A picture within a frame, whose border is the mean colour: uint8 of shape (C, H, W)."""
         mode, least = "L" if self.channels == 1 else "RGB", (2 * frame.width, 2 * frame.height)
-        picture, _ = upright(path, mode, least, white=self.white, background=self.background)
-        return frame.picture(picture, tuple(round(255 * value) for value in scaling(self.channels)[0]))
+        picture, size = upright(path, mode, least, white=self.white, background=self.background)
+        return frame.picture(picture, tuple(round(255 * value) for value in scaling(self.channels)[0]), size)
 
     def _take_up(self, parts: dict[str, list[Example]]) -> None:
         """Splits of the examples, in memory where they are few."""
