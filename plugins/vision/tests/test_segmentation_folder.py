@@ -148,6 +148,28 @@ def test_parts_lie_above_or_below_pictures_and_masks_or_in_archives(tmp_path: Pa
             assert [*data.identity(part)] == [*every[0].identity(part)]
 
 
+@pytest.mark.parametrize("layout", ["above", "below"])
+def test_what_lies_beside_the_parts_is_told(layout: str, tmp_path: Path) -> None:
+    if layout == "above":
+        write(tmp_path / "train", 3)
+        write(tmp_path, 2)
+    else:
+        write(tmp_path, 6)
+        for side in ("images", "masks"):
+            (tmp_path / side / "train").mkdir()
+            for number in range(4):
+                (tmp_path / side / f"{number}.png").rename(tmp_path / side / "train" / f"{number}.png")
+        (tmp_path / "masks" / "val").mkdir()
+        (tmp_path / "masks" / "4.png").rename(tmp_path / "masks" / "val" / "4.png")
+    left_out = [*read(tmp_path).left_out()]
+    assert all("in no part of" in each.why for each in left_out)
+    if layout == "above":
+        assert [each.count for each in left_out] == [4]
+        assert [each.count for each in read(tmp_path / "train").on(tmp_path).left_out()] == [4]
+    else:
+        assert [each.count for each in left_out] == [2, 2]
+
+
 def test_parts_are_held_out_by_names_for_good_and_masks_may_have_a_suffix(tmp_path: Path) -> None:
     write(tmp_path, 20, suffix="_mask")
     data = read(tmp_path, mask_suffix="_mask", valid=0.2, test=0.1)
