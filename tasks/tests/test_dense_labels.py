@@ -125,6 +125,27 @@ def test_measures_are_scikit_learns_whatever_the_batches(size: int) -> None:
     assert values["cross_entropy"] == pytest.approx(nats, rel=1e-6)
 
 
+def test_training_labels_are_counted_without_augmentation() -> None:
+    class Cut(lw.TensorSplit):
+        """Shows none but the first class."""
+
+        def fetch(self, indices: Tensor, epoch: int, seed: int) -> lw.Batch:
+            batch = super().fetch(indices, epoch, seed)
+            return lw.Batch(batch.inputs, batch.targets * 0)
+
+        def plain(self) -> lw.TensorSplit:
+            return lw.TensorSplit(self.inputs, self.labels)
+
+    class Augmented(Positions):
+        def split(self, name: str) -> lw.TensorSplit:
+            part = super().split(name)
+            return Cut(part.inputs, part.labels)
+
+    task = DenseLabels(Augmented([[0, 1, 2], [0, 1, lw.LEFT_OUT]]))
+    task.prepare()
+    assert task.counts == (2, 2, 1)
+
+
 def test_nothing_measured_is_no_number() -> None:
     values = {name: metric.compute() for name, metric in prepared([[0, 1]], "ab").metrics().items()}
     assert all(math.isnan(value) for name, value in values.items() if name != "iou")

@@ -150,3 +150,13 @@ def test_classes_of_positions_are_balanced_as_those_of_samples_are() -> None:
         loss.prepare(ports)
         values.append(loss(logits, labels))
     assert values[0] == values[1]
+
+
+@pytest.mark.parametrize("loss", [Dice(), Tversky(), GeneralizedDice(), Focal()])
+def test_half_precision_of_logits_is_not_one_of_sums(loss: Any) -> None:
+    """Counts of pixels go beyond the 256 up to which bfloat16 has each whole number."""
+    random = torch.Generator().manual_seed(0)
+    logits, labels = torch.randn(30_000, 3, generator=random).bfloat16(), torch.randint(3, (30_000,), generator=random)
+    with torch.autocast("cpu", torch.bfloat16):
+        ours = loss(logits, labels)
+    assert float(ours) == float(loss(logits.float(), labels))

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from labwright import LEFT_OUT, Image, LabwrightError
-from labwright_tasks.dense_labels import PositionClasses
+from labwright_tasks.dense_labels import PositionClasses, Shown
 from labwright_testing.verify_resume import verify_resume
 from labwright_vision.data.augment import Affine
 from labwright_vision.data.shapes_masks import ShapesMasks
@@ -101,6 +101,15 @@ def test_a_network_learns_one_batch_by_heart() -> None:
 
 
 # -------------------------------------------------------------------------------------------------------------- data
+
+
+def test_what_is_cut_off_a_wide_picture_is_unseen_in_the_answer(tmp_path: Path) -> None:
+    """A picture of another aspect is cut around its middle: columns 20 to 100 of 120 are all that a model sees."""
+    Picture.fromarray(np.arange(120, dtype=np.uint8)[None].repeat(60, 0)).save(tmp_path / "wide.png")
+    read = ShapesMasks(height=48, width=64).read(tmp_path / "wide.png")
+    columns = (read[0][0, 0, 0] * 0.25 + 0.5) * 255  # as grey as their places are far right
+    assert float(columns[0]) == pytest.approx(20, abs=1) and float(columns[-1]) == pytest.approx(99, abs=1)
+    assert read.origin == Shown(60, 120, (0.0, 20.0, 60.0, 80.0))
 
 
 def test_shapes_are_the_same_each_time_other_in_each_part_and_as_large_as_labelled() -> None:

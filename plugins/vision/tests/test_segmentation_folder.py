@@ -148,6 +148,28 @@ def test_parts_lie_above_or_below_pictures_and_masks_or_in_archives(tmp_path: Pa
             assert [*data.identity(part)] == [*every[0].identity(part)]
 
 
+@pytest.mark.parametrize("layout", ["above", "below"])
+def test_what_lies_beside_the_parts_is_told(layout: str, tmp_path: Path) -> None:
+    if layout == "above":
+        write(tmp_path / "train", 3)
+        write(tmp_path, 2)
+    else:
+        write(tmp_path, 6)
+        for side in ("images", "masks"):
+            (tmp_path / side / "train").mkdir()
+            for number in range(4):
+                (tmp_path / side / f"{number}.png").rename(tmp_path / side / "train" / f"{number}.png")
+        (tmp_path / "masks" / "val").mkdir()
+        (tmp_path / "masks" / "4.png").rename(tmp_path / "masks" / "val" / "4.png")
+    left_out = [*read(tmp_path).left_out()]
+    assert all("in no part of" in each.why for each in left_out)
+    if layout == "above":
+        assert [each.count for each in left_out] == [4]
+        assert [each.count for each in read(tmp_path / "train").on(tmp_path).left_out()] == [4]
+    else:
+        assert [each.count for each in left_out] == [2, 2]
+
+
 def test_parts_are_held_out_by_names_for_good_and_masks_may_have_a_suffix(tmp_path: Path) -> None:
     write(tmp_path, 20, suffix="_mask")
     data = read(tmp_path, mask_suffix="_mask", valid=0.2, test=0.1)
@@ -245,6 +267,10 @@ def test_cocos_run_lengths_in_letters_and_polygons_are_those_of_its_own_tools() 
         ([{"category_id": 3, "segmentation": [[1, 2, 3]]}], {}, "annotation 0 has a segmentation that is neither run"),
         ([{"category_id": 3, "segmentation": {"size": [9, 9], "counts": [81]}}], {}, r"run lengths of size \[9, 9\]"),
         ([{"category_id": 4, "segmentation": box(1, 1, 5, 5)}], {}, "pixels of the value 4, and classes are 0, 3, 90"),
+        ([{"category_id": 3, "segmentation": []}], {}, "annotation 0 has a segmentation that is neither run"),
+        ([], {"categories": [{"id": 0, "name": "cat"}]}, "'cat' has the id 0; .* 1 to 65534, and 0 is what no object"),
+        ([], {"categories": [{"id": 1, "name": "cat"}, {"id": 1, "name": "dog"}]}, "the value 1 stands there twice"),
+        ([], {"categories": [{"id": 1, "name": "cat"}, {"id": 2, "name": "cat"}]}, "class 'cat' stands there twice"),
         ([], {"categories": None}, "instances.json isn't COCO's json: it needs images, annotations and categories"),
         ([], {"images": []}, r"1 of 1 picture has no mask, such as .*a.png: there is no such picture in .*instances"),
     ],
@@ -252,6 +278,23 @@ def test_cocos_run_lengths_in_letters_and_polygons_are_those_of_its_own_tools() 
 def test_what_is_wrong_in_cocos_json_is_told(things: Any, changes: Any, words: str, tmp_path: Path) -> None:
     with pytest.raises(LabwrightError, match=words):
         read(coco(tmp_path, things, **changes))
+
+
+@pytest.mark.parametrize("how", ["coco", "classes.txt"])
+def test_other_data_whose_values_have_other_names_is_refused(how: str, tmp_path: Path) -> None:
+    things = [{"category_id": 3, "segmentation": box(6, 4, 8, 6)}]
+    if how == "coco":
+        data = read(coco(tmp_path / "own", things))
+        swapped = [{"id": 3, "name": "dog"}, {"id": 90, "name": "cat"}]
+        other = coco(tmp_path / "other", things, categories=swapped)
+        words = r"other: 'dog' is there what was learned as 'cat', 3"
+    else:
+        (write(tmp_path / "own") / "classes.txt").write_text("ground\nred\ngreen\n")
+        data, other = read(tmp_path / "own"), write(tmp_path / "other", 3)
+        (other / "classes.txt").write_text("ground\ngreen\nred\n")
+        words = r"other: 'green' is there what was learned as 'red', 1"
+    with pytest.raises(LabwrightError, match=words):
+        data.on(other)
 
 
 # ------------------------------------------------------------------------------------------------------------- sizes
@@ -263,7 +306,7 @@ def test_a_mask_goes_with_its_picture_and_back_into_its_size(fit: Any, size: tup
     frame = Frame(24, 32, fit)
     left_half = np.zeros(size, dtype=np.uint8)
     left_half[:, : size[1] // 2] = 200
-    framed = frame.picture(Image.fromarray(left_half), (100,))[0]
+    framed = frame.picture(Image.fromarray(left_half), (100,), size[::-1])[0]
     labels = frame.labels((left_half > 0).astype(np.int16))
     inside = labels != LEFT_OUT
     assert (inside.all()) == (fit != "letterbox" or size == (24, 32))
@@ -279,6 +322,30 @@ def test_a_mask_goes_with_its_picture_and_back_into_its_size(fit: Any, size: tup
     assert bool(seen.all()) == (fit != "crop" or size == (24, 32))
     wrong = (back[seen] != torch.from_numpy(left_half > 0).long()[seen]).float().mean()
     assert wrong <= 1.01 * max(size) / min(32, size[1]) / size[1]
+
+
+def test_a_jpeg_that_is_decoded_smaller_lies_where_its_mask_does(tmp_path: Path) -> None:
+    """Decoded at an eighth it has 42x48 pixels, which fill 12x10 of the frame; 336x379 fill 12x11."""
+    height, width = 379, 336
+    for side in ("images", "masks"):
+        (tmp_path / side).mkdir()
+    for number in range(2):
+        Image.new("L", (width, height), 255).save(tmp_path / "images" / f"{number}.jpg", quality=100)
+        halves = (np.arange(width)[None] > width // 2).astype(np.uint8).repeat(height, 0)
+        Image.fromarray(halves).save(tmp_path / "masks" / f"{number}.png")
+    data = read(tmp_path)
+    batch = data.split("train").fetch(torch.tensor([0]), 0, 0)  # type: ignore[union-attr]
+    white = batch.inputs[0][0, 0] > 1
+    assert torch.equal(white, batch.targets[0] != LEFT_OUT)
+
+
+def test_data_whose_masks_mean_something_else_is_other_data(tmp_path: Path) -> None:
+    write(tmp_path)
+    told = []
+    for values in ({"ground": 0, "red": 1, "green": 2}, {"ground": 0, "red": 2, "green": 1}):
+        (tmp_path / "classes.json").write_text(json.dumps(values))
+        told.append(read(tmp_path).identity("train"))
+    assert told[0] != told[1]
 
 
 def test_a_picture_turned_by_its_camera_goes_with_a_mask_of_what_is_shown(tmp_path: Path) -> None:
@@ -380,6 +447,32 @@ def test_what_cannot_be_used_is_told_in_one_line(how: str, words: str, tmp_path:
     with pytest.raises(LabwrightError, match=words) as told:
         read(tmp_path, **settings)
     assert "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize("part", ["train", "val", "--on"])
+def test_colours_that_nothing_explains_are_told_in_every_part_where_classes_have_names_too(
+    part: str, tmp_path: Path
+) -> None:
+    """Red has no blue in it, and isn't the value 0."""
+
+    def black_red_and_green(labels: np.ndarray) -> Image.Image:
+        return as_colours(labels % 255)
+
+    for name in ("train", "val"):
+        write(tmp_path / name, 3, mask=black_red_and_green if name == part else as_values)
+    write(tmp_path / "other", 3, mask=black_red_and_green)
+    with pytest.raises(LabwrightError, match=r"masks/\d\.png has \d+ pixels of the colour .*, which no class has: add"):
+        read(tmp_path, classes=["ground", "red", "green"]).on(tmp_path / "other")
+
+
+@pytest.mark.parametrize("part", ["val", "--on"])
+def test_a_palette_of_its_own_is_told_in_every_part(part: str, tmp_path: Path) -> None:
+    for folder in ("train", "val", "other"):
+        write(tmp_path / folder, 3, mask=as_palette)
+    changed = tmp_path / ("val" if part == "val" else "other") / "masks" / "1.png"
+    as_colours(labels_of(1)).quantize(8).save(changed)
+    with pytest.raises(LabwrightError, match=f"{changed} has another palette than"):
+        read(tmp_path).on(tmp_path / "other")
 
 
 def test_parts_without_train_and_parts_named_twice_are_told(tmp_path: Path) -> None:

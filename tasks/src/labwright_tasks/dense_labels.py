@@ -174,8 +174,8 @@ class DenseLabels(Task):
 
     def prepare(self) -> None:
         super().prepare()
-        split = self.data.split("train")
-        if not self.data.in_memory or split is None or not len(split):
+        split = self.part("train", plain=True) if self.data.in_memory else None
+        if split is None or not len(split):
             return
         data, classes, counts_C = type(self.data).__name__, len(self.names), torch.zeros(len(self.names)).long()
         for targets in _targets(split):

@@ -26,7 +26,7 @@ class Focal(Loss):
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Logits (..., B, C) and int64 labels (..., B) in 0..C-1 to losses of shape (...)."""
         counted = labels != LEFT_OUT
-        log_p = logits.log_softmax(-1).gather(-1, labels.where(counted, 0).unsqueeze(-1)).squeeze(-1)
+        log_p = _exact(logits).log_softmax(-1).gather(-1, labels.where(counted, 0).unsqueeze(-1)).squeeze(-1)
         # 1 - p as it is in the gradient: at p = 1 a power below 1 has an infinite slope, times 0
         rest = (-torch.expm1(log_p)).clamp(min=torch.finfo(log_p.dtype).eps)
         each = -(rest**self.gamma) * log_p
@@ -46,7 +46,7 @@ class _OfOverlaps(Loss):
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Logits (..., B, C) and int64 labels (..., B) in 0..C-1 to losses of shape (...)."""
         counted = labels != LEFT_OUT
-        p_BC = logits.softmax(-1) * counted.unsqueeze(-1)
+        p_BC = _exact(logits).softmax(-1) * counted.unsqueeze(-1)
         label_B1 = labels.where(counted, 0).unsqueeze(-1)
         true_BC = torch.zeros_like(p_BC).scatter_(-1, label_B1, counted.unsqueeze(-1).to(p_BC.dtype))
         right_C, given_C, true_C = (p_BC * true_BC).sum(-2), p_BC.sum(-2), true_BC.sum(-2)
@@ -110,3 +110,8 @@ class GeneralizedDice(_OfOverlaps):
         weights_C = 1 / true_C.where(there, torch.inf) ** 2
         weights_C = weights_C.where(there, weights_C.amax(-1, keepdim=True))
         return 2 * (weights_C * right_C).sum(-1) / (weights_C * (given_C + true_C)).sum(-1)
+
+
+def _exact(logits: Tensor) -> Tensor:
+    """In float32 at least: sums over a batch's pixels have more digits than half precision."""
+    return logits.to(torch.promote_types(logits.dtype, torch.float32))

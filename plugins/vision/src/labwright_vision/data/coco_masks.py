@@ -14,7 +14,7 @@ import numpy as np
 from labwright import LabwrightError
 
 from labwright_vision.data.folders import Found
-from labwright_vision.data.masks import Pixels
+from labwright_vision.data.masks import Pixels, check_rows
 
 GROUND, VOID = 0, 65535  # the values of what no object covers, and of crowds
 _KEYS = ("id", "category_id", "segmentation", "iscrowd")
@@ -52,7 +52,7 @@ class CocoMask:
         if isinstance(outline, dict):
             return self._of_runs(outline)
         inside_HW = np.zeros((self.height, self.width), dtype=bool)
-        for corners in outline if isinstance(outline, list) else [None]:
+        for corners in outline if isinstance(outline, list) and outline else [None]:
             if not isinstance(corners, list) or len(corners) < _LEAST or len(corners) % 2:
                 raise LabwrightError(
                     f"{self}: annotation {thing.get('id')} has a segmentation that is neither run lengths nor polygons "
@@ -85,6 +85,7 @@ def coco_masks(file: Found) -> dict[str, CocoMask]:
         pictures = {row["id"]: row for row in told["images"]}
         named = [(str(row["name"]), int(row["id"]), None) for row in told["categories"]]
         categories = (("background", GROUND, None), *named)
+        _check(categories, file)
         objects: dict[Any, list[Mapping[str, Any]]] = {picture: [] for picture in pictures}
         for row in told["annotations"]:
             objects[row["image_id"]].append(
@@ -104,6 +105,16 @@ def coco_masks(file: Found) -> dict[str, CocoMask]:
         raise LabwrightError(
             f"{file} isn't COCO's json: it needs images, annotations and categories that fit together ({error!r})."
         ) from error
+
+
+def _check(categories: tuple[tuple[str, int, None], ...], file: Found) -> None:
+    for name, value, _ in categories[1:]:
+        if not GROUND < value < VOID:
+            raise LabwrightError(
+                f"{file}: the category {name!r} has the id {value}; ids are 1 to {VOID - 1}, and {GROUND} is what no "
+                "object covers."
+            )
+    check_rows(categories, file)
 
 
 def _inside(corners: np.ndarray, height: int, width: int) -> np.ndarray:

@@ -31,17 +31,22 @@ class Frame:
             scale = max(self.height / height, self.width / width)
             high, wide = self.height / scale, self.width / scale
             return Shown(height, width, ((height - high) / 2, (width - wide) / 2, high, wide))
-        inner_height, inner_width, top, left = self._inner(height, width)
+        inner_height, inner_width, top, left = self.inner(height, width)
         down, across = height / inner_height, width / inner_width
         return Shown(height, width, (-top * down, -left * across, self.height * down, self.width * across))
 
-    def picture(self, picture: Image.Image, border: tuple[int, ...]) -> np.ndarray:
-        """The pixels, uint8 of shape (C, H, W), bilinear; the border has a value for each channel."""
+    def picture(self, picture: Image.Image, border: tuple[int, ...], size: tuple[int, int]) -> np.ndarray:
+        """The pixels, uint8 of shape (C, H, W), bilinear; the border has a value for each channel.
+
+        `size` is the width and height of the file's picture, which may have been decoded smaller: see `upright`.
+        """
         if self.fit != "letterbox":
-            top, left, high, wide = self.window(picture.height, picture.width).window
-            box = (max(0.0, left), max(0.0, top), left + wide, top + high)
+            top, left, high, wide = self.window(size[1], size[0]).window
+            across, down = picture.width / size[0], picture.height / size[1]
+            right, bottom = min(picture.width, (left + wide) * across), min(picture.height, (top + high) * down)
+            box = (max(0.0, left) * across, max(0.0, top) * down, right, bottom)
             return values(picture.resize((self.width, self.height), Image.Resampling.BILINEAR, box=box))
-        height, width, top, left = self._inner(picture.height, picture.width)
+        height, width, top, left = self.inner(size[1], size[0])
         framed = np.empty((len(border), self.height, self.width), dtype=np.uint8)
         framed[:] = np.array(border, dtype=np.uint8)[:, None, None]
         framed[:, top : top + height, left : left + width] = values(
@@ -60,7 +65,7 @@ class Frame:
         framed[:, (columns < 0) | (columns >= width)] = LEFT_OUT
         return framed
 
-    def _inner(self, height: int, width: int) -> tuple[int, int, int, int]:
+    def inner(self, height: int, width: int) -> tuple[int, int, int, int]:
         """Height, width, top and left of a picture within its border."""
         scale = min(self.height / height, self.width / width)
         high, wide = max(1, round(height * scale)), max(1, round(width * scale))

@@ -13,7 +13,7 @@ from labwright import LEFT_OUT, LabwrightError
 from labwright_vision.data.checking import examined
 from labwright_vision.data.folders import Found, name_below
 from labwright_vision.data.mask_pairs import Pair
-from labwright_vision.data.masks import UNKNOWN, ClassTable, MaskFacts, mask_facts, shown
+from labwright_vision.data.masks import UNKNOWN, ClassTable, MaskFacts, check_palettes, mask_facts, shown
 from labwright_vision.data.reading import Facts, size_of
 
 _THREADS = 8  # Pillow decodes beside Python
@@ -62,13 +62,18 @@ def seen(root: Found, pairs: Sequence[Pair]) -> list[Example]:
 
 
 def check_values(examples: Sequence[Example], table: ClassTable, void: Sequence[int]) -> None:
-    """Raises LabwrightError for a value or colour of a mask that stands for no class, and where there aren't two."""
+    """Raises LabwrightError for a value or colour of a mask that stands for no class, and where there aren't two.
+
+    So it does for palettes that differ where none is explained by a table of colours.
+    """
+    if not table.of_colours:
+        check_palettes({str(example.pair.mask): example.mask for example in examples})
     for example in examples:
         unknown = [code for code, label in table.labels_of(example.mask).items() if label == UNKNOWN]
         if not unknown:
             continue
         code, count = unknown[0], example.mask.counts[unknown[0]]
-        if table.of_colours and example.mask.kind != "values":
+        if example.mask.kind == "colours" or (table.of_colours and example.mask.kind == "palette"):
             what = f"the colour {shown(example.mask.palette.get(code, code))}, which no class has"
             hint = "add it to the file of classes"
         else:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from labwright import LabwrightError, listed
@@ -39,6 +39,7 @@ def paired(root: Found, suffix: str, tally: Tally) -> dict[str, list[Pair]]:
                 f"{root} has {listed(folder.name for folder in parts.values())}, but no folder "
                 f"{' or '.join(NAMES['train'])}: put what is to be learned from there, in images/ and masks/."
             )
+        _tell_others(root, parts.values(), tally)
         return {part: _of_base(folder, suffix, root, tally) for part, folder in parts.items()}
     images = _side(root, "pictures", IMAGES)
     masks = next((folder for folder in folders(root) if folder.name.casefold() in MASKS), root)
@@ -49,6 +50,8 @@ def paired(root: Found, suffix: str, tally: Tally) -> dict[str, list[Pair]]:
         # published benchmarks keep the masks of their test part to themselves
         tally.add("picture", f"in {images.name}/{inner_images[part].name}, which has no masks", count=1)
     both = [part for part in inner_images if part in inner_masks]
+    _tell_others(images, inner_images.values(), tally)
+    _tell_others(masks, [inner_masks[part] for part in both], tally)
     return {part: _pairs(inner_images[part], inner_masks[part], suffix, root, tally) for part in both}
 
 
@@ -56,7 +59,18 @@ def together(root: Found, suffix: str, tally: Tally) -> list[Pair]:
     """All pairs below a root, whatever part they are of."""
     parts = _named_parts([*folders(root), *archives(root)], root)
     bases = [*parts.values()] if parts else [root]
+    if parts:
+        _tell_others(root, bases, tally)
     return [pair for base in bases for pair in _of_base(base, suffix, root, tally)]
+
+
+def _tell_others(folder: Found, parts: Collection[Found], tally: Tally) -> None:
+    """What lies in a folder and in none of its parts goes to the tally."""
+    used = {part.name for part in parts}
+    for path in found(folder, Tally()):
+        name = name_below(path, folder)
+        if name.partition("/")[0] not in used:
+            tally.add("picture", f"in no part of {folder.name}", name)
 
 
 def _named_parts(inner: Sequence[Found], root: Found) -> dict[str, Found]:

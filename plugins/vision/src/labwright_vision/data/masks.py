@@ -105,8 +105,11 @@ class ClassTable:
         if pixels.kind != "colours":
             of_values: np.ndarray = _looked_up(np.arange(_MOST + 1), self.of_values)[pixels.codes_HW]
             return of_values
-        if not self.of_colours:  # grey: see `class_table`
-            return self.labels(Pixels(pixels.codes_HW & 0xFF, "values"))
+        if not self.of_colours:
+            shades_HW = pixels.codes_HW & 0xFF
+            of_shades = self.labels(Pixels(shades_HW, "values"))
+            of_shades[pixels.codes_HW != shades_HW * _GREY] = UNKNOWN
+            return of_shades
         return _looked_up(pixels.codes_HW, self.of_colours)
 
     def labels_of(self, seen: MaskFacts) -> dict[int, int]:
@@ -126,11 +129,10 @@ def class_table(
 
     Without rows each value in the masks that were seen, by their names, is a class.
 
-    Raises LabwrightError where colours or palettes need rows that say what they stand for.
+    Raises LabwrightError where colours need rows that say what they stand for.
     """
     left_out = dict.fromkeys(void, LEFT_OUT)
     if not rows:
-        _check_palettes(seen)
         for name, mask in seen.items():
             if mask.kind == "colours" and any(code != (code & 0xFF) * _GREY for code in mask.counts):
                 raise LabwrightError(
@@ -143,8 +145,6 @@ def class_table(
     of_values = {value: label for label, (_, value, _) in enumerate(classes)}
     of_colours = {colour: label for label, (_, _, colour) in enumerate(classes) if colour is not None}
     of_colours |= {colour: LEFT_OUT for _, value, colour in rows if colour is not None and value in left_out}
-    if not of_colours:
-        _check_palettes(seen)
     return ClassTable(tuple(name for name, *_ in classes), of_values | left_out, of_colours)
 
 
@@ -160,6 +160,12 @@ def class_rows(content: str, place: object) -> list[tuple[str, int, int | None]]
     else:
         lines = [line.strip() for line in content.splitlines()]
         rows = [_row(line, number, place) for number, line in enumerate(filter(None, lines))]
+    check_rows(rows, place)
+    return rows
+
+
+def check_rows(rows: Sequence[tuple[str, int, int | None]], place: object) -> None:
+    """Raises LabwrightError for a name, a value or a colour that stands there twice, and if there are none."""
     for what, column in (("class", 0), ("value", 1), ("colour", 2)):
         given = [row[column] for row in rows if row[column] is not None]
         twice = next((entry for entry in given if given.count(entry) > 1), None)
@@ -168,7 +174,20 @@ def class_rows(content: str, place: object) -> list[tuple[str, int, int | None]]
             raise LabwrightError(f"{place}: the {what} {text} stands there twice.")
     if not rows:
         raise LabwrightError(f"{place} names no classes.")
-    return rows
+
+
+def check_names(rows: Sequence[tuple[str, int, int | None]], table: ClassTable, place: object) -> None:
+    """Raises LabwrightError for a value or colour that has another name there than in the table."""
+    for name, value, colour in rows:
+        label = table.of_values.get(value) if colour is None else table.of_colours.get(colour)
+        if label is None or label == LEFT_OUT:
+            continue
+        learned = table.names[label]
+        if learned not in (name, str(value)):  # a class that nothing named is called by its value
+            what = value if colour is None else shown(colour)
+            raise LabwrightError(
+                f"{place}: {name!r} is there what was learned as {learned!r}, {what}: give classes the values they had."
+            )
 
 
 def shown(colour: int) -> str:
@@ -208,7 +227,7 @@ def _looked_up(codes: np.ndarray, labels: Mapping[int, int]) -> np.ndarray:
     return labels_V
 
 
-def _check_palettes(seen: Mapping[str, MaskFacts]) -> None:
+def check_palettes(seen: Mapping[str, MaskFacts]) -> None:
     """Raises LabwrightError where one value has several colours: a program that counts colours made the palettes."""
     first: dict[int, tuple[int, str]] = {}
     for name, mask in seen.items():

@@ -27,7 +27,7 @@ from labwright_vision.data.framing import Fit, Frame
 from labwright_vision.data.mask_examples import Example, check_values, held_out_pairs, label_counts, seen, twice
 from labwright_vision.data.mask_pairs import Pair, paired, together
 from labwright_vision.data.masked_pictures import InMemory, MaskedPictures, Source, scaled
-from labwright_vision.data.masks import ClassTable, class_rows, class_table
+from labwright_vision.data.masks import ClassTable, check_names, class_rows, class_table
 from labwright_vision.data.pictures import scaling
 from labwright_vision.data.reading import BACKGROUNDS, SUFFIXES, Readable, size_of, upright
 
@@ -128,6 +128,9 @@ class SegmentationFolder(Data):
         """Pictures and masks in images/ and masks/, or in such folders of parts, which are taken together."""
         other, root, tally = copy(self), existing(expanded(path), "--on"), Tally()
         examples = seen(root, together(root, self.mask_suffix, tally))
+        check_names([] if self.classes else _rows(root), self.table, root)
+        for rows in {mask.categories[1:] for one in examples if isinstance(mask := one.pair.mask, CocoMask)}:
+            check_names(rows, self.table, root)
         check_values(examples, self.table, self.void)
         other._take_up({"test": examples})
         other._left_out = tally.left_out()
@@ -170,7 +173,9 @@ class SegmentationFolder(Data):
             yield Finding("masks", f"{len(empty):,} masks have no pixel that counts.", tuple(empty), wrong=True)
 
     def identity(self, split: str) -> list[str]:
-        return [f"{one.pair.name} {one.picture.digest} {one.mask.digest}" for one in self._examples[split]]
+        meaning = json.dumps([sorted(labels.items()) for labels in (self.table.of_values, self.table.of_colours)])
+        files = [f"{one.pair.name} {one.picture.digest} {one.mask.digest}" for one in self._examples[split]]
+        return [meaning, *files]
 
     def place(self, split: str, index: int) -> str:
         return str(self._examples[split][index].pair.picture)
@@ -190,8 +195,8 @@ class SegmentationFolder(Data):
     def pixels(self, path: Readable, frame: Frame) -> np.ndarray:
         """A picture within a frame, whose border is the mean colour: uint8 of shape (C, H, W)."""
         mode, least = "L" if self.channels == 1 else "RGB", (2 * frame.width, 2 * frame.height)
-        picture, _ = upright(path, mode, least, white=self.white, background=self.background)
-        return frame.picture(picture, tuple(round(255 * value) for value in scaling(self.channels)[0]))
+        picture, size = upright(path, mode, least, white=self.white, background=self.background)
+        return frame.picture(picture, tuple(round(255 * value) for value in scaling(self.channels)[0]), size)
 
     def _take_up(self, parts: dict[str, list[Example]]) -> None:
         """Splits of the examples, in memory where they are few."""

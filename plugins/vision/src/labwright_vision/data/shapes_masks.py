@@ -16,6 +16,7 @@ from torch.nn import functional as F  # noqa: N812 - its customary name
 
 from labwright_vision.data.augment import Affine, Flip, Rotate, Scale, Shift
 from labwright_vision.data.folders import Tally, pictures
+from labwright_vision.data.framing import Frame
 from labwright_vision.data.masked_pictures import InMemory, MaskedPictures, scaled
 from labwright_vision.data.reading import SUFFIXES, read_picture, size_of
 
@@ -79,7 +80,10 @@ class ShapesMasks(Data):
     def read(self, path: Path) -> Input:
         pixels = read_picture(path, channels=3, height=self.height, width=self.width)
         width, height = size_of(path)
-        return Input((scaled(torch.from_numpy(pixels)[None], _MEAN, _DEVIATION),), origin=(height, width))
+        return Input(
+            (scaled(torch.from_numpy(pixels)[None], _MEAN, _DEVIATION),),
+            origin=Frame(self.height, self.width, "crop").window(height, width),
+        )
 
     def identity(self, split: str) -> Iterator[str]:
         source = self._splits[split].source

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from labwright_vision.data.framing import Frame
 from labwright_vision.data.reading import Readable, upright
 
 BESIDE = 114  # the grey value beside a picture, as in the YOLOs
@@ -23,24 +24,21 @@ class Letterbox:
 
     def window(self, width: int, height: int) -> tuple[int, int, int, int]:
         """Where a picture of that size lies: left, top, and its width and height there."""
-        times = min(self.width / width, self.height / height)
-        inner = max(1, round(width * times)), max(1, round(height * times))
-        return (self.width - inner[0]) // 2, (self.height - inner[1]) // 2, *inner
+        high, wide, top, left = self._frame.inner(height, width)
+        return left, top, wide, high
 
     def read(self, file: Readable) -> tuple[np.ndarray, tuple[int, int]]:
         """A picture as uint8 (C, H, W), fitted, and its own width and height. Raises LabwrightError for what is none.
 
         White is transparent.
         """
-        from PIL import Image
-
         mode = "L" if self.channels == 1 else "RGB"
         picture, size = upright(file, mode, (2 * self.width, 2 * self.height))
-        left, top, *inner = self.window(*size)
-        canvas = Image.new(mode, (self.width, self.height), (BESIDE,) * 3 if mode == "RGB" else BESIDE)
-        canvas.paste(picture.resize((inner[0], inner[1]), Image.Resampling.BILINEAR), (left, top))
-        pixels = np.asarray(canvas)
-        return pixels[None] if self.channels == 1 else np.ascontiguousarray(pixels.transpose(2, 0, 1)), size
+        return self._frame.picture(picture, (BESIDE,) * len(mode), size), size
+
+    @property
+    def _frame(self) -> Frame:
+        return Frame(self.height, self.width, "letterbox")
 
     def boxes(self, boxes_N4: Tensor, size: tuple[int, int]) -> Tensor:
         """Boxes of a picture of some width and height, as they lie where it is fitted."""
