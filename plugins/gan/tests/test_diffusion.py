@@ -192,8 +192,13 @@ def test_guidance_0_takes_no_notice_of_the_class_and_1_is_the_class_alone() -> N
 
 
 def test_a_file_is_no_latent() -> None:
+    task = Diffusion(Ring())
+    task.prepare()
+    part = task.data.split("test")
+    assert part is not None
+    read = part.fetch(torch.arange(1), 0, 0).inputs  # as from a file, which `predict` asks the data for
     with pytest.raises(LabwrightError, match="it reads no files but takes --seed TEXT"):
-        Diffusion(Ring()).inputs(Path("picture.png"))
+        task.predict(nn.Identity(), read, [None])
 
 
 def test_guidance_without_what_it_compares_is_refused() -> None:
