@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 from weakref import WeakKeyDictionary
 
 import torch
@@ -205,6 +205,12 @@ class Generative(Task):
                 "all its figures are of one. Leave task.judge as it is, or begin a new run."
             )
         self.judge_folder = folder / "judge"
+
+    def on(self, path: Path) -> Self:
+        other = super().on(path)
+        if other.judge is None and other.judge_folder is not None:
+            other.judge = judges.of_run(other.judge_folder, other.data.ports())
+        return other
 
     def part(self, split: str, plain: bool = False) -> Split | None:
         """The data's own part, and what is made beside it when it is measured: not beside what is trained on."""
