@@ -50,7 +50,8 @@ class WithGenerated(Data):
     licence = "that of the data it adds to"
     no_folds = (
         "folds of it would be measured on generated pictures, drawn by what has seen those that are held out. The fold "
-        'goes inside, with a generator of its own: { name = "gan/augmented", data = { name = "fold", ... }, run = ... }.'
+        'goes inside, with a generator of its own: { name = "gan/augmented", data = { name = '
+        '"fold", ... }, run = ... }.'
     )
 
     def __init__(
