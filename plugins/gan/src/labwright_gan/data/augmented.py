@@ -39,8 +39,8 @@ class WithGenerated(Data):
 
     `run` is the folder of a run of a conditional generator. It must have learned from the very training pictures that
     are here, and so must its judge: what it has seen of others would reach the classifier through what it draws. A
-    generator that started from another run is refused for the same reason, and so are folds of this data. The parts that
-    measure are as they were.
+    generator that started from another run is refused for the same reason, and so are folds of this data. The parts
+    that measure are as they were.
     The run folder has to stay where it is for as long as runs that use it are resumed.
     """
 
