@@ -12,6 +12,7 @@ import torch
 from labwright import LabwrightError, generator
 from labwright_gan.data.augmented import WithGenerated
 from labwright_gan.data.ring import Ring
+from labwright_tasks.fold_data import Fold
 
 
 class Tiles(lw.Data):
@@ -139,6 +140,12 @@ def test_what_a_generator_started_from_or_was_judged_by_must_have_seen_no_more(r
         WithGenerated(digits(), run=tmp_path / "unasked", count=10).prepare()
     with pytest.raises(LabwrightError, match=r"task\.data\.run: .*is no run folder"):
         WithGenerated(digits(), run=tmp_path / "nowhere", count=10).prepare()
+
+
+def test_generated_pictures_are_never_held_out_by_a_fold() -> None:
+    with pytest.raises(LabwrightError, match=r"task\.data: folds of it would be measured on generated pictures"):
+        Fold(WithGenerated(Tiles(), run=Path("run"), count=3), number=1, of=3)
+    WithGenerated(Fold(Tiles(), number=1, of=3), run=Path("run"), count=3)
 
 
 def test_points_have_nothing_added() -> None:

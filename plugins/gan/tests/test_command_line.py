@@ -122,6 +122,10 @@ def test_a_run_needs_its_judge_no_more_once_it_has_begun(
     assert [answer.code for answer in drawn] == [0, 0], drawn
     pictures = [next(Path(f"{run}-drawn").iterdir()).read_bytes() for run in ("cut", "whole")]
     assert pictures[0] == pictures[1]
+    shutil.copytree("cut-drawn", "pictures/7")
+    on_others = labwright("evaluate", "cut", "--on", "pictures", "--json")
+    assert on_others.code == 0, on_others.errors
+    assert json.loads(on_others.out)["metrics"]["judge_accuracy"] in (0, 1)  # of one picture
     another = labwright("evaluate", "cut", "task.judge=other")
     assert another.code == 2
     assert "task.judge: given 'other'; this run keeps a copy of its judge, 'judge', so that" in another.errors

@@ -191,9 +191,27 @@ def test_guidance_0_takes_no_notice_of_the_class_and_1_is_the_class_alone() -> N
         assert len(asked) == calls
 
 
+def test_latents_are_drawn_for_what_is_measured_alone_and_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    from labwright_gan import generative
+
+    task, drawn = Diffusion(Bars(), judge_epochs=1), []
+    task.prepare()
+    monkeypatch.setattr(generative, "generator", lambda *parts: drawn.append(parts) or generator(*parts))
+    for plain in (False, True, True):  # as a loader worker does with each batch
+        part = task.part("train", plain)
+        assert part is not None
+        part.fetch(torch.arange(3), 0, 20)
+        assert len(drawn) == plain
+
+
 def test_a_file_is_no_latent() -> None:
+    task = Diffusion(Ring())
+    task.prepare()
+    part = task.data.split("test")
+    assert part is not None
+    read = part.fetch(torch.arange(1), 0, 0).inputs  # as from a file, which `predict` asks the data for
     with pytest.raises(LabwrightError, match="it reads no files but takes --seed TEXT"):
-        Diffusion(Ring()).inputs(Path("picture.png"))
+        task.predict(nn.Identity(), read, [None])
 
 
 def test_guidance_without_what_it_compares_is_refused() -> None:

@@ -143,6 +143,15 @@ def test_the_chance_of_a_training_sample_to_be_the_nearest_is_taken_off() -> Non
     assert math.isnan(nowhere.compute())
 
 
+def test_samples_of_all_classes_are_looked_at_where_they_stand_in_order() -> None:
+    training, real, fake = normal(100, 8), normal(4000, 8, seed=1), normal(4000, 8, seed=2)
+    fake[2000:] = training.repeat(20, 1)  # copies, of the second class alone
+    metric = Memorised(lambda: [training])
+    for rows in torch.arange(4000).split(500):
+        metric.update(seen(real[rows], fake[rows]))
+    assert metric.compute() == pytest.approx(0.5, abs=0.05)
+
+
 def test_what_is_learned_from_generated_pictures_alone_is_as_good_as_they_are(task: Adversarial) -> None:
     test = task.data.split("test")
     assert isinstance(test, lw.TensorSplit)

@@ -72,6 +72,8 @@ class Fold(Data):
                 f"task.data: samples of {type(data).__name__} depend on one another (a user's history, a text that "
                 "goes on), so that folds of them would leak. Its own settings say what is held out."
             )
+        if why := getattr(data, "no_folds", ""):  # what data says of itself whose samples were made from one another
+            raise LabwrightError(f"task.data: {why}")
         self.data, self.number, self.of, self.by, self.valid, self.seed = data, number, of, by, valid, seed
         self.item, self.target = data.item, data.target  # type: ignore[misc]
         self.suffixes, self.line, self.in_memory = data.suffixes, data.line, data.in_memory  # type: ignore[misc]

@@ -6,7 +6,6 @@ B batch, T steps of the noising process; a tensor of it has T + 1 entries, from 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -149,6 +148,12 @@ class Diffusion(Generative):
 
     @property
     def latent_shape(self) -> tuple[int, ...]:
+        # with an axis more than a sample has, or `predict` would take one that was read from a file for noise
+        return 1, *self._shape
+
+    @property
+    def _shape(self) -> tuple[int, ...]:
+        """That of a sample."""
         sample = self.data.ports()[0]
         if isinstance(sample, Image):
             return sample.channels, sample.height, sample.width
@@ -159,7 +164,7 @@ class Diffusion(Generative):
         return Noised, self.data.item
 
     def ports(self) -> tuple[Port, Port]:
-        return Noised(self.latent_shape, self.names if self.conditional else ()), self.data.ports()[0]
+        return Noised(self._shape, self.names if self.conditional else ()), self.data.ports()[0]
 
     # ------------------------------------------------------------------------------------------------ the objective
 
@@ -184,12 +189,8 @@ class Diffusion(Generative):
 
     # ------------------------------------------------------------------------------------------------- making samples
 
-    def inputs(self, path: Path) -> Iterable[tuple[str, Callable[[], tuple[Tensor, ...]]]] | None:  # noqa: ARG002
-        # a picture has the shape of a latent, and would be taken for one
-        raise LabwrightError(f"this run makes samples; it reads no files but takes --{self.line} TEXT.")
-
     def sampled(self, model: nn.Module, latents: Tensor, labels: Tensor | None) -> Tensor:
-        x, process, fresh = latents, self.process, None
+        x, process, fresh = latents.view(-1, *self._shape), self.process, None
         streams = _streams(latents) if self.eta else []
         visited = process.visited(self.sampling_steps)
         for step, to in pairwise(visited):

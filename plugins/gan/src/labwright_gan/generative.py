@@ -9,9 +9,10 @@ import json
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 from weakref import WeakKeyDictionary
 
 import torch
@@ -67,16 +68,18 @@ class _Beside:
 
     def __init__(self, part: Split, shape: tuple[int, ...]) -> None:
         self.part, self.shape = part, shape
-        self._drawn: tuple[int, Tensor] | None = None
 
     def __len__(self) -> int:
         return len(self.part)
 
     def fetch(self, indices: Tensor, epoch: int, seed: int) -> Measured:
         batch = self.part.fetch(indices, epoch, seed)
-        if self._drawn is None or self._drawn[0] != seed:
-            self._drawn = seed, torch.randn(len(self), *self.shape, generator=generator(seed, 3))
-        return Measured(batch.inputs, batch.targets, self._drawn[1][indices])
+        return Measured(batch.inputs, batch.targets, _latents(len(self), self.shape, seed)[indices])
+
+
+@lru_cache(maxsize=2)  # a loader worker asks for the part anew with each batch, and there are a valid and a test part
+def _latents(count: int, shape: tuple[int, ...], seed: int) -> Tensor:
+    return torch.randn(count, *shape, generator=generator(seed, 3))
 
 
 class Shown(nn.Module):
@@ -203,9 +206,17 @@ class Generative(Task):
             )
         self.judge_folder = folder / "judge"
 
-    def view(self, split: str, part: Split) -> Split:  # noqa: ARG002 - alike for all
-        """The data's own part, and what is made beside it when it is measured."""
-        return _Beside(part, self.latent_shape)
+    def on(self, path: Path) -> Self:
+        other = super().on(path)
+        if other.judge is None and other.judge_folder is not None:
+            other.judge = judges.of_run(other.judge_folder, other.data.ports())
+        return other
+
+    def part(self, split: str, plain: bool = False) -> Split | None:
+        """The data's own part, and what is made beside it when it is measured: not beside what is trained on."""
+        part = super().part(split, plain)
+        trained_on = split == "train" and not plain
+        return part if part is None or trained_on else _Beside(part, self.latent_shape)
 
     def save(self, folder: Path) -> None:
         """The data's own in `data/`; the scaling of pictures; the judge, be it trained here or another run's."""

@@ -39,7 +39,8 @@ class WithGenerated(Data):
 
     `run` is the folder of a run of a conditional generator. It must have learned from the very training pictures that
     are here, and so must its judge: what it has seen of others would reach the classifier through what it draws. A
-    generator that started from another run is refused for the same reason. The parts that measure are as they were.
+    generator that started from another run is refused for the same reason, and so are folds of this data. The parts
+    that measure are as they were.
     The run folder has to stay where it is for as long as runs that use it are resumed.
     """
 
@@ -47,6 +48,11 @@ class WithGenerated(Data):
     target = Classes
     source = "the data it adds to, and a run's generator"
     licence = "that of the data it adds to"
+    no_folds = (
+        "folds of it would be measured on generated pictures, drawn by what has seen those that are held out. The fold "
+        'goes inside, with a generator of its own: { name = "gan/augmented", data = { name = '
+        '"fold", ... }, run = ... }.'
+    )
 
     def __init__(
         self,
