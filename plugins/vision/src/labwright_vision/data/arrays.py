@@ -128,8 +128,8 @@ class PictureArrays(Data, ABC):
         if not parts and self.target is not Classes:
             raise LabwrightError(f"{path}: a folder says one class of each picture, and this data has several labels.")
         if parts:
-            for part in parts:
-                self._check_other(path, part)
+            for pixels in parts:
+                self._check_other(path, pixels)
             whole = Pixels(*(np.concatenate(arrays) for arrays in zip(*map(astuple, parts), strict=True)))
             known = whole.labels < len(self.names) if whole.labels.ndim == 1 else np.ones(len(whole.labels), bool)
             strange = list(map(str, whole.labels[~known].tolist()))

@@ -31,9 +31,9 @@ def read(sources: list[Path], pictures: Pictures) -> Annotations:
     for source in sources[1:]:
         if _names(source) != names:
             raise LabwrightError(f"{source}: its classes aren't those of {sources[0]}: a label would mean two.")
-    for path in sorted(pictures.root.glob("*.zip")):
-        if any(name.endswith(".txt") for name in Zip(path).file().namelist()):
-            raise LabwrightError(f"{path} has text files in it; YOLO's labels are read beside pictures: unpack it.")
+    for archive in sorted(pictures.root.glob("*.zip")):
+        if any(name.endswith(".txt") for name in Zip(archive).file().namelist()):
+            raise LabwrightError(f"{archive} has text files in it; YOLO's labels are read beside pictures: unpack it.")
     records = []
     labelled: dict[Path, Found] = {}
     for path in pictures.all:
@@ -48,10 +48,10 @@ def read(sources: list[Path], pictures: Pictures) -> Annotations:
             if line.strip():
                 _add(record, line.split(), names, f"{label}:{place}")
         records.append(record)
-    for path in below(pictures.root, ".txt"):
-        inner = path.relative_to(pictures.root).parts[:-1]
-        if "labels" in inner and path not in labelled and path.name not in _NAMES:
-            raise LabwrightError(f"{path} is of no picture: one of its name is looked for in images/, or beside it.")
+    for label in below(pictures.root, ".txt"):
+        inner = label.relative_to(pictures.root).parts[:-1]
+        if "labels" in inner and label not in labelled and label.name not in _NAMES:
+            raise LabwrightError(f"{label} is of no picture: one of its name is looked for in images/, or beside it.")
     return Annotations(names, records)
 
 
