@@ -109,7 +109,7 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         made = options.made or Path(scratch) / "made"
-        made.mkdir(exist_ok=True)
+        made.mkdir(parents=True, exist_ok=True)
         for case in CASES:
             if options.only and not {case.name, case.key} & {*options.only}:
                 continue
