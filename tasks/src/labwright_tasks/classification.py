@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -38,7 +37,7 @@ from labwright_tasks.chosen_metrics import chosen, chosen_goal, new_metrics
 from labwright_tasks.distillation import Teacher, Teaching
 from labwright_tasks.intervals import AccuracyInterval, ByClass
 from labwright_tasks.mixing import MixedBatch, check_mixing, mixed, mixed_loss
-from labwright_tasks.model_output import output
+from labwright_tasks.model_output import output, together
 from labwright_tasks.weights import weight_of, weighted_loss
 
 if TYPE_CHECKING:
@@ -316,14 +315,17 @@ class Classification(Task):
             shown[0] = replace(shown[0], note=f"{shown[0].note} {_MIRRORED}")
         return shown
 
-    def _answered(self, model: nn.Module, batch: Batch) -> Tensor:
-        """Logits (B, C); of the mean probability of a picture and its mirror image, if that is asked for."""
+    def views(self, model: nn.Module, batch: Batch) -> Tensor:
+        """Logits (V, B, C) of each way in which a sample is shown: as it is, and mirrored if that is asked for."""
         logits_BC = output(model, batch)
         if self.test_time is None:
-            return logits_BC
+            return logits_BC[None]
         mirrored = output(model, replace(batch, inputs=(batch.inputs[0].flip(-1), *batch.inputs[1:])))
-        views_VBC = torch.stack([logits_BC, mirrored]).float().log_softmax(-1)
-        return views_VBC.logsumexp(0) - math.log(2)
+        return torch.stack([logits_BC, mirrored])
+
+    def _answered(self, model: nn.Module, batch: Batch) -> Tensor:
+        """Logits (B, C); of the mean probability of all views, if there are several."""
+        return together(self.views(model, batch))
 
 
 def drawn_by_class(labels_N: Tensor, shares_C: Tensor, draws: Generator) -> Tensor:

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from shutil import copyfile, copytree
-from tempfile import TemporaryDirectory
 from typing import Annotated, Any, ClassVar, Literal
 
 import torch
@@ -26,12 +25,9 @@ from pydantic import ConfigDict, Field
 from torch import Tensor, nn
 from torch.nn import functional
 
+from labwright_tasks.learned import NAMED, TEACHER, differing
 from labwright_tasks.model_output import output
 from labwright_tasks.weights import weights_in
-
-_COPY, _NAMED = "teacher", "teacher.json"
-_FACTS = "facts.json"  # what the training samples are like
-_OF_RUNS = {"checksums.json", "read.json", _FACTS}  # what a run's folder says of its data, and changes nothing
 
 
 @dataclass(frozen=True)
@@ -89,22 +85,17 @@ class Teaching:
 
     def _compare(self, data: Data) -> None:
         """Raises LabwrightError where the teacher's data was made into other numbers, as by another vocabulary."""
-        kept = self.folder / "task"
-        with TemporaryDirectory(prefix="labwright-") as scratch:
-            data.save(Path(scratch))
-            ours, theirs = _files(Path(scratch)), _files(kept)
-        differing = [name for name in ours.keys() | theirs.keys() if ours.get(name) != theirs.get(name)]
-        if learned := sorted(name for name in differing if name not in _OF_RUNS and name.split("/")[0] != _COPY):
+        learned, self.same_samples = differing(data, self.folder)
+        if learned:
             raise LabwrightError(
                 f"task.teacher.run: what {self.folder} has learned of its data is not what is learned of this data "
-                f"({listed(learned)} in {kept}), so that the teacher would be given other numbers for the same things. "
-                "Train it on this data, with the same settings of task.data."
+                f"({listed(learned)} in its task/), so that the teacher would be given other numbers for the same "
+                "things. Train it on this data, with the same settings of task.data."
             )
-        self.same_samples = _FACTS not in differing
 
     def resume(self, folder: Path) -> None:
         """Go on with the copy that a run keeps. Raises LabwrightError if another teacher is asked for."""
-        kept = folder / _NAMED
+        kept = folder / NAMED
         was = json.loads(kept.read_text(encoding="utf-8"))["run"] if kept.is_file() else None
         if was != str(self.teacher.run):
             had = "was begun without one" if was is None else f"keeps a copy of its teacher, {was!r}"
@@ -112,20 +103,20 @@ class Teaching:
                 f"task.teacher.run: given {str(self.teacher.run)!r}; this run {had}. Leave task.teacher as it was, or "
                 "begin a new run."
             )
-        self.folder = folder / _COPY
+        self.folder = folder / TEACHER
 
     def save(self, folder: Path) -> None:
         """Keep what is needed of the teacher's run, so that this one can be gone on with when that is gone."""
-        copy = folder / _COPY
+        copy = folder / TEACHER
         copy.mkdir()
         copyfile(self.folder / "recipe.toml", copy / "recipe.toml")
         for part in ("task", "checkpoints"):
             copytree(self.folder / part, copy / part)
-        (folder / _NAMED).write_text(json.dumps({"run": str(self.teacher.run)}) + "\n", encoding="utf-8")
+        (folder / NAMED).write_text(json.dumps({"run": str(self.teacher.run)}) + "\n", encoding="utf-8")
 
     def load(self, folder: Path) -> None:
         """Stand by with the copy: who only answers never asks the teacher."""
-        self.folder = folder / _COPY
+        self.folder = folder / TEACHER
 
     def added(self, loss: Any, logits_BC: Tensor, batch: Batch, criterion: Any) -> dict[str, Tensor]:
         """The loss of the labels and that of the teacher, as named parts.
@@ -162,13 +153,6 @@ class Teaching:
             self.model = run.model.eval().requires_grad_(False)
         first = next((tensor.device for tensor in self.model.state_dict().values()), device)
         return self.model if first == device else self.model.to(device)
-
-
-def _files(folder: Path) -> dict[str, bytes]:
-    """What lies in a folder, by its path there, but for a teacher of the run's own."""
-    files = (path for path in folder.rglob("*") if path.is_file())
-    named = {path.relative_to(folder).as_posix(): path for path in files}
-    return {name: path.read_bytes() for name, path in named.items() if name.split("/")[0] not in (_COPY, _NAMED)}
 
 
 def _words(port: Port) -> str:
