@@ -38,7 +38,7 @@ from labwright_tasks.chosen_metrics import asked, chosen, chosen_goal, counted, 
 from labwright_tasks.classification import ClassificationLoss
 from labwright_tasks.entities import entities, tag_entities
 from labwright_tasks.intervals import EntityInterval, OverlapInterval
-from labwright_tasks.label_pictures import COLOURS, UNSEEN, png
+from labwright_tasks.label_pictures import COLOURS, UNSEEN, UNSEEN_OF_MANY, png
 from labwright_tasks.metrics import NatsPerToken, TokenAccuracy
 from labwright_tasks.model_output import output
 from labwright_tasks.overlap import EntityF1, IoU, MeanIoU
@@ -124,8 +124,8 @@ class DenseLabels(Task):
 
     A prediction has a class for each position, or for each word if the data says what its words are (an origin
     `Words`). Of a picture it is another one in its size, or in that of its origin (height, width), by the nearest
-    pixel: a PNG whose values are the labels and whose palette shows them. Where the origin is `Shown`, what the model
-    saw no part of is 255.
+    pixel: a PNG whose values are the labels and whose palette shows them, or of 16 bits where there are 256 classes and
+    more. Where the origin is `Shown`, what the model saw no part of is 255, or 65,535 of 16 bits.
 
     `prepare` raises LabwrightError for training labels outside the classes, and if none counts; data that isn't in
     memory is taken on trust.
@@ -332,19 +332,20 @@ class DenseLabels(Task):
         return torch.tensor(found)
 
     def _answer(self, labels: Tensor, origin: Any) -> dict[str, Any]:
-        if labels.dim() == 2 and len(self.names) < COLOURS:
-            labels_HW = labels if origin is None else self._resized(labels, origin)
-            counts = torch.bincount(labels_HW[labels_HW != UNSEEN], minlength=len(self.names)).tolist()
+        if labels.dim() == 2 and len(self.names) < UNSEEN_OF_MANY:
+            unseen = UNSEEN if len(self.names) < COLOURS else UNSEEN_OF_MANY
+            labels_HW = labels if origin is None else self._resized(labels, origin, unseen)
+            counts = torch.bincount(labels_HW[labels_HW != unseen], minlength=len(self.names)).tolist()
             shares = {name: count / sum(counts) for name, count in zip(self.names, counts, strict=True) if count}
-            return {"labels": Attachment(png(labels_HW), ".png"), "shares": shares}
+            return {"labels": Attachment(png(labels_HW, len(self.names)), ".png"), "shares": shares}
         if not isinstance(origin, Words):
             return {"labels": _named(labels.tolist(), self.names)}
         # a word behind the last position was cut off
         seen = [self.names[labels[place]] if place < len(labels) else None for place in origin.positions]
         return {"words": list(origin.words), "labels": seen}
 
-    def _resized(self, labels_HW: Tensor, origin: Any) -> Tensor:
-        """In the picture's own size the label of the nearest pixel, UNSEEN beyond what the model saw of it."""
+    def _resized(self, labels_HW: Tensor, origin: Any, unseen: int = UNSEEN) -> Tensor:
+        """In the picture's own size the label of the nearest pixel, `unseen` beyond what the model saw of it."""
         if isinstance(origin, tuple) and len(origin) == 2 and all(isinstance(side, int) for side in origin):
             origin = Shown(*origin, (0.0, 0.0, *origin))
         if not isinstance(origin, Shown):
@@ -361,8 +362,8 @@ class DenseLabels(Task):
         )
         high, wide = labels_HW.shape
         resized = labels_HW[rows.clamp(0, high - 1)][:, columns.clamp(0, wide - 1)]
-        resized[(rows < 0) | (rows >= high)] = UNSEEN
-        resized[:, (columns < 0) | (columns >= wide)] = UNSEEN
+        resized[(rows < 0) | (rows >= high)] = unseen
+        resized[:, (columns < 0) | (columns >= wide)] = unseen
         return resized
 
 

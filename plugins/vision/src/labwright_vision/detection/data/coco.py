@@ -55,7 +55,8 @@ def _records(table: dict[str, Any], names: dict[int, str], source: Path, picture
     for one in table["images"]:
         path = pictures.called(str(one["file_name"]), source.parent, part, str(source))
         found = boxes[one["id"]]
-        size = (int(one["width"]), int(one["height"])) if {"width", "height"} <= one.keys() else None
+        sides = one.get("width"), one.get("height")  # null where a tool didn't know it
+        size = (int(sides[0]), int(sides[1])) if all(isinstance(side, int | float) for side in sides) else None  # type: ignore[arg-type]
         columns = ([box for box, _, _ in found], [name for _, name, _ in found], [crowd for _, _, crowd in found])
         records.append(Record(path, str(one["file_name"]), part, *columns, size))
     return records
