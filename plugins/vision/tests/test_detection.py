@@ -328,6 +328,7 @@ def test_about_800_000_parameters_by_default() -> None:
         ({"backbone": "resnet1"}, "neither 'residual' nor an architecture of timm"),
         ({"bins": 1}, "one distance is always 0"),
         ({"pretrained": True}, "'residual' has no such weights"),
+        ({"backbone": "resnet18", "norm": "group"}, "the backbone 'resnet18' has BatchNorm, as in 'bn1': choose one"),
     ],
 )
 def test_settings_that_cannot_be_are_refused(settings: dict[str, object], told: str) -> None:

@@ -27,6 +27,8 @@ class Detector(nn.Module):
     levels, says for each point which class is there and how far it is to the four sides of its box. `bins` of 16, say,
     make each distance the mean of that many probabilities, for the loss's part `dfl`; 0 is one number. `norm` is
     BatchNorm or GroupNorm, for small batches. Strides of a timm backbone are those of its last three levels.
+
+    Raises LabwrightError for GroupNorm beside a backbone of timm that has BatchNorm.
     """
 
     def __init__(
@@ -65,6 +67,11 @@ class Detector(nn.Module):
         nn.init.constant_(self.class_head.bias, -math.log((1 - _PRIOR) / _PRIOR))  # type: ignore[arg-type]
         self.scales = nn.Parameter(torch.ones(len(channels)))  # of the distances of each level, as in FCOS
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # faster on a CPU
+        if norm == "group" and (name := _first_batch_norm(self.backbone)):
+            raise LabwrightError(
+                f"model.norm: 'group' is of the pyramid and the head, and the backbone {backbone!r} has BatchNorm, as "
+                f"in {name!r}: choose one without, such as 'convnext_atto', or norm = 'batch'."
+            )
 
     def forward(self, x_BCHW: Tensor) -> dict[str, Tensor]:
         """Logits, boxes and anchors of all levels' points, as `Boxes` says."""
@@ -150,6 +157,11 @@ def _points(features_BCHW: Tensor, stride: int) -> Tensor:
     columns = torch.arange(width, device=features_BCHW.device, dtype=torch.float32) + 0.5
     y_HW, x_HW = torch.meshgrid(rows * stride, columns * stride, indexing="ij")
     return torch.stack([x_HW, y_HW, torch.full_like(x_HW, stride)], dim=-1).flatten(0, 1)
+
+
+def _first_batch_norm(backbone: nn.Module) -> str:
+    layers = backbone.named_modules()
+    return next((name for name, layer in layers if isinstance(layer, nn.modules.batchnorm._BatchNorm)), "")
 
 
 def _of_timm(architecture: str, channels: int, pretrained: bool) -> tuple[nn.Module, list[int], list[int]]:
