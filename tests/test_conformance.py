@@ -120,6 +120,17 @@ def named_pictures() -> Path:
     return file
 
 
+def picture_set() -> Path:
+    """The pictures in Parquet, as the Hugging Face hub has them."""
+    folder, rows = HERE / "picture-set", []
+    folder.mkdir()
+    for label in ("cat", "dog", "owl"):
+        for path in sorted((HERE / "pictures" / label).iterdir()):
+            rows.append({"image": {"bytes": path.read_bytes(), "path": path.name}, "label": label})
+    parquet.write_table(pyarrow.Table.from_pylist(rows), folder / "train-00000-of-00001.parquet")
+    return folder
+
+
 def cifar() -> Path:
     folder = HERE / "cifar"
     folder.mkdir()
@@ -365,6 +376,10 @@ test_vision = conformance(
         "model vision/mae": ["vision/digits-mae"],
         "task vision/masked-pictures": ["vision/digits-mae"],
         "data vision/shards": ["vision/image-folder", f'task.data={{name="vision/shards",folder="{SHARDS}",size=12}}'],
+        "data vision/datasets": [
+            "vision/image-folder",
+            f'task.data={{name="vision/datasets",dataset="{picture_set()}",size=12}}',
+        ],
         "data vision/segmentation-folder": [
             "vision/segmentation-folder",
             *(f"task.data.{setting}" for setting in (f"folder={masks()}", "height=24", "width=32")),

@@ -43,6 +43,7 @@ def labwright_components() -> Iterator[lw.Component]:
     yield lw.Component(
         "data", "vision/shapes-masks", f"{here}.data.shapes_masks:ShapesMasks", "shapes drawn on noise, with masks"
     )
+    yield lw.Component("data", "vision/datasets", f"{here}.data.hub:Datasets", "pictures from the Hugging Face hub")
     yield lw.Component("model", "vision/deeplab", f"{here}.models.deeplab:DeepLab", "DeepLabV3+ on any timm backbone")
     yield lw.Component("model", "vision/unet", f"{here}.models.unet:UNet", "U-Net: a class for each pixel")
     yield lw.Component("model", "vision/mlp", f"{here}.models.mlp:MLP", "multilayer perceptron over the pixels")
