@@ -89,7 +89,7 @@ def _least(views_VNC: Tensor, labels_N: Tensor) -> float:
         return float(mean.detach())
 
     with torch.enable_grad():
-        optimizer.step(again)
+        optimizer.step(again)  # type: ignore[no-untyped-call]
     return float(log_t.detach())
 
 

@@ -219,7 +219,7 @@ def _in_two_parts(parts: Mapping[str, Pixels]) -> Iterator[str]:
     """A sentence for each part with pictures of one before it; a second goes through 500 MB."""
     known: dict[bytes, str] = {}
     for name in (name for name in ("train", "valid", "test") if name in parts):
-        digests = [hashlib.blake2b(picture, digest_size=16).digest() for picture in map(_whole, parts[name].pictures)]
+        digests = [hashlib.blake2b(one.tobytes(), digest_size=16).digest() for one in parts[name].pictures]
         if copies := [place for place, digest in enumerate(digests) if digest in known]:
             yield (
                 f"{len(copies):,} of {len(digests):,} pictures of {name} are in another part as well, such as number "
@@ -227,10 +227,6 @@ def _in_two_parts(parts: Mapping[str, Pixels]) -> Iterator[str]:
             )
         for place, digest in enumerate(digests):
             known.setdefault(digest, f"which is number {place:,} of {name}")
-
-
-def _whole(picture: np.ndarray) -> np.ndarray:
-    return np.ascontiguousarray(picture)
 
 
 def _scaling_of(pictures_NCHW: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -56,7 +56,7 @@ def _records(table: dict[str, Any], names: dict[int, str], source: Path, picture
         path = pictures.called(str(one["file_name"]), source.parent, part, str(source))
         found = boxes[one["id"]]
         sides = one.get("width"), one.get("height")  # null where a tool didn't know it
-        size = (int(sides[0]), int(sides[1])) if all(isinstance(side, int | float) for side in sides) else None  # type: ignore[arg-type]
+        size = (int(sides[0]), int(sides[1])) if all(isinstance(side, int | float) for side in sides) else None
         columns = ([box for box, _, _ in found], [name for _, name, _ in found], [crowd for _, _, crowd in found])
         records.append(Record(path, str(one["file_name"]), part, *columns, size))
     return records
