@@ -114,7 +114,7 @@ class TemperatureScaling(Method):
         with evaluating(model):
             for batch in batches:
                 moved = batch.to(self.device)
-                views.append(self.task.views(model, moved).double().cpu() * torch.tensor(log_temperature).exp())
+                views.append(self.task.views(model, moved).cpu().double() * torch.tensor(log_temperature).exp())
                 labels.append(batch.targets)
         return torch.cat(views, dim=1), torch.cat(labels)
 
