@@ -22,12 +22,14 @@ def labwright_components() -> Iterator[lw.Component]:
     yield lw.Component("data", "nlp/plain-text", f"{data}.plain_text:PlainText", "your own running text")
     yield lw.Component("data", "nlp/tokens", f"{data}.token_files:TokenFiles", "token ids in files of any size")
     yield lw.Component("data", "nlp/text-pairs", f"{data}.text_pairs:TextPairs", "your own texts and translations")
+    yield lw.Component("data", "nlp/tagged-texts", f"{data}.tagged_texts:TaggedTexts", "your own words with tags")
     yield lw.Component("data", "nlp/pydoc", f"{data}.pydoc:Pydoc", "the texts behind Python's help()")
     yield lw.Component("model", "nlp/bag", f"{models}.bag:Bag", "bag of n-grams")
     yield lw.Component("model", "nlp/text-cnn", f"{models}.text_cnn:TextCNN", "convolutions over a text")
     yield lw.Component("model", "nlp/lstm", f"{models}.recurrent:LSTM", "long short-term memory over a text")
     yield lw.Component("model", "nlp/gru", f"{models}.recurrent:GRU", "gated recurrent units over a text")
     yield lw.Component("model", "nlp/encoder", f"{models}.encoder:Encoder", "any encoder of transformers")
+    yield lw.Component("model", "nlp/tagger", f"{models}.tagger:Tagger", "letters, words and a chain of labels")
     yield lw.Component("model", "nlp/gpt", f"{models}.gpt:GPT", "decoder-only transformer, a language model")
     yield lw.Component(
         "model", "nlp/transformer", f"{models}.transformer:Transformer", "encoder-decoder, one text out of another"
@@ -50,6 +52,8 @@ def labwright_recipes() -> Iterator[lw.Recipe]:
         ("polarity-lstm", "a bidirectional LSTM on your own labelled texts"),
         ("polarity-minilm", "a pretrained encoder, trained further on your own labelled texts"),
         ("shakespeare", "a small GPT on your own text, character by character"),
+        ("tags", "names and other entities in your own sentences, from scratch"),
+        ("tags-minilm", "names and other entities, by a pretrained encoder"),
         ("translation", "a small encoder-decoder on your own pairs of texts"),
     ):
         yield lw.Recipe(f"nlp/{name}", folder / f"{name}.toml", summary)

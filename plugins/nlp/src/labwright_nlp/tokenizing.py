@@ -12,6 +12,7 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -152,6 +153,18 @@ class Bytes(Tokenizer):
         """Nothing was learned."""
 
 
+@dataclass(frozen=True)
+class TokensOfWords:
+    """A sentence as tokens, int32: where each word's first one is, and how many there were before it was cut.
+
+    A word that was cut off, or has no token, has a place behind the last token.
+    """
+
+    ids: np.ndarray
+    places: tuple[int, ...]
+    whole: int
+
+
 class Pieces(Tokenizer):
     """A tokenizer of the tokenizers library; `special` tokens are left out of a text that is put together again.
 
@@ -185,6 +198,24 @@ class Pieces(Tokenizer):
         with _refusing():
             encodings = self.inner.encode_batch_fast(list(texts), add_special_tokens=special)
         return [np.array(encoding.ids, dtype=np.int32) for encoding in encodings]
+
+    def encode_words(self, sentences: Sequence[Sequence[str]], most: int) -> list[TokensOfWords]:
+        """The ids of sentences whose words are known, cut as `cut` does."""
+        found = []
+        for start in range(0, len(sentences), _AT_ONCE):
+            with _refusing():
+                encodings = self.inner.encode_batch(
+                    [[*words] for words in sentences[start : start + _AT_ONCE]], is_pretokenized=True
+                )
+            for encoding, words in zip(encodings, sentences[start : start + _AT_ONCE], strict=True):
+                ids = self.cut(np.array(encoding.ids, dtype=np.int32), most)
+                end = len(ids) - self._behind  # of what is kept of words, if some are cut off
+                places = [len(ids)] * len(words)
+                for place, word in reversed([*enumerate(encoding.word_ids)]):
+                    if word is not None and (place < end or len(encoding.ids) == len(ids)):
+                        places[word] = place
+                found.append(TokensOfWords(ids, tuple(places), len(encoding.ids)))
+        return found
 
     def cut(self, ids: np.ndarray, most: int) -> np.ndarray:
         behind = min(self._behind, most)
@@ -251,6 +282,11 @@ def learned(
             return Pieces(_merges(texts, vocabulary), exact=True, special=True)
 
 
+def learned_words(words: Iterable[str], vocabulary: int) -> Pieces:
+    """A tokenizer of whole words, whatever signs are in them: the most frequent ones."""
+    return Pieces(_words(words, vocabulary, whole=True), exact=False, special=False)
+
+
 def kept(kind: Kind, folder: Path) -> Tokenizer:
     """The tokenizer that `save` left in a folder."""
     match kind:
@@ -294,10 +330,11 @@ def _read(path: Path, kind: Kind) -> Pieces:
     return Pieces(inner, exact=kind == "bpe", special=kind != "word")
 
 
-def _words(texts: Iterable[str], vocabulary: int) -> Any:
+def _words(texts: Iterable[str], vocabulary: int, *, whole: bool = False) -> Any:
     library = _library()
     inner = library.Tokenizer(library.models.WordLevel(unk_token=UNKNOWN))
-    inner.pre_tokenizer = library.pre_tokenizers.Whitespace()
+    if not whole:
+        inner.pre_tokenizer = library.pre_tokenizers.Whitespace()
     trainer = library.trainers.WordLevelTrainer(
         vocab_size=vocabulary, special_tokens=[PAD, UNKNOWN], show_progress=False
     )

@@ -1,4 +1,4 @@
-"""Any encoder of the transformers library with a classifier on top. B batch, T tokens, D width."""
+"""Any encoder of the transformers library with a classifier on top. B batch, T tokens, C classes, D width."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from labwright import Choice, Classes, Tokens, Uniform, Values
+from labwright_tasks.dense_labels import PositionClasses
 from labwright_tasks.heads import width_of
 from pydantic import Field
 from torch import Tensor, nn
@@ -38,7 +39,7 @@ class Encoder(nn.Module):
     def __init__(
         self,
         inputs: Tokens,
-        outputs: Classes | Values,
+        outputs: Classes | Values | PositionClasses,
         *,
         architecture: str | None = None,
         options: dict[str, Any] | None = None,
@@ -50,13 +51,17 @@ class Encoder(nn.Module):
         self.network, self._remarks, self.causal = made.network, made.remarks, made.causal
         self.pooling = pooling
         self.dropout = nn.Dropout(dropout)
-        self.head = nn.Linear(made.width, width_of(outputs))
+        self.each = isinstance(outputs, PositionClasses)
+        classes = len(outputs.names) if isinstance(outputs, PositionClasses) else width_of(outputs)
+        self.head = nn.Linear(made.width, classes)
 
     def forward(self, ids_BT: Tensor, lengths_B: Tensor) -> Tensor:
-        """Logits of shape (B, classes)."""
+        """Logits of shape (B, C), or (B, T, C) where each token has a class."""
         there_BT = filled(ids_BT.shape[1], lengths_B)
         x_BTD = self.network(input_ids=ids_BT, attention_mask=there_BT.long()).last_hidden_state
-        if self.pooling == "mean":
+        if self.each:
+            pooled_BD = x_BTD
+        elif self.pooling == "mean":
             pooled_BD = mean(x_BTD, there_BT)
         elif self.causal:
             pooled_BD = x_BTD[torch.arange(len(x_BTD), device=x_BTD.device), lengths_B - 1]
