@@ -147,7 +147,7 @@ def test_a_tagger_learns_resumes_and_tags_what_it_is_asked(
     outcome = lw.Experiment.from_recipe("nlp/tags", recipe).run(run)
     assert outcome.metrics["test"]["strict-entity-f1"] == 1
     asked = ["predict", str(run), "--text", "Grace Hopper was in New York 7 times", "--json"]
-    (answer,) = json.loads(told(asked, capsys, monkeypatch))
+    answer = json.loads(told(asked, capsys, monkeypatch))
     assert answer["labels"] == ["B-PER", "I-PER", "O", "O", "B-LOC", "I-LOC", "O", "O"]
     more = in_columns(tmp_path / "more.conll", rows[:9])
     measured = json.loads(told(["evaluate", str(run), "--on", str(more), "--json"], capsys, monkeypatch))
@@ -169,7 +169,7 @@ def told(arguments: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: 
     ("name", "content", "message"),
     [
         ("a.jsonl", '{"tokens": ["a", "b"], "tags": ["O"]}\n', r"line 1: 2 words and 1 tags; each word has one tag"),
-        ("a.jsonl", '{"tokens": ["a"], "tags": [3]}\n', r"line 1: the tags have 3, which is no text"),
+        ("a.jsonl", '{"tokens": [["a"]], "tags": ["O"]}\n', r"line 1.* column 'tokens'"),
         ("a.jsonl", '{"tokens": ["a"], "tags": ["O"]}\n' * 9, r"every word has the tag 'O'"),
         ("a.conll", "word\n\nother\n", r"line 1: 'word' has 1 columns; a word and its tag are needed"),
         ("a.conll", "\n\n", r"no sentence: a word and its tag in each line"),
@@ -189,6 +189,14 @@ def test_a_tag_that_is_never_learned_is_refused_by_its_place(tmp_path: Path) -> 
         prepared(tmp_path, valid=0)
 
 
+def test_numbers_for_tags_have_names(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"tokens": ["Ada", "Lovelace", "is"], "tags": [1, 2, 0]}\n' * 4)
+    names = ["O", "B-PER", "I-PER"]
+    assert prepared(tmp_path / "a.jsonl", valid=0, test=0, names=names).names == tuple(names)
+    with pytest.raises(LabwrightError, match=r"line 1: the tag '2' has no name; task.data.names has 2 of them"):
+        prepared(tmp_path / "a.jsonl", valid=0, test=0, names=names[:2])
+
+
 def test_letters_are_of_whole_words() -> None:
     with pytest.raises(LabwrightError, match=r"task.data.letters: whole words have letters"):
         TaggedTexts(path=Path(), tokenizer="bpe", letters=3)
@@ -196,13 +204,8 @@ def test_letters_are_of_whole_words() -> None:
     assert TaggedTexts(path=Path()).item is Tokens
 
 
-def test_wnut17_is_read_as_it_is_published() -> None:
-    from conftest import shared  # type: ignore[import-not-found]
-
-    data = prepared(shared("wnut17_ner", "train.jsonl.gz"))
-    assert {part: len(data.split(part)) for part in ("train", "valid", "test")} == {
-        "train": 3394,
-        "valid": 1009,
-        "test": 1287,
-    }  # type: ignore[arg-type]
+def test_wnut17_is_read_as_it_is_published(wnut17: Path) -> None:
+    data = prepared(wnut17)
+    sizes = {part: len(split) for part in ("train", "valid", "test") if (split := data.split(part)) is not None}
+    assert sizes == {"train": 3394, "valid": 1009, "test": 1287}
     assert len(data.names) == 13

@@ -54,6 +54,7 @@ class TaggedTexts(Data):
     say. What has no file is held out of the training sentences by its share, equal ones together.
 
     Tags of entities are B-TYPE where one begins, I-TYPE where it goes on, and O; other tags are classes as they are.
+    Where a file has numbers for them, `names` are those of 0, 1 and so on.
 
     `tokenizer` is `word`, of whole words as they are given; `bpe`, of pieces that are learned; or `pretrained`, that of
     what the run starts from. The first piece of a word has its tag, the others none. With `letters` above 0 a word is
@@ -74,6 +75,7 @@ class TaggedTexts(Data):
         path: Path,
         words: str | int = "tokens",
         tags: str | int = "tags",
+        names: list[str] | None = None,
         encoding: str | None = None,
         parts: Parts | None = None,
         valid: Share = 0.1,
@@ -90,7 +92,7 @@ class TaggedTexts(Data):
                 f"task.data.letters: whole words have letters; with task.data.tokenizer={tokenizer!r} leave it out."
             )
         self.path, self.words, self.tags, self.parts = path, words, tags, parts
-        self.format = Written(encoding=encoding)
+        self.format, self.called = Written(encoding=encoding), names
         self.valid, self.test = valid, test
         self.tokenizer, self.vocabulary, self.pretrained = tokenizer, vocabulary, pretrained
         self.case, self.letters, self.length = case, letters, length
@@ -224,7 +226,7 @@ class TaggedTexts(Data):
     def parse(self, line: str) -> Input:
         """A sentence: its words with blanks between them, or a list as JSON."""
         check_typed(line)
-        words = listing(line.strip(), "the sentence", "words")
+        words = listing(line.strip())
         if not words:
             raise LabwrightError("a sentence has at least one word; none was given.")
         return self._asked(words)
@@ -292,10 +294,20 @@ class TaggedTexts(Data):
             self._start = folder
 
     def _words(self, table: Table, row: int) -> list[str]:
-        return listing(table["text"][row], table.where(row), "words")
+        return listing(table["text"][row])
 
     def _tags(self, table: Table, row: int) -> list[str]:
-        return listing(table["tags"][row], table.where(row), "tags")
+        """The tags of a sentence, by their names. Raises LabwrightError for a number without one."""
+        tags = listing(table["tags"][row])
+        if not self.called:
+            return tags
+        for tag in tags:
+            if not (tag.isdecimal() and int(tag) < len(self.called)) and tag not in self.called:
+                raise LabwrightError(
+                    f"{table.where(row)}: the tag {tag!r} has no name; task.data.names has {len(self.called)} of them, "
+                    "from that of 0 on."
+                )
+        return [self.called[int(tag)] if tag.isdecimal() else tag for tag in tags]
 
     def _cased(self, words: Iterable[str]) -> list[str]:
         return [*map(_CASES[self.case], words)]
