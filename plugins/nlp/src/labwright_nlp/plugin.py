@@ -11,6 +11,9 @@ import labwright as lw
 @lw.hookimpl
 def labwright_components() -> Iterator[lw.Component]:
     data, models = "labwright_nlp.data", "labwright_nlp.models"
+    yield lw.Component(
+        "task", "nlp/answers", "labwright_nlp.answering:Answering", "the answer to a question, in a text"
+    )
     yield lw.Component("data", "nlp/text-files", f"{data}.text_files:TextFiles", "your own texts with labels")
     yield lw.Component(
         "data", "nlp/parquet", f"{data}.parquet_texts:ParquetTexts", "your own labelled texts, in Parquet of any size"
@@ -23,6 +26,7 @@ def labwright_components() -> Iterator[lw.Component]:
     yield lw.Component("data", "nlp/tokens", f"{data}.token_files:TokenFiles", "token ids in files of any size")
     yield lw.Component("data", "nlp/text-pairs", f"{data}.text_pairs:TextPairs", "your own texts and translations")
     yield lw.Component("data", "nlp/tagged-texts", f"{data}.tagged_texts:TaggedTexts", "your own words with tags")
+    yield lw.Component("data", "nlp/questions", f"{data}.questions:Questions", "your own questions about texts")
     yield lw.Component("data", "nlp/pydoc", f"{data}.pydoc:Pydoc", "the texts behind Python's help()")
     yield lw.Component("model", "nlp/bag", f"{models}.bag:Bag", "bag of n-grams")
     yield lw.Component("model", "nlp/text-cnn", f"{models}.text_cnn:TextCNN", "convolutions over a text")
@@ -44,6 +48,7 @@ def labwright_components() -> Iterator[lw.Component]:
 def labwright_recipes() -> Iterator[lw.Recipe]:
     folder = Path(__file__).parent / "recipes"
     for name, summary in (
+        ("answers-minilm", "answers to your own questions about texts, by a pretrained encoder"),
         ("characters", "a better GPT on your own text, character by character"),
         ("languages", "telling 30 languages apart, offline"),
         ("pydoc", "a small GPT on the texts behind Python's help(), offline"),

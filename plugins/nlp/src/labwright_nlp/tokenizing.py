@@ -217,6 +217,32 @@ class Pieces(Tokenizer):
                 found.append(TokensOfWords(ids, tuple(places), len(encoding.ids)))
         return found
 
+    def windows(
+        self, first: str, second: str, most: int, shared: int
+    ) -> list[tuple[tuple[int, ...], tuple[tuple[int, int], ...]]]:
+        """Two texts as tokens, at most so many: the whole first, and as much of the second as has room, in windows.
+
+        Of each token there are the letters of the second text it stands for; others stand for none, (0, 0). Windows
+        share so many tokens of the second. There is none where the first leaves no room.
+        """
+        with _refusing():
+            asked = len(self.inner.encode(first, add_special_tokens=False).ids)
+            if asked + self.inner.num_special_tokens_to_add(True) + shared >= most:
+                return []
+            self.inner.enable_truncation(most, stride=shared, strategy="only_second")
+            try:
+                whole = self.inner.encode(first, second)
+            finally:
+                self.inner.no_truncation()
+        found = []
+        for encoding in (whole, *whole.overflowing):
+            # of tokenizers that put nothing between two texts the library knows the sides of the first window alone
+            sides = encoding.sequence_ids if 1 in encoding.sequence_ids else encoding.type_ids
+            of_second = zip(encoding.offsets, sides, strict=True)
+            letters = tuple((low, high) if side == 1 else (0, 0) for (low, high), side in of_second)
+            found.append((tuple(encoding.ids), letters))
+        return found
+
     def cut(self, ids: np.ndarray, most: int) -> np.ndarray:
         behind = min(self._behind, most)
         return ids if len(ids) <= most else np.concatenate([ids[: most - behind], ids[len(ids) - behind :]])

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from labwright_nlp.models.backbones import backbone
 from labwright_nlp.models.masks import filled, mean
+from labwright_nlp.ports import Spans
 
 
 class Encoder(nn.Module):
@@ -39,7 +40,7 @@ class Encoder(nn.Module):
     def __init__(
         self,
         inputs: Tokens,
-        outputs: Classes | Values | PositionClasses,
+        outputs: Classes | Values | PositionClasses | Spans,
         *,
         architecture: str | None = None,
         options: dict[str, Any] | None = None,
@@ -51,12 +52,11 @@ class Encoder(nn.Module):
         self.network, self._remarks, self.causal = made.network, made.remarks, made.causal
         self.pooling = pooling
         self.dropout = nn.Dropout(dropout)
-        self.each = isinstance(outputs, PositionClasses)
-        classes = len(outputs.names) if isinstance(outputs, PositionClasses) else width_of(outputs)
-        self.head = nn.Linear(made.width, classes)
+        self.each = isinstance(outputs, PositionClasses | Spans)
+        self.head = nn.Linear(made.width, _numbers(outputs))
 
     def forward(self, ids_BT: Tensor, lengths_B: Tensor) -> Tensor:
-        """Logits of shape (B, C), or (B, T, C) where each token has a class."""
+        """Logits of shape (B, C), or (B, T, C) where something is said of each token."""
         there_BT = filled(ids_BT.shape[1], lengths_B)
         x_BTD = self.network(input_ids=ids_BT, attention_mask=there_BT.long()).last_hidden_state
         if self.each:
@@ -72,3 +72,10 @@ class Encoder(nn.Module):
 
     def remarks(self) -> Sequence[str]:
         return self._remarks
+
+
+def _numbers(outputs: Classes | Values | PositionClasses | Spans) -> int:
+    """How many the last layer gives."""
+    if isinstance(outputs, PositionClasses):
+        return len(outputs.names)
+    return 2 if isinstance(outputs, Spans) else width_of(outputs)
