@@ -148,7 +148,7 @@ def test_what_is_sure_of_the_answers_answers_all_and_says_so_where_there_is_none
     model = Knowing(logits)
     results = task.evaluate(model, batch)
     assert results["exact"].tolist() == results["f1"].tolist() == [1.0] * 21
-    loss = task.loss(model, batch, CrossEntropy(outputs=task.ports()[1]), "train")
+    loss = task.loss(model, batch, CrossEntropy(), "train")
     counts = batch.inputs[1].float()  # softmax over the tokens there are
     torch.testing.assert_close(loss, torch.log(1 + (counts - 1) * torch.exp(torch.tensor(-9.0))).mean())
 
@@ -236,18 +236,8 @@ def test_answers_are_learned_resumed_exactly_and_given_to_what_is_asked(
     }
     outcome = lw.Experiment(**recipe).run(tmp_path / "run")
     assert outcome.metrics["test"]["f1"] > 0.8
-    monkeypatch.setattr(
-        sys,
-        "argv",
-        [
-            "labwright",
-            "predict",
-            str(tmp_path / "run"),
-            "--question",
-            "Where was he born?\tPerson 3 was a baker. He was born in Oslo and liked it.",
-            "--json",
-        ],
-    )
+    asked = "Where was he born?\tPerson 3 was a baker. He was born in Oslo and liked it."
+    monkeypatch.setattr(sys, "argv", ["labwright", "predict", str(tmp_path / "run"), "--question", asked, "--json"])
     with pytest.raises(SystemExit) as ended:
         main()
     printed = capsys.readouterr()
