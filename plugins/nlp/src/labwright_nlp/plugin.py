@@ -51,6 +51,7 @@ def labwright_recipes() -> Iterator[lw.Recipe]:
         ("answers-minilm", "answers to your own questions about texts, by a pretrained encoder"),
         ("characters", "a better GPT on your own text, character by character"),
         ("languages", "telling 30 languages apart, offline"),
+        ("lstm-seed", "the plainest recurrent network on your own labelled texts"),
         ("pydoc", "a small GPT on the texts behind Python's help(), offline"),
         ("polarity-bag", "a bag of n-grams on your own labelled texts"),
         ("polarity-cnn", "convolutions on your own labelled texts"),
