@@ -9,6 +9,7 @@ import json
 import random
 import shutil
 import tarfile
+import tomllib
 from pathlib import Path
 from tempfile import mkdtemp
 
@@ -159,6 +160,32 @@ def pairs() -> Path:
         {"text": " ".join(words), "translation": " ".join(words[::-1])}
         for words in (chance.choices(["one", "two", "three", "four", "five"], k=3 + n % 4) for n in range(300))
     ]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return file
+
+
+def tagged() -> Path:
+    file = HERE / "tagged.jsonl"
+    rows = [
+        {
+            "tokens": [*names.split(), "was", "in", "town", str(n)],
+            "tags": ["B-PER", *["I-PER"] * names.count(" "), *"OOOO"],
+        }
+        for n in range(60)
+        for names in ("Ada Lovelace", "Alan")
+    ]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return file
+
+
+def questions() -> Path:
+    file = HERE / "questions.jsonl"
+    rows = []
+    for n in range(60):
+        town = ("London", "Rotterdam", "Lima")[n % 3]
+        context = f"Person {n} was born in {town} and stayed."
+        answer = {"text": town, "answer_start": context.index(town)}
+        rows.append({"title": f"{n}", "context": context, "question": "where was that ?", "answers": [answer]})
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return file
 
@@ -326,6 +353,7 @@ test_tasks = conformance(
         "task dense-labels": made("shapes"),
         "task sequence-to-sequence": made("digits"),
         "metric entity-f1": made("tagged", 'task.metrics=["entity-f1"]', "task.goal=entity-f1"),
+        "metric strict-entity-f1": made("tagged", 'task.metrics=["strict-entity-f1"]', "task.goal=strict-entity-f1"),
         "metric exact-match": made("digits", 'task.metrics=["exact-match"]', "task.goal=exact-match"),
         **{f"metric {name}": regression("mse") for name in ("rmse", "mae", "r2")},
         "data joined": ["vision/digits-heads", "task.data.valid=", "loss.weights=", f"task.data={TWICE}"],
@@ -440,9 +468,26 @@ test_gan = conformance(
         "data is read by the data within",
     },
 )
+TAGGED = ["nlp/tags", f"task.data.path={tagged()}"]
+ANSWERS: dict[str, object] = {
+    "task": {
+        "name": "nlp/answers",
+        "data": {"name": "nlp/questions", "path": str(questions()), "tokenizer": "word", "length": 32, "stride": 4},
+    },
+    "model": {"name": "nlp/encoder", "architecture": "bert", "options": tomllib.loads(f"of = {{{BERT}}}")["of"]},
+    "loss": "cross-entropy",
+    "optimizer": "adamw",
+    "device": {"name": "cpu", "threads": 1},
+    "train": {"epochs": 2, "batch_size": 8},
+    "log": [],
+}
 test_nlp = conformance(
     "labwright-nlp",
     recipes={
+        "data nlp/tagged-texts": TAGGED,
+        "model nlp/tagger": TAGGED,
+        "data nlp/questions": lw.Experiment(**ANSWERS),  # type: ignore[arg-type]
+        "task nlp/answers": lw.Experiment(**ANSWERS),  # type: ignore[arg-type]
         "data nlp/text-files": ["nlp/polarity-bag", f"task.data.path={LABELLED}"],
         "data nlp/datasets": ["nlp/polarity-bag", f'task.data={{name="nlp/datasets",dataset="{HERE}/hub"}}'],
         "data nlp/parquet": ["nlp/polarity-bag", f'task.data={{name="nlp/parquet",path="{row_groups()}"}}'],

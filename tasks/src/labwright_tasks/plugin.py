@@ -85,6 +85,9 @@ def _metrics(here: str) -> Iterator[lw.Component]:
     )
     yield lw.Component("metric", "entity-f1", f"{here}.overlap:EntityF1", "F1 of whole entities, of tags B- and I-")
     yield lw.Component(
+        "metric", "strict-entity-f1", f"{here}.overlap:StrictEntityF1", "F1 of whole entities that begin with B-"
+    )
+    yield lw.Component(
         "metric", "bits-per-char", f"{here}.metrics:BitsPerCharacter", "bits a character of a text takes"
     )
     yield lw.Component(
