@@ -179,12 +179,11 @@ def test_masks_follow_their_picture_through_every_change(zoom: Zoom) -> None:
         x_BCHW, changed = zoom(samples.__getitem__, 6, torch.arange(6), epoch, 0)
         for picture, sample in zip(x_BCHW, changed, strict=True):
             assert sample.masks is not None and sample.masks.shape == (len(sample.boxes), 48, 64)
-            bright = picture[0] > 182
-            # what is bright is seen by a mask, but for boxes of which too little was left, and edges that are blurred
-            assert int((sample.masks.any(0) & ~bright).sum()) <= 24 * len(sample.boxes)
+            bright = picture[0] > (20 + 250) / 2  # at least half of the pixel is
             for mask, (left, top, right, bottom) in zip(sample.masks, sample.boxes.round().int().tolist(), strict=True):
                 assert bool(mask.any()) and int(mask[top:bottom, left:right].sum()) >= int(mask.sum()) - 24
-                assert float(bright[mask].float().mean()) > 0.8
+                assert bool(bright[mask].all()), "a mask has nothing that isn't its object's"
+                assert int((bright[top:bottom, left:right] & ~mask[top:bottom, left:right]).sum()) <= 24, "and all of it"
                 seen += 1
     assert seen > 30
 
@@ -195,7 +194,7 @@ def test_a_flip_of_a_mask_is_exact() -> None:
     split = data.split("train")
     assert split is not None
     plain, turned = split.plain().fetch(torch.arange(6), 0, 0), split.fetch(torch.arange(6), 0, 0)  # type: ignore[attr-defined]
-    mirrored = [not torch.equal(*(batch.inputs[0][row] for batch in (plain, turned))) for row in range(6)]
+    mirrored = [not torch.allclose(*(one.inputs[0][row] for one in (plain, turned)), atol=1e-3) for row in range(6)]
     assert 0 < sum(mirrored) < 6
     for row, flipped in enumerate(mirrored):
         wanted = plain.targets["masks"][row]
@@ -222,7 +221,7 @@ def made_pictures(seed: int) -> list[Detected]:
         low = draw.integers(0, 40, (count, 2))
         true = np.concatenate([low, low + draw.integers(5, 24, (count, 2))], axis=1)
         extra = np.concatenate([low := draw.integers(0, 40, (2, 2)), low + draw.integers(5, 24, (2, 2))], axis=1)
-        given = np.concatenate([true + draw.integers(-3, 4, true.shape), extra])
+        given = np.concatenate([true + draw.integers(-2, 3, true.shape), extra])
         labels = draw.integers(0, 2, count)
         pictures.append(
             Detected(
@@ -295,12 +294,11 @@ def test_boxes_that_are_right_around_masks_that_are_wrong_are_told_apart() -> No
     square[..., 8:40, 8:40], corner[..., 8:12, 8:40] = True, True
     one = {"boxes": box, "scores": torch.tensor([[0.9]]), "labels": torch.tensor([[0]]), "masks": corner}
     true = {"true_boxes": box, "true_labels": torch.tensor([[0]]), "crowd": torch.tensor([[False]]), "true_masks": square}
-    measured = AveragePrecision(("cat",), closely=True, masks=True)
+    measured = AveragePrecision(("cat",), closely=False, masks=True)
     measured.update(one | true)
     values = measured.compute()
-    assert values["map"] == values["map50"] == 1.0
+    assert [values["map"], values["map50"]] == pytest.approx([1.0, 1.0])
     assert values["mask_map"] == values["mask_map50"] == 0.0
-    assert values["mask_map50_95"] == {"low": 0.0, "high": 0.0}
 
 
 def test_a_mask_is_drawn_in_the_colour_of_its_class() -> None:
