@@ -78,13 +78,13 @@ class TorchvisionDetector(nn.Module):
 
     def forward(self, x_BCHW: Tensor) -> dict[str, Tensor]:
         """What RetinaNet says at each anchor, and what the others have found: both as `Boxes` says, or `Instances`."""
-        images, features = self._seen(x_BCHW)
         if self.architecture == "retinanet":
-            return self._dense(images, features)
+            return self._dense(x_BCHW)
         if torch.compiler.is_exporting():
             raise LabwrightError(
                 f"{self.architecture} looks again at as many regions as each picture has; 'retinanet' can be exported."
             )
+        images, features = self._seen(x_BCHW, len(x_BCHW))
         with _mode(self.network, learning=False):
             proposals, _ = self.network.rpn(images, features)
             found, _ = self.network.roi_heads(features, proposals, images.image_sizes)
@@ -92,7 +92,7 @@ class TorchvisionDetector(nn.Module):
 
     def losses(self, x_BCHW: Tensor, targets: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The losses of a batch as torchvision computes them, by its names without `loss_`."""
-        images, features = self._seen(x_BCHW)
+        images, features = self._seen(x_BCHW, len(x_BCHW))
         rows = list(_rows(targets, first=0 if self.architecture == "retinanet" else 1))
         with _mode(self.network, learning=True):
             if self.architecture == "retinanet":
@@ -105,32 +105,33 @@ class TorchvisionDetector(nn.Module):
                 parts = parts | second
         return {name.removeprefix("loss_"): loss for name, loss in parts.items()}
 
-    def _seen(self, x_BCHW: Tensor) -> tuple[Any, dict[str, Tensor]]:
-        """The pictures as torchvision's parts take them, filled up, and the features of their pyramid."""
+    def _seen(self, x_BCHW: Tensor, count: int) -> tuple[Any, dict[str, Tensor]]:
+        """`count` pictures as torchvision's parts take them, filled up, and the features of their pyramid."""
         from torchvision.models.detection.image_list import ImageList
 
         height, width = x_BCHW.shape[2:]
         filled = functional.pad(x_BCHW, (0, -width % _DIVISIBLE, 0, -height % _DIVISIBLE))
-        return ImageList(filled, [(height, width)] * len(x_BCHW)), self.network.backbone(filled)
+        return ImageList(filled, [(height, width)] * count), self.network.backbone(filled)
 
-    def _dense(self, images: Any, features: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def _dense(self, x_BCHW: Tensor) -> dict[str, Tensor]:
+        images, features = self._seen(x_BCHW, 1)  # all have the same anchors, and a graph any number of pictures
         levels = list(features.values())
         given = self.network.head(levels)
         deltas_BA4 = given["bbox_regression"]
         anchors_A4 = self.network.anchor_generator(images, levels)[0]
-        anchors_BA4 = anchors_A4.expand(len(deltas_BA4), -1, -1)
+        anchors_BA4 = anchors_A4.expand(deltas_BA4.shape[0], -1, -1)
         boxes_BA4 = self.network.box_coder.decode_single(deltas_BA4.flatten(0, 1), anchors_BA4.flatten(0, 1))
         cells = [level.shape[2] * level.shape[3] for level in levels]
         strides = [images.tensors.shape[2] // level.shape[2] for level in levels]
         of_level = [
-            torch.full((count * len(anchors_A4) // sum(cells), 1), float(stride), device=anchors_A4.device)
+            torch.full((count * anchors_A4.shape[0] // sum(cells), 1), float(stride), device=anchors_A4.device)
             for count, stride in zip(cells, strides, strict=True)
         ]
         anchors_A3 = torch.cat([(anchors_A4[:, :2] + anchors_A4[:, 2:]) / 2, torch.cat(of_level)], dim=1)
         return {
             "logits": given["cls_logits"],
             "boxes": boxes_BA4.view_as(deltas_BA4),
-            "anchors": anchors_A3.expand(len(deltas_BA4), -1, -1),
+            "anchors": anchors_A3.expand(deltas_BA4.shape[0], -1, -1),
         }
 
 
