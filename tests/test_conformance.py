@@ -373,7 +373,12 @@ test_vision = conformance(
             *SMALL,
         ],
         **{
-            f"{kind} vision/torchvision-{name}": ["vision/shapes-instances", *FEW, "task.data.size=64", "model.width=16"]
+            f"{kind} vision/torchvision-{name}": [
+                "vision/shapes-instances",
+                *FEW,
+                "task.data.size=64",
+                "model.width=16",
+            ]
             for kind, name in (("model", "detector"), ("loss", "losses"))
         },
         **{

@@ -160,7 +160,9 @@ def test_what_was_kept_knows_of_masks_and_another_outline_is_other_data(tmp_path
     again = DetectionFolder(folder=tmp_path / "coco")
     again.load(tmp_path / "task")
     assert again.ports() == data.ports()
-    changed = outlined(tmp_path / "other", lambda t: t["annotations"][1].update(segmentation=[[30, 10, 60, 10, 60, 40]]))
+    changed = outlined(
+        tmp_path / "other", lambda t: t["annotations"][1].update(segmentation=[[30, 10, 60, 10, 60, 40]])
+    )
     assert [*read(changed).identity("train")] != [*data.identity("train")]
 
 
@@ -183,7 +185,9 @@ def test_masks_follow_their_picture_through_every_change(zoom: Zoom) -> None:
             for mask, (left, top, right, bottom) in zip(sample.masks, sample.boxes.round().int().tolist(), strict=True):
                 assert bool(mask.any()) and int(mask[top:bottom, left:right].sum()) >= int(mask.sum()) - 24
                 assert bool(bright[mask].all()), "a mask has nothing that isn't its object's"
-                assert int((bright[top:bottom, left:right] & ~mask[top:bottom, left:right]).sum()) <= 24, "and all of it"
+                assert int((bright[top:bottom, left:right] & ~mask[top:bottom, left:right]).sum()) <= 24, (
+                    "and all of it"
+                )
                 seen += 1
     assert seen > 30
 
@@ -293,7 +297,12 @@ def test_boxes_that_are_right_around_masks_that_are_wrong_are_told_apart() -> No
     square, corner = torch.zeros(2, 1, 1, 64, 64, dtype=torch.bool)
     square[..., 8:40, 8:40], corner[..., 8:12, 8:40] = True, True
     one = {"boxes": box, "scores": torch.tensor([[0.9]]), "labels": torch.tensor([[0]]), "masks": corner}
-    true = {"true_boxes": box, "true_labels": torch.tensor([[0]]), "crowd": torch.tensor([[False]]), "true_masks": square}
+    true = {
+        "true_boxes": box,
+        "true_labels": torch.tensor([[0]]),
+        "crowd": torch.tensor([[False]]),
+        "true_masks": square,
+    }
     measured = AveragePrecision(("cat",), closely=False, masks=True)
     measured.update(one | true)
     values = measured.compute()
@@ -310,7 +319,7 @@ def test_a_mask_is_drawn_in_the_colour_of_its_class() -> None:
 
 
 def test_a_goal_of_masks_needs_masks() -> None:
-    with pytest.raises(lw.LabwrightError, match="task.goal: 'mask_map50' needs masks"):
+    with pytest.raises(lw.LabwrightError, match=r"task\.goal: 'mask_map50' needs masks"):
         lw.Experiment.from_recipe("vision/shapes-instances", ["task.data.masks=false"]).build()
 
 

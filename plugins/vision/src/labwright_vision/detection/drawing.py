@@ -58,12 +58,12 @@ def png(picture_CHW: Tensor, boxes: Sequence[Found], names: Sequence[str]) -> by
 def _drawing(picture_CHW: Tensor, boxes: Sequence[Found], names: Sequence[str]) -> Image:
     from PIL import Image, ImageDraw
 
-    pixels_3HW = picture_CHW.float().clamp(0, 1).expand(3, -1, -1).clone()
+    pixels_CHW = picture_CHW.float().clamp(0, 1).expand(3, -1, -1).clone()
     for found in reversed(boxes):  # the best are drawn over the others
         if found.mask is not None:
             colour_31 = torch.tensor(_COLOURS[names.index(found.name) % len(_COLOURS)])[:, None] / 255
-            pixels_3HW[:, found.mask] = pixels_3HW[:, found.mask].lerp(colour_31, _OPAQUE)
-    image = Image.fromarray((pixels_3HW * 255).round().to(torch.uint8).permute(1, 2, 0).contiguous().numpy())
+            pixels_CHW[:, found.mask] = pixels_CHW[:, found.mask].lerp(colour_31, _OPAQUE)
+    image = Image.fromarray((pixels_CHW * 255).round().to(torch.uint8).permute(1, 2, 0).contiguous().numpy())
     times = max(1, -(-_SMALLEST // max(image.size)))
     image = image.resize((image.width * times, image.height * times), Image.Resampling.NEAREST)
     canvas, line = ImageDraw.Draw(image), 1 + max(image.size) // _THIN

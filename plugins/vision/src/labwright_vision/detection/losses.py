@@ -68,7 +68,8 @@ class DetectionLoss(Loss):
     def forward(self, given: dict[str, Tensor], targets: dict[str, Tensor]) -> dict[str, Tensor]:
         if "logits" not in given:
             raise LabwrightError(
-                f"loss: the model computes its losses itself ({listed(given)}): choose loss 'vision/torchvision-losses'."
+                f"loss: the model computes its losses itself ({listed(given)}): choose loss "
+                "'vision/torchvision-losses'."
             )
         # overlaps of small boxes are too fine for 16 bits
         exact = {name: value if value.dtype == torch.float64 else value.float() for name, value in given.items()}
@@ -117,7 +118,8 @@ class TorchvisionLosses(Loss):
             raise LabwrightError("loss: the model has no losses of its own; 'vision/detection' goes with it.")
         if strange := [name for name in self.weights if name not in given]:
             raise LabwrightError(
-                f"loss.weights: the model has no loss {strange[0]!r}{nearest(strange[0], given)} It has {listed(given)}."
+                f"loss.weights: the model has no loss {strange[0]!r}{nearest(strange[0], given)} It has "
+                f"{listed(given)}."
             )
         return {name: self.weights.get(name, 1.0) * loss for name, loss in given.items()}
 

@@ -74,9 +74,11 @@ def each(results: Mapping[str, Tensor]) -> list[Detected]:
     rows = []
     for row in range(len(columns["labels"])):
         given, true = columns["labels"][row] != LEFT_OUT, columns["true_labels"][row] != LEFT_OUT
-        chosen = {name: column[row][true if name in _TRUE else given] for name, column in columns.items()}
-        masks = {name: runs(chosen[name]) for name in ("masks", "true_masks") if name in chosen}
-        rows.append(Detected(**chosen | masks))
+        chosen: dict[str, Any] = {
+            name: column[row][true if name in _TRUE else given] for name, column in columns.items()
+        }
+        chosen |= {name: runs(chosen[name]) for name in ("masks", "true_masks") if name in chosen}
+        rows.append(Detected(**chosen))
     return rows
 
 
@@ -222,7 +224,7 @@ def _annotations(
 
 
 def _picked(masks: Sequence[Runs] | None, chosen: np.ndarray) -> Sequence[Runs] | None:
-    return None if masks is None else [masks[place] for place in np.flatnonzero(chosen)]
+    return None if masks is None else [mask for mask, one in zip(masks, chosen, strict=True) if one]
 
 
 def _mean(precision: np.ndarray) -> float:

@@ -1,6 +1,7 @@
 """Boxes around objects, and masks of them.
 
-A anchor points, B batch, C classes, H height, W width, K detections and N boxes of the picture that has most, R distances.
+A anchor points, B batch, C classes, H height, W width, R distances, K detections and N boxes of the picture that has
+most.
 """
 
 from __future__ import annotations
@@ -78,7 +79,9 @@ class Instances(Boxes):
     def example(self, batch_size: int, generator: Generator) -> tuple[Tensor, ...]:
         boxes_B34, *others = super().example(batch_size, generator)
         places = torch.arange(_SIDE) + 0.5
-        inside_B3 = [(places > boxes_B34[..., near, None]) & (places < boxes_B34[..., near + 2, None]) for near in (0, 1)]
+        inside_B3 = [
+            (places > boxes_B34[..., near, None]) & (places < boxes_B34[..., near + 2, None]) for near in (0, 1)
+        ]
         return boxes_B34, *others, inside_B3[1][..., None] & inside_B3[0][..., None, :]
 
 

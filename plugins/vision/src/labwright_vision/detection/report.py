@@ -86,7 +86,9 @@ def _curves(coco: Any, names: Sequence[str], of: str) -> Figure:
     if axes.lines:
         axes.legend(loc="lower left")
     what = "masks" if of else "boxes"
-    note = f"Of {what} that overlap by {_RIGHT:g}: how many of those found are right, as the score that counts is lowered."
+    note = (
+        f"Of {what} that overlap by {_RIGHT:g}: how many of those found are right, as the score that counts is lowered."
+    )
     return Figure(f"Precision and recall{', masks' if of else ''}", drawing, note)
 
 
@@ -99,7 +101,9 @@ def _worst(pictures: Sequence[Detected], names: Sequence[str], part: Split, data
     for place, shown in zip(order, inputs, strict=True):
         picture, (right, wrong, missed) = pictures[place], counts[place]
         given = zip(picture.boxes, picture.labels, _decoded(picture.masks, picture.labels), picture.scores, strict=True)
-        true = zip(picture.true_boxes, picture.true_labels, _decoded(picture.true_masks, picture.true_labels), strict=True)
+        true = zip(
+            picture.true_boxes, picture.true_labels, _decoded(picture.true_masks, picture.true_labels), strict=True
+        )
         found = [Found(_sides(box), names[label], float(one), mask) for box, label, mask, one in given if one >= score]
         images += [
             drawn(

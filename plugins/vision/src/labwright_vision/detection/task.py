@@ -77,8 +77,8 @@ class Detection(Task):
         super().prepare()
         if self.goal.metric.startswith("mask") and not self.masks:
             raise LabwrightError(
-                f"task.goal: {self.goal.metric!r} needs masks, and the data has none: set task.data.masks=true, where it "
-                f"has that, or goal={self.goal.metric.removeprefix('mask_')}."
+                f"task.goal: {self.goal.metric!r} needs masks, and the data has none: set task.data.masks=true, "
+                f"where it has that, or goal={self.goal.metric.removeprefix('mask_')}."
             )
 
     @property
@@ -98,9 +98,9 @@ class Detection(Task):
         return int(size(batch.targets))
 
     def loss(self, model: nn.Module, batch: Batch, criterion: DetectionCriterion, phase: str) -> dict[str, Tensor]:  # noqa: ARG002 - one phase
-        own = isinstance(model, OwnLosses)
-        given = model.losses(*batch.inputs, batch.targets) if own else self._output(model, batch.inputs)
-        return criterion(given, batch.targets)
+        if isinstance(model, OwnLosses):
+            return criterion(model.losses(batch.inputs[0], batch.targets), batch.targets)
+        return criterion(self._output(model, batch.inputs), batch.targets)
 
     def evaluate(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """Each picture's detections, `boxes` (B, K, 4), `scores` and `labels` (B, K), and its true boxes.
@@ -114,7 +114,9 @@ class Detection(Task):
     def metrics(self) -> dict[str, Metric]:
         whole, computed = AveragePrecision(self.names, self.closely, self.masks), dict[str, Any]()
         names = ["map", "map50", "ap", "ap50", *(["map_95", "map50_95", "ap50_95"] if self.closely else [])]
-        return {f"{kind}{name}": SharedFigure(whole, f"{kind}{name}", computed) for kind in whole.kinds for name in names}
+        return {
+            f"{kind}{name}": SharedFigure(whole, f"{kind}{name}", computed) for kind in whole.kinds for name in names
+        }
 
     def on(self, path: Path) -> Self:
         """Over other data, with intervals over pictures drawn anew."""
@@ -134,15 +136,18 @@ class Detection(Task):
             return {}
         assert isinstance(inputs, Image) and isinstance(outputs, Boxes)
         same = commonest(train, inputs, outputs)
-        model = Answering(lambda x_BCHW: {name: one.expand(len(x_BCHW), *one.shape[1:]) for name, one in same.items()})
+
+        def answer(x_BCHW: Tensor) -> Any:
+            return {name: one.expand(len(x_BCHW), *one.shape[1:]) for name, one in same.items()}
+
         rule = "commonest boxes" if len(part) <= _FLOOR * _AT_ONCE else f"commonest boxes, {_FLOOR * _AT_ONCE} pictures"
-        return {rule: of_model(self, split, model, size=_AT_ONCE, most=_FLOOR)}
+        return {rule: of_model(self, split, Answering(answer), size=_AT_ONCE, most=_FLOOR)}
 
     def predict(self, model: nn.Module, inputs: tuple[Tensor, ...], origins: Sequence[Any]) -> list[dict[str, Any]]:
         """For each picture its boxes, the best first, how many of each class, its masks, and a PNG with them drawn."""
         results = self.detections(model, inputs, self.score)
         shown = self.data.show(inputs)
-        answers = []
+        answers: list[dict[str, Any]] = []
         for row, origin in enumerate(origins):
             there = results["labels"][row] != LEFT_OUT
             own = {name: tensor[row][there].cpu() for name, tensor in results.items()}
@@ -159,7 +164,7 @@ class Detection(Task):
         masks = list(own["masks"]) if self.masks else [None] * len(names)
         columns = zip(boxes, names, scores, masks, strict=True)
         found = [Found((box[0], box[1], box[2], box[3]), name, score, mask) for box, name, score, mask in columns]
-        answer = {
+        answer: dict[str, Any] = {
             "found": ", ".join(_counts(names, self.names)) or "nothing",
             "boxes": {"xyxy": boxes, "score": scores, "class": names},
         }

@@ -10,7 +10,7 @@ _GROUPS = 8  # channels of a group, about
 
 
 class Residual(nn.Module):
-    """Residual blocks (He et al. 2016) with `depth` blocks at each of the strides 4, 8, 16 and 32; gives the features of each."""
+    """Residual blocks (He et al. 2016), `depth` at each of the strides 4, 8, 16 and 32; gives the features of each."""
 
     def __init__(self, channels: int, width: int, depth: int, norm: str) -> None:
         super().__init__()

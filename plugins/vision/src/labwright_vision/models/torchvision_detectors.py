@@ -28,24 +28,25 @@ _OF_LEVEL, _OF_PICTURE = 500, 300  # regions that may hold something, before and
 
 
 class TorchvisionDetector(nn.Module):
-    """Faster R-CNN (Ren et al. 2015), Mask R-CNN (He et al. 2017) or RetinaNet (Lin et al. 2017), as torchvision has them.
+    """torchvision's Faster R-CNN (Ren et al. 2015), Mask R-CNN (He et al. 2017) or RetinaNet (Lin et al. 2017).
 
     They compute their losses themselves: the recipe's loss is `vision/torchvision-losses`. Mask R-CNN needs data with
     masks (`task.data.masks = true`). Crowds are left out of training, as in torchvision's own reference, and what the
     first two learn from in a picture is drawn: `regions` of those that may hold something.
 
     The backbone is `residual`, a small network for small pictures, or one of torchvision's by its name, such as
-    `resnet50` or `resnext50_32x4d`, below a feature pyramid of `width` channels; the heads are as wide. With `resnet50`,
-    `width = 256` and `norm = "batch"` it is torchvision's `fasterrcnn_resnet50_fpn` and so on, under the same names.
-    `pretrained` takes torchvision's weights of ImageNet for it, from its server or the local cache; of its five stages
-    the last `trainable_layers` are trained.
+    `resnet50` or `resnext50_32x4d`, below a feature pyramid of `width` channels; the heads are as wide. With
+    `resnet50`, `width = 256` and `norm = "batch"` it has the parameters of torchvision's `fasterrcnn_resnet50_fpn` and
+    so on, under the same names. `pretrained` takes torchvision's weights of ImageNet for it, from its server or the
+    local cache; of its five stages the last `trainable_layers` are trained.
 
     `norm` is what stands in the backbone: `group`, GroupNorm, which knows nothing of the batch and suits small ones, in
     the pyramid as well; `batch`, BatchNorm, for batches of 16 or more; `frozen`, BatchNorm with its statistics and
     factors held as they were pretrained, of which without `pretrained` nothing but the identity is left.
 
     Anchors of the finest level have `anchor` pixels along a side, about, those of each coarser one twice as many;
-    torchvision's own, for pictures of 800 pixels, have 32.
+    torchvision's own, for pictures of 800 pixels, have 32. For small pictures, too, 500 regions of a level and then 300
+    of a picture are looked at again, where torchvision's own looks at 2,000 and 1,000.
     """
 
     def __init__(
@@ -190,19 +191,22 @@ def _pyramid(
         _refuse_of_residual(pretrained, trainable, norm)
         small = Residual(channels, width // 8, 1, norm)
         places = {f"layer{number}": stage for number, stage in enumerate(small.stages, 1)}
-        network: nn.Module = nn.Sequential(OrderedDict({"stem": small.stem, **places}))
+        network: Any = nn.Sequential(OrderedDict({"stem": small.stem, **places}))
         of_stages = [small.channels[stage - 1] for stage in stages]
     else:
         network = _resnet(backbone, channels, pretrained, trainable, norm)
-        of_stages = [network.fc.in_features // 2 ** (4 - stage) for stage in stages]  # type: ignore[union-attr, operator]
+        of_stages = [network.fc.in_features // 2 ** (4 - stage) for stage in stages]
     layers = {f"layer{stage}": str(place) for place, stage in enumerate(stages)}
-    return BackboneWithFPN(network, layers, of_stages, width, extra_blocks=extra, norm_layer=in_pyramid)
+    pyramid: nn.Module = BackboneWithFPN(network, layers, of_stages, width, extra_blocks=extra, norm_layer=in_pyramid)
+    return pyramid
 
 
 def _refuse_of_residual(pretrained: bool, trainable: int, norm: str) -> None:
     for name, asked in (("pretrained", pretrained), ("trainable_layers", trainable < _STAGES)):
         if asked:
-            raise LabwrightError(f"model.{name}: 'residual' has no weights to begin with; a network of torchvision may.")
+            raise LabwrightError(
+                f"model.{name}: 'residual' has no weights to begin with; a network of torchvision may."
+            )
     if norm == "frozen":
         raise LabwrightError("model.norm: 'residual' has nothing that could be frozen; choose 'group' or 'batch'.")
 
@@ -210,7 +214,6 @@ def _refuse_of_residual(pretrained: bool, trainable: int, norm: str) -> None:
 def _resnet(name: str, channels: int, pretrained: bool, trainable: int, norm: str) -> Any:
     """A network of torchvision by its name, perhaps with weights, of which some stages stand still."""
     from torchvision import models
-    from torchvision.models.resnet import ResNet
 
     known = [one for one in models.list_models(module=models) if _is_resnet(one)]
     if name not in known:
@@ -220,19 +223,38 @@ def _resnet(name: str, channels: int, pretrained: bool, trainable: int, norm: st
         )
     if pretrained and (norm == "group" or channels != 3):
         what = "model.norm: with GroupNorm" if norm == "group" else f"model.pretrained: for {channels} channels"
-        raise LabwrightError(f"{what} there are no such weights; 'frozen' or 'batch', and pictures of 3 channels, have.")
-    network: ResNet = models.get_model(name, weights=None, norm_layer=_norm(norm))
+        raise LabwrightError(
+            f"{what} there are no such weights; 'frozen' or 'batch', and pictures of 3 channels, have."
+        )
+    network: Any = models.get_model(name, weights=None, norm_layer=_norm(norm))
     if channels != 3:
         network.conv1 = nn.Conv2d(channels, network.conv1.out_channels, 7, stride=2, padding=3, bias=False)
     if pretrained:
-        weights = models.get_model_weights(name).IMAGENET1K_V1  # type: ignore[attr-defined]
-        state = weights.get_state_dict(progress=False, check_hash=True, weights_only=True)
+        state = _weights(name)
+        # those of a frozen norm aren't counted
         network.load_state_dict({key: value for key, value in state.items() if key in network.state_dict()})
     trained = ["layer4", "layer3", "layer2", "layer1", "conv1"][:trainable]
     for key, parameter in network.named_parameters():
         if trainable < _STAGES and not key.startswith(tuple(trained)):
             parameter.requires_grad_(False)
     return network
+
+
+def _weights(name: str) -> Mapping[str, Tensor]:
+    """torchvision's weights of ImageNet, from the local cache or its server; nothing but tensors is read."""
+    from torchvision import models
+
+    weights: Any = models.get_model_weights(name)
+    try:
+        state: Mapping[str, Tensor] = weights.IMAGENET1K_V1.get_state_dict(
+            progress=False, check_hash=True, weights_only=True
+        )
+    except (OSError, RuntimeError) as error:  # no network, or a file that isn't what it should be
+        raise LabwrightError(
+            f"model.pretrained: torchvision's weights of {name!r} can't be had: {error}. They are looked for in "
+            f"{torch.hub.get_dir()}/checkpoints first."
+        ) from error
+    return state
 
 
 def _is_resnet(name: str) -> bool:
@@ -242,7 +264,12 @@ def _is_resnet(name: str) -> bool:
 def _norm(name: str) -> Callable[[int], nn.Module]:
     from torchvision.ops import FrozenBatchNorm2d
 
-    return {"batch": nn.BatchNorm2d, "frozen": FrozenBatchNorm2d, "group": _group_norm}[name]
+    norms: dict[str, Callable[[int], nn.Module]] = {
+        "batch": nn.BatchNorm2d,
+        "frozen": FrozenBatchNorm2d,
+        "group": _group_norm,
+    }
+    return norms[name]
 
 
 def _group_norm(channels: int) -> nn.Module:

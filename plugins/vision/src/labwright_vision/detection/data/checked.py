@@ -85,9 +85,7 @@ def checked(
     return usable
 
 
-def _boxes(
-    record: Record, size: tuple[int, int], masks: bool
-) -> tuple[list[tuple[float, ...] | None], list[str]]:
+def _boxes(record: Record, size: tuple[int, int], masks: bool) -> tuple[list[tuple[float, ...] | None], list[str]]:
     """Each box in pixels, or None where it can't be, and why."""
     boxes: list[tuple[float, ...] | None] = []
     faults = []

@@ -57,8 +57,9 @@ def _records(table: dict[str, Any], names: dict[int, str], source: Path, picture
         path = pictures.called(str(one["file_name"]), source.parent, part, str(source))
         found = boxes[one["id"]]
         size = (int(one["width"]), int(one["height"])) if {"width", "height"} <= one.keys() else None
-        columns: list[list[Any]] = [list(column) for column in zip(*found, strict=True)] or [[], [], [], []]
-        records.append(Record(path, str(one["file_name"]), part, *columns[:3], size, outlines=columns[3]))
+        of_boxes, labels, crowds, outlines = [list(column) for column in zip(*found, strict=True)] or [[], [], [], []]
+        columns = of_boxes, labels, crowds, size
+        records.append(Record(path, str(one["file_name"]), part, *columns, outlines=outlines))
     return records
 
 

@@ -195,8 +195,8 @@ class DetectionFolder(Data):
         ((name, files),) = there.items()
         if self.masks and name != "coco":
             raise LabwrightError(
-                f"task.data.masks: annotations of layout {name!r} have boxes alone, and {root} has these; COCO's JSON has "
-                "segmentations. Leave masks out, or bring them as COCO has them."
+                f"task.data.masks: annotations of layout {name!r} have boxes alone, and {root} has these; COCO's JSON "
+                "has segmentations. Leave masks out, or bring them as COCO has them."
             )
         found: Annotations = _LAYOUTS[name].read(files, Pictures(root))
         for passed in found.passed:

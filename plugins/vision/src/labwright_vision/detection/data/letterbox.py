@@ -1,4 +1,4 @@
-"""Pictures of any size fitted whole into one size, and boxes and masks brought there and back. H height, W width, N boxes."""
+"""Pictures fitted whole into one size; boxes and masks brought there and back. H height, W width, N boxes."""
 
 from __future__ import annotations
 
@@ -47,7 +47,6 @@ class Letterbox:
         left, top, width, height = self.window(*size)
         factors = torch.tensor([width / size[0], height / size[1]] * 2)
         return boxes_N4 * factors + torch.tensor([left, top, left, top])
-
 
     def mask(self, mask_HW: np.ndarray) -> np.ndarray:
         """The mask of an object of a picture, bool, as it lies where the picture is fitted."""

@@ -23,8 +23,8 @@ class Record:
     """A picture: its file, its name below the root, the part it belongs to, and its boxes with their classes.
 
     Boxes are left, top, right and bottom in pixels, or with `relative` in shares of the sides. `crowd` are those in
-    which nothing is right or wrong. `size` is the width and height that the annotation gives, if it does. `outlines` are
-    COCO's segmentations of the boxes; other layouts have none.
+    which nothing is right or wrong. `size` is the width and height that the annotation gives, if it does. `outlines`
+    are COCO's segmentations of the boxes; other layouts have none.
     """
 
     path: Found
