@@ -18,8 +18,9 @@ import torch
 from labwright import LEFT_OUT, generator
 from torch import Tensor
 
+from labwright_vision.detection.run_lengths import Runs, encoded
+
 Kind = Literal["bbox", "segm"]
-Runs = Mapping[str, Any]
 
 MOST = 100  # detections of a picture that count, as in COCO
 _ALL = (0.0, 1e10)  # of any area
@@ -33,7 +34,7 @@ class Detected:
     """A picture's detections, `boxes` (K, 4), `scores` (K,) and `labels` (K,), and what is `true` of it.
 
     The latter are `true_boxes` (N, 4), `true_labels` (N,) and `crowd` (N,). Where there are masks, `masks` and
-    `true_masks` are as many run lengths: see `runs`.
+    `true_masks` are as many.
     """
 
     boxes: np.ndarray
@@ -60,14 +61,6 @@ class Detected:
         )
 
 
-def runs(masks_KHW: np.ndarray) -> list[Runs]:
-    """Masks as COCO's compressed run lengths: `size`, height and width, and `counts`."""
-    from pycocotools.mask import encode
-
-    coded: list[Runs] = encode(np.asfortranarray(masks_KHW.transpose(1, 2, 0).astype(np.uint8)))
-    return coded
-
-
 def each(results: Mapping[str, Tensor]) -> list[Detected]:
     """The pictures of a batch, from what `Detection.evaluate` gives, without what they are filled up with."""
     columns = {name: tensor.cpu().numpy() for name, tensor in results.items()}
@@ -77,7 +70,7 @@ def each(results: Mapping[str, Tensor]) -> list[Detected]:
         chosen: dict[str, Any] = {
             name: column[row][true if name in _TRUE else given] for name, column in columns.items()
         }
-        chosen |= {name: runs(chosen[name]) for name in ("masks", "true_masks") if name in chosen}
+        chosen |= {name: encoded(chosen[name]) for name in ("masks", "true_masks") if name in chosen}
         rows.append(Detected(**chosen))
     return rows
 

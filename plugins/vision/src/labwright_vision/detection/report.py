@@ -11,8 +11,9 @@ from labwright import Data, Figure, Pictures, Section, Split, Table
 from torch import Tensor
 
 from labwright_vision.detection.drawing import Found, drawn
-from labwright_vision.detection.metrics import Detected, Kind, Runs, evaluated, figures
+from labwright_vision.detection.metrics import Detected, Kind, evaluated, figures
 from labwright_vision.detection.overlap import iou
+from labwright_vision.detection.run_lengths import Runs, decoded
 
 _SHOWN = 12  # pictures
 _HALF = 0  # the first of the overlaps .5, .55, ... .95
@@ -125,11 +126,9 @@ def _sides(box: np.ndarray) -> tuple[float, float, float, float]:
 
 def _decoded(masks: Sequence[Runs] | None, labels: np.ndarray) -> Sequence[Tensor | None]:
     """The pixels of each mask, (H, W) bool; of each label None where there are none."""
-    from pycocotools.mask import decode
-
     if masks is None:
         return [None] * len(labels)
-    return [torch.from_numpy(decode(mask).astype(bool)) for mask in masks]
+    return [*torch.from_numpy(decoded(masks))] if masks else []
 
 
 def _figure(value: float) -> str:

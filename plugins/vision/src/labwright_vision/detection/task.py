@@ -28,8 +28,9 @@ from labwright_vision.detection.data.letterbox import Origin
 from labwright_vision.detection.data.split import BoxSplit
 from labwright_vision.detection.drawing import Found, png
 from labwright_vision.detection.losses import DetectionCriterion, OwnLosses, size
-from labwright_vision.detection.metrics import MOST, AveragePrecision, SharedFigure, each, runs
+from labwright_vision.detection.metrics import MOST, AveragePrecision, SharedFigure, each
 from labwright_vision.detection.ports import Boxes, Instances
+from labwright_vision.detection.run_lengths import encoded
 
 if TYPE_CHECKING:
     from labwright import Section
@@ -169,7 +170,7 @@ class Detection(Task):
             "boxes": {"xyxy": boxes, "score": scores, "class": names},
         }
         if self.masks:
-            coded = runs(own["masks"].numpy())
+            coded = encoded(own["masks"].numpy())
             answer["masks"] = [{"size": one["size"], "counts": one["counts"].decode()} for one in coded]
         return answer | {"picture": Attachment(png(picture, found, self.names), ".png")}
 

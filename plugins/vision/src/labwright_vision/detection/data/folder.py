@@ -30,8 +30,8 @@ from labwright_vision.detection.data.outlines import drawn
 from labwright_vision.detection.data.records import Annotations, Pictures
 from labwright_vision.detection.data.shapes import read_input
 from labwright_vision.detection.data.split import BoxSplit, shown
-from labwright_vision.detection.metrics import Runs, runs
 from labwright_vision.detection.ports import Boxes, Instances
+from labwright_vision.detection.run_lengths import Runs, decoded, encoded
 
 _LAYOUTS = {"coco": coco, "voc": voc, "yolo": yolo, "jsonl": lines}
 _KEPT = "detection_folder.json"
@@ -262,14 +262,12 @@ class _Decoded:
         """The pixels, and its masks as run lengths, which are small."""
         pixels = torch.from_numpy(self.letterbox.read(picture.path)[0].copy())
         masks = [self.letterbox.mask(drawn(outline, picture.size)) for outline in picture.outlines]
-        return pixels, runs(np.stack(masks)) if masks else []
+        return pixels, encoded(np.stack(masks)) if masks else []
 
     def _masks(self, coded: Sequence[Runs]) -> Tensor:
-        from pycocotools.mask import decode
-
         if not coded:
             return torch.zeros(0, self.letterbox.height, self.letterbox.width, dtype=torch.bool)
-        return torch.from_numpy(decode([*coded])).permute(2, 0, 1).bool()
+        return torch.from_numpy(decoded(coded))
 
 
 def _existing(root: Path, setting: str) -> Path:

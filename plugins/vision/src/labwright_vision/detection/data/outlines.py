@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from labwright_vision.data.coco_masks import unpacked
+from labwright_vision.detection.run_lengths import decoded
 
 _LEAST = 6  # numbers of a polygon: three corners
 
@@ -27,7 +28,7 @@ def fault(outline: Any, size: tuple[int, int]) -> str:
 
 def drawn(outline: Any, size: tuple[int, int]) -> np.ndarray:
     """The pixels of an object, (H, W) bool, of a segmentation without a fault."""
-    from pycocotools.mask import decode, frPyObjects, merge
+    from pycocotools.mask import frPyObjects, merge
 
     width, height = size
     if isinstance(outline, list):
@@ -36,7 +37,7 @@ def drawn(outline: Any, size: tuple[int, int]) -> np.ndarray:
         coded = frPyObjects(outline, height, width)
     else:
         coded = outline
-    pixels_HW: np.ndarray = decode(coded).astype(bool)
+    pixels_HW: np.ndarray = decoded([coded])[0]
     return pixels_HW
 
 
