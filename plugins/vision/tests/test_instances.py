@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,10 @@ from labwright_vision.detection.data.augment import Sample, Zoom
 from labwright_vision.detection.data.folder import DetectionFolder
 from labwright_vision.detection.data.letterbox import Letterbox, Origin
 from labwright_vision.detection.data.shapes import Shapes, drawn
+from labwright_vision.detection.data.split import BoxSplit
 from labwright_vision.detection.drawing import Found
 from labwright_vision.detection.drawing import drawn as painted
+from labwright_vision.detection.floors import commonest
 from labwright_vision.detection.metrics import AveragePrecision, Detected, evaluated, figures
 from labwright_vision.detection.ports import Instances
 from labwright_vision.detection.run_lengths import decoded, encoded
@@ -315,6 +318,18 @@ def test_a_mask_is_drawn_in_the_colour_of_its_class() -> None:
     shown = painted(torch.zeros(3, 200, 200), [Found((40.0, 40.0, 120.0, 120.0), "dog", mask=mask)], ("cat", "dog"))
     assert (shown[:, 70, 70] * 255).tolist() == pytest.approx([255 / 2, 127 / 2, 14 / 2], abs=1)
     assert shown[:, 110, 110].tolist() == [0.0, 0.0, 0.0]
+
+
+def test_the_floor_is_the_mean_box_of_each_class_where_it_is_commonest() -> None:
+    low = marked((8, 6, 24, 22))
+    moved = marked((10, 6, 26, 22))  # in the same cell
+    crowd = replace(marked((40, 20, 56, 40)), crowd=torch.tensor([True]))
+    other = replace(marked((40, 20, 56, 40)), labels=torch.tensor([1]))
+    samples = [low, moved, crowd, other]
+    found = commonest(BoxSplit(samples.__getitem__, 4), lw.Image(3, 48, 64), Instances(("cat", "dog")))
+    assert found["boxes"].tolist() == [[[9.0, 6.0, 25.0, 22.0], [40.0, 20.0, 56.0, 40.0]]]
+    assert found["labels"].tolist() == [[0, 1]] and found["scores"].tolist() == [[0.5, 0.25]]
+    assert torch.equal(found["masks"][0, 1], marked((40, 20, 56, 40)).pixels[0] > 100)
 
 
 def test_a_goal_of_masks_needs_masks() -> None:
