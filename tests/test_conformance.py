@@ -425,6 +425,15 @@ test_vision = conformance(
             *SMALL,
         ],
         **{
+            f"{kind} vision/torchvision-{name}": [
+                "vision/shapes-instances",
+                *FEW,
+                "task.data.size=64",
+                "model.width=16",
+            ]
+            for kind, name in (("model", "detector"), ("loss", "losses"))
+        },
+        **{
             f"{kind} vision/{name}": ["vision/shapes-detection", *FEW, *SMALL]
             for kind, name in (("task", "detection"), ("data", "shapes"), ("model", "detector"), ("loss", "detection"))
         },
@@ -439,6 +448,7 @@ test_vision = conformance(
     | {"task vision/detection": FILES},
     exempt={
         "loss vision/detection: has-the-gradient-of-its-value": "which points get a box follows their answers",
+        "loss vision/torchvision-losses: has-the-gradient-of-its-value": "what it learns from in a picture is drawn",
     },
 )
 OWN = f'{{name="vision/image-folder",folder="{PICTURES}",size=12}}'

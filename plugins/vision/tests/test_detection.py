@@ -348,7 +348,7 @@ def test_a_batch_is_learned_by_heart(overrides: tuple[str, ...]) -> None:
     (optimizer,) = built.optimizers.values()
     built.model.train()
     torch.manual_seed(0)
-    for _ in range(200 if overrides else 100):
+    for _ in range(200):
         parts = built.task.loss(built.model, batch, built.criterion, "train")
         assert isinstance(parts, dict)
         assert set(parts) == ({"class", "box", "dfl"} if "model.bins=8" in overrides else {"class", "box"})

@@ -147,6 +147,11 @@ def _explained(model: nn.Module) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # the exporter's errors have no common class but this
+        named: BaseException | None = error
+        while named is not None and not isinstance(named, lw.LabwrightError):  # the model's own words
+            named = named.__cause__
+        if named is not None:
+            raise lw.LabwrightError(f"model {type(model).__name__} can't be exported to ONNX: {named}") from error
         reason = str(error).strip().split("\n")[0]
         raise lw.LabwrightError(
             f"model {type(model).__name__} can't be exported to ONNX: {reason} Its forward may use what a graph can't "

@@ -238,10 +238,10 @@ class Questions(Data):
 
     def read(self, path: Path) -> Input:
         misplaced = list[str]()
-        (one, *others) = [*questions_at(path, misplaced)] or [None]
-        if one is None or others:
-            raise LabwrightError(f"{path} has {1 + len(others) if one else 0} questions; `predict --on` answers each.")
-        return self._input(one)
+        found = [*questions_at(path, misplaced)]
+        if len(found) != 1:
+            raise LabwrightError(f"{path} has {len(found)} questions; `predict --on` answers each.")
+        return self._input(found[0])
 
     def _input(self, question: Question) -> Input:
         windows = self._windows(question)

@@ -78,5 +78,5 @@ class Tagger(nn.Module):
         is_last_BT = places_T == lengths_B[:, None] - 1
         own_BTC = logits_BTC + is_last_BT[..., None] * self.last
         before_TCC = self.after.where(places_T[:, None, None] > 0, self.first)
-        scores_BTCC = own_BTC[:, :, None] + before_TCC
-        return scores_BTCC * there_BT[..., None, None]
+        scores_BTCC: Tensor = (own_BTC[:, :, None] + before_TCC) * there_BT[..., None, None]
+        return scores_BTCC

@@ -63,7 +63,7 @@ class CocoMask:
 
     def _of_runs(self, runs: Mapping[str, Any]) -> np.ndarray:
         counts = runs.get("counts")
-        lengths = _unpacked(counts) if isinstance(counts, str) else counts
+        lengths = unpacked(counts) if isinstance(counts, str) else counts
         if runs.get("size") != [self.height, self.width] or not isinstance(lengths, list):
             raise LabwrightError(f"{self}: run lengths of size {runs.get('size')}, not {[self.height, self.width]}.")
         values = np.repeat([on for on, _ in zip(cycle((False, True)), lengths, strict=False)], lengths)
@@ -141,7 +141,7 @@ def _inside(corners: np.ndarray, height: int, width: int) -> np.ndarray:
     return inside_HW
 
 
-def _unpacked(text: str) -> list[int]:
+def unpacked(text: str) -> list[int]:
     """Run lengths from COCO's letters: five bits in each and one that says whether more follow; differences of two."""
     lengths: list[int] = []
     place = 0
