@@ -69,8 +69,8 @@ class Tagger(nn.Module):
         letters_NL = letters_BTL.flatten(0, 1)
         found_NDL = self.filters(self.dropout(self.letters(letters_NL)).transpose(1, 2))
         found_NDL = found_NDL.masked_fill((letters_NL == 0)[:, None], -1e4)
-        found_ND = found_NDL.amax(2).relu()
-        return found_ND.view(*letters_BTL.shape[:2], -1)
+        found_BTD: Tensor = found_NDL.amax(2).relu().view(*letters_BTL.shape[:2], -1)
+        return found_BTD
 
     def _chained(self, logits_BTC: Tensor, there_BT: Tensor, lengths_B: Tensor) -> Tensor:
         assert self.after is not None and self.first is not None and self.last is not None
