@@ -17,6 +17,7 @@ from typing import Any
 
 Figures = dict[str, float]
 _NEVER = 1_000_000_000
+_TIMED = (2, 8)  # steps; what the second takes more than the first is of steps alone
 
 
 @dataclass(frozen=True)
@@ -45,8 +46,8 @@ def by_labwright(recipe: str, settings: Sequence[str], piece: Piece, figures: Se
         trainer.fit(until=until)
         return trainer, time.process_time() - start
 
-    few, more = (fitted(str(steps), steps, 1000)[1] for steps in (2, 10))
-    total = max(2, round(piece.seconds / ((more - few) / 8)))
+    few, more = (fitted(str(steps), steps, 1000)[1] for steps in _TIMED)
+    total = max(2, round(piece.seconds * (_TIMED[1] - _TIMED[0]) / (more - few)))
     trainer, spent = fitted("whole", total, total)
     with trainer.averaged():
         measured = lw.evaluate(

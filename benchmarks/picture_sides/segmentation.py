@@ -16,7 +16,7 @@ from typing import Any
 
 from picture_sides import Figures, Piece, batches, by_hand, by_labwright, rate
 
-FIGURES = ("miou", "accuracy")
+FIGURES = ("mean_iou", "accuracy")
 _BATCH, _VOID = 8, 11
 
 
@@ -81,7 +81,7 @@ def smp(piece: Piece) -> Figures:
     counts = counts[:_VOID]
     right = counts.diagonal()
     overlaps = right / (counts.sum(0) + counts.sum(1) - right)
-    return spent | {"miou": float(overlaps.nanmean()), "accuracy": float(right.sum() / counts.sum())}
+    return spent | {"mean_iou": float(overlaps.nanmean()), "accuracy": float(right.sum() / counts.sum())}
 
 
 SIDES = {"labwright": labwright, "smp": smp}
