@@ -142,9 +142,9 @@ def _sampled(
         scale * ((2 * torch.arange(pixels) + 1) / pixels - 1) + at
         for scale, at, pixels in zip(scales[::-1], middle[::-1], size, strict=True)
     )
-    grid_1HW2 = torch.stack([x_W.expand(size), y_H[:, None].expand(size)], dim=-1)[None]
+    grid_bhw2 = torch.stack([x_W.expand(size), y_H[:, None].expand(size)], dim=-1)[None]
     x_bchw = pixels_CHW[None].float().sub_(BESIDE)
-    return functional.grid_sample(x_bchw, grid_1HW2, align_corners=False).add_(BESIDE)
+    return functional.grid_sample(x_bchw, grid_bhw2, align_corners=False).add_(BESIDE)
 
 
 def _cut(sample: Sample, height: int, width: int) -> Sample:
