@@ -154,13 +154,17 @@ def _sampled(
     """What a window (left, top, width, height) shows, in a size of its own: (1, C, H, W), `beside` beside it."""
     height, width = pixels_CHW.shape[1:]
     left, top, across, down = window
-    # in the coordinates of affine_grid, -1..1 from side to side
+    # in the coordinates of grid_sample, -1..1 from side to side; columns and rows each by themselves, which is faster
+    # than affine_grid's product for each pixel
     scales = across / width * (-1 if mirrored else 1), down / height * (-1 if turned else 1)
     middle = (2 * left + across) / width - 1, (2 * top + down) / height - 1
-    theta = torch.tensor([[[scales[0], 0.0, middle[0]], [0.0, scales[1], middle[1]]]])
-    grid = functional.affine_grid(theta, [1, pixels_CHW.shape[0], *size], align_corners=False)
+    y_H, x_W = (
+        scale * ((2 * torch.arange(pixels) + 1) / pixels - 1) + at
+        for scale, at, pixels in zip(scales[::-1], middle[::-1], size, strict=True)
+    )
+    grid_bhw2 = torch.stack([x_W.expand(size), y_H[:, None].expand(size)], dim=-1)[None]
     x_bchw = pixels_CHW[None].float().sub_(beside)
-    return functional.grid_sample(x_bchw, grid, align_corners=False).add_(beside)
+    return functional.grid_sample(x_bchw, grid_bhw2, align_corners=False).add_(beside)
 
 
 def _cut(sample: Sample, height: int, width: int) -> Sample:
