@@ -199,7 +199,7 @@ class Generative(Task):
     def _of_one_class(self, train: Split, names: Sequence[str]) -> bool:
         """Whether nothing can be learned by telling classes apart. Raises LabwrightError if classes are asked for."""
         seen = train.labels if isinstance(train, Labelled) else torch.cat([some.targets for some in _in_order(train)])
-        occurring = [names[label] for label in seen.unique().tolist() if label >= 0]
+        occurring = [names[label] for label in sorted({*seen.tolist()}) if label >= 0]
         if len(occurring) < 2 and self.conditional:
             raise LabwrightError(
                 f"task.conditional: of the classes {listed(names)} the training pictures are of {listed(occurring)} "
@@ -405,7 +405,7 @@ class Generative(Task):
     def _between(self, model: nn.Module, device: torch.device) -> list[Tensor]:
         """Rows of samples on the way from one latent to another, each of one class if they are asked for."""
         ends = torch.randn(2, _WAYS, *self.latent_shape, generator=generator(_REPORT_SEED, 1)).flatten(2)
-        rows = [spherical(*ends, share) for share in torch.linspace(0, 1, _COLUMNS).tolist()]
+        rows = [spherical(ends[0], ends[1], share) for share in torch.linspace(0, 1, _COLUMNS).tolist()]
         latents = torch.stack(rows, dim=1).view(_WAYS * _COLUMNS, *self.latent_shape).to(device)
         asked = (torch.arange(_WAYS) % max(1, len(self.names))).repeat_interleave(_COLUMNS).to(device)
         with evaluating(model):

@@ -59,7 +59,7 @@ class Masked(Around):
         super().__init__(data)
         self.secret = secret
         self.pseudonyms = Pseudonyms(key_of(secret), kinds, regions)
-        self.data.rewrite = self.pseudonyms
+        data.rewrite = self.pseudonyms
         self.read_counts = ""  # what was masked in what `prepare` or `on` read, in a sentence
         self._other_key = False
 
