@@ -9,6 +9,7 @@ import json
 import random
 import shutil
 import tarfile
+import tomllib
 from pathlib import Path
 from tempfile import mkdtemp
 
@@ -120,6 +121,18 @@ def named_pictures() -> Path:
     return file
 
 
+def picture_set() -> Path:
+    """The pictures in Parquet, as the Hugging Face hub has them."""
+    folder = HERE / "picture-set"
+    folder.mkdir()
+    rows = [
+        {"image": {"bytes": path.read_bytes(), "path": path.name}, "label": path.parent.name}
+        for path in sorted((HERE / "pictures").glob("*/*.png"))
+    ]
+    parquet.write_table(pyarrow.Table.from_pylist(rows), folder / "train-00000-of-00001.parquet")
+    return folder
+
+
 def cifar() -> Path:
     folder = HERE / "cifar"
     folder.mkdir()
@@ -147,6 +160,32 @@ def pairs() -> Path:
         {"text": " ".join(words), "translation": " ".join(words[::-1])}
         for words in (chance.choices(["one", "two", "three", "four", "five"], k=3 + n % 4) for n in range(300))
     ]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return file
+
+
+def tagged() -> Path:
+    file = HERE / "tagged.jsonl"
+    rows = [
+        {
+            "tokens": [*names.split(), "was", "in", "town", str(n)],
+            "tags": ["B-PER", *["I-PER"] * names.count(" "), *"OOOO"],
+        }
+        for n in range(60)
+        for names in ("Ada Lovelace", "Alan")
+    ]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return file
+
+
+def questions() -> Path:
+    file = HERE / "questions.jsonl"
+    rows = []
+    for n in range(60):
+        town = ("London", "Rotterdam", "Lima")[n % 3]
+        context = f"Person {n} was born in {town} and stayed."
+        answer = {"text": town, "answer_start": context.index(town)}
+        rows.append({"title": f"{n}", "context": context, "question": "where was that ?", "answers": [answer]})
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return file
 
@@ -302,10 +341,19 @@ test_tasks = conformance(
         "loss penalized": regression({"name": "penalized", "loss": "mse", "l2": 0.01}),
         "task regression": regression("mse"),
         "model headed": ["vision/digits-mlp", "model=headed", "model.trunk=vision/mlp"],
+        "model calibrated": ["vision/digits-mlp", "model=calibrated", "model.model=vision/mlp"],
+        "method temperature-scaling": [
+            "vision/digits-mlp",
+            "model=calibrated",
+            "model.model=vision/mlp",
+            "method=temperature-scaling",
+            'optimizer={name="sgd",lr=1.0}',
+        ],
         "method pcgrad": ["vision/digits-heads", "method=pcgrad", "loss.weights="],
         "task dense-labels": made("shapes"),
         "task sequence-to-sequence": made("digits"),
         "metric entity-f1": made("tagged", 'task.metrics=["entity-f1"]', "task.goal=entity-f1"),
+        "metric strict-entity-f1": made("tagged", 'task.metrics=["strict-entity-f1"]', "task.goal=strict-entity-f1"),
         "metric exact-match": made("digits", 'task.metrics=["exact-match"]', "task.goal=exact-match"),
         **{f"metric {name}": regression("mse") for name in ("rmse", "mae", "r2")},
         "data joined": ["vision/digits-heads", "task.data.valid=", "loss.weights=", f"task.data={TWICE}"],
@@ -357,6 +405,10 @@ test_vision = conformance(
         "model vision/mae": ["vision/digits-mae"],
         "task vision/masked-pictures": ["vision/digits-mae"],
         "data vision/shards": ["vision/image-folder", f'task.data={{name="vision/shards",folder="{SHARDS}",size=12}}'],
+        "data vision/datasets": [
+            "vision/image-folder",
+            f'task.data={{name="vision/datasets",dataset="{picture_set()}",size=12}}',
+        ],
         "data vision/segmentation-folder": [
             "vision/segmentation-folder",
             *(f"task.data.{setting}" for setting in (f"folder={masks()}", "height=24", "width=32")),
@@ -373,6 +425,15 @@ test_vision = conformance(
             *SMALL,
         ],
         **{
+            f"{kind} vision/torchvision-{name}": [
+                "vision/shapes-instances",
+                *FEW,
+                "task.data.size=64",
+                "model.width=16",
+            ]
+            for kind, name in (("model", "detector"), ("loss", "losses"))
+        },
+        **{
             f"{kind} vision/{name}": ["vision/shapes-detection", *FEW, *SMALL]
             for kind, name in (("task", "detection"), ("data", "shapes"), ("model", "detector"), ("loss", "detection"))
         },
@@ -387,6 +448,7 @@ test_vision = conformance(
     | {"task vision/detection": FILES},
     exempt={
         "loss vision/detection: has-the-gradient-of-its-value": "which points get a box follows their answers",
+        "loss vision/torchvision-losses: has-the-gradient-of-its-value": "what it learns from in a picture is drawn",
     },
 )
 OWN = f'{{name="vision/image-folder",folder="{PICTURES}",size=12}}'
@@ -416,9 +478,26 @@ test_gan = conformance(
         "data is read by the data within",
     },
 )
+TAGGED = ["nlp/tags", f"task.data.path={tagged()}"]
+ANSWERS: dict[str, object] = {
+    "task": {
+        "name": "nlp/answers",
+        "data": {"name": "nlp/questions", "path": str(questions()), "tokenizer": "word", "length": 32, "stride": 4},
+    },
+    "model": {"name": "nlp/encoder", "architecture": "bert", "options": tomllib.loads(f"of = {{{BERT}}}")["of"]},
+    "loss": "cross-entropy",
+    "optimizer": "adamw",
+    "device": {"name": "cpu", "threads": 1},
+    "train": {"epochs": 2, "batch_size": 8},
+    "log": [],
+}
 test_nlp = conformance(
     "labwright-nlp",
     recipes={
+        "data nlp/tagged-texts": TAGGED,
+        "model nlp/tagger": TAGGED,
+        "data nlp/questions": lw.Experiment(**ANSWERS),  # type: ignore[arg-type]
+        "task nlp/answers": lw.Experiment(**ANSWERS),  # type: ignore[arg-type]
         "data nlp/text-files": ["nlp/polarity-bag", f"task.data.path={LABELLED}"],
         "data nlp/datasets": ["nlp/polarity-bag", f'task.data={{name="nlp/datasets",dataset="{HERE}/hub"}}'],
         "data nlp/parquet": ["nlp/polarity-bag", f'task.data={{name="nlp/parquet",path="{row_groups()}"}}'],

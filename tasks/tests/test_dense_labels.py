@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 from labwright import Batch, LabwrightError
-from labwright_tasks.dense_labels import DenseLabels, PositionClasses, Words
+from labwright_tasks.dense_labels import DenseLabels, PositionClasses, Shown, Words
 from labwright_tasks.entities import entities, tag_entities
 from labwright_tasks.label_pictures import palette
 from labwright_testing.verify_resume import verify_resume
@@ -34,7 +34,7 @@ class Positions(lw.Data):
     item, target = lw.Features, PositionClasses
     source, licence = "made up", "CC0"
 
-    def __init__(self, labels: Any, names: str = "abc") -> None:
+    def __init__(self, labels: Any, names: Sequence[str] = "abc") -> None:
         self.labels, self.names = torch.tensor(labels), names
 
     def prepare(self) -> None: ...
@@ -48,7 +48,7 @@ class Positions(lw.Data):
         return lw.TensorSplit((torch.randn(*self.labels.shape, len(self.names), generator=random),), self.labels)
 
 
-def prepared(labels: Any, names: str = "abc") -> DenseLabels:
+def prepared(labels: Any, names: Sequence[str] = "abc") -> DenseLabels:
     task = DenseLabels(Positions(labels, names))
     task.prepare()
     return task
@@ -192,6 +192,20 @@ def test_colours_are_pascals() -> None:
     # the first of the palette in the PASCAL VOC development kit, and the last, of its borders
     assert palette(256)[:6] == [(0, 0, 0), (128, 0, 0), (0, 128, 0), (128, 128, 0), (0, 0, 128), (128, 0, 128)]
     assert palette(256)[255] == (224, 224, 192)
+
+
+@pytest.mark.parametrize(("classes", "unseen"), [(255, 255), (256, 65535), (300, 65535)])
+def test_a_picture_of_many_classes_is_answered_in_16_bits(classes: int, unseen: int) -> None:
+    task = prepared([[[0, 1], [0, 1]]], tuple(map(str, range(classes))))
+    labels_HW = torch.tensor([[0, 7], [classes - 1, 1]])
+    logits = functional.one_hot(labels_HW, classes).float()[None]
+    origin = Shown(4, 6, (0.0, 0.0, 4.0, 4.0))  # the model saw the left of it
+    (answer,) = task.predict(nn.Identity(), (logits,), [origin])
+    picture = Image.open(io.BytesIO(answer["labels"].data))
+    expected = labels_HW.repeat_interleave(2, 0).repeat_interleave(2, 1)
+    values_HW = np.asarray(picture).astype(np.int64)
+    assert picture.size == (6, 4) and np.array_equal(values_HW[:, :4], expected.numpy())
+    assert (values_HW[:, 4:] == unseen).all() and sum(answer["shares"].values()) == pytest.approx(1)
 
 
 def test_floors_are_the_most_frequent_class_everywhere_and_at_each_place_by_hand() -> None:

@@ -55,6 +55,21 @@ def test_cross_entropy_equals_that_of_torch(smoothing):
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("weights", [[0.1, 0.337, 1.703], [0.0, 0.337, 1.703]])
+def test_weights_of_classes_are_not_rounded_in_half_precision(smoothing, weights):
+    """By torch's own loss of the same logits in float64: bfloat16 knows 0.337 as 0.3379, one in 400."""
+    logits, labels = normal(64, 3).to(torch.bfloat16), torch.arange(64) % 3
+    loss = CrossEntropy(label_smoothing=smoothing, weights=weights)
+    loss.prepare(Classes(tuple("abc")))
+    counted = labels > 0 if 0 in weights else labels >= 0
+    reference = nn.CrossEntropyLoss(torch.tensor(weights, dtype=torch.float64), label_smoothing=smoothing)
+    expected = reference(logits[counted].double(), labels[counted]).item()
+    assert loss(logits, labels).item() == pytest.approx(expected, rel=1e-6)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert loss(logits, labels).item() == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
 def test_weights_of_classes_are_those_of_torch_and_lead_axes_pass_through(smoothing):
     logits, labels, weights = normal(3, 8, 5), some_labels(3, 8), [1.0, 0.5, 2.0, 0.25, 3.0]
     labels[0, 2] = LEFT_OUT

@@ -144,6 +144,13 @@ class Sums(nn.Module):
         return self.of_users(users_B) + self.of_items(items_B), self.of_users(users_B)
 
 
+class AnyNumber(Sums):
+    """It is called with whatever the model within is, as those around another are."""
+
+    def forward(self, *inputs):
+        return super().forward(*inputs)
+
+
 class Bought(lw.Data):
     """Users, items and how many."""
 
@@ -209,17 +216,20 @@ def test_each_of_several_outputs_is_named_and_compared(
         assert output["shape"] == ["batch", *answer.shape[1:]]
 
 
-def test_each_of_several_inputs_is_named_and_free_in_the_size_of_a_batch(site: Site, tmp_path: Path) -> None:
-    plugins = of_stars(site, "Sums")
+@pytest.mark.parametrize(("model", "named"), [("Sums", ["users", "items"]), ("AnyNumber", ["inputs_0", "inputs_1"])])
+def test_each_of_several_inputs_is_named_and_free_in_the_size_of_a_batch(
+    model: str, named: list[str], site: Site, tmp_path: Path
+) -> None:
+    plugins = of_stars(site, model)
     run = trained(tmp_path / "run", plugins, "stars/net", "stars/first", "stars/bought")
     facts = export(run, tmp_path / "exported", plugins=plugins)
     assert [(one["name"], one["dtype"], one["shape"]) for one in facts["inputs"]] == [
-        ("users", "int64", ["batch"]),
-        ("items", "int64", ["batch"]),
+        (named[0], "int64", ["batch"]),
+        (named[1], "int64", ["batch"]),
     ]
     session = onnxruntime.InferenceSession(tmp_path / "exported" / "model.onnx")
     users_B, items_B = torch.tensor([6, 0, 3, 3]), torch.tensor([4, 4, 0, 1])
-    exported = session.run(None, {"users": users_B.numpy(), "items": items_B.numpy()})
+    exported = session.run(None, {named[0]: users_B.numpy(), named[1]: items_B.numpy()})
     for array, answer in zip(exported, lw.load(run, plugins=plugins).model(users_B, items_B), strict=True):
         torch.testing.assert_close(torch.from_numpy(array), answer.detach(), rtol=0, atol=1e-5)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,14 @@ class Faces(lw.Data):
 
     def split(self, name: str) -> lw.TensorSplit | None:
         return self.parts.get(name)
+
+
+class Validated(Faces):
+    """The same with something to validate on."""
+
+    def prepare(self) -> None:
+        super().prepare()
+        self.parts["valid"] = self.parts["test"]
 
 
 def pictures(count: int = 64, channels: int = 3) -> Tensor:
@@ -159,6 +168,23 @@ def test_it_rises_where_the_critic_is_sure_and_falls_where_it_is_not() -> None:
     assert (task.share, task.state()["updates"]) == (0.0, 0)
     task.load_state(kept)
     assert task.state() == kept
+
+
+@pytest.mark.slow
+def test_the_log_tells_the_strength_beside_what_is_measured_while_it_trains(tmp_path: Path) -> None:
+    run = adaptive(
+        task={"name": "gan/adaptive", "data": Validated, "latent": 4, "judge_epochs": 1, "ramp": 400},
+        train={"steps": 14, "batch_size": 16, "evaluate_every": "7 steps", "save_every": "7 steps"},
+    ).run(tmp_path / "run")
+    lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    told = [line["metrics"]["augmented"] for line in lines if line.get("split") == "valid"]
+    # from 0 by 4 * 16 / 400 up or down at the 4th, the 8th and the 12th update
+    assert told[0] in (0.0, pytest.approx(0.16)) and told[1] == pytest.approx(run.task.share)
+    assert "augmented" not in run.metrics["test"]
+    assert "augmented" not in run.task.best("valid") | next(iter(run.task.floors("valid").values()))
+    loaded = Adaptive(Validated(), latent=4, judge_epochs=1)
+    loaded.load(tmp_path / "run" / "task")
+    assert "augmented" not in loaded.metrics()  # of a run that isn't trained it isn't known
 
 
 def test_scores_without_a_sign_are_refused_and_so_are_points(tmp_path: Path) -> None:

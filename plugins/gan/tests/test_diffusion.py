@@ -305,6 +305,25 @@ def test_a_resumed_run_is_the_uninterrupted_one(task: Any, model: Any) -> None:
     assert verdict.exact, verdict
 
 
+@pytest.mark.parametrize("changed", [{"predicts": "epsilon"}, {"schedule": "linear"}, {"steps": 500}])
+def test_what_a_model_predicts_is_not_taken_for_something_else_than_it_learned(
+    changed: dict[str, Any], tmp_path: Path
+) -> None:
+    task = Diffusion(Ring())
+    task.prepare()
+    task.save(tmp_path)
+    ((setting, value),) = changed.items()
+    other = Diffusion(Ring(), **changed)
+    for take_up in (other.resumes_from, other.load):
+        with pytest.raises(
+            LabwrightError, match=rf"task\.{setting}: given {value!r}; the model of this run learned with"
+        ):
+            take_up(tmp_path)
+    drawn_otherwise = Diffusion(Ring(), sampling_steps=3, eta=0.5)
+    drawn_otherwise.resumes_from(tmp_path)
+    drawn_otherwise.load(tmp_path)
+
+
 @pytest.mark.long
 def test_it_draws_what_it_is_asked_for_and_is_loaded_to_draw(tmp_path: Path) -> None:
     task = {"name": "gan/diffusion", "data": Bars, "conditional": True, "sampling_steps": 10, "judge_epochs": 5}

@@ -5,18 +5,21 @@ from __future__ import annotations
 import io
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import labwright as lw
+import numpy as np
 import pytest
 import torch
 from labwright import LabwrightError, evaluate, generator
 from labwright.train.checkpoints import verify
 from labwright_gan.data.ring import Ring
-from labwright_gan.generative import Shown
+from labwright_gan.generative import Shown, digest, spherical
+from labwright_gan.judge import trained
 from labwright_gan.losses import R1, AdversarialLoss, Hinge, LeastSquares, NonSaturating, Relativistic, Wasserstein
-from labwright_gan.models.dcgan import ConditionalDCGAN
+from labwright_gan.models.dcgan import DCGAN, ConditionalDCGAN
 from labwright_gan.models.mlp import MLP
 from labwright_gan.pictures import Scaling
 from labwright_gan.task import Adversarial
@@ -255,6 +258,42 @@ def test_a_conditional_pair_draws_what_it_is_asked_for(tmp_path: Path) -> None:
     assert [label.get_text() for label in section.figure.axes[0].get_yticklabels()] == list(NAMES)
 
 
+def test_the_way_between_latents_keeps_to_the_sphere_at_an_even_pace() -> None:
+    first, second = (nn.functional.normalize(torch.randn(5, 8, generator=generator(seed)), dim=1) for seed in (1, 2))
+    way = [spherical(first, second, share) for share in (0.0, 0.25, 0.5, 0.75, 1.0)]
+    torch.testing.assert_close(way[0], first)
+    torch.testing.assert_close(way[-1], second)
+    for latents in way:
+        torch.testing.assert_close(latents.norm(dim=1), torch.ones(5))
+    angles = [torch.arccos((one * other).sum(1)) for one, other in pairwise(way)]
+    for angle in angles[1:]:
+        torch.testing.assert_close(angle, angles[0])
+
+
+def test_latents_on_one_line_are_gone_between_straight() -> None:
+    first, second = torch.tensor([[1.0], [1.0], [3.0]]), torch.tensor([[2.0], [-1.0], [3.0]])
+    torch.testing.assert_close(spherical(first, second, 0.25), torch.tensor([[1.25], [0.5], [3.0]]))
+
+
+def test_what_a_report_shows_is_of_all_of_a_part_that_lies_in_the_order_of_its_classes() -> None:
+    class Sorted(Squares):
+        def prepare(self) -> None:
+            super().prepare()
+            x, labels = squares(4000, 8, 1, 3)
+            order = labels.argsort(stable=True)
+            self.splits["test"] = lw.TensorSplit((x[order],), labels[order])
+
+    task = Adversarial(Sorted(), latent=4, conditional=True, judge_epochs=1)
+    task.prepare()
+    task.best = lambda split: {}
+    model = ConditionalDCGAN(*task.ports(), width=4)
+    section, _ = task.report(model, "test", torch.device("cpu"))
+    sheet = np.asarray(section.figure.axes[1].images[0].get_array())
+    for row, (top, left) in enumerate(((0, 0), (0, 4), (4, 0), (4, 4))):  # the bright quarter of each class
+        drawn = sheet[9 * row : 9 * row + 8, :8].astype(float)
+        assert drawn[top : top + 4, left : left + 4].mean() > 1.5 * drawn.mean()
+
+
 @pytest.mark.parametrize("channels", [1, pytest.param(3, marks=pytest.mark.long)])
 def test_what_was_learned_from_the_data_is_enough_to_draw(channels: int, tmp_path: Path) -> None:
     run = duel(
@@ -397,6 +436,67 @@ def test_a_film_shows_as_many_moments_and_changes_nothing(tmp_path: Path) -> Non
     with Image.open(io.BytesIO(films[0].gif)) as gif:
         assert gif.n_frames == 4 and gif.size == (89 * 5, 17 * 5)  # 10 times 2 pictures of 8x8, 5 times as large
     assert all(torch.equal(one, finals[1][name]) for name, one in finals[0].items())
+
+
+class OneClass(Squares):
+    """Pictures of the first class alone, though there are four."""
+
+    def prepare(self) -> None:
+        super().prepare()
+        for name, split in self.splits.items():
+            rows = split.labels == 0
+            self.splits[name] = lw.TensorSplit((split.inputs[0][rows],), split.labels[rows])
+
+
+class Nameless(OneClass, Unlabelled):
+    """The same without classes."""
+
+
+def test_pictures_of_one_class_are_not_asked_for_by_class_nor_judged_by_what_tells_classes_apart() -> None:
+    with pytest.raises(LabwrightError, match=r"task\.conditional: of the classes .* are of top left alone"):
+        Adversarial(OneClass(), conditional=True).prepare()
+    task, same = (Adversarial(data, latent=4) for data in (OneClass(), Nameless()))
+    task.prepare()
+    same.prepare()
+    model = DCGAN(*task.ports(), width=4)
+    figures = [evaluate(one, model, "valid", device=torch.device("cpu"), size=8, seed=0) for one in (task, same)]
+    assert figures[0] is not None and figures[1] is not None
+    # as where there are no classes: of pixels
+    assert figures[0].metrics == pytest.approx(figures[1].metrics, nan_ok=True)
+
+
+@pytest.mark.parametrize("data", [Unlabelled, OneClass])
+def test_a_loaded_run_measures_by_the_same_features_as_the_run_did(data: type[Squares], tmp_path: Path) -> None:
+    task, there = (Adversarial(data(side=12), latent=4) for _ in range(2))
+    task.prepare()
+    task.save(tmp_path)
+    there.load(tmp_path)
+    there.data.prepare()
+    model = DCGAN(*task.ports(), width=4)
+    both = [evaluate(one, model, "test", device=torch.device("cpu"), size=8, seed=0) for one in (task, there)]
+    assert both[0] is not None and both[1] is not None and both[0].metrics == both[1].metrics
+
+
+@pytest.mark.parametrize("count", [2, 65, 129])
+def test_a_judge_learns_of_any_number_of_tiny_pictures(count: int) -> None:
+    pictures, labels = squares(count, 4, 1, 0)  # of which its last convolution leaves a pixel
+    judge = trained(lw.TensorSplit((pictures,), labels), lw.Image(1, 4, 4), 4, 1)
+    assert judge(pictures)[1].isfinite().all()
+
+
+def test_what_samples_are_is_told_of_targets_in_tables_as_well() -> None:
+    class Boxed(lw.TensorSplit):
+        def fetch(self, indices: Tensor, epoch: int, seed: int) -> lw.Batch:
+            batch = super().fetch(indices, epoch, seed)
+            labels = batch.targets
+            return lw.Batch(batch.inputs, {"boxes": labels[:, None].repeat(1, 4), "parts": (labels, labels + 1)})
+
+    (pictures, labels), (others, _) = squares(8, 8, 1, 0), squares(8, 8, 1, 1)
+    digests = [
+        digest(Boxed((x,), y))
+        for x, y in ((pictures, labels), (pictures, labels), (others, labels), (pictures, 3 - labels))
+    ]
+    assert digests[0] == digests[1] and len(set(digests)) == 3
 
 
 # ------------------------------------------------------------------------------------------------------------ floors

@@ -31,6 +31,18 @@ def shakespeare() -> Path:
 
 
 @pytest.fixture
+def wnut17() -> Path:
+    """5,690 sentences with tags of entities (Derczynski et al. 2017): train, valid and test as jsonl.gz."""
+    return shared("wnut17_ner", "train.jsonl.gz")
+
+
+@pytest.fixture
+def xquad() -> Path:
+    """1,190 questions about 240 texts (Artetxe et al. 2020): train and test as jsonl.gz."""
+    return shared("xquad_en", "train.jsonl.gz")
+
+
+@pytest.fixture
 def multi30k() -> Path:
     """31,014 captions in English and German (Elliott et al. 2016): train, valid and test as jsonl.gz."""
     return shared("multi30k_en_de", "train.jsonl.gz")

@@ -424,3 +424,12 @@ def test_a_study_says_that_it_isnt_covered():
     (note,) = [note for note in Space.of(private).notes if "privacy" in note]
     assert "each trial spends its own epsilon" in note and "isn't covered" in note
     assert not [note for note in Space.of(private.varied({"method": "descent"})).notes if "privacy" in note]
+
+
+def test_what_a_teacher_tells_of_its_data_is_said_not_to_be_counted(tmp_path: Path):
+    short = ["task.data.valid=0.0", "train.epochs=", "train.steps=1", "log=[]"]
+    lw.Experiment.from_recipe("vision/digits-mlp", short).run(tmp_path / "teacher")
+    taught = [*short, "method.secret=kit", f"task.teacher.run={tmp_path / 'teacher'}"]
+    for overrides, said in ((taught, True), (taught[:-1], False)):
+        notes = lw.Experiment.from_recipe("privacy/digits", overrides).build().notes
+        assert any("may be known of its data by its teacher isn't counted" in note for note in notes) is said

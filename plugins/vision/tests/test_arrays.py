@@ -83,8 +83,12 @@ def test_batches_of_cifar_10_that_are_not_there_are_told_and_copies_are_not_read
     data = Cifar(folder=folder, valid=0.0)
     data.prepare()
     assert len(data.split("train") or ()) == 120
-    (remark,) = data.remarks()
-    assert "lacks data_batch_2.bin, data_batch_3.bin, data_batch_4.bin" in remark
+    lacking, twice = data.remarks()
+    assert "lacks data_batch_2.bin, data_batch_3.bin, data_batch_4.bin" in lacking
+    assert twice == (
+        "10 of 10 pictures of test are in another part as well, such as number 0, which is number 0 of train: test "
+        "flatters. `labwright check-data` names them all."
+    )
 
 
 def medical(path: Path, pictures: np.ndarray, labels: np.ndarray) -> Path:

@@ -277,3 +277,16 @@ def test_a_picture_the_camera_turned_is_refused_where_its_boxes_were_not(tmp_pat
         lying.save(file, exif=exif)
     with pytest.raises(LabwrightError, match="save it upright"):
         prepared(folder)
+
+
+def test_a_size_that_cocos_file_does_not_know_is_that_of_the_picture(tmp_path: Path) -> None:
+    folder = coco(tmp_path / "coco")
+    known = prepared(folder).split("train")
+    for file in (folder / "annotations").iterdir():
+        told = json.loads(file.read_text())
+        told["images"] = [row | {"width": None} for row in told["images"]]
+        file.write_text(json.dumps(told))
+    read = prepared(folder).split("train")
+    assert known is not None and read is not None and len(read) == len(known)
+    for one, other in zip(*(part.fetch(torch.arange(len(part)), 0, 0).inputs for part in (known, read)), strict=True):
+        assert torch.equal(one, other)

@@ -1,4 +1,4 @@
-"""Fused trials of this plugin's models: each equals its own serial run in float64."""
+"""Fused trials of this plugin's models: each equals its own serial run in float64; detection's are refused."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 import labwright as lw
 import pytest
 from fusing import check_equal
+from labwright_study.fused import why_not
 
 FORM = pytest.mark.parametrize("form", ["grouped", "vmap"])
 TRAIN = {"steps": 6, "batch_size": 16, "evaluate_every": "6 steps", "save_every": "6 steps"}
@@ -40,3 +41,10 @@ def test_fused_trials_equal_their_serial_runs(
         )
 
     check_equal(make, changes, tmp_path, form, tolerance=1e-9)
+
+
+@pytest.mark.parametrize("recipe", ["vision/shapes-detection", "vision/shapes-instances"])
+def test_trials_of_detection_are_not_fused_and_the_reason_is_said(recipe: str) -> None:
+    said = why_not(lw.Experiment.from_recipe(recipe))
+    assert said == "task 'vision/detection': its loss has named parts, and a fused trial's is one number"
+    assert not why_not(lw.Experiment.from_recipe("vision/digits-mlp"))

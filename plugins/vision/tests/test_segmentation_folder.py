@@ -209,6 +209,16 @@ def test_what_a_run_keeps_is_enough_to_read_a_picture_and_to_measure_other_data(
     assert picture.origin == Shown(*SIZE, (0.0, 0.0, 12.0, 16.0))
 
 
+def test_webp_without_loss_is_a_mask_like_any_other(tmp_path: Path) -> None:
+    write(tmp_path)
+    (tmp_path / "classes.txt").write_text(TABLE.replace("9 9 9", "8 8 8"))
+    labels = np.where(labels_of(3) == 255, 0, labels_of(3))
+    for number in range(6):
+        as_colours(labels).save(tmp_path / "masks" / f"{number}.webp", lossless=True)
+        (tmp_path / "masks" / f"{number}.png").unlink()
+    assert torch.equal(targets(read(tmp_path))[0], torch.from_numpy(labels).long())
+
+
 # -------------------------------------------------------------------------------------------------------------- COCO
 
 
@@ -272,12 +282,40 @@ def test_cocos_run_lengths_in_letters_and_polygons_are_those_of_its_own_tools() 
         ([], {"categories": [{"id": 1, "name": "cat"}, {"id": 1, "name": "dog"}]}, "the value 1 stands there twice"),
         ([], {"categories": [{"id": 1, "name": "cat"}, {"id": 2, "name": "cat"}]}, "class 'cat' stands there twice"),
         ([], {"categories": None}, "instances.json isn't COCO's json: it needs images, annotations and categories"),
+        ([], {"images": [{"id": 7, "file_name": "a.png", "height": 12, "width": None}]}, "a.png has the width null; "),
         ([], {"images": []}, r"1 of 1 picture has no mask, such as .*a.png: there is no such picture in .*instances"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_in_cocos_json_is_told(things: Any, changes: Any, words: str, tmp_path: Path) -> None:
     with pytest.raises(LabwrightError, match=words):
         read(coco(tmp_path, things, **changes))
+
+
+@pytest.mark.parametrize("inner", ["", "images"])
+def test_cocos_own_folder_is_read_as_it_is_published(inner: str, tmp_path: Path) -> None:
+    (tmp_path / "annotations").mkdir()
+    for part, count in (("train2017", 5), ("val2017", 2), ("test2017", 1)):
+        made = coco(tmp_path / "made", [{"category_id": 3, "segmentation": box(6, 4, 8, 6)}])
+        (tmp_path / inner / part).mkdir(parents=True)
+        told = json.loads((made / "instances.json").read_text())
+        told["images"] = [told["images"][0] | {"id": n, "file_name": f"{n:012d}.png"} for n in range(count)]
+        told["annotations"] = [told["annotations"][0] | {"id": n, "image_id": n} for n in range(count)]
+        for row in told["images"]:
+            Image.new("RGB", SIZE[::-1], (row["id"], 0, 0)).save(tmp_path / inner / part / row["file_name"])
+        if part != "test2017":
+            (tmp_path / "annotations" / f"instances_{part}.json").write_text(json.dumps(told))
+            (tmp_path / "annotations" / f"captions_{part}.json").write_text("{}")
+    shutil.rmtree(tmp_path / "made")
+    data = read(tmp_path, test=0.0)
+    assert [len(data.split(part) or ()) for part in ("train", "valid", "test")] == [5, 2, 0]
+    assert data.names == ("background", "cat", "dog") and int((targets(data) == 1).sum()) == 5 * 4
+    assert [(one.count, one.why) for one in data.left_out()] == [
+        (1, "in test2017, which has no instances_test2017.json")
+    ]
+    assert len(data.on(tmp_path).split("test") or ()) == 7
+    (tmp_path / inner / "val2017").rename(tmp_path / inner / "gone")
+    with pytest.raises(LabwrightError, match=r"instances_val2017\.json is there, and no folder .*/val2017 with its"):
+        read(tmp_path)
 
 
 @pytest.mark.parametrize("how", ["coco", "classes.txt"])
@@ -392,6 +430,9 @@ def spoil(folder: Path, how: str) -> dict[str, Any]:
         case "jpeg":
             as_values(labels_of(3)).save(mask.with_suffix(".jpg"))
             mask.unlink()
+        case "webp" | "avif":
+            as_colours(labels_of(3)).save(mask.with_suffix(f".{how}"), quality=90)
+            mask.unlink()
         case "floats":
             Image.fromarray(labels_of(3).astype(np.float32)).save(mask.with_suffix(".tif"))
             mask.unlink()
@@ -431,6 +472,8 @@ def spoil(folder: Path, how: str) -> dict[str, Any]:
         ("truncated picture", r"1 of 12 pictures and masks can't be used \(images/3\.png: .*truncated"),
         ("truncated mask", r"1 of 12 pictures and masks can't be used \(.*masks/3\.png can't be read as a mask"),
         ("jpeg", r"masks/3\.jpg can't be read as a mask: JPEG blurs values into others .*PNG"),
+        ("webp", r"masks/3\.webp can't be read as a mask: lossy WebP blurs values into others .*PNG"),
+        ("avif", r"masks/3\.avif can't be read as a mask: AVIF blurs values into others .*PNG"),
         ("floats", r"masks/3\.tif can't be read as a mask: it has pixels of Pillow's mode F"),
         ("empty", r"/masks is empty: there are no masks"),
         ("no folder", r"has no folder of masks: it has images, targets\. Put pictures into .*/images"),

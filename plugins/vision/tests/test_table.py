@@ -6,6 +6,9 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import labwright as lw
+import numpy as np
+import PIL.Image
 import pytest
 import torch
 from labwright import Classes, Heads, Image, LabwrightError, Values
@@ -167,3 +170,68 @@ def test_other_data_is_another_table_and_what_was_learned_is_kept(
     split = other.split("test")
     assert split is not None and split.labels.tolist() == [0, 1, 0, 1]
     assert [kind.count for kind in other.left_out()] == [1]
+
+
+def test_a_picture_listed_twice_with_other_labels_is_told_with_its_rows(
+    tmp_path: Path, rows: list[dict[str, object]]
+) -> None:
+    again = [*rows, {**rows[3], "label": "cat", "tags": "b"}, rows[4]]
+    data = prepared(written(tmp_path, again), valid=0.0, test=0.0)
+    assert data.remarks() == [
+        f"1 picture under two classes, such as img/03.png ({tmp_path}/labels.csv, line 32) and img/03.png "
+        f"({tmp_path}/labels.csv, line 5): take the wrong ones away."
+    ]
+    data = prepared(written(tmp_path, again), label="tags", targets="several", valid=0.0, test=0.0)
+    assert [remark.split(",")[0] for remark in data.remarks()] == ["1 picture with different labels"]
+
+
+def test_a_table_names_pictures_to_be_answered_with_labels_or_without(
+    tmp_path: Path, rows: list[dict[str, object]]
+) -> None:
+    data = prepared(written(tmp_path, rows))
+    new = written(tmp_path, [{"path": "img/01.png"}, {"path": "img/77.png"}], "new.csv")
+    inputs = dict(data.inputs(new) or ())
+    first, gone = (f"img/{name}.png ({new}, line {line})" for name, line in (("01", 2), ("77", 3)))
+    assert [*inputs] == [first, gone]
+    assert torch.equal(inputs[first]()[0], data.read(tmp_path / "img/01.png")[0])
+    with pytest.raises(LabwrightError, match=r"img/77\.png: there is no such file"):
+        inputs[gone]()
+    assert data.inputs(tmp_path / "img") is None and data.inputs(tmp_path / "img/01.png") is None
+
+
+@pytest.mark.parametrize(("label", "targets"), [("tags", "several"), (("warmth", "ground"), "classes")])
+def test_several_labels_are_learned_measured_by_head_shown_and_answered(
+    tmp_path: Path, label: object, targets: str
+) -> None:
+    """Red above and green below are there or not: both are learned from a few pictures."""
+    draws, lines = np.random.default_rng(0), ["path,tags,warmth,ground"]
+    for number in range(120):
+        pixels = draws.integers(0, 80, (16, 16, 3), dtype=np.uint8)
+        red, green = number % 2 == 0, number % 3 == 0
+        pixels[2:6, 2:6, 0], pixels[10:14, 10:14, 1] = 255 * red, 255 * green
+        PIL.Image.fromarray(pixels).save(tmp_path / f"{number}.png")
+        tags = ";".join(["red"] * red + ["green"] * green)
+        lines.append(f"{number}.png,{tags},{'warm' if red else 'cold'},{'grass' if green else 'bare'}")
+    (tmp_path / "all.csv").write_text("\n".join(lines) + "\n")
+    (tmp_path / "new.csv").write_text("\n".join(lines[:13]) + "\n")
+    data = {"name": "vision/table", "path": str(tmp_path / "all.csv"), "label": label, "targets": targets, "size": 16}
+    run = lw.Experiment(
+        task={"name": "multi", "data": data, "metrics": {"warmth": ["accuracy", "f1"]} if label != "tags" else None},
+        model={"name": "heads", "features": 16, "trunk": {"name": "vision/mlp", "width": 32, "depth": 1}},
+        loss="weighted",
+        optimizer={"name": "adamw", "lr": 0.01},
+        device={"name": "cpu", "threads": 1},
+        train={"epochs": 12, "batch_size": 32},
+        log=["report"],
+    ).run(tmp_path / "run")
+    heads = ("red", "green") if label == "tags" else ("warmth", "ground")
+    assert all(run.metrics["test"][f"{head}/accuracy"] > 0.9 for head in heads)
+    page = (tmp_path / "run" / "report.html").read_text()
+    assert all(f"{head}: Confusion matrix" in page for head in heads)
+    loaded = lw.load(tmp_path / "run")
+    (answer,) = loaded.task.predict(loaded.model, loaded.task.data.read(tmp_path / "3.png"), [None])
+    said = [answer[f"{head}/label"] for head in heads]
+    assert said == (["no", "yes"] if label == "tags" else ["cold", "grass"])
+    other = loaded.task.on(tmp_path / "new.csv")
+    measured = lw.evaluate(other, loaded.model, "test", device=torch.device("cpu"), size=8, seed=0)
+    assert measured is not None and measured.samples == 12 and measured.metrics[f"{heads[0]}/accuracy"] > 0.9

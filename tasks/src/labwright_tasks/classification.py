@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -35,9 +34,10 @@ from pydantic import Field
 from torch import Generator, Tensor, nn
 
 from labwright_tasks.chosen_metrics import chosen, chosen_goal, new_metrics
+from labwright_tasks.distillation import Teacher, Teaching
 from labwright_tasks.intervals import AccuracyInterval, ByClass
 from labwright_tasks.mixing import MixedBatch, check_mixing, mixed, mixed_loss
-from labwright_tasks.model_output import output
+from labwright_tasks.model_output import output, together
 from labwright_tasks.weights import weight_of, weighted_loss
 
 if TYPE_CHECKING:
@@ -71,8 +71,11 @@ class Classification(Task):
     losses with them; of both, a batch gets either. With `test_time` "flip" each picture that is measured or predicted
     is shown mirrored as well, and the answer is the mean of the probabilities.
 
-    `prepare` raises LabwrightError if the training labels are outside the classes, or all the same; data that is
-    neither in memory nor `Labelled` is taken on trust, and can't be balanced.
+    With a `teacher` the model also learns what that run's model answers to the same samples, augmented and mixed alike:
+    see `Teacher`.
+
+    `prepare` raises LabwrightError if the training labels are outside the classes, or all the same, and for a teacher
+    of other classes or inputs; data that is neither in memory nor `Labelled` is taken on trust, and can't be balanced.
     """
 
     goal = Goal("accuracy", "maximize")
@@ -88,6 +91,7 @@ class Classification(Task):
         mixup: Mixing = 0.0,
         cutmix: Mixing = 0.0,
         test_time: Literal["flip"] | None = None,
+        teacher: Teacher | None = None,
     ) -> None:
         if not issubclass(data.target, Classes):
             raise LabwrightError(
@@ -102,6 +106,7 @@ class Classification(Task):
                 f"task.test_time: pictures can be mirrored; {type(data).__name__} has {data.item.__name__}."
             )
         self.mixup, self.cutmix, self.test_time = mixup, cutmix, test_time
+        self.teaching = Teaching(teacher) if teacher else None
         usual: dict[str, Metric] = {"accuracy": Accuracy(), "cross_entropy": LogLoss()}
         self.chosen = chosen(metrics, usual, data.target, ("logits", "labels"))
         self.goal = chosen_goal(goal, self.chosen, Classification.goal)
@@ -119,6 +124,8 @@ class Classification(Task):
 
     def prepare(self) -> None:
         super().prepare()
+        if self.teaching:
+            self.teaching.take_up(self.data)
         split = self.data.split("train")
         labels = None if split is None or not len(split) else _labels(split, self.data.in_memory)
         if labels is None:
@@ -141,6 +148,22 @@ class Classification(Task):
                 "to tell apart."
             )
         self.labels_N, self.counts = labels, tuple(labels.bincount(minlength=classes).tolist())
+
+    def resumes_from(self, folder: Path) -> None:
+        """The teacher is the copy that the run keeps. Raises LabwrightError if another one is asked for."""
+        if self.teaching:
+            self.teaching.resume(folder)
+
+    def save(self, folder: Path) -> None:
+        """The data's own, and a copy of the teacher."""
+        super().save(folder)
+        if self.teaching:
+            self.teaching.save(folder)
+
+    def load(self, folder: Path) -> None:
+        super().load(folder)
+        if self.teaching:
+            self.teaching.load(folder)
 
     def ports(self) -> tuple[Port, Port]:
         """Those of the data; the classes with how many training samples each has."""
@@ -170,11 +193,17 @@ class Classification(Task):
             return batch
         return mixed(batch, generator, mixup=self.mixup, cutmix=self.cutmix)
 
-    def loss(self, model: nn.Module, batch: Batch, criterion: ClassificationLoss, phase: str) -> Tensor:  # noqa: ARG002 - one phase
-        if isinstance(batch, MixedBatch):
-            loss: Tensor = mixed_loss(criterion, output(model, batch), batch)
-            return loss
-        return weighted_loss(criterion, output(model, batch), batch)
+    def loss(
+        self,
+        model: nn.Module,
+        batch: Batch,
+        criterion: ClassificationLoss,
+        phase: str,  # noqa: ARG002 - one phase
+    ) -> Tensor | dict[str, Tensor]:
+        logits_BC = output(model, batch)
+        of_labels = mixed_loss if isinstance(batch, MixedBatch) else weighted_loss
+        loss: Tensor | dict[str, Tensor] = of_labels(criterion, logits_BC, batch)  # type: ignore[arg-type]
+        return self.teaching.added(loss, logits_BC, batch, criterion) if self.teaching else loss
 
     def weight(self, batch: Batch) -> float:
         return weight_of(batch)
@@ -196,7 +225,22 @@ class Classification(Task):
         return other
 
     def remark(self, split: str, metrics: Mapping[str, float]) -> str | None:
-        """Says so where the accuracy is no better than that of always answering the most frequent class."""
+        """Says so where the accuracy is no better than that of always answering the most frequent class.
+
+        And where the teacher may have learned from what is measured.
+        """
+        told = (self._no_better(split, metrics), self._seen_by_teacher(split))
+        return " ".join(filter(None, told)) or None
+
+    def _seen_by_teacher(self, split: str) -> str | None:
+        if self.teaching is None or self.teaching.same_samples or split == "train":
+            return None
+        return (
+            f"the teacher {self.teaching.teacher.run} has learned from other samples than this run: if those of "
+            f"{split} were among them, the figures on {split} are better than they would be on new ones."
+        )
+
+    def _no_better(self, split: str, metrics: Mapping[str, float]) -> str | None:
         part = self.data.split(split)
         labels = None if part is None or not len(part) else _labels(part, self.data.in_memory)
         if labels is None or "accuracy" not in metrics:
@@ -271,14 +315,17 @@ class Classification(Task):
             shown[0] = replace(shown[0], note=f"{shown[0].note} {_MIRRORED}")
         return shown
 
-    def _answered(self, model: nn.Module, batch: Batch) -> Tensor:
-        """Logits (B, C); of the mean probability of a picture and its mirror image, if that is asked for."""
+    def views(self, model: nn.Module, batch: Batch) -> Tensor:
+        """Logits (V, B, C) of each way in which a sample is shown: as it is, and mirrored if that is asked for."""
         logits_BC = output(model, batch)
         if self.test_time is None:
-            return logits_BC
+            return logits_BC[None]
         mirrored = output(model, replace(batch, inputs=(batch.inputs[0].flip(-1), *batch.inputs[1:])))
-        views_VBC = torch.stack([logits_BC, mirrored]).float().log_softmax(-1)
-        return views_VBC.logsumexp(0) - math.log(2)
+        return torch.stack([logits_BC, mirrored])
+
+    def _answered(self, model: nn.Module, batch: Batch) -> Tensor:
+        """Logits (B, C); of the mean probability of all views, if there are several."""
+        return together(self.views(model, batch))
 
 
 def drawn_by_class(labels_N: Tensor, shares_C: Tensor, draws: Generator) -> Tensor:

@@ -34,11 +34,12 @@ from labwright import (
 from torch import Generator, Tensor, nn
 from torch.nn import functional
 
+from labwright_tasks.chains import best, conditional
 from labwright_tasks.chosen_metrics import asked, chosen, chosen_goal, counted, new_metrics
 from labwright_tasks.classification import ClassificationLoss
 from labwright_tasks.entities import entities, tag_entities
 from labwright_tasks.intervals import EntityInterval, OverlapInterval
-from labwright_tasks.label_pictures import COLOURS, UNSEEN, png
+from labwright_tasks.label_pictures import COLOURS, UNSEEN, UNSEEN_OF_MANY, png
 from labwright_tasks.metrics import NatsPerToken, TokenAccuracy
 from labwright_tasks.model_output import output
 from labwright_tasks.overlap import EntityF1, IoU, MeanIoU
@@ -49,7 +50,8 @@ if TYPE_CHECKING:
 # what a metric is called with, the positions that count, and what else it may ask for: see `DenseLabels.evaluate`
 _TAKES = ("logits", "labels")
 _MAPS = ("given_map", "true_map")
-_TABLE = (*_TAKES, *_MAPS, "confusion", "nats_sum", "right", "tokens", "entities")
+_STRICT = "strict_entities"
+_TABLE = (*_TAKES, *_MAPS, "confusion", "nats_sum", "right", "tokens", "entities", _STRICT)
 
 _AT_ONCE = 32  # samples fetched, or seen by the model, together where all are gone through
 _EXAMPLES = 6  # of a report
@@ -62,6 +64,8 @@ class PositionClasses(Port):
     Labels are int64 in 0..C-1, or -100 (`labwright.LEFT_OUT`) where none counts. Classes come last, as in everything
     else that returns logits: a convolutional network ends with `.movedim(1, -1)`, which copies nothing. `shape` has the
     most positions along each axis: (T,) or (H, W). `counts` says how many training labels each class has, if known.
+
+    Of a sequence forward may return (B, T, C, C) instead, scores of each label behind each: see `chains`.
     """
 
     names: tuple[str, ...]
@@ -69,8 +73,10 @@ class PositionClasses(Port):
     counts: tuple[int, ...] | None = field(default=None, compare=False)
 
     def check(self, output: Any, target: Tensor) -> None:
-        wanted = (*target.shape, len(self.names))
-        if isinstance(output, Tensor) and output.shape == wanted:
+        classes = len(self.names)
+        wanted = (*target.shape, classes)
+        chained = (*wanted, classes) if len(self.shape) == 1 else wanted
+        if isinstance(output, Tensor) and output.shape in (wanted, chained):
             return
         came, hint = f"a {type(output).__name__}", ""
         if isinstance(output, Tensor):
@@ -82,8 +88,41 @@ class PositionClasses(Port):
             f"position.{hint}"
         )
 
+    def logits(self, output: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Logits (B, *positions, C) of what a model returned; of chained labels by those before, where these are given.
+
+        Without `labels` each position's are of its label by itself.
+        """
+        return conditional(_precise(output), labels) if self._chained(output) else output
+
+    def given(self, output: Tensor) -> Tensor:
+        """The classes that a model gives, (B, *positions): of chained labels the most probable sequence."""
+        return best(_precise(output)) if self._chained(output) else output.argmax(-1)
+
     def example(self, batch_size: int, generator: Generator) -> tuple[Tensor, ...]:
         return (torch.randint(0, len(self.names), (batch_size, *self.shape), generator=generator),)
+
+    def _chained(self, output: Tensor) -> bool:
+        return len(self.shape) == 1 and output.dim() == 4
+
+
+@dataclass(frozen=True)
+class SpelledWords(Port):
+    """Words and their letters: `model(ids_BT, lengths_B, letters_BTL)`, int64; L letters of a word at most.
+
+    Positions from a row's length on hold 0, as do letters behind a word's last.
+    """
+
+    vocab_size: int
+    length: int
+    alphabet: int
+    letters: int
+
+    def example(self, batch_size: int, generator: Generator) -> tuple[Tensor, ...]:
+        ids_BT, lengths_B = Tokens(self.vocab_size, self.length).example(batch_size, generator)
+        letters_BTL = torch.randint(1, self.alphabet, (*ids_BT.shape, self.letters), generator=generator)
+        there_BT = torch.arange(self.length) < lengths_B[:, None]
+        return ids_BT, lengths_B, letters_BTL * there_BT[..., None]
 
 
 @dataclass(frozen=True)
@@ -124,8 +163,8 @@ class DenseLabels(Task):
 
     A prediction has a class for each position, or for each word if the data says what its words are (an origin
     `Words`). Of a picture it is another one in its size, or in that of its origin (height, width), by the nearest
-    pixel: a PNG whose values are the labels and whose palette shows them. Where the origin is `Shown`, what the model
-    saw no part of is 255.
+    pixel: a PNG whose values are the labels and whose palette shows them, or of 16 bits where there are 256 classes and
+    more. Where the origin is `Shown`, what the model saw no part of is 255, or 65,535 of 16 bits.
 
     `prepare` raises LabwrightError for training labels outside the classes, and if none counts; data that isn't in
     memory is taken on trust.
@@ -157,6 +196,7 @@ class DenseLabels(Task):
         self.goal = chosen_goal(goal, self.chosen, DenseLabels.goal)
         wanted = {name for metric in self.chosen.values() for name in asked(metric, _TAKES, _TABLE)}
         self.by_position, self.as_maps = "logits" in wanted, not wanted.isdisjoint(_MAPS)
+        self.strictly = _STRICT in wanted
         self.data = data
         self.counts: tuple[int, ...] | None = None  # of each class's training labels
         self.closely = False  # whether intervals are measured as well
@@ -209,7 +249,8 @@ class DenseLabels(Task):
         return int((batch.targets != LEFT_OUT).sum()) or sys.float_info.min
 
     def loss(self, model: nn.Module, batch: Batch, criterion: Any, phase: str) -> Tensor | dict[str, Tensor]:  # noqa: ARG002 - one phase
-        logits, labels = self._logits(model, batch).flatten(0, -2), batch.targets.flatten()
+        logits = self.port.logits(self._scores(model, batch), batch.targets).flatten(0, -2)
+        labels = batch.targets.flatten()
         none = (labels == LEFT_OUT).all()
         # a mean over nothing is no number: where no position counts, any label does, and the loss is 0
         means: Tensor | dict[str, Tensor] = criterion(logits, labels.masked_fill(none, 0))
@@ -218,11 +259,12 @@ class DenseLabels(Task):
     def evaluate(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """Of the positions that count: `confusion`, how often each class (row) was given each class (column), the
         `nats_sum` of their labels, how many are `right` and how many `tokens` they are; and `entities`, how many are
-        right, given and true, (3,), zeros where classes are no tags. Where a metric takes them, `logits` and `labels`,
-        or `given_map` and `true_map`, (B, *positions): the classes given and all labels.
+        right, given and true, (3,), zeros where classes are no tags. Where a metric takes them, `strict_entities`,
+        which begin with B-; `logits` and `labels`; or `given_map` and `true_map`, (B, *positions): the classes given
+        and all labels.
         """
-        logits, labels = self._logits(model, batch), batch.targets
-        given = logits.argmax(-1)
+        scores, labels = self._scores(model, batch), batch.targets
+        logits, given = self.port.logits(scores), self.port.given(scores)
         counts, classes = labels != LEFT_OUT, len(self.names)
         pairs = labels[counts] * classes + given[counts]
         exact = logits if logits.dtype == torch.float64 else logits.float()
@@ -243,6 +285,8 @@ class DenseLabels(Task):
             counted_B = torch.bincount(of_each[counts.flatten(1)], minlength=len(labels) * classes**2)
             sums |= {"confusion_of_each": counted_B.view(-1, classes, classes), "entities_of_each": entities_B3}
         maps = {"given_map": given, "true_map": labels} if self.as_maps else {}
+        if self.strictly:
+            sums[_STRICT] = self._entities(given, labels, strict=True).sum(0)
         return sums | maps | (counted(logits, labels) if self.by_position else {})
 
     def metrics(self) -> dict[str, Metric]:
@@ -288,10 +332,10 @@ class DenseLabels(Task):
 
     def predict(self, model: nn.Module, inputs: tuple[Tensor, ...], origins: Sequence[Any]) -> list[dict[str, Any]]:
         """For each row the classes of its positions or words; of a picture a PNG, and each class's share of it."""
-        logits = model(*inputs)
-        self.port.check(logits, logits[..., 0])
-        rows = [*logits.argmax(-1).cpu()]
-        if isinstance(self.data.ports()[0], Tokens):
+        scores = model(*inputs)
+        self.port.check(scores, scores.flatten(1 + len(self.port.shape))[..., 0])
+        rows = [*self.port.given(scores).cpu()]
+        if isinstance(self.data.ports()[0], Tokens | SpelledWords):
             rows = [labels[:length] for labels, length in zip(rows, inputs[1].tolist(), strict=True)]
         return [self._answer(labels, origin) for labels, origin in zip(rows, origins, strict=True)]
 
@@ -312,39 +356,41 @@ class DenseLabels(Task):
                 # nan where nothing counts, which sorts last
                 right.append(of_each_BCC.diagonal(dim1=1, dim2=2).sum(1) / of_each_BCC.sum((1, 2)))
             examples = part.fetch(torch.cat(right).sort(stable=True).indices[:_EXAMPLES], 0, 0)
-            given = self._logits(model, examples.to(device)).argmax(-1).cpu()
+            given = self.port.given(self._scores(model, examples.to(device))).cpu()
         return sections(confusion_CC, self.names, examples, given, self.data)
 
-    def _logits(self, model: nn.Module, batch: Batch) -> Tensor:
-        logits = output(model, batch)
-        self.port.check(logits, batch.targets)
-        return logits
+    def _scores(self, model: nn.Module, batch: Batch) -> Tensor:
+        scores = output(model, batch)
+        self.port.check(scores, batch.targets)
+        return scores
 
-    def _entities(self, given: Tensor, labels: Tensor) -> Tensor:
+    def _entities(self, given: Tensor, labels: Tensor, *, strict: bool = False) -> Tensor:
         """How many entities of each sequence are right, given and true, (B, 3); zeros where classes are no tags."""
         if labels.dim() != 2 or not tag_entities(self.names):
             return torch.zeros(1, 3, dtype=torch.int64)
         found = []
         for given_T, labels_T in zip(given.tolist(), labels.tolist(), strict=True):
             places = [place for place, label in enumerate(labels_T) if label != LEFT_OUT]
-            ours, true = (entities([self.names[row[place]] for place in places]) for row in (given_T, labels_T))
+            named = ([self.names[row[place]] for place in places] for row in (given_T, labels_T))
+            ours, true = (entities(tags, strict=strict) for tags in named)
             found.append([len(ours & true), len(ours), len(true)])
         return torch.tensor(found)
 
     def _answer(self, labels: Tensor, origin: Any) -> dict[str, Any]:
-        if labels.dim() == 2 and len(self.names) < COLOURS:
-            labels_HW = labels if origin is None else self._resized(labels, origin)
-            counts = torch.bincount(labels_HW[labels_HW != UNSEEN], minlength=len(self.names)).tolist()
+        if labels.dim() == 2 and len(self.names) < UNSEEN_OF_MANY:
+            unseen = UNSEEN if len(self.names) < COLOURS else UNSEEN_OF_MANY
+            labels_HW = labels if origin is None else self._resized(labels, origin, unseen)
+            counts = torch.bincount(labels_HW[labels_HW != unseen], minlength=len(self.names)).tolist()
             shares = {name: count / sum(counts) for name, count in zip(self.names, counts, strict=True) if count}
-            return {"labels": Attachment(png(labels_HW), ".png"), "shares": shares}
+            return {"labels": Attachment(png(labels_HW, len(self.names)), ".png"), "shares": shares}
         if not isinstance(origin, Words):
             return {"labels": _named(labels.tolist(), self.names)}
         # a word behind the last position was cut off
         seen = [self.names[labels[place]] if place < len(labels) else None for place in origin.positions]
         return {"words": list(origin.words), "labels": seen}
 
-    def _resized(self, labels_HW: Tensor, origin: Any) -> Tensor:
-        """In the picture's own size the label of the nearest pixel, UNSEEN beyond what the model saw of it."""
+    def _resized(self, labels_HW: Tensor, origin: Any, unseen: int = UNSEEN) -> Tensor:
+        """In the picture's own size the label of the nearest pixel, `unseen` beyond what the model saw of it."""
         if isinstance(origin, tuple) and len(origin) == 2 and all(isinstance(side, int) for side in origin):
             origin = Shown(*origin, (0.0, 0.0, *origin))
         if not isinstance(origin, Shown):
@@ -361,9 +407,14 @@ class DenseLabels(Task):
         )
         high, wide = labels_HW.shape
         resized = labels_HW[rows.clamp(0, high - 1)][:, columns.clamp(0, wide - 1)]
-        resized[(rows < 0) | (rows >= high)] = UNSEEN
-        resized[:, (columns < 0) | (columns >= wide)] = UNSEEN
+        resized[(rows < 0) | (rows >= high)] = unseen
+        resized[:, (columns < 0) | (columns >= wide)] = unseen
         return resized
+
+
+def _precise(scores: Tensor) -> Tensor:
+    """Sums along a text are taken in float32 at least."""
+    return scores.to(torch.promote_types(scores.dtype, torch.float32))
 
 
 def _named(labels: Any, names: Sequence[str]) -> Any:

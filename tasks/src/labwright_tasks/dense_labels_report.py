@@ -8,7 +8,7 @@ from typing import cast
 
 import numpy as np
 import torch
-from labwright import LEFT_OUT, Batch, Data, Pictures, Section, Table, Text, Tokens
+from labwright import LEFT_OUT, Batch, Data, Pictures, Section, Table, Text
 from torch import Tensor
 
 from labwright_tasks.classification_report import matrix, stretched
@@ -27,7 +27,7 @@ def sections(confusion_CC: Tensor, names: tuple[str, ...], examples: Batch, give
     inputs = data.show(examples.inputs)
     if inputs and isinstance(inputs[0], Tensor) and given.dim() == 3:
         shown.append(_pictures(cast(Sequence[Tensor], inputs), examples.targets, given, len(names)))
-    elif inputs and isinstance(data.ports()[0], Tokens):
+    elif inputs and given.dim() == 2:
         shown.append(_texts(examples, given, names, data))
     return shown
 

@@ -13,10 +13,11 @@ def tag_entities(names: Sequence[str]) -> bool:
     return len(others) < len(names) and any(name.startswith("B-") for name in others) and all(map(_is_tag, others))
 
 
-def entities(tags: Sequence[str]) -> set[tuple[str, int, int]]:
+def entities(tags: Sequence[str], *, strict: bool = False) -> set[tuple[str, int, int]]:
     """Type, first place and place behind the last of each entity.
 
-    An I- that goes on with nothing begins an entity, as in the CoNLL evaluation (Tjong Kim Sang & De Meulder 2003).
+    An I- that goes on with nothing begins an entity, as in the CoNLL evaluation (Tjong Kim Sang & De Meulder 2003);
+    `strict`, it belongs to none, as the tags' scheme has it (IOB2).
     """
     spans = set()
     begun, type_ = 0, ""
@@ -26,7 +27,7 @@ def entities(tags: Sequence[str]) -> set[tuple[str, int, int]]:
         if type_ and not goes_on:
             spans.add((type_, begun, place))
         if not goes_on:
-            begun, type_ = place, here
+            begun, type_ = place, "" if strict and prefix == "I" else here
     return spans
 
 

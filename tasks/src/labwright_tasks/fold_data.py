@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, replace
-from pathlib import Path
-from typing import Annotated, Any, Literal, Self, cast
+from typing import Annotated, Any, Literal, cast
 
 import torch
 from labwright import (
@@ -13,10 +12,10 @@ from labwright import (
     Augmented,
     Batch,
     Data,
+    Finding,
     Interactions,
     Labelled,
     LabwrightError,
-    LeftOut,
     Part,
     Port,
     Ragged,
@@ -27,6 +26,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
+from labwright_tasks.around import Around
 from labwright_tasks.dense_labels import PositionClasses
 from labwright_tasks.folds import Grouped, Refittable, Timed, by_group, in_time, stratified
 from labwright_tasks.language_model import NextTokens
@@ -35,7 +35,7 @@ from labwright_tasks.sequence_to_sequence import PairedData, TargetTokens
 By = Literal["class", "group", "time", "nothing"]
 
 
-class Fold(Data):
+class Fold(Around):
     """One of several folds of other data: cross-validation is a run of each, `labwright cross-validate`.
 
     The folds are of the other data's `train` and `valid` together; its own `test` part stays out and isn't seen. Fold
@@ -74,9 +74,8 @@ class Fold(Data):
             )
         if why := getattr(data, "no_folds", ""):  # what data says of itself whose samples were made from one another
             raise LabwrightError(f"task.data: {why}")
-        self.data, self.number, self.of, self.by, self.valid, self.seed = data, number, of, by, valid, seed
-        self.item, self.target = data.item, data.target  # type: ignore[misc]
-        self.suffixes, self.line, self.in_memory = data.suffixes, data.line, data.in_memory  # type: ignore[misc]
+        super().__init__(data)
+        self.number, self.of, self.by, self.valid, self.seed = number, of, by, valid, seed
         self._splits: dict[str, Chosen] = {}
         self._dealt = ""
 
@@ -148,15 +147,15 @@ class Fold(Data):
         by_position = issubclass(self.data.target, PositionClasses | TargetTokens)
         return inputs.pad_id if isinstance(inputs, Tokens) else 0, LEFT_OUT if by_position else 0
 
-    def ports(self) -> tuple[Port, Port]:
-        return self.data.ports()
-
     def split(self, name: str) -> Chosen | None:
         return self._splits.get(name)
 
     def place(self, split: str, index: int) -> str:
         part, row = self._splits[split].origin(index)
         return self.data.place(("train", "valid")[part], row)
+
+    def checks(self) -> Iterable[Finding]:
+        return ()  # the other data's count its own samples
 
     def identity(self, split: str) -> Iterable[str] | None:
         """That of both parts, and which of their samples these are."""
@@ -173,45 +172,9 @@ class Fold(Data):
         fold = f"fold {self.number} of {self.of}, dealt out {self._dealt}; the test part of {type(self.data).__name__} "
         return [*self.data.remarks(), f"{fold}stays out."]
 
-    def left_out(self) -> Sequence[LeftOut]:
-        return self.data.left_out()
-
-    def noticed(self) -> Sequence[str]:
-        return self.data.noticed()
-
-    def starts_from(self, folder: Path) -> None:
-        self.data.starts_from(folder)
-
-    def read(self, path: Path) -> tuple[Tensor, ...]:
-        return self.data.read(path)
-
-    def parse(self, line: str) -> tuple[Tensor, ...]:
-        return self.data.parse(line)
-
-    def decode(self, content: bytes, suffix: str) -> tuple[Tensor, ...]:
-        return self.data.decode(content, suffix)
-
-    def files(self, folder: Path) -> list[Path]:
-        return self.data.files(folder)
-
-    def on(self, path: Path) -> Self:
-        return cast(Self, self.data.on(path))  # all of it is measured: no part of a fold
-
-    def inputs(self, path: Path) -> Iterable[tuple[str, Callable[[], tuple[Tensor, ...]]]] | None:
-        return self.data.inputs(path)
-
     def written(self, ids: Sequence[int]) -> str:
         """As `PairedData`, which the other data is where a task asks for it."""
         return cast(PairedData, self.data).written(ids)
-
-    def show(self, inputs: tuple[Tensor, ...]) -> list[str] | list[Tensor]:
-        return self.data.show(inputs)
-
-    def save(self, folder: Path) -> None:
-        self.data.save(folder)
-
-    def load(self, folder: Path) -> None:
-        self.data.load(folder)
 
 
 class Chosen:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import io
 
-import torch
+import numpy as np
 from torch import Tensor
 
 COLOURS = 256  # that a picture with a palette can tell apart
 UNSEEN = 255  # the label of a pixel that no model saw
+UNSEEN_OF_MANY = 65535  # where there are more classes than a byte tells apart
 
 
 def palette(classes: int) -> list[tuple[int, int, int]]:
@@ -23,11 +24,15 @@ def palette(classes: int) -> list[tuple[int, int, int]]:
     return colours
 
 
-def png(labels_HW: Tensor) -> bytes:
-    """A PNG file whose values are the labels, below 256, and whose palette shows them."""
+def png(labels_HW: Tensor, classes: int) -> bytes:
+    """A PNG file whose values are the labels: of a byte, with a palette that shows them, or of 16 bits for many."""
     from PIL import Image
 
-    picture, file = Image.fromarray(labels_HW.to(torch.uint8).numpy()), io.BytesIO()
-    picture.putpalette([channel for colour in palette(COLOURS) for channel in colour])
+    values_HW, file = labels_HW.numpy(), io.BytesIO()
+    if classes < COLOURS:
+        picture = Image.fromarray(values_HW.astype(np.uint8))
+        picture.putpalette([channel for colour in palette(COLOURS) for channel in colour])
+    else:
+        picture = Image.fromarray(values_HW.astype(np.uint16))
     picture.save(file, "PNG")
     return file.getvalue()

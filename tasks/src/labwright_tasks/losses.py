@@ -69,8 +69,10 @@ class CrossEntropy(Loss):
             raise LabwrightError(
                 "loss.weights: a task that holds a loss itself has to call its prepare(outputs) first."
             )
-        smoothing = self.label_smoothing
-        weight_C = None if self.weight_C is None else self.weight_C.to(logits.dtype)
+        smoothing, weight_C = self.label_smoothing, self.weight_C
+        if weight_C is not None:  # half precision would round weights before they are summed
+            logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+            weight_C = weight_C.to(logits.dtype)
         if logits.dim() == 2 and not isinstance(smoothing, Tensor) and not self.some_weigh_0:
             return F.cross_entropy(logits, labels, weight_C, label_smoothing=smoothing)
         log_shares = logits.log_softmax(-1)

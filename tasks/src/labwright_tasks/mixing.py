@@ -66,7 +66,7 @@ def mixed(batch: Batch, generator: Generator, *, mixup: float, cutmix: float) ->
 
 def mixed_loss(criterion: Any, logits: Tensor, batch: MixedBatch) -> Any:
     """The loss by a sample's own labels and by the other's, weighed by its share of them; of a sum each part."""
-    share = batch.shares[0].to(logits.dtype)
+    share = batch.shares[0].to(torch.promote_types(logits.dtype, torch.float32))
     own, others = criterion(logits, batch.targets), criterion(logits, batch.others)
     # asked of a label on the host first: where classes have no weights nothing is waited for
     if batch.piece and normalizer(criterion, torch.zeros(1, dtype=torch.int64)) is not None:

@@ -72,7 +72,6 @@ class Dice(_OfConfusion):
         return {"macro": float(scores_C.nanmean()), "class": each}
 
 
-@final
 class EntityF1:
     """The harmonic mean of precision and recall of entities; nan where none is true and none was given.
 
@@ -96,6 +95,18 @@ class EntityF1:
 
     def reset(self) -> None:
         self.entities_3 = torch.zeros(3)
+
+
+@final
+class StrictEntityF1(EntityF1):
+    """As `entity-f1`, of entities that begin with a B-: an I- that goes on with nothing belongs to none.
+
+    As seqeval counts in its strict mode by IOB2.
+    """
+
+    def update(self, strict_entities: Tensor) -> None:
+        """Take in how many entities are right, given and true, (3,)."""
+        super().update(strict_entities)
 
 
 def overlaps(confusion_CC: Tensor) -> Tensor:

@@ -53,6 +53,15 @@ def labwright_components() -> Iterator[lw.Component]:
         "model", "with-teacher", f"{here}.projected:WithTeacher", "any encoder that predicts an average of itself"
     )
     yield lw.Component("model", "headed", f"{here}.projected:Headed", "any encoder, and a linear layer on its features")
+    yield lw.Component(
+        "model", "calibrated", f"{here}.calibration.model:Calibrated", "any classifier, its logits over a temperature"
+    )
+    yield lw.Component(
+        "method",
+        "temperature-scaling",
+        f"{here}.calibration.method:TemperatureScaling",
+        "the temperature that fits the valid part",
+    )
     yield lw.Component("loss", "nt-xent", f"{here}.views_losses:NtXent", "SimCLR's: a view's pair among all others")
     yield lw.Component("loss", "vicreg", f"{here}.views_losses:VICReg", "variance, invariance and covariance of views")
     yield lw.Component("loss", "byol", f"{here}.views_losses:Byol", "the distance from what a teacher gives")
@@ -76,6 +85,9 @@ def _metrics(here: str) -> Iterator[lw.Component]:
     )
     yield lw.Component("metric", "entity-f1", f"{here}.overlap:EntityF1", "F1 of whole entities, of tags B- and I-")
     yield lw.Component(
+        "metric", "strict-entity-f1", f"{here}.overlap:StrictEntityF1", "F1 of whole entities that begin with B-"
+    )
+    yield lw.Component(
         "metric", "bits-per-char", f"{here}.metrics:BitsPerCharacter", "bits a character of a text takes"
     )
     yield lw.Component(
@@ -97,6 +109,13 @@ def labwright_kinds() -> Iterator[lw.Kind]:
 @lw.hookimpl
 def labwright_verbs() -> Iterator[lw.Verb]:
     here, look = "labwright_tasks", "Look"
+    yield lw.Verb(
+        "calibrate",
+        f"{here}.calibration.verb:verb",
+        "probabilities of a run that mean what they say, in a new one",
+        "Train",
+        trains=True,
+    )
     yield lw.Verb("check-data", f"{here}.checking.verb:verb", "what may be amiss with data", look)
     yield lw.Verb(
         "cross-validate",

@@ -74,9 +74,22 @@ def _claim(target: Path, run: Path) -> None:
 
 
 def _argument_names(model: nn.Module, count: int) -> list[str]:
-    """The names of forward's first arguments, without the shape at their end: `ids_BT` is `ids`."""
+    """The names of forward's first arguments, without the shape at their end: `ids_BT` is `ids`.
+
+    Of one that takes any (`*inputs`) they are numbered, unless there is but one.
+    """
     names = list(inspect.signature(model.forward).parameters)[:count]
+    if rest := _rest(model):
+        before = names[: names.index(rest)] if rest in names else names
+        more = count - len(before)
+        names = [*before, *([rest.rstrip("s")] if more == 1 else [f"{rest}_{place}" for place in range(more)])]
     return [name.rpartition("_")[0] if name.rpartition("_")[2].isupper() else name for name in names]
+
+
+def _rest(model: nn.Module) -> str:
+    """What forward calls any number of arguments, such as `inputs` of a model around another; "" if it has no such."""
+    parameters = inspect.signature(model.forward).parameters.values()
+    return next((one.name for one in parameters if one.kind is one.VAR_POSITIONAL), "")
 
 
 def _described(name: str, tensor: Tensor) -> dict[str, Any]:
@@ -111,13 +124,16 @@ def _write(
     model: nn.Module, example: Sequence[Tensor], names: Sequence[str], outputs: Sequence[str], file: Path
 ) -> None:
     batch = torch.export.Dim("batch")
+    shapes = tuple({0: batch} for _ in example)
+    rest = _rest(model)
+    before = list(inspect.signature(model.forward).parameters).index(rest) if rest else len(shapes)
     with _quiet(), _explained(model):
         program = torch.onnx.export(
             model,
             tuple(example),
             input_names=list(names),
             output_names=list(outputs),
-            dynamic_shapes=tuple({0: batch} for _ in example),
+            dynamic_shapes=(*shapes[:before], shapes[before:]) if rest else shapes,
             dynamo=True,
             verbose=False,
         )
@@ -131,6 +147,11 @@ def _explained(model: nn.Module) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # the exporter's errors have no common class but this
+        named: BaseException | None = error
+        while named is not None and not isinstance(named, lw.LabwrightError):  # the model's own words
+            named = named.__cause__
+        if named is not None:
+            raise lw.LabwrightError(f"model {type(model).__name__} can't be exported to ONNX: {named}") from error
         reason = str(error).strip().split("\n")[0]
         raise lw.LabwrightError(
             f"model {type(model).__name__} can't be exported to ONNX: {reason} Its forward may use what a graph can't "

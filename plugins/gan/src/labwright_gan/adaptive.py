@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, final
 
-from labwright import Batch, Data, LabwrightError, Part, Phase, Uniform, evaluating
+from labwright import Batch, Data, LabwrightError, Metric, Part, Phase, Uniform, evaluating
 from pydantic import Field
 from torch import Generator, Tensor, nn
 
 from labwright_gan.augment import Kind
+from labwright_gan.metrics import Seen
 from labwright_gan.task import Adversarial, Drawn
 
 _EVERY = 4  # updates of the critic
@@ -23,7 +24,8 @@ class Adaptive(Adversarial):
     As `gan/adversarial`, with `augment`; each kind of change is made to a picture with a probability that begins at 0.
     At every 4th update of the critic the mean sign of its scores of the batch's real pictures is compared with
     `target`: above it the critic knows them too well, and the probability rises, else it falls, from 0 to 1 within
-    `ramp` pictures. It is part of a checkpoint. The sign is measured in evaluation mode, of that update's batch.
+    `ramp` pictures. It is part of a checkpoint, and in the log as `augmented` beside what is measured on `valid`. The
+    sign is measured in evaluation mode, of that update's batch.
 
     Raises LabwrightError for a loss whose scores aren't above 0 for what looks real.
     """
@@ -88,8 +90,30 @@ class Adaptive(Adversarial):
         step = _EVERY * len(batch) / self.ramp
         self.share = min(1.0, max(0.0, self.share + (step if float(signs.mean()) > self.target else -step)))
 
+    def metrics(self) -> dict[str, Metric]:
+        # a run that was loaded to be measured has made no update: then the probability isn't known
+        return super().metrics() | ({"augmented": Probability(self)} if self.updates else {})
+
     def state(self) -> Mapping[str, Any]:
         return {"share": self.share, "updates": self.updates}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         self.share, self.updates = float(state["share"]), int(state["updates"])
+
+
+@final
+class Probability:
+    """With what probability each kind of change was made to a picture when the weights were measured, 0 to 1."""
+
+    splits = ("valid",)
+
+    def __init__(self, task: Adaptive) -> None:
+        self._task = task
+
+    def update(self, seen: Seen) -> None:
+        """It is no matter of samples."""
+
+    def compute(self) -> float:
+        return self._task.share
+
+    def reset(self) -> None: ...

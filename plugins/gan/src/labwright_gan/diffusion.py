@@ -5,6 +5,7 @@ B batch, T steps of the noising process; a tensor of it has T + 1 entries, from 
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import dataclass
 from itertools import pairwise
@@ -20,6 +21,7 @@ from labwright_gan.generative import Generative
 from labwright_gan.ports import Noised
 
 Predicted = Literal["v", "epsilon"]
+_PROCESS = "process.json"
 
 
 class DenoisingLoss(Protocol):
@@ -144,6 +146,7 @@ class Diffusion(Generative):
                 f"for which it needs {needs}."
             )
         self.process, self.predicts, self.unasked = Process(steps, schedule), predicts, unasked
+        self.learned = {"steps": steps, "schedule": schedule, "predicts": predicts}  # what a model's answers rest on
         self.sampling_steps, self.guidance, self.eta = sampling_steps, guidance, eta
 
     @property
@@ -165,6 +168,30 @@ class Diffusion(Generative):
 
     def ports(self) -> tuple[Port, Port]:
         return Noised(self._shape, self.names if self.conditional else ()), self.data.ports()[0]
+
+    def save(self, folder: Path) -> None:
+        super().save(folder)
+        (folder / _PROCESS).write_text(json.dumps(self.learned) + "\n", encoding="utf-8")
+
+    def load(self, folder: Path) -> None:
+        self._check_process(folder)
+        super().load(folder)
+
+    def resumes_from(self, folder: Path) -> None:
+        """See `Generative`. Raises LabwrightError for another process than the model learned with."""
+        self._check_process(folder)
+        super().resumes_from(folder)
+
+    def _check_process(self, folder: Path) -> None:
+        file = folder / _PROCESS
+        kept = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else self.learned
+        for setting, was in kept.items():
+            if self.learned[setting] != was:
+                raise LabwrightError(
+                    f"task.{setting}: given {self.learned[setting]!r}; the model of this run learned with {was!r}, and "
+                    "what it predicts would be taken for something else. Leave it as it is, or begin a new run; "
+                    "task.sampling_steps, task.guidance and task.eta can be changed."
+                )
 
     # ------------------------------------------------------------------------------------------------ the objective
 

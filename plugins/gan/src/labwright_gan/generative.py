@@ -8,8 +8,9 @@ from __future__ import annotations
 import json
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -26,6 +27,7 @@ from labwright import (
     Goal,
     Image,
     IndexedBatches,
+    Labelled,
     LabwrightError,
     Metric,
     Split,
@@ -49,9 +51,10 @@ if TYPE_CHECKING:
 
 _SEED, _REPORT_SEED = 31, 32  # of latents that belong to a line of text, and of those a report shows
 _ROWS, _COLUMNS = 10, 8  # of a report's sheet: classes, or rows of any; samples in a row
-_LOOKED_AT = 2000  # real samples a report draws, or among which it looks for some of each class
+_LOOKED_AT = 2000  # samples, at random, which a report draws or looks among, and whose measures stand beside a model's
 _DIGITS = 18  # that a seed has at most
 _WAYS = 4  # from one latent to another
+_ON_ONE_LINE = 1e-3  # the sine of the angle between two latents
 _FILMED = 2  # samples of each row of a film's frame
 _AT_ONCE = 256  # training samples
 
@@ -116,10 +119,11 @@ class Generative(Task):
     the class asked for, by the spread within classes, and on the test part by what a classifier learns from them alone.
     The judge is a small classifier of the training part, trained for `judge_epochs` when the data is read, or that of
     the run folder `judge`, of which a run keeps a copy. Its features are the 64 values before its last layer, or what
-    enters the last linear layer of the run's model; without classes, pixels averaged to 8x8.
+    enters the last linear layer of the run's model; without classes, or with pictures of one alone, pixels averaged to
+    8x8.
 
     Raises LabwrightError for data that is neither pictures nor points, for classes the data hasn't, and in `prepare`
-    for a split with fewer than two samples or a judge of other pictures.
+    for a split with fewer than two samples, a judge of other pictures, or pictures of one class where it is asked for.
     """
 
     def __init__(self, data: Data, *, conditional: bool, judge: Path | None, judge_epochs: int, film: int) -> None:
@@ -187,10 +191,22 @@ class Generative(Task):
         self.scaling = Scaling.of(train, f"task.data: {type(self.data).__name__}")
         if self.judge_folder is not None:
             self.judge = judges.of_run(self.judge_folder, (picture, target))
-        elif isinstance(target, Classes):
+        elif isinstance(target, Classes) and not self._of_one_class(train, target.names):
             self.judge = judges.trained(train, picture, len(target.names), self.judge_epochs)
         else:
             self.judge = judges.Pixels()
+
+    def _of_one_class(self, train: Split, names: Sequence[str]) -> bool:
+        """Whether nothing can be learned by telling classes apart. Raises LabwrightError if classes are asked for."""
+        seen = train.labels if isinstance(train, Labelled) else torch.cat([some.targets for some in _in_order(train)])
+        occurring = [names[label] for label in sorted({*seen.tolist()}) if label >= 0]
+        if len(occurring) < 2 and self.conditional:
+            raise LabwrightError(
+                f"task.conditional: of the classes {listed(names)} the training pictures are of {listed(occurring)} "
+                "alone, so that there is nothing to ask for. false makes such pictures, by a model that isn't told a "
+                "class, as 'gan/dcgan'."
+            )
+        return len(occurring) < 2
 
     def resumes_from(self, folder: Path) -> None:
         """The judge is the copy that the run keeps. Raises LabwrightError if another one is asked for."""
@@ -248,8 +264,10 @@ class Generative(Task):
         if (folder / "judge.safetensors").is_file() and isinstance(picture, Image):
             self.judge = judges.SmallCNN(picture, len(self.names)).eval().requires_grad_(False)
             self.judge.load_state_dict(load_file(folder / "judge.safetensors"))
-        if (folder / "judge").is_dir():  # taken up when something is to be measured
+        elif (folder / "judge").is_dir():  # taken up when something is to be measured
             self.judge_folder = folder / "judge"
+        elif isinstance(picture, Image) and self.judge_folder is None:
+            self.judge = judges.Pixels()
 
     # ----------------------------------------------------------------------------------------- the measure of success
 
@@ -272,7 +290,7 @@ class Generative(Task):
             return {"energy_distance": EnergyDistance()} | ({} if modes is None else {"modes": modes})
         memorised = Memorised(self._training_pictures)
         metrics: dict[str, Metric] = {"fid": FID(), "kid": KID(), "prdc": Neighbours(), "memorised": memorised}
-        if self.names:
+        if self.names and not isinstance(self.judge, judges.Pixels):
             metrics["judge_accuracy"] = JudgeAccuracy()
         if self.conditional:
             alone = judges.GeneratedAlone(len(self.names), self.judge_epochs)
@@ -281,22 +299,27 @@ class Generative(Task):
 
     def floors(self, split: str) -> Mapping[str, Mapping[str, float]]:
         """Each value drawn by itself, as training samples have it at that place: right tones, no shapes."""
-        train = self.data.split("train")
-        if train is None or not len(train) or self.data.split(split) is None:
-            return {}
-        some = train.fetch(torch.arange(min(len(train), _LOOKED_AT)), 0, 0).inputs[0]
-        shown = Shown(self._scaled(some).float(), each_alone=True)
-        return {"each value drawn by itself": of_model(self, split, shown, size=_LOOKED_AT)}
+        measured = self._in_place(split, each_alone=True)
+        return {"each value drawn by itself": measured} if measured else {}
 
     def best(self, split: str) -> dict[str, float]:
         """The measures of training samples in the place of generated ones, of their classes: hardly any are better."""
-        train = self.data.split("train")
+        return self._in_place(split, each_alone=False)
+
+    def _in_place(self, split: str, *, each_alone: bool) -> dict[str, float]:
+        """The measures of 2,000 training samples, drawn at random, or of their values, in the place of generated ones.
+
+        None where there is no training part or no such split.
+        """
+        train = super().part("train", plain=True)
         if train is None or not len(train) or self.data.split(split) is None:
             return {}
-        rows = torch.randperm(len(train), generator=generator(_REPORT_SEED))[:_LOOKED_AT]
-        some = train.fetch(rows, 0, 0)
-        labels = some.targets if self.conditional else None
-        return of_model(self, split, Shown(self._scaled(some.inputs[0]).float(), labels), size=_LOOKED_AT)
+        some = train.fetch(_some(train), 0, 0)
+        labels = some.targets if self.conditional and not each_alone else None
+        shown = Shown(self._scaled(some.inputs[0]).float(), labels, each_alone=each_alone)
+        of_samples = copy(self)
+        of_samples.metrics = partial(Generative.metrics, self)  # type: ignore[method-assign]  # none of the training
+        return of_model(of_samples, split, shown, size=_LOOKED_AT)
 
     # ---------------------------------------------------------------------------------------------- making and showing
 
@@ -351,7 +374,7 @@ class Generative(Task):
         part = self.data.split(split)
         if part is None or not len(part):
             return ()
-        looked_at = part.fetch(torch.arange(min(len(part), _LOOKED_AT)), 0, 0)
+        looked_at = part.fetch(_some(part), 0, 0)
         real = looked_at.inputs[0]
         if self.scaling is not None:
             made_rows, real_rows, classes = self._rows(model, self.scaling.unit(real), looked_at.targets, device)
@@ -382,11 +405,7 @@ class Generative(Task):
     def _between(self, model: nn.Module, device: torch.device) -> list[Tensor]:
         """Rows of samples on the way from one latent to another, each of one class if they are asked for."""
         ends = torch.randn(2, _WAYS, *self.latent_shape, generator=generator(_REPORT_SEED, 1)).flatten(2)
-        angles = torch.arccos(torch.cosine_similarity(ends[0], ends[1], dim=1))[:, None]
-        rows = []
-        for share in torch.linspace(0, 1, _COLUMNS).tolist():  # along the sphere, on which normal latents lie
-            first, second = ((1 - share) * angles).sin() / angles.sin(), (share * angles).sin() / angles.sin()
-            rows.append(first * ends[0] + second * ends[1])
+        rows = [spherical(ends[0], ends[1], share) for share in torch.linspace(0, 1, _COLUMNS).tolist()]
         latents = torch.stack(rows, dim=1).view(_WAYS * _COLUMNS, *self.latent_shape).to(device)
         asked = (torch.arange(_WAYS) % max(1, len(self.names))).repeat_interleave(_COLUMNS).to(device)
         with evaluating(model):
@@ -418,14 +437,40 @@ class Generative(Task):
                 yield self._scaled(batch.inputs[0])
 
 
+def spherical(first_ND: Tensor, second_ND: Tensor, share: float) -> Tensor:
+    """Latents on the way from the first to the second, along the sphere on which normal ones lie (White 2016).
+
+    Straight where there is no one arc: between latents on one line, as all of one number are.
+    """
+    angles = torch.arccos(torch.cosine_similarity(first_ND, second_ND, dim=1).clamp(-1, 1))[:, None]
+    straight, sines = angles.sin() < _ON_ONE_LINE, angles.sin().clamp(min=_ON_ONE_LINE)
+    of_first = torch.where(straight, 1 - share, ((1 - share) * angles).sin() / sines)
+    of_second = torch.where(straight, share, (share * angles).sin() / sines)
+    return of_first * first_ND + of_second * second_ND
+
+
+def _some(part: Split) -> Tensor:
+    """The numbers of the samples of a part that are looked at: all, or some at random; the same at each call."""
+    return torch.randperm(len(part), generator=generator(_REPORT_SEED))[:_LOOKED_AT]
+
+
 def digest(split: Split) -> str:
     """SHA-256 of all samples of a split and their targets, as they are without augmentation."""
     whole = sha256()
     for batch in _in_order(split):
-        for tensor in (batch.inputs[0], batch.targets):
+        for tensor in (batch.inputs[0], *_tensors(batch.targets)):
             whole.update(f"{tensor.dtype}{tuple(tensor.shape)}".encode())
             whole.update(tensor.detach().contiguous().numpy().tobytes())
     return whole.hexdigest()
+
+
+def _tensors(targets: Any) -> Iterator[Tensor]:
+    """Those of any targets: boxes and the targets of several heads are tables."""
+    if isinstance(targets, Tensor):
+        yield targets
+    else:
+        for part in targets.values() if isinstance(targets, Mapping) else targets:
+            yield from _tensors(part)
 
 
 def _in_order(split: Split) -> Iterator[Batch]:

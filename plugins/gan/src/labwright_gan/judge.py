@@ -94,7 +94,7 @@ class FromRun(nn.Module):
 class Pixels(nn.Module):
     """What is left where pictures have no classes: their pixels, averaged to 8x8 at most; no logits."""
 
-    about = "the pixels, averaged to 8x8 at most, since the pictures have no classes a classifier could be trained on"
+    about = "the pixels, averaged to 8x8 at most, since a classifier has no classes to learn of them"
 
     def forward(self, x_BCHW: Tensor) -> tuple[Tensor, None]:
         """Features (B, F)."""
@@ -112,7 +112,9 @@ def trained(split: Split, picture: Image, classes: int, epochs: int) -> SmallCNN
         optimizer = AdamW(dict(judge.named_parameters()), lr=3e-3, schedule="one-cycle")
         total, step = epochs * -(-len(split) // _BATCH), 0
         for epoch in range(epochs):
-            order = torch.split(epoch_order(len(split), seed=_SEED, epoch=epoch), _BATCH)
+            order = list(torch.split(epoch_order(len(split), seed=_SEED, epoch=epoch), _BATCH))
+            if len(order) > 1 and len(order[-1]) == 1:  # of one sample with one pixel left BatchNorm knows no variance
+                order[-2:] = [torch.cat(order[-2:])]
             for batch in IndexedBatches(split, order, seed=_SEED, epoch=epoch):
                 torch.autograd.backward(functional.cross_entropy(judge(batch.inputs[0])[1], batch.targets))
                 optimizer.step(optimizer.lr_at(step, total))

@@ -11,6 +11,9 @@ import labwright as lw
 @lw.hookimpl
 def labwright_components() -> Iterator[lw.Component]:
     data, models = "labwright_nlp.data", "labwright_nlp.models"
+    yield lw.Component(
+        "task", "nlp/answers", "labwright_nlp.answering:Answering", "the answer to a question, in a text"
+    )
     yield lw.Component("data", "nlp/text-files", f"{data}.text_files:TextFiles", "your own texts with labels")
     yield lw.Component(
         "data", "nlp/parquet", f"{data}.parquet_texts:ParquetTexts", "your own labelled texts, in Parquet of any size"
@@ -22,12 +25,15 @@ def labwright_components() -> Iterator[lw.Component]:
     yield lw.Component("data", "nlp/plain-text", f"{data}.plain_text:PlainText", "your own running text")
     yield lw.Component("data", "nlp/tokens", f"{data}.token_files:TokenFiles", "token ids in files of any size")
     yield lw.Component("data", "nlp/text-pairs", f"{data}.text_pairs:TextPairs", "your own texts and translations")
+    yield lw.Component("data", "nlp/tagged-texts", f"{data}.tagged_texts:TaggedTexts", "your own words with tags")
+    yield lw.Component("data", "nlp/questions", f"{data}.questions:Questions", "your own questions about texts")
     yield lw.Component("data", "nlp/pydoc", f"{data}.pydoc:Pydoc", "the texts behind Python's help()")
     yield lw.Component("model", "nlp/bag", f"{models}.bag:Bag", "bag of n-grams")
     yield lw.Component("model", "nlp/text-cnn", f"{models}.text_cnn:TextCNN", "convolutions over a text")
     yield lw.Component("model", "nlp/lstm", f"{models}.recurrent:LSTM", "long short-term memory over a text")
     yield lw.Component("model", "nlp/gru", f"{models}.recurrent:GRU", "gated recurrent units over a text")
     yield lw.Component("model", "nlp/encoder", f"{models}.encoder:Encoder", "any encoder of transformers")
+    yield lw.Component("model", "nlp/tagger", f"{models}.tagger:Tagger", "letters, words and a chain of labels")
     yield lw.Component("model", "nlp/gpt", f"{models}.gpt:GPT", "decoder-only transformer, a language model")
     yield lw.Component(
         "model", "nlp/transformer", f"{models}.transformer:Transformer", "encoder-decoder, one text out of another"
@@ -42,14 +48,18 @@ def labwright_components() -> Iterator[lw.Component]:
 def labwright_recipes() -> Iterator[lw.Recipe]:
     folder = Path(__file__).parent / "recipes"
     for name, summary in (
+        ("answers-minilm", "answers to your own questions about texts, by a pretrained encoder"),
         ("characters", "a better GPT on your own text, character by character"),
         ("languages", "telling 30 languages apart, offline"),
+        ("lstm-seed", "the plainest recurrent network on your own labelled texts"),
         ("pydoc", "a small GPT on the texts behind Python's help(), offline"),
         ("polarity-bag", "a bag of n-grams on your own labelled texts"),
         ("polarity-cnn", "convolutions on your own labelled texts"),
         ("polarity-lstm", "a bidirectional LSTM on your own labelled texts"),
         ("polarity-minilm", "a pretrained encoder, trained further on your own labelled texts"),
         ("shakespeare", "a small GPT on your own text, character by character"),
+        ("tags", "names and other entities in your own sentences, from scratch"),
+        ("tags-minilm", "names and other entities, by a pretrained encoder"),
         ("translation", "a small encoder-decoder on your own pairs of texts"),
     ):
         yield lw.Recipe(f"nlp/{name}", folder / f"{name}.toml", summary)

@@ -12,6 +12,7 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -152,6 +153,18 @@ class Bytes(Tokenizer):
         """Nothing was learned."""
 
 
+@dataclass(frozen=True)
+class TokensOfWords:
+    """A sentence as tokens, int32: where each word's first one is, and how many there were before it was cut.
+
+    A word that was cut off, or has no token, has a place behind the last token.
+    """
+
+    ids: np.ndarray
+    places: tuple[int, ...]
+    whole: int
+
+
 class Pieces(Tokenizer):
     """A tokenizer of the tokenizers library; `special` tokens are left out of a text that is put together again.
 
@@ -185,6 +198,50 @@ class Pieces(Tokenizer):
         with _refusing():
             encodings = self.inner.encode_batch_fast(list(texts), add_special_tokens=special)
         return [np.array(encoding.ids, dtype=np.int32) for encoding in encodings]
+
+    def encode_words(self, sentences: Sequence[Sequence[str]], most: int) -> list[TokensOfWords]:
+        """The ids of sentences whose words are known, cut as `cut` does."""
+        found = []
+        for start in range(0, len(sentences), _AT_ONCE):
+            with _refusing():
+                encodings = self.inner.encode_batch(
+                    [[*words] for words in sentences[start : start + _AT_ONCE]], is_pretokenized=True
+                )
+            for encoding, words in zip(encodings, sentences[start : start + _AT_ONCE], strict=True):
+                ids = self.cut(np.array(encoding.ids, dtype=np.int32), most)
+                end = len(ids) - self._behind  # of what is kept of words, if some are cut off
+                places = [len(ids)] * len(words)
+                for place, word in reversed([*enumerate(encoding.word_ids)]):
+                    if word is not None and (place < end or len(encoding.ids) == len(ids)):
+                        places[word] = place
+                found.append(TokensOfWords(ids, tuple(places), len(encoding.ids)))
+        return found
+
+    def windows(
+        self, first: str, second: str, most: int, shared: int
+    ) -> list[tuple[tuple[int, ...], tuple[tuple[int, int], ...]]]:
+        """Two texts as tokens, at most so many: the whole first, and as much of the second as has room, in windows.
+
+        Of each token there are the letters of the second text it stands for; others stand for none, (0, 0). Windows
+        share so many tokens of the second. There is none where the first leaves no room.
+        """
+        with _refusing():
+            asked = len(self.inner.encode(first, add_special_tokens=False).ids)
+            if asked + self.inner.num_special_tokens_to_add(True) + shared >= most:
+                return []
+            self.inner.enable_truncation(most, stride=shared, strategy="only_second")
+            try:
+                whole = self.inner.encode(first, second)
+            finally:
+                self.inner.no_truncation()
+        found = []
+        for encoding in (whole, *whole.overflowing):
+            # of tokenizers that put nothing between two texts the library knows the sides of the first window alone
+            sides = encoding.sequence_ids if 1 in encoding.sequence_ids else encoding.type_ids
+            of_second = zip(encoding.offsets, sides, strict=True)
+            letters = tuple((low, high) if side == 1 else (0, 0) for (low, high), side in of_second)
+            found.append((tuple(encoding.ids), letters))
+        return found
 
     def cut(self, ids: np.ndarray, most: int) -> np.ndarray:
         behind = min(self._behind, most)
@@ -251,6 +308,11 @@ def learned(
             return Pieces(_merges(texts, vocabulary), exact=True, special=True)
 
 
+def learned_words(words: Iterable[str], vocabulary: int) -> Pieces:
+    """A tokenizer of whole words, whatever signs are in them: the most frequent ones."""
+    return Pieces(_words(words, vocabulary, whole=True), exact=False, special=False)
+
+
 def kept(kind: Kind, folder: Path) -> Tokenizer:
     """The tokenizer that `save` left in a folder."""
     match kind:
@@ -294,10 +356,11 @@ def _read(path: Path, kind: Kind) -> Pieces:
     return Pieces(inner, exact=kind == "bpe", special=kind != "word")
 
 
-def _words(texts: Iterable[str], vocabulary: int) -> Any:
+def _words(texts: Iterable[str], vocabulary: int, *, whole: bool = False) -> Any:
     library = _library()
     inner = library.Tokenizer(library.models.WordLevel(unk_token=UNKNOWN))
-    inner.pre_tokenizer = library.pre_tokenizers.Whitespace()
+    if not whole:
+        inner.pre_tokenizer = library.pre_tokenizers.Whitespace()
     trainer = library.trainers.WordLevelTrainer(
         vocab_size=vocabulary, special_tokens=[PAD, UNKNOWN], show_progress=False
     )

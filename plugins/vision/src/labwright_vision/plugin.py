@@ -26,14 +26,19 @@ def labwright_components() -> Iterator[lw.Component]:
     yield lw.Component("data", "vision/npz", f"{here}.data.npz:Npz", "pictures in an .npz file, as MedMNIST's")
     yield lw.Component("data", "vision/shards", f"{here}.data.shards:Shards", "your own pictures, in tar shards")
     shapes = f"{here}.detection.data.shapes:Shapes"
-    yield lw.Component("data", "vision/shapes", shapes, "shapes drawn at run time, with their boxes")
+    yield lw.Component("data", "vision/shapes", shapes, "shapes drawn at run time, with boxes, masks")
     boxes = f"{here}.detection.data.folder:DetectionFolder"
     yield lw.Component("data", "vision/detection-folder", boxes, "your own pictures with boxes: COCO, VOC, YOLO, JSONL")
-    yield lw.Component("task", "vision/detection", f"{here}.detection.task:Detection", "find objects: boxes, classes")
+    yield lw.Component("task", "vision/detection", f"{here}.detection.task:Detection", "find objects: boxes, masks")
     detector = f"{here}.models.detector:Detector"
     yield lw.Component("model", "vision/detector", detector, "one-stage detector without anchor boxes")
     detection_loss = f"{here}.detection.losses:DetectionLoss"
     yield lw.Component("loss", "vision/detection", detection_loss, "class, place and spread of boxes")
+    torchvision = f"{here}.models.torchvision_detectors:TorchvisionDetector"
+    summary = "torchvision's Faster R-CNN, Mask R-CNN, RetinaNet"
+    yield lw.Component("model", "vision/torchvision-detector", torchvision, summary)
+    own_losses = f"{here}.detection.losses:TorchvisionLosses"
+    yield lw.Component("loss", "vision/torchvision-losses", own_losses, "what a detector of torchvision minimises")
     yield lw.Component(
         "data",
         "vision/segmentation-folder",
@@ -43,6 +48,7 @@ def labwright_components() -> Iterator[lw.Component]:
     yield lw.Component(
         "data", "vision/shapes-masks", f"{here}.data.shapes_masks:ShapesMasks", "shapes drawn on noise, with masks"
     )
+    yield lw.Component("data", "vision/datasets", f"{here}.data.hub:Datasets", "pictures from the Hugging Face hub")
     yield lw.Component("model", "vision/deeplab", f"{here}.models.deeplab:DeepLab", "DeepLabV3+ on any timm backbone")
     yield lw.Component("model", "vision/unet", f"{here}.models.unet:UNet", "U-Net: a class for each pixel")
     yield lw.Component("model", "vision/mlp", f"{here}.models.mlp:MLP", "multilayer perceptron over the pixels")
@@ -70,6 +76,8 @@ def labwright_recipes() -> Iterator[lw.Recipe]:
     yield lw.Recipe("vision/image-folder", folder / "image-folder.toml", "a residual network on your own pictures")
     shapes = folder / "shapes-detection.toml"
     yield lw.Recipe("vision/shapes-detection", shapes, "a small detector on shapes that are drawn at run time")
+    instances = folder / "shapes-instances.toml"
+    yield lw.Recipe("vision/shapes-instances", instances, "a small Mask R-CNN on shapes that are drawn at run time")
     own = folder / "detection-folder.toml"
     yield lw.Recipe("vision/detection-folder", own, "a detector on your own pictures with boxes")
     yield lw.Recipe("vision/digits-simclr", folder / "digits-simclr.toml", "SimCLR on scikit-learn's digits")

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Self, cast
+from typing import Annotated, Any
 
 import torch
 from labwright import (
@@ -13,18 +13,16 @@ from labwright import (
     Batch,
     Classes,
     Data,
-    Finding,
     Image,
     Labelled,
     LabwrightError,
-    LeftOut,
     Part,
-    Port,
     Split,
     TensorSplit,
     generator,
     load,
 )
+from labwright_tasks.around import Around
 from pydantic import Field
 from torch import Tensor
 
@@ -34,7 +32,7 @@ _SEED = 33
 _AT_ONCE = 256  # pictures
 
 
-class WithGenerated(Data):
+class WithGenerated(Around):
     """Other data of pictures by class, with `count` generated ones in its training part, each class alike.
 
     `run` is the folder of a run of a conditional generator. It must have learned from the very training pictures that
@@ -66,8 +64,8 @@ class WithGenerated(Data):
                 f"task.data.data: generated pictures of classes are added to such; {type(data).__name__} offers "
                 f"{data.item.__name__} and has targets {data.target.__name__}."
             )
-        self.data, self.run, self.count = data, run.expanduser(), count
-        self.suffixes, self.line, self.in_memory = data.suffixes, data.line, data.in_memory  # type: ignore[misc]
+        super().__init__(data)
+        self.run, self.count = run.expanduser(), count
         self._train: Mixed | None = None
 
     def prepare(self) -> None:
@@ -118,9 +116,6 @@ class WithGenerated(Data):
                 "settings may have been chosen. Leave task.judge out: the run then trains one on these alone."
             )
 
-    def ports(self) -> tuple[Port, Port]:
-        return self.data.ports()
-
     def split(self, name: str) -> Split | None:
         return self._train if name == "train" else self.data.split(name)
 
@@ -133,45 +128,6 @@ class WithGenerated(Data):
 
     def identity(self, split: str) -> Iterable[str] | None:
         return None if split == "train" else self.data.identity(split)
-
-    def left_out(self) -> Sequence[LeftOut]:
-        return self.data.left_out()
-
-    def checks(self) -> Iterable[Finding]:
-        return self.data.checks()
-
-    def noticed(self) -> Sequence[str]:
-        return self.data.noticed()
-
-    def starts_from(self, folder: Path) -> None:
-        self.data.starts_from(folder)
-
-    def read(self, path: Path) -> tuple[Tensor, ...]:
-        return self.data.read(path)
-
-    def parse(self, line: str) -> tuple[Tensor, ...]:
-        return self.data.parse(line)
-
-    def decode(self, content: bytes, suffix: str) -> tuple[Tensor, ...]:
-        return self.data.decode(content, suffix)
-
-    def files(self, folder: Path) -> list[Path]:
-        return self.data.files(folder)
-
-    def on(self, path: Path) -> Self:
-        return cast(Self, self.data.on(path))  # what is measured has nothing generated in it
-
-    def inputs(self, path: Path) -> Iterable[tuple[str, Callable[[], tuple[Tensor, ...]]]] | None:
-        return self.data.inputs(path)
-
-    def show(self, inputs: tuple[Tensor, ...]) -> list[str] | list[Tensor]:
-        return self.data.show(inputs)
-
-    def save(self, folder: Path) -> None:
-        self.data.save(folder)
-
-    def load(self, folder: Path) -> None:
-        self.data.load(folder)
 
 
 class Mixed:

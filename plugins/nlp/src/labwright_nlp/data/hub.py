@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import logging
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from labwright import LabwrightError, LeftOut, listed, located, nearest, sentence
+from labwright import LabwrightError, LeftOut, listed, nearest
+from labwright_tasks.hub import loaded
 from labwright_tasks.parts import part_named
 from labwright_tasks.tables import Table, cells_of
 
 from labwright_nlp.data.reading import rows_of
 from labwright_nlp.data.texts import Length, Share, Texts
 from labwright_nlp.tokenizing import Case, Kind, Vocabulary
+
+_NEEDS = "data 'nlp/datasets' needs the datasets library: `pip install 'labwright-nlp[datasets]'` brings it."
 
 
 class Datasets(Texts):
@@ -55,7 +56,7 @@ class Datasets(Texts):
         self.dataset, self.subset, self.text, self.label = dataset, subset, text, label
 
     def rows(self) -> dict[str, Table]:
-        splits = _loaded(self.dataset, self.subset)
+        splits = loaded(self.dataset, self.subset, needs=_NEEDS)
         parts: dict[str, Table] = {}
         self.unused = []
         for name, split in splits.items():
@@ -91,34 +92,3 @@ class Datasets(Texts):
             setting: cells_of(of, named[setting], lambda row: f"{origin}, row {row}") for setting, of in values.items()
         }
         return Table(origin, columns, range(part.num_rows), "row") if any(columns["label"]) else None
-
-
-def _loaded(dataset: str, subset: str | None) -> dict[str, Any]:
-    """The splits by name. Raises LabwrightError in the library's words if there is no such dataset within reach."""
-    folder = Path(dataset).expanduser()
-    if not folder.is_dir() and (folder.is_absolute() or dataset.startswith(".") or dataset.count("/") > 1):
-        raise LabwrightError(f"task.data.dataset: there is no folder {located(folder)}.")
-    if find_spec("datasets") is None:
-        raise LabwrightError(
-            "data 'nlp/datasets' needs the datasets library: `pip install 'labwright-nlp[datasets]'` brings it."
-        )
-    import datasets
-
-    datasets.disable_progress_bars()
-    asking = logging.getLogger("huggingface_hub")
-    before = asking.level
-    asking.setLevel(logging.ERROR)  # it announces each time it asks again
-    try:
-        if (folder / "dataset_dict.json").is_file() or (folder / "state.json").is_file():
-            loaded = datasets.load_from_disk(str(folder))
-        else:
-            loaded = datasets.load_dataset(str(folder) if folder.is_dir() else dataset, subset)
-    except Exception as error:  # whatever the hub, the network or a file has to say
-        reason = str(error).strip().split("\n")[0]
-        raise LabwrightError(
-            f"task.data.dataset: {dataset!r} can't be loaded: {type(error).__name__}: {sentence(reason)} It is a name "
-            "on the Hugging Face hub, which needs the network the first time, or a folder."
-        ) from error
-    finally:
-        asking.setLevel(before)
-    return dict(loaded) if isinstance(loaded, dict) else {"train": loaded}

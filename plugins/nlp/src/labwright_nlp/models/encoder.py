@@ -1,4 +1,4 @@
-"""Any encoder of the transformers library with a classifier on top. B batch, T tokens, D width."""
+"""Any encoder of the transformers library with a classifier on top. B batch, T tokens, C classes, D width."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from labwright import Choice, Classes, Tokens, Uniform, Values
+from labwright_tasks.dense_labels import PositionClasses
 from labwright_tasks.heads import width_of
 from pydantic import Field
 from torch import Tensor, nn
 
 from labwright_nlp.models.backbones import backbone
 from labwright_nlp.models.masks import filled, mean
+from labwright_nlp.ports import Spans
 
 
 class Encoder(nn.Module):
@@ -38,7 +40,7 @@ class Encoder(nn.Module):
     def __init__(
         self,
         inputs: Tokens,
-        outputs: Classes | Values,
+        outputs: Classes | Values | PositionClasses | Spans,
         *,
         architecture: str | None = None,
         options: dict[str, Any] | None = None,
@@ -50,13 +52,16 @@ class Encoder(nn.Module):
         self.network, self._remarks, self.causal = made.network, made.remarks, made.causal
         self.pooling = pooling
         self.dropout = nn.Dropout(dropout)
-        self.head = nn.Linear(made.width, width_of(outputs))
+        self.each = isinstance(outputs, PositionClasses | Spans)
+        self.head = nn.Linear(made.width, _numbers(outputs))
 
     def forward(self, ids_BT: Tensor, lengths_B: Tensor) -> Tensor:
-        """Logits of shape (B, classes)."""
+        """Logits of shape (B, C), or (B, T, C) where something is said of each token."""
         there_BT = filled(ids_BT.shape[1], lengths_B)
         x_BTD = self.network(input_ids=ids_BT, attention_mask=there_BT.long()).last_hidden_state
-        if self.pooling == "mean":
+        if self.each:
+            pooled_BD = x_BTD
+        elif self.pooling == "mean":
             pooled_BD = mean(x_BTD, there_BT)
         elif self.causal:
             pooled_BD = x_BTD[torch.arange(len(x_BTD), device=x_BTD.device), lengths_B - 1]
@@ -67,3 +72,10 @@ class Encoder(nn.Module):
 
     def remarks(self) -> Sequence[str]:
         return self._remarks
+
+
+def _numbers(outputs: Classes | Values | PositionClasses | Spans) -> int:
+    """How many the last layer gives."""
+    if isinstance(outputs, PositionClasses):
+        return len(outputs.names)
+    return 2 if isinstance(outputs, Spans) else width_of(outputs)

@@ -41,17 +41,16 @@ class Recurrent(nn.Module, ABC):
         self.dropout = nn.Dropout(dropout)
         wide = width * (2 if bidirectional else 1)
         sizes = [embedding, *[wide] * (depth - 1)]
-        self.layers = nn.ModuleList(_Layer(self.unit, size, width, bidirectional) for size in sizes)
+        self.layers = nn.ModuleList(Layer(self.unit, size, width, bidirectional) for size in sizes)
         self.head = nn.Linear(wide, width_of(outputs))
 
     def forward(self, ids_BT: Tensor, lengths_B: Tensor) -> Tensor:
         """Logits of shape (B, classes)."""
         there_BT = filled(ids_BT.shape[1], lengths_B)
-        steps_T = torch.arange(ids_BT.shape[1], device=ids_BT.device)
-        back_BT = torch.where(there_BT, lengths_B[:, None] - 1 - steps_T, steps_T)  # from the end of each text
+        back_BT = from_the_end(there_BT, lengths_B)
         x_BTD = self.dropout(self.embedding(ids_BT))
         last_BD = x_BTD[:, 0]
-        with _float32_on_the_cpu(x_BTD.device):
+        with float32_on_the_cpu(x_BTD.device):
             for layer in self.layers:
                 x_BTD, last_BD = layer(x_BTD, back_BT, lengths_B)
                 x_BTD = self.dropout(x_BTD)
@@ -92,7 +91,7 @@ class GRU(Recurrent):
     unit = nn.GRU
 
 
-class _Layer(nn.Module):
+class Layer(nn.Module):
     """One layer, in one direction or in both: each reads its own way from a text's first token on."""
 
     def __init__(self, unit: type[nn.LSTM] | type[nn.GRU], size: int, width: int, bidirectional: bool) -> None:
@@ -110,10 +109,16 @@ class _Layer(nn.Module):
         return torch.cat(outputs, dim=2), torch.cat(last, dim=1)
 
 
-def _float32_on_the_cpu(device: torch.device) -> AbstractContextManager[Any]:
+def float32_on_the_cpu(device: torch.device) -> AbstractContextManager[Any]:
     """Without autocast on the CPU: torch has an LSTM in bfloat16 for few processors, and fails on the others."""
     autocast = device.type == "cpu" and torch.is_autocast_enabled("cpu")
     return torch.autocast("cpu", enabled=False) if autocast else nullcontext()
+
+
+def from_the_end(there_BT: Tensor, lengths_B: Tensor) -> Tensor:
+    """The place that each step reads from a text's end on, (B, T); behind the end its own."""
+    steps_T = torch.arange(there_BT.shape[1], device=there_BT.device)
+    return torch.where(there_BT, lengths_B[:, None] - 1 - steps_T, steps_T)
 
 
 def _at(x_BTD: Tensor, places_BS: Tensor) -> Tensor:

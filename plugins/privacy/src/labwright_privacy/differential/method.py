@@ -104,7 +104,7 @@ class DifferentiallyPrivate(Method):
                 f"{self.units.name}s whole; it has to be well below {1 / self.units.count:.2g}."
             )
         noise = self._noise((), self.total)
-        return [*self._notes(task, noise, "start" in recipe)]
+        return [*self._notes(task, noise, recipe)]
 
     def _noise(self, history: Sequence[Part], steps: int) -> float:
         if self.noise is not None:
@@ -112,7 +112,7 @@ class DifferentiallyPrivate(Method):
         assert self.epsilon is not None
         return noise_for(self.epsilon, self.delta, self.rate, steps, tuple(history), self.accountant)
 
-    def _notes(self, task: Task, noise: float, started: bool) -> Iterator[str]:
+    def _notes(self, task: Task, noise: float, recipe: Mapping[str, Any]) -> Iterator[str]:
         epsilon = spent([Part("", noise, self.rate, self.total)], self.delta, self.accountant)
         yield (
             f"differential privacy of each {self.units.name}, one of {self.units.count:,}: epsilon {epsilon:.4g} at "
@@ -125,7 +125,9 @@ class DifferentiallyPrivate(Method):
             if files
             else ""
         )
-        before = " What the weights it starts from tell of their data isn't counted." if started else ""
+        given = {"the weights it starts from": "start" in recipe, "its teacher": "teacher" in recipe.get("task", {})}
+        elsewhere = " and ".join(what for what, there in given.items() if there)
+        before = f" What may be known of its data by {elsewhere} isn't counted." if elsewhere else ""
         yield (
             "the weights (model.safetensors) are covered, those of all checkpoints together. metrics.jsonl, "
             "report.html, outcome.json and state.json aren't: they hold losses, metrics and samples without noise."

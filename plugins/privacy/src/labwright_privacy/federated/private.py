@@ -80,7 +80,7 @@ class PrivateFederatedAveraging(DifferentiallyPrivate):
                 f"has to be well below {1 / count:.2g}."
             )
         noise = self._noise((), self.total)
-        return [*about_clients, *self._notes(task, noise, "start" in recipe)]
+        return [*about_clients, *self._notes(task, noise, recipe)]
 
     def feed(self, steps: Steps) -> Iterator[Any]:
         self.averaging.feed(steps)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from copy import copy
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from labwright import Data, Finding, LabwrightError, LeftOut, Part, Port, Split, listed, nearest
+from labwright import Data, Finding, LabwrightError, Part, Port, listed, nearest
+from labwright_tasks.around import Around
 from labwright_tasks.folds import Refittable
 from labwright_tasks.rewritten import Rewritten
 from pydantic import Field
@@ -21,7 +22,7 @@ Kind = Literal["EMAIL", "IBAN", "MAC", "IP", "ID", "CARD", "PHONE"]
 _KEPT = "masked.json"
 
 
-class Masked(Data):
+class Masked(Around):
     """Other data of texts with its personal data replaced by pseudonyms, before anything is learned from them.
 
     What is found, by its form and its checksum: addresses of e-mail (EMAIL), bank accounts (IBAN), payment cards
@@ -55,11 +56,10 @@ class Masked(Data):
                 '"privacy/masked", data = ... } }.'
             )
         _check_regions(regions)
-        self.data, self.secret = data, secret
+        super().__init__(data)
+        self.secret = secret
         self.pseudonyms = Pseudonyms(key_of(secret), kinds, regions)
-        self.data.rewrite = self.pseudonyms
-        self.item, self.target = data.item, data.target  # type: ignore[misc]
-        self.suffixes, self.line, self.in_memory = data.suffixes, data.line, data.in_memory  # type: ignore[misc]
+        data.rewrite = self.pseudonyms
         self.read_counts = ""  # what was masked in what `prepare` or `on` read, in a sentence
         self._other_key = False
 
@@ -88,12 +88,6 @@ class Masked(Data):
         other.data = self.data.on(path)
         other._read("its texts")
         return other
-
-    def ports(self) -> tuple[Port, Port]:
-        return self.data.ports()
-
-    def split(self, name: str) -> Split | None:
-        return self.data.split(name)
 
     def remarks(self) -> Sequence[str]:
         remarks = [*self.data.remarks(), self.read_counts, *self._of_key()]
@@ -126,40 +120,10 @@ class Masked(Data):
         about = json.loads((folder / _KEPT).read_text(encoding="utf-8"))
         self._other_key = about["key"] != self.pseudonyms.fingerprint()
 
-    def starts_from(self, folder: Path) -> None:
-        self.data.starts_from(folder)
-
-    def read(self, path: Path) -> tuple[Tensor, ...]:
-        return self.data.read(path)
-
-    def parse(self, line: str) -> tuple[Tensor, ...]:
-        return self.data.parse(line)
-
-    def decode(self, content: bytes, suffix: str) -> tuple[Tensor, ...]:
-        return self.data.decode(content, suffix)
-
-    def files(self, folder: Path) -> list[Path]:
-        return self.data.files(folder)
-
-    def inputs(self, path: Path) -> Iterable[tuple[str, Callable[[], tuple[Tensor, ...]]]] | None:
-        return self.data.inputs(path)
-
-    def show(self, inputs: tuple[Tensor, ...]) -> list[str] | list[Tensor]:
-        return self.data.show(inputs)
-
-    def left_out(self) -> Sequence[LeftOut]:
-        return self.data.left_out()
-
     def checks(self) -> Iterable[Finding]:
         findings = [*self.data.checks()]
         self.pseudonyms.counts.clear()  # what is read once more isn't found anew
         return findings
-
-    def place(self, split: str, index: int) -> str:
-        return self.data.place(split, index)
-
-    def identity(self, split: str) -> Iterable[str] | None:
-        return self.data.identity(split)
 
 
 def _check_regions(regions: Sequence[str]) -> None:

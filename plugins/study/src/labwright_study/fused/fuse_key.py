@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from typing import Any
 
@@ -50,6 +51,10 @@ def why_not(experiment: Experiment) -> str:
         return f"task {experiment.task.label!r}: each trial collects its own data, step by step"
     if experiment.task.is_a(Stateful):
         return f"task {experiment.task.label!r}: it keeps a state of its own, which would be that of all trials"
+    task = experiment.task.target or type(experiment.task.thing)
+    # as its author has annotated it; one that may return either is known by its first step
+    if str(inspect.signature(task.loss).return_annotation).startswith("dict"):
+        return f"task {experiment.task.label!r}: its loss has named parts, and a fused trial's is one number"
     frozen = [
         pattern
         for spec in experiment.optimizers.values()

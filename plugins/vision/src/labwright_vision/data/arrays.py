@@ -113,6 +113,7 @@ class PictureArrays(Data, ABC):
         augment = steps(len(train), self.changes, mean=self.mean, deviation=self.deviation)
         self._splits = {name: self._part(part, augment if name == "train" else ()) for name, part in parts.items()}
         self.facts = self._facts_of(self._splits["train"])
+        self._remarks = [*self._remarks, *_in_two_parts(parts)]
 
     def ports(self) -> tuple[Port, Port]:
         heads = Heads({name: Classes(("no", "yes")) for name in self.names}) if issubclass(self.target, Heads) else None
@@ -212,6 +213,20 @@ class PictureArrays(Data, ABC):
                 f"task.data.valid: {self.valid} of {len(labels):,} pictures is {what}; change it, or set it to 0."
             )
         return parts | {"train": train.take(~mask), "valid": train.take(mask)}
+
+
+def _in_two_parts(parts: Mapping[str, Pixels]) -> Iterator[str]:
+    """A sentence for each part with pictures of one before it; a second goes through 500 MB."""
+    known: dict[bytes, str] = {}
+    for name in (name for name in ("train", "valid", "test") if name in parts):
+        digests = [hashlib.blake2b(one.tobytes(), digest_size=16).digest() for one in parts[name].pictures]
+        if copies := [place for place, digest in enumerate(digests) if digest in known]:
+            yield (
+                f"{len(copies):,} of {len(digests):,} pictures of {name} are in another part as well, such as number "
+                f"{copies[0]:,}, {known[digests[copies[0]]]}: {name} flatters. `labwright check-data` names them all."
+            )
+        for place, digest in enumerate(digests):
+            known.setdefault(digest, f"which is number {place:,} of {name}")
 
 
 def _scaling_of(pictures_NCHW: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:

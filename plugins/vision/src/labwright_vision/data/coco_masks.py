@@ -63,7 +63,7 @@ class CocoMask:
 
     def _of_runs(self, runs: Mapping[str, Any]) -> np.ndarray:
         counts = runs.get("counts")
-        lengths = _unpacked(counts) if isinstance(counts, str) else counts
+        lengths = unpacked(counts) if isinstance(counts, str) else counts
         if runs.get("size") != [self.height, self.width] or not isinstance(lengths, list):
             raise LabwrightError(f"{self}: run lengths of size {runs.get('size')}, not {[self.height, self.width]}.")
         values = np.repeat([on for on, _ in zip(cycle((False, True)), lengths, strict=False)], lengths)
@@ -94,8 +94,7 @@ def coco_masks(file: Found) -> dict[str, CocoMask]:
         return {
             str(PurePosixPath(row["file_name"]).with_suffix("")): CocoMask(
                 f"{file}, {row['file_name']}",
-                int(row["height"]),
-                int(row["width"]),
+                *_size(row, file),
                 tuple(objects[picture]),
                 categories,
             )
@@ -105,6 +104,19 @@ def coco_masks(file: Found) -> dict[str, CocoMask]:
         raise LabwrightError(
             f"{file} isn't COCO's json: it needs images, annotations and categories that fit together ({error!r})."
         ) from error
+
+
+def _size(row: Mapping[str, Any], file: Found) -> tuple[int, int]:
+    """Height and width, which outlines are drawn in. Raises LabwrightError for a picture without."""
+    sides = [row.get(side) for side in ("height", "width")]
+    for side, given in zip(("height", "width"), sides, strict=True):
+        if type(given) is not int or given < 1:
+            raise LabwrightError(
+                f"{file}: the image {row['file_name']} has the {side} {json.dumps(given)}; outlines are drawn in its "
+                "size, whole numbers of pixels."
+            )
+    height, width = sides
+    return height, width  # type: ignore[return-value]
 
 
 def _check(categories: tuple[tuple[str, int, None], ...], file: Found) -> None:
@@ -129,7 +141,7 @@ def _inside(corners: np.ndarray, height: int, width: int) -> np.ndarray:
     return inside_HW
 
 
-def _unpacked(text: str) -> list[int]:
+def unpacked(text: str) -> list[int]:
     """Run lengths from COCO's letters: five bits in each and one that says whether more follow; differences of two."""
     lengths: list[int] = []
     place = 0

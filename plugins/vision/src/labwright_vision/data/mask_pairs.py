@@ -13,6 +13,7 @@ from labwright_vision.data.folders import Found, Tally, archives, entries, folde
 from labwright_vision.data.masks import Mask, MaskFile
 
 IMAGES = ("images", "image", "imgs", "pictures", "jpegimages")
+_INSTANCES, _JSON, _YEAR = "instances_", ".json", "0123456789_-"
 MASKS = ("masks", "mask", "annotations", "labels", "segmentationclass")
 
 
@@ -32,6 +33,10 @@ def paired(root: Found, suffix: str, tally: Tally) -> dict[str, list[Pair]]:
 
     Raises LabwrightError for folders that lie otherwise, and for pictures and masks that stand alone.
     """
+    if coco := _of_coco(root, tally):
+        if "train" not in coco:
+            raise LabwrightError(f"{root}/annotations has no instances_train*.json to learn from.")
+        return coco
     parts = _named_parts([*folders(root), *archives(root)], root)
     if parts:
         if "train" not in parts:
@@ -57,11 +62,51 @@ def paired(root: Found, suffix: str, tally: Tally) -> dict[str, list[Pair]]:
 
 def together(root: Found, suffix: str, tally: Tally) -> list[Pair]:
     """All pairs below a root, whatever part they are of."""
+    if coco := _of_coco(root, tally):
+        return [pair for part in coco.values() for pair in part]
     parts = _named_parts([*folders(root), *archives(root)], root)
     bases = [*parts.values()] if parts else [root]
     if parts:
         _tell_others(root, bases, tally)
     return [pair for base in bases for pair in _of_base(base, suffix, root, tally)]
+
+
+def _of_coco(root: Found, tally: Tally) -> dict[str, list[Pair]]:
+    """The pairs of COCO's own layout: annotations/instances_train2017.json, and train2017/ or images/train2017/.
+
+    Nothing where it isn't so. Raises LabwrightError for annotations without their folder.
+    """
+    beside = {folder.name: folder for folder in folders(root)}
+    annotated = beside.get("annotations")
+    files = {} if annotated is None else {file.name: file for file in entries(annotated)}
+    named = {name[len(_INSTANCES) : -len(_JSON)]: file for name, file in files.items() if _is_instances(name)}
+    if not named:
+        return {}
+    if "images" in beside:
+        beside |= {folder.name: folder for folder in folders(beside["images"])}
+    parts: dict[str, list[Pair]] = {}
+    for name, file in named.items():
+        part = part_named(name.rstrip(_YEAR))
+        if part is None or part in parts:
+            again = "a part that is there already" if part else "no part"
+            raise LabwrightError(
+                f"{file} is of {name!r}, {again}: {listed(NAMES)}, with a year behind it, are. Take it away."
+            )
+        if name not in beside:
+            raise LabwrightError(f"{file} is there, and no folder {root}/{name} with its pictures: add it.")
+        pictures, masks = _by_stem(beside[name], "", tally), coco_masks(file)
+        parts[part] = _joined(pictures, masks, root, f"no such picture in {file}", f"no {beside[name]}/NAME.*")
+    for name, folder in beside.items():
+        if part_named(name.rstrip(_YEAR)) and name not in named:
+            # COCO keeps the masks of its test part to itself
+            tally.add(
+                "picture", f"in {name}, which has no {_INSTANCES}{name}{_JSON}", count=len(found(folder, Tally()))
+            )
+    return parts
+
+
+def _is_instances(name: str) -> bool:
+    return name.startswith(_INSTANCES) and name.endswith(_JSON)
 
 
 def _tell_others(folder: Found, parts: Collection[Found], tally: Tally) -> None:

@@ -16,7 +16,7 @@ from PIL import Image
 from labwright_vision.data.folders import Found
 
 UNKNOWN = -1  # the label of a value that stands for no class and isn't left out
-_BLURRED = {"JPEG", "MPO", "JPEG2000"}
+_BLURRED = {"JPEG", "MPO", "JPEG2000", "AVIF"}  # AVIF also where it is called lossless: its colours are converted
 _COLOUR = 3  # channels of one
 _GREY = 0x010101  # times a shade
 _MOST = 65535  # the largest value of a class
@@ -55,9 +55,12 @@ class MaskFile:
     def pixels(self) -> Pixels:
         """Raises LabwrightError for a file that can't be read, or whose pixels can't be classes."""
         try:
-            with Image.open(io.BytesIO(self.path.read_bytes())) as opened:
-                if opened.format in _BLURRED:
-                    raise ValueError(f"{opened.format} blurs values into others where classes meet; save masks as PNG")
+            content = self.path.read_bytes()
+            with Image.open(io.BytesIO(content)) as opened:
+                blurred = opened.format in _BLURRED or (opened.format == "WEBP" and _is_lossy(content))
+                if blurred:
+                    which = "lossy WebP" if opened.format == "WEBP" else opened.format
+                    raise ValueError(f"{which} blurs values into others where classes meet; save masks as PNG")
                 return _pixels(opened)
         except Exception as error:  # Pillow's forty readers raise anything
             raise LabwrightError(f"{self} can't be read as a mask: {str(error).rstrip('.')}.") from error
@@ -193,6 +196,18 @@ def check_names(rows: Sequence[tuple[str, int, int | None]], table: ClassTable, 
 def shown(colour: int) -> str:
     """A colour as people write it: 128,0,128."""
     return ",".join(str(colour >> shift & 0xFF) for shift in (16, 8, 0))
+
+
+def _is_lossy(webp: bytes) -> bool:
+    """Whether a WebP file, or a frame in it, is compressed as VP8 has it: its chunks are named in their order."""
+    place = 12  # behind RIFF, the length and WEBP
+    while place + 8 <= len(webp):
+        name, length = webp[place : place + 4], int.from_bytes(webp[place + 4 : place + 8], "little")
+        if name == b"VP8 ":
+            return True
+        # a frame of a film has 16 bytes of its own before its chunks
+        place += 8 + 16 if name == b"ANMF" else 8 + length + length % 2
+    return False
 
 
 def _pixels(opened: Image.Image) -> Pixels:

@@ -179,7 +179,7 @@ def _planes(opened: Image.Image, channels: int, white: float | None, background:
     planes = []
     for page in range(pages):
         opened.seek(page)
-        planes.append(_shown(opened, "L", white, background))
+        planes.append(_shown(opened, "L", white, background).copy())
     return planes
 
 
@@ -187,12 +187,15 @@ def _shown(opened: Image.Image, mode: str, white: float | None, background: int)
     """The picture upright, of 8 bits, without transparency."""
     top = white or (SIXTEEN if _deep(opened) == "16 bits" else None)
     deep = _deep(opened)
-    picture = ImageOps.exif_transpose(opened)
+    opened.load()
+    # copied only where it has to be: that takes a good part of the time of decoding
+    held_upright = opened.getexif().get(_ORIENTATION, 1) == 1
+    picture = opened if held_upright else ImageOps.exif_transpose(opened)
     if deep:
         picture = _eight_bits(np.asarray(picture), deep, top)
     if picture.has_transparency_data:  # a palette's transparent entry would be taken for a colour, too
         picture = _on(picture.convert("RGBA"), background)
-    return picture.convert(mode)
+    return picture if picture.mode == mode else picture.convert(mode)
 
 
 def _deep(opened: Image.Image) -> str:

@@ -52,17 +52,32 @@ def check_depth(pictures: Sequence[Picture], white: float | None) -> None:
 
 
 def remarks(
-    parts: Mapping[str, Sequence[Picture]], *, background: str, white: float | None, channels: int
+    parts: Mapping[str, Sequence[Picture]],
+    *,
+    background: str,
+    white: float | None,
+    channels: int,
+    torn: str = "under two classes",
 ) -> list[str]:
-    """Sentences about the pictures that are used, each with what to do."""
+    """Sentences about the pictures that are used, each with what to do; `torn` are those of which two things are said.
+
+    A picture's `label` stands for all that is said of it.
+    """
     whole = [picture for part in parts.values() for picture in part]
-    return [*twice(parts), *of_pictures(whole, background=background, white=white, channels=channels)]
+    return [*twice(parts), *of_pictures(whole, background=background, white=white, channels=channels, torn=torn)]
 
 
-def of_pictures(pictures: Sequence[Picture], *, background: str, white: float | None, channels: int = 3) -> list[str]:
+def of_pictures(
+    pictures: Sequence[Picture],
+    *,
+    background: str,
+    white: float | None,
+    channels: int = 3,
+    torn: str = "under two classes",
+) -> list[str]:
     """Sentences about pictures, whatever part they are of."""
     return [
-        *_under_two(pictures),
+        *_under_two(pictures, torn),
         *_transparent(pictures, background),
         *_dark(pictures, white),
         *(_moving(pictures) if channels in (1, 3) else []),  # else pages are channels
@@ -121,13 +136,13 @@ def twice(parts: Mapping[str, Sequence[Known]]) -> list[str]:
     return sentences
 
 
-def _under_two(pictures: Sequence[Picture]) -> list[str]:
+def _under_two(pictures: Sequence[Picture], how: str) -> list[str]:
     first: dict[str, Picture] = {}
     torn = [picture for picture in pictures if first.setdefault(picture.facts.digest, picture).label != picture.label]
     if not torn:
         return []
     other = first[torn[0].facts.digest].name
-    return [f"{_count(torn)} under two classes, such as {torn[0].name} and {other}: take the wrong ones away."]
+    return [f"{_count(torn)} {how}, such as {torn[0].name} and {other}: take the wrong ones away."]
 
 
 def _transparent(pictures: Sequence[Picture], background: str) -> list[str]:

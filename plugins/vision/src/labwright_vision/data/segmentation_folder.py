@@ -52,7 +52,8 @@ class SegmentationFolder(Data):
     folder does, a line for each, or classes.json, a list or {name: value}; without it each value is a class. Where
     masks have colours, that file has NAME RED GREEN BLUE in each line, or {name: [red, green, blue]}. Pixels of the
     values `void`, by which the lines of such a file are counted from 0 too, don't count. In the place of masks/ a json
-    of COCO's may stand: smaller objects lie above larger ones, crowds don't count, and all else is background.
+    of COCO's may stand, and its whole folder be `folder`, with train2017/ and annotations/instances_train2017.json:
+    smaller objects lie above larger ones, crowds don't count, and all else is background.
 
     Each picture is read once before a run begins; together with masks, and up to 512 MB, they are kept in memory.
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -28,7 +29,7 @@ from labwright_vision.data.archive import Archived
 from labwright_vision.data.augment import Crop, Flip, Grey, Jitter, Rotate, Scale, Shift
 from labwright_vision.data.checking import examined
 from labwright_vision.data.folders import Found, Tally, existing, expanded
-from labwright_vision.data.own_pictures import Channels, Files, OwnPictures
+from labwright_vision.data.own_pictures import Channels, Files, OwnPictures, Reader
 from labwright_vision.data.pictures import held_out
 from labwright_vision.data.policies import Erase, Policy
 from labwright_vision.data.reading import Facts
@@ -137,9 +138,9 @@ class PictureTable(OwnPictures):
         self._tables = {part: replace(table, columns={}) for part, table in chosen.items()}
         self.facts = self.facts_of(self._splits["train"])
         self._left_out = [*left_out, *self.answers.unknown(chosen.values()), *tally.left_out()]
-        # one class of all, as rows say what there is to say
-        same = {part: [replace(picture, label=0) for picture in some] for part, some in pictures.items()}
-        seen = remarks(same, background=self.background, white=self.white, channels=self.channels)
+        listed = self._as_listed(pictures, chosen)
+        said = "under two classes" if self.target is Classes else "with different labels"
+        seen = remarks(listed, background=self.background, white=self.white, channels=self.channels, torn=said)
         self._remarks = [*published.remarks, *shared, *seen]
 
     def ports(self) -> tuple[Port, Port]:
@@ -170,6 +171,43 @@ class PictureTable(OwnPictures):
         ]
         return other
 
+    def _as_listed(
+        self, pictures: Mapping[str, Sequence[Picture]], tables: Mapping[str, Table]
+    ) -> dict[str, list[Picture]]:
+        """The pictures of each part by the rows that name them; the same `label` is all that is said being the same."""
+        number: dict[tuple[Any, ...], int] = {}
+        listed: dict[str, list[Picture]] = {}
+        for part, some in pictures.items():
+            rows = zip(*(map(str, tables[part][column]) for column in self.said), strict=True)
+            listed[part] = [
+                replace(picture, label=number.setdefault(said, len(number)), name=f"{picture.name} ({where})")
+                for picture, said, where in zip(some, rows, map(tables[part].where, range(len(some))), strict=True)
+            ]
+        return listed
+
+    def inputs(self, path: Path) -> Iterable[tuple[str, Callable[[], tuple[Tensor, ...]]]] | None:
+        """The pictures that a table names, with labels or without."""
+        return self._named(path) if path.is_file() and path.suffix.lower() not in self.suffixes else None
+
+    def _named(self, path: Path) -> Iterator[tuple[str, Callable[[], tuple[Tensor, ...]]]]:
+        other = copy(self)
+        other.path = path
+        root, reader = other._root(), self.reader()
+        table = read_table(path, {"picture": self.columns["picture"]}, written=self.format)
+        for row, name in enumerate(table["picture"]):
+            yield f"{name} ({table.where(row)})", partial(self._pictured, reader, root, name)
+
+    def _pictured(self, reader: Reader, root: Found, name: str) -> tuple[Tensor, ...]:
+        place = root / self._file(name)
+        if not _is_there(place):
+            raise LabwrightError(f"{place}: there is no such file.")
+        return (reader([place]),)
+
+    def _file(self, name: str) -> str:
+        """What a picture is called, with its ending."""
+        name = name.strip()
+        return f"{name}{'' if Path(name).suffix else self.suffix}"
+
     def place(self, split: str, index: int) -> str:
         return f"{self._splits[split].paths[index]} ({self._tables[split].where(index)})"
 
@@ -198,7 +236,7 @@ class PictureTable(OwnPictures):
     def _usable(self, table: Table) -> tuple[Table, list[LeftOut]]:
         """The rows that name a picture and say something of it, in the usual spelling; and how many don't."""
         table, left_out = table.filled(*(["picture"] if self.separator is not None else ["picture", tuple(self.said)]))
-        names = Cells(f"{name}{'' if Path(name).suffix else self.suffix}" for name in map(str.strip, table["picture"]))
+        names = Cells(map(self._file, table["picture"]))
         columns = {**table.columns, "picture": names}
         if self.separator is not None:
             columns["label"] = Cells(cell if several(cell, self.separator) else "[]" for cell in table["label"])

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Protocol
+from typing import Annotated, Literal, Protocol, runtime_checkable
 
 import torch
-from labwright import LEFT_OUT, Loss, Uniform
+from labwright import LEFT_OUT, LabwrightError, Loss, Uniform, listed, nearest
 from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
@@ -19,9 +19,21 @@ _BOXES = {"ciou": ciou_loss, "giou": giou_loss}
 
 
 class DetectionCriterion(Protocol):
-    """What the task calls: with what the model `given`, and with `targets`, as `Boxes` says. Returns named parts."""
+    """What the task calls: with what the model has `given`, and with `targets`, as `Boxes` says. Returns named parts.
+
+    Of a model with losses of its own (`OwnLosses`) `given` are these.
+    """
 
     def __call__(self, given: dict[str, Tensor], targets: dict[str, Tensor]) -> dict[str, Tensor]: ...
+
+
+@runtime_checkable
+class OwnLosses(Protocol):
+    """A model that computes its losses itself, such as torchvision's."""
+
+    def losses(self, x_BCHW: Tensor, targets: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Named scalars, of a batch and its targets as `Boxes` says."""
+        ...
 
 
 def size(targets: dict[str, Tensor]) -> Tensor:
@@ -54,6 +66,11 @@ class DetectionLoss(Loss):
         self.class_weight, self.box_weight, self.dfl_weight = class_weight, box_weight, dfl_weight
 
     def forward(self, given: dict[str, Tensor], targets: dict[str, Tensor]) -> dict[str, Tensor]:
+        if "logits" not in given:
+            raise LabwrightError(
+                f"loss: the model computes its losses itself ({listed(given)}): choose loss "
+                "'vision/torchvision-losses'."
+            )
         # overlaps of small boxes are too fine for 16 bits
         exact = {name: value if value.dtype == torch.float64 else value.float() for name, value in given.items()}
         logits_BAC, boxes_BA4, anchors_BA3 = exact["logits"], exact["boxes"], exact["anchors"]
@@ -81,6 +98,30 @@ class DetectionLoss(Loss):
             return loss_BAC * (assigned.scores - score_BAC).abs().pow(_FOCUS)
         nothing_BAC = _VARIFOCAL * score_BAC.pow(_FOCUS)
         return loss_BAC * torch.where(assigned.scores > 0, assigned.scores, nothing_BAC)
+
+
+class TorchvisionLosses(Loss):
+    """The losses that a model of torchvision computes itself, such as `classifier` and `mask`, each by its weight.
+
+    `weights` are factors by the names that the log shows; of those left out 1. They are means over what was drawn from
+    a batch's pictures, not over its boxes: a batch can't be cut into micro-batches.
+    """
+
+    separable = False
+
+    def __init__(self, *, weights: dict[str, Annotated[float, Field(gt=0, allow_inf_nan=False)]] | None = None) -> None:
+        super().__init__()
+        self.weights = weights or {}
+
+    def forward(self, given: dict[str, Tensor], targets: dict[str, Tensor]) -> dict[str, Tensor]:  # noqa: ARG002 - the contract
+        if "logits" in given or "scores" in given:
+            raise LabwrightError("loss: the model has no losses of its own; 'vision/detection' goes with it.")
+        if strange := [name for name in self.weights if name not in given]:
+            raise LabwrightError(
+                f"loss.weights: the model has no loss {strange[0]!r}{nearest(strange[0], given)} It has "
+                f"{listed(given)}."
+            )
+        return {name: self.weights.get(name, 1.0) * loss for name, loss in given.items()}
 
 
 def distances(anchors_BA3: Tensor, boxes_BA4: Tensor) -> Tensor:

@@ -1,23 +1,31 @@
-"""Average precision of boxes, by pycocotools. B batch, K detections of a picture, N boxes, R points of recall."""
+"""Average precision of boxes and masks, by pycocotools.
+
+B batch, H height, W width, K detections of a picture, N boxes, R points of recall.
+"""
 
 from __future__ import annotations
 
 import io
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import redirect_stdout
 from copy import copy
 from dataclasses import dataclass
-from typing import Any, final
+from typing import Any, Literal, final
 
 import numpy as np
 import torch
 from labwright import LEFT_OUT, generator
 from torch import Tensor
 
+from labwright_vision.detection.run_lengths import Runs, encoded
+
+Kind = Literal["bbox", "segm"]
+
 MOST = 100  # detections of a picture that count, as in COCO
 _ALL = (0.0, 1e10)  # of any area
 _DRAWS = 200  # of pictures, for an interval
+_TRUE = "true_boxes", "true_labels", "crowd", "true_masks"
 _HALF = 0  # the first of the overlaps .5, .55, ... .95
 
 
@@ -25,7 +33,8 @@ _HALF = 0  # the first of the overlaps .5, .55, ... .95
 class Detected:
     """A picture's detections, `boxes` (K, 4), `scores` (K,) and `labels` (K,), and what is `true` of it.
 
-    The latter are `true_boxes` (N, 4), `true_labels` (N,) and `crowd` (N,).
+    The latter are `true_boxes` (N, 4), `true_labels` (N,) and `crowd` (N,). Where there are masks, `masks` and
+    `true_masks` are as many.
     """
 
     boxes: np.ndarray
@@ -34,34 +43,59 @@ class Detected:
     true_boxes: np.ndarray
     true_labels: np.ndarray
     crowd: np.ndarray
+    masks: Sequence[Runs] | None = None
+    true_masks: Sequence[Runs] | None = None
+
+    def only(self, label: int) -> Detected:
+        """What belongs to one class."""
+        given, true = self.labels == label, self.true_labels == label
+        return Detected(
+            self.boxes[given],
+            self.scores[given],
+            self.labels[given],
+            self.true_boxes[true],
+            self.true_labels[true],
+            self.crowd[true],
+            _picked(self.masks, given),
+            _picked(self.true_masks, true),
+        )
 
 
 def each(results: Mapping[str, Tensor]) -> list[Detected]:
     """The pictures of a batch, from what `Detection.evaluate` gives, without what they are filled up with."""
+    columns = {name: tensor.cpu().numpy() for name, tensor in results.items()}
     rows = []
-    columns = ("boxes", "scores", "labels", "true_boxes", "true_labels", "crowd")
-    for row in zip(*(results[name].cpu().numpy() for name in columns), strict=True):
-        boxes, scores, labels, true_boxes, true_labels, crowd = row
-        given, there = labels != LEFT_OUT, true_labels != LEFT_OUT
-        rows.append(
-            Detected(boxes[given], scores[given], labels[given], true_boxes[there], true_labels[there], crowd[there])
-        )
+    for row in range(len(columns["labels"])):
+        given, true = columns["labels"][row] != LEFT_OUT, columns["true_labels"][row] != LEFT_OUT
+        chosen: dict[str, Any] = {
+            name: column[row][true if name in _TRUE else given] for name, column in columns.items()
+        }
+        chosen |= {name: encoded(chosen[name]) for name in ("masks", "true_masks") if name in chosen}
+        rows.append(Detected(**chosen))
     return rows
 
 
-def evaluated(pictures: Sequence[Detected], names: Sequence[str]) -> Any:
-    """A COCOeval that has matched and counted the detections of all pictures, boxes of any area, `MOST` of each."""
+def evaluated(pictures: Sequence[Detected], names: Sequence[str], kind: Kind = "bbox") -> Any:
+    """A COCOeval that has matched and counted the detections of all pictures, of any area, `MOST` of each.
+
+    It compares boxes, or of `kind` segm masks.
+    """
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
 
-    images = [{"id": number} for number in range(len(pictures))]
+    images: list[dict[str, int]] = []
     categories = [{"id": label, "name": name} for label, name in enumerate(names)]
-    truths, detections = [], []
+    truths: list[dict[str, Any]] = []
+    detections: list[dict[str, Any]] = []
     for number, picture in enumerate(pictures):
-        for box, label, crowd in zip(picture.true_boxes, picture.true_labels, picture.crowd, strict=True):
-            truths.append(_annotation(number, box, label) | {"iscrowd": int(crowd)})
-        for box, label, score in zip(picture.boxes, picture.labels, picture.scores, strict=True):
-            detections.append(_annotation(number, box, label) | {"score": float(score), "iscrowd": 0})
+        true_masks, masks = (picture.true_masks, picture.masks) if kind == "segm" else (None, None)
+        height, width = next(iter([*(true_masks or ()), *(masks or ())]), {"size": (0, 0)})["size"]
+        images.append({"id": number, "height": height, "width": width})
+        rows = _annotations(number, picture.true_boxes, picture.true_labels, true_masks)
+        truths += [row | {"iscrowd": int(crowd)} for row, crowd in zip(rows, picture.crowd, strict=True)]
+        rows = _annotations(number, picture.boxes, picture.labels, masks)
+        scores = picture.scores
+        detections += [row | {"score": float(one), "iscrowd": 0} for row, one in zip(rows, scores, strict=True)]
     tables = []
     with redirect_stdout(io.StringIO()):  # it prints what it does
         for annotations in (truths, detections):
@@ -70,7 +104,7 @@ def evaluated(pictures: Sequence[Detected], names: Sequence[str]) -> Any:
             table.dataset = {"images": images, "categories": categories, "annotations": numbered}
             table.createIndex()
             tables.append(table)
-        coco = COCOeval(*tables, "bbox")
+        coco = COCOeval(*tables, kind)
         coco.params.areaRng, coco.params.areaRngLbl, coco.params.maxDets = [_ALL], ["all"], [MOST]
         coco.evaluate()
         coco.accumulate()
@@ -116,17 +150,24 @@ def intervals(coco: Any, names: Sequence[str]) -> dict[str, tuple[float, float]]
 
 @final
 class AveragePrecision:
-    """All figures of the detections that it was given; `closely` with the intervals."""
+    """All figures of the detections that it was given; with `masks` those of masks too, `closely` with intervals."""
 
-    def __init__(self, names: Sequence[str], closely: bool) -> None:
+    def __init__(self, names: Sequence[str], closely: bool, masks: bool = False) -> None:
         self.names, self.closely = names, closely
+        self.kinds: dict[str, Kind] = {"": "bbox", "mask_": "segm"} if masks else {"": "bbox"}
         self.reset()
 
     def update(self, results: Mapping[str, Tensor]) -> None:
         self._pictures += each(results)
 
     def compute(self) -> dict[str, Any]:
-        coco = evaluated(self._pictures, self.names)
+        values: dict[str, Any] = {}
+        for kind in self.kinds:
+            values |= {f"{kind}{name}": value for name, value in self._of(self.kinds[kind]).items()}
+        return values
+
+    def _of(self, kind: Kind) -> dict[str, Any]:
+        coco = evaluated(self._pictures, self.names, kind)
         values = figures(coco, self.names)
         if self.closely:
             for name, (low, high) in intervals(coco, self.names).items():
@@ -165,10 +206,18 @@ class SharedFigure:
         self.computed.clear()
 
 
-def _annotation(number: int, box: np.ndarray, label: Any) -> dict[str, Any]:
-    left, top, right, bottom = map(float, box)
-    sides = [left, top, right - left, bottom - top]
-    return {"image_id": number, "category_id": int(label), "bbox": sides, "area": sides[2] * sides[3]}
+def _annotations(
+    number: int, boxes: np.ndarray, labels: np.ndarray, masks: Sequence[Runs] | None
+) -> Iterator[dict[str, Any]]:
+    for place, (box, label) in enumerate(zip(boxes, labels, strict=True)):
+        left, top, right, bottom = map(float, box)
+        sides = [left, top, right - left, bottom - top]
+        row = {"image_id": number, "category_id": int(label), "bbox": sides, "area": sides[2] * sides[3]}
+        yield row if masks is None else row | {"segmentation": masks[place]}  # any area counts: it needn't be a mask's
+
+
+def _picked(masks: Sequence[Runs] | None, chosen: np.ndarray) -> Sequence[Runs] | None:
+    return None if masks is None else [mask for mask, one in zip(masks, chosen, strict=True) if one]
 
 
 def _mean(precision: np.ndarray) -> float:

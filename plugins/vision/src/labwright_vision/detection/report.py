@@ -11,8 +11,9 @@ from labwright import Data, Figure, Pictures, Section, Split, Table
 from torch import Tensor
 
 from labwright_vision.detection.drawing import Found, drawn
-from labwright_vision.detection.metrics import Detected, each, evaluated, figures
+from labwright_vision.detection.metrics import Detected, Kind, evaluated, figures
 from labwright_vision.detection.overlap import iou
+from labwright_vision.detection.run_lengths import Runs, decoded
 
 _SHOWN = 12  # pictures
 _HALF = 0  # the first of the overlaps .5, .55, ... .95
@@ -20,14 +21,16 @@ _RIGHT = 0.5  # the overlap from which on a detection is right
 
 
 def sections(
-    results: Sequence[Mapping[str, Tensor]], names: Sequence[str], part: Split, data: Data, score: float
+    pictures: Sequence[Detected], names: Sequence[str], part: Split, data: Data, score: float
 ) -> list[Section]:
     """Each class's figures, curves of precision and recall, and the pictures with most mistakes."""
-    pictures = [picture for batch in results for picture in each(batch)]
-    coco = evaluated(pictures, names)
+    kinds: dict[str, Kind] = {"": "bbox"}
+    if any(picture.masks is not None for picture in pictures):
+        kinds["mask "] = "segm"
+    counted = {of: evaluated(pictures, names, kind) for of, kind in kinds.items()}
     return [
-        _table(pictures, figures(coco, names), names, score),
-        _curves(coco, names),
+        _table(pictures, {of: figures(coco, names) for of, coco in counted.items()}, names, score),
+        *(_curves(coco, names, of) for of, coco in counted.items()),
         _worst(pictures, names, part, data, score),
     ]
 
@@ -54,20 +57,25 @@ def mistakes(picture: Detected, score: float) -> tuple[int, int, int]:
     return right, wrong, count - right
 
 
-def _table(pictures: Sequence[Detected], values: Mapping[str, Any], names: Sequence[str], score: float) -> Table:
+def _table(
+    pictures: Sequence[Detected], values: Mapping[str, Mapping[str, Any]], names: Sequence[str], score: float
+) -> Table:
     rows: list[tuple[object, ...]] = []
     for label, name in enumerate(names):
-        of_class = [_only(picture, label) for picture in pictures]
+        of_class = [picture.only(label) for picture in pictures]
         right, wrong, missed = np.array([mistakes(picture, score) for picture in of_class]).sum(0).tolist()
-        rows.append((name, right + missed, right, wrong, missed, *(_figure(values[ap][name]) for ap in ("ap50", "ap"))))
+        cells = [_figure(one[ap][name]) for one in values.values() for ap in ("ap50", "ap")]
+        rows.append((name, right + missed, right, wrong, missed, *cells))
     note = (
-        f"Right, wrong and missed are counted at score {score:g} and an overlap of {_RIGHT:g}. AP50 is the average "
-        "precision at that overlap, AP the mean of those at .5, .55 to .95; a hyphen stands where there is no box."
+        f"Right, wrong and missed are boxes, counted at score {score:g} and an overlap of {_RIGHT:g}. AP50 is the "
+        "average precision at that overlap, AP the mean of those at .5, .55 to .95; a hyphen stands where there is no "
+        "box."
     )
-    return Table("Classes", ("class", "boxes", "right", "wrong", "missed", "AP50", "AP"), rows, note)
+    columns = [f"{of}{ap}" for of in values for ap in ("AP50", "AP")]
+    return Table("Classes", ("class", "boxes", "right", "wrong", "missed", *columns), rows, note)
 
 
-def _curves(coco: Any, names: Sequence[str]) -> Figure:
+def _curves(coco: Any, names: Sequence[str], of: str) -> Figure:
     from matplotlib.figure import Figure as Drawing
 
     drawing = Drawing(figsize=(5, 4))
@@ -78,8 +86,11 @@ def _curves(coco: Any, names: Sequence[str]) -> Figure:
             axes.plot(coco.params.recThrs, precision_RC[:, label], label=name)
     if axes.lines:
         axes.legend(loc="lower left")
-    note = f"At an overlap of {_RIGHT:g}: how many of the detections are right, as the score that counts is lowered."
-    return Figure("Precision and recall", drawing, note)
+    what = "masks" if of else "boxes"
+    note = (
+        f"Of {what} that overlap by {_RIGHT:g}: how many of those found are right, as the score that counts is lowered."
+    )
+    return Figure(f"Precision and recall{', masks' if of else ''}", drawing, note)
 
 
 def _worst(pictures: Sequence[Detected], names: Sequence[str], part: Split, data: Data, score: float) -> Pictures:
@@ -90,12 +101,17 @@ def _worst(pictures: Sequence[Detected], names: Sequence[str], part: Split, data
     captions: list[str] = []
     for place, shown in zip(order, inputs, strict=True):
         picture, (right, wrong, missed) = pictures[place], counts[place]
-        chosen = picture.scores >= score
-        given = zip(picture.boxes[chosen], picture.labels[chosen], picture.scores[chosen], strict=True)
-        true = zip(picture.true_boxes, picture.true_labels, strict=True)
-        found = [Found(_sides(box), names[label], float(one)) for box, label, one in given]
+        given = zip(picture.boxes, picture.labels, _decoded(picture.masks, picture.labels), picture.scores, strict=True)
+        true = zip(
+            picture.true_boxes, picture.true_labels, _decoded(picture.true_masks, picture.true_labels), strict=True
+        )
+        found = [Found(_sides(box), names[label], float(one), mask) for box, label, mask, one in given if one >= score]
         images += [
-            drawn(torch.as_tensor(shown), [Found(_sides(box), names[label]) for box, label in true], names),
+            drawn(
+                torch.as_tensor(shown),
+                [Found(_sides(box), names[label], mask=mask) for box, label, mask in true],
+                names,
+            ),
             drawn(torch.as_tensor(shown), found, names),
         ]
         captions += ["true", f"found: {right} right, {wrong} wrong, {missed} missed"]
@@ -108,16 +124,11 @@ def _sides(box: np.ndarray) -> tuple[float, float, float, float]:
     return left, top, right, bottom
 
 
-def _only(picture: Detected, label: int) -> Detected:
-    given, true = picture.labels == label, picture.true_labels == label
-    return Detected(
-        picture.boxes[given],
-        picture.scores[given],
-        picture.labels[given],
-        picture.true_boxes[true],
-        picture.true_labels[true],
-        picture.crowd[true],
-    )
+def _decoded(masks: Sequence[Runs] | None, labels: np.ndarray) -> Sequence[Tensor | None]:
+    """The pixels of each mask, (H, W) bool; of each label None where there are none."""
+    if masks is None:
+        return [None] * len(labels)
+    return [*torch.from_numpy(decoded(masks))] if masks else []
 
 
 def _figure(value: float) -> str:

@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from labwright_vision.detection.ports import Boxes
+from labwright_vision.models.residual import Conv, Residual
 
 _LEVELS = 3  # of the pyramid: strides 8, 16 and 32
 _PRIOR = 0.01  # how probable each class is at first: Lin et al. 2017, section 4.1
-_GROUPS = 8  # channels of a group, about
 
 
 class Detector(nn.Module):
@@ -27,6 +27,8 @@ class Detector(nn.Module):
     levels, says for each point which class is there and how far it is to the four sides of its box. `bins` of 16, say,
     make each distance the mean of that many probabilities, for the loss's part `dfl`; 0 is one number. `norm` is
     BatchNorm or GroupNorm, for small batches. Strides of a timm backbone are those of its last three levels.
+
+    Raises LabwrightError for GroupNorm beside a backbone of timm that has BatchNorm.
     """
 
     def __init__(
@@ -50,21 +52,26 @@ class Detector(nn.Module):
             raise LabwrightError("model.pretrained: 'residual' has no such weights; an architecture of timm may.")
         self.bins, classes = bins, len(outputs.names)
         if backbone == "residual":
-            self.backbone: nn.Module = _Residual(inputs.channels, width, depth, norm)
+            self.backbone: nn.Module = Residual(inputs.channels, width, depth, norm)
             channels, strides = [4 * width, 6 * width, 8 * width], [8, 16, 32]
         else:
             self.backbone, channels, strides = _of_timm(backbone, inputs.channels, pretrained)
         self.strides = tuple(strides)
-        self.lateral = nn.ModuleList(_Conv(channel, head_width, norm, kernel=1) for channel in channels)
-        self.smooth = nn.ModuleList(_Conv(head_width, head_width, norm) for _ in channels)
+        self.lateral = nn.ModuleList(Conv(channel, head_width, norm, kernel=1) for channel in channels)
+        self.smooth = nn.ModuleList(Conv(head_width, head_width, norm) for _ in channels)
         branch = [head_width] * head_depth
-        self.class_branch = nn.Sequential(*(_Conv(channel, channel, norm) for channel in branch))
-        self.box_branch = nn.Sequential(*(_Conv(channel, channel, norm) for channel in branch))
+        self.class_branch = nn.Sequential(*(Conv(channel, channel, norm) for channel in branch))
+        self.box_branch = nn.Sequential(*(Conv(channel, channel, norm) for channel in branch))
         self.class_head = nn.Conv2d(head_width, classes, kernel_size=1)
         self.box_head = nn.Conv2d(head_width, 4 * max(1, bins), kernel_size=1)
         nn.init.constant_(self.class_head.bias, -math.log((1 - _PRIOR) / _PRIOR))  # type: ignore[arg-type]
         self.scales = nn.Parameter(torch.ones(len(channels)))  # of the distances of each level, as in FCOS
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # faster on a CPU
+        if norm == "group" and (name := _first_batch_norm(self.backbone)):
+            raise LabwrightError(
+                f"model.norm: 'group' is of the pyramid and the head, and the backbone {backbone!r} has BatchNorm, as "
+                f"in {name!r}: choose one without, such as 'convnext_atto', or norm = 'batch'."
+            )
 
     def forward(self, x_BCHW: Tensor) -> dict[str, Tensor]:
         """Logits, boxes and anchors of all levels' points, as `Boxes` says."""
@@ -75,7 +82,7 @@ class Detector(nn.Module):
         return {name: torch.cat([level[name] for level in levels], dim=1) for name in levels[0]}
 
     def _pyramid(self, x_BCHW: Tensor) -> list[Tensor]:
-        features = [lateral(one) for lateral, one in zip(self.lateral, self.backbone(x_BCHW), strict=True)]
+        features = [lateral(one) for lateral, one in zip(self.lateral, self.backbone(x_BCHW)[-_LEVELS:], strict=True)]
         for level in range(len(features) - 2, -1, -1):
             coarser = functional.interpolate(features[level + 1], size=features[level].shape[2:], mode="nearest")
             features[level] = features[level] + coarser
@@ -100,49 +107,6 @@ class Detector(nn.Module):
         return found | {"boxes": torch.cat([points - far[..., :2], points + far[..., 2:]], dim=-1)}
 
 
-class _Residual(nn.Module):
-    """Residual blocks (He et al. 2016) at strides 4, 8, 16 and 32; gives the last three."""
-
-    def __init__(self, channels: int, width: int, depth: int, norm: str) -> None:
-        super().__init__()
-        self.stem = _Conv(channels, width, norm, stride=2)
-        stages, before = [], width
-        for after in (2 * width, 4 * width, 6 * width, 8 * width):
-            blocks = [_Block(after, norm) for _ in range(depth)]
-            stages.append(nn.Sequential(_Conv(before, after, norm, stride=2), *blocks))
-            before = after
-        self.stages = nn.ModuleList(stages)
-
-    def forward(self, x_BCHW: Tensor) -> list[Tensor]:
-        x_BCHW, features = self.stem(x_BCHW), []
-        for stage in self.stages:
-            x_BCHW = stage(x_BCHW)
-            features.append(x_BCHW)
-        return features[-_LEVELS:]
-
-
-class _Block(nn.Module):
-    def __init__(self, width: int, norm: str) -> None:
-        super().__init__()
-        self.first, self.second = _Conv(width, width, norm), _Conv(width, width, norm)
-
-    def forward(self, x_BCHW: Tensor) -> Tensor:
-        shown: Tensor = x_BCHW + self.second(self.first(x_BCHW))
-        return shown
-
-
-class _Conv(nn.Sequential):
-    """A convolution, a normalisation and SiLU."""
-
-    def __init__(self, before: int, after: int, norm: str, *, kernel: int = 3, stride: int = 1) -> None:
-        groups = math.gcd(after, max(1, after // _GROUPS))
-        super().__init__(
-            nn.Conv2d(before, after, kernel, stride=stride, padding=kernel // 2, bias=False),
-            nn.BatchNorm2d(after) if norm == "batch" else nn.GroupNorm(groups, after),
-            nn.SiLU(),
-        )
-
-
 def _points(features_BCHW: Tensor, stride: int) -> Tensor:
     """The middle of each cell, row by row, and the stride: (H * W, 3)."""
     height, width = features_BCHW.shape[2:]
@@ -150,6 +114,11 @@ def _points(features_BCHW: Tensor, stride: int) -> Tensor:
     columns = torch.arange(width, device=features_BCHW.device, dtype=torch.float32) + 0.5
     y_HW, x_HW = torch.meshgrid(rows * stride, columns * stride, indexing="ij")
     return torch.stack([x_HW, y_HW, torch.full_like(x_HW, stride)], dim=-1).flatten(0, 1)
+
+
+def _first_batch_norm(backbone: nn.Module) -> str:
+    layers = backbone.named_modules()
+    return next((name for name, layer in layers if isinstance(layer, nn.modules.batchnorm._BatchNorm)), "")
 
 
 def _of_timm(architecture: str, channels: int, pretrained: bool) -> tuple[nn.Module, list[int], list[int]]:

@@ -27,16 +27,21 @@ Mosaic = Annotated[float, Field(ge=0, le=1, description="share of pictures made 
 _STREAM, _OF_SAMPLE = 20, 9  # of draws, and how many a sample has
 _SEEN = 0.25  # of a box's area: one of which less is left after cutting is no longer looked for
 _SMALLEST = 2.0  # pixels along a side
+_INSIDE = 0.5  # of a pixel: so much of it belongs to an object whose mask has it
 
 
 @dataclass(frozen=True)
 class Sample:
-    """A picture and its boxes: `pixels` uint8 (C, H, W), `boxes` (N, 4), `labels` (N,) and `crowd` (N,)."""
+    """A picture and its boxes: `pixels` uint8 (C, H, W), `boxes` (N, 4), `labels` (N,) and `crowd` (N,).
+
+    Where there are masks, `masks` (N, H, W) bool.
+    """
 
     pixels: Tensor
     boxes: Tensor
     labels: Tensor
     crowd: Tensor
+    masks: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -45,7 +50,8 @@ class Zoom:
 
     What is larger than before is cut at a place drawn by chance, what is smaller stands at one. `flip` and `turn`
     mirror. A share `mosaic` of pictures has three others beside and below it, and of the four together a part of the
-    usual size is shown (Bochkovskiy et al. 2020). Boxes follow; one of which less than a quarter is left is dropped.
+    usual size is shown (Bochkovskiy et al. 2020). Boxes and masks follow; a box of which less than a quarter is left is
+    dropped, and one of whose mask nothing is seen.
     """
 
     scale: float
@@ -90,7 +96,13 @@ class Zoom:
             for draw, axis, side in ((draws_D[1], 2, across), (draws_D[2], 1, down))
         )
         mirrored, turned = self.flip and float(draws_D[3]) < 0.5, self.turn and float(draws_D[3] * 2 % 1) < 0.5
-        picture = _sampled(canvas.pixels, (left, top, across, down), (height, width), mirrored, turned)
+        window, size = (left, top, across, down), (height, width)
+        picture = _sampled(canvas.pixels, window, size, mirrored, turned, BESIDE)
+        masks_NHW = canvas.masks
+        if masks_NHW is not None and len(masks_NHW):
+            masks_NHW = _sampled(masks_NHW, window, size, mirrored, turned, 0)[0] >= _INSIDE
+        elif masks_NHW is not None:
+            masks_NHW = masks_NHW.new_zeros(0, *size)
         boxes_N4 = (canvas.boxes - torch.tensor([left, top, left, top])) * factor
         if mirrored:
             boxes_N4 = torch.stack([width - boxes_N4[:, 2], boxes_N4[:, 1], width - boxes_N4[:, 0], boxes_N4[:, 3]], 1)
@@ -98,7 +110,7 @@ class Zoom:
             boxes_N4 = torch.stack(
                 [boxes_N4[:, 0], height - boxes_N4[:, 3], boxes_N4[:, 2], height - boxes_N4[:, 1]], 1
             )
-        return picture, _cut(Sample(canvas.pixels, boxes_N4, canvas.labels, canvas.crowd), height, width)
+        return picture, _cut(Sample(canvas.pixels, boxes_N4, canvas.labels, canvas.crowd, masks_NHW), height, width)
 
 
 @lru_cache(maxsize=2)
@@ -115,12 +127,19 @@ def _four(samples: Sequence[Sample]) -> Sample:
     first, second, third, fourth = (sample.pixels for sample in samples)
     pixels = torch.cat([torch.cat([first, second], dim=2), torch.cat([third, fourth], dim=2)], dim=1)
     _, height, width = first.shape
-    moves = [torch.tensor([x, y, x, y]) for y in (0, height) for x in (0, width)]
+    places = [(x, y) for y in (0, height) for x in (0, width)]
+    moves = [torch.tensor([x, y, x, y]) for x, y in places]
+    masks = [
+        functional.pad(sample.masks, (x, width - x, y, height - y))
+        for sample, (x, y) in zip(samples, places, strict=True)
+        if sample.masks is not None
+    ]
     return Sample(
         pixels,
         torch.cat([sample.boxes + move for sample, move in zip(samples, moves, strict=True)]),
         torch.cat([sample.labels for sample in samples]),
         torch.cat([sample.crowd for sample in samples]),
+        torch.cat(masks) if masks else None,
     )
 
 
@@ -130,17 +149,22 @@ def _sampled(
     size: tuple[int, int],
     mirrored: bool,
     turned: bool,
+    beside: int,
 ) -> Tensor:
-    """What a window (left, top, width, height) shows, in a size of its own: (1, C, H, W), values 0..255."""
+    """What a window (left, top, width, height) shows, in a size of its own: (1, C, H, W), `beside` beside it."""
     height, width = pixels_CHW.shape[1:]
     left, top, across, down = window
-    # in the coordinates of affine_grid, -1..1 from side to side
+    # in the coordinates of grid_sample, -1..1 from side to side; columns and rows each by themselves, which is faster
+    # than affine_grid's product for each pixel
     scales = across / width * (-1 if mirrored else 1), down / height * (-1 if turned else 1)
     middle = (2 * left + across) / width - 1, (2 * top + down) / height - 1
-    theta = torch.tensor([[[scales[0], 0.0, middle[0]], [0.0, scales[1], middle[1]]]])
-    grid = functional.affine_grid(theta, [1, pixels_CHW.shape[0], *size], align_corners=False)
-    x_bchw = pixels_CHW[None].float().sub_(BESIDE)
-    return functional.grid_sample(x_bchw, grid, align_corners=False).add_(BESIDE)
+    y_H, x_W = (
+        scale * ((2 * torch.arange(pixels) + 1) / pixels - 1) + at
+        for scale, at, pixels in zip(scales[::-1], middle[::-1], size, strict=True)
+    )
+    grid_bhw2 = torch.stack([x_W.expand(size), y_H[:, None].expand(size)], dim=-1)[None]
+    x_bchw = pixels_CHW[None].float().sub_(beside)
+    return functional.grid_sample(x_bchw, grid_bhw2, align_corners=False).add_(beside)
 
 
 def _cut(sample: Sample, height: int, width: int) -> Sample:
@@ -149,4 +173,8 @@ def _cut(sample: Sample, height: int, width: int) -> Sample:
     boxes_N4 = torch.minimum(sample.boxes.clamp(min=0), limit)
     sides_N2, whole_N2 = boxes_N4[:, 2:] - boxes_N4[:, :2], sample.boxes[:, 2:] - sample.boxes[:, :2]
     kept = (sides_N2.prod(1) >= _SEEN * whole_N2.prod(1)) & (sides_N2 >= _SMALLEST).all(1)
-    return Sample(sample.pixels, boxes_N4[kept], sample.labels[kept], sample.crowd[kept])
+    masks = sample.masks
+    if masks is not None:
+        kept &= masks.flatten(1).any(1)
+        masks = masks[kept]
+    return Sample(sample.pixels, boxes_N4[kept], sample.labels[kept], sample.crowd[kept], masks)

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from labwright import LabwrightError
@@ -14,6 +15,7 @@ from torch import Tensor
 from labwright_vision.data.checking import examined
 from labwright_vision.data.folders import Found, Tally, plural
 from labwright_vision.data.reading import Facts, size_of
+from labwright_vision.detection.data.outlines import fault
 from labwright_vision.detection.data.records import Record
 
 _BEYOND = 1.0  # pixel: so far a box may reach over a side, by rounding or by counting from 1
@@ -32,6 +34,7 @@ class Picture:
     labels: Tensor  # (N,)
     crowd: Tensor  # (N,)
     facts: Facts
+    outlines: tuple[Any, ...] = ()  # N of them, where masks are asked for
 
     @property
     def key(self) -> int:
@@ -40,9 +43,9 @@ class Picture:
 
 
 def checked(
-    root: Path, records: Sequence[Record], labels: Mapping[str, int], leave_out: bool, tally: Tally
+    root: Path, records: Sequence[Record], labels: Mapping[str, int], leave_out: bool, tally: Tally, *, masks: bool
 ) -> list[Picture]:
-    """The pictures that can be read with their boxes, cut off at the sides.
+    """The pictures that can be read with their boxes, cut off at the sides, and with `masks` their outlines.
 
     Boxes of other classes than those of `labels` are left out. Raises LabwrightError for two annotations of a picture,
     and for damaged pictures and boxes that can't be, unless they are to be left out.
@@ -66,9 +69,9 @@ def checked(
                 )
             )
             continue
-        boxes, faults = _boxes(record, size)
+        boxes, faults = _boxes(record, size, masks)
         wrong += [("box", fault) for fault in faults]
-        usable.append(_labelled(record, size, boxes, labels, facts))
+        usable.append(_labelled(record, size, boxes, labels, facts, masks))
     if wrong and not leave_out:
         few = "; ".join(fault for _, fault in wrong[:_NAMED])
         more = f"; and {len(wrong) - _NAMED:,} more" if len(wrong) > _NAMED else ""
@@ -82,11 +85,11 @@ def checked(
     return usable
 
 
-def _boxes(record: Record, size: tuple[int, int]) -> tuple[list[tuple[float, ...] | None], list[str]]:
+def _boxes(record: Record, size: tuple[int, int], masks: bool) -> tuple[list[tuple[float, ...] | None], list[str]]:
     """Each box in pixels, or None where it can't be, and why."""
     boxes: list[tuple[float, ...] | None] = []
     faults = []
-    for box, name in zip(record.boxes, record.classes, strict=True):
+    for place, (box, name) in enumerate(zip(record.boxes, record.classes, strict=True)):
         sides = [side * size[axis % 2] for axis, side in enumerate(box)] if record.relative else [*box]
         left, top, right, bottom = sides
         cut = max(left, 0.0), max(top, 0.0), min(right, size[0]), min(bottom, size[1])
@@ -97,6 +100,8 @@ def _boxes(record: Record, size: tuple[int, int]) -> tuple[list[tuple[float, ...
             faults.append(f"{record.name}: {said} reaches beyond the picture's {_by(size)}")
         elif not (cut[2] > cut[0] and cut[3] > cut[1]):  # by less than a pixel, but all of it
             faults.append(f"{record.name}: {said} lies beside the picture's {_by(size)}")
+        elif masks and (why := fault(record.outlines[place], size)):
+            faults.append(f"{record.name}: {said} {why}")
         else:
             boxes.append(cut)
             continue
@@ -110,18 +115,21 @@ def _labelled(
     boxes: Sequence[tuple[float, ...] | None],
     labels: Mapping[str, int],
     facts: Facts,
+    masks: bool,
 ) -> Picture:
-    columns = zip(boxes, record.classes, record.crowd, strict=True)
-    kept = [(box, labels[name], crowd) for box, name, crowd in columns if box is not None and name in labels]
+    outlines = record.outlines if masks else [None] * len(boxes)
+    columns = zip(boxes, record.classes, record.crowd, outlines, strict=True)
+    kept = [(box, labels[name], crowd, outline) for box, name, crowd, outline in columns if box and name in labels]
     return Picture(
         record.path,
         record.name,
         record.part,
         size,
-        torch.tensor([box for box, _, _ in kept], dtype=torch.float32).view(-1, 4),
-        torch.tensor([label for _, label, _ in kept], dtype=torch.int64),
-        torch.tensor([crowd for _, _, crowd in kept], dtype=torch.bool),
+        torch.tensor([box for box, _, _, _ in kept], dtype=torch.float32).view(-1, 4),
+        torch.tensor([label for _, label, _, _ in kept], dtype=torch.int64),
+        torch.tensor([crowd for _, _, crowd, _ in kept], dtype=torch.bool),
         facts,
+        tuple(outline for _, _, _, outline in kept) if masks else (),
     )
 
 

@@ -38,14 +38,15 @@ def read(sources: list[Path], pictures: Pictures) -> Annotations:
 
 
 def _records(table: dict[str, Any], names: dict[int, str], source: Path, pictures: Pictures) -> list[Record]:
-    boxes: dict[Any, list[tuple[Box, str, bool]]] = defaultdict(list)
+    boxes: dict[Any, list[tuple[Box, str, bool, Any]]] = defaultdict(list)
     for place, one in enumerate(table["annotations"]):
         where = f"{source}: annotation {one.get('id', place)}"
         left, top, width, height = numbers(one.get("bbox"), where)
         if one.get("category_id") not in names:
             raise LabwrightError(f"{where} is of category {one.get('category_id')!r}, which has no name in it.")
         box = left, top, left + width, top + height
-        boxes[one.get("image_id")].append((box, names[one["category_id"]], bool(one.get("iscrowd", 0))))
+        crowd, outline = bool(one.get("iscrowd", 0)), one.get("segmentation")
+        boxes[one.get("image_id")].append((box, names[one["category_id"]], crowd, outline))
     known = {one["id"] for one in table["images"]}
     strange = [image for image in boxes if image not in known]
     if strange:
@@ -55,9 +56,11 @@ def _records(table: dict[str, Any], names: dict[int, str], source: Path, picture
     for one in table["images"]:
         path = pictures.called(str(one["file_name"]), source.parent, part, str(source))
         found = boxes[one["id"]]
-        size = (int(one["width"]), int(one["height"])) if {"width", "height"} <= one.keys() else None
-        columns = ([box for box, _, _ in found], [name for _, name, _ in found], [crowd for _, _, crowd in found])
-        records.append(Record(path, str(one["file_name"]), part, *columns, size))
+        sides = one.get("width"), one.get("height")  # null where a tool didn't know it
+        size = (int(sides[0]), int(sides[1])) if all(isinstance(side, int | float) for side in sides) else None
+        of_boxes, labels, crowds, outlines = [list(column) for column in zip(*found, strict=True)] or [[], [], [], []]
+        columns = of_boxes, labels, crowds, size
+        records.append(Record(path, str(one["file_name"]), part, *columns, outlines=outlines))
     return records
 
 

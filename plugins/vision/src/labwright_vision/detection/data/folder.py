@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from copy import copy
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Annotated, Literal, Self
 
+import numpy as np
 import torch
 from labwright import Data, Image, LabwrightError, LeftOut, Port, listed, located
 from pydantic import Field
@@ -24,13 +26,16 @@ from labwright_vision.detection.data import coco, lines, voc, yolo
 from labwright_vision.detection.data.augment import Flip, Mosaic, Sample, Scale, Turn, Zoom
 from labwright_vision.detection.data.checked import Picture, checked
 from labwright_vision.detection.data.letterbox import Letterbox
+from labwright_vision.detection.data.outlines import drawn
 from labwright_vision.detection.data.records import Annotations, Pictures
 from labwright_vision.detection.data.shapes import read_input
 from labwright_vision.detection.data.split import BoxSplit, shown
-from labwright_vision.detection.ports import Boxes
+from labwright_vision.detection.ports import Boxes, Instances
+from labwright_vision.detection.run_lengths import Runs, decoded, encoded
 
 _LAYOUTS = {"coco": coco, "voc": voc, "yolo": yolo, "jsonl": lines}
 _KEPT = "detection_folder.json"
+_NOTHING = torch.empty(0)
 _IN_MEMORY = 1 << 30  # bytes of decoded pictures that a part may keep
 
 
@@ -51,6 +56,9 @@ class DetectionFolder(Data):
     boxes that are empty or reach beyond the picture by more than a pixel are refused, or with
     `on_damaged = "leave-out"` left out. Pictures are turned upright where the camera noted how it was held.
 
+    With `masks` each box has the mask of its object as well, from the segmentations of COCO's layout: polygons, and run
+    lengths, drawn as pycocotools draws them.
+
     A picture is fitted whole into `height` by `width` pixels, grey beside it; decoded parts of up to a gigabyte are
     kept in memory. `scale`, `flip`, `turn`, `mosaic` and `jitter` augment the training pictures.
     """
@@ -70,6 +78,7 @@ class DetectionFolder(Data):
         height: Annotated[int, Field(ge=32, description="pixels")] = 320,
         width: Annotated[int, Field(ge=32, description="pixels")] = 320,
         channels: Literal[1, 3] = 3,
+        masks: bool = False,
         on_damaged: Literal["refuse", "leave-out"] = "refuse",
         valid: Annotated[float, Field(ge=0, lt=1)] = 0.1,
         test: Annotated[float, Field(ge=0, lt=1)] = 0.1,
@@ -80,7 +89,7 @@ class DetectionFolder(Data):
         jitter: Jitter = 0.0,
     ) -> None:
         self.folder, self.layout, self.on_damaged = folder, layout, on_damaged
-        self.height, self.width, self.channels = height, width, channels
+        self.height, self.width, self.channels, self.masks = height, width, channels, masks
         self.shares = {"valid": valid, "test": test}
         self.zoom, self.jitter = Zoom(scale, flip, turn, mosaic), jitter
         self.names: tuple[str, ...] = ()
@@ -95,7 +104,7 @@ class DetectionFolder(Data):
             raise LabwrightError(f"{root}: no picture has a box: there is nothing to be found.")
         self.names = found.names
         labels = {name: label for label, name in enumerate(self.names)}
-        usable = checked(root, found.records, labels, self.on_damaged == "leave-out", tally)
+        usable = checked(root, found.records, labels, self.on_damaged == "leave-out", tally, masks=self.masks)
         self._parts = self._held_out(root, usable)
         if not any(len(picture.boxes) for picture in self._parts["train"]):
             raise LabwrightError(f"{root}: no training picture has a box: there is nothing to learn.")
@@ -110,7 +119,7 @@ class DetectionFolder(Data):
         for name in {name for record in found.records for name in record.classes} - labels.keys():
             count = sum(record.classes.count(name) for record in found.records)
             tally.add("box", f"of class {name!r}, which isn't known", count=count)
-        part = checked(root, found.records, labels, self.on_damaged == "leave-out", tally)
+        part = checked(root, found.records, labels, self.on_damaged == "leave-out", tally, masks=self.masks)
         if not part:
             raise LabwrightError(f"{root}: no picture of it can be used.")
         other._parts, other._splits = {"test": part}, {"test": self._split(part, False)}
@@ -118,7 +127,8 @@ class DetectionFolder(Data):
         return other
 
     def ports(self) -> tuple[Port, Port]:
-        return Image(self.channels, self.height, self.width), Boxes(self.names)
+        boxes = Instances(self.names) if self.masks else Boxes(self.names)
+        return Image(self.channels, self.height, self.width), boxes
 
     def split(self, name: str) -> BoxSplit | None:
         return self._splits.get(name)
@@ -142,7 +152,8 @@ class DetectionFolder(Data):
     def identity(self, split: str) -> Iterator[str]:
         for picture in self._parts[split]:
             columns = f"{picture.boxes.tolist()} {picture.labels.tolist()} {picture.crowd.tolist()}"
-            yield f"{picture.name} {picture.facts.digest} {columns}"
+            outlines = f" {json.dumps(picture.outlines)}" if self.masks else ""
+            yield f"{picture.name} {picture.facts.digest} {columns}{outlines}"
 
     def place(self, split: str, index: int) -> str:
         return str(self._parts[split][index].path)
@@ -157,13 +168,14 @@ class DetectionFolder(Data):
         return shown(inputs[0])
 
     def save(self, folder: Path) -> None:
-        kept = {"classes": self.names, "height": self.height, "width": self.width, "channels": self.channels}
+        kept = {"classes": self.names, "masks": self.masks}
+        kept |= {"height": self.height, "width": self.width, "channels": self.channels}
         (folder / _KEPT).write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
     def load(self, folder: Path) -> None:
         kept = json.loads((folder / _KEPT).read_text(encoding="utf-8"))
         self.names, self.channels = tuple(kept["classes"]), kept["channels"]
-        self.height, self.width = kept["height"], kept["width"]
+        self.height, self.width, self.masks = kept["height"], kept["width"], kept.get("masks", False)
 
     @property
     def _letterbox(self) -> Letterbox:
@@ -181,6 +193,11 @@ class DetectionFolder(Data):
         if len(there) > 1:
             raise LabwrightError(f"{root} has annotations of several layouts: set task.data.layout to {listed(there)}.")
         ((name, files),) = there.items()
+        if self.masks and name != "coco":
+            raise LabwrightError(
+                f"task.data.masks: annotations of layout {name!r} have boxes alone, and {root} has these; COCO's JSON "
+                "has segmentations. Leave masks out, or bring them as COCO has them."
+            )
         found: Annotations = _LAYOUTS[name].read(files, Pictures(root))
         for passed in found.passed:
             tally.add(passed.what, passed.why, next(iter(passed.names), ""), len(passed.names))
@@ -213,7 +230,8 @@ class DetectionFolder(Data):
         zoom = self.zoom if training else None
         mean, deviation = scaling(self.channels)
         colours = Colours(len(part), jitter=self.jitter, grey=0.0, mean=mean, deviation=deviation)
-        return BoxSplit(_Decoded(part, self._letterbox), len(part), zoom, colours if training else None)
+        source = _Decoded(part, self._letterbox, self.masks)
+        return BoxSplit(source, len(part), zoom, colours if training else None, source.known)
 
     def _counts(self, part: str) -> list[int]:
         labels = torch.cat([picture.labels for picture in self._parts[part]])
@@ -223,20 +241,33 @@ class DetectionFolder(Data):
 class _Decoded:
     """The pictures of a part as samples, decoded when they are asked for and, if all of them fit, kept."""
 
-    def __init__(self, part: Sequence[Picture], letterbox: Letterbox) -> None:
-        self.part, self.letterbox = part, letterbox
+    def __init__(self, part: Sequence[Picture], letterbox: Letterbox, masks: bool) -> None:
+        self.part, self.letterbox, self.masks = part, letterbox, masks
         self.keeps = len(part) * letterbox.channels * letterbox.height * letterbox.width <= _IN_MEMORY
-        self._kept: dict[int, Tensor] = {}
+        self._kept: dict[int, tuple[Tensor, list[Runs]]] = {}
 
     def __call__(self, index: int) -> Sample:
+        pixels, coded = self._kept.get(index) or self._decoded(self.part[index])
+        if self.keeps:
+            self._kept[index] = pixels, coded
+        return replace(self.known(index), pixels=pixels, masks=self._masks(coded) if self.masks else None)
+
+    def known(self, index: int) -> Sample:
+        """What is known without decoding: the boxes."""
         picture = self.part[index]
-        pixels = self._kept.get(index)
-        if pixels is None:
-            pixels = torch.from_numpy(self.letterbox.read(picture.path)[0].copy())
-            if self.keeps:
-                self._kept[index] = pixels
         boxes_N4 = self.letterbox.boxes(picture.boxes, picture.size)
-        return Sample(pixels, boxes_N4, picture.labels, picture.crowd)
+        return Sample(_NOTHING, boxes_N4, picture.labels, picture.crowd)
+
+    def _decoded(self, picture: Picture) -> tuple[Tensor, list[Runs]]:
+        """The pixels, and its masks as run lengths, which are small."""
+        pixels = torch.from_numpy(self.letterbox.read(picture.path)[0].copy())
+        masks = [self.letterbox.mask(drawn(outline, picture.size)) for outline in picture.outlines]
+        return pixels, encoded(np.stack(masks)) if masks else []
+
+    def _masks(self, coded: Sequence[Runs]) -> Tensor:
+        if not coded:
+            return torch.zeros(0, self.letterbox.height, self.letterbox.width, dtype=torch.bool)
+        return torch.from_numpy(decoded(coded))
 
 
 def _existing(root: Path, setting: str) -> Path:

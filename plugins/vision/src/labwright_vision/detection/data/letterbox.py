@@ -1,4 +1,4 @@
-"""Pictures of any size fitted whole into one size, and boxes brought there and back. H height, W width, N boxes."""
+"""Pictures fitted whole into one size; boxes and masks brought there and back. H height, W width, N boxes."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from labwright_vision.data.framing import Frame
 from labwright_vision.data.reading import Readable, upright
 
+_INSIDE = 128  # of 255: so much of a pixel belongs to an object whose mask has it
 BESIDE = 114  # the grey value beside a picture, as in the YOLOs
 
 
@@ -46,6 +48,13 @@ class Letterbox:
         factors = torch.tensor([width / size[0], height / size[1]] * 2)
         return boxes_N4 * factors + torch.tensor([left, top, left, top])
 
+    def mask(self, mask_HW: np.ndarray) -> np.ndarray:
+        """The mask of an object of a picture, bool, as it lies where the picture is fitted."""
+        height, width = mask_HW.shape
+        framed = self._frame.picture(Image.fromarray(mask_HW.astype(np.uint8) * 255), (0,), (width, height))
+        inside_HW: np.ndarray = framed[0] >= _INSIDE
+        return inside_HW
+
 
 @dataclass(frozen=True)
 class Origin:
@@ -67,6 +76,16 @@ class Origin:
         factors = torch.tensor([width / self.size[0], height / self.size[1]] * 2)
         boxes_N4 = (boxes_N4 - torch.tensor([left, top, left, top])) / factors
         return torch.minimum(boxes_N4.clamp(min=0), torch.tensor([*self.size, *self.size]))
+
+    def masks_to_picture(self, masks_NHW: Tensor) -> Tensor:
+        """Masks in pixels of the picture itself, (N, H, W) bool."""
+        left, top, width, height = self.letterbox.window(*self.size)
+        fitted = masks_NHW[:, top : top + height, left : left + width].numpy()
+        masks = [
+            np.asarray(Image.fromarray(mask.astype(np.uint8) * 255).resize(self.size, Image.Resampling.BILINEAR))
+            for mask in fitted
+        ]
+        return torch.from_numpy(np.array(masks).reshape(-1, *self.size[::-1]) >= _INSIDE)
 
     def picture(self) -> Tensor:
         """The picture in its own size, (3, H, W), values 0..1."""

@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from labwright import LabwrightError
 from labwright_tasks.parts import part_named
@@ -22,7 +23,8 @@ class Record:
     """A picture: its file, its name below the root, the part it belongs to, and its boxes with their classes.
 
     Boxes are left, top, right and bottom in pixels, or with `relative` in shares of the sides. `crowd` are those in
-    which nothing is right or wrong. `size` is the width and height that the annotation gives, if it does.
+    which nothing is right or wrong. `size` is the width and height that the annotation gives, if it does. `outlines`
+    are COCO's segmentations of the boxes; other layouts have none.
     """
 
     path: Found
@@ -33,6 +35,7 @@ class Record:
     crowd: list[bool] = field(default_factory=list)
     size: tuple[int, int] | None = None
     relative: bool = False
+    outlines: list[Any] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)

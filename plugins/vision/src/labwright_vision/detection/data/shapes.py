@@ -1,8 +1,9 @@
-"""Shapes drawn at run time, with a box around each. H height, W width, N shapes."""
+"""Shapes drawn at run time, with a box around each, and perhaps its mask. H height, W width, N shapes."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated
@@ -18,7 +19,7 @@ from labwright_vision.data.reading import SUFFIXES
 from labwright_vision.detection.data.augment import Flip, Mosaic, Sample, Scale, Turn, Zoom
 from labwright_vision.detection.data.letterbox import Letterbox, Origin
 from labwright_vision.detection.data.split import BoxSplit, scaled, shown
-from labwright_vision.detection.ports import Boxes
+from labwright_vision.detection.ports import Boxes, Instances
 
 NAMES = ("circle", "square", "triangle")
 _SIZES = 0.08, 0.2  # half a shape's side, as shares of the picture's
@@ -33,7 +34,8 @@ class Shapes(Data):
 
     `train`, `valid` and `test` are how many pictures there are in each part, of `size` pixels along a side with 0 to
     `most` shapes that may touch. They are a function of the part and of nothing else: the same in every run.
-    `scale`, `flip`, `turn` and `mosaic` augment the training pictures.
+    With `masks` each shape has one as well, of the pixels of it that are seen. `scale`, `flip`, `turn` and `mosaic`
+    augment the training pictures.
     """
 
     item = Image
@@ -50,31 +52,33 @@ class Shapes(Data):
         test: Annotated[int, Field(ge=0)] = 100,
         size: Annotated[int, Field(ge=32, multiple_of=32, description="pixels along a side")] = 96,
         most: Annotated[int, Field(ge=1, le=20, description="shapes of a picture")] = 5,
+        masks: bool = False,
         scale: Scale = 0.0,
         flip: Flip = False,
         turn: Turn = False,
         mosaic: Mosaic = 0.0,
     ) -> None:
         self.counts = dict(zip(_PARTS, (train, valid, test), strict=True))
-        self.size, self.most = size, most
+        self.size, self.most, self.masks = size, most, masks
         self.zoom = Zoom(scale, flip, turn, mosaic)
         self._splits: dict[str, BoxSplit] = {}
 
     def prepare(self) -> None:
         for number, part in enumerate(_PARTS):
-            samples = [drawn(number, index, self.size, self.most)[0] for index in range(self.counts[part])]
+            pictures = (drawn(number, index, self.size, self.most) for index in range(self.counts[part]))
+            samples = [replace(sample, masks=masks) if self.masks else sample for sample, masks in pictures]
             if samples:
                 zoom = self.zoom if part == "train" else None
                 self._splits[part] = BoxSplit(samples.__getitem__, len(samples), zoom)
 
     def ports(self) -> tuple[Port, Port]:
-        return Image(3, self.size, self.size), Boxes(NAMES)
+        return Image(3, self.size, self.size), Instances(NAMES) if self.masks else Boxes(NAMES)
 
     def split(self, name: str) -> BoxSplit | None:
         return self._splits.get(name)
 
     def identity(self, split: str) -> Iterator[str]:
-        yield f"{split} {self.counts[split]} {self.size} {self.most}"
+        yield f"{split} {self.counts[split]} {self.size} {self.most}{' masks' if self.masks else ''}"
 
     def files(self, folder: Path) -> list[Path]:
         return pictures(folder, Tally())

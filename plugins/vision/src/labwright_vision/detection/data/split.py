@@ -15,7 +15,10 @@ from labwright_vision.detection.ports import padded
 
 
 class BoxSplit:
-    """Pictures with boxes: `sample(i)` gives the i-th of `length`, and `zoom` and `colours` change them."""
+    """Pictures with boxes: `sample(i)` gives the i-th of `length`, and `zoom` and `colours` change them.
+
+    `known(i)` gives its boxes alone, where the picture would have to be decoded.
+    """
 
     def __init__(
         self,
@@ -23,8 +26,10 @@ class BoxSplit:
         length: int,
         zoom: Zoom | None = None,
         colours: Colours | None = None,
+        known: Callable[[int], Sample] | None = None,
     ) -> None:
         self.sample, self.length = sample, length
+        self.known = known or sample
         self.zoom = zoom if zoom is not None and zoom.active else None
         self.colours = colours if colours is not None and colours.active else None
 
@@ -46,11 +51,12 @@ class BoxSplit:
                 [sample.boxes for sample in samples],
                 [sample.labels for sample in samples],
                 [sample.crowd for sample in samples],
+                None if samples[0].masks is None else [sample.masks for sample in samples if sample.masks is not None],
             ),
         )
 
     def plain(self) -> BoxSplit:
-        return BoxSplit(self.sample, self.length)
+        return BoxSplit(self.sample, self.length, known=self.known)
 
 
 def scaled(x_BCHW: Tensor) -> Tensor:

@@ -1,0 +1,184 @@
+"""Answers that stand in a text: where they begin and end. B questions, W windows, T tokens."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+import torch
+from labwright import Data, Goal, IndexedBatches, LabwrightError, Mean, Metric, Of, Part, Section, Task, evaluating
+from labwright_tasks.classification import ClassificationLoss
+from labwright_tasks.intervals import MeanInterval
+from labwright_tasks.model_output import output
+from pydantic import Field
+from torch import Tensor, nn
+
+from labwright_nlp.answer_scores import exact, overlap
+from labwright_nlp.data.questions import Asked, AskedBatch, Window, batch_of
+from labwright_nlp.models.masks import filled
+from labwright_nlp.ports import Spans
+
+_NOWHERE = -1e4  # the logit of what is no token of the text
+_AT_ONCE = 32  # questions of a report that the model sees together
+_SHOWN = 12
+_KEPT = "answers.json"
+
+
+class Answering(Task):
+    """Find the answer to a question in a text: the tokens it begins and ends with. Higher is better: f1.
+
+    A model is called with windows of a question and a part of its text, and learns the place of the first and of the
+    last token of the answer (Devlin et al. 2019, section 4.2); of a window that hasn't the answer, that there is none:
+    the window's first token. The loss is the mean over windows and both places.
+
+    An answer is the stretch of at most `longest` tokens, in any window, whose two logits have the largest sum. Where
+    some training questions have no answer, it is none if the window that is surest of that is surer by `threshold`.
+    `exact` and `f1` are SQuAD's, means over questions, of the answers meant the best.
+    """
+
+    goal = Goal("f1", "maximize")
+    contract = ClassificationLoss
+
+    def __init__(
+        self,
+        data: Annotated[Data, Part("data")],
+        *,
+        longest: Annotated[int, Field(ge=1, description="most tokens of an answer")] = 30,
+        threshold: Annotated[float, Field(allow_inf_nan=False, description="in logits")] = 0.0,
+    ) -> None:
+        if not issubclass(data.target, Spans):
+            raise LabwrightError(
+                f"task.data: answers need questions about texts; {type(data).__name__} has targets "
+                f"{data.target.__name__}, not Spans. `labwright list data --for RECIPE` shows what fits a recipe."
+            )
+        self.data, self.longest, self.threshold = data, longest, threshold
+        self.closely = False  # whether intervals are measured as well
+        self.none_meant = False  # whether some questions have no answer
+
+    def prepare(self) -> None:
+        super().prepare()
+        train = self.data.split("train")
+        asked = (one for batch in IndexedBatches.in_order(train, _AT_ONCE) for one in batch.asked) if train else ()  # type: ignore[attr-defined]
+        self.none_meant = not all(one.question.answers for one in asked)
+
+    def weight(self, batch: AskedBatch) -> float:
+        return len(batch.targets)
+
+    def loss(self, model: nn.Module, batch: AskedBatch, criterion: ClassificationLoss, phase: str) -> Tensor:  # noqa: ARG002 - one phase
+        first_WT, last_WT = self._logits(model, batch).unbind(2)
+        return (criterion(first_WT, batch.targets[:, 0]) + criterion(last_WT, batch.targets[:, 1])) / 2
+
+    def evaluate(self, model: nn.Module, batch: AskedBatch) -> dict[str, Tensor]:
+        """Of each question (B,), how well it was answered: `exact` and `f1`."""
+        answers = self.answers(model, batch)
+        pairs = [(answer, one.question.answers) for answer, one in zip(answers, batch.asked, strict=True)]
+        return {
+            "exact": torch.tensor([exact(*pair) for pair in pairs]),
+            "f1": torch.tensor([overlap(*pair) for pair in pairs]),
+        }
+
+    def metrics(self) -> dict[str, Metric]:
+        metrics: dict[str, Metric] = {"f1": Of(_Share(), "f1"), "exact": Of(_Share(), "exact")}
+        return metrics | ({"f1_95": Of(MeanInterval(), "f1")} if self.closely else {})
+
+    def on(self, path: Path) -> Self:
+        """Over other questions, with the interval of F1 over questions drawn anew."""
+        other = super().on(path)
+        other.closely = True
+        return other
+
+    def floors(self, split: str) -> Mapping[str, Mapping[str, float]]:
+        """The sentence that has most words of the question, rare ones counting more."""
+        from labwright_nlp.answer_floor import nearest_sentences
+
+        part = self.data.split(split)
+        if not part:
+            return {}
+        asked = part.fetch(torch.arange(len(part)), 0, 0).asked  # type: ignore[attr-defined]
+        pairs = [
+            (answer, one.question.answers)
+            for answer, one in zip(nearest_sentences([one.question for one in asked]), asked, strict=True)
+        ]
+        scores = {"f1": overlap, "exact": exact}
+        return {
+            "the sentence most like the question": {
+                name: sum(score(*pair) for pair in pairs) / len(pairs) for name, score in scores.items()
+            }
+        }
+
+    def predict(self, model: nn.Module, inputs: tuple[Tensor, ...], origins: Sequence[Any]) -> list[dict[str, Any]]:
+        """For each question its answer, and the letters of the text that it is."""
+        batch = batch_of(origins, self.data.ports()[0].pad_id).to(inputs[0].device)  # type: ignore[attr-defined]
+        return [
+            {"answer": one.question.context[low:high], "start": low, "end": high}
+            for one, (low, high) in zip(origins, self._found(model, batch), strict=True)
+        ]
+
+    def report(self, model: nn.Module, split: str, device: torch.device) -> Sequence[Section]:
+        """The questions that are answered worst, each with its text."""
+        from labwright_nlp.answering_report import sections
+
+        part = self.data.split(split)
+        if not part:
+            return ()
+        asked: list[Asked] = []
+        found: list[tuple[int, int]] = []
+        with evaluating(model):
+            for batch in IndexedBatches.in_order(part, _AT_ONCE):
+                assert isinstance(batch, AskedBatch)
+                asked += batch.asked
+                found += self._found(model, batch.to(device))
+        return sections(asked, found, _SHOWN)
+
+    def answers(self, model: nn.Module, batch: AskedBatch) -> list[str]:
+        """The answer to each question, "" for none."""
+        places = self._found(model, batch)
+        return [one.question.context[low:high] for one, (low, high) in zip(batch.asked, places, strict=True)]
+
+    def _found(self, model: nn.Module, batch: AskedBatch) -> list[tuple[int, int]]:
+        """The letters of the text that answer each question, (0, 0) for none."""
+        logits_WT2 = self._logits(model, batch).float().cpu()
+        none_W = logits_WT2[:, 0].sum(1).tolist()
+        windows = [window for one in batch.asked for window in one.windows]
+        of_windows = [self._best(*row) for row in zip(logits_WT2, windows, strict=True)]
+        found, row = [], 0
+        for one in batch.asked:
+            rows = range(row, row + len(one.windows))
+            row = rows.stop
+            score, place = max((of_windows[at] for at in rows), key=lambda best: best[0])
+            none = self.none_meant and min(none_W[at] for at in rows) > score + self.threshold
+            found.append((0, 0) if none else place)
+        return found
+
+    def _best(self, logits_T2: Tensor, window: Window) -> tuple[float, tuple[int, int]]:
+        """The best stretch of a window: the sum of its logits, and its letters."""
+        count = len(window.letters)
+        text_T = torch.tensor([low < high for low, high in window.letters])
+        first_T, last_T = logits_T2[:count].masked_fill(~text_T[:, None], -torch.inf).unbind(1)
+        every_TT = torch.ones(count, count, dtype=torch.bool)
+        allowed_TT = every_TT.triu() & ~every_TT.triu(self.longest)
+        sums_TT = (first_T[:, None] + last_T).masked_fill(~allowed_TT, -torch.inf)
+        best = int(sums_TT.argmax())
+        first, last = divmod(best, count)
+        return float(sums_TT[first, last]), (window.letters[first][0], window.letters[last][1])
+
+    def _logits(self, model: nn.Module, batch: AskedBatch) -> Tensor:
+        """Of each token that an answer begins there, and that it ends there, (W, T, 2); none behind a window's end."""
+        logits_WT2 = output(model, batch)
+        self.data.ports()[1].check(logits_WT2, batch.targets)
+        there_WT = filled(logits_WT2.shape[1], batch.inputs[1])
+        return logits_WT2.masked_fill(~there_WT[..., None], _NOWHERE)
+
+    def save(self, folder: Path) -> None:
+        super().save(folder)
+        (folder / _KEPT).write_text(json.dumps({"none_meant": self.none_meant}) + "\n", encoding="utf-8")
+
+    def load(self, folder: Path) -> None:
+        super().load(folder)
+        self.none_meant = json.loads((folder / _KEPT).read_text(encoding="utf-8"))["none_meant"]
+
+
+class _Share(Mean):
+    higher_is_better = True

@@ -1,0 +1,295 @@
+"""Questions whose answers stand in a text: read as they are published, in windows, answered as SQuAD measures it."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import labwright as lw
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from labwright import Batch, LabwrightError
+from labwright.cli import main
+from labwright_nlp.answer_floor import nearest_sentences
+from labwright_nlp.answer_scores import exact, overlap
+from labwright_nlp.answering import Answering
+from labwright_nlp.data.question_reading import Question
+from labwright_nlp.data.questions import AskedBatch, Questions, Window
+from labwright_nlp.ports import Spans
+from labwright_tasks.losses import CrossEntropy
+from labwright_testing.verify_resume import verify_resume
+from torch import Tensor, nn
+
+TOWNS = ("London", "New York", "Rotterdam", "Oslo", "Lima")
+
+
+def rows(count: int) -> list[dict[str, Any]]:
+    """Who was born where, some of it unsaid."""
+    made = []
+    for number in range(count):
+        town = TOWNS[number % 5]
+        context = f"Person {number} was a baker. He was born in {town} and liked it."
+        answer = [] if number % 7 == 3 else [{"text": town, "answer_start": context.index(town)}]
+        text = context if answer else context.replace(f" in {town}", "")
+        made.append(
+            {
+                "id": str(number),
+                "title": f"p{number}",
+                "context": text,
+                "question": "Where was he born?",
+                "answers": answer,
+            }
+        )
+    return made
+
+
+def written(path: Path, some: list[dict[str, Any]]) -> Path:
+    path.write_text("".join(json.dumps(row) + "\n" for row in some))
+    return path
+
+
+def prepared(path: Path, **settings: Any) -> Questions:
+    data = Questions(path=path, **{"tokenizer": "word", "length": 32, "stride": 4, **settings})
+    data.prepare()
+    return data
+
+
+def test_squads_files_and_rows_are_the_same_questions(tmp_path: Path) -> None:
+    some = rows(30)
+    articles = [
+        {
+            "title": row["title"],
+            "paragraphs": [{"context": row["context"], "qas": [{**row, "is_impossible": not row["answers"]}]}],
+        }
+        for row in some
+    ]
+    nested = tmp_path / "train.json"
+    nested.write_text(json.dumps({"version": "2.0", "data": articles}))
+    packed = tmp_path / "rows.jsonl.gz"
+    as_datasets = [
+        {**row, "answers": {key: [one[key] for one in row["answers"]] for key in ("text", "answer_start")}}
+        for row in some
+    ]
+    packed.write_bytes(gzip.compress("".join(json.dumps(row) + "\n" for row in as_datasets).encode()))
+    ours, theirs = prepared(nested), prepared(packed)
+    for part in ("train", "valid", "test"):
+        one, other = ours.split(part), theirs.split(part)
+        assert one is not None and other is not None and len(one) == len(other) > 0
+        every = torch.arange(len(one))
+        assert one.fetch(every, 0, 0).targets.equal(other.fetch(every, 0, 0).targets)
+        assert [*ours.identity(part)] == [*theirs.identity(part)]
+
+
+def test_a_window_has_the_tokens_of_the_answer_or_none(tmp_path: Path) -> None:
+    filler = "and so on and so forth " * 6
+    context = f"{filler}the answer is New York {filler}"
+    row = {
+        "context": context,
+        "question": "what ?",
+        "answers": [{"text": "New York", "start": context.index("New York")}],
+    }
+    data = prepared(written(tmp_path / "a.jsonl", [row]), valid=0, test=0, length=20, stride=6)
+    split = data.split("train")
+    assert split is not None
+    batch = split.fetch(torch.tensor([0]), 0, 0)
+    assert len(batch) == 1 and len(batch.targets) == len(batch.inputs[0]) > 3
+    whole = [window for window, (first, _) in zip(split.asked[0].windows, batch.targets.tolist(), strict=True) if first]
+    assert whole, "windows that share tokens have all of a short answer in one of them"
+    for window, (first, last) in zip(split.asked[0].windows, batch.targets.tolist(), strict=True):
+        low, high = window.letters[first][0], window.letters[last][1]
+        assert context[low:high] == ("New York" if first else "")
+    covered = {
+        letter for window in split.asked[0].windows for low, high in window.letters for letter in range(low, high)
+    }
+    assert {place for place, letter in enumerate(context) if letter != " "} <= covered
+
+
+class Knowing(nn.Module):
+    """Gives logits that were set before."""
+
+    def __init__(self, logits: Tensor) -> None:
+        super().__init__()
+        self.logits = logits
+
+    def forward(self, ids: Tensor, lengths: Tensor) -> Tensor:
+        return self.logits
+
+
+@given(st.integers(0, 10_000), st.integers(1, 6))
+def test_the_best_stretch_is_that_of_all_pairs(seed: int, longest: int) -> None:
+    draws = torch.Generator().manual_seed(seed)
+    letters = ((0, 0), (0, 0), (0, 3), (4, 6), (7, 8), (9, 12), (13, 15), (0, 0))
+    logits = torch.randn(8, 2, generator=draws)
+    task = object.__new__(Answering)
+    task.longest = longest
+    pairs = [(first, last) for first in range(2, 7) for last in range(first, min(first + longest, 7))]
+    first, last = max(pairs, key=lambda pair: float(logits[pair[0], 0] + logits[pair[1], 1]))
+    score, place = task._best(logits, Window(tuple(range(8)), letters))
+    assert place == (letters[first][0], letters[last][1])
+    assert score == pytest.approx(float(logits[first, 0] + logits[last, 1]))
+
+
+def test_what_is_sure_of_the_answers_answers_all_and_says_so_where_there_is_none(tmp_path: Path) -> None:
+    data = prepared(written(tmp_path / "a.jsonl", rows(21)), valid=0, test=0)
+    task = Answering(data)
+    task.prepare()
+    assert task.none_meant
+    split = data.split("train")
+    assert split is not None
+    batch = split.fetch(torch.arange(len(split)), 0, 0)
+    logits = torch.zeros(*batch.inputs[0].shape, 2)
+    for side in range(2):
+        logits[torch.arange(len(logits)), batch.targets[:, side], side] = 9.0
+    model = Knowing(logits)
+    results = task.evaluate(model, batch)
+    assert results["exact"].tolist() == results["f1"].tolist() == [1.0] * 21
+    loss = task.loss(model, batch, CrossEntropy(), "train")
+    counts = batch.inputs[1].float()  # softmax over the tokens there are
+    torch.testing.assert_close(loss, torch.log(1 + (counts - 1) * torch.exp(torch.tensor(-9.0))).mean())
+
+
+def test_a_batch_is_cut_by_questions(tmp_path: Path) -> None:
+    filler = "and so on " * 12
+    some = rows(4)
+    some[1]["context"] += filler
+    data = prepared(written(tmp_path / "a.jsonl", some), valid=0, test=0, length=20)
+    split = data.split("train")
+    assert split is not None
+    whole = split.fetch(torch.arange(4), 0, 0)
+    parts = [whole.rows(slice(0, 2)), whole.rows(slice(2, 4))]
+    assert [len(part) for part in parts] == [2, 2] and len(parts[0].targets) > len(parts[1].targets)
+    assert torch.cat([part.targets for part in parts]).equal(whole.targets)
+    assert torch.cat([part.inputs[0] for part in parts]).equal(whole.inputs[0])
+    assert isinstance(whole, Batch) and isinstance(parts[0], AskedBatch)
+
+
+@pytest.mark.parametrize(
+    ("answer", "meant", "right", "f1"),
+    [
+        ("The Broncos!", ("broncos",), 1.0, 1.0),
+        ("Denver Broncos", ("Broncos", "the Denver team"), 0.0, 2 / 3),
+        ("", (), 1.0, 1.0),
+        ("something", (), 0.0, 0.0),
+        ("", ("something",), 0.0, 0.0),
+        ("a b c b", ("b b d",), 0.0, 2 * 2 / (3 + 3)),  # the article goes
+    ],
+)
+def test_scores_are_squads(answer: str, meant: tuple[str, ...], right: float, f1: float) -> None:
+    assert exact(answer, meant) == right
+    assert overlap(answer, meant) == pytest.approx(f1)
+
+
+WORDS = st.lists(st.sampled_from(["the", "cat", "sat.", "on", "A", "mat", "Mat!", ""]), max_size=6).map(" ".join)
+
+
+@given(WORDS, st.lists(WORDS, min_size=1, max_size=3))
+def test_scores_are_those_of_torchmetrics(answer: str, meant: list[str]) -> None:
+    squad = pytest.importorskip("torchmetrics.functional.text").squad
+    answers = {"answer_start": [0] * len(meant), "text": meant}
+    theirs = squad([{"prediction_text": answer, "id": "0"}], [{"answers": answers, "id": "0"}])
+    assert float(theirs["exact_match"]) == 100 * exact(answer, meant)
+    assert float(theirs["f1"]) == pytest.approx(100 * overlap(answer, meant), abs=1e-3)
+
+
+def test_the_floor_is_the_sentence_with_the_rare_words() -> None:
+    def asked(question: str) -> Question:
+        return Question("It rained. Ada wrote the first program. It was long.", question, (), (), "", "", "")
+
+    assert nearest_sentences([asked("Who wrote the program?"), asked("Did it rain or was it long?")]) == [
+        "Ada wrote the first program.",
+        "It was long.",
+    ]
+
+
+def test_answers_are_learned_resumed_exactly_and_given_to_what_is_asked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = written(tmp_path / "a.jsonl", rows(60))
+    recipe = {
+        "task": {
+            "name": "nlp/answers",
+            "data": {"name": "nlp/questions", "path": str(file), "tokenizer": "word", "length": 32, "stride": 4},
+        },
+        "model": {
+            "name": "nlp/encoder",
+            "architecture": "bert",
+            "dropout": 0.0,
+            "options": {
+                "hidden_size": 32,
+                "num_hidden_layers": 1,
+                "num_attention_heads": 2,
+                "intermediate_size": 64,
+                "hidden_dropout_prob": 0.0,
+                "attention_probs_dropout_prob": 0.0,
+            },
+        },
+        "loss": "cross-entropy",
+        "optimizer": {"name": "adamw", "lr": 5e-3},
+        "device": {"name": "cpu", "threads": 1},
+        "train": {"epochs": 30, "batch_size": 8, "seed": 0},
+        "log": [],
+    }
+    outcome = lw.Experiment(**recipe).run(tmp_path / "run")
+    assert outcome.metrics["test"]["f1"] > 0.8
+    asked = "Where was he born?\tPerson 3 was a baker. He was born in Oslo and liked it."
+    monkeypatch.setattr(sys, "argv", ["labwright", "predict", str(tmp_path / "run"), "--question", asked, "--json"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    printed = capsys.readouterr()
+    assert ended.value.code == 0, printed.err
+    assert json.loads(printed.out)["answer"] == "Oslo"
+    short = {**recipe, "train": {**recipe["train"], "epochs": 2}}  # type: ignore[dict-item]
+    assert verify_resume(lw.Experiment(**short), 5).exact
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ('{"question": "q", "answers": []}\n', r"line 1: no context; it has answers, question"),
+        ('{"context": "c", "answers": []}\n', r"line 1: no question"),
+        ('{"context": "c d", "question": "q", "answers": [3]}\n', r"line 1: the answers are \[3\]; they are a list"),
+        ('{"context": "c d", "question": "q", "answers": [{"text": "e", "start": 0}]}\n', r"no question whose answer"),
+        ("[1, 2\n", r"line 1: no JSON"),
+        ("3\n", r"line 1: given '3'; a question is an object"),
+    ],
+)
+def test_what_cannot_be_read_is_refused(tmp_path: Path, content: str, message: str) -> None:
+    (tmp_path / "a.jsonl").write_text(content)
+    with pytest.raises(LabwrightError, match=message):
+        prepared(tmp_path / "a.jsonl", valid=0, test=0)
+
+
+def test_answers_that_are_not_at_their_place_are_left_out_and_counted(tmp_path: Path) -> None:
+    some = rows(12)
+    some[0]["answers"] = [{"text": "London", "answer_start": 3}]
+    some[1]["answers"] = [{"text": "Atlantis"}]
+    some[2]["answers"] = [{"text": "Rotterdam"}]  # at its only place
+    data = prepared(written(tmp_path / "a.jsonl", some), valid=0, test=0)
+    assert len(data.split("train")) == 10  # type: ignore[arg-type]
+    (left,) = data.left_out()
+    assert left.count == 2 and "line 1" in left.why
+
+
+def test_settings_that_cannot_be_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(LabwrightError, match=r"task\.data\.stride: windows of task\.data\.length=32 tokens"):
+        Questions(path=tmp_path, length=32, stride=16)
+    with pytest.raises(LabwrightError, match=r"ends in \.csv; questions are in"):
+        prepared(written(tmp_path / "a.csv", rows(2)))
+    data = prepared(written(tmp_path / "a.jsonl", rows(12)))
+    with pytest.raises(LabwrightError, match="have a tab between them, or are JSON"):
+        data.parse("Where was he born?")
+    assert isinstance(data.ports()[1], Spans)
+
+
+def test_xquad_is_read_as_it_is_published(xquad: Path) -> None:
+    data = prepared(xquad, valid=0.1)
+    assert not data.left_out() or all(left.what == "file" for left in data.left_out())
+    titles = {
+        part: {one.question.title for one in split.asked} for part in ("train", "valid") if (split := data.split(part))
+    }
+    assert titles["train"] and titles["valid"] and not titles["train"] & titles["valid"]
