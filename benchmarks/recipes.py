@@ -81,6 +81,7 @@ _ADULT = ("task.data.path=DATA/adult/adult.csv.gz",)
 _CALIFORNIA = ("task.data.path=DATA/california_housing/california.csv.gz",)
 _JUDGED = ("task.data.folder=DATA/mnist", "task.judge=JUDGE")
 _SHAKESPEARE = ("task.data.path=DATA/tiny_shakespeare/input.txt.gz",)
+_LONGER = (*_SHAKESPEARE, "task.data.context=256", "train.batch_size=4", "train.steps=16000")
 _SLOWLY = (*_SHAKESPEARE, "optimizer.lr=1e-3")
 _CAPTIONS = ("path=DATA/multi30k_en_de", "text=en", "translation=de", "vocabulary=4000")
 _TRANSLATED = (*(f"task.data.{setting}" for setting in _CAPTIONS), "task.write=false", "train.epochs=1")
@@ -114,6 +115,7 @@ PROMISES = (
     Promise("nlp/shakespeare", "cross_entropy", "<= 1.78", 4, 1, _SHAKESPEARE, "tiny_shakespeare", "valid"),
     Promise("nlp/shakespeare", "cross_entropy", "<= 1.92", 4, 1, _SLOWLY, "tiny_shakespeare", "valid"),
     Promise("nlp/characters", "cross_entropy", "<= 1.60", 8, 1, _SHAKESPEARE, "tiny_shakespeare", "valid"),
+    Promise("nlp/characters", "cross_entropy", "<= 1.52", 40, 1, _LONGER, "tiny_shakespeare", "valid"),
     Promise("nlp/languages", "accuracy", ">= 0.86", 1, 10, ("task.data.seed=SEED",)),  # logistic regression: floors.py
     Promise("nlp/polarity-minilm", "accuracy", ">= 0.83", 15, overrides=_MINILM, data="mr_polarity"),
     Promise("nlp/translation", "perplexity", "<= 18", 4, overrides=_TRANSLATED, data="multi30k_en_de"),  # floor: 198
@@ -122,6 +124,10 @@ PROMISES = (
     Promise("tabular/diabetes", "r2", ">= 0.4", 0.5, 3, ("task.data.seed=SEED",)),
     Promise("tabular/adult", "auroc", ">= 0.920", 0.5, 3, _ADULT, "adult"),
     Promise("tabular/california", "rmse", "<= 0.50", 1, 3, _CALIFORNIA, "california_housing"),
+    Promise("rl/cartpole-ppo", "return", ">= 475", 0.5, 5),
+    Promise("rl/cartpole-dqn", "return", ">= 400", 3, 5),
+    Promise("rl/acrobot-ppo", "return", ">= -100", 1.5, 5),
+    Promise("rl/pendulum-sac", "return", ">= -180", 10, 5),
     Promise("speech/commands", "accuracy", ">= 0.95", 2, seeds=3),
     Promise("speech/fsdd", "accuracy", ">= 0.99", 4, seeds=3, overrides=_FSDD, data="fsdd"),
     Promise("speech/fsdd", "accuracy", ">= 0.80", 4, overrides=_ONE_OUT, data="fsdd", each=_SPEAKERS),
