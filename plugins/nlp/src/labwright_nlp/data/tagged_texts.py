@@ -105,6 +105,7 @@ class TaggedTexts(Data):
         self._splits: dict[str, Sentences] = {}
         self._rows: dict[str, Table] = {}
         self._left_out: list[LeftOut] = []
+        self._told: list[str] = []  # what reading has to say
         self._remarks: list[str] = []
         self.facts: Facts = {}
 
@@ -131,7 +132,7 @@ class TaggedTexts(Data):
 
     def _parted(self) -> dict[str, Table]:
         published = published_sentences(self.path, self.words, self.tags, written=self.format, parts=self.parts)
-        self._left_out, self._remarks = [*published.left_out], [*published.remarks]
+        self._left_out, self._told = [*published.left_out], [*published.remarks]
         tables = {}
         for part, table in published.tables.items():
             tables[part], bare = table.filled("text", "tags")
@@ -160,7 +161,8 @@ class TaggedTexts(Data):
         self._splits = {part: self._encoded(table) for part, table in rows.items()}
         lengths = {part: split.whole_N for part, split in self._splits.items()}
         ids = {part: split.ids_L.numpy() for part, split in self._splits.items()}
-        self._remarks += [
+        self._remarks = [
+            *self._told,
             *noticing.cut(lengths, self.length),
             *noticing.unknown(ids, self.tokens.unknown, self.tokenizer),
             *(remark for part, table in rows.items() if (remark := self._broken(table, part))),
@@ -204,7 +206,7 @@ class TaggedTexts(Data):
             raise LabwrightError(f"{path} has {len(tables)} tables; give one of them.")
         table, bare = tables[0].filled("text", "tags")
         other._left_out += bare
-        other._rows, other._remarks = {"test": table}, [*table.remarks]
+        other._rows, other._told = {"test": table}, [*table.remarks]
         strange = Counter(tag for row in range(len(table)) for tag in self._tags(table, row) if tag not in self.names)
         if strange:
             why = f"tags that no word to learn from has: {listed(strange)}"
