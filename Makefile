@@ -4,7 +4,7 @@ UV := .uv/bin/uv
 RUN := $(UV) run --no-sync
 export UV_PYTHON_DOWNLOADS := never
 
-.PHONY: setup demo test test-all test-lowest check bench recipes docs clean
+.PHONY: setup demo test test-all test-release test-lowest check bench recipes docs clean
 
 setup: .setup  ## the environment: uv from python3 alone, then every distribution of the workspace
 
@@ -23,13 +23,16 @@ demo: .setup  ## search for better settings of the embedded digits, confirm the 
 		--trials 20 --workers 2 --confirm 3 --seeds 3
 
 # one thread a process: two workers with two threads each would slow one another down
-test test-all: export OMP_NUM_THREADS := 1
+test test-all test-release: export OMP_NUM_THREADS := 1
 
 test: .setup  ## what proves the product, in about twelve minutes on two cores
-	$(RUN) pytest -n 2 --dist worksteal -m "not long"
+	$(RUN) pytest -n 2 --dist worksteal -m "not long and not release"
 
 test-all: .setup  ## the same and the long proofs: kills, foreign models, fresh environments
-	$(RUN) pytest -n 2 --dist worksteal
+	$(RUN) pytest -n 2 --dist worksteal -m "not release"
+
+test-release: .setup  ## recipes that reach the figures they promise; `make recipes` measures them over several seeds
+	$(RUN) pytest -n 2 --dist worksteal -m release
 
 # warnings of old libraries are no faults of ours
 test-lowest: export OMP_NUM_THREADS := 1
@@ -39,7 +42,7 @@ test-lowest: .setup  ## a cut of the tests with the lowest versions that are ask
 		-e core -e "tasks[torchmetrics]" -e "plugins/study[cma-es,grpc,mysql,postgresql]" \
 		$(patsubst %,-e %,$(filter-out plugins/study,$(wildcard plugins/*))) pyarrow==15.0.0
 	$(UV) pip install --quiet --no-config --python .lowest hypothesis jsonschema pytest-timeout pytest-xdist
-	.lowest/bin/pytest -n 2 --dist worksteal -o filterwarnings=default -m "not slow and not long and not timing" \
+	.lowest/bin/pytest -n 2 --dist worksteal -o filterwarnings=default -m "not slow and not long and not release and not timing" \
 		core/tests tasks/tests plugins tests/test_verbs.py
 
 check: .setup  ## lint, format, types

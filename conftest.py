@@ -18,11 +18,15 @@ THOROUGH = (
 )
 
 
+# torch.compile takes minutes over a detector that looks at its regions one by one
+LONGEST = ("model vision/torchvision-detector: says-what-it-goes-with",)
+
+
 @pytest.hookimpl(tryfirst=True)  # before pytest leaves out what isn't asked for
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if (
-            item.nodeid.startswith("tests/test_conformance.py")
-            and item.name.rpartition(": ")[2].rstrip("]") in THOROUGH
-        ):
-            item.add_marker(pytest.mark.long)
+        if item.nodeid.startswith("tests/test_conformance.py"):
+            if item.name.rpartition("[")[2].rstrip("]") in LONGEST:
+                item.add_marker(pytest.mark.release)
+            elif item.name.rpartition(": ")[2].rstrip("]") in THOROUGH:
+                item.add_marker(pytest.mark.long)

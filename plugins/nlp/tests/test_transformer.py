@@ -189,7 +189,7 @@ def test_strings_of_digits_are_written_from_their_end(tmp_path: Path) -> None:
     assert run.metrics["test"]["exact_match"] >= 0.9  # of strings that aren't in train
 
 
-@pytest.mark.long
+@pytest.mark.release
 def test_captions_are_translated_better_than_their_words_can_be_guessed(multi30k: Path, tmp_path: Path) -> None:
     overrides = [
         f"task.data.path={multi30k}", "task.data.text=en", "task.data.translation=de", "task.data.vocabulary=4000",

@@ -12,7 +12,7 @@ from labwright_rl.playing import played
 REACHED = {"rl/cartpole-ppo": 475, "rl/cartpole-dqn": 400, "rl/acrobot-ppo": -100, "rl/pendulum-sac": -180}
 
 
-@pytest.mark.long
+@pytest.mark.release
 @pytest.mark.parametrize("recipe", REACHED)
 def test_a_recipe_reaches_what_it_is_to_reach(recipe: str, tmp_path: Path) -> None:
     run = lw.Experiment.from_recipe(recipe, ["log=[]"]).run(tmp_path / "run")

@@ -364,7 +364,7 @@ def test_a_run_reports_and_predicts_masks_in_pixels_of_the_picture(tmp_path: Pat
         assert picture.size == (256, 128)
 
 
-@pytest.mark.long
+@pytest.mark.release
 def test_shapes_and_their_masks_are_found_in_minutes() -> None:
     run = lw.Experiment.from_recipe("vision/shapes-instances").run()
     assert run.metrics["test"]["mask_map50"] > 0.9

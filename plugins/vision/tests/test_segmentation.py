@@ -162,7 +162,7 @@ def test_both_parts_of_the_loss_and_each_class_are_logged(tmp_path: Path) -> Non
     assert {"mean-iou", "dice/macro", "dice/class/ground", "boundary-f1/macro"} <= run.metrics["test"].keys()
 
 
-@pytest.mark.long
+@pytest.mark.release
 def test_the_recipe_is_far_above_its_floor(tmp_path: Path) -> None:
     run = lw.Experiment.from_recipe("vision/shapes-segmentation").run(tmp_path / "run")
     floor = run.task.floors("test")["most frequent class"]["mean_iou"]
