@@ -162,7 +162,7 @@ CASES = {
     "a check where it was in 0.1": says(
         r"given 'check nlp'; that is `labwright check --quick` since 0\.2", "plugins", "check", "nlp"
     ),
-    "a kind without a name": says(r"`show model` takes one name: .*vision/mlp", "show", "model"),
+    "a kind without a name": says(r"`show model` takes one name: .*vision/cnn", "show", "model"),
     "a component that isn't there": says(
         r"no model is called 'vision/mpl'; did you mean 'vision/mlp'", "show", "model", "vision/mpl"
     ),

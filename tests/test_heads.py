@@ -19,17 +19,20 @@ OUTPUTS = Heads({"class": Classes(("a", "b", "c")), "pair": Values(2)})
 INPUTS = {"vision": Image(1, 16, 16), "nlp": Tokens(40, 12), "speech": Audio(8_000, 4_000)}
 ELSEWHERE = {  # they return something else than classes
     *("nlp/gpt", "nlp/transformer", "speech/crnn", "speech/conformer"),
-    *("vision/deeplab", "vision/detector", "vision/mae", "vision/unet"),
+    *("vision/deeplab", "vision/detector", "vision/mae", "vision/torchvision-detector", "vision/unet"),
 }
+OTHERWISE = {"nlp/tagger"}  # it takes words that are spelled
 SMALL = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
 NEED: dict[str, dict[str, Any]] = {
     "vision/timm": {"architecture": "test_resnet"},
+    "vision/torchvision-detector": {"architecture": "retinanet"},
     "nlp/encoder": {"architecture": "bert", "options": SMALL},
 }
 
 
 def models() -> list[str]:
-    return [name for name in PLUGINS.names("model") if name.partition("/")[0] in INPUTS and name not in ELSEWHERE]
+    left_out = ELSEWHERE | OTHERWISE
+    return [name for name in PLUGINS.names("model") if name.partition("/")[0] in INPUTS and name not in left_out]
 
 
 def on(trunk: str) -> Any:

@@ -251,7 +251,7 @@ SLIPS: list[tuple[str, dict[str, Any], str]] = [
     (
         "dense-labels",
         {"metrics": ["exact-match"]},
-        r"may also ask for confusion, entities, given_map, nats_sum, right, tokens, true_map",
+        r"may also ask for confusion, entities, given_map, nats_sum, right, strict_entities, tokens, true_map",
     ),
     ("dense-labels", {"metrics": ["mean-iuo"]}, r"no metric is called 'mean-iuo'; did you mean 'mean-iou'\?"),
     ("dense-labels", {"metrics": ["f1"]}, "the goal is 'mean_iou', which none of the metrics gives.*goal = \"f1\""),

@@ -17,7 +17,7 @@ import labwright as lw
 import pytest
 import tokenizers
 from labwright.cli import main
-from labwright_nlp.data import hub
+from labwright_tasks import hub
 
 Command = Callable[[Path], list[str]]
 GOOD = "".join(f'{{"text": "text {number}", "label": {number % 2}}}\n' for number in range(40))

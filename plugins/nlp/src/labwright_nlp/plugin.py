@@ -48,7 +48,7 @@ def labwright_components() -> Iterator[lw.Component]:
 def labwright_recipes() -> Iterator[lw.Recipe]:
     folder = Path(__file__).parent / "recipes"
     for name, summary in (
-        ("answers-minilm", "answers to your own questions about texts, by a pretrained encoder"),
+        ("answers-minilm", "answers to your own questions, by a pretrained encoder"),
         ("characters", "a better GPT on your own text, character by character"),
         ("languages", "telling 30 languages apart, offline"),
         ("lstm-seed", "the plainest recurrent network on your own labelled texts"),
