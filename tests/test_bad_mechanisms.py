@@ -114,7 +114,7 @@ SLIPS: dict[str, tuple[str, list[str], str]] = {
         ['method={name="sam",rho="a"}'],
         r"method\.rho: given 'a'; it should be a number",
     ),
-    "a method that needs parts": ("digits", ["method=pcgrad"], r"method: 'pcgrad' .* the loss of this run has none"),
+    "a method that needs parts": ("digits", ["method=pcgrad"], r"method: 'pcgrad' .* of task Classification has none"),
     # metrics
     "a metric misspelt": (
         "digits",

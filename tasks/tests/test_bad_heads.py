@@ -98,7 +98,7 @@ ALONE = {"task": {"name": "classification", "data": Single}, "model": Trunk, "lo
         ({"model": {"name": "heads"}}, r"model\.trunk: model 'heads' needs this setting: a model, one of"),
         ({"model": {"name": "heads", "trunk": Bare(Features((4,)))}}, r"model\.trunk: Bare takes no ports, so that"),
         ({"model": {**ON_TRUNK, "features": 0}}, r"model\.features: given 0; it should be greater than or equal to 1"),
-        ({**ALONE, "method": "pcgrad"}, r"method: 'pcgrad' projects .* the loss of this run has none"),
+        ({**ALONE, "method": "pcgrad"}, r"method: 'pcgrad' projects .* the loss of task Classification has none"),
     ],
 )
 def test_bad_input_is_answered_in_one_message(changed: dict[str, Any], words: str, tmp_path: Path) -> None:

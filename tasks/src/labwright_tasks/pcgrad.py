@@ -11,6 +11,7 @@ import torch
 from labwright import LabwrightError, Method, Task, Update, ranks
 from torch import Generator, Tensor, nn
 
+from labwright_tasks.classification import Classification
 from labwright_tasks.sam import refuse_without_dense_gradients
 
 _PENALTY = "penalty"  # what the core calls the part of a penalty on the weights
@@ -34,7 +35,9 @@ class ProjectedGradients(Method):
 
     def check(self, task: Task, model: nn.Module) -> None:
         refuse_without_dense_gradients("pcgrad", model)
-        if inspect.get_annotations(type(task).loss).get("return") in ("Tensor", "torch.Tensor", Tensor):
+        returned = inspect.get_annotations(type(task).loss).get("return")
+        alone = isinstance(task, Classification) and task.teaching is None
+        if alone or returned in ("Tensor", "torch.Tensor", Tensor):
             raise _without_parts(f"task {type(task).__name__}")
 
     def gradients(self, update: Update, batches: Sequence[Any], weights: Sequence[float]) -> Mapping[str, Tensor]:
