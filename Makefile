@@ -31,7 +31,7 @@ test: .setup  ## what proves the product, in about twelve minutes on two cores
 test-all: .setup  ## the same and the long proofs: kills, foreign models, fresh environments
 	$(RUN) pytest -n 2 --dist worksteal -m "not release"
 
-test-release: .setup  ## recipes that reach the figures they promise; `make recipes` measures them over several seeds
+test-release: .setup  ## recipes trained to a figure, and a check that takes minutes: before a release
 	$(RUN) pytest -n 2 --dist worksteal -m release
 
 # warnings of old libraries are no faults of ours

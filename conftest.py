@@ -18,7 +18,7 @@ THOROUGH = (
 )
 
 
-# torch.compile takes minutes over a detector that looks at its regions one by one
+# more than two minutes
 LONGEST = ("model vision/torchvision-detector: says-what-it-goes-with",)
 
 

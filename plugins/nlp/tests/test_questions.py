@@ -198,7 +198,7 @@ def test_scores_are_those_of_torchmetrics(answer: str, meant: list[str]) -> None
 
 def test_the_floor_is_the_sentence_with_the_rare_words() -> None:
     def asked(question: str) -> Question:
-        return Question("It rained. Ada wrote the first program. It was long.", question, (), (), "", "", "")
+        return Question("It rained. Ada wrote the first program. It was long.", question, (), (), "", "")
 
     assert nearest_sentences([asked("Who wrote the program?"), asked("Did it rain or was it long?")]) == [
         "Ada wrote the first program.",
@@ -255,6 +255,11 @@ def test_answers_are_learned_resumed_exactly_and_given_to_what_is_asked(
         ('{"context": "c d", "question": "q", "answers": [3]}\n', r"line 1: the answers are \[3\]; they are a list"),
         ('{"context": "c d", "question": "q", "answers": [{"text": "e", "start": 0}]}\n', r"no question whose answer"),
         ("[1, 2\n", r"line 1: no JSON"),
+        ('{"context": "c d", "question": "q"}\n', r"line 1: no answers; it has context, question"),
+        (
+            '{"context": "c d", "question": "q", "answers": [{"text": "c", "start": null}]}\n',
+            r"line 1: the answers are",
+        ),
         ("3\n", r"line 1: given '3'; a question is an object"),
     ],
 )
@@ -273,6 +278,23 @@ def test_answers_that_are_not_at_their_place_are_left_out_and_counted(tmp_path: 
     assert len(data.split("train")) == 10  # type: ignore[arg-type]
     (left,) = data.left_out()
     assert left.count == 2 and "line 1" in left.why
+
+
+def test_an_answer_that_no_window_holds_is_said(tmp_path: Path) -> None:
+    words = [f"w{number}" for number in range(40)]
+    context, answer = " ".join(words), " ".join(words[2:34])
+    row = {"context": context, "question": "what ?", "answers": [{"text": answer, "start": context.index(answer)}]}
+    data = prepared(written(tmp_path / "a.jsonl", [row]), valid=0, test=0, length=20, stride=4)
+    assert any("1 answers are whole in no window" in remark for remark in data.remarks())
+
+
+def test_damaged_parquet_and_squad_are_told(tmp_path: Path) -> None:
+    (tmp_path / "a.parquet").write_bytes(b"PAR1 no")
+    with pytest.raises(LabwrightError, match="can't be read as Parquet"):
+        prepared(tmp_path / "a.parquet")
+    (tmp_path / "a.json").write_text(json.dumps({"data": [{"title": "t", "paragraphs": [{"context": "c"}]}]}))
+    with pytest.raises(LabwrightError, match="article 1, paragraph 1: no list of questions under `qas`"):
+        prepared(tmp_path / "a.json")
 
 
 def test_settings_that_cannot_be_are_refused(tmp_path: Path) -> None:

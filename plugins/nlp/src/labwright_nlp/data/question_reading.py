@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from labwright import LabwrightError, LeftOut, listed
-from labwright_tasks.columnar import PARQUET
+from labwright_tasks.columnar import PARQUET, reading_parquet
 from labwright_tasks.opening import opened
 from labwright_tasks.published import files_of_parts
 from labwright_tasks.tables import suffix_of
@@ -27,7 +27,6 @@ class Question:
     answers: tuple[str, ...]
     starts: tuple[int, ...]
     title: str
-    name: str
     where: str
 
 
@@ -51,8 +50,11 @@ def untold(misplaced: Sequence[str]) -> list[LeftOut]:
     return [LeftOut(len(misplaced), what, f"an answer that isn't at its place in the text, as in {misplaced[0]}")]
 
 
-def questions_at(path: Path, misplaced: list[str]) -> Iterator[Question]:
-    """The questions of a file; where those stand whose answer isn't in the text is put to `misplaced`."""
+def questions_at(path: Path, misplaced: list[str], *, answered: bool = True) -> Iterator[Question]:
+    """The questions of a file; where those stand whose answer isn't in the text is put to `misplaced`.
+
+    Raises LabwrightError for a row that says nothing of answers, unless these are not `answered`.
+    """
     suffix = suffix_of(path)
     if suffix not in _ENDINGS:
         raise LabwrightError(
@@ -60,7 +62,7 @@ def questions_at(path: Path, misplaced: list[str]) -> Iterator[Question]:
         )
     rows = _nested(path) if suffix == ".json" else _of_table(path) if suffix in PARQUET else _lines(path)
     for where, row in rows:
-        question = _question(row, where)
+        question = _question(row, where, answered)
         placed = [
             _place(question.context, text, start) for text, start in zip(question.answers, question.starts, strict=True)
         ]
@@ -68,9 +70,7 @@ def questions_at(path: Path, misplaced: list[str]) -> Iterator[Question]:
             misplaced.append(where)
             continue
         starts = tuple(place for place in placed if place is not None)
-        yield Question(
-            question.context, question.question, question.answers, starts, question.title, question.name, where
-        )
+        yield Question(question.context, question.question, question.answers, starts, question.title, where)
 
 
 def _place(context: str, text: str, start: int) -> int | None:
@@ -94,9 +94,11 @@ def _nested(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
             yield f"{path}, row {number}", article
             continue
         for at, paragraph in enumerate(article["paragraphs"], 1):
+            where = f"{path}, article {number}, paragraph {at}"
+            if not isinstance(paragraph, dict) or not isinstance(paragraph.get("qas"), list):
+                raise LabwrightError(f"{where}: no list of questions under `qas`, as SQuAD's files have.")
             for asked in paragraph["qas"]:
-                where = f"{path}, article {number}, paragraph {at}"
-                yield where, {"title": article.get("title", ""), "context": paragraph["context"], **asked}
+                yield where, {"title": article.get("title", ""), "context": paragraph.get("context"), **asked}
 
 
 def _lines(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -109,19 +111,21 @@ def _lines(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
 
 
 def _of_table(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    from pyarrow import parquet
-
-    for number, row in enumerate(parquet.read_table(path).to_pylist(), 1):
+    with reading_parquet(path) as parquet:
+        rows = parquet.read_table(path).to_pylist()
+    for number, row in enumerate(rows, 1):
         yield f"{path}, row {number}", row
 
 
-def _question(row: Any, where: str) -> Question:
+def _question(row: Any, where: str, answered: bool) -> Question:
     """A row as a question. Raises LabwrightError for one without a text, or whose answers can't be read."""
     if not isinstance(row, dict):
         raise LabwrightError(f"{where}: given {str(row)[:60]!r}; a question is an object with context and question.")
     for needed in ("context", "question"):
         if not isinstance(row.get(needed), str) or not row[needed].strip():
             raise LabwrightError(f"{where}: no {needed}; it has {listed(row)}.")
+    if answered and "answers" not in row and not row.get("is_impossible"):
+        raise LabwrightError(f"{where}: no answers; it has {listed(row)}. A question that has none says [].")
     answers = row.get("answers") or []
     if isinstance(answers, dict):  # as the datasets library has them
         texts, starts = answers.get("text", []), answers.get("answer_start", [])
@@ -131,14 +135,12 @@ def _question(row: Any, where: str) -> Question:
         starts = [answer.get("answer_start", answer.get("start", -1)) for answer in answers]
     else:
         texts, starts = None, None
-    if texts is None or len(texts) != len(starts) or not all(isinstance(text, str) for text in texts):
+    whole = texts is not None and len(texts) == len(starts) and all(isinstance(start, int) for start in starts)
+    if not whole or not all(isinstance(text, str) for text in texts):
         raise LabwrightError(
             f"{where}: the answers are {str(answers)[:80]}; they are a list such as "
             '[{"text": "308", "answer_start": 34}], or {"text": [...], "answer_start": [...]}.'
         )
     if row.get("is_impossible"):
         texts, starts = [], []
-    name = str(row.get("id") or where)
-    return Question(
-        row["context"], row["question"], tuple(texts), tuple(map(int, starts)), str(row.get("title") or ""), name, where
-    )
+    return Question(row["context"], row["question"], tuple(texts), tuple(starts), str(row.get("title") or ""), where)

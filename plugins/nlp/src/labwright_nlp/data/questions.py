@@ -143,7 +143,8 @@ class Questions(Data):
 
     def refit(self, rows: Mapping[str, Tensor]) -> None:
         """See `labwright_tasks.folds.Refittable`."""
-        self._learn([self._questions[name][row] for name, of_part in rows.items() for row in of_part.tolist()])
+        asked = {name: self._splits[name].asked for name in rows}  # without questions that have no room
+        self._learn([asked[name][row].question for name, of_part in rows.items() for row in of_part.tolist()])
         self._take_up()
 
     def _parted(self, parts: dict[str, list[Question]]) -> dict[str, list[Question]]:
@@ -185,6 +186,12 @@ class Questions(Data):
                 f"{long:,} questions have no room beside them for a text in task.data.length={self.length} tokens; "
                 "they are left out."
             )
+        apart = [one for one in found if one.question.answers and not any(map(any, spans(one)))]
+        if apart:
+            self._remarks.append(
+                f"{len(apart):,} answers are whole in no window, as in {apart[0].question.where}: they are learned as "
+                "none. A larger task.data.stride than such an answer, or a larger task.data.length, has room for them."
+            )
         names = {name: number for number, name in enumerate(dict.fromkeys(self._key(one.question) for one in found))}
         groups = torch.tensor([names[self._key(one.question)] for one in found])
         return AskedSplit(found, groups, self.tokens.pad_id)
@@ -219,7 +226,7 @@ class Questions(Data):
         """The questions of a file, answered or not."""
         if path.is_dir():
             return None
-        return ((one.where, lambda one=one: self._input(one)) for one in questions_at(path, []))
+        return ((one.where, lambda one=one: self._input(one)) for one in questions_at(path, [], answered=False))
 
     def parse(self, line: str) -> Input:
         """A question and its text with a tab between them, or an object as JSON."""
@@ -234,11 +241,10 @@ class Questions(Data):
                     f"given {line[:60]!r}: a question and the text it is about have a tab between them, or are JSON: "
                     '{"question": "...", "context": "..."}.'
                 ) from None
-        return self._input(Question(str(context), str(question), (), (), "", "", "the question"))
+        return self._input(Question(str(context), str(question), (), (), "", "the question"))
 
     def read(self, path: Path) -> Input:
-        misplaced = list[str]()
-        found = [*questions_at(path, misplaced)]
+        found = [*questions_at(path, [], answered=False)]
         if len(found) != 1:
             raise LabwrightError(f"{path} has {len(found)} questions; `predict --on` answers each.")
         return self._input(found[0])
@@ -317,6 +323,16 @@ class AskedSplit:
         return batch_of([self.asked[row] for row in indices.tolist()], self.pad_id)
 
 
+def spans(asked: Asked) -> list[tuple[int, int]]:
+    """The tokens of the first answer in each window."""
+    return [_span(asked.question, window) for window in asked.windows]
+
+
+def _span(question: Question, window: Window) -> tuple[int, int]:
+    start = question.starts[0]
+    return window.span(start, start + len(question.answers[0]))
+
+
 def batch_of(asked: Sequence[Asked], pad_id: int) -> AskedBatch:
     """The windows of some questions. Of several answers the first is learned."""
     windows = [(one, window) for one in asked for window in one.windows]
@@ -326,7 +342,6 @@ def batch_of(asked: Sequence[Asked], pad_id: int) -> AskedBatch:
     for row, (one, window) in enumerate(windows):
         ids_WT[row, : len(window.ids)] = torch.tensor(window.ids)
         if one.question.answers:
-            start = one.question.starts[0]
-            targets_W2[row] = torch.tensor(window.span(start, start + len(one.question.answers[0])))
+            targets_W2[row] = torch.tensor(_span(one.question, window))
     lengths_W = torch.tensor([len(window.ids) for _, window in windows])
     return AskedBatch((ids_WT, lengths_W), targets_W2, tuple(asked))

@@ -48,9 +48,9 @@ def published_sentences(path: Path, words: Name, tags: Name, *, written: Written
     return Published(tables, left_out, told(tables.values()))
 
 
-def sentences_at(path: Path, words: Name, tags: Name, written: Written) -> Table:
-    """The sentences of one file."""
-    if not in_columns(path):
+def sentences_at(path: Path, words: Name, tags: Name | None, written: Written) -> Table:
+    """The sentences of one file; without `tags` of their words alone."""
+    if not in_columns(path) and tags is not None:
         columns = {"text": _named(words, "words"), "tags": _named(tags, "tags")}
         return checked(read_table(path, columns, written=written, lists=[*columns.values()]))
     remarks: list[str] = []
@@ -59,13 +59,15 @@ def sentences_at(path: Path, words: Name, tags: Name, written: Written) -> Table
         texts.append(
             json.dumps([_cell(row, words, 1, f"{path}, line {first + at}") for at, row in rows], ensure_ascii=False)
         )
-        labels.append(json.dumps([_cell(row, tags, -1, f"{path}, line {first + at}") for at, row in rows]))
+        if tags is not None:
+            labels.append(json.dumps([_tag(row, tags, f"{path}, line {first + at}") for at, row in rows]))
         lines.append(first)
     if not lines:
         raise LabwrightError(
             f"{path} has no sentence: a word and its tag in each line, a line of nothing between sentences."
         )
-    return Table(str(path), {"text": texts, "tags": labels}, lines, remarks=tuple(remarks))
+    found = {"text": texts} | ({} if tags is None else {"tags": labels})
+    return Table(str(path), found, lines, remarks=tuple(remarks))
 
 
 def words_at(path: Path, words: Name, written: Written) -> Table:
@@ -73,7 +75,7 @@ def words_at(path: Path, words: Name, written: Written) -> Table:
     if not in_columns(path):
         name = _named(words, "words")
         return read_table(path, {"text": name}, written=written, lists=[name])
-    return sentences_at(path, words, words if isinstance(words, int) else 1, written)
+    return sentences_at(path, words, None, written)
 
 
 def in_columns(path: Path) -> bool:
@@ -127,12 +129,16 @@ def _sentences(
 def _cell(cells: list[str], column: Name, usual: int, where: str) -> str:
     place = column if isinstance(column, int) else usual
     index = place - 1 if place > 0 else place
-    if place == 0 or not -len(cells) <= index < len(cells) or (len(cells) < 2):
+    if place == 0 or not -len(cells) <= index < len(cells):
         raise LabwrightError(
-            f"{where}: {' '.join(cells)[:60]!r} has {len(cells)} columns; a word and its tag are needed, column "
+            f"{where}: {' '.join(cells)[:60]!r} has too few columns; a word and its tag are needed, column "
             f"{place} of them. task.data.words and task.data.tags say which columns: 1 is the first, -1 the last."
         )
     return cells[index]
+
+
+def _tag(cells: list[str], column: Name, where: str) -> str:
+    return _cell(cells if len(cells) > 1 else [], column, -1, where)  # a word alone isn't its own tag
 
 
 def _named(column: Name, setting: str) -> str:

@@ -216,7 +216,7 @@ class PictureArrays(Data, ABC):
 
 
 def _in_two_parts(parts: Mapping[str, Pixels]) -> Iterator[str]:
-    """A sentence for each part with pictures of one before it; a second goes through 500 MB."""
+    """A sentence for each part with pictures of one before it."""
     known: dict[bytes, str] = {}
     for name in (name for name in ("train", "valid", "test") if name in parts):
         digests = [hashlib.blake2b(one.tobytes(), digest_size=16).digest() for one in parts[name].pictures]

@@ -99,7 +99,9 @@ class Datasets(OwnPictures):
             rows[part] = labelled or []
         if "train" not in rows:
             raise LabwrightError(f"dataset {self.dataset!r} has no split 'train' with labels; it has {listed(splits)}.")
-        self.names = _names(rows["train"], splits["train"].features[self.label])
+        self.names = _names(
+            rows["train"], next(splits[name] for name in splits if part_named(name) == "train").features[self.label]
+        )
         parts = self._held_out(self._usable(self.dataset, rows, tally))
         augment = self.augment(len(parts["train"]))
         for part, some in parts.items():
