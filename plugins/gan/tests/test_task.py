@@ -218,6 +218,7 @@ def test_a_phase_moves_its_own_network_only(tmp_path: Path) -> None:
     trainer.fit()
     moved = {name.split(".")[0] for name, one in trainer.model.named_parameters() if not torch.equal(one, before[name])}
     assert moved == {"critic"}
+    assert "Phase 'generator' is due once in 2 steps, and the run has 1: it is never trained." in trainer.run.notes
 
 
 @pytest.mark.slow
@@ -436,6 +437,18 @@ def test_a_film_shows_as_many_moments_and_changes_nothing(tmp_path: Path) -> Non
     with Image.open(io.BytesIO(films[0].gif)) as gif:
         assert gif.n_frames == 4 and gif.size == (89 * 5, 17 * 5)  # 10 times 2 pictures of 8x8, 5 times as large
     assert all(torch.equal(one, finals[1][name]) for name, one in finals[0].items())
+    assert "gone on with" not in films[0].note
+
+
+@pytest.mark.long
+def test_a_film_of_a_run_that_was_gone_on_with_says_where_it_begins(tmp_path: Path) -> None:
+    settings: dict[str, Any] = {"train": {"steps": 12, "batch_size": 16}, "device": "cpu"}
+    experiment = duel(conditional(judge_epochs=1, film=4), {"name": "gan/cdcgan", "width": 4}, **settings)
+    experiment.trainer(tmp_path / "run").fit(until=6)
+    run, _ = experiment.resumed(tmp_path / "run")
+    run.fit()
+    films = [section for section in run.task.report(run.model, "test", run.device) if isinstance(section, lw.Film)]
+    assert films[0].note.endswith("first 1 of the moments: the run was gone on with, and checkpoints hold none.")
 
 
 class OneClass(Squares):

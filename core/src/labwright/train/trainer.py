@@ -61,6 +61,9 @@ class Trainer:
         self.intervals = train.intervals(run.steps_per_epoch)
         self.criterion = built.criterion
         self.phase_steps = phase_steps(built, train)
+        for phase in (phase for phase in self.phase_steps if phase.every > run.total_steps):
+            never = f"Phase {phase.name!r} is due once in {phase.every} steps, and the run has {run.total_steps}"
+            run.notes.append(f"{never}: it is never trained.")
         self.freezing, self.thaws = built.freezing, built.freezing.ends(run.steps_per_epoch)
         self.log = Log(run.folder / "metrics.jsonl")
         self.checkpoints = Checkpoints(run.folder / "checkpoints", built.device_settings.writer(run.notes.append))

@@ -51,8 +51,11 @@ def between(rows: list[Tensor]) -> Figure:
     return Figure("From one sample to another", canvas, note)
 
 
-def film(frames: list[Tensor], rows: int) -> Film:
-    """Samples of the same latents while the model learned, (N, C, H, W) in -1..1 for each moment."""
+def film(frames: list[Tensor], rows: int, lost: int) -> Film:
+    """Samples of the same latents while the model learned, (N, C, H, W) in -1..1 for each moment.
+
+    Before them so many moments were `lost`.
+    """
     pages = []
     for frame in frames:
         page = Picture.fromarray(
@@ -63,6 +66,11 @@ def film(frames: list[Tensor], rows: int) -> Film:
     file = io.BytesIO()
     pages[0].save(file, "GIF", save_all=True, append_images=pages[1:], duration=_PAUSE, loop=0)
     note = "The same latents at each moment, by the weights as they were, not averaged."
+    note += (
+        f" Without the first {lost} of the moments: the run was gone on with, and checkpoints hold none."
+        if lost
+        else ""
+    )
     return Film("While it learned", file.getvalue(), note)
 
 
