@@ -97,6 +97,17 @@ def test_the_report_draws_each_part_of_the_loss_and_each_heads_answers(run: Path
         assert words in page
 
 
+def test_a_field_of_a_setting_that_is_a_table_is_searched_beside_the_others() -> None:
+    teacher = {"run": "runs/large", "temperature": 2.0}
+    recipe = lw.Experiment.from_recipe("vision/digits-mlp").varied({"task.teacher": teacher})
+    asked = {"task.teacher.temperature": {"low": 1.0, "high": 8.0}, "only": ["task.teacher.*"]}
+    space = Space.of(recipe, search=asked)
+    assert space.point() == {"task.teacher.temperature": 2.0}
+    assert recipe.varied({"task.teacher.temperature": 4.0}).table()["task"]["teacher"]["run"] == "runs/large"
+    with pytest.raises(lw.LabwrightError, match=r'teacher\.wieght"\[0\]: there is no such field; did you mean .weight'):
+        Space.of(recipe, search={"task.teacher.wieght": [0.1, 0.9]})
+
+
 def test_the_weight_of_a_head_is_searched_where_a_study_is_told_to() -> None:
     recipe = lw.Experiment.from_recipe("vision/digits-heads")
     asked = {"loss.weights.ink": {"low": 0.1, "high": 10.0, "log": True}, "only": ["loss.*"]}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
@@ -507,15 +507,23 @@ def _setting(experiment: Experiment, path: str) -> Setting | None:
     if owner is not None:
         return None if owner.target is None else signature(owner.target).settings.get(key)
     table = _setting(experiment, above) if "." in above else None
-    is_table = table is not None and not table.part and "additionalProperties" in str(table.adapter.json_schema())
-    return Entry(key, table.adapter, None, None, None) if table is not None and is_table else None
+    if table is None or table.part or "additionalProperties" not in str(table.adapter.json_schema()):
+        return None
+    return Entry(key, table.adapter, None, None, None, beside=_value(experiment, above) or {})
 
 
+@dataclass(frozen=True)
 class Entry(Setting):
-    """One entry of a setting that is a table of values, such as the weight of one head: `loss.weights.ink`."""
+    """One entry of a setting that is a table: the weight of one head, `loss.weights.ink`, or `task.teacher.weight`.
+
+    It is valid `beside` what the recipe's table has.
+    """
+
+    beside: Mapping[str, Any] = field(default_factory=dict)
 
     def validated(self, value: Any) -> Any:
-        return super().validated({self.name: value})[self.name]
+        whole = super().validated({**self.beside, self.name: value})
+        return whole[self.name] if isinstance(whole, Mapping) else getattr(whole, self.name)
 
 
 def _unknown(path: str, experiment: Experiment, where: Where) -> str:
