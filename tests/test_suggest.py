@@ -65,6 +65,21 @@ def test_pictures_in_folders(lab: Lab) -> None:
     assert trained(lab, "train.epochs=1", "model.depth=8")["status"] == "finished"
 
 
+def test_pictures_that_a_table_names(lab: Lab) -> None:
+    Path("photos").mkdir()
+    rows = ["file,age,species"]
+    for number in range(30):
+        pixels = CHANCE.integers(0, 100, (40, 36, 3), dtype=np.uint8) + 100 * (number % 2)
+        Image.fromarray(pixels.astype(np.uint8)).save(Path("photos", f"{number}.png"))
+        rows.append(f"photos/{number}.png,{number % 7},{'cat' if number % 2 else 'dog'}")
+    Path("pets.csv").write_text("\n".join(rows))
+    told = suggested(lab, "pets.csv")
+    assert told["what"] == "30 pictures ('file') of 2 classes ('species')"
+    data = told["recipe"]["task"]["data"]
+    assert (data["name"], data["channels"], data["size"], data["flip"]) == ("vision/table", 3, 32, True)
+    assert trained(lab, "train.epochs=1", "model.depth=8")["status"] == "finished"
+
+
 def test_pictures_in_archives(lab: Lab) -> None:
     for part in ("train", "test"):
         with zipfile.ZipFile(f"{part}.zip", "w") as archive:
@@ -226,12 +241,22 @@ def test_texts_with_lists_of_labels(lab: Lab) -> None:
     assert {"ghost/accuracy", "song/accuracy"} <= trained(lab, "train.epochs=1")["metrics"]["test"].keys()
 
 
-def test_tags_of_words_are_said_to_be_nothing_that_is_read(lab: Lab) -> None:
+def test_words_with_tags_in_a_table(lab: Lab) -> None:
     rows = [{"tokens": ["in", "Ulm", f"at {hour}"], "tags": ["O", "B-place", "O"]} for hour in range(40)]
     Path("train.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    code, _, err = lab("suggest", ".")
-    assert code == 2
-    assert "each word in 'tokens' has a tag in 'tags'. Tagging words is nothing that" in err
+    told = suggested(lab, ".")
+    assert told["what"] == "40 sentences whose words have one of 2 tags each"
+    assert told["recipe"]["task"]["goal"] == "strict-entity-f1:maximize"
+    assert trained(lab, "train.epochs=1")["status"] == "finished"
+
+
+def test_words_in_lines_with_parts_of_speech(lab: Lab) -> None:
+    lines = [f"1\tUlm{place}\tulm\tPROPN\n2\tis\tbe\tVERB\n3\tlarge\tlarge\tADJ\n" for place in range(40)]
+    Path("train.conllu").write_text("\n".join(lines))
+    told = suggested(lab, "train.conllu")
+    assert told["what"] == "40 sentences whose words have one of 3 tags each"
+    assert "metrics" not in told["recipe"]["task"] and told["recipe"]["task"]["data"]["words"] == 2
+    assert trained(lab, "train.epochs=1")["status"] == "finished"
 
 
 @pytest.mark.long

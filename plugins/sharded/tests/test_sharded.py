@@ -58,13 +58,13 @@ def far_apart(left: Path, right: Path, names: Sequence[str]) -> dict[str, float]
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("count", [2, 3])
+@pytest.mark.parametrize("count", [2, pytest.param(3, marks=pytest.mark.release)])
 def test_sharded_parameters_end_as_those_of_one_process(alone: Path, tmp_path: Path, count: int) -> None:
     run(count, "train", tmp_path, *CASES)
     assert max(far_apart(alone, tmp_path, CASES).values()) < 1e-12
 
 
-@pytest.mark.long
+@pytest.mark.release
 def test_a_sharded_run_goes_on_on_another_number_of_processes_on_one_and_replicated(
     alone: Path, tmp_path: Path
 ) -> None:
@@ -86,7 +86,7 @@ def test_a_sharded_run_goes_on_on_another_number_of_processes_on_one_and_replica
         assert max(far_apart(alone, tmp_path / way, cases).values()) < 1e-12, way
 
 
-@pytest.mark.long
+@pytest.mark.release
 @pytest.mark.timing
 def test_a_killed_process_and_a_restart_of_all_change_no_bit(tmp_path: Path) -> None:
     run(3, "die", tmp_path / "killed", 2, options=["--max-restarts", "2"])

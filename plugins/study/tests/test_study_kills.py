@@ -41,6 +41,7 @@ def test_killed_workers_cost_an_asynchronous_study_nothing(lab: Lab) -> None:
     assert len(trials) == 24  # a worker's trial is run again under its number
 
 
+@pytest.mark.release
 def test_twenty_killed_processes_of_three_machines_cost_a_study_on_postgresql_nothing(lab: Lab) -> None:
     """Workers, whole machines and the driver are killed; machines and the driver are started again."""
     kinds = {"worker": 12, "driver": 2, "self": 6}

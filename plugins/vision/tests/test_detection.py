@@ -401,7 +401,7 @@ def test_data_without_boxes_is_refused() -> None:
         lw.Experiment.from_recipe("vision/shapes-detection", ["task.data=vision/digits"]).build()
 
 
-@pytest.mark.long
+@pytest.mark.release
 def test_shapes_are_found_after_a_minute() -> None:
     run = lw.Experiment.from_recipe("vision/shapes-detection").run()
     assert run.metrics["test"]["map50"] > 0.9

@@ -43,6 +43,8 @@ def check_fit(
     descends = not model.is_a(ClosedForm)
     if descends and task.contract and loss is None:
         raise LabwrightError(f"{here / 'loss'}: task {task_spec.label!r} needs a loss; see `labwright list losses`.")
+    if loss is not None and task.contract is None:
+        raise LabwrightError(f"{here / 'loss'}: task {task_spec.label!r} has an objective of its own. Leave loss out.")
     for called, contract in ((model, task.model_contract), (loss if descends else None, task.contract)):
         if called and contract and (fault := contract_fault(called, contract)):
             raise LabwrightError(

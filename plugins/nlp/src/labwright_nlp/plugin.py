@@ -41,6 +41,7 @@ def labwright_components() -> Iterator[lw.Component]:
     suggesting = "labwright_nlp.suggesting"
     yield lw.Component("suggester", "nlp/labelled-texts", f"{suggesting}:labelled_texts", "a table of texts and labels")
     yield lw.Component("suggester", "nlp/text-pairs", f"{suggesting}:text_pairs", "a table of texts in pairs")
+    yield lw.Component("suggester", "nlp/tagged-words", f"{suggesting}:tagged_words", "words with a tag each")
     yield lw.Component("suggester", "nlp/running-text", f"{suggesting}:running_text", "a text file")
 
 

@@ -1,17 +1,20 @@
-"""Recipes for tables of texts with labels, and for running text."""
+"""Recipes for tables of texts with labels or in pairs, for words with tags, and for running text."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from labwright import LabwrightError
+from labwright_tasks.delimited import Written
 from labwright_tasks.opening import opened
 from labwright_tasks.suggesting.columns import Column, Glimpse, glimpse
 from labwright_tasks.suggesting.sizes import sized
 from labwright_tasks.suggesting.suggestion import Suggestion
 from labwright_tasks.tables import suffix_of
+
+from labwright_nlp.data.tagged_reading import in_columns, listing, published_sentences
 
 _LABELS = ("label", "class", "category", "target", "sentiment", "stars", "rating", "topic", "tag", "y")
 _TEXTS = ("text", "sentence", "name", "title", "word", "phrase", "smiles", "sequence")
@@ -28,9 +31,8 @@ _HIGH_SHARE = 95  # in a hundred texts that aren't cut
 def labelled_texts(path: Path) -> Suggestion | None:
     """A table with a column of texts and one of labels."""
     seen = glimpse(path)
-    if seen is None:
+    if seen is None or _words_and_tags(seen):
         return None
-    _refuse_tags(seen)
     text = max(_texts(seen), key=lambda column: (column.called(*_TEXTS), column.letters), default=None)
     if text is None:
         return None
@@ -111,6 +113,65 @@ def text_pairs(path: Path) -> Suggestion | None:
         seen.notes,
         fit=0.6,
     )
+
+
+def tagged_words(path: Path) -> Suggestion | None:
+    """Sentences whose words have a tag each: lists in a table, or a word in each line."""
+    found = _tagged(path)
+    if found is None:
+        return None
+    data, kinds, rows, notes = found
+    begun = any(kind.startswith("B-") for kind in kinds)
+    task = {"name": "dense-labels", "data": {**data, "letters": 20}}
+    task |= (
+        {"metrics": ["strict-entity-f1", "entity-f1", "accuracy"], "goal": "strict-entity-f1:maximize"} if begun else {}
+    )
+    sizes = sized(rows)
+    return Suggestion(
+        f"{rows:,} sentences whose words have one of {len(kinds)} tags each",
+        {
+            "task": task,
+            "model": "nlp/tagger",
+            "loss": "cross-entropy",
+            "optimizer": {"name": "adamw", "lr": 2e-3, "weight_decay": 1e-4, "schedule": "cosine"},
+            "device": "cpu",
+            "train": {**sizes.train(), "clip": 5.0},
+            "stop": sizes.stop(),
+        },
+        {
+            "task": (
+                "Tags B-TYPE begin an entity: whole ones are counted, by seqeval's strict rule."
+                if begun
+                else "No tag begins with B-: each is a class, and the share of words that are right is measured.",
+            ),
+            "model": (
+                "Letters, a BiLSTM and a conditional random field, from scratch; the recipe nlp/tags-minilm has "
+                "a pretrained encoder.",
+            ),
+            "train": sizes.reasons,
+        },
+        notes,
+        fit=0.9,
+    )
+
+
+def _tagged(path: Path) -> tuple[dict[str, Any], set[str], int, tuple[str, ...]] | None:
+    """Settings of the data, the tags there are, how many sentences, and what to know."""
+    data: dict[str, Any] = {"name": "nlp/tagged-texts", "path": str(path)}
+    files = [path] if path.is_file() else [*path.iterdir()]
+    if in_columns(path) and not any(suffix_of(file) == ".txt" for file in files):
+        # words are the second column of Universal Dependencies, parts of speech the fourth
+        data |= {"words": 2, "tags": 4} if any(suffix_of(file) == ".conllu" for file in files) else {}
+        published = published_sentences(path, data.get("words", 1), data.get("tags", -1), written=Written(), parts=None)
+        train = published.tables["train"]
+        return data, {tag for tags in train["tags"] for tag in listing(tags)}, len(train), tuple(published.remarks)
+    seen = glimpse(path)
+    columns = _words_and_tags(seen) if seen else None
+    if seen is None or columns is None:
+        return None
+    words, tags = columns
+    kinds = {tag for column in seen.columns if column.name == tags for cell in column.cells for tag in listing(cell)}
+    return data | {"path": str(seen.path), "words": words, "tags": tags, **seen.written}, kinds, seen.rows, seen.notes
 
 
 def _several_labels(seen: Glimpse, text: Column) -> Suggestion | None:
@@ -200,8 +261,8 @@ def _lists(seen: Glimpse) -> list[Column]:
     return [column for column in seen.nested if all(cell.startswith("[") for cell in column.cells)]
 
 
-def _refuse_tags(seen: Glimpse) -> None:
-    """Raise LabwrightError for words with a tag each."""
+def _words_and_tags(seen: Glimpse) -> tuple[str, str] | None:
+    """The names of a column of words and of one with a tag for each."""
     lists = {column.name: [json.loads(cell) for cell in column.cells] for column in _lists(seen)}
     different = {name: len({str(word) for row in rows for word in row}) for name, rows in lists.items()}
     for tags, of_tags in sorted(lists.items(), key=lambda column: different[column[0]]):
@@ -209,10 +270,8 @@ def _refuse_tags(seen: Glimpse) -> None:
         lengths = [*map(len, of_tags)]
         words = next((name for name in lists if name != tags and [*map(len, lists[name])] == lengths), None)
         if few and words is not None and any(length > 1 for length in lengths):
-            raise LabwrightError(
-                f"{seen.path}: each word in {words!r} has a tag in {tags!r}. Tagging words is nothing that "
-                "labwright-nlp has data and a task for; a class for a whole text is: task 'classification'."
-            )
+            return words, tags
+    return None
 
 
 def _label_of(seen: Glimpse, text: Column) -> Column | None:

@@ -63,6 +63,7 @@ def labwright_components() -> Iterator[lw.Component]:
     suggesting = "labwright_vision.suggesting"
     pictures, arrays = f"{suggesting}:class_pictures", f"{suggesting}:picture_arrays"
     yield lw.Component("suggester", "vision/class-pictures", pictures, "pictures in a sub-folder for each class")
+    yield lw.Component("suggester", "vision/named-pictures", f"{suggesting}:named_pictures", "a table of pictures")
     yield lw.Component("suggester", "vision/picture-arrays", arrays, "pictures of 28 by 28, in MNIST's layout")
 
 

@@ -1,11 +1,13 @@
-"""Recipes for pictures: in folders, in zip archives, in arrays of 28 by 28."""
+"""Recipes for pictures: in folders, in zip archives, named by a table, in arrays of 28 by 28."""
 
 from __future__ import annotations
 
 import io
 from pathlib import Path
 from statistics import median
+from typing import Any
 
+from labwright_tasks.suggesting.columns import Column, glimpse
 from labwright_tasks.suggesting.sizes import CHOSEN, GOAL, sized
 from labwright_tasks.suggesting.suggestion import Suggestion
 from PIL import Image
@@ -13,10 +15,12 @@ from PIL import Image
 from labwright_vision.data.archive import archived
 from labwright_vision.data.folders import Found, Tally, archives, class_folders, found, laid_out
 from labwright_vision.data.mnist import read_mnist
+from labwright_vision.data.reading import SUFFIXES
 
 _LOOKED_AT = 60  # pictures whose sizes are looked at
 _SIZES = (32, 64, 96, 128)  # pixels along a side
 _RARE = 10  # pictures of a class
+_LABELS = ("label", "class", "category", "target", "diagnosis", "species", "y")
 
 
 def class_pictures(path: Path) -> Suggestion | None:
@@ -32,18 +36,71 @@ def class_pictures(path: Path) -> Suggestion | None:
     of_class = {name: found(folder, Tally()) for name, folder in class_folders(layout.parts["train"]).items()}
     counts = {name: len(some) for name, some in of_class.items()}
     seen = [picture for some in of_class.values() for picture in some[: -(-_LOOKED_AT // len(of_class))]]
-    shapes, grey = _looked_at(seen)
+    signs = all(len(name) == 1 for name in of_class)  # digits and letters, which are others mirrored
+    few = [f"{name} {count}" for name, count in counts.items() if count < _RARE]
+    return _classified(
+        f"{sum(counts.values()):,} pictures of {len(counts)} classes ({_named(counts)})",
+        {"name": "vision/image-folder", "folder": str(path)},
+        _looked_at(seen),
+        sum(counts.values()),
+        mirrored=not signs,
+        oddities=(f"Classes of fewer than {_RARE} pictures: {', '.join(few)}.",) if few else (),
+    )
+
+
+def named_pictures(path: Path) -> Suggestion | None:
+    """A table with the names of picture files, and a column of classes."""
+    seen = glimpse(path)
+    if seen is None:
+        return None
+    folder = seen.path if seen.path.is_dir() else seen.path.parent
+    picture = next((column for column in seen.columns if _is_of_files(column, folder)), None)
+    others = [column for column in seen.columns if column is not picture and column.distinct > 1 and not column.nested]
+    possible = [column for column in others if column.distinct <= len(column.cells) / 3]
+    label = min(possible, key=lambda column: (not column.called(*_LABELS), column.distinct), default=None)
+    if picture is None or label is None:
+        return None
+    data = {"name": "vision/table", "path": str(seen.path), "picture": picture.name, "label": label.name}
+    looked_at = _looked_at([folder / name for name in picture.cells[:_LOOKED_AT]])
+    return _classified(
+        f"{seen.rows:,} pictures ({picture.name!r}) of {label.distinct} classes ({label.name!r})",
+        {**data, **seen.written},
+        looked_at,
+        seen.rows,
+        mirrored=not all(len(name) == 1 for name in label.cells),
+        oddities=seen.notes,
+    )
+
+
+def _is_of_files(column: Column, folder: Path) -> bool:
+    """Whether a column has names of pictures that are there."""
+    named = [name for name in column.cells[:_LOOKED_AT] if Path(name).suffix.lower() in SUFFIXES]
+    return bool(named) and len(named) == len(column.cells[:_LOOKED_AT]) and (folder / named[0]).is_file()
+
+
+def _classified(
+    what: str,
+    data: dict[str, Any],
+    looked_at: tuple[list[tuple[int, int]], bool],
+    count: int,
+    *,
+    mirrored: bool,
+    oddities: tuple[str, ...],
+) -> Suggestion:
+    """A recipe for so many pictures of classes, of which some were looked at."""
+    shapes, grey = looked_at
     side = int(median(min(shape) for shape in shapes)) if shapes else _SIZES[1]
     size = max((known for known in _SIZES if known <= side), default=_SIZES[0])
-    signs = all(len(name) == 1 for name in of_class)  # digits and letters, which are others mirrored
-    sizes = sized(sum(counts.values()))
-    data = {"name": "vision/image-folder", "folder": str(path), "size": size, "channels": 1 if grey else 3}
-    turned = {"rotate": 10.0, "shift": 0.1, "scale": 0.1, "flip": not signs}
-    few = [f"{name} {count}" for name, count in counts.items() if count < _RARE]
+    sizes = sized(count)
+    turned = {"rotate": 10.0, "shift": 0.1, "scale": 0.1, "flip": mirrored}
     return Suggestion(
-        f"{sum(counts.values()):,} pictures of {len(counts)} classes ({_named(counts)})",
+        what,
         {
-            "task": {"name": "classification", "data": data | turned, "goal": GOAL},
+            "task": {
+                "name": "classification",
+                "data": {**data, "size": size, "channels": 1 if grey else 3, **turned},
+                "goal": GOAL,
+            },
             "model": {"name": "vision/resnet", "depth": 20, "width": 16},
             "loss": {"name": "cross-entropy", "label_smoothing": 0.1},
             "optimizer": {"name": "adamw", "lr": 3e-3, "weight_decay": 0.05, "schedule": "cosine", "warmup": 0.05},
@@ -54,12 +111,12 @@ def class_pictures(path: Path) -> Suggestion | None:
             "task": (
                 f"The pictures are about {side} pixels along their shorter side, {'grey' if grey else 'coloured'}.",
                 "Turned, shifted and scaled a little, so that few go further"
-                + ("; not mirrored, as single signs are others then." if signs else ", and mirrored."),
+                + (", and mirrored." if mirrored else "; not mirrored, as single signs are others then."),
                 CHOSEN,
             ),
             "train": sizes.reasons,
         },
-        (f"Classes of fewer than {_RARE} pictures: {', '.join(few)}.",) if few else (),
+        oddities,
         fit=0.9,
     )
 
