@@ -505,6 +505,7 @@ test_nlp = conformance(
         "data nlp/plain-text": ["nlp/shakespeare", f"task.data.path={running_text()}"],
         "data nlp/text-pairs": ["nlp/translation", f"task.data.path={pairs()}"],
         "model nlp/transformer": ["nlp/translation", f"task.data.path={HERE}/pairs.jsonl", "model.width=32"],
+        "model nlp/transformer-encoder": ["nlp/languages", "model=nlp/transformer-encoder", "model.width=32"],
         "model nlp/encoder": ["nlp/languages", f'model={{name="nlp/encoder",architecture="bert",options={{{BERT}}}}}'],
     },
 )

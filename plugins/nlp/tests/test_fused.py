@@ -18,10 +18,11 @@ MODELS = {
     "bag": (LANGUAGES, {"name": "nlp/bag", "buckets": 64}),
     "text-cnn": (LANGUAGES, {"name": "nlp/text-cnn", "width": 8, "filters": 6}),
     "gpt": (PYDOC, {"name": "nlp/gpt", "width": 16, "depth": 2, "heads": 2}),
+    "transformer-encoder": (LANGUAGES, {"name": "nlp/transformer-encoder", "width": 16, "depth": 2, "heads": 2}),
     "gru": (LANGUAGES, {"name": "nlp/gru", "width": 8, "embedding": 8}),
     "lstm": (LANGUAGES, {"name": "nlp/lstm", "width": 8, "embedding": 8}),
 }
-WAYS = [(name, form) for name in ("bag", "text-cnn", "gpt") for form in ("grouped", "vmap")]
+WAYS = [(name, form) for name in ("bag", "text-cnn", "gpt", "transformer-encoder") for form in ("grouped", "vmap")]
 
 
 @pytest.mark.slow

@@ -17,6 +17,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "rotary": {"positions": "rotary", "activation": "relu2"},
     "n-grams": {"ngrams": 3, "buckets": 97},
     "rotary-n-grams": {"positions": "rotary", "ngrams": 4, "buckets": 97},
+    "llama": {"positions": "rotary", "norm": "rms", "activation": "swiglu", "key_heads": 1, "tied": False},
 }
 every_kind = pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
 

@@ -33,6 +33,12 @@ def labwright_components() -> Iterator[lw.Component]:
     yield lw.Component("model", "nlp/lstm", f"{models}.recurrent:LSTM", "long short-term memory over a text")
     yield lw.Component("model", "nlp/gru", f"{models}.recurrent:GRU", "gated recurrent units over a text")
     yield lw.Component("model", "nlp/encoder", f"{models}.encoder:Encoder", "any encoder of transformers")
+    yield lw.Component(
+        "model",
+        "nlp/transformer-encoder",
+        f"{models}.transformer_encoder:TransformerEncoder",
+        "transformer that reads both ways, from random weights",
+    )
     yield lw.Component("model", "nlp/tagger", f"{models}.tagger:Tagger", "letters, words and a chain of labels")
     yield lw.Component("model", "nlp/gpt", f"{models}.gpt:GPT", "decoder-only transformer, a language model")
     yield lw.Component(
