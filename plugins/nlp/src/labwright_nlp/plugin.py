@@ -14,6 +14,12 @@ def labwright_components() -> Iterator[lw.Component]:
     yield lw.Component(
         "task", "nlp/answers", "labwright_nlp.answering:Answering", "the answer to a question, in a text"
     )
+    yield lw.Component(
+        "task",
+        "nlp/masked-language-model",
+        "labwright_nlp.masked_language:MaskedLanguageModel",
+        "tokens that are hidden, told from those around them",
+    )
     yield lw.Component("data", "nlp/text-files", f"{data}.text_files:TextFiles", "your own texts with labels")
     yield lw.Component(
         "data", "nlp/parquet", f"{data}.parquet_texts:ParquetTexts", "your own labelled texts, in Parquet of any size"

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from labwright import LabwrightError, Port, Tokens
+from labwright import Classes, LabwrightError, Port, Tokens
 from torch import Generator, Tensor
 
 
@@ -69,6 +69,11 @@ class HiddenTokens(Port):
 
     vocab_size: int
     hidden: int
+
+    @property
+    def classes(self) -> Classes:
+        """The vocabulary as classes, called by their ids."""
+        return Classes(tuple(map(str, range(self.vocab_size))))
 
     def check(self, output: Any, target: Tensor) -> None:
         shape = (*target.shape, self.vocab_size)

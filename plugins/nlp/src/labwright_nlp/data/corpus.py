@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from copy import copy
@@ -20,9 +21,11 @@ from torch import Tensor
 
 from labwright_nlp.data import noticing
 from labwright_nlp.data.reading import check_typed, read_text, text_files
-from labwright_nlp.tokenizing import Kind, Tokenizer, clean, kept, learned
+from labwright_nlp.ports import EncoderTokens
+from labwright_nlp.tokenizing import Kind, Pieces, Tokenizer, clean, hiding, kept, learned
 
 Case = Literal["keep", "lower"]  # marks would be counted as characters
+_ENCODER = "config.json"
 Context = Annotated[int, Field(ge=1, description="tokens a model sees at once"), Choice(32, 64, 128, 256)]
 
 
@@ -100,10 +103,18 @@ class Corpus(Data, ABC):
             )
         self.facts = self.facts_of(self._splits["train"])
 
+    def hides(self) -> Pieces:
+        """See `labwright_nlp.hiding.Hides`."""
+        self.tokens = tokens = hiding(self.tokens, self.tokenizer)
+        return tokens
+
     def ports(self) -> tuple[Port, Port]:
         assert self.tokens is not None
-        size = self.tokens.size
-        return Tokens(size, self.context, self.tokens.pad_id), NextTokens(size, self.context, self.tokens.exact)
+        size, pad_id = self.tokens.size, self.tokens.pad_id
+        outputs = NextTokens(size, self.context, self.tokens.exact)
+        if self._start is None or self.tokenizer != "pretrained":
+            return Tokens(size, self.context, pad_id), outputs
+        return EncoderTokens(size, self.context, pad_id, self._start), outputs
 
     def split(self, name: str) -> Windows | None:
         return self._splits.get(name)
@@ -134,7 +145,8 @@ class Corpus(Data, ABC):
     def remarks(self) -> Sequence[str]:
         assert self.tokens is not None
         ids = {name: split.ids_N.numpy() for name, split in self._splits.items()}
-        return [*noticing.unknown(ids, self.tokens.unknown, self.tokenizer), *self._drift]
+        about = [*noticing.mask(self.tokens, self.tokenizer), *self._drift]
+        return [*noticing.unknown(ids, self.tokens.unknown, self.tokenizer), *about]
 
     def identity(self, split: str) -> Sequence[str]:
         return (self._digests[split],)
@@ -163,11 +175,15 @@ class Corpus(Data, ABC):
     def save(self, folder: Path) -> None:
         assert self.tokens is not None
         self.tokens.save(folder)
+        if self._start is not None and self.tokenizer == "pretrained" and (self._start / _ENCODER).is_file():
+            shutil.copyfile(self._start / _ENCODER, folder / _ENCODER)
         other_data.keep(folder, self.facts)
 
     def load(self, folder: Path) -> None:
         self.tokens = kept(self.tokenizer, folder)
         self.facts = other_data.kept(folder)
+        if (folder / _ENCODER).is_file():
+            self._start = folder
 
 
 class Windows:
