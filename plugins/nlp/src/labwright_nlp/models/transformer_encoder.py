@@ -10,9 +10,9 @@ from labwright_tasks.dense_labels import PositionClasses
 from labwright_tasks.heads import width_of
 from pydantic import Field
 from torch import Tensor, nn
-from torch.nn import functional
 
 from labwright_nlp.models.blocks import Activation, Block, Norm, check_heads, draw_weights, normalised, turns
+from labwright_nlp.models.hidden_head import HiddenHead
 from labwright_nlp.models.masks import filled, mean
 from labwright_nlp.ports import HiddenTokens, Spans
 
@@ -29,9 +29,8 @@ class TransformerEncoder(nn.Module):
     write into the residual stream from 0.02 / sqrt(2 * depth).
 
     A class or a number is said of the mean over the tokens, or of the first one (`pooling = "cls"`). Hidden tokens are
-    told through a layer, GELU, a norm and the embedding's own weights. A run starts from the weights of one that told
-    hidden tokens by `start = { run = RUN, take = { "network.*" = "network.*" } }`; learned positions have to be as many
-    as there.
+    told as BERT's are, see `HiddenHead`. A run starts from the weights of one that told hidden tokens by
+    `start = { run = RUN, take = { "network.*" = "network.*" } }`; learned positions have to be as many as there.
 
     Raises LabwrightError if the heads don't divide the width, or each has an odd share of it to turn in pairs.
     """
@@ -73,21 +72,16 @@ class TransformerEncoder(nn.Module):
         self.network = _Network(inputs, width, blocks, outer, angles, dropout, last=norm_last)
         self.pooling, self.dropout = pooling, nn.Dropout(dropout)
         self.each = isinstance(outputs, PositionClasses | Spans)
-        self.head: nn.Module
-        if isinstance(outputs, HiddenTokens):
-            self.head = _HiddenHead(self.network.embedding, normalised(width, norm, bias=True))
-        else:
-            self.head = nn.Linear(width, _numbers(outputs))
+        self.head = _head(width, outputs)
         draw_weights(self, depth)
 
     def forward(self, ids_BT: Tensor, lengths_B: Tensor, places_BM: Tensor | None = None) -> Tensor:
         """Logits (B, C); (B, T, C) where something is said of each token; (B, M, V) of the tokens at `places_BM`."""
         there_BT = filled(ids_BT.shape[1], lengths_B)
         x_BTD = self.network(ids_BT, there_BT)
-        if places_BM is not None:
-            hidden_BMD = x_BTD.gather(1, places_BM[:, :, None].expand(-1, -1, x_BTD.shape[2]))
-            told_BMV: Tensor = self.head(hidden_BMD)
-            return told_BMV
+        if isinstance(self.head, HiddenHead):
+            hidden_BMV: Tensor = self.head(x_BTD, places_BM, self.network.embedding.weight)
+            return hidden_BMV
         logits: Tensor = self.head(self.dropout(x_BTD if self.each else self._pooled(x_BTD, there_BT)))
         return logits
 
@@ -128,22 +122,9 @@ class _Network(nn.Module):
         return out_BTD
 
 
-class _HiddenHead(nn.Module):
-    """Logits over the vocabulary, by the weights that tokens are embedded with."""
-
-    def __init__(self, embedding: nn.Embedding, norm: nn.Module) -> None:
-        super().__init__()
-        self.transform, self.norm = nn.Linear(embedding.embedding_dim, embedding.embedding_dim), norm
-        self.out = nn.Linear(embedding.embedding_dim, embedding.num_embeddings)
-        self.out.weight = embedding.weight
-
-    def forward(self, x_BMD: Tensor) -> Tensor:
-        logits: Tensor = self.out(self.norm(functional.gelu(self.transform(x_BMD))))
-        return logits
-
-
-def _numbers(outputs: Classes | Values | PositionClasses | Spans) -> int:
-    """How many the last layer gives."""
+def _head(width: int, outputs: Classes | Values | PositionClasses | Spans | HiddenTokens) -> nn.Module:
+    if isinstance(outputs, HiddenTokens):
+        return HiddenHead(width, width, outputs.vocab_size, eps=1e-5)
     if isinstance(outputs, PositionClasses):
-        return len(outputs.names)
-    return 2 if isinstance(outputs, Spans) else width_of(outputs)
+        return nn.Linear(width, len(outputs.names))
+    return nn.Linear(width, 2 if isinstance(outputs, Spans) else width_of(outputs))
