@@ -34,8 +34,8 @@ def told(task: MaskedLanguageModel, batch: MaskedBatch, logits_BMV: Tensor) -> l
         passages.append(" ".join(text.split()))
         captions.append(f"{right} of {count} right")
     note = (
-        "Hidden tokens stand in brackets: ✓ what was told rightly, ✗ what was said, and what stands there; each with the "
-        "probability it was given."
+        "Hidden tokens stand in brackets: ✓ what was told rightly, ✗ what was said, and what stands there; with the "
+        "probability that it was given."
     )
     return [Text("Hidden tokens", passages, captions, note=note)]
 

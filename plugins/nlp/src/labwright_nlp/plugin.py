@@ -30,6 +30,9 @@ def labwright_components() -> Iterator[lw.Component]:
     )
     yield lw.Component("data", "nlp/plain-text", f"{data}.plain_text:PlainText", "your own running text")
     yield lw.Component("data", "nlp/tokens", f"{data}.token_files:TokenFiles", "token ids in files of any size")
+    yield lw.Component(
+        "data", "nlp/corrupted-spans", f"{data}.corrupted_spans:CorruptedSpans", "running text with spans taken out"
+    )
     yield lw.Component("data", "nlp/text-pairs", f"{data}.text_pairs:TextPairs", "your own texts and translations")
     yield lw.Component("data", "nlp/tagged-texts", f"{data}.tagged_texts:TaggedTexts", "your own words with tags")
     yield lw.Component("data", "nlp/questions", f"{data}.questions:Questions", "your own questions about texts")

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from labwright import LabwrightError
 
-_BEGINS, _LETTERS, _DIGITS, _SIGNS, _GOES_ON = range(5)
+_BEGINS, _LETTERS, _DIGITS, _SIGNS, _GOES_ON, _BLANK = range(6)
 _BLANKS = "ĠĊĉč"  # blank, line feed, tab and carriage return, as byte-level tokenizers write these
 _UNDERSCORE = "\u2581"  # what Metaspace and SentencePiece write for a blank
 
@@ -25,7 +25,8 @@ class Seams:
         """Which tokens go on with the word before them, bool (B, T)."""
         begins_BT, ends_BT = self.begins_V[ids_BT], self.ends_V[ids_BT]
         go_on_BT = begins_BT == _GOES_ON
-        go_on_BT[:, 1:] |= (begins_BT[:, 1:] != _BEGINS) & (begins_BT[:, 1:] == ends_BT[:, :-1])
+        follows_BT = (begins_BT[:, 1:] == ends_BT[:, :-1]) | (ends_BT[:, :-1] == _BLANK)
+        go_on_BT[:, 1:] |= follows_BT & (begins_BT[:, 1:] != _BEGINS)
         go_on_BT[:, 0] = False
         return go_on_BT
 
@@ -51,7 +52,8 @@ def seams(inner: Any, size: int) -> Seams:
             prefix = model.get("continuing_subword_prefix")
             begins_V[token] = _GOES_ON if prefix and name.startswith(prefix) else _BEGINS
         elif "ByteLevel" in kinds:
-            begins_V[token], ends_V[token] = _kind(name[0]), _kind(name[-1])
+            begins_V[token] = _kind(name[0])
+            ends_V[token] = _BLANK if name == _BLANKS[0] else _kind(name[-1])  # one blank belongs to what follows
         elif "Metaspace" in kinds or _UNDERSCORE in inner.get_vocab():
             begins_V[token] = _BEGINS if name.startswith(_UNDERSCORE) else _GOES_ON
         elif behind:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Callable, Sequence
 from copy import copy
 from pathlib import Path
@@ -26,11 +27,15 @@ from labwright_nlp.tokenizing import Kind, Pieces, Tokenizer, clean, hiding, kep
 
 Case = Literal["keep", "lower"]  # marks would be counted as characters
 _ENCODER = "config.json"
+_BETWEEN = "\n\n"
 Context = Annotated[int, Field(ge=1, description="tokens a model sees at once"), Choice(32, 64, 128, 256)]
 
 
 class Corpus(Data, ABC):
     """A running text: its last shares are the test part and, before it, the validation part.
+
+    Of several documents whole ones are held out, until they have their shares of all characters; which ones follows
+    from the documents themselves, so that equal ones stay together and new ones move few old ones.
 
     A sample is a window of `context` tokens, and what is to be predicted are the tokens that follow each of them.
     Windows don't overlap, in evaluation neither: the first token of each is predicted from itself alone. Those to learn
@@ -63,24 +68,28 @@ class Corpus(Data, ABC):
         self._splits: dict[str, Windows] = {}
         self._digests: dict[str, str] = {}
         self.facts: Facts = {}  # of the training part
+        self._told: list[str] = []  # of several documents
         self._drift: list[str] = []  # of other data
 
     def starts_from(self, folder: Path) -> None:
         self._start = folder
 
     @abstractmethod
-    def text(self) -> tuple[str, str]:
-        """The whole text, and what to call it in a message."""
+    def documents(self) -> tuple[list[str], str]:
+        """The text, or several, and what to call it in a message."""
 
     def prepare(self) -> None:
-        text, origin = self.text()
-        text = clean(self.rewrite(text), self.case)
+        documents, origin = self.documents()
+        documents = [clean(self.rewrite(text), self.case) for text in documents]
         if self.valid + self.test >= 1:
             raise LabwrightError(f"task.data: valid {self.valid} and test {self.test} leave nothing to learn from.")
-        first, second = int(len(text) * (1 - self.valid - self.test)), int(len(text) * (1 - self.test))
-        if not self.test:
-            second = len(text)
-        parts = {"train": text[:first], "valid": text[first:second], "test": text[second:]}
+        if len(documents) == 1:
+            parts = self._cut(documents[0])
+        else:
+            dealt = self._dealt(documents, origin)
+            parts = {name: _BETWEEN.join(some) for name, some in dealt.items()}
+            counts = ", ".join(f"{len(some):,} in {name}" for name, some in dealt.items() if some)
+            self._told = [f"{origin} has {len(documents):,} documents, and whole ones are held out: {counts}."]
         if not parts["train"].strip():
             raise LabwrightError(f"{origin} has no text to learn from.")
         lines = parts["train"].splitlines(keepends=True)
@@ -102,6 +111,36 @@ class Corpus(Data, ABC):
                 ids, ends if self.tokens.exact else None, self.context, self.tokens.pad_id, moving=name == "train"
             )
         self.facts = self.facts_of(self._splits["train"])
+
+    def _cut(self, text: str) -> dict[str, str]:
+        """A text whose last shares are held out."""
+        first, second = int(len(text) * (1 - self.valid - self.test)), int(len(text) * (1 - self.test))
+        if not self.test:
+            second = len(text)
+        return {"train": text[:first], "valid": text[first:second], "test": text[second:]}
+
+    def _dealt(self, documents: Sequence[str], origin: str) -> dict[str, list[str]]:
+        """The documents of each part, in their order. Raises LabwrightError where there are too few of them."""
+        sizes: Counter[str] = Counter()
+        for text in documents:
+            sizes[text] += len(text)
+        left = sorted(sizes, key=lambda text: hashlib.sha256(text.encode()).digest())
+        part_of: dict[str, str] = {}
+        for name in ("test", "valid"):
+            wanted = getattr(self, name) * sizes.total()
+            while left and wanted > 0:
+                part_of[left[0]] = name
+                wanted -= sizes[left.pop(0)]
+        if not left:
+            raise LabwrightError(
+                f"{origin} has {len(documents):,} documents, {len(sizes):,} of them different: too few to hold out "
+                f"task.data.valid={self.valid:g} and task.data.test={self.test:g} and to learn from others. Give more, "
+                "or one file, whose end is held out."
+            )
+        return {
+            name: [text for text in documents if part_of.get(text, "train") == name]
+            for name in ("train", "valid", "test")
+        }
 
     def hides(self) -> Pieces:
         """See `labwright_nlp.hiding.Hides`."""
@@ -131,6 +170,7 @@ class Corpus(Data, ABC):
         split = Windows(ids, ends if self.tokens.exact else None, self.context, self.tokens.pad_id, moving=False)
         other = copy(self)
         other._splits, other._digests = {"test": split}, {"test": hashlib.sha256(text.encode()).hexdigest()}
+        other._told = []
         other._drift = drift(self.facts_of(split), self.facts, len(split))
         return other
 
@@ -146,7 +186,7 @@ class Corpus(Data, ABC):
         assert self.tokens is not None
         ids = {name: split.ids_N.numpy() for name, split in self._splits.items()}
         about = [*noticing.mask(self.tokens, self.tokenizer), *self._drift]
-        return [*noticing.unknown(ids, self.tokens.unknown, self.tokenizer), *about]
+        return [*self._told, *noticing.unknown(ids, self.tokens.unknown, self.tokenizer), *about]
 
     def identity(self, split: str) -> Sequence[str]:
         return (self._digests[split],)

@@ -40,7 +40,7 @@ class Pydoc(Corpus):
             case=case,
         )
 
-    def text(self) -> tuple[str, str]:
+    def documents(self) -> tuple[list[str], str]:
         from pydoc_data.topics import topics
 
-        return "\n\n".join(topics[name] for name in sorted(topics)), "pydoc_data.topics"
+        return ["\n\n".join(topics[name] for name in sorted(topics))], "pydoc_data.topics"
