@@ -19,6 +19,13 @@ class EncoderTokens(Tokens):
 
 
 @dataclass(frozen=True)
+class DocumentTokens(Tokens):
+    """Running tokens of several documents, one behind the other; the token `between` begins each but the first."""
+
+    between: int = 0
+
+
+@dataclass(frozen=True)
 class Spans(Port):
     """Where a stretch of a text begins and ends: forward returns logits (B, T, 2), of each token that it is the first,
     and that it is the last; the target is the places of these two, (B, 2) int64. (0, 0) is no stretch of the text.

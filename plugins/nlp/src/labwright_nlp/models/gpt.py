@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Annotated, Literal
 
 import torch
-from labwright import Integers, PerTrial, Tokens
+from labwright import Integers, LabwrightError, PerTrial, Tokens
 from labwright_tasks.language_model import NextTokens
 from pydantic import Field
 from torch import Tensor, nn
@@ -14,7 +14,8 @@ from torch.nn import functional
 
 from labwright_nlp.models.bag import MULTIPLIER
 from labwright_nlp.models.blocks import Activation, Block, Norm, check_heads, draw_weights, normalised, turns
-from labwright_nlp.models.masks import filled
+from labwright_nlp.models.masks import apart, filled
+from labwright_nlp.ports import DocumentTokens
 
 
 class GPT(nn.Module):
@@ -34,8 +35,11 @@ class GPT(nn.Module):
     With `ngrams` above 1 a token is given, beside its own vector, one for each n-gram that ends with it, of 2 up to so
     many tokens; those of one length share `buckets` vectors by a hash of their tokens, and begin at 0.
 
+    Where a window has tokens of several documents, and one between them (`task.data.between = "token"`), a token sees
+    them all, `crossed`, or with `documents = "apart"` those of its own: positions and n-grams begin anew with each.
+
     Raises LabwrightError if the heads don't divide the width, or the heads of keys those, or each has an odd share of
-    the width to turn in pairs.
+    the width to turn in pairs, and if documents are to be kept apart that no token stands between.
     """
 
     def __init__(
@@ -57,8 +61,10 @@ class GPT(nn.Module):
         tied: bool = True,
         ngrams: Annotated[int, Field(ge=1, le=8)] = 1,
         buckets: Annotated[int, Field(ge=1)] = 16_384,
+        documents: Literal["crossed", "apart"] = "crossed",
     ) -> None:
         super().__init__()
+        self.between = _between(inputs) if documents == "apart" else None
         rotary = positions == "rotary"
         check_heads(width, heads, key_heads, rotary=rotary)
         self.turns: Tensor | None
@@ -91,39 +97,51 @@ class GPT(nn.Module):
 
     def forward(self, ids_BT: Tensor, lengths_B: Tensor) -> Tensor:  # noqa: ARG002 - no token sees one after it
         """Logits of shape (B, T, V): of the token after each."""
-        x_BTD, _ = self._read(functional.pad(ids_BT, (len(self.tables), 0)))
+        known_BK = functional.pad(ids_BT, (len(self.tables), 0))
+        x_BTD, _ = self._read(known_BK, *self._apart(ids_BT))
         return self._logits(x_BTD)
 
     def begin(self, ids: Tensor, lengths: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Logits (B, V) of the token after each text of ids (B, T), and the state: see `Continuing`.
 
-        The state is how long texts are, (B,); at which places they have a token, (B, T), since what stands behind the
-        end of one is kept as well; the last tokens that n-grams go on with, (B, N); and keys and values of each block,
-        (B, H, T, d).
+        The state is how many tokens each text has, or its last document, (B,); at which places these are, (B, T), since
+        what stands behind the end of a text is kept as well; the last tokens that n-grams go on with, (B, N); and keys
+        and values of each block, (B, H, T, d).
         """
         known_BK = functional.pad(ids, (len(self.tables), 0))
-        x_BTD, kept = self._read(known_BK)
+        lasts = torch.arange(len(ids), device=ids.device), lengths - 1
+        places_BT, there_BTT = self._apart(ids)
+        x_BTD, kept = self._read(known_BK, places_BT, there_BTT)
+        there_BT, counts_B = filled(ids.shape[1], lengths), lengths
+        if places_BT is not None and there_BTT is not None:
+            there_BT, counts_B = there_BTT[lasts], places_BT[lasts] + 1
         steps_N = torch.arange(len(self.tables), device=ids.device)
         last_BN = known_BK.gather(1, lengths[:, None] + steps_N)
-        last_BD = x_BTD[torch.arange(len(ids), device=ids.device), lengths - 1]
-        return self._logits(last_BD), (lengths, filled(ids.shape[1], lengths), last_BN, *kept)
+        return self._logits(x_BTD[lasts]), (counts_B, there_BT, last_BN, *kept)
 
     def extend(self, state: tuple[Tensor, ...], tokens: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Logits (B, V) of the token after `tokens` (B,), given the state before it; and the state that has it in it.
 
         A text has at most as many tokens as there are positions, the length of the inputs.
         """
-        lengths_B, there_BT, last_BN, *before = state
+        counts_B, there_BT, last_BN, *before = state
+        if self.between is not None:
+            begins_B = tokens == self.between
+            counts_B, there_BT = counts_B.masked_fill(begins_B, 0), there_BT & ~begins_B[:, None]
         known_BK = torch.cat([last_BN, tokens[:, None]], dim=1)
         there_BT = torch.cat([there_BT, torch.ones_like(there_BT[:, :1])], dim=1)
-        x_B1D, kept = self._read(known_BK, lengths_B[:, None], there_BT[:, None, None], before)
-        return self._logits(x_B1D[:, 0]), (lengths_B + 1, there_BT, known_BK[:, 1:], *kept)
+        x_B1D, kept = self._read(known_BK, counts_B[:, None], there_BT[:, None], before)
+        return self._logits(x_B1D[:, 0]), (counts_B + 1, there_BT, known_BK[:, 1:], *kept)
+
+    def _apart(self, ids_BT: Tensor) -> tuple[Tensor, Tensor] | tuple[None, None]:
+        """The places of tokens in their documents and what they see, (B, T, T); None: all of a text before them."""
+        return (None, None) if self.between is None else apart(ids_BT, self.between)
 
     def _read(
         self,
         known_BK: Tensor,
         places_BT: Tensor | None = None,
-        there: Tensor | None = None,
+        there_BTS: Tensor | None = None,
         before: Sequence[Tensor] = (),
     ) -> tuple[Tensor, list[Tensor]]:
         """What becomes of tokens, (B, T, D), and each block's keys and values.
@@ -131,25 +149,28 @@ class GPT(nn.Module):
         Before its T tokens a row of `known_BK` has those that n-grams reach back to. Without `places_BT` they are the
         first of their texts.
         """
-        x_BTD = self._embedded(known_BK)
+        x_BTD = self._embedded(known_BK, places_BT)
         places = slice(x_BTD.shape[1]) if places_BT is None else places_BT
         x_BTD = self.dropout(x_BTD if self.positions is None else x_BTD + self.positions[places])
         turns_RTd = None if self.turns is None else self.turns[:, places]
         if turns_RTd is not None and places_BT is not None:
             turns_RTd = turns_RTd[:, :, None]  # the same for all heads of a row
+        there = None if there_BTS is None else there_BTS[:, None]
         kept: list[Tensor] = []
         for number, block in enumerate(self.blocks):
             x_BTD, *of_block = block(x_BTD, turns_RTd, there, before[2 * number : 2 * number + 2])
             kept += of_block
         return x_BTD, kept
 
-    def _embedded(self, known_BK: Tensor) -> Tensor:
-        """The vectors of tokens, and of the n-grams that end with them."""
+    def _embedded(self, known_BK: Tensor, places_BT: Tensor | None) -> Tensor:
+        """The vectors of tokens, and of the n-grams that end with them: before the first token there are zeros."""
         reach = len(self.tables)
         keys_BT = ids_BT = known_BK[:, reach:]
         x_BTD: Tensor = self.embedding(ids_BT)
         for back, table in enumerate(self.tables, 1):  # the shorter n-gram, and the token before it
             earlier_BT = known_BK[:, reach - back : known_BK.shape[1] - back]
+            if places_BT is not None:
+                earlier_BT = earlier_BT.masked_fill(places_BT < back, 0)
             keys_BT = (keys_BT * MULTIPLIER + earlier_BT) % self.buckets
             x_BTD = x_BTD + table(keys_BT)
         return x_BTD
@@ -157,3 +178,12 @@ class GPT(nn.Module):
     def _logits(self, x: Tensor) -> Tensor:
         logits: Tensor = self.head(self.norm(x))
         return logits
+
+
+def _between(inputs: Tokens) -> int:
+    if isinstance(inputs, DocumentTokens):
+        return inputs.between
+    raise LabwrightError(
+        'model.documents: "apart" needs a token between documents, which this data has none of; '
+        'task.data.between="token" puts one there, where the data has several documents.'
+    )
