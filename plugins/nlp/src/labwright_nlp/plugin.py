@@ -68,6 +68,7 @@ def labwright_recipes() -> Iterator[lw.Recipe]:
         ("languages", "telling 30 languages apart, offline"),
         ("lstm-seed", "the plainest recurrent network on your own labelled texts"),
         ("pydoc", "a small GPT on the texts behind Python's help(), offline"),
+        ("pydoc-masked", "an encoder that tells hidden tokens of the same texts, offline"),
         ("polarity-bag", "a bag of n-grams on your own labelled texts"),
         ("polarity-cnn", "convolutions on your own labelled texts"),
         ("polarity-lstm", "a bidirectional LSTM on your own labelled texts"),
