@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from labwright import LEFT_OUT, LabwrightError, Tokens
+from labwright import LEFT_OUT, Experiment, IndexedBatches, LabwrightError, Tokens
+from labwright_nlp.data.plain_text import PlainText
 from labwright_nlp.models.gpt import GPT
 from labwright_nlp.ports import DocumentTokens
 from labwright_tasks.language_model import NextTokens
@@ -88,3 +90,65 @@ def test_token_by_token_documents_stay_apart_too(kind: dict[str, Any]) -> None:
 def test_documents_that_no_token_stands_between_are_not_kept_apart() -> None:
     with pytest.raises(LabwrightError, match=r'model\.documents: "apart" needs a token .* task\.data\.between="token"'):
         GPT(Tokens(40, LENGTH), NEXT, documents="apart")
+
+
+# ------------------------------------------------------------------------------------------------------------- data
+
+TEXTS = [f"{number} bottles of Größe, {'and so on ' * (number % 4)}" for number in range(40)]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("documents")
+    for number, text in enumerate(TEXTS):
+        (folder / f"{number:02d}.txt").write_text(text, encoding="utf-8")
+    return folder
+
+
+@pytest.mark.parametrize("kind", ["char", "byte", "bpe"])
+def test_a_token_between_documents_stands_for_the_blank_line(folder: Path, kind: Any) -> None:
+    joined, marked = (
+        PlainText(path=folder, context=16, valid=0.3, tokenizer=kind, vocabulary=300, between=between)  # type: ignore[arg-type]
+        for between in ("blank-line", "token")
+    )
+    wholes, characters = [], []
+    for data in (joined, marked):
+        data.prepare()
+        split = data.split("valid")
+        assert split is not None
+        wholes.append(data.show((split.ids_N[None], torch.tensor([len(split.ids_N)])))[0])
+        characters.append(sum(batch.characters for batch in IndexedBatches.in_order(split, 3)))  # type: ignore[attr-defined]
+    assert wholes[0] == wholes[1] and wholes[0].count("\n\n") > 5 and {*wholes[0].split("\n\n")} < {*TEXTS}
+    assert characters == [len(wholes[0]) - 1] * 2
+    (inputs, outputs), (plain, _) = marked.ports(), joined.ports()
+    assert isinstance(inputs, DocumentTokens) and isinstance(plain, Tokens) and isinstance(outputs, NextTokens)
+    assert inputs.between == plain.vocab_size and inputs.vocab_size == outputs.vocab_size == plain.vocab_size + 1
+    assert joined.identity("valid") == marked.identity("valid")
+    other = marked.on(folder).split("test")
+    assert other is not None and int((other.ids_N == inputs.between).sum()) == len(TEXTS) - 1
+
+
+def test_the_topics_of_python_are_documents_that_a_run_keeps_apart(tmp_path: Path) -> None:
+    overrides = [
+        "train.steps=2", "train.evaluate_every=2 steps", "log=[]", "model.width=16", "model.depth=1",
+        "task.data.between=token", "model.documents=apart", "task.length=5",
+    ]  # fmt: skip
+    run = Experiment.from_recipe("nlp/pydoc", overrides).run(tmp_path / "run")
+    assert isinstance(run.model, GPT) and run.model.between is not None
+    (said,) = run.task.predict(run.model, run.task.parse("The for"), [None])
+    assert "".join(said["continuation"])
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (
+            lambda folder: PlainText(path=folder / "00.txt", between="token").prepare(),
+            r"and .*00\.txt is one; give a folder",
+        ),
+        (lambda folder: PlainText(path=folder, between="token").hides(), r"where tokens are hidden, leave it out"),
+    ],
+)
+def test_a_token_between_documents_is_refused_where_it_can_mean_nothing(folder: Path, make: Any, message: str) -> None:
+    with pytest.raises(LabwrightError, match=message):
+        make(folder)

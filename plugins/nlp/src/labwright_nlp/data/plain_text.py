@@ -7,7 +7,7 @@ from pathlib import Path
 
 from labwright import LabwrightError, LeftOut, listed
 
-from labwright_nlp.data.corpus import Case, Context, Corpus
+from labwright_nlp.data.corpus import Between, Case, Context, Corpus
 from labwright_nlp.data.reading import is_hidden, read_text, text_files
 from labwright_nlp.data.texts import Share
 from labwright_nlp.tokenizing import Kind, Vocabulary
@@ -18,7 +18,8 @@ _NAMED = 3  # files that aren't used
 class PlainText(Corpus):
     """One text file, gzipped or not, as running text: its last tenth is for validation, all before it to learn from.
 
-    Or a folder with text files (.txt) at any depth, a document each: whole documents are held out.
+    Or a folder with text files (.txt) at any depth, a document each: whole documents are held out. `between` them
+    stands a blank line, or a `token` of its own.
 
     `valid` and `test` are the shares at its end, `test` last; `context` is how many tokens the model sees at once.
     `tokenizer` is `char`, `byte`, `word`, `bpe` (learned from the training part, at most `vocabulary` tokens) or
@@ -41,6 +42,7 @@ class PlainText(Corpus):
         vocabulary: Vocabulary = 8192,
         pretrained: Path | None = None,
         case: Case = "keep",
+        between: Between = "blank-line",
     ) -> None:
         super().__init__(
             context=context,
@@ -50,6 +52,7 @@ class PlainText(Corpus):
             vocabulary=vocabulary,
             pretrained=pretrained,
             case=case,
+            between=between,
         )
         self.path, self.encoding = path, encoding
         self._left_out: list[LeftOut] = []
