@@ -491,9 +491,17 @@ ANSWERS: dict[str, object] = {
     "train": {"epochs": 2, "batch_size": 8},
     "log": [],
 }
+MASKED = ["nlp/pydoc-masked", "task.data.vocabulary=300", "task.data.context=16"]
 test_nlp = conformance(
     "labwright-nlp",
     recipes={
+        "task nlp/masked-language-model": MASKED,
+        "data nlp/corrupted-spans": [
+            "nlp/translation",
+            'task.data={name="nlp/corrupted-spans",data={name="nlp/pydoc",tokenizer="bpe",vocabulary=300,context=16}}',
+            "task.write=false",
+            "model.width=32",
+        ],
         "data nlp/tagged-texts": TAGGED,
         "model nlp/tagger": TAGGED,
         "data nlp/questions": lw.Experiment(**ANSWERS),  # type: ignore[arg-type]
@@ -505,7 +513,12 @@ test_nlp = conformance(
         "data nlp/plain-text": ["nlp/shakespeare", f"task.data.path={running_text()}"],
         "data nlp/text-pairs": ["nlp/translation", f"task.data.path={pairs()}"],
         "model nlp/transformer": ["nlp/translation", f"task.data.path={HERE}/pairs.jsonl", "model.width=32"],
+        "model nlp/transformer-encoder": ["nlp/languages", "model=nlp/transformer-encoder", "model.width=32"],
         "model nlp/encoder": ["nlp/languages", f'model={{name="nlp/encoder",architecture="bert",options={{{BERT}}}}}'],
+    },
+    inputs={
+        "task nlp/masked-language-model": ["the [MASK] of a class", "[MASK]"],
+        "data nlp/corrupted-spans": ["the <extra_id_0> of a class", "<extra_id_0>"],
     },
 )
 RATINGS, MOVIELENS = ratings(), f"task.data.folder={movielens()}"

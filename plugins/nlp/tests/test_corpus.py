@@ -152,3 +152,53 @@ def test_counting_reaches_on_the_shared_plays_what_is_known_of_it(shakespeare: P
     counted = KneserNey(inputs.vocab_size)
     counted.fit(running_text(train, 2_000_000), order=6)
     assert of_model(task, "valid", counted, size=256)["cross_entropy"] == pytest.approx(1.523, abs=5e-4)
+
+
+def documents(folder: Path) -> dict[str, str]:
+    """40 texts in a folder and one below it, two of them the same, beside an empty one and one that is no text."""
+    (folder / "more").mkdir(parents=True)
+    texts = {f"{number:02}.txt": f"document {number % 39} says so. " * 5 for number in range(40)}
+    texts = {name if number % 2 else f"more/{name}": text for number, (name, text) in enumerate(texts.items())}
+    for name, text in texts.items():
+        (folder / name).write_text(text)
+    (folder / "empty.txt").write_text("\n")
+    (folder / "picture.png").write_bytes(b"no text")
+    return texts
+
+
+def test_of_a_folder_whole_documents_are_held_out_and_equal_ones_together(tmp_path: Path) -> None:
+    texts = documents(tmp_path / "all")
+    data = PlainText(path=tmp_path / "all", context=8, valid=0.2, test=0.1)
+    data.prepare()
+    parts = {}
+    for name in ("train", "valid", "test"):
+        split = data.split(name)
+        assert split is not None
+        whole_part = data.show((split.ids_N[None], torch.tensor([len(split.ids_N)])))[0]
+        parts[name] = whole_part.split("\n\n")
+    assert sorted(text for part in parts.values() for text in part) == sorted(texts.values())
+    assert not {*parts["train"]} & {*parts["valid"]} and not {*parts["valid"]} & {*parts["test"]}
+    assert 8 <= len(parts["valid"]) <= 10 and 4 <= len(parts["test"]) <= 6
+    assert f"has 40 documents, and whole ones are held out: {len(parts['train'])} in train" in data.remarks()[0]
+    assert [f"{one.count} {one.what}: {one.why}" for one in data.left_out()] == [
+        "1 file: no text: picture.png",
+        "1 file: nothing in it",
+    ]
+    (tmp_path / "all" / "new.txt").write_text("one more document says so. " * 5)
+    grown = PlainText(path=tmp_path / "all", context=8, valid=0.2, test=0.1)
+    grown.prepare()
+    before, after = data.split("test"), grown.split("test")
+    assert before is not None and after is not None
+    shown = grown.show((after.ids_N[None], torch.tensor([len(after.ids_N)])))[0].split("\n\n")
+    assert len({*parts["test"]} & {*shown}) >= len({*parts["test"]}) - 1
+
+
+def test_a_folder_without_texts_or_with_too_few_is_answered(tmp_path: Path) -> None:
+    (tmp_path / "one").mkdir()
+    (tmp_path / "one" / "rows.csv").write_text("text")
+    with pytest.raises(LabwrightError, match=r"has no file that ends in \.txt; it has rows\.csv"):
+        PlainText(path=tmp_path / "one").prepare()
+    for number in range(2):
+        (tmp_path / "one" / f"{number}.txt").write_text("the same")
+    with pytest.raises(LabwrightError, match="has 2 documents, 1 of them different: too few to hold out"):
+        PlainText(path=tmp_path / "one").prepare()

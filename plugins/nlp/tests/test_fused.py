@@ -18,6 +18,7 @@ MODELS = {
     "bag": (LANGUAGES, {"name": "nlp/bag", "buckets": 64}),
     "text-cnn": (LANGUAGES, {"name": "nlp/text-cnn", "width": 8, "filters": 6}),
     "gpt": (PYDOC, {"name": "nlp/gpt", "width": 16, "depth": 2, "heads": 2}),
+    "transformer-encoder": (LANGUAGES, {"name": "nlp/transformer-encoder", "width": 16, "depth": 2, "heads": 2}),
     "gru": (LANGUAGES, {"name": "nlp/gru", "width": 8, "embedding": 8}),
     "lstm": (LANGUAGES, {"name": "nlp/lstm", "width": 8, "embedding": 8}),
 }
@@ -25,7 +26,9 @@ WAYS = [(name, form) for name in ("bag", "text-cnn", "gpt") for form in ("groupe
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "form"), [*WAYS, ("gru", "vmap-grad"), ("lstm", "vmap-grad")])
+@pytest.mark.parametrize(
+    ("name", "form"), [*WAYS, ("transformer-encoder", "grouped"), ("gru", "vmap-grad"), ("lstm", "vmap-grad")]
+)
 def test_fused_trials_equal_their_serial_runs(tmp_path: Path, name: str, form: Any) -> None:
     task, model = MODELS[name]
 

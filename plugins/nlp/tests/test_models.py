@@ -11,21 +11,28 @@ import pytest
 import torch
 from labwright import Classes, LabwrightError, Tokens
 from labwright_nlp.models.bag import Bag
-from labwright_nlp.models.gpt import GPT, turned, turns
+from labwright_nlp.models.blocks import turned, turns
+from labwright_nlp.models.gpt import GPT
 from labwright_nlp.models.recurrent import GRU, LSTM
 from labwright_nlp.models.text_cnn import TextCNN
+from labwright_nlp.models.transformer_encoder import TransformerEncoder
 from labwright_tasks.language_model import NextTokens
 from torch import Tensor, nn
 from torch.nn import functional
 
 INPUTS, OUTPUTS, NEXT = Tokens(40, 12, pad_id=0), Classes(("a", "b", "c")), NextTokens(40, 12)
 Build = Callable[[], nn.Module]
+OTHER: dict[str, Any] = {
+    "positions": "rotary", "norm": "rms", "activation": "swiglu", "norm_last": True, "pooling": "cls"
+}  # fmt: skip
 CLASSIFIERS: dict[str, Build] = {
     "bag": lambda: Bag(INPUTS, OUTPUTS, width=16, ngrams=3, buckets=500),
     "text-cnn": lambda: TextCNN(INPUTS, OUTPUTS, width=16, filters=8, kernels=(2, 5), dropout=0.1),
     "lstm": lambda: LSTM(INPUTS, OUTPUTS, embedding=16, width=12, dropout=0.1),
     "lstm-2": lambda: LSTM(INPUTS, OUTPUTS, embedding=16, width=12, depth=2, pooling="last", dropout=0.0),
     "gru": lambda: GRU(INPUTS, OUTPUTS, embedding=16, width=12, pooling="mean", bidirectional=False, dropout=0.0),
+    "encoder": lambda: TransformerEncoder(INPUTS, OUTPUTS, width=16, depth=2, heads=2, dropout=0.1),
+    "encoder-2": lambda: TransformerEncoder(INPUTS, OUTPUTS, width=16, depth=1, heads=2, dropout=0.0, **OTHER),
 }
 MODELS = CLASSIFIERS | {"gpt": lambda: GPT(INPUTS, NEXT, width=32, depth=2, heads=4)}
 every_model = pytest.mark.parametrize("build", MODELS.values(), ids=MODELS)
@@ -159,32 +166,6 @@ def test_both_directions_are_those_of_pytorchs_packed_sequences(kind: type[LSTM]
     torch.testing.assert_close(model(ids_BT, lengths_B), expected, rtol=1e-4, atol=1e-6)
 
 
-def test_the_gpt_computes_what_transformers_gpt2_does() -> None:
-    transformers = pytest.importorskip("transformers")
-    torch.manual_seed(0)
-    model = GPT(INPUTS, NEXT, width=32, depth=3, heads=4).eval()
-    config = transformers.GPT2Config(
-        vocab_size=40, n_positions=12, n_embd=32, n_layer=3, n_head=4, activation_function="gelu"
-    )
-    theirs = transformers.GPT2LMHeadModel(config).eval()
-    with torch.no_grad():
-        for name, one in theirs.named_parameters():
-            if name.endswith("bias"):
-                one.zero_()
-        theirs.transformer.wte.weight.copy_(model.embedding.weight)
-        theirs.transformer.wpe.weight.copy_(model.positions)
-        for ours, block in zip(model.blocks, theirs.transformer.h, strict=True):
-            for mine, his in (
-                ("attention_in", block.attn.c_attn),
-                ("attention_out", block.attn.c_proj),
-                ("hidden_in", block.mlp.c_fc),
-                ("hidden_out", block.mlp.c_proj),
-            ):
-                his.weight.copy_(getattr(ours, mine).weight.T)  # theirs are the other way round
-        ids_BT, lengths_B = INPUTS.example(3, torch.Generator().manual_seed(0))
-        torch.testing.assert_close(model(ids_BT, lengths_B), theirs(ids_BT).logits, rtol=1e-4, atol=1e-5)
-
-
 def test_no_token_sees_one_that_comes_after_it() -> None:
     model = made(MODELS["gpt"]).eval()
     ids_BT, lengths_B = INPUTS.example(2, torch.Generator().manual_seed(0))
@@ -229,7 +210,10 @@ def test_rotary_positions_turn_pairs_as_complex_numbers_and_leave_distances() ->
         assert torch.allclose(along, along[0].expand_as(along), atol=1e-5)
 
 
-@pytest.mark.parametrize("changed", [{"positions": "rotary"}, {"activation": "relu2"}, {"ngrams": 3, "buckets": 97}])
+@pytest.mark.parametrize(
+    "changed",
+    [{"positions": "rotary"}, {"activation": "relu2"}, {"ngrams": 3, "buckets": 97}, {"key_heads": 2, "norm": "rms"}],
+)
 def test_a_gpt_of_another_kind_sees_what_stands_before_a_token_and_nothing_after(changed: dict[str, Any]) -> None:
     torch.manual_seed(0)
     model = GPT(INPUTS, NEXT, width=32, depth=2, heads=4, **changed).eval()
@@ -252,6 +236,11 @@ def test_n_grams_of_a_gpt_are_those_that_end_with_a_token() -> None:
     model(ids, lengths).sum().backward()
     touched = model.tables[0].weight.grad.abs().sum(1).nonzero()  # type: ignore[union-attr, operator]
     assert len(touched) == 4  # the first token's, 5 9, 9 5 and 9 7
+
+
+def test_heads_of_keys_that_cannot_be_shared_evenly_are_refused_with_those_that_can() -> None:
+    with pytest.raises(LabwrightError, match=r"model\.key_heads: 3 .* model\.heads, 4; give one of 1, 2, 4\."):
+        GPT(INPUTS, NEXT, heads=4, key_heads=3)
 
 
 def test_a_gpt_with_rotary_positions_needs_an_even_share_of_the_width_for_each_head() -> None:

@@ -14,6 +14,12 @@ def labwright_components() -> Iterator[lw.Component]:
     yield lw.Component(
         "task", "nlp/answers", "labwright_nlp.answering:Answering", "the answer to a question, in a text"
     )
+    yield lw.Component(
+        "task",
+        "nlp/masked-language-model",
+        "labwright_nlp.masked_language:MaskedLanguageModel",
+        "tokens that are hidden, told from those around them",
+    )
     yield lw.Component("data", "nlp/text-files", f"{data}.text_files:TextFiles", "your own texts with labels")
     yield lw.Component(
         "data", "nlp/parquet", f"{data}.parquet_texts:ParquetTexts", "your own labelled texts, in Parquet of any size"
@@ -24,6 +30,9 @@ def labwright_components() -> Iterator[lw.Component]:
     )
     yield lw.Component("data", "nlp/plain-text", f"{data}.plain_text:PlainText", "your own running text")
     yield lw.Component("data", "nlp/tokens", f"{data}.token_files:TokenFiles", "token ids in files of any size")
+    yield lw.Component(
+        "data", "nlp/corrupted-spans", f"{data}.corrupted_spans:CorruptedSpans", "running text with spans taken out"
+    )
     yield lw.Component("data", "nlp/text-pairs", f"{data}.text_pairs:TextPairs", "your own texts and translations")
     yield lw.Component("data", "nlp/tagged-texts", f"{data}.tagged_texts:TaggedTexts", "your own words with tags")
     yield lw.Component("data", "nlp/questions", f"{data}.questions:Questions", "your own questions about texts")
@@ -33,6 +42,12 @@ def labwright_components() -> Iterator[lw.Component]:
     yield lw.Component("model", "nlp/lstm", f"{models}.recurrent:LSTM", "long short-term memory over a text")
     yield lw.Component("model", "nlp/gru", f"{models}.recurrent:GRU", "gated recurrent units over a text")
     yield lw.Component("model", "nlp/encoder", f"{models}.encoder:Encoder", "any encoder of transformers")
+    yield lw.Component(
+        "model",
+        "nlp/transformer-encoder",
+        f"{models}.transformer_encoder:TransformerEncoder",
+        "transformer that reads both ways, from random weights",
+    )
     yield lw.Component("model", "nlp/tagger", f"{models}.tagger:Tagger", "letters, words and a chain of labels")
     yield lw.Component("model", "nlp/gpt", f"{models}.gpt:GPT", "decoder-only transformer, a language model")
     yield lw.Component(
@@ -54,6 +69,7 @@ def labwright_recipes() -> Iterator[lw.Recipe]:
         ("languages", "telling 30 languages apart, offline"),
         ("lstm-seed", "the plainest recurrent network on your own labelled texts"),
         ("pydoc", "a small GPT on the texts behind Python's help(), offline"),
+        ("pydoc-masked", "an encoder that tells hidden tokens of the same texts, offline"),
         ("polarity-bag", "a bag of n-grams on your own labelled texts"),
         ("polarity-cnn", "convolutions on your own labelled texts"),
         ("polarity-lstm", "a bidirectional LSTM on your own labelled texts"),

@@ -42,6 +42,7 @@ _PADS = (
     "<eos>",
 )  # the first there is
 _SEPARATORS = ("[SEP]", "</s>", "<sep>", "<|sep|>")  # the first there is
+_MASKS = ("[MASK]", "<mask>", "<|mask|>")  # the first there is
 _AT_ONCE = 4096  # lines of a long text that are encoded together
 
 
@@ -188,6 +189,9 @@ class Pieces(Tokenizer):
         named = (getattr(inner.model, "unk_token", None), UNKNOWN, "[UNK]")
         self.unknown = next((known[name] for name in named if name in known), None)
         self.separator = next((name for name in _SEPARATORS if name in known), "\n")
+        self.mask = next((name for name in _MASKS if name in known), None)  # what stands for a hidden token
+        self.mask_id = known[self.mask] if self.mask else None
+        self._typed: tuple[str, ...] = ()  # what is read as the mask
         ended = inner.num_special_tokens_to_add(False) and inner.encode("a").special_tokens_mask
         self._behind = next((count for count, mark in enumerate(reversed(ended)) if not mark), 0) if ended else 0
 
@@ -195,8 +199,9 @@ class Pieces(Tokenizer):
         """The ids of each text, with the `special` tokens that the tokenizer puts around one."""
         if self.special and not self.exact:  # a pretrained one; those that are learned know a mark
             texts = [text.replace(BETWEEN, self.separator) for text in texts]
+        texts = [self._with_masks(text) for text in texts]
         with _refusing():
-            encodings = self.inner.encode_batch_fast(list(texts), add_special_tokens=special)
+            encodings = self.inner.encode_batch_fast(texts, add_special_tokens=special)
         return [np.array(encoding.ids, dtype=np.int32) for encoding in encodings]
 
     def encode_words(self, sentences: Sequence[Sequence[str]], most: int) -> list[TokensOfWords]:
@@ -248,7 +253,7 @@ class Pieces(Tokenizer):
         return ids if len(ids) <= most else np.concatenate([ids[: most - behind], ids[len(ids) - behind :]])
 
     def stream(self, text: str) -> tuple[np.ndarray, np.ndarray]:
-        lines = text.split("\n")
+        lines = self._with_masks(text).split("\n")
         lines = [f"{line}\n" for line in lines[:-1]] + lines[-1:]
         ids: list[int] = []
         ends: list[int] = []
@@ -265,6 +270,30 @@ class Pieces(Tokenizer):
 
     def decode(self, ids: Sequence[int]) -> str:
         return str(self.inner.decode(list(ids), skip_special_tokens=self.special))
+
+    def hiding(self) -> Pieces:
+        """This tokenizer with a token for what is hidden, a new one if it has none, which texts may have typed."""
+        if self.mask is None:
+            # with the blank before it, as byte-level tokens have theirs
+            token = _library().AddedToken(_MASKS[0], lstrip=True, special=True)
+            self.inner.add_special_tokens([token])
+            return Pieces(self.inner, exact=self.exact, special=self.special).hiding()
+        self._typed = tuple(dict.fromkeys((self.mask.lower(), clean(self.mask, "mark"))))
+        return self
+
+    def ordinary(self) -> np.ndarray:
+        """Which ids stand for text, bool (V,): neither padding, nor what isn't known, nor one of special meaning."""
+        ordinary_V = np.zeros(self.size, dtype=bool)
+        ordinary_V[[*self.inner.get_vocab(with_added_tokens=True).values()]] = True
+        special = {token for token, added in self.inner.get_added_tokens_decoder().items() if added.special}
+        ordinary_V[[*(special | {self.pad_id, self.unknown, self.mask_id}) - {None}]] = False
+        return ordinary_V
+
+    def _with_masks(self, text: str) -> str:
+        """With masks as the tokenizer writes them, where capitals have been made small."""
+        for typed in self._typed:
+            text = text.replace(typed, self.mask or "")
+        return text
 
     def save(self, folder: Path) -> None:
         self.inner.save(str(folder / _LEARNED))
@@ -306,6 +335,21 @@ def learned(
             return Pieces(_words(texts, vocabulary), exact=False, special=False)
         case "bpe":
             return Pieces(_merges(texts, vocabulary), exact=True, special=True)
+
+
+def hiding(tokens: Tokenizer | None, kind: Kind) -> Pieces:
+    """A tokenizer with a token for what is hidden; those that are learned get one. Raises LabwrightError for others."""
+    if not isinstance(tokens, Pieces):
+        raise LabwrightError(
+            f"task.data.tokenizer: of {kind!r} nothing is hidden: one sign is told by those beside it. Learn words or "
+            "pieces of them: task.data.tokenizer=bpe or word."
+        )
+    if kind == "pretrained" and tokens.mask is None:
+        raise LabwrightError(
+            f"task.data.tokenizer: the pretrained tokenizer has no token for what is hidden, such as {_MASKS[0]}, and "
+            "its weights know none. Take an encoder's, such as BERT's, or learn one: task.data.tokenizer=bpe or word."
+        )
+    return tokens.hiding()
 
 
 def learned_words(words: Iterable[str], vocabulary: int) -> Pieces:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Callable, Sequence
 from copy import copy
 from pathlib import Path
@@ -20,14 +22,23 @@ from torch import Tensor
 
 from labwright_nlp.data import noticing
 from labwright_nlp.data.reading import check_typed, read_text, text_files
-from labwright_nlp.tokenizing import Kind, Tokenizer, clean, kept, learned
+from labwright_nlp.ports import DocumentTokens, EncoderTokens
+from labwright_nlp.tokenizing import Kind, Pieces, Tokenizer, clean, hiding, kept, learned
 
 Case = Literal["keep", "lower"]  # marks would be counted as characters
+Between = Literal["blank-line", "token"]
+_ENCODER = "config.json"
+_BETWEEN = "\n\n"
 Context = Annotated[int, Field(ge=1, description="tokens a model sees at once"), Choice(32, 64, 128, 256)]
 
 
 class Corpus(Data, ABC):
     """A running text: its last shares are the test part and, before it, the validation part.
+
+    Of several documents whole ones are held out, until they have their shares of all characters; which ones follows
+    from the documents themselves, so that equal ones stay together and new ones move few old ones. `between` them
+    stands a blank line, or a token of its own, which counts as the blank line's two characters: a model can keep apart
+    what stands on its two sides, as `model.documents` of `nlp/gpt` says.
 
     A sample is a window of `context` tokens, and what is to be predicted are the tokens that follow each of them.
     Windows don't overlap, in evaluation neither: the first token of each is predicted from itself alone. Those to learn
@@ -52,32 +63,39 @@ class Corpus(Data, ABC):
         vocabulary: int,
         pretrained: Path | None,
         case: Case,
+        between: Between = "blank-line",
     ) -> None:
         self.context, self.valid, self.test = context, valid, test
         self.tokenizer, self.vocabulary, self.pretrained, self.case = tokenizer, vocabulary, pretrained, case
+        self.between = between
         self.tokens: Tokenizer | None = None
         self._start: Path | None = None  # what belongs to the weights that the run starts from
         self._splits: dict[str, Windows] = {}
         self._digests: dict[str, str] = {}
         self.facts: Facts = {}  # of the training part
+        self._told: list[str] = []  # of several documents
         self._drift: list[str] = []  # of other data
 
     def starts_from(self, folder: Path) -> None:
         self._start = folder
 
     @abstractmethod
-    def text(self) -> tuple[str, str]:
-        """The whole text, and what to call it in a message."""
+    def documents(self) -> tuple[list[str], str]:
+        """The text, or several, and what to call it in a message."""
 
     def prepare(self) -> None:
-        text, origin = self.text()
-        text = clean(self.rewrite(text), self.case)
+        documents, origin = self.documents()
+        documents = [clean(self.rewrite(text), self.case) for text in documents]
         if self.valid + self.test >= 1:
             raise LabwrightError(f"task.data: valid {self.valid} and test {self.test} leave nothing to learn from.")
-        first, second = int(len(text) * (1 - self.valid - self.test)), int(len(text) * (1 - self.test))
-        if not self.test:
-            second = len(text)
-        parts = {"train": text[:first], "valid": text[first:second], "test": text[second:]}
+        self._check_between(documents, origin)
+        if len(documents) == 1:
+            dealt = {name: [text] for name, text in self._cut(documents[0]).items()}
+        else:
+            dealt = self._dealt(documents, origin)
+            counts = ", ".join(f"{len(some):,} in {name}" for name, some in dealt.items() if some)
+            self._told = [f"{origin} has {len(documents):,} documents, and whole ones are held out: {counts}."]
+        parts = {name: _BETWEEN.join(some) for name, some in dealt.items()}
         if not parts["train"].strip():
             raise LabwrightError(f"{origin} has no text to learn from.")
         lines = parts["train"].splitlines(keepends=True)
@@ -87,7 +105,7 @@ class Corpus(Data, ABC):
         for name, part in parts.items():
             if not part and not getattr(self, name, 0.0):
                 continue
-            ids, ends = self.tokens.stream(part)
+            ids, ends = self._stream(dealt[name])
             self._digests[name] = hashlib.sha256(part.encode()).hexdigest()
             if len(ids) <= (self.context if name == "train" else 1):
                 raise LabwrightError(
@@ -100,10 +118,82 @@ class Corpus(Data, ABC):
             )
         self.facts = self.facts_of(self._splits["train"])
 
+    def _check_between(self, documents: Sequence[str], origin: str) -> None:
+        if self.between == "token" and len(documents) == 1:
+            raise LabwrightError(
+                f'task.data.between: "token" stands between documents, and {origin} is one; give a folder with a text '
+                "file for each, or leave it out."
+            )
+        if self.between == "token" and self._start is not None and (self._start / _ENCODER).is_file():
+            raise LabwrightError(
+                f"task.data.between: \"token\" adds one to the tokenizer's, which the weights of {self._start} don't "
+                "know; leave it out."
+            )
+
+    def _stream(self, documents: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        """The ids of documents one behind the other, and for each how many characters end before or with it."""
+        assert self.tokens is not None
+        if self.between == "blank-line":
+            return self.tokens.stream(_BETWEEN.join(documents))
+        pieces = [self.tokens.stream(text) for text in documents]
+        ids, ends, before = [pieces[0][0]], [pieces[0][1]], len(documents[0])
+        for text, (of_text, ends_of_text) in zip(documents[1:], pieces[1:], strict=True):
+            before += len(_BETWEEN)
+            ids += [np.array([self.tokens.size], dtype=np.int32), of_text]
+            ends += [np.array([before]), ends_of_text + before]
+            before += len(text)
+        return np.concatenate(ids), np.concatenate(ends)
+
+    def _cut(self, text: str) -> dict[str, str]:
+        """A text whose last shares are held out."""
+        first, second = int(len(text) * (1 - self.valid - self.test)), int(len(text) * (1 - self.test))
+        if not self.test:
+            second = len(text)
+        return {"train": text[:first], "valid": text[first:second], "test": text[second:]}
+
+    def _dealt(self, documents: Sequence[str], origin: str) -> dict[str, list[str]]:
+        """The documents of each part, in their order. Raises LabwrightError where there are too few of them."""
+        sizes: Counter[str] = Counter()
+        for text in documents:
+            sizes[text] += len(text)
+        left = sorted(sizes, key=lambda text: hashlib.sha256(text.encode()).digest())
+        part_of: dict[str, str] = {}
+        for name in ("test", "valid"):
+            wanted = getattr(self, name) * sizes.total()
+            while left and wanted > 0:
+                part_of[left[0]] = name
+                wanted -= sizes[left.pop(0)]
+        if not left:
+            raise LabwrightError(
+                f"{origin} has {len(documents):,} documents, {len(sizes):,} of them different: too few to hold out "
+                f"task.data.valid={self.valid:g} and task.data.test={self.test:g} and to learn from others. Give more, "
+                "or one file, whose end is held out."
+            )
+        return {
+            name: [text for text in documents if part_of.get(text, "train") == name]
+            for name in ("train", "valid", "test")
+        }
+
+    def hides(self) -> Pieces:
+        """See `labwright_nlp.hiding.Hides`."""
+        if self.between == "token":
+            raise LabwrightError(
+                'task.data.between: "token" is for models that go on with a text; where tokens are hidden, leave it '
+                "out."
+            )
+        self.tokens = tokens = hiding(self.tokens, self.tokenizer)
+        return tokens
+
     def ports(self) -> tuple[Port, Port]:
         assert self.tokens is not None
-        size = self.tokens.size
-        return Tokens(size, self.context, self.tokens.pad_id), NextTokens(size, self.context, self.tokens.exact)
+        size, pad_id = self.tokens.size, self.tokens.pad_id
+        if self.between == "token":
+            outputs = NextTokens(size + 1, self.context, self.tokens.exact)
+            return DocumentTokens(size + 1, self.context, pad_id, between=size), outputs
+        outputs = NextTokens(size, self.context, self.tokens.exact)
+        if self._start is None or self.tokenizer != "pretrained":
+            return Tokens(size, self.context, pad_id), outputs
+        return EncoderTokens(size, self.context, pad_id, self._start), outputs
 
     def split(self, name: str) -> Windows | None:
         return self._splits.get(name)
@@ -112,14 +202,17 @@ class Corpus(Data, ABC):
         """A text file, or all of a folder in the order of their names, as one text."""
         assert self.tokens is not None
         files = text_files(path, self.suffixes) if path.is_dir() else [path]
-        text = clean(self.rewrite("".join(read_text(file, self.encoding) for file in files)), self.case)
-        ids, ends = self.tokens.stream(text)
+        documents = [read_text(file, self.encoding) for file in files]
+        documents = documents if self.between == "token" and files else ["".join(documents)]
+        documents = [clean(self.rewrite(text), self.case) for text in documents]
+        (ids, ends), text = self._stream(documents), _BETWEEN.join(documents)
         if len(ids) < 2:
             what = "no text file" if not files else f"{len(ids)} of the two or more tokens that are needed"
             raise LabwrightError(f"{path} has {what}; nothing follows another there.")
         split = Windows(ids, ends if self.tokens.exact else None, self.context, self.tokens.pad_id, moving=False)
         other = copy(self)
         other._splits, other._digests = {"test": split}, {"test": hashlib.sha256(text.encode()).hexdigest()}
+        other._told = []
         other._drift = drift(self.facts_of(split), self.facts, len(split))
         return other
 
@@ -134,7 +227,8 @@ class Corpus(Data, ABC):
     def remarks(self) -> Sequence[str]:
         assert self.tokens is not None
         ids = {name: split.ids_N.numpy() for name, split in self._splits.items()}
-        return [*noticing.unknown(ids, self.tokens.unknown, self.tokenizer), *self._drift]
+        about = [*noticing.mask(self.tokens, self.tokenizer), *self._drift]
+        return [*self._told, *noticing.unknown(ids, self.tokens.unknown, self.tokenizer), *about]
 
     def identity(self, split: str) -> Sequence[str]:
         return (self._digests[split],)
@@ -158,16 +252,30 @@ class Corpus(Data, ABC):
         assert self.tokens is not None
         ids_BT, lengths_B = inputs
         rows = zip(ids_BT.tolist(), lengths_B.tolist(), strict=True)
-        return [self.tokens.decode(ids[:length]) for ids, length in rows]
+        return [self._text(ids[:length]) for ids, length in rows]
+
+    def _text(self, ids: Sequence[int]) -> str:
+        assert self.tokens is not None
+        runs: list[list[int]] = [[]]
+        for token in ids:
+            if token == self.tokens.size:  # which is none of the tokenizer's
+                runs.append([])
+            else:
+                runs[-1].append(token)
+        return _BETWEEN.join(self.tokens.decode(run) for run in runs)
 
     def save(self, folder: Path) -> None:
         assert self.tokens is not None
         self.tokens.save(folder)
+        if self._start is not None and self.tokenizer == "pretrained" and (self._start / _ENCODER).is_file():
+            shutil.copyfile(self._start / _ENCODER, folder / _ENCODER)
         other_data.keep(folder, self.facts)
 
     def load(self, folder: Path) -> None:
         self.tokens = kept(self.tokenizer, folder)
         self.facts = other_data.kept(folder)
+        if (folder / _ENCODER).is_file():
+            self._start = folder
 
 
 class Windows:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from labwright_nlp.tokenizing import Kind
+from labwright_nlp.tokenizing import Kind, Pieces, Tokenizer
 
 _MUCH = 0.3  # of a part's tokens; less is what rare words are
 _INSTEAD: dict[Kind, str] = {
@@ -34,6 +34,13 @@ def unknown(ids: Mapping[str, np.ndarray], token: int | None, kind: Kind) -> lis
     shares = {part: float((ids_L == token).mean()) for part, ids_L in ids.items() if len(ids_L) and token is not None}
     many = ", ".join(f"{share:.0%} of {part}" for part, share in shares.items() if share > _MUCH)
     return [f"the tokenizer {kind!r} doesn't know {many}: {_INSTEAD.get(kind, 'learn another')}."] if many else []
+
+
+def mask(tokens: Tokenizer | None, kind: Kind) -> list[str]:
+    """A sentence if a tokenizer that was learned has a token for what is hidden besides."""
+    if kind == "pretrained" or not isinstance(tokens, Pieces) or tokens.mask is None:
+        return []
+    return [f"the tokenizer has one token more, {tokens.mask}, for what is hidden: {tokens.size:,} in all."]
 
 
 class Noticed:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from labwright_nlp.data.corpus import Case, Context, Corpus
+from labwright_nlp.data.corpus import Between, Case, Context, Corpus
 from labwright_nlp.data.texts import Share
 from labwright_nlp.tokenizing import Kind, Vocabulary
 
@@ -12,8 +12,8 @@ from labwright_nlp.tokenizing import Kind, Vocabulary
 class Pydoc(Corpus):
     """The topics of Python's own `help()`: about 465,000 characters of English prose about Python and code.
 
-    They follow each other in alphabetical order, and differ a little between versions of Python. The settings are those
-    of `nlp/plain-text`.
+    They follow each other in alphabetical order, and differ a little between versions of Python; with
+    `between = "token"` each topic is a document. The settings are those of `nlp/plain-text`.
     """
 
     source = "The Python Language Reference, as the module pydoc_data.topics has it"
@@ -29,6 +29,7 @@ class Pydoc(Corpus):
         vocabulary: Vocabulary = 8192,
         pretrained: Path | None = None,
         case: Case = "keep",
+        between: Between = "blank-line",
     ) -> None:
         super().__init__(
             context=context,
@@ -38,9 +39,11 @@ class Pydoc(Corpus):
             vocabulary=vocabulary,
             pretrained=pretrained,
             case=case,
+            between=between,
         )
 
-    def text(self) -> tuple[str, str]:
+    def documents(self) -> tuple[list[str], str]:
         from pydoc_data.topics import topics
 
-        return "\n\n".join(topics[name] for name in sorted(topics)), "pydoc_data.topics"
+        texts = [topics[name] for name in sorted(topics)]
+        return texts if self.between == "token" else ["\n\n".join(texts)], "pydoc_data.topics"

@@ -36,7 +36,7 @@ from labwright_nlp.data.noticing import Noticed
 from labwright_nlp.data.odd_texts import odd_texts
 from labwright_nlp.data.reading import check_typed, has_tables, read_text, rows_of, tables_at, text_files
 from labwright_nlp.ports import EncoderTokens
-from labwright_nlp.tokenizing import BETWEEN, Case, Kind, Tokenizer, clean, kept, learned, unmarked
+from labwright_nlp.tokenizing import BETWEEN, Case, Kind, Pieces, Tokenizer, clean, hiding, kept, learned, unmarked
 
 Length = Annotated[int, Field(ge=4, description="most tokens of a text; the rest is cut off")]
 Share = Annotated[float, Field(ge=0, lt=1)]
@@ -90,6 +90,11 @@ class LabelledTexts(Data, ABC):
 
     def starts_from(self, folder: Path) -> None:
         self._start = folder
+
+    def hides(self) -> Pieces:
+        """See `labwright_nlp.hiding.Hides`."""
+        self.tokens = tokens = hiding(self.tokens, self.tokenizer)
+        return tokens
 
     def ports(self) -> tuple[Port, Port]:
         assert self.tokens is not None
@@ -170,7 +175,7 @@ class LabelledTexts(Data, ABC):
         return [*self.unused, *self._without_head]
 
     def remarks(self) -> Sequence[str]:
-        return self._remarks
+        return [*self._remarks, *noticing.mask(self.tokens, self.tokenizer)]
 
     def identity(self, split: str) -> Sequence[str]:
         return (self._digests[split],)

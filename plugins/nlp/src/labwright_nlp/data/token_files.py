@@ -20,10 +20,11 @@ from labwright_tasks.opening import no_file
 from pydantic import BaseModel, Field, ValidationError
 from torch import Tensor
 
+from labwright_nlp.data import noticing
 from labwright_nlp.data.corpus import Context
 from labwright_nlp.data.reading import check_typed, files_of_parts, read_text, text_files
 from labwright_nlp.data.texts import Share
-from labwright_nlp.tokenizing import Tokenizer, clean, kept
+from labwright_nlp.tokenizing import Pieces, Tokenizer, clean, hiding, kept
 
 ABOUT, TOKENIZER = "tokens.json", "tokenizer.json"
 _SUFFIXES = (".bin", ".npy")
@@ -72,6 +73,7 @@ class TokenFiles(Data):
         self.tokens: Tokenizer | None = None
         self._splits: dict[str, FileWindows] = {}
         self._left_out: list[LeftOut] = []
+        self._more: list[str] = []  # what is said of a token that was added
 
     def prepare(self) -> None:
         folder = self.path.expanduser()
@@ -120,6 +122,22 @@ class TokenFiles(Data):
     def ports(self) -> tuple[Port, Port]:
         size = self.about.vocab_size
         return Tokens(size, self.context, self.about.pad_id), NextTokens(size, self.context)
+
+    def hides(self) -> Pieces:
+        """See `labwright_nlp.hiding.Hides`. Files hold no weights, so that any tokenizer may be given a token more."""
+        if self.tokens is None:
+            raise LabwrightError(
+                f"task.data.path: {self.path} has no {TOKENIZER}, which says what the ids stand for and which of them "
+                "are text: put it beside the files. `labwright_nlp.write_tokens` does."
+            )
+        before, self.tokens = self.tokens, hiding(self.tokens, "bpe")
+        if self.tokens.size > before.size:
+            self.about = self.about.model_copy(update={"vocab_size": max(self.tokens.size, self.about.vocab_size)})
+            self._more = noticing.mask(self.tokens, "bpe")
+        return self.tokens
+
+    def remarks(self) -> Sequence[str]:
+        return self._more
 
     def split(self, name: str) -> FileWindows | None:
         return self._splits.get(name)

@@ -13,7 +13,7 @@ import torch
 from labwright import LabwrightError, Tokens, listed, nearest
 from torch import Tensor, nn
 
-from labwright_nlp.ports import EncoderTokens
+from labwright_nlp.ports import EncoderTokens, MaskedTokens
 
 _TRIED = 8  # tokens
 
@@ -48,7 +48,7 @@ def backbone(inputs: Tokens, architecture: str | None, options: dict[str, Any]) 
 def _network(inputs: Tokens, architecture: str | None, options: dict[str, Any]) -> Any:
     if architecture is not None:
         return _from_name(architecture, inputs, options)
-    if isinstance(inputs, EncoderTokens):
+    if isinstance(inputs, EncoderTokens | MaskedTokens) and inputs.folder is not None:
         return _from_folder(inputs.folder, options)
     raise LabwrightError(
         'model: which encoder? start.run=FOLDER with task.data.tokenizer="pretrained" takes one with its tokenizer and '

@@ -6,15 +6,16 @@ from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar, Literal
 
 import torch
-from labwright import Choice, Classes, Tokens, Uniform, Values
+from labwright import Choice, Classes, LabwrightError, Tokens, Uniform, Values
 from labwright_tasks.dense_labels import PositionClasses
 from labwright_tasks.heads import width_of
 from pydantic import Field
 from torch import Tensor, nn
 
-from labwright_nlp.models.backbones import backbone
+from labwright_nlp.models.backbones import Backbone, backbone
+from labwright_nlp.models.hidden_head import HiddenHead
 from labwright_nlp.models.masks import filled, mean
-from labwright_nlp.ports import Spans
+from labwright_nlp.ports import HiddenTokens, Spans
 
 
 class Encoder(nn.Module):
@@ -26,10 +27,10 @@ class Encoder(nn.Module):
     type of transformers such as "bert" or "distilbert", it starts from random weights. `options` change its
     configuration. Of a model with an encoder and a decoder, such as T5, it is the encoder. `pooling` is the mean over
     the tokens, or the vector of one (`cls`): the first, or the last where a token sees only those before it, as in
-    GPT-2.
+    GPT-2. Hidden tokens are told as BERT's are: see `HiddenHead`.
 
-    Raises LabwrightError for a name transformers doesn't have, for a configuration that can't be used, and for texts
-    longer than the encoder's positions or tokens it doesn't know.
+    Raises LabwrightError for a name transformers doesn't have, for a configuration that can't be used, for texts longer
+    than the encoder's positions or tokens it doesn't know, and for hidden tokens where one sees only those before it.
     """
 
     moved: ClassVar = {
@@ -40,7 +41,7 @@ class Encoder(nn.Module):
     def __init__(
         self,
         inputs: Tokens,
-        outputs: Classes | Values | PositionClasses | Spans,
+        outputs: Classes | Values | PositionClasses | Spans | HiddenTokens,
         *,
         architecture: str | None = None,
         options: dict[str, Any] | None = None,
@@ -53,12 +54,25 @@ class Encoder(nn.Module):
         self.pooling = pooling
         self.dropout = nn.Dropout(dropout)
         self.each = isinstance(outputs, PositionClasses | Spans)
-        self.head = nn.Linear(made.width, _numbers(outputs))
+        self.head = self._hidden(made, outputs) if isinstance(outputs, HiddenTokens) else _linear(made, outputs)
 
-    def forward(self, ids_BT: Tensor, lengths_B: Tensor) -> Tensor:
-        """Logits of shape (B, C), or (B, T, C) where something is said of each token."""
+    def _hidden(self, made: Backbone, outputs: HiddenTokens) -> HiddenHead:
+        if made.causal:
+            raise LabwrightError(
+                "model: in this network a token sees only those before it, and hidden ones are told from both sides: "
+                "take an encoder such as bert."
+            )
+        embedded = self.network.get_input_embeddings().weight.shape[1]
+        eps = getattr(self.network.config, "layer_norm_eps", 1e-12)
+        return HiddenHead(made.width, embedded, outputs.vocab_size, eps=eps)
+
+    def forward(self, ids_BT: Tensor, lengths_B: Tensor, places_BM: Tensor | None = None) -> Tensor:
+        """Logits of shape (B, C), or (B, T, C) where something is said of each token, or (B, M, V) of hidden ones."""
         there_BT = filled(ids_BT.shape[1], lengths_B)
         x_BTD = self.network(input_ids=ids_BT, attention_mask=there_BT.long()).last_hidden_state
+        if isinstance(self.head, HiddenHead):
+            hidden_BMV: Tensor = self.head(x_BTD, places_BM, self.network.get_input_embeddings().weight)
+            return hidden_BMV
         if self.each:
             pooled_BD = x_BTD
         elif self.pooling == "mean":
@@ -74,8 +88,8 @@ class Encoder(nn.Module):
         return self._remarks
 
 
-def _numbers(outputs: Classes | Values | PositionClasses | Spans) -> int:
-    """How many the last layer gives."""
+def _linear(made: Backbone, outputs: Classes | Values | PositionClasses | Spans) -> nn.Linear:
+    """A layer with as many numbers as are to be given."""
     if isinstance(outputs, PositionClasses):
-        return len(outputs.names)
-    return 2 if isinstance(outputs, Spans) else width_of(outputs)
+        return nn.Linear(made.width, len(outputs.names))
+    return nn.Linear(made.width, 2 if isinstance(outputs, Spans) else width_of(outputs))

@@ -1,4 +1,4 @@
-"""Which places of a batch hold tokens, and means over those alone. B batch, T tokens, D any width."""
+"""Which places of a batch hold tokens, means over those alone, and documents. B batch, T tokens, D any width."""
 
 from __future__ import annotations
 
@@ -15,3 +15,15 @@ def mean(x_BTD: Tensor, there_BT: Tensor) -> Tensor:
     """The mean over the places that are there, shape (B, D); 0 where none is."""
     weights_BT = there_BT.to(x_BTD.dtype)
     return (x_BTD * weights_BT[:, :, None]).sum(dim=1) / weights_BT.sum(dim=1, keepdim=True).clamp(min=1)
+
+
+def apart(ids_BT: Tensor, between: int) -> tuple[Tensor, Tensor]:
+    """The place of each token in its document, (B, T), and bool (B, T, T): what it sees, the tokens there up to itself.
+
+    A document begins with the token `between`, and with a row.
+    """
+    begins_BT, steps_T = ids_BT == between, torch.arange(ids_BT.shape[1], device=ids_BT.device)
+    documents_BT = begins_BT.cumsum(dim=1)
+    firsts_BT = (begins_BT * steps_T).cummax(dim=1).values
+    same_BTT = documents_BT[:, :, None] == documents_BT[:, None, :]
+    return steps_T - firsts_BT, same_BTT & (steps_T[:, None] >= steps_T)

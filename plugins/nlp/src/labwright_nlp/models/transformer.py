@@ -13,6 +13,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
+from labwright_nlp.models.blocks import check_heads
 from labwright_nlp.models.masks import filled
 
 
@@ -38,8 +39,7 @@ class Transformer(nn.Module):
         dropout: Annotated[float, Field(ge=0, lt=1), Uniform(0.0, 0.4), PerTrial()] = 0.1,
     ) -> None:
         super().__init__()
-        if width % heads:
-            raise LabwrightError(f"model.heads: {heads} heads don't divide model.width, {width}.")
+        check_heads(width, heads)
         if width % 2:
             raise LabwrightError(f"model.width: sinusoids come in pairs, so that it is even; given {width}.")
         self.source = nn.Embedding(inputs.vocab_size, width)
