@@ -11,7 +11,8 @@ import pytest
 import torch
 from labwright import Data, IndexedBatches, LabwrightError, Port, Tokens, generator
 from labwright_tasks.kneser_ney import KneserNey, running_text
-from labwright_tasks.language_model import LanguageModel, NextTokens, TokenBatch, drawn
+from labwright_tasks.language_model import LanguageModel, NextTokens, TokenBatch
+from labwright_tasks.next_token import Sampling, drawn
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -154,7 +155,7 @@ def test_tokens_are_drawn_as_often_as_their_logits_say() -> None:
     logits, draws = torch.tensor([0.0, 1.0, 2.0, -9.0]), generator(0)
     counts = torch.zeros(4)
     for _ in range(4000):
-        counts[drawn(logits, draws, temperature=0.5, top_k=2)] += 1
+        counts[drawn(logits, [], Sampling(temperature=0.5, top_k=2), draws)] += 1
     share = 1 / (1 + math.exp(-1.0 / 0.5))  # the softmax of 1 and 2 at temperature 0.5
     assert counts[0] == counts[3] == 0
     assert counts[2].item() / 4000 == pytest.approx(share, abs=4 * math.sqrt(share * (1 - share) / 4000))
