@@ -22,11 +22,13 @@ _NO_TOKEN = -1
 
 @runtime_checkable
 class Continuing(Protocol):
-    """What a language model may have beside its forward, so that a token costs one token and not all again.
+    """What a model may have beside `forward`, so that writing takes one token at a time instead of all again.
 
-    `begin` takes prompts (B, T), int64, padded behind `lengths` (B,), and gives the logits (B, V) of the token after
-    each. The state is tensors with a row for each text, such as the keys and values of its tokens. `extend` gives the
-    logits after one token more, `tokens` (B,), and the state with it.
+    `begin` reads texts, ids (B, T) of which each row has the first `lengths` (B,), and gives logits (B, V) of the token
+    after each. The state is tensors with a row for each text, such as the keys and values of its tokens, so that rows
+    can be left out, repeated and put into another order. `extend` adds one token to each text, `tokens` (B,), and gives
+    the logits of what follows it and the state with it. Neither changes what it was given. No text becomes longer than
+    the length of the model's `Tokens`.
     """
 
     def begin(self, ids: Tensor, lengths: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]: ...
