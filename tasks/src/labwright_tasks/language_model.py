@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Self, cast
+from typing import TYPE_CHECKING, Annotated, Any, Protocol, Self, cast, runtime_checkable
 
 import torch
 from labwright import (
@@ -84,6 +84,22 @@ class TokenBatch(Batch):
         """Some of the windows. Their characters aren't counted: training, which cuts batches, has no use for them."""
         inputs, targets = tuple(values[some] for values in self.inputs), self.targets[some]
         return TokenBatch(inputs, targets, int((targets != LEFT_OUT).sum()))
+
+
+@runtime_checkable
+class Continuing(Protocol):
+    """What a model may have beside `forward`, so that writing takes one token at a time instead of all again.
+
+    `begin` reads texts, ids (B, T) of which each row has the first `lengths` (B,), and gives logits (B, V) of the token
+    after each. The state is tensors with a row for each text, such as the keys and values of its tokens, so that rows
+    can be left out, repeated and put into another order. `extend` adds one token to each text, `tokens` (B,), and gives
+    the logits of what follows it and the state with it. Neither changes what it was given. No text becomes longer than
+    the length of the model's `Tokens`.
+    """
+
+    def begin(self, ids: Tensor, lengths: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]: ...
+
+    def extend(self, state: tuple[Tensor, ...], tokens: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]: ...
 
 
 class LanguageModel(Task):

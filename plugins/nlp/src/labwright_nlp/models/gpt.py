@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from labwright_nlp.models.bag import MULTIPLIER
+from labwright_nlp.models.masks import filled
 
 
 class GPT(nn.Module):
@@ -73,15 +75,71 @@ class GPT(nn.Module):
 
     def forward(self, ids_BT: Tensor, lengths_B: Tensor) -> Tensor:  # noqa: ARG002 - no token sees one after it
         """Logits of shape (B, T, V): of the token after each."""
-        length, x_BTD, keys_BT = ids_BT.shape[1], self.embedding(ids_BT), ids_BT
+        x_BTD, _ = self._read(functional.pad(ids_BT, (len(self.tables), 0)))
+        return self._logits(x_BTD)
+
+    def begin(self, ids: Tensor, lengths: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Logits (B, V) of the token after each text of ids (B, T), and the state: see `Continuing`.
+
+        The state is how long texts are, (B,); at which places they have a token, (B, T), since what stands behind the
+        end of one is kept as well; the last tokens that n-grams go on with, (B, N); and keys and values of each block,
+        (B, H, T, d).
+        """
+        known_BK = functional.pad(ids, (len(self.tables), 0))
+        x_BTD, kept = self._read(known_BK)
+        steps_N = torch.arange(len(self.tables), device=ids.device)
+        last_BN = known_BK.gather(1, lengths[:, None] + steps_N)
+        last_BD = x_BTD[torch.arange(len(ids), device=ids.device), lengths - 1]
+        return self._logits(last_BD), (lengths, filled(ids.shape[1], lengths), last_BN, *kept)
+
+    def extend(self, state: tuple[Tensor, ...], tokens: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Logits (B, V) of the token after `tokens` (B,), given the state before it; and the state that has it in it.
+
+        A text has at most as many tokens as there are positions, the length of the inputs.
+        """
+        lengths_B, there_BT, last_BN, *before = state
+        known_BK = torch.cat([last_BN, tokens[:, None]], dim=1)
+        there_BT = torch.cat([there_BT, torch.ones_like(there_BT[:, :1])], dim=1)
+        x_B1D, kept = self._read(known_BK, lengths_B[:, None], there_BT[:, None, None], before)
+        return self._logits(x_B1D[:, 0]), (lengths_B + 1, there_BT, known_BK[:, 1:], *kept)
+
+    def _read(
+        self,
+        known_BK: Tensor,
+        places_BT: Tensor | None = None,
+        there: Tensor | None = None,
+        before: Sequence[Tensor] = (),
+    ) -> tuple[Tensor, list[Tensor]]:
+        """What becomes of tokens, (B, T, D), and each block's keys and values.
+
+        Before its T tokens a row of `known_BK` has those that n-grams reach back to. Without `places_BT` they are the
+        first of their texts.
+        """
+        x_BTD = self._embedded(known_BK)
+        places = slice(x_BTD.shape[1]) if places_BT is None else places_BT
+        x_BTD = self.dropout(x_BTD if self.positions is None else x_BTD + self.positions[places])
+        turns_RTd = None if self.turns is None else self.turns[:, places]
+        if turns_RTd is not None and places_BT is not None:
+            turns_RTd = turns_RTd[:, :, None]  # the same for all heads of a row
+        kept: list[Tensor] = []
+        for number, block in enumerate(self.blocks):
+            x_BTD, *of_block = block(x_BTD, turns_RTd, there, before[2 * number : 2 * number + 2])
+            kept += of_block
+        return x_BTD, kept
+
+    def _embedded(self, known_BK: Tensor) -> Tensor:
+        """The vectors of tokens, and of the n-grams that end with them."""
+        reach = len(self.tables)
+        keys_BT = ids_BT = known_BK[:, reach:]
+        x_BTD: Tensor = self.embedding(ids_BT)
         for back, table in enumerate(self.tables, 1):  # the shorter n-gram, and the token before it
-            keys_BT = (keys_BT * MULTIPLIER + functional.pad(ids_BT, (back, 0))[:, :length]) % self.buckets
+            earlier_BT = known_BK[:, reach - back : known_BK.shape[1] - back]
+            keys_BT = (keys_BT * MULTIPLIER + earlier_BT) % self.buckets
             x_BTD = x_BTD + table(keys_BT)
-        x_BTD = self.dropout(x_BTD if self.positions is None else x_BTD + self.positions[:length])
-        turns_RTd = None if self.turns is None else self.turns[:, :length]
-        for block in self.blocks:
-            x_BTD = block(x_BTD, turns_RTd)
-        logits: Tensor = self.head(self.norm(x_BTD))
+        return x_BTD
+
+    def _logits(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.head(self.norm(x))
         return logits
 
 
@@ -99,23 +157,40 @@ class _Block(nn.Module):
         self.hidden_out = nn.Linear(4 * width, width, bias=False)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, x_BTD: Tensor, turns_RTd: Tensor | None) -> Tensor:
-        x_BTD = x_BTD + self.dropout(self.attention_out(self._attended(self.attention_norm(x_BTD), turns_RTd)))
+    def forward(
+        self, x_BTD: Tensor, turns: Tensor | None, there: Tensor | None = None, before: Sequence[Tensor] = ()
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """What becomes of tokens, and the keys and values that they attended to, (B, H, S, d) each.
+
+        `before` are those of earlier tokens. Without a mask of what is `there` a token sees those up to it.
+        """
+        attended, key, value = self._attended(self.attention_norm(x_BTD), turns, there, before)
+        x_BTD = x_BTD + self.dropout(self.attention_out(attended))
         hidden = self.hidden_in(self.hidden_norm(x_BTD))
         hidden = functional.relu(hidden).square() if self.squared else functional.gelu(hidden)
         y_BTD: Tensor = self.dropout(self.hidden_out(hidden))
-        return x_BTD + y_BTD
+        return x_BTD + y_BTD, key, value
 
-    def _attended(self, x_BTD: Tensor, turns_RTd: Tensor | None) -> Tensor:
+    def _attended(
+        self, x_BTD: Tensor, turns: Tensor | None, there: Tensor | None, before: Sequence[Tensor]
+    ) -> tuple[Tensor, Tensor, Tensor]:
         query, key, value = (
             part_BTD.unflatten(2, (self.heads, -1)).transpose(1, 2)
             for part_BTD in self.attention_in(x_BTD).chunk(3, dim=2)
         )
-        if turns_RTd is not None:
-            query, key = turned(query, turns_RTd), turned(key, turns_RTd)
-        share = self.share if self.training else 0.0
-        y_BHTD = functional.scaled_dot_product_attention(query, key, value, dropout_p=share, is_causal=True)
-        return y_BHTD.transpose(1, 2).flatten(2)
+        if turns is not None:
+            query, key = turned(query, turns), turned(key, turns)
+        if before:
+            key, value = (torch.cat(pair, dim=2) for pair in zip(before, (key, value), strict=True))
+        y_BHTD = functional.scaled_dot_product_attention(
+            query,
+            key,
+            value,
+            attn_mask=there,
+            dropout_p=self.share if self.training else 0.0,
+            is_causal=there is None,
+        )
+        return y_BHTD.transpose(1, 2).flatten(2), key, value
 
 
 def turns(length: int, size: int) -> Tensor:
