@@ -38,10 +38,19 @@ def labwright_components() -> Iterator[lw.Component]:
     yield lw.Component(
         "model", "nlp/transformer", f"{models}.transformer:Transformer", "encoder-decoder, one text out of another"
     )
+    yield from _metrics()
     suggesting = "labwright_nlp.suggesting"
     yield lw.Component("suggester", "nlp/labelled-texts", f"{suggesting}:labelled_texts", "a table of texts and labels")
     yield lw.Component("suggester", "nlp/text-pairs", f"{suggesting}:text_pairs", "a table of texts in pairs")
     yield lw.Component("suggester", "nlp/running-text", f"{suggesting}:running_text", "a text file")
+
+
+def _metrics() -> Iterator[lw.Component]:
+    here = "labwright_nlp.text_metrics"
+    yield lw.Component("metric", "nlp/bleu", f"{here}:BLEU", "n-grams of words shared with what was meant")
+    yield lw.Component("metric", "nlp/cer", f"{here}:CharacterErrors", "wrong characters per character meant")
+    yield lw.Component("metric", "nlp/chrf", f"{here}:ChrF", "n-grams of characters shared with what was meant")
+    yield lw.Component("metric", "nlp/rouge", f"{here}:Rouge", "words and pairs of words shared with a summary")
 
 
 @lw.hookimpl

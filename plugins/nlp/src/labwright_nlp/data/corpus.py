@@ -18,7 +18,7 @@ from labwright_tasks.other_data import Facts, drift
 from pydantic import Field
 from torch import Tensor
 
-from labwright_nlp.data import noticing
+from labwright_nlp.data import model_folder, noticing
 from labwright_nlp.data.reading import check_typed, read_text, text_files
 from labwright_nlp.tokenizing import Kind, Tokenizer, clean, kept, learned
 
@@ -102,8 +102,8 @@ class Corpus(Data, ABC):
 
     def ports(self) -> tuple[Port, Port]:
         assert self.tokens is not None
-        size = self.tokens.size
-        return Tokens(size, self.context, self.tokens.pad_id), NextTokens(size, self.context, self.tokens.exact)
+        inputs = model_folder.port(self.tokens, self.context, self.tokenizer, self._start)
+        return inputs, NextTokens(self.tokens.size, self.context, self.tokens.exact)
 
     def split(self, name: str) -> Windows | None:
         return self._splits.get(name)
@@ -163,10 +163,12 @@ class Corpus(Data, ABC):
     def save(self, folder: Path) -> None:
         assert self.tokens is not None
         self.tokens.save(folder)
+        model_folder.keep(self._start, self.tokenizer, folder)
         other_data.keep(folder, self.facts)
 
     def load(self, folder: Path) -> None:
         self.tokens = kept(self.tokenizer, folder)
+        self._start = model_folder.kept(folder) or self._start
         self.facts = other_data.kept(folder)
 
 

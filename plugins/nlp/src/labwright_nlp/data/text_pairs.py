@@ -11,7 +11,7 @@ from typing import Self
 
 import numpy as np
 import torch
-from labwright import Finding, LabwrightError, LeftOut, Port, Tokens
+from labwright import Finding, LabwrightError, LeftOut, Port
 from labwright_tasks import other_data
 from labwright_tasks.cells import Cells
 from labwright_tasks.delimited import Columns, Delimiter, Quote, Written
@@ -22,7 +22,7 @@ from labwright_tasks.sequence_to_sequence import PairedData, PairedTokens, Targe
 from labwright_tasks.tables import Table, joined, read_table
 from torch import Tensor
 
-from labwright_nlp.data import noticing
+from labwright_nlp.data import model_folder, noticing
 from labwright_nlp.data.noticing import Noticed
 from labwright_nlp.data.odd_texts import odd_texts
 from labwright_nlp.data.reading import check_typed, has_tables, read_text, tables_at, text_files
@@ -40,6 +40,10 @@ class TextPairs(PairedData):
     without one or the other are left out. Both sides have a tokenizer of the same kind, `word`, `char`, `byte` or
     `bpe`, learned from the training texts, at most `vocabulary` tokens each; after the target's come its begin and its
     end. `case` says what becomes of capitals, as in `nlp/text-files`, and `length` is the most tokens of a text.
+
+    `pretrained` is one tokenizer for both: that of the encoder-decoder which the run starts from, whose config.json
+    says what a target begins and ends with, or that of the folder `pretrained` alone. One that puts a sign of the
+    language before a text puts the same on both sides.
 
     `weight` names a column of how much each pair counts in the loss: each token of its translation weighs as much.
     Pairs of one `group` stay on one side of what is held out, and of `folds`; with `time` the latest are held out, and
@@ -70,13 +74,16 @@ class TextPairs(PairedData):
         test: Share = 0.1,
         tokenizer: Kind = "word",
         vocabulary: Vocabulary = 10_000,
+        pretrained: Path | None = None,
         case: Case = "keep",
         length: Length = 64,
     ) -> None:
-        if tokenizer == "pretrained":
+        if tokenizer == "pretrained" and case == "mark":
             raise LabwrightError(
-                "task.data.tokenizer: pairs of texts learn a tokenizer for each side: word, char, byte or bpe."
+                "task.data.case: a pretrained tokenizer knows no marks; set case='keep', or learn a tokenizer."
             )
+        self.pretrained = pretrained
+        self._start: Path | None = None  # what belongs to the weights that the run starts from
         self.path, self.columns = path, {"text": text, "translation": translation}
         beside = {"weight": weight, "group": group, "time": time}
         self.beside = {setting: column for setting, column in beside.items() if column is not None}
@@ -91,6 +98,9 @@ class TextPairs(PairedData):
         self._left_out: list[LeftOut] = []
         self._told: list[str] = []
         self.facts: Facts = {}  # of the training pairs
+
+    def starts_from(self, folder: Path) -> None:
+        self._start = folder
 
     def prepare(self) -> None:
         rows = self._parted()
@@ -111,7 +121,13 @@ class TextPairs(PairedData):
     def _learn(self, rows: Mapping[str, Table], some: Table) -> None:
         """Learn both tokenizers from some rows, and make the splits with them."""
         for side in _SIDES:
-            self.sides[side] = learned(self.tokenizer, [*some[side]], vocabulary=self.vocabulary, pretrained=None)
+            self.sides[side] = learned(
+                self.tokenizer,
+                [*some[side]],
+                vocabulary=self.vocabulary,
+                pretrained=self.pretrained,
+                start=self._start,
+            )
         lengths: dict[str, np.ndarray] = {}
         for name, part in rows.items():
             self._splits[name], lengths[name] = self._encoded(part)
@@ -132,12 +148,17 @@ class TextPairs(PairedData):
         end_id = self._target_port().end_id
         sources, targets = ([self._ids(side, text) for text in rows[side]] for side in _SIDES)
         lengths_N = np.array([max(map(len, pair)) for pair in zip(sources, targets, strict=True)])
+        cut = [self._cut("translation", ids) for ids in targets]
         encoded = PairedTokens(
-            [ids[: self.length] for ids in sources],
-            [[*ids[: self.length], end_id] for ids in targets],
+            [self._cut("text", ids) for ids in sources],
+            [ids if ids[-1] == end_id else [*ids, end_id] for ids in cut],
             pad_id=self.sides["text"].pad_id,
         )
         return encoded, lengths_N
+
+    def _cut(self, side: str, ids: Sequence[int]) -> list[int]:
+        whole: list[int] = self.sides[side].cut(np.array(ids), self.length).tolist()
+        return whole
 
     def on(self, path: Path) -> Self:
         """The pairs of a table, or of all tables in a folder."""
@@ -177,8 +198,7 @@ class TextPairs(PairedData):
                 yield table.where(row), partial(self.parse, text)
 
     def ports(self) -> tuple[Port, Port]:
-        tokens = self.sides["text"]
-        return Tokens(tokens.size, self.length, tokens.pad_id), self._target_port()
+        return model_folder.port(self.sides["text"], self.length, self.tokenizer, self._start), self._target_port()
 
     def split(self, name: str) -> PairedTokens | None:
         return self._splits.get(name)
@@ -204,7 +224,7 @@ class TextPairs(PairedData):
         check_typed(line)
         ids = self._ids("text", clean(self.rewrite(line), self.case))
         self._noticed.length(len(ids), self.length)
-        ids = ids[: self.length]
+        ids = self._cut("text", ids)
         return torch.tensor([ids]), torch.tensor([len(ids)])
 
     def read(self, path: Path) -> tuple[Tensor, ...]:
@@ -224,10 +244,12 @@ class TextPairs(PairedData):
         for side, tokens in self.sides.items():
             (folder / side).mkdir()
             tokens.save(folder / side)
+        model_folder.keep(self._start, self.tokenizer, folder)
         other_data.keep(folder, self.facts)
 
     def load(self, folder: Path) -> None:
         self.sides = {side: kept(self.tokenizer, folder / side) for side in _SIDES}
+        self._start = model_folder.kept(folder) or self._start
         self.facts = other_data.kept(folder)
 
     def _rows(self) -> dict[str, Table]:
@@ -247,8 +269,11 @@ class TextPairs(PairedData):
         return replace(rows, columns={**rows.columns, **columns}), left_out
 
     def _target_port(self) -> TargetTokens:
-        """What is written: the tokenizer's tokens, and behind them a begin and an end."""
+        """What is written: the tokenizer's tokens, with a pretrained model's begin and end, or else one behind them."""
         tokens = self.sides["translation"]
+        known = model_folder.begin_and_end(self._start) if self.tokenizer == "pretrained" else None
+        if known is not None:
+            return TargetTokens(max(tokens.size, 1 + max(known)), self.length + 1, tokens.pad_id, *known)
         return TargetTokens(tokens.size + 2, self.length + 1, tokens.pad_id, tokens.size, tokens.size + 1)
 
     def _ids(self, side: str, text: str) -> list[int]:
