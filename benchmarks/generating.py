@@ -122,9 +122,9 @@ def main() -> None:
     text = "\n".join(
         [
             f"GPT-2 of {DEPTH} layers and width {WIDTH}, {VOCABULARY:,} pieces; prompts of {PROMPT} tokens, {NEW} new",
-            f"ones, the most probable one each time; {options.rounds} rounds in turn, medians by the processor's time, one",
-            f"thread. torch {torch.__version__}, transformers {transformers.__version__}. The same weights write the same",
-            f"texts: {'yes' if same else 'NO'}.",
+            f"ones, the most probable one each time; {options.rounds} rounds in turn, medians by the processor's time,",
+            f"one thread. torch {torch.__version__}, transformers {transformers.__version__}.",
+            f"The same weights write the same texts: {'yes' if same else 'NO'}.",
             *(["", options.note] if options.note else []),
             "",
             "| prompts at once | tokens a second, labwright | `generate` of transformers | times as fast (range) |",

@@ -312,21 +312,28 @@ class LanguageModel(Task):
     def _samples(self, model: nn.Module, part: Split) -> tuple[list[str], list[str]]:
         """Beginnings of some windows, evenly spread over the part, and how the model goes on with them."""
         windows = torch.unique(torch.arange(_TEXTS) * len(part) // _TEXTS)
-        ids_BT, lengths_B = part.fetch(windows, 0, 0).inputs
+        batch = part.fetch(windows, 0, 0)
+        ids_BT, lengths_B = batch.inputs
+        # all that stands before the first target, where something does
+        firsts_B = (batch.targets != LEFT_OUT).int().argmax(dim=1)
         prompts, continuations = [], []
-        for number, (ids, length) in enumerate(zip(ids_BT.tolist(), lengths_B.tolist(), strict=True)):
-            prompt = ids[: min(length, _PROMPT)]
+        rows = zip(ids_BT.tolist(), lengths_B.tolist(), firsts_B.tolist(), strict=True)
+        for number, (ids, length, first) in enumerate(rows):
+            prompt = ids[: first + 1 if first else min(length, _PROMPT)]
             prompts.append(self._text(prompt))
             continuations.append("".join(islice(self.continuation(model, prompt, number), _WRITTEN)))
         return prompts, continuations
 
     def _nats_by_place(self, model: nn.Module, part: Split, device: torch.device) -> Tensor:
         """The mean loss at each place of a window, (T,) in nats; no number where nothing was predicted."""
-        sum_T = count_T = torch.zeros(())
+        inputs = self.data.ports()[0]
+        assert isinstance(inputs, Tokens)
+        sum_T = count_T = torch.zeros(inputs.length, dtype=torch.float64)
         for batch in islice(IndexedBatches.in_order(part, _WINDOWS), _BATCHES):
+            room = (0, inputs.length - batch.targets.shape[1])  # a batch may be as long as its longest window
             nats_BT = self.nats(model, cast(TokenBatch, batch.to(device)))
-            sum_T = sum_T + nats_BT.sum(dim=0).cpu().double()
-            count_T = count_T + (batch.targets != LEFT_OUT).sum(dim=0)
+            sum_T = sum_T + functional.pad(nats_BT.sum(dim=0).cpu().double(), room)
+            count_T = count_T + functional.pad((batch.targets != LEFT_OUT).sum(dim=0), room)
         return sum_T / count_T
 
     def _of_row(self, row: Mapping[str, Any]) -> Input:

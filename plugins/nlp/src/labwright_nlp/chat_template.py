@@ -104,9 +104,9 @@ class ChatTemplate:
         )
 
 
-def plain_template() -> ChatTemplate:
+def plain_template(special: Mapping[str, str] | None = None) -> ChatTemplate:
     """The text "### Instruction:" before what is asked and "### Response:" before an answer (Taori et al. 2023)."""
-    return ChatTemplate(_PLAIN, plain=True)
+    return ChatTemplate(_PLAIN, special or {}, plain=True)
 
 
 def kept_template(folder: Path) -> ChatTemplate | None:
@@ -117,15 +117,15 @@ def kept_template(folder: Path) -> ChatTemplate | None:
     return ChatTemplate(about["source"], about["special"], about["plain"])
 
 
-def template_of(folder: Path) -> ChatTemplate | None:
-    """The chat template of a pretrained folder, or None: chat_template.jinja, or in tokenizer_config.json.
+def template_of(folder: Path) -> ChatTemplate:
+    """The chat template of a pretrained folder: chat_template.jinja, or in tokenizer_config.json; else the plain one.
 
-    Of several it is the one called default. Raises LabwrightError for a file that can't be read.
+    Its special tokens are the folder's either way. Of several it is the one called default. Raises LabwrightError for a
+    file that can't be read.
     """
     if not folder.is_dir():
         raise LabwrightError(
-            f"there is no folder {folder}{nearest(str(folder), map(str, folder.parent.glob('*')))} that a chat template "
-            "could be in."
+            f"there is no folder {folder} with a tokenizer{nearest(str(folder), map(str, folder.parent.glob('*')))}"
         )
     config = _config(folder)
     special = {name: text for name in _SPECIAL if (text := _token(config.get(name)))}
@@ -136,15 +136,12 @@ def template_of(folder: Path) -> ChatTemplate | None:
         named = {one.get("name"): one.get("template") for one in source if isinstance(one, dict)}
         source = named.get("default")
         if source is None:
-            raise LabwrightError(f"{folder / _CONFIG} has chat templates {sorted(map(str, named))}, none called default.")
+            raise LabwrightError(
+                f"{folder / _CONFIG} has chat templates {sorted(map(str, named))}, none called default."
+            )
     if source is not None and not isinstance(source, str):
         raise LabwrightError(f"{folder / _CONFIG}: chat_template is a {type(source).__name__}, not a text of Jinja's.")
-    return None if source is None else ChatTemplate(source, special)
-
-
-def end_token(folder: Path) -> str | None:
-    """What a pretrained folder's tokenizer calls eos_token, if it says."""
-    return _token(_config(folder).get("eos_token"))
+    return plain_template(special) if source is None else ChatTemplate(source, special)
 
 
 def _config(folder: Path) -> dict[str, Any]:

@@ -123,8 +123,8 @@ def conversation(row: Any, keys: Keys, where: str) -> Conversation:
         messages = row[keys.messages]
         if not isinstance(messages, list) or not messages:
             raise LabwrightError(
-                f'{where}: {keys.messages!r} is to be a list such as [{{"role": "user", "content": "..."}}, ...], given '
-                f"{str(messages)[:_SHOWN]!r}."
+                f"{where}: {keys.messages!r} is to be a list such as "
+                f'[{{"role": "user", "content": "..."}}, ...], given {str(messages)[:_SHOWN]!r}.'
             )
         return Conversation((*first, *(_message(one, where) for one in messages)), where)
     if keys.prompt not in row:
@@ -145,7 +145,9 @@ def _message(one: Any, where: str) -> Message:
         raise LabwrightError(f"{where}: given {str(one)[:_SHOWN]!r}; a message has a role and a content.")
     role = one["role"]
     if role not in ROLES:
-        raise LabwrightError(f"{where}: no message has the role {role!r}{nearest(str(role), ROLES)} There are {listed(ROLES)}.")
+        raise LabwrightError(
+            f"{where}: no message has the role {role!r}{nearest(str(role), ROLES)} There are {listed(ROLES)}."
+        )
     content = one["content"]
     if role == "assistant" and content in ("", None):
         raise LabwrightError(f"{where}: an answer without any text; leave the message out.")
