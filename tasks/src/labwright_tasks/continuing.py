@@ -124,6 +124,7 @@ class Continuations:
 
     What is drawn for a text follows from its own settings and `draws` alone, whatever is written beside it. A text ends
     after `length` tokens, with `end_id`, which isn't shown, or where it has a stop text, of which nothing is shown.
+    What is written `apart` from its beginning is shown as if nothing stood before it, without a space that parts them.
     """
 
     def __init__(
@@ -132,11 +133,14 @@ class Continuations:
         hows: Sequence[Sampling],
         draws: Sequence[Generator],
         show: Show,
+        *,
         end_id: int | None = None,
+        apart: bool = False,
     ) -> None:
         self.beginnings, self.end_id = beginnings, end_id
         self.hows, self.draws = [*hows], [*draws]
-        self.spelled = [_Spelled(text[-1:], how.stop, show) for text, how in zip(beginnings.texts, hows, strict=True)]
+        before = [[] if apart else text[-1:] for text in beginnings.texts]
+        self.spelled = [_Spelled(ids, how.stop, show) for ids, how in zip(before, hows, strict=True)]
         self.left = [how.length for how in hows]
         self._going = list(range(len(hows)))  # in the order of the beginnings
 

@@ -282,14 +282,16 @@ class LanguageModel(Task):
         assert isinstance(inputs, Tokens) and isinstance(outputs, NextTokens)
         if self.beams > 1 and len({how.length for how in hows}) > 1:  # a search is for texts of one length
             return [self.continuations(model, [row], [how], number)[0] for row, how in zip(rows, hows, strict=True)]
+        apart = isinstance(self.data, Prompting)  # an answer is a text of its own
         beginnings = Beginnings(model, rows, window=inputs.length, device=next(model.parameters()).device)
         if self.beams > 1:
             most = {"longest": hows[0].length, "end_id": outputs.end_id}
             found = best_continuations(beginnings, beams=self.beams, penalty=self.length_penalty, **most)
-            texts = zip(found, rows, [how.stop for how in hows], strict=True)
+            before = [[] if apart else row for row in rows]
+            texts = zip(found, before, [how.stop for how in hows], strict=True)
             return [iter((shown(*text, self._text),)) for text in texts]
         draws = [generator(how.sample_seed, number) for how in hows]
-        together = Continuations(beginnings, hows, draws, self._text, outputs.end_id)
+        together = Continuations(beginnings, hows, draws, self._text, end_id=outputs.end_id, apart=apart)
         return [together.pieces(row) for row in range(len(rows))]
 
     def continuation(self, model: nn.Module, ids: Sequence[int], number: int = 0) -> Iterator[str]:

@@ -60,6 +60,11 @@ def _metrics() -> Iterator[lw.Component]:
 
 
 @lw.hookimpl
+def labwright_verbs() -> Iterator[lw.Verb]:
+    yield lw.Verb("chat", "labwright_nlp.chatting:verb", "talk with the language model of a run", "Train", trains=True)
+
+
+@lw.hookimpl
 def labwright_recipes() -> Iterator[lw.Recipe]:
     folder = Path(__file__).parent / "recipes"
     for name, summary in (
