@@ -84,6 +84,7 @@ class TextPairs(PairedData):
             )
         self.pretrained = pretrained
         self._start: Path | None = None  # what belongs to the weights that the run starts from
+        self._signs: tuple[int, int] | None = None  # what its targets begin and end with
         self.path, self.columns = path, {"text": text, "translation": translation}
         beside = {"weight": weight, "group": group, "time": time}
         self.beside = {setting: column for setting, column in beside.items() if column is not None}
@@ -128,6 +129,7 @@ class TextPairs(PairedData):
                 pretrained=self.pretrained,
                 start=self._start,
             )
+        self._signs = model_folder.begin_and_end(self._start) if self.tokenizer == "pretrained" else None
         lengths: dict[str, np.ndarray] = {}
         for name, part in rows.items():
             self._splits[name], lengths[name] = self._encoded(part)
@@ -250,6 +252,7 @@ class TextPairs(PairedData):
     def load(self, folder: Path) -> None:
         self.sides = {side: kept(self.tokenizer, folder / side) for side in _SIDES}
         self._start = model_folder.kept(folder) or self._start
+        self._signs = model_folder.begin_and_end(self._start) if self.tokenizer == "pretrained" else None
         self.facts = other_data.kept(folder)
 
     def _rows(self) -> dict[str, Table]:
@@ -271,9 +274,8 @@ class TextPairs(PairedData):
     def _target_port(self) -> TargetTokens:
         """What is written: the tokenizer's tokens, with a pretrained model's begin and end, or else one behind them."""
         tokens = self.sides["translation"]
-        known = model_folder.begin_and_end(self._start) if self.tokenizer == "pretrained" else None
-        if known is not None:
-            return TargetTokens(max(tokens.size, 1 + max(known)), self.length + 1, tokens.pad_id, *known)
+        if self._signs is not None:
+            return TargetTokens(max(tokens.size, 1 + max(self._signs)), self.length + 1, tokens.pad_id, *self._signs)
         return TargetTokens(tokens.size + 2, self.length + 1, tokens.pad_id, tokens.size, tokens.size + 1)
 
     def _ids(self, side: str, text: str) -> list[int]:
