@@ -46,7 +46,7 @@ def export(run: Path | str, target: Path | str, *, plugins: lw.Plugins | None = 
     loaded = lw.load(run, plugins=plugins)
     inputs, outputs = loaded.task.ports()
     model = loaded.model.merged().eval() if isinstance(loaded.model, Merging) else loaded.model
-    names = _argument_names(model, len(inputs.example(1, lw.generator(0))))
+    names = _argument_names(loaded.model, len(inputs.example(1, lw.generator(0))))
     examples = [inputs.example(size, lw.generator(size)) for size in CHECKED]
     answers = [_answers(loaded.model, example) for example in examples]  # whatever is merged has to answer as before
     _claim(target, run)

@@ -25,6 +25,9 @@ def labwright_components() -> Iterator[lw.Component]:
     yield lw.Component("data", "nlp/plain-text", f"{data}.plain_text:PlainText", "your own running text")
     yield lw.Component("data", "nlp/tokens", f"{data}.token_files:TokenFiles", "token ids in files of any size")
     yield lw.Component("data", "nlp/text-pairs", f"{data}.text_pairs:TextPairs", "your own texts and translations")
+    yield lw.Component(
+        "data", "nlp/territories", f"{data}.territories:Territories", "names in two languages, out of Babel"
+    )
     yield lw.Component("data", "nlp/tagged-texts", f"{data}.tagged_texts:TaggedTexts", "your own words with tags")
     yield lw.Component("data", "nlp/questions", f"{data}.questions:Questions", "your own questions about texts")
     yield lw.Component("data", "nlp/pydoc", f"{data}.pydoc:Pydoc", "the texts behind Python's help()")
@@ -74,6 +77,7 @@ def labwright_recipes() -> Iterator[lw.Recipe]:
         ("shakespeare", "a small GPT on your own text, character by character"),
         ("tags", "names and other entities in your own sentences, from scratch"),
         ("tags-minilm", "names and other entities, by a pretrained encoder"),
+        ("territories", "names of territories and the like from English to German, offline"),
         ("translation", "a small encoder-decoder on your own pairs of texts"),
     ):
         yield lw.Recipe(f"nlp/{name}", folder / f"{name}.toml", summary)
