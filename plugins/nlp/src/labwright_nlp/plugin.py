@@ -25,6 +25,9 @@ def labwright_components() -> Iterator[lw.Component]:
     yield lw.Component("data", "nlp/plain-text", f"{data}.plain_text:PlainText", "your own running text")
     yield lw.Component("data", "nlp/tokens", f"{data}.token_files:TokenFiles", "token ids in files of any size")
     yield lw.Component("data", "nlp/text-pairs", f"{data}.text_pairs:TextPairs", "your own texts and translations")
+    yield lw.Component(
+        "data", "nlp/territories", f"{data}.territories:Territories", "names in two languages, out of Babel"
+    )
     yield lw.Component("data", "nlp/tagged-texts", f"{data}.tagged_texts:TaggedTexts", "your own words with tags")
     yield lw.Component("data", "nlp/questions", f"{data}.questions:Questions", "your own questions about texts")
     yield lw.Component(
@@ -39,6 +42,10 @@ def labwright_components() -> Iterator[lw.Component]:
     yield lw.Component("model", "nlp/lstm", f"{models}.recurrent:LSTM", "long short-term memory over a text")
     yield lw.Component("model", "nlp/gru", f"{models}.recurrent:GRU", "gated recurrent units over a text")
     yield lw.Component("model", "nlp/encoder", f"{models}.encoder:Encoder", "any encoder of transformers")
+    yield lw.Component("model", "nlp/decoder", f"{models}.decoder:Decoder", "any decoder of transformers")
+    yield lw.Component(
+        "model", "nlp/encoder-decoder", f"{models}.encoder_decoder:EncoderDecoder", "any encoder-decoder of transformers"
+    )
     yield lw.Component("model", "nlp/tagger", f"{models}.tagger:Tagger", "letters, words and a chain of labels")
     yield lw.Component("model", "nlp/gpt", f"{models}.gpt:GPT", "decoder-only transformer, a language model")
     yield lw.Component(
@@ -78,9 +85,11 @@ def labwright_recipes() -> Iterator[lw.Recipe]:
         ("polarity-cnn", "convolutions on your own labelled texts"),
         ("polarity-lstm", "a bidirectional LSTM on your own labelled texts"),
         ("polarity-minilm", "a pretrained encoder, trained further on your own labelled texts"),
+        ("polarity-minilm-lora", "the same, of which a small part learns"),
         ("shakespeare", "a small GPT on your own text, character by character"),
         ("tags", "names and other entities in your own sentences, from scratch"),
         ("tags-minilm", "names and other entities, by a pretrained encoder"),
+        ("territories", "names of territories and the like from English to German, offline"),
         ("translation", "a small encoder-decoder on your own pairs of texts"),
     ):
         yield lw.Recipe(f"nlp/{name}", folder / f"{name}.toml", summary)

@@ -14,6 +14,7 @@ from labwright import LabwrightError, Tokens, listed, nearest
 from labwright_tasks.sequence_to_sequence import TargetTokens
 from torch import Tensor, nn
 
+from labwright_nlp.models.caches import of_keys_and_values
 from labwright_nlp.ports import EncoderTokens
 
 _TRIED = 8  # tokens
@@ -62,9 +63,10 @@ def backbone(inputs: Tokens, architecture: str | None, options: dict[str, Any]) 
     return Backbone(network.train(), width, causal, (padded,) if mixing else ())
 
 
-def language_model(inputs: Tokens, architecture: str | None, options: dict[str, Any]) -> Any:
-    """A network that goes on with a text. Raises LabwrightError for one that can't be had, or whose tokens see those
-    after them.
+def language_model(inputs: Tokens, architecture: str | None, options: dict[str, Any]) -> tuple[Any, bool]:
+    """A network that goes on with a text, and whether it keeps keys and values of all its tokens, and of them alone.
+
+    Raises LabwrightError for one that can't be had, or whose tokens see those after them.
     """
     with _quiet():
         network = _network(DECODER, inputs, architecture, options)
@@ -72,14 +74,15 @@ def language_model(inputs: Tokens, architecture: str | None, options: dict[str, 
         ids_BT = _example(inputs)[None].repeat(2, 1)
         ids_BT[1, -1] = ids_BT[1, 0]
         with torch.no_grad(), _refusing(DECODER):
-            logits_BTV = network.eval()(input_ids=ids_BT, use_cache=False).logits
-    if ids_BT.shape[1] > 1 and not torch.equal(logits_BTV[0, 0], logits_BTV[1, 0]):
+            told = network.eval()(input_ids=ids_BT, use_cache=True)
+    if ids_BT.shape[1] > 1 and not torch.equal(told.logits[0, 0], told.logits[1, 0]):
         kind = network.config.model_type
         raise LabwrightError(
             f"model: in {kind!r} a token sees those after it, so that it learns nothing of what comes next. "
             f"model.architecture takes decoders: {DECODER.known}; model.options={{is_decoder=true}} makes one of bert."
         )
-    return network.train()
+    window = getattr(network.config, "sliding_window", None)
+    return network.train(), of_keys_and_values(told, ids_BT) and (window is None or window >= inputs.length)
 
 
 def sequence_to_sequence(
@@ -140,7 +143,8 @@ def _from_name(sort: Sort, architecture: str, inputs: Tokens, given: dict[str, A
         )
     try:
         config = transformers.AutoConfig.for_model(architecture, **given)
-        if "max_position_embeddings" not in given and _positions(config) < inputs.length:
+        names = {"max_position_embeddings", config.attribute_map.get("max_position_embeddings")}
+        if not names & given.keys() and _positions(config) < inputs.length:
             config.max_position_embeddings = inputs.length + inputs.pad_id + 1  # RoBERTa's begin after the padding's id
         return getattr(transformers, sort.maker).from_config(config)
     except Exception as error:  # hundreds of builders, any of which may raise anything

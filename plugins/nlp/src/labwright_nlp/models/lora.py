@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass
@@ -43,15 +44,20 @@ def adapt(network: nn.Module, lora: Lora | None) -> None:
         import peft
     except ImportError as error:
         raise LabwrightError("model.lora needs peft: `pip install 'labwright-nlp[lora]'` brings it.") from error
+    from transformers.pytorch_utils import Conv1D
+
     config = peft.LoraConfig(
         r=lora.rank,
         lora_alpha=lora.alpha,  # type: ignore[arg-type]  # a whole number by its own account; it only divides it
         lora_dropout=lora.dropout,
         target_modules=None if lora.targets is None else list(lora.targets),
     )
-    layers = sorted({name.rpartition(".")[2] for name, one in network.named_modules() if isinstance(one, nn.Linear)})
+    linear = (nn.Linear, Conv1D)
+    layers = sorted({name.rpartition(".")[2] for name, one in network.named_modules() if isinstance(one, linear)})
     try:
-        peft.inject_adapter_in_model(config, network)
+        with warnings.catch_warnings():  # it tells how it treats GPT-2's layers, whose weights lie the other way round
+            warnings.simplefilter("ignore")
+            peft.inject_adapter_in_model(config, network)
     except ValueError as error:
         given = "without it peft knows none for this architecture" if lora.targets is None else f"given {lora.targets}"
         raise LabwrightError(
