@@ -479,6 +479,14 @@ test_gan = conformance(
     },
 )
 TAGGED = ["nlp/tags", f"task.data.path={tagged()}"]
+PAIRS = ["nlp/translation", f"task.data.path={HERE}/pairs.jsonl"]
+T5 = "d_model=16,num_layers=1,num_heads=2,d_ff=32,d_kv=8"
+
+
+def measured(metric: str, goal: str) -> list[str]:
+    return [*PAIRS, f'task.metrics=["{metric}"]', f"task.goal={goal}", "model.width=16", "model.depth=1"]
+
+
 ANSWERS: dict[str, object] = {
     "task": {
         "name": "nlp/answers",
@@ -512,8 +520,21 @@ test_nlp = conformance(
         "data nlp/tokens": ["nlp/shakespeare", f'task.data={{name="nlp/tokens",path="{token_files()}",context=32}}'],
         "data nlp/plain-text": ["nlp/shakespeare", f"task.data.path={running_text()}"],
         "data nlp/text-pairs": ["nlp/translation", f"task.data.path={pairs()}"],
-        "model nlp/transformer": ["nlp/translation", f"task.data.path={HERE}/pairs.jsonl", "model.width=32"],
         "model nlp/transformer-encoder": ["nlp/languages", "model=nlp/transformer-encoder", "model.width=32"],
+        "data nlp/territories": ["nlp/territories", "model.width=16", "model.depth=1", "train.epochs=1"],
+        "model nlp/transformer": [*PAIRS, "model.width=32"],
+        "model nlp/encoder-decoder": [
+            *PAIRS,
+            f'model={{name="nlp/encoder-decoder",architecture="t5",options={{{T5}}}}}',
+        ],
+        "model nlp/decoder": [
+            *("nlp/shakespeare", f"task.data.path={HERE}/text.txt"),
+            'model={name="nlp/decoder",architecture="gpt2",options={n_embd=16,n_layer=1,n_head=2}}',
+        ],
+        "metric nlp/bleu": measured("nlp/bleu", "bleu"),
+        "metric nlp/chrf": measured("nlp/chrf", "chrf"),
+        "metric nlp/cer": measured("nlp/cer", "cer"),
+        "metric nlp/rouge": measured("nlp/rouge", "rouge/rougeL"),
         "model nlp/encoder": ["nlp/languages", f'model={{name="nlp/encoder",architecture="bert",options={{{BERT}}}}}'],
     },
     inputs={

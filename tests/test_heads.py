@@ -18,7 +18,7 @@ PLUGINS = lw.Plugins.discover()
 OUTPUTS = Heads({"class": Classes(("a", "b", "c")), "pair": Values(2)})
 INPUTS = {"vision": Image(1, 16, 16), "nlp": Tokens(40, 12), "speech": Audio(8_000, 4_000)}
 ELSEWHERE = {  # they return something else than classes
-    *("nlp/gpt", "nlp/transformer", "speech/crnn", "speech/conformer"),
+    *("nlp/decoder", "nlp/encoder-decoder", "nlp/gpt", "nlp/transformer", "speech/crnn", "speech/conformer"),
     *("vision/deeplab", "vision/detector", "vision/mae", "vision/torchvision-detector", "vision/unet"),
 }
 OTHERWISE = {"nlp/tagger"}  # it takes words that are spelled

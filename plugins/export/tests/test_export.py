@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import labwright as lw
+import onnx
 import onnxruntime
 import pytest
 import torch
@@ -95,6 +96,32 @@ class Counts(Reads):
     def forward(self, x_BD):
         self.calls += 1
         return nn.Linear.forward(self, x_BD) + self.calls
+
+
+class Adapted(nn.Module):
+    """A layer and another that is added to it; `merged` has their sum in one."""
+
+    share = 1.0
+
+    def __init__(self, inputs: lw.Features, outputs: lw.Classes) -> None:
+        super().__init__()
+        self.layer, self.added = nn.Linear(4, 3), nn.Linear(4, 3, bias=False)
+
+    def forward(self, x_BD):
+        return self.layer(x_BD) + self.added(x_BD)
+
+    def merged(self):
+        whole = nn.Linear(4, 3)
+        with torch.no_grad():
+            whole.weight.copy_(self.layer.weight + self.share * self.added.weight)
+            whole.bias.copy_(self.layer.bias)
+        return nn.Sequential(whole)
+
+
+class Forgetful(Adapted):
+    """Half of what is added is lost when it is merged."""
+
+    share = 0.5
 
 
 class Table(nn.Module):
@@ -216,6 +243,19 @@ def test_each_of_several_outputs_is_named_and_compared(
         assert output["shape"] == ["batch", *answer.shape[1:]]
 
 
+def test_a_model_that_can_be_merged_is_exported_so_and_has_to_answer_as_before(site: Site, tmp_path: Path) -> None:
+    plugins = of_stars(site, "Adapted")
+    run = trained(tmp_path / "run", plugins, "stars/net", "stars/first")
+    assert export(run, tmp_path / "exported", plugins=plugins)["largest_difference"] < 1e-5
+    held = onnx.load(tmp_path / "exported" / "model.onnx").graph.initializer
+    assert sorted(tuple(one.dims) for one in held) == [(3,), (3, 4)]  # one layer, and not two
+    x_BD = torch.randn(5, 4, generator=lw.generator(5))
+    session = onnxruntime.InferenceSession(tmp_path / "exported" / "model.onnx")
+    (logits_BC,) = session.run(None, {"x": x_BD.numpy()})
+    answer = lw.load(run, plugins=plugins).model(x_BD).detach()
+    torch.testing.assert_close(torch.from_numpy(logits_BC), answer, rtol=0, atol=1e-5)
+
+
 @pytest.mark.parametrize(("model", "named"), [("Sums", ["users", "items"]), ("AnyNumber", ["inputs_0", "inputs_1"])])
 def test_each_of_several_inputs_is_named_and_free_in_the_size_of_a_batch(
     model: str, named: list[str], site: Site, tmp_path: Path
@@ -238,6 +278,7 @@ def test_each_of_several_inputs_is_named_and_free_in_the_size_of_a_batch(
     ("name", "kind", "message"),
     [
         ("Reads", lw.LabwrightError, "model Reads can't be exported to ONNX: .*values read by Python"),
+        ("Forgetful", lw.RunFailed, r"onnxruntime's 'output' of shape \(1, 3\) differs from PyTorch's"),
         ("OneCounts", lw.RunFailed, r"onnxruntime's 'second' of shape \(1, 3\) differs from PyTorch's"),
         ("Wraps", lw.LabwrightError, "it returned a Answer. Return a tensor, or a dict or tuple of tensors."),
         ("Counts", lw.RunFailed, r"onnxruntime's 'output' of shape \(1, 3\) differs from PyTorch's of shape \(1, 3\)"),

@@ -8,7 +8,8 @@ import pytest
 import torch
 from labwright import Tokens
 from labwright_nlp.models.gpt import GPT
-from labwright_tasks.language_model import Continuing, NextTokens
+from labwright_tasks.continuing import Continuing
+from labwright_tasks.language_model import NextTokens
 from torch import Tensor, nn
 
 INPUTS, NEXT, SHORTEST, ADDED = Tokens(40, 16, pad_id=0), NextTokens(40, 16), [3, 9, 1, 6], 7

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Protocol, Self, cast, runtime_checkable
+from typing import TYPE_CHECKING, Annotated, Any, Self, cast
 
 import torch
 from labwright import (
@@ -16,6 +16,7 @@ from labwright import (
     Data,
     Goal,
     IndexedBatches,
+    Input,
     LabwrightError,
     Metric,
     Of,
@@ -27,6 +28,7 @@ from labwright import (
     Tokens,
     evaluating,
     generator,
+    listed,
 )
 from pydantic import Field
 from torch import Generator, Tensor, nn
@@ -34,9 +36,23 @@ from torch.nn import functional
 
 from labwright_tasks.chosen_metrics import asked, chosen, chosen_goal, counted, new_metrics
 from labwright_tasks.classification import ClassificationLoss
+from labwright_tasks.continuing import Beginnings, Continuations, best_continuations, shown
 from labwright_tasks.intervals import MeanInterval
 from labwright_tasks.metrics import BitsPerCharacter, NatsPerToken
 from labwright_tasks.model_output import output
+from labwright_tasks.next_token import (
+    Length,
+    MinP,
+    RepetitionPenalty,
+    Sampling,
+    Seed,
+    Stop,
+    Temperature,
+    TopK,
+    TopP,
+)
+from labwright_tasks.prompts import JSON_LINES, Prompting, parted, prompts_at
+from labwright_tasks.tables import suffix_of
 
 if TYPE_CHECKING:
     from labwright import Section
@@ -45,8 +61,6 @@ if TYPE_CHECKING:
 _TAKES = ("logits", "labels")
 _TABLE = (*_TAKES, "nats_sum", "tokens", "characters")
 
-_UNFINISHED = "\ufffd"  # what a decoder gives for a character some of whose bytes are still to come
-_LONGEST = 4  # bytes of a character
 _TEXTS, _PROMPT, _WRITTEN = 4, 16, 200  # of a report: texts, tokens of a prompt, most pieces written after it
 _COUNTED = 2_000_000  # tokens that a floor is counted in
 _CELLS, _CELLS_AT_ONCE = 2_000_000_000, 4_000_000  # of a floor: tokens times the vocabulary, altogether and at once
@@ -57,12 +71,14 @@ _WINDOWS, _BATCHES = 64, 20  # of a report: windows together, and batches of the
 class NextTokens(Port):
     """What follows each token: forward returns logits_BTV; the target is next_BT, int64, -100 where nothing follows.
 
-    `characters` says that the data counts the characters its tokens stand for.
+    `characters` says that the data counts the characters its tokens stand for. Behind `end_id` nothing follows: a text
+    that is written ends with it.
     """
 
     vocab_size: int
     length: int
     characters: bool = False
+    end_id: int | None = None
 
     @property
     def classes(self) -> Classes:
@@ -86,22 +102,6 @@ class TokenBatch(Batch):
         return TokenBatch(inputs, targets, int((targets != LEFT_OUT).sum()))
 
 
-@runtime_checkable
-class Continuing(Protocol):
-    """What a model may have beside `forward`, so that writing takes one token at a time instead of all again.
-
-    `begin` reads texts, ids (B, T) of which each row has the first `lengths` (B,), and gives logits (B, V) of the token
-    after each. The state is tensors with a row for each text, such as the keys and values of its tokens, so that rows
-    can be left out, repeated and put into another order. `extend` adds one token to each text, `tokens` (B,), and gives
-    the logits of what follows it and the state with it. Neither changes what it was given. No text becomes longer than
-    the length of the model's `Tokens`.
-    """
-
-    def begin(self, ids: Tensor, lengths: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]: ...
-
-    def extend(self, state: tuple[Tensor, ...], tokens: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]: ...
-
-
 class LanguageModel(Task):
     """Predict what comes next in a text, token by token. Lower is better: cross_entropy, in nats per token.
 
@@ -110,9 +110,20 @@ class LanguageModel(Task):
     classes are given every token that follows another. `goal` is one of the metrics, or with a direction,
     `NAME:minimize`.
 
-    A prediction goes on with a prompt for `length` tokens. `temperature` divides the logits, 0 always takes the most
-    probable token; `top_k` leaves the choice between that many; `sample_seed` says which of many texts it is. The data
-    shows tokens as text by `Data.show`.
+    A prediction goes on with a prompt for `length` tokens, or up to one of the texts of `stop`, which isn't shown.
+    `temperature` divides the logits, 0 always takes the most probable token; `top_k` leaves the choice between that
+    many; `top_p` between the fewest that have so much of the probability together (Holtzman et al. 2020); `min_p`
+    between those that have so much of the most probable one's (Nguyen et al. 2024). `repetition_penalty` divides the
+    logits of tokens that stand before, or multiplies negative ones (Keskar et al. 2019); 1 is none. They apply in this
+    order: penalty, temperature, top-k, top-p, min-p. `sample_seed` says which of many texts it is.
+
+    With `beams` above 1 nothing is drawn: it is the continuation found by a search with so many beginnings, the best by
+    log P / ((5 + tokens) / 6) ** length_penalty (Wu et al. 2016), whatever the temperature, cut at a text of `stop`.
+
+    Prompts that are asked about together go through the model together; what is written for one doesn't depend on the
+    others but for rounding. A model that keeps what it made of a text (`Continuing`) takes one token at a time as long
+    as its window isn't full; then the window slides and is computed anew for each token. The data shows tokens as text
+    by `Data.show`.
     """
 
     goal = Goal("cross_entropy", "minimize")
@@ -122,10 +133,16 @@ class LanguageModel(Task):
         self,
         data: Annotated[Data, Part("data")],
         *,
-        temperature: Annotated[float, Field(ge=0)] = 0.8,
-        top_k: Annotated[int, Field(ge=1)] | None = None,
-        length: Annotated[int, Field(ge=1, description="tokens a prediction adds to its prompt")] = 300,
-        sample_seed: Annotated[int, Field(ge=0)] = 0,
+        temperature: Temperature = 0.8,
+        top_k: TopK | None = None,
+        top_p: TopP | None = None,
+        min_p: MinP | None = None,
+        repetition_penalty: RepetitionPenalty = 1.0,
+        stop: tuple[Stop, ...] = (),
+        beams: Annotated[int, Field(ge=1, le=1000)] = 1,
+        length_penalty: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.6,
+        length: Length = 300,
+        sample_seed: Seed = 0,
         metrics: list[Annotated[Metric, Part("metric")]] | None = None,
         goal: str | None = None,
     ) -> None:
@@ -143,7 +160,28 @@ class LanguageModel(Task):
         self.goal = chosen_goal(goal, self.chosen, LanguageModel.goal)
         self.by_token = any("logits" in asked(metric, _TAKES, _TABLE) for metric in self.chosen.values())
         self.data = data
-        self.temperature, self.top_k, self.length, self.sample_seed = temperature, top_k, length, sample_seed
+        self.how = Sampling(
+            temperature=temperature,
+            top_k=top_k,
+            top_p=top_p,
+            min_p=min_p,
+            repetition_penalty=repetition_penalty,
+            length=length,
+            stop=stop,
+            sample_seed=sample_seed,
+        )
+        self.beams, self.length_penalty = beams, length_penalty
+        drawn = {"top_k": top_k, "top_p": top_p, "min_p": min_p}
+        if beams > 1 and (given := [name for name, value in drawn.items() if value is not None]):
+            raise LabwrightError(
+                f"task.beams: a search of {beams} beams draws nothing, and task.{given[0]} is about what is drawn; "
+                "leave one of the two out."
+            )
+        if beams > 1 and repetition_penalty != 1:
+            raise LabwrightError(
+                f"task.beams: a search of {beams} beams is for the most probable text, which task.repetition_penalty="
+                f"{repetition_penalty:g} would change; leave one of the two out."
+            )
         self.closely = False  # whether an interval is measured as well
 
     def weight(self, batch: TokenBatch) -> float:
@@ -218,24 +256,47 @@ class LanguageModel(Task):
         name += f", on {most:,} of {len(part):,} windows" if len(part) > most else ""
         return {name: of_model(self, split, model, size=size, most=-(-most // size))}
 
-    def predict(self, model: nn.Module, inputs: tuple[Tensor, ...], origins: Sequence[Any]) -> list[dict[str, Any]]:  # noqa: ARG002
-        """For each row a continuation, as an iterator of pieces of text."""
-        rows = zip(inputs[0].tolist(), inputs[1].tolist(), strict=True)
-        return [{"continuation": self.continuation(model, ids[:length])} for ids, length in rows]
+    def parse(self, line: str) -> tuple[Tensor, ...]:
+        """A prompt, padded to the model's window, so that short ones of any length go through it together."""
+        return self._padded(self.data.parse(line))
+
+    def inputs(self, path: Path) -> Iterable[tuple[str, Callable[[], tuple[Tensor, ...]]]] | None:
+        """The prompts of a file. In JSON Lines each may have settings of its own, such as `{"temperature": 0}`."""
+        if suffix_of(path) in JSON_LINES and path.is_file():
+            return prompts_at(path, self._of_row)
+        found = self.data.inputs(path)
+        return found and ((name, lambda read=read: self._padded(read())) for name, read in found)
+
+    def predict(self, model: nn.Module, inputs: tuple[Tensor, ...], origins: Sequence[Any]) -> list[dict[str, Any]]:
+        """For each row a continuation, as an iterator of pieces of text; those of a search with beams are whole."""
+        rows = [ids[:length] for ids, length in zip(inputs[0].tolist(), inputs[1].tolist(), strict=True)]
+        hows = [origin if isinstance(origin, Sampling) else self.how for origin in origins]
+        return [{"continuation": text} for text in self.continuations(model, rows, hows)]
+
+    def continuations(
+        self, model: nn.Module, rows: Sequence[Sequence[int]], hows: Sequence[Sampling] | None = None, number: int = 0
+    ) -> list[Iterator[str]]:
+        """What the model writes after each of these tokens, piece by piece; `number` tells one text from another."""
+        hows = [self.how] * len(rows) if hows is None else hows
+        inputs, outputs = self.data.ports()
+        assert isinstance(inputs, Tokens) and isinstance(outputs, NextTokens)
+        if self.beams > 1 and len({how.length for how in hows}) > 1:  # a search is for texts of one length
+            return [self.continuations(model, [row], [how], number)[0] for row, how in zip(rows, hows, strict=True)]
+        apart = isinstance(self.data, Prompting)  # an answer is a text of its own
+        beginnings = Beginnings(model, rows, window=inputs.length, device=next(model.parameters()).device)
+        if self.beams > 1:
+            most = {"longest": hows[0].length, "end_id": outputs.end_id}
+            found = best_continuations(beginnings, beams=self.beams, penalty=self.length_penalty, **most)
+            before = [[] if apart else row for row in rows]
+            texts = zip(found, before, [how.stop for how in hows], strict=True)
+            return [iter((shown(*text, self._text),)) for text in texts]
+        draws = [generator(how.sample_seed, number) for how in hows]
+        together = Continuations(beginnings, hows, draws, self._text, end_id=outputs.end_id, apart=apart)
+        return [together.pieces(row) for row in range(len(rows))]
 
     def continuation(self, model: nn.Module, ids: Sequence[int], number: int = 0) -> Iterator[str]:
         """What the model writes after these tokens, piece by piece; `number` tells one text from another."""
-        pending = list(ids[-1:])  # with the token before it, a piece has the space that parts it from that one
-        before = self._text(pending)
-        for token in self._tokens(model, list(ids), number):
-            pending.append(token)
-            text = self._text(pending)
-            if text.endswith(_UNFINISHED) and len(pending) <= _LONGEST:
-                continue
-            yield text[len(before) :]
-            pending = [token]
-            before = self._text(pending)
-        yield self._text(pending)[len(before) :]
+        return self.continuations(model, [ids], number=number)[0]
 
     def report(self, model: nn.Module, split: str, device: torch.device) -> Sequence[Section]:
         """Texts the model wrote, and the loss by the place in the window."""
@@ -247,42 +308,54 @@ class LanguageModel(Task):
         with evaluating(model):
             prompts, continuations = self._samples(model, part)
             nats_T = self._nats_by_place(model, part, device)
-        how = "the most probable token each time" if self.temperature == 0 else f"temperature {self.temperature:g}"
-        if self.top_k and self.temperature:
-            how += f", among the {self.top_k} most probable tokens"
+        how = self.how.words() if self.beams == 1 else f"a search with {self.beams} beams"
         return [written(prompts, continuations, how), by_place(nats_T)]
 
     def _samples(self, model: nn.Module, part: Split) -> tuple[list[str], list[str]]:
         """Beginnings of some windows, evenly spread over the part, and how the model goes on with them."""
         windows = torch.unique(torch.arange(_TEXTS) * len(part) // _TEXTS)
-        ids_BT, lengths_B = part.fetch(windows, 0, 0).inputs
+        batch = part.fetch(windows, 0, 0)
+        ids_BT, lengths_B = batch.inputs
+        # all that stands before the first target, where something does
+        firsts_B = (batch.targets != LEFT_OUT).int().argmax(dim=1)
         prompts, continuations = [], []
-        for number, (ids, length) in enumerate(zip(ids_BT.tolist(), lengths_B.tolist(), strict=True)):
-            prompt = ids[: min(length, _PROMPT)]
+        rows = zip(ids_BT.tolist(), lengths_B.tolist(), firsts_B.tolist(), strict=True)
+        for number, (ids, length, first) in enumerate(rows):
+            prompt = ids[: first + 1 if first else min(length, _PROMPT)]
             prompts.append(self._text(prompt))
             continuations.append("".join(islice(self.continuation(model, prompt, number), _WRITTEN)))
         return prompts, continuations
 
     def _nats_by_place(self, model: nn.Module, part: Split, device: torch.device) -> Tensor:
         """The mean loss at each place of a window, (T,) in nats; no number where nothing was predicted."""
-        sum_T = count_T = torch.zeros(())
-        for batch in islice(IndexedBatches.in_order(part, _WINDOWS), _BATCHES):
-            nats_BT = self.nats(model, cast(TokenBatch, batch.to(device)))
-            sum_T = sum_T + nats_BT.sum(dim=0).cpu().double()
-            count_T = count_T + (batch.targets != LEFT_OUT).sum(dim=0)
-        return sum_T / count_T
-
-    def _tokens(self, model: nn.Module, ids: list[int], number: int) -> Iterator[int]:
-        """Tokens drawn one after the other, each from the last window of what stands before it."""
         inputs = self.data.ports()[0]
         assert isinstance(inputs, Tokens)
-        device = next(model.parameters()).device
-        draws = generator(self.sample_seed, number)
-        for _ in range(self.length):
-            window = torch.tensor([ids[-inputs.length :]], device=device)
-            logits_V = model(window, torch.tensor([window.shape[1]], device=device))[0, -1].float().cpu()
-            ids.append(drawn(logits_V, draws, temperature=self.temperature, top_k=self.top_k))
-            yield ids[-1]
+        sum_T = count_T = torch.zeros(inputs.length, dtype=torch.float64)
+        for batch in islice(IndexedBatches.in_order(part, _WINDOWS), _BATCHES):
+            room = (0, inputs.length - batch.targets.shape[1])  # a batch may be as long as its longest window
+            nats_BT = self.nats(model, cast(TokenBatch, batch.to(device)))
+            sum_T = sum_T + functional.pad(nats_BT.sum(dim=0).cpu().double(), room)
+            count_T = count_T + functional.pad((batch.targets != LEFT_OUT).sum(dim=0), room)
+        return sum_T / count_T
+
+    def _of_row(self, row: Mapping[str, Any]) -> Input:
+        """The prompt of an object in a file, and how to go on with it."""
+        keys = self.data.prompt_keys if isinstance(self.data, Prompting) else (self.line,)
+        settable = tuple(Sampling.model_fields) if self.beams == 1 else ("length", "stop")
+        said, how = parted(row, self.how, keys, settable)
+        if isinstance(self.data, Prompting):
+            return Input(self._padded(self.data.prompt(said)), how)
+        text = said.get(self.line)
+        if not isinstance(text, str):
+            raise LabwrightError(f"there is no text under {self.line!r}, which has the prompt; there is {listed(row)}.")
+        return Input(self.parse(text), how)
+
+    def _padded(self, prompt: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """A prompt that is as long as the window, or longer."""
+        inputs = self.data.ports()[0]
+        assert isinstance(inputs, Tokens)
+        room = max(0, inputs.length - prompt[0].shape[1])
+        return (functional.pad(prompt[0], (0, room), value=inputs.pad_id), *prompt[1:])
 
     def _text(self, ids: Sequence[int]) -> str:
         (text,) = self.data.show((torch.tensor([ids]), torch.tensor([len(ids)])))
@@ -295,12 +368,3 @@ def _nats(logits_BTV: Tensor, targets_BT: Tensor) -> Tensor:
     logits_NV, targets_N = logits_BTV.float().flatten(0, 1), targets_BT.flatten()
     nats_N = functional.cross_entropy(logits_NV, targets_N, ignore_index=LEFT_OUT, reduction="none")
     return nats_N.view_as(targets_BT)
-
-
-def drawn(logits_V: Tensor, draws: Generator, *, temperature: float, top_k: int | None) -> int:
-    """A token with the probability its logit gives it at a temperature, among the `top_k` most probable."""
-    if temperature == 0:
-        return int(logits_V.argmax())
-    values, tokens = logits_V.topk(min(top_k or len(logits_V), len(logits_V)))
-    shares = ((values - values[0]) / temperature).softmax(0)
-    return int(tokens[torch.multinomial(shares, 1, generator=draws)])

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal, final
+from typing import Annotated, Any, Literal, Protocol, final, runtime_checkable
 
 import torch
 from labwright import Classes, Mean
@@ -18,6 +18,13 @@ from pydantic import Field
 from torch import Tensor
 
 Splits = Annotated[tuple[Literal["train", "valid", "test"], ...], Field(min_length=1)]
+
+
+@runtime_checkable
+class Signed(Protocol):
+    """A metric that says how exactly it is computed, for a run's report: figures with another signature don't compare."""
+
+    def signature(self) -> str: ...
 
 
 def probabilities(logits: Tensor) -> Tensor:

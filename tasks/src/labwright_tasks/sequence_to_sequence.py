@@ -37,7 +37,7 @@ from labwright_tasks.beam_search import beam_search
 from labwright_tasks.chosen_metrics import asked, chosen, chosen_goal, counted, new_metrics
 from labwright_tasks.classification import ClassificationLoss
 from labwright_tasks.intervals import MatchInterval, MeanInterval
-from labwright_tasks.metrics import ExactMatch, NatsPerToken, TokenAccuracy
+from labwright_tasks.metrics import ExactMatch, NatsPerToken, Signed, TokenAccuracy
 from labwright_tasks.weights import WeightedBatch, weighed, weighted_loss, weights_in
 
 if TYPE_CHECKING:
@@ -331,7 +331,7 @@ class SequenceToSequence(Task):
             metrics = {name: metric for name, metric in self.metrics().items() if name in of_texts}
             for metric in metrics.values():
                 metric.update({"texts": texts, "references": self.references(whole)})
-            floors[rule] = {name: float(metric.compute()) for name, metric in metrics.items()}
+            floors[rule] = _table({name: metric.compute() for name, metric in metrics.items()})
         return floors
 
     def predict(self, model: nn.Module, inputs: tuple[Tensor, ...], origins: Sequence[Any]) -> list[dict[str, Any]]:  # noqa: ARG002
@@ -350,7 +350,9 @@ class SequenceToSequence(Task):
         with evaluating(model):
             moved = batch.to(device)
             texts = self.texts(model, model.encode(*moved.inputs), moved.inputs[1])  # type: ignore[operator]
-        return [examples(self.data.show(batch.inputs), self.references(batch), texts, self.beams)]
+        inner = [metric.metric for metric in self.metrics().values() if isinstance(metric, Of)]
+        signatures = [metric.signature() for metric in inner if isinstance(metric, Signed)]
+        return [examples(self.data.show(batch.inputs), self.references(batch), texts, self.beams, signatures)]
 
     @torch.no_grad()
     def texts(self, model: nn.Module, memory: Tensor, lengths_B: Tensor) -> list[str]:
@@ -395,6 +397,15 @@ class SequenceToSequence(Task):
         logits_BTV: Tensor = model.decode(memory, batch.inputs[1], before_BT)  # type: ignore[operator]
         port.check(logits_BTV, targets_BT)
         return logits_BTV, memory
+
+
+def _table(values: Mapping[str, Any]) -> dict[str, float]:
+    """What metrics gave, those that give a table with a name for each entry."""
+    flat: dict[str, float] = {}
+    for name, value in values.items():
+        of_each = {f"{name}/{key}": one for key, one in value.items()} if isinstance(value, Mapping) else {name: value}
+        flat |= {key: float(one) for key, one in of_each.items()}
+    return flat
 
 
 def _padded(rows: Sequence[Sequence[int]], filling: int) -> Tensor:

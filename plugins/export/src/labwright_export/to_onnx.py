@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import labwright as lw
 import torch
@@ -18,6 +18,13 @@ from torch import Tensor, nn
 
 CHECKED = (1, 3)  # batch sizes that are compared; the file was traced with 2
 TOLERANCE = 1e-4  # largest difference, as a share of the largest value of an output
+
+
+@runtime_checkable
+class Merging(Protocol):
+    """A model that answers alike with fewer parts, such as without adapters: that is what is exported."""
+
+    def merged(self) -> nn.Module: ...
 
 
 def export(run: Path | str, target: Path | str, *, plugins: lw.Plugins | None = None) -> dict[str, Any]:
@@ -38,12 +45,13 @@ def export(run: Path | str, target: Path | str, *, plugins: lw.Plugins | None = 
     run, target = Path(run).expanduser(), Path(target).expanduser()
     loaded = lw.load(run, plugins=plugins)
     inputs, outputs = loaded.task.ports()
+    model = loaded.model.merged().eval() if isinstance(loaded.model, Merging) else loaded.model
     names = _argument_names(loaded.model, len(inputs.example(1, lw.generator(0))))
     examples = [inputs.example(size, lw.generator(size)) for size in CHECKED]
-    answers = [_answers(loaded.model, example) for example in examples]
+    answers = [_answers(loaded.model, example) for example in examples]  # whatever is merged has to answer as before
     _claim(target, run)
     file = target / "model.onnx"
-    _write(loaded.model, inputs.example(2, lw.generator(0)), names, list(answers[0]), file)
+    _write(model, inputs.example(2, lw.generator(0)), names, list(answers[0]), file)
     pairs = zip(examples, answers, strict=True)
     compared = [_differences(file, dict(zip(names, example, strict=True)), answer) for example, answer in pairs]
     largest = {name: max(differences[name] for differences in compared) for name in answers[0]}

@@ -34,8 +34,17 @@ def labwright_components() -> Iterator[lw.Component]:
         "data", "nlp/corrupted-spans", f"{data}.corrupted_spans:CorruptedSpans", "running text with spans taken out"
     )
     yield lw.Component("data", "nlp/text-pairs", f"{data}.text_pairs:TextPairs", "your own texts and translations")
+    yield lw.Component(
+        "data", "nlp/territories", f"{data}.territories:Territories", "names in two languages, out of Babel"
+    )
     yield lw.Component("data", "nlp/tagged-texts", f"{data}.tagged_texts:TaggedTexts", "your own words with tags")
     yield lw.Component("data", "nlp/questions", f"{data}.questions:Questions", "your own questions about texts")
+    yield lw.Component(
+        "data",
+        "nlp/instructions",
+        f"{data}.instructions:Instructions",
+        "your own conversations, whose answers are learned",
+    )
     yield lw.Component("data", "nlp/pydoc", f"{data}.pydoc:Pydoc", "the texts behind Python's help()")
     yield lw.Component("model", "nlp/bag", f"{models}.bag:Bag", "bag of n-grams")
     yield lw.Component("model", "nlp/text-cnn", f"{models}.text_cnn:TextCNN", "convolutions over a text")
@@ -48,16 +57,37 @@ def labwright_components() -> Iterator[lw.Component]:
         f"{models}.transformer_encoder:TransformerEncoder",
         "transformer that reads both ways, from random weights",
     )
+    yield lw.Component("model", "nlp/decoder", f"{models}.decoder:Decoder", "any decoder of transformers")
+    yield lw.Component(
+        "model",
+        "nlp/encoder-decoder",
+        f"{models}.encoder_decoder:EncoderDecoder",
+        "any encoder-decoder of transformers",
+    )
     yield lw.Component("model", "nlp/tagger", f"{models}.tagger:Tagger", "letters, words and a chain of labels")
     yield lw.Component("model", "nlp/gpt", f"{models}.gpt:GPT", "decoder-only transformer, a language model")
     yield lw.Component(
         "model", "nlp/transformer", f"{models}.transformer:Transformer", "encoder-decoder, one text out of another"
     )
+    yield from _metrics()
     suggesting = "labwright_nlp.suggesting"
     yield lw.Component("suggester", "nlp/labelled-texts", f"{suggesting}:labelled_texts", "a table of texts and labels")
     yield lw.Component("suggester", "nlp/text-pairs", f"{suggesting}:text_pairs", "a table of texts in pairs")
     yield lw.Component("suggester", "nlp/tagged-words", f"{suggesting}:tagged_words", "words with a tag each")
     yield lw.Component("suggester", "nlp/running-text", f"{suggesting}:running_text", "a text file")
+
+
+def _metrics() -> Iterator[lw.Component]:
+    here = "labwright_nlp.text_metrics"
+    yield lw.Component("metric", "nlp/bleu", f"{here}:BLEU", "n-grams of words shared with what was meant")
+    yield lw.Component("metric", "nlp/cer", f"{here}:CharacterErrors", "wrong characters per character meant")
+    yield lw.Component("metric", "nlp/chrf", f"{here}:ChrF", "n-grams of characters shared with what was meant")
+    yield lw.Component("metric", "nlp/rouge", f"{here}:Rouge", "words and pairs of words shared with a summary")
+
+
+@lw.hookimpl
+def labwright_verbs() -> Iterator[lw.Verb]:
+    yield lw.Verb("chat", "labwright_nlp.chatting:verb", "talk with the language model of a run", "Train", trains=True)
 
 
 @lw.hookimpl
@@ -66,6 +96,7 @@ def labwright_recipes() -> Iterator[lw.Recipe]:
     for name, summary in (
         ("answers-minilm", "answers to your own questions, by a pretrained encoder"),
         ("characters", "a better GPT on your own text, character by character"),
+        ("instructions", "a small GPT on your own prompts and responses"),
         ("languages", "telling 30 languages apart, offline"),
         ("lstm-seed", "the plainest recurrent network on your own labelled texts"),
         ("pydoc", "a small GPT on the texts behind Python's help(), offline"),
@@ -74,9 +105,11 @@ def labwright_recipes() -> Iterator[lw.Recipe]:
         ("polarity-cnn", "convolutions on your own labelled texts"),
         ("polarity-lstm", "a bidirectional LSTM on your own labelled texts"),
         ("polarity-minilm", "a pretrained encoder, trained further on your own labelled texts"),
+        ("polarity-minilm-lora", "the same, of which a small part learns"),
         ("shakespeare", "a small GPT on your own text, character by character"),
         ("tags", "names and other entities in your own sentences, from scratch"),
         ("tags-minilm", "names and other entities, by a pretrained encoder"),
+        ("territories", "names of territories and the like from English to German, offline"),
         ("translation", "a small encoder-decoder on your own pairs of texts"),
     ):
         yield lw.Recipe(f"nlp/{name}", folder / f"{name}.toml", summary)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import shutil
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -20,14 +19,13 @@ from labwright_tasks.other_data import Facts, drift
 from pydantic import Field
 from torch import Tensor
 
-from labwright_nlp.data import noticing
+from labwright_nlp.data import model_folder, noticing
 from labwright_nlp.data.reading import check_typed, read_text, text_files
-from labwright_nlp.ports import DocumentTokens, EncoderTokens
+from labwright_nlp.ports import DocumentTokens
 from labwright_nlp.tokenizing import Kind, Pieces, Tokenizer, clean, hiding, kept, learned
 
 Case = Literal["keep", "lower"]  # marks would be counted as characters
 Between = Literal["blank-line", "token"]
-_ENCODER = "config.json"
 _BETWEEN = "\n\n"
 Context = Annotated[int, Field(ge=1, description="tokens a model sees at once"), Choice(32, 64, 128, 256)]
 
@@ -124,7 +122,7 @@ class Corpus(Data, ABC):
                 f'task.data.between: "token" stands between documents, and {origin} is one; give a folder with a text '
                 "file for each, or leave it out."
             )
-        if self.between == "token" and self._start is not None and (self._start / _ENCODER).is_file():
+        if self.between == "token" and self._start is not None and model_folder.kept(self._start):
             raise LabwrightError(
                 f"task.data.between: \"token\" adds one to the tokenizer's, which the weights of {self._start} don't "
                 "know; leave it out."
@@ -190,10 +188,8 @@ class Corpus(Data, ABC):
         if self.between == "token":
             outputs = NextTokens(size + 1, self.context, self.tokens.exact)
             return DocumentTokens(size + 1, self.context, pad_id, between=size), outputs
-        outputs = NextTokens(size, self.context, self.tokens.exact)
-        if self._start is None or self.tokenizer != "pretrained":
-            return Tokens(size, self.context, pad_id), outputs
-        return EncoderTokens(size, self.context, pad_id, self._start), outputs
+        inputs = model_folder.port(self.tokens, self.context, self.tokenizer, self._start)
+        return inputs, NextTokens(size, self.context, self.tokens.exact)
 
     def split(self, name: str) -> Windows | None:
         return self._splits.get(name)
@@ -267,15 +263,13 @@ class Corpus(Data, ABC):
     def save(self, folder: Path) -> None:
         assert self.tokens is not None
         self.tokens.save(folder)
-        if self._start is not None and self.tokenizer == "pretrained" and (self._start / _ENCODER).is_file():
-            shutil.copyfile(self._start / _ENCODER, folder / _ENCODER)
+        model_folder.keep(self._start, self.tokenizer, folder)
         other_data.keep(folder, self.facts)
 
     def load(self, folder: Path) -> None:
         self.tokens = kept(self.tokenizer, folder)
+        self._start = model_folder.kept(folder) or self._start
         self.facts = other_data.kept(folder)
-        if (folder / _ENCODER).is_file():
-            self._start = folder
 
 
 class Windows:

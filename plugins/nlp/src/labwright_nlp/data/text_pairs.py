@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Self
 
 import numpy as np
 import torch
-from labwright import Finding, LabwrightError, LeftOut, Port, Tokens
+from labwright import Finding, LabwrightError, LeftOut, Port
 from labwright_tasks import other_data
 from labwright_tasks.cells import Cells
 from labwright_tasks.delimited import Columns, Delimiter, Quote, Written
@@ -22,7 +24,7 @@ from labwright_tasks.sequence_to_sequence import PairedData, PairedTokens, Targe
 from labwright_tasks.tables import Table, joined, read_table
 from torch import Tensor
 
-from labwright_nlp.data import noticing
+from labwright_nlp.data import model_folder, noticing
 from labwright_nlp.data.noticing import Noticed
 from labwright_nlp.data.odd_texts import odd_texts
 from labwright_nlp.data.reading import check_typed, has_tables, read_text, tables_at, text_files
@@ -32,57 +34,40 @@ from labwright_nlp.tokenizing import Case, Kind, Tokenizer, Vocabulary, clean, k
 _SIDES = ("text", "translation")
 
 
-class TextPairs(PairedData):
-    """Texts and what is to be written for each: JSON Lines, CSV or TSV with a header, gzipped or not, or Parquet.
+class Pairs(PairedData, ABC):
+    """Texts and what is to be written for each, wherever they are.
 
-    `path` is one file, or a folder with a file `train`, and perhaps `valid` and `test`; a part without a file is held
-    out of the training pairs by its share, equal texts together. `text` and `translation` name the columns; rows
-    without one or the other are left out. Both sides have a tokenizer of the same kind, `word`, `char`, `byte` or
-    `bpe`, learned from the training texts, at most `vocabulary` tokens each; after the target's come its begin and its
-    end. `case` says what becomes of capitals, as in `nlp/text-files`, and `length` is the most tokens of a text.
-
-    `weight` names a column of how much each pair counts in the loss: each token of its translation weighs as much.
-    Pairs of one `group` stay on one side of what is held out, and of `folds`; with `time` the latest are held out, and
-    folds go in its order.
+    Both sides have a tokenizer of the same kind, learned from the training texts, or one pretrained tokenizer. A part
+    without rows of its own is held out of the training pairs by its share, equal texts together.
     """
 
-    source = "files of yours"
-    licence = "yours"
     line = "text"
     suffixes = (".txt",)
+    columns: Mapping[str, str] = MappingProxyType({side: side for side in _SIDES})  # what a table calls the two
+    format = Written()
+    beside: Mapping[str, str] = MappingProxyType({})  # columns that say more of a pair, by `weight`, `group` and `time`
     rewrite: Callable[[str], str] = str  # what every text goes through first: see `labwright_tasks.rewritten`
 
     def __init__(
         self,
         *,
-        path: Path,
-        text: str = "text",
-        translation: str = "translation",
-        weight: Weight = None,
-        group: Group = None,
-        time: Time = None,
-        delimiter: Delimiter | None = None,
-        columns: Columns = (),
-        quote: Quote | None = None,
-        encoding: str | None = None,
-        parts: Parts | None = None,
-        valid: Share = 0.1,
-        test: Share = 0.1,
-        tokenizer: Kind = "word",
-        vocabulary: Vocabulary = 10_000,
-        case: Case = "keep",
-        length: Length = 64,
+        valid: float,
+        test: float,
+        tokenizer: Kind,
+        vocabulary: int,
+        pretrained: Path | None,
+        case: Case,
+        length: int,
     ) -> None:
-        if tokenizer == "pretrained":
+        if tokenizer == "pretrained" and case == "mark":
             raise LabwrightError(
-                "task.data.tokenizer: pairs of texts learn a tokenizer for each side: word, char, byte or bpe."
+                "task.data.case: a pretrained tokenizer knows no marks; set case='keep', or learn a tokenizer."
             )
-        self.path, self.columns = path, {"text": text, "translation": translation}
-        beside = {"weight": weight, "group": group, "time": time}
-        self.beside = {setting: column for setting, column in beside.items() if column is not None}
-        self.parts, self.format = parts, Written(delimiter, columns, quote, encoding)
         self.valid, self.test = valid, test
         self.tokenizer, self.vocabulary, self.case, self.length = tokenizer, vocabulary, case, length
+        self.pretrained = pretrained
+        self._start: Path | None = None  # what belongs to the weights that the run starts from
+        self._signs: tuple[int, int] | None = None  # what its targets begin and end with
         self.sides: dict[str, Tokenizer] = {}
         self._splits: dict[str, PairedTokens] = {}
         self._digests: dict[str, str] = {}
@@ -91,6 +76,16 @@ class TextPairs(PairedData):
         self._left_out: list[LeftOut] = []
         self._told: list[str] = []
         self.facts: Facts = {}  # of the training pairs
+
+    @abstractmethod
+    def rows(self) -> dict[str, Table]:
+        """The pairs of `train`, and of the parts that have rows of their own, as they are tokenized.
+
+        What is left out is noted down in `_left_out`, what there is to know in `_told`.
+        """
+
+    def starts_from(self, folder: Path) -> None:
+        self._start = folder
 
     def prepare(self) -> None:
         rows = self._parted()
@@ -103,7 +98,7 @@ class TextPairs(PairedData):
 
     def _parted(self) -> dict[str, Table]:
         """The rows of each part, those held out among them."""
-        rows = self._rows()
+        rows = self.rows()
         shares = {name: getattr(self, name) for name in ("test", "valid") if name not in rows and getattr(self, name)}
         chosen = chosen_rows(rows["train"], shares, self.beside, None, None)
         return rows | {name: rows["train"].take(some) for name, some in chosen.items()}
@@ -111,7 +106,14 @@ class TextPairs(PairedData):
     def _learn(self, rows: Mapping[str, Table], some: Table) -> None:
         """Learn both tokenizers from some rows, and make the splits with them."""
         for side in _SIDES:
-            self.sides[side] = learned(self.tokenizer, [*some[side]], vocabulary=self.vocabulary, pretrained=None)
+            self.sides[side] = learned(
+                self.tokenizer,
+                [*some[side]],
+                vocabulary=self.vocabulary,
+                pretrained=self.pretrained,
+                start=self._start,
+            )
+        self._signs = model_folder.begin_and_end(self._start) if self.tokenizer == "pretrained" else None
         lengths: dict[str, np.ndarray] = {}
         for name, part in rows.items():
             self._splits[name], lengths[name] = self._encoded(part)
@@ -132,12 +134,17 @@ class TextPairs(PairedData):
         end_id = self._target_port().end_id
         sources, targets = ([self._ids(side, text) for text in rows[side]] for side in _SIDES)
         lengths_N = np.array([max(map(len, pair)) for pair in zip(sources, targets, strict=True)])
+        cut = [self._cut("translation", ids) for ids in targets]
         encoded = PairedTokens(
-            [ids[: self.length] for ids in sources],
-            [[*ids[: self.length], end_id] for ids in targets],
+            [self._cut("text", ids) for ids in sources],
+            [ids if ids[-1] == end_id else [*ids, end_id] for ids in cut],
             pad_id=self.sides["text"].pad_id,
         )
         return encoded, lengths_N
+
+    def _cut(self, side: str, ids: Sequence[int]) -> list[int]:
+        whole: list[int] = self.sides[side].cut(np.array(ids), self.length).tolist()
+        return whole
 
     def on(self, path: Path) -> Self:
         """The pairs of a table, or of all tables in a folder."""
@@ -177,8 +184,7 @@ class TextPairs(PairedData):
                 yield table.where(row), partial(self.parse, text)
 
     def ports(self) -> tuple[Port, Port]:
-        tokens = self.sides["text"]
-        return Tokens(tokens.size, self.length, tokens.pad_id), self._target_port()
+        return model_folder.port(self.sides["text"], self.length, self.tokenizer, self._start), self._target_port()
 
     def split(self, name: str) -> PairedTokens | None:
         return self._splits.get(name)
@@ -204,7 +210,7 @@ class TextPairs(PairedData):
         check_typed(line)
         ids = self._ids("text", clean(self.rewrite(line), self.case))
         self._noticed.length(len(ids), self.length)
-        ids = ids[: self.length]
+        ids = self._cut("text", ids)
         return torch.tensor([ids]), torch.tensor([len(ids)])
 
     def read(self, path: Path) -> tuple[Tensor, ...]:
@@ -224,21 +230,14 @@ class TextPairs(PairedData):
         for side, tokens in self.sides.items():
             (folder / side).mkdir()
             tokens.save(folder / side)
+        model_folder.keep(self._start, self.tokenizer, folder)
         other_data.keep(folder, self.facts)
 
     def load(self, folder: Path) -> None:
         self.sides = {side: kept(self.tokenizer, folder / side) for side in _SIDES}
+        self._start = model_folder.kept(folder) or self._start
+        self._signs = model_folder.begin_and_end(self._start) if self.tokenizer == "pretrained" else None
         self.facts = other_data.kept(folder)
-
-    def _rows(self) -> dict[str, Table]:
-        """The pairs of `train`, and of the parts that have files of their own, as they are tokenized."""
-        columns = {**self.columns, **self.beside}
-        published = read_parts(self.path, columns, written=self.format, parts=self.parts)
-        parts, self._left_out, self._told = {}, published.left_out, published.remarks
-        for part, table in published.tables.items():
-            parts[part], bare = self._cleaned(table)
-            self._left_out += bare
-        return parts
 
     def _cleaned(self, table: Table) -> tuple[Table, list[LeftOut]]:
         """The pairs as they are tokenized, without rows that lack one or the other, and how many those are."""
@@ -247,8 +246,10 @@ class TextPairs(PairedData):
         return replace(rows, columns={**rows.columns, **columns}), left_out
 
     def _target_port(self) -> TargetTokens:
-        """What is written: the tokenizer's tokens, and behind them a begin and an end."""
+        """What is written: the tokenizer's tokens, with a pretrained model's begin and end, or else one behind them."""
         tokens = self.sides["translation"]
+        if self._signs is not None:
+            return TargetTokens(max(tokens.size, 1 + max(self._signs)), self.length + 1, tokens.pad_id, *self._signs)
         return TargetTokens(tokens.size + 2, self.length + 1, tokens.pad_id, tokens.size, tokens.size + 1)
 
     def _ids(self, side: str, text: str) -> list[int]:
@@ -258,3 +259,70 @@ class TextPairs(PairedData):
 
     def _text(self, tokens: Tokenizer, ids: Sequence[int]) -> str:
         return unmarked(tokens.decode(ids)) if self.case == "mark" else tokens.decode(ids)
+
+
+class TextPairs(Pairs):
+    """Texts and what is to be written for each: JSON Lines, CSV or TSV with a header, gzipped or not, or Parquet.
+
+    `path` is one file, or a folder with a file `train`, and perhaps `valid` and `test`; a part without a file is held
+    out of the training pairs by its share, equal texts together. `text` and `translation` name the columns; rows
+    without one or the other are left out. Both sides have a tokenizer of the same kind, `word`, `char`, `byte` or
+    `bpe`, learned from the training texts, at most `vocabulary` tokens each; after the target's come its begin and its
+    end. `case` says what becomes of capitals, as in `nlp/text-files`, and `length` is the most tokens of a text.
+
+    `pretrained` is one tokenizer for both: that of the encoder-decoder which the run starts from, whose config.json
+    says what a target begins and ends with, or that of the folder `pretrained` alone. One that puts a sign of the
+    language before a text puts the same on both sides.
+
+    `weight` names a column of how much each pair counts in the loss: each token of its translation weighs as much.
+    Pairs of one `group` stay on one side of what is held out, and of `folds`; with `time` the latest are held out, and
+    folds go in its order.
+    """
+
+    source = "files of yours"
+    licence = "yours"
+
+    def __init__(
+        self,
+        *,
+        path: Path,
+        text: str = "text",
+        translation: str = "translation",
+        weight: Weight = None,
+        group: Group = None,
+        time: Time = None,
+        delimiter: Delimiter | None = None,
+        columns: Columns = (),
+        quote: Quote | None = None,
+        encoding: str | None = None,
+        parts: Parts | None = None,
+        valid: Share = 0.1,
+        test: Share = 0.1,
+        tokenizer: Kind = "word",
+        vocabulary: Vocabulary = 10_000,
+        pretrained: Path | None = None,
+        case: Case = "keep",
+        length: Length = 64,
+    ) -> None:
+        super().__init__(
+            valid=valid,
+            test=test,
+            tokenizer=tokenizer,
+            vocabulary=vocabulary,
+            pretrained=pretrained,
+            case=case,
+            length=length,
+        )
+        self.path, self.columns = path, {"text": text, "translation": translation}
+        beside = {"weight": weight, "group": group, "time": time}
+        self.beside = {setting: column for setting, column in beside.items() if column is not None}
+        self.parts, self.format = parts, Written(delimiter, columns, quote, encoding)
+
+    def rows(self) -> dict[str, Table]:
+        columns = {**self.columns, **self.beside}
+        published = read_parts(self.path, columns, written=self.format, parts=self.parts)
+        parts, self._left_out, self._told = {}, published.left_out, published.remarks
+        for part, table in published.tables.items():
+            parts[part], bare = self._cleaned(table)
+            self._left_out += bare
+        return parts

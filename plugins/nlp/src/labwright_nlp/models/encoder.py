@@ -12,8 +12,10 @@ from labwright_tasks.heads import width_of
 from pydantic import Field
 from torch import Tensor, nn
 
+from labwright_nlp.models import lora as adapters
 from labwright_nlp.models.backbones import Backbone, backbone
 from labwright_nlp.models.hidden_head import HiddenHead
+from labwright_nlp.models.lora import Lora
 from labwright_nlp.models.masks import filled, mean
 from labwright_nlp.ports import HiddenTokens, Spans
 
@@ -27,7 +29,8 @@ class Encoder(nn.Module):
     type of transformers such as "bert" or "distilbert", it starts from random weights. `options` change its
     configuration. Of a model with an encoder and a decoder, such as T5, it is the encoder. `pooling` is the mean over
     the tokens, or the vector of one (`cls`): the first, or the last where a token sees only those before it, as in
-    GPT-2. Hidden tokens are told as BERT's are: see `HiddenHead`.
+    GPT-2. Hidden tokens are told as BERT's are: see `HiddenHead`. `lora` trains adapters of low rank and the layer on
+    top alone.
 
     Raises LabwrightError for a name transformers doesn't have, for a configuration that can't be used, for texts longer
     than the encoder's positions or tokens it doesn't know, and for hidden tokens where one sees only those before it.
@@ -47,11 +50,13 @@ class Encoder(nn.Module):
         options: dict[str, Any] | None = None,
         pooling: Annotated[Literal["mean", "cls"], Choice("mean", "cls")] = "mean",
         dropout: Annotated[float, Field(ge=0, lt=1), Uniform(0.0, 0.5)] = 0.1,
+        lora: Lora | None = None,
     ) -> None:
         super().__init__()
         made = backbone(inputs, architecture, options or {})
         self.network, self._remarks, self.causal = made.network, made.remarks, made.causal
-        self.pooling = pooling
+        self.pooling, self.lora = pooling, lora
+        adapters.adapt(self.network, lora)
         self.dropout = nn.Dropout(dropout)
         self.each = isinstance(outputs, PositionClasses | Spans)
         self.head = self._hidden(made, outputs) if isinstance(outputs, HiddenTokens) else _linear(made, outputs)
@@ -84,8 +89,12 @@ class Encoder(nn.Module):
         logits: Tensor = self.head(self.dropout(pooled_BD))
         return logits
 
+    def merged(self) -> nn.Module:
+        """The same model with its adapters added to its weights."""
+        return self if self.lora is None else adapters.merged(self)
+
     def remarks(self) -> Sequence[str]:
-        return self._remarks
+        return [*self._remarks, *adapters.about(self, self.lora)]
 
 
 def _linear(made: Backbone, outputs: Classes | Values | PositionClasses | Spans) -> nn.Linear:
