@@ -24,7 +24,7 @@ from labwright_nlp.data.question_reading import Question, published_questions, q
 from labwright_nlp.data.reading import check_typed
 from labwright_nlp.data.texts import Share, chosen_rows
 from labwright_nlp.ports import EncoderTokens, Spans
-from labwright_nlp.tokenizing import Pieces, Vocabulary, clean, kept, learned
+from labwright_nlp.tokenizing import KnowsWords, Pieces, Vocabulary, clean, kept, learned
 
 _ENCODER = "config.json"
 _TABBED = "\t"
@@ -91,8 +91,8 @@ class Questions(Data):
     answer isn't at its place in the text is left out and counted.
 
     A text that is longer than `length` tokens, together with its question, is read in windows that share `stride`
-    tokens. `tokenizer` is `pretrained`, that of what the run starts from, or `word` or `bpe`, learned from the training
-    texts and questions.
+    tokens. `tokenizer` is `pretrained`, that of what the run starts from, or `word`, `bpe`, `wordpiece` or `unigram`,
+    learned from the training texts and questions.
     """
 
     item = Tokens
@@ -109,7 +109,7 @@ class Questions(Data):
         together: Literal["title", "context"] = "title",
         valid: Share = 0.1,
         test: Share = 0.1,
-        tokenizer: Literal["word", "bpe", "pretrained"] = "pretrained",
+        tokenizer: KnowsWords = "pretrained",
         vocabulary: Vocabulary = 20_000,
         pretrained: Path | None = None,
         length: Annotated[int, Field(ge=16, description="most tokens of a question and a part of its text")] = 256,

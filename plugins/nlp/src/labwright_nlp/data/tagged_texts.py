@@ -37,7 +37,16 @@ from labwright_nlp.data.tagged_reading import (
 )
 from labwright_nlp.data.texts import Length, Share, chosen_rows, digest
 from labwright_nlp.ports import EncoderTokens
-from labwright_nlp.tokenizing import Characters, Pieces, TokensOfWords, Vocabulary, kept, learned, learned_words
+from labwright_nlp.tokenizing import (
+    Characters,
+    KnowsWords,
+    Pieces,
+    TokensOfWords,
+    Vocabulary,
+    kept,
+    learned,
+    learned_words,
+)
 
 _KEPT, _ENCODER, _LETTERS = "tags.json", "config.json", "letters"
 _CASES: Mapping[str, Callable[[str], str]] = {"keep": str, "lower": str.lower}
@@ -56,10 +65,11 @@ class TaggedTexts(Data):
     Tags of entities are B-TYPE where one begins, I-TYPE where it goes on, and O; other tags are classes as they are.
     Where a file has numbers for them, `names` are those of 0, 1 and so on.
 
-    `tokenizer` is `word`, of whole words as they are given; `bpe`, of pieces that are learned; or `pretrained`, that of
-    what the run starts from. The first piece of a word has its tag, the others none. With `letters` above 0 a word is
-    given with its first so many letters as well, for models that read these (`SpelledWords`). `length` is the most
-    tokens of a sentence; words behind it are neither learned from nor measured, and counted.
+    `tokenizer` is `word`, of whole words as they are given; `bpe`, `wordpiece` or `unigram`, of pieces that are
+    learned; or `pretrained`, that of what the run starts from. The first piece of a word has its tag, the others none.
+    With `letters` above 0 a word is given with its first so many letters as well, for models that read these
+    (`SpelledWords`). `length` is the most tokens of a sentence; words behind it are neither learned from nor measured,
+    and counted.
     """
 
     item = Tokens
@@ -80,7 +90,7 @@ class TaggedTexts(Data):
         parts: Parts | None = None,
         valid: Share = 0.1,
         test: Share = 0.1,
-        tokenizer: Literal["word", "bpe", "pretrained"] = "word",
+        tokenizer: KnowsWords = "word",
         vocabulary: Vocabulary = 20_000,
         pretrained: Path | None = None,
         case: Literal["keep", "lower"] = "keep",

@@ -37,9 +37,10 @@ class TextPairs(PairedData):
 
     `path` is one file, or a folder with a file `train`, and perhaps `valid` and `test`; a part without a file is held
     out of the training pairs by its share, equal texts together. `text` and `translation` name the columns; rows
-    without one or the other are left out. Both sides have a tokenizer of the same kind, `word`, `char`, `byte` or
-    `bpe`, learned from the training texts, at most `vocabulary` tokens each; after the target's come its begin and its
-    end. `case` says what becomes of capitals, as in `nlp/text-files`, and `length` is the most tokens of a text.
+    without one or the other are left out. Both sides have a tokenizer of the same kind, `word`, `char`, `byte`,
+    `bpe`, `wordpiece` or `unigram`, learned from the training texts, at most `vocabulary` tokens each; after the
+    target's come its begin and its end. `case` says what becomes of capitals, as in `nlp/text-files`, and `length` is
+    the most tokens of a text.
 
     `weight` names a column of how much each pair counts in the loss: each token of its translation weighs as much.
     Pairs of one `group` stay on one side of what is held out, and of `folds`; with `time` the latest are held out, and
@@ -75,7 +76,8 @@ class TextPairs(PairedData):
     ) -> None:
         if tokenizer == "pretrained":
             raise LabwrightError(
-                "task.data.tokenizer: pairs of texts learn a tokenizer for each side: word, char, byte or bpe."
+                "task.data.tokenizer: pairs of texts learn a tokenizer for each side: word, char, byte, bpe, "
+                "wordpiece or unigram."
             )
         self.path, self.columns = path, {"text": text, "translation": translation}
         beside = {"weight": weight, "group": group, "time": time}
