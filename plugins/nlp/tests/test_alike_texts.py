@@ -11,10 +11,11 @@ import pytest
 import torch
 from babel import Locale
 from labwright import LabwrightError
-from labwright.cli import main
+from labwright.cli import app
 from labwright_nlp.data.alike_texts import AlikeTexts
 from labwright_tasks.two_views import Views
 from labwright_testing.verify_resume import verify_resume
+from typer.testing import CliRunner
 
 
 def names(path: Path) -> Path:
@@ -41,7 +42,7 @@ def test_both_sides_are_padded_to_one_length_and_know_the_same_tokens(tmp_path: 
     file.write_text("\n".join(rows) + "\n")
     data = AlikeTexts(path=file)
     data.prepare()
-    assert [(left_out.count, left_out.unit) for left_out in data.left_out()] == [(1, "row")]
+    assert [(left_out.count, left_out.what) for left_out in data.left_out()] == [(1, "row")]
     train = data.split("train")
     assert train is not None and len(train) == 32
     batch = train.fetch(torch.arange(5), 0, 0)
@@ -63,9 +64,7 @@ def test_names_of_held_out_countries_are_found_again_by_their_letters(tmp_path: 
 
 
 @pytest.mark.parametrize("trunk", ["nlp/lstm", "nlp/encoder"])
-def test_vectors_are_resumed_exactly_and_given_for_what_is_asked(
-    tmp_path: Path, trunk: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_vectors_are_resumed_exactly_and_given_for_what_is_asked(tmp_path: Path, trunk: str) -> None:
     size = "hidden_size=16,num_hidden_layers=1,num_attention_heads=2,intermediate_size=16"
     own = {"nlp/lstm": "width=8", "nlp/encoder": f'architecture="bert",options={{{size}}}'}[trunk]
     model: dict[str, Any] = {"model.trunk.ngrams": "", "model.trunk.buckets": ""}
@@ -74,11 +73,10 @@ def test_vectors_are_resumed_exactly_and_given_for_what_is_asked(
     given = [one for one in given if one.partition("=")[0] not in model]
     given.append(f'model={{name="projected",trunk={{name="{trunk}",{own}}},features=8,layers=0}}')
     experiment = lw.Experiment.from_recipe("nlp/alike-texts", given)
-    verify_resume(experiment, at=2)
+    assert verify_resume(experiment, 2).exact
     experiment.run(tmp_path / "run")
-    assert main(["predict", str(tmp_path / "run"), "--text", "Germany", "--json"]) == 0
-    answer = json.loads(capsys.readouterr().out.splitlines()[-1])
-    assert len(answer["embedding"]) == 8
+    said = CliRunner().invoke(app, ["predict", str(tmp_path / "run"), "--text", "Germany", "--json"])
+    assert said.exit_code == 0 and len(json.loads(said.output.splitlines()[-1])["embedding"]) == 8
 
 
 def test_other_pairs_are_measured_and_a_file_without_the_other_column_is_refused(tmp_path: Path) -> None:

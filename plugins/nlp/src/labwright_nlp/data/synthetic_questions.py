@@ -12,18 +12,17 @@ from labwright_nlp.data.questions import AskedTexts, Stride, WindowLength
 from labwright_nlp.data.synthetic import KINDS, LANGUAGES, LICENCE, PARTS, SOURCE, Facts, Languages
 from labwright_nlp.tokenizing import KnowsWords, Vocabulary
 
-_THINGS, _OF_EACH = 2, 2  # what a text is about, and what it says of each
+_THINGS = 2  # what a text is about; it says one thing of each
 
 
 class SyntheticQuestions(AskedTexts):
-    """Synthetic texts of four sentences in one of some `languages`, and a question about each.
+    """Synthetic texts of two sentences in one of some `languages`, and a question about each.
 
-    A text says of two things, such as a museum and a bridge, when they opened, what they cost and the like: what is
-    asked for one of them is often said of the other as well. A share `unanswerable` of the questions is about what the
-    text says of the other alone, and has no answer. Dates, sums and countries are as Babel writes them in the language;
-    none is in two parts. `train`, `valid` and `test` are how many there are; `seed` is of what is drawn. Fewer rules
-    have made them than any language has: what answers them needn't answer a real question. The other settings are those
-    of `nlp/questions`.
+    A text says of two things, such as a museum and a bridge, when it opened, what it costs or the like. A share
+    `unanswerable` of the questions is about one thing what the text says of the other alone, and has no answer. Dates,
+    sums and countries are as Babel writes them in the language; none is in two parts. `train`, `valid` and `test` are
+    how many there are; `seed` is of what is drawn. Fewer rules have made them than any language has: what answers them
+    needn't answer a real question. The other settings are those of `nlp/questions`.
     """
 
     source = SOURCE
@@ -64,17 +63,14 @@ class SyntheticQuestions(AskedTexts):
 
     def _question(self, facts: Facts, where: str) -> Question:
         language, draws = facts.language(), facts.draws
-        things = facts.things(language, _THINGS)
-        said = [facts.fact(language, thing, kind) for thing in things for kind in draws.sample(KINDS, _OF_EACH)]
-        draws.shuffle(said)
-        of_thing = {thing: {one.kind for one in said if one.thing == thing} for thing in things}
-        others = [(thing, kind) for thing in things for other in things for kind in of_thing[other] - of_thing[thing]]
+        said = [facts.fact(language, thing, draws.choice(KINDS)) for thing in facts.things(language, _THINGS)]
         starts, context = [], ""
         for one in said:
             starts.append(len(context) + len(one.before))
             context += f"{one.before}{one.value}{one.behind} "
-        if others and draws.random() < self.unanswerable:
-            thing, kind = draws.choice(sorted(others))
-            return Question(context.strip(), facts.fact(language, thing, kind).question, (), (), "", where)
-        at = draws.randrange(len(said))
+        at = draws.randrange(_THINGS)
+        untold = [one.kind for one in said if one.kind != said[at].kind]
+        if untold and draws.random() < self.unanswerable:
+            asked = facts.fact(language, said[at].thing, draws.choice(untold)).question
+            return Question(context.strip(), asked, (), (), "", where)
         return Question(context.strip(), said[at].question, (said[at].value,), (starts[at],), "", where)
