@@ -164,6 +164,13 @@ def pairs() -> Path:
     return file
 
 
+def alike() -> Path:
+    file = HERE / "alike.jsonl"
+    rows = [{"text": f"number {n} of many", "other": f"it has {n} before it"} for n in range(80)]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return file
+
+
 def tagged() -> Path:
     file = HERE / "tagged.jsonl"
     rows = [
@@ -535,6 +542,12 @@ test_nlp = conformance(
         "metric nlp/chrf": measured("nlp/chrf", "chrf"),
         "metric nlp/cer": measured("nlp/cer", "cer"),
         "metric nlp/rouge": measured("nlp/rouge", "rouge/rougeL"),
+        "data nlp/alike-texts": ["nlp/alike-texts", f"task.data.path={alike()}"],
+        "data nlp/synthetic-tags": ["nlp/synthetic-tags", "task.data.train=100", "task.data.valid=20"],
+        "data nlp/synthetic-questions": [
+            *("nlp/synthetic-questions", "task.data.train=100", "task.data.valid=20", "task.data.test=20"),
+            *(f"model.options.{part}=16" for part in ("hidden_size", "intermediate_size")),
+        ],
         "model nlp/encoder": ["nlp/languages", f'model={{name="nlp/encoder",architecture="bert",options={{{BERT}}}}}'],
     },
     inputs={

@@ -43,7 +43,7 @@ def test_several_columns_are_put_together(tmp_path: Path) -> None:
     assert len(data.split("train") or ()) == 41
 
 
-@pytest.mark.parametrize("tokenizer", ["word", "char", "bpe"])
+@pytest.mark.parametrize("tokenizer", ["word", "char", "bpe", "wordpiece", "unigram"])
 def test_between_a_pair_stands_a_mark(tmp_path: Path, tokenizer: str) -> None:
     data = prepared(tmp_path, text=("title", "body"), pair=True, tokenizer=tokenizer, vocabulary=400)
     assert shown(data, 1) == ["t0 | body 0"]

@@ -72,7 +72,7 @@ def test_every_position_occurs_in_training_and_each_epoch_begins_elsewhere(tmp_p
     assert any(not torch.equal(targets[0], other) for other in targets[1:])
 
 
-@pytest.mark.parametrize("kind", ["char", "byte", "bpe"])
+@pytest.mark.parametrize("kind", ["char", "byte", "bpe", "unigram"])
 def test_the_characters_of_all_targets_are_those_of_the_text(tmp_path: Path, kind: Any) -> None:
     data = prepared(tmp_path, tokenizer=kind, vocabulary=300, valid=0.3)
     split = data.split("valid")

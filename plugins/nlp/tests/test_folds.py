@@ -65,7 +65,7 @@ def pairs(path: Path, **settings: Any) -> Data:
         (pairs, "pairs.jsonl", ("text", "translation")),
     ],
 )
-@pytest.mark.parametrize("tokenizer", ["word", "char", "bpe"])
+@pytest.mark.parametrize("tokenizer", ["word", "char", "bpe", "wordpiece", "unigram"])
 def test_words_of_what_is_held_out_are_in_no_vocabulary(
     make: Callable[..., Data], file: str, keys: tuple[str, str], tokenizer: str, tmp_path: Path
 ) -> None:

@@ -37,7 +37,7 @@ def prepared(path: Path, **settings: Any) -> TextPairs:
     return data
 
 
-@pytest.mark.parametrize("tokenizer", ["word", "char", "byte", "bpe"])
+@pytest.mark.parametrize("tokenizer", ["word", "char", "byte", "bpe", "wordpiece", "unigram"])
 def test_both_sides_come_back_as_they_were(tokenizer: Any, tmp_path: Path) -> None:
     data = prepared(written(tmp_path / "pairs.jsonl"), tokenizer=tokenizer, valid=0.0, test=0.0)
     split = data.split("train")

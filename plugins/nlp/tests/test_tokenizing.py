@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
+from itertools import combinations, pairwise, permutations
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +17,14 @@ from labwright import LabwrightError
 from labwright_nlp.tokenizing import MARK, Bytes, Characters, Kind, Tokenizer, clean, kept, learned, unmarked
 
 TEXTS = ["the cat sat on the mat .", "the dog, the cat;\n\n  and the Größe of it", "naïve 日本語 🙂 cat"]
-OWN: tuple[Kind, ...] = ("word", "char", "byte", "bpe")
+OWN: tuple[Kind, ...] = ("word", "char", "byte", "bpe", "wordpiece", "unigram")
 
 
 def made(kind: Kind, texts: list[str] = TEXTS, vocabulary: int = 400) -> Tokenizer:
     return learned(kind, texts, vocabulary=vocabulary, pretrained=None)
 
 
-@pytest.mark.parametrize("kind", ["char", "byte", "bpe"])
+@pytest.mark.parametrize("kind", ["char", "byte", "bpe", "unigram"])
 def test_a_text_of_the_training_part_comes_back_as_it_was(kind: Kind) -> None:
     tokenizer = made(kind)
     assert tokenizer.exact
@@ -39,15 +43,16 @@ def test_characters_and_merges_bring_back_any_text_but_for_unknown_characters(te
     letters = Characters("abc ")
     shown = letters.decode(letters.encode([text])[0].tolist())
     assert shown == "".join(one if one in "abc " else "\ufffd" for one in text)
-    assert BPE.decode(BPE.encode([text])[0].tolist()) == text
+    for pieces in (BPE, UNIGRAM):
+        assert pieces.decode(pieces.encode([text])[0].tolist()) == text
 
 
-BPE: Any = made("bpe")
+BPE, UNIGRAM = made("bpe"), made("unigram")
 
 
 @given(text=some.text(alphabet="ab \n\u00e9\u65e5\U0001f642", max_size=60))
 def test_the_ends_of_a_streams_tokens_count_every_character_once(text: str) -> None:
-    for tokenizer in (Characters("ab"), Bytes(), BPE):
+    for tokenizer in (Characters("ab"), Bytes(), BPE, UNIGRAM):
         ids, ends = tokenizer.stream(text)
         assert len(ids) == len(ends)
         assert (np.diff(ends, prepend=0) >= 0).all()
@@ -78,6 +83,67 @@ def test_a_saved_tokenizer_is_the_same_one(kind: Kind, tmp_path: Path) -> None:
     assert again.unknown == tokenizer.unknown
     for a, b in zip(again.encode(TEXTS), tokenizer.encode(TEXTS), strict=True):
         assert np.array_equal(a, b)
+
+
+def test_another_process_learns_the_same_pieces(tmp_path: Path) -> None:
+    """The library's trainers go over hash tables whose order is another in each process."""
+    names = sorted("".join(letters) for letters in permutations("abcde", 4))  # many that count the same
+    program = (
+        "from pathlib import Path; from labwright_nlp.tokenizing import learned\n"
+        f"for kind in ('wordpiece', 'unigram'):\n    folder = Path({str(tmp_path)!r}) / kind\n    folder.mkdir()\n"
+        f"    learned(kind, {names!r}, vocabulary=300, pretrained=None).save(folder)"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
+    kinds: tuple[Kind, ...] = ("wordpiece", "unigram")
+    for kind in kinds:
+        made(kind, names, 300).save(tmp_path)
+        assert (tmp_path / "tokenizer.json").read_bytes() == (tmp_path / kind / "tokenizer.json").read_bytes()
+
+
+def test_pieces_of_words_are_those_of_berts_own_tokenizer(tmp_path: Path) -> None:
+    """Transformers' `BertTokenizer`, the slow one: greedy, the longest first, on the vocabulary that was learned."""
+    from transformers.models.bert.tokenization_bert_legacy import BertTokenizerLegacy as BertTokenizer
+
+    texts = [*TEXTS, "unbelievable unfold, table; the cattle sat (un)able to fold it!", "don't  e-mail\tit"]
+    tokenizer = made("wordpiece", texts, 60)
+    vocabulary = sorted(tokenizer.inner.get_vocab().items(), key=lambda piece: piece[1])  # type: ignore[attr-defined]
+    (tmp_path / "vocab.txt").write_text("".join(f"{piece}\n" for piece, _ in vocabulary), encoding="utf-8")
+    bert = BertTokenizer(
+        str(tmp_path / "vocab.txt"), do_lower_case=False, strip_accents=False, unk_token="<unk>", pad_token="<pad>"
+    )
+    for text in (*texts, "foldable cats, ünfold 日本 the_end xyz"):
+        (ids,) = tokenizer.encode([text])
+        assert ids.tolist() == bert.encode(text, add_special_tokens=False)
+
+
+def test_pieces_of_words_are_as_many_as_were_asked_for_and_no_more() -> None:
+    texts = [f"{chr(0x4E00 + number)} cat{number}" for number in range(200)]
+    for vocabulary in (3, 11, 60, 150):
+        assert made("wordpiece", texts, vocabulary).size <= vocabulary
+    assert made("wordpiece", texts, 150).unknown == 1
+
+
+def test_a_marked_capital_is_a_piece_of_its_own_before_the_small_word() -> None:
+    tokenizer = made("wordpiece", [clean(text, "mark") for text in ["The cat", "the Cat", "the the"] * 3], 40)
+    great, small = (tokenizer.encode([clean(text, "mark")])[0].tolist() for text in ("The", "the"))
+    assert great[1:] == small and unmarked(tokenizer.decode(great)) == "The"
+
+
+def test_unigrams_cut_a_text_where_the_product_of_probabilities_is_largest() -> None:
+    """Every way to cut it, counted out; the probabilities are those that were learned."""
+    tokenizer = made("unigram", ["abab abba baab", "aab bba abab"] * 4, 265)
+    pieces = json.loads(tokenizer.inner.to_str())["model"]["vocab"]  # type: ignore[attr-defined]
+    scores = {piece: score for piece, score in pieces if piece != "<pad>"}
+    assert any(len(piece) > 1 for piece in scores)
+    for text in ("ab", "abab", "bbaaba", "aabbaabb"):
+        cuts = (
+            [text[low:high] for low, high in pairwise([0, *places, len(text)])]
+            for count in range(len(text))
+            for places in combinations(range(1, len(text)), count)
+        )
+        best = max(sum(map(scores.__getitem__, cut)) for cut in cuts if all(piece in scores for piece in cut))
+        (ids,) = tokenizer.encode([text])
+        assert sum(pieces[token][1] for token in ids.tolist()) == pytest.approx(best)
 
 
 @pytest.mark.parametrize("kind", OWN)
@@ -132,6 +198,7 @@ def test_no_token_of_a_text_is_taken_for_padding(tmp_path: Path, words: dict[str
     ("kind", "settings", "words"),
     [
         ("bpe", {"vocabulary": 100}, r"'bpe' starts from 256 bytes.*given 100"),
+        ("unigram", {"vocabulary": 256}, r"'unigram' starts from 256 bytes.*given 256; it needs 257"),
         ("pretrained", {}, r"that of a folder with tokenizer\.json alone, task\.data\.pretrained=FOLDER"),
         (
             "pretrained",

@@ -37,7 +37,14 @@ def labwright_components() -> Iterator[lw.Component]:
     yield lw.Component(
         "data", "nlp/territories", f"{data}.territories:Territories", "names in two languages, out of Babel"
     )
+    yield lw.Component("data", "nlp/alike-texts", f"{data}.alike_texts:AlikeTexts", "your own texts that are alike")
     yield lw.Component("data", "nlp/tagged-texts", f"{data}.tagged_texts:TaggedTexts", "your own words with tags")
+    yield lw.Component(
+        "data", "nlp/synthetic-tags", f"{data}.synthetic_tags:SyntheticTags", "made sentences with tags, out of Babel"
+    )
+    yield lw.Component(
+        "data", "nlp/synthetic-questions", f"{data}.synthetic_questions:SyntheticQuestions", "made questions, offline"
+    )
     yield lw.Component("data", "nlp/questions", f"{data}.questions:Questions", "your own questions about texts")
     yield lw.Component(
         "data",
@@ -94,6 +101,7 @@ def labwright_verbs() -> Iterator[lw.Verb]:
 def labwright_recipes() -> Iterator[lw.Recipe]:
     folder = Path(__file__).parent / "recipes"
     for name, summary in (
+        ("alike-texts", "which of your own texts mean the same, by their vectors"),
         ("answers-minilm", "answers to your own questions, by a pretrained encoder"),
         ("characters", "a better GPT on your own text, character by character"),
         ("instructions", "a small GPT on your own prompts and responses"),
@@ -107,6 +115,8 @@ def labwright_recipes() -> Iterator[lw.Recipe]:
         ("polarity-minilm", "a pretrained encoder, trained further on your own labelled texts"),
         ("polarity-minilm-lora", "the same, of which a small part learns"),
         ("shakespeare", "a small GPT on your own text, character by character"),
+        ("synthetic-questions", "answers to made questions, from scratch, offline"),
+        ("synthetic-tags", "dates, sums and countries in made sentences, offline"),
         ("tags", "names and other entities in your own sentences, from scratch"),
         ("tags-minilm", "names and other entities, by a pretrained encoder"),
         ("territories", "names of territories and the like from English to German, offline"),

@@ -23,7 +23,8 @@ from pydantic import Field
 if TYPE_CHECKING:
     from tokenizers import Tokenizer as Inner
 
-Kind = Literal["word", "char", "byte", "bpe", "pretrained"]
+Kind = Literal["word", "char", "byte", "bpe", "wordpiece", "unigram", "pretrained"]
+KnowsWords = Literal["word", "bpe", "wordpiece", "unigram", "pretrained"]  # and where they stand in a text
 Case = Literal["keep", "lower", "mark"]
 Vocabulary = Annotated[int, Field(ge=3, description="most tokens there are, those of special meaning included")]
 
@@ -43,6 +44,8 @@ _PADS = (
 )  # the first there is
 _SEPARATORS = ("[SEP]", "</s>", "<sep>", "<|sep|>")  # the first there is
 _MASKS = ("[MASK]", "<mask>", "<|mask|>")  # the first there is
+_BEHIND = "##"  # before a piece that isn't a word's first
+_STEP = 1e-4  # between the scores of what the trainer of unigrams has no score for
 _AT_ONCE = 4096  # lines of a long text that are encoded together
 
 
@@ -68,7 +71,8 @@ def clean(text: str, case: Case = "keep") -> str:
 
 def unmarked(text: str) -> str:
     """The text before its capitals were marked."""
-    return re.sub(f"{MARK}(.?)", lambda found: found[1].upper(), text, flags=re.DOTALL)
+    between = " ?"  # what is put together from words has a blank behind a mark
+    return re.sub(f"{MARK}{between}(.?)", lambda found: found[1].upper(), text, flags=re.DOTALL)
 
 
 class Tokenizer(ABC):
@@ -307,8 +311,11 @@ def learned(
 
     `start` is the folder that belongs to the weights the run starts from: a pretrained tokenizer is its, unless another
     is given. Words are runs of letters, digits and underscores, or of other signs; what isn't among the most frequent
-    is unknown. `bpe` merges bytes (Sennrich et al. 2016; Radford et al. 2019, section 2.2). Raises LabwrightError for a
-    folder without tokenizer.json, and if it is given for another kind, missing or given twice.
+    is unknown. `bpe` merges bytes (Sennrich et al. 2016; Radford et al. 2019, section 2.2). `wordpiece` merges letters
+    and cuts a word from its left into the longest pieces there are, `##` before all but the first (Schuster & Nakajima
+    2012; Devlin et al. 2019); blanks are lost. `unigram` has pieces of bytes with a probability each, and cuts a text
+    where their product is largest (Kudo 2018). Raises LabwrightError for a folder without tokenizer.json, and if it is
+    given for another kind, missing or given twice.
     """
     if kind == "pretrained" and pretrained is not None and start is not None:
         raise LabwrightError(
@@ -336,6 +343,10 @@ def learned(
             return Pieces(_words(texts, vocabulary), exact=False, special=False)
         case "bpe":
             return Pieces(_merges(texts, vocabulary), exact=True, special=True)
+        case "wordpiece":
+            return Pieces(_wordpieces(texts, vocabulary), exact=False, special=False)
+        case "unigram":
+            return Pieces(_unigrams(texts, vocabulary), exact=True, special=True)
 
 
 def hiding(tokens: Tokenizer | None, kind: Kind) -> Pieces:
@@ -398,7 +409,7 @@ def _read(path: Path, kind: Kind) -> Pieces:
         inner = _library().Tokenizer.from_file(str(path))
     except Exception as error:  # the library raises bare Exceptions
         raise LabwrightError(f"{path} can't be read as a tokenizer: {error}") from error
-    return Pieces(inner, exact=kind == "bpe", special=kind != "word")
+    return Pieces(inner, exact=kind in ("bpe", "unigram"), special=kind not in ("word", "wordpiece"))
 
 
 def _words(texts: Iterable[str], vocabulary: int, *, whole: bool = False) -> Any:
@@ -415,19 +426,78 @@ def _words(texts: Iterable[str], vocabulary: int, *, whole: bool = False) -> Any
 
 def _merges(texts: Iterable[str], vocabulary: int) -> Any:
     library = _library()
-    alphabet = sorted(library.pre_tokenizers.ByteLevel.alphabet())
-    if vocabulary < len(alphabet) + 1:
-        raise LabwrightError(
-            f"task.data.vocabulary: 'bpe' starts from {len(alphabet)} bytes and padding, given {vocabulary}; it needs "
-            f"{len(alphabet) + 1} or more, such as 1024."
-        )
-    inner = library.Tokenizer(library.models.BPE())
-    inner.pre_tokenizer = library.pre_tokenizers.ByteLevel(add_prefix_space=False)
-    inner.decoder = library.decoders.ByteLevel()
+    inner, alphabet = _of_bytes(library.models.BPE(), "bpe", vocabulary)
     trainer = library.trainers.BpeTrainer(
         vocab_size=vocabulary, special_tokens=[PAD], initial_alphabet=alphabet, show_progress=False
     )
     inner.train_from_iterator(texts, trainer)
+    return inner
+
+
+def _of_bytes(model: Any, kind: Kind, vocabulary: int) -> tuple[Any, list[str]]:
+    """A tokenizer of pieces of bytes that isn't trained yet, and the letters that stand for bytes."""
+    library = _library()
+    alphabet = sorted(library.pre_tokenizers.ByteLevel.alphabet())
+    if vocabulary < len(alphabet) + 1:
+        raise LabwrightError(
+            f"task.data.vocabulary: {kind!r} starts from {len(alphabet)} bytes and padding, given {vocabulary}; it "
+            f"needs {len(alphabet) + 1} or more, such as 1024."
+        )
+    inner = library.Tokenizer(model)
+    inner.pre_tokenizer = library.pre_tokenizers.ByteLevel(add_prefix_space=False)
+    inner.decoder = library.decoders.ByteLevel()
+    return inner, alphabet
+
+
+def _wordpieces(texts: Iterable[str], vocabulary: int) -> Any:
+    """Ideographs are words of their own, as BERT has them, and so are our marks."""
+    library, texts = _library(), [*texts]
+    counts = Counter(letter for text in texts for letter in text if not letter.isspace())
+    ranked = sorted(counts, key=lambda letter: (-counts[letter], letter))
+    letters = sorted(ranked[: (vocabulary - 2) // 2])  # each as the first of a word, and as one behind it
+    inner = library.Tokenizer(library.models.WordPiece(unk_token=UNKNOWN))
+    inner.normalizer = library.normalizers.BertNormalizer(clean_text=False, strip_accents=False, lowercase=False)
+    of_words, marks = library.pre_tokenizers, library.Regex(f"[{MARK}{BETWEEN}]")
+    inner.pre_tokenizer = of_words.Sequence([of_words.Split(marks, "isolated"), of_words.BertPreTokenizer()])
+    inner.decoder = library.decoders.WordPiece(prefix=_BEHIND, cleanup=False)
+    # letters behind the first would be numbered in an order of chance, by which equal counts are ranked, too
+    named = [PAD, UNKNOWN, *(_BEHIND + letter for letter in letters)]
+    trainer = library.trainers.WordPieceTrainer(
+        vocab_size=vocabulary,
+        special_tokens=named,
+        initial_alphabet=letters,
+        limit_alphabet=len(letters),
+        continuing_subword_prefix=_BEHIND,
+        show_progress=False,
+    )
+    inner.train_from_iterator(texts, trainer)
+    pieces = sorted(inner.get_vocab(with_added_tokens=False).items(), key=lambda piece: piece[1])
+    model = library.models.WordPiece(dict(pieces), unk_token=UNKNOWN, continuing_subword_prefix=_BEHIND)
+    plain = library.Tokenizer(model)
+    plain.normalizer, plain.pre_tokenizer, plain.decoder = inner.normalizer, inner.pre_tokenizer, inner.decoder
+    return plain
+
+
+def _unigrams(texts: Iterable[str], vocabulary: int) -> Any:
+    library = _library()
+    inner, alphabet = _of_bytes(library.models.Unigram(), "unigram", vocabulary)
+    trainer = library.trainers.UnigramTrainer(
+        vocab_size=vocabulary, special_tokens=[PAD], initial_alphabet=alphabet, show_progress=False
+    )
+    inner.train_from_iterator(texts, trainer)
+    # The trainer adds up in an order of chance, which shows in the last digits, and gives bytes that it has no score
+    # for the lowest and steps above it, in an order of chance too.
+    pieces = [(piece, score) for piece, score in json.loads(inner.to_str())["model"]["vocab"] if piece != PAD]
+    lowest = min(score for _, score in pieces)
+    added, step = set(), 0
+    for piece, score in sorted(pieces, key=lambda known: known[1]):
+        if len(piece) == 1 and abs(score - lowest - step * _STEP) < _STEP / 1000:
+            added.add(piece)
+            step += 1
+    scores = {piece: round(lowest if piece in added else score, 9) for piece, score in pieces}
+    ranked = sorted(scores.items(), key=lambda known: (-known[1], known[0]))
+    inner.model = library.models.Unigram([(PAD, 0.0), *ranked])
+    inner.add_special_tokens([PAD])
     return inner
 
 

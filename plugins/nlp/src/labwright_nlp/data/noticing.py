@@ -12,6 +12,7 @@ from labwright_nlp.tokenizing import Kind, Pieces, Tokenizer
 _MUCH = 0.3  # of a part's tokens; less is what rare words are
 _INSTEAD: dict[Kind, str] = {
     "word": "task.data.tokenizer=char or bpe takes words apart, and suits languages without spaces between them",
+    "wordpiece": "rare letters have no piece; a larger task.data.vocabulary or task.data.tokenizer=bpe knows them",
     "char": "a larger task.data.vocabulary or task.data.tokenizer=byte knows them",
     "pretrained": "it was made for other texts; give another folder, or learn one: task.data.tokenizer=bpe",
 }

@@ -22,9 +22,9 @@ class PlainText(Corpus):
     stands a blank line, or a `token` of its own.
 
     `valid` and `test` are the shares at its end, `test` last; `context` is how many tokens the model sees at once.
-    `tokenizer` is `char`, `byte`, `word`, `bpe` (learned from the training part, at most `vocabulary` tokens) or
-    `pretrained`: that of what the run starts from, or of the folder `pretrained`, which holds tokenizer.json. `case`
-    says whether capitals are kept or made small (`lower`) before that.
+    `tokenizer` is `char`, `byte`, `word`, `bpe`, `wordpiece`, `unigram` (learned from the training part, at most
+    `vocabulary` tokens) or `pretrained`: that of what the run starts from, or of the folder `pretrained`, which holds
+    tokenizer.json. `case` says whether capitals are kept or made small (`lower`) before that.
     """
 
     source = "a file of yours"

@@ -47,9 +47,10 @@ class TextFiles(Texts):
     A table without a header has the `columns` named here. `delimiter`, `quote` and `encoding` say how text is written;
     left out, it is seen from the file, and told. Between tabs a quote is a character like any other.
 
-    `tokenizer` is `word`, `char`, `byte`, `bpe` (all learned from the training texts, at most `vocabulary` tokens) or
-    `pretrained`: that of what the run starts from, or of the folder `pretrained`, which holds tokenizer.json. `case`
-    says what becomes of capitals before that: `keep`, `lower`, or `mark`, which writes a mark and the small letter.
+    `tokenizer` is `word`, `char`, `byte`, `bpe`, `wordpiece` or `unigram` (all learned from the training texts, at most
+    `vocabulary` tokens) or `pretrained`: that of what the run starts from, or of the folder `pretrained`, which holds
+    tokenizer.json. `case` says what becomes of capitals before that: `keep`, `lower`, or `mark`, which writes a mark
+    and the small letter.
     """
 
     source = "files of yours"
