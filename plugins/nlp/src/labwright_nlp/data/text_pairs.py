@@ -266,9 +266,10 @@ class TextPairs(Pairs):
 
     `path` is one file, or a folder with a file `train`, and perhaps `valid` and `test`; a part without a file is held
     out of the training pairs by its share, equal texts together. `text` and `translation` name the columns; rows
-    without one or the other are left out. Both sides have a tokenizer of the same kind, `word`, `char`, `byte` or
-    `bpe`, `wordpiece` or `unigram`, learned from the training texts, at most `vocabulary` tokens each; after the target's come its begin and its
-    end. `case` says what becomes of capitals, as in `nlp/text-files`, and `length` is the most tokens of a text.
+    without one or the other are left out. Both sides have a tokenizer of the same kind, `word`, `char`, `byte`, `bpe`,
+    `wordpiece` or `unigram`, learned from the training texts, at most `vocabulary` tokens each; after the target's come
+    its begin and its end. `case` says what becomes of capitals, as in `nlp/text-files`, and `length` is the most tokens
+    of a text.
 
     `pretrained` is one tokenizer for both: that of the encoder-decoder which the run starts from, whose config.json
     says what a target begins and ends with, or that of the folder `pretrained` alone. One that puts a sign of the
