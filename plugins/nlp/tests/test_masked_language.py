@@ -373,7 +373,7 @@ def test_a_text_of_unknown_words_alone_adds_nothing_to_the_loss(fruits: Path) ->
 
     batch = Hidden(Part(), task.hiding, fixed=False).fetch(torch.arange(2), 0, 0)
     assert batch.tokens == task.weight(batch) == 0
-    assert float(task.loss(model, batch, functional.cross_entropy, "train")) == 0.0  # type: ignore[arg-type]
+    assert task.loss(model, batch, functional.cross_entropy, "train").item() == 0.0  # type: ignore[arg-type]
 
 
 def test_classes_of_a_classifier_are_not_what_is_hidden() -> None:

@@ -247,7 +247,7 @@ class MaskedLanguageModel(Task):
         assert isinstance(batch, MaskedBatch)
         with evaluating(model):
             logits_BMV = output(model, batch.to(device)).float().cpu()
-        return told(self, batch, logits_BMV)
+        return told(batch, logits_BMV, self.shown, self.texts_of)
 
     def shown(self, token: int) -> str:
         """A token as text, with its blank if it has one."""
