@@ -29,7 +29,7 @@ def test_pairs_are_those_of_cldr_and_no_name_is_in_two_parts() -> None:
     from babel import Locale
 
     english, german = Locale("en"), Locale("de")
-    parts = pairs_of(length=100)
+    parts = pairs_of(length=100, tokenizer="byte")
     whole = [pair for part in parts.values() for pair in part]
     for side in (0, 1):
         assert len({pair[side] for pair in whole}) == len(whole) > 1300
@@ -51,7 +51,7 @@ def test_other_languages_are_named_by_their_locales() -> None:
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"target": "dee"}, r"task\.data\.target: Babel has no locale 'dee'; did you mean 'dje'|'de'"),
+        ({"target": "dee"}, r"task\.data\.target: Babel has no locale 'dee'; did you mean 'ee'"),
         ({"source": "en-"}, r"task\.data\.source: Babel has no locale 'en-'"),
         ({"source": "de"}, r"task\.data\.target: given 'de', which is task\.data\.source too"),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import sys
 from collections.abc import Sequence
@@ -70,6 +71,33 @@ def test_a_folder_has_a_file_for_each_part(tmp_path: Path) -> None:
     data = prepared(tmp_path / "pairs", test=0.0)
     sizes = {name: len(split) for name in ("train", "valid", "test") if (split := data.split(name)) is not None}
     assert sizes == {"train": 60, "valid": 7}
+
+
+def lines(path: Path, texts: Sequence[str]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    content = "".join(f"{text}\n" for text in texts).encode()
+    path.write_bytes(gzip.compress(content) if path.suffix == ".gz" else content)
+
+
+def test_two_files_of_lines_are_pairs(tmp_path: Path) -> None:
+    for side, ending in enumerate(("en", "fr")):
+        lines(tmp_path / "parallel" / f"train.{ending}", [row[side] for row in ROWS])
+        lines(tmp_path / "parallel" / f"dev.{ending}.gz", [*(row[side] for row in ROWS[:7]), ("only here", "")[side]])
+    data = prepared(tmp_path / "parallel", endings=("en", "fr"), test=0.0)
+    train, valid = data.split("train"), data.split("valid")
+    assert train is not None and valid is not None and (len(train), len(valid)) == (60, 7)
+    assert [f"{part.count} {part.what}" for part in data.left_out()] == ["1 row"]
+    task = SequenceToSequence(data)
+    assert task.references(train.fetch(torch.tensor([3]), 0, 0)) == [ROWS[3][1]]
+    alone = prepared(tmp_path / "parallel" / "train", endings=("fr", "en"), tokenizer="char", valid=0.2, test=0.2)
+    assert sum(len(split) for name in ("train", "valid", "test") if (split := alone.split(name)) is not None) == 60
+    lines(tmp_path / "parallel" / "train.fr", ["fewer"])
+    with pytest.raises(LabwrightError, match=r"train\.en has 60 lines and train\.fr 1: a line of one belongs"):
+        prepared(tmp_path / "parallel", endings=("en", "fr"))
+    with pytest.raises(LabwrightError, match=r"task\.data\.endings: there is no file .*dev\.frr; did you mean 'dev\.fr\.gz'"):
+        prepared(tmp_path / "parallel", endings=("en", "frr"))
+    with pytest.raises(LabwrightError, match="files of lines have no columns"):
+        TextPairs(path=tmp_path, endings=("en", "fr"), weight="w")
 
 
 def test_texts_are_cut_and_rows_that_lack_a_side_are_left_out_and_told(tmp_path: Path) -> None:

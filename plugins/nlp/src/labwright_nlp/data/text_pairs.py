@@ -18,13 +18,14 @@ from labwright_tasks import other_data
 from labwright_tasks.cells import Cells
 from labwright_tasks.delimited import Columns, Delimiter, Quote, Written
 from labwright_tasks.other_data import Facts, drift
-from labwright_tasks.published import Parts, read_parts
+from labwright_tasks.published import Parts, Published, read_parts
 from labwright_tasks.sample_columns import Group, Time, Weight, about_weights, samples_of
 from labwright_tasks.sequence_to_sequence import PairedData, PairedTokens, TargetTokens
 from labwright_tasks.tables import Table, joined, read_table
 from torch import Tensor
 
 from labwright_nlp.data import model_folder, noticing
+from labwright_nlp.data.moses import read_moses
 from labwright_nlp.data.noticing import Noticed
 from labwright_nlp.data.odd_texts import odd_texts
 from labwright_nlp.data.reading import check_typed, has_tables, read_text, tables_at, text_files
@@ -266,10 +267,12 @@ class TextPairs(Pairs):
 
     `path` is one file, or a folder with a file `train`, and perhaps `valid` and `test`; a part without a file is held
     out of the training pairs by its share, equal texts together. `text` and `translation` name the columns; rows
-    without one or the other are left out. Both sides have a tokenizer of the same kind, `word`, `char`, `byte`, `bpe`,
-    `wordpiece` or `unigram`, learned from the training texts, at most `vocabulary` tokens each; after the target's come
-    its begin and its end. `case` says what becomes of capitals, as in `nlp/text-files`, and `length` is the most tokens
-    of a text.
+    without one or the other are left out. With `endings`, such as ["en", "de"], a text is a line of PATH.en and its
+    translation that line of PATH.de, or of such files in a folder (Moses).
+
+    Both sides have a tokenizer of the same kind, `word`, `char`, `byte`, `bpe`, `wordpiece` or `unigram`, learned from
+    the training texts, at most `vocabulary` tokens each; after the target's come its begin and its end. `case` says
+    what becomes of capitals, as in `nlp/text-files`, and `length` is the most tokens of a text.
 
     `pretrained` is one tokenizer for both: that of the encoder-decoder which the run starts from, whose config.json
     says what a target begins and ends with, or that of the folder `pretrained` alone. One that puts a sign of the
@@ -289,6 +292,7 @@ class TextPairs(Pairs):
         path: Path,
         text: str = "text",
         translation: str = "translation",
+        endings: tuple[str, str] | None = None,
         weight: Weight = None,
         group: Group = None,
         time: Time = None,
@@ -318,10 +322,19 @@ class TextPairs(Pairs):
         beside = {"weight": weight, "group": group, "time": time}
         self.beside = {setting: column for setting, column in beside.items() if column is not None}
         self.parts, self.format = parts, Written(delimiter, columns, quote, encoding)
+        self.endings, self.encoding = endings, encoding
+        if endings is not None and (columns or parts or self.beside):
+            raise LabwrightError(
+                "task.data.endings: files of lines have no columns; leave out columns, parts, weight, group and time."
+            )
 
     def rows(self) -> dict[str, Table]:
         columns = {**self.columns, **self.beside}
-        published = read_parts(self.path, columns, written=self.format, parts=self.parts)
+        if self.endings is not None:
+            tables = read_moses(self.path, self.endings, self.encoding)
+            published = Published(tables, remarks=[said for table in tables.values() for said in table.remarks])
+        else:
+            published = read_parts(self.path, columns, written=self.format, parts=self.parts)
         parts, self._left_out, self._told = {}, published.left_out, published.remarks
         for part, table in published.tables.items():
             parts[part], bare = self._cleaned(table)
