@@ -44,7 +44,10 @@ def labwright_components() -> Iterator[lw.Component]:
     yield lw.Component("model", "nlp/encoder", f"{models}.encoder:Encoder", "any encoder of transformers")
     yield lw.Component("model", "nlp/decoder", f"{models}.decoder:Decoder", "any decoder of transformers")
     yield lw.Component(
-        "model", "nlp/encoder-decoder", f"{models}.encoder_decoder:EncoderDecoder", "any encoder-decoder of transformers"
+        "model",
+        "nlp/encoder-decoder",
+        f"{models}.encoder_decoder:EncoderDecoder",
+        "any encoder-decoder of transformers",
     )
     yield lw.Component("model", "nlp/tagger", f"{models}.tagger:Tagger", "letters, words and a chain of labels")
     yield lw.Component("model", "nlp/gpt", f"{models}.gpt:GPT", "decoder-only transformer, a language model")
@@ -77,7 +80,8 @@ def labwright_recipes() -> Iterator[lw.Recipe]:
     for name, summary in (
         ("answers-minilm", "answers to your own questions, by a pretrained encoder"),
         ("characters", "a better GPT on your own text, character by character"),
-        ("instructions", "a small GPT on your own prompts and responses"),
+        ("instructions", "a pretrained decoder, tuned on your own prompts and responses"),
+        ("instructions-gpt", "a small GPT on your own prompts and responses, from scratch"),
         ("languages", "telling 30 languages apart, offline"),
         ("lstm-seed", "the plainest recurrent network on your own labelled texts"),
         ("pydoc", "a small GPT on the texts behind Python's help(), offline"),

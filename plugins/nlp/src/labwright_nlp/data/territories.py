@@ -53,7 +53,9 @@ class Territories(Pairs):
         self.locales = source, target
 
     def rows(self) -> dict[str, Table]:
-        first, second = (_locale(name, setting) for name, setting in zip(self.locales, ("source", "target"), strict=True))
+        first, second = (
+            _locale(name, setting) for name, setting in zip(self.locales, ("source", "target"), strict=True)
+        )
         if first == second:
             raise LabwrightError(f"task.data.target: given {self.locales[1]!r}, which is task.data.source too.")
         pairs: dict[str, str] = {}

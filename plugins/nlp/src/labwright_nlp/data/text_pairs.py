@@ -281,6 +281,7 @@ class TextPairs(Pairs):
 
     source = "files of yours"
     licence = "yours"
+
     def __init__(
         self,
         *,

@@ -94,6 +94,10 @@ class Decoder(nn.Module):
         """Logits (B, T, V) of what follows tokens at their places, and keys and values of those and all before."""
         placed = {"position_ids": places_BT} if self.placed else {}
         told = self.network(
-            input_ids=ids_BT, attention_mask=there.long(), past_key_values=filled_cache(before), use_cache=True, **placed
+            input_ids=ids_BT,
+            attention_mask=there.long(),
+            past_key_values=filled_cache(before),
+            use_cache=True,
+            **placed,
         )
         return told.logits[..., : self.size], in_cache(told.past_key_values)
