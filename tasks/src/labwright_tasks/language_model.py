@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Self, cast
@@ -265,7 +266,7 @@ class LanguageModel(Task):
         if suffix_of(path) in JSON_LINES and path.is_file():
             return prompts_at(path, self._of_row)
         found = self.data.inputs(path)
-        return found and ((name, lambda read=read: self._padded(read())) for name, read in found)
+        return found and ((name, partial(self._read_padded, read)) for name, read in found)
 
     def predict(self, model: nn.Module, inputs: tuple[Tensor, ...], origins: Sequence[Any]) -> list[dict[str, Any]]:
         """For each row a continuation, as an iterator of pieces of text; those of a search with beams are whole."""
@@ -285,8 +286,13 @@ class LanguageModel(Task):
         apart = isinstance(self.data, Prompting)  # an answer is a text of its own
         beginnings = Beginnings(model, rows, window=inputs.length, device=next(model.parameters()).device)
         if self.beams > 1:
-            most = {"longest": hows[0].length, "end_id": outputs.end_id}
-            found = best_continuations(beginnings, beams=self.beams, penalty=self.length_penalty, **most)
+            found = best_continuations(
+                beginnings,
+                beams=self.beams,
+                penalty=self.length_penalty,
+                longest=hows[0].length,
+                end_id=outputs.end_id,
+            )
             before = [[] if apart else row for row in rows]
             texts = zip(found, before, [how.stop for how in hows], strict=True)
             return [iter((shown(*text, self._text),)) for text in texts]
@@ -349,6 +355,9 @@ class LanguageModel(Task):
         if not isinstance(text, str):
             raise LabwrightError(f"there is no text under {self.line!r}, which has the prompt; there is {listed(row)}.")
         return Input(self.parse(text), how)
+
+    def _read_padded(self, read: Callable[[], tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
+        return self._padded(read())
 
     def _padded(self, prompt: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """A prompt that is as long as the window, or longer."""

@@ -112,4 +112,4 @@ def next_tokens(
     if all(how.greedy for how in hows):
         return [int(token) for token in tokens_B]
     rows = zip(logits_BV.float().cpu(), before, hows, draws, strict=True)
-    return [drawn(logits_V, *rest) for logits_V, *rest in rows]
+    return [drawn(logits_V, text, how, of_text) for logits_V, text, how, of_text in rows]
