@@ -153,6 +153,14 @@ def texts() -> Path:
     return file
 
 
+def conversations() -> Path:
+    """40 prompts with a response each."""
+    path = HERE / "conversations.jsonl"
+    rows = ({"prompt": f"say {number} twice", "response": f"{number} {number}"} for number in range(40))
+    path.write_text("".join(f"{json.dumps(row)}\n" for row in rows), encoding="utf-8")
+    return path
+
+
 def pairs() -> Path:
     file = HERE / "pairs.jsonl"
     chance = random.Random(0)
@@ -535,6 +543,10 @@ test_nlp = conformance(
         "data nlp/parquet": ["nlp/polarity-bag", f'task.data={{name="nlp/parquet",path="{row_groups()}"}}'],
         "data nlp/tokens": ["nlp/shakespeare", f'task.data={{name="nlp/tokens",path="{token_files()}",context=32}}'],
         "data nlp/plain-text": ["nlp/shakespeare", f"task.data.path={running_text()}"],
+        "data nlp/instructions": [
+            *("nlp/instructions-gpt", f"task.data.path={conversations()}", "task.data.tokenizer=char"),
+            *("task.data.context=64", "task.length=9", "model.width=16", "model.depth=1", "model.heads=2"),
+        ],
         "data nlp/text-pairs": ["nlp/translation", f"task.data.path={pairs()}"],
         "model nlp/transformer-encoder": ["nlp/languages", "model=nlp/transformer-encoder", "model.width=32"],
         "data nlp/territories": ["nlp/territories", "model.width=16", "model.depth=1", "train.epochs=1"],

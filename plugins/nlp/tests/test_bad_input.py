@@ -462,6 +462,20 @@ CASES: dict[str, tuple[Command, str]] = {
         lambda here: ["run", "nlp/shakespeare", f"task.data.path={here / 'txet.txt'}"],
         r"there is no file .*txet\.txt",
     ),
+    "a stop text of nothing": (running("To be " * 200, 'task.stop=[""]'), r"task\.stop.*given.*character"),
+    "no share for top-p": (
+        running("To be " * 200, "task.top_p=0"),
+        r"task\.top_p: given 0; it should be greater than 0",
+    ),
+    "a min-p above 1": (running("To be " * 200, "task.min_p=2"), r"task\.min_p: given 2"),
+    "a penalty of nothing": (
+        running("To be " * 200, "task.repetition_penalty=0"),
+        r"task\.repetition_penalty: given 0",
+    ),
+    "a search that would draw": (
+        running("To be " * 200, "task.beams=2", "task.top_k=3"),
+        r"a search of 2 beams draws nothing, and task\.top_k is about what is drawn",
+    ),
     "an empty running text": (running(""), r"text\.txt has no text to learn from"),
     "a blank running text": (running(" \n" * 90), r"text\.txt has no text to learn from"),
     "a running text of bytes": (

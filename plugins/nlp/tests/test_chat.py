@@ -25,7 +25,7 @@ def answering(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("answering")
     (folder / "pairs.jsonl").write_text("".join(f"{json.dumps(pair)}\n" for pair in PAIRS * 4))
     lw.Experiment.from_recipe(
-        "nlp/instructions",
+        "nlp/instructions-gpt",
         [
             f"task.data.path={folder / 'pairs.jsonl'}", "task.data.valid=0.0", "task.data.tokenizer=word",
             "model.depth=1", "task.data.context=64", "model.width=32", "model.heads=2", "train.epochs=30",

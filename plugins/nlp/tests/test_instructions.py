@@ -180,7 +180,7 @@ def test_what_is_cut_and_what_has_no_answer_is_counted(tmp_path: Path) -> None:
 def test_a_run_learns_answers_and_gives_them_by_the_same_template(tmp_path: Path) -> None:
     folder = pretrained(tmp_path / "folder")
     run = lw.Experiment.from_recipe(
-        "nlp/instructions",
+        "nlp/instructions-gpt",
         [
             f"task.data.path={rows(tmp_path, PAIRS * 4)}", "task.data.valid=0.0", "task.data.tokenizer=pretrained",
             f"task.data.pretrained={folder}", "task.data.context=48", "model.width=32", "model.depth=1",
@@ -198,6 +198,50 @@ def test_a_run_learns_answers_and_gives_them_by_the_same_template(tmp_path: Path
     texts, places = run.task.report(run.model, "train", run.device)
     assert "say" in texts.captions[0] and places.title == "Loss by place in the window"  # type: ignore[union-attr]
     assert run.task.floors("train")
+
+
+def test_a_pretrained_decoder_is_tuned_by_the_loss_that_transformers_gives_for_the_answers(tmp_path: Path) -> None:
+    import transformers
+
+    folder = pretrained(tmp_path / "folder")
+    torch.manual_seed(0)
+    size = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json")).get_vocab_size()
+    config = transformers.LlamaConfig(
+        vocab_size=size,
+        hidden_size=16,
+        intermediate_size=32,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        pad_token_id=2,
+    )
+    network = transformers.LlamaForCausalLM(config).eval()
+    network.save_pretrained(folder)
+    (tmp_path / "data").mkdir()
+    path = rows(tmp_path / "data", [*PAIRS, {"messages": TALK}])
+    rows(tmp_path / "data", [{"messages": TALK}, PAIRS[0]], "valid.jsonl")
+    run = lw.Experiment.from_recipe(
+        "nlp/instructions",
+        [
+            f"task.data.path={path.parent}",
+            f"start.run={folder}",
+            "task.data.context=128",
+            "optimizer.lr=1e-12",
+            "log=[]",
+        ],
+    ).run(tmp_path / "run")
+    assert "conversations are written by the chat template of the pretrained folder." in run.notes
+    split, nats, count = run.task.data.split("valid"), 0.0, 0
+    for row in range(2):
+        batch = split.fetch(torch.tensor([row]), 0, 0)  # type: ignore[union-attr]
+        labels_T = torch.cat([batch.inputs[0][:, :1], batch.targets], 1)  # theirs are shifted by the library
+        ids_T = torch.cat([batch.inputs[0], batch.targets[:, -1:]], 1)
+        with torch.no_grad():
+            mean = network(input_ids=ids_T, labels=labels_T.index_fill(1, torch.tensor([0]), LEFT_OUT)).loss
+        nats, count = nats + float(mean) * batch.tokens, count + batch.tokens
+    assert run.metrics["valid"]["cross_entropy"] == pytest.approx(nats / count, rel=1e-5)
+    loaded = lw.load(tmp_path / "run")
+    (answer,) = loaded.task.predict(loaded.model, loaded.task.parse("say fig twice"), [loaded.task.how])  # type: ignore[attr-defined]
+    assert isinstance("".join(answer["continuation"]), str)
 
 
 def test_of_a_template_that_rewrites_earlier_answers_the_last_is_learned(tmp_path: Path) -> None:

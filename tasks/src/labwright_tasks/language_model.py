@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Self, cast
@@ -61,6 +62,7 @@ if TYPE_CHECKING:
 _TAKES = ("logits", "labels")
 _TABLE = (*_TAKES, "nats_sum", "tokens", "characters")
 
+_LENGTH_PENALTY = 0.6  # of Wu et al.
 _TEXTS, _PROMPT, _WRITTEN = 4, 16, 200  # of a report: texts, tokens of a prompt, most pieces written after it
 _COUNTED = 2_000_000  # tokens that a floor is counted in
 _CELLS, _CELLS_AT_ONCE = 2_000_000_000, 4_000_000  # of a floor: tokens times the vocabulary, altogether and at once
@@ -114,11 +116,13 @@ class LanguageModel(Task):
     `temperature` divides the logits, 0 always takes the most probable token; `top_k` leaves the choice between that
     many; `top_p` between the fewest that have so much of the probability together (Holtzman et al. 2020); `min_p`
     between those that have so much of the most probable one's (Nguyen et al. 2024). `repetition_penalty` divides the
-    logits of tokens that stand before, or multiplies negative ones (Keskar et al. 2019); 1 is none. They apply in this
-    order: penalty, temperature, top-k, top-p, min-p. `sample_seed` says which of many texts it is.
+    logits of tokens that stand before, or multiplies negative ones (Keskar et al. 2019); left out or 1, it does
+    nothing. They apply in this order: penalty, temperature, top-k, top-p, min-p. `sample_seed` says which of many texts
+    it is.
 
     With `beams` above 1 nothing is drawn: it is the continuation found by a search with so many beginnings, the best by
-    log P / ((5 + tokens) / 6) ** length_penalty (Wu et al. 2016), whatever the temperature, cut at a text of `stop`.
+    log P / ((5 + tokens) / 6) ** length_penalty (Wu et al. 2016; 0.6 if left out), whatever the temperature, cut at a
+    text of `stop`.
 
     Prompts that are asked about together go through the model together; what is written for one doesn't depend on the
     others but for rounding. A model that keeps what it made of a text (`Continuing`) takes one token at a time as long
@@ -137,10 +141,11 @@ class LanguageModel(Task):
         top_k: TopK | None = None,
         top_p: TopP | None = None,
         min_p: MinP | None = None,
-        repetition_penalty: RepetitionPenalty = 1.0,
-        stop: tuple[Stop, ...] = (),
-        beams: Annotated[int, Field(ge=1, le=1000)] = 1,
-        length_penalty: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.6,
+        # left out where they are as usual: a recipe without them, of an older run, is the same recipe
+        repetition_penalty: RepetitionPenalty | None = None,
+        stop: tuple[Stop, ...] | None = None,
+        beams: Annotated[int, Field(ge=1, le=1000)] | None = None,
+        length_penalty: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None,
         length: Length = 300,
         sample_seed: Seed = 0,
         metrics: list[Annotated[Metric, Part("metric")]] | None = None,
@@ -165,22 +170,22 @@ class LanguageModel(Task):
             top_k=top_k,
             top_p=top_p,
             min_p=min_p,
-            repetition_penalty=repetition_penalty,
+            repetition_penalty=repetition_penalty or 1.0,
             length=length,
-            stop=stop,
+            stop=stop or (),
             sample_seed=sample_seed,
         )
-        self.beams, self.length_penalty = beams, length_penalty
+        self.beams, self.length_penalty = beams or 1, _LENGTH_PENALTY if length_penalty is None else length_penalty
         drawn = {"top_k": top_k, "top_p": top_p, "min_p": min_p}
-        if beams > 1 and (given := [name for name, value in drawn.items() if value is not None]):
+        if self.beams > 1 and (given := [name for name, value in drawn.items() if value is not None]):
             raise LabwrightError(
                 f"task.beams: a search of {beams} beams draws nothing, and task.{given[0]} is about what is drawn; "
                 "leave one of the two out."
             )
-        if beams > 1 and repetition_penalty != 1:
+        if self.beams > 1 and self.how.repetition_penalty != 1:
             raise LabwrightError(
                 f"task.beams: a search of {beams} beams is for the most probable text, which task.repetition_penalty="
-                f"{repetition_penalty:g} would change; leave one of the two out."
+                f"{self.how.repetition_penalty:g} would change; leave one of the two out."
             )
         self.closely = False  # whether an interval is measured as well
 
@@ -265,7 +270,7 @@ class LanguageModel(Task):
         if suffix_of(path) in JSON_LINES and path.is_file():
             return prompts_at(path, self._of_row)
         found = self.data.inputs(path)
-        return found and ((name, lambda read=read: self._padded(read())) for name, read in found)
+        return found and ((name, partial(self._read_padded, read)) for name, read in found)
 
     def predict(self, model: nn.Module, inputs: tuple[Tensor, ...], origins: Sequence[Any]) -> list[dict[str, Any]]:
         """For each row a continuation, as an iterator of pieces of text; those of a search with beams are whole."""
@@ -285,8 +290,13 @@ class LanguageModel(Task):
         apart = isinstance(self.data, Prompting)  # an answer is a text of its own
         beginnings = Beginnings(model, rows, window=inputs.length, device=next(model.parameters()).device)
         if self.beams > 1:
-            most = {"longest": hows[0].length, "end_id": outputs.end_id}
-            found = best_continuations(beginnings, beams=self.beams, penalty=self.length_penalty, **most)
+            found = best_continuations(
+                beginnings,
+                beams=self.beams,
+                penalty=self.length_penalty,
+                longest=hows[0].length,
+                end_id=outputs.end_id,
+            )
             before = [[] if apart else row for row in rows]
             texts = zip(found, before, [how.stop for how in hows], strict=True)
             return [iter((shown(*text, self._text),)) for text in texts]
@@ -349,6 +359,9 @@ class LanguageModel(Task):
         if not isinstance(text, str):
             raise LabwrightError(f"there is no text under {self.line!r}, which has the prompt; there is {listed(row)}.")
         return Input(self.parse(text), how)
+
+    def _read_padded(self, read: Callable[[], tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
+        return self._padded(read())
 
     def _padded(self, prompt: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """A prompt that is as long as the window, or longer."""
