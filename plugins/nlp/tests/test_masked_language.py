@@ -266,6 +266,13 @@ def test_each_mask_of_a_text_is_filled_in_and_the_report_shows_hidden_tokens(run
     assert answer["text"].startswith("the cat") and answer["text"].endswith(" sat")
     best = [mask[0]["token"] for mask in answer["masks"]]
     assert answer["text"] == f"the cat{best[0]} and 12{best[1]} sat"
+    # asked together, with another number of masks, a text is answered as alone
+    ids_BT, lengths_B, _ = loaded.task.parse("[MASK] cat and 12 [MASK]")
+    told_BT = torch.cat([ids_BT[:, :-1], torch.tensor([[5]])], dim=1)
+    answers = loaded.task.predict(loaded.model, (torch.cat([ids_BT, told_BT]), lengths_B.repeat(2)), [None, None])
+    assert [len(one["masks"]) for one in answers] == [2, 1]
+    (alone,) = loaded.task.predict(loaded.model, (told_BT, lengths_B), [None])
+    assert [one["token"] for one in alone["masks"][0]] == [one["token"] for one in answers[1]["masks"][0]]
     page = (run / "report.html").read_text()
     assert "Hidden tokens" in page and ", not " in page
 
@@ -337,6 +344,7 @@ def test_what_cannot_be_hidden_or_told_is_answered(text: Path, tmp_path: Path, r
     files = MaskedLanguageModel(TokenFiles(path=tmp_path))
     assert "has no tokenizer.json, which says what the ids stand for" in fault(make=files.prepare)
     assert "the text has no [MASK]" in fault(make=lw.load(run).task.parse, line="the cat")
+    assert "tokens, and the run learned from 16 at most" in fault(make=lw.load(run).task.parse, line=f"[MASK] {WORDS}")
     decoder = {"make": Encoder, "inputs": MaskedTokens(40, 12, 0, 2), "outputs": HiddenTokens(40, 2)}
     sizes = {"n_embd": 16, "n_layer": 1, "n_head": 2}
     assert "a token sees only those before it" in fault(**decoder, architecture="gpt2", options=sizes)
@@ -365,8 +373,19 @@ def test_a_text_of_unknown_words_alone_adds_nothing_to_the_loss(fruits: Path) ->
 
     batch = Hidden(Part(), task.hiding, fixed=False).fetch(torch.arange(2), 0, 0)
     assert batch.tokens == task.weight(batch) == 0
-    assert float(task.loss(model, batch, functional.cross_entropy, "train")) == 0.0  # type: ignore[arg-type]
+    assert task.loss(model, batch, functional.cross_entropy, "train").item() == 0.0  # type: ignore[arg-type]
 
 
 def test_classes_of_a_classifier_are_not_what_is_hidden() -> None:
     assert HiddenTokens(3, 1).classes == Classes(("0", "1", "2"))
+
+
+@pytest.mark.release
+def test_the_recipe_tells_more_than_counts_of_both_neighbours(tmp_path: Path) -> None:
+    done = lw.Experiment.from_recipe("nlp/pydoc-masked", ["log=[]"]).run(tmp_path / "run")
+    for split in ("valid", "test"):
+        floors = done.task.floors(split)
+        counts, reached = floors["counts of left and right neighbours"], done.metrics[split]
+        print(split, reached, counts)
+        assert reached["masked_accuracy"] > counts["masked_accuracy"] and reached["perplexity"] < counts["perplexity"]
+    assert done.metrics["valid"]["masked_accuracy"] > 0.32

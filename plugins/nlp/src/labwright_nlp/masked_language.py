@@ -205,13 +205,15 @@ class MaskedLanguageModel(Task):
     def _asked(self, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         ids_BT, lengths_B = inputs[:2]
         places_BM = self._places(ids_BT)
-        if not bool((ids_BT == self._tokens().mask_id).any()):
+        if self.hiding.mask_id not in ids_BT.tolist()[0]:
             raise LabwrightError(f"the text has no {self._tokens().mask}: write it where a token is to be filled in.")
         return ids_BT, lengths_B, places_BM
 
     def _places(self, ids_BT: Tensor) -> Tensor:
-        """Where masks stand, (B, M), 0 behind the last of a row."""
-        rows = [(ids_T == self._tokens().mask_id).nonzero()[:, 0] for ids_T in ids_BT]
+        """Where masks stand, (B, M), 0 behind the last of a row. Raises LabwrightError for texts that are too long."""
+        if ids_BT.shape[1] > (most := self._inputs().length):
+            raise LabwrightError(f"the text has {ids_BT.shape[1]:,} tokens, and the run learned from {most:,} at most.")
+        rows = [(ids_T == self.hiding.mask_id).nonzero()[:, 0] for ids_T in ids_BT]
         most = max(1, *map(len, rows))
         return torch.stack([functional.pad(places, (0, most - len(places))) for places in rows])
 
@@ -221,13 +223,11 @@ class MaskedLanguageModel(Task):
         places_BM = self._places(ids_BT)
         shares_BMV = model(ids_BT, lengths_B, places_BM).float().softmax(2).cpu()
         shares_BMK, tokens_BMK = shares_BMV.topk(min(self.answers, shares_BMV.shape[2]))
-        filled_BT, mask_id = ids_BT.cpu().clone(), self._tokens().mask_id
+        filled_BT, masks_B = ids_BT.cpu().clone(), (ids_BT == self.hiding.mask_id).sum(1).tolist()
         answers: list[dict[str, Any]] = []
         for row, places in enumerate(places_BM.tolist()):
             told = []
-            for number, place in enumerate(places):
-                if int(ids_BT[row, place]) != mask_id:
-                    continue
+            for number, place in enumerate(places[: masks_B[row]]):
                 best = zip(tokens_BMK[row, number].tolist(), shares_BMK[row, number].tolist(), strict=True)
                 told.append([{"token": self.shown(token), "probability": share} for token, share in best])
                 filled_BT[row, place] = tokens_BMK[row, number, 0]
@@ -244,9 +244,10 @@ class MaskedLanguageModel(Task):
             return ()
         rows = torch.unique(torch.arange(_SHOWN) * len(part) // _SHOWN)  # evenly over the part
         batch = part.fetch(rows, 0, 0)
+        assert isinstance(batch, MaskedBatch)
         with evaluating(model):
             logits_BMV = output(model, batch.to(device)).float().cpu()
-        return told(self, batch, logits_BMV)
+        return told(batch, logits_BMV, self.shown, self.texts_of)
 
     def shown(self, token: int) -> str:
         """A token as text, with its blank if it has one."""

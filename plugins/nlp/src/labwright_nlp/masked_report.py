@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
 
 from labwright import LEFT_OUT, Section, Text
 from torch import Tensor
 
 from labwright_nlp.hiding import MaskedBatch
 
-if TYPE_CHECKING:
-    from labwright_nlp.masked_language import MaskedLanguageModel
 
-
-def told(task: MaskedLanguageModel, batch: MaskedBatch, logits_BMV: Tensor) -> list[Section]:
-    """Texts whose hidden tokens stand in brackets."""
+def told(
+    batch: MaskedBatch,
+    logits_BMV: Tensor,
+    shown: Callable[[int], str],
+    texts_of: Callable[[Sequence[Sequence[int]]], list[str]],
+) -> list[Section]:
+    """Texts whose hidden tokens stand in brackets; `shown` gives a token as text, `texts_of` what stands between."""
     ids_BT, lengths_B, places_BM = batch.inputs
     said_BM = logits_BMV.argmax(2)
     shares_BM = logits_BMV.softmax(2).amax(2)
@@ -23,9 +25,9 @@ def told(task: MaskedLanguageModel, batch: MaskedBatch, logits_BMV: Tensor) -> l
         count = sum(target != LEFT_OUT for target in targets)
         places = places_BM[row, :count].tolist()
         stretches = zip([0, *(1 + place for place in places)], [*places, int(lengths_B[row])], strict=True)
-        seen = task.texts_of([ids_BT[row, start:end].tolist() for start, end in stretches])
+        seen = texts_of([ids_BT[row, start:end].tolist() for start, end in stretches])
         marks = [
-            _marked(task.shown(true), task.shown(said), share, right=true == said)
+            _marked(shown(true), shown(said), share, right=true == said)
             for true, said, share in zip(targets, said_BM[row].tolist(), shares_BM[row].tolist(), strict=True)
             if true != LEFT_OUT
         ]

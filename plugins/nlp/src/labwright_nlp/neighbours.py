@@ -94,4 +94,5 @@ class Alone(nn.Module):
 def _shared(counts_QV: np.ndarray, lower_QV: np.ndarray) -> np.ndarray:
     """Counts as probabilities: as many as there are different tokens are left to those of a lower order."""
     kinds_Q1 = np.maximum((counts_QV > 0).sum(1, keepdims=True), 1)
-    return (counts_QV + kinds_Q1 * lower_QV) / (counts_QV.sum(1, keepdims=True) + kinds_Q1)
+    shares_QV: np.ndarray = (counts_QV + kinds_Q1 * lower_QV) / (counts_QV.sum(1, keepdims=True) + kinds_Q1)
+    return shares_QV

@@ -285,8 +285,9 @@ class Pieces(Tokenizer):
         """Which ids stand for text, bool (V,): neither padding, nor what isn't known, nor one of special meaning."""
         ordinary_V = np.zeros(self.size, dtype=bool)
         ordinary_V[[*self.inner.get_vocab(with_added_tokens=True).values()]] = True
-        special = {token for token, added in self.inner.get_added_tokens_decoder().items() if added.special}
-        ordinary_V[[*(special | {self.pad_id, self.unknown, self.mask_id}) - {None}]] = False
+        special = [token for token, added in self.inner.get_added_tokens_decoder().items() if added.special]
+        others = (self.pad_id, self.unknown, self.mask_id)
+        ordinary_V[[*special, *(token for token in others if token is not None)]] = False
         return ordinary_V
 
     def _with_masks(self, text: str) -> str:

@@ -24,7 +24,7 @@ class Seams:
     def go_on(self, ids_BT: np.ndarray) -> np.ndarray:
         """Which tokens go on with the word before them, bool (B, T)."""
         begins_BT, ends_BT = self.begins_V[ids_BT], self.ends_V[ids_BT]
-        go_on_BT = begins_BT == _GOES_ON
+        go_on_BT: np.ndarray = begins_BT == _GOES_ON
         follows_BT = (begins_BT[:, 1:] == ends_BT[:, :-1]) | (ends_BT[:, :-1] == _BLANK)
         go_on_BT[:, 1:] |= follows_BT & (begins_BT[:, 1:] != _BEGINS)
         go_on_BT[:, 0] = False
