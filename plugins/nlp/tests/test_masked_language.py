@@ -378,3 +378,14 @@ def test_a_text_of_unknown_words_alone_adds_nothing_to_the_loss(fruits: Path) ->
 
 def test_classes_of_a_classifier_are_not_what_is_hidden() -> None:
     assert HiddenTokens(3, 1).classes == Classes(("0", "1", "2"))
+
+
+@pytest.mark.release
+def test_the_recipe_tells_more_than_counts_of_both_neighbours(tmp_path: Path) -> None:
+    done = lw.Experiment.from_recipe("nlp/pydoc-masked", ["log=[]"]).run(tmp_path / "run")
+    for split in ("valid", "test"):
+        floors = done.task.floors(split)
+        counts, reached = floors["counts of left and right neighbours"], done.metrics[split]
+        print(split, reached, counts)
+        assert reached["masked_accuracy"] > counts["masked_accuracy"] and reached["perplexity"] < counts["perplexity"]
+    assert done.metrics["valid"]["masked_accuracy"] > 0.32

@@ -205,7 +205,7 @@ class MaskedLanguageModel(Task):
     def _asked(self, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         ids_BT, lengths_B = inputs[:2]
         places_BM = self._places(ids_BT)
-        if self._tokens().mask_id not in ids_BT.tolist()[0]:
+        if self.hiding.mask_id not in ids_BT.tolist()[0]:
             raise LabwrightError(f"the text has no {self._tokens().mask}: write it where a token is to be filled in.")
         return ids_BT, lengths_B, places_BM
 
@@ -213,7 +213,7 @@ class MaskedLanguageModel(Task):
         """Where masks stand, (B, M), 0 behind the last of a row. Raises LabwrightError for texts that are too long."""
         if ids_BT.shape[1] > (most := self._inputs().length):
             raise LabwrightError(f"the text has {ids_BT.shape[1]:,} tokens, and the run learned from {most:,} at most.")
-        rows = [(ids_T == self._tokens().mask_id).nonzero()[:, 0] for ids_T in ids_BT]
+        rows = [(ids_T == self.hiding.mask_id).nonzero()[:, 0] for ids_T in ids_BT]
         most = max(1, *map(len, rows))
         return torch.stack([functional.pad(places, (0, most - len(places))) for places in rows])
 
@@ -223,7 +223,7 @@ class MaskedLanguageModel(Task):
         places_BM = self._places(ids_BT)
         shares_BMV = model(ids_BT, lengths_B, places_BM).float().softmax(2).cpu()
         shares_BMK, tokens_BMK = shares_BMV.topk(min(self.answers, shares_BMV.shape[2]))
-        filled_BT, masks_B = ids_BT.cpu().clone(), (ids_BT == self._tokens().mask_id).sum(1).tolist()
+        filled_BT, masks_B = ids_BT.cpu().clone(), (ids_BT == self.hiding.mask_id).sum(1).tolist()
         answers: list[dict[str, Any]] = []
         for row, places in enumerate(places_BM.tolist()):
             told = []
