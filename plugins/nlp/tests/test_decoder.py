@@ -19,7 +19,13 @@ from torch import nn
 
 INPUTS, NEXT = Tokens(40, 16, 0), NextTokens(40, 16)
 GPT2 = {"n_embd": 16, "n_layer": 2, "n_head": 2}
-LLAMA = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 1, "intermediate_size": 32}
+LLAMA = {
+    "hidden_size": 16,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 1,
+    "intermediate_size": 32,
+}
 KINDS: dict[str, tuple[str, dict[str, Any]]] = {
     "gpt2": ("gpt2", GPT2),
     "llama": ("llama", LLAMA),
@@ -107,7 +113,9 @@ def test_of_a_folder_loss_and_texts_are_those_of_transformers(folder: Path, tmp_
     loss = task.loss(model, batch, nn.CrossEntropyLoss(), "train")  # type: ignore[arg-type]
     torch.testing.assert_close(loss, theirs(input_ids=ids_BT, labels=labels_BT).loss, rtol=1e-5, atol=1e-5)
     prompt = batch.inputs[0][:1, :5]
-    (told,) = theirs.generate(prompt, attention_mask=torch.ones_like(prompt), do_sample=False, max_new_tokens=6).tolist()
+    (told,) = theirs.generate(
+        prompt, attention_mask=torch.ones_like(prompt), do_sample=False, max_new_tokens=6
+    ).tolist()
     words = [f"w{token - 2}" for token in told[5:]]
     assert "".join(task.continuation(model, prompt[0].tolist())).split() == words and len(set(words)) > 1
 
@@ -126,7 +134,9 @@ def test_what_cannot_be_a_decoder_is_answered() -> None:
     assert "has 8 positions, texts have up to 16 tokens: set task.data.context=8 or less" in fault(
         architecture="gpt2", options={**GPT2, "n_positions": 8}
     )
-    assert "knows 30 tokens, the data's tokenizer has 40" in fault(architecture="gpt2", options={**GPT2, "vocab_size": 30})
+    assert "knows 30 tokens, the data's tokenizer has 40" in fault(
+        architecture="gpt2", options={**GPT2, "vocab_size": 30}
+    )
 
 
 def test_a_folder_of_another_run_is_gone_on_with(tmp_path: Path) -> None:

@@ -37,7 +37,9 @@ def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     import transformers
 
     path = tmp_path_factory.mktemp(request.param)
-    config = transformers.AutoConfig.for_model(request.param, vocab_size=40, tie_word_embeddings=True, **KINDS[request.param])
+    config = transformers.AutoConfig.for_model(
+        request.param, vocab_size=40, tie_word_embeddings=True, **KINDS[request.param]
+    )
     torch.manual_seed(0)
     network = transformers.AutoModelForSeq2SeqLM.from_config(config)
     for parameter in network.parameters():
@@ -117,7 +119,11 @@ def test_texts_are_those_that_generate_writes(folder: Path, pairs: Path) -> None
     batch, theirs = batch_of(task), in_transformers(folder)
     texts = task.texts(model, model.encode(*batch.inputs), batch.inputs[1])
     ids_BT = theirs.generate(
-        input_ids=batch.inputs[0], attention_mask=mask_of(batch), num_beams=1, do_sample=False, max_new_tokens=task.port.length
+        input_ids=batch.inputs[0],
+        attention_mask=mask_of(batch),
+        num_beams=1,
+        do_sample=False,
+        max_new_tokens=task.port.length,
     )
     ends = [ids.index(1, 1) if 1 in ids[1:] else len(ids) for ids in ids_BT.tolist()]
     assert texts == [task.data.written(ids[1:end]) for ids, end in zip(ids_BT.tolist(), ends, strict=True)]
@@ -132,7 +138,11 @@ def test_a_search_finds_texts_as_probable_as_generate_does(
     batch, theirs = batch_of(task), in_transformers(folder)
     search = {"num_beams": 4, "do_sample": False, "length_penalty": 0.0, "max_new_tokens": task.port.length}
     told = theirs.generate(
-        input_ids=batch.inputs[0], attention_mask=mask_of(batch), return_dict_in_generate=True, output_scores=True, **search
+        input_ids=batch.inputs[0],
+        attention_mask=mask_of(batch),
+        return_dict_in_generate=True,
+        output_scores=True,
+        **search,
     )
     memory = model.encode(*batch.inputs)
 
@@ -141,9 +151,9 @@ def test_a_search_finds_texts_as_probable_as_generate_does(
         all_B = []
         for row, ids in enumerate(of_texts):
             ids = [*ids, 1][: task.port.length]
-            before_1T = torch.tensor([[task.port.begin_id, *ids[:-1]]])
-            logits_1TV = model.decode(memory[row : row + 1], batch.inputs[1][row : row + 1], before_1T)
-            all_B.append(logits_1TV[0].log_softmax(-1)[torch.arange(len(ids)), torch.tensor(ids)].sum())
+            before_BT = torch.tensor([[task.port.begin_id, *ids[:-1]]])
+            logits_BTV = model.decode(memory[row : row + 1], batch.inputs[1][row : row + 1], before_BT)
+            all_B.append(logits_BTV[0].log_softmax(-1)[torch.arange(len(ids)), torch.tensor(ids)].sum())
         return torch.stack(all_B)
 
     def found(beams: int) -> Tensor:
@@ -164,7 +174,10 @@ def test_a_run_from_a_folder_goes_on_and_writes_without_it(
     folder: Path, pairs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shutil.copytree(folder, tmp_path / "network")
-    task = {"name": "sequence-to-sequence", "data": {"name": "nlp/text-pairs", "path": str(pairs), "tokenizer": "pretrained"}}
+    task = {
+        "name": "sequence-to-sequence",
+        "data": {"name": "nlp/text-pairs", "path": str(pairs), "tokenizer": "pretrained"},
+    }
     experiment = lw.Experiment(
         task=task,
         model="nlp/encoder-decoder",
@@ -176,7 +189,9 @@ def test_a_run_from_a_folder_goes_on_and_writes_without_it(
         log=[],
     )
     if "bart" in folder.name:
-        with pytest.raises(LabwrightError, match="has 16 positions, texts have up to 65 tokens: set task.data.length=15"):
+        with pytest.raises(
+            LabwrightError, match=r"has 16 positions, texts have up to 65 tokens: set task\.data\.length=15"
+        ):
             experiment.run(tmp_path / "long")
     task["data"]["length"] = 8  # type: ignore[index]
     run = lw.Experiment(**experiment.given | {"task": task}).run(tmp_path / "run")
@@ -233,7 +248,7 @@ def test_what_cannot_be_an_encoder_decoder_is_answered(folder: Path, pairs: Path
     (other / "config.json").write_text(json.dumps(config))
     data = TextPairs(path=pairs, tokenizer="pretrained")
     data.starts_from(other)
-    with pytest.raises(LabwrightError, match="has no decoder_start_token_id, .* and no encoder-decoder such as T5"):
+    with pytest.raises(LabwrightError, match=r"has no decoder_start_token_id, .* and no encoder-decoder such as T5"):
         data.prepare()
     with pytest.raises(LabwrightError, match="a pretrained tokenizer knows no marks"):
         TextPairs(path=pairs, tokenizer="pretrained", case="mark")

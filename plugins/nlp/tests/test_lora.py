@@ -163,7 +163,10 @@ def test_a_run_trains_adapters_and_head_alone_resumes_exactly_and_is_where_anoth
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"targets": ("quarry",)}, r"model\.lora\.targets: given .*quarry.*; name layers .*it has dense, key, query, value"),
+        (
+            {"targets": ("quarry",)},
+            r"model\.lora\.targets: given .*quarry.*; name layers .*it has dense, key, query, value",
+        ),
         ({"rank": 0}, "rank"),
         ({"rnak": 4}, "rnak"),
     ],

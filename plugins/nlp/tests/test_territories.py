@@ -1,4 +1,4 @@
-"""Names to translate out of Babel: as CLDR has them, in parts that share none, and a recipe that begins to learn them."""
+"""Names to translate out of Babel: as CLDR has them, in parts that share none, and a recipe that learns them."""
 
 from __future__ import annotations
 
@@ -34,7 +34,11 @@ def test_pairs_are_those_of_cldr_and_no_name_is_in_two_parts() -> None:
     for side in (0, 1):
         assert len({pair[side] for pair in whole}) == len(whole) > 1300
     tables = ("territories", "languages", "scripts", "currencies")
-    known = {(getattr(english, table)[key], getattr(german, table).get(key)) for table in tables for key in getattr(english, table)}
+    known = {
+        (getattr(english, table)[key], getattr(german, table).get(key))
+        for table in tables
+        for key in getattr(english, table)
+    }
     assert set(whole) <= known
     assert 0.09 < len(parts["test"]) / len(whole) < 0.11 and 0.09 < len(parts["valid"]) / len(whole) < 0.11
 

@@ -94,7 +94,9 @@ def test_two_files_of_lines_are_pairs(tmp_path: Path) -> None:
     lines(tmp_path / "parallel" / "train.fr", ["fewer"])
     with pytest.raises(LabwrightError, match=r"train\.en has 60 lines and train\.fr 1: a line of one belongs"):
         prepared(tmp_path / "parallel", endings=("en", "fr"))
-    with pytest.raises(LabwrightError, match=r"task\.data\.endings: there is no file .*dev\.frr; did you mean 'dev\.fr\.gz'"):
+    with pytest.raises(
+        LabwrightError, match=r"task\.data\.endings: there is no file .*dev\.frr; did you mean 'dev\.fr\.gz'"
+    ):
         prepared(tmp_path / "parallel", endings=("en", "frr"))
     with pytest.raises(LabwrightError, match="files of lines have no columns"):
         TextPairs(path=tmp_path, endings=("en", "fr"), weight="w")
@@ -154,7 +156,10 @@ def test_a_translation_resumes_exactly_and_is_written_from_the_run_folder_alone(
         ({"path": "gone.jsonl"}, r"task\.data\.path: there is no file or folder"),
         ({"text": "english"}, "there is no column 'english'.* task.data.text says which one"),
         ({"translation": "translatoin"}, "there is no column 'translatoin'; did you mean 'translation'"),
-        ({"tokenizer": "pretrained"}, r"task\.data\.tokenizer: .pretrained. is the tokenizer of what the run starts from"),
+        (
+            {"tokenizer": "pretrained"},
+            r"task\.data\.tokenizer: .pretrained. is the tokenizer of what the run starts from",
+        ),
         ({"valid": 0.6, "test": 0.5}, "leave nothing to learn from"),
         ({"tokenizer": "bpe", "vocabulary": 100}, r"task\.data\.vocabulary: 'bpe' starts from 256 bytes"),
         ({"valid": 0.001}, "too few to hold out 0.001 of them: raise task.data.valid"),

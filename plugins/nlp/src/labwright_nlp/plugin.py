@@ -38,7 +38,10 @@ def labwright_components() -> Iterator[lw.Component]:
     yield lw.Component("model", "nlp/encoder", f"{models}.encoder:Encoder", "any encoder of transformers")
     yield lw.Component("model", "nlp/decoder", f"{models}.decoder:Decoder", "any decoder of transformers")
     yield lw.Component(
-        "model", "nlp/encoder-decoder", f"{models}.encoder_decoder:EncoderDecoder", "any encoder-decoder of transformers"
+        "model",
+        "nlp/encoder-decoder",
+        f"{models}.encoder_decoder:EncoderDecoder",
+        "any encoder-decoder of transformers",
     )
     yield lw.Component("model", "nlp/tagger", f"{models}.tagger:Tagger", "letters, words and a chain of labels")
     yield lw.Component("model", "nlp/gpt", f"{models}.gpt:GPT", "decoder-only transformer, a language model")

@@ -270,8 +270,9 @@ class TextPairs(Pairs):
     without one or the other are left out. With `endings`, such as ["en", "de"], a text is a line of PATH.en and its
     translation that line of PATH.de, or of such files in a folder (Moses).
 
-    Both sides have a tokenizer of the same kind, `word`, `char`, `byte` or `bpe`, learned from the training texts, at most `vocabulary` tokens each; after the target's come its begin and its
-    end. `case` says what becomes of capitals, as in `nlp/text-files`, and `length` is the most tokens of a text.
+    Both sides have a tokenizer of the same kind, `word`, `char`, `byte` or `bpe`, learned from the training texts, at
+    most `vocabulary` tokens each; after the target's come its begin and its end. `case` says what becomes of capitals,
+    as in `nlp/text-files`, and `length` is the most tokens of a text.
 
     `pretrained` is one tokenizer for both: that of the encoder-decoder which the run starts from, whose config.json
     says what a target begins and ends with, or that of the folder `pretrained` alone. One that puts a sign of the
@@ -284,6 +285,7 @@ class TextPairs(Pairs):
 
     source = "files of yours"
     licence = "yours"
+
     def __init__(
         self,
         *,

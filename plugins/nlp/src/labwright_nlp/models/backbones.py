@@ -93,7 +93,9 @@ def sequence_to_sequence(
     It has one table of vectors for the tokens of both.
     """
     # a target has its end beside what a source may have
-    inputs = replace(inputs, vocab_size=max(inputs.vocab_size, outputs.vocab_size), length=max(inputs.length, outputs.length))
+    inputs = replace(
+        inputs, vocab_size=max(inputs.vocab_size, outputs.vocab_size), length=max(inputs.length, outputs.length)
+    )
     signs = {"decoder_start_token_id": outputs.begin_id, "eos_token_id": outputs.end_id}
     with _quiet():
         network = _network(ENCODER_DECODER, inputs, architecture, options, **signs)
@@ -104,9 +106,7 @@ def sequence_to_sequence(
     return network.train()
 
 
-def _network(
-    sort: Sort, inputs: Tokens, architecture: str | None, options: dict[str, Any], **signs: int
-) -> Any:
+def _network(sort: Sort, inputs: Tokens, architecture: str | None, options: dict[str, Any], **signs: int) -> Any:
     """A network, in full precision; as configured it may be in half."""
     if architecture is not None:
         given = {"vocab_size": inputs.vocab_size, "pad_token_id": inputs.pad_id, **signs, **options}
@@ -171,7 +171,9 @@ def _from_folder(sort: Sort, folder: Path, options: dict[str, Any]) -> Any:
         with torch.random.fork_rng(devices=[]):
             return getattr(transformers, sort.maker).from_config(config)
     except Exception as error:  # hundreds of builders, any of which may raise anything
-        raise LabwrightError(f"start.run: transformers can't make the {sort.name} of {folder}: {_said(error)}") from error
+        raise LabwrightError(
+            f"start.run: transformers can't make the {sort.name} of {folder}: {_said(error)}"
+        ) from error
 
 
 def _tried(network: nn.Module, inputs: Tokens) -> tuple[int, bool, bool]:

@@ -70,7 +70,7 @@ class Decoder(nn.Module):
         return logits_BTV[rows_B, lengths - 1], (lengths, there_BT, *kept)
 
     def extend(self, state: tuple[Tensor, ...], tokens: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """Logits (B, V) of the token after `tokens` (B,), given the state before it; and the state that has it in it."""
+        """Logits (B, V) of the token after `tokens` (B,), given the state before it; and the state with it."""
         lengths_B, known_BT, *before = state
         if not self.cached:
             grown_BT = functional.pad(known_BT, (0, 1)).scatter(1, lengths_B[:, None], tokens[:, None])
@@ -94,6 +94,10 @@ class Decoder(nn.Module):
         """Logits (B, T, V) of what follows tokens at their places, and keys and values of those and all before."""
         placed = {"position_ids": places_BT} if self.placed else {}
         told = self.network(
-            input_ids=ids_BT, attention_mask=there.long(), past_key_values=filled_cache(before), use_cache=True, **placed
+            input_ids=ids_BT,
+            attention_mask=there.long(),
+            past_key_values=filled_cache(before),
+            use_cache=True,
+            **placed,
         )
         return told.logits[..., : self.size], in_cache(told.past_key_values)
