@@ -551,7 +551,10 @@ test_nlp = conformance(
         "model nlp/transformer-encoder": ["nlp/languages", "model=nlp/transformer-encoder", "model.width=32"],
         "data nlp/territories": ["nlp/territories", "model.width=16", "model.depth=1", "train.epochs=1"],
         "model nlp/transformer": [*PAIRS, "model.width=32"],
-        "model nlp/encoder-decoder": [*PAIRS, f'model={{name="nlp/encoder-decoder",architecture="t5",options={{{T5}}}}}'],
+        "model nlp/encoder-decoder": [
+            *PAIRS,
+            f'model={{name="nlp/encoder-decoder",architecture="t5",options={{{T5}}}}}',
+        ],
         "model nlp/decoder": lw.Experiment(**GOING_ON),  # type: ignore[arg-type]
         "metric nlp/bleu": measured("nlp/bleu", "bleu"),
         "metric nlp/chrf": measured("nlp/chrf", "chrf"),

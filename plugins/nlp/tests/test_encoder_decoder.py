@@ -151,9 +151,9 @@ def test_a_search_finds_texts_as_probable_as_generate_does(
         all_B = []
         for row, ids in enumerate(of_texts):
             ids = [*ids, 1][: task.port.length]
-            before_1T = torch.tensor([[task.port.begin_id, *ids[:-1]]])
-            logits_1TV = model.decode(memory[row : row + 1], batch.inputs[1][row : row + 1], before_1T)
-            all_B.append(logits_1TV[0].log_softmax(-1)[torch.arange(len(ids)), torch.tensor(ids)].sum())
+            before_BT = torch.tensor([[task.port.begin_id, *ids[:-1]]])
+            logits_BTV = model.decode(memory[row : row + 1], batch.inputs[1][row : row + 1], before_BT)
+            all_B.append(logits_BTV[0].log_softmax(-1)[torch.arange(len(ids)), torch.tensor(ids)].sum())
         return torch.stack(all_B)
 
     def found(beams: int) -> Tensor:
@@ -190,7 +190,7 @@ def test_a_run_from_a_folder_goes_on_and_writes_without_it(
     )
     if "bart" in folder.name:
         with pytest.raises(
-            LabwrightError, match="has 16 positions, texts have up to 65 tokens: set task.data.length=15"
+            LabwrightError, match=r"has 16 positions, texts have up to 65 tokens: set task\.data\.length=15"
         ):
             experiment.run(tmp_path / "long")
     task["data"]["length"] = 8  # type: ignore[index]
@@ -248,7 +248,7 @@ def test_what_cannot_be_an_encoder_decoder_is_answered(folder: Path, pairs: Path
     (other / "config.json").write_text(json.dumps(config))
     data = TextPairs(path=pairs, tokenizer="pretrained")
     data.starts_from(other)
-    with pytest.raises(LabwrightError, match="has no decoder_start_token_id, .* and no encoder-decoder such as T5"):
+    with pytest.raises(LabwrightError, match=r"has no decoder_start_token_id, .* and no encoder-decoder such as T5"):
         data.prepare()
     with pytest.raises(LabwrightError, match="a pretrained tokenizer knows no marks"):
         TextPairs(path=pairs, tokenizer="pretrained", case="mark")

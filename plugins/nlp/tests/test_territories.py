@@ -1,4 +1,4 @@
-"""Names to translate out of Babel: as CLDR has them, in parts that share none, and a recipe that begins to learn them."""
+"""Names to translate out of Babel: as CLDR has them, in parts that share none, and a recipe that learns them."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ Splits = Annotated[tuple[Literal["train", "valid", "test"], ...], Field(min_leng
 
 @runtime_checkable
 class Signed(Protocol):
-    """A metric that says how exactly it is computed, for a run's report: figures with another signature don't compare."""
+    """A metric that says exactly how it is computed, for a run's report: figures of another signature don't compare."""
 
     def signature(self) -> str: ...
 

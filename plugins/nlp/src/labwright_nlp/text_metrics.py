@@ -1,7 +1,8 @@
 """Metrics of texts that were written, beside those that were meant: the field's own packages compute them.
 
-A reference is the target as its tokens say it: whole where the tokenizer loses nothing (`char`, `byte`, `bpe`), and
-else with what a tokenizer makes of a text, such as small letters and unknown words. Figures of papers are of whole ones.
+A reference is the target as its tokens say it: whole where the tokenizer loses nothing (`char`, `byte`, `bpe`),
+and else with what a tokenizer makes of a text, such as small letters and unknown words. Figures of papers are of whole
+ones.
 """
 
 from __future__ import annotations
@@ -69,10 +70,10 @@ class BLEU(_OfCorpus):
         super().__init__(splits)
 
     def scorer(self) -> Any:
-        from sacrebleu.metrics import BLEU as Scorer
+        from sacrebleu.metrics import bleu
 
         # `force` only leaves out a warning of texts that are in words already, as those of `tokenizer="word"` are
-        return Scorer(tokenize=self.tokenize, lowercase=self.lowercase, force=True)
+        return bleu.BLEU(tokenize=self.tokenize, lowercase=self.lowercase, force=True)
 
 
 @final
@@ -95,9 +96,9 @@ class ChrF(_OfCorpus):
         super().__init__(splits)
 
     def scorer(self) -> Any:
-        from sacrebleu.metrics import CHRF as Scorer
+        from sacrebleu.metrics import chrf
 
-        return Scorer(char_order=self.char_order, word_order=self.word_order, lowercase=self.lowercase)
+        return chrf.CHRF(char_order=self.char_order, word_order=self.word_order, lowercase=self.lowercase)
 
 
 @final

@@ -49,8 +49,8 @@ def begin_and_end(folder: Path | None) -> tuple[int, int] | None:
     if not isinstance(begin, int) or not isinstance(end, int):
         lacking = "decoder_start_token_id" if not isinstance(begin, int) else "eos_token_id"
         raise LabwrightError(
-            f"{folder / _CONFIG} has no {lacking}, the token that a text which is written "
-            f"{'begins' if lacking[0] == 'd' else 'ends'} with: the folder is of {config.get('model_type', 'a model')!r}"
-            ", and no encoder-decoder such as T5 or BART. Give one of those, or add the line."
+            f"{folder / _CONFIG} has no {lacking}, the token that a written text "
+            f"{'begins' if lacking[0] == 'd' else 'ends'} with: it is of {config.get('model_type', 'a model')!r}, and no"
+            " encoder-decoder such as T5 or BART. Give one of those, or add the line."
         )
     return begin, end

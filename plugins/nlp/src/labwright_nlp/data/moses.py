@@ -26,7 +26,9 @@ def read_moses(path: Path, endings: Sequence[str], encoding: str | None) -> dict
     """
     path = path.expanduser()
     if endings[0] == endings[1]:
-        raise LabwrightError(f"task.data.endings: given {endings[0]!r} twice; the first is of sources, then translations.")
+        raise LabwrightError(
+            f"task.data.endings: given {endings[0]!r} twice; the first is of sources, then translations."
+        )
     if not path.is_dir():
         return {"train": _pairs(path, endings, encoding)}
     suffixes = {f".{endings[0]}{packed}" for packed in _PACKED}
@@ -50,8 +52,8 @@ def _pairs(stem: Path, endings: Sequence[str], encoding: str | None) -> Table:
     sides = [[line.rstrip("\n") for line in opened(file, encoding, remarks)] for file in files]
     if len(sides[0]) != len(sides[1]):
         raise LabwrightError(
-            f"task.data.endings: {files[0]} has {len(sides[0]):,} lines and {files[1].name} {len(sides[1]):,}: a line of "
-            "one belongs to that line of the other, so that they have as many."
+            f"task.data.endings: {files[0]} has {len(sides[0]):,} lines and {files[1].name} {len(sides[1]):,}: a line "
+            "of one belongs to that line of the other, so that they have as many."
         )
     columns = {"text": sides[0], "translation": sides[1]}
     return Table(str(files[0]), columns, range(1, len(sides[0]) + 1), remarks=tuple(remarks))

@@ -60,8 +60,8 @@ class Territories(Pairs):
             raise LabwrightError(f"task.data.target: given {self.locales[1]!r}, which is task.data.source too.")
         pairs: dict[str, str] = {}
         others, taken = 0, set()
-        for table in _TABLES:
-            there, here = getattr(first, table), getattr(second, table)
+        for kind in _TABLES:
+            there, here = getattr(first, kind), getattr(second, kind)
             for name in sorted(there.keys() & here.keys()):
                 text, translation = there[name], here[name]
                 if text in pairs:

@@ -70,7 +70,7 @@ class Decoder(nn.Module):
         return logits_BTV[rows_B, lengths - 1], (lengths, there_BT, *kept)
 
     def extend(self, state: tuple[Tensor, ...], tokens: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """Logits (B, V) of the token after `tokens` (B,), given the state before it; and the state that has it in it."""
+        """Logits (B, V) of the token after `tokens` (B,), given the state before it; and the state with it."""
         lengths_B, known_BT, *before = state
         if not self.cached:
             grown_BT = functional.pad(known_BT, (0, 1)).scatter(1, lengths_B[:, None], tokens[:, None])

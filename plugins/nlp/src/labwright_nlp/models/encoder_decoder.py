@@ -1,4 +1,4 @@
-"""Any encoder-decoder of the transformers library. B batch, S tokens of a source, T of a target, D width, V vocabulary."""
+"""Any encoder-decoder of transformers. B batch, S tokens of a source, T of a target, D width, V vocabulary."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from labwright_nlp.ports import EncoderTokens
 
 
 class EncoderDecoder(nn.Module):
-    """An encoder-decoder of transformers (Wolf et al. 2020), such as T5 (Raffel et al. 2020) or BART (Lewis et al. 2020).
+    """An encoder-decoder of transformers (Wolf et al. 2020), such as T5 (Raffel et al. 2020) or BART.
 
     With `task.data.tokenizer="pretrained"` it is the network of the folder that the run starts from, `start.run`, which
     holds config.json, tokenizer.json and weights as safetensors; `start.take` says under which names it has them here,
@@ -93,7 +93,7 @@ class EncoderDecoder(nn.Module):
         from transformers.modeling_outputs import BaseModelOutput
 
         return self.network(
-            encoder_outputs=BaseModelOutput(last_hidden_state=memory),  # type: ignore[arg-type]
+            encoder_outputs=BaseModelOutput(last_hidden_state=memory),
             attention_mask=there_BS.long(),
             decoder_input_ids=target,
             **settings,

@@ -64,8 +64,8 @@ def adapt(network: nn.Module, lora: Lora | None) -> None:
             f"model.lora.targets: {given}; name layers of the network: it has {listed(layers, most=20)}. "
             f"(peft: {' '.join(str(error).split())[:200]})"
         ) from error
-    network.register_state_dict_post_hook(_without_base)
-    network.register_load_state_dict_pre_hook(_with_base)
+    network.register_state_dict_post_hook(_without_base)  # type: ignore[no-untyped-call]
+    network.register_load_state_dict_pre_hook(_with_base)  # type: ignore[no-untyped-call]
 
 
 def merged(model: nn.Module) -> nn.Module:
@@ -75,7 +75,7 @@ def merged(model: nn.Module) -> nn.Module:
     model = deepcopy(model)
     for path, layer in [*model.named_modules()]:
         if isinstance(layer, LoraLayer):
-            layer.merge()  # type: ignore[operator]
+            layer.merge()
             parent, _, name = path.rpartition(".")
             setattr(model.get_submodule(parent), name, layer.get_base_layer())
     return model
