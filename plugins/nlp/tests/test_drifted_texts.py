@@ -10,7 +10,7 @@ from labwright_nlp.data.drifted_texts import drifted, share_longer, unseen_among
 from labwright_nlp.data.odd_texts import odd_texts
 from scipy.stats import mannwhitneyu
 
-WORDS = [f"word{number}" for number in range(400)]
+WORDS = [f"word{number:03}" for number in range(400)]
 
 
 def sentences(count: int, seed: int, words: list[str] = WORDS, length: int = 12) -> list[str]:

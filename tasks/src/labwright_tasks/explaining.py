@@ -102,7 +102,10 @@ def integrated_gradients(model: nn.Module, port: Port, inputs: tuple[Tensor, ...
 
 
 def _of_embeddings(model: nn.Module, port: Tokens, inputs: tuple[Tensor, ...], classes_B: Tensor) -> Tensor:
-    """Integrated gradients of the embeddings that a model looks its tokens up in, (B, T)."""
+    """Integrated gradients of the embeddings that a model looks its tokens up in, (B, T).
+
+    Whatever else it looks up, such as n-grams of tokens, stays that of the text.
+    """
     layer = _looked_up(model, inputs)
     if layer is None:
         raise LabwrightError(
