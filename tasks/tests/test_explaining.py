@@ -149,7 +149,7 @@ def test_a_method_that_is_not_there_or_not_for_such_inputs_is_refused(linear):
         explained(linear, Features((3,)), (torch.ones(1, 3),), "oclusion")
 
     class Counts(nn.Module):
-        def forward(self, ids_BT: Tensor, lengths_B: Tensor) -> Tensor:  # noqa: ARG002 - as models of texts have it
+        def forward(self, ids_BT: Tensor, lengths_B: Tensor) -> Tensor:
             return F.one_hot(ids_BT, 9).float().sum(1)
 
     with pytest.raises(LabwrightError, match="Counts looks its tokens up in no embedding of its own; occlusion is for"):
