@@ -149,7 +149,22 @@ class TaggedWords(Data, ABC):
             *noticing.cut(lengths, self.length),
             *noticing.unknown(ids, self.tokens.unknown, self.tokenizer),
             *(remark for part, table in rows.items() if (remark := self._broken(table, part))),
+            *(remark for part, table in rows.items() if (remark := self._without_token(table, part))),
         ]
+
+    def _without_token(self, table: Table, part: str) -> str:
+        """What to say of words that the tokenizer leaves nothing of, in sentences that aren't cut."""
+        split = self._splits[part]
+        whole = (torch.from_numpy(split.whole_N) == split.lengths).tolist()
+        sizes = zip(split.places, split.lengths.tolist(), whole, strict=True)
+        bare = [sum(place >= size for place in places) if all_there else 0 for places, size, all_there in sizes]
+        if not any(bare):
+            return ""
+        first = next(row for row, count in enumerate(bare) if count)
+        return (
+            f"{sum(bare):,} words of {part} have no token, as in {table.where(first)}: they are neither learned from "
+            "nor measured."
+        )
 
     def _broken(self, table: Table, part: str) -> str:
         """What to say of tags that go on with nothing."""
@@ -200,7 +215,7 @@ class TaggedWords(Data, ABC):
 
     def inputs(self, path: Path) -> Iterable[tuple[str, Callable[[], tuple[Tensor, ...]]]] | None:
         """The sentences of a table, or of a file with a word in each line, with tags or without."""
-        if path.is_dir() or (path.suffix == ".txt"):
+        if path.is_dir():
             return None
         return self._sentences(words_at(path, self.words, self.format))
 
