@@ -14,7 +14,8 @@ from labwright.config.resolve import Where
 from labwright.runs.start import Start, begin
 from labwright_nlp.data.plain_text import PlainText
 from labwright_nlp.models.decoder import Decoder
-from labwright_tasks.language_model import Continuing, LanguageModel, NextTokens
+from labwright_tasks.continuing import Continuing
+from labwright_tasks.language_model import LanguageModel, NextTokens
 from torch import nn
 
 INPUTS, NEXT = Tokens(40, 16, 0), NextTokens(40, 16)
