@@ -294,7 +294,7 @@ CASES: dict[str, tuple[Command, str]] = {
     ),
     "a folder for a running text": (
         lambda here: ["run", "nlp/shakespeare", f"task.data.path={here}"],
-        r" is a folder; give the name of a file in it",
+        r" has no file that ends in \.txt; it has none at all",
     ),
     "heads that don't divide the width": (running("To be " * 200, "model.heads=3"), r"3 heads don't divide"),
     "a classifier for running text": (
