@@ -200,6 +200,7 @@ def test_a_run_learns_answers_and_gives_them_by_the_same_template(tmp_path: Path
     assert run.task.floors("train")
 
 
+@pytest.mark.long  # the library's models are imported
 def test_a_pretrained_decoder_is_tuned_by_the_loss_that_transformers_gives_for_the_answers(tmp_path: Path) -> None:
     import transformers
 
