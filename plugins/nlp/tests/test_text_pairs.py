@@ -95,7 +95,7 @@ def test_two_files_of_lines_are_pairs(tmp_path: Path) -> None:
     with pytest.raises(LabwrightError, match=r"train\.en has 60 lines and train\.fr 1: a line of one belongs"):
         prepared(tmp_path / "parallel", endings=("en", "fr"))
     with pytest.raises(
-        LabwrightError, match=r"task\.data\.endings: there is no file .*dev\.frr; did you mean 'dev\.fr\.gz'"
+        LabwrightError, match=r"task\.data\.endings: there is no file .*dev\.frr'; did you mean 'dev\.fr\.gz'"
     ):
         prepared(tmp_path / "parallel", endings=("en", "frr"))
     with pytest.raises(LabwrightError, match="files of lines have no columns"):

@@ -114,13 +114,13 @@ def labwright_recipes() -> Iterator[lw.Recipe]:
         ("polarity-cnn", "convolutions on your own labelled texts"),
         ("polarity-lstm", "a bidirectional LSTM on your own labelled texts"),
         ("polarity-minilm", "a pretrained encoder, trained further on your own labelled texts"),
-        ("polarity-minilm-lora", "the same, of which a small part learns"),
+        ("polarity-minilm-lora", "a pretrained encoder, of which adapters are trained"),
         ("shakespeare", "a small GPT on your own text, character by character"),
         ("synthetic-questions", "answers to made questions, from scratch, offline"),
         ("synthetic-tags", "dates, sums and countries in made sentences, offline"),
         ("tags", "names and other entities in your own sentences, from scratch"),
         ("tags-minilm", "names and other entities, by a pretrained encoder"),
-        ("territories", "names of territories and the like from English to German, offline"),
+        ("territories", "names of territories from English to German, offline"),
         ("translation", "a small encoder-decoder on your own pairs of texts"),
     ):
         yield lw.Recipe(f"nlp/{name}", folder / f"{name}.toml", summary)

@@ -48,9 +48,10 @@ def begin_and_end(folder: Path | None) -> tuple[int, int] | None:
     end = end[0] if isinstance(end, list) and end else end
     if not isinstance(begin, int) or not isinstance(end, int):
         lacking = "decoder_start_token_id" if not isinstance(begin, int) else "eos_token_id"
-        does, kind = "begins" if lacking[0] == "d" else "ends", config.get("model_type", "a model")
+        written = "begins" if lacking.startswith("decoder") else "ends"
         raise LabwrightError(
-            f"{folder / _CONFIG} has no {lacking}, the token that a written text {does} with: it is of {kind!r}, and no "
-            "encoder-decoder such as T5 or BART. Give one of those, or add the line."
+            f"{folder / _CONFIG} has no {lacking}, the token that a written text {written} with: it is of "
+            f"{config.get('model_type', 'a model')!r}, and no encoder-decoder such as T5 or BART. Give one of those, "
+            "or add the line."
         )
     return begin, end
