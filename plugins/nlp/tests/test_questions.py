@@ -288,6 +288,20 @@ def test_an_answer_that_no_window_holds_is_said(tmp_path: Path) -> None:
     assert any("1 answers are whole in no window" in remark for remark in data.remarks())
 
 
+def test_answers_longer_than_any_that_is_given_are_counted(tmp_path: Path) -> None:
+    words = [f"w{number}" for number in range(20)]
+    some = [
+        {"context": " ".join(words), "question": "what ?", "answers": [{"text": " ".join(words[2 : 2 + count])}]}
+        for count in (3, 4, 5)
+    ]
+    data = prepared(written(tmp_path / "a.jsonl", some), valid=0, test=0)
+    assert Answering(data, longest=5).remark("train", {}) is None
+    assert "1 answers of train have more than task.longest=4 tokens" in str(
+        Answering(data, longest=4).remark("train", {})
+    )
+    assert str(Answering(data, longest=3).remark("train", {})).startswith("2 answers")
+
+
 def test_damaged_parquet_and_squad_are_told(tmp_path: Path) -> None:
     (tmp_path / "a.parquet").write_bytes(b"PAR1 no")
     with pytest.raises(LabwrightError, match="can't be read as Parquet"):

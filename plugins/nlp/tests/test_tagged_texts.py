@@ -217,3 +217,27 @@ def test_wnut17_is_read_as_it_is_published(wnut17: Path) -> None:
     sizes = {part: len(split) for part in ("train", "valid", "test") if (split := data.split(part)) is not None}
     assert sizes == {"train": 3394, "valid": 1009, "test": 1287}
     assert len(data.names) == 13
+
+
+def test_a_txt_is_a_word_in_each_line_for_what_is_asked_as_for_what_is_measured(tmp_path: Path) -> None:
+    data = prepared(in_a_table(tmp_path / "a.jsonl", sentences(40)))
+    columns = in_columns(tmp_path / "other.txt", sentences(3))
+    measured, asked = data.on(columns).split("test"), data.inputs(columns)
+    assert measured is not None and asked is not None and len([*asked]) == len(measured) == 3
+    running = tmp_path / "running.txt"
+    running.write_text("Ada was in London\nGrace Hopper was there\ntoo\n")
+    with pytest.raises(LabwrightError, match=r"line 3 has 1 columns and line 1 has 4.*given without --on"):
+        [*data.inputs(running)]  # type: ignore[misc]
+    assert data.read(running).origin == Words(tuple(running.read_text().split()), tuple(range(9)))
+
+
+def test_words_that_a_tokenizer_leaves_nothing_of_are_counted(tmp_path: Path) -> None:
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
+
+    inner = Tokenizer(models.WordLevel({"[PAD]": 0, "[UNK]": 1, "London": 2}, unk_token="[UNK]"))
+    inner.normalizer, inner.pre_tokenizer = normalizers.Replace("~", ""), pre_tokenizers.Whitespace()
+    inner.save(str(tmp_path / "tokenizer.json"))
+    rows: list[Row] = [(("~", "in", "London", "~"), ("O", "O", "B-LOC", "O")), (("in",), ("O",))]
+    path = in_a_table(tmp_path / "a.jsonl", rows)
+    data = prepared(path, valid=0, test=0, tokenizer="pretrained", pretrained=tmp_path)
+    assert "2 words of train have no token, as in" in " ".join(data.remarks())

@@ -16,7 +16,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from labwright_nlp.answer_scores import exact, overlap
-from labwright_nlp.data.questions import Asked, AskedBatch, Window, batch_of
+from labwright_nlp.data.questions import Asked, AskedBatch, Window, batch_of, spans
 from labwright_nlp.models.masks import filled
 from labwright_nlp.ports import Spans
 
@@ -107,6 +107,21 @@ class Answering(Task):
                 name: sum(score(*pair) for pair in pairs) / len(pairs) for name, score in scores.items()
             }
         }
+
+    def remark(self, split: str, metrics: Mapping[str, float]) -> str | None:  # noqa: ARG002 - whatever they are
+        """Says so where answers are longer than any that can be given."""
+        part = self.data.split(split)
+        if not part:
+            return None
+        batches = IndexedBatches.in_order(part, _AT_ONCE)
+        answered = [one for batch in batches for one in batch.asked if one.question.answers]  # type: ignore[attr-defined]
+        long = sum(max(last - first for first, last in spans(one)) >= self.longest for one in answered)
+        if not long:
+            return None
+        return (
+            f"{long:,} answers of {split} have more than task.longest={self.longest} tokens, so that they are never "
+            "given whole: a larger task.longest allows them."
+        )
 
     def predict(self, model: nn.Module, inputs: tuple[Tensor, ...], origins: Sequence[Any]) -> list[dict[str, Any]]:
         """For each question its answer, and the letters of the text that it is."""

@@ -25,7 +25,14 @@ def labwright_components() -> Iterator[lw.Component]:
     yield lw.Component("data", "nlp/plain-text", f"{data}.plain_text:PlainText", "your own running text")
     yield lw.Component("data", "nlp/tokens", f"{data}.token_files:TokenFiles", "token ids in files of any size")
     yield lw.Component("data", "nlp/text-pairs", f"{data}.text_pairs:TextPairs", "your own texts and translations")
+    yield lw.Component("data", "nlp/alike-texts", f"{data}.alike_texts:AlikeTexts", "your own texts that are alike")
     yield lw.Component("data", "nlp/tagged-texts", f"{data}.tagged_texts:TaggedTexts", "your own words with tags")
+    yield lw.Component(
+        "data", "nlp/synthetic-tags", f"{data}.synthetic_tags:SyntheticTags", "made sentences with tags, out of Babel"
+    )
+    yield lw.Component(
+        "data", "nlp/synthetic-questions", f"{data}.synthetic_questions:SyntheticQuestions", "made questions, offline"
+    )
     yield lw.Component("data", "nlp/questions", f"{data}.questions:Questions", "your own questions about texts")
     yield lw.Component("data", "nlp/pydoc", f"{data}.pydoc:Pydoc", "the texts behind Python's help()")
     yield lw.Component("model", "nlp/bag", f"{models}.bag:Bag", "bag of n-grams")
@@ -48,6 +55,7 @@ def labwright_components() -> Iterator[lw.Component]:
 def labwright_recipes() -> Iterator[lw.Recipe]:
     folder = Path(__file__).parent / "recipes"
     for name, summary in (
+        ("alike-texts", "which of your own texts mean the same, by their vectors"),
         ("answers-minilm", "answers to your own questions, by a pretrained encoder"),
         ("characters", "a better GPT on your own text, character by character"),
         ("languages", "telling 30 languages apart, offline"),
@@ -58,6 +66,8 @@ def labwright_recipes() -> Iterator[lw.Recipe]:
         ("polarity-lstm", "a bidirectional LSTM on your own labelled texts"),
         ("polarity-minilm", "a pretrained encoder, trained further on your own labelled texts"),
         ("shakespeare", "a small GPT on your own text, character by character"),
+        ("synthetic-questions", "answers to made questions, from scratch, offline"),
+        ("synthetic-tags", "dates, sums and countries in made sentences, offline"),
         ("tags", "names and other entities in your own sentences, from scratch"),
         ("tags-minilm", "names and other entities, by a pretrained encoder"),
         ("translation", "a small encoder-decoder on your own pairs of texts"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
@@ -28,6 +29,8 @@ from labwright_nlp.tokenizing import KnowsWords, Pieces, Vocabulary, clean, kept
 
 _ENCODER = "config.json"
 _TABBED = "\t"
+WindowLength = Annotated[int, Field(ge=16, description="most tokens of a question and a part of its text")]
+Stride = Annotated[int, Field(ge=0, description="tokens that two windows share")]
 
 
 @dataclass(frozen=True)
@@ -81,46 +84,23 @@ class AskedBatch(Batch):
         )
 
 
-class Questions(Data):
-    """Questions whose answers are stretches of a text, in files of yours: SQuAD's, or a row for each question.
-
-    `path` is one file, or a folder with a file `train`, and perhaps `valid` and `test`: .json as SQuAD publishes it, or
-    .jsonl or .parquet whose rows have `context`, `question` and `answers`, a list of texts and where each begins. A
-    part without a file is held out of the training questions by its share; questions of one `together` stay together:
-    of one article, by its title, or of one text. A question without an answer is one whose text doesn't say. One whose
-    answer isn't at its place in the text is left out and counted.
-
-    A text that is longer than `length` tokens, together with its question, is read in windows that share `stride`
-    tokens. `tokenizer` is `pretrained`, that of what the run starts from, or `word`, `bpe`, `wordpiece` or `unigram`,
-    learned from the training texts and questions.
-    """
+class AskedTexts(Data, ABC):
+    """Questions whose answers are stretches of a text, wherever they are."""
 
     item = Tokens
     target = Spans
-    source = "files of yours"
-    licence = "yours"
     line = "question"
     suffixes = (".json",)
+    together: Literal["title", "context"] = "title"  # of questions that stay together
 
     def __init__(
-        self,
-        *,
-        path: Path,
-        together: Literal["title", "context"] = "title",
-        valid: Share = 0.1,
-        test: Share = 0.1,
-        tokenizer: KnowsWords = "pretrained",
-        vocabulary: Vocabulary = 20_000,
-        pretrained: Path | None = None,
-        length: Annotated[int, Field(ge=16, description="most tokens of a question and a part of its text")] = 256,
-        stride: Annotated[int, Field(ge=0, description="tokens that two windows share")] = 64,
+        self, *, tokenizer: KnowsWords, vocabulary: int, pretrained: Path | None, length: int, stride: int
     ) -> None:
         if stride >= length // 2:
             raise LabwrightError(
                 f"task.data.stride: windows of task.data.length={length} tokens, some of them the question's, can't "
                 f"share {stride}; give less than {length // 2}."
             )
-        self.path, self.together, self.valid, self.test = path, together, valid, test
         self.tokenizer, self.vocabulary, self.pretrained = tokenizer, vocabulary, pretrained
         self.length, self.stride = length, stride
         self.tokens: Pieces | None = None
@@ -131,12 +111,15 @@ class Questions(Data):
         self._remarks: list[str] = []
         self.facts: Facts = {}
 
+    @abstractmethod
+    def parted(self) -> dict[str, list[Question]]:
+        """The questions of each part."""
+
     def starts_from(self, folder: Path) -> None:
         self._start = folder
 
     def prepare(self) -> None:
-        parts, self._left_out = published_questions(self.path)
-        self._questions = self._parted(parts)
+        self._questions = self.parted()
         self._learn(self._questions["train"])
         self._take_up()
         self.facts = self._facts("train")
@@ -146,13 +129,6 @@ class Questions(Data):
         asked = {name: self._splits[name].asked for name in rows}  # without questions that have no room
         self._learn([asked[name][row].question for name, of_part in rows.items() for row in of_part.tolist()])
         self._take_up()
-
-    def _parted(self, parts: dict[str, list[Question]]) -> dict[str, list[Question]]:
-        shares = {name: getattr(self, name) for name in ("test", "valid") if name not in parts and getattr(self, name)}
-        train = parts["train"]
-        keys = [self._key(question) for question in train]
-        chosen = chosen_rows(Table(str(self.path), {"text": keys}, range(1, len(train) + 1)), shares, (), None, None)
-        return parts | {name: [train[row] for row in rows.tolist()] for name, rows in chosen.items()}
 
     def _key(self, question: Question) -> str:
         return question.title or question.context if self.together == "title" else question.context
@@ -304,6 +280,50 @@ class Questions(Data):
         letters = {"the letters of a text": [len(one.question.context) for one in asked]}
         letters["the letters of a question"] = [len(one.question.question) for one in asked]
         return other_data.facts({name: torch.tensor(values) for name, values in letters.items()})
+
+
+class Questions(AskedTexts):
+    """Questions whose answers are stretches of a text, in files of yours: SQuAD's, or a row for each question.
+
+    `path` is one file, or a folder with a file `train`, and perhaps `valid` and `test`: .json as SQuAD publishes it, or
+    .jsonl or .parquet whose rows have `context`, `question` and `answers`, a list of texts and where each begins. A
+    part without a file is held out of the training questions by its share; questions of one `together` stay together:
+    of one article, by its title, or of one text. A question without an answer is one whose text doesn't say. One whose
+    answer isn't at its place in the text is left out and counted.
+
+    A text that is longer than `length` tokens, together with its question, is read in windows that share `stride`
+    tokens. `tokenizer` is `pretrained`, that of what the run starts from, or `word`, `bpe`, `wordpiece` or `unigram`,
+    learned from the training texts and questions.
+    """
+
+    source = "files of yours"
+    licence = "yours"
+
+    def __init__(
+        self,
+        *,
+        path: Path,
+        together: Literal["title", "context"] = "title",
+        valid: Share = 0.1,
+        test: Share = 0.1,
+        tokenizer: KnowsWords = "pretrained",
+        vocabulary: Vocabulary = 20_000,
+        pretrained: Path | None = None,
+        length: WindowLength = 256,
+        stride: Stride = 64,
+    ) -> None:
+        super().__init__(
+            tokenizer=tokenizer, vocabulary=vocabulary, pretrained=pretrained, length=length, stride=stride
+        )
+        self.path, self.together, self.valid, self.test = path, together, valid, test
+
+    def parted(self) -> dict[str, list[Question]]:
+        parts, self._left_out = published_questions(self.path)
+        shares = {name: getattr(self, name) for name in ("test", "valid") if name not in parts and getattr(self, name)}
+        train = parts["train"]
+        keys = [self._key(question) for question in train]
+        chosen = chosen_rows(Table(str(self.path), {"text": keys}, range(1, len(train) + 1)), shares, (), None, None)
+        return parts | {name: [train[row] for row in rows.tolist()] for name, rows in chosen.items()}
 
 
 class AskedSplit:

@@ -56,6 +56,8 @@ def sentences_at(path: Path, words: Name, tags: Name | None, written: Written) -
     remarks: list[str] = []
     texts, labels, lines = Cells(), Cells(), array("I")
     for first, rows in _sentences(path, written.encoding, remarks):
+        if tags is None:
+            _check_columns(path, first, rows)
         texts.append(
             json.dumps([_cell(row, words, 1, f"{path}, line {first + at}") for at, row in rows], ensure_ascii=False)
         )
@@ -124,6 +126,16 @@ def _sentences(
             rows.append((number - first, cells))
     if rows:
         yield first, rows
+
+
+def _check_columns(path: Path, first: int, rows: list[tuple[int, list[str]]]) -> None:
+    """Raise LabwrightError for lines of several lengths: words of a running text aren't columns."""
+    for at, cells in rows:
+        if len(cells) != len(rows[0][1]):
+            raise LabwrightError(
+                f"{path}, line {first + at} has {len(cells)} columns and line {first} has {len(rows[0][1])}; with --on "
+                "each line has one word, perhaps with its tag. A file that is one sentence is given without --on."
+            )
 
 
 def _cell(cells: list[str], column: Name, usual: int, where: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import copy
@@ -51,59 +52,38 @@ from labwright_nlp.tokenizing import (
 _KEPT, _ENCODER, _LETTERS = "tags.json", "config.json", "letters"
 _CASES: Mapping[str, Callable[[str], str]] = {"keep": str, "lower": str.lower}
 _ALPHABET = 512  # letters that are known
+Letters = Annotated[int, Field(ge=0, le=100, description="of a word; 0: words have no letters")]
 
 
-class TaggedTexts(Data):
-    """Sentences of your own whose words have a tag each: names and other entities, parts of speech.
+class TaggedWords(Data, ABC):
+    """Sentences whose words have a tag each, wherever they are.
 
-    `path` is a table with a list of words and one of tags in each row (JSON Lines, Parquet, or cells with blanks
-    between them), whose columns `words` and `tags` name; or a file with a word in each line, its tag in another column,
-    and a line of nothing between sentences, as CoNLL has them (.conll, .iob2, .bio, .txt; .conllu), where 1 is the
-    first column and -1 the last. Or a folder with such a file `train`, and perhaps `valid` and `test`, or as `parts`
-    say. What has no file is held out of the training sentences by its share, equal ones together.
-
-    Tags of entities are B-TYPE where one begins, I-TYPE where it goes on, and O; other tags are classes as they are.
-    Where a file has numbers for them, `names` are those of 0, 1 and so on.
-
-    `tokenizer` is `word`, of whole words as they are given; `bpe`, `wordpiece` or `unigram`, of pieces that are
-    learned; or `pretrained`, that of what the run starts from. The first piece of a word has its tag, the others none.
-    With `letters` above 0 a word is given with its first so many letters as well, for models that read these
-    (`SpelledWords`). `length` is the most tokens of a sentence; words behind it are neither learned from nor measured,
-    and counted.
+    See `nlp/tagged-texts` for what becomes of words, letters and tags.
     """
 
     item = Tokens
     target = PositionClasses
-    source = "files of yours"
-    licence = "yours"
     line = "text"
     suffixes = (".txt",)
+    words: str | int = "tokens"  # the columns of a file
+    tags: str | int = "tags"
+    format = Written()
+    called: list[str] | None = None  # the names of tags that are numbers
 
     def __init__(
         self,
         *,
-        path: Path,
-        words: str | int = "tokens",
-        tags: str | int = "tags",
-        names: list[str] | None = None,
-        encoding: str | None = None,
-        parts: Parts | None = None,
-        valid: Share = 0.1,
-        test: Share = 0.1,
-        tokenizer: KnowsWords = "word",
-        vocabulary: Vocabulary = 20_000,
-        pretrained: Path | None = None,
-        case: Literal["keep", "lower"] = "keep",
-        letters: Annotated[int, Field(ge=0, le=100, description="of a word; 0: words have no letters")] = 0,
-        length: Length = 128,
+        tokenizer: KnowsWords,
+        vocabulary: int,
+        pretrained: Path | None,
+        case: Literal["keep", "lower"],
+        letters: int,
+        length: int,
     ) -> None:
         if letters and tokenizer != "word":
             raise LabwrightError(
                 f"task.data.letters: whole words have letters; with task.data.tokenizer={tokenizer!r} leave it out."
             )
-        self.path, self.words, self.tags, self.parts = path, words, tags, parts
-        self.format, self.called = Written(encoding=encoding), names
-        self.valid, self.test = valid, test
         self.tokenizer, self.vocabulary, self.pretrained = tokenizer, vocabulary, pretrained
         self.case, self.letters, self.length = case, letters, length
         if letters:
@@ -119,11 +99,15 @@ class TaggedTexts(Data):
         self._remarks: list[str] = []
         self.facts: Facts = {}
 
+    @abstractmethod
+    def parted(self) -> dict[str, Table]:
+        """The sentences of each part: `text` has the words of each and `tags` its tags, lists as JSON."""
+
     def starts_from(self, folder: Path) -> None:
         self._start = folder
 
     def prepare(self) -> None:
-        self._rows = self._parted()
+        self._rows = self.parted()
         train = self._rows["train"]
         tags = Counter(tag for row in range(len(train)) for tag in self._tags(train, row))
         self.names = tuple(sorted(tags, key=lambda name: (name != OUTSIDE, name[2:], name)))
@@ -139,17 +123,6 @@ class TaggedTexts(Data):
         """See `labwright_tasks.folds.Refittable`."""
         self._learn(joined([self._rows[name].take(of_part.tolist()) for name, of_part in rows.items()]))
         self._take_up(self._rows)
-
-    def _parted(self) -> dict[str, Table]:
-        published = published_sentences(self.path, self.words, self.tags, written=self.format, parts=self.parts)
-        self._left_out, self._told = [*published.left_out], [*published.remarks]
-        tables = {}
-        for part, table in published.tables.items():
-            tables[part], bare = table.filled("text", "tags")
-            self._left_out += bare
-        shares = {name: getattr(self, name) for name in ("test", "valid") if name not in tables and getattr(self, name)}
-        chosen = chosen_rows(tables["train"], shares, (), None, None)
-        return tables | {name: tables["train"].take(some) for name, some in chosen.items()}
 
     def _learn(self, rows: Table) -> None:
         """Learn a tokenizer, and the letters, from some sentences."""
@@ -176,7 +149,22 @@ class TaggedTexts(Data):
             *noticing.cut(lengths, self.length),
             *noticing.unknown(ids, self.tokens.unknown, self.tokenizer),
             *(remark for part, table in rows.items() if (remark := self._broken(table, part))),
+            *(remark for part, table in rows.items() if (remark := self._without_token(table, part))),
         ]
+
+    def _without_token(self, table: Table, part: str) -> str:
+        """What to say of words that the tokenizer leaves nothing of, in sentences that aren't cut."""
+        split = self._splits[part]
+        whole = (torch.from_numpy(split.whole_N) == split.lengths).tolist()
+        sizes = zip(split.places, split.lengths.tolist(), whole, strict=True)
+        bare = [sum(place >= size for place in places) if all_there else 0 for places, size, all_there in sizes]
+        if not any(bare):
+            return ""
+        first = next(row for row, count in enumerate(bare) if count)
+        return (
+            f"{sum(bare):,} words of {part} have no token, as in {table.where(first)}: they are neither learned from "
+            "nor measured."
+        )
 
     def _broken(self, table: Table, part: str) -> str:
         """What to say of tags that go on with nothing."""
@@ -227,7 +215,7 @@ class TaggedTexts(Data):
 
     def inputs(self, path: Path) -> Iterable[tuple[str, Callable[[], tuple[Tensor, ...]]]] | None:
         """The sentences of a table, or of a file with a word in each line, with tags or without."""
-        if path.is_dir() or (path.suffix == ".txt"):
+        if path.is_dir():
             return None
         return self._sentences(words_at(path, self.words, self.format))
 
@@ -364,6 +352,70 @@ class TaggedTexts(Data):
         split = self._splits[part]
         labels = split.labels_L[split.labels_L != LEFT_OUT]
         return other_data.facts({"the number of tokens": torch.from_numpy(split.whole_N)}, labels, self.names)
+
+
+class TaggedTexts(TaggedWords):
+    """Sentences of your own whose words have a tag each: names and other entities, parts of speech.
+
+    `path` is a table with a list of words and one of tags in each row (JSON Lines, Parquet, or cells with blanks
+    between them), whose columns `words` and `tags` name; or a file with a word in each line, its tag in another column,
+    and a line of nothing between sentences, as CoNLL has them (.conll, .iob2, .bio, .txt; .conllu), where 1 is the
+    first column and -1 the last. Or a folder with such a file `train`, and perhaps `valid` and `test`, or as `parts`
+    say. What has no file is held out of the training sentences by its share, equal ones together.
+
+    Tags of entities are B-TYPE where one begins, I-TYPE where it goes on, and O; other tags are classes as they are.
+    Where a file has numbers for them, `names` are those of 0, 1 and so on.
+
+    `tokenizer` is `word`, of whole words as they are given; `bpe`, `wordpiece` or `unigram`, of pieces that are
+    learned; or `pretrained`, that of what the run starts from. The first piece of a word has its tag, the others none.
+    With `letters` above 0 a word is given with its first so many letters as well, for models that read these
+    (`SpelledWords`). `length` is the most tokens of a sentence; words behind it are neither learned from nor measured,
+    and counted.
+    """
+
+    source = "files of yours"
+    licence = "yours"
+
+    def __init__(
+        self,
+        *,
+        path: Path,
+        words: str | int = "tokens",
+        tags: str | int = "tags",
+        names: list[str] | None = None,
+        encoding: str | None = None,
+        parts: Parts | None = None,
+        valid: Share = 0.1,
+        test: Share = 0.1,
+        tokenizer: KnowsWords = "word",
+        vocabulary: Vocabulary = 20_000,
+        pretrained: Path | None = None,
+        case: Literal["keep", "lower"] = "keep",
+        letters: Letters = 0,
+        length: Length = 128,
+    ) -> None:
+        super().__init__(
+            tokenizer=tokenizer,
+            vocabulary=vocabulary,
+            pretrained=pretrained,
+            case=case,
+            letters=letters,
+            length=length,
+        )
+        self.path, self.words, self.tags, self.parts = path, words, tags, parts
+        self.format, self.called = Written(encoding=encoding), names
+        self.valid, self.test = valid, test
+
+    def parted(self) -> dict[str, Table]:
+        published = published_sentences(self.path, self.words, self.tags, written=self.format, parts=self.parts)
+        self._left_out, self._told = [*published.left_out], [*published.remarks]
+        tables = {}
+        for part, table in published.tables.items():
+            tables[part], bare = table.filled("text", "tags")
+            self._left_out += bare
+        shares = {name: getattr(self, name) for name in ("test", "valid") if name not in tables and getattr(self, name)}
+        chosen = chosen_rows(tables["train"], shares, (), None, None)
+        return tables | {name: tables["train"].take(some) for name, some in chosen.items()}
 
 
 class Sentences:
