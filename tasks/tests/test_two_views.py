@@ -13,10 +13,10 @@ import torch
 from labwright.train.log import read_log
 from labwright_tasks.classification import Classification, ClassificationLoss
 from labwright_tasks.projected import Headed, Projected, WithTeacher
-from labwright_tasks.representations import Spread
-from labwright_tasks.two_views import Asked, Pairs, TwoViews, Views
+from labwright_tasks.representations import ReciprocalRank, RetrievalAccuracy, Spread
+from labwright_tasks.two_views import Alike, Asked, Pairs, TwoViews, Views
 from labwright_tasks.two_views_report import deviations
-from labwright_tasks.views_losses import Byol, NtXent, VICReg
+from labwright_tasks.views_losses import Byol, InBatch, NtXent, VICReg
 from labwright_testing.verify_resume import verify_resume
 from torch import Tensor, nn
 from torch.nn import functional
@@ -470,3 +470,88 @@ def test_what_cant_be_learned_from_is_refused_before_there_is_a_run(
 def test_byol_without_a_teacher_is_refused(tmp_path: Path) -> None:
     with pytest.raises(lw.LabwrightError, match="BYOL's needs a model with a teacher, such as 'with-teacher'"):
         learning(loss=Byol).run(tmp_path / "run")
+
+
+class Twins(Clouds):
+    """Points in pairs: the other is the same one, turned."""
+
+    target = Alike
+
+    def ports(self) -> tuple[lw.Port, lw.Port]:
+        return lw.Features((5,)), Alike()
+
+    def split(self, name: str) -> Any:
+        part = self.parts[name]
+
+        class Both(Part):
+            def fetch(self, indices: Tensor, epoch: int, seed: int) -> Views:
+                x = self.x[indices]
+                return Views((x,), torch.empty(len(indices), 0), (x.flip(1) * 2,))
+
+            def plain(self) -> Part:
+                return self
+
+        return Both(part.x, part.labels, 0.0)
+
+
+class Linear(nn.Module):
+    """A layer, and dropout before it."""
+
+    def __init__(self, inputs: lw.Features, outputs: lw.Classes, *, dropout: float = 0.5) -> None:
+        super().__init__()
+        self.dropout, self.layer = nn.Dropout(dropout), nn.Linear(inputs.shape[0], len(outputs.names))
+
+    def forward(self, x: Tensor) -> Tensor:
+        features: Tensor = self.layer(self.dropout(x))
+        return features
+
+
+def test_pairs_are_found_by_what_was_learned_of_them(tmp_path: Path) -> None:
+    """A linear layer of five can turn a point as its other is turned; drawn at random it finds few."""
+    settings: dict[str, Any] = {
+        "task": {"name": "two-views", "data": Twins},
+        "model": {"name": "projected", "trunk": {"name": Linear, "dropout": 0.0}, "features": 16, "layers": 0},
+        "loss": {"name": "in-batch", "temperature": 0.1},
+        "optimizer": {"name": "adamw", "lr": 0.05},
+        "log": [],
+    }
+    run = lw.Experiment(**settings, train={"epochs": 30, "batch_size": 15, "seed": 0}).run(tmp_path / "run")
+    before = lw.Experiment(**settings, train={"steps": 1, "batch_size": 2, "seed": 0}).run(tmp_path / "before")
+    found, drawn = (one.metrics["test"]["retrieval_accuracy"] for one in (run, before))
+    assert found > 0.7 > 0.5 > drawn and run.metrics["test"]["mrr"] >= found
+
+
+def test_the_same_sample_twice_is_seen_in_two_views_by_dropout() -> None:
+    task = TwoViews(Clouds(noise=0.0), views="dropout")
+    task.prepare()
+    part = task.view("train", task.data.split("train"))  # type: ignore[arg-type]
+    batch = part.fetch(torch.arange(6), 0, 0)
+    assert isinstance(batch, Views) and torch.equal(batch.inputs[0], batch.others[0])
+    trunk = Linear(lw.Features((5,)), lw.Classes(tuple("abcd")))
+    model = Projected.__new__(Projected)
+    nn.Module.__init__(model)
+    model.trunk, model.projector = trunk, nn.Identity()
+    torch.manual_seed(0)
+    learned = float(task.loss(model.train(), batch, InBatch(), "train").detach())  # type: ignore[arg-type]
+    same = float(task.loss(model.eval(), batch, InBatch(), "train").detach())  # type: ignore[arg-type]
+    features = functional.normalize(model(*batch.inputs), dim=1)
+    by_hand = functional.cross_entropy(features @ features.T / 0.05, torch.arange(6))
+    assert same == pytest.approx(float(by_hand.detach()), rel=1e-5) and learned != pytest.approx(same, rel=1e-3)
+
+
+def test_places_of_pairs_are_those_that_sorting_gives() -> None:
+    draws = lw.generator(0)
+    first, second = torch.randn(40, 3, generator=draws), torch.randn(40, 3, generator=draws)
+    second[:10] = 2 * first[:10]
+    ranks = []
+    for asked, others in ((first, second), (second, first)):
+        for row, vector in enumerate(asked):
+            near = [float(functional.cosine_similarity(vector, other, dim=0)) for other in others]
+            ranks.append(sorted(near, reverse=True).index(near[row]) + 1)
+    accuracy, rank = RetrievalAccuracy(), ReciprocalRank()
+    for some in (slice(0, 17), slice(17, 40)):
+        accuracy.update(first[some], second[some])
+        rank.update(first[some], second[some])
+    assert accuracy.compute() == pytest.approx(sum(place == 1 for place in ranks) / 80)
+    assert rank.compute() == pytest.approx(sum(1 / place for place in ranks) / 80)
+    assert math.isnan(RetrievalAccuracy().compute())

@@ -9,7 +9,7 @@ import labwright as lw
 import numpy as np
 import pytest
 import torch
-from labwright_tasks.views_losses import Byol, NtXent, VICReg
+from labwright_tasks.views_losses import Byol, InBatch, NtXent, VICReg
 from torch import Tensor
 
 
@@ -41,6 +41,19 @@ def test_nt_xent_of_orthogonal_pairs_and_of_one_point_has_a_closed_form() -> Non
     assert float(NtXent(temperature=0.5)(pairs, 3 * pairs)) == pytest.approx(math.log(1 + 8 * math.exp(-2)), rel=1e-12)
     alike = torch.ones(5, 3)
     assert float(NtXent(temperature=0.1)(alike, alike)) == pytest.approx(math.log(9), rel=1e-6)
+
+
+@pytest.mark.parametrize("both", [False, True])
+def test_in_batch_is_the_cross_entropy_over_cosines_with_the_own_pair_as_the_class(both: bool) -> None:
+    first, second = views()
+    table = np.array([[math.exp(cosine(a, b) / 0.1) for b in second.numpy()] for a in first.numpy()])
+    ways = [-np.log(np.diag(table) / table.sum(axis)).mean() for axis in ((1, 0) if both else (1,))]
+    assert float(InBatch(temperature=0.1, both=both)(first, second)) == pytest.approx(np.mean(ways), rel=1e-12)
+
+
+def test_in_batch_of_one_point_is_the_entropy_of_guessing() -> None:
+    alike = torch.ones(8, 3)
+    assert float(InBatch()(alike, alike)) == pytest.approx(math.log(8), rel=1e-6)
 
 
 def test_vicreg_is_what_its_authors_code_computes() -> None:

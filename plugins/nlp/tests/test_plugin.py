@@ -48,6 +48,6 @@ def test_the_plugin_loads_with_all_it_brings() -> None:
 @pytest.mark.parametrize("name", RECIPES)
 def test_every_recipe_is_a_complete_experiment(name: str) -> None:
     experiment = lw.Experiment.from_recipe(name)
-    tasks = ("classification", "dense-labels", "language-model", "nlp/answers", "sequence-to-sequence")
+    tasks = ("classification", "dense-labels", "language-model", "nlp/answers", "sequence-to-sequence", "two-views")
     assert experiment.table()["task"]["name"] in tasks
     assert RECIPES[name].path.read_text().startswith("# ")

@@ -62,6 +62,7 @@ def labwright_components() -> Iterator[lw.Component]:
         f"{here}.calibration.method:TemperatureScaling",
         "the temperature that fits the valid part",
     )
+    yield lw.Component("loss", "in-batch", f"{here}.views_losses:InBatch", "which of a batch belongs to which")
     yield lw.Component("loss", "nt-xent", f"{here}.views_losses:NtXent", "SimCLR's: a view's pair among all others")
     yield lw.Component("loss", "vicreg", f"{here}.views_losses:VICReg", "variance, invariance and covariance of views")
     yield lw.Component("loss", "byol", f"{here}.views_losses:Byol", "the distance from what a teacher gives")

@@ -65,7 +65,8 @@ class Projected(nn.Module):
 
     The trunk gives `features` numbers of a sample, as if it told so many classes apart: the representation. The
     projector has `layers` linear layers, with batch normalisation and ReLU between them (Chen et al. 2020, section 4.2:
-    what stands before it serves other tasks better than what it gives).
+    what stands before it serves other tasks better than what it gives). With 0 layers there is none, and what is
+    compared is the representation itself, as of sentences (Reimers & Gurevych 2019).
     """
 
     def __init__(
@@ -77,11 +78,11 @@ class Projected(nn.Module):
         features: Features = 128,
         hidden: Hidden = 256,
         dim: Dim = 64,
-        layers: Layers = 2,
+        layers: Annotated[int, Field(ge=0, description="linear layers of the projector"), Integers(1, 3)] = 2,
     ) -> None:
         super().__init__()
         self.trunk = built_trunk(trunk, inputs, features)
-        self.projector = perceptron(features, *[hidden] * (layers - 1), dim)
+        self.projector = perceptron(features, *[hidden] * (layers - 1), dim) if layers else nn.Identity()
 
     def embed(self, *inputs: Tensor) -> Tensor:
         features_BF: Tensor = self.trunk(*inputs)

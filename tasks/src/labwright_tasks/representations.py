@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 _AT_ONCE = 1024  # samples compared with all neighbours together
+_AS_NEAR = 1e-6  # of cosines: what rounding may do to those of equal samples
 
 
 class NeighbourAccuracy:
@@ -56,6 +57,62 @@ def vote(features_NF: Tensor, known_MF: Tensor, known_labels_M: Tensor, *, k: in
         votes_BC = votes_BK.new_zeros(len(some_BF), classes).scatter_add_(1, known_labels_M[places_BK], votes_BK)
         voted.append(votes_BC.argmax(1))
     return torch.cat(voted)
+
+
+class _OfPairs(ABC):
+    """What the places of pairs are worth: each of both sides is looked for among all of the other side, by the cosine.
+
+    Its place is 1 plus how many of other pairs are nearer, so that what is as near doesn't count against it.
+    """
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def update(self, features_BF: Tensor, others_BF: Tensor) -> None:
+        """Take in the representations of some pairs."""
+        for kept, given in zip(self._kept, (features_BF, others_BF), strict=True):
+            kept.append(functional.normalize(_precise(given), dim=1))
+
+    def compute(self) -> float:
+        if not self._kept[0]:
+            return math.nan
+        first_NF, second_NF = (torch.cat(kept) for kept in self._kept)
+        sides = (first_NF, second_NF), (second_NF, first_NF)
+        return float(torch.cat([self.of(places(*side).double()) for side in sides]).mean())
+
+    @abstractmethod
+    def of(self, places_N: Tensor) -> Tensor: ...
+
+    def reset(self) -> None:
+        self._kept: tuple[list[Tensor], list[Tensor]] = ([], [])
+
+
+class RetrievalAccuracy(_OfPairs):
+    """The share of samples whose nearest is the other of their pair; nan before the first."""
+
+    higher_is_better = True
+
+    def of(self, places_N: Tensor) -> Tensor:
+        return (places_N == 1).double()
+
+
+class ReciprocalRank(_OfPairs):
+    """The mean of one over the place of a sample's other; nan before the first (Voorhees 1999)."""
+
+    higher_is_better = True
+
+    def of(self, places_N: Tensor) -> Tensor:
+        return 1 / places_N
+
+
+def places(asked_NF: Tensor, others_NF: Tensor) -> Tensor:
+    """The place of each one's own, the same row of `others_NF`, among all others by their products, (N,) from 1 on."""
+    found = []
+    for rows in torch.split(torch.arange(len(asked_NF), device=asked_NF.device), _AT_ONCE):
+        similarity_BN = asked_NF[rows] @ others_NF.T
+        own_B1 = similarity_BN.gather(1, rows[:, None])
+        found.append(1 + (similarity_BN > own_B1 + _AS_NEAR).sum(1))
+    return torch.cat(found)
 
 
 class _OfProjections(ABC):

@@ -1,4 +1,4 @@
-"""Learning without labels: two augmented views of a sample are to be alike, and unlike those of others.
+"""Learning without labels: two views of a sample, or both of a pair, are to be alike, and unlike those of others.
 
 B samples, F features of a representation, D numbers of a projection.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 import torch
 from labwright import (
@@ -31,10 +31,10 @@ from labwright import (
     separable,
 )
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
 
 from labwright_tasks.projected import Embeds, Projections, Taught
-from labwright_tasks.representations import NeighbourAccuracy, Rank, Spread
+from labwright_tasks.representations import NeighbourAccuracy, Rank, ReciprocalRank, RetrievalAccuracy, Spread
 from labwright_tasks.views_losses import Byol, ViewsLoss
 
 if TYPE_CHECKING:
@@ -61,11 +61,22 @@ class Asked(Batch):
     known_labels: Tensor
 
 
-class Pairs:
-    """A training part that gives two views of each sample: what it is augmented to under two seeds."""
+@dataclass(frozen=True)
+class Alike(Port):
+    """Data whose samples are pairs: its batches are `Views`, of the same shapes, padded alike. There is no target."""
 
-    def __init__(self, part: Split) -> None:
-        self.part = part
+    def example(self, batch_size: int, generator: Generator) -> tuple[Tensor, ...]:  # noqa: ARG002 - nothing to draw
+        return (torch.empty(batch_size, 0),)
+
+
+class Pairs:
+    """A training part that gives two views of each sample: what it is augmented to under two seeds, or itself.
+
+    With `views` "dropout" both are the same, which a model with dropout doesn't see the same way.
+    """
+
+    def __init__(self, part: Split, views: str = "augmented") -> None:
+        self.part, self.views = part, views
         if isinstance(part, Sharded):
             self.shards, self.window = part.shards, part.window
 
@@ -73,6 +84,9 @@ class Pairs:
         return len(self.part)
 
     def fetch(self, indices: Tensor, epoch: int, seed: int) -> Views:
+        if self.views == "dropout":
+            both = self.part.fetch(indices, epoch, seed)
+            return Views(both.inputs, both.targets, both.inputs)
         first, second = (self.part.fetch(indices, epoch, derived_seed(seed, _STREAM + view)) for view in range(2))
         return Views(first.inputs, first.targets, second.inputs)
 
@@ -101,14 +115,21 @@ class BesideKnown:
 
 
 class TwoViews(Task):
-    """Learn a representation without labels: of two augmented views of a sample, as unlike others as the loss asks.
+    """Learn a representation without labels: two views of a sample are alike, and as unlike others as the loss asks.
+
+    They are what the sample is augmented to, with `views` "augmented"; with "dropout" the same sample twice, of which a
+    model with dropout sees two views (Gao et al. 2021, "SimCSE"). Of data of pairs, such as `nlp/alike-texts`, they are
+    the two of a pair, and `views` means nothing.
 
     Higher is better: `knn_accuracy`, by the `neighbours` nearest among `known` training samples, the one use of labels.
     Where the data has no classes, or `neighbours` is 0, it is `rank`: how many dimensions projections fill. `spread`
-    says whether they have collapsed: 0 is all at one point.
+    says whether they have collapsed: 0 is all at one point. Of data of pairs it is `retrieval_accuracy`: how often the
+    one of a pair is nearer to its other, by the cosine of representations, than to that of any other pair of the split;
+    `mrr` is the mean of one over its place among them, from either side.
 
-    Data offers any input, and a training part that augments its samples by (seed, epoch, index). A last batch of one
-    sample, which nothing can be compared with, is given another by the one before it, or, if that has two, joins it.
+    Data offers any input, and with augmented views a training part that augments its samples by (seed, epoch, index). A
+    last batch of one sample, which nothing can be compared with, is given another by the one before it, or, if that has
+    two, joins it.
     """
 
     contract = ViewsLoss
@@ -118,14 +139,17 @@ class TwoViews(Task):
         self,
         data: Annotated[Data, Part("data")],
         *,
+        views: Literal["augmented", "dropout"] = "augmented",
         neighbours: Annotated[int, Field(ge=0, description="that vote for a class")] = 20,
         temperature: Annotated[float, Field(gt=0, description="of their votes")] = 0.07,
         known: Annotated[int, Field(ge=1, description="most training samples to find neighbours among")] = 4096,
     ) -> None:
-        self.data = data
+        self.data, self.views = data, views
+        self.paired = issubclass(data.target, Alike)
         self.neighbours, self.temperature, self.known = neighbours, temperature, known
         self.labelled = bool(neighbours) and issubclass(data.target, Classes)
-        self.goal = Goal("knn_accuracy" if self.labelled else "rank", "maximize")
+        goal = "retrieval_accuracy" if self.paired else "knn_accuracy" if self.labelled else "rank"
+        self.goal = Goal(goal, "maximize")
         self.learned_from: Split | None = None  # the training part, where the data is other data
 
     def port_types(self) -> tuple[type[Port], type[Port]]:
@@ -143,7 +167,7 @@ class TwoViews(Task):
                 "task.neighbours=0 measures the rank of projections instead."
             )
         train = self.data.split("train")
-        if train is None or not len(train):
+        if train is None or not len(train) or self.paired or self.views == "dropout":
             return
         views = Pairs(train).fetch(torch.arange(min(len(train), _LOOKED_AT)), 0, 0)
         pairs = list(zip(views.inputs, views.others, strict=True))
@@ -155,7 +179,7 @@ class TwoViews(Task):
             raise LabwrightError(
                 f"{name} shows a sample the same way each time, so that there are no two views of it: set what changes "
                 "its training samples, such as crop, flip, jitter, rotate or shift of pictures: task.data.shift=0.1. "
-                "`labwright show data NAME` has its settings."
+                "`labwright show data NAME` has its settings. task.views=dropout leaves it to the model's dropout."
             )
 
     def on(self, path: Path) -> Self:
@@ -170,8 +194,10 @@ class TwoViews(Task):
         return other
 
     def view(self, split: str, part: Split) -> Split:
+        if self.paired:
+            return part
         if split == "train":
-            return Pairs(part)
+            return Pairs(part, self.views)
         train = self.data.split("train") or self.learned_from if self.labelled else None
         if train is None:
             return part
@@ -222,6 +248,10 @@ class TwoViews(Task):
         Batches of two views bring no known samples along: those would be the same ones.
         """
         features_BF = model.embed(*batch.inputs)
+        if self.paired:
+            assert isinstance(batch, Views)
+            others_BF = model.embed(*batch.others)
+            return {"features": features_BF, "others": others_BF, "projections": model.project(features_BF)}
         results = {"features": features_BF, "projections": model.project(features_BF), "labels": batch.targets}
         if not isinstance(batch, Asked) or not len(batch.known_labels):
             return results | {"known": features_BF[:0], "known_labels": batch.targets[:0]}
@@ -229,6 +259,10 @@ class TwoViews(Task):
 
     def metrics(self) -> dict[str, Metric]:
         metrics: dict[str, Metric] = {"spread": Of(Spread(), "projections"), "rank": Of(Rank(), "projections")}
+        if self.paired:
+            both = "features", "others"
+            found: dict[str, Metric] = {"retrieval_accuracy": Of(RetrievalAccuracy(), *both)}
+            return found | {"mrr": Of(ReciprocalRank(), *both)} | metrics
         if not self.labelled:
             return metrics
         neighbours = NeighbourAccuracy(self.neighbours, self.temperature)

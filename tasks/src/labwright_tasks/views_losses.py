@@ -49,6 +49,33 @@ class NtXent(Loss):
 
 
 @final
+class InBatch(Loss):
+    """Which second one of the batch belongs to a first one: the cross-entropy over their cosines, in nats.
+
+    Cosines are divided by `temperature`. With `both` it is the mean of that and of which first one belongs to a second.
+
+    Source: Henderson et al. 2017, "Efficient natural language response suggestion for smart reply", section 4.2, with
+    cosines as Reimers & Gurevych's sentence-transformers have them ("multiple negatives ranking"); both ways Radford et
+    al. 2021, "CLIP", figure 3. Over the same texts twice it is SimCSE's, Gao et al. 2021, equation 1.
+    """
+
+    separable = False
+
+    def __init__(
+        self, *, temperature: Annotated[float, Field(gt=0), Uniform(0.01, 0.5, log=True)] = 0.05, both: bool = True
+    ) -> None:
+        super().__init__()
+        self.temperature, self.both = temperature, both
+
+    def forward(self, first: Tensor, second: Tensor) -> Tensor:
+        first_BD, second_BD = (functional.normalize(_precise(views), dim=1) for views in (first, second))
+        similarity_BB = first_BD @ second_BD.T / self.temperature
+        own_B = torch.arange(len(first), device=first.device)
+        loss = functional.cross_entropy(similarity_BB, own_B)
+        return (loss + functional.cross_entropy(similarity_BB.T, own_B)) / 2 if self.both else loss
+
+
+@final
 class VICReg(Loss):
     """Variance, invariance and covariance of two views' projections, as three parts with their weights.
 
