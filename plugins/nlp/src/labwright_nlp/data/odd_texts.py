@@ -19,6 +19,8 @@ from labwright import Finding
 from labwright_tasks.checking.samples import Copies
 from labwright_tasks.checking.unusual import unusual
 
+from labwright_nlp.data.drifted_texts import drifted
+
 Place = tuple[str, int]  # a split and an index
 _TIMES = 5.0  # longer than is usual
 _RARE = 0.02  # of the texts
@@ -34,7 +36,8 @@ def odd_texts(texts: Mapping[str, Sequence[str]]) -> list[Finding]:
     """What is odd about the texts of each part."""
     places = [(part, index) for part, of_part in texts.items() for index in range(len(of_part))]
     every = [text for of_part in texts.values() for text in of_part]
-    return [*_empty(places, every), *_long(places, every), *_foreign(places, every), *_nearly_same(places, every)]
+    alone = [*_empty(places, every), *_long(places, every), *_foreign(places, every)]
+    return [*alone, *_nearly_same(places, every), *drifted(texts)]
 
 
 def _empty(places: Sequence[Place], texts: Sequence[str]) -> Iterator[Finding]:
