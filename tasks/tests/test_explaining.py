@@ -60,6 +60,30 @@ def test_of_a_text_the_token_that_decides_has_the_highest_score():
     assert scores[0, [0, 2, 3]].tolist() == [0, 0, 0]
 
 
+def test_scores_of_tokens_sum_to_what_the_logit_gains_over_padding():
+    class Reads(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.places, self.tokens = nn.Embedding(4, 6), nn.Embedding(9, 6)
+            self.layers = nn.Sequential(nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 3))
+
+        def forward(self, ids_BT: Tensor, lengths_B: Tensor) -> Tensor:
+            places_T = torch.arange(ids_BT.shape[1])
+            there_BT = (places_T < lengths_B[:, None]).float()
+            x_BTD = torch.tanh(self.tokens(ids_BT) + self.places(places_T)) * there_BT[..., None]
+            logits: Tensor = self.layers(x_BTD.sum(1) / lengths_B[:, None])
+            return logits
+
+    torch.manual_seed(0)
+    model, (ids, lengths) = Reads(), (torch.tensor([[4, 7, 5, 0], [7, 4, 0, 0]]), torch.tensor([3, 2]))
+    scores = explained(model, Tokens(9, 4), (ids, lengths), "integrated-gradients")
+    gained = model(ids, lengths).max(1)
+    baseline = model(torch.zeros_like(ids), lengths).gather(1, gained.indices[:, None])[:, 0]
+    assert torch.allclose(scores.sum(1), gained.values - baseline, atol=1e-3)
+    assert scores[0, 3] == scores[1, 2] == scores[1, 3] == 0  # padding
+    assert not any(part._forward_hooks for part in model.modules())
+
+
 def test_pictures_are_taken_out_by_patches():
     class Corner(nn.Module):
         def forward(self, x_BCHW: Tensor) -> Tensor:
@@ -123,10 +147,14 @@ def test_explanations_are_others_when_weights_are_randomised(method):
 def test_a_method_that_is_not_there_or_not_for_such_inputs_is_refused(linear):
     with pytest.raises(LabwrightError, match="did you mean 'occlusion'"):
         explained(linear, Features((3,)), (torch.ones(1, 3),), "oclusion")
-    model = nn.Embedding(9, 2)
-    with pytest.raises(LabwrightError, match="Tokens have no gradients; occlusion is for them"):
+
+    class Counts(nn.Module):
+        def forward(self, ids_BT: Tensor, lengths_B: Tensor) -> Tensor:
+            return F.one_hot(ids_BT, 9).float().sum(1)
+
+    with pytest.raises(LabwrightError, match="Counts looks its tokens up in no embedding of its own; occlusion is for"):
         explained(
-            lambda ids, lengths: model(ids).sum(1),
+            Counts(),
             Tokens(9, 4),
             (torch.ones(1, 4, dtype=torch.int64), torch.tensor([4])),
             "integrated-gradients",

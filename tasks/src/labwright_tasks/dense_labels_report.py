@@ -8,10 +8,11 @@ from typing import cast
 
 import numpy as np
 import torch
-from labwright import LEFT_OUT, Batch, Data, Pictures, Section, Table, Text
+from labwright import LEFT_OUT, Batch, Data, Figure, Pictures, Section, Table, Text
 from torch import Tensor
 
 from labwright_tasks.classification_report import matrix, stretched
+from labwright_tasks.coloured_texts import Word, drawn, tinted
 from labwright_tasks.label_pictures import palette
 from labwright_tasks.overlap import overlaps
 
@@ -28,7 +29,10 @@ def sections(confusion_CC: Tensor, names: tuple[str, ...], examples: Batch, give
     if inputs and isinstance(inputs[0], Tensor) and given.dim() == 3:
         shown.append(_pictures(cast(Sequence[Tensor], inputs), examples.targets, given, len(names)))
     elif inputs and given.dim() == 2:
-        shown.append(_texts(examples, given, names, data))
+        words = _words(examples, given, data)
+        labels = examples.targets[examples.targets != LEFT_OUT]
+        usual = int(torch.bincount(labels, minlength=len(names)).argmax())
+        shown += [_coloured_texts(words, names, usual), _texts(words, names, usual)]
     return shown
 
 
@@ -62,17 +66,43 @@ def _coloured(labels_HW: Tensor, classes: int) -> Tensor:
     return colours_C3[labels_HW.where(labels_HW != LEFT_OUT, classes)].permute(2, 0, 1)
 
 
-def _texts(examples: Batch, given_BT: Tensor, names: tuple[str, ...], data: Data) -> Text:
-    """Each example as a passage in which what isn't of the most frequent class is marked."""
-    labels = examples.targets[examples.targets != LEFT_OUT]
-    usual = int(torch.bincount(labels, minlength=len(names)).argmax())
-    passages = []
+def _words(examples: Batch, given_BT: Tensor, data: Data) -> list[list[tuple[str, int, int]]]:
+    """Of each example its tokens as they are written, the true label of each, and the one given."""
+    found = []
     for ids_T, length, true_T, given_T in zip(
         examples.inputs[0], examples.inputs[1].tolist(), examples.targets.tolist(), given_BT.tolist(), strict=True
     ):
         tokens = cast(Sequence[str], data.show((ids_T[:length, None], torch.ones(length, dtype=torch.int64))))
-        marked = (_marked(*row, usual, names) for row in zip(tokens, true_T, given_T, strict=False))
-        passages.append(" ".join(marked))
+        found.append([*zip(tokens, true_T, given_T, strict=False)])
+    return found
+
+
+def _coloured_texts(examples: Sequence[Sequence[tuple[str, int, int]]], names: tuple[str, ...], usual: int) -> Figure:
+    """Each example with its words on the colours of their classes; B- and I- of a kind have one."""
+    kinds = list(dict.fromkeys(_kind(name) for label, name in enumerate(names) if label != usual))
+    colours = dict(zip(kinds, palette(len(kinds) + 1)[1:], strict=True))
+
+    def word(token: str, true: int, given: int) -> Word:
+        if true == LEFT_OUT or true == given == usual:
+            return Word(token)
+        red, green, blue = colours.get(_kind(names[given]), (255, 255, 255))
+        label = names[given] if true == given else f"{names[given]}, not {names[true]}"
+        return Word(token, tinted((red / 255, green / 255, blue / 255)), label, true != given)
+
+    canvas = drawn([[word(*one) for one in example] for example in examples])
+    note = (
+        f"The worst first. A colour is that of what was given; framed is what is wrong, plain what is {names[usual]!r}."
+    )
+    return Figure("Worst examples in colour", canvas, note)
+
+
+def _kind(name: str) -> str:
+    return name[2:] if name[:2] in ("B-", "I-") else name
+
+
+def _texts(examples: Sequence[Sequence[tuple[str, int, int]]], names: tuple[str, ...], usual: int) -> Text:
+    """Each example as a passage in which what isn't of the most frequent class is marked."""
+    passages = [" ".join(_marked(*word, usual, names) for word in example) for example in examples]
     note = (
         "The worst first. [word: class] is right, [word: given, not true] is wrong; unmarked are those of class "
         f"{names[usual]!r}."

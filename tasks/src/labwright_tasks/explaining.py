@@ -78,10 +78,13 @@ def integrated_gradients(model: nn.Module, port: Port, inputs: tuple[Tensor, ...
     """The gradients of the class's logit on the straight way from zeros to the input, times the input.
 
     Zeros are the mean of what a model is usually given. The scores sum to the logit's difference between the input and
-    zeros, but for the steps.
+    zeros, but for the steps. Of tokens it is the way of their embeddings, from those of padding, and the scores of an
+    embedding's numbers are added up.
 
     Source: Sundararajan, Taly & Yan 2017, "Axiomatic Attribution for Deep Networks", equation 3, by midpoints.
     """
+    if isinstance(port, Tokens):
+        return _of_embeddings(model, port, inputs, classes_B)
     if not inputs[0].is_floating_point():
         raise LabwrightError(f"--explain: {type(port).__name__} have no gradients; occlusion is for them.")
     scores: Tensor = (
@@ -96,6 +99,49 @@ def integrated_gradients(model: nn.Module, port: Port, inputs: tuple[Tensor, ...
         )
     )
     return scores.detach()
+
+
+def _of_embeddings(model: nn.Module, port: Tokens, inputs: tuple[Tensor, ...], classes_B: Tensor) -> Tensor:
+    """Integrated gradients of the embeddings that a model looks its tokens up in, (B, T).
+
+    Whatever else it looks up, such as n-grams of tokens, stays that of the text.
+    """
+    layer = _looked_up(model, inputs)
+    if layer is None:
+        raise LabwrightError(
+            f"--explain: {type(model).__name__} looks its tokens up in no embedding of its own; occlusion is for it."
+        )
+    scores: Tensor = (
+        _captum()
+        .LayerIntegratedGradients(model, layer)
+        .attribute(
+            inputs[0],
+            baselines=torch.full_like(inputs[0], port.pad_id),
+            target=classes_B,
+            additional_forward_args=inputs[1:] or None,
+            n_steps=_STEPS,
+            method="riemann_middle",
+        )
+    )
+    return scores.detach().sum(2)
+
+
+@torch.no_grad()
+def _looked_up(model: nn.Module, inputs: tuple[Tensor, ...]) -> nn.Module | None:
+    """The embedding that is given the tokens as they are."""
+    found: list[nn.Module] = []
+
+    def seen(layer: nn.Module, given: tuple[Tensor, ...], output: Tensor) -> None:
+        if torch.equal(given[0], inputs[0]) and output.shape[:2] == inputs[0].shape:
+            found.append(layer)
+
+    hooks = [part.register_forward_hook(seen) for part in model.modules() if isinstance(part, nn.Embedding)]
+    try:
+        model(*inputs)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return found[0] if found else None
 
 
 @torch.no_grad()
