@@ -164,6 +164,13 @@ def pairs() -> Path:
     return file
 
 
+def alike() -> Path:
+    file = HERE / "alike.jsonl"
+    rows = [{"text": f"number {n} of many", "other": f"it has {n} before it"} for n in range(80)]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return file
+
+
 def tagged() -> Path:
     file = HERE / "tagged.jsonl"
     rows = [
@@ -504,6 +511,12 @@ test_nlp = conformance(
         "data nlp/tokens": ["nlp/shakespeare", f'task.data={{name="nlp/tokens",path="{token_files()}",context=32}}'],
         "data nlp/plain-text": ["nlp/shakespeare", f"task.data.path={running_text()}"],
         "data nlp/text-pairs": ["nlp/translation", f"task.data.path={pairs()}"],
+        "data nlp/alike-texts": ["nlp/alike-texts", f"task.data.path={alike()}"],
+        "data nlp/synthetic-tags": ["nlp/synthetic-tags", "task.data.train=100", "task.data.valid=20"],
+        "data nlp/synthetic-questions": [
+            *("nlp/synthetic-questions", "task.data.train=100", "task.data.valid=20", "task.data.test=20"),
+            *(f"model.options.{part}=16" for part in ("hidden_size", "intermediate_size")),
+        ],
         "model nlp/transformer": ["nlp/translation", f"task.data.path={HERE}/pairs.jsonl", "model.width=32"],
         "model nlp/encoder": ["nlp/languages", f'model={{name="nlp/encoder",architecture="bert",options={{{BERT}}}}}'],
     },
