@@ -63,6 +63,7 @@ def test_names_of_held_out_countries_are_found_again_by_their_letters(tmp_path: 
     assert found[1] > 0.6 and found[1] > found[0] + 0.1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("trunk", ["nlp/lstm", "nlp/encoder"])
 def test_vectors_are_resumed_exactly_and_given_for_what_is_asked(tmp_path: Path, trunk: str) -> None:
     size = "hidden_size=16,num_hidden_layers=1,num_attention_heads=2,intermediate_size=16"

@@ -1,39 +1,15 @@
-"""What a person can get wrong with texts: each slip gets its one message, exit code 2, no traceback."""
+"""What a person can get wrong with texts and tables of them: each slip gets its one message, and no traceback."""
 
 from __future__ import annotations
 
 import gzip
 import io
-import json
-import os
-import re
-import sys
 import zipfile
-from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import labwright as lw
 import pytest
-import tokenizers
-from labwright.cli import main
-from labwright_tasks import hub
-
-Command = Callable[[Path], list[str]]
-GOOD = "".join(f'{{"text": "text {number}", "label": {number % 2}}}\n' for number in range(40))
-
-
-def labelled(content: str | bytes, *overrides: str, name: str = "rows.jsonl") -> Command:
-    """`labwright run nlp/polarity-bag` on a file with this content."""
-
-    def args(here: Path) -> list[str]:
-        file = here / name
-        file.parent.mkdir(exist_ok=True)
-        file.write_bytes(content.encode() if isinstance(content, str) else content)
-        path = file.parent if file.parent != here else file
-        return ["run", "nlp/polarity-bag", f"task.data.path={path}", "log=[]", *overrides]
-
-    return args
+from slips_of_texts import CSV, GOOD, Command, answered, labelled, running
 
 
 def _zipped(*names: str) -> bytes:
@@ -42,16 +18,6 @@ def _zipped(*names: str) -> bytes:
         for name in names:
             archive.writestr(name, "text,label\ngood,1\nbad,0\n")
     return content.getvalue()
-
-
-def running(content: str | bytes, *overrides: str, name: str = "text.txt") -> Command:
-    """`labwright run nlp/shakespeare` on a text with this content."""
-
-    def args(here: Path) -> list[str]:
-        (here / name).write_bytes(content.encode() if isinstance(content, str) else content)
-        return ["run", "nlp/shakespeare", f"task.data.path={here / name}", "log=[]", *overrides]
-
-    return args
 
 
 def laid_out(*names: str, content: str = GOOD) -> Command:
@@ -89,86 +55,11 @@ def parquet(**columns: list[Any]) -> Command:
     return args
 
 
-def pretrained(files: Mapping[str, str], *overrides: str) -> Command:
-    """`labwright run nlp/polarity-minilm` with an encoder out of a folder with these files, and a tokenizer."""
-
-    def args(here: Path) -> list[str]:
-        (here / "encoder").mkdir()
-        known = {"[PAD]": 0, "[UNK]": 1, "text": 2} | {str(number): number + 3 for number in range(40)}
-        tokenizer = tokenizers.Tokenizer(tokenizers.models.WordLevel(known, unk_token="[UNK]"))
-        tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.WhitespaceSplit()
-        for name, content in ({"tokenizer.json": tokenizer.to_str()} | files).items():
-            (here / "encoder" / name).write_text(content)
-        _, _, *settings = labelled(GOOD)(here)
-        return ["run", "nlp/polarity-minilm", *settings, f"start.run={here / 'encoder'}", *overrides]
-
-    return args
-
-
-def weights(change: Callable[[str], str], *overrides: str, **config: int) -> Command:
-    """The same with a small BERT whose weights are called otherwise, with these sizes."""
-
-    def args(here: Path) -> list[str]:
-        import transformers
-        from safetensors.torch import load_file, save_file
-
-        arguments = pretrained({})(here)
-        sizes = {"vocab_size": 99, "hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1}
-        whole = transformers.BertConfig(**{**sizes, "intermediate_size": 8, "max_position_embeddings": 128, **config})
-        transformers.BertModel(whole).save_pretrained(here / "encoder")
-        file = here / "encoder" / "model.safetensors"
-        save_file({change(name): one for name, one in load_file(file).items()}, file, metadata={"format": "pt"})
-        return [*arguments, *overrides]
-
-    return args
-
-
-def tokenizer(content: str | None, *overrides: str) -> Command:
-    """`labwright run nlp/polarity-bag` with a tokenizer out of a folder with this tokenizer.json."""
-
-    def args(here: Path) -> list[str]:
-        (here / "folder").mkdir()
-        if content is not None:
-            (here / "folder" / "tokenizer.json").write_text(content)
-        settings = ["task.data.tokenizer=pretrained", f"task.data.pretrained={here / 'folder'}", "task.data.case=keep"]
-        return [*labelled(GOOD)(here), *settings, *overrides]
-
-    return args
-
-
-def of_hub(splits: Mapping[str, Mapping[str, list[Any]]], *overrides: str) -> Command:
-    """`labwright run nlp/polarity-bag` on a dataset that the datasets library wrote, with these columns by split."""
-
-    def args(here: Path) -> list[str]:
-        datasets = pytest.importorskip("datasets")
-        made = {name: datasets.Dataset.from_dict(dict(columns)) for name, columns in splits.items()}
-        datasets.DatasetDict(made).save_to_disk(str(here / "hub"))
-        data = ["task.data=nlp/datasets", f"task.data.dataset={here / 'hub'}"]
-        return ["run", "nlp/polarity-bag", *data, "log=[]", *overrides]
-
-    return args
-
-
-def no_dataset(here: Path) -> list[str]:
-    pytest.importorskip("datasets")
-    return ["run", "nlp/polarity-bag", "task.data=nlp/datasets", f"task.data.dataset={here}", "log=[]"]
-
-
 def unknown_in_valid(here: Path) -> list[str]:
     args = labelled(GOOD, name="set/train.jsonl")(here)
     (here / "set" / "valid.jsonl").write_text('{"text": "a", "label": 1}\n{"text": "b", "label": "good"}\n')
     return args
 
-
-TINY = json.dumps(
-    {"model_type": "bert", "vocab_size": 99, "hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1}
-)
-WORDS = json.dumps({"version": "1.0", "added_tokens": [], "normalizer": None, "pre_tokenizer": {"type": "Whitespace"},
-                    "post_processor": None, "decoder": None,
-                    "model": {"type": "WordLevel", "vocab": {"text": 0}, "unk_token": "[UNK]"}})  # fmt: skip
-SMALL = "model.options={hidden_size = 8, num_hidden_layers = 1, num_attention_heads = 1, intermediate_size = 8}"
-ROWS: dict[str, list[Any]] = {"text": [f"text {number}" for number in range(40)], "label": [0, 1] * 20}
-CSV = "text,label\n" + "".join(f"text {number},{number % 2}\n" for number in range(40))
 
 CASES: dict[str, tuple[Command, str]] = {
     # what it is: (the command, a pattern of its message)
@@ -305,30 +196,6 @@ CASES: dict[str, tuple[Command, str]] = {
         running("x", "task.data=nlp/languages"),
         r"a language model needs running text; Languages has targets Classes",
     ),
-    "a pretrained folder that isn't there": (
-        pretrained({}, "start.run=no/where"),
-        r"there is no folder 'no/where' in /.*\. Nothing is downloaded",
-    ),
-    "a pretrained folder without weights": (
-        pretrained({"config.json": TINY}),
-        r"start\.run: no run folder and no safetensors: .*encoder' has config\.json, tokenizer\.json\.",
-    ),
-    "a pretrained folder with pickled weights": (
-        pretrained({"config.json": TINY, "pytorch_model.bin": "{}"}),
-        r"has .*pytorch_model\.bin.* other files of weights, which may run code, aren't read",
-    ),
-    "the folder under its old name": (
-        pretrained({}, "model.pretrained=folder"),
-        r"model\.pretrained: .* any more: start\.run=FOLDER names it once, for the tokenizer, the configuration and",
-    ),
-    "the folder twice": (
-        pretrained({}, "task.data.pretrained=folder"),
-        r"task\.data\.pretrained: the run starts from .*encoder.*: write start\.run=FOLDER instead",
-    ),
-    "an architecture transformers lacks": (
-        labelled(GOOD, "model=nlp/encoder", "model.architecture=distlbert"),
-        r"has no model type 'distlbert'; did you mean 'distilbert'",
-    ),
     "a quote that swallows rows": (
         labelled('label,text\n0,"Heroes\n1,fine\n0,no heroes"\n' + "1,a\n0,b\n" * 20, name="rows.csv"),
         r"rows\.csv, line 2: a quote opens a cell that goes on to line 4, and each line of it looks like a row",
@@ -403,61 +270,10 @@ CASES: dict[str, tuple[Command, str]] = {
     "a length of nothing": (labelled(GOOD, "task.data.length=0"), r"task\.data\.length"),
     "a case that isn't there": (labelled(GOOD, "task.data.case=upper"), r"task\.data\.case"),
     "a vocabulary of nothing": (labelled(GOOD, "task.data.vocabulary=1"), r"task\.data\.vocabulary"),
-    "a pretrained tokenizer from nowhere": (
-        labelled(GOOD, "task.data.tokenizer=pretrained"),
-        r"is the tokenizer of what the run starts from, start\.run=FOLDER, or that of a folder with tokenizer\.json",
-    ),
     "a folder for a tokenizer that is learned": (
         labelled(GOOD, "task.data.pretrained=x"),
         r"a tokenizer of kind 'word' is learned",
     ),
-    "a folder without a tokenizer": (tokenizer(None), r"has no tokenizer\.json; it has nothing"),
-    "a tokenizer that is none": (tokenizer("{}"), r"tokenizer\.json can't be read as a tokenizer"),
-    "a tokenizer cut off": (tokenizer(WORDS[:40]), r"tokenizer\.json can't be read as a tokenizer"),
-    "a tokenizer without the words": (tokenizer(WORDS), r"the tokenizer can't take these texts"),
-    "marks for a pretrained tokenizer": (tokenizer(WORDS, "task.data.case=mark"), r"knows no marks; set case='keep'"),
-    "a configuration cut off": (pretrained({"config.json": '{"a'}), r"can't make the encoder of .*encoder"),
-    "a configuration of nothing": (pretrained({"config.json": "{}"}), r"can't make the encoder of .*encoder"),
-    "no configuration": (pretrained({}), r"start\.run: .*encoder has no config\.json"),
-    "weights cut off": (
-        pretrained({"config.json": TINY, "model.safetensors": "torn"}),
-        r"start\.run: .*encoder can't be read as safetensors",
-    ),
-    "weights under a prefix": (
-        weights(lambda name: f"module.{name}"),
-        r"of .* no tensor has a place in this model: .* start\.take = \{ .module\.\*. = .network\.\*. \} has a place",
-    ),
-    "a layer lost": (
-        weights(lambda name: name.replace("layer.0", "layer.7"), "start.strict=true"),
-        r"of .* encoder\.layer\.7.* have no place in this model",
-    ),
-    "nothing to be partial with": (
-        weights(lambda name: name, "model.partial=true"),
-        r"model\.partial: .* any more: start\.strict=false takes what there is",
-    ),
-    "weights of another size": (
-        weights(lambda name: name, "model.options={hidden_size = 16}"),
-        r"start\.take: 'embeddings.* has shape \(8,\), and 'network\.embeddings.* here shape \(16,\)",
-    ),
-    "texts longer than an encoder reads": (weights(lambda name: name, max_position_embeddings=32), r"32 positions"),
-    "an encoder of fewer tokens": (
-        weights(lambda name: name, vocab_size=5),
-        r"knows 5 tokens, the data's tokenizer has",
-    ),
-    "an encoder of pictures": (
-        labelled(GOOD, "model=nlp/encoder", "model.architecture=vit", SMALL),
-        r"a text can't be given",
-    ),
-    "an encoder that can't be built": (
-        labelled(
-            GOOD,
-            "model=nlp/encoder",
-            "model.architecture=bert",
-            "model.options={hidden_size = 7, num_attention_heads = 2}",
-        ),
-        r"can't build an encoder 'bert'",
-    ),
-    "no encoder": (labelled(GOOD, "model=nlp/encoder"), r"which encoder\?"),
     "a running text that isn't there": (
         lambda here: ["run", "nlp/shakespeare", f"task.data.path={here / 'txet.txt'}"],
         r"there is no file .*txet\.txt",
@@ -494,133 +310,11 @@ CASES: dict[str, tuple[Command, str]] = {
         lambda here: ["run", "nlp/shakespeare", "task.data.path=/dev/zero"],
         r"/dev/zero is a device, a pipe or a socket",
     ),
-    "a dataset without a part to learn from": (of_hub({"test": ROWS}), r"no split 'train' with labels; it has test"),
-    "a dataset with two parts of a kind": (
-        of_hub({"train": ROWS, "val": ROWS, "validation": ROWS}),
-        r"two splits for 'valid': it has train, val, validation",
-    ),
-    "a dataset whose labels are secret": (
-        of_hub({"train": {"text": ["a"], "label": [None]}}),
-        r"no split 'train' with lab",
-    ),
-    "a dataset of parts": (
-        of_hub({"train": {"text": [["a"]] * 9, "label": [1] * 9}}),
-        r"row 0: column 'text' has a list",
-    ),
-    "a dataset's column called otherwise": (
-        of_hub({"train": ROWS}, "task.data.text=txt"),
-        r"no column 'txt'; did you mean",
-    ),
-    "a folder that is no dataset": (
-        no_dataset,
-        r"task\.data\.dataset: .* can't be loaded",
-    ),
-    "the datasets library missing": (
-        lambda here: ["run", "nlp/polarity-bag", "task.data=nlp/datasets", "task.data.dataset=imdb"],
-        r"needs the datasets library: `pip install 'labwright-nlp\[datasets\]'`",
-    ),
 }
-
-
-def told(args: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> str:
-    """What a command that can't be followed says, on one line."""
-    monkeypatch.setattr(sys, "argv", ["labwright", *args])
-    with pytest.raises(SystemExit) as ended:
-        main()
-    said = capsys.readouterr().err
-    assert ended.value.code == 2, said
-    assert "Traceback" not in said
-    return said.replace("\n       ", " ")
 
 
 @pytest.mark.parametrize("what", CASES)
 def test_a_slip_is_answered_with_one_message(
     what: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    command, pattern = CASES[what]
-    monkeypatch.chdir(tmp_path)
-    if "library missing" in what:
-        monkeypatch.setattr(hub, "find_spec", lambda name: None)
-    args = command(tmp_path)
-    capsys.readouterr()
-    said = told(args, capsys, monkeypatch)
-    assert re.search(pattern, said), said
-    assert len(re.findall(r"^error:", said, re.MULTILINE)) == 1
-    assert not (tmp_path / "runs").exists()  # nothing was begun
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a run of texts with labels, and one of running text."""
-    folder = tmp_path_factory.mktemp("runs")
-    args = labelled(GOOD, "train.epochs=1")(folder)
-    lw.Experiment.from_recipe(args[1], args[2:]).run(folder / "labels")
-    args = running(
-        "To be, or not to be. " * 50,
-        "train.steps=2",
-        "train.epochs=",
-        "model.depth=1",
-        "model.width=16",
-        "task.data.context=8",
-    )(folder)
-    lw.Experiment.from_recipe(args[1], args[2:]).run(folder / "running")
-    return folder
-
-
-ASKED: dict[str, tuple[str, Callable[[Path], list[str]], str]] = {
-    # what it is: (the run, what is asked, a pattern of the message)
-    "a file that isn't there": ("labels", lambda here: ["no.txt"], r"there is no file or folder 'no\.txt'"),
-    "a table": ("labels", lambda here: [wrote(here / "a.csv", CSV)], r"a\.csv is a table\. A file is read as one text"),
-    "an empty file": ("labels", lambda here: [wrote(here / "a.txt", "\n")], r"a\.txt has no text in it"),
-    "a document": (
-        "labels",
-        lambda here: [wrote(here / "a.pdf", b"%PDF\x00\xff")],
-        r"a\.pdf, .* It seems to be no text",
-    ),
-    "a file of Windows": (
-        "labels",
-        lambda here: [wrote(here / "a.txt", b"it\x92s")],
-        r"It may be cp1252: convert it by",
-    ),
-    "a folder without texts": (
-        "labels",
-        lambda here: [str(folder_of(here, "a.md", ".b.txt"))],
-        r"no file that TextFiles",
-    ),
-    "bytes that are no UTF-8": (
-        "labels",
-        lambda here: ["--text", os.fsdecode(b"na\xefve")],
-        r"has bytes that are no UTF-8",
-    ),
-    "another option": ("labels", lambda here: ["--txt", "fine"], r"no option --txt; did you mean 'text'"),
-    "no text": ("labels", lambda here: ["--text", ""], r"--text needs a text"),
-    "an empty prompt": ("running", lambda here: ["--prompt", ""], r"--prompt needs a text"),
-    "a prompt of bytes": (
-        "running",
-        lambda here: ["--prompt", os.fsdecode(b"na\xefve")],
-        r"has bytes that are no UTF-8",
-    ),
-    "an empty file for a prompt": ("running", lambda here: [wrote(here / "a.txt", "")], r"has no token"),
-}
-
-
-def wrote(path: Path, content: str | bytes) -> str:
-    path.write_bytes(content.encode() if isinstance(content, str) else content)
-    return str(path)
-
-
-def folder_of(here: Path, *names: str) -> Path:
-    for name in names:
-        (here / name).write_text("fine")
-    return here
-
-
-@pytest.mark.parametrize("what", ASKED)
-def test_a_question_that_cannot_be_answered_is_told_why(
-    what: str, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    name, asked, pattern = ASKED[what]
-    monkeypatch.chdir(tmp_path)
-    capsys.readouterr()
-    said = told(["predict", str(run / name), *asked(tmp_path)], capsys, monkeypatch)
-    assert re.search(pattern, said), said
+    answered(CASES[what], tmp_path, capsys, monkeypatch)

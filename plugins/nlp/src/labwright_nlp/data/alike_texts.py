@@ -41,7 +41,7 @@ class AlikeTexts(LabelledTexts):
     one text.
     """
 
-    target = Alike
+    target = Alike  # type: ignore[assignment]
     source = "files of yours"
     licence = "yours"
 
