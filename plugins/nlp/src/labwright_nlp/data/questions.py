@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from copy import copy
@@ -20,14 +19,14 @@ from labwright_tasks.tables import Table
 from pydantic import Field
 from torch import Tensor
 
+from labwright_nlp.data import model_folder
 from labwright_nlp.data.odd_texts import odd_texts
 from labwright_nlp.data.question_reading import Question, published_questions, questions_at, untold
 from labwright_nlp.data.reading import check_typed
 from labwright_nlp.data.texts import Share, chosen_rows
-from labwright_nlp.ports import EncoderTokens, Spans
+from labwright_nlp.ports import Spans
 from labwright_nlp.tokenizing import KnowsWords, Pieces, Vocabulary, clean, kept, learned
 
-_ENCODER = "config.json"
 _TABBED = "\t"
 WindowLength = Annotated[int, Field(ge=16, description="most tokens of a question and a part of its text")]
 Stride = Annotated[int, Field(ge=0, description="tokens that two windows share")]
@@ -179,10 +178,7 @@ class AskedTexts(Data, ABC):
 
     def ports(self) -> tuple[Port, Port]:
         assert self.tokens is not None
-        size, pad_id, outputs = self.tokens.size, self.tokens.pad_id, Spans(self.length)
-        if self.tokenizer == "pretrained" and self._start is not None:
-            return EncoderTokens(size, self.length, pad_id, self._start), outputs
-        return Tokens(size, self.length, pad_id), outputs
+        return model_folder.port(self.tokens, self.length, self.tokenizer, self._start), Spans(self.length)
 
     def split(self, name: str) -> AskedSplit | None:
         return self._splits.get(name)
@@ -263,8 +259,7 @@ class AskedTexts(Data, ABC):
     def save(self, folder: Path) -> None:
         assert self.tokens is not None
         self.tokens.save(folder)
-        if self.tokenizer == "pretrained" and self._start is not None and (self._start / _ENCODER).is_file():
-            shutil.copyfile(self._start / _ENCODER, folder / _ENCODER)
+        model_folder.keep(self._start, self.tokenizer, folder)
         other_data.keep(folder, self.facts)
 
     def load(self, folder: Path) -> None:
@@ -272,8 +267,7 @@ class AskedTexts(Data, ABC):
         assert isinstance(tokens, Pieces)
         self.tokens = tokens
         self.facts = other_data.kept(folder)
-        if (folder / _ENCODER).is_file():
-            self._start = folder
+        self._start = model_folder.kept(folder) or self._start
 
     def _facts(self, part: str) -> Facts:
         asked = self._splits[part].asked

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -25,7 +24,7 @@ from labwright_tasks.tables import Table, joined
 from pydantic import Field
 from torch import Tensor
 
-from labwright_nlp.data import noticing
+from labwright_nlp.data import model_folder, noticing
 from labwright_nlp.data.odd_texts import odd_texts
 from labwright_nlp.data.reading import check_typed, read_text, tables_at, text_files
 from labwright_nlp.data.tagged_reading import (
@@ -37,7 +36,6 @@ from labwright_nlp.data.tagged_reading import (
     words_at,
 )
 from labwright_nlp.data.texts import Length, Share, chosen_rows, digest
-from labwright_nlp.ports import EncoderTokens
 from labwright_nlp.tokenizing import (
     Characters,
     KnowsWords,
@@ -49,7 +47,7 @@ from labwright_nlp.tokenizing import (
     learned_words,
 )
 
-_KEPT, _ENCODER, _LETTERS = "tags.json", "config.json", "letters"
+_KEPT, _LETTERS = "tags.json", "letters"
 _CASES: Mapping[str, Callable[[str], str]] = {"keep": str, "lower": str.lower}
 _ALPHABET = 512  # letters that are known
 Letters = Annotated[int, Field(ge=0, le=100, description="of a word; 0: words have no letters")]
@@ -188,9 +186,7 @@ class TaggedWords(Data, ABC):
         outputs = PositionClasses(self.names, (self.length,))
         if self.alphabet is not None:
             return SpelledWords(self.tokens.size, self.length, self.alphabet.size, self.letters), outputs
-        if self.tokenizer == "pretrained" and self._start is not None:
-            return EncoderTokens(self.tokens.size, self.length, self.tokens.pad_id, self._start), outputs
-        return Tokens(self.tokens.size, self.length, self.tokens.pad_id), outputs
+        return model_folder.port(self.tokens, self.length, self.tokenizer, self._start), outputs
 
     def split(self, name: str) -> Sentences | None:
         return self._splits.get(name)
@@ -275,8 +271,7 @@ class TaggedWords(Data, ABC):
         if self.alphabet is not None:
             (folder / _LETTERS).mkdir()
             self.alphabet.save(folder / _LETTERS)
-        if self.tokenizer == "pretrained" and self._start is not None and (self._start / _ENCODER).is_file():
-            shutil.copyfile(self._start / _ENCODER, folder / _ENCODER)
+        model_folder.keep(self._start, self.tokenizer, folder)
         (folder / _KEPT).write_text(json.dumps({"tags": self.names}, ensure_ascii=False) + "\n", encoding="utf-8")
         other_data.keep(folder, self.facts)
 
@@ -290,8 +285,7 @@ class TaggedWords(Data, ABC):
             self.alphabet = alphabet
         self.names = tuple(json.loads((folder / _KEPT).read_text(encoding="utf-8"))["tags"])
         self.facts = other_data.kept(folder)
-        if (folder / _ENCODER).is_file():
-            self._start = folder
+        self._start = model_folder.kept(folder) or self._start
 
     def _words(self, table: Table, row: int) -> list[str]:
         return listing(table["text"][row])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 from abc import ABC, abstractmethod
 from array import array
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -31,17 +30,16 @@ from labwright_tasks.weights import weighed
 from pydantic import Field
 from torch import Tensor
 
-from labwright_nlp.data import noticing
+from labwright_nlp.data import model_folder, noticing
 from labwright_nlp.data.noticing import Noticed
 from labwright_nlp.data.odd_texts import odd_texts
 from labwright_nlp.data.reading import check_typed, has_tables, read_text, rows_of, tables_at, text_files
-from labwright_nlp.ports import EncoderTokens
 from labwright_nlp.tokenizing import BETWEEN, Case, Kind, Pieces, Tokenizer, clean, hiding, kept, learned, unmarked
 
 Length = Annotated[int, Field(ge=4, description="most tokens of a text; the rest is cut off")]
 Share = Annotated[float, Field(ge=0, lt=1)]
 _AT_ONCE = 1024  # texts that are encoded together
-_KEPT, _ENCODER = "texts.json", "config.json"
+_KEPT = "texts.json"
 
 
 class LabelledTexts(Data, ABC):
@@ -98,10 +96,7 @@ class LabelledTexts(Data, ABC):
 
     def ports(self) -> tuple[Port, Port]:
         assert self.tokens is not None
-        size, pad_id = self.tokens.size, self.tokens.pad_id
-        if self._start is None or self.tokenizer != "pretrained":
-            return Tokens(size, self.length, pad_id), self.answers.port()
-        return EncoderTokens(size, self.length, pad_id, self._start), self.answers.port()
+        return model_folder.port(self.tokens, self.length, self.tokenizer, self._start), self.answers.port()
 
     def split(self, name: str) -> Split | None:
         return self._splits.get(name)
@@ -215,8 +210,7 @@ class LabelledTexts(Data, ABC):
     def save(self, folder: Path) -> None:
         assert self.tokens is not None
         self.tokens.save(folder)
-        if self._start is not None and self.tokenizer == "pretrained" and (self._start / _ENCODER).is_file():
-            shutil.copyfile(self._start / _ENCODER, folder / _ENCODER)
+        model_folder.keep(self._start, self.tokenizer, folder)
         about = {"classes": self.answers.names["label"]} if self.answers.alone else {"heads": self.answers.names}
         (folder / _KEPT).write_text(json.dumps(about, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
         other_data.keep(folder, self.facts)
@@ -228,8 +222,7 @@ class LabelledTexts(Data, ABC):
         names = {column: of if of is None else tuple(of) for column, of in heads.items()}
         self.answers = Answers(names, self.separator)
         self.facts = other_data.kept(folder)
-        if (folder / _ENCODER).is_file():
-            self._start = folder
+        self._start = model_folder.kept(folder) or self._start
 
     def _encoded(self, texts: Iterable[str], labels: Targets) -> tuple[Encoded, np.ndarray]:
         """The texts' ids, cut to `length`, and how many each had, (N,). Some are encoded together: lists of ids are
