@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 import torch
-from labwright import LEFT_OUT, Choice, Data, Finding, LabwrightError, LeftOut, Port, Tokens
+from labwright import LEFT_OUT, Choice, Data, Finding, LabwrightError, LeftOut, Port, Tokens, listed
 from labwright_tasks import other_data
 from labwright_tasks.language_model import NextTokens, TokenBatch
 from labwright_tasks.other_data import Facts, drift
@@ -47,6 +48,7 @@ from labwright_nlp.data.texts import Share, chosen_rows
 from labwright_nlp.tokenizing import Kind, Pieces, Tokenizer, Vocabulary, clean, kept, learned
 
 _KEPT = "conversations.json"
+_NAMED = 3  # columns that aren't read
 _ENDS = (
     "<|im_end|>",
     "<|eot_id|>",
@@ -136,7 +138,8 @@ class Instructions(Data):
         self._start = folder
 
     def prepare(self) -> None:
-        parts, self._left_out = published_conversations(self.path, self.keys)
+        unread: Counter[str] = Counter()
+        parts, self._left_out = published_conversations(self.path, self.keys, unread)
         self._conversations = self._parted(parts)
         self.template = self._found_template()
         texts = (
@@ -153,6 +156,9 @@ class Instructions(Data):
             if self.template.plain
             else "conversations are written by the chat template of the pretrained folder."
         ]
+        if unread:
+            others = listed((f"{name!r} in {count:,}" for name, count in unread.items()), _NAMED)
+            self._remarks.append(f"rows have other texts, which aren't read: {others}.")
         self._take_up()
         self.facts = self._facts(self._splits["train"])
 
@@ -283,7 +289,7 @@ class Instructions(Data):
     def on(self, path: Path) -> Self:
         """The conversations of a file that have an answer."""
         other, bare = copy(self), list[str]()
-        other._conversations = {"test": [*answered_at(path, self.keys, bare)]}
+        other._conversations = {"test": [*answered_at(path, self.keys, bare, Counter())]}
         if not other._conversations["test"]:
             raise LabwrightError(f"{path}: no conversation with an answer.")
         other._left_out, other._remarks = unanswered(bare), []
