@@ -219,6 +219,9 @@ def test_settings_that_do_not_go_with_a_search_are_refused(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("beams", [1, 2])
-def test_logits_that_are_no_numbers_are_told(beams: int) -> None:
+@pytest.mark.parametrize("logit", [math.nan, math.inf])
+def test_logits_that_are_no_numbers_are_told(beams: int, logit: float) -> None:
+    table = torch.zeros(6, 6)
+    table[:, 2] = logit
     with pytest.raises(LabwrightError, match="no numbers"):
-        texts(LanguageModel(Letters(), beams=beams), Bigrams(torch.full((6, 6), math.nan)), "a")
+        texts(LanguageModel(Letters(), beams=beams), Bigrams(table), "a")

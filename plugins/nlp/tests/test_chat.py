@@ -144,16 +144,20 @@ def test_a_conversation_goes_by_the_name_that_rows_have_for_messages(tmp_path: P
     (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
     data = Instructions(path=tmp_path / "rows.jsonl", messages="talk", tokenizer="char", valid=0.0)
     data.prepare()
-    talk = Talk(LanguageModel(data, length=3), Constant(data.ports()[1].vocab_size))  # type: ignore[attr-defined]
-    assert len("".join(talk.answer("a"))) == 3
+    size = data.ports()[1].vocab_size  # type: ignore[attr-defined]
+    talk = Talk(LanguageModel(data, length=3), Constant(size, 5))
+    assert len("".join(talk.answer("a"))) == 3 and not talk.noticed()
+    talk.model = Constant(size, data.end_id)
+    assert not "".join(talk.answer("b")) and talk.noticed() == ["note: that has no answer, and isn't remembered."]
+    assert [one["role"] for one in talk._messages] == ["user", "assistant"] and talk._messages[0]["content"] == "a"
 
 
 class Constant(nn.Module):
-    """Always the token 2."""
+    """Always the same token."""
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, token: int) -> None:
         super().__init__()
-        self.logits = nn.Parameter(100.0 * (torch.arange(size) == 2))
+        self.logits = nn.Parameter(100.0 * (torch.arange(size) == token))
 
     def forward(self, ids_BT: Tensor, lengths_B: Tensor) -> Tensor:
         return self.logits.expand(*ids_BT.shape, -1)

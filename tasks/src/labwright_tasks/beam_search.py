@@ -12,7 +12,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from labwright_tasks.next_token import refuse_nan
+from labwright_tasks.next_token import no_numbers
 
 _NONE = -math.inf
 
@@ -58,7 +58,8 @@ def beam_search(
         vocabulary = log_probs_NV.shape[1]
         sums_RC = (scores_RK[:, :, None] + log_probs_NV.view(rows, beams, vocabulary)).flatten(1)
         scores_RK, chosen_RK = sums_RC.topk(beams)
-        refuse_nan(scores_RK)
+        if bool(scores_RK.isnan().any()):
+            raise no_numbers()
         tokens_RK = chosen_RK % vocabulary
         grown_N = (first_R1 + chosen_RK // vocabulary).flatten()
         ids_NT = torch.cat([ids_NT[grown_N], tokens_RK.view(-1, 1)], dim=1)

@@ -83,8 +83,10 @@ class Talk:
         finally:
             answer = "".join(written)
             self._text = f"{said}{answer}"
-            # a template may refuse an answer without any text
-            self._messages = [*asked, {"role": "assistant", "content": answer}] if answer.strip() else self._messages
+            if answer.strip():
+                self._messages = [*asked, {"role": "assistant", "content": answer}]
+            elif self.prompting is not None:  # a template may refuse an answer without any text
+                self._notes.append("note: that has no answer, and isn't remembered.")
 
     def noticed(self) -> list[str]:
         """What there is to say, once."""
