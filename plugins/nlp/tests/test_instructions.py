@@ -158,6 +158,17 @@ def test_the_loss_is_that_of_the_answers_tokens_by_hand(tmp_path: Path) -> None:
     assert float(loss.detach()) == pytest.approx(sum(nats) / len(nats), rel=1e-5)
 
 
+@pytest.mark.parametrize("content", ["1, too", "  1, too\n"])
+def test_an_answer_ends_where_its_template_ends_it_whatever_ends_a_text(content: str, tmp_path: Path) -> None:
+    """Base models of Qwen and all of Gemma have an eos_token that their templates don't write."""
+    trimmed = CHATML.replace("message['content']", "message['content'] | trim")
+    folder = pretrained(tmp_path / "folder", trimmed, eos_token="<pad>")
+    talk = [*TALK[:4], {"role": "assistant", "content": content}]
+    data = made(rows(tmp_path, [{"messages": talk}]), tokenizer="pretrained", pretrained=folder)
+    assert data.tokens.inner.id_to_token(data.end_id) == "<|im_end|>"  # type: ignore[union-attr]
+    assert learned_texts(data).replace(".", "") == "1$1, too$"
+
+
 def test_texts_of_rows_that_are_not_read_are_told(tmp_path: Path) -> None:
     """Alpaca's rows have an `input` beside the instruction, empty in most."""
     more: list[dict[str, Any]] = [{"input": "1, 2"}, {"input": ""}, {"source": "me", "number": 3}, {"input": "3"}, {}]

@@ -190,13 +190,15 @@ class Instructions(Data):
         return self._start if self.pretrained is None else self.pretrained.expanduser()
 
     def _end(self) -> int:
-        """The token that ends an answer: the tokenizer's own, or one behind all that were learned."""
+        """The token that ends an answer: its template's, else the tokenizer's, or one behind all that were learned."""
         assert self.tokens is not None
         if self.tokenizer != "pretrained" or not isinstance(self.tokens, Pieces):
             return self.tokens.size
-        known = (
+        ends = [
             self.tokens.inner.token_to_id(name) for name in (self.template.special.get("eos_token"), *_ENDS) if name
-        )
+        ]
+        behind = self._behind_answers(self.tokens)
+        known = [*(token for token in ends[:1] if token in behind), *behind, *ends]
         found = next((token for token in known if token is not None), None)
         if found is None:
             raise LabwrightError(
@@ -204,6 +206,20 @@ class Instructions(Data):
                 "tokenizer_config.json does."
             )
         return found
+
+    def _behind_answers(self, tokens: Pieces) -> list[int]:
+        """The tokens of special meaning that a folder's template writes behind an answer, such as <|im_end|>."""
+        first = self._conversations["train"][0]
+        answer = [one["content"] for one in first.messages if one["role"] == "assistant"][-1]
+        try:
+            text = self.template.segments(first.messages, asks=False)[-1].text
+        except LabwrightError:  # it is told with its place when conversations are taken up
+            return []
+        _, found, behind = text.rpartition(answer.strip())
+        if self.template.plain or not found:
+            return []
+        special = {token for token, added in tokens.inner.get_added_tokens_decoder().items() if added.special}
+        return [token for token in self._of_text(behind).tolist() if token in special]
 
     def _take_up(self) -> None:
         self._splits = {}
