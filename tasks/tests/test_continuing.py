@@ -218,6 +218,10 @@ def test_settings_that_do_not_go_with_a_search_are_refused(tmp_path: Path) -> No
     assert isinstance(fault, str) and "It may have length, prompt, stop" in fault
 
 
-def test_logits_that_are_no_numbers_are_told() -> None:
+@pytest.mark.parametrize("beams", [1, 2])
+@pytest.mark.parametrize("logit", [math.nan, math.inf])
+def test_logits_that_are_no_numbers_are_told(beams: int, logit: float) -> None:
+    table = torch.zeros(6, 6)
+    table[:, 2] = logit
     with pytest.raises(LabwrightError, match="no numbers"):
-        texts(LanguageModel(Letters()), Bigrams(torch.full((6, 6), math.nan)), "a")
+        texts(LanguageModel(Letters(), beams=beams), Bigrams(table), "a")

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import math
+from itertools import permutations
 
 import numpy as np
 import pytest
 import torch
-from labwright_tasks.representations import NeighbourAccuracy, Rank, Spread, vote
+from labwright_tasks.representations import (
+    NeighbourAccuracy,
+    Rank,
+    ReciprocalRank,
+    RetrievalAccuracy,
+    Spread,
+    vote,
+)
 from torch import Tensor
 
 
@@ -78,3 +86,36 @@ def test_the_rank_counts_dimensions_that_are_filled() -> None:
     assert rank(torch.tensor([[3.0, 0.0], [0.0, 1.0]])) == pytest.approx(
         math.exp(-0.75 * math.log(0.75) - 0.25 * math.log(0.25))
     )
+
+
+@pytest.mark.parametrize("point", [0.0, 1.0])
+def test_pairs_at_one_point_are_found_as_often_as_by_guessing(point: float) -> None:
+    accuracy, rank, alike = RetrievalAccuracy(), ReciprocalRank(), torch.full((8, 3), point)
+    accuracy.update(alike, alike)
+    rank.update(alike, alike)
+    assert accuracy.compute() == pytest.approx(1 / 8)
+    assert rank.compute() == pytest.approx(sum(1 / place for place in range(1, 9)) / 8)
+
+
+def test_pairs_as_near_as_others_are_found_as_often_as_in_all_orders_of_those() -> None:
+    first = normal(5, 2)
+    second = first.clone()
+    second[2] = 3 * second[0]  # the same direction twice, nearer to the third's than to its own
+    placed = []
+    for asked, others in ((first, second), (second, first)):
+        cosines = [[round(float(torch.cosine_similarity(a, b, dim=0)), 9) for b in others] for a in asked]
+        for row, near in enumerate(cosines):
+            orders = [sorted(order, key=lambda other: -near[other]) for order in permutations(range(5))]
+            placed += [(order.index(row) + 1) for order in orders]
+    accuracy, rank = RetrievalAccuracy(), ReciprocalRank()
+    accuracy.update(first, second)
+    rank.update(first, second)
+    assert accuracy.compute() == pytest.approx(np.mean(np.array(placed) == 1))
+    assert rank.compute() == pytest.approx(np.mean(1 / np.array(placed)))
+
+
+@pytest.mark.parametrize("metric", [RetrievalAccuracy, ReciprocalRank])
+def test_representations_that_are_no_numbers_find_nothing(metric: type) -> None:
+    found = metric()
+    found.update(normal(4, 3), torch.full((4, 3), math.nan))
+    assert math.isnan(found.compute())

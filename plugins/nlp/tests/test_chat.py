@@ -11,9 +11,13 @@ from pathlib import Path
 
 import labwright as lw
 import pytest
+import torch
 from labwright.cli import main
+from labwright_nlp.data.instructions import Instructions
 from labwright_nlp.talking import Talk, sampling
+from labwright_tasks.language_model import LanguageModel
 from labwright_tasks.next_token import Sampling
+from torch import Tensor, nn
 
 PAIRS = [{"prompt": f"say {word}", "response": f"{word} it is"} for word in ("pear", "plum", "fig", "nut")]
 Said = tuple[int, str, str]
@@ -118,6 +122,7 @@ def test_on_a_terminal_there_is_a_prompt_and_the_end_of_input_ends_it(answering:
         (["--set", "top_p=0"], "--set top_p: given 0: Input should be greater than 0."),
         (["--set", "stop="], "--set stop: given ['']: String should have at least 1 character."),
         (["--set", "length"], "--set length: no setting is called"),
+        (["--system", " "], "--system: given ' '; a message has some text."),
     ],
 )
 def test_a_setting_that_can_not_be_used_is_told(
@@ -125,6 +130,37 @@ def test_a_setting_that_can_not_be_used_is_told(
 ) -> None:
     code, _, err = chat("", answering, *given)
     assert code == 2 and said in err
+
+
+def test_a_search_has_no_settings_of_what_is_drawn() -> None:
+    known = LanguageModel(Instructions(path=Path("none")), beams=2).settable
+    assert sampling(Sampling(), ["length=3", 'stop=["a", "b"]'], known) == Sampling(length=3, stop=("a", "b"))
+    with pytest.raises(lw.LabwrightError, match=r"no setting is called 'temperature'. There are length, stop"):
+        sampling(Sampling(), ["temperature=0"], known)
+
+
+def test_a_conversation_goes_by_the_name_that_rows_have_for_messages(tmp_path: Path) -> None:
+    rows = [{"talk": [{"role": "user", "content": one}, {"role": "assistant", "content": one}]} for one in "abcd"]
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    data = Instructions(path=tmp_path / "rows.jsonl", messages="talk", tokenizer="char", valid=0.0)
+    data.prepare()
+    size = data.ports()[1].vocab_size  # type: ignore[attr-defined]
+    talk = Talk(LanguageModel(data, length=3), Constant(size, 5))
+    assert len("".join(talk.answer("a"))) == 3 and not talk.noticed()
+    talk.model = Constant(size, data.end_id)
+    assert not "".join(talk.answer("b")) and talk.noticed() == ["note: that has no answer, and isn't remembered."]
+    assert [one["role"] for one in talk._messages] == ["user", "assistant"] and talk._messages[0]["content"] == "a"
+
+
+class Constant(nn.Module):
+    """Always the same token."""
+
+    def __init__(self, size: int, token: int) -> None:
+        super().__init__()
+        self.logits = nn.Parameter(100.0 * (torch.arange(size) == token))
+
+    def forward(self, ids_BT: Tensor, lengths_B: Tensor) -> Tensor:
+        return self.logits.expand(*ids_BT.shape, -1)
 
 
 def test_settings_are_read_as_numbers_and_texts() -> None:

@@ -129,6 +129,7 @@ def test_what_has_no_spans_to_take_out_is_answered(tmp_path: Path, fruits: Path)
     for line, said in (
         ("Thank you", "no sentinel: write <extra_id_0>"),
         ("<extra_id_7> .", "has sentinel 7: write"),
+        (f"<extra_id_0> {TEXT * 2}", "the text has 23 tokens, and the model reads 20"),
     ):
         with pytest.raises(LabwrightError, match=said):
             made.parse(line)

@@ -16,6 +16,7 @@ from labwright import LEFT_OUT, LabwrightError
 from labwright_nlp.chat_template import ChatTemplate, plain_template, template_of
 from labwright_nlp.data.instructions import Instructions
 from labwright_nlp.tokenizing import Bytes
+from labwright_tasks.kneser_ney import running_text
 from labwright_tasks.language_model import LanguageModel, TokenBatch
 from labwright_tasks.losses import CrossEntropy
 from torch import nn
@@ -155,6 +156,32 @@ def test_the_loss_is_that_of_the_answers_tokens_by_hand(tmp_path: Path) -> None:
     )
     loss = task.loss(model, batch, CrossEntropy(), "train")
     assert float(loss.detach()) == pytest.approx(sum(nats) / len(nats), rel=1e-5)
+
+
+@pytest.mark.parametrize("content", ["1, too", "  1, too\n"])
+def test_an_answer_ends_where_its_template_ends_it_whatever_ends_a_text(content: str, tmp_path: Path) -> None:
+    """Base models of Qwen and all of Gemma have an eos_token that their templates don't write."""
+    trimmed = CHATML.replace("message['content']", "message['content'] | trim")
+    folder = pretrained(tmp_path / "folder", trimmed, eos_token="<pad>")
+    talk = [*TALK[:4], {"role": "assistant", "content": content}]
+    data = made(rows(tmp_path, [{"messages": talk}]), tokenizer="pretrained", pretrained=folder)
+    assert data.tokens.inner.id_to_token(data.end_id) == "<|im_end|>"  # type: ignore[union-attr]
+    assert learned_texts(data).replace(".", "") == "1$1, too$"
+
+
+def test_texts_of_rows_that_are_not_read_are_told(tmp_path: Path) -> None:
+    """Alpaca's rows have an `input` beside the instruction, empty in most."""
+    more: list[dict[str, Any]] = [{"input": "1, 2"}, {"input": ""}, {"source": "me", "number": 3}, {"input": "3"}, {}]
+    data = made(rows(tmp_path, [pair | extra for pair, extra in zip(PAIRS, more, strict=True)]))
+    assert data.remarks()[1:] == ["rows have other texts, which aren't read: 'input' in 2, 'source' in 1."]
+
+
+def test_the_floor_of_conversations_is_counted_with_their_ends(tmp_path: Path) -> None:
+    data = made(rows(tmp_path, PAIRS))
+    part = data.split("train")
+    assert part is not None
+    whole = [token for one in part.encoded for token in one.ids.tolist()]
+    assert running_text(part, 10_000).tolist() == whole and whole.count(data.end_id) == len(PAIRS)
 
 
 def test_what_is_cut_and_what_has_no_answer_is_counted(tmp_path: Path) -> None:

@@ -12,6 +12,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from labwright_tasks.next_token import no_numbers
+
 _NONE = -math.inf
 
 
@@ -41,6 +43,8 @@ def beam_search(
         longest: most tokens, the end among them.
         penalty: 0 compares by log P alone, which favours short ones.
         device: of the sequences.
+
+    Raises LabwrightError for logits that are no numbers.
     """
     ids_NT = torch.full((rows * beams, 1), begin_id, device=device)
     scores_RK = torch.full((rows, beams), _NONE, device=device)
@@ -54,6 +58,8 @@ def beam_search(
         vocabulary = log_probs_NV.shape[1]
         sums_RC = (scores_RK[:, :, None] + log_probs_NV.view(rows, beams, vocabulary)).flatten(1)
         scores_RK, chosen_RK = sums_RC.topk(beams)
+        if bool(scores_RK.isnan().any()):
+            raise no_numbers()
         tokens_RK = chosen_RK % vocabulary
         grown_N = (first_R1 + chosen_RK // vocabulary).flatten()
         ids_NT = torch.cat([ids_NT[grown_N], tokens_RK.view(-1, 1)], dim=1)

@@ -154,12 +154,19 @@ class KneserNey(nn.Module):
 
 
 def running_text(part: Split, most: int) -> np.ndarray:
-    """The tokens of a part's windows, one after another: the last windows, of about `most` tokens together."""
+    """The tokens of a part's windows, one after another: the last windows, of about `most` tokens together.
+
+    What a window's last token is followed by is one of them as well: the first of the next window, where that goes on
+    in the text, or else a token that stands in no window, such as the end of a conversation.
+    """
     length = int(part.fetch(torch.tensor([0]), 0, 0).inputs[1])
     rows = torch.arange(max(0, len(part) - max(1, most // length)), len(part))
     ids, last = [], torch.zeros(0, dtype=torch.int64)
     for batch in IndexedBatches(part, torch.split(rows, 256), seed=0, epoch=0):
-        ids_BT, lengths_B = batch.inputs
-        ids.append(ids_BT[torch.arange(ids_BT.shape[1]) < lengths_B[:, None]])
-        last = batch.targets[-1, int(lengths_B[-1]) - 1 :][:1]
+        ids_BT, lengths_B = batch.inputs[:2]
+        last_B = batch.targets.gather(1, lengths_B[:, None] - 1)[:, 0]
+        for row, length in enumerate(lengths_B.tolist()):
+            ids += [last[last != ids_BT[row, 0]], ids_BT[row, :length]]
+            last = last_B[row : row + 1]
+            last = last[last >= 0]  # nothing may follow
     return torch.cat([*ids, last]).numpy()

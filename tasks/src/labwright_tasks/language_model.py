@@ -189,6 +189,11 @@ class LanguageModel(Task):
             )
         self.closely = False  # whether an interval is measured as well
 
+    @property
+    def settable(self) -> tuple[str, ...]:
+        """The settings that a prompt may have of its own."""
+        return tuple(Sampling.model_fields) if self.beams == 1 else ("length", "stop")
+
     def weight(self, batch: TokenBatch) -> float:
         return batch.tokens
 
@@ -351,8 +356,7 @@ class LanguageModel(Task):
     def _of_row(self, row: Mapping[str, Any]) -> Input:
         """The prompt of an object in a file, and how to go on with it."""
         keys = self.data.prompt_keys if isinstance(self.data, Prompting) else (self.line,)
-        settable = tuple(Sampling.model_fields) if self.beams == 1 else ("length", "stop")
-        said, how = parted(row, self.how, keys, settable)
+        said, how = parted(row, self.how, keys, self.settable)
         if isinstance(self.data, Prompting):
             return Input(self._padded(self.data.prompt(said)), how)
         text = said.get(self.line)

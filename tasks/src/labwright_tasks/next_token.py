@@ -96,6 +96,14 @@ def drawn(logits_V: Tensor, before: Iterable[int], how: Sampling, draws: Generat
     return int(tokens[torch.multinomial(shares_K, 1, generator=draws)])
 
 
+def no_numbers() -> LabwrightError:
+    """What is said of logits, or of scores that came of them, out of which nothing can be chosen."""
+    return LabwrightError(
+        "the model's logits are no numbers (NaN or infinite), so that there is no next token: its weights or its "
+        "training went astray; see the run's loss."
+    )
+
+
 def next_tokens(
     logits_BV: Tensor, before: Sequence[Sequence[int]], hows: Sequence[Sampling], draws: Sequence[Generator]
 ) -> list[int]:
@@ -104,11 +112,8 @@ def next_tokens(
     Raises LabwrightError for logits that are no numbers.
     """
     tokens_B = logits_BV.argmax(dim=1)
-    if bool(logits_BV.gather(1, tokens_B[:, None]).isnan().any()):
-        raise LabwrightError(
-            "the model's logits are no numbers (NaN), so that there is no next token: its weights or its training went "
-            "astray; see the run's loss."
-        )
+    if not bool(logits_BV.gather(1, tokens_B[:, None]).isfinite().all()):
+        raise no_numbers()
     if all(how.greedy for how in hows):
         tokens: list[int] = tokens_B.tolist()
         return tokens

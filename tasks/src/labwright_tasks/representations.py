@@ -62,7 +62,8 @@ def vote(features_NF: Tensor, known_MF: Tensor, known_labels_M: Tensor, *, k: in
 class _OfPairs(ABC):
     """What the places of pairs are worth: each of both sides is looked for among all of the other side, by the cosine.
 
-    Its place is 1 plus how many of other pairs are nearer, so that what is as near doesn't count against it.
+    Those of other pairs that are as near stand before it or behind it by chance, of which this is the expectation: at
+    one point, where representations have collapsed, all of N are found as often as by guessing, 1 / N.
     """
 
     def __init__(self) -> None:
@@ -77,42 +78,51 @@ class _OfPairs(ABC):
         if not self._kept[0]:
             return math.nan
         first_NF, second_NF = (torch.cat(kept) for kept in self._kept)
+        if bool(first_NF.isnan().any() or second_NF.isnan().any()):
+            return math.nan
         sides = (first_NF, second_NF), (second_NF, first_NF)
-        return float(torch.cat([self.of(places(*side).double()) for side in sides]).mean())
+        return float(torch.cat([self.of(*places(*side)) for side in sides]).mean())
 
     @abstractmethod
-    def of(self, places_N: Tensor) -> Tensor: ...
+    def of(self, nearer_N: Tensor, as_near_N: Tensor) -> Tensor:
+        """What places are worth, by how many others are nearer and how many are as near."""
 
     def reset(self) -> None:
         self._kept: tuple[list[Tensor], list[Tensor]] = ([], [])
 
 
 class RetrievalAccuracy(_OfPairs):
-    """The share of samples whose nearest is the other of their pair; nan before the first."""
+    """The share of samples whose nearest is the other of their pair; nan before the first, and of what is no number."""
 
     higher_is_better = True
 
-    def of(self, places_N: Tensor) -> Tensor:
-        return (places_N == 1).double()
+    def of(self, nearer_N: Tensor, as_near_N: Tensor) -> Tensor:
+        return (nearer_N == 0) / (1.0 + as_near_N.double())
 
 
 class ReciprocalRank(_OfPairs):
-    """The mean of one over the place of a sample's other; nan before the first (Voorhees 1999)."""
+    """The mean of one over the place of a sample's other (Voorhees 1999); nan as `RetrievalAccuracy`."""
 
     higher_is_better = True
 
-    def of(self, places_N: Tensor) -> Tensor:
-        return 1 / places_N
+    def of(self, nearer_N: Tensor, as_near_N: Tensor) -> Tensor:
+        shares = 1 / torch.arange(1, len(nearer_N) + 1, device=nearer_N.device).double()
+        upto = functional.pad(shares.cumsum(0), (1, 0))  # of the first places together
+        return (upto[nearer_N + as_near_N + 1] - upto[nearer_N]) / (1.0 + as_near_N.double())
 
 
-def places(asked_NF: Tensor, others_NF: Tensor) -> Tensor:
-    """The place of each one's own, the same row of `others_NF`, among all others by their products, (N,) from 1 on."""
-    found = []
+def places(asked_NF: Tensor, others_NF: Tensor) -> tuple[Tensor, Tensor]:
+    """How many of all others are nearer than each one's own, the same row of `others_NF`, and how many as near, (N,).
+
+    What is near is told by the products.
+    """
+    nearer, as_near = [], []
     for rows in torch.split(torch.arange(len(asked_NF), device=asked_NF.device), _AT_ONCE):
         similarity_BN = asked_NF[rows] @ others_NF.T
-        own_B1 = similarity_BN.gather(1, rows[:, None])
-        found.append(1 + (similarity_BN > own_B1 + _AS_NEAR).sum(1))
-    return torch.cat(found)
+        beyond_BN = similarity_BN - similarity_BN.gather(1, rows[:, None])
+        nearer.append((beyond_BN > _AS_NEAR).sum(1))
+        as_near.append((beyond_BN.abs() <= _AS_NEAR).sum(1) - 1)  # its own is one of them
+    return torch.cat(nearer), torch.cat(as_near)
 
 
 class _OfProjections(ABC):

@@ -40,7 +40,7 @@ def verb(
     loaded = lw.load(run, plugins=ctx.obj.plugins)
     say(*(f"note: {note}" for note in loaded.notes))
     talk = Talk(loaded.task, loaded.model, system)
-    talk.how = sampling(talk.how, settings or ())
+    talk.how = sampling(talk.how, settings or (), talk.task.settable)
     say(talk.about)
     failed = False
     for line in _lines():

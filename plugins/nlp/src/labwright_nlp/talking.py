@@ -32,10 +32,13 @@ class Talk:
         self.task, self.model, self.how = task, model, task.how
         data = task.data
         self.prompting = data if isinstance(data, Prompting) else None
+        self._key = data.keys.messages if isinstance(data, Instructions) else "messages"
         if system is not None and self.prompting is None:
             raise LabwrightError(
                 f"--system: {type(data).__name__} has no conversations, so that there is no such message."
             )
+        if system is not None and not system.strip():
+            raise LabwrightError(f"--system: given {system!r}; a message has some text. Leave it out to have none.")
         self._system: list[Message] = [] if system is None else [{"role": "system", "content": system}]
         self.reset()
         self._turn, self._notes, self._told = 0, list[str](), False
@@ -60,7 +63,7 @@ class Talk:
         check_typed(line)
         said = f"{self._text}\n{line}" if self._text else line
         asked: list[Message] = [*self._messages, {"role": "user", "content": line}]
-        ids = (self.task.data.parse(said) if self.prompting is None else self.prompting.prompt({"messages": asked}))[0]
+        ids = (self.task.data.parse(said) if self.prompting is None else self.prompting.prompt({self._key: asked}))[0]
         window = self.task.ports()[0]
         assert isinstance(window, Tokens)
         if ids.shape[1] > window.length and not self._told:
@@ -80,8 +83,10 @@ class Talk:
         finally:
             answer = "".join(written)
             self._text = f"{said}{answer}"
-            # a template may refuse an answer without any text
-            self._messages = [*asked, {"role": "assistant", "content": answer}] if answer.strip() else self._messages
+            if answer.strip():
+                self._messages = [*asked, {"role": "assistant", "content": answer}]
+            elif self.prompting is not None:  # a template may refuse an answer without any text
+                self._notes.append("note: that has no answer, and isn't remembered.")
 
     def noticed(self) -> list[str]:
         """What there is to say, once."""
@@ -89,9 +94,12 @@ class Talk:
         return notes
 
 
-def sampling(usual: Sampling, given: Sequence[str]) -> Sampling:
-    """Settings with some changed, each NAME=VALUE. Raises LabwrightError for one that there isn't, or can't be used."""
-    known, changed = tuple(Sampling.model_fields), dict[str, object]()
+def sampling(usual: Sampling, given: Sequence[str], known: Sequence[str] = tuple(Sampling.model_fields)) -> Sampling:
+    """Settings with some changed, each NAME=VALUE; a search with beams has `known` ones alone.
+
+    Raises LabwrightError for one that there isn't, or can't be used.
+    """
+    changed: dict[str, object] = {}
     for one in given:
         name, equals, text = one.partition("=")
         name = name.strip().removeprefix("task.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,8 +55,12 @@ class Conversation:
         return "\n".join(one["content"] for one in self.messages[:last])
 
 
-def published_conversations(path: Path, keys: Keys) -> tuple[dict[str, list[Conversation]], list[LeftOut]]:
+def published_conversations(
+    path: Path, keys: Keys, unread: Counter[str]
+) -> tuple[dict[str, list[Conversation]], list[LeftOut]]:
     """The conversations of each part that have an answer, and what was left out.
+
+    How many rows have more than `keys`, by its name, is put to `unread`.
 
     Raises LabwrightError naming what can't be read, and where none is left.
     """
@@ -63,7 +68,7 @@ def published_conversations(path: Path, keys: Keys) -> tuple[dict[str, list[Conv
     files, left_out = files_of_parts(path, "task.data.path")
     parts, bare = {}, list[str]()
     for part, some in (files or {"train": [path]}).items():
-        parts[part] = [one for file in some for one in answered_at(file, keys, bare)]
+        parts[part] = [one for file in some for one in answered_at(file, keys, bare, unread)]
         if not parts[part]:
             raise LabwrightError(
                 f"{listed(map(str, some))}: no conversation with an answer, which is what is learned: a row has "
@@ -72,10 +77,11 @@ def published_conversations(path: Path, keys: Keys) -> tuple[dict[str, list[Conv
     return parts, [*left_out, *unanswered(bare)]
 
 
-def answered_at(path: Path, keys: Keys, bare: list[str]) -> Iterator[Conversation]:
+def answered_at(path: Path, keys: Keys, bare: list[str], unread: Counter[str]) -> Iterator[Conversation]:
     """The conversations of a file that have an answer; where those stand that have none is put to `bare`."""
     for where, row in rows_at(path):
         found = conversation(row, keys, where)
+        unread.update(name for name, value in row.items() if name not in keys.all and isinstance(value, str) and value)
         if found.answered:
             yield found
         else:

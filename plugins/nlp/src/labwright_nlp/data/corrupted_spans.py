@@ -100,6 +100,11 @@ class CorruptedSpans(Around):
                 ids.append(self.sentinels()[int(part)])
             elif part.strip():
                 ids += self.data.parse(part)[0][0].tolist()
+        if len(ids) > (most := self._inputs().length):
+            raise LabwrightError(
+                f"the text has {len(ids):,} tokens, and the model reads {most:,}, as task.data.data.context was: give "
+                "less of what is around the sentinels."
+            )
         return torch.tensor([ids]), torch.tensor([len(ids)])
 
     def read(self, path: Path) -> tuple[Tensor, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 import torch
-from labwright import LEFT_OUT, Choice, Data, Finding, LabwrightError, LeftOut, Port, Tokens
+from labwright import LEFT_OUT, Choice, Data, Finding, LabwrightError, LeftOut, Port, Tokens, listed
 from labwright_tasks import other_data
 from labwright_tasks.language_model import NextTokens, TokenBatch
 from labwright_tasks.other_data import Facts, drift
@@ -47,6 +48,7 @@ from labwright_nlp.data.texts import Share, chosen_rows
 from labwright_nlp.tokenizing import Kind, Pieces, Tokenizer, Vocabulary, clean, kept, learned
 
 _KEPT = "conversations.json"
+_NAMED = 3  # columns that aren't read
 _ENDS = (
     "<|im_end|>",
     "<|eot_id|>",
@@ -136,7 +138,8 @@ class Instructions(Data):
         self._start = folder
 
     def prepare(self) -> None:
-        parts, self._left_out = published_conversations(self.path, self.keys)
+        unread: Counter[str] = Counter()
+        parts, self._left_out = published_conversations(self.path, self.keys, unread)
         self._conversations = self._parted(parts)
         self.template = self._found_template()
         texts = (
@@ -153,6 +156,9 @@ class Instructions(Data):
             if self.template.plain
             else "conversations are written by the chat template of the pretrained folder."
         ]
+        if unread:
+            others = listed((f"{name!r} in {count:,}" for name, count in unread.items()), _NAMED)
+            self._remarks.append(f"rows have other texts, which aren't read: {others}.")
         self._take_up()
         self.facts = self._facts(self._splits["train"])
 
@@ -184,13 +190,15 @@ class Instructions(Data):
         return self._start if self.pretrained is None else self.pretrained.expanduser()
 
     def _end(self) -> int:
-        """The token that ends an answer: the tokenizer's own, or one behind all that were learned."""
+        """The token that ends an answer: its template's, else the tokenizer's, or one behind all that were learned."""
         assert self.tokens is not None
         if self.tokenizer != "pretrained" or not isinstance(self.tokens, Pieces):
             return self.tokens.size
-        known = (
+        ends = [
             self.tokens.inner.token_to_id(name) for name in (self.template.special.get("eos_token"), *_ENDS) if name
-        )
+        ]
+        behind = self._behind_answers(self.tokens)
+        known = [*(token for token in ends[:1] if token in behind), *behind, *ends]
         found = next((token for token in known if token is not None), None)
         if found is None:
             raise LabwrightError(
@@ -198,6 +206,20 @@ class Instructions(Data):
                 "tokenizer_config.json does."
             )
         return found
+
+    def _behind_answers(self, tokens: Pieces) -> list[int]:
+        """The tokens of special meaning that a folder's template writes behind an answer, such as <|im_end|>."""
+        first = self._conversations["train"][0]
+        answer = [one["content"] for one in first.messages if one["role"] == "assistant"][-1]
+        try:
+            text = self.template.segments(first.messages, asks=False)[-1].text
+        except LabwrightError:  # it is told with its place when conversations are taken up
+            return []
+        _, found, behind = text.rpartition(answer.strip())
+        if self.template.plain or not found:
+            return []
+        special = {token for token, added in tokens.inner.get_added_tokens_decoder().items() if added.special}
+        return [token for token in self._of_text(behind).tolist() if token in special]
 
     def _take_up(self) -> None:
         self._splits = {}
@@ -283,7 +305,7 @@ class Instructions(Data):
     def on(self, path: Path) -> Self:
         """The conversations of a file that have an answer."""
         other, bare = copy(self), list[str]()
-        other._conversations = {"test": [*answered_at(path, self.keys, bare)]}
+        other._conversations = {"test": [*answered_at(path, self.keys, bare, Counter())]}
         if not other._conversations["test"]:
             raise LabwrightError(f"{path}: no conversation with an answer.")
         other._left_out, other._remarks = unanswered(bare), []
