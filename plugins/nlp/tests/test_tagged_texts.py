@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import labwright as lw
 import pytest
@@ -241,3 +242,24 @@ def test_words_that_a_tokenizer_leaves_nothing_of_are_counted(tmp_path: Path) ->
     path = in_a_table(tmp_path / "a.jsonl", rows)
     data = prepared(path, valid=0, test=0, tokenizer="pretrained", pretrained=tmp_path)
     assert "2 words of train have no token, as in" in " ".join(data.remarks())
+
+
+@pytest.mark.parametrize("settings", [{"letters": 4}, {"tokenizer": "wordpiece", "vocabulary": 60}])
+def test_words_of_nothing_move_no_letters_and_a_sentence_of_them_is_one_unknown_token(
+    tmp_path: Path, settings: dict[str, Any]
+) -> None:
+    rows: list[Row] = [(("", "Ada", "", "is"), ("O", "B-x", "O", "O")), (("",), ("O",)), (("in", "Rome"), ("O", "B-x"))]
+    data = prepared(in_a_table(tmp_path / "a.jsonl", rows), valid=0, test=0, **settings)
+    batch = data.split("train").fetch(torch.arange(3), 0, 0)  # type: ignore[union-attr]
+    assert data.tokens is not None
+    assert batch.inputs[1].min() >= 1 and batch.inputs[0][1, 0] == data.tokens.unknown
+    assert batch.targets[1].tolist() == [LEFT_OUT] * batch.targets.shape[1]
+    assert "3 words of train have no token, as in" in " ".join(data.remarks())
+    if data.alphabet is not None:
+        alphabet = data.alphabet
+
+        def spelled(word: str) -> list[int]:
+            return [int(one) for one in alphabet.encode([word])[0]]
+
+        letters = [[[one for one in word if one] for word in row] for row in batch.inputs[2].tolist()]
+        assert letters == [[spelled("Ada"), spelled("is")], [[], []], [spelled("in"), spelled("Rome")]]
