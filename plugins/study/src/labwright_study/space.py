@@ -534,7 +534,7 @@ def _unknown(path: str, experiment: Experiment, where: Where) -> str:
     keys = signature(Train).settings if above == "train" else {}
     if owner is not None and owner.target is not None:
         keys = signature(owner.target).settings
-    if owner is None and not keys and (value := _value(experiment, above)) is not None:
+    if above and owner is None and not keys and (value := _value(experiment, above)) is not None:
         return f"{where}: the recipe has {value!r} for {above}, which has no entries. A table of them there has."
     known = [f"{above}.{key}" for key in keys] or [*experiment.marks(), "model", "optimizer", "loss", "task"]
     return f"{where}: the experiment has no setting {path!r}{nearest(path, known)} There are {listed(known, 40)}."
