@@ -198,7 +198,8 @@ class Answering(Task):
 def _without_blanks(text: str, low: int, high: int) -> tuple[int, int]:
     """A stretch of a text without blanks at its ends, which tokens of bytes have."""
     found = text[low:high]
-    return low + len(found) - len(found.lstrip()), high - len(found) + len(found.rstrip())
+    start = low + len(found) - len(found.lstrip())
+    return start, max(start, low + len(found.rstrip()))
 
 
 class _Share(Mean):
