@@ -225,6 +225,13 @@ def test_a_txt_is_a_word_in_each_line_for_what_is_asked_as_for_what_is_measured(
     columns = in_columns(tmp_path / "other.txt", sentences(3))
     measured, asked = data.on(columns).split("test"), data.inputs(columns)
     assert measured is not None and asked is not None and len([*asked]) == len(measured) == 3
+    for content, message in (
+        ("Ada was in London\n", r"no two lines together, and 4 columns.*given without --on"),
+        ("Ada was in London\n\nGrace was\n", r"line 3 has 2 columns and line 1 has 4"),
+    ):
+        (tmp_path / "alone.txt").write_text(content)
+        with pytest.raises(LabwrightError, match=message):
+            [*data.inputs(tmp_path / "alone.txt")]  # type: ignore[misc]
     running = tmp_path / "running.txt"
     running.write_text("Ada was in London\nGrace Hopper was there\ntoo\n")
     with pytest.raises(LabwrightError, match=r"line 3 has 1 columns and line 1 has 4.*given without --on"):
