@@ -57,7 +57,7 @@ def sentences_at(path: Path, words: Name, tags: Name | None, written: Written) -
     remarks: list[str] = []
     texts, labels, lines = Cells(), Cells(), array("I")
     sentences = _sentences(path, written.encoding, remarks)
-    for first, rows in sentences if tags is not None else _in_columns(path, sentences):
+    for first, rows in sentences if tags is not None else _checked_columns(path, sentences):
         texts.append(
             json.dumps([_cell(row, words, 1, f"{path}, line {first + at}") for at, row in rows], ensure_ascii=False)
         )
@@ -128,7 +128,7 @@ def _sentences(
         yield first, rows
 
 
-def _in_columns(
+def _checked_columns(
     path: Path, sentences: Iterable[tuple[int, list[tuple[int, list[str]]]]]
 ) -> Iterator[tuple[int, list[tuple[int, list[str]]]]]:
     """The sentences, if their lines are columns. Raises LabwrightError where they are words of a running text: where
