@@ -250,10 +250,25 @@ def test_words_with_tags_in_a_table(lab: Lab) -> None:
     assert trained(lab, "train.epochs=1")["status"] == "finished"
 
 
+def test_words_are_the_texts_with_most_different_ones_and_numbers_are_none(lab: Lab) -> None:
+    rows = [{"pos": ["N", "V"], "tags": ["B-x", "O"], "words": [f"Ulm{hour}", "is"]} for hour in range(40)]
+    Path("a.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    data = suggested(lab, "a.jsonl", "--out", "a.toml")["recipe"]["task"]["data"]
+    assert (data["words"], data["tags"]) == ("words", "pos")
+    texts = [
+        {"text": f"at {hour} it is {hour}", "label": "ab"[hour % 2], "ids": [hour, 7], "mask": [1, hour % 3]}
+        for hour in range(40)
+    ]
+    Path("b.jsonl").write_text("\n".join(map(json.dumps, texts)))
+    assert suggested(lab, "b.jsonl", "--out", "b.toml")["recipe"]["task"]["data"]["name"] == "nlp/text-files"
+
+
 def test_words_in_lines_with_parts_of_speech(lab: Lab) -> None:
     lines = [f"1\tUlm{place}\tulm\tPROPN\n2\tis\tbe\tVERB\n3\tlarge\tlarge\tADJ\n" for place in range(40)]
-    Path("train.conllu").write_text("\n".join(lines))
-    told = suggested(lab, "train.conllu")
+    Path("trees").mkdir()
+    Path("trees", "train.conllu").write_text("\n".join(lines))
+    Path("trees", "README.txt").write_text("Where the trees are from.")
+    told = suggested(lab, "trees")
     assert told["what"] == "40 sentences whose words have one of 3 tags each"
     assert "metrics" not in told["recipe"]["task"] and told["recipe"]["task"]["data"]["words"] == 2
     assert trained(lab, "train.epochs=1")["status"] == "finished"

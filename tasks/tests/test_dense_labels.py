@@ -18,6 +18,7 @@ from labwright_tasks.dense_labels import DenseLabels, PositionClasses, Shown, Wo
 from labwright_tasks.entities import entities, tag_entities
 from labwright_tasks.label_pictures import palette
 from labwright_testing.verify_resume import verify_resume
+from matplotlib.colors import to_hex
 from PIL import Image
 from scipy import stats
 from torch import Tensor, nn
@@ -357,8 +358,13 @@ def test_the_report_shows_pictures_beside_their_labels(made: Experiments, tmp_pa
 
 def test_the_report_marks_words(made: Experiments, tmp_path: Path) -> None:
     run = made("tagged", "train.epochs=10").run(tmp_path / "run")
-    *_, text = run.task.report(run.model, "test", CPU)
+    _, table, coloured, text = run.task.report(run.model, "test", CPU)
     assert isinstance(text, lw.Text) and len(text.passages) == 6
+    assert isinstance(table, lw.Table) and isinstance(coloured, lw.Figure)
+    colours = {row[0]: row[1] for row in table.rows}
+    assert colours["O"] == "-" != colours["B-LOC"] == colours["I-LOC"]
+    drawn = {to_hex(patch.get_facecolor()) for patch in coloured.figure.axes[0].patches}
+    assert drawn and drawn <= {*colours.values()}  # the table is the key to the drawing
     assert any("[new: B-LOC] [york: I-LOC]" in passage for passage in text.passages)
     wrong = Given([[0] * 12] * 6, 5)
     *_, text = run.task.report(Fitted(wrong), "test", CPU)

@@ -15,6 +15,7 @@ import pytest
 import torch
 from labwright import LabwrightError, evaluate, generator
 from labwright.train.checkpoints import verify
+from labwright_gan import report
 from labwright_gan.data.ring import Ring
 from labwright_gan.generative import Shown, digest, spherical
 from labwright_gan.judge import trained
@@ -448,7 +449,14 @@ def test_a_film_of_a_run_that_was_gone_on_with_says_where_it_begins(tmp_path: Pa
     run, _ = experiment.resumed(tmp_path / "run")
     run.fit()
     films = [section for section in run.task.report(run.model, "test", run.device) if isinstance(section, lw.Film)]
-    assert films[0].note.endswith("first 1 of the moments: the run was gone on with, and checkpoints hold none.")
+    assert "It begins at 50% of the run, which was gone on with" in films[0].note
+
+
+@pytest.mark.parametrize(("steps", "moments"), [(3, 20), (7, 10), (20, 20), (50, 4)])
+def test_a_whole_film_of_fewer_steps_than_moments_is_not_taken_for_a_part_of_one(steps: int, moments: int) -> None:
+    shown = dict.fromkeys(sorted({int(step / steps * moments) / moments for step in range(1, steps + 1)} - {0.0}))
+    whole = report.film({share: torch.zeros(1, 1, 2, 2) for share in shown}, 1)
+    assert "gone on with" not in whole.note
 
 
 class OneClass(Squares):

@@ -153,6 +153,23 @@ def test_what_is_sure_of_the_answers_answers_all_and_says_so_where_there_is_none
     torch.testing.assert_close(loss, torch.log(1 + (counts - 1) * torch.exp(torch.tensor(-9.0))).mean())
 
 
+@pytest.mark.parametrize("tokenizer", ["bpe", "unigram", "wordpiece"])
+def test_an_answer_that_is_given_is_the_one_meant_to_the_letter(tmp_path: Path, tokenizer: str) -> None:
+    some = [row for row in rows(21) if row["answers"]]
+    data = prepared(
+        written(tmp_path / "a.jsonl", some), valid=0, test=0, tokenizer=tokenizer, vocabulary=400, length=256
+    )
+    split = data.split("train")
+    assert split is not None
+    batch = split.fetch(torch.arange(len(split)), 0, 0)
+    logits = torch.zeros(*batch.inputs[0].shape, 2)
+    for side in range(2):
+        logits[torch.arange(len(logits)), batch.targets[:, side], side] = 9.0
+    answers = Answering(data).predict(Knowing(logits), batch.inputs, batch.asked)
+    meant = [(one.question.answers[0], one.question.starts[0]) for one in batch.asked]
+    assert [(answer["answer"], answer["start"]) for answer in answers] == meant
+
+
 def test_a_batch_is_cut_by_questions(tmp_path: Path) -> None:
     filler = "and so on " * 12
     some = rows(4)

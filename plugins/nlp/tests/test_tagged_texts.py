@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import labwright as lw
 import pytest
@@ -224,6 +225,13 @@ def test_a_txt_is_a_word_in_each_line_for_what_is_asked_as_for_what_is_measured(
     columns = in_columns(tmp_path / "other.txt", sentences(3))
     measured, asked = data.on(columns).split("test"), data.inputs(columns)
     assert measured is not None and asked is not None and len([*asked]) == len(measured) == 3
+    for content, message in (
+        ("Ada was in London\n", r"no two lines together, and 4 columns.*given without --on"),
+        ("Ada was in London\n\nGrace was\n", r"line 3 has 2 columns and line 1 has 4"),
+    ):
+        (tmp_path / "alone.txt").write_text(content)
+        with pytest.raises(LabwrightError, match=message):
+            [*data.inputs(tmp_path / "alone.txt")]  # type: ignore[misc]
     running = tmp_path / "running.txt"
     running.write_text("Ada was in London\nGrace Hopper was there\ntoo\n")
     with pytest.raises(LabwrightError, match=r"line 3 has 1 columns and line 1 has 4.*given without --on"):
@@ -241,3 +249,24 @@ def test_words_that_a_tokenizer_leaves_nothing_of_are_counted(tmp_path: Path) ->
     path = in_a_table(tmp_path / "a.jsonl", rows)
     data = prepared(path, valid=0, test=0, tokenizer="pretrained", pretrained=tmp_path)
     assert "2 words of train have no token, as in" in " ".join(data.remarks())
+
+
+@pytest.mark.parametrize("settings", [{"letters": 4}, {"tokenizer": "wordpiece", "vocabulary": 60}])
+def test_words_of_nothing_move_no_letters_and_a_sentence_of_them_is_one_unknown_token(
+    tmp_path: Path, settings: dict[str, Any]
+) -> None:
+    rows: list[Row] = [(("", "Ada", "", "is"), ("O", "B-x", "O", "O")), (("",), ("O",)), (("in", "Rome"), ("O", "B-x"))]
+    data = prepared(in_a_table(tmp_path / "a.jsonl", rows), valid=0, test=0, **settings)
+    batch = data.split("train").fetch(torch.arange(3), 0, 0)  # type: ignore[union-attr]
+    assert data.tokens is not None
+    assert batch.inputs[1].min() >= 1 and batch.inputs[0][1, 0] == data.tokens.unknown
+    assert batch.targets[1].tolist() == [LEFT_OUT] * batch.targets.shape[1]
+    assert "3 words of train have no token, as in" in " ".join(data.remarks())
+    if data.alphabet is not None:
+        alphabet = data.alphabet
+
+        def spelled(word: str) -> list[int]:
+            return [int(one) for one in alphabet.encode([word])[0]]
+
+        letters = [[[one for one in word if one] for word in row] for row in batch.inputs[2].tolist()]
+        assert letters == [[spelled("Ada"), spelled("is")], [[], []], [spelled("in"), spelled("Rome")]]

@@ -233,6 +233,18 @@ def test_none_is_a_choice_in_python_and_in_toml():
         assert experiment().varied({"train.clip": 3.0}).varied({"train.clip": None}).train.clip is None
 
 
+@pytest.mark.parametrize("weights", ["balanced", [1.0, 2.0, 3.0]])
+def test_an_entry_is_searched_in_a_table_alone(weights: Any):
+    def of(given: Any) -> Space:
+        loss = {"name": "cross-entropy", "weights": given}
+        made = sorting(model="toys/deep", plugins=[Models()], loss=loss)
+        return Space.of(made, search={"only": ["loss.weights.b"], "loss.weights.b": [1.0, 2.0]})
+
+    assert [one.mark for one in of({"a": 3.0, "b": 2.0, "c": 1.0}).dimensions] == [Choice(1.0, 2.0)]
+    with pytest.raises(lw.LabwrightError, match=r"the recipe has .* for loss\.weights, which has no entries"):
+        of(weights)
+
+
 def test_brackets_of_a_name_stand_for_themselves():
     search = only_models(model=["toys/deep", "toys/flat"])
     assert "model[toys/flat].width" not in names(space(search, fixed=("model[toys/flat].width",)))

@@ -12,7 +12,7 @@ from labwright import LEFT_OUT, Batch, Data, Figure, Pictures, Section, Table, T
 from torch import Tensor
 
 from labwright_tasks.classification_report import matrix, stretched
-from labwright_tasks.coloured_texts import Word, drawn, tinted
+from labwright_tasks.coloured_texts import Colour, Word, drawn, tinted
 from labwright_tasks.label_pictures import palette
 from labwright_tasks.overlap import overlaps
 
@@ -24,29 +24,39 @@ def sections(confusion_CC: Tensor, names: tuple[str, ...], examples: Batch, give
     counts = np.asarray(confusion_CC)
     percent = np.rint(100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)).astype(int)
     figure = replace(matrix(percent, names), note="Rows are the true classes, in percent of a row's positions.")
-    shown: list[Section] = [figure, _table(confusion_CC, names)]
     inputs = data.show(examples.inputs)
-    if inputs and isinstance(inputs[0], Tensor) and given.dim() == 3:
-        shown.append(_pictures(cast(Sequence[Tensor], inputs), examples.targets, given, len(names)))
-    elif inputs and given.dim() == 2:
+    if inputs and given.dim() == 2:
         words = _words(examples, given, data)
         labels = examples.targets[examples.targets != LEFT_OUT]
         usual = int(torch.bincount(labels, minlength=len(names)).argmax())
-        shown += [_coloured_texts(words, names, usual), _texts(words, names, usual)]
+        colours = _tints(names, usual)
+        table = _table(confusion_CC, names, [colours.get(name) for name in names])
+        return [figure, table, _coloured_texts(words, names, usual, colours), _texts(words, names, usual)]
+    shown: list[Section] = [figure, _table(confusion_CC, names, [_of_one(colour) for colour in palette(len(names))])]
+    if inputs and isinstance(inputs[0], Tensor) and given.dim() == 3:
+        shown.append(_pictures(cast(Sequence[Tensor], inputs), examples.targets, given, len(names)))
     return shown
 
 
-def _table(confusion_CC: Tensor, names: tuple[str, ...]) -> Table:
-    colours = palette(len(names))
+def _of_one(colour: tuple[int, int, int]) -> Colour:
+    red, green, blue = colour
+    return red / 255, green / 255, blue / 255
+
+
+def _table(confusion_CC: Tensor, names: tuple[str, ...], colours: Sequence[Colour | None]) -> Table:
     figures = zip(
         names, confusion_CC.sum(1).tolist(), confusion_CC.sum(0).tolist(), overlaps(confusion_CC).tolist(), strict=True
     )
     rows: list[tuple[object, ...]] = [
-        (name, "#" + bytes(colours[label]).hex(), true, of_class, "-" if iou != iou else f"{iou:.4f}")
+        (name, _hex(colours[label]), true, of_class, "-" if iou != iou else f"{iou:.4f}")
         for label, (name, true, of_class, iou) in enumerate(figures)
     ]
     note = "IoU is right positions over those that are of the class or given it; a hyphen stands where there is none."
     return Table("Classes", ("class", "colour", "positions", "given", "IoU"), rows, note)
+
+
+def _hex(colour: Colour | None) -> str:
+    return "-" if colour is None else "#" + bytes(round(255 * part) for part in colour).hex()
 
 
 def _pictures(inputs: Sequence[Tensor], labels_BHW: Tensor, given_BHW: Tensor, classes: int) -> Pictures:
@@ -77,17 +87,24 @@ def _words(examples: Batch, given_BT: Tensor, data: Data) -> list[list[tuple[str
     return found
 
 
-def _coloured_texts(examples: Sequence[Sequence[tuple[str, int, int]]], names: tuple[str, ...], usual: int) -> Figure:
-    """Each example with its words on the colours of their classes; B- and I- of a kind have one."""
-    kinds = list(dict.fromkeys(_kind(name) for label, name in enumerate(names) if label != usual))
-    colours = dict(zip(kinds, palette(len(kinds) + 1)[1:], strict=True))
+def _tints(names: tuple[str, ...], usual: int) -> dict[str, Colour]:
+    """What each class but the usual one is drawn on; B- and I- of a kind have one."""
+    others = [name for label, name in enumerate(names) if label != usual]
+    kinds = list(dict.fromkeys(map(_kind, others)))
+    tints = dict(zip(kinds, (tinted(_of_one(colour)) for colour in palette(len(kinds) + 1)[1:]), strict=True))
+    return {name: tints[_kind(name)] for name in others}
+
+
+def _coloured_texts(
+    examples: Sequence[Sequence[tuple[str, int, int]]], names: tuple[str, ...], usual: int, colours: dict[str, Colour]
+) -> Figure:
+    """Each example with its words on the colours of their classes."""
 
     def word(token: str, true: int, given: int) -> Word:
         if true == LEFT_OUT or true == given == usual:
             return Word(token)
-        red, green, blue = colours.get(_kind(names[given]), (255, 255, 255))
         label = names[given] if true == given else f"{names[given]}, not {names[true]}"
-        return Word(token, tinted((red / 255, green / 255, blue / 255)), label, true != given)
+        return Word(token, colours.get(names[given]), label, true != given)
 
     canvas = drawn([[word(*one) for one in example] for example in examples])
     note = (

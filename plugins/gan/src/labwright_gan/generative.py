@@ -382,9 +382,8 @@ class Generative(Task):
             sections: list[Section] = [report.pictures(made_rows, real_rows, classes, about, self.best(split))]
             sections += [report.between(self._between(model, device))]
             frames = {} if self._frames is None else self._frames.get(model, {})
-            film = [frames[number].float() / 127 for number in sorted(frames)]
-            lost = min(frames, default=1) - 1
-            return [*sections, report.film(film, _FILMED, lost)] if len(film) > 1 else sections
+            film = {number / self.film: frames[number].float() / 127 for number in sorted(frames)}
+            return [*sections, report.film(film, _FILMED)] if len(film) > 1 else sections
         if real.shape[1:] != (2,):  # points of more dimensions aren't drawn
             return ()
         made = self._made(model, len(real), looked_at.targets if self.conditional else None, device)

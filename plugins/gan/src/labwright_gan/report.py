@@ -51,13 +51,10 @@ def between(rows: list[Tensor]) -> Figure:
     return Figure("From one sample to another", canvas, note)
 
 
-def film(frames: list[Tensor], rows: int, lost: int) -> Film:
-    """Samples of the same latents while the model learned, (N, C, H, W) in -1..1 for each moment.
-
-    Before them so many moments were `lost`.
-    """
+def film(frames: Mapping[float, Tensor], rows: int) -> Film:
+    """Samples of the same latents while the model learned, (N, C, H, W) in -1..1, by the share of the run done."""
     pages = []
-    for frame in frames:
+    for frame in frames.values():
         page = Picture.fromarray(
             sheet(list(frame.view(-1, rows, *frame.shape[1:]).transpose(0, 1)), len(frame) // rows)
         )
@@ -66,11 +63,9 @@ def film(frames: list[Tensor], rows: int, lost: int) -> Film:
     file = io.BytesIO()
     pages[0].save(file, "GIF", save_all=True, append_images=pages[1:], duration=_PAUSE, loop=0)
     note = "The same latents at each moment, by the weights as they were, not averaged."
-    note += (
-        f" Without the first {lost} of the moments: the run was gone on with, and checkpoints hold none."
-        if lost
-        else ""
-    )
+    first, second, *_ = frames
+    if first > second - first + 1e-9:  # a whole run's first moment is one of its steps away from nothing
+        note += f" It begins at {first:.0%} of the run, which was gone on with: checkpoints hold no moments."
     return Film("While it learned", file.getvalue(), note)
 
 

@@ -164,7 +164,7 @@ class Answering(Task):
             row = rows.stop
             score, place = max((of_windows[at] for at in rows), key=lambda best: best[0])
             none = self.none_meant and min(none_W[at] for at in rows) > score + self.threshold
-            found.append((0, 0) if none else place)
+            found.append((0, 0) if none else _without_blanks(one.question.context, *place))
         return found
 
     def _best(self, logits_T2: Tensor, window: Window) -> tuple[float, tuple[int, int]]:
@@ -193,6 +193,13 @@ class Answering(Task):
     def load(self, folder: Path) -> None:
         super().load(folder)
         self.none_meant = json.loads((folder / _KEPT).read_text(encoding="utf-8"))["none_meant"]
+
+
+def _without_blanks(text: str, low: int, high: int) -> tuple[int, int]:
+    """A stretch of a text without blanks at its ends, which tokens of bytes have."""
+    found = text[low:high]
+    start = low + len(found) - len(found.lstrip())
+    return start, max(start, low + len(found.rstrip()))
 
 
 class _Share(Mean):

@@ -14,7 +14,7 @@ from labwright_tasks.suggesting.sizes import sized
 from labwright_tasks.suggesting.suggestion import Suggestion
 from labwright_tasks.tables import suffix_of
 
-from labwright_nlp.data.tagged_reading import in_columns, listing, published_sentences
+from labwright_nlp.data.tagged_reading import COLUMNS, in_columns, listing, published_sentences
 
 _LABELS = ("label", "class", "category", "target", "sentiment", "stars", "rating", "topic", "tag", "y")
 _TEXTS = ("text", "sentence", "name", "title", "word", "phrase", "smiles", "sequence")
@@ -159,7 +159,7 @@ def _tagged(path: Path) -> tuple[dict[str, Any], set[str], int, tuple[str, ...]]
     """Settings of the data, the tags there are, how many sentences, and what to know."""
     data: dict[str, Any] = {"name": "nlp/tagged-texts", "path": str(path)}
     files = [path] if path.is_file() else [*path.iterdir()]
-    if in_columns(path) and not any(suffix_of(file) == ".txt" for file in files):
+    if in_columns(path) and any(suffix_of(file) in COLUMNS and suffix_of(file) != ".txt" for file in files):
         # words are the second column of Universal Dependencies, parts of speech the fourth
         data |= {"words": 2, "tags": 4} if any(suffix_of(file) == ".conllu" for file in files) else {}
         published = published_sentences(path, data.get("words", 1), data.get("tags", -1), written=Written(), parts=None)
@@ -268,7 +268,9 @@ def _words_and_tags(seen: Glimpse) -> tuple[str, str] | None:
     for tags, of_tags in sorted(lists.items(), key=lambda column: different[column[0]]):
         few = different[tags] <= _MOST_CLASSES
         lengths = [*map(len, of_tags)]
-        words = next((name for name in lists if name != tags and [*map(len, lists[name])] == lengths), None)
+        like = [name for name in lists if name != tags and [*map(len, lists[name])] == lengths]
+        texts = [name for name in like if all(isinstance(word, str) for row in lists[name] for word in row)]
+        words = max(texts, key=lambda name: different[name], default=None)
         if few and words is not None and any(length > 1 for length in lengths):
             return words, tags
     return None

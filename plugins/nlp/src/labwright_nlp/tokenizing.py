@@ -209,21 +209,21 @@ class Pieces(Tokenizer):
         return [np.array(encoding.ids, dtype=np.int32) for encoding in encodings]
 
     def encode_words(self, sentences: Sequence[Sequence[str]], most: int) -> list[TokensOfWords]:
-        """The ids of sentences whose words are known, cut as `cut` does."""
-        found = []
+        """The ids of sentences whose words are known, cut as `cut` does; of one without any token an unknown one."""
+        found, unknown = [], np.array([min(1, self.size - 1) if self.unknown is None else self.unknown], dtype=np.int32)
         for start in range(0, len(sentences), _AT_ONCE):
             with _refusing():
                 encodings = self.inner.encode_batch(
                     [[*words] for words in sentences[start : start + _AT_ONCE]], is_pretokenized=True
                 )
             for encoding, words in zip(encodings, sentences[start : start + _AT_ONCE], strict=True):
-                ids = self.cut(np.array(encoding.ids, dtype=np.int32), most)
+                ids = self.cut(np.array(encoding.ids, dtype=np.int32), most) if encoding.ids else unknown
                 end = len(ids) - self._behind  # of what is kept of words, if some are cut off
                 places = [len(ids)] * len(words)
                 for place, word in reversed([*enumerate(encoding.word_ids)]):
                     if word is not None and (place < end or len(encoding.ids) == len(ids)):
                         places[word] = place
-                found.append(TokensOfWords(ids, tuple(places), len(encoding.ids)))
+                found.append(TokensOfWords(ids, tuple(places), max(1, len(encoding.ids))))
         return found
 
     def windows(

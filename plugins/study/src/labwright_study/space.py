@@ -509,7 +509,9 @@ def _setting(experiment: Experiment, path: str) -> Setting | None:
     table = _setting(experiment, above) if "." in above else None
     if table is None or table.part or "additionalProperties" not in str(table.adapter.json_schema()):
         return None
-    return Entry(key, table.adapter, None, None, None, beside=_value(experiment, above) or {})
+    beside = _value(experiment, above) or {}
+    # `balanced`, or numbers, in the place of a table have no entries
+    return Entry(key, table.adapter, None, None, None, beside=beside) if isinstance(beside, Mapping) else None
 
 
 @dataclass(frozen=True)
@@ -532,5 +534,7 @@ def _unknown(path: str, experiment: Experiment, where: Where) -> str:
     keys = signature(Train).settings if above == "train" else {}
     if owner is not None and owner.target is not None:
         keys = signature(owner.target).settings
+    if above and owner is None and not keys and (value := _value(experiment, above)) is not None:
+        return f"{where}: the recipe has {value!r} for {above}, which has no entries. A table of them there has."
     known = [f"{above}.{key}" for key in keys] or [*experiment.marks(), "model", "optimizer", "loss", "task"]
     return f"{where}: the experiment has no setting {path!r}{nearest(path, known)} There are {listed(known, 40)}."

@@ -99,7 +99,7 @@ class Fact:
 
 
 class Facts:
-    """Facts of one part of the data. No value, in whatever form or language, is in two parts."""
+    """Facts of one part of the data. No value, in whatever form or language, is in two parts, but numbers of rooms."""
 
     def __init__(self, part: str, seed: int, languages: tuple[Language, ...]) -> None:
         self.part, self.seed, self.languages = part, seed, languages
@@ -131,11 +131,12 @@ class Facts:
                 minute = self._drawn(kind, lambda: self.draws.randrange(24 * 60))
                 return dates.format_time(time(*divmod(minute, 60)), "short", locale=language)
             case "MONEY":
-                cents, currency = self._drawn(
+                coins, currency = self._drawn(  # the smallest there are: what yen would round off is in other parts
                     kind, lambda: (self.draws.randrange(100, 500_000), self.draws.choice(_CURRENCIES))
                 )
+                amount = coins / 10 ** numbers.get_currency_precision(currency)
                 of_names: Any = self.draws.choice(("standard", "name"))
-                return numbers.format_currency(cents / 100, currency, locale=language, format_type=of_names)
+                return numbers.format_currency(amount, currency, locale=language, format_type=of_names)
             case "SHARE":
                 thousandths = self._drawn(kind, lambda: self.draws.randrange(1, 1000))
                 return numbers.format_percent(thousandths / 1000, locale=language, decimal_quantization=False)

@@ -18,11 +18,12 @@ _THINGS = 2  # what a text is about; it says one thing of each
 class SyntheticQuestions(AskedTexts):
     """Synthetic texts of two sentences in one of some `languages`, and a question about each.
 
-    A text says of two things, such as a museum and a bridge, when it opened, what it costs or the like. A share
-    `unanswerable` of the questions is about one thing what the text says of the other alone, and has no answer. Dates,
-    sums and countries are as Babel writes them in the language; none is in two parts. `train`, `valid` and `test` are
-    how many there are; `seed` is of what is drawn. Fewer rules have made them than any language has: what answers them
-    needn't answer a real question. The other settings are those of `nlp/questions`.
+    A text says of two things, such as a museum and a bridge, when it opened, what it costs or the like. Where it isn't
+    the same of both, as in four texts of five, a share `unanswerable` of the questions asks about one thing what is
+    said of the other alone, and has no answer. Dates, sums and countries are as Babel writes them in the language; none
+    is in two parts. `train`, `valid` and `test` are how many there are; `seed` is of what is drawn. Fewer rules have
+    made them than any language has: what answers them needn't answer a real question. The other settings are those of
+    `nlp/questions`.
     """
 
     source = SOURCE

@@ -23,10 +23,10 @@ class SyntheticTags(TaggedWords):
     """Synthetic sentences in some `languages`, with tags of their dates, times, sums of money, shares and countries.
 
     Each is made from a template, such as "The museum opened on March 14, 1921.", around what Babel writes in that
-    language, in several forms; a number of rooms is none of these. No date, sum or other value is in two parts,
-    whatever its form, so that a dictionary of words doesn't do. `train`, `valid` and `test` are how many there are;
-    `seed` is of what is drawn. Fewer rules have made them than any language has: what tells them apart tells nothing of
-    real texts. The other settings are those of `nlp/tagged-texts`.
+    language, in several forms; a number of rooms is none of these. No date, sum or other value with a tag is in two
+    parts, whatever its form, so that a dictionary of words doesn't do. `train`, `valid` and `test` are how many there
+    are; `seed` is of what is drawn. Fewer rules have made them than any language has: what tells them apart tells
+    nothing of real texts. The other settings are those of `nlp/tagged-texts`.
     """
 
     source = SOURCE

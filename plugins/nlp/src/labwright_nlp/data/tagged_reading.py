@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from labwright_nlp.data.reading import files_of_parts
 
 COLUMNS = (".conll", ".conllu", ".conll03", ".iob", ".iob2", ".bio", ".txt")  # a word in each line
 _BEGIN = "-DOCSTART-"
+_RUNNING = 3  # words in a line that isn't one of columns, if it is alone
 _UNIVERSAL = ".conllu"  # whose words are numbered: https://universaldependencies.org/format.html
 Name = str | int
 
@@ -55,9 +56,8 @@ def sentences_at(path: Path, words: Name, tags: Name | None, written: Written) -
         return checked(read_table(path, columns, written=written, lists=[*columns.values()]))
     remarks: list[str] = []
     texts, labels, lines = Cells(), Cells(), array("I")
-    for first, rows in _sentences(path, written.encoding, remarks):
-        if tags is None:
-            _check_columns(path, first, rows)
+    sentences = _sentences(path, written.encoding, remarks)
+    for first, rows in sentences if tags is not None else _checked_columns(path, sentences):
         texts.append(
             json.dumps([_cell(row, words, 1, f"{path}, line {first + at}") for at, row in rows], ensure_ascii=False)
         )
@@ -128,14 +128,28 @@ def _sentences(
         yield first, rows
 
 
-def _check_columns(path: Path, first: int, rows: list[tuple[int, list[str]]]) -> None:
-    """Raise LabwrightError for lines of several lengths: words of a running text aren't columns."""
-    for at, cells in rows:
-        if len(cells) != len(rows[0][1]):
-            raise LabwrightError(
-                f"{path}, line {first + at} has {len(cells)} columns and line {first} has {len(rows[0][1])}; with --on "
-                "each line has one word, perhaps with its tag. A file that is one sentence is given without --on."
-            )
+def _checked_columns(
+    path: Path, sentences: Iterable[tuple[int, list[tuple[int, list[str]]]]]
+) -> Iterator[tuple[int, list[tuple[int, list[str]]]]]:
+    """The sentences, if their lines are columns. Raises LabwrightError where they are words of a running text: where
+    lines are of several lengths, or each of several words with a line of nothing behind it.
+    """
+    begins, width, alone = 0, 0, True
+    meant = (
+        "with --on each line has one word, perhaps with its tag. A file that is one sentence is given without --on; "
+        "sentences one on each line by `labwright predict RUN - < FILE`."
+    )
+    for first, rows in sentences:
+        begins, width = begins or first, width or len(rows[0][1])
+        alone = alone and len(rows) == 1
+        for at, cells in rows:
+            if len(cells) != width:
+                raise LabwrightError(
+                    f"{path}, line {first + at} has {len(cells)} columns and line {begins} has {width}; {meant}"
+                )
+        yield first, rows
+    if alone and width >= _RUNNING:
+        raise LabwrightError(f"{path} has no two lines together, and {width} columns; {meant}")
 
 
 def _cell(cells: list[str], column: Name, usual: int, where: str) -> str:

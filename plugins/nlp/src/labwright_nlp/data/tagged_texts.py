@@ -320,7 +320,8 @@ class TaggedWords(Data, ABC):
                     labels_T[place] = label.get(tag, LEFT_OUT)
             targets.append(labels_T)
             if self.alphabet is not None:
-                letters.append(self._spelled(words[: self.length]))
+                there = [word for word, place in zip(words, of_words.places, strict=True) if place < len(of_words.ids)]
+                letters.append(self._spelled(there, len(of_words.ids)))
         return Sentences(encoded, targets, letters, self.tokens.pad_id)
 
     def _check_tags(self, table: Table) -> None:
@@ -333,10 +334,10 @@ class TaggedWords(Data, ABC):
                         f"Tags are {listed(self.names)}."
                     )
 
-    def _spelled(self, words: Sequence[str]) -> Tensor:
-        """The letters of each word, (T, L), 0 behind its last."""
+    def _spelled(self, words: Sequence[str], tokens: int) -> Tensor:
+        """The letters of the word of each token, (T, L), 0 behind its last."""
         assert self.alphabet is not None
-        letters_TL = torch.zeros(len(words), self.letters, dtype=torch.int64)
+        letters_TL = torch.zeros(tokens, self.letters, dtype=torch.int64)
         for place, ids in enumerate(self.alphabet.encode(words)):
             cut = torch.from_numpy(ids[: self.letters].astype(np.int64))
             letters_TL[place, : len(cut)] = cut
