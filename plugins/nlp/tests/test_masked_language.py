@@ -314,6 +314,20 @@ def test_token_files_get_a_mask_by_the_tokenizer_beside_them(tmp_path: Path) -> 
     task.prepare()
     assert task.ports()[0].vocab_size == size + 1 and f"{size + 1:,} in all" in task.data.remarks()[0]
     assert whole(task).tokens == 2 * len(task.part("train"))  # type: ignore[arg-type]
+    # the run has a token more than the files, and is measured on them all the same, also when it is loaded
+    (tmp_path / "kept").mkdir()
+    task.save(tmp_path / "kept")
+    loaded = MaskedLanguageModel(TokenFiles(path=tmp_path, context=16))
+    loaded.load(tmp_path / "kept")
+    for one in (task, loaded):
+        assert len(one.on(tmp_path).part("test")) == 2000 // 16  # type: ignore[arg-type]
+    (tmp_path / "tokens.json").write_text(f'{{"vocab_size": {size - 1}}}')
+    assert f"says vocab_size={size - 1:,}, the run has {size + 1:,}" in fault(make=loaded.on, path=tmp_path)
+    (tmp_path / "tokens.json").write_text(f'{{"vocab_size": {size + 20}}}')
+    beyond = MaskedLanguageModel(TokenFiles(path=tmp_path, context=16))
+    assert f"tokenizer.json has {size} tokens, tokens.json says {size + 20}: of ids beyond" in fault(
+        make=beyond.prepare
+    )
 
 
 def fault(**settings: Any) -> str:
