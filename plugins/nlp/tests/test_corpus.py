@@ -184,6 +184,10 @@ def test_of_a_folder_whole_documents_are_held_out_and_equal_ones_together(tmp_pa
         "1 file: no text: picture.png",
         "1 file: nothing in it",
     ]
+    other = data.on(tmp_path / "all").split("test")  # it is measured on a folder as it learned from one
+    assert other is not None
+    told = data.show((other.ids_N[None], torch.tensor([len(other.ids_N)])))[0].split("\n\n")
+    assert sorted(told) == sorted(texts.values())
     (tmp_path / "all" / "new.txt").write_text("one more document says so. " * 5)
     grown = PlainText(path=tmp_path / "all", context=8, valid=0.2, test=0.1)
     grown.prepare()

@@ -195,11 +195,10 @@ class Corpus(Data, ABC):
         return self._splits.get(name)
 
     def on(self, path: Path) -> Self:
-        """A text file, or all of a folder in the order of their names, as one text."""
+        """A text file, or the documents of a folder in the order of their names, as those that were learned from."""
         assert self.tokens is not None
         files = text_files(path, self.suffixes) if path.is_dir() else [path]
-        documents = [read_text(file, self.encoding) for file in files]
-        documents = documents if self.between == "token" and files else ["".join(documents)]
+        documents = [text for file in files if (text := read_text(file, self.encoding)).strip()] or [""]
         documents = [clean(self.rewrite(text), self.case) for text in documents]
         (ids, ends), text = self._stream(documents), _BETWEEN.join(documents)
         if len(ids) < 2:
