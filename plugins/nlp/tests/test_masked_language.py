@@ -338,8 +338,12 @@ def fault(**settings: Any) -> str:
 
 
 def test_what_cannot_be_hidden_or_told_is_answered(text: Path, tmp_path: Path, run: Path) -> None:
+    from labwright_nlp.data.alike_texts import AlikeTexts
     from labwright_nlp.data.text_pairs import TextPairs
 
+    (tmp_path / "alike.csv").write_text("text,other\n" + "".join(f"a {n} b,c {n} d\n" for n in range(60)))
+    pairs = MaskedLanguageModel(AlikeTexts(path=tmp_path / "alike.csv"))
+    assert "'nlp/alike-texts' has two texts in a row" in fault(make=pairs.prepare)
     assert "'char' nothing is hidden" in fault(make=masked, text=text, tokenizer="char")
     assert "TextPairs has none that could be" in fault(make=MaskedLanguageModel, data=TextPairs(path=text))
     data = PlainText(path=text)
