@@ -20,8 +20,8 @@ class Lora:
     """Adapters of low rank (Hu et al. 2022, "LoRA", section 4.1): W x becomes W x + (alpha / rank) B A x, and A and B
     alone are learned, of `rank` rows and columns. B begins at 0, so that nothing is changed at first.
 
-    `dropout` is that of what A is given. `targets` are the layers that get one, by the ends of their names, such as
-    ["query", "value"]; left out, they are those that peft has for the architecture: as a rule the attention's queries
+    `dropout` is that of what A is given. `targets` are the linear layers that get one, by the ends of their names, such
+    as ["query", "value"]; left out, they are those that peft has for the architecture: as a rule the attention's queries
     and values.
     """
 
