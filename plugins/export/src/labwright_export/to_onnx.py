@@ -80,7 +80,7 @@ def _merged(model: nn.Module) -> nn.Module:
     if all(parts[name] is part for name, part in model.named_children()):
         return model
     model = copy(model)
-    model._modules = model._modules | parts
+    model._modules = {**model._modules, **parts}
     return model
 
 
