@@ -21,8 +21,8 @@ class Lora:
     alone are learned, of `rank` rows and columns. B begins at 0, so that nothing is changed at first.
 
     `dropout` is that of what A is given. `targets` are the linear layers that get one, by the ends of their names, such
-    as ["query", "value"]; left out, they are those that peft has for the architecture: as a rule the attention's queries
-    and values.
+    as ["query", "value"]; left out, they are those that peft has for the architecture: as a rule the attention's
+    queries and values.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
