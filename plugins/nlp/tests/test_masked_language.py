@@ -346,6 +346,10 @@ def test_what_cannot_be_hidden_or_told_is_answered(text: Path, tmp_path: Path, r
     assert "'nlp/alike-texts' has two texts in a row" in fault(make=pairs.prepare)
     assert "'char' nothing is hidden" in fault(make=masked, text=text, tokenizer="char")
     assert "TextPairs has none that could be" in fault(make=MaskedLanguageModel, data=TextPairs(path=text))
+    (tmp_path / "sure.csv").write_text("text,label,sure\n" + "".join(f"a {n} b,c,{n % 2}\n" for n in range(60)))
+    weighed = MaskedLanguageModel(TextFiles(path=tmp_path / "sure.csv", weight="sure"))
+    weighed.prepare()
+    assert "task.data.weight: hidden tokens count alike" in fault(make=weighed.part, split="train")
     data = PlainText(path=text)
     assert "0.9 of the hidden tokens are masked and 0.2 are others" in fault(
         make=MaskedLanguageModel, data=data, masked=0.9, random=0.2
