@@ -370,6 +370,8 @@ def test_what_cannot_be_hidden_or_told_is_answered(text: Path, tmp_path: Path, r
     decoder = {"make": Encoder, "inputs": MaskedTokens(40, 12, 0, 2), "outputs": HiddenTokens(40, 2)}
     sizes = {"n_embd": 16, "n_layer": 1, "n_head": 2}
     assert "a token sees only those before it" in fault(**decoder, architecture="gpt2", options=sizes)
+    few = SMALL | {"max_position_embeddings": 8}
+    assert "set task.data.context or task.data.length=8 or less" in fault(**decoder, architecture="bert", options=few)
     with pytest.raises(LabwrightError, match="HiddenTokens stands for"):
         HiddenTokens(40, 2).check(torch.zeros(3, 12, 40), torch.zeros(3, 2))
     inner = tokenizers.Tokenizer(tokenizers.models.BPE())
