@@ -118,6 +118,17 @@ class Adapted(nn.Module):
         return nn.Sequential(whole)
 
 
+class OnAdapted(nn.Module):
+    """A layer behind a part that can be merged."""
+
+    def __init__(self, inputs: lw.Features, outputs: lw.Classes) -> None:
+        super().__init__()
+        self.trunk, self.merged = Adapted(inputs, outputs), nn.Linear(3, 3, bias=False)
+
+    def forward(self, x_BD):
+        return self.merged(self.trunk(x_BD).relu())
+
+
 class Forgetful(Adapted):
     """Half of what is added is lost when it is merged."""
 
@@ -243,12 +254,15 @@ def test_each_of_several_outputs_is_named_and_compared(
         assert output["shape"] == ["batch", *answer.shape[1:]]
 
 
-def test_a_model_that_can_be_merged_is_exported_so_and_has_to_answer_as_before(site: Site, tmp_path: Path) -> None:
-    plugins = of_stars(site, "Adapted")
+@pytest.mark.parametrize(("model", "shapes"), [("Adapted", [(3,), (3, 4)]), ("OnAdapted", [(3,), (3, 3), (3, 4)])])
+def test_a_model_that_can_be_merged_is_exported_so_and_has_to_answer_as_before(
+    model: str, shapes: list[tuple[int, ...]], site: Site, tmp_path: Path
+) -> None:
+    plugins = of_stars(site, model)
     run = trained(tmp_path / "run", plugins, "stars/net", "stars/first")
     assert export(run, tmp_path / "exported", plugins=plugins)["largest_difference"] < 1e-5
     held = onnx.load(tmp_path / "exported" / "model.onnx").graph.initializer
-    assert sorted(tuple(one.dims) for one in held) == [(3,), (3, 4)]  # one layer, and not two
+    assert sorted(tuple(sorted(one.dims)) for one in held) == shapes  # one layer, and not two
     x_BD = torch.randn(5, 4, generator=lw.generator(5))
     session = onnxruntime.InferenceSession(tmp_path / "exported" / "model.onnx")
     (logits_BC,) = session.run(None, {"x": x_BD.numpy()})

@@ -184,6 +184,12 @@ def test_of_a_folder_whole_documents_are_held_out_and_equal_ones_together(tmp_pa
         "1 file: no text: picture.png",
         "1 file: nothing in it",
     ]
+    measured = data.on(tmp_path / "all")  # as it learned from one
+    assert len(measured.left_out()) == 2 and not data.on(tmp_path / "all" / "01.txt").left_out()
+    other = measured.split("test")
+    assert other is not None
+    told = data.show((other.ids_N[None], torch.tensor([len(other.ids_N)])))[0].split("\n\n")
+    assert sorted(told) == sorted(texts.values())
     (tmp_path / "all" / "new.txt").write_text("one more document says so. " * 5)
     grown = PlainText(path=tmp_path / "all", context=8, valid=0.2, test=0.1)
     grown.prepare()
@@ -196,7 +202,7 @@ def test_of_a_folder_whole_documents_are_held_out_and_equal_ones_together(tmp_pa
 def test_a_folder_without_texts_or_with_too_few_is_answered(tmp_path: Path) -> None:
     (tmp_path / "one").mkdir()
     (tmp_path / "one" / "rows.csv").write_text("text")
-    with pytest.raises(LabwrightError, match=r"has no file that ends in \.txt; it has rows\.csv"):
+    with pytest.raises(LabwrightError, match=r"has no text file, which ends in \.txt; it has rows\.csv"):
         PlainText(path=tmp_path / "one").prepare()
     for number in range(2):
         (tmp_path / "one" / f"{number}.txt").write_text("the same")

@@ -32,6 +32,8 @@ KINDS: dict[str, tuple[str, dict[str, Any]]] = {
     "llama": ("llama", LLAMA),
     "qwen2": ("qwen2", LLAMA),
     "mistral-window": ("mistral", {**LLAMA, "sliding_window": 4}),
+    "mistral-window-of-a-text": ("mistral", {**LLAMA, "sliding_window": 16}),
+    "mpt": ("mpt", {"d_model": 16, "n_layers": 2, "n_heads": 2}),  # distances by places
     "bloom": ("bloom", {"hidden_size": 16, "n_layer": 2, "n_head": 2}),
     "mamba": ("mamba", {"hidden_size": 16, "num_hidden_layers": 1}),
 }
@@ -58,14 +60,14 @@ def test_texts_of_unequal_length_go_on_together_as_each_does_alone(kind: str) ->
     assert float(whole_BTV.std(1).min()) > 1e-3
     padded_BT = ids_BT[:, :9].masked_fill(torch.arange(9) >= lengths_B[:, None], 7)  # any token may stand there
     logits_BV, state = model.begin(padded_BT, lengths_B)
-    for step in range(8):
+    for step in range(10):
         wanted_BV = whole_BTV[rows, lengths_B - 1 + step]
         torch.testing.assert_close(logits_BV, wanted_BV, rtol=0, atol=1e-5)  # some compute angles in single precision
         if step == 3:  # rows are left out and change places
             order = torch.tensor([2, 0, 3])
             state, whole_BTV, ids_BT = tuple(one[order] for one in state), whole_BTV[order], ids_BT[order]
             lengths_B, rows = lengths_B[order], torch.arange(3)
-        if step < 7:
+        if step < 9:
             logits_BV, state = model.extend(state, ids_BT[rows, lengths_B + step])
 
 

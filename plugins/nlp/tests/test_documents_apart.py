@@ -87,6 +87,19 @@ def test_token_by_token_documents_stay_apart_too(kind: dict[str, Any]) -> None:
         logits_BV, state = model.extend(state, ids_BT[rows, lengths_B + step])
 
 
+@pytest.mark.long
+@pytest.mark.filterwarnings("ignore")  # those of PyTorch's exporter
+def test_documents_stay_apart_in_onnx_too(tmp_path: Path) -> None:
+    onnxruntime, _ = pytest.importorskip("onnxruntime"), pytest.importorskip("onnxscript")
+    model, (ids_BT, _) = made(KINDS["rotary"]).float().eval(), windows()
+    given = ids_BT, torch.tensor([LENGTH] * 2)
+    torch.onnx.export(model, given, tmp_path / "model.onnx", input_names=["ids", "lengths"], dynamo=True, verbose=False)
+    (told,) = onnxruntime.InferenceSession(tmp_path / "model.onnx").run(
+        None, dict(zip(["ids", "lengths"], map(Tensor.numpy, given), strict=True))
+    )
+    torch.testing.assert_close(torch.from_numpy(told), model(*given).detach(), rtol=1e-4, atol=1e-3)
+
+
 def test_documents_that_no_token_stands_between_are_not_kept_apart() -> None:
     with pytest.raises(LabwrightError, match=r'model\.documents: "apart" needs a token .* task\.data\.between="token"'):
         GPT(Tokens(40, LENGTH), NEXT, documents="apart")

@@ -167,6 +167,10 @@ def test_a_run_trains_adapters_and_head_alone_resumes_exactly_and_is_where_anoth
             {"targets": ("quarry",)},
             r"model\.lora\.targets: given .*quarry.*; name layers .*it has dense, key, query, value",
         ),
+        (
+            {"targets": ("word_embeddings",)},
+            r"'embeddings\.word_embeddings' is no linear layer but Embedding, .*it has dense, key, query",
+        ),
         ({"rank": 0}, "rank"),
         ({"rnak": 4}, "rnak"),
     ],
@@ -175,3 +179,17 @@ def test_what_cannot_be_adapted_is_answered(settings: dict[str, Any], words: str
     model = {"name": "nlp/encoder", "architecture": "bert", "options": SMALL, "lora": settings}
     with pytest.raises(LabwrightError, match=words):
         lw.Experiment.from_recipe("nlp/languages", [f"model={json.dumps(model)}".replace('": ', '" = ')]).build()
+
+
+def test_a_layer_whose_weight_is_also_anothers_is_not_adapted() -> None:
+    def adapted(*, tied: bool) -> Decoder:
+        options = {"n_embd": 16, "n_layer": 1, "n_head": 2, "tie_word_embeddings": tied}
+        lora = Lora(targets=("lm_head",))
+        return Decoder(INPUTS, NextTokens(40, 12), architecture="gpt2", options=options, lora=lora).eval()
+
+    with pytest.raises(LabwrightError, match=r"'lm_head' has its weight in common with 'transformer\.wte\.weight'"):
+        adapted(tied=True)
+    model = adapted(tied=False)
+    moved(model)
+    inputs = INPUTS.example(4, torch.Generator().manual_seed(0))
+    torch.testing.assert_close(model.merged()(*inputs), model(*inputs), rtol=1e-5, atol=1e-5)

@@ -314,6 +314,20 @@ def test_token_files_get_a_mask_by_the_tokenizer_beside_them(tmp_path: Path) -> 
     task.prepare()
     assert task.ports()[0].vocab_size == size + 1 and f"{size + 1:,} in all" in task.data.remarks()[0]
     assert whole(task).tokens == 2 * len(task.part("train"))  # type: ignore[arg-type]
+    # the run has a token more than the files, and is measured on them all the same, also when it is loaded
+    (tmp_path / "kept").mkdir()
+    task.save(tmp_path / "kept")
+    loaded = MaskedLanguageModel(TokenFiles(path=tmp_path, context=16))
+    loaded.load(tmp_path / "kept")
+    for one in (task, loaded):
+        assert len(one.on(tmp_path).part("test")) == 2000 // 16  # type: ignore[arg-type]
+    (tmp_path / "tokens.json").write_text(f'{{"vocab_size": {size - 1}}}')
+    assert f"says vocab_size={size - 1:,}, the run has {size + 1:,}" in fault(make=loaded.on, path=tmp_path)
+    (tmp_path / "tokens.json").write_text(f'{{"vocab_size": {size + 20}}}')
+    beyond = MaskedLanguageModel(TokenFiles(path=tmp_path, context=16))
+    assert f"tokenizer.json has {size} tokens, tokens.json says {size + 20}: of ids beyond" in fault(
+        make=beyond.prepare
+    )
 
 
 def fault(**settings: Any) -> str:
@@ -324,10 +338,18 @@ def fault(**settings: Any) -> str:
 
 
 def test_what_cannot_be_hidden_or_told_is_answered(text: Path, tmp_path: Path, run: Path) -> None:
+    from labwright_nlp.data.alike_texts import AlikeTexts
     from labwright_nlp.data.text_pairs import TextPairs
 
+    (tmp_path / "alike.csv").write_text("text,other\n" + "".join(f"a {n} b,c {n} d\n" for n in range(60)))
+    pairs = MaskedLanguageModel(AlikeTexts(path=tmp_path / "alike.csv"))
+    assert "'nlp/alike-texts' has two texts in a row" in fault(make=pairs.prepare)
     assert "'char' nothing is hidden" in fault(make=masked, text=text, tokenizer="char")
     assert "TextPairs has none that could be" in fault(make=MaskedLanguageModel, data=TextPairs(path=text))
+    (tmp_path / "sure.csv").write_text("text,label,sure\n" + "".join(f"a {n} b,c,{n % 2}\n" for n in range(60)))
+    weighed = MaskedLanguageModel(TextFiles(path=tmp_path / "sure.csv", weight="sure"))
+    weighed.prepare()
+    assert "task.data.weight: hidden tokens count alike" in fault(make=weighed.part, split="train")
     data = PlainText(path=text)
     assert "0.9 of the hidden tokens are masked and 0.2 are others" in fault(
         make=MaskedLanguageModel, data=data, masked=0.9, random=0.2
@@ -348,6 +370,8 @@ def test_what_cannot_be_hidden_or_told_is_answered(text: Path, tmp_path: Path, r
     decoder = {"make": Encoder, "inputs": MaskedTokens(40, 12, 0, 2), "outputs": HiddenTokens(40, 2)}
     sizes = {"n_embd": 16, "n_layer": 1, "n_head": 2}
     assert "a token sees only those before it" in fault(**decoder, architecture="gpt2", options=sizes)
+    few = SMALL | {"max_position_embeddings": 8}
+    assert "set task.data.context or task.data.length=8 or less" in fault(**decoder, architecture="bert", options=few)
     with pytest.raises(LabwrightError, match="HiddenTokens stands for"):
         HiddenTokens(40, 2).check(torch.zeros(3, 12, 40), torch.zeros(3, 2))
     inner = tokenizers.Tokenizer(tokenizers.models.BPE())

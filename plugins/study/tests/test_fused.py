@@ -44,6 +44,14 @@ class Dropped(nn.Module):
         return self.head(functional.dropout(self.first(x_BD).relu(), self.share, self.training))
 
 
+class HalfFrozen(Net):
+    """Its first layer stays as it was drawn."""
+
+    def __init__(self, inputs: lw.Features, outputs: lw.Classes) -> None:
+        super().__init__(inputs, outputs)
+        next(self.children()).requires_grad_(False)
+
+
 @pytest.fixture
 def sorted_() -> Make:
     """Makes experiments over one task, so that objects are equal to themselves."""
@@ -158,6 +166,13 @@ def test_trials_that_start_from_a_run_with_layers_of_their_own_rates_equal_seria
 def test_a_penalty_on_the_weights_is_each_trials_own(sorted_: Make, tmp_path: Path) -> None:
     loss = {"name": "penalized", "loss": "cross-entropy", "l2": 0.01}
     check_equal(sorted_, [{"loss": loss, "optimizer": {"lr": lr}} for lr in (0.01, 0.02)], tmp_path, "grouped")
+
+
+@FORM
+def test_what_a_models_author_froze_stays_as_it_was_in_every_form(sorted_: Make, tmp_path: Path, form: Form) -> None:
+    loss = {"name": "penalized", "loss": "cross-entropy", "l2": 0.01}
+    changes = [{"model": HalfFrozen, "optimizer": {"lr": lr, "weight_decay": 0.1}, "loss": loss} for lr in (0.01, 0.02)]
+    check_equal(sorted_, changes, tmp_path, form)
 
 
 def test_a_fused_run_logs_and_saves_as_a_serial_one_does(sorted_: Make, tmp_path: Path) -> None:

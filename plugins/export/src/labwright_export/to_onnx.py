@@ -9,8 +9,9 @@ import shutil
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from copy import copy
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, cast
 
 import labwright as lw
 import torch
@@ -20,9 +21,8 @@ CHECKED = (1, 3)  # batch sizes that are compared; the file was traced with 2
 TOLERANCE = 1e-4  # largest difference, as a share of the largest value of an output
 
 
-@runtime_checkable
 class Merging(Protocol):
-    """A model that answers alike with fewer parts, such as without adapters: that is what is exported."""
+    """A model, or part of one, that answers alike with fewer parts, such as without adapters: what is exported."""
 
     def merged(self) -> nn.Module: ...
 
@@ -45,7 +45,7 @@ def export(run: Path | str, target: Path | str, *, plugins: lw.Plugins | None = 
     run, target = Path(run).expanduser(), Path(target).expanduser()
     loaded = lw.load(run, plugins=plugins)
     inputs, outputs = loaded.task.ports()
-    model = loaded.model.merged().eval() if isinstance(loaded.model, Merging) else loaded.model
+    model = _merged(loaded.model).eval()
     names = _argument_names(loaded.model, len(inputs.example(1, lw.generator(0))))
     examples = [inputs.example(size, lw.generator(size)) for size in CHECKED]
     answers = [_answers(loaded.model, example) for example in examples]  # whatever is merged has to answer as before
@@ -70,6 +70,18 @@ def export(run: Path | str, target: Path | str, *, plugins: lw.Plugins | None = 
     }
     (target / "model.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
     return {"folder": str(target), **facts}
+
+
+def _merged(model: nn.Module) -> nn.Module:
+    """The model, with what can be merged of it merged, in a copy."""
+    if inspect.isfunction(getattr(type(model), "merged", None)):  # and no layer that is called so
+        return cast(Merging, model).merged()
+    parts = {name: _merged(part) for name, part in model.named_children()}
+    if all(parts[name] is part for name, part in model.named_children()):
+        return model
+    model = copy(model)
+    model._modules = {**model._modules, **parts}
+    return model
 
 
 def _claim(target: Path, run: Path) -> None:

@@ -123,6 +123,10 @@ class MaskedLanguageModel(Task):
         return MaskedTokens(size, inputs.length, inputs.pad_id, hidden, folder), HiddenTokens(size, hidden)
 
     def view(self, split: str, part: Split) -> Split:
+        if getattr(part, "weights", None) is not None:
+            raise LabwrightError(
+                "task.data.weight: hidden tokens count alike, whatever their text weighs; leave it out."
+            )
         return Hidden(part, self.hiding, fixed=split != "train")
 
     def weight(self, batch: MaskedBatch) -> float:

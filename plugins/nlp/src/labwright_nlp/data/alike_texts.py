@@ -11,7 +11,7 @@ from typing import Self
 
 import numpy as np
 import torch
-from labwright import Finding, LeftOut, Port
+from labwright import Finding, LabwrightError, LeftOut, Port
 from labwright_tasks import other_data
 from labwright_tasks.cells import Cells
 from labwright_tasks.delimited import Columns, Delimiter, Quote, Written
@@ -27,7 +27,7 @@ from labwright_nlp.data.noticing import Noticed
 from labwright_nlp.data.odd_texts import odd_texts
 from labwright_nlp.data.reading import tables_at
 from labwright_nlp.data.texts import Encoded, LabelledTexts, Length, Share, chosen_rows, digest, rewritten
-from labwright_nlp.tokenizing import Case, Kind, Vocabulary, clean, learned
+from labwright_nlp.tokenizing import Case, Kind, Pieces, Vocabulary, clean, learned
 
 _SIDES = ("text", "other")
 
@@ -132,6 +132,13 @@ class AlikeTexts(LabelledTexts):
         ids = {part: torch.cat([split.first.ids_L, split.second.ids_L]).numpy() for part, split in encoded.items()}
         yield from noticing.cut(lengths, self.length)
         yield from noticing.unknown(ids, self.tokens.unknown, self.tokenizer)
+
+    def hides(self) -> Pieces:
+        """Of two texts a masked language model would see the first alone."""
+        raise LabwrightError(
+            "task.data: 'nlp/alike-texts' has two texts in a row, and tokens are hidden of one: nlp/text-files reads a "
+            "column of a table, nlp/plain-text texts."
+        )
 
     def ports(self) -> tuple[Port, Port]:
         return super().ports()[0], Alike()

@@ -12,7 +12,7 @@ from typing import Annotated, Literal, Self
 
 import numpy as np
 import torch
-from labwright import LEFT_OUT, Choice, Data, LabwrightError, Port, Tokens, derived_seed
+from labwright import LEFT_OUT, Choice, Data, LabwrightError, LeftOut, Port, Tokens, derived_seed, listed
 from labwright_tasks import other_data
 from labwright_tasks.language_model import NextTokens, TokenBatch
 from labwright_tasks.other_data import Facts, drift
@@ -20,13 +20,14 @@ from pydantic import Field
 from torch import Tensor
 
 from labwright_nlp.data import model_folder, noticing
-from labwright_nlp.data.reading import check_typed, read_text, text_files
+from labwright_nlp.data.reading import check_typed, is_hidden, read_text, text_files
 from labwright_nlp.ports import DocumentTokens
 from labwright_nlp.tokenizing import Kind, Pieces, Tokenizer, clean, hiding, kept, learned
 
 Case = Literal["keep", "lower"]  # marks would be counted as characters
 Between = Literal["blank-line", "token"]
 _BETWEEN = "\n\n"
+_NAMED = 3  # files that aren't used
 Context = Annotated[int, Field(ge=1, description="tokens a model sees at once"), Choice(32, 64, 128, 256)]
 
 
@@ -73,6 +74,7 @@ class Corpus(Data, ABC):
         self.facts: Facts = {}  # of the training part
         self._told: list[str] = []  # of several documents
         self._drift: list[str] = []  # of other data
+        self._left_out: list[LeftOut] = []
 
     def starts_from(self, folder: Path) -> None:
         self._start = folder
@@ -80,6 +82,23 @@ class Corpus(Data, ABC):
     @abstractmethod
     def documents(self) -> tuple[list[str], str]:
         """The text, or several, and what to call it in a message."""
+
+    def documents_of(self, folder: Path) -> list[str]:
+        """The texts of a folder, a document each; what isn't one is noted down as left out."""
+        files = text_files(folder, self.suffixes)
+        others = sorted(
+            file.name for file in folder.rglob("*") if file.is_file() and file not in {*files} and not is_hidden(file)
+        )
+        if not files:
+            raise LabwrightError(
+                f"{folder} has no text file, which ends in {listed(self.suffixes)}; it has "
+                f"{listed(others[:_NAMED] or ['none at all'])}."
+            )
+        texts = [read_text(file, self.encoding) for file in files]
+        empty = sum(not text.strip() for text in texts)
+        left_out = (len(others), f"no text: {listed(others, _NAMED)}"), (empty, "nothing in it")
+        self._left_out = [LeftOut(count, "file" if count == 1 else "files", why) for count, why in left_out if count]
+        return [text for text in texts if text.strip()]
 
     def prepare(self) -> None:
         documents, origin = self.documents()
@@ -195,18 +214,18 @@ class Corpus(Data, ABC):
         return self._splits.get(name)
 
     def on(self, path: Path) -> Self:
-        """A text file, or all of a folder in the order of their names, as one text."""
+        """A text file, or the documents of a folder in the order of their names, as those that were learned from."""
         assert self.tokens is not None
-        files = text_files(path, self.suffixes) if path.is_dir() else [path]
-        documents = [read_text(file, self.encoding) for file in files]
-        documents = documents if self.between == "token" and files else ["".join(documents)]
-        documents = [clean(self.rewrite(text), self.case) for text in documents]
+        other = copy(self)
+        other._left_out = []
+        documents = other.documents_of(path) if path.is_dir() else [read_text(path, self.encoding)]
+        documents = [clean(self.rewrite(text), self.case) for text in documents or [""]]
         (ids, ends), text = self._stream(documents), _BETWEEN.join(documents)
         if len(ids) < 2:
-            what = "no text file" if not files else f"{len(ids)} of the two or more tokens that are needed"
-            raise LabwrightError(f"{path} has {what}; nothing follows another there.")
+            raise LabwrightError(
+                f"{path} has {len(ids)} of the two or more tokens that are needed; nothing follows another there."
+            )
         split = Windows(ids, ends if self.tokens.exact else None, self.context, self.tokens.pad_id, moving=False)
-        other = copy(self)
         other._splits, other._digests = {"test": split}, {"test": hashlib.sha256(text.encode()).hexdigest()}
         other._told = []
         other._drift = drift(self.facts_of(split), self.facts, len(split))
@@ -225,6 +244,9 @@ class Corpus(Data, ABC):
         ids = {name: split.ids_N.numpy() for name, split in self._splits.items()}
         about = [*noticing.mask(self.tokens, self.tokenizer), *self._drift]
         return [*self._told, *noticing.unknown(ids, self.tokens.unknown, self.tokenizer), *about]
+
+    def left_out(self) -> Sequence[LeftOut]:
+        return self._left_out
 
     def identity(self, split: str) -> Sequence[str]:
         return (self._digests[split],)

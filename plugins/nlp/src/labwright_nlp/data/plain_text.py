@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
-from labwright import LabwrightError, LeftOut, listed
-
 from labwright_nlp.data.corpus import Between, Case, Context, Corpus
-from labwright_nlp.data.reading import is_hidden, read_text, text_files
+from labwright_nlp.data.reading import read_text
 from labwright_nlp.data.texts import Share
 from labwright_nlp.tokenizing import Kind, Vocabulary
-
-_NAMED = 3  # files that aren't used
 
 
 class PlainText(Corpus):
@@ -55,26 +50,8 @@ class PlainText(Corpus):
             between=between,
         )
         self.path, self.encoding = path, encoding
-        self._left_out: list[LeftOut] = []
 
     def documents(self) -> tuple[list[str], str]:
         path = self.path.expanduser()
-        if not path.is_dir():
-            return [read_text(path, self.encoding)], str(path)
-        files = text_files(path, self.suffixes)
-        others = sorted(
-            file.name for file in path.rglob("*") if file.is_file() and file not in {*files} and not is_hidden(file)
-        )
-        if not files:
-            raise LabwrightError(
-                f"task.data.path: {path} has no file that ends in {listed(self.suffixes)}; it has "
-                f"{listed(others[:_NAMED] or ['none at all'])}."
-            )
-        texts = [read_text(file, self.encoding) for file in files]
-        empty = sum(not text.strip() for text in texts)
-        left_out = (len(others), f"no text: {listed(others, _NAMED)}"), (empty, "nothing in it")
-        self._left_out = [LeftOut(count, "file" if count == 1 else "files", why) for count, why in left_out if count]
-        return [text for text in texts if text.strip()], str(path)
-
-    def left_out(self) -> Sequence[LeftOut]:
-        return self._left_out
+        documents = self.documents_of(path) if path.is_dir() else [read_text(path, self.encoding)]
+        return documents, str(path)

@@ -106,7 +106,7 @@ class TokenFiles(Data):
         if path.is_dir():
             paths = sorted(file for file in path.iterdir() if file.suffix.lower() in _SUFFIXES)
         beside = (path if path.is_dir() else path.parent) / ABOUT
-        if beside.is_file() and (about := read_about(beside.parent)).vocab_size != self.about.vocab_size:
+        if beside.is_file() and (about := read_about(beside.parent)).vocab_size not in self._sizes():
             raise LabwrightError(
                 f"{beside} says vocab_size={about.vocab_size:,}, the run has {self.about.vocab_size:,}: ids of another "
                 "tokenizer, which mean other things."
@@ -119,6 +119,12 @@ class TokenFiles(Data):
         other._left_out = []
         return other
 
+    def _sizes(self) -> tuple[int, ...]:
+        """How many tokens files of the same tokenizer may be said to have: with the mask, and without if it is last."""
+        size = self.about.vocab_size
+        masked = isinstance(self.tokens, Pieces) and self.tokens.mask_id == size - 1
+        return (size, size - 1) if masked else (size,)
+
     def ports(self) -> tuple[Port, Port]:
         size = self.about.vocab_size
         return Tokens(size, self.context, self.about.pad_id), NextTokens(size, self.context)
@@ -130,9 +136,15 @@ class TokenFiles(Data):
                 f"task.data.path: {self.path} has no {TOKENIZER}, which says what the ids stand for and which of them "
                 "are text: put it beside the files. `labwright_nlp.write_tokens` does."
             )
+        if self.tokens.size < self.about.vocab_size:
+            raise LabwrightError(
+                f"task.data.path: {self.path / TOKENIZER} has {self.tokens.size:,} tokens, {ABOUT} says "
+                f"{self.about.vocab_size:,}: of ids beyond the tokenizer's it isn't known whether they are text, to be "
+                f"hidden and told. Where there are none, say vocab_size={self.tokens.size}; else give them tokens."
+            )
         before, self.tokens = self.tokens, hiding(self.tokens, "bpe")
         if self.tokens.size > before.size:
-            self.about = self.about.model_copy(update={"vocab_size": max(self.tokens.size, self.about.vocab_size)})
+            self.about = self.about.model_copy(update={"vocab_size": self.tokens.size})
             self._more = noticing.mask(self.tokens, "bpe")
         return self.tokens
 

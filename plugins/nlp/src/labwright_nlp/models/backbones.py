@@ -218,9 +218,11 @@ def _refusing(sort: Sort) -> Iterator[None]:
 def _check(sort: Sort, config: Any, inputs: Tokens, ends: int = 0) -> None:
     """Whether a network has room for texts, `ends` tokens of which are none of the data's, and knows their tokens."""
     if _positions(config) < inputs.length:
+        # tokens are hidden of running text as well
+        longest = "task.data.context or task.data.length" if isinstance(inputs, MaskedTokens) else sort.longest
         raise LabwrightError(
             f"model: the {sort.name} has {_positions(config)} positions, texts have up to {inputs.length} tokens: set "
-            f"{sort.longest}={_positions(config) - ends} or less."
+            f"{longest}={_positions(config) - ends} or less."
         )
     known = getattr(config, "vocab_size", 0)
     if known < inputs.vocab_size:

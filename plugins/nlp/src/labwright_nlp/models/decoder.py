@@ -47,7 +47,7 @@ class Decoder(nn.Module):
         super().__init__()
         self.network, self.cached = language_model(inputs, architecture, options or {})
         self.placed = "position_ids" in inspect.signature(self.network.forward).parameters
-        self.lora, self.size = lora, outputs.vocab_size
+        self.lora, self.size, self.length = lora, outputs.vocab_size, inputs.length
         adapters.adapt(self.network, lora)
 
     def forward(self, ids_BT: Tensor, lengths_B: Tensor) -> Tensor:  # noqa: ARG002 - no token sees one after it
@@ -59,15 +59,17 @@ class Decoder(nn.Module):
         """Logits (B, V) of the token after each text of ids (B, T), and the state.
 
         The state is how long texts are, (B,), at which places they have a token, (B, T), and the keys and values of
-        each layer, (B, H, T, d). Of a network that keeps something else it is the texts themselves: (B,) and (B, T).
+        each layer, (B, H, T, d), all texts ending at the last: some networks measure distances by these places. Of a
+        network that keeps something else the state is the texts themselves: (B,) and (B, T).
         """
         rows_B = torch.arange(len(ids), device=ids.device)
         if not self.cached:
             return self(ids, lengths)[rows_B, lengths - 1], (lengths, ids)
-        there_BT = filled(ids.shape[1], lengths)
-        places_BT = torch.arange(ids.shape[1], device=ids.device).expand_as(ids)
-        logits_BTV, kept = self._told(ids, there_BT, places_BT, ())
-        return logits_BTV[rows_B, lengths - 1], (lengths, there_BT, *kept)
+        places_T = torch.arange(ids.shape[1], device=ids.device)
+        logits_BTV, kept = self._told(ids, filled(ids.shape[1], lengths), places_T.expand_as(ids), ())
+        from_BT = places_T - (ids.shape[1] - lengths)[:, None]
+        ended = (one.gather(2, from_BT.clamp(min=0)[:, None, :, None].expand_as(one)) for one in kept)
+        return logits_BTV[rows_B, lengths - 1], (lengths, from_BT >= 0, *ended)
 
     def extend(self, state: tuple[Tensor, ...], tokens: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Logits (B, V) of the token after `tokens` (B,), given the state before it; and the state with it."""
@@ -75,6 +77,8 @@ class Decoder(nn.Module):
         if not self.cached:
             grown_BT = functional.pad(known_BT, (0, 1)).scatter(1, lengths_B[:, None], tokens[:, None])
             return self.begin(grown_BT, lengths_B + 1)
+        if known_BT.shape[1] >= self.length:  # no text has a token there
+            known_BT, before = known_BT[:, 1 - self.length :], [one[:, :, 1 - self.length :] for one in before]
         there_BT = functional.pad(known_BT, (0, 1), value=True)
         logits_B1V, kept = self._told(tokens[:, None], there_BT, lengths_B[:, None], before)
         return logits_B1V[:, 0], (lengths_B + 1, there_BT, *kept)

@@ -20,9 +20,9 @@ class Lora:
     """Adapters of low rank (Hu et al. 2022, "LoRA", section 4.1): W x becomes W x + (alpha / rank) B A x, and A and B
     alone are learned, of `rank` rows and columns. B begins at 0, so that nothing is changed at first.
 
-    `dropout` is that of what A is given. `targets` are the layers that get one, by the ends of their names, such as
-    ["query", "value"]; left out, they are those that peft has for the architecture: as a rule the attention's queries
-    and values.
+    `dropout` is that of what A is given. `targets` are the linear layers that get one, by the ends of their names, such
+    as ["query", "value"]; left out, they are those that peft has for the architecture: as a rule the attention's
+    queries and values.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
@@ -36,7 +36,8 @@ class Lora:
 def adapt(network: nn.Module, lora: Lora | None) -> None:
     """Give a network adapters, and freeze all else of it. Its state has the names it had before, and the adapters'.
 
-    So weights of elsewhere are taken up as without adapters. Raises LabwrightError if there is no such layer.
+    So weights of elsewhere are taken up as without adapters. Raises LabwrightError if there is no such layer, and for
+    one that couldn't be merged: an embedding, which a head may use as well, or what has its weight in common with it.
     """
     if lora is None:
         return
@@ -64,8 +65,26 @@ def adapt(network: nn.Module, lora: Lora | None) -> None:
             f"model.lora.targets: {given}; name layers of the network: it has {listed(layers, most=20)}. "
             f"(peft: {' '.join(str(error).split())[:200]})"
         ) from error
+    for path, layer in network.named_modules():
+        if isinstance(layer, peft.tuners.tuners_utils.BaseTunerLayer):
+            _check_own(network, path, layer.get_base_layer(), linear, layers)
     network.register_state_dict_post_hook(_without_base)  # type: ignore[no-untyped-call]
     network.register_load_state_dict_pre_hook(_with_base)  # type: ignore[no-untyped-call]
+
+
+def _check_own(
+    network: nn.Module, path: str, layer: nn.Module, linear: tuple[type[nn.Module], ...], layers: Sequence[str]
+) -> None:
+    own = f"{path}{_BASE}weight"
+    shared = [name for name, one in network.named_parameters(remove_duplicate=False) if one is layer.weight]
+    other = next((name for name in shared if name != own), None)
+    if other is None and isinstance(layer, linear):
+        return
+    why = f"has its weight in common with {other!r}" if other else f"is no linear layer but {type(layer).__name__}"
+    raise LabwrightError(
+        f"model.lora.targets: {path!r} {why}, so that what is learned for it couldn't be added to that alone; name "
+        f"layers with a weight of their own: it has {listed(layers, most=20)}."
+    )
 
 
 def merged(model: nn.Module) -> nn.Module:

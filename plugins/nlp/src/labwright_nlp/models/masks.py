@@ -22,8 +22,8 @@ def apart(ids_BT: Tensor, between: int) -> tuple[Tensor, Tensor]:
 
     A document begins with the token `between`, and with a row.
     """
-    begins_BT, steps_T = ids_BT == between, torch.arange(ids_BT.shape[1], device=ids_BT.device)
-    documents_BT = begins_BT.cumsum(dim=1)
-    firsts_BT = (begins_BT * steps_T).cummax(dim=1).values
+    steps_T = torch.arange(ids_BT.shape[1], device=ids_BT.device)
+    documents_BT = (ids_BT == between).cumsum(dim=1)
     same_BTT = documents_BT[:, :, None] == documents_BT[:, None, :]
-    return steps_T - firsts_BT, same_BTT & (steps_T[:, None] >= steps_T)
+    there_BTT = same_BTT & (steps_T[:, None] >= steps_T)
+    return there_BTT.sum(dim=2) - 1, there_BTT  # a place is how many tokens stand before it there

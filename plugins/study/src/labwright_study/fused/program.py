@@ -53,7 +53,7 @@ class Program:
 
         `batch` is one for all, or a `Stacked` one. A parameter the loss doesn't depend on has no gradient.
         """
-        trained = list(self.trainers[0].phase_steps[number].optimizer.parameters)
+        trained = self._trained(number)
         with self.functions if self.watching else nullcontext():
             if self.form == "vmap-grad":
                 return self._inside(number, batch, trained)
@@ -157,12 +157,17 @@ class Program:
         if isinstance(loss, dict):
             raise CannotFuse(f"the loss of task {type(trainer.task).__name__} has named parts: {', '.join(loss)}")
         if _penalised(phase_step):
-            penalty = criterion.penalty({name: parameters[name] for name in phase_step.optimizer.parameters})
+            penalty = criterion.penalty({name: parameters[name] for name in self._trained(number)})
             loss = loss if penalty is None else loss + penalty
         for (owner, key, _), buffer in zip(self.buffer_places, buffers, strict=True):
             if owner[key] is not buffer:  # it was replaced instead of changed
                 buffer.copy_(owner[key])
         return loss
+
+    def _trained(self, number: int) -> list[str]:
+        """What a phase trains, without what the author of the model froze."""
+        names = self.trainers[0].phase_steps[number].optimizer.parameters
+        return [name for name in names if self.rows.parameters[name].requires_grad]
 
     def _inside(self, number: int, batch: Any, trained: Sequence[str]) -> tuple[Tensor, dict[str, Tensor]]:
         """Losses and gradients by a gradient within `torch.vmap`."""
