@@ -21,6 +21,7 @@ def on_processes(count: int, *arguments: object) -> None:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.release
 def test_a_run_on_indexed_data_goes_on_on_another_number_of_processes(tmp_path: Path) -> None:
     pytest.importorskip("pyarrow")
     data, alone = tmp_path / "data", tmp_path / "alone"

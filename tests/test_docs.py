@@ -262,10 +262,9 @@ PREPARED = {"docs/how-to/install-plugins.md": a_plugin_for_a_later_core, FIRST_P
 TOGETHER = [page for page in PAGES if any(one.language in ("python", "console") for one in blocks(page))]
 
 
-# pages whose commands take more than five seconds
+# pages whose commands take more than five seconds, and more than a minute
 LONG = (
     FIRST_PLUGIN,
-    SEVERAL,
     *(
         f"docs/how-to/{name}.md"
         for name in (
@@ -279,17 +278,28 @@ LONG = (
                 "own-images",
             ),
             *("draw-pictures", "own-ratings", "own-recordings", "own-tables", "own-texts", "predict"),
-            *("private-training", "reinforcement-learning", "resume", "segmentation", "several-tasks"),
+            *(
+                "adapt-with-lora",
+                "generate-text",
+                "pretrain-text",
+                "private-training",
+                "resume",
+                "segmentation",
+                "several-tasks",
+            ),
+            *("translate", "tune-on-instructions"),
         )
     ),
 )
+LONGEST = (SEVERAL, "docs/how-to/reinforcement-learning.md")
 
 
 def marked(page: Path) -> Any:
     """A page as a parameter: where Ctrl-C is pressed, its moment must not matter."""
     interrupts = any("^C\n" in block.text for block in blocks(page))
     marks = [pytest.mark.timing] if interrupts else []
-    return pytest.param(page, id=label(page), marks=[*marks, *([pytest.mark.long] if label(page) in LONG else [])])
+    marks += [pytest.mark.long] if label(page) in LONG else [pytest.mark.release] if label(page) in LONGEST else []
+    return pytest.param(page, id=label(page), marks=marks)
 
 
 @pytest.fixture

@@ -70,7 +70,7 @@ def test_any_number_of_workers_has_the_same_trials(place: Path) -> None:
     assert found[1] == found[2] == found[4]
 
 
-@pytest.mark.long
+@pytest.mark.release
 def test_under_torchrun_all_processes_train_each_trial(place: Path) -> None:
     tune = ("tune", "mine.toml", "--trials", "4")
     said(place, "labwright", *tune, "--name", "alone")

@@ -49,7 +49,7 @@ def test_two_processes_end_with_the_weights_of_one(tmp_path: Path) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("count", [2, 4])
+@pytest.mark.parametrize("count", [2, pytest.param(4, marks=pytest.mark.release)])
 def test_several_processes_end_with_the_weights_of_one(alone: Path, tmp_path: Path, count: int) -> None:
     done = on_processes(count, "train", tmp_path)
     assert done.returncode == 0, done.stderr

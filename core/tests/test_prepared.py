@@ -104,7 +104,7 @@ def test_the_last_ones_are_kept_and_each_is_checked_once():
     assert tasks.of(b) is not kept[1]
 
 
-@pytest.mark.long
+@pytest.mark.release
 def test_a_study_over_data_settings_has_one_data_set_in_memory_however_many_trials(tmp_path: Path):
     LIVING.clear()
     most: list[int] = []

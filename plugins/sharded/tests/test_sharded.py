@@ -120,7 +120,7 @@ def test_each_process_holds_a_part_to_the_end_and_all_may_call_the_model_togethe
     torch.testing.assert_close(torch.tensor(sizes["answer"], dtype=torch.float64), expected)
 
 
-@pytest.mark.long
+@pytest.mark.release
 def test_no_process_ever_holds_more_than_its_parts_and_what_it_computes_with(tmp_path: Path) -> None:
     for steps, count in ((4, 2), (8, 3)):  # trained on two, gone on with on three
         run(count, "peak", tmp_path)
