@@ -12,6 +12,7 @@ settings.load_profile("unhurried")
 THOROUGH = (
     "answers-each-row-by-itself",
     "can-be-built-with-sampled-settings",
+    "has-no-order-and-no-size-of-batches",
     "learns-one-batch-by-heart",
     "says-what-it-goes-with",
     "works-at-the-ends-of-its-search",

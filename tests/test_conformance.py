@@ -369,6 +369,7 @@ test_tasks = conformance(
         "task sequence-to-sequence": made("digits"),
         "metric entity-f1": made("tagged", 'task.metrics=["entity-f1"]', "task.goal=entity-f1"),
         "metric strict-entity-f1": made("tagged", 'task.metrics=["strict-entity-f1"]', "task.goal=strict-entity-f1"),
+        "metric boundary-f1": made("shapes", 'task.metrics=["boundary-f1"]', "task.goal=boundary-f1"),
         "metric exact-match": made("digits", 'task.metrics=["exact-match"]', "task.goal=exact-match"),
         **{f"metric {name}": regression("mse") for name in ("rmse", "mae", "r2")},
         "data joined": ["vision/digits-heads", "task.data.valid=", "loss.weights=", f"task.data={TWICE}"],

@@ -10,7 +10,7 @@ import labwright as lw
 
 @lw.hookimpl
 def labwright_components() -> Iterator[lw.Component]:
-    data, models = "labwright_nlp.data", "labwright_nlp.models"
+    data = "labwright_nlp.data"
     yield lw.Component(
         "task", "nlp/answers", "labwright_nlp.answering:Answering", "the answer to a question, in a text"
     )
@@ -53,6 +53,16 @@ def labwright_components() -> Iterator[lw.Component]:
         "your own conversations, whose answers are learned",
     )
     yield lw.Component("data", "nlp/pydoc", f"{data}.pydoc:Pydoc", "the texts behind Python's help()")
+    yield from _models("labwright_nlp.models")
+    yield from _metrics()
+    suggesting = "labwright_nlp.suggesting"
+    yield lw.Component("suggester", "nlp/labelled-texts", f"{suggesting}:labelled_texts", "a table of texts and labels")
+    yield lw.Component("suggester", "nlp/text-pairs", f"{suggesting}:text_pairs", "a table of texts in pairs")
+    yield lw.Component("suggester", "nlp/tagged-words", f"{suggesting}:tagged_words", "words with a tag each")
+    yield lw.Component("suggester", "nlp/running-text", f"{suggesting}:running_text", "a text file")
+
+
+def _models(models: str) -> Iterator[lw.Component]:
     yield lw.Component("model", "nlp/bag", f"{models}.bag:Bag", "bag of n-grams")
     yield lw.Component("model", "nlp/text-cnn", f"{models}.text_cnn:TextCNN", "convolutions over a text")
     yield lw.Component("model", "nlp/lstm", f"{models}.recurrent:LSTM", "long short-term memory over a text")
@@ -76,12 +86,6 @@ def labwright_components() -> Iterator[lw.Component]:
     yield lw.Component(
         "model", "nlp/transformer", f"{models}.transformer:Transformer", "encoder-decoder, one text out of another"
     )
-    yield from _metrics()
-    suggesting = "labwright_nlp.suggesting"
-    yield lw.Component("suggester", "nlp/labelled-texts", f"{suggesting}:labelled_texts", "a table of texts and labels")
-    yield lw.Component("suggester", "nlp/text-pairs", f"{suggesting}:text_pairs", "a table of texts in pairs")
-    yield lw.Component("suggester", "nlp/tagged-words", f"{suggesting}:tagged_words", "words with a tag each")
-    yield lw.Component("suggester", "nlp/running-text", f"{suggesting}:running_text", "a text file")
 
 
 def _metrics() -> Iterator[lw.Component]:
