@@ -268,26 +268,10 @@ LONG = (
     *(
         f"docs/how-to/{name}.md"
         for name in (
-            *(
-                "bigger-than-memory",
-                "compare",
-                "cross-validate",
-                "detection",
-                "learn-without-labels",
-                "local-parts",
-                "own-images",
-            ),
-            *("draw-pictures", "own-ratings", "own-recordings", "own-tables", "own-texts", "predict"),
-            *(
-                "adapt-with-lora",
-                "generate-text",
-                "pretrain-text",
-                "private-training",
-                "resume",
-                "segmentation",
-                "several-tasks",
-            ),
-            *("translate", "tune-on-instructions"),
+            *("adapt-with-lora", "answer-questions", "bigger-than-memory", "compare", "cross-validate", "detection"),
+            *("draw-pictures", "generate-text", "instances", "learn-without-labels", "local-parts", "own-images"),
+            *("own-ratings", "own-recordings", "own-tables", "own-texts", "predict", "pretrain-text"),
+            *("private-training", "resume", "segmentation", "several-tasks", "translate", "tune-on-instructions"),
         )
     ),
 )
