@@ -12,8 +12,13 @@ settings.load_profile("unhurried")
 THOROUGH = (
     "answers-each-row-by-itself",
     "can-be-built-with-sampled-settings",
+    "gives-the-same-losses-for-the-same-seed",
     "has-no-order-and-no-size-of-batches",
+    "leaves-gradients-and-gives-the-losses",
     "learns-one-batch-by-heart",
+    "reads-inputs-without-its-data",
+    "repeats-and-resumes-exactly",
+    "reports-without-a-trace",
     "says-what-it-goes-with",
     "works-at-the-ends-of-its-search",
 )

@@ -51,6 +51,7 @@ def test_listing_and_a_misspelt_name_import_neither_torch_nor_optuna():
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_showing_checking_and_the_schema_import_torch_and_none_of_the_other_libraries():
     commands, codes = zip(*MAY_IMPORT_TORCH, strict=True)
     found, modules = told(list(commands))

@@ -80,6 +80,7 @@ def test_public_names_are_all_it_takes() -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.long
 def test_it_learns(runs: dict[str, Path], kind: str) -> None:
     floor, goal = FLOORS[kind]
     records = read_log(runs[kind] / "metrics.jsonl")

@@ -187,6 +187,7 @@ def test_a_table_of_ratings(lab: Lab) -> None:
     assert trained(lab)["status"] == "finished"
 
 
+@pytest.mark.long
 def test_a_table_of_numbers_and_categories(lab: Lab) -> None:
     random.seed(0)
     rows = []

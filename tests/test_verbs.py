@@ -207,6 +207,7 @@ def test_every_verb_has_an_example_in_its_help(verb: str, lab: Lab) -> None:
     assert f"labwright {verb}" in out or verb in out.partition("Example")[2]
 
 
+@pytest.mark.long
 def test_json_goes_to_stdout_alone_for_every_verb_that_has_it(trained: Path, lab: Lab) -> None:
     for args in (
         ["list"],
@@ -404,6 +405,7 @@ def test_resume_says_what_state_begins_anew(tmp_path: Path, lab: Lab) -> None:
         ),
     ],
 )
+@pytest.mark.long
 def test_a_stream_that_takes_nothing_is_no_reason_to_end(tmp_path: Path, stream: str, code: int | None) -> None:
     folder = tmp_path / "run"
     command = f"{sys.executable} -m labwright run vision/digits-mlp train.epochs=1 --folder {folder} {stream}"

@@ -233,6 +233,7 @@ often = settings(
 
 @often
 @given(recipe=recipes(), cut=st.integers(1, 12), workers=st.just(1))
+@pytest.mark.long
 def test_a_run_is_the_same_bits_again_cut_anywhere_and_with_workers(
     recipe: dict[str, Any], cut: int, workers: int
 ) -> None:

@@ -40,6 +40,7 @@ def told(log: list[dict[str, Any]]) -> list[dict[str, float]]:
     return [{k: v for k, v in row.items() if isinstance(v, int | float) and k not in left_out} for row in rows]
 
 
+@pytest.mark.long
 def test_two_processes_end_with_the_weights_of_one(tmp_path: Path) -> None:
     cases = ("accumulated", "two-phases", "normalised")
     divided.train(tmp_path / "alone", cases)

@@ -255,6 +255,7 @@ print("settings of matplotlib as before:", str(matplotlib.rcParams.copy()) == be
 """
 
 
+@pytest.mark.long
 def test_loggers_import_nothing_heavy_change_no_global_setting_and_warn_on_stderr(tmp_path):
     paths = [str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]
     env = os.environ | {"PYTHONPATH": os.pathsep.join(paths)}

@@ -173,6 +173,7 @@ def test_it_works_from_a_folder_below_and_without_src(here: Path, monkeypatch: p
 
 
 @given(st.lists(st.from_regex(r"[a-z][a-z0-9]{0,8}", fullmatch=True), min_size=1, max_size=3).map("-".join))
+@pytest.mark.long
 def test_a_name_is_refused_or_makes_modules_that_python_reads(tmp_path_factory: pytest.TempPathFactory, name: str):
     folder = tmp_path_factory.mktemp("named")
     with pytest.MonkeyPatch.context() as patch:

@@ -23,6 +23,7 @@ def folds(command, tmp_path, monkeypatch) -> Path:
     return tmp_path / told["folder"]
 
 
+@pytest.mark.long
 def test_folds_are_whole_runs_and_are_gone_on_with(folds, command):
     told = json.loads((folds / "folds.json").read_text())
     accuracy = told["scores"]["accuracy"]

@@ -281,6 +281,7 @@ def test_a_study_searches_it(made: Experiments, tmp_path: Path) -> None:
     assert (findings.trials, findings.failed) == (3, 0)
 
 
+@pytest.mark.long
 def test_it_writes_from_the_command_line_and_is_measured_there(
     made: Experiments, command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -39,6 +39,7 @@ def run(tmp_path: Path) -> Path:
     return trained(tmp_path / "run", toys())
 
 
+@pytest.mark.long
 def test_onnxruntime_answers_batches_of_any_size_as_pytorch_does(run: Path, tmp_path: Path) -> None:
     facts = export(run, tmp_path / "exported", plugins=toys())
     model = lw.load(run, plugins=toys()).model
@@ -308,6 +309,7 @@ def test_a_model_that_a_graph_cannot_hold_is_refused(
     assert type(refused.value) is kind
 
 
+@pytest.mark.long
 def test_the_verb_writes_into_the_run_and_says_what_the_model_takes(
     site: Site, command: Any, run: Path, tmp_path: Path
 ) -> None:

@@ -212,6 +212,7 @@ def of_folder(folder: Path, *settings: str) -> tuple[str, ...]:
 
 
 @pytest.mark.parametrize("side", [7, *(pytest.param(side, marks=pytest.mark.long) for side in (20, 30))])
+@pytest.mark.long
 def test_pictures_of_any_size_are_drawn(
     side: int, folder_of_pictures: Path, labwright: Command, tmp_path: Path
 ) -> None:

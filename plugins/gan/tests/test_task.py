@@ -223,6 +223,7 @@ def test_a_phase_moves_its_own_network_only(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_the_generator_learns_a_gaussian_in_seconds(tmp_path: Path) -> None:
     data = Ring(modes=1, radius=1.0, sigma=0.3)  # mean (1, 0)
     run = duel(
@@ -241,6 +242,7 @@ def test_the_generator_learns_a_gaussian_in_seconds(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_conditional_pair_draws_what_it_is_asked_for(tmp_path: Path) -> None:
     run = duel(
         conditional(judge_epochs=8),

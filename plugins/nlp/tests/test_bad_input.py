@@ -185,7 +185,7 @@ CASES: dict[str, tuple[Command, str]] = {
     ),
     "a folder for a running text": (
         lambda here: ["run", "nlp/shakespeare", f"task.data.path={here}"],
-        r" has no file that ends in \.txt; it has none at all",
+        r" has no text file, which ends in \.txt; it has none at all",
     ),
     "heads that don't divide the width": (running("To be " * 200, "model.heads=3"), r"3 heads don't divide"),
     "a classifier for running text": (

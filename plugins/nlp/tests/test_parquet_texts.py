@@ -142,6 +142,7 @@ def experiment(path: Path, workers: int) -> lw.Experiment:
     )
 
 
+@pytest.mark.long
 def test_a_resumed_run_is_the_uninterrupted_one_and_workers_change_nothing(tmp_path: Path) -> None:
     path = write(tmp_path / "texts.parquet", rows_of(200), 10)
     verdict = verify_resume(experiment(path, 2), 17)

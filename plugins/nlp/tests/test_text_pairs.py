@@ -132,6 +132,7 @@ def test_what_was_learned_is_kept(tmp_path: Path) -> None:
     assert data.parse("zebra")[0].tolist() == [[1]]  # not known
 
 
+@pytest.mark.long
 def test_a_translation_resumes_exactly_and_is_written_from_the_run_folder_alone(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

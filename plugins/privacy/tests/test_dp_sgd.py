@@ -426,6 +426,7 @@ def test_a_study_says_that_it_isnt_covered():
     assert not [note for note in Space.of(private.varied({"method": "descent"})).notes if "privacy" in note]
 
 
+@pytest.mark.long
 def test_what_a_teacher_tells_of_its_data_is_said_not_to_be_counted(tmp_path: Path):
     short = ["task.data.valid=0.0", "train.epochs=", "train.steps=1", "log=[]"]
     lw.Experiment.from_recipe("vision/digits-mlp", short).run(tmp_path / "teacher")

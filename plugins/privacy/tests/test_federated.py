@@ -255,6 +255,7 @@ def test_what_a_client_changes_is_bounded_and_hidden(tmp_path: Path, float64: No
     assert (weights(noisy) - start).norm() == pytest.approx(0.005 * math.sqrt(57), rel=0.45)
 
 
+@pytest.mark.long
 def test_epsilon_is_that_of_the_same_noise_and_rate_on_rows(tmp_path: Path) -> None:
     run = experiment(private(epsilon=3.0, per_round=2)).run(tmp_path / "run")
     assert run.outcome is not None

@@ -148,6 +148,7 @@ def test_sums_of_rounds_are_what_the_recipe_says(recipe: str) -> None:
     assert steps == pytest.approx(expected.get(recipe, 10_000), rel=0.005)
 
 
+@pytest.mark.long
 def test_tune_prunes_on_the_return(tmp_path: Path, labwright: Callable[..., Any]) -> None:
     settings = ["--workers", 1, *PPO, *OFTEN, "device=cpu", "--json"]
     said = labwright(

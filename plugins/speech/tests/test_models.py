@@ -105,6 +105,7 @@ LONG = {"crnn-mfcc": pytest.mark.long}
 
 # the conformance kit has crnn do so
 @pytest.mark.parametrize("name", [pytest.param(name, marks=LONG.get(name, ())) for name in BUILDS if name != "crnn"])
+@pytest.mark.long
 def test_one_batch_can_be_learned_by_heart(name: str) -> None:
     model = built(name)
     for module in model.modules():

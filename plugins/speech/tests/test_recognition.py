@@ -66,6 +66,7 @@ def test_error_rates_are_those_counted_by_hand() -> None:
     assert words.compute() == 1.0
 
 
+@pytest.mark.long
 def test_it_learns_what_is_said(run: lw.Run) -> None:
     assert run.metrics["test"]["cer"] < 0.5  # a recogniser that says nothing has 1
     assert run.metrics["test"]["cer"] < 0.4
@@ -130,6 +131,7 @@ def test_a_report_shows_the_hardest_recordings_and_what_was_mistaken(run: lw.Run
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_resumed_run_is_the_uninterrupted_one(run: lw.Run) -> None:
     settings = [*SMALL, "task.data.shift=0.05", "train.batch_size=32"]
     verdict = verify_resume(lw.Experiment.from_recipe("speech/phrases", settings), 4)

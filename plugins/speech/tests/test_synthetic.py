@@ -120,6 +120,7 @@ def test_three_words_of_strange_voices_are_told_apart(tmp_path: Path, model: str
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_resumed_run_on_augmented_words_is_the_uninterrupted_one() -> None:
     torch.set_num_threads(1)
     settings = ['task.data.words=["yes", "no"]', "task.data.takes=1", "train.batch_size=16"]

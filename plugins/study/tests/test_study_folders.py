@@ -278,6 +278,7 @@ def outcomes(here: Path, said: Any, names: Sequence[str], times: int, seed: int)
     return counts
 
 
+@pytest.mark.long
 def test_a_damaged_study_is_shown_as_it_was_or_with_a_note_or_is_one_message(here: Path, said: Any):
     code, _, err = said("tune", "toy.toml", "--trials", "2", "--name", "s")
     assert code == 0, err

@@ -228,6 +228,7 @@ def _open_at_once(url: str, start: Any, said: Any) -> None:
 
 
 @pytest.mark.timing
+@pytest.mark.long
 def test_processes_may_make_the_same_database_at_the_same_moment(tmp_path: Path) -> None:
     context = multiprocessing.get_context("fork")
     for attempt in range(3):

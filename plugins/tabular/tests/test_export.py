@@ -15,6 +15,7 @@ MODELS = ("mlp", "resnet", "wide-and-deep", "ft-transformer")
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=[] if name == "ft-transformer" else pytest.mark.long) for name in MODELS]
 )
+@pytest.mark.long
 def test_a_model_is_exported_and_computes_the_same(
     name: str, tmp_path: Path, write: Callable[[str, Sequence[str]], Path]
 ) -> None:
