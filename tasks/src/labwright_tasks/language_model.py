@@ -52,8 +52,8 @@ from labwright_tasks.next_token import (
     TopK,
     TopP,
 )
-from labwright_tasks.prompts import JSON_LINES, Prompting, parted, prompts_at
-from labwright_tasks.tables import suffix_of
+from labwright_tasks.prompts import Prompting, parted, prompts_at
+from labwright_tasks.tables import JSON_LINES, suffix_of
 
 if TYPE_CHECKING:
     from labwright import Section

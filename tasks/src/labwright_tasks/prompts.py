@@ -15,7 +15,6 @@ from torch import Tensor
 from labwright_tasks.next_token import Sampling
 from labwright_tasks.opening import opened
 
-JSON_LINES = (".jsonl", ".ndjson")
 _SHOWN = 60
 
 

@@ -20,7 +20,8 @@ from labwright_tasks.columnar import ARROW, PARQUET, read_columns, values_of
 from labwright_tasks.delimited import Delimited, Written, form_of, is_header, unlike
 from labwright_tasks.opening import Source, opened, sources_of
 
-_JSON = (".json", ".jsonl", ".ndjson")
+JSON_LINES = (".jsonl", ".ndjson")
+_JSON = (".json", *JSON_LINES)
 SUFFIXES = (".csv", ".tsv", *_JSON, *PARQUET, *ARROW)  # those of text with .gz, .zst, .bz2 or .xz behind them as well
 _UNSEEN = " \t\r\n\f\v\u00a0\u200b\u200e\u200f\u2060\u3000\ufeff"  # at the ends of a name nobody means them
 _WHOLE = re.compile(r"([+-]?[0-9]+)\.0+")

@@ -53,7 +53,7 @@ def labwright_components() -> Iterator[lw.Component]:
         "your own conversations, whose answers are learned",
     )
     yield lw.Component("data", "nlp/pydoc", f"{data}.pydoc:Pydoc", "the texts behind Python's help()")
-    yield from _models("labwright_nlp.models")
+    yield from _models()
     yield from _metrics()
     suggesting = "labwright_nlp.suggesting"
     yield lw.Component("suggester", "nlp/labelled-texts", f"{suggesting}:labelled_texts", "a table of texts and labels")
@@ -62,7 +62,8 @@ def labwright_components() -> Iterator[lw.Component]:
     yield lw.Component("suggester", "nlp/running-text", f"{suggesting}:running_text", "a text file")
 
 
-def _models(models: str) -> Iterator[lw.Component]:
+def _models() -> Iterator[lw.Component]:
+    models = "labwright_nlp.models"
     yield lw.Component("model", "nlp/bag", f"{models}.bag:Bag", "bag of n-grams")
     yield lw.Component("model", "nlp/text-cnn", f"{models}.text_cnn:TextCNN", "convolutions over a text")
     yield lw.Component("model", "nlp/lstm", f"{models}.recurrent:LSTM", "long short-term memory over a text")

@@ -17,7 +17,7 @@ from labwright_tasks.delimited import Delimited, Written, form_of, is_number, us
 from labwright_tasks.opening import Source, opened
 from labwright_tasks.parts import NAMES, part_named
 from labwright_tasks.published import files_of_parts
-from labwright_tasks.tables import SUFFIXES, cell_of, objects_in
+from labwright_tasks.tables import JSON_LINES, SUFFIXES, cell_of, objects_in
 
 _LOOKED_AT = 5000  # rows
 _LINES = 50  # that say how a table is written
@@ -142,7 +142,7 @@ def _looked_into(source: Source) -> tuple[list[Column], int, dict[str, Any]]:
     remarks: list[str] = []
     text = opened(source, None, remarks)
     written = {"encoding": text.encoding} if remarks else {}
-    if source.suffix in (".json", ".jsonl", ".ndjson"):
+    if source.suffix in (".json", *JSON_LINES):
         objects = (row for _, row in objects_in(source, text)[1])
         looked_at = [*islice(objects, _LOOKED_AT)]
         names = dict.fromkeys(name for row in looked_at for name in row)

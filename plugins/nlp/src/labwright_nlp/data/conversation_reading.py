@@ -13,13 +13,12 @@ from labwright import LabwrightError, LeftOut, listed, nearest, sentence
 from labwright_tasks.columnar import PARQUET, reading_parquet
 from labwright_tasks.opening import opened
 from labwright_tasks.published import files_of_parts
-from labwright_tasks.tables import suffix_of
+from labwright_tasks.tables import JSON_LINES, suffix_of
 
 from labwright_nlp.chat_template import Message
 
 ROLES = ("system", "user", "assistant")
-_LINES = (".jsonl", ".ndjson")
-ENDINGS = (*_LINES, ".json", *PARQUET)
+ENDINGS = (*JSON_LINES, ".json", *PARQUET)
 _SHOWN = 60
 
 

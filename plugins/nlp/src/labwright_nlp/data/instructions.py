@@ -18,8 +18,7 @@ from labwright import LEFT_OUT, Choice, Data, Finding, LabwrightError, LeftOut, 
 from labwright_tasks import other_data
 from labwright_tasks.language_model import NextTokens, TokenBatch
 from labwright_tasks.other_data import Facts, drift
-from labwright_tasks.prompts import JSON_LINES
-from labwright_tasks.tables import Table, suffix_of
+from labwright_tasks.tables import JSON_LINES, Table, suffix_of
 from pydantic import Field
 from torch import Tensor
 

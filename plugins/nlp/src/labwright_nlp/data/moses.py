@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from labwright import LabwrightError, located
-from labwright_tasks.opening import no_file, opened
+from labwright_tasks.opening import PACKED, no_file, opened
 from labwright_tasks.parts import NAMES, part_named
 from labwright_tasks.tables import Table
 
-_PACKED = ("", ".gz", ".xz", ".bz2", ".zst")
+_ENDED = ("", *PACKED)  # a file as it is, or packed
 
 
 def read_moses(path: Path, endings: Sequence[str], encoding: str | None) -> dict[str, Table]:
@@ -31,7 +31,7 @@ def read_moses(path: Path, endings: Sequence[str], encoding: str | None) -> dict
         )
     if not path.is_dir():
         return {"train": _pairs(path, endings, encoding)}
-    suffixes = {f".{endings[0]}{packed}" for packed in _PACKED}
+    suffixes = {f".{endings[0]}{packed}" for packed in _ENDED}
     stems: dict[str, Path] = {}
     for file in sorted(path.iterdir()):
         suffix = next((one for one in suffixes if file.name.endswith(one)), None)
@@ -60,7 +60,7 @@ def _pairs(stem: Path, endings: Sequence[str], encoding: str | None) -> Table:
 
 
 def _file(stem: Path, ending: str) -> Path:
-    named = [stem.with_name(f"{stem.name}.{ending}{packed}") for packed in _PACKED]
+    named = [stem.with_name(f"{stem.name}.{ending}{packed}") for packed in _ENDED]
     there = next((file for file in named if file.is_file()), None)
     if there is None:
         raise no_file(named[0], "task.data.endings: there is no file")

@@ -12,10 +12,9 @@ from labwright import LabwrightError, LeftOut, listed
 from labwright_tasks.columnar import PARQUET, reading_parquet
 from labwright_tasks.opening import opened
 from labwright_tasks.published import files_of_parts
-from labwright_tasks.tables import suffix_of
+from labwright_tasks.tables import JSON_LINES, suffix_of
 
-_ROWS = (".jsonl", ".ndjson")
-_ENDINGS = (".json", *_ROWS, *PARQUET)
+_ENDINGS = (".json", *JSON_LINES, *PARQUET)
 
 
 @dataclass(frozen=True)
