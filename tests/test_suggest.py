@@ -264,6 +264,13 @@ def test_words_are_the_texts_with_most_different_ones_and_numbers_are_none(lab: 
     assert suggested(lab, "b.jsonl", "--out", "b.toml")["recipe"]["task"]["data"]["name"] == "nlp/text-files"
 
 
+def test_tags_that_are_numbers_want_names(lab: Lab) -> None:
+    rows = [{"tokens": ["in", "Ulm", f"at {hour}"], "tags": [0, 1, 0]} for hour in range(40)]
+    Path("train.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    code, out, err = lab("suggest", "train.jsonl")
+    assert code == 0 and "Tags are numbers: task.data.names = [...] says what they stand for" in out + err
+
+
 def test_words_in_lines_with_parts_of_speech(lab: Lab) -> None:
     lines = [f"1\tUlm{place}\tulm\tPROPN\n2\tis\tbe\tVERB\n3\tlarge\tlarge\tADJ\n" for place in range(40)]
     Path("trees").mkdir()

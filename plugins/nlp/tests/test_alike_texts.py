@@ -51,6 +51,14 @@ def test_both_sides_are_padded_to_one_length_and_know_the_same_tokens(tmp_path: 
     assert batch.inputs[0][0, 1] == batch.others[0][0, 0]  # b
 
 
+def test_other_texts_that_stand_in_two_parts_are_told(tmp_path: Path) -> None:
+    for part, rows in {"train": ["a,x", "b,y", "c,z"], "test": ["d,x", "e,new"]}.items():
+        (tmp_path / f"{part}.csv").write_text("\n".join(["text,other", *rows]) + "\n")
+    data = AlikeTexts(path=tmp_path, valid=0.0)
+    data.prepare()
+    assert "the other text of 1 of 2 pairs of test is that of a pair of train." in data.remarks()
+
+
 def test_names_of_held_out_countries_are_found_again_by_their_letters(tmp_path: Path) -> None:
     """Before it has learned anything, letters two languages share tell some; learning the languages tells more."""
     path = names(tmp_path / "names.jsonl")

@@ -122,6 +122,8 @@ def tagged_words(path: Path) -> Suggestion | None:
         return None
     data, kinds, rows, notes = found
     begun = any(kind.startswith("B-") for kind in kinds)
+    if all(kind.isdecimal() for kind in kinds):
+        notes = (*notes, "Tags are numbers: task.data.names = [...] says what they stand for, such as B-place.")
     task = {"name": "dense-labels", "data": {**data, "letters": 20}}
     task |= (
         {"metrics": ["strict-entity-f1", "entity-f1", "accuracy"], "goal": "strict-entity-f1:maximize"} if begun else {}

@@ -119,7 +119,7 @@ class AlikeTexts(LabelledTexts):
         self._digests = {name: digest(part, ("other",)) for name, part in rows.items()}
         self._lines = {name: replace(part, columns={}) for name, part in rows.items()}
         self.facts = _facts(lengths["train"])
-        self._remarks = [*self.told, *self._said(encoded, lengths)]
+        self._remarks = [*self.told, *self._said(encoded, lengths), *_shared(rows)]
 
     def _both(self, rows: Table) -> tuple[AlikeSplit, np.ndarray]:
         """Pairs as tokens, cut to `length`, and how many the longer text of each has, (N,)."""
@@ -187,6 +187,15 @@ class AlikeSplit:
             for ids_BT, lengths_B in sides
         ]
         return Views(padded[0], torch.empty(len(indices), 0), padded[1])
+
+
+def _shared(rows: Mapping[str, Table]) -> Iterable[str]:
+    """What to know of parts whose pairs have an `other` text that is one of train's, though their `text` isn't."""
+    known = {*rows["train"]["other"]}
+    for name, part in rows.items():
+        count = 0 if name == "train" else sum(text in known for text in part["other"])
+        if count:
+            yield f"the other text of {count:,} of {len(part):,} pairs of {name} is that of a pair of train."
 
 
 def _facts(lengths_N: np.ndarray) -> Facts:
