@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import labwright as lw
+from labwright_study.paired_tests import mean_interval
 
 PAGE = Path(__file__).parent / "PRETRAINING.md"
 LINES, LABELS = 100, 500
@@ -113,13 +114,14 @@ def page(figures: dict[str, Any], pairs: list[tuple[float, float]], steps: int) 
     rules = {"encoder": figures["metrics"]["test"], **figures["floors"]}
     told += [f"| {rule} | {at['masked_accuracy']:.3f} | {at['perplexity']:.1f} |" for rule, at in rules.items()]
     differences = [one - other for one, other in pairs]
-    mean, error = statistics.fmean(differences), statistics.stdev(differences) / len(pairs) ** 0.5
-    quantile = {2: 12.71, 3: 4.30, 4: 3.18, 5: 2.78}.get(len(pairs), 2.26)  # Student's t, 0.975
+    low, high = mean_interval(differences)
     told += ["", f"{LABELS} labels of film reviews, test accuracy, {len(pairs)} draws:", ""]
     told += ["| draw | pretrained | from scratch |", "| --: | --: | --: |"]
     told += [f"| {seed} | {one:.4f} | {other:.4f} |" for seed, (one, other) in enumerate(pairs)]
-    interval = f"{mean - quantile * error:+.3f} to {mean + quantile * error:+.3f}"
-    told += ["", f"Difference {mean:+.3f}, 95 % interval {interval} (paired, Student's t)."]
+    told += [
+        "",
+        f"Difference {statistics.fmean(differences):+.3f}, interval {low:+.3f} to {high:+.3f}, as `compare` has it.",
+    ]
     return "\n".join(told) + "\n"
 
 
@@ -131,6 +133,8 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=12, help="over the labelled sentences")
     parser.add_argument("--seeds", type=int, default=5)
     chosen = parser.parse_args()
+    if chosen.seeds < 2:
+        parser.error("--seeds: an interval needs two or more")
     if not (chosen.made / "texts").is_dir():
         write_documents(chosen.data, chosen.made / "texts")
     figures = pretrained(chosen.made, chosen.steps)
