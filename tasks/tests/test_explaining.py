@@ -199,3 +199,22 @@ def test_predict_adds_a_picture_of_what_the_answer_rests_on(command, tmp_path: P
             assert drawn.size == (256, 256)
     code, _, err = command("predict", run, str(picture), "--explain", "shap")
     assert code == 2 and "no method is called 'shap'" in err
+
+
+@pytest.mark.slow
+def test_a_report_shows_what_the_worst_mistakes_rest_on(command, tmp_path: Path):
+    run = tmp_path / "run"
+    settings = ("train.epochs=1", "model.width=4", "task.explanations=grad-cam")
+    code, _, err = command("run", "vision/digits", *settings, "--folder", str(run))
+    assert code == 0, err
+    page = (run / "report.html").read_text(encoding="utf-8")
+    assert "What the worst mistakes rest on" in page and "speaks for the class that was given" in page
+
+
+def test_explanations_that_a_report_cannot_draw_are_refused(command, tmp_path: Path):
+    for recipe, method, said in (
+        ("vision/digits", "gradcam", "task.explanations: no method is called 'gradcam'; did you mean 'grad-cam'?"),
+        ("tabular/wine", "occlusion", "a report shows those of pictures and texts; these are Fields"),
+    ):
+        code, _, err = command("run", recipe, f"task.explanations={method}", "--folder", str(tmp_path / "run"))
+        assert code == 2 and said in " ".join(err.split())

@@ -136,3 +136,15 @@ def test_an_exported_classifier_gives_the_same_answers(
 def test_names_in_30_languages_are_told_apart(tmp_path: Path) -> None:
     run = experiment("nlp/languages", "train.epochs=2").run(tmp_path / "run")
     assert run.metrics["test"]["accuracy"] > 0.6  # by chance: about 0.03
+
+
+def test_a_report_shades_the_tokens_that_its_worst_mistakes_rest_on(fruits: Path, tmp_path: Path) -> None:
+    pytest.importorskip("captum", reason="explaining is Captum's")
+    experiment = lw.Experiment.from_recipe(
+        "nlp/polarity-lstm",
+        [f"task.data.path={fruits}", "train.epochs=1", "task.explanations=integrated-gradients", 'log=["report"]'],
+    )
+    run = experiment.run(tmp_path / "run")
+    assert run.metrics["test"]["accuracy"] < 1.0  # or there is no mistake to be shown
+    page = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+    assert "by integrated-gradients, within each input" in page

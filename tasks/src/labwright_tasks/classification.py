@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, Self
 
@@ -71,6 +72,9 @@ class Classification(Task):
     losses with them; of both, a batch gets either. With `test_time` "flip" each picture that is measured or predicted
     is shown mirrored as well, and the answer is the mean of the probabilities.
 
+    With `explanations`, a method of `explain`, the report also shows what its worst mistakes rest on, of pictures and
+    texts. Captum computes it: extra `explain`.
+
     With a `teacher` the model also learns what that run's model answers to the same samples, augmented and mixed alike:
     see `Teacher`.
 
@@ -91,6 +95,7 @@ class Classification(Task):
         mixup: Mixing = 0.0,
         cutmix: Mixing = 0.0,
         test_time: Literal["flip"] | None = None,
+        explanations: str | None = None,
         teacher: Teacher | None = None,
     ) -> None:
         if not issubclass(data.target, Classes):
@@ -105,7 +110,11 @@ class Classification(Task):
             raise LabwrightError(
                 f"task.test_time: pictures can be mirrored; {type(data).__name__} has {data.item.__name__}."
             )
-        self.mixup, self.cutmix, self.test_time = mixup, cutmix, test_time
+        if explanations:
+            from labwright_tasks.explaining import check_explanations
+
+            check_explanations(explanations, data.item)
+        self.mixup, self.cutmix, self.test_time, self.explanations = mixup, cutmix, test_time, explanations
         self.teaching = Teaching(teacher) if teacher else None
         usual: dict[str, Metric] = {"accuracy": Accuracy(), "cross_entropy": LogLoss()}
         self.chosen = chosen(metrics, usual, data.target, ("logits", "labels"))
@@ -310,10 +319,23 @@ class Classification(Task):
                 logits_BC, labels_B = self.evaluate(model, batch.to(device))
                 probabilities.append(_probabilities(logits_BC))
                 labels.append(labels_B.cpu())
-        shown = sections(torch.cat(probabilities), torch.cat(labels), self.names, part, self.data.show)
+        reasons = partial(self._reasons, model, device) if self.explanations else None
+        shown = sections(torch.cat(probabilities), torch.cat(labels), self.names, part, self.data.show, reasons)
         if self.test_time:
             shown[0] = replace(shown[0], note=f"{shown[0].note} {_MIRRORED}")
         return shown
+
+    def _reasons(self, model: nn.Module, device: torch.device, batch: Batch, classes_B: Tensor) -> Sequence[Section]:
+        """What these answers rest on, of a batch that isn't on the device yet."""
+        from labwright_tasks.explaining import explained, section
+
+        assert self.explanations
+        port, inputs = self.data.ports()[0], batch.to(device).inputs
+        with evaluating(model):
+            scores = explained(model, port, inputs, self.explanations, classes_B.to(device))
+        given = [self.names[label] for label in classes_B.tolist()]
+        true = [self.names[label] for label in batch.targets.tolist()]
+        return section(self.data, inputs, scores, given, true, self.explanations)
 
     def views(self, model: nn.Module, batch: Batch) -> Tensor:
         """Logits (V, B, C) of each way in which a sample is shown: as it is, and mirrored if that is asked for."""

@@ -7,7 +7,7 @@ from typing import cast
 
 import numpy as np
 import torch
-from labwright import Figure, Pictures, Section, Split, Table
+from labwright import Batch, Figure, Pictures, Section, Split, Table
 from matplotlib.figure import Figure as Canvas
 from torch import Tensor
 
@@ -19,12 +19,18 @@ Show = Callable[[tuple[Tensor, ...]], Sequence[str] | Sequence[Tensor]]
 
 
 def sections(
-    probabilities_NC: Tensor, labels_N: Tensor, names: tuple[str, ...], part: Split, show: Show
+    probabilities_NC: Tensor,
+    labels_N: Tensor,
+    names: tuple[str, ...],
+    part: Split,
+    show: Show,
+    reasons: Callable[[Batch, Tensor], Sequence[Section]] | None = None,
 ) -> list[Section]:
     """A confusion matrix, a table of the classes, and the inputs whose true class was found least probable.
 
     `probabilities_NC` and `labels_N` are the answers to a part of the data and the truth, in its order; `show` turns
-    inputs into what a person sees of them (`Data.show`), or nothing.
+    inputs into what a person sees of them (`Data.show`), or nothing; `reasons`, a batch and the classes given, into what
+    these rest on.
     """
     given_N = probabilities_NC.argmax(1)
     confusion = _confusion(labels_N, given_N, len(names))
@@ -32,12 +38,15 @@ def sections(
     of_true_N = probabilities_NC.gather(1, labels_N[:, None])[:, 0]
     wrong = (given_N != labels_N).nonzero()[:, 0]
     worst = wrong[of_true_N[wrong].argsort(stable=True)][:_WORST]
-    inputs = show(part.fetch(worst, 0, 0).inputs) if len(worst) else []
+    batch = part.fetch(worst, 0, 0) if len(worst) else None
+    inputs = show(batch.inputs) if batch is not None else []
     if inputs:
         given = [f"{names[given_N[n]]}{_JOINED}{probabilities_NC[n, given_N[n]]:.0%}" for n in worst.tolist()]
         true = [f"{names[labels_N[n]]}{_JOINED}{of_true_N[n]:.0%}" for n in worst.tolist()]
         share = f"{len(wrong):,} of {len(labels_N):,} are wrong"
         shown.append(_mistakes(inputs, given, true, f"{share}; of these the true class was found least probable."))
+    if reasons and batch is not None:
+        shown.extend(reasons(batch, given_N[worst]))
     return shown
 
 

@@ -6,17 +6,32 @@ Scores say what is so for the model, not for the world: a part that speaks for a
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import Any
 
 import torch
-from labwright import Attachment, Audio, Data, Image, LabwrightError, Port, Tokens, listed, nearest
+from labwright import (
+    Attachment,
+    Audio,
+    Data,
+    Figure,
+    Image,
+    LabwrightError,
+    Pictures,
+    Port,
+    Section,
+    Tokens,
+    listed,
+    nearest,
+)
 from torch import Tensor, nn
 
 _STEPS = 32  # on the way from the baseline
 _PATCHES = 8  # along a side of a picture
 _SHOWN = 256  # pixels along a side of what is drawn
+_FOR, _AGAINST = (0.85, 0.1, 0.1), (0.1, 0.25, 0.9)
+_INK = 0.6  # of a colour behind black letters
 
 Explaining = Callable[[nn.Module, Port, tuple[Tensor, ...], Tensor], Tensor]
 
@@ -29,48 +44,99 @@ def explained(
     `method` is one of METHODS; `grad-cam:LAYER` names its convolution. Raises LabwrightError for no such method, or one
     that isn't for such inputs.
     """
-    name, _, layer = method.partition(":")
-    if name not in METHODS or (layer and name != "grad-cam"):
-        raise LabwrightError(
-            f"--explain: no method is called {method!r}{nearest(method, METHODS)} There are {', '.join(METHODS)}."
-        )
+    name, layer = _method(method, "--explain")
     if classes_B is None:
         with torch.no_grad():
             classes_B = model(*inputs).argmax(1)
-    if layer:
-        return grad_cam(model, port, inputs, classes_B, layer)
-    return METHODS[name](model, port, inputs, classes_B)
+    # cuDNN has no gradients of recurrent layers in evaluation mode; torch's own kernels do
+    with torch.enable_grad(), torch.backends.cudnn.flags(enabled=False):
+        if layer:
+            return grad_cam(model, port, inputs, classes_B, layer)
+        return METHODS[name](model, port, inputs, classes_B)
+
+
+def check_explanations(method: str, item: type[Port]) -> None:
+    """Raises LabwrightError unless there is such a method and a report can draw what it says of such inputs."""
+    _method(method, "task.explanations")
+    if not issubclass(item, Image | Tokens):
+        raise LabwrightError(
+            f"task.explanations: a report shows those of pictures and texts; these are {item.__name__}. "
+            "`labwright predict RUN --explain METHOD` has a score for each number."
+        )
+    _captum("task.explanations")
+
+
+def _method(method: str, where: str) -> tuple[str, str]:
+    """Its name, and the layer it is about. Raises LabwrightError for no such method."""
+    name, _, layer = method.partition(":")
+    if name not in METHODS or (layer and name != "grad-cam"):
+        raise LabwrightError(
+            f"{where}: no method is called {method!r}{nearest(method, METHODS)} There are {', '.join(METHODS)}."
+        )
+    return name, layer
 
 
 def shown(data: Data, inputs: tuple[Tensor, ...], scores: Tensor) -> list[dict[str, Any]]:
     """Scores as answers: see `Classification.explain`."""
     port = data.ports()[0]
     if isinstance(port, Image):
-        return [{"explanation": Attachment(_heat(*both), ".png")} for both in zip(inputs[0], scores, strict=True)]
+        pictures = (_heat(*both) for both in zip(inputs[0], scores, strict=True))
+        return [{"explanation": Attachment(_png(picture), ".png")} for picture in pictures]
     if not isinstance(port, Tokens):
         return [{"explanation": of_row.flatten().tolist()} for of_row in scores]
-    answers = []
-    for ids_T, length, scores_T in zip(inputs[0].cpu(), inputs[1].tolist(), scores.tolist(), strict=True):
+    return [{"explanation": [[*pair] for pair in pairs]} for pairs in _of_tokens(data, inputs, scores)]
+
+
+def section(
+    data: Data, inputs: tuple[Tensor, ...], scores: Tensor, given: Sequence[str], true: Sequence[str], method: str
+) -> list[Section]:
+    """Scores of pictures or texts as a section of a report; `given` and `true` are the classes of each input."""
+    title = "What the worst mistakes rest on"
+    note = f"Red speaks for the class that was given, blue against it: by {method}, within each input."
+    if isinstance(data.ports()[0], Image):
+        pictures = [_heat(*both) for both in zip(inputs[0], scores, strict=True)]
+        captions = [f"{answer}\ntrue: {truth}" for answer, truth in zip(given, true, strict=True)]
+        return [Pictures(title, pictures, captions, note)]
+    from labwright_tasks.coloured_texts import Word, drawn, tinted
+
+    passages = []
+    for pairs, answer, truth in zip(_of_tokens(data, inputs, scores), given, true, strict=True):
+        most = max((abs(score) for _, score in pairs), default=0.0) or 1.0
+        words = [
+            Word(token, tinted(_AGAINST if score < 0 else _FOR, _INK * abs(score) / most)) for token, score in pairs
+        ]
+        passages.append([Word(f"{answer}, true: {truth}:"), *words])
+    return [Figure(title, drawn(passages), note)]
+
+
+def _of_tokens(data: Data, inputs: tuple[Tensor, ...], scores_BT: Tensor) -> list[list[tuple[str, float]]]:
+    """Each text's tokens as they are shown, with their scores."""
+    texts = []
+    for ids_T, length, scores_T in zip(inputs[0].cpu(), inputs[1].tolist(), scores_BT.tolist(), strict=True):
         tokens = data.show((ids_T[:length, None], torch.ones(length, dtype=torch.int64)))
-        answers.append({"explanation": [[str(token), score] for token, score in zip(tokens, scores_T, strict=False)]})
-    return answers
+        texts.append([(str(token), score) for token, score in zip(tokens, scores_T, strict=False)])
+    return texts
 
 
-def _heat(x_CHW: Tensor, scores_CHW: Tensor) -> bytes:
-    """A PNG of a picture in grey, red where it speaks for the class and blue where against it, 256 pixels or more."""
-    from PIL import Image as Picture
-
+def _heat(x_CHW: Tensor, scores_CHW: Tensor) -> Tensor:
+    """A picture in grey, red where it speaks for the class and blue where against it, (3, H, W) with values 0..1."""
     grey_HW = x_CHW.mean(0).cpu()
     grey_HW = (grey_HW - grey_HW.min()) / (grey_HW.max() - grey_HW.min()).clamp_min(1e-6)
     heat_HW = scores_CHW.sum(0).cpu()
     heat_HW = heat_HW / heat_HW.abs().max().clamp_min(1e-12)
     strength_HW = heat_HW.abs()
     faded_HW = grey_HW * (1 - strength_HW) * 0.7
-    colours_HW3 = torch.stack([faded_HW + heat_HW.clamp_min(0), faded_HW, faded_HW + (-heat_HW).clamp_min(0)], dim=-1)
-    times = -(-_SHOWN // max(colours_HW3.shape[:2]))
-    pixels = (colours_HW3.clamp(0, 1) * 255).to(torch.uint8).repeat_interleave(times, 0).repeat_interleave(times, 1)
+    return torch.stack([faded_HW + heat_HW.clamp_min(0), faded_HW, faded_HW + (-heat_HW).clamp_min(0)]).clamp(0, 1)
+
+
+def _png(picture_RHW: Tensor) -> bytes:
+    """The file of a picture, of 256 pixels or more along its longer side."""
+    from PIL import Image as Picture
+
+    times = -(-_SHOWN // max(picture_RHW.shape[1:]))
+    bytes_RHW = (picture_RHW * 255).to(torch.uint8).repeat_interleave(times, 1).repeat_interleave(times, 2)
     file = io.BytesIO()
-    Picture.fromarray(pixels.numpy()).save(file, "PNG")
+    Picture.fromarray(bytes_RHW.permute(1, 2, 0).contiguous().numpy()).save(file, "PNG")
     return file.getvalue()
 
 
@@ -215,7 +281,7 @@ def _parts(x: Tensor) -> Tensor:
     return (down[:, None] * _PATCHES + across).expand(1, *x.shape[1:])
 
 
-def _captum() -> Any:
+def _captum(where: str = "--explain") -> Any:
     """captum.attr, imported when something is to be explained. Raises LabwrightError if it isn't installed."""
     try:
         return import_module("captum.attr")
@@ -223,7 +289,7 @@ def _captum() -> Any:
         if error.name != "captum":
             raise
         raise LabwrightError(
-            "--explain: Captum does it, which isn't installed; `pip install 'labwright-tasks[explain]'` brings it."
+            f"{where}: Captum does it, which isn't installed; `pip install 'labwright-tasks[explain]'` brings it."
         ) from error
 
 

@@ -107,8 +107,11 @@ def labwright_recipes() -> Iterator[lw.Recipe]:
     folder = Path(__file__).parent / "recipes"
     for name, summary in (
         ("alike-texts", "which of your own texts mean the same, by their vectors"),
+        ("answers-base", "answers by an encoder of base size, such as BERT's"),
         ("answers-minilm", "answers to your own questions, by a pretrained encoder"),
+        ("bert-base", "BERT's network of base size, from scratch"),
         ("characters", "a better GPT on your own text, character by character"),
+        ("gpt-base", "GPT-2's smallest size in the form of today, from scratch"),
         ("instructions", "a pretrained decoder, tuned on your own prompts and responses"),
         ("instructions-gpt", "a small GPT on your own prompts and responses, from scratch"),
         ("languages", "telling 30 languages apart, offline"),
@@ -121,11 +124,15 @@ def labwright_recipes() -> Iterator[lw.Recipe]:
         ("polarity-minilm", "a pretrained encoder, trained further on your own labelled texts"),
         ("polarity-minilm-lora", "a pretrained encoder, of which adapters are trained"),
         ("shakespeare", "a small GPT on your own text, character by character"),
+        ("summaries-base", "T5 or BART, trained further on pairs of texts"),
         ("synthetic-questions", "answers to made questions, from scratch, offline"),
         ("synthetic-tags", "dates, sums and countries in made sentences, offline"),
         ("tags", "names and other entities in your own sentences, from scratch"),
+        ("tags-base", "names and other entities by an encoder of base size"),
         ("tags-minilm", "names and other entities, by a pretrained encoder"),
+        ("texts-base", "an encoder of base size on your own labelled texts"),
         ("territories", "names of territories from English to German, offline"),
         ("translation", "a small encoder-decoder on your own pairs of texts"),
+        ("translation-base", "the base size of 2017 on your own pairs of texts"),
     ):
         yield lw.Recipe(f"nlp/{name}", folder / f"{name}.toml", summary)

@@ -70,22 +70,25 @@ def labwright_components() -> Iterator[lw.Component]:
 @lw.hookimpl
 def labwright_recipes() -> Iterator[lw.Recipe]:
     folder = Path(__file__).parent / "recipes"
-    yield lw.Recipe("vision/digits", folder / "digits.toml", "a small CNN on scikit-learn's digits")
-    yield lw.Recipe("vision/digits-mlp", folder / "digits-mlp.toml", "a perceptron on scikit-learn's digits")
-    yield lw.Recipe("vision/digits-heads", folder / "digits-heads.toml", "class, parity and ink of digits by one CNN")
-    yield lw.Recipe("vision/mnist", folder / "mnist.toml", "a small CNN on MNIST")
-    yield lw.Recipe("vision/image-folder", folder / "image-folder.toml", "a residual network on your own pictures")
-    shapes = folder / "shapes-detection.toml"
-    yield lw.Recipe("vision/shapes-detection", shapes, "a small detector on shapes that are drawn at run time")
-    instances = folder / "shapes-instances.toml"
-    yield lw.Recipe("vision/shapes-instances", instances, "a small Mask R-CNN on shapes that are drawn at run time")
-    own = folder / "detection-folder.toml"
-    yield lw.Recipe("vision/detection-folder", own, "a detector on your own pictures with boxes")
-    yield lw.Recipe("vision/digits-simclr", folder / "digits-simclr.toml", "SimCLR on scikit-learn's digits")
-    yield lw.Recipe("vision/digits-byol", folder / "digits-byol.toml", "BYOL on scikit-learn's digits")
-    yield lw.Recipe("vision/digits-mae", folder / "digits-mae.toml", "a masked autoencoder on scikit-learn's digits")
-    yield lw.Recipe("vision/pneumonia", folder / "pneumonia.toml", "a small CNN on X-rays, MedMNIST's pneumoniamnist")
-    yield lw.Recipe("vision/cifar10", folder / "cifar10.toml", "a small CNN on small coloured pictures of ten classes")
-    yield lw.Recipe("vision/image-folder-simclr", folder / "image-folder-simclr.toml", "SimCLR on your own pictures")
-    yield lw.Recipe("vision/shapes-segmentation", folder / "shapes-segmentation.toml", "a U-Net on shapes with masks")
-    yield lw.Recipe("vision/segmentation-folder", folder / "segmentation-folder.toml", "a U-Net on your own masks")
+    for name, summary in (
+        ("digits", "a small CNN on scikit-learn's digits"),
+        ("digits-mlp", "a perceptron on scikit-learn's digits"),
+        ("digits-heads", "class, parity and ink of digits by one CNN"),
+        ("mnist", "a small CNN on MNIST"),
+        ("image-folder", "a residual network on your own pictures"),
+        ("shapes-detection", "a small detector on shapes that are drawn at run time"),
+        ("shapes-instances", "a small Mask R-CNN on shapes that are drawn at run time"),
+        ("detection-folder", "a detector on your own pictures with boxes"),
+        ("digits-simclr", "SimCLR on scikit-learn's digits"),
+        ("digits-byol", "BYOL on scikit-learn's digits"),
+        ("digits-mae", "a masked autoencoder on scikit-learn's digits"),
+        ("pneumonia", "a small CNN on X-rays, MedMNIST's pneumoniamnist"),
+        ("cifar10", "a small CNN on small coloured pictures of ten classes"),
+        ("image-folder-simclr", "SimCLR on your own pictures"),
+        ("shapes-segmentation", "a U-Net on shapes with masks"),
+        ("segmentation-folder", "a U-Net on your own masks"),
+        ("imagenet", "ResNet-50 on ImageNet or as many of your own pictures"),
+        ("coco", "a detector on ResNet-50's backbone, on COCO's layout"),
+        ("ade20k", "DeepLabV3+ on ResNet-50's backbone, on ADE20K's layout"),
+    ):
+        yield lw.Recipe(f"vision/{name}", folder / f"{name}.toml", summary)
