@@ -1,4 +1,4 @@
-"""Recipes of base size and of large sets, by dry run on little data of the same layouts, small and at their own size."""
+"""Recipes of base size and of large sets, by dry run on little data of their layouts, small and at their own size."""
 
 from __future__ import annotations
 

@@ -29,8 +29,8 @@ def sections(
     """A confusion matrix, a table of the classes, and the inputs whose true class was found least probable.
 
     `probabilities_NC` and `labels_N` are the answers to a part of the data and the truth, in its order; `show` turns
-    inputs into what a person sees of them (`Data.show`), or nothing; `reasons`, a batch and the classes given, into what
-    these rest on.
+    inputs into what a person sees of them (`Data.show`), or nothing; `reasons`, a batch and the classes given, into
+    what these rest on.
     """
     given_N = probabilities_NC.argmax(1)
     confusion = _confusion(labels_N, given_N, len(names))

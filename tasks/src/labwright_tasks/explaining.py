@@ -129,14 +129,14 @@ def _heat(x_CHW: Tensor, scores_CHW: Tensor) -> Tensor:
     return torch.stack([faded_HW + heat_HW.clamp_min(0), faded_HW, faded_HW + (-heat_HW).clamp_min(0)]).clamp(0, 1)
 
 
-def _png(picture_RHW: Tensor) -> bytes:
+def _png(picture_CHW: Tensor) -> bytes:
     """The file of a picture, of 256 pixels or more along its longer side."""
     from PIL import Image as Picture
 
-    times = -(-_SHOWN // max(picture_RHW.shape[1:]))
-    bytes_RHW = (picture_RHW * 255).to(torch.uint8).repeat_interleave(times, 1).repeat_interleave(times, 2)
+    times = -(-_SHOWN // max(picture_CHW.shape[1:]))
+    bytes_CHW = (picture_CHW * 255).to(torch.uint8).repeat_interleave(times, 1).repeat_interleave(times, 2)
     file = io.BytesIO()
-    Picture.fromarray(bytes_RHW.permute(1, 2, 0).contiguous().numpy()).save(file, "PNG")
+    Picture.fromarray(bytes_CHW.permute(1, 2, 0).contiguous().numpy()).save(file, "PNG")
     return file.getvalue()
 
 
