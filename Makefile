@@ -40,7 +40,8 @@ test-lowest: .setup  ## a cut of the tests with the lowest versions that are ask
 	$(UV) venv --quiet --allow-existing .lowest
 	$(UV) pip install --quiet --no-config --python .lowest --resolution lowest-direct \
 		-e core -e "tasks[torchmetrics]" -e "plugins/study[cma-es,grpc,mysql,postgresql]" \
-		$(patsubst %,-e %,$(filter-out plugins/study,$(wildcard plugins/*))) pyarrow==15.0.0
+		-e "plugins/instruments[tensorboard]" \
+		$(patsubst %,-e %,$(filter-out plugins/instruments plugins/study,$(wildcard plugins/*))) pyarrow==15.0.0
 	$(UV) pip install --quiet --no-config --python .lowest hypothesis jsonschema pytest-timeout pytest-xdist
 	.lowest/bin/pytest -n 2 --dist worksteal -o filterwarnings=default -m "not slow and not long and not release and not timing" \
 		core/tests tasks/tests plugins tests/test_verbs.py

@@ -71,12 +71,15 @@ def test_the_extras_of_the_core_bring_distributions_of_this_version():
         "all",
         "cluster",
         "export",
+        "instruments",
+        "mlflow",
         "privacy",
         "sharded",
         "study",
         "tasks",
         "tensorboard",
         "testing",
+        "wandb",
     }
     plugins = {project["name"] for folder, project in PROJECTS.items() if folder.parent.name == "plugins"}
     assert {Requirement(line).name for line in extras["all"]} == plugins

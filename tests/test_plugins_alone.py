@@ -32,9 +32,9 @@ def test_every_plugin_is_tried_alone():
     tools = {
         "cluster",
         "export",
+        "instruments",
         "sharded",
         "study",
-        "tensorboard",
         "testing",
     }  # which bring no recipe: they are tried with all the others, below
     assert set(OFFLINE) | tools == {file.parent.name for file in ROOT.glob("plugins/*/pyproject.toml")}
@@ -216,10 +216,10 @@ def test_everything_is_there_with_labwright_all(wheels: Path, fresh: Fresh):
     assert {row["plugin"] for row in brought} == {
         *OFFLINE,
         "cluster",
+        "instruments",
         "sharded",
         "study",
         "tasks",
-        "tensorboard",
         "builtin",
     }
     fresh.labwright("space", "vision/digits-mlp")

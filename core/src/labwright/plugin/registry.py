@@ -34,10 +34,11 @@ COMES_WITH = {
     **dict.fromkeys(("check", "doctor", "verify-resume"), "labwright-testing"),
     **dict.fromkeys(("cross-entropy", "mse", "mae", "huber", "penalized"), "labwright-tasks"),
     **dict.fromkeys(("torch/*", "torchmetrics/*", "check-data", "cross-validate", "suggest"), "labwright-tasks"),
+    **dict.fromkeys(("csv", "mlflow", "tensorboard", "wandb", "runs", "summary"), "labwright-instruments"),
+    **dict.fromkeys(("find-batch-size", "find-lr", "profile", "gradient-norms"), "labwright-instruments"),
     **dict.fromkeys(("audit-privacy", "federate"), "labwright-privacy"),
     "export": "labwright-export",
     "submit": "labwright-cluster",
-    "tensorboard": "labwright-tensorboard",
 }
 
 

@@ -46,7 +46,7 @@ def has_its_domain_and_a_summary(subject: Subject) -> None:
     assert not isinstance(declared, Kind)
     # whoever adds a kind may name its first
     nameable = {"recipe", "verb", *(kind.name for kind in subject.owner.kinds)}
-    may_be_bare = subject.kind in nameable or subject.owner.distribution in ("labwright-tasks", "labwright-tensorboard")
+    may_be_bare = subject.kind in nameable or subject.owner.distribution in ("labwright-tasks", "labwright-instruments")
     assert may_be_bare or "/" in declared.name, f"{declared.name!r} has no domain"
     assert declared.summary.strip(), "its summary is empty"
     fits = "\n" not in declared.summary and len(declared.summary) <= 80

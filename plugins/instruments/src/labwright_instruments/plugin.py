@@ -1,4 +1,4 @@
-"""What labwright-tensorboard brings: the menu. Nothing heavy is imported here."""
+"""What labwright-instruments brings: the menu. Nothing heavy is imported here."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ import labwright as lw
 
 @lw.hookimpl
 def labwright_components() -> Iterator[lw.Component]:
-    target = "labwright_tensorboard.event_files:TensorBoard"
+    target = "labwright_instruments.event_files:TensorBoard"
     yield lw.Component("logger", "tensorboard", target, "event files for TensorBoard")

@@ -1,1 +1,0 @@
-"""Runs as event files for TensorBoard: `log = ["progress", "tensorboard"]` in a recipe."""
