@@ -175,7 +175,7 @@ BASE = {  # millions of parameters, without those of tokens, and what else is sm
     "nlp/summaries-base": 198,
     "vision/imagenet": 23,
     "vision/coco": 24,
-    "vision/ade20k": 25,
+    "vision/ade20k": 40,
 }
 
 

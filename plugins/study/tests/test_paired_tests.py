@@ -142,7 +142,9 @@ def test_swapping_two_candidates_swaps_the_signs_and_nothing_else(rows):
     columned = columns(rows)
     there, back = one(columned["a"], columned["b"]), one(columned["b"], columned["a"])
     assert there.mean == -back.mean
-    assert there.interval == pytest.approx(tuple(-end for end in reversed(back.interval)), abs=1e-12)
+    for ours, theirs in ((there.interval, back.interval), (there.range, back.range)):
+        assert (ours is None) == (theirs is None)
+        assert ours is None or ours == pytest.approx(tuple(-end for end in reversed(theirs)), abs=1e-12)
     assert (there.p, there.p_holm, there.verdict) == (back.p, back.p_holm, back.verdict)
     assert (there.first_ahead, there.second_ahead) == (back.second_ahead, back.first_ahead)
     assert (there.better is None) == (back.better is None)
@@ -224,12 +226,14 @@ def test_a_clear_difference_has_a_verdict_in_the_goals_direction():
     assert said.endswith(", ahead on 7 of 7, p 0.016.")
 
 
-def test_under_the_number_that_could_reach_the_level_there_is_an_interval_and_no_verdict():
+def test_under_the_number_that_could_reach_the_level_there_is_a_range_and_no_verdict():
     pair = one(HIGH[:5], LOW[:5])
     assert (pair.verdict, pair.better, pair.needed) == ("too few seeds", None, 6)
-    assert pair.interval is not None
-    assert pair.interval[0] > 0
-    assert pair.sentence().startswith("No verdict on first and second from 5 seeds, it needs 6: difference +0.044 (")
+    assert pair.interval is None
+    differences = [high - low for high, low in zip(HIGH[:5], LOW[:5], strict=True)]
+    assert pair.range == pytest.approx((min(differences), max(differences)))
+    said = "No verdict on first and second from 5 seeds, it needs 6: difference +0.044 (range of 5 seeds +"
+    assert pair.sentence().startswith(said)
     assert one(HIGH[:6], LOW[:6]).verdict == "better"
     assert one(HIGH[:6], LOW[:6], level=0.01).verdict == "too few seeds"
 

@@ -10,6 +10,7 @@ from typing import Any
 from labwright import Goal
 from optuna.trial import FrozenTrial
 
+from labwright_study.paired_tests import in_brackets, spread
 from labwright_study.selection import Selection, selection_bias
 from labwright_study.trial import Result
 
@@ -41,9 +42,10 @@ class Confirmation:
         yield "again over fresh seeds, best in the search first:"
         for trial in self.selection.trials:
             mean = "failed" if trial.mean is None else f"{trial.mean:.5g}"
-            between = "" if trial.interval is None else f" ({trial.interval[0]:.5g} to {trial.interval[1]:.5g})"
+            seen = spread(trial.interval, trial.range, trial.seeds, self.selection.confidence, ".5g")
             test = f", on test {self.test[trial.name]:.5g}" if trial.name in self.test else ""
-            yield f"  {trial.name}: {trial.searched:.5g} in the search, {mean}{between} over {trial.seeds} seeds{test}"
+            again = f"{mean} over fresh seeds{in_brackets(seen)}{test}"
+            yield f"  {trial.name}: {trial.searched:.5g} in the search, {again}"
         yield from self.selection.sentences()
         if self.interrupted:
             yield f"It was interrupted: this is what {len(self.seeds)} of {self.asked} seeds say."

@@ -29,6 +29,8 @@ LEVEL = 0.05
 _ORDERED = ("better", "seeds change nothing")  # verdicts that name the better one
 _AT_ONCE = 10_000  # rows of random numbers in memory
 
+Interval = tuple[float, float]
+Values = Sequence[float] | NDArray[np.float64]
 Direction = Literal["minimize", "maximize"]
 Verdict = Literal["better", "cannot tell", "too few seeds", "same values", "seeds change nothing"]
 
@@ -38,10 +40,11 @@ class Pair:
     """Two candidates over the seeds that both finished; differences are first minus second, in the metric's unit.
 
     `left_out` counts seeds where a value is missing. `interval` is that of the mean difference of this pair by itself,
-    None for fewer than two seeds. `p` is not corrected, `p_holm` is; `exact` says whether all signs were tried or only
-    FLIPS drawn ones. `effect` is None where the differences don't vary. `needed` is the number of seeds from which on
-    the smallest possible `p_holm` reaches the level, `comparisons` that of the pairs p is corrected for. `better` is
-    named by the verdicts "better" and "seeds change nothing".
+    None of fewer seeds than `seeds_needed` says of one; `range` are the lowest and the highest difference. `p` is not
+    corrected, `p_holm` is; `exact` says whether all signs were tried or only FLIPS drawn ones. `effect` is None where
+    the differences don't vary. `needed` is the number of seeds from which on the smallest possible `p_holm` reaches the
+    level, `comparisons` that of the pairs p is corrected for. `better` is named by the verdicts "better" and "seeds
+    change nothing".
     """
 
     first: str
@@ -49,7 +52,8 @@ class Pair:
     seeds: int
     left_out: int
     mean: float | None
-    interval: tuple[float, float] | None
+    interval: Interval | None
+    range: Interval | None
     first_ahead: int
     second_ahead: int
     effect: float | None
@@ -79,9 +83,9 @@ class Pair:
         if self.mean is not None and self.verdict != "same values":
             sign, ahead = (-1, self.second_ahead) if self.better == self.second else (1, self.first_ahead)
             text += f": difference {sign * self.mean:+.4g}"
-            if self.interval is not None and self.verdict != "seeds change nothing":
-                low, high = sorted(sign * end for end in self.interval)
-                text += f" ({self.confidence:.0%} interval {low:+.4g} to {high:+.4g})"
+            if self.verdict != "seeds change nothing":
+                ends = (oriented(self.interval, sign), oriented(self.range, sign))
+                text += in_brackets(spread(*ends, self.seeds, self.confidence, "+.4g"))
             if self.p_holm is not None:
                 text += f", ahead on {ahead} of {self.seeds}, p {self.p_holm:.2g}"
         if self.left_out:
@@ -127,7 +131,8 @@ def paired(
                 seeds=len(some),
                 left_out=max(len(values[name]) for name in pair) - len(some),
                 mean=mean,
-                interval=mean_interval(some, 1 - level, resamples=resamples) if len(some) > 1 else None,
+                interval=interval_of(some, level, resamples=resamples),
+                range=range_of(some),
                 first_ahead=ahead[up],
                 second_ahead=ahead[down],
                 effect=effect_size(some),
@@ -208,6 +213,36 @@ def mean_interval(
     ]
     low, high = np.quantile(np.concatenate(means), [tail, 1 - tail])
     return float(low), float(high)
+
+
+def interval_of(values: Values, level: float, *, resamples: int = RESAMPLES) -> Interval | None:
+    """`mean_interval`, or nothing of so few values that it would promise more than it holds."""
+    if len(values) < seeds_needed(1, level):
+        return None
+    return mean_interval(values, 1 - level, resamples=resamples)
+
+
+def range_of(values: Values) -> Interval | None:
+    """The lowest and the highest of two values or more."""
+    return (float(min(values)), float(max(values))) if len(values) > 1 else None
+
+
+def spread(interval: Interval | None, seen: Interval | None, seeds: int, confidence: float, form: str = ".4g") -> str:
+    """An interval in words; without one the range of the seeds, and how many an interval takes."""
+    if interval is not None:
+        return f"{confidence:.0%} interval {interval[0]:{form}} to {interval[1]:{form}}"
+    if seen is None:
+        return ""
+    return f"range of {seeds} seeds {seen[0]:{form}} to {seen[1]:{form}}"
+
+
+def in_brackets(text: str) -> str:
+    return f" ({text})" if text else ""
+
+
+def oriented(interval: Interval | None, sign: float) -> Interval | None:
+    """Of what is multiplied by the sign."""
+    return interval if interval is None or sign > 0 else (-interval[1], -interval[0])
 
 
 def expanded_tail(n: int, confidence: float) -> float:

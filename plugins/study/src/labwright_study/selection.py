@@ -14,17 +14,29 @@ from typing import Any
 
 import numpy as np
 
-from labwright_study.paired_tests import LEVEL, RESAMPLES, Direction, Pair, finite, mean_interval, paired
-
-Interval = tuple[float, float]
+from labwright_study.paired_tests import (
+    LEVEL,
+    RESAMPLES,
+    Direction,
+    Interval,
+    Pair,
+    finite,
+    in_brackets,
+    interval_of,
+    oriented,
+    paired,
+    range_of,
+    seeds_needed,
+    spread,
+)
 
 
 @dataclass(frozen=True)
 class Confirmed:
     """A trial that was run again. `luck` is how much better it looked in the search than over fresh seeds on average.
 
-    Intervals are those of the mean over fresh seeds, None for fewer than two; the search's own value is a fixed number.
-    `failed` counts fresh seeds without a value.
+    Intervals are those of the mean over fresh seeds, None where these are too few; `range` is the lowest and the
+    highest value. The search's own value is a fixed number. `failed` counts fresh seeds without a value.
     """
 
     name: str
@@ -33,6 +45,7 @@ class Confirmed:
     failed: int
     mean: float | None
     interval: Interval | None
+    range: Interval | None
     luck: float | None
     luck_interval: Interval | None
 
@@ -72,20 +85,14 @@ class Selection:
         winner = self.trials[0]
         if winner.mean is None or winner.luck is None:
             return [f"{self.winner} gave no value for any fresh seed, so nothing can be said of its luck."]
-        of = f"{self.confidence:.0%} interval"
-        kind = "better" if winner.luck >= 0 else "worse"
+        seen = spread(winner.interval, winner.range, winner.seeds, self.confidence)
         lines = [
             f"{self.winner} had {winner.searched:.5g} in the search and has {winner.mean:.5g} on average over "
-            f"{winner.seeds} fresh seeds{_between(winner.interval, of)}: it looked {abs(winner.luck):.3g} {kind} than "
-            f"it is{_between(winner.luck_interval, of)}."
+            f"{winner.seeds} fresh seed{'s' * (winner.seeds != 1)}{in_brackets(seen)}: {self._luck(winner)}."
         ]
-        if self.lead is not None and self.fresh_lead is not None and self.lead_luck is not None:
-            all_of_it = self.lead > 0 and self.lead_luck >= self.lead
-            luck = f"{'all' if all_of_it else f'{self.lead_luck:.3g}'} of it was luck"
-            lines.append(
-                f"Its lead over {self.runner_up} was {self.lead:.3g} and is {self.fresh_lead:.3g}"
-                f"{_between(self.fresh_lead_interval, of)}: {luck if self.lead_luck > 0 else 'none of it was luck'}."
-            )
+        if self.lead is not None and self.fresh_lead is not None:
+            was = f"Its lead over {self.runner_up} was {self.lead:.3g} and is {self.fresh_lead:.3g}"
+            lines.append(f"{was}{self._of_lead()}.")
             lines.append(self.pairs[0].sentence())
         if self.first is not None and self.first != self.winner:
             lines.append(f"Over fresh seeds {self.first} is best on average.")
@@ -97,6 +104,24 @@ class Selection:
         if winner.failed:
             lines.append(f"{winner.failed} of {winner.seeds + winner.failed} fresh runs of {self.winner} failed.")
         return lines
+
+    def _luck(self, winner: Confirmed) -> str:
+        """Of the winner's own value, as far as the seeds show it."""
+        if winner.luck_interval is None:
+            return f"whether it was lucky takes {seeds_needed(1, 1 - self.confidence)} seeds"
+        assert winner.luck is not None
+        if winner.luck_interval[0] <= 0 <= winner.luck_interval[1]:
+            return "whether it was lucky can't be told"
+        return f"it looked {abs(winner.luck):.3g} {'better' if winner.luck > 0 else 'worse'} than it is"
+
+    def _of_lead(self) -> str:
+        """How much of the lead was luck, as far as the seeds show it."""
+        if self.lead_luck_interval is None or self.lead is None or self.lead_luck is None:
+            return ""
+        low, high = self.lead_luck_interval
+        if low <= 0:
+            return ", none of which was luck" if high < 0 else "; how much of it was luck can't be told"
+        return f", {'all' if self.lead_luck >= self.lead else f'{self.lead_luck:.3g}'} of which was luck"
 
 
 def selection_bias(
@@ -124,7 +149,7 @@ def selection_bias(
     lead = None if runner_up is None else sign * (searched[winner] - searched[runner_up])
     against = pairs[0] if pairs else None
     fresh_lead = None if against is None or against.mean is None else sign * against.mean
-    lead_interval = None if against is None else _oriented(against.interval, sign)
+    lead_interval = None if against is None else oriented(against.interval, sign)
     noise = _pooled([finite(values) for values in fresh.values()])
     count = len(finite(searched.values()))
     return Selection(
@@ -162,7 +187,7 @@ def _confirmed(
 ) -> Confirmed:
     seen = finite(values)
     mean = sum(seen) / len(seen) if seen else None
-    interval = mean_interval(seen, 1 - level, resamples=resamples) if len(seen) > 1 else None
+    interval = interval_of(seen, level, resamples=resamples)
     return Confirmed(
         name=name,
         searched=searched,
@@ -170,8 +195,9 @@ def _confirmed(
         failed=len(values) - len(seen),
         mean=mean,
         interval=interval,
+        range=range_of(seen),
         luck=None if mean is None else sign * (searched - mean),
-        luck_interval=_taken_from(sign * searched, _oriented(interval, sign)),
+        luck_interval=_taken_from(sign * searched, oriented(interval, sign)),
     )
 
 
@@ -183,15 +209,5 @@ def _pooled(groups: Sequence[Sequence[float]]) -> float | None:
     return math.sqrt(sum(float(np.var(group)) * len(group) for group in groups if len(group) > 1) / freedom)
 
 
-def _oriented(interval: Interval | None, sign: float) -> Interval | None:
-    if interval is None:
-        return None
-    return interval if sign > 0 else (-interval[1], -interval[0])
-
-
 def _taken_from(value: float, interval: Interval | None) -> Interval | None:
     return None if interval is None else (value - interval[1], value - interval[0])
-
-
-def _between(interval: Interval | None, of: str) -> str:
-    return "" if interval is None else f" ({of} {interval[0]:.4g} to {interval[1]:.4g})"

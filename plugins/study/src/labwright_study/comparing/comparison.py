@@ -15,7 +15,7 @@ from labwright_study.comparing.folder import RESULT, flat, opened, sources_in
 from labwright_study.comparing.report import write_report
 from labwright_study.comparing.result import Comparison, Standing
 from labwright_study.comparing.runs import Job, outcomes_of, value_of
-from labwright_study.paired_tests import LEVEL, finite, mean_interval, paired
+from labwright_study.paired_tests import LEVEL, finite, interval_of, paired, range_of
 
 if TYPE_CHECKING:
     from labwright_study.comparing.candidates import Sources
@@ -131,7 +131,8 @@ def _standing(
         folder=place / candidate.folder,
         values=values,
         mean=sum(measured) / len(measured) if measured else None,
-        interval=mean_interval(measured, 1 - level) if len(measured) > 1 else None,
+        interval=interval_of(measured, level),
+        range=range_of(measured),
         seconds=sum(outcome.seconds for outcome in outcomes) / len(outcomes),
         failures=failures,
     )

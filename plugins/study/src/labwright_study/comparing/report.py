@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from labwright.engine import charts, page
 
 from labwright_study.comparing.result import Comparison
-from labwright_study.paired_tests import Pair, finite
+from labwright_study.paired_tests import Pair, finite, seeds_needed
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -69,8 +69,7 @@ def _cards(result: Comparison) -> Iterator[str]:
         number = "none" if standing.mean is None else f"{standing.mean:.4g}"
         notes = []
         if standing.interval is not None:
-            low, high = standing.interval
-            notes.append(f"{1 - result.level:.0%} interval {low:.4g} to {high:.4g}")
+            notes.append(standing.spread(1 - result.level, ".4g"))
         values = finite(standing.values)
         if values:
             notes.append(f"from {min(values):.4g} to {max(values):.4g} over {len(values)} seeds")
@@ -88,7 +87,8 @@ def _runs_chart(result: Comparison) -> str:
         if standing.mean is not None:
             _mean(axes, row, standing.mean, standing.interval, colour)
     _label(axes, [standing.name for standing in result.candidates], result.metric)
-    return draw("Every run", f"{result.metric} on {result.split}; mean with interval")
+    mean = _told(any(standing.interval for standing in result.candidates))
+    return draw("Every run", f"{result.metric} on {result.split}; {mean}")
 
 
 def _pairs_chart(result: Comparison) -> str:
@@ -105,7 +105,7 @@ def _pairs_chart(result: Comparison) -> str:
     axes.axvline(0, color=charts.INK, linewidth=1, linestyle=(0, (3, 3)), zorder=0.5)
     names = [f"{_short(pair.first)} −\n{_short(pair.second)}" for pair in result.pairs]  # noqa: RUF001 - a minus
     _label(axes, names, f"difference in {result.metric}")
-    return draw("Every difference", "paired by seed; mean with interval")
+    return draw("Every difference", f"paired by seed; {_told(any(pair.interval for pair in result.pairs))}")
 
 
 def _rows(count: int) -> tuple[Axes, Callable[[str, str], str]]:
@@ -122,6 +122,10 @@ def _mean(axes: Axes, row: int, mean: float, interval: tuple[float, float] | Non
     if interval is not None:
         axes.plot(interval, (row, row), color=colour, linewidth=2.4, solid_capstyle="round")
     axes.plot([mean], [row], "o", color=colour, markersize=9, markeredgecolor=charts.CARD, markeredgewidth=2)
+
+
+def _told(intervals: bool) -> str:
+    return "mean with interval" if intervals else "mean"
 
 
 def _spread(row: int, count: int) -> list[float]:
@@ -191,7 +195,8 @@ def _explained(result: Comparison) -> Iterator[str]:
         f"p is that of a two-sided sign-flip permutation test, {'of 100,000 drawn signs' if drawn else 'exact'}"
         f"{f', corrected for {pairs} pairs by Holm' if pairs > 1 else ''}. If no candidate were better than another, "
         f"a verdict would still be given in at most {result.level:.3g} of such comparisons. Under "
-        f"{result.pairs[0].needed} seeds no p could be that small, and there is no verdict."
+        f"{result.pairs[0].needed} seeds no p could be that small, and there is no verdict; under "
+        f"{seeds_needed(1, result.level)} an interval would be too narrow, and there is none."
     )
     yield (
         "Seeds stand for the chance in training: first weights, order, dropout. The data stays the same, so a verdict "

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from labwright_study.paired_tests import Direction, Pair
+from labwright_study.paired_tests import Direction, Interval, Pair, finite, spread
 
 
 @dataclass(frozen=True)
@@ -18,9 +18,14 @@ class Standing:
     folder: Path
     values: list[float | None]
     mean: float | None
-    interval: tuple[float, float] | None
+    interval: Interval | None
+    range: Interval | None
     seconds: float
     failures: dict[int, str]
+
+    def spread(self, confidence: float, form: str) -> str:
+        """The interval of the mean in words, or the range of too few seeds for one."""
+        return spread(self.interval, self.range, len(finite(self.values)), confidence, form)
 
 
 @dataclass(frozen=True)

@@ -205,14 +205,14 @@ class _Report:
                 trial["name"],
                 number(trial["searched"]),
                 "failed" if trial["mean"] is None else number(trial["mean"]),
-                "" if trial["interval"] is None else " to ".join(map(number, trial["interval"])),
+                "" if trial["range"] is None else " to ".join(map(number, trial["interval"] or trial["range"])),
                 trial["seeds"],
                 "" if trial["luck"] is None else number(trial["luck"]),
                 number(again["test"][trial["name"]]) if trial["name"] in again["test"] else "",
             )
             for trial in again["trials"]
         ]
-        between = f"{again['confidence']:.0%} interval"
+        between = f"{again['confidence']:.0%} interval" if again["trials"][0]["interval"] else "range of the seeds"
         columns = ("", "in the search", "over fresh seeds", between, "seeds", "luck", "test")
         note = f"{self.goals[0].metric}; luck is how much better a trial looked in the search than it is on average."
         yield page.table("", columns, rows, note)

@@ -78,8 +78,4 @@ def _tell(result: Comparison) -> None:
 
 def _row(standing: Standing, result: Comparison) -> tuple[str, ...]:
     mean = "no value" if standing.mean is None else f"{result.split} {result.metric} {standing.mean:.5g}"
-    interval = ""
-    if standing.interval is not None:
-        low, high = standing.interval
-        interval = f"{1 - result.level:.0%} interval {low:.5g} to {high:.5g}"
-    return standing.name, mean, interval
+    return standing.name, mean, standing.spread(1 - result.level, ".5g")
