@@ -169,6 +169,12 @@ CASES: dict[str, tuple[Callable[[Path, Path], list[str]], str]] = {
         overriding("optimizer=torch/Adagrd"),
         r"no optimizer .*did you mean 'torch/Adagrad'",
     ),
+    "an optimizer of torch without its domain": (
+        overriding("optimizer=adadelta"),
+        r"(?i)did you mean '(torch|timm)/adad",
+    ),
+    "a setting without its table": (overriding("lr=0.1"), r"a recipe has no 'lr'; did you mean optimizer\.lr\?"),
+    "steps without their table": (overriding("steps=9"), r"a recipe has no 'steps'; did you mean train\.steps\?"),
     "a device that isn't there": (overriding("device=gpu"), r"device: no device is called 'gpu'"),
     "a logger that isn't there": (overriding('log=["tensorbord"]'), r"log: no logger .*did you mean 'tensorboard'"),
     "a misspelt setting": (
@@ -247,6 +253,10 @@ CASES: dict[str, tuple[Callable[[Path, Path], list[str]], str]] = {
     "an MNIST file cut short": (lambda here, trained: _torn_mnist(here), r"mnist\.npz can't be read"),
     "a run folder that isn't one": (command("resume", "{here}"), r"is no run folder: it has no recipe\.toml"),
     "a misspelt run folder": (command("evaluate", "{here}/rum"), r"is no run folder.*did you mean '.*run'"),
+    "a recipe for a run folder": (
+        command("predict", "vision/digits"),
+        r"it is a recipe: `labwright run vision/digits`",
+    ),
     "a run folder that isn't empty": (
         command("run", "vision/digits-mlp", "--folder", "{run}"),
         r"isn't empty.*labwright resume",

@@ -319,7 +319,7 @@ def test_a_program_s_own_settings_of_optuna_and_signals_are_as_before(tmp_path: 
     [
         ({"trials": 0}, "trials: given 0; it should be a whole number from 1 on"),
         ({"goals": ["accuracy", "accuracy"]}, "each metric once"),
-        ({"goals": ["cross_entropy"]}, "of another metric say in which direction, such as cross_entropy:minimize"),
+        ({"goals": ["cross_entropy"]}, "Of another metric say in which direction, such as cross_entropy:minimize"),
         ({"goals": ["acuracy:maximize"]}, "nothing is called 'acuracy' .*did you mean 'accuracy'"),
         ({"goals": ["accuracy", "parameters"], "pruner": "median"}, "pruner 'median' knows one goal"),
         ({"sampler": "tpee"}, "no sampler is called 'tpee'; did you mean 'tpe'"),

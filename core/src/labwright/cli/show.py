@@ -41,7 +41,7 @@ def verb(
     if "/" not in what and not what.endswith(".toml"):
         raise LabwrightError(
             f"{what!r} is neither a recipe nor a kind{nearest(what, [*plugins.kinds, *plugins.names('recipe')])} "
-            f"Kinds are {', '.join(plugins.kinds)}."
+            f"Kinds are {', '.join(plugins.kinds)}; `labwright show RECIPE` has the tables of one."
         )
     import tomli_w
 

@@ -161,9 +161,9 @@ def _keys(path: str) -> tuple[str, ...]:
 def _table_of(recipe: dict[str, Any], keys: Sequence[str], given: str) -> dict[str, Any]:
     """The table of a recipe that the last of the keys stands in, made where there is none."""
     if keys[0] not in TABLES:
-        raise LabwrightError(
-            f"{given}: a recipe has no {keys[0]!r}{nearest(keys[0], TABLES)} It has {', '.join(TABLES)}."
-        )
+        within = [name for name, part in recipe.items() if isinstance(part, dict) and keys[0] in part]
+        hint = f"; did you mean {within[0]}.{'.'.join(keys)}?" if within else nearest(keys[0], TABLES)
+        raise LabwrightError(f"{given}: a recipe has no {keys[0]!r}{hint} It has {', '.join(TABLES)}.")
     if len(keys) > toml.MOST_DEEP:
         raise LabwrightError(f"{given}: it leads {len(keys)} tables deep; a recipe has {toml.MOST_DEEP} at most.")
     table = recipe

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -235,10 +236,19 @@ class Plugins:
             for other in ("recipe", *self.kinds)
             if self.owners(other, name) or self.owners(other, family(name))
         ]
-        hint = f"; it names {' and '.join(others)}." if others else nearest(name, known)
+        near = [*known, *(map(str, Path().glob("*.toml")) if kind == "recipe" else self._members(kind))]
+        hint = f"; it names {' and '.join(others)}." if others else nearest(name, near)
         shows = "--help" if kind == "verb" else f"list {self.heading(kind)}"
         all_ = f"`labwright {shows}` shows all {len(known)}." if known else "No plugin brings any."
         return f"no {kind} is called {name!r}{hint} {all_}"
+
+    def _members(self, kind: str) -> list[str]:
+        """The names of families, of those whose library is there."""
+        found: list[str] = []
+        for name in [name for name in self.names(kind) if name.endswith("/*")]:
+            with suppress(LabwrightError):
+                found += [f"{name[:-1]}{member}" for member in self.target(self.find(kind, name))]
+        return found
 
 
 def _resolved(file: Path) -> Path:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from labwright import Experiment, Goal, LabwrightError
+from labwright import Experiment, Goal, LabwrightError, nearest
 
 from labwright_study.trial import PARAMETERS, STEP_SECONDS
 
@@ -39,8 +39,8 @@ def parsed_goal(text: str, experiment: Experiment) -> Goal:
     known = {experiment.goal.metric: experiment.goal.direction, PARAMETERS: "minimize", STEP_SECONDS: "minimize"}
     if not direction and metric not in known:
         raise LabwrightError(
-            f"goal {text!r}: the task's goal is {experiment.goal.metric!r}; of another metric say in which direction, "
-            f"such as {metric}:minimize."
+            f"goal {text!r}: the task's goal is {experiment.goal.metric!r}{nearest(metric, known)} Of another metric "
+            f"say in which direction, such as {metric}:minimize."
         )
     return Goal(metric, direction or known[metric])  # type: ignore[arg-type]
 
