@@ -68,7 +68,8 @@ class Datasets(Data):
         ports: tuple[Port, Port] | None = None,
     ) -> None:
         self._given = {"train": train, "valid": valid, "test": test}
-        self._columns, self._told = columns, []
+        self._columns = columns
+        self._told: list[str] = []
         for name, part in self._given.items():
             self._check(name, part)
         self._parts = {name: part for name, part in self._given.items() if not isinstance(part, int | float)}
@@ -107,7 +108,8 @@ class Datasets(Data):
     def prepare(self) -> None:
         whole = len(self._parts["train"])
         order = torch.randperm(whole, generator=generator(0, _HELD_OUT))
-        self._splits, done = {}, 0
+        self._splits: dict[str, Samples] = {}
+        done = 0
         for name in ("test", "valid"):
             if name in self._parts:
                 self._splits[name] = Samples(self, name, torch.arange(len(self._parts[name])))
