@@ -71,9 +71,9 @@ class TensorBoard:
         if self._events is None:
             return
         with under_way("tensorboard"):
-            if run.step > self._drawn and outcome.status != "failed":
-                self._draw(run)
             over = outcome.status in ("finished", "stopped")
+            if over and run.step > self._drawn:
+                self._draw(run)
             if self.sections and over and outcome.metrics:
                 self._events.write(outcome.step, _sections(run, "test" if "test" in outcome.metrics else "valid"))
             if over:  # TensorBoard keeps the first it hears: of a run that can be gone on with it hears nothing

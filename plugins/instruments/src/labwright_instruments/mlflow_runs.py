@@ -7,6 +7,7 @@ import math
 import os
 import re
 import time
+import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -160,13 +161,15 @@ def _client(uri: str | None) -> tuple[str, Any]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Within it MLflow and what it makes its database with say nothing but warnings."""
+    """Within it MLflow and what it makes its database with say nothing but warnings, and not what they rest on."""
     loggers = [logging.getLogger(name) for name in ("mlflow", "mlflow.store.db.utils", "alembic")]
     before = [logger.level for logger in loggers]
     for logger in loggers:
         logger.setLevel(logging.WARNING)
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            yield
     finally:
         for logger, level in zip(loggers, before, strict=True):
             logger.setLevel(level)
