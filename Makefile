@@ -40,7 +40,7 @@ test-lowest: .setup  ## a cut of the tests with the lowest versions that are ask
 	$(UV) venv --quiet --allow-existing .lowest
 	$(UV) pip install --quiet --no-config --python .lowest --resolution lowest-direct \
 		-e core -e "tasks[torchmetrics]" -e "plugins/study[cma-es,grpc,mysql,postgresql]" \
-		-e "plugins/instruments[tensorboard]" \
+		-e "plugins/instruments[mlflow,tensorboard,wandb]" \
 		$(patsubst %,-e %,$(filter-out plugins/instruments plugins/study,$(wildcard plugins/*))) pyarrow==15.0.0
 	$(UV) pip install --quiet --no-config --python .lowest hypothesis jsonschema pytest-timeout pytest-xdist
 	.lowest/bin/pytest -n 2 --dist worksteal -o filterwarnings=default -m "not slow and not long and not release and not timing" \

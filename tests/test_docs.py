@@ -271,7 +271,8 @@ LONG = (
             *("adapt-with-lora", "answer-questions", "bigger-than-memory", "compare", "cross-validate", "detection"),
             *("draw-pictures", "generate-text", "instances", "learn-without-labels", "local-parts", "own-images"),
             *("own-ratings", "own-recordings", "own-tables", "own-texts", "predict", "pretrain-text"),
-            *("private-training", "resume", "segmentation", "several-tasks", "translate", "tune-on-instructions"),
+            *("private-training", "resume", "segmentation", "several-tasks", "track-runs", "translate"),
+            "tune-on-instructions",
         )
     ),
 )

@@ -17,7 +17,10 @@ MAY_IMPORT_TORCH = [
     (["list", "models", "--for", "vision/digits"], 0),
     (["run", "vision/digits", "model.widht=3"], 2),
 ]
-NOT_OTHERS = {"torchvision", "timm", "transformers", "torchmetrics", "optuna", "sklearn", "tensorboard", "matplotlib"}
+NOT_OTHERS = {
+    *("torchvision", "timm", "transformers", "torchmetrics", "optuna", "sklearn", "matplotlib"),
+    *("mlflow", "tensorboard", "wandb"),
+}
 IN_ONE_PROCESS = """\
 import json, sys
 from labwright.cli import main

@@ -1,21 +1,17 @@
-"""Progress and TensorBoard, and every logger at once, over real runs."""
+"""Progress, and every logger of the core at once, over real runs; those of plugins have tests of their own."""
 
 from __future__ import annotations
 
 import os
 import pty
 import re
-import shutil
 import subprocess
 import sys
 import threading
 from pathlib import Path
-from typing import Any
 
 import labwright as lw
 import pytest
-from labwright.train.checkpoints import Checkpoints
-from labwright.train.log import read_log
 from parts import Blobs, Duel, Hinge, Pair, duel, sorting
 from waiting import until
 
@@ -168,65 +164,7 @@ def test_a_dumb_terminal_gets_plain_lines(tmp_path, monkeypatch):
     assert "step 12/12" in seen
 
 
-# ------------------------------------------------------------------------------------------------------ tensorboard
-
-
-def scalars(folder: Path) -> dict[str, list[tuple[int, float]]]:
-    """What TensorBoard itself reads from a folder: the points of every tag."""
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
-    events = EventAccumulator(str(folder), size_guidance={"tensors": 0, "scalars": 0})
-    events.Reload()
-    return {tag: [(one.step, one.value) for one in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
-
-
-def logged(folder: Path, event: str, key: str) -> list[tuple[int, float]]:
-    return [
-        (record["step"], record[key] if event == "train" else record["metrics"][key])
-        for record in read_log(folder / "metrics.jsonl")
-        if record["event"] == event and record.get("split", "valid") == "valid"
-    ]
-
-
-def close(points: list[tuple[int, float]]) -> Any:
-    """Event files hold float32."""
-    return [(step, pytest.approx(value, rel=1e-6)) for step, value in points]
-
-
-def test_tensorboard_reads_the_numbers_of_the_log(tmp_path):
-    run = sorting(train=TRAIN, log=["tensorboard"]).run(tmp_path / "run")
-    seen = scalars(run.folder / "tensorboard")
-    assert seen["train/loss"] == close(logged(run.folder, "train", "loss"))
-    assert seen["train/lr"] == close(logged(run.folder, "train", "lr"))
-    assert seen["valid/accuracy"] == close(logged(run.folder, "evaluation", "accuracy"))
-    assert seen["test/cross_entropy"] == close([(12, run.metrics["test"]["cross_entropy"])])
-    assert [step for step, _ in seen["train/steps_per_second"]] == [2, 4, 6, 8, 10, 12]
-
-
-def test_steps_that_a_resumed_run_does_again_are_read_once(tmp_path):
-    folder = tmp_path / "run"
-    train = TRAIN | {"log_every": 1, "evaluate_every": "2 steps", "save_every": "1 step", "keep": 20}
-    experiment = sorting(train=train, log=["tensorboard"])
-    experiment.trainer(folder).fit(until=5)
-    experiment.resumed(folder)[0].fit(until=9)
-    for step in (8, 9):  # as if it had been killed after step 9, and saved last after step 7
-        shutil.rmtree(Checkpoints(folder / "checkpoints").path(step))
-    experiment.resumed(folder)[0].fit()
-    assert len(list((folder / "tensorboard").iterdir())) == 3
-    seen = scalars(folder / "tensorboard")
-    assert seen["train/loss"] == close(logged(folder, "train", "loss"))
-    assert [step for step, _ in seen["train/loss"]] == list(range(1, 13))
-    assert [step for step, _ in seen["valid/accuracy"]] == [2, 4, 6, 8, 10, 12]
-
-
-def test_without_tensorboard_the_logger_says_what_to_install(tmp_path, monkeypatch):
-    for name in [name for name in sys.modules if name.partition(".")[0] == "tensorboard"]:
-        monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setitem(sys.modules, "tensorboard", None)  # what import takes for "not there"
-    with pytest.raises(
-        lw.LabwrightError, match=r"^logger 'tensorboard' can't be used .*: pip install 'labwright\[tens"
-    ):
-        sorting(train=TRAIN, log=["tensorboard"]).run(tmp_path / "run")
+# -------------------------------------------------------------------------------------------------------- all of them
 
 
 IN_A_FRESH_PROCESS = """
@@ -235,7 +173,7 @@ from importlib.abc import MetaPathFinder
 
 class Watching(MetaPathFinder):
     def find_spec(self, name, path=None, target=None):
-        if name in ("tensorflow", "matplotlib.pyplot", "torch._dynamo", "torch.utils.tensorboard"):
+        if name in ("matplotlib.pyplot", "torch._dynamo", "torch.utils.tensorboard"):
             print("asked for", name)
 
 sys.meta_path.insert(0, Watching())
@@ -249,7 +187,7 @@ class InTheWay:
         (run.folder / "report.html").mkdir()
 
 before = str(matplotlib.rcParams.copy())
-experiment = sorting(train={"steps": 2, "batch_size": 15}, log=["report", "tensorboard"])
+experiment = sorting(train={"steps": 2, "batch_size": 15}, log=["progress", "report"])
 experiment.run(sys.argv[1], listeners=[InTheWay()])
 print("settings of matplotlib as before:", str(matplotlib.rcParams.copy()) == before)
 """
@@ -273,11 +211,11 @@ def test_the_adversarial_task_runs_with_every_logger_at_once(tmp_path, capsys):
         optimizer={"name": "adam", "lr": 0.01},
         device="cpu",
         train={"steps": 12, "batch_size": 15, "log_every": 3},
-        log=["progress", "report", "tensorboard"],
+        log=["progress", "report"],
     )
     run = experiment.run(tmp_path / "run")
     assert run.outcome is not None
     assert run.outcome.status == "finished"
     assert (tmp_path / "run" / "report.html").is_file()
-    assert "train/loss/critic" in scalars(tmp_path / "run" / "tensorboard")
+    assert "loss/critic" in (tmp_path / "run" / "metrics.jsonl").read_text()
     assert capsys.readouterr().err.count("\n") >= 4

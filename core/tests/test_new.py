@@ -111,6 +111,35 @@ def test_each_kind_of_component_is_declared_and_can_be_loaded(plugin: Path, monk
     assert tomllib.loads(mine.recipes[1].path.read_text())["task"] == {"name": "rings/my-task", "data": "rings/spirals"}
 
 
+def test_a_new_logger_and_a_new_rule_are_heard_of_in_a_run(plugin: Path, monkeypatch: pytest.MonkeyPatch):
+    new_component("logger", "lines")
+    new_component("stop", "enough")
+    found = installed(plugin, monkeypatch)
+    changed = ["device=cpu", 'log=["rings/lines"]', 'stop=[{name="rings/enough",target=0.34}]', "train.epochs=9"]
+    run = Experiment.from_recipe("rings/spirals", changed, plugins=found).run(plugin / "run")
+    assert run.outcome is not None
+    lines = (run.folder / "evaluations.txt").read_text().splitlines()
+    reached = [float(line.partition("accuracy ")[2].partition(",")[0]) >= 0.34 for line in lines]
+    first = reached.index(True)
+    assert run.outcome.status == "stopped" and run.outcome.reason == "accuracy has reached 0.34"
+    assert [line.split()[2] for line in lines] == ["valid:"] * (first + 1) + ["test:"]
+
+
+def test_a_new_sampler_gives_a_study_its_points(plugin: Path, monkeypatch: pytest.MonkeyPatch):
+    import optuna
+
+    new_component("sampler", "by-chance")
+    sampler = installed(plugin, monkeypatch).load("sampler", "rings/by-chance")().make(7, None)
+    drawn = [
+        study.ask({"x": optuna.distributions.FloatDistribution(0, 1)}).params["x"]
+        for study in (
+            optuna.create_study(sampler=sampler),
+            optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=7)),
+        )
+    ]
+    assert drawn[0] == drawn[1]  # as Optuna's own with the same seed
+
+
 def test_a_verb_gets_its_hook_where_the_module_has_none(plugin: Path):
     menu = plugin / "src" / "labwright_rings" / "plugin.py"
     before = menu.read_text()

@@ -14,7 +14,7 @@ from labwright.plugin.new import SUMMARIES, new_component, new_plugin
 
 def verb(
     ctx: typer.Context,
-    what: Annotated[str, typer.Argument(metavar="plugin|model|task|loss|metric|optimizer|device|data|verb")],
+    what: Annotated[str, typer.Argument(metavar="|".join(("plugin", *SUMMARIES)))],
     name: Annotated[str, typer.Argument(metavar="NAME", help="Lower-case words, such as proteins or graph-pool.")],
     summary: Annotated[str, typer.Option(help="What `labwright list` says of a component, a line.")] = "",
     template: Annotated[

@@ -31,6 +31,9 @@ SUMMARIES = {  # of the components in templates/parts
     "optimizer": "signs of a momentum",
     "device": "the processor",
     "data": "two clouds of points",
+    "logger": "a line for each evaluation",
+    "stop": "end when the goal is reached",
+    "sampler": "independent random points",
     "verb": "the largest parameters of a model",
 }
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")

@@ -9,5 +9,8 @@ import labwright as lw
 
 @lw.hookimpl
 def labwright_components() -> Iterator[lw.Component]:
-    target = "labwright_instruments.event_files:TensorBoard"
-    yield lw.Component("logger", "tensorboard", target, "event files for TensorBoard")
+    here = "labwright_instruments"
+    yield lw.Component("logger", "csv", f"{here}.tables:CSV", "a table of all figures, metrics.csv")
+    yield lw.Component("logger", "mlflow", f"{here}.mlflow_runs:MLflow", "runs of MLflow, in a database or on a server")
+    yield lw.Component("logger", "tensorboard", f"{here}.event_files:TensorBoard", "event files for TensorBoard")
+    yield lw.Component("logger", "wandb", f"{here}.wandb_runs:WandB", "runs of Weights & Biases, offline by default")
