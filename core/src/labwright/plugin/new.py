@@ -57,8 +57,7 @@ def new_plugin(name: str, template: str = "data") -> list[Path]:
     used = {GROUP: GROUP} | {plugin.name: plugin.distribution for plugin in installed()[0]}  # nothing is imported
     if name in used:
         raise LabwrightError(f"a plugin called {name!r} is installed, of {used[name]}: choose another name.")
-    around = nearby(PYPROJECT)
-    if around and _plugins_of(around):
+    if (around := nearby(PYPROJECT)) and _plugins_of(around):
         raise LabwrightError(f"{around.parent} is a plugin itself: go into another folder to make one.")
     folder = Path(f"labwright-{name}")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):

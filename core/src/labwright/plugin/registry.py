@@ -225,9 +225,7 @@ class Plugins:
 
     def _unknown(self, kind: str, name: str) -> str:
         """That no plugin brings a name, and what was perhaps meant."""
-        bringer = COMES_WITH.get(name) or (
-            COMES_WITH.get(family(name)) if not self.owners(kind, family(name)) else None
-        )
+        bringer = COMES_WITH.get(name) or (not self.owners(kind, family(name)) and COMES_WITH.get(family(name)))
         if bringer and kind in ("verb", "logger", "loss", "optimizer"):
             return f"`{name}` comes with {bringer}: pip install labwright[{bringer.removeprefix('labwright-')}]"
         known = self.names(kind)

@@ -92,8 +92,8 @@ def experiment_of(folder: Path, plugins: Plugins, overrides: Iterable[str] = ())
     if not (folder / "recipe.toml").is_file():
         # a run folder that is misspelt lies mostly beside the one that was meant
         beside = [str(path.parent) for path in folder.parent.glob("*/recipe.toml")] if folder.parent.is_dir() else []
-        recipe = str(folder) in plugins.names("recipe")
-        hint = f"; it is a recipe: `labwright run {folder}` makes one." if recipe else nearest(str(folder), beside)
+        recipe = f"; it is a recipe: `labwright run {folder}` makes one." * (str(folder) in plugins.names("recipe"))
+        hint = recipe or nearest(str(folder), beside)
         raise LabwrightError(f"{str(folder)!r} is no run folder: it has no recipe.toml{hint}")
     refuse_special(folder)
     return Experiment.from_recipe(folder / "recipe.toml", overrides, plugins=plugins)
