@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from labwright.base.locks import Lock
 from labwright.cli import main
 from labwright_instruments.runs.diff import difference
-from labwright_instruments.runs.entries import Entry, entry_of
+from labwright_instruments.runs.entries import Entry, entries_below, entry_of
 from labwright_instruments.runs.goals import directions, goal_of
 from labwright_instruments.runs.notes import Notes, read_notes
 from labwright_instruments.runs.overlay import MOST_POINTS, MOST_RUNS, curves_of, thinned

@@ -10,7 +10,7 @@ from fnmatch import fnmatchcase
 from operator import ge, gt, le, lt
 from typing import Any
 
-from labwright import LabwrightError, nearest
+from labwright import LabwrightError, listed, nearest
 
 from labwright_instruments.runs.entries import Entry, finite
 from labwright_instruments.runs.goals import Direction
@@ -65,9 +65,9 @@ def parsed_condition(text: str) -> Condition:
 
 
 def field_named(given: str, entries: Iterable[Entry], option: str) -> str:
-    """The field that a name stands for: itself, or a metric's of valid, else of test, where the split is left out.
+    """The field that a name stands for: itself; a metric of valid, else of test; or the one setting that ends so.
 
-    Raises LabwrightError if no run has it.
+    Raises LabwrightError if no run has it, or several settings end so.
     """
     entries = list(entries)
     known = dict.fromkeys([*OWN, *(name for entry in entries for name in entry.fields)])
@@ -77,6 +77,13 @@ def field_named(given: str, entries: Iterable[Entry], option: str) -> str:
             return name
     if given == "tags":
         return "tag"
+    # as the table heads its columns, else any end that only one setting has
+    headed = {short: path for path, short in short_names(differing(entries)).items()}
+    ends = [name for name in known if name.endswith(f".{given}")]
+    if given in headed or len(ends) == 1:
+        return headed.get(given) or ends[0]
+    if ends:
+        raise LabwrightError(f"{option}: {given!r} may be {listed(ends)}: say which.")
     bare = {name for entry in entries for of in entry.metrics.values() for name in of}
     raise LabwrightError(
         f"{option}: no run has a {given!r}{nearest(given, [*known, *bare])} A field is a setting by its path, such as "
