@@ -11,7 +11,7 @@ from labwright.cli.shared import echo, print_table, say
 
 from labwright_instruments.runs.entries import Entry, finite, flat
 from labwright_instruments.runs.query import differing, said
-from labwright_instruments.runs.table import DIGITS, cell
+from labwright_instruments.runs.table import DIGITS, TITLES, cell
 
 FACTS = ("status", "step", "seconds", "when", "tag", "note", "fault")
 COMMIT = 12  # characters of a commit that are shown
@@ -47,7 +47,9 @@ def tell_difference(entries: Sequence[Entry], told: Mapping[str, Any]) -> None:
     """The same in words: a line for each thing, a column for each run; of two runs how far the second is ahead."""
     say(*(f"note: {note}" for note in told["notes"]))
     rows = [("", *told["runs"])]
-    rows += [(fact, *(cell(entry, fact) for entry in entries)) for fact, of in told["facts"].items() if any(of)]
+    for fact, of in told["facts"].items():
+        if any(of):
+            rows.append((TITLES.get(fact, fact), *(cell(entry, fact) for entry in entries)))
     print_table(rows)
     for title, what in (("settings", "settings"), ("versions and code", "environment")):
         rows = [(path, *map(_shown, values)) for path, values in told[what].items()]

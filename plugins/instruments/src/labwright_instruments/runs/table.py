@@ -18,6 +18,7 @@ from labwright_instruments.runs.query import differing, field_named, said, short
 
 DIGITS = 5  # of a metric, and three of a setting
 LONGEST = 24  # characters of a setting's value
+TITLES = {"seconds": "time", "tag": "tags", "fault": ""}  # of columns that aren't called as their field is
 MOST_SETTINGS = 10  # columns
 
 
@@ -109,7 +110,7 @@ def _joined(value: Any) -> Any:
 
 def _rows(entries: Sequence[Entry], columns: Sequence[str]) -> list[tuple[str, ...]]:
     settings = [field for field in columns if any(field in entry.settings for entry in entries)]
-    titles = short_names(settings) | {"seconds": "time", "tag": "tags", "fault": ""}
+    titles = short_names(settings) | TITLES
     header = tuple(titles.get(field, field) for field in columns)
     return [header, *(tuple(cell(entry, field) for field in columns) for entry in entries)]
 
