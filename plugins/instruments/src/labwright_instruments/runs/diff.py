@@ -49,7 +49,7 @@ def tell_difference(entries: Sequence[Entry], told: Mapping[str, Any]) -> None:
     rows = [("", *told["runs"])]
     for fact, of in told["facts"].items():
         if any(of):
-            rows.append((TITLES.get(fact, fact), *(cell(entry, fact) for entry in entries)))
+            rows.append((TITLES.get(fact) or fact, *(cell(entry, fact) for entry in entries)))
     print_table(rows)
     for title, what in (("settings", "settings"), ("versions and code", "environment")):
         rows = [(path, *map(_shown, values)) for path, values in told[what].items()]

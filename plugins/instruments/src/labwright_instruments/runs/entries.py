@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from labwright import LabwrightError, Plugins, located, nearest
+from labwright.cli.shared import say
 
 from labwright_instruments.runs.goals import Goal, goal_of
 from labwright_instruments.runs.notes import Notes, read_notes
@@ -95,18 +96,22 @@ def run_folders(folder: Path) -> Iterator[Path]:
     """A folder, if it is a run's, or those below it. Raises LabwrightError if it isn't there."""
     if not folder.is_dir():
         beside = [str(path) for path in folder.parent.glob("*/")] if folder.parent.is_dir() else []
-        raise LabwrightError(f"there is no folder {located(folder)}{nearest(str(folder), beside)}")
+        near = nearest(str(folder), beside, "; `labwright run RECIPE` makes its run's in runs/.")
+        raise LabwrightError(f"there is no folder {located(folder)}{near}")
     seen = set()
-    for path, below, files in os.walk(folder, followlinks=True):
-        status = Path(path).stat()
-        names = {*below, *files}
-        if (status.st_dev, status.st_ino) in seen:  # a link back to where we came from
+    for path, below, files in os.walk(folder, followlinks=True, onerror=_left_out):
+        place = os.path.realpath(path)
+        if place in seen:  # a link back to where we came from
             below.clear()
-        elif _of_run(names):
+        elif _of_run({*below, *files}):
             below.clear()
             yield Path(path)
-        seen.add((status.st_dev, status.st_ino))
+        seen.add(place)
         below[:] = sorted(name for name in below if not name.startswith("."))
+
+
+def _left_out(error: OSError) -> None:
+    say(f"note: {error.filename} is left out: {error.strerror}")
 
 
 def one_run(folder: Path, plugins: Plugins) -> Entry:
@@ -317,5 +322,9 @@ def _reason(error: Exception) -> str:
     return (error.strerror or str(error)) if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
 
 
+def is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
 def finite(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return is_number(value) and math.isfinite(value)

@@ -12,7 +12,7 @@ from typing import Any
 
 from labwright import LabwrightError, listed, nearest
 
-from labwright_instruments.runs.entries import Entry, finite
+from labwright_instruments.runs.entries import Entry, is_number
 from labwright_instruments.runs.goals import Direction
 
 OWN = (
@@ -49,7 +49,7 @@ class Condition:
             return equal if self.sign == "=" else not equal
         number = _number(self.value)
         if number is not None:
-            return finite(there) and _ORDERED[self.sign](there, number)
+            return is_number(there) and _ORDERED[self.sign](there, number)
         return isinstance(there, str) and _ORDERED[self.sign](there, self.value)  # of dates: 2026-11-30
 
 
@@ -113,7 +113,7 @@ def sorted_by(entries: Sequence[Entry], given: str, elsewhere: Callable[[], Mapp
         direction = _better(entries, field, elsewhere)
     sign = -1.0 if direction == "maximize" else 1.0
     there = [entry for entry in entries if _comparable(entry.fields.get(field))]
-    texts = any(not finite(entry.fields[field]) for entry in there)
+    texts = any(not is_number(entry.fields[field]) for entry in there)
 
     def key(entry: Entry) -> Any:
         value = entry.fields[field]
