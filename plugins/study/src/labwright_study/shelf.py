@@ -59,7 +59,7 @@ def _shelved(folder: Path) -> Shelved:
         return Shelved(name, folder, fault=f"kept in {where}: labwright study show {name} --storage URL")
     url = f"journal:{folder / JOURNAL}"
     with reached(url):
-        where, study, kept = stored(name, url)
+        storage, study, kept = stored(name, url)
         ended = [one for one in study.get_trials(deepcopy=False) if one.state.is_finished() and not lost(one)]
         complete = any(state_of(trial) == "complete" for trial in ended)
         metrics = [str(metric) for metric, _ in kept.get("goals", [])]
@@ -73,5 +73,5 @@ def _shelved(folder: Path) -> Shelved:
             [f"{direction} {metric}" for metric, direction in kept.get("goals", [])],
             {metrics[0]: study.best_value} if single else {},
             len(study.best_trials) if complete and not single else 0,
-            Lease().held_by(where.get_study_system_attrs(study._study_id).get(LEASE)),
+            Lease().held_by(storage.get_study_system_attrs(study._study_id).get(LEASE)),
         )

@@ -61,7 +61,7 @@ class Entry:
     def fields(self) -> dict[str, Any]:
         """All that can be asked of it, by name: settings by path, metrics as SPLIT.METRIC."""
         measured = {f"{split}.{name}": value for split, of in self.metrics.items() for name, value in of.items()}
-        facts = {"name": self.name, "status": self.status, "step": self.step, "steps": self.steps}
+        facts: dict[str, Any] = {"name": self.name, "status": self.status, "step": self.step, "steps": self.steps}
         facts |= {"seconds": self.seconds, "when": self.when, "fault": self.fault}
         if self.goal:
             facts["goal"] = self.goal.metric
@@ -245,11 +245,11 @@ def _steps(recipe: Mapping[str, Any], last: Mapping[str, Any]) -> int | None:
     train = recipe.get("train")
     if not isinstance(train, Mapping):
         return None
-    if isinstance(train.get("steps"), int):
-        return int(train["steps"])
-    if isinstance(train.get("epochs"), int) and "per_epoch" in last:
-        return round(train["epochs"] * last["per_epoch"])
-    return None
+    steps, epochs = train.get("steps"), train.get("epochs")
+    if isinstance(steps, int):
+        return steps
+    per_epoch: float | None = last.get("per_epoch")
+    return round(epochs * per_epoch) if isinstance(epochs, int) and per_epoch else None
 
 
 def _begun(folder: Path) -> float | None:

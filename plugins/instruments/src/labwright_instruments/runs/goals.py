@@ -17,6 +17,7 @@ from typing import Any, Literal
 from labwright import Plugins
 
 Direction = Literal["minimize", "maximize"]
+_DIRECTIONS: Mapping[object, Direction] = {"minimize": "minimize", "maximize": "maximize"}
 DEEPEST = 5  # classes between a task and the one that has its goal
 
 
@@ -37,8 +38,8 @@ def goal_of(settings: Mapping[str, Any], measured: Collection[str], plugins: Plu
     text = settings.get("task.goal")
     if isinstance(text, str) and text:
         metric, _, direction = text.rpartition(":")
-        if direction == "minimize" or direction == "maximize":
-            return Goal(metric, direction)
+        if direction in _DIRECTIONS:
+            return Goal(metric, _DIRECTIONS[direction])
         ways = [goal.direction for goal in goals if goal.metric == text]
         return Goal(text, ways[0] if ways else _own_direction(text, plugins))
     return next((goal for goal in goals if goal.metric in measured), goals[0] if goals and not measured else None)
@@ -111,8 +112,8 @@ def _named(node: ast.AST, assigned: Mapping[str, ast.expr]) -> Iterator[Goal]:
     if not isinstance(node, ast.Call) or ast.unparse(node.func).rpartition(".")[2] != "Goal" or len(node.args) != 2:
         return
     direction = node.args[1].value if isinstance(node.args[1], ast.Constant) else None
-    if direction == "minimize" or direction == "maximize":
-        yield from (Goal(text, direction) for text in _texts(node.args[0], assigned))
+    if isinstance(direction, str) and direction in _DIRECTIONS:
+        yield from (Goal(text, _DIRECTIONS[direction]) for text in _texts(node.args[0], assigned))
 
 
 def _texts(value: ast.expr, assigned: Mapping[str, ast.expr]) -> Iterator[str]:
