@@ -236,6 +236,7 @@ def test_the_modules_that_plugins_are_found_through_import_nothing_but_labwright
 
 # ----------------------------------------------------------------------------------------------- what others may use
 
+OF_THE_ENGINE = {"labwright_study", "labwright_instruments"}
 FIRST_PARTY = [package for package in PACKAGES if package != "labwright"]
 
 
@@ -258,7 +259,7 @@ def test_stability_names_the_public_modules():
 
 @pytest.mark.parametrize("package", FIRST_PARTY)
 def test_first_party_plugins_import_what_anybody_may(package):
-    public = PUBLIC_MODULES - ({"labwright.engine"} if package != "labwright_study" else set())
+    public = PUBLIC_MODULES - ({"labwright.engine"} if package not in OF_THE_ENGINE else set())
     files = code_of(package)
     private = [
         f"{arrow.place} imports {arrow.module}"

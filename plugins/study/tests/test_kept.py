@@ -68,6 +68,18 @@ def test_a_study_of_version_0_1_is_shown_and_its_best_recipe_printed(labwright: 
     assert rows(labwright("study", "export", "kept", "--json")) == EXPECTED[:4]
 
 
+def test_the_studies_of_a_folder_are_listed_those_that_cannot_be_read_as_well(labwright: Any, tmp_path: Path):
+    (tmp_path / "studies" / "torn").mkdir()
+    (tmp_path / "studies" / "torn" / "study.json").write_text("{")
+    (tmp_path / "studies" / "no study").mkdir()
+    kept, torn = json.loads(labwright("study", "list", "--json"))
+    best = max(value for _, value, *_ in EXPECTED[:4])
+    assert (kept["name"], kept["trials"], kept["of"], kept["best"]) == ("kept", 4, 4, {"accuracy": best})
+    assert kept["goals"] == ["maximize accuracy"] and sum(kept["states"].values()) == 4
+    assert torn["name"] == "torn" and "study.json can't be read" in torn["fault"]
+    assert "kept   4 of 4" in labwright("study", "list", str(tmp_path / "studies"))
+
+
 def test_a_study_of_version_0_1_goes_on_with_the_trials_it_would_have_had(labwright: Any):
     labwright("tune", "toy.toml", "--name", "kept", "--trials", "8", "--batch", "4")
     assert rows(labwright("study", "export", "kept", "--json")) == EXPECTED

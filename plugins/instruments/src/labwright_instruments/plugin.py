@@ -14,3 +14,8 @@ def labwright_components() -> Iterator[lw.Component]:
     yield lw.Component("logger", "mlflow", f"{here}.mlflow_runs:MLflow", "runs of MLflow, in a database or on a server")
     yield lw.Component("logger", "tensorboard", f"{here}.event_files:TensorBoard", "event files for TensorBoard")
     yield lw.Component("logger", "wandb", f"{here}.wandb_runs:WandB", "runs of Weights & Biases, offline by default")
+
+
+@lw.hookimpl
+def labwright_verbs() -> Iterator[lw.Verb]:
+    yield lw.Verb("runs", "labwright_instruments.runs.verb:verb", "list runs, compare, draw and note them", "Look")

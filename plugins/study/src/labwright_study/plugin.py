@@ -40,7 +40,7 @@ def labwright_kinds() -> Iterator[lw.Kind]:
 def labwright_verbs() -> Iterator[lw.Verb]:
     here, search = "labwright_study.verbs", "Search and compare"
     yield lw.Verb("tune", f"{here}.tune:verb", "search for better settings of a recipe", search, trains=True)
-    yield lw.Verb("study", f"{here}.study:verb", "show, export or delete a study", search)
+    yield lw.Verb("study", f"{here}.study:verb", "list studies, show, export or delete one", search)
     yield lw.Verb("space", f"{here}.space:verb", "where a study of a recipe would look", search)
     yield lw.Verb("worker", f"{here}.worker:verb", "join a study from this or another machine", search, trains=True)
     yield lw.Verb(

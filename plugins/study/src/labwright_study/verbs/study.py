@@ -1,4 +1,4 @@
-"""`labwright study`: look at a study, take its best recipe, or delete it."""
+"""`labwright study`: list studies, look at one, take its best recipe, or delete it."""
 
 from __future__ import annotations
 
@@ -20,26 +20,35 @@ if TYPE_CHECKING:
     from labwright_study.study import Study
     from labwright_study.trial_store import TrialStore
 
-ACTIONS = ("show", "best", "export", "delete")
+ACTIONS = ("list", "show", "best", "export", "delete")
 
 
 def verb(
     ctx: typer.Context,
     action: Annotated[str, typer.Argument(metavar="|".join(ACTIONS))],
-    name: Annotated[str, typer.Argument(metavar="STUDY", help="The study's name.")],
+    name: Annotated[
+        str,
+        typer.Argument(metavar="STUDY", help="The study's name; for `list` a folder of studies, studies/ if left out."),
+    ] = "",
     storage: Annotated[str, typer.Option(help="The URL that `tune` was given; a journal's by default.")] = "",
     trial: Annotated[int | None, typer.Option(help="For `best`: this trial instead of the best one.")] = None,
     yes: Annotated[bool, typer.Option("--yes", help="For `delete`: don't ask.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Show a study's trials, print a recipe, export all trials as CSV, or delete the study with its folder.
+    """List studies, show one's trials, print a recipe, export all trials as CSV, or delete a study with its folder.
 
-    `best` prints a complete recipe, which `labwright run` takes. `export` prints a row for each trial.
+    `list` takes a folder of studies. `best` prints a complete recipe, which `labwright run` takes. `export` prints a
+    row for each trial.
 
     Examples: labwright study show vision-digits · labwright study best vision-digits > best.toml
     """
     if action not in ACTIONS:
         raise LabwrightError(f"a study has no {action!r}{nearest(action, ACTIONS)} It has {', '.join(ACTIONS)}.")
+    if action == "list":
+        _list(Path(name or "studies"), as_json)
+        return
+    if not name:
+        raise LabwrightError(f"`study {action}` takes a study's name; `labwright study list` shows those in studies/.")
     if action == "delete":
         _delete(name, storage, yes)
         return
@@ -55,6 +64,28 @@ def verb(
             _best(study, store, trial, as_json)
         else:
             _export(study, store, as_json)
+
+
+def _list(folder: Path, as_json: bool) -> None:
+    """A line for each study of a folder: its trials, its goals and the best values, and who runs it."""
+    from labwright_study.report.rows import number
+    from labwright_study.shelf import shelved_in
+
+    studies = list(shelved_in(folder))
+    if as_json:
+        print_json([study.json() for study in studies])
+        return
+    rows = []
+    for study in studies:
+        best = ", ".join(f"{metric} {number(value, 5)}" for metric, value in study.best.items())
+        best = best or (f"{study.front} that no other beats" if study.front else "")
+        trials = "" if study.trials is None else f"{study.trials} of {study.of}"
+        states = ", ".join(f"{count} {state}" for state, count in study.states.items())
+        told = study.fault or (f"run by {study.at}" if study.at else "")
+        rows.append((study.name, trials, states, " and ".join(study.goals), best, told))
+    print_table([("study", "trials", "", "goal", "best", ""), *rows])
+    if not rows:
+        say(f"note: there is no study in {folder}")
 
 
 def _delete(name: str, storage: str, yes: bool) -> None:
