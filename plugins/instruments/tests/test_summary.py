@@ -15,6 +15,7 @@ from parts import Blobs, Sorting, duel, sorting
 from torch import Tensor, nn
 
 WEIGHTS = 4 * 8 + 8 + 8 * 3 + 3  # of the perceptron
+POPULARITY = ("model=recsys/popularity", "loss=", "optimizer=", "train.epochs=", "train.steps=")
 FLOAT, LONG, BATCH = 4, 8, 15  # bytes, bytes, samples
 
 
@@ -142,6 +143,6 @@ def test_the_verb_shows_a_recipe_and_a_run_and_leaves_nothing(said: Said, tmp_pa
 
 
 def test_a_model_in_closed_form_has_weights_alone(said: Said):  # noqa: F811
-    code, out, _ = said("summary", "recsys/popularity", "--json")
+    code, out, _ = said("summary", "recsys/synthetic", *POPULARITY, "--json")
     assert code == 0
     assert json.loads(out)["weights_bytes"] > 0

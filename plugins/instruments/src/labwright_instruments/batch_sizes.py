@@ -53,11 +53,14 @@ class Sizes:
         return next(one for one in self.tried if one.sample_seconds <= NEAR * fewest)
 
 
-def batch_sizes(experiment: Experiment, most: int, tell: Callable[[str], None]) -> Sizes:
+def batch_sizes(
+    experiment: Experiment, most: int, tell: Callable[[str], None], room: Callable[[], int | None] = free_memory
+) -> Sizes:
     """Take steps of device.accumulate samples, of twice as many and so on, to `most`, until memory or data end.
 
     On the CPU, whose memory can't be used up without slowing down the whole machine, a size is tried only if what it
-    needs, by what the sizes before it took, is free. On a GPU it is tried until there is no room.
+    needs, by what the sizes before it took, is free: `room` says how many bytes are. On a GPU all are tried until there
+    is no room.
 
     Raises LabwrightError for what takes no steps, for a task that collects its data, and where not even the first fits.
     """
@@ -73,7 +76,7 @@ def batch_sizes(experiment: Experiment, most: int, tell: Callable[[str], None]) 
     highest = _highest()
     first = number = _first(experiment)
     while not ended and number <= most:
-        free = free_memory()
+        free = room()
         if free is not None and estimate > free:
             ended = f"{number:,} would take about {estimate / 1e9:,.1f} GB; {free / 1e9:,.1f} GB are free"
             break

@@ -41,21 +41,21 @@ class Passed:
 def passed(trainer: Any, batches: Sequence[Any]) -> Passed:
     """Send the micro-batches of a step through the objective of each phase, and look at every module on the way.
 
-    Operations are what torch.utils.flop_counter counts: matrix products, convolutions and attention.
+    Operations are counted by the formulas of torch.utils.flop_counter: matrix products, convolutions and attention.
     """
-    from torch.utils.flop_counter import FlopCounterMode
-
     modules = _modules(trainer)
     outputs: dict[str, str] = {}
-    with ExitStack() as hooks, FlopCounterMode(display=False) as counter:
+    flops = dict.fromkeys(modules, 0)
+    with ExitStack() as hooks, _counting() as counter:
         for name, module in modules.items():
-            hooks.enter_context(module.register_forward_hook(_noting(outputs, name)))
+            before, after = _looking(name, counter, outputs, flops)
+            hooks.enter_context(module.register_forward_pre_hook(before))
+            hooks.enter_context(module.register_forward_hook(after))
         for phase_step in trainer.phase_steps:
             for batch in batches:
                 objective_of(phase_step, batch)
-    by_module = {name: sum(counts.values()) for name, counts in counter.get_flop_counts().items()}
     layers = tuple(
-        Layer(name, type(module).__name__, outputs.get(name, ""), *_sizes(module), by_module.get(_path(name), 0))
+        Layer(name, type(module).__name__, outputs.get(name, ""), *_sizes(module), flops[name])
         for name, module in modules.items()
     )
     uncounted = tuple(
@@ -63,7 +63,7 @@ def passed(trainer: Any, batches: Sequence[Any]) -> Passed:
         for layer in layers
         if layer.output and not layer.flops and _multiplies(modules[layer.name])
     )
-    return Passed(layers, counter.get_total_flops(), uncounted)
+    return Passed(layers, counter.flops, uncounted)
 
 
 def objective_of(phase_step: Any, batch: Any) -> Any:
@@ -82,18 +82,39 @@ def _modules(trainer: Any) -> dict[str, nn.Module]:
     return modules
 
 
-def _path(name: str) -> str:
-    """What the counter calls a module: it begins at the objective, which holds both model and criterion."""
-    first, _, rest = name.partition(".")
-    inner = f"criterion.{rest}" if first == "loss" else f"model.{name}"
-    return f"Objective.{inner}".rstrip(".")
+def _counting() -> Any:
+    """What adds up `flops` of all operations while it is entered.
+
+    torch's own FlopCounterMode also follows modules, by hooks that torch.func doesn't go with.
+    """
+    from torch.utils._python_dispatch import TorchDispatchMode
+    from torch.utils.flop_counter import flop_registry
+
+    class Counting(TorchDispatchMode):
+        flops = 0
+
+        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            given = kwargs or {}
+            out = func(*args, **given)
+            if formula := flop_registry.get(func._overloadpacket):
+                self.flops += formula(*args, **given, out_val=out)
+            return out
+
+    return Counting()
 
 
-def _noting(outputs: dict[str, str], name: str) -> Any:
-    def note(module: nn.Module, arguments: Any, output: Any) -> None:  # noqa: ARG001 - torch calls it so
+def _looking(name: str, counter: Any, outputs: dict[str, str], flops: dict[str, int]) -> tuple[Any, Any]:
+    """What is called before and after a module's forward pass: notes its output's shape and its operations."""
+    begun: list[int] = []
+
+    def before(module: nn.Module, arguments: Any) -> None:  # noqa: ARG001 - torch calls it so
+        begun.append(counter.flops)
+
+    def after(module: nn.Module, arguments: Any, output: Any) -> None:  # noqa: ARG001 - torch calls it so
         outputs.setdefault(name, ", ".join(_shapes(output)) or type(output).__name__)
+        flops[name] += counter.flops - begun.pop()
 
-    return note
+    return before, after
 
 
 def _shapes(output: Any) -> Iterator[str]:
