@@ -68,8 +68,8 @@ def batch_sizes(
     task = experiment.prepared()
     if isinstance(task, Collecting):
         raise LabwrightError(
-            f"find-batch-size: task {experiment.task.label!r} collects what it learns from, and how much at once belongs "
-            "to how it learns. Choose train.batch_size by its documentation."
+            f"find-batch-size: task {experiment.task.label!r} collects what it learns from, and how much at once is "
+            "part of how it learns. Choose train.batch_size by its documentation."
         )
     tried: list[Size] = []
     ended, estimate = "", 0

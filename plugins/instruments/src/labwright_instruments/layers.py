@@ -31,10 +31,14 @@ class Layer:
 
 @dataclass(frozen=True)
 class Passed:
-    """What one forward pass of a batch showed; `uncounted` are layers with weights in which no operation is known."""
+    """What one forward pass of a batch showed.
+
+    `operations` are calls of any kind, `uncounted` layers with weights in which none is one whose FLOPs are known.
+    """
 
     layers: tuple[Layer, ...]
     flops: int
+    operations: int
     uncounted: tuple[str, ...]
 
 
@@ -63,7 +67,7 @@ def passed(trainer: Any, batches: Sequence[Any]) -> Passed:
         for layer in layers
         if layer.output and not layer.flops and _multiplies(modules[layer.name])
     )
-    return Passed(layers, counter.flops, uncounted)
+    return Passed(layers, counter.flops, counter.operations, uncounted)
 
 
 def objective_of(phase_step: Any, batch: Any) -> Any:
@@ -83,7 +87,7 @@ def _modules(trainer: Any) -> dict[str, nn.Module]:
 
 
 def _counting() -> Any:
-    """What adds up `flops` of all operations while it is entered.
+    """What adds up the `flops` of all operations, and counts these, while it is entered.
 
     torch's own FlopCounterMode also follows modules, by hooks that torch.func doesn't go with.
     """
@@ -91,11 +95,12 @@ def _counting() -> Any:
     from torch.utils.flop_counter import flop_registry
 
     class Counting(TorchDispatchMode):
-        flops = 0
+        flops = operations = 0
 
         def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
             given = kwargs or {}
             out = func(*args, **given)
+            self.operations += 1
             if formula := flop_registry.get(func._overloadpacket):
                 self.flops += formula(*args, **given, out_val=out)
             return out

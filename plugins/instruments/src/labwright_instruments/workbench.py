@@ -11,7 +11,6 @@ from typing import Any
 import torch
 from labwright import Experiment, LabwrightError, Task, derived_seed, isolated
 
-
 WARM_UP = 2  # steps: the first allocates and compiles, the second settles what that began
 
 

@@ -24,7 +24,8 @@ def verb(
     steps: Annotated[int, typer.Option(min=10, help="How many rates are tried, an update each.")] = 100,
     phase: Annotated[str | None, typer.Option(help="Whose rate is tried, where a task has several phases.")] = None,
     out: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="The picture: .svg, .png or .pdf; by default find-lr-NAME-001.svg.")
+        Path | None,
+        typer.Option(metavar="FILE", help="The picture: .svg, .png or .pdf; by default find-lr-NAME-001.svg."),
     ] = None,
     as_json: Json = False,
 ) -> None:

@@ -66,6 +66,6 @@ def _tell(found: Profile, device: str) -> None:
         echo(f"{sum(one.share for one in rest):.1%}  in {len(rest):,} others")
     if found.waiting > _MUCH:
         say(
-            "data: device.workers fetch ahead where data isn't in memory; cheaper augmentation and larger batches help, "
-            "too."
+            "data: device.workers fetch ahead where data isn't in memory; cheaper augmentation helps, too, and larger "
+            "batches."
         )

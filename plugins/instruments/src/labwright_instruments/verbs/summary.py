@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from labwright import LabwrightError
 from labwright.cli.shared import Json, Overrides, echo, print_json, print_table, say
 
 if TYPE_CHECKING:
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
     from labwright import Experiment
 
-    from labwright_instruments.layers import Layer
+    from labwright_instruments.layers import Layer, Passed
     from labwright_instruments.parts_of_memory import Parts
 
 _PARTS = {
@@ -32,6 +33,12 @@ def verb(
     what: Annotated[str, typer.Argument(metavar="RECIPE|RUN", help="A recipe, a file that ends in .toml, or a run.")],
     overrides: Overrides = None,
     depth: Annotated[int, typer.Option(min=0, help="How many levels of layers are shown; their sums have all.")] = 3,
+    costs: Annotated[
+        bool, typer.Option("--cost", help="Time some steps, evaluations and a checkpoint: what a run would take.")
+    ] = False,
+    on: Annotated[
+        str | None, typer.Option("--for", metavar="GPU", help='With --cost: what it may take there, as "A100 40GB".')
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Show the layers of a model with shapes, parameters and FLOPs, and what a step keeps in memory, by part.
@@ -40,8 +47,17 @@ def verb(
     matrix products, convolutions and attention of the forward pass, a multiplication and its addition as two. Backward
     takes about twice as many again.
 
-    Example: labwright summary vision/digits model.width=48
+    `--cost` reckons the time of a whole run here, and its disk. `--for` is rougher by far: it goes by the peak that the
+    GPU's maker publishes, of which trainings reach a tenth to a half.
+
+    Examples: labwright summary vision/digits model.width=48 · labwright summary vision/digits --cost --for "A100 40GB"
     """
+    if on is not None and not costs:
+        raise LabwrightError("--for goes with --cost: it says where the run would take that long.")
+    if on is not None:
+        from labwright_instruments.peaks import named
+
+        on = named(on)
     experiment = ctx.obj.experiment(_recipe(what), overrides)
     if experiment.closed_form:
         _closed_form(experiment, as_json)
@@ -56,11 +72,12 @@ def verb(
         parts = parts_of_memory(trainer, batches, shares)
         device, samples = str(trainer.device), sum(map(len, batches))
         model = type(trainer.model).__name__
+        run_cost = _cost(trainer, through, on) if costs else {}
     whole = through.layers[0]
     if as_json:
         told = {"device": device, "batch_samples": samples, "parameters": whole.parameters, "frozen": whole.frozen}
-        layers = [asdict(layer) for layer in through.layers]
-        print_json(told | {"flops": through.flops, "memory": parts.json(), "layers": layers, "notes": parts.notes})
+        told |= {"flops": through.flops, "memory": parts.json(), "layers": [asdict(one) for one in through.layers]}
+        print_json(told | ({"cost": run_cost} if run_cost else {}) | {"notes": parts.notes})
         return
     echo(f"{experiment.name}: {model} on {device}, a batch of {samples:,}")
     _print_layers(through.layers, depth)
@@ -70,6 +87,8 @@ def verb(
     if through.uncounted:
         say(f"note: no FLOPs are counted in {', '.join(through.uncounted)}: nothing there is an operation it knows.")
     _print_parts(parts)
+    if run_cost:
+        _print_cost(run_cost, parts, on)
 
 
 def _recipe(what: str) -> str:
@@ -97,6 +116,49 @@ def _closed_form(experiment: Experiment, as_json: bool) -> None:
             for key, value in held.items()
         ]
     )
+
+
+def _cost(trainer: Any, through: Passed, on: str | None) -> dict[str, Any]:
+    from labwright_instruments.cost import cost
+    from labwright_instruments.peaks import PEAKS, step_seconds
+
+    here = cost(trainer)
+    told: dict[str, Any] = asdict(here) | {"seconds": here.seconds}
+    if on is not None:
+        low, high = step_seconds(on, through.flops, through.operations, trainer.settings.precision)
+        told["there"] = {"gpu": on, "memory_bytes": int(PEAKS[on].memory)}
+        told["there"] |= {"training_seconds": [here.steps * low, here.steps * high]}
+    return told
+
+
+def _print_cost(told: dict[str, Any], parts: Parts, on: str | None) -> None:
+    each = [
+        (f"{told[many]:,} {many}", f"{duration(told[many] * told[seconds])}")
+        for many, seconds in (
+            ("steps", "step_seconds"),
+            ("evaluations", "evaluation_seconds"),
+            ("checkpoints", "checkpoint_seconds"),
+        )
+    ]
+    rows = [*each, ("the test part", duration(told["test_seconds"])), ("together", duration(told["seconds"]))]
+    echo("\na run here, without starting up and the report")
+    print_table([*rows, ("on disk", amount(told["disk_bytes"]))], indent="  ")
+    if on is None:
+        return
+    low, high = map(duration, told["there"]["training_seconds"])
+    reach = f"between {low} and {high}" if low != high else f"about {low}, as long as its operations take to start"
+    room = told["there"]["memory_bytes"]
+    echo(f"on {on}: training {reach}, by its published peak. Rough: only a run there can tell.")
+    verdict = "fits into" if parts.together < room else "doesn't fit into"
+    echo(f"what a step keeps, {amount(parts.together)}, {verdict} its {amount(room)}.")
+
+
+def duration(seconds: float) -> str:
+    """A stretch of time: 0.34 s, 12 s, 4 min 05 s, 2 h 07 min."""
+    if seconds < 59.5:
+        return f"{seconds:.2g} s" if seconds < 9.95 else f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
 def _print_layers(layers: Sequence[Layer], depth: int) -> None:
