@@ -25,8 +25,8 @@ def test_counts_and_bytes_are_those_of_the_run(tmp_path: Any):
     assert (found.steps, found.evaluations) == (30, measured.count("valid"))
     assert found.checkpoints == 5  # of 7, 14, 21 and 28 steps, and of the last
     folders = sorted((tmp_path / "run" / "checkpoints").glob("step-*"))
-    written = sum(file.stat().st_size for file in folders[-1].iterdir())
-    assert found.checkpoint_bytes == pytest.approx(written, rel=0.1)  # texts in it are of another length
+    tensors = sum(file.stat().st_size for file in folders[-1].glob("*.safetensors"))
+    assert tensors < found.checkpoint_bytes < tensors + 5000  # with some texts
     assert found.disk_bytes == 3 * found.checkpoint_bytes and len(folders) <= 3
     spent = 30 * found.step_seconds + 3 * found.evaluation_seconds + found.test_seconds + 5 * found.checkpoint_seconds
     assert found.seconds == pytest.approx(spent)
