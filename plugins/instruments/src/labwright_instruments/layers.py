@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-COUNTED = "products of matrices, convolutions and attention, a multiplication with its addition as two"
+COUNTED = "matrix products, convolutions, attention; a multiply-add is 2"
 _LOOKED_UP = (nn.Embedding, nn.EmbeddingBag)  # a row is taken, nothing is multiplied
 
 

@@ -83,7 +83,7 @@ def verb(
     _print_layers(through.layers, depth)
     frozen = f", {whole.frozen:,} of them frozen" if whole.frozen else ", all of them trained"
     echo(f"\nparameters: {whole.parameters:,}{frozen}")
-    echo(f"FLOPs of the forward pass: {number(through.flops)} for the batch ({COUNTED})")
+    echo(f"FLOPs of the forward pass: {number(through.flops)} ({COUNTED})")
     if through.uncounted:
         say(f"note: no FLOPs are counted in {', '.join(through.uncounted)}: nothing there is an operation it knows.")
     _print_parts(parts)
@@ -146,11 +146,12 @@ def _print_cost(told: dict[str, Any], parts: Parts, on: str | None) -> None:
     if on is None:
         return
     low, high = map(duration, told["there"]["training_seconds"])
-    reach = f"between {low} and {high}" if low != high else f"about {low}, as long as its operations take to start"
+    reach = f"between {low} and {high}" if low != high else f"about {low}, what its operations take to start"
     room = told["there"]["memory_bytes"]
-    echo(f"on {on}: training {reach}, by its published peak. Rough: only a run there can tell.")
+    echo(f"on {on}: training {reach}")
+    echo("  by its published peak, of which trainings reach a tenth to a half: only a run there can tell")
     verdict = "fits into" if parts.together < room else "doesn't fit into"
-    echo(f"what a step keeps, {amount(parts.together)}, {verdict} its {amount(room)}.")
+    echo(f"  what a step keeps, {amount(parts.together)}, {verdict} its {amount(room)}")
 
 
 def duration(seconds: float) -> str:
