@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import ParametrizationList
 
 COUNTED = "matrix products, convolutions, attention; a multiply-add is 2"
-_LOOKED_UP = (nn.Embedding, nn.EmbeddingBag)  # a row is taken, nothing is multiplied
+# of tables a row is taken; what makes a weight of another doesn't see the batch
+_NO_PRODUCTS = (nn.Embedding, nn.EmbeddingBag, ParametrizationList)
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,8 @@ def passed(trainer: Any, batches: Sequence[Any]) -> Passed:
         for phase_step in trainer.phase_steps:
             for batch in batches:
                 objective_of(phase_step, batch)
+    if "" not in outputs:  # a loss that calls its parts alone
+        flops[""] = counter.flops
     layers = tuple(
         Layer(name, type(module).__name__, outputs.get(name, ""), *_sizes(module), flops[name])
         for name, module in modules.items()
@@ -131,8 +135,9 @@ def _shapes(output: Any) -> Iterator[str]:
     elif isinstance(output, list | tuple):
         for value in output:
             yield from _shapes(value)
-    elif hasattr(output, "__dict__"):  # such as the outputs of transformers
-        yield from _shapes(vars(output))
+    elif is_dataclass(output):
+        for field in fields(output):
+            yield from _shapes(getattr(output, field.name))
 
 
 def _sizes(module: nn.Module) -> tuple[int, int]:
@@ -143,4 +148,4 @@ def _sizes(module: nn.Module) -> tuple[int, int]:
 
 def _multiplies(module: nn.Module) -> bool:
     own = module.parameters(recurse=False)
-    return not isinstance(module, _LOOKED_UP) and any(parameter.dim() > 1 for parameter in own)
+    return not isinstance(module, _NO_PRODUCTS) and any(parameter.dim() > 1 for parameter in own)

@@ -11,11 +11,9 @@ from labwright import LabwrightError
 from labwright.cli.shared import Json, Overrides, echo, print_json, print_table, say
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from labwright import Experiment
 
-    from labwright_instruments.layers import Layer, Passed
+    from labwright_instruments.layers import Passed
     from labwright_instruments.parts_of_memory import Parts
 
 _PARTS = {
@@ -62,7 +60,7 @@ def verb(
     if experiment.closed_form:
         _closed_form(experiment, as_json)
         return
-    from labwright_instruments.layers import COUNTED, passed
+    from labwright_instruments.layers import passed
     from labwright_instruments.parts_of_memory import parts_of_memory
     from labwright_instruments.workbench import first_cut, workbench
 
@@ -71,24 +69,23 @@ def verb(
         through = passed(trainer, batches)
         parts = parts_of_memory(trainer, batches, shares)
         device, samples = str(trainer.device), sum(map(len, batches))
-        model = type(trainer.model).__name__
+        notes = [*trainer.run.notes, *parts.notes]
         run_cost = _cost(trainer, through, on) if costs else {}
+    if through.uncounted:
+        names = ", ".join(through.uncounted)
+        notes.append(f"no FLOPs are counted in {names}: nothing there is an operation whose FLOPs are known.")
     whole = through.layers[0]
     if as_json:
         told = {"device": device, "batch_samples": samples, "parameters": whole.parameters, "frozen": whole.frozen}
         told |= {"flops": through.flops, "memory": parts.json(), "layers": [asdict(one) for one in through.layers]}
-        print_json(told | ({"cost": run_cost} if run_cost else {}) | {"notes": parts.notes})
+        print_json(told | ({"cost": run_cost} if run_cost else {}) | {"notes": notes})
         return
-    echo(f"{experiment.name}: {model} on {device}, a batch of {samples:,}")
-    _print_layers(through.layers, depth)
-    frozen = f", {whole.frozen:,} of them frozen" if whole.frozen else ", all of them trained"
-    echo(f"\nparameters: {whole.parameters:,}{frozen}")
-    echo(f"FLOPs of the forward pass: {number(through.flops)} ({COUNTED})")
-    if through.uncounted:
-        say(f"note: no FLOPs are counted in {', '.join(through.uncounted)}: nothing there is an operation it knows.")
+    echo(f"{experiment.name}: {whole.kind} on {device}, a batch of {samples:,}")
+    _print_layers(through, depth)
     _print_parts(parts)
     if run_cost:
         _print_cost(run_cost, parts, on)
+    say(*(f"note: {note}" for note in notes))
 
 
 def _recipe(what: str) -> str:
@@ -162,10 +159,12 @@ def duration(seconds: float) -> str:
     return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
-def _print_layers(layers: Sequence[Layer], depth: int) -> None:
+def _print_layers(through: Passed, depth: int) -> None:
+    from labwright_instruments.layers import COUNTED
+
     rows = [("layer", "output", "parameters", "FLOPs")]
     left = 0
-    for layer in layers:
+    for layer in through.layers:
         level = layer.name.count(".") + 1 if layer.name else 0
         if level > depth:
             left += 1
@@ -178,6 +177,10 @@ def _print_layers(layers: Sequence[Layer], depth: int) -> None:
     print_table(rows)
     if left:
         echo(f"{left:,} deeper ones are in the sums; --depth {depth + 1} shows more")
+    whole = through.layers[0]
+    frozen = f", {whole.frozen:,} of them frozen" if whole.frozen else ", all of them trained"
+    echo(f"\nparameters: {whole.parameters:,}{frozen}")
+    echo(f"FLOPs of the forward pass: {number(through.flops)} ({COUNTED})")
 
 
 def _print_parts(parts: Parts) -> None:
@@ -189,7 +192,6 @@ def _print_parts(parts: Parts) -> None:
     rows.append(("together", amount(parts.together), "without what operations take while they run"))
     echo("\nmemory of a step")
     print_table(rows, indent="  ")
-    say(*(f"note: {note}" for note in parts.notes))
 
 
 def number(count: float) -> str:
