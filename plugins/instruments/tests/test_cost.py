@@ -51,6 +51,7 @@ def test_a_gpu_is_named_as_people_write_it():
         step_seconds("V100 16GB", 1, 1, "bf16")
 
 
+@pytest.mark.long
 def test_the_verb_reckons_here_and_there(said: Said):  # noqa: F811
     command = ("summary", "vision/digits-mlp", "device=cpu", "model.width=16", "--depth", "0")
     code, out, _ = said(*command, "--cost", "--for", "A100 40GB")

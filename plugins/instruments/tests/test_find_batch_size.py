@@ -88,6 +88,7 @@ def test_the_smallest_size_whose_samples_are_within_five_percent_is_as_fast_as_a
     assert found.fast.size == 4  # 2.1 is 5 % more than 2
 
 
+@pytest.mark.long
 def test_the_verb_says_which_size_is_largest_and_which_is_fast(said: Said, tmp_path: Any):  # noqa: F811
     code, out, errors = said("find-batch-size", "vision/digits-mlp", "device=cpu", "model.width=16", "--most", "4")
     assert code == 0

@@ -103,6 +103,7 @@ def test_of_several_phases_one_is_named_and_the_others_keep_their_rates():
     assert (len(found.lrs), found.lrs[-1]) == (12, pytest.approx(1e-2))
 
 
+@pytest.mark.long
 def test_the_verb_draws_a_picture_and_touches_no_run(said: Said, tmp_path: Any):  # noqa: F811
     command = ("find-lr", "vision/digits-mlp", "device=cpu", "model.width=16", "--steps", "20")
     code, out, _ = said(*command, "--json")

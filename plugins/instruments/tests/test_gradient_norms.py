@@ -84,6 +84,7 @@ def test_they_are_of_log_every_steps_before_clipping_and_of_what_is_not_frozen(t
     assert written[0]["norm"] > 0.01  # ten times what it is clipped to
 
 
+@pytest.mark.long
 def test_a_resumed_run_has_each_step_once_and_the_same_numbers(tmp_path: Path):
     descending().run(tmp_path / "whole")
     train = {"epochs": 1, "batch_size": 15, "save_every": "3 steps"}
@@ -126,6 +127,7 @@ def test_scaled_gradients_are_refused(tmp_path: Path):
         descending(device={"name": "cpu", "precision": "fp16"}).run(tmp_path / "run")
 
 
+@pytest.mark.long
 def test_they_change_nothing(tmp_path: Path):
     with_norms = descending().run(tmp_path / "with")
     without = descending(log=[]).run(tmp_path / "without")

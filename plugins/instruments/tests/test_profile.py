@@ -79,6 +79,7 @@ def test_operations_are_said_in_words(name: str, said_of_it: str):
     assert words(name) == said_of_it
 
 
+@pytest.mark.long
 def test_the_verb_lists_ten_and_says_where_the_trace_is(said: Said, tmp_path: Any):  # noqa: F811
     command = ("profile", "vision/digits-mlp", "device=cpu", "model.width=16", "--steps", "2")
     code, out, errors = said(*command)

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import labwright as lw
+import pytest
 import torch
 from instrument_lines import Perceptron, Said, said  # noqa: F401 - a fixture
 from labwright_instruments.layers import Passed, passed
@@ -128,6 +129,7 @@ def test_where_activations_can_not_be_told_it_is_said():
     assert "torch.func" in parts.notes[0]
 
 
+@pytest.mark.long
 def test_the_verb_shows_a_recipe_and_a_run_and_leaves_nothing(said: Said, tmp_path: Any):  # noqa: F811
     code, out, _ = said("summary", "vision/digits-mlp", "device=cpu", "--json")
     told = json.loads(out)
