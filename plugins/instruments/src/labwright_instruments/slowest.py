@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -143,7 +143,7 @@ def _steps(trainer: Any, fed: Any, count: int, marking: Callable[[str], Any] | N
 
 
 @contextmanager
-def _marked(trainer: Any, marking: Callable[[str], Any]) -> Any:
+def _marked(trainer: Any, marking: Callable[[str], Any]) -> Iterator[None]:
     """Within it each module's forward pass, each loss and each update is a stretch of the trace, by its name."""
     with ExitStack() as marks:
         for name, module in trainer.model.named_modules():
