@@ -127,7 +127,7 @@ def _attempt(experiment: Experiment, task: Task, number: int, first: int) -> Siz
         why = "there is no room for it" if short else _LeftOut(str(error).splitlines()[0])
     # only now, as an error keeps alive what it came from
     gc.collect()
-    if torch.cuda.is_initialized():
+    if torch.cuda.is_available():
         torch.cuda.empty_cache()
     return why
 

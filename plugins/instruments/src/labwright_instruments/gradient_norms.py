@@ -61,7 +61,8 @@ class GradientNorms:
             return
         for name, parameter in self._run.model.named_parameters():
             if parameter.requires_grad:
-                self._hooks.append(parameter.register_post_accumulate_grad_hook(self._hook(name)))
+                hook = parameter.register_post_accumulate_grad_hook(self._hook(name))  # type: ignore[no-untyped-call]
+                self._hooks.append(hook)
 
     def _hang_up(self) -> None:
         for hook in self._hooks:

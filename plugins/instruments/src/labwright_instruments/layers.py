@@ -98,7 +98,7 @@ def _counting() -> Any:
     from torch.utils._python_dispatch import TorchDispatchMode
     from torch.utils.flop_counter import flop_registry
 
-    class Counting(TorchDispatchMode):
+    class Counting(TorchDispatchMode):  # type: ignore[no-untyped-call]
         flops = operations = 0
 
         def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -109,7 +109,7 @@ def _counting() -> Any:
                 self.flops += formula(*args, **given, out_val=out)
             return out
 
-    return Counting()
+    return Counting()  # type: ignore[no-untyped-call]
 
 
 def _looking(name: str, counter: Any, outputs: dict[str, str], flops: dict[str, int]) -> tuple[Any, Any]:

@@ -75,7 +75,9 @@ def lr_range(trainer: Any, phase: str, low: float, high: float, updates: int) ->
     """
     optimizer = next(one.optimizer for one in trainer.phase_steps if one.name == phase)
     optimizer.schedule, optimizer.warmup = "constant", 0.0  # what is given is then what is used
-    lrs, losses, smoothed = [], [], []
+    lrs: list[float] = []
+    losses: list[float] = []
+    smoothed: list[float] = []
     average, diverged = 0.0, False
     for batch in trainer.built.method.feed(trainer):
         optimizer.lr = low * (high / low) ** (len(lrs) / max(updates - 1, 1))

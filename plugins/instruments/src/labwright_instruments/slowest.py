@@ -181,7 +181,7 @@ def _within(function: Callable[..., Any], name: str, marking: Callable[[str], An
 
 def _operations(events: Iterable[Any], on_gpu: bool) -> tuple[Operation, ...]:
     """Operations by their name and place, the slowest first."""
-    kept = [event for event in events if event.device_type == torch.autograd.DeviceType.CPU]
+    kept = [event for event in events if event.device_type.name == "CPU"]
     origins: dict[int, str] = {}  # of what backward goes through, by the number autograd gave it
     for event in kept:
         if event.sequence_nr >= 0 and _BACKWARD not in event.name and (mark := _mark_of(event)):

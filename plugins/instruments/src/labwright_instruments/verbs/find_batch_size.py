@@ -31,8 +31,8 @@ def verb(
     found = batch_sizes(experiment, most, say)
     fast, largest = found.fast, found.tried[-1]
     if as_json:
-        rows = [vars(one) | {"sample_seconds": one.sample_seconds} for one in found.tried]
-        print_json({"largest": largest.size, "fast": fast.size, "ended": found.ended, "sizes": rows})
+        sizes = [vars(one) | {"sample_seconds": one.sample_seconds} for one in found.tried]
+        print_json({"largest": largest.size, "fast": fast.size, "ended": found.ended, "sizes": sizes})
         return
     fewest = min(one.sample_seconds for one in found.tried)
     rows = [
