@@ -270,6 +270,7 @@ LONG = (
         for name in (
             *("adapt-with-lora", "answer-questions", "bigger-than-memory", "compare", "cross-validate", "detection"),
             *("draw-pictures", "generate-text", "instances", "learn-without-labels", "local-parts", "own-images"),
+            "look-before-training",
             *("own-ratings", "own-recordings", "own-tables", "own-texts", "predict", "pretrain-text"),
             *("private-training", "resume", "segmentation", "several-tasks", "track-runs", "translate"),
             "tune-on-instructions",

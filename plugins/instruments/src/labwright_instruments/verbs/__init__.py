@@ -1,0 +1,1 @@
+"""The verbs of the instruments. Each parses, calls and prints."""
