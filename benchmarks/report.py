@@ -20,6 +20,7 @@ BESIDE = (
     "PARETO.md",
     "LISTING.md",
     "PRIVATE.md",
+    "RL.md",
     "PROCESSES.md",
 )
 DISTRIBUTIONS = (
