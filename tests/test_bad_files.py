@@ -241,7 +241,7 @@ def test_a_command_line_that_is_none_is_answered_with_the_way_to_help(
         main()
     said = capsys.readouterr()
     assert (ended.value.code, said.out) == (2, "")
-    assert re.search(r"Try '.* -h' for help|`labwright --help` shows all", said.err)
+    assert re.search(r"Try '.* -h' for help|`labwright (--help|study list)` shows", said.err)
     assert "Traceback" not in said.err and "\x1b[31mb" not in said.err
 
 

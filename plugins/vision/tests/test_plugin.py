@@ -40,5 +40,6 @@ def test_every_recipe_is_a_complete_experiment(name: str, tmp_path: Path) -> Non
     experiment = lw.Experiment.from_recipe(name, overrides)
     others = {"simclr": "two-views", "byol": "two-views", "heads": "multi", "mae": "vision/masked-pictures"}
     others |= {"detection": "vision/detection", "instances": "vision/detection", "segmentation": "dense-labels"}
+    others |= {"coco": "vision/detection", "ade20k": "dense-labels"}
     learned = next((task for word, task in others.items() if word in name), "classification")
     assert experiment.table()["task"]["name"] == learned
