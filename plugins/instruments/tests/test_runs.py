@@ -146,9 +146,9 @@ def test_the_table_is_sorted_and_says_if_nothing_is_left(here: Path, said: Any):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("--where", "acuracy>1"), "no run has a 'acuracy'; did you mean 'accuracy'"),
+        (("--where", "acuracy>1"), "no run has 'acuracy'; did you mean 'accuracy'"),
         (("--where", "accuracy"), "--where 'accuracy' is no condition: write FIELD=VALUE"),
-        (("--sort", "figure"), "no run has a 'figure'"),
+        (("--sort", "figure"), "no run has 'figure'"),
         (("--columns", "status,,step"), "write fields with commas"),
         (("rnus",), "there is no folder 'rnus' in"),
         (("diff", "runs/slow"), "takes two runs or more, given 1"),

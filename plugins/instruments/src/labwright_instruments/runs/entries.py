@@ -96,7 +96,7 @@ def run_folders(folder: Path) -> Iterator[Path]:
     """A folder, if it is a run's, or those below it. Raises LabwrightError if it isn't there."""
     if not folder.is_dir():
         beside = [str(path) for path in folder.parent.glob("*/")] if folder.parent.is_dir() else []
-        near = nearest(str(folder), beside, "; `labwright run RECIPE` makes its run's in runs/.")
+        near = nearest(str(folder), beside, "; `labwright run RECIPE` makes runs in runs/.")
         raise LabwrightError(f"there is no folder {located(folder)}{near}")
     seen = set()
     for path, below, files in os.walk(folder, followlinks=True, onerror=_left_out):

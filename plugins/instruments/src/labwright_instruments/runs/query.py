@@ -86,7 +86,7 @@ def field_named(given: str, entries: Iterable[Entry], option: str) -> str:
         raise LabwrightError(f"{option}: {given!r} may be {listed(ends)}: say which.")
     bare = {name for entry in entries for of in entry.metrics.values() for name in of}
     raise LabwrightError(
-        f"{option}: no run has a {given!r}{nearest(given, [*known, *bare])} A field is a setting by its path, such as "
+        f"{option}: no run has {given!r}{nearest(given, [*known, *bare])} A field is a setting by its path, such as "
         f"model.width, SPLIT.METRIC, such as valid.accuracy, or one of {', '.join(OWN)}."
     )
 
