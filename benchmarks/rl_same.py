@@ -19,8 +19,7 @@ from labwright_rl.models.actor_critic import ActorCritic
 from labwright_rl.models.layers import Normalizer
 from labwright_rl.on_policy import OnPolicy, Rollout, advantages_of
 from labwright_rl.scaling import RewardScale
-from rl import ROLLOUT, SETTINGS
-from stable_baselines3 import PPO
+from rl import ROLLOUT, SETTINGS, ppo_of_sb3
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 from torch import Tensor, nn
@@ -52,25 +51,7 @@ class Seen(DummyVecEnv):
 def main() -> None:
     torch.set_num_threads(1)
     chosen, seen = SETTINGS[NAME], Seen()
-    model = PPO(
-        "MlpPolicy",
-        VecNormalize(seen, gamma=chosen["discount"]),
-        n_steps=ROLLOUT,
-        batch_size=chosen["batch"],
-        n_epochs=chosen["passes"],
-        learning_rate=chosen["lr"],
-        gamma=chosen["discount"],
-        gae_lambda=chosen["gae"],
-        max_grad_norm=chosen["norm"],
-        policy_kwargs={
-            "log_std_init": -2,
-            "ortho_init": False,
-            "activation_fn": nn.ReLU,
-            "net_arch": {"pi": [256, 256], "vf": [256, 256]},
-        },
-        seed=0,
-        device="cpu",
-    )
+    model = ppo_of_sb3(NAME, VecNormalize(seen, gamma=chosen["discount"]), seed=0)
     _, callback = model._setup_learn(ROUNDS * ROLLOUT, None)
     rounds = []
     for number in range(ROUNDS):
