@@ -15,7 +15,8 @@ from typing import Any
 import torch
 from labwright import Collecting, Experiment, LabwrightError, Task, free_memory
 
-from labwright_instruments.parts_of_memory import kept_for_backward, size, tensors_of, weights_of
+from labwright_instruments.layers import tensors_of
+from labwright_instruments.parts_of_memory import kept_for_backward, size, weights_of
 from labwright_instruments.workbench import first_cut, lengthened, refuse_closed_form, wait_for, workbench
 
 NEAR = 1.05  # times the fewest seconds for a sample: what counts as as fast

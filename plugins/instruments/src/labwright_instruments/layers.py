@@ -120,24 +120,26 @@ def _looking(name: str, counter: Any, outputs: dict[str, str], flops: dict[str, 
         begun.append(counter.flops)
 
     def after(module: nn.Module, arguments: Any, output: Any) -> None:  # noqa: ARG001 - torch calls it so
-        outputs.setdefault(name, ", ".join(_shapes(output)) or type(output).__name__)
+        shapes = ["x".join(map(str, tensor.shape)) or "scalar" for tensor in tensors_of(output)]
+        outputs.setdefault(name, ", ".join(shapes) or type(output).__name__)
         flops[name] += counter.flops - begun.pop()
 
     return before, after
 
 
-def _shapes(output: Any) -> Iterator[str]:
-    if isinstance(output, Tensor):
-        yield "x".join(map(str, output.shape)) or "scalar"
-    elif isinstance(output, Mapping):
-        for value in output.values():
-            yield from _shapes(value)
-    elif isinstance(output, list | tuple):
-        for value in output:
-            yield from _shapes(value)
-    elif is_dataclass(output):
-        for field in fields(output):
-            yield from _shapes(getattr(output, field.name))
+def tensors_of(value: Any) -> Iterator[Tensor]:
+    """Every tensor in a batch, or in what a module gave."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, Mapping):
+        for one in value.values():
+            yield from tensors_of(one)
+    elif isinstance(value, list | tuple):
+        for one in value:
+            yield from tensors_of(one)
+    elif is_dataclass(value):
+        for field in fields(value):
+            yield from tensors_of(getattr(value, field.name))
 
 
 def _sizes(module: nn.Module) -> tuple[int, int]:

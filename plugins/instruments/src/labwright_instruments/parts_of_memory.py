@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, fields
 from typing import Any
 
 import torch
 from labwright import Method
 from torch import Tensor, nn
 
-from labwright_instruments.layers import objective_of
+from labwright_instruments.layers import objective_of, tensors_of
 
 
 @dataclass(frozen=True)
@@ -127,18 +127,3 @@ def _states(phase_steps: Iterable[Any]) -> Iterator[Tensor]:
     for phase_step in phase_steps:
         for slots in phase_step.optimizer.state_dict().values():
             yield from (tensor for tensor in slots.values() if tensor.dim())
-
-
-def tensors_of(value: Any) -> Iterator[Tensor]:
-    """Every tensor in a batch."""
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, Mapping):
-        for one in value.values():
-            yield from tensors_of(one)
-    elif isinstance(value, list | tuple):
-        for one in value:
-            yield from tensors_of(one)
-    elif is_dataclass(value):
-        for field in fields(value):
-            yield from tensors_of(getattr(value, field.name))
