@@ -133,3 +133,12 @@ def test_they_change_nothing(tmp_path: Path):
     without = descending(log=[]).run(tmp_path / "without")
     pairs = zip(with_norms.model.parameters(), without.model.parameters(), strict=True)
     assert all(torch.equal(left, right) for left, right in pairs)
+
+
+def test_a_file_of_that_name_that_it_did_not_write_is_kept(tmp_path: Path):
+    experiment, folder = descending(), tmp_path / "run"
+    experiment.trainer(folder).fit(until=2)
+    (folder / "gradient_norms.jsonl").write_text('{"mine": 1}\n')
+    with pytest.raises(lw.LabwrightError, match=r"gradient_norms\.jsonl isn't a file that it wrote"):
+        experiment.resumed(folder)[0].fit()
+    assert (folder / "gradient_norms.jsonl").read_text() == '{"mine": 1}\n'

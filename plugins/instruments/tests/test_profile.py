@@ -16,12 +16,12 @@ from labwright_instruments.workbench import lengthened, workbench
 from parts import Blobs, Points, sorting
 from torch import Tensor
 
-STEPS = 3
+STEPS, SLEEP = 3, 0.1
 
 
 class SlowPoints(Points):
     def fetch(self, indices: Tensor, epoch: int, seed: int) -> lw.Batch:
-        time.sleep(0.1)  # a hundred times what a step of a perceptron takes
+        time.sleep(SLEEP)
         return super().fetch(indices, epoch, seed)
 
 
@@ -38,10 +38,10 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> tuple[Profile, Path]:
         return profiled(trainer, STEPS, 1, trace), trace
 
 
-@pytest.mark.timing
 def test_a_step_that_waits_for_its_data_is_found_out(found: tuple[Profile, Path]):
-    assert 0.5 < found[0].waiting < 1
-    assert found[0].step_seconds >= 0.1
+    """Each batch takes its sleep, whatever the machine: no less was waited for."""
+    assert found[0].waiting * found[0].step_seconds >= SLEEP
+    assert found[0].waiting < 1
 
 
 def test_each_operation_is_in_the_layer_that_called_it_forwards_and_backwards(found: tuple[Profile, Path]):

@@ -131,4 +131,8 @@ def _from_step(run: Run) -> TextIO:
         file.flush()
     except OSError as error:
         raise LabwrightError(f"logger 'gradient-norms' can't write {path}: {error.strerror}.") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise LabwrightError(
+            f"logger 'gradient-norms': {path} isn't a file that it wrote: move it elsewhere."
+        ) from error
     return file
