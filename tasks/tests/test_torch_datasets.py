@@ -166,3 +166,17 @@ def test_inputs_of_other_sizes_are_refused_with_their_number():
     data.prepare()
     with pytest.raises(LabwrightError, match=r"train\[1\]: its input has shape \(4,\), another's of its batch \(3,\)"):
         data.split("train").fetch(torch.tensor([0, 1]), 0, 0)  # type: ignore[union-attr]
+
+
+def test_labels_that_a_transform_changes_are_those_that_are_learned():
+    class Turned(Stretched):
+        targets = Y.tolist()
+        target_transform = staticmethod(lambda label: 2 - label)
+
+        def __getitem__(self, index: int) -> tuple[Tensor, int]:
+            return X[index], self.target_transform(int(Y[index]))
+
+    data = Datasets(Turned(), valid=0.0)
+    data.prepare()
+    part = data.split("train")
+    assert part.labels.tolist() == part.fetch(torch.arange(120), 0, 0).targets.tolist() == (2 - Y).tolist()  # type: ignore[union-attr]

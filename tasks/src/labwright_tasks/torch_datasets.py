@@ -184,7 +184,7 @@ class Datasets(Data):
     def _labels(self, part: Samples) -> Tensor:
         """The classes of a part's samples: as the dataset keeps them, or by fetching each once."""
         dataset = self._parts[part.origin]
-        for attribute in _LABELS:
+        for attribute in () if getattr(dataset, "target_transform", None) else _LABELS:  # which changes them
             kept = getattr(dataset, attribute, None)
             if kept is not None and len(kept) == len(dataset):
                 return torch.as_tensor(kept)[part.numbers].long()
