@@ -228,7 +228,7 @@ def range_of(values: Values) -> Interval | None:
 
 
 def spread(interval: Interval | None, seen: Interval | None, seeds: int, confidence: float, form: str = ".4g") -> str:
-    """An interval in words; without one the range of the seeds, and how many an interval takes."""
+    """An interval in words, without one the range of the seeds; nothing of a single one."""
     if interval is not None:
         return f"{confidence:.0%} interval {interval[0]:{form}} to {interval[1]:{form}}"
     if seen is None:

@@ -13,6 +13,7 @@ from labwright.engine import duration, page
 from labwright_study.description import Description
 from labwright_study.findings import Findings
 from labwright_study.importance import LEAST, Importance, best_of, importances
+from labwright_study.paired_tests import spread
 from labwright_study.report import figures
 from labwright_study.report.rows import Row, at_end, names, number, rows_of, setting
 from labwright_study.space import Dimension
@@ -205,15 +206,14 @@ class _Report:
                 trial["name"],
                 number(trial["searched"]),
                 "failed" if trial["mean"] is None else number(trial["mean"]),
-                "" if trial["range"] is None else " to ".join(map(number, trial["interval"] or trial["range"])),
+                spread(trial["interval"], trial["range"], trial["seeds"], again["confidence"]),
                 trial["seeds"],
                 "" if trial["luck"] is None else number(trial["luck"]),
                 number(again["test"][trial["name"]]) if trial["name"] in again["test"] else "",
             )
             for trial in again["trials"]
         ]
-        between = f"{again['confidence']:.0%} interval" if again["trials"][0]["interval"] else "range of the seeds"
-        columns = ("", "in the search", "over fresh seeds", between, "seeds", "luck", "test")
+        columns = ("", "in the search", "over fresh seeds", "between", "seeds", "luck", "test")
         note = f"{self.goals[0].metric}; luck is how much better a trial looked in the search than it is on average."
         yield page.table("", columns, rows, note)
 
