@@ -60,6 +60,25 @@ def test_the_folder_says_what_the_model_takes_and_holds_what_the_task_learned(ru
     assert written == {file.name: file.read_bytes() for file in (run / "task").iterdir()}
 
 
+@pytest.mark.long
+def test_a_teacher_stays_behind(tmp_path: Path) -> None:
+    settings: dict[str, Any] = {
+        "optimizer": "adamw",
+        "device": "cpu",
+        "train": {"steps": 1, "batch_size": 15},
+        "log": [],
+    }
+    task: dict[str, Any] = {"name": "classification", "data": {"name": "vision/digits"}}
+    model = {"name": "vision/mlp", "width": 8, "depth": 1}
+    lw.Experiment(task=task, model=model, loss="cross-entropy", **settings).run(tmp_path / "teacher")
+    task["teacher"] = {"run": str(tmp_path / "teacher")}
+    lw.Experiment(task=task, model=model, loss="cross-entropy", **settings).run(tmp_path / "student")
+    facts = export(tmp_path / "student", tmp_path / "exported")
+    names = {file.name for file in (tmp_path / "student" / "task").iterdir()}
+    assert {file.name for file in (tmp_path / "exported" / "task").iterdir()} == names - {"teacher"} != names
+    assert facts["notes"] == ["task/teacher isn't copied: it is a run that is asked in training alone."]
+
+
 def test_nothing_is_overwritten_and_no_link_of_a_run_is_followed(run: Path, tmp_path: Path) -> None:
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "notes.txt").write_text("mine")

@@ -151,6 +151,7 @@ class TwoViews(Task):
         goal = "retrieval_accuracy" if self.paired else "knn_accuracy" if self.labelled else "rank"
         self.goal = Goal(goal, "maximize")
         self.learned_from: Split | None = None  # the training part, where the data is other data
+        self.one_view: bool | None = None  # whether the model gives the same for a sample twice, once that is known
 
     def port_types(self) -> tuple[type[Port], type[Port]]:
         return self.data.item, Projections
@@ -226,6 +227,8 @@ class TwoViews(Task):
         # both at once, so that batch normalisation sees them together
         both = tuple(torch.cat(views) for views in zip(batch.inputs, batch.others, strict=True))
         first, second = model(*both).chunk(2)
+        if self._to_be_told(model, first):  # once: it waits for the device
+            self.one_view = torch.equal(first, second)
         if not isinstance(model, Taught):
             if isinstance(criterion, Byol):
                 raise LabwrightError(
@@ -237,6 +240,10 @@ class TwoViews(Task):
         # each view is to predict what the teacher gives for the other
         losses = criterion(first, of_second), criterion(second, of_first)
         return _mean(*losses)
+
+    def _to_be_told(self, model: nn.Module, first: Tensor) -> bool:
+        unknown = self.one_view is None and self.views == "dropout" and not self.paired
+        return unknown and model.training and not torch._C._functorch.is_batchedtensor(first)
 
     def after_step(self, model: nn.Module, phase: str, progress: float) -> None:  # noqa: ARG002 - one phase
         if isinstance(model, Taught):
@@ -269,7 +276,12 @@ class TwoViews(Task):
         return {"knn_accuracy": Of(neighbours, "features", "labels", "known", "known_labels")} | metrics
 
     def remark(self, split: str, metrics: Mapping[str, float]) -> str | None:
-        """Says so where the projections have collapsed to a point."""
+        """Says so where the projections have collapsed to a point, or the model saw no two views."""
+        if self.one_view:
+            return (
+                "task.views=dropout: the model gives the same for a sample twice, so that it saw no two views and "
+                "only learns to hold samples apart. A model with dropout sees two, such as by model.dropout=0.1."
+            )
         if not metrics.get("spread", 1.0) < _COLLAPSED:
             return None
         return (

@@ -55,7 +55,7 @@ def export(run: Path | str, target: Path | str, *, plugins: lw.Plugins | None = 
     pairs = zip(examples, answers, strict=True)
     compared = [_differences(file, dict(zip(names, example, strict=True)), answer) for example, answer in pairs]
     largest = {name: max(differences[name] for differences in compared) for name in answers[0]}
-    shutil.copytree(run / "task", target / "task")
+    left_out = _learned(run / "task", target / "task")
     facts = {
         "inputs": [_described(name, argument) for name, argument in zip(names, examples[0], strict=True)],
         "outputs": [
@@ -66,7 +66,7 @@ def export(run: Path | str, target: Path | str, *, plugins: lw.Plugins | None = 
         "largest_difference": max(largest.values()),
         "bytes": sum(part.stat().st_size for part in target.glob("model.onnx*")),
         "torch": torch.__version__,
-        "notes": list(loaded.notes),
+        "notes": [*loaded.notes, *left_out],
     }
     (target / "model.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
     return {"folder": str(target), **facts}
@@ -82,6 +82,13 @@ def _merged(model: nn.Module) -> nn.Module:
     model = copy(model)
     model._modules = {**model._modules, **parts}
     return model
+
+
+def _learned(task: Path, target: Path) -> list[str]:
+    """Copy what the task learned, without the runs in it, such as a teacher, which only training asks."""
+    runs = sorted(folder.name for folder in task.iterdir() if (folder / "checkpoints").is_dir())
+    shutil.copytree(task, target, ignore=lambda folder, _: runs if Path(folder) == task else ())
+    return [f"task/{name} isn't copied: it is a run that is asked in training alone." for name in runs]
 
 
 def _claim(target: Path, run: Path) -> None:
