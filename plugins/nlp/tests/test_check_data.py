@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from itertools import combinations
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from labwright import Finding
+from labwright_nlp.data.alike_texts import AlikeTexts
 from labwright_nlp.data.odd_texts import alphabet_of, nearly_same, odd_texts
 from labwright_nlp.data.text_files import TextFiles
 from labwright_nlp.data.text_pairs import TextPairs
@@ -111,3 +113,14 @@ def test_a_text_that_is_its_own_translation_is_found(tmp_path: Path) -> None:
     data.prepare()
     (same,) = data.checks()
     assert same.samples == (("train", 8),) and "1 texts are their own translation" in same.sentence
+
+
+def test_pairs_are_the_same_where_both_sides_are(tmp_path: Path) -> None:
+    texts, others = sentences(60), sentences(60, seed=1)
+    rows = [*zip(texts, others, strict=True), (texts[3], "another"), (texts[5], others[5])]
+    file = tmp_path / "pairs.jsonl"
+    file.write_text("".join(json.dumps({"text": text, "other": other}) + "\n" for text, other in rows))
+    data = AlikeTexts(path=file, tokenizer="char", valid=0.0, test=0.0)
+    data.prepare()
+    copies = [finding for finding in look(data, most=10_000, seed=0, say=str).findings if isinstance(finding, Copies)]
+    assert [finding.samples for finding in copies if finding.check == "duplicates"] == [(("train", 61),)]

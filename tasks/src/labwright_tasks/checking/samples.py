@@ -13,11 +13,13 @@ from torch import Tensor
 from labwright_tasks.checking.features import sample_features
 from labwright_tasks.checking.look_alikes import SMALLEST, greys
 from labwright_tasks.checking.oddities import Oddity, oddities
+from labwright_tasks.two_views import Views
 
 PARTS = ("train", "valid", "test")
 _AT_ONCE = 256
 
 Place = tuple[str, int]  # a split and an index
+Side = tuple[Tensor, ...]  # a batch's inputs
 
 
 @dataclass(frozen=True)
@@ -85,9 +87,9 @@ def look_at(data: Data, *, most: int, seed: int, say: Callable[[str], None]) -> 
     labels: list[Tensor] = []
     told, wanted = 0, min(most, whole)
     for name, batch, indices in _batches(parts, samples, most, seed):
-        inputs = _take(samples, name, batch, indices, labels)
-        rows = sample_features(port, inputs) if len(inputs[0]) else None
-        features += [] if rows is None else [rows]
+        inputs, *_ = sides = _take(samples, name, batch, indices, labels)
+        rows = [sample_features(port, side) for side in sides if len(inputs[0])]
+        features += [torch.cat(known, 1)] if (known := [some for some in rows if some is not None]) else []
         pictures += [greys(inputs[0])] if isinstance(port, Image) and min(port.height, port.width) >= SMALLEST else []
         if len(samples) >= told + max(2000, wanted // 5):
             told = len(samples)
@@ -128,20 +130,20 @@ def _one_by_one(part: Split, name: str, indices: Tensor, samples: Samples) -> It
             yield name, batch, [index]
 
 
-def _take(samples: Samples, name: str, batch: Batch, indices: list[int], labels: list[Tensor]) -> tuple[Tensor, ...]:
-    """Note down what is to be known of a batch, and return the inputs that can be compared with others."""
-    inputs = batch.inputs
+def _take(samples: Samples, name: str, batch: Batch, indices: list[int], labels: list[Tensor]) -> list[Side]:
+    """Note down what is to be known of a batch, and return the inputs that can be compared, of pairs both sides."""
+    sides = [batch.inputs, batch.others] if isinstance(batch, Views) else [batch.inputs]
     odd_B = torch.zeros(len(batch), dtype=torch.bool)
-    for oddity, some_B in oddities(samples.port, inputs).items():
+    for oddity, some_B in (found for side in sides for found in oddities(samples.port, side).items()):
         if some_B.any():
             samples.odd.setdefault(oddity, []).extend((name, indices[row]) for row in some_B.nonzero()[:, 0].tolist())
         # what isn't a number has no features, and what is silent is no duplicate of what is silent
         odd_B |= some_B & oddity.broken
     sound = (~odd_B).nonzero()[:, 0]
     samples.places += [(name, indices[row]) for row in sound.tolist()]
-    samples.digests += [digest_of(inputs, row) for row in sound.tolist()]
+    samples.digests += [b"".join(digest_of(side, row) for side in sides) for row in sound.tolist()]
     labels.append(batch.targets[sound] if isinstance(batch.targets, Tensor) else torch.empty(0, 0))
-    return tuple(tensor[sound] for tensor in inputs)
+    return [tuple(tensor[sound] for tensor in side) for side in sides]
 
 
 def digest_of(inputs: tuple[Tensor, ...], row: int) -> bytes:
