@@ -27,7 +27,7 @@ import typer.main
 from labwright.base import search
 from labwright.cli import EXIT_CODES, app
 from labwright.cli.shared import Context
-from labwright.config.signature import Setting, signature
+from labwright.config.signature import ARGUMENTS, Setting, signature
 from labwright.data import ports
 from labwright.plugin.registry import Plugins
 from labwright.runs.start import Start
@@ -136,12 +136,12 @@ def _metavar(parameter: Any) -> str:
 
 def train(plugins: Plugins) -> str:
     """The settings of a recipe's `train` table."""
-    return _page(["# Train settings", _docstring(Train), settings_table(Train, plugins)])
+    return _page(["# Train settings", _without_settings(Train), settings_table(Train, plugins)])
 
 
 def start(plugins: Plugins) -> str:
     """The settings of a recipe's `start` table."""
-    return _page(["# What a run starts from", _docstring(Start), settings_table(Start, plugins)])
+    return _page(["# What a run starts from", _without_settings(Start), settings_table(Start, plugins)])
 
 
 def components(plugins: Plugins, kind: str) -> str:
@@ -176,7 +176,7 @@ def _family(plugins: Plugins, kind: str, name: str) -> Iterator[str]:
 
 
 def _component(target: Any, distribution: str, plugins: Plugins) -> Iterator[str]:
-    yield _docstring(target)
+    yield _without_settings(target)
     found = signature(target)
     facts = [f"From {distribution}."]
     for port, verb in (("inputs", "Takes"), ("outputs", "Returns")):
@@ -190,7 +190,7 @@ def _component(target: Any, distribution: str, plugins: Plugins) -> Iterator[str
 
 
 def settings_table(target: Any, plugins: Plugins) -> str:
-    """The settings of a constructor: name, type, default, valid range, where a study looks."""
+    """The settings of a constructor: name, type, default, valid range, where a study looks, and what each is."""
     rows = []
     for name, setting in signature(target).settings.items():
         schema = setting.adapter.json_schema()
@@ -198,8 +198,9 @@ def settings_table(target: Any, plugins: Plugins) -> str:
         kind = several + _part(setting.part.kind, plugins) if setting.part else _type(schema, schema.get("$defs", {}))
         default = "required" if setting.required else _code(_shown(setting)) if setting.default is not None else ""
         valid = "" if setting.part else _range(schema)
-        rows.append((_code(name), kind, default, valid, _searched(setting.mark) if setting.mark else ""))
-    return _table(("setting", "type", "default", "valid", "searched"), rows)
+        searched = _searched(setting.mark) if setting.mark else ""
+        rows.append((_code(name), kind, default, valid, searched, setting.description))
+    return _table(("setting", "type", "default", "valid", "searched", "what it is"), rows)
 
 
 def _part(kind: str, plugins: Plugins) -> str:
@@ -528,6 +529,11 @@ def _docstring(thing: Any) -> str:
     if dataclasses.is_dataclass(thing) and own.startswith(f"{getattr(thing, '__name__', '')}("):
         return ""  # the one that dataclass writes itself
     return inspect.cleandoc(own)
+
+
+def _without_settings(thing: Any) -> str:
+    """A docstring whose settings stand in a table."""
+    return ARGUMENTS.sub("", _docstring(thing)).strip()
 
 
 def _port(port: type) -> str:

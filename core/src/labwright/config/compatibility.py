@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import builtins
+import collections.abc
 import inspect
+import json
 import re
+import types
 import typing
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,7 +18,7 @@ from torch import nn
 from labwright.base.errors import LabwrightError, listed
 from labwright.config.recipe import read_recipe
 from labwright.config.resolve import ComponentSpec, Where, resolve
-from labwright.config.signature import Part, hints_of, signature, unwrapped
+from labwright.config.signature import ARGUMENTS, Part, hints_of, signature, unwrapped
 from labwright.interfaces.closed_form import ClosedForm
 from labwright.interfaces.task import Task
 from labwright.plugin.registry import Plugins
@@ -153,13 +157,17 @@ def described(kind: str, name: str, plugins: Plugins) -> dict[str, Any]:
         {
             "name": key,
             "type": _words(hints[key]),
-            "default": "needed" if setting.required else "" if setting.default is None else repr(setting.default),
+            "default": ""
+            if setting.required or setting.default is None
+            else json.dumps(setting.written(setting.default)),
+            "needed": setting.required,
             "search": str(setting.mark or ""),
+            "description": setting.description,
         }
         for key, setting in constructor.settings.items()
     ]
     formulas = r"\.\. math::\n(?:[ \t]*\n|[ \t]+.*\n)+"  # of a library; not to be read on a terminal
-    documentation = re.sub(formulas, "", inspect.getdoc(target) or "")
+    documentation = ARGUMENTS.sub("", re.sub(formulas, "", inspect.getdoc(target) or "")).strip()
     return {"documentation": documentation, "ports": ports, "settings": settings}
 
 
@@ -175,6 +183,16 @@ def _words(hint: Any) -> str:
 
 
 def _type(bare: Any) -> str:
-    if typing.get_origin(bare) is typing.Literal:
-        return " | ".join(map(str, typing.get_args(bare)))
-    return bare.__name__ if inspect.isclass(bare) and not typing.get_args(bare) else re.sub(r"\w+\.", "", str(bare))
+    within = typing.get_args(bare)
+    match typing.get_origin(bare):
+        case typing.Literal:
+            return " | ".join(map(str, within))
+        case typing.Union | types.UnionType:
+            return " | ".join(map(_words, within))
+        case builtins.list | collections.abc.Sequence:
+            return f"list of {_words(within[0])}"
+        case builtins.tuple if ... not in within:
+            return f"[{', '.join(map(_words, within))}]"
+        case builtins.dict | collections.abc.Mapping:
+            return f"table of {_words(within[-1])}"
+    return bare.__name__ if inspect.isclass(bare) and not within else re.sub(r"\w+\.", "", str(bare))

@@ -124,7 +124,8 @@ class _Schema:
         self.definitions |= {prefix + name: one for name, one in schema.pop("$defs", {}).items()}
         if setting.default is not None and not setting.required:
             schema["default"] = setting.written(setting.default)
-        return dict(schema) | ({"description": f"searched: {setting.mark}"} if setting.mark else {})
+        said = [setting.description, f"searched: {setting.mark}" if setting.mark else ""]
+        return dict(schema) | ({"description": " ".join(filter(None, said))} if any(said) else {})
 
 
 def _members(name: str, target: Any) -> Iterator[tuple[dict[str, Any], Any]]:

@@ -32,6 +32,8 @@ from labwright.data.ports import Port
 
 MISSING = inspect.Parameter.empty
 RESERVED = ("name", "object")
+ARGUMENTS = re.compile(r"^Args:\n((?:    .*\n?|\n)*)", re.MULTILINE)  # of a docstring in Google's style
+_ARGUMENT = re.compile(r"^    (\w+(?:, \w+)*)(?: \(.*?\))?: (.*(?:\n {5,}.*)*)", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,8 @@ class Setting:
     """One keyword of a constructor: its type, its default, where to search, or which kind of component it is.
 
     `several` is (list,) or (dict,) for a setting that holds several components, (dict, list) for a table of lists.
-    `per_trial` says that fused trials may differ in it.
+    `per_trial` says that fused trials may differ in it. `description` is what `Args:` of the docstring says of it, or
+    its `Field(description=...)`.
 
     Example: `lw.signature(GPT).settings["width"].validated(128)`
     """
@@ -66,6 +69,7 @@ class Setting:
     part: Part | None
     per_trial: bool = False
     several: tuple[type, ...] = ()
+    description: str = ""
 
     @property
     def required(self) -> bool:
@@ -114,6 +118,7 @@ def signature(target: Any) -> Signature:
     if function in (object.__init__, nn.Module.__init__):
         return Signature(target, {}, {})
     hints = hints_of(target)
+    said = arguments(target)
     settings: dict[str, Setting] = {}
     given: dict[str, tuple[type, ...]] = {}
     parameters = list(inspect.signature(function).parameters.values())
@@ -126,8 +131,19 @@ def signature(target: Any) -> Signature:
         if ports or name == "parameters":
             given[name] = ports
         else:
-            settings[name] = _setting(where, parameter, hints[name])
+            settings[name] = _setting(where, parameter, hints[name], said.get(name, ""))
     return Signature(target, settings, given)
+
+
+def arguments(target: Any) -> dict[str, str]:
+    """What `Args:` says of each parameter in the docstrings of a function, or of a class and those it derives from.
+
+    One line may be of several: `height, width: of a picture, in pixels.`
+    """
+    documented = [*reversed(inspect.getmro(target)), target.__init__] if inspect.isclass(target) else [target]
+    texts = [ARGUMENTS.search(inspect.cleandoc(one.__doc__ or "")) for one in documented]
+    entries = [entry for text in texts if text for entry in _ARGUMENT.findall(text[1])]
+    return {name: " ".join(said.split()) for names, said in entries for name in names.split(", ")}
 
 
 def _fault(parameter: inspect.Parameter, hints: Mapping[str, Any]) -> str:
@@ -163,7 +179,7 @@ def hints_of(target: Any) -> dict[str, Any]:
     return {name: hint.type if isinstance(hint, InitVar) else hint for name, hint in hints.items()}
 
 
-def _setting(where: str, parameter: inspect.Parameter, hint: Any) -> Setting:
+def _setting(where: str, parameter: inspect.Parameter, hint: Any, said: str) -> Setting:
     bare, extras, optional = unwrapped(hint)
     several: list[type] = []
     within = bare
@@ -186,7 +202,8 @@ def _setting(where: str, parameter: inspect.Parameter, hint: Any) -> Setting:
         ) from error
     default = parameter.default
     per_trial = any(isinstance(extra, PerTrial) for extra in extras)
-    setting = Setting(parameter.name, adapter, default, mark, part, per_trial, tuple(several))
+    said = said or next((text for extra in extras if (text := getattr(extra, "description", None))), "")
+    setting = Setting(parameter.name, adapter, default, mark, part, per_trial, tuple(several), said)
     fault = ""
     # TOML has no null, so that such a None could never be written in a recipe
     if optional and default is not None:

@@ -75,6 +75,17 @@ def has_settings_that_can_be_checked(subject: Subject) -> None:
     assert subject.settings is not None
 
 
+def says_what_each_setting_is(subject: Subject) -> None:
+    """Each setting has a description: under `Args:` of the class's docstring, or by `Field(description=...)`.
+
+    It stands in `labwright show`, in editors, in the docs and in messages. A library's own classes may go without.
+    """
+    if subject.name.endswith("/*"):
+        raise NotApplicable("a family's members are a library's")
+    bare = [name for name, setting in subject.settings.items() if not setting.description]
+    assert not bare, f"nothing is said of {listed(bare, 40)}"
+
+
 def has_settings_that_survive_toml_and_json(subject: Subject) -> None:
     """A default written to TOML or JSON and read again is the same value: that is how a run folder keeps it."""
     for name, setting in subject.settings.items():
@@ -145,6 +156,7 @@ QUICK_CHECKS = (
     Check(can_be_loaded, ("component", "verb", "kind")),
     Check(is_documented, ("component", "verb")),
     Check(has_settings_that_can_be_checked, ("component",)),
+    Check(says_what_each_setting_is, ("component",)),
     Check(has_settings_that_survive_toml_and_json, ("component",)),
     Check(is_searched_among_valid_values, ("component",)),
     Check(can_be_read, ("recipe",)),
