@@ -27,7 +27,11 @@ class CPU(Device):
 
 @dataclass(eq=False, kw_only=True)
 class CUDA(Device):
-    """An NVIDIA or AMD GPU, by its index among those that CUDA_VISIBLE_DEVICES leaves visible."""
+    """An NVIDIA or AMD GPU.
+
+    Args:
+        index: its number among those that CUDA_VISIBLE_DEVICES leaves visible.
+    """
 
     index: Annotated[int, Field(ge=0)] = 0
 

@@ -25,8 +25,13 @@ Beta = Annotated[float, Field(ge=0, lt=1)]
 class SGD(Elementwise):
     """Stochastic gradient descent with momentum (Sutskever et al. 2013, section 2), in the form of torch.optim.SGD.
 
-    The first momentum is the gradient itself, undampened. `nesterov` looks ahead by the momentum, which must then be
-    above 0, without dampening.
+    The first momentum is the gradient itself, undampened.
+
+    Args:
+        weight_decay: the factor of the weights that is added to their gradient.
+        momentum: the share of the last update that goes on.
+        dampening: the share of a gradient that momentum leaves out.
+        nesterov: look ahead by the momentum, which must then be above 0, without dampening.
     """
 
     counted = False
@@ -101,7 +106,12 @@ class SGD(Elementwise):
 class Adam(Elementwise):
     """Adam (Kingma & Ba 2015, algorithm 1), its weight decay added to the gradient.
 
-    `amsgrad` takes the maximum before the bias correction, as torch.optim.Adam does (Reddi et al. 2018, algorithm 2).
+    Args:
+        weight_decay: the factor of the weights that is added to their gradient.
+        betas: decay of the running means of gradients and of their squares.
+        eps: added to the root of the mean square.
+        amsgrad: divide by the largest mean square so far, taken before the bias correction, as torch.optim.Adam does
+            (Reddi et al. 2018, algorithm 2).
     """
 
     counted = True
@@ -164,6 +174,9 @@ class Adam(Elementwise):
 @dataclass(eq=False, repr=False, kw_only=True)
 class AdamW(Adam):
     """Adam with decoupled weight decay (Loshchilov & Hutter 2019, algorithm 2).
+
+    Args:
+        weight_decay: the share of the weights, times the rate, that a step takes away.
 
     Example: `lw.AdamW(dict(model.named_parameters()), lr=3e-3)`
     """

@@ -30,7 +30,11 @@ BAR_WIDTH = 40
 
 
 class Progress:
-    """A bar on a terminal; elsewhere a line for each evaluation, and between them one every `every` seconds at most."""
+    """A bar on a terminal; elsewhere a line for each evaluation, and some between them.
+
+    Args:
+        every: the fewest seconds between two lines that aren't of evaluations, where there is no terminal.
+    """
 
     def __init__(self, *, every: Annotated[float, Field(gt=0)] = 30.0) -> None:
         self.every = every

@@ -20,12 +20,14 @@ from labwright.train.log import read_log
 class Early:
     """End when a metric of `valid` has not improved for a while.
 
-    `metric`: which one; the task's goal if left out. `direction`: which way it improves; known for the goal, to be
-    given for any other. `patience`: the evaluations without improvement that end the run. `min_delta`: how much better
-    than the best before it a value must be to count. A value that is no number is no improvement.
+    A value that is no number is no improvement. Its state is a function of the run's log, so that a resumed run ends
+    where it would have ended: at once, if its patience was used up already.
 
-    Its state is a function of the run's log, so that a resumed run ends where it would have ended: at once, if its
-    patience was used up already.
+    Args:
+        metric: which one; the task's goal if left out.
+        direction: which way it improves; known for the goal, to be given for any other.
+        patience: the evaluations without improvement that end the run.
+        min_delta: how much better than the best before it a value must be to count.
     """
 
     metric: str | None = None
@@ -91,7 +93,8 @@ class Early:
 class Seconds:
     """End after a stretch of time, at the end of the step under way.
 
-    `limit` is in seconds of this process: what was trained before a resumption doesn't count.
+    Args:
+        limit: seconds of this process: what was trained before a resumption doesn't count.
     """
 
     limit: Annotated[float, Field(gt=0)]

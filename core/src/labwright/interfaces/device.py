@@ -20,10 +20,13 @@ Precision = Literal["fp32", "bf16", "fp16"]
 class Device(ABC):
     """Where and how it is computed; nothing here changes what is computed, precision apart.
 
-    `precision`: bf16 and fp16 compute in autocast and keep float32 weights; fp16 scales the loss. `compile`: use
-    torch.compile. `accumulate`: cut each batch into that many micro-batches, one after another; the loss is the
-    same mean. `workers`: processes that fetch data which isn't in memory. `threads`: CPU threads of this process.
-    `sync_batch_norm`: where several processes train together, BatchNorm's statistics are of the whole batch.
+    Args:
+        precision: bf16 and fp16 compute in autocast and keep float32 weights; fp16 scales the loss.
+        compile: use torch.compile.
+        accumulate: cut each batch into that many micro-batches, one after another; the loss is the same mean.
+        workers: processes that fetch data which isn't in memory; 0 is this one.
+        threads: of this process on the CPU; left out, as many as PyTorch takes.
+        sync_batch_norm: where several processes train together, BatchNorm's statistics are of the whole batch.
 
     Example: `class TPU(lw.Device): ...`
     """

@@ -56,11 +56,17 @@ class _Grouped(ABC):
 class Optimizer(_Grouped):
     """Updates a phase's parameters by name; the schedule of its rate is part of it.
 
-    `schedule`: constant; linear, cosine and exponential fall from `lr` to `lr * end` over the run; one-cycle rises from
-    lr/25 to lr over the first 0.3, then falls to lr * end (Smith & Topin 2018). `warmup` is the share of the run
-    in which the rate first rises linearly from 0. `groups` maps name patterns (`"*.bias"`) to a Group; the first wins.
-    `layer_decay` multiplies the rate once for each layer below the top: see `layer_factors`. `frozen` has the names of
-    the parameters that groups freeze, and when each is to learn; None: never.
+    `frozen` has the names of the parameters that groups freeze, and when each is to learn; None: never.
+
+    Args:
+        lr: learning rate, the highest of the run.
+        weight_decay: the share of a weight that is taken away, or its penalty's factor, a step.
+        schedule: how the rate goes: linear, cosine and exponential fall from `lr` to `lr * end` over the run; one-cycle
+            rises from lr/25 to lr over the first 0.3, then falls to lr * end (Smith & Topin 2018).
+        warmup: the share of the run in which the rate first rises linearly from 0.
+        end: the share of `lr` that the last step uses, unless the schedule is constant.
+        groups: what differs for parameters whose names match a pattern such as "*.bias"; the first pattern wins.
+        layer_decay: multiplies the rate once for each layer below the top.
 
     Example: `class Lion(lw.Optimizer): ...`
     """

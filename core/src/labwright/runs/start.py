@@ -26,12 +26,16 @@ SOME = 5  # names in a note or a message; `labwright show --start` has all
 class Start:
     """The weights a run begins with; they are copied once, and its folder needs their source no more.
 
-    `run` is a run folder, a folder of safetensors (one file, or all the parts that an index names), or one such file.
-    `checkpoint` is which weights of a run: those it ended with (`final`), its last or its best ones; averaged weights
-    where it kept an average. `take` maps names there to names here, `{"encoder.*" = "backbone.*"}`: a `*` stands for
-    the same on both sides, the first pattern that a name matches counts, and what none matches isn't taken. Left out,
-    all is taken under its own name. `strict` refuses what is taken and has no place in this model; without it that is
-    left out and said. Other sizes are refused always.
+    Tensors of other sizes are refused always.
+
+    Args:
+        run: a run folder, a folder of safetensors (one file, or all the parts that an index names), or one such file.
+        checkpoint: which weights of a run: those it ended with (`final`), its last or its best ones; averaged weights
+            where it kept an average.
+        take: names there to names here, `{"encoder.*" = "backbone.*"}`: a `*` stands for the same on both sides, the
+            first pattern that a name matches counts, and what none matches isn't taken. Left out, all is taken under
+            its own name.
+        strict: refuse what is taken and has no place in this model; without it that is left out and said.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")

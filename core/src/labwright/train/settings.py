@@ -18,13 +18,24 @@ _FEWEST, _MOST = 5, 100  # epochs
 class Train:
     """How long to train, on how much at once, and what to keep.
 
-    `epochs` or `steps` says how long; `epochs = "auto"` is as many as make about 3,000 steps, from 5 to 100, so that
-    few samples are seen more often. `clip` bounds the norm of a phase's gradients. `ema` is the decay of averaged
-    weights, which are then what is evaluated; it starts lower, at (1 + step) / (10 + step). `evaluate_every` and
-    `save_every` are "3 epochs" or "500 steps"; `log_every` counts steps. `keep` is how many checkpoints stay beside the
-    best one. `final` says whether a run ends with its last weights or those that were best on `valid`. `drop_last`
-    leaves out an epoch's last batch where it has fewer samples than `batch_size`. `evaluate_on` are paths of other data
-    by names: all of each is measured whenever `valid` is, and nothing is chosen by it.
+    Either `epochs` or `steps` says how long.
+
+    Args:
+        epochs: passes over the training part; "auto" is as many as make about 3,000 steps, from 5 to 100, so that few
+            samples are seen more often.
+        steps: updates of the weights.
+        batch_size: samples of a step, of all processes together.
+        clip: bounds the norm of a phase's gradients; left out, nothing does.
+        ema: decay of averaged weights, which are then what is evaluated; it starts lower, at (1 + step) / (10 + step).
+        seed: of the initial weights, the order of samples, augmentation and dropout.
+        evaluate_every: when `valid` is measured, such as "3 epochs" or "500 steps".
+        save_every: when a checkpoint is written, such as "3 epochs" or "500 steps".
+        log_every: steps between two entries of losses and rates in the log.
+        keep: checkpoints that stay, beside the best one.
+        final: whether a run ends with its last weights or those that were best on `valid`.
+        drop_last: leave out an epoch's last batch where it has fewer samples than `batch_size`.
+        evaluate_on: paths of other data by names: all of each is measured whenever `valid` is, and nothing is chosen by
+            it.
 
     Example: `lw.Experiment(..., train={"epochs": 5, "batch_size": 64, "seed": 0})`
     """
