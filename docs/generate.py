@@ -27,7 +27,7 @@ import typer.main
 from labwright.base import search
 from labwright.cli import EXIT_CODES, app
 from labwright.cli.shared import Context
-from labwright.config.signature import ARGUMENTS, Setting, signature
+from labwright.config.signature import ARGUMENT, ARGUMENTS, Setting, signature
 from labwright.data import ports
 from labwright.plugin.registry import Plugins
 from labwright.runs.start import Start
@@ -190,7 +190,7 @@ def _component(target: Any, distribution: str, plugins: Plugins) -> Iterator[str
 
 
 def settings_table(target: Any, plugins: Plugins) -> str:
-    """The settings of a constructor: name, type, default, valid range, where a study looks, and what each is."""
+    """The settings of a constructor: name, what it is, type and valid range, default, where a study looks."""
     rows = []
     for name, setting in signature(target).settings.items():
         schema = setting.adapter.json_schema()
@@ -199,8 +199,8 @@ def settings_table(target: Any, plugins: Plugins) -> str:
         default = "required" if setting.required else _code(_shown(setting)) if setting.default is not None else ""
         valid = "" if setting.part else _range(schema)
         searched = _searched(setting.mark) if setting.mark else ""
-        rows.append((_code(name), kind, default, valid, searched, setting.description))
-    return _table(("setting", "type", "default", "valid", "searched", "what it is"), rows)
+        rows.append((_code(name), setting.description, ", ".join(filter(None, (kind, valid))), default, searched))
+    return _table(("setting", "what it is", "type", "default", "searched"), rows)
 
 
 def _part(kind: str, plugins: Plugins) -> str:
@@ -254,7 +254,7 @@ def _number(value: Any) -> str:
 
 
 def _range(schema: Mapping[str, Any]) -> str:
-    """The limits a JSON schema states: `0 ≤ x < 1`, a pattern, a multiple."""
+    """The limits a JSON schema states: `0 ≤ x < 1`, a multiple. Of a pattern the description says what fits."""
     for option in schema.get("anyOf", ()):
         if found := _range(option):
             return found
@@ -266,7 +266,6 @@ def _range(schema: Mapping[str, Any]) -> str:
         ("exclusiveMaximum", "< {}"),
         ("multipleOf", "a multiple of {}"),
         ("minLength", "at least {} characters"),
-        ("pattern", "`{}`"),
     ):
         if key in schema:
             words.append(text.format(_number(schema[key])))
@@ -528,12 +527,19 @@ def _docstring(thing: Any) -> str:
     own = getattr(thing, "__doc__", None) or ""
     if dataclasses.is_dataclass(thing) and own.startswith(f"{getattr(thing, '__name__', '')}("):
         return ""  # the one that dataclass writes itself
-    return inspect.cleandoc(own)
+    return ARGUMENTS.sub(lambda found: _arguments(found[1]), inspect.cleandoc(own))
+
+
+def _arguments(text: str) -> str:
+    """What `Args:` says, as a list."""
+    entries = [(names.replace(", ", "`, `"), " ".join(said.split())) for names, said in ARGUMENT.findall(text)]
+    return "\n".join([*(f"- `{names}`: {said}" for names, said in entries), "", ""])
 
 
 def _without_settings(thing: Any) -> str:
     """A docstring whose settings stand in a table."""
-    return ARGUMENTS.sub("", _docstring(thing)).strip()
+    own = inspect.cleandoc(getattr(thing, "__doc__", None) or "")
+    return _docstring(thing) and ARGUMENTS.sub("", own).strip()
 
 
 def _port(port: type) -> str:

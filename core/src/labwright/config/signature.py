@@ -33,7 +33,7 @@ from labwright.data.ports import Port
 MISSING = inspect.Parameter.empty
 RESERVED = ("name", "object")
 ARGUMENTS = re.compile(r"^Args:\n((?:    .*\n?|\n)*)", re.MULTILINE)  # of a docstring in Google's style
-_ARGUMENT = re.compile(r"^    (\w+(?:, \w+)*)(?: \(.*?\))?: (.*(?:\n {5,}.*)*)", re.MULTILINE)
+ARGUMENT = re.compile(r"^    (\w+(?:, \w+)*)(?: \(.*?\))?: (.*(?:\n {5,}.*)*)", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -142,7 +142,7 @@ def arguments(target: Any) -> dict[str, str]:
     """
     documented = [*reversed(inspect.getmro(target)), target.__init__] if inspect.isclass(target) else [target]
     texts = [ARGUMENTS.search(inspect.cleandoc(one.__doc__ or "")) for one in documented]
-    entries = [entry for text in texts if text for entry in _ARGUMENT.findall(text[1])]
+    entries = [entry for text in texts if text for entry in ARGUMENT.findall(text[1])]
     return {name: " ".join(said.split()) for names, said in entries for name in names.split(", ")}
 
 
