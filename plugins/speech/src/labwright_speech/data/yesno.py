@@ -24,7 +24,10 @@ _NAME = re.compile(r"(?:^|/)([01](?:_[01])*)\.\w+$")
 class YesNo(Transcripts):
     """The 60 recordings of YESNO in a folder or zip archive, whose names are their words: 0_1_0_0_1_0_1_1.wav.
 
-    The transcripts are words NO and YES. `speed`, `shift` and `noise` augment the training recordings.
+    The transcripts are words NO and YES.
+
+    Args:
+        folder: folder or zip archive that the recordings lie in.
     """
 
     source = "openslr.org/1"
