@@ -120,8 +120,9 @@ class Diffusion(Generative):
         unasked: share of the training samples of which the model isn't told the class, so that `guidance` can be other
             than 1. Without `conditional` it has no effect.
         sampling_steps: steps in which a sample is made, at most `steps`.
-        guidance: 1: samples of the class asked for; more makes the class plainer, samples more alike, and each step two
-            calls of the model; 0 takes no notice of the class. Other than 1 it needs `conditional` and `unasked`.
+        guidance: how much the class counts that is asked for: 1 as the model has learned it; more makes it plainer,
+            samples more alike, and a step two calls of the model; 0 takes no notice of it. Other than 1 it needs
+            `conditional` and `unasked`.
         eta: fresh noise in each step of sampling, as a share of that of DDPM; 0: none.
     """
 

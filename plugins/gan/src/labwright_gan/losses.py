@@ -190,7 +190,7 @@ class R1(AdversarialLoss):
 
     Args:
         loss: the adversarial loss within.
-        weight: twice the factor of the mean square of the critic's slope.
+        weight: factor of half the mean square of the critic's slope.
         both: whether the slope at the generated samples is penalised as well, R2 of the paper.
     """
 

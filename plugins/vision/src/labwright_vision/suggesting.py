@@ -132,7 +132,7 @@ def picture_arrays(path: Path) -> Suggestion | None:
     """MNIST's files, or others in their layout.
 
     Args:
-        path: .npz file, or folder, that may hold such arrays.
+        path: folder of such files, or an .npz file.
 
     Raises LabwrightError for arrays of another shape.
     """

@@ -33,7 +33,7 @@ class Ring(Data):
 
     Args:
         modes: how many Gaussians there are.
-        radius: that of the circle.
+        radius: distance of the Gaussians' centres from the origin.
         sigma: standard deviation of a Gaussian, the same in all directions.
     """
 

@@ -42,7 +42,9 @@ class RecordingFolder(Words):
         *,
         folder: Path,
         pattern: str | None = None,
-        rate: Annotated[int, Field(ge=1000, le=192_000, description="samples per second")] = 16_000,
+        rate: Annotated[
+            int, Field(ge=1000, le=192_000, description="samples per second that recordings are resampled to.")
+        ] = 16_000,
         seconds: Annotated[float, Field(ge=0.05, le=60)] = 1.0,
         valid: Share = 0.1,
         test: Share = 0.1,

@@ -40,7 +40,7 @@ _PACES = (130, 210)  # words per minute
 _PITCHES = (35, 66)
 _SILENT = 0.01  # of the loudest sample: before and behind it a word is cut
 
-Rate = Annotated[int, Field(ge=4000, le=48_000, description="samples per second")]
+Rate = Annotated[int, Field(ge=4000, le=48_000, description="samples per second that recordings are resampled to.")]
 LICENCE = "GPL-3.0 (eSpeak NG); the speech itself is nobody's"
 
 

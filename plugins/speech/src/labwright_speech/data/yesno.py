@@ -37,7 +37,9 @@ class YesNo(Transcripts):
         self,
         *,
         folder: Path,
-        rate: Annotated[int, Field(ge=1000, le=192_000, description="samples per second")] = 8000,
+        rate: Annotated[
+            int, Field(ge=1000, le=192_000, description="samples per second that recordings are resampled to.")
+        ] = 8000,
         valid: Share = 0.1,
         test: Share = 0.2,
         on_damaged: OnDamaged = "refuse",

@@ -27,7 +27,7 @@ class Conformer(nn.Module):
         cepstra: cepstral coefficients (MFCC) of the mel bands to take in their place, at most as many; 0: the bands.
         width: features of a frame, a multiple of `heads`.
         heads: heads of the self-attention.
-        layers: Conformer layers.
+        layers: how many Conformer layers there are.
         kernel: frames that the depthwise convolution sees; odd.
         stride: one frame of so many is kept before the first layer.
         dropout: share of the features of a layer's parts, and of its attention's weights, zeroed while training.

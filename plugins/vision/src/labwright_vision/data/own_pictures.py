@@ -29,7 +29,8 @@ Size = Annotated[
     Field(ge=4, description="pixels along a side, to which a picture is resized, cut to a square around its middle."),
 ]
 Channels = Annotated[
-    int, Field(ge=1, le=256, description="1: grey; 3: RGB; any other number: as many bands, or pages, as the file has.")
+    int,
+    Field(ge=1, le=256, description="1 is grey, 3 is RGB; of any other number each is a band, or a page, of the file."),
 ]
 Background = Annotated[Literal["white", "black"], Field(description="what transparent pixels show.")]
 White = Annotated[

@@ -21,7 +21,9 @@ from labwright_vision.data.folders import Found, Known
 
 Share = Annotated[
     float,
-    Field(ge=0, lt=1, description="share of the pictures that is held out where the data has no such part; 0: none."),
+    Field(
+        ge=0, lt=1, description="share of the pictures to learn from, held out where there is no such part; 0: none."
+    ),
 ]
 
 _DIGESTED = 4096  # pictures

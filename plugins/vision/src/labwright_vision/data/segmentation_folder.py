@@ -62,7 +62,7 @@ class SegmentationFolder(Data):
         height, width: of a picture as the model sees it, in pixels.
         fit: how a picture of another aspect becomes one of that size: within a border that doesn't count, cut to the
             aspect around its middle, or stretched.
-        channels: 1: grey; 3: RGB.
+        channels: what pictures are converted to: 1 is grey, 3 is RGB.
         classes: names of the classes, in the order of the masks' values. Left out: those of classes.txt in the folder,
             a line for each, or classes.json, a list or {name: value}; without such a file each value is a class.
         void: values of a mask whose pixels don't count; of masks with colours, lines of classes.txt counted from 0.

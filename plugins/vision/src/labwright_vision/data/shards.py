@@ -45,7 +45,7 @@ class Shards(OwnPictures):
 
     Args:
         folder: folder of the tar files, or of sub-folders with them.
-        label: what NAME.json has the class under; the text of NAME.cls is one by itself.
+        label: key of the class in NAME.json; the whole text of NAME.cls is one.
     """
 
     source = "shards of yours"

@@ -42,8 +42,8 @@ class PictureTable(OwnPictures):
     """Pictures that a table names, and what is to be said of each: CSV, TSV, JSON Lines, Parquet, as published.
 
     Parts are tables of their own, or what `parts` says. What is held out for one that isn't there is of each class in
-    proportion; with `group`, such as a column of patients, of whole groups. Settings of pictures are those of
-    `vision/image-folder`.
+    proportion, where pictures have one; with `group`, such as a column of patients, of whole groups. Settings of
+    pictures are those of `vision/image-folder`.
 
     Args:
         path: the table, several by a pattern, or a folder with tables called `train`, `valid` and `test`.

@@ -53,7 +53,8 @@ class DetectionLoss(Loss):
             al. 2021).
         boxes: how boxes are compared: by complete or by generalised IoU.
         points: most points that learn from one box.
-        class_weight, box_weight: factor of this part in the sum.
+        class_weight: factor of the part of classes.
+        box_weight: factor of the part of boxes' places.
         dfl_weight: factor of the part of distances' spread, which only a model with `bins` has.
     """
 

@@ -55,7 +55,8 @@ class Detection(Task):
     Args:
         data: pictures with boxes.
         score: least score of a box that is predicted.
-        overlap: IoU of two boxes of a class above which only the better one stays (non-maximum suppression).
+        overlap: most overlap (IoU) of two boxes of a class; of those with more only the better one stays (non-maximum
+            suppression).
         goal: measure that is to be high; those of masks need data with masks.
     """
 

@@ -24,8 +24,8 @@ class CNN(nn.Module):
         dropout: share of the features that is zeroed before the last layer, while training.
         strided: whether a 5x5 convolution of stride 2 stands before the first stage, which quarters the cost of all
             that follows.
-        norm: "batch": over a batch (Ioffe & Szegedy 2015); "group": over channels of one picture (Wu & He 2018), as
-            differential privacy needs it.
+        norm: norm of each block, over a batch (Ioffe & Szegedy 2015), or over groups of channels of one picture (Wu &
+            He 2018), as differential privacy needs it.
 
     Raises LabwrightError if the picture is too small to be halved `stages` times.
     """

@@ -28,7 +28,7 @@ class DeepLab(nn.Module):
         backbone: name of an architecture of timm, such as "resnet18" or "mobilenetv3_small_100".
         pretrained: whether the backbone begins with timm's weights, from the Hugging Face hub or its local cache.
         width: channels of each branch of the pyramid, and of the decoder.
-        rates: of the pyramid's atrous convolutions, one for each: pixels of the features from one tap to the next.
+        rates: dilations of the pyramid's 3x3 convolutions, one for each, in pixels of the coarse features.
         dropout: share of the pyramid's features that is zeroed, while training.
         options: further arguments of `timm.create_model`.
 

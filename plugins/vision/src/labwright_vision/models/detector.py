@@ -26,15 +26,15 @@ class Detector(nn.Module):
     each point which class is there and how far it is to the four sides of its box.
 
     Args:
-        backbone: "residual", a small residual network, or the name of an architecture of timm.
+        backbone: name of an architecture of timm, or "residual", a small residual network.
         pretrained: whether a backbone of timm begins with timm's weights.
         width: channels of the residual backbone's first convolution; its stages have 2, 4, 6 and 8 times as many. Of no
             effect with another backbone.
         depth: residual blocks of each stage of the residual backbone. Of no effect with another one.
         head_width: channels of the pyramid and of the head.
         head_depth: convolutions of each branch of the head.
-        bins: how many distances, in strides, have probabilities, whose mean a side's distance is, for the loss's part
-            `dfl`, such as 16; 0: a distance is one number.
+        bins: how many distances of a side, of 0, 1, 2 and so on strides, are given a probability, for the loss's part
+            `dfl`, such as 16; the mean is the side's. 0: a distance is one number.
         norm: norm of the pyramid, the head and the residual backbone; "group" suits small batches.
 
     Raises LabwrightError for GroupNorm beside a backbone of timm that has BatchNorm.

@@ -37,17 +37,18 @@ class TorchvisionDetector(nn.Module):
 
     Args:
         architecture: which of the detectors; "mask-rcnn" needs data with masks (`task.data.masks = true`).
-        backbone: `residual`, a small network for small pictures, or the name of a residual network of torchvision, such
-            as `resnet50` or `resnext50_32x4d`.
+        backbone: name of a residual network of torchvision, such as `resnet50` or `resnext50_32x4d`, or `residual`, a
+            small one for small pictures.
         pretrained: whether the backbone begins with torchvision's weights of ImageNet, from its server or the local
             cache.
         trainable_layers: how many of the five stages of a backbone of torchvision are trained, the last ones; the
             others stay as they began.
-        norm: what stands in the backbone. "group": GroupNorm, in the pyramid as well, which suits small batches;
-            "batch": BatchNorm, for 16 or more; "frozen": BatchNorm held as it was pretrained, else the identity.
+        norm: norm of the backbone. "group": GroupNorm, which suits small batches, in the pyramid and RetinaNet's head
+            as well; "batch": BatchNorm, for 16 or more; "frozen": BatchNorm held as it was pretrained, else the
+            identity.
         width: channels of the feature pyramid and of the heads; of `residual` an eighth in the first convolution.
         anchor: pixels along a side of the finest level's anchors, about; those of each coarser one have twice as many.
-            torchvision's own, for pictures of 800 pixels, have 32.
+            torchvision has 32, for pictures of 800 pixels.
         regions: regions of a picture that may hold something, drawn for the second stage to learn from; RetinaNet has
             no such stage.
     """

@@ -32,7 +32,7 @@ class ViT(nn.Module):
     model 'vision/mae', so that `start.take = { "encoder.*" = "encoder.*" }` begins with what it learned.
 
     Args:
-        dropout: share of the features of each token that is zeroed before their mean, while training.
+        dropout: share of the features that is zeroed before the last layer, while training.
 
     Raises LabwrightError for pictures that can't be cut into such patches, and a width that heads don't divide.
     """
@@ -68,7 +68,8 @@ class MaskedAutoencoder(nn.Module):
     What is kept is `encoder`, that of model 'vision/vit'.
 
     Args:
-        width, depth: of the encoder: numbers of a patch's token, and transformer blocks.
+        width: numbers of a patch's token in the encoder.
+        depth: transformer blocks of the encoder.
         heads: heads of the attention, which divide the widths of encoder and decoder.
         decoder_width: numbers of a patch's token in the decoder.
         decoder_depth: transformer blocks of the decoder.

@@ -58,7 +58,7 @@ class DetectionFolder(Data):
             they are read.
         layout: which annotations are meant where there are several; "auto": those there are.
         height, width: of a picture as the model sees it, in pixels.
-        channels: 1: grey; 3: RGB.
+        channels: what pictures are converted to: 1 is grey, 3 is RGB.
         masks: whether each box has the mask of its object as well, from the segmentations of COCO's layout: polygons,
             and run lengths, drawn as pycocotools draws them.
         on_damaged: what to do with pictures that can't be read or whose size isn't what is said of them, and with boxes
