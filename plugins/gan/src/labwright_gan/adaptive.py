@@ -23,9 +23,15 @@ class Adaptive(Adversarial):
 
     As `gan/adversarial`, with `augment`; each kind of change is made to a picture with a probability that begins at 0.
     At every 4th update of the critic the mean sign of its scores of the batch's real pictures is compared with
-    `target`: above it the critic knows them too well, and the probability rises, else it falls, from 0 to 1 within
-    `ramp` pictures. It is part of a checkpoint, and in the log as `augmented` beside what is measured on `valid`. The
-    sign is measured in evaluation mode, of that update's batch.
+    `target`. The probability is part of a checkpoint, and in the log as `augmented` beside what is measured on `valid`.
+    The sign is measured in evaluation mode, of that update's batch.
+
+    Args:
+        augment: how pictures are changed that the critic sees, real and generated alike: some of "colour",
+            "translation", "cutout".
+        target: mean sign of the critic's scores of real pictures, above which it knows them too well and the
+            probability of a change rises, else it falls.
+        ramp: real pictures that the critic sees while the probability goes from 0 to 1.
 
     Raises LabwrightError for a loss whose scores aren't above 0 for what looks real.
     """

@@ -106,18 +106,24 @@ class Diffusion(Generative):
     """Make samples like those of the data by denoising (Ho et al. 2020), asked for by class if `conditional`.
 
     The model is called with noised samples, the time t / T in 0..1 as (B,), and the classes if conditional, of which
-    one more than there are means none. It predicts `v` or the noise, `epsilon`, from which a sample follows; with a
-    cosine schedule v is the better one, as nothing is divided by the little that is left of the sample at the end.
-    `train.ema` is part of the method.
+    one more than there are means none. With a cosine schedule `predicts = "v"` is the better one, as nothing is divided
+    by the little that is left of the sample at the end. `train.ema` is part of the method.
 
-    Samples are made from noise in `sampling_steps` (DDIM, Song et al. 2021): without further noise if `eta` is 0, as in
-    DDPM if it is 1. The class is left out of a share `unasked` of training samples, so that `guidance` can be other
-    than 1: the prediction is none's + guidance * (the class's - none's), classifier-free guidance (Ho & Salimans 2022,
-    whose w is one less). 0 takes no notice of the class; more than 1 makes it plainer and samples more alike, and each
-    step two calls of the model. These three can be changed when a run is evaluated: `task.guidance=2`.
+    Samples are made from noise by DDIM (Song et al. 2021). `guidance` is that without a classifier (Ho & Salimans 2022,
+    whose w is one less): the prediction is none's + guidance * (the class's - none's). `sampling_steps`, `guidance` and
+    `eta` can be changed when a run is evaluated: `task.guidance=2`. What is made is measured as `Generative` says.
 
-    `film` is of how many moments of the training the report shows samples, as a film; 0: none. What is made is measured
-    as `Generative` says.
+    Args:
+        steps: steps of the noising process, from a sample to noise.
+        schedule: how the share of the noise grows over the steps: as Nichol & Dhariwal 2021, or as Ho et al. 2020.
+        predicts: what the model predicts: the velocity (Salimans & Ho 2022), or the noise.
+        unasked: share of the training samples of which the model isn't told the class, so that `guidance` can be other
+            than 1. Without `conditional` it has no effect.
+        sampling_steps: steps in which a sample is made, at most `steps`.
+        guidance: how much the class counts that is asked for: 1 as the model has learned it; more makes it plainer,
+            samples more alike, and a step two calls of the model; 0 takes no notice of it. Other than 1 it needs
+            `conditional` and `unasked`.
+        eta: fresh noise in each step of sampling, as a share of that of DDPM; 0: none.
     """
 
     contract = DenoisingLoss

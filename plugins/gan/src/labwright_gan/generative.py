@@ -117,10 +117,18 @@ class Generative(Task):
     are measured on the features of a judge by FID, KID, precision, recall, density and coverage; on the test part also
     by how often training pictures are their nearest. Conditional ones are measured by the share that the judge reads as
     the class asked for, by the spread within classes, and on the test part by what a classifier learns from them alone.
-    The judge is a small classifier of the training part, trained for `judge_epochs` when the data is read, or that of
-    the run folder `judge`, of which a run keeps a copy. Its features are the 64 values before its last layer, or what
-    enters the last linear layer of the run's model; without classes, or with pictures of one alone, pixels averaged to
-    8x8.
+    The judge is a small classifier that learns from the training part when the data is read, or that of a run, of which
+    a copy is kept. Its features are the 64 values before its last layer, or what enters the last linear layer of the
+    run's model; without classes, or with pictures of one alone, pixels averaged to 8x8.
+
+    Args:
+        data: pictures, or points, that samples are to be like.
+        conditional: whether a sample is made of a class that is asked for; needs data with classes.
+        judge: folder of a run whose classifier of the same pictures and classes measures what is made; left out, a
+            small one is trained.
+        judge_epochs: passes that the small classifier makes over the training part, and the one that learns from
+            generated pictures alone over these.
+        film: how many moments of the training the report shows pictures of, as a film; 0: none.
 
     Raises LabwrightError for data that is neither pictures nor points, for classes the data hasn't, and in `prepare`
     for a split with fewer than two samples, a judge of other pictures, or pictures of one class where it is asked for.

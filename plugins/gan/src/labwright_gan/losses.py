@@ -122,9 +122,12 @@ class LeastSquares(AdversarialLoss):
 class Relativistic(AdversarialLoss):
     """Cross-entropy of how much more real a real sample looks than a generated one (Jolicoeur-Martineau 2019).
 
-    `against` what each score stands: with "pairs", that of one sample of the other kind (equation 8), with "mean", the
-    mean score of the batch's others (equation 10), so that a batch can't be cut. The generator's loss is the critic's
-    with the two kinds exchanged. Pairs within `gan/r1` with `both = true` are the loss of R3GAN (Huang et al. 2024).
+    The generator's loss is the critic's with the two kinds exchanged. Pairs within `gan/r1` with `both = true` are the
+    loss of R3GAN (Huang et al. 2024).
+
+    Args:
+        against: what each score is compared with: that of one sample of the other kind (equation 8), or the mean score
+            of the batch's others (equation 10), so that a batch can't be cut.
     """
 
     compares = True
@@ -153,8 +156,11 @@ class Relativistic(AdversarialLoss):
 class Wasserstein(AdversarialLoss):
     """The difference of mean scores, the critic's slope held near 1 (Arjovsky et al. 2017; Gulrajani et al. 2017).
 
-    The penalty is `penalty * mean((slope - 1)**2)` at points drawn evenly between each real and each generated sample;
-    0 leaves it out, for a critic that is held otherwise. The critic must have no batch normalisation.
+    The critic must have no batch normalisation.
+
+    Args:
+        penalty: factor of mean((slope - 1)**2) at points drawn evenly between each real and each generated sample; 0
+            leaves it out, for a critic that is held otherwise.
     """
 
     signed = False
@@ -180,8 +186,12 @@ class Wasserstein(AdversarialLoss):
 class R1(AdversarialLoss):
     """Another adversarial loss, and weight / 2 * mean(slope**2) at the real samples (Mescheder et al. 2018, eq. 9).
 
-    With `both` the same at the generated samples is added, R2 of that paper. The critic must have no batch
-    normalisation. The penalty of the loss within is added as well.
+    The critic must have no batch normalisation. The penalty of the loss within is added as well.
+
+    Args:
+        loss: the adversarial loss within.
+        weight: factor of half the mean square of the critic's slope.
+        both: whether the slope at the generated samples is penalised as well, R2 of the paper.
     """
 
     def __init__(

@@ -38,15 +38,16 @@ class Adversarial(Generative):
     """Make samples like those of the data: a generator against a critic (Goodfellow et al. 2014).
 
     The model has children `generator` and `critic`, the latter giving scores of shape (B,); its forward is the
-    generator's. The critic is updated at each step, the generator at each `critic_steps`-th. Pictures are scaled to
+    generator's. Pictures are scaled to
     -1..1 by the smallest and largest values of the training part, each channel by itself; points are left as they are.
-    `latent` is the number of normal values a sample is made from. `conditional` asks for a class: both networks are
-    told it, and generated samples are asked for the classes of the real ones beside them. `augment` changes all
-    pictures that the critic sees, real and generated alike, so that it learns longer from few (Zhao et al. 2020):
-    "colour", "translation", "cutout".
+    Where classes are asked for, both networks are told them, and generated samples are asked for those of the real ones
+    beside them. What is made is measured as `Generative` says.
 
-    `film` is of how many moments of the training the report shows samples, as a film; 0: none. What is made is measured
-    as `Generative` says.
+    Args:
+        latent: how many normal values a sample is made from.
+        critic_steps: updates of the critic for each one of the generator.
+        augment: how pictures are changed that the critic sees, real and generated alike, so that it learns longer from
+            few (Zhao et al. 2020): some of "colour", "translation", "cutout". Empty: not at all.
 
     Raises LabwrightError for data that is neither pictures nor points, for classes the data hasn't, and in `prepare`
     for a split with fewer than two samples or a judge of other pictures.

@@ -63,10 +63,17 @@ class Recognition(Task):
     `wer` and `cer` are wrong words and characters, substituted, left out or put in, per word and character said. The
     loss is a mean over utterances, and training batches hold recordings of like length.
 
-    `beam` 0 takes the most probable symbol of each frame; above, a search goes on with that many texts, and adds to a
-    text's log-probability `lm_weight` times that of a character n-gram model and `lm_bonus` for each character. The
-    model has order `lm_order`, is made of the training transcripts by `prepare` and kept in the run folder, so that
+    A search, with `beam`, scores a text by its log-probability and what a character n-gram model adds. That model is
+    made of the training transcripts by `prepare` and kept in the run folder, so that
     `labwright predict RUN --set task.beam=16 --set task.lm_weight=0.5` needs no training.
+
+    Args:
+        data: recordings and their transcripts.
+        beam: texts that a prefix search keeps after each frame; 0 takes the most probable symbol of each frame instead.
+        lm_order: order of the character n-gram model: characters of its longest n-grams. At most that of training
+            where a run is evaluated.
+        lm_weight: factor of the n-gram model's log-probability in a text's score; 0: no such model. Needs `beam`.
+        lm_bonus: what the search adds to a text's score for each of its characters, in nats.
 
     `prepare` raises LabwrightError if there is nothing to learn from.
     """

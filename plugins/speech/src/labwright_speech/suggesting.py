@@ -24,6 +24,9 @@ _BEGINNING = "(^|/)(?P<label>[^/_.-]+)[^/]*$"
 def class_recordings(path: Path) -> Suggestion | None:
     """Recordings in a sub-folder for each class, or whose names begin with it; also in zip archives.
 
+    Args:
+        path: folder or zip archive that may hold such recordings.
+
     Raises LabwrightError for recordings that lie otherwise.
     """
     if not path.is_dir() and path.suffix.lower() != ".zip":

@@ -79,10 +79,13 @@ class Masked:
 
 
 class MaskedPictures(Task):
-    """Learn a representation of pictures without labels: a share `masked` of their patches is hidden and filled in.
+    """Learn a representation of pictures without labels: a share of their patches is hidden and filled in.
 
     Lower is better: `masked_error`, the mean squared difference of masked patches, each with its own mean taken off and
-    divided by its own deviation, so that 1 is what a patch's mean gives. Labels aren't looked at.
+    divided by its own deviation, so that 1 is what a patch's mean gives.
+
+    Args:
+        data: pictures; their labels aren't looked at.
 
     Source: He et al. 2022, "Masked Autoencoders Are Scalable Vision Learners".
     """
@@ -95,8 +98,8 @@ class MaskedPictures(Task):
         self,
         data: Annotated[Data, Part("data")],
         *,
-        patch: Annotated[int, Field(ge=1, description="pixels along a patch's side")] = 4,
-        masked: Annotated[float, Field(gt=0, lt=1, description="share of the patches that are hidden")] = 0.75,
+        patch: Annotated[int, Field(ge=1, description="pixels along a patch's side, which divide the picture's.")] = 4,
+        masked: Annotated[float, Field(gt=0, lt=1, description="share of the patches that are hidden.")] = 0.75,
     ) -> None:
         if not issubclass(data.item, Image):
             raise LabwrightError(f"task.data: {type(data).__name__} has {data.item.__name__}; patches are of pictures.")

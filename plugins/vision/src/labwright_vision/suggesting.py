@@ -26,6 +26,9 @@ _LABELS = ("label", "class", "category", "target", "diagnosis", "species", "y")
 def class_pictures(path: Path) -> Suggestion | None:
     """Pictures in a sub-folder for each class, perhaps in a zip archive.
 
+    Args:
+        path: folder or zip archive that may hold such pictures.
+
     Raises LabwrightError for pictures that lie otherwise.
     """
     packed = path.suffix.lower() == ".zip" and path.is_file()
@@ -49,7 +52,11 @@ def class_pictures(path: Path) -> Suggestion | None:
 
 
 def named_pictures(path: Path) -> Suggestion | None:
-    """A table with the names of picture files, and a column of classes."""
+    """A table with the names of picture files, and a column of classes.
+
+    Args:
+        path: file or folder that may hold such a table.
+    """
     seen = glimpse(path)
     if seen is None:
         return None
@@ -122,7 +129,13 @@ def _classified(
 
 
 def picture_arrays(path: Path) -> Suggestion | None:
-    """MNIST's files, or others in their layout. Raises LabwrightError for arrays of another shape."""
+    """MNIST's files, or others in their layout.
+
+    Args:
+        path: folder of such files, or an .npz file.
+
+    Raises LabwrightError for arrays of another shape.
+    """
     files = sorted(path.iterdir()) if path.is_dir() else [path]
     if not any(file.suffix == ".npz" or "images-idx3" in file.name for file in files):
         return None

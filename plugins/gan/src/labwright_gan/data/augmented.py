@@ -33,13 +33,17 @@ _AT_ONCE = 256  # pictures
 
 
 class WithGenerated(Around):
-    """Other data of pictures by class, with `count` generated ones in its training part, each class alike.
+    """Other data of pictures by class, with generated ones in its training part, each class alike.
 
-    `run` is the folder of a run of a conditional generator. It must have learned from the very training pictures that
-    are here, and so must its judge: what it has seen of others would reach the classifier through what it draws. A
-    generator that started from another run is refused for the same reason, and so are folds of this data. The parts
-    that measure are as they were.
-    The run folder has to stay where it is for as long as runs that use it are resumed.
+    The generator must have learned from the very training pictures that are here, and so must its judge: what it has
+    seen of others would reach the classifier through what it draws. A generator that started from another run is
+    refused for the same reason, and so are folds of this data. The parts that measure are as they were.
+
+    Args:
+        data: pictures with classes.
+        run: folder of a run of a conditional generator; it has to stay where it is for as long as runs that use it are
+            resumed.
+        count: how many generated pictures are added.
     """
 
     item = Image

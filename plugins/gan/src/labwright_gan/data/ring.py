@@ -26,10 +26,15 @@ class KnownModes(Protocol):
 
 @final
 class Ring(Data):
-    """Points of the plane: `modes` Gaussians of standard deviation `sigma`, evenly on a circle of `radius`.
+    """Points of the plane, of Gaussians that lie evenly on a circle, each a class.
 
     Drawn anew at each start, always the same: 8,000 to learn from, 2,000 to validate, 4,000 to test. 98.9 % of the
     points of a Gaussian in the plane lie within 3 sigma of its centre.
+
+    Args:
+        modes: how many Gaussians there are.
+        radius: distance of the Gaussians' centres from the origin.
+        sigma: standard deviation of a Gaussian, the same in all directions.
     """
 
     item = Features

@@ -9,12 +9,23 @@ from labwright import Choice, Image, Integers, Latent
 from pydantic import Field
 from torch import Tensor, nn
 
-from labwright_gan.models.pair import CriticNorm, Pair, normalised, stages_of
+from labwright_gan.models.pair import CriticNorm, Pair, Stages, normalised, stages_of
 from labwright_gan.ports import ClassLatent
 
-Width = Annotated[int, Field(ge=1), Integers(16, 64, log=True)]
-Stages = Annotated[int, Field(ge=1)]
-Norm = Annotated[CriticNorm, Choice("spectral", "batch", "none")]
+# The settings of both, as they stand in a constructor.
+Width = Annotated[
+    int,
+    Field(
+        ge=1,
+        description="channels of the maps next to the picture; twice as many at each further stage, up to 8 times.",
+    ),
+    Integers(16, 64, log=True),
+]
+Norm = Annotated[
+    CriticNorm,
+    Field(description="norm of the critic's layers; batch: from the second on. Penalties on its slope need another."),
+    Choice("spectral", "batch", "none"),
+]
 Layer = TypeVar("Layer", nn.Linear, nn.Embedding, nn.Conv2d, nn.ConvTranspose2d)
 
 _WIDEST = 8  # times `width`
@@ -24,10 +35,8 @@ _WIDEST = 8  # times `width`
 class DCGAN(Pair):
     """Generator of strided transposed convolutions, critic of strided convolutions (Radford et al. 2016, section 3).
 
-    `stages` is how often a side is doubled; left out, from 4 or more to the whole. Maps have `width` channels next to
-    the picture and twice as many at each further stage, up to 8 times. `critic_norm`: batch normalisation as in the
-    paper, from the critic's second layer on; spectral normalisation; or none. Penalties on the critic's slope go with
-    the latter two. Pictures end in tanh, between -1 and 1; a side that is no multiple is cut from a larger one.
+    The paper's critic has batch normalisation. Pictures end in tanh, between -1 and 1; a side that is no multiple is
+    cut from a larger one.
 
     Raises LabwrightError for pictures with a side below 4 pixels, or too small for so many stages.
     """

@@ -39,7 +39,12 @@ class _Told(nn.Module):
 
 @final
 class MLPDenoiser(nn.Module):
-    """A multilayer perceptron of `depth` residual layers, for points."""
+    """A multilayer perceptron of residual layers, for points.
+
+    Args:
+        width: units of each layer.
+        depth: residual layers.
+    """
 
     def __init__(
         self,
@@ -71,11 +76,14 @@ class MLPDenoiser(nn.Module):
 class UNet(nn.Module):
     """A small U-Net that is told time and class (Ho et al. 2020, appendix B; Dhariwal & Nichol 2021, section 3).
 
-    At each of `levels` the maps of the one before have half the side and twice the channels, `width` at the first and
-    four times that at most; `blocks` residual blocks each on the way down and one more on the way up. Pixels attend to
-    one another at the lowest level. `patch` makes a pixel of so many times so many, with a channel for each (Hoogeboom
-    et al. 2023): what is cheaper where pictures are larger. Sides that don't divide are filled up with zeros and cut
-    again.
+    Pixels attend to one another at the lowest level. Sides that don't divide are filled up with zeros and cut again.
+
+    Args:
+        width: channels of the maps at the first level; twice as many at each further one, four times at most.
+        levels: sizes of the maps, each half of the one before.
+        blocks: residual blocks of each level on the way down; on the way up there is one more.
+        patch: pixels along the side of a square that is taken as one pixel, with a channel for each within (Hoogeboom
+            et al. 2023); cheaper where pictures are larger.
 
     Raises LabwrightError for more levels than the side of a picture can be halved.
     """

@@ -16,9 +16,14 @@ Norm = Annotated[Literal["spectral", "none"], Choice("spectral", "none")]
 
 @final
 class MLP(Pair):
-    """A generator and a critic of `depth` hidden layers each, for points or pictures of any size.
+    """Two multilayer perceptrons, a generator and a critic, for points or pictures of any size.
 
     The generator has ReLU, the critic leaky ReLU of slope 0.2. Pictures end in tanh, between -1 and 1.
+
+    Args:
+        width: units of each hidden layer, of both networks.
+        depth: hidden layers of each of the two.
+        critic_norm: norm of each of the critic's layers.
     """
 
     def __init__(

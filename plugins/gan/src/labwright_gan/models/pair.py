@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 from labwright import Image, LabwrightError
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 from torch.nn.utils.parametrizations import spectral_norm
 
 CriticNorm = Literal["spectral", "batch", "none"]
+Stages = Annotated[
+    int,
+    Field(ge=1, description="how often the generator doubles a side; left out, from 4 pixels or more to the whole."),
+]
 
 
 class Pair(nn.Module):

@@ -9,7 +9,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from labwright_gan.models.pair import CriticNorm, Pair, normalised, stages_of
+from labwright_gan.models.pair import CriticNorm, Pair, Stages, normalised, stages_of
 from labwright_gan.ports import ClassLatent
 
 
@@ -17,11 +17,14 @@ from labwright_gan.ports import ClassLatent
 class ResNet(Pair):
     """Residual generator and critic (Gulrajani et al. 2017; Miyato et al. 2018, table 4).
 
-    All maps have `width` channels. The generator doubles a side `stages` times, up to the whole; left out, from 4 or
-    more; the critic halves it as often, with two blocks more, and sums over the pixels that are left. The critic has
-    spectral normalisation in each layer or none, and no batch normalisation, so that penalties on its slope go with it.
-    Where classes are asked for, they choose scale and shift of the generator's batch normalisation (de Vries et al.
-    2017), and the critic adds the inner product of its features with the class's embedding (Miyato & Koyama 2018).
+    The critic halves a side as often as the generator doubles it, with two blocks more, and sums over the pixels that
+    are left. It has no batch normalisation, so that penalties on its slope go with it. Where classes are asked for,
+    they choose scale and shift of the generator's batch normalisation (de Vries et al. 2017), and the critic adds the
+    inner product of its features with the class's embedding (Miyato & Koyama 2018).
+
+    Args:
+        width: channels of all maps, of both networks.
+        critic_norm: norm of each of the critic's layers.
 
     Raises LabwrightError for pictures with a side below 4 pixels, or too small for so many stages.
     """
@@ -32,7 +35,7 @@ class ResNet(Pair):
         outputs: Image,
         *,
         width: Annotated[int, Field(ge=1), Integers(16, 128, log=True)] = 64,
-        stages: Annotated[int, Field(ge=1)] | None = None,
+        stages: Stages | None = None,
         critic_norm: Annotated[Literal["spectral", "none"], Choice("spectral", "none")] = "spectral",
     ) -> None:
         number = stages_of(outputs, stages)

@@ -15,13 +15,21 @@ from torch import Tensor
 
 from labwright_speech.data.waveform import resampled
 
-# The settings, as they stand in a constructor. 0: off.
+# The settings, as they stand in a constructor.
 Speed = Annotated[
-    float, Field(ge=0, le=0.5, description="largest change of speed and pitch, as a share"), Uniform(0.0, 0.2)
+    float,
+    Field(ge=0, le=0.5, description="largest change of speed and pitch of training recordings, as a share; 0: off."),
+    Uniform(0.0, 0.2),
 ]
-Shift = Annotated[float, Field(ge=0, description="largest shift in time, in seconds"), Uniform(0.0, 0.1)]
+Shift = Annotated[
+    float,
+    Field(ge=0, description="largest shift in time of training recordings, in seconds; 0: off."),
+    Uniform(0.0, 0.1),
+]
 Noise = Annotated[
-    float, Field(ge=0, description="largest white noise, as a share of the recording's loudness"), Uniform(0.0, 0.2)
+    float,
+    Field(ge=0, description="largest white noise in training, as a share of the recording's effective value; 0: off."),
+    Uniform(0.0, 0.2),
 ]
 
 _STEPS = 2  # speeds on either side of a recording's own

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from labwright_speech.data.augment import Noise, Shift, Speed
 from labwright_speech.data.layout import laid_out, within
-from labwright_speech.data.parts import By, HeldOut, Share
+from labwright_speech.data.parts import By, HeldOut, Share, Speakers
 from labwright_speech.data.recordings import Rows
 from labwright_speech.data.sound import OnDamaged, Recording
 from labwright_speech.data.stores import Store, composed, no_recordings, store
@@ -23,16 +23,15 @@ _HASHED = re.compile(r"(?P<speaker>[^/]+)_nohash_\d+\.\w+$")  # SPEECHCOMMANDS' 
 class RecordingFolder(Words):
     """Recordings of words, of any format libsndfile reads, in a folder or zip archive with a sub-folder for each class.
 
-    Or, with `pattern`, a regular expression with the groups `label` and, if you like, `speaker` that is looked for in
-    each recording's path below the folder. Sub-folders or archives `train`, `valid` and `test` are taken as parts, also
-    by other names they have (`training`, `validation`, `val`, `dev`, `testing`); so are the lists `validation_list.txt`
-    and `testing_list.txt` of SPEECHCOMMANDS (Warden 2018). For a part that isn't there a share is held out, of
-    recordings or of speakers as `by` says; `valid_speakers` and `test_speakers` hold out those speakers of everything
-    there is. Folders whose names begin with `_` or `.` are left out. Recordings that can't be used, damaged ones and
-    those whose channels cancel each other out, are refused, or left out if `on_damaged` says so.
+    Sub-folders or archives `train`, `valid` and `test` are taken as parts, also by other names they have (`training`,
+    `validation`, `val`, `dev`, `testing`); so are the lists `validation_list.txt` and `testing_list.txt` of
+    SPEECHCOMMANDS (Warden 2018), the names of whose files tell the speakers. Folders whose names begin with `_` or `.`
+    are left out. Recordings are resampled to `rate`.
 
-    Recordings are resampled to `rate`, and cut or filled up to `seconds`; `speed`, `shift` and `noise` augment the
-    training ones.
+    Args:
+        folder: folder or zip archive that the recordings lie in.
+        pattern: regular expression that is looked for in each recording's path below the folder, with the groups
+            `label` and, if you like, `speaker`. Left out, the sub-folder is the class.
     """
 
     source = "a folder of yours"
@@ -43,13 +42,15 @@ class RecordingFolder(Words):
         *,
         folder: Path,
         pattern: str | None = None,
-        rate: Annotated[int, Field(ge=1000, le=192_000, description="samples per second")] = 16_000,
+        rate: Annotated[
+            int, Field(ge=1000, le=192_000, description="samples per second that recordings are resampled to.")
+        ] = 16_000,
         seconds: Annotated[float, Field(ge=0.05, le=60)] = 1.0,
         valid: Share = 0.1,
         test: Share = 0.1,
         by: By = "recording",
-        valid_speakers: tuple[str, ...] = (),
-        test_speakers: tuple[str, ...] = (),
+        valid_speakers: Speakers = (),
+        test_speakers: Speakers = (),
         on_damaged: OnDamaged = "refuse",
         speed: Speed = 0.0,
         shift: Shift = 0.0,

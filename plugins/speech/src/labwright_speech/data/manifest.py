@@ -20,7 +20,7 @@ from labwright_tasks.tables import Table, read_table
 from pydantic import Field
 
 from labwright_speech.data.augment import Noise, Shift, Speed
-from labwright_speech.data.parts import By, HeldOut, Share
+from labwright_speech.data.parts import By, HeldOut, Share, Speakers
 from labwright_speech.data.recordings import Rows
 from labwright_speech.data.sound import OnDamaged, Recording
 from labwright_speech.data.stores import Store, composed, no_recordings, store
@@ -31,28 +31,52 @@ _STRETCHES = ("offset", "duration")
 # Columns that may say where a recording begins or ends, under names that nobody has set.
 _OTHERS = ("start", "start_time", "begin", "end", "end_time")
 
-Rate = Annotated[int, Field(ge=1000, le=192_000, description="samples per second")]
+# The settings that both have, as they stand in a constructor.
+Listing = Annotated[Path, Field(description="table with a row for each recording, such as CSV, JSON lines or Parquet.")]
+Lying = Annotated[Path, Field(description="folder or zip archive of the recordings; left out: the manifest's folder.")]
 Column = Annotated[str, Field(min_length=1)]
-Seconds = Annotated[str | None, Field(description='a column of seconds; "": none')]
+PathColumn = Annotated[
+    Column, Field(description="column of the recordings' paths below `audio`, with or without the files' endings.")
+]
+SpeakerColumn = Annotated[Column, Field(description="column of speakers; left out, they aren't known.")]
+SplitColumn = Annotated[
+    Column,
+    Field(description="column of parts: train, valid, test; left out, or for a part it lacks, shares are held out."),
+]
+Offset = Annotated[
+    str | None,
+    Field(
+        description='column of where a row\'s stretch begins in its file, in seconds; left out: "offset" if there is '
+        'one; "": the beginning.'
+    ),
+]
+Duration = Annotated[
+    str | None,
+    Field(
+        description='column of how long a row\'s stretch is, in seconds; left out: "duration" if there is one; "": up '
+        "to the file's end."
+    ),
+]
+Encoding = Annotated[
+    str,
+    Field(description="how the manifest's text is encoded, such as cp1252; left out: UTF-8, or what it seems to be."),
+]
+Rate = Annotated[int, Field(ge=1000, le=192_000, description="samples per second that recordings are resampled to.")]
 
 
 class ManifestTranscripts(Transcripts):
     """Recordings and their transcripts in a manifest: a table as it is published, a row for each.
 
-    `path`, `text`, `speaker` and `split` are the columns' names; the last two may be missing. A path is one below
-    `audio`, a folder or zip archive (the manifest's own folder if it is None), with or without the file's ending. A row
-    is of the stretch of its file that begins after `offset` seconds and has `duration` seconds; if these are None, the
-    columns `offset` and `duration` are used where there are such. What is held out, if `split` doesn't say it, are
-    shares `valid` and `test` of recordings or of speakers, as `by` says; `valid_speakers` and `test_speakers` hold out
-    those speakers of everything there is. Recordings that aren't there or can't be used are refused, or left out if
-    `on_damaged` says so.
+    A row is of the stretch of its file that begins after `offset` seconds and has `duration` seconds. `delimiter`,
+    `columns`, `quote` and `encoding` say how the manifest is written where it isn't plain from it: LJ Speech's
+    metadata.csv has `delimiter = "|"`, `quote = "none"`. Texts are taken with single spaces, and ' for a printed
+    apostrophe that isn't in `alphabet`.
 
-    A manifest without a header has the `columns` named here; `delimiter`, `quote` and `encoding` say how it is written
-    where it isn't plain from it: LJ Speech's metadata.csv has `delimiter = "|"`, `quote = "none"`.
-
-    Texts are taken with single spaces, in the `case` asked for, with ' for a printed apostrophe. `alphabet` are the
-    characters they may have; if it is None, those of the training texts. `speed`, `shift` and `noise` augment the
-    training recordings.
+    Args:
+        text: column of transcripts.
+        quote: quotation marks that a cell may stand in; "none": a mark is a letter like others. Left out, as in the
+            first rows.
+        case: what transcripts are written in: as they are, in capital or in small letters.
     """
 
     source = "a manifest of yours"
@@ -61,26 +85,26 @@ class ManifestTranscripts(Transcripts):
     def __init__(
         self,
         *,
-        manifest: Path,
-        audio: Path | None = None,
-        path: Column = "path",
+        manifest: Listing,
+        audio: Lying | None = None,
+        path: PathColumn = "path",
         text: Column = "text",
-        speaker: Column | None = None,
-        split: Column | None = None,
-        offset: Seconds = None,
-        duration: Seconds = None,
+        speaker: SpeakerColumn | None = None,
+        split: SplitColumn | None = None,
+        offset: Offset = None,
+        duration: Duration = None,
         delimiter: Delimiter | None = None,
         columns: Columns = (),
         quote: Quote | None = None,
-        encoding: str | None = None,
+        encoding: Encoding | None = None,
         rate: Rate = 16_000,
         alphabet: Annotated[str, Field(min_length=1)] | None = None,
         case: Case = "keep",
         valid: Share = 0.1,
         test: Share = 0.1,
         by: By = "recording",
-        valid_speakers: tuple[str, ...] = (),
-        test_speakers: tuple[str, ...] = (),
+        valid_speakers: Speakers = (),
+        test_speakers: Speakers = (),
         on_damaged: OnDamaged = "refuse",
         speed: Speed = 0.0,
         shift: Shift = 0.0,
@@ -104,10 +128,14 @@ class ManifestTranscripts(Transcripts):
 
 
 class ManifestWords(Words):
-    """Recordings and their classes, listed in a manifest; `label` is the class's column, the rest as speech/manifest.
+    """Recordings and their classes, listed in a manifest that is read as that of speech/manifest.
 
-    Recordings are resampled to `rate`, and cut or filled up to `seconds`. `weight` names a column of how much each
-    counts in the loss; metrics count each alike.
+    Metrics count each recording alike, whatever its `weight`.
+
+    Args:
+        label: column of classes.
+        quote: quotation marks that a cell may stand in; "none": a mark is a letter like others. Left out, as in the
+            first rows.
     """
 
     source = "a manifest of yours"
@@ -116,26 +144,26 @@ class ManifestWords(Words):
     def __init__(
         self,
         *,
-        manifest: Path,
-        audio: Path | None = None,
-        path: Column = "path",
+        manifest: Listing,
+        audio: Lying | None = None,
+        path: PathColumn = "path",
         label: Column = "label",
-        speaker: Column | None = None,
-        split: Column | None = None,
+        speaker: SpeakerColumn | None = None,
+        split: SplitColumn | None = None,
         weight: Weight = None,
-        offset: Seconds = None,
-        duration: Seconds = None,
+        offset: Offset = None,
+        duration: Duration = None,
         delimiter: Delimiter | None = None,
         columns: Columns = (),
         quote: Quote | None = None,
-        encoding: str | None = None,
+        encoding: Encoding | None = None,
         rate: Rate = 16_000,
         seconds: Annotated[float, Field(ge=0.05, le=60)] = 1.0,
         valid: Share = 0.1,
         test: Share = 0.1,
         by: By = "recording",
-        valid_speakers: tuple[str, ...] = (),
-        test_speakers: tuple[str, ...] = (),
+        valid_speakers: Speakers = (),
+        test_speakers: Speakers = (),
         on_damaged: OnDamaged = "refuse",
         speed: Speed = 0.0,
         shift: Shift = 0.0,

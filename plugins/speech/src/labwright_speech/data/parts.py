@@ -14,8 +14,19 @@ from pydantic import Field
 from labwright_speech.data.sound import Recording
 
 PARTS = ("train", "valid", "test")
-Share = Annotated[float, Field(ge=0, lt=1, description="share held out; 0: none")]
-By = Literal["recording", "speaker"]
+Share = Annotated[
+    float,
+    Field(
+        ge=0, lt=1, description="share of what there is to learn from, held out where there is no such part; 0: none."
+    ),
+]
+By = Annotated[
+    Literal["recording", "speaker"],
+    Field(description="what shares are held out of: recordings, or speakers, each of whom is then in one part only."),
+]
+Speakers = Annotated[
+    tuple[str, ...], Field(description="speakers that this part is made of, out of all recordings there are.")
+]
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,8 @@ from labwright_speech.data.waveform import Unusable, waveform
 _MOST = 1 << 30  # bytes of decoded recordings kept in memory
 
 OnDamaged = Annotated[
-    Literal["refuse", "leave-out"], Field(description="what to do with recordings that can't be used")
+    Literal["refuse", "leave-out"],
+    Field(description="what to do with recordings that aren't there, are damaged, or whose channels cancel out."),
 ]
 
 

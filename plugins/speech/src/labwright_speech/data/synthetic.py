@@ -40,15 +40,20 @@ _PACES = (130, 210)  # words per minute
 _PITCHES = (35, 66)
 _SILENT = 0.01  # of the loudest sample: before and behind it a word is cut
 
-Rate = Annotated[int, Field(ge=4000, le=48_000, description="samples per second")]
+Rate = Annotated[int, Field(ge=4000, le=48_000, description="samples per second that recordings are resampled to.")]
 LICENCE = "GPL-3.0 (eSpeak NG); the speech itself is nobody's"
 
 
 class SpokenWords(Words):
-    """Single words, each said `takes` times by each of 60 voices, in an accent, at a pace and a pitch drawn for it.
+    """Single words, said by each of 60 voices, in an accent, at a pace and a pitch drawn for it.
 
-    12 voices are heard in the test part alone, and 12 in the validation part alone if `valid` is true. Everything
-    follows from the words and from `takes`. Needs the extra `synth`, espeakng-loader.
+    12 voices are heard in the test part alone. Everything follows from the words and from `takes`. Needs the extra
+    `synth`, espeakng-loader.
+
+    Args:
+        words: the words, which are the classes.
+        takes: how often each voice says each word.
+        valid: whether 12 voices are heard in the validation part alone; else they are in the training part.
     """
 
     source = "eSpeak NG, at run time"
@@ -85,9 +90,15 @@ class SpokenWords(Words):
 
 
 class SpokenPhrases(Transcripts):
-    """Phrases of up to `longest` of the words, `phrases` by each of 60 voices, with transcripts in capital letters.
+    """Phrases of some words, said by each of 60 voices, with transcripts in capital letters.
 
     Voices and parts are as in speech/synthetic. Needs the extra `synth`, espeakng-loader.
+
+    Args:
+        words: the words that phrases are made of.
+        phrases: how many phrases each voice says.
+        longest: most words of a phrase; lengths from 1 on are equally frequent.
+        valid: whether 12 voices are heard in the validation part alone; else they are in the training part.
     """
 
     source = "eSpeak NG, at run time"

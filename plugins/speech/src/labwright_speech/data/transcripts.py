@@ -37,7 +37,8 @@ _FASTEST = 25.0  # symbols per second: more than anybody says
 class Transcripts(Recordings):
     """Recordings at `rate` samples per second, each with a text; `prepare` of a subclass fills them in.
 
-    The alphabet is `alphabet`, or the characters of the training texts if that is None.
+    Args:
+        alphabet: characters that transcripts may have, each a symbol to predict; left out: those of the training ones.
     """
 
     target = Transcript

@@ -39,7 +39,8 @@ class Clips:
 class Words(Recordings):
     """Recordings of `seconds` at `rate` samples per second, each of one class; `prepare` of a subclass fills in both.
 
-    A longer recording is cut to its middle, a shorter one has silence behind it.
+    Args:
+        seconds: length of an input: a longer recording is cut to its middle, a shorter one has silence behind it.
     """
 
     target = Classes

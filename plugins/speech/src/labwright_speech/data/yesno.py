@@ -24,7 +24,10 @@ _NAME = re.compile(r"(?:^|/)([01](?:_[01])*)\.\w+$")
 class YesNo(Transcripts):
     """The 60 recordings of YESNO in a folder or zip archive, whose names are their words: 0_1_0_0_1_0_1_1.wav.
 
-    The transcripts are words NO and YES. `speed`, `shift` and `noise` augment the training recordings.
+    The transcripts are words NO and YES.
+
+    Args:
+        folder: folder or zip archive that the recordings lie in.
     """
 
     source = "openslr.org/1"
@@ -34,7 +37,9 @@ class YesNo(Transcripts):
         self,
         *,
         folder: Path,
-        rate: Annotated[int, Field(ge=1000, le=192_000, description="samples per second")] = 8000,
+        rate: Annotated[
+            int, Field(ge=1000, le=192_000, description="samples per second that recordings are resampled to.")
+        ] = 8000,
         valid: Share = 0.1,
         test: Share = 0.2,
         on_damaged: OnDamaged = "refuse",

@@ -21,11 +21,17 @@ class BCResNet(nn.Module):
     """BC-ResNet of Kim et al. 2021, "Broadcasted residual learning for efficient keyword spotting", table 1.
 
     Blocks of a depthwise convolution over bands with sub-spectral normalisation, and one over time behind a mean over
-    all bands, whose result is added to every band. A `scale` of 1 is the paper's BC-ResNet-1, 8 its largest; it
-    multiplies all channels. 40 log-mel bands every `hop` seconds (the paper's 10 ms); in training SpecAugment hides
-    `hidden_bands` times up to `hidden_width` bands and twice up to a share `hidden_gap` of the frames. The mean at the
-    end is over the frames of the recording; convolutions see the silence behind it too, so that all inputs are to have
-    the port's length.
+    all bands, whose result is added to every band. They see 40 log-mel bands, of which SpecAugment hides some in
+    training, and two stretches of time. The mean at the end is over the frames of the recording; convolutions see the
+    silence behind it too, so that all inputs are to have the port's length.
+
+    Args:
+        scale: factor of all channels: 1 is the paper's BC-ResNet-1, 8 its largest.
+        hop: seconds from one frame of the spectrogram to the next; the paper's is 0.01.
+        dropout: share of the channels that each block zeroes in what it adds, while training.
+        hidden_bands: how many stretches of neighbouring mel bands are hidden in training; 0: none.
+        hidden_width: most mel bands of a hidden stretch; 0: none are hidden.
+        hidden_gap: most of a recording's frames that each of two hidden stretches of time takes, as a share.
     """
 
     def __init__(

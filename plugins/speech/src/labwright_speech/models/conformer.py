@@ -15,12 +15,24 @@ from labwright_speech.ports import Transcript, ended
 
 
 class Conformer(nn.Module):
-    """`torchaudio.models.Conformer` (Gulati et al. 2020) over log-mel bands, with one frame of `stride` kept.
+    """`torchaudio.models.Conformer` (Gulati et al. 2020) over log-mel bands.
 
-    With `cepstra` above 0 it is over that many cepstral coefficients (MFCC) of the `mels` bands.
-    `layers` of attention with `heads` heads, a depthwise convolution over `kernel` frames and two feed-forward parts of
-    `4 * width` units. torchaudio's layers keep frames after a recording's end out of the attention, not out of the
-    convolution: in a batch the last frames of a shorter recording differ a little from those of the recording alone.
+    Each layer has self-attention, a depthwise convolution and two feed-forward parts of `4 * width` units. In training
+    SpecAugment hides bands and stretches of time. torchaudio's layers keep frames after a recording's end out of the
+    attention, not out of the convolution: in a batch the last frames of a shorter recording differ a little from those
+    of the recording alone.
+
+    Args:
+        mels: mel bands of the spectrogram, whose frames are 10 ms apart.
+        cepstra: cepstral coefficients (MFCC) of the mel bands to take in their place, at most as many; 0: the bands.
+        width: features of a frame, a multiple of `heads`.
+        heads: heads of the self-attention.
+        layers: how many Conformer layers there are.
+        kernel: frames that the depthwise convolution sees; odd.
+        stride: one frame of so many is kept before the first layer.
+        dropout: share of the features of a layer's parts, and of its attention's weights, zeroed while training.
+        hidden_width: most bands, or coefficients, that each of two hidden stretches takes in training; 0: none.
+        hidden_gap: most of a recording's frames that each of two hidden stretches of time takes, as a share.
 
     Raises LabwrightError for a `width` that `heads` doesn't divide, an even `kernel`, too few frames, and more
     coefficients than bands.

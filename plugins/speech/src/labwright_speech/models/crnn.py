@@ -18,11 +18,20 @@ from labwright_speech.ports import Transcript, ended
 class CRNN(nn.Module):
     """Strided convolutions over log-mel bands and time, then bidirectional GRUs, as Deep Speech 2 (Amodei et al. 2016).
 
-    A log-mel frame is 10 ms, of `mels` bands or, with `cepstra` above 0, of as many cepstral coefficients (MFCC). The
-    convolutions, of `channels` channels, halve the bands each and leave one of `stride` frames. `layers` bidirectional
-    GRUs of `width` units each way follow, with dropout before each. In training SpecAugment hides twice up to
-    `hidden_width` of the bands and `hidden_gaps` times up to a share `hidden_gap` of the frames. A row's result is that
-    of the row alone, whatever it stands beside.
+    Two convolutions halve the bands each. In training SpecAugment hides bands and stretches of time. A row's result is
+    that of the row alone, whatever it stands beside.
+
+    Args:
+        mels: mel bands of the spectrogram, whose frames are 10 ms apart.
+        cepstra: cepstral coefficients (MFCC) of the mel bands to take in their place, at most as many; 0: the bands.
+        channels: channels of each convolution.
+        width: units of a GRU in each direction.
+        layers: bidirectional GRUs.
+        stride: one frame of so many is left by the convolutions.
+        dropout: share of the features that is zeroed before each GRU and the last layer, while training.
+        hidden_width: most bands, or coefficients, that each of two hidden stretches takes in training; 0: none.
+        hidden_gaps: how many stretches of time are hidden in training; 0: none.
+        hidden_gap: most of a recording's frames that a hidden stretch of time takes, as a share; 0: none are hidden.
 
     Raises LabwrightError if the frames are too few for the data's transcripts, and for more coefficients than bands.
     """

@@ -19,10 +19,14 @@ _POOL = 4
 class M5(nn.Module):
     """M5 of Dai et al. 2017, "Very deep convolutional neural networks for raw waveforms".
 
-    A convolution over 80 samples, three over 3 frames, with `width`, 1, 2 and 4 times `width` channels; batch
-    normalisation, ReLU and max pooling over 4 after each; the mean over the frames of the recording; a linear layer.
-    The paper's has width 128 and stride 4 at 8 kHz. Convolutions keep the length, and frames after a recording's end
-    are 0.
+    A convolution over 80 samples and three over 3 frames, with batch normalisation, ReLU and max pooling over 4 after
+    each; the mean over the frames of the recording; a linear layer. The paper's has width 128 and stride 4 at 8 kHz.
+    But for the first one's stride convolutions keep the length, and frames after a recording's end are 0.
+
+    Args:
+        width: channels of the first two convolutions; the third has twice, the last four times as many.
+        stride: samples from one frame of the first convolution to the next.
+        dropout: share of the features that is zeroed before the last layer, while training.
     """
 
     def __init__(

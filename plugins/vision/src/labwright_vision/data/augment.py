@@ -16,13 +16,33 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - its customary name
 
 # The settings, as they stand in a constructor. 0 and false: off.
-Rotate = Annotated[float, Field(ge=0, le=180, description="largest angle, in degrees"), Uniform(0.0, 20.0)]
-Shift = Annotated[float, Field(ge=0, lt=1, description="largest shift, as a share of the side"), Uniform(0.0, 0.15)]
-Scale = Annotated[float, Field(ge=0, lt=1, description="largest change of size, as a share"), Uniform(0.0, 0.2)]
-Flip = Annotated[bool, Field(description="mirror every second picture, left to right"), Choice(False, True)]
-Crop = Annotated[float, Field(ge=0, lt=1, description="largest share of the area cut away"), Uniform(0.0, 0.9)]
-Jitter = Annotated[float, Field(ge=0, le=1, description="strength of changes of colour"), Uniform(0.0, 1.0)]
-Grey = Annotated[float, Field(ge=0, le=1, description="share of pictures shown in grey"), Uniform(0.0, 0.5)]
+Rotate = Annotated[
+    float,
+    Field(ge=0, le=180, description="largest angle that training pictures are turned by, in degrees."),
+    Uniform(0.0, 20.0),
+]
+Shift = Annotated[
+    float,
+    Field(ge=0, lt=1, description="largest shift of training pictures, as a share of the side."),
+    Uniform(0.0, 0.15),
+]
+Scale = Annotated[
+    float, Field(ge=0, lt=1, description="largest change of size of training pictures, as a share."), Uniform(0.0, 0.2)
+]
+Flip = Annotated[
+    bool, Field(description="whether half of the training pictures are mirrored, left to right."), Choice(False, True)
+]
+Crop = Annotated[
+    float,
+    Field(ge=0, lt=1, description="largest share of the area cut away from training pictures."),
+    Uniform(0.0, 0.9),
+]
+Jitter = Annotated[
+    float, Field(ge=0, le=1, description="strength of changes of the colours of training pictures."), Uniform(0.0, 1.0)
+]
+Grey = Annotated[
+    float, Field(ge=0, le=1, description="share of the training pictures that are shown in grey."), Uniform(0.0, 0.5)
+]
 
 _OF_AFFINE, _OF_CROP, _OF_COLOURS = 5, 4, 6  # columns of the tables of draws
 _ASPECT = math.log(4 / 3)  # of the longest and the tallest crop

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
 import numpy as np
 from labwright import LabwrightError, listed, located
-from pydantic import Field
 
 from labwright_vision.data.arrays import PictureArrays, Pixels
 from labwright_vision.data.augment import Crop, Flip, Grey, Jitter, Rotate, Scale, Shift
 from labwright_vision.data.folders import expanded
+from labwright_vision.data.pictures import Share
 from labwright_vision.data.policies import Erase, Policy
 
 _SHAPE = (3, 32, 32)
@@ -26,12 +26,14 @@ _PUBLISHED = "cifar-10-binary.tar.gz or cifar-100-binary.tar.gz, called 'binary 
 class Cifar(PictureArrays):
     """CIFAR-10 or CIFAR-100, 32x32 pixels in colour: 50,000 to learn from and 10,000 to test on.
 
-    `folder` has the binary version, unpacked: data_batch_1.bin to data_batch_5.bin and test_batch.bin, or train.bin and
-    test.bin; of CIFAR-100 `labels` are the 100 fine or the 20 coarse ones. Those that are Python pickles are refused:
-    reading one can run any code.
+    Files that are Python pickles are refused: reading one can run any code. What is held out for validation are the
+    same pictures each time, of each class in proportion.
 
-    `valid` is the share of the training part that is held out for validation: the same pictures each time, each class
-    in proportion. The other settings augment the training pictures, as those of `vision/image-folder` do.
+    Args:
+        folder: folder of the binary version, unpacked: data_batch_1.bin to data_batch_5.bin and test_batch.bin, or
+            train.bin and test.bin.
+        labels: which labels of CIFAR-100 are learned: those of the 100 classes, or of the 20 superclasses. CIFAR-10 has
+            one kind.
     """
 
     source = "Krizhevsky 2009, Learning Multiple Layers of Features from Tiny Images"
@@ -42,7 +44,7 @@ class Cifar(PictureArrays):
         *,
         folder: Path,
         labels: Literal["fine", "coarse"] = "fine",
-        valid: Annotated[float, Field(ge=0, lt=1)] = 0.1,
+        valid: Share = 0.1,
         rotate: Rotate = 0.0,
         shift: Shift = 0.0,
         scale: Scale = 0.0,

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Literal
 
 from labwright import Batch, Classes, Heads, LabwrightError, Port, Values
-from pydantic import Field
 from torch import Tensor
 
 from labwright_vision.data.augment import Rotate, Scale, Shift
 from labwright_vision.data.digits import Digits, pixels
-from labwright_vision.data.pictures import Pictures
+from labwright_vision.data.pictures import Pictures, Share
 
 _INK, _SPREAD = 4.8842, 0.5383  # of all 1,797 pictures: the mean pixel value 0..16, and its standard deviation
 _PORTS = {"class": Classes(tuple("0123456789")), "parity": Classes(("even", "odd")), "ink": Values(1)}
@@ -20,8 +19,11 @@ _PORTS = {"class": Classes(tuple("0123456789")), "parity": Classes(("even", "odd
 class DigitHeads(Digits):
     """The digits of `vision/digits` with up to three heads: `class`, `parity`, and `ink`, how bright a picture is.
 
-    `heads` are those there are. Ink is the mean pixel value in standard deviations from its mean over all pictures, of
-    the picture as the model sees it, augmented in training. The other settings are those of `vision/digits`.
+    Ink is the mean pixel value in standard deviations from its mean over all pictures, of the picture as the model sees
+    it, augmented in training.
+
+    Args:
+        heads: which heads there are, one or more.
     """
 
     target = Heads  # type: ignore[assignment]  # Digits has Classes
@@ -30,7 +32,7 @@ class DigitHeads(Digits):
         self,
         *,
         heads: tuple[Literal["class", "parity", "ink"], ...] = ("class", "parity", "ink"),
-        valid: Annotated[float, Field(ge=0, lt=1)] = 0.1,
+        valid: Share = 0.1,
         rotate: Rotate = 0.0,
         shift: Shift = 0.0,
         scale: Scale = 0.0,

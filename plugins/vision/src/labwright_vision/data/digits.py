@@ -7,19 +7,18 @@ from collections.abc import Iterator, Sequence
 from copy import copy
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Self
 
 import numpy as np
 import torch
 from labwright import Classes, Data, Image, LabwrightError, LeftOut, Port, derived_seed
 from labwright_tasks import other_data
 from labwright_tasks.other_data import Facts, drift, unknown
-from pydantic import Field
 from torch import Tensor
 
 from labwright_vision.data.augment import Affine, Rotate, Scale, Shift
 from labwright_vision.data.folders import Found, Tally, known_pictures, pictures
-from labwright_vision.data.pictures import Pictures, held_out, of_known, scaled
+from labwright_vision.data.pictures import Pictures, Share, held_out, of_known, scaled
 from labwright_vision.data.reading import SUFFIXES, read_picture
 
 _COUNT, _SIDE, _TOP = 1797, 8, 16  # pictures; pixels; the largest pixel value
@@ -32,8 +31,7 @@ class Digits(Data):
     """1,797 handwritten digits of 8x8 pixels, white on black.
 
     The 360 test pictures are those of scikit-learn's `train_test_split(test_size=0.2, stratify=y, random_state=0)`.
-    `valid` is the share of the other 1,437 that is held out for validation: the same ones each time, each class in
-    proportion; 0 trains on all of them. `rotate`, `shift` and `scale` augment the training pictures.
+    Those held out for validation are of the other 1,437, the same ones each time, of each class in proportion.
 
     `read` takes a picture of any size: it is turned to grey and resized, not inverted, so show white on black;
     what is transparent is black.
@@ -48,7 +46,7 @@ class Digits(Data):
     def __init__(
         self,
         *,
-        valid: Annotated[float, Field(ge=0, lt=1)] = 0.1,
+        valid: Share = 0.1,
         rotate: Rotate = 0.0,
         shift: Shift = 0.0,
         scale: Scale = 0.0,

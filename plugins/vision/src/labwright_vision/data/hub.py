@@ -10,7 +10,7 @@ from copy import copy
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import torch
 from labwright import LabwrightError, listed, nearest
@@ -18,13 +18,12 @@ from labwright_tasks.answers import natural
 from labwright_tasks.hub import loaded, written_by_library
 from labwright_tasks.other_data import drift, none_known, unknown
 from labwright_tasks.parts import part_named
-from pydantic import Field
 from torch import Tensor
 
 from labwright_vision.data.augment import Crop, Flip, Grey, Jitter, Rotate, Scale, Shift
 from labwright_vision.data.folders import Tally
-from labwright_vision.data.own_pictures import Channels, Files, OwnPictures, Reader
-from labwright_vision.data.pictures import held_out
+from labwright_vision.data.own_pictures import Background, Channels, Files, OnDamaged, OwnPictures, Reader, Size, White
+from labwright_vision.data.pictures import Share, held_out
 from labwright_vision.data.policies import Erase, Policy
 from labwright_vision.data.reading import facts
 from labwright_vision.data.seen import Picture, missing, of_pictures, readable, remarks
@@ -37,15 +36,19 @@ _AT_ONCE = 1000  # pictures; each that waits for its turn takes a kilobyte
 class Datasets(OwnPictures):
     """A set of pictures of the Hugging Face hub by its name, or a folder that the datasets library wrote or can read.
 
-    `dataset` is a folder, if there is one of that name, as `save_to_disk` makes it or with Parquet files, else a name
-    on the hub, such as "beans"; `subset` is its configuration. `image` and `label` name the columns; a label is a
-    class, a text or a whole number. Its splits `train`, `validation` and `test`, or what else they are called, are
-    taken as they are. One that it lacks, or has without labels, is held out: `valid` and `test` are its shares of the
-    pictures there are to learn from, each class in proportion, chosen by their content. Rows without a label are left
-    out. Needs the extra `labwright-vision[datasets]`.
+    Its splits `train`, `validation` and `test`, or what else they are called, are taken as they are. One that it lacks,
+    or has without labels, is held out, of each class in proportion, by the pictures' content. Rows without a label are
+    left out. Needs the extra `labwright-vision[datasets]`.
 
     Every picture is decoded once before a run begins, and again when it is asked for, from where the library keeps it.
-    The other settings are those of `vision/image-folder`.
+    Settings of pictures are those of `vision/image-folder`.
+
+    Args:
+        dataset: a folder, if there is one of that name, as `save_to_disk` makes it or with Parquet files; else a name
+            on the hub, such as "beans".
+        subset: configuration of the dataset on the hub, where it has several.
+        image: column of pictures.
+        label: column of labels: classes, texts or whole numbers.
     """
 
     source = "the Hugging Face hub, or a folder"
@@ -59,13 +62,13 @@ class Datasets(OwnPictures):
         subset: str | None = None,
         image: str = "image",
         label: str = "label",
-        size: Annotated[int, Field(ge=4, description="pixels along a side")] = 64,
+        size: Size = 64,
         channels: Channels = 3,
-        background: Literal["white", "black"] = "white",
-        white: Annotated[float, Field(gt=0, allow_inf_nan=False, description="a value")] | None = None,
-        on_damaged: Literal["refuse", "leave-out"] = "refuse",
-        valid: Annotated[float, Field(ge=0, lt=1)] = 0.1,
-        test: Annotated[float, Field(ge=0, lt=1)] = 0.1,
+        background: Background = "white",
+        white: White | None = None,
+        on_damaged: OnDamaged = "refuse",
+        valid: Share = 0.1,
+        test: Share = 0.1,
         rotate: Rotate = 0.0,
         shift: Shift = 0.0,
         scale: Scale = 0.0,

@@ -6,12 +6,11 @@ import hashlib
 from collections.abc import Sequence
 from copy import copy
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Self
 
 import torch
 from labwright import Finding, LabwrightError, listed, nearest, sentence
 from labwright_tasks.other_data import drift, unknown
-from pydantic import Field
 
 from labwright_vision.data.augment import Augment, Crop, Flip, Grey, Jitter, Rotate, Scale, Shift
 from labwright_vision.data.checking import examined
@@ -27,8 +26,8 @@ from labwright_vision.data.folders import (
     laid_out,
     name_below,
 )
-from labwright_vision.data.own_pictures import Channels, Files, OwnPictures
-from labwright_vision.data.pictures import held_out
+from labwright_vision.data.own_pictures import Background, Channels, Files, OnDamaged, OwnPictures, Size, White
+from labwright_vision.data.pictures import Share, held_out
 from labwright_vision.data.policies import Erase, Policy
 from labwright_vision.data.reading import size_of
 from labwright_vision.data.seen import Picture, missing, of_names, of_pictures, readable, remarks
@@ -38,23 +37,19 @@ from labwright_vision.data.sizes import odd_sizes
 class ImageFolder(OwnPictures):
     """Pictures of any format Pillow reads, in one sub-folder for each class; the sub-folders' names are the classes.
 
-    `folder` may be a zip archive, and so may each part: `train.zip` beside `test.zip`. They are read where they are.
-
     Sub-folders `train`, `valid` and `test` with the classes below them are taken as they are; `training`, `val`,
-    `validation`, `dev` and `testing` are other names for them. A part without a folder is held out: `valid` and `test`
-    are its shares of the pictures there are to learn from, each class in proportion; 0 is no such part. The choice
-    follows from the files' names, so that new pictures move few old ones. Hidden files are left out.
+    `validation`, `dev` and `testing` are other names for them. Each may be a zip archive: `train.zip` beside
+    `test.zip`. What is held out for a part without a folder is of each class in proportion. The choice follows from the
+    files' names, so that new pictures move few old ones. Hidden files are left out.
 
-    Every picture is decoded once before a run begins. Damaged ones are refused, or with `on_damaged = "leave-out"`
-    left out.
+    Every picture is decoded once before a run begins. Values are scaled by the mean and deviation of ImageNet.
 
-    A picture is cut to a square around its middle and resized to `size` pixels, with 3 or 1 `channels`; of 2, 4 and
-    more each is a band or a page of the file. Values are scaled by the mean and deviation of ImageNet. What is
-    transparent shows the `background`. In pictures of more than 8 bits the value `white` is white; for 16 bits it is
-    65535 unless you say so, for 32 bits and floats it must be said.
-    `rotate`, `shift`, `scale`, `flip` and `crop` augment the training pictures, and their colours `jitter` and `grey`:
-    0.5 and 0.2 are those of SimCLR on small pictures (Chen et al. 2020). `policy` is RandAugment or TrivialAugment, and
-    of a share `erase` of pictures a rectangle is erased (Zhong et al. 2020).
+    A `jitter` of 0.5 and `grey` of 0.2 are those of SimCLR on small pictures (Chen et al. 2020). `policy` is
+    RandAugment (Cubuk et al. 2020) or TrivialAugment (Müller & Hutter 2021), `erase` random erasing (Zhong et al.
+    2020).
+
+    Args:
+        folder: folder or zip archive with a sub-folder for each class; archives are read where they are.
     """
 
     source = "a folder of yours"
@@ -65,13 +60,13 @@ class ImageFolder(OwnPictures):
         self,
         *,
         folder: Path,
-        size: Annotated[int, Field(ge=4, description="pixels along a side")] = 64,
+        size: Size = 64,
         channels: Channels = 3,
-        background: Literal["white", "black"] = "white",
-        white: Annotated[float, Field(gt=0, allow_inf_nan=False, description="a value")] | None = None,
-        on_damaged: Literal["refuse", "leave-out"] = "refuse",
-        valid: Annotated[float, Field(ge=0, lt=1)] = 0.1,
-        test: Annotated[float, Field(ge=0, lt=1)] = 0.1,
+        background: Background = "white",
+        white: White | None = None,
+        on_damaged: OnDamaged = "refuse",
+        valid: Share = 0.1,
+        test: Share = 0.1,
         rotate: Rotate = 0.0,
         shift: Shift = 0.0,
         scale: Scale = 0.0,

@@ -23,7 +23,7 @@ from labwright_vision.data import folders
 from labwright_vision.data.augment import Affine, Rotate, Scale, Shift
 from labwright_vision.data.checking import cache
 from labwright_vision.data.idx import read_idx
-from labwright_vision.data.pictures import Pictures, held_out, of_known, scaled
+from labwright_vision.data.pictures import Pictures, Share, held_out, of_known, scaled
 from labwright_vision.data.reading import SUFFIXES, read_picture
 
 MIRRORS = (
@@ -51,16 +51,18 @@ Parts = tuple[np.ndarray, ...]  # pictures and labels of the training part, of t
 class Mnist(Data):
     """Handwritten digits of 28x28 pixels, white on black: 60,000 to learn from and 10,000 to test on.
 
-    `folder` holds the four idx files, gzipped or not, or an `mnist.npz` with x_train, y_train, x_test, y_test; without
-    them the files are downloaded into it. The default folder is `labwright/mnist` in the user's cache. Sets in the same
-    layout are read as well, with the names of their `classes` by label: Fashion-MNIST's four files, and what MedMNIST
-    (Yang et al. 2023) has in grey and 28x28, an npz file with train_images, train_labels and so on.
-
-    `valid` is the share of the training part that is held out for validation: the same pictures each time, each class
-    in proportion. `rotate`, `shift` and `scale` augment the training pictures.
+    Sets in the same layout are read as well: Fashion-MNIST's four files, and what MedMNIST (Yang et al. 2023) has in
+    grey and 28x28, an npz file with train_images, train_labels and so on. What is held out for validation are the same
+    pictures each time, of each class in proportion.
 
     `read` takes a picture of any size: it is turned to grey and resized, not inverted, so show white on black;
     what is transparent is black.
+
+    Args:
+        folder: folder of the four idx files, gzipped or not, or of an `mnist.npz` with x_train, y_train, x_test,
+            y_test, or that file; without them the files are downloaded into it. Left out: `labwright/mnist` in the
+            user's cache.
+        classes: names of the classes, in the order of the labels.
     """
 
     item = Image
@@ -74,7 +76,7 @@ class Mnist(Data):
         *,
         folder: Path | None = None,
         classes: Annotated[tuple[str, ...], Field(min_length=2, max_length=256)] = _DIGITS,
-        valid: Annotated[float, Field(ge=0, lt=1)] = 0.1,
+        valid: Share = 0.1,
         rotate: Rotate = 0.0,
         shift: Shift = 0.0,
         scale: Scale = 0.0,

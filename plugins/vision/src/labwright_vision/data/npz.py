@@ -13,6 +13,7 @@ from pydantic import Field
 from labwright_vision.data.arrays import PictureArrays, Pixels
 from labwright_vision.data.augment import Crop, Flip, Grey, Jitter, Rotate, Scale, Shift
 from labwright_vision.data.folders import expanded, plural
+from labwright_vision.data.pictures import Share
 from labwright_vision.data.policies import Erase, Policy
 
 _LAYOUTS = {  # by the array that tells them, pictures and labels of each part
@@ -28,13 +29,15 @@ _CHANNELS = (1, 3, 4)  # that stand last
 class Npz(PictureArrays):
     """Pictures in an .npz file, grey or in colour, of any size: all of MedMNIST's flat sets (Yang et al. 2023).
 
-    `path` has the arrays train_images, train_labels, val_images and so on, or x_train, y_train, x_test, y_test:
-    pictures (N, H, W) or (N, H, W, 3) of bytes, labels (N,) or (N, 1). `classes` are their names, in the order of the
-    labels; without them they are called 0, 1 and so on. With `targets` "several" labels are (N, L) of 0 and 1, as
-    chestmnist's: each is a head, yes or no, for the task `multi`, and `classes` name the heads.
+    Arrays are pictures (N, H, W) or (N, H, W, 3) of bytes, and labels (N,) or (N, 1). What is held out for validation
+    are the same pictures each time, of each class in proportion.
 
-    Without pictures for it, `valid` is held out of the training part: the same pictures each time, each class in
-    proportion. The other settings augment the training pictures, as those of `vision/image-folder` do.
+    Args:
+        path: file with the arrays train_images, train_labels, val_images and so on, or x_train, y_train, x_test,
+            y_test.
+        classes: names of the classes, in the order of the labels, or of the heads; left out: 0, 1 and so on.
+        targets: what labels are: the class of each picture; or several, (N, L) of 0 and 1 as chestmnist's, each a head,
+            yes or no, for the task `multi`.
     """
 
     source = "a file of yours"
@@ -46,7 +49,7 @@ class Npz(PictureArrays):
         path: Path,
         classes: Annotated[tuple[str, ...], Field(max_length=10_000)] = (),
         targets: Literal["classes", "several"] = "classes",
-        valid: Annotated[float, Field(ge=0, lt=1)] = 0.1,
+        valid: Share = 0.1,
         rotate: Rotate = 0.0,
         shift: Shift = 0.0,
         scale: Scale = 0.0,

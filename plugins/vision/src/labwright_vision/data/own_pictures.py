@@ -7,7 +7,7 @@ from abc import ABC
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
@@ -23,7 +23,28 @@ from labwright_vision.data.pictures import rows_of, scaled, scaling
 from labwright_vision.data.reading import BACKGROUNDS, SUFFIXES, Readable, read_picture
 from labwright_vision.data.steps import check_changes, steps
 
-Channels = Annotated[int, Field(ge=1, le=256, description="1 is grey, 3 is RGB, else those there are")]
+# The settings, as they stand in a constructor.
+Size = Annotated[
+    int,
+    Field(ge=4, description="pixels along a side, to which a picture is resized, cut to a square around its middle."),
+]
+Channels = Annotated[
+    int,
+    Field(ge=1, le=256, description="1 is grey, 3 is RGB; of any other number each is a band, or a page, of the file."),
+]
+Background = Annotated[Literal["white", "black"], Field(description="what transparent pixels show.")]
+White = Annotated[
+    float,
+    Field(
+        gt=0,
+        allow_inf_nan=False,
+        description="value that is white in pictures of more than 8 bits; left out: 65535 for 16 bits. For 32 bits and "
+        "floats it must be said.",
+    ),
+]
+OnDamaged = Annotated[
+    Literal["refuse", "leave-out"], Field(description="what to do with pictures that aren't there or can't be read.")
+]
 
 _LOOKED_AT = 64  # pictures whose brightness stands for that of all
 
@@ -31,9 +52,7 @@ _LOOKED_AT = 64  # pictures whose brightness stands for that of all
 class OwnPictures(Data, ABC):
     """Pictures of classes, read and decoded when they are asked for.
 
-    A picture is cut to a square around its middle and resized to `size` pixels, with 3 or 1 `channels`, or as many as
-    it has; values are scaled by the mean and deviation of ImageNet. What is transparent shows the `background`; in
-    pictures of more than 8 bits the value `white` is white.
+    Values are scaled by the mean and deviation of ImageNet.
     """
 
     item = Image

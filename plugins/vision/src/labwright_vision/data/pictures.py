@@ -8,15 +8,23 @@ from __future__ import annotations
 import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
 from labwright import Batch
+from pydantic import Field
 from torch import Tensor
 
 from labwright_vision.data.augment import Augment
 from labwright_vision.data.folders import Found, Known
+
+Share = Annotated[
+    float,
+    Field(
+        ge=0, lt=1, description="share of the pictures to learn from, held out where there is no such part; 0: none."
+    ),
+]
 
 _DIGESTED = 4096  # pictures
 # What pretrained networks expect: mean and deviation over ImageNet, values 0..1; of other channels their mean.

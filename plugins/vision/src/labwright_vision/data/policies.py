@@ -18,9 +18,11 @@ from labwright_vision.data.augment import Draws
 
 Policy = Annotated[
     Literal["rand-augment", "trivial-augment"] | None,
-    Field(description="operations of torchvision, drawn for each picture"),
+    Field(description="operations of torchvision, drawn for each training picture; left out: none."),
 ]
-Erase = Annotated[float, Field(ge=0, le=1, description="share of pictures with a part erased")]
+Erase = Annotated[
+    float, Field(ge=0, le=1, description="share of the training pictures of which a rectangle is erased.")
+]
 
 _OF_POLICY, _OF_ERASING = 12, 13  # streams of draws, beside those in `augment`
 _SMALLEST, _LARGEST, _LONGEST = 0.02, 0.4, 10 / 3  # areas erased and their aspect: Zhong et al. 2020, section 5

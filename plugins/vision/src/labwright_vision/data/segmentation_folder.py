@@ -28,7 +28,8 @@ from labwright_vision.data.mask_examples import Example, check_values, held_out_
 from labwright_vision.data.mask_pairs import Pair, paired, together
 from labwright_vision.data.masked_pictures import InMemory, MaskedPictures, Source, scaled
 from labwright_vision.data.masks import ClassTable, check_names, class_rows, class_table
-from labwright_vision.data.pictures import scaling
+from labwright_vision.data.own_pictures import Background, White
+from labwright_vision.data.pictures import Share, scaling
 from labwright_vision.data.reading import BACKGROUNDS, SUFFIXES, Readable, size_of, upright
 
 _IN_MEMORY = 512 * 2**20  # bytes of pixels and labels; more of them are read when they are asked for
@@ -42,25 +43,30 @@ _KEPT = "segmentation_folder.json"
 class SegmentationFolder(Data):
     """Pictures of any format Pillow reads and, beside them, masks: PNGs whose pixels say the class of the picture's.
 
-    `folder` has images/ and masks/, in which a picture and its mask have the same name up to the ending, or the mask's
-    has `mask_suffix` behind it. It may have train/, val/ and test/ with these two in each, or train.zip and so on, or
-    these names within images/ and masks/; other names for parts are training, valid, validation, dev and testing. A
-    part without a folder is held out: `valid` and `test` are its shares of the pictures there are to learn from, chosen
-    by their names; 0 is no such part. Frames of one film are no strangers to each other: give those parts of their own.
+    The folder has images/ and masks/, in which a picture and its mask have the same name up to the ending. It may have
+    train/, val/ and test/ with these two in each, or train.zip and so on, or these names within images/ and masks/;
+    other names for parts are training, valid, validation, dev and testing. What is held out for a part without a folder
+    is chosen by the pictures' names. Frames of one film are no strangers to each other: give those parts of their own.
 
-    A mask's values are classes, also those of a palette. `classes` names them in order; left out, classes.txt in the
-    folder does, a line for each, or classes.json, a list or {name: value}; without it each value is a class. Where
-    masks have colours, that file has NAME RED GREEN BLUE in each line, or {name: [red, green, blue]}. Pixels of the
-    values `void`, by which the lines of such a file are counted from 0 too, don't count. In the place of masks/ a json
-    of COCO's may stand, and its whole folder be `folder`, with train2017/ and annotations/instances_train2017.json:
-    smaller objects lie above larger ones, crowds don't count, and all else is background.
+    A mask's values are classes, also those of a palette. Where masks have colours, classes.txt has NAME RED GREEN BLUE
+    in each line, or classes.json {name: [red, green, blue]}. In the place of masks/ a json of COCO's may stand, and its
+    whole folder be `folder`, with train2017/ and annotations/instances_train2017.json: smaller objects lie above larger
+    ones, crowds don't count, all else is background, and classes are its categories.
 
-    Each picture is read once before a run begins; together with masks, and up to 512 MB, they are kept in memory.
+    Each picture is read once before a run begins; together with masks, and up to 512 MB, they are kept in memory. Masks
+    are resized by their nearest pixel, and measures are those of the resized ones. Values are scaled by the mean and
+    deviation of ImageNet. Augmentation moves pictures and masks alike.
 
-    A picture is resized to `height` and `width`: within a border that doesn't count (`fit = "letterbox"`), cut to the
-    aspect around its middle ("crop"), or stretched; masks by their nearest pixel. Measures are those of that size.
-    Values are scaled by the mean and deviation of ImageNet. `rotate`, `shift`, `scale`, `flip` and `crop` augment the
-    training pictures with their masks, `jitter` and `grey` their colours.
+    Args:
+        folder: folder or zip archive of the pictures and masks.
+        height, width: of a picture as the model sees it, in pixels.
+        fit: how a picture of another aspect becomes one of that size: within a border that doesn't count, cut to the
+            aspect around its middle, or stretched.
+        channels: what pictures are converted to: 1 is grey, 3 is RGB.
+        classes: names of the classes, in the order of the masks' values. Left out: those of classes.txt in the folder,
+            a line for each, or classes.json, a list or {name: value}; without such a file each value is a class.
+        void: values of a mask whose pixels don't count; of masks with colours, lines of classes.txt counted from 0.
+        mask_suffix: what a mask's name has behind its picture's, before the ending.
     """
 
     item = Image
@@ -73,17 +79,17 @@ class SegmentationFolder(Data):
         self,
         *,
         folder: Path,
-        height: Annotated[int, Field(ge=4, description="pixels")] = 120,
-        width: Annotated[int, Field(ge=4, description="pixels")] = 160,
+        height: Annotated[int, Field(ge=4)] = 120,
+        width: Annotated[int, Field(ge=4)] = 160,
         fit: Fit = "letterbox",
         channels: Literal[1, 3] = 3,
         classes: list[str] | None = None,
         void: list[Annotated[int, Field(ge=0)]] = [255],  # noqa: B006 - read, never changed
         mask_suffix: str = "",
-        background: Literal["white", "black"] = "white",
-        white: Annotated[float, Field(gt=0, allow_inf_nan=False, description="a value")] | None = None,
-        valid: Annotated[float, Field(ge=0, lt=1)] = 0.1,
-        test: Annotated[float, Field(ge=0, lt=1)] = 0.1,
+        background: Background = "white",
+        white: White | None = None,
+        valid: Share = 0.1,
+        test: Share = 0.1,
         rotate: Rotate = 0.0,
         shift: Shift = 0.0,
         scale: Scale = 0.0,

@@ -34,8 +34,12 @@ _MEAN, _DEVIATION = (0.5,) * 3, (0.25,) * 3
 class ShapesMasks(Data):
     """Discs, squares and triangles in any colour and position on a ground of noise, drawn when a run begins.
 
-    A picture has one to four shapes, later ones over earlier. Nothing but its outline tells what a shape is. `samples`
-    are those to learn from; `valid` and `test` have a quarter as many each, and are others. All are the same each time.
+    A picture has one to four shapes, later ones over earlier. Nothing but its outline tells what a shape is. All are
+    the same each time.
+
+    Args:
+        height, width: of a picture, in pixels.
+        samples: pictures to learn from; `valid` and `test` have a quarter as many each, and others.
     """
 
     item = Image
@@ -47,8 +51,8 @@ class ShapesMasks(Data):
     def __init__(
         self,
         *,
-        height: Annotated[int, Field(ge=16, description="pixels")] = 48,
-        width: Annotated[int, Field(ge=16, description="pixels")] = 64,
+        height: Annotated[int, Field(ge=16)] = 48,
+        width: Annotated[int, Field(ge=16)] = 64,
         samples: Annotated[int, Field(ge=4)] = 400,
         rotate: Rotate = 0.0,
         shift: Shift = 0.0,

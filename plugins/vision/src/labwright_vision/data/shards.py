@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from copy import copy
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Self
 
 import torch
 from labwright import LabwrightError, listed, located, nearest, sentence
@@ -20,7 +20,8 @@ from torch import Tensor
 
 from labwright_vision.data.augment import Augment, Crop, Flip, Grey, Jitter, Rotate, Scale, Shift
 from labwright_vision.data.folders import Tally, expanded, name_below, plural
-from labwright_vision.data.own_pictures import Channels, Files, OwnPictures, Reader
+from labwright_vision.data.own_pictures import Background, Channels, Files, OwnPictures, Reader, Size, White
+from labwright_vision.data.pictures import Share
 from labwright_vision.data.policies import Erase, Policy
 from labwright_vision.data.shard_index import Members, ShardIndex, index_of
 
@@ -33,16 +34,18 @@ _HASHES = 2.0**64  # there are
 class Shards(OwnPictures):
     """Pictures in tar files: NAME.jpg, of any format Pillow reads, and beside it NAME.cls or NAME.json with its class.
 
-    A class is the text of NAME.cls, or what NAME.json has under `label`. Shards in sub-folders `train`, `valid` and
-    `test`, or whose names begin so, such as train-0000.tar, are these parts; else all are to learn from. A part without
-    shards is held out: `valid` and `test` are its shares of the pictures, chosen by a hash of their names.
+    Shards in sub-folders `train`, `valid` and `test`, or whose names begin so, such as train-0000.tar, are these parts;
+    else all are to learn from. What is held out for a part without shards is chosen by a hash of the pictures' names.
 
     Where each picture lies is looked up once and kept beside the shard, as NAME.tar.index.npz, or in the user's cache
     if nothing can be written there, until the shard changes. Pictures are then read by their offsets, one by one: none
     is decoded before it is needed, and a damaged one ends the run. Compressed shards are refused.
 
-    Shards come in random order, the pictures of `window` of them mixed. The settings of pictures are those of
-    `vision/image-folder`.
+    Shards come in random order. Settings of pictures are those of `vision/image-folder`.
+
+    Args:
+        folder: folder of the tar files, or of sub-folders with them.
+        label: key of the class in NAME.json; the whole text of NAME.cls is one.
     """
 
     source = "shards of yours"
@@ -54,13 +57,13 @@ class Shards(OwnPictures):
         *,
         folder: Path,
         label: str = "label",
-        window: Annotated[int, Field(ge=1, description="shards whose pictures are mixed at a time")] = 8,
-        size: Annotated[int, Field(ge=4, description="pixels along a side")] = 64,
+        window: Annotated[int, Field(ge=1, description="shards whose pictures are mixed at a time.")] = 8,
+        size: Size = 64,
         channels: Channels = 3,
-        background: Literal["white", "black"] = "white",
-        white: Annotated[float, Field(gt=0, allow_inf_nan=False, description="a value")] | None = None,
-        valid: Annotated[float, Field(ge=0, lt=1)] = 0.1,
-        test: Annotated[float, Field(ge=0, lt=1)] = 0.1,
+        background: Background = "white",
+        white: White | None = None,
+        valid: Share = 0.1,
+        test: Share = 0.1,
         rotate: Rotate = 0.0,
         shift: Shift = 0.0,
         scale: Scale = 0.0,

@@ -29,28 +29,36 @@ from labwright_vision.data.archive import Archived
 from labwright_vision.data.augment import Crop, Flip, Grey, Jitter, Rotate, Scale, Shift
 from labwright_vision.data.checking import examined
 from labwright_vision.data.folders import Found, Tally, existing, expanded
-from labwright_vision.data.own_pictures import Channels, Files, OwnPictures, Reader
-from labwright_vision.data.pictures import held_out
+from labwright_vision.data.own_pictures import Background, Channels, Files, OnDamaged, OwnPictures, Reader, Size, White
+from labwright_vision.data.pictures import Share, held_out
 from labwright_vision.data.policies import Erase, Policy
 from labwright_vision.data.reading import Facts
 from labwright_vision.data.seen import Picture, of_pictures, readable, remarks
 
-Column = Annotated[str, Field(min_length=1, description="the name of a column")]
+Column = Annotated[str, Field(min_length=1)]
 
 
 class PictureTable(OwnPictures):
     """Pictures that a table names, and what is to be said of each: CSV, TSV, JSON Lines, Parquet, as published.
 
-    `path` is the table, several by a pattern, or a folder with tables called `train`, `valid` and `test`; or `parts`
-    say which rows are which. Parts that aren't there are held out, `valid` and `test` by their shares; with `group`,
-    such as a column of patients, whole groups. The column `picture` has the names of the files, below `folder`, which
-    may be a zip archive; left out, it is where the table is. Names without an ending are given the `suffix`.
+    Parts are tables of their own, or what `parts` says. What is held out for one that isn't there is of each class in
+    proportion, where pictures have one; with `group`, such as a column of patients, of whole groups. Settings of
+    pictures are those of `vision/image-folder`.
 
-    `label` names the column of classes, or several columns, which are heads for the task `multi`. With `targets`
-    "several" a cell holds any number of labels, a list or texts with the `separator` between them: each is a head, yes
-    or no, and an empty cell has none of them. With "numbers" it is a number, for the task `regression`.
-
-    The other settings are those of `vision/image-folder`.
+    Args:
+        path: the table, several by a pattern, or a folder with tables called `train`, `valid` and `test`.
+        picture: column of the pictures' names, as paths below `folder`.
+        label: column of what is to be said of a picture, or several columns, which are heads for the task `multi`.
+        targets: what a cell of `label` is: a class; a number, for the task `regression`; or any number of labels, a
+            list or texts with the `separator` between them, each of which is a head, yes or no, for the task `multi`.
+        separator: what stands between the labels of a cell where `targets` is "several".
+        folder: folder or zip archive of the pictures; left out: where the table is.
+        suffix: ending that is added to names without one, such as .jpg.
+        parts: which rows are held out: a `column` of parts, or files `valid` and `test` with the rows of these, or with
+            identifiers that stand in `column`.
+        quote: quotation marks that a cell may stand in; "none": a mark is a letter like others. Left out, as in the
+            first rows.
+        encoding: how the table's text is encoded, such as cp1252; left out: UTF-8, or what it seems to be.
     """
 
     source = "files of yours"
@@ -66,20 +74,20 @@ class PictureTable(OwnPictures):
         targets: Literal["classes", "numbers", "several"] = "classes",
         separator: Annotated[str, Field(min_length=1)] = ";",
         folder: Path | None = None,
-        suffix: Annotated[str, Field(pattern=r"(\.\w+)?", description="such as .jpg")] = "",
+        suffix: Annotated[str, Field(pattern=r"(\.\w+)?")] = "",
         parts: Parts | None = None,
         group: Group = None,
         delimiter: Delimiter | None = None,
         columns: Columns = (),
         quote: Quote | None = None,
         encoding: str | None = None,
-        size: Annotated[int, Field(ge=4, description="pixels along a side")] = 64,
+        size: Size = 64,
         channels: Channels = 3,
-        background: Literal["white", "black"] = "white",
-        white: Annotated[float, Field(gt=0, allow_inf_nan=False, description="a value")] | None = None,
-        on_damaged: Literal["refuse", "leave-out"] = "refuse",
-        valid: Annotated[float, Field(ge=0, lt=1)] = 0.1,
-        test: Annotated[float, Field(ge=0, lt=1)] = 0.1,
+        background: Background = "white",
+        white: White | None = None,
+        on_damaged: OnDamaged = "refuse",
+        valid: Share = 0.1,
+        test: Share = 0.1,
         rotate: Rotate = 0.0,
         shift: Shift = 0.0,
         scale: Scale = 0.0,

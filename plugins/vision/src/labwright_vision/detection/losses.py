@@ -45,10 +45,17 @@ def size(targets: dict[str, Tensor]) -> Tensor:
 class DetectionLoss(Loss):
     """Class, place and, where the model says how probable distances are, their spread: parts `class`, `box`, `dfl`.
 
-    Points are given boxes by task-aligned assignment, `points` of them to a box. `classes` compares each point's scores
-    with the overlap it reaches: by binary cross-entropy (`bce`), by one whose weight falls with how near it is
-    (`focal`, the quality focal loss of Li et al. 2020), or by `varifocal` (Zhang et al. 2021). `boxes` is complete or
-    generalised IoU; `dfl` the distribution focal loss (Li et al. 2020). The three numbers are the parts' weights.
+    Points are given boxes by task-aligned assignment. `dfl` is the distribution focal loss (Li et al. 2020).
+
+    Args:
+        classes: how each point's scores are compared with the overlap it reaches: by binary cross-entropy; by one whose
+            weight falls with how near they are, the quality focal loss (Li et al. 2020); or by varifocal loss (Zhang et
+            al. 2021).
+        boxes: how boxes are compared: by complete or by generalised IoU.
+        points: most points that learn from one box.
+        class_weight: factor of the part of classes.
+        box_weight: factor of the part of boxes' places.
+        dfl_weight: factor of the part of distances' spread, which only a model with `bins` has.
     """
 
     def __init__(
@@ -103,8 +110,11 @@ class DetectionLoss(Loss):
 class TorchvisionLosses(Loss):
     """The losses that a model of torchvision computes itself, such as `classifier` and `mask`, each by its weight.
 
-    `weights` are factors by the names that the log shows; of those left out 1. They are means over what was drawn from
-    a batch's pictures, not over its boxes: a batch can't be cut into micro-batches.
+    They are means over what was drawn from a batch's pictures, not over its boxes: a batch can't be cut into
+    micro-batches.
+
+    Args:
+        weights: factors of the losses, by the names that the log shows; of those left out 1.
     """
 
     separable = False

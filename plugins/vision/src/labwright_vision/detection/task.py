@@ -47,11 +47,17 @@ class Detection(Task):
     `map50` is the mean over classes of the average precision at an overlap of one half, `map` that over overlaps of .5,
     .55 to .95, as COCO measures both (by pycocotools; boxes of any size, 100 of a picture); `ap/CLASS` and
     `ap50/CLASS` are those of each class. Where the data has masks, `task.data.masks = true`, each object found has one
-    too, and `mask_map50` and so on compare masks instead of boxes. `goal` is `map50`, `map`, or one of these two.
+    too, and `mask_map50` and so on compare masks instead of boxes.
 
-    Of boxes of one class that overlap by more than `overlap`, the best stays (non-maximum suppression). A prediction
-    has the boxes whose score is `score` at least, in pixels of the picture as it was given, and the picture with them;
-    masks are COCO's run lengths.
+    A prediction has boxes in pixels of the picture as it was given, and the picture with them; masks are COCO's run
+    lengths.
+
+    Args:
+        data: pictures with boxes.
+        score: least score of a box that is predicted.
+        overlap: most overlap (IoU) of two boxes of a class; of those with more only the better one stays (non-maximum
+            suppression).
+        goal: measure that is to be high; those of masks need data with masks.
     """
 
     goal = Goal("map50", "maximize")
@@ -61,8 +67,8 @@ class Detection(Task):
         self,
         data: Annotated[Data, Part("data")],
         *,
-        score: Annotated[float, Field(ge=0, le=1, description="least score that is predicted")] = 0.3,
-        overlap: Annotated[float, Field(gt=0, le=1, description="most overlap within a class")] = 0.6,
+        score: Annotated[float, Field(ge=0, le=1)] = 0.3,
+        overlap: Annotated[float, Field(gt=0, le=1)] = 0.6,
         goal: Literal["map50", "map", "mask_map50", "mask_map"] = "map50",
     ) -> None:
         if not issubclass(data.target, Boxes):

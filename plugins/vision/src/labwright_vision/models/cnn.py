@@ -14,12 +14,18 @@ from torch import Tensor, nn
 class CNN(nn.Module):
     """Plain convolutional network of a few stages, for pictures of up to about 64 pixels.
 
-    A stage is `depth` blocks of 3x3 convolution, batch normalisation (Ioffe & Szegedy 2015) and ReLU, the last of them
-    with 2x2 max pooling right after its convolution, where the rest costs a quarter. The first stage has `width`
-    channels and each later one twice as many. The classifier sees all pixels of the last stage, behind dropout.
-    `strided` puts a 5x5 convolution of stride 2 before the first stage, which quarters the cost of all that follows.
-    `norm = "group"` normalises over channels of one picture (Wu & He 2018) in place of a batch, as differential privacy
-    needs it.
+    A block is a 3x3 convolution, a norm and ReLU; the last one of a stage has 2x2 max pooling right after its
+    convolution, where the rest costs a quarter. The classifier sees all pixels of the last stage.
+
+    Args:
+        width: channels of the first stage; each later one has twice as many as the one before.
+        stages: how often a side is halved by pooling.
+        depth: blocks of a stage.
+        dropout: share of the features that is zeroed before the last layer, while training.
+        strided: whether a 5x5 convolution of stride 2 stands before the first stage, which quarters the cost of all
+            that follows.
+        norm: norm of each block, over a batch (Ioffe & Szegedy 2015), or over groups of channels of one picture (Wu &
+            He 2018), as differential privacy needs it.
 
     Raises LabwrightError if the picture is too small to be halved `stages` times.
     """

@@ -20,11 +20,17 @@ _FINE, _COARSE = 4, 16  # how many times smaller than the picture features are
 class DeepLab(nn.Module):
     """DeepLabV3+ (Chen et al. 2018): atrous spatial pyramid pooling, and a decoder with the finer features beside it.
 
-    The backbone is one of timm's by its name, such as "resnet18" or "mobilenetv3_small_100", its last stages atrous
-    where it has that, so that their features are 16 times smaller than the picture; the finer ones are 4 times smaller,
-    or nearly. `pretrained` fetches weights from the Hugging Face hub or its local cache; `options` go to
-    `timm.create_model`. The pyramid has a 1x1 convolution, one of 3x3 at each of the `rates`, and the picture's mean,
-    each of `width` channels.
+    The backbone's last stages are atrous where it has that, so that their features are 16 times smaller than the
+    picture; the finer ones are 4 times smaller, or nearly. The pyramid has a 1x1 convolution, one of 3x3 at each rate,
+    and the picture's mean.
+
+    Args:
+        backbone: name of an architecture of timm, such as "resnet18" or "mobilenetv3_small_100".
+        pretrained: whether the backbone begins with timm's weights, from the Hugging Face hub or its local cache.
+        width: channels of each branch of the pyramid, and of the decoder.
+        rates: dilations of the pyramid's 3x3 convolutions, one for each, in pixels of the coarse features.
+        dropout: share of the pyramid's features that is zeroed, while training.
+        options: further arguments of `timm.create_model`.
 
     Raises LabwrightError for a name timm doesn't have, with timm's own words for what it can't build, and for a
     backbone without such features.

@@ -21,12 +21,21 @@ _PRIOR = 0.01  # how probable each class is at first: Lin et al. 2017, section 4
 class Detector(nn.Module):
     """Classes and boxes at each point of a feature pyramid, as FCOS (Tian et al. 2019) and the later YOLOs have them.
 
-    A backbone gives features at strides 8, 16 and 32: a small residual network of `width` and `depth`, or any
-    architecture of timm by its name, with `pretrained` weights if there are any. The pyramid (Lin et al. 2017) passes
-    the coarse ones down, and a head of two branches, `head_depth` convolutions of `head_width` each, shared by the
-    levels, says for each point which class is there and how far it is to the four sides of its box. `bins` of 16, say,
-    make each distance the mean of that many probabilities, for the loss's part `dfl`; 0 is one number. `norm` is
-    BatchNorm or GroupNorm, for small batches. Strides of a timm backbone are those of its last three levels.
+    A backbone gives features at strides 8, 16 and 32; those of a timm backbone are of its last three levels. The
+    pyramid (Lin et al. 2017) passes the coarse ones down, and a head of two branches, shared by the levels, says for
+    each point which class is there and how far it is to the four sides of its box.
+
+    Args:
+        backbone: name of an architecture of timm, or "residual", a small residual network.
+        pretrained: whether a backbone of timm begins with timm's weights.
+        width: channels of the residual backbone's first convolution; its stages have 2, 4, 6 and 8 times as many. Of no
+            effect with another backbone.
+        depth: residual blocks of each stage of the residual backbone. Of no effect with another one.
+        head_width: channels of the pyramid and of the head.
+        head_depth: convolutions of each branch of the head.
+        bins: how many distances of a side, of 0, 1, 2 and so on strides, are given a probability, for the loss's part
+            `dfl`, such as 16; the mean is the side's. 0: a distance is one number.
+        norm: norm of the pyramid, the head and the residual backbone; "group" suits small batches.
 
     Raises LabwrightError for GroupNorm beside a backbone of timm that has BatchNorm.
     """
@@ -42,7 +51,7 @@ class Detector(nn.Module):
         depth: Annotated[int, Field(ge=1), Integers(1, 3)] = 1,
         head_width: Annotated[int, Field(ge=8, multiple_of=8), Integers(32, 96, step=8)] = 40,
         head_depth: Annotated[int, Field(ge=1), Integers(1, 4)] = 2,
-        bins: Annotated[int, Field(ge=0, description="distances told apart"), Choice(0, 16)] = 0,
+        bins: Annotated[int, Field(ge=0), Choice(0, 16)] = 0,
         norm: Literal["batch", "group"] = "batch",
     ) -> None:
         super().__init__()

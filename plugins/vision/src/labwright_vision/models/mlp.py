@@ -11,7 +11,13 @@ from torch import Tensor, nn
 
 
 class MLP(nn.Module):
-    """Multilayer perceptron over flattened pictures: `depth` hidden layers of `width` units with ReLU and dropout."""
+    """Multilayer perceptron over flattened pictures, with ReLU.
+
+    Args:
+        width: units of a hidden layer.
+        depth: hidden layers.
+        dropout: share of the units of each hidden layer that is zeroed, while training.
+    """
 
     def __init__(
         self,

@@ -14,9 +14,13 @@ from torch.nn import functional as F  # noqa: N812 - its customary name
 class ResNet(nn.Module):
     """The residual network for small pictures of He et al. 2016, "Deep residual learning", section 4.2.
 
-    A 3x3 convolution, three stages of (depth - 2) / 6 blocks with `width`, 2 and 4 times `width` channels, the second
-    and third starting with stride 2, a global average and a linear layer. Shortcuts have no parameters (the paper's
-    option A). With width 16 and 3 input channels, depths 20, 32, 44, 56 and 110 are the paper's table 6.
+    A 3x3 convolution, three stages, of which the second and third start with stride 2, a global average and a linear
+    layer. Shortcuts have no parameters (the paper's option A). With width 16 and 3 input channels, depths 20, 32, 44,
+    56 and 110 are the paper's table 6.
+
+    Args:
+        depth: layers with weights, 6n + 2, of which n blocks of two make a stage.
+        width: channels of the first stage; the second has twice, the third four times as many.
 
     Raises LabwrightError if depth is not 6n + 2.
     """

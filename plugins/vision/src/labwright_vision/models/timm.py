@@ -15,12 +15,16 @@ _MOST = 300  # letters of a reason
 
 
 class Timm(nn.Module):
-    """A network of timm (Wightman 2019) by its name, such as "resnet18", "convnext_tiny" or "vit_tiny_patch16_224".
+    """A network of timm (Wightman 2019) by its name.
 
-    `pretrained` fetches weights as safetensors from the Hugging Face hub or its local cache; the name may then carry a
-    tag, as in "resnet18.a1_in1k". All of them must fit the network, only the last layer is new. Channels, classes and,
-    where the architecture fixes it, the picture's size come from the data; `options` goes to `timm.create_model` as it
-    is, but for those that read pickles.
+    Channels, classes and, where the architecture fixes it, the picture's size come from the data.
+
+    Args:
+        architecture: name in timm, such as "resnet18", "convnext_tiny" or "vit_tiny_patch16_224"; for pretrained
+            weights it may carry a tag, as in "resnet18.a1_in1k".
+        pretrained: whether to begin with timm's weights, safetensors from the Hugging Face hub or its local cache; all
+            of them must fit the network, only the last layer is new.
+        options: further arguments of `timm.create_model`, but for those that read pickles or come from the data.
 
     Raises LabwrightError for a name timm doesn't have, with timm's own words for what it can't build, for weights that
     don't fit, and for pictures the network can't take.

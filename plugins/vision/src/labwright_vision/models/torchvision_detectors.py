@@ -30,23 +30,27 @@ _OF_LEVEL, _OF_PICTURE = 500, 300  # regions that may hold something, before and
 class TorchvisionDetector(nn.Module):
     """torchvision's Faster R-CNN (Ren et al. 2015), Mask R-CNN (He et al. 2017) or RetinaNet (Lin et al. 2017).
 
-    They compute their losses themselves: the recipe's loss is `vision/torchvision-losses`. Mask R-CNN needs data with
-    masks (`task.data.masks = true`). Crowds are left out of training, as in torchvision's own reference, and what the
-    first two learn from in a picture is drawn: `regions` of those that may hold something.
+    They compute their losses themselves: the recipe's loss is `vision/torchvision-losses`. Crowds are left out of
+    training, as in torchvision's own reference. With `resnet50`, `width = 256` and `norm = "batch"` a detector has the
+    parameters of torchvision's `fasterrcnn_resnet50_fpn` and so on, under the same names. As pictures are small, 500
+    regions of a level and then 300 of a picture are looked at again, where torchvision's own looks at 2,000 and 1,000.
 
-    The backbone is `residual`, a small network for small pictures, or one of torchvision's by its name, such as
-    `resnet50` or `resnext50_32x4d`, below a feature pyramid of `width` channels; the heads are as wide. With
-    `resnet50`, `width = 256` and `norm = "batch"` it has the parameters of torchvision's `fasterrcnn_resnet50_fpn` and
-    so on, under the same names. `pretrained` takes torchvision's weights of ImageNet for it, from its server or the
-    local cache; of its five stages the last `trainable_layers` are trained.
-
-    `norm` is what stands in the backbone: `group`, GroupNorm, which knows nothing of the batch and suits small ones, in
-    the pyramid as well; `batch`, BatchNorm, for batches of 16 or more; `frozen`, BatchNorm with its statistics and
-    factors held as they were pretrained, of which without `pretrained` nothing but the identity is left.
-
-    Anchors of the finest level have `anchor` pixels along a side, about, those of each coarser one twice as many;
-    torchvision's own, for pictures of 800 pixels, have 32. For small pictures, too, 500 regions of a level and then 300
-    of a picture are looked at again, where torchvision's own looks at 2,000 and 1,000.
+    Args:
+        architecture: which of the detectors; "mask-rcnn" needs data with masks (`task.data.masks = true`).
+        backbone: name of a residual network of torchvision, such as `resnet50` or `resnext50_32x4d`, or `residual`, a
+            small one for small pictures.
+        pretrained: whether the backbone begins with torchvision's weights of ImageNet, from its server or the local
+            cache.
+        trainable_layers: how many of the five stages of a backbone of torchvision are trained, the last ones; the
+            others stay as they began.
+        norm: norm of the backbone. "group": GroupNorm, which suits small batches, in the pyramid and RetinaNet's head
+            as well; "batch": BatchNorm, for 16 or more; "frozen": BatchNorm held as it was pretrained, else the
+            identity.
+        width: channels of the feature pyramid and of the heads; of `residual` an eighth in the first convolution.
+        anchor: pixels along a side of the finest level's anchors, about; those of each coarser one have twice as many.
+            torchvision has 32, for pictures of 800 pixels.
+        regions: regions of a picture that may hold something, drawn for the second stage to learn from; RetinaNet has
+            no such stage.
     """
 
     def __init__(
@@ -60,8 +64,8 @@ class TorchvisionDetector(nn.Module):
         trainable_layers: Annotated[int, Field(ge=0, le=5)] = 5,
         norm: Literal["group", "batch", "frozen"] = "group",
         width: Annotated[int, Field(ge=16, multiple_of=16), Integers(32, 128, step=16)] = 128,
-        anchor: Annotated[int, Field(ge=4, description="pixels"), Choice(8, 16, 32)] = 16,
-        regions: Annotated[int, Field(ge=4, description="of a picture, learned from"), Choice(32, 64, 128)] = 128,
+        anchor: Annotated[int, Field(ge=4), Choice(8, 16, 32)] = 16,
+        regions: Annotated[int, Field(ge=4), Choice(32, 64, 128)] = 128,
     ) -> None:
         super().__init__()
         if architecture == "mask-rcnn" and not isinstance(outputs, Instances):

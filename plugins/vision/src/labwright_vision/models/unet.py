@@ -17,10 +17,16 @@ _GROUPS = 8  # of channels that GroupNorm takes together, at most
 class UNet(nn.Module):
     """The U-shaped network of Ronneberger et al. 2015, with padding, norms and bilinear upsampling.
 
-    `depth` times the picture is halved and the channels doubled, from `width` up to 8 times as many; on the way back
-    each stage is joined with what was there at its size. A stage has two 3x3 convolutions, and its input is added to
-    what they give (He et al. 2016). With `stem` 2 the first stage sees half the picture's size, and logits are enlarged
-    at the end: a third of the time for the same width, and less sharp.
+    On the way back each stage is joined with what was there at its size. A stage has two 3x3 convolutions, and its
+    input is added to what they give (He et al. 2016).
+
+    Args:
+        width: channels of the first stage; each further one has twice as many, up to 8 times.
+        depth: how often the picture is halved.
+        stem: stride of the first convolution. With 2 the first stage sees half the picture's size, and logits are
+            enlarged at the end: a third of the time for the same width, and less sharp.
+        norm: norm behind each convolution of a stage; "group" suits small batches.
+        dropout: share of the channels that is zeroed in the smallest maps, while training.
     """
 
     def __init__(

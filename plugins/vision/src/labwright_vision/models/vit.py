@@ -16,20 +16,23 @@ from torch.nn import functional as F  # noqa: N812 - its customary name
 
 from labwright_vision.masked_autoencoding import Patches
 
-Width = Annotated[int, Field(ge=8, multiple_of=4, description="numbers of a patch's token"), Choice(64, 128, 192)]
-Depth = Annotated[int, Field(ge=1, description="blocks"), Integers(2, 8)]
-Heads = Annotated[int, Field(ge=1, description="of attention, which divide the width"), Choice(2, 4)]
+Width = Annotated[int, Field(ge=8, multiple_of=4, description="numbers of a patch's token."), Choice(64, 128, 192)]
+Depth = Annotated[int, Field(ge=1, description="transformer blocks."), Integers(2, 8)]
+Heads = Annotated[int, Field(ge=1, description="heads of the attention, which divide the width."), Choice(2, 4)]
 
 _HIDDEN = 4  # times the width
 _DEVIATION = 0.02  # of tokens that are learned
 
 
 class ViT(nn.Module):
-    """Vision transformer (Dosovitskiy et al. 2021): patches of `patch` x `patch` pixels are the tokens.
+    """Vision transformer (Dosovitskiy et al. 2021): square patches are the tokens.
 
     Positions are fixed sines in two dimensions, and the classifier sees the mean over all tokens, in whose place the
     paper learns positions and a token of the class: both are as good there (appendix D.3 and D.4). `encoder` is that of
     model 'vision/mae', so that `start.take = { "encoder.*" = "encoder.*" }` begins with what it learned.
+
+    Args:
+        dropout: share of the features that is zeroed before the last layer, while training.
 
     Raises LabwrightError for pictures that can't be cut into such patches, and a width that heads don't divide.
     """
@@ -39,7 +42,9 @@ class ViT(nn.Module):
         inputs: Image,
         outputs: Classes,
         *,
-        patch: Annotated[int, Field(ge=1, description="pixels along a patch's side"), Choice(4, 8)] = 4,
+        patch: Annotated[
+            int, Field(ge=1, description="pixels along a patch's side, which divide the picture's."), Choice(4, 8)
+        ] = 4,
         width: Width = 128,
         depth: Depth = 6,
         heads: Heads = 4,
@@ -61,6 +66,13 @@ class MaskedAutoencoder(nn.Module):
     decoder all patches. The task 'vision/masked-pictures' says how large patches are and which are seen.
 
     What is kept is `encoder`, that of model 'vision/vit'.
+
+    Args:
+        width: numbers of a patch's token in the encoder.
+        depth: transformer blocks of the encoder.
+        heads: heads of the attention, which divide the widths of encoder and decoder.
+        decoder_width: numbers of a patch's token in the decoder.
+        decoder_depth: transformer blocks of the decoder.
     """
 
     places_TD: Tensor

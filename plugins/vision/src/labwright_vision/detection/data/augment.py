@@ -19,10 +19,18 @@ from torch.nn import functional
 from labwright_vision.detection.data.letterbox import BESIDE
 
 # The settings, as they stand in a constructor. 0 and false: off.
-Flip = Annotated[bool, Field(description="mirror every second picture, left to right"), Choice(False, True)]
-Turn = Annotated[bool, Field(description="mirror every second picture, top to bottom"), Choice(False, True)]
-Scale = Annotated[float, Field(ge=0, lt=1, description="largest change of size, as a share"), Uniform(0.0, 0.6)]
-Mosaic = Annotated[float, Field(ge=0, le=1, description="share of pictures made of four"), Uniform(0.0, 1.0)]
+Flip = Annotated[
+    bool, Field(description="whether half of the training pictures are mirrored, left to right."), Choice(False, True)
+]
+Turn = Annotated[
+    bool, Field(description="whether half of the training pictures are mirrored, top to bottom."), Choice(False, True)
+]
+Scale = Annotated[
+    float, Field(ge=0, lt=1, description="largest change of size of training pictures, as a share."), Uniform(0.0, 0.6)
+]
+Mosaic = Annotated[
+    float, Field(ge=0, le=1, description="share of the training pictures that are made of four."), Uniform(0.0, 1.0)
+]
 
 _STREAM, _OF_SAMPLE = 20, 9  # of draws, and how many a sample has
 _SEEN = 0.25  # of a box's area: one of which less is left after cutting is no longer looked for

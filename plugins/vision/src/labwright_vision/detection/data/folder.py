@@ -19,7 +19,7 @@ from torch import Tensor
 from labwright_vision.data.augment import Colours, Jitter
 from labwright_vision.data.folders import Tally, expanded, plural
 from labwright_vision.data.folders import pictures as files_of_pictures
-from labwright_vision.data.pictures import held_out, scaling
+from labwright_vision.data.pictures import Share, held_out, scaling
 from labwright_vision.data.reading import SUFFIXES
 from labwright_vision.data.seen import twice
 from labwright_vision.detection.data import coco, lines, voc, yolo
@@ -42,25 +42,27 @@ _IN_MEMORY = 1 << 30  # bytes of decoded pictures that a part may keep
 class DetectionFolder(Data):
     """Pictures with boxes: COCO's JSON, Pascal VOC's XML, YOLO's text files, or JSON Lines, found by what is there.
 
-    `folder` has the annotations and the pictures somewhere below it; pictures may lie in zip archives, where they are
-    read. `layout` says which annotations are meant where there are several: `coco`, JSON files with images,
-    annotations and categories; `voc`, an XML file for each picture; `yolo`, classes.txt and a text file for each;
-    `jsonl`, a line for each picture with `file`, `boxes` (left, top, right, bottom), `labels` and perhaps `split`.
+    Layouts are `coco`, JSON files with images, annotations and categories; `voc`, an XML file for each picture; `yolo`,
+    classes.txt and a text file for each; `jsonl`, a line for each picture with `file`, `boxes` (left, top, right,
+    bottom), `labels` and perhaps `split`.
 
     Parts are those that the names of files and folders tell, `instances_val2017.json` or `train/`, VOC's lists, or
-    `split`. Of `valid` and `test`, one that isn't told is held out: its share of the training pictures, by their names.
-    Pictures without boxes are kept: there is nothing to be found in them. Crowds, and what VOC calls difficult, are
-    neither right nor wrong.
+    `split`; what is held out for one that isn't told is chosen by the pictures' names. Pictures without boxes are kept:
+    there is nothing to be found in them. Crowds, and what VOC calls difficult, are neither right nor wrong.
 
-    Every picture is decoded once before a run begins. Damaged ones, those whose size isn't what is said of them, and
-    boxes that are empty or reach beyond the picture by more than a pixel are refused, or with
-    `on_damaged = "leave-out"` left out. Pictures are turned upright where the camera noted how it was held.
+    Every picture is decoded once before a run begins, and turned upright where the camera noted how it was held. It is
+    fitted whole into what the model sees, grey beside it; decoded parts of up to a gigabyte are kept in memory.
 
-    With `masks` each box has the mask of its object as well, from the segmentations of COCO's layout: polygons, and run
-    lengths, drawn as pycocotools draws them.
-
-    A picture is fitted whole into `height` by `width` pixels, grey beside it; decoded parts of up to a gigabyte are
-    kept in memory. `scale`, `flip`, `turn`, `mosaic` and `jitter` augment the training pictures.
+    Args:
+        folder: folder with the annotations and the pictures somewhere below it; pictures may lie in zip archives, where
+            they are read.
+        layout: which annotations are meant where there are several; "auto": those there are.
+        height, width: of a picture as the model sees it, in pixels.
+        channels: what pictures are converted to: 1 is grey, 3 is RGB.
+        masks: whether each box has the mask of its object as well, from the segmentations of COCO's layout: polygons,
+            and run lengths, drawn as pycocotools draws them.
+        on_damaged: what to do with pictures that can't be read or whose size isn't what is said of them, and with boxes
+            that are empty or reach beyond the picture by more than a pixel.
     """
 
     item = Image
@@ -75,13 +77,13 @@ class DetectionFolder(Data):
         *,
         folder: Path,
         layout: Literal["auto", "coco", "voc", "yolo", "jsonl"] = "auto",
-        height: Annotated[int, Field(ge=32, description="pixels")] = 320,
-        width: Annotated[int, Field(ge=32, description="pixels")] = 320,
+        height: Annotated[int, Field(ge=32)] = 320,
+        width: Annotated[int, Field(ge=32)] = 320,
         channels: Literal[1, 3] = 3,
         masks: bool = False,
         on_damaged: Literal["refuse", "leave-out"] = "refuse",
-        valid: Annotated[float, Field(ge=0, lt=1)] = 0.1,
-        test: Annotated[float, Field(ge=0, lt=1)] = 0.1,
+        valid: Share = 0.1,
+        test: Share = 0.1,
         scale: Scale = 0.0,
         flip: Flip = False,
         turn: Turn = False,

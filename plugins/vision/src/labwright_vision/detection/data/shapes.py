@@ -32,10 +32,13 @@ _PARTS = ("train", "valid", "test")
 class Shapes(Data):
     """Circles, squares and triangles of any colour on noise, with the box of each; drawn when a run begins.
 
-    `train`, `valid` and `test` are how many pictures there are in each part, of `size` pixels along a side with 0 to
-    `most` shapes that may touch. They are a function of the part and of nothing else: the same in every run.
-    With `masks` each shape has one as well, of the pixels of it that are seen. `scale`, `flip`, `turn` and `mosaic`
-    augment the training pictures.
+    Shapes may touch. Pictures are a function of the part, their place in it, `size` and `most`: the same in every run.
+
+    Args:
+        train, valid, test: how many pictures the part has.
+        size: of a picture, in pixels along a side.
+        most: most shapes of a picture; some have none.
+        masks: whether each shape has a mask as well, of the pixels of it that are seen.
     """
 
     item = Image
@@ -50,8 +53,8 @@ class Shapes(Data):
         train: Annotated[int, Field(ge=1)] = 400,
         valid: Annotated[int, Field(ge=0)] = 100,
         test: Annotated[int, Field(ge=0)] = 100,
-        size: Annotated[int, Field(ge=32, multiple_of=32, description="pixels along a side")] = 96,
-        most: Annotated[int, Field(ge=1, le=20, description="shapes of a picture")] = 5,
+        size: Annotated[int, Field(ge=32, multiple_of=32)] = 96,
+        most: Annotated[int, Field(ge=1, le=20)] = 5,
         masks: bool = False,
         scale: Scale = 0.0,
         flip: Flip = False,
