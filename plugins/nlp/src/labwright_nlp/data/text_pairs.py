@@ -281,7 +281,8 @@ class TextPairs(Pairs):
     and of `folds`; with `time` the latest are held out, and folds go in its order.
 
     Args:
-        path: a table, or a folder with one for each part; with `endings` what both files are called before these.
+        path: a table, several by a pattern such as `part-*.csv`, or a folder or archive with one for each part; with
+            `endings` what both files are called before these.
         text: the column of texts.
         translation: the column of what is to be written for each.
         endings: of two files, such as ["en", "de"], where a text is a line of PATH.en and its translation that line of
