@@ -33,9 +33,14 @@ class Answering(Task):
     last token of the answer (Devlin et al. 2019, section 4.2); of a window that hasn't the answer, that there is none:
     the window's first token. The loss is the mean over windows and both places.
 
-    An answer is the stretch of at most `longest` tokens, in any window, whose two logits have the largest sum. Where
-    some training questions have no answer, it is none if the window that is surest of that is surer by `threshold`.
-    `exact` and `f1` are SQuAD's, means over questions, of the answers meant the best.
+    An answer is the stretch, in any window, whose two logits have the largest sum. `exact` and `f1` are SQuAD's, means
+    over questions, of the answers meant the best.
+
+    Args:
+        data: questions about texts.
+        longest: most tokens of an answer that is given.
+        threshold: where some training questions have no answer, it is none if every window is surer of that than of any
+            stretch by more than this, in logits.
     """
 
     goal = Goal("f1", "maximize")
@@ -45,8 +50,8 @@ class Answering(Task):
         self,
         data: Annotated[Data, Part("data")],
         *,
-        longest: Annotated[int, Field(ge=1, description="most tokens of an answer")] = 30,
-        threshold: Annotated[float, Field(allow_inf_nan=False, description="in logits")] = 0.0,
+        longest: Annotated[int, Field(ge=1)] = 30,
+        threshold: Annotated[float, Field(allow_inf_nan=False)] = 0.0,
     ) -> None:
         if not issubclass(data.target, Spans):
             raise LabwrightError(

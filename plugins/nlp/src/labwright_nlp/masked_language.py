@@ -54,15 +54,24 @@ Probability = Annotated[float, Field(ge=0, le=1)]
 class MaskedLanguageModel(Task):
     """Tell tokens of a text that are hidden from those around them. Lower is better: cross_entropy, in nats per token.
 
-    The share `share` of a text's tokens is hidden: with the probability `masked` the mask stands there, with `random`
-    another token, and else the token itself, which is to be told as well; with `whole_words` all pieces of a word are
-    hidden, or none. It is drawn anew for each epoch of training, and the same each time a model is measured. Padding
-    and tokens of special meaning are never hidden, nor what the tokenizer doesn't know. Labels aren't looked at.
+    Where a token is hidden the mask stands, or another token, or else the token itself, which is to be told as well. It
+    is drawn anew for each epoch of training, and the same each time a model is measured. Padding and tokens of special
+    meaning are never hidden, nor what the tokenizer doesn't know.
 
     A learned tokenizer is given a token for the mask, a pretrained one has to have it. `masked_accuracy` is the share
-    of hidden tokens whose most probable one is right, `perplexity` the exponential of the cross-entropy; `metrics`
-    names others, and `goal` one of them, or with a direction, `NAME:minimize`. A prediction fills in each mask of a
-    text: `answers` tokens with their probabilities.
+    of hidden tokens whose most probable one is right, `perplexity` the exponential of the cross-entropy. A prediction
+    fills in each mask of a text.
+
+    Args:
+        data: running text, or texts with labels, which aren't looked at.
+        share: share of a text's tokens that is hidden.
+        masked: probability that the mask stands where a token is hidden.
+        random: probability that a token drawn at random stands there; with `masked` it is 1 or less.
+        whole_words: whether all pieces of a word are hidden, or none.
+        answers: tokens that a prediction gives for each mask, with their probabilities.
+        metrics: measured of hidden tokens; left out, cross_entropy, masked_accuracy and perplexity.
+        goal: the metric that tells which weights are best, or with a direction, `NAME:minimize`; left out,
+            cross_entropy.
 
     Source: Devlin et al. 2019, "BERT", section 3.1 and appendix C.2; whole words: its code, of May 2019.
     """
@@ -74,11 +83,11 @@ class MaskedLanguageModel(Task):
         self,
         data: Annotated[Data, Part("data")],
         *,
-        share: Annotated[float, Field(gt=0, lt=1, description="of the tokens that are hidden")] = 0.15,
+        share: Annotated[float, Field(gt=0, lt=1)] = 0.15,
         masked: Probability = 0.8,
         random: Probability = 0.1,
         whole_words: bool = False,
-        answers: Annotated[int, Field(ge=1, description="tokens a prediction gives for each mask")] = 5,
+        answers: Annotated[int, Field(ge=1)] = 5,
         metrics: list[Annotated[Metric, Part("metric")]] | None = None,
         goal: str | None = None,
     ) -> None:

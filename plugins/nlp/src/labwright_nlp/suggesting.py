@@ -29,7 +29,11 @@ _HIGH_SHARE = 95  # in a hundred texts that aren't cut
 
 
 def labelled_texts(path: Path) -> Suggestion | None:
-    """A table with a column of texts and one of labels."""
+    """A table with a column of texts and one of labels.
+
+    Args:
+        path: a table, or a folder with one.
+    """
     seen = glimpse(path)
     if seen is None or _words_and_tags(seen):
         return None
@@ -78,7 +82,11 @@ def labelled_texts(path: Path) -> Suggestion | None:
 
 
 def text_pairs(path: Path) -> Suggestion | None:
-    """A table with two columns of texts of like length, and no label: one is written out of the other."""
+    """A table with two columns of texts of like length, and no label: one is written out of the other.
+
+    Args:
+        path: a table, or a folder with one.
+    """
     seen = glimpse(path)
     texts = [] if seen is None else [column for column in _texts(seen) if column.letters >= _LETTERS]
     if seen is None or len(texts) != 2 or _label_of(seen, texts[0]) is not None or seen.nested:
@@ -116,7 +124,11 @@ def text_pairs(path: Path) -> Suggestion | None:
 
 
 def tagged_words(path: Path) -> Suggestion | None:
-    """Sentences whose words have a tag each: lists in a table, or a word in each line."""
+    """Sentences whose words have a tag each: lists in a table, or a word in each line.
+
+    Args:
+        path: a table, a file with a word in each line, or a folder with one of these for each part.
+    """
     found = _tagged(path)
     if found is None:
         return None
@@ -203,7 +215,11 @@ def _several_labels(seen: Glimpse, text: Column) -> Suggestion | None:
 
 
 def running_text(path: Path) -> Suggestion | None:
-    """One text file, or the only one of a folder, for a small GPT that reads it letter by letter."""
+    """One text file, or the only one of a folder, for a small GPT that reads it letter by letter.
+
+    Args:
+        path: a text file, .txt or .md, or a folder with one .txt file.
+    """
     if path.is_dir():
         files = [file for file in path.iterdir() if file.is_file() and suffix_of(file) == ".txt"]
         return running_text(files[0]) if len(files) == 1 else None

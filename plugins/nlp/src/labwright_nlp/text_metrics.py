@@ -18,7 +18,11 @@ from pydantic import Field
 
 
 class _OfCorpus(ABC):
-    """A score of sacreBLEU over all texts together, from 0 to 100; nan before the first."""
+    """A score of sacreBLEU over all texts together, from 0 to 100; nan before the first.
+
+    Args:
+        splits: parts of the data it is computed on; left out, all of them.
+    """
 
     higher_is_better = True
 
@@ -54,9 +58,12 @@ class _OfCorpus(ABC):
 class BLEU(_OfCorpus):
     """BLEU (Papineni et al. 2002) by sacreBLEU (Post 2018): n-grams of 1 to 4 words that are shared, over the corpus.
 
-    From 0 to 100. `tokenize` is how sacreBLEU cuts texts into words: "13a" as WMT does, "intl" with all of Unicode's
-    punctuation, "zh" for Chinese, "char" by character, "none" where there are spaces. The run's report has the
-    signature.
+    From 0 to 100. The run's report has the signature.
+
+    Args:
+        tokenize: how sacreBLEU cuts texts into words: 13a as WMT does, intl with all of Unicode's punctuation, zh for
+            Chinese, char by character, none where there are spaces.
+        lowercase: whether capitals count as small letters.
     """
 
     def __init__(
@@ -78,10 +85,15 @@ class BLEU(_OfCorpus):
 
 @final
 class ChrF(_OfCorpus):
-    """chrF (Popović 2015) by sacreBLEU: F2 of shared character n-grams up to `char_order`, over the corpus, 0 to 100.
+    """chrF (Popović 2015) by sacreBLEU: F2 of shared character n-grams, over the corpus, 0 to 100.
 
-    With `word_order` 2 it is chrF++ (Popović 2017), which counts words and pairs of words as well. The run's report has
-    the signature.
+    The run's report has the signature.
+
+    Args:
+        char_order: most characters of an n-gram.
+        word_order: most words of an n-gram; with 2 it is chrF++ (Popović 2017), which counts words and pairs of words
+            as well, with 0 none are.
+        lowercase: whether capitals count as small letters.
     """
 
     def __init__(
@@ -105,9 +117,13 @@ class ChrF(_OfCorpus):
 class Rouge:
     """ROUGE (Lin 2004) by the package rouge-score: `rouge/rouge1`, `rouge/rouge2` and `rouge/rougeL`, from 0 to 1.
 
-    Each is the mean over texts of F1: of shared words, of pairs of words, and of the longest common subsequence.
-    `stemmer` takes English endings off first (Porter 1980). Its words are of a to z and digits alone, whatever the
-    language: it says little of texts in other letters, and nothing of those without these.
+    Each is the mean over texts of F1: of shared words, of pairs of words, and of the longest common subsequence. Its
+    words are of a to z and digits alone, whatever the language: it says little of texts in other letters, and nothing
+    of those without these.
+
+    Args:
+        stemmer: whether English endings are taken off first (Porter 1980).
+        splits: parts of the data it is computed on; left out, all of them.
     """
 
     higher_is_better = True
@@ -139,6 +155,9 @@ class CharacterErrors:
     """The character error rate: characters put in, left out or replaced, per character of what was meant (by jiwer).
 
     1 - CER is the share of characters that are right. It may be above 1; spaces at both ends don't count.
+
+    Args:
+        splits: parts of the data it is computed on; left out, all of them.
     """
 
     higher_is_better = False

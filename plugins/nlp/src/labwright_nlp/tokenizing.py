@@ -23,10 +23,42 @@ from pydantic import Field
 if TYPE_CHECKING:
     from tokenizers import Tokenizer as Inner
 
-Kind = Literal["word", "char", "byte", "bpe", "wordpiece", "unigram", "pretrained"]
-KnowsWords = Literal["word", "bpe", "wordpiece", "unigram", "pretrained"]  # and where they stand in a text
-Case = Literal["keep", "lower", "mark"]
-Vocabulary = Annotated[int, Field(ge=3, description="most tokens there are, those of special meaning included")]
+Kind = Annotated[
+    Literal["word", "char", "byte", "bpe", "wordpiece", "unigram", "pretrained"],
+    Field(
+        description="what a text is cut into: words, characters, bytes in UTF-8 or subwords (bpe, wordpiece, unigram), "
+        "learned from the training texts, or tokens of a pretrained tokenizer."
+    ),
+]
+KnowsWords = Annotated[  # and where they stand in a text
+    Literal["word", "bpe", "wordpiece", "unigram", "pretrained"],
+    Field(
+        description="what a text is cut into: words or subwords (bpe, wordpiece, unigram), learned from the training "
+        "texts, or tokens of a pretrained tokenizer."
+    ),
+]
+Case = Annotated[
+    Literal["keep", "lower", "mark"],
+    Field(
+        description="what becomes of capitals before texts are tokens: kept, made small, or made small behind a mark, "
+        "so that a word is the same wherever it stands (mark; not with a pretrained tokenizer)."
+    ),
+]
+Vocabulary = Annotated[
+    int,
+    Field(
+        ge=3,
+        description="most tokens of a learned tokenizer, those of special meaning included; bytes and pretrained ones "
+        "are as many as they are.",
+    ),
+]
+Pretrained = Annotated[
+    Path | None,
+    Field(
+        description="for `tokenizer` pretrained: a folder with tokenizer.json; left out, it is that of what the run "
+        "starts from (`start.run`)."
+    ),
+]
 
 PAD, UNKNOWN = "<pad>", "<unk>"
 _LEARNED, _LETTERS = "tokenizer.json", "characters.json"

@@ -27,7 +27,7 @@ from labwright_nlp.data.noticing import Noticed
 from labwright_nlp.data.odd_texts import odd_texts
 from labwright_nlp.data.reading import tables_at
 from labwright_nlp.data.texts import Encoded, LabelledTexts, Length, Share, chosen_rows, digest, rewritten
-from labwright_nlp.tokenizing import Case, Kind, Pieces, Vocabulary, clean, learned
+from labwright_nlp.tokenizing import Case, Kind, Pieces, Pretrained, Vocabulary, clean, learned
 
 _SIDES = ("text", "other")
 
@@ -35,10 +35,21 @@ _SIDES = ("text", "other")
 class AlikeTexts(LabelledTexts):
     """Pairs of texts of your own that mean the same: questions and answers, paraphrases, translations.
 
-    `path` is as in `nlp/text-files`; `text` and `other` name the columns. Rows without one of them are left out. One
-    tokenizer, of a kind as in `nlp/text-files`, is learned from both sides of the training pairs. A part without a file
-    is held out by its share, equal texts together. A batch has both sides of its pairs, of one length. What is asked is
-    one text.
+    Rows without one of the two are left out. One tokenizer is learned from both sides of the training pairs. A part
+    without a file is held out by its share, equal texts together. A batch has both sides of its pairs, of one length.
+    What is asked is one text.
+
+    Args:
+        path: a table, several by a pattern such as `part-*.csv`, one in a zip archive, `set.zip/rows.csv`, or a folder
+            or archive with a table for each part.
+        text: the column of one side of the pairs, by which some are held out.
+        other: the column of the other side.
+        quote: what a cell may stand in to hold any sign and line ends; left out, it is seen from the first rows:
+            between tabs mostly none, else double.
+        encoding: of text that is no UTF-8 and has no byte order mark, such as cp1252; left out, it is guessed where
+            that is plain, and told.
+        parts: which rows are which part, where `path` is one table: files `valid` and `test`, or a `column` that names
+            the part, or one whose cells are listed in the files `train`, `valid` and `test`.
     """
 
     target = Alike  # type: ignore[assignment]
@@ -60,7 +71,7 @@ class AlikeTexts(LabelledTexts):
         test: Share = 0.1,
         tokenizer: Kind = "word",
         vocabulary: Vocabulary = 20_000,
-        pretrained: Path | None = None,
+        pretrained: Pretrained = None,
         case: Case = "keep",
         length: Length = 64,
     ) -> None:

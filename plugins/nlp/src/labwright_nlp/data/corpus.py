@@ -24,25 +24,35 @@ from labwright_nlp.data.reading import check_typed, is_hidden, read_text, text_f
 from labwright_nlp.ports import DocumentTokens
 from labwright_nlp.tokenizing import Kind, Pieces, Tokenizer, clean, hiding, kept, learned
 
-Case = Literal["keep", "lower"]  # marks would be counted as characters
-Between = Literal["blank-line", "token"]
+Case = Annotated[  # marks would be counted as characters
+    Literal["keep", "lower"], Field(description="whether capitals are kept or made small before texts are tokens.")
+]
+Between = Annotated[
+    Literal["blank-line", "token"],
+    Field(
+        description="what stands between documents: a blank line, or a token of its own, so that a model can keep them "
+        "apart (`model.documents` of `nlp/gpt`)."
+    ),
+]
 _BETWEEN = "\n\n"
 _NAMED = 3  # files that aren't used
-Context = Annotated[int, Field(ge=1, description="tokens a model sees at once"), Choice(32, 64, 128, 256)]
+Context = Annotated[int, Field(ge=1, description="tokens a model sees at once."), Choice(32, 64, 128, 256)]
 
 
 class Corpus(Data, ABC):
     """A running text: its last shares are the test part and, before it, the validation part.
 
     Of several documents whole ones are held out, until they have their shares of all characters; which ones follows
-    from the documents themselves, so that equal ones stay together and new ones move few old ones. `between` them
-    stands a blank line, or a token of its own, which counts as the blank line's two characters: a model can keep apart
-    what stands on its two sides, as `model.documents` of `nlp/gpt` says.
+    from the documents themselves, so that equal ones stay together and new ones move few old ones. A token between them
+    counts as the two characters of a blank line.
 
     A sample is a window of `context` tokens, and what is to be predicted are the tokens that follow each of them.
     Windows don't overlap, in evaluation neither: the first token of each is predicted from itself alone. Those to learn
     from begin at an offset drawn anew for each epoch, so that every position occurs. The tokenizer is learned from the
     training part.
+
+    Args:
+        valid, test: share of all characters that is held out as this part; 0: there is no such part.
     """
 
     item = Tokens

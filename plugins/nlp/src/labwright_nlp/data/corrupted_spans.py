@@ -28,12 +28,17 @@ _END = "</s>"  # of T5
 class CorruptedSpans(Around):
     """Windows of running text of which spans are taken out, for the task `sequence-to-sequence`.
 
-    A share `share` of a window's tokens is taken out, in spans of `mean_length` tokens on average: drawn anew for each
-    epoch of training, and the same each time a model is measured. Where a span stood, the source has a sentinel of its
-    own. The target has each sentinel and the span behind it, in order, and one sentinel more.
+    Spans are drawn anew for each epoch of training, and the same each time a model is measured. Where a span stood, the
+    source has a sentinel of its own. The target has each sentinel and the span behind it, in order, and one sentinel
+    more.
 
     Sentinels are `<extra_id_0>`, `<extra_id_1>` and so on: the tokenizer's own where it has them, as T5's, else tokens
     behind its last. A text that is predicted from has them typed.
+
+    Args:
+        data: running text, whose windows lose spans.
+        share: share of a window's tokens that is taken out.
+        mean_length: tokens of a span, on average.
 
     Source: Raffel et al. 2020, "Exploring the limits of transfer learning with a unified text-to-text transformer",
     section 3.1.4, and `random_spans_noise_mask` of its code. There a window always ends with a span; here, as in the
@@ -50,8 +55,8 @@ class CorruptedSpans(Around):
         self,
         data: Annotated[Data, Part("data")],
         *,
-        share: Annotated[float, Field(gt=0, lt=1, description="of the tokens that are taken out")] = 0.15,
-        mean_length: Annotated[float, Field(ge=1, description="tokens of a span")] = 3.0,
+        share: Annotated[float, Field(gt=0, lt=1)] = 0.15,
+        mean_length: Annotated[float, Field(ge=1)] = 3.0,
     ) -> None:
         if not issubclass(data.target, NextTokens):
             raise LabwrightError(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from labwright import LabwrightError, LeftOut, listed, nearest
@@ -12,7 +11,7 @@ from labwright_tasks.tables import Table, cells_of
 
 from labwright_nlp.data.reading import rows_of
 from labwright_nlp.data.texts import Length, Share, Texts
-from labwright_nlp.tokenizing import Case, Kind, Vocabulary
+from labwright_nlp.tokenizing import Case, Kind, Pretrained, Vocabulary
 
 _NEEDS = "data 'nlp/datasets' needs the datasets library: `pip install 'labwright-nlp[datasets]'` brings it."
 
@@ -20,10 +19,15 @@ _NEEDS = "data 'nlp/datasets' needs the datasets library: `pip install 'labwrigh
 class Datasets(Texts):
     """A dataset of the Hugging Face hub by its name, or a folder that the datasets library wrote or can read.
 
-    `dataset` is a folder, if there is one of that name, else a name on the hub, such as "rotten_tomatoes"; `subset`
-    is its configuration. Its splits `train`, `validation` and `test`, or what else they are called, are taken as they
-    are. One that it lacks, or has without labels, is held out as with `nlp/text-files`, whose other settings are the
-    same. Rows without a text or a label are left out. Needs the extra `labwright-nlp[datasets]`.
+    Its splits `train`, `validation` and `test`, or what else they are called, are taken as they are. One that it lacks,
+    or has without labels, is held out of the training texts. Rows without a text or a label are left out. Needs the
+    extra `labwright-nlp[datasets]`.
+
+    Args:
+        dataset: a folder, if there is one of that name, else a name on the hub, such as rotten_tomatoes.
+        subset: its configuration, of a dataset that has several.
+        text: the column of texts.
+        label: the column of classes.
     """
 
     source = "the Hugging Face hub, or a folder"
@@ -40,7 +44,7 @@ class Datasets(Texts):
         test: Share = 0.1,
         tokenizer: Kind = "word",
         vocabulary: Vocabulary = 20_000,
-        pretrained: Path | None = None,
+        pretrained: Pretrained = None,
         case: Case = "keep",
         length: Length = 128,
     ) -> None:

@@ -44,7 +44,7 @@ from labwright_nlp.data.conversation_reading import (
 from labwright_nlp.data.odd_texts import odd_texts
 from labwright_nlp.data.reading import check_typed, read_text
 from labwright_nlp.data.texts import Share, chosen_rows
-from labwright_nlp.tokenizing import Kind, Pieces, Tokenizer, Vocabulary, clean, kept, learned
+from labwright_nlp.tokenizing import Kind, Pieces, Pretrained, Tokenizer, Vocabulary, clean, kept, learned
 
 _KEPT = "conversations.json"
 _NAMED = 3  # columns that aren't read
@@ -57,7 +57,7 @@ _ENDS = (
     "</s>",
     "<eos>",
 )  # the first there is
-Name = Annotated[str, Field(min_length=1, description="what rows call it")]
+Name = Annotated[str, Field(min_length=1, description="what rows call it.")]
 
 
 @dataclass(frozen=True)
@@ -72,20 +72,26 @@ class Encoded:
 class Instructions(Data):
     """Conversations in files of yours, whose answers alone are learned: .jsonl, .json or .parquet, packed or not.
 
-    A row has a `prompt` and a `response`, and perhaps a `system` message, or `messages`, a list of a role (system,
-    user or assistant) and a content each; the settings say what rows call them. `path` is one file, or a folder with a
-    file `train`, and perhaps `valid` and `test`; a part without a file is held out by its share, equal prompts
-    together. A conversation without an answer is left out and counted.
+    A row has a prompt and a response, and perhaps a system message, or messages, a list of a role (system, user or
+    assistant) and a content each. A folder has a file `train`, and perhaps `valid` and `test`; a part without a file is
+    held out, equal prompts together. A conversation without an answer is left out and counted.
 
     Each is a window of its own, cut to its first `context` tokens; every token of its answers, and what ends one, is to
-    be predicted, nothing else. With a pretrained tokenizer it is written by the chat template of what the run starts
-    from (chat_template.jinja, or in tokenizer_config.json), else, or with `template` "plain", after "### Instruction:"
-    and "### Response:" (Taori et al. 2023); `template` "folder" refuses a folder without one. What a model is asked by
-    `predict` is written in the same way.
+    be predicted, nothing else. What a model is asked by `predict` is written in the same way. A folder's chat template
+    is chat_template.jinja, or in tokenizer_config.json. A learned tokenizer has one token more than `vocabulary`
+    allows, which ends an answer.
 
-    `tokenizer` is `pretrained`, that of what the run starts from, or of the folder `pretrained`; or `char`, `byte`,
-    `word` or `bpe`, learned from the training conversations, at most `vocabulary` tokens and one more, which ends an
-    answer.
+    Args:
+        path: a file of conversations, or a folder with one for each part.
+        prompt: what rows call that which is asked.
+        response: what rows call the answer to it.
+        messages: what rows call the list of messages, where they have one.
+        system: what rows call the message before a prompt that says how to answer; a row may have none.
+        valid, test: share of the training conversations that is held out as this part, if it has no file; 0: there is
+            no such part.
+        template: how conversations are written: by the chat template of the pretrained folder, which has to have one
+            (folder), or after "### Instruction:" and "### Response:" (plain; Taori et al. 2023). Left out, by the
+            folder's if there is one.
     """
 
     item = Tokens
@@ -106,12 +112,12 @@ class Instructions(Data):
         valid: Share = 0.1,
         test: Share = 0.0,
         context: Annotated[
-            int, Field(ge=2, description="most tokens of a conversation a model sees"), Choice(128, 256, 512)
+            int, Field(ge=2, description="most tokens of a conversation a model sees."), Choice(128, 256, 512)
         ] = 256,
         template: Literal["folder", "plain"] | None = None,
         tokenizer: Kind = "bpe",
         vocabulary: Vocabulary = 8192,
-        pretrained: Path | None = None,
+        pretrained: Pretrained = None,
     ) -> None:
         if template == "folder" and tokenizer != "pretrained":
             raise LabwrightError(

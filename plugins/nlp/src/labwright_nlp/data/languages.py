@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from pathlib import Path
 from typing import Annotated
 
 from labwright import LeftOut
@@ -11,7 +10,7 @@ from labwright_tasks.tables import Table
 from pydantic import Field
 
 from labwright_nlp.data.texts import Length, Share, Texts
-from labwright_nlp.tokenizing import Case, Kind, Vocabulary, clean
+from labwright_nlp.tokenizing import Case, Kind, Pretrained, Vocabulary, clean
 
 LOCALES = (
     "bg", "cs", "da", "de", "el", "en", "es", "et", "fi", "fr", "ga", "hr", "hu", "it", "lt", "lv",
@@ -24,9 +23,12 @@ class Languages(Texts):
     """Which of 30 languages a name is in: CLDR's names of territories, languages and currencies, out of Babel.
 
     They are the official languages of the European Union and six of its neighbours. A name that two of them share, in
-    small letters or large, is left out. A tenth, by a hash of the name, is the test part; `valid` is the share of all
-    names held out for validation. With a `seed` other names are held out, for cross-validation. The other settings are
-    those of `nlp/text-files`.
+    small letters or large, is left out. A tenth, by a hash of the name, is the test part.
+
+    Args:
+        valid: share of all names that is held out for validation; 0: none is.
+        seed: each holds out other names, the test part's too, as for cross-validation; left out, the choice follows
+            from the names alone.
     """
 
     source = "Unicode CLDR, by way of Babel"
@@ -38,7 +40,7 @@ class Languages(Texts):
         valid: Share = 0.1,
         tokenizer: Kind = "char",
         vocabulary: Vocabulary = 1000,
-        pretrained: Path | None = None,
+        pretrained: Pretrained = None,
         case: Case = "lower",
         length: Length = 100,
         seed: Annotated[int, Field(ge=0)] | None = None,

@@ -26,7 +26,7 @@ from labwright_nlp.data import noticing
 from labwright_nlp.data.reading import files_of_parts
 from labwright_nlp.data.texts import LabelledTexts, Length, Share, chosen_rows
 from labwright_nlp.data.token_files import Window
-from labwright_nlp.tokenizing import Case, Kind, Tokenizer, Vocabulary, clean, learned
+from labwright_nlp.tokenizing import Case, Kind, Pretrained, Tokenizer, Vocabulary, clean, learned
 
 _SUFFIXES = (".parquet", ".pq")
 _TRIED = 1000  # texts that tell whether they are cut, and whether the tokenizer knows them
@@ -35,18 +35,23 @@ _TRIED = 1000  # texts that tell whether they are cut, and whether the tokenizer
 class ParquetTexts(LabelledTexts):
     """Texts and labels of your own in Parquet, of which only some row groups are in memory.
 
-    `path` is a file, or a folder with files whose names begin with `train`, and perhaps with `valid` (or `validation`)
-    and `test`: train.parquet, or train-00000-of-00004.parquet and so on. `text` and `label` name the columns. Labels
-    are read when the run begins; rows without one are left out. A row without a text counts as one unknown token.
+    In a folder names of files begin with `train`, and perhaps with `valid` (or `validation`) and `test`: train.parquet,
+    or train-00000-of-00004.parquet and so on. Labels are read when the run begins; rows without one are left out. A row
+    without a text counts as one unknown token.
 
-    A part without files is held out: `valid` and `test` are shares of the row groups, evenly over the files, so that a
-    tenth needs ten of them. Row groups come in random order, and the texts of `window` of them, which are in memory
-    together in each process that reads, are mixed. `tokenizer` and the other settings are those of `nlp/text-files`;
-    one that is learned is learned from `learn_from` texts, out of row groups evenly over the training part.
+    Metrics count each row alike, whatever it weighs. Rows of one `group` stay on one side of what is held out, and of
+    `folds`; with `time` the latest are held out, and folds go in its order. With one of the two rows are held out,
+    wherever they lie, so that a part reads all row groups that have some.
 
-    `weight` names a column of how much each row counts in the loss; metrics count each alike. Rows of one `group` stay
-    on one side of what is held out, and of `folds`; with `time` the latest are held out, and folds go in its order.
-    With one of the two rows are held out, wherever they lie, so that a part reads all row groups that have some.
+    Args:
+        path: a Parquet file, or a folder with some for each part.
+        text: the column of texts.
+        label: the column of classes.
+        valid, test: share of the row groups, evenly over the files, that is held out as this part, if it has no files,
+            so that a tenth needs ten of them; 0: there is no such part.
+        window: row groups, which come in random order, whose texts are mixed at a time; each process that reads has
+            them in memory.
+        learn_from: texts a tokenizer is learned from, out of row groups evenly over the training part.
     """
 
     source = "files of yours"
@@ -67,8 +72,8 @@ class ParquetTexts(LabelledTexts):
         window: Window = 4,
         tokenizer: Kind = "word",
         vocabulary: Vocabulary = 20_000,
-        learn_from: Annotated[int, Field(ge=1, description="texts a tokenizer is learned from")] = 100_000,
-        pretrained: Path | None = None,
+        learn_from: Annotated[int, Field(ge=1)] = 100_000,
+        pretrained: Pretrained = None,
         case: Case = "keep",
         length: Length = 128,
     ) -> None:

@@ -7,19 +7,17 @@ from pathlib import Path
 from labwright_nlp.data.corpus import Between, Case, Context, Corpus
 from labwright_nlp.data.reading import read_text
 from labwright_nlp.data.texts import Share
-from labwright_nlp.tokenizing import Kind, Vocabulary
+from labwright_nlp.tokenizing import Kind, Pretrained, Vocabulary
 
 
 class PlainText(Corpus):
-    """One text file, gzipped or not, as running text: its last tenth is for validation, all before it to learn from.
+    """One text file, packed or not, as running text: its last tenth is for validation, all before it to learn from.
 
-    Or a folder with text files (.txt) at any depth, a document each: whole documents are held out. `between` them
-    stands a blank line, or a `token` of its own.
+    Or a folder with text files at any depth, a document each: whole documents are held out.
 
-    `valid` and `test` are the shares at its end, `test` last; `context` is how many tokens the model sees at once.
-    `tokenizer` is `char`, `byte`, `word`, `bpe`, `wordpiece`, `unigram` (learned from the training part, at most
-    `vocabulary` tokens) or `pretrained`: that of what the run starts from, or of the folder `pretrained`, which holds
-    tokenizer.json. `case` says whether capitals are kept or made small (`lower`) before that.
+    Args:
+        path: a text file, or a folder with some (.txt).
+        encoding: of text that is no UTF-8 and has no byte order mark, such as cp1252.
     """
 
     source = "a file of yours"
@@ -35,7 +33,7 @@ class PlainText(Corpus):
         encoding: str = "utf-8",
         tokenizer: Kind = "char",
         vocabulary: Vocabulary = 8192,
-        pretrained: Path | None = None,
+        pretrained: Pretrained = None,
         case: Case = "keep",
         between: Between = "blank-line",
     ) -> None:

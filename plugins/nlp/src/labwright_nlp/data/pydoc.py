@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from labwright_nlp.data.corpus import Between, Case, Context, Corpus
 from labwright_nlp.data.texts import Share
-from labwright_nlp.tokenizing import Kind, Vocabulary
+from labwright_nlp.tokenizing import Kind, Pretrained, Vocabulary
 
 
 class Pydoc(Corpus):
     """The topics of Python's own `help()`: about 465,000 characters of English prose about Python and code.
 
-    They follow each other in alphabetical order, and differ a little between versions of Python; with
-    `between = "token"` each topic is a document. The settings are those of `nlp/plain-text`.
+    They follow each other in alphabetical order, and differ a little between versions of Python; with `between =
+    "token"` each topic is a document.
     """
 
     source = "The Python Language Reference, as the module pydoc_data.topics has it"
@@ -27,7 +25,7 @@ class Pydoc(Corpus):
         test: Share = 0.05,
         tokenizer: Kind = "char",
         vocabulary: Vocabulary = 8192,
-        pretrained: Path | None = None,
+        pretrained: Pretrained = None,
         case: Case = "keep",
         between: Between = "blank-line",
     ) -> None:

@@ -25,11 +25,11 @@ from labwright_nlp.data.question_reading import Question, published_questions, q
 from labwright_nlp.data.reading import check_typed
 from labwright_nlp.data.texts import Share, chosen_rows
 from labwright_nlp.ports import Spans
-from labwright_nlp.tokenizing import KnowsWords, Pieces, Vocabulary, clean, kept, learned
+from labwright_nlp.tokenizing import KnowsWords, Pieces, Pretrained, Vocabulary, clean, kept, learned
 
 _TABBED = "\t"
-WindowLength = Annotated[int, Field(ge=16, description="most tokens of a question and a part of its text")]
-Stride = Annotated[int, Field(ge=0, description="tokens that two windows share")]
+WindowLength = Annotated[int, Field(ge=16, description="most tokens of a question and a part of its text.")]
+Stride = Annotated[int, Field(ge=0, description="tokens of a text that two windows share.")]
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,10 @@ class AskedBatch(Batch):
 
 
 class AskedTexts(Data, ABC):
-    """Questions whose answers are stretches of a text, wherever they are."""
+    """Questions whose answers are stretches of a text, wherever they are.
+
+    A text that is longer than `length` tokens, together with its question, is read in windows.
+    """
 
     item = Tokens
     target = Spans
@@ -279,15 +282,19 @@ class AskedTexts(Data, ABC):
 class Questions(AskedTexts):
     """Questions whose answers are stretches of a text, in files of yours: SQuAD's, or a row for each question.
 
-    `path` is one file, or a folder with a file `train`, and perhaps `valid` and `test`: .json as SQuAD publishes it, or
-    .jsonl or .parquet whose rows have `context`, `question` and `answers`, a list of texts and where each begins. A
-    part without a file is held out of the training questions by its share; questions of one `together` stay together:
-    of one article, by its title, or of one text. A question without an answer is one whose text doesn't say. One whose
+    A file is .json as SQuAD publishes it, or .jsonl or .parquet whose rows have `context`, `question` and `answers`, a
+    list of texts and where each begins. A folder has a file `train`, and perhaps `valid` and `test`. A part without a
+    file is held out of the training questions. A question without an answer is one whose text doesn't say. One whose
     answer isn't at its place in the text is left out and counted.
 
-    A text that is longer than `length` tokens, together with its question, is read in windows that share `stride`
-    tokens. `tokenizer` is `pretrained`, that of what the run starts from, or `word`, `bpe`, `wordpiece` or `unigram`,
-    learned from the training texts and questions.
+    A text that is longer than `length` tokens, together with its question, is read in windows.
+
+    Args:
+        path: a file of questions, or a folder with one for each part.
+        together: which questions stay on one side of what is held out, and of `folds`: those of one article, by its
+            title, or of one text (context).
+        valid, test: share of the training questions that is held out as this part, if it has no file; 0: there is no
+            such part.
     """
 
     source = "files of yours"
@@ -302,7 +309,7 @@ class Questions(AskedTexts):
         test: Share = 0.1,
         tokenizer: KnowsWords = "pretrained",
         vocabulary: Vocabulary = 20_000,
-        pretrained: Path | None = None,
+        pretrained: Pretrained = None,
         length: WindowLength = 256,
         stride: Stride = 64,
     ) -> None:

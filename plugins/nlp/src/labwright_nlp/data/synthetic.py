@@ -17,7 +17,9 @@ from pydantic import Field
 SOURCE = "sentences made from templates, around dates, numbers and names of Unicode CLDR, by way of Babel"
 LICENCE = "Unicode License v3"
 Language = Literal["de", "en", "es", "fr", "it", "nl"]
-Languages = Annotated[tuple[Language, ...], Field(min_length=1)]
+Languages = Annotated[
+    tuple[Language, ...], Field(min_length=1, description="what texts are written in, one as likely as another.")
+]
 PARTS = ("train", "valid", "test")
 
 _THINGS: dict[Language, tuple[str, ...]] = {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field
@@ -10,20 +9,25 @@ from pydantic import Field
 from labwright_nlp.data.question_reading import Question
 from labwright_nlp.data.questions import AskedTexts, Stride, WindowLength
 from labwright_nlp.data.synthetic import KINDS, LANGUAGES, LICENCE, PARTS, SOURCE, Facts, Languages
-from labwright_nlp.tokenizing import KnowsWords, Vocabulary
+from labwright_nlp.tokenizing import KnowsWords, Pretrained, Vocabulary
 
 _THINGS = 2  # what a text is about; it says one thing of each
 
 
 class SyntheticQuestions(AskedTexts):
-    """Synthetic texts of two sentences in one of some `languages`, and a question about each.
+    """Synthetic texts of two sentences, and a question about each.
 
-    A text says of two things, such as a museum and a bridge, when it opened, what it costs or the like. Where it isn't
-    the same of both, as in four texts of five, a share `unanswerable` of the questions asks about one thing what is
-    said of the other alone, and has no answer. Dates, sums and countries are as Babel writes them in the language; none
-    is in two parts. `train`, `valid` and `test` are how many there are; `seed` is of what is drawn. Fewer rules have
-    made them than any language has: what answers them needn't answer a real question. The other settings are those of
-    `nlp/questions`.
+    A text says of two things, such as a museum and a bridge, when it opened, what it costs or the like. A question
+    without an answer asks about one thing what is said of the other alone. Dates, sums and countries are as Babel
+    writes them in the language; none is in two parts. Fewer rules have made them than any language has: what answers
+    them needn't answer a real question.
+
+    Args:
+        train: questions to learn from.
+        valid, test: questions of this part; 0: there is no such part.
+        unanswerable: share without an answer of the questions about texts that don't say the same of both things, as
+            four in five don't.
+        seed: of what is drawn, and of which values are in which part.
     """
 
     source = SOURCE
@@ -34,13 +38,13 @@ class SyntheticQuestions(AskedTexts):
         self,
         *,
         languages: Languages = LANGUAGES,
-        train: Annotated[int, Field(ge=1, description="questions")] = 4000,
-        valid: Annotated[int, Field(ge=0, description="questions")] = 300,
-        test: Annotated[int, Field(ge=0, description="questions")] = 300,
+        train: Annotated[int, Field(ge=1)] = 4000,
+        valid: Annotated[int, Field(ge=0)] = 300,
+        test: Annotated[int, Field(ge=0)] = 300,
         unanswerable: Annotated[float, Field(ge=0, lt=1)] = 0.2,
         tokenizer: KnowsWords = "wordpiece",
         vocabulary: Vocabulary = 1000,
-        pretrained: Path | None = None,
+        pretrained: Pretrained = None,
         length: WindowLength = 128,
         stride: Stride = 32,
         seed: Annotated[int, Field(ge=0)] = 0,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from pathlib import Path
 from typing import Annotated, Literal
 
 from labwright_tasks.entities import OUTSIDE
@@ -14,19 +13,23 @@ from pydantic import Field
 from labwright_nlp.data.synthetic import KINDS, LANGUAGES, LICENCE, PARTS, SOURCE, Facts, Languages
 from labwright_nlp.data.tagged_texts import Letters, TaggedWords
 from labwright_nlp.data.texts import Length
-from labwright_nlp.tokenizing import KnowsWords, Vocabulary
+from labwright_nlp.tokenizing import KnowsWords, Pretrained, Vocabulary
 
 _WORD = re.compile(r"\w+(?:[.,:]\w+)*|[^\w\s]")
 
 
 class SyntheticTags(TaggedWords):
-    """Synthetic sentences in some `languages`, with tags of their dates, times, sums of money, shares and countries.
+    """Synthetic sentences with tags of their dates, times, sums of money, shares and countries.
 
     Each is made from a template, such as "The museum opened on March 14, 1921.", around what Babel writes in that
     language, in several forms; a number of rooms is none of these. No date, sum or other value with a tag is in two
-    parts, whatever its form, so that a dictionary of words doesn't do. `train`, `valid` and `test` are how many there
-    are; `seed` is of what is drawn. Fewer rules have made them than any language has: what tells them apart tells
-    nothing of real texts. The other settings are those of `nlp/tagged-texts`.
+    parts, whatever its form, so that a dictionary of words doesn't do. Fewer rules have made them than any language
+    has: what tells them apart tells nothing of real texts.
+
+    Args:
+        train: sentences to learn from.
+        valid, test: sentences of this part; 0: there is no such part.
+        seed: of what is drawn, and of which values are in which part.
     """
 
     source = SOURCE
@@ -36,12 +39,12 @@ class SyntheticTags(TaggedWords):
         self,
         *,
         languages: Languages = LANGUAGES,
-        train: Annotated[int, Field(ge=1, description="sentences")] = 1200,
-        valid: Annotated[int, Field(ge=0, description="sentences")] = 300,
-        test: Annotated[int, Field(ge=0, description="sentences")] = 300,
+        train: Annotated[int, Field(ge=1)] = 1200,
+        valid: Annotated[int, Field(ge=0)] = 300,
+        test: Annotated[int, Field(ge=0)] = 300,
         tokenizer: KnowsWords = "word",
         vocabulary: Vocabulary = 20_000,
-        pretrained: Path | None = None,
+        pretrained: Pretrained = None,
         case: Literal["keep", "lower"] = "keep",
         letters: Letters = 0,
         length: Length = 128,

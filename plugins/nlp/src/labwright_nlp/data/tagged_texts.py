@@ -40,6 +40,7 @@ from labwright_nlp.tokenizing import (
     Characters,
     KnowsWords,
     Pieces,
+    Pretrained,
     TokensOfWords,
     Vocabulary,
     kept,
@@ -50,13 +51,22 @@ from labwright_nlp.tokenizing import (
 _KEPT, _LETTERS = "tags.json", "letters"
 _CASES: Mapping[str, Callable[[str], str]] = {"keep": str, "lower": str.lower}
 _ALPHABET = 512  # letters that are known
-Letters = Annotated[int, Field(ge=0, le=100, description="of a word; 0: words have no letters")]
+Letters = Annotated[
+    int, Field(ge=0, le=100, description="most letters of a word that a model is given too; 0: none; for whole words.")
+]
 
 
 class TaggedWords(Data, ABC):
     """Sentences whose words have a tag each, wherever they are.
 
-    See `nlp/tagged-texts` for what becomes of words, letters and tags.
+    The first piece of a word has its tag, the others none. With `letters` a word is given with these as well, for
+    models that read them (`SpelledWords`).
+
+    Args:
+        tokenizer: what a word is cut into: nothing, it is a token as it is given (word); subwords that are learned
+            (bpe, wordpiece, unigram); or tokens of a pretrained tokenizer.
+        case: whether words' capitals are kept or made small before they are tokens; their letters stay as they are.
+        length: most tokens of a sentence; words behind it are neither learned from nor measured, and counted.
     """
 
     item = Tokens
@@ -352,20 +362,27 @@ class TaggedWords(Data, ABC):
 class TaggedTexts(TaggedWords):
     """Sentences of your own whose words have a tag each: names and other entities, parts of speech.
 
-    `path` is a table with a list of words and one of tags in each row (JSON Lines, Parquet, or cells with blanks
-    between them), whose columns `words` and `tags` name; or a file with a word in each line, its tag in another column,
-    and a line of nothing between sentences, as CoNLL has them (.conll, .iob2, .bio, .txt; .conllu), where 1 is the
-    first column and -1 the last. Or a folder with such a file `train`, and perhaps `valid` and `test`, or as `parts`
-    say. What has no file is held out of the training sentences by its share, equal ones together.
+    A table has a list of words and one of tags in each row (JSON Lines, Parquet, or cells with blanks between them);
+    another file has a word in each line, its tag in another column, and a line of nothing between sentences, as CoNLL
+    has them (.conll, .iob2, .bio, .txt; .conllu). A folder has such a file `train`, and perhaps `valid` and `test`.
+    What has no file is held out of the training sentences, equal ones together.
 
     Tags of entities are B-TYPE where one begins, I-TYPE where it goes on, and O; other tags are classes as they are.
-    Where a file has numbers for them, `names` are those of 0, 1 and so on.
+    The first piece of a word has its tag, the others none.
 
-    `tokenizer` is `word`, of whole words as they are given; `bpe`, `wordpiece` or `unigram`, of pieces that are
-    learned; or `pretrained`, that of what the run starts from. The first piece of a word has its tag, the others none.
-    With `letters` above 0 a word is given with its first so many letters as well, for models that read these
-    (`SpelledWords`). `length` is the most tokens of a sentence; words behind it are neither learned from nor measured,
-    and counted.
+    Args:
+        path: a table, a file with a word in each line, or a folder with one of these for each part.
+        words: the column of words: its name in a table; where each line has a word its number, 1 the first and -1 the
+            last, and for any name the first.
+        tags: the column of tags: its name in a table; where each line has a word its number, 1 the first and -1 the
+            last, and for any name the last.
+        names: of tags that are numbers in the file, those of 0, 1 and so on; left out, tags are called as they are.
+        encoding: of text that is no UTF-8 and has no byte order mark, such as cp1252; left out, it is guessed where
+            that is plain, and told.
+        parts: which sentences are which part: files `valid` and `test`, or, in a table, a `column` that names the part,
+            or one whose cells are listed in the files `train`, `valid` and `test`.
+        valid, test: share of the training sentences that is held out as this part, if it has no file; 0: there is no
+            such part.
     """
 
     source = "files of yours"
@@ -384,7 +401,7 @@ class TaggedTexts(TaggedWords):
         test: Share = 0.1,
         tokenizer: KnowsWords = "word",
         vocabulary: Vocabulary = 20_000,
-        pretrained: Path | None = None,
+        pretrained: Pretrained = None,
         case: Literal["keep", "lower"] = "keep",
         letters: Letters = 0,
         length: Length = 128,

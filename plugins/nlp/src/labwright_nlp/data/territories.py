@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from labwright import LabwrightError, LeftOut, nearest
@@ -10,7 +9,7 @@ from labwright_tasks.tables import Table
 
 from labwright_nlp.data.text_pairs import Pairs
 from labwright_nlp.data.texts import Length, Share
-from labwright_nlp.tokenizing import Case, Kind, Vocabulary
+from labwright_nlp.tokenizing import Case, Kind, Pretrained, Vocabulary
 
 _TABLES = ("territories", "languages", "scripts", "currencies")
 
@@ -18,9 +17,12 @@ _TABLES = ("territories", "languages", "scripts", "currencies")
 class Territories(Pairs):
     """Names to translate, offline: CLDR's territories, languages, scripts and currencies in two languages, by Babel.
 
-    From `source` to `target`, locales such as "en", "de", "pt_BR" or "zh_Hant". A name that stands in a table twice
-    counts once, and one that is translated as another was is left out, so that no name of either language is in two
-    parts. Parts are chosen by a hash of the name. The other settings are those of `nlp/text-pairs`.
+    A name that stands in a table twice counts once, and one that is translated as another was is left out, so that no
+    name of either language is in two parts. Parts are chosen by a hash of the name.
+
+    Args:
+        source: the language of the names, a locale such as en, pt_BR or zh_Hant.
+        target: the language of their translations, another locale.
 
     Raises LabwrightError for a locale that Babel doesn't have, and for one that is both.
     """
@@ -37,7 +39,7 @@ class Territories(Pairs):
         test: Share = 0.1,
         tokenizer: Kind = "char",
         vocabulary: Vocabulary = 1000,
-        pretrained: Path | None = None,
+        pretrained: Pretrained = None,
         case: Case = "keep",
         length: Length = 64,
     ) -> None:

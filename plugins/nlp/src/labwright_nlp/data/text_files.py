@@ -18,7 +18,7 @@ from pydantic import Field
 from torch import Tensor
 
 from labwright_nlp.data.texts import Length, Share, Texts
-from labwright_nlp.tokenizing import BETWEEN, Case, Kind, Vocabulary
+from labwright_nlp.tokenizing import BETWEEN, Case, Kind, Pretrained, Vocabulary
 
 Column = Annotated[str, Field(min_length=1, description="the name of a column")]
 Several = Annotated[tuple[Column, ...], Field(min_length=1)]
@@ -27,30 +27,34 @@ Several = Annotated[tuple[Column, ...], Field(min_length=1)]
 class TextFiles(Texts):
     """Texts of your own, and what is to be said of each: tables as they are published.
 
-    `path` is CSV, TSV, JSON Lines, Parquet, Arrow, or text with another sign between cells, packed or not; several by a
-    pattern such as `part-*.csv`; one in a zip archive, `set.zip/rows.csv`; or a folder or archive with a file `train`
-    (or `training`), such as train.csv, and perhaps `valid` (or `validation`, `val`, `dev`) and `test` (or `testing`).
-    Or `parts` say which rows are which, see there. A part that isn't there is held out: `valid` and `test` are its
-    shares of the training texts; 0 is no such part.
+    A table is CSV, TSV, JSON Lines, Parquet, Arrow, or text with another sign between cells, packed or not. A folder or
+    an archive has a file `train` (or `training`), such as train.csv, and perhaps `valid` (or `validation`, `val`,
+    `dev`) and `test` (or `testing`). A part that isn't there is held out of the training texts.
 
-    `text` and `label` name the columns. Of several columns of text the cells are put together, with a blank between
-    them or, as a `pair`, with what the tokenizer puts between two texts; a pair is typed with a tab. Several columns of
-    labels are heads, for the task `multi`. A label is a class, the same one in every kind of file: 1.0 is 1; with
-    `targets` "numbers" it is a number, for the task `regression`. With "several" a cell holds any number of labels, a
-    list or texts with the `separator` between them: each is a head, yes or no, for the task `multi`. Rows without a
-    text are left out, and rows without any label; `unlabelled` "keep" keeps those for tasks that take some, such as
-    `multi`, and of several labels "negative" says that such a row has none of them.
+    A label is a class, the same one in every kind of file: 1.0 is 1. Rows without a text are left out, and rows without
+    any label, unless `unlabelled` says otherwise.
 
-    `weight` names a column of how much each row counts in the loss; metrics count each alike. Rows of one `group` stay
-    on one side of what is held out, and of `folds`; with `time` the latest are held out, and folds go in its order.
+    Metrics count each row alike, whatever it weighs. Rows of one `group` stay on one side of what is held out, and of
+    `folds`; with `time` the latest are held out, and folds go in its order.
 
-    A table without a header has the `columns` named here. `delimiter`, `quote` and `encoding` say how text is written;
-    left out, it is seen from the file, and told. Between tabs a quote is a character like any other.
-
-    `tokenizer` is `word`, `char`, `byte`, `bpe`, `wordpiece` or `unigram` (all learned from the training texts, at most
-    `vocabulary` tokens) or `pretrained`: that of what the run starts from, or of the folder `pretrained`, which holds
-    tokenizer.json. `case` says what becomes of capitals before that: `keep`, `lower`, or `mark`, which writes a mark
-    and the small letter.
+    Args:
+        path: a table, several by a pattern such as `part-*.csv`, one in a zip archive, `set.zip/rows.csv`, or a folder
+            or archive with a table for each part.
+        text: the column of texts; of several columns the cells are put together, with a blank between them.
+        label: the column of what is to be said of each text; several columns are heads, for the task `multi`.
+        pair: whether two columns of text are a pair: between them stands what the tokenizer puts between two texts, and
+            one that is asked is typed with a tab. Not with `case` mark.
+        targets: whether labels are classes, numbers (for the task `regression`), or several in a cell, each of them a
+            head, yes or no (for `multi`).
+        separator: what stands between the labels of a cell that isn't a list; for `targets` several alone.
+        unlabelled: what becomes of rows without any label: left out, kept among those to learn from for tasks that take
+            some, such as `multi`, or taken to have none of the labels (negative, for `targets` several alone).
+        quote: what a cell may stand in to hold any sign and line ends; left out, it is seen from the first rows:
+            between tabs mostly none, else double.
+        encoding: of text that is no UTF-8 and has no byte order mark, such as cp1252; left out, it is guessed where
+            that is plain, and told.
+        parts: which rows are which part, where `path` is one table: files `valid` and `test`, or a `column` that names
+            the part, or one whose cells are listed in the files `train`, `valid` and `test`.
     """
 
     source = "files of yours"
@@ -78,7 +82,7 @@ class TextFiles(Texts):
         test: Share = 0.1,
         tokenizer: Kind = "word",
         vocabulary: Vocabulary = 20_000,
-        pretrained: Path | None = None,
+        pretrained: Pretrained = None,
         case: Case = "keep",
         length: Length = 128,
     ) -> None:

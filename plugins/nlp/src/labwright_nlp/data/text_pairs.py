@@ -30,7 +30,7 @@ from labwright_nlp.data.noticing import Noticed
 from labwright_nlp.data.odd_texts import odd_texts
 from labwright_nlp.data.reading import check_typed, has_tables, read_text, tables_at, text_files
 from labwright_nlp.data.texts import Length, Share, chosen_rows, digest
-from labwright_nlp.tokenizing import Case, Kind, Tokenizer, Vocabulary, clean, kept, learned, unmarked
+from labwright_nlp.tokenizing import Case, Kind, Pretrained, Tokenizer, Vocabulary, clean, kept, learned, unmarked
 
 _SIDES = ("text", "translation")
 
@@ -38,8 +38,12 @@ _SIDES = ("text", "translation")
 class Pairs(PairedData, ABC):
     """Texts and what is to be written for each, wherever they are.
 
-    Both sides have a tokenizer of the same kind, learned from the training texts, or one pretrained tokenizer. A part
-    without rows of its own is held out of the training pairs by its share, equal texts together.
+    Both sides have a tokenizer of the same kind, learned from the training texts, or one pretrained tokenizer. Equal
+    texts are held out together.
+
+    Args:
+        valid, test: share of the training pairs that is held out as this part, if it has no rows of its own; 0: there
+            is no such part.
     """
 
     line = "text"
@@ -263,24 +267,32 @@ class Pairs(PairedData, ABC):
 
 
 class TextPairs(Pairs):
-    """Texts and what is to be written for each: JSON Lines, CSV or TSV with a header, gzipped or not, or Parquet.
+    """Texts and what is to be written for each: JSON Lines, CSV or TSV, packed or not, or Parquet.
 
-    `path` is one file, or a folder with a file `train`, and perhaps `valid` and `test`; a part without a file is held
-    out of the training pairs by its share, equal texts together. `text` and `translation` name the columns; rows
-    without one or the other are left out. With `endings`, such as ["en", "de"], a text is a line of PATH.en and its
-    translation that line of PATH.de, or of such files in a folder (Moses).
+    A folder has a file `train`, and perhaps `valid` and `test`. A part without a file is held out of the training
+    pairs, equal texts together. Rows without a text or its translation are left out.
 
-    Both sides have a tokenizer of the same kind, `word`, `char`, `byte`, `bpe`, `wordpiece` or `unigram`, learned from
-    the training texts, at most `vocabulary` tokens each; after the target's come its begin and its end. `case` says
-    what becomes of capitals, as in `nlp/text-files`, and `length` is the most tokens of a text.
+    Both sides have a tokenizer of the same kind, each learned from its training texts and of at most `vocabulary`
+    tokens; after the target's come its begin and its end. A pretrained tokenizer is one for both: that of the
+    encoder-decoder which the run starts from, whose config.json says what a target begins and ends with, or that of a
+    folder alone. One that puts a sign of the language before a text puts the same on both sides.
 
-    `pretrained` is one tokenizer for both: that of the encoder-decoder which the run starts from, whose config.json
-    says what a target begins and ends with, or that of the folder `pretrained` alone. One that puts a sign of the
-    language before a text puts the same on both sides.
+    A pair's weight is that of each token of its translation. Pairs of one `group` stay on one side of what is held out,
+    and of `folds`; with `time` the latest are held out, and folds go in its order.
 
-    `weight` names a column of how much each pair counts in the loss: each token of its translation weighs as much.
-    Pairs of one `group` stay on one side of what is held out, and of `folds`; with `time` the latest are held out, and
-    folds go in its order.
+    Args:
+        path: a table, several by a pattern such as `part-*.csv`, or a folder or archive with one for each part; with
+            `endings` what both files are called before these.
+        text: the column of texts.
+        translation: the column of what is to be written for each.
+        endings: of two files, such as ["en", "de"], where a text is a line of PATH.en and its translation that line of
+            PATH.de, or of such files in a folder (Moses); left out, both are in one table.
+        quote: what a cell may stand in to hold any sign and line ends; left out, it is seen from the first rows:
+            between tabs mostly none, else double.
+        encoding: of text that is no UTF-8 and has no byte order mark, such as cp1252; left out, it is guessed where
+            that is plain, and told.
+        parts: which rows are which part, where `path` is one table: files `valid` and `test`, or a `column` that names
+            the part, or one whose cells are listed in the files `train`, `valid` and `test`.
     """
 
     source = "files of yours"
@@ -305,7 +317,7 @@ class TextPairs(Pairs):
         test: Share = 0.1,
         tokenizer: Kind = "word",
         vocabulary: Vocabulary = 10_000,
-        pretrained: Path | None = None,
+        pretrained: Pretrained = None,
         case: Case = "keep",
         length: Length = 64,
     ) -> None:

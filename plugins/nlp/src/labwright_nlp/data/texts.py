@@ -36,7 +36,7 @@ from labwright_nlp.data.odd_texts import odd_texts
 from labwright_nlp.data.reading import check_typed, has_tables, read_text, rows_of, tables_at, text_files
 from labwright_nlp.tokenizing import BETWEEN, Case, Kind, Pieces, Tokenizer, clean, hiding, kept, learned, unmarked
 
-Length = Annotated[int, Field(ge=4, description="most tokens of a text; the rest is cut off")]
+Length = Annotated[int, Field(ge=4, description="most tokens of a text; the rest is cut off.")]
 Share = Annotated[float, Field(ge=0, lt=1)]
 _AT_ONCE = 1024  # texts that are encoded together
 _KEPT = "texts.json"
@@ -47,6 +47,10 @@ class LabelledTexts(Data, ABC):
 
     A batch is as long as its longest text. A text without any token that is known counts as one unknown token. With the
     tokenizer of what the run starts from, the model is told which encoder it belongs to.
+
+    Args:
+        valid, test: share of the training texts that is held out as this part, if it has no rows of its own; 0: there
+            is no such part.
     """
 
     item = Tokens
@@ -252,8 +256,10 @@ class Texts(LabelledTexts):
     """Texts with a label each, in memory.
 
     What a split lacks is held out of the training part by its share, each class in proportion; the choice follows from
-    the texts themselves, and from `seed` if there is one, so that equal texts stay together and new ones move few old
-    ones.
+    the texts themselves, so that equal texts stay together and new ones move few old ones.
+
+    Args:
+        seed: each holds out other texts; left out, the choice follows from the texts alone.
     """
 
     def __init__(

@@ -30,7 +30,7 @@ ABOUT, TOKENIZER = "tokens.json", "tokenizer.json"
 _SUFFIXES = (".bin", ".npy")
 _LOOKS, _LOOKED_AT = 64, 64  # places of a file, and tokens at each, that tell it from another of its size
 
-Window = Annotated[int, Field(ge=1, description="shards whose samples are mixed at a time")]
+Window = Annotated[int, Field(ge=1, description="shards whose samples are mixed at a time.")]
 
 
 class About(BaseModel, extra="ignore"):
@@ -44,15 +44,19 @@ class About(BaseModel, extra="ignore"):
 class TokenFiles(Data):
     """Token ids in files of any size: a batch's windows are read from where they lie, and nothing else.
 
-    `path` is a folder with files whose names begin with `train`, and perhaps `valid` (or `val`) and `test`: train.bin,
-    or train-000.npy, train-001.npy and so on. A .bin file is the ids and nothing else, as nanoGPT's scripts write it;
-    an .npy file holds one axis of whole numbers. `tokens.json` beside them says how many tokens there are, and how .bin
-    files store one: {"vocab_size": 50257, "dtype": "uint16"}. With the `tokenizer.json` that made them beside it,
-    prompts and continuations are texts; without, they are numbers. `labwright_nlp.write_tokens` writes all of that.
+    Names of files begin with `train`, and perhaps `valid` (or `val`) and `test`: train.bin, or train-000.npy,
+    train-001.npy and so on. A .bin file is the ids and nothing else, as nanoGPT's scripts write it; an .npy file holds
+    one axis of whole numbers. `tokens.json` beside them says how many tokens there are, and how .bin files store one:
+    {"vocab_size": 50257, "dtype": "uint16"}. With the `tokenizer.json` that made them beside it, prompts and
+    continuations are texts; without, they are numbers. `labwright_nlp.write_tokens` writes all of that.
 
-    A part without files is held out: `valid` and `test` are the shares at the end of each file, `test` last. Windows of
-    `context` tokens lie side by side; those to learn from begin at an offset drawn anew for each epoch. Files come in
-    random order, and the windows of `window` of them are mixed.
+    Windows of `context` tokens lie side by side; those to learn from begin at an offset drawn anew for each epoch.
+
+    Args:
+        path: a folder with files of token ids, and tokens.json.
+        valid, test: share at the end of each training file, test last, that is held out as this part, if it has no
+            files; 0: there is no such part.
+        window: files, which come in random order, whose samples are mixed at a time.
     """
 
     item = Tokens

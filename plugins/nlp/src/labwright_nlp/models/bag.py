@@ -19,9 +19,14 @@ MULTIPLIER = 1_000_003  # a prime, so that an n-gram's order of tokens matters
 class Bag(nn.Module):
     """The mean of the vectors of a text's n-grams, and a linear layer (Joulin et al. 2017, "fastText").
 
-    A text has a boundary before and behind it, a token like any other. Single tokens have a vector each. Those of 2 to
-    `ngrams` tokens share `buckets` vectors for each length, by a hash of their tokens (Weinberger et al. 2009). In
-    training `dropout` leaves out that share of the n-grams whole (Iyyer et al. 2015, section 3).
+    A text has a boundary before and behind it, a token like any other. Single tokens have a vector each, longer n-grams
+    share some by a hash of their tokens (Weinberger et al. 2009).
+
+    Args:
+        width: numbers in the vector of an n-gram.
+        ngrams: most tokens of an n-gram; all from single tokens up to these are read.
+        buckets: vectors that all n-grams of one length share, from two tokens on.
+        dropout: share of the n-grams that is left out whole, while training (Iyyer et al. 2015, section 3).
     """
 
     def __init__(

@@ -4,15 +4,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 from labwright import LabwrightError
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-Norm = Literal["layer", "rms"]
-Activation = Literal["gelu", "relu2", "swiglu"]
+Norm = Annotated[
+    Literal["layer", "rms"],
+    Field(
+        description="how vectors are scaled: by LayerNorm, or by their root mean square (rms; Zhang & Sennrich 2019)."
+    ),
+]
+Activation = Annotated[
+    Literal["gelu", "relu2", "swiglu"],
+    Field(
+        description="of the perceptron: GELU, the square of ReLU (relu2; So et al. 2021), or half of the units, "
+        "through SiLU, times the other half (swiglu; Shazeer 2020)."
+    ),
+]
 
 
 class Block(nn.Module):

@@ -24,12 +24,16 @@ class Decoder(nn.Module):
 
     With `task.data.tokenizer="pretrained"` it is the network of the folder that the run starts from, `start.run`, which
     holds config.json, tokenizer.json and weights as safetensors; `start.take` says under which names it has them here,
-    such as `{"*" = "network.*"}`. Nothing is downloaded and no code of a folder is run. With `architecture`, a model
-    type of transformers such as "gpt2" or "llama", it starts from random weights. `options` change its configuration.
-    `lora` trains adapters of low rank alone.
+    such as `{"*" = "network.*"}`. Nothing is downloaded and no code of a folder is run.
 
     Tokens of the configuration that the data's tokenizer doesn't have are never written, and have no share of the
     probability.
+
+    Args:
+        architecture: a model type of transformers, such as gpt2 or llama, to start from random weights; left out, it is
+            the folder's.
+        options: values of the configuration, by transformers' names, such as `{ num_hidden_layers = 4 }`.
+        lora: adapters of low rank, which alone are trained; left out, all weights are.
 
     Raises LabwrightError for a name transformers doesn't have, for a configuration that can't be used or isn't a
     decoder's, and for windows longer than the positions or tokens it doesn't know.

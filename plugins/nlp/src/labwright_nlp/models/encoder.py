@@ -25,12 +25,20 @@ class Encoder(nn.Module):
 
     With `task.data.tokenizer="pretrained"` it is the encoder of the folder that the run starts from, `start.run`, which
     holds config.json, tokenizer.json and weights as safetensors; `start.take` says under which names it has them here,
-    such as `{"*" = "network.*"}`. Nothing is downloaded and no code of a folder is run. With `architecture`, a model
-    type of transformers such as "bert" or "distilbert", it starts from random weights. `options` change its
-    configuration. Of a model with an encoder and a decoder, such as T5, it is the encoder. `pooling` is the mean over
-    the tokens, or the vector of one (`cls`): the first, or the last where a token sees only those before it, as in
-    GPT-2. Hidden tokens are told as BERT's are: see `HiddenHead`. `lora` trains adapters of low rank and the layer on
-    top alone.
+    such as `{"*" = "network.*"}`. Nothing is downloaded and no code of a folder is run. Of a model with an encoder and
+    a decoder, such as T5, it is the encoder. Hidden tokens are told as BERT's are: see `HiddenHead`.
+
+    Args:
+        architecture: a model type of transformers, such as bert or distilbert, to start from random weights; left out,
+            it is the folder's.
+        options: values of the configuration, by transformers' names, such as `{ num_hidden_layers = 4 }`.
+        pooling: what a class or a number is said of: the mean over the tokens, or the vector of one (cls): the first,
+            or the last where a token sees only those before it, as in GPT-2. Where each token, or hidden ones, are
+            told, it isn't read.
+        dropout: share of the features that are zeroed before the layer on top, while training; within the network its
+            configuration says it. Of hidden tokens it isn't read.
+        lora: adapters of low rank, which are trained with the layer on top, all else left as it is; left out, all
+            weights are trained.
 
     Raises LabwrightError for a name transformers doesn't have, for a configuration that can't be used, for texts longer
     than the encoder's positions or tokens it doesn't know, and for hidden tokens where one sees only those before it.

@@ -22,21 +22,28 @@ class GPT(nn.Module):
     """Decoder-only transformer (Radford et al. 2019). Cost grows with depth * width**2.
 
     Normalisation comes before attention and before the perceptron, and once more at the end. Weights start from a
-    normal distribution of deviation 0.02, those that write into the residual stream from 0.02 / sqrt(2 * depth).
+    normal distribution of deviation 0.02, those that write into the residual stream from 0.02 / sqrt(2 * depth). The
+    vectors of n-grams begin at 0. With rotary, rms, swiglu and without `tied` it is a Llama (Touvron et al. 2023); with
+    `bias` a GPT-2.
 
-    `positions` have learned vectors, or queries and keys are turned by angles that grow with them, `rotary` (Su et al.
-    2021), so that attention sees distances alone; the slowest pair turns about 1 / `rotary_base` a token. `norm` is
-    layer or rms (Zhang & Sennrich 2019). The perceptron has `hidden` units: 4 * width, and two thirds of that for
-    swiglu. `activation` is gelu, relu2, the square of ReLU (So et al. 2021), or swiglu (Shazeer 2020). Queries share
-    `key_heads` heads of keys and values, where given (Ainslie et al. 2023). `tied`: the output layer's weights are
-    those of the embedding (Press & Wolf 2017). With rotary, rms, swiglu and without `tied` it is a Llama (Touvron et
-    al. 2023); with `bias` a GPT-2.
-
-    With `ngrams` above 1 a token is given, beside its own vector, one for each n-gram that ends with it, of 2 up to so
-    many tokens; those of one length share `buckets` vectors by a hash of their tokens, and begin at 0.
-
-    Where a window has tokens of several documents, and one between them (`task.data.between = "token"`), a token sees
-    them all, `crossed`, or with `documents = "apart"` those of its own: positions and n-grams begin anew with each.
+    Args:
+        width: numbers in a token's vector, in the residual stream.
+        depth: blocks of attention and a perceptron.
+        heads: attention heads of queries, which divide `width` among them.
+        key_heads: heads of keys and values, each shared by as many of the queries (Ainslie et al. 2023); left out, as
+            many as `heads`.
+        hidden: units of a perceptron; left out, 4 * width, and two thirds of that for swiglu.
+        dropout: share that is zeroed, while training, of embedded tokens, of attention, and of what a block adds.
+        positions: how places are told: by learned vectors, or by turning queries and keys by angles that grow with them
+            (rotary; Su et al. 2021), so that attention sees distances alone.
+        rotary_base: with rotary positions the slowest pair turns by about 1 / rotary_base, in radians, a token.
+        bias: whether linear layers and LayerNorm add one, the output layer aside.
+        tied: whether the output layer has the weights of the embedding (Press & Wolf 2017).
+        ngrams: most tokens of an n-gram; above 1 a token is given, beside its own vector, one for each n-gram of 2 up
+            to so many tokens that ends with it.
+        buckets: vectors that all n-grams of one length share, by a hash of their tokens.
+        documents: what a token sees of a window with several documents, and a token between them (`task.data.between`):
+            all before it (crossed), or those of its own, where positions and n-grams begin anew (apart).
 
     Raises LabwrightError if the heads don't divide the width, or the heads of keys those, or each has an odd share of
     the width to turn in pairs, and if documents are to be kept apart that no token stands between.

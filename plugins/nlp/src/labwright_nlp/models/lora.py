@@ -18,19 +18,21 @@ _BASE = ".base_layer."  # what peft puts into the names of a layer that has an a
 @dataclass(frozen=True)
 class Lora:
     """Adapters of low rank (Hu et al. 2022, "LoRA", section 4.1): W x becomes W x + (alpha / rank) B A x, and A and B
-    alone are learned, of `rank` rows and columns. B begins at 0, so that nothing is changed at first.
-
-    `dropout` is that of what A is given. `targets` are the linear layers that get one, by the ends of their names, such
-    as ["query", "value"]; left out, they are those that peft has for the architecture: as a rule the attention's
-    queries and values.
+    alone are learned. B begins at 0, so that nothing is changed at first.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
-    rank: Annotated[int, Field(ge=1)] = 8
-    alpha: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 16.0
-    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    targets: tuple[str, ...] | None = None
+    rank: Annotated[int, Field(ge=1, description="rows of A and columns of B.")] = 8
+    alpha: Annotated[float, Field(gt=0, allow_inf_nan=False, description="B A x counts alpha / rank times.")] = 16.0
+    dropout: Annotated[float, Field(ge=0, lt=1, description="share of A's inputs zeroed while training.")] = 0.0
+    targets: Annotated[
+        tuple[str, ...] | None,
+        Field(
+            description='linear layers that get one, by the ends of their names, such as ["query", "value"]; left out, '
+            "those that peft has for the architecture: as a rule the attention's queries and values."
+        ),
+    ] = None
 
 
 def adapt(network: nn.Module, lora: Lora | None) -> None:

@@ -18,7 +18,18 @@ Pooling = Literal["max", "mean", "last"]
 
 
 class Recurrent(nn.Module, ABC):
-    """What both kinds share: embedding, recurrent layers, pooling over the text, a linear layer."""
+    """What both kinds share: embedding, recurrent layers, pooling over the text, a linear layer.
+
+    Args:
+        embedding: numbers in a token's vector.
+        width: units of a layer in each direction.
+        depth: recurrent layers, one upon the other.
+        bidirectional: whether a layer reads the text from its end as well, with `width` units more.
+        pooling: what goes to the last layer: of each feature the largest value over the text or the mean, or what was
+            read last, in each direction.
+        dropout: share of the features that are zeroed, while training: of tokens' vectors, between layers and before
+            the last.
+    """
 
     unit: ClassVar[type[nn.LSTM] | type[nn.GRU]]
 
@@ -69,10 +80,7 @@ class Recurrent(nn.Module, ABC):
 class LSTM(Recurrent):
     """Long short-term memory (Hochreiter & Schmidhuber 1997; bidirectional: Graves & Schmidhuber 2005).
 
-    An embedding, `depth` layers of `width` units, pooling over the text and a linear layer. `bidirectional` reads the
-    text from its end as well, with `width` units more. `pooling` takes the largest value or the mean of each feature
-    over the text, or what was read last. `dropout` is used on the tokens' vectors, between layers and before the linear
-    layer. Padding changes nothing.
+    An embedding, recurrent layers, pooling over the text and a linear layer. Padding changes nothing.
     """
 
     unit = nn.LSTM
@@ -82,10 +90,7 @@ class LSTM(Recurrent):
 class GRU(Recurrent):
     """Gated recurrent units (Cho et al. 2014).
 
-    An embedding, `depth` layers of `width` units, pooling over the text and a linear layer. `bidirectional` reads the
-    text from its end as well, with `width` units more. `pooling` takes the largest value or the mean of each feature
-    over the text, or what was read last. `dropout` is used on the tokens' vectors, between layers and before the linear
-    layer. Padding changes nothing.
+    An embedding, recurrent layers, pooling over the text and a linear layer. Padding changes nothing.
     """
 
     unit = nn.GRU

@@ -17,10 +17,18 @@ from labwright_nlp.models.recurrent import Layer, float32_on_the_cpu, from_the_e
 class Tagger(nn.Module):
     """Convolutions over letters, a bidirectional LSTM over words, a conditional random field (Ma & Hovy 2016).
 
-    A word is its own vector, of `embedding` numbers, and the largest answer of each of `letter_width` filters of three
-    letters; `width` units read the sentence each way. With `chain` labels are scored by the one before as well, and
-    forward returns (B, T, C, C), see `labwright_tasks.chains`; without it, logits (B, T, C). `word_dropout` is the
-    share of training words that count as unknown, so that their letters must tell. Padding changes nothing.
+    A word is its own vector, and the largest answer of each filter over its letters. Padding changes nothing.
+
+    Args:
+        embedding: numbers in a word's own vector.
+        letter_embedding: numbers in a letter's vector.
+        letter_width: filters over three letters.
+        width: units that read the sentence, each way.
+        chain: whether labels are scored by the one before as well, and forward returns (B, T, C, C), see
+            `labwright_tasks.chains`; else logits (B, T, C).
+        dropout: share of the features that are zeroed, while training: of letters' and words' vectors, and before the
+            last layer.
+        word_dropout: share of the words that count as unknown, while training, so that their letters must tell.
     """
 
     def __init__(

@@ -16,9 +16,15 @@ from labwright_nlp.models.masks import filled
 class TextCNN(nn.Module):
     """The network of Kim 2014, "Convolutional neural networks for sentence classification" (CNN-rand).
 
-    Filters over each of the `kernels`, in tokens, with ReLU; the largest value of each over the text; dropout and a
-    linear layer. A text is surrounded by zeros, so that one shorter than a kernel is read as well. `dropout` is also
-    used, at half its strength, on the tokens' vectors.
+    Filters over each of the `kernels` with ReLU; the largest value of each over the text; dropout and a linear layer. A
+    text is surrounded by zeros, so that one shorter than a kernel is read as well.
+
+    Args:
+        width: numbers in a token's vector.
+        filters: filters of each kernel.
+        kernels: tokens that a filter sees at once, for each layer of filters.
+        dropout: share of the features that are zeroed before the last layer, while training, and half that share of the
+            numbers in tokens' vectors.
     """
 
     def __init__(

@@ -20,10 +20,15 @@ from labwright_nlp.models.masks import filled
 class Transformer(nn.Module):
     """Encoder-decoder transformer (Vaswani et al. 2017). Cost grows with depth * width**2.
 
-    `depth` blocks read the source and as many write the target. Normalisation comes before attention and before the
-    perceptron (4 * width units, ReLU) and once more at the end, so that no warm-up is needed (Xiong et al. 2020). Two
-    embeddings, times sqrt(width), are added to sinusoids; the output layer has the weights of the target's. Padding
-    changes nothing.
+    Normalisation comes before attention and before the perceptron (4 * width units, ReLU) and once more at the end, so
+    that no warm-up is needed (Xiong et al. 2020). Two embeddings, times sqrt(width), are added to sinusoids; the output
+    layer has the weights of the target's. Padding changes nothing.
+
+    Args:
+        width: numbers in a token's vector, in the residual stream; even.
+        depth: blocks that read the source, and as many that write the target.
+        heads: attention heads, which divide `width` among them.
+        dropout: share that is zeroed, while training, of embedded tokens, of attention, and of what a block adds.
 
     Raises LabwrightError if the heads don't divide the width, or the width is odd.
     """

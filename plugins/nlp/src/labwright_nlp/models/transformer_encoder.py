@@ -20,17 +20,25 @@ from labwright_nlp.ports import HiddenTokens, Spans
 class TransformerEncoder(nn.Module):
     """A transformer encoder from random weights (Devlin et al. 2019, "BERT"). Cost grows with depth * width**2.
 
-    Each token sees all of its text; padding changes nothing. Normalisation comes before attention and before the
-    perceptron, and once more at the end (Xiong et al. 2020); with `norm_last` behind each sum instead and behind the
-    embedding, as in BERT. `positions` have learned vectors, or queries and keys are turned by angles that grow with
-    them, `rotary` (Su et al. 2021). `norm` is layer or rms (Zhang & Sennrich 2019). The perceptron has `hidden` units:
-    4 * width, and two thirds of that for swiglu. `activation` is gelu, relu2, the square of ReLU (So et al. 2021), or
-    swiglu (Shazeer 2020). Layers have a bias. Weights start from a normal distribution of deviation 0.02, those that
-    write into the residual stream from 0.02 / sqrt(2 * depth).
+    Each token sees all of its text; padding changes nothing. Layers have a bias. Weights start from a normal
+    distribution of deviation 0.02, those that write into the residual stream from 0.02 / sqrt(2 * depth).
 
-    A class or a number is said of the mean over the tokens, or of the first one (`pooling = "cls"`). Hidden tokens are
-    told as BERT's are, see `HiddenHead`. A run starts from the weights of one that told hidden tokens by
-    `start = { run = RUN, take = { "network.*" = "network.*" } }`; learned positions have to be as many as there.
+    Hidden tokens are told as BERT's are, see `HiddenHead`. A run starts from the weights of one that told hidden tokens
+    by `start = { run = RUN, take = { "network.*" = "network.*" } }`; learned positions have to be as many as there.
+
+    Args:
+        width: numbers in a token's vector, in the residual stream.
+        depth: blocks of attention and a perceptron.
+        heads: attention heads, which divide `width` among them.
+        hidden: units of a perceptron; left out, 4 * width, and two thirds of that for swiglu.
+        dropout: share that is zeroed, while training, of embedded tokens, of attention, of what a block adds, and
+            before the last layer.
+        positions: how places are told: by learned vectors, or by turning queries and keys by angles that grow with them
+            (rotary; Su et al. 2021).
+        norm_last: whether to normalise behind each sum and behind the embedding, as BERT does, instead of before
+            attention, before the perceptron and at the end (Xiong et al. 2020).
+        pooling: what a class or a number is said of: the mean over the tokens, or the first one (cls). Where each
+            token, or hidden ones, are told, it isn't read.
 
     Raises LabwrightError if the heads don't divide the width, or each has an odd share of it to turn in pairs.
     """
