@@ -180,8 +180,21 @@ def test_statistics_of_observations_are_those_of_all_that_was_seen() -> None:
     for some in (*seen[:10].split(1), *seen[10:].split(25)):
         normalizer.take_in(some)
     torch.testing.assert_close(normalizer.mean, seen.mean(0), rtol=1e-4, atol=1e-4)
-    torch.testing.assert_close(normalizer.variance, seen.var(0, correction=0), rtol=1e-4, atol=1e-4)
+    variance = normalizer.squares / normalizer.count
+    torch.testing.assert_close(variance, seen.var(0, correction=0), rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(normalizer(seen).std(0, correction=0), torch.ones(3), rtol=1e-3, atol=1e-3)
+
+
+def test_statistics_stay_exact_where_the_same_is_seen_for_long() -> None:
+    """As by a policy that stands still: in float32 alone the mean is 0.17 deviations off after 200,000 steps."""
+    moving = 1.2 + 0.1 * torch.randn(500, 2, generator=torch.Generator().manual_seed(0))
+    normalizer, still = Normalizer((2,)), torch.tensor([[1.25, 1.1]])
+    for some in (*moving.split(1), *[still] * 8000):
+        normalizer.take_in(some)
+    seen = torch.cat([moving, still.expand(8000, -1)]).double()
+    deviation = seen.std(0, correction=0)
+    assert float(((normalizer.mean - seen.mean(0)) / deviation).abs().max()) < 1e-6
+    torch.testing.assert_close((normalizer.squares / normalizer.count).sqrt().double(), deviation, rtol=1e-5, atol=0)
 
 
 def test_rewards_are_divided_by_the_deviation_of_the_discounted_return() -> None:

@@ -17,6 +17,7 @@ from labwright_rl.ports import Observations
 Width = Annotated[int, Field(ge=1), Integers(16, 512, log=True)]
 Depth = Annotated[int, Field(ge=1), Integers(1, 4)]
 Activation = Annotated[Literal["tanh", "relu"], Choice("tanh", "relu")]
+_FIRST = 1e-4  # observations of mean 0 and variance 1 that are taken to have been seen
 _ACTIVATIONS: dict[str, type[nn.Module]] = {"tanh": nn.Tanh, "relu": nn.ReLU}
 
 
@@ -70,31 +71,46 @@ class Frames(nn.Module):
 class Normalizer(nn.Module):
     """Observations less their mean, in standard deviations, at most 10 of them; the statistics are those seen so far.
 
-    They change in `take_in` alone, and so while a policy collects, not while it is trained or measured.
-    Source: Chan et al. 1979, "Updating formulae and a pairwise algorithm for computing sample variances".
+    They change in `take_in` alone, and so while a policy collects, not while it is trained or measured. What float32
+    rounds away of a sum is kept beside it: where a policy stands still, the same is seen for long, and what is added to
+    the mean each time is rounded the same way each time.
+    Source: Chan et al. 1979, "Updating formulae and a pairwise algorithm for computing sample variances"; Kahan 1965,
+    "Further remarks on reducing truncation errors".
     """
 
     mean: Tensor
-    variance: Tensor
+    mean_rest: Tensor
+    squares: Tensor
+    squares_rest: Tensor
     count: Tensor
 
     def __init__(self, shape: tuple[int, ...]) -> None:
         super().__init__()
         self.register_buffer("mean", torch.zeros(shape))
-        self.register_buffer("variance", torch.ones(shape))
-        self.register_buffer("count", torch.full((), 1e-4))
+        self.register_buffer("mean_rest", torch.zeros(shape))
+        self.register_buffer("squares", torch.full(shape, _FIRST))  # of distances from the mean, their sum
+        self.register_buffer("squares_rest", torch.zeros(shape))
+        self.register_buffer("count", torch.full((), _FIRST))
 
     def take_in(self, x_BD: Tensor) -> None:
         size = len(x_BD)
         total = self.count + size
         mean = x_BD[0] if size == 1 else x_BD.mean(0)
-        distance = mean - self.mean
-        self.mean += distance * (size / total)
-        spread = self.variance * self.count + distance.square() * (self.count * size / total)
+        distance = mean - self.mean - self.mean_rest
+        squares = distance.square() * (self.count * size / total)
         if size > 1:
-            spread += x_BD.var(0, correction=0) * size
-        torch.div(spread, total, out=self.variance)
+            squares += x_BD.var(0, correction=0) * size
+        _add_(self.mean, self.mean_rest, distance * (size / total))
+        _add_(self.squares, self.squares_rest, squares)
         self.count.copy_(total)
 
     def forward(self, x_BD: Tensor) -> Tensor:
-        return ((x_BD - self.mean) * (self.variance + 1e-8).rsqrt()).clamp(-10, 10)
+        return ((x_BD - self.mean) * (self.squares / self.count + 1e-8).rsqrt()).clamp(-10, 10)
+
+
+def _add_(whole: Tensor, rest: Tensor, more: Tensor) -> None:
+    """Kahan's sum: `rest` is what `whole` lacks of it."""
+    more = more + rest
+    sum_ = whole + more
+    rest.copy_(more - (sum_ - whole))
+    whole.copy_(sum_)
