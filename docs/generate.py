@@ -241,7 +241,7 @@ def _type(schema: Mapping[str, Any], named: Mapping[str, Any]) -> str:
     if schema.get("format") == "path":
         return "path"
     words = {"integer": "whole number", "number": "number", "string": "text", "boolean": "`true` or `false`"}
-    return words.get(str(schema.get("type")), "any") + (f", {schema['description']}" if "description" in schema else "")
+    return words.get(str(schema.get("type")), "any")
 
 
 def _toml(value: Any) -> str:

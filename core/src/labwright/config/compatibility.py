@@ -171,14 +171,18 @@ def described(kind: str, name: str, plugins: Plugins) -> dict[str, Any]:
     return {"documentation": documentation, "ports": ports, "settings": settings}
 
 
+_LIMITS = {"ge": ">= ", "le": "<= ", "gt": "> ", "lt": "< ", "multiple_of": "a multiple of "}
+_LIMITS |= {"min_length": "of length >= ", "max_length": "of length <= "}
+
+
 def _words(hint: Any) -> str:
     """`Annotated[int, Field(ge=1)] | None` as `int >= 1`; None is the field left out."""
     bare, extras, _ = unwrapped(hint)
     if part := next((extra for extra in extras if isinstance(extra, Part)), None):
         return f"a {part.kind}"
     limits = [f"{limit}".partition("(")[2].rstrip(")") for extra in extras for limit in getattr(extra, "metadata", ())]
-    signs = {"ge=": ">= ", "le=": "<= ", "gt=": "> ", "lt=": "< "}
-    limits = [signs.get(limit[:3], limit[:3]) + limit[3:] for limit in limits]
+    parts = [limit.partition("=") for limit in limits]
+    limits = [_LIMITS[name] + value for name, _, value in parts if name in _LIMITS]
     return " ".join([_type(bare), ", ".join(limits)]).rstrip()
 
 
@@ -191,8 +195,8 @@ def _type(bare: Any) -> str:
             return " | ".join(map(_words, within))
         case builtins.list | collections.abc.Sequence:
             return f"list of {_words(within[0])}"
-        case builtins.tuple if ... not in within:
-            return f"[{', '.join(map(_words, within))}]"
+        case builtins.tuple:
+            return f"list of {_words(within[0])}" if ... in within else f"[{', '.join(map(_words, within))}]"
         case builtins.dict | collections.abc.Mapping:
             return f"table of {_words(within[-1])}"
     return bare.__name__ if inspect.isclass(bare) and not within else re.sub(r"\w+\.", "", str(bare))
