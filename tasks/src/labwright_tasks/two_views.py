@@ -133,7 +133,7 @@ class TwoViews(Task):
             which a model with dropout sees two (Gao et al. 2021, "SimCSE"). Of data of pairs they are the two of a
             pair, and this means nothing.
         neighbours: nearest training samples that vote for a class in `knn_accuracy`; 0 measures `rank` instead.
-        temperature: divides cosines before a neighbour's vote weighs as their exponential.
+        temperature: divides the cosines of representations, whose exponentials are the votes of neighbours.
         known: most training samples among which neighbours are found, evenly over the part.
     """
 

@@ -32,9 +32,9 @@ class FederatedServer(Federated):
     Args:
         token: file with the token that clients have to know.
         clients: how many clients there are.
-        host: address that it listens at; that of this machine alone unless it is another.
+        host: address that it listens at; 127.0.0.1 is reached from this machine alone.
         port: port that it listens at; 0 takes a free one.
-        timeout: seconds after a client took up a round at which it ends, whoever hasn't answered.
+        timeout: seconds from when a client took up a round, after which it ends without those who haven't answered.
     """
 
     def __init__(
