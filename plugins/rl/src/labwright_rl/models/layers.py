@@ -16,9 +16,7 @@ from labwright_rl.ports import Observations
 
 Width = Annotated[int, Field(ge=1, description="units of each hidden layer."), Integers(16, 512, log=True)]
 Depth = Annotated[int, Field(ge=1, description="hidden layers."), Integers(1, 4)]
-Activation = Annotated[
-    Literal["tanh", "relu"], Field(description="function behind each hidden layer."), Choice("tanh", "relu")
-]
+Activation = Annotated[Literal["tanh", "relu"], Choice("tanh", "relu")]
 _ACTIVATIONS: dict[str, type[nn.Module]] = {"tanh": nn.Tanh, "relu": nn.ReLU}
 
 
