@@ -17,9 +17,14 @@ class BoundaryF1:
     """F1 of the pixels along the borders of classes: `boundary-f1/macro`, and `boundary-f1/class/NAME` of each.
 
     A class's border are its pixels beside another class, above, below, left or right. One that is given is right where
-    a true one of the class is within `tolerance`, a share of the picture's diagonal, and one that is true is found
-    where a given one is; F1 is the harmonic mean of both shares. A class's is the mean over the pictures in which it
-    has a border, true or given; `macro` is the mean over classes. Source: Csurka, Larlus & Perronnin 2013.
+    a true one of the class is within `tolerance`, and one that is true is found where a given one is; F1 is the
+    harmonic mean of both shares. A class's is the mean over the pictures in which it has a border, true or given;
+    `macro` is the mean over classes.
+
+    Args:
+        tolerance: how far two borders may be apart, as a share of the picture's diagonal; at least one pixel.
+
+    Source: Csurka, Larlus & Perronnin 2013.
     """
 
     higher_is_better = True

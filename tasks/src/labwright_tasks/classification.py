@@ -62,21 +62,29 @@ class ClassificationLoss(Protocol):
 class Classification(Task):
     """Tell which of several classes an input is, of any kind. Higher is better: accuracy, unless `goal` says otherwise.
 
-    `metrics` left out are `accuracy` and `cross_entropy`, in nats, the mean over samples. `goal` is one of the metrics,
-    `f1/macro`, or with a direction, `NAME:minimize`. With `sampling` "balanced" a class is drawn at random, then one of
-    its training samples: an epoch is as long as before, but no longer sees every sample once. A table says how often a
-    class is drawn beside the others, 1 if it isn't named. Where data weighs its samples, the loss is their weighted
-    mean; metrics count each alike, as those of scikit-learn do unless they are given weights.
+    With `sampling` an epoch is as long as before, but no longer sees every sample once. Where data weighs its samples,
+    the loss is their weighted mean; metrics count each alike, as those of scikit-learn do unless they are given
+    weights. With `mixup` and `cutmix` training samples are mixed in pairs, and their losses with them; of both, a batch
+    gets either. With a `teacher` the model also learns what that run's model answers to the same samples, augmented and
+    mixed alike.
 
-    `mixup` and `cutmix` are the alpha of Beta(alpha, alpha), by which training samples are mixed in pairs, and their
-    losses with them; of both, a batch gets either. With `test_time` "flip" each picture that is measured or predicted
-    is shown mirrored as well, and the answer is the mean of the probabilities.
-
-    With `explanations`, a method of `explain`, the report also shows what its worst mistakes rest on, of pictures and
-    texts. Captum computes it: extra `explain`.
-
-    With a `teacher` the model also learns what that run's model answers to the same samples, augmented and mixed alike:
-    see `Teacher`.
+    Args:
+        data: inputs of any kind, each of one of several classes.
+        metrics: what is measured; left out, `accuracy` and `cross_entropy`, in nats, the mean over samples.
+        goal: metric by which models are compared and the best weights chosen, such as `f1/macro`, or with its direction
+            `NAME:minimize`; left out, accuracy.
+        sampling: how often training samples are drawn: "balanced" draws a class at random, then one of its samples; a
+            table says how often a class is drawn beside the others, 1 if it isn't named. Left out, each is seen once.
+        mixup: alpha of Beta(alpha, alpha), from which the share is drawn by which pictures or features of two samples
+            are averaged (Zhang et al. 2018); 0 is off.
+        cutmix: alpha of Beta(alpha, alpha), from which the area is drawn that a picture keeps beside a rectangle of
+            another (Yun et al. 2019); 0 is off.
+        test_time: "flip" shows each picture that is measured or predicted mirrored as well, and answers with the mean
+            of the probabilities.
+        explanations: method by which the report shows what the worst mistakes rest on, of pictures and texts:
+            `integrated-gradients`, `occlusion`, `grad-cam` or `grad-cam:LAYER`. Captum computes it: extra `explain`.
+        teacher: finished run of the same classes and inputs, whose probabilities are learned beside the labels:
+            its folder `run`, `checkpoint`, `temperature` and `weight`, as `Teacher` describes them.
 
     `prepare` raises LabwrightError if the training labels are outside the classes, or all the same, and for a teacher
     of other classes or inputs; data that is neither in memory nor `Labelled` is taken on trust, and can't be balanced.

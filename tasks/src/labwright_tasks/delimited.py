@@ -13,9 +13,22 @@ from pydantic import Field
 
 from labwright_tasks.opening import Source
 
-Delimiter = Annotated[str, Field(min_length=1, max_length=8, description="what stands between cells")]
-Columns = Annotated[tuple[str, ...], Field(description="the names of columns that have no header")]
-Quote = Literal["double", "single", "none"]
+Delimiter = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=8,
+        description="what stands between cells; left out, what parts them in the first rows.",
+    ),
+]
+Columns = Annotated[
+    tuple[str, ...],
+    Field(description="names of the columns of a table without a header, from the first on; empty, it has one."),
+]
+Quote = Annotated[
+    Literal["double", "single", "none"],
+    Field(description="quotes that a cell may stand in; left out, as the first rows have them."),
+]
 
 _QUOTES: Mapping[str, str] = {"double": '"', "single": "'", "none": ""}
 _NAMED = {",": "commas", "\t": "tabs", ";": "semicolons", "|": "bars", "::": "double colons"}

@@ -157,14 +157,18 @@ class DenseLabels(Task):
     `cross_entropy` in nats a mean over them. `iou/CLASS` is right positions over those that are of the class or given
     it (Everingham et al. 2010, section 4.2), nan for a class that is neither in the split nor given; `mean_iou` is the
     mean over the other classes. All are of the positions of the whole split together. Where the classes are O and B-
-    and I- of some types, `entity_f1` is that of whole entities, each right if its type and both its ends are. `metrics`
-    names others: those of classes are given the positions that count. `goal` is one of the metrics, `iou/CLASS`, or
-    with a direction, `NAME:minimize`.
+    and I- of some types, `entity_f1` is that of whole entities, each right if its type and both its ends are.
 
     A prediction has a class for each position, or for each word if the data says what its words are (an origin
     `Words`). Of a picture it is another one in its size, or in that of its origin (height, width), by the nearest
     pixel: a PNG whose values are the labels and whose palette shows them, or of 16 bits where there are 256 classes and
     more. Where the origin is `Shown`, what the model saw no part of is 255, or 65,535 of 16 bits.
+
+    Args:
+        data: sequences or pictures with a class for each position or pixel.
+        metrics: what is measured in place of the metrics above; those of classes are given the positions that count.
+        goal: metric by which models are compared and the best weights chosen, such as `iou/CLASS`, or with its
+            direction `NAME:minimize`; left out, `mean_iou`.
 
     `prepare` raises LabwrightError for training labels outside the classes, and if none counts; data that isn't in
     memory is taken on trust.

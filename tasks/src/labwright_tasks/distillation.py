@@ -35,8 +35,14 @@ class Teacher:
     """A finished run of the same classes and inputs, whose probabilities are learned beside the labels.
 
     The loss is (1 - weight) * the loss of the labels + weight * T**2 * KL(teacher || student), of probabilities by
-    logits / T, T the `temperature`: above 1 it shows what the teacher thinks of the other classes. Weight 1 learns from
-    the teacher alone. `run` is its folder, of which this run keeps a copy; `checkpoint` which of its weights.
+    logits / T, T the `temperature`.
+
+    Args:
+        run: its folder, of which this run keeps a copy.
+        checkpoint: which of its weights.
+        temperature: T, by which logits are divided; above 1 it shows what the teacher thinks of the other classes.
+        weight: share of the teacher's part in the loss; 1 learns from the teacher alone.
+
     Source: Hinton et al. 2015, "Distilling the knowledge in a neural network", section 2.
     """
 

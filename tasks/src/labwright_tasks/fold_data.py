@@ -39,15 +39,22 @@ class Fold(Around):
     """One of several folds of other data: cross-validation is a run of each, `labwright cross-validate`.
 
     The folds are of the other data's `train` and `valid` together; its own `test` part stays out and isn't seen. Fold
-    `number` of `of` is this data's `test`. Of the rest the share `valid` is held out for early stopping and the choice
-    of the best weights, so that what measures has chosen nothing; 0: none. What is left is `train`.
-
-    `by` says how samples are dealt out; left out: by `group` if the data knows which belong together, in the order of
-    `time` if it knows when they were taken, else by `class`, each in proportion. In the order of time a fold learns
-    from what came before it alone. `nothing` is chance, and the way of targets that are no classes.
+    `number` of `of` is this data's `test`. Of the rest a share is held out for early stopping and the choice of the
+    best weights, so that what measures has chosen nothing. What is left is `train`.
 
     What the other data learns of its samples, such as a vocabulary or a scale, it learns from this `train` part alone,
     if it is Refittable; only which classes there are is known from all.
+
+    Args:
+        data: other data, of whose `train` and `valid` parts the folds are made.
+        number: which fold is held out as `test`, counted from 1.
+        of: how many folds there are.
+        by: how samples are dealt out: `group` keeps those that belong together in one fold; in the order of `time` a
+            fold learns from what came before it alone; `class` deals out each class in proportion; `nothing` is chance.
+            Left out, the first of these that the data tells of its samples.
+        valid: share of what isn't held out that is `valid`, the last of it in the order of time, else one part of a
+            whole number of parts, half at most; 0: none.
+        seed: of the draw that deals samples out; in the order of time nothing is drawn.
     """
 
     item = Port

@@ -12,7 +12,11 @@ from torch import Tensor, nn
 
 
 class Weighted(nn.Module):
-    """The sum of the heads' losses, each times a weight that is given, 1 if none is."""
+    """The sum of the heads' losses, each times a weight.
+
+    Args:
+        weights: factor of each head's loss, by its name; 1 where none is given.
+    """
 
     def __init__(self, outputs: Heads, *, weights: dict[str, Annotated[float, Field(ge=0)]] | None = None) -> None:
         super().__init__()

@@ -14,8 +14,11 @@ from labwright_tasks.trunk import built_trunk
 class HeadsOnTrunk(nn.Module):
     """A trunk that all heads share, and for each head a linear layer on its features, behind ReLU (Caruana 1997).
 
-    The trunk is any model that tells classes apart, for inputs of this kind: it is built as if there were `features`
-    classes, so that what would be its logits are hidden units here.
+    The trunk is built as if there were `features` classes, so that what would be its logits are hidden units here.
+
+    Args:
+        trunk: any model that tells classes apart, for inputs of this kind.
+        features: hidden units that the trunk gives and the heads share.
     """
 
     def __init__(

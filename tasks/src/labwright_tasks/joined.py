@@ -37,9 +37,13 @@ Turns = Literal["proportional", "equal"]
 class Joined(Data):
     """Data sets of like inputs, of classes or of numbers: each is a head of its name, for task `multi`.
 
-    An update is of samples of one data set. With `turns = "proportional"` an epoch goes through each once, and a larger
-    one has more updates; with "equal" each has as many as the largest, and smaller ones are gone through again and
-    again. Either way they are spread evenly over the epoch. Files and lines are read as the first of them reads them.
+    An update is of samples of one data set, and the updates of each are spread evenly over the epoch. Files and lines
+    are read as the first of them reads them.
+
+    Args:
+        sets: data sets of like inputs, each under the name of its head.
+        turns: how many updates of an epoch each has: "proportional" goes through each once, so that a larger one has
+            more; "equal" gives each as many as the largest, and smaller ones are gone through again and again.
     """
 
     item = Port

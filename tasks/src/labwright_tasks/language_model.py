@@ -108,26 +108,28 @@ class LanguageModel(Task):
     """Predict what comes next in a text, token by token. Lower is better: cross_entropy, in nats per token.
 
     `perplexity` is its exponential; `bits_per_char` is there if the data counts characters. All are means over every
-    token of a split, each predicted from what stands before it in its own window. `metrics` names others: those of
-    classes are given every token that follows another. `goal` is one of the metrics, or with a direction,
-    `NAME:minimize`.
+    token of a split, each predicted from what stands before it in its own window.
 
-    A prediction goes on with a prompt for `length` tokens, or up to one of the texts of `stop`, which isn't shown.
-    `temperature` divides the logits, 0 always takes the most probable token; `top_k` leaves the choice between that
-    many; `top_p` between the fewest that have so much of the probability together (Holtzman et al. 2020); `min_p`
-    between those that have so much of the most probable one's (Nguyen et al. 2024). `repetition_penalty` divides the
-    logits of tokens that stand before, or multiplies negative ones (Keskar et al. 2019); left out or 1, it does
-    nothing. They apply in this order: penalty, temperature, top-k, top-p, min-p. `sample_seed` says which of many texts
-    it is.
-
-    With `beams` above 1 nothing is drawn: it is the continuation found by a search with so many beginnings, the best by
-    log P / ((5 + tokens) / 6) ** length_penalty (Wu et al. 2016; 0.6 if left out), whatever the temperature, cut at a
-    text of `stop`.
+    A prediction goes on with a prompt for `length` tokens, or up to one of the texts of `stop`. What is set of drawing
+    applies in this order: penalty, temperature, top-k, top-p, min-p. With `beams` above 1 nothing is drawn: it is the
+    continuation found by a search, the best by log P / ((5 + tokens) / 6) ** length_penalty (Wu et al. 2016), whatever
+    the temperature, cut at a text of `stop`.
 
     Prompts that are asked about together go through the model together; what is written for one doesn't depend on the
     others but for rounding. A model that keeps what it made of a text (`Continuing`) takes one token at a time as long
     as its window isn't full; then the window slides and is computed anew for each token. The data shows tokens as text
     by `Data.show`.
+
+    Args:
+        data: running text, in windows of tokens.
+        stop: texts that end what is written, and aren't shown.
+        beams: beginnings that a search for the most probable text goes on with; left out or 1, tokens are drawn.
+        length_penalty: power by which a search with `beams` favours long texts, 0 compares log P alone; left out, 0.6.
+            Without a search it does nothing.
+        metrics: what is measured in place of the metrics above; those of classes are given every token that follows
+            another.
+        goal: metric by which models are compared and the best weights chosen, or with its direction `NAME:minimize`;
+            left out, `cross_entropy`.
     """
 
     goal = Goal("cross_entropy", "minimize")

@@ -13,12 +13,15 @@ from labwright_tasks.metrics import Splits, probabilities
 
 
 class LibraryMetric(nn.Module):
-    """A metric of torchmetrics, with its own settings as `options`.
+    """A metric of torchmetrics.
 
     Of classes it is given probabilities and labels, and `task = "multiclass"` and `num_classes` where it takes them and
     they aren't among the options; with `task = "binary"` the probability of the second of two classes. Of numbers it is
     given predictions and targets, and `num_outputs` where there are several. A result for each class or number becomes
-    a table. `splits` are the only parts of the data it is computed on.
+    a table.
+
+    Args:
+        options: the metric's own settings, by the names that torchmetrics has for them; left out, its own defaults.
 
     Raises ValueError with its own complaint for options that it doesn't take, LabwrightError for what it can't compute.
     """

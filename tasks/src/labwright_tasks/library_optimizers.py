@@ -20,12 +20,17 @@ GROUP = "group:"  # stands before a slot that the library keeps for a group of p
 
 
 class LibraryOptimizer(Optimizer):
-    """A class derived from torch.optim.Optimizer, with its own settings as `options`.
+    """A class derived from torch.optim.Optimizer.
 
-    `lr` and `weight_decay` left out are the library's own defaults. `found_inf` is read on the host, so that a GPU
-    waits: what the libraries do with it themselves starts SGD's momentum from memory that was never written.
-    A slot of the state that the library keeps for a group of parameters, such as a count of steps, is called
-    `group:SLOT` and stands with each parameter of the group; numbers are tensors without axes.
+    `found_inf` is read on the host, so that a GPU waits: what the libraries do with it themselves starts SGD's momentum
+    from memory that was never written. A slot of the state that the library keeps for a group of parameters, such as a
+    count of steps, is called `group:SLOT` and stands with each parameter of the group; numbers are tensors without
+    axes.
+
+    Args:
+        lr: learning rate, the highest of the run; left out, the library's own default.
+        weight_decay: weight decay as the library has it; left out, its own default.
+        options: the optimizer's own settings, by the names that the library has for them; left out, its own defaults.
 
     Raises LabwrightError for an option that the library doesn't know, and for one it has to be given.
 

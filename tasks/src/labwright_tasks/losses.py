@@ -35,14 +35,18 @@ from labwright_tasks.dense_labels import PositionClasses
 
 @final
 class CrossEntropy(Loss):
-    """Negative log-likelihood of the class, in nats; a share `label_smoothing` of it is spread evenly over all classes.
+    """Negative log-likelihood of the class, in nats.
 
     A label of -100 leaves its sample out of the mean. Source of the smoothing: Szegedy et al. 2016, section 7.
 
-    `weights` weighs each sample by its class, and the mean is over weights: a number for each class, a table of some
-    classes' where others weigh 1, or "balanced", which is N / (C * N_c) for N_c of N training samples (King & Zeng
-    2001, as in scikit-learn). They are known after `prepare`. Samples that weigh 0 are left out, of a smoothing too; a
-    batch of these alone has a loss of 0.
+    With `weights` the mean is over weights, which are known after `prepare`. Samples that weigh 0 are left out, of a
+    smoothing too; a batch of these alone has a loss of 0.
+
+    Args:
+        label_smoothing: share of a label's probability that is spread evenly over all classes.
+        weights: of samples by their class: a number for each class, a table of some classes' where others weigh 1, or
+            "balanced", N / (C * N_c) for N_c of N training samples (King & Zeng 2001, as in scikit-learn); left out,
+            each weighs 1.
     """
 
     def __init__(
@@ -173,7 +177,8 @@ class MeanAbsoluteError(_OfValues):
 class Huber(_OfValues):
     """error**2 / 2 up to an absolute error of `delta`, delta * (|error| - delta / 2) beyond (Huber 1964).
 
-    `delta` is in units of the targets.
+    Args:
+        delta: absolute error from which the loss grows linearly, in units of the targets.
     """
 
     def __init__(self, *, delta: Annotated[float, Field(gt=0), Uniform(0.1, 10.0, log=True)] = 1.0) -> None:
@@ -186,9 +191,13 @@ class Huber(_OfValues):
 
 @final
 class Summed(Loss):
-    """The sum of several losses over classes, such as cross-entropy and dice, each with its weight, 1 if none is given.
+    """The sum of several losses over classes, such as cross-entropy and dice, each with its weight.
 
     Each is logged by its name. They may be cut into micro-batches if each may, and all are means over the same.
+
+    Args:
+        losses: losses over classes, each under a name.
+        weights: factor of each loss, by its name; 1 where none is given.
     """
 
     def __init__(
@@ -241,7 +250,11 @@ class Penalized(Loss):
     """Another loss, and l1 * (sum of |w|) + l2 * (sum of w**2) over all the model's parameters.
 
     Calls, of methods other than `forward` too, go to the loss within, `inner`; its own penalty is added as well.
-    The gradient of the second term is 2 * l2 * w: an `l2` of half a `weight_decay` is the same for plain SGD.
+
+    Args:
+        loss: the loss that the penalty is added to, one that needs no ports.
+        l1: factor of the sum of absolute values.
+        l2: factor of the sum of squares, whose gradient is 2 * l2 * w: half a `weight_decay` is the same for plain SGD.
     """
 
     def __init__(

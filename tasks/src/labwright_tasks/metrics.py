@@ -1,8 +1,8 @@
 """Metrics of classes, and of numbers: what a recipe names in `task.metrics`. B batch, C classes, D numbers of a sample.
 
 They sum up on the device and read values in `compute` alone, so that a GPU never waits. Those of classes take logits
-(B, C) and labels (B,), as `Classification.evaluate` returns them; further axes may stand between B and C. `splits` are
-the only parts of the data they are computed on; left out, it is all of them. Those of tokens and texts come last.
+(B, C) and labels (B,), as `Classification.evaluate` returns them; further axes may stand between B and C. Those of
+tokens and texts come last.
 """
 
 from __future__ import annotations
@@ -17,7 +17,10 @@ from labwright import Classes, Mean
 from pydantic import Field
 from torch import Tensor
 
-Splits = Annotated[tuple[Literal["train", "valid", "test"], ...], Field(min_length=1)]
+Splits = Annotated[
+    tuple[Literal["train", "valid", "test"], ...],
+    Field(min_length=1, description="parts of the data that it is computed on; left out, all."),
+]
 
 
 @runtime_checkable
@@ -35,7 +38,11 @@ def probabilities(logits: Tensor) -> Tensor:
 
 @final
 class TopK:
-    """The share of labels that are among the `k` highest logits, from 0 to 1; nan before the first."""
+    """The share of labels that are among the `k` highest logits, from 0 to 1; nan before the first.
+
+    Args:
+        k: highest logits that the label may be among; fewer than there are classes.
+    """
 
     higher_is_better = True
 
@@ -163,8 +170,11 @@ def area_under_curve(scores_N: Tensor, positive_N: Tensor) -> Tensor:
 class CalibrationError:
     """Expected calibration error (Guo et al. 2017, eq. 3): how far confidence is from accuracy, from 0 to 1.
 
-    Confidence is the highest probability. Samples are gathered by it in `bins` of equal width, and the distances of
-    their means are weighed by the samples in them.
+    Confidence is the highest probability. Samples are gathered by it in bins, and the distances of their means are
+    weighed by the samples in them.
+
+    Args:
+        bins: intervals of equal width between 0 and 1 that samples are gathered in.
     """
 
     higher_is_better = False

@@ -148,13 +148,19 @@ class MultiTask(Task):
     """Give several answers about each input, from heads over one trunk: classes, numbers, or both.
 
     Each head is a `classification` or a `regression`, by its port, with that task's metrics as `HEAD/METRIC` and its
-    part of the report. `losses` sets heads' losses, else they are cross-entropy and mean squared error; the recipe's
-    `loss` combines them (`weighted`, `uncertainty`), and each part is logged. `metrics` chooses heads' metrics, such as
-    `{ class = ["accuracy", "f1"] }`. What has no target for a head, a label of -100 or a value of nan, doesn't count.
+    part of the report. The recipe's `loss` combines the losses of heads (`weighted`, `uncertainty`), and each part is
+    logged. What has no target for a head, a label of -100 or a value of nan, doesn't count.
 
-    `score` is the mean over heads of accuracy or R squared. It is the goal unless `goal` names another metric, such as
-    `class/accuracy` or `ink/rmse:minimize`: unlike a sum of losses it has no units, and runs with other losses or
-    weights are measured alike.
+    `score` is the mean over heads of accuracy or R squared. It is the usual goal: unlike a sum of losses it has no
+    units, and runs with other losses or weights are measured alike.
+
+    Args:
+        data: inputs with a target for each of several heads, such as data `joined`.
+        losses: loss of each head, by its name; of heads that aren't named cross-entropy, or mean squared error.
+        metrics: metrics of each head, by its name, such as `{ class = ["accuracy", "f1"] }`; heads that aren't named
+            have those of their task.
+        goal: metric by which models are compared and the best weights chosen: `score`, or one such as `class/accuracy`,
+            or with its direction `ink/rmse:minimize`.
     """
 
     contract = HeadsLoss

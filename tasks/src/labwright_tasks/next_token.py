@@ -10,14 +10,41 @@ from labwright import LabwrightError
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Generator, Tensor
 
-Temperature = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-TopK = Annotated[int, Field(ge=1)]
-TopP = Annotated[float, Field(gt=0, le=1)]
-MinP = Annotated[float, Field(ge=0, le=1)]
-RepetitionPenalty = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Stop = Annotated[str, Field(min_length=1, description="text that ends what is written")]
-Length = Annotated[int, Field(ge=1, description="tokens a prediction adds to its prompt")]
-Seed = Annotated[int, Field(ge=0)]
+Temperature = Annotated[
+    float,
+    Field(ge=0, allow_inf_nan=False, description="divides the logits; 0 always takes the most probable token."),
+]
+TopK = Annotated[int, Field(ge=1, description="most probable tokens that the next is drawn from; left out, all.")]
+TopP = Annotated[
+    float,
+    Field(
+        gt=0,
+        le=1,
+        description="probability that the fewest most probable tokens have together which the next is drawn from "
+        "(Holtzman et al. 2020); left out or 1, all.",
+    ),
+]
+MinP = Annotated[
+    float,
+    Field(
+        ge=0,
+        le=1,
+        description="share of the most probable token's probability that a token needs to be drawn (Nguyen et al. "
+        "2024); left out or 0, all may be.",
+    ),
+]
+RepetitionPenalty = Annotated[
+    float,
+    Field(
+        gt=0,
+        allow_inf_nan=False,
+        description="divides the logits of tokens that stand before, or multiplies negative ones (Keskar et al. 2019); "
+        "left out or 1, it does nothing.",
+    ),
+]
+Stop = Annotated[str, Field(min_length=1, description="text that ends what is written.")]
+Length = Annotated[int, Field(ge=1, description="most tokens that a prediction adds to its prompt.")]
+Seed = Annotated[int, Field(ge=0, description="which of the many texts that could be drawn it is.")]
 
 
 class Sampling(BaseModel):

@@ -19,11 +19,15 @@ from torch import Generator, Tensor, nn
 
 from labwright_tasks.trunk import built_trunk
 
-Trunk = Annotated[Any, Part("model")]
-Features = Annotated[int, Field(ge=1, description="that the trunk gives"), Integers(32, 512, log=True)]
-Hidden = Annotated[int, Field(ge=1, description="units of a hidden layer"), Integers(64, 1024, log=True)]
-Dim = Annotated[int, Field(ge=2, description="numbers of a projection"), Integers(16, 256, log=True)]
-Layers = Annotated[int, Field(ge=1, description="linear layers of the projector"), Integers(1, 3)]
+Trunk = Annotated[
+    Any, Part("model"), Field(description="any model that tells classes apart, built as if features were its logits.")
+]
+Features = Annotated[
+    int, Field(ge=1, description="numbers of a sample that the trunk gives."), Integers(32, 512, log=True)
+]
+Hidden = Annotated[int, Field(ge=1, description="units of a hidden layer."), Integers(64, 1024, log=True)]
+Dim = Annotated[int, Field(ge=2, description="numbers of a projection."), Integers(16, 256, log=True)]
+Layers = Annotated[int, Field(ge=1, description="linear layers of the projector."), Integers(1, 3)]
 
 
 @dataclass(frozen=True)
@@ -63,10 +67,14 @@ class Taught(Protocol):
 class Projected(nn.Module):
     """Any encoder as a trunk, and on it a perceptron that projects to where views are compared.
 
-    The trunk gives `features` numbers of a sample, as if it told so many classes apart: the representation. The
-    projector has `layers` linear layers, with batch normalisation and ReLU between them (Chen et al. 2020, section 4.2:
-    what stands before it serves other tasks better than what it gives). With 0 layers there is none, and what is
-    compared is the representation itself, as of sentences (Reimers & Gurevych 2019).
+    What the trunk gives is the representation. The projector is linear layers, with batch normalisation and ReLU
+    between them (Chen et al. 2020, section 4.2: what stands before it serves other tasks better than what it gives).
+
+    Args:
+        hidden: units of each hidden layer of the projector, where it has more than one layer.
+        dim: numbers of a projection, where there is a projector.
+        layers: linear layers of the projector; with 0 there is none, and what is compared is the representation
+            itself, as of sentences (Reimers & Gurevych 2019).
     """
 
     def __init__(
@@ -101,9 +109,13 @@ class Projected(nn.Module):
 class WithTeacher(nn.Module):
     """Trunk and projector as in `projected`, a predictor on them, and a teacher: their average over the updates.
 
-    After each update the teacher goes a share 1 - m of the way to trunk and projector. With `rising`, m goes from
-    `momentum` to 1 over the run along half a cosine. Momentum 0 makes the weights themselves the teacher, as in SimSiam
-    (Chen & He 2021).
+    After each update the teacher goes a share 1 - m of the way to trunk and projector.
+
+    Args:
+        hidden: units of each hidden layer of projector and predictor.
+        momentum: m at the beginning; 0 that doesn't rise makes the weights themselves the teacher, as in SimSiam (Chen
+            & He 2021).
+        rising: whether m goes from `momentum` to 1 over the run along half a cosine.
 
     Source: Grill et al. 2020, "Bootstrap your own latent", section 3.1 and 3.2.
     """
@@ -158,7 +170,7 @@ class WithTeacher(nn.Module):
 
 @final
 class Headed(nn.Module):
-    """Any encoder as a trunk that gives `features` numbers of a sample, and a linear layer on them.
+    """Any encoder as a trunk that gives so many `features` of a sample, and a linear layer on them.
 
     With the trunk's weights from a run that learned without labels it is fine-tuned; with the trunk frozen besides, it
     is a linear probe of what was learned.

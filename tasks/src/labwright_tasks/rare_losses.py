@@ -15,8 +15,12 @@ from torch import Tensor
 class Focal(Loss):
     """The mean of (1 - p)**gamma * -ln(p), p the probability of the true class: what is well told weighs little.
 
-    `gamma` 0 is cross-entropy. A label of -100 leaves its sample out. Source: Lin et al. 2017, equation 4, for two
-    classes; here for any number, by softmax.
+    A label of -100 leaves its sample out.
+
+    Args:
+        gamma: exponent by which samples that are told well weigh less; 0 is cross-entropy.
+
+    Source: Lin et al. 2017, equation 4, for two classes; here for any number, by softmax.
     """
 
     def __init__(self, *, gamma: Annotated[float, Field(ge=0), Choice(0.5, 1.0, 2.0, 5.0)] = 2.0) -> None:
@@ -63,6 +67,10 @@ class Dice(_OfOverlaps):
 
     The sums are over all positions of a batch, so that a class's weight doesn't depend on how many it has. It goes best
     beside cross-entropy: see loss "sum". A label of -100 leaves its position out.
+
+    Args:
+        smooth: added above and below the line, in positions: a class that neither occurs nor is given counts as right.
+
     Source: Sudre et al. 2017, section 2.1, with a term for each class and `smooth` in both places.
     """
 
@@ -79,7 +87,14 @@ class Tversky(_OfOverlaps):
     """1 - the mean over classes of (right + smooth) / (right + alpha * wrong + beta * missed + smooth).
 
     `wrong` is what is given to a class and isn't of it, `missed` what is of it and isn't given: a `beta` above `alpha`
-    finds more of rare classes. Both 0.5 are the dice loss of half its `smooth`. Source: Salehi et al. 2017, equation 3.
+    finds more of rare classes. Both 0.5 and a `smooth` of s are the dice loss with a `smooth` of 2 * s.
+
+    Args:
+        alpha: weight of what is given to a class and isn't of it.
+        beta: weight of what is of a class and isn't given to it.
+        smooth: added above and below the line, in positions: a class that neither occurs nor is given counts as right.
+
+    Source: Salehi et al. 2017, equation 3.
     """
 
     def __init__(

@@ -43,10 +43,16 @@ class RegressionLoss(Protocol):
 class Regression(Task):
     """Predict real numbers from an input of any kind. Lower is better: root mean squared error, or what `goal` says.
 
-    Targets are taken as the data gives them: nothing is scaled, and every metric is in the target's own unit. `metrics`
-    left out are `rmse` and `mae`, over all samples and outputs, and `r2`, the share of variance explained, the mean
-    over outputs. `goal` is one of the metrics, `mae`, or with a direction, `NAME:maximize`. Where data weighs its
-    samples, the loss is their weighted mean; metrics count each alike, as scikit-learn's do unless given weights.
+    Targets are taken as the data gives them: nothing is scaled, and every metric is in the target's own unit. Where
+    data weighs its samples, the loss is their weighted mean; metrics count each alike, as scikit-learn's do unless
+    given weights.
+
+    Args:
+        data: inputs of any kind, each with one or more real numbers.
+        metrics: what is measured; left out, `rmse` and `mae`, over all samples and outputs, and `r2`, the share of
+            variance explained, the mean over outputs.
+        goal: metric by which models are compared and the best weights chosen, such as `mae`, or with its direction
+            `NAME:maximize`; left out, `rmse`.
     """
 
     goal = Goal("rmse", "minimize")

@@ -18,6 +18,10 @@ class SharpnessAware(Method):
     taken there and applied at w. It costs twice as much as a plain step. The losses logged are those at w, running
     statistics are those of the first pass, and dropout draws anew for the second. `device.accumulate` changes nothing:
     both gradients are of the whole update. Each of several phases climbs with its own parameters.
+
+    Args:
+        rho: how far from the weights the second gradient is taken, as the Euclidean norm over all parameters.
+
     Source: Foret et al. 2021, algorithm 1.
     """
 

@@ -15,10 +15,10 @@ from labwright_tasks.tables import Table
 from labwright_tasks.times import times_in
 
 Weight = Annotated[
-    str | None, Field(min_length=1, description="a column of numbers from 0 on: how much each row counts in the loss")
+    str | None, Field(min_length=1, description="column of numbers from 0 on: how much each row counts in the loss.")
 ]
-Group = Annotated[str | None, Field(min_length=1, description="a column: rows with the same cell belong together")]
-Time = Annotated[str | None, Field(min_length=1, description="a column of times, numbers or dates")]
+Group = Annotated[str | None, Field(min_length=1, description="column: rows with the same cell belong together.")]
+Time = Annotated[str | None, Field(min_length=1, description="column of times, numbers or dates.")]
 
 
 def samples_of(tables: Mapping[str, Table], columns: Mapping[str, str | None]) -> dict[str, dict[str, Tensor]]:

@@ -168,15 +168,24 @@ class SequenceToSequence(Task):
 
     It is in nats per target token. A model learns each token of a target from the source and the tokens before it
     (teacher forcing), and `perplexity` and `token_accuracy` are measured so. `exact_match` is the share of texts that
-    are the target's when the model writes by itself, which takes most of the time of an evaluation; `write` false
-    leaves it out. `metrics` names others: those of classes are given every target token, and texts are written where
-    one takes them. `goal` is one of the metrics, or with a direction, `NAME:minimize`. The loss is a mean over target
-    tokens, each of which weighs what its pair does where data weighs pairs; metrics count each alike. Batches of
-    training hold pairs whose sources, and then targets, are of like length.
+    are the target's when the model writes by itself, which takes most of the time of an evaluation. The loss is a mean
+    over target tokens, each of which weighs what its pair does where data weighs pairs; metrics count each alike.
+    Batches of training hold pairs whose sources, and then targets, are of like length.
 
-    Texts are found by a search with `beams` beginnings; 1 always takes the most probable token. Among texts that ended,
-    it is the best by log P / ((5 + tokens) / 6) ** length_penalty (Wu et al. 2016). `length` is how many tokens one may
-    have, as many as the longest target by default.
+    Texts are found by a search. Among texts that ended, it is the best by log P / ((5 + tokens) / 6) ** length_penalty
+    (Wu et al. 2016).
+
+    Args:
+        data: pairs of sequences, a source and its target.
+        beams: beginnings that the search goes on with at once; 1 always takes the most probable token.
+        length_penalty: power by which the search favours long texts; 0 compares log P alone.
+        length: most tokens of a text that is written, its end among them; left out, as many as the longest target,
+            which are the most there can be.
+        write: whether texts are written when it is evaluated, for `exact_match` and metrics of texts.
+        metrics: what is measured in place of the metrics above; those of classes are given every target token, and
+            texts are written where one takes them.
+        goal: metric by which models are compared and the best weights chosen, or with its direction `NAME:minimize`;
+            left out, `cross_entropy`.
 
     `prepare` raises LabwrightError for a target that has other tokens than its port says, or doesn't end.
     """

@@ -117,19 +117,24 @@ class BesideKnown:
 class TwoViews(Task):
     """Learn a representation without labels: two views of a sample are alike, and as unlike others as the loss asks.
 
-    They are what the sample is augmented to, with `views` "augmented"; with "dropout" the same sample twice, of which a
-    model with dropout sees two views (Gao et al. 2021, "SimCSE"). Of data of pairs, such as `nlp/alike-texts`, they are
-    the two of a pair, and `views` means nothing.
-
-    Higher is better: `knn_accuracy`, by the `neighbours` nearest among `known` training samples, the one use of labels.
-    Where the data has no classes, or `neighbours` is 0, it is `rank`: how many dimensions projections fill. `spread`
-    says whether they have collapsed: 0 is all at one point. Of data of pairs it is `retrieval_accuracy`: how often the
-    one of a pair is nearer to its other, by the cosine of representations, than to that of any other pair of the split;
-    `mrr` is the mean of one over its place among them, from either side.
+    Higher is better: `knn_accuracy`, by the nearest neighbours among training samples, the one use of labels. Where the
+    data has no classes, or `neighbours` is 0, it is `rank`: how many dimensions projections fill. `spread` says whether
+    they have collapsed: 0 is all at one point. Of data of pairs it is `retrieval_accuracy`: how often the one of a pair
+    is nearer to its other, by the cosine of representations, than to that of any other pair of the split; `mrr` is the
+    mean of one over its place among them, from either side.
 
     Data offers any input, and with augmented views a training part that augments its samples by (seed, epoch, index). A
     last batch of one sample, which nothing can be compared with, is given another by the one before it, or, if that has
     two, joins it.
+
+    Args:
+        data: inputs of any kind, or pairs of them, such as `nlp/alike-texts`.
+        views: what the two are: "augmented" what a sample is augmented to twice; "dropout" the same sample twice, of
+            which a model with dropout sees two (Gao et al. 2021, "SimCSE"). Of data of pairs they are the two of a
+            pair, and this means nothing.
+        neighbours: nearest training samples that vote for a class in `knn_accuracy`; 0 measures `rank` instead.
+        temperature: divides the cosines of representations, whose exponentials are the votes of neighbours.
+        known: most training samples among which neighbours are found, evenly over the part.
     """
 
     contract = ViewsLoss

@@ -31,6 +31,9 @@ class NtXent(Loss):
 
     A view's other one is to be told from the 2B - 2 views of other samples, by cosine similarity over `temperature`.
 
+    Args:
+        temperature: divides the cosines; a lower one looks more at the views that are most alike.
+
     Source: Chen et al. 2020, "A simple framework for contrastive learning of visual representations", equation 1.
     """
 
@@ -52,7 +55,9 @@ class NtXent(Loss):
 class InBatch(Loss):
     """Which second one of the batch belongs to a first one: the cross-entropy over their cosines, in nats.
 
-    Cosines are divided by `temperature`. With `both` it is the mean of that and of which first one belongs to a second.
+    Args:
+        temperature: divides the cosines.
+        both: whether it is the mean of that and of which first one belongs to a second one.
 
     Source: Henderson et al. 2017, "Efficient natural language response suggestion for smart reply", section 4.2, with
     cosines as Reimers & Gurevych's sentence-transformers have them ("multiple negatives ranking"); both ways Radford et
@@ -79,9 +84,11 @@ class InBatch(Loss):
 class VICReg(Loss):
     """Variance, invariance and covariance of two views' projections, as three parts with their weights.
 
-    `invariance` is the mean squared difference of the views, over samples and dimensions; `variance` how far the
-    standard deviation of a dimension stays below 1, the mean over dimensions and views; `covariance` the sum of squared
-    covariances of different dimensions over D, summed over the views.
+    Args:
+        invariance: weight of the mean squared difference of the views, over samples and dimensions.
+        variance: weight of how far the standard deviation of a dimension stays below 1, the mean over dimensions and
+            views.
+        covariance: weight of the sum of squared covariances of different dimensions over D, summed over the views.
 
     Source: Bardes et al. 2022, "VICReg", section 4.1, with means where the authors' code takes them (the paper sums the
     invariance over dimensions, and the variance over views).

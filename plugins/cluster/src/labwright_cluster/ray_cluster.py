@@ -29,9 +29,12 @@ LOST = -9  # what a process ended with whose node is gone
 class Ray:
     """The nodes of a Ray cluster, on which the same is installed as here, and files have the same paths.
 
-    `address` is that of a cluster, `ray://HOST:PORT`; left out, it is the one that this machine is in, and if there is
-    none, one is begun here and ended with the study. Each worker goes to the node that has the fewest for its CPUs,
-    whatever else runs there. `gpus` is how many GPUs, or what part of one, each has for itself.
+    Each worker goes to the node that has the fewest for its CPUs, whatever else runs there.
+
+    Args:
+        address: of a cluster, `ray://HOST:PORT`; left out, it is the one that this machine is in, and if there is none,
+            one is begun here and ended with the study.
+        gpus: how many GPUs, or what part of one, each worker has for itself.
     """
 
     def __init__(self, *, address: str | None = None, gpus: Annotated[float, Field(ge=0)] = 0.0) -> None:

@@ -46,9 +46,12 @@ class ClicksLoss(Protocol):
 class Clicks(Task):
     """Tell whether a user takes to an item: whether its rating is `threshold` or higher. Higher is better: AUC.
 
-    For data of clicks, the rating is 0 or 1 and the threshold 1. `auc` is the probability that a clicked pair scores
-    above one that isn't, ties counted half; `log_loss` is in nats, the mean over pairs; `accuracy` is that of guessing
-    a click from probability 1/2 on.
+    `auc` is the probability that a clicked pair scores above one that isn't, ties counted half; `log_loss` is in nats,
+    the mean over pairs; `accuracy` is that of guessing a click from probability 1/2 on.
+
+    Args:
+        data: interactions of users with items, with ratings.
+        threshold: rating from which on a pair counts as clicked; 1 for data of clicks, where ratings are 0 and 1.
     """
 
     goal = Goal("auc", "maximize")

@@ -17,7 +17,11 @@ _MANY = 20_000  # items; a square of so many numbers is 1.6 GB
 
 
 def interactions(path: Path) -> Suggestion | None:
-    """A table with a column of users and one of items, by their names, or a folder as MovieLens has them."""
+    """A table with a column of users and one of items, by their names, or a folder as MovieLens has them.
+
+    Args:
+        path: the table, or the folder.
+    """
     if path.is_dir() and any(found for name in LAYOUTS for found in path.glob(f"{name}*")):
         timed = "Each has its time: task.data.split=temporal holds out what came last, as in use."
         data = {"name": "recsys/movielens", "folder": str(path)}

@@ -67,14 +67,20 @@ class Users(Batch):
 class TopN(Task):
     """Rank all items for each user by what the user has had, with or without a rating. Higher is better: NDCG.
 
-    Trained on pairs of the training part, each against `negatives` items drawn evenly from those the user has not had
-    there. Measured on the whole catalogue: items seen in training are left out, for `test` those of `valid` too (as
-    RecBole does), and what was held out should stand among the first `top`. Users from whom nothing is held out, or
-    nothing was learned, are not measured. Of equal scores the item that comes first in the catalogue stands first.
+    Trained on pairs of the training part, each against items drawn evenly from those the user has not had there.
+    Measured on the whole catalogue: items seen in training are left out, for `test` those of `valid` too (as RecBole
+    does), and what was held out should stand among the first `top`. Users from whom nothing is held out, or nothing was
+    learned, are not measured. Of equal scores the item that comes first in the catalogue stands first.
 
-    `liked`: a rating from which on an item counts as wanted, in training and in measuring; below it an item is seen and
-    no more. Left out, every interaction counts. Metrics, means over users: `ndcg`, `hit`, `recall`, `precision`, `mrr`
-    at `top`, and `coverage`, the share of items in any list.
+    Metrics, means over users: `ndcg`, `hit`, `recall`, `precision`, `mrr` at `top`, and `coverage`, the share of items
+    in any list.
+
+    Args:
+        data: interactions of users with items.
+        top: length of the lists that are measured, and recommended.
+        liked: rating from which on an item counts as wanted, in training and in measuring; below it an item is seen and
+            no more. Left out, every interaction counts.
+        negatives: items that each training pair is compared with.
     """
 
     goal = Goal("ndcg", "maximize")

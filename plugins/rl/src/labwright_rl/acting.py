@@ -55,6 +55,9 @@ class Acting(Task):
 
     A collection belongs to one training. It begins anew unless a checkpoint was taken up before, which is kept until
     then: environments take their actions again, and have no place to do so earlier.
+
+    Args:
+        data: the environment that is acted in.
     """
 
     goal = Goal("return", "maximize")

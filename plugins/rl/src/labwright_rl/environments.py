@@ -44,12 +44,17 @@ class Transitions(Batch):
 
 @final
 class Gymnasium(Data):
-    """An environment of Gymnasium by its `id`, such as CartPole-v1; `options` are what `gymnasium.make` takes besides.
+    """An environment of Gymnasium.
 
     Observations that are pictures (uint8, with three axes) stay so, the colours first; anything else becomes one row of
-    numbers, choices among several one-hot. Actions are one of several, or numbers. A policy is measured over `episodes`
+    numbers, choices among several one-hot. Actions are one of several, or numbers. A policy is measured over episodes
     whose seeds are always the same, others for `valid` than for `test`. The `train` part is random play, by which an
     environment that has changed is noticed; what is learned from is collected by the model itself.
+
+    Args:
+        id: what Gymnasium calls it, such as CartPole-v1.
+        options: what `gymnasium.make` takes besides; left out, nothing.
+        episodes: episodes that a policy is measured over, in each part.
     """
 
     item = Observations

@@ -30,11 +30,22 @@ class OffPolicy(Acting):
     """Keep what was done, and learn from some of it at each step: DQN for one of several actions, SAC for numbers.
 
     `environments` take `collect` steps each, and then there are `updates` steps of the run, each an update by
-    train.batch_size transitions from the last `memory`; the first `warmup` are random play, before anything is learned.
-    Later rewards count `discount` a step; an episode whose time was up goes on, one that came to an end doesn't. Target
-    networks go `target_rate` of the way at each update. DQN alone: `double` lets the network choose the action that the
-    target network values, and `exploration` is the probability of a random action: at first, at last, and the share of
-    the run between. SAC alone: `target_entropy` of actions, -1 for each number if it is left out.
+    train.batch_size transitions from `memory`. An episode whose time was up goes on, one that came to an end doesn't.
+
+    Args:
+        environments: environments that are acted in side by side.
+        collect: steps that each environment takes between two rounds of updates.
+        updates: steps of the run after each `collect` steps, each an update.
+        memory: transitions that are kept, the last ones.
+        warmup: transitions of random play before anything is learned.
+        discount: factor by which a reward counts less for each step that it comes later.
+        target_rate: share of the way that target networks go to the trained ones at each update.
+        double: of DQN alone, whether the network chooses the action that the target network values (van Hasselt et al.
+            2016); left out, it does.
+        exploration: of DQN alone, the probability of a random action at first and at last, and the share of the run in
+            which it goes from one to the other; left out, 1, 0.05 and 0.2.
+        target_entropy: of SAC alone, the entropy of actions in -1..1, in nats, that the temperature aims at; left out,
+            -1 for each number of an action.
 
     Raises LabwrightError for a setting of the other one.
     """

@@ -43,12 +43,22 @@ class Rollout(Batch):
 class OnPolicy(Acting):
     """Act for a round, learn from it, and forget it: PPO (Schulman et al. 2017), or A2C (Mnih et al. 2016).
 
-    A round is `rollout` steps in each of `environments`; it is gone through `passes` times in batches of
-    train.batch_size, each of which is one step of the run. Advantages by GAE (Schulman et al. 2016) weigh later rewards
-    by `discount` and later advantages by `gae`; an episode whose time was up goes on by the value of its last
-    observation, one that came to an end doesn't. A batch's advantages are normalised. `clip` bounds the ratio of
-    probabilities (PPO alone); `entropy` and `value` weigh these parts of the loss. `normalize_rewards` divides rewards
-    by the deviation of the discounted return so far.
+    A round is `rollout` steps in each of `environments`; it is gone through in batches of train.batch_size, each of
+    which is one step of the run. Advantages are those of GAE (Schulman et al. 2016); an episode whose time was up goes
+    on by the value of its last observation, one that came to an end doesn't. A batch's advantages are normalised.
+
+    Args:
+        objective: `ppo`, which bounds how far a batch takes the policy, or `a2c`, which doesn't.
+        environments: environments that are acted in side by side.
+        rollout: steps that each environment takes in a round.
+        passes: times that a round is gone through.
+        discount: factor by which a reward counts less for each step that it comes later.
+        gae: lambda of GAE, the share of later advantages: 0 is the error of one step, 1 the whole return less the
+            value.
+        clip: how far from 1 the ratio of new to old probabilities counts, of `ppo` alone.
+        entropy: weight of the policy's entropy in the loss, in nats; 0 leaves it out.
+        value: weight of the squared error of values in the loss.
+        normalize_rewards: whether rewards are divided by the standard deviation of the discounted return so far.
     """
 
     model_contract = ActorCriticContract

@@ -25,7 +25,10 @@ def never() -> Any:
 def median(*, startup: Startup = 5, warmup: Startup = 0, interval: Reports = 1) -> Any:
     """Prune what is worse than the median of the finished trials at the same report (Golovin et al. 2017, section 3).
 
-    Not before `startup` trials are complete, not before report `warmup`, and only at every `interval`-th.
+    Args:
+        startup: trials that are complete before any is pruned.
+        warmup: first report at which a trial may be pruned.
+        interval: at each how many reports, from `warmup` on, it is looked at.
     """
     from optuna.pruners import MedianPruner
 
@@ -39,7 +42,14 @@ def percentile(
     warmup: Startup = 0,
     interval: Reports = 1,
 ) -> Any:
-    """Prune what isn't among the best `keep` percent at the same report."""
+    """Prune what isn't among the best `keep` percent at the same report.
+
+    Args:
+        keep: percentage of the complete trials, the best at that report, that a trial has to be among.
+        startup: trials that are complete before any is pruned.
+        warmup: first report at which a trial may be pruned.
+        interval: at each how many reports, from `warmup` on, it is looked at.
+    """
     from optuna.pruners import PercentilePruner
 
     return PercentilePruner(keep, n_startup_trials=startup, n_warmup_steps=warmup, interval_steps=interval)
@@ -49,6 +59,11 @@ def halving(*, first: Reports = 1, factor: Factor = 4, spare: Startup = 0) -> An
     """Asynchronous successive halving (Li et al. 2020): one in `factor` goes on at each rung.
 
     The first rung is at report `first * factor**spare`, each further one `factor` times as late.
+
+    Args:
+        first: report of the first rung, where none is spared.
+        factor: of so many trials on a rung one goes on, to a rung so many times as late.
+        spare: rungs at the beginning that are left out.
     """
     from optuna.pruners import SuccessiveHalvingPruner
 
@@ -58,7 +73,10 @@ def halving(*, first: Reports = 1, factor: Factor = 4, spare: Startup = 0) -> An
 def hyperband(*, first: Reports = 1, last: Reports | None = None, factor: Factor = 3) -> Any:
     """Successive halving with several first rungs side by side (Li et al. 2018).
 
-    `last` is the number of reports of a whole trial; that of the first complete one if left out.
+    Args:
+        first: report of the earliest first rung.
+        last: reports of a whole trial; left out, those of the first complete one, before which none is pruned.
+        factor: of so many trials on a rung one goes on, to a rung so many times as late.
     """
     from optuna.pruners import HyperbandPruner
 
@@ -71,7 +89,14 @@ def patient(
     patience: Reports = 2,
     min_delta: Annotated[float, Field(ge=0)] = 0.0,
 ) -> Any:
-    """Let another pruner decide only when a trial hasn't improved by `min_delta` in `patience` reports."""
+    """Let another pruner decide only when a trial hasn't improved for a while.
+
+    Args:
+        pruner: the pruner that decides then.
+        patience: reports that a trial may go on without getting better: the best of the last `patience` + 1 is compared
+            with the best before them.
+        min_delta: how much worse than that the best of the last ones has to be.
+    """
     from optuna.pruners import PatientPruner
 
     return PatientPruner(pruner, patience=patience, min_delta=min_delta)
@@ -80,7 +105,11 @@ def patient(
 def wilcoxon(*, p: Annotated[float, Field(ge=0, le=1)] = 0.1, startup: Annotated[int, Field(ge=1)] = 2) -> Any:
     """Prune what a signed-rank test (Wilcoxon 1945) finds worse than the best trial, report by report.
 
-    It is for reports that are parts of the value, such as folds; `p` is the level.
+    It is for reports that are parts of the value, such as folds.
+
+    Args:
+        p: level of the test: a trial is pruned where its p-value is below.
+        startup: reports that a trial has in common with the best one before it is tested; two at least.
     """
     from optuna.pruners import WilcoxonPruner
 
@@ -90,9 +119,13 @@ def wilcoxon(*, p: Annotated[float, Field(ge=0, le=1)] = 0.1, startup: Annotated
 def dominated(*, by: Reports = 3, startup: Startup = 5, warmup: Startup = 0) -> Any:
     """Prune what `by` finished trials dominated at the same report: the pruner for several goals.
 
-    One history dominates another at a report if its best values so far are nowhere worse and somewhere better. Not
-    before `startup` trials are complete, and not before report `warmup`. With one goal it is successive rejection by
-    rank.
+    One history dominates another at a report if its best values so far are nowhere worse and somewhere better. With one
+    goal it is successive rejection by rank.
+
+    Args:
+        by: finished or pruned trials that have to dominate a trial for it to be pruned.
+        startup: trials that are complete before any is pruned.
+        warmup: reports at the beginning of a trial at which it is never pruned.
     """
     from labwright_study.dominance import DominancePruner
 

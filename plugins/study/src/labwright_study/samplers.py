@@ -19,8 +19,11 @@ if TYPE_CHECKING:
 
     from labwright_study.space import Space
 
-Startup = Annotated[int, Field(ge=0)]
-Population = Annotated[int, Field(ge=2)]
+Startup = Annotated[int, Field(ge=0, description="trials at the beginning that are drawn at random.")]
+Population = Annotated[int, Field(ge=2, description="trials of a generation.")]
+Crossover = Annotated[
+    float, Field(ge=0, le=1, description="probability that a new trial has two parents instead of one.")
+]
 
 
 class Sampler(ABC):
@@ -36,9 +39,11 @@ class Sampler(ABC):
 class TPE(Sampler):
     """Tree-structured Parzen estimator (Bergstra et al. 2011), for any space and several goals.
 
-    The first `startup` trials are random. `candidates` are drawn, the most promising one is taken. `multivariate`
-    models parameters together instead of one by one (Falkner et al. 2018), under conditions those that appear together;
-    left out, a study of one goal does so for the parameters that all trials have.
+    Args:
+        candidates: points that are drawn for a trial, of which the most promising one is taken.
+        multivariate: whether parameters are modelled together instead of one by one (Falkner et al. 2018), under
+            conditions those that appear together; left out, a study of one goal does so for the parameters that all
+            trials have.
     """
 
     def __init__(
@@ -65,7 +70,8 @@ class TPE(Sampler):
 class GP(Sampler):
     """Gaussian process with expected improvement, for spaces of few parameters and few trials.
 
-    The first `startup` trials are random. `deterministic` says that a trial repeated gives the same value.
+    Args:
+        deterministic: whether a trial that is repeated gives the same value, so that none of the spread is noise.
     """
 
     def __init__(self, *, startup: Startup = 10, deterministic: bool = False) -> None:
@@ -85,8 +91,12 @@ class GP(Sampler):
 class CMAES(Sampler):
     """Covariance matrix adaptation (Hansen 2016), for many numeric parameters and hundreds of trials; one goal.
 
-    Choices and what stands under a condition are drawn at random. `sigma` is the first step, as a share of the ranges;
-    `population` the trials of a generation. It needs `pip install 'labwright-study[cma-es]'`.
+    Choices and what stands under a condition are drawn at random. It needs `pip install 'labwright-study[cma-es]'`.
+
+    Args:
+        startup: trials at the beginning that are drawn at random.
+        sigma: standard deviation of the first generation, as a share of each range; left out, a sixth.
+        population: trials of a generation; left out, 4 + floor(3 * ln(n)) for n numeric parameters.
     """
 
     def __init__(
@@ -113,12 +123,9 @@ class CMAES(Sampler):
 
 
 class NSGAII(Sampler):
-    """Non-dominated sorting genetic algorithm II (Deb et al. 2002), for two or three goals and hundreds of trials.
+    """Non-dominated sorting genetic algorithm II (Deb et al. 2002), for two or three goals and hundreds of trials."""
 
-    `population` are the trials of a generation; `crossover` is the share of children that have two parents.
-    """
-
-    def __init__(self, *, population: Population = 50, crossover: Annotated[float, Field(ge=0, le=1)] = 0.9) -> None:
+    def __init__(self, *, population: Population = 50, crossover: Crossover = 0.9) -> None:
         self.population, self.crossover = population, crossover
 
     def make(self, seed: int, space: Space) -> optuna.samplers.BaseSampler:  # noqa: ARG002
@@ -130,7 +137,7 @@ class NSGAII(Sampler):
 class NSGAIII(Sampler):
     """Non-dominated sorting genetic algorithm III (Deb & Jain 2014), for more than three goals."""
 
-    def __init__(self, *, population: Population = 50, crossover: Annotated[float, Field(ge=0, le=1)] = 0.9) -> None:
+    def __init__(self, *, population: Population = 50, crossover: Crossover = 0.9) -> None:
         self.population, self.crossover = population, crossover
 
     def make(self, seed: int, space: Space) -> optuna.samplers.BaseSampler:  # noqa: ARG002
@@ -143,6 +150,10 @@ class QMC(Sampler):
     """A quasi-random sequence, which fills a space more evenly than chance (Bergstra & Bengio 2012).
 
     Choices and what stands under a condition are drawn at random.
+
+    Args:
+        sequence: which one: Sobol's, most even after 2**m trials, or Halton's.
+        scramble: whether it is scrambled by the study's seed; otherwise it is the same for all studies.
     """
 
     own_seed = True

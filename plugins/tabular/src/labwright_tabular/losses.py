@@ -14,9 +14,12 @@ from labwright_tabular.ports import Quantiles, Scaled
 
 @final
 class Standardized(Loss):
-    """Another loss, `mse` for one, of predictions and targets in standard deviations of the training targets.
+    """Another loss, of predictions and targets in standard deviations of the training targets.
 
     So a learning rate, a clip and a threshold such as that of `huber` mean the same whatever the table's unit.
+
+    Args:
+        loss: the other one, such as `mse`, that needs no ports.
     """
 
     def __init__(self, loss: Annotated[Any, Part("loss")]) -> None:

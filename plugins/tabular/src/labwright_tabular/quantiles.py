@@ -46,9 +46,13 @@ class QuantileLoss(Protocol):
 class QuantileRegression(Task):
     """Predict quantiles of a number (Koenker & Bassett 1978). Lower is better: the pinball loss, in the target's unit.
 
-    `levels` are the quantiles, ascending. `pinball` is the mean over samples and quantiles; `coverage` the share of
-    targets from the lowest predicted quantile to the highest, which ought to be the difference of their levels;
-    `crossed` the share of samples where a higher quantile is predicted below a lower one.
+    `pinball` is the mean over samples and quantiles; `coverage` the share of targets from the lowest predicted quantile
+    to the highest, which ought to be the difference of their levels; `crossed` the share of samples where a higher
+    quantile is predicted below a lower one.
+
+    Args:
+        data: a table whose target is one number.
+        levels: quantiles that are predicted, ascending, such as 0.5 for the median.
 
     Raises LabwrightError if the data's target isn't one number, or the levels don't ascend.
     """

@@ -20,7 +20,11 @@ _COARSE, _FINE = {"bins": 32, "dim": 8, "width": 128}, {"bins": 96, "dim": 16, "
 
 
 def columns(path: Path) -> Suggestion | None:
-    """A table with a column to tell from the others: one that is called like a target, else the last."""
+    """A table with a column to tell from the others: one that is called like a target, else the last.
+
+    Args:
+        path: the table.
+    """
     seen = glimpse(path)
     if seen is None or seen.rows < _ROWS or len(seen.columns) < _COLUMNS or seen.nested:
         return None

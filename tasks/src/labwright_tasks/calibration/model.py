@@ -11,10 +11,15 @@ from torch import Tensor, nn
 
 @final
 class Calibrated(nn.Module):
-    """Any classifier, `model`, whose logits are divided by exp(log_temperature), at first 1.
+    """Any classifier whose logits are divided by exp(log_temperature), at first 1.
 
     Above 1 it is less sure; which class is the most probable stays the same. Its weights are under `model.`, so that
-    `start.take = { "*" = "model.*" }` brings those of a run. Source: Guo et al. 2017, section 4.2.
+    `start.take = { "*" = "model.*" }` brings those of a run.
+
+    Args:
+        model: the classifier.
+
+    Source: Guo et al. 2017, section 4.2.
     """
 
     def __init__(self, inputs: Port, outputs: Classes, *, model: Annotated[Any, Part("model")]) -> None:

@@ -12,7 +12,11 @@ SIZES = {"train": 600, "valid": 200, "test": 400}
 
 
 class Sample(lw.Data):
-    """Points of the plane: two round clouds, `apart` standard deviations from one another. The same each time."""
+    """Points of the plane: two round clouds. The same each time.
+
+    Args:
+        apart: distance of the two, in standard deviations of a cloud.
+    """
 
     item = lw.Features
     target = lw.Classes

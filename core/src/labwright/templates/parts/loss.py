@@ -12,6 +12,9 @@ from torch import Tensor
 class Sample(lw.Loss):
     """Cross-entropy times (1 - p)**gamma, where p is the probability of the true class.
 
+    Args:
+        gamma: exponent by which samples that are told well weigh less.
+
     Source: Lin et al. 2017, equation 4.
     """
 

@@ -10,7 +10,11 @@ from torch import Tensor, nn
 
 
 class Sample(nn.Module):
-    """One hidden layer of `width` units."""
+    """One hidden layer.
+
+    Args:
+        width: units of the hidden layer.
+    """
 
     def __init__(
         self,

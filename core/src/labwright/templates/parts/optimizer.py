@@ -14,6 +14,12 @@ from torch import Tensor, nn
 class Sample(lw.Optimizer):
     """Steps of the size of the rate, in the direction of the sign of a running mean of the gradients.
 
+    Args:
+        lr: learning rate, the size of a step; the highest of the run.
+        weight_decay: share of a weight that is taken away in a step, times the rate.
+        groups: what differs for parameters whose names match a pattern such as "*.bias"; the first pattern wins.
+        momentum: share of the mean so far in the running mean of the gradients.
+
     Source: Bernstein et al. 2018, algorithm 2 (Signum), with decoupled weight decay.
     """
 

@@ -21,7 +21,9 @@ class Criterion(Protocol):
 class Sample(lw.Task):
     """Tell classes apart. Higher is better: accuracy.
 
-    `noise` is the standard deviation of what is added to the input in training.
+    Args:
+        data: inputs, each of one of several classes.
+        noise: standard deviation of what is added to the input in training.
     """
 
     goal = lw.Goal("accuracy", "maximize")

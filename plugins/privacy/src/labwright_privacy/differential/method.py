@@ -33,14 +33,24 @@ class DifferentiallyPrivate(Method):
 
     A step draws each unit by chance (Poisson sampling), cuts its gradient to length `bound` at most, adds normal noise
     of `noise` times `bound` to the sum, and divides by the number of units that are drawn on average; a step that draws
-    none still takes its noise. Either `epsilon` is given, and the noise that keeps to it is found, or `noise`.
+    none still takes its noise. `train.batch_size` is how many rows are drawn on average. Either `epsilon` is given or
+    `noise`.
 
-    `unit` is what is there or isn't in data sets that the weights must not tell apart: a `row` of the training part, or
-    a `user` with all interactions, which is the default where the data has users; `most` of a user's rows, drawn anew,
-    count in a step. `train.batch_size` is how many rows are drawn on average. `at_once` bounds the samples whose
-    gradients are in memory together. `secret` names the file that noise and sampling come from, so that a run can be
-    made again exactly; left out, each run has one of its own.
-    Source: Abadi et al. 2016, algorithm 1; accounting by Gopi et al. 2021 (`prv`) or Mironov et al. 2019 (`rdp`).
+    Args:
+        epsilon: most that all steps together may tell of one unit; the noise that keeps to it is found.
+        noise: standard deviation of the noise in units of `bound`; epsilon follows from it.
+        delta: probability with which more than epsilon may be told; less than one over the number of units.
+        bound: length that the gradient of a unit is cut to, the norm over all parameters together.
+        unit: what is there or isn't in data sets that the weights must not tell apart: a `row` of the training part, or
+            a `user` with all interactions. Left out, a user where the data has users.
+        most: most rows of a user, drawn anew, that count in a step; where a row is the unit, unused.
+        accountant: how epsilon is computed: `prv` by privacy random variables (Gopi et al. 2021), or `rdp` by Rényi
+            divergences (Mironov et al. 2019), which never gives a smaller one.
+        at_once: samples whose gradients are in memory together; left out, up to 512, by the size of the model.
+        secret: name of the file that noise and sampling come from, so that a run can be made again exactly; left out,
+            each run has one of its own.
+
+    Source: Abadi et al. 2016, algorithm 1.
     """
 
     of_studies = (

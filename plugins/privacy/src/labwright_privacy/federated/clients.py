@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 from labwright import Data, Labelled, LabwrightError, Split, generator
 from labwright_tasks.folds import Grouped
+from pydantic import Field
 from torch import Tensor
 
-Division = Literal["even", "dirichlet", "group", "folder"]
+Division = Annotated[
+    Literal["even", "dirichlet", "group", "folder"],
+    Field(
+        description="who has which samples: `even` deals them out by chance; `dirichlet` each class in shares drawn "
+        "with `alpha`; `group` as a column of the data says; `folder` as files lie."
+    ),
+]
 COUNT = 10  # of clients to which samples are dealt out, where nobody says
 
 

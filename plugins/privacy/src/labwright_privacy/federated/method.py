@@ -29,8 +29,42 @@ from labwright_privacy.federated import averaging
 from labwright_privacy.federated.clients import Division, divided
 from labwright_privacy.federated.local_training import Local, Round, train
 
-LocalRate = Annotated[float, Field(gt=0), Uniform(1e-3, 1.0, log=True)]
-LocalEpochs = Annotated[int, Field(ge=1), Choice(1, 2, 5)]
+Clients = Annotated[
+    int,
+    Field(
+        ge=1,
+        description="clients that an `even` or `dirichlet` division has; left out, 10. Of the others there are as many "
+        "as the data has groups or folders.",
+    ),
+]
+Alpha = Annotated[
+    float,
+    Field(
+        gt=0,
+        description="of the Dirichlet distribution of a `dirichlet` division: with 0.1 clients are far from alike, "
+        "with 100 nearly alike.",
+    ),
+]
+LocalRate = Annotated[
+    float, Field(gt=0, description="learning rate of the clients' plain descent."), Uniform(1e-3, 1.0, log=True)
+]
+LocalEpochs = Annotated[
+    int,
+    Field(ge=1, description="times that a client goes through its samples in a round; unused with `local_steps`."),
+    Choice(1, 2, 5),
+]
+LocalSteps = Annotated[
+    int, Field(ge=1, description="batches that a client takes in a round; left out, `local_epochs` says how many.")
+]
+Proximal = Annotated[
+    float,
+    Field(
+        ge=0,
+        description="mu of FedProx (Li et al. 2020), which pulls a client's weights to those that the round began "
+        "with; 0 is off.",
+    ),
+    Uniform(0.0, 1.0),
+]
 
 
 class Federated(Method):
@@ -87,32 +121,31 @@ class Federated(Method):
 class FederatedAveraging(Federated):
     """Train at clients that keep their samples; a step of the run is a round of some of them. Simulated here.
 
-    In a round `per_round` clients, all if it is left out, go through their own samples `local_epochs` times, or for
-    `local_steps` batches, by plain descent at `local_lr`. The mean of what they changed, by how many samples they have,
-    is the gradient of the run's optimizer: `sgd` at rate 1 without momentum is FedAvg (McMahan et al. 2017), `adamw`
-    FedAdam (Reddi et al. 2021). `proximal` is FedProx's mu (Li et al. 2020). Running statistics are averaged too.
-
-    `division` says who has which samples: `even` by chance, `dirichlet` each class in shares drawn with `alpha`, where
-    0.1 is far from alike and 100 nearly alike, both to so many `clients` (10 if left out); `group` as a column of the
-    data says; `folder` as files lie. Of the clients in a round the share `dropped` doesn't answer, by chance; at least
-    one does. `secure` sums what they send under pairwise masks that cancel, in fixed point of 2**-32, so that the
-    server sees the sum alone.
+    The mean of what the clients of a round changed, by how many samples they have, is the gradient of the run's
+    optimizer: `sgd` at rate 1 without momentum is FedAvg (McMahan et al. 2017), `adamw` FedAdam (Reddi et al. 2021).
+    Running statistics are averaged too.
 
     `train.steps` counts rounds. What the data learned when it was read, such as a vocabulary, it learned from all
     clients: the run names it. This is no differential privacy: a sum still tells of samples.
+
+    Args:
+        per_round: clients that a round begins with, drawn anew for each; left out, all.
+        dropped: probability that a client of a round doesn't answer; at least one does.
+        secure: whether what clients send is summed under pairwise masks that cancel, in fixed point of 2**-32, so that
+            the server sees the sum alone.
     """
 
     def __init__(
         self,
         *,
-        clients: Annotated[int, Field(ge=1)] | None = None,
+        clients: Clients | None = None,
         division: Division = "even",
-        alpha: Annotated[float, Field(gt=0)] = 1.0,
+        alpha: Alpha = 1.0,
         per_round: Annotated[int, Field(ge=1)] | None = None,
         local_lr: LocalRate = 0.1,
         local_epochs: LocalEpochs = 1,
-        local_steps: Annotated[int, Field(ge=1)] | None = None,
-        proximal: Annotated[float, Field(ge=0), Uniform(0.0, 1.0)] = 0.0,
+        local_steps: LocalSteps | None = None,
+        proximal: Proximal = 0.0,
         dropped: Annotated[float, Field(ge=0, lt=1)] = 0.0,
         secure: bool = False,
     ) -> None:

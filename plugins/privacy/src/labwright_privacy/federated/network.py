@@ -24,11 +24,17 @@ _HERE = ("127.0.0.1", "localhost", "::1")
 class FederatedServer(Federated):
     """Rounds whose clients are other processes, `labwright federate join`; this one is `labwright federate serve`.
 
-    It listens at `host`:`port`, 0 for a free port, for so many `clients` as know the token in the file `token`. The
-    first round waits for all of them. A round ends when all have answered who answered the last one or asked since, or
-    `timeout` seconds after a client took it up: whoever is gone is left out until it asks again. What is sent is
+    The first round waits for all clients. A round ends when all have answered who answered the last one or asked since,
+    or `timeout` seconds after a client took it up: whoever is gone is left out until it asks again. What is sent is
     weights, changes of weights, numbers of samples and losses, as safetensors over HTTP, which isn't encrypted: on
     other hosts than this one put a proxy with TLS before it. The server reads data too, by which it measures.
+
+    Args:
+        token: file with the token that clients have to know.
+        clients: how many clients there are.
+        host: address that it listens at; 127.0.0.1 is reached from this machine alone.
+        port: port that it listens at; 0 takes a free one.
+        timeout: seconds from when a client took up a round, after which it ends without those who haven't answered.
     """
 
     def __init__(

@@ -17,16 +17,29 @@ from labwright_privacy.differential.method import DifferentiallyPrivate
 from labwright_privacy.differential.units import Units
 from labwright_privacy.federated.clients import Division
 from labwright_privacy.federated.local_training import train
-from labwright_privacy.federated.method import FederatedAveraging, LocalEpochs, LocalRate
+from labwright_privacy.federated.method import (
+    Alpha,
+    Clients,
+    FederatedAveraging,
+    LocalEpochs,
+    LocalRate,
+    LocalSteps,
+    Proximal,
+)
 
 
 class PrivateFederatedAveraging(DifferentiallyPrivate):
     """Rounds of clients, and (epsilon, delta)-differential privacy of each client with all its samples.
 
     It is `privacy/federated` with the accounting and the secret of `privacy/dp-sgd`, whose unit is a client: a round
-    draws each client by chance, `per_round` of them on average; what it changed is cut to length `bound` at most,
-    whatever its number of samples; the sum gets normal noise of `noise` times `bound` and is divided by `per_round`.
-    The server is trusted to add it. Few clients can't hide one of them: hundreds at least make a small epsilon.
+    draws each client by chance; what it changed is cut to length `bound` at most, whatever its number of samples; the
+    sum gets normal noise of `noise` times `bound` and is divided by `per_round`. The server is trusted to add it. Few
+    clients can't hide one of them: hundreds at least make a small epsilon.
+
+    Args:
+        bound: length that what a client changed is cut to, the norm over all parameters together.
+        per_round: clients that are drawn for a round on average, each by chance; left out, all take part in each.
+
     Source: McMahan et al. 2018, "Learning Differentially Private Recurrent Language Models", algorithm 1 (the fixed
     denominator, and each client counting alike).
     """
@@ -40,14 +53,14 @@ class PrivateFederatedAveraging(DifferentiallyPrivate):
         bound: Annotated[float, Field(gt=0), Uniform(0.1, 10.0, log=True)] = 1.0,
         accountant: Accountant = "prv",
         secret: str | None = None,
-        clients: Annotated[int, Field(ge=1)] | None = None,
+        clients: Clients | None = None,
         division: Division = "even",
-        alpha: Annotated[float, Field(gt=0)] = 1.0,
+        alpha: Alpha = 1.0,
         per_round: Annotated[int, Field(ge=1)] | None = None,
         local_lr: LocalRate = 0.1,
         local_epochs: LocalEpochs = 1,
-        local_steps: Annotated[int, Field(ge=1)] | None = None,
-        proximal: Annotated[float, Field(ge=0), Uniform(0.0, 1.0)] = 0.0,
+        local_steps: LocalSteps | None = None,
+        proximal: Proximal = 0.0,
     ) -> None:
         super().__init__(epsilon=epsilon, noise=noise, delta=delta, bound=bound, accountant=accountant, secret=secret)
         self.averaging = FederatedAveraging(

@@ -28,12 +28,17 @@ class Masked(Around):
     What is found, by its form and its checksum: addresses of e-mail (EMAIL), bank accounts (IBAN), payment cards
     (CARD), addresses of machines (IP, MAC), national ids with a checksum (ID: Spanish DNI and NIE, Italian codice
     fiscale, French NIR, Polish PESEL, Brazilian CPF, Finnish henkilötunnus, German Steuer-ID) and phone numbers
-    (PHONE), as they are written in the countries `regions` or with "+" anywhere. Names, streets and dates of birth are
-    not: they need a model. Labels and names of files stay as they are.
+    (PHONE). Names, streets and dates of birth are not: they need a model. Labels and names of files stay as they are.
 
-    The same data has the same pseudonym, such as `PHONE_kqzvawbt`, by a key in the file `secret`: 16 bytes or more that
-    are kept apart from runs, and that predicting needs again. Without one anybody who tries all numbers can turn
-    pseudonyms back, so give one for data that is personal indeed.
+    The same data has the same pseudonym, such as `PHONE_kqzvawbt`, by the key.
+
+    Args:
+        data: texts, or pairs of texts.
+        secret: file with the key, 16 bytes or more that are kept apart from runs, and that predicting needs again. Left
+            out, anybody who tries all numbers can turn pseudonyms back: give one for data that is personal indeed.
+        kinds: what is masked.
+        regions: countries, by their codes of ISO 3166, in whose ways phone numbers are found; those with "+" are found
+            anywhere.
     """
 
     item = Port

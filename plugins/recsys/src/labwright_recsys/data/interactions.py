@@ -17,30 +17,35 @@ from labwright_recsys.data.recommendation import Recommendation
 from labwright_recsys.data.splits import Manner, Share
 from labwright_recsys.data.table import Table, table_of
 
-Column = Annotated[str, Field(min_length=1, description="the name of a column")]
+Column = Annotated[str, Field(min_length=1, description="name of a column.")]
 
 
 class OwnInteractions(Recommendation):
     """A table with a row for each interaction of a user with an item, as it is published.
 
-    `file` is CSV, TSV, JSON Lines, Parquet, Arrow, or text with another sign between cells, packed or not; several by a
-    pattern such as `part-*.csv`; a file in a zip archive, `ml-1m.zip/ml-1m/ratings.dat`; or a folder with `train.csv`,
-    `test.csv` and so on. `user`, `item`, `rating`, `time` and `title` name columns; the last three may be left out. A
-    table without a header has the `columns` named here. Without ratings every interaction counts alike. Times are
-    numbers, such as seconds since 1970, or dates, one of the two throughout; with `file_order` time is the order of the
-    rows. A title is how reports call an item. Rows that lack a user, an item, or a rating or time that is named, are
-    left out, and it is said how many. `delimiter`, `quote` and `encoding` say how text is written where it isn't plain
-    from it. Parquet needs `pip install 'labwright-recsys[parquet]'`.
-
-    `parts` is a split that was published: `test` and `valid` are files with those interactions, which are taken from
-    the others; with `column` it is a column that names the part, or lists of what it holds. A part that isn't there is
-    held out.
+    Rows that lack a user, an item, or a rating or time that is named, are left out, and it is said how many. Parquet
+    needs `pip install 'labwright-recsys[parquet]'`.
 
     What `split` holds out: `random` of each user's n interactions floor(test * n) and floor(valid * n), chosen by
     `seed`; `leave-one-out` a user's last one as test and the one before as valid, if there are three (of equal times
     the order is by a number made of the two names' places); `temporal` what came after two moments, so that the shares
     are about `valid` and `test`, without users that nothing came from before. A user with one interaction is trained
     on and never tested. Of several interactions of one user with one item, the latest counts.
+
+    Args:
+        file: CSV, TSV, JSON Lines, Parquet, Arrow, or text with another sign between cells, packed or not; several by a
+            pattern such as `part-*.csv`; a file in a zip archive, `ml-1m.zip/ml-1m/ratings.dat`; or a folder with
+            `train.csv`, `test.csv` and so on.
+        user: column of users.
+        item: column of items.
+        rating: column of ratings, numbers; left out, every interaction counts alike.
+        time: column of times: numbers, such as seconds since 1970, or dates, one of the two throughout.
+        title: column of titles, by which reports call the items; left out, they are called as in `item`.
+        encoding: of text that isn't UTF-8, such as cp1252; left out, it is found where that is plain.
+        parts: a split that was published: `test` and `valid` are files with those interactions, which are taken from
+            the others; with `column` it is a column that names the part, or lists of what it holds. What isn't there is
+            held out as `split` says.
+        file_order: whether time is the order of the rows, in place of a column.
     """
 
     source = "a file of yours"

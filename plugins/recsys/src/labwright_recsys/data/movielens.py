@@ -31,8 +31,11 @@ class MovieLens(Recommendation):
     100k: `u.data`, and if they are there `u.item` (titles, years, genres) and `u.user` (age, gender, occupation); each
     may be packed as .gz. 1M and 10M: `ratings.dat`, `movies.dat`, `users.dat`. Newer ones: `ratings.csv`, `movies.csv`.
 
-    `split`, `valid` and `test`: see `labwright show data recsys/interactions`; `seed` chooses what `random` holds out.
-    GroupLens' licences allow research, and forbid passing the files on without permission.
+    What is held out: see `labwright show data recsys/interactions`. GroupLens' licences allow research, and forbid
+    passing the files on without permission.
+
+    Args:
+        folder: the folder with the files of one of them.
     """
 
     source = "GroupLens, University of Minnesota (Harper & Konstan 2015)"

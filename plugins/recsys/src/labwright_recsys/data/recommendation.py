@@ -52,6 +52,13 @@ class Recommendation(Data):
     Of several interactions of one user with one item the latest counts; without times, the last in the file. After
     `prepare()` or `load()`, sorted by user and item: `users_N`, `items_N` (int64), `ratings_N` (float32; 1.0 where
     there are none, and `rated` is False) and `parts_N` (uint8, see splits.py); `users`, `items` are names.
+
+    Args:
+        split: what is held out: `random` interactions of each user; `leave-one-out` a user's last one as test and the
+            one before as valid; `temporal` what came after two moments.
+        valid: share of the interactions that is held out for validation; `leave-one-out` has no use for it.
+        test: share of the interactions that is held out for testing; `leave-one-out` has no use for it.
+        seed: chooses what a `random` split holds out.
     """
 
     item = Feedback

@@ -24,11 +24,19 @@ class Synthetic(Recommendation):
     Tastes p_u and traits q_i are standard normal in D = `tastes` dimensions, q_i divided by sqrt(D); popularity b_i is
     normal with deviation `skew`. A user wants an item by w = strength * p_u.q_i + b_i and picks n of them one after
     another, each with probability proportional to exp(w) among those left (Plackett 1975; drawn as the n largest
-    w + Gumbel noise). n is 9 plus a geometric number of mean `activity` - 9. A rating from 1 to 5 cuts the taste
-    p_u.q_i plus normal noise, deviation 0.5, at -0.75, -0.25, 0.25 and 0.75. The time of a pick is an hour after the
-    one before; users begin on a day of a year of their own.
+    w + Gumbel noise). n is 9 plus a geometric number of mean `activity` - 9, and half of the items at most. A rating
+    from 1 to 5 cuts the taste p_u.q_i plus normal noise, deviation 0.5, at -0.75, -0.25, 0.25 and 0.75. The time of a
+    pick is an hour after the one before; users begin on a day of a year of their own.
 
     Ranking by b alone is all that popularity can do; ranking by w is the best there is. `wants` gives both.
+
+    Args:
+        users: how many users there are.
+        items: how many items there are.
+        activity: mean number of items that a user picks, before those are cut that are more than half of all.
+        tastes: D, dimensions of tastes and traits.
+        strength: factor of taste in what a user wants; 0 leaves popularity alone.
+        skew: standard deviation of the items' popularity; 0 makes them equally popular.
     """
 
     source = "made by labwright-recsys"

@@ -89,9 +89,12 @@ class _OfHistories(ClosedForm):
 class ItemKNN(_OfHistories):
     """Nearest neighbours among items, by the cosine of who has had them (Sarwar et al. 2001; Deshpande & Karypis 2004).
 
-    Each item is spoken for by the `neighbours` most similar to it, of equally similar ones those that come first in
-    the catalogue. `shrink` is added to the cosine's denominator, so that items few users have had count for less.
+    Each item is spoken for by those most similar to it, of equally similar ones those that come first in the catalogue.
     Neighbours and their weights are all that is kept: 12 bytes each.
+
+    Args:
+        neighbours: most similar items that speak for each item.
+        shrink: added to the cosine's denominator, so that items few users have had count for less.
     """
 
     nearest_IK: Tensor
@@ -146,9 +149,13 @@ class EASE(_OfHistories):
     float64. Memory grows with the square of the number of items, 12 bytes for each pair of them and 4 to keep, and time
     with the cube; what doesn't fit into the machine's memory is refused before it begins.
 
-    With `dropout` p it is the denoising one (EDLAE, Steck 2020, section 3): p / (1 - p) times the diagonal of X'X is
-    added to l2, as if that share of every history were hidden. With `balance` a, a user's row counts
-    (mean length / length)^a: at 0 long histories weigh most, at 1 every user as much as the others.
+    With `dropout` it is the denoising one (EDLAE, Steck 2020, section 3).
+
+    Args:
+        l2: factor of the squared weights, added to the diagonal of X'X.
+        dropout: p: p / (1 - p) times the diagonal of X'X is added to it, as if that share of every history were hidden.
+        balance: a, by which a user's row counts (mean length / length)^a: at 0 long histories weigh most, at 1 every
+            user as much as the others.
     """
 
     weights_II: Tensor  # [i, j] says how much item i speaks for item j

@@ -18,8 +18,13 @@ class DeepFM(nn.Module):
 
     Fields are the user, the item, and what the data knows of both. A field's vector is the mean over its values. The
     score is the sum of each field's own weight, of the inner products of all pairs of fields' vectors, and of what
-    `depth` layers of `width` units with ReLU make of all vectors side by side. depth 0 is a factorisation machine
-    (Rendle 2010).
+    layers with ReLU make of all vectors side by side.
+
+    Args:
+        dim: numbers of a value's vector.
+        width: units of each hidden layer.
+        depth: hidden layers; 0 is a factorisation machine (Rendle 2010).
+        dropout: share of each hidden layer's units that is zeroed behind its ReLU, while training.
     """
 
     def __init__(

@@ -18,9 +18,13 @@ class LightGCN(nn.Module):
 
     One layer of smoothing takes e_n to the sum over n's neighbours m of e_m / sqrt(degree(n) degree(m)); a node's final
     vector is the mean over layers 0 to `depth`; the score is the inner product of two. Only layer 0 is learned.
-    `spread` is the standard deviation of a score of two such vectors at the start, before smoothing.
 
     The graph are the port's training pairs, in buffers that aren't stored.
+
+    Args:
+        dim: numbers of a node's vector.
+        depth: layers of smoothing.
+        spread: standard deviation of a score of two vectors of layer 0 at the start.
     """
 
     starts_N1: Tensor

@@ -15,8 +15,10 @@ from labwright_recsys.ports import Preference
 class MatrixFactorization(nn.Module):
     """A vector for each user and each item; the score is their inner product (Koren et al. 2009; Rendle et al. 2009).
 
-    With `bias`, an item's own number is added. `spread` is the standard deviation of a score at the start: vectors are
-    normal with variance spread / sqrt(dim).
+    Args:
+        dim: numbers of a user's and of an item's vector.
+        bias: whether an item's own number is added, 0 at the start.
+        spread: standard deviation of a score at the start: vectors are normal with variance spread / sqrt(dim).
     """
 
     def __init__(

@@ -18,8 +18,14 @@ _PAIRS_AT_ONCE = 1 << 13  # pairs whose hidden layers are computed together: few
 class NeuMF(nn.Module):
     """Two halves with vectors of their own, joined in a last linear layer (He et al. 2017, section 3.4).
 
-    One half multiplies user and item element by element (`dim` numbers); the other feeds both, of width `dim` too,
-    through layers of widths `width`, width / 2, and so on, `depth` of them, with ReLU.
+    One half multiplies user and item element by element; the other feeds both, as long as these, through layers with
+    ReLU.
+
+    Args:
+        dim: numbers of a user's and of an item's vector, in each half.
+        width: units of the first layer; each further one has half as many as the one before.
+        depth: layers.
+        dropout: share of each layer's units that is zeroed behind its ReLU, while training.
     """
 
     def __init__(

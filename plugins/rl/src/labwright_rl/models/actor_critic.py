@@ -48,9 +48,16 @@ def answers(outputs: Actions) -> int:
 class ActorCritic(nn.Module):
     """Two perceptrons, or one network for pictures with two heads: a policy, and the value of what is seen.
 
-    The deviations of numbers are learned and the same whatever is seen, e to the `log_deviation` at first. With
-    `normalize` observations other than pictures are normalised by what was seen so far. `orthogonal` starts from
-    orthogonal weights, the policy's last ones near 0; without it weights are PyTorch's.
+    The deviations of actions that are numbers are learned and the same whatever is seen.
+
+    Args:
+        width: units of each hidden layer of both perceptrons; the network for pictures has its own.
+        depth: hidden layers of both perceptrons; the network for pictures has its own.
+        activation: function behind each hidden layer of both perceptrons; the network for pictures has ReLU.
+        normalize: whether observations are normalised by the mean and deviation of what was seen so far; pictures never
+            are.
+        orthogonal: whether weights start orthogonal, the policy's last ones near 0, or as PyTorch's do.
+        log_deviation: natural logarithm of the deviations at first; unused where an action is one of several.
     """
 
     def __init__(

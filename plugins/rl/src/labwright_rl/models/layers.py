@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from labwright_rl.ports import Observations
 
-Width = Annotated[int, Field(ge=1), Integers(16, 512, log=True)]
-Depth = Annotated[int, Field(ge=1), Integers(1, 4)]
+Width = Annotated[int, Field(ge=1, description="units of each hidden layer."), Integers(16, 512, log=True)]
+Depth = Annotated[int, Field(ge=1, description="hidden layers."), Integers(1, 4)]
 Activation = Annotated[Literal["tanh", "relu"], Choice("tanh", "relu")]
 _FIRST = 1e-4  # observations of mean 0 and variance 1 that are taken to have been seen
 _ACTIVATIONS: dict[str, type[nn.Module]] = {"tanh": nn.Tanh, "relu": nn.ReLU}

@@ -72,7 +72,12 @@ class Duelling(nn.Module):
 class QNetwork(nn.Module):
     """The value of each action by a perceptron, or convolutions over pictures, and a target network of the same form.
 
-    With `duelling` the last layer tells the value of what is seen and each action's advantage apart.
+    Args:
+        width: units of each hidden layer of the perceptron; the network for pictures has its own.
+        depth: hidden layers of the perceptron; the network for pictures has its own.
+        activation: function behind each hidden layer of the perceptron; the network for pictures has ReLU.
+        duelling: whether the last layer tells the value of what is seen and each action's advantage apart (Wang et al.
+            2016).
     """
 
     def __init__(
@@ -146,8 +151,10 @@ class Temperature(nn.Module):
 class SoftActorCritic(nn.Module):
     """A policy and two critics, perceptrons of the same size, with target networks; no pictures.
 
-    `temperature` is what entropy is weighed by at first. Raises LabwrightError for pictures, and for actions without
-    bounds, as the policy ends in tanh.
+    Raises LabwrightError for pictures, and for actions without bounds, as the policy ends in tanh.
+
+    Args:
+        temperature: weight of the entropy at first; it is learned.
     """
 
     middle: Tensor

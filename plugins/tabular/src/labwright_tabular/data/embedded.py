@@ -48,7 +48,7 @@ class _Embedded(Tabular):
 
 
 class BreastCancer(_Embedded):
-    """569 tumours, malignant or benign, by 30 measurements of cell nuclei; `test` and `valid` are shares of them."""
+    """569 tumours, malignant or benign, by 30 measurements of cell nuclei."""
 
     target = Classes
     source = "scikit-learn; UCI Machine Learning Repository, Breast Cancer Wisconsin (Diagnostic), Wolberg et al. 1993"
@@ -61,7 +61,7 @@ class BreastCancer(_Embedded):
 
 
 class Wine(_Embedded):
-    """178 wines of three growers by 13 chemical measurements; `test` and `valid` are shares of them."""
+    """178 wines of three growers by 13 chemical measurements."""
 
     target = Classes
     source = "scikit-learn; UCI Machine Learning Repository, Wine, Aeberhard & Forina 1992"
@@ -74,7 +74,11 @@ class Wine(_Embedded):
 
 
 class Diabetes(_Embedded):
-    """442 patients: how far the disease goes in a year, 25 to 346, by ten measurements (Efron et al. 2004)."""
+    """442 patients: how far the disease goes in a year, 25 to 346, by ten measurements (Efron et al. 2004).
+
+    Args:
+        seed: of the draw of what is held out.
+    """
 
     target = Scaled
     source = "scikit-learn; Efron, Hastie, Johnstone & Tibshirani 2004, Least angle regression"

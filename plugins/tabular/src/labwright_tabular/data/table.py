@@ -20,6 +20,20 @@ from labwright_tabular.ports import Scaled
 
 
 class _OwnTable(Tabular):
+    """A file of yours, a column of which is the target.
+
+    Args:
+        path: the table, packed or not; several by a pattern such as `part-*.csv`; or a folder whose files are called
+            like parts, `train.csv` and `test.csv`.
+        seed: of the draw of what is held out, of each class in proportion; with `time` nothing is drawn.
+        encoding: of text that isn't UTF-8, such as cp1252; left out, it is found where that is plain.
+        parts: a split that was published: `test` and `valid` are files with those rows; with `column` it is a column
+            that names the part, or lists of what it holds. What isn't there is drawn from `train`.
+        weight: column of numbers from 0 on, how much each row counts in the loss; left out, all count alike.
+        group: column; rows with the same cell stay on one side of what is held out, and of `folds`.
+        time: column of times, numbers or dates: the latest rows are held out, and `folds` go in their order.
+    """
+
     source = "a file of yours"
     licence = "yours"
 
@@ -69,29 +83,27 @@ class _OwnTable(Tabular):
 class ClassTable(_OwnTable):
     """CSV or TSV with a header, Parquet or JSON Lines: a row for each sample, `target` the column of classes.
 
-    What the other columns hold is seen from their cells and said at the start; `roles` says otherwise by name:
-    `number`, `category`, `date` or `ignore`. A number is brought to standard units, by its rank (`quantile`) or its
-    mean and deviation (`standard`) among training rows; where it is missing it is 0, and a number of its own says so.
-    A date becomes its day since 1970, month, weekday and hour. Of categories a level gets a code if `min_count`
-    training rows have it, else it is that of all rare and unknown ones; missing is a level too. `missing` are cells
-    that say nothing, beside empty ones: ?, NA, N/A, NaN and null if left out. Rows without a target are left out.
+    What the other columns hold is seen from their cells and said at the start. A number that is missing is 0 in
+    standard units, and a number of its own says so. A date becomes its day since 1970, month, weekday and hour. Of a
+    category missing is a level too. Rows without a target are left out.
 
-    `test` and `valid` are shares of all rows, drawn by `seed`, each class in proportion; `parts` says how they were
-    published instead, and a folder whose files are called like parts is taken so: what isn't there is drawn from
-    `train`. `weight` names a column of how much each row counts in the loss; metrics count each alike, as those of
-    scikit-learn do unless they are given weights. Rows of one `group` stay on one side of what is held out, and of
-    `folds`; with `time` the latest are held out, and folds go in its order. Nothing is predicted from the columns of
-    weights and groups.
-
-    `columns` names those of a table without a header. `delimiter` stands between cells and `quote` around them, as the
-    first rows have it if left out. Text is UTF-8, or else in `encoding`, and may be gzipped; Parquet needs
+    With `weight` metrics count each row alike all the same, as those of scikit-learn do unless they are given weights.
+    Nothing is predicted from the columns of weights and groups. Parquet needs
     `pip install 'labwright-tabular[parquet]'`.
+
+    Args:
+        target: column of the classes that are predicted.
     """
 
     target = Classes
 
 
 class NumberTable(_OwnTable):
-    """As `tabular/table`, with a `target` that is a number."""
+    """As `tabular/table`, with a `target` that is a number.
+
+    Args:
+        target: column of the numbers that are predicted.
+        seed: of the draw of what is held out; with `time` nothing is drawn.
+    """
 
     target = Scaled

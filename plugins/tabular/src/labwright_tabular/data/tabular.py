@@ -41,6 +41,18 @@ class Tabular(Data):
     """Rows of a table with a target: classes where `target` is Classes, numbers where it is Scaled.
 
     After `prepare()` or `load()`: `columns`, and `outputs`, the port of the target.
+
+    Args:
+        valid: share of all rows that is held out for validation; 0 holds out none.
+        test: share of all rows that is held out for testing; 0 holds out none.
+        seed: of the draw of what is held out, which is of each class in proportion.
+        scale: how numbers are brought to standard units by those of training rows: `quantile` by their rank, as a
+            normal distribution would have them; `standard` by mean and deviation.
+        min_count: training rows that a category's level needs for a code of its own; all rare and unknown ones share
+            one.
+        roles: what columns hold, by their names: `number`, `category`, `date` or `ignore`; columns that aren't named
+            are taken as their cells look.
+        missing: cells that say nothing, beside empty ones; left out, ?, NA, N/A, nan, NaN, null and NULL.
     """
 
     item = Fields

@@ -13,10 +13,33 @@ from torch.nn import functional as F  # noqa: N812 - its customary name
 
 from labwright_tabular.ports import Fields, Scaled
 
-Embedding = Annotated[Literal["plain", "piecewise", "periodic"], Choice("plain", "piecewise", "periodic")]
-Dim = Annotated[int, Field(ge=1), Integers(4, 32, log=True)]
-Bins = Annotated[int, Field(ge=1, le=256), Integers(4, 64, log=True)]
-Sigma = Annotated[float, Field(gt=0), Uniform(0.01, 10.0, log=True)]
+Embedding = Annotated[
+    Literal["plain", "piecewise", "periodic"],
+    Field(
+        description="what a number becomes: itself, `plain`; or a vector, linear within each of its bins (`piecewise`) "
+        "or made of its sines and cosines (`periodic`)."
+    ),
+    Choice("plain", "piecewise", "periodic"),
+]
+Dim = Annotated[
+    int,
+    Field(ge=1, description="length of the vector of a category's level, and of a number that isn't `plain`."),
+    Integers(4, 32, log=True),
+]
+Bins = Annotated[
+    int,
+    Field(
+        ge=1,
+        le=256,
+        description="most bins that a `piecewise` number is cut into, by the values it has in training.",
+    ),
+    Integers(4, 64, log=True),
+]
+Sigma = Annotated[
+    float,
+    Field(gt=0, description="standard deviation at the start of the frequencies of `periodic` numbers."),
+    Uniform(0.01, 10.0, log=True),
+]
 _FREQUENCIES = 24
 _NARROWEST = 1e-3  # of a bin, in standard units: one that is narrower would make its input huge
 

@@ -18,10 +18,18 @@ from labwright_tabular.ports import Fields
 class FTTransformer(nn.Module):
     """A transformer over a row's columns, each of them a token (Gorishniy, Rubachev, Khrulkov & Babenko 2021).
 
-    A number's token is `linear` in it, as in the paper, or embedded as in `tabular/mlp`; a category's is that of its
-    level, beside a vector of the column's own. A token of its own collects what the head reads. `depth` layers of
-    `heads` heads of attention and a ReGLU layer 4/3 times as wide as `dim`, normalised before, the first attention not.
-    Cost grows with the number of columns squared. Raises LabwrightError if `heads` doesn't divide `dim`.
+    A category's token is that of its level, beside a vector of the column's own. A token of its own collects what the
+    head reads. Layers are attention and a ReGLU layer 4/3 times as wide as `dim`, normalised before, the first
+    attention not. Cost grows with the number of columns squared. Raises LabwrightError if `heads` doesn't divide `dim`.
+
+    Args:
+        numbers: what a number's token is: `linear` in it, as in the paper; linear within each of its bins
+            (`piecewise`); or made of its sines and cosines (`periodic`).
+        dim: length of a token.
+        heads: attention heads of a layer; they divide `dim`.
+        depth: layers of attention and ReGLU.
+        attention_dropout: share of the attention weights that is zeroed, while training.
+        dropout: share of the hidden units of each ReGLU layer that is zeroed, while training.
     """
 
     def __init__(

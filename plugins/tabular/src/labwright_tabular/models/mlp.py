@@ -14,10 +14,12 @@ from labwright_tabular.ports import Fields
 
 
 class MLP(nn.Module):
-    """`depth` layers of `width` units with ReLU and dropout over a row, `numbers` embedded (Gorishniy et al. 2022).
+    """Layers with ReLU and dropout over a row, `numbers` embedded (Gorishniy, Rubachev & Babenko 2022).
 
-    `numbers` are `plain`, or a vector of `dim` each: `piecewise` linear over `bins` bins, or `periodic` with
-    frequencies that begin about `sigma`. A category's level is a vector of `dim`.
+    Args:
+        width: units of each hidden layer.
+        depth: hidden layers.
+        dropout: share of each hidden layer's units that is zeroed behind its ReLU, while training.
     """
 
     def __init__(

@@ -16,9 +16,14 @@ from labwright_tabular.ports import Fields
 class ResNet(nn.Module):
     """The residual network of Gorishniy, Rubachev, Khrulkov & Babenko 2021, section 3.2.
 
-    A linear layer to `width`, then `depth` blocks: x + dropout(linear(dropout(relu(linear(norm(x)))))), the inner layer
-    `expansion` times as wide, and norm, ReLU and the head at the end. `norm` is batch normalisation. What a row becomes
-    before is as in `tabular/mlp`.
+    A linear layer, then blocks: x + dropout(linear(dropout(relu(linear(norm(x)))))), and norm, ReLU and the head at the
+    end. `norm` is batch normalisation. What a row becomes before is as in `tabular/mlp`.
+
+    Args:
+        width: length of what goes from block to block.
+        depth: blocks.
+        expansion: how many times as wide as `width` the inner layer of a block is.
+        dropout: share that is zeroed behind the ReLU of a block and behind its last linear layer, while training.
     """
 
     def __init__(

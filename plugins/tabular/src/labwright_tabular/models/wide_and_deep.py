@@ -16,8 +16,15 @@ from labwright_tabular.ports import Fields
 class WideAndDeep(nn.Module):
     """The sum of a linear model, which remembers, and a perceptron, which generalises (Cheng et al. 2016).
 
-    The wide part has a weight for each level of a category and each of `bins` bins of a number, so that it is additive
-    in the columns; there are no crossed columns. The deep part is `tabular/mlp` with piecewise linear numbers.
+    The wide part has a weight for each level of a category and each bin of a number, so that it is additive in the
+    columns; there are no crossed columns. The deep part is `tabular/mlp` with piecewise linear numbers.
+
+    Args:
+        dim: length of the deep part's vector of each number and each category's level.
+        bins: most bins that a number is cut into in both parts, by the values it has in training.
+        width: units of each hidden layer of the deep part.
+        depth: hidden layers of the deep part.
+        dropout: share of each hidden layer's units that is zeroed behind its ReLU, while training.
     """
 
     def __init__(

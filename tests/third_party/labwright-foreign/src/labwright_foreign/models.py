@@ -15,7 +15,9 @@ from transformers import AutoConfig, AutoModelForSequenceClassification
 
 from labwright_foreign.plugin import TIMM, TRANSFORMERS
 
-Dropout = Annotated[float, Field(ge=0, lt=1), lw.Uniform(0.0, 0.3)]
+Dropout = Annotated[
+    float, Field(ge=0, lt=1, description="share of the features that is zeroed, while training."), lw.Uniform(0.0, 0.3)
+]
 
 
 def _of_timm(name: str) -> Callable[..., nn.Module]:

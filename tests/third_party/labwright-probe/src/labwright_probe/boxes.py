@@ -107,7 +107,11 @@ class Blocks(lw.Data):
 
 
 class Grid(nn.Module):
-    """Three convolutions that halve the picture, and a linear layer over each cell."""
+    """Three convolutions that halve the picture, and a linear layer over each cell.
+
+    Args:
+        width: channels of the first convolution; the others have twice as many.
+    """
 
     def __init__(
         self, inputs: lw.Image, outputs: Boxes, *, width: Annotated[int, Field(ge=4), lw.Integers(8, 64)] = 24
@@ -159,7 +163,12 @@ def overlap(one_K4: Tensor, other_N4: Tensor) -> Tensor:
 
 
 class Detection(lw.Task):
-    """Find things: the class and box of each. Higher is better: box_f1. `box_weight` weighs boxes against classes."""
+    """Find things: the class and box of each. Higher is better: box_f1.
+
+    Args:
+        data: pictures with the class and box of each thing.
+        box_weight: weight of the boxes' loss beside that of the classes.
+    """
 
     goal = lw.Goal("box_f1", "maximize")
 

@@ -75,7 +75,11 @@ class WritesCaptions(Protocol):
 
 
 class Writer(nn.Module):
-    """A linear layer over pixels; its codes are what a GRU begins with. Forward writes greedily."""
+    """A linear layer over pixels; its codes are what a GRU begins with. Forward writes greedily.
+
+    Args:
+        width: numbers of a code, of a word's vector and of the GRU's state.
+    """
 
     def __init__(
         self, inputs: lw.Image, outputs: Sentence, *, width: Annotated[int, Field(ge=4), lw.Integers(16, 96)] = 48
@@ -111,7 +115,11 @@ class OfWords(Protocol):
 
 
 class Captioning(lw.Task):
-    """Write a sentence about a picture. Higher is better: `exact`, the share of sentences written without a fault."""
+    """Write a sentence about a picture. Higher is better: `exact`, the share of sentences written without a fault.
+
+    Args:
+        data: pictures with a sentence about each.
+    """
 
     goal = lw.Goal("exact", "maximize")
     contract = OfWords

@@ -65,7 +65,11 @@ class Discs(lw.Data):
 
 
 class Convolutions(nn.Module):
-    """Convolutions of 3x3 that keep the picture's size."""
+    """Convolutions of 3x3 that keep the picture's size.
+
+    Args:
+        width: channels between the convolutions.
+    """
 
     def __init__(
         self, inputs: lw.Image, outputs: Mask, *, width: Annotated[int, Field(ge=1), lw.Integers(4, 32)] = 12
@@ -114,7 +118,11 @@ class Overlap:
 
 
 class Segmentation(lw.Task):
-    """Tell the class of each pixel. The loss is a mean over the pixels that count. Higher is better: iou/mean."""
+    """Tell the class of each pixel. The loss is a mean over the pixels that count. Higher is better: iou/mean.
+
+    Args:
+        data: pictures with a class for each pixel.
+    """
 
     goal = lw.Goal("iou/mean", "maximize")
     contract = OfPixels

@@ -46,7 +46,11 @@ class Points(lw.Data):
 
 
 class HeadsOverTrunk(nn.Module):
-    """One hidden layer, and a linear layer over it for each head."""
+    """One hidden layer, and a linear layer over it for each head.
+
+    Args:
+        width: units of the hidden layer.
+    """
 
     def __init__(
         self,
@@ -70,7 +74,12 @@ class HeadsOverTrunk(nn.Module):
 
 
 class Several(lw.Task):
-    """Answer several questions about each input. `losses` has one for each head, by its name."""
+    """Answer several questions about each input.
+
+    Args:
+        data: inputs with a target for each of several heads.
+        losses: the loss of each head, by its name.
+    """
 
     goal = lw.Goal("quarter/accuracy", "maximize")
 

@@ -92,7 +92,11 @@ class Owners(lw.Data):
 
 
 class Reader(nn.Module):
-    """A bidirectional GRU over words; the question's is read before the text, so that it is known there."""
+    """A bidirectional GRU over words; the question's is read before the text, so that it is known there.
+
+    Args:
+        width: numbers of a word's vector, and of the state in each direction.
+    """
 
     def __init__(
         self, inputs: lw.Tokens, outputs: Span, *, width: Annotated[int, Field(ge=4), lw.Integers(8, 64)] = 32
@@ -116,7 +120,11 @@ class Reader(nn.Module):
 
 
 class Answering(lw.Task):
-    """Find the words that answer a question. Higher is better: `exact`, the share of spans with both ends right."""
+    """Find the words that answer a question. Higher is better: `exact`, the share of spans with both ends right.
+
+    Args:
+        data: texts with a question, and where its answer begins and ends.
+    """
 
     goal = lw.Goal("exact", "maximize")
 

@@ -85,7 +85,11 @@ class TwoSided(Protocol):
 
 
 class Siamese(nn.Module):
-    """A student with a predictor, and a teacher that no gradient reaches."""
+    """A student with a predictor, and a teacher that no gradient reaches.
+
+    Args:
+        width: units of the hidden layer, and numbers of a representation.
+    """
 
     def __init__(
         self, inputs: lw.Features, outputs: Embedding, *, width: Annotated[int, Field(ge=2), lw.Integers(8, 64)] = 32
@@ -112,7 +116,11 @@ class Contrast(Protocol):
 
 
 class InfoNCE(lw.Loss):
-    """Cross-entropy of one's own key among all of the batch (van den Oord et al. 2018)."""
+    """Cross-entropy of one's own key among all of the batch (van den Oord et al. 2018).
+
+    Args:
+        temperature: divides the cosines of queries and keys.
+    """
 
     separable = False
 
@@ -147,7 +155,12 @@ class Recognised:
 
 
 class TwoViews(lw.Task):
-    """Recognise a sample in another view. Higher is better: recognised."""
+    """Recognise a sample in another view. Higher is better: recognised.
+
+    Args:
+        data: samples of which there are two views.
+        momentum: share of itself that the teacher keeps at each step.
+    """
 
     goal = lw.Goal("recognised", "maximize")
     contract = Contrast

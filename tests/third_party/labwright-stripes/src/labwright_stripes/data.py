@@ -18,7 +18,10 @@ SIZES = {"train": 400, "valid": 100, "test": 200}
 class FourWays(lw.Data):
     """Grey pictures of 12x12 pixels with stripes 4 pixels apart that run in one of four ways, under noise.
 
-    `noise` is the standard deviation of what is added to stripes between -1 and 1. The pictures are the same each time.
+    The pictures are the same each time.
+
+    Args:
+        noise: standard deviation of what is added to stripes between -1 and 1.
     """
 
     item = lw.Image

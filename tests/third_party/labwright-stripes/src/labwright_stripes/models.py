@@ -10,7 +10,11 @@ from torch import Tensor, nn
 
 
 class Edges(nn.Module):
-    """One layer of 5x5 filters; each says how strongly it was met anywhere in the picture."""
+    """One layer of 5x5 filters; each says how strongly it was met anywhere in the picture.
+
+    Args:
+        filters: how many filters there are.
+    """
 
     def __init__(
         self,

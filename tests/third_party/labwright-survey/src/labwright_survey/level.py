@@ -19,7 +19,12 @@ class Criterion(Protocol):
 
 
 class Level(lw.Task):
-    """Predict a number. Lower is better: the mean absolute error. `statistic` is what the report says of the errors."""
+    """Predict a number. Lower is better: the mean absolute error.
+
+    Args:
+        data: inputs with a number each.
+        statistic: what the report says of the errors.
+    """
 
     goal = lw.Goal("error", "minimize")
     contract = Criterion

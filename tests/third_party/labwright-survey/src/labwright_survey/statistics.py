@@ -25,7 +25,11 @@ class Middle(Statistic):
 
 
 class Spread(Statistic):
-    """The distance between two quantiles, `outside` of the numbers lying below the one and as many above the other."""
+    """The distance between two quantiles.
+
+    Args:
+        outside: share of the numbers that lies below the one, and as large a share above the other.
+    """
 
     def __init__(self, *, outside: Annotated[float, Field(gt=0, lt=0.5)] = 0.25) -> None:
         self.outside = outside

@@ -15,7 +15,11 @@ SIZES = {"train": 900, "valid": 300, "test": 600}
 class Spirals(lw.Data):
     """Points of the plane on spirals around the origin, one spiral for each class, with a radius of 1.
 
-    `noise` is the standard deviation of what is added to each coordinate. The points are the same each time.
+    The points are the same each time.
+
+    Args:
+        classes: how many spirals there are.
+        noise: standard deviation of what is added to each coordinate.
     """
 
     item = lw.Features

@@ -10,7 +10,11 @@ from torch import Tensor, nn
 
 
 class MLP(nn.Module):
-    """Two hidden layers of `width` units with ReLU."""
+    """Two hidden layers with ReLU.
+
+    Args:
+        width: units of each hidden layer.
+    """
 
     def __init__(
         self,

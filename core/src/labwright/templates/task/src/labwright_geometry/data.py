@@ -29,10 +29,14 @@ class CloudSplit:
 
 
 class Spirals(lw.Data):
-    """Clouds of 4 to `most` points of the plane, on spirals around the origin with a radius of 1; a class is an arm.
+    """Clouds of points of the plane, on spirals around the origin with a radius of 1; a class is an arm.
 
-    `noise` is the standard deviation of what is added to each coordinate. The clouds are the same each time. A line to
-    predict for has the points of a cloud, `0.5,0.1 -0.2,0.9`.
+    The clouds are the same each time. A line to predict for has the points of a cloud, `0.5,0.1 -0.2,0.9`.
+
+    Args:
+        classes: how many arms there are.
+        most: points of the largest cloud; the smallest has 4.
+        noise: standard deviation of what is added to each coordinate.
     """
 
     item = Clouds

@@ -15,6 +15,9 @@ from labwright_geometry.ports import Clouds, PointClasses, inside
 class PointNet(nn.Module):
     """The same layers for every point, and then for each point beside the maximum over its cloud.
 
+    Args:
+        width: units of each hidden layer.
+
     Source: Qi et al. 2017, the segmentation network, without its transformations.
     """
 

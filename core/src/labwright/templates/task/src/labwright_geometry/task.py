@@ -21,7 +21,11 @@ class Criterion(Protocol):
 
 
 class Points(lw.Task):
-    """Tell of each point of a cloud which class it is. Higher is better: accuracy, of all points alike."""
+    """Tell of each point of a cloud which class it is. Higher is better: accuracy, of all points alike.
+
+    Args:
+        data: clouds of points, each point of one of several classes.
+    """
 
     goal = lw.Goal("accuracy", "maximize")
     contract = Criterion
