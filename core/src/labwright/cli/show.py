@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -13,7 +14,7 @@ from labwright.base.errors import LabwrightError, listed, nearest
 from labwright.cli.shared import Json, echo, print_json, print_table, say
 from labwright.plugin.registry import Plugins
 
-WIDTH, LEAD = 100, 40  # of what is shown, and of a setting with its default
+WIDTH, LEAD = 100, 40  # of what is shown at most, and of a setting with its default
 
 if TYPE_CHECKING:
     from labwright.runs.experiment import Experiment
@@ -100,9 +101,10 @@ def _component(plugins: Plugins, kind: str, name: str, as_json: bool) -> None:
 def _settings(settings: Sequence[Mapping[str, Any]]) -> None:
     """A line for each as a recipe has it, with its type and where a study searches; below it what it is."""
     leads = [f"  {one['name']} = {one['default']}" if one["default"] else f"  {one['name']}" for one in settings]
-    width = 2 + max(len(lead) for lead in leads if len(lead) < LEAD)
+    width = 2 + max((len(lead) for lead in leads if len(lead) < LEAD), default=0)
+    whole = min(WIDTH, shutil.get_terminal_size((WIDTH, 0)).columns)
     for lead, one in zip(leads, settings, strict=True):
         facts = one["type"] + ", needed" * one["needed"] + (f"; searched {one['search']}" if one["search"] else "")
-        echo(textwrap.fill(facts, WIDTH, initial_indent=lead.ljust(width - 2) + "  ", subsequent_indent=" " * width))
+        echo(textwrap.fill(facts, whole, initial_indent=lead.ljust(width - 2) + "  ", subsequent_indent=" " * width))
         if one["description"]:
-            echo(textwrap.fill(one["description"], WIDTH, initial_indent=" " * 6, subsequent_indent=" " * 6))
+            echo(textwrap.fill(one["description"], whole, initial_indent=" " * 6, subsequent_indent=" " * 6))

@@ -28,7 +28,7 @@ def labwright_components() -> Iterator[lw.Component]:
         "method",
         "privacy/federated-dp",
         "labwright_privacy.federated.private:PrivateFederatedAveraging",
-        "clients that keep their samples, with differential privacy of whole clients",
+        "clients that keep their samples, private as whole clients",
     )
     yield lw.Component(
         "method",
