@@ -29,7 +29,13 @@ class Points:
 
 
 class Blobs(lw.Data):
-    """Three Gaussian blobs in four dimensions, 4 standard deviations from the origin."""
+    """Three Gaussian blobs in four dimensions, 4 standard deviations from the origin.
+
+    Args:
+        size: samples to learn from.
+        noise: deviation of what is added to a sample each time.
+        held_out: samples of each other part.
+    """
 
     item = lw.Features
     target = lw.Classes
@@ -71,7 +77,11 @@ class BlobsElsewhere(Blobs):
 
 
 class Sorting(lw.Task):
-    """Classification as the tests need it: one phase, accuracy."""
+    """Classification as the tests need it: one phase, accuracy.
+
+    Args:
+        data: what is sorted.
+    """
 
     goal = lw.Goal("accuracy", "maximize")
 
@@ -94,7 +104,12 @@ class Sorting(lw.Task):
 
 
 class Net(nn.Module):
-    """Linear, BatchNorm, dropout, linear."""
+    """Linear, BatchNorm, dropout, linear.
+
+    Args:
+        width: hidden features.
+        dropout: share of them that are zeroed.
+    """
 
     def __init__(self, inputs: lw.Features, outputs: lw.Classes, *, width: int = 16, dropout: float = 0.3) -> None:
         super().__init__()

@@ -277,10 +277,10 @@ def test_what_fits_a_recipe_follows_from_its_task_alone(tmp_path):
 
 def test_a_component_is_described_with_its_ports_and_settings():
     found = described("model", "toys/net", toys())
-    assert found["documentation"] == Net.__doc__
+    assert found["documentation"] == "Linear, BatchNorm, dropout, linear."  # without what it says of its settings
     assert found["ports"] == {"inputs": "Features", "outputs": "Classes"}
-    width = {"name": "width", "type": "int", "default": "16", "needed": False, "search": "", "description": ""}
-    assert found["settings"][0] == width
+    width = {"name": "width", "type": "int", "default": "16", "needed": False, "search": ""}
+    assert found["settings"][0] == width | {"description": "hidden features."}
     adamw = {one["name"]: one for one in described("optimizer", "adamw", toys())["settings"]}
     lr = {"name": "lr", "type": "float > 0", "default": "0.001", "search": "1e-05 to 0.1, log"}
     assert lr.items() <= adamw["lr"].items()

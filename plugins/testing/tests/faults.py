@@ -25,6 +25,16 @@ class Undocumented(Net):
     pass
 
 
+class Untold(nn.Module):
+    """A setting of which nothing is said.
+
+    Args:
+        depth: is said.
+    """
+
+    def __init__(self, inputs: lw.Features, outputs: lw.Classes, *, depth: int = 1, width: int = 8) -> None: ...
+
+
 class Unannotated(nn.Module):
     """A setting without an annotation."""
 
@@ -537,7 +547,11 @@ class LoadsNothing(Blobs):
 
 
 class ReadsOthers(Blobs):
-    """Sound data that reads others of its kind from a file; its faulty kin do so in other ways."""
+    """Sound data that reads others of its kind from a file; its faulty kin do so in other ways.
+
+    Args:
+        path: the file.
+    """
 
     def __init__(self, *, path: Path = Path(__file__)) -> None:
         super().__init__()

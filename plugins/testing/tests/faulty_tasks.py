@@ -294,7 +294,11 @@ class Backwards(Protocol):
 
 
 class Beside(Sorting):
-    """A sound task with a second loss; its faulty kin name another contract, or call another way."""
+    """A sound task with a second loss; its faulty kin name another contract, or call another way.
+
+    Args:
+        beside: the second loss.
+    """
 
     def __init__(
         self,

@@ -28,6 +28,7 @@ from labwright_testing.pytest_cases import run
 
 FAULTS = [  # kind, class, the check that finds it, what is said
     ("model", "Undocumented", "is-documented", "Undocumented has no docstring"),
+    ("model", "Untold", "says-what-each-setting-is", "nothing is said of width"),
     ("model", "Unannotated", "has-settings-that-can-be-checked", "parameter 'width': it has no annotation"),
     ("model", "BadDefault", "has-settings-that-can-be-checked", "its default 1.5 isn't what its annotation allows"),
     ("loss", "Doubled", "has-settings-that-survive-toml-and-json", "rate: 0.5 is read again as 1.0"),
