@@ -206,6 +206,23 @@ def test_words_without_tags_can_be_asked(tmp_path: Path) -> None:
     assert [read().origin.words for _, read in asked] == [("Ada", "was"), ("in", "Oslo")]  # type: ignore[attr-defined]
 
 
+def test_universal_dependencies_are_words_and_parts_of_speech(tmp_path: Path) -> None:
+    """The format's own example (universaldependencies.org/format.html): a range and a remark are no words."""
+    rows = [
+        "# text = vámonos al mar",
+        "1-2\tvámonos\t_\t_\t_\t_\t_\t_\t_\t_",
+        "1\tvamos\tir\tVERB\tVM\t_\t0\troot\t_\t_",
+        "2\tnos\tnosotros\tPRON\tPP\t_\t1\tobj\t_\t_",
+        "3\tmar\tmar\tNOUN\tNC\t_\t1\tobl\t_\t_",
+    ]
+    (tmp_path / "a.conllu").write_text("\n".join(rows) + "\n\n", encoding="utf-8")
+    told = prepared(tmp_path / "a.conllu", valid=0.0, test=0.0)
+    assert told.show(told.split("train").fetch(torch.tensor([0]), 0, 0).inputs) == ["vamos nos mar"]  # type: ignore[union-attr]
+    assert set(told.names) == {"NOUN", "PRON", "VERB"}
+    finer = prepared(tmp_path / "a.conllu", tags=5, valid=0.0, test=0.0)
+    assert set(finer.names) == {"NC", "PP", "VM"}
+
+
 def test_letters_are_of_whole_words() -> None:
     with pytest.raises(LabwrightError, match=r"task.data.letters: whole words have letters"):
         TaggedTexts(path=Path(), tokenizer="bpe", letters=3)

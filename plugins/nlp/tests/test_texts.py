@@ -49,6 +49,13 @@ def test_every_kind_of_file_gives_the_same_rows(tmp_path: Path, write: Write) ->
     assert shown(prepared(tmp_path / "latin.csv", tokenizer="byte", encoding="latin-1"), "train") == ["Größe", "klein"]
 
 
+def test_a_file_that_is_asked_is_read_in_the_encoding_of_the_others(tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text("text,label\nхорошо,1\nплохо,0\n", encoding="koi8-r")
+    (tmp_path / "asked.txt").write_text("плохо", encoding="koi8-r")
+    data = prepared(tmp_path / "rows.csv", tokenizer="char", encoding="koi8-r")
+    assert [data.show(data.read(tmp_path / "asked.txt"))] == [["плохо"]]
+
+
 def test_a_folder_has_a_file_for_each_part_and_what_is_missing_is_held_out(tmp_path: Path, write: Write) -> None:
     rows = [(f"text {number}", number % 2) for number in range(40)]
     write("set/train.jsonl", rows)

@@ -174,9 +174,7 @@ def _tagged(path: Path) -> tuple[dict[str, Any], set[str], int, tuple[str, ...]]
     data: dict[str, Any] = {"name": "nlp/tagged-texts", "path": str(path)}
     files = [path] if path.is_file() else [*path.iterdir()]
     if in_columns(path) and any(suffix_of(file) in COLUMNS and suffix_of(file) != ".txt" for file in files):
-        # words are the second column of Universal Dependencies, parts of speech the fourth
-        data |= {"words": 2, "tags": 4} if any(suffix_of(file) == ".conllu" for file in files) else {}
-        published = published_sentences(path, data.get("words", 1), data.get("tags", -1), written=Written(), parts=None)
+        published = published_sentences(path, "tokens", "tags", written=Written(), parts=None)
         train = published.tables["train"]
         return data, {tag for tags in train["tags"] for tag in listing(tags)}, len(train), tuple(published.remarks)
     seen = glimpse(path)

@@ -271,7 +271,7 @@ class Corpus(Data, ABC):
         return torch.from_numpy(ids).long()[None], torch.tensor([len(ids)])
 
     def read(self, path: Path) -> tuple[Tensor, ...]:
-        return self.parse(read_text(path))
+        return self.parse(read_text(path, self.encoding))
 
     def files(self, folder: Path) -> list[Path]:
         return text_files(folder, self.suffixes)

@@ -21,6 +21,7 @@ COLUMNS = (".conll", ".conllu", ".conll03", ".iob", ".iob2", ".bio", ".txt")  # 
 _BEGIN = "-DOCSTART-"
 _RUNNING = 3  # words in a line that isn't one of columns, if it is alone
 _UNIVERSAL = ".conllu"  # whose words are numbered: https://universaldependencies.org/format.html
+_UNIVERSAL_COLUMNS = 2, 4  # FORM and UPOS
 Name = str | int
 
 
@@ -56,13 +57,16 @@ def sentences_at(path: Path, words: Name, tags: Name | None, written: Written) -
         return checked(read_table(path, columns, written=written, lists=[*columns.values()]))
     remarks: list[str] = []
     texts, labels, lines = Cells(), Cells(), array("I")
+    usual = _UNIVERSAL_COLUMNS if suffix_of(path) == _UNIVERSAL else (1, -1)
     sentences = _sentences(path, written.encoding, remarks)
     for first, rows in sentences if tags is not None else _checked_columns(path, sentences):
         texts.append(
-            json.dumps([_cell(row, words, 1, f"{path}, line {first + at}") for at, row in rows], ensure_ascii=False)
+            json.dumps(
+                [_cell(row, words, usual[0], f"{path}, line {first + at}") for at, row in rows], ensure_ascii=False
+            )
         )
         if tags is not None:
-            labels.append(json.dumps([_tag(row, tags, f"{path}, line {first + at}") for at, row in rows]))
+            labels.append(json.dumps([_tag(row, tags, usual[1], f"{path}, line {first + at}") for at, row in rows]))
         lines.append(first)
     if not lines:
         raise LabwrightError(
@@ -163,8 +167,8 @@ def _cell(cells: list[str], column: Name, usual: int, where: str) -> str:
     return cells[index]
 
 
-def _tag(cells: list[str], column: Name, where: str) -> str:
-    return _cell(cells if len(cells) > 1 else [], column, -1, where)  # a word alone isn't its own tag
+def _tag(cells: list[str], column: Name, usual: int, where: str) -> str:
+    return _cell(cells if len(cells) > 1 else [], column, usual, where)  # a word alone isn't its own tag
 
 
 def _named(column: Name, setting: str) -> str:

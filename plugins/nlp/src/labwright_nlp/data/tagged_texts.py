@@ -238,7 +238,7 @@ class TaggedWords(Data, ABC):
         return self._asked(words)
 
     def read(self, path: Path) -> Input:
-        return self.parse(" ".join(read_text(path).split()))
+        return self.parse(" ".join(read_text(path, self.format.encoding).split()))
 
     def files(self, folder: Path) -> list[Path]:
         return text_files(folder, (*self.suffixes, *COLUMNS))
@@ -373,9 +373,9 @@ class TaggedTexts(TaggedWords):
     Args:
         path: a table, a file with a word in each line, or a folder with one of these for each part.
         words: the column of words: its name in a table; where each line has a word its number, 1 the first and -1 the
-            last, and for any name the first.
+            last, and for any name the first, in .conllu the second (FORM).
         tags: the column of tags: its name in a table; where each line has a word its number, 1 the first and -1 the
-            last, and for any name the last.
+            last, and for any name the last, in .conllu the fourth (UPOS).
         names: of tags that are numbers in the file, those of 0, 1 and so on; left out, tags are called as they are.
         encoding: of text that is no UTF-8 and has no byte order mark, such as cp1252; left out, it is guessed where
             that is plain, and told.

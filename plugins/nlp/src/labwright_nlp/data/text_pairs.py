@@ -219,7 +219,7 @@ class Pairs(PairedData, ABC):
         return torch.tensor([ids]), torch.tensor([len(ids)])
 
     def read(self, path: Path) -> tuple[Tensor, ...]:
-        text = read_text(path)
+        text = read_text(path, self.format.encoding)
         if not text.strip():
             raise LabwrightError(f"{path} has no text in it.")
         self._noticed.file(path, text)

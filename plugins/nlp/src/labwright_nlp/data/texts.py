@@ -191,7 +191,7 @@ class LabelledTexts(Data, ABC):
                 f"{path} is a table. A file is read as one text, so give a .txt file, or the table's texts one on each "
                 "line of stdin."
             )
-        text = read_text(path)
+        text = read_text(path, self.format.encoding)
         if not text.strip():
             raise LabwrightError(f"{path} has no text in it.")
         self._noticed.file(path, text)
