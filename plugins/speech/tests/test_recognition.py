@@ -164,6 +164,8 @@ def test_data_of_another_kind_is_refused() -> None:
 def test_a_language_model_without_a_search_is_refused() -> None:
     with pytest.raises(LabwrightError, match=r"task\.lm_weight: .*set task\.beam too"):
         Recognition(SpokenPhrases(), lm_weight=0.5)
+    with pytest.raises(LabwrightError, match=r"task\.lm_bonus: .*set task\.beam too"):
+        Recognition(SpokenPhrases(), lm_bonus=0.5)
 
 
 class Frames(torch.nn.Module):

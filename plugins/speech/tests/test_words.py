@@ -96,6 +96,9 @@ def test_names_tell_class_and_speaker_by_a_pattern(sing: Sing, tmp_path: Path) -
     assert {one.speaker for one in recordings(data, "test")} == {"eve"}
     assert {one.speaker for one in recordings(data, "valid")} == {"bob", "dan"}
     assert {one.speaker for one in recordings(data, "train")} == {"ann", "cyd"}
+    data = prepared(tmp_path, pattern=pattern, by="speaker", valid_speakers=("bob",), test=0.25)
+    test = {one.speaker for one in recordings(data, "test")}
+    assert len(test) == 1 and "bob" not in test  # a share of the others, as ever
 
 
 def test_a_speaker_left_out_is_left_out_of_every_part_the_data_has(sing: Sing, tmp_path: Path) -> None:

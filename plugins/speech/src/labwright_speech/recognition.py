@@ -97,6 +97,8 @@ class Recognition(Task):
             )
         if lm_weight and not beam:
             raise LabwrightError("task.lm_weight: a language model goes with a search; set task.beam too, such as 16.")
+        if lm_bonus and not beam:
+            raise LabwrightError("task.lm_bonus: it is a search that adds it; set task.beam too, such as 16.")
         self.data = data
         self.beam, self.lm_order, self.lm_weight, self.lm_bonus = beam, lm_order, lm_weight, lm_bonus
         self.language_model: NGrams | None = None

@@ -34,7 +34,8 @@ class HeldOut:
     """What is held out: shares of recordings or of speakers, or the speakers named.
 
     Where the data itself says what is for testing and for validation, that is taken; a share is held out of the rest
-    for a part that it lacks. `valid_speakers` and `test_speakers` pool everything and hold out those speakers.
+    for a part that it lacks. `valid_speakers` and `test_speakers` pool everything and hold out those speakers; of the
+    rest a share is the part whose speakers aren't named.
     """
 
     valid: float
@@ -67,7 +68,7 @@ class HeldOut:
         if any(named.values()):
             of = {name: part for part, names in named.items() for name in names}
             parts = _grouped(recordings, [of.get(recording.speaker, "train") for recording in recordings])
-            lacking = () if self.valid_speakers else ("valid",)
+            lacking = tuple(part for part in ("test", "valid") if not named[part])
         else:
             parts = _grouped(recordings, [recording.part or "train" for recording in recordings])
             lacking = tuple(part for part in ("test", "valid") if part not in parts)
