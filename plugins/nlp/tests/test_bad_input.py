@@ -292,6 +292,10 @@ CASES: dict[str, tuple[Command, str]] = {
         running("To be " * 200, "task.beams=2", "task.top_k=3"),
         r"a search of 2 beams draws nothing, and task\.top_k is about what is drawn",
     ),
+    "a length penalty without a search": (
+        running("To be " * 200, "task.length_penalty=1.0"),
+        r"task\.length_penalty: a search has one; set task\.beams too",
+    ),
     "an empty running text": (running(""), r"text\.txt has no text to learn from"),
     "a blank running text": (running(" \n" * 90), r"text\.txt has no text to learn from"),
     "a running text of bytes": (

@@ -189,6 +189,8 @@ class LanguageModel(Task):
                 f"task.beams: a search of {beams} beams is for the most probable text, which task.repetition_penalty="
                 f"{self.how.repetition_penalty:g} would change; leave one of the two out."
             )
+        if self.beams == 1 and length_penalty is not None:
+            raise LabwrightError("task.length_penalty: a search has one; set task.beams too, such as 4.")
         self.closely = False  # whether an interval is measured as well
 
     @property
