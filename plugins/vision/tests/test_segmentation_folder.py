@@ -313,6 +313,8 @@ def test_cocos_own_folder_is_read_as_it_is_published(inner: str, tmp_path: Path)
         (1, "in test2017, which has no instances_test2017.json")
     ]
     assert len(data.on(tmp_path).split("test") or ()) == 7
+    with pytest.raises(LabwrightError, match=r"task\.data\.classes: masks of .* are COCO's, whose categories are"):
+        read(tmp_path, classes=["ground", "cat", "dog"])
     (tmp_path / inner / "val2017").rename(tmp_path / inner / "gone")
     with pytest.raises(LabwrightError, match=r"instances_val2017\.json is there, and no folder .*/val2017 with its"):
         read(tmp_path)

@@ -121,6 +121,10 @@ class SegmentationFolder(Data):
         rows = class_rows("\n".join(self.classes), "task.data.classes") if self.classes else _rows(root)
         masks = [pair.mask for part in pairs.values() for pair in part]
         if coco := [mask.categories for mask in masks if isinstance(mask, CocoMask)]:
+            if self.classes:
+                raise LabwrightError(
+                    f"task.data.classes: masks of {root} are COCO's, whose categories are the classes; leave it out."
+                )
             rows, self.void = list(coco[0]), [VOID]
             if any(categories != coco[0] for categories in coco):
                 raise LabwrightError(f"{root}: its parts have other categories, or the same under other ids.")
