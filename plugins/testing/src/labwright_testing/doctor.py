@@ -32,6 +32,20 @@ SECONDS = 120  # what an import may take, on a cold disk
 FREE_BYTES = 2**30
 WORKS_WITH = {"torchaudio": {"2.11": "2.13"}}  # its metadata pins no torch: distribution, its version -> torch's
 
+# what is compiled against torch is loaded, not torchvision's Python, which imports torch._dynamo (2 s)
+_PARTNERS = {
+    "torchvision": """
+import glob, importlib.util, os
+places = importlib.util.find_spec("torchvision").submodule_search_locations or []
+if compiled := [file for place in places for file in glob.glob(os.path.join(glob.escape(place), "_C*.so"))]:
+    import torch
+    torch.ops.load_library(compiled[0])
+    torch.ops.torchvision.nms
+else:
+    import torchvision
+""",
+    "torchaudio": "import torchaudio",
+}
 _TORCH = """
 import json, torch
 cuda = torch.cuda.is_available()
@@ -65,17 +79,12 @@ class _Tried:
 
 def diagnoses(plugins: Plugins | None = None, folder: Path | None = None) -> list[Diagnosis]:
     """All that can be said of this installation and a working folder, the current one if left out."""
-    partners = [name for name in ("torchvision", "torchaudio") if _version(name)]
-    with ThreadPoolExecutor() as pool:
-        trying = pool.submit(_try, _TORCH)
-        importing = {name: pool.submit(_try, f"import {name}; print('null')") for name in partners}
-        torch = trying.result()
-        imports = {name: tried.result() for name, tried in importing.items()}
+    torch, imports = _imported()
     return [
         _python(),
         _torch(torch),
         _requirements(),
-        *(_partner(name, imports.get(name)) for name in ("torchvision", "torchaudio")),
+        *(_partner(name, imports.get(name)) for name in _PARTNERS),
         _gpu(torch.facts or {}),
         _compiler(),
         _folder(folder or Path.cwd()),
@@ -86,6 +95,18 @@ def diagnoses(plugins: Plugins | None = None, folder: Path | None = None) -> lis
 
 
 # -------------------------------------------------------------------------------------------------------- libraries
+
+
+def _imported() -> tuple[_Tried, dict[str, _Tried]]:
+    """What torch says of itself, and what came of importing those that are compiled against it."""
+    partners = {name: code for name, code in _PARTNERS.items() if _version(name)}
+    together = _try("\n".join([*partners.values(), _TORCH]))
+    if not together.fault:
+        return together, dict.fromkeys(partners, together)
+    with ThreadPoolExecutor() as pool:  # each by itself, to know which it is
+        trying = pool.submit(_try, _TORCH)
+        importing = {name: pool.submit(_try, f"{code}\nprint('null')") for name, code in partners.items()}
+        return trying.result(), {name: tried.result() for name, tried in importing.items()}
 
 
 def _python() -> Diagnosis:
