@@ -41,6 +41,16 @@ class LibraryOptimizer(Optimizer):
     library: ClassVar[Callable[..., torch.optim.Optimizer]]
     defaults: ClassVar[Mapping[str, Any]]
 
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """A library's own settings are said where `options` is."""
+        super().__init_subclass__(**kwargs)
+        if "library" not in vars(cls):
+            return
+        taken = [one for one in inspect.signature(cls.library).parameters.values() if one.name not in OURS]
+        own = [one.name if one.default is one.empty else f"{one.name} = {one.default!r}" for one in taken]
+        head, _, arguments = inspect.cleandoc(cls.__doc__ or cls.__name__).partition("\nArgs:\n")
+        cls.__doc__ = f"{head}\n\nArgs:\n    options: the library's own settings: {', '.join(own)}.\n{arguments}"
+
     def __init__(
         self,
         parameters: Mapping[str, nn.Parameter],
