@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from labwright.base.elsewhere import Shown
 from labwright.base.errors import RunFailed
 from labwright.base.files import numbers, write_json
 
@@ -63,8 +64,8 @@ class Outcome:
         return cls(**(numbers(told) | {"folder": folder}))
 
 
-@dataclass
-class Run:
+@dataclass(repr=False)
+class Run(Shown):
     """A run as hook implementations see it.
 
     `calling` makes the context in which the model is called, without gradients: where each of several processes holds a
@@ -94,3 +95,10 @@ class Run:
     @property
     def epoch(self) -> float:
         return self.step / self.steps_per_epoch
+
+    def __repr__(self) -> str:
+        status = self.outcome.status if self.outcome else "not ended"
+        goal, split = self.task.goal.metric, "test" if "test" in self.metrics else "valid"
+        value = self.metrics.get(split, {}).get(goal)
+        measured = "" if value is None else f", {split} {goal} {value:.4g}"
+        return f"Run({str(self.folder)!r}, {status} after {self.step:,} of {self.total_steps:,} steps{measured})"

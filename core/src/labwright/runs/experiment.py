@@ -9,6 +9,7 @@ from typing import Any
 import tomli_w
 
 from labwright.base import ranks
+from labwright.base.elsewhere import Shown
 from labwright.base.errors import LabwrightError, RunFailed
 from labwright.base.files import refuse_links, write_json, write_text
 from labwright.base.isolation import isolated
@@ -31,7 +32,7 @@ from labwright.train.preflight import preflight
 from labwright.train.trainer import Trainer
 
 
-class Experiment(ExperimentSpec):
+class Experiment(ExperimentSpec, Shown):
     """Components by name, as tables with settings, or as objects; everything is checked here, before anything is built.
 
     Raises LabwrightError for a name, a setting or a combination that doesn't fit.
@@ -39,6 +40,10 @@ class Experiment(ExperimentSpec):
     Example: `lw.Experiment(task={"name": "classification", "data": "vision/digits"}, model="vision/cnn",
     loss="cross-entropy", optimizer="adamw", train={"epochs": 5}).run()`
     """
+
+    def __repr__(self) -> str:
+        parts = (self.task, *self.task.parts().values(), self.model, self.loss, self.component("optimizer"))
+        return f"Experiment({self.name!r}: {', '.join(part.label for part in parts if part)})"
 
     def build(
         self, learned: Path | None = None, *, task: Task | None = None, begun: Path | None = None, trains: bool = True
