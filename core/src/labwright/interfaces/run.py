@@ -57,11 +57,11 @@ class Outcome:
             write_json(self.folder / "outcome.json", self.json())
 
     @classmethod
-    def read(cls, folder: Path) -> Outcome:
+    def read(cls, folder: Path | str) -> Outcome:
         """What `write` wrote. Raises OSError, ValueError, TypeError or KeyError if it isn't there or is torn."""
-        told = json.loads((folder / "outcome.json").read_text(encoding="utf-8"))
+        told = json.loads((Path(folder) / "outcome.json").read_text(encoding="utf-8"))
         # the folder may have been moved since
-        return cls(**(numbers(told) | {"folder": folder}))
+        return cls(**(numbers(told) | {"folder": Path(folder)}))
 
 
 @dataclass(repr=False)
@@ -97,8 +97,6 @@ class Run(Shown):
         return self.step / self.steps_per_epoch
 
     def __repr__(self) -> str:
-        status = self.outcome.status if self.outcome else "not ended"
-        goal, split = self.task.goal.metric, "test" if "test" in self.metrics else "valid"
-        value = self.metrics.get(split, {}).get(goal)
-        measured = "" if value is None else f", {split} {goal} {value:.4g}"
-        return f"Run({str(self.folder)!r}, {status} after {self.step:,} of {self.total_steps:,} steps{measured})"
+        status, goal = self.outcome.status if self.outcome else "not ended", self.task.goal.metric
+        told = "".join(f", {split} {goal} {of[goal]:.4g}" for split, of in self.metrics.items() if goal in of)
+        return f"Run({str(self.folder)!r}, {status} after {self.step:,} of {self.total_steps:,} steps{told})"

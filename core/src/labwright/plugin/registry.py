@@ -64,7 +64,7 @@ class Plugins:
                 self._owners.setdefault((kind_of(declared), declared.name), []).append((plugin, declared))
 
     @classmethod
-    def discover(cls, blocked: Collection[str] = (), local: Iterable[Path] = ()) -> Plugins:
+    def discover(cls, blocked: Collection[str] = (), local: Iterable[Path | str] = ()) -> Plugins:
         """The installed plugins, without those blocked by `blocked`, the environment or the project's settings.
 
         `local` are files with a plugin each, beside those of the settings. Raises LabwrightError if a name in `blocked`
@@ -74,7 +74,9 @@ class Plugins:
         there, unreadable = installed()
         # what settings name is code that would run: not where others may write to it, or to the settings
         files = {_resolved(file): distrusted(settings.file) or distrusted(file) for file in settings.local}
-        files |= dict.fromkeys(map(_resolved, local), "")  # what is asked for by name is used wherever it lies
+        files |= dict.fromkeys(
+            map(_resolved, map(Path, local)), ""
+        )  # what is asked for by name is used wherever it lies
         known = [name for plugin in there for name in (plugin.name, plugin.distribution)]
         off, notes = blocks(settings, blocked, [*known, *(file.stem for file in files)])
         plugins = [imported(plugin, blocked_by(plugin, off, settings)) for plugin in there]

@@ -141,9 +141,9 @@ class Loaded(Shown):
 
     def _named(self, inputs: Any, on: File | None, lines: Mapping[str, Any]) -> Iterator[tuple[str, Reader]]:
         task, line, paths = self.task, self.task.line, inputs
-        hint = f' This run takes {line}="..." as well.'
+        hint = f' This run takes {line}="..." as well.' * (line != "file")
         for name in lines.keys() - {line}:
-            raise LabwrightError(f"predict takes no {name!r}{nearest(name, [line, 'on', 'explain', 'strict'])}{hint}")
+            raise LabwrightError(f"predict takes no {name!r}{nearest(name, [line, 'inputs', 'on', 'explain'])}{hint}")
         if isinstance(inputs[0] if isinstance(inputs, tuple) and inputs else inputs, Tensor | np.ndarray):
             yield from of_tensors(task, inputs)
             paths = ()
@@ -264,7 +264,7 @@ def evaluated(
     state = _restore(built, folder, experiment, cast(Which, checkpoint), overrides)
     built.model = built.model if model is None else model
     if on is not None:
-        split, built = "test", built.on(Path(on))
+        split, built = "test", built.on(on)
         now, told = summarised(built.task.data), f"all of {on} is measured, as 'test':"
     metrics = built.evaluate(split, size=experiment.train.batch_size, seed=experiment.train.seed)
     if metrics is None:

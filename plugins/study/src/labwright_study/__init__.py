@@ -1,6 +1,7 @@
 """Studies and comparisons for labwright: Optuna's search over what plugins declare, fused trials, paired tests.
 
-`labwright.Study` and `labwright.compare` are these; the verbs tune, study, worker and compare call them.
+`labwright.Study`, `labwright.tune` and `labwright.compare` are these; the verbs tune, study, worker and compare call
+them.
 """
 
 from __future__ import annotations
@@ -12,10 +13,11 @@ if TYPE_CHECKING:
     from labwright_study.comparing.comparison import compare as compare
     from labwright_study.comparing.result import Comparison as Comparison
     from labwright_study.study import Study as Study
+    from labwright_study.tuning import tune as tune
 
-_MODULE_OF = {"Comparison": "comparing.result", "Study": "study", "compare": "comparing.comparison"}
+_MODULE_OF = {"Comparison": "comparing.result", "Study": "study", "compare": "comparing.comparison", "tune": "tuning"}
 
-__all__ = ["Comparison", "Study", "compare"]
+__all__ = ["Comparison", "Study", "compare", "tune"]
 
 
 def __getattr__(name: str) -> Any:
