@@ -74,9 +74,7 @@ class Plugins:
         there, unreadable = installed()
         # what settings name is code that would run: not where others may write to it, or to the settings
         files = {_resolved(file): distrusted(settings.file) or distrusted(file) for file in settings.local}
-        files |= dict.fromkeys(
-            map(_resolved, map(Path, local)), ""
-        )  # what is asked for by name is used wherever it lies
+        files |= dict.fromkeys(map(_resolved, local), "")  # what is asked for by name is used wherever it lies
         known = [name for plugin in there for name in (plugin.name, plugin.distribution)]
         off, notes = blocks(settings, blocked, [*known, *(file.stem for file in files)])
         plugins = [imported(plugin, blocked_by(plugin, off, settings)) for plugin in there]
@@ -251,8 +249,8 @@ class Plugins:
         return found
 
 
-def _resolved(file: Path) -> Path:
-    if fault := path_fault(file):
+def _resolved(file: Path | str) -> Path:
+    if fault := path_fault(file := Path(file)):
         raise LabwrightError(f"plugin {shown(str(file))}: {fault}.")
     return file.expanduser().resolve()
 

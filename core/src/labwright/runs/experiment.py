@@ -11,7 +11,7 @@ import tomli_w
 from labwright.base import ranks
 from labwright.base.elsewhere import Shown
 from labwright.base.errors import LabwrightError, RunFailed
-from labwright.base.files import refuse_links, write_json, write_text
+from labwright.base.files import File, refuse_links, write_json, write_text
 from labwright.base.isolation import isolated
 from labwright.base.locks import Lock
 from labwright.config.recipe import changes
@@ -46,15 +46,10 @@ class Experiment(ExperimentSpec, Shown):
         return f"Experiment({self.name!r}: {', '.join(part.label for part in parts if part)})"
 
     def build(
-        self,
-        learned: Path | str | None = None,
-        *,
-        task: Task | None = None,
-        begun: Path | None = None,
-        trains: bool = True,
+        self, learned: File | None = None, *, task: Task | None = None, begun: File | None = None, trains: bool = True
     ) -> Built:
         """Make everything: see `building.build`. The weights are initial ones, whatever a run starts from."""
-        return build(self, Path(learned) if learned else None, task, begun, trains=trains)
+        return build(self, Path(learned) if learned else None, task, Path(begun) if begun else None, trains=trains)
 
     def begun(self, built: Built) -> Started | None:
         """What a run that begins is given of what it starts from: its weights are copied. None: it starts anew."""
@@ -66,7 +61,7 @@ class Experiment(ExperimentSpec, Shown):
         with isolated():
             return prepared_task(self)
 
-    def run(self, folder: Path | str | None = None, *, listeners: Sequence[object] = ()) -> Run:
+    def run(self, folder: File | None = None, *, listeners: Sequence[object] = ()) -> Run:
         """Train, evaluate and report, in a new run folder.
 
         Args:
@@ -84,7 +79,7 @@ class Experiment(ExperimentSpec, Shown):
         trainer.fit()
         return trainer.run
 
-    def trainer(self, folder: Path | str | None = None, *, listeners: Sequence[object] = ()) -> Trainer:
+    def trainer(self, folder: File | None = None, *, listeners: Sequence[object] = ()) -> Trainer:
         """Everything built and written down in a new run folder, before the first step."""
         ranks.join()
         built = self.build()
@@ -120,7 +115,7 @@ class Experiment(ExperimentSpec, Shown):
             raise RunFailed(f"can't write {folder / 'task'}: {error.strerror or error}.") from error
         self._write_down(folder, built, {"start": started.files} if started else {})
 
-    def trial(self, folder: Path | str, task: Task, *, listeners: Sequence[object] = ()) -> Trainer:
+    def trial(self, folder: File, task: Task, *, listeners: Sequence[object] = ()) -> Trainer:
         """A trainer for one trial of a study, over a prepared task: the same training, and little is written.
 
         The folder gets the recipe, the log and the outcome. Checkpoints stay in memory, and the test part isn't looked
@@ -142,7 +137,7 @@ class Experiment(ExperimentSpec, Shown):
         write_text(folder / "recipe.toml", tomli_w.dumps(self.table()), durable=False)
 
     def resumed(
-        self, folder: Path | str, *, listeners: Sequence[object] = (), other_data: bool = False
+        self, folder: File, *, listeners: Sequence[object] = (), other_data: bool = False
     ) -> tuple[Trainer, list[str]]:
         """A trainer that goes on from a run folder's newest whole checkpoint, and notes for the person.
 

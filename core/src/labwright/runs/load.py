@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from labwright.base.elsewhere import Shown, brought
 from labwright.base.errors import LabwrightError, listed, nearest
-from labwright.base.files import refuse_special
+from labwright.base.files import File, refuse_special
 from labwright.base.memory import out_of_memory
 from labwright.config.recipe import changes
 from labwright.data.summary import DataSummary, summarised
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 
 _FEWER = "inputs take more memory together than there is, so that fewer were answered at once."
 AT_ONCE = 64  # inputs that are read before they are answered together
-File = Path | str  # or a folder
 MATTER = ("task", "model", "train.batch_size", "train.seed", "train.ema", "train.final")  # to what a model answers
 
 

@@ -7,6 +7,7 @@ them.
 from __future__ import annotations
 
 import importlib
+import warnings
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -23,4 +24,6 @@ __all__ = ["Comparison", "Study", "compare", "tune"]
 def __getattr__(name: str) -> Any:
     if name not in _MODULE_OF:
         raise AttributeError(f"module 'labwright_study' has no attribute {name!r}")
-    return getattr(importlib.import_module(f"labwright_study.{_MODULE_OF[name]}"), name)
+    with warnings.catch_warnings():  # red lines in a notebook without ipywidgets, as Optuna imports tqdm
+        warnings.filterwarnings("ignore", "IProgress not found")
+        return getattr(importlib.import_module(f"labwright_study.{_MODULE_OF[name]}"), name)

@@ -42,6 +42,13 @@ class Description:
     def sketch(self) -> tuple[str, Sequence[str], list[tuple[object, ...]], list[str]]:
         """What a notebook shows: a title, heads of columns, rows and lines below."""
         space = self.space.json().items()
-        rows: list[tuple[object, ...]] = [(path, place["searched"], place.get("if", "")) for path, place in space]
+        rows = [(path, place["searched"], place.get("if", "")) for path, place in space]
+        columns = 3 if any(condition for _, _, condition in rows) else 2
         how = f"{self.sampler} and {self.pruner}, seed {self.seed}"
-        return repr(self), ("setting", "searched", "if"), rows, [how, *(f"note: {note}" for note in self.space.notes)]
+        shown: list[tuple[object, ...]] = [row[:columns] for row in rows]
+        return (
+            repr(self),
+            ("setting", "searched", "if")[:columns],
+            shown,
+            [how, *(f"note: {note}" for note in self.space.notes)],
+        )

@@ -45,7 +45,9 @@ class Bar:
 
     def _repr_html_(self) -> str:
         bar = f'<progress value="{self.done}" max="{self.total}" style="width: 20em; max-width: 50%"></progress>'
-        return f'<div style="font-variant-numeric: tabular-nums">{bar} {escape(repr(self))}</div>'
+        return (
+            f'<div style="font-variant-numeric: tabular-nums; white-space: pre-wrap">{bar} {escape(repr(self))}</div>'
+        )
 
 
 class RunBar:
@@ -66,8 +68,8 @@ class RunBar:
 
     def _text(self) -> str:
         step, total = self._run.step, self._run.total_steps
-        parts = [f"{name.replace('steps_per_second', 'steps/s')} {value:.4g}" for name, value in self._values.items()]
+        parts = [f"{name} {value:.4g}" for name, value in self._values.items() if name != "steps_per_second"]
         if self._first < step < total:
-            left = (time.monotonic() - self._begun) * (total - step) / (step - self._first)
-            parts.append(f"{duration(left)} left")
+            each = (time.monotonic() - self._begun) / (step - self._first)
+            parts = [f"{1 / each:.4g} steps/s", f"{duration(each * (total - step))} left", *parts]
         return "  ".join(parts)

@@ -52,7 +52,7 @@ def _parts(recipe: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
     """A row for each component of a recipe, those within others too."""
     for key, value in recipe.items():
         if isinstance(value, list):
-            yield key, ", ".join(_name(one) for one in value), ""
+            yield from [(key, ", ".join(_name(one) for one in value), "")] * bool(value)
         else:
             yield from _part(key, value)
 
