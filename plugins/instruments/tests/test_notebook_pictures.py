@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterable
 from html.parser import HTMLParser
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +13,7 @@ import labwright as lw
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from labwright.cli import main
 from labwright_instruments.notebooks.tables import html_table
 
 
@@ -85,3 +89,22 @@ def test_each_figure_that_was_logged_is_drawn_with_its_values(run: lw.Run, tmp_p
     assert list(test.get_ydata()) == [run.metrics["test"]["accuracy"]]
     assert list(panels["loss"].get_lines()[0].get_xdata()) == [7, 14, 21, 28, 35, 42]
     assert figure._repr_png_().startswith(b"\x89PNG")
+
+
+def test_without_the_distribution_it_is_said_and_a_notebook_shows_the_line(
+    run: lw.Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    every, loaded = metadata.entry_points, lw.load(run)
+
+    def others(**which: Any) -> Iterable[metadata.EntryPoint]:
+        return [point for point in every(**which) if point.name != "instruments"]
+
+    monkeypatch.setattr(metadata, "entry_points", others)
+    assert run._repr_html_() is None
+    with pytest.raises(lw.LabwrightError, match="plot comes with labwright-instruments: pip install"):
+        loaded.plot()
+    monkeypatch.setattr(sys, "argv", ["labwright", "run", "vision/digits-mlp", "--dry-run"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    assert "comes with labwright-instruments: pip install labwright[instruments]" in capsys.readouterr().err

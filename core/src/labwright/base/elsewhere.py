@@ -25,7 +25,7 @@ def brought(plugin: str, name: str) -> Any:
 
 
 class Shown:
-    """What a notebook shows as a table, where labwright-instruments is installed; else as its `repr`."""
+    """What a notebook shows as a table, which comes with labwright-instruments; without it, as its `repr`."""
 
     def _repr_html_(self) -> Any:
         with suppress(Absent):

@@ -7,7 +7,6 @@ them.
 from __future__ import annotations
 
 import importlib
-import warnings
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -24,6 +23,8 @@ __all__ = ["Comparison", "Study", "compare", "tune"]
 def __getattr__(name: str) -> Any:
     if name not in _MODULE_OF:
         raise AttributeError(f"module 'labwright_study' has no attribute {name!r}")
+    import warnings
+
     with warnings.catch_warnings():  # red lines in a notebook without ipywidgets, as Optuna imports tqdm
         warnings.filterwarnings("ignore", "IProgress not found")
         return getattr(importlib.import_module(f"labwright_study.{_MODULE_OF[name]}"), name)

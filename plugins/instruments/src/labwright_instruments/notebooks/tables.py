@@ -39,8 +39,9 @@ def _row(tag: str, cells: Iterable[object]) -> str:
 
 
 @singledispatch
-def sketch_of(thing: Sketched) -> Sketch:
-    return thing.sketch()
+def sketch_of(thing: Any) -> Sketch:
+    sketched: Sketched = thing
+    return sketched.sketch()
 
 
 @sketch_of.register
