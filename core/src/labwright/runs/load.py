@@ -88,6 +88,8 @@ class Loaded(Shown):
     ) -> list[dict[str, Any]]:
         """What the model says of each input: a table with the `input`'s name and the task's values, for each of them.
 
+        A value that is a file is an Attachment, which isn't written anywhere.
+
         Args:
             inputs: a path or several, of files and folders; or a tensor, an array or a tuple of them, as the model is
                 called with: a row for each input, of numbers as the run's data has them.
