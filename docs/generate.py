@@ -1,4 +1,4 @@
-"""The pages made when the site is built: verbs, interfaces, Python names, components with settings, and benchmarks.
+"""The pages made when the site is built: verbs, interfaces, Python names, components, notebooks and benchmarks.
 
 mkdocs calls `on_files` (see `hooks:` in mkdocs.yml). Nothing of these pages is written by hand, so that none of it can
 differ from what the code does; docstrings are Markdown already. `python docs/generate.py` draws the figures of
@@ -8,6 +8,7 @@ explanation/architecture.md and how-to/check-a-plugin.md anew, which are pages t
 from __future__ import annotations
 
 import ast
+import base64
 import dataclasses
 import inspect
 import json
@@ -40,6 +41,7 @@ ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "RESULTS.md"
 DRAWN = [ROOT / "docs" / page for page in ("explanation/architecture.md", "how-to/check-a-plugin.md")]
 CORE = ROOT / "core" / "src" / "labwright"
+NOTEBOOKS = sorted((ROOT / "docs" / "notebooks").glob("*.ipynb"))
 
 _LEADS = {
     "task": "What is learned: data in, objective, measure of success.",
@@ -61,8 +63,8 @@ _LEADS = {
 
 def on_files(files: Files, *, config: MkDocsConfig) -> Files:
     """Add the generated pages to those that are written by hand."""
-    for uri, text in pages(Plugins.discover()).items():
-        files.append(File.generated(config, uri, content=text))
+    for uri, content in (pages(Plugins.discover()) | pictures()).items():
+        files.append(File.generated(config, uri, content=content))
     return files
 
 
@@ -77,6 +79,7 @@ def pages(plugins: Plugins) -> dict[str, str]:
         "reference/python.md": python(),
         "explanation/benchmarks.md": benchmarks(),
     }
+    written |= {f"notebooks/{file.stem}.md": notebook(file) for file in NOTEBOOKS}
     return written | {
         f"reference/components/{plugins.heading(kind)}.md": components(plugins, kind)
         for kind in plugins.kinds
@@ -129,6 +132,47 @@ def _metavar(parameter: Any) -> str:
     name = str(parameter.metavar or parameter.name.upper())
     optional = not parameter.required and not name.startswith("[")
     return f"[{name}]" + "..." * (parameter.nargs == -1) if optional else name
+
+
+# -------------------------------------------------------------------------------------------------------- notebooks
+
+
+def notebook(file: Path) -> str:
+    """A notebook as a page: its texts, code, and what came of it when it was run last."""
+    first, *rest = json.loads(file.read_text(encoding="utf-8"))["cells"]
+    parts = ["".join(first["source"]), f"*[The notebook itself]({file.name}), to be run.*"]
+    for cell in rest:
+        if cell["cell_type"] == "markdown":
+            parts.append("".join(cell["source"]))
+            continue
+        parts.append("```python\n" + "".join(cell["source"]) + "\n```")
+        for output in cell["outputs"]:
+            shown = output.get("data", {})
+            if "image/png" in shown:
+                parts.append(f"![What is drawn]({_picture(file, cell)})")
+            elif "text/html" in shown:
+                html = "".join(shown["text/html"]).replace("\n", " ").replace(' border="1" class="dataframe"', "")
+                parts.append(f"<div>{html}</div>")
+            elif shown:
+                parts.append("```text\n" + "".join(shown["text/plain"]) + "\n```")
+            else:
+                parts.append("```text\n" + "".join(output["text"]).rstrip() + "\n```")
+    return _page(parts)
+
+
+def pictures() -> dict[str, Any]:
+    """The pictures of the notebooks' pages, as PNG files by their place below docs/."""
+    return {
+        f"notebooks/{_picture(file, cell)}": base64.b64decode(output["data"]["image/png"])
+        for file in NOTEBOOKS
+        for cell in json.loads(file.read_text(encoding="utf-8"))["cells"]
+        for output in cell.get("outputs", ())
+        if "image/png" in output.get("data", {})
+    }
+
+
+def _picture(file: Path, cell: Mapping[str, Any]) -> str:
+    return f"{file.stem}-{cell['id']}.png"
 
 
 # --------------------------------------------------------------------------------------------------------- settings
@@ -277,8 +321,11 @@ def _range(schema: Mapping[str, Any]) -> str:
 
 INTERFACES = ("Task", "Data", "Split", "Batch", "Loss", "Optimizer", "Device", "Goal", "Phase", "Group", "Metric")
 GROUPS = {
-    "Experiments and runs": ("Experiment", "Train", "Run", "Outcome", "load", "evaluate", "evaluating", "Attachment"),
-    "Studies and comparisons": ("Study", "compare", "Comparison"),
+    "Experiments and runs": (
+        *("Experiment", "Train", "Run", "Outcome", "load", "Loaded", "Evaluation", "evaluate", "evaluating"),
+        "Attachment",
+    ),
+    "Studies and comparisons": ("tune", "Study", "compare", "Comparison"),
     "What plugins bring": ("hookimpl", "Component", "Recipe", "Kind", "Verb", "Plugins", "Part", "fitting_names"),
     "Trying what plugins bring": ("signature", "Setting", "Prepared", "Built"),
     "Data": ("TensorSplit", "Labelled", "Sharded", "IndexedBatches", "Workers", "LeftOut"),

@@ -13,7 +13,7 @@ from typing import Any
 import labwright as lw
 import numpy as np
 import pytest
-from labwright.runs.dry_run import dry_run
+from labwright_instruments.dry_run import dry_run
 from PIL import Image
 
 CHANCE = random.Random(0)

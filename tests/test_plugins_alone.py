@@ -197,6 +197,8 @@ def test_the_core_alone_trains_with_a_plugin_in_a_file_and_says_what_tune_comes_
     assert "`cross-entropy` comes with labwright-tasks: pip install labwright[tasks]" in by_name
     by_name = fresh.labwright("--plugin", "line.py", "run", "line.toml", "optimizer=torch/RAdam", code=2).stderr
     assert "`torch/RAdam` comes with labwright-tasks: pip install labwright[tasks]" in by_name
+    dry = fresh.labwright("--plugin", "line.py", "run", "line.toml", "--dry-run", code=2).stderr
+    assert "comes with labwright-instruments: pip install labwright[instruments]" in dry
     for verb in ("tune", "study", "space", "worker", "compare"):
         refused = fresh.labwright(verb, "line.toml", code=2).stderr
         assert f"`{verb}` comes with labwright-study: pip install labwright[study]" in refused

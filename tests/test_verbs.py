@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import labwright as lw
 import numpy as np
 import pytest
 from labwright import Plugins
@@ -154,6 +155,17 @@ def test_or_resume_sets_a_run_without_a_checkpoint_aside_and_goes_on_with_one_th
 
 def weights(folder: Path) -> bytes:
     return next(iter(sorted(folder.glob("checkpoints/*/model.safetensors"))[::-1])).read_bytes()
+
+
+def test_python_answers_and_measures_as_the_verbs_do(trained: Path, eight: Path, lab: Lab) -> None:
+    run = lw.load(str(trained))
+    _, out, _ = lab("predict", trained, eight, "--json")
+    assert run.predict(eight) == [json.loads(out)]
+    _, out, _ = lab("predict", trained, "--file", eight / "eight.png", "--json")
+    assert run.predict(file=str(eight / "eight.png")) == [json.loads(out)]
+    _, out, _ = lab("evaluate", trained, "--split", "valid", "--json")
+    assert json.loads(json.dumps(run.evaluate("valid").json())) == json.loads(out)
+    assert [row["accuracy"] for row in run.history() if row["split"] == "test"] == [run.evaluate().metrics["accuracy"]]
 
 
 def test_verify_resume_proves_the_shipped_recipe(lab: Lab) -> None:

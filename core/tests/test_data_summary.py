@@ -75,7 +75,7 @@ def test_nearly_all_samples_of_one_class_is_said() -> None:
 def test_it_says_the_same_after_it_was_kept(tmp_path: Path) -> None:
     told = summary(Told())
     told.write(tmp_path)
-    assert DataSummary.of_json(json.loads((tmp_path / "read.json").read_text())) == told
+    assert json.loads((tmp_path / "read.json").read_text())["samples"] == told.samples
     assert not told.differences(read_summary(tmp_path) or {})
     assert read_summary(tmp_path / "nowhere") is None
 

@@ -12,37 +12,31 @@ from pathlib import Path
 from typing import Any
 
 from labwright.base import ranks as ranks
+from labwright.base.elsewhere import brought
 
 _IMPORTS = re.finditer(
     r"^from (labwright[.\w]+) import (?:\(([^)]+)\)|(.+))", Path(__file__).with_suffix(".pyi").read_text("utf-8"), re.M
 )
 _MODULE_OF = {name: line[1] for line in _IMPORTS for name in re.findall(r"as (\w+)", line[2] or line[3])}
-_OF_STUDIES = ("Comparison", "Study", "compare")  # of the plugin that is called study, found through its entry point
+_OF_STUDIES = (
+    "Comparison",
+    "Study",
+    "compare",
+    "tune",
+)  # of the plugin that is called study, found through its entry point
 
 __all__ = [*_MODULE_OF, *_OF_STUDIES]
 
 
 def __getattr__(name: str) -> Any:
     if name in _OF_STUDIES:
-        value = _of_studies(name)
+        value = brought("study", name)
     elif name in _MODULE_OF:
         value = getattr(importlib.import_module(_MODULE_OF[name]), name)
     else:
         raise AttributeError(f"module 'labwright' has no attribute {name!r}")
     globals()[name] = value
     return value
-
-
-def _of_studies(name: str) -> Any:
-    """A name of the plugin whose entry point is called `study`.
-
-    Raises ImportError where it isn't installed: of an AttributeError `from labwright import Study` would lose the text.
-    """
-    from importlib import metadata
-
-    for point in metadata.entry_points(group="labwright", name="study"):
-        return getattr(importlib.import_module(point.module.partition(".")[0]), name)
-    raise ImportError(f"labwright.{name} comes with labwright-study: pip install labwright[study]")
 
 
 def __dir__() -> list[str]:

@@ -1,5 +1,5 @@
 # Every public name and where it is: what type checkers read, and `__init__.py`, which imports a name on its first use.
-# The three of studies are whatever the plugin called study brings.
+# Those of studies are whatever the plugin called study brings.
 from typing import Any
 
 from labwright.base import ranks as ranks
@@ -87,6 +87,8 @@ from labwright.plugin.hookspecs import Verb as Verb
 from labwright.plugin.hookspecs import hookimpl as hookimpl
 from labwright.plugin.registry import Plugins as Plugins
 from labwright.runs.experiment import Experiment as Experiment
+from labwright.runs.load import Evaluation as Evaluation
+from labwright.runs.load import Loaded as Loaded
 from labwright.runs.load import load as load
 from labwright.runs.prepared import Prepared as Prepared
 from labwright.train.built import Built as Built
@@ -102,3 +104,4 @@ from labwright.train.settings import Train as Train
 Comparison: Any
 Study: Any
 compare: Any
+tune: Any

@@ -13,11 +13,13 @@ Files             `write_text` and `write_json` write whole or not at all, `refu
                   two of them differ.
 A report          `page` has the pieces a page is put together from, `charts` their frame and colours; `duration` says
                   a stretch of time in words.
+A notebook        `Shown` is what shows itself as a table, by its `sketch`; `brought` finds what another plugin brings.
 
 It imports torch.
 """
 
 from labwright.base.durations import duration
+from labwright.base.elsewhere import Shown, brought
 from labwright.base.files import refuse_links, write_json, write_text
 from labwright.base.locks import Lock
 from labwright.base.search import NONE
@@ -38,9 +40,11 @@ __all__ = [
     "Lock",
     "PhaseStep",
     "Prepared",
+    "Shown",
     "Status",
     "Trainer",
     "Where",
+    "brought",
     "charts",
     "checked",
     "differences",

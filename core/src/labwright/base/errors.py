@@ -98,12 +98,12 @@ def path_fault(path: Path) -> str:
     return ""
 
 
-def located(path: Path) -> str:
+def located(path: Path | str) -> str:
     """A path for a message, and where it was looked for unless it says that itself.
 
     Example: `raise lw.LabwrightError(f"there is no file {lw.located(file)}.")`
     """
-    return f"{str(path)!r}" if path.is_absolute() else f"{str(path)!r} in {Path.cwd()}"
+    return f"{str(path)!r}" if Path(path).is_absolute() else f"{str(path)!r} in {Path.cwd()}"
 
 
 def listed(names: Iterable[str], most: int = 12) -> str:

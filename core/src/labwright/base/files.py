@@ -19,6 +19,7 @@ from typing import Any
 
 from labwright.base.errors import LabwrightError, RunFailed
 
+File = Path | str  # or a folder
 NOT_FINITE = ("NaN", "Infinity", "-Infinity")
 
 

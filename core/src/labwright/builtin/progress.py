@@ -1,4 +1,7 @@
-"""What a person sees of a run while it goes on: a bar on a terminal, plain lines elsewhere. All of it on stderr."""
+"""What a person sees of a run while it goes on: a bar on a terminal, plain lines elsewhere. All of it on stderr.
+
+In a notebook that would be red, as if something had failed: there lines are on stdout, below a bar of the cell's.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ import shlex
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import IO, Annotated, Any, cast
 
 from pydantic import Field
@@ -20,6 +24,7 @@ from rich.table import Table
 from rich.text import Text
 
 from labwright.base.durations import duration
+from labwright.base.elsewhere import Absent, brought
 from labwright.base.files import mute, printable
 from labwright.interfaces.run import Outcome, Run
 from labwright.interfaces.task import headlines
@@ -41,6 +46,7 @@ class Progress:
         self._run: Run | None = None
         self._bar: _Bar | None = None
         self._notes_said = 0
+        self._in_cell: Any = None
 
     @hookimpl
     def labwright_run_started(self, run: Run) -> None:
@@ -52,6 +58,8 @@ class Progress:
         console = Console(file=_patient())
         if console.file.isatty() and not console.is_dumb_terminal:
             self._bar = _Bar(self._speed, self._numbers, run, console)
+        with suppress(Absent):
+            self._in_cell = brought("instruments", "RunBar")(run) if console.is_jupyter else None
         begun = f"from step {run.step:,} of {run.total_steps:,}" if run.step else f"{run.total_steps:,} steps"
         self._say(f"{run.folder}: {begun} on {run.device}")
         if run.data is not None:
@@ -60,6 +68,8 @@ class Progress:
 
     @hookimpl
     def labwright_logged(self, values: Mapping[str, float]) -> None:
+        if self._in_cell is not None:
+            self._in_cell.draw(values)
         self._values.update(values)
         if self._bar is None and time.monotonic() - self._last_line >= self.every:
             self._say_step()
@@ -77,8 +87,8 @@ class Progress:
     def labwright_run_ended(self, run: Run, outcome: Outcome) -> None:
         if self._run is None:  # it never started
             return
-        if self._bar is not None:
-            self._bar.close()
+        for bar in filter(None, (self._bar, self._in_cell)):
+            bar.close()
         self._say_notes(run)
         self._say(_closing(run, outcome))
         self._run = self._bar = None
@@ -180,9 +190,10 @@ class _Patient:
 
 
 def _patient() -> IO[str]:
-    """stderr, as it is now; a program may have none, or have closed it."""
-    there = sys.stderr is not None and not sys.stderr.closed
-    return cast("IO[str]", _Patient(sys.stderr if there else cast("IO[str]", _Nowhere())))
+    """stderr, or a notebook's stdout, as it is now; a program may have none, or have closed it."""
+    stream = sys.stdout if Console().is_jupyter else sys.stderr
+    there = stream is not None and not stream.closed
+    return cast("IO[str]", _Patient(stream if there else cast("IO[str]", _Nowhere())))
 
 
 class _Above(FileProxy):

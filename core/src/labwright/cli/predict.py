@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import io
 import os
-import stat
 import sys
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from functools import partial
+from collections.abc import Iterable, Iterator
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -21,13 +18,11 @@ from labwright.cli.shared import Json, RunFolder, echo, say
 
 if TYPE_CHECKING:
     from labwright.interfaces.task import Attachment, Task
+    from labwright.runs.inputs import Reader
 
 SETTINGS = {"ignore_unknown_options": True}  # `--LINE TEXT`: the task says what LINE is
-AT_ONCE = 64  # files that are read before they are answered together
 RESERVED = ("set", "on", "explain", "out", "json", "help")
 MOST_NAMED = 10  # inputs that can't be read
-
-Reader = Callable[[], Any]
 
 
 def verb(
@@ -57,7 +52,7 @@ def verb(
     Example: labwright predict runs/vision-digits-001 photos/ --json > answers.jsonl
     """
     from labwright.interfaces.task import Attachment
-    from labwright.runs.load import built_from, experiment_of, predictions
+    from labwright.runs.load import AT_ONCE, built_from, experiment_of, plain_answer, predictions, reason_of
 
     experiment = experiment_of(run, ctx.obj.plugins, settings or ())
     built = built_from(run, experiment, overrides=settings or ())
@@ -71,16 +66,14 @@ def verb(
     for count, (name, answer) in enumerate(answers, 1):  # noqa: B007
         if isinstance(answer, Exception):
             failed += 1
-            reason = str(answer) if isinstance(answer, LabwrightError) else f"{type(answer).__name__}: {answer}"
             if failed <= MOST_NAMED:
-                say(f"error: {printable(name)}: {printable(reason)}")
+                say(f"error: {printable(name)}: {printable(reason_of(answer))}")
             if as_json:
-                echo(json_text({"input": name, "error": reason}))
+                echo(json_text(plain_answer(name, answer)))
             continue
         answer = {key: kept.write(value) if isinstance(value, Attachment) else value for key, value in answer.items()}
         if as_json:
-            whole = {key: "".join(value) if isinstance(value, Iterator) else value for key, value in answer.items()}
-            echo(json_text({"input": name} | whole))
+            echo(json_text(plain_answer(name, answer)))
         else:
             _tell(name, answer)
     say(*(f"note: {note}" for note in [*built.notes, *built.task.data.noticed()]))
@@ -115,43 +108,34 @@ class _Kept:
 
 def _inputs(task: Task, given: Iterable[str | Path]) -> Iterator[tuple[str, Reader]]:
     """The name of each input, and what reads it; a Path is other data, with an input in each of its rows."""
+    from labwright.runs.inputs import of_line, of_path, of_rows
+
     if (line := task.line) in RESERVED:
         raise LabwrightError(
             f"task {type(task).__name__} calls its lines {line!r}, but --{line} is an option of predict itself; "
             "`line` should be another word."
         )
     waiting = iter(given)
+    told = lambda note: say(f"note: {note}"), f" This run takes --{line} TEXT as well."
     for one in waiting:
-        path = Path(one)
         if isinstance(one, Path):
-            rows = task.inputs(one)
-            yield from _inputs(task, [str(one)]) if rows is None else rows
+            yield from of_rows(task, one, *told)
         elif one == "-":
-            for line in _lines():
-                yield line.strip(), partial(_parsed, task, line)
+            yield from (of_line(task, text) for text in _lines())
         elif one.startswith("--"):
             name, equals, text = one.removeprefix("--").partition("=")
-            if name != task.line:
-                known = [task.line, *RESERVED]
+            if name != line:
+                known = [line, *RESERVED]
                 raise LabwrightError(
-                    f"predict has no option --{name}{nearest(name, known)} This run takes --{task.line} TEXT."
+                    f"predict has no option --{name}{nearest(name, known)} This run takes --{line} TEXT."
                 )
             text = text if equals else str(next(waiting, ""))
             # "" too: a line of stdin that is empty is left out as well
             if not text:
                 raise LabwrightError(f"--{name} needs a text, such as --{name} TEXT.")
-            yield text, partial(_parsed, task, text)
-        elif path.is_dir():
-            files = task.data.files(path)
-            left_out = _left_out(path, files)
-            if not files:
-                reads = f"it has no file that {type(task.data).__name__} reads"
-                yield one, partial(_refuse, f"{reads}; it has {left_out}." if left_out else f"{reads}: it is empty.")
-            elif left_out:
-                say(f"note: {printable(one)}: {len(files):,} files read; left out: {left_out}.")
-            yield from ((str(file), partial(task.data.read, file)) for file in files)
+            yield of_line(task, text)
         else:
-            yield one, partial(_read, task, path)
+            yield from of_path(task, one, *told)
 
 
 def _lines() -> Iterator[str]:
@@ -163,49 +147,6 @@ def _lines() -> Iterator[str]:
     if isinstance(sys.stdin, io.TextIOWrapper):
         sys.stdin.reconfigure(errors="surrogateescape")
     yield from (line.rstrip("\r\n") for line in sys.stdin if line.strip())
-
-
-def _refuse(why: str) -> None:
-    raise LabwrightError(why)
-
-
-def _read(task: Task, path: Path) -> Any:
-    _check_file(path, f" This run takes --{task.line} TEXT as well.")
-    return task.data.read(path)
-
-
-def _parsed(task: Task, line: str) -> Any:
-    if task.line == "file":
-        _check_file(Path(line))
-    return task.parse(line)
-
-
-def _check_file(path: Path, more: str = "") -> None:
-    """Raises LabwrightError if there is no file, or one that never ends: a device, pipe or socket."""
-    try:
-        mode = path.stat().st_mode
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise LabwrightError(f"there is no file or folder {str(path)!r} to read: {reason}.{more}") from error
-    if not stat.S_ISREG(mode):
-        what = "a folder" if stat.S_ISDIR(mode) else "a device, pipe or socket; `-` reads lines from stdin"
-        raise LabwrightError(f"{str(path)!r} is no file but {what}.")
-
-
-def _left_out(folder: Path, files: Iterable[Path]) -> str:
-    """What of a folder isn't among the files that are read: endings, hidden files, links to folders, in words."""
-    # a link to a folder counts as followed where one of the files was reached through it
-    read = set(files)
-    followed = {parent for file in read for parent in file.parents}
-    found: Counter[str] = Counter()
-    for place, folders, names in os.walk(folder, onerror=lambda _: found.update(["folders that can't be read"])):
-        links = (path for name in folders if (path := Path(place, name)).is_symlink())
-        found.update("links to folders" for path in links if path not in followed)
-        for path in (Path(place, name) for name in names):
-            if path not in read:
-                hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-                found["hidden" if hidden else path.suffix.lower() or "without an ending"] += 1
-    return ", ".join(f"{count:,} {printable(what)}" for what, count in found.most_common())
 
 
 def _tell(name: str, answer: dict[str, Any]) -> None:

@@ -7,19 +7,10 @@ from typing import Annotated
 
 import typer
 
+from labwright.base.elsewhere import brought
 from labwright.base.errors import LabwrightError
 from labwright.cli.resume import go_on
-from labwright.cli.shared import (
-    Json,
-    Overrides,
-    Processes,
-    RecipeName,
-    join_or_start,
-    print_json,
-    print_outcome,
-    print_table,
-    say,
-)
+from labwright.cli.shared import Json, Overrides, Processes, RecipeName, join_or_start, print_outcome, say
 
 
 def verb(
@@ -60,16 +51,7 @@ def verb(
             go_on(folder, ctx.obj.plugins, as_json)
             return
     if dry_run:
-        from labwright.data.summary import DataSummary
-        from labwright.runs.dry_run import dry_run as dry
-
-        cost = dry(experiment)
-        if as_json:
-            print_json(cost)
-        else:
-            say(*(f"note: {note}" for note in cost.pop("notes")))
-            cost["data"] = DataSummary.of_json(cost["data"]).line()
-            print_table([(key.replace("_", " "), str(value)) for key, value in cost.items()])
+        brought("instruments", "tell_dry_run")(experiment, as_json)
         return
     outcome = experiment.run(folder).outcome
     assert outcome is not None

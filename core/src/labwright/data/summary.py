@@ -49,11 +49,6 @@ class DataSummary:
     def json(self) -> dict[str, Any]:
         return asdict(self)
 
-    @classmethod
-    def of_json(cls, kept: Mapping[str, Any]) -> DataSummary:
-        left_out = tuple(LeftOut(**fields) for fields in kept["left_out"])
-        return cls(**{**kept, "left_out": left_out, "remarks": tuple(kept["remarks"])})
-
     def write(self, folder: Path) -> None:
         (folder / FILE).write_text(json.dumps(self.json(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 

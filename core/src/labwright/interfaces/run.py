@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from labwright.base.elsewhere import Shown
 from labwright.base.errors import RunFailed
 from labwright.base.files import numbers, write_json
 
@@ -56,15 +57,15 @@ class Outcome:
             write_json(self.folder / "outcome.json", self.json())
 
     @classmethod
-    def read(cls, folder: Path) -> Outcome:
+    def read(cls, folder: Path | str) -> Outcome:
         """What `write` wrote. Raises OSError, ValueError, TypeError or KeyError if it isn't there or is torn."""
-        told = json.loads((folder / "outcome.json").read_text(encoding="utf-8"))
+        told = json.loads((Path(folder) / "outcome.json").read_text(encoding="utf-8"))
         # the folder may have been moved since
-        return cls(**(numbers(told) | {"folder": folder}))
+        return cls(**(numbers(told) | {"folder": Path(folder)}))
 
 
-@dataclass
-class Run:
+@dataclass(repr=False)
+class Run(Shown):
     """A run as hook implementations see it.
 
     `calling` makes the context in which the model is called, without gradients: where each of several processes holds a
@@ -94,3 +95,8 @@ class Run:
     @property
     def epoch(self) -> float:
         return self.step / self.steps_per_epoch
+
+    def __repr__(self) -> str:
+        status, goal = self.outcome.status if self.outcome else "not ended", self.task.goal.metric
+        told = "".join(f", {split} {goal} {of[goal]:.4g}" for split, of in self.metrics.items() if goal in of)
+        return f"Run({str(self.folder)!r}, {status} after {self.step:,} of {self.total_steps:,} steps{told})"

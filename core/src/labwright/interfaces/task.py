@@ -11,7 +11,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self, runtime_checkable
@@ -74,7 +74,7 @@ class Attachment:
     Example: `lw.Attachment(png, ".png")`
     """
 
-    data: bytes
+    data: bytes = field(repr=False)
     suffix: str
 
 

@@ -64,7 +64,7 @@ class Plugins:
                 self._owners.setdefault((kind_of(declared), declared.name), []).append((plugin, declared))
 
     @classmethod
-    def discover(cls, blocked: Collection[str] = (), local: Iterable[Path] = ()) -> Plugins:
+    def discover(cls, blocked: Collection[str] = (), local: Iterable[Path | str] = ()) -> Plugins:
         """The installed plugins, without those blocked by `blocked`, the environment or the project's settings.
 
         `local` are files with a plugin each, beside those of the settings. Raises LabwrightError if a name in `blocked`
@@ -249,8 +249,8 @@ class Plugins:
         return found
 
 
-def _resolved(file: Path) -> Path:
-    if fault := path_fault(file):
+def _resolved(file: Path | str) -> Path:
+    if fault := path_fault(file := Path(file)):
         raise LabwrightError(f"plugin {shown(str(file))}: {fault}.")
     return file.expanduser().resolve()
 

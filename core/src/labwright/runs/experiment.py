@@ -9,8 +9,9 @@ from typing import Any
 import tomli_w
 
 from labwright.base import ranks
+from labwright.base.elsewhere import Shown
 from labwright.base.errors import LabwrightError, RunFailed
-from labwright.base.files import refuse_links, write_json, write_text
+from labwright.base.files import File, refuse_links, write_json, write_text
 from labwright.base.isolation import isolated
 from labwright.base.locks import Lock
 from labwright.config.recipe import changes
@@ -31,7 +32,7 @@ from labwright.train.preflight import preflight
 from labwright.train.trainer import Trainer
 
 
-class Experiment(ExperimentSpec):
+class Experiment(ExperimentSpec, Shown):
     """Components by name, as tables with settings, or as objects; everything is checked here, before anything is built.
 
     Raises LabwrightError for a name, a setting or a combination that doesn't fit.
@@ -40,11 +41,15 @@ class Experiment(ExperimentSpec):
     loss="cross-entropy", optimizer="adamw", train={"epochs": 5}).run()`
     """
 
+    def __repr__(self) -> str:
+        parts = (self.task, *self.task.parts().values(), self.model, self.loss, self.component("optimizer"))
+        return f"Experiment({self.name!r}: {', '.join(part.label for part in parts if part)})"
+
     def build(
-        self, learned: Path | None = None, *, task: Task | None = None, begun: Path | None = None, trains: bool = True
+        self, learned: File | None = None, *, task: Task | None = None, begun: File | None = None, trains: bool = True
     ) -> Built:
         """Make everything: see `building.build`. The weights are initial ones, whatever a run starts from."""
-        return build(self, learned, task, begun, trains=trains)
+        return build(self, Path(learned) if learned else None, task, Path(begun) if begun else None, trains=trains)
 
     def begun(self, built: Built) -> Started | None:
         """What a run that begins is given of what it starts from: its weights are copied. None: it starts anew."""
@@ -56,7 +61,7 @@ class Experiment(ExperimentSpec):
         with isolated():
             return prepared_task(self)
 
-    def run(self, folder: Path | str | None = None, *, listeners: Sequence[object] = ()) -> Run:
+    def run(self, folder: File | None = None, *, listeners: Sequence[object] = ()) -> Run:
         """Train, evaluate and report, in a new run folder.
 
         Args:
@@ -70,11 +75,11 @@ class Experiment(ExperimentSpec):
             LabwrightError: for what can't be built, before there is a folder.
             RunFailed: for a run that could not go on; its folder says how far it came.
         """
-        trainer = self.trainer(Path(folder) if folder is not None else None, listeners=listeners)
+        trainer = self.trainer(folder, listeners=listeners)
         trainer.fit()
         return trainer.run
 
-    def trainer(self, folder: Path | None = None, *, listeners: Sequence[object] = ()) -> Trainer:
+    def trainer(self, folder: File | None = None, *, listeners: Sequence[object] = ()) -> Trainer:
         """Everything built and written down in a new run folder, before the first step."""
         ranks.join()
         built = self.build()
@@ -85,7 +90,7 @@ class Experiment(ExperimentSpec):
         # all that can be refused is refused before there is a folder
         notes = preflight(built, self.train)
         data = summarised(built.task.data)
-        folder = ranks.by_first(lambda: claim_folder(folder) if folder is not None else new_folder(self.name))
+        folder = ranks.by_first(lambda: new_folder(self.name) if folder is None else claim_folder(Path(folder)))
         lock = Lock(folder)
         ranks.by_first(lock.acquire)
         ranks.by_first(lambda: settled._begin(folder, built, data, started))
@@ -110,13 +115,13 @@ class Experiment(ExperimentSpec):
             raise RunFailed(f"can't write {folder / 'task'}: {error.strerror or error}.") from error
         self._write_down(folder, built, {"start": started.files} if started else {})
 
-    def trial(self, folder: Path, task: Task, *, listeners: Sequence[object] = ()) -> Trainer:
+    def trial(self, folder: File, task: Task, *, listeners: Sequence[object] = ()) -> Trainer:
         """A trainer for one trial of a study, over a prepared task: the same training, and little is written.
 
         The folder gets the recipe, the log and the outcome. Checkpoints stay in memory, and the test part isn't looked
         at: a search that saw it would choose by it.
         """
-        built = self.build(task=task)
+        folder, built = Path(folder), self.build(task=task)
         self.begun(built)
         per_epoch = steps_per_epoch(self, built.task)
         settled = self.settled(per_epoch)
@@ -132,7 +137,7 @@ class Experiment(ExperimentSpec):
         write_text(folder / "recipe.toml", tomli_w.dumps(self.table()), durable=False)
 
     def resumed(
-        self, folder: Path, *, listeners: Sequence[object] = (), other_data: bool = False
+        self, folder: File, *, listeners: Sequence[object] = (), other_data: bool = False
     ) -> tuple[Trainer, list[str]]:
         """A trainer that goes on from a run folder's newest whole checkpoint, and notes for the person.
 
@@ -148,7 +153,7 @@ class Experiment(ExperimentSpec):
         """
         # a folder that somebody sent is written to: nothing in it may lead elsewhere
         ranks.join()
-        refuse_links(folder)
+        refuse_links(folder := Path(folder))
         lock = Lock(folder)
         ranks.by_first(lock.acquire)
         try:

@@ -58,9 +58,9 @@ class Built:
                     "optimizer.groups or by the model itself (requires_grad is False). Leave some of them free."
                 )
 
-    def on(self, path: Path) -> Built:
+    def on(self, path: Path | str) -> Built:
         """The same model with the task over other data, to evaluate its `test` part: see `Task.on`."""
-        return replace(self, task=self.task.on(path), optimizers={}, beside={})
+        return replace(self, task=self.task.on(Path(path)), optimizers={}, beside={})
 
     def measure_beside(self, paths: Mapping[str, str]) -> None:
         """Have other data measured while training, each by its name. Raises LabwrightError for one that can't be."""
@@ -69,7 +69,7 @@ class Built:
                 raise LabwrightError(
                     f"train.evaluate_on: {name!r} is a part of the run's own data; choose another name."
                 )
-            self.beside[name] = other = self.on(Path(path))
+            self.beside[name] = other = self.on(path)
             self.notes.append(f"measured beside it, {name}: {summarised(other.task.data).line()}.")
 
     def mixed(self) -> AbstractContextManager[Any]:

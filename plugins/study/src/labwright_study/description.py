@@ -11,7 +11,7 @@ from labwright import Goal
 from labwright_study.space import Space
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Description:
     """A study in words and numbers. `storage` is its URL without a password, `trials` how many were asked for.
 
@@ -34,3 +34,21 @@ class Description:
     def goals_in_words(self) -> str:
         """`maximize accuracy and minimize parameters`."""
         return " and ".join(f"{goal.direction} {goal.metric}" for goal in self.goals)
+
+    def __repr__(self) -> str:
+        searched = f"{len(self.space.dimensions)} settings of {self.experiment}"
+        return f"Study({str(self.folder)!r}, {self.trials} trials over {searched}, {self.goals_in_words()})"
+
+    def sketch(self) -> tuple[str, Sequence[str], list[tuple[object, ...]], list[str]]:
+        """What a notebook shows: a title, heads of columns, rows and lines below."""
+        space = self.space.json().items()
+        rows = [(path, place["searched"], place.get("if", "")) for path, place in space]
+        columns = 3 if any(condition for _, _, condition in rows) else 2
+        how = f"{self.sampler} and {self.pruner}, seed {self.seed}"
+        shown: list[tuple[object, ...]] = [row[:columns] for row in rows]
+        return (
+            repr(self),
+            ("setting", "searched", "if")[:columns],
+            shown,
+            [how, *(f"note: {note}" for note in self.space.notes)],
+        )

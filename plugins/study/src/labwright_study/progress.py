@@ -1,5 +1,7 @@
 """What a person sees of many runs as they end: a bar on a terminal, a line for each elsewhere. All of it on stderr.
 
+In a notebook, where that would be red, lines are on stdout, below a bar of the cell's.
+
 A run's own display is the core's: it moves with every step, and is about one run.
 """
 
@@ -8,9 +10,12 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Iterable
+from contextlib import suppress
 from types import TracebackType
+from typing import Any
 
 import typer
+from labwright.engine import brought
 from optuna.trial import FrozenTrial, TrialState
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -29,11 +34,16 @@ class Tally:
     def __init__(self, noun: str, total: int, done: int = 0, summary: str = "", *, quiet: bool = False) -> None:
         self.quiet = quiet
         self._bar: Progress | None = None
+        self._done = done
+        self._in_cell: Any = None
         console = Console(stderr=True)
         if sys.stderr.isatty() and not console.is_dumb_terminal and not quiet:
             columns = BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.description}")
             self._bar = Progress(TextColumn(noun), *columns, console=console)
             self._task = self._bar.add_task(summary, total=total, completed=done)
+        if console.is_jupyter and not quiet:
+            with suppress(ImportError):
+                self._in_cell = brought("instruments", "Bar")(total, done, summary)
 
     def __enter__(self) -> Tally:
         if self._bar is not None:
@@ -45,10 +55,15 @@ class Tally:
     ) -> None:
         if self._bar is not None:
             self._bar.stop()
+        if self._in_cell is not None:
+            self._in_cell.close()
 
     def ended(self, line: str, summary: str = "") -> None:
         """One more is done; the line says how."""
         self.say(line)
+        self._done += 1
+        if self._in_cell is not None:
+            self._in_cell.draw(self._done, summary)
         if self._bar is not None:
             self._bar.update(self._task, advance=1, description=summary)
 
@@ -59,7 +74,12 @@ class Tally:
         if self._bar is not None:
             self._bar.console.print(line, markup=False, highlight=False, soft_wrap=True)
         else:
-            typer.echo(line, err=True)
+            say(line)
+
+
+def say(line: str) -> None:
+    """A line for the person, on stderr; in a notebook on stdout."""
+    typer.echo(line, err=not Console().is_jupyter)
 
 
 class TrialProgress:

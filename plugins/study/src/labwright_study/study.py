@@ -19,9 +19,8 @@ from typing import Any, Literal
 
 import optuna
 import tomli_w
-import typer
 from labwright import Experiment, LabwrightError, Plugins, derived_seed, listed, ranks, sentence
-from labwright.engine import ComponentSpec, Where, interruptions, resolve, write_json, write_text
+from labwright.engine import ComponentSpec, Shown, Where, interruptions, resolve, write_json, write_text
 from optuna.exceptions import DuplicatedStudyError
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
@@ -32,7 +31,7 @@ from labwright_study.description import Description
 from labwright_study.findings import Findings
 from labwright_study.folder import JOURNAL, Marker, check_folder, checked_name, claim, cleared
 from labwright_study.grouping import Grouping
-from labwright_study.progress import TrialProgress
+from labwright_study.progress import TrialProgress, say
 from labwright_study.ranks import checked, led
 from labwright_study.report.sections import write_report
 from labwright_study.samplers import Grid, Sampler
@@ -47,7 +46,7 @@ class InVain(LabwrightError):
     """A study of which nothing can come."""
 
 
-class Study:
+class Study(Shown):
     """Trials of an experiment. `Study(experiment, trials=50).run()` begins one, or goes on with the one of that name.
 
     `name` is that of its folder in `studies`; `folder` gives another place. `storage` is a URL, by default a journal in
@@ -515,6 +514,13 @@ class Study:
             asynchronous=self.asynchronous,
         )
 
+    def __repr__(self) -> str:
+        return repr(self.described())
+
+    def sketch(self) -> Any:
+        """What a notebook shows."""
+        return self.described().sketch()
+
     def findings(self, store: TrialStore, *, interrupted: bool = False) -> Findings:
         """How far the study is, and its best trials."""
         trials = store.ended()
@@ -567,7 +573,7 @@ class Study:
     def _say(self, line: str) -> None:
         """A line for the person, unless the study is quiet."""
         if not self.quiet:
-            typer.echo(line, err=True)
+            say(line)
 
 
 def _cluster(given: Any, plugins: Plugins) -> ComponentSpec:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
+
+from labwright.engine import Shown
 
 from labwright_study.paired_tests import Direction, Interval, Pair, finite, spread
 
@@ -28,8 +31,8 @@ class Standing:
         return spread(self.interval, self.range, len(finite(self.values)), confidence, form)
 
 
-@dataclass(frozen=True)
-class Comparison:
+@dataclass(frozen=True, repr=False)
+class Comparison(Shown):
     """What came of a comparison. `settings` are those in which the candidates differ, by dotted path and candidate.
 
     Example: `print(lw.compare(["a.toml", "b.toml"], seeds=8))`
@@ -52,6 +55,22 @@ class Comparison:
         for part in (plain, *plain["candidates"]):
             part["folder"] = str(part["folder"])
         return plain
+
+    def __repr__(self) -> str:
+        means = ", ".join(
+            f"{one.name} {'failed' if one.mean is None else f'{one.mean:.4g}'}" for one in self.candidates
+        )
+        return f"Comparison({str(self.folder)!r}, {self.split} {self.metric} of {self.seeds} seeds: {means})"
+
+    def sketch(self) -> tuple[str, Sequence[str], list[tuple[object, ...]], list[str]]:
+        """What a notebook shows: a title, heads of columns, rows and lines below."""
+        rows: list[tuple[object, ...]] = []
+        for one in self.candidates:
+            mean = "no value" if one.mean is None else one.mean
+            rows.append((one.name, mean, one.spread(1 - self.level, ".5g"), f"{one.seconds:.1f} s"))
+        columns = ("candidate", f"mean {self.metric} on {self.split}", "", "a run")
+        lines = [*self.sentences(), *(f"note: {note}" for note in self.notes)]
+        return repr(self), columns, rows, [*lines, f"report: {self.folder / 'report.html'}"]
 
     def sentences(self) -> list[str]:
         """The verdicts in words; where there are several pairs, what they come to is the first."""

@@ -20,8 +20,6 @@ from labwright.cli.shared import (
 )
 
 if TYPE_CHECKING:
-    from labwright import Experiment
-
     from labwright_study.confirm import Confirmation
     from labwright_study.findings import Findings
     from labwright_study.study import Study
@@ -97,27 +95,23 @@ def verb(
     """
     join_or_start(processes)
     experiment = ctx.obj.experiment(recipe, overrides)
-    from labwright_study.study import Study
+    from labwright_study.tuning import study_of
 
     how: dict[str, Any] = {"workers": workers, "threads": threads, "batch": batch, "seed": seed, "lease": lease}
     how |= {"asynchronous": asynchronous, "fuse": fuse, **_methods(sampler=sampler, pruner=pruner, on=on)}
-    study = Study(
+    study = study_of(
         experiment,
+        overrides or (),
         trials,
         name=name,
         storage=storage,
-        search=assignments(search or ()) | ({"only": only} if only else {}),
-        fixed=[*(fix or ()), *_pinned(experiment, overrides or ())],
+        search=assignments(search or ()),
+        only=only,
+        fixed=fix,
         goals=goal or (),
         **how,
     )
     _run(study, confirm, seeds, as_json)
-
-
-def _pinned(experiment: Experiment, overrides: Iterable[str]) -> list[str]:
-    """The paths that overrides set, of those that would be searched."""
-    marks = experiment.marks()
-    return [path for path in (text.partition("=")[0] for text in overrides) if path in marks]
 
 
 def _methods(**texts: str | None) -> dict[str, Any]:

@@ -9,11 +9,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from labwright.base import ranks
-from labwright.interfaces.closed_form import ClosedForm
-from labwright.plugin.hookspecs import hookimpl
-from labwright.runs.experiment import Experiment
-from labwright.train.trainer import Trainer
+from labwright import ClosedForm, Experiment, Run, hookimpl, ranks
+from labwright.cli.shared import print_json, print_table, say
+from labwright.engine import Trainer
 
 
 class _Times:
@@ -32,11 +30,26 @@ class _Times:
     labwright_run_started.every_process = labwright_step_ended.every_process = True  # type: ignore[attr-defined]
 
 
+def tell_dry_run(experiment: Experiment, as_json: bool) -> None:
+    """Print what `dry_run` says, as `labwright run --dry-run` does."""
+    run, cost = _looked(experiment)
+    if as_json:
+        print_json(cost)
+    elif run.data is not None:
+        cost["data"] = run.data.line()
+        say(*(f"note: {note}" for note in cost.pop("notes")))
+        print_table([(key.replace("_", " "), str(value)) for key, value in cost.items()])
+
+
 def dry_run(experiment: Experiment) -> dict[str, Any]:
     """What the experiment is made of and would cost, ready for JSON: seconds, bytes, counts.
 
     A model in closed form is built and not fitted, which is all of its training: it says what that takes.
     """
+    return _looked(experiment)[1]
+
+
+def _looked(experiment: Experiment) -> tuple[Run, dict[str, Any]]:
     with TemporaryDirectory(prefix="labwright-") as scratch:
         times = _Times()
         trainer = experiment.quiet().trainer(Path(scratch) / "run", listeners=[times])
@@ -46,7 +59,7 @@ def dry_run(experiment: Experiment) -> dict[str, Any]:
     assert data is not None
     # macOS counts bytes, Linux kibibytes
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-    return {
+    return trainer.run, {
         "device": str(device),
         "data": data.json(),
         "notes": trainer.run.notes,
