@@ -14,14 +14,14 @@ class Absent(LabwrightError, ImportError):
     """A name of a distribution that isn't installed."""
 
 
-def brought(plugin: str, name: str) -> Any:
+def brought(plugin: str, name: str, called: str = "") -> Any:
     """A name of the package whose entry point is called `study`, `instruments` or the like.
 
-    Raises Absent where it isn't installed: of an AttributeError `from labwright import Study` would lose the text.
+    `called` is what a person knows it by. Raises Absent where it isn't installed: of an AttributeError `from labwright import Study` would lose the text.
     """
     for point in metadata.entry_points(group="labwright", name=plugin):
         return getattr(importlib.import_module(point.module.partition(".")[0]), name)
-    raise Absent(f"labwright.{name} comes with labwright-{plugin}: pip install labwright[{plugin}]")
+    raise Absent(f"{called or f'labwright.{name}'} comes with labwright-{plugin}: pip install labwright[{plugin}]")
 
 
 class Shown:

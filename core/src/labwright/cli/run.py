@@ -51,7 +51,7 @@ def verb(
             go_on(folder, ctx.obj.plugins, as_json)
             return
     if dry_run:
-        brought("instruments", "tell_dry_run")(experiment, as_json)
+        brought("instruments", "tell_dry_run", "--dry-run")(experiment, as_json)
         return
     outcome = experiment.run(folder).outcome
     assert outcome is not None
