@@ -23,7 +23,6 @@ from labwright.config.signature import Part, signature
 from labwright.plugin.registry import Plugins
 from labwright.runs.experiment import Experiment
 from labwright.train.settings import Train
-from parts import Net
 from pydantic import Field
 from torch import nn
 

@@ -17,7 +17,8 @@ class Absent(LabwrightError, ImportError):
 def brought(plugin: str, name: str, called: str = "") -> Any:
     """A name of the package whose entry point is called `study`, `instruments` or the like.
 
-    `called` is what a person knows it by. Raises Absent where it isn't installed: of an AttributeError `from labwright import Study` would lose the text.
+    `called` is what a person knows it by. Raises Absent where it isn't installed: of an AttributeError
+    `from labwright import Study` would lose the text.
     """
     for point in metadata.entry_points(group="labwright", name=plugin):
         return getattr(importlib.import_module(point.module.partition(".")[0]), name)
