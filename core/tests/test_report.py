@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import json
 import math
 import re
 import wave
@@ -16,6 +17,7 @@ import labwright as lw
 import matplotlib.image
 import pytest
 import torch
+from labwright.report.curves import curves
 from matplotlib.figure import Figure as Canvas
 from parts import Blobs, Net, Sorting, duel, sorting
 from torch import nn
@@ -110,6 +112,7 @@ def test_a_report_holds_what_the_run_was_and_how_it_went_in_one_file(tmp_path):
         "Validation accuracy",
         "Learning rate",
         "All 3 evaluations",
+        "first 0.01, peak 0.01 at step 2, last 0.01",
         "batch_size",
         torch.__version__,
         f"labwright run {folder / 'recipe.toml'}",
@@ -233,6 +236,96 @@ def test_of_very_many_the_first_are_shown_and_the_page_says_so(tmp_path, section
     page = report_of(tmp_path / "run")
     assert page.tags.count(tag) == shown
     assert said in page.text
+
+
+def record(step: int, epoch: float, **values: Any) -> dict[str, Any]:
+    return {"event": "evaluation" if "split" in values else "train", "step": step, "epoch": epoch, **values}
+
+
+def a_log(steps: int, per_epoch: int, every: int) -> list[dict[str, Any]]:
+    """Of a run whose rate rises to 1 at a tenth of it and then falls, that is evaluated after each epoch."""
+    log = []
+    for step in range(1, steps + 1):
+        if step % every == 0 or step == 1:
+            rate = min(step / (steps // 10), (steps - step) / (steps - steps // 10))
+            log.append(record(step, step / per_epoch, loss=1 + 10 / step, lr=rate))
+        if step % per_epoch == 0:
+            metrics = {"accuracy": 1 - 1 / (1 + step), "hinge": 1 + 20 / step}
+            log.append(record(step, step / per_epoch, split="valid", metrics=metrics))
+    return log
+
+
+CARD = re.compile(r'<h3>([^<]*).*?</h3><span class="small">(.*?)</span>.*?(<svg .*?</svg>)', re.DOTALL)
+
+
+def charts_of(log: Sequence[dict[str, Any]], per_epoch: int, **settings: Any) -> dict[str, tuple[str, str]]:
+    """Of each chart by its title the note and the drawing."""
+    cards = "".join(curves(log, lw.Goal("accuracy", "maximize"), per_epoch, **settings))
+    return {title: (note, svg) for title, note, svg in CARD.findall(cards)}
+
+
+@pytest.mark.parametrize(("steps", "per_epoch", "every", "epochs"), [(60, 20, 1, 3), (200_000, 1_000, 50, 200)])
+def test_curves_have_about_a_hundred_points_and_an_axis_of_epochs(steps, per_epoch, every, epochs):
+    charts = charts_of(a_log(steps, per_epoch, every), per_epoch, loss="hinge")
+    assert list(charts) == ["Training loss and hinge", "Validation accuracy", "Learning rate"]
+    note, svg = charts["Training loss and hinge"]
+    told = re.findall("<title>(loss|valid), step ([0-9,]+), epoch ([0-9.]+): ([0-9.]+)</title>", svg)
+    count = sum(1 for name, *_ in told if name == "loss")
+    assert count == min(steps, 98)  # 4,001 lines in stretches of 41
+    assert 0 < sum(1 for name, *_ in told if name == "valid") <= 100
+    assert f">{epochs}</text>" in svg
+    assert ">epoch</text>" in svg
+    assert ">step</text>" in svg
+    assert ("each point of loss is the mean of 2,050 steps" in note) == (steps == 200_000)
+    assert ("each point of valid is the mean of 2 evaluations" in note) == (steps == 200_000)
+    note, svg = charts["Learning rate"]
+    first = min(1 / (steps // 10), 1)
+    assert note == f"first {first:.4g}, peak 1 at step {steps // 10:,}, last 0"
+    assert f"lr, step 1, epoch {1 / per_epoch:.4g}: {first:.4g}<" in svg
+    assert f"step {steps // 10:,}, epoch {epochs / 10:.4g}: 1<" in svg
+    assert svg.count("<title>") <= 103  # a hundred, the first, the peak and the last
+
+
+def test_a_point_is_the_mean_of_its_stretch():
+    log = [record(step, step / 10, loss=float(step % 2)) for step in range(1, 401)]
+    note, svg = charts_of(log, 10)["Training loss"]
+    values = re.findall(r"<title>loss, step (\d+), epoch [0-9.]+: ([0-9.]+)</title>", svg)
+    assert values == [(str(4 * place), "0.5") for place in range(1, 101)]
+    assert "each point of loss is the mean of 4 steps" in note
+
+
+def test_an_axis_goes_to_where_most_values_are_and_says_how_many_are_not():
+    near = [0.95 + 0.001 * (step % 5) for step in range(30)]
+    log = [
+        record(step, step, split="valid", metrics={"accuracy": value})
+        for step, value in enumerate([0.1, 0.3, *near], 1)
+    ]
+    note, svg = charts_of(log, 1)["Validation accuracy"]
+    assert note == "best 0.954 at step 7; 2 far points lie outside"
+    ticks = [float(text) for text in re.findall(r">(0\.\d+)</text>", svg)]
+    assert len(ticks) >= 2
+    assert min(ticks) > 0.9
+
+
+@pytest.mark.parametrize(("steps", "lines"), [(3, [1, 2, 3]), (250, [1, *range(3, 250, 3), 250])])
+def test_a_log_has_a_hundred_lines_of_a_run_and_its_first_step(tmp_path, steps, lines):
+    sorting(train={"steps": steps, "batch_size": 15, "evaluate_every": "1000 steps"}).run(tmp_path / "run")
+    log = map(json.loads, (tmp_path / "run" / "metrics.jsonl").read_text().splitlines())
+    assert [one["step"] for one in log if one["event"] == "train"] == lines
+
+
+def test_settings_that_differ_from_their_defaults_are_marked(tmp_path):
+    duel(train={"steps": 2, "batch_size": 15, "clip": 1.0}, log=["report"]).run(tmp_path / "run")
+    html = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+    rows = re.findall(r'<tr><th scope="row"[^>]*>(.*?)</th><td>(.*?)</td></tr>', html)
+    marked = {name: re.sub("<.*?>", "", text) for name, text in rows if 'class="changed"' in text}
+    assert marked["batch_size"] == "15 default 64"
+    assert marked["clip"] == "1.0 default none"
+    assert marked["generator.lr"] == "0.005 default 0.001"
+    assert "generator.eps" not in marked
+    plain = dict(rows)
+    assert plain["keep"] == "2"
+    assert "steps" not in marked  # it has no default: a run has a length
 
 
 def test_what_was_measured_once_has_no_curve(tmp_path):

@@ -11,6 +11,7 @@ from typing import Any
 from labwright.base import ranks
 from labwright.base.durations import duration
 from labwright.base.isolation import isolated
+from labwright.base.search import NONE
 from labwright.base.seeding import derived_seed
 from labwright.config.recipe import leaves
 from labwright.interfaces.run import Outcome, Run
@@ -22,6 +23,8 @@ from labwright.runs.environment import environment_of
 from labwright.train.checkpoints import held
 from labwright.train.evaluation import evaluating
 from labwright.train.log import read_log
+
+_MARKED = "Coloured is what differs from its component's default."
 
 
 def write(run: Run, outcome: Outcome, folder: Path | None = None) -> None:
@@ -46,13 +49,12 @@ def _body(run: Run, outcome: Outcome, split: str, sections: Sequence[str]) -> It
     # the last first, as those are of the result itself, and before its figures
     notes = [*reversed(outcome.notes), *(f"Line {number} of metrics.jsonl is torn and left out." for number in torn)]
     yield page.section("Results", *(page.warning("Note", note) for note in notes), *_results(run, outcome, log))
-    charts = curves(log, run.task.goal)
-    if charts:
-        cards = [page.chart(chart.title, chart.note, chart.svg, chart.legend) for chart in charts]
+    loss = _component(run.recipe.get("loss")).replace("-", "_")
+    if cards := curves(log, run.task.goal, run.steps_per_epoch, loss):
         yield page.section("Learning curves", page.together(cards, "charts"), *_evaluations(log))
     if sections:
         yield page.section(f"A closer look at the {split} split", page.together(sections, "row"))
-    yield page.section("Settings", page.together(_settings(run.recipe), "pack"))
+    yield page.section("Settings", page.paragraph(_MARKED), page.together(_settings(run.recipe, run.defaults), "pack"))
     yield page.section("Environment", page.together(_environment(environment), "pack"))
     yield page.section("Do it again", page.commands(_again(run, environment)))
 
@@ -148,13 +150,19 @@ def _sections(run: Run, split: str) -> list[str]:
         return [page.warning("This part is missing", f"{type(error).__name__}: {error}")]
 
 
-def _settings(recipe: Mapping[str, Any]) -> Iterator[str]:
-    """A card for each table of the recipe."""
+def _settings(recipe: Mapping[str, Any], defaults: Mapping[str, Any]) -> Iterator[str]:
+    """A card for each table of the recipe, in which what differs from its default says so."""
     for name, settings in recipe.items():
-        # the components of a list, such as loggers, by their names
-        tables = {_component(one): one for one in settings} if name in ("log", "stop") else settings
-        if values := {path or "value": _text(value) for path, value in leaves(tables)}:
-            yield page.pairs(name, values)
+        if values := _leaves(name, settings):
+            usual = _leaves(name, defaults.get(name, settings))
+            changed = {path: usual.get(path, NONE) for path, value in values.items() if usual.get(path, NONE) != value}
+            yield page.pairs(name, values, changed)
+
+
+def _leaves(name: str, settings: Any) -> dict[str, str]:
+    # the components of a list, such as loggers, by their names
+    tables = {_component(one): one for one in settings} if name in ("log", "stop") else settings
+    return {path or "value": _text(value) for path, value in leaves(tables) if value != {}}
 
 
 def _text(value: Any) -> str:

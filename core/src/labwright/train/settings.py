@@ -12,6 +12,7 @@ from labwright.base.search import Choice, PerTrial
 
 _STEPS = 3000  # that a small network needs to come to its end
 _FEWEST, _MOST = 5, 100  # epochs
+_POINTS, _LONGEST = 100, 50  # stretches of a log, and steps of one
 
 
 @dataclass(frozen=True)
@@ -21,10 +22,11 @@ class Train:
     `epochs` or `steps` says how long; `epochs = "auto"` is as many as make about 3,000 steps, from 5 to 100, so that
     few samples are seen more often. `clip` bounds the norm of a phase's gradients. `ema` is the decay of averaged
     weights, which are then what is evaluated; it starts lower, at (1 + step) / (10 + step). `evaluate_every` and
-    `save_every` are "3 epochs" or "500 steps"; `log_every` counts steps. `keep` is how many checkpoints stay beside the
-    best one. `final` says whether a run ends with its last weights or those that were best on `valid`. `drop_last`
-    leaves out an epoch's last batch where it has fewer samples than `batch_size`. `evaluate_on` are paths of other data
-    by names: all of each is measured whenever `valid` is, and nothing is chosen by it.
+    `save_every` are "3 epochs" or "500 steps"; `log_every` counts steps, and "auto" is a hundredth of the run, 50 steps
+    at most, and the first step by itself. `keep` is how many checkpoints stay beside the best one. `final` says whether
+    a run ends with its last weights or those that were best on `valid`. `drop_last` leaves out an epoch's last batch
+    where it has fewer samples than `batch_size`. `evaluate_on` are paths of other data by names: all of each is
+    measured whenever `valid` is, and nothing is chosen by it.
 
     Example: `lw.Experiment(..., train={"epochs": 5, "batch_size": 64, "seed": 0})`
     """
@@ -39,7 +41,7 @@ class Train:
     seed: Annotated[int, Field(ge=0, lt=2**63), PerTrial()] = 0
     evaluate_every: Stretch = "1 epoch"
     save_every: Stretch = "1 epoch"
-    log_every: Annotated[int, Field(ge=1)] = 50
+    log_every: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
     keep: Annotated[int, Field(ge=1)] = 2
     final: Literal["last", "best"] = "last"
     drop_last: bool = False
@@ -55,7 +57,8 @@ class Train:
         assert self.epochs != "auto", "they are settled"
         total = self.steps if self.steps is not None else (self.epochs or 1) * per_epoch
         evaluate, save = in_steps(self.evaluate_every, per_epoch), in_steps(self.save_every, per_epoch)
-        return Intervals(total, per_epoch, evaluate, save, self.log_every)
+        log = self.log_every if isinstance(self.log_every, int) else min(-(-total // _POINTS), _LONGEST)
+        return Intervals(total, per_epoch, evaluate, save, log)
 
 
 @dataclass
