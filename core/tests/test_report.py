@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import html
 import io
 import json
 import math
@@ -18,6 +19,7 @@ import matplotlib.image
 import pytest
 import torch
 from labwright.report.curves import curves
+from labwright.report.sections import card
 from matplotlib.figure import Figure as Canvas
 from parts import Blobs, Net, Sorting, duel, sorting
 from torch import nn
@@ -150,6 +152,98 @@ def test_what_a_task_shows_is_in_the_report_escaped(tmp_path):
         assert text in page.text
     assert not {"script", "b>bold", "i"} & set(page.tags) - {"i"}
     assert page.tags.count("b") == 6  # the six facts of the heading
+
+
+class Elements(HTMLParser):
+    """Every element of a page: its tag, what it is given, and whether it stands in something that scrolls by itself."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.all: list[tuple[str, dict[str, str], bool]] = []
+        self.around: list[bool] = []
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: Sequence[tuple[str, str | None]]) -> None:
+        given = {name: value or "" for name, value in attrs}
+        self.all.append((tag, given, any(self.around)))
+        if tag not in Page.VOID:
+            self.around.append(bool({"scroll", "sideways"} & set(given.get("class", "").split())))
+
+    def handle_startendtag(self, tag: str, attrs: Sequence[tuple[str, str | None]]) -> None:
+        self.all.append((tag, {name: value or "" for name, value in attrs}, any(self.around)))
+
+    def handle_endtag(self, tag: str) -> None:
+        self.around.pop()
+
+    def of(self, *tags: str) -> list[dict[str, str]]:
+        return [given for tag, given, _ in self.all if tag in tags]
+
+
+def test_a_page_can_be_read_on_a_phone_and_aloud_and_has_links_to_its_sections(tmp_path):
+    def made() -> list[lw.Section]:
+        picture = lw.Pictures("Seen", [torch.zeros(1, 2, 2)])
+        return [lw.Figure("Wide", drawn()), picture, lw.Sounds("Heard", [torch.zeros(9)], 8000), lw.Film("Moving", b"")]
+
+    experiment, _ = showing(made)
+    experiment.run(tmp_path / "run")
+    html = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+    page = Elements(html)
+    heads = page.of("th")
+    assert {head.get("scope") for head in heads} == {"col", "row"}
+    assert all(svg["role"] == "img" and svg["aria-label"] for svg in page.of("svg") if "viewbox" in svg)
+    assert all(picture["alt"] for picture in page.of("img"))
+    (audio,) = page.of("audio")
+    assert "controls" in audio
+    assert audio["aria-label"] == "Heard"
+    links = [link["href"].removeprefix("#") for link in page.of("a")]
+    assert links == [section["id"] for section in page.of("section")]
+    assert links[:3] == ["results", "learning-curves", "a-closer-look-at-the-test-split"]
+    for tag, given, scrolls in page.all:
+        if tag in ("table", "pre") or (tag == "svg" and "viewbox" in given):
+            assert scrolls or tag == "pre", (tag, given)  # the style makes a pre scroll
+        widths = re.findall(r"(?<!max-)width:\s*([0-9.]+)(px|in|rem)", given.get("style", ""))
+        assert scrolls or not widths, (tag, given)
+    style = html[html.index("<style>") : html.index("</style>")]
+    for number, unit in re.findall(r"(?<![-(])(?:min-)?width: ([0-9.]+)(px|in|rem)", style):
+        assert float(number) * {"px": 1, "in": 96, "rem": 16}[unit] <= 320
+
+
+def lettered(*, image: bool = False) -> Canvas:
+    canvas = Canvas(figsize=(3, 2))
+    axes = canvas.subplots()
+    if image:
+        axes.imshow([[0, 1]])
+    axes.text(0, 0, "letters", color="white")
+    return canvas
+
+
+@pytest.mark.parametrize(
+    ("section", "paper"),
+    [
+        (lw.Figure("Follows", lettered()), False),
+        (lw.Figure("Kept", lettered(), paper=True), True),
+        (lw.Figure("Letters on a picture", lettered(image=True)), True),
+    ],
+    ids=lambda value: value.title if isinstance(value, lw.Figure) else "",
+)
+def test_figures_follow_the_page_unless_they_stand_on_paper(section, paper):
+    shown = card(section)
+    svg = shown[shown.index("<svg") :]
+    assert ("paper" in shown[: shown.index("<svg")]) == paper
+    assert ("#ffffff" in svg) == paper
+    assert ("stroke: #000000" in svg) == paper  # the axes
+    assert ("stroke: currentColor" in svg) == ("fill: var(--card)" in svg) == (not paper)
+
+
+def test_a_mark_says_what_its_url_tells():
+    canvas = drawn()
+    told = ['title:a <b> & "c"', "title:it's", "https://elsewhere"]
+    canvas.axes[0].scatter([0, 1, 2], [0, 1, 2], urls=told)
+    shown = card(lw.Figure("Told", canvas))
+    titles = [html.unescape(text) for text in re.findall("<title>(.*?)</title>", shown)]
+    assert titles == ['a <b> & "c"', "it's"]
+    assert "<b>" not in shown
+    Page(shown)
 
 
 def test_a_figure_of_very_many_marks_becomes_pixels(tmp_path):
