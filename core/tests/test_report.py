@@ -19,6 +19,7 @@ import matplotlib.image
 import pytest
 import torch
 from labwright.report.curves import curves
+from labwright.report.run_report import write
 from labwright.report.sections import card
 from matplotlib.figure import Figure as Canvas
 from parts import Blobs, Net, Sorting, duel, sorting
@@ -378,6 +379,18 @@ def test_curves_have_about_a_hundred_points_and_an_axis_of_epochs(steps, per_epo
     assert f"lr, step 1, epoch {1 / per_epoch:.4g}: {first:.4g}<" in svg
     assert f"step {steps // 10:,}, epoch {epochs / 10:.4g}: 1<" in svg
     assert svg.count("<title>") <= 103  # a hundred, the first, the peak and the last
+
+
+def test_the_report_of_a_long_run_is_small_and_soon_laid_out(tmp_path):
+    run = sorting(train=TRAIN).run(tmp_path / "run")
+    lines = [json.dumps({**one, "seconds": 0.0}) for one in a_log(200_000, 1_000, 50)]
+    (run.folder / "metrics.jsonl").write_text("\n".join([*lines, ""]))
+    assert run.outcome is not None
+    write(run, run.outcome)
+    html = (run.folder / "report.html").read_text(encoding="utf-8")
+    assert "each point of loss is the mean of 2,050 steps" in html
+    assert len(html) < 500_000  # 2 MB would still be sent by mail
+    assert len(Elements(html).all) < 5_000  # which a browser lays out in a part of a second
 
 
 def test_a_point_is_the_mean_of_its_stretch():

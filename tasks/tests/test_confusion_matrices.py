@@ -18,7 +18,9 @@ def drawn(counts: np.ndarray) -> tuple[dict[tuple[str, str], tuple[str, float]],
     page = str(card(matrix(counts, names(len(counts)))))
     cells = {}
     for said, colour, strength in CELL.findall(page):
-        true, given, count, of = re.fullmatch(r"true (\w+), given (\w+): ([\d,]+) of ([\d,]+)", said).groups()
+        found = re.fullmatch(r"true (\w+), given (\w+): ([\d,]+) of ([\d,]+)", said)
+        assert found
+        true, given, count, of = found.groups()
         row, column = int(true[1:]), int(given[1:])
         assert int(count.replace(",", "")) == counts[row, column]
         assert int(of.replace(",", "")) == counts[row].sum()

@@ -35,11 +35,11 @@ def curves(log: Iterable[Mapping[str, Any]], goal: Goal, per_epoch: float, loss:
     losses, rates = _phases(training, "loss"), _phases(training, "lr")
     metrics = {name: _drawable(measured[name]) for name in headlines(measured, goal.metric)}
     metrics = {name: lines for name, lines in metrics.items() if "valid" in lines}
-    cards = []
+    cards: list[Markup] = []
     if losses:
         beside = metrics.pop(loss, {}) if len(losses) == 1 else {}
         title = f"Training loss and {loss}" if beside else "Training loss"
-        cards.append(_chart(title, losses, beside, per_epoch, goal if loss == goal.metric else None))
+        cards.append(_chart(title, losses, beside, per_epoch, goal if beside and loss == goal.metric else None))
     for name, lines in metrics.items():
         marked = goal if name == goal.metric else None
         cards.append(_chart(f"Validation {name}", {}, lines, per_epoch, marked))
@@ -65,13 +65,10 @@ def best(points: Points, goal: Goal) -> tuple[int, float]:
 
 def _chart(title: str, trained: Lines, measured: Lines, per_epoch: float, goal: Goal | None) -> Markup:
     """Losses and what was measured of splits in one chart; of a goal the best of valid is marked."""
-    lines, marks, notes = {**trained, **measured}, {}, []
-    if goal and "valid" in measured:
-        step, value = best(measured["valid"], goal)
-        marks["valid"] = [(step, value)]
-        notes.append(f"best {value:.4g} at step {step:,}")
-    else:
-        notes.append("last " + ", ".join(f"{points[-1][1]:.4g}" for points in lines.values()))
+    lines = {**trained, **measured}
+    marked = [best(measured["valid"], goal)] if goal else []
+    last = ", ".join(f"{points[-1][1]:.4g}" for points in lines.values())
+    notes = [f"best {value:.4g} at step {step:,}" for step, value in marked] or [f"last {last}"]
     for name, points in [*trained.items()][:1]:  # of all phases there are as many
         lengths = sorted(after - before for (before, _), (after, _) in pairwise(charts.thinned(points)))
         if lengths and (steps := lengths[len(lengths) // 2]) > 1:
@@ -79,12 +76,14 @@ def _chart(title: str, trained: Lines, measured: Lines, per_epoch: float, goal: 
     if (stretch := -(-max(map(len, measured.values()), default=0) // charts.MOST_POINTS)) > 1:
         notes.append(f"each point of {', '.join(measured)} is the mean of {stretch:,} evaluations")
     drawn = {name: charts.thinned(points) for name, points in lines.items()}
-    return _drawn(title, "; ".join(notes), drawn, per_epoch, marks)
+    return _drawn(title, "; ".join(notes), drawn, per_epoch, {"valid": marked})
 
 
 def _rates(lines: Lines, per_epoch: float) -> Markup:
     """Learning rates as they were logged, with the first and the highest of each."""
-    drawn, marks, notes = {}, {}, []
+    drawn: dict[str, Points] = {}
+    marks: dict[str, Points] = {}
+    notes: list[str] = []
     for name, points in lines.items():
         first, peak, last = points[0], max(points, key=itemgetter(1)), points[-1]
         drawn[name] = sorted({*points[:: -(-len(points) // charts.MOST_POINTS)], first, peak, last})
