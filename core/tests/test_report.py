@@ -122,6 +122,8 @@ def test_a_report_holds_what_the_run_was_and_how_it_went_in_one_file(tmp_path):
         f"labwright evaluate {folder}",
     ):
         assert text in page.text, text
+    processor = json.loads((folder / "environment.json").read_text())["processor"]
+    assert f"cpu {processor}" in page.text
     assert page.text.index("Validation accuracy") < page.text.index("Validation cross_entropy")  # the goal comes first
     assert page.tags.count("svg") == 4
     assert not {"script", "link", "iframe"} & set(page.tags)

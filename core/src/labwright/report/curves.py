@@ -23,7 +23,7 @@ Lines = Mapping[str, Points]
 def curves(log: Iterable[Mapping[str, Any]], goal: Goal, per_epoch: float, loss: str = "") -> list[Markup]:
     """The learning curves of a run: the loss, each metric with the goal first, the learning rate.
 
-    What was measured only once has no curve. A metric of valid that is called like the `loss` stands beside it.
+    What was measured only once has no curve. The metric that is what the `loss` is, by its name, stands beside it.
     """
     training: dict[str, Points] = {}
     measured: dict[str, dict[str, Points]] = {}  # by metric and split
@@ -41,8 +41,7 @@ def curves(log: Iterable[Mapping[str, Any]], goal: Goal, per_epoch: float, loss:
         title = f"Training loss and {loss}" if beside else "Training loss"
         cards.append(_chart(title, losses, beside, per_epoch, goal if beside and loss == goal.metric else None))
     for name, lines in metrics.items():
-        marked = goal if name == goal.metric else None
-        cards.append(_chart(f"Validation {name}", {}, lines, per_epoch, marked))
+        cards.append(_chart(f"Validation {name}", {}, lines, per_epoch, goal if name == goal.metric else None))
     return [*cards, _rates(rates, per_epoch)] if rates else cards
 
 

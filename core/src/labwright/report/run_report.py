@@ -49,7 +49,8 @@ def _body(run: Run, outcome: Outcome, split: str, sections: Sequence[str]) -> It
     # the last first, as those are of the result itself, and before its figures
     notes = [*reversed(outcome.notes), *(f"Line {number} of metrics.jsonl is torn and left out." for number in torn)]
     yield page.section("Results", *(page.warning("Note", note) for note in notes), *_results(run, outcome, log))
-    loss = _component(run.recipe.get("loss")).replace("-", "_")
+    # other losses aren't in the unit of the metric of that name: dice is one less it, mae of scaled targets
+    loss = "cross_entropy" if _component(run.recipe.get("loss")) == "cross-entropy" else ""
     if cards := curves(log, run.task.goal, run.steps_per_epoch, loss):
         yield page.section("Learning curves", page.together(cards, "charts"), *_evaluations(log))
     if sections:
@@ -74,12 +75,13 @@ def _component(table: Any) -> str:
 
 def _facts(run: Run, outcome: Outcome, environment: Mapping[str, Any]) -> dict[str, str]:
     parameters = sum(parameter.numel() for parameter in run.model.parameters())
+    named = "processor" if run.device.type == "cpu" else "device_name"
     return {
         "steps": f"{outcome.step:,} of {run.total_steps:,}",
         "epochs": f"{outcome.step / run.steps_per_epoch:.4g}",
         "time": duration(outcome.seconds),
         "parameters": f"{parameters:,}",
-        "device": " ".join(filter(None, (run.device.type, environment.get("device_name")))),
+        "device": " ".join(filter(None, (run.device.type, environment.get(named)))),
         "data": run.data.line() if run.data is not None else "not kept",
         **{name: f"{value:.4g}" for name, value in outcome.figures.items()},
     }
