@@ -18,6 +18,9 @@ import labwright as lw
 import matplotlib.image
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from labwright.report.charts import thinned, zoomed
 from labwright.report.curves import curves
 from labwright.report.run_report import write
 from labwright.report.sections import card
@@ -201,11 +204,11 @@ def test_a_page_can_be_read_on_a_phone_and_aloud_and_has_links_to_its_sections(t
     links = [link["href"].removeprefix("#") for link in page.of("a")]
     assert links == [section["id"] for section in page.of("section")]
     assert links[:3] == ["results", "learning-curves", "a-closer-look-at-the-test-split"]
-    for tag, given, scrolls in page.all:
-        if tag in ("table", "pre") or (tag == "svg" and "viewbox" in given):
-            assert scrolls or tag == "pre", (tag, given)  # the style makes a pre scroll
-        widths = re.findall(r"(?<!max-)width:\s*([0-9.]+)(px|in|rem)", given.get("style", ""))
-        assert scrolls or not widths, (tag, given)
+    for tag, attributes, scrolls in page.all:
+        if tag in ("table", "pre") or (tag == "svg" and "viewbox" in attributes):
+            assert scrolls or tag == "pre", (tag, attributes)  # the style makes a pre scroll
+        widths = re.findall(r"(?<!max-)width:\s*([0-9.]+)(px|in|rem)", attributes.get("style", ""))
+        assert scrolls or not widths, (tag, attributes)
     style = html[html.index("<style>") : html.index("</style>")]
     for number, unit in re.findall(r"(?<![-(])(?:min-)?width: ([0-9.]+)(px|in|rem)", style):
         assert float(number) * {"px": 1, "in": 96, "rem": 16}[unit] <= 320
@@ -393,6 +396,25 @@ def test_the_report_of_a_long_run_is_small_and_soon_laid_out(tmp_path):
     assert "each point of loss is the mean of 2,050 steps" in html
     assert len(html) < 500_000  # 2 MB would still be sent by mail
     assert len(Elements(html).all) < 5_000  # which a browser lays out in a part of a second
+
+
+@given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=1000))
+def test_thinning_keeps_the_last_step_and_the_mean(values: list[float]) -> None:
+    points = list(enumerate(values, 1))
+    few = thinned(points)
+    assert len(few) <= 100
+    assert few[-1][0] == len(values)
+    ends = [0, *(step for step, _ in few)]
+    total = sum((end - start) * value for start, end, (_, value) in zip(ends, ends[1:], few, strict=False))
+    assert total == pytest.approx(sum(values), abs=1e-3)
+
+
+@given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=200))
+def test_an_axis_shows_at_least_the_middle_half(values: list[float]) -> None:
+    low, high = zoomed(values)
+    ordered = sorted(values)
+    assert ordered[0] <= low <= ordered[(len(values) - 1) // 4 + (len(values) > 1)]
+    assert ordered[-1] >= high >= ordered[3 * (len(values) - 1) // 4]
 
 
 def test_a_point_is_the_mean_of_its_stretch():
