@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import html
 import io
+import json
 import math
 import re
 import wave
@@ -16,6 +18,12 @@ import labwright as lw
 import matplotlib.image
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from labwright.report.charts import thinned, zoomed
+from labwright.report.curves import curves
+from labwright.report.run_report import write
+from labwright.report.sections import card
 from matplotlib.figure import Figure as Canvas
 from parts import Blobs, Net, Sorting, duel, sorting
 from torch import nn
@@ -110,12 +118,15 @@ def test_a_report_holds_what_the_run_was_and_how_it_went_in_one_file(tmp_path):
         "Validation accuracy",
         "Learning rate",
         "All 3 evaluations",
+        "first 0.01, peak 0.01 at step 2, last 0.01",
         "batch_size",
         torch.__version__,
         f"labwright run {folder / 'recipe.toml'}",
         f"labwright evaluate {folder}",
     ):
         assert text in page.text, text
+    processor = json.loads((folder / "environment.json").read_text())["processor"]
+    assert f"cpu {processor}" in page.text
     assert page.text.index("Validation accuracy") < page.text.index("Validation cross_entropy")  # the goal comes first
     assert page.tags.count("svg") == 4
     assert not {"script", "link", "iframe"} & set(page.tags)
@@ -147,6 +158,98 @@ def test_what_a_task_shows_is_in_the_report_escaped(tmp_path):
         assert text in page.text
     assert not {"script", "b>bold", "i"} & set(page.tags) - {"i"}
     assert page.tags.count("b") == 6  # the six facts of the heading
+
+
+class Elements(HTMLParser):
+    """Every element of a page: its tag, what it is given, and whether it stands in something that scrolls by itself."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.all: list[tuple[str, dict[str, str], bool]] = []
+        self.around: list[bool] = []
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: Sequence[tuple[str, str | None]]) -> None:
+        given = {name: value or "" for name, value in attrs}
+        self.all.append((tag, given, any(self.around)))
+        if tag not in Page.VOID:
+            self.around.append(bool({"scroll", "sideways"} & set(given.get("class", "").split())))
+
+    def handle_startendtag(self, tag: str, attrs: Sequence[tuple[str, str | None]]) -> None:
+        self.all.append((tag, {name: value or "" for name, value in attrs}, any(self.around)))
+
+    def handle_endtag(self, tag: str) -> None:
+        self.around.pop()
+
+    def of(self, *tags: str) -> list[dict[str, str]]:
+        return [given for tag, given, _ in self.all if tag in tags]
+
+
+def test_a_page_can_be_read_on_a_phone_and_aloud_and_has_links_to_its_sections(tmp_path):
+    def made() -> list[lw.Section]:
+        picture = lw.Pictures("Seen", [torch.zeros(1, 2, 2)])
+        return [lw.Figure("Wide", drawn()), picture, lw.Sounds("Heard", [torch.zeros(9)], 8000), lw.Film("Moving", b"")]
+
+    experiment, _ = showing(made)
+    experiment.run(tmp_path / "run")
+    html = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+    page = Elements(html)
+    heads = page.of("th")
+    assert {head.get("scope") for head in heads} == {"col", "row"}
+    assert all(svg["role"] == "img" and svg["aria-label"] for svg in page.of("svg") if "viewbox" in svg)
+    assert all(picture["alt"] for picture in page.of("img"))
+    (audio,) = page.of("audio")
+    assert "controls" in audio
+    assert audio["aria-label"] == "Heard"
+    links = [link["href"].removeprefix("#") for link in page.of("a")]
+    assert links == [section["id"] for section in page.of("section")]
+    assert links[:3] == ["results", "learning-curves", "a-closer-look-at-the-test-split"]
+    for tag, attributes, scrolls in page.all:
+        if tag in ("table", "pre") or (tag == "svg" and "viewbox" in attributes):
+            assert scrolls or tag == "pre", (tag, attributes)  # the style makes a pre scroll
+        widths = re.findall(r"(?<!max-)width:\s*([0-9.]+)(px|in|rem)", attributes.get("style", ""))
+        assert scrolls or not widths, (tag, attributes)
+    style = html[html.index("<style>") : html.index("</style>")]
+    for number, unit in re.findall(r"(?<![-(])(?:min-)?width: ([0-9.]+)(px|in|rem)", style):
+        assert float(number) * {"px": 1, "in": 96, "rem": 16}[unit] <= 320
+
+
+def lettered(*, image: bool = False) -> Canvas:
+    canvas = Canvas(figsize=(3, 2))
+    axes = canvas.subplots()
+    if image:
+        axes.imshow([[0, 1]])
+    axes.text(0, 0, "letters", color="white")
+    return canvas
+
+
+@pytest.mark.parametrize(
+    ("section", "paper"),
+    [
+        (lw.Figure("Follows", lettered()), False),
+        (lw.Figure("Kept", lettered(), paper=True), True),
+        (lw.Figure("Letters on a picture", lettered(image=True)), True),
+    ],
+    ids=lambda value: value.title if isinstance(value, lw.Figure) else "",
+)
+def test_figures_follow_the_page_unless_they_stand_on_paper(section, paper):
+    shown = card(section)
+    svg = shown[shown.index("<svg") :]
+    assert ("paper" in shown[: shown.index("<svg")]) == paper
+    assert ("#ffffff" in svg) == paper
+    assert ("stroke: #000000" in svg) == paper  # the axes
+    assert ("stroke: currentColor" in svg) == ("fill: var(--card)" in svg) == (not paper)
+
+
+def test_a_mark_says_what_its_url_tells():
+    canvas = drawn()
+    told = ['title:a <b> & "c"', "title:it's", "https://elsewhere"]
+    canvas.axes[0].scatter([0, 1, 2], [0, 1, 2], urls=told)
+    shown = card(lw.Figure("Told", canvas))
+    titles = [html.unescape(text) for text in re.findall("<title>(.*?)</title>", shown)]
+    assert titles == ['a <b> & "c"', "it's"]
+    assert "<b>" not in shown
+    Page(shown)
 
 
 def test_a_figure_of_very_many_marks_becomes_pixels(tmp_path):
@@ -233,6 +336,127 @@ def test_of_very_many_the_first_are_shown_and_the_page_says_so(tmp_path, section
     page = report_of(tmp_path / "run")
     assert page.tags.count(tag) == shown
     assert said in page.text
+
+
+def record(step: int, epoch: float, **values: Any) -> dict[str, Any]:
+    return {"event": "evaluation" if "split" in values else "train", "step": step, "epoch": epoch, **values}
+
+
+def a_log(steps: int, per_epoch: int, every: int) -> list[dict[str, Any]]:
+    """Of a run whose rate rises to 1 at a tenth of it and then falls, that is evaluated after each epoch."""
+    log = []
+    for step in range(1, steps + 1):
+        if step % every == 0 or step == 1:
+            rate = min(step / (steps // 10), (steps - step) / (steps - steps // 10))
+            log.append(record(step, step / per_epoch, loss=1 + 10 / step, lr=rate))
+        if step % per_epoch == 0:
+            metrics = {"accuracy": 1 - 1 / (1 + step), "hinge": 1 + 20 / step}
+            log.append(record(step, step / per_epoch, split="valid", metrics=metrics))
+    return log
+
+
+CARD = re.compile(r'<h3>([^<]*).*?</h3><span class="small">(.*?)</span>.*?(<svg .*?</svg>)', re.DOTALL)
+
+
+def charts_of(log: Sequence[dict[str, Any]], per_epoch: int, **settings: Any) -> dict[str, tuple[str, str]]:
+    """Of each chart by its title the note and the drawing."""
+    cards = "".join(curves(log, lw.Goal("accuracy", "maximize"), per_epoch, **settings))
+    return {title: (note, svg) for title, note, svg in CARD.findall(cards)}
+
+
+@pytest.mark.parametrize(("steps", "per_epoch", "every", "epochs"), [(60, 20, 1, 3), (200_000, 1_000, 50, 200)])
+def test_curves_have_about_a_hundred_points_and_an_axis_of_epochs(steps, per_epoch, every, epochs):
+    charts = charts_of(a_log(steps, per_epoch, every), per_epoch, loss="hinge")
+    assert list(charts) == ["Training loss and hinge", "Validation accuracy", "Learning rate"]
+    note, svg = charts["Training loss and hinge"]
+    told = re.findall("<title>(loss|valid), step ([0-9,]+), epoch ([0-9.]+): ([0-9.]+)</title>", svg)
+    count = sum(1 for name, *_ in told if name == "loss")
+    assert count == min(steps, 98)  # 4,001 lines in stretches of 41
+    assert 0 < sum(1 for name, *_ in told if name == "valid") <= 100
+    assert f">{epochs}</text>" in svg
+    assert ">epoch</text>" in svg
+    assert ">step</text>" in svg
+    assert ("each point of loss is the mean of 2,050 steps" in note) == (steps == 200_000)
+    assert ("each point of valid is the mean of 2 evaluations" in note) == (steps == 200_000)
+    note, svg = charts["Learning rate"]
+    first = min(1 / (steps // 10), 1)
+    assert note == f"first {first:.4g}, peak 1 at step {steps // 10:,}, last 0"
+    assert f"lr, step 1, epoch {1 / per_epoch:.4g}: {first:.4g}<" in svg
+    assert f"step {steps // 10:,}, epoch {epochs / 10:.4g}: 1<" in svg
+    assert svg.count("<title>") <= 103  # a hundred, the first, the peak and the last
+
+
+def test_the_report_of_a_long_run_is_small_and_soon_laid_out(tmp_path):
+    run = sorting(train=TRAIN).run(tmp_path / "run")
+    lines = [json.dumps({**one, "seconds": 0.0}) for one in a_log(200_000, 1_000, 50)]
+    (run.folder / "metrics.jsonl").write_text("\n".join([*lines, ""]))
+    assert run.outcome is not None
+    write(run, run.outcome)
+    html = (run.folder / "report.html").read_text(encoding="utf-8")
+    assert "each point of loss is the mean of 2,050 steps" in html
+    assert len(html) < 500_000  # 2 MB would still be sent by mail
+    assert len(Elements(html).all) < 5_000  # which a browser lays out in a part of a second
+
+
+@given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=1000))
+def test_thinning_keeps_the_last_step_and_the_mean(values: list[float]) -> None:
+    points = list(enumerate(values, 1))
+    few = thinned(points)
+    assert len(few) <= 100
+    assert few[-1][0] == len(values)
+    ends = [0, *(step for step, _ in few)]
+    total = sum((end - start) * value for start, end, (_, value) in zip(ends, ends[1:], few, strict=False))
+    assert total == pytest.approx(sum(values), abs=1e-3)
+
+
+@given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=200))
+def test_an_axis_shows_at_least_the_middle_half(values: list[float]) -> None:
+    low, high = zoomed(values)
+    ordered = sorted(values)
+    assert ordered[0] <= low <= ordered[(len(values) - 1) // 4 + (len(values) > 1)]
+    assert ordered[-1] >= high >= ordered[3 * (len(values) - 1) // 4]
+
+
+def test_a_point_is_the_mean_of_its_stretch():
+    log = [record(step, step / 10, loss=float(step % 2)) for step in range(1, 401)]
+    note, svg = charts_of(log, 10)["Training loss"]
+    values = re.findall(r"<title>loss, step (\d+), epoch [0-9.]+: ([0-9.]+)</title>", svg)
+    assert values == [(str(4 * place), "0.5") for place in range(1, 101)]
+    assert "each point of loss is the mean of 4 steps" in note
+
+
+def test_an_axis_goes_to_where_most_values_are_and_says_how_many_are_not():
+    near = [0.95 + 0.001 * (step % 5) for step in range(30)]
+    log = [
+        record(step, step, split="valid", metrics={"accuracy": value})
+        for step, value in enumerate([0.1, 0.3, *near], 1)
+    ]
+    note, svg = charts_of(log, 1)["Validation accuracy"]
+    assert note == "best 0.954 at step 7; 2 far points lie outside"
+    ticks = [float(text) for text in re.findall(r">(0\.\d+)</text>", svg)]
+    assert len(ticks) >= 2
+    assert min(ticks) > 0.9
+
+
+@pytest.mark.parametrize(("steps", "lines"), [(3, [1, 2, 3]), (250, [1, *range(3, 250, 3), 250])])
+def test_a_log_has_a_hundred_lines_of_a_run_and_its_first_step(tmp_path, steps, lines):
+    sorting(train={"steps": steps, "batch_size": 15, "evaluate_every": "1000 steps"}).run(tmp_path / "run")
+    log = map(json.loads, (tmp_path / "run" / "metrics.jsonl").read_text().splitlines())
+    assert [one["step"] for one in log if one["event"] == "train"] == lines
+
+
+def test_settings_that_differ_from_their_defaults_are_marked(tmp_path):
+    duel(train={"steps": 2, "batch_size": 15, "clip": 1.0}, log=["report"]).run(tmp_path / "run")
+    html = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+    rows = re.findall(r'<tr><th scope="row"[^>]*>(.*?)</th><td>(.*?)</td></tr>', html)
+    marked = {name: re.sub("<.*?>", "", text) for name, text in rows if 'class="changed"' in text}
+    assert marked["batch_size"] == "15 default 64"
+    assert marked["clip"] == "1.0 default none"
+    assert marked["generator.lr"] == "0.005 default 0.001"
+    assert "generator.eps" not in marked
+    plain = dict(rows)
+    assert plain["keep"] == "2"
+    assert "steps" not in marked  # it has no default: a run has a length
 
 
 def test_what_was_measured_once_has_no_curve(tmp_path):

@@ -314,6 +314,7 @@ def test_no_value_is_read_from_the_device_within_the_steps(
         "ema": 0.9,
         "evaluate_every": "30 steps",
         "save_every": "30 steps",
+        "log_every": 30,
     }
     duel(train=train, device={"name": "cpu", "precision": precision}).run(tmp_path / "run", listeners=[Counts()])
     assert within[0] == within[-1]

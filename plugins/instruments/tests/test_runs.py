@@ -22,11 +22,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from labwright.base.locks import Lock
 from labwright.cli import main
+from labwright.report import charts
 from labwright_instruments.runs.diff import difference
 from labwright_instruments.runs.entries import Entry, entries_below, entry_of
 from labwright_instruments.runs.goals import directions, goal_of
 from labwright_instruments.runs.notes import Notes, read_notes
-from labwright_instruments.runs.overlay import MOST_POINTS, MOST_RUNS, curves_of, thinned
+from labwright_instruments.runs.overlay import MOST_RUNS, curves_of
 from labwright_instruments.runs.query import chosen, differing, parsed_condition, short_names, sorted_by
 
 RATES = {"slow": 1e-4, "fast": 0.03, "wild": 0.3}
@@ -445,6 +446,8 @@ def test_a_page_has_the_curves_of_all_runs_and_needs_no_other_file(here: Path, s
         assert f"</span>{name}</div>" in text  # the legend
     for svg in re.findall(r"<svg.*?</svg>", text, re.DOTALL):
         assert all(f"stroke: var(--series-{number})" in svg for number in (1, 2, 3))
+        assert ">epoch</text>" in svg  # all have epochs of one length
+        assert re.search(r"<title>\w+, step [0-9,]+: [0-9.e-]+</title>", svg)
 
 
 def test_curves_are_the_logs_and_have_a_hundred_points_at_most(here: Path):
@@ -455,8 +458,8 @@ def test_curves_are_the_logs_and_have_a_hundred_points_at_most(here: Path):
     assert curves.metrics["accuracy"] == [(line["step"], line["metrics"]["accuracy"]) for line in valid]
     assert curves.losses["loss"] == [(line["step"], line["loss"]) for line in lines if line["event"] == "train"]
     points = [(step, float(step)) for step in range(1, 100_001)]
-    drawn = thinned(points)
-    assert len(drawn) <= MOST_POINTS and drawn[-1][0] == 100_000
+    drawn = charts.thinned(points)
+    assert len(drawn) == 100 and drawn[-1][0] == 100_000
     assert drawn[0] == (1000, 500.5)  # the mean of 1 to 1000
 
 
@@ -476,7 +479,7 @@ def test_an_index_links_to_reports_and_is_written_over_only_if_it_is_one(here: P
     (study / "report.html").write_text("a report")
     assert said("index", ".")[1] == "index of 4: index.html\n"
     text = (here / "index.html").read_text()
-    links = dict(re.findall(r'<a href="([^"]*)">([^<]*)</a>', text))
+    links = dict(re.findall(r'<a href="([^"#]*)">([^<]*)</a>', text))
     assert links == {
         "runs/fast/report.html": "runs/fast",
         "studies/a%20study%20%26%20more/report.html": "studies/a study &amp; more",

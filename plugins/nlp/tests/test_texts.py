@@ -50,10 +50,10 @@ def test_every_kind_of_file_gives_the_same_rows(tmp_path: Path, write: Write) ->
 
 
 def test_a_file_that_is_asked_is_read_in_the_encoding_of_the_others(tmp_path: Path) -> None:
-    (tmp_path / "rows.csv").write_text("text,label\nхорошо,1\nплохо,0\n", encoding="koi8-r")
-    (tmp_path / "asked.txt").write_text("плохо", encoding="koi8-r")
+    (tmp_path / "rows.csv").write_text("text,label\n\u0434\u0430,1\n\u043d\u0435\u0442,0\n", encoding="koi8-r")
+    (tmp_path / "asked.txt").write_text("\u043d\u0435\u0442", encoding="koi8-r")
     data = prepared(tmp_path / "rows.csv", tokenizer="char", encoding="koi8-r")
-    assert [data.show(data.read(tmp_path / "asked.txt"))] == [["плохо"]]
+    assert [data.show(data.read(tmp_path / "asked.txt"))] == [["\u043d\u0435\u0442"]]
 
 
 def test_a_folder_has_a_file_for_each_part_and_what_is_missing_is_held_out(tmp_path: Path, write: Write) -> None:

@@ -64,6 +64,7 @@ def test_a_study_of_version_0_1_is_shown_and_its_best_recipe_printed(labwright: 
     assert "study kept: 4 of 4 trials, maximize accuracy" in labwright("study", "show", "kept")
     best = tomllib.loads((KEPT / "best.toml").read_text())
     best["device"]["sync_batch_norm"] = False  # there since, and printed with its default
+    best["train"]["log_every"] = "auto"  # the default since
     assert tomllib.loads(labwright("study", "best", "kept")) == best
     assert rows(labwright("study", "export", "kept", "--json")) == EXPECTED[:4]
 

@@ -8,12 +8,15 @@ from typing import cast
 import numpy as np
 import torch
 from labwright import Batch, Figure, Pictures, Section, Split, Table
+from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure as Canvas
 from torch import Tensor
 
 _WORST = 24
 _JOINED = "\u00a0"  # a blank at which no line is broken
-_NAMED = 30  # classes up to which a confusion matrix names them and its cells
+_NAMED = 20  # classes up to which a confusion matrix names them and its cells
+_PAIRS = 15  # of classes that are taken for one another
+_RIGHT, _WRONG = (0.25, 0.5, 0.95), (0.93, 0.42, 0.05)  # seen through which letters can be read on light and on dark
 
 Show = Callable[[tuple[Tensor, ...]], Sequence[str] | Sequence[Tensor]]
 
@@ -34,7 +37,7 @@ def sections(
     """
     given_N = probabilities_NC.argmax(1)
     confusion = _confusion(labels_N, given_N, len(names))
-    shown: list[Section] = [matrix(confusion, names), _table(confusion, names)]
+    shown: list[Section] = [matrix(confusion, names), *confused(confusion, names), _table(confusion, names)]
     of_true_N = probabilities_NC.gather(1, labels_N[:, None])[:, 0]
     wrong = (given_N != labels_N).nonzero()[:, 0]
     worst = wrong[of_true_N[wrong].argsort(stable=True)][:_WORST]
@@ -57,21 +60,59 @@ def _confusion(labels_N: Tensor, given_N: Tensor, classes: int) -> np.ndarray:
 
 
 def matrix(confusion: np.ndarray, names: tuple[str, ...]) -> Figure:
+    """Counts (C, C) as cells: what is right and what is wrong in two colours, each on a scale of its own.
+
+    On one scale a few errors would be as pale as none. Up to 20 classes have their names and numbers.
+    """
     classes = len(names)
-    side = min(12.0, 2.5 + 0.4 * classes)
+    side = min(9.0, 2.2 + 0.4 * classes)
     canvas = Canvas(figsize=(side, side), layout="constrained")
     axes = canvas.subplots()
-    rows = confusion.sum(axis=1, keepdims=True)
-    axes.imshow(confusion / np.maximum(rows, 1), cmap="Blues", vmin=0, vmax=1)
-    axes.set(xlabel="given", ylabel="true")
+    shares = confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
+    worst = float((shares - np.diag(shares.diagonal())).max())
+    axes.set(xlabel="given", ylabel="true", aspect="equal", xlim=(-0.5, classes - 0.5), ylim=(classes - 0.5, -0.5))
+    axes.spines[:].set_visible(False)
+    axes.tick_params(length=0)
+    cells = [*zip(*(places.tolist() for places in confusion.nonzero()), strict=True)]
+    strengths = [0.1 + 0.6 * shares[cell] / (1 if cell[0] == cell[1] else worst) for cell in cells]
+    colours = [(*(_RIGHT if row == column else _WRONG), by) for (row, column), by in zip(cells, strengths, strict=True)]
+    corners, told = [_corners(*cell) for cell in cells], [_said(confusion, names, *cell) for cell in cells]
+    axes.add_collection(PolyCollection(corners, facecolors=colours, urls=told))
+    note = (
+        f"Rows are the true classes. Blue is right, by its share of the row; orange is wrong, up to {worst:.1%} of one."
+    )
     if classes <= _NAMED:
         axes.set_xticks(range(classes), names, rotation=90 if max(map(len, names)) > 2 else 0)
         axes.set_yticks(range(classes), names)
-        for row, column in zip(*confusion.nonzero(), strict=True):
-            dark = confusion[row, column] > rows[row, 0] / 2
-            text = str(confusion[row, column])
-            axes.text(column, row, text, ha="center", va="center", color="white" if dark else "black", fontsize=8)
-    return Figure("Confusion matrix", canvas, "Rows are the true classes; a cell's shade is its share of the row.")
+        for edge in range(classes + 1):
+            axes.axhline(edge - 0.5, color="gray", linewidth=0.5, alpha=0.4)
+            axes.axvline(edge - 0.5, color="gray", linewidth=0.5, alpha=0.4)
+        for row, column in cells:
+            axes.text(column, row, str(confusion[row, column]), ha="center", va="center", fontsize=9)
+    else:
+        note += f" {classes} classes are too many for names: point at a cell to read it."
+    return Figure("Confusion matrix", canvas, note)
+
+
+def _corners(row: int, column: int) -> list[tuple[float, float]]:
+    return [(column + across, row + down) for across, down in ((-0.5, -0.5), (0.5, -0.5), (0.5, 0.5), (-0.5, 0.5))]
+
+
+def _said(confusion: np.ndarray, names: tuple[str, ...], row: int, column: int) -> str:
+    return f"title:true {names[row]}, given {names[column]}: {confusion[row, column]:,} of {confusion[row].sum():,}"
+
+
+def confused(confusion: np.ndarray, names: tuple[str, ...]) -> list[Section]:
+    """The classes that were most often taken for another, where the matrix has no names."""
+    wrong = confusion - np.diag(confusion.diagonal())
+    order = np.argsort(-wrong, axis=None, kind="stable")[:_PAIRS]
+    pairs = [divmod(int(place), len(names)) for place in order if wrong.flat[place]]
+    rows: list[tuple[object, ...]] = [
+        (names[true], names[given], int(wrong[true, given]), _share(wrong[true, given], confusion[true].sum()))
+        for true, given in pairs
+    ]
+    columns = ("true", "given", "count", "share of the true")
+    return [Table("Most confused", columns, rows)] if rows and len(names) > _NAMED else []
 
 
 def _table(confusion: np.ndarray, names: tuple[str, ...]) -> Table:

@@ -23,7 +23,8 @@ def sections(confusion_CC: Tensor, names: tuple[str, ...], examples: Batch, give
     """A confusion matrix in percent, a table of the classes, and examples with the labels given to them."""
     counts = np.asarray(confusion_CC)
     percent = np.rint(100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)).astype(int)
-    figure = replace(matrix(percent, names), note="Rows are the true classes, in percent of a row's positions.")
+    drawn = matrix(percent, names)
+    figure = replace(drawn, note=f"Numbers are percent of a row's positions. {drawn.note}")
     inputs = data.show(examples.inputs)
     if inputs and given.dim() == 2:
         words = _words(examples, given, data)
@@ -110,7 +111,7 @@ def _coloured_texts(
     note = (
         f"The worst first. A colour is that of what was given; framed is what is wrong, plain what is {names[usual]!r}."
     )
-    return Figure("Worst examples in colour", canvas, note)
+    return Figure("Worst examples in colour", canvas, note, paper=True)
 
 
 def _kind(name: str) -> str:

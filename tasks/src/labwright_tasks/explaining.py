@@ -106,7 +106,7 @@ def section(
             Word(token, tinted(_AGAINST if score < 0 else _FOR, _INK * abs(score) / most)) for token, score in pairs
         ]
         passages.append([Word(f"{answer}, true: {truth}:"), *words])
-    return [Figure(title, drawn(passages), note)]
+    return [Figure(title, drawn(passages), note, paper=True)]
 
 
 def _of_tokens(data: Data, inputs: tuple[Tensor, ...], scores_BT: Tensor) -> list[list[tuple[str, float]]]:

@@ -112,15 +112,16 @@ class ComponentSpec:
         """What a part awaits: see `_built_part`."""
         return self.build(**given)
 
-    def table(self) -> dict[str, Any]:
-        """The complete table of a recipe, defaults included; None is left out."""
+    def table(self, *, bare: bool = False) -> dict[str, Any]:
+        """The complete table of a recipe, defaults included; None is left out. `bare`: with every default there is."""
         if self.thing is not None:
             return {"object": label_of(type(self.thing))}
         table: dict[str, Any] = {"name": self.name} if self.name else {"object": label_of(self.target)}
         for key, setting in signature(self.target).settings.items():
-            value = self.settings.get(key, setting.default)
+            own = setting.part or setting.required or not bare
+            value = self.settings.get(key, setting.default) if own else setting.default
             if setting.part and value is not None:
-                table[key] = _mapped(ComponentSpec.table, value)
+                table[key] = _mapped(lambda part: part.table(bare=bare), value)
             elif value is not None:
                 table[key] = setting.written(value)
         return table

@@ -69,7 +69,8 @@ class Run(Shown):
     """A run as hook implementations see it.
 
     `calling` makes the context in which the model is called, without gradients: where each of several processes holds a
-    part of it, all of them call it alike.
+    part of it, all of them call it alike. `defaults` is the recipe with each setting at its component's default, if it
+    has one.
 
     Example: `def labwright_run_started(run): print(run.folder, run.total_steps)`
     """
@@ -91,6 +92,7 @@ class Run(Shown):
     best: float | None = None
     outcome: Outcome | None = None
     calling: Callable[[], AbstractContextManager[None]] = nullcontext
+    defaults: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def epoch(self) -> float:

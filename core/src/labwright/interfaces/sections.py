@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Figure:
-    """A section with a drawing: a matplotlib Figure made without pyplot, drawn for white paper.
+    """A section with a drawing: a matplotlib Figure made without pyplot, with its usual white ground and black letters.
+
+    Where the page is dark, black and white of its lines and letters change places, unless it is to stand on `paper`, as
+    one with letters on pale colours is. A mark whose `url` is `title:TEXT` says the text when one points at it.
 
     Example: `lw.Figure("Confusion matrix", canvas, "Rows are the true classes.")`
     """
@@ -25,6 +28,7 @@ class Figure:
     title: str
     figure: matplotlib.figure.Figure
     note: str = ""
+    paper: bool = False
 
 
 @dataclass(frozen=True)

@@ -46,7 +46,7 @@ def __getattr__(name: str) -> Callable[..., Markup]:
 def _parts() -> Any:
     """The macros of parts.html."""
     environment = Environment(loader=PackageLoader("labwright.report"), autoescape=True, finalize=visible)
-    environment.filters |= {"cell": _cell, "numeric": _numeric}
+    environment.filters |= {"cell": _cell, "numeric": _numeric, "contents": _contents}
     return environment.get_template("parts.html").module
 
 
@@ -55,6 +55,11 @@ def visible(value: Any) -> Any:
     if not isinstance(value, str) or isinstance(value, Markup):
         return value
     return re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", lambda match: ascii(match[0])[1:-1], value)
+
+
+def _contents(parts: Iterable[str]) -> list[tuple[str, str]]:
+    """Of each section its address within the page and its title, as markup."""
+    return re.findall(r'^<section id="([^"]*)">\n<h2>(.*)</h2>$', "\n".join(parts), re.MULTILINE)
 
 
 def _cell(value: object) -> str:

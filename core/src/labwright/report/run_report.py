@@ -11,6 +11,7 @@ from typing import Any
 from labwright.base import ranks
 from labwright.base.durations import duration
 from labwright.base.isolation import isolated
+from labwright.base.search import NONE
 from labwright.base.seeding import derived_seed
 from labwright.config.recipe import leaves
 from labwright.interfaces.run import Outcome, Run
@@ -22,6 +23,8 @@ from labwright.runs.environment import environment_of
 from labwright.train.checkpoints import held
 from labwright.train.evaluation import evaluating
 from labwright.train.log import read_log
+
+_MARKED = "Coloured is what differs from its component's default."
 
 
 def write(run: Run, outcome: Outcome, folder: Path | None = None) -> None:
@@ -46,13 +49,13 @@ def _body(run: Run, outcome: Outcome, split: str, sections: Sequence[str]) -> It
     # the last first, as those are of the result itself, and before its figures
     notes = [*reversed(outcome.notes), *(f"Line {number} of metrics.jsonl is torn and left out." for number in torn)]
     yield page.section("Results", *(page.warning("Note", note) for note in notes), *_results(run, outcome, log))
-    charts = curves(log, run.task.goal)
-    if charts:
-        cards = [page.chart(chart.title, chart.note, chart.svg, chart.legend) for chart in charts]
+    # other losses aren't in the unit of the metric of that name: dice is one less it, mae of scaled targets
+    loss = "cross_entropy" if _component(run.recipe.get("loss")) == "cross-entropy" else ""
+    if cards := curves(log, run.task.goal, run.steps_per_epoch, loss):
         yield page.section("Learning curves", page.together(cards, "charts"), *_evaluations(log))
     if sections:
         yield page.section(f"A closer look at the {split} split", page.together(sections, "row"))
-    yield page.section("Settings", page.together(_settings(run.recipe), "pack"))
+    yield page.section("Settings", page.paragraph(_MARKED), page.together(_settings(run.recipe, run.defaults), "pack"))
     yield page.section("Environment", page.together(_environment(environment), "pack"))
     yield page.section("Do it again", page.commands(_again(run, environment)))
 
@@ -72,12 +75,13 @@ def _component(table: Any) -> str:
 
 def _facts(run: Run, outcome: Outcome, environment: Mapping[str, Any]) -> dict[str, str]:
     parameters = sum(parameter.numel() for parameter in run.model.parameters())
+    named = "processor" if run.device.type == "cpu" else "device_name"
     return {
         "steps": f"{outcome.step:,} of {run.total_steps:,}",
         "epochs": f"{outcome.step / run.steps_per_epoch:.4g}",
         "time": duration(outcome.seconds),
         "parameters": f"{parameters:,}",
-        "device": " ".join(filter(None, (run.device.type, environment.get("device_name")))),
+        "device": " ".join(filter(None, (run.device.type, environment.get(named)))),
         "data": run.data.line() if run.data is not None else "not kept",
         **{name: f"{value:.4g}" for name, value in outcome.figures.items()},
     }
@@ -148,13 +152,19 @@ def _sections(run: Run, split: str) -> list[str]:
         return [page.warning("This part is missing", f"{type(error).__name__}: {error}")]
 
 
-def _settings(recipe: Mapping[str, Any]) -> Iterator[str]:
-    """A card for each table of the recipe."""
+def _settings(recipe: Mapping[str, Any], defaults: Mapping[str, Any]) -> Iterator[str]:
+    """A card for each table of the recipe, in which what differs from its default says so."""
     for name, settings in recipe.items():
-        # the components of a list, such as loggers, by their names
-        tables = {_component(one): one for one in settings} if name in ("log", "stop") else settings
-        if values := {path or "value": _text(value) for path, value in leaves(tables)}:
-            yield page.pairs(name, values)
+        if values := _leaves(name, settings):
+            usual = _leaves(name, defaults.get(name, settings))
+            changed = {path: usual.get(path, NONE) for path, value in values.items() if usual.get(path, NONE) != value}
+            yield page.pairs(name, values, changed)
+
+
+def _leaves(name: str, settings: Any) -> dict[str, str]:
+    # the components of a list, such as loggers, by their names
+    tables = {_component(one): one for one in settings} if name in ("log", "stop") else settings
+    return {path or "value": _text(value) for path, value in leaves(tables) if value != {}}
 
 
 def _text(value: Any) -> str:

@@ -10,6 +10,7 @@ from functools import singledispatch
 from typing import Any
 
 import torch
+from markupsafe import escape
 from torch import Tensor
 from torch.nn import functional
 
@@ -39,13 +40,15 @@ def card(section: object) -> str:
 
 @card.register
 def _figure(section: Figure) -> str:
-    drawn = svg(section.figure, section.title, own_colours=True)
+    # letters on a picture are of a colour that is chosen for it
+    paper = section.paper or any(axes.images and axes.texts for axes in section.figure.axes)
+    drawn = svg(section.figure, section.title, own_colours=True, paper=paper)
     width = float(section.figure.get_size_inches()[0])
     if len(drawn) > MOST_SVG:
         pixels = io.BytesIO()
         section.figure.savefig(pixels, format="png", dpi=PIXELS_PER_INCH)
-        drawn = f'<img alt="" style="width: {width:.2f}in" src="{_embedded("image/png", pixels)}">'
-    return page.picture(section.title, drawn, section.note, width)
+        paper, drawn = True, f'<img alt="{escape(section.title)}" src="{_embedded("image/png", pixels)}">'
+    return page.picture(section.title, drawn, section.note, width, paper)
 
 
 @card.register
@@ -67,7 +70,7 @@ def _pictures(section: Pictures) -> str:
 
 @card.register
 def _film(section: Film) -> str:
-    moving = f'<img alt="" src="{_embedded("image/gif", io.BytesIO(section.gif))}">'
+    moving = f'<img alt="{escape(section.title)}" src="{_embedded("image/gif", io.BytesIO(section.gif))}">'
     return page.picture(section.title, moving, section.note, FILM_WIDTH)
 
 

@@ -49,6 +49,7 @@ def environment(plugins: Plugins, device: torch.device, threads: int | None = No
         "torch": torch.__version__,
         "device": device.type,
         "device_name": torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine(),
+        "processor": _processor(),
         "threads": threads or torch.get_num_threads(),
         "processes": ranks.count(),
         "cores": os.cpu_count(),
@@ -83,6 +84,13 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     kinds = ("torch", "device", "device_name", "processes", "threads", "platform")
     before = {"processes": 1, **before}  # of before there could be several
     return [f"{kind} was {before.get(kind)}, is {now[kind]}" for kind in kinds if before.get(kind) != now[kind]]
+
+
+def _processor() -> str:
+    """The processor's name; the kind of machine where the system doesn't tell it."""
+    file = Path("/proc/cpuinfo")
+    named = re.search(r"(?m)^model name\s*: (.+)$", file.read_text(encoding="utf-8") if file.is_file() else "")
+    return named[1] if named else platform.processor() or platform.machine()
 
 
 def _version(distribution: str) -> str:

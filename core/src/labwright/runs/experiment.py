@@ -199,6 +199,7 @@ class Experiment(ExperimentSpec, Shown):
         total = self.train.intervals(per_epoch).total
         of = (built.task, built.model, built.device)
         run = Run(folder, self.table(), *of, total, per_epoch, name=self.name, calling=built.calling)
+        run.defaults = self.table(bare=True)
         return Trainer(built, self.train, run, Relay(self.plugins, listeners), listeners)
 
     def _write_down(self, folder: Path, built: Built, start: Mapping[str, Any]) -> None:

@@ -279,7 +279,7 @@ def evaluated(
     notes += now.remarks if on else []
     step, of = state["step"], (built.task, built.model, built.device)
     run = Run(folder, experiment.table(), *of, step, state["steps_per_epoch"], experiment.name, step, data=now)
-    run.calling = built.calling
+    run.calling, run.defaults = built.calling, experiment.table(bare=True)
     figures, samples = {split: metrics.metrics}, {split: metrics.samples}
     run.outcome = Outcome("finished", "", step, figures, state["seconds"], folder, samples, tuple(notes), now)
     return Evaluation(str(folder), str(on or split), checkpoint, step, metrics.samples, metrics.metrics, notes, run)

@@ -147,24 +147,27 @@ class ExperimentSpec:
         """
         return type(self)(**changed(self.given, values), plugins=self.plugins, name=self.name, source=self.source)
 
-    def table(self) -> dict[str, Any]:
-        """The complete recipe: every setting, defaults included; made to be written as TOML."""
-        optimizers = {phase: spec.table() for phase, spec in self.optimizers.items()}
-        first = next(iter(optimizers.values()), None)
-        differing = {phase: table for phase, table in optimizers.items() if table != first}
-        table: dict[str, Any] = {"task": self.task.table(), "model": self.model.table()}
+    def table(self, *, bare: bool = False) -> dict[str, Any]:
+        """The complete recipe: every setting, defaults included; made to be written as TOML.
+
+        `bare` is of the same components with nothing set but what has no default.
+        """
+        table: dict[str, Any] = {"task": self.task.table(bare=bare), "model": self.model.table(bare=bare)}
         if self.loss:
-            table["loss"] = self.loss.table()
-        if first:
-            table["optimizer"] = first | differing
+            table["loss"] = self.loss.table(bare=bare)
+        if first := self.component("optimizer"):
+            phases = self.optimizers.items()
+            differing = {phase: spec.table(bare=bare) for phase, spec in phases if spec.table() != first.table()}
+            table["optimizer"] = first.table(bare=bare) | differing
         if self.method.name != "descent":  # the usual one has nothing to say
-            table["method"] = self.method.table()
-        table["device"] = self.device.table()
-        table["train"] = plain_table(vars(self.train), Where())
+            table["method"] = self.method.table(bare=bare)
+        table["device"] = self.device.table(bare=bare)
+        train = Train(self.train.epochs, self.train.steps) if bare else self.train
+        table["train"] = plain_table(vars(train), Where())
         if self.start:
             table["start"] = plain_table(vars(self.start), Where())
-        table["log"] = [spec.table() for spec in self.listeners if spec.kind == "logger"]
-        table["stop"] = [spec.table() for spec in self.listeners if spec.kind == "stop"]
+        table["log"] = [spec.table(bare=bare) for spec in self.listeners if spec.kind == "logger"]
+        table["stop"] = [spec.table(bare=bare) for spec in self.listeners if spec.kind == "stop"]
         return table | ({"search": self.search} if self.search else {})
 
     def component(self, kind: str) -> ComponentSpec | None:

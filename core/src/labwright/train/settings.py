@@ -12,6 +12,7 @@ from labwright.base.search import Choice, PerTrial
 
 _STEPS = 3000  # that a small network needs to come to its end
 _FEWEST, _MOST = 5, 100  # epochs
+_POINTS, _LONGEST = 100, 50  # stretches of a log, and steps of one
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,8 @@ class Train:
         seed: of the initial weights, the order of samples, augmentation and dropout.
         evaluate_every: when `valid` is measured, such as "3 epochs" or "500 steps".
         save_every: when a checkpoint is written, such as "3 epochs" or "500 steps".
-        log_every: steps between two entries of losses and rates in the log.
+        log_every: steps between two entries of losses and rates in the log; "auto" is a hundredth of the run, 50 at most,
+            and the first step by itself.
         keep: checkpoints that stay, beside the best one.
         final: whether a run ends with its last weights or those that were best on `valid`.
         drop_last: leave out an epoch's last batch where it has fewer samples than `batch_size`.
@@ -50,7 +52,7 @@ class Train:
     seed: Annotated[int, Field(ge=0, lt=2**63), PerTrial()] = 0
     evaluate_every: Stretch = "1 epoch"
     save_every: Stretch = "1 epoch"
-    log_every: Annotated[int, Field(ge=1)] = 50
+    log_every: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
     keep: Annotated[int, Field(ge=1)] = 2
     final: Literal["last", "best"] = "last"
     drop_last: bool = False
@@ -66,7 +68,8 @@ class Train:
         assert self.epochs != "auto", "they are settled"
         total = self.steps if self.steps is not None else (self.epochs or 1) * per_epoch
         evaluate, save = in_steps(self.evaluate_every, per_epoch), in_steps(self.save_every, per_epoch)
-        return Intervals(total, per_epoch, evaluate, save, self.log_every)
+        log = self.log_every if isinstance(self.log_every, int) else min(-(-total // _POINTS), _LONGEST)
+        return Intervals(total, per_epoch, evaluate, save, log)
 
 
 @dataclass

@@ -178,7 +178,7 @@ class Trainer:
                 sums = ranks.summed([float(loss) for loss in losses.values()])
                 losses = {name: torch.tensor(loss) for name, loss in zip(losses, sums, strict=True)}
             self._tell(self.relay.step_ended, run=run, step=step, losses=losses)
-        if step % intervals.log == 0:
+        if step % intervals.log == 0 or (step == 1 and self.train.log_every == "auto"):
             for means in self.loss_log.close():
                 self._log(means)
         if step % intervals.evaluate == 0:

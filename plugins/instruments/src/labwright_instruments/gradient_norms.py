@@ -34,7 +34,8 @@ class GradientNorms:
     @hookimpl
     def labwright_run_started(self, run: Run) -> None:
         _refuse(run)
-        self._interval = self.every or int(run.recipe["train"]["log_every"])
+        often = run.recipe["train"]["log_every"]
+        self._interval = self.every or (min(-(-run.total_steps // 100), 50) if often == "auto" else int(often))
         self._run = run
         self._fresh: dict[str, Tensor] = {}  # of the step under way, by parameter
         self._waiting: tuple[int, list[str], Tensor] | None = None  # what is on its way from the device

@@ -103,13 +103,15 @@ def _link(folder: Path, path: Path) -> str:
 
 def _table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> Markup:
     """Like the table of other pages, with cells that may be markup."""
-    head = Markup("").join(Markup("<th>{}</th>").format(name) for name in columns)
+    head = Markup("").join(Markup('<th scope="col">{}</th>').format(name) for name in columns)
+    cells = Markup('<th scope="row">{}</th>'), Markup("<td>{}</td>")
     body = Markup("\n").join(
         Markup("<tr>{}</tr>").format(
-            Markup("").join(Markup("<td>{}</td>").format(page.visible(value)) for value in row)
+            Markup("").join(cells[place > 0].format(page.visible(value)) for place, value in enumerate(row))
         )
         for row in rows
     )
     return Markup(
-        '<div class="card"><div class="scroll"><table><thead><tr>{}</tr></thead>\n<tbody>{}</tbody></table></div></div>'
+        '<div class="card"><div class="scroll" tabindex="0"><table><thead><tr>{}</tr></thead>\n'
+        "<tbody>{}</tbody></table></div></div>"
     ).format(head, body)

@@ -16,7 +16,7 @@ from labwright_instruments.runs.pages import write_page
 from labwright_instruments.runs.query import differing, said, short_names
 
 SIZE = (5.2, 2.7)  # inches
-MOST_POINTS = 100  # of a curve; more are averaged in stretches
+ZOOMED_FROM = 8  # points of a chart from which those far from the others may lie outside of it
 # a line and how its sample is drawn in the legend: colours alone don't tell more than four runs apart
 STYLES = (
     ("solid", "var(--series-{0})"),
@@ -30,11 +30,16 @@ Points = list[tuple[int, float]]
 
 @dataclass
 class Curves:
-    """What a run's log has: losses and metrics of `valid` by name, each as points (step, value); and torn lines."""
+    """What a run's log has: losses and metrics of `valid` by name, each as points (step, value); and torn lines.
+
+    `per_epoch` are the steps of an epoch, 0.0 if the log doesn't tell.
+    """
 
     losses: dict[str, Points] = field(default_factory=dict)
     metrics: dict[str, Points] = field(default_factory=dict)
     torn: list[int] = field(default_factory=list)
+    averaged: bool = False
+    per_epoch: float = 0.0
 
 
 def write_overlay(file: Path, entries: Sequence[Entry]) -> None:
@@ -51,6 +56,8 @@ def curves_of(folder: Path) -> Curves:
     """The curves of a run folder, thinned."""
     curves = Curves()
     for record in records(folder / "metrics.jsonl", curves.torn):
+        if finite(record.get("epoch")) and record["epoch"] > 0:  # it is rounded: the last is the most exact
+            curves.per_epoch = record["step"] / record["epoch"]
         if record["event"] == "train":
             for key, value in record.items():
                 if key.split("/")[0] == "loss":
@@ -61,17 +68,9 @@ def curves_of(folder: Path) -> Curves:
                     curves.metrics.setdefault(key, []).append((record["step"], value))
     for lines in (curves.losses, curves.metrics):
         for name, points in lines.items():
-            lines[name] = thinned([point for point in points if finite(point[1])])
+            lines[name] = charts.thinned([point for point in points if finite(point[1])])
+            curves.averaged |= len(points) > charts.MOST_POINTS
     return curves
-
-
-def thinned(points: Points) -> Points:
-    """At most MOST_POINTS points: the means of equally long stretches, each at its stretch's last step."""
-    stride = -(-len(points) // MOST_POINTS)
-    if stride <= 1:
-        return points
-    stretches = [points[start : start + stride] for start in range(0, len(points), stride)]
-    return [(stretch[-1][0], sum(value for _, value in stretch) / len(stretch)) for stretch in stretches]
 
 
 def _body(entries: Sequence[Entry]) -> Iterator[str]:
@@ -89,9 +88,11 @@ def _body(entries: Sequence[Entry]) -> Iterator[str]:
     ]
     table = _table(names, entries)
     yield page.section("What tells them apart", *(page.warning("Note", note) for note in notes), table)
-    cards = [*_charts(logs, entries)]
+    cards = [*_charts(names, logs, entries)]
     if cards:
-        legend = page.card("Legend", _legend(names))
+        averaged = f"Of more than {charts.MOST_POINTS} points means of equally long stretches are drawn."
+        note = averaged if any(log.averaged for log in logs) else ""
+        legend = page.card("Legend", _legend(names), note)
         yield page.section("Curves", legend, page.together(cards, "charts"))
     else:
         yield page.section("Curves", page.paragraph("None of these runs has logged more than one point of anything."))
@@ -137,20 +138,23 @@ def _look(number: int) -> tuple[int, int]:
     return number % len(charts.SERIES), number // len(charts.SERIES)
 
 
-def _charts(logs: Sequence[Curves], entries: Sequence[Entry]) -> Iterator[str]:
+def _charts(runs: Sequence[str], logs: Sequence[Curves], entries: Sequence[Entry]) -> Iterator[str]:
     ways = {entry.goal.metric: entry.goal.direction for entry in entries if entry.goal}
+    lengths = [log.per_epoch for log in logs if log.losses or log.metrics]
+    # an axis of epochs is one of all runs only if they have epochs of the same length
+    per_epoch = lengths[0] if lengths and max(lengths) - min(lengths) < 0.01 * max(lengths) else 0.0
     for name in dict.fromkeys(name for log in logs for name in log.losses):
         title = "Training loss" if name == "loss" else f"Training {name}"
-        if chart := _chart(title, [log.losses.get(name, []) for log in logs], ""):
+        if chart := _chart(title, runs, [log.losses.get(name, []) for log in logs], "", per_epoch):
             yield chart
     metrics = dict.fromkeys(name for log in logs for name in log.metrics)
     for name in sorted(metrics, key=lambda name: name not in ways):
         note = {"maximize": "higher is better", "minimize": "lower is better"}.get(ways.get(name) or "", "")
-        if chart := _chart(f"Validation {name}", [log.metrics.get(name, []) for log in logs], note):
+        if chart := _chart(f"Validation {name}", runs, [log.metrics.get(name, []) for log in logs], note, per_epoch):
             yield chart
 
 
-def _chart(title: str, lines: Sequence[Points], note: str) -> str:
+def _chart(title: str, runs: Sequence[str], lines: Sequence[Points], note: str, per_epoch: float) -> str:
     """A chart with a line for each run; nothing if none has two points."""
     drawn: Mapping[int, Points] = {number: points for number, points in enumerate(lines) if points}
     if not any(len(points) > 1 for points in drawn.values()):
@@ -161,11 +165,18 @@ def _chart(title: str, lines: Sequence[Points], note: str) -> str:
     log = low > 0 and high / low >= charts.LOG_SCALE_FROM
     if log:
         axes.set_yscale("log")
+    elif len(values) >= ZOOMED_FROM:
+        low, high = charts.zoomed(values)
     charts.ticks(axes.yaxis, low, high, log=log)
     axes.margins(y=0.12)
+    if outside := sum(not low <= value <= high for value in values):
+        note = "; ".join(filter(None, (note, f"{outside} far points lie outside")))
+        axes.set_ylim(low - 0.12 * (high - low), high + 0.12 * (high - low))
     last = max(points[-1][0] for points in drawn.values())
     charts.counted(axes, "step", most=6)
     axes.set_xlim(-0.02 * last, 1.02 * last)
+    if per_epoch:
+        charts.epochs(axes, per_epoch)
     for number, points in drawn.items():
         colour, style = _look(number)
         steps, heights = [step for step, _ in points], [value for _, value in points]
@@ -179,6 +190,8 @@ def _chart(title: str, lines: Sequence[Points], note: str) -> str:
             marker=marker,
             markersize=3.2,
         )
+        told = [f"title:{runs[number]}, step {step:,}: {value:.4g}" for step, value in points]
+        axes.scatter(steps, heights, s=90, color=(0, 0, 0, 0), urls=told, zorder=5)  # what is pointed at
     chart: str = page.chart(title, note, charts.svg(canvas, title, own_colours=False), ())
     return chart
 

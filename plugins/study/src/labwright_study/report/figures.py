@@ -86,8 +86,8 @@ def history(rows: Rows, goals: Sequence[Goal], goal: int) -> tuple[str, str]:
     return drawn(figure, f"{goals[goal].metric} of each trial", rows, goals), ", ".join(notes)
 
 
-def intermediate(rows: Rows, goals: Sequence[Goal], goal: int) -> str:
-    """A goal after each evaluation, for each trial; those that were pruned end."""
+def intermediate(rows: Rows, goals: Sequence[Goal], goal: int) -> tuple[str, str]:
+    """A goal after each evaluation, for each trial; those that were pruned end. And what one has to know of it."""
     figure, axes = charts.figure(HALF, 2.7)
     shown = thinned([row for row in rows if row.reports], goals[goal], goal, MOST_LINES)
     colours = shades(shown, goals[goal], goal)
@@ -102,11 +102,17 @@ def intermediate(rows: Rows, goals: Sequence[Goal], goal: int) -> str:
             axes.plot(len(values), values[-1], "x", color=charts.INK, markersize=4, label="pruned")
     every = np.array([report[goal] for row in shown for report in row.reports])
     every = every[np.isfinite(every)]
-    low, high = np.quantile(every, (0.0, 0.97) if goals[goal].direction == "minimize" else (0.03, 1.0))
-    span(axes, float(low), float(high), log=bends(float(low), float(high), goals[goal]))
+    low, high = float(every.min()), float(every.max())
+    log = bends(low, high, goals[goal])
+    low, high = (low, high) if log else charts.zoomed(every.tolist())
+    span(axes, low, high, log=log)
+    valued = sum(1 for row in rows if row.reports)
+    notes = [f"{len(shown)} of {valued:,} trials"] if len(shown) < valued else []
+    if outside := int(((every < low) | (every > high)).sum()):
+        notes.append(f"{outside:,} far values lie outside")
     numbered(axes, max(len(row.reports) for row in shown), "evaluation", first=1)
     legend(axes)
-    return drawn(figure, f"{goals[goal].metric} after each evaluation", shown, goals)
+    return drawn(figure, f"{goals[goal].metric} after each evaluation", shown, goals), ", ".join(notes)
 
 
 def times(rows: Rows) -> str:

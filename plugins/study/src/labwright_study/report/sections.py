@@ -227,10 +227,8 @@ class _Report:
         cards = cards[1:]
         for index, goal in enumerate(self.goals):
             if any(len({report[index] for report in row.reports}) > 1 for row in self.rows):
-                drawn = figures.intermediate(self.rows, self.goals, index)
-                shown = sum(1 for row in self.rows if row.reports)
-                some = f"{figures.MOST_LINES} of {shown:,} trials" if shown > figures.MOST_LINES else ""
-                cards.append(page.chart(f"{goal.metric} after each evaluation", some, drawn, ()))
+                drawn, note = figures.intermediate(self.rows, self.goals, index)
+                cards.append(page.chart(f"{goal.metric} after each evaluation", note, drawn, ()))
         seconds = sorted(row.seconds for row in self.rows)
         median = f"median {duration(seconds[len(seconds) // 2])}"
         cards.append(page.chart("Time of each trial", median, figures.times(self.rows), ()))
