@@ -41,9 +41,9 @@ import pytest
 import torch
 from labwright.cli import main
 from labwright.config.recipe import TABLES
-from labwright.plugin.new import TEMPLATES
 from labwright.plugin.registry import Plugins
 from labwright.runs.experiment import Experiment
+from labwright_testing.new import TEMPLATES
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"

@@ -32,7 +32,7 @@ from labwright.plugin.project_config import distrusted, read
 # What a person may look for and hasn't installed, and what brings it: verbs, kinds, names of components.
 COMES_WITH = {
     **dict.fromkeys(("tune", "study", "space", "worker", "compare", "sampler", "pruner"), "labwright-study"),
-    **dict.fromkeys(("check", "doctor", "verify-resume"), "labwright-testing"),
+    **dict.fromkeys(("check", "doctor", "new", "verify-resume"), "labwright-testing"),
     **dict.fromkeys(("cross-entropy", "mse", "mae", "huber", "penalized"), "labwright-tasks"),
     **dict.fromkeys(("torch/*", "torchmetrics/*", "check-data", "cross-validate", "suggest"), "labwright-tasks"),
     **dict.fromkeys(("csv", "mlflow", "tensorboard", "wandb", "runs", "summary"), "labwright-instruments"),
