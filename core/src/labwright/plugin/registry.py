@@ -171,6 +171,14 @@ class Plugins:
             raise LabwrightError(f"recipe {name!r} of plugin {owner.origin} has no file: {found.path} isn't there.")
         return found
 
+    def recipe_file(self, recipe: str) -> Path:
+        """The file of a recipe: of an installed one by its name, or itself if it ends in .toml; `:VARIANT` may follow.
+
+        Raises LabwrightError for a name that there isn't.
+        """
+        place, _ = parted(recipe)
+        return Path(place) if place.endswith(".toml") else self.recipe(place).path
+
     def verb(self, name: str) -> Verb:
         """The verb of that name. Raises LabwrightError."""
         return self._one(Verb, "verb", name)
@@ -266,6 +274,13 @@ def _taken_up(plugins: Iterable[Plugin], given: Iterable[object], notes: Iterabl
         return examined(replace(plugin, module=loaded_from(plugin) if plugin.target else thing))
 
     return Plugins(map(whole, plugins, given), notes)
+
+
+def parted(recipe: str) -> tuple[str, str]:
+    """A recipe as it is asked for, and which variant of it: `mine.toml` and `wide` of `mine.toml:wide`."""
+    place, _, variant = recipe.rpartition(":")
+    whole = recipe.endswith(".toml") or not (place and variant) or "/" in variant
+    return (recipe, "") if whole else (place, variant)
 
 
 def family(name: str) -> str:
