@@ -277,7 +277,9 @@ def _range(schema: Mapping[str, Any]) -> str:
 
 INTERFACES = ("Task", "Data", "Split", "Batch", "Loss", "Optimizer", "Device", "Goal", "Phase", "Group", "Metric")
 GROUPS = {
-    "Experiments and runs": ("Experiment", "Train", "Run", "Outcome", "load", "evaluate", "evaluating", "Attachment"),
+    "Experiments and runs": (
+        *("Experiment", "Train", "Start", "Run", "Outcome", "load", "evaluate", "evaluating", "Attachment"),
+    ),
     "Studies and comparisons": ("Study", "compare", "Comparison"),
     "What plugins bring": ("hookimpl", "Component", "Recipe", "Kind", "Verb", "Plugins", "Part", "fitting_names"),
     "Trying what plugins bring": ("signature", "Setting", "Prepared", "Built"),

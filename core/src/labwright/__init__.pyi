@@ -89,6 +89,7 @@ from labwright.plugin.registry import Plugins as Plugins
 from labwright.runs.experiment import Experiment as Experiment
 from labwright.runs.load import load as load
 from labwright.runs.prepared import Prepared as Prepared
+from labwright.runs.start import Start as Start
 from labwright.train.built import Built as Built
 from labwright.train.evaluation import evaluate as evaluate
 from labwright.train.evaluation import evaluating as evaluating

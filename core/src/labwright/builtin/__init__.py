@@ -58,4 +58,3 @@ def labwright_verbs() -> Iterator[Verb]:
     yield Verb("list", f"{here}.listing:verb", "recipes and components that are installed", look)
     yield Verb("show", f"{here}.show:verb", "a recipe in full, or a component's settings", look)
     yield Verb("plugins", f"{here}.plugins:verb", "installed plugins, their state and the lock", look)
-    yield Verb("schema", f"{here}.schema:verb", "the JSON Schema of recipes, for editors", look)
