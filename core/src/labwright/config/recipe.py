@@ -111,8 +111,8 @@ def read_recipe(file: Path) -> tuple[dict[str, Any], Source]:
             raise
         beside = [str(other) for other in file.parent.glob("*.toml")] if file.parent.is_dir() else []
         raise LabwrightError(
-            f"there is no recipe file {str(file)!r}{nearest(str(file), beside)} An argument that ends in .toml is a "
-            "file, any other a recipe's name: `labwright list recipes`."
+            f"there is no recipe file {str(file)!r}{nearest(str(file), beside)} What ends in .toml is a file, anything "
+            "else a recipe's name: `labwright list recipes`."
         ) from error
     return table, Source(file, text)
 
