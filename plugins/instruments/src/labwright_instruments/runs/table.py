@@ -42,7 +42,19 @@ def columns_of(entries: Sequence[Entry], given: str) -> list[str]:
         measured = list(
             dict.fromkeys(f"{split}.{next(iter(of))}" for entry in entries for split, of in entry.metrics.items() if of)
         )
-    fields = ["name", "variant", "status", "step", *measured, *differing(entries), "when", "seconds", "tag", "note", "fault"]
+    fields = [
+        "name",
+        "variant",
+        "status",
+        "step",
+        *measured,
+        *differing(entries),
+        "when",
+        "seconds",
+        "tag",
+        "note",
+        "fault",
+    ]
     return [field for field in fields if any(entry.fields.get(field) not in (None, []) for entry in entries)]
 
 
