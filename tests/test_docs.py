@@ -274,6 +274,7 @@ LONG = (
             *("own-ratings", "own-recordings", "own-tables", "own-texts", "predict", "pretrain-text"),
             *("private-training", "resume", "segmentation", "several-tasks", "track-runs", "translate"),
             "tune-on-instructions",
+            "vary-a-recipe",
         )
     ),
 )

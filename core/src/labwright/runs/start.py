@@ -26,6 +26,8 @@ SOME = 5  # names in a note or a message; `labwright show --start` has all
 class Start:
     """The weights a run begins with; they are copied once, and its folder needs their source no more.
 
+    Example: `lw.Experiment(..., start={"run": "runs/first", "take": {"encoder.*": "backbone.*"}})`
+
     `run` is a run folder, a folder of safetensors (one file, or all the parts that an index names), or one such file.
     `checkpoint` is which weights of a run: those it ended with (`final`), its last or its best ones; averaged weights
     where it kept an average. `take` maps names there to names here, `{"encoder.*" = "backbone.*"}`: a `*` stands for
