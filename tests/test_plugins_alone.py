@@ -203,6 +203,7 @@ def test_the_core_alone_trains_with_a_plugin_in_a_file_and_says_what_tune_comes_
         assert "Traceback" not in refused
     extras = dict.fromkeys(("check", "doctor", "new", "verify-resume"), "testing") | {
         "export": "export",
+        "schema": "tasks",
         "submit": "cluster",
     }
     for verb, extra in extras.items():

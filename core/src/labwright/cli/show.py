@@ -83,7 +83,7 @@ def _says(value: Any, at: Any) -> bool:
     ((key, below),) = at.items()
     if isinstance(value, str):  # a component given by its name alone
         return key in ("name", "run")
-    return key in value and _says(value[key], below)
+    return isinstance(value, dict) and key in value and _says(value[key], below)
 
 
 def _start(experiment: Experiment, as_json: bool) -> None:

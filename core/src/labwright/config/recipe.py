@@ -140,7 +140,7 @@ def whole_recipe(recipe: str, plugins: Plugins) -> tuple[dict[str, Any], Source,
             known = f"{nearest(name, variants)} It has {listed(variants)}."
             raise LabwrightError(f"{own.file}: no variant is called {name!r}{known}")
         layers.append(replace(own, tables=variants[name], role="variant", name=name))
-    whole, notes = layers[0].tables, list[str]()
+    whole, notes = dict(layers[0].tables), list[str]()
     source = replace(layers[0], whole=whole)
     for layer in layers[1:]:
         whole, fell = laid(whole, layer.tables)

@@ -157,7 +157,7 @@ def _experiment(place: str, overrides: Sequence[str], plugins: Plugins) -> Exper
 
     path = Path(place)
     if _FILE.fullmatch(place) or (path / "recipe.toml").is_file():
-        recipe = place if _FILE.fullmatch(place) else path / "recipe.toml"
+        recipe: str | Path = place if _FILE.fullmatch(place) else path / "recipe.toml"
         return Experiment.from_recipe(recipe, overrides, plugins=plugins)
     if (path / "trials").is_dir():
         raise LabwrightError(
